@@ -1,0 +1,58 @@
+# Everything that a checkout needs; `make` alone lists it.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock clean
+
+help: ## List these commands
+	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@echo
+	@echo 'With PYTHON=python3.12 a new $(VENV) is made by that Python (3.11 or newer);'
+	@echo '`make clean` first when there is one already.'
+
+setup: $(INSTALLED) ## Make the virtual environment with the locked dependencies
+
+demo: $(INSTALLED) ## Run the whole story on a real database; TRACE=FILE replays a cluster trace
+	@$(BIN)/kashi demo $(if $(TRACE),--trace '$(TRACE)')
+
+test: $(INSTALLED) ## Run the tests; ARGS='-k rating' narrows them
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) ## Lint, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lock: | $(BIN)/pip ## Choose the dependencies anew; the file holds hashes and no addresses
+	$(PIP) install uv==$(UV_VERSION)
+	$(BIN)/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	| $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --extra server --extra dev \
+	  --output-file requirements.lock pyproject.toml -
+
+clean: ## Remove what the other commands made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The build backend is in the lock too, so nothing is fetched that has no hash.
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
+	@echo 'Installing the locked dependencies into $(VENV)'
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# pip is the last thing that venv makes: without it, an interrupted one is made again.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and \
+	  "Python 3.11 or newer is needed, this is %d.%d; name one with PYTHON=" % v)'
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,103 @@
+"""Entries and what is kept beside them, many in one file.
+
+An entry bundle (C2SP tlog-tiles) holds up to 256 entries in order, each as its length in two bytes,
+big-endian, and its bytes. The entries `alpha` and `beta` make
+
+    0005 616c706861  0004 62657461
+
+An attachment bundle is ours: files that belong to entries, and that the ledger does not read. Each
+file is the index of its entry within the bundle in one byte, its length in four, and its bytes;
+indexes never decrease, and the files of an entry keep their order. `x` and `yz` beside entry 3 make
+
+    03 00000001 78  03 00000002 797a
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from struct import Struct
+from typing import Final
+
+from ledger.canon import MAX_ENTRY_BYTES
+from ledger.errors import BadBundle
+from ledger.tlog import TILE_WIDTH
+
+# Four bytes could say 4 GiB, which nobody should have to hold in memory to check one file.
+MAX_ATTACHMENT_BYTES: Final = 16 * 1024 * 1024
+
+_ENTRY: Final = Struct(">H")
+_ATTACHMENT: Final = Struct(">BI")
+
+
+def encode_bundle(entries: Iterable[bytes]) -> bytes:
+    parts = []
+    for number, entry in enumerate(entries):
+        if len(entry) > MAX_ENTRY_BYTES:
+            raise BadBundle(f"an entry of {len(entry)} bytes is too long", number)
+        parts += [_ENTRY.pack(len(entry)), entry]
+    return b"".join(parts)
+
+
+def decode_bundle(data: bytes, count: int) -> list[bytes]:
+    """The `count` entries of a bundle, which must end with the last of them."""
+    return list(iter_bundle(data, count))
+
+
+def iter_bundle(data: bytes, count: int) -> Iterator[bytes]:
+    """The same one by one: those before the place where the framing breaks, then `BadBundle`."""
+    start = 0
+    for number in range(count):
+        if len(data) - start < _ENTRY.size:
+            raise BadBundle(f"the bundle ends before its entry {number}", number)
+        (length,) = _ENTRY.unpack_from(data, start)
+        start += _ENTRY.size
+        if len(data) - start < length:
+            raise BadBundle(f"the bundle ends within its entry {number}", number)
+        yield data[start : start + length]
+        start += length
+    if start < len(data):
+        raise BadBundle(f"{len(data) - start} bytes follow entry {count - 1}", max(count - 1, 0))
+
+
+def encode_attachments(attachments: Mapping[int, Sequence[bytes]]) -> bytes:
+    """The bundle of the files by index of their entry; an entry without files leaves no trace."""
+    return b"".join(encode_attachment(index, attachments[index]) for index in sorted(attachments))
+
+
+def encode_attachment(index: int, files: Iterable[bytes]) -> bytes:
+    """The part of a bundle that holds the files of one entry."""
+    parts = []
+    for file in files:
+        if not 0 <= index < TILE_WIDTH or len(file) > MAX_ATTACHMENT_BYTES:
+            raise BadBundle(f"no room for {len(file)} bytes beside entry {index}", index)
+        parts += [_ATTACHMENT.pack(index, len(file)), file]
+    return b"".join(parts)
+
+
+def decode_attachments(data: bytes) -> dict[int, list[bytes]]:
+    attachments: dict[int, list[bytes]] = {}
+    for index, file in iter_attachments(BytesIO(data).read, len(data)):
+        attachments.setdefault(index, []).append(file)
+    return attachments
+
+
+def iter_attachments(read: Callable[[int], bytes], size: int) -> Iterator[tuple[int, bytes]]:
+    """Each file with the index of its entry, from `size` bytes that `read` gives piece by piece.
+
+    Of a bundle that may be large, this holds one file at a time.
+    """
+    last, rest = 0, size
+    while rest:
+        header = read(min(_ATTACHMENT.size, rest))
+        if len(header) < _ATTACHMENT.size:
+            raise BadBundle("the bundle ends within the head of a file", last)
+        index, length = _ATTACHMENT.unpack(header)
+        rest -= _ATTACHMENT.size
+        if index < last:
+            raise BadBundle(f"a file of entry {index} follows one of entry {last}", index)
+        if length > min(rest, MAX_ATTACHMENT_BYTES):
+            raise BadBundle(f"a file of {length} bytes has no room here", index)
+        file = read(length)
+        if len(file) < length:
+            raise BadBundle("the bundle ends within a file", index)
+        yield index, file
+        last, rest = index, rest - length

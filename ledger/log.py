@@ -1,0 +1,87 @@
+"""The head of the log as its one writer holds it: pure, in memory, a group of entries at a time.
+
+The writer appends entries, takes them as a `Group` and stores the group in one transaction, whole
+or not at all. When that fails, throw this object away and make another from what is stored: it has
+moved on, and there is no way back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ledger.book import Book
+from ledger.canon import MAX_ENTRY_BYTES
+from ledger.errors import BadAppend
+from ledger.tlog import Frontier, leaf_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The entries `first` to `first + count - 1` and where they leave the log.
+
+    `leaf_hashes` and `frontier` are joined hashes, `balances` those of the accounts that changed,
+    `last_at` the instant of the last entry.
+    """
+
+    first: int
+    count: int
+    entries: list[bytes]
+    leaf_hashes: bytes
+    size: int
+    root: bytes
+    frontier: bytes
+    last_at: int
+    balances: dict[str, int]
+
+
+class Log:
+    """Takes ownership of `frontier` and `book`: both are changed in place."""
+
+    __slots__ = ("_entries", "_frontier", "_leaf_hashes", "book", "last_at")
+
+    def __init__(self, frontier: Frontier, book: Book, last_at: int) -> None:
+        self.book = book
+        self.last_at = last_at
+        self._frontier = frontier
+        self._entries: list[bytes] = []
+        self._leaf_hashes: list[bytes] = []
+
+    @property
+    def size(self) -> int:
+        return self._frontier.size
+
+    def root(self) -> bytes:
+        return self._frontier.root()
+
+    def append(self, data: bytes, at: int, postings: Iterable[object]) -> int:
+        """Add an entry to the group and return its number; a refused one changes nothing.
+
+        The caller made `data` of `at` and `postings`. Raises `BadAppend`, `BadPosting` or
+        `FloorBroken`.
+        """
+        if len(data) > MAX_ENTRY_BYTES:
+            raise BadAppend(f"an entry of {len(data)} bytes is longer than {MAX_ENTRY_BYTES}")
+        if at < self.last_at:
+            raise BadAppend(f"the instant {at} is before {self.last_at}, that of the last entry")
+        self.book.post(postings)
+        leaf = leaf_hash(data)
+        self._frontier.append(leaf)
+        self._entries.append(data)
+        self._leaf_hashes.append(leaf)
+        self.last_at = at
+        return self.size - 1
+
+    def take_group(self) -> Group:
+        """The entries since the last group, which then begin anew."""
+        entries, leaf_hashes = self._entries, self._leaf_hashes
+        self._entries, self._leaf_hashes = [], []
+        return Group(
+            first=self.size - len(entries),
+            count=len(entries),
+            entries=entries,
+            leaf_hashes=b"".join(leaf_hashes),
+            size=self.size,
+            root=self.root(),
+            frontier=self._frontier.to_bytes(),
+            last_at=self.last_at,
+            balances=self.book.take_touched(),
+        )

@@ -1,0 +1,288 @@
+"""Signed notes, and the checkpoints that are signed as such (C2SP signed-note, tlog-checkpoint).
+
+A note is a text of whole lines, an empty line, and signature lines: a dash (U+2014), the name of
+the key, and base64 of the key's four-byte id and the signature. A checkpoint's text is the origin
+of the log, its size and the base64 of its root. With the key of seed 00 01 .. 1f,
+
+    example.com/log
+    3
+    OF2jDzkXKCyJOd/4UZV+UZqxhGsTUaFMCts7EWMnQqo=
+
+    — example.com/log 1FXFIdzWOMUF5pSezGt/DmachpVXciLFKKnZ+sgRl97K9vchkGNZ+yCxWnHYduoRdIk6cnzBL/mXmCHblaLJwlXARAI=
+
+The signature covers the text with its last line feed, not the empty line. Since a text may hold
+empty lines itself, the last one counts. The key's two texts are, the second as Go's x/mod has it,
+
+    example.com/log+d455c521+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4
+    PRIVATE+KEY+example.com/log+d455c521+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
+
+where the id is the beginning of SHA-256(name || 0x0A || 0x01 || public key), 0x01 says Ed25519, and
+both base64 parts begin with that 0x01.
+
+Every text is read in one spelling only. Cosignatures (type 0x04) are lines of unknown keys here.
+"""  # noqa: E501 (a signature line is as long as it is)
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from ledger.errors import BadKey, BadNote
+from ledger.tlog import HASH_BYTES
+
+# C2SP asks for 16 at least. Each line of a known key costs a verification, so there is an end.
+MAX_SIGNATURES: Final = 100
+
+# Room for that many signatures of 2,420 bytes (ML-DSA-44), the longest of C2SP, three times over.
+MAX_NOTE_BYTES: Final = 1_000_000
+
+# Other logs hold sizes in signed 64-bit integers.
+MAX_SIZE: Final = 2**63 - 1
+
+_ED25519: Final = b"\x01"
+_ID_BYTES: Final = 4
+_PRIVATE: Final = "PRIVATE+KEY+"
+
+# A name has no Unicode space and no "+"; and no control character, for a note may not hold one.
+_NAME: Final = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+")
+_NOT_IN_NOTES: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
+_SIZE: Final = re.compile(r"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """An Ed25519 public key of 32 bytes and the name under which it signs."""
+
+    name: str
+    public_key: bytes
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise BadKey(f"{self.name!r:.200} cannot name a key")
+        if len(self.public_key) != 32:
+            raise BadKey("an Ed25519 key has 32 bytes")
+
+    @property
+    def key_id(self) -> bytes:
+        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key).digest()[:_ID_BYTES]
+
+    def has_signed(self, text: str, signature: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text.encode())
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def format(self) -> str:
+        return _format_key(self.name, self.key_id, self.public_key)
+
+    @classmethod
+    def parse(cls, text: str) -> "Verifier":
+        """Read a vkey. Raises `BadKey`, also when its id is not the key's."""
+        verifier = cls(*_parse_key(text))
+        if verifier.format() != text:
+            raise BadKey(f"{text!r:.200} has another id or spelling than its key")
+        return verifier
+
+
+class Signer:
+    """An Ed25519 private key and the name under which it signs."""
+
+    __slots__ = ("_key", "verifier")
+
+    def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.verifier = Verifier(name, key.public_key().public_bytes_raw())
+
+    @property
+    def name(self) -> str:
+        return self.verifier.name
+
+    def signature(self, text: str) -> bytes:
+        return self._key.sign(text.encode())
+
+    def format(self) -> str:
+        """The secret text."""
+        verifier = self.verifier
+        return _PRIVATE + _format_key(self.name, verifier.key_id, self._key.private_bytes_raw())
+
+    @classmethod
+    def from_seed(cls, name: str, seed: bytes) -> "Signer":
+        """The key of the 32 bytes that RFC 8032 calls the private key."""
+        if len(seed) != 32:
+            raise BadKey("the seed of an Ed25519 key has 32 bytes")
+        return cls(name, Ed25519PrivateKey.from_private_bytes(seed))
+
+    @classmethod
+    def parse(cls, text: str) -> "Signer":
+        """Read the secret text. Raises `BadKey`, which never repeats it."""
+        if not text.startswith(_PRIVATE):
+            raise BadKey(f"a private key begins with {_PRIVATE}")
+        signer = cls.from_seed(*_parse_key(text.removeprefix(_PRIVATE)))
+        if signer.format() != text:
+            raise BadKey("the private key has another id or spelling than its seed")
+        return signer
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature line that a known key has made."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A text that at least one of the keys asked for has signed."""
+
+    text: str
+    signatures: tuple[Signature, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a log says of itself: its origin, how many entries it has, and their root."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def __post_init__(self) -> None:
+        if not self.origin or "\n" in self.origin or _NOT_IN_NOTES.search(self.origin):
+            raise BadNote(f"{self.origin!r:.200} cannot be an origin")
+        if not 0 <= self.size <= MAX_SIZE:
+            raise BadNote(f"a log cannot have {self.size} entries")
+        if len(self.root) != HASH_BYTES:
+            raise BadNote(f"a root has {HASH_BYTES} bytes")
+
+    def format(self) -> str:
+        return f"{self.origin}\n{self.size}\n{b64encode(self.root).decode()}\n"
+
+    @classmethod
+    def parse(cls, text: str) -> "Checkpoint":
+        """Read the text of a note. Raises `BadNote`, also for extension lines: we have none."""
+        lines = text.split("\n")
+        if len(lines) != 4 or lines[3] or not _SIZE.fullmatch(lines[1]):
+            raise BadNote("a checkpoint is an origin, a size and a root, one to a line")
+        checkpoint = cls(lines[0], int(lines[1]), _decode_base64(lines[2]))
+        if checkpoint.format() != text:
+            raise BadNote("the size of the checkpoint begins with zeros")
+        return checkpoint
+
+
+def sign(text: str, *signers: Signer) -> bytes:
+    """The note of a text that consists of whole lines, with a signature line for each signer."""
+    if not text.endswith("\n") or _NOT_IN_NOTES.search(text):
+        raise BadNote("a note is whole lines without control characters")
+    if not 0 < len({signer.verifier for signer in signers}) == len(signers):
+        raise BadNote("a note needs signers, each of them once")
+    lines = (
+        f"— {signer.name} {b64encode(signer.verifier.key_id + signer.signature(text)).decode()}\n"
+        for signer in signers
+    )
+    return f"{text}\n{''.join(lines)}".encode()
+
+
+def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
+    """The text of a note and its signatures by keys of `verifiers`, of which there is at least one.
+
+    Lines of other keys are ignored. Raises `BadNote`, also when one signature of a known key fails.
+    """
+    text, lines = _split_note(data)
+    known = _by_name_and_id(verifiers)
+    verified: dict[tuple[str, bytes], Signature] = {}
+    for line in lines:
+        signature = _parse_signature(line)
+        key = (signature.name, signature.key_id)
+        if key not in known:
+            continue
+        if key in verified:
+            raise BadNote(f"{signature.name} has signed twice")
+        if not known[key].has_signed(text, signature.signature):
+            raise BadNote(f"the signature of {signature.name} does not fit the text")
+        verified[key] = signature
+    if not verified:
+        raise BadNote("none of the known keys has signed")
+    return Note(text, tuple(verified.values()))
+
+
+def open_checkpoint(data: bytes, verifier: Verifier) -> Checkpoint:
+    """The checkpoint in a note that the log itself has signed: its key is named as its origin."""
+    checkpoint = Checkpoint.parse(open_note(data, [verifier]).text)
+    if checkpoint.origin != verifier.name:
+        raise BadNote(f"the checkpoint is of {checkpoint.origin!r:.200}, the key {verifier.name}'s")
+    return checkpoint
+
+
+def _split_note(data: bytes) -> tuple[str, list[str]]:
+    """The text and the signature lines, as they stand."""
+    if len(data) > MAX_NOTE_BYTES:
+        raise BadNote(f"a note has at most {MAX_NOTE_BYTES} bytes")
+    try:
+        note = data.decode()
+    except UnicodeDecodeError as error:
+        raise BadNote("the note is not UTF-8") from error
+    if _NOT_IN_NOTES.search(note):
+        raise BadNote("the note has a control character")
+    text, _, block = note.rpartition("\n\n")
+    if not note.endswith("\n") or not block:
+        raise BadNote("a note is a text, an empty line, and lines of signatures")
+    lines = block.removesuffix("\n").split("\n")
+    if not text or len(lines) > MAX_SIGNATURES:
+        raise BadNote(f"a note has a text and at most {MAX_SIGNATURES} signatures")
+    return text + "\n", lines
+
+
+def _by_name_and_id(verifiers: Iterable[Verifier]) -> dict[tuple[str, bytes], Verifier]:
+    distinct = set(verifiers)
+    known = {(verifier.name, verifier.key_id): verifier for verifier in distinct}
+    # Four bytes of hash can be made to collide, and then nobody could say whose line it is.
+    if len(known) < len(distinct):
+        raise BadNote("two known keys have the same name and id")
+    return known
+
+
+def _parse_signature(line: str) -> Signature:
+    name, _, encoded = line.removeprefix("— ").partition(" ")
+    if not line.startswith("— ") or not _NAME.fullmatch(name):
+        raise BadNote(f"{line!r:.200} is not a line of a signature")
+    blob = _decode_base64(encoded)
+    if len(blob) <= _ID_BYTES:
+        raise BadNote(f"{line!r:.200} has no room for a signature")
+    return Signature(name, blob[:_ID_BYTES], blob[_ID_BYTES:])
+
+
+def _format_key(name: str, key_id: bytes, key: bytes) -> str:
+    return f"{name}+{key_id.hex()}+{b64encode(_ED25519 + key).decode()}"
+
+
+def _parse_key(text: str) -> tuple[str, bytes]:
+    """The name and the 32 bytes; formatting them again shows whether the rest was right."""
+    # Not more than two splits, for "+" is a digit of base64 too.
+    parts = text.split("+", 2)
+    try:
+        name, _, encoded = parts
+        blob = b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise BadKey("a key is name+id+base64") from error
+    if blob[:1] != _ED25519:
+        raise BadKey("the key is not of type 1, Ed25519")
+    return name, blob[1:]
+
+
+def _decode_base64(text: str) -> bytes:
+    """RFC 4648 section 4, padded, with no bits left over that are not zero."""
+    try:
+        data = b64decode(text, validate=True)
+    except ValueError as error:
+        raise BadNote(f"{text!r:.200} is not base64") from error
+    if b64encode(data).decode() != text:
+        raise BadNote(f"{text!r:.200} is another spelling of base64")
+    return data

@@ -1,0 +1,284 @@
+"""Which entries of a folder are those that the signed root stands for; the first half of `verify`.
+
+The hashes of a tile are known from two sides: computed from what is below it, and held in its file.
+Where the two differ, one is at fault, and the root says which, from the top down. The tiles at the
+right edge, each from one side or the other, must together give the signed root. Every other tile
+must give the hash in the tile above it that has been found right. So one bad byte is laid to the
+entry or the tile that it is in, and an entry changed along with its hash shows in the tile above.
+
+With 300 entries, of which number 7 was changed:
+
+    tile/1/000.p/1    as held gives the root, together with tile/0/001.p/44; as computed it does not
+    tile/0/000        as held gives the one hash of tile/1/000.p/1; as computed it does not
+    entry 7           is the first whose computed hash is not the one held: it is at fault
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice, product, takewhile
+from typing import Final
+
+from ledger.errors import BadBundle, BadFolder, LedgerError
+from ledger.folder import FolderReader
+from ledger.report import Check, Problem
+from ledger.tiles import (
+    CHECKPOINT,
+    Tile,
+    has_tile,
+    height_of,
+    level_tiles,
+    parse_tile_path,
+    tiles_of,
+)
+from ledger.tlog import EMPTY_ROOT, HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, split_hashes
+
+# Nobody reads on after so many, and a hostile folder could make millions.
+MAX_PROBLEMS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The first `count` entries are right and have the `leaf_hashes`, joined by tile.
+
+    Their attachments could be read, but nothing here says that they are right. `files` are the
+    paths of all that the folder holds.
+    """
+
+    count: int
+    leaf_hashes: list[bytes]
+    files: set[str]
+    problems: list[Problem]
+    checks: list[Check]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The joined hashes of a tile from both sides; `node` is the computed one in the tile above.
+
+    `computed` ends early where a fault of the bundle ended it, `held` is empty with its fault.
+    """
+
+    tile: Tile
+    computed: bytes
+    held: bytes
+    node: bytes
+    bundle_fault: LedgerError | None
+    held_fault: LedgerError | None
+
+
+# The right hashes of each tile, None if neither side fits the tile above. Where it is not known
+# what stands above, a tile is left out.
+_Truth = dict[Tile, bytes | None]
+
+
+def prove(reader: FolderReader, size: int, root: bytes, advance: Callable[[int], None]) -> Proof:
+    """Compare all files with the signed root; `advance` hears how many entries have been read."""
+    try:
+        files = reader.files()
+    except BadFolder as error:
+        return _nothing_proved(set(), [Problem(error.code, error.detail)])
+    # A size can be signed that no folder holds. Below this, every tile is paid for by a file.
+    if size // TILE_WIDTH > len(files):
+        return _nothing_proved(files, list(islice(_missing(files, size), MAX_PROBLEMS)))
+    levels = _read_levels(reader, size, advance)
+    truth = _find_truth(levels, size, root)
+    unreadable = list(_attachment_problems(reader, files, size))
+    problems = chain(
+        _root_problems(truth, size, root),
+        _entry_problems(levels, truth),
+        unreadable,
+        _tile_problems(levels, truth),
+        _extra(files, size),
+    )
+    entries = levels[0] if levels else []
+    count = min([_count_right(entries, truth, size), *(p.entry or 0 for p in unreadable)])
+    return Proof(
+        count=count,
+        leaf_hashes=[sides.computed for sides in entries],
+        files=files,
+        problems=list(islice(problems, MAX_PROBLEMS)),
+        checks=[Check("files", len(files)), Check("entries in the signed root", count)],
+    )
+
+
+def _nothing_proved(files: set[str], problems: list[Problem]) -> Proof:
+    return Proof(0, [], files, problems, [Check("files", len(files))])
+
+
+def _missing(files: set[str], size: int) -> Iterator[Problem]:
+    for tile in tiles_of(size):
+        if tile.path not in files:
+            yield Problem("missing_file", f"{tile.path} is missing", tile.first, tile.path)
+
+
+def _read_levels(
+    reader: FolderReader, size: int, advance: Callable[[int], None]
+) -> list[list[_Sides]]:
+    """All tiles from both sides, level 0 first."""
+    levels: list[list[_Sides]] = []
+    for level in range(height_of(size)):
+        nodes = b"".join(sides.node for sides in levels[-1]) if levels else b""
+        rows = []
+        for tile in level_tiles(level, size):
+            rows.append(_read_tile(reader, tile, nodes))
+            if level == 0:
+                advance(tile.first + tile.width)
+        levels.append(rows)
+    return levels
+
+
+def _read_tile(reader: FolderReader, tile: Tile, nodes: bytes) -> _Sides:
+    """A tile from both sides; `nodes` are the hashes of its level as the level below has them."""
+    bundle_fault = held_fault = None
+    if tile.level == 0:
+        computed, bundle_fault = _hash_entries(reader, tile.beside("entries"))
+    else:
+        start = tile.index * TILE_WIDTH * HASH_BYTES
+        computed = nodes[start : start + tile.width * HASH_BYTES]
+    try:
+        held = reader.hashes(tile)
+    except LedgerError as error:
+        held, held_fault = b"", error
+    is_full = tile.width == TILE_WIDTH
+    return _Sides(
+        tile=tile,
+        computed=computed,
+        # The two sides are the same as a rule, and then need the memory of one.
+        held=computed if held == computed else held,
+        node=Frontier.over(computed).root() if is_full else b"",
+        bundle_fault=bundle_fault,
+        held_fault=held_fault,
+    )
+
+
+def _hash_entries(reader: FolderReader, tile: Tile) -> tuple[bytes, LedgerError | None]:
+    """The leaf hashes up to where the bundle breaks, if it does."""
+    hashes: list[bytes] = []
+    try:
+        hashes.extend(map(leaf_hash, reader.iter_entries(tile)))
+    except LedgerError as error:
+        return b"".join(hashes), error
+    return b"".join(hashes), None
+
+
+def _find_truth(levels: list[list[_Sides]], size: int, root: bytes) -> _Truth:
+    """Empty if nothing gives the root."""
+    edges = [rows[-1] for rows in levels if rows[-1].tile.width < TILE_WIDTH]
+    truth = _signed_edges(edges, size, root)
+    for level in reversed(range(len(levels) - 1)):
+        for sides in levels[level]:
+            parent, place = divmod(sides.tile.index, TILE_WIDTH)
+            above = truth.get(levels[level + 1][parent].tile) if sides.node else None
+            if above is not None:
+                node = above[place * HASH_BYTES : (place + 1) * HASH_BYTES]
+                truth[sides.tile] = _side_under(node, sides)
+    return truth
+
+
+def _signed_edges(edges: list[_Sides], size: int, root: bytes) -> _Truth:
+    """The partial tiles, each from the side with which all of them give the signed root."""
+    for choice in product(*map(_whole_sides, edges)):
+        # The frontier of a log is that of its highest tile, then that of the next, and so on.
+        frontier = b"".join(Frontier.over(hashes).to_bytes() for hashes in reversed(choice))
+        if Frontier.from_bytes(size, frontier).root() == root:
+            return {sides.tile: hashes for sides, hashes in zip(edges, choice, strict=True)}
+    return {}
+
+
+def _side_under(node: bytes, sides: _Sides) -> bytes | None:
+    """The side of a full tile that gives the right hash in the tile above."""
+    whole = _whole_sides(sides)
+    if sides.node == node and sides.computed in whole:
+        return sides.computed
+    if sides.held in whole and Frontier.over(sides.held).root() == node:
+        return sides.held
+    return None
+
+
+def _whole_sides(sides: _Sides) -> list[bytes]:
+    distinct = dict.fromkeys((sides.computed, sides.held))
+    return [hashes for hashes in distinct if len(hashes) == sides.tile.width * HASH_BYTES]
+
+
+def _count_right(entries: list[_Sides], truth: _Truth, size: int) -> int:
+    """How many entries are right from the first on."""
+    for sides in entries:
+        right = truth.get(sides.tile)
+        if sides.bundle_fault or sides.computed != right:
+            return sides.tile.first + (_count_same(sides.computed, right) if right else 0)
+    return size
+
+
+def _count_same(hashes: bytes, others: bytes) -> int:
+    """How many hashes the two have in common from the first on."""
+    pairs = zip(split_hashes(hashes), split_hashes(others), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _root_problems(truth: _Truth, size: int, root: bytes) -> Iterator[Problem]:
+    if size > 0 and not truth:
+        detail = "neither the entries nor the tiles give the signed root"
+        yield Problem("bad_root", detail, file=CHECKPOINT)
+    if size == 0 and root != EMPTY_ROOT:
+        yield Problem("bad_root", "the root of no entries is another", file=CHECKPOINT)
+
+
+def _entry_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Problem]:
+    """The first wrong entry of each tile."""
+    for sides in levels[0] if levels else []:
+        tile, path = sides.tile, sides.tile.beside("entries").path
+        right = truth.get(tile) or sides.held or sides.computed
+        same = _count_same(sides.computed, right)
+        entry = tile.first + min(same, tile.width - 1)
+        if sides.bundle_fault:
+            yield Problem(sides.bundle_fault.code, sides.bundle_fault.detail, entry, path)
+        elif same < tile.width:
+            held_by = "the signed root" if truth.get(tile) else "its tile"
+            yield Problem("bad_entry", f"{held_by} holds another entry {entry}", entry, path)
+        elif truth.get(tile, right) is None:
+            detail = f"the signed root holds others than these {tile.width} entries"
+            yield Problem("bad_entry", detail, tile.first, path)
+
+
+def _tile_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Problem]:
+    """The first wrong hash of each tile's file, with the first entry below it."""
+    for sides in chain.from_iterable(levels):
+        tile, right = sides.tile, truth.get(sides.tile)
+        if sides.held_fault:
+            yield Problem(sides.held_fault.code, sides.held_fault.detail, tile.first, tile.path)
+        elif right is not None and sides.held != right:
+            place = _count_same(sides.held, right)
+            detail = f"its hash {place} is not that of the signed root"
+            yield Problem("bad_tile", detail, tile.first + place * tile.span, tile.path)
+        elif tile.level != 0 and tile in truth and right is None:
+            detail = "neither it nor what is below it fits the tile above"
+            yield Problem("bad_tile", detail, tile.first, tile.path)
+
+
+def _attachment_problems(reader: FolderReader, files: set[str], size: int) -> Iterator[Problem]:
+    """Where the bundles of attachments break, in order."""
+    found = (tile for path in files if (tile := _tile_at(path, size)) and tile.level == "batches")
+    for tile in sorted(found, key=lambda tile: tile.index):
+        try:
+            for _ in reader.iter_attachments(tile):
+                pass
+        except LedgerError as error:
+            place = error.entry if isinstance(error, BadBundle) else 0
+            entry = tile.first + min(place, tile.width - 1)
+            yield Problem(error.code, error.detail, entry, tile.path)
+
+
+def _extra(files: set[str], size: int) -> Iterator[Problem]:
+    for path in sorted(files - {CHECKPOINT}):
+        if _tile_at(path, size) is None:
+            # The name is anyone's choice, and may hold what a terminal obeys.
+            shown = path if path.isprintable() else ascii(path)
+            yield Problem("extra_file", f"a log of {size} entries has no {shown}", None, shown)
+
+
+def _tile_at(path: str, size: int) -> Tile | None:
+    try:
+        tile = parse_tile_path(path)
+    except BadFolder:
+        return None
+    return tile if has_tile(size, tile) else None

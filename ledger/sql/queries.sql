@@ -1,0 +1,47 @@
+-- name: exists
+SELECT to_regclass('ledger.head') IS NOT NULL;
+
+-- name: durability
+SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes');
+
+-- name: head
+SELECT epoch, size, root, frontier, last_at FROM ledger.head;
+
+-- name: take_over
+-- Waits for the row lock of a commit that is still under way, then shuts its writer out.
+UPDATE ledger.head SET epoch = epoch + 1 RETURNING epoch, size, root, frontier, last_at;
+
+-- name: take_over_from
+UPDATE ledger.head SET epoch = epoch + 1 WHERE epoch = $1
+RETURNING epoch, size, root, frontier, last_at;
+
+-- name: move_head
+UPDATE ledger.head SET size = $3, root = $4, frontier = $5, last_at = $6
+WHERE epoch = $1 AND size = $2;
+
+-- name: append_segment
+INSERT INTO ledger.segment (first, count, bundle, leaf_hashes) VALUES ($1, $2, $3, $4);
+
+-- name: put_balances
+INSERT INTO ledger.account (name, fen)
+SELECT * FROM unnest($1::text[], $2::numeric[])
+ON CONFLICT (name) DO UPDATE SET fen = EXCLUDED.fen;
+
+-- name: balances
+SELECT name, fen FROM ledger.account;
+
+-- name: segments
+-- All segments that hold entries of [$1, $2), in order.
+SELECT first, count, bundle, leaf_hashes FROM ledger.segment
+WHERE first >= coalesce((SELECT max(first) FROM ledger.segment WHERE first <= $1), 0)
+  AND first < $2
+ORDER BY first;
+
+-- name: segments_holding
+-- The segments that hold the given entries.
+SELECT DISTINCT held.first, held.count, held.bundle
+FROM unnest($1::bigint[]) AS wanted (number)
+CROSS JOIN LATERAL (
+    SELECT first, count, bundle FROM ledger.segment
+    WHERE first <= wanted.number ORDER BY first DESC LIMIT 1
+) AS held;

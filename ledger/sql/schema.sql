@@ -1,0 +1,70 @@
+-- The ledger: immutable segments, one moving head, and the balances that the entries add up to.
+--
+-- Truth is `segment`; `head` and `account` can be made anew from it. The owner role cannot log in;
+-- the service works as `kashi_service`, which may append to segments but never change them, and
+-- triggers refuse a change to everybody else. (A superuser can defeat both: signed checkpoints
+-- outside the database are what proves the ledger.)
+
+CREATE SCHEMA ledger AUTHORIZATION kashi_owner;
+SET ROLE kashi_owner;
+
+CREATE TABLE ledger.segment (
+    -- The primary key is the compare-and-swap: two writers cannot both continue at one number.
+    first       bigint PRIMARY KEY CHECK (first >= 0),
+    count       integer NOT NULL CHECK (count > 0),
+    -- Entry bundles of C2SP tlog-tiles: big-endian uint16 length, then the entry, count times.
+    bundle      bytea NOT NULL,
+    leaf_hashes bytea NOT NULL CHECK (octet_length(leaf_hashes) = 32 * count)
+);
+-- Entries are read back whole; compressing them costs the writer more than the disk.
+ALTER TABLE ledger.segment ALTER COLUMN bundle SET STORAGE EXTERNAL;
+ALTER TABLE ledger.segment ALTER COLUMN leaf_hashes SET STORAGE EXTERNAL;
+
+CREATE TABLE ledger.head (
+    one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+    epoch    bigint NOT NULL CHECK (epoch >= 0),
+    size     bigint NOT NULL CHECK (size >= 0),
+    root     bytea NOT NULL CHECK (octet_length(root) = 32),
+    -- Hashes of the perfect subtrees, left to right: what appending needs of the tree.
+    frontier bytea NOT NULL,
+    last_at  bigint NOT NULL
+);
+
+CREATE TABLE ledger.account (
+    name text PRIMARY KEY,
+    fen  numeric NOT NULL
+);
+
+CREATE FUNCTION ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% on %.%: the table is append-only', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+CREATE FUNCTION ledger.refuse_going_back() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' OR NEW.size < OLD.size OR NEW.epoch < OLD.epoch OR NEW.last_at < OLD.last_at
+    THEN
+        RAISE EXCEPTION 'the head of the ledger never goes back'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.segment
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.segment ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER only_forward BEFORE UPDATE OR DELETE ON ledger.head
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_going_back();
+ALTER TABLE ledger.head ENABLE ALWAYS TRIGGER only_forward;
+
+GRANT USAGE ON SCHEMA ledger TO kashi_service;
+GRANT SELECT, INSERT ON ledger.segment TO kashi_service;
+GRANT SELECT, UPDATE ON ledger.head TO kashi_service;
+GRANT SELECT, INSERT, UPDATE ON ledger.account TO kashi_service;
+
+-- sha256 of nothing is the root of the empty tree (RFC 9162 section 2.1.1).
+INSERT INTO ledger.head (epoch, size, root, frontier, last_at)
+    VALUES (0, 0, sha256(''), '', 0);
+
+RESET ROLE;

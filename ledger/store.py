@@ -1,0 +1,144 @@
+"""The ledger in PostgreSQL: appending groups, moving the head, reading entries back.
+
+Functions take the caller's connection, and `append` the caller's transaction: what belongs to a
+group is committed with it or not at all. One writer holds the *epoch*; whoever takes it over shuts
+the others out, and they find out at their next commit (`LostEpoch`).
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, Self
+
+import asyncpg
+
+from ledger.book import Book
+from ledger.bundle import decode_bundle, encode_bundle
+from ledger.errors import LedgerError
+from ledger.log import Group, Log
+from ledger.queries import load, script
+from ledger.tlog import Frontier
+
+_SQL: Final = load("ledger")
+
+
+class LostEpoch(LedgerError):  # noqa: N818 - the name says what is wrong
+    """Another writer took the ledger over: this one must stop."""
+
+    code = "lost_epoch"
+
+
+class Inconsistent(LedgerError):  # noqa: N818 - the name says what is wrong
+    """What is stored contradicts itself."""
+
+    code = "inconsistent"
+
+
+class UnsafeServer(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The database server may lose what it confirmed."""
+
+    code = "unsafe_server"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the ledger ends; `frontier` are the hashes of the perfect subtrees."""
+
+    epoch: int
+    size: int
+    root: bytes
+    frontier: bytes
+    last_at: int
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record | None) -> Self:
+        assert row is not None, "the schema puts the one row there"
+        return cls(*row)
+
+
+async def exists(connection: asyncpg.Connection) -> bool:
+    """Say whether the database holds a ledger."""
+    return bool(await connection.fetchval(_SQL["exists"]))
+
+
+async def create(connection: asyncpg.Connection) -> None:
+    """Make the roles and an empty ledger; the caller must be allowed to create roles."""
+    await connection.execute(script("ledger", "roles.sql"))
+    await connection.execute(script("ledger", "schema.sql"))
+
+
+async def check_durability(connection: asyncpg.Connection) -> None:
+    """Refuse a server whose commits may not survive a crash. Raises `UnsafeServer`."""
+    for name, setting in await connection.fetch(_SQL["durability"]):
+        if setting != "on":
+            raise UnsafeServer(f"the server runs with {name} = {setting}")
+
+
+async def head(connection: asyncpg.Connection) -> Head:
+    """Read the head."""
+    return Head.from_row(await connection.fetchrow(_SQL["head"]))
+
+
+async def take_over(connection: asyncpg.Connection, mine: int | None = None) -> Head:
+    """Become the only writer; with `mine`, only where that is still the epoch (`LostEpoch`)."""
+    if mine is None:
+        row = await connection.fetchrow(_SQL["take_over"])
+    else:
+        row = await connection.fetchrow(_SQL["take_over_from"], mine)
+    if row is None:
+        raise LostEpoch(f"epoch {mine} is over")
+    return Head.from_row(row)
+
+
+async def load_log(connection: asyncpg.Connection, head: Head, floors: tuple[str, ...]) -> Log:
+    """Load what appending needs. Raises `Inconsistent` where frontier and root disagree."""
+    frontier = Frontier.from_bytes(head.size, head.frontier)
+    if frontier.root() != head.root:
+        raise Inconsistent(f"the frontier of size {head.size} does not give the root")
+    rows = await connection.fetch(_SQL["balances"])
+    book = Book(floors, {name: int(fen) for name, fen in rows})
+    return Log(frontier, book, head.last_at)
+
+
+async def append(connection: asyncpg.Connection, epoch: int, group: Group) -> None:
+    """Append a group within the caller's transaction. Raises `LostEpoch`."""
+    moved = await connection.execute(
+        _SQL["move_head"], epoch, group.first, group.size, group.root, group.frontier, group.last_at
+    )
+    if moved != "UPDATE 1":
+        raise LostEpoch(f"epoch {epoch} no longer ends at size {group.first}")
+    await connection.execute(
+        _SQL["append_segment"],
+        group.first,
+        group.count,
+        encode_bundle(group.entries),
+        group.leaf_hashes,
+    )
+    if group.balances:
+        await connection.execute(
+            _SQL["put_balances"],
+            list(group.balances),
+            [Decimal(fen) for fen in group.balances.values()],
+        )
+
+
+async def entries(
+    connection: asyncpg.Connection, first: int, stop: int
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Give the entries of `[first, stop)` with their numbers; needs a transaction around it."""
+    async for row in connection.cursor(_SQL["segments"], first, stop, prefetch=16):
+        for number, entry in enumerate(decode_bundle(row["bundle"], row["count"]), row["first"]):
+            if first <= number < stop:
+                yield number, entry
+
+
+async def entries_at(connection: asyncpg.Connection, numbers: list[int]) -> dict[int, bytes]:
+    """Give single entries by number; numbers beyond the end are left out."""
+    wanted = set(numbers)
+    rows = await connection.fetch(_SQL["segments_holding"], sorted(wanted))
+    return {
+        number: entry
+        for row in rows
+        for number, entry in enumerate(decode_bundle(row["bundle"], row["count"]), row["first"])
+        if number in wanted
+    }

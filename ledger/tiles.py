@@ -1,0 +1,119 @@
+"""Which files a log of a given size consists of, and where they stand (C2SP tlog-tiles).
+
+    checkpoint                      the signed size and root
+    tile/<L>/<N>[.p/<W>]            hashes: tile N of level L holds nodes 256 N .. of level 8 L
+    tile/entries/<N>[.p/<W>]        the entry bundle of the same 256 entries as tile/0/<N>
+    batches/<N>[.p/<W>]             ours: the attachment bundle of those entries, if they have any
+
+A tile is full with 256 hashes, and only full tiles are hashed into the level above; the last of a
+level may be partial, of width W. N stands in groups of three digits, all but the last with an `x`:
+tile 1234067 is `x001/x234/067`. A log of 256 entries has the files
+
+    checkpoint  tile/0/000  tile/1/000.p/1  tile/entries/000
+
+Path arithmetic only; no file is touched here.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ledger.errors import BadFolder
+from ledger.tlog import TILE_HEIGHT, TILE_WIDTH
+
+CHECKPOINT: Final = "checkpoint"
+
+Level = int | Literal["entries", "batches"]
+
+_LEVELS: Final[dict[str, Level]] = {
+    "tile/entries": "entries",
+    "batches": "batches",
+    **{f"tile/{level}": level for level in range(8)},
+}
+_PATH: Final = re.compile(
+    r"(?P<kind>tile/(?:[0-7]|entries)|batches)"
+    r"(?P<index>(?:/x[0-9]{3}){0,6}/[0-9]{3})"
+    r"(?:\.p/(?P<width>[0-9]{1,3}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One file: `index` counts from 0 along its level, `width` is 1 to 256."""
+
+    level: Level
+    index: int
+    width: int
+
+    @property
+    def path(self) -> str:
+        return tile_path(self.level, self.index, self.width)
+
+    def beside(self, level: Level) -> "Tile":
+        """The tile of another kind over the same 256 entries; for `entries`, 0 and `batches`."""
+        return Tile(level, self.index, self.width)
+
+    @property
+    def first(self) -> int:
+        """The number of the first entry below it."""
+        return self.index * TILE_WIDTH * self.span
+
+    @property
+    def span(self) -> int:
+        """How many entries are below each of its places."""
+        return 1 << TILE_HEIGHT * self.level if isinstance(self.level, int) else 1
+
+
+def tile_path(level: Level, index: int, width: int) -> str:
+    """Where a tile stands, with "/" between parts, on every system."""
+    folder = level if level == "batches" else f"tile/{level}"
+    groups, rest = [f"{index % 1000:03}"], index // 1000
+    while rest:
+        groups.append(f"x{rest % 1000:03}")
+        rest //= 1000
+    partial = "" if width == TILE_WIDTH else f".p/{width}"
+    return f"{folder}/{'/'.join(reversed(groups))}{partial}"
+
+
+def parse_tile_path(path: str) -> Tile:
+    """The inverse of `tile_path`. Raises `BadFolder` for all that it does not write."""
+    if not (match := _PATH.fullmatch(path)):
+        raise BadFolder(f"{path!r:.200} is not the path of a tile")
+    index = int(match["index"].replace("/", "").replace("x", ""))
+    tile = Tile(_LEVELS[match["kind"]], index, int(match["width"] or TILE_WIDTH))
+    if tile.width == 0 or tile.path != path:
+        raise BadFolder(f"{path!r:.200} is another spelling of {tile.path}")
+    return tile
+
+
+def tiles_of(size: int) -> Iterator[Tile]:
+    """Every tile that a log of that size must have: entry bundles, then hashes from level 0 up."""
+    yield from level_tiles("entries", size)
+    for level in range(height_of(size)):
+        yield from level_tiles(level, size)
+
+
+def level_tiles(level: Level, size: int) -> Iterator[Tile]:
+    """The tiles of one level, of which only the last may be partial."""
+    full, rest = divmod(_places(level, size), TILE_WIDTH)
+    for index in range(full):
+        yield Tile(level, index, TILE_WIDTH)
+    if rest:
+        yield Tile(level, full, rest)
+
+
+def height_of(size: int) -> int:
+    """How many levels of hash tiles there are."""
+    return (size.bit_length() - 1) // TILE_HEIGHT + 1 if size else 0
+
+
+def has_tile(size: int, tile: Tile) -> bool:
+    """Whether a log of that size has this tile, or for `batches` may have it."""
+    full, rest = divmod(_places(tile.level, size), TILE_WIDTH)
+    width = TILE_WIDTH if tile.index < full else rest if tile.index == full else 0
+    return 0 < tile.width == width
+
+
+def _places(level: Level, size: int) -> int:
+    return size >> TILE_HEIGHT * level if isinstance(level, int) else size

@@ -1,0 +1,211 @@
+"""Verify an exported log offline, with nothing but its folder and the log's public key.
+
+First the bytes (`prove`): the checkpoint is signed, the files are those that its size calls for,
+and entries and tiles give the signed root. Then the meaning, of the entries so proved and in their
+order, up to the first that is wrong:
+
+    every entry   canonical JSON with `v` 1, `kind`, `at` in microseconds never going back, `by`,
+                  and `postings` [from, to, fen] that break no floor
+    entry 0       `kind` "genesis", the `origin` of the checkpoint, and `floors`, the classes of
+                  accounts that may not go below zero
+    what it is    `Replay`, the caller's, sees each entry with its attachments and the tree that was
+                  before it. What is attached is the replay's to judge, missing or not
+
+Whatever the folder holds, the verdict is a `Report`. `CannotCheck` says that there is no verdict:
+no folder, or no checkpoint that could be read.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+
+from ledger import canon
+from ledger.book import Book, Posting
+from ledger.errors import BadFolder, BadNote, CannotCheck, LedgerError, Violation
+from ledger.folder import FolderReader
+from ledger.note import Verifier, open_checkpoint
+from ledger.prove import Proof, prove
+from ledger.report import Check, Problem, Report
+from ledger.tiles import CHECKPOINT, level_tiles
+from ledger.tlog import Tree, leaf_hash, split_hashes
+
+__all__ = ["Check", "Problem", "Replay", "Report", "Violation", "verify"]
+
+Progress = Callable[[int, int], None]
+
+
+class Replay(Protocol):
+    """The rules of what the ledger is about; both methods raise `Violation`."""
+
+    def entry(
+        self,
+        number: int,
+        data: bytes,
+        fields: dict[str, Any],
+        attachments: list[bytes],
+        tree: Tree,
+    ) -> None:
+        """Judge one entry; `tree` is that of all entries before it."""
+
+    def finish(self) -> None:
+        """Judge the whole, after the last entry."""
+
+
+def verify(
+    folder: Path,
+    verifier: Verifier,
+    replay: Replay | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """The verdict on a folder; `progress` hears the steps done and their total, two an entry."""
+    reader = FolderReader(folder)
+    try:
+        checkpoint = open_checkpoint(_checkpoint_bytes(reader, folder), verifier)
+    except BadNote as error:
+        problem = Problem(error.code, error.detail, file=CHECKPOINT)
+        return Report(verifier.name, 0, b"", [problem], [])
+
+    def advance(steps: int) -> None:
+        if progress is not None:
+            progress(steps, 2 * checkpoint.size)
+
+    proof = prove(reader, checkpoint.size, checkpoint.root, advance)
+    tree, books = Tree(), _Books(checkpoint.origin)
+    entries = _proved_entries(reader, checkpoint.size, proof, advance)
+    violations = _replay(entries, checkpoint.size, tree, books, replay)
+    return Report(
+        origin=checkpoint.origin,
+        size=checkpoint.size,
+        root=checkpoint.root,
+        problems=[*proof.problems, *violations],
+        checks=[
+            Check("checkpoint signature", 1),
+            *proof.checks,
+            Check("entries replayed", tree.size),
+            Check("postings", books.postings),
+        ],
+    )
+
+
+def _checkpoint_bytes(reader: FolderReader, folder: Path) -> bytes:
+    if not folder.is_dir():
+        raise CannotCheck(f"{folder} is not a folder")
+    try:
+        return reader.checkpoint()
+    except BadFolder as error:
+        raise CannotCheck(error.detail) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry that the root proves, and the files beside it, which nothing proves yet."""
+
+    leaf: bytes
+    data: bytes
+    attachments: list[bytes]
+
+
+def _replay(
+    entries: Iterator[_Entry], size: int, tree: Tree, books: "_Books", replay: Replay | None
+) -> list[Problem]:
+    """Add the entries to `tree` up to the first that breaks a rule."""
+    try:
+        for entry in entries:
+            fields = canon.decode(entry.data)
+            books.entry(fields)
+            if replay is not None:
+                replay.entry(tree.size, entry.data, fields, entry.attachments, tree)
+            tree.append(entry.leaf)
+        if replay is not None and tree.size == size:
+            replay.finish()
+    except LedgerError as error:
+        number = error.entry if isinstance(error, Violation) else None
+        if number is None and tree.size < size:
+            number = tree.size
+        return [Problem(error.code, error.detail, number)]
+    return []
+
+
+def _proved_entries(
+    reader: FolderReader, size: int, proof: Proof, advance: Callable[[int], None]
+) -> Iterator[_Entry]:
+    for tile, leaves in zip(level_tiles("entries", size), proof.leaf_hashes, strict=False):
+        batches = tile.beside("batches")
+        files = reader.iter_attachments(batches) if batches.path in proof.files else iter(())
+        proved = range(min(tile.width, proof.count - tile.first))
+        beside = _by_entry(files, tile.width)
+        for _, leaf, data in zip(
+            proved, split_hashes(leaves), reader.iter_entries(tile), strict=False
+        ):
+            # The file is read a second time, and may be another by now.
+            if leaf_hash(data) != leaf:
+                raise BadFolder(f"{tile.path} was changed while it was verified")
+            yield _Entry(leaf, data, next(beside))
+        advance(size + tile.first + tile.width)
+
+
+def _by_entry(files: Iterator[tuple[int, bytes]], width: int) -> Iterator[list[bytes]]:
+    """For each entry of a tile, its files, read no sooner than they are due."""
+    index, file = next(files, (width, b""))
+    for entry in range(width):
+        found = []
+        while index == entry:
+            found.append(file)
+            index, file = next(files, (width, b""))
+        yield found
+
+
+class _Fields(msgspec.Struct):
+    """What every entry has; there is more in each that is not the ledger's to know."""
+
+    v: Literal[1]
+    kind: str
+    at: int
+    by: str
+    postings: list[Posting]
+
+
+class _GenesisFields(_Fields):
+    kind: Literal["genesis"]
+    origin: str
+    floors: list[str]
+
+
+_F = TypeVar("_F", bound=_Fields)
+
+
+class _Books:
+    """The rules that every ledger keeps, whatever it is about."""
+
+    def __init__(self, origin: str) -> None:
+        self.postings = 0
+        self._origin = origin
+        self._last_at = 0
+        self._book: Book | None = None
+
+    def entry(self, entry: dict[str, Any]) -> None:
+        fields = _convert(entry, _Fields)
+        if self._book is None:
+            self._book = self._open(_convert(entry, _GenesisFields))
+        elif fields.kind == "genesis":
+            raise Violation("bad_fields", "only entry 0 is a genesis")
+        if fields.at < self._last_at:
+            raise Violation("time_went_back", f"at {fields.at}, after one at {self._last_at}")
+        self._last_at = fields.at
+        self._book.post(fields.postings)
+        self.postings += len(fields.postings)
+
+    def _open(self, genesis: _GenesisFields) -> Book:
+        if genesis.origin != self._origin:
+            raise Violation("other_origin", f"the genesis is of {genesis.origin!r:.200}")
+        return Book(genesis.floors)
+
+
+def _convert(entry: dict[str, Any], kind: type[_F]) -> _F:
+    try:
+        return msgspec.convert(entry, kind)
+    except msgspec.ValidationError as error:
+        raise Violation("bad_fields", str(error)) from error

@@ -1,0 +1,1 @@
+"""Everything about usage, contracts and coupons; the service is in `intake.py`."""

@@ -1,0 +1,49 @@
+"""Bearer tokens: `<id>.<secret>`, of which the service keeps the id and the sha256 of the secret.
+
+The id goes into the entries that the token's holder makes (`by`), the secret nowhere.
+"""
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Literal
+
+from meter.problems import Problem
+
+Role = Literal["authority"]
+
+SECRET_BYTES: Final = 32
+_SCHEME: Final = "Bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A new token: the text for its holder, and what the service keeps."""
+
+    id: str
+    text: str
+    digest: bytes
+
+
+def new_token(token_id: str) -> Token:
+    """Make a token with a fresh secret."""
+    secret = secrets.token_urlsafe(SECRET_BYTES)
+    return Token(token_id, f"{token_id}.{secret}", _digest(secret))
+
+
+def parse_header(header: str) -> tuple[str, bytes]:
+    """Read an Authorization header: token id and digest of the secret. Raises `unauthorized`."""
+    token_id, dot, secret = header.removeprefix(_SCHEME).rpartition(".")
+    if not header.startswith(_SCHEME) or not dot or len(header) > 256:
+        raise Problem("unauthorized", "the Authorization header holds no bearer token")
+    return token_id, _digest(secret)
+
+
+def same_digest(first: bytes, second: bytes) -> bool:
+    """Compare without telling by the time taken how much is equal."""
+    return hmac.compare_digest(first, second)
+
+
+def _digest(secret: str) -> bytes:
+    return sha256(secret.encode("utf-8", "surrogatepass")).digest()

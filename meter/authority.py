@@ -1,0 +1,327 @@
+"""Decide a command of the authority: check it against the state, give the one entry it makes.
+
+`decide_command` reads the state and changes nothing; `evolve` applies the entry. The rules here:
+who may be registered beside whom, the limits of issue and withdrawal, what a freeze, a revocation
+or a void is allowed to touch. A refusal is a `Problem`; the same thing registered twice is
+`Existing`, not an error.
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from meter import entries
+from meter.commands import (
+    ENTRY_OF,
+    ActivatePolicy,
+    Command,
+    FreezeContract,
+    IssueCoupon,
+    RegisterContract,
+    RegisterEnterprise,
+    RegisterKey,
+    RegisterProvider,
+    RevokeKey,
+    UnfreezeContract,
+    VoidRecord,
+    WithdrawCoupon,
+    command_of,
+    fields_of,
+    same,
+)
+from meter.effects import coupon_grants, grant_postings, void_effect, void_fields
+from meter.entries import Entry, Posting
+from meter.policy import MAX_YEARS, Policy, RatioClass
+from meter.problems import Problem
+from meter.state import Contract, Pool, State
+from meter.units import add_months, format_money, parse_date, year_of
+
+# A posting takes at most some 200 bytes and a void can move money in each contract and year of the
+# enterprise; all must fit into an entry of 65,535 bytes.
+MAX_CONTRACTS_PER_PROGRAMME: Final = 256 // MAX_YEARS
+
+
+# An entry's derived fields and its postings.
+_Judged = tuple[dict[str, Any], list[Posting]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an authority's entry says of its making: microseconds, token id, key, random hex."""
+
+    at: int
+    by: str
+    request: str
+    salt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The command asks for what is there already, since the entry of this number."""
+
+    entry: int
+
+
+def decide_command(state: State, command: Command, stamp: Stamp) -> Entry | Existing:
+    """Check a command and give its entry. Raises `Problem`."""
+    existing = _existing(state, command)
+    if existing is not None:
+        return _same_or_refuse(existing, command)
+    extra, postings = _RULES[type(command)](state, command)
+    return ENTRY_OF[type(command)](
+        **fields_of(command),
+        **extra,
+        postings=postings,
+        at=stamp.at,
+        by=stamp.by,
+        request=stamp.request,
+        salt=stamp.salt,
+    )
+
+
+def answer_of(state: State, number: int, entry: Entry) -> dict[str, Any]:
+    """Shape the answer to a command whose entry was just applied: its number and what follows."""
+    answer: dict[str, Any] = {"entry": number}
+    match entry:
+        case entries.ContractRegistered():
+            answer |= {"policy": entry.policy, "class": entry.ratio_class}
+        case entries.CouponIssued() | entries.CouponWithdrawn():
+            issued = state.coupons[entry.enterprise, entry.programme, entry.year]
+            answer |= {"issued": format_money(issued)}
+        case entries.RecordVoided():
+            entitled = sum(fen for _, fen in entry.entitled)
+            answer |= {"cost": format_money(entry.cost), "entitled": format_money(entitled)}
+    return answer
+
+
+def _existing(state: State, command: Command) -> tuple[int, Entry] | None:
+    """Find the entry that already holds the id which the command wants to register."""
+    holder: Any = None
+    match command:
+        case ActivatePolicy():
+            return state.policy_entries.get((command.programme, command.version))
+        case RegisterProvider():
+            holder = state.providers.get(command.id)
+        case RegisterKey():
+            holder = state.keys.get(command.keyid)
+        case RegisterEnterprise():
+            holder = state.enterprises.get(command.uscc)
+        case RegisterContract():
+            holder = state.contracts.get(command.id)
+    return None if holder is None else (holder.entry, holder.registered)
+
+
+def _same_or_refuse(existing: tuple[int, Entry], command: Command) -> Existing:
+    number, entry = existing
+    if not same(command_of(entry), command):
+        raise Problem("exists_differently", f"entry {number} holds this id", entry=number)
+    return Existing(number)
+
+
+def _activation(state: State, command: ActivatePolicy) -> _Judged:
+    assert command.content is not UNSET, "the shell fills in the shipped file"
+    policy = Policy.parse(command.content)
+    if (policy.programme, policy.version) != (command.programme, command.version):
+        raise Problem("bad_policy", f"the file is of {policy.programme} {policy.version}")
+    postings: list[Posting] = []
+    for year in policy.years:
+        pool = state.pools.get((policy.programme, year), Pool())
+        if policy.pool < pool.issued:
+            raise Problem("pool_below_issued", f"{year}: {format_money(pool.issued)} were issued")
+        treasury, account = f"treasury:{policy.programme}:{year}", f"pool:{policy.programme}:{year}"
+        if policy.pool > pool.amount:
+            postings.append((treasury, account, policy.pool - pool.amount))
+        elif policy.pool < pool.amount:
+            postings.append((account, treasury, pool.amount - policy.pool))
+    return {}, postings
+
+
+def _provider(state: State, command: RegisterProvider) -> _Judged:
+    if command.uscc in state.enterprises:
+        raise Problem("role_conflict", f"{command.uscc} is an enterprise")
+    if command.uscc in state.provider_usccs:
+        raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
+    _check_period(command.enlisted.starts, command.enlisted.ends)
+    return {}, []
+
+
+def _key(state: State, command: RegisterKey) -> _Judged:
+    if command.provider not in state.providers:
+        raise Problem("unknown_provider", f"no provider {command.provider}")
+    try:
+        raw = base64.b64decode(command.public_key, validate=True)
+    except ValueError:
+        raise Problem("malformed", "public_key is not base64") from None
+    if len(raw) != 32 or base64.b64encode(raw).decode() != command.public_key:
+        raise Problem("malformed", "public_key is not canonical base64 of 32 bytes")
+    if raw in state.public_keys:
+        raise Problem("exists_differently", f"key {state.public_keys[raw]} has this public key")
+    return {}, []
+
+
+def _revocation(state: State, command: RevokeKey) -> _Judged:
+    key = state.keys.get(command.keyid)
+    if key is None:
+        raise Problem("not_found", f"no key {command.keyid}")
+    if key.revoked is not None:
+        raise Problem("already_revoked", f"by entry {key.revoked}", entry=key.revoked)
+    return {}, []
+
+
+def _enterprise(state: State, command: RegisterEnterprise) -> _Judged:
+    if command.uscc in state.provider_usccs:
+        raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
+    return {}, []
+
+
+def _contract(state: State, command: RegisterContract) -> _Judged:
+    policy = _active(state, command.programme)
+    enterprise = state.enterprises.get(command.enterprise)
+    if enterprise is None:
+        raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
+    if command.provider not in state.providers:
+        raise Problem("unknown_provider", f"no provider {command.provider}")
+    contracts = state.contracts_of(command.enterprise, command.programme)
+    if len(contracts) >= MAX_CONTRACTS_PER_PROGRAMME:
+        raise Problem("too_many_contracts", f"the limit is {MAX_CONTRACTS_PER_PROGRAMME}")
+    _check_period(command.starts, command.ends)
+    if command.amount == 0:
+        raise Problem("malformed", "the amount is zero")
+    if command.signed_on < enterprise.registered.founded_on:
+        raise Problem("bad_dates", "signed before the enterprise was founded")
+    ratio_class = _ratio_class(policy, enterprise.registered, command.signed_on)
+    return {"policy": policy.version, "ratio_class": ratio_class}, []
+
+
+def _ratio_class(
+    policy: Policy, enterprise: entries.EnterpriseRegistered, signed_on: str
+) -> RatioClass:
+    """Startup: an enterprise founded less than the policy's months before the signing."""
+    if enterprise.applicant != "enterprise":
+        return "standard"
+    # Dates of one form compare as text.
+    grown_up = add_months(enterprise.founded_on, policy.startup_months)
+    return "startup" if signed_on < grown_up else "standard"
+
+
+def _freeze(state: State, command: FreezeContract) -> _Judged:
+    if _known_contract(state, command.contract).frozen:
+        raise Problem("already_frozen", f"contract {command.contract}")
+    return {}, []
+
+
+def _unfreeze(state: State, command: UnfreezeContract) -> _Judged:
+    if not _known_contract(state, command.contract).frozen:
+        raise Problem("not_frozen", f"contract {command.contract}")
+    return {}, []
+
+
+def _issue(state: State, command: IssueCoupon) -> _Judged:
+    policy = _policy_of_year(state, command)
+    coupon = (command.enterprise, command.programme, command.year)
+    issued = state.coupons.get(coupon, 0) + command.amount
+    pool = state.pools[command.programme, command.year]
+    unrelated = _unrelated_amount(state, command)
+    if unrelated < policy.threshold:
+        needed, found = format_money(policy.threshold), format_money(unrelated)
+        raise Problem("below_threshold", f"{needed} needed, {found} found")
+    if issued > policy.cap:
+        raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
+    if pool.issued + command.amount > pool.amount:
+        raise Problem("pool_exceeded", f"{format_money(pool.amount - pool.issued)} are left")
+    grants = coupon_grants(state, coupon, issued=issued)
+    return {}, [_coupon_posting(command), *grant_postings(grants)]
+
+
+def _withdrawal(state: State, command: WithdrawCoupon) -> _Judged:
+    _policy_of_year(state, command)
+    coupon = (command.enterprise, command.programme, command.year)
+    granted = sum(
+        contract.shares[command.year].granted
+        for contract in state.contracts_of(command.enterprise, command.programme)
+        if command.year in contract.shares
+    )
+    if state.coupons.get(coupon, 0) - command.amount < granted:
+        raise Problem("below_granted", f"{format_money(granted)} are granted")
+    pool, account, fen = _coupon_posting(command)
+    return {}, [(account, pool, fen)]
+
+
+def _void(state: State, command: VoidRecord) -> _Judged:
+    record = state.records.get((command.provider, command.id))
+    if record is None:
+        raise Problem("unknown_record", f"no record {command.id} of {command.provider}")
+    if record.voided is not None:
+        raise Problem("already_voided", f"by entry {record.voided}", entry=record.voided)
+    effect = void_effect(state, record)
+    return void_fields(record, effect), effect.postings()
+
+
+def _known_contract(state: State, contract_id: str) -> Contract:
+    contract = state.contracts.get(contract_id)
+    if contract is None:
+        raise Problem("unknown_contract", f"no contract {contract_id}")
+    return contract
+
+
+def _active(state: State, programme: str) -> Policy:
+    policy = state.active.get(programme)
+    if policy is None:
+        raise Problem("unknown_programme", f"{programme} has no active policy")
+    return policy
+
+
+def _policy_of_year(state: State, command: IssueCoupon | WithdrawCoupon) -> Policy:
+    """Find the newest policy that touches the year."""
+    _active(state, command.programme)
+    if command.enterprise not in state.enterprises:
+        raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
+    policy = state.policy_of(command.programme, command.year)
+    if policy is None:
+        raise Problem("unknown_year", f"no policy of {command.programme} touches {command.year}")
+    if command.amount == 0:
+        raise Problem("malformed", "the amount is zero")
+    return policy
+
+
+def _unrelated_amount(state: State, command: IssueCoupon) -> int:
+    """Full amounts of the unrelated contracts whose term touches the year."""
+    return sum(
+        contract.terms.amount
+        for contract in state.contracts_of(command.enterprise, command.programme)
+        if not contract.registered.related_party
+        and year_of(parse_date(contract.registered.starts)) <= command.year
+        and command.year <= year_of(parse_date(contract.registered.ends) - 1)
+    )
+
+
+def _coupon_posting(command: IssueCoupon | WithdrawCoupon) -> Posting:
+    pool = f"pool:{command.programme}:{command.year}"
+    return (
+        pool,
+        f"coupon:{command.programme}:{command.year}:{command.enterprise}",
+        int(command.amount),
+    )
+
+
+def _check_period(starts: str, ends: str) -> None:
+    if ends <= starts:
+        raise Problem("bad_dates", f"the period from {starts} until {ends} is empty")
+
+
+_RULES: Final[dict[type[Command], Callable[[State, Any], _Judged]]] = {
+    ActivatePolicy: _activation,
+    RegisterProvider: _provider,
+    RegisterKey: _key,
+    RevokeKey: _revocation,
+    RegisterEnterprise: _enterprise,
+    RegisterContract: _contract,
+    FreezeContract: _freeze,
+    UnfreezeContract: _unfreeze,
+    IssueCoupon: _issue,
+    WithdrawCoupon: _withdrawal,
+    VoidRecord: _void,
+}

@@ -1,0 +1,189 @@
+"""What the authority can ask for: the bodies of its POST requests, one struct each.
+
+A command holds exactly the fields that its entry repeats, so an auditor gets the command back from
+the entry (`command_of`) and can decide it again. Money is text with two decimals in the body and
+fen in the struct. Example, `POST /v1/coupons`:
+
+    {"programme":"training-coupon","enterprise":"91440300708461136T","year":2025,
+     "amount":"500000.00"}
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from meter import entries
+from meter.entries import Applicant, Entry
+from meter.strict import Date, Fen, Id, Lines, Name, Price, Reason, Uscc, Year, plain
+
+# One entry must hold a posting for each contract that shares a coupon; see `authority.py`.
+MAX_KINDS_OF_DEVICE: Final = 32
+Devices = Annotated[
+    dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]],
+    Meta(min_length=1, max_length=MAX_KINDS_OF_DEVICE),
+]
+Prices = Annotated[dict[Id, Price], Meta(min_length=1, max_length=MAX_KINDS_OF_DEVICE)]
+ProgrammeName = Annotated[str, Meta(min_length=1, max_length=32)]
+
+
+class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request of the authority; `reason` is for the auditors who will read the entry."""
+
+    reason: Reason | UnsetType = UNSET
+
+
+class ActivatePolicy(Command, frozen=True, kw_only=True):
+    """Put a policy file in force. `content` is its text; without it, the shipped file is taken."""
+
+    programme: ProgrammeName
+    version: Id
+    content: Lines | UnsetType = UNSET
+
+
+class Enlisted(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={"starts": "from", "ends": "until"},
+):
+    """An enlistment batch, dates half-open."""
+
+    batch: Id
+    starts: Date
+    ends: Date
+
+
+class RegisterProvider(Command, frozen=True, kw_only=True):
+    """Enlist a provider with its devices (whole devices by kind)."""
+
+    id: Id
+    uscc: Uscc
+    name: Name
+    devices: Devices
+    enlisted: Enlisted
+
+
+class RegisterKey(Command, frozen=True, kw_only=True):
+    """Register a signing key of the provider named in the URL."""
+
+    provider: Id
+    keyid: Id
+    algorithm: Literal["ed25519"]
+    public_key: Annotated[str, Meta(min_length=44, max_length=44)]
+
+
+class RevokeKey(Command, frozen=True, kw_only=True):
+    """Take no new batch under a key."""
+
+    keyid: Id
+
+
+class RegisterEnterprise(Command, frozen=True, kw_only=True, rename={"applicant": "kind"}):
+    """Register who may be funded."""
+
+    uscc: Uscc
+    name: Name
+    applicant: Applicant
+    founded_on: Date
+
+
+class RegisterContract(
+    Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}
+):
+    """Register a compute service contract under the programme's active policy."""
+
+    id: Id
+    programme: ProgrammeName
+    enterprise: Uscc
+    provider: Id
+    amount: Fen
+    signed_on: Date
+    starts: Date
+    ends: Date
+    use: Id
+    prices: Prices
+    max_devices: Annotated[
+        dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]], Meta(max_length=MAX_KINDS_OF_DEVICE)
+    ] = {}
+    related_party: bool
+    other_public_funds: Fen = Fen(0)
+
+
+class FreezeContract(Command, frozen=True, kw_only=True):
+    """Refuse new records of the contract named in the URL."""
+
+    contract: Id
+
+
+class UnfreezeContract(Command, frozen=True, kw_only=True):
+    """Take records of the contract again."""
+
+    contract: Id
+
+
+class IssueCoupon(Command, frozen=True, kw_only=True):
+    """Issue (more of) a coupon."""
+
+    programme: ProgrammeName
+    enterprise: Uscc
+    year: Year
+    amount: Fen
+
+
+class WithdrawCoupon(Command, frozen=True, kw_only=True):
+    """Take back what a coupon has not granted."""
+
+    programme: ProgrammeName
+    enterprise: Uscc
+    year: Year
+    amount: Fen
+
+
+class VoidRecord(Command, frozen=True, kw_only=True):
+    """Take back a provider's record; unlike the provider, at any age."""
+
+    provider: Id
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    reason: Reason
+
+
+ENTRY_OF: Final[dict[type[Command], Callable[..., Entry]]] = {
+    ActivatePolicy: entries.PolicyActivated,
+    RegisterProvider: entries.ProviderRegistered,
+    RegisterKey: entries.KeyRegistered,
+    RevokeKey: entries.KeyRevoked,
+    RegisterEnterprise: entries.EnterpriseRegistered,
+    RegisterContract: entries.ContractRegistered,
+    FreezeContract: entries.ContractFrozen,
+    UnfreezeContract: entries.ContractUnfrozen,
+    IssueCoupon: entries.CouponIssued,
+    WithdrawCoupon: entries.CouponWithdrawn,
+    VoidRecord: entries.RecordVoided,
+}
+COMMAND_OF: Final = {entry: command for command, entry in ENTRY_OF.items()}
+
+
+def fields_of(command: Command) -> dict[str, Any]:
+    """Give the fields that the command's entry repeats, as plain values."""
+    values = {name: plain(getattr(command, name)) for name in command.__struct_fields__}
+    return {name: _enlistment(value) for name, value in values.items()}
+
+
+def command_of(entry: Entry) -> Command:
+    """Give the command that led to an authority's entry: the inverse of `fields_of`."""
+    kind = COMMAND_OF[type(entry)]
+    return kind(**{name: getattr(entry, name) for name in kind.__struct_fields__})
+
+
+def same(first: Command, second: Command) -> bool:
+    """Say whether two commands ask for the same, whatever reason they give."""
+    ours, theirs = fields_of(first), fields_of(second)
+    return type(first) is type(second) and ours | {"reason": UNSET} == theirs | {"reason": UNSET}
+
+
+def _enlistment(value: Any) -> Any:
+    if isinstance(value, Enlisted):
+        return entries.Enlistment(plain(value.batch), plain(value.starts), plain(value.ends))
+    return value

@@ -1,0 +1,316 @@
+"""Decide a signed batch: judge each void and record, give the entries and the receipt.
+
+The same batch, state and `now` always give the same bytes: the service runs this once and every
+auditor runs it again. Nothing here reads a clock or does I/O. The state advances record by record,
+since each is judged on what the ones before it left; a commit that fails throws the state away.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from msgspec import UNSET
+
+from meter.effects import UsageEffect, apply_usage, usage_effect, void_effect, void_fields
+from meter.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
+from meter.problems import Problem
+from meter.rating import overlap, seconds_by_year
+from meter.state import Contract, Key, State, StoredBatch
+from meter.state import Record as AcceptedRecord
+from meter.units import DAY_SECONDS, MICROSECONDS, format_money
+from meter.wire import (
+    Accepted,
+    Batch,
+    Before,
+    Conflict,
+    Duplicate,
+    EntryRange,
+    Limit,
+    Receipt,
+    Record,
+    Rejected,
+    Result,
+    SignedBatch,
+    Void,
+    encode_receipt,
+)
+
+MAX_MILLI_DEVICES: Final = 10**9
+MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that balances stay live
+MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
+NO_MONEY: Final = format_money(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The batch's entries, its own first, and the exact bytes of the receipt."""
+
+    entries: list[Entry]
+    receipt: bytes
+    results: list[Result]
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What the records of one batch share; `now` in microseconds, `number` of the batch entry."""
+
+    provider: str
+    by: str
+    now: int
+    number: int
+
+
+def decide(state: State, signed: SignedBatch, now: int, before: Before) -> Decided | StoredBatch:
+    """Judge a batch at `now` (microseconds), in a group that builds on `before`.
+
+    A batch that was answered already gives the stored answer. Raises `Problem` where the batch as
+    a whole cannot be taken: `unknown_key`, `provider_mismatch`, `wrong_log`, `wrong_genesis`,
+    `seq_conflict`, `key_revoked`; then the state is unchanged.
+    """
+    batch = signed.batch
+    key = _check_sender(state, signed)
+    stored = state.batches.get((batch.provider, batch.stream, batch.seq))
+    if stored is not None:
+        return _same_or_conflict(stored, signed)
+    if key.revoked is not None:
+        raise Problem("key_revoked", f"{signed.keyid} by entry {key.revoked}", entry=key.revoked)
+    return _decide_new(state, signed, now, before)
+
+
+def _check_sender(state: State, signed: SignedBatch) -> Key:
+    batch, genesis = signed.batch, state.genesis
+    assert genesis is not None, "entry 0 comes first"
+    key = state.keys.get(signed.keyid)
+    if key is None:
+        raise Problem("unknown_key", f"no key {signed.keyid}")
+    if key.registered.provider != batch.provider:
+        raise Problem("provider_mismatch", f"{signed.keyid} is not a key of {batch.provider}")
+    if batch.log != genesis.origin:
+        raise Problem("wrong_log", f"this is {genesis.origin}")
+    if batch.genesis is not UNSET and batch.genesis != state.genesis_hash:
+        raise Problem("wrong_genesis", f"entry 0 here has the hash {state.genesis_hash}")
+    return key
+
+
+def _same_or_conflict(stored: StoredBatch, signed: SignedBatch) -> StoredBatch:
+    if stored.payload != signed.payload_sha256:
+        detail = f"seq {signed.batch.seq} of {signed.batch.stream} holds batch {stored.payload}"
+        raise Problem("seq_conflict", detail, batch=stored.payload)
+    return stored
+
+
+def _decide_new(state: State, signed: SignedBatch, now: int, before: Before) -> Decided:
+    batch = signed.batch
+    context = _Context(batch.provider, signed.keyid, now, state.size)
+    state.size += 1  # the batch's own entry; its content is known only when all is judged
+    entries: list[Entry] = []
+    voids = [_decide_void(state, void, context, entries) for void in batch.voids]
+    results = [_decide_record(state, record, context, entries) for record in batch.records]
+    receipt = encode_receipt(
+        Receipt(
+            batch=signed.payload_sha256,
+            log=batch.log,
+            provider=batch.provider,
+            stream=batch.stream,
+            seq=batch.seq,
+            before=before,
+            entries=EntryRange(context.number, 1 + len(entries)),
+            voids=voids,
+            results=results,
+        )
+    )
+    state.last_at = now
+    own = _batch_entry(signed, context, before, receipt)
+    return Decided([own, *entries], receipt, voids + results)
+
+
+def _batch_entry(
+    signed: SignedBatch, context: _Context, before: Before, receipt: bytes
+) -> BatchAccepted:
+    batch: Batch = signed.batch
+    return BatchAccepted(
+        at=context.now,
+        by=signed.keyid,
+        postings=[],
+        provider=batch.provider,
+        stream=batch.stream,
+        seq=batch.seq,
+        payload=signed.payload_sha256,
+        envelope=signed.envelope_sha256,
+        receipt=sha256(receipt).hexdigest(),
+        before=before.size,
+        voids=len(batch.voids),
+        records=len(batch.records),
+    )
+
+
+def _decide_void(state: State, void: Void, context: _Context, entries: list[Entry]) -> Result:
+    record = state.records.get((context.provider, void.id))
+    refusal = _void_refusal(state, void, record, context.now)
+    if refusal is not None:
+        return refusal
+    assert record is not None
+    effect = void_effect(state, record)
+    number = state.size
+    entries.append(
+        RecordVoided(
+            at=context.now,
+            by=context.by,
+            postings=effect.postings(),
+            provider=context.provider,
+            id=void.id,
+            reason=void.reason,
+            batch=context.number,
+            **void_fields(record, effect),
+        )
+    )
+    apply_usage(state, effect)
+    record.voided = number
+    state.size += 1
+    return _accepted(void.id, number, effect)
+
+
+def _void_refusal(
+    state: State, void: Void, record: AcceptedRecord | None, now: int
+) -> Rejected | None:
+    if record is None:
+        return Rejected(void.id, "rejected", "unknown_record", "no accepted record of this id")
+    if record.voided is not None:
+        detail = f"voided by entry {record.voided}"
+        return Rejected(void.id, "rejected", "already_voided", detail)
+    policy = state.contracts[record.usage.contract].policy
+    if now > record.usage.end + policy.lateness_seconds * MICROSECONDS:
+        detail = f"more than {policy.lateness_seconds} s after its end; ask the authority"
+        return Rejected(void.id, "rejected", "too_late", detail)
+    return None
+
+
+def _decide_record(state: State, record: Record, context: _Context, entries: list[Entry]) -> Result:
+    known = state.records.get((context.provider, record.id))
+    if known is not None:
+        return _duplicate_or_conflict(known, record)
+    contract = state.contracts.get(record.contract)
+    refusal = _refusal(contract, record, context)
+    if refusal is not None:
+        return Rejected(record.id, "rejected", *refusal)
+    assert contract is not None
+    number = state.size
+    usage, effect = _rate(state, contract, record, context)
+    entries.append(usage)
+    apply_usage(state, effect)
+    state.records[context.provider, record.id] = AcceptedRecord(number, usage)
+    state.size += 1
+    return _accepted(record.id, number, effect)
+
+
+def _duplicate_or_conflict(known: AcceptedRecord, record: Record) -> Duplicate | Conflict:
+    usage = known.usage
+    names = ("contract", "device", "milli_devices", "run", "state", "final")
+    different = [name for name in names if getattr(usage, name) != getattr(record, name)]
+    different += ["start"] * (usage.start != record.start * MICROSECONDS)
+    different += ["end"] * (usage.end != record.end * MICROSECONDS)
+    if not different:
+        return Duplicate(record.id, "duplicate", known.entry)
+    detail = f"differs from entry {known.entry} in {', '.join(different)}"
+    return Conflict(record.id, "conflict", known.entry, detail)
+
+
+def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the wire
+    contract: Contract | None, record: Record, context: _Context
+) -> tuple[str, str] | None:
+    """Give the code and detail of the first rule that the record breaks; see `RECORD_CODES`."""
+    if contract is None:
+        return "unknown_contract", f"no contract {record.contract}"
+    terms, lateness = contract.registered, contract.policy.lateness_seconds
+    if terms.provider != context.provider:
+        return "provider_mismatch", f"{terms.id} is not with {context.provider}"
+    if record.device not in terms.prices:
+        return "unknown_device", f"{terms.id} has no price for {record.device}"
+    if not 1 <= record.milli_devices <= MAX_MILLI_DEVICES:
+        return "bad_devices", f"milli_devices is not in 1 to {MAX_MILLI_DEVICES}"
+    if record.end <= record.start:
+        return "bad_interval", "end is not after start"
+    if record.end - record.start > MAX_RECORD_SECONDS:
+        return "too_long", f"longer than {MAX_RECORD_SECONDS} s: slice it"
+    if record.end * MICROSECONDS > context.now + MAX_AHEAD_SECONDS * MICROSECONDS:
+        return "in_future", f"ends more than {MAX_AHEAD_SECONDS} s ahead of this ledger's clock"
+    if context.now > (record.end + lateness) * MICROSECONDS:
+        return "too_late", f"more than {lateness} s after its end"
+    if contract.frozen:
+        return "contract_frozen", f"{terms.id} takes no new records"
+    return None
+
+
+def _rate(
+    state: State, contract: Contract, record: Record, context: _Context
+) -> tuple[UsageAccepted, UsageEffect]:
+    eligible = eligible_device_time(state, contract, record)
+    price = contract.registered.prices[record.device]
+    device_time = record.milli_devices * (record.end - record.start)
+    effect = usage_effect(
+        state, contract, device_time * price, [(year, part * price) for year, part in eligible]
+    )
+    usage = UsageAccepted(
+        at=context.now,
+        by=context.by,
+        postings=effect.postings(),
+        batch=context.number,
+        provider=context.provider,
+        id=record.id,
+        contract=record.contract,
+        device=record.device,
+        milli_devices=record.milli_devices,
+        start=record.start * MICROSECONDS,
+        end=record.end * MICROSECONDS,
+        run=record.run,
+        state=record.state,
+        final=record.final,
+        cost=effect.cost,
+        eligible=eligible,
+        entitled=effect.entitled,
+    )
+    return usage, effect
+
+
+def eligible_device_time(state: State, contract: Contract, record: Record) -> list[tuple[int, int]]:
+    """Give thousandths × seconds by year inside validity ∩ term ∩ enlistment (`Contract.window`).
+
+    Withheld usage (capacity) will be subtracted here.
+    """
+    enlisted = state.providers[contract.registered.provider].enlisted.get(record.device, [])
+    start = max(record.start, contract.window[0])
+    end = min(record.end, contract.window[1])
+    spans = seconds_by_year(overlap(enlisted, start, end))
+    return [(year, seconds * record.milli_devices) for year, seconds in spans]
+
+
+def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:
+    """Shape the changes of the own contract for the receipt; other contracts' stay out of it."""
+    granted_by_year = dict(effect.granted())
+    entitled = sum(fen for _, fen in effect.entitled)
+    granted = sum(granted_by_year.values())
+    years = sorted({year for year, _ in effect.entitled} | granted_by_year.keys())
+    return Accepted(
+        id=record_id,
+        status="accepted",
+        entry=number,
+        cost=format_money(effect.cost),
+        entitled=format_money(entitled),
+        granted=format_money(granted),
+        uncovered=format_money(entitled - granted),
+        withheld=NO_MONEY,
+        by_year={str(year): format_money(granted_by_year.get(year, 0)) for year in years},
+        bound=_bound(effect),
+    )
+
+
+def _bound(effect: UsageEffect) -> list[Limit]:
+    """Name what limits the own contract after the entry."""
+    shares = effect.contract.shares.values()
+    uncovered = sum(share.entitled - share.granted for share in shares)
+    limits: dict[Limit, bool] = {
+        "contract_amount": effect.entitlement.amount_bound,
+        "combined_support": effect.entitlement.support_bound,
+        "coupon": uncovered > 0,
+    }
+    return [name for name, binds in limits.items() if binds]

@@ -1,0 +1,142 @@
+"""DSSE v1 envelopes of exactly one signature (secure-systems-lab/dsse, protocol.md).
+
+    {"payloadType":"application/vnd.kashi.usage-batch+json","payload":"<base64>",
+     "signatures":[{"keyid":"pcl-2025a","sig":"<base64>"}]}
+
+The signature covers `PAE = "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body`, lengths in ASCII
+decimal. Base64 is the standard alphabet, padded, in its one canonical spelling. Which algorithm a
+signature uses is a property of the registered key, never of the envelope.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
+
+from meter.problems import Problem
+from meter.strict import Id, decode
+
+BATCH_TYPE: Final = "application/vnd.kashi.usage-batch+json"
+RECEIPT_TYPE: Final = "application/vnd.kashi.receipt+json"
+_SIGNATURE_HEADER: Final = re.compile(
+    r'keyid="([A-Za-z0-9][A-Za-z0-9._-]{0,63})", sig=:([A-Za-z0-9+/]{86}==):'
+)
+
+
+class _Signature(Struct, frozen=True, forbid_unknown_fields=True):
+    keyid: Id
+    sig: str
+
+
+class _Document(
+    Struct, frozen=True, forbid_unknown_fields=True, rename={"payload_type": "payloadType"}
+):
+    payload_type: str
+    payload: str
+    signatures: list[_Signature]
+
+
+class Envelope(Struct, frozen=True):
+    """An envelope as it came: nothing in it is proved yet."""
+
+    payload_type: str
+    payload: bytes
+    keyid: str
+    signature: bytes
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Give the pre-authentication encoding: the bytes that are signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def seal(payload_type: str, payload: bytes, keyid: str, key: Ed25519PrivateKey) -> bytes:
+    """Sign a payload and give its envelope."""
+    document = _Document(
+        payload_type,
+        base64.b64encode(payload).decode(),
+        [_Signature(keyid, base64.b64encode(sign(payload_type, payload, key)).decode())],
+    )
+    return msgspec.json.encode(document)
+
+
+def parse(data: bytes, payload_type: str) -> Envelope:
+    """Read an envelope of one type. Raises `Problem` `bad_envelope`."""
+    try:
+        document = decode(data, _Document)
+        if document.payload_type != payload_type:
+            raise ValueError(f"payloadType is not {payload_type}")  # noqa: TRY301
+        if len(document.signatures) != 1:
+            raise ValueError("exactly one signature is needed")  # noqa: TRY301
+        signature = document.signatures[0]
+        return Envelope(
+            payload_type,
+            decode_base64(document.payload),
+            signature.keyid,
+            decode_base64(signature.sig),
+        )
+    except ValueError as error:
+        raise Problem("bad_envelope", str(error)) from None
+
+
+def sign(payload_type: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
+    """Sign a payload of a type: 64 bytes, the same each time (RFC 8032 section 5.1.6)."""
+    return key.sign(pae(payload_type, payload))
+
+
+def is_signed_by(public_key: bytes, payload_type: str, payload: bytes, signature: bytes) -> bool:
+    """Say whether an Ed25519 key (32 bytes) made the signature."""
+    try:
+        _loaded(public_key).verify(signature, pae(payload_type, payload))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def decode_base64(text: str) -> bytes:
+    """Read canonical, padded, standard base64. Raises `ValueError`."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64") from None
+    # A last character may hold bits that no byte uses: two texts, one meaning.
+    if base64.b64encode(data) != text.encode():
+        raise ValueError("not canonical base64")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptSigner:
+    """The service's key for receipts; `sign` gives the value of the `Kashi-Signature` header.
+
+    Kashi-Signature: keyid="receipt-1", sig=:<base64>:
+    """
+
+    keyid: str
+    key: Ed25519PrivateKey
+
+    def sign(self, receipt: bytes) -> str:
+        """Sign the exact bytes of a receipt."""
+        signature = base64.b64encode(sign(RECEIPT_TYPE, receipt, self.key)).decode()
+        return f'keyid="{self.keyid}", sig=:{signature}:'
+
+
+def parse_signature_header(text: str) -> tuple[str, bytes]:
+    """Read a `Kashi-Signature` header: key id and signature. Raises `ValueError`."""
+    match = _SIGNATURE_HEADER.fullmatch(text)
+    if match is None:
+        raise ValueError("not a Kashi-Signature header")
+    return match[1], decode_base64(match[2])
+
+
+@lru_cache(maxsize=1_024)
+def _loaded(public_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public_key)

@@ -1,0 +1,277 @@
+"""Every kind of ledger entry, each in one home; the bytes are `ledger.canon` of these values.
+
+Common to all: `v` 1, `kind`, `at` (microseconds since 1970 UTC, never decreasing), `by` (key id or
+token id), `postings` (`[from, to, fen]`). Entries made by the authority add `request` (the
+idempotency key), a random `salt` (so that a public leaf hash cannot be guessed back) and may add
+`reason`. Money is fen, prices 1/10000 yuan per device-hour, `start` and `end` microseconds, dates
+Shanghai text, `eligible` is `[year, thousandths × seconds]`. One usage entry:
+
+    {"at":1740790800000000,"batch":40,"by":"pcl-2025a","contract":"TC-2025-0001","cost":28800,
+     "device":"ascend-910b","eligible":[[2025,230400000]],"end":1740790800000000,
+     "entitled":[[2025,14400]],"id":"slurm:4211:0","kind":"usage","milli_devices":64000,
+     "postings":[["enterprise:91440300708461136T","due:TC-2025-0001",28800],
+       ["coupon:training-coupon:2025:91440300708461136T","accrued:TC-2025-0001:2025",14400]],
+     "provider":"pcl","start":1740787200000000,"v":1}
+
+Accounts (classes `pool`, `coupon`, `accrued` and `due` never go below zero):
+
+    treasury:<programme>:<year>      what the city set aside, as a debt
+    pool:<programme>:<year>          not yet issued
+    coupon:<programme>:<year>:<uscc> issued, not yet granted
+    accrued:<contract>:<year>        granted to the contract
+    enterprise:<uscc>                what the enterprise owes, as a debt
+    due:<contract>                   cost of the contract's metered usage
+"""
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from meter.policy import RatioClass
+from meter.units import MICROSECONDS
+
+Posting = tuple[str, str, int]
+
+FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "pool")
+
+Applicant = Literal["enterprise", "university", "institute"]
+
+
+class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all entries have."""
+
+    at: int
+    by: str
+    kind: str
+    postings: list[Posting]
+    v: Literal[1] = 1
+
+
+class AuthorityEntry(Entry, frozen=True, kw_only=True):
+    """What the authority's entries have besides."""
+
+    request: str
+    salt: str
+    reason: str | UnsetType = UNSET
+
+
+class Enlistment(
+    Struct, frozen=True, forbid_unknown_fields=True, rename={"starts": "from", "ends": "until"}
+):
+    """A provider's enlistment (入库) by batch: Shanghai dates, half-open."""
+
+    batch: str
+    starts: str
+    ends: str
+
+
+class ReceiptKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """The key that signs receipts."""
+
+    keyid: str
+    algorithm: Literal["ed25519"]
+    public_key: str
+
+
+class Genesis(AuthorityEntry, frozen=True, kw_only=True):
+    """Entry 0: which ledger this is and whose signatures count."""
+
+    kind: Literal["genesis"] = "genesis"
+    origin: str
+    floors: list[str]
+    log_key: str
+    receipt_key: ReceiptKey
+
+
+class PolicyActivated(AuthorityEntry, frozen=True, kw_only=True):
+    """A policy file comes into force for new contracts; its pools open or change."""
+
+    kind: Literal["policy"] = "policy"
+    programme: str
+    version: str
+    content: str
+
+
+class ProviderRegistered(AuthorityEntry, frozen=True, kw_only=True):
+    """A provider with its first enlistment; `devices` counts whole devices by kind."""
+
+    kind: Literal["provider"] = "provider"
+    id: str
+    uscc: str
+    name: str
+    devices: dict[str, int]
+    enlisted: Enlistment
+
+
+class KeyRegistered(AuthorityEntry, frozen=True, kw_only=True):
+    """A provider's signing key; `public_key` is base64 of the raw key."""
+
+    kind: Literal["key"] = "key"
+    provider: str
+    keyid: str
+    algorithm: Literal["ed25519"]
+    public_key: str
+
+
+class KeyRevoked(AuthorityEntry, frozen=True, kw_only=True):
+    """From this entry on no new batch under the key is taken."""
+
+    kind: Literal["revocation"] = "revocation"
+    keyid: str
+
+
+class EnterpriseRegistered(AuthorityEntry, frozen=True, kw_only=True):
+    """Who may be funded."""
+
+    kind: Literal["enterprise"] = "enterprise"
+    uscc: str
+    name: str
+    applicant: Applicant
+    founded_on: str
+
+
+class ContractRegistered(
+    AuthorityEntry,
+    frozen=True,
+    kw_only=True,
+    rename={"starts": "from", "ends": "until", "ratio_class": "class"},
+):
+    """A compute service contract; `policy` and `class` are fixed here, at registration."""
+
+    kind: Literal["contract"] = "contract"
+    id: str
+    programme: str
+    enterprise: str
+    provider: str
+    amount: int
+    signed_on: str
+    starts: str
+    ends: str
+    use: str
+    prices: dict[str, int]
+    max_devices: dict[str, int]
+    related_party: bool
+    other_public_funds: int
+    policy: str
+    ratio_class: RatioClass
+
+
+class ContractFrozen(AuthorityEntry, frozen=True, kw_only=True):
+    """New records are refused; voids and grants go on."""
+
+    kind: Literal["freeze"] = "freeze"
+    contract: str
+
+
+class ContractUnfrozen(AuthorityEntry, frozen=True, kw_only=True):
+    """New records are taken again."""
+
+    kind: Literal["unfreeze"] = "unfreeze"
+    contract: str
+
+
+class CouponIssued(AuthorityEntry, frozen=True, kw_only=True):
+    """Money moves from the pool of the year to the enterprise's coupon."""
+
+    kind: Literal["issue"] = "issue"
+    programme: str
+    enterprise: str
+    year: int
+    amount: int
+
+
+class CouponWithdrawn(AuthorityEntry, frozen=True, kw_only=True):
+    """Money that the coupon has not granted goes back to the pool."""
+
+    kind: Literal["withdrawal"] = "withdrawal"
+    programme: str
+    enterprise: str
+    year: int
+    amount: int
+
+
+class BatchAccepted(Entry, frozen=True, kw_only=True):
+    """A signed batch was judged; its voids' and records' entries follow at once.
+
+    `payload`, `envelope`, `receipt` are hex sha256; `before` is the size of the ledger on which the
+    group was built; `voids` and `records` count what the batch asked for, accepted or not.
+    """
+
+    kind: Literal["batch"] = "batch"
+    provider: str
+    stream: str
+    seq: int
+    payload: str
+    envelope: str
+    receipt: str
+    before: int
+    voids: int
+    records: int
+
+
+class UsageAccepted(Entry, frozen=True, kw_only=True):
+    """A record was metered; `cost` and `entitled` are the growth in its own contract."""
+
+    kind: Literal["usage"] = "usage"
+    batch: int
+    provider: str
+    id: str
+    contract: str
+    device: str
+    milli_devices: int
+    start: int
+    end: int
+    run: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    final: bool | UnsetType = UNSET
+    cost: int
+    eligible: list[tuple[int, int]]
+    entitled: list[tuple[int, int]]
+
+    @property
+    def device_time(self) -> int:
+        """Thousandths × seconds."""
+        return self.milli_devices * ((self.end - self.start) // MICROSECONDS)
+
+
+class RecordVoided(Entry, frozen=True, kw_only=True):
+    """A record was taken back, by its provider (`batch`) or the authority (`request`, `salt`)."""
+
+    kind: Literal["void"] = "void"
+    provider: str
+    id: str
+    record: int
+    contract: str
+    reason: str
+    cost: int
+    entitled: list[tuple[int, int]]
+    batch: int | UnsetType = UNSET
+    request: str | UnsetType = UNSET
+    salt: str | UnsetType = UNSET
+
+
+TYPES: Final[dict[str, type[Entry]]] = {
+    "genesis": Genesis,
+    "policy": PolicyActivated,
+    "provider": ProviderRegistered,
+    "key": KeyRegistered,
+    "revocation": KeyRevoked,
+    "enterprise": EnterpriseRegistered,
+    "contract": ContractRegistered,
+    "freeze": ContractFrozen,
+    "unfreeze": ContractUnfrozen,
+    "issue": CouponIssued,
+    "withdrawal": CouponWithdrawn,
+    "batch": BatchAccepted,
+    "usage": UsageAccepted,
+    "void": RecordVoided,
+}
+
+
+def from_fields(fields: dict[str, Any]) -> Entry:
+    """Read an entry from its decoded canonical JSON. Raises `ValueError`."""
+    kind = fields.get("kind")
+    if kind not in TYPES:
+        raise ValueError(f"unknown kind of entry: {kind!r}")
+    return msgspec.convert(fields, TYPES[kind])

@@ -1,0 +1,170 @@
+"""Apply one entry to the state: the only way from a ledger's entries to what they add up to.
+
+Used when a ledger is loaded, rebuilt or replayed. Effects on money are computed by the rules again
+and held against the entry's postings, so a ledger that broke a rule cannot be loaded. (`decide`
+advances the state by the same functions while it judges a batch.)
+"""
+
+import base64
+from hashlib import sha256
+
+from ledger.canon import encode
+from meter.effects import (
+    accepted_effect,
+    apply_grants,
+    apply_usage,
+    coupon_grants,
+    grant_postings,
+    void_effect,
+)
+from meter.entries import (
+    BatchAccepted,
+    ContractFrozen,
+    ContractRegistered,
+    ContractUnfrozen,
+    CouponIssued,
+    CouponWithdrawn,
+    EnterpriseRegistered,
+    Entry,
+    Genesis,
+    KeyRegistered,
+    KeyRevoked,
+    PolicyActivated,
+    Posting,
+    ProviderRegistered,
+    RecordVoided,
+    UsageAccepted,
+)
+from meter.policy import Policy
+from meter.rating import Interval, Terms, support_limit
+from meter.state import Contract, Enterprise, Key, Pool, Provider, Record, State
+from meter.units import parse_date
+
+
+class Diverged(Exception):  # noqa: N818 - it is a finding about a ledger
+    """An entry does not say what the rules give."""
+
+
+def evolve(state: State, entry: Entry) -> None:
+    """Apply the next entry, whose number is `state.size`. Raises `Diverged`."""
+    number = state.size
+    match entry:
+        case UsageAccepted():
+            _usage(state, number, entry)
+        case BatchAccepted():
+            pass  # its records follow as entries of their own
+        case RecordVoided():
+            _void(state, number, entry)
+        case CouponIssued():
+            _coupon(state, entry, entry.amount)
+        case CouponWithdrawn():
+            _coupon(state, entry, -entry.amount)
+        case _:
+            register(state, number, entry)
+    state.size = number + 1
+    state.last_at = entry.at
+
+
+def register(state: State, number: int, entry: Entry) -> None:
+    """Apply an entry that registers or switches something; neither size nor clock move."""
+    match entry:
+        case Genesis():
+            state.genesis = entry
+            state.genesis_hash = sha256(encode(entry)).hexdigest()
+        case PolicyActivated():
+            _policy(state, number, entry)
+        case ProviderRegistered():
+            _provider(state, number, entry)
+        case KeyRegistered():
+            public_key = base64.b64decode(entry.public_key)
+            state.keys[entry.keyid] = Key(number, entry, public_key)
+            state.public_keys[public_key] = entry.keyid
+        case KeyRevoked():
+            state.keys[entry.keyid].revoked = number
+        case EnterpriseRegistered():
+            state.enterprises[entry.uscc] = Enterprise(number, entry)
+        case ContractRegistered():
+            _contract(state, number, entry)
+        case ContractFrozen():
+            state.contracts[entry.contract].frozen = True
+        case ContractUnfrozen():
+            state.contracts[entry.contract].frozen = False
+        case _:
+            raise Diverged(f"an entry of kind {entry.kind} registers nothing")
+
+
+def _policy(state: State, number: int, entry: PolicyActivated) -> None:
+    policy = Policy.parse(entry.content)
+    state.policies.setdefault(policy.programme, {})[policy.version] = policy
+    state.policy_entries[policy.programme, policy.version] = number, entry
+    state.active[policy.programme] = policy
+    for year in policy.years:
+        state.pools.setdefault((policy.programme, year), Pool()).amount = policy.pool
+        state.touched.pools.add((policy.programme, year))
+
+
+def _provider(state: State, number: int, entry: ProviderRegistered) -> None:
+    period = (parse_date(entry.enlisted.starts), parse_date(entry.enlisted.ends))
+    state.providers[entry.id] = Provider(
+        number, entry, {device: [period] for device in entry.devices}
+    )
+    state.provider_usccs[entry.uscc] = entry.id
+
+
+def _contract(state: State, number: int, entry: ContractRegistered) -> None:
+    policy = state.policies[entry.programme][entry.policy]
+    limit = support_limit(
+        entry.amount, policy.combined_bp[entry.ratio_class], entry.other_public_funds
+    )
+    contract = Contract(
+        entry=number,
+        registered=entry,
+        policy=policy,
+        terms=Terms(entry.amount, policy.ratio_bp[entry.ratio_class], limit),
+        window=_window(policy, entry),
+    )
+    state.contracts[entry.id] = contract
+    siblings = state.enterprises[entry.enterprise].contracts
+    siblings.setdefault(entry.programme, []).append(contract)
+
+
+def _window(policy: Policy, entry: ContractRegistered) -> Interval:
+    """Give the time in which usage can be eligible: policy validity ∩ contract term."""
+    if entry.related_party or entry.use not in policy.eligible_uses:
+        return 0, 0
+    return (
+        max(policy.valid_from, parse_date(entry.starts)),
+        min(policy.valid_until, parse_date(entry.ends)),
+    )
+
+
+def _usage(state: State, number: int, entry: UsageAccepted) -> None:
+    effect = accepted_effect(state, entry)
+    _same(entry.postings, effect.postings())
+    apply_usage(state, effect)
+    state.records[entry.provider, entry.id] = Record(number, entry)
+
+
+def _void(state: State, number: int, entry: RecordVoided) -> None:
+    record = state.records[entry.provider, entry.id]
+    effect = void_effect(state, record)
+    _same(entry.postings, effect.postings())
+    apply_usage(state, effect)
+    record.voided = number
+
+
+def _coupon(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> None:
+    coupon = (entry.enterprise, entry.programme, entry.year)
+    issued = state.coupons.get(coupon, 0) + fen
+    grants = coupon_grants(state, coupon, issued=issued)
+    _same(entry.postings[1:], grant_postings(grants))
+    state.coupons[coupon] = issued
+    state.pools[entry.programme, entry.year].issued += fen
+    state.touched.coupons.add(coupon)
+    state.touched.pools.add((entry.programme, entry.year))
+    apply_grants(state, grants)
+
+
+def _same(written: list[Posting], ruled: list[Posting]) -> None:
+    if written != ruled:
+        raise Diverged(f"postings {written} where the rules give {ruled}")

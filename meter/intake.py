@@ -1,0 +1,387 @@
+"""The whole story of a submission, from bytes to a durable answer:
+
+    bytes -> envelope -> verified batch -> decide(state, batch, now) -> entries, receipt
+          -> append -> commit -> answer
+
+One sequencer takes what waits, decides it in order and commits it as one group: segment, envelopes,
+receipts, record ids, read models and head move together or not at all, and no group is decided on
+an uncommitted one. An answer is given only after the commit is durable. When a commit fails, or
+nobody knows whether it failed, the epoch is raised (its row lock waits out the old commit), the
+state is thrown away and loaded again: never a guess. Whoever sends the same again gets the stored
+answer.
+"""
+
+import asyncio
+import base64
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from ledger import store as ledger_store
+from ledger.canon import encode
+from ledger.log import Log
+from ledger.store import LostEpoch
+from meter import store
+from meter.authority import Existing, Stamp, answer_of, decide_command
+from meter.commands import Command, VoidRecord, fields_of
+from meter.decide import Decided, decide
+from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse
+from meter.entries import (
+    FLOORED_CLASSES,
+    BatchAccepted,
+    CouponIssued,
+    CouponWithdrawn,
+    Entry,
+    RecordVoided,
+    UsageAccepted,
+)
+from meter.evolve import evolve
+from meter.metrics import Metrics
+from meter.problems import Problem
+from meter.state import State, StoredBatch
+from meter.store import Answered, Named, Written
+from meter.wire import MAX_BATCH_BYTES, Before, SignedBatch, parse_batch
+
+MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
+MAX_GROUP_BYTES: Final = (
+    4 * 1024 * 1024
+)  # bounds how long one commit takes; one batch may exceed it
+COMMAND_BYTES: Final = 4_096  # what a command counts for in the queue
+RETRY_SECONDS: Final = 0.5  # between attempts to reach the database again
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a command: 201 with a new entry, 200 where it is there already."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    signed: SignedBatch
+    size_bytes: int
+    outcome: "asyncio.Future[StoredBatch]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    command: Command
+    by: str
+    request: str | None
+    salt: str
+    outcome: "asyncio.Future[Answer]"
+    size_bytes: int = COMMAND_BYTES
+
+
+_Submission = _Batch | _Command
+_Outcome = StoredBatch | Answer | Problem
+
+
+@dataclass(slots=True)
+class _Group:
+    """What a group collects while it is decided."""
+
+    before: Before
+    requests: dict[str, Answered]
+    written: Written = field(default_factory=Written)
+    conflicts: list[SignedBatch] = field(default_factory=list)
+
+
+class Intake:
+    """The sequencer of one ledger. Owns the state, the log's head and the writing connection.
+
+    `clock` gives microseconds since 1970 UTC; `randomness` gives fresh hex for salts.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[store.Connection]],
+        receipts: ReceiptSigner,
+        clock: Callable[[], int],
+        randomness: Callable[[], str],
+        metrics: Metrics,
+    ) -> None:
+        self._connect = connect
+        self._receipts = receipts
+        self._clock = clock
+        self._randomness = randomness
+        self._metrics = metrics
+        self._queue: deque[_Submission] = deque()
+        self._queue_bytes = 0
+        self._waiting = asyncio.Event()
+        self._epoch: int | None = None
+        self.state = State()
+        self.ready = False
+
+    # What callers see
+
+    async def usage(self, data: bytes) -> StoredBatch:
+        """Take an envelope; give the receipt once it is durable. Raises `Problem`."""
+        if len(data) > MAX_BATCH_BYTES:
+            raise Problem("too_large", f"more than {MAX_BATCH_BYTES} bytes")
+        envelope = parse(data, BATCH_TYPE)
+        key = self.state.keys.get(envelope.keyid)
+        if key is None:
+            raise Problem("unknown_key", f"no key {envelope.keyid}")
+        if not is_signed_by(key.public_key, BATCH_TYPE, envelope.payload, envelope.signature):
+            raise Problem("bad_signature", f"not a signature of {envelope.keyid} over the payload")
+        signed = parse_batch(envelope, data)
+        outcome: asyncio.Future[StoredBatch] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Batch(signed, len(data), outcome))
+        return await outcome
+
+    async def command(self, command: Command, by: str, request: str | None) -> Answer:
+        """Carry out a command of the authority; give the answer once it is durable."""
+        outcome: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Command(command, by, request, self._randomness(), outcome))
+        return await outcome
+
+    # The sequencer
+
+    async def start(self) -> None:
+        """Take the ledger over and load the state."""
+        self._connection = await self._connect()
+        await ledger_store.check_durability(self._connection)
+        await self._load(None)
+
+    async def run(self) -> None:
+        """Decide and commit, group by group, until cancelled or shut out (`LostEpoch`)."""
+        while True:
+            await self._waiting.wait()
+            await self._settle(self._take_group())
+
+    async def stop(self) -> None:
+        """Refuse what still waits and close the connection."""
+        while self._queue:
+            self._finish(self._queue.popleft(), Problem("unavailable", "the service stops"))
+        await self._connection.close(timeout=5)
+
+    async def _settle(self, group: list[_Submission]) -> None:
+        """Commit a group and answer it; one that fails is taken apart, so one cannot hurt all."""
+        try:
+            outcomes = await self._commit(group)
+        except LostEpoch:
+            self._refuse(group, "another writer took the ledger over")
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the stored ledger is the truth
+            _log.exception("a group of %d was not committed", len(group))
+            await self._recover()
+            if len(group) == 1:
+                self._refuse(group, f"not committed, or not known to be: {type(error).__name__}")
+                return
+            for submission in group:
+                await self._settle([submission])
+            return
+        for submission, outcome in zip(group, outcomes, strict=True):
+            self._finish(submission, outcome)
+
+    async def _commit(self, submissions: list[_Submission]) -> list[_Outcome]:
+        """Decide a group in order and commit it whole."""
+        requests = await store.load_named(self._connection, self.state, _names(submissions))
+        root = base64.b64encode(self._log.root()).decode()
+        group = _Group(Before(self._log.size, root), requests)
+        outcomes = [self._decide(submission, group) for submission in submissions]
+        await self._write(group)
+        self.state.records.clear()
+        self.state.batches.clear()
+        self._metrics.group_submissions.observe(len(submissions))
+        self._metrics.entries.set(self._log.size)
+        return outcomes
+
+    def _decide(self, submission: _Submission, group: _Group) -> _Outcome:
+        now = max(self._clock(), self.state.last_at)
+        try:
+            if isinstance(submission, _Batch):
+                return self._decide_batch(submission.signed, now, group)
+            return self._decide_command(submission, now, group)
+        except Problem as problem:
+            if problem.code == "seq_conflict" and isinstance(submission, _Batch):
+                group.conflicts.append(submission.signed)
+            return problem
+
+    def _decide_batch(self, signed: SignedBatch, now: int, group: _Group) -> StoredBatch:
+        decided = decide(self.state, signed, now, group.before)
+        if isinstance(decided, StoredBatch):
+            return decided
+        number = self._log.size
+        for entry in decided.entries:
+            self._append(entry, group.written)
+        batch = signed.batch
+        signature = self._receipts.sign(decided.receipt)
+        stored = StoredBatch(signed.payload_sha256, decided.receipt, signature)
+        self.state.batches[batch.provider, batch.stream, batch.seq] = stored
+        group.written.batches.append(
+            (
+                batch.provider,
+                batch.stream,
+                batch.seq,
+                number,
+                signed.payload_sha256,
+                signed.envelope,
+                decided.receipt,
+                signature,
+            )
+        )
+        self._count(decided)
+        return stored
+
+    def _decide_command(self, submission: _Command, now: int, group: _Group) -> Answer:
+        command, key = submission.command, submission.request
+        fingerprint = _fingerprint(command)
+        answered = group.requests.get(key) if key is not None else None
+        if answered is not None:
+            if answered.fingerprint != fingerprint:
+                raise Problem("idempotency_conflict", f"entry {answered.entry} used this key")
+            return Answer(201, answered.answer)
+        request = key if key is not None else f"auto-{submission.salt}"
+        entry = decide_command(
+            self.state, command, Stamp(now, submission.by, request, submission.salt)
+        )
+        if isinstance(entry, Existing):
+            return Answer(200, msgspec.json.encode({"entry": entry.entry}))
+        number = self._append(entry, group.written)
+        evolve(self.state, entry)
+        body = msgspec.json.encode(answer_of(self.state, number, entry))
+        group.requests[request] = Answered(fingerprint, number, body)
+        group.written.requests.append((request, fingerprint, number, body))
+        return Answer(201, body)
+
+    def _append(self, entry: Entry, written: Written) -> int:
+        """Give an entry its bytes and its number, and note its rows."""
+        data = encode(entry)
+        number = self._log.append(data, entry.at, entry.postings)
+        match entry:
+            case UsageAccepted():
+                written.records.append((entry.provider, entry.id, number, None))
+            case RecordVoided():
+                written.voids.append((entry.provider, entry.id, number))
+            case BatchAccepted() | CouponIssued() | CouponWithdrawn():
+                pass
+            case _:
+                written.registrations.append((number, entry.kind, data))
+        return number
+
+    async def _write(self, group: _Group) -> None:
+        entries = self._log.take_group()
+        touched = self.state.take_touched()
+        if entries.count:
+            with self._metrics.commit_seconds.time():
+                async with self._connection.transaction():
+                    await ledger_store.append(self._connection, self._epoch_held(), entries)
+                    await store.write(self._connection, self.state, touched, group.written)
+        for signed in group.conflicts:
+            batch = signed.batch
+            await store.keep_seq_conflict(
+                self._connection,
+                (batch.provider, batch.stream, batch.seq),
+                signed.payload_sha256,
+                signed.envelope,
+            )
+
+    # After a failure
+
+    async def _recover(self) -> None:
+        """Raise the epoch and load again, for as long as it takes. Raises `LostEpoch`."""
+        self.ready = False
+        while True:
+            with contextlib.suppress(Exception):  # it is given up either way
+                await self._connection.close(timeout=1)
+            try:
+                self._connection = await self._connect()
+                await self._load(self._epoch)
+            except LostEpoch:
+                raise
+            except Exception:  # noqa: BLE001 - the database is not back yet
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _load(self, mine: int | None) -> None:
+        head = await ledger_store.take_over(self._connection, mine)
+        self._epoch = head.epoch
+        self._log: Log = await ledger_store.load_log(self._connection, head, FLOORED_CLASSES)
+        self.state = await store.load_state(self._connection, head)
+        self._metrics.entries.set(head.size)
+        self.ready = True
+
+    def _epoch_held(self) -> int:
+        assert self._epoch is not None, "start() took the ledger over"
+        return self._epoch
+
+    # The queue
+
+    def _enqueue(self, submission: _Submission) -> None:
+        if self._queue_bytes + submission.size_bytes > MAX_QUEUE_BYTES:
+            raise Problem("busy", f"{self._queue_bytes} bytes wait already")
+        self._queue.append(submission)
+        self._count_queue(submission.size_bytes)
+        self._waiting.set()
+
+    def _take_group(self) -> list[_Submission]:
+        group: list[_Submission] = []
+        size_bytes = 0
+        while self._queue and (not group or size_bytes < MAX_GROUP_BYTES):
+            group.append(self._queue.popleft())
+            size_bytes += group[-1].size_bytes
+        self._count_queue(-size_bytes)
+        if not self._queue:
+            self._waiting.clear()
+        return group
+
+    def _count_queue(self, change_bytes: int) -> None:
+        self._queue_bytes += change_bytes
+        self._metrics.queue_bytes.set(self._queue_bytes)
+
+    def _refuse(self, group: list[_Submission], detail: str) -> None:
+        for submission in group:
+            self._finish(submission, Problem("unavailable", detail))
+
+    def _finish(self, submission: _Submission, outcome: _Outcome) -> None:
+        label = outcome.code if isinstance(outcome, Problem) else "ok"
+        batch = isinstance(submission, _Batch)
+        (self._metrics.batches if batch else self._metrics.commands).labels(label).inc()
+        if submission.outcome.done():
+            return  # the client went away; what was committed stays committed
+        if isinstance(outcome, Problem):
+            submission.outcome.set_exception(outcome)
+        else:
+            submission.outcome.set_result(outcome)  # type: ignore[arg-type]
+
+    def _count(self, decided: Decided) -> None:
+        for result in decided.results:
+            self._metrics.records.labels(result.status).inc()
+
+
+def _fingerprint(command: Command) -> str:
+    """Tell commands apart that carry the same Idempotency-Key: hex sha256 of kind and content."""
+    fields = {name: value for name, value in fields_of(command).items() if value is not UNSET}
+    content = msgspec.json.encode([type(command).__name__, fields], order="sorted")
+    return sha256(content).hexdigest()
+
+
+def _names(submissions: list[_Submission]) -> Named:
+    """Collect what the submissions name, to be looked up together."""
+    named = Named()
+    for submission in submissions:
+        if isinstance(submission, _Batch):
+            batch = submission.signed.batch
+            named.batches.add((batch.provider, batch.stream, batch.seq))
+            named.records.update((batch.provider, void.id) for void in batch.voids)
+            named.records.update((batch.provider, record.id) for record in batch.records)
+            continue
+        if submission.request is not None:
+            named.requests.add(submission.request)
+        if isinstance(submission.command, VoidRecord):
+            named.records.add((submission.command.provider, submission.command.id))
+    return named

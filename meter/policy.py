@@ -1,0 +1,128 @@
+"""A policy: one version of one programme's rules, read from a TOML file.
+
+Files lie in `policies/`, named `<programme>-<version>.toml`; every figure stands beside the article
+it comes from and its standing. An entry of the ledger holds the text of the file, so an auditor
+reads the very rules that were applied. Example: `policies/training-coupon-2024-12.toml`.
+"""
+
+import tomllib
+from typing import Annotated, Literal, Self
+
+from msgspec import Meta, Struct, ValidationError, convert
+
+from meter.problems import Problem
+from meter.units import DAY_SECONDS, parse_date, parse_money, year_of
+
+MAX_POLICY_BYTES = 32_768  # the text must fit into one entry of 65,535 bytes
+# A change in one contract can move money in each of its years: all must fit into one entry.
+MAX_YEARS = 4
+
+Standing = Literal["measures", "guide", "practice", "judgement"]
+BasisPoints = Annotated[int, Meta(ge=0, le=10_000)]
+RatioClass = Literal["standard", "startup"]
+
+
+class _Sourced(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    article: str
+    standing: Standing
+
+
+class _Validity(_Sourced, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
+    starts: str
+    ends: str
+
+
+class _Ratio(_Sourced, frozen=True, kw_only=True):
+    standard: BasisPoints
+    startup: BasisPoints
+
+
+class _Amount(_Sourced, frozen=True, kw_only=True):
+    amount: str
+
+
+class _Startup(_Sourced, frozen=True, kw_only=True):
+    months: Annotated[int, Meta(ge=0, le=120)]
+
+
+class _Use(_Sourced, frozen=True, kw_only=True):
+    eligible: list[str]
+
+
+class _Lateness(_Sourced, frozen=True, kw_only=True):
+    days: Annotated[int, Meta(ge=0, le=3_660)]
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    programme: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}\Z")]
+    version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")]
+    title: str
+    validity: _Validity
+    ratio: _Ratio
+    combined_support: _Ratio
+    cap: _Amount
+    pool: _Amount
+    threshold: _Amount
+    startup: _Startup
+    use: _Use
+    lateness: _Lateness
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """The rules in the units of the core: fen, basis points, instants.
+
+    Validity is the half-open interval `[valid_from, valid_until)`.
+    """
+
+    programme: str
+    version: str
+    title: str
+    valid_from: int
+    valid_until: int
+    ratio_bp: dict[RatioClass, int]
+    combined_bp: dict[RatioClass, int]
+    cap: int
+    pool: int
+    threshold: int
+    startup_months: int
+    eligible_uses: frozenset[str]
+    lateness_seconds: int
+
+    @property
+    def years(self) -> range:
+        """The calendar years that the validity touches; each has a pool of its own."""
+        return range(year_of(self.valid_from), year_of(self.valid_until - 1) + 1)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text of a policy file. Raises `Problem` `bad_policy`."""
+        if len(text.encode("utf-8", "replace")) > MAX_POLICY_BYTES:
+            raise Problem("bad_policy", f"longer than {MAX_POLICY_BYTES} bytes")
+        try:
+            policy = cls._from_file(convert(tomllib.loads(text), _File))
+        except (ValidationError, ValueError, RecursionError) as error:
+            raise Problem("bad_policy", str(error)) from None
+        if policy.valid_until <= policy.valid_from or len(policy.years) > MAX_YEARS:
+            raise Problem("bad_policy", f"the validity must touch 1 to {MAX_YEARS} years")
+        return policy
+
+    @classmethod
+    def _from_file(cls, file: _File) -> Self:
+        return cls(
+            programme=file.programme,
+            version=file.version,
+            title=file.title,
+            valid_from=parse_date(file.validity.starts),
+            valid_until=parse_date(file.validity.ends),
+            ratio_bp={"standard": file.ratio.standard, "startup": file.ratio.startup},
+            combined_bp={
+                "standard": file.combined_support.standard,
+                "startup": file.combined_support.startup,
+            },
+            cap=parse_money(file.cap.amount),
+            pool=parse_money(file.pool.amount),
+            threshold=parse_money(file.threshold.amount),
+            startup_months=file.startup.months,
+            eligible_uses=frozenset(file.use.eligible),
+            lateness_seconds=file.lateness.days * DAY_SECONDS,
+        )

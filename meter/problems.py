@@ -1,0 +1,84 @@
+"""Every error code that leaves the service: its HTTP status and its title, in one table.
+
+A wrong *request* raises `Problem`; a wrong *record* inside a good batch is a value (a result with a
+code of `wire.RECORD_CODES`). Answers are `application/problem+json` (RFC 9457):
+
+    {"type":"urn:kashi:problem:seq_conflict","title":"…","status":409,"code":"seq_conflict",
+     "detail":"…"}
+"""
+
+from typing import Final
+
+# code: (HTTP status, title). Codes are stable: clients branch on them.
+CODES: Final[dict[str, tuple[int, str]]] = {
+    # the request as such
+    "malformed": (400, "The request does not have the documented form"),
+    "bad_envelope": (400, "The body is not a DSSE envelope of one signature"),
+    "bad_batch": (400, "The signed payload is not a usage batch"),
+    "bad_policy": (400, "The policy file does not have the documented form"),
+    "unauthorized": (401, "A bearer token of the right role is needed"),
+    "unknown_key": (401, "No key of this name is registered"),
+    "bad_signature": (401, "The signature does not verify"),
+    "key_revoked": (403, "The key was revoked"),
+    "provider_mismatch": (403, "The key belongs to another provider"),
+    "not_found": (404, "There is no such thing here"),
+    "method_not_allowed": (405, "The resource does not know this method"),
+    "too_large": (413, "The request is larger than the limit"),
+    "unsupported_encoding": (415, "Content encodings are not accepted"),
+    # batches
+    "wrong_log": (409, "The batch was signed for another ledger"),
+    "wrong_genesis": (409, "The batch was signed for another ledger of this name"),
+    "seq_conflict": (409, "This number of the stream holds another batch"),
+    # the authority's commands
+    "idempotency_key_needed": (400, "Where money moves, Idempotency-Key is required"),
+    "idempotency_conflict": (409, "This Idempotency-Key was used with another request"),
+    "exists_differently": (409, "The id is taken, with other content"),
+    "role_conflict": (409, "A provider cannot be an enterprise here, nor the reverse"),
+    "unknown_policy": (404, "No policy file of this programme and version"),
+    "unknown_programme": (404, "The programme has no active policy"),
+    "unknown_provider": (404, "No provider of this id is registered"),
+    "unknown_enterprise": (404, "No enterprise of this USCC is registered"),
+    "unknown_contract": (404, "No contract of this id is registered"),
+    "unknown_record": (404, "No accepted record of this id"),
+    "unknown_year": (422, "The policy does not touch this year"),
+    "bad_dates": (422, "The dates contradict each other"),
+    "too_many_contracts": (422, "The enterprise has as many contracts as one entry can hold"),
+    "already_revoked": (409, "The key is revoked already"),
+    "already_frozen": (409, "The contract is frozen already"),
+    "not_frozen": (409, "The contract is not frozen"),
+    "already_voided": (409, "The record is voided already"),
+    "below_threshold": (422, "The contracts do not reach the minimum rental of the year"),
+    "cap_exceeded": (422, "More than one enterprise may get in a year"),
+    "pool_exceeded": (422, "More than the pool of the year holds"),
+    "below_granted": (422, "A coupon cannot go below what it has granted"),
+    "pool_below_issued": (422, "A pool cannot go below what was issued from it"),
+    # the service
+    "busy": (503, "The queue is full; try again"),
+    "unavailable": (503, "The outcome is not known or the ledger is not ready; try again"),
+    "internal": (500, "A fault of ours"),
+}
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+    """A request that cannot be served, with a stable code and the facts.
+
+    `facts` become members of the problem document (RFC 9457 section 3.2).
+    """
+
+    def __init__(self, code: str, detail: str, **facts: int | str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.facts = facts
+        self.status, self.title = CODES[code]
+
+    def document(self) -> dict[str, int | str]:
+        """Shape the problem as RFC 9457 section 3.1 wants it."""
+        return {
+            "type": f"urn:kashi:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            **self.facts,
+        }

@@ -1,0 +1,116 @@
+"""The arithmetic of the money rules: integers in, integers out, nothing else.
+
+    numerator    thousandths × seconds × price; `DENOMINATOR` of it is one fen
+    cost         floor(M / D), so that slicing a record never gains or loses a fen
+    entitlement  one floor per contract and year; a pure function of the contract's eligible usage
+    grant        rule R: what the coupon of a year gives to each of the enterprise's contracts
+
+Example: 64 cards × 1 h × 4.50 is 64000 · 3600 · 45000 = 28800 · D, hence 288.00 yuan.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from meter.units import year_of, year_start
+
+# 1/10000 yuan × thousandths × seconds, per fen: 3600 s × 1000 thousandths × 100 (1/10000 per fen)
+DENOMINATOR: Final = 3600 * 1000 * 100
+FULL_BP: Final = 10_000
+
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What of a contract decides its entitlement: fen and basis points."""
+
+    amount: int
+    ratio_bp: int
+    support_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """What a contract is entitled to by year, in fen, and which limits bound it."""
+
+    by_year: Mapping[int, int]
+    amount_bound: bool
+    support_bound: bool
+
+
+NOTHING: Final = Entitlement({}, amount_bound=False, support_bound=False)
+
+
+def cost(numerator: int) -> int:
+    """Fen for a numerator; floored, as "不超过" (no more than) allows only that."""
+    return numerator // DENOMINATOR
+
+
+def support_limit(amount: int, combined_bp: int, other_public_funds: int) -> int:
+    """Most that this programme may add to other public money for the same compute, in fen."""
+    return max(0, combined_bp * amount // FULL_BP - other_public_funds)
+
+
+def entitle(eligible: Mapping[int, int], terms: Terms) -> Entitlement:
+    """Entitlement from eligible numerators `X` by year, earlier years first.
+
+    N[y] = min(X[y], A·D − ΣN before);  E[y] = min(floor(bp·N[y] / (10000·D)), L − ΣE before)
+    """
+    room = terms.amount * DENOMINATOR
+    support = terms.support_limit
+    by_year: dict[int, int] = {}
+    amount_bound = support_bound = False
+    for year in sorted(eligible):
+        counted = min(eligible[year], room)
+        amount_bound |= counted < eligible[year]
+        room -= counted
+        floor = terms.ratio_bp * counted // (FULL_BP * DENOMINATOR)
+        by_year[year] = min(floor, support)
+        support_bound |= by_year[year] < floor
+        support -= by_year[year]
+    return Entitlement(by_year, amount_bound=amount_bound, support_bound=support_bound)
+
+
+def regrant(issued: int, shares: Sequence[tuple[int, int]]) -> list[int]:
+    """Rule R for one coupon: `(entitled, granted)` of each contract, oldest first -> new grants.
+
+    First no contract keeps more than it is entitled to; then the free rest goes to those that are
+    short, in order. So the sum is min(issued, Σ entitled) whenever Σ granted ≤ issued before.
+    """
+    granted = [min(entitled, held) for entitled, held in shares]
+    free = issued - sum(granted)
+    for i, (entitled, _) in enumerate(shares):
+        more = min(entitled - granted[i], free)
+        granted[i] += more
+        free -= more
+    return granted
+
+
+def overlap(intervals: Iterable[Interval], start: int, end: int) -> list[Interval]:
+    """Give the parts of disjoint sorted half-open intervals that lie in `[start, end)`."""
+    cut = ((max(start, begin), min(end, stop)) for begin, stop in intervals)
+    return [(begin, stop) for begin, stop in cut if begin < stop]
+
+
+def union(intervals: Iterable[Interval]) -> list[Interval]:
+    """Merge half-open intervals into disjoint sorted ones."""
+    merged: list[Interval] = []
+    for begin, stop in sorted(intervals):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((begin, stop))
+    return merged
+
+
+def seconds_by_year(intervals: Iterable[Interval]) -> list[tuple[int, int]]:
+    """Split disjoint sorted intervals at Shanghai's 1 January: `(year, seconds)`, ascending."""
+    totals: dict[int, int] = {}
+    for start, end in intervals:
+        begin = start
+        for year in range(year_of(start), year_of(end - 1) + 1):
+            stop = min(end, year_start(year + 1))
+            totals[year] = totals.get(year, 0) + stop - begin
+            begin = stop
+    return list(totals.items())

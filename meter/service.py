@@ -1,0 +1,225 @@
+"""Put the parts together: keys, database, intake and HTTP, as one running service.
+
+`initialise` makes a ledger, `running` serves one until it is left, `open_database` gives the DSN of
+whichever database the ledger has, starting the embedded one where needed.
+"""
+
+import asyncio
+import base64
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger import store as ledger_store
+from ledger.canon import encode
+from ledger.note import Signer
+from meter import auth, store
+from meter.config import DataFolder, database_url
+from meter.dsse import ReceiptSigner
+from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey
+from meter.intake import Intake
+from meter.metrics import Metrics
+from meter.postgres import Embedded, PostgresError
+from meter.units import MICROSECONDS
+from meter.web.app import make_app
+from meter.web.context import Context
+
+RECEIPT_KEYID: Final = "receipt-1"
+AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
+DRAIN_SECONDS: Final = 10  # how long open requests may take when the service stops
+
+Clock = Callable[[], int]
+
+_ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*")
+_TEST_HOST: Final = re.compile(r"(?:^|\.)(?:test|example)$")
+
+
+class SetupError(Exception):
+    """The ledger cannot be made or opened, with a stable code."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running service: where it listens, its database, and how to learn that it must end."""
+
+    url: str
+    dsn: str
+    intake: Intake
+    ended: "asyncio.Future[None]"
+
+
+def system_clock() -> int:
+    """Give the time, microseconds since 1970 UTC."""
+    return time.time_ns() // 1_000
+
+
+def clock_from(start_seconds: int) -> Clock:
+    """Give a clock that runs on from an instant; for tests and demonstrations."""
+    began = time.monotonic_ns()
+    return lambda: start_seconds * MICROSECONDS + (time.monotonic_ns() - began) // 1_000
+
+
+def check_test_clock(origin: str) -> None:
+    """Refuse a test clock for a ledger that may be a real one. Raises `SetupError`."""
+    host = origin.partition("/")[0].partition(":")[0]
+    if not _TEST_HOST.search(host):
+        raise SetupError("real_origin", f"{origin}: a test clock is for .test and .example hosts")
+
+
+async def initialise(folder: DataFolder, origin: str, clock: Clock = system_clock) -> None:
+    """Make the keys, the database, entry 0 and the first token of the authority."""
+    if not _ORIGIN.fullmatch(origin) or len(origin) > 200:
+        raise SetupError("bad_origin", f"{origin!r} is not a URL without its scheme")
+    if folder.path.exists() and any(folder.path.iterdir()):
+        raise SetupError("not_empty", f"{folder.path} holds something already")
+    folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log_key = Signer.from_seed(origin, secrets.token_bytes(32))
+    receipt_seed = secrets.token_bytes(32)
+    folder.write_secret(folder.log_key, log_key.format())
+    folder.log_vkey.write_text(log_key.verifier.format() + "\n", encoding="utf-8")
+    folder.write_secret(folder.receipt_key, base64.b64encode(receipt_seed).decode())
+    token = auth.new_token(AUTHORITY_TOKEN_ID)
+    genesis = _genesis(origin, log_key, receipt_seed, clock())
+    async with open_database(folder) as dsn:
+        await _create(dsn, genesis, token)
+    folder.write_secret(folder.authority_token, token.text)
+    folder.origin.write_text(origin + "\n", encoding="utf-8")
+
+
+def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Genesis:
+    public = Ed25519PrivateKey.from_private_bytes(receipt_seed).public_key().public_bytes_raw()
+    return Genesis(
+        at=now,
+        by=AUTHORITY_TOKEN_ID,
+        postings=[],
+        request="init",
+        salt=secrets.token_hex(16),
+        origin=origin,
+        floors=list(FLOORED_CLASSES),
+        log_key=log_key.verifier.format(),
+        receipt_key=ReceiptKey(RECEIPT_KEYID, "ed25519", base64.b64encode(public).decode()),
+    )
+
+
+async def _create(dsn: str, genesis: Genesis, token: auth.Token) -> None:
+    """Make tables, entry 0 and the token in one transaction."""
+    connection = await store.connect(dsn, owner=True)
+    try:
+        if await ledger_store.exists(connection):
+            raise SetupError("exists", "the database holds a ledger already")
+        await ledger_store.check_durability(connection)
+        async with connection.transaction():
+            await store.create(connection)
+            head = await ledger_store.take_over(connection)
+            log = await ledger_store.load_log(connection, head, FLOORED_CLASSES)
+            data = encode(genesis)
+            log.append(data, genesis.at, genesis.postings)
+            await ledger_store.append(connection, head.epoch, log.take_group())
+            await store.add_registration(connection, 0, genesis.kind, data)
+            await store.add_token(connection, token.id, "authority", token.digest)
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def open_database(folder: DataFolder) -> AsyncIterator[str]:
+    """Give the DSN of the ledger's database; an embedded one that runs already is joined."""
+    named = database_url()
+    if named is not None:
+        yield named
+        return
+    server = Embedded(folder.postgres)
+    try:
+        dsn = await server.start()
+    except PostgresError as error:
+        if error.code != "in_use" or not folder.postgres_dsn.exists():
+            raise
+        yield folder.postgres_dsn.read_text(encoding="utf-8").strip()
+        return
+    try:
+        folder.postgres_dsn.write_text(dsn + "\n", encoding="utf-8")
+        yield dsn
+    finally:
+        folder.postgres_dsn.unlink(missing_ok=True)
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    folder: DataFolder, host: str = "127.0.0.1", port: int = 0, clock: Clock = system_clock
+) -> AsyncIterator[Running]:
+    """Serve a ledger; `port` 0 takes a free one. `ended` fails when the service must stop."""
+    checkpoints = Signer.parse(_read(folder.log_key))
+    receipts = _receipt_signer(folder)
+    metrics = Metrics()
+    async with contextlib.AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(open_database(folder))
+        intake = Intake(
+            lambda: store.connect(dsn), receipts, clock, lambda: secrets.token_hex(16), metrics
+        )
+        await intake.start()
+        stack.push_async_callback(intake.stop)
+        _check_keys(intake, checkpoints, receipts)
+        sequencer = asyncio.create_task(intake.run())
+        stack.push_async_callback(_cancel, sequencer)
+        readers = await store.connect_readers(dsn)
+        stack.push_async_callback(readers.close)
+        app = make_app(Context(intake, readers, metrics, checkpoints))
+        url = await _listen(stack, app, host, port)
+        yield Running(url, dsn, intake, sequencer)
+
+
+async def _listen(
+    stack: contextlib.AsyncExitStack, app: web.Application, host: str, port: int
+) -> str:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port)
+    await site.start()
+    address = runner.addresses[0]
+    name = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{name}:{address[1]}"
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+def _receipt_signer(folder: DataFolder) -> ReceiptSigner:
+    seed = base64.b64decode(_read(folder.receipt_key))
+    return ReceiptSigner(RECEIPT_KEYID, Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def _check_keys(intake: Intake, checkpoints: Signer, receipts: ReceiptSigner) -> None:
+    """Refuse to write into a ledger that was made with other keys."""
+    genesis = intake.state.genesis
+    public = base64.b64encode(receipts.key.public_key().public_bytes_raw()).decode()
+    if genesis is None:
+        raise SetupError("no_genesis", "the database holds no entry 0")
+    if genesis.log_key != checkpoints.verifier.format():
+        raise SetupError("wrong_keys", f"the log key is not that of {genesis.origin}")
+    if genesis.receipt_key.public_key != public:
+        raise SetupError("wrong_keys", f"the receipt key is not that of {genesis.origin}")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SetupError("no_ledger", f"{file}: {error.strerror}; run kashi init first") from None

@@ -1,0 +1,111 @@
+-- name: exists
+SELECT to_regclass('meter.batch') IS NOT NULL;
+
+-- name: registrations
+SELECT entry, data FROM meter.registration ORDER BY entry;
+
+-- name: contract_totals
+SELECT contract, used FROM meter.contract_total;
+
+-- name: contract_years
+SELECT contract, year, eligible, entitled, granted FROM meter.contract_year;
+
+-- name: coupons
+SELECT enterprise, programme, year, issued FROM meter.coupon;
+
+-- name: pools
+SELECT programme, year, amount, issued FROM meter.pool;
+
+-- name: known_batches
+SELECT held.provider, held.stream, held.seq, held.payload, held.receipt, held.signature
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked (provider, stream, seq)
+JOIN meter.batch AS held USING (provider, stream, seq);
+
+-- name: known_records
+SELECT held.provider, held.id, held.entry, held.voided
+FROM unnest($1::text[], $2::text[]) AS asked (provider, id)
+JOIN meter.record AS held USING (provider, id);
+
+-- name: known_requests
+SELECT key, fingerprint, entry, answer FROM meter.request WHERE key = ANY ($1::text[]);
+
+-- name: keep_seq_conflict
+INSERT INTO meter.seq_conflict (payload, provider, stream, seq, envelope)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING;
+
+-- name: void_records
+UPDATE meter.record AS held SET voided = taken.entry
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS taken (provider, id, entry)
+WHERE held.provider = taken.provider AND held.id = taken.id;
+
+-- name: put_contract_totals
+INSERT INTO meter.contract_total (contract, used)
+SELECT * FROM unnest($1::text[], $2::numeric[])
+ON CONFLICT (contract) DO UPDATE SET used = EXCLUDED.used;
+
+-- name: put_contract_years
+INSERT INTO meter.contract_year
+    (contract, year, enterprise, programme, eligible, entitled, granted)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::numeric[],
+    $6::bigint[], $7::bigint[])
+ON CONFLICT (contract, year) DO UPDATE SET
+    eligible = EXCLUDED.eligible, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
+
+-- name: put_coupons
+INSERT INTO meter.coupon (enterprise, programme, year, issued)
+SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[])
+ON CONFLICT (enterprise, programme, year) DO UPDATE SET issued = EXCLUDED.issued;
+
+-- name: put_pools
+INSERT INTO meter.pool (programme, year, amount, issued)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
+ON CONFLICT (programme, year) DO UPDATE SET
+    amount = EXCLUDED.amount, issued = EXCLUDED.issued;
+
+-- name: clear_registration
+DELETE FROM meter.registration;
+
+-- name: clear_record
+DELETE FROM meter.record;
+
+-- name: clear_contract_total
+DELETE FROM meter.contract_total;
+
+-- name: clear_contract_year
+DELETE FROM meter.contract_year;
+
+-- name: clear_coupon
+DELETE FROM meter.coupon;
+
+-- name: clear_pool
+DELETE FROM meter.pool;
+
+-- name: balance
+-- One statement, so one snapshot: the coupon, each contract's share, and the head they belong to.
+SELECT head.size, head.last_at,
+    coalesce((SELECT issued FROM meter.coupon
+        WHERE (enterprise, programme, year) = ($1, $2, $3)), 0) AS issued,
+    coalesce((SELECT json_agg(json_build_object(
+            'contract', contract, 'entitled', entitled, 'granted', granted) ORDER BY contract)
+        FROM meter.contract_year
+        WHERE (enterprise, programme, year) = ($1, $2, $3)), '[]') AS shares
+FROM ledger.head;
+
+-- name: contract
+SELECT head.size, head.last_at,
+    coalesce((SELECT used FROM meter.contract_total WHERE contract = $1), 0) AS used,
+    coalesce((SELECT json_agg(json_build_object(
+            'year', year, 'entitled', entitled, 'granted', granted) ORDER BY year)
+        FROM meter.contract_year WHERE contract = $1), '[]') AS years
+FROM ledger.head;
+
+-- name: batches
+-- Attachments of the batch entries in [$1, $2).
+SELECT entry, envelope, receipt, signature FROM meter.batch
+WHERE entry >= $1 AND entry < $2 ORDER BY entry;
+
+-- name: token
+SELECT role, secret FROM meter.token WHERE id = $1;
+
+-- name: add_token
+INSERT INTO meter.token (id, role, secret) VALUES ($1, $2, $3);

@@ -1,0 +1,165 @@
+"""What the ledger's entries add up to, as far as the rules need it; values and look-ups only.
+
+`effects.py` says what usage and coupons do to it, `evolve.py` applies an entry. A state may
+change in place: when a commit fails it is thrown away and loaded again. `touched` collects what a
+group changed, for the read models.
+
+Records and batches are many: the service holds only those that the batches at hand name (loaded
+before they are decided, forgotten after the commit); a replay holds all. Everything else is small.
+"""
+
+from dataclasses import dataclass, field
+
+from meter.entries import (
+    ContractRegistered,
+    EnterpriseRegistered,
+    Genesis,
+    KeyRegistered,
+    PolicyActivated,
+    ProviderRegistered,
+    UsageAccepted,
+)
+from meter.policy import Policy
+from meter.rating import NOTHING, Entitlement, Interval, Terms
+
+CouponId = tuple[str, str, int]  # enterprise, programme, year
+PoolId = tuple[str, int]  # programme, year
+RecordId = tuple[str, str]  # provider, record id
+BatchId = tuple[str, str, int]  # provider, stream, seq
+
+
+@dataclass(slots=True)
+class Key:
+    """A provider's key; `revoked` is the number of the entry that revoked it."""
+
+    entry: int
+    registered: KeyRegistered
+    public_key: bytes
+    revoked: int | None = None
+
+
+@dataclass(slots=True)
+class Provider:
+    """A provider; `enlisted` holds disjoint sorted intervals by device kind."""
+
+    entry: int
+    registered: ProviderRegistered
+    enlisted: dict[str, list[Interval]]
+
+
+@dataclass(slots=True)
+class Share:
+    """One contract in one year: eligible numerator `X`, entitled and granted fen."""
+
+    eligible: int = 0
+    entitled: int = 0
+    granted: int = 0
+
+
+@dataclass(slots=True)
+class Contract:
+    """A contract with its running totals.
+
+    `used` is the numerator `M`; `window` the part of time in which usage can be eligible (policy
+    validity ∩ term, empty where the use or the parties are not eligible).
+    """
+
+    entry: int
+    registered: ContractRegistered
+    policy: Policy
+    terms: Terms
+    window: Interval
+    used: int = 0
+    frozen: bool = False
+    shares: dict[int, Share] = field(default_factory=dict)
+    entitlement: Entitlement = NOTHING
+
+    def share(self, year: int) -> Share:
+        """Give the share of a year, which begins at nothing."""
+        return self.shares.setdefault(year, Share())
+
+    def coupon_id(self, year: int) -> CouponId:
+        """Say which coupon pays for this contract's usage of a year."""
+        return self.registered.enterprise, self.registered.programme, year
+
+
+@dataclass(slots=True)
+class Enterprise:
+    """An enterprise; `contracts` lists its contracts by programme in the order of their entries."""
+
+    entry: int
+    registered: EnterpriseRegistered
+    contracts: dict[str, list[Contract]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Pool:
+    """The money of one programme and year, fen."""
+
+    amount: int = 0
+    issued: int = 0
+
+
+@dataclass(slots=True)
+class Record:
+    """An accepted record; `voided` is the number of the entry that took it back."""
+
+    entry: int
+    usage: UsageAccepted
+    voided: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A batch that was answered: hex sha256 of its payload, and the answer."""
+
+    payload: str
+    receipt: bytes
+    signature: str
+
+
+@dataclass(slots=True)
+class Touched:
+    """What a group changed."""
+
+    contracts: set[str] = field(default_factory=set)
+    coupons: set[CouponId] = field(default_factory=set)
+    pools: set[PoolId] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class State:
+    """The whole. `size` is the number of entries, `last_at` the last entry's `at`."""
+
+    size: int = 0
+    last_at: int = 0
+    genesis: Genesis | None = None
+    genesis_hash: str = ""
+    policies: dict[str, dict[str, Policy]] = field(default_factory=dict)
+    policy_entries: dict[tuple[str, str], tuple[int, PolicyActivated]] = field(default_factory=dict)
+    active: dict[str, Policy] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+    public_keys: dict[bytes, str] = field(default_factory=dict)
+    enterprises: dict[str, Enterprise] = field(default_factory=dict)
+    contracts: dict[str, Contract] = field(default_factory=dict)
+    provider_usccs: dict[str, str] = field(default_factory=dict)
+    coupons: dict[CouponId, int] = field(default_factory=dict)
+    pools: dict[PoolId, Pool] = field(default_factory=dict)
+    records: dict[RecordId, Record] = field(default_factory=dict)
+    batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
+    touched: Touched = field(default_factory=Touched)
+
+    def contracts_of(self, enterprise: str, programme: str) -> list[Contract]:
+        """Contracts that share the enterprise's coupons of a programme, oldest first."""
+        return self.enterprises[enterprise].contracts.get(programme, [])
+
+    def policy_of(self, programme: str, year: int) -> Policy | None:
+        """Find the newest policy of a programme that touches a year."""
+        versions = reversed(self.policies.get(programme, {}).values())
+        return next((policy for policy in versions if year in policy.years), None)
+
+    def take_touched(self) -> Touched:
+        """Hand over what changed since the last call."""
+        touched, self.touched = self.touched, Touched()
+        return touched

@@ -1,0 +1,295 @@
+"""The service's tables in PostgreSQL: load the state, look up what a group names, write a group.
+
+Functions take the caller's connection; `write` the caller's transaction, the one that appends the
+group's entries. The read-model rows *are* the state: `load_state` reads them, `write` keeps them.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, cast
+
+import asyncpg
+
+from ledger import canon
+from ledger import store as ledger_store
+from ledger.queries import load, script
+from ledger.store import Head
+from meter.entries import UsageAccepted, from_fields
+from meter.evolve import register
+from meter.rating import entitle
+from meter.state import (
+    BatchId,
+    CouponId,
+    Pool,
+    PoolId,
+    Record,
+    RecordId,
+    State,
+    StoredBatch,
+    Touched,
+)
+
+Connection = asyncpg.Connection
+Readers = asyncpg.Pool
+
+# Beside the writer's connection: each question takes one for some milliseconds.
+MAX_READERS: Final = 8
+SERVICE_ROLE: Final = "kashi_service"
+
+_SQL: Final = load("meter")
+_PROJECTIONS: Final = (
+    "registration",
+    "record",
+    "contract_total",
+    "contract_year",
+    "coupon",
+    "pool",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to a command that carried an Idempotency-Key."""
+
+    fingerprint: str
+    entry: int
+    answer: bytes
+
+
+@dataclass(slots=True)
+class Named:
+    """What a group's submissions name, to be looked up before they are decided."""
+
+    batches: set[BatchId] = field(default_factory=set)
+    records: set[RecordId] = field(default_factory=set)
+    requests: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Written:
+    """What a group adds, row by row in the order of the columns, beside what it touched."""
+
+    batches: list[tuple[Any, ...]] = field(default_factory=list)
+    registrations: list[tuple[int, str, bytes]] = field(default_factory=list)
+    records: list[tuple[str, str, int, int | None]] = field(default_factory=list)
+    voids: list[tuple[str, str, int]] = field(default_factory=list)
+    requests: list[tuple[str, str, int, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A coupon's row and its contracts' shares, at one size of the ledger; fen."""
+
+    size: int
+    last_at: int
+    issued: int
+    shares: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ContractTotals:
+    """A contract's numerator and its years, at one size of the ledger; fen."""
+
+    size: int
+    last_at: int
+    used: int
+    years: list[dict[str, Any]]
+
+
+async def connect(dsn: str, *, owner: bool = False) -> Connection:
+    """Connect as the service, whose role may append but never change; `owner` may set up."""
+    settings = {"application_name": "kashi", "synchronous_commit": "on"}
+    if not owner:
+        settings["role"] = SERVICE_ROLE
+    return await asyncpg.connect(dsn, server_settings=settings)
+
+
+async def connect_readers(dsn: str) -> Readers:
+    """Open connections for questions."""
+    settings = {"application_name": "kashi-read", "role": SERVICE_ROLE}
+    return await asyncpg.create_pool(
+        dsn, min_size=1, max_size=MAX_READERS, server_settings=settings
+    )
+
+
+@asynccontextmanager
+async def reading(readers: Readers) -> AsyncIterator[Connection]:
+    """Take a connection for one question, in one snapshot."""
+    async with (
+        readers.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        yield cast("Connection", connection)
+
+
+async def create(connection: Connection) -> None:
+    """Make an empty ledger with the service's tables."""
+    async with connection.transaction():
+        await ledger_store.create(connection)
+        await connection.execute(script("meter", "schema.sql"))
+
+
+async def load_state(connection: Connection, head: Head) -> State:
+    """Load the state as of `head`, without records and batches (see `load_named`)."""
+    state = State(size=head.size, last_at=head.last_at)
+    for number, data in await connection.fetch(_SQL["registrations"]):
+        register(state, number, from_fields(canon.decode(data)))
+    for contract, used in await connection.fetch(_SQL["contract_totals"]):
+        state.contracts[contract].used = int(used)
+    for contract, year, eligible, entitled, granted in await connection.fetch(
+        _SQL["contract_years"]
+    ):
+        share = state.contracts[contract].share(year)
+        share.eligible, share.entitled, share.granted = int(eligible), entitled, granted
+    for held in state.contracts.values():
+        eligible_by_year = {year: share.eligible for year, share in held.shares.items()}
+        held.entitlement = entitle(eligible_by_year, held.terms)
+    for enterprise, programme, year, issued in await connection.fetch(_SQL["coupons"]):
+        state.coupons[enterprise, programme, year] = issued
+    for programme, year, amount, issued in await connection.fetch(_SQL["pools"]):
+        state.pools[programme, year] = Pool(amount, issued)
+    state.take_touched()
+    return state
+
+
+async def load_named(connection: Connection, state: State, named: Named) -> dict[str, Answered]:
+    """Put the known records and batches into the state; give the known requests."""
+    await _load_batches(connection, state, named.batches)
+    await _load_records(connection, state, named.records)
+    if not named.requests:
+        return {}
+    rows = await connection.fetch(_SQL["known_requests"], list(named.requests))
+    return {key: Answered(*rest) for key, *rest in rows}
+
+
+async def _load_batches(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:
+    columns = _columns(batches, 3)
+    for provider, stream, seq, *rest in await connection.fetch(_SQL["known_batches"], *columns):
+        state.batches[provider, stream, seq] = StoredBatch(*rest)
+
+
+async def _load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:
+    rows = await connection.fetch(_SQL["known_records"], *_columns(records, 2))
+    if not rows:
+        return
+    entries = await ledger_store.entries_at(connection, [row["entry"] for row in rows])
+    for provider, record_id, number, voided in rows:
+        usage = from_fields(canon.decode(entries[number]))
+        assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
+        state.records[provider, record_id] = Record(number, usage, voided)
+
+
+async def write(connection: Connection, state: State, touched: Touched, written: Written) -> None:
+    """Write a group's rows and the totals that it touched, within the caller's transaction."""
+    await _copy(connection, "batch", written.batches)
+    await _copy(connection, "registration", written.registrations)
+    await _copy(connection, "record", written.records)
+    await _copy(connection, "request", written.requests)
+    if written.voids:
+        await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
+    await _put_contracts(connection, state, touched.contracts)
+    await _put_coupons(connection, state, touched.coupons)
+    await _put_pools(connection, state, touched.pools)
+
+
+async def add_registration(connection: Connection, number: int, kind: str, data: bytes) -> None:
+    """Add the row of one registering entry."""
+    await _copy(connection, "registration", [(number, kind, data)])
+
+
+async def _copy(connection: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        await connection.copy_records_to_table(table, schema_name="meter", records=rows)
+
+
+async def _put_contracts(connection: Connection, state: State, touched: Iterable[str]) -> None:
+    contracts = [state.contracts[name] for name in sorted(touched)]
+    if not contracts:
+        return
+    await connection.execute(
+        _SQL["put_contract_totals"],
+        [contract.registered.id for contract in contracts],
+        [Decimal(contract.used) for contract in contracts],
+    )
+    rows = [
+        (
+            contract.registered.id,
+            year,
+            contract.registered.enterprise,
+            contract.registered.programme,
+            Decimal(share.eligible),
+            share.entitled,
+            share.granted,
+        )
+        for contract in contracts
+        for year, share in contract.shares.items()
+    ]
+    await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
+
+
+async def _put_coupons(connection: Connection, state: State, touched: Iterable[CouponId]) -> None:
+    rows = [(*coupon, state.coupons[coupon]) for coupon in touched]
+    if rows:
+        await connection.execute(_SQL["put_coupons"], *_columns(rows, 4))
+
+
+async def _put_pools(connection: Connection, state: State, touched: Iterable[PoolId]) -> None:
+    rows = [(*pool, state.pools[pool].amount, state.pools[pool].issued) for pool in touched]
+    if rows:
+        await connection.execute(_SQL["put_pools"], *_columns(rows, 4))
+
+
+async def clear_projections(connection: Connection) -> None:
+    """Empty what `rebuild` makes anew, within the caller's transaction."""
+    for table in _PROJECTIONS:
+        await connection.execute(_SQL[f"clear_{table}"])
+
+
+async def keep_seq_conflict(
+    connection: Connection, batch: BatchId, payload: str, envelope: bytes
+) -> None:
+    """Keep a signed batch whose number is taken, as evidence."""
+    await connection.execute(_SQL["keep_seq_conflict"], payload, *batch, envelope)
+
+
+async def balance(connection: Connection, coupon: CouponId) -> Balance:
+    """Read a coupon's balance, as of the last commit."""
+    row = await connection.fetchrow(_SQL["balance"], *coupon)
+    assert row is not None, "the head is always there"
+    return Balance(row["size"], row["last_at"], row["issued"], json.loads(row["shares"]))
+
+
+async def contract_totals(connection: Connection, contract: str) -> ContractTotals:
+    """Read a contract's totals, as of the last commit."""
+    row = await connection.fetchrow(_SQL["contract"], contract)
+    assert row is not None, "the head is always there"
+    return ContractTotals(row["size"], row["last_at"], int(row["used"]), json.loads(row["years"]))
+
+
+async def attachments(
+    connection: Connection, first: int, stop: int
+) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Give envelope, receipt and signature of the batch entries of `[first, stop)`, in order."""
+    async for row in connection.cursor(_SQL["batches"], first, stop, prefetch=64):
+        signature = row["signature"].encode("ascii")
+        yield row["entry"], [row["envelope"], row["receipt"], signature]
+
+
+async def token(connection: Connection, token_id: str) -> tuple[str, bytes] | None:
+    """Read a token: its role and the sha256 of its secret."""
+    row = await connection.fetchrow(_SQL["token"], token_id)
+    return None if row is None else (row["role"], row["secret"])
+
+
+async def add_token(connection: Connection, token_id: str, role: str, secret: bytes) -> None:
+    """Keep a token; `secret` is the sha256 of what its holder sends."""
+    await connection.execute(_SQL["add_token"], token_id, role, secret)
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """Turn rows into the columns that `unnest` takes; of no rows, empty ones."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(count)]

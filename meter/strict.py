@@ -1,0 +1,150 @@
+"""JSON from outside, read into typed values with nothing guessed.
+
+`decode` refuses what lenient readers let pass: unknown and duplicate keys, a byte order mark,
+lone surrogates, numbers with a fraction or exponent where an integer is due, and control
+characters in any text. Text types used by several requests are defined here, once.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+from meter import uscc
+from meter.units import parse_date, parse_instant, parse_money, parse_price
+
+T = TypeVar("T")
+
+# Ids enter account names and URLs, where ':' and '/' have a meaning. ("$" alone would let a last
+# line feed pass; the check for control characters does not.)
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+# Ids that providers choose: visible ASCII, e.g. "slurm:4211:0".
+VisibleAscii = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Reason = Annotated[str, Meta(min_length=1, max_length=500)]
+Year = Annotated[int, Meta(ge=1900, le=9998)]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class Fen(int):
+    """Money: yuan text with two decimals outside, fen inside."""
+
+
+class Price(int):
+    """A price per device-hour: yuan text outside, 1/10000 yuan inside."""
+
+
+class Date(str):
+    """A Shanghai calendar date that exists, `YYYY-MM-DD`."""
+
+    __slots__ = ()
+
+
+class Uscc(str):
+    """A USCC with a right check character."""
+
+    __slots__ = ()
+
+
+class Lines(str):
+    """A text of several lines, e.g. a policy file."""
+
+    __slots__ = ()
+
+
+class Instant(int):
+    """An instant: text with an offset outside, seconds since 1970 UTC inside."""
+
+
+def decode(data: bytes, kind: type[T], fixed: Mapping[str, str] | None = None) -> T:
+    """Read JSON of the struct `kind`. Raises `ValueError` with a sentence that names the place.
+
+    `fixed` are fields that stand elsewhere (in a URL) and may not be in the JSON. Only a text of
+    the type `Lines` may hold line feeds.
+    """
+    try:
+        if fixed:
+            value = _decode_with(data, kind, fixed)
+        else:
+            value = msgspec.json.decode(data, type=kind, dec_hook=_from_text)
+        _check_text(json.loads(data, object_pairs_hook=_unique), kind)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def _decode_with(data: bytes, kind: type[T], fixed: Mapping[str, str]) -> T:
+    fields = msgspec.json.decode(data, type=dict[str, Any])
+    for name in fixed:
+        if name in fields:
+            raise ValueError(f"{name!r} stands in the URL, not in the body")
+    return msgspec.convert({**fields, **fixed}, kind, dec_hook=_from_text)
+
+
+def plain(value: Any) -> Any:
+    """Strip the marker types, so that the value can be written into an entry."""
+    if isinstance(value, bool) or value is msgspec.UNSET:
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def _from_text(kind: type, value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("expected text")  # noqa: TRY004 - msgspec names the place of a ValueError
+    if kind is Instant:
+        return _instant(value)
+    if kind is Fen:
+        return Fen(parse_money(value))
+    if kind is Price:
+        return Price(parse_price(value))
+    if kind is Date:
+        parse_date(value)
+        return Date(value)
+    if kind is Lines:
+        return Lines(value)
+    if kind is Uscc:
+        if not uscc.is_valid(value):
+            raise ValueError(f"not a USCC with a right check character: {value!r}")
+        return Uscc(value)
+    raise NotImplementedError(kind)
+
+
+@lru_cache(maxsize=65_536)  # the records of a batch share their instants
+def _instant(text: str) -> Instant:
+    return Instant(parse_instant(text))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return result
+
+
+def _check_text(value: Any, kind: type | None = None) -> None:
+    match value:
+        case str():
+            if _CONTROL.search(value):
+                raise ValueError("a text holds a control character")
+        case dict():
+            hints = getattr(kind, "__annotations__", {})
+            for key, item in value.items():
+                _check_text(key)
+                if Lines in get_args(hints.get(key)):
+                    _check_text(item.replace("\n", ""))
+                else:
+                    _check_text(item)
+        case list():
+            for item in value:
+                _check_text(item)

@@ -1,0 +1,197 @@
+"""The usage batch that a provider signs, and the receipt that answers it.
+
+    {"log":"kashi.example/shenzhen","provider":"pcl","stream":"cloudbrain-2","seq":17,
+     "voids":[{"id":"slurm:4100:3","reason":"node failed, not charged"}],
+     "records":[{"id":"slurm:4211:0","contract":"TC-2025-0001","device":"ascend-910b",
+       "milli_devices":64000,"start":"2025-03-01T08:00:00+08:00",
+       "end":"2025-03-01T09:00:00+08:00","run":"slurm:4211","state":"RUNNING","final":false}]}
+
+`genesis` (hex sha256 of entry 0), `run`, `state` and `final` are optional. A payload that is not
+of this form is refused whole; values are judged record by record (`decide.py`), so that one wrong
+record leaves the others unharmed. Receipt and results:
+
+    {"batch":"<sha256 of the payload>","log":…,"provider":…,"stream":…,"seq":17,
+     "before":{"size":38,"root":"…"},"entries":{"first":40,"count":3},"voids":[…],"results":[…]}
+
+    {"id":"slurm:4211:0","status":"accepted","entry":42,"cost":"288.00","entitled":"144.00",
+     "granted":"144.00","uncovered":"0.00","withheld":"0.00","by_year":{"2025":"144.00"},"bound":[]}
+    {"id":"slurm:4211:0","status":"duplicate","entry":42}
+    {"id":"slurm:4211:0","status":"conflict","entry":42,"detail":"…"}
+    {"id":"slurm:4212:0","status":"rejected","code":"unknown_contract","detail":"…"}
+
+The figures are signed changes of the record's own contract. All are yuan text.
+"""
+
+from hashlib import sha256
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from meter.dsse import Envelope
+from meter.problems import Problem
+from meter.strict import Id, Instant, Reason, VisibleAscii, decode
+
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a batch is held in memory whole
+MAX_BATCH_ITEMS: Final = 5_000  # records and voids: bounds how long one batch holds up the others
+MAX_SEQ: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+
+# Why a record (or a void) is rejected, in the order in which the rules are tried.
+RECORD_CODES: Final = (
+    "unknown_contract",
+    "provider_mismatch",
+    "unknown_device",
+    "bad_devices",
+    "bad_interval",
+    "too_long",
+    "in_future",
+    "too_late",
+    "contract_frozen",
+)
+VOID_CODES: Final = ("unknown_record", "already_voided", "too_late")
+
+LogName = Annotated[str, Meta(min_length=1, max_length=200)]
+Sha256Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Void(Struct, frozen=True, forbid_unknown_fields=True):
+    """Take back an accepted record."""
+
+    id: VisibleAscii
+    reason: Reason
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """`milli_devices` of one kind worked for one contract in `[start, end)` (seconds, UTC)."""
+
+    id: VisibleAscii
+    contract: Id
+    device: Id
+    milli_devices: int
+    start: Instant
+    end: Instant
+    run: VisibleAscii | UnsetType = UNSET
+    state: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
+    final: bool | UnsetType = UNSET
+
+
+class Batch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was signed."""
+
+    log: LogName
+    genesis: Sha256Hex | UnsetType = UNSET
+    provider: Id
+    stream: Id
+    seq: Annotated[int, Meta(ge=1, le=MAX_SEQ)]
+    voids: list[Void] = []
+    records: list[Record] = []
+
+
+class SignedBatch(Struct, frozen=True):
+    """A batch whose signature verified under the key `keyid`; hashes are hex sha256."""
+
+    batch: Batch
+    keyid: str
+    payload_sha256: str
+    envelope_sha256: str
+    envelope: bytes
+
+
+class Before(Struct, frozen=True):
+    """The tree on which a group was built; root in base64."""
+
+    size: int
+    root: str
+
+
+class EntryRange(Struct, frozen=True):
+    """Where the batch's entries are; its own entry is the first."""
+
+    first: int
+    count: int
+
+
+Limit = Literal["contract_amount", "combined_support", "coupon"]
+
+
+class Accepted(Struct, frozen=True):
+    """A record or void that has an entry; `bound` names what limits the contract after it."""
+
+    id: str
+    status: Literal["accepted"]
+    entry: int
+    cost: str
+    entitled: str
+    granted: str
+    uncovered: str
+    withheld: str
+    by_year: dict[str, str]
+    bound: list[Limit]
+
+
+class Duplicate(Struct, frozen=True):
+    """The id was accepted before, with equal content, by that entry."""
+
+    id: str
+    status: Literal["duplicate"]
+    entry: int
+
+
+class Conflict(Struct, frozen=True):
+    """The id was accepted before, with other content; nothing is charged."""
+
+    id: str
+    status: Literal["conflict"]
+    entry: int
+    detail: str
+
+
+class Rejected(Struct, frozen=True):
+    """A rule said no; the id stays free."""
+
+    id: str
+    status: Literal["rejected"]
+    code: str
+    detail: str
+
+
+Result = Accepted | Duplicate | Conflict | Rejected
+
+
+class Receipt(Struct, frozen=True):
+    """The answer to a batch."""
+
+    batch: str
+    log: str
+    provider: str
+    stream: str
+    seq: int
+    before: Before
+    entries: EntryRange
+    voids: list[Result]
+    results: list[Result]
+
+
+def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
+    """Read the payload of an envelope whose signature verified; `data` are the envelope's bytes.
+
+    Raises `Problem` `bad_batch` or `too_large`.
+    """
+    try:
+        batch = decode(envelope.payload, Batch)
+    except ValueError as error:
+        raise Problem("bad_batch", str(error)) from None
+    if len(batch.voids) + len(batch.records) > MAX_BATCH_ITEMS:
+        raise Problem("too_large", f"more than {MAX_BATCH_ITEMS} records and voids")
+    return SignedBatch(
+        batch,
+        envelope.keyid,
+        sha256(envelope.payload).hexdigest(),
+        sha256(data).hexdigest(),
+        data,
+    )
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """Write a receipt; the bytes are signed, stored and never made twice."""
+    return msgspec.json.encode(receipt)

@@ -1,0 +1,453 @@
+"""Books for tests, built by real commands and real signed batches; no part of it is a stand-in.
+
+    books = opened()
+    books.contract("A")
+    books.issue(2025, "500000.00")
+    books.post([record("r1", "A", "2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00", 64_000)])
+    assert books.coupon(2025).granted == 14_400
+
+`entries` keeps everything that was written, in order, `receipts` the answers. Money is yuan text
+where it goes in and fen where it comes out, as in the core. The clock (`now`, microseconds) moves
+only by `at`.
+"""
+
+import base64
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine
+
+from meter import commands, dsse
+from meter.authority import Existing, Stamp, decide_command
+from meter.decide import decide
+from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
+from meter.evolve import evolve
+from meter.problems import Problem
+from meter.rating import DENOMINATOR
+from meter.state import Contract, Share, State, StoredBatch
+from meter.strict import decode
+from meter.units import MICROSECONDS, format_instant, parse_instant
+from meter.uscc import ALPHABET, check_character
+from meter.wire import Accepted, Before, Conflict, Duplicate, Rejected, Result, parse_batch
+
+ORIGIN = "kashi.test/books"
+PROGRAMME = "training-coupon"
+SHIPPED = files("meter").joinpath("policies/training-coupon-2024-12.toml").read_text("utf-8")
+DEVICE = "ascend-910b"
+HOUR = 3600
+DAY = 24 * HOUR
+
+# One profile for all property tests here: a machine that is shared has no use for deadlines.
+properties = settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+
+_RESULTS = {
+    "accepted": Accepted,
+    "duplicate": Duplicate,
+    "conflict": Conflict,
+    "rejected": Rejected,
+}
+_POLICY_PLACES = {
+    "version": ("", "version"),
+    "programme": ("", "programme"),
+    "starts": ("validity", "from"),
+    "ends": ("validity", "until"),
+    "standard": ("ratio", "standard"),
+    "startup": ("ratio", "startup"),
+    "combined_standard": ("combined_support", "standard"),
+    "combined_startup": ("combined_support", "startup"),
+    "cap": ("cap", "amount"),
+    "pool": ("pool", "amount"),
+    "threshold": ("threshold", "amount"),
+    "months": ("startup", "months"),
+    "uses": ("use", "eligible"),
+    "lateness": ("lateness", "days"),
+}
+
+
+def policy_text(**figures: str | int | list[str]) -> str:
+    """Give the shipped policy file with other figures, e.g. `policy_text(threshold="0.00")`."""
+    text = SHIPPED
+    for name, value in ({"version": "test"} | figures).items():
+        section, key = _POLICY_PLACES[name]
+        start = rf"\[{section}\][^\[]*?" if section else ""
+        # JSON's texts, integers and lists of texts are TOML's too.
+        line = json.dumps(value, ensure_ascii=False)
+        text, found = re.subn(
+            rf"({start}\n{key} = )[^\n]*", lambda match, line=line: match[1] + line, text, count=1
+        )
+        assert found == 1, name
+    return text
+
+
+def uscc_of(number: int) -> str:
+    """Give a well-formed USCC, another for each number."""
+    body = f"91440300{number:08d}"
+    body += ALPHABET[number % 31]
+    return body + check_character(body)
+
+
+ALPHA = "91440300708461136T"  # an enterprise that is long past its first year
+BETA = uscc_of(2)
+PROVIDER_USCC = uscc_of(9)
+
+
+def micros(text: str) -> int:
+    return parse_instant(text) * MICROSECONDS
+
+
+def signer(keyid: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(sha256(keyid.encode()).digest())
+
+
+def public_text(key: Ed25519PrivateKey) -> str:
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def record(
+    id_: str, contract: str, start: str | int, end: str | int, milli_devices: int, **more: Any
+) -> dict[str, Any]:
+    """Give a record as JSON; instants as text or as seconds since 1970 UTC."""
+    return {
+        "id": id_,
+        "contract": contract,
+        "device": DEVICE,
+        "milli_devices": milli_devices,
+        "start": start if isinstance(start, str) else format_instant(start),
+        "end": end if isinstance(end, str) else format_instant(end),
+    } | more
+
+
+def void(id_: str, reason: str = "node failed, not charged") -> dict[str, Any]:
+    return {"id": id_, "reason": reason}
+
+
+def slices(whole: dict[str, Any], seconds: int) -> list[dict[str, Any]]:
+    """Cut a record into contiguous ones of some length; the last may be shorter."""
+    start, end = parse_instant(whole["start"]), parse_instant(whole["end"])
+    return [
+        whole
+        | {
+            "id": f"{whole['id']}/{begin}",
+            "start": format_instant(begin),
+            "end": format_instant(min(begin + seconds, end)),
+        }
+        for begin in range(start, end, seconds)
+    ]
+
+
+class Coupon(NamedTuple):
+    """What the books say of one (enterprise, programme, year), in fen."""
+
+    issued: int
+    entitled: int
+    granted: int
+
+    @property
+    def uncovered(self) -> int:
+        return self.entitled - self.granted
+
+
+class Books:
+    """A ledger's state and all of its entries, at first only the genesis."""
+
+    def __init__(self, now: str = "2025-03-01T12:00:00+08:00") -> None:
+        self.state = State()
+        self.entries: list[Entry] = []
+        self.receipts: list[bytes] = []
+        self.now = micros(now)
+        key = public_text(signer("ledger"))
+        self._append(
+            Genesis(
+                at=self.now,
+                by="op-1",
+                request="genesis",
+                salt="00" * 16,
+                postings=[],
+                origin=ORIGIN,
+                floors=list(FLOORED_CLASSES),
+                log_key=f"{ORIGIN}+00000000+{key}",
+                receipt_key=ReceiptKey("receipt-1", "ed25519", key),
+            )
+        )
+
+    # The authority
+
+    def at(self, instant: str | int) -> "Books":
+        """Move the clock, to a text or to microseconds."""
+        self.now = micros(instant) if isinstance(instant, str) else instant
+        return self
+
+    def ask(self, kind: type[commands.Command], **body: Any) -> int:
+        """Ask for a command by its JSON body; the number of the entry that does it or did it."""
+        # `from` and `kind` are field names that Python keeps for itself or that stand above.
+        names = {"starts": "from", "ends": "until", "applicant": "kind"}
+        body = {names.get(name, name): value for name, value in body.items()}
+        command = decode(json.dumps(body, ensure_ascii=False).encode(), kind)
+        return self.do(command)
+
+    def do(self, command: commands.Command) -> int:
+        """Decide a command and apply its entry."""
+        request = f"request-{len(self.entries)}"
+        stamp = Stamp(self.now, "op-1", request, sha256(request.encode()).hexdigest()[:32])
+        answer = decide_command(self.state, command, stamp)
+        if isinstance(answer, Existing):
+            return answer.entry
+        return self._append(answer)
+
+    def activate(self, text: str = SHIPPED, **more: Any) -> int:
+        fields = {
+            name: re.search(rf'^{name} = "(.*)"$', text, re.MULTILINE)[1]
+            for name in ("programme", "version")
+        }
+        return self.ask(commands.ActivatePolicy, **(fields | {"content": text} | more))
+
+    def provider(self, id_: str = "pcl", **changes: Any) -> int:
+        enlisted = {"batch": "2025-1", "from": "2020-01-01", "until": "2030-01-01"}
+        body = {
+            "id": id_,
+            "uscc": PROVIDER_USCC,
+            "name": "鹏城实验室",
+            "devices": {DEVICE: 10_000_000},
+            "enlisted": enlisted,
+        }
+        return self.ask(commands.RegisterProvider, **(body | changes))
+
+    def key(self, keyid: str = "pcl-1", provider: str = "pcl", **changes: Any) -> int:
+        body = {
+            "provider": provider,
+            "keyid": keyid,
+            "algorithm": "ed25519",
+            "public_key": public_text(signer(keyid)),
+        }
+        return self.ask(commands.RegisterKey, **(body | changes))
+
+    def revoke(self, keyid: str = "pcl-1") -> int:
+        return self.ask(commands.RevokeKey, keyid=keyid)
+
+    def enterprise(self, uscc: str = ALPHA, founded_on: str = "2019-04-01", **changes: Any) -> int:
+        body = {"uscc": uscc, "name": "深圳某某科技", "applicant": "enterprise"}
+        return self.ask(
+            commands.RegisterEnterprise, **(body | {"founded_on": founded_on} | changes)
+        )
+
+    def contract(self, id_: str = "A", **changes: Any) -> int:
+        body = {
+            "id": id_,
+            "programme": PROGRAMME,
+            "enterprise": ALPHA,
+            "provider": "pcl",
+            "amount": "1000000.00",
+            "signed_on": "2024-12-01",
+            "starts": "2024-12-01",
+            "ends": "2027-01-01",
+            "use": "training",
+            "prices": {DEVICE: "4.50"},
+            "max_devices": {DEVICE: 10_000_000},
+            "related_party": False,
+        }
+        return self.ask(commands.RegisterContract, **(body | changes))
+
+    def freeze(self, contract: str) -> int:
+        return self.ask(commands.FreezeContract, contract=contract)
+
+    def unfreeze(self, contract: str) -> int:
+        return self.ask(commands.UnfreezeContract, contract=contract)
+
+    def issue(self, year: int, amount: str, enterprise: str = ALPHA, **changes: Any) -> int:
+        body = {"programme": PROGRAMME, "enterprise": enterprise, "year": year, "amount": amount}
+        return self.ask(commands.IssueCoupon, **(body | changes))
+
+    def withdraw(self, year: int, amount: str, enterprise: str = ALPHA, **changes: Any) -> int:
+        body = {"programme": PROGRAMME, "enterprise": enterprise, "year": year, "amount": amount}
+        return self.ask(commands.WithdrawCoupon, **(body | changes))
+
+    def void(self, id_: str, provider: str = "pcl", reason: str = "found by the auditors") -> int:
+        return self.ask(commands.VoidRecord, provider=provider, id=id_, reason=reason)
+
+    # The providers
+
+    def payload(
+        self, records: Iterable[Any] = (), voids: Iterable[Any] = (), **changes: Any
+    ) -> bytes:
+        """Write a batch as JSON; without a `seq` it takes the stream's next free number."""
+        body = {
+            "log": ORIGIN,
+            "provider": "pcl",
+            "stream": "main",
+            "voids": list(voids),
+            "records": list(records),
+        } | changes
+        used = {seq for *stream, seq in self.state.batches if stream == [*_stream(body)]}
+        body.setdefault("seq", max(used, default=0) + 1)
+        return json.dumps(body, ensure_ascii=False).encode()
+
+    def post(
+        self,
+        records: Iterable[Any] = (),
+        voids: Iterable[Any] = (),
+        keyid: str = "pcl-1",
+        **changes: Any,
+    ) -> list[Result]:
+        """Sign a batch and post it: the results of its voids and records."""
+        payload = self.payload(records, voids, **changes)
+        self.send(dsse.seal(dsse.BATCH_TYPE, payload, keyid, signer(keyid)))
+        receipt = self.receipt()
+        return [_RESULTS[each["status"]](**each) for each in receipt["voids"] + receipt["results"]]
+
+    def send(self, data: bytes) -> bytes:
+        """Take an envelope as the service does, and give the receipt's bytes."""
+        envelope = dsse.parse(data, dsse.BATCH_TYPE)
+        key = self.state.keys.get(envelope.keyid)
+        if key is None:
+            raise Problem("unknown_key", envelope.keyid)
+        if not dsse.is_signed_by(
+            key.public_key, envelope.payload_type, envelope.payload, envelope.signature
+        ):
+            raise Problem("bad_signature", envelope.keyid)
+        signed = parse_batch(envelope, data)
+        before = Before(self.state.size, base64.b64encode(bytes(32)).decode())
+        decided = decide(self.state, signed, self.now, before)
+        if not isinstance(decided, StoredBatch):
+            self.entries += decided.entries
+            batch = signed.batch
+            stored = StoredBatch(signed.payload_sha256, decided.receipt, "signature")
+            self.state.batches[batch.provider, batch.stream, batch.seq] = stored
+        self.receipts.append(decided.receipt)
+        return decided.receipt
+
+    def receipt(self) -> dict[str, Any]:
+        """Read the last receipt."""
+        return json.loads(self.receipts[-1])
+
+    # What it adds up to
+
+    def coupon(self, year: int, enterprise: str = ALPHA, programme: str = PROGRAMME) -> Coupon:
+        return coupon_of(self.state, (enterprise, programme, year))
+
+    def share(self, contract: str, year: int) -> Share:
+        return self.state.contracts[contract].shares.get(year, Share())
+
+    def cost(self, contract: str) -> int:
+        return self.state.contracts[contract].used // DENOMINATOR
+
+    def granted(self, contract: str) -> int:
+        return sum(share.granted for share in self.state.contracts[contract].shares.values())
+
+    def _append(self, entry: Entry) -> int:
+        evolve(self.state, entry)
+        self.entries.append(entry)
+        return len(self.entries) - 1
+
+
+def opened(policy: str = SHIPPED, now: str = "2025-03-01T12:00:00+08:00") -> Books:
+    """Give books with a policy, the provider `pcl` and its key `pcl-1`, and the enterprise ALPHA."""
+    books = Books(now)
+    books.activate(policy)
+    books.provider()
+    books.key()
+    books.enterprise()
+    return books
+
+
+def lifted(**figures: str | int | list[str]) -> str:
+    """Give a policy without threshold and with all the time in the world for late records."""
+    return policy_text(**({"threshold": "0.00", "lateness": 3_660} | figures))
+
+
+def coupon_of(state: State, coupon: tuple[str, str, int]) -> Coupon:
+    enterprise, programme, year = coupon
+    shares = [
+        contract.shares.get(year, Share()) for contract in state.contracts_of(enterprise, programme)
+    ]
+    return Coupon(
+        issued=state.coupons.get(coupon, 0),
+        entitled=sum(share.entitled for share in shares),
+        granted=sum(share.granted for share in shares),
+    )
+
+
+def coupon_ids(state: State) -> set[tuple[str, str, int]]:
+    """Every (enterprise, programme, year) that was issued money or has usage."""
+    used = {
+        contract.coupon_id(year) for contract in state.contracts.values() for year in contract.shares
+    }
+    return used | state.coupons.keys()
+
+
+def figures(state: State) -> dict[str, Any]:
+    """All that a state says, as plain values that can be compared."""
+    return {
+        "size": state.size,
+        "last_at": state.last_at,
+        "contracts": {id_: _contract_figures(each) for id_, each in state.contracts.items()},
+        "coupons": dict(state.coupons),
+        "pools": {id_: (pool.amount, pool.issued) for id_, pool in state.pools.items()},
+        "records": {id_: (each.entry, each.voided) for id_, each in state.records.items()},
+        "keys": {id_: (each.entry, each.revoked) for id_, each in state.keys.items()},
+        "providers": {id_: each.registered for id_, each in state.providers.items()},
+        "enterprises": {id_: each.registered for id_, each in state.enterprises.items()},
+        "active": state.active,
+    }
+
+
+def balances(entries: Iterable[Entry]) -> Iterator[dict[str, int]]:
+    """Keep plain books of the entries' postings: the accounts that are not zero, after each."""
+    accounts: defaultdict[str, int] = defaultdict(int)
+    for entry in entries:
+        for debtor, creditor, fen in entry.postings:
+            assert fen > 0
+            assert debtor != creditor
+            accounts[debtor] -= fen
+            accounts[creditor] += fen
+        yield {account: fen for account, fen in accounts.items() if fen}
+
+
+def expected_balances(state: State) -> dict[str, int]:
+    """Say which balance each account should have, by what the state says of it."""
+    accounts: defaultdict[str, int] = defaultdict(int)
+    for (programme, year), pool in state.pools.items():
+        accounts[f"treasury:{programme}:{year}"] = -pool.amount
+        accounts[f"pool:{programme}:{year}"] = pool.amount - pool.issued
+    for enterprise, programme, year in coupon_ids(state):
+        coupon = coupon_of(state, (enterprise, programme, year))
+        accounts[f"coupon:{programme}:{year}:{enterprise}"] = coupon.issued - coupon.granted
+    for contract in state.contracts.values():
+        cost = contract.used // DENOMINATOR
+        accounts[f"due:{contract.registered.id}"] = cost
+        accounts[f"enterprise:{contract.registered.enterprise}"] -= cost
+        for year, share in contract.shares.items():
+            accounts[f"accrued:{contract.registered.id}:{year}"] = share.granted
+    return {account: fen for account, fen in accounts.items() if fen}
+
+
+def bounded(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> type:
+    """Give the test case of a state machine with a bounded search."""
+    machine.TestCase.settings = settings(
+        properties, max_examples=examples, stateful_step_count=steps
+    )
+    return machine.TestCase
+
+
+def _contract_figures(contract: Contract) -> Any:
+    entitlement = contract.entitlement
+    return (
+        contract.entry,
+        contract.registered,
+        contract.used,
+        contract.frozen,
+        {year: (s.eligible, s.entitled, s.granted) for year, s in contract.shares.items()},
+        (dict(entitlement.by_year), entitlement.amount_bound, entitlement.support_bound),
+    )
+
+
+def _stream(body: dict[str, Any]) -> tuple[str, str]:
+    return body["provider"], body["stream"]

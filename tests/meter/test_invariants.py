@@ -1,0 +1,309 @@
+"""What holds after every entry of any history, and what no order or slicing can change."""
+
+from itertools import count
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meter.entries import CouponIssued
+from meter.evolve import Diverged, evolve
+from meter.problems import Problem
+from meter.state import State
+from meter.units import format_money, parse_instant
+from tests.books import (
+    ALPHA,
+    BETA,
+    DAY,
+    DEVICE,
+    HOUR,
+    Books,
+    balances,
+    coupon_ids,
+    coupon_of,
+    expected_balances,
+    figures,
+    lifted,
+    opened,
+    properties,
+    record,
+    slices,
+    void,
+)
+
+OTHER_DEVICE = "kunlun-p800"
+CONTRACTS = ("A", "B", "C", "S", "U")
+OWNER = {"A": ALPHA, "B": ALPHA, "C": ALPHA, "U": ALPHA, "S": BETA}
+YEARS = (2024, 2025, 2026)
+FLOORED = ("accrued:", "coupon:", "due:", "pool:")
+
+# Where something changes: validity begins and ends, years end, the terms of B and of the devices.
+EDGES = [
+    parse_instant(f"{day}T00:00:00+08:00")
+    for day in ("2024-12-18", "2025-01-01", "2025-07-01", "2026-01-01", "2026-07-01", "2026-12-18")
+]
+
+
+class Issue(NamedTuple):
+    enterprise: str
+    year: int
+    fen: int
+
+
+class Withdraw(NamedTuple):
+    enterprise: str
+    year: int
+    fen: int
+
+
+class Post(NamedTuple):
+    records: list[dict[str, Any]]
+    voided: list[int]
+
+
+class AuthorityVoid(NamedTuple):
+    voided: int
+
+
+COUPONS = (
+    Issue(ALPHA, 2024, 1_500),
+    Issue(ALPHA, 2025, 9_000),
+    Issue(ALPHA, 2026, 4_000),
+    Issue(BETA, 2025, 3_000),
+)
+
+
+def small_world(*coupons: Issue) -> Books:
+    """Give contracts so small that amounts, other funds and coupons all bind within a few records."""
+    books = opened(lifted(pool="400.00"), now="2027-02-01T12:00:00+08:00")
+    books.enterprise(BETA, founded_on="2024-12-01")
+    prices = {DEVICE: "4.50", OTHER_DEVICE: "7.3333"}
+    books.contract("A", amount="100.00", prices=prices)
+    books.contract("B", amount="60.00", starts="2025-07-01", ends="2026-07-01", prices=prices)
+    books.contract("C", amount="250.01", other_public_funds="90.00", prices=prices)
+    books.contract("S", enterprise=BETA, amount="120.00", prices=prices)
+    books.contract("U", amount="100.00", use="inference", prices=prices)
+    for enterprise, year, fen in coupons:
+        books.issue(year, format_money(fen), enterprise)
+    return books
+
+
+moments = st.builds(
+    lambda edge, seconds: edge + seconds, st.sampled_from(EDGES), st.integers(-6 * HOUR, 6 * HOUR)
+)
+usages = st.builds(
+    lambda contract, start, seconds, milli_devices, device: record(
+        "", contract, start, start + seconds, milli_devices, device=device
+    ),
+    st.sampled_from(("A", "A", "B", "C", *CONTRACTS)),
+    moments,
+    st.sampled_from([61, 3_601, 8 * HOUR]) | st.integers(1, 8 * HOUR),
+    st.sampled_from([460, 7_000, 16_000, 40_000]) | st.integers(1, 20_000),
+    st.sampled_from([DEVICE, OTHER_DEVICE]),
+)
+sums = st.integers(1, 9_000)
+operations = st.one_of(
+    st.builds(Issue, st.sampled_from([ALPHA, BETA]), st.sampled_from(YEARS), sums),
+    st.builds(Withdraw, st.sampled_from([ALPHA, BETA]), st.sampled_from(YEARS), sums),
+    st.builds(Post, st.lists(usages, max_size=3), st.lists(st.integers(0, 8), max_size=2)),
+    st.builds(Post, st.lists(usages, min_size=2, max_size=4), st.just([])),
+    st.builds(AuthorityVoid, st.integers(0, 8)),
+)
+
+
+def carry_out(books: Books, operation: Any, ids: Any) -> None:
+    """Do what is asked; a refusal is as good a history as any."""
+    try:
+        match operation:
+            case Issue(enterprise, year, fen):
+                books.issue(year, format_money(fen), enterprise)
+            case Withdraw(enterprise, year, fen):
+                books.withdraw(year, format_money(fen), enterprise)
+            case Post(records, voided):
+                named = [each | {"id": f"r{next(ids)}"} for each in records]
+                books.post(named, [void(f"r{number}") for number in voided])
+            case AuthorityVoid(number):
+                books.void(f"r{number}")
+    except Problem as problem:
+        assert problem.code in {  # noqa: PT017 - most commands are not refused at all
+            "below_granted",
+            "pool_exceeded",
+            "unknown_record",
+            "already_voided",
+        }
+
+
+def assert_grants_follow_the_rule(state: State) -> None:
+    for id_ in coupon_ids(state):
+        coupon = coupon_of(state, id_)
+        assert coupon.granted == min(coupon.issued, coupon.entitled), id_
+    for contract in state.contracts.values():
+        shares = contract.shares.values()
+        assert all(0 <= share.granted <= share.entitled for share in shares)
+        granted = sum(share.granted for share in shares)
+        assert contract.used // (3600 * 1000 * 100) >= granted >= 0
+
+
+@settings(properties, max_examples=120)
+@given(st.lists(operations, min_size=6, max_size=14))
+def test_after_every_entry_the_rules_hold_the_books_balance_and_a_replay_says_the_same(history):
+    books, ids = small_world(*COUPONS), count()
+    replica, seen = State(), 0
+    for operation in [None, *history]:
+        if operation is not None:
+            carry_out(books, operation, ids)
+        for entry in books.entries[seen:]:
+            evolve(replica, entry)
+            assert_grants_follow_the_rule(replica)
+        seen = len(books.entries)
+        assert figures(replica) == figures(books.state)
+    state, accounts = State(), {}
+    for entry, accounts in zip(books.entries, balances(books.entries), strict=True):
+        evolve(state, entry)
+        assert accounts == expected_balances(state)
+        assert not {name: fen for name, fen in accounts.items() if fen < 0 and name.startswith(FLOORED)}
+    assert sum(accounts.values()) == 0
+
+
+@st.composite
+def histories(draw) -> tuple[list[dict[str, Any]], list[Issue], list[Any], list[Any]]:
+    """Draw usage and coupons, and two ways to tell them: sliced, batched and ordered at will."""
+    usage = [
+        each | {"id": f"u{number}"}
+        for number, each in enumerate(draw(st.lists(usages, min_size=3, max_size=8)))
+    ]
+    # A pool for each year holds 400.00: at most three issues for each are never refused.
+    issues = [
+        Issue(enterprise, year, fen)
+        for year in YEARS
+        for enterprise, fen in draw(
+            st.lists(st.tuples(st.sampled_from([ALPHA, BETA]), sums), max_size=3)
+        )
+    ]
+    return usage, issues, draw(tellings(usage, issues)), draw(tellings(usage, issues))
+
+
+@st.composite
+def tellings(draw, usage: list[dict[str, Any]], issues: list[Issue]) -> list[Any]:
+    parts: list[Any] = list(issues)
+    for each in usage:
+        seconds = draw(st.sampled_from([10**6, 4 * HOUR, 61 * 60, 1999]))
+        parts += slices(each, seconds)
+    shuffled = draw(st.permutations(parts))
+    told: list[Any] = []
+    for part in shuffled:
+        if isinstance(part, Issue):
+            told.append(part)
+        elif told and isinstance(told[-1], list) and draw(st.booleans()):
+            told[-1].append(part)
+        else:
+            told.append([part])
+    return told
+
+
+def totals(books: Books, telling: list[Any]) -> dict[str, Any]:
+    for part in telling:
+        if isinstance(part, Issue):
+            books.issue(part.year, format_money(part.fen), part.enterprise)
+        else:
+            assert {result.status for result in books.post(part)} == {"accepted"}
+    state = books.state
+    return {
+        "cost": {id_: books.cost(id_) for id_ in CONTRACTS},
+        "entitled": {
+            (id_, year): books.share(id_, year).entitled for id_ in CONTRACTS for year in YEARS
+        },
+        "coupons": {
+            (enterprise, year): books.coupon(year, enterprise)
+            for enterprise in (ALPHA, BETA)
+            for year in YEARS
+        },
+        "eligible": {
+            (id_, year): books.share(id_, year).eligible for id_ in CONTRACTS for year in YEARS
+        },
+        "pools": {year: state.pools["training-coupon", year].issued for year in YEARS},
+    }
+
+
+@settings(properties, max_examples=100)
+@given(histories())
+def test_totals_do_not_depend_on_the_order_the_slices_or_the_batches(history):
+    usage, issues, one, another = history
+    plain = totals(small_world(), [*issues, usage])
+    assert totals(small_world(), one) == plain
+    assert totals(small_world(), another) == plain
+
+
+@settings(properties, max_examples=60)
+@given(st.lists(usages, min_size=3, max_size=8), st.data())
+def test_voiding_everything_in_any_order_brings_every_figure_back_to_nothing(usage, data):
+    books = small_world(*COUPONS)
+    named = [each | {"id": f"r{number}"} for number, each in enumerate(usage)]
+    books.post(named)
+    for each in data.draw(st.permutations(named)):
+        books.void(each["id"])
+        assert_grants_follow_the_rule(books.state)
+    for id_ in CONTRACTS:
+        assert books.cost(id_) == 0
+        assert all(books.share(id_, y).granted == books.share(id_, y).eligible == 0 for y in YEARS)
+    assert all(books.coupon(year).granted == 0 for year in YEARS)
+
+
+@settings(properties, max_examples=60)
+@given(st.lists(usages, min_size=3, max_size=8), usages)
+def test_a_record_and_its_void_leave_all_totals_as_they_were(usage, passing):
+    books = small_world(*COUPONS)
+    books.post([each | {"id": f"r{number}"} for number, each in enumerate(usage)])
+    coupons = [books.coupon(year, owner) for year in YEARS for owner in (ALPHA, BETA)]
+    costs = [books.cost(id_) for id_ in CONTRACTS]
+    books.post([passing | {"id": "passing"}])
+    books.post(voids=[void("passing")])
+    assert [books.coupon(year, owner) for year in YEARS for owner in (ALPHA, BETA)] == coupons
+    assert [books.cost(id_) for id_ in CONTRACTS] == costs
+
+
+def test_a_year_of_slices_by_the_second_gains_and_loses_no_fen():
+    books = opened(lifted())
+    books.contract("A", prices={DEVICE: "12.34"})
+    books.issue(2025, "100.00")
+    start = parse_instant("2025-02-20T08:00:00+08:00")
+    books.post(slices(record("r", "A", start, start + 3601, 3_000), 1))
+    assert books.cost("A") == 3 * 3601 * 1234 // 3600
+    assert books.granted("A") == 3 * 3601 * 1234 // 7200
+
+
+def test_an_entry_with_a_fen_too_much_cannot_be_replayed():
+    books = opened(lifted())
+    books.contract("A")
+    books.issue(2025, "1.00")
+    start = parse_instant("2025-02-20T08:00:00+08:00")
+    books.post([record("r", "A", start, start + DAY, 1_000)])
+    *before, last = books.entries
+    state = State()
+    for entry in before:
+        evolve(state, entry)
+    debtor, creditor, fen = last.postings[1]
+    forged = type(last)(
+        **{name: getattr(last, name) for name in last.__struct_fields__}
+        | {"postings": [last.postings[0], (debtor, creditor, fen + 1)]}
+    )
+    with pytest.raises(Diverged):
+        evolve(state, forged)
+
+
+def test_issuing_to_an_enterprise_that_waits_grants_in_the_same_entry():
+    books = opened(lifted())
+    books.contract("A")
+    start = parse_instant("2025-02-20T08:00:00+08:00")
+    books.post([record("r", "A", start, start + HOUR, 1_000)])
+    assert books.coupon(2025) == (0, 225, 0)
+    books.issue(2025, "1.00")
+    entry = books.entries[-1]
+    assert isinstance(entry, CouponIssued)
+    assert entry.postings == [
+        ("pool:training-coupon:2025", f"coupon:training-coupon:2025:{ALPHA}", 100),
+        (f"coupon:training-coupon:2025:{ALPHA}", "accrued:A:2025", 100),
+    ]
+    books.issue(2025, "9.00")
+    assert books.coupon(2025) == (1_000, 225, 225)
