@@ -82,16 +82,17 @@ def prove(reader: FolderReader, size: int, root: bytes, advance: Callable[[int],
         return _nothing_proved(files, list(islice(_missing(files, size), MAX_PROBLEMS)))
     levels = _read_levels(reader, size, advance)
     truth = _find_truth(levels, size, root)
-    unreadable = list(_attachment_problems(reader, files, size))
+    unreadable = _unreadable_attachments(reader, files, size)
     problems = chain(
         _root_problems(truth, size, root),
         _entry_problems(levels, truth),
-        unreadable,
+        unreadable.values(),
         _tile_problems(levels, truth),
         _extra(files, size),
     )
     entries = levels[0] if levels else []
-    count = min([_count_right(entries, truth, size), *(p.entry or 0 for p in unreadable)])
+    # Where a bundle of attachments breaks, none of its tile's entries can be judged.
+    count = min([_count_right(entries, truth, size), *(tile.first for tile in unreadable)])
     return Proof(
         count=count,
         leaf_hashes=[sides.computed for sides in entries],
@@ -139,13 +140,12 @@ def _read_tile(reader: FolderReader, tile: Tile, nodes: bytes) -> _Sides:
         held = reader.hashes(tile)
     except LedgerError as error:
         held, held_fault = b"", error
-    is_full = tile.width == TILE_WIDTH
     return _Sides(
         tile=tile,
         computed=computed,
         # The two sides are the same as a rule, and then need the memory of one.
         held=computed if held == computed else held,
-        node=Frontier.over(computed).root() if is_full else b"",
+        node=Frontier.over(computed).root() if tile.is_full else b"",
         bundle_fault=bundle_fault,
         held_fault=held_fault,
     )
@@ -163,12 +163,12 @@ def _hash_entries(reader: FolderReader, tile: Tile) -> tuple[bytes, LedgerError 
 
 def _find_truth(levels: list[list[_Sides]], size: int, root: bytes) -> _Truth:
     """Empty if nothing gives the root."""
-    edges = [rows[-1] for rows in levels if rows[-1].tile.width < TILE_WIDTH]
+    edges = [rows[-1] for rows in levels if not rows[-1].tile.is_full]
     truth = _signed_edges(edges, size, root)
     for level in reversed(range(len(levels) - 1)):
-        for sides in levels[level]:
+        for sides in filter(lambda sides: sides.tile.is_full, levels[level]):
             parent, place = divmod(sides.tile.index, TILE_WIDTH)
-            above = truth.get(levels[level + 1][parent].tile) if sides.node else None
+            above = truth.get(levels[level + 1][parent].tile)
             if above is not None:
                 node = above[place * HASH_BYTES : (place + 1) * HASH_BYTES]
                 truth[sides.tile] = _side_under(node, sides)
@@ -255,8 +255,11 @@ def _tile_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Proble
             yield Problem("bad_tile", detail, tile.first, tile.path)
 
 
-def _attachment_problems(reader: FolderReader, files: set[str], size: int) -> Iterator[Problem]:
-    """Where the bundles of attachments break, in order."""
+def _unreadable_attachments(
+    reader: FolderReader, files: set[str], size: int
+) -> dict[Tile, Problem]:
+    """The bundles of attachments that break, in order."""
+    problems = {}
     found = (tile for path in files if (tile := _tile_at(path, size)) and tile.level == "batches")
     for tile in sorted(found, key=lambda tile: tile.index):
         try:
@@ -265,7 +268,8 @@ def _attachment_problems(reader: FolderReader, files: set[str], size: int) -> It
         except LedgerError as error:
             place = error.entry if isinstance(error, BadBundle) else 0
             entry = tile.first + min(place, tile.width - 1)
-            yield Problem(error.code, error.detail, entry, tile.path)
+            problems[tile] = Problem(error.code, error.detail, entry, tile.path)
+    return problems
 
 
 def _extra(files: set[str], size: int) -> Iterator[Problem]:

@@ -115,11 +115,19 @@ async def append(connection: asyncpg.Connection, epoch: int, group: Group) -> No
         group.leaf_hashes,
     )
     if group.balances:
-        await connection.execute(
-            _SQL["put_balances"],
-            list(group.balances),
-            [Decimal(fen) for fen in group.balances.values()],
-        )
+        await _put_balances(connection, group.balances)
+
+
+async def replace_balances(connection: asyncpg.Connection, balances: dict[str, int]) -> None:
+    """Write all balances anew, within the caller's transaction."""
+    await connection.execute(_SQL["clear_balances"])
+    await _put_balances(connection, balances)
+
+
+async def _put_balances(connection: asyncpg.Connection, balances: dict[str, int]) -> None:
+    await connection.execute(
+        _SQL["put_balances"], list(balances), [Decimal(fen) for fen in balances.values()]
+    )
 
 
 async def entries(

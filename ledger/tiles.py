@@ -50,6 +50,10 @@ class Tile:
     def path(self) -> str:
         return tile_path(self.level, self.index, self.width)
 
+    @property
+    def is_full(self) -> bool:
+        return self.width == TILE_WIDTH
+
     def beside(self, level: Level) -> "Tile":
         """The tile of another kind over the same 256 entries; for `entries`, 0 and `batches`."""
         return Tile(level, self.index, self.width)

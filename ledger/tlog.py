@@ -150,12 +150,12 @@ class Tree:
 
     def tile_hashes(self, level: int, index: int, width: int) -> bytes:
         """The first `width` hashes of a tile, joined; tiles of `level` n hold nodes of level 8n."""
-        start = index * TILE_WIDTH * HASH_BYTES
-        end = start + width * HASH_BYTES
-        row = self._levels[level * TILE_HEIGHT] if level * TILE_HEIGHT < len(self._levels) else b""
-        if min(level, index) < 0 or not 0 < width <= TILE_WIDTH or end > len(row):
+        start = index * TILE_WIDTH
+        complete = self.size >> TILE_HEIGHT * level if level >= 0 else 0
+        if index < 0 or not 0 < width <= TILE_WIDTH or start + width > complete:
             raise BadProof(f"no tile {level}/{index} of width {width} in {self.size} entries")
-        return bytes(row[start:end])
+        row = self._levels[TILE_HEIGHT * level]
+        return bytes(row[start * HASH_BYTES : (start + width) * HASH_BYTES])
 
     def _known(self, size: int) -> int:
         if not 0 <= size <= self.size:

@@ -38,7 +38,10 @@ Progress = Callable[[int, int], None]
 
 
 class Replay(Protocol):
-    """The rules of what the ledger is about; both methods raise `Violation`."""
+    """The rules of what the ledger is about; both methods raise `Violation`.
+
+    Another `LedgerError` is taken for one, and any other exception for a bug, which goes through.
+    """
 
     def entry(
         self,
@@ -75,12 +78,13 @@ def verify(
     proof = prove(reader, checkpoint.size, checkpoint.root, advance)
     tree, books = Tree(), _Books(checkpoint.origin)
     entries = _proved_entries(reader, checkpoint.size, proof, advance)
-    violations = _replay(entries, checkpoint.size, tree, books, replay)
+    problems = [*proof.problems, *_replay(entries, checkpoint.size, tree, books, replay)]
+    assert problems or tree.size == checkpoint.size
     return Report(
         origin=checkpoint.origin,
         size=checkpoint.size,
         root=checkpoint.root,
-        problems=[*proof.problems, *violations],
+        problems=problems,
         checks=[
             Check("checkpoint signature", 1),
             *proof.checks,
@@ -133,6 +137,8 @@ def _proved_entries(
     reader: FolderReader, size: int, proof: Proof, advance: Callable[[int], None]
 ) -> Iterator[_Entry]:
     for tile, leaves in zip(level_tiles("entries", size), proof.leaf_hashes, strict=False):
+        if tile.first >= proof.count:
+            return
         batches = tile.beside("batches")
         files = reader.iter_attachments(batches) if batches.path in proof.files else iter(())
         proved = range(min(tile.width, proof.count - tile.first))
@@ -148,7 +154,7 @@ def _proved_entries(
 
 
 def _by_entry(files: Iterator[tuple[int, bytes]], width: int) -> Iterator[list[bytes]]:
-    """For each entry of a tile, its files, read no sooner than they are due."""
+    """For each entry of a tile its files, with no more than one file read ahead."""
     index, file = next(files, (width, b""))
     for entry in range(width):
         found = []

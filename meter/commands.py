@@ -8,14 +8,14 @@ fen in the struct. Example, `POST /v1/coupons`:
      "amount":"500000.00"}
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
 
 from meter import entries
 from meter.entries import Applicant, Entry
-from meter.strict import Date, Fen, Id, Lines, Name, Price, Reason, Uscc, Year, plain
+from meter.strict import Date, Fen, Id, Lines, Name, Price, Reason, Uscc, Year, convert_plain, plain
 
 # One entry must hold a posting for each contract that shares a coupon; see `authority.py`.
 MAX_KINDS_OF_DEVICE: Final = 32
@@ -162,7 +162,9 @@ ENTRY_OF: Final[dict[type[Command], Callable[..., Entry]]] = {
     WithdrawCoupon: entries.CouponWithdrawn,
     VoidRecord: entries.RecordVoided,
 }
-COMMAND_OF: Final = {entry: command for command, entry in ENTRY_OF.items()}
+COMMAND_OF: Final[Mapping[Any, type[Command]]] = {
+    entry: command for command, entry in ENTRY_OF.items()
+}
 
 
 def fields_of(command: Command) -> dict[str, Any]:
@@ -172,9 +174,15 @@ def fields_of(command: Command) -> dict[str, Any]:
 
 
 def command_of(entry: Entry) -> Command:
-    """Give the command that led to an authority's entry: the inverse of `fields_of`."""
+    """Give the command that led to an authority's entry: the inverse of `fields_of`.
+
+    Raises `ValueError` where the entry holds what no command could.
+    """
     kind = COMMAND_OF[type(entry)]
-    return kind(**{name: getattr(entry, name) for name in kind.__struct_fields__})
+    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    fields = {encoded: getattr(entry, name) for name, encoded in names}
+    given = {name: to_builtins(value) for name, value in fields.items() if value is not UNSET}
+    return convert_plain(given, kind)
 
 
 def same(first: Command, second: Command) -> bool:

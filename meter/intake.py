@@ -33,15 +33,7 @@ from meter.authority import Existing, Stamp, answer_of, decide_command
 from meter.commands import Command, VoidRecord, fields_of
 from meter.decide import Decided, decide
 from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse
-from meter.entries import (
-    FLOORED_CLASSES,
-    BatchAccepted,
-    CouponIssued,
-    CouponWithdrawn,
-    Entry,
-    RecordVoided,
-    UsageAccepted,
-)
+from meter.entries import FLOORED_CLASSES, Entry
 from meter.evolve import evolve
 from meter.metrics import Metrics
 from meter.problems import Problem
@@ -261,15 +253,7 @@ class Intake:
         """Give an entry its bytes and its number, and note its rows."""
         data = encode(entry)
         number = self._log.append(data, entry.at, entry.postings)
-        match entry:
-            case UsageAccepted():
-                written.records.append((entry.provider, entry.id, number, None))
-            case RecordVoided():
-                written.voids.append((entry.provider, entry.id, number))
-            case BatchAccepted() | CouponIssued() | CouponWithdrawn():
-                pass
-            case _:
-                written.registrations.append((number, entry.kind, data))
+        store.note_rows(written, number, entry, data)
         return number
 
     async def _write(self, group: _Group) -> None:

@@ -13,7 +13,8 @@ from msgspec import Meta, Struct, ValidationError, convert
 from meter.problems import Problem
 from meter.units import DAY_SECONDS, parse_date, parse_money, year_of
 
-MAX_POLICY_BYTES = 32_768  # the text must fit into one entry of 65,535 bytes
+# The text must fit into one entry of 65,535 bytes, where JSON may write a character as two.
+MAX_POLICY_BYTES = 30_000
 # A change in one contract can move money in each of its years: all must fit into one entry.
 MAX_YEARS = 4
 

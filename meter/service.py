@@ -9,11 +9,12 @@ import base64
 import contextlib
 import re
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,13 +22,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.note import Signer
+from ledger.store import Head
 from meter import auth, store
 from meter.config import DataFolder, database_url
 from meter.dsse import ReceiptSigner
 from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey
+from meter.export import export
 from meter.intake import Intake
 from meter.metrics import Metrics
 from meter.postgres import Embedded, PostgresError
+from meter.rebuild import rebuild
 from meter.units import MICROSECONDS
 from meter.web.app import make_app
 from meter.web.context import Context
@@ -37,8 +41,10 @@ AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
 DRAIN_SECONDS: Final = 10  # how long open requests may take when the service stops
 
 Clock = Callable[[], int]
+Progress = Callable[[int, int], None]
 
 _ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*")
+_TOKEN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TEST_HOST: Final = re.compile(r"(?:^|\.)(?:test|example)$")
 
 
@@ -58,7 +64,7 @@ class Running:
     url: str
     dsn: str
     intake: Intake
-    ended: "asyncio.Future[None]"
+    ended: "asyncio.Task[None]"
 
 
 def system_clock() -> int:
@@ -85,7 +91,8 @@ async def initialise(folder: DataFolder, origin: str, clock: Clock = system_cloc
         raise SetupError("bad_origin", f"{origin!r} is not a URL without its scheme")
     if folder.path.exists() and any(folder.path.iterdir()):
         raise SetupError("not_empty", f"{folder.path} holds something already")
-    folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Others may pass through, for the account that runs an embedded database; keys are 0600.
+    folder.path.mkdir(parents=True, exist_ok=True, mode=0o711)
     log_key = Signer.from_seed(origin, secrets.token_bytes(32))
     receipt_seed = secrets.token_bytes(32)
     folder.write_secret(folder.log_key, log_key.format())
@@ -180,6 +187,53 @@ async def running(
         app = make_app(Context(intake, readers, metrics, checkpoints))
         url = await _listen(stack, app, host, port)
         yield Running(url, dsn, intake, sequencer)
+
+
+async def until_interrupted(service: Running) -> None:
+    """Wait for SIGINT or SIGTERM; raises what ended the sequencer, should it end first."""
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted.set)
+    waiting: asyncio.Task[Any] = asyncio.create_task(interrupted.wait())
+    await asyncio.wait([waiting, service.ended], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if service.ended.done():
+        await service.ended
+
+
+async def add_token(folder: DataFolder, token_id: str) -> str:
+    """Make a token of the authority and give its text. Raises `SetupError`."""
+    if not _TOKEN_ID.fullmatch(token_id):
+        raise SetupError("bad_name", f"{token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
+    token = auth.new_token(token_id)
+    async with open_database(folder) as dsn:
+        connection = await store.connect(dsn)
+        try:
+            if await store.token(connection, token_id) is not None:
+                raise SetupError("exists", f"there is a token {token_id}")
+            await store.add_token(connection, token.id, "authority", token.digest)
+        finally:
+            await connection.close()
+    return token.text
+
+
+async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:
+    """Export the ledger; see `meter.export`."""
+    signer = Signer.parse(_read(folder.log_key))
+    async with open_database(folder) as dsn:
+        return await export(dsn, signer, out, progress)
+
+
+async def rebuild_in(folder: DataFolder, progress: Progress | None = None) -> Head:
+    """Rebuild the read models; see `meter.rebuild`."""
+    async with open_database(folder) as dsn:
+        return await rebuild(dsn, progress)
+
+
+def read_origin(folder: DataFolder) -> str:
+    """Give the ledger's name."""
+    return _read(folder.origin)
 
 
 async def _listen(

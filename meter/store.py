@@ -17,7 +17,15 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.queries import load, script
 from ledger.store import Head
-from meter.entries import UsageAccepted, from_fields
+from meter.entries import (
+    BatchAccepted,
+    CouponIssued,
+    CouponWithdrawn,
+    Entry,
+    RecordVoided,
+    UsageAccepted,
+    from_fields,
+)
 from meter.evolve import register
 from meter.rating import entitle
 from meter.state import (
@@ -77,6 +85,19 @@ class Written:
     records: list[tuple[str, str, int, int | None]] = field(default_factory=list)
     voids: list[tuple[str, str, int]] = field(default_factory=list)
     requests: list[tuple[str, str, int, bytes]] = field(default_factory=list)
+
+
+def note_rows(written: Written, number: int, entry: Entry, data: bytes) -> None:
+    """Note the rows that an entry adds, beside the totals that it touches."""
+    match entry:
+        case UsageAccepted():
+            written.records.append((entry.provider, entry.id, number, None))
+        case RecordVoided():
+            written.voids.append((entry.provider, entry.id, number))
+        case BatchAccepted() | CouponIssued() | CouponWithdrawn():
+            pass  # a batch's row needs what no entry holds; coupons are totals
+        case _:
+            written.registrations.append((number, entry.kind, data))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from meter import uscc
-from meter.units import parse_date, parse_instant, parse_money, parse_price
+from meter.units import MAX_FEN, parse_date, parse_instant, parse_money, parse_price
 
 T = TypeVar("T")
 
@@ -86,6 +86,14 @@ def _decode_with(data: bytes, kind: type[T], fixed: Mapping[str, str]) -> T:
     return msgspec.convert({**fields, **fixed}, kind, dec_hook=_from_text)
 
 
+def convert_plain(fields: dict[str, Any], kind: type[T]) -> T:
+    """Read the struct `kind` from the values that an entry holds: the inverse of `plain`.
+
+    Raises `ValueError`.
+    """
+    return msgspec.convert(fields, kind, dec_hook=_from_plain)
+
+
 def plain(value: Any) -> Any:
     """Strip the marker types, so that the value can be written into an entry."""
     if isinstance(value, bool) or value is msgspec.UNSET:
@@ -97,6 +105,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return value
+
+
+def _from_plain(kind: type, value: object) -> object:
+    if kind not in (Fen, Price):
+        return _from_text(kind, value)
+    if type(value) is not int or not 0 <= value <= MAX_FEN:
+        raise ValueError("expected a whole number, not negative")
+    return kind(value)
 
 
 def _from_text(kind: type, value: object) -> object:

@@ -23,7 +23,8 @@ SHANGHAI_OFFSET_SECONDS: Final = 8 * 3600
 MAX_FEN: Final = 10**15  # ten trillion yuan: far above any pool, far below the 2^53 of an entry
 
 _MONEY = re.compile(r"(0|[1-9][0-9]{0,13})\.([0-9]{2})", re.ASCII)
-_PRICE = re.compile(r"(0|[1-9][0-9]{0,6})(?:\.([0-9]{1,4}))?", re.ASCII)
+# Below 100,000 yuan, so that the dearest record's cost stays below the 2^53 of an entry.
+_PRICE = re.compile(r"(0|[1-9][0-9]{0,4})(?:\.([0-9]{1,4}))?", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", re.ASCII)
 _INSTANT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})"
@@ -32,8 +33,9 @@ _INSTANT = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the offset is added as text
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-# Any instant of these years has a date in every offset; companies are founded in them too.
-_YEARS: Final = range(1900, 9999)
+# Any instant of these years has a date in every offset, also when months are added to it;
+# companies are founded in them too.
+_YEARS: Final = range(1900, 9900)
 
 
 def parse_money(text: str) -> int:

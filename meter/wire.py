@@ -195,3 +195,52 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
 def encode_receipt(receipt: Receipt) -> bytes:
     """Write a receipt; the bytes are signed, stored and never made twice."""
     return msgspec.json.encode(receipt)
+
+
+def parse_receipt(data: bytes) -> Receipt:
+    """Read a receipt, which may come from anyone. Raises `ValueError`."""
+    fields = msgspec.json.decode(data, type=_ReceiptFields)
+    return Receipt(
+        batch=fields.batch,
+        log=fields.log,
+        provider=fields.provider,
+        stream=fields.stream,
+        seq=fields.seq,
+        before=fields.before,
+        entries=fields.entries,
+        voids=[_parse_result(result) for result in fields.voids],
+        results=[_parse_result(result) for result in fields.results],
+    )
+
+
+_Fields = dict[str, str | int | dict[str, str] | list[str]]
+
+
+class _ReceiptFields(Struct, frozen=True):
+    """A receipt whose results are still plain: their `status` says which struct each is."""
+
+    batch: str
+    log: str
+    provider: str
+    stream: str
+    seq: int
+    before: Before
+    entries: EntryRange
+    voids: list[_Fields]
+    results: list[_Fields]
+
+
+_RESULT_OF: Final[dict[str, type[Result]]] = {
+    "accepted": Accepted,
+    "duplicate": Duplicate,
+    "conflict": Conflict,
+    "rejected": Rejected,
+}
+
+
+def _parse_result(fields: _Fields) -> Result:
+    kind = _RESULT_OF.get(str(fields.get("status")))
+    if kind is None:
+        raise ValueError(f"no result has the status {fields.get('status')!r:.50}")
+    result: Result = msgspec.convert(fields, kind)
+    return result

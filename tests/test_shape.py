@@ -23,22 +23,25 @@ SHELL = {
     "ledger/queries.py",
     "ledger/store.py",
     "ledger/verify.py",
-    "meter/audit.py",
     "meter/auth.py",
     "meter/cli.py",
     "meter/client.py",
     "meter/config.py",
     "meter/demo.py",
+    "meter/export.py",
+    "meter/fetch.py",
     "meter/intake.py",
     "meter/metrics.py",
     "meter/policies/__init__.py",
     "meter/postgres.py",
+    "meter/rebuild.py",
     "meter/service.py",
     "meter/simulate.py",
     "meter/store.py",
+    "meter/verification.py",
     "meter/web/*",
 }
-HTTP = {"meter/client.py", "meter/service.py", "meter/web/*"}
+HTTP = {"meter/client.py", "meter/fetch.py", "meter/service.py", "meter/web/*"}
 
 IMPURE_MODULES = {
     *("aiohttp", "asyncio", "asyncpg", "fcntl", "http", "importlib", "io", "logging", "os"),

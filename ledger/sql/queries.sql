@@ -27,6 +27,9 @@ INSERT INTO ledger.account (name, fen)
 SELECT * FROM unnest($1::text[], $2::numeric[])
 ON CONFLICT (name) DO UPDATE SET fen = EXCLUDED.fen;
 
+-- name: clear_balances
+DELETE FROM ledger.account;
+
 -- name: balances
 SELECT name, fen FROM ledger.account;
 

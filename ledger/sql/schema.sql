@@ -61,7 +61,7 @@ ALTER TABLE ledger.head ENABLE ALWAYS TRIGGER only_forward;
 GRANT USAGE ON SCHEMA ledger TO kashi_service;
 GRANT SELECT, INSERT ON ledger.segment TO kashi_service;
 GRANT SELECT, UPDATE ON ledger.head TO kashi_service;
-GRANT SELECT, INSERT, UPDATE ON ledger.account TO kashi_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ledger.account TO kashi_service;
 
 -- sha256 of nothing is the root of the empty tree (RFC 9162 section 2.1.1).
 INSERT INTO ledger.head (epoch, size, root, frontier, last_at)

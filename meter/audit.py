@@ -1,0 +1,243 @@
+"""Audit a ledger by its rules: decide everything again and compare the bytes.
+
+`Audit` is the `Replay` that `ledger.verify` drives, entry by entry, over bytes it has proved. Each
+command of the authority and each signed batch is decided again, on the state that the entries
+before it give and with the entry's own `at`; what comes out must be the very entries and the very
+receipt that the ledger holds. So a wrong amount, a wrong refusal, a revoked key or a dropped record
+shows, and the entry is named. Beside it run independent sums (`meter.sums`), so that one bug cannot
+hide in both. What it cannot see offline: who held a token, and a batch that no entry mentions; the
+latter is a gap in its stream, which `gaps` reports, and a receipt proves it (`check_receipt`).
+"""
+
+import base64
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from ledger.canon import encode
+from ledger.errors import LedgerError, Violation
+from ledger.tlog import Tree
+from meter import entries
+from meter.authority import Existing, Stamp, decide_command
+from meter.commands import command_of
+from meter.decide import Decided, decide
+from meter.dsse import BATCH_TYPE, RECEIPT_TYPE, is_signed_by, parse, parse_signature_header
+from meter.entries import BatchAccepted, Entry, from_fields
+from meter.evolve import Diverged, evolve
+from meter.problems import Problem
+from meter.state import State, StoredBatch
+from meter.sums import Sums
+from meter.wire import Before, parse_batch, parse_receipt
+
+ATTACHMENTS: Final = ("envelope", "receipt", "signature")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Numbers of a stream that no batch has filled, both ends included."""
+
+    provider: str
+    stream: str
+    first: int
+    last: int
+
+
+class Audit:
+    """A replay of one ledger from its first entry. Methods raise `Violation`."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.sums = Sums()
+        self._expected: deque[Entry] = deque()
+        self._batch_number = 0
+        self._before = 0
+        self._requests: set[str] = set()
+        self._streams: dict[tuple[str, str], set[int]] = {}
+
+    def entry(
+        self,
+        number: int,
+        data: bytes,
+        fields: dict[str, Any],
+        attachments: list[bytes],
+        tree: Tree,
+    ) -> None:
+        """Judge the next entry; `tree` is that of all entries before it."""
+        try:
+            self._entry(number, data, fields, attachments, tree)
+        except Problem as problem:
+            raise Violation("not_allowed", f"{problem.code}: {problem.detail}") from None
+        except (ValueError, KeyError, Diverged, LedgerError) as error:
+            if isinstance(error, Violation):
+                raise
+            raise Violation("malformed_entry", f"{type(error).__name__}: {error}") from None
+
+    def finish(self) -> None:
+        """Judge the whole."""
+        if self._expected:
+            raise Violation(
+                "batch_incomplete",
+                f"{len(self._expected)} entries of the batch are missing",
+                self._batch_number,
+            )
+        self.sums.finish()
+
+    def gaps(self) -> list[Gap]:
+        """List the numbers below each stream's last that no batch has filled."""
+        return [
+            Gap(provider, stream, first, last)
+            for (provider, stream), filled in sorted(self._streams.items())
+            for first, last in _missing(filled)
+        ]
+
+    def check_receipt(self, receipt: bytes, signature: str, tree: Tree) -> None:
+        """Hold a provider's receipt against the audited ledger. Raises `Violation`.
+
+        A rightly signed receipt whose batch the ledger does not hold, with these very bytes, or
+        whose `before` is not a tree of this ledger, proves that the ledger was changed.
+        """
+        self._check_receipt_signature(receipt, signature)
+        claim = parse_receipt(receipt)
+        held = self.state.batches.get((claim.provider, claim.stream, claim.seq))
+        if held is None or held.receipt != receipt:
+            where = f"{claim.provider}, stream {claim.stream}, number {claim.seq}"
+            raise Violation("batch_left_out", f"the ledger does not hold the batch of {where}")
+        root = base64.b64encode(tree.root(claim.before.size)).decode()
+        if root != claim.before.root:
+            raise Violation("forked", f"another tree had size {claim.before.size}")
+
+    def _entry(
+        self,
+        number: int,
+        data: bytes,
+        fields: dict[str, Any],
+        attachments: list[bytes],
+        tree: Tree,
+    ) -> None:
+        entry = from_fields(fields)
+        if attachments and not isinstance(entry, BatchAccepted):
+            raise Violation("extra_attachment", "only batches have files beside them")
+        if self._expected:
+            _compare(self._expected.popleft(), data, fields)
+        elif isinstance(entry, BatchAccepted):
+            self._batch(number, entry, data, attachments, tree)
+        elif isinstance(entry, entries.Genesis):
+            self._genesis(number, entry)
+        else:
+            self._command(entry, data, fields)
+        self.sums.entry(number, fields)
+
+    def _genesis(self, number: int, entry: entries.Genesis) -> None:
+        if number != 0:
+            raise Violation("second_genesis", "only entry 0 begins a ledger")
+        if sorted(entry.floors) != sorted(entries.FLOORED_CLASSES):
+            raise Violation("wrong_floors", f"the floors are {', '.join(entry.floors)}")
+        evolve(self.state, entry)
+
+    def _command(self, entry: Entry, data: bytes, fields: dict[str, Any]) -> None:
+        """Decide an authority's command again."""
+        request, salt = fields.get("request"), fields.get("salt")
+        if self.state.genesis is None or request is None or salt is None or "batch" in fields:
+            raise Violation("unexpected_entry", f"a {entry.kind} entry has no place here")
+        if request in self._requests:
+            raise Violation("request_reused", f"an earlier entry carries request {request!r}")
+        self._requests.add(request)
+        stamp = Stamp(entry.at, entry.by, request, salt)
+        decided = decide_command(self.state, command_of(entry), stamp)
+        if isinstance(decided, Existing):
+            raise Violation("repeated", f"entry {decided.entry} says the same")
+        _compare(decided, data, fields)
+        evolve(self.state, entry)
+
+    def _batch(
+        self, number: int, entry: BatchAccepted, data: bytes, attachments: list[bytes], tree: Tree
+    ) -> None:
+        """Open the batch's envelope, decide it again, compare entry and receipt."""
+        envelope, receipt, signature = _files(entry, attachments)
+        if not self._before <= entry.before <= number:
+            raise Violation("wrong_before", f"the group cannot build on size {entry.before}")
+        self._before = entry.before
+        before = Before(entry.before, base64.b64encode(tree.root(entry.before)).decode())
+        signed = parse_batch(self._opened(envelope), envelope)
+        decided = decide(self.state, signed, entry.at, before)
+        if not isinstance(decided, Decided):
+            raise Violation("batch_twice", "the number of the stream was filled before")
+        if receipt != decided.receipt:
+            raise Violation("wrong_receipt", _first_difference(receipt, decided.receipt))
+        _compare(decided.entries[0], data, msgspec.json.decode(data))
+        self._check_receipt_signature(receipt, signature)
+        batch = signed.batch
+        self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
+            signed.payload_sha256, receipt, signature
+        )
+        self._streams.setdefault((batch.provider, batch.stream), set()).add(batch.seq)
+        self._expected.extend(decided.entries[1:])
+        self._batch_number = number
+
+    def _opened(self, data: bytes) -> Any:
+        """Check an envelope's signature under the key that the ledger registered."""
+        envelope = parse(data, BATCH_TYPE)
+        key = self.state.keys.get(envelope.keyid)
+        if key is None or not is_signed_by(
+            key.public_key, BATCH_TYPE, envelope.payload, envelope.signature
+        ):
+            raise Violation("bad_signature", f"not a signature of key {envelope.keyid}")
+        return envelope
+
+    def _check_receipt_signature(self, receipt: bytes, header: str) -> None:
+        genesis = self.state.genesis
+        if genesis is None:
+            raise Violation("no_genesis", "the ledger has no entry 0")
+        keyid, signature = parse_signature_header(header)
+        public_key = base64.b64decode(genesis.receipt_key.public_key)
+        if keyid != genesis.receipt_key.keyid or not is_signed_by(
+            public_key, RECEIPT_TYPE, receipt, signature
+        ):
+            raise Violation("bad_receipt_signature", "the receipt key did not sign this receipt")
+
+
+def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes, str]:
+    if len(attachments) != len(ATTACHMENTS):
+        raise Violation("missing_attachment", f"beside a batch lie {', '.join(ATTACHMENTS)}")
+    envelope, receipt, signature = attachments
+    if sha256(envelope).hexdigest() != entry.envelope:
+        raise Violation("wrong_envelope", "the envelope is not the one that the entry names")
+    if sha256(receipt).hexdigest() != entry.receipt:
+        raise Violation("wrong_receipt", "the receipt is not the one that the entry names")
+    return envelope, receipt, signature.decode("ascii")
+
+
+def _compare(decided: Entry, data: bytes, fields: dict[str, Any]) -> None:
+    """Hold an entry against what the rules give."""
+    ours = encode(decided)
+    if ours == data:
+        return
+    ruled: dict[str, Any] = msgspec.json.decode(ours)
+    names = sorted(
+        name for name in ruled.keys() | fields.keys() if ruled.get(name) != fields.get(name)
+    )
+    told = "; ".join(f"{name} is {fields.get(name)}, not {ruled.get(name)}" for name in names[:3])
+    raise Violation("not_as_decided", told or "the entry differs from what the rules give")
+
+
+def _first_difference(receipt: bytes, ruled: bytes) -> str:
+    """Name the result in which a receipt differs from what the rules give."""
+    ours, theirs = (msgspec.json.decode(data, type=dict[str, Any]) for data in (ruled, receipt))
+    for name in ("voids", "results"):
+        for mine, stated in zip(ours[name], theirs.get(name) or [], strict=False):
+            if mine != stated:
+                return f"the receipt says {stated}, the rules give {mine}"
+    return "the receipt is not what the rules give"
+
+
+def _missing(filled: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """Give the runs of numbers from 1 that are missing below the largest."""
+    expected = 1
+    for number in sorted(filled):
+        if number > expected:
+            yield expected, number - 1
+        expected = number + 1

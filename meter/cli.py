@@ -1,0 +1,265 @@
+"""The command `kashi`: each command parses its words, calls one function, and prints.
+
+What needs the server's packages is imported inside its command, so that `pip install kashi` alone
+gives verification and the provider's commands.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ledger.errors import LedgerError
+from meter.config import DataFolder
+from meter.problems import Problem
+
+GOOD: Final = 0
+VIOLATED: Final = 1
+NOT_CHECKED: Final = 2
+
+_DATA = click.option(
+    "--data",
+    "data",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The ledger's data folder.",
+)
+_NOW = click.option(
+    "--now", "now", help="A test clock that runs on from this instant (.test and .example only)."
+)
+_OUT = Console()
+_ERR = Console(stderr=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kashi")
+def main() -> None:
+    """Kashi (卡时): compute vouchers metered exactly, on a ledger that anyone can verify."""
+
+
+@main.command()
+@_DATA
+@click.option("--origin", required=True, help="The ledger's name, e.g. kashi.example/shenzhen.")
+@_NOW
+def init(data: Path, origin: str, now: str | None) -> None:
+    """Make a ledger: keys, database, entry 0, and the authority's first token."""
+    from meter import service  # noqa: PLC0415 - needs kashi[server]
+
+    folder = DataFolder(data)
+    _run(lambda: service.initialise(folder, origin, _clock(origin, now)))
+    click.echo(f"{origin} is in {data}")
+    click.echo(f"for whoever verifies:   {folder.log_vkey}")
+    click.echo(f"the authority's token:  {folder.authority_token}")
+
+
+@main.command()
+@_DATA
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@_NOW
+def serve(data: Path, host: str, port: int, now: str | None) -> None:
+    """Run the service until it is interrupted."""
+    from meter import service  # noqa: PLC0415
+
+    folder = DataFolder(data)
+
+    async def run() -> None:
+        origin = service.read_origin(folder)
+        async with service.running(folder, host, port, _clock(origin, now)) as running:
+            click.echo(f"{origin} listens on {running.url}")
+            await service.until_interrupted(running)
+
+    _run(run)
+
+
+@main.command()
+@_DATA
+@click.argument("name")
+def token(data: Path, name: str) -> None:
+    """Make a bearer token for the authority and print it, once; NAME enters its entries."""
+    from meter import service  # noqa: PLC0415
+
+    click.echo(_run(lambda: service.add_token(DataFolder(data), name)))
+
+
+@main.command()
+@_DATA
+@click.argument("out", type=click.Path(path_type=Path))
+def export(data: Path, out: Path) -> None:
+    """Write the ledger into the folder OUT, for offline verification."""
+    from meter import service  # noqa: PLC0415
+
+    with _progress("exporting entries") as advance:
+        head = _run(lambda: service.export_to(DataFolder(data), out, advance))
+    click.echo(f"{head.size} entries, root {head.root.hex()}")
+
+
+@main.command()
+@_DATA
+def rebuild(data: Path) -> None:
+    """Make the read models anew from entry 0; stop the service first."""
+    from meter import service  # noqa: PLC0415
+
+    with _progress("replaying entries") as advance:
+        head = _run(lambda: service.rebuild_in(DataFolder(data), advance))
+    click.echo(f"{head.size} entries replayed, root {head.root.hex()}")
+
+
+@main.command()
+@click.argument("source")
+@click.option("--vkey", required=True, help="The log's public key: a file, or its text.")
+@click.option(
+    "--receipt",
+    "receipts",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="A stored receipt to hold against the ledger; its signature header lies beside"
+    " it with the ending .sig. May be repeated.",
+)
+@click.option("--token", "bearer", envvar="KASHI_TOKEN", help="For a log whose entries need one.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(
+    source: str, vkey: str, receipts: tuple[Path, ...], bearer: str | None, *, as_json: bool
+) -> None:
+    """Verify an exported folder (or a URL that serves one): bytes, tree, books and every rule.
+
+    Exit code 0: good. 1: violated, the first bad entry is named. 2: could not be checked.
+    """
+    from meter import verification  # noqa: PLC0415 - slow to import, needed only here
+
+    try:
+        with _progress("verifying") as advance:
+            verdict = verification.verify_source(source, vkey, receipts, bearer, advance)
+    except LedgerError as error:
+        _ERR.print(f"could not check: {error}", style="bold red", highlight=False, markup=False)
+        sys.exit(NOT_CHECKED)
+    if as_json:
+        click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
+    else:
+        verification.show(verdict, _OUT)
+    sys.exit(GOOD if verdict.ok else VIOLATED)
+
+
+@main.command()
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A cluster trace (CSV) to meter instead of the simulated cluster.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep everything in this new folder.",
+)
+def demo(trace: Path | None, data: Path | None) -> None:
+    """Run the whole story: a service, a cluster that posts usage, an audit, a forgery found."""
+    from meter import demo as story  # noqa: PLC0415 - needs kashi[server]
+
+    if data is not None:
+        sys.exit(story.run(trace, data, _OUT))
+    with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:
+        Path(folder).chmod(0o711)
+        sys.exit(story.run(trace, Path(folder), _OUT))
+
+
+@main.group()
+def provider() -> None:
+    """For computing providers: make a key, sign a batch, post it."""
+
+
+@provider.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def keygen(file: Path) -> None:
+    """Write a new Ed25519 key to FILE (0600) and print the public key to register."""
+    from meter import client  # noqa: PLC0415
+
+    click.echo(_checked(lambda: client.keygen(file)))
+
+
+@provider.command()
+@click.option("--key", required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--keyid", required=True, help="The name under which the key is registered.")
+@click.argument("batch", type=click.File("rb"))
+def sign(key: Path, keyid: str, batch: Any) -> None:
+    """Sign the batch in the file BATCH (- for standard input) and print its envelope."""
+    from meter import client  # noqa: PLC0415
+
+    click.echo(_checked(lambda: client.sign_payload(batch.read(), keyid, client.load_key(key))))
+
+
+@provider.command()
+@click.option("--receipt-key", help="The service's receipt key (base64): check the signature.")
+@click.argument("url")
+@click.argument("envelope", type=click.File("rb"))
+def post(receipt_key: str | None, url: str, envelope: Any) -> None:
+    """Post a signed envelope to the service at URL and print the receipt."""
+    from meter import client  # noqa: PLC0415
+
+    receipt = _run(lambda: client.post(url, envelope.read(), receipt_key))
+    click.echo(receipt.body)
+    click.echo(f"Kashi-Signature: {receipt.signature}", err=True)
+
+
+def _clock(origin: str, now: str | None) -> Callable[[], int]:
+    from meter import service  # noqa: PLC0415
+    from meter.units import parse_instant  # noqa: PLC0415
+
+    if now is None:
+        return service.system_clock
+    service.check_test_clock(origin)
+    return service.clock_from(_checked(lambda: parse_instant(now)))
+
+
+def _run(make: Callable[[], Awaitable[Any]]) -> Any:
+    """Run a coroutine; what the user can mend ends with one line, not a traceback."""
+
+    async def run() -> Any:
+        return await make()
+
+    return _checked(lambda: asyncio.run(run()))
+
+
+def _checked(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except (LedgerError, Problem, ValueError, OSError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # SetupError and PostgresError live in modules of kashi[server].
+        if hasattr(error, "code") and hasattr(error, "detail"):
+            _fail(error)
+        raise
+
+
+def _fail(error: Exception) -> NoReturn:
+    _ERR.print(f"kashi: {error}", style="bold red", highlight=False, markup=False)
+    sys.exit(1)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with a count and the time left; give the function that moves it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_ERR, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def advance(done: int, total: int) -> None:
+            if done % 512 == 0 or done == total:  # drawing costs more than an entry
+                bar.update(task, completed=done, total=total)
+
+        yield advance

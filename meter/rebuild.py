@@ -1,0 +1,71 @@
+"""Make the read models anew from entry 0, in one transaction that shuts every writer out.
+
+For when a projection was damaged or its form changed. Entries and evidence are only read: the
+entries must give the stored root, and every effect is computed by the rules again (`evolve`).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from ledger import canon
+from ledger import store as ledger_store
+from ledger.book import Book
+from ledger.log import Log
+from ledger.store import Head, Inconsistent
+from ledger.tlog import Frontier
+from meter import store
+from meter.entries import FLOORED_CLASSES, RecordVoided, UsageAccepted, from_fields
+from meter.evolve import evolve
+from meter.state import Record, State
+from meter.store import Written, note_rows
+
+CHUNK_ENTRIES: Final = 10_000  # rows are written this often, so that memory stays bounded
+
+Progress = Callable[[int, int], None]
+
+
+async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
+    """Rebuild; `progress` hears entries done and total. Raises `Inconsistent` or `Diverged`."""
+    connection = await store.connect(dsn)
+    try:
+        async with connection.transaction():
+            head = await ledger_store.take_over(connection)
+            await store.clear_projections(connection)
+            log = Log(Frontier(), Book(FLOORED_CLASSES), 0)
+            await _replay(connection, head, log, progress)
+            if (log.size, log.root()) != (head.size, head.root):
+                raise Inconsistent(f"the stored entries do not give the root of size {head.size}")
+            await ledger_store.replace_balances(connection, log.book.balances)
+        return head
+    finally:
+        await connection.close()
+
+
+async def _replay(
+    connection: store.Connection, head: Head, log: Log, progress: Progress | None
+) -> None:
+    state, written = State(), Written()
+    async for number, data in ledger_store.entries(connection, 0, head.size):
+        entry = from_fields(canon.decode(data))
+        log.append(data, entry.at, entry.postings)
+        if isinstance(entry, RecordVoided):
+            await _load_record(connection, state, entry)
+        evolve(state, entry)
+        note_rows(written, number, entry, data)
+        if (number + 1) % CHUNK_ENTRIES == 0 or number + 1 == head.size:
+            log.take_group()  # only the frontier and the balances are needed on
+            await store.write(connection, state, state.take_touched(), written)
+            state.records.clear()
+            written = Written()
+        if progress is not None:
+            progress(number + 1, head.size)
+
+
+async def _load_record(connection: store.Connection, state: State, void: RecordVoided) -> None:
+    """Bring back the record that a void names, where its chunk is gone already."""
+    if (void.provider, void.id) in state.records:
+        return
+    data = (await ledger_store.entries_at(connection, [void.record]))[void.record]
+    usage = from_fields(canon.decode(data))
+    assert isinstance(usage, UsageAccepted), "a void names a usage entry"
+    state.records[void.provider, void.id] = Record(void.record, usage)

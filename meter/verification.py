@@ -1,0 +1,171 @@
+"""What `kashi verify` does: fetch where needed, verify with the audit's rules, hold receipts
+against the ledger, and show the verdict.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ledger.errors import BadNote, CannotCheck, LedgerError, Violation
+from ledger.note import Verifier
+from ledger.report import Problem, Report
+from ledger.tlog import Tree
+from ledger.verify import verify
+from meter.audit import Audit, Gap
+from meter.fetch import fetch
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The report on the ledger, what receipts prove against it, and the gaps to ask about."""
+
+    report: Report
+    receipts: int
+    receipt_problems: list[Problem]
+    gaps: list[Gap]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All that is wrong, what the ledger's own bytes show first."""
+        return [*self.report.problems, *self.receipt_problems]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong; a gap alone is a question, not a fault."""
+        return not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the verdict as plain values."""
+        report = self.report
+        return {
+            "ok": self.ok,
+            "origin": report.origin,
+            "size": report.size,
+            "root": report.root.hex(),
+            "checks": [{"name": check.name, "count": check.count} for check in report.checks],
+            "receipts": self.receipts,
+            "problems": [
+                {
+                    "code": problem.code,
+                    "detail": problem.detail,
+                    "entry": problem.entry,
+                    "file": problem.file,
+                }
+                for problem in self.problems
+            ],
+            "gaps": [
+                {
+                    "provider": gap.provider,
+                    "stream": gap.stream,
+                    "first": gap.first,
+                    "last": gap.last,
+                }
+                for gap in self.gaps
+            ],
+        }
+
+
+def verify_source(
+    source: str, vkey: str, receipts: Iterable[Path], token: str | None, progress: Progress
+) -> Verdict:
+    """Verify a folder, or a URL that serves one. Raises `CannotCheck`."""
+    verifier = Verifier.parse(_key_text(vkey))
+    if not source.startswith(("http://", "https://")):
+        return _verify_folder(Path(source), verifier, receipts, progress)
+    with tempfile.TemporaryDirectory(prefix="kashi-verify-") as folder:
+        with contextlib.suppress(BadNote):  # that checkpoint was kept: the verdict will say so
+            asyncio.run(fetch(source, verifier, Path(folder), token, progress))
+        return _verify_folder(Path(folder), verifier, receipts, progress)
+
+
+def _key_text(vkey: str) -> str:
+    """Take a key's text, or the file that holds it."""
+    if "+" in vkey and not Path(vkey).exists():
+        return vkey
+    try:
+        return Path(vkey).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotCheck(f"the key cannot be read from {vkey}: {error}") from None
+
+
+def _verify_folder(
+    folder: Path, verifier: Verifier, receipts: Iterable[Path], progress: Progress
+) -> Verdict:
+    audit = _AuditWithTree()
+    report = verify(folder, verifier, audit, progress)
+    stored = list(receipts)
+    problems = _receipt_problems(audit, stored) if report.ok else []
+    return Verdict(report, len(stored), problems, audit.gaps())
+
+
+class _AuditWithTree(Audit):
+    """An audit that keeps the tree, against which receipts are held afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tree = Tree()
+
+    def entry(
+        self,
+        number: int,
+        data: bytes,
+        fields: dict[str, Any],
+        attachments: list[bytes],
+        tree: Tree,
+    ) -> None:
+        super().entry(number, data, fields, attachments, tree)
+        self.tree = tree  # the same object each time; it is whole when the last entry is in
+
+
+def _receipt_problems(audit: _AuditWithTree, receipts: list[Path]) -> list[Problem]:
+    problems = []
+    for path in receipts:
+        try:
+            signature = path.with_name(path.name + ".sig").read_text(encoding="ascii").strip()
+            audit.check_receipt(path.read_bytes(), signature, audit.tree)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CannotCheck(f"receipt {path}: {error}") from None
+        except Violation as violation:
+            problems.append(Problem(violation.code, violation.detail, file=str(path)))
+        except (ValueError, LedgerError) as error:
+            problems.append(Problem("bad_receipt", str(error), file=str(path)))
+    return problems
+
+
+def show(verdict: Verdict, console: Console) -> None:
+    """Print the verdict for a person."""
+    report = verdict.report
+    table = Table("check", "count", title=f"{report.origin}, {report.size} entries")
+    table.columns[1].justify = "right"
+    for check in report.checks:
+        table.add_row(check.name, f"{check.count:,}")
+    if verdict.receipts:
+        table.add_row("receipts", f"{verdict.receipts:,}")
+    console.print(table)
+    for gap in verdict.gaps:
+        console.print(
+            f"question: {gap.provider}, stream {gap.stream}: no batches {gap.first} to {gap.last}",
+            style="yellow",
+        )
+    for problem in verdict.problems:
+        console.print(_told(problem), style="bold red", highlight=False, markup=False)
+    if verdict.ok:
+        console.print(f"good: root {report.root.hex()}", style="bold green", highlight=False)
+
+
+def _told(problem: Problem) -> str:
+    places = []
+    if problem.entry is not None:
+        places.append(f"entry {problem.entry}")
+    if problem.file is not None:
+        places.append(problem.file)
+    return f"VIOLATED: {', '.join(places) or 'the ledger'}: {problem.code}: {problem.detail}"

@@ -1,0 +1,138 @@
+import os
+
+import pytest
+
+from ledger.errors import BadBundle, BadFolder, MissingFile
+from ledger.folder import FolderReader, FolderWriter
+from ledger.note import open_checkpoint
+from ledger.tiles import Tile, level_tiles, tiles_of
+from ledger.tlog import Tree, leaf_hash
+from tests.ledger.exported import LOG, entry_of, exported, files_of
+
+SIZES = [0, 1, 2, 255, 256, 257, 513]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_folder_holds_the_tiles_of_its_size_and_what_is_in_them(tmp_path, size):
+    reader = FolderReader(exported(tmp_path / "out", size))
+    tree = Tree()
+    for number in range(size):
+        tree.append(leaf_hash(entry_of(number)))
+    with_files = {number // 256 for number in range(size) if files_of(number)}
+    batches = {tile.path for tile in level_tiles("batches", size) if tile.index in with_files}
+    assert reader.files() == {"checkpoint", *(tile.path for tile in tiles_of(size)), *batches}
+    assert open_checkpoint(reader.checkpoint(), LOG.verifier).root == tree.root()
+    for tile in tiles_of(size):
+        numbers = range(tile.first, tile.first + tile.width)
+        if tile.level == "entries":
+            assert reader.entries(tile) == [entry_of(number) for number in numbers]
+            beside = tile.beside("batches")
+            found = reader.attachments(beside) if beside.path in batches else {}
+            assert found == {n % 256: files_of(n) for n in numbers if files_of(n)}
+        else:
+            assert reader.hashes(tile) == tree.tile_hashes(tile.level, tile.index, tile.width)
+
+
+def test_a_tile_of_attachments_is_there_only_where_an_entry_has_some(tmp_path):
+    writer = FolderWriter(tmp_path / "out")
+    for number in range(600):
+        writer.add(b"entry", [b"file"] if number == 300 else [])
+    writer.finish(b"checkpoint")
+    files = FolderReader(tmp_path / "out").files()
+    assert {path for path in files if "batches" in path} == {"batches/001"}
+
+
+def test_a_folder_that_holds_something_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadFolder):
+        FolderWriter(tmp_path)
+
+
+def test_until_it_is_finished_a_folder_has_no_checkpoint(tmp_path):
+    writer = FolderWriter(tmp_path / "out")
+    for number in range(513):
+        writer.add(entry_of(number), files_of(number))
+    assert (tmp_path / "out/tile/entries/001").exists()
+    with pytest.raises(MissingFile):
+        FolderReader(tmp_path / "out").checkpoint()
+
+
+def test_the_checkpoint_is_written_after_all_else_is_safe(tmp_path, monkeypatch):
+    writer = FolderWriter(tmp_path / "out")
+    for number in range(300):
+        writer.add(entry_of(number), files_of(number))
+    monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("disk full"))
+    with pytest.raises(pytest.fail.Exception):
+        writer.finish(b"checkpoint")
+    assert not (tmp_path / "out/checkpoint").exists()
+
+
+def refused(call, *args, error=BadFolder):
+    with pytest.raises(error) as caught:
+        list(call(*args))
+    return caught.value.detail
+
+
+def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
+    reader = FolderReader(tmp_path / "nowhere")
+    assert refused(reader.checkpoint, error=MissingFile) == "checkpoint is missing"
+    assert "listed" in refused(reader.files)
+    assert "000.p/3" in refused(reader.entries, Tile("entries", 0, 3), error=MissingFile)
+
+
+def test_files_that_are_no_plain_files_are_not_read(tmp_path):
+    out = exported(tmp_path / "out", 3)
+    reader = FolderReader(out)
+    (out / "checkpoint").rename(tmp_path / "elsewhere")
+    (out / "checkpoint").symlink_to(tmp_path / "elsewhere")
+    assert "plain" in refused(reader.checkpoint)
+    (out / "checkpoint").unlink()
+    os.mkfifo(out / "checkpoint")
+    assert "plain" in refused(reader.checkpoint)
+    (out / "checkpoint").unlink()
+    (out / "checkpoint").mkdir()
+    assert "plain" in refused(reader.checkpoint)
+
+
+def test_links_are_listed_and_not_followed(tmp_path):
+    out = exported(tmp_path / "out", 3)
+    before = FolderReader(out).files()
+    (out / "round").symlink_to(out)
+    (out / "pipe").symlink_to(tmp_path / "nowhere")
+    assert FolderReader(out).files() == before | {"round", "pipe"}
+
+
+def test_a_file_longer_than_it_may_be_is_not_read(tmp_path):
+    out = exported(tmp_path / "out", 3)
+    reader = FolderReader(out)
+    for path, read in (
+        ("checkpoint", reader.checkpoint),
+        ("tile/0/000.p/3", lambda: reader.hashes(Tile(0, 0, 3))),
+        ("tile/entries/000.p/3", lambda: reader.entries(Tile("entries", 0, 3))),
+    ):
+        with (out / path).open("r+b") as file:
+            file.truncate(2**40)  # a hole: it takes no room on the disk
+        assert str(2**40) in refused(read)
+
+
+def test_a_tile_of_hashes_that_is_cut_is_refused(tmp_path):
+    out = exported(tmp_path / "out", 3)
+    with (out / "tile/0/000.p/3").open("r+b") as file:
+        file.truncate(95)
+    assert "95 bytes" in refused(FolderReader(out).hashes, Tile(0, 0, 3))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x03\x00\x00\x00\x01x", b"\x00\x00\x00\x00\x02x"])
+def test_attachments_that_are_none_or_beside_no_entry_are_refused(tmp_path, data):
+    out = exported(tmp_path / "out", 3)
+    (out / "batches/000.p/3").write_bytes(data)
+    tile = Tile("batches", 0, 3)
+    refused(FolderReader(out).attachments, tile, error=BadBundle)
+
+
+def test_an_attachment_is_not_read_before_it_is_known_to_be_there(tmp_path):
+    out = exported(tmp_path / "out", 3)
+    with (out / "batches/000.p/3").open("r+b") as file:
+        file.write(b"\x00\xff\xff\xff\xff")
+        file.truncate(2**40)
+    refused(FolderReader(out).iter_attachments, Tile("batches", 0, 3), error=BadBundle)

@@ -1,0 +1,190 @@
+import random
+from functools import cache
+
+import pytest
+from pymerkle import InmemoryTree
+
+from ledger.errors import BadProof
+from ledger.tlog import (
+    EMPTY_ROOT,
+    Frontier,
+    Tree,
+    check_consistency,
+    check_inclusion,
+    leaf_hash,
+    node_hash,
+)
+
+SIZES = range(65)
+# Up to here every bit is flipped, from here on one of each hash.
+EVERY_BIT_TO = 16
+
+
+def leaves(size):
+    return [leaf_hash(f"entry {number}".encode()) for number in range(size)]
+
+
+@cache
+def tree(size=64):
+    tree = Tree()
+    for leaf in leaves(size):
+        tree.append(leaf)
+    return tree
+
+
+def root_by_definition(hashes):
+    """RFC 9162 2.1.1, word for word."""
+    if len(hashes) < 2:
+        return hashes[0] if hashes else EMPTY_ROOT
+    k = 1
+    while k * 2 < len(hashes):
+        k *= 2
+    return node_hash(root_by_definition(hashes[:k]), root_by_definition(hashes[k:]))
+
+
+def flips(value, size):
+    bits = range(256) if size <= EVERY_BIT_TO else [random.randrange(256)]
+    for bit in bits:
+        yield (int.from_bytes(value, "big") ^ (1 << bit)).to_bytes(32, "big")
+
+
+def fails(check, *args):
+    try:
+        check(*args)
+    except BadProof:
+        return True
+    return False
+
+
+def test_every_root_to_64_is_that_of_the_definition_and_of_another_implementation():
+    other = InmemoryTree(algorithm="sha256")
+    frontier = Frontier()
+    for size in SIZES:
+        root = tree().root(size)
+        assert root == root_by_definition(leaves(size)) == frontier.root() == tree(size).root()
+        assert size == 0 or root == other.get_root()
+        frontier.append(leaf_hash(f"entry {size}".encode()))
+        other.append_entry(f"entry {size}".encode())
+
+
+def test_every_inclusion_proof_to_64_holds_and_with_a_bit_flipped_fails():
+    for size in SIZES:
+        root = tree().root(size)
+        for index, leaf in enumerate(leaves(size)):
+            proof = tree().inclusion_proof(index, size)
+            check_inclusion(leaf, index, size, root, proof)
+            for bad in flips(leaf, size):
+                assert fails(check_inclusion, bad, index, size, root, proof)
+            for bad in flips(root, size):
+                assert fails(check_inclusion, leaf, index, size, bad, proof)
+            for place, node in enumerate(proof):
+                for bad in flips(node, size):
+                    changed = [*proof[:place], bad, *proof[place + 1 :]]
+                    assert fails(check_inclusion, leaf, index, size, root, changed)
+
+
+def test_every_consistency_proof_to_64_holds_and_with_a_bit_flipped_fails():
+    for new in SIZES:
+        new_root = tree().root(new)
+        for old in range(new + 1):
+            old_root = tree().root(old)
+            proof = tree().consistency_proof(old, new)
+            check_consistency(old, old_root, new, new_root, proof)
+            for bad in flips(old_root, new):
+                assert fails(check_consistency, old, bad, new, new_root, proof)
+            # The empty tree is the beginning of every tree, whatever its root.
+            for bad in flips(new_root, new) if old else ():
+                assert fails(check_consistency, old, old_root, new, bad, proof)
+            for place, node in enumerate(proof):
+                for bad in flips(node, new):
+                    changed = [*proof[:place], bad, *proof[place + 1 :]]
+                    assert fails(check_consistency, old, old_root, new, new_root, changed)
+
+
+def test_proofs_that_are_shorter_longer_or_for_another_place_fail():
+    for size in range(1, 33):
+        root = tree().root(size)
+        for index, leaf in enumerate(leaves(size)):
+            proof = tree().inclusion_proof(index, size)
+            assert fails(check_inclusion, leaf, index, size, root, [*proof, root])
+            assert fails(check_inclusion, leaf, index, size, root, [root, *proof])
+            for other in range(size):
+                assert other == index or fails(check_inclusion, leaf, other, size, root, proof)
+            for count in range(len(proof)):
+                assert fails(check_inclusion, leaf, index, size, root, proof[:count])
+        for old in range(size + 1):
+            proof = tree().consistency_proof(old, size)
+            old_root = tree().root(old)
+            assert fails(check_consistency, old, old_root, size, root, [*proof, root])
+            for count in range(len(proof)):
+                assert fails(check_consistency, old, old_root, size, root, proof[:count])
+
+
+@pytest.mark.parametrize(
+    ("check", "args"),
+    [
+        (check_inclusion, (bytes(32), 0, 0, bytes(32), [])),
+        (check_inclusion, (bytes(32), -1, 1, bytes(32), [])),
+        (check_inclusion, (bytes(32), 1, 1, bytes(32), [])),
+        (check_inclusion, (bytes(31), 0, 1, bytes(31), [])),
+        (check_inclusion, (bytes(32), 0, 2, bytes(32), [b""])),
+        (check_inclusion, (bytes(32), 0, 2**4000, bytes(32), [bytes(32)] * 63)),
+        (check_consistency, (-1, bytes(32), 1, bytes(32), [])),
+        (check_consistency, (2, bytes(32), 1, bytes(32), [])),
+        (check_consistency, (0, bytes(32), 0, bytes(32), [])),
+        (check_consistency, (1, bytes(32), 2, bytes(32), [])),
+        (check_consistency, (3, bytes(32), 4, bytes(32), [])),
+        (check_consistency, (3, bytes(32), 4, bytes(32), [bytes(33)])),
+        (check_consistency, (3, bytes(32), 2**4000, bytes(32), [bytes(32)] * 63)),
+    ],
+)
+def test_numbers_and_hashes_that_cannot_be_are_bad_proofs(check, args):
+    assert fails(check, *args)
+
+
+def test_a_tree_proves_nothing_about_entries_it_does_not_have():
+    for call in (
+        lambda: tree().root(65),
+        lambda: tree().root(-1),
+        lambda: tree().inclusion_proof(64, 64),
+        lambda: tree().inclusion_proof(0, 0),
+        lambda: tree().inclusion_proof(-1, 2),
+        lambda: tree().inclusion_proof(0, 65),
+        lambda: tree().consistency_proof(3, 2),
+        lambda: tree().consistency_proof(-1, 2),
+        lambda: tree().consistency_proof(0, 65),
+        lambda: tree().tile_hashes(0, 0, 65),
+        lambda: tree().tile_hashes(0, 1, 1),
+        lambda: tree().tile_hashes(1, 0, 1),
+        lambda: tree().tile_hashes(9, 0, 1),
+        lambda: tree().tile_hashes(-1, 0, 1),
+        lambda: tree().tile_hashes(0, -1, 1),
+        lambda: tree().tile_hashes(0, 0, 0),
+        lambda: tree().tile_hashes(0, 0, 257),
+    ):
+        with pytest.raises(BadProof):
+            call()
+
+
+def test_a_tile_of_level_1_holds_the_roots_of_full_tiles_below():
+    big = tree(600)
+    assert big.tile_hashes(0, 2, 88) == b"".join(leaves(600)[512:])
+    assert big.tile_hashes(1, 0, 2) == b"".join(
+        root_by_definition(leaves(600)[start : start + 256]) for start in (0, 256)
+    )
+
+
+def test_a_frontier_is_read_back_and_a_copy_grows_alone():
+    for size in SIZES:
+        frontier = Frontier.over(b"".join(leaves(size)))
+        again = Frontier.from_bytes(size, frontier.to_bytes())
+        copy = frontier.copy()
+        copy.append(bytes(32))
+        assert (again.size, again.root()) == (frontier.size, frontier.root())
+        assert (copy.size, frontier.root()) == (size + 1, tree().root(size))
+
+
+@pytest.mark.parametrize(("size", "length"), [(0, 32), (1, 0), (3, 32), (3, 65), (-1, 32)])
+def test_a_frontier_has_one_hash_for_each_bit_of_its_size(size, length):
+    with pytest.raises(BadProof):
+        Frontier.from_bytes(size, bytes(length))

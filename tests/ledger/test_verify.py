@@ -1,0 +1,394 @@
+import os
+import random
+import shutil
+from functools import partial
+
+import pytest
+
+from ledger import canon
+from ledger.bundle import encode_bundle
+from ledger.errors import CannotCheck, Violation
+from ledger.note import Checkpoint, Signer, sign
+from ledger.prove import MAX_PROBLEMS
+from ledger.tiles import level_tiles
+from ledger.tlog import EMPTY_ROOT, leaf_hash
+from ledger.verify import verify as verify_with
+from tests.ledger.exported import (
+    LOG,
+    ORIGIN,
+    Hashes,
+    checkpoint_of,
+    entry_of,
+    exported,
+    fields_of,
+    files_of,
+)
+
+# Shorter than a run of the whole.
+verify = partial(verify_with, verifier=LOG.verifier)
+
+SIZES = [0, 1, 2, 255, 256, 257, 513]
+
+
+def verdict(folder):
+    return verify(folder, replay=Hashes())
+
+
+def first_problem(folder):
+    """Its code, entry and file; the folder must have one."""
+    problem = verdict(folder).problems[0]
+    return problem.code, problem.entry, problem.file
+
+
+def flip(path, place, mask=0xFF):
+    data = bytearray(path.read_bytes())
+    data[place] ^= mask
+    path.write_bytes(data)
+
+
+def replace_entries(folder, size, changed):
+    """Change entries in their bundles, and nothing else."""
+    for tile in level_tiles("entries", size):
+        numbers = range(tile.first, tile.first + tile.width)
+        entries = [changed.get(number, entry_of(number)) for number in numbers]
+        (folder / tile.path).write_bytes(encode_bundle(entries))
+
+
+def entry_at(place, size):
+    """The entry to which a byte of the only bundle of entries belongs."""
+    end = 0
+    for number in range(size):
+        end += 2 + len(entry_of(number))
+        if place < end:
+            return number
+    raise AssertionError(place)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_honest_folder_is_good(tmp_path, size):
+    replay, steps = Hashes(), []
+    report = verify(
+        exported(tmp_path / "out", size), replay=replay, progress=lambda *step: steps.append(step)
+    )
+    assert report.ok, report.problems
+    assert (report.origin, report.size) == (ORIGIN, size)
+    assert replay.numbers == list(range(size))
+    assert replay.finished
+    assert {check.name: check.count for check in report.checks} == {
+        "checkpoint signature": 1,
+        "files": len([*(tmp_path / "out").rglob("*.p/*"), *(tmp_path / "out").rglob("*00[0-9]")])
+        + 1
+        if size
+        else 1,
+        "entries in the signed root": size,
+        "entries replayed": size,
+        "postings": size,
+    }
+    assert steps == sorted(steps)
+    assert size == 0 or steps[-1] == (2 * size, 2 * size)
+
+
+def test_every_byte_of_a_small_export_counts(tmp_path):
+    size = 30
+    honest = exported(tmp_path / "honest", size)
+    shutil.copytree(honest, tmp_path / "out")
+    for path in sorted(path for path in honest.rglob("*") if path.is_file()):
+        name = path.relative_to(honest).as_posix()
+        data = path.read_bytes()
+        for place in range(len(data)):
+            flip(tmp_path / "out" / name, place)
+            code, entry, file = first_problem(tmp_path / "out")
+            if name == "checkpoint":
+                assert (code, file) == ("bad_note", name)
+            elif "entries" in name:
+                assert code in ("bad_entry", "bad_bundle"), name
+                assert (entry, file) == (entry_at(place, size), name)
+            elif "batches" not in name:
+                assert (code, entry, file) == ("bad_tile", place // 32, name)
+            (tmp_path / "out" / name).write_bytes(data)
+    assert verdict(tmp_path / "out").ok
+
+
+def test_a_changed_attachment_is_laid_to_its_entry(tmp_path):
+    folder = exported(tmp_path / "out", 30)
+    path = folder / "batches/000.p/30"
+    place = path.read_bytes().index(b"file 1 of 9")
+    flip(path, place)
+    assert first_problem(folder) == ("bad_files", 9, None)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_random_byte_of_any_file_of_a_larger_export_counts(tmp_path, seed):
+    choose = random.Random(seed)
+    honest = exported(tmp_path / "honest", 300)
+    shutil.copytree(honest, tmp_path / "out")
+    for path in sorted(path for path in honest.rglob("*") if path.is_file()):
+        name = path.relative_to(honest).as_posix()
+        data = path.read_bytes()
+        place = choose.randrange(len(data))
+        flip(tmp_path / "out" / name, place, 1 << choose.randrange(8))
+        code, entry, file = first_problem(tmp_path / "out")
+        if name.startswith("tile"):
+            assert file == name
+        if name == "tile/0/000":
+            assert (code, entry) == ("bad_tile", place // 32)
+        if name == "tile/0/001.p/44":
+            assert (code, entry) == ("bad_tile", 256 + place // 32)
+        if name == "tile/entries/000":
+            assert entry == entry_at(place, 256)
+        (tmp_path / "out" / name).write_bytes(data)
+
+
+def test_entries_before_a_bad_one_are_replayed_all_the_same(tmp_path):
+    folder = exported(tmp_path / "out", 300)
+    replace_entries(folder, 300, {7: entry_of(7, by="mallory")})
+    replay = Hashes()
+    report = verify(folder, replay=replay)
+    assert [(p.code, p.entry, p.file) for p in report.problems] == [
+        ("bad_entry", 7, "tile/entries/000")
+    ]
+    assert replay.numbers == list(range(7))
+    assert not replay.finished
+
+
+def test_an_entry_changed_with_its_hash_is_found_in_the_tile_above(tmp_path):
+    folder = exported(tmp_path / "out", 600)
+    bad = entry_of(300, by="mallory")
+    replace_entries(folder, 600, {300: bad})
+    hashes = bytearray((folder / "tile/0/001").read_bytes())
+    hashes[44 * 32 : 45 * 32] = leaf_hash(bad)
+    (folder / "tile/0/001").write_bytes(hashes)
+    assert first_problem(folder) == ("bad_entry", 256, "tile/entries/001")
+
+
+def test_an_entry_changed_with_all_tiles_does_not_give_the_signed_root(tmp_path):
+    folder = exported(tmp_path / "out", 600, {300: entry_of(300, by="mallory")})
+    exported(tmp_path / "honest", 600)
+    shutil.copy(tmp_path / "honest/checkpoint", folder / "checkpoint")
+    assert first_problem(folder) == ("bad_root", None, "checkpoint")
+
+
+def test_an_entry_and_a_tile_that_are_both_bad_are_both_named(tmp_path):
+    folder = exported(tmp_path / "out", 300)
+    replace_entries(folder, 300, {7: entry_of(7, by="mallory")})
+    flip(folder / "tile/0/001.p/44", 32)
+    assert [(p.code, p.entry) for p in verdict(folder).problems] == [
+        ("bad_entry", 7),
+        ("bad_tile", 257),
+    ]
+
+
+def test_a_bad_entry_is_named_though_no_tile_can_say_who_is_right(tmp_path):
+    folder = exported(tmp_path / "out", 30)
+    replace_entries(folder, 30, {7: entry_of(7, by="mallory")})
+    flip(folder / "tile/0/000.p/30", 20 * 32)
+    assert [(p.code, p.entry) for p in verdict(folder).problems] == [
+        ("bad_root", None),
+        ("bad_entry", 7),
+    ]
+
+
+def test_every_missing_file_is_named(tmp_path):
+    honest = exported(tmp_path / "honest", 300)
+    for path in sorted(path for path in honest.rglob("*") if path.is_file()):
+        name = path.relative_to(honest).as_posix()
+        out = tmp_path / "out"
+        shutil.copytree(honest, out)
+        (out / name).unlink()
+        if name == "checkpoint":
+            with pytest.raises(CannotCheck):
+                verdict(out)
+        elif name.startswith("batches"):
+            first_with_files = 0 if name == "batches/000" else 258
+            assert first_problem(out) == ("bad_files", first_with_files, None)
+        else:
+            code, _, file = first_problem(out)
+            assert (code, file) == ("missing_file", name)
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tile/0/000.p/30",
+        "tile/0/002",
+        "tile/2/000.p/1",
+        "tile/entries/001.p/43",
+        "batches/002.p/1",
+        "checkpoint.tmp",
+        "tile/0/.hidden",
+        "notes.txt",
+    ],
+)
+def test_a_file_that_the_size_does_not_call_for_is_named(tmp_path, name):
+    folder = exported(tmp_path / "out", 300)
+    (folder / name).parent.mkdir(exist_ok=True, parents=True)
+    (folder / name).write_bytes(b"x")
+    assert [(p.code, p.file) for p in verdict(folder).problems] == [("extra_file", name)]
+
+
+def test_the_name_of_an_extra_file_can_be_shown(tmp_path):
+    folder = exported(tmp_path / "out", 3)
+    (folder / "\x1b[2J").touch()
+    with open(os.fsencode(folder) + b"/\xff", "wb"):  # noqa: PTH123 (a name that is no text)
+        pass
+    shown = [problem.file for problem in verdict(folder).problems]
+    assert shown == [r"'\x1b[2J'", r"'\udcff'"]
+
+
+def test_a_million_extra_files_make_no_million_problems(tmp_path):
+    folder = exported(tmp_path / "out", 3)
+    for number in range(MAX_PROBLEMS + 50):
+        (folder / f"extra-{number}").touch()
+    assert len(verdict(folder).problems) == MAX_PROBLEMS
+
+
+@pytest.mark.parametrize("size", [4, 257, 2**40, 2**63 - 1])
+def test_a_signed_size_that_the_folder_does_not_hold_is_found_at_once(tmp_path, size):
+    folder = exported(tmp_path / "out", 3)
+    text = Checkpoint(ORIGIN, size, bytes(32)).format()
+    (folder / "checkpoint").write_bytes(sign(text, LOG))
+    report = verdict(folder)
+    assert "missing_file" in {problem.code for problem in report.problems}
+    assert len(report.problems) <= MAX_PROBLEMS
+
+
+def test_a_log_without_entries_has_one_root(tmp_path):
+    folder = exported(tmp_path / "out", 0)
+    assert verdict(folder).root == EMPTY_ROOT
+    text = Checkpoint(ORIGIN, 0, bytes(32)).format()
+    (folder / "checkpoint").write_bytes(sign(text, LOG))
+    assert first_problem(folder) == ("bad_root", None, "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "entry"),
+    [
+        ({0: entry_of(0, kind="move")}, "bad_fields", 0),
+        ({0: entry_of(0, origin="kashi.test/other")}, "other_origin", 0),
+        ({0: entry_of(0, floors="pool")}, "bad_fields", 0),
+        ({0: entry_of(0, floors=["po:ol"])}, "bad_posting", 0),
+        ({2: entry_of(0)}, "bad_fields", 2),
+        ({2: entry_of(2, v=2)}, "bad_fields", 2),
+        ({2: entry_of(2, v=True)}, "bad_fields", 2),
+        ({2: entry_of(2, at="now")}, "bad_fields", 2),
+        ({2: entry_of(2, by=7)}, "bad_fields", 2),
+        ({2: entry_of(2, postings=[["a", "b"]])}, "bad_fields", 2),
+        ({2: entry_of(2, postings=[["a", "b", True]])}, "bad_fields", 2),
+        ({2: entry_of(2, postings=[["a", "a", 1]])}, "bad_posting", 2),
+        ({2: entry_of(2, at=fields_of(0)["at"] - 1)}, "time_went_back", 2),
+        ({2: entry_of(2, postings=[["pool:b", "x", 1]])}, "floor_broken", 2),
+        ({2: entry_of(2, postings=[["x", "pool:b", 1], ["pool:b", "y", 1]])}, None, None),
+        ({2: canon.encode({"v": 1})}, "bad_fields", 2),
+        ({2: entry_of(2).replace(b":", b": ", 1)}, "not_canonical", 2),
+        ({2: b"\xff"}, "not_canonical", 2),
+        ({2: b""}, "not_canonical", 2),
+        ({2: entry_of(2, files=["a"])}, "bad_files", 2),
+        ({2: b"", 3: b"\xff"}, "not_canonical", 2),
+    ],
+)
+def test_a_signed_entry_that_breaks_a_rule_is_named(tmp_path, changed, code, entry):
+    problems = verdict(exported(tmp_path / "out", 5, changed)).problems
+    assert [(p.code, p.entry) for p in problems] == ([(code, entry)] if code else [])
+
+
+def test_a_replay_may_lay_a_violation_to_another_entry_or_to_none(tmp_path):
+    class Late(Hashes):
+        def __init__(self, entry):
+            super().__init__()
+            self.named = entry
+
+        def finish(self):
+            raise Violation("unexplained", "something is missing", self.named)
+
+    folder = exported(tmp_path / "out", 5)
+    for named in (None, 3):
+        report = verify(folder, replay=Late(named))
+        assert [(p.code, p.entry) for p in report.problems] == [("unexplained", named)]
+
+
+def test_a_fault_in_the_replay_itself_is_not_hidden(tmp_path):
+    class Faulty(Hashes):
+        def entry(self, *_):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        verify(exported(tmp_path / "out", 5), replay=Faulty())
+
+
+def test_a_bundle_changed_between_the_two_readings_is_found(tmp_path):
+    folder = exported(tmp_path / "out", 300)
+
+    def change(done, total):
+        if done == total // 2:
+            replace_entries(folder, 300, {280: entry_of(280, by="mallory")})
+
+    report = verify(folder, replay=Hashes(), progress=change)
+    assert [(p.code, p.entry) for p in report.problems] == [("bad_folder", 280)]
+
+
+def test_without_a_folder_or_a_checkpoint_there_is_no_verdict(tmp_path):
+    folder = exported(tmp_path / "out", 3)
+    for path in (tmp_path / "nowhere", folder / "checkpoint", folder / "tile"):
+        with pytest.raises(CannotCheck):
+            verdict(path)
+
+
+def test_a_checkpoint_that_another_has_signed_says_nothing(tmp_path):
+    folder = exported(tmp_path / "out", 3)
+    report = verify_with(folder, Signer.from_seed(ORIGIN, bytes(32)).verifier)
+    assert [(p.code, p.file) for p in report.problems] == [("bad_note", "checkpoint")]
+    assert (report.origin, report.size, report.root) == (ORIGIN, 0, b"")
+    entries = [entry_of(number) for number in range(3)]
+    (folder / "checkpoint").write_bytes(checkpoint_of(entries, origin="kashi.test/other"))
+    assert first_problem(folder) == ("bad_note", None, "checkpoint")
+
+
+def test_what_is_no_plain_file_is_a_problem(tmp_path):
+    folder = exported(tmp_path / "out", 3)
+    for name in ("tile/0/000.p/3", "tile/entries/000.p/3", "batches/000.p/3"):
+        path = folder / name
+        path.rename(tmp_path / "away")
+        os.mkfifo(path)
+        assert name in {problem.file for problem in verdict(folder).problems}
+        path.unlink()
+        (tmp_path / "away").rename(path)
+    assert verdict(folder).ok
+
+
+def test_without_a_replay_attachments_must_only_be_readable(tmp_path):
+    folder = exported(tmp_path / "out", 30)
+    path = folder / "batches/000.p/30"
+    flip(path, path.read_bytes().index(b"file 1 of 9"))
+    assert verify(folder).ok
+    path.write_bytes(path.read_bytes()[:-1])
+    last = max(number for number in range(30) if files_of(number))
+    assert [(p.code, p.entry) for p in verify(folder).problems] == [("bad_bundle", last)]
+
+
+def test_a_log_with_three_levels_of_tiles_is_proved_from_the_top_down(tmp_path):
+    size = 256 * 256 + 300
+    folder = exported(tmp_path / "out", size)
+    assert verdict(folder).ok
+    flip(folder / "tile/1/000", 3 * 32)
+    assert [(p.code, p.entry, p.file) for p in verify(folder).problems] == [
+        ("bad_tile", 3 * 256, "tile/1/000")
+    ]
+    flip(folder / "tile/entries/004", 2)
+    assert [(p.code, p.entry, p.file) for p in verify(folder).problems] == [
+        ("bad_entry", 4 * 256, "tile/entries/004"),
+        ("bad_tile", 0, "tile/1/000"),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_whatever_happens_to_a_folder_there_is_a_report_and_it_is_not_good(tmp_path, seed):
+    choose = random.Random(seed)
+    folder = exported(tmp_path / "out", 270)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in choose.sample(paths, choose.randint(1, 3)):
+        data = path.read_bytes()
+        start, end = sorted(choose.choices(range(len(data)), k=2))
+        damage = choose.choice([b"", b"\x00", b"\xff" * 9, choose.choice(paths).read_bytes()])
+        path.write_bytes(data[:start] + damage + data[end + 1 :])
+    assert not verdict(folder).ok

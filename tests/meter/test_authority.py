@@ -1,0 +1,728 @@
+"""The authority's commands: each refusal, what is there already, and the edges of every limit."""
+
+import base64
+
+import pytest
+from msgspec import UNSET
+
+from ledger.canon import MAX_ENTRY_BYTES, encode
+from meter import commands, entries
+from meter.authority import MAX_CONTRACTS_PER_PROGRAMME
+from meter.commands import command_of, fields_of, same
+from meter.entries import RecordVoided, UsageAccepted
+from meter.problems import Problem
+from meter.strict import decode
+from meter.units import parse_instant
+from tests.books import (
+    ALPHA,
+    BETA,
+    DEVICE,
+    PROGRAMME,
+    PROVIDER_USCC,
+    Books,
+    figures,
+    lifted,
+    opened,
+    policy_text,
+    public_text,
+    record,
+    signer,
+    uscc_of,
+    void,
+)
+
+HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
+
+
+def refusal(ask, *arguments, **changes) -> Problem:
+    """Ask and be refused: nothing may have changed."""
+    books: Books = ask.__self__
+    before, count = figures(books.state), len(books.entries)
+    with pytest.raises(Problem) as refused:
+        ask(*arguments, **changes)
+    assert (figures(books.state), len(books.entries)) == (before, count)
+    return refused.value
+
+
+def with_contract(policy: str | None = None, **changes) -> Books:
+    books = opened(policy) if policy else opened()
+    books.contract("A", **changes)
+    return books
+
+
+def use(books: Books, id_: str, contract: str, milli_devices: int) -> None:
+    (result,) = books.post([record(id_, contract, *HOUR, milli_devices)])
+    assert result.status == "accepted"
+
+
+# What is there already
+
+
+def test_the_same_thing_asked_for_twice_is_the_first_entry():
+    books = with_contract()
+    count = len(books.entries)
+    numbers = [
+        books.activate(),
+        books.provider(),
+        books.key(),
+        books.enterprise(),
+        books.contract("A"),
+    ]
+    assert [books.entries[number].kind for number in numbers] == [
+        "policy",
+        "provider",
+        "key",
+        "enterprise",
+        "contract",
+    ]
+    assert len(books.entries) == count
+
+
+def test_another_reason_does_not_make_it_another_thing():
+    books = with_contract()
+    first = books.enterprise(BETA, reason="batch 1")
+    assert books.enterprise(BETA) == first
+    assert books.enterprise(BETA, reason="batch 2") == first
+    assert books.entries[first].reason == "batch 1"
+    assert books.entries[books.contract("A")].reason is UNSET
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("provider", {"name": "other"}),
+        ("provider", {"uscc": uscc_of(7)}),
+        ("provider", {"devices": {DEVICE: 1}}),
+        ("provider", {"enlisted": {"batch": "2", "from": "2020-01-01", "until": "2030-01-01"}}),
+        ("key", {"public_key": public_text(signer("another"))}),
+        ("enterprise", {"name": "other"}),
+        ("enterprise", {"founded_on": "2019-04-02"}),
+        ("enterprise", {"applicant": "university"}),
+        ("contract", {"amount": "1000000.01"}),
+        ("contract", {"prices": {DEVICE: "4.51"}}),
+        ("contract", {"ends": "2027-01-02"}),
+        ("contract", {"related_party": True}),
+        ("contract", {"max_devices": {}}),
+        ("contract", {"other_public_funds": "0.01"}),
+        ("contract", {"use": "inference"}),
+    ],
+)
+def test_the_same_id_with_other_content_is_refused_and_names_the_entry(name, changes):
+    books = with_contract()
+    number = getattr(books, name)()
+    problem = refusal(getattr(books, name), **changes)
+    assert (problem.code, problem.status) == ("exists_differently", 409)
+    assert problem.facts == {"entry": number}
+
+
+def test_a_policy_version_has_one_content():
+    books = opened()
+    other = policy_text(version="2024-12", cap="1.00")
+    assert refusal(books.activate, other).code == "exists_differently"
+
+
+def test_the_same_key_for_another_provider_is_another_thing():
+    books = opened()
+    books.provider("sz", uscc=uscc_of(7))
+    assert refusal(books.key, "pcl-1", "sz").code == "exists_differently"
+
+
+# Policies and pools
+
+
+def test_activating_a_policy_opens_a_pool_for_each_calendar_year_it_touches():
+    books = opened()
+    assert {year for _, year in books.state.pools} == {2024, 2025, 2026}
+    assert books.entries[1].postings == [
+        (f"treasury:{PROGRAMME}:{year}", f"pool:{PROGRAMME}:{year}", 50_000_000_000)
+        for year in (2024, 2025, 2026)
+    ]
+
+
+def test_a_policy_must_be_of_the_programme_and_version_that_are_named():
+    books = Books()
+    for name, value in (("programme", "other"), ("version", "other")):
+        fields = {"programme": PROGRAMME, "version": "test", "content": policy_text(), name: value}
+        problem = refusal(books.ask, commands.ActivatePolicy, **fields)
+        assert problem.code == "bad_policy"
+
+
+def test_a_file_that_is_no_policy_is_a_bad_policy():
+    problem = refusal(
+        Books().ask, commands.ActivatePolicy, programme="x", version="1", content="x = \n"
+    )
+    assert (problem.code, problem.status) == ("bad_policy", 400)
+
+
+def test_a_second_version_changes_the_pools_that_it_touches_and_leaves_the_others():
+    books = with_contract()
+    books.activate(policy_text(version="v2", starts="2026-01-01", ends="2028-01-01", pool="700.00"))
+    pools = {year: pool.amount for (_, year), pool in books.state.pools.items()}
+    whole = 50_000_000_000
+    assert pools == {2024: whole, 2025: whole, 2026: 70_000, 2027: 70_000}
+    assert books.entries[-1].postings == [
+        (f"pool:{PROGRAMME}:2026", f"treasury:{PROGRAMME}:2026", whole - 70_000),
+        (f"treasury:{PROGRAMME}:2027", f"pool:{PROGRAMME}:2027", 70_000),
+    ]
+    books.activate(policy_text(version="v3", pool="500000000.00"))
+    assert books.entries[-1].postings == [
+        (f"treasury:{PROGRAMME}:2026", f"pool:{PROGRAMME}:2026", whole - 70_000)
+    ]
+
+
+def test_a_pool_can_shrink_to_what_was_issued_and_not_below():
+    books = with_contract()
+    books.issue(2025, "100.00")
+    assert refusal(books.activate, policy_text(version="v2", pool="99.99")).code == (
+        "pool_below_issued"
+    )
+    books.activate(policy_text(version="v2", pool="100.00"))
+    assert refusal(books.issue, 2025, "0.01").code == "pool_exceeded"
+    books.withdraw(2025, "0.01")
+    books.issue(2025, "0.01")
+
+
+def test_a_contract_keeps_the_policy_under_which_it_was_registered():
+    books = with_contract(lifted())
+    books.activate(lifted(version="v2", standard=1_000))
+    books.contract("B")
+    books.issue(2025, "1000.00")
+    use(books, "a", "A", 1_000)
+    use(books, "b", "B", 1_000)
+    assert [books.share(name, 2025).entitled for name in "AB"] == [225, 45]
+    assert [books.state.contracts[name].registered.policy for name in "AB"] == ["test", "v2"]
+
+
+def test_the_limits_of_a_year_are_those_of_the_newest_policy_that_touches_it():
+    books = with_contract(lifted())
+    books.activate(lifted(version="v2", starts="2026-01-01", ends="2027-01-01", cap="10.00"))
+    assert refusal(books.issue, 2026, "10.01").code == "cap_exceeded"
+    books.issue(2026, "10.00")
+    books.issue(2025, "10.01")
+
+
+# Providers and keys
+
+
+def test_a_provider_is_never_an_enterprise_nor_the_reverse():
+    books = opened()
+    assert refusal(books.provider, "sz", uscc=ALPHA).code == "role_conflict"
+    assert refusal(books.enterprise, PROVIDER_USCC).code == "role_conflict"
+
+
+def test_one_organisation_is_one_provider():
+    assert refusal(opened().provider, "sz").code == "role_conflict"
+
+
+@pytest.mark.parametrize("until", ["2025-01-01", "2024-12-31"])
+def test_an_enlistment_must_not_be_empty(until):
+    enlisted = {"batch": "1", "from": "2025-01-01", "until": until}
+    problem = refusal(opened().provider, "sz", uscc=uscc_of(7), enlisted=enlisted)
+    assert problem.code == "bad_dates"
+
+
+def test_a_key_needs_its_provider():
+    assert refusal(opened().key, "sz-1", "sz").code == "unknown_provider"
+
+
+def test_a_public_key_is_registered_once():
+    books = opened()
+    problem = refusal(books.key, "pcl-2", public_key=public_text(signer("pcl-1")))
+    assert problem.code == "exists_differently"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A" * 44,  # 33 bytes
+        "A" * 42 + "==",  # 31 bytes
+        "A" * 42 + "B=",  # bits that no byte uses
+        "-" * 43 + "=",
+        " " * 44,
+        "é" * 44,
+    ],
+)
+def test_a_public_key_is_canonical_base64_of_32_bytes(text):
+    assert refusal(opened().key, "pcl-2", public_key=text).code == "malformed"
+
+
+def test_a_key_is_revoked_once():
+    books = opened()
+    number = books.revoke()
+    problem = refusal(books.revoke)
+    assert (problem.code, problem.facts) == ("already_revoked", {"entry": number})
+    assert refusal(books.revoke, "nobody").code == "not_found"
+
+
+def test_a_revoked_key_stays_taken():
+    books = opened()
+    number = books.key()
+    books.revoke()
+    assert books.key() == number
+    assert books.state.keys["pcl-1"].revoked is not None
+    problem = refusal(books.key, "pcl-2", public_key=public_text(signer("pcl-1")))
+    assert problem.code == "exists_differently"
+
+
+# Contracts
+
+
+def test_a_contract_needs_a_programme_an_enterprise_and_a_provider_in_that_order():
+    books = Books()
+    assert refusal(books.contract).code == "unknown_programme"
+    books.activate()
+    assert refusal(books.contract).code == "unknown_enterprise"
+    books.enterprise()
+    assert refusal(books.contract).code == "unknown_provider"
+    books.provider()
+    books.contract()
+    assert refusal(books.contract, "B", programme="compute-coupon").code == "unknown_programme"
+
+
+@pytest.mark.parametrize("ends", ["2025-01-01", "2024-12-31"])
+def test_a_term_must_not_be_empty(ends):
+    assert refusal(opened().contract, starts="2025-01-01", ends=ends).code == "bad_dates"
+
+
+def test_a_contract_cannot_be_signed_before_its_enterprise_was_founded():
+    books = opened()
+    books.enterprise(BETA, founded_on="2024-12-01")
+    problem = refusal(books.contract, enterprise=BETA, signed_on="2024-11-30")
+    assert problem.code == "bad_dates"
+    books.contract(enterprise=BETA, signed_on="2024-12-01")
+
+
+def test_a_contract_of_nothing_is_malformed():
+    assert refusal(opened().contract, amount="0.00").code == "malformed"
+    opened().contract(amount="0.01")
+
+
+@pytest.mark.parametrize(
+    ("founded_on", "signed_on", "ratio_class"),
+    [
+        ("2024-03-01", "2025-02-28", "startup"),
+        ("2024-03-01", "2025-03-01", "standard"),
+        ("2024-03-01", "2024-03-01", "startup"),
+        ("2024-02-29", "2025-02-27", "startup"),
+        ("2024-02-29", "2025-02-28", "standard"),
+        ("2023-02-28", "2024-02-28", "standard"),
+        ("2023-12-31", "2024-12-30", "startup"),
+        ("2023-12-31", "2024-12-31", "standard"),
+        ("1999-01-01", "2024-12-31", "standard"),
+    ],
+)
+def test_a_startup_was_founded_less_than_12_months_before_the_signing(
+    founded_on, signed_on, ratio_class
+):
+    books = opened()
+    books.enterprise(BETA, founded_on=founded_on)
+    books.contract(enterprise=BETA, signed_on=signed_on)
+    assert books.entries[-1].ratio_class == ratio_class
+    assert books.state.contracts["A"].terms.ratio_bp == {"standard": 5000, "startup": 6000}[ratio_class]
+
+
+@pytest.mark.parametrize("applicant", ["university", "institute"])
+def test_only_enterprises_are_startups(applicant):
+    books = opened()
+    books.enterprise(BETA, founded_on="2024-12-01", applicant=applicant)
+    books.contract(enterprise=BETA)
+    assert books.entries[-1].ratio_class == "standard"
+
+
+def test_an_enterprise_of_the_last_year_that_has_a_date_is_still_a_startup():
+    books = opened()
+    with pytest.raises(ValueError, match="year"):
+        books.enterprise(BETA, founded_on="9900-01-01")
+    last = "9899-12-31"
+    books.enterprise(BETA, founded_on=last)
+    books.activate(lifted(version="v2", months=120))
+    books.contract(enterprise=BETA, signed_on=last)
+    assert books.entries[-1].ratio_class == "startup"
+
+
+def test_a_uscc_must_have_its_check_character():
+    for wrong in ("914403007084611360", "91440300708461136t", " 91440300708461136T", ""):
+        with pytest.raises(ValueError, match="USCC"):
+            opened().enterprise(wrong)
+
+
+def test_freezing_and_unfreezing_take_turns():
+    books = with_contract()
+    assert refusal(books.unfreeze, "A").code == "not_frozen"
+    books.freeze("A")
+    assert refusal(books.freeze, "A").code == "already_frozen"
+    books.unfreeze("A")
+    assert refusal(books.unfreeze, "A").code == "not_frozen"
+    assert refusal(books.freeze, "none").code == "unknown_contract"
+    assert refusal(books.unfreeze, "none").code == "unknown_contract"
+
+
+# Issue
+
+
+def test_an_issue_is_checked_in_this_order():
+    books = Books()
+    assert refusal(books.issue, 2030, "0.00").code == "unknown_programme"
+    books.activate(policy_text(pool="5.00", cap="6.00"))
+    assert refusal(books.issue, 2030, "0.00").code == "unknown_enterprise"
+    books.enterprise()
+    books.provider()
+    assert refusal(books.issue, 2030, "0.00").code == "unknown_year"
+    assert refusal(books.issue, 2025, "0.00").code == "malformed"
+    assert refusal(books.issue, 2025, "6.01").code == "below_threshold"
+    books.contract()
+    assert refusal(books.issue, 2025, "6.01").code == "cap_exceeded"
+    assert refusal(books.issue, 2025, "6.00").code == "pool_exceeded"
+    books.issue(2025, "5.00")
+
+
+@pytest.mark.parametrize("year", [2023, 2027])
+def test_a_year_that_no_policy_touches_has_no_coupons(year):
+    books = with_contract()
+    assert refusal(books.issue, year, "1.00").code == "unknown_year"
+    assert refusal(books.withdraw, year, "1.00").code == "unknown_year"
+
+
+def test_the_threshold_is_inclusive_and_counts_full_amounts():
+    books = opened()
+    books.contract("A", amount="499999.99")
+    assert refusal(books.issue, 2025, "1.00").code == "below_threshold"
+    books.contract("B", amount="0.01")
+    books.issue(2025, "1.00")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"related_party": True},
+        {"starts": "2026-01-01", "ends": "2027-01-01"},
+        {"starts": "2024-12-01", "ends": "2025-01-01"},
+    ],
+)
+def test_related_contracts_and_those_of_other_years_do_not_reach_the_threshold(changes):
+    books = with_contract(**changes)
+    assert refusal(books.issue, 2025, "1.00").code == "below_threshold"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"starts": "2025-12-31", "ends": "2026-06-01"},
+        {"starts": "2024-12-01", "ends": "2025-01-02"},
+        {"starts": "2020-01-01", "ends": "2030-01-01"},
+        {"use": "inference"},
+    ],
+)
+def test_a_term_that_touches_the_year_by_a_day_reaches_the_threshold(changes):
+    with_contract(amount="500000.00", **changes).issue(2025, "1.00")
+
+
+def test_the_threshold_looks_at_the_enterprises_own_contracts():
+    books = with_contract()
+    books.enterprise(BETA)
+    assert refusal(books.issue, 2025, "1.00", BETA).code == "below_threshold"
+
+
+def test_the_cap_holds_for_the_sum_of_a_year_inclusive():
+    books = with_contract()
+    assert refusal(books.issue, 2025, "10000000.01").code == "cap_exceeded"
+    books.issue(2025, "9999999.99")
+    assert refusal(books.issue, 2025, "0.02").code == "cap_exceeded"
+    books.issue(2025, "0.01")
+    assert refusal(books.issue, 2025, "0.01").code == "cap_exceeded"
+    books.issue(2026, "10000000.00")
+    books.withdraw(2025, "3.00")
+    books.issue(2025, "3.00")
+    assert books.coupon(2025).issued == 1_000_000_000
+
+
+def test_the_pool_holds_for_all_enterprises_of_a_year_inclusive():
+    books = with_contract(lifted(pool="100.00"))
+    books.enterprise(BETA)
+    books.issue(2025, "60.00")
+    assert refusal(books.issue, 2025, "40.01", BETA).code == "pool_exceeded"
+    books.issue(2025, "40.00", BETA)
+    assert refusal(books.issue, 2025, "0.01").code == "pool_exceeded"
+    books.issue(2026, "100.00")
+    books.withdraw(2025, "10.00")
+    books.issue(2025, "10.00", BETA)
+
+
+# Withdrawal
+
+
+def test_a_withdrawal_goes_down_to_what_was_granted_and_no_fen_further():
+    books = with_contract()
+    books.issue(2025, "200.00")
+    use(books, "r", "A", 64_000)
+    assert books.coupon(2025) == (20_000, 14_400, 14_400)
+    problem = refusal(books.withdraw, 2025, "56.01")
+    assert (problem.code, problem.detail) == ("below_granted", "144.00 are granted")
+    books.withdraw(2025, "56.00")
+    assert books.coupon(2025) == (14_400, 14_400, 14_400)
+    assert books.entries[-1].postings == [
+        (f"coupon:{PROGRAMME}:2025:{ALPHA}", f"pool:{PROGRAMME}:2025", 5_600)
+    ]
+    assert refusal(books.withdraw, 2025, "0.01").code == "below_granted"
+    books.post(voids=[void("r")])
+    books.withdraw(2025, "144.00")
+    assert books.coupon(2025).issued == 0
+
+
+def test_nothing_can_be_withdrawn_from_a_coupon_that_is_not_there():
+    assert refusal(with_contract().withdraw, 2025, "0.01").code == "below_granted"
+
+
+def test_a_withdrawal_of_nothing_is_malformed_and_of_nobody_unknown():
+    books = with_contract()
+    assert refusal(books.withdraw, 2025, "0.00").code == "malformed"
+    assert refusal(books.withdraw, 2025, "1.00", BETA).code == "unknown_enterprise"
+    assert refusal(books.withdraw, 2025, "1.00", programme="other").code == "unknown_programme"
+
+
+# Voids by the authority
+
+
+def test_the_authority_voids_a_record_once_and_only_one_that_is_there():
+    books = with_contract()
+    use(books, "r", "A", 64_000)
+    assert refusal(books.void, "none").code == "unknown_record"
+    assert refusal(books.void, "r", "sz").code == "unknown_record"
+    number = books.void("r")
+    entry = books.entries[number]
+    assert isinstance(entry, RecordVoided)
+    assert (entry.record, entry.contract, entry.cost) == (number - 1, "A", -28_800)
+    assert entry.batch is UNSET
+    assert entry.reason == "found by the auditors"
+    problem = refusal(books.void, "r")
+    assert (problem.code, problem.facts) == ("already_voided", {"entry": number})
+
+
+def test_a_void_of_a_void_does_not_exist():
+    books = with_contract()
+    use(books, "r", "A", 64_000)
+    books.void("r")
+    assert refusal(books.void, "r").code == "already_voided"
+    assert books.cost("A") == 0
+
+
+# Entries
+
+
+def test_every_entry_of_the_authority_gives_its_command_back():
+    books = with_contract()
+    books.issue(2025, "200.00", reason="round 1")
+    use(books, "r", "A", 64_000)
+    books.withdraw(2025, "1.00")
+    books.freeze("A")
+    books.unfreeze("A")
+    books.void("r")
+    books.revoke()
+    kinds = set()
+    for entry in books.entries[1:]:
+        if isinstance(entry, UsageAccepted | entries.BatchAccepted):
+            continue
+        command = command_of(entry)
+        assert same(command, command_of(type(entry)(**_fields(entry))))
+        assert fields_of(command) == {name: getattr(entry, name) for name in fields_of(command)}
+        kinds.add(type(command))
+    assert kinds == set(commands.ENTRY_OF)
+
+
+def test_every_entry_survives_its_bytes():
+    books = with_contract()
+    books.issue(2025, "200.00", reason="第一批")
+    books.post([record("r", "A", *HOUR, 64_000, run="x", state="完成", final=True)])
+    books.post(voids=[void("r", "节点故障")])
+    for entry in books.entries:
+        data = encode(entry)
+        assert len(data) <= MAX_ENTRY_BYTES
+        assert entries.from_fields(_decoded(data)) == entry
+
+
+def test_the_limit_of_contracts_holds_for_an_enterprise_and_a_programme():
+    books = opened(lifted())
+    for number in range(MAX_CONTRACTS_PER_PROGRAMME):
+        books.contract(f"C{number}")
+    problem = refusal(books.contract, "more")
+    assert (problem.code, problem.status) == ("too_many_contracts", 422)
+    books.enterprise(BETA)
+    books.contract("more", enterprise=BETA)
+
+
+def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_bytes():
+    # One record in the first year takes the room of the three later ones, and what that frees
+    # goes, in small parts, to all the other contracts of the enterprise.
+    name = "long-" + "p" * 27
+    policy = lifted(programme=name, starts="2025-01-01", ends="2029-01-01", pool="1000000000.00")
+    books = Books(now="2029-01-01T12:00:00+08:00")
+    books.activate(policy)
+    books.provider("p" * 64)
+    books.key("k" * 64, "p" * 64)
+    books.enterprise()
+
+    def post(*records: dict) -> None:
+        results = books.post(records, provider="p" * 64, keyid="k" * 64)
+        assert {result.status for result in results} == {"accepted"}
+
+    def used(contract: str, year: int, milli_devices: int, seconds: int) -> dict:
+        start = parse_instant(f"{year}-03-01T08:00:00+08:00")
+        return record(f"{contract}-{year}", contract, start, start + seconds, milli_devices)
+
+    contracts = [f"{number:064d}" for number in range(MAX_CONTRACTS_PER_PROGRAMME)]
+    terms = {"programme": name, "provider": "p" * 64, "starts": "2025-01-01", "ends": "2029-01-01"}
+    # 2.00 yuan for each later year of the first contract; the others wait for two fen a year each.
+    for contract in contracts:
+        books.contract(contract, amount="6.00", **terms)
+    for year in (2026, 2027, 2028):
+        books.issue(year, "1.00", programme=name)
+    post(*(used(contracts[0], year, 1_000, 1_600) for year in (2026, 2027, 2028)))
+    post(*(used(c, year, 1_000, 16) for c in contracts[1:] for year in (2026, 2027, 2028)))
+    assert books.granted(contracts[0]) == 300
+    assert books.granted(contracts[1]) == 0
+    start = parse_instant("2025-03-01T08:00:00+08:00")
+    books.post(
+        [record("i" * 128, contracts[0], start, start + 8_000, 1_000, run="r" * 128, state="态" * 128)],
+        provider="p" * 64,
+        keyid="k" * 64,
+        stream="s" * 64,
+    )
+    entry = books.entries[-1]
+    assert len(entry.postings) > 140
+    assert len(encode(entry)) < MAX_ENTRY_BYTES // 2
+    # The worst that the rules could ever ask for: each contract in each year, with the largest sums.
+    largest = 10**15
+    postings = [
+        (f"coupon:{name}:{2025 + year}:{ALPHA}", f"accrued:{contract}:{2025 + year}", largest)
+        for contract in contracts
+        for year in range(4)
+    ]
+    worst = RecordVoided(
+        at=entry.at,
+        by="b" * 64,
+        postings=[(f"enterprise:{ALPHA}", f"due:{contracts[0]}", largest), *postings],
+        provider="p" * 64,
+        id="i" * 128,
+        record=2**53 - 1,
+        contract=contracts[0],
+        reason="\U0001f600" * 500,
+        cost=largest,
+        entitled=[(2025 + year, largest) for year in range(4)],
+        request="r" * 200,
+        salt="00" * 16,
+    )
+    assert len(postings) == MAX_CONTRACTS_PER_PROGRAMME * 4
+    assert len(encode(worst)) <= MAX_ENTRY_BYTES
+
+
+def test_a_policy_of_the_largest_size_fits_into_an_entry_whatever_its_characters():
+    for character in ('"', "\\", "\n", "策"):
+        books = Books()
+        comment = "\n#" if character != "\n" else "\n"
+        text = policy_text() + comment
+        while True:
+            longer = text + character * 100
+            if len(longer.encode()) > _policy_limit():
+                break
+            text = longer
+        books.activate(text, reason="\U0001f600" * 500)
+        assert len(encode(books.entries[-1])) < MAX_ENTRY_BYTES - 1_000
+
+
+def test_the_dearest_record_that_can_be_posted_fits_into_the_integers_of_an_entry():
+    books = opened(lifted())
+    highest = "99999.9999"
+    books.contract("A", amount="9999999999999.99", prices={DEVICE: highest})
+    with pytest.raises(ValueError, match="price"):
+        books.contract("B", prices={DEVICE: "100000.00"})
+    month = ("2025-01-29T08:00:00+08:00", "2025-03-01T08:00:00+08:00")
+    (result,) = books.post([record("r", "A", *month, 10**9)])
+    assert result.status == "accepted"
+    encode(books.entries[-1])
+    assert books.entries[-1].cost > 10**15
+
+
+def test_a_provider_and_a_contract_with_all_that_they_may_hold_fit_into_an_entry():
+    books = opened()
+    kinds = {f"{number:064d}": 10_000_000 for number in range(32)}
+    wide = "\U0001f600" * 200
+    books.provider("p" * 64, uscc=uscc_of(7), name=wide, devices=kinds, reason="\U0001f600" * 500)
+    assert len(encode(books.entries[-1])) < MAX_ENTRY_BYTES
+    prices = dict.fromkeys(kinds, "99999.9999")
+    books.contract("c" * 64, prices=prices, max_devices=kinds, reason="\U0001f600" * 500)
+    assert len(encode(books.entries[-1])) < MAX_ENTRY_BYTES
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("provider", {"devices": {}}),
+        ("provider", {"devices": {DEVICE: 0}}),
+        ("provider", {"devices": {"a b": 1}}),
+        ("provider", {"devices": {f"d{number}": 1 for number in range(33)}}),
+        ("provider", {"uscc": "91440300708461136t"}),
+        ("provider", {"name": ""}),
+        ("provider", {"name": "a\nb"}),
+        ("provider", {"extra": 1}),
+        ("provider", {"enlisted": {"batch": "1", "from": "2025-02-30", "until": "2026-01-01"}}),
+        ("key", {"algorithm": "none"}),
+        ("key", {"public_key": "x"}),
+        ("enterprise", {"applicant": "person"}),
+        ("enterprise", {"name": "a\u0085b"}),
+        ("enterprise", {"founded_on": "2019-4-1"}),
+        ("contract", {"prices": {}}),
+        ("contract", {"prices": {DEVICE: "0.00"}}),
+        ("contract", {"prices": {DEVICE: "-1.00"}}),
+        ("contract", {"prices": {DEVICE: "1.00000"}}),
+        ("contract", {"prices": {DEVICE: 4.5}}),
+        ("contract", {"amount": 1000000}),
+        ("contract", {"amount": "1000000"}),
+        ("contract", {"amount": "1000000.0"}),
+        ("contract", {"amount": "-1.00"}),
+        ("contract", {"amount": "1e6"}),
+        ("contract", {"related_party": None}),
+        ("contract", {"related_party": 0}),
+        ("contract", {"max_devices": {DEVICE: 0}}),
+        ("contract", {"policy": "2024-12"}),
+        ("contract", {"class": "startup"}),
+    ],
+)
+def test_a_body_that_has_not_the_documented_form_is_refused(kind, changes):
+    books = opened()
+    with pytest.raises(ValueError, match="."):
+        getattr(books, kind)("other", **changes)
+
+
+@pytest.mark.parametrize("changes", [{"year": "2025"}, {"year": True}, {"year": 20_250}, {"amount": 1}])
+def test_an_issue_names_its_year_as_a_number_and_its_amount_as_a_text(changes):
+    with pytest.raises(ValueError, match="."):
+        with_contract().issue(**({"year": 2025, "amount": "1.00"} | changes))
+
+
+def test_only_the_content_of_a_policy_may_hold_line_feeds():
+    body = b'{"programme":"x","version":"1","content":"a\\nb","reason":"a\\nb"}'
+    with pytest.raises(ValueError, match="control"):
+        decode(body, commands.ActivatePolicy)
+    command = decode(body.replace(b',"reason":"a\\nb"', b""), commands.ActivatePolicy)
+    assert command.content == "a\nb"
+    with pytest.raises(ValueError, match="control"):
+        decode(body.replace(b"a\\nb", b"a\\tb"), commands.ActivatePolicy)
+
+
+def _policy_limit() -> int:
+    from meter.policy import MAX_POLICY_BYTES
+
+    return MAX_POLICY_BYTES
+
+
+def _fields(entry: entries.Entry) -> dict:
+    return {name: getattr(entry, name) for name in entry.__struct_fields__}
+
+
+def _decoded(data: bytes) -> dict:
+    from ledger.canon import decode as canonical
+
+    return canonical(data)

@@ -1,0 +1,805 @@
+"""Batches judged: who may send, which numbers are free, each record's verdict, the receipt's bytes."""
+
+import base64
+import json
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meter import dsse
+from meter.entries import BatchAccepted, RecordVoided, UsageAccepted
+from meter.problems import CODES, Problem
+from meter.units import MICROSECONDS, format_instant, parse_instant
+from meter.wire import RECORD_CODES, VOID_CODES, Accepted, Conflict, Duplicate, Rejected
+from tests.books import (
+    ALPHA,
+    DAY,
+    DEVICE,
+    HOUR,
+    ORIGIN,
+    Books,
+    figures,
+    lifted,
+    opened,
+    properties,
+    record,
+    signer,
+    uscc_of,
+    void,
+)
+
+START = parse_instant("2025-03-01T08:00:00+08:00")
+END = START + HOUR
+LATENESS = 35 * DAY
+TIMES = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
+
+
+def with_contract() -> Books:
+    books = opened()
+    books.contract("A")
+    books.issue(2025, "500000.00")
+    return books
+
+
+def with_two_providers() -> Books:
+    books = with_contract()
+    books.provider("sz", uscc=uscc_of(7), name="other")
+    books.key("sz-1", "sz")
+    books.contract("Z", provider="sz")
+    return books
+
+
+def usage(**changes: Any) -> dict[str, Any]:
+    return record("r", "A", *TIMES, 64_000) | changes
+
+
+def verdict(books: Books, **changes: Any) -> Any:
+    (result,) = books.post([usage(**changes)])
+    return result
+
+
+def refusal(books: Books, **changes: Any) -> Problem:
+    """Post and be refused: nothing may have changed."""
+    before = figures(books.state)
+    with pytest.raises(Problem) as refused:
+        books.post(**changes)
+    assert figures(books.state) == before
+    return refused.value
+
+
+# Who may send
+
+
+def test_a_key_that_nobody_registered_is_unknown():
+    assert refusal(with_contract(), keyid="nobody").code == "unknown_key"
+
+
+def test_a_key_signs_for_its_own_provider_only():
+    books = with_two_providers()
+    assert refusal(books, keyid="sz-1", records=[usage()]).code == "provider_mismatch"
+    assert refusal(books, keyid="pcl-1", provider="sz").code == "provider_mismatch"
+    assert refusal(books, keyid="pcl-1", provider="nobody").code == "provider_mismatch"
+
+
+def test_a_signature_by_another_key_than_the_named_one_is_bad():
+    books = with_two_providers()
+    payload = books.payload([usage()])
+    with pytest.raises(Problem) as refused:
+        books.send(dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", signer("sz-1")))
+    assert refused.value.code == "bad_signature"
+
+
+@pytest.mark.parametrize("log", ["kashi.test/other", ORIGIN + "/", ORIGIN.upper(), "x"])
+def test_a_batch_for_another_log_is_refused(log):
+    assert refusal(with_contract(), log=log).code == "wrong_log"
+
+
+def test_a_genesis_must_match_where_it_is_sent():
+    books = with_contract()
+    assert refusal(books, genesis="0" * 64).code == "wrong_genesis"
+    books.post([usage()], genesis=books.state.genesis_hash)
+    assert books.cost("A") == 28_800
+
+
+def test_the_provider_is_checked_before_the_log_and_the_log_before_the_genesis():
+    books = with_two_providers()
+    wrong = {"log": "kashi.test/other", "genesis": "0" * 64}
+    assert refusal(books, provider="sz", **wrong).code == "provider_mismatch"
+    assert refusal(books, **wrong).code == "wrong_log"
+    books.post(seq=1)
+    books.revoke()
+    assert refusal(books, **wrong).code == "wrong_log"
+    assert refusal(books, genesis="0" * 64).code == "wrong_genesis"
+    # The number is looked up before the revocation is.
+    assert refusal(books, seq=1, records=[usage()]).code == "seq_conflict"
+    assert refusal(books, seq=2).code == "key_revoked"
+
+
+def test_after_its_revocation_a_key_sends_nothing_new():
+    books = with_contract()
+    number = books.revoke()
+    problem = refusal(books, records=[usage()])
+    assert (problem.code, problem.status, problem.facts) == ("key_revoked", 403, {"entry": number})
+
+
+# Numbers of a stream
+
+
+def test_the_same_batch_again_gets_the_stored_answer_byte_for_byte():
+    books = with_contract()
+    books.post([usage()], seq=1)
+    entries = list(books.entries)
+    before = figures(books.state)
+    books.at("2026-06-01T00:00:00+08:00").post([usage()], seq=1)
+    assert books.receipts[0] == books.receipts[1]
+    assert books.entries == entries
+    assert figures(books.state) == before
+
+
+def test_the_same_batch_again_is_answered_after_the_key_was_revoked():
+    books = with_contract()
+    books.post([usage()], seq=1)
+    books.revoke()
+    books.post([usage()], seq=1)
+    assert books.receipts[0] == books.receipts[1]
+
+
+def test_the_same_payload_under_another_key_of_the_provider_is_the_same_batch():
+    books = with_contract()
+    books.key("pcl-2")
+    books.post([usage()], seq=1)
+    books.post([usage()], seq=1, keyid="pcl-2")
+    assert books.receipts[0] == books.receipts[1]
+
+
+def test_another_payload_under_a_used_number_is_a_conflict():
+    books = with_contract()
+    payload = books.payload([usage()], seq=1)
+    books.post([usage()], seq=1)
+    problem = refusal(books, records=[usage(id="s")], seq=1)
+    assert (problem.code, problem.status) == ("seq_conflict", 409)
+    assert problem.facts == {"batch": sha256(payload).hexdigest()}
+    books.revoke()
+    assert refusal(books, records=[usage(id="s")], seq=1).code == "seq_conflict"
+
+
+def test_a_payload_that_reads_the_same_in_other_bytes_is_another_payload():
+    books = with_contract()
+    payload = books.payload([usage()], seq=1)
+    books.post([usage()], seq=1)
+    with pytest.raises(Problem) as refused:
+        books.send(dsse.seal(dsse.BATCH_TYPE, payload + b" ", "pcl-1", signer("pcl-1")))
+    assert refused.value.code == "seq_conflict"
+
+
+def test_streams_and_providers_number_for_themselves():
+    books = with_two_providers()
+    books.post([usage(id="1")], seq=1, stream="a")
+    books.post([usage(id="2")], seq=1, stream="b")
+    books.post([usage(id="1", contract="Z")], seq=1, stream="a", provider="sz", keyid="sz-1")
+    assert [books.cost(name) for name in "AZ"] == [57_600, 28_800]
+
+
+def test_batches_come_in_any_order_and_an_empty_one_fills_a_gap():
+    books = with_contract()
+    for seq in (3, 2**53 - 1, 1):
+        books.post([usage(id=f"r{seq}")], seq=seq)
+    before = len(books.entries)
+    books.post(seq=2)
+    (entry,) = books.entries[before:]
+    assert isinstance(entry, BatchAccepted)
+    assert (entry.seq, entry.voids, entry.records, entry.postings) == (2, 0, 0, [])
+    assert books.receipt()["entries"] == {"first": before, "count": 1}
+    assert (books.receipt()["voids"], books.receipt()["results"]) == ([], [])
+    assert sorted(seq for *_, seq in books.state.batches) == [1, 2, 3, 2**53 - 1]
+
+
+def test_a_payload_that_fails_its_schema_leaves_its_number_free():
+    books = with_contract()
+    assert refusal(books, records=[usage(milli_devices=1.5)], seq=1).code == "bad_batch"
+    assert books.post([usage()], seq=1)[0].status == "accepted"
+
+
+def test_batches_leave_an_entry_with_their_hashes_and_counts():
+    books = with_contract()
+    payload = books.payload([usage(), usage(contract="none", id="s")], [void("x")], seq=4)
+    data = dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", signer("pcl-1"))
+    size = books.state.size
+    receipt = books.send(data)
+    entry, used = books.entries[size:]
+    assert entry == BatchAccepted(
+        at=books.now,
+        by="pcl-1",
+        postings=[],
+        provider="pcl",
+        stream="main",
+        seq=4,
+        payload=sha256(payload).hexdigest(),
+        envelope=sha256(data).hexdigest(),
+        receipt=sha256(receipt).hexdigest(),
+        before=size,
+        voids=1,
+        records=2,
+    )
+    assert isinstance(used, UsageAccepted)
+    assert (used.batch, used.by, used.at) == (size, "pcl-1", books.now)
+
+
+# Records
+
+
+def test_the_usage_entry_says_what_was_metered_and_moves_the_money():
+    books = with_contract()
+    verdict(books, run="slurm:4211", state="RUNNING", final=False)
+    assert books.entries[-1] == UsageAccepted(
+        at=books.now,
+        by="pcl-1",
+        batch=len(books.entries) - 2,
+        provider="pcl",
+        id="r",
+        contract="A",
+        device=DEVICE,
+        milli_devices=64_000,
+        start=START * MICROSECONDS,
+        end=END * MICROSECONDS,
+        run="slurm:4211",
+        state="RUNNING",
+        final=False,
+        cost=28_800,
+        eligible=[(2025, 64_000 * HOUR)],
+        entitled=[(2025, 14_400)],
+        postings=[
+            (f"enterprise:{ALPHA}", "due:A", 28_800),
+            (f"coupon:training-coupon:2025:{ALPHA}", "accrued:A:2025", 14_400),
+        ],
+    )
+
+
+def test_an_equal_record_is_a_duplicate_in_the_same_batch_and_in_later_ones():
+    books = with_contract()
+    first, again = books.post([usage(), usage()])
+    assert isinstance(first, Accepted)
+    assert again == Duplicate("r", "duplicate", first.entry)
+    assert verdict(books) == again
+    # Content is compared as parsed: the same instants under other offsets are the same.
+    assert verdict(books, start="2025-03-01T00:00:00Z", end="2025-02-28T20:00:00-05:00") == again
+    assert books.cost("A") == 28_800
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("contract", "Z"),
+        ("contract", "none"),
+        ("device", "other"),
+        ("milli_devices", 64_001),
+        ("start", "2025-03-01T08:00:01+08:00"),
+        ("end", "2025-03-01T09:00:01+08:00"),
+        ("run", "slurm:1"),
+        ("state", "DONE"),
+        ("final", False),
+    ],
+)
+def test_the_same_id_with_another_field_is_a_conflict_that_names_it(field, value):
+    books = with_two_providers()
+    number = verdict(books).entry
+    size = books.state.size
+    result = verdict(books, **{field: value})
+    assert isinstance(result, Conflict)
+    assert (result.id, result.status, result.entry) == ("r", "conflict", number)
+    assert result.detail.endswith(f"in {field}")
+    assert books.state.size == size + 1
+    assert (books.cost("A"), books.cost("Z")) == (28_800, 0)
+
+
+@pytest.mark.parametrize("field", ["run", "state", "final"])
+def test_an_optional_field_left_out_the_second_time_is_a_conflict(field):
+    books = with_contract()
+    optional = {"run": "slurm:1", "state": "RUNNING", "final": True}
+    verdict(books, **optional)
+    assert verdict(books, **optional).status == "duplicate"
+    del optional[field]
+    result = verdict(books, **optional)
+    assert (result.status, result.detail.split()[-1]) == ("conflict", field)
+
+
+def test_duplicates_and_conflicts_are_seen_before_any_rule_is_tried():
+    books = with_contract()
+    verdict(books)
+    books.freeze("A")
+    books.at(END * MICROSECONDS + 2 * LATENESS * MICROSECONDS)
+    assert verdict(books).status == "duplicate"
+    assert verdict(books, milli_devices=0).status == "conflict"
+
+
+def test_record_ids_belong_to_their_provider():
+    books = with_two_providers()
+    verdict(books)
+    (other,) = books.post([usage(contract="Z")], provider="sz", keyid="sz-1")
+    assert other.status == "accepted"
+
+
+def test_a_rejected_record_leaves_its_id_free():
+    books = with_contract()
+    first, second, third = books.post([usage(contract="none"), usage(milli_devices=0), usage()])
+    assert (first.code, second.code) == ("unknown_contract", "bad_devices")
+    assert third.status == "accepted"
+
+
+def test_a_wrong_record_leaves_the_others_of_its_batch_unharmed():
+    books = with_contract()
+    wrong = [usage(id="w1", contract="none"), usage(id="w2", device="none")]
+    results = books.post([usage(id="1"), wrong[0], usage(id="2"), wrong[1], usage(id="3")])
+    assert [each.status for each in results] == [
+        "accepted",
+        "rejected",
+        "accepted",
+        "rejected",
+        "accepted",
+    ]
+    assert [each.id for each in results] == ["1", "w1", "2", "w2", "3"]
+    assert books.cost("A") == 3 * 28_800
+
+
+LATE = {"start": "2025-01-01T00:00:00+08:00", "end": "2025-01-01T01:00:00+08:00"}
+AHEAD = {"start": "2025-03-01T11:00:00+08:00", "end": "2025-03-02T12:00:00+08:00"}
+BACKWARDS_LATE = {"start": LATE["end"], "end": LATE["start"]}
+BACKWARDS_AHEAD = {"start": "2025-04-02T12:00:00+08:00", "end": AHEAD["end"]}
+LONG_LATE = {"start": "2024-11-01T00:00:00+08:00", "end": LATE["end"]}
+LONG_AHEAD = {"start": "2025-01-01T00:00:00+08:00", "end": AHEAD["end"]}
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        ({"contract": "none", "device": "none", "milli_devices": 0} | BACKWARDS_LATE, "unknown_contract"),
+        ({"contract": "none"}, "unknown_contract"),
+        ({"contract": "Z", "device": "none", "milli_devices": 0} | LONG_LATE, "provider_mismatch"),
+        ({"contract": "Z"}, "provider_mismatch"),
+        ({"device": "none", "milli_devices": 0} | BACKWARDS_LATE, "unknown_device"),
+        ({"device": "none"} | LONG_AHEAD, "unknown_device"),
+        ({"milli_devices": 0} | BACKWARDS_LATE, "bad_devices"),
+        ({"milli_devices": -1} | LONG_AHEAD, "bad_devices"),
+        ({"milli_devices": 10**9 + 1} | LATE, "bad_devices"),
+        (BACKWARDS_LATE, "bad_interval"),
+        (BACKWARDS_AHEAD, "bad_interval"),
+        ({"end": TIMES[0]}, "bad_interval"),
+        (LONG_LATE, "too_long"),
+        (LONG_AHEAD, "too_long"),
+        (AHEAD, "in_future"),
+        (LATE, "too_late"),
+        ({}, "contract_frozen"),
+    ],
+)
+def test_a_record_that_breaks_several_rules_gets_the_code_of_the_first(broken, code):
+    books = with_two_providers()
+    books.freeze("A")
+    books.freeze("Z")
+    result = verdict(books, **broken)
+    assert isinstance(result, Rejected)
+    assert (result.id, result.status, result.code) == ("r", "rejected", code)
+    assert result.detail
+    assert code in RECORD_CODES
+
+
+def test_every_code_of_a_record_stands_in_the_order_of_the_documents():
+    assert RECORD_CODES == (
+        "unknown_contract",
+        "provider_mismatch",
+        "unknown_device",
+        "bad_devices",
+        "bad_interval",
+        "too_long",
+        "in_future",
+        "too_late",
+        "contract_frozen",
+    )
+
+
+def code(result: Any) -> str | None:
+    return result.code if isinstance(result, Rejected) else None
+
+
+def test_device_counts_go_from_a_thousandth_to_a_million_devices():
+    assert code(verdict(with_contract(), milli_devices=0)) == "bad_devices"
+    assert code(verdict(with_contract(), milli_devices=1)) is None
+    assert code(verdict(with_contract(), milli_devices=10**9)) is None
+    assert code(verdict(with_contract(), milli_devices=10**9 + 1)) == "bad_devices"
+
+
+def test_an_interval_of_a_second_is_the_shortest_and_of_31_days_the_longest():
+    def lasting(seconds: int) -> str | None:
+        books = with_contract().at((START + 32 * DAY) * MICROSECONDS)
+        return code(verdict(books, end=format_instant(START + seconds)))
+
+    assert lasting(-1) == lasting(0) == "bad_interval"
+    assert lasting(1) is None
+    assert lasting(31 * DAY) is None
+    assert lasting(31 * DAY + 1) == "too_long"
+
+
+def test_an_end_may_be_five_minutes_ahead_and_not_a_second_more():
+    def ahead(seconds: int, microseconds: int = 0) -> str | None:
+        books = with_contract().at((END - seconds) * MICROSECONDS + microseconds)
+        return code(verdict(books))
+
+    assert ahead(0) is None
+    assert ahead(300) is None
+    assert ahead(300, -1) == "in_future"
+    assert ahead(301) == "in_future"
+
+
+def test_a_record_is_late_35_days_after_its_end_and_not_a_microsecond_before():
+    def after(microseconds: int) -> str | None:
+        return code(verdict(with_contract().at(END * MICROSECONDS + microseconds)))
+
+    assert after(LATENESS * MICROSECONDS) is None
+    assert after(LATENESS * MICROSECONDS + 1) == "too_late"
+
+
+def test_the_lateness_is_the_one_of_the_contracts_own_policy():
+    books = with_contract()
+    books.activate(lifted(version="later"))
+    books.contract("L")
+    books.at(END * MICROSECONDS + 36 * DAY * MICROSECONDS)
+    assert code(verdict(books)) == "too_late"
+    assert code(verdict(books, contract="L")) is None
+
+
+def test_a_freeze_stops_new_records_and_an_end_of_it_lets_them_in():
+    books = with_contract()
+    verdict(books, id="before")
+    books.freeze("A")
+    assert code(verdict(books)) == "contract_frozen"
+    assert books.post(voids=[void("before")])[0].status == "accepted"
+    books.unfreeze("A")
+    assert code(verdict(books)) is None
+
+
+def test_grants_go_on_while_a_contract_is_frozen():
+    books = opened()
+    books.contract("A")
+    verdict(books)
+    books.freeze("A")
+    books.issue(2025, "100.00")
+    assert books.granted("A") == 10_000
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"use": "inference"},
+        {"related_party": True},
+        {"starts": "2025-03-02"},
+        {"ends": "2025-03-01"},
+        {"signed_on": "2025-03-05", "starts": "2025-03-05"},
+    ],
+)
+def test_usage_that_is_not_eligible_is_metered_and_nothing_is_entitled(terms):
+    books = with_contract()
+    books.contract("N", **terms)
+    result = verdict(books, contract="N")
+    assert (result.status, result.cost) == ("accepted", "288.00")
+    assert (result.entitled, result.granted, result.by_year) == ("0.00", "0.00", {})
+    assert result.bound == []
+    assert books.entries[-1].eligible == []
+    assert books.entries[-1].postings == [(f"enterprise:{ALPHA}", "due:N", 28_800)]
+
+
+def test_usage_counts_from_the_first_second_of_term_and_enlistment_to_their_last():
+    books = opened(lifted())
+    books.provider(
+        "sz",
+        uscc=uscc_of(7),
+        enlisted={"batch": "1", "from": "2025-02-02", "until": "2025-02-20"},
+        devices={DEVICE: 100},
+    )
+    books.key("sz-1", "sz")
+    prices = {DEVICE: "4.50", "unlisted": "4.50"}
+    books.contract("T", provider="sz", starts="2025-02-01", ends="2025-02-10", prices=prices)
+    months = {"start": "2025-01-20T00:00:00+08:00", "end": "2025-02-15T00:00:00+08:00"}
+
+    def eligible(**changes: Any) -> list:
+        body = usage(contract="T", milli_devices=1, id=str(books.state.size)) | changes
+        books.post([body], provider="sz", keyid="sz-1")
+        return books.entries[-1].eligible
+
+    # From the enlistment's first day (2 February) to the term's last (9 February).
+    assert eligible(**months) == [(2025, 8 * DAY)]
+    assert eligible(device="unlisted", **months) == []
+    edge = {"start": "2025-02-01T23:59:59+08:00", "end": "2025-02-02T00:00:01+08:00"}
+    assert eligible(**edge) == [(2025, 1)]
+    edge = {"start": "2025-02-09T23:59:59+08:00", "end": "2025-02-10T00:00:01+08:00"}
+    assert eligible(**edge) == [(2025, 1)]
+    assert eligible(start="2025-02-10T00:00:00+08:00", end="2025-02-10T00:00:01+08:00") == []
+
+
+# Voids
+
+
+def test_a_void_takes_money_back_and_answers_with_signed_figures():
+    books = with_contract()
+    accepted = verdict(books)
+    (result,) = books.post(voids=[void("r")])
+    assert result == Accepted(
+        id="r",
+        status="accepted",
+        entry=accepted.entry + 2,
+        cost="-288.00",
+        entitled="-144.00",
+        granted="-144.00",
+        uncovered="0.00",
+        withheld="0.00",
+        by_year={"2025": "-144.00"},
+        bound=[],
+    )
+    assert books.entries[-1] == RecordVoided(
+        at=books.now,
+        by="pcl-1",
+        batch=result.entry - 1,
+        provider="pcl",
+        id="r",
+        record=accepted.entry,
+        contract="A",
+        reason="node failed, not charged",
+        cost=-28_800,
+        entitled=[(2025, -14_400)],
+        postings=[
+            ("due:A", f"enterprise:{ALPHA}", 28_800),
+            ("accrued:A:2025", f"coupon:training-coupon:2025:{ALPHA}", 14_400),
+        ],
+    )
+
+
+def test_voids_come_before_records_so_an_amendment_is_one_batch():
+    books = with_contract()
+    verdict(books)
+    taken, amended = books.post([usage(id="r.1", milli_devices=32_000)], [void("r")])
+    assert (taken.status, taken.cost) == ("accepted", "-288.00")
+    assert (amended.status, amended.cost) == ("accepted", "144.00")
+    assert (books.cost("A"), books.granted("A")) == (14_400, 7_200)
+
+
+def test_a_void_does_not_reach_the_records_of_its_own_batch():
+    books = with_contract()
+    refused, accepted = books.post([usage()], [void("r")])
+    assert (code(refused), accepted.status) == ("unknown_record", "accepted")
+
+
+def test_a_void_of_an_unknown_a_rejected_or_another_providers_record_is_rejected():
+    books = with_two_providers()
+    verdict(books, contract="none")
+    books.post([usage(id="z", contract="Z")], provider="sz", keyid="sz-1")
+    results = books.post(voids=[void("none"), void("r"), void("z")])
+    assert [code(each) for each in results] == ["unknown_record"] * 3
+
+
+def test_a_record_is_voided_once_by_whomever():
+    books = with_contract()
+    books.post([usage(id="1"), usage(id="2")])
+    first, again = books.post(voids=[void("1"), void("1")])
+    assert (first.status, code(again)) == ("accepted", "already_voided")
+    books.void("2")
+    assert code(books.post(voids=[void("2")])[0]) == "already_voided"
+    with pytest.raises(Problem) as refused:
+        books.void("1")
+    assert refused.value.code == "already_voided"
+    assert books.cost("A") == 0
+
+
+def test_a_voided_id_stays_used():
+    books = with_contract()
+    number = verdict(books).entry
+    books.post(voids=[void("r")])
+    assert verdict(books) == Duplicate("r", "duplicate", number)
+    assert verdict(books, milli_devices=1).status == "conflict"
+    assert books.cost("A") == 0
+
+
+def test_a_providers_void_obeys_the_lateness_limit_and_the_authoritys_does_not():
+    books = with_contract()
+    books.post([usage(id="1"), usage(id="2")])
+    books.at((END + LATENESS) * MICROSECONDS)
+    assert books.post(voids=[void("1")])[0].status == "accepted"
+    books.at((END + LATENESS) * MICROSECONDS + 1)
+    assert code(books.post(voids=[void("2")])[0]) == "too_late"
+    books.void("2")
+    assert books.cost("A") == 0
+
+
+def test_the_codes_of_voids_are_tried_in_their_order():
+    books = with_contract()
+    books.post([usage()])
+    books.void("r")
+    books.at((END + 2 * LATENESS) * MICROSECONDS)
+    assert code(books.post(voids=[void("r")])[0]) == "already_voided"
+    assert VOID_CODES == ("unknown_record", "already_voided", "too_late")
+
+
+# The receipt
+
+
+def test_the_receipt_is_these_bytes():
+    books = with_contract()
+    payload = books.payload(
+        [usage(id="slurm:4211:0"), usage(id="slurm:4212:0", contract="TC-9")], [void("x")], seq=17
+    )
+    first = books.state.size
+    receipt = books.send(dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", signer("pcl-1")))
+    assert first == 7
+    root = base64.b64encode(bytes(32)).decode()
+    assert receipt == (
+        f'{{"batch":"{sha256(payload).hexdigest()}","log":"kashi.test/books","provider":"pcl",'
+        f'"stream":"main","seq":17,"before":{{"size":7,"root":"{root}"}},'
+        '"entries":{"first":7,"count":2},'
+        '"voids":[{"id":"x","status":"rejected","code":"unknown_record",'
+        '"detail":"no accepted record of this id"}],'
+        '"results":[{"id":"slurm:4211:0","status":"accepted","entry":8,"cost":"288.00",'
+        '"entitled":"144.00","granted":"144.00","uncovered":"0.00","withheld":"0.00",'
+        '"by_year":{"2025":"144.00"},"bound":[]},'
+        '{"id":"slurm:4212:0","status":"rejected","code":"unknown_contract",'
+        '"detail":"no contract TC-9"}]}'
+    ).encode()
+
+
+def test_a_receipt_is_silent_about_the_contracts_of_other_providers():
+    books = with_two_providers()
+    books.withdraw(2025, "499900.00")  # 100.00 are left
+    verdict(books)
+    books.post([usage(contract="Z")], provider="sz", keyid="sz-1", stream="sz-stream")
+    assert [books.granted(name) for name in "AZ"] == [10_000, 0]
+    (result,) = books.post(voids=[void("r")])
+    # What A gives back, Z gets in the same entry.
+    assert [books.granted(name) for name in "AZ"] == [0, 10_000]
+    assert any("accrued:Z:2025" in posting for posting in books.entries[-1].postings)
+    assert (result.granted, result.by_year) == ("-100.00", {"2025": "-100.00"})
+    text = books.receipts[-1].decode()
+    assert '"Z"' not in text
+    assert "sz" not in text
+    assert "100.00" not in text.replace('"-100.00"', "")
+
+
+def test_uncovered_is_what_is_entitled_and_not_granted():
+    books = with_contract()
+    books.withdraw(2025, "499900.00")
+    result = verdict(books)
+    assert (result.entitled, result.granted, result.uncovered) == ("144.00", "100.00", "44.00")
+    assert result.bound == ["coupon"]
+    result = verdict(books, id="s")
+    assert (result.entitled, result.granted, result.uncovered) == ("144.00", "0.00", "144.00")
+    assert result.by_year == {"2025": "0.00"}
+    (result,) = books.post(voids=[void("s")])
+    assert (result.entitled, result.granted, result.uncovered) == ("-144.00", "0.00", "-144.00")
+    assert result.bound == ["coupon"]
+
+
+def test_the_same_batch_on_the_same_state_at_the_same_time_gives_the_same_bytes():
+    one, two = with_two_providers(), with_two_providers()
+    for books in (one, two):
+        books.post([usage(), usage(id="s", contract="none"), usage(id="t")])
+        books.post([usage(id="u", run="run")], [void("t"), void("none")])
+    assert one.receipts == two.receipts
+    assert one.entries == two.entries
+
+
+# Hostile payloads
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([0, 1, 2**53, 2**63, 2**64, 10**30, -1]),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from(["", "A", "Z", "r", "pcl", "sz", "main", ORIGIN, *TIMES, "ascend-910b", "\ud800"]),
+    st.sampled_from(["9998-12-31T23:59:59-23:59", "1900-01-01T00:00:00+23:59", "2025-03-01T12:05:00Z"]),
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+GOOD = {
+    "log": ORIGIN,
+    "provider": "pcl",
+    "stream": "main",
+    "seq": 2,
+    "voids": [void("old"), void("none")],
+    "records": [usage(run="run", state="RUNNING", final=True), usage(id="s", contract="Z")],
+}
+
+
+def places(value: Any, path: tuple = ()) -> list[tuple]:
+    """List the path of everything inside a JSON value."""
+    match value:
+        case dict():
+            inner = [places(item, (*path, key)) for key, item in value.items()]
+        case list():
+            inner = [places(item, (*path, index)) for index, item in enumerate(value)]
+        case _:
+            inner = []
+    return [path, *(place for each in inner for place in each)]
+
+
+def changed(value: Any, path: tuple, new: Any, action: str) -> Any:
+    """Put something else at a path: in its place, beside it, or nothing at all."""
+    if not path:
+        return new
+    head, *rest = path
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    if rest:
+        copy[head] = changed(value[head], tuple(rest), new, action)
+    elif action == "remove":
+        del copy[head]
+    elif action == "add" and isinstance(copy, list):
+        copy.insert(head, new)
+    elif action == "add":
+        copy[f"{head}x"] = new
+    else:
+        copy[head] = new
+    return copy
+
+
+@st.composite
+def hostile_payloads(draw) -> bytes:
+    value: Any = GOOD
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(places(value)))
+        action = draw(st.sampled_from(["replace", "replace", "remove", "add"]))
+        value = changed(value, path, draw(JSON), action)
+    data = json.dumps(value, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+    if draw(st.booleans()):
+        position = draw(st.integers(0, len(data)))
+        data = data[:position] + draw(st.binary(max_size=4)) + data[position + draw(st.integers(0, 3)) :]
+    return data
+
+
+@settings(properties, max_examples=400)
+@given(hostile_payloads())
+def test_a_hostile_payload_gets_documented_codes_and_nothing_else(payload):
+    books = with_two_providers()
+    books.post([usage(id="old")], seq=1)
+    before = figures(books.state)
+    try:
+        receipt = books.send(dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", signer("pcl-1")))
+    except Problem as problem:
+        assert problem.code in CODES  # noqa: PT017 - many payloads are still good
+        assert problem.document()["status"] == problem.status
+        assert figures(books.state) == before
+        return
+    answer = json.loads(receipt)
+    assert {each["code"] for each in answer["voids"] if "code" in each} <= set(VOID_CODES)
+    assert {each["code"] for each in answer["results"] if "code" in each} <= set(RECORD_CODES)
+    assert answer["entries"]["count"] == len(books.entries) - before["size"]
+
+
+@settings(properties, max_examples=200)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "id": st.sampled_from(["r", "old", "s"]),
+            "contract": st.sampled_from(["A", "Z", "none"]),
+            "device": st.sampled_from([DEVICE, "none"]),
+            "milli_devices": st.integers() | st.integers(1, 10**9),
+            "start": st.integers(START - 40 * DAY, START + 40 * DAY).map(format_instant),
+            "end": st.integers(START - 40 * DAY, START + 40 * DAY).map(format_instant),
+            "final": st.booleans(),
+        },
+    )
+)
+def test_a_record_of_the_right_form_always_gets_one_result(changes):
+    books = with_two_providers()
+    verdict(books, id="old")
+    try:
+        result = verdict(books, **changes)
+    except Problem as problem:
+        # An integer that no reader of ours keeps exact.
+        assert problem.code == "bad_batch"  # noqa: PT017
+        assert abs(changes["milli_devices"]) >= 2**63
+        return
+    assert result.status in {"accepted", "duplicate", "conflict", "rejected"}
+    assert code(result) in {None, *RECORD_CODES}

@@ -1,0 +1,846 @@
+"""Any history of commands and batches, held against a model that is slow and obvious.
+
+The model keeps the set of accepted records and works everything out from it anew, in fractions of
+a yuan and with calendar dates. Only who got the money depends on history (rule R), so the model
+keeps the grants and applies the two steps of the rule in its own words. It shares no arithmetic
+with the core. Each answer, each refusal's code and every figure is compared after every step.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from meter import commands, dsse
+from meter.evolve import evolve
+from meter.problems import Problem
+from meter.state import State
+from meter.units import format_instant
+from tests.books import (
+    DEVICE,
+    ORIGIN,
+    Books,
+    balances,
+    bounded,
+    expected_balances,
+    figures,
+    policy_text,
+    public_text,
+    signer,
+    uscc_of,
+)
+
+SHANGHAI = timezone(timedelta(hours=8))
+PROGRAMME = "training-coupon"
+START = datetime(2025, 12, 20, 12, tzinfo=SHANGHAI)
+YEARS = (2025, 2026)
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "v1": {
+        "starts": "2025-06-01",
+        "ends": "2026-12-18",
+        "cap": "120.00",
+        "pool": "200.00",
+        "threshold": "80.00",
+        "lateness": 40,
+    },
+    "v2": {
+        "starts": "2025-12-31",
+        "ends": "2027-01-01",
+        "standard": 3_333,
+        "startup": 10_000,
+        "combined_standard": 4_000,
+        "combined_startup": 7_000,
+        "cap": "60.00",
+        "pool": "150.00",
+        "threshold": "0.00",
+        "months": 6,
+        "uses": ["training", "research"],
+        "lateness": 400,
+    },
+}
+DEFAULTS: dict[str, Any] = {
+    "standard": 5_000,
+    "startup": 6_000,
+    "combined_standard": 5_000,
+    "combined_startup": 6_000,
+    "months": 12,
+    "uses": ["training"],
+}
+TEXTS = {name: policy_text(version=name, **figures) for name, figures in POLICIES.items()}
+TEXTS["v1 altered"] = policy_text(version="v1", **(POLICIES["v1"] | {"cap": "121.00"}))
+
+
+def yuan(text: str) -> Fraction:
+    return Fraction(text)
+
+
+def down_to_a_fen(amount: Fraction) -> Fraction:
+    return Fraction(amount * 100 // 1, 100)
+
+
+def text(amount: Fraction) -> str:
+    fen = amount * 100
+    assert fen.denominator == 1
+    return f"{'-' if fen < 0 else ''}{abs(fen.numerator) // 100}.{abs(fen.numerator) % 100:02d}"
+
+
+def midnight(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=SHANGHAI)
+
+
+def moment(instant: str) -> datetime:
+    return datetime.fromisoformat(instant)
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer
+    """The model's `Problem`: its code is its text."""
+
+
+@dataclass
+class AcceptedRecord:
+    """What the model keeps of a record: the JSON, and where it went."""
+
+    body: dict[str, Any]
+    entry: int
+    voided: bool = False
+
+
+@dataclass
+class Model:
+    """The books as somebody would keep them on paper."""
+
+    now: datetime = START
+    size: int = 1
+    policies: list[str] = field(default_factory=list)
+    providers: dict[str, dict] = field(default_factory=dict)
+    keys: dict[str, dict] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
+    enterprises: dict[str, dict] = field(default_factory=dict)
+    contracts: dict[str, dict] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
+    entry_of: dict[tuple, int] = field(default_factory=dict)
+    issued: dict[tuple[str, int], Fraction] = field(default_factory=dict)
+    pools: dict[int, Fraction] = field(default_factory=dict)
+    records: dict[tuple[str, str], AcceptedRecord] = field(default_factory=dict)
+    batches: dict[tuple[str, str, int], tuple[bytes, bytes]] = field(default_factory=dict)
+    grants: dict[tuple[str, int], Fraction] = field(default_factory=dict)
+
+    # Registry
+
+    def register(self, kind: str, id_: str, body: dict, check: Any, shelf: dict) -> int:
+        """Answer with an entry's number: a new one, or that of what is there already."""
+        if id_ in shelf:
+            if shelf[id_] != body:
+                raise Refused("exists_differently")
+            return self.entry_of[kind, id_]
+        check(body)
+        shelf[id_] = body
+        self.entry_of[kind, id_] = self.size
+        return self.append()
+
+    def append(self) -> int:
+        self.size += 1
+        return self.size - 1
+
+    def activate(self, version: str, content: str) -> int:
+        if version in self.policies:
+            if content != TEXTS[version]:
+                raise Refused("exists_differently")
+            return self.entry_of["policy", version]
+        policy = POLICIES[version] if content == TEXTS[version] else {"cap": "121.00"}
+        policy = DEFAULTS | POLICIES[version] | policy
+        pool = yuan(policy["pool"])
+        for year in years_of(policy):
+            if pool < self.issued_from(year):
+                raise Refused("pool_below_issued")
+        self.pools |= dict.fromkeys(years_of(policy), pool)
+        self.policies.append(version)
+        self.entry_of["policy", version] = self.size
+        return self.append()
+
+    def check_provider(self, body: dict) -> None:
+        usccs = {each["uscc"] for each in self.providers.values()}
+        if body["uscc"] in self.enterprises or body["uscc"] in usccs:
+            raise Refused("role_conflict")
+        if body["enlisted"]["until"] <= body["enlisted"]["from"]:
+            raise Refused("bad_dates")
+
+    def check_key(self, body: dict) -> None:
+        if body["provider"] not in self.providers:
+            raise Refused("unknown_provider")
+        if body["public_key"] in {each["public_key"] for each in self.keys.values()}:
+            raise Refused("exists_differently")
+
+    def check_enterprise(self, body: dict) -> None:
+        if body["uscc"] in {each["uscc"] for each in self.providers.values()}:
+            raise Refused("role_conflict")
+
+    def check_contract(self, body: dict) -> None:
+        if not self.policies or body["programme"] != PROGRAMME:
+            raise Refused("unknown_programme")
+        if body["enterprise"] not in self.enterprises:
+            raise Refused("unknown_enterprise")
+        if body["provider"] not in self.providers:
+            raise Refused("unknown_provider")
+        if body["until"] <= body["from"]:
+            raise Refused("bad_dates")
+        if yuan(body["amount"]) == 0:
+            raise Refused("malformed")
+        if body["signed_on"] < self.enterprises[body["enterprise"]]["founded_on"]:
+            raise Refused("bad_dates")
+
+    def contract(self, body: dict) -> int:
+        body = dict(body)
+        known = self.contracts.get(body["id"])
+        # What is fixed at registration is no part of what was asked for.
+        body["policy"] = known["policy"] if known else (self.policies or [None])[-1]
+        return self.register(
+            "contract", body["id"], body, self.check_contract, self.contracts
+        )
+
+    def revoke(self, keyid: str) -> int:
+        if keyid not in self.keys:
+            raise Refused("not_found")
+        if keyid in self.revoked:
+            raise Refused("already_revoked")
+        self.revoked.add(keyid)
+        return self.append()
+
+    def freeze(self, contract: str, frozen: bool) -> int:
+        if contract not in self.contracts:
+            raise Refused("unknown_contract")
+        if (contract in self.frozen) == frozen:
+            raise Refused("already_frozen" if frozen else "not_frozen")
+        self.frozen ^= {contract}
+        return self.append()
+
+    # Money
+
+    def issue(self, enterprise: str, year: int, amount: str) -> int:
+        policy = self.check_money(enterprise, year, amount)
+        rented = sum(
+            yuan(each["amount"])
+            for each in self.contracts.values()
+            if each["enterprise"] == enterprise
+            and not each["related_party"]
+            and midnight(each["from"]) < midnight(f"{year + 1}-01-01")
+            and midnight(each["until"]) > midnight(f"{year}-01-01")
+        )
+        if rented < yuan(policy["threshold"]):
+            raise Refused("below_threshold")
+        if self.issued.get((enterprise, year), 0) + yuan(amount) > yuan(policy["cap"]):
+            raise Refused("cap_exceeded")
+        if self.issued_from(year) + yuan(amount) > self.pools[year]:
+            raise Refused("pool_exceeded")
+        self.issued[enterprise, year] = self.issued.get((enterprise, year), 0) + yuan(amount)
+        self.regrant()
+        return self.append()
+
+    def withdraw(self, enterprise: str, year: int, amount: str) -> int:
+        self.check_money(enterprise, year, amount)
+        granted = sum(
+            self.grants.get((each["id"], year), 0) for each in self.contracts_of(enterprise)
+        )
+        if self.issued.get((enterprise, year), 0) - yuan(amount) < granted:
+            raise Refused("below_granted")
+        self.issued[enterprise, year] -= yuan(amount)
+        self.regrant()
+        return self.append()
+
+    def check_money(self, enterprise: str, year: int, amount: str) -> dict:
+        if not self.policies:
+            raise Refused("unknown_programme")
+        if enterprise not in self.enterprises:
+            raise Refused("unknown_enterprise")
+        touching = [name for name in self.policies if year in years_of(POLICIES[name])]
+        if not touching:
+            raise Refused("unknown_year")
+        if yuan(amount) == 0:
+            raise Refused("malformed")
+        return POLICIES[touching[-1]]
+
+    def issued_from(self, year: int) -> Fraction:
+        return sum((fen for (_, each), fen in self.issued.items() if each == year), Fraction(0))
+
+    def contracts_of(self, enterprise: str) -> list[dict]:
+        return [each for each in self.contracts.values() if each["enterprise"] == enterprise]
+
+    def void(self, provider: str, id_: str) -> int:
+        record = self.records.get((provider, id_))
+        if record is None:
+            raise Refused("unknown_record")
+        if record.voided:
+            raise Refused("already_voided")
+        record.voided = True
+        self.regrant()
+        return self.append()
+
+    # Everything from the set of records
+
+    def policy_of(self, contract: dict) -> dict:
+        return DEFAULTS | POLICIES[contract["policy"]]
+
+    def live(self, contract: dict) -> list[dict]:
+        return [
+            record.body
+            for (provider, _), record in self.records.items()
+            if not record.voided and record.body["contract"] == contract["id"]
+        ]
+
+    def cost(self, contract: dict) -> Fraction:
+        return down_to_a_fen(
+            sum(
+                (value(each, contract, moment(each["start"]), moment(each["end"]))
+                 for each in self.live(contract)),
+                Fraction(0),
+            )
+        )
+
+    def eligible(self, contract: dict, year: int) -> Fraction:
+        policy = self.policy_of(contract)
+        if contract["related_party"] or contract["use"] not in policy["uses"]:
+            return Fraction(0)
+        provider = self.providers[contract["provider"]]
+        total = Fraction(0)
+        for each in self.live(contract):
+            if each["device"] not in provider["devices"]:
+                continue
+            begin = max(
+                moment(each["start"]),
+                midnight(policy["starts"]),
+                midnight(contract["from"]),
+                midnight(provider["enlisted"]["from"]),
+                midnight(f"{year}-01-01"),
+            )
+            end = min(
+                moment(each["end"]),
+                midnight(policy["ends"]),
+                midnight(contract["until"]),
+                midnight(provider["enlisted"]["until"]),
+                midnight(f"{year + 1}-01-01"),
+            )
+            if begin < end:
+                total += value(each, contract, begin, end)
+        return total
+
+    def is_startup(self, contract: dict) -> bool:
+        enterprise = self.enterprises[contract["enterprise"]]
+        months = self.policy_of(contract)["months"]
+        grown_up = later(enterprise["founded_on"], months)
+        return enterprise["kind"] == "enterprise" and contract["signed_on"] < grown_up
+
+    def entitled(self, contract: dict) -> tuple[dict[int, Fraction], set[str]]:
+        """Give the entitlement by year, and which limits bound it."""
+        policy = self.policy_of(contract)
+        kind = "startup" if self.is_startup(contract) else "standard"
+        amount = yuan(contract["amount"])
+        support = down_to_a_fen(amount * Fraction(policy[f"combined_{kind}"], 10_000))
+        support = max(Fraction(0), support - yuan(contract["other_public_funds"]))
+        counted, entitled, bound = Fraction(0), {}, set()
+        for year in YEARS:
+            eligible = self.eligible(contract, year)
+            usable = min(eligible, amount - counted)
+            if usable < eligible:
+                bound.add("contract_amount")
+            counted += usable
+            wanted = down_to_a_fen(usable * Fraction(policy[kind], 10_000))
+            entitled[year] = min(wanted, support - sum(entitled.values()))
+            if entitled[year] < wanted:
+                bound.add("combined_support")
+        return entitled, bound
+
+    def regrant(self) -> None:
+        """Rule R, for every coupon: where nothing changed it does nothing."""
+        entitled = {id_: self.entitled(each)[0] for id_, each in self.contracts.items()}
+        for enterprise in self.enterprises:
+            for year in YEARS:
+                free = self.issued.get((enterprise, year), Fraction(0))
+                for each in self.contracts_of(enterprise):
+                    granted = self.grants.get((each["id"], year), Fraction(0))
+                    self.grants[each["id"], year] = min(granted, entitled[each["id"]][year])
+                    free -= self.grants[each["id"], year]
+                for each in self.contracts_of(enterprise):
+                    short = entitled[each["id"]][year] - self.grants[each["id"], year]
+                    self.grants[each["id"], year] += min(short, free)
+                    free -= min(short, free)
+
+    # Batches
+
+    def post(self, keyid: str, batch: dict, payload: bytes) -> dict | bytes:
+        """Answer with the results, or with the receipt that was stored."""
+        key = self.keys.get(keyid)
+        if key is None:
+            raise Refused("unknown_key")
+        if key["provider"] != batch["provider"]:
+            raise Refused("provider_mismatch")
+        if batch["log"] != ORIGIN:
+            raise Refused("wrong_log")
+        number = batch["provider"], batch["stream"], batch["seq"]
+        if number in self.batches:
+            known, receipt = self.batches[number]
+            if known != payload:
+                raise Refused("seq_conflict")
+            return receipt
+        if keyid in self.revoked:
+            raise Refused("key_revoked")
+        first = self.append()
+        voids = [self.judge_void(batch["provider"], each["id"]) for each in batch["voids"]]
+        results = [self.judge(batch["provider"], each) for each in batch["records"]]
+        return {
+            "entries": {"first": first, "count": self.size - first},
+            "voids": voids,
+            "results": results,
+        }
+
+    def judge_void(self, provider: str, id_: str) -> dict:
+        record = self.records.get((provider, id_))
+        if record is None:
+            return {"id": id_, "status": "rejected", "code": "unknown_record"}
+        if record.voided:
+            return {"id": id_, "status": "rejected", "code": "already_voided"}
+        contract = self.contracts[record.body["contract"]]
+        if self.is_late(record.body, contract):
+            return {"id": id_, "status": "rejected", "code": "too_late"}
+        before = self.standing(contract)
+        record.voided = True
+        self.regrant()
+        return self.accepted(id_, contract, before)
+
+    def judge(self, provider: str, body: dict) -> dict:
+        known = self.records.get((provider, body["id"]))
+        if known is not None:
+            equal = meaning(known.body) == meaning(body)
+            status = "duplicate" if equal else "conflict"
+            return {"id": body["id"], "status": status, "entry": known.entry}
+        code = self.refusal(provider, body)
+        if code is not None:
+            return {"id": body["id"], "status": "rejected", "code": code}
+        contract = self.contracts[body["contract"]]
+        before = self.standing(contract)
+        self.records[provider, body["id"]] = AcceptedRecord(body, self.size)
+        self.regrant()
+        return self.accepted(body["id"], contract, before)
+
+    def refusal(self, provider: str, body: dict) -> str | None:
+        contract = self.contracts.get(body["contract"])
+        if contract is None:
+            return "unknown_contract"
+        start, end = moment(body["start"]), moment(body["end"])
+        broken = {
+            "provider_mismatch": contract["provider"] != provider,
+            "unknown_device": body["device"] not in contract["prices"],
+            "bad_devices": not 1 <= body["milli_devices"] <= 1_000_000_000,
+            "bad_interval": end <= start,
+            "too_long": end - start > timedelta(days=31),
+            "in_future": end > self.now + timedelta(minutes=5),
+            "too_late": self.is_late(body, contract),
+            "contract_frozen": contract["id"] in self.frozen,
+        }
+        return next((code for code, is_broken in broken.items() if is_broken), None)
+
+    def is_late(self, body: dict, contract: dict) -> bool:
+        lateness = timedelta(days=self.policy_of(contract)["lateness"])
+        return self.now - moment(body["end"]) > lateness
+
+    def standing(self, contract: dict) -> tuple[Fraction, dict, dict]:
+        granted = {year: self.grants.get((contract["id"], year), Fraction(0)) for year in YEARS}
+        return self.cost(contract), self.entitled(contract)[0], granted
+
+    def accepted(self, id_: str, contract: dict, before: tuple) -> dict:
+        cost, entitled, granted = self.standing(contract)
+        more_entitled = {year: entitled[year] - before[1][year] for year in YEARS}
+        more_granted = {year: granted[year] - before[2][year] for year in YEARS}
+        bound = self.entitled(contract)[1]
+        if granted != entitled:
+            bound.add("coupon")
+        sums = sum(more_entitled.values()), sum(more_granted.values())
+        return {
+            "id": id_,
+            "status": "accepted",
+            "entry": self.append(),
+            "cost": text(cost - before[0]),
+            "entitled": text(sums[0]),
+            "granted": text(sums[1]),
+            "uncovered": text(sums[0] - sums[1]),
+            "withheld": "0.00",
+            "by_year": {
+                str(year): text(more_granted[year])
+                for year in YEARS
+                if more_entitled[year] or more_granted[year]
+            },
+            "bound": [
+                name for name in ("contract_amount", "combined_support", "coupon") if name in bound
+            ],
+        }
+
+
+def years_of(policy: dict) -> range:
+    last = midnight(policy["ends"]) - timedelta(seconds=1)
+    return range(midnight(policy["starts"]).year, last.year + 1)
+
+
+def later(day: str, months: int) -> str:
+    """Count the months forward; step back to the last day of the month where there is none."""
+    year, month, number = map(int, day.split("-"))
+    for _ in range(months):
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+    while True:
+        try:
+            return f"{datetime(year, month, number, tzinfo=SHANGHAI):%Y-%m-%d}"
+        except ValueError:
+            number -= 1
+
+
+def value(body: dict, contract: dict, begin: datetime, end: datetime) -> Fraction:
+    """Give what the devices cost from `begin` to `end`, in yuan."""
+    devices = Fraction(body["milli_devices"], 1000)
+    hours = Fraction((end - begin) // timedelta(seconds=1), 3600)
+    return devices * hours * Fraction(contract["prices"][body["device"]])
+
+
+def meaning(body: dict) -> dict:
+    return body | {"start": moment(body["start"]), "end": moment(body["end"])}
+
+
+# What may be asked for: few names, so that things meet; most valid, some not.
+
+USCCS = [uscc_of(number) for number in (1, 2, 3, 4)]
+CONTRACTS = ["A", "B", "C", "D"]
+PROVIDERS = ["p1", "p2"]
+KEYS = ["k1", "k2", "k3"]
+usccs = st.sampled_from(USCCS)
+contract_ids = st.sampled_from([*CONTRACTS, "A", "B", "none"])
+providers = st.sampled_from(["p1", "p1", "p2"])
+amounts = st.sampled_from(["0.00", "0.01", "1.12", "20.00", "33.33", "60.00", "119.99"])
+issue_years = st.sampled_from([2025, 2026, 2025, 2026, 2027, 2024])
+devices = st.sampled_from([DEVICE, DEVICE, DEVICE, "unlisted", "none"])
+record_ids = st.sampled_from([f"r{number}" for number in range(14)])
+
+provider_bodies = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from(PROVIDERS),
+        "uscc": st.sampled_from(USCCS[2:]),
+        "name": st.sampled_from(["x", "x", "y"]),
+        "devices": st.just({DEVICE: 10_000_000}),
+        "enlisted": st.fixed_dictionaries(
+            {
+                "batch": st.just("1"),
+                "from": st.sampled_from(["2025-01-01", "2025-12-01"]),
+                "until": st.sampled_from(["2026-06-01", "2027-01-01", "2025-01-01"]),
+            }
+        ),
+    }
+)
+enterprise_bodies = st.fixed_dictionaries(
+    {
+        "uscc": usccs,
+        "name": st.sampled_from(["x", "x", "y"]),
+        "kind": st.sampled_from(["enterprise", "enterprise", "university"]),
+        "founded_on": st.sampled_from(["2019-04-01", "2024-12-31", "2025-01-15", "2025-06-15"]),
+    }
+)
+contract_bodies = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from(CONTRACTS),
+        "programme": st.sampled_from([PROGRAMME] * 9 + ["other"]),
+        "enterprise": st.sampled_from([USCCS[0], USCCS[0], USCCS[1], USCCS[2]]),
+        "provider": st.sampled_from(["p1", "p1", "p1", "p2"]),
+        "amount": st.sampled_from(["100.00", "33.33", "70.01", "0.01", "0.00"]),
+        "signed_on": st.sampled_from(["2025-06-01", "2025-12-30", "2025-12-31"]),
+        "from": st.sampled_from(["2025-06-01", "2025-12-25"]),
+        "until": st.sampled_from(["2026-06-01", "2026-12-31", "2025-12-31", "2025-06-01"]),
+        "use": st.sampled_from(["training"] * 4 + ["research"]),
+        "prices": st.sampled_from(
+            [{DEVICE: "4.50", "unlisted": "1.00"}, {DEVICE: "12.34"}, {DEVICE: "0.3333"}]
+        ),
+        "max_devices": st.just({}),
+        "related_party": st.sampled_from([False] * 5 + [True]),
+        "other_public_funds": st.sampled_from(["0.00", "0.00", "10.00", "99.00"]),
+    }
+)
+BASE_CONTRACT = {
+    "programme": PROGRAMME,
+    "enterprise": USCCS[0],
+    "provider": "p1",
+    "signed_on": "2025-06-01",
+    "from": "2025-06-01",
+    "until": "2026-12-31",
+    "use": "training",
+    "prices": {DEVICE: "4.50", "unlisted": "1.00"},
+    "max_devices": {},
+    "related_party": False,
+    "other_public_funds": "0.00",
+}
+BASE_PROVIDER = {
+    "id": "p1",
+    "uscc": USCCS[3],
+    "name": "x",
+    "devices": {DEVICE: 10_000_000},
+    "enlisted": {"batch": "1", "from": "2025-01-01", "until": "2027-01-01"},
+}
+
+
+@st.composite
+def record_bodies(draw) -> dict:
+    """Draw a record: ends near the clock, or around the end of a year."""
+    base = draw(st.sampled_from(["clock", "clock", "year"]))
+    seconds = draw(st.sampled_from([-301, -300, 0, 1, 3_601, 86_400, 39 * 86_400, 41 * 86_400]))
+    return {
+        "id": draw(record_ids),
+        "contract": draw(contract_ids),
+        "device": draw(devices),
+        "milli_devices": draw(st.sampled_from([1, 460, 1_000, 3_000, 7_000, 16_000, 0, 10**9 + 1])),
+        "base": base,
+        "ago": seconds,
+        "lasts": draw(
+            st.sampled_from([1, 61, 1_800, 3_600, 3_601, 7_200, 28_800, 31 * 86_400, 0, -1])
+            | st.integers(1, 40_000)
+        ),
+    }
+
+
+def placed(drawn: dict, now: datetime) -> dict:
+    """Turn what was drawn into a record, by the clock of the moment."""
+    drawn = dict(drawn)
+    base, ago, lasts = (drawn.pop(name) for name in ("base", "ago", "lasts"))
+    edge = datetime(2026, 1, 1, tzinfo=SHANGHAI) + timedelta(seconds=900)
+    end = edge if base == "year" else now - timedelta(seconds=ago)
+    return drawn | {
+        "start": format_instant(int(end.timestamp()) - lasts),
+        "end": format_instant(int(end.timestamp())),
+    }
+
+
+class BooksMachine(RuleBasedStateMachine):
+    """One ledger, told the same as the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.books = Books(now=START.isoformat())
+        self.model = Model()
+        self.replica = State()
+        self.replayed = 0
+
+    def both(self, core: Any, model: Any) -> None:
+        """Ask both; the same number or the same refusal must come back."""
+        answers = []
+        for ask in (core, model):
+            try:
+                answers.append(ask())
+            except Problem as problem:
+                answers.append(problem.code)
+            except Refused as refused:
+                answers.append(str(refused))
+        assert answers[0] == answers[1], answers
+
+    @initialize(coupons=st.booleans())
+    def begin(self, coupons: bool) -> None:
+        """Begin where usage can be posted at once."""
+        self.activate("v1", "v1")
+        self.provider(BASE_PROVIDER)
+        self.key("k1", "p1", "k1")
+        enterprise = {"name": "x", "kind": "enterprise", "founded_on": "2025-01-15"}
+        self.enterprise({"uscc": USCCS[0]} | enterprise)
+        self.contract({"id": "A", "amount": "100.00"} | BASE_CONTRACT)
+        self.contract({"id": "B", "amount": "70.01"} | BASE_CONTRACT)
+        if coupons:
+            self.issue(USCCS[0], 2025, "20.00")
+            self.issue(USCCS[0], 2026, "33.33")
+
+    @rule(version=st.sampled_from(["v1", "v2", "v2"]), content=st.sampled_from([*TEXTS]))
+    def activate(self, version: str, content: str) -> None:
+        if not content.startswith(version):
+            content = version
+        self.both(
+            lambda: self.books.activate(TEXTS[content]),
+            lambda: self.model.activate(version, TEXTS[content]),
+        )
+
+    @rule(body=provider_bodies)
+    def provider(self, body: dict) -> None:
+        model = self.model
+        self.both(
+            lambda: self.books.ask(commands.RegisterProvider, **body),
+            lambda: model.register(
+                "provider", body["id"], body, model.check_provider, model.providers
+            ),
+        )
+
+    @rule(keyid=st.sampled_from(KEYS), provider=providers, secret=st.sampled_from(KEYS))
+    def key(self, keyid: str, provider: str, secret: str) -> None:
+        model = self.model
+        body = {
+            "provider": provider,
+            "keyid": keyid,
+            "algorithm": "ed25519",
+            "public_key": public_text(signer(secret)),
+        }
+        self.both(
+            lambda: self.books.ask(commands.RegisterKey, **body),
+            lambda: model.register("key", keyid, body, model.check_key, model.keys),
+        )
+
+    @rule(body=enterprise_bodies)
+    def enterprise(self, body: dict) -> None:
+        model = self.model
+        self.both(
+            lambda: self.books.ask(commands.RegisterEnterprise, **body),
+            lambda: model.register(
+                "enterprise", body["uscc"], body, model.check_enterprise, model.enterprises
+            ),
+        )
+
+    @rule(body=contract_bodies)
+    def contract(self, body: dict) -> None:
+        self.both(
+            lambda: self.books.ask(commands.RegisterContract, **body),
+            lambda: self.model.contract(body),
+        )
+
+    @precondition(lambda self: len(self.model.keys) > 1)
+    @rule(keyid=st.sampled_from(["k2", "k3", "k3", "none"]))
+    def revoke(self, keyid: str) -> None:
+        self.both(lambda: self.books.revoke(keyid), lambda: self.model.revoke(keyid))
+
+    @rule(contract=contract_ids, frozen=st.booleans())
+    def freeze(self, contract: str, frozen: bool) -> None:
+        # A frozen contract soon thaws, or nothing would happen any more.
+        frozen = frozen and not self.model.frozen
+        ask = self.books.freeze if frozen else self.books.unfreeze
+        self.both(lambda: ask(contract), lambda: self.model.freeze(contract, frozen))
+
+    @rule(enterprise=st.sampled_from([USCCS[0], *USCCS[:3]]), year=issue_years, amount=amounts)
+    def issue(self, enterprise: str, year: int, amount: str) -> None:
+        self.both(
+            lambda: self.books.issue(year, amount, enterprise),
+            lambda: self.model.issue(enterprise, year, amount),
+        )
+
+    @rule(enterprise=st.sampled_from([USCCS[0], *USCCS[:3]]), year=issue_years, amount=amounts)
+    def withdraw(self, enterprise: str, year: int, amount: str) -> None:
+        self.both(
+            lambda: self.books.withdraw(year, amount, enterprise),
+            lambda: self.model.withdraw(enterprise, year, amount),
+        )
+
+    @rule(provider=providers, id_=record_ids)
+    def void(self, provider: str, id_: str) -> None:
+        self.both(
+            lambda: self.books.void(id_, provider), lambda: self.model.void(provider, id_)
+        )
+
+    @rule(seconds=st.sampled_from([1, 3_600, 86_400, 5 * 86_400, 40 * 86_400]))
+    def wait(self, seconds: int) -> None:
+        self.model.now += timedelta(seconds=seconds)
+        self.books.at(self.books.now + seconds * 1_000_000)
+
+    @rule(
+        keyid=st.sampled_from(["k1", "k1", "k1", "k2", "k3"]),
+        drawn=st.lists(record_bodies(), min_size=1, max_size=4),
+        voids=st.lists(record_ids, max_size=2),
+        wrong=st.sampled_from([{}] * 9 + [{"log": "kashi.test/x"}, {"provider": "p2"}]),
+    )
+    def post(self, keyid: str, drawn: list[dict], voids: list[str], wrong: dict) -> None:
+        self.send(keyid, [placed(each, self.model.now) for each in drawn], voids, wrong)
+
+    @rule(contract=st.sampled_from(["A", "B", "A", "C"]), drawn=record_bodies(), more=st.data())
+    def post_one_good_record(self, contract: str, drawn: dict, more: Any) -> None:
+        """Most random records break a rule; this one rarely does."""
+        good = {"contract": contract, "device": DEVICE, "lasts": more.draw(st.integers(60, 30_000))}
+        drawn |= good | {"ago": more.draw(st.integers(0, 86_400)), "id": f"s{self.model.size}"}
+        drawn["milli_devices"] = more.draw(st.sampled_from([1_000, 3_000, 7_001]))
+        self.send("k1", [placed(drawn, self.model.now)], [], {})
+
+    @rule(keyid=st.sampled_from(KEYS), altered=st.booleans(), pick=st.integers(0, 50))
+    def post_a_used_number(self, keyid: str, altered: bool, pick: int) -> None:
+        if not self.model.batches:
+            return
+        numbers = sorted(self.model.batches)
+        provider, stream, seq = numbers[pick % len(numbers)]
+        payload, _ = self.model.batches[provider, stream, seq]
+        self.deliver(keyid, payload + b" " if altered else payload)
+
+    def send(self, keyid: str, records: list[dict], voids: list[str], wrong: dict) -> None:
+        provider = self.model.keys.get(keyid, {"provider": "p1"})["provider"]
+        named = [{"id": id_, "reason": "test"} for id_ in voids]
+        self.deliver(
+            keyid, self.books.payload(records, named, **({"provider": provider} | wrong))
+        )
+
+    def deliver(self, keyid: str, payload: bytes) -> None:
+        """Sign with the key that is registered under the name, and compare all that comes back."""
+        batch = dsse.msgspec.json.decode(payload)
+        secrets = {public_text(signer(name)): name for name in KEYS}
+        registered = self.model.keys.get(keyid, {"public_key": public_text(signer(keyid))})
+        secret = signer(secrets[registered["public_key"]])
+        data = dsse.seal(dsse.BATCH_TYPE, payload, keyid, secret)
+
+        def core() -> Any:
+            before = len(self.books.entries)
+            receipt = self.books.send(data)
+            if len(self.books.entries) == before:
+                return receipt
+            number = batch["provider"], batch["stream"], batch["seq"]
+            self.model.batches[number] = payload, receipt
+            answer = self.books.receipt()
+            return {
+                "entries": answer["entries"],
+                "voids": [undetailed(each) for each in answer["voids"]],
+                "results": [undetailed(each) for each in answer["results"]],
+            }
+
+        known = dict(self.model.batches)
+        try:
+            answer = core()
+        except Problem as problem:
+            answer = problem.code
+        self.model.batches, now_known = known, self.model.batches
+        try:
+            expected = self.model.post(keyid, batch, payload)
+        except Refused as refused:
+            expected = str(refused)
+        self.model.batches = now_known
+        assert answer == expected
+
+    def teardown(self) -> None:
+        """At the end, the postings of all entries give the balances that the state says."""
+        *_, accounts = balances(self.books.entries)
+        assert accounts == expected_balances(self.books.state)
+
+    def check_invariants(self, *arguments: Any, **more: Any) -> None:
+        """After every step: each figure is the model's, and a replay comes to the same."""
+        super().check_invariants(*arguments, **more)
+        for entry in self.books.entries[self.replayed :]:
+            evolve(self.replica, entry)
+        self.replayed = len(self.books.entries)
+        assert figures(self.replica) == figures(self.books.state)
+        model, state = self.model, self.books.state
+        assert state.size == model.size
+        assert set(state.contracts) == set(model.contracts)
+        for id_, body in model.contracts.items():
+            cost, entitled, granted = model.standing(body)
+            assert Fraction(self.books.cost(id_), 100) == cost
+            for year in YEARS:
+                share = self.books.share(id_, year)
+                assert Fraction(share.entitled, 100) == entitled[year]
+                assert Fraction(share.granted, 100) == granted[year]
+        issued = {id_: amount for id_, amount in model.issued.items() if amount}
+        assert issued == {
+            (enterprise, year): Fraction(fen, 100)
+            for (enterprise, _, year), fen in state.coupons.items()
+            if fen
+        }
+        assert model.pools == {
+            year: Fraction(pool.amount, 100) for (_, year), pool in state.pools.items()
+        }
+
+
+def undetailed(result: dict) -> dict:
+    return {name: each for name, each in result.items() if name != "detail"}
+
+
+TestBooks = bounded(BooksMachine, examples=60, steps=30)

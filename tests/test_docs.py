@@ -1,0 +1,40 @@
+"""The docs are true: their examples run, and each page names the code that it describes."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+RECORDS = sorted((DOCS / "adr").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_of_a_page_give_what_it_shows(page):
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.failed == 0
+
+
+def test_pages_with_python_are_really_run():
+    assert sum(page.read_text().count(">>> ") for page in PAGES) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_page_names_the_code_it_describes(page):
+    assert re.search(r"`(meter|ledger)/[a-z_]+\.py`", page.read_text())
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.stem)
+def test_each_decision_tells_its_reason_and_its_bad_consequences(record):
+    text = record.read_text()
+    assert re.match(rf"# {int(record.stem[:4])}\. ", text)
+    for heading in ("**Decision.**", "**Why.**", "**Bad consequences.**"):
+        assert heading in text
+
+
+@pytest.mark.parametrize("page", [*PAGES, *RECORDS], ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
