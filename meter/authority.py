@@ -18,12 +18,14 @@ from meter.commands import (
     ENTRY_OF,
     ActivatePolicy,
     Command,
+    EnlistProvider,
     FreezeContract,
     IssueCoupon,
     RegisterContract,
     RegisterEnterprise,
     RegisterKey,
     RegisterProvider,
+    ReleaseRecord,
     RevokeKey,
     UnfreezeContract,
     VoidRecord,
@@ -32,20 +34,23 @@ from meter.commands import (
     fields_of,
     same,
 )
-from meter.effects import coupon_grants, grant_postings, void_effect, void_fields
+from meter.effects import (
+    coupon_grants,
+    grant_postings,
+    release_effect,
+    void_effect,
+    void_fields,
+)
 from meter.entries import Entry, Posting
+from meter.measure import released_eligible, work_of
 from meter.policy import MAX_YEARS, Policy, RatioClass
 from meter.problems import Problem
-from meter.state import Contract, Pool, State
+from meter.state import Contract, Pool, Record, State
 from meter.units import add_months, format_money, parse_date, year_of
 
 # A posting takes at most some 200 bytes and a void can move money in each contract and year of the
 # enterprise; all must fit into an entry of 65,535 bytes.
 MAX_CONTRACTS_PER_PROGRAMME: Final = 256 // MAX_YEARS
-
-
-# An entry's derived fields and its postings.
-_Judged = tuple[dict[str, Any], list[Posting]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,19 @@ class Existing:
     entry: int
 
 
+# An entry's derived fields and its postings.
+_Judged = tuple[dict[str, Any], list[Posting]] | Existing
+
+
 def decide_command(state: State, command: Command, stamp: Stamp) -> Entry | Existing:
     """Check a command and give its entry. Raises `Problem`."""
     existing = _existing(state, command)
     if existing is not None:
         return _same_or_refuse(existing, command)
-    extra, postings = _RULES[type(command)](state, command)
+    judged = _RULES[type(command)](state, command)
+    if isinstance(judged, Existing):
+        return judged
+    extra, postings = judged
     return ENTRY_OF[type(command)](
         **fields_of(command),
         **extra,
@@ -91,6 +103,9 @@ def answer_of(state: State, number: int, entry: Entry) -> dict[str, Any]:
         case entries.CouponIssued() | entries.CouponWithdrawn():
             issued = state.coupons[entry.enterprise, entry.programme, entry.year]
             answer |= {"issued": format_money(issued)}
+        case entries.RecordReleased():
+            entitled = sum(fen for _, fen in entry.entitled)
+            answer |= {"entitled": format_money(entitled)}
         case entries.RecordVoided():
             entitled = sum(fen for _, fen in entry.entitled)
             answer |= {"cost": format_money(entry.cost), "entitled": format_money(entitled)}
@@ -146,6 +161,20 @@ def _provider(state: State, command: RegisterProvider) -> _Judged:
         raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
     _check_period(command.enlisted.starts, command.enlisted.ends)
     return {}, []
+
+
+def _enlistment(state: State, command: EnlistProvider) -> _Judged:
+    provider = state.providers.get(command.provider)
+    if provider is None:
+        raise Problem("unknown_provider", f"no provider {command.provider}")
+    _check_period(command.enlisted.starts, command.enlisted.ends)
+    known = provider.enlistments.get(command.enlisted.batch)
+    start, end = parse_date(command.enlisted.starts), parse_date(command.enlisted.ends)
+    if known is None:
+        return {}, []
+    if (known.devices, known.start) != (command.devices, start):
+        raise Problem("exists_differently", f"entry {known.entry} holds this batch")
+    return Existing(known.entry) if known.end == end else ({}, [])
 
 
 def _key(state: State, command: RegisterKey) -> _Judged:
@@ -251,13 +280,36 @@ def _withdrawal(state: State, command: WithdrawCoupon) -> _Judged:
 
 
 def _void(state: State, command: VoidRecord) -> _Judged:
+    record = _standing_record(state, command)
+    effect = void_effect(state, record)
+    return void_fields(record, effect), effect.postings()
+
+
+def _release(state: State, command: ReleaseRecord) -> _Judged:
+    record = _standing_record(state, command)
+    if not record.withheld:
+        raise Problem("nothing_withheld", f"all of record {command.id} counts")
+    if record.released is not None:
+        raise Problem("already_released", f"by entry {record.released}", entry=record.released)
+    contract = state.contracts[record.usage.contract]
+    eligible = released_eligible(state, contract, work_of(record.usage), record.withheld)
+    effect = release_effect(state, record, eligible)
+    fields = {
+        "record": record.entry,
+        "contract": record.usage.contract,
+        "eligible": eligible,
+        "entitled": effect.entitled,
+    }
+    return fields, effect.postings()
+
+
+def _standing_record(state: State, command: VoidRecord | ReleaseRecord) -> Record:
     record = state.records.get((command.provider, command.id))
     if record is None:
         raise Problem("unknown_record", f"no record {command.id} of {command.provider}")
     if record.voided is not None:
         raise Problem("already_voided", f"by entry {record.voided}", entry=record.voided)
-    effect = void_effect(state, record)
-    return void_fields(record, effect), effect.postings()
+    return record
 
 
 def _known_contract(state: State, contract_id: str) -> Contract:
@@ -315,6 +367,7 @@ def _check_period(starts: str, ends: str) -> None:
 _RULES: Final[dict[type[Command], Callable[[State, Any], _Judged]]] = {
     ActivatePolicy: _activation,
     RegisterProvider: _provider,
+    EnlistProvider: _enlistment,
     RegisterKey: _key,
     RevokeKey: _revocation,
     RegisterEnterprise: _enterprise,
@@ -323,5 +376,6 @@ _RULES: Final[dict[type[Command], Callable[[State, Any], _Judged]]] = {
     UnfreezeContract: _unfreeze,
     IssueCoupon: _issue,
     WithdrawCoupon: _withdrawal,
+    ReleaseRecord: _release,
     VoidRecord: _void,
 }

@@ -65,6 +65,17 @@ class RegisterProvider(Command, frozen=True, kw_only=True):
     enlisted: Enlisted
 
 
+class EnlistProvider(Command, frozen=True, kw_only=True):
+    """Enlist more devices of the provider named in the URL, or move the end of an enlistment.
+
+    A batch that is known already must name the same devices and begin; only its end may differ.
+    """
+
+    provider: Id
+    devices: Devices
+    enlisted: Enlisted
+
+
 class RegisterKey(Command, frozen=True, kw_only=True):
     """Register a signing key of the provider named in the URL."""
 
@@ -141,6 +152,14 @@ class WithdrawCoupon(Command, frozen=True, kw_only=True):
     amount: Fen
 
 
+class ReleaseRecord(Command, frozen=True, kw_only=True):
+    """Let the withheld part of a provider's record count, after a person has looked at it."""
+
+    provider: Id
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    reason: Reason
+
+
 class VoidRecord(Command, frozen=True, kw_only=True):
     """Take back a provider's record; unlike the provider, at any age."""
 
@@ -152,6 +171,7 @@ class VoidRecord(Command, frozen=True, kw_only=True):
 ENTRY_OF: Final[dict[type[Command], Callable[..., Entry]]] = {
     ActivatePolicy: entries.PolicyActivated,
     RegisterProvider: entries.ProviderRegistered,
+    EnlistProvider: entries.ProviderEnlisted,
     RegisterKey: entries.KeyRegistered,
     RevokeKey: entries.KeyRevoked,
     RegisterEnterprise: entries.EnterpriseRegistered,
@@ -160,6 +180,7 @@ ENTRY_OF: Final[dict[type[Command], Callable[..., Entry]]] = {
     UnfreezeContract: entries.ContractUnfrozen,
     IssueCoupon: entries.CouponIssued,
     WithdrawCoupon: entries.CouponWithdrawn,
+    ReleaseRecord: entries.RecordReleased,
     VoidRecord: entries.RecordVoided,
 }
 COMMAND_OF: Final[Mapping[Any, type[Command]]] = {

@@ -11,10 +11,17 @@ from typing import Final
 
 from msgspec import UNSET
 
-from meter.effects import UsageEffect, apply_usage, usage_effect, void_effect, void_fields
+from meter.effects import (
+    UsageEffect,
+    accept,
+    accepted_effect,
+    take_back,
+    void_effect,
+    void_fields,
+)
 from meter.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
+from meter.measure import Work, evidence_of, measure, withheld_by_year
 from meter.problems import Problem
-from meter.rating import overlap, seconds_by_year
 from meter.state import Contract, Key, State, StoredBatch
 from meter.state import Record as AcceptedRecord
 from meter.units import DAY_SECONDS, MICROSECONDS, format_money
@@ -38,7 +45,6 @@ from meter.wire import (
 MAX_MILLI_DEVICES: Final = 10**9
 MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that balances stay live
 MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
-NO_MONEY: Final = format_money(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +170,7 @@ def _decide_void(state: State, void: Void, context: _Context, entries: list[Entr
             **void_fields(record, effect),
         )
     )
-    apply_usage(state, effect)
-    record.voided = number
+    take_back(state, record, number, effect)
     state.size += 1
     return _accepted(void.id, number, effect)
 
@@ -194,13 +199,16 @@ def _decide_record(state: State, record: Record, context: _Context, entries: lis
     if refusal is not None:
         return Rejected(record.id, "rejected", *refusal)
     assert contract is not None
-    number = state.size
-    usage, effect = _rate(state, contract, record, context)
-    entries.append(usage)
-    apply_usage(state, effect)
-    state.records[context.provider, record.id] = AcceptedRecord(number, usage)
+    accepted, effect = _rate(state, contract, record, context)
+    entries.append(accepted.usage)
+    accept(state, accepted, effect)
     state.size += 1
-    return _accepted(record.id, number, effect)
+    return _accepted(record.id, accepted.entry, effect)
+
+
+def is_measurable(record: Record) -> bool:
+    """Say whether a record's interval is one that `decide` would measure at all."""
+    return record.start < record.end <= record.start + MAX_RECORD_SECONDS
 
 
 def _duplicate_or_conflict(known: AcceptedRecord, record: Record) -> Duplicate | Conflict:
@@ -243,13 +251,11 @@ def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the w
 
 def _rate(
     state: State, contract: Contract, record: Record, context: _Context
-) -> tuple[UsageAccepted, UsageEffect]:
-    eligible = eligible_device_time(state, contract, record)
-    price = contract.registered.prices[record.device]
-    device_time = record.milli_devices * (record.end - record.start)
-    effect = usage_effect(
-        state, contract, device_time * price, [(year, part * price) for year, part in eligible]
-    )
+) -> tuple[AcceptedRecord, UsageEffect]:
+    work = Work(record.device, record.milli_devices, record.start, record.end)
+    measured = measure(state, contract, work)
+    effect = accepted_effect(state, contract, work, measured)
+    withheld = measured.withheld
     usage = UsageAccepted(
         at=context.now,
         by=context.by,
@@ -266,22 +272,12 @@ def _rate(
         state=record.state,
         final=record.final,
         cost=effect.cost,
-        eligible=eligible,
+        eligible=measured.eligible,
         entitled=effect.entitled,
+        withheld=withheld_by_year(withheld) if withheld else UNSET,
+        evidence=evidence_of(withheld) if withheld else UNSET,
     )
-    return usage, effect
-
-
-def eligible_device_time(state: State, contract: Contract, record: Record) -> list[tuple[int, int]]:
-    """Give thousandths × seconds by year inside validity ∩ term ∩ enlistment (`Contract.window`).
-
-    Withheld usage (capacity) will be subtracted here.
-    """
-    enlisted = state.providers[contract.registered.provider].enlisted.get(record.device, [])
-    start = max(record.start, contract.window[0])
-    end = min(record.end, contract.window[1])
-    spans = seconds_by_year(overlap(enlisted, start, end))
-    return [(year, seconds * record.milli_devices) for year, seconds in spans]
+    return AcceptedRecord(state.size, usage, measured.eligible, withheld), effect
 
 
 def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:
@@ -298,7 +294,7 @@ def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:
         entitled=format_money(entitled),
         granted=format_money(granted),
         uncovered=format_money(entitled - granted),
-        withheld=NO_MONEY,
+        withheld=format_money(effect.withheld_cost),
         by_year={str(year): format_money(granted_by_year.get(year, 0)) for year in years},
         bound=_bound(effect),
     )

@@ -10,9 +10,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from meter.entries import Posting, UsageAccepted
+from meter.entries import Posting
+from meter.measure import (
+    Measured,
+    Work,
+    by_year,
+    free,
+    occupy,
+    withheld_by_year,
+    work_of,
+)
 from meter.rating import Entitlement, cost, entitle, regrant
 from meter.state import Contract, CouponId, Record, State
+
+Numerators = list[tuple[int, int]]  # by year, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +44,10 @@ class UsageEffect:
 
     contract: Contract
     numerator: int
-    eligible: list[tuple[int, int]]
+    eligible: Numerators
+    withheld: Numerators
     cost: int
+    withheld_cost: int
     entitlement: Entitlement
     entitled: list[tuple[int, int]]
     grants: list[Grant]
@@ -51,11 +64,12 @@ class UsageEffect:
 
 
 def usage_effect(
-    state: State, contract: Contract, numerator: int, eligible: list[tuple[int, int]]
+    state: State, contract: Contract, numerator: int, eligible: Numerators, withheld: Numerators
 ) -> UsageEffect:
     """Compute what a record does to its contract and the others under the same coupons.
 
-    `numerator` is all of it, `eligible` the part that counts, by year; negative for a void.
+    `numerator` is all of it, `eligible` the part that counts and `withheld` what did not fit, by
+    year; negative where they go away.
     """
     after = {year: share.eligible for year, share in contract.shares.items()}
     for year, change in eligible:
@@ -66,7 +80,9 @@ def usage_effect(
         contract=contract,
         numerator=numerator,
         eligible=eligible,
+        withheld=withheld,
         cost=cost(contract.used + numerator) - cost(contract.used),
+        withheld_cost=_withheld_cost(contract, withheld),
         entitlement=entitlement,
         entitled=entitled,
         grants=[
@@ -77,21 +93,45 @@ def usage_effect(
     )
 
 
-def accepted_effect(state: State, usage: UsageAccepted) -> UsageEffect:
-    """Compute what an accepted record's entry does."""
-    contract = state.contracts[usage.contract]
-    price = contract.registered.prices[usage.device]
-    eligible = [(year, part * price) for year, part in usage.eligible]
-    return usage_effect(state, contract, usage.device_time * price, eligible)
+def accepted_effect(
+    state: State, contract: Contract, work: Work, measured: Measured
+) -> UsageEffect:
+    """Compute what accepting a record does."""
+    price = contract.registered.prices[work.device]
+    return usage_effect(
+        state,
+        contract,
+        work.device_time * price,
+        priced(measured.eligible, price),
+        priced(withheld_by_year(measured.withheld), price),
+    )
 
 
 def void_effect(state: State, record: Record) -> UsageEffect:
     """Compute what taking a record back does: its numerators, subtracted."""
-    usage = record.usage
-    contract = state.contracts[usage.contract]
-    price = contract.registered.prices[usage.device]
-    eligible = [(year, -part * price) for year, part in usage.eligible]
-    return usage_effect(state, contract, -usage.device_time * price, eligible)
+    contract = state.contracts[record.usage.contract]
+    price = contract.registered.prices[record.usage.device]
+    withheld = [] if record.released is not None else withheld_by_year(record.withheld)
+    return usage_effect(
+        state,
+        contract,
+        -record.usage.device_time * price,
+        priced(record.eligible, -price),
+        priced(withheld, -price),
+    )
+
+
+def release_effect(state: State, record: Record, eligible: list[tuple[int, int]]) -> UsageEffect:
+    """Compute what letting a record's withheld part count does; `eligible` of it is eligible."""
+    contract = state.contracts[record.usage.contract]
+    price = contract.registered.prices[record.usage.device]
+    withheld = priced(withheld_by_year(record.withheld), -price)
+    return usage_effect(state, contract, 0, priced(eligible, price), withheld)
+
+
+def priced(device_time: Iterable[tuple[int, int]], price: int) -> Numerators:
+    """Turn device-time by year into numerators."""
+    return [(year, part * price) for year, part in device_time]
 
 
 def void_fields(record: Record, effect: UsageEffect) -> dict[str, Any]:
@@ -143,6 +183,8 @@ def apply_usage(state: State, effect: UsageEffect) -> None:
     contract.used += effect.numerator
     for year, change in effect.eligible:
         contract.share(year).eligible += change
+    for year, change in effect.withheld:
+        contract.share(year).withheld += change
     for year, fen in effect.entitlement.by_year.items():
         contract.share(year).entitled = fen
     contract.entitlement = effect.entitlement
@@ -150,11 +192,51 @@ def apply_usage(state: State, effect: UsageEffect) -> None:
     apply_grants(state, effect.grants)
 
 
+def accept(state: State, record: Record, effect: UsageEffect) -> None:
+    """Put an accepted record into the state."""
+    usage = record.usage
+    apply_usage(state, effect)
+    occupy(state, effect.contract, work_of(usage), record.withheld)
+    state.records[usage.provider, usage.id] = record
+
+
+def take_back(state: State, record: Record, number: int, effect: UsageEffect) -> None:
+    """Void a record in the state, by the entry of this number."""
+    apply_usage(state, effect)
+    withheld = [] if record.released is not None else record.withheld
+    free(state, effect.contract, work_of(record.usage), withheld)
+    record.voided = number
+
+
+def let_count(
+    state: State,
+    record: Record,
+    number: int,
+    effect: UsageEffect,
+    eligible: list[tuple[int, int]],
+) -> None:
+    """Release a record in the state, by the entry of this number."""
+    work = work_of(record.usage)
+    apply_usage(state, effect)
+    free(state, effect.contract, work, record.withheld)
+    occupy(state, effect.contract, work, [])
+    record.eligible = by_year([*record.eligible, *eligible])
+    record.released = number
+
+
 def apply_grants(state: State, grants: Iterable[Grant]) -> None:
     """Put grants into the state."""
     for grant in grants:
         grant.contract.share(grant.year).granted += grant.fen
         state.touched.contracts.add(grant.contract.registered.id)
+
+
+def _withheld_cost(contract: Contract, changes: Numerators) -> int:
+    """Give the change of the contract's withheld cost: one floor per year, as in the balance."""
+    held = {year: contract.shares[year].withheld for year, _ in changes if year in contract.shares}
+    return sum(
+        cost(held.get(year, 0) + change) - cost(held.get(year, 0)) for year, change in changes
+    )
 
 
 def _entitled_changes(contract: Contract, entitlement: Entitlement) -> list[tuple[int, int]]:

@@ -32,6 +32,8 @@ from meter.policy import RatioClass
 from meter.units import MICROSECONDS
 
 Posting = tuple[str, str, int]
+# Which limit withheld, from and until (microseconds), thousandths × seconds.
+Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
 FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "pool")
 
@@ -100,6 +102,15 @@ class ProviderRegistered(AuthorityEntry, frozen=True, kw_only=True):
     id: str
     uscc: str
     name: str
+    devices: dict[str, int]
+    enlisted: Enlistment
+
+
+class ProviderEnlisted(AuthorityEntry, frozen=True, kw_only=True):
+    """A further enlistment of a provider, or another end of one that it has."""
+
+    kind: Literal["enlistment"] = "enlistment"
+    provider: str
     devices: dict[str, int]
     enlisted: Enlistment
 
@@ -211,7 +222,10 @@ class BatchAccepted(Entry, frozen=True, kw_only=True):
 
 
 class UsageAccepted(Entry, frozen=True, kw_only=True):
-    """A record was metered; `cost` and `entitled` are the growth in its own contract."""
+    """A record was metered; `cost` and `entitled` are the growth in its own contract.
+
+    `withheld` (by year, like `eligible`) and `evidence` are there where capacity was short.
+    """
 
     kind: Literal["usage"] = "usage"
     batch: int
@@ -228,11 +242,25 @@ class UsageAccepted(Entry, frozen=True, kw_only=True):
     cost: int
     eligible: list[tuple[int, int]]
     entitled: list[tuple[int, int]]
+    withheld: list[tuple[int, int]] | UnsetType = UNSET
+    evidence: list[Evidence] | UnsetType = UNSET
 
     @property
     def device_time(self) -> int:
         """Thousandths × seconds."""
         return self.milli_devices * ((self.end - self.start) // MICROSECONDS)
+
+
+class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
+    """A reviewer let the withheld part of a record count: `eligible` of it, by year."""
+
+    kind: Literal["release"] = "release"
+    provider: str
+    id: str
+    record: int
+    contract: str
+    eligible: list[tuple[int, int]]
+    entitled: list[tuple[int, int]]
 
 
 class RecordVoided(Entry, frozen=True, kw_only=True):
@@ -255,6 +283,7 @@ TYPES: Final[dict[str, type[Entry]]] = {
     "genesis": Genesis,
     "policy": PolicyActivated,
     "provider": ProviderRegistered,
+    "enlistment": ProviderEnlisted,
     "key": KeyRegistered,
     "revocation": KeyRevoked,
     "enterprise": EnterpriseRegistered,
@@ -265,6 +294,7 @@ TYPES: Final[dict[str, type[Entry]]] = {
     "withdrawal": CouponWithdrawn,
     "batch": BatchAccepted,
     "usage": UsageAccepted,
+    "release": RecordReleased,
     "void": RecordVoided,
 }
 

@@ -10,11 +10,14 @@ from hashlib import sha256
 
 from ledger.canon import encode
 from meter.effects import (
+    accept,
     accepted_effect,
     apply_grants,
-    apply_usage,
     coupon_grants,
     grant_postings,
+    let_count,
+    release_effect,
+    take_back,
     void_effect,
 )
 from meter.entries import (
@@ -30,14 +33,16 @@ from meter.entries import (
     KeyRegistered,
     KeyRevoked,
     PolicyActivated,
-    Posting,
+    ProviderEnlisted,
     ProviderRegistered,
+    RecordReleased,
     RecordVoided,
     UsageAccepted,
 )
+from meter.measure import measure, work_of
 from meter.policy import Policy
 from meter.rating import Interval, Terms, support_limit
-from meter.state import Contract, Enterprise, Key, Pool, Provider, Record, State
+from meter.state import Contract, EnlistedBatch, Enterprise, Key, Pool, Provider, Record, State
 from meter.units import parse_date
 
 
@@ -55,6 +60,8 @@ def evolve(state: State, entry: Entry) -> None:
             pass  # its records follow as entries of their own
         case RecordVoided():
             _void(state, number, entry)
+        case RecordReleased():
+            _release(state, number, entry)
         case CouponIssued():
             _coupon(state, entry, entry.amount)
         case CouponWithdrawn():
@@ -65,7 +72,7 @@ def evolve(state: State, entry: Entry) -> None:
     state.last_at = entry.at
 
 
-def register(state: State, number: int, entry: Entry) -> None:
+def register(state: State, number: int, entry: Entry) -> None:  # noqa: C901 - a case per kind
     """Apply an entry that registers or switches something; neither size nor clock move."""
     match entry:
         case Genesis():
@@ -75,6 +82,8 @@ def register(state: State, number: int, entry: Entry) -> None:
             _policy(state, number, entry)
         case ProviderRegistered():
             _provider(state, number, entry)
+        case ProviderEnlisted():
+            _enlist(state.providers[entry.provider], number, entry)
         case KeyRegistered():
             public_key = base64.b64decode(entry.public_key)
             state.keys[entry.keyid] = Key(number, entry, public_key)
@@ -104,11 +113,16 @@ def _policy(state: State, number: int, entry: PolicyActivated) -> None:
 
 
 def _provider(state: State, number: int, entry: ProviderRegistered) -> None:
-    period = (parse_date(entry.enlisted.starts), parse_date(entry.enlisted.ends))
-    state.providers[entry.id] = Provider(
-        number, entry, {device: [period] for device in entry.devices}
-    )
+    provider = state.providers[entry.id] = Provider(number, entry, {})
+    _enlist(provider, number, entry)
     state.provider_usccs[entry.uscc] = entry.id
+
+
+def _enlist(provider: Provider, number: int, entry: ProviderRegistered | ProviderEnlisted) -> None:
+    enlisted = entry.enlisted
+    provider.enlistments[enlisted.batch] = EnlistedBatch(
+        number, entry.devices, parse_date(enlisted.starts), parse_date(enlisted.ends)
+    )
 
 
 def _contract(state: State, number: int, entry: ContractRegistered) -> None:
@@ -139,18 +153,26 @@ def _window(policy: Policy, entry: ContractRegistered) -> Interval:
 
 
 def _usage(state: State, number: int, entry: UsageAccepted) -> None:
-    effect = accepted_effect(state, entry)
+    contract, work = state.contracts[entry.contract], work_of(entry)
+    measured = measure(state, contract, work)
+    effect = accepted_effect(state, contract, work, measured)
     _same(entry.postings, effect.postings())
-    apply_usage(state, effect)
-    state.records[entry.provider, entry.id] = Record(number, entry)
+    _same(entry.eligible, measured.eligible)
+    accept(state, Record(number, entry, measured.eligible, measured.withheld), effect)
 
 
 def _void(state: State, number: int, entry: RecordVoided) -> None:
     record = state.records[entry.provider, entry.id]
     effect = void_effect(state, record)
     _same(entry.postings, effect.postings())
-    apply_usage(state, effect)
-    record.voided = number
+    take_back(state, record, number, effect)
+
+
+def _release(state: State, number: int, entry: RecordReleased) -> None:
+    record = state.records[entry.provider, entry.id]
+    effect = release_effect(state, record, entry.eligible)
+    _same(entry.postings, effect.postings())
+    let_count(state, record, number, effect, entry.eligible)
 
 
 def _coupon(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> None:
@@ -165,6 +187,6 @@ def _coupon(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> No
     apply_grants(state, grants)
 
 
-def _same(written: list[Posting], ruled: list[Posting]) -> None:
+def _same(written: object, ruled: object) -> None:
     if written != ruled:
-        raise Diverged(f"postings {written} where the rules give {ruled}")
+        raise Diverged(f"the entry says {written} where the rules give {ruled}")

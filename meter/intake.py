@@ -30,14 +30,15 @@ from ledger.log import Log
 from ledger.store import LostEpoch
 from meter import store
 from meter.authority import Existing, Stamp, answer_of, decide_command
-from meter.commands import Command, VoidRecord, fields_of
-from meter.decide import Decided, decide
+from meter.commands import Command, ReleaseRecord, VoidRecord, fields_of
+from meter.decide import Decided, decide, is_measurable
 from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse
 from meter.entries import FLOORED_CLASSES, Entry
 from meter.evolve import evolve
+from meter.measure import Work, days_of, work_of
 from meter.metrics import Metrics
 from meter.problems import Problem
-from meter.state import State, StoredBatch
+from meter.state import DeviceTimeId, State, StoredBatch
 from meter.store import Answered, Named, Written
 from meter.wire import MAX_BATCH_BYTES, Before, SignedBatch, parse_batch
 
@@ -181,12 +182,15 @@ class Intake:
     async def _commit(self, submissions: list[_Submission]) -> list[_Outcome]:
         """Decide a group in order and commit it whole."""
         requests = await store.load_named(self._connection, self.state, _names(submissions))
+        days = _days(self.state, submissions)
+        await store.load_device_time(self._connection, self.state, days)
         root = base64.b64encode(self._log.root()).decode()
         group = _Group(Before(self._log.size, root), requests)
         outcomes = [self._decide(submission, group) for submission in submissions]
         await self._write(group)
         self.state.records.clear()
         self.state.batches.clear()
+        self.state.in_use.clear()
         self._metrics.group_submissions.observe(len(submissions))
         self._metrics.entries.set(self._log.size)
         return outcomes
@@ -253,7 +257,7 @@ class Intake:
         """Give an entry its bytes and its number, and note its rows."""
         data = encode(entry)
         number = self._log.append(data, entry.at, entry.postings)
-        store.note_rows(written, number, entry, data)
+        store.note_rows(written, self.state, number, entry, data)
         return number
 
     async def _write(self, group: _Group) -> None:
@@ -366,6 +370,23 @@ def _names(submissions: list[_Submission]) -> Named:
             continue
         if submission.request is not None:
             named.requests.add(submission.request)
-        if isinstance(submission.command, VoidRecord):
+        if isinstance(submission.command, VoidRecord | ReleaseRecord):
             named.records.add((submission.command.provider, submission.command.id))
     return named
+
+
+def _days(state: State, submissions: list[_Submission]) -> set[tuple[DeviceTimeId, int]]:
+    """Collect the days whose device-time in use the submissions need or change.
+
+    The records that they void or release are in the state already.
+    """
+    found: set[tuple[DeviceTimeId, int]] = set()
+    for submission in submissions:
+        if isinstance(submission, _Batch):
+            for record in submission.signed.batch.records:
+                if record.contract in state.contracts and is_measurable(record):
+                    work = Work(record.device, record.milli_devices, record.start, record.end)
+                    found.update(days_of(state.contracts[record.contract], work))
+    for known in state.records.values():
+        found.update(days_of(state.contracts[known.usage.contract], work_of(known.usage)))
+    return found

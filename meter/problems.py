@@ -47,6 +47,8 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "already_frozen": (409, "The contract is frozen already"),
     "not_frozen": (409, "The contract is not frozen"),
     "already_voided": (409, "The record is voided already"),
+    "nothing_withheld": (409, "No part of the record is withheld"),
+    "already_released": (409, "The record is released already"),
     "below_threshold": (422, "The contracts do not reach the minimum rental of the year"),
     "cap_exceeded": (422, "More than one enterprise may get in a year"),
     "pool_exceeded": (422, "More than the pool of the year holds"),

@@ -14,9 +14,9 @@ from ledger.log import Log
 from ledger.store import Head, Inconsistent
 from ledger.tlog import Frontier
 from meter import store
-from meter.entries import FLOORED_CLASSES, RecordVoided, UsageAccepted, from_fields
+from meter.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
 from meter.evolve import evolve
-from meter.state import Record, State
+from meter.state import State
 from meter.store import Written, note_rows
 
 CHUNK_ENTRIES: Final = 10_000  # rows are written this often, so that memory stays bounded
@@ -48,10 +48,10 @@ async def _replay(
     async for number, data in ledger_store.entries(connection, 0, head.size):
         entry = from_fields(canon.decode(data))
         log.append(data, entry.at, entry.postings)
-        if isinstance(entry, RecordVoided):
+        if isinstance(entry, RecordVoided | RecordReleased):
             await _load_record(connection, state, entry)
         evolve(state, entry)
-        note_rows(written, number, entry, data)
+        note_rows(written, state, number, entry, data)
         if (number + 1) % CHUNK_ENTRIES == 0 or number + 1 == head.size:
             log.take_group()  # only the frontier and the balances are needed on
             await store.write(connection, state, state.take_touched(), written)
@@ -61,11 +61,9 @@ async def _replay(
             progress(number + 1, head.size)
 
 
-async def _load_record(connection: store.Connection, state: State, void: RecordVoided) -> None:
-    """Bring back the record that a void names, where its chunk is gone already."""
-    if (void.provider, void.id) in state.records:
-        return
-    data = (await ledger_store.entries_at(connection, [void.record]))[void.record]
-    usage = from_fields(canon.decode(data))
-    assert isinstance(usage, UsageAccepted), "a void names a usage entry"
-    state.records[void.provider, void.id] = Record(void.record, usage)
+async def _load_record(
+    connection: store.Connection, state: State, entry: RecordVoided | RecordReleased
+) -> None:
+    """Bring back the record that an entry names, where its chunk is written and forgotten."""
+    if (entry.provider, entry.id) not in state.records:
+        await store.load_records(connection, state, [(entry.provider, entry.id)])

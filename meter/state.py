@@ -4,12 +4,14 @@
 change in place: when a commit fails it is thrown away and loaded again. `touched` collects what a
 group changed, for the read models.
 
-Records and batches are many: the service holds only those that the batches at hand name (loaded
-before they are decided, forgotten after the commit); a replay holds all. Everything else is small.
+Records, batches and device-time in use are many: the service holds only those that the batches at
+hand name (loaded before they are decided, forgotten after the commit); a replay holds all.
+Everything else is small.
 """
 
 from dataclasses import dataclass, field
 
+from meter.capacity import DeviceTime, Limit, Withheld
 from meter.entries import (
     ContractRegistered,
     EnterpriseRegistered,
@@ -20,12 +22,13 @@ from meter.entries import (
     UsageAccepted,
 )
 from meter.policy import Policy
-from meter.rating import NOTHING, Entitlement, Interval, Terms
+from meter.rating import NOTHING, Entitlement, Interval, Terms, union
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme, year
 RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
+DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
 
 
 @dataclass(slots=True)
@@ -38,20 +41,43 @@ class Key:
     revoked: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EnlistedBatch:
+    """Devices of a provider by kind, enlisted in `[start, end)` (seconds)."""
+
+    entry: int
+    devices: dict[str, int]
+    start: int
+    end: int
+
+
 @dataclass(slots=True)
 class Provider:
-    """A provider; `enlisted` holds disjoint sorted intervals by device kind."""
+    """A provider and its enlistments by the name of their batch."""
 
     entry: int
     registered: ProviderRegistered
-    enlisted: dict[str, list[Interval]]
+    enlistments: dict[str, EnlistedBatch]
+
+    def enlisted(self, device: str) -> list[Interval]:
+        """Give the disjoint sorted intervals in which a device kind is enlisted."""
+        return union((start, end) for start, end, _ in self.capacity(device))
+
+    def capacity(self, device: str) -> list[tuple[int, int, int]]:
+        """Give `(start, end, devices)` of each enlistment of a device kind."""
+        return [
+            (batch.start, batch.end, batch.devices[device])
+            for batch in self.enlistments.values()
+            if device in batch.devices
+        ]
 
 
 @dataclass(slots=True)
 class Share:
-    """One contract in one year: eligible numerator `X`, entitled and granted fen."""
+    """One contract in one year: eligible and withheld numerators, entitled and granted fen."""
 
     eligible: int = 0
+    withheld: int = 0
     entitled: int = 0
     granted: int = 0
 
@@ -102,11 +128,17 @@ class Pool:
 
 @dataclass(slots=True)
 class Record:
-    """An accepted record; `voided` is the number of the entry that took it back."""
+    """An accepted record, and the numbers of the entries that took it back or released it.
+
+    `eligible` is what counts now, thousandths × seconds by year; `withheld` what did not fit.
+    """
 
     entry: int
     usage: UsageAccepted
+    eligible: list[tuple[int, int]]
+    withheld: list[Withheld] = field(default_factory=list)
     voided: int | None = None
+    released: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +157,7 @@ class Touched:
     contracts: set[str] = field(default_factory=set)
     coupons: set[CouponId] = field(default_factory=set)
     pools: set[PoolId] = field(default_factory=set)
+    days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -148,11 +181,19 @@ class State:
     pools: dict[PoolId, Pool] = field(default_factory=dict)
     records: dict[RecordId, Record] = field(default_factory=dict)
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
+    in_use: dict[DeviceTimeId, DeviceTime] = field(default_factory=dict)
     touched: Touched = field(default_factory=Touched)
 
     def contracts_of(self, enterprise: str, programme: str) -> list[Contract]:
         """Contracts that share the enterprise's coupons of a programme, oldest first."""
         return self.enterprises[enterprise].contracts.get(programme, [])
+
+    def device_time(self, name: DeviceTimeId) -> DeviceTime:
+        """Give the count of device-time in use of one kind, under a contract or at a provider."""
+        count = self.in_use.get(name)
+        if count is None:
+            count = self.in_use[name] = DeviceTime()
+        return count
 
     def policy_of(self, programme: str, year: int) -> Policy | None:
         """Find the newest policy of a programme that touches a year."""

@@ -5,6 +5,7 @@ group's entries. The read-model rows *are* the state: `load_state` reads them, `
 """
 
 import json
+from array import array
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,29 +13,35 @@ from decimal import Decimal
 from typing import Any, Final, cast
 
 import asyncpg
+from msgspec import UNSET
 
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.queries import load, script
 from ledger.store import Head
+from meter.capacity import Withheld
 from meter.entries import (
     BatchAccepted,
     CouponIssued,
     CouponWithdrawn,
     Entry,
+    RecordReleased,
     RecordVoided,
     UsageAccepted,
     from_fields,
 )
 from meter.evolve import register
+from meter.measure import by_year
 from meter.rating import entitle
 from meter.state import (
     BatchId,
     CouponId,
+    DeviceTimeId,
     Pool,
     PoolId,
     Record,
     RecordId,
+    Share,
     State,
     StoredBatch,
     Touched,
@@ -51,6 +58,8 @@ _SQL: Final = load("meter")
 _PROJECTIONS: Final = (
     "registration",
     "record",
+    "withheld",
+    "device_time",
     "contract_total",
     "contract_year",
     "coupon",
@@ -73,6 +82,7 @@ class Named:
 
     batches: set[BatchId] = field(default_factory=set)
     records: set[RecordId] = field(default_factory=set)
+    days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
     requests: set[str] = field(default_factory=set)
 
 
@@ -82,22 +92,39 @@ class Written:
 
     batches: list[tuple[Any, ...]] = field(default_factory=list)
     registrations: list[tuple[int, str, bytes]] = field(default_factory=list)
-    records: list[tuple[str, str, int, int | None]] = field(default_factory=list)
+    records: list[tuple[str, str, int, None, None]] = field(default_factory=list)
+    withheld: list[tuple[Any, ...]] = field(default_factory=list)
     voids: list[tuple[str, str, int]] = field(default_factory=list)
+    releases: list[tuple[str, str, int]] = field(default_factory=list)
     requests: list[tuple[str, str, int, bytes]] = field(default_factory=list)
 
 
-def note_rows(written: Written, number: int, entry: Entry, data: bytes) -> None:
-    """Note the rows that an entry adds, beside the totals that it touches."""
+def note_rows(written: Written, state: State, number: int, entry: Entry, data: bytes) -> None:
+    """Note the rows that an entry adds, beside the totals that it touches.
+
+    `state` holds the record of a usage entry.
+    """
     match entry:
         case UsageAccepted():
-            written.records.append((entry.provider, entry.id, number, None))
+            written.records.append((entry.provider, entry.id, number, None, None))
+            if entry.withheld is not UNSET:
+                written.withheld.append(_withheld_row(state.records[entry.provider, entry.id]))
         case RecordVoided():
             written.voids.append((entry.provider, entry.id, number))
+        case RecordReleased():
+            written.releases.append((entry.provider, entry.id, number))
         case BatchAccepted() | CouponIssued() | CouponWithdrawn():
             pass  # a batch's row needs what no entry holds; coupons are totals
         case _:
             written.registrations.append((number, entry.kind, data))
+
+
+def _withheld_row(record: Record) -> tuple[Any, ...]:
+    quarters, device_times, limits = _columns(
+        ((part.quarter, part.device_time, part.limit) for part in record.withheld), 3
+    )
+    usage = record.usage
+    return usage.provider, usage.id, usage.contract, quarters, device_times, limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +187,8 @@ async def load_state(connection: Connection, head: Head) -> State:
         register(state, number, from_fields(canon.decode(data)))
     for contract, used in await connection.fetch(_SQL["contract_totals"]):
         state.contracts[contract].used = int(used)
-    for contract, year, eligible, entitled, granted in await connection.fetch(
-        _SQL["contract_years"]
-    ):
-        share = state.contracts[contract].share(year)
-        share.eligible, share.entitled, share.granted = int(eligible), entitled, granted
+    for contract, year, *numbers in await connection.fetch(_SQL["contract_years"]):
+        state.contracts[contract].shares[year] = Share(*map(int, numbers))
     for held in state.contracts.values():
         eligible_by_year = {year: share.eligible for year, share in held.shares.items()}
         held.entitlement = entitle(eligible_by_year, held.terms)
@@ -179,7 +203,7 @@ async def load_state(connection: Connection, head: Head) -> State:
 async def load_named(connection: Connection, state: State, named: Named) -> dict[str, Answered]:
     """Put the known records and batches into the state; give the known requests."""
     await _load_batches(connection, state, named.batches)
-    await _load_records(connection, state, named.records)
+    await load_records(connection, state, named.records)
     if not named.requests:
         return {}
     rows = await connection.fetch(_SQL["known_requests"], list(named.requests))
@@ -192,15 +216,40 @@ async def _load_batches(connection: Connection, state: State, batches: Iterable[
         state.batches[provider, stream, seq] = StoredBatch(*rest)
 
 
-async def _load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:
+async def load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:
+    """Put the known ones of some records into the state, as they stand now."""
     rows = await connection.fetch(_SQL["known_records"], *_columns(records, 2))
     if not rows:
         return
-    entries = await ledger_store.entries_at(connection, [row["entry"] for row in rows])
-    for provider, record_id, number, voided in rows:
-        usage = from_fields(canon.decode(entries[number]))
-        assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
-        state.records[provider, record_id] = Record(number, usage, voided)
+    numbers = [row["entry"] for row in rows]
+    numbers += [row["released"] for row in rows if row["released"] is not None]
+    entries = await ledger_store.entries_at(connection, numbers)
+    for row in rows:
+        state.records[row["provider"], row["id"]] = _record(row, entries)
+
+
+def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> Record:
+    usage = from_fields(canon.decode(entries[row["entry"]]))
+    assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
+    eligible = usage.eligible
+    if row["released"] is not None:
+        release = from_fields(canon.decode(entries[row["released"]]))
+        assert isinstance(release, RecordReleased), "meter.record points at release entries"
+        eligible = by_year([*eligible, *release.eligible])
+    parts = zip(row["quarters"], row["device_times"], row["limits"], strict=True)
+    withheld = [Withheld(*part) for part in parts]
+    return Record(row["entry"], usage, eligible, withheld, row["voided"], row["released"])
+
+
+async def load_device_time(
+    connection: Connection, state: State, named: Iterable[tuple[DeviceTimeId, int]]
+) -> None:
+    """Put the device-time in use of some days into the state."""
+    columns = _columns(((*name, day) for name, day in named), 4)
+    for scope, subject, device, day, quarters in await connection.fetch(
+        _SQL["device_time"], *columns
+    ):
+        state.device_time((scope, subject, device)).days[day] = array("q", quarters)
 
 
 async def write(connection: Connection, state: State, touched: Touched, written: Written) -> None:
@@ -208,9 +257,13 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _copy(connection, "batch", written.batches)
     await _copy(connection, "registration", written.registrations)
     await _copy(connection, "record", written.records)
+    await _copy(connection, "withheld", written.withheld)
     await _copy(connection, "request", written.requests)
     if written.voids:
         await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
+    if written.releases:
+        await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
+    await _put_device_time(connection, state, touched.days)
     await _put_contracts(connection, state, touched.contracts)
     await _put_coupons(connection, state, touched.coupons)
     await _put_pools(connection, state, touched.pools)
@@ -242,13 +295,27 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
             contract.registered.enterprise,
             contract.registered.programme,
             Decimal(share.eligible),
+            Decimal(share.withheld),
             share.entitled,
             share.granted,
         )
         for contract in contracts
         for year, share in contract.shares.items()
     ]
-    await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
+    await connection.execute(_SQL["put_contract_years"], *_columns(rows, 8))
+
+
+async def _put_device_time(
+    connection: Connection, state: State, touched: Iterable[tuple[DeviceTimeId, int]]
+) -> None:
+    # A day on which all was withheld was touched, but has no numbers.
+    rows = [
+        (*name, day, list(state.in_use[name].days[day]))
+        for name, day in touched
+        if day in state.in_use[name].days
+    ]
+    if rows:
+        await connection.executemany(_SQL["put_device_time"], rows)
 
 
 async def _put_coupons(connection: Connection, state: State, touched: Iterable[CouponId]) -> None:

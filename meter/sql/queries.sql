@@ -8,7 +8,7 @@ SELECT entry, data FROM meter.registration ORDER BY entry;
 SELECT contract, used FROM meter.contract_total;
 
 -- name: contract_years
-SELECT contract, year, eligible, entitled, granted FROM meter.contract_year;
+SELECT contract, year, eligible, withheld, entitled, granted FROM meter.contract_year;
 
 -- name: coupons
 SELECT enterprise, programme, year, issued FROM meter.coupon;
@@ -22,9 +22,24 @@ FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked (provider, stream, se
 JOIN meter.batch AS held USING (provider, stream, seq);
 
 -- name: known_records
-SELECT held.provider, held.id, held.entry, held.voided
+SELECT held.provider, held.id, held.entry, held.voided, held.released,
+    coalesce(parts.quarters, '{}') AS quarters,
+    coalesce(parts.device_times, '{}') AS device_times,
+    coalesce(parts.limits, '{}') AS limits
 FROM unnest($1::text[], $2::text[]) AS asked (provider, id)
-JOIN meter.record AS held USING (provider, id);
+JOIN meter.record AS held USING (provider, id)
+LEFT JOIN meter.withheld AS parts USING (provider, id);
+
+-- name: device_time
+SELECT held.scope, held.subject, held.device, held.day, held.quarters
+FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[])
+    AS asked (scope, subject, device, day)
+JOIN meter.device_time AS held USING (scope, subject, device, day);
+
+-- name: put_device_time
+INSERT INTO meter.device_time (scope, subject, device, day, quarters)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quarters;
 
 -- name: known_requests
 SELECT key, fingerprint, entry, answer FROM meter.request WHERE key = ANY ($1::text[]);
@@ -38,6 +53,11 @@ UPDATE meter.record AS held SET voided = taken.entry
 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS taken (provider, id, entry)
 WHERE held.provider = taken.provider AND held.id = taken.id;
 
+-- name: release_records
+UPDATE meter.record AS held SET released = let.entry
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS let (provider, id, entry)
+WHERE held.provider = let.provider AND held.id = let.id;
+
 -- name: put_contract_totals
 INSERT INTO meter.contract_total (contract, used)
 SELECT * FROM unnest($1::text[], $2::numeric[])
@@ -45,11 +65,11 @@ ON CONFLICT (contract) DO UPDATE SET used = EXCLUDED.used;
 
 -- name: put_contract_years
 INSERT INTO meter.contract_year
-    (contract, year, enterprise, programme, eligible, entitled, granted)
+    (contract, year, enterprise, programme, eligible, withheld, entitled, granted)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::numeric[],
-    $6::bigint[], $7::bigint[])
+    $6::numeric[], $7::bigint[], $8::bigint[])
 ON CONFLICT (contract, year) DO UPDATE SET
-    eligible = EXCLUDED.eligible, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
+    eligible = EXCLUDED.eligible, withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
 
 -- name: put_coupons
 INSERT INTO meter.coupon (enterprise, programme, year, issued)
@@ -67,6 +87,12 @@ DELETE FROM meter.registration;
 
 -- name: clear_record
 DELETE FROM meter.record;
+
+-- name: clear_withheld
+DELETE FROM meter.withheld;
+
+-- name: clear_device_time
+DELETE FROM meter.device_time;
 
 -- name: clear_contract_total
 DELETE FROM meter.contract_total;
@@ -86,7 +112,7 @@ SELECT head.size, head.last_at,
     coalesce((SELECT issued FROM meter.coupon
         WHERE (enterprise, programme, year) = ($1, $2, $3)), 0) AS issued,
     coalesce((SELECT json_agg(json_build_object(
-            'contract', contract, 'entitled', entitled, 'granted', granted) ORDER BY contract)
+            'contract', contract, 'withheld', withheld::text, 'entitled', entitled, 'granted', granted) ORDER BY contract)
         FROM meter.contract_year
         WHERE (enterprise, programme, year) = ($1, $2, $3)), '[]') AS shares
 FROM ledger.head;
@@ -95,7 +121,7 @@ FROM ledger.head;
 SELECT head.size, head.last_at,
     coalesce((SELECT used FROM meter.contract_total WHERE contract = $1), 0) AS used,
     coalesce((SELECT json_agg(json_build_object(
-            'year', year, 'entitled', entitled, 'granted', granted) ORDER BY year)
+            'year', year, 'withheld', withheld::text, 'entitled', entitled, 'granted', granted) ORDER BY year)
         FROM meter.contract_year WHERE contract = $1), '[]') AS years
 FROM ledger.head;
 

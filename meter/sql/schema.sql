@@ -44,7 +44,29 @@ CREATE TABLE meter.record (
     id       text NOT NULL,
     entry    bigint NOT NULL,
     voided   bigint,           -- number of the entry that took it back
+    released bigint,           -- number of the entry that let its withheld part count
     PRIMARY KEY (provider, id)
+);
+
+-- What of a record was withheld: three columns of equal length, one place per quarter-hour.
+CREATE TABLE meter.withheld (
+    provider     text NOT NULL,
+    id           text NOT NULL,
+    contract     text NOT NULL,
+    quarters     bigint[] NOT NULL,  -- since 1970 UTC
+    device_times bigint[] NOT NULL,  -- thousandths x seconds
+    limits       text[] NOT NULL,    -- 'contract' or 'provider'
+    PRIMARY KEY (provider, id)
+);
+
+-- Device-time in use by quarter-hour of a UTC day, against which new records are held.
+CREATE TABLE meter.device_time (
+    scope    text NOT NULL CHECK (scope IN ('contract', 'provider')),
+    subject  text NOT NULL,
+    device   text NOT NULL,
+    day      integer NOT NULL,       -- since 1970 UTC
+    quarters bigint[] NOT NULL CHECK (cardinality(quarters) = 96),
+    PRIMARY KEY (scope, subject, device, day)
 );
 
 -- Numerators grow beyond 64 bits; see `meter/rating.py`.
@@ -59,6 +81,7 @@ CREATE TABLE meter.contract_year (
     enterprise text NOT NULL,
     programme  text NOT NULL,
     eligible   numeric NOT NULL CHECK (eligible >= 0),
+    withheld   numeric NOT NULL CHECK (withheld >= 0),
     entitled   bigint NOT NULL CHECK (entitled >= 0),
     granted    bigint NOT NULL CHECK (granted BETWEEN 0 AND entitled),
     PRIMARY KEY (contract, year)
@@ -108,7 +131,8 @@ GRANT USAGE ON SCHEMA meter TO kashi_service;
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token
     TO kashi_service;
 -- Projections may be emptied and made anew.
-GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.contract_total,
-    meter.contract_year, meter.coupon, meter.pool TO kashi_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
+    meter.device_time, meter.contract_total, meter.contract_year, meter.coupon, meter.pool
+    TO kashi_service;
 
 RESET ROLE;

@@ -13,12 +13,14 @@ from msgspec import UNSET
 from meter.commands import (
     ActivatePolicy,
     Command,
+    EnlistProvider,
     FreezeContract,
     IssueCoupon,
     RegisterContract,
     RegisterEnterprise,
     RegisterKey,
     RegisterProvider,
+    ReleaseRecord,
     RevokeKey,
     UnfreezeContract,
     VoidRecord,
@@ -34,11 +36,12 @@ SIGNATURE: Final = "Kashi-Signature"
 MAX_COMMAND_BYTES: Final = 256 * 1024
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
-_MOVES_MONEY: Final = (IssueCoupon, WithdrawCoupon, VoidRecord)
+_MOVES_MONEY: Final = (IssueCoupon, WithdrawCoupon, VoidRecord, ReleaseRecord)
 
 _COMMANDS: Final[dict[str, type[Command]]] = {
     "/v1/policies": ActivatePolicy,
     "/v1/providers": RegisterProvider,
+    "/v1/providers/{provider}/enlistments": EnlistProvider,
     "/v1/providers/{provider}/keys": RegisterKey,
     "/v1/keys/{keyid}/revoke": RevokeKey,
     "/v1/enterprises": RegisterEnterprise,
@@ -48,6 +51,7 @@ _COMMANDS: Final[dict[str, type[Command]]] = {
     "/v1/coupons": IssueCoupon,
     "/v1/coupons/withdraw": WithdrawCoupon,
     "/v1/records/void": VoidRecord,
+    "/v1/records/release": ReleaseRecord,
 }
 
 

@@ -48,7 +48,7 @@ async def get_balance(request: web.Request) -> web.Response:
             "remaining": format_money(balance.issued - granted),
             "entitled": format_money(entitled),
             "uncovered": format_money(entitled - granted),
-            "withheld": format_money(0),
+            "withheld": format_money(sum(_withheld(share) for share in balance.shares)),
             "cap": format_money(policy.cap),
             "contracts": [
                 {"contract": share["contract"], **_share(share)} for share in balance.shares
@@ -88,7 +88,7 @@ async def get_contract(request: web.Request) -> web.Response:
             "other_public_funds": format_money(terms.other_public_funds),
             "frozen": contract.frozen,
             "cost": format_money(cost(totals.used)),
-            "withheld": format_money(0),
+            "withheld": format_money(sum(_withheld(share) for share in totals.years)),
             "years": [{"year": share["year"], **_share(share)} for share in totals.years],
             "as_of": _as_of(totals.size, totals.last_at),
         }
@@ -169,8 +169,13 @@ def _share(share: dict[str, Any]) -> dict[str, str]:
         "entitled": format_money(entitled),
         "granted": format_money(granted),
         "uncovered": format_money(entitled - granted),
-        "withheld": format_money(0),
+        "withheld": format_money(_withheld(share)),
     }
+
+
+def _withheld(share: dict[str, Any]) -> int:
+    """Cost of what was withheld in a year; the numerator comes as text, for it may be large."""
+    return cost(int(share["withheld"]))
 
 
 def _entry(number: int, data: bytes) -> dict[str, Any]:
