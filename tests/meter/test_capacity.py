@@ -1,0 +1,310 @@
+"""Withheld and release: what of a record fits, and what becomes of the rest."""
+
+import pytest
+from tests.books import ALPHA, DAY, DEVICE, HOUR, Books, figures, lifted, record, slices, void
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meter import commands
+from meter.capacity import QUARTER_SECONDS, DeviceTime, Room, split, withhold
+from meter.evolve import evolve
+from meter.problems import Problem
+from meter.state import State
+from meter.units import MICROSECONDS, parse_instant
+
+EIGHT = parse_instant("2025-03-01T08:00:00+08:00")
+QUARTER = EIGHT // QUARTER_SECONDS
+
+
+def opened(cards: int = 8, **contract) -> Books:
+    """A provider with few cards, a contract that rents as many as it likes, a full coupon."""
+    books = Books()
+    books.activate(lifted())
+    books.provider(devices={DEVICE: cards})
+    books.key()
+    books.enterprise()
+    books.contract("A", **({"max_devices": {}} | contract))
+    books.issue(2025, "500000.00")
+    return books
+
+
+def hour(id_: str, cards: int = 8, contract: str = "A", start: int = EIGHT) -> dict:
+    return record(id_, contract, start, start + HOUR, cards * 1000)
+
+
+def release(books: Books, id_: str) -> int:
+    return books.ask(commands.ReleaseRecord, provider="pcl", id=id_, reason="a clock was wrong")
+
+
+# The pinned examples
+
+
+def test_a_void_before_the_second_record_leaves_it_room():
+    books = opened()
+    books.post([hour("r1")])
+    books.post([hour("r2")], [void("r1")])
+    assert books.coupon(2025).granted == 18_00
+
+
+def test_a_void_after_the_second_record_comes_too_late_until_a_reviewer_releases_it():
+    books = opened()
+    books.post([hour("r1"), hour("r2")])
+    books.post([], [void("r1")])
+    assert books.coupon(2025).granted == 0
+    release(books, "r2")
+    assert books.coupon(2025).granted == 18_00
+
+
+# What is withheld
+
+
+def test_what_does_not_fit_is_metered_and_told_but_not_entitled():
+    books = opened(cards=8)
+    (result,) = books.post([hour("r1", cards=12)])
+    assert result.cost == "54.00"
+    assert result.entitled == "18.00"
+    assert result.withheld == "18.00"
+    usage = books.entries[-1]
+    assert usage.withheld == [(2025, 4000 * HOUR)]
+    start = EIGHT * MICROSECONDS
+    assert usage.evidence == [("provider", start, start + HOUR * MICROSECONDS, 4000 * HOUR)]
+
+
+def test_records_of_two_contracts_share_the_providers_room():
+    books = opened(cards=8)
+    books.contract("B", max_devices={})
+    books.post([hour("r1", cards=5)])
+    (result,) = books.post([hour("r2", cards=5, contract="B")])
+    assert (result.entitled, result.withheld) == ("6.75", "9.00")
+
+
+def test_a_contract_cannot_use_more_than_it_rents_though_the_provider_has_more():
+    books = opened(cards=100, max_devices={DEVICE: 4})
+    (result,) = books.post([hour("r1", cards=6)])
+    assert (result.entitled, result.withheld) == ("9.00", "9.00")
+    assert books.entries[-1].evidence[0][0] == "contract"
+
+
+def test_a_device_kind_that_the_contract_does_not_limit_is_limited_by_the_provider_alone():
+    books = opened(cards=100, max_devices={"other-card": 1})
+    (result,) = books.post([hour("r1", cards=100)])
+    assert result.withheld == "0.00"
+
+
+def test_only_the_quarters_that_are_full_withhold():
+    books = opened(cards=8)
+    books.post([record("r1", "A", EIGHT + 900, EIGHT + 1800, 8000)])
+    books.post([hour("r2")])
+    usage = books.entries[-1]
+    assert usage.eligible == [(2025, 8000 * 2700)]
+    start = (EIGHT + 900) * MICROSECONDS
+    assert usage.evidence == [("provider", start, start + 900 * MICROSECONDS, 8000 * 900)]
+
+
+def test_device_time_within_a_quarter_adds_up_whenever_in_it_the_work_was():
+    books = opened(cards=1)
+    first, second = record("r1", "A", EIGHT, EIGHT + 450, 1000), record("r2", "A", EIGHT, EIGHT + 450, 1000)
+    results = books.post([first, second])
+    assert [result.withheld for result in results] == ["0.00", "0.00"]
+    (third,) = books.post([record("r3", "A", EIGHT + 899, EIGHT + 900, 1000)])
+    assert books.entries[-1].withheld == [(2025, 1000)]
+    assert third.entitled == "0.00"
+
+
+def test_outside_every_enlistment_all_is_withheld():
+    books = Books()
+    books.activate(lifted())
+    books.provider(enlisted={"batch": "b", "from": "2025-03-02", "until": "2025-04-01"})
+    books.key()
+    books.enterprise()
+    books.contract("A", max_devices={})
+    (result,) = books.post([hour("r1")])
+    assert (result.cost, result.withheld, result.entitled) == ("36.00", "36.00", "0.00")
+
+
+def test_withheld_is_told_by_the_year_in_which_it_was():
+    books = opened(cards=1)
+    books.at("2026-01-02T00:00:00+08:00")
+    new_year = parse_instant("2026-01-01T00:00:00+08:00")
+    books.post([record("r1", "A", new_year - 1800, new_year + 1800, 3000)])
+    assert books.entries[-1].withheld == [(2025, 2000 * 1800), (2026, 2000 * 1800)]
+    assert [books.share("A", year).withheld for year in (2025, 2026)] == [2000 * 1800 * 45_000] * 2
+
+
+def test_evidence_has_a_bounded_number_of_runs_and_the_last_takes_the_rest():
+    books = opened(cards=1)
+    # Every second quarter of a day is full.
+    books.post(
+        record(f"r{q}", "A", EIGHT + q * 1800, EIGHT + q * 1800 + 900, 1000) for q in range(-24, 0)
+    )
+    books.post([record("all", "A", EIGHT - DAY // 2, EIGHT, 1000)])
+    usage = books.entries[-1]
+    assert len(usage.evidence) == 16
+    assert sum(part[3] for part in usage.evidence) == sum(part for _, part in usage.withheld)
+    assert usage.evidence[-1][2] == (EIGHT - 900) * MICROSECONDS
+
+
+# Void and release
+
+
+def test_a_void_frees_only_what_was_in_use():
+    books = opened(cards=8)
+    books.post([hour("r1", cards=6), hour("r2", cards=6)])
+    books.post([], [void("r2")])
+    (result,) = books.post([hour("r3", cards=3)])
+    assert result.withheld == "4.50"
+
+
+def test_a_void_takes_the_withheld_figure_back():
+    books = opened(cards=8)
+    books.post([hour("r1", cards=12)])
+    (result,) = books.post([], [void("r1")])
+    assert (result.cost, result.withheld, result.entitled) == ("-54.00", "-18.00", "-18.00")
+    assert books.share("A", 2025).withheld == 0
+
+
+def test_a_release_lets_the_whole_record_count_and_use_more_than_there_is():
+    books = opened(cards=8)
+    books.post([hour("r1", cards=12)])
+    release(books, "r1")
+    assert books.coupon(2025).granted == 27_00
+    assert books.share("A", 2025).withheld == 0
+    (result,) = books.post([hour("r2", cards=1)])
+    assert result.withheld == "4.50"
+
+
+def test_a_void_after_a_release_leaves_nothing_behind():
+    books = opened(cards=8)
+    before = figures(books.state)["contracts"]
+    books.post([hour("r1", cards=12)])
+    release(books, "r1")
+    books.post([], [void("r1")])
+    share = books.share("A", 2025)
+    assert (share.eligible, share.withheld, share.entitled, share.granted) == (0, 0, 0, 0)
+    assert before["A"] is not None
+    assert not any(any(day) for use in books.state.in_use.values() for day in use.days.values())
+
+
+@pytest.mark.parametrize(
+    ("prepare", "code"),
+    [
+        (lambda books: None, "unknown_record"),
+        (lambda books: books.post([hour("r1", cards=8)]), "nothing_withheld"),
+        (lambda books: (books.post([hour("r1", cards=9)]), release(books, "r1")), "already_released"),
+        (lambda books: (books.post([hour("r1", cards=9)]), books.void("r1")), "already_voided"),
+    ],
+)
+def test_only_a_standing_record_with_a_withheld_part_can_be_released_and_only_once(prepare, code):
+    books = opened(cards=8)
+    prepare(books)
+    with pytest.raises(Problem) as caught:
+        release(books, "r1")
+    assert caught.value.code == code
+
+
+def test_a_release_gives_nothing_outside_the_window_in_which_usage_is_eligible():
+    books = opened(cards=8, starts="2025-03-02")
+    books.post([hour("r1", cards=12)])
+    release(books, "r1")
+    assert books.coupon(2025).entitled == 0
+    assert books.share("A", 2025).withheld == 0
+
+
+# Enlistments
+
+
+def enlist(books: Books, batch: str, cards: int, starts: str, ends: str) -> int:
+    enlisted = {"batch": batch, "from": starts, "until": ends}
+    return books.ask(
+        commands.EnlistProvider, provider="pcl", devices={DEVICE: cards}, enlisted=enlisted
+    )
+
+
+def test_a_further_enlistment_adds_its_devices_while_it_is_in_force():
+    books = opened(cards=8)
+    enlist(books, "2025-2", 4, "2025-03-01", "2025-03-02")
+    (result,) = books.post([hour("r1", cards=12)])
+    assert result.withheld == "0.00"
+    (result,) = books.post([hour("r2", cards=12, start=EIGHT - DAY)])
+    assert result.withheld == "18.00"
+
+
+def test_an_enlistment_can_be_ended_and_what_was_accepted_stays_as_it_was():
+    books = opened(cards=8)
+    enlist(books, "2025-2", 4, "2025-01-01", "2027-01-01")
+    books.post([hour("r1", cards=12)])
+    enlist(books, "2025-2", 4, "2025-01-01", "2025-02-01")
+    assert books.coupon(2025).granted == 27_00
+    (result,) = books.post([hour("r2", cards=12, start=EIGHT - HOUR)])
+    assert result.withheld == "18.00"
+
+
+def test_the_same_enlistment_twice_is_there_already_and_another_under_its_name_is_refused():
+    books = opened(cards=8)
+    number = enlist(books, "2025-2", 4, "2025-01-01", "2027-01-01")
+    assert enlist(books, "2025-2", 4, "2025-01-01", "2027-01-01") == number
+    with pytest.raises(Problem, match="exists_differently"):
+        enlist(books, "2025-2", 5, "2025-01-01", "2027-01-01")
+    with pytest.raises(Problem, match="exists_differently"):
+        enlist(books, "2025-2", 4, "2025-01-02", "2027-01-01")
+    with pytest.raises(Problem, match="bad_dates"):
+        enlist(books, "2025-3", 4, "2025-01-02", "2025-01-02")
+
+
+# Properties
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-40, 40), st.integers(1, 40), st.integers(1, 9000), st.booleans()),
+        max_size=12,
+    )
+)
+def test_never_more_in_use_than_there_is_and_every_entry_can_be_replayed(work):
+    books = opened(cards=8, max_devices={DEVICE: 6})
+    for i, (start, length, milli_devices, voided) in enumerate(work):
+        begin = EIGHT + start * 300
+        books.post([record(f"r{i}", "A", begin, begin + length * 300, milli_devices)])
+        if voided:
+            books.post([], [void(f"r{i}")])
+    for (limit, _, _), use in books.state.in_use.items():
+        cards = 8 if limit == "provider" else 6
+        for day in use.days.values():
+            assert all(0 <= used <= cards * 1000 * QUARTER_SECONDS for used in day)
+    for standing in books.state.records.values():
+        usage = standing.usage
+        withheld = sum(part.device_time for part in standing.withheld)
+        assert sum(part for _, part in usage.eligible) + withheld == usage.device_time
+    replayed = State()
+    for entry in books.entries:
+        evolve(replayed, entry)
+    assert figures(replayed) == figures(books.state)
+    assert replayed.in_use == books.state.in_use or all(
+        replayed.in_use[name].days == use.days for name, use in books.state.in_use.items()
+    )
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**5), st.integers(1, 10**6))
+def test_a_split_covers_all_device_time_and_no_quarter_gets_more_than_it_holds(start, length, milli):
+    parts = list(split(start, start + length, milli))
+    assert sum(part for _, part in parts) == length * milli
+    assert all(0 < part <= QUARTER_SECONDS * milli for _, part in parts)
+    assert [quarter for quarter, _ in parts] == sorted({quarter for quarter, _ in parts})
+
+
+def test_of_two_equal_rooms_the_first_is_named():
+    rooms = [
+        Room("contract", [(None, None, 1)], DeviceTime()),
+        Room("provider", [(0, None, 1)], DeviceTime()),
+    ]
+    (part,) = withhold([(QUARTER, 2 * 900_000)], rooms)
+    assert (part.limit, part.device_time) == ("contract", 900_000)
+
+
+def test_slices_of_a_minute_withhold_as_much_as_the_whole():
+    whole, sliced = opened(cards=8), opened(cards=8)
+    whole.post([hour("r", cards=11)])
+    sliced.post(slices(hour("r", cards=11), 60))
+    assert whole.coupon(2025) == sliced.coupon(2025)
+    assert whole.share("A", 2025).withheld == sliced.share("A", 2025).withheld
+    assert whole.state.enterprises[ALPHA] is not None
