@@ -14,10 +14,10 @@ import asyncpg
 
 from ledger.book import Book
 from ledger.bundle import decode_bundle, encode_bundle
-from ledger.errors import LedgerError
+from ledger.errors import BadProof, LedgerError
 from ledger.log import Group, Log
 from ledger.queries import load, script
-from ledger.tlog import Frontier
+from ledger.tlog import Frontier, leaf_hash
 
 _SQL: Final = load("ledger")
 
@@ -92,12 +92,24 @@ async def take_over(connection: asyncpg.Connection, mine: int | None = None) -> 
 
 async def load_log(connection: asyncpg.Connection, head: Head, floors: tuple[str, ...]) -> Log:
     """Load what appending needs. Raises `Inconsistent` where frontier and root disagree."""
-    frontier = Frontier.from_bytes(head.size, head.frontier)
+    try:
+        frontier = Frontier.from_bytes(head.size, head.frontier)
+    except BadProof as error:
+        raise Inconsistent(error.detail) from None
     if frontier.root() != head.root:
         raise Inconsistent(f"the frontier of size {head.size} does not give the root")
     rows = await connection.fetch(_SQL["balances"])
     book = Book(floors, {name: int(fen) for name, fen in rows})
     return Log(frontier, book, head.last_at)
+
+
+async def check_root(connection: asyncpg.Connection, head: Head) -> None:
+    """Hash all entries again; needs a transaction around it. Raises `Inconsistent`."""
+    frontier = Frontier()
+    async for _, entry in entries(connection, 0, head.size):
+        frontier.append(leaf_hash(entry))
+    if (frontier.size, frontier.root()) != (head.size, head.root):
+        raise Inconsistent(f"the stored entries do not give the root of size {head.size}")
 
 
 async def append(connection: asyncpg.Connection, epoch: int, group: Group) -> None:

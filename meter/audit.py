@@ -46,6 +46,13 @@ class Gap:
     last: int
 
 
+class _Results(msgspec.Struct):
+    """What can be compared of a receipt that may say anything."""
+
+    voids: list[Any]
+    results: list[Any]
+
+
 class Audit:
     """A replay of one ledger from its first entry. Methods raise `Violation`."""
 
@@ -54,6 +61,7 @@ class Audit:
         self.sums = Sums()
         self._expected: deque[Entry] = deque()
         self._batch_number = 0
+        self._batch_end = 0
         self._before = 0
         self._requests: set[str] = set()
         self._streams: dict[tuple[str, str], set[int]] = {}
@@ -70,11 +78,13 @@ class Audit:
         try:
             self._entry(number, data, fields, attachments, tree)
         except Problem as problem:
-            raise Violation("not_allowed", f"{problem.code}: {problem.detail}") from None
+            detail = f"{problem.code}: {problem.detail}"
+            raise Violation("not_allowed", _printable(detail)) from None
         except (ValueError, KeyError, Diverged, LedgerError) as error:
             if isinstance(error, Violation):
                 raise
-            raise Violation("malformed_entry", f"{type(error).__name__}: {error}") from None
+            detail = f"{type(error).__name__}: {error}"
+            raise Violation("malformed_entry", _printable(detail)) from None
 
     def finish(self) -> None:
         """Judge the whole."""
@@ -101,14 +111,18 @@ class Audit:
         whose `before` is not a tree of this ledger, proves that the ledger was changed.
         """
         self._check_receipt_signature(receipt, signature)
-        claim = parse_receipt(receipt)
+        try:
+            claim = parse_receipt(receipt)
+        except (ValueError, RecursionError) as error:
+            raise Violation("bad_receipt", _printable(str(error))) from None
+        before = claim.before
+        # First the stronger proof: on another branch the batch will be missing too.
+        if 0 <= before.size <= tree.size and before != _before(tree, before.size):
+            raise Violation("forked", f"another tree had size {before.size}")
         held = self.state.batches.get((claim.provider, claim.stream, claim.seq))
         if held is None or held.receipt != receipt:
             where = f"{claim.provider}, stream {claim.stream}, number {claim.seq}"
             raise Violation("batch_left_out", f"the ledger does not hold the batch of {where}")
-        root = base64.b64encode(tree.root(claim.before.size)).decode()
-        if root != claim.before.root:
-            raise Violation("forked", f"another tree had size {claim.before.size}")
 
     def _entry(
         self,
@@ -136,6 +150,8 @@ class Audit:
             raise Violation("second_genesis", "only entry 0 begins a ledger")
         if sorted(entry.floors) != sorted(entries.FLOORED_CLASSES):
             raise Violation("wrong_floors", f"the floors are {', '.join(entry.floors)}")
+        if entry.postings:
+            raise Violation("not_as_decided", "a genesis moves no money")
         evolve(self.state, entry)
 
     def _command(self, entry: Entry, data: bytes, fields: dict[str, Any]) -> None:
@@ -158,10 +174,11 @@ class Audit:
     ) -> None:
         """Open the batch's envelope, decide it again, compare entry and receipt."""
         envelope, receipt, signature = _files(entry, attachments)
-        if not self._before <= entry.before <= number:
+        # A batch is of the last one's group, or of one that began when that batch was complete.
+        if entry.before != self._before and not self._batch_end <= entry.before <= number:
             raise Violation("wrong_before", f"the group cannot build on size {entry.before}")
         self._before = entry.before
-        before = Before(entry.before, base64.b64encode(tree.root(entry.before)).decode())
+        before = _before(tree, entry.before)
         signed = parse_batch(self._opened(envelope), envelope)
         decided = decide(self.state, signed, entry.at, before)
         if not isinstance(decided, Decided):
@@ -177,6 +194,7 @@ class Audit:
         self._streams.setdefault((batch.provider, batch.stream), set()).add(batch.seq)
         self._expected.extend(decided.entries[1:])
         self._batch_number = number
+        self._batch_end = number + len(decided.entries)
 
     def _opened(self, data: bytes) -> Any:
         """Check an envelope's signature under the key that the ledger registered."""
@@ -192,8 +210,11 @@ class Audit:
         genesis = self.state.genesis
         if genesis is None:
             raise Violation("no_genesis", "the ledger has no entry 0")
-        keyid, signature = parse_signature_header(header)
-        public_key = base64.b64decode(genesis.receipt_key.public_key)
+        try:
+            keyid, signature = parse_signature_header(header)
+            public_key = base64.b64decode(genesis.receipt_key.public_key)
+        except ValueError as error:
+            raise Violation("bad_receipt_signature", str(error)) from None
         if keyid != genesis.receipt_key.keyid or not is_signed_by(
             public_key, RECEIPT_TYPE, receipt, signature
         ):
@@ -208,7 +229,11 @@ def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes
         raise Violation("wrong_envelope", "the envelope is not the one that the entry names")
     if sha256(receipt).hexdigest() != entry.receipt:
         raise Violation("wrong_receipt", "the receipt is not the one that the entry names")
-    return envelope, receipt, signature.decode("ascii")
+    return envelope, receipt, signature.decode("ascii", "replace")
+
+
+def _before(tree: Tree, size: int) -> Before:
+    return Before(size, base64.b64encode(tree.root(size)).decode())
 
 
 def _compare(decided: Entry, data: bytes, fields: dict[str, Any]) -> None:
@@ -217,21 +242,42 @@ def _compare(decided: Entry, data: bytes, fields: dict[str, Any]) -> None:
     if ours == data:
         return
     ruled: dict[str, Any] = msgspec.json.decode(ours)
-    names = sorted(
+    different = (
         name for name in ruled.keys() | fields.keys() if ruled.get(name) != fields.get(name)
     )
-    told = "; ".join(f"{name} is {fields.get(name)}, not {ruled.get(name)}" for name in names[:3])
+    names = sorted(different, key=lambda name: (name != "kind", name))
+    told = "; ".join(_difference(name, fields.get(name), ruled.get(name)) for name in names[:3])
     raise Violation("not_as_decided", told or "the entry differs from what the rules give")
+
+
+def _difference(name: str, stated: Any, ruled: Any) -> str:
+    """Tell what a field says and what it must say; of long lists, the first item that differs."""
+    lists = isinstance(stated, list) and isinstance(ruled, list)
+    if lists and len(stated) == len(ruled) > 1:
+        pairs = enumerate(zip(stated, ruled, strict=True))
+        place, (stated, ruled) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
+        name = f"{name}[{place}]"
+    # By `repr`, for the same reason as in `_printable`; and texts may be long.
+    return f"{name} is {stated!r:.200}, not {ruled!r:.200}"
 
 
 def _first_difference(receipt: bytes, ruled: bytes) -> str:
     """Name the result in which a receipt differs from what the rules give."""
-    ours, theirs = (msgspec.json.decode(data, type=dict[str, Any]) for data in (ruled, receipt))
-    for name in ("voids", "results"):
-        for mine, stated in zip(ours[name], theirs.get(name) or [], strict=False):
-            if mine != stated:
-                return f"the receipt says {stated}, the rules give {mine}"
+    ours = msgspec.json.decode(ruled, type=_Results)
+    try:
+        theirs = msgspec.json.decode(receipt, type=_Results)
+    except (ValueError, RecursionError):
+        return "it is not a receipt"
+    pairs = zip(ours.voids + ours.results, theirs.voids + theirs.results, strict=False)
+    for mine, stated in pairs:
+        if mine != stated:
+            return f"the receipt says {stated!r:.300}, the rules give {mine!r:.300}"
     return "the receipt is not what the rules give"
+
+
+def _printable(text: str) -> str:
+    """Names that a ledger holds are anyone's choice, and may hold what a terminal obeys."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _missing(filled: Iterable[int]) -> Iterable[tuple[int, int]]:

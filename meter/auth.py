@@ -4,6 +4,7 @@ The id goes into the entries that the token's holder makes (`by`), the secret no
 """
 
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,7 +15,8 @@ from meter.problems import Problem
 Role = Literal["authority"]
 
 SECRET_BYTES: Final = 32
-_SCHEME: Final = "Bearer "
+TOKEN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HEADER: Final = re.compile(rf"Bearer ({TOKEN_ID.pattern})\.([A-Za-z0-9_-]{{1,128}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,10 @@ def new_token(token_id: str) -> Token:
 
 def parse_header(header: str) -> tuple[str, bytes]:
     """Read an Authorization header: token id and digest of the secret. Raises `unauthorized`."""
-    token_id, dot, secret = header.removeprefix(_SCHEME).rpartition(".")
-    if not header.startswith(_SCHEME) or not dot or len(header) > 256:
+    match = _HEADER.fullmatch(header)
+    if match is None:
         raise Problem("unauthorized", "the Authorization header holds no bearer token")
-    return token_id, _digest(secret)
+    return match[1], _digest(match[2])
 
 
 def same_digest(first: bytes, second: bytes) -> bool:
@@ -46,4 +48,4 @@ def same_digest(first: bytes, second: bytes) -> bool:
 
 
 def _digest(secret: str) -> bytes:
-    return sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    return sha256(secret.encode("ascii")).digest()

@@ -9,6 +9,7 @@ import base64
 from hashlib import sha256
 
 from ledger.canon import encode
+from ledger.errors import LedgerError
 from meter.effects import (
     accept,
     accepted_effect,
@@ -46,8 +47,10 @@ from meter.state import Contract, EnlistedBatch, Enterprise, Key, Pool, Provider
 from meter.units import parse_date
 
 
-class Diverged(Exception):  # noqa: N818 - it is a finding about a ledger
+class Diverged(LedgerError):  # noqa: N818 - it is a finding about a ledger
     """An entry does not say what the rules give."""
+
+    code = "diverged"
 
 
 def evolve(state: State, entry: Entry) -> None:

@@ -113,6 +113,8 @@ class Intake:
         self._queue: deque[_Submission] = deque()
         self._queue_bytes = 0
         self._waiting = asyncio.Event()
+        self._deciding: list[_Submission] = []
+        self._ended = False
         self._epoch: int | None = None
         self.state = State()
         self.ready = False
@@ -150,14 +152,18 @@ class Intake:
 
     async def run(self) -> None:
         """Decide and commit, group by group, until cancelled or shut out (`LostEpoch`)."""
-        while True:
-            await self._waiting.wait()
-            await self._settle(self._take_group())
+        try:
+            while True:
+                await self._waiting.wait()
+                self._deciding = self._take_group()
+                await self._settle(self._deciding)
+        finally:  # nobody is left to answer what waits, or what still comes
+            self._ended = True
+            self.ready = False
+            self._refuse_waiting("this service ends")
 
     async def stop(self) -> None:
-        """Refuse what still waits and close the connection."""
-        while self._queue:
-            self._finish(self._queue.popleft(), Problem("unavailable", "the service stops"))
+        """Close the connection; `run` has ended before."""
         await self._connection.close(timeout=5)
 
     async def _settle(self, group: list[_Submission]) -> None:
@@ -165,7 +171,6 @@ class Intake:
         try:
             outcomes = await self._commit(group)
         except LostEpoch:
-            self._refuse(group, "another writer took the ledger over")
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the stored ledger is the truth
             _log.exception("a group of %d was not committed", len(group))
@@ -174,7 +179,8 @@ class Intake:
                 self._refuse(group, f"not committed, or not known to be: {type(error).__name__}")
                 return
             for submission in group:
-                await self._settle([submission])
+                if not submission.outcome.done():  # refused while the database was away
+                    await self._settle([submission])
             return
         for submission, outcome in zip(group, outcomes, strict=True):
             self._finish(submission, outcome)
@@ -290,7 +296,9 @@ class Intake:
                 await self._load(self._epoch)
             except LostEpoch:
                 raise
-            except Exception:  # noqa: BLE001 - the database is not back yet
+            except Exception as error:  # noqa: BLE001 - the database is not back yet
+                _log.warning("the ledger cannot be loaded yet: %r", error)
+                self._refuse_waiting("the database is away")
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
@@ -310,6 +318,8 @@ class Intake:
     # The queue
 
     def _enqueue(self, submission: _Submission) -> None:
+        if self._ended:
+            raise Problem("unavailable", "this service ends")
         if self._queue_bytes + submission.size_bytes > MAX_QUEUE_BYTES:
             raise Problem("busy", f"{self._queue_bytes} bytes wait already")
         self._queue.append(submission)
@@ -331,9 +341,16 @@ class Intake:
         self._queue_bytes += change_bytes
         self._metrics.queue_bytes.set(self._queue_bytes)
 
+    def _refuse_waiting(self, detail: str) -> None:
+        """Tell all who have no answer yet that there is none; they may ask again."""
+        self._refuse(self._deciding, detail)
+        while self._queue:
+            self._refuse(self._take_group(), detail)
+
     def _refuse(self, group: list[_Submission], detail: str) -> None:
         for submission in group:
-            self._finish(submission, Problem("unavailable", detail))
+            if not submission.outcome.done():
+                self._finish(submission, Problem("unavailable", detail))
 
     def _finish(self, submission: _Submission, outcome: _Outcome) -> None:
         label = outcome.code if isinstance(outcome, Problem) else "ok"

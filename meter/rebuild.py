@@ -11,7 +11,7 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.book import Book
 from ledger.log import Log
-from ledger.store import Head, Inconsistent
+from ledger.store import Head
 from ledger.tlog import Frontier
 from meter import store
 from meter.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
@@ -30,11 +30,10 @@ async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
     try:
         async with connection.transaction():
             head = await ledger_store.take_over(connection)
+            await ledger_store.check_root(connection, head)
             await store.clear_projections(connection)
             log = Log(Frontier(), Book(FLOORED_CLASSES), 0)
             await _replay(connection, head, log, progress)
-            if (log.size, log.root()) != (head.size, head.root):
-                raise Inconsistent(f"the stored entries do not give the root of size {head.size}")
             await ledger_store.replace_balances(connection, log.book.balances)
         return head
     finally:

@@ -44,7 +44,6 @@ Clock = Callable[[], int]
 Progress = Callable[[int, int], None]
 
 _ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*")
-_TOKEN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TEST_HOST: Final = re.compile(r"(?:^|\.)(?:test|example)$")
 
 
@@ -204,7 +203,7 @@ async def until_interrupted(service: Running) -> None:
 
 async def add_token(folder: DataFolder, token_id: str) -> str:
     """Make a token of the authority and give its text. Raises `SetupError`."""
-    if not _TOKEN_ID.fullmatch(token_id):
+    if not auth.TOKEN_ID.fullmatch(token_id):
         raise SetupError("bad_name", f"{token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
     token = auth.new_token(token_id)
     async with open_database(folder) as dsn:
@@ -239,7 +238,10 @@ def read_origin(folder: DataFolder) -> str:
 async def _listen(
     stack: contextlib.AsyncExitStack, app: web.Application, host: str, port: int
 ) -> str:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
+    # Compressed bodies are refused, so nothing may unfold them before that.
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=DRAIN_SECONDS, auto_decompress=False
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, host, port)

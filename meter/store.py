@@ -32,6 +32,7 @@ from meter.entries import (
 )
 from meter.evolve import register
 from meter.measure import by_year
+from meter.problems import Problem
 from meter.rating import entitle
 from meter.state import (
     BatchId,
@@ -53,6 +54,9 @@ Readers = asyncpg.Pool
 # Beside the writer's connection: each question takes one for some milliseconds.
 MAX_READERS: Final = 8
 SERVICE_ROLE: Final = "kashi_service"
+
+# What is raised where the server cannot be reached, goes away, or is not up yet.
+_AWAY: Final = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 
 _SQL: Final = load("meter")
 _PROJECTIONS: Final = (
@@ -165,12 +169,15 @@ async def connect_readers(dsn: str) -> Readers:
 
 @asynccontextmanager
 async def reading(readers: Readers) -> AsyncIterator[Connection]:
-    """Take a connection for one question, in one snapshot."""
-    async with (
-        readers.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        yield cast("Connection", connection)
+    """Take a connection for one question, in one snapshot. Raises `Problem` `unavailable`."""
+    try:
+        async with (
+            readers.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield cast("Connection", connection)
+    except _AWAY as error:
+        raise Problem("unavailable", "the database is away") from error
 
 
 async def create(connection: Connection) -> None:

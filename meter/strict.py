@@ -15,15 +15,22 @@ import msgspec
 from msgspec import Meta
 
 from meter import uscc
-from meter.units import MAX_FEN, parse_date, parse_instant, parse_money, parse_price
+from meter.units import (
+    format_money,
+    format_price,
+    parse_date,
+    parse_instant,
+    parse_money,
+    parse_price,
+)
 
 T = TypeVar("T")
 
-# Ids enter account names and URLs, where ':' and '/' have a meaning. ("$" alone would let a last
-# line feed pass; the check for control characters does not.)
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+# Ids enter account names and URLs, where ':' and '/' have a meaning. (\Z: "$" would let a last line
+# feed pass, which in a URL no check for control characters sees.)
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 # Ids that providers choose: visible ASCII, e.g. "slurm:4211:0".
-VisibleAscii = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}$")]
+VisibleAscii = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}\Z")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 Year = Annotated[int, Meta(ge=1900, le=9998)]
@@ -89,8 +96,9 @@ def _decode_with(data: bytes, kind: type[T], fixed: Mapping[str, str]) -> T:
 def convert_plain(fields: dict[str, Any], kind: type[T]) -> T:
     """Read the struct `kind` from the values that an entry holds: the inverse of `plain`.
 
-    Raises `ValueError`.
+    Raises `ValueError`, also for what `decode` would not take from outside.
     """
+    _check_text(fields, kind)
     return msgspec.convert(fields, kind, dec_hook=_from_plain)
 
 
@@ -110,9 +118,10 @@ def plain(value: Any) -> Any:
 def _from_plain(kind: type, value: object) -> object:
     if kind not in (Fen, Price):
         return _from_text(kind, value)
-    if type(value) is not int or not 0 <= value <= MAX_FEN:
-        raise ValueError("expected a whole number, not negative")
-    return kind(value)
+    if type(value) is not int:
+        raise ValueError("expected a whole number")
+    # By way of the text, so that the limits are the same.
+    return _from_text(kind, format_money(value) if kind is Fen else format_price(value))
 
 
 def _from_text(kind: type, value: object) -> object:

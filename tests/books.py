@@ -186,7 +186,7 @@ class Books:
         self.now = micros(instant) if isinstance(instant, str) else instant
         return self
 
-    def ask(self, kind: type[commands.Command], **body: Any) -> int:
+    def ask(self, kind: type[commands.Command], /, **body: Any) -> int:
         """Ask for a command by its JSON body; the number of the entry that does it or did it."""
         # `from` and `kind` are field names that Python keeps for itself or that stand above.
         names = {"starts": "from", "ends": "until", "applicant": "kind"}

@@ -34,6 +34,7 @@ SHELL = {
     "meter/metrics.py",
     "meter/policies/__init__.py",
     "meter/postgres.py",
+    "meter/scenario.py",
     "meter/rebuild.py",
     "meter/service.py",
     "meter/simulate.py",

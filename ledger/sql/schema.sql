@@ -44,6 +44,7 @@ END $$;
 CREATE FUNCTION ledger.refuse_going_back() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' OR NEW.size < OLD.size OR NEW.epoch < OLD.epoch OR NEW.last_at < OLD.last_at
+        OR (NEW.size = OLD.size AND NEW.root <> OLD.root)
     THEN
         RAISE EXCEPTION 'the head of the ledger never goes back'
             USING ERRCODE = 'insufficient_privilege';
@@ -57,6 +58,9 @@ ALTER TABLE ledger.segment ENABLE ALWAYS TRIGGER append_only;
 CREATE TRIGGER only_forward BEFORE UPDATE OR DELETE ON ledger.head
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_going_back();
 ALTER TABLE ledger.head ENABLE ALWAYS TRIGGER only_forward;
+CREATE TRIGGER never_empty BEFORE TRUNCATE ON ledger.head
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE ledger.head ENABLE ALWAYS TRIGGER never_empty;
 
 GRANT USAGE ON SCHEMA ledger TO kashi_service;
 GRANT SELECT, INSERT ON ledger.segment TO kashi_service;

@@ -89,9 +89,9 @@ def _idempotency_key(request: web.Request, kind: type[Command]) -> str | None:
 
 
 async def _read_command(request: web.Request, kind: type[Command]) -> Command:
-    if (request.content_length or 0) > MAX_COMMAND_BYTES:
+    body = await request.read() if (request.content_length or 0) <= MAX_COMMAND_BYTES else None
+    if body is None or len(body) > MAX_COMMAND_BYTES:  # a chunked body tells no length
         raise Problem("too_large", f"more than {MAX_COMMAND_BYTES} bytes")
-    body = await request.read()
     try:
         command = decode(body or b"{}", kind, request.match_info)
     except ValueError as error:

@@ -489,6 +489,20 @@ def test_usage_that_is_not_eligible_is_metered_and_nothing_is_entitled(terms):
     assert books.entries[-1].postings == [(f"enterprise:{ALPHA}", "due:N", 28_800)]
 
 
+@pytest.mark.parametrize("edge", ["2024-12-18T00:00:00+08:00", "2026-12-18T00:00:00+08:00"])
+def test_usage_counts_from_the_first_second_of_the_validity_to_its_last(edge):
+    books = opened(lifted()).at("2027-01-01T00:00:00+08:00")
+    books.contract("A")
+    inside = 1 if edge.startswith("2024") else -1
+    second = parse_instant(edge)
+    for begin, eligible in ((second, inside > 0), (second - 1, inside < 0)):
+        name = str(begin)
+        books.post([record(name, "A", begin, begin + 1, 1_000)])
+        assert books.entries[-1].eligible == ([(int(edge[:4]), 1_000)] if eligible else [])
+    books.post([record("across", "A", second - 60, second + 90, 1)])
+    assert books.entries[-1].eligible == [(int(edge[:4]), 90 if inside > 0 else 60)]
+
+
 def test_usage_counts_from_the_first_second_of_term_and_enlistment_to_their_last():
     books = opened(lifted())
     books.provider(

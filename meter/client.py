@@ -1,0 +1,355 @@
+"""Speak to a service over HTTP: what a provider needs, and the plain calls of an authority.
+
+    public = keygen(Path("pcl.key"))                     # to be registered as pcl-2025a
+    envelope = sign_batch({"log": …, "seq": 17, "records": […]}, "pcl-2025a", load_key(…))
+    receipt = await post("https://kashi.example", envelope, receipt_key)
+
+A batch is signed once. When no answer comes, the very same bytes are sent again, a bounded number
+of times: the service gives a batch that it knows its stored answer. Nothing here makes a new batch
+out of an old one, or a new number. What has to outlive the process (envelopes, receipts, the last
+number of a stream) is the caller's to keep.
+
+A key file holds the base64 of the 32-byte seed (RFC 8032) and is its owner's alone.
+"""
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Self
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import UNSET
+
+from meter import dsse
+from meter.dsse import BATCH_TYPE, RECEIPT_TYPE
+from meter.strict import decode
+from meter.units import format_instant
+from meter.wire import Batch, Receipt, Record, Void, parse_receipt
+
+ATTEMPTS: Final = 6  # with the pauses between them, some twenty seconds
+FIRST_PAUSE_SECONDS: Final = 0.5  # doubled from one attempt to the next
+MAX_PAUSE_SECONDS: Final = 30.0  # whatever Retry-After says
+TIMEOUT_SECONDS: Final = 60  # of one attempt, answer included
+
+# A gateway's two codes, for the service itself says only 503.
+_TRY_AGAIN: Final = frozenset({502, 503, 504})
+
+
+class ClientError(Exception):
+    """No good answer, with a stable code."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Refused(ClientError):  # noqa: N818 - the name says what happened
+    """The service said no: `code` is its own (`meter.problems`), `facts` the whole document."""
+
+    def __init__(self, status: int, code: str, detail: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(code, detail)
+        self.status = status
+        self.facts = facts
+
+
+class Unreachable(ClientError):  # noqa: N818 - the name says what happened
+    """No answer to all attempts. Whether the request took effect is not known: send it again."""
+
+
+class BadReceipt(ClientError):  # noqa: N818 - the name says what happened
+    """The answer is not a receipt for this batch that the service's receipt key signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReceipt:
+    """A receipt for the batch that was sent, as it came; nobody checked who signed it.
+
+    `body` and `signature` (the `Kashi-Signature` header) are what a provider keeps as evidence.
+    """
+
+    body: bytes
+    signature: str
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedReceipt(SignedReceipt):
+    """A receipt for the batch that was sent, signed by the service's receipt key."""
+
+
+# Keys
+
+
+def keygen(file: Path) -> str:
+    """Write a new key into a file that is not there yet; give the public half in base64."""
+    key = Ed25519PrivateKey.generate()
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(base64.b64encode(key.private_bytes_raw()).decode() + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    return public_text(key)
+
+
+def load_key(file: Path) -> Ed25519PrivateKey:
+    """Read a key file. Raises `ValueError`, which never repeats what the file holds."""
+    try:
+        return Ed25519PrivateKey.from_private_bytes(
+            dsse.decode_base64(file.read_text(encoding="ascii").strip())
+        )
+    except ValueError:
+        raise ValueError(f"{file} does not hold the base64 of a 32-byte Ed25519 seed") from None
+
+
+def public_text(key: Ed25519PrivateKey) -> str:
+    """Give the public half in base64, as it is registered."""
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+# Batches
+
+
+def sign_batch(batch: Batch | Mapping[str, Any], keyid: str, key: Ed25519PrivateKey) -> bytes:
+    """Give the envelope of a batch. Raises `ValueError` for what is not a batch."""
+    if isinstance(batch, Batch):
+        return sign_payload(payload_of(batch), keyid, key)
+    return sign_payload(json.dumps(batch, ensure_ascii=False).encode(), keyid, key)
+
+
+def sign_payload(payload: bytes, keyid: str, key: Ed25519PrivateKey) -> bytes:
+    """Give the envelope of a batch's exact bytes.
+
+    Raises `ValueError` where the service would refuse them: that would burn no number, but a
+    signature over it is better not made.
+    """
+    decode(payload, Batch)
+    return dsse.seal(BATCH_TYPE, payload, keyid, key)
+
+
+def payload_of(batch: Batch) -> bytes:
+    """Write a batch as it travels, instants in Shanghai's offset."""
+    fields = {name: getattr(batch, name) for name in batch.__struct_fields__}
+    fields["records"] = [_record_fields(record) for record in batch.records]
+    return msgspec.json.encode({key: value for key, value in fields.items() if value is not UNSET})
+
+
+def _record_fields(record: Record) -> dict[str, Any]:
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    fields |= {"start": format_instant(record.start), "end": format_instant(record.end)}
+    return {name: value for name, value in fields.items() if value is not UNSET}
+
+
+@dataclass(slots=True)
+class Stream:
+    """Gives the batches of one stream their numbers and signs them.
+
+    `genesis` (hex sha256 of the ledger's entry 0) makes a batch worthless to any other ledger. The
+    owner keeps `last_seq`, and the envelopes themselves, wherever a crash does not reach them.
+    """
+
+    log: str
+    genesis: str
+    provider: str
+    name: str
+    keyid: str
+    key: Ed25519PrivateKey
+    last_seq: int = 0
+
+    def next_batch(self, records: Iterable[Record], voids: Iterable[Void] = ()) -> Batch:
+        """Take the next number."""
+        self.last_seq += 1
+        return Batch(
+            log=self.log,
+            genesis=self.genesis,
+            provider=self.provider,
+            stream=self.name,
+            seq=self.last_seq,
+            voids=list(voids),
+            records=list(records),
+        )
+
+    def sign(self, batch: Batch) -> bytes:
+        """Give the batch's envelope: the same bytes each time."""
+        return sign_batch(batch, self.keyid, self.key)
+
+
+# HTTP
+
+
+async def post(
+    url: str, envelope: bytes, receipt_key: str | None = None
+) -> SignedReceipt | VerifiedReceipt:
+    """Post one envelope; see `Service`. Without the receipt key, the signature stays unchecked."""
+    async with Service(url) as service:
+        if receipt_key is None:
+            return await service.post_unverified(envelope)
+        return await service.post_batch(envelope, receipt_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Service:
+    """A service at a URL; use it as `async with Service(url) as service`.
+
+    Whatever is sent may be sent twice without harm, so each call is repeated on a lost connection
+    and on 503. All methods raise `Refused` or `Unreachable`. `token` is an authority's.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        attempts: int = ATTEMPTS,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {} if token is None else {hdrs.AUTHORIZATION: f"Bearer {token}"}
+        self._attempts = attempts
+        self._first_pause_seconds = first_pause_seconds
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def post_batch(self, envelope: bytes, receipt_key: str) -> VerifiedReceipt:
+        """Post an envelope and check the receipt: base64 of the key from the ledger's entry 0.
+
+        Raises `BadReceipt` too; the batch may be in the ledger then, but nothing proves it.
+        """
+        answer = await self._send(hdrs.METH_POST, "/v1/usage", envelope)
+        signature = answer.headers.get("Kashi-Signature", "")
+        _check_signature(answer.body, signature, receipt_key)
+        return VerifiedReceipt(answer.body, signature, _receipt_for(envelope, answer.body))
+
+    async def post_unverified(self, envelope: bytes) -> SignedReceipt:
+        """Post an envelope and check only that the receipt is for it. Raises `BadReceipt` too."""
+        answer = await self._send(hdrs.METH_POST, "/v1/usage", envelope)
+        signature = answer.headers.get("Kashi-Signature", "")
+        return SignedReceipt(answer.body, signature, _receipt_for(envelope, answer.body))
+
+    async def command(self, path: str, body: Mapping[str, Any], request: str) -> dict[str, Any]:
+        """Have the authority's command carried out; `request` is its idempotency key."""
+        data = json.dumps(body, ensure_ascii=False).encode()
+        answer = await self._send(hdrs.METH_POST, path, data, {"Idempotency-Key": request})
+        return _object(answer)
+
+    async def ask(self, path: str, **query: str | int) -> dict[str, Any]:
+        """Put a question."""
+        return _object(await self._send(hdrs.METH_GET, path, query=query))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int] | None = None,
+    ) -> _Answer:
+        """Send until there is an answer; the bytes are the same each time."""
+        pause_seconds = self._first_pause_seconds
+        for left in reversed(range(self._attempts)):
+            try:
+                answer = await self._send_once(method, path, body, headers, query)
+            except (
+                aiohttp.ClientConnectionError,
+                aiohttp.ClientPayloadError,
+                TimeoutError,
+            ) as lost:
+                if not left:
+                    told = f"{self._url}{path}: {lost or type(lost).__name__}"
+                    raise Unreachable("unreachable", told) from None
+                wait_seconds = pause_seconds
+            else:
+                if answer.status not in _TRY_AGAIN or not left:
+                    return _accepted(answer)
+                wait_seconds = _retry_after(answer, pause_seconds)
+            await asyncio.sleep(min(wait_seconds, MAX_PAUSE_SECONDS))
+            pause_seconds *= 2
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _send_once(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        query: Mapping[str, str | int] | None,
+    ) -> _Answer:
+        async with self._session.request(
+            method,
+            self._url + path,
+            data=body,
+            headers=headers,
+            params=query,
+            allow_redirects=False,  # a redirected POST may turn into a GET
+        ) as response:
+            return _Answer(response.status, response.headers, await response.read())
+
+
+def _retry_after(answer: _Answer, otherwise_seconds: float) -> float:
+    text = answer.headers.get(hdrs.RETRY_AFTER, "")
+    return float(text) if text.isascii() and text.isdigit() else otherwise_seconds
+
+
+def _accepted(answer: _Answer) -> _Answer:
+    """Let a good answer through. Raises `Refused` with what the problem document says."""
+    if 200 <= answer.status < 300:
+        return answer
+    try:
+        facts = _object(answer)
+    except ClientError:
+        facts = {}
+    code = str(facts.get("code", f"http_{answer.status}"))
+    raise Refused(answer.status, code, str(facts.get("detail", "no problem document")), facts)
+
+
+def _object(answer: _Answer) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        raise ClientError("not_kashi", "what answers there is not this service") from None
+
+
+def _check_signature(body: bytes, header: str, receipt_key: str) -> None:
+    try:
+        _, signature = dsse.parse_signature_header(header)
+        public_key = dsse.decode_base64(receipt_key)
+    except ValueError as error:
+        raise BadReceipt("bad_receipt_signature", str(error)) from None
+    if not dsse.is_signed_by(public_key, RECEIPT_TYPE, body, signature):
+        raise BadReceipt("bad_receipt_signature", "the receipt key did not sign this answer")
+
+
+def _receipt_for(envelope: bytes, body: bytes) -> Receipt:
+    """Read a receipt and hold it against the batch that was sent."""
+    try:
+        receipt = parse_receipt(body)
+    except ValueError as error:
+        raise BadReceipt("bad_receipt", str(error)) from None
+    payload = dsse.parse(envelope, BATCH_TYPE).payload
+    batch = decode(payload, Batch)
+    if (receipt.log, receipt.provider, receipt.stream, receipt.seq, receipt.batch) != (
+        *(batch.log, batch.provider, batch.stream, batch.seq),
+        sha256(payload).hexdigest(),
+    ):
+        raise BadReceipt("other_batch", f"a receipt for batch {receipt.batch:.64} came back")
+    return receipt

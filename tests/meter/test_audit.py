@@ -1,0 +1,1189 @@
+"""What an auditor finds in ledgers that are rightly hashed and signed, but tell one lie.
+
+Each liar writes a whole ledger (`tests/writer.py`); the audit sees the exported folder and nothing
+else. That hashes and signatures are checked too is shown by changing every byte of a folder.
+"""
+
+import base64
+import copy
+import random
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from ledger.bundle import encode_attachment
+from ledger.canon import decode, encode
+from ledger.errors import LedgerError, Violation
+from ledger.report import Report
+from ledger.tiles import parse_tile_path
+from ledger.tlog import Tree, leaf_hash
+from ledger.verify import _Books, verify
+from meter import dsse
+from meter.audit import Audit, Gap
+from meter.decide import Decided
+from meter.entries import FLOORED_CLASSES, Entry
+from meter.problems import Problem
+from meter.units import MICROSECONDS, format_money, parse_instant
+from meter.wire import Before
+from tests.books import (
+    ALPHA,
+    BETA,
+    DAY,
+    DEVICE,
+    HOUR,
+    ORIGIN,
+    PROGRAMME,
+    lifted,
+    properties,
+    record,
+    signer,
+    uscc_of,
+    void,
+)
+from tests.writer import Writer, bent, with_receipt
+
+START = parse_instant("2025-02-20T08:00:00+08:00")
+END_OF_2026 = "2027-01-01T12:00:00+08:00"
+
+
+def policy(**figures: Any) -> str:
+    """Give a policy without its comments, for the files of a test are read thousands of times."""
+    return re.sub(r"(?m)^#.*\n| *#.*$", "", lifted(**figures))
+
+
+def world(now: str = "2025-03-01T12:00:00+08:00", **figures: Any) -> Writer:
+    """Give a ledger with contracts A and B of one enterprise, S of another, and a small coupon.
+
+    Its writer minds no floors, so that a lie may break one.
+    """
+    writer = Writer(now, floors=())
+    populate(writer, policy(**figures))
+    return writer
+
+
+def populate(writer: Writer, text: str) -> None:
+    writer.activate(text)
+    writer.provider()
+    writer.key()
+    writer.enterprise()
+    writer.enterprise(BETA, founded_on="2024-06-01")
+    writer.contract("A", amount="1000.00")
+    writer.contract("B", amount="1000.00")
+    writer.contract("S", enterprise=BETA, other_public_funds="1.00")
+    writer.issue(2025, "400.00")
+
+
+def usage(id_: str = "r", contract: str = "A", hours: int = 1, **changes: Any) -> dict[str, Any]:
+    return record(id_, contract, START, START + hours * HOUR, 16_000) | changes
+
+
+def audited(writer: Writer, folder: Path | None = None) -> tuple[Report, Audit]:
+    """Export and verify."""
+    audit = Audit()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        exported = writer.export(Path(place) / "ledger")
+        return verify(exported, writer.signer.verifier, audit), audit
+
+
+def assert_found(writer: Writer, code: str, entry: int, words: str = "") -> None:
+    report, _ = audited(writer)
+    (problem,) = report.problems
+    assert (problem.code, problem.entry) == (code, entry), problem
+    assert words in problem.detail
+    # Whatever a ledger holds, its faults can be shown on a terminal.
+    assert problem.detail.isprintable()
+
+
+@contextmanager
+def found(writer: Writer, code: str, words: str = "", after: int = 0) -> Iterator[None]:
+    """What is written inside is found to be wrong, from its first entry or `after` more on."""
+    number = len(writer.leaves) + after
+    yield
+    assert_found(writer, code, number, words)
+
+
+def tree_of(writer: Writer) -> Tree:
+    tree = Tree()
+    for leaf in writer.leaves:
+        tree.append(leaf_hash(leaf))
+    return tree
+
+
+# Lies
+
+
+def only(kind: str, change: Callable[[Any], Any]) -> Callable[[int, Entry], Any]:
+    """Change each entry of one kind."""
+    return lambda _, entry: change(entry) if entry.kind == kind else entry
+
+
+def changed(kind: str, **changes: Any) -> Callable[[int, Entry], Any]:
+    return only(kind, lambda entry: replace(entry, **changes))
+
+
+def posting(entry: Any, index: int, change: Callable[[str, str, int], tuple]) -> Any:
+    """Change one posting of an entry."""
+    postings = list(entry.postings)
+    postings[index] = change(*postings[index])
+    return replace(entry, postings=postings)
+
+
+def a_fen_more(entry: Any, index: int) -> Any:
+    return posting(entry, index, lambda debtor, creditor, fen: (debtor, creditor, fen + 1))
+
+
+def credited_to(account: str) -> Callable[[Any], Any]:
+    """The second posting goes to another account."""
+    return lambda entry: posting(entry, 1, lambda debtor, _, fen: (debtor, account, fen))
+
+
+def in_2026(usage: Any) -> Any:
+    coupon, accrued = f"coupon:{PROGRAMME}:2026:{ALPHA}", "accrued:A:2026"
+    return replace(
+        posting(usage, 1, lambda _, __, fen: (coupon, accrued, fen)),
+        eligible=[(2026, time) for _, time in usage.eligible],
+        entitled=[(2026, fen) for _, fen in usage.entitled],
+    )
+
+
+def receipt_result(**changes: Any) -> Callable[[Decided], Decided]:
+    """Change the first record's result in the receipt."""
+    return lambda decided: with_receipt(
+        decided, lambda receipt: receipt["results"][0].update(changes)
+    )
+
+
+def reordered(*order: int) -> Callable[[Decided], Decided]:
+    return lambda decided: Decided(
+        [decided.entries[number] for number in order], decided.receipt, decided.results
+    )
+
+
+# Honest ledgers
+
+
+def honest_history() -> Writer:
+    """Give a ledger in which everything happens that a ledger can tell."""
+    writer = Writer()
+    populate(writer, policy())
+    writer.post([usage("r1"), usage("r2", "B"), usage("r1"), usage("r1", hours=2)])
+    with writer.group():
+        writer.post([usage("r3", hours=24), usage("s1", "S"), usage("none", "nobody")])
+        writer.post([usage("r4", "B", 24, run="slurm:7", state="RUNNING", final=True)], seq=4)
+        writer.post(voids=[void("r1"), void("r1"), void("unknown")], stream="other", seq=3)
+    writer.freeze("A")
+    writer.post([usage("r5"), usage("r6", "B")])
+    writer.unfreeze("A")
+    writer.issue(2025, "100.00")
+    writer.issue(2025, "1000.00", BETA, reason="a reason")
+    writer.withdraw(2025, "0.01", BETA)
+    writer.void("r2")
+    writer.key("pcl-2")
+    writer.revoke("pcl-1")
+    writer.activate(policy(version="next", pool="450000000.00"))
+    writer.at("2025-03-02T12:00:00+08:00")
+    writer.post(keyid="pcl-2", records=[usage("r7", "S", milli_devices=460)])
+    return writer
+
+
+def test_an_honest_ledger_passes():
+    writer = honest_history()
+    assert {entry.kind for entry in writer.entries} == {
+        *("genesis", "policy", "provider", "key", "revocation", "enterprise", "contract"),
+        *("freeze", "unfreeze", "issue", "withdrawal", "batch", "usage", "void"),
+    }
+    report, audit = audited(writer)
+    assert report.problems == []
+    assert report.size == len(writer.leaves) == audit.state.size
+    counts = {check.name: check.count for check in report.checks}
+    assert counts["entries replayed"] == counts["entries in the signed root"] == report.size
+    assert counts["postings"] == sum(len(entry.postings) for entry in writer.entries)
+    assert audit.gaps() == [Gap("pcl", "main", 3, 3), Gap("pcl", "other", 1, 2)]
+
+
+def test_every_receipt_of_an_honest_ledger_is_held():
+    writer = honest_history()
+    _, audit = audited(writer)
+    assert len(writer.receipts) == 6
+    for receipt, signature in zip(writer.receipts, writer.signatures, strict=True):
+        audit.check_receipt(receipt, signature, tree_of(writer))
+
+
+def test_a_ledger_of_nothing_but_its_genesis_passes():
+    report, audit = audited(Writer())
+    assert report.ok
+    assert audit.gaps() == []
+
+
+EDGES = [
+    parse_instant(f"{day}T00:00:00+08:00")
+    for day in ("2024-12-18", "2025-01-01", "2026-01-01", "2026-12-18")
+]
+ids = st.integers(0, 12).map("r{}".format)
+records = st.builds(
+    lambda id_, contract, start, seconds, milli_devices, device: record(
+        id_, contract, start, start + seconds, milli_devices, device=device
+    ),
+    ids,
+    st.sampled_from(["A", "A", "B", "S", "S", "nobody"]),
+    st.builds(int.__add__, st.sampled_from(EDGES), st.integers(-3 * HOUR, HOUR)),
+    st.sampled_from([0, 61, HOUR, 3_601, 8 * HOUR]),
+    st.sampled_from([0, 1, 460, 7_000, 40_000]),
+    st.sampled_from([DEVICE, DEVICE, DEVICE, "other"]),
+)
+posts = st.tuples(
+    st.just("post"), st.lists(records, max_size=4), st.lists(ids.map(void), max_size=2)
+)
+operations = st.one_of(
+    posts,
+    st.tuples(st.just("group"), st.lists(posts, min_size=2, max_size=3)),
+    st.tuples(st.just("void"), ids),
+    st.tuples(
+        st.sampled_from(["issue", "withdraw"]),
+        st.sampled_from([2024, 2025, 2026]),
+        st.integers(1, 40_000).map(format_money),
+        st.sampled_from([ALPHA, BETA]),
+    ),
+    st.tuples(st.sampled_from(["freeze", "unfreeze"]), st.sampled_from(["A", "S"])),
+)
+
+
+def carry_out(writer: Writer, name: str, *arguments: Any) -> None:
+    """Do what is asked, or be refused."""
+    if name == "group":
+        with writer.group():
+            for post in arguments[0]:
+                carry_out(writer, *post)
+        return
+    try:
+        getattr(writer, name)(*arguments)
+    except Problem:
+        assert name != "post"
+
+
+@settings(properties, max_examples=60)
+@given(st.lists(operations, min_size=4, max_size=12))
+def test_whatever_an_honest_writer_writes_passes(history):
+    writer = Writer(END_OF_2026)
+    populate(writer, policy(pool="1000.00"))
+    for operation in history:
+        carry_out(writer, *operation)
+    report, _ = audited(writer)
+    assert report.problems == []
+    assert report.size == len(writer.leaves)
+
+
+# Wrong amounts
+
+USAGE_LIES = {
+    "a fen too much is granted": (lambda usage: a_fen_more(usage, 1), "postings"),
+    "a fen too much is owed": (lambda usage: a_fen_more(usage, 0), "postings"),
+    "a fen too much, in cost and due": (
+        lambda usage: replace(a_fen_more(usage, 0), cost=usage.cost + 1),
+        "cost is 7201, not 7200",
+    ),
+    "a fen too much, entitled and granted": (
+        lambda usage: replace(a_fen_more(usage, 1), entitled=[(2025, 3_601)]),
+        "[2025, 3601]",
+    ),
+    "a fen too little is granted": (
+        lambda usage: posting(usage, 1, lambda debtor, creditor, fen: (debtor, creditor, fen - 1)),
+        "postings",
+    ),
+    "nothing is granted": (lambda usage: replace(usage, postings=usage.postings[:1]), "postings"),
+    "another contract is granted it": (credited_to("accrued:B:2025"), "postings"),
+    "another enterprise owes it": (
+        lambda usage: posting(usage, 0, lambda _, *others: (f"enterprise:{BETA}", *others)),
+        "postings",
+    ),
+    "the wrong year is eligible": (lambda usage: replace(usage, eligible=[(2024, 1)]), "eligible"),
+    "all is in the wrong year": (in_2026, "[2026, 57600000]"),
+    "more devices": (lambda usage: replace(usage, milli_devices=16_001), "milli_devices"),
+    "a second more": (lambda usage: replace(usage, end=usage.end + MICROSECONDS), "end"),
+    "another device": (lambda usage: replace(usage, device="other"), "device"),
+    "another id": (lambda usage: replace(usage, id="other"), "id is 'other', not 'r1'"),
+    "another batch": (lambda usage: replace(usage, batch=usage.batch - 1), "batch"),
+    "another signer": (lambda usage: replace(usage, by="op-1"), "by is 'op-1', not 'pcl-1'"),
+    "another instant": (lambda usage: replace(usage, at=usage.at + 1), "at"),
+    "a hostile state": (lambda usage: replace(usage, state="\x1b[2J" * 99), "state is"),
+    "another state": (lambda usage: replace(usage, state="FAILED"), "state is 'FAILED', not None"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), USAGE_LIES.values(), ids=USAGE_LIES)
+def test_a_lie_in_a_usage_entry_is_found(change, words):
+    writer = world()
+    writer.issue(2026, "400.00")
+    writer.tell = only("usage", change)
+    with found(writer, "not_as_decided", words, after=1):
+        writer.post([usage("r1"), usage("r2")])
+
+
+def test_a_lie_in_an_entry_that_the_receipt_repeats_is_laid_to_the_batch():
+    writer = world()
+    writer.tell = only("usage", lambda usage: replace(a_fen_more(usage, 0), cost=7_201))
+    writer.tell_batch = receipt_result(cost="72.01")
+    with found(writer, "wrong_receipt", "'cost': '72.01'"):
+        writer.post([usage("r1")])
+
+
+def test_a_void_that_gives_too_little_back_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    writer.tell = only(
+        "void", lambda void: posting(void, 0, lambda debtor, creditor, _: (debtor, creditor, 1))
+    )
+    with found(writer, "not_as_decided", "postings"):
+        writer.void("r1")
+
+
+def test_a_grant_to_the_younger_contract_is_found():
+    writer = world()
+    writer.post([usage("a", hours=8), usage("b", "B", 8), usage("a2", hours=4)])
+    assert [writer.share(name, 2025).granted for name in "AB"] == [28_800, 11_200]
+    writer.tell = only("issue", credited_to("accrued:B:2025"))
+    with found(writer, "not_as_decided", "accrued:B:2025"):
+        writer.issue(2025, "10.00")
+
+
+def test_a_void_that_frees_money_for_the_wrong_contract_is_found():
+    writer = world()
+    writer.contract("C", amount="1000.00")
+    writer.post([usage("a", hours=8), usage("b", "B", 8), usage("c", "C", 8)])
+    writer.tell = only("void", lambda void: credited_to_younger(void, "B", "C"))
+    with found(writer, "not_as_decided", "accrued:C:2025"):
+        writer.void("a")
+
+
+def credited_to_younger(void: Any, older: str, younger: str) -> Any:
+    index = [creditor for _, creditor, _ in void.postings].index(f"accrued:{older}:2025")
+    return posting(void, index, lambda debtor, _, fen: (debtor, f"accrued:{younger}:2025", fen))
+
+
+def test_an_entry_that_breaks_a_floor_is_found():
+    writer = world()
+    writer.state.coupons[ALPHA, PROGRAMME, 2025] += 1
+    with found(writer, "floor_broken", f"coupon:{PROGRAMME}:2025"):
+        writer.withdraw(2025, "400.01")
+
+
+def test_a_withdrawal_of_what_was_granted_is_found():
+    writer = world()
+    writer.post([usage("r1", hours=4)])
+    writer.state.contracts["A"].shares[2025].granted -= 1
+    with found(writer, "floor_broken", f"coupon:{PROGRAMME}:2025"):
+        writer.withdraw(2025, "256.01")
+
+
+# Batches and records
+
+
+def test_a_batch_left_out_is_a_gap_and_its_receipt_proves_it():
+    writer = world()
+    writer.post([usage("r1")])
+    twin = writer.twin()
+    twin.post([usage("r2")])
+    writer.post([usage("r3")], seq=3)
+    report, audit = audited(writer)
+    assert report.ok
+    assert audit.gaps() == [Gap("pcl", "main", 2, 2)]
+    detail = proved(audit, "batch_left_out", twin, tree_of(writer))
+    assert "stream main, number 2" in detail
+
+
+def proved(audit: Audit, code: str, other: Writer, tree: Tree) -> str:
+    """The last receipt of another writer proves a change; in what words."""
+    with pytest.raises(Violation) as violation:
+        audit.check_receipt(other.receipts[-1], other.signatures[-1], tree)
+    assert violation.value.code == code
+    return violation.value.detail
+
+
+def test_the_last_batch_left_out_is_proved_by_its_receipt():
+    writer = world()
+    writer.post([usage("r1")])
+    twin = writer.twin()
+    twin.post([usage("r2")])
+    _, audit = audited(writer)
+    assert audit.gaps() == []
+    proved(audit, "batch_left_out", twin, tree_of(writer))
+
+
+def test_another_batch_under_the_number_of_a_receipt_is_proved():
+    writer = world()
+    twin = writer.twin()
+    twin.post([usage("r1")])
+    writer.post([usage("r2")])
+    _, audit = audited(writer)
+    proved(audit, "batch_left_out", twin, tree_of(writer))
+
+
+def test_a_fork_is_proved_by_a_receipt_of_the_other_branch():
+    writer = world()
+    twin = writer.twin()
+    twin.post([usage("r1")])
+    twin.post([usage("r2")])
+    writer.post([usage("r3")])
+    writer.post([usage("r2")])
+    _, audit = audited(writer)
+    proved(audit, "forked", twin, tree_of(writer))
+
+
+def test_a_receipt_from_beyond_the_end_is_one_of_a_batch_left_out():
+    writer = world()
+    twin = writer.twin()
+    for number in range(3):
+        twin.post([usage(f"r{number}")])
+    _, audit = audited(writer)
+    proved(audit, "batch_left_out", twin, tree_of(writer))
+
+
+@pytest.mark.parametrize(
+    "signature", ["", "nonsense", 'keyid="receipt-1", sig=:AAAA:', f'keyid="é", sig=:{"A" * 86}==:']
+)
+def test_a_receipt_with_a_malformed_signature_proves_nothing(signature):
+    writer = world()
+    writer.post([usage("r1")])
+    writer.signatures[-1] = signature
+    _, audit = audited(world())
+    proved(audit, "bad_receipt_signature", writer, Tree())
+
+
+def test_a_receipt_that_another_key_signed_proves_nothing():
+    writer = world()
+    writer.receipt_signer = dsse.ReceiptSigner("receipt-1", signer("other"))
+    writer.post([usage("r1")])
+    _, audit = audited(world())
+    proved(audit, "bad_receipt_signature", writer, Tree())
+
+
+@pytest.mark.parametrize("receipt", [b"", b"[]", b"{}", b"[" * 100_000, b"\xff"])
+def test_signed_bytes_that_are_no_receipt_prove_nothing(receipt):
+    writer = world()
+    writer.receipts, writer.signatures = [receipt], [writer.receipt_signer.sign(receipt)]
+    _, audit = audited(world())
+    proved(audit, "bad_receipt", writer, Tree())
+
+
+def test_usage_without_its_batch_entry_is_found():
+    writer = world()
+    writer.tell = only("batch", lambda _: None)
+    with found(writer, "unexpected_entry", "usage"):
+        writer.post([usage("r1")])
+
+
+def test_a_record_dropped_from_its_batch_is_found_where_the_next_one_stands():
+    writer = world()
+    writer.tell = only("usage", lambda usage: None if usage.id == "r1" else usage)
+    with found(writer, "not_as_decided", "id is 'r2', not 'r1'", after=1):
+        writer.post([usage("r1"), usage("r2")])
+
+
+def test_a_record_dropped_from_the_end_of_the_ledger_is_found():
+    writer = world()
+    writer.tell = only("usage", lambda usage: None if usage.id == "r2" else usage)
+    with found(writer, "batch_incomplete", "1 entries"):
+        writer.post([usage("r1"), usage("r2")])
+
+
+def test_a_record_wrongly_refused_is_found():
+    writer = world()
+    with (
+        found(writer, "wrong_receipt", "'rejected'"),
+        bent(writer.state.contracts["A"], frozen=True),
+    ):
+        (result,) = writer.post([usage("r1")])
+        assert result.code == "contract_frozen"
+
+
+def test_a_record_wrongly_called_a_duplicate_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    held = writer.state.records["pcl", "r1"]
+    writer.state.records["pcl", "r2"] = held
+    with found(writer, "wrong_receipt", "'duplicate'"):
+        (result,) = writer.post([usage("r2")])
+        assert result.status == "duplicate"
+
+
+def test_a_record_that_the_receipt_rejects_and_the_ledger_charges_is_found():
+    writer = world()
+    refused = {"id": "r1", "status": "rejected", "code": "contract_frozen", "detail": "so it was"}
+    writer.tell_batch = lambda decided: with_receipt(
+        decided, lambda receipt: receipt.update(results=[refused])
+    )
+    with found(writer, "wrong_receipt", "the receipt says"):
+        writer.post([usage("r1")])
+
+
+def frozen(writer: Writer) -> Any:
+    writer.contract("Z")
+    writer.freeze("Z")
+    return bent(writer.state.contracts["Z"], frozen=False)
+
+
+def with_another_provider(writer: Writer) -> Any:
+    writer.provider("sz", uscc=uscc_of(7))
+    writer.contract("Z", provider="sz")
+    contract = writer.state.contracts["Z"]
+    return bent(contract, registered=replace(contract.registered, provider="pcl"))
+
+
+def too_late(writer: Writer) -> Any:
+    writer.activate(policy(version="strict", lateness=1))
+    writer.contract("Z")
+    contract = writer.state.contracts["Z"]
+    return bent(contract, policy=replace(contract.policy, lateness_seconds=30 * DAY))
+
+
+def without_a_price(writer: Writer) -> Any:
+    writer.contract("Z", prices={"other": "1.00"})
+    contract = writer.state.contracts["Z"]
+    return bent(contract, registered=replace(contract.registered, prices={DEVICE: 45_000}))
+
+
+@pytest.mark.parametrize("lie", [frozen, with_another_provider, too_late, without_a_price])
+def test_a_record_wrongly_accepted_is_found(lie):
+    writer = world()
+    with lie(writer), found(writer, "wrong_receipt", "'accepted'"):
+        (result,) = writer.post([usage("r1", "Z")])
+        assert result.status == "accepted"
+
+
+def test_a_key_used_after_its_revocation_is_found():
+    writer = world()
+    writer.revoke()
+    with (
+        bent(writer.state.keys["pcl-1"], revoked=None),
+        found(writer, "not_allowed", "key_revoked"),
+    ):
+        writer.post([usage("r1")])
+
+
+def test_a_key_that_no_entry_registered_is_found():
+    writer = world()
+    writer.tell = only("key", lambda _: None)
+    writer.key("hidden")
+    with found(writer, "bad_signature", "hidden"):
+        writer.post([usage("r1")], keyid="hidden")
+
+
+def test_a_batch_that_its_key_did_not_sign_is_found():
+    writer = world()
+    payload = writer.payload([usage("r1")])
+    with found(writer, "bad_signature", "pcl-1"):
+        writer.send(dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", signer("forger")))
+
+
+def test_a_batch_for_another_log_is_found():
+    writer = world()
+    other = replace(writer.state.genesis, origin="kashi.test/other")
+    with bent(writer.state, genesis=other), found(writer, "not_allowed", "wrong_log"):
+        writer.post([usage("r1")], log="kashi.test/other")
+
+
+def test_a_batch_for_another_ledger_of_the_name_is_found():
+    writer = world()
+    other = "0" * 64
+    with bent(writer.state, genesis_hash=other), found(writer, "not_allowed", "wrong_genesis"):
+        writer.post([usage("r1")], genesis=other)
+
+
+def test_a_batch_under_the_key_of_another_provider_is_found():
+    writer = world()
+    writer.provider("sz", uscc=uscc_of(7))
+    key = writer.state.keys["pcl-1"]
+    of_other = replace(key.registered, provider="sz")
+    with bent(key, registered=of_other), found(writer, "not_allowed", "provider_mismatch"):
+        writer.post(provider="sz")
+
+
+def test_a_batch_taken_twice_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    (envelope, *_) = writer.files[len(writer.leaves) - 2]
+    writer.state.batches.clear()
+    with found(writer, "batch_twice"):
+        writer.send(envelope)
+
+
+def test_another_batch_under_a_number_that_is_filled_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    writer.state.batches.clear()
+    with found(writer, "not_allowed", "seq_conflict"):
+        writer.post([usage("r2")], seq=1)
+
+
+def test_a_record_charged_twice_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    writer.state.records.clear()
+    with found(writer, "wrong_receipt", "'accepted'"):
+        writer.post([usage("r1")])
+
+
+def with_a_void_forgotten() -> Writer:
+    writer = world()
+    writer.post([usage("r1"), usage("r2")])
+    writer.void("r1")
+    writer.state.records["pcl", "r1"].voided = None
+    return writer
+
+
+def test_a_second_void_of_a_record_by_its_provider_is_found():
+    writer = with_a_void_forgotten()
+    with found(writer, "wrong_receipt", "already_voided"):
+        writer.post(voids=[void("r1")])
+
+
+def test_a_second_void_of_a_record_by_the_authority_is_found():
+    writer = with_a_void_forgotten()
+    with found(writer, "not_allowed", "already_voided"):
+        writer.void("r1")
+
+
+def test_a_void_of_a_record_that_is_not_there_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    writer.tell = changed("void", id="r2")
+    with found(writer, "not_allowed", "unknown_record"):
+        writer.void("r1")
+
+
+def test_a_void_that_names_the_entry_of_another_record_is_found():
+    writer = world()
+    writer.post([usage("r1"), usage("r2")])
+    writer.tell = only("void", lambda void: replace(void, record=void.record + 1))
+    with found(writer, "not_as_decided", "record"):
+        writer.void("r1")
+
+
+@pytest.mark.parametrize("missing", [{"request"}, {"salt"}, {"request", "salt"}])
+def test_a_void_that_nobody_asked_for_is_found(missing):
+    writer = world()
+    writer.post([usage("r1")])
+    writer.tell = only("void", lambda void: without(decode(encode(void)), missing))
+    with found(writer, "unexpected_entry", "void"):
+        writer.void("r1")
+
+
+def without(fields: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def test_a_void_by_the_authority_that_claims_a_batch_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    writer.tell = changed("void", batch=len(writer.leaves) - 2)
+    with found(writer, "unexpected_entry", "void"):
+        writer.void("r1")
+
+
+def test_entries_of_a_batch_in_another_order_are_found():
+    writer = world()
+    writer.tell_batch = reordered(0, 2, 1)
+    with found(writer, "not_as_decided", "id is 'r2', not 'r1'", after=1):
+        writer.post([usage("r1"), usage("r2")])
+
+
+def test_an_entry_after_the_end_of_a_batch_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    with found(writer, "unexpected_entry", "usage"):
+        writer.write(replace(writer.entries[-1], id="r2", postings=[]))
+
+
+def test_a_command_within_a_batch_is_found():
+    writer = world()
+    command = replace(writer.entries[-1], request="another")
+    writer.tell_batch = lambda decided: Decided(
+        [decided.entries[0], command, *decided.entries[1:]], decided.receipt, decided.results
+    )
+    with found(writer, "not_as_decided", "kind is 'issue', not 'usage'", after=1):
+        writer.post([usage("r1")])
+
+
+# Receipts and envelopes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cost": "72.01"},
+        {"granted": "36.01"},
+        {"by_year": {"2024": "36.00"}},
+        {"bound": ["coupon"]},
+    ],
+)
+def test_a_receipt_with_a_wrong_figure_is_found(changes):
+    writer = world()
+    writer.tell_batch = receipt_result(**changes)
+    with found(writer, "wrong_receipt", "the receipt says"):
+        writer.post([usage("r1")])
+
+
+def test_a_receipt_that_names_another_tree_is_found():
+    writer = world()
+    root = base64.b64encode(bytes(32)).decode()
+    writer.tell_batch = lambda decided: with_receipt(
+        decided, lambda receipt: receipt["before"].update(root=root)
+    )
+    with found(writer, "wrong_receipt"):
+        writer.post([usage("r1")])
+
+
+def test_a_receipt_that_repeats_its_results_is_found():
+    writer = world()
+    writer.tell_batch = lambda decided: with_receipt(
+        decided, lambda receipt: receipt.update(results=receipt["results"] * 2)
+    )
+    with found(writer, "wrong_receipt"):
+        writer.post([usage("r1")])
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        *(b"", b"5", b"[]", b"\xff", b"[" * 100_000),
+        *(b'{"results":5,"voids":{}}', b'{"voids":[],"results":null}', b'{"voids":[{}]}'),
+    ],
+)
+def test_bytes_that_are_no_receipt_are_found(receipt):
+    writer = world()
+    signature = writer.receipt_signer.sign(receipt).encode()
+    writer.tell = changed("batch", receipt=sha256(receipt).hexdigest())
+    writer.tell_files = lambda files: [files[0], receipt, signature]
+    with found(writer, "wrong_receipt"):
+        writer.post([usage("r1")])
+
+
+@pytest.mark.parametrize(("keyid", "key"), [("receipt-1", "other"), ("receipt-2", "receipts")])
+def test_a_receipt_signed_by_another_key_is_found(keyid, key):
+    writer = world()
+    writer.receipt_signer = dsse.ReceiptSigner(keyid, signer(key))
+    with found(writer, "bad_receipt_signature"):
+        writer.post([usage("r1")])
+
+
+@pytest.mark.parametrize("signature", [b"", b"nonsense", b"\xff\x00"])
+def test_bytes_that_are_no_signature_of_a_receipt_are_found(signature):
+    writer = world()
+    writer.tell_files = lambda files: [*files[:2], signature]
+    with found(writer, "bad_receipt_signature"):
+        writer.post([usage("r1")])
+
+
+def test_a_receipt_of_which_the_entry_does_not_tell_is_found():
+    writer = world()
+    writer.tell = changed("batch", receipt="0" * 64)
+    with found(writer, "wrong_receipt", "names"):
+        writer.post([usage("r1")])
+
+
+def another_envelope(writer: Writer, keyid: str = "pcl-1", **changes: Any) -> bytes:
+    payload = writer.payload([usage("r1", **changes)])
+    return dsse.seal(dsse.BATCH_TYPE, payload, keyid, signer(keyid))
+
+
+def test_another_envelope_rightly_signed_is_found():
+    writer = world()
+    other = another_envelope(writer, hours=2)
+    writer.tell_files = lambda files: [other, *files[1:]]
+    with found(writer, "wrong_envelope"):
+        writer.post([usage("r1")])
+
+
+def test_another_envelope_rightly_signed_of_which_the_entry_tells_is_found():
+    writer = world()
+    other = another_envelope(writer, hours=2)
+    writer.tell_files = lambda files: [other, *files[1:]]
+    writer.tell = changed("batch", envelope=sha256(other).hexdigest())
+    with found(writer, "wrong_receipt"):
+        writer.post([usage("r1")])
+
+
+def test_the_same_payload_under_another_key_than_the_entry_says_is_found():
+    writer = world()
+    writer.key("pcl-2")
+    other = another_envelope(writer, "pcl-2")
+    writer.tell_files = lambda files: [other, *files[1:]]
+    writer.tell = changed("batch", envelope=sha256(other).hexdigest())
+    with found(writer, "not_as_decided", "by is 'pcl-1', not 'pcl-2'"):
+        writer.send(another_envelope(writer))
+
+
+@pytest.mark.parametrize("envelope", [b"", b"{}", b"[" * 100_000, b"\xff"])
+def test_bytes_that_are_no_envelope_are_found(envelope):
+    writer = world()
+    writer.tell_files = lambda files: [envelope, *files[1:]]
+    writer.tell = changed("batch", envelope=sha256(envelope).hexdigest())
+    with found(writer, "not_allowed", "bad_envelope"):
+        writer.post([usage("r1")])
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[" * 100_000, b"\xff", b'{"log":"x"}'])
+def test_a_signed_payload_that_is_no_batch_is_found(payload):
+    writer = world()
+    envelope = dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", signer("pcl-1"))
+    writer.tell_files = lambda files: [envelope, *files[1:]]
+    writer.tell = changed("batch", envelope=sha256(envelope).hexdigest())
+    with found(writer, "not_allowed", "bad_batch"):
+        writer.post([usage("r1")])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4])
+def test_a_batch_without_its_three_files_is_found(count):
+    writer = world()
+    writer.tell_files = lambda files: [*files, b"more"][:count]
+    with found(writer, "missing_attachment"):
+        writer.post([usage("r1")])
+
+
+@pytest.mark.parametrize("back", [1, 4, 12])
+def test_a_file_beside_an_entry_that_is_no_batch_is_found(back):
+    writer = world()
+    writer.post([usage("r1")])
+    number = len(writer.leaves) - back
+    writer.files[number] = [b"more"]
+    assert_found(writer, "extra_attachment", number)
+
+
+# The clock and the group
+
+
+@pytest.mark.parametrize(("late", "status"), [(0, "accepted"), (1, "rejected")])
+def test_a_batch_decided_at_another_instant_than_its_entries_say_is_found(late, status):
+    writer = world()
+    writer.activate(policy(version="strict", lateness=1))
+    writer.contract("Z")
+    end = writer.now // MICROSECONDS
+    writer.at((end + DAY) * MICROSECONDS + late)
+    # One microsecond divides what is in time from what is late.
+    shift = -1 if late else 1
+    writer.tell = lambda _, entry: replace(entry, at=entry.at + shift)
+    with found(writer, "wrong_receipt", f"'{status}'"):
+        (result,) = writer.post([record("r", "Z", end - HOUR, end, 1_000)])
+        assert result.status == status
+
+
+def test_a_clock_that_goes_back_is_found():
+    writer = world()
+    writer.tell = only("batch", lambda batch: replace(batch, at=batch.at - 1))
+    with found(writer, "time_went_back"):
+        writer.post([usage("r1")])
+
+
+@pytest.mark.parametrize("size", [-1, 0, 9, 10, 12, 13, 14, 15, 17])
+def test_a_group_on_a_tree_that_it_cannot_have_seen_is_found(size):
+    writer = world()
+    writer.post([usage("r1")])
+    assert len(writer.leaves) == 12
+    with writer.group():
+        writer.post([usage("r2")])
+        writer.post([usage("r3")])
+    writer.tell = changed("batch", before=size)
+    # Of 12 and 16 the first is that of the last group, which this batch is not in.
+    code = "wrong_receipt" if size == 12 else "wrong_before"
+    with found(writer, code):
+        writer.post([usage("r4")])
+
+
+def test_a_group_within_a_batch_is_found():
+    writer = world()
+    writer.post([usage("r1")])
+    size = len(writer.leaves) - 1
+    root = base64.b64encode(tree_of(writer).root(size)).decode()
+    with bent(writer, _before=Before(size, root)), found(writer, "wrong_before"):
+        writer.post([usage("r2")])
+
+
+# The authority
+
+
+def test_a_wrong_ratio_class_is_found():
+    writer = world()
+    writer.tell = changed("contract", ratio_class="startup")
+    with found(writer, "not_as_decided", "class is 'startup', not 'standard'"):
+        writer.contract("C")
+
+
+def test_a_contract_under_a_policy_that_was_replaced_is_found():
+    writer = world()
+    writer.activate(policy(version="next", standard=4_000))
+    writer.tell = changed("contract", policy="test")
+    with found(writer, "not_as_decided", "policy is 'test', not 'next'"):
+        writer.contract("C")
+
+
+@pytest.mark.parametrize(
+    ("figures", "lie", "words"),
+    [
+        ({"cap": "500.00"}, {"cap": 10**9}, "cap_exceeded"),
+        ({"threshold": "2000.01"}, {"threshold": 0}, "below_threshold"),
+    ],
+)
+def test_a_coupon_against_the_limits_is_found(figures, lie, words):
+    writer = Writer()
+    writer.activate(policy(**figures))
+    writer.provider()
+    writer.enterprise()
+    writer.contract("A", amount="2000.00")
+    versions = writer.state.policies[PROGRAMME]
+    versions["test"] = replace(versions["test"], **lie)
+    with found(writer, "not_allowed", words):
+        writer.issue(2025, "500.01")
+
+
+def test_a_coupon_beyond_the_pool_is_found():
+    writer = world(pool="500.00")
+    writer.state.pools[PROGRAMME, 2025].amount = 10**9
+    with found(writer, "floor_broken", f"pool:{PROGRAMME}:2025"):
+        writer.issue(2025, "100.01")
+
+
+def test_a_coupon_beyond_the_pool_without_postings_is_found():
+    writer = world(pool="500.00")
+    writer.state.pools[PROGRAMME, 2025].amount = 10**9
+    writer.tell = changed("issue", postings=[])
+    with found(writer, "not_allowed", "pool_exceeded"):
+        writer.issue(2025, "100.01")
+
+
+def test_a_command_repeated_is_found():
+    writer = world()
+    with found(writer, "repeated", "entry 4"):
+        writer.write(replace(writer.entries[4], request="again", at=writer.now))
+
+
+def test_a_request_carried_out_twice_is_found():
+    writer = world()
+    with found(writer, "request_reused"):
+        writer.write(replace(writer.entries[-1], postings=[]))
+
+
+def test_a_command_without_a_request_is_found():
+    writer = world()
+    with found(writer, "malformed_entry", "request"):
+        writer.write(without(decode(writer.leaves[-1]), {"request"}))
+
+
+def test_an_entry_of_an_unknown_kind_is_found():
+    writer = world()
+    with found(writer, "malformed_entry", "gift"):
+        writer.write(decode(writer.leaves[-1]) | {"kind": "gift"})
+
+
+def test_a_second_genesis_is_found():
+    writer = world()
+    with found(writer, "bad_fields", "genesis"):
+        writer.write(replace(writer.entries[0], at=writer.now))
+    audit = Audit()
+    audit.entry(0, writer.leaves[0], decode(writer.leaves[0]), [], Tree())
+    with pytest.raises(Violation) as violation:
+        audit.entry(1, writer.leaves[0], decode(writer.leaves[0]), [], Tree())
+    assert violation.value.code == "second_genesis"
+
+
+def test_a_ledger_that_begins_with_something_else_is_found():
+    writer = world()
+    with pytest.raises(Violation) as violation:
+        Audit().entry(0, writer.leaves[1], decode(writer.leaves[1]), [], Tree())
+    assert violation.value.code == "unexpected_entry"
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("wrong_floors", {"floors": ["accrued", "coupon", "due"]}),
+        ("wrong_floors", {"floors": [*FLOORED_CLASSES, "enterprise"]}),
+        ("not_as_decided", {"postings": [("treasury:x:2025", "accrued:A:2025", 1)]}),
+        ("other_origin", {"origin": "kashi.test/other"}),
+    ],
+)
+def test_a_genesis_against_the_rules_is_found(code, changes):
+    assert_found(Writer(floors=(), genesis=changes), code, 0)
+
+
+# Hostile values in the entries of the authority
+
+HOSTILE = [
+    *("", "x:y", "x\n", "x\x1b[2J", "x\u202e" * 300, "2025-02-30", "9999-12-31", "١٢٣", "🜁"),
+    *(-1, 0, 10**15 + 1, 2**53 - 1, True),
+    *([], [[]], {}, {"x:y": 1}, {"x": -1}, {"x": 0}, {"x": 2**53 - 1}, {"x\n": 1}),
+    [["treasury:x:2025", "accrued:A:2025", 1]],
+]
+# Any text is right here, since nothing follows from it: names of tokens and requests.
+FREE_TEXTS = {"by", "request", "salt", "log_key"}
+
+
+def could_be(kind: str, field: str, value: Any) -> bool:
+    """Whether another value is as good as the honest one, as far as this ledger goes."""
+    if field == "at":
+        return type(value) is int and (value == 2**53 - 1 or (kind == "genesis" and value >= 0))
+    if isinstance(value, str):
+        return (
+            field in FREE_TEXTS
+            or (field in {"name", "reason"} and 0 < len(value) <= 200 and value.isprintable())
+            or (field in {"id", "use", "keyid"} and value in {"2025-02-30", "9999-12-31"})
+        )
+    # By type as well, for True is 1.
+    others = {"other_public_funds": 0, "related_party": True, "max_devices": {}}
+    return type(value) is type(others.get(field)) and value == others[field]
+
+
+def authority_entries() -> list[tuple[str, int]]:
+    """Give kind and number of the first entry of each kind."""
+    entries = honest_history().entries
+    numbers = {entry.kind: number for number, entry in reversed(list(enumerate(entries)))}
+    return [(kind, numbers[kind]) for kind in numbers if kind not in {"batch", "usage"}]
+
+
+@pytest.mark.parametrize(("kind", "number"), authority_entries())
+def test_hostile_values_in_an_entry_of_the_authority_are_found(kind, number):
+    writer = honest_history()
+    honest = decode(writer.leaves[number])
+    assert honest["kind"] == kind
+    before = replayed(writer, number)
+    for field, value in [(field, value) for field in honest for value in HOSTILE]:
+        if honest[field] == value or could_be(kind, field, value):
+            continue
+        assert refused(before, writer, number, honest | {field: value}), (field, value)
+    for field in honest.keys() - {"reason"}:
+        assert refused(before, writer, number, without(honest, {field})), field
+    assert refused(before, writer, number, honest | {"another": 1})
+
+
+def replayed(writer: Writer, size: int) -> tuple[_Books, Audit, Tree]:
+    """Replay the first entries as `verify` does, but without a folder, for there are thousands."""
+    books, audit, tree = _Books(ORIGIN), Audit(), Tree()
+    for number, leaf in enumerate(writer.leaves[:size]):
+        fields = decode(leaf)
+        books.entry(fields)
+        audit.entry(number, leaf, fields, writer.files.get(number, []), tree)
+        tree.append(leaf_hash(leaf))
+    return books, audit, tree
+
+
+def refused(
+    before: tuple[_Books, Audit, Tree], writer: Writer, number: int, fields: dict[str, Any]
+) -> bool:
+    """Whether an entry is found to be wrong; any other exception is a fault of the audit."""
+    books, audit, tree = copy.deepcopy(before)
+    data = encode(fields)
+    try:
+        books.entry(decode(data))
+        audit.entry(number, data, decode(data), writer.files.get(number, []), tree)
+    except LedgerError as error:
+        return error.detail.isprintable()
+    return False
+
+
+# Bytes
+
+
+def rounds(writer: Writer, count: int, first: int = 0) -> Writer:
+    """Add groups of two batches: three records, and one of them taken back."""
+    for number in range(first, first + count):
+        with writer.group():
+            writer.post([usage(f"r{number}{name}", name) for name in "ABS"])
+            writer.post(voids=[void(f"r{number}A", "failed")])
+    return writer
+
+
+def small_history() -> Writer:
+    writer = Writer()
+    populate(writer, policy())
+    return rounds(writer, 3)
+
+
+def exported(writer: Writer, folder: Path) -> dict[str, bytes]:
+    """Export, and give the files by path."""
+    writer.export(folder)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def owners(writer: Writer, path: str) -> list[int | None]:
+    """Say for each byte of a file which entry it belongs to, if to one."""
+    if path == "checkpoint" or path.startswith("tile/1"):
+        return []
+    first = 256 * parse_tile_path(path).index
+    numbers = range(first, min(first + 256, len(writer.leaves)))
+    parts: list[tuple[int | None, int]] = []
+    for number in numbers:
+        if path.startswith("tile/0"):
+            parts.append((number, 32))
+        elif path.startswith("tile/entries"):
+            parts.append((number, 2 + len(writer.leaves[number])))
+        else:
+            # Where the head of a file is changed, all that follows seems to be another's.
+            for file in writer.files.get(number, []):
+                parts += [(None, len(encode_attachment(0, [b""]))), (number, len(file))]
+    return [number for number, length in parts for _ in range(length)]
+
+
+def with_a_bit_changed(
+    writer: Writer, folder: Path, path: str, offset: int, replay: Audit | None
+) -> Report:
+    """Verify after one bit of a byte was changed, which then is changed back."""
+    place = folder / path
+    with place.open("r+b", buffering=0) as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ 1 << offset % 8]))
+        report = verify(folder, writer.signer.verifier, replay)
+        file.seek(offset)
+        file.write(bytes([byte]))
+    return report
+
+
+def assert_named(report: Report, where: tuple[str, int], owner: int | None) -> None:
+    assert not report.ok, where
+    if owner is not None:
+        assert report.problems[0].entry == owner, (where, report.problems)
+
+
+def test_every_byte_of_a_small_export_changed_is_found(tmp_path):
+    writer = small_history()
+    size = len(writer.leaves)
+    assert 25 <= size <= 35
+    files = exported(writer, tmp_path)
+    assert len(files) == 4
+    for path, data in files.items():
+        of_entry = owners(writer, path)
+        assert len(of_entry) in {0, len(data)}
+        for offset in range(len(data)):
+            # An audit sees only entries that the root proves, hence none that was changed.
+            audit = None if path.startswith("tile/entries") else Audit()
+            report = with_a_bit_changed(writer, tmp_path, path, offset, audit)
+            assert_named(report, (path, offset), of_entry[offset] if of_entry else None)
+    assert verify(tmp_path, writer.signer.verifier, Audit()).ok
+
+
+def test_a_byte_changed_in_each_file_and_each_entry_of_a_larger_export_is_found(tmp_path):
+    writer = rounds(small_history(), 50, first=3)
+    assert len(writer.leaves) > 300
+    chance, seen = random.Random(7), []
+    for path, data in exported(writer, tmp_path).items():
+        of_entry = owners(writer, path)
+        offsets = [chance.randrange(len(data))]
+        if path.startswith("tile/entries"):
+            numbers = dict.fromkeys(of_entry)
+            seen += numbers
+            ranges = [(of_entry.index(number), of_entry.count(number)) for number in numbers]
+            offsets += [start + chance.randrange(length) for start, length in ranges]
+        for offset in offsets:
+            report = with_a_bit_changed(writer, tmp_path, path, offset, Audit())
+            assert_named(report, (path, offset), of_entry[offset] if of_entry else None)
+    assert seen == list(range(len(writer.leaves)))

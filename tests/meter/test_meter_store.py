@@ -1,0 +1,447 @@
+"""The service's tables: evidence is append-only, and the rest is what the entries add up to."""
+
+import asyncio
+import itertools
+import random
+
+import asyncpg
+import pytest
+
+from ledger import store as ledger_store
+from ledger.bundle import decode_bundle, encode_bundle
+from ledger.errors import LedgerError
+from ledger.folder import FolderReader
+from ledger.note import Signer, Verifier, open_checkpoint
+from ledger.store import Inconsistent, LostEpoch
+from ledger.tiles import tiles_of
+from ledger.tlog import Frontier, leaf_hash
+from meter import rebuild as rebuild_module
+from meter import store
+from meter.evolve import Diverged
+from meter.export import export
+from meter.rebuild import rebuild
+from meter.store import Named
+from tests.books import ALPHA, BETA, figures, lifted, record, void
+from tests.services import (
+    HOUR,
+    PROJECTIONS,
+    Service,
+    ask,
+    check_sums,
+    contract_body,
+    coupon_body,
+    enterprise_body,
+    projections,
+    serving,
+    stored,
+)
+
+YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
+EVIDENCE = ("meter.batch", "meter.seq_conflict")
+
+
+async def history(service: Service, seed: int, steps: int = 40) -> None:
+    """Do things at random: usage, voids, coupons, contracts, freezes; some of it is refused."""
+    chance = random.Random(seed)
+    await service.open_books(lifted(), issued="20.00")
+    await service.ask("/v1/enterprises", **enterprise_body(BETA, founded_on="2024-06-01"))
+    contracts, ids = ["A"], []
+    for step in range(steps):
+        match chance.randrange(8):
+            case 0:
+                name = f"C{step}"
+                terms = {
+                    "amount": chance.choice(["5.00", "50.00", "1000.00"]),
+                    "enterprise": chance.choice([ALPHA, BETA]),
+                }
+                await service.ask("/v1/contracts", **contract_body(name, **terms))
+                contracts.append(name)
+            case 1 | 2:
+                owner = chance.choice([BETA, ALPHA])
+                body = coupon_body(chance.choice([2025, 2026]), "7.77", owner)
+                path = chance.choice(["/v1/coupons", "/v1/coupons", "/v1/coupons/withdraw"])
+                await service.post(path, body)
+            case 3:
+                path = f"/v1/contracts/{chance.choice(contracts)}"
+                await service.post(f"{path}/{chance.choice(['freeze', 'unfreeze'])}")
+            case 4 if ids:
+                body = {"provider": "pcl", "id": chance.choice(ids), "reason": "found"}
+                await service.post("/v1/records/void", body)
+            case _:
+                records = [
+                    record(
+                        f"{step}.{n}",
+                        chance.choice(contracts),
+                        *chance.choice([HOUR, YEAR_EDGE]),
+                        chance.randrange(1, 3_000),
+                    )
+                    for n in range(chance.randrange(4))
+                ]
+                voids = [void(id_) for id_ in chance.sample(ids, min(len(ids), 2))]
+                answer = await service.usage(records, voids, seq=step + 1)
+                assert answer.status == 200
+                ids += [each["id"] for each in records]
+        service.clock.advance(chance.randrange(100))
+
+
+@pytest.fixture
+async def lived(database, tmp_path):
+    """A ledger with a history, whose service was stopped once in between."""
+    async with serving(database, tmp_path, now="2026-01-10T12:00:00+08:00") as service:
+        await history(service, 1)
+        clock = service.clock
+    async with serving(database, tmp_path, clock=clock) as service:
+        for seq in range(900, 903):
+            await service.usage([record(f"r{seq}", "A", *YEAR_EDGE, 777)], seq=seq)
+        await service.usage([record("other", "A", *HOUR, 1)], seq=900)
+        folder = service.folder
+    return database, folder
+
+
+def signer_of(folder) -> Signer:
+    return Signer.parse(folder.log_key.read_text().strip())
+
+
+# Evidence
+
+
+@pytest.mark.parametrize("role", ["superuser", "superuser as a replica", "owner", "service"])
+async def test_envelopes_and_conflicts_are_append_only(lived, role):
+    database, _ = lived
+    connection = await asyncpg.connect(database)
+    before = [await connection.fetch(f"SELECT * FROM {table}") for table in EVIDENCE]
+    assert all(before)
+    if role == "superuser as a replica":
+        await connection.execute("SET session_replication_role = replica")
+    elif role != "superuser":
+        await connection.execute(f"SET ROLE kashi_{role}")
+    for table in EVIDENCE:
+        for change in (
+            f"UPDATE {table} SET envelope = ''",
+            f"UPDATE {table} SET envelope = envelope WHERE false",
+            f"DELETE FROM {table}",
+            f"TRUNCATE {table}",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError) as refused:
+                await connection.execute(change)
+            by_grant = str(refused.value).startswith("permission denied")
+            assert by_grant is (role == "service"), change
+    await connection.execute("RESET ROLE")
+    assert [await connection.fetch(f"SELECT * FROM {table}") for table in EVIDENCE] == before
+    await connection.close()
+
+
+async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived):
+    database, _ = lived
+    rows = await ask(
+        database,
+        "SELECT schemaname || '.' || tablename AS name,"
+        " array_remove(ARRAY[CASE WHEN has_table_privilege('kashi_service', t.oid, 'UPDATE')"
+        "  THEN 'U' END, CASE WHEN has_table_privilege('kashi_service', t.oid, 'DELETE')"
+        "  THEN 'D' END, CASE WHEN has_table_privilege('kashi_service', t.oid, 'TRUNCATE')"
+        "  THEN 'T' END], NULL) AS may"
+        " FROM pg_tables JOIN pg_class t ON relname = tablename"
+        " AND relnamespace = schemaname::regnamespace WHERE schemaname IN ('ledger', 'meter')",
+    )
+    may = {row["name"]: "".join(row["may"]) for row in rows}
+    assert may == {
+        "ledger.segment": "",
+        "ledger.head": "U",
+        "ledger.account": "UD",
+        **dict.fromkeys(EVIDENCE, ""),
+        "meter.request": "",
+        "meter.token": "",
+        **dict.fromkeys((f"meter.{table}" for table in PROJECTIONS), "UD"),
+    }
+    assert set(store._PROJECTIONS) == set(PROJECTIONS)
+
+
+# The state is what the entries add up to
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_loaded_state_is_the_one_that_all_entries_lead_to(database, tmp_path, seed):
+    async with serving(database, tmp_path, now="2026-01-10T12:00:00+08:00") as service:
+        await history(service, seed, 60)
+        running = figures(service.intake.state)
+    evolved = await check_sums(database)
+    connection = await store.connect(database)
+    try:
+        head = await ledger_store.head(connection)
+        loaded = await store.load_state(connection, head)
+        assert figures(loaded) == running
+        assert figures(loaded) | {"records": None} == figures(evolved) | {"records": None}
+        assert loaded.genesis_hash == evolved.genesis_hash
+        assert loaded.policies == evolved.policies
+        assert loaded.public_keys == evolved.public_keys
+        assert loaded.provider_usccs == evolved.provider_usccs
+        # Records and batches come when they are named.
+        assert (loaded.records, loaded.batches) == ({}, {})
+        named = Named(records={*evolved.records, ("pcl", "unknown"), ("x", "y")})
+        assert await store.load_named(connection, loaded, named) == {}
+        assert loaded.records == evolved.records
+        assert len(loaded.records) > 10
+    finally:
+        await connection.close()
+
+
+async def test_named_batches_and_requests_come_with_their_stored_answers(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        answer = await service.usage([record("r", "A", *HOUR, 1_000)])
+        command = await service.post("/v1/coupons", coupon_body(2025, "1.00"), key="k")
+    connection = await store.connect(database)
+    try:
+        state = await store.load_state(connection, await ledger_store.head(connection))
+        named = Named(batches={("pcl", "main", 1), ("pcl", "main", 2)}, requests={"k", "other"})
+        requests = await store.load_named(connection, state, named)
+        assert {key: (each.entry, each.answer) for key, each in requests.items()} == {
+            "k": (command.json["entry"], command.body)
+        }
+        ((batch, held),) = state.batches.items()
+        assert batch == ("pcl", "main", 1)
+        assert (held.payload, held.receipt) == (answer.json["batch"], answer.body)
+        assert held.signature == answer.headers["Kashi-Signature"]
+    finally:
+        await connection.close()
+
+
+async def test_a_service_refuses_a_ledger_whose_head_contradicts_itself(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+    await ask(database, "ALTER TABLE ledger.head DISABLE TRIGGER USER")
+    await ask(database, "UPDATE ledger.head SET root = sha256('')")
+    with pytest.raises(Inconsistent):
+        async with serving(database, tmp_path):
+            pass
+
+
+async def test_the_tables_are_made_once(lived):
+    database, _ = lived
+    before = await stored(database)
+    connection = await store.connect(database, owner=True)
+    with pytest.raises(asyncpg.DuplicateSchemaError):
+        await store.create(connection)
+    await connection.close()
+    assert await stored(database) == before
+
+
+# Rebuilding
+
+
+async def test_rebuilding_gives_the_rows_that_the_service_wrote(lived, monkeypatch):
+    database, _ = lived
+    before = await projections(database)
+    size = len(await stored(database))
+    assert all(before.values())
+    for chunk in (10_000, 7, 1):
+        monkeypatch.setattr(rebuild_module, "CHUNK_ENTRIES", chunk)
+        heard = []
+        head = await rebuild(database, lambda *progress, heard=heard: heard.append(progress))
+        assert head.size == size
+        assert heard == [(number, size) for number in range(1, size + 1)]
+        assert await projections(database) == before
+
+
+DAMAGE = {
+    "registration": "DELETE FROM meter.registration WHERE kind = 'contract'",
+    "record": "UPDATE meter.record SET voided = NULL, entry = entry + 1",
+    "contract_total": "UPDATE meter.contract_total SET used = used + 1",
+    "contract_year": "UPDATE meter.contract_year SET granted = 0",
+    "coupon": "DELETE FROM meter.coupon",
+    "pool": "UPDATE meter.pool SET issued = 0, amount = 1",
+    "account": "UPDATE ledger.account SET fen = fen + 100",
+    "added": "INSERT INTO meter.coupon VALUES ('x', 'y', 2025, 5)",
+}
+
+
+async def test_rebuilding_mends_every_projection(lived):
+    database, _ = lived
+    before = await projections(database)
+    evidence = [await ask(database, f"SELECT * FROM {table}") for table in EVIDENCE]
+    for damage in DAMAGE.values():
+        await ask(database, damage)
+        assert await projections(database) != before, damage
+        await rebuild(database)
+        assert await projections(database) == before, damage
+    assert [await ask(database, f"SELECT * FROM {table}") for table in EVIDENCE] == evidence
+    await check_sums(database)
+
+
+async def test_a_service_goes_on_after_a_rebuild(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        first = await service.usage([record("r", "A", *HOUR, 64_000)])
+    await ask(database, "DELETE FROM meter.contract_year")
+    await rebuild(database)
+    async with serving(database, tmp_path) as service:
+        assert (await service.balance())["granted"] == "144.00"
+        assert (await service.usage([record("r", "A", *HOUR, 64_000)])).body == first.body
+        await service.usage([], [void("r")], seq=2)
+        assert (await service.balance())["granted"] == "0.00"
+    await check_sums(database)
+
+
+async def test_a_rebuild_shuts_a_running_service_out(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await rebuild(database)
+        answer = await service.usage([record("r", "A", *HOUR, 64_000)])
+        assert (answer.status, answer.code) == (503, "unavailable")
+        with pytest.raises(LostEpoch):
+            await service.running.ended
+
+
+async def change_segments(database: str, change: str, *arguments) -> None:
+    """Do what only a superuser can: change segments with the triggers switched off."""
+    await ask(database, "ALTER TABLE ledger.segment DISABLE TRIGGER USER")
+    await ask(database, change, *arguments)
+    await ask(database, "ALTER TABLE ledger.segment ENABLE ALWAYS TRIGGER append_only")
+
+
+async def forge(database: str, old: bytes, new: bytes) -> None:
+    """Replace bytes in the one segment that holds them, and make its leaf hashes fit."""
+    rows = await ask(database, "SELECT first, count, bundle FROM ledger.segment")
+    for first, count, bundle in rows:
+        if old in bundle:
+            entries = [each.replace(old, new) for each in decode_bundle(bundle, count)]
+            hashes = b"".join(map(leaf_hash, entries))
+            await change_segments(
+                database,
+                "UPDATE ledger.segment SET bundle = $2, leaf_hashes = $3 WHERE first = $1",
+                *(first, encode_bundle(entries), hashes),
+            )
+            return
+    raise AssertionError(old)
+
+
+FORGERIES = {
+    "another amount": (b'"amount":2000', b'"amount":3000'),
+    "another salt": (b'"request":"key-5"', b'"request":"key-6"'),
+    "another reason": (b'"reason":"found"', b'"reason":"other"'),
+    "a longer id": (b'"id":"r900"', b'"id":"r9000"'),
+    "no JSON": (b'{"at":', b'["at":'),
+    "an unknown contract": (b'"contract":"A","cost"', b'"contract":"B","cost"'),
+    "another kind": (b'"kind":"batch"', b'"kind":"bitch"'),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+async def test_neither_rebuild_nor_export_takes_a_changed_entry(lived, tmp_path, name):
+    database, folder = lived
+    before = await projections(database)
+    await forge(database, *FORGERIES[name])
+    for attempt in (
+        lambda: rebuild(database),
+        lambda: export(database, signer_of(folder), tmp_path / "out"),
+    ):
+        with pytest.raises(Inconsistent, match="do not give the root"):
+            await attempt()
+    assert await projections(database) == before
+    assert not (tmp_path / "out" / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM ledger.segment WHERE first = 3",
+        "DELETE FROM ledger.segment WHERE first = (SELECT max(first) FROM ledger.segment)",
+        "UPDATE ledger.segment SET bundle = substr(bundle, 1, length(bundle) - 1) WHERE first = 5",
+        "UPDATE ledger.segment SET bundle = '' WHERE first = 0",
+    ],
+)
+async def test_neither_rebuild_nor_export_takes_a_ledger_with_a_piece_missing(
+    lived, tmp_path, change
+):
+    database, folder = lived
+    before = await projections(database)
+    await change_segments(database, change)
+    for attempt in (
+        lambda: rebuild(database),
+        lambda: export(database, signer_of(folder), tmp_path / "out"),
+    ):
+        with pytest.raises(LedgerError):
+            await attempt()
+    assert await projections(database) == before
+    assert not (tmp_path / "out" / "checkpoint").exists()
+
+
+async def test_entries_that_break_a_rule_are_not_rebuilt_even_under_their_own_root(
+    database, tmp_path
+):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.usage([record("r", "A", *HOUR, 64_000)])
+    before = await projections(database)
+    await forge(database, b'A:2025",14400]', b'A:2025",14401]')
+    await sign_anew(database)
+    with pytest.raises(Diverged, match="14401"):
+        await rebuild(database)
+    assert await projections(database) == before
+
+
+async def sign_anew(database: str) -> None:
+    """Give the head the root of what is stored now."""
+    frontier = Frontier.over(b"".join(map(leaf_hash, await stored(database))))
+    await ask(database, "ALTER TABLE ledger.head DISABLE TRIGGER USER")
+    await ask(
+        database,
+        "UPDATE ledger.head SET root = $1, frontier = $2",
+        *(frontier.root(), frontier.to_bytes()),
+    )
+
+
+# Exporting
+
+
+async def test_an_export_holds_all_entries_and_the_evidence_of_each_batch(lived, tmp_path):
+    database, folder = lived
+    out = tmp_path / "out"
+    head = await export(database, signer_of(folder), out)
+    reader = FolderReader(out)
+    verifier = Verifier.parse(folder.log_vkey.read_text().strip())
+    checkpoint = open_checkpoint(reader.checkpoint(), verifier)
+    assert (checkpoint.size, checkpoint.root) == (head.size, head.root)
+    found, attached = [], {}
+    for tile in tiles_of(head.size):
+        if tile.level == "entries":
+            found += reader.entries(tile)
+            files = reader.attachments(tile.beside("batches"))
+            attached |= {tile.first + index: each for index, each in files.items()}
+    assert found == await stored(database)
+    kept = await ask(database, "SELECT entry, envelope, receipt, signature FROM meter.batch")
+    assert attached == {
+        row["entry"]: [row["envelope"], row["receipt"], row["signature"].encode()] for row in kept
+    }
+
+
+async def test_an_export_is_one_snapshot_while_the_service_goes_on(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+
+        async def grow(stream: str) -> None:
+            for seq in range(1, 6):
+                usage = [record(f"{stream}.{n}", "A", *HOUR, 1) for n in range(seq)]
+                await service.usage(usage, stream=stream, seq=seq)
+
+        signer, heads = signer_of(service.folder), []
+        for n in range(3):
+            exported = asyncio.create_task(export(database, signer, tmp_path / f"out{n}"))
+            await asyncio.gather(grow(f"s{n}"), grow(f"t{n}"))
+            heads.append(await exported)
+    # Each is the ledger as it was between two commits.
+    counts = await ask(database, "SELECT count FROM ledger.segment ORDER BY first")
+    ends = list(itertools.accumulate(row["count"] for row in counts))
+    hashes = [leaf_hash(data) for data in await stored(database)]
+    for head in heads:
+        assert head.size in ends
+        assert head.root == Frontier.over(b"".join(hashes[: head.size])).root()
+
+
+async def test_an_export_never_writes_into_a_folder_that_holds_something(lived, tmp_path):
+    database, folder = lived
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("x")
+    with pytest.raises(LedgerError):
+        await export(database, signer_of(folder), tmp_path / "out")
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["mine"]

@@ -1,0 +1,337 @@
+"""A running service for tests: real HTTP, a real database, and a clock that the test sets.
+
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        answer = await service.usage([record("r1", "A", *HOUR, 64_000)])
+        assert answer.json["results"][0]["granted"] == "144.00"
+
+`serving` makes the ledger in an empty database, or goes on with the one that is there: leaving it
+and entering again is a restart. Keys of providers are those of `books.signer`.
+"""
+
+import base64
+import contextlib
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from ledger import canon
+from ledger import store as ledger_store
+from meter import dsse, service
+from meter.config import DATABASE_VARIABLE, DataFolder
+from meter.entries import Entry, from_fields
+from meter.evolve import evolve
+from meter.intake import Intake
+from meter.state import State
+from meter.units import MICROSECONDS, format_money
+from tests.books import (
+    ALPHA,
+    DEVICE,
+    PROGRAMME,
+    PROVIDER_USCC,
+    balances,
+    expected_balances,
+    micros,
+    public_text,
+    signer,
+)
+
+ORIGIN = "kashi.test/service"
+NOON = "2025-03-01T12:00:00+08:00"
+HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
+PROJECTIONS = ("registration", "record", "contract_total", "contract_year", "coupon", "pool")
+
+
+class Clock:
+    """A clock that stands still until the test moves it."""
+
+    def __init__(self, instant: str) -> None:
+        self.now = micros(instant)
+
+    def __call__(self) -> int:
+        return self.now
+
+    def set(self, instant: str) -> None:
+        self.now = micros(instant)
+
+    def advance(self, seconds: int) -> None:
+        self.now += seconds * MICROSECONDS
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of the problem that this is."""
+        assert self.headers["Content-Type"] == "application/problem+json", self.body
+        return self.json["code"]
+
+
+@dataclass
+class Service:
+    """One running service, and whoever talks to it with the authority's token."""
+
+    folder: DataFolder
+    dsn: str
+    url: str
+    clock: Clock
+    intake: Intake
+    running: service.Running
+    http: aiohttp.ClientSession
+    stop: Callable[[], Awaitable[None]]
+    keys: Any = field(default_factory=lambda: (f"key-{n}" for n in itertools.count()))
+
+    async def send(
+        self, method: str, path: str, data: bytes | None = None, **headers: str
+    ) -> Answer:
+        """Send a request; names of headers with `_` for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.http.request(method, self.url + path, data=data, headers=named) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.send("GET", path, **headers)
+
+    async def post(
+        self, path: str, body: Any = None, key: str | None = "", **headers: str
+    ) -> Answer:
+        """Post JSON, or bytes as they are, with a fresh Idempotency-Key unless `key` says other."""
+        if key is not None:
+            headers["Idempotency_Key"] = key or next(self.keys)
+        data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+        return await self.send("POST", path, data, **headers)
+
+    async def ask(self, path: str, **body: Any) -> dict[str, Any]:
+        """Post a command that must succeed; `starts`, `ends`, `applicant` as in the core."""
+        names = {"starts": "from", "ends": "until", "applicant": "kind"}
+        answer = await self.post(path, {names.get(k, k): v for k, v in body.items()})
+        assert answer.status in (200, 201), answer.body
+        return answer.json
+
+    # The authority
+
+    async def open_books(self, policy: str | None = None, issued: str | None = "500000.00") -> None:
+        """Activate a policy, register provider, key, enterprise and contract A, issue a coupon."""
+        await self.activate(policy)
+        await self.ask("/v1/providers", **provider_body())
+        await self.ask("/v1/providers/pcl/keys", **key_body("pcl-1"))
+        await self.ask("/v1/enterprises", **enterprise_body())
+        await self.ask("/v1/contracts", **contract_body("A"))
+        if issued is not None:
+            await self.issue(2025, issued)
+
+    async def activate(self, text: str | None = None) -> None:
+        if text is None:
+            await self.ask("/v1/policies", programme=PROGRAMME, version="2024-12")
+        else:
+            await self.ask("/v1/policies", programme=PROGRAMME, version="test", content=text)
+
+    async def issue(self, year: int, amount: str, enterprise: str = ALPHA) -> None:
+        await self.ask("/v1/coupons", **coupon_body(year, amount, enterprise))
+
+    # The provider
+
+    def envelope(
+        self,
+        records: Iterable[Any] = (),
+        voids: Iterable[Any] = (),
+        keyid: str = "pcl-1",
+        **changes: Any,
+    ) -> bytes:
+        """Sign a batch; it is number 1 of its stream unless `seq` says other."""
+        body = {
+            "log": ORIGIN,
+            "provider": "pcl",
+            "stream": "main",
+            "seq": 1,
+            "voids": list(voids),
+            "records": list(records),
+        } | changes
+        payload = json.dumps(body, ensure_ascii=False).encode()
+        return dsse.seal(dsse.BATCH_TYPE, payload, keyid, signer(keyid))
+
+    async def usage(
+        self, records: Iterable[Any] = (), voids: Iterable[Any] = (), **changes: Any
+    ) -> Answer:
+        return await self.post("/v1/usage", self.envelope(records, voids, **changes), None)
+
+    # What it adds up to
+
+    async def balance(self, year: int = 2025, enterprise: str = ALPHA) -> dict[str, Any]:
+        answer = await self.get(
+            f"/v1/enterprises/{enterprise}/balance?programme={PROGRAMME}&year={year}"
+        )
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def contract(self, id_: str = "A") -> dict[str, Any]:
+        answer = await self.get(f"/v1/contracts/{id_}")
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def entries(self) -> list[Entry]:
+        return await stored_entries(self.dsn)
+
+
+@asynccontextmanager
+async def serving(
+    database: str, folder: Path, now: str | None = None, clock: Clock | None = None
+) -> AsyncIterator[Service]:
+    """Run a service on a database, making the ledger where there is none."""
+    clock = clock or Clock(now or NOON)
+    data = DataFolder(folder / "kashi")
+    async with contextlib.AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv(DATABASE_VARIABLE, database)
+            if not data.path.exists():
+                await service.initialise(data, ORIGIN, clock)
+            serve = contextlib.AsyncExitStack()
+            stack.push_async_callback(serve.aclose)
+            running = await serve.enter_async_context(service.running(data, clock=clock))
+        token = data.authority_token.read_text().strip()
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                headers={"Authorization": f"Bearer {token}"},
+                connector=aiohttp.TCPConnector(limit=256),
+                timeout=aiohttp.ClientTimeout(total=60),
+            )
+        )
+        yield Service(
+            data, database, running.url, clock, running.intake, running, http, serve.aclose
+        )
+
+
+# Bodies of requests, in the words of the core
+
+
+def provider_body(id_: str = "pcl", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "uscc": PROVIDER_USCC,
+        "name": "鹏城实验室",
+        "devices": {DEVICE: 10_000_000},
+        "enlisted": {"batch": "2025-1", "from": "2020-01-01", "until": "2030-01-01"},
+    } | changes
+
+
+def key_body(keyid: str) -> dict[str, Any]:
+    return {"keyid": keyid, "algorithm": "ed25519", "public_key": public_text(signer(keyid))}
+
+
+def enterprise_body(uscc: str = ALPHA, **changes: Any) -> dict[str, Any]:
+    return {
+        "uscc": uscc,
+        "name": "深圳某某科技有限公司",
+        "applicant": "enterprise",
+        "founded_on": "2019-04-01",
+    } | changes
+
+
+def contract_body(id_: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "programme": PROGRAMME,
+        "enterprise": ALPHA,
+        "provider": "pcl",
+        "amount": "1000000.00",
+        "signed_on": "2024-12-01",
+        "starts": "2024-12-01",
+        "ends": "2027-01-01",
+        "use": "training",
+        "prices": {DEVICE: "4.50"},
+        "related_party": False,
+    } | changes
+
+
+def coupon_body(year: int, amount: str, enterprise: str = ALPHA) -> dict[str, Any]:
+    return {"programme": PROGRAMME, "enterprise": enterprise, "year": year, "amount": amount}
+
+
+# The stored ledger, read past the service
+
+
+async def ask(dsn: str, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+    """Run SQL as the database's superuser."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetch(sql, *arguments)
+    finally:
+        await connection.close()
+
+
+async def stored(dsn: str) -> list[bytes]:
+    """Read the bytes of all entries."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            head = await ledger_store.head(connection)
+            found = [data async for _, data in ledger_store.entries(connection, 0, head.size)]
+    finally:
+        await connection.close()
+    assert len(found) == head.size
+    return found
+
+
+async def stored_entries(dsn: str) -> list[Entry]:
+    return [from_fields(canon.decode(data)) for data in await stored(dsn)]
+
+
+async def projections(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Read all that `rebuild` can make anew, in an order of its own."""
+    rows = {
+        f"meter.{table}": await ask(dsn, f"SELECT * FROM meter.{table} ORDER BY 1, 2")
+        for table in PROJECTIONS
+    }
+    rows["ledger.account"] = await ask(dsn, "SELECT * FROM ledger.account ORDER BY 1")
+    return {table: sorted([tuple(map(str, row)) for row in found]) for table, found in rows.items()}
+
+
+async def check_sums(dsn: str) -> State:
+    """Hold everything that is stored against the entries; give the state that they lead to."""
+    entries = await stored_entries(dsn)
+    state = State()
+    for entry in entries:
+        evolve(state, entry)
+    books = {}
+    for books in balances(entries):  # noqa: B007 - the last is wanted
+        pass
+    assert books == expected_balances(state)
+    accounts = await ask(dsn, "SELECT name, fen FROM ledger.account WHERE fen <> 0")
+    assert {name: int(fen) for name, fen in accounts} == books
+    rows = await ask(dsn, "SELECT provider, id, entry, voided FROM meter.record")
+    assert {(provider, id_): rest for provider, id_, *rest in rows} == {
+        id_: [held.entry, held.voided] for id_, held in state.records.items()
+    }
+    batches = [number for number, entry in enumerate(entries) if entry.kind == "batch"]
+    kept = await ask(dsn, "SELECT entry, envelope, receipt FROM meter.batch ORDER BY entry")
+    assert [row["entry"] for row in kept] == batches
+    for number, envelope, receipt in kept:
+        assert sha256(envelope).hexdigest() == entries[number].envelope
+        assert sha256(receipt).hexdigest() == entries[number].receipt
+    return state
+
+
+def yuan(fen: int) -> str:
+    return format_money(fen)
+
+
+def receipt_key(service: Service) -> bytes:
+    """The public key that signs receipts, as entry 0 names it."""
+    return base64.b64decode(service.intake.state.genesis.receipt_key.public_key)

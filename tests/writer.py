@@ -1,0 +1,178 @@
+"""A writer of exported ledgers: honest, and dishonest where a test wants it to be.
+
+    writer = Writer()
+    writer.activate()
+    ...
+    with writer.group():
+        writer.post([record(...)])
+        writer.post([record(...)])
+    report = verify(writer.export(folder), writer.signer.verifier, Audit())
+
+It is a service without a database: commands and batches are decided by the real rules, the log, the
+keys, the receipts and the checkpoint are real. A lie is told before anything of it is hashed or
+signed, so that book, tree and checkpoint are consistent with it. There are four ways to lie:
+
+    bent(thing, ...)    decide on a state that the entries do not give
+    writer.tell         write something else than an entry, or nothing
+    writer.tell_batch   give other entries of a batch, or another receipt (`with_receipt`)
+    writer.tell_files   put other files beside a batch
+
+and `writer.twin()` is a second writer who goes on from the same history.
+"""
+
+import copy
+import json
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ledger.book import Book
+from ledger.canon import encode
+from ledger.folder import FolderWriter
+from ledger.log import Log
+from ledger.note import Checkpoint, Signer, sign
+from ledger.tlog import Frontier
+from meter import dsse
+from meter.decide import Decided, decide
+from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
+from meter.state import StoredBatch
+from meter.wire import Before, parse_batch
+from tests.books import ORIGIN, Books, public_text, signer
+
+# What may be written in place of an entry; None is nothing.
+Told = Entry | Mapping[str, Any] | bytes | None
+
+
+class Writer(Books):
+    """`leaves` and `files` are what was written, `receipts` and `signatures` what was answered."""
+
+    def __init__(
+        self,
+        now: str = "2025-03-01T12:00:00+08:00",
+        floors: tuple[str, ...] = FLOORED_CLASSES,
+        genesis: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Begin a ledger; `floors` are those that the writer minds, `genesis` lies in entry 0."""
+        self.signer = Signer.from_seed(ORIGIN, sha256(b"log").digest())
+        self.receipt_signer = dsse.ReceiptSigner("receipt-1", signer("receipts"))
+        self.log = Log(Frontier(), Book(floors), 0)
+        self.leaves: list[bytes] = []
+        self.files: dict[int, list[bytes]] = {}
+        self.signatures: list[str] = []
+        self.tell: Callable[[int, Entry], Told] = lambda _, entry: entry
+        self.tell_batch: Callable[[Decided], Decided] = lambda decided: decided
+        self.tell_files: Callable[[list[bytes]], list[bytes]] = lambda files: files
+        self._genesis = genesis or {}
+        self._before: Before | None = None
+        super().__init__(now)
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Build all batches inside on the same tree, as those that are committed together."""
+        self._before = self._here()
+        try:
+            yield
+        finally:
+            self._before = None
+
+    def send(self, data: bytes) -> bytes:
+        """Take an envelope, and write and answer what is decided."""
+        signed = parse_batch(dsse.parse(data, dsse.BATCH_TYPE), data)
+        decided = decide(self.state, signed, self.now, self._before or self._here())
+        if isinstance(decided, StoredBatch):
+            self.receipts.append(decided.receipt)
+            self.signatures.append(decided.signature)
+            return decided.receipt
+        decided = self.tell_batch(decided)
+        receipt, signature = decided.receipt, self.receipt_signer.sign(decided.receipt)
+        self.receipts.append(receipt)
+        self.signatures.append(signature)
+        batch = signed.batch
+        self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
+            signed.payload_sha256, receipt, signature
+        )
+        own, *others = decided.entries
+        self.entries += decided.entries
+        self._write(own, self.tell_files([data, receipt, signature.encode()]))
+        for entry in others:
+            self._write(entry)
+        return receipt
+
+    def write(self, told: Told, files: list[bytes] | None = None) -> int:
+        """Write something that nobody decided; its number."""
+        data = told if isinstance(told, bytes) else encode(told)
+        self._add(data, self.log.last_at, [], files or [])
+        return len(self.leaves) - 1
+
+    def twin(self) -> "Writer":
+        """Give another writer with the same history, whose future is its own."""
+        twin = copy.copy(self)
+        twin.state, twin.log = copy.deepcopy((self.state, self.log))
+        twin.leaves, twin.files = list(self.leaves), dict(self.files)
+        twin.entries, twin.receipts = list(self.entries), list(self.receipts)
+        twin.signatures = list(self.signatures)
+        return twin
+
+    def export(self, folder: Path) -> Path:
+        """Write the folder and sign its checkpoint."""
+        out = FolderWriter(folder)
+        for number, data in enumerate(self.leaves):
+            out.add(data, self.files.get(number, ()))
+        checkpoint = Checkpoint(ORIGIN, self.log.size, self.log.root())
+        out.finish(sign(checkpoint.format(), self.signer))
+        return folder
+
+    def _append(self, entry: Entry) -> int:
+        if isinstance(entry, Genesis):
+            key = ReceiptKey("receipt-1", "ed25519", public_text(self.receipt_signer.key))
+            vkey = self.signer.verifier.format()
+            changes = {"log_key": vkey, "receipt_key": key} | self._genesis
+            entry = msgspec.structs.replace(entry, **changes)
+        number = super()._append(entry)
+        self._write(entry)
+        return number
+
+    def _write(self, entry: Entry, files: list[bytes] | None = None) -> None:
+        told = self.tell(len(self.leaves), entry)
+        if told is None:
+            return
+        data = told if isinstance(told, bytes) else encode(told)
+        # To the log, a lie is the entry that it stands for.
+        self._add(data, entry.at, entry.postings, files or [])
+
+    def _add(self, data: bytes, at: int, postings: list[Any], files: list[bytes]) -> None:
+        number = self.log.append(data, at, postings)
+        self.leaves.append(data)
+        if files:
+            self.files[number] = files
+
+    def _here(self) -> Before:
+        return Before(self.log.size, b64encode(self.log.root()).decode())
+
+
+@contextmanager
+def bent(thing: Any, **attributes: Any) -> Iterator[None]:
+    """Change attributes of something in a state, for as long as a lie needs it."""
+    kept = {name: getattr(thing, name) for name in attributes}
+    for name, value in attributes.items():
+        setattr(thing, name, value)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(thing, name, value)
+
+
+def with_receipt(decided: Decided, change: Callable[[dict[str, Any]], None]) -> Decided:
+    """Give a batch with another receipt, of which its entry tells rightly."""
+    receipt = json.loads(decided.receipt)
+    change(receipt)
+    data = msgspec.json.encode(receipt)
+    own, *others = decided.entries
+    own = msgspec.structs.replace(own, receipt=sha256(data).hexdigest())
+    return Decided([own, *others], data, decided.results)
