@@ -1,6 +1,8 @@
 """Bearer tokens: `<id>.<secret>`, of which the service keeps the id and the sha256 of the secret.
 
-The id goes into the entries that the token's holder makes (`by`), the secret nowhere.
+The id goes into the entries that the token's holder makes (`by`), the secret nowhere. A token has
+a role; those of a provider and of an enterprise are bound to one subject. It may expire, and it can
+be revoked.
 """
 
 import hmac
@@ -12,11 +14,36 @@ from typing import Final, Literal
 
 from meter.problems import Problem
 
-Role = Literal["authority"]
+Role = Literal["authority", "auditor", "provider", "enterprise"]
 
 SECRET_BYTES: Final = 32
 TOKEN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEADER: Final = re.compile(rf"Bearer ({TOKEN_ID.pattern})\.([A-Za-z0-9_-]{{1,128}})")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a token stands for; `subject` is a provider's id or an enterprise's USCC, else empty."""
+
+    token_id: str
+    role: Role
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownToken:
+    """What the service keeps of a token; `expires_at` in microseconds."""
+
+    identity: Identity
+    digest: bytes
+    expires_at: int | None
+    revoked: bool
+
+    def admits(self, digest: bytes, now: int) -> bool:
+        """Say whether a secret of this digest opens anything at `now` (microseconds)."""
+        # Compared without telling by the time taken how much is equal.
+        right = hmac.compare_digest(self.digest, digest)
+        return right and not self.revoked and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +67,6 @@ def parse_header(header: str) -> tuple[str, bytes]:
     if match is None:
         raise Problem("unauthorized", "the Authorization header holds no bearer token")
     return match[1], _digest(match[2])
-
-
-def same_digest(first: bytes, second: bytes) -> bool:
-    """Compare without telling by the time taken how much is equal."""
-    return hmac.compare_digest(first, second)
 
 
 def _digest(secret: str) -> bytes:

@@ -18,8 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ledger.errors import LedgerError
+from meter.auth import Identity, Role
 from meter.config import DataFolder
 from meter.problems import Problem
+from meter.units import MICROSECONDS, parse_instant
 
 GOOD: Final = 0
 VIOLATED: Final = 1
@@ -83,11 +85,28 @@ def serve(data: Path, host: str, port: int, now: str | None) -> None:
 @main.command()
 @_DATA
 @click.argument("name")
-def token(data: Path, name: str) -> None:
-    """Make a bearer token for the authority and print it, once; NAME enters its entries."""
+@click.option(
+    "--role",
+    default="authority",
+    show_default=True,
+    type=click.Choice(["authority", "auditor", "provider", "enterprise"]),
+)
+@click.option("--subject", default="", help="The provider's id or the enterprise's USCC.")
+@click.option("--expires", help="An instant from which the token opens nothing.")
+@click.option("--revoke", is_flag=True, help="Revoke the token NAME instead.")
+def token(  # noqa: PLR0913 - one argument for each word
+    data: Path, name: str, role: Role, subject: str, expires: str | None, *, revoke: bool
+) -> None:
+    """Make a bearer token and print it, once; NAME enters the entries that it makes."""
     from meter import service  # noqa: PLC0415
 
-    click.echo(_run(lambda: service.add_token(DataFolder(data), name)))
+    folder = DataFolder(data)
+    if revoke:
+        _run(lambda: service.revoke_token(folder, name))
+        return
+    until = None if expires is None else _checked(lambda: parse_instant(expires)) * MICROSECONDS
+    identity = Identity(name, role, subject)
+    click.echo(_run(lambda: service.add_token(folder, identity, until)))
 
 
 @main.command()
@@ -210,7 +229,6 @@ def post(receipt_key: str | None, url: str, envelope: Any) -> None:
 
 def _clock(origin: str, now: str | None) -> Callable[[], int]:
     from meter import service  # noqa: PLC0415
-    from meter.units import parse_instant  # noqa: PLC0415
 
     if now is None:
         return service.system_clock

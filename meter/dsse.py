@@ -35,9 +35,11 @@ class _Signature(Struct, frozen=True, forbid_unknown_fields=True):
     sig: str
 
 
-class _Document(
+class Document(
     Struct, frozen=True, forbid_unknown_fields=True, rename={"payload_type": "payloadType"}
 ):
+    """The JSON of an envelope."""
+
     payload_type: str
     payload: str
     signatures: list[_Signature]
@@ -60,7 +62,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 def seal(payload_type: str, payload: bytes, keyid: str, key: Ed25519PrivateKey) -> bytes:
     """Sign a payload and give its envelope."""
-    document = _Document(
+    document = Document(
         payload_type,
         base64.b64encode(payload).decode(),
         [_Signature(keyid, base64.b64encode(sign(payload_type, payload, key)).decode())],
@@ -71,7 +73,7 @@ def seal(payload_type: str, payload: bytes, keyid: str, key: Ed25519PrivateKey) 
 def parse(data: bytes, payload_type: str) -> Envelope:
     """Read an envelope of one type. Raises `Problem` `bad_envelope`."""
     try:
-        document = decode(data, _Document)
+        document = decode(data, Document)
         if document.payload_type != payload_type:
             raise ValueError(f"payloadType is not {payload_type}")  # noqa: TRY301
         if len(document.signatures) != 1:

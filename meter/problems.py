@@ -20,6 +20,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "unknown_key": (401, "No key of this name is registered"),
     "bad_signature": (401, "The signature does not verify"),
     "key_revoked": (403, "The key was revoked"),
+    "forbidden": (403, "The token's role is not one that this is for"),
     "provider_mismatch": (403, "The key belongs to another provider"),
     "not_found": (404, "There is no such thing here"),
     "method_not_allowed": (405, "The resource does not know this method"),

@@ -24,6 +24,7 @@ from ledger.canon import encode
 from ledger.note import Signer
 from ledger.store import Head
 from meter import auth, store
+from meter.auth import Identity
 from meter.config import DataFolder, database_url
 from meter.dsse import ReceiptSigner
 from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey
@@ -135,7 +136,7 @@ async def _create(dsn: str, genesis: Genesis, token: auth.Token) -> None:
             log.append(data, genesis.at, genesis.postings)
             await ledger_store.append(connection, head.epoch, log.take_group())
             await store.add_registration(connection, 0, genesis.kind, data)
-            await store.add_token(connection, token.id, "authority", token.digest)
+            await store.add_token(connection, Identity(token.id, "authority"), token.digest)
     finally:
         await connection.close()
 
@@ -183,7 +184,7 @@ async def running(
         stack.push_async_callback(_cancel, sequencer)
         readers = await store.connect_readers(dsn)
         stack.push_async_callback(readers.close)
-        app = make_app(Context(intake, readers, metrics, checkpoints))
+        app = make_app(Context(intake, readers, metrics, checkpoints, clock))
         url = await _listen(stack, app, host, port)
         yield Running(url, dsn, intake, sequencer)
 
@@ -201,20 +202,35 @@ async def until_interrupted(service: Running) -> None:
         await service.ended
 
 
-async def add_token(folder: DataFolder, token_id: str) -> str:
-    """Make a token of the authority and give its text. Raises `SetupError`."""
-    if not auth.TOKEN_ID.fullmatch(token_id):
-        raise SetupError("bad_name", f"{token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
-    token = auth.new_token(token_id)
+async def add_token(folder: DataFolder, identity: Identity, expires_at: int | None = None) -> str:
+    """Make a token and give its text; `expires_at` in microseconds. Raises `SetupError`."""
+    if not auth.TOKEN_ID.fullmatch(identity.token_id):
+        raise SetupError("bad_name", f"{identity.token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
+    if (identity.role in ("provider", "enterprise")) != bool(identity.subject):
+        raise SetupError("bad_subject", "a subject is for a provider or enterprise, and needed")
+    token = auth.new_token(identity.token_id)
+    async with _service_connection(folder) as connection:
+        if await store.token(connection, identity.token_id) is not None:
+            raise SetupError("exists", f"there is a token {identity.token_id}")
+        await store.add_token(connection, identity, token.digest, expires_at)
+    return token.text
+
+
+async def revoke_token(folder: DataFolder, token_id: str) -> None:
+    """Revoke a token, from the next request on. Raises `SetupError`."""
+    async with _service_connection(folder) as connection:
+        if not await store.revoke_token(connection, token_id):
+            raise SetupError("no_token", f"there is no token {token_id} to revoke")
+
+
+@contextlib.asynccontextmanager
+async def _service_connection(folder: DataFolder) -> AsyncIterator[store.Connection]:
     async with open_database(folder) as dsn:
         connection = await store.connect(dsn)
         try:
-            if await store.token(connection, token_id) is not None:
-                raise SetupError("exists", f"there is a token {token_id}")
-            await store.add_token(connection, token.id, "authority", token.digest)
+            yield connection
         finally:
             await connection.close()
-    return token.text
 
 
 async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:

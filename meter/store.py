@@ -19,6 +19,7 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.queries import load, script
 from ledger.store import Head
+from meter.auth import Identity, KnownToken
 from meter.capacity import Withheld
 from meter.entries import (
     BatchAccepted,
@@ -373,15 +374,32 @@ async def attachments(
         yield row["entry"], [row["envelope"], row["receipt"], signature]
 
 
-async def token(connection: Connection, token_id: str) -> tuple[str, bytes] | None:
-    """Read a token: its role and the sha256 of its secret."""
+async def token(connection: Connection, token_id: str) -> KnownToken | None:
+    """Read a token."""
     row = await connection.fetchrow(_SQL["token"], token_id)
-    return None if row is None else (row["role"], row["secret"])
+    if row is None:
+        return None
+    identity = Identity(token_id, row["role"], row["subject"])
+    return KnownToken(identity, row["secret"], row["expires_at"], row["revoked"])
 
 
-async def add_token(connection: Connection, token_id: str, role: str, secret: bytes) -> None:
-    """Keep a token; `secret` is the sha256 of what its holder sends."""
-    await connection.execute(_SQL["add_token"], token_id, role, secret)
+async def add_token(
+    connection: Connection, identity: Identity, digest: bytes, expires_at: int | None = None
+) -> None:
+    """Keep a token; `digest` is the sha256 of its secret, `expires_at` in microseconds."""
+    await connection.execute(
+        _SQL["add_token"],
+        identity.token_id,
+        identity.role,
+        identity.subject,
+        digest,
+        expires_at,
+    )
+
+
+async def revoke_token(connection: Connection, token_id: str) -> bool:
+    """Revoke a token; say whether there was one to revoke."""
+    return await connection.execute(_SQL["revoke_token"], token_id) == "UPDATE 1"
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:

@@ -102,6 +102,11 @@ def convert_plain(fields: dict[str, Any], kind: type[T]) -> T:
     return msgspec.convert(fields, kind, dec_hook=_from_plain)
 
 
+def convert_query(values: dict[str, str], kind: type[T]) -> T:
+    """Read the struct `kind` from the parameters of a URL. Raises `ValueError`."""
+    return msgspec.convert(values, kind, strict=False, dec_hook=_from_text)
+
+
 def plain(value: Any) -> Any:
     """Strip the marker types, so that the value can be written into an entry."""
     if isinstance(value, bool) or value is msgspec.UNSET:

@@ -131,7 +131,11 @@ SELECT entry, envelope, receipt, signature FROM meter.batch
 WHERE entry >= $1 AND entry < $2 ORDER BY entry;
 
 -- name: token
-SELECT role, secret FROM meter.token WHERE id = $1;
+SELECT role, subject, secret, expires_at, revoked_at IS NOT NULL AS revoked
+FROM meter.token WHERE id = $1;
+
+-- name: revoke_token
+UPDATE meter.token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL;
 
 -- name: add_token
-INSERT INTO meter.token (id, role, secret) VALUES ($1, $2, $3);
+INSERT INTO meter.token (id, role, subject, secret, expires_at) VALUES ($1, $2, $3, $4, $5);

@@ -115,9 +115,13 @@ CREATE TABLE meter.request (
 -- Bearer tokens; only the sha256 of the secret is kept.
 CREATE TABLE meter.token (
     id         text PRIMARY KEY,
-    role       text NOT NULL CHECK (role IN ('authority')),
+    role       text NOT NULL CHECK (role IN ('authority', 'auditor', 'provider', 'enterprise')),
+    subject    text NOT NULL,        -- a provider's id, an enterprise's USCC, else empty
     secret     bytea NOT NULL CHECK (octet_length(secret) = 32),
-    created_at timestamptz NOT NULL DEFAULT now()
+    expires_at bigint,               -- microseconds since 1970 UTC, by the service's clock
+    created_at timestamptz NOT NULL DEFAULT now(),
+    revoked_at timestamptz,
+    CHECK ((role IN ('provider', 'enterprise')) = (subject <> ''))
 );
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.batch
@@ -130,6 +134,7 @@ ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 GRANT USAGE ON SCHEMA meter TO kashi_service;
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token
     TO kashi_service;
+GRANT UPDATE (revoked_at) ON meter.token TO kashi_service;
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
     meter.device_time, meter.contract_total, meter.contract_year, meter.coupon, meter.pool

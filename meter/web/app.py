@@ -14,9 +14,12 @@ from aiohttp import hdrs, web
 from meter.problems import Problem
 from meter.web import commands, questions
 from meter.web.context import CONTEXT, Context
+from meter.web.routes import serve
 from meter.wire import MAX_BATCH_BYTES
 
 RETRY_AFTER_SECONDS: Final = "1"
+
+ROUTES: Final = [*commands.ROUTES, *questions.ROUTES]
 
 _log: Final = logging.getLogger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -27,8 +30,7 @@ def make_app(context: Context) -> web.Application:
     """Build the application around one running intake."""
     app = web.Application(client_max_size=MAX_BATCH_BYTES, middlewares=[_problems])
     app[CONTEXT] = context
-    app.add_routes(commands.ROUTES)
-    app.add_routes(questions.ROUTES)
+    app.add_routes(map(serve, ROUTES))
     return app
 
 

@@ -26,10 +26,13 @@ from meter.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
+from meter.dsse import Document
 from meter.policies import shipped_text
 from meter.problems import Problem
 from meter.strict import Lines, decode
-from meter.web.context import CONTEXT, authorise
+from meter.web.answers import CommandAnswer
+from meter.web.routes import Ask, Handler, Route
+from meter.wire import Receipt
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 SIGNATURE: Final = "Kashi-Signature"
@@ -38,26 +41,10 @@ MAX_COMMAND_BYTES: Final = 256 * 1024
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _MOVES_MONEY: Final = (IssueCoupon, WithdrawCoupon, VoidRecord, ReleaseRecord)
 
-_COMMANDS: Final[dict[str, type[Command]]] = {
-    "/v1/policies": ActivatePolicy,
-    "/v1/providers": RegisterProvider,
-    "/v1/providers/{provider}/enlistments": EnlistProvider,
-    "/v1/providers/{provider}/keys": RegisterKey,
-    "/v1/keys/{keyid}/revoke": RevokeKey,
-    "/v1/enterprises": RegisterEnterprise,
-    "/v1/contracts": RegisterContract,
-    "/v1/contracts/{contract}/freeze": FreezeContract,
-    "/v1/contracts/{contract}/unfreeze": UnfreezeContract,
-    "/v1/coupons": IssueCoupon,
-    "/v1/coupons/withdraw": WithdrawCoupon,
-    "/v1/records/void": VoidRecord,
-    "/v1/records/release": ReleaseRecord,
-}
 
-
-async def post_usage(request: web.Request) -> web.Response:
+async def post_usage(ask: Ask) -> web.Response:
     """Take a signed batch; the answer is its receipt, signed, after the commit is durable."""
-    stored = await request.app[CONTEXT].intake.usage(await request.read())
+    stored = await ask.context.intake.usage(await ask.request.read())
     return web.Response(
         body=stored.receipt,
         content_type="application/json",
@@ -65,16 +52,17 @@ async def post_usage(request: web.Request) -> web.Response:
     )
 
 
-async def post_command(request: web.Request) -> web.Response:
-    """Carry out the command that the URL stands for."""
-    token_id = await authorise(request)
-    resource = request.match_info.route.resource
-    assert resource is not None, "the handler stands behind routes only"
-    kind = _COMMANDS[resource.canonical]
-    key = _idempotency_key(request, kind)
-    command = await _read_command(request, kind)
-    answer = await request.app[CONTEXT].intake.command(command, token_id, key)
-    return web.Response(body=answer.body, status=answer.status, content_type="application/json")
+def _carry_out(kind: type[Command]) -> Handler:
+    """Make the handler of one kind of command."""
+
+    async def post_command(ask: Ask) -> web.Response:
+        assert ask.who is not None, "commands are not public"
+        key = _idempotency_key(ask.request, kind)
+        command = await _read_command(ask.request, kind)
+        answer = await ask.context.intake.command(command, ask.who.token_id, key)
+        return web.Response(body=answer.body, status=answer.status, content_type="application/json")
+
+    return post_command
 
 
 def _idempotency_key(request: web.Request, kind: type[Command]) -> str | None:
@@ -107,7 +95,130 @@ async def _read_command(request: web.Request, kind: type[Command]) -> Command:
     return command
 
 
+def _command(path: str, kind: type[Command], summary: str, codes: tuple[str, ...]) -> Route:
+    needed = ("idempotency_key_needed",) if kind in _MOVES_MONEY else ()
+    return Route(
+        "POST",
+        path,
+        _carry_out(kind),
+        summary,
+        CommandAnswer,
+        roles=("authority",),
+        body=kind,
+        codes=("idempotency_conflict", *needed, *codes),
+    )
+
+
 ROUTES: Final = [
-    web.post("/v1/usage", post_usage),
-    *(web.post(path, post_command) for path in _COMMANDS),
+    Route(
+        "POST",
+        "/v1/usage",
+        post_usage,
+        "Post a signed batch of usage records; the receipt answers it",
+        Receipt,
+        body=Document,
+        codes=(
+            "bad_envelope",
+            "bad_batch",
+            "unknown_key",
+            "bad_signature",
+            "key_revoked",
+            "provider_mismatch",
+            "wrong_log",
+            "wrong_genesis",
+            "seq_conflict",
+        ),
+    ),
+    _command(
+        "/v1/policies",
+        ActivatePolicy,
+        "Put a policy in force and open its pools",
+        ("bad_policy", "unknown_policy", "exists_differently", "pool_below_issued"),
+    ),
+    _command(
+        "/v1/providers",
+        RegisterProvider,
+        "Enlist a provider",
+        ("exists_differently", "role_conflict", "bad_dates"),
+    ),
+    _command(
+        "/v1/providers/{provider}/enlistments",
+        EnlistProvider,
+        "Enlist more devices, or move the end of an enlistment",
+        ("unknown_provider", "exists_differently", "bad_dates"),
+    ),
+    _command(
+        "/v1/providers/{provider}/keys",
+        RegisterKey,
+        "Register a provider's signing key",
+        ("unknown_provider", "exists_differently"),
+    ),
+    _command(
+        "/v1/keys/{keyid}/revoke",
+        RevokeKey,
+        "Take no new batch under a key",
+        ("not_found", "already_revoked"),
+    ),
+    _command(
+        "/v1/enterprises",
+        RegisterEnterprise,
+        "Register who may be funded",
+        ("exists_differently", "role_conflict"),
+    ),
+    _command(
+        "/v1/contracts",
+        RegisterContract,
+        "Register a compute service contract",
+        (
+            "exists_differently",
+            "unknown_programme",
+            "unknown_enterprise",
+            "unknown_provider",
+            "too_many_contracts",
+            "bad_dates",
+        ),
+    ),
+    _command(
+        "/v1/contracts/{contract}/freeze",
+        FreezeContract,
+        "Refuse new records of a contract",
+        ("unknown_contract", "already_frozen"),
+    ),
+    _command(
+        "/v1/contracts/{contract}/unfreeze",
+        UnfreezeContract,
+        "Take a contract's records again",
+        ("unknown_contract", "not_frozen"),
+    ),
+    _command(
+        "/v1/coupons",
+        IssueCoupon,
+        "Issue money from the pool to an enterprise's coupon",
+        (
+            "unknown_programme",
+            "unknown_enterprise",
+            "unknown_year",
+            "below_threshold",
+            "cap_exceeded",
+            "pool_exceeded",
+        ),
+    ),
+    _command(
+        "/v1/coupons/withdraw",
+        WithdrawCoupon,
+        "Take back what a coupon has not granted",
+        ("unknown_programme", "unknown_enterprise", "unknown_year", "below_granted"),
+    ),
+    _command(
+        "/v1/records/void",
+        VoidRecord,
+        "Take a record back, at any age",
+        ("unknown_record", "already_voided"),
+    ),
+    _command(
+        "/v1/records/release",
+        ReleaseRecord,
+        "Let the withheld part of a record count",
+        ("unknown_record", "already_voided", "nothing_withheld", "already_released"),
+    ),
 ]

@@ -1,13 +1,14 @@
-"""What every handler works with, and the two things that all of them do: authorise and answer."""
+"""What every handler works with, and who it is that asks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from aiohttp import hdrs, web
 
 from ledger.note import Signer
-from meter import auth, store
+from meter import store
+from meter.auth import Identity, parse_header
 from meter.intake import Intake
 from meter.metrics import Metrics
 from meter.problems import Problem
@@ -15,29 +16,24 @@ from meter.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One running service."""
+    """One running service; `clock` gives microseconds since 1970 UTC."""
 
     intake: Intake
     readers: store.Readers
     metrics: Metrics
     checkpoints: Signer
+    clock: Callable[[], int]
 
 
 CONTEXT: Final = web.AppKey("context", Context)
 
 
-async def authorise(request: web.Request) -> str:
-    """Give the id of the authority's token that the request carries. Raises `unauthorized`."""
-    token_id, digest = auth.parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
-    async with store.reading(request.app[CONTEXT].readers) as connection:
+async def authenticate(request: web.Request) -> Identity:
+    """Give whom the request's token stands for. Raises `unauthorized`."""
+    context = request.app[CONTEXT]
+    token_id, digest = parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
+    async with store.reading(context.readers) as connection:
         known = await store.token(connection, token_id)
-    if known is None or not auth.same_digest(known[1], digest):
-        raise Problem("unauthorized", "no such token")
-    return token_id
-
-
-def json_response(value: Any, status: int = 200) -> web.Response:
-    """Answer with JSON."""
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json"
-    )
+    if known is None or not known.admits(digest, context.clock()):
+        raise Problem("unauthorized", "no such token, or no longer")
+    return known.identity

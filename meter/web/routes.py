@@ -6,28 +6,27 @@ every role are all made from these declarations, so none of them can forget one.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from hashlib import sha256
+from typing import Any, Final, Literal
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import Struct
 
-from meter.auth import Role
+from meter.auth import Identity, Role
 from meter.problems import Problem
 from meter.strict import convert_query
-from meter.web.context import CONTEXT, Context, Identity, authenticate
+from meter.web.context import CONTEXT, Context, authenticate
 
-# Whose a path's parameter is: a token of that role sees only its own subject there.
-OWNER_OF_PARAMETER: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}
-EVERYBODY: Final[tuple[Role, ...]] = ("authority", "auditor", "provider", "enterprise")
+# Whose a parameter of the path is: a token of that role sees only its own subject there.
+OWNERS: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}
 OFFICIALS: Final[tuple[Role, ...]] = ("authority", "auditor")
 
-Method = Literal["GET", "POST"]
-T = TypeVar("T")
+NOT_YOURS: Final = "there is no such thing for this token"
 
 
 class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """A route without parameters after the question mark."""
+    """Nothing stands after the question mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,77 +38,70 @@ class Ask:
     who: Identity | None
     query: Any
 
-    @property
-    def path(self) -> dict[str, str]:
-        """The parameters of the URL."""
-        return dict(self.request.match_info)
+    def path(self, name: str) -> str:
+        """Give a parameter of the URL's path."""
+        return self.request.match_info[name]
 
-    @property
-    def token_id(self) -> str:
-        """Who asks, for the entry that will say so."""
-        assert self.who is not None, "routes that make entries are not public"
-        return self.who.token_id
-
-    def must_own(self, *, enterprise: str | None = None, provider: str | None = None) -> None:
-        """Refuse what is neither the subject's nor an official's. Raises `not_found`."""
+    def must_be_theirs(self, *, enterprise: str = "", provider: str = "") -> None:
+        """Hide from a subject what is another's. Raises `not_found`."""
         if self.who is None or self.who.role in OFFICIALS:
             return
-        theirs = {"enterprise": enterprise, "provider": provider}[self.who.role]
-        if theirs != self.who.subject:
-            raise Problem("not_found", "there is no such thing for this token")
+        owner = enterprise if self.who.role == "enterprise" else provider
+        if owner != self.who.subject:
+            raise Problem("not_found", NOT_YOURS)
 
 
-Handler = Callable[[Ask], Awaitable[web.StreamResponse]]
+# A struct becomes JSON with an ETag; a response is sent as it is.
+Handler = Callable[[Ask], Awaitable[Struct | web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A URL and its contract. `roles` is empty for a public route.
 
-    `answer` is the type of a good answer's body, or its media type where it is not JSON; `body`
-    the type of the request's, likewise. `fixed` are fields of the body that stand in the URL.
+    `answer` is the type of a good answer's JSON, or its media type as text; `body` the struct of
+    the request's JSON, or a media type. `codes` are those it can answer with beside the general.
     """
 
-    method: Method
+    method: Literal["GET", "POST"]
     path: str
     handler: Handler
     summary: str
-    answer: Any
+    answer: type[Struct] | str
     roles: tuple[Role, ...] = ()
     query: type[Struct] = NoQuery
-    body: Any = None
+    body: type[Struct] | str | None = None
     codes: tuple[str, ...] = ()
-    statuses: tuple[int, ...] = (200,)
-    moves_money: bool = False
 
 
 def serve(route: Route) -> web.RouteDef:
-    """Give aiohttp's route: it authenticates, checks role and subject, and reads the query."""
+    """Make aiohttp's route: it authenticates, checks role and subject, and reads the query."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        context = request.app[CONTEXT]
         who = await authenticate(request) if route.roles else None
         if who is not None:
             _check_role(route, who)
             _check_subject(request, who)
-        return await route.handler(Ask(request, context, who, _query(route, request)))
+        query = _query(route, request)
+        answer = await route.handler(Ask(request, request.app[CONTEXT], who, query))
+        return _tagged(request, answer) if isinstance(answer, Struct) else answer
 
     return web.route(route.method, route.path, handle)
 
 
 def _check_role(route: Route, who: Identity) -> None:
     if who.role not in route.roles:
-        raise Problem("forbidden", f"this is for {' and '.join(route.roles)}, not for {who.role}")
+        raise Problem("forbidden", f"this is for {', '.join(route.roles)}, not for {who.role}")
 
 
 def _check_subject(request: web.Request, who: Identity) -> None:
     """What is not yours is 404: whether it exists is not yours to know either."""
-    for name, role in OWNER_OF_PARAMETER.items():
+    for name, role in OWNERS.items():
         if who.role == role and request.match_info.get(name, who.subject) != who.subject:
-            raise Problem("not_found", "there is no such thing for this token")
+            raise Problem("not_found", NOT_YOURS)
 
 
-def _query(route: Route, request: web.Request) -> Any:
+def _query(route: Route, request: web.Request) -> Struct:
     values = request.query
     if len(set(values)) != len(values):
         raise Problem("malformed", "a parameter stands twice in the URL")
@@ -119,8 +111,12 @@ def _query(route: Route, request: web.Request) -> Any:
         raise Problem("malformed", f"in the URL: {error}") from None
 
 
-def answer_json(value: Any, status: int = 200) -> web.Response:
-    """Answer with JSON."""
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json"
-    )
+def _tagged(request: web.Request, value: Struct) -> web.Response:
+    """Answer with JSON and its ETag (RFC 9110 section 8.8.3), or 304 where the client has it."""
+    body = msgspec.json.encode(value)
+    tag = sha256(body).hexdigest()[:32]
+    headers = {hdrs.ETAG: f'"{tag}"', hdrs.CACHE_CONTROL: "private, no-cache"}
+    known = request.if_none_match or ()
+    if any(each.value in (tag, "*") for each in known):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, content_type="application/json", headers=headers)
