@@ -15,6 +15,7 @@ import asyncpg
 
 from ledger import canon
 from ledger import store as ledger_store
+from ledger.errors import LedgerError
 from ledger.queries import load, script
 from ledger.store import Head
 from meter.entries import (
@@ -60,6 +61,12 @@ _PROJECTIONS: Final = (
     "coupon",
     "pool",
 )
+
+
+class NoLedger(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The database holds no ledger that we may use."""
+
+    code = "no_ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +132,21 @@ class ContractTotals:
 
 
 async def connect(dsn: str, *, owner: bool = False) -> Connection:
-    """Connect as the service, whose role may append but never change; `owner` may set up."""
+    """Connect as the service, whose role may append but never change; `owner` may set up.
+
+    Raises `NoLedger`, also where the server refuses us.
+    """
     settings = {"application_name": "kashi", "synchronous_commit": "on"}
     if not owner:
         settings["role"] = SERVICE_ROLE
-    return await asyncpg.connect(dsn, server_settings=settings)
+    try:
+        connection = await asyncpg.connect(dsn, server_settings=settings)
+    except asyncpg.PostgresError as error:
+        raise NoLedger(f"the database cannot be used: {error}") from error
+    if not owner and not await ledger_store.exists(connection):
+        await connection.close()
+        raise NoLedger("the database holds no ledger: make one with kashi init")
+    return connection
 
 
 async def connect_readers(dsn: str) -> Readers:
