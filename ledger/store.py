@@ -12,6 +12,7 @@ from typing import Final, Self
 
 import asyncpg
 
+from ledger import canon
 from ledger.book import Book
 from ledger.bundle import decode_bundle, encode_bundle
 from ledger.errors import BadProof, LedgerError
@@ -125,6 +126,7 @@ async def append(connection: asyncpg.Connection, epoch: int, group: Group) -> No
         group.count,
         encode_bundle(group.entries),
         group.leaf_hashes,
+        group.last_at,
     )
     if group.balances:
         await _put_balances(connection, group.balances)
@@ -142,14 +144,41 @@ async def _put_balances(connection: asyncpg.Connection, balances: dict[str, int]
     )
 
 
+async def segments(
+    connection: asyncpg.Connection, first: int, stop: int
+) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Give the segments that hold entries of `[first, stop)`: their first number and entries.
+
+    Needs a transaction around it.
+    """
+    async for row in connection.cursor(_SQL["segments"], first, stop, prefetch=16):
+        yield row["first"], decode_bundle(row["bundle"], row["count"])
+
+
 async def entries(
     connection: asyncpg.Connection, first: int, stop: int
 ) -> AsyncIterator[tuple[int, bytes]]:
     """Give the entries of `[first, stop)` with their numbers; needs a transaction around it."""
-    async for row in connection.cursor(_SQL["segments"], first, stop, prefetch=16):
-        for number, entry in enumerate(decode_bundle(row["bundle"], row["count"]), row["first"]):
+    async for start, held in segments(connection, first, stop):
+        for number, entry in enumerate(held, start):
             if first <= number < stop:
                 yield number, entry
+
+
+async def size_at(connection: asyncpg.Connection, instant: int) -> int:
+    """Say how many entries the ledger held at the end of an instant (microseconds)."""
+    row = await connection.fetchrow(_SQL["segment_after"], instant)
+    if row is None:
+        return (await head(connection)).size
+    entries = decode_bundle(row["bundle"], row["count"])
+    later = (i for i, entry in enumerate(entries) if canon.decode(entry)["at"] > instant)
+    return int(row["first"]) + next(later)
+
+
+async def segment_start(connection: asyncpg.Connection, number: int) -> int:
+    """Give the number of the first entry of the segment that holds an entry, or would."""
+    first = await connection.fetchval(_SQL["segment_of"], number)
+    return 0 if first is None else int(first)
 
 
 async def entries_at(connection: asyncpg.Connection, numbers: list[int]) -> dict[int, bytes]:

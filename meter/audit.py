@@ -122,7 +122,8 @@ class Audit:
         held = self.state.batches.get((claim.provider, claim.stream, claim.seq))
         if held is None or held.receipt != receipt:
             where = f"{claim.provider}, stream {claim.stream}, number {claim.seq}"
-            raise Violation("batch_left_out", f"the ledger does not hold the batch of {where}")
+            detail = f"the ledger does not hold the batch of {where}"
+            raise Violation("batch_left_out", _printable(detail))
 
     def _entry(
         self,

@@ -42,7 +42,7 @@ from meter.effects import (
     void_fields,
 )
 from meter.entries import Entry, Posting
-from meter.measure import released_eligible, work_of
+from meter.measure import released_eligible, withheld_by_year, work_of
 from meter.policy import MAX_YEARS, Policy, RatioClass
 from meter.problems import Problem
 from meter.state import Contract, Pool, Record, State
@@ -297,6 +297,8 @@ def _release(state: State, command: ReleaseRecord) -> _Judged:
     fields = {
         "record": record.entry,
         "contract": record.usage.contract,
+        "device": record.usage.device,
+        "withheld": withheld_by_year(record.withheld),
         "eligible": eligible,
         "entitled": effect.entitled,
     }

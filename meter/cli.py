@@ -183,7 +183,7 @@ def demo(trace: Path | None, data: Path | None) -> None:
     from meter import demo as story  # noqa: PLC0415 - needs kashi[server]
 
     if data is not None:
-        sys.exit(story.run(trace, data, _OUT))
+        sys.exit(story.run(trace, data, _OUT, kept=True))
     with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:
         Path(folder).chmod(0o711)
         sys.exit(story.run(trace, Path(folder), _OUT))

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET
+
+from meter.capacity import Withheld
 from meter.entries import Posting
 from meter.measure import (
     Measured,
@@ -111,13 +114,12 @@ def void_effect(state: State, record: Record) -> UsageEffect:
     """Compute what taking a record back does: its numerators, subtracted."""
     contract = state.contracts[record.usage.contract]
     price = contract.registered.prices[record.usage.device]
-    withheld = [] if record.released is not None else withheld_by_year(record.withheld)
     return usage_effect(
         state,
         contract,
         -record.usage.device_time * price,
         priced(record.eligible, -price),
-        priced(withheld, -price),
+        priced(withheld_by_year(still_withheld(record)), -price),
     )
 
 
@@ -127,6 +129,11 @@ def release_effect(state: State, record: Record, eligible: list[tuple[int, int]]
     price = contract.registered.prices[record.usage.device]
     withheld = priced(withheld_by_year(record.withheld), -price)
     return usage_effect(state, contract, 0, priced(eligible, price), withheld)
+
+
+def still_withheld(record: Record) -> list[Withheld]:
+    """Give what of a record is withheld now: nothing, once it is released."""
+    return [] if record.released is not None else record.withheld
 
 
 def priced(device_time: Iterable[tuple[int, int]], price: int) -> Numerators:
@@ -139,8 +146,10 @@ def void_fields(record: Record, effect: UsageEffect) -> dict[str, Any]:
     return {
         "record": record.entry,
         "contract": record.usage.contract,
+        "device": record.usage.device,
         "cost": effect.cost,
         "entitled": effect.entitled,
+        "withheld": withheld_by_year(still_withheld(record)) or UNSET,
     }
 
 
@@ -203,8 +212,7 @@ def accept(state: State, record: Record, effect: UsageEffect) -> None:
 def take_back(state: State, record: Record, number: int, effect: UsageEffect) -> None:
     """Void a record in the state, by the entry of this number."""
     apply_usage(state, effect)
-    withheld = [] if record.released is not None else record.withheld
-    free(state, effect.contract, work_of(record.usage), withheld)
+    free(state, effect.contract, work_of(record.usage), still_withheld(record))
     record.voided = number
 
 

@@ -252,28 +252,35 @@ class UsageAccepted(Entry, frozen=True, kw_only=True):
 
 
 class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
-    """A reviewer let the withheld part of a record count: `eligible` of it, by year."""
+    """A reviewer let the withheld part of a record count: of `withheld`, `eligible`, by year."""
 
     kind: Literal["release"] = "release"
     provider: str
     id: str
     record: int
     contract: str
+    device: str
     eligible: list[tuple[int, int]]
+    withheld: list[tuple[int, int]]
     entitled: list[tuple[int, int]]
 
 
 class RecordVoided(Entry, frozen=True, kw_only=True):
-    """A record was taken back, by its provider (`batch`) or the authority (`request`, `salt`)."""
+    """A record was taken back, by its provider (`batch`) or the authority (`request`, `salt`).
+
+    `withheld` is what was still withheld of it, by year, and no longer is.
+    """
 
     kind: Literal["void"] = "void"
     provider: str
     id: str
     record: int
     contract: str
+    device: str
     reason: str
     cost: int
     entitled: list[tuple[int, int]]
+    withheld: list[tuple[int, int]] | UnsetType = UNSET
     batch: int | UnsetType = UNSET
     request: str | UnsetType = UNSET
     salt: str | UnsetType = UNSET

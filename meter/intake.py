@@ -269,6 +269,7 @@ class Intake:
     async def _write(self, group: _Group) -> None:
         entries = self._log.take_group()
         touched = self.state.take_touched()
+        store.note_past(group.written, self.state, touched)
         if entries.count:
             with self._metrics.commit_seconds.time():
                 async with self._connection.transaction():

@@ -16,10 +16,10 @@ from ledger.tlog import Frontier
 from meter import store
 from meter.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
 from meter.evolve import evolve
-from meter.state import State
-from meter.store import Written, note_rows
+from meter.state import State, Touched
+from meter.store import Written, note_past, note_rows
 
-CHUNK_ENTRIES: Final = 10_000  # rows are written this often, so that memory stays bounded
+CHUNK_RECORDS: Final = 10_000  # rows are written this often, so that memory stays bounded
 
 Progress = Callable[[int, int], None]
 
@@ -43,21 +43,25 @@ async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
 async def _replay(
     connection: store.Connection, head: Head, log: Log, progress: Progress | None
 ) -> None:
-    state, written = State(), Written()
-    async for number, data in ledger_store.entries(connection, 0, head.size):
-        entry = from_fields(canon.decode(data))
-        log.append(data, entry.at, entry.postings)
-        if isinstance(entry, RecordVoided | RecordReleased):
-            await _load_record(connection, state, entry)
-        evolve(state, entry)
-        note_rows(written, state, number, entry, data)
-        if (number + 1) % CHUNK_ENTRIES == 0 or number + 1 == head.size:
+    state, written, waiting = State(), Written(), Touched()
+    async for first, held in ledger_store.segments(connection, 0, head.size):
+        for number, data in enumerate(held, first):
+            entry = from_fields(canon.decode(data))
+            log.append(data, entry.at, entry.postings)
+            if isinstance(entry, RecordVoided | RecordReleased):
+                await _load_record(connection, state, entry)
+            evolve(state, entry)
+            note_rows(written, state, number, entry, data)
+            if progress is not None:
+                progress(number + 1, head.size)
+        touched = state.take_touched()
+        note_past(written, state, touched)
+        waiting.update(touched)
+        if len(written.records) >= CHUNK_RECORDS or state.size == head.size:
             log.take_group()  # only the frontier and the balances are needed on
-            await store.write(connection, state, state.take_touched(), written)
+            await store.write(connection, state, waiting, written)
             state.records.clear()
-            written = Written()
-        if progress is not None:
-            progress(number + 1, head.size)
+            written, waiting = Written(), Touched()
 
 
 async def _load_record(

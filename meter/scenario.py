@@ -149,10 +149,13 @@ class ClusterScenario:
         return self._cluster.take_back([record], "node failed, not charged")
 
     def compare(self, metered: Metered) -> list[Comparison]:
-        own, ledger = self._cluster.device_time, metered.net_by_contract
         return [
-            Comparison(f"{contract}, thousandths × seconds", own[contract], ledger.get(contract, 0))
-            for contract in own
+            Comparison(
+                f"{contract}, thousandths × seconds, less voids",
+                counted,
+                metered.net_by_contract.get(contract, 0),
+            )
+            for contract, counted in self._cluster.device_time.items()
         ]
 
 
@@ -223,7 +226,7 @@ class TraceScenario:
             if count or file.skipped[reason]
         ]
         return [
-            Comparison("thousandths of a device × seconds", file.device_time, metered.device_time),
+            Comparison("thousandths × seconds, voids too", file.device_time, metered.device_time),
             Comparison("tasks metered", file.tasks, metered.runs),
             Comparison("records, long tasks sliced", file.records, metered.records),
             *skipped,

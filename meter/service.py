@@ -20,14 +20,14 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import store as ledger_store
-from ledger.canon import encode
+from ledger.canon import decode, encode
 from ledger.note import Signer
 from ledger.store import Head
 from meter import auth, store
 from meter.auth import Identity
 from meter.config import DataFolder, database_url
 from meter.dsse import ReceiptSigner
-from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey
+from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey, from_fields
 from meter.export import export
 from meter.intake import Intake
 from meter.metrics import Metrics
@@ -142,8 +142,11 @@ async def _create(dsn: str, genesis: Genesis, token: auth.Token) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_database(folder: DataFolder) -> AsyncIterator[str]:
-    """Give the DSN of the ledger's database; an embedded one that runs already is joined."""
+async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncIterator[str]:
+    """Give the DSN of the ledger's database; `join` an embedded one that serves already.
+
+    Without `join` that one is refused: a second writer would end the first, and with it the server.
+    """
     named = database_url()
     if named is not None:
         yield named
@@ -152,7 +155,11 @@ async def open_database(folder: DataFolder) -> AsyncIterator[str]:
     try:
         dsn = await server.start()
     except PostgresError as error:
-        if error.code != "in_use" or not folder.postgres_dsn.exists():
+        if error.code != "in_use":
+            raise
+        if not join:
+            raise SetupError("in_use", f"a service runs in {folder.path} already") from None
+        if not folder.postgres_dsn.exists():
             raise
         yield folder.postgres_dsn.read_text(encoding="utf-8").strip()
         return
@@ -174,12 +181,12 @@ async def running(
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(open_database(folder))
+        await _check_keys(dsn, checkpoints, receipts)
         intake = Intake(
             lambda: store.connect(dsn), receipts, clock, lambda: secrets.token_hex(16), metrics
         )
         await intake.start()
         stack.push_async_callback(intake.stop)
-        _check_keys(intake, checkpoints, receipts)
         sequencer = asyncio.create_task(intake.run())
         stack.push_async_callback(_cancel, sequencer)
         readers = await store.connect_readers(dsn)
@@ -225,7 +232,7 @@ async def revoke_token(folder: DataFolder, token_id: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _service_connection(folder: DataFolder) -> AsyncIterator[store.Connection]:
-    async with open_database(folder) as dsn:
+    async with open_database(folder, join=True) as dsn:
         connection = await store.connect(dsn)
         try:
             yield connection
@@ -236,7 +243,7 @@ async def _service_connection(folder: DataFolder) -> AsyncIterator[store.Connect
 async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:
     """Export the ledger; see `meter.export`."""
     signer = Signer.parse(_read(folder.log_key))
-    async with open_database(folder) as dsn:
+    async with open_database(folder, join=True) as dsn:
         return await export(dsn, signer, out, progress)
 
 
@@ -278,12 +285,19 @@ def _receipt_signer(folder: DataFolder) -> ReceiptSigner:
     return ReceiptSigner(RECEIPT_KEYID, Ed25519PrivateKey.from_private_bytes(seed))
 
 
-def _check_keys(intake: Intake, checkpoints: Signer, receipts: ReceiptSigner) -> None:
-    """Refuse to write into a ledger that was made with other keys."""
-    genesis = intake.state.genesis
-    public = base64.b64encode(receipts.key.public_key().public_bytes_raw()).decode()
-    if genesis is None:
+async def _check_keys(dsn: str, checkpoints: Signer, receipts: ReceiptSigner) -> None:
+    """Refuse a ledger that was made with other keys, before its writer is shut out."""
+    connection = await store.connect(dsn)
+    try:
+        found = await ledger_store.entries_at(connection, [0])
+    finally:
+        await connection.close()
+    if not found:
         raise SetupError("no_genesis", "the database holds no entry 0")
+    genesis = from_fields(decode(found[0]))
+    public = base64.b64encode(receipts.key.public_key().public_bytes_raw()).decode()
+    if not isinstance(genesis, Genesis):
+        raise SetupError("no_genesis", "entry 0 is not a genesis")
     if genesis.log_key != checkpoints.verifier.format():
         raise SetupError("wrong_keys", f"the log key is not that of {genesis.origin}")
     if genesis.receipt_key.public_key != public:

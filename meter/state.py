@@ -159,6 +159,13 @@ class Touched:
     pools: set[PoolId] = field(default_factory=set)
     days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
 
+    def update(self, other: "Touched") -> None:
+        """Add what another group changed."""
+        self.contracts |= other.contracts
+        self.coupons |= other.coupons
+        self.pools |= other.pools
+        self.days |= other.days
+
 
 @dataclass(slots=True)
 class State:

@@ -17,6 +17,7 @@ from msgspec import UNSET
 
 from ledger import canon
 from ledger import store as ledger_store
+from ledger.errors import LedgerError
 from ledger.queries import load, script
 from ledger.store import Head
 from meter.auth import Identity, KnownToken
@@ -33,6 +34,7 @@ from meter.entries import (
 )
 from meter.evolve import register
 from meter.measure import by_year
+from meter.past import PastBalance, PastShare, advance
 from meter.problems import Problem
 from meter.rating import entitle
 from meter.state import (
@@ -67,9 +69,17 @@ _PROJECTIONS: Final = (
     "device_time",
     "contract_total",
     "contract_year",
+    "contract_year_past",
     "coupon",
+    "coupon_past",
     "pool",
 )
+
+
+class NoLedger(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The database holds no ledger that we may use."""
+
+    code = "no_ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,30 @@ class Written:
     voids: list[tuple[str, str, int]] = field(default_factory=list)
     releases: list[tuple[str, str, int]] = field(default_factory=list)
     requests: list[tuple[str, str, int, bytes]] = field(default_factory=list)
+    past_shares: list[tuple[Any, ...]] = field(default_factory=list)
+    past_coupons: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+def note_past(written: Written, state: State, touched: Touched) -> None:
+    """Note how the totals stand after a group that touched them."""
+    for name in sorted(touched.contracts):
+        terms = state.contracts[name].registered
+        written.past_shares += (
+            (
+                terms.id,
+                year,
+                state.size,
+                terms.enterprise,
+                terms.programme,
+                Decimal(share.withheld),
+                share.entitled,
+                share.granted,
+            )
+            for year, share in state.contracts[name].shares.items()
+        )
+    written.past_coupons += (
+        (*coupon, state.size, state.coupons[coupon]) for coupon in sorted(touched.coupons)
+    )
 
 
 def note_rows(written: Written, state: State, number: int, entry: Entry, data: bytes) -> None:
@@ -153,11 +187,21 @@ class ContractTotals:
 
 
 async def connect(dsn: str, *, owner: bool = False) -> Connection:
-    """Connect as the service, whose role may append but never change; `owner` may set up."""
+    """Connect as the service, whose role may append but never change; `owner` may set up.
+
+    Raises `NoLedger`, also where the server refuses us.
+    """
     settings = {"application_name": "kashi", "synchronous_commit": "on"}
     if not owner:
         settings["role"] = SERVICE_ROLE
-    return await asyncpg.connect(dsn, server_settings=settings)
+    try:
+        connection = await asyncpg.connect(dsn, server_settings=settings)
+    except asyncpg.PostgresError as error:
+        raise NoLedger(f"the database cannot be used: {error}") from error
+    if not owner and not await ledger_store.exists(connection):
+        await connection.close()
+        raise NoLedger("the database holds no ledger: make one with kashi init")
+    return connection
 
 
 async def connect_readers(dsn: str) -> Readers:
@@ -266,6 +310,8 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _copy(connection, "registration", written.registrations)
     await _copy(connection, "record", written.records)
     await _copy(connection, "withheld", written.withheld)
+    await _copy(connection, "contract_year_past", written.past_shares)
+    await _copy(connection, "coupon_past", written.past_coupons)
     await _copy(connection, "request", written.requests)
     if written.voids:
         await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
@@ -356,6 +402,20 @@ async def balance(connection: Connection, coupon: CouponId) -> Balance:
     row = await connection.fetchrow(_SQL["balance"], *coupon)
     assert row is not None, "the head is always there"
     return Balance(row["size"], row["last_at"], row["issued"], json.loads(row["shares"]))
+
+
+async def past_balance(
+    connection: Connection, state: State, coupon: CouponId, size: int
+) -> PastBalance:
+    """Read a coupon's balance as it stood when the ledger had some size."""
+    start = await ledger_store.segment_start(connection, size)
+    issued = await connection.fetchval(_SQL["past_coupon"], *coupon, start)
+    balance = PastBalance(issued or 0)
+    for contract, *numbers in await connection.fetch(_SQL["past_shares"], *coupon, start):
+        balance.shares[contract] = PastShare(*map(int, numbers))
+    async for _, data in ledger_store.entries(connection, start, size):
+        advance(balance, state, coupon, from_fields(canon.decode(data)))
+    return balance
 
 
 async def contract_totals(connection: Connection, contract: str) -> ContractTotals:

@@ -3,7 +3,8 @@
     books = opened()
     books.contract("A")
     books.issue(2025, "500000.00")
-    books.post([record("r1", "A", "2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00", 64_000)])
+    start, end = "2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00"
+    books.post([record("r1", "A", start, end, 64_000)])
     assert books.coupon(2025).granted == 14_400
 
 `entries` keeps everything that was written, in order, `receipts` the answers. Money is yuan text
@@ -15,7 +16,7 @@ import base64
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -45,9 +46,7 @@ HOUR = 3600
 DAY = 24 * HOUR
 
 # One profile for all property tests here: a machine that is shared has no use for deadlines.
-properties = settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
-)
+properties = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 _RESULTS = {
     "accepted": Accepted,
@@ -102,6 +101,14 @@ PROVIDER_USCC = uscc_of(9)
 
 def micros(text: str) -> int:
     return parse_instant(text) * MICROSECONDS
+
+
+def attempt(ask: Callable[[], Any]) -> Any:
+    """Give the answer, or the problem as a value where either is right."""
+    try:
+        return ask()
+    except Problem as problem:
+        return problem
 
 
 def signer(keyid: str) -> Ed25519PrivateKey:
@@ -349,7 +356,7 @@ class Books:
 
 
 def opened(policy: str = SHIPPED, now: str = "2025-03-01T12:00:00+08:00") -> Books:
-    """Give books with a policy, the provider `pcl` and its key `pcl-1`, and the enterprise ALPHA."""
+    """Give books with a policy, the provider `pcl`, its key `pcl-1` and the enterprise ALPHA."""
     books = Books(now)
     books.activate(policy)
     books.provider()
@@ -378,7 +385,9 @@ def coupon_of(state: State, coupon: tuple[str, str, int]) -> Coupon:
 def coupon_ids(state: State) -> set[tuple[str, str, int]]:
     """Every (enterprise, programme, year) that was issued money or has usage."""
     used = {
-        contract.coupon_id(year) for contract in state.contracts.values() for year in contract.shares
+        contract.coupon_id(year)
+        for contract in state.contracts.values()
+        for year in contract.shares
     }
     return used | state.coupons.keys()
 

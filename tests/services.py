@@ -26,7 +26,9 @@ import pytest
 
 from ledger import canon
 from ledger import store as ledger_store
+from ledger.tlog import Tree, leaf_hash
 from meter import dsse, service
+from meter.audit import Audit
 from meter.config import DATABASE_VARIABLE, DataFolder
 from meter.entries import Entry, from_fields
 from meter.evolve import evolve
@@ -304,7 +306,7 @@ async def projections(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def check_sums(dsn: str) -> State:
-    """Hold everything that is stored against the entries; give the state that they lead to."""
+    """Hold everything that is stored against the entries and audit them; give their state."""
     entries = await stored_entries(dsn)
     state = State()
     for entry in entries:
@@ -320,12 +322,24 @@ async def check_sums(dsn: str) -> State:
         id_: [held.entry, held.voided] for id_, held in state.records.items()
     }
     batches = [number for number, entry in enumerate(entries) if entry.kind == "batch"]
-    kept = await ask(dsn, "SELECT entry, envelope, receipt FROM meter.batch ORDER BY entry")
+    kept = await ask(dsn, "SELECT entry, envelope, receipt, signature FROM meter.batch ORDER BY 1")
     assert [row["entry"] for row in kept] == batches
-    for number, envelope, receipt in kept:
+    for number, envelope, receipt, _ in kept:
         assert sha256(envelope).hexdigest() == entries[number].envelope
         assert sha256(receipt).hexdigest() == entries[number].receipt
+    _audit(await stored(dsn), {number: list(files) for number, *files in kept})
     return state
+
+
+def _audit(data: list[bytes], attached: dict[int, list[Any]]) -> None:
+    """Decide everything again, as an auditor does. Raises `Violation`."""
+    audit, tree = Audit(), Tree()
+    for number, entry in enumerate(data):
+        envelope, receipt, signature = attached.get(number, (b"", b"", ""))
+        files = [envelope, receipt, signature.encode()] if number in attached else []
+        audit.entry(number, entry, json.loads(entry), files, tree)
+        tree.append(leaf_hash(entry))
+    audit.finish()
 
 
 def yuan(fen: int) -> str:

@@ -20,7 +20,8 @@ UPDATE ledger.head SET size = $3, root = $4, frontier = $5, last_at = $6
 WHERE epoch = $1 AND size = $2;
 
 -- name: append_segment
-INSERT INTO ledger.segment (first, count, bundle, leaf_hashes) VALUES ($1, $2, $3, $4);
+INSERT INTO ledger.segment (first, count, bundle, leaf_hashes, last_at)
+VALUES ($1, $2, $3, $4, $5);
 
 -- name: put_balances
 INSERT INTO ledger.account (name, fen)
@@ -39,6 +40,15 @@ SELECT first, count, bundle, leaf_hashes FROM ledger.segment
 WHERE first >= coalesce((SELECT max(first) FROM ledger.segment WHERE first <= $1), 0)
   AND first < $2
 ORDER BY first;
+
+-- name: segment_after
+-- The first segment that holds an entry later than an instant.
+SELECT first, count, bundle FROM ledger.segment
+WHERE last_at > $1 ORDER BY last_at, first LIMIT 1;
+
+-- name: segment_of
+-- Where the segment begins that holds an entry.
+SELECT first FROM ledger.segment WHERE first <= $1 ORDER BY first DESC LIMIT 1;
 
 -- name: segments_holding
 -- The segments that hold the given entries.

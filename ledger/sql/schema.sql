@@ -14,8 +14,11 @@ CREATE TABLE ledger.segment (
     count       integer NOT NULL CHECK (count > 0),
     -- Entry bundles of C2SP tlog-tiles: big-endian uint16 length, then the entry, count times.
     bundle      bytea NOT NULL,
-    leaf_hashes bytea NOT NULL CHECK (octet_length(leaf_hashes) = 32 * count)
+    leaf_hashes bytea NOT NULL CHECK (octet_length(leaf_hashes) = 32 * count),
+    -- The instant of its last entry: finds what the ledger held at a moment.
+    last_at     bigint NOT NULL
 );
+CREATE INDEX segment_by_instant ON ledger.segment (last_at, first);
 -- Entries are read back whole; compressing them costs the writer more than the disk.
 ALTER TABLE ledger.segment ALTER COLUMN bundle SET STORAGE EXTERNAL;
 ALTER TABLE ledger.segment ALTER COLUMN leaf_hashes SET STORAGE EXTERNAL;

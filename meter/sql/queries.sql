@@ -100,6 +100,12 @@ DELETE FROM meter.contract_total;
 -- name: clear_contract_year
 DELETE FROM meter.contract_year;
 
+-- name: clear_contract_year_past
+DELETE FROM meter.contract_year_past;
+
+-- name: clear_coupon_past
+DELETE FROM meter.coupon_past;
+
 -- name: clear_coupon
 DELETE FROM meter.coupon;
 
@@ -116,6 +122,17 @@ SELECT head.size, head.last_at,
         FROM meter.contract_year
         WHERE (enterprise, programme, year) = ($1, $2, $3)), '[]') AS shares
 FROM ledger.head;
+
+-- name: past_coupon
+SELECT issued FROM meter.coupon_past
+WHERE (enterprise, programme, year) = ($1, $2, $3) AND size <= $4
+ORDER BY size DESC LIMIT 1;
+
+-- name: past_shares
+SELECT DISTINCT ON (contract) contract, withheld, entitled, granted
+FROM meter.contract_year_past
+WHERE (enterprise, programme, year) = ($1, $2, $3) AND size <= $4
+ORDER BY contract, size DESC;
 
 -- name: contract
 SELECT head.size, head.last_at,

@@ -96,6 +96,31 @@ CREATE TABLE meter.coupon (
     PRIMARY KEY (enterprise, programme, year)
 );
 
+-- How totals stood after each group that changed them: `size` is the ledger's, after the group.
+-- A past balance is the newest row before it, and the entries since (see `meter/past.py`).
+CREATE TABLE meter.contract_year_past (
+    contract   text NOT NULL,
+    year       integer NOT NULL,
+    size       bigint NOT NULL,
+    enterprise text NOT NULL,
+    programme  text NOT NULL,
+    withheld   numeric NOT NULL,
+    entitled   bigint NOT NULL,
+    granted    bigint NOT NULL,
+    PRIMARY KEY (contract, year, size)
+);
+CREATE INDEX contract_year_past_by_coupon
+    ON meter.contract_year_past (enterprise, programme, year, contract, size);
+
+CREATE TABLE meter.coupon_past (
+    enterprise text NOT NULL,
+    programme  text NOT NULL,
+    year       integer NOT NULL,
+    size       bigint NOT NULL,
+    issued     bigint NOT NULL,
+    PRIMARY KEY (enterprise, programme, year, size)
+);
+
 CREATE TABLE meter.pool (
     programme text NOT NULL,
     year      integer NOT NULL,
@@ -137,7 +162,7 @@ GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.to
 GRANT UPDATE (revoked_at) ON meter.token TO kashi_service;
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
-    meter.device_time, meter.contract_total, meter.contract_year, meter.coupon, meter.pool
-    TO kashi_service;
+    meter.device_time, meter.contract_total, meter.contract_year, meter.contract_year_past,
+    meter.coupon, meter.coupon_past, meter.pool TO kashi_service;
 
 RESET ROLE;

@@ -4,20 +4,23 @@ Answers come from committed rows in one snapshot, so they include every batch th
 before the question; `as_of` says how many entries that is, and the instant of the last of them.
 """
 
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from ledger import canon
 from ledger import store as ledger_store
 from ledger.note import Checkpoint, sign
 from ledger.tlog import leaf_hash
 from meter import store
 from meter.problems import Problem
 from meter.rating import cost
+from meter.state import CouponId, State
 from meter.strict import Year
-from meter.units import MICROSECONDS, format_instant, format_money, format_price
+from meter.units import MICROSECONDS, format_instant, format_money, format_price, parse_instant
 from meter.web.answers import (
     AsOf,
     Balance,
@@ -38,6 +41,7 @@ class BalanceQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     programme: Annotated[str, Meta(max_length=64)]
     year: Year
+    as_of: Annotated[str, Meta(max_length=32)] = ""
 
 
 class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,8 +60,12 @@ async def get_balance(ask: Ask) -> Balance:
     policy = state.policy_of(programme, year)
     if policy is None:
         raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")
+    coupon = (uscc, programme, year)
     async with store.reading(ask.context.readers) as connection:
-        balance = await store.balance(connection, (uscc, programme, year))
+        if ask.query.as_of:
+            balance = await _past_balance(connection, state, coupon, ask.query.as_of)
+        else:
+            balance = await store.balance(connection, coupon)
     granted = sum(share["granted"] for share in balance.shares)
     entitled = sum(share["entitled"] for share in balance.shares)
     return Balance(
@@ -76,6 +84,23 @@ async def get_balance(ask: Ask) -> Balance:
         ],
         as_of=_as_of(balance.size, balance.last_at),
     )
+
+
+async def _past_balance(
+    connection: store.Connection, state: State, coupon: CouponId, as_of: str
+) -> store.Balance:
+    """Give the balance as of a size of the ledger, or of an instant."""
+    head = await ledger_store.head(connection)
+    if as_of.isascii() and as_of.isdigit():
+        size = int(as_of)
+    else:
+        size = await ledger_store.size_at(connection, _parse_instant(as_of) * MICROSECONDS)
+    if not 1 <= size <= head.size:
+        raise Problem("malformed", f"as_of: the ledger has had 1 to {head.size} entries")
+    past = await store.past_balance(connection, state, coupon, size)
+    last = canon.decode((await ledger_store.entries_at(connection, [size - 1]))[size - 1])
+    shares = [{"contract": name, **asdict(share)} for name, share in sorted(past.shares.items())]
+    return store.Balance(size, last["at"], past.issued, shares)
 
 
 async def get_contract(ask: Ask) -> ContractView:
@@ -190,6 +215,13 @@ def _entry(number: int, data: bytes) -> EntryView:
 
 def _as_of(size: int, last_at: int) -> AsOf:
     return AsOf(size, format_instant(last_at // MICROSECONDS))
+
+
+def _parse_instant(text: str) -> int:
+    try:
+        return parse_instant(text.replace(" ", "+"))  # "+" in a URL stands for a space
+    except ValueError as error:
+        raise Problem("malformed", f"as_of: {error}") from None
 
 
 def _parse_number(text: str) -> int:

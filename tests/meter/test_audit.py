@@ -474,6 +474,12 @@ def test_signed_bytes_that_are_no_receipt_prove_nothing(receipt):
     proved(audit, "bad_receipt", writer, Tree())
 
 
+def test_before_its_first_entry_a_ledger_says_nothing_of_receipts():
+    writer = world()
+    writer.post([usage("r1")])
+    proved(Audit(), "no_genesis", writer, Tree())
+
+
 def test_usage_without_its_batch_entry_is_found():
     writer = world()
     writer.tell = only("batch", lambda _: None)
@@ -1014,7 +1020,7 @@ def test_a_genesis_against_the_rules_is_found(code, changes):
     assert_found(Writer(floors=(), genesis=changes), code, 0)
 
 
-# Hostile values in the entries of the authority
+# Hostile values
 
 HOSTILE = [
     *("", "x:y", "x\n", "x\x1b[2J", "x\u202e" * 300, "2025-02-30", "9999-12-31", "١٢٣", "🜁"),
@@ -1022,7 +1028,7 @@ HOSTILE = [
     *([], [[]], {}, {"x:y": 1}, {"x": -1}, {"x": 0}, {"x": 2**53 - 1}, {"x\n": 1}),
     [["treasury:x:2025", "accrued:A:2025", 1]],
 ]
-# Any text is right here, since nothing follows from it: names of tokens and requests.
+# Nothing follows from the names of tokens and requests, hence any text is right.
 FREE_TEXTS = {"by", "request", "salt", "log_key"}
 
 
@@ -1034,33 +1040,41 @@ def could_be(kind: str, field: str, value: Any) -> bool:
         return (
             field in FREE_TEXTS
             or (field in {"name", "reason"} and 0 < len(value) <= 200 and value.isprintable())
-            or (field in {"id", "use", "keyid"} and value in {"2025-02-30", "9999-12-31"})
+            or (field in {"id", "use", "keyid", "enlisted.batch"} and value in HOSTILE[5:7])
         )
     # By type as well, for True is 1.
     others = {"other_public_funds": 0, "related_party": True, "max_devices": {}}
     return type(value) is type(others.get(field)) and value == others[field]
 
 
-def authority_entries() -> list[tuple[str, int]]:
-    """Give kind and number of the first entry of each kind."""
-    entries = honest_history().entries
-    numbers = {entry.kind: number for number, entry in reversed(list(enumerate(entries)))}
-    return [(kind, numbers[kind]) for kind in numbers if kind not in {"batch", "usage"}]
+def first_of_each_kind() -> list[tuple[str, int]]:
+    entries = list(enumerate(honest_history().entries))
+    return [*{entry.kind: number for number, entry in reversed(entries)}.items()]
 
 
-@pytest.mark.parametrize(("kind", "number"), authority_entries())
-def test_hostile_values_in_an_entry_of_the_authority_are_found(kind, number):
+@pytest.mark.parametrize(("kind", "number"), first_of_each_kind())
+def test_a_hostile_value_in_any_field_is_found(kind, number):
     writer = honest_history()
     honest = decode(writer.leaves[number])
     assert honest["kind"] == kind
     before = replayed(writer, number)
-    for field, value in [(field, value) for field in honest for value in HOSTILE]:
-        if honest[field] == value or could_be(kind, field, value):
-            continue
-        assert refused(before, writer, number, honest | {field: value}), (field, value)
+    for (field, value), told in variants(honest):
+        if told != honest and not could_be(kind, field, value):
+            assert refused(before, writer, number, told), (field, value)
     for field in honest.keys() - {"reason"}:
         assert refused(before, writer, number, without(honest, {field})), field
     assert refused(before, writer, number, honest | {"another": 1})
+
+
+def variants(honest: dict[str, Any]) -> Iterator[tuple[tuple[str, Any], dict[str, Any]]]:
+    """Put each hostile value into each field, and into those of an inner object."""
+    for field, inner in honest.items():
+        for value in HOSTILE:
+            yield (field, value), honest | {field: value}
+            # What keys a ledger has is its own affair; a wrong one shows in the first receipt.
+            if isinstance(inner, dict) and field != "receipt_key":
+                for name in inner:
+                    yield (f"{field}.{name}", value), honest | {field: inner | {name: value}}
 
 
 def replayed(writer: Writer, size: int) -> tuple[_Books, Audit, Tree]:
@@ -1086,6 +1100,22 @@ def refused(
     except LedgerError as error:
         return error.detail.isprintable()
     return False
+
+
+# The sums beside it
+
+
+def test_the_audit_feeds_the_sums_and_minds_them():
+    writer = honest_history()
+    audit = Audit()
+    audit.sums.entry(0, {"kind": "another", "postings": [["a", "b", 1]]})
+    with tempfile.TemporaryDirectory() as folder:
+        exported = writer.export(Path(folder) / "ledger")
+        (problem,) = verify(exported, writer.signer.verifier, audit).problems
+    assert (problem.code, problem.entry) == ("sum_account", None)
+    number = next(number for number, entry in enumerate(writer.entries) if entry.kind == "usage")
+    with pytest.raises(Violation, match="counts already"):
+        audit.sums.entry(number, decode(writer.leaves[number]))
 
 
 # Bytes

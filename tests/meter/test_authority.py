@@ -1,7 +1,5 @@
 """The authority's commands: each refusal, what is there already, and the edges of every limit."""
 
-import base64
-
 import pytest
 from msgspec import UNSET
 
@@ -318,7 +316,10 @@ def test_a_startup_was_founded_less_than_12_months_before_the_signing(
     books.enterprise(BETA, founded_on=founded_on)
     books.contract(enterprise=BETA, signed_on=signed_on)
     assert books.entries[-1].ratio_class == ratio_class
-    assert books.state.contracts["A"].terms.ratio_bp == {"standard": 5000, "startup": 6000}[ratio_class]
+    assert (
+        books.state.contracts["A"].terms.ratio_bp
+        == {"standard": 5000, "startup": 6000}[ratio_class]
+    )
 
 
 @pytest.mark.parametrize("applicant", ["university", "institute"])
@@ -582,7 +583,17 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
     assert books.granted(contracts[1]) == 0
     start = parse_instant("2025-03-01T08:00:00+08:00")
     books.post(
-        [record("i" * 128, contracts[0], start, start + 8_000, 1_000, run="r" * 128, state="态" * 128)],
+        [
+            record(
+                "i" * 128,
+                contracts[0],
+                start,
+                start + 8_000,
+                1_000,
+                run="r" * 128,
+                state="态" * 128,
+            )
+        ],
         provider="p" * 64,
         keyid="k" * 64,
         stream="s" * 64,
@@ -590,7 +601,7 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
     entry = books.entries[-1]
     assert len(entry.postings) > 140
     assert len(encode(entry)) < MAX_ENTRY_BYTES // 2
-    # The worst that the rules could ever ask for: each contract in each year, with the largest sums.
+    # The worst that the rules could ever ask for: each contract in each year, the largest sums.
     largest = 10**15
     postings = [
         (f"coupon:{name}:{2025 + year}:{ALPHA}", f"accrued:{contract}:{2025 + year}", largest)
@@ -692,13 +703,15 @@ def test_a_provider_and_a_contract_with_all_that_they_may_hold_fit_into_an_entry
 )
 def test_a_body_that_has_not_the_documented_form_is_refused(kind, changes):
     books = opened()
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         getattr(books, kind)("other", **changes)
 
 
-@pytest.mark.parametrize("changes", [{"year": "2025"}, {"year": True}, {"year": 20_250}, {"amount": 1}])
+@pytest.mark.parametrize(
+    "changes", [{"year": "2025"}, {"year": True}, {"year": 20_250}, {"amount": 1}]
+)
 def test_an_issue_names_its_year_as_a_number_and_its_amount_as_a_text(changes):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         with_contract().issue(**({"year": 2025, "amount": "1.00"} | changes))
 
 

@@ -6,6 +6,7 @@ keeps the grants and applies the two steps of the rule in its own words. It shar
 with the core. Each answer, each refusal's code and every figure is compared after every step.
 """
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
@@ -18,7 +19,6 @@ from meter import commands, dsse
 from meter.evolve import evolve
 from meter.problems import Problem
 from meter.state import State
-from meter.units import format_instant
 from tests.books import (
     DEVICE,
     ORIGIN,
@@ -147,7 +147,7 @@ class Model:
         return self.size - 1
 
     def activate(self, name: str) -> int:
-        version = name.split()[0]
+        version = name.split(maxsplit=1)[0]
         if version in self.policies:
             if name != version:
                 raise Refused("exists_differently")
@@ -198,9 +198,7 @@ class Model:
         known = self.contracts.get(body["id"])
         # What is fixed at registration is no part of what was asked for.
         body["policy"] = known["policy"] if known else (self.policies or [None])[-1]
-        return self.register(
-            "contract", body["id"], body, self.check_contract, self.contracts
-        )
+        return self.register("contract", body["id"], body, self.check_contract, self.contracts)
 
     def revoke(self, keyid: str) -> int:
         if keyid not in self.keys:
@@ -287,15 +285,17 @@ class Model:
     def live(self, contract: dict) -> list[dict]:
         return [
             record.body
-            for (provider, _), record in self.records.items()
+            for record in self.records.values()
             if not record.voided and record.body["contract"] == contract["id"]
         ]
 
     def cost(self, contract: dict) -> Fraction:
         return down_to_a_fen(
             sum(
-                (value(each, contract, moment(each["start"]), moment(each["end"]))
-                 for each in self.live(contract)),
+                (
+                    value(each, contract, moment(each["start"]), moment(each["end"]))
+                    for each in self.live(contract)
+                ),
                 Fraction(0),
             )
         )
@@ -588,7 +588,7 @@ BASE_PROVIDER = {
 def record_bodies(draw) -> dict:
     """Draw a record: ends near the clock, or around the end of a year."""
     base = draw(st.sampled_from(["clock", "clock", "year"]))
-    seconds = draw(st.sampled_from([-301, -300, 0, 1, 3_601, 86_400, 39 * 86_400, 41 * 86_400]))
+    seconds = draw(st.sampled_from([-301, -300, 0, 1, 3_601, 86_400, 40 * 86_400, 40 * 86_400 + 1]))
     return {
         "id": draw(record_ids),
         "contract": draw(contract_ids),
@@ -620,9 +620,10 @@ def placed(drawn: dict, now: datetime) -> dict:
     base, ago, lasts = (drawn.pop(name) for name in ("base", "ago", "lasts"))
     edge = datetime(2026, 1, 1, tzinfo=SHANGHAI) + timedelta(seconds=900)
     end = edge if base == "year" else now - timedelta(seconds=ago)
+    # Written without the core's help, so that the model reads what was meant.
     return drawn | {
-        "start": format_instant(int(end.timestamp()) - lasts),
-        "end": format_instant(int(end.timestamp())),
+        "start": (end - timedelta(seconds=lasts)).isoformat(),
+        "end": end.isoformat(),
     }
 
 
@@ -650,7 +651,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @initialize(coupons=st.booleans())
     def begin(self, coupons: bool) -> None:
-        """Begin where usage can be posted at once: two providers, two enterprises, four contracts."""
+        """Begin where usage can be posted: two providers, two enterprises, four contracts."""
         self.activate("v1")
         for name, code in (("p1", USCCS[2]), ("p2", USCCS[3])):
             self.provider(BASE_PROVIDER | {"id": name, "uscc": code})
@@ -683,9 +684,7 @@ class BooksMachine(RuleBasedStateMachine):
                 self.contract(what.draw(contract_bodies))
 
     def activate(self, name: str) -> None:
-        self.both(
-            lambda: self.books.activate(TEXTS[name]), lambda: self.model.activate(name)
-        )
+        self.both(lambda: self.books.activate(TEXTS[name]), lambda: self.model.activate(name))
 
     def provider(self, body: dict) -> None:
         model = self.model
@@ -759,9 +758,7 @@ class BooksMachine(RuleBasedStateMachine):
             self.void(*sorted(self.model.records)[pick % len(self.model.records)])
 
     def void(self, provider: str, id_: str) -> None:
-        self.both(
-            lambda: self.books.void(id_, provider), lambda: self.model.void(provider, id_)
-        )
+        self.both(lambda: self.books.void(id_, provider), lambda: self.model.void(provider, id_))
 
     @rule(seconds=st.sampled_from([1, 3_600, 86_400, 5 * 86_400, 39 * 86_400]))
     def wait(self, seconds: int) -> None:
@@ -817,13 +814,11 @@ class BooksMachine(RuleBasedStateMachine):
     def send(self, keyid: str, records: list[dict], voids: list[str], wrong: dict) -> None:
         provider = self.model.keys.get(keyid, {"provider": "p1"})["provider"]
         named = [{"id": id_, "reason": "test"} for id_ in voids]
-        self.deliver(
-            keyid, self.books.payload(records, named, **({"provider": provider} | wrong))
-        )
+        self.deliver(keyid, self.books.payload(records, named, **({"provider": provider} | wrong)))
 
     def deliver(self, keyid: str, payload: bytes) -> None:
         """Sign with the key that is registered under the name, and compare all that comes back."""
-        batch = dsse.msgspec.json.decode(payload)
+        batch = json.loads(payload)
         secrets = {public_text(signer(name)): name for name in KEYS}
         registered = self.model.keys.get(keyid, {"public_key": public_text(signer(keyid))})
         secret = signer(secrets[registered["public_key"]])

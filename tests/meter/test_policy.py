@@ -20,7 +20,11 @@ def refusal(text: str) -> str:
 
 def test_the_shipped_policy_has_the_figures_of_the_measures():
     policy = Policy.parse(SHIPPED)
-    assert (policy.programme, policy.version, policy.title) == ("training-coupon", "2024-12", "训练券")
+    assert (policy.programme, policy.version, policy.title) == (
+        "training-coupon",
+        "2024-12",
+        "训练券",
+    )
     assert policy.valid_from == parse_instant("2024-12-18T00:00:00+08:00")
     assert policy.valid_until == parse_instant("2026-12-18T00:00:00+08:00")
     assert policy.ratio_bp == {"standard": 5_000, "startup": 6_000}
@@ -98,7 +102,9 @@ def test_a_figure_out_of_its_range_or_form_is_refused(figures):
     refusal(policy_text(**figures))
 
 
-@pytest.mark.parametrize("figures", [{"standard": 0}, {"standard": 10_000}, {"lateness": 0}, {"uses": []}])
+@pytest.mark.parametrize(
+    "figures", [{"standard": 0}, {"standard": 10_000}, {"lateness": 0}, {"uses": []}]
+)
 def test_figures_at_the_edge_of_their_range_are_taken(figures):
     Policy.parse(policy_text(**figures))
 

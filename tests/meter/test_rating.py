@@ -131,7 +131,11 @@ def test_earlier_years_come_first_for_the_amount_and_for_the_support():
 def test_an_amount_used_up_exactly_does_not_bind():
     terms = Terms(amount=100, ratio_bp=5_000, support_limit=50)
     exactly = entitle({2025: 100 * DENOMINATOR}, terms)
-    assert (exactly.by_year, exactly.amount_bound, exactly.support_bound) == ({2025: 50}, False, False)
+    assert (exactly.by_year, exactly.amount_bound, exactly.support_bound) == (
+        {2025: 50},
+        False,
+        False,
+    )
     more = entitle({2025: 100 * DENOMINATOR + 1}, terms)
     assert (more.by_year, more.amount_bound, more.support_bound) == ({2025: 50}, True, False)
 
@@ -179,8 +183,7 @@ def test_after_a_regrant_granted_is_the_smaller_of_issued_and_entitled(issued, c
     assert all(0 <= new <= entitled for new, (entitled, _) in zip(granted, contracts, strict=True))
     # Who has money keeps it, as far as it is entitled to it.
     assert all(
-        new >= min(held, entitled)
-        for new, (entitled, held) in zip(granted, contracts, strict=True)
+        new >= min(held, entitled) for new, (entitled, held) in zip(granted, contracts, strict=True)
     )
     # Doing it again changes nothing.
     again = [(entitled, new) for new, (entitled, _) in zip(granted, contracts, strict=True)]

@@ -12,7 +12,7 @@ from meter.dsse import BATCH_TYPE, Envelope
 from meter.problems import Problem
 from meter.units import parse_instant
 from meter.wire import MAX_BATCH_ITEMS, SignedBatch, parse_batch
-from tests.books import ORIGIN
+from tests.books import ORIGIN, attempt
 
 RECORD = {
     "id": "slurm:4211:0",
@@ -80,10 +80,18 @@ def refusal(payload: bytes, code: str = "bad_batch") -> None:
 def test_the_example_of_the_format_is_read():
     read = parsed(batch(genesis="ab" * 32))
     first = read.batch.records[0]
-    assert (read.batch.log, read.batch.provider, read.batch.stream) == (ORIGIN, "pcl", "cloudbrain-2")
+    assert (read.batch.log, read.batch.provider, read.batch.stream) == (
+        ORIGIN,
+        "pcl",
+        "cloudbrain-2",
+    )
     assert (read.batch.seq, read.batch.genesis) == (17, "ab" * 32)
     assert (read.batch.voids[0].id, read.batch.voids[0].reason) == (VOID["id"], VOID["reason"])
-    assert (first.id, first.contract, first.device) == ("slurm:4211:0", "TC-2025-0001", "ascend-910b")
+    assert (first.id, first.contract, first.device) == (
+        "slurm:4211:0",
+        "TC-2025-0001",
+        "ascend-910b",
+    )
     assert first.milli_devices == 64_000
     assert first.start == parse_instant("2025-03-01T00:00:00Z")
     assert first.end - first.start == 3600
@@ -180,7 +188,18 @@ def test_a_control_character_is_refused_in_every_text(code):
 
 
 INTEGERS = [b"1.0", b"1e3", b"1E3", b"1e-3", b"0.5", b"-1.0", b'"1"', b"true", b"false", b"null"]
-INTEGERS += [b"01", b"+1", b"0x1", b"1_000", b"NaN", b"Infinity", b"-Infinity", b"[1]", b"{}", b"1."]
+INTEGERS += [
+    b"01",
+    b"+1",
+    b"0x1",
+    b"1_000",
+    b"NaN",
+    b"Infinity",
+    b"-Infinity",
+    b"[1]",
+    b"{}",
+    b"1.",
+]
 
 
 @pytest.mark.parametrize("number", INTEGERS)
@@ -192,10 +211,9 @@ def test_only_an_integer_is_an_integer(number):
 @pytest.mark.parametrize("number", [b"1" * 400, b"-" + b"9" * 5000, b"1" + b"0" * 100_000])
 def test_an_integer_of_any_length_is_refused_or_judged_and_never_raises_else(number):
     refusal(batch(seq=number))
-    try:
-        read = parsed(with_record(milli_devices=number))
-    except Problem as problem:
-        assert problem.code == "bad_batch"  # noqa: PT017 - a value to judge is as good
+    read = attempt(lambda: parsed(with_record(milli_devices=number)))
+    if isinstance(read, Problem):
+        assert read.code == "bad_batch"
     else:
         assert read.batch.records[0].milli_devices == int(number)
 
@@ -309,7 +327,24 @@ def test_ids_of_letters_digits_and_marks_are_taken(good):
 
 @pytest.mark.parametrize(
     "bad",
-    ["", ".", "-a", "_a", ".a", "a b", "a:b", "a/b", "a\\b", "a%", "x" * 65, "é", "合同", "a\n", "\na", " a"],
+    [
+        "",
+        ".",
+        "-a",
+        "_a",
+        ".a",
+        "a b",
+        "a:b",
+        "a/b",
+        "a\\b",
+        "a%",
+        "x" * 65,
+        "é",
+        "合同",
+        "a\n",
+        "\na",
+        " a",
+    ],
 )
 def test_ids_that_would_break_an_account_or_a_url_are_refused(bad):
     refusal(with_record(contract=bad))

@@ -25,7 +25,7 @@ END_OF_2026 = "2027-01-01T12:00:00+08:00"
 
 
 def post_in_cuts(books: Books, usage: dict, cut: int | None, order: int = 0) -> list:
-    """Post a record whole, or in slices in the order of a seed; the last result's view comes last."""
+    """Post a record whole, or in slices in the order of a seed; give the results in that order."""
     parts = [usage] if cut is WHOLE else slices(usage, cut)
     random.Random(order).shuffle(parts)
     half = len(parts) // 2
@@ -51,7 +51,9 @@ def full_use(contract: str, yuan_times_100: int, start: str) -> list[dict]:
     while yuan_times_100 > 0:
         part = min(yuan_times_100, 10**9)
         begin = parse_instant(start)
-        records.append(record(f"{contract}-{start}-{next(ids)}", contract, begin, begin + 8000, part))
+        records.append(
+            record(f"{contract}-{start}-{next(ids)}", contract, begin, begin + 8000, part)
+        )
         yuan_times_100 -= part
     return records
 

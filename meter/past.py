@@ -1,0 +1,74 @@
+"""A coupon's balance at a past size of the ledger: how it stood after some group, and the entries
+from there on.
+
+Totals are kept for the end of each group only; the entries between are few, and each tells what it
+changed: grants and issues in its postings, entitlement and withheld time in its fields.
+"""
+
+from dataclasses import dataclass, field
+
+from msgspec import UNSET
+
+from meter.entries import Entry, RecordReleased, RecordVoided, UsageAccepted
+from meter.state import CouponId, State
+
+
+@dataclass(slots=True)
+class PastShare:
+    """One contract's share of the coupon: a numerator, and fen."""
+
+    withheld: int = 0
+    entitled: int = 0
+    granted: int = 0
+
+
+@dataclass(slots=True)
+class PastBalance:
+    """A coupon as it stood; `shares` by contract."""
+
+    issued: int = 0
+    shares: dict[str, PastShare] = field(default_factory=dict)
+
+    def share(self, contract: str) -> PastShare:
+        """Give a contract's share, which begins at nothing."""
+        return self.shares.setdefault(contract, PastShare())
+
+
+def advance(balance: PastBalance, state: State, coupon: CouponId, entry: Entry) -> None:
+    """Apply one entry; `state` knows the contracts' terms, which never change."""
+    _move_money(balance, coupon, entry)
+    if isinstance(entry, UsageAccepted | RecordVoided | RecordReleased):
+        _change_share(balance, state, coupon, entry)
+
+
+def _move_money(balance: PastBalance, coupon: CouponId, entry: Entry) -> None:
+    enterprise, programme, year = coupon
+    account = f"coupon:{programme}:{year}:{enterprise}"
+    for source, target, fen in entry.postings:
+        if account not in (source, target):
+            continue
+        other, sign = (target, 1) if source == account else (source, -1)
+        if other.startswith("accrued:"):
+            balance.share(other.split(":")[1]).granted += sign * fen
+        else:
+            balance.issued -= sign * fen
+
+
+def _change_share(
+    balance: PastBalance,
+    state: State,
+    coupon: CouponId,
+    entry: UsageAccepted | RecordVoided | RecordReleased,
+) -> None:
+    enterprise, programme, year = coupon
+    terms = state.contracts[entry.contract].registered
+    if (terms.enterprise, terms.programme) != (enterprise, programme):
+        return
+    price = terms.prices[entry.device]
+    sign = 1 if isinstance(entry, UsageAccepted) else -1
+    entitled = dict(entry.entitled).get(year)
+    withheld = {} if entry.withheld is UNSET else dict(entry.withheld)
+    if entitled is not None:
+        balance.share(terms.id).entitled += entitled
+    if year in withheld:
+        balance.share(terms.id).withheld += sign * withheld[year] * price

@@ -1,0 +1,213 @@
+"""Making a ledger and starting its service: keys, clocks, and what is refused before any harm."""
+
+import asyncio
+import stat
+import time
+from hashlib import sha256
+
+import pytest
+
+from ledger.note import Signer, Verifier
+from meter import service
+from meter.config import DATABASE_VARIABLE, DataFolder
+from meter.entries import FLOORED_CLASSES
+from meter.service import SetupError, check_test_clock, clock_from, system_clock
+from meter.store import NoLedger
+from tests.services import ORIGIN, Clock, ask, serving, stored_entries
+
+
+@pytest.fixture
+def folder(database, tmp_path, monkeypatch):
+    """A folder for a ledger whose database is empty."""
+    monkeypatch.setenv(DATABASE_VARIABLE, database)
+    return DataFolder(tmp_path / "kashi")
+
+
+async def refused(awaitable) -> str:
+    with pytest.raises(SetupError) as error:
+        await awaitable
+    assert "\n" not in str(error.value)
+    return error.value.code
+
+
+async def start(folder: DataFolder) -> None:
+    async with service.running(folder):
+        pass
+
+
+async def test_a_new_ledger_begins_with_a_genesis_that_names_its_keys(folder, database):
+    await service.initialise(folder, ORIGIN, Clock("2025-03-01T12:00:00+08:00"))
+    (genesis,) = await stored_entries(database)
+    assert genesis.origin == ORIGIN
+    assert genesis.log_key == folder.log_vkey.read_text().strip()
+    assert genesis.floors == list(FLOORED_CLASSES)
+    assert (genesis.by, genesis.request) == ("authority-1", "init")
+    assert genesis.at == 1_740_801_600_000_000
+    assert len(bytes.fromhex(genesis.salt)) == 16
+    signer = Signer.parse(folder.log_key.read_text().strip())
+    assert signer.verifier == Verifier.parse(genesis.log_key)
+    assert signer.name == ORIGIN == service.read_origin(folder)
+
+
+async def test_secrets_are_for_their_owner_alone(folder, database):
+    await service.initialise(folder, ORIGIN)
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in folder.path.iterdir()
+        if path.is_file()
+    }
+    secrets = {"log.key", "receipt.key", "authority.token"}
+    assert modes.keys() == secrets | {"log.vkey", "origin"}
+    assert {modes[name] for name in secrets} == {0o600}
+    kept = await ask(database, "SELECT id, role, secret FROM meter.token")
+    token = folder.authority_token.read_text().strip()
+    assert [tuple(row) for row in kept] == [
+        ("authority-1", "authority", sha256(token.partition(".")[2].encode()).digest())
+    ]
+
+
+async def test_two_ledgers_have_nothing_secret_in_common(folder, tmp_path, database):
+    await service.initialise(folder, ORIGIN)
+    await ask(database, "DROP SCHEMA ledger CASCADE")
+    await ask(database, "DROP SCHEMA meter CASCADE")
+    other = DataFolder(tmp_path / "other")
+    await service.initialise(other, ORIGIN)
+    for name in ("log.key", "log.vkey", "receipt.key", "authority.token"):
+        assert (folder.path / name).read_text() != (other.path / name).read_text()
+
+
+async def test_a_folder_that_holds_something_is_left_alone(folder, database):
+    folder.path.mkdir()
+    (folder.path / "mine").write_text("x")
+    assert await refused(service.initialise(folder, ORIGIN)) == "not_empty"
+    assert [path.name for path in folder.path.iterdir()] == ["mine"]
+    assert await ask(database, "SELECT to_regclass('ledger.head')::text AS t") == [(None,)]
+
+
+async def test_a_database_that_holds_a_ledger_is_left_alone(folder, tmp_path, database):
+    await service.initialise(folder, ORIGIN)
+    before = await stored_entries(database)
+    assert await refused(service.initialise(DataFolder(tmp_path / "b"), ORIGIN)) == "exists"
+    assert await stored_entries(database) == before
+    await start(folder)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("", "/", "https://kashi.example", "Kashi.example", "kashi.example/", "kashi example"),
+        *("kashi.example//x", "kashi.example/a b", "kashi.example/\n", "kashi.example\n", "-a"),
+        *("kashi.example/x+y", "深圳.example", "a" * 201, "kashi.example:x/y", "a:1:2"),
+    ],
+)
+async def test_an_origin_is_a_url_without_its_scheme(tmp_path, origin):
+    folder = DataFolder(tmp_path / "kashi")
+    assert await refused(service.initialise(folder, origin)) == "bad_origin"
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("kashi.example", True),
+        ("kashi.example/shenzhen", True),
+        ("kashi.test:8080/x", True),
+        ("a.b.test", True),
+        ("test", True),
+        ("example", True),
+        ("kashi.shenzhen.gov.cn/x", False),
+        ("kashi.shenzhen.gov.cn/x.test", False),
+        ("kashi.shenzhen.gov.cn/.example", False),
+        ("kashi.testing", False),
+        ("kashitest", False),
+        ("kashi.example.com", False),
+        ("notexample/x", False),
+    ],
+)
+def test_a_test_clock_is_for_test_and_example_hosts(origin, allowed):
+    if allowed:
+        check_test_clock(origin)
+        return
+    with pytest.raises(SetupError) as error:
+        check_test_clock(origin)
+    assert error.value.code == "real_origin"
+
+
+def test_a_test_clock_runs_on_from_its_instant_and_the_systems_is_now():
+    clock = clock_from(1_000_000_000)
+    first = clock()
+    time.sleep(0.02)
+    second = clock()
+    assert 1_000_000_000_000_000 <= first < first + 20_000 <= second < first + 10_000_000
+    assert abs(system_clock() - time.time_ns() // 1_000) < 1_000_000
+
+
+async def test_nothing_starts_without_keys_or_without_a_ledger(folder, database):
+    assert await refused(start(folder)) == "no_ledger"
+    assert await refused(service.export_to(folder, folder.path / "out")) == "no_ledger"
+    await service.initialise(folder, ORIGIN)
+    await ask(database, "DROP SCHEMA ledger CASCADE")
+    for attempt in (
+        start(folder),
+        service.export_to(folder, folder.path / "out"),
+        service.rebuild_in(folder),
+        service.add_token(folder, "b"),
+    ):
+        with pytest.raises(NoLedger, match="kashi init"):
+            await attempt
+
+
+async def test_a_database_that_refuses_us_is_told_in_one_line(folder, database, monkeypatch):
+    await service.initialise(folder, ORIGIN)
+    monkeypatch.setenv(DATABASE_VARIABLE, database.replace("kashi_test_", "missing_"))
+    with pytest.raises(NoLedger, match="does not exist"):
+        await start(folder)
+    monkeypatch.setenv(DATABASE_VARIABLE, "postgresql://x@/y?host=/nonexistent")
+    with pytest.raises(OSError, match="No such file"):
+        await start(folder)
+
+
+@pytest.mark.parametrize("name", ["log.key", "receipt.key"])
+async def test_other_keys_are_refused_before_the_running_service_is_shut_out(
+    database, tmp_path, name, monkeypatch
+):
+    async with serving(database, tmp_path) as running:
+        wrong = DataFolder(tmp_path / "wrong")
+        wrong.path.mkdir()
+        for path in running.folder.path.iterdir():
+            (wrong.path / path.name).write_bytes(path.read_bytes())
+        if name == "log.key":
+            wrong.log_key.write_text(Signer.from_seed(ORIGIN, bytes(32)).format())
+        else:
+            wrong.receipt_key.write_text("A" * 43 + "=")
+        monkeypatch.setenv(DATABASE_VARIABLE, database)
+        assert await refused(start(wrong)) == "wrong_keys"
+        await running.open_books()
+        assert (await running.get("/readyz")).status == 200
+
+
+async def test_tokens_have_names_of_their_own(folder):
+    await service.initialise(folder, ORIGIN)
+    assert (await service.add_token(folder, "officer-2")).startswith("officer-2.")
+    for name in ("officer-2", "authority-1"):
+        assert await refused(service.add_token(folder, name)) == "exists"
+    for name in ("", "a b", "é", "a\n", "-a", "x" * 65):
+        assert await refused(service.add_token(folder, name)) == "bad_name"
+
+
+async def test_a_service_that_cannot_listen_leaves_the_ledger_usable(folder, database):
+    await service.initialise(folder, ORIGIN)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(OSError, match="address already in use"):
+        async with service.running(folder, port=port):
+            pass
+    server.close()
+    async with service.running(folder) as running:
+        assert running.intake.ready
+    left = await ask(
+        database,
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name"
+        " LIKE 'kashi%' AND datname = current_database()",
+    )
+    assert left[0]["n"] == 0
