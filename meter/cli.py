@@ -158,7 +158,7 @@ def verify(
         with _progress("verifying") as advance:
             verdict = verification.verify_source(source, vkey, receipts, bearer, advance)
     except LedgerError as error:
-        _ERR.print(f"could not check: {error}", style="bold red", highlight=False, markup=False)
+        _complain(f"could not check: {error}")
         sys.exit(NOT_CHECKED)
     if as_json:
         click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
@@ -270,8 +270,13 @@ def _checked(call: Callable[[], Any]) -> Any:
 
 
 def _fail(error: Exception) -> NoReturn:
-    _ERR.print(f"kashi: {error}", style="bold red", highlight=False, markup=False)
+    _complain(f"kashi: {error}")
     sys.exit(1)
+
+
+def _complain(line: str) -> None:
+    # One line however narrow the terminal: scripts read it too.
+    _ERR.print(line, style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

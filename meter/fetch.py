@@ -14,7 +14,7 @@ import aiohttp
 
 from ledger.errors import CannotCheck
 from ledger.note import Verifier, open_checkpoint
-from ledger.tiles import CHECKPOINT, Tile, tiles_of
+from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
 
 MAX_AT_ONCE: Final = 8
 TIMEOUT_SECONDS: Final = 60
@@ -38,7 +38,7 @@ async def fetch(
             raise CannotCheck(f"there is no checkpoint at {base}")
         (folder / CHECKPOINT).write_bytes(data)
         checkpoint = open_checkpoint(data, verifier)
-        tiles = list(tiles_of(checkpoint.size))
+        tiles = [*tiles_of(checkpoint.size), *level_tiles("batches", checkpoint.size)]
         places = asyncio.Semaphore(MAX_AT_ONCE)
         done = 0
 

@@ -155,11 +155,16 @@ def show(verdict: Verdict, console: Console) -> None:
         console.print(
             f"question: {gap.provider}, stream {gap.stream}: no batches {gap.first} to {gap.last}",
             style="yellow",
+            soft_wrap=True,
         )
     for problem in verdict.problems:
-        console.print(_told(problem), style="bold red", highlight=False, markup=False)
+        console.print(
+            _told(problem), style="bold red", highlight=False, markup=False, soft_wrap=True
+        )
     if verdict.ok:
-        console.print(f"good: root {report.root.hex()}", style="bold green", highlight=False)
+        console.print(
+            f"good: root {report.root.hex()}", style="bold green", highlight=False, soft_wrap=True
+        )
 
 
 def _told(problem: Problem) -> str:

@@ -1,0 +1,650 @@
+"""The command line: its words, its exit codes, and real processes where signals matter."""
+
+import asyncio
+import contextlib
+import functools
+import http.server
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ledger.note import Signer
+from meter import cli
+from meter.config import DATABASE_VARIABLE
+from meter.dsse import parse_signature_header
+from tests.books import ALPHA, PROGRAMME, record, void
+from tests.services import (
+    HOUR,
+    ask,
+    contract_body,
+    coupon_body,
+    enterprise_body,
+    provider_body,
+    serving,
+)
+
+REPOSITORY = Path(cli.__file__).parents[1]
+PROGRAM = [sys.executable, "-c", "from meter.cli import main; main()"]
+ORIGIN = "kashi.test/cli"
+NOON = "2025-03-01T12:00:00+08:00"
+
+
+def kashi(*words: object) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(cli.main, [str(word) for word in words])
+
+
+def good(result: Result) -> str:
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout
+
+
+def told(result: Result, code: int = 1) -> str:
+    """The one line that a failing command ends with."""
+    assert result.exit_code == code, (result.output, result.exception)
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    return only_line(result.stderr)
+
+
+def only_line(errors: str) -> str:
+    assert errors.endswith("\n")
+    assert errors.count("\n") == 1, errors
+    assert errors.startswith(("kashi: ", "could not check: "))
+    return errors
+
+
+@pytest.fixture
+def data(database, tmp_path, monkeypatch) -> Path:
+    """A folder for a ledger in an empty database of ours."""
+    monkeypatch.setenv(DATABASE_VARIABLE, database)
+    return tmp_path / "data"
+
+
+def init(data: Path, *words: str) -> Result:
+    return kashi("init", "--data", data, "--origin", ORIGIN, *words)
+
+
+# Making a ledger
+
+
+def test_init_makes_a_ledger_and_says_where_its_keys_are(data):
+    output = good(init(data))
+    assert str(data / "log.vkey") in output
+    assert str(data / "authority.token") in output
+    assert (data / "log.vkey").read_text().startswith(f"{ORIGIN}+")
+    assert (data / "authority.token").read_text().startswith("authority-1.")
+    for name in ("log.key", "receipt.key", "authority.token"):
+        assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
+    # What is secret is not printed.
+    secrets = [(data / name).read_text().strip() for name in ("log.key", "authority.token")]
+    assert not any(secret in output for secret in secrets)
+
+
+def test_init_refuses_a_folder_that_holds_something(data):
+    data.mkdir()
+    (data / "mine").write_text("x")
+    assert "not_empty" in told(init(data))
+    assert [path.name for path in data.iterdir()] == ["mine"]
+
+
+def test_init_refuses_a_second_ledger_in_one_database(data, tmp_path):
+    good(init(data))
+    again = kashi("init", "--data", tmp_path / "b", "--origin", ORIGIN)
+    assert "exists" in told(again)
+
+
+def test_a_test_clock_is_refused_for_a_real_ledger(data):
+    real = "kashi.shenzhen.gov.cn/x"
+    words = ("--data", data, "--origin", real, "--now", NOON)
+    assert "real_origin" in told(kashi("init", *words))
+    assert not data.exists()
+    good(kashi("init", "--data", data, "--origin", real))
+    assert "real_origin" in told(kashi("serve", "--data", data, "--port", 0, "--now", NOON))
+
+
+@pytest.mark.parametrize("origin", ["kashi.example/shenzhen", "kashi.test"])
+def test_a_test_clock_gives_the_instant_of_entry_0(data, database, origin):
+    good(kashi("init", "--data", data, "--origin", origin, "--now", NOON))
+    ((last_at,),) = asyncio.run(ask(database, "SELECT last_at FROM ledger.head"))
+    assert 0 <= last_at - 1_740_801_600_000_000 < 60_000_000
+
+
+def test_nonsense_is_one_line_and_no_traceback(data, tmp_path, monkeypatch):
+    assert "bad_origin" in told(kashi("init", "--data", data, "--origin", "https://x"))
+    assert "no_ledger" in told(kashi("serve", "--data", data))
+    assert "no_ledger" in told(kashi("export", "--data", data, tmp_path / "out"))
+    assert "no_ledger" in told(kashi("token", "--data", data, "x"))
+    assert "no_ledger" in told(kashi("rebuild", "--data", data))
+    assert "instant" in told(init(data, "--now", "yesterday"))
+    good(init(data))
+    assert "bad_name" in told(kashi("token", "--data", data, "a b"))
+    assert "exists" in told(kashi("token", "--data", data, "authority-1"))
+    assert "no such day" in told(kashi("serve", "--data", data, "--now", "2025-13-01T00:00:00Z"))
+    for address in ("postgresql://x@/missing?host=/nonexistent", "nonsense", "postgresql://:x"):
+        monkeypatch.setenv(DATABASE_VARIABLE, address)
+        assert told(kashi("serve", "--data", data))
+    assert kashi("serve", "--data", data, "--port", 65536).exit_code == 2
+    assert kashi("nothing").exit_code == 2
+
+
+def test_token_prints_a_token_that_the_service_takes(data, database):
+    good(init(data, "--now", NOON))
+    token = good(kashi("token", "--data", data, "officer-2")).strip()
+    assert token.startswith("officer-2.")
+    rows = asyncio.run(ask(database, "SELECT id FROM meter.token ORDER BY id"))
+    assert [row["id"] for row in rows] == ["authority-1", "officer-2"]
+
+
+def test_help_names_every_command():
+    output = good(kashi("--help"))
+    for name in ("init", "serve", "token", "export", "verify", "rebuild", "demo", "provider"):
+        assert f"\n  {name}" in output
+        assert good(kashi(name, "--help"))
+    for name in ("keygen", "sign", "post"):
+        assert f"\n  {name}" in good(kashi("provider", "--help"))
+    assert good(kashi("--version"))
+
+
+# Exporting and verifying
+
+
+@dataclass
+class Exported:
+    """An exported ledger, its key, and a provider's receipt of it."""
+
+    data: Path
+    out: Path
+    vkey: Path
+    receipt: Path
+    size: int
+
+
+@pytest.fixture
+def exported(database, tmp_path, monkeypatch) -> Exported:
+    receipt = tmp_path / "receipt.json"
+
+    async def fill() -> None:
+        async with serving(database, tmp_path) as service:
+            await service.open_books()
+            for seq in (1, 2, 4):
+                voids = [void("r1")] if seq == 4 else []
+                answer = await service.usage(
+                    [record(f"r{seq}", "A", *HOUR, 64_000)], voids, seq=seq
+                )
+                receipt.write_bytes(answer.body)
+                receipt.with_name("receipt.json.sig").write_text(answer.headers["Kashi-Signature"])
+
+    asyncio.run(fill())
+    monkeypatch.setenv(DATABASE_VARIABLE, database)
+    data, out = tmp_path / "kashi", tmp_path / "out"
+    assert good(kashi("export", "--data", data, out)).startswith("14 entries, root ")
+    return Exported(data, out, data / "log.vkey", receipt, 14)
+
+
+def verify(exported: Exported, *words: object) -> Result:
+    return kashi("verify", exported.out, "--vkey", exported.vkey, *words)
+
+
+def test_a_good_export_verifies_with_exit_code_0(exported):
+    output = good(verify(exported))
+    assert "good: root " in output
+    # A number that no batch filled is a question, not a fault.
+    assert "question: pcl, stream main: no batches 3 to 3" in output
+    key = exported.vkey.read_text().strip()
+    assert "good: root " in good(kashi("verify", exported.out, "--vkey", key))
+
+
+def test_the_verdict_can_be_had_as_json(exported):
+    verdict = json.loads(good(verify(exported, "--json", "--receipt", exported.receipt)))
+    assert (verdict["ok"], verdict["size"], verdict["receipts"]) == (True, exported.size, 1)
+    assert verdict["origin"] == "kashi.test/service"
+    assert verdict["problems"] == []
+    assert verdict["gaps"] == [{"provider": "pcl", "stream": "main", "first": 3, "last": 3}]
+    assert 14 in [check["count"] for check in verdict["checks"]]
+
+
+def test_a_changed_byte_is_exit_code_1_and_names_the_entry(exported):
+    (bundle,) = (exported.out / "tile" / "entries").rglob("*.p/*")
+    data = bundle.read_bytes()
+    assert data.count(b'"cost":28800') == 3
+    bundle.write_bytes(data.replace(b'"cost":28800', b'"cost":28801', 1))
+    result = verify(exported)
+    assert result.exit_code == 1
+    assert "VIOLATED: entry 8" in result.stdout
+    result = verify(exported, "--json")
+    assert result.exit_code == 1
+    verdict = json.loads(result.stdout)
+    assert verdict["ok"] is False
+    assert verdict["problems"][0]["entry"] == 8
+
+
+def test_any_file_changed_cut_short_or_taken_away_is_exit_code_1(exported):
+    for path in sorted(exported.out.rglob("*")):
+        if path.is_dir():
+            continue
+        data = path.read_bytes()
+        half = len(data) // 2
+        for changed in (
+            data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :],
+            data[:-1],
+            data + b"\n",
+        ):
+            path.write_bytes(changed)
+            assert verify(exported).exit_code == 1, path
+        path.unlink()
+        assert verify(exported).exit_code == (2 if path.name == "checkpoint" else 1), path
+        path.write_bytes(data)
+    assert verify(exported).exit_code == 0
+
+
+def test_what_cannot_be_checked_is_exit_code_2(exported, tmp_path):
+    key = exported.vkey.read_text().strip()
+    for source, vkey in (
+        (tmp_path / "missing", exported.vkey),
+        (exported.vkey, exported.vkey),
+        (exported.out, tmp_path / "missing"),
+        (exported.out, "nonsense"),
+        (exported.out, "a+b+c"),
+        (exported.out, key[:-1]),
+        (exported.out, key + "A"),
+        (exported.out, exported.data / "receipt.key"),
+        (exported.out, exported.data / "log.key"),
+        (exported.out, exported.out),
+        (exported.out, "x" * 5000),
+        ("http://127.0.0.1:1/nothing", exported.vkey),
+        ("http://", exported.vkey),
+    ):
+        line = told(kashi("verify", source, "--vkey", vkey), 2)
+        assert "PRIVATE+KEY" not in line, vkey
+    (tmp_path / "empty").mkdir()
+    told(kashi("verify", tmp_path / "empty", "--vkey", exported.vkey), 2)
+
+
+def test_a_checkpoint_that_another_key_signed_is_a_violation(exported):
+    wrong = Signer.from_seed("kashi.test/service", bytes(32)).verifier.format()
+    result = kashi("verify", exported.out, "--vkey", wrong)
+    assert result.exit_code == 1
+    assert "VIOLATED: checkpoint: bad_note" in result.stdout
+
+
+def test_receipts_are_held_against_the_ledger(exported, tmp_path):
+    assert "receipts" in good(verify(exported, "--receipt", exported.receipt))
+    data = exported.receipt.read_bytes()
+    signature = exported.receipt.with_name("receipt.json.sig").read_text()
+
+    def held(body: bytes, header: str | None) -> Result:
+        path = tmp_path / "other.json"
+        path.write_bytes(body)
+        beside = tmp_path / "other.json.sig"
+        beside.unlink(missing_ok=True)
+        if header is not None:
+            beside.write_text(header)
+        return verify(exported, "--receipt", exported.receipt, "--receipt", path)
+
+    assert held(data, signature + "\n").exit_code == 0
+    for body, header in (
+        (data.replace(b'"granted":"144.00"', b'"granted":"145.00"'), signature),
+        (data, signature.replace("receipt-1", "receipt-2")),
+        (data, signature[:20]),
+        (data, ""),
+        (b"", signature),
+        (b"\xff", signature),
+    ):
+        result = held(body, header)
+        assert result.exit_code == 1, body
+        assert f"VIOLATED: {tmp_path / 'other.json'}: " in result.stdout
+    told(held(data, None), 2)
+
+
+def test_a_receipt_whose_batch_the_ledger_does_not_hold_is_a_violation(
+    database, tmp_path, monkeypatch
+):
+    """A database restored from a backup, that has forgotten a batch which it has answered."""
+    monkeypatch.setenv(DATABASE_VARIABLE, database)
+    receipt = tmp_path / "receipt.json"
+
+    async def fill() -> None:
+        async with serving(database, tmp_path) as service:
+            await service.open_books()
+            words = ("export", "--data", service.folder.path, tmp_path / "out")
+            good(await asyncio.to_thread(kashi, *words))
+            answer = await service.usage([record("r", "A", *HOUR, 64_000)])
+            receipt.write_bytes(answer.body)
+            receipt.with_name("receipt.json.sig").write_text(answer.headers["Kashi-Signature"])
+
+    asyncio.run(fill())
+    vkey = tmp_path / "kashi" / "log.vkey"
+    result = kashi("verify", tmp_path / "out", "--vkey", vkey, "--receipt", receipt)
+    assert result.exit_code == 1
+    assert "batch_left_out" in result.stdout
+
+
+def test_export_refuses_a_folder_that_holds_something(exported):
+    assert told(kashi("export", "--data", exported.data, exported.out))
+    assert verify(exported).exit_code == 0
+
+
+def test_rebuild_says_what_it_did_and_a_changed_ledger_is_one_line(exported, database, tmp_path):
+    assert good(kashi("rebuild", "--data", exported.data)).startswith("14 entries replayed, root ")
+
+    async def change() -> None:
+        await ask(database, "ALTER TABLE ledger.segment DISABLE TRIGGER USER")
+        await ask(
+            database,
+            "UPDATE ledger.segment SET bundle = set_byte(bundle, 40, get_byte(bundle, 40) # 1)"
+            " WHERE first = 7",
+        )
+
+    asyncio.run(change())
+    assert "inconsistent" in told(kashi("rebuild", "--data", exported.data))
+    assert "inconsistent" in told(kashi("export", "--data", exported.data, tmp_path / "again"))
+
+
+@contextlib.contextmanager
+def published(folder: Path):
+    """Serve a folder's files over HTTP."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_published_folder_is_verified_from_its_url(exported):
+    with published(exported.out.parent) as url:
+        for address in (f"{url}/out", f"{url}/out/"):
+            output = good(kashi("verify", address, "--vkey", exported.vkey))
+            assert "good: root " in output
+        result = kashi(
+            "verify", f"{url}/out", "--vkey", exported.vkey, "--receipt", exported.receipt, "--json"
+        )
+        assert json.loads(good(result))["receipts"] == 1
+        told(kashi("verify", f"{url}/nothing", "--vkey", exported.vkey), 2)
+        (batches,) = (exported.out / "batches").rglob("*.p/*")
+        good_bytes = batches.read_bytes()
+        batches.write_bytes(good_bytes[:-100])
+        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 1
+        batches.unlink()
+        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 1
+        (exported.out / "checkpoint").write_bytes(b"nonsense")
+        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 1
+
+
+# Real processes, with a database of their own
+
+
+class Process:
+    """A `kashi serve` of its own."""
+
+    def __init__(self, data: Path, database: str | None) -> None:
+        self.data = data
+        words = ("--data", str(data), "--port", "0", "--now", NOON)
+        self.process = subprocess.Popen(
+            [*PROGRAM, "serve", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(database),
+        )
+        self.line = self.process.stdout.readline()
+        self.url = self.line.rpartition(" ")[2].strip()
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Send a signal; the exit status and what was printed as an error."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors
+
+    def postmaster(self) -> int:
+        return int((self.data / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+
+    def request(self, path: str, body: object = None, token: str | None = None):
+        """GET, or POST with a body: status and answer."""
+        token = token or (self.data / "authority.token").read_text().strip()
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"k{time.monotonic_ns()}"}
+        request = urllib.request.Request(self.url + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+
+def environment(database: str | None = None) -> dict[str, str]:
+    """Give the environment of a process, with the embedded database unless another is named."""
+    kept = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
+    named = {} if database is None else {DATABASE_VARIABLE: database}
+    return kept | named | {"PYTHONPATH": str(REPOSITORY)}
+
+
+def run(*words: object) -> subprocess.CompletedProcess:
+    """Run a command in a process of its own, with the embedded database."""
+    return subprocess.run(
+        [*PROGRAM, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+    )
+
+
+def one_line(ended: subprocess.CompletedProcess) -> str:
+    assert ended.returncode == 1, ended
+    assert "Traceback" not in ended.stderr
+    return only_line(ended.stderr)
+
+
+@pytest.fixture(scope="module")
+def home():
+    """A ledger with an embedded database and a provider's key, made once."""
+    with tempfile.TemporaryDirectory(prefix="kashi-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        made = run("init", "--data", folder / "data", "--origin", ORIGIN, "--now", NOON)
+        assert made.returncode == 0, made.stderr
+        yield folder
+
+
+@contextlib.contextmanager
+def served(home: Path, database: str | None = None):
+    """Serve the ledger, and leave no process behind whatever happens."""
+    process = Process(home / "data", database)
+    try:
+        assert process.line.startswith(f"{ORIGIN} listens on http://127.0.0.1:"), process.wait()
+        yield process
+    finally:
+        if process.process.poll() is None:
+            process.process.kill()
+        process.process.communicate()
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while lives(pid):
+        assert time.monotonic() < deadline, pid
+        time.sleep(0.02)
+
+
+def register(process: Process, public_key: str) -> None:
+    """What the authority does before a provider can post; harmless when done again."""
+    key = {"keyid": "pcl-1", "algorithm": "ed25519", "public_key": public_key}
+    enterprise, contract = enterprise_body(), contract_body("A")
+    enterprise["kind"] = enterprise.pop("applicant")
+    contract |= {"from": contract.pop("starts"), "until": contract.pop("ends")}
+    for path, body in (
+        ("/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}),
+        ("/v1/providers", provider_body()),
+        ("/v1/providers/pcl/keys", key),
+        ("/v1/enterprises", enterprise),
+        ("/v1/contracts", contract),
+        ("/v1/coupons", coupon_body(2025, "1000.00")),
+    ):
+        status, answer = process.request(path, body)
+        assert status in (200, 201), answer
+
+
+def signed(home: Path, seq: int) -> Path:
+    """Write a batch, sign it with the command, keep its envelope."""
+    key, public = home / "pcl.key", home / "pcl.pub"
+    if not key.exists():
+        made = run("provider", "keygen", key)
+        assert made.returncode == 0, made.stderr
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        public.write_text(made.stdout.strip())
+    batch, envelope = home / f"{seq}.json", home / f"{seq}.dsse"
+    usage = [record(f"r{seq}.{n}", "A", *HOUR, 1_000) for n in range(3)]
+    batch.write_text(
+        json.dumps({"log": ORIGIN, "provider": "pcl", "stream": "s", "seq": seq, "records": usage})
+    )
+    ended = run("provider", "sign", "--key", key, "--keyid", "pcl-1", batch)
+    assert ended.returncode == 0, ended.stderr
+    envelope.write_text(ended.stdout)
+    return envelope
+
+
+def post(process: Process, envelope: Path) -> tuple[str, str]:
+    """Post an envelope with the command: the receipt and its signature header."""
+    ended = run("provider", "post", process.url, envelope)
+    assert ended.returncode == 0, ended.stderr
+    header = ended.stderr.strip().removeprefix("Kashi-Signature: ")
+    assert parse_signature_header(header)[0] == "receipt-1"
+    return ended.stdout.rstrip("\n"), header
+
+
+def test_commands_beside_a_running_service_join_its_database_or_are_refused(home, tmp_path):
+    with served(home) as process:
+        second = run("serve", "--data", home / "data", "--port", "0")
+        assert "in_use" in one_line(second)
+        assert "in_use" in one_line(run("rebuild", "--data", home / "data"))
+        assert "not_empty" in one_line(run("init", "--data", home / "data", "--origin", ORIGIN))
+        token = run("token", "--data", home / "data", "officer-2")
+        assert token.returncode == 0, token.stderr
+        status, _ = process.request("/v1/entries", token=token.stdout.strip())
+        assert status == 200
+        exported = run("export", "--data", home / "data", tmp_path / "beside")
+        assert exported.returncode == 0, exported.stderr
+        verified = run("verify", tmp_path / "beside", "--vkey", home / "data" / "log.vkey")
+        assert verified.returncode == 0, verified.stdout
+        # All that did not end the service or its database.
+        envelope = signed(home, 1)
+        register(process, (home / "pcl.pub").read_text())
+        receipt, _ = post(process, envelope)
+        assert json.loads(receipt)["results"][0]["status"] == "accepted"
+        assert process.end(signal.SIGTERM) == (0, "")
+    exported = run("export", "--data", home / "data", tmp_path / "stopped")
+    assert exported.returncode == 0, exported.stderr
+    rebuilt = run("rebuild", "--data", home / "data")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_service_and_its_database_in_order(home, number):
+    with served(home) as process:
+        postmaster = process.postmaster()
+        assert lives(postmaster)
+        assert (home / "data" / "postgres.dsn").exists()
+        assert process.request("/readyz") == (200, {"status": "ready"})
+        assert process.end(number) == (0, "")
+        assert not lives(postmaster)
+        assert not (home / "data" / "postgres.dsn").exists()
+        assert (
+            "database system is shut down"
+            in (home / "data" / "postgres" / "postgres.log").read_text()
+        )
+
+
+def test_after_a_kill_the_next_service_has_every_answered_batch(home):
+    with served(home) as process:
+        envelopes = [signed(home, seq) for seq in (11, 12)]
+        register(process, (home / "pcl.pub").read_text())
+        first = [post(process, envelope) for envelope in envelopes]
+        postmaster = process.postmaster()
+        process.process.kill()
+        process.process.communicate()
+    with served(home) as process:
+        assert process.postmaster() != postmaster
+        until_gone(postmaster)
+        assert [post(process, envelope) for envelope in envelopes] == first
+        _, page = process.request("/v1/entries?limit=1000")
+        ids = [each["entry"].get("id") for each in page["entries"]]
+        for seq in (11, 12):
+            assert [ids.count(f"r{seq}.{n}") for n in range(3)] == [1, 1, 1]
+        _, balance = process.request(
+            f"/v1/enterprises/{ALPHA}/balance?programme={PROGRAMME}&year=2025"
+        )
+        assert balance["granted"] == balance["entitled"] != "0.00"
+        assert process.end(signal.SIGTERM) == (0, "")
+
+
+def test_a_service_whose_database_has_ended_says_so_and_can_be_ended(home):
+    with served(home) as process:
+        postmaster = process.postmaster()
+        os.kill(postmaster, signal.SIGINT)
+        until_gone(postmaster)
+        for path in ("/v1/entries", "/log/checkpoint"):
+            status, answer = process.request(path)
+            assert (status, answer["code"]) == (503, "unavailable")
+        assert process.request("/healthz")[0] == 200
+        assert process.end(signal.SIGTERM)[0] == 0
+
+
+def test_a_second_service_on_a_shared_database_ends_the_first_with_one_line(
+    database, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(DATABASE_VARIABLE, database)
+    good(kashi("init", "--data", tmp_path / "data", "--origin", ORIGIN, "--now", NOON))
+    with served(tmp_path, database) as old, served(tmp_path, database) as new:
+        body = {"programme": PROGRAMME, "version": "2024-12"}
+        status, answer = old.request("/v1/policies", body)
+        assert (status, answer["code"]) == (503, "unavailable")
+        code, errors = old.wait()
+        assert code == 1
+        assert errors.startswith("kashi: lost_epoch: ")
+        assert "Traceback" not in errors
+        assert new.request("/v1/policies", body)[0] == 201
+        assert new.end(signal.SIGTERM) == (0, "")
+
+
+def test_provider_commands_fail_in_one_line(tmp_path):
+    key, batch = tmp_path / "key", tmp_path / "batch.json"
+    good(kashi("provider", "keygen", key))
+    before = key.read_text()
+    told(kashi("provider", "keygen", key))
+    assert key.read_text() == before
+    batch.write_text("{}")
+    told(kashi("provider", "sign", "--key", key, "--keyid", "a", batch))
+    assert "seed" in told(kashi("provider", "sign", "--key", batch, "--keyid", "a", batch))
