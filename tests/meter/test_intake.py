@@ -639,11 +639,13 @@ async def test_the_clock_of_the_ledger_never_goes_back(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.open_books()
         service.clock.set("2025-02-01T00:00:00+08:00")
-        await service.usage(one("a"))
+        answers = [await service.usage(one("a"))]
     async with serving(database, tmp_path, now="2025-01-01T00:00:00+08:00") as service:
-        await service.usage(one("b"), seq=2)
+        answers.append(await service.usage(one("b"), seq=2))
+        # Judged at the ledger's instant, by which this usage is past.
+        assert [each.json["results"][0]["status"] for each in answers] == ["accepted"] * 2
         instants = [entry.at for entry in await service.entries()]
-        assert instants == [instants[0]] * len(instants)
+        assert instants == [instants[0]] * 11
 
 
 async def test_a_client_that_goes_away_before_its_answer_has_its_batch_stored_once(
