@@ -296,20 +296,18 @@ async def test_ending_the_writers_backend_under_load_loses_and_doubles_nothing(d
             for s in range(24)
         ]
 
-        async def cut_off() -> int:
+        async def cut_off() -> None:
             ended = 0
-            for _ in range(6):
-                await asyncio.sleep(0.05)
+            while ended < 4:  # while it recovers there may be none
                 ended += await end_the_writer(database)
-            return ended
+                await asyncio.sleep(0.03)
 
         async def client(mine: list[bytes]) -> None:
             for envelope in mine:
                 await insist(service, envelope)
                 await asyncio.sleep(0.01)
 
-        ended, *_ = await asyncio.gather(cut_off(), *(client(envelopes[n::24]) for n in range(24)))
-        assert ended >= 3
+        await asyncio.gather(cut_off(), *(client(envelopes[n::24]) for n in range(24)))
         assert (await service.get("/readyz")).status == 200
         assert (await service.contract())["cost"] == "540.00"
     state = await check_sums(database)
