@@ -1,8 +1,8 @@
 """Apply one entry to the state: the only way from a ledger's entries to what they add up to.
 
 Used when a ledger is loaded, rebuilt or replayed. Effects on money are computed by the rules again
-and held against the entry's postings, so a ledger that broke a rule cannot be loaded. (`decide`
-advances the state by the same functions while it judges a batch.)
+and held against the entry's postings; whether the entry should be there at all, the audit decides.
+(`decide` advances the state by the same functions while it judges a batch.)
 """
 
 import base64

@@ -6,8 +6,8 @@
     date     Asia/Shanghai          "2025-03-01"                  <-> its midnight, an instant
     year     calendar year there    2025                          <-> [midnight, midnight)
 
-Each text has one accepted spelling (an instant may name any offset); anything else is a
-`ValueError` with a sentence. No float exists here.
+Each text has one accepted spelling (but an instant may name any offset, and a price may end with
+zeros); anything else is a `ValueError` with a sentence. No float exists here.
 """
 
 import re

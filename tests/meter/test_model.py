@@ -509,7 +509,7 @@ def meaning(body: dict) -> dict:
 # What may be asked for: few names, so that things meet; most valid, some not.
 
 USCCS = [uscc_of(number) for number in (1, 2, 3, 4)]
-CONTRACTS = ["A", "B", "C", "D", "E", "F"]
+CONTRACTS = ["A", "B", "C", "D", "E", "F", "G"]
 PROVIDERS = ["p1", "p2"]
 KEYS = ["k1", "k2", "k3"]
 usccs = st.sampled_from(USCCS)
@@ -545,7 +545,7 @@ enterprise_bodies = st.fixed_dictionaries(
 )
 contract_bodies = st.fixed_dictionaries(
     {
-        "id": st.sampled_from(["A", *"EEFF"]),
+        "id": st.sampled_from(["A", *"EFFGG"]),
         "programme": st.sampled_from([PROGRAMME] * 6 + ["other"]),
         "enterprise": st.sampled_from([USCCS[0], USCCS[0], USCCS[1], USCCS[2]]),
         "provider": st.sampled_from(["p1", "p1", "p1", "p2"]),
@@ -606,7 +606,7 @@ def record_bodies(draw) -> dict:
 @st.composite
 def good_records(draw) -> dict:
     return draw(record_bodies()) | {
-        "contract": draw(st.sampled_from("AABBDE")),
+        "contract": draw(st.sampled_from("AABBDDEF")),
         "device": DEVICE,
         "milli_devices": draw(st.sampled_from([460, 1_000, 3_000, 7_001])),
         "ago": draw(st.sampled_from([0, 61, 3_601, 86_400])),
@@ -651,22 +651,25 @@ class BooksMachine(RuleBasedStateMachine):
 
     @initialize(coupons=st.booleans())
     def begin(self, coupons: bool) -> None:
-        """Begin where usage can be posted: two providers, two enterprises, four contracts."""
+        """Begin where usage can be posted: two providers, two enterprises, contracts."""
         self.activate("v1")
         for name, code in (("p1", USCCS[2]), ("p2", USCCS[3])):
             self.provider(BASE_PROVIDER | {"id": name, "uscc": code})
         self.key("k1", "p1", "k1")
         self.key("k2", "p2", "k2")
-        for code, founded_on in ((USCCS[0], "2019-04-01"), (USCCS[1], "2025-01-15")):
+        for code, founded_on in ((USCCS[0], "2019-04-01"), (USCCS[1], "2024-06-01")):
             self.enterprise(BASE_ENTERPRISE | {"uscc": code, "founded_on": founded_on})
         self.contract(BASE_CONTRACT | {"id": "A"})
         self.contract(BASE_CONTRACT | {"id": "B", "amount": "70.01"})
         self.contract(BASE_CONTRACT | {"id": "C", "provider": "p2", "other_public_funds": "30.00"})
-        self.contract(BASE_CONTRACT | {"id": "D", "enterprise": USCCS[1]})
+        # On the edge of the threshold, signed on the day on which a startup has grown up.
+        self.contract(BASE_CONTRACT | {"id": "D", "enterprise": USCCS[1], "amount": "80.00"})
+        self.contract(BASE_CONTRACT | {"id": "E", "related_party": True})
         if coupons:
             self.issue(USCCS[0], 2025, "60.00")
             self.issue(USCCS[0], 2026, "33.33")
             self.issue(USCCS[1], 2025, "20.00")
+            self.issue(USCCS[1], 2026, "0.01")
 
     @rule(what=st.data())
     def register(self, what: Any) -> None:

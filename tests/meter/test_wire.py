@@ -11,7 +11,7 @@ from msgspec import UNSET
 from meter.dsse import BATCH_TYPE, Envelope
 from meter.problems import Problem
 from meter.units import parse_instant
-from meter.wire import MAX_BATCH_ITEMS, SignedBatch, parse_batch
+from meter.wire import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, SignedBatch, parse_batch
 from tests.books import ORIGIN, attempt
 
 RECORD = {
@@ -385,7 +385,7 @@ def test_genesis_is_a_hash_in_lower_hex(bad):
 
 def test_5000_records_and_voids_together_are_taken_and_one_more_is_too_large():
     small = RECORD | {"run": MISSING, "state": MISSING, "final": MISSING}
-    assert MAX_BATCH_ITEMS == 5_000
+    assert (MAX_BATCH_ITEMS, MAX_BATCH_BYTES) == (5_000, 8 * 1024 * 1024)
     assert len(parsed(batch(records=[small] * 4_999, voids=[VOID])).batch.records) == 4_999
     refusal(batch(records=[small] * 5_000, voids=[VOID]), "too_large")
     refusal(batch(records=[], voids=[VOID] * 5_001), "too_large")
