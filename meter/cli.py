@@ -180,7 +180,7 @@ def verify(
 )
 def demo(trace: Path | None, data: Path | None) -> None:
     """Run the whole story: a service, a cluster that posts usage, an audit, a forgery found."""
-    from meter import demo as story  # noqa: PLC0415 - needs kashi[server]
+    from meter.demo import story  # noqa: PLC0415 - needs kashi[server]
 
     if data is not None:
         sys.exit(story.run(trace, data, _OUT, kept=True))

@@ -2,14 +2,15 @@
 
 `decode` refuses what lenient readers let pass: unknown and duplicate keys, a byte order mark,
 lone surrogates, numbers with a fraction or exponent where an integer is due, and control
-characters in any text. Text types used by several requests are defined here, once.
+characters in any text. Text types used by several requests are defined here, once, with the JSON
+Schema that tells others of them (`SCHEMAS`).
 """
 
 import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -68,6 +69,52 @@ class Instant(int):
     """An instant: text with an offset outside, seconds since 1970 UTC inside."""
 
 
+# A schema cannot say that a day exists or that a check character is right; all else it says.
+SCHEMAS: Final[dict[type, dict[str, Any]]] = {
+    Fen: {
+        "type": "string",
+        "pattern": r"^(?:(?:0|[1-9][0-9]{0,12})\.[0-9]{2}|10000000000000\.00)$",
+        "description": "Yuan with exactly two decimals.",
+        "examples": ["288.00"],
+    },
+    Price: {
+        "type": "string",
+        "pattern": r"^(?!0(?:\.0{1,4})?$)(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,4})?$",
+        "description": "Yuan per device-hour with up to four decimals, above zero.",
+        "examples": ["4.50"],
+    },
+    Date: {
+        "type": "string",
+        "format": "date",
+        "pattern": r"^(?:19|[2-8][0-9]|9[0-8])[0-9]{2}-[0-9]{2}-[0-9]{2}$",
+        "description": "A calendar date in Shanghai.",
+        "examples": ["2025-02-01"],
+    },
+    Uscc: {
+        "type": "string",
+        "format": "uscc",
+        "pattern": r"^[0-9A-HJ-NPQRTUWXY]{2}[0-9]{6}[0-9A-HJ-NPQRTUWXY]{10}$",
+        "description": "A Unified Social Credit Code (GB 32100-2015), upper case; its last character"
+        " checks the others.",
+        "examples": ["91440300708461136T"],
+    },
+    Lines: {
+        "type": "string",
+        "pattern": r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$",
+        "description": "A text of several lines; of control characters it may hold line feeds.",
+    },
+    Instant: {
+        "type": "string",
+        "format": "date-time",
+        "pattern": r"^(?:19|[2-8][0-9]|9[0-8])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+        r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$",
+        "description": "An instant in whole seconds, with `Z` or an offset.",
+        "examples": ["2025-03-01T08:00:00+08:00"],
+    },
+}
+PLAIN_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"  # any text, without control characters
+
+
 def decode(data: bytes, kind: type[T], fixed: Mapping[str, str] | None = None) -> T:
     """Read JSON of the struct `kind`. Raises `ValueError` with a sentence that names the place.
 
@@ -104,6 +151,7 @@ def convert_plain(fields: dict[str, Any], kind: type[T]) -> T:
 
 def convert_query(values: dict[str, str], kind: type[T]) -> T:
     """Read the struct `kind` from the parameters of a URL. Raises `ValueError`."""
+    _check_text(values)
     return msgspec.convert(values, kind, strict=False, dec_hook=_from_text)
 
 

@@ -4,6 +4,7 @@ The application, the check of roles, the OpenAPI document and the test that walk
 every role are all made from these declarations, so none of them can forget one.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,6 +24,12 @@ OWNERS: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}
 OFFICIALS: Final[tuple[Role, ...]] = ("authority", "auditor")
 
 NOT_YOURS: Final = "there is no such thing for this token"
+# Codes that would tell a provider or an enterprise that what they named does not exist, where it
+# could be another's: they see `not_found` for both.
+TELLING: Final = {"unknown_enterprise", "unknown_provider", "unknown_contract", "unknown_record"}
+
+# What no id holds, and what the database would not take: it could not be answered from there.
+_NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,9 +89,13 @@ def serve(route: Route) -> web.RouteDef:
         if who is not None:
             _check_role(route, who)
             _check_subject(request, who)
+        _check_path(request)
         query = _query(route, request)
-        answer = await route.handler(Ask(request, request.app[CONTEXT], who, query))
-        return _tagged(request, answer) if isinstance(answer, Struct) else answer
+        try:
+            answer = await route.handler(Ask(request, request.app[CONTEXT], who, query))
+        except Problem as problem:
+            raise _untold(problem, who) from None
+        return tagged(request, msgspec.json.encode(answer)) if isinstance(answer, Struct) else answer
 
     return web.route(route.method, route.path, handle)
 
@@ -101,6 +112,18 @@ def _check_subject(request: web.Request, who: Identity) -> None:
             raise Problem("not_found", NOT_YOURS)
 
 
+def _check_path(request: web.Request) -> None:
+    if any(_NOT_TEXT.search(value) for value in request.match_info.values()):
+        raise Problem("malformed", "the URL's path holds a character that no id holds")
+
+
+def _untold(problem: Problem, who: Identity | None) -> Problem:
+    """Hide whether something exists from whoever may only see their own."""
+    if who is None or who.role in OFFICIALS:
+        return problem
+    return Problem("not_found", NOT_YOURS) if problem.code in TELLING else problem
+
+
 def _query(route: Route, request: web.Request) -> Struct:
     values = request.query
     if len(set(values)) != len(values):
@@ -111,12 +134,15 @@ def _query(route: Route, request: web.Request) -> Struct:
         raise Problem("malformed", f"in the URL: {error}") from None
 
 
-def _tagged(request: web.Request, value: Struct) -> web.Response:
-    """Answer with JSON and its ETag (RFC 9110 section 8.8.3), or 304 where the client has it."""
-    body = msgspec.json.encode(value)
+def tagged(
+    request: web.Request, body: bytes, content_type: str = "application/json", **headers: str
+) -> web.Response:
+    """Answer with an ETag (RFC 9110 section 8.8.3), or 304 where the client has these bytes."""
     tag = sha256(body).hexdigest()[:32]
-    headers = {hdrs.ETAG: f'"{tag}"', hdrs.CACHE_CONTROL: "private, no-cache"}
+    headers = {hdrs.ETAG: f'"{tag}"', hdrs.CACHE_CONTROL: "private, no-cache"} | headers
     known = request.if_none_match or ()
     if any(each.value in (tag, "*") for each in known):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=body, content_type="application/json", headers=headers)
+    return web.Response(
+        body=body, content_type=content_type, charset="utf-8" if content_type == "text/html" else None, headers=headers
+    )

@@ -11,9 +11,11 @@ from rich.console import Console
 from ledger.note import Verifier
 from ledger.report import Problem, Report
 from ledger.verify import verify
-from meter import client, demo, scenario, trace
+from meter import client
 from meter.audit import Audit
 from meter.config import DATABASE_VARIABLE
+from meter.demo import scenario, trace
+from meter.demo import story as demo
 from meter.units import DAY_SECONDS
 from tests.traces import trace as trace_text
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from meter.trace import (
+from meter.demo.trace import (
     NEVER_DELETED,
     NEVER_SCHEDULED,
     NO_DEVICE,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from meter.trace import OTHER_QOS, Rule
+from meter.demo.trace import OTHER_QOS, Rule
 from meter.uscc import check_character
 
 Body = Mapping[str, Any]

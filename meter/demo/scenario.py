@@ -10,7 +10,8 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
-from meter.cast import (
+from meter.client import Stream
+from meter.demo.cast import (
     CAP,
     CLUSTER,
     FIRST_OF_STARTUP,
@@ -24,12 +25,11 @@ from meter.cast import (
     Cast,
     trace_cast,
 )
-from meter.client import Stream
+from meter.demo.trace import Totals, TraceError, parse, records
 from meter.policies import shipped_text
 from meter.policy import Policy
 from meter.rating import DENOMINATOR, FULL_BP, seconds_by_year
 from meter.simulate import CARDS_PER_NODE, Cluster, Rental
-from meter.trace import Totals, TraceError, parse, records
 from meter.units import (
     DAY_SECONDS,
     format_instant,
@@ -165,7 +165,7 @@ def _rental(contract: str, nodes: int, first_day: int, days: int) -> Rental:
 
 
 class TraceScenario:
-    """The tasks of a cluster trace (`meter.trace`), all posted a day after the last has ended."""
+    """The tasks of a cluster trace, all posted a day after the last has ended."""
 
     begins = TRACE_BEGINS
     title = "The tasks of a cluster trace become signed usage"
