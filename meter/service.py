@@ -1,7 +1,7 @@
 """Put the parts together: keys, database, intake and HTTP, as one running service.
 
-`initialise` makes a ledger, `running` serves one until it is left, `open_database` gives the DSN of
-whichever database the ledger has, starting the embedded one where needed.
+`initialise` makes a ledger, `running` serves one until it is left, `open_database` opens whichever
+database the ledger has, starting the embedded one where needed.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import base64
 import contextlib
 import re
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -67,6 +68,22 @@ class Running:
     ended: "asyncio.Task[None]"
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The ledger's database: its DSN, and the embedded server if it is ours."""
+
+    dsn: str
+    server: Embedded | None = None
+
+    async def lost(self) -> None:
+        """Wait until our own server ends, and raise; of another's we learn by its silence."""
+        if self.server is None:
+            await asyncio.Event().wait()
+        else:
+            status = await self.server.wait()
+            raise SetupError("database_ended", f"PostgreSQL ended with status {status}")
+
+
 def system_clock() -> int:
     """Give the time, microseconds since 1970 UTC."""
     return time.time_ns() // 1_000
@@ -93,6 +110,17 @@ async def initialise(folder: DataFolder, origin: str, clock: Clock = system_cloc
         raise SetupError("not_empty", f"{folder.path} holds something already")
     # Others may pass through, for the account that runs an embedded database; keys are 0600.
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o711)
+    try:
+        await _initialise(folder, origin, clock)
+    except Exception:
+        # Nobody has used it, and what is left of it would stand in the way of the next try.
+        for file in folder.path.iterdir():
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        raise
+
+
+async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
+    """Write the keys before the ledger that is made with them: a crash must not lose them."""
     log_key = Signer.from_seed(origin, secrets.token_bytes(32))
     receipt_seed = secrets.token_bytes(32)
     folder.write_secret(folder.log_key, log_key.format())
@@ -100,8 +128,8 @@ async def initialise(folder: DataFolder, origin: str, clock: Clock = system_cloc
     folder.write_secret(folder.receipt_key, base64.b64encode(receipt_seed).decode())
     token = auth.new_token(AUTHORITY_TOKEN_ID)
     genesis = _genesis(origin, log_key, receipt_seed, clock())
-    async with open_database(folder) as dsn:
-        await _create(dsn, genesis, token)
+    async with open_database(folder) as database:
+        await _create(database.dsn, genesis, token)
     folder.write_secret(folder.authority_token, token.text)
     folder.origin.write_text(origin + "\n", encoding="utf-8")
 
@@ -142,14 +170,14 @@ async def _create(dsn: str, genesis: Genesis, token: auth.Token) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncIterator[str]:
-    """Give the DSN of the ledger's database; `join` an embedded one that serves already.
+async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncIterator[Database]:
+    """Open the ledger's database; `join` an embedded one that serves already.
 
     Without `join` that one is refused: a second writer would end the first, and with it the server.
     """
     named = database_url()
     if named is not None:
-        yield named
+        yield Database(named)
         return
     server = Embedded(folder.postgres)
     try:
@@ -161,11 +189,11 @@ async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncItera
             raise SetupError("in_use", f"a service runs in {folder.path} already") from None
         if not folder.postgres_dsn.exists():
             raise
-        yield folder.postgres_dsn.read_text(encoding="utf-8").strip()
+        yield Database(folder.postgres_dsn.read_text(encoding="utf-8").strip())
         return
     try:
         folder.postgres_dsn.write_text(dsn + "\n", encoding="utf-8")
-        yield dsn
+        yield Database(dsn, server)
     finally:
         folder.postgres_dsn.unlink(missing_ok=True)
         await server.stop()
@@ -180,7 +208,8 @@ async def running(
     receipts = _receipt_signer(folder)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(open_database(folder))
+        database = await stack.enter_async_context(open_database(folder))
+        dsn = database.dsn
         await _check_keys(dsn, checkpoints, receipts)
         intake = Intake(
             lambda: store.connect(dsn), receipts, clock, lambda: secrets.token_hex(16), metrics
@@ -193,11 +222,24 @@ async def running(
         stack.push_async_callback(readers.close)
         app = make_app(Context(intake, readers, metrics, checkpoints, clock))
         url = await _listen(stack, app, host, port)
-        yield Running(url, dsn, intake, sequencer)
+        ended = asyncio.create_task(_first_end(sequencer, database))
+        stack.push_async_callback(_cancel, ended)
+        yield Running(url, dsn, intake, ended)
+
+
+async def _first_end(sequencer: "asyncio.Task[None]", database: Database) -> None:
+    """Raise what ended first: the sequencer, or the embedded database under it."""
+    lost: asyncio.Task[Any] = asyncio.create_task(database.lost())
+    try:
+        done, _ = await asyncio.wait([sequencer, lost], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        lost.cancel()
 
 
 async def until_interrupted(service: Running) -> None:
-    """Wait for SIGINT or SIGTERM; raises what ended the sequencer, should it end first."""
+    """Wait for SIGINT or SIGTERM; raises what ended the service, should it end first."""
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -232,8 +274,8 @@ async def revoke_token(folder: DataFolder, token_id: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _service_connection(folder: DataFolder) -> AsyncIterator[store.Connection]:
-    async with open_database(folder, join=True) as dsn:
-        connection = await store.connect(dsn)
+    async with open_database(folder, join=True) as database:
+        connection = await store.connect(database.dsn)
         try:
             yield connection
         finally:
@@ -243,14 +285,14 @@ async def _service_connection(folder: DataFolder) -> AsyncIterator[store.Connect
 async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:
     """Export the ledger; see `meter.export`."""
     signer = Signer.parse(_read(folder.log_key))
-    async with open_database(folder, join=True) as dsn:
-        return await export(dsn, signer, out, progress)
+    async with open_database(folder, join=True) as database:
+        return await export(database.dsn, signer, out, progress)
 
 
 async def rebuild_in(folder: DataFolder, progress: Progress | None = None) -> Head:
     """Rebuild the read models; see `meter.rebuild`."""
-    async with open_database(folder) as dsn:
-        return await rebuild(dsn, progress)
+    async with open_database(folder) as database:
+        return await rebuild(database.dsn, progress)
 
 
 def read_origin(folder: DataFolder) -> str:

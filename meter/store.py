@@ -208,7 +208,7 @@ async def connect_readers(dsn: str) -> Readers:
     """Open connections for questions."""
     settings = {"application_name": "kashi-read", "role": SERVICE_ROLE}
     return await asyncpg.create_pool(
-        dsn, min_size=1, max_size=MAX_READERS, server_settings=settings
+        dsn, min_size=0, max_size=MAX_READERS, server_settings=settings
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,19 @@ def _verify_folder(
     folder: Path, verifier: Verifier, receipts: Iterable[Path], progress: Progress
 ) -> Verdict:
     audit = _AuditWithTree()
-    report = verify(folder, verifier, audit, progress)
+    report = _with_key_check(verify(folder, verifier, audit, progress), audit, verifier)
     stored = list(receipts)
     problems = _receipt_problems(audit, stored) if report.ok else []
     return Verdict(report, len(stored), problems, audit.gaps())
+
+
+def _with_key_check(report: Report, audit: Audit, verifier: Verifier) -> Report:
+    """Add what the audit alone cannot know: whether entry 0 names the key that signed."""
+    genesis = audit.state.genesis
+    if genesis is None or genesis.log_key == verifier.format():
+        return report
+    problem = Problem("wrong_log_key", f"entry 0 names another key: {genesis.log_key}", entry=0)
+    return replace(report, problems=[*report.problems, problem])
 
 
 class _AuditWithTree(Audit):

@@ -1,7 +1,7 @@
 """The HTTP service: which URL leads where, and how errors look.
 
 Every error is `application/problem+json` (RFC 9457) with a code of `meter.problems`. Handlers are
-in `commands` (POST) and `questions` (GET).
+in `commands` (POST) and `questions` (GET); `openapi` and `docs_page` describe them all.
 """
 
 import logging
@@ -12,14 +12,14 @@ import msgspec
 from aiohttp import hdrs, web
 
 from meter.problems import Problem
-from meter.web import commands, questions
+from meter.web import commands, docs_page, openapi, questions
 from meter.web.context import CONTEXT, Context
 from meter.web.routes import serve
 from meter.wire import MAX_BATCH_BYTES
 
 RETRY_AFTER_SECONDS: Final = "1"
 
-ROUTES: Final = [*commands.ROUTES, *questions.ROUTES]
+ROUTES: Final = (*commands.ROUTES, *questions.ROUTES, *openapi.ROUTES, *docs_page.ROUTES)
 
 _log: Final = logging.getLogger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,6 +30,7 @@ def make_app(context: Context) -> web.Application:
     """Build the application around one running intake."""
     app = web.Application(client_max_size=MAX_BATCH_BYTES, middlewares=[_problems])
     app[CONTEXT] = context
+    app[openapi.ROUTES_SERVED] = ROUTES
     app.add_routes(map(serve, ROUTES))
     return app
 

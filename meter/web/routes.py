@@ -5,7 +5,7 @@ every role are all made from these declarations, so none of them can forget one.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -23,6 +23,10 @@ from meter.web.context import CONTEXT, Context, authenticate
 OWNERS: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}
 OFFICIALS: Final[tuple[Role, ...]] = ("authority", "auditor")
 
+_JSON_FOR_ONE: Final = {
+    hdrs.CONTENT_TYPE: "application/json",
+    hdrs.CACHE_CONTROL: "private, no-cache",
+}
 NOT_YOURS: Final = "there is no such thing for this token"
 # Codes that would tell a provider or an enterprise that what they named does not exist, where it
 # could be another's: they see `not_found` for both.
@@ -135,14 +139,12 @@ def _query(route: Route, request: web.Request) -> Struct:
 
 
 def tagged(
-    request: web.Request, body: bytes, content_type: str = "application/json", **headers: str
+    request: web.Request, body: bytes, headers: Mapping[str, str] = _JSON_FOR_ONE
 ) -> web.Response:
     """Answer with an ETag (RFC 9110 section 8.8.3), or 304 where the client has these bytes."""
     tag = sha256(body).hexdigest()[:32]
-    headers = {hdrs.ETAG: f'"{tag}"', hdrs.CACHE_CONTROL: "private, no-cache"} | headers
+    headers = {hdrs.ETAG: f'"{tag}"', **headers}
     known = request.if_none_match or ()
     if any(each.value in (tag, "*") for each in known):
         return web.Response(status=304, headers=headers)
-    return web.Response(
-        body=body, content_type=content_type, charset="utf-8" if content_type == "text/html" else None, headers=headers
-    )
+    return web.Response(body=body, headers=headers)

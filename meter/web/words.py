@@ -30,7 +30,7 @@ from meter.commands import (
 )
 from meter.dsse import BATCH_TYPE, Document
 from meter.strict import SCHEMAS, Fen, Id, Uscc
-from meter.wire import Sha256Hex
+from meter.wire import RECORD_CODES, VOID_CODES, Sha256Hex
 
 EntryNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
 
@@ -241,6 +241,10 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "by_year": {"description": "The change of what is granted, by year of the coupon."},
     "bound": {"description": "What limits the contract after this entry."},
     "code": {"description": "The stable code of the reason; programs branch on it."},
+    "Rejected.code": {
+        "enum": list(dict.fromkeys((*RECORD_CODES, *VOID_CODES))),
+        "description": "The first rule that said no.",
+    },
     "detail": {"description": "The facts of this case, in a sentence."},
     "issued": {"description": f"What the coupon holds in all. {_YUAN}."},
     "remaining": {"description": f"Issued, but not granted. {_YUAN}."},
@@ -249,7 +253,7 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "as_of": {"description": "How much of the ledger this answer includes."},
     "BalanceQuery.as_of": {
         "anyOf": [
-            {"type": "string", "pattern": r"^[1-9][0-9]{0,15}$"},
+            {"type": "string", "pattern": r"^(?:[1-9][0-9]{0,15})?$"},
             {"type": "string", "format": "date-time"},
         ],
         "description": "A past size of the ledger, or an instant; without it, now.",

@@ -610,16 +610,26 @@ def test_after_a_kill_the_next_service_has_every_answered_batch(home):
         assert process.end(signal.SIGTERM) == (0, "")
 
 
-def test_a_service_whose_database_has_ended_says_so_and_can_be_ended(home):
+def test_a_service_ends_with_one_line_when_its_embedded_database_does(home):
     with served(home) as process:
         postmaster = process.postmaster()
         os.kill(postmaster, signal.SIGINT)
         until_gone(postmaster)
-        for path in ("/v1/entries", "/log/checkpoint"):
-            status, answer = process.request(path)
-            assert (status, answer["code"]) == (503, "unavailable")
-        assert process.request("/healthz")[0] == 200
-        assert process.end(signal.SIGTERM)[0] == 0
+        code, errors = process.wait()
+        assert code == 1
+        assert "kashi: database_ended: " in errors
+        assert "Traceback" not in errors
+
+
+def test_a_failed_init_leaves_nothing_that_would_stand_in_the_way_of_the_next(
+    home, database, monkeypatch
+):
+    monkeypatch.setenv(DATABASE_VARIABLE, database.replace("kashi_test_", "missing_"))
+    folder = home / "failed"
+    told(kashi("init", "--data", folder, "--origin", ORIGIN))
+    assert not any(folder.iterdir())
+    monkeypatch.setenv(DATABASE_VARIABLE, database)
+    good(kashi("init", "--data", folder, "--origin", ORIGIN))
 
 
 def test_a_second_service_on_a_shared_database_ends_the_first_with_one_line(

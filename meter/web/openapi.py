@@ -1,0 +1,336 @@
+"""`/openapi.json`: OpenAPI 3.1 of the whole API, made from the routes and the types they name.
+
+A route says who may use it, what it takes and answers, and its own codes; what every request can
+meet is added here. Each problem stands under its status with what to do about it as an example. The
+same routes give the same bytes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, Final, get_args
+
+import msgspec
+from aiohttp import hdrs, web
+from msgspec import Struct
+from msgspec.structs import fields
+
+from meter.auth import Role
+from meter.commands import Command
+from meter.dsse import Document
+from meter.problems import CODES, Problem
+from meter.web.commands import IDEMPOTENCY_KEY, SIGNATURE
+from meter.web.routes import Ask, Route, tagged
+from meter.web.schemas import JsonSchema, Schemas
+from meter.web.words import BODIES, PATHS, REMEDIES
+from meter.wire import Batch, Receipt
+
+ROUTES_SERVED: Final = web.AppKey("routes", tuple[Route, ...])
+
+ETAG: Final = "ETag"
+RETRY_AFTER: Final = "Retry-After"
+WWW_AUTHENTICATE: Final = "WWW-Authenticate"
+PROBLEM_TYPE: Final = "application/problem+json"
+VERSION: Final = "1"  # of the API, as in its URLs
+
+# What any request can meet, wherever it goes.
+_GENERAL: Final = ("malformed", "unsupported_encoding", "unavailable", "internal")
+
+_INTRODUCTION: Final = """\
+Compute vouchers (训力券), metered exactly to the fen, on a ledger that anyone can verify offline.
+
+Providers sign what they post, so a post needs no token. All other requests carry
+`Authorization: Bearer <token>`; a token has one of four roles, and those of a provider or an
+enterprise see only their own: what is another's is `not_found`, as is what does not exist.
+
+Money is yuan text with exactly two decimals. Instants carry an offset, dates are Shanghai's, periods
+are half-open. JSON is read strictly: unknown or duplicate keys, control characters and a byte order
+mark are refused. Answers carry `as_of`, the number of entries that they include: every batch that
+was answered before the question.
+
+Every error is a problem document (RFC 9457) with a stable `code`. A method that a URL does not know
+is 405 `method_not_allowed`, a URL that is none is 404 `not_found`."""
+
+_HEADERS: Final[dict[str, JsonSchema]] = {
+    ETAG: {
+        "description": "Names these very bytes: send it back as `If-None-Match` (RFC 9110).",
+        "schema": {"type": "string", "pattern": '^"[0-9a-f]{32}"$'},
+    },
+    SIGNATURE: {
+        "description": "The service's signature over exactly the bytes of this receipt (DSSE, type"
+        " `application/vnd.kashi.receipt+json`). Keep both.",
+        "schema": {
+            "type": "string",
+            "pattern": '^keyid="[A-Za-z0-9][A-Za-z0-9._-]{0,63}", sig=:[A-Za-z0-9+/]{86}==:$',
+        },
+    },
+    RETRY_AFTER: {
+        "description": "Seconds to wait.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    WWW_AUTHENTICATE: {
+        "description": "The scheme that is asked for.",
+        "schema": {"type": "string", "const": "Bearer"},
+    },
+}
+_HEADERS_OF_STATUS: Final = {401: (WWW_AUTHENTICATE,), 503: (RETRY_AFTER,)}
+
+_KEY_PARAMETER: Final = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "description": "Names this command: the same key and body get the stored answer, another body"
+    " 409. A refused command leaves its key free.",
+    "schema": {"type": "string", "pattern": r"^(?!auto-)[\x21-\x7e]{1,128}$"},
+    "example": "issue-2025-0001",
+}
+_ETAG_PARAMETER: Final = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "An `ETag` from before: where the answer is still the same, it is 304.",
+    "schema": {"type": "string"},  # what is no tag is ignored (RFC 9110 section 13.1.2)
+    "example": '"00000000000000000000000000000000"',
+}
+
+_PROBLEM: Final[JsonSchema] = {
+    "type": "object",
+    "description": "A problem document (RFC 9457). Programs branch on `code`; some problems have"
+    " further members, e.g. the number of the `entry` that stands in the way.",
+    "properties": {
+        "type": {"type": "string", "pattern": "^urn:kashi:problem:[a-z_0-9]+$"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "enum": sorted(CODES)},
+        "detail": {"type": "string", "description": "The facts of this case, in a sentence."},
+    },
+    "required": ["type", "title", "status", "code", "detail"],
+}
+
+
+async def get_openapi(ask: Ask) -> web.Response:
+    """Answer with this API's description."""
+    headers = {hdrs.CONTENT_TYPE: "application/json", hdrs.CACHE_CONTROL: "no-cache"}
+    return tagged(ask.request, encoded(ask.request.app[ROUTES_SERVED]), headers)
+
+
+@cache
+def encoded(routes: tuple[Route, ...]) -> bytes:
+    """Give the bytes of `describe`."""
+    return msgspec.json.encode(describe(routes))
+
+
+@cache
+def describe(routes: tuple[Route, ...]) -> dict[str, Any]:
+    """Describe the API that these routes are; nobody changes the result."""
+    schemas = Schemas()
+    schemas.components["Problem"] = _PROBLEM
+    schemas.struct(Batch)  # what the payload of an envelope holds
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
+        "info": {
+            "title": "Kashi (卡时)",
+            "version": VERSION,
+            "summary": "Compute vouchers, metered exactly",
+            "description": _INTRODUCTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(schemas.components.items())),
+            "examples": {_example_name(code): _problem_example(code) for code in sorted(CODES)},
+            "headers": _HEADERS,
+            "responses": {code: _problems(CODES[code][0], [code]) for code in sorted(CODES)},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token that `kashi token` made, `<id>.<secret>`. Roles:"
+                    f" {', '.join(get_args(Role))}.",
+                }
+            },
+        },
+        "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
+    }
+
+
+_TAGS: Final = {
+    "provider": "A computing provider: posts what it signed, and sees what became of it.",
+    "enterprise": "Who is funded: sees its coupons, its contracts and their usage.",
+    "authority": "Who issues: registers, issues, withdraws, takes back and releases.",
+    "auditor": "Who checks: sees all, changes nothing.",
+    "public": "Anyone, without a token.",
+}
+
+
+def users(route: Route) -> Sequence[str]:
+    """Say for whom a route is; batches are public in that their signature stands for a token."""
+    return route.roles or (("provider",) if route.body is Document else ("public",))
+
+
+def codes_of(route: Route) -> list[str]:
+    """Give every code that a route can answer with, its own first."""
+    codes = [*route.codes, *_GENERAL]
+    if route.roles:
+        codes.append("unauthorized")
+    if route.roles and set(route.roles) != set(get_args(Role)):
+        codes.append("forbidden")
+    if "{" in route.path:
+        codes.append("not_found")
+    if route.body is not None:
+        codes += ["too_large", "busy"]
+    return list(dict.fromkeys(codes))
+
+
+def path_names(route: Route) -> list[str]:
+    """Give the names of a path's parameters, in order."""
+    return [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
+
+
+def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
+    return {
+        "operationId": _operation_id(route),
+        "summary": route.summary,
+        "tags": list(users(route)),
+        "security": [{"token": list(route.roles)}] if route.roles else [],
+        "parameters": list(_parameters(route, schemas)),
+        **_request_body(route, schemas),
+        "responses": dict(sorted(_responses(route, schemas))),
+    }
+
+
+def _operation_id(route: Route) -> str:
+    """Name the operation by its command, or by its handler, whose verb is the method."""
+    if isinstance(route.body, type) and issubclass(route.body, Command):
+        name = route.body.__name__
+    else:
+        name = route.handler.__name__.title().replace("_", "")
+    return name[0].lower() + name[1:]
+
+
+def _parameters(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
+    for name in path_names(route):
+        kind, example, words = PATHS[name]
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": words,
+            "schema": schemas.of(kind, strict=True),
+            "example": example,
+        }
+    for field in fields(route.query):
+        schema = schemas.field(route.query.__name__, field, strict=True, omitted=False)
+        words = schema.get("description", "")
+        yield {
+            "name": field.encode_name,
+            "in": "query",
+            "required": field.required,
+            "description": words,
+            "schema": schema,
+            **_query_example(field.encode_name, schema),
+        }
+    if "idempotency_conflict" in route.codes:
+        yield _KEY_PARAMETER | {"required": "idempotency_key_needed" in route.codes}
+    if _has_etag(route):
+        yield _ETAG_PARAMETER
+
+
+def _query_example(name: str, schema: JsonSchema) -> dict[str, Any]:
+    known = [body[name] for body in BODIES.values() if name in body]
+    known += schema.get("examples", [])
+    known += [schema["default"]] if "default" in schema else []
+    return {"example": known[0]} if known else {}
+
+
+def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
+    if not (isinstance(route.body, type) and issubclass(route.body, Struct)):
+        return {}
+    in_url = frozenset(path_names(route))
+    wanted = [field for field in fields(route.body) if field.encode_name not in in_url]
+    content = {
+        "schema": schemas.struct(route.body, in_url),
+        "examples": {"example": {"value": BODIES[route.body]}},
+    }
+    required = any(field.required for field in wanted)
+    return {"requestBody": {"required": required, "content": {"application/json": content}}}
+
+
+def _responses(route: Route, schemas: Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
+    good = _good(route, schemas)
+    if isinstance(route.body, type) and issubclass(route.body, Command):
+        yield "201", {"description": "Done; the entry that it made.", **good}
+        if "exists_differently" in route.codes:
+            yield "200", {"description": "It was there already, with equal content.", **good}
+    else:
+        yield "200", {"description": route.summary, **good}
+    if _has_etag(route):
+        headers = {ETAG: _header(ETAG)}
+        yield "304", {"description": "The answer is still the same.", "headers": headers}
+    codes = codes_of(route)
+    for status in {CODES[code][0] for code in codes}:
+        alike = [code for code in codes if CODES[code][0] == status]
+        shared = {"$ref": f"#/components/responses/{alike[0]}"}
+        yield str(status), shared if len(alike) == 1 else _problems(status, alike)
+
+
+def _good(route: Route, schemas: Schemas) -> dict[str, Any]:
+    names = [ETAG] if _has_etag(route) else []
+    if isinstance(route.answer, str):
+        content = {route.answer: {"schema": {"type": _TYPES.get(route.answer, "string")}}}
+    else:
+        names += [SIGNATURE] if route.answer is Receipt else []
+        content = {"application/json": {"schema": schemas.struct(route.answer)}}
+    headers = {"headers": {name: _header(name) for name in names}} if names else {}
+    return {**headers, "content": content}
+
+
+_TYPES: Final = {"application/json": "object"}
+
+
+def _has_etag(route: Route) -> bool:
+    """Say whether the answer is tagged: what a struct becomes, and the description itself."""
+    described = route.answer in ("application/json", "text/html")
+    return route.method == "GET" and (described or not isinstance(route.answer, str))
+
+
+def _problems(status: int, codes: list[str]) -> dict[str, Any]:
+    known = {"properties": {"code": {"enum": codes}, "status": {"const": status}}}
+    content = {
+        "schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, known]},
+        "examples": {
+            code: {"$ref": f"#/components/examples/{_example_name(code)}"} for code in codes
+        },
+    }
+    headers = {name: _header(name) for name in _HEADERS_OF_STATUS.get(status, ())}
+    return {
+        "description": _list(f"`{code}`: {CODES[code][1]}" for code in codes),
+        **({"headers": headers} if headers else {}),
+        "content": {PROBLEM_TYPE: content},
+    }
+
+
+def _problem_example(code: str) -> dict[str, Any]:
+    return {
+        "summary": CODES[code][1],
+        "description": REMEDIES[code],
+        "value": Problem(code, "the facts of this case").document(),
+    }
+
+
+def _example_name(code: str) -> str:
+    return f"problem_{code}"
+
+
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+ROUTES: Final = [
+    Route("GET", "/openapi.json", get_openapi, "This API's description", "application/json"),
+]
