@@ -67,6 +67,17 @@ class DeviceTime:
         day = self.days.get(quarter // QUARTERS_PER_DAY)
         return day[quarter % QUARTERS_PER_DAY] if day else 0
 
+    def peak(self, start: int, end: int) -> int:
+        """Give the most that is in use in any quarter of `[start, end)` (seconds)."""
+        touched = quarters(start, end)
+        most = 0
+        for number in days(start, end):
+            day = self.days.get(number)
+            if day is not None:
+                first = number * QUARTERS_PER_DAY
+                most = max(most, *day[max(0, touched.start - first) : touched.stop - first])
+        return most
+
     def add(self, quarter: int, device_time: int) -> None:
         """Add to a quarter; negative frees."""
         number = quarter // QUARTERS_PER_DAY
@@ -97,6 +108,20 @@ class Room:
             if (start is None or start <= begin) and (end is None or begin < end)
         )
         return max(0, count * 1000 * QUARTER_SECONDS - self.in_use.at(quarter))
+
+
+    def surely_fits(self, start: int, end: int, milli_devices: int) -> bool:
+        """Say whether so many devices fit even beside the most that is in use in `[start, end)`.
+
+        A quick answer for the common case; "no" means that it takes a closer look.
+        """
+        count = sum(
+            count
+            for begin, stop, count in self.devices
+            if (begin is None or begin <= start) and (stop is None or end <= stop)
+        )
+        room = count * 1000 * QUARTER_SECONDS - self.in_use.peak(start, end)
+        return milli_devices * QUARTER_SECONDS <= room
 
 
 def withhold(demand: Iterable[tuple[int, int]], rooms: list[Room]) -> list[Withheld]:

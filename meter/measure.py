@@ -49,13 +49,19 @@ def work_of(usage: UsageAccepted) -> Work:
 
 def measure(state: State, contract: Contract, work: Work) -> Measured:
     """Measure work against validity ∩ term ∩ enlistment and against what is in use."""
-    demand = split(work.start, work.end, work.milli_devices)
-    withheld = withhold(demand, _rooms(state, contract, work.device))
+    withheld = _withheld(work, _rooms(state, contract, work.device))
     inside = _eligible_intervals(state, contract, work)
     eligible = {year: seconds * work.milli_devices for year, seconds in seconds_by_year(inside)}
     for year, device_time in _inside(withheld, inside):
         eligible[year] -= device_time
     return Measured([(year, part) for year, part in eligible.items() if part], withheld)
+
+
+def _withheld(work: Work, rooms: list[Room]) -> list[Withheld]:
+    start, end, milli_devices = work.start, work.end, work.milli_devices
+    if all(room.surely_fits(start, end, milli_devices) for room in rooms):
+        return []
+    return withhold(split(start, end, milli_devices), rooms)
 
 
 def released_eligible(

@@ -45,8 +45,8 @@ ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quar
 SELECT key, fingerprint, entry, answer FROM meter.request WHERE key = ANY ($1::text[]);
 
 -- name: keep_seq_conflict
-INSERT INTO meter.seq_conflict (payload, provider, stream, seq, envelope)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING;
+INSERT INTO meter.seq_conflict (payload, provider, stream, seq, envelope, size)
+SELECT $1, $2, $3, $4, $5, size FROM ledger.head ON CONFLICT DO NOTHING;
 
 -- name: void_records
 UPDATE meter.record AS held SET voided = taken.entry
@@ -57,6 +57,53 @@ WHERE held.provider = taken.provider AND held.id = taken.id;
 UPDATE meter.record AS held SET released = let.entry
 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS let (provider, id, entry)
 WHERE held.provider = let.provider AND held.id = let.id;
+
+-- name: put_streams
+-- Numbers that are new: each either raises its stream's last one, leaving a gap where some are left
+-- out, or lies in a gap, which it cuts.
+WITH new AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (provider, stream, seq)
+), added AS (
+    SELECT provider, stream, max(seq) AS last, count(*) AS batches,
+        range_agg(int8range(seq, seq, '[]')) AS numbers
+    FROM new GROUP BY provider, stream
+), counted AS (
+    INSERT INTO meter.stream AS held (provider, stream, last, batches)
+    SELECT provider, stream, last, batches FROM added
+    ON CONFLICT (provider, stream) DO UPDATE SET
+        last = greatest(held.last, EXCLUDED.last), batches = held.batches + EXCLUDED.batches
+), cut AS (
+    DELETE FROM meter.gap AS held USING (
+        SELECT DISTINCT new.provider, new.stream, gap.first
+        FROM new CROSS JOIN LATERAL (
+            SELECT first, last FROM meter.gap
+            WHERE provider = new.provider AND stream = new.stream AND first <= new.seq
+            ORDER BY first DESC LIMIT 1
+        ) AS gap
+        WHERE gap.last >= new.seq
+    ) AS hit
+    WHERE held.provider = hit.provider AND held.stream = hit.stream AND held.first = hit.first
+    RETURNING held.provider, held.stream, int8range(held.first, held.last, '[]') AS numbers
+), missing AS (
+    SELECT provider, stream, numbers FROM cut
+    UNION ALL
+    -- The stream's row is seen as it was before this statement.
+    SELECT provider, stream, int8range(coalesce(held.last, 0) + 1, added.last, '[]')
+    FROM added LEFT JOIN meter.stream AS held USING (provider, stream)
+    WHERE added.last > coalesce(held.last, 0)
+), gaps AS (
+    SELECT provider, stream, unnest(range_agg(missing.numbers) - added.numbers) AS numbers
+    FROM missing JOIN added USING (provider, stream)
+    GROUP BY provider, stream, added.numbers
+)
+INSERT INTO meter.gap (provider, stream, first, last)
+SELECT provider, stream, lower(numbers), upper(numbers) - 1 FROM gaps;
+
+-- name: put_usage_days
+INSERT INTO meter.usage_day AS held (contract, day, device, device_time)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[])
+ON CONFLICT (contract, day, device) DO UPDATE SET
+    device_time = held.device_time + EXCLUDED.device_time;
 
 -- name: put_contract_totals
 INSERT INTO meter.contract_total (contract, used)
@@ -90,6 +137,21 @@ DELETE FROM meter.record;
 
 -- name: clear_withheld
 DELETE FROM meter.withheld;
+
+-- name: clear_refused
+DELETE FROM meter.refused;
+
+-- name: clear_stream
+DELETE FROM meter.stream;
+
+-- name: clear_gap
+DELETE FROM meter.gap;
+
+-- name: clear_usage_day
+DELETE FROM meter.usage_day;
+
+-- name: clear_mention
+DELETE FROM meter.mention;
 
 -- name: clear_device_time
 DELETE FROM meter.device_time;

@@ -19,18 +19,23 @@ CREATE TABLE meter.batch (
     signature text NOT NULL,   -- the Kashi-Signature header
     PRIMARY KEY (provider, stream, seq)
 );
+CREATE UNIQUE INDEX batch_by_payload ON meter.batch (payload);
 ALTER TABLE meter.batch ALTER COLUMN envelope SET STORAGE EXTERNAL;
 ALTER TABLE meter.batch ALTER COLUMN receipt SET STORAGE EXTERNAL;
 
--- A signed batch whose number holds another batch: proof of what its provider did.
+-- A signed batch whose number holds another batch: proof of what its provider did. `size` is the
+-- ledger's when it was kept, `number` counts on: together they say when it came.
 CREATE TABLE meter.seq_conflict (
     payload     text PRIMARY KEY,
+    size        bigint NOT NULL,
+    number      bigint GENERATED ALWAYS AS IDENTITY,
     provider    text NOT NULL,
     stream      text NOT NULL,
     seq         bigint NOT NULL,
     envelope    bytea NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX seq_conflict_by_provider ON meter.seq_conflict (provider, size, number);
 
 -- Entries that register or switch something, to load the state without reading all segments.
 CREATE TABLE meter.registration (
@@ -45,18 +50,79 @@ CREATE TABLE meter.record (
     entry    bigint NOT NULL,
     voided   bigint,           -- number of the entry that took it back
     released bigint,           -- number of the entry that let its withheld part count
+    withheld boolean NOT NULL, -- whether a part was: then `withheld` tells of it
     PRIMARY KEY (provider, id)
 );
+-- What waits for a reviewer.
+CREATE INDEX record_to_review ON meter.record (entry)
+    WHERE withheld AND voided IS NULL AND released IS NULL;
 
 -- What of a record was withheld: three columns of equal length, one place per quarter-hour.
 CREATE TABLE meter.withheld (
-    provider     text NOT NULL,
-    id           text NOT NULL,
-    contract     text NOT NULL,
-    quarters     bigint[] NOT NULL,  -- since 1970 UTC
-    device_times bigint[] NOT NULL,  -- thousandths x seconds
-    limits       text[] NOT NULL,    -- 'contract' or 'provider'
+    provider      text NOT NULL,
+    id            text NOT NULL,
+    entry         bigint NOT NULL,
+    contract      text NOT NULL,
+    device        text NOT NULL,
+    milli_devices bigint NOT NULL,
+    starts        bigint NOT NULL,    -- microseconds, as in the entry
+    ends          bigint NOT NULL,
+    quarters      bigint[] NOT NULL,  -- since 1970 UTC
+    device_times  bigint[] NOT NULL,  -- thousandths x seconds
+    limits        text[] NOT NULL,    -- 'contract' or 'provider'
     PRIMARY KEY (provider, id)
+);
+CREATE INDEX withheld_by_contract ON meter.withheld (contract, entry);
+
+-- Results of receipts that say no; `contract` and what follows it are empty for a void.
+CREATE TABLE meter.refused (
+    provider text NOT NULL,
+    entry    bigint NOT NULL,         -- the batch's
+    place    integer NOT NULL,        -- in its receipt: voids first, then records
+    what     text NOT NULL CHECK (what IN ('void', 'record')),
+    id       text NOT NULL,
+    contract text,
+    device   text,
+    starts   bigint,                  -- microseconds
+    ends     bigint,
+    code     text NOT NULL,
+    detail   text NOT NULL,
+    PRIMARY KEY (provider, entry, place)
+);
+CREATE INDEX refused_by_contract ON meter.refused (contract, provider, entry, place);
+
+-- A stream's highest number and how many it has; each range of numbers missing below is a gap.
+CREATE TABLE meter.stream (
+    provider text NOT NULL,
+    stream   text NOT NULL,
+    last     bigint NOT NULL,
+    batches  bigint NOT NULL,
+    PRIMARY KEY (provider, stream)
+);
+CREATE TABLE meter.gap (
+    provider text NOT NULL,
+    stream   text NOT NULL,
+    first    bigint NOT NULL,
+    last     bigint NOT NULL CHECK (first <= last),
+    PRIMARY KEY (provider, stream, first)
+);
+
+-- Device-time metered by Shanghai day, without what was voided. (It can have no CHECK against
+-- going below zero: a void's part alone is below it, and is checked before it is added.)
+CREATE TABLE meter.usage_day (
+    contract    text NOT NULL,
+    day         integer NOT NULL,     -- since 1970-01-01
+    device      text NOT NULL,
+    device_time numeric NOT NULL,     -- thousandths x seconds
+    PRIMARY KEY (contract, day, device)
+);
+
+-- Which segments speak of a subject ('contract:A', 'enterprise:…', 'provider:pcl') or hold a kind
+-- of entry ('kind:void'), so that a question need not read all of them.
+CREATE TABLE meter.mention (
+    subject text NOT NULL,
+    first   bigint NOT NULL,          -- of the segment
+    PRIMARY KEY (subject, first)
 );
 
 -- Device-time in use by quarter-hour of a UTC day, against which new records are held.
@@ -162,7 +228,8 @@ GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.to
 GRANT UPDATE (revoked_at) ON meter.token TO kashi_service;
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
-    meter.device_time, meter.contract_total, meter.contract_year, meter.contract_year_past,
-    meter.coupon, meter.coupon_past, meter.pool TO kashi_service;
+    meter.refused, meter.stream, meter.gap, meter.usage_day, meter.mention, meter.device_time,
+    meter.contract_total, meter.contract_year, meter.contract_year_past, meter.coupon,
+    meter.coupon_past, meter.pool TO kashi_service;
 
 RESET ROLE;
