@@ -8,7 +8,7 @@ be revoked.
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal
 
@@ -51,7 +51,7 @@ class Token:
     """A new token: the text for its holder, and what the service keeps."""
 
     id: str
-    text: str
+    text: str = field(repr=False)  # holds the secret, so no log may
     digest: bytes
 
 

@@ -66,10 +66,17 @@ def init(data: Path, origin: str, now: str | None) -> None:
 @_DATA
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What goes to stderr: JSON lines, or readable ones in a terminal.",
+)
 @_NOW
-def serve(data: Path, host: str, port: int, now: str | None) -> None:
+def serve(data: Path, host: str, port: int, log_level: str, now: str | None) -> None:
     """Run the service until it is interrupted."""
-    from meter import service  # noqa: PLC0415
+    from meter import logs, service  # noqa: PLC0415
 
     folder = DataFolder(data)
 
@@ -79,7 +86,8 @@ def serve(data: Path, host: str, port: int, now: str | None) -> None:
             click.echo(f"{origin} listens on {running.url}")
             await service.until_interrupted(running)
 
-    _run(run)
+    with logs.written_to(sys.stderr, log_level.upper()):
+        _run(run)
 
 
 @main.command()

@@ -239,8 +239,8 @@ class Reporter:
     """Reports the usage of one stream: use it as `async with Reporter(…) as reporter`.
 
     One at a time may use a folder, and a folder is of one stream. `stream.last_seq` matters only
-    where the folder is new and the stream is not. Raises `ClientError` `in_use`, or
-    `other_stream`.
+    where the folder is new and the stream is not. Entering raises `ClientError` (`in_use`,
+    `other_stream`), and `ValueError` where the stream's names are not such as a batch may have.
     """
 
     def __init__(  # noqa: PLR0913 - where, as whom, checked by what, kept where
@@ -259,6 +259,7 @@ class Reporter:
         self._outbox = _Outbox(folder)
 
     async def __aenter__(self) -> Self:
+        decode(self._payload(1, _Part([], [])), Batch)  # a name that no batch may have ends here
         self._outbox.open(self._stream)
         await self._service.__aenter__()
         return self
@@ -278,7 +279,7 @@ class Reporter:
         good_voids = self._well_formed(voids, Void, report)
         good_records = self._well_formed(records, Record, report)
         for part in _parts(good_voids, good_records):
-            self._outbox.put(self._number(part))
+            self._put_new(part)
         await self._post_all(report)
         return report
 
@@ -294,10 +295,12 @@ class Reporter:
                 self._set_aside(NotTaken(_shown(item), "malformed", str(error)), report)
         return good
 
-    def _number(self, part: "_Part") -> tuple[int, bytes]:
-        """Take the next number for some voids and records; give it with the payload."""
-        self._stream.last_seq += 1
-        return self._stream.last_seq, self._payload(self._stream.last_seq, part)
+    def _put_new(self, part: "_Part") -> int:
+        """Lay a batch into the folder under the next number, and give that."""
+        seq = self._stream.last_seq + 1
+        self._outbox.put(seq, self._payload(seq, part))
+        self._stream.last_seq = seq
+        return seq
 
     def _payload(self, seq: int, part: "_Part") -> bytes:
         stream = self._stream
@@ -342,20 +345,18 @@ class Reporter:
         if part.size == 1:
             (item,) = part.voids + part.records
             self._set_aside(NotTaken(item, refused.code, refused.detail), report)
-            self._outbox.put((seq, self._payload(seq, _Part([], []))))
+            self._outbox.put(seq, self._payload(seq, _Part([], [])))
             return [seq]
         first, second = part.halves()
-        other = self._number(second)
-        self._outbox.put(other)  # before the first shrinks: twice does no harm, never would
-        self._outbox.put((seq, self._payload(seq, first)))
-        return [seq, other[0]]
+        other = self._put_new(second)  # before the first shrinks: twice does no harm, never would
+        self._outbox.put(seq, self._payload(seq, first))
+        return [seq, other]
 
     def _renumber(self, seq: int, payload: bytes) -> int:
-        """Give a batch another number, where its own is another batch's; ids keep records unique."""
-        other = self._number(_Part.of(payload))
-        self._outbox.put(other)
+        """Give a batch another number, where its own is taken; ids keep its records unique."""
+        other = self._put_new(_Part.of(payload))
         self._outbox.drop(seq)
-        return other[0]
+        return other
 
     def _settle(self, seq: int, payload: bytes, receipt: VerifiedReceipt, report: Report) -> None:
         part = _Part.of(payload)
@@ -428,7 +429,7 @@ def _fields_of(item: Item, kind: type[Record] | type[Void]) -> _Fields:
 def _shown(item: Item) -> Mapping[str, Any]:
     """Give whatever was reported in a form that can be written down."""
     try:
-        return dict(json.loads(json.dumps(item)))
+        return dict(json.loads(_json(item)))  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return {"repr": repr(item)}
 
@@ -483,9 +484,8 @@ class _Outbox:
     def payload(self, seq: int) -> bytes:
         return self._file(seq).read_bytes()
 
-    def put(self, batch: tuple[int, bytes]) -> None:
+    def put(self, seq: int, payload: bytes) -> None:
         """Write a batch, or another in its place."""
-        seq, payload = batch
         _write(self._file(seq), payload)
         if seq not in self._unsent:
             self._unsent.append(seq)

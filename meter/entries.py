@@ -37,6 +37,25 @@ Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
 FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "pool")
 
+Kind = Literal[
+    "genesis",
+    "policy",
+    "provider",
+    "enlistment",
+    "key",
+    "revocation",
+    "enterprise",
+    "contract",
+    "freeze",
+    "unfreeze",
+    "issue",
+    "withdrawal",
+    "batch",
+    "usage",
+    "release",
+    "void",
+]
+
 Applicant = Literal["enterprise", "university", "institute"]
 
 
@@ -286,7 +305,7 @@ class RecordVoided(Entry, frozen=True, kw_only=True):
     salt: str | UnsetType = UNSET
 
 
-TYPES: Final[dict[str, type[Entry]]] = {
+TYPES: Final[dict[Kind, type[Entry]]] = {
     "genesis": Genesis,
     "policy": PolicyActivated,
     "provider": ProviderRegistered,

@@ -40,7 +40,7 @@ from meter.entries import (
     RecordVoided,
     UsageAccepted,
 )
-from meter.measure import measure, work_of
+from meter.measure import measure, released_eligible, withheld_by_year, work_of
 from meter.policy import Policy
 from meter.rating import Interval, Terms, support_limit
 from meter.state import Contract, EnlistedBatch, Enterprise, Key, Pool, Provider, Record, State
@@ -161,6 +161,7 @@ def _usage(state: State, number: int, entry: UsageAccepted) -> None:
     effect = accepted_effect(state, contract, work, measured)
     _same(entry.postings, effect.postings())
     _same(entry.eligible, measured.eligible)
+    _same(entry.withheld or [], withheld_by_year(measured.withheld))
     accept(state, Record(number, entry, measured.eligible, measured.withheld), effect)
 
 
@@ -173,8 +174,10 @@ def _void(state: State, number: int, entry: RecordVoided) -> None:
 
 def _release(state: State, number: int, entry: RecordReleased) -> None:
     record = state.records[entry.provider, entry.id]
+    contract, work = state.contracts[entry.contract], work_of(record.usage)
     effect = release_effect(state, record, entry.eligible)
     _same(entry.postings, effect.postings())
+    _same(entry.eligible, released_eligible(state, contract, work, record.withheld))
     let_count(state, record, number, effect, entry.eligible)
 
 

@@ -14,11 +14,12 @@ answer.
 import asyncio
 import base64
 import contextlib
-import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -28,15 +29,15 @@ from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
 from ledger.store import LostEpoch
-from meter import store
+from meter import logs, store
 from meter.authority import Existing, Stamp, answer_of, decide_command
 from meter.commands import Command, ReleaseRecord, VoidRecord, fields_of
-from meter.decide import Decided, decide, is_measurable
+from meter.decide import decide, is_measurable
 from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse
 from meter.entries import FLOORED_CLASSES, Entry
 from meter.evolve import evolve
 from meter.measure import Work, days_of, work_of
-from meter.metrics import Metrics
+from meter.metrics import Metrics, Tally
 from meter.problems import Problem
 from meter.state import DeviceTimeId, State, StoredBatch
 from meter.store import Answered, Named, Written
@@ -48,8 +49,9 @@ MAX_GROUP_BYTES: Final = (
 )  # bounds how long one commit takes; one batch may exceed it
 COMMAND_BYTES: Final = 4_096  # what a command counts for in the queue
 RETRY_SECONDS: Final = 0.5  # between attempts to reach the database again
+MAX_LOGGED_BATCHES: Final = 20  # of a group, by entry and digest; the ledger names them all
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,36 @@ class _Group:
     requests: dict[str, Answered]
     written: Written = field(default_factory=Written)
     conflicts: list[SignedBatch] = field(default_factory=list)
+    batches: dict[str, str] = field(default_factory=dict)  # digests by entry
+    tally: Tally = field(default_factory=Tally)
+
+
+class Committed:
+    """How far the ledger is durable; whoever follows it waits here."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.closed = False
+        self._moved = asyncio.Event()
+
+    def move(self, size: int) -> None:
+        """Tell that all entries below `size` are durable."""
+        self.size = size
+        self._wake()
+
+    def close(self) -> None:
+        """Tell that there is nothing more to wait for."""
+        self.closed = True
+        self._wake()
+
+    async def beyond(self, size: int) -> None:
+        """Wait until more than `size` entries are durable, or for the end."""
+        while self.size <= size and not self.closed:
+            await self._moved.wait()
+
+    def _wake(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
 
 class Intake:
@@ -117,29 +149,45 @@ class Intake:
         self._ended = False
         self._epoch: int | None = None
         self.state = State()
+        self.committed = Committed()
         self.ready = False
+        metrics.ready.set_function(lambda: self.ready)
 
     # What callers see
 
     async def usage(self, data: bytes) -> StoredBatch:
         """Take an envelope; give the receipt once it is durable. Raises `Problem`."""
+        outcome: asyncio.Future[StoredBatch] = asyncio.get_running_loop().create_future()
+        try:
+            signed = self._verified(data)
+            logs.about_request(batch=signed.payload_sha256)
+            self._enqueue(_Batch(signed, len(data), outcome))
+        except Problem as problem:
+            self._metrics.batches.labels(problem.code).inc()
+            raise
+        return await outcome
+
+    def _verified(self, data: bytes) -> SignedBatch:
         if len(data) > MAX_BATCH_BYTES:
             raise Problem("too_large", f"more than {MAX_BATCH_BYTES} bytes")
         envelope = parse(data, BATCH_TYPE)
         key = self.state.keys.get(envelope.keyid)
         if key is None:
             raise Problem("unknown_key", f"no key {envelope.keyid}")
-        if not is_signed_by(key.public_key, BATCH_TYPE, envelope.payload, envelope.signature):
+        with self._metrics.signature_seconds.labels("verify").time():
+            good = is_signed_by(key.public_key, BATCH_TYPE, envelope.payload, envelope.signature)
+        if not good:
             raise Problem("bad_signature", f"not a signature of {envelope.keyid} over the payload")
-        signed = parse_batch(envelope, data)
-        outcome: asyncio.Future[StoredBatch] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Batch(signed, len(data), outcome))
-        return await outcome
+        return parse_batch(envelope, data)
 
     async def command(self, command: Command, by: str, request: str | None) -> Answer:
         """Carry out a command of the authority; give the answer once it is durable."""
         outcome: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Command(command, by, request, self._randomness(), outcome))
+        try:
+            self._enqueue(_Command(command, by, request, self._randomness(), outcome))
+        except Problem as problem:
+            self._metrics.commands.labels(problem.code).inc()
+            raise
         return await outcome
 
     # The sequencer
@@ -157,9 +205,13 @@ class Intake:
                 await self._waiting.wait()
                 self._deciding = self._take_group()
                 await self._settle(self._deciding)
+        except LostEpoch:
+            _log.error("epoch_lost", epoch=self._epoch, size=self.committed.size)
+            raise
         finally:  # nobody is left to answer what waits, or what still comes
             self._ended = True
             self.ready = False
+            self.committed.close()
             self._refuse_waiting("this service ends")
 
     async def stop(self) -> None:
@@ -173,7 +225,7 @@ class Intake:
         except LostEpoch:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the stored ledger is the truth
-            _log.exception("a group of %d was not committed", len(group))
+            _log.exception("not_committed", first=self.committed.size, submissions=len(group))
             await self._recover()
             if len(group) == 1:
                 self._refuse(group, f"not committed, or not known to be: {type(error).__name__}")
@@ -187,6 +239,7 @@ class Intake:
 
     async def _commit(self, submissions: list[_Submission]) -> list[_Outcome]:
         """Decide a group in order and commit it whole."""
+        began = time.perf_counter()
         requests = await store.load_named(self._connection, self.state, _names(submissions))
         days = _days(self.state, submissions)
         await store.load_device_time(self._connection, self.state, days)
@@ -197,9 +250,23 @@ class Intake:
         self.state.records.clear()
         self.state.batches.clear()
         self.state.in_use.clear()
-        self._metrics.group_submissions.observe(len(submissions))
-        self._metrics.entries.set(self._log.size)
+        self._tell(group, len(submissions), time.perf_counter() - began)
         return outcomes
+
+    def _tell(self, group: _Group, submissions: int, seconds: float) -> None:
+        """Count and log a group that is durable, and wake who waits for it."""
+        size = self._log.size
+        self._metrics.committed(group.tally, submissions, size, self.state.pools)
+        count = size - group.before.size
+        (_log.info if count else _log.debug)(
+            "group",
+            first=group.before.size,
+            count=count,
+            submissions=submissions,
+            ms=round(seconds * 1_000, 1),
+            batches=dict(islice(group.batches.items(), MAX_LOGGED_BATCHES)),
+        )
+        self.committed.move(size)
 
     def _decide(self, submission: _Submission, group: _Group) -> _Outcome:
         now = max(self._clock(), self.state.last_at)
@@ -218,9 +285,10 @@ class Intake:
             return decided
         number = self._log.size
         for entry in decided.entries:
-            self._append(entry, group.written)
+            self._append(entry, group)
         batch = signed.batch
-        signature = self._receipts.sign(decided.receipt)
+        with self._metrics.signature_seconds.labels("sign").time():
+            signature = self._receipts.sign(decided.receipt)
         stored = StoredBatch(signed.payload_sha256, decided.receipt, signature)
         self.state.batches[batch.provider, batch.stream, batch.seq] = stored
         group.written.batches.append(
@@ -235,7 +303,9 @@ class Intake:
                 signature,
             )
         )
-        self._count(decided)
+        store.note_refused(group.written, batch, number, decided.results)
+        group.batches[str(number)] = signed.payload_sha256
+        group.tally.results.update(result.status for result in decided.results)
         return stored
 
     def _decide_command(self, submission: _Command, now: int, group: _Group) -> Answer:
@@ -252,24 +322,25 @@ class Intake:
         )
         if isinstance(entry, Existing):
             return Answer(200, msgspec.json.encode({"entry": entry.entry}))
-        number = self._append(entry, group.written)
+        number = self._append(entry, group)
         evolve(self.state, entry)
         body = msgspec.json.encode(answer_of(self.state, number, entry))
         group.requests[request] = Answered(fingerprint, number, body)
         group.written.requests.append((request, fingerprint, number, body))
         return Answer(201, body)
 
-    def _append(self, entry: Entry, written: Written) -> int:
+    def _append(self, entry: Entry, group: _Group) -> int:
         """Give an entry its bytes and its number, and note its rows."""
         data = encode(entry)
         number = self._log.append(data, entry.at, entry.postings)
-        store.note_rows(written, self.state, number, entry, data)
+        store.note_rows(group.written, self.state, number, entry, data)
+        group.tally.add(entry.postings)
         return number
 
     async def _write(self, group: _Group) -> None:
         entries = self._log.take_group()
         touched = self.state.take_touched()
-        store.note_past(group.written, self.state, touched)
+        store.note_group(group.written, self.state, touched, entries.first)
         if entries.count:
             with self._metrics.commit_seconds.time():
                 async with self._connection.transaction():
@@ -298,10 +369,12 @@ class Intake:
             except LostEpoch:
                 raise
             except Exception as error:  # noqa: BLE001 - the database is not back yet
-                _log.warning("the ledger cannot be loaded yet: %r", error)
+                _log.warning("not_recovered", exc_info=error)
                 self._refuse_waiting("the database is away")
                 await asyncio.sleep(RETRY_SECONDS)
             else:
+                self._metrics.recoveries.inc()
+                _log.warning("recovered", epoch=self._epoch, size=self.committed.size)
                 return
 
     async def _load(self, mine: int | None) -> None:
@@ -309,7 +382,8 @@ class Intake:
         self._epoch = head.epoch
         self._log: Log = await ledger_store.load_log(self._connection, head, FLOORED_CLASSES)
         self.state = await store.load_state(self._connection, head)
-        self._metrics.entries.set(head.size)
+        self._metrics.standing(head.size, self.state.pools)
+        self.committed.move(head.size)
         self.ready = True
 
     def _epoch_held(self) -> int:
@@ -363,10 +437,6 @@ class Intake:
             submission.outcome.set_exception(outcome)
         else:
             submission.outcome.set_result(outcome)  # type: ignore[arg-type]
-
-    def _count(self, decided: Decided) -> None:
-        for result in decided.results:
-            self._metrics.records.labels(result.status).inc()
 
 
 def _fingerprint(command: Command) -> str:

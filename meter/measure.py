@@ -11,7 +11,7 @@ from meter.capacity import QUARTER_SECONDS, Room, Withheld, days, split, withhol
 from meter.entries import Evidence, UsageAccepted
 from meter.rating import Interval, overlap, seconds_by_year
 from meter.state import Contract, DeviceTimeId, State
-from meter.units import MICROSECONDS, year_of
+from meter.units import MICROSECONDS, day_of, day_start, year_of
 
 MAX_EVIDENCE = 16  # runs of quarters told in an entry, which must stay below 65,535 bytes
 
@@ -83,6 +83,15 @@ def by_year(parts: Iterable[tuple[int, int]]) -> YearlyTime:
     for year, device_time in parts:
         totals[year] = totals.get(year, 0) + device_time
     return sorted(totals.items())
+
+
+def by_day(work: Work) -> Iterator[tuple[int, int]]:
+    """Split work at Shanghai's midnights: day since 1970-01-01, thousandths × seconds."""
+    begin = work.start
+    for day in range(day_of(work.start), day_of(work.end - 1) + 1):
+        stop = min(work.end, day_start(day + 1))
+        yield day, work.milli_devices * (stop - begin)
+        begin = stop
 
 
 def evidence_of(withheld: list[Withheld]) -> list[Evidence]:

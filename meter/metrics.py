@@ -1,32 +1,83 @@
-"""What the service counts, in Prometheus' form. No label names a person, a firm or a contract."""
+"""What the service counts, in Prometheus' form; docs/operations.md says what to watch.
 
+No label names a person, a firm, a contract or a provider: `/metrics` is public.
+"""
+
+from collections import Counter as Sums
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from meter.entries import Posting
+from meter.state import Pool, PoolId
 
 _GROUP_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+_COMMIT_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_SIGNATURE_BUCKETS: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a group adds once it is committed; `granted` and `returned` are fen by pool."""
+
+    results: Sums[str] = field(default_factory=Sums)
+    granted: Sums[PoolId] = field(default_factory=Sums)
+    returned: Sums[PoolId] = field(default_factory=Sums)
+
+    def add(self, postings: Iterable[Posting]) -> None:
+        """Add an entry's postings between coupons and contracts."""
+        for source, target, fen in postings:
+            if source.startswith("coupon:") and target.startswith("accrued:"):
+                self.granted[_pool_of(source)] += fen
+            elif source.startswith("accrued:"):
+                self.returned[_pool_of(target)] += fen
+
+
+def _pool_of(coupon: str) -> PoolId:
+    _, programme, year, _ = coupon.split(":")
+    return programme, int(year)
 
 
 class Metrics:
     """One service's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a scrape tells when
         self.registry = CollectorRegistry()
-        self.batches = Counter(
-            "kashi_batches", "Signed batches by outcome", ["outcome"], registry=self.registry
+        self.batches = self._counter("kashi_batches", "Signed batches by outcome", "outcome")
+        self.records = self._counter("kashi_records", "Records and voids by result", "result")
+        self.commands = self._counter("kashi_commands", "Authority commands by outcome", "outcome")
+        self.refused = self._counter(
+            "kashi_refused_requests", "Requests answered by a problem, by its code", "code"
         )
-        self.records = Counter(
-            "kashi_records", "Records and voids by result", ["status"], registry=self.registry
+        self.granted_fen = self._counter(
+            "kashi_granted_fen", "Money that coupons gave to contracts", "programme", "year"
         )
-        self.commands = Counter(
-            "kashi_commands", "Authority commands by outcome", ["outcome"], registry=self.registry
+        self.returned_fen = self._counter(
+            "kashi_returned_fen", "Money that contracts gave back to coupons", "programme", "year"
         )
-        self.entries = Gauge(
-            "kashi_ledger_entries", "Entries in the ledger", registry=self.registry
+        self.recoveries = self._counter(
+            "kashi_recoveries", "Times the state was loaded again after a commit failed"
         )
-        self.queue_bytes = Gauge(
-            "kashi_queue_bytes", "Bytes waiting to be decided", registry=self.registry
+        self.pool_fen = self._gauge(
+            "kashi_pool_fen", "Money of a programme's year", "programme", "year"
         )
+        self.pool_left_fen = self._gauge(
+            "kashi_pool_left_fen", "What of it was not issued to a coupon", "programme", "year"
+        )
+        self.entries = self._gauge("kashi_ledger_entries", "Entries in the ledger")
+        self.queue_bytes = self._gauge("kashi_queue_bytes", "Bytes waiting to be decided")
+        self.event_streams = self._gauge("kashi_event_streams", "Open streams of events")
+        self.ready = self._gauge("kashi_ready", "Whether the service can commit")
         self.group_submissions = Histogram(
             "kashi_group_submissions",
             "Submissions decided and committed together",
@@ -34,9 +85,46 @@ class Metrics:
             registry=self.registry,
         )
         self.commit_seconds = Histogram(
-            "kashi_commit_seconds", "Time of a group's transaction", registry=self.registry
+            "kashi_commit_seconds",
+            "Time of a group's transaction",
+            buckets=_COMMIT_BUCKETS,
+            registry=self.registry,
         )
+        self.signature_seconds = Histogram(
+            "kashi_signature_seconds",
+            "Time to verify a batch's signature, or to sign a receipt",
+            ["operation"],
+            buckets=_SIGNATURE_BUCKETS,
+            registry=self.registry,
+        )
+
+    def committed(
+        self, tally: Tally, submissions: int, size: int, pools: Mapping[PoolId, Pool]
+    ) -> None:
+        """Count a group that is durable."""
+        self.group_submissions.observe(submissions)
+        for result, count in tally.results.items():
+            self.records.labels(result).inc(count)
+        for counter, sums in (
+            *((self.granted_fen, tally.granted), (self.returned_fen, tally.returned)),
+        ):
+            for (programme, year), fen in sums.items():
+                counter.labels(programme, str(year)).inc(fen)
+        self.standing(size, pools)
+
+    def standing(self, size: int, pools: Mapping[PoolId, Pool]) -> None:
+        """Tell how the ledger stands."""
+        self.entries.set(size)
+        for (programme, year), pool in pools.items():
+            self.pool_fen.labels(programme, str(year)).set(pool.amount)
+            self.pool_left_fen.labels(programme, str(year)).set(pool.amount - pool.issued)
 
     def text(self) -> bytes:
         """Give all metrics in the text format."""
         return generate_latest(self.registry)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(name, about, labels, registry=self.registry)
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(name, about, labels, registry=self.registry)

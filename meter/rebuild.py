@@ -1,7 +1,8 @@
 """Make the read models anew from entry 0, in one transaction that shuts every writer out.
 
 For when a projection was damaged or its form changed. Entries and evidence are only read: the
-entries must give the stored root, and every effect is computed by the rules again (`evolve`).
+entries must give the stored root, and every effect is computed by the rules again (`evolve`). What
+was refused is read from the stored receipts.
 """
 
 from collections.abc import Callable
@@ -14,12 +15,14 @@ from ledger.log import Log
 from ledger.store import Head
 from ledger.tlog import Frontier
 from meter import store
+from meter.dsse import BATCH_TYPE, parse
 from meter.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
 from meter.evolve import evolve
 from meter.state import State, Touched
-from meter.store import Written, note_past, note_rows
+from meter.store import Written, note_group, note_refused, note_rows
+from meter.wire import parse_batch, parse_receipt
 
-CHUNK_RECORDS: Final = 10_000  # rows are written this often, so that memory stays bounded
+CHUNK_ENTRIES: Final = 10_000  # rows are written this often, so that memory stays bounded
 
 Progress = Callable[[int, int], None]
 
@@ -34,6 +37,7 @@ async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
             await store.clear_projections(connection)
             log = Log(Frontier(), Book(FLOORED_CLASSES), 0)
             await _replay(connection, head, log, progress)
+            await _read_receipts(connection, head)
             await ledger_store.replace_balances(connection, log.book.balances)
         return head
     finally:
@@ -43,7 +47,7 @@ async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
 async def _replay(
     connection: store.Connection, head: Head, log: Log, progress: Progress | None
 ) -> None:
-    state, written, waiting = State(), Written(), Touched()
+    done, state, written, waiting = 0, State(), Written(), Touched()
     async for first, held in ledger_store.segments(connection, 0, head.size):
         for number, data in enumerate(held, first):
             entry = from_fields(canon.decode(data))
@@ -55,13 +59,26 @@ async def _replay(
             if progress is not None:
                 progress(number + 1, head.size)
         touched = state.take_touched()
-        note_past(written, state, touched)
+        note_group(written, state, touched, first)
         waiting.update(touched)
-        if len(written.records) >= CHUNK_RECORDS or state.size == head.size:
+        if state.size - done >= CHUNK_ENTRIES or state.size == head.size:
             log.take_group()  # only the frontier and the balances are needed on
             await store.write(connection, state, waiting, written)
             state.records.clear()
-            written, waiting = Written(), Touched()
+            done, written, waiting = state.size, Written(), Touched()
+
+
+async def _read_receipts(connection: store.Connection, head: Head) -> None:
+    """Find what was refused: no entry tells of it, but the stored receipts and envelopes do."""
+    written = Written()
+    async for number, (envelope, receipt, _) in store.attachments(connection, 0, head.size):
+        answer = parse_receipt(receipt)
+        batch = parse_batch(parse(envelope, BATCH_TYPE), envelope).batch
+        note_refused(written, batch, number, [*answer.voids, *answer.results])
+        if len(written.refused) >= CHUNK_ENTRIES:
+            await store.write(connection, State(), Touched(), written)
+            written = Written()
+    await store.write(connection, State(), Touched(), written)
 
 
 async def _load_record(

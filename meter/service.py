@@ -24,7 +24,7 @@ from ledger import store as ledger_store
 from ledger.canon import decode, encode
 from ledger.note import Signer
 from ledger.store import Head
-from meter import auth, store
+from meter import auth, logs, store
 from meter.auth import Identity
 from meter.config import DataFolder, database_url
 from meter.dsse import ReceiptSigner
@@ -37,6 +37,7 @@ from meter.rebuild import rebuild
 from meter.units import MICROSECONDS
 from meter.web.app import make_app
 from meter.web.context import Context
+from meter.web.streams import Streams
 
 RECEIPT_KEYID: Final = "receipt-1"
 AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
@@ -44,6 +45,8 @@ DRAIN_SECONDS: Final = 10  # how long open requests may take when the service st
 
 Clock = Callable[[], int]
 Progress = Callable[[int, int], None]
+
+_log: Final = logs.logger(__name__)
 
 _ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*")
 _TEST_HOST: Final = re.compile(r"(?:^|\.)(?:test|example)$")
@@ -220,11 +223,14 @@ async def running(
         stack.push_async_callback(_cancel, sequencer)
         readers = await store.connect_readers(dsn)
         stack.push_async_callback(readers.close)
-        app = make_app(Context(intake, readers, metrics, checkpoints, clock))
+        app = make_app(Context(intake, readers, metrics, checkpoints, clock, Streams(metrics)))
         url = await _listen(stack, app, host, port)
+        stack.callback(intake.committed.close)  # open event streams end, and do not hold us up
         ended = asyncio.create_task(_first_end(sequencer, database))
         stack.push_async_callback(_cancel, ended)
+        _log.info("started", url=url, size=intake.committed.size)
         yield Running(url, dsn, intake, ended)
+        _log.info("stopping", size=intake.committed.size)
 
 
 async def _first_end(sequencer: "asyncio.Task[None]", database: Database) -> None:

@@ -33,7 +33,8 @@ from meter.entries import (
     from_fields,
 )
 from meter.evolve import register
-from meter.measure import by_year
+from meter.measure import by_day, by_year, work_of
+from meter.mentions import subjects_of, subjects_of_contracts
 from meter.past import PastBalance, PastShare, advance
 from meter.problems import Problem
 from meter.rating import entitle
@@ -50,6 +51,9 @@ from meter.state import (
     StoredBatch,
     Touched,
 )
+from meter.units import MICROSECONDS
+from meter.wire import Batch, Conflict, Rejected, Result
+from meter.wire import Record as WireRecord
 
 Connection = asyncpg.Connection
 Readers = asyncpg.Pool
@@ -57,6 +61,7 @@ Readers = asyncpg.Pool
 # Beside the writer's connection: each question takes one for some milliseconds.
 MAX_READERS: Final = 8
 SERVICE_ROLE: Final = "kashi_service"
+CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
 
 # What is raised where the server cannot be reached, goes away, or is not up yet.
 _AWAY: Final = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
@@ -66,6 +71,11 @@ _PROJECTIONS: Final = (
     "registration",
     "record",
     "withheld",
+    "refused",
+    "stream",
+    "gap",
+    "usage_day",
+    "mention",
     "device_time",
     "contract_total",
     "contract_year",
@@ -107,17 +117,30 @@ class Written:
 
     batches: list[tuple[Any, ...]] = field(default_factory=list)
     registrations: list[tuple[int, str, bytes]] = field(default_factory=list)
-    records: list[tuple[str, str, int, None, None]] = field(default_factory=list)
+    records: list[tuple[str, str, int, None, None, bool]] = field(default_factory=list)
     withheld: list[tuple[Any, ...]] = field(default_factory=list)
     voids: list[tuple[str, str, int]] = field(default_factory=list)
     releases: list[tuple[str, str, int]] = field(default_factory=list)
     requests: list[tuple[str, str, int, bytes]] = field(default_factory=list)
     past_shares: list[tuple[Any, ...]] = field(default_factory=list)
     past_coupons: list[tuple[Any, ...]] = field(default_factory=list)
+    refused: list[tuple[Any, ...]] = field(default_factory=list)
+    numbers: list[BatchId] = field(default_factory=list)
+    usage_days: dict[tuple[str, int, str], int] = field(default_factory=dict)
+    subjects: set[str] = field(default_factory=set)  # of the group's entries
+    mentions: list[tuple[str, int]] = field(default_factory=list)
 
 
-def note_past(written: Written, state: State, touched: Touched) -> None:
-    """Note how the totals stand after a group that touched them."""
+def note_group(written: Written, state: State, touched: Touched, first: int) -> None:
+    """Note what is kept once for a whole group: how totals stand after it, whom it concerns."""
+    _note_past(written, state, touched)
+    # What concerns a contract by its money alone was touched; `note_rows` has noted the rest.
+    written.subjects |= subjects_of_contracts(state, touched.contracts)
+    written.mentions += ((subject, first) for subject in sorted(written.subjects))
+    written.subjects.clear()
+
+
+def _note_past(written: Written, state: State, touched: Touched) -> None:
     for name in sorted(touched.contracts):
         terms = state.contracts[name].registered
         written.past_shares += (
@@ -141,21 +164,62 @@ def note_past(written: Written, state: State, touched: Touched) -> None:
 def note_rows(written: Written, state: State, number: int, entry: Entry, data: bytes) -> None:
     """Note the rows that an entry adds, beside the totals that it touches.
 
-    `state` holds the record of a usage entry.
+    `state` holds the record of a usage entry or of its void.
     """
     match entry:
         case UsageAccepted():
-            written.records.append((entry.provider, entry.id, number, None, None))
-            if entry.withheld is not UNSET:
+            withheld = entry.withheld is not UNSET
+            written.records.append((entry.provider, entry.id, number, None, None, withheld))
+            if withheld:
                 written.withheld.append(_withheld_row(state.records[entry.provider, entry.id]))
+            _note_days(written, entry, 1)
+            written.subjects.add("kind:usage")  # its contract is touched
         case RecordVoided():
             written.voids.append((entry.provider, entry.id, number))
+            _note_days(written, state.records[entry.provider, entry.id].usage, -1)
+            written.subjects.add("kind:void")
+        case _:
+            _note_other(written, number, entry, data)
+            written.subjects |= subjects_of(state, entry)
+
+
+def _note_other(written: Written, number: int, entry: Entry, data: bytes) -> None:
+    match entry:
+        case BatchAccepted():  # the batch's own row needs what no entry holds
+            written.numbers.append((entry.provider, entry.stream, entry.seq))
         case RecordReleased():
             written.releases.append((entry.provider, entry.id, number))
-        case BatchAccepted() | CouponIssued() | CouponWithdrawn():
-            pass  # a batch's row needs what no entry holds; coupons are totals
+        case CouponIssued() | CouponWithdrawn():
+            pass  # coupons are totals
         case _:
             written.registrations.append((number, entry.kind, data))
+
+
+def note_refused(written: Written, batch: Batch, number: int, results: list[Result]) -> None:
+    """Note which of a batch's results say no: those of its voids first, then of its records.
+
+    `number` is that of the batch's entry.
+    """
+    for place, result in enumerate(results):
+        if not isinstance(result, Rejected | Conflict):
+            continue
+        code = result.code if isinstance(result, Rejected) else CONFLICT
+        index = place - len(batch.voids)
+        about = _about(batch.records[index]) if index >= 0 else ("void", *[None] * 4)
+        what, *content = about
+        key = (batch.provider, number, place, what, result.id)
+        written.refused.append((*key, *content, code, result.detail))
+
+
+def _about(record: WireRecord) -> tuple[Any, ...]:
+    times = (record.start * MICROSECONDS, record.end * MICROSECONDS)
+    return "record", record.contract, record.device, *times
+
+
+def _note_days(written: Written, usage: UsageAccepted, sign: int) -> None:
+    for day, device_time in by_day(work_of(usage)):
+        place = (usage.contract, day, usage.device)
+        written.usage_days[place] = written.usage_days.get(place, 0) + sign * device_time
 
 
 def _withheld_row(record: Record) -> tuple[Any, ...]:
@@ -163,7 +227,19 @@ def _withheld_row(record: Record) -> tuple[Any, ...]:
         ((part.quarter, part.device_time, part.limit) for part in record.withheld), 3
     )
     usage = record.usage
-    return usage.provider, usage.id, usage.contract, quarters, device_times, limits
+    return (
+        usage.provider,
+        usage.id,
+        record.entry,
+        usage.contract,
+        usage.device,
+        usage.milli_devices,
+        usage.start,
+        usage.end,
+        quarters,
+        device_times,
+        limits,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +386,8 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _copy(connection, "registration", written.registrations)
     await _copy(connection, "record", written.records)
     await _copy(connection, "withheld", written.withheld)
+    await _copy(connection, "refused", written.refused)
+    await _copy(connection, "mention", written.mentions)
     await _copy(connection, "contract_year_past", written.past_shares)
     await _copy(connection, "coupon_past", written.past_coupons)
     await _copy(connection, "request", written.requests)
@@ -317,6 +395,9 @@ async def write(connection: Connection, state: State, touched: Touched, written:
         await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
     if written.releases:
         await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
+    if written.numbers:
+        await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
+    await _put_usage_days(connection, written.usage_days)
     await _put_device_time(connection, state, touched.days)
     await _put_contracts(connection, state, touched.contracts)
     await _put_coupons(connection, state, touched.coupons)
@@ -324,8 +405,9 @@ async def write(connection: Connection, state: State, touched: Touched, written:
 
 
 async def add_registration(connection: Connection, number: int, kind: str, data: bytes) -> None:
-    """Add the row of one registering entry."""
+    """Add the rows of a registering entry that is a group of its own and concerns nobody."""
     await _copy(connection, "registration", [(number, kind, data)])
+    await _copy(connection, "mention", [(f"kind:{kind}", number)])
 
 
 async def _copy(connection: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
@@ -357,6 +439,12 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
         for year, share in contract.shares.items()
     ]
     await connection.execute(_SQL["put_contract_years"], *_columns(rows, 8))
+
+
+async def _put_usage_days(connection: Connection, added: dict[tuple[str, int, str], int]) -> None:
+    rows = [(*place, Decimal(device_time)) for place, device_time in added.items()]
+    if rows:
+        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 4))
 
 
 async def _put_device_time(

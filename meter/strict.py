@@ -29,7 +29,10 @@ T = TypeVar("T")
 
 # Ids enter account names and URLs, where ':' and '/' have a meaning. (\Z: "$" would let a last line
 # feed pass, which in a URL no check for control characters sees.)
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Id = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", extra_json_schema={"format": "id"}),
+]
 # Ids that providers choose: visible ASCII, e.g. "slurm:4211:0".
 VisibleAscii = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}\Z")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -73,12 +76,14 @@ class Instant(int):
 SCHEMAS: Final[dict[type, dict[str, Any]]] = {
     Fen: {
         "type": "string",
+        "format": "yuan",
         "pattern": r"^(?:(?:0|[1-9][0-9]{0,12})\.[0-9]{2}|10000000000000\.00)$",
         "description": "Yuan with exactly two decimals.",
         "examples": ["288.00"],
     },
     Price: {
         "type": "string",
+        "format": "price",
         "pattern": r"^(?!0(?:\.0{1,4})?$)(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,4})?$",
         "description": "Yuan per device-hour with up to four decimals, above zero.",
         "examples": ["4.50"],
@@ -94,8 +99,8 @@ SCHEMAS: Final[dict[type, dict[str, Any]]] = {
         "type": "string",
         "format": "uscc",
         "pattern": r"^[0-9A-HJ-NPQRTUWXY]{2}[0-9]{6}[0-9A-HJ-NPQRTUWXY]{10}$",
-        "description": "A Unified Social Credit Code (GB 32100-2015), upper case; its last character"
-        " checks the others.",
+        "description": "A Unified Social Credit Code (GB 32100-2015), upper case; its last"
+        " character checks the others.",
         "examples": ["91440300708461136T"],
     },
     Lines: {
@@ -219,7 +224,8 @@ def _check_text(value: Any, kind: type | None = None) -> None:
             hints = getattr(kind, "__annotations__", {})
             for key, item in value.items():
                 _check_text(key)
-                if Lines in get_args(hints.get(key)):
+                hint = hints.get(key)
+                if hint is Lines or Lines in get_args(hint):
                     _check_text(item.replace("\n", ""))
                 else:
                     _check_text(item)

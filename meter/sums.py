@@ -1,12 +1,17 @@
 """Independent sums beside the audit: a ledger's totals, computed the slow and obvious way.
 
 The audit decides every entry again by the core's own rules, so a fault in those would show nowhere.
-Here nothing of the core is used: plain JSON fields go in, `Fraction` and `datetime` calculate, a
-policy is read from its text, and the balances are those of the postings. What must agree, and the
+Here nothing of the core is used: plain JSON fields go in, `Fraction` and calendar dates calculate,
+a policy is read from its text, and the balances are those of the postings. What must agree, and the
 code of the violation where it does not:
 
-    sum_record       a record counts once; a void takes back one that counts
-    sum_eligible     eligible usage by year: policy validity ∩ term ∩ enlistment, use, parties
+    sum_record       a record counts once; a void takes back one that counts, a release one of
+                     which something is withheld
+    sum_withheld     what does not fit by quarter-hour, or no longer is withheld, by year
+    sum_evidence     by which limit, and when, in runs of quarters
+    sum_eligible     eligible usage by year: policy validity ∩ term ∩ enlistment, use, parties, less
+                     what is withheld; a release adds that
+    sum_enlistment   a known enlistment keeps its devices and its begin
     sum_policy       a contract is registered under the newest policy, a coupon issued under one
     sum_class        its ratio class, from the founding date and the signing
     sum_threshold    unrelated contracts of the year reach the threshold when a coupon is issued
@@ -22,36 +27,52 @@ code of the violation where it does not:
 
 Of a void or record the entry is named, of a total the contract, or enterprise and year. Which of an
 enterprise's contracts a coupon pays depends on history, so these sums leave that to the audit.
+
+Capacity depends on history too, but no more than on the order of the entries: in each quarter as
+much is in use as the records before left there. That is kept in 0.8 kB for each day, provider or
+limited contract, and kind of device. An entry of an hour takes some 10 µs, one of 31 days 3 ms.
 """
 
 import tomllib
+from array import array
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
 from struct import Struct
 from typing import Any, Final
 
 from ledger.errors import Violation
 
-_SHANGHAI: Final = timezone(timedelta(hours=8))
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-_SECOND: Final = timedelta(seconds=1) // _MICROSECOND
-_HOUR: Final = timedelta(hours=1) // _MICROSECOND
+_SECOND: Final = 1_000_000  # microseconds
+_QUARTER: Final = 15 * 60  # seconds
 
-# Work is counted in thousandths of a device × microseconds × 1/10000 yuan per device-hour.
-_WORK_PER_FEN: Final = 1_000 * _HOUR * 100
+# Days are the ordinals of Shanghai's dates. Quarters are numbered from 1970 UTC, when it was eight
+# o'clock in Shanghai: a day there begins 32 quarters before one in UTC.
+_QUARTERS_PER_DAY: Final = 96
+_QUARTERS_AHEAD: Final = 32
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_NOTHING_USED: Final = bytes(8 * _QUARTERS_PER_DAY)
 
-# Entry, meter, thousandths, start and end of a record: there may be millions.
+_LONGEST_EVIDENCE: Final = 16  # runs; the last one takes the rest
+
+# Work is counted in thousandths of a device × seconds × 1/10000 yuan per device-hour.
+_WORK_PER_FEN: Final = 1_000 * 3_600 * 100
+
+# Entry, meter, thousandths, start and end of a record, and what of it is eligible by year: there
+# may be millions.
 _RECORD: Final = Struct(">qqqqq")
+_OF_YEAR: Final = Struct(">qq")
 
 _Coupon = tuple[str, str, int]  # enterprise, programme, year
 _Pool = tuple[str, int]  # programme, year
-_Period = tuple[datetime, datetime]
+_Time = list[tuple[int, int]]  # quarter or year, thousandths × seconds
+_InUse = defaultdict[int, "array[int]"]  # device-time by day, in each day by quarter
+_Evidence = list[tuple[str, int, int, int]]  # limit, from and until, thousandths × seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +80,7 @@ class _Rules:
     """What a policy file says, in fen and as fractions."""
 
     version: str
-    valid: _Period
+    valid: range
     ratio: dict[str, Fraction]
     combined: dict[str, Fraction]
     cap: int
@@ -73,20 +94,38 @@ class _Rules:
         return _years(self.valid)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Provider:
-    """Which kinds of devices a provider enlisted, and for how long."""
+    """What a provider enlisted, by the name of the batch: devices by kind, and the days."""
 
-    devices: set[str]
-    enlisted: _Period
+    batches: dict[str, tuple[dict[str, int], range]] = field(default_factory=dict)
+    on_day: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def enlist(self, name: str, devices: dict[str, int], days: range) -> None:
+        """Add a batch, or give it another end."""
+        self.batches[name] = devices, days
+        self.on_day.clear()
+
+    def devices(self, device: str, day: int) -> int:
+        """Count the devices of a kind that are enlisted on a day."""
+        found = self.on_day.get((device, day))
+        if found is None:
+            batches = self.batches.values()
+            found = sum(devices.get(device, 0) for devices, days in batches if day in days)
+            self.on_day[device, day] = found
+        return found
 
 
 @dataclass(slots=True)
 class _Contract:
-    """A contract's entry, the work of its records that are not voided, and what entries say."""
+    """A contract's entry, the work of its records that are not voided, and what entries say.
+
+    `days` are those of policy validity ∩ term, none where use or parties are not eligible.
+    """
 
     fields: dict[str, Any]
     rules: _Rules
+    days: range
     work: int = 0
     eligible: dict[int, int] = field(default_factory=dict)
     stated_cost: int = 0
@@ -95,29 +134,57 @@ class _Contract:
 
 @dataclass(frozen=True, slots=True)
 class _Meter:
-    """One kind of device under a contract; `windows` are `(year, from, until)` in microseconds."""
+    """One kind of device under a contract, and what is in use there and at the provider.
+
+    `rented` is `None` where the contract does not limit the device.
+    """
 
     index: int
     contract: _Contract
+    provider: _Provider
+    device: str
     price: int
-    windows: list[tuple[int, int, int]]
+    rented: int | None
+    in_use: _InUse
+    in_use_at_provider: _InUse
 
-    def eligible(self, milli_devices: int, start: int, end: int) -> list[tuple[int, int]]:
-        """Thousandths × microseconds by year."""
-        return [
-            (year, milli_devices * (min(end, until) - max(start, begin)))
-            for year, begin, until in self.windows
-            if max(start, begin) < min(end, until)
-        ]
+    def short(self, wanted: _Time) -> list[tuple[str, int, int]]:
+        """Give what does not fit: the limit that leaves less, the quarter, the device-time."""
+        short = []
+        for quarter, time in wanted:
+            day, place = _day_of(quarter), quarter % _QUARTERS_PER_DAY
+            enlisted = self.provider.devices(self.device, day) * 1_000 * _QUARTER
+            left, limit = max(0, enlisted - self.in_use_at_provider[day][place]), "provider"
+            if self.rented is not None:
+                rented = max(0, self.rented * 1_000 * _QUARTER - self.in_use[day][place])
+                left, limit = (rented, "contract") if rented <= left else (left, limit)
+            if time > left:
+                short.append((limit, quarter, time - left))
+        return short
 
-    def count(self, milli_devices: int, start: int, end: int, sign: int) -> list[tuple[int, int]]:
-        """Add a record to its contract (1), or take it off again (-1); what of it is eligible."""
+    def use(self, parts: _Time, sign: int) -> None:
+        """Count device-time by quarter as in use (1), or no longer (-1)."""
+        for quarter, time in parts:
+            day, place = _day_of(quarter), quarter % _QUARTERS_PER_DAY
+            self.in_use_at_provider[day][place] += sign * time
+            if self.rented is not None:
+                self.in_use[day][place] += sign * time
+
+    def eligible(self, parts: _Time) -> _Time:
+        """Give what of device-time by quarter is eligible, by year."""
+        days = _sums((_day_of(quarter), time) for quarter, time in parts)
+        return _sums(
+            (date.fromordinal(day).year, time)
+            for day, time in days
+            if day in self.contract.days and self.provider.devices(self.device, day)
+        )
+
+    def count(self, work: int, eligible: _Time, sign: int) -> None:
+        """Add device-time to the contract's work (1), or take it off again (-1)."""
         contract, worth = self.contract, sign * self.price
-        contract.work += worth * milli_devices * (end - start)
-        eligible = self.eligible(milli_devices, start, end)
+        contract.work += worth * work
         for year, time in eligible:
             contract.eligible[year] = contract.eligible.get(year, 0) + worth * time
-        return eligible
 
 
 class Sums:
@@ -132,13 +199,16 @@ class Sums:
         self._terms: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         self._meters: dict[tuple[str, str], _Meter] = {}
         self._meter_list: list[_Meter] = []
+        self._in_use: dict[tuple[str, str], _InUse] = {}  # by provider and device
         # By provider and id; a voided record leaves its id behind.
         self._records: defaultdict[str, dict[str, bytes | None]] = defaultdict(dict)
+        # Of these something is withheld: quarter and device-time, by turns.
+        self._withheld: dict[tuple[str, str], array[int]] = {}
         self._issued: defaultdict[_Coupon, int] = defaultdict(int)
         self._issued_of_pool: defaultdict[_Pool, int] = defaultdict(int)
         self._pools: dict[_Pool, int] = {}
 
-    def entry(self, number: int, fields: dict[str, Any]) -> None:
+    def entry(self, number: int, fields: dict[str, Any]) -> None:  # noqa: C901 - a case per kind
         """Take the next entry, of which the audit has found that it has the form of its kind."""
         for source, target, fen in fields["postings"]:
             self._balances[source] -= fen
@@ -148,6 +218,8 @@ class Sums:
                 self._usage(number, fields)
             case "void":
                 self._void(number, fields)
+            case "release":
+                self._release(number, fields)
             case "issue":
                 self._issue(number, fields)
             case "withdrawal":
@@ -155,8 +227,10 @@ class Sums:
             case "policy":
                 self._policy(fields)
             case "provider":
-                devices, enlisted = set(fields["devices"]), _period(fields["enlisted"])
-                self._providers[fields["id"]] = _Provider(devices, enlisted)
+                provider = self._providers[fields["id"]] = _Provider()
+                _enlist(number, provider, fields)
+            case "enlistment":
+                _enlist(number, self._providers[fields["provider"]], fields)
             case "enterprise":
                 self._enterprises[fields["uscc"]] = fields
             case "contract":
@@ -193,28 +267,72 @@ class Sums:
         if meter is None or name in records:
             why = "counts already" if name in records else "has no price"
             raise Violation("sum_record", f"record {name} of {fields['provider']} {why}", number)
-        work = (fields["milli_devices"], fields["start"], fields["end"])
-        stated = [(year, time * _SECOND) for year, time in fields["eligible"]]
-        ours = meter.count(*work, sign=1)
-        if stated != ours:
-            detail = f"{stated} of record {name} is called eligible, {ours} is"
-            raise Violation("sum_eligible", f"{detail} (thousandths × microseconds)", number)
-        records[name] = _RECORD.pack(number, meter.index, *work)
+        milli_devices, start, end = _work_of(fields)
+        wanted = _by_quarter(milli_devices, start, end)
+        short = meter.short(wanted)
+        missing = [(quarter, time) for _, quarter, time in short]
+        _check_withheld(number, fields, missing)
+        _check_evidence(number, fields, _runs(short))
+        meter.use(wanted, 1)
+        meter.use(missing, -1)
+        minus = [(year, -time) for year, time in meter.eligible(missing)]
+        eligible = _sums([*meter.eligible(wanted), *minus])
+        _check_time("sum_eligible", number, fields, "eligible", eligible)
+        meter.count(milli_devices * (end - start), eligible, 1)
+        packed = _RECORD.pack(number, meter.index, milli_devices, start, end)
+        records[name] = packed + _pack(eligible)
+        if missing:
+            parts = array("q", [number for part in missing for number in part])
+            self._withheld[fields["provider"], name] = parts
         _add_stated(meter.contract, fields)
 
     def _void(self, number: int, fields: dict[str, Any]) -> None:
-        records, name = self._records[fields["provider"]], fields["id"]
-        packed = records.get(name)
-        if packed is None:
-            detail = f"record {name} of {fields['provider']} does not count, and cannot be voided"
-            raise Violation("sum_record", detail, number)
-        entry, index, *work = _RECORD.unpack(packed)
-        meter = self._meter_list[index]
-        if (entry, meter.contract.fields["id"]) != (fields["record"], fields["contract"]):
-            raise Violation("sum_record", f"record {name} is that of entry {entry}", number)
-        meter.count(*work, sign=-1)
-        records[name] = None
+        meter, (milli_devices, start, end), eligible = self._held(number, fields)
+        missing = self._no_longer_withheld(fields)
+        _check_withheld(number, fields, missing)
+        meter.use(_by_quarter(milli_devices, start, end), -1)
+        meter.use(missing, 1)
+        meter.count(milli_devices * (end - start), eligible, -1)
+        self._records[fields["provider"]][fields["id"]] = None
         _add_stated(meter.contract, fields)
+
+    def _release(self, number: int, fields: dict[str, Any]) -> None:
+        meter, work, eligible = self._held(number, fields)
+        missing = self._no_longer_withheld(fields)
+        if not missing:
+            detail = f"of record {fields['id']} of {fields['provider']} nothing is withheld"
+            raise Violation("sum_record", detail, number)
+        _check_withheld(number, fields, missing)
+        released = meter.eligible(missing)
+        _check_time("sum_eligible", number, fields, "eligible", released)
+        meter.use(missing, 1)
+        meter.count(0, released, 1)
+        entry = fields["record"]
+        packed = _RECORD.pack(entry, meter.index, *work) + _pack(_sums([*eligible, *released]))
+        self._records[fields["provider"]][fields["id"]] = packed
+        _add_stated(meter.contract, fields)
+
+    def _held(
+        self, number: int, fields: dict[str, Any]
+    ) -> tuple[_Meter, tuple[int, int, int], _Time]:
+        """Find the record of a void or release: thousandths, start, end, and what is eligible."""
+        name = fields["id"]
+        packed = self._records[fields["provider"]].get(name)
+        if packed is None:
+            detail = f"record {name} of {fields['provider']} does not count, or no longer"
+            raise Violation("sum_record", detail, number)
+        entry, index, milli_devices, start, end = _RECORD.unpack_from(packed)
+        meter = self._meter_list[index]
+        ours = entry, meter.contract.fields["id"], meter.device
+        if ours != (fields["record"], fields["contract"], fields["device"]):
+            raise Violation("sum_record", f"record {name} is that of entry {entry}", number)
+        eligible = list(_OF_YEAR.iter_unpack(packed[_RECORD.size :]))
+        return meter, (milli_devices, start, end), eligible
+
+    def _no_longer_withheld(self, fields: dict[str, Any]) -> _Time:
+        """Forget what is withheld of a record: device-time by quarter."""
+        parts = self._withheld.pop((fields["provider"], fields["id"]), array("q"))
+        return list(zip(parts[::2], parts[1::2], strict=True))
 
     def _issue(self, number: int, fields: dict[str, Any]) -> None:
         """Hold a coupon against the limits of the newest policy that touches its year."""
@@ -243,7 +361,7 @@ class Sums:
         return sum(
             terms["amount"]
             for terms in self._terms[enterprise, programme]
-            if not terms["related_party"] and year in _years(_period(terms))
+            if not terms["related_party"] and year in _years(_days(terms))
         )
 
     def _policy(self, fields: dict[str, Any]) -> None:
@@ -262,19 +380,104 @@ class Sums:
         if fields["class"] != ratio_class:
             detail = f"contract {fields['id']} is {fields['class']}, by its dates {ratio_class}"
             raise Violation("sum_class", detail, number)
-        contract = self._contracts[fields["id"]] = _Contract(fields, rules)
+        days = _eligible_days(fields, rules)
+        contract = self._contracts[fields["id"]] = _Contract(fields, rules, days)
         self._terms[fields["enterprise"], fields["programme"]].append(fields)
-        provider = self._providers[fields["provider"]]
         for device, price in fields["prices"].items():
-            windows = list(_windows(contract, provider, device))
-            meter = _Meter(len(self._meter_list), contract, price, windows)
+            at_provider = fields["provider"], device
+            in_use = self._in_use.setdefault(at_provider, defaultdict(_unused_day))
+            meter = _Meter(
+                index=len(self._meter_list),
+                contract=contract,
+                provider=self._providers[fields["provider"]],
+                device=device,
+                price=price,
+                rented=fields["max_devices"].get(device),
+                in_use=defaultdict(_unused_day),
+                in_use_at_provider=in_use,
+            )
             self._meters[fields["id"], device] = meter
             self._meter_list.append(meter)
 
 
+def _enlist(number: int, provider: _Provider, fields: dict[str, Any]) -> None:
+    """Take a provider's devices; an enlistment that is known can only get another end."""
+    devices, days = fields["devices"], _days(fields["enlisted"])
+    name = fields["enlisted"]["batch"]
+    known_devices, known_days = provider.batches.get(name, (devices, days))
+    if (known_devices, known_days.start) != (devices, days.start):
+        raise Violation("sum_enlistment", f"enlistment {name} has other devices or days", number)
+    provider.enlist(name, devices, days)
+
+
+# Device-time
+
+
+def _work_of(fields: dict[str, Any]) -> tuple[int, int, int]:
+    """Thousandths of a device, start and end in seconds."""
+    return fields["milli_devices"], fields["start"] // _SECOND, fields["end"] // _SECOND
+
+
+def _by_quarter(milli_devices: int, start: int, end: int) -> _Time:
+    first, last = start // _QUARTER, (end - 1) // _QUARTER
+    borders = [start, *(quarter * _QUARTER for quarter in range(first + 1, last + 1)), end]
+    return [
+        (first + place, milli_devices * (until - begin))
+        for place, (begin, until) in enumerate(pairwise(borders))
+    ]
+
+
+def _unused_day() -> "array[int]":
+    return array("q", _NOTHING_USED)
+
+
+def _sums(parts: Iterable[tuple[int, int]]) -> _Time:
+    """Add up device-time by year or day, ascending; nothing of which nothing is left."""
+    totals: dict[int, int] = {}
+    for key, time in parts:
+        totals[key] = totals.get(key, 0) + time
+    return [(key, time) for key, time in sorted(totals.items()) if time]
+
+
+def _pack(by_year: _Time) -> bytes:
+    return b"".join(_OF_YEAR.pack(*of_year) for of_year in by_year)
+
+
+def _runs(short: list[tuple[str, int, int]]) -> _Evidence:
+    """Put quarters that follow each other and fall short of the same limit together."""
+    runs: _Evidence = []
+    for limit, quarter, time in short:
+        begin, end = (number * _QUARTER * _SECOND for number in (quarter, quarter + 1))
+        before, first, until, total = runs[-1] if runs else ("", 0, 0, 0)
+        if len(runs) == _LONGEST_EVIDENCE or (before, until) == (limit, begin):
+            runs[-1] = before, first, end, total + time
+        else:
+            runs.append((limit, begin, end, time))
+    return runs
+
+
+def _check_withheld(number: int, fields: dict[str, Any], missing: _Time) -> None:
+    ours = _sums((date.fromordinal(_day_of(quarter)).year, time) for quarter, time in missing)
+    _check_time("sum_withheld", number, fields, "withheld", ours)
+
+
+def _check_time(code: str, number: int, fields: dict[str, Any], name: str, ours: _Time) -> None:
+    stated = [(year, time) for year, time in fields.get(name, [])]
+    if stated != ours:
+        detail = f"{stated} of record {fields['id']} is called {name}, {ours} is"
+        raise Violation(code, f"{detail} (year, thousandths × seconds)", number)
+
+
+def _check_evidence(number: int, fields: dict[str, Any], ours: _Evidence) -> None:
+    stated = [(limit, begin, end, time) for limit, begin, end, time in fields.get("evidence", [])]
+    if stated != ours:
+        detail = f"what is withheld of record {fields['id']} is shown by {stated!r:.200}"
+        raise Violation("sum_evidence", f"{detail}, not by {ours!r:.200}", number)
+
+
 def _add_stated(contract: _Contract, fields: dict[str, Any]) -> None:
-    """Add up what the entry of a record or void says of its own contract."""
-    contract.stated_cost += fields["cost"]
+    """Add up what the entry of a record, void or release says of its own contract."""
+    contract.stated_cost += fields.get("cost", 0)  # a release costs nothing more
     for year, fen in fields["entitled"]:
         contract.stated_entitled[year] = contract.stated_entitled.get(year, 0) + fen
 
@@ -358,7 +561,7 @@ def _read_rules(text: str) -> _Rules:
     file = tomllib.loads(text)
     return _Rules(
         version=file["version"],
-        valid=_period(file["validity"]),
+        valid=_days(file["validity"]),
         ratio=_ratios(file["ratio"]),
         combined=_ratios(file["combined_support"]),
         cap=_fen(file["cap"]),
@@ -389,40 +592,28 @@ def _class_of(enterprise: dict[str, Any], contract: dict[str, Any], rules: _Rule
     return "startup" if date.fromisoformat(contract["signed_on"]) < grown_up else "standard"
 
 
-def _windows(
-    contract: _Contract, provider: _Provider, device: str
-) -> Iterator[tuple[int, int, int]]:
-    """The time in which a device's usage is eligible, year by year."""
-    terms, rules = contract.fields, contract.rules
-    if terms["related_party"] or terms["use"] not in rules.uses or device not in provider.devices:
-        return
-    periods = (rules.valid, _period(terms), provider.enlisted)
-    begin, end = max(start for start, _ in periods), min(end for _, end in periods)
-    if begin >= end:
-        return
-    for year in _years((begin, end)):
-        january = datetime(year, 1, 1, tzinfo=_SHANGHAI)
-        next_january = datetime(year + 1, 1, 1, tzinfo=_SHANGHAI)
-        yield year, _microseconds(max(begin, january)), _microseconds(min(end, next_january))
+def _eligible_days(contract: dict[str, Any], rules: _Rules) -> range:
+    """Days of policy validity ∩ term; none where use or parties are not eligible."""
+    if contract["related_party"] or contract["use"] not in rules.uses:
+        return range(0)
+    term = _days(contract)
+    return range(max(rules.valid.start, term.start), min(rules.valid.stop, term.stop))
 
 
 def _coupon_of(fields: dict[str, Any]) -> _Coupon:
     return fields["enterprise"], fields["programme"], fields["year"]
 
 
-def _period(section: dict[str, Any]) -> _Period:
+def _days(section: dict[str, Any]) -> range:
     """Read `from` and `until`, dates of Shanghai, half-open."""
-    return _midnight(section["from"]), _midnight(section["until"])
+    first, until = (date.fromisoformat(section[name]) for name in ("from", "until"))
+    return range(first.toordinal(), until.toordinal())
 
 
-def _midnight(text: str) -> datetime:
-    return datetime.combine(date.fromisoformat(text), datetime.min.time(), _SHANGHAI)
+def _years(days: range) -> range:
+    first, last = (date.fromordinal(day) for day in (days.start, days.stop - 1))
+    return range(first.year, last.year + 1)
 
 
-def _years(period: _Period) -> range:
-    start, end = period
-    return range(start.year, (end - _MICROSECOND).year + 1)
-
-
-def _microseconds(instant: datetime) -> int:
-    return (instant - _EPOCH) // _MICROSECOND
+def _day_of(quarter: int) -> int:
+    return (quarter + _QUARTERS_AHEAD) // _QUARTERS_PER_DAY + _EPOCH

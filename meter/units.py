@@ -3,6 +3,7 @@
     money    fen (1/100 yuan)       "288.00"                      <-> 28800
     price    1/10000 yuan per hour  "4.50"                        <-> 45000
     instant  whole seconds, UTC     "2025-03-01T08:00:00+08:00"   <-> 1740787200
+    hours    thousandths × seconds  "1.5000"                      <-  5400000
     date     Asia/Shanghai          "2025-03-01"                  <-> its midnight, an instant
     year     calendar year there    2025                          <-> [midnight, midnight)
 
@@ -73,6 +74,12 @@ def format_price(price: int) -> str:
     return f"{yuan}.{decimals[:2]}{decimals[2:].rstrip('0')}"
 
 
+def format_hours(device_time: int) -> str:
+    """Thousandths × seconds -> device-hours, cut to four decimals."""
+    hours, rest = divmod(device_time // 360, 10_000)
+    return f"{hours}.{rest:04d}"
+
+
 def parse_instant(text: str) -> int:
     """`YYYY-MM-DDThh:mm:ss` with `Z` or `±hh:mm` -> seconds since 1970 UTC."""
     match = _INSTANT.fullmatch(text)
@@ -107,6 +114,16 @@ def parse_date(text: str) -> int:
 def format_date(seconds: int) -> str:
     """Give the Shanghai date on which an instant falls."""
     return format_instant(seconds)[:10]
+
+
+def day_of(seconds: int) -> int:
+    """Count the Shanghai day on which an instant falls, from 1970-01-01 there."""
+    return (seconds + SHANGHAI_OFFSET_SECONDS) // DAY_SECONDS
+
+
+def day_start(day: int) -> int:
+    """Give the instant at which a Shanghai day begins; the inverse of `day_of`."""
+    return day * DAY_SECONDS - SHANGHAI_OFFSET_SECONDS
 
 
 def add_months(day: str, months: int) -> str:

@@ -27,12 +27,13 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from meter import commands, dsse
 from meter.authority import Existing, Stamp, decide_command
+from meter.capacity import QUARTERS_PER_DAY
 from meter.decide import decide
 from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
 from meter.evolve import evolve
 from meter.problems import Problem
 from meter.rating import DENOMINATOR
-from meter.state import Contract, Share, State, StoredBatch
+from meter.state import Contract, DeviceTimeId, Record, Share, State, StoredBatch
 from meter.strict import decode
 from meter.units import MICROSECONDS, format_instant, parse_instant
 from meter.uscc import ALPHABET, check_character
@@ -280,6 +281,26 @@ class Books:
     def void(self, id_: str, provider: str = "pcl", reason: str = "found by the auditors") -> int:
         return self.ask(commands.VoidRecord, provider=provider, id=id_, reason=reason)
 
+    def release(self, id_: str, provider: str = "pcl", reason: str = "a clock was wrong") -> int:
+        return self.ask(commands.ReleaseRecord, provider=provider, id=id_, reason=reason)
+
+    def enlist(
+        self,
+        batch: str,
+        devices: int | dict[str, int],
+        starts: str,
+        ends: str,
+        provider: str = "pcl",
+        **changes: Any,
+    ) -> int:
+        """Enlist devices in a batch, or give it another end; a number is one of `DEVICE`."""
+        body = {
+            "provider": provider,
+            "devices": devices if isinstance(devices, dict) else {DEVICE: devices},
+            "enlisted": {"batch": batch, "from": starts, "until": ends},
+        }
+        return self.ask(commands.EnlistProvider, **(body | changes))
+
     # The providers
 
     def payload(
@@ -400,9 +421,15 @@ def figures(state: State) -> dict[str, Any]:
         "contracts": {id_: _contract_figures(each) for id_, each in state.contracts.items()},
         "coupons": dict(state.coupons),
         "pools": {id_: (pool.amount, pool.issued) for id_, pool in state.pools.items()},
-        "records": {id_: (each.entry, each.voided) for id_, each in state.records.items()},
+        # Of these a running service holds only what its last group named.
+        "records": {
+            "by_id": {id_: _record_figures(each) for id_, each in state.records.items()},
+            "in_use": _in_use(state),
+        },
         "keys": {id_: (each.entry, each.revoked) for id_, each in state.keys.items()},
-        "providers": {id_: each.registered for id_, each in state.providers.items()},
+        "providers": {
+            id_: (each.registered, each.enlistments) for id_, each in state.providers.items()
+        },
         "enterprises": {id_: each.registered for id_, each in state.enterprises.items()},
         "active": state.active,
     }
@@ -453,9 +480,30 @@ def _contract_figures(contract: Contract) -> Any:
         contract.registered,
         contract.used,
         contract.frozen,
-        {year: (s.eligible, s.entitled, s.granted) for year, s in contract.shares.items()},
+        {
+            year: (share.eligible, share.withheld, share.entitled, share.granted)
+            for year, share in contract.shares.items()
+        },
         (dict(entitlement.by_year), entitlement.amount_bound, entitlement.support_bound),
     )
+
+
+def _record_figures(held: Record) -> Any:
+    return held.entry, held.eligible, held.withheld, held.voided, held.released
+
+
+def _in_use(state: State) -> dict[DeviceTimeId, dict[int, int]]:
+    """Device-time in use by quarter, where there is any."""
+    counts = {
+        name: {
+            day * QUARTERS_PER_DAY + place: time
+            for day, times in count.days.items()
+            for place, time in enumerate(times)
+            if time
+        }
+        for name, count in state.in_use.items()
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def _stream(body: dict[str, Any]) -> tuple[str, str]:

@@ -50,7 +50,11 @@ from tests.books import (
 ORIGIN = "kashi.test/service"
 NOON = "2025-03-01T12:00:00+08:00"
 HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
-PROJECTIONS = ("registration", "record", "contract_total", "contract_year", "coupon", "pool")
+PROJECTIONS = (
+    *("registration", "record", "withheld", "refused", "stream", "gap", "usage_day", "mention"),
+    *("device_time", "contract_total", "contract_year", "contract_year_past"),
+    *("coupon", "coupon_past", "pool"),
+)
 
 
 class Clock:

@@ -34,6 +34,8 @@ SHELL = {
     "meter/export.py",
     "meter/fetch.py",
     "meter/intake.py",
+    "meter/lookup.py",
+    "meter/logs.py",
     "meter/metrics.py",
     "meter/policies/__init__.py",
     "meter/postgres.py",

@@ -1,7 +1,17 @@
-"""The JSON of good answers, one struct each. Money is yuan text, instants carry an offset."""
+"""The JSON of good answers, one struct each. Money is yuan text, instants carry an offset.
+
+Long answers come in pages: `next` is the `after` of the page that follows, `more` says whether
+that one holds something now. A page can be short, even empty, and have more after it: what it
+reads is bounded too. At the end, `next` is where to ask again later.
+"""
+
+from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+
+from meter.advice import Refusable
+from meter.units import MICROSECONDS, format_instant
 
 
 class AsOf(Struct, frozen=True):
@@ -9,6 +19,19 @@ class AsOf(Struct, frozen=True):
 
     entries: int
     time: str
+
+
+def as_of(size: int, last_at: int) -> AsOf:
+    """Say how many entries an answer includes; `last_at` in microseconds."""
+    return AsOf(size, format_instant(last_at // MICROSECONDS))
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """What every page has beside its items."""
+
+    next: str
+    more: bool
+    as_of: AsOf
 
 
 class Share(Struct, frozen=True, kw_only=True):
@@ -89,11 +112,306 @@ class EntryView(Struct, frozen=True):
 
 
 class EntryPage(Struct, frozen=True):
-    """Entries in order; `next` is the `after` of the next page."""
+    """Entries in order; `next` is a number: that of the entry that the search came to."""
 
     entries: list[EntryView]
     next: int
+    more: bool
     as_of: AsOf
+
+
+class ReceiptKeyView(Struct, frozen=True):
+    """The key that signs receipts: standard base64 of the raw public key."""
+
+    keyid: str
+    algorithm: str
+    public_key: str
+
+
+class StreamView(Struct, frozen=True):
+    """A provider's stream: its highest number, and how many numbers are there and missing."""
+
+    stream: str
+    last: int
+    batches: int
+    missing: int
+
+
+class StreamPage(Page, frozen=True, kw_only=True):
+    """A provider's streams by name."""
+
+    streams: list[StreamView]
+
+
+class Gap(Struct, frozen=True):
+    """Numbers of a stream that no batch has, `first` and `last` included."""
+
+    first: int
+    last: int
+
+
+class GapPage(Page, frozen=True, kw_only=True):
+    """One stream, and a page of its gaps, in order."""
+
+    stream: str
+    last: int
+    batches: int
+    missing: int
+    gaps: list[Gap]
+
+
+class RejectedView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a batch was refused, why, and what to do about it.
+
+    `what` is a record, a void, or the batch itself, whose number holds another one.
+    """
+
+    batch: str
+    stream: str
+    seq: int
+    what: Refusable
+    id: str = ""
+    contract: str = ""
+    status: Literal["rejected", "conflict"]
+    code: str
+    detail: str
+    advice: str
+
+
+class RejectedPage(Page, frozen=True, kw_only=True):
+    """What was refused of a provider's batches, in the order in which it came."""
+
+    rejected: list[RejectedView]
+
+
+class ContractSummary(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"starts": "from", "ends": "until", "ratio_class": "class"},
+):
+    """A contract and its totals."""
+
+    id: str
+    entry: int
+    programme: str
+    enterprise: str
+    provider: str
+    ratio_class: str
+    amount: str
+    starts: str
+    ends: str
+    frozen: bool
+    cost: str
+    entitled: str
+    granted: str
+    uncovered: str
+    withheld: str
+
+
+class ContractPage(Page, frozen=True, kw_only=True):
+    """Contracts in the order of their registration."""
+
+    contracts: list[ContractSummary]
+
+
+class UsageDay(Struct, frozen=True):
+    """Usage on a Shanghai day, of one device kind, voided records left out.
+
+    `milli_device_seconds` is exact, thousandths of a device × seconds; `device_hours` is the same
+    cut to four decimals. Both are text, for numbers of JSON are not exact everywhere.
+    """
+
+    date: str
+    device: str
+    milli_device_seconds: str
+    device_hours: str
+
+
+class UsagePage(Page, frozen=True, kw_only=True):
+    """Usage by day and device kind, in that order."""
+
+    usage: list[UsageDay]
+
+
+RecordStatus = Literal["accepted", "withheld", "released", "voided"]
+
+
+class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
+    """An accepted record; `cost`, `entitled` and `withheld` as its entry says.
+
+    `withheld` is the status of one with a part that waits for a reviewer. `voided` and `released`
+    are the numbers of the entries that did it.
+    """
+
+    entry: int
+    id: str
+    provider: str
+    contract: str
+    device: str
+    milli_devices: int
+    starts: str
+    ends: str
+    cost: str
+    entitled: str
+    withheld: str
+    status: RecordStatus
+    voided: int | UnsetType = UNSET
+    released: int | UnsetType = UNSET
+
+
+class RecordPage(Page, frozen=True, kw_only=True):
+    """Records in the order of their entries."""
+
+    records: list[RecordView]
+
+
+class NotCountedView(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"starts": "start", "ends": "end"}
+):
+    """A record that was refused, or of which a part was withheld, and what became of that part.
+
+    `entry` is the record's, or that of the batch in which it was refused; `withheld` its cost.
+    """
+
+    entry: int
+    id: str
+    provider: str
+    contract: str
+    device: str
+    starts: str
+    ends: str
+    status: Literal["rejected", "conflict", "withheld", "released", "voided"]
+    code: str
+    detail: str = ""
+    withheld: str = ""
+
+
+class NotCountedPage(Page, frozen=True, kw_only=True):
+    """Records that do not count, or not whole, in the order in which they came."""
+
+    refused: list[NotCountedView]
+
+
+class PoolView(Struct, frozen=True):
+    """The money of a programme and year: amount = issued + left; granted is part of issued."""
+
+    programme: str
+    year: int
+    amount: str
+    issued: str
+    left: str
+    granted: str
+
+
+class PoolPage(Page, frozen=True, kw_only=True):
+    """Pools by programme and year."""
+
+    pools: list[PoolView]
+
+
+class CouponView(Struct, frozen=True, kw_only=True):
+    """A coupon: issued = granted + remaining; entitled = granted + uncovered."""
+
+    enterprise: str
+    programme: str
+    year: int
+    issued: str
+    granted: str
+    remaining: str
+    entitled: str
+    uncovered: str
+
+
+class CouponPage(Page, frozen=True, kw_only=True):
+    """Coupons by enterprise, programme and year."""
+
+    coupons: list[CouponView]
+
+
+class EnterpriseView(Struct, frozen=True, kw_only=True):
+    """Who may be funded; `contracts` counts its contracts."""
+
+    uscc: str
+    entry: int
+    name: str
+    kind: str
+    founded_on: str
+    contracts: int
+
+
+class EnterprisePage(Page, frozen=True, kw_only=True):
+    """Enterprises in the order of their registration."""
+
+    enterprises: list[EnterpriseView]
+
+
+class EnlistmentView(Struct, frozen=True, rename={"starts": "from", "ends": "until"}):
+    """Whole devices by kind, enlisted in a period of Shanghai dates."""
+
+    batch: str
+    devices: dict[str, int]
+    starts: str
+    ends: str
+
+
+class KeyView(Struct, frozen=True):
+    """A provider's key; no batch under a revoked one is taken."""
+
+    keyid: str
+    revoked: bool
+
+
+class ProviderView(Struct, frozen=True, kw_only=True):
+    """Who computes: what is enlisted of it, and its keys."""
+
+    id: str
+    entry: int
+    uscc: str
+    name: str
+    enlistments: list[EnlistmentView]
+    keys: list[KeyView]
+
+
+class ProviderPage(Page, frozen=True, kw_only=True):
+    """Providers in the order of their registration."""
+
+    providers: list[ProviderView]
+
+
+class EvidenceView(Struct, frozen=True, rename={"starts": "from", "ends": "until"}):
+    """Which limit withheld how much, in a run of quarter-hours."""
+
+    limit: Literal["contract", "provider"]
+    starts: str
+    ends: str
+    device_hours: str
+
+
+class WithheldView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
+    """A record whose withheld part waits for a reviewer.
+
+    `device_hours` and `amount` are those of the withheld part, the latter at the contract's price.
+    """
+
+    entry: int
+    id: str
+    provider: str
+    enterprise: str
+    contract: str
+    device: str
+    milli_devices: int
+    starts: str
+    ends: str
+    device_hours: str
+    amount: str
+    evidence: list[EvidenceView]
+
+
+class WithheldPage(Page, frozen=True, kw_only=True):
+    """What waits for a reviewer, oldest first."""
+
+    withheld: list[WithheldView]
 
 
 class Status(Struct, frozen=True):

@@ -1,27 +1,46 @@
 """The HTTP service: which URL leads where, and how errors look.
 
 Every error is `application/problem+json` (RFC 9457) with a code of `meter.problems`. Handlers are
-in `commands` (POST) and `questions` (GET); `openapi` and `docs_page` describe them all.
+in `commands` (POST) and `questions` (GET; what one kind of user asks, in a file of its own);
+`openapi` and `docs_page` describe them all.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 from aiohttp import hdrs, web
 
+from meter import logs
 from meter.problems import Problem
-from meter.web import commands, docs_page, openapi, questions
+from meter.web import (
+    commands,
+    docs_page,
+    enterprise_questions,
+    events,
+    official_questions,
+    openapi,
+    provider_questions,
+    questions,
+)
 from meter.web.context import CONTEXT, Context
 from meter.web.routes import serve
 from meter.wire import MAX_BATCH_BYTES
 
 RETRY_AFTER_SECONDS: Final = "1"
 
-ROUTES: Final = (*commands.ROUTES, *questions.ROUTES, *openapi.ROUTES, *docs_page.ROUTES)
+ROUTES: Final = (
+    *commands.ROUTES,
+    *questions.ROUTES,
+    *provider_questions.ROUTES,
+    *enterprise_questions.ROUTES,
+    *official_questions.ROUTES,
+    *events.ROUTES,
+    *openapi.ROUTES,
+    *docs_page.ROUTES,
+)
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logs.logger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
@@ -38,27 +57,42 @@ def make_app(context: Context) -> web.Application:
 @web.middleware
 async def _problems(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem document."""
+    logs.new_request()
     try:
         _refuse_encodings(request)
         return await handler(request)
     except Problem as problem:
-        return _response(problem)
+        return _refusal(request, problem)
     except web.HTTPException as error:
         code = _BY_STATUS.get(error.status)
         if code is None:
             raise
-        return _response(Problem(code, error.reason), error.headers.get(hdrs.ALLOW))
+        return _refusal(request, Problem(code, error.reason), error.headers.get(hdrs.ALLOW))
     except (ConnectionError, TimeoutError):
         raise
     except Exception:  # noqa: BLE001 - no client sees a traceback
-        _log.exception("%s %s failed", request.method, request.path)
-        return _response(Problem("internal", "the fault was logged"))
+        _log.exception("fault")
+        return _refusal(request, Problem("internal", "the fault was logged"))
 
 
 def _refuse_encodings(request: web.Request) -> None:
     """A compressed body could unfold to any size."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
         raise Problem("unsupported_encoding", "send the body as it is")
+
+
+def _refusal(request: web.Request, problem: Problem, allow: str | None = None) -> web.Response:
+    resource = request.match_info.route.resource
+    _log.info(
+        "refused",
+        code=problem.code,
+        status=problem.status,
+        method=request.method,
+        route=None if resource is None else resource.canonical,  # never what stands in the URL
+        facts=problem.facts,
+    )
+    request.app[CONTEXT].metrics.refused.labels(problem.code).inc()
+    return _response(problem, allow)
 
 
 def _response(problem: Problem, allow: str | None = None) -> web.Response:

@@ -12,6 +12,7 @@ from meter.auth import Identity, parse_header
 from meter.intake import Intake
 from meter.metrics import Metrics
 from meter.problems import Problem
+from meter.web.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Context:
     metrics: Metrics
     checkpoints: Signer
     clock: Callable[[], int]
+    streams: Streams
 
 
 CONTEXT: Final = web.AppKey("context", Context)

@@ -21,7 +21,7 @@ from meter.problems import CODES, Problem
 from meter.web.commands import IDEMPOTENCY_KEY, SIGNATURE
 from meter.web.routes import Ask, Route, tagged
 from meter.web.schemas import JsonSchema, Schemas
-from meter.web.words import BODIES, PATHS, REMEDIES
+from meter.web.words import BODIES, PATHS, QUERIES, REMEDIES
 from meter.wire import Batch, Receipt
 
 ROUTES_SERVED: Final = web.AppKey("routes", tuple[Route, ...])
@@ -29,6 +29,7 @@ ROUTES_SERVED: Final = web.AppKey("routes", tuple[Route, ...])
 ETAG: Final = "ETag"
 RETRY_AFTER: Final = "Retry-After"
 WWW_AUTHENTICATE: Final = "WWW-Authenticate"
+EVENTS: Final = "text/event-stream"
 PROBLEM_TYPE: Final = "application/problem+json"
 VERSION: Final = "1"  # of the API, as in its URLs
 
@@ -42,10 +43,10 @@ Providers sign what they post, so a post needs no token. All other requests carr
 `Authorization: Bearer <token>`; a token has one of four roles, and those of a provider or an
 enterprise see only their own: what is another's is `not_found`, as is what does not exist.
 
-Money is yuan text with exactly two decimals. Instants carry an offset, dates are Shanghai's, periods
-are half-open. JSON is read strictly: unknown or duplicate keys, control characters and a byte order
-mark are refused. Answers carry `as_of`, the number of entries that they include: every batch that
-was answered before the question.
+Money is yuan text with exactly two decimals. Instants carry an offset, dates are Shanghai's,
+periods are half-open. JSON is read strictly: unknown or duplicate keys, control characters and a
+byte order mark are refused. Answers carry `as_of`, the number of entries that they include: every
+batch that was answered before the question.
 
 Every error is a problem document (RFC 9457) with a stable `code`. A method that a URL does not know
 is 405 `method_not_allowed`, a URL that is none is 404 `not_found`."""
@@ -85,9 +86,19 @@ _KEY_PARAMETER: Final = {
 _ETAG_PARAMETER: Final = {
     "name": "If-None-Match",
     "in": "header",
+    "required": False,
     "description": "An `ETag` from before: where the answer is still the same, it is 304.",
     "schema": {"type": "string"},  # what is no tag is ignored (RFC 9110 section 13.1.2)
     "example": '"00000000000000000000000000000000"',
+}
+
+_EVENT_PARAMETER: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the event that was seen last; the stream goes on after it.",
+    "schema": {"type": "string", "maxLength": 32},
+    "example": "-1",
 }
 
 _PROBLEM: Final[JsonSchema] = {
@@ -107,7 +118,10 @@ _PROBLEM: Final[JsonSchema] = {
 
 async def get_openapi(ask: Ask) -> web.Response:
     """Answer with this API's description."""
-    headers = {hdrs.CONTENT_TYPE: "application/json", hdrs.CACHE_CONTROL: "no-cache"}
+    headers: dict[str, str] = {
+        hdrs.CONTENT_TYPE: "application/json",
+        hdrs.CACHE_CONTROL: "no-cache",
+    }
     return tagged(ask.request, encoded(ask.request.app[ROUTES_SERVED]), headers)
 
 
@@ -222,38 +236,38 @@ def _parameters(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
         }
     for field in fields(route.query):
         schema = schemas.field(route.query.__name__, field, strict=True, omitted=False)
-        words = schema.get("description", "")
         yield {
             "name": field.encode_name,
             "in": "query",
             "required": field.required,
-            "description": words,
+            "description": schema.get("description", ""),
             "schema": schema,
-            **_query_example(field.encode_name, schema),
+            "example": _query_example(field.encode_name, schema),
         }
     if "idempotency_conflict" in route.codes:
         yield _KEY_PARAMETER | {"required": "idempotency_key_needed" in route.codes}
     if _has_etag(route):
         yield _ETAG_PARAMETER
+    if route.answer == EVENTS:
+        yield _EVENT_PARAMETER
 
 
-def _query_example(name: str, schema: JsonSchema) -> dict[str, Any]:
-    known = [body[name] for body in BODIES.values() if name in body]
-    known += schema.get("examples", [])
-    known += [schema["default"]] if "default" in schema else []
-    return {"example": known[0]} if known else {}
+def _query_example(name: str, schema: JsonSchema) -> Any:
+    if "examples" in schema:
+        return schema["examples"][0]
+    return schema["default"] if "default" in schema else QUERIES[name]
 
 
 def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
-    if not (isinstance(route.body, type) and issubclass(route.body, Struct)):
+    kind = route.body
+    if not (isinstance(kind, type) and issubclass(kind, Struct)):
         return {}
     in_url = frozenset(path_names(route))
-    wanted = [field for field in fields(route.body) if field.encode_name not in in_url]
     content = {
-        "schema": schemas.struct(route.body, in_url),
-        "examples": {"example": {"value": BODIES[route.body]}},
+        "schema": schemas.struct(kind, in_url),
+        "examples": {"example": {"value": BODIES[kind]}},
     }
-    required = any(field.required for field in wanted)
+    required = any(field.required and field.encode_name not in in_url for field in fields(kind))
     return {"requestBody": {"required": required, "content": {"application/json": content}}}
 
 

@@ -4,25 +4,27 @@ Answers come from committed rows in one snapshot, so they include every batch th
 before the question; `as_of` says how many entries that is, and the instant of the last of them.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.note import Checkpoint, sign
 from ledger.tlog import leaf_hash
-from meter import store
+from meter import lookup, store
+from meter.entries import Kind, from_fields
+from meter.mentions import subjects_of
 from meter.problems import Problem
 from meter.rating import cost
 from meter.state import CouponId, State
-from meter.strict import Year
-from meter.units import MICROSECONDS, format_instant, format_money, format_price, parse_instant
+from meter.strict import Id, Uscc, VisibleAscii, Year
+from meter.units import MICROSECONDS, format_money, format_price, parse_instant
 from meter.web.answers import (
-    AsOf,
     Balance,
     ContractShare,
     ContractView,
@@ -30,8 +32,11 @@ from meter.web.answers import (
     EntryView,
     Status,
     YearShare,
+    as_of,
 )
+from meter.web.cursor import Limit
 from meter.web.routes import OFFICIALS, Ask, Route
+from meter.wire import Sha256Hex
 
 MAX_NUMBER: Final = 2**53 - 1
 
@@ -45,10 +50,20 @@ class BalanceQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """A page of entries: those after a number."""
+    """A page of entries: those after a number that are what every filter here says.
+
+    `contract`, `provider` and `enterprise` find what concerns them; `record` what accepted,
+    released or voided records of this id; `batch` what the batch with this digest made.
+    """
 
     after: Annotated[int, Meta(ge=-1, le=MAX_NUMBER)] = -1
-    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    limit: Limit = 100
+    kind: Kind | UnsetType = UNSET
+    contract: Id | UnsetType = UNSET
+    record: VisibleAscii | UnsetType = UNSET
+    provider: Id | UnsetType = UNSET
+    batch: Sha256Hex | UnsetType = UNSET
+    enterprise: Uscc | UnsetType = UNSET
 
 
 async def get_balance(ask: Ask) -> Balance:
@@ -82,7 +97,7 @@ async def get_balance(ask: Ask) -> Balance:
         contracts=[
             ContractShare(contract=share["contract"], **_share(share)) for share in balance.shares
         ],
-        as_of=_as_of(balance.size, balance.last_at),
+        as_of=as_of(balance.size, balance.last_at),
     )
 
 
@@ -133,21 +148,69 @@ async def get_contract(ask: Ask) -> ContractView:
         cost=format_money(cost(totals.used)),
         withheld=format_money(sum(_withheld(share) for share in totals.years)),
         years=[YearShare(year=share["year"], **_share(share)) for share in totals.years],
-        as_of=_as_of(totals.size, totals.last_at),
+        as_of=as_of(totals.size, totals.last_at),
     )
 
 
 async def get_entries(ask: Ask) -> EntryPage:
-    """Entries after a number, oldest first."""
-    after = ask.query.after
+    """Entries after a number, oldest first, all or those that filters find."""
+    query: EntriesQuery = ask.query
+    state = ask.context.intake.state
     async with store.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
-        stop = min(after + 1 + ask.query.limit, head.size)
-        page = [
-            _entry(number, data)
-            async for number, data in ledger_store.entries(connection, after + 1, stop)
-        ]
-    return EntryPage(page, max(after, stop - 1), _as_of(head.size, head.last_at))
+        entries = _candidates(connection, state, query, head.size)
+        page, read, last = [], 0, query.after
+        more = False
+        async for number, data in entries:
+            read, last = read + 1, number
+            if _is_asked_for(state, query, data):
+                page.append(_entry(number, data))
+            if len(page) == query.limit or read >= lookup.MAX_ENTRIES_READ:
+                more = number < head.size - 1
+                break
+    # At the end of what there is, all of the ledger was searched.
+    reached = last if more else max(query.after, head.size - 1)
+    return EntryPage(page, reached, more, as_of(head.size, head.last_at))
+
+
+def _candidates(
+    connection: store.Connection, state: State, query: EntriesQuery, size: int
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Give entries after a number, in order: all that the filters find, and few beside them."""
+    if query.batch is not UNSET:
+        return lookup.entries_of_batch(connection, query.batch, query.after)
+    if query.record is not UNSET:
+        providers = list(state.providers) if query.provider is UNSET else [query.provider]
+        return lookup.entries_of_record(connection, query.record, providers, query.after)
+    subjects = _subjects(query)
+    if not subjects:
+        return ledger_store.entries(connection, query.after + 1, size)
+    return lookup.entries_about(connection, subjects[0], query.after)
+
+
+def _subjects(query: EntriesQuery) -> list[str]:
+    """Name what the filters ask for, as `meter.mentions` does; first what is mentioned least."""
+    asked: list[tuple[str, str | UnsetType]] = [
+        ("contract", query.contract),
+        ("enterprise", query.enterprise),
+        ("provider", query.provider),
+    ]
+    # Each batch of records has entries of these kinds.
+    asked.insert(len(asked) if query.kind in ("usage", "batch") else 1, ("kind", query.kind))
+    return [f"{name}:{value}" for name, value in asked if value is not UNSET]
+
+
+def _is_asked_for(state: State, query: EntriesQuery, data: bytes) -> bool:
+    subjects = _subjects(query)
+    if not subjects and query.record is UNSET:
+        return True  # all of a batch, or all that there are
+    # Canonical JSON has one spelling of it, and no text can hold bare quotes.
+    if query.kind is not UNSET and f'"kind":"{query.kind}"'.encode() not in data:
+        return False
+    entry = from_fields(canon.decode(data))
+    if query.record not in (UNSET, getattr(entry, "id", None)):
+        return False
+    return subjects_of(state, entry).issuperset(subjects)
 
 
 async def get_entry(ask: Ask) -> EntryView:
@@ -211,10 +274,6 @@ def _withheld(share: dict[str, Any]) -> int:
 
 def _entry(number: int, data: bytes) -> EntryView:
     return EntryView(number, leaf_hash(data).hex(), msgspec.Raw(data))
-
-
-def _as_of(size: int, last_at: int) -> AsOf:
-    return AsOf(size, format_instant(last_at // MICROSECONDS))
 
 
 def _parse_instant(text: str) -> int:

@@ -23,14 +23,16 @@ from meter.web.context import CONTEXT, Context, authenticate
 OWNERS: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}
 OFFICIALS: Final[tuple[Role, ...]] = ("authority", "auditor")
 
-_JSON_FOR_ONE: Final = {
+_JSON_FOR_ONE: Final[dict[str, str]] = {
     hdrs.CONTENT_TYPE: "application/json",
     hdrs.CACHE_CONTROL: "private, no-cache",
 }
 NOT_YOURS: Final = "there is no such thing for this token"
 # Codes that would tell a provider or an enterprise that what they named does not exist, where it
-# could be another's: they see `not_found` for both.
-TELLING: Final = {"unknown_enterprise", "unknown_provider", "unknown_contract", "unknown_record"}
+# could be another's: they see `not_found`, with the same detail, for both.
+TELLING: Final = {
+    *("not_found", "unknown_enterprise", "unknown_provider", "unknown_contract", "unknown_record")
+}
 
 # What no id holds, and what the database would not take: it could not be answered from there.
 _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -99,9 +101,13 @@ def serve(route: Route) -> web.RouteDef:
             answer = await route.handler(Ask(request, request.app[CONTEXT], who, query))
         except Problem as problem:
             raise _untold(problem, who) from None
-        return tagged(request, msgspec.json.encode(answer)) if isinstance(answer, Struct) else answer
+        return (
+            tagged(request, msgspec.json.encode(answer)) if isinstance(answer, Struct) else answer
+        )
 
-    return web.route(route.method, route.path, handle)
+    if route.method == "GET":
+        return web.get(route.path, handle)  # and HEAD with it (RFC 9110 section 9.1)
+    return web.post(route.path, handle)
 
 
 def _check_role(route: Route, who: Identity) -> None:

@@ -1,7 +1,7 @@
 """JSON Schema (2020-12) of the very types that parse requests and shape answers.
 
 msgspec's own generator does not take two things that we have: a default of the type `Fen`, and the
-union of results, which `status` tells apart. So the types are walked here, by their own annotations.
+union of results, which `status` tells apart. So the types are walked here, by their annotations.
 What a type cannot say (meaning, a stricter pattern) is added from `words`.
 """
 
@@ -15,7 +15,7 @@ from msgspec.structs import FieldInfo, fields
 
 from meter.strict import PLAIN_TEXT, SCHEMAS, Fen
 from meter.units import format_money
-from meter.web.words import FIELDS
+from meter.web.words import MEANINGS, NARROWED
 
 JsonSchema = dict[str, Any]
 
@@ -27,7 +27,12 @@ _PLAIN: Final[dict[Any, JsonSchema]] = {
     msgspec.Raw: {"type": "object"},
     Any: {},
 }
-_BOUNDS: Final = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+_BOUNDS: Final = {
+    "ge": "minimum",
+    "le": "maximum",
+    "gt": "exclusiveMinimum",
+    "lt": "exclusiveMaximum",
+}
 _LENGTHS: Final = {
     "string": ("minLength", "maxLength"),
     "array": ("minItems", "maxItems"),
@@ -76,8 +81,14 @@ class Schemas:
         default = _default(field)
         if default not in (UNSET, "") and not omitted:
             schema = {**schema, "default": default}
-        said = FIELDS.get(f"{owner}.{field.encode_name}", FIELDS.get(field.encode_name, {}))
-        return {**schema, **said}
+        names = (f"{owner}.{field.encode_name}", field.encode_name)
+        said = [MEANINGS[name] for name in names if name in MEANINGS]
+        narrower = [NARROWED[name] for name in names if name in NARROWED]
+        return {
+            **schema,
+            **(narrower[0] if narrower else {}),
+            **({"description": said[0]} if said else {}),
+        }
 
     def _object(self, kind: type[Struct], without: frozenset[str]) -> JsonSchema:
         config = kind.__struct_config__
@@ -87,7 +98,7 @@ class Schemas:
         required = [field.encode_name for field in shown if field.required]
         return {
             "type": "object",
-            "description": cleandoc(kind.__doc__ or ""),
+            "description": MEANINGS.get(owner) or cleandoc(kind.__doc__ or ""),
             "properties": {
                 field.encode_name: self.field(
                     owner, field, strict=strict, omitted=config.omit_defaults
@@ -133,9 +144,7 @@ def _limits(meta: Meta, kind: str | None) -> JsonSchema:
     if meta.pattern is not None:
         # ECMA-262, which JSON Schema takes its patterns from, has no \Z; its "$" is Python's \Z.
         found["pattern"] = meta.pattern.replace(r"\Z", "$")
-    if meta.description is not None:
-        found["description"] = meta.description
-    return found
+    return found | (meta.extra_json_schema or {})
 
 
 def _default(field: FieldInfo) -> Any:

@@ -1,8 +1,7 @@
 """What the types do not say of the API: what fields mean, examples, what to do about a problem.
 
-`FIELDS` is by the field's name as JSON has it, or `Struct.field` where one name means two things;
-its entries are laid over the schema that the type gives. Examples are those of the README: posted in
-order they tell its story, which a test does. The example key was thrown away when it had signed.
+Examples are those of the README: posted in order they tell its story, which a test does. The
+example key was thrown away when it had signed.
 """
 
 import base64
@@ -10,11 +9,10 @@ import json
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from meter.commands import (
     ActivatePolicy,
-    Command,
     EnlistProvider,
     FreezeContract,
     IssueCoupon,
@@ -57,7 +55,7 @@ BATCH: Final[dict[str, Any]] = {
 _PAYLOAD: Final = json.dumps(BATCH, separators=(",", ":")).encode()
 
 # In the order in which each can succeed.
-BODIES: Final[dict[type[Command | Document], dict[str, Any]]] = {
+BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
     ActivatePolicy: {"programme": "training-coupon", "version": "2024-12"},
     RegisterProvider: {
         "id": "pcl",
@@ -143,138 +141,206 @@ PATHS: Final[dict[str, tuple[Any, str, str]]] = {
     "contract": (Id, "TC-2025-0001", "The contract's id."),
     "keyid": (Id, _KEYID, "The name under which the key is registered."),
     "stream": (Id, "cloudbrain-2", "One of the provider's streams of batches."),
-    "digest": (Sha256Hex, sha256(_PAYLOAD).hexdigest(), "Hex sha256 of the batch's payload; the receipt's `batch`."),
+    "digest": (
+        Sha256Hex,
+        sha256(_PAYLOAD).hexdigest(),
+        "Hex sha256 of the batch's payload; the receipt's `batch`.",
+    ),
     "entry": (EntryNumber, "0", "The number of the entry, from 0."),
 }
 
 _YUAN: Final = "Yuan with exactly two decimals"
 _COUNT: Final = {"minimum": 0, "maximum": 2**53 - 1}
-_FROM_BASE64: Final = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+_FROM_BASE64: Final = (
+    r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+)
 
-FIELDS: Final[dict[str, dict[str, Any]]] = {
+# By the field's name as JSON has it, or `Struct.field` where one name means two things.
+MEANINGS: Final[dict[str, str]] = {
     # what the authority sends
-    "reason": {"description": "Why, for the auditors who will read the entry."},
-    "programme": {"description": "The measure of the city, e.g. `training-coupon`."},
-    "version": {"description": "The version that the policy file names."},
-    "content": {
-        "description": "The text of a policy file (TOML) that Kashi does not ship; at most"
+    "reason": "Why, for the auditors who will read the entry.",
+    "programme": "The measure of the city, e.g. `training-coupon`.",
+    "version": "The version that the policy file names.",
+    "content": (
+        "The text of a policy file (TOML) that Kashi does not ship; at most"
         " 256 KiB with the rest of the body."
-    },
-    "uscc": {"description": "The Unified Social Credit Code of the organisation."},
-    "name": {"description": "The organisation's name."},
-    "devices": {"description": "Whole devices by kind."},
-    "enlisted": {"description": "The enlistment batch (入库批次) and its period."},
-    "Enlisted.batch": {"description": "The name of the enlistment batch."},
-    "from": {"description": "The first day."},
-    "until": {"description": "The first day after the period: it is half-open."},
-    "provider": {"description": "The provider's id."},
-    "keyid": {"description": "The key's name, unique in the ledger."},
-    "algorithm": {"description": "The algorithm belongs to the key, never to a header."},
-    "public_key": {
-        "description": "The 32 raw bytes of the key in base64.",
-        "pattern": r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$",
-    },
-    "RegisterEnterprise.kind": {"description": "What the organisation is."},
-    "founded_on": {"description": "The date of its founding, which decides the ratio class."},
-    "enterprise": {"description": "The enterprise's Unified Social Credit Code."},
-    "amount": {
-        "description": f"{_YUAN}, above zero.",
-        "pattern": SCHEMAS[Fen]["pattern"].replace("^", r"^(?!0\.00$)", 1),
-    },
-    "signed_on": {"description": "The date of the signing."},
-    "use": {"description": "What is computed; the policy says which uses are eligible."},
-    "prices": {"description": "Yuan per device-hour, with up to four decimals, by device kind."},
-    "max_devices": {"description": "Rented devices by kind; a kind that is not named has no limit."},
-    "related_party": {"description": "Whether enterprise and provider are related parties."},
-    "other_public_funds": {"description": f"Other public money for this contract. {_YUAN}."},
-    "contract": {"description": "The contract's id."},
-    "year": {"description": "A calendar year in Shanghai."},
-    "id": {"description": "The id, unique for ever."},
-    "ReleaseRecord.id": {"description": "The id of the record."},
-    "VoidRecord.id": {"description": "The id of the record."},
+    ),
+    "uscc": "The Unified Social Credit Code of the organisation.",
+    "name": "The organisation's name.",
+    "devices": "Whole devices by kind.",
+    "enlisted": "The enlistment batch (入库批次) and its period.",
+    "Enlisted.batch": "The name of the enlistment batch.",
+    "from": "The first day.",
+    "until": "The first day after the period: it is half-open.",
+    "provider": "The provider's id.",
+    "keyid": "The key's name, unique in the ledger.",
+    "algorithm": "The algorithm belongs to the key, never to a header.",
+    "public_key": "The 32 raw bytes of the key in base64.",
+    "RegisterEnterprise.kind": "What the organisation is.",
+    "founded_on": "The date of its founding, which decides the ratio class.",
+    "enterprise": "The enterprise's Unified Social Credit Code.",
+    "amount": f"{_YUAN}, above zero.",
+    "signed_on": "The date of the signing.",
+    "use": "What is computed; the policy says which uses are eligible.",
+    "prices": "Yuan per device-hour, with up to four decimals, by device kind.",
+    "max_devices": "Rented devices by kind; a kind that is not named has no limit.",
+    "related_party": "Whether enterprise and provider are related parties.",
+    "other_public_funds": f"Other public money for this contract. {_YUAN}.",
+    "contract": "The contract's id.",
+    "year": "A calendar year in Shanghai.",
+    "id": "The id, unique for ever.",
+    "ReleaseRecord.id": "The id of the record.",
+    "VoidRecord.id": "The id of the record.",
     # what a provider sends
-    "payloadType": {"const": BATCH_TYPE, "description": "What the payload is."},
+    "payloadType": "What the payload is.",
+    "payload": "The batch's exact bytes in standard, padded base64.",
+    "signatures": "Exactly one signature.",
+    "Signature": "A signature and the name of its key.",
+    "sig": "Ed25519 over `DSSEv1 SP LEN(type) SP type SP LEN(body) SP body`, in base64.",
+    "log": "The origin of the ledger for which the batch was signed.",
+    "genesis": "Hex sha256 of entry 0, checked when it is sent.",
+    "stream": "The provider's name for this sequence of batches.",
+    "seq": "The number of the batch in its stream, from 1, unique for ever.",
+    "voids": "Records to take back; they come before the records.",
+    "records": "What worked for whom, for how long.",
+    "Void.id": "The id of an accepted record.",
+    "Record.id": "The provider's id of the record, unique for ever.",
+    "device": "The kind of device.",
+    "milli_devices": "Thousandths of devices: 8000 is 8 cards, 460 a 0.46 share.",
+    "start": "When it began; the interval is half-open.",
+    "end": "When it ended.",
+    "run": "The job, for people.",
+    "state": "The job's state as the scheduler tells it, for people.",
+    "final": "Whether the job ended with this record, for people.",
+    # what is answered
+    "Receipt.batch": "Hex sha256 of the payload.",
+    "before": "The tree on which the group of this batch was built.",
+    "Receipt.entries": "Where the batch's entries are in the ledger.",
+    "Receipt.voids": "What became of each void, in order.",
+    "results": "What became of each record, in order.",
+    "Before.size": "Number of entries.",
+    "Before.root": "The Merkle root over them (RFC 9162), in base64.",
+    "first": "The number of the batch's own entry.",
+    "count": "How many entries.",
+    "status": "What became of it.",
+    "entry": "The number of the entry.",
+    "cost": f"What the usage costs. {_YUAN}; signed where it is a change.",
+    "entitled": f"What ratio and limits allow. {_YUAN}.",
+    "granted": f"What the coupon pays. {_YUAN}.",
+    "uncovered": f"Entitled, but not granted. {_YUAN}.",
+    "withheld": f"Cost of usage beyond the capacity that is known. {_YUAN}.",
+    "by_year": "The change of what is granted, by year of the coupon.",
+    "bound": "What limits the contract after this entry.",
+    "code": "The stable code of the reason; programs branch on it.",
+    "Rejected.code": "The first rule that said no.",
+    "detail": "The facts of this case, in a sentence.",
+    "issued": f"What the coupon holds in all. {_YUAN}.",
+    "remaining": f"Issued, but not granted. {_YUAN}.",
+    "cap": f"What one enterprise may get in the year. {_YUAN}.",
+    "contracts": "Each contract's share.",
+    "as_of": "How much of the ledger this answer includes.",
+    "BalanceQuery.as_of": "A past size of the ledger, or an instant; without it, now.",
+    "AsOf.entries": "The number of entries that are included.",
+    "time": "The instant of the last of them.",
+    "policy": "The version of the policy that was in force.",
+    "class": "The ratio class, fixed when the contract is registered.",
+    "frozen": "Whether new records are refused.",
+    "years": "What the contract has in each year.",
+    "number": "The number of the entry, from 0.",
+    "leaf_hash": "Hex sha256 of 0x00 and the entry's bytes (RFC 9162 section 2.1.1).",
+    "EntryView.entry": "The entry's canonical bytes (RFC 8785), as they are.",
+    "EntryPage.entries": "Entries in order.",
+    "EntryPage.next": "The `after` of the next page: the number of an entry.",
+    # pages
+    "next": "The `after` of the next page; to a client it means nothing else.",
+    "more": "Whether the next page holds anything now.",
+    "after": "The `next` of the page before; empty for the first page.",
+    "EntriesQuery.after": "The number of the entry before the page; -1 begins.",
+    "EventsQuery.after": "The id of the event that was seen last, as in `Last-Event-ID`; -1 is"
+    " before all. Without either the stream begins with what comes next.",
+    "limit": "How many at most.",
+    "coupons": "The coupons of the page.",
+    "enterprises": "The enterprises of the page.",
+    "gaps": "The gaps of the page.",
+    "pools": "The pools of the page.",
+    "providers": "The providers of the page.",
+    "refused": "What was refused or withheld, of the page.",
+    "rejected": "What was refused, of the page.",
+    "streams": "The streams of the page.",
+    "usage": "Days and device kinds of the page.",
+    # what is asked for, and what is shown of it
+    "kind": "Of which kind the entry is.",
+    "EnterpriseView.kind": "What the organisation is.",
+    "record": "The provider's id of a record.",
+    "batch": "Hex sha256 of the batch's payload.",
+    "EnlistmentView.batch": "The name of the enlistment batch (入库批次).",
+    "enlistments": "What is enlisted of it, batch by batch.",
+    "keys": "Its signing keys.",
+    "revoked": "Whether no new batch is taken under the key.",
+    "left": f"What can still be issued. {_YUAN}.",
+    "PoolView.amount": f"The money of the year. {_YUAN}.",
+    "StreamView.last": "The highest number of the stream.",
+    "GapPage.last": "The highest number of the stream.",
+    "Gap.first": "The first number that is missing.",
+    "Gap.last": "The last number that is missing.",
+    "batches": "How many batches are there.",
+    "missing": "How many numbers below the highest have no batch.",
+    "what": "What was refused: a record, a void, or the whole batch.",
+    "advice": "What to do about it.",
+    "voided": "The number of the entry that took it back.",
+    "released": "The number of the entry that let its withheld part count.",
+    "date": "A day in Shanghai.",
+    "milli_device_seconds": "Thousandths of a device × seconds, exact, as text.",
+    "device_hours": "Device-hours with four decimals.",
+    "WithheldView.amount": f"What the withheld part costs. {_YUAN}.",
+    "evidence": "Which limit had no room, and when.",
+}
+
+# What the type leaves open, by the same names.
+NARROWED: Final[dict[str, dict[str, Any]]] = {
+    "public_key": {"pattern": r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"},
+    "amount": {"pattern": SCHEMAS[Fen]["pattern"].replace("^", r"^(?!0\.00$)", 1)},
+    "payloadType": {"const": BATCH_TYPE},
     "payload": {
         "pattern": _FROM_BASE64,
         "contentEncoding": "base64",
         "contentMediaType": BATCH_TYPE,
         "contentSchema": {"$ref": "#/components/schemas/Batch"},
-        "description": "The batch's exact bytes in standard, padded base64.",
     },
-    "signatures": {"minItems": 1, "maxItems": 1, "description": "Exactly one signature."},
-    "sig": {
-        "pattern": r"^[A-Za-z0-9+/]{85}[AQgw]==$",
-        "description": "Ed25519 over `DSSEv1 SP LEN(type) SP type SP LEN(body) SP body`, in base64.",
-    },
-    "log": {"description": "The origin of the ledger for which the batch was signed."},
-    "genesis": {"description": "Hex sha256 of entry 0, checked when it is sent."},
-    "stream": {"description": "The provider's name for this sequence of batches."},
-    "seq": {"description": "The number of the batch in its stream, from 1, unique for ever."},
-    "voids": {"description": "Records to take back; they come before the records."},
-    "records": {"description": "What worked for whom, for how long."},
-    "Void.id": {"description": "The id of an accepted record."},
-    "Record.id": {"description": "The provider's id of the record, unique for ever."},
-    "device": {"description": "The kind of device."},
-    "milli_devices": {"description": "Thousandths of devices: 8000 is 8 cards, 460 a 0.46 share."},
-    "start": {"description": "When it began; the interval is half-open."},
-    "end": {"description": "When it ended."},
-    "run": {"description": "The job, for people."},
-    "state": {"description": "The job's state as the scheduler tells it, for people."},
-    "final": {"description": "Whether the job ended with this record, for people."},
-    # what is answered
-    "Receipt.batch": {"description": "Hex sha256 of the payload."},
-    "before": {"description": "The tree on which the group of this batch was built."},
-    "Receipt.entries": {"description": "Where the batch's entries are in the ledger."},
-    "Receipt.voids": {"description": "What became of each void, in order."},
-    "results": {"description": "What became of each record, in order."},
-    "Before.size": {"description": "Number of entries.", **_COUNT},
-    "Before.root": {"description": "The Merkle root over them (RFC 9162), in base64."},
-    "first": {"description": "The number of the batch's own entry.", **_COUNT},
-    "count": {"description": "How many entries.", **_COUNT},
-    "status": {"description": "What became of it."},
-    "entry": {"description": "The number of the entry.", **_COUNT},
-    "cost": {"description": f"What the usage costs. {_YUAN}; signed where it is a change."},
-    "entitled": {"description": f"What ratio and limits allow. {_YUAN}."},
-    "granted": {"description": f"What the coupon pays. {_YUAN}."},
-    "uncovered": {"description": f"Entitled, but not granted. {_YUAN}."},
-    "withheld": {"description": f"Cost of usage beyond the capacity that is known. {_YUAN}."},
-    "by_year": {"description": "The change of what is granted, by year of the coupon."},
-    "bound": {"description": "What limits the contract after this entry."},
-    "code": {"description": "The stable code of the reason; programs branch on it."},
-    "Rejected.code": {
-        "enum": list(dict.fromkeys((*RECORD_CODES, *VOID_CODES))),
-        "description": "The first rule that said no.",
-    },
-    "detail": {"description": "The facts of this case, in a sentence."},
-    "issued": {"description": f"What the coupon holds in all. {_YUAN}."},
-    "remaining": {"description": f"Issued, but not granted. {_YUAN}."},
-    "cap": {"description": f"What one enterprise may get in the year. {_YUAN}."},
-    "contracts": {"description": "Each contract's share."},
-    "as_of": {"description": "How much of the ledger this answer includes."},
+    "signatures": {"minItems": 1, "maxItems": 1},
+    "sig": {"pattern": r"^[A-Za-z0-9+/]{85}[AQgw]==$"},
+    "Before.size": _COUNT,
+    "first": _COUNT,
+    "count": _COUNT,
+    "entry": _COUNT,
+    "Rejected.code": {"enum": list(dict.fromkeys((*RECORD_CODES, *VOID_CODES)))},
     "BalanceQuery.as_of": {
         "anyOf": [
             {"type": "string", "pattern": r"^(?:[1-9][0-9]{0,15})?$"},
             {"type": "string", "format": "date-time"},
         ],
-        "description": "A past size of the ledger, or an instant; without it, now.",
         "examples": ["2030-01-01T00:00:00+08:00"],
     },
-    "AsOf.entries": {"description": "The number of entries that are included.", **_COUNT},
-    "time": {"description": "The instant of the last of them.", "format": "date-time"},
-    "policy": {"description": "The version of the policy that was in force."},
-    "class": {"description": "The ratio class, fixed when the contract is registered."},
-    "frozen": {"description": "Whether new records are refused."},
-    "years": {"description": "What the contract has in each year."},
-    "number": {"description": "The number of the entry, from 0.", **_COUNT},
-    "leaf_hash": {
-        "description": "Hex sha256 of 0x00 and the entry's bytes (RFC 9162 section 2.1.1).",
-        "pattern": r"^[0-9a-f]{64}$",
-    },
-    "EntryView.entry": {"description": "The entry's canonical bytes (RFC 8785), as they are."},
-    "EntryPage.entries": {"description": "Entries in order."},
-    "EntryPage.next": {"description": "The `after` of the next page."},
-    "EntriesQuery.after": {"description": "The number of the entry before the page; -1 begins."},
-    "limit": {"description": "How many at most."},
+    "AsOf.entries": _COUNT,
+    "time": {"format": "date-time"},
+    "number": _COUNT,
+    "leaf_hash": {"pattern": r"^[0-9a-f]{64}$"},
+}
+
+# Of parameters in a query, where neither a default nor a schema has an example.
+QUERIES: Final[dict[str, Any]] = {
+    "programme": "training-coupon",
+    "year": 2025,
+    "enterprise": _ENTERPRISE,
+    "provider": "pcl",
+    "contract": "TC-2025-0001",
+    "record": "slurm:4211:0",
+    "batch": sha256(_PAYLOAD).hexdigest(),
+    "kind": "usage",
+    "status": "accepted",
+    "from": "2025-03-01",
+    "until": "2025-04-01",
+    "after": "",
 }
 
 # What a person or a program does about each problem.
@@ -287,24 +353,24 @@ REMEDIES: Final[dict[str, str]] = {
     " been revoked.",
     "unknown_key": "Have the authority register the key, or use the `keyid` under which it is"
     " registered.",
-    "bad_signature": "Sign the exact payload bytes, with type and lengths in front (DSSE), using the"
-    " private half of the registered key.",
+    "bad_signature": "Sign the exact payload bytes, with type and lengths in front (DSSE), with"
+    " the private half of the registered key.",
     "key_revoked": "Sign with another registered key. A batch that was taken before is still"
     " answered.",
     "forbidden": "Use a token of one of the roles that the operation names.",
     "provider_mismatch": "Sign with a key of the provider that the payload names.",
     "not_found": "Check the spelling. What belongs to another is not shown either.",
     "method_not_allowed": "Use a method that the `Allow` header names.",
-    "too_large": "Send less at once: batches up to 8 MiB and 5,000 records and voids, commands up to"
-    " 256 KiB.",
+    "too_large": "Send less at once: batches up to 8 MiB and 5,000 records and voids, commands"
+    " up to 256 KiB.",
     "unsupported_encoding": "Send the body without `Content-Encoding`.",
     "wrong_log": "Sign for the `log` that this service's checkpoint names.",
-    "wrong_genesis": "The ledger of this name was made anew: compare `genesis` with entry 0, and ask"
-    " the authority.",
+    "wrong_genesis": "The ledger of this name was made anew: compare `genesis` with entry 0, and"
+    " ask the authority.",
     "seq_conflict": "The number holds another batch: sign what is new under the next free number.",
     "idempotency_key_needed": "Send `Idempotency-Key`, a fresh one with each new command, the same"
     " one with each repetition.",
-    "idempotency_conflict": "The key belongs to another request: use a fresh key for a new command.",
+    "idempotency_conflict": "The key is another request's: use a fresh key for a new command.",
     "exists_differently": "Compare with the entry that `entry` or `detail` names; choose another id"
     " if both are meant.",
     "role_conflict": "One organisation cannot be both: check the USCC.",

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from ledger.bundle import encode_attachment
@@ -29,6 +30,7 @@ from ledger.tlog import Tree, leaf_hash
 from ledger.verify import _Books, verify
 from meter import dsse
 from meter.audit import Audit, Gap
+from meter.capacity import Withheld, split
 from meter.decide import Decided
 from meter.entries import FLOORED_CLASSES, Entry
 from meter.problems import Problem
@@ -70,9 +72,9 @@ def world(now: str = "2025-03-01T12:00:00+08:00", **figures: Any) -> Writer:
     return writer
 
 
-def populate(writer: Writer, text: str) -> None:
+def populate(writer: Writer, text: str, devices: dict[str, int] | None = None) -> None:
     writer.activate(text)
-    writer.provider()
+    writer.provider(devices=devices or {DEVICE: 10_000_000})
     writer.key()
     writer.enterprise()
     writer.enterprise(BETA, founded_on="2024-06-01")
@@ -183,6 +185,7 @@ def honest_history() -> Writer:
     writer.freeze("A")
     writer.post([usage("r5"), usage("r6", "B")])
     writer.unfreeze("A")
+    exceed(writer)
     writer.issue(2025, "100.00")
     writer.issue(2025, "1000.00", BETA, reason="a reason")
     writer.withdraw(2025, "0.01", BETA)
@@ -195,11 +198,28 @@ def honest_history() -> Writer:
     return writer
 
 
+def exceed(writer: Writer) -> None:
+    """Use more than is rented and more than is enlisted; release it, and take it back."""
+    prices = {DEVICE: "4.50", "other": "1.00"}
+    writer.contract("L", max_devices={DEVICE: 8}, prices=prices)
+    writer.post([usage("l1", "L"), usage("l2", "L"), usage("l3", "L", 24, device="other")])
+    writer.release("l1")
+    writer.void("l2")
+    writer.enlist("2025-2", {"other": 24}, "2025-02-01", "2025-02-21", reason="round 2")
+    writer.release("l3")
+    writer.post([usage("l4", "L", 24, device="other"), usage("l5", "L")])
+    writer.enlist("2025-2", {"other": 24}, "2025-02-01", "2025-02-15")
+    with writer.group():
+        writer.post([usage("l6", "L", device="other")], [void("l3"), void("l4")])
+        writer.post([usage("l7", "L", 30, milli_devices=1_000)], [void("l5")])
+
+
 def test_an_honest_ledger_passes():
     writer = honest_history()
     assert {entry.kind for entry in writer.entries} == {
         *("genesis", "policy", "provider", "key", "revocation", "enterprise", "contract"),
-        *("freeze", "unfreeze", "issue", "withdrawal", "batch", "usage", "void"),
+        *("freeze", "unfreeze", "issue", "withdrawal", "batch", "usage", "void", "release"),
+        "enlistment",
     }
     report, audit = audited(writer)
     assert report.problems == []
@@ -213,7 +233,7 @@ def test_an_honest_ledger_passes():
 def test_every_receipt_of_an_honest_ledger_is_held():
     writer = honest_history()
     _, audit = audited(writer)
-    assert len(writer.receipts) == 6
+    assert len(writer.receipts) == 10
     for receipt, signature in zip(writer.receipts, writer.signatures, strict=True):
         audit.check_receipt(receipt, signature, tree_of(writer))
 
@@ -234,7 +254,7 @@ records = st.builds(
         id_, contract, start, start + seconds, milli_devices, device=device
     ),
     ids,
-    st.sampled_from(["A", "A", "B", "S", "S", "nobody"]),
+    st.sampled_from(["A", "A", "B", "L", "L", "S", "S", "nobody"]),
     st.builds(int.__add__, st.sampled_from(EDGES), st.integers(-3 * HOUR, HOUR)),
     st.sampled_from([0, 61, HOUR, 3_601, 8 * HOUR]),
     st.sampled_from([0, 1, 460, 7_000, 40_000]),
@@ -243,10 +263,19 @@ records = st.builds(
 posts = st.tuples(
     st.just("post"), st.lists(records, max_size=4), st.lists(ids.map(void), max_size=2)
 )
+days = st.sampled_from(["2024-12-18", "2025-01-01", "2025-12-31", "2026-01-01", "2027-01-01"])
 operations = st.one_of(
     posts,
+    posts,
     st.tuples(st.just("group"), st.lists(posts, min_size=2, max_size=3)),
-    st.tuples(st.just("void"), ids),
+    st.tuples(st.sampled_from(["void", "release", "release"]), ids),
+    st.tuples(
+        st.just("enlist"),
+        st.sampled_from(["2025-1", "more"]),
+        st.sampled_from([{DEVICE: 9}, {DEVICE: 9}, {DEVICE: 30, "other": 1}]),
+        days,
+        days,
+    ),
     st.tuples(
         st.sampled_from(["issue", "withdraw"]),
         st.sampled_from([2024, 2025, 2026]),
@@ -264,6 +293,10 @@ def carry_out(writer: Writer, name: str, *arguments: Any) -> None:
             for post in arguments[0]:
                 carry_out(writer, *post)
         return
+    if name == "release":
+        # Of most records nothing is withheld.
+        ids = [id_ for (_, id_), held in writer.state.records.items() if held.withheld]
+        arguments = (ids[-1] if ids else arguments[0],)
     try:
         getattr(writer, name)(*arguments)
     except Problem:
@@ -274,7 +307,9 @@ def carry_out(writer: Writer, name: str, *arguments: Any) -> None:
 @given(st.lists(operations, min_size=4, max_size=12))
 def test_whatever_an_honest_writer_writes_passes(history):
     writer = Writer(END_OF_2026)
-    populate(writer, policy(pool="1000.00"))
+    populate(writer, policy(pool="1000.00"), {DEVICE: 4})
+    writer.enlist("more", {DEVICE: 9}, "2025-01-01", "2026-01-01")
+    writer.contract("L", max_devices={DEVICE: 2})
     for operation in history:
         carry_out(writer, *operation)
     report, _ = audited(writer)
@@ -719,6 +754,307 @@ def test_a_command_within_a_batch_is_found():
         writer.post([usage("r1")])
 
 
+# Capacity
+
+
+def crowded(cards: int = 24, **contract: Any) -> Writer:
+    """Give a ledger whose provider has few cards: 16 work in the hour of `r`, 8 are left."""
+    writer = Writer(floors=())
+    populate(writer, policy(), {DEVICE: cards})
+    writer.contract("L", **({"max_devices": {}, "amount": "1000.00"} | contract))
+    writer.post([usage("r")])
+    return writer
+
+
+def seem_used(writer: Writer, milli_devices: int) -> None:
+    """Let the writer believe that more, or less, is in use in the hour than there is."""
+    for name, in_use in writer.state.in_use.items():
+        assert name[2] == DEVICE
+        for quarter, device_time in split(START, START + HOUR, abs(milli_devices)):
+            in_use.add(quarter, device_time if milli_devices > 0 else -device_time)
+
+
+def evidence(writer: Writer, *changes: tuple[int, Any]) -> list[Any]:
+    """Give the evidence of the last entry, with items of its only run changed."""
+    (run,) = writer.entries[-1].evidence
+    items = list(run)
+    for place, value in changes:
+        items[place] = value
+    return [tuple(items)]
+
+
+CAPACITY_LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "nothing is withheld": (
+        lambda usage: replace(usage, withheld=UNSET, evidence=UNSET),
+        "withheld is None",
+    ),
+    "nothing is withheld, and all is eligible": (
+        lambda usage: replace(
+            usage, withheld=UNSET, evidence=UNSET, eligible=[(2025, 16_000 * HOUR)]
+        ),
+        "eligible",
+    ),
+    "more is withheld": (
+        lambda usage: replace(usage, withheld=[(2025, 8_000 * HOUR + 1)]),
+        "withheld is [[2025, 28800001]]",
+    ),
+    "it is withheld in another year": (
+        lambda usage: replace(usage, withheld=[(2026, 8_000 * HOUR)]),
+        "withheld",
+    ),
+    "nothing is evident": (lambda usage: replace(usage, evidence=[]), "evidence"),
+    "another limit is evident": (
+        lambda usage: replace(usage, evidence=[("contract", *usage.evidence[0][1:])]),
+        "evidence is [['contract'",
+    ),
+    "another quarter is evident": (
+        lambda usage: replace(usage, evidence=[shifted(usage.evidence[0], 900)]),
+        "evidence",
+    ),
+    "an hour is evident in two runs": (
+        lambda usage: replace(usage, evidence=halves(usage.evidence[0])),
+        "evidence",
+    ),
+}
+
+
+def shifted(run: Any, seconds: int) -> Any:
+    limit, begin, end, device_time = run
+    return limit, begin + seconds * MICROSECONDS, end + seconds * MICROSECONDS, device_time
+
+
+def halves(run: Any) -> Any:
+    limit, begin, end, device_time = run
+    middle = (begin + end) // 2
+    return [(limit, begin, middle, device_time // 2), (limit, middle, end, device_time // 2)]
+
+
+@pytest.mark.parametrize(("change", "words"), CAPACITY_LIES.values(), ids=CAPACITY_LIES)
+def test_a_lie_about_what_is_withheld_is_found(change, words):
+    writer = crowded()
+    writer.tell = only("usage", change)
+    with found(writer, "not_as_decided", words, after=1):
+        writer.post([usage("over", "L")])
+        assert writer.entries[-1].withheld == [(2025, 8_000 * HOUR)]
+
+
+def test_a_record_called_withheld_in_the_entry_alone_is_found():
+    writer = crowded()
+    begin, end = (instant * MICROSECONDS for instant in (START, START + HOUR))
+    run = ("provider", begin, end, 8_000 * HOUR)
+    writer.tell = changed("usage", withheld=[(2025, 8_000 * HOUR)], evidence=[run])
+    with found(writer, "not_as_decided", "evidence", after=1):
+        writer.post([usage("fits", "L", milli_devices=8_000)])
+
+
+def test_a_record_that_counts_beyond_what_is_enlisted_is_found():
+    writer = crowded()
+    seem_used(writer, -8_000)
+    with found(writer, "wrong_receipt", "'withheld': '0.00'"):
+        writer.post([usage("over", "L")])
+
+
+def test_a_record_that_counts_beyond_what_is_rented_is_found():
+    writer = crowded(max_devices={DEVICE: 4})
+    contract = writer.state.contracts["L"]
+    unlimited = replace(contract.registered, max_devices={})
+    with (
+        bent(contract, registered=unlimited),
+        found(writer, "wrong_receipt", "'withheld': '0.00'"),
+    ):
+        writer.post([usage("over", "L", milli_devices=5_000)])
+
+
+def test_a_record_that_is_withheld_though_it_fits_is_found():
+    writer = crowded()
+    seem_used(writer, 8_000)
+    with found(writer, "wrong_receipt", "'withheld': '36.00'"):
+        writer.post([usage("fits", "L", milli_devices=8_000)])
+
+
+def test_a_void_that_does_not_free_is_found_where_the_next_record_is_withheld():
+    writer = crowded()
+    writer.void("r")
+    seem_used(writer, 16_000)
+    with found(writer, "wrong_receipt", "'withheld': '36.00'"):
+        writer.post([usage("next", "L")])
+
+
+def test_a_void_that_frees_what_was_never_in_use_is_found_where_the_next_record_counts():
+    writer = crowded()
+    writer.post([usage("over", "L")])
+    writer.post(voids=[void("over")])
+    seem_used(writer, -8_000)
+    with found(writer, "wrong_receipt", "'withheld': '0.00'"):
+        writer.post([usage("next", "L")])
+
+
+@pytest.mark.parametrize("withheld", [UNSET, [], [(2025, 8_000 * HOUR - 1)], [(2024, 1)]])
+@pytest.mark.parametrize("by_the_authority", [True, False])
+def test_a_void_that_tells_otherwise_of_what_was_withheld_is_found(withheld, by_the_authority):
+    writer = crowded()
+    writer.post([usage("over", "L")])
+    writer.tell = changed("void", withheld=withheld)
+    with found(writer, "not_as_decided", "withheld", after=0 if by_the_authority else 1):
+        writer.void("over") if by_the_authority else writer.post(voids=[void("over")])
+
+
+def test_a_void_that_takes_back_what_was_released_is_found():
+    writer = crowded()
+    writer.post([usage("over", "L")])
+    writer.release("over")
+    writer.tell = changed("void", withheld=[(2025, 8_000 * HOUR)])
+    with found(writer, "not_as_decided", "withheld"):
+        writer.void("over")
+
+
+def with_a_release() -> Writer:
+    writer = crowded()
+    writer.post([usage("over", "L")])
+    writer.release("over")
+    return writer
+
+
+def test_a_record_released_twice_is_found():
+    writer = with_a_release()
+    held = writer.state.records["pcl", "over"]
+    with bent(held, released=None), found(writer, "not_allowed", "already_released"):
+        writer.release("over")
+
+
+def test_a_release_of_nothing_is_found():
+    writer = crowded()
+    some = [Withheld(START // 900, 900_000, "provider")]
+    held = writer.state.records["pcl", "r"]
+    with bent(held, withheld=some), found(writer, "not_allowed", "nothing_withheld"):
+        writer.release("r")
+
+
+def test_a_release_of_a_record_that_was_taken_back_is_found():
+    writer = crowded()
+    writer.post([usage("over", "L")])
+    writer.void("over")
+    held = writer.state.records["pcl", "over"]
+    with bent(held, voided=None), found(writer, "not_allowed", "already_voided"):
+        writer.release("over")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"eligible": [(2025, 8_000 * HOUR + 1)]}, "eligible is [[2025, 28800001]]"),
+        ({"eligible": [(2026, 8_000 * HOUR)]}, "eligible"),
+        ({"eligible": []}, "eligible"),
+        ({"withheld": [(2025, 16_000 * HOUR)]}, "withheld"),
+        ({"entitled": [(2025, 1_801)]}, "entitled"),
+        ({"device": "other"}, "device"),
+        ({"contract": "A"}, "contract"),
+        ({"record": 1}, "record"),
+        ({"postings": []}, "postings"),
+    ],
+)
+def test_a_lie_in_a_release_is_found(changes, words):
+    writer = crowded()
+    writer.post([usage("over", "L")])
+    writer.tell = changed("release", **changes)
+    with found(writer, "not_as_decided", words):
+        writer.release("over")
+
+
+def test_a_release_of_which_more_counts_than_the_term_allows_is_found():
+    writer = crowded(starts="2025-02-21")
+    writer.post([usage("over", "L")])
+    contract = writer.state.contracts["L"]
+    with (
+        bent(contract, window=(0, 10**12)),
+        found(writer, "not_as_decided", "eligible is [[2025, 28800000]], not []"),
+    ):
+        writer.release("over")
+
+
+def test_a_release_that_takes_no_room_is_found_where_the_next_record_counts():
+    writer = with_a_release()
+    writer.enlist("more", 9, "2025-01-01", "2026-01-01")
+    seem_used(writer, -8_000)
+    with found(writer, "wrong_receipt", "'withheld': '0.00'"):
+        writer.post([usage("next", "L", milli_devices=9_000)])
+
+
+@pytest.mark.parametrize("missing", ["request", "salt"])
+def test_a_release_that_nobody_asked_for_is_found(missing):
+    writer = crowded()
+    writer.post([usage("over", "L")])
+    writer.tell = only("release", lambda release: without(decode(encode(release)), {missing}))
+    with found(writer, "malformed_entry", missing):
+        writer.release("over")
+
+
+def test_a_release_without_a_reason_is_found():
+    writer = crowded()
+    writer.post([usage("over", "L")])
+    writer.tell = changed("release", reason=UNSET)
+    with found(writer, "malformed_entry", "reason"):
+        writer.release("over")
+
+
+def test_a_release_that_was_never_made_is_found_where_the_record_is_taken_back():
+    writer = crowded()
+    writer.contract("W", related_party=True, max_devices={})
+    writer.post([usage("over", "W")])
+    writer.tell = only("release", lambda _: None)
+    writer.release("over")
+    with found(writer, "wrong_receipt", "'withheld': '0.00'"):
+        writer.post(voids=[void("over")])
+
+
+def test_an_enlistment_that_was_never_made_is_found_where_more_fits():
+    writer = crowded()
+    writer.tell = only("enlistment", lambda _: None)
+    writer.enlist("more", 8, "2025-01-01", "2026-01-01")
+    with found(writer, "wrong_receipt", "'withheld': '0.00'"):
+        writer.post([usage("over", "L")])
+
+
+def test_the_end_of_an_enlistment_that_is_not_minded_is_found():
+    writer = crowded()
+    writer.enlist("more", 8, "2025-01-01", "2026-01-01")
+    batches = writer.state.providers["pcl"].enlistments
+    kept = batches["more"]
+    writer.enlist("more", 8, "2025-01-01", "2025-02-20")
+    batches["more"] = kept
+    with found(writer, "wrong_receipt", "'withheld': '0.00'"):
+        writer.post([usage("over", "L")])
+
+
+@pytest.mark.parametrize(
+    ("devices", "starts"), [({DEVICE: 9}, "2025-01-01"), ({DEVICE: 8}, "2025-01-02")]
+)
+def test_an_enlistment_that_changes_more_than_its_end_is_found(devices, starts):
+    writer = crowded()
+    writer.enlist("more", 8, "2025-01-01", "2026-01-01")
+    del writer.state.providers["pcl"].enlistments["more"]
+    with found(writer, "not_allowed", "exists_differently"):
+        writer.enlist("more", devices, starts, "2026-02-01")
+
+
+def test_an_enlistment_made_twice_is_found():
+    writer = crowded()
+    number = writer.enlist("more", 8, "2025-01-01", "2026-01-01")
+    del writer.state.providers["pcl"].enlistments["more"]
+    with found(writer, "repeated", f"entry {number} "):
+        writer.enlist("more", 8, "2025-01-01", "2026-01-01")
+
+
+def test_an_enlistment_of_a_provider_that_is_not_there_is_found():
+    writer = crowded()
+    providers = writer.state.providers
+    with (
+        bent(writer.state, providers=providers | {"sz": providers["pcl"]}),
+        found(writer, "not_allowed", "unknown_provider"),
+    ):
+        writer.enlist("more", 8, "2025-01-01", "2026-01-01", "sz")
+
+
 # Receipts and envelopes
 
 
@@ -727,6 +1063,7 @@ def test_a_command_within_a_batch_is_found():
     [
         {"cost": "72.01"},
         {"granted": "36.01"},
+        {"withheld": "0.01"},
         {"by_year": {"2024": "36.00"}},
         {"bound": ["coupon"]},
     ],

@@ -7,19 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.auth import TOKEN_ID, new_token, parse_header, same_digest
+from meter.auth import TOKEN_ID, Identity, KnownToken, Token, new_token, parse_header
 from meter.problems import Problem
 from tests.books import properties
+
+
+def kept(token: Token, expires_at: int | None = None, *, revoked: bool = False) -> KnownToken:
+    """What the service keeps of a token."""
+    return KnownToken(Identity(token.id, "authority"), token.digest, expires_at, revoked)
 
 
 def test_what_the_holder_sends_gives_the_id_and_the_digest_that_is_kept():
     token = new_token("officer.2")
     name, digest = parse_header(f"Bearer {token.text}")
     assert name == token.id == "officer.2"
-    assert same_digest(digest, token.digest)
+    assert kept(token).admits(digest, now=0)
     secret = token.text.removeprefix("officer.2.")
     assert digest == sha256(secret.encode()).digest()
-    assert secret not in repr((token.id, token.digest))
+    assert secret not in repr(token) + repr(kept(token))
 
 
 def test_each_token_has_a_fresh_secret_of_256_bits():
@@ -33,7 +38,22 @@ def test_one_changed_character_is_another_digest():
     for at in range(len("a."), len(token.text)):
         other = "A" if token.text[at] != "A" else "B"
         changed = token.text[:at] + other + token.text[at + 1 :]
-        assert not same_digest(parse_header(f"Bearer {changed}")[1], token.digest)
+        assert not kept(token).admits(parse_header(f"Bearer {changed}")[1], now=0)
+
+
+def test_a_token_opens_until_the_instant_at_which_it_expires():
+    token = new_token("a")
+    until = kept(token, expires_at=1_000)
+    assert [until.admits(token.digest, now) for now in (0, 999, 1_000, 1_001)] == [
+        *(True, True, False, False)
+    ]
+    assert kept(token).admits(token.digest, now=10**18)
+
+
+def test_a_revoked_token_opens_nothing():
+    token = new_token("a")
+    assert not kept(token, revoked=True).admits(token.digest, now=0)
+    assert not kept(token, expires_at=1_000, revoked=True).admits(token.digest, now=0)
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,17 @@ from msgspec import UNSET
 
 from ledger.canon import MAX_ENTRY_BYTES, encode
 from meter import commands, entries
-from meter.authority import MAX_CONTRACTS_PER_PROGRAMME
+from meter.authority import MAX_CONTRACTS_PER_PROGRAMME, answer_of
 from meter.commands import command_of, fields_of, same
-from meter.entries import RecordVoided, UsageAccepted
+from meter.entries import RecordReleased, RecordVoided, UsageAccepted
+from meter.measure import MAX_EVIDENCE
 from meter.problems import Problem
 from meter.strict import decode
-from meter.units import parse_instant
+from meter.units import MICROSECONDS, parse_instant
 from tests.books import (
     ALPHA,
     BETA,
+    DAY,
     DEVICE,
     PROGRAMME,
     PROVIDER_USCC,
@@ -217,6 +219,51 @@ def test_an_enlistment_must_not_be_empty(until):
     enlisted = {"batch": "1", "from": "2025-01-01", "until": until}
     problem = refusal(opened().provider, "sz", uscc=uscc_of(7), enlisted=enlisted)
     assert problem.code == "bad_dates"
+
+
+def test_a_further_enlistment_needs_its_provider_and_days():
+    books = opened()
+    ask, days = books.enlist, ("2025-06-01", "2026-06-01")
+    assert refusal(ask, "b", 1, *days, "sz").code == "unknown_provider"
+    # A provider that is not there comes before days that do not follow each other.
+    assert refusal(ask, "b", 1, *days[::-1], "sz").code == "unknown_provider"
+    for ends in ("2025-06-01", "2025-05-31"):
+        problem = refusal(ask, "b", 1, "2025-06-01", ends)
+        assert (problem.code, problem.status) == ("bad_dates", 422)
+    assert books.enlist("b", 1, *days) == len(books.entries) - 1
+
+
+def test_a_known_enlistment_keeps_its_devices_and_its_begin_and_may_end_sooner_or_later():
+    books = opened()
+    first = books.enlist("b", {DEVICE: 4, "other": 2}, "2025-06-01", "2026-06-01")
+    for devices, starts in (
+        ({DEVICE: 4}, "2025-06-01"),
+        ({DEVICE: 5, "other": 2}, "2025-06-01"),
+        ({DEVICE: 4, "other": 2, "more": 1}, "2025-06-01"),
+        ({DEVICE: 4, "other": 2}, "2025-05-31"),
+    ):
+        # Even where the end is the same.
+        problem = refusal(books.enlist, "b", devices, starts, "2026-06-01")
+        assert (problem.code, problem.status) == ("exists_differently", 409)
+        assert f"entry {first} " in problem.detail
+    devices = {"other": 2, DEVICE: 4}
+    assert books.enlist("b", devices, "2025-06-01", "2026-06-01", reason="again") == first
+    sooner = books.enlist("b", devices, "2025-06-01", "2025-07-01")
+    assert books.enlist("b", devices, "2025-06-01", "2025-07-01") == sooner > first
+    later = books.enlist("b", devices, "2025-06-01", "2026-06-01")
+    assert later > sooner
+    assert refusal(books.enlist, "b", devices, "2025-06-01", "2025-06-01").code == "bad_dates"
+
+
+def test_the_first_enlistment_of_a_provider_is_one_like_the_others():
+    books = opened()
+    devices, number = {DEVICE: 10_000_000}, books.provider()
+    assert books.enlist("2025-1", devices, "2020-01-01", "2030-01-01") == number
+    assert refusal(books.enlist, "2025-1", 8, "2020-01-01", "2030-01-01").code == (
+        "exists_differently"
+    )
+    assert books.enlist("2025-1", devices, "2020-01-01", "2025-02-01") > number
+    assert books.provider() == number
 
 
 def test_a_key_needs_its_provider():
@@ -507,6 +554,64 @@ def test_a_void_of_a_void_does_not_exist():
     assert books.cost("A") == 0
 
 
+# Releases
+
+
+def with_withheld() -> Books:
+    """Give books in which `r` is withheld by half, and `all` fits."""
+    books = opened(lifted())
+    books.contract("A", max_devices={DEVICE: 8})
+    books.issue(2025, "200.00")
+    books.post([record("all", "A", "2025-03-01T07:00:00+08:00", HOUR[0], 8_000)])
+    books.post([record("r", "A", *HOUR, 16_000)])
+    return books
+
+
+def test_a_release_lets_what_is_withheld_count_once():
+    books = with_withheld()
+    number = books.release("r")
+    entry = books.entries[number]
+    assert isinstance(entry, RecordReleased)
+    assert (entry.record, entry.contract, entry.device) == (number - 1, "A", DEVICE)
+    assert entry.withheld == entry.eligible == [(2025, 8_000 * 3_600)]
+    assert entry.entitled == [(2025, 1_800)]
+    assert entry.postings == [(f"coupon:{PROGRAMME}:2025:{ALPHA}", "accrued:A:2025", 1_800)]
+    assert entry.reason == "a clock was wrong"
+    assert answer_of(books.state, number, entry) == {"entry": number, "entitled": "18.00"}
+    problem = refusal(books.release, "r")
+    assert (problem.code, problem.status) == ("already_released", 409)
+    assert problem.facts == {"entry": number}
+    assert books.cost("A") == 10_800
+
+
+def test_only_a_standing_record_of_which_something_is_withheld_can_be_released():
+    books = with_withheld()
+    assert refusal(books.release, "none").code == "unknown_record"
+    assert refusal(books.release, "r", "sz").code == "unknown_record"
+    problem = refusal(books.release, "all")
+    assert (problem.code, problem.status) == ("nothing_withheld", 409)
+    number = books.void("r")
+    problem = refusal(books.release, "r")
+    assert (problem.code, problem.facts) == ("already_voided", {"entry": number})
+    books.void("all")
+    assert refusal(books.release, "all").code == "already_voided"
+
+
+def test_a_record_that_was_released_and_taken_back_stays_so():
+    books = with_withheld()
+    books.release("r")
+    books.void("r")
+    assert refusal(books.release, "r").code == "already_voided"
+
+
+def test_a_release_is_possible_while_the_contract_is_frozen_and_after_the_key_was_revoked():
+    books = with_withheld()
+    books.freeze("A")
+    books.revoke()
+    books.at("2031-01-01T00:00:00+08:00").release("r")
+    assert books.share("A", 2025).withheld == 0
+
+
 # Entries
 
 
@@ -517,6 +622,10 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     books.withdraw(2025, "1.00")
     books.freeze("A")
     books.unfreeze("A")
+    books.enlist("more", 4, "2025-01-01", "2026-01-01", reason="round 2")
+    books.contract("B", max_devices={DEVICE: 1})
+    use(books, "s", "B", 64_000)
+    books.release("s")
     books.void("r")
     books.revoke()
     kinds = set()
@@ -534,7 +643,16 @@ def test_every_entry_survives_its_bytes():
     books = with_contract()
     books.issue(2025, "200.00", reason="第一批")
     books.post([record("r", "A", *HOUR, 64_000, run="x", state="完成", final=True)])
-    books.post(voids=[void("r", "节点故障")])
+    books.contract("B", max_devices={DEVICE: 1})
+    books.enlist("more", 4, "2025-01-01", "2026-01-01")
+    books.post([record("s", "B", *HOUR, 64_000), record("t", "B", *HOUR, 64_000)])
+    books.release("s")
+    books.post(voids=[void("r", "节点故障"), void("t", "节点故障")])
+    kinds = {type(entry) for entry in books.entries}
+    assert kinds == set(entries.TYPES.values()) - {
+        *(entries.KeyRevoked, entries.ContractFrozen, entries.ContractUnfrozen),
+        entries.CouponWithdrawn,
+    }
     for entry in books.entries:
         data = encode(entry)
         assert len(data) <= MAX_ENTRY_BYTES
@@ -608,22 +726,60 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
         for contract in contracts
         for year in range(4)
     ]
-    worst = RecordVoided(
-        at=entry.at,
-        by="b" * 64,
-        postings=[(f"enterprise:{ALPHA}", f"due:{contracts[0]}", largest), *postings],
-        provider="p" * 64,
-        id="i" * 128,
-        record=2**53 - 1,
-        contract=contracts[0],
-        reason="\U0001f600" * 500,
-        cost=largest,
-        entitled=[(2025 + year, largest) for year in range(4)],
-        request="r" * 200,
-        salt="00" * 16,
-    )
     assert len(postings) == MAX_CONTRACTS_PER_PROGRAMME * 4
-    assert len(encode(worst)) <= MAX_ENTRY_BYTES
+    by_year = [(2025 + year, largest) for year in range(4)]
+    common = {
+        "at": 2**53 - 1,
+        "by": "b" * 64,
+        "postings": [(f"enterprise:{ALPHA}", f"due:{contracts[0]}", largest), *postings],
+        "provider": "p" * 64,
+        "id": "i" * 128,
+        "contract": contracts[0],
+        "device": "d" * 64,
+        "entitled": by_year,
+        "withheld": by_year,
+    }
+    asked = {
+        "record": 2**53 - 1,
+        "reason": "\U0001f600" * 500,
+        "request": "r" * 200,
+        "salt": "00" * 16,
+    }
+    run: entries.Evidence = ("provider", 2**53 - 1, 2**53 - 1, 2**53 - 1)
+    for worst in (
+        RecordVoided(**common, **asked, cost=largest),
+        RecordReleased(**common, **asked, eligible=by_year),
+        UsageAccepted(
+            **common,
+            batch=2**53 - 1,
+            milli_devices=10**9,
+            start=2**53 - 1,
+            end=2**53 - 1,
+            run="r" * 128,
+            state="\U0001f600" * 128,
+            final=False,
+            cost=largest,
+            eligible=by_year,
+            evidence=[run] * MAX_EVIDENCE,
+        ),
+    ):
+        assert len(encode(worst)) <= MAX_ENTRY_BYTES
+
+
+def test_a_record_of_which_every_second_quarter_is_withheld_fits_into_an_entry():
+    books = opened(lifted())
+    books.contract("A", max_devices={DEVICE: 1})
+    start = parse_instant("2025-01-29T08:00:00+08:00")
+    quarter, month = 900, 31 * DAY
+    busy = range(start, start + month, 2 * quarter)
+    books.post(record(f"q{begin}", "A", begin, begin + quarter, 1_000) for begin in busy)
+    books.post([record("r" * 128, "A", start, start + month, 1_000)])
+    usage = books.entries[-1]
+    assert len(usage.evidence) == MAX_EVIDENCE
+    assert usage.evidence[-1][2] == (start + month - quarter) * MICROSECONDS
+    assert usage.withheld == [(2025, len(busy) * quarter * 1_000)]
+    assert sum(time for *_, time in usage.evidence) == usage.withheld[0][1]
+    assert len(encode(usage)) < 2_000
 
 
 def test_a_policy_of_the_largest_size_fits_into_an_entry_whatever_its_characters():
@@ -679,6 +835,8 @@ def test_a_provider_and_a_contract_with_all_that_they_may_hold_fit_into_an_entry
         ("provider", {"name": "a\nb"}),
         ("provider", {"extra": 1}),
         ("provider", {"enlisted": {"batch": "1", "from": "2025-02-30", "until": "2026-01-01"}}),
+        ("release", {"reason": ""}),
+        ("release", {"reason": "a\nb"}),
         ("key", {"algorithm": "none"}),
         ("key", {"public_key": "x"}),
         ("enterprise", {"applicant": "person"}),
@@ -705,6 +863,25 @@ def test_a_body_that_has_not_the_documented_form_is_refused(kind, changes):
     books = opened()
     with pytest.raises(ValueError, match=r"."):
         getattr(books, kind)("other", **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"devices": {}},
+        {"devices": {DEVICE: 0}},
+        {"devices": {DEVICE: 10_000_001}},
+        {"enlisted": {"batch": "a b", "from": "2025-02-01", "until": "2026-01-01"}},
+        {"enlisted": {"batch": "b", "from": "2025-02-30", "until": "2026-01-01"}},
+        {"enlisted": {"batch": "b", "from": "2025-02-01"}},
+        {"extra": 1},
+    ],
+)
+def test_an_enlistment_that_has_not_the_documented_form_is_refused(changes):
+    enlisted = {"batch": "b", "from": "2025-02-01", "until": "2026-01-01"}
+    body = {"provider": "pcl", "devices": {DEVICE: 1}, "enlisted": enlisted} | changes
+    with pytest.raises(ValueError, match=r"."):
+        opened().ask(commands.EnlistProvider, **body)
 
 
 @pytest.mark.parametrize(

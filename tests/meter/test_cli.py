@@ -145,8 +145,36 @@ def test_token_prints_a_token_that_the_service_takes(data, database):
     good(init(data, "--now", NOON))
     token = good(kashi("token", "--data", data, "officer-2")).strip()
     assert token.startswith("officer-2.")
-    rows = asyncio.run(ask(database, "SELECT id FROM meter.token ORDER BY id"))
-    assert [row["id"] for row in rows] == ["authority-1", "officer-2"]
+    expires = ("--expires", "2026-01-01T00:00:00+08:00")
+    good(
+        kashi("token", "--data", data, "centre", "--role", "provider", "--subject", "pcl", *expires)
+    )
+    shown = "SELECT id, role, subject, expires_at FROM meter.token ORDER BY id"
+    assert [tuple(row) for row in asyncio.run(ask(database, shown))] == [
+        ("authority-1", "authority", "", None),
+        ("centre", "provider", "pcl", 1_767_196_800_000_000),
+        ("officer-2", "authority", "", None),
+    ]
+
+
+def test_a_token_is_revoked_once_and_nonsense_makes_none(data, database):
+    good(init(data, "--now", NOON))
+    good(kashi("token", "--data", data, "auditor-1", "--role", "auditor"))
+    assert good(kashi("token", "--data", data, "auditor-1", "--revoke")) == ""
+    rows = asyncio.run(ask(database, "SELECT id FROM meter.token WHERE revoked_at IS NOT NULL"))
+    assert [row["id"] for row in rows] == ["auditor-1"]
+    assert "no_token" in told(kashi("token", "--data", data, "auditor-1", "--revoke"))
+    assert "no_token" in told(kashi("token", "--data", data, "nobody", "--revoke"))
+    assert "exists" in told(kashi("token", "--data", data, "auditor-1", "--role", "auditor"))
+    words = ("token", "--data", data, "a")
+    assert "bad_subject" in told(kashi(*words, "--role", "provider"))
+    assert "bad_subject" in told(kashi(*words, "--role", "enterprise", "--subject", ""))
+    assert "bad_subject" in told(kashi(*words, "--subject", "pcl"))
+    assert "bad_subject" in told(kashi(*words, "--role", "auditor", "--subject", ALPHA))
+    assert "instant" in told(kashi(*words, "--expires", "tomorrow"))
+    assert kashi(*words, "--role", "king").exit_code == 2
+    (left,) = asyncio.run(ask(database, "SELECT count(*) FROM meter.token"))
+    assert left["count"] == 2
 
 
 def test_help_names_every_command():
@@ -418,8 +446,11 @@ class Process:
         return self.wait()
 
     def wait(self) -> tuple[int, str]:
+        """Wait for the end; give the exit code, and what is on stderr beside the logs."""
         _, errors = self.process.communicate(timeout=30)
-        return self.process.returncode, errors
+        lines = errors.splitlines(keepends=True)
+        assert all(json.loads(line)["event"] for line in lines if line.startswith("{"))
+        return self.process.returncode, "".join(line for line in lines if line[0] != "{")
 
     def postmaster(self) -> int:
         return int((self.data / "postgres" / "data" / "postmaster.pid").read_text().split()[0])

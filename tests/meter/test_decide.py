@@ -562,6 +562,7 @@ def test_a_void_takes_money_back_and_answers_with_signed_figures():
         id="r",
         record=accepted.entry,
         contract="A",
+        device=DEVICE,
         reason="node failed, not charged",
         cost=-28_800,
         entitled=[(2025, -14_400)],

@@ -1,21 +1,25 @@
 """What holds after every entry of any history, and what no order or slicing can change."""
 
+from collections import Counter
 from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
+from msgspec.structs import replace
 
-from meter.entries import CouponIssued
+from ledger.canon import decode, encode
+from meter.entries import CouponIssued, RecordReleased, RecordVoided, UsageAccepted
 from meter.evolve import Diverged, evolve
 from meter.problems import Problem
 from meter.state import State
+from meter.sums import Sums
 from meter.units import format_money, parse_instant
 from tests.books import (
     ALPHA,
     BETA,
-    DAY,
     DEVICE,
     HOUR,
     Books,
@@ -37,7 +41,10 @@ OTHER_DEVICE = "kunlun-p800"
 CONTRACTS = ("A", "B", "C", "S", "U")
 OWNER = {"A": ALPHA, "B": ALPHA, "C": ALPHA, "U": ALPHA, "S": BETA}
 YEARS = (2024, 2025, 2026)
-REFUSALS = {"below_granted", "pool_exceeded", "unknown_record", "already_voided"}
+REFUSALS = {
+    *("below_granted", "pool_exceeded", "unknown_record", "already_voided"),
+    *("nothing_withheld", "already_released"),
+}
 FLOORED = ("accrued:", "coupon:", "due:", "pool:")
 
 # Where something changes: validity begins and ends, years end, the terms of B and of the devices.
@@ -68,6 +75,15 @@ class AuthorityVoid(NamedTuple):
     voided: int
 
 
+class Release(NamedTuple):
+    released: int
+
+
+class Enlist(NamedTuple):
+    batch: str
+    ends: str
+
+
 COUPONS = (
     Issue(ALPHA, 2024, 1_500),
     Issue(ALPHA, 2025, 9_000),
@@ -76,19 +92,30 @@ COUPONS = (
 )
 
 
-def small_world(*coupons: Issue) -> Books:
+def small_world(*coupons: Issue, cards: int = 10_000_000) -> Books:
     """Give contracts so small that amounts, other funds and coupons bind within a few records."""
-    books = opened(lifted(pool="400.00"), now="2027-02-01T12:00:00+08:00")
+    books = Books(now="2027-02-01T12:00:00+08:00")
+    books.activate(lifted(pool="400.00"))
+    books.provider(devices={DEVICE: cards, OTHER_DEVICE: cards})
+    books.key()
+    books.enterprise()
     books.enterprise(BETA, founded_on="2024-12-01")
     prices = {DEVICE: "4.50", OTHER_DEVICE: "7.3333"}
-    books.contract("A", amount="100.00", prices=prices)
-    books.contract("B", amount="60.00", starts="2025-07-01", ends="2026-07-01", prices=prices)
-    books.contract("C", amount="250.01", other_public_funds="90.00", prices=prices)
-    books.contract("S", enterprise=BETA, amount="120.00", prices=prices)
-    books.contract("U", amount="100.00", use="inference", prices=prices)
+    common = {"prices": prices, "max_devices": {}}
+    books.contract("A", amount="100.00", **common)
+    books.contract("B", amount="60.00", starts="2025-07-01", ends="2026-07-01", **common)
+    books.contract("C", amount="250.01", other_public_funds="90.00", **common)
+    rented = {"max_devices": {DEVICE: min(cards, 3)}} if cards < 100 else {}
+    books.contract("S", enterprise=BETA, amount="120.00", **(common | rented))
+    books.contract("U", amount="100.00", use="inference", **common)
     for enterprise, year, fen in coupons:
         books.issue(year, format_money(fen), enterprise)
     return books
+
+
+def crowded_world(*coupons: Issue) -> Books:
+    """Give the same with so few devices that two or three records fill them."""
+    return small_world(*coupons, cards=4)
 
 
 moments = st.builds(
@@ -111,6 +138,13 @@ operations = st.one_of(
     st.builds(Post, st.lists(usages, max_size=3), st.lists(st.integers(0, 8), max_size=2)),
     st.builds(Post, st.lists(usages, min_size=2, max_size=4), st.just([])),
     st.builds(AuthorityVoid, st.integers(0, 8)),
+    st.builds(Release, st.integers(0, 8)),
+    st.builds(Release, st.integers(0, 8)),
+    st.builds(
+        Enlist,
+        st.sampled_from(["more", "most"]),
+        st.sampled_from(["2025-01-01", "2026-01-01", "2028-01-01"]),
+    ),
 )
 
 
@@ -123,11 +157,22 @@ def carry_out(books: Books, operation: Any, ids: Any) -> None:
             answer = attempt(lambda: books.withdraw(year, format_money(fen), enterprise))
         case AuthorityVoid(number):
             answer = attempt(lambda: books.void(f"r{number}"))
+        case Release(number):
+            answer = attempt(lambda: books.release(a_withheld_one(books, number)))
+        case Enlist(batch, ends):
+            devices = {DEVICE: 3, OTHER_DEVICE: 20}
+            answer = attempt(lambda: books.enlist(batch, devices, "2024-01-01", ends))
         case Post(records, voided):
             named = [each | {"id": f"r{next(ids)}"} for each in records]
             answer = books.post(named, [void(f"r{number}") for number in voided])
     if isinstance(answer, Problem):
         assert answer.code in REFUSALS
+
+
+def a_withheld_one(books: Books, number: int) -> str:
+    """Name a record of which something is, or was, withheld; where there is none, any."""
+    ids = [id_ for (_, id_), held in books.state.records.items() if held.withheld]
+    return ids[number % len(ids)] if ids else f"r{number}"
 
 
 def assert_grants_follow_the_rule(state: State) -> None:
@@ -141,10 +186,58 @@ def assert_grants_follow_the_rule(state: State) -> None:
         assert contract.used // (3600 * 1000 * 100) >= granted >= 0
 
 
+def assert_records_fit(state: State) -> None:
+    """What is in use is what stands and is not withheld, and no more than there is."""
+    in_use: Counter[tuple[tuple[str, str, str], int]] = Counter()
+    released = False
+    for held in state.records.values():
+        usage, withheld = held.usage, {part.quarter: part.device_time for part in held.withheld}
+        eligible = sum(time for _, time in held.eligible)
+        if held.released is not None:
+            withheld, released = {}, True
+        assert eligible + sum(withheld.values()) <= usage.device_time
+        if held.voided is not None:
+            continue
+        terms = state.contracts[usage.contract].registered
+        names = [("provider", usage.provider, usage.device)]
+        if usage.device in terms.max_devices:
+            names.append(("contract", usage.contract, usage.device))
+        # A slow and obvious split: whole seconds, one after the other, by quarter of an hour.
+        seconds = Counter(
+            second // 900 for second in range(usage.start // 10**6, usage.end // 10**6)
+        )
+        for quarter, length in seconds.items():
+            time = length * usage.milli_devices - withheld.get(quarter, 0)
+            assert time >= 0
+            in_use.update({(name, quarter): time for name in names})
+    told = figures(state)["records"]["in_use"]
+    assert told == by_name(in_use)
+    for (limit, id_, device), by_quarter in told.items():
+        if limit == "contract":
+            most = state.contracts[id_].registered.max_devices[device]
+        else:
+            batches = state.providers[id_].enlistments.values()
+            most = sum(batch.devices.get(device, 0) for batch in batches)
+        assert released or max(by_quarter.values()) <= most * 1_000 * 900
+
+
+def by_name(in_use: Counter[tuple[tuple[str, str, str], int]]) -> dict[Any, dict[int, int]]:
+    names: dict[Any, dict[int, int]] = {}
+    for (name, quarter), time in in_use.items():
+        if time:
+            names.setdefault(name, {})[quarter] = time
+    return names
+
+
 @settings(properties, max_examples=120)
-@given(st.lists(operations, min_size=6, max_size=14))
-def test_after_every_entry_the_rules_hold_the_books_balance_and_a_replay_says_the_same(history):
-    books, ids = small_world(*COUPONS), count()
+@given(
+    st.lists(operations, min_size=6, max_size=14),
+    st.sampled_from([crowded_world, crowded_world, small_world]),
+)
+def test_after_every_entry_the_rules_hold_the_books_balance_and_a_replay_says_the_same(
+    history, world
+):
+    books, ids = world(*COUPONS), count()
     replica, seen = State(), 0
     for operation in [None, *history]:
         if operation is not None:
@@ -154,6 +247,7 @@ def test_after_every_entry_the_rules_hold_the_books_balance_and_a_replay_says_th
             assert_grants_follow_the_rule(replica)
         seen = len(books.entries)
         assert figures(replica) == figures(books.state)
+    assert_records_fit(replica)
     state, accounts = State(), {}
     for entry, accounts in zip(books.entries, balances(books.entries), strict=True):
         evolve(state, entry)
@@ -162,6 +256,14 @@ def test_after_every_entry_the_rules_hold_the_books_balance_and_a_replay_says_th
             name: fen for name, fen in accounts.items() if fen < 0 and name.startswith(FLOORED)
         }
     assert sum(accounts.values()) == 0
+    assert_the_sums_agree(books)
+
+
+def assert_the_sums_agree(books: Books) -> None:
+    sums = Sums()
+    for number, entry in enumerate(books.entries):
+        sums.entry(number, decode(encode(entry)))
+    sums.finish()
 
 
 @st.composite
@@ -205,7 +307,10 @@ def totals(books: Books, telling: list[Any]) -> dict[str, Any]:
         if isinstance(part, Issue):
             books.issue(part.year, format_money(part.fen), part.enterprise)
         else:
-            assert {result.status for result in books.post(part)} == {"accepted"}
+            results = books.post(part)
+            assert {result.status for result in results} == {"accepted"}
+            # Where something is withheld, the order decides of which contract.
+            assert {result.withheld for result in results} == {"0.00"}
     state = books.state
     return {
         "cost": {id_: books.cost(id_) for id_ in CONTRACTS},
@@ -226,7 +331,7 @@ def totals(books: Books, telling: list[Any]) -> dict[str, Any]:
 
 @settings(properties, max_examples=100)
 @given(histories())
-def test_totals_do_not_depend_on_the_order_the_slices_or_the_batches(history):
+def test_totals_do_not_depend_on_the_order_the_slices_or_the_batches_where_all_fits(history):
     usage, issues, one, another = history
     plain = totals(small_world(), [*issues, usage])
     assert totals(small_world(), one) == plain
@@ -234,29 +339,51 @@ def test_totals_do_not_depend_on_the_order_the_slices_or_the_batches(history):
 
 
 @settings(properties, max_examples=60)
-@given(st.lists(usages, min_size=3, max_size=8), st.data())
-def test_voiding_everything_in_any_order_brings_every_figure_back_to_nothing(usage, data):
-    books = small_world(*COUPONS)
+@given(
+    st.lists(usages, min_size=3, max_size=8),
+    st.sampled_from([small_world, crowded_world]),
+    st.sets(st.integers(0, 7)),
+    st.data(),
+)
+def test_voiding_everything_in_any_order_brings_every_figure_back_to_nothing(
+    usage, world, released, data
+):
+    books = world(*COUPONS)
     named = [each | {"id": f"r{number}"} for number, each in enumerate(usage)]
     books.post(named)
+    for number in released:
+        carry_out(books, Release(number), None)
     for each in data.draw(st.permutations(named)):
         books.void(each["id"])
         assert_grants_follow_the_rule(books.state)
     for id_ in CONTRACTS:
         assert books.cost(id_) == 0
         assert all(books.share(id_, y).granted == books.share(id_, y).eligible == 0 for y in YEARS)
+        assert all(books.share(id_, year).withheld == 0 for year in YEARS)
     assert all(books.coupon(year).granted == 0 for year in YEARS)
+    assert figures(books.state)["records"]["in_use"] == {}
 
 
 @settings(properties, max_examples=60)
-@given(st.lists(usages, min_size=3, max_size=8), usages)
-def test_a_record_and_its_void_leave_all_totals_as_they_were(usage, passing):
-    books = small_world(*COUPONS)
+@given(
+    st.lists(usages, min_size=3, max_size=8),
+    usages,
+    st.sampled_from([small_world, crowded_world]),
+    st.booleans(),
+)
+def test_a_record_and_its_void_leave_all_totals_as_they_were(usage, passing, world, released):
+    books = world(*COUPONS)
     books.post([each | {"id": f"r{number}"} for number, each in enumerate(usage)])
     coupons = [books.coupon(year, owner) for year in YEARS for owner in (ALPHA, BETA)]
     costs = [books.cost(id_) for id_ in CONTRACTS]
+    withheld = [books.share(id_, year).withheld for id_ in CONTRACTS for year in YEARS]
+    in_use = figures(books.state)["records"]["in_use"]
     books.post([passing | {"id": "passing"}])
+    if released and books.state.records["pcl", "passing"].withheld:
+        books.release("passing")
     books.post(voids=[void("passing")])
+    assert figures(books.state)["records"]["in_use"] == in_use
+    assert [books.share(id_, y).withheld for id_ in CONTRACTS for y in YEARS] == withheld
     assert [books.coupon(year, owner) for year in YEARS for owner in (ALPHA, BETA)] == coupons
     assert [books.cost(id_) for id_ in CONTRACTS] == costs
 
@@ -271,23 +398,42 @@ def test_a_year_of_slices_by_the_second_gains_and_loses_no_fen():
     assert books.granted("A") == 3 * 3601 * 1234 // 7200
 
 
-def test_an_entry_with_a_fen_too_much_cannot_be_replayed():
+def a_fen_more(entry: Any) -> dict[str, Any]:
+    *others, (debtor, creditor, fen) = entry.postings
+    return {"postings": [*others, (debtor, creditor, fen + 1)]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (UsageAccepted, a_fen_more),
+        (UsageAccepted, lambda _: {"eligible": [(2025, 12_000 * HOUR)]}),
+        (UsageAccepted, lambda _: {"withheld": [(2025, 4_000 * HOUR - 1)]}),
+        (UsageAccepted, lambda _: {"withheld": UNSET, "evidence": UNSET}),
+        (RecordReleased, a_fen_more),
+        (RecordReleased, lambda _: {"eligible": [(2025, 4_000 * HOUR - 1)]}),
+        (RecordReleased, lambda _: {"eligible": [], "entitled": [], "postings": []}),
+        (RecordVoided, a_fen_more),
+        (CouponIssued, a_fen_more),
+    ],
+)
+def test_an_entry_that_says_more_or_less_than_the_rules_cannot_be_replayed(kind, change):
     books = opened(lifted())
-    books.contract("A")
-    books.issue(2025, "1.00")
+    books.contract("A", max_devices={DEVICE: 8})
     start = parse_instant("2025-02-20T08:00:00+08:00")
-    books.post([record("r", "A", start, start + DAY, 1_000)])
-    *before, last = books.entries
-    state = State()
-    for entry in before:
+    books.post([record("r", "A", start, start + HOUR, 12_000)])
+    books.issue(2025, "100.00")
+    books.release("r")
+    books.void("r")
+    state, diverged = State(), False
+    for entry in books.entries:
+        if type(entry) is kind:
+            with pytest.raises(Diverged):
+                evolve(state, replace(entry, **change(entry)))
+            diverged = True
+            break
         evolve(state, entry)
-    debtor, creditor, fen = last.postings[1]
-    forged = type(last)(
-        **{name: getattr(last, name) for name in last.__struct_fields__}
-        | {"postings": [last.postings[0], (debtor, creditor, fen + 1)]}
-    )
-    with pytest.raises(Diverged):
-        evolve(state, forged)
+    assert diverged
 
 
 def test_issuing_to_an_enterprise_that_waits_grants_in_the_same_entry():

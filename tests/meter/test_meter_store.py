@@ -21,7 +21,7 @@ from meter.evolve import Diverged
 from meter.export import export
 from meter.rebuild import rebuild
 from meter.store import Named
-from tests.books import ALPHA, BETA, figures, lifted, record, void
+from tests.books import ALPHA, BETA, DEVICE, figures, lifted, record, void
 from tests.services import (
     HOUR,
     PROJECTIONS,
@@ -89,6 +89,7 @@ async def lived(database, tmp_path):
     """A ledger with a history, whose service was stopped once in between."""
     async with serving(database, tmp_path, now="2026-01-10T12:00:00+08:00") as service:
         await history(service, 1)
+        await exceed(service)
         clock = service.clock
     async with serving(database, tmp_path, clock=clock) as service:
         for seq in range(900, 903):
@@ -96,6 +97,17 @@ async def lived(database, tmp_path):
         await service.usage([record("other", "A", *HOUR, 1)], seq=900)
         folder = service.folder
     return database, folder
+
+
+async def exceed(service: Service) -> None:
+    """Use more than was rented; a reviewer releases one record, and two are taken back."""
+    await service.ask("/v1/contracts", **contract_body("W", max_devices={DEVICE: 1}))
+    usage = [record(f"w{n}", "W", *YEAR_EDGE, 1_000) for n in range(6)]
+    await service.usage(usage, seq=990)
+    for name in ("w2", "w3"):
+        body = {"provider": "pcl", "id": name, "reason": "seen"}
+        await service.ask("/v1/records/release", **body)
+    await service.usage([], [void("w3"), void("w4")], seq=989)
 
 
 def signer_of(folder) -> Signer:
@@ -245,10 +257,19 @@ async def test_rebuilding_gives_the_rows_that_the_service_wrote(lived, monkeypat
 
 DAMAGE = {
     "registration": "DELETE FROM meter.registration WHERE kind = 'contract'",
-    "record": "UPDATE meter.record SET voided = NULL, entry = entry + 1",
+    "record": "UPDATE meter.record SET voided = NULL, entry = entry + 1, withheld = NOT withheld",
+    "withheld": "UPDATE meter.withheld SET quarters = '{}', starts = 0",
+    "refused": "DELETE FROM meter.refused",
+    "stream": "UPDATE meter.stream SET last = 1, batches = 7",
+    "gap": "DELETE FROM meter.gap",
+    "usage_day": "UPDATE meter.usage_day SET device_time = -1",
+    "mention": "DELETE FROM meter.mention WHERE subject LIKE '%A'",
+    "device_time": "DELETE FROM meter.device_time",
     "contract_total": "UPDATE meter.contract_total SET used = used + 1",
     "contract_year": "UPDATE meter.contract_year SET granted = 0",
+    "contract_year_past": "UPDATE meter.contract_year_past SET size = size + 1000",
     "coupon": "DELETE FROM meter.coupon",
+    "coupon_past": "DELETE FROM meter.coupon_past",
     "pool": "UPDATE meter.pool SET issued = 0, amount = 1",
     "account": "UPDATE ledger.account SET fen = fen + 100",
     "added": "INSERT INTO meter.coupon VALUES ('x', 'y', 2025, 5)",

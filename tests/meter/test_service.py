@@ -1,19 +1,25 @@
 """Making a ledger and starting its service: keys, clocks, and what is refused before any harm."""
 
 import asyncio
+import logging
 import stat
 import time
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
 from ledger.note import Signer, Verifier
 from meter import service
+from meter.auth import Identity
 from meter.config import DATABASE_VARIABLE, DataFolder
 from meter.entries import FLOORED_CLASSES
+from meter.intake import Intake
 from meter.service import SetupError, check_test_clock, clock_from, system_clock
 from meter.store import NoLedger
-from tests.services import ORIGIN, Clock, ask, serving, stored_entries
+from meter.units import MICROSECONDS
+from tests.books import ALPHA, PROGRAMME
+from tests.services import ORIGIN, Clock, ask, coupon_body, serving, stored_entries
 
 
 @pytest.fixture
@@ -151,7 +157,7 @@ async def test_nothing_starts_without_keys_or_without_a_ledger(folder, database)
         start(folder),
         service.export_to(folder, folder.path / "out"),
         service.rebuild_in(folder),
-        service.add_token(folder, "b"),
+        service.add_token(folder, Identity("b", "authority")),
     ):
         with pytest.raises(NoLedger, match="kashi init"):
             await attempt
@@ -188,11 +194,99 @@ async def test_other_keys_are_refused_before_the_running_service_is_shut_out(
 
 async def test_tokens_have_names_of_their_own(folder):
     await service.initialise(folder, ORIGIN)
-    assert (await service.add_token(folder, "officer-2")).startswith("officer-2.")
+    officer = Identity("officer-2", "authority")
+    assert (await service.add_token(folder, officer)).startswith("officer-2.")
     for name in ("officer-2", "authority-1"):
-        assert await refused(service.add_token(folder, name)) == "exists"
+        assert await refused(service.add_token(folder, Identity(name, "auditor"))) == "exists"
     for name in ("", "a b", "é", "a\n", "-a", "x" * 65):
-        assert await refused(service.add_token(folder, name)) == "bad_name"
+        assert await refused(service.add_token(folder, Identity(name, "auditor"))) == "bad_name"
+
+
+@pytest.mark.parametrize(
+    ("role", "subject"),
+    [("authority", "pcl"), ("auditor", ALPHA), ("provider", ""), ("enterprise", "")],
+)
+async def test_a_subject_is_for_providers_and_enterprises_and_needed_there(folder, role, subject):
+    await service.initialise(folder, ORIGIN)
+    assert await refused(service.add_token(folder, Identity("a", role, subject))) == "bad_subject"
+    # The name is still free.
+    await service.add_token(folder, Identity("a", role, "" if subject else ALPHA))
+
+
+async def test_only_a_token_that_opens_something_can_be_revoked(folder):
+    await service.initialise(folder, ORIGIN)
+    assert await refused(service.revoke_token(folder, "nobody")) == "no_token"
+    await service.revoke_token(folder, "authority-1")
+    assert await refused(service.revoke_token(folder, "authority-1")) == "no_token"
+    # Entries name it, so its name is never given to another.
+    again = Identity("authority-1", "authority")
+    assert await refused(service.add_token(folder, again)) == "exists"
+
+
+async def test_a_token_expires_by_the_services_clock(database, tmp_path, monkeypatch):
+    async with serving(database, tmp_path) as running:
+        monkeypatch.setenv(DATABASE_VARIABLE, database)
+        until = running.clock.now + 60 * MICROSECONDS
+        text = await service.add_token(running.folder, Identity("a", "auditor"), until)
+        header = f"Bearer {text}"
+        assert (await running.get("/v1/entries", Authorization=header)).status == 200
+        running.clock.advance(59)
+        assert (await running.get("/v1/entries", Authorization=header)).status == 200
+        running.clock.advance(1)
+        assert (await running.get("/v1/entries", Authorization=header)).code == "unauthorized"
+
+
+async def test_a_token_is_revoked_from_the_next_request_on(database, tmp_path, monkeypatch):
+    async with serving(database, tmp_path) as running:
+        monkeypatch.setenv(DATABASE_VARIABLE, database)
+        text = await service.add_token(running.folder, Identity("a", "auditor"))
+        header = f"Bearer {text}"
+        assert (await running.get("/v1/entries", Authorization=header)).status == 200
+        await service.revoke_token(running.folder, "a")
+        assert (await running.get("/v1/entries", Authorization=header)).code == "unauthorized"
+        assert (await running.get("/v1/entries")).status == 200
+
+
+async def test_the_secret_of_a_token_is_neither_stored_nor_logged(
+    database, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    async with serving(database, tmp_path) as running:
+        monkeypatch.setenv(DATABASE_VARIABLE, database)
+        text = await service.add_token(running.folder, Identity("officer-2", "authority"))
+        await running.open_books()
+        header = f"Bearer {text}"
+        await running.post("/v1/policies", {"nonsense": 1}, Authorization=header)
+        await running.post("/v1/coupons", coupon_body(2025, "1.00"), Authorization=header)
+        for wrong in (f"{text}x", text.partition(".")[2], text.replace(".", " ")):
+            await running.get("/v1/entries", Authorization=f"Bearer {wrong}")
+        monkeypatch.setattr(Intake, "command", fail)
+        policy = {"programme": PROGRAMME, "version": "2024-12"}
+        assert (await running.post("/v1/policies", policy)).status == 500
+        tokens = [text, running.folder.authority_token.read_text().strip()]
+    secrets = [token.partition(".")[2] for token in tokens]
+    tables = await ask(
+        database,
+        "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables"
+        " WHERE table_schema IN ('ledger', 'meter')",
+    )
+    assert "meter.token" in {table["name"] for table in tables}
+    for table in tables:
+        rows = await ask(database, f"SELECT t::text AS row FROM {table['name']} AS t")
+        kept = "".join(row["row"] for row in rows)
+        for secret in secrets:
+            assert secret not in kept
+            assert secret.encode().hex() not in kept
+    assert "fault" in caplog.text
+    assert not any(secret in caplog.text for secret in secrets)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    holding = {path.name for path in files if secrets[1] in path.read_text()}
+    assert holding == {"authority.token"}
+    assert not any(secrets[0] in path.read_text() for path in files)
+
+
+async def fail(*_: Any) -> None:
+    raise KeyError("a fault of ours")
 
 
 async def test_a_service_that_cannot_listen_leaves_the_ledger_usable(folder, database):

@@ -1,0 +1,510 @@
+"""What a ledger's entries mean to one subject: events, each with an id at which to resume.
+
+    id: 41.1
+    event: record.accepted
+    data: {"entry":41,"time":"2025-03-01T12:00:00+08:00","record":"slurm:4211:0",…}
+
+    id: 41
+    event: coupon.threshold
+    data: {"entry":41,…,"programme":"training-coupon","year":2025,"percent":80,…}
+
+An enterprise sees what happens to its records, contracts and coupons; a provider its batches, and
+what others do to its records, keys and contracts; officials one condensed `entry` for each entry,
+and the thresholds. Nothing shows what is another's: of other contracts an enterprise sees only its
+own, and a provider none.
+
+The id is the entry's number; where an entry makes several events, all but the last have a suffix,
+so that the bare number says that the whole entry was seen. The same entries give the same events
+and ids, whenever they are asked for. Figures are signed changes, in yuan, as in a receipt.
+
+A threshold is crossed where `granted / issued` of a coupon was below it before the entry and is not
+after it; a coupon without money is below all. So each crossing upward makes one event.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from meter.entries import (
+    AuthorityEntry,
+    BatchAccepted,
+    ContractFrozen,
+    ContractRegistered,
+    ContractUnfrozen,
+    CouponIssued,
+    CouponWithdrawn,
+    Entry,
+    KeyRevoked,
+    RecordReleased,
+    RecordVoided,
+    UsageAccepted,
+)
+from meter.past import PastBalance, advance
+from meter.rating import cost
+from meter.state import CouponId, State
+from meter.units import MICROSECONDS, format_instant, format_money
+
+THRESHOLDS_PERCENT: Final = (80, 95, 100)
+
+RecordEntry = UsageAccepted | RecordVoided | RecordReleased
+
+_VERBS: Final[Mapping[type[Entry], str]] = {
+    UsageAccepted: "accepted",
+    RecordVoided: "voided",
+    RecordReleased: "released",
+    CouponIssued: "issued",
+    CouponWithdrawn: "withdrawn",
+    ContractRegistered: "registered",
+    ContractFrozen: "frozen",
+    ContractUnfrozen: "unfrozen",
+}
+# What officials are told of any entry, as far as it has it.
+_CONDENSED: Final = (
+    *("id", "provider", "stream", "seq", "keyid", "contract", "record"),
+    *("enterprise", "uscc", "programme", "version", "year"),
+)
+
+
+class Data(Struct, frozen=True, kw_only=True):
+    """What all events tell: which entry, and when it was made."""
+
+    entry: int
+    time: str
+
+
+class RecordData(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """A record was accepted, voided or released; its contract's figures changed by this much."""
+
+    record: str
+    contract: str
+    provider: str
+    cost: str
+    entitled: str
+    granted: str
+    uncovered: str
+    withheld: str
+    by_year: dict[str, str]
+    by_authority: bool = False
+    reason: str = ""
+
+
+class GrantData(Data, frozen=True, kw_only=True):
+    """What a contract was granted changed, by a coupon or by another contract's usage."""
+
+    contract: str
+    programme: str
+    year: int
+    granted: str
+
+
+class CouponData(Data, frozen=True, kw_only=True):
+    """A coupon grew or shrank by `amount`; the other two are what it holds after the entry."""
+
+    programme: str
+    year: int
+    amount: str
+    issued: str
+    granted: str
+
+
+class ThresholdData(Data, frozen=True, kw_only=True):
+    """So much of a coupon is granted now that it reaches `percent`."""
+
+    enterprise: str
+    programme: str
+    year: int
+    percent: int
+    issued: str
+    granted: str
+
+
+class BatchData(Data, frozen=True, kw_only=True):
+    """A provider's batch was taken; the counts are what it asked for."""
+
+    batch: str
+    stream: str
+    seq: int
+    keyid: str
+    voids: int
+    records: int
+
+
+class ContractData(Data, frozen=True, kw_only=True):
+    """A contract was registered, frozen or unfrozen."""
+
+    contract: str
+
+
+class KeyData(Data, frozen=True, kw_only=True):
+    """A provider's key was revoked."""
+
+    keyid: str
+
+
+class EntryData(Data, frozen=True, kw_only=True):
+    """An entry in short, for officials."""
+
+    kind: str
+    by: str
+    about: dict[str, str | int]
+    cost: str
+    granted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; `id` is where to resume after it."""
+
+    id: str
+    name: str
+    data: Data
+
+    def encode(self) -> bytes:
+        """Write it as server-sent events want it (HTML standard, section 9.2.5)."""
+        data = msgspec.json.encode(self.data)
+        return b"id: %s\nevent: %s\ndata: %s\n\n" % (self.id.encode(), self.name.encode(), data)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where a subject's stream is: the next entry, and how many of its events were seen."""
+
+    entry: int
+    seen: int = 0
+
+    @classmethod
+    def after(cls, event_id: str) -> "Position":
+        """Give the position after an event's id; `-1` is before all. Raises `ValueError`."""
+        number, dot, suffix = event_id.partition(".")
+        if event_id == "-1":
+            return cls(0)
+        if not _is_number(number) or (dot and not _is_number(suffix)):
+            raise ValueError(f"{event_id!r} is not the id of an event")
+        return cls(int(number), int(suffix)) if dot else cls(int(number) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Whom events are told: a token's role, and the provider or enterprise it stands for."""
+
+    role: str
+    subject: str = ""
+
+
+@dataclass(slots=True)
+class Walk:
+    """Turns a subject's entries, one after the other, into its events.
+
+    `balances` are the coupons as they stand at the position, as far as they were needed; what is
+    entitled is not kept up in them. `state` knows the terms of contracts, which never change.
+    """
+
+    who: Viewer
+    position: Position
+    balances: dict[CouponId, PastBalance] = field(default_factory=dict)
+
+    def missing(self, state: State, entries: Iterable[Entry]) -> set[CouponId]:
+        """Name the balances, as of the position, that the entries from there on need."""
+        return {
+            coupon
+            for entry in entries
+            if concerns(state, entry, self.who)
+            for coupon in coupons_of(state, entry)
+            if coupon not in self.balances
+        }
+
+    def take(self, state: State, entry: Entry) -> list[Event]:
+        """Take the entry at the position; give those of its events that were not seen."""
+        number, seen = self.position.entry, self.position.seen
+        moved = move(self.balances, state, entry)
+        self.position = Position(number + 1)
+        if not concerns(state, entry, self.who):
+            return []
+        told = list(_told(state, number, entry, self.who, moved))
+        events = [
+            Event(str(number) if index == len(told) else f"{number}.{index}", name, data)
+            for index, (name, data) in enumerate(told, 1)
+        ]
+        return events[seen:]
+
+
+def concerns(state: State, entry: Entry, who: Viewer) -> bool:
+    """Say whether an entry is a subject's to be told of."""
+    match who.role:
+        case "enterprise":
+            return _enterprise_of(state, entry) == who.subject
+        case "provider":
+            return _provider_of(state, entry) == who.subject
+        case _:
+            return True
+
+
+def coupons_of(state: State, entry: Entry) -> list[CouponId]:
+    """Name the coupons of which an entry moves money, or withholds it."""
+    match entry:
+        case CouponIssued() | CouponWithdrawn():
+            return [(entry.enterprise, entry.programme, entry.year)]
+        case UsageAccepted() | RecordVoided() | RecordReleased():
+            contract = state.contracts[entry.contract]
+            years = {year for year, _ in _withheld(entry)}
+            years |= {year for _, year, _ in _grants(entry)}
+            return [contract.coupon_id(year) for year in sorted(years)]
+        case _:
+            return []
+
+
+@dataclass(slots=True)
+class Moved:
+    """What an entry did to coupons: issued and granted, before and after; fen."""
+
+    before: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
+    after: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
+    withheld_cost: int = 0  # change of its contract's
+
+
+def move(balances: Mapping[CouponId, PastBalance], state: State, entry: Entry) -> Moved:
+    """Apply an entry to those balances that are there."""
+    moved = Moved()
+    for coupon in coupons_of(state, entry):
+        balance = balances.get(coupon)
+        if balance is None:
+            continue
+        moved.before[coupon] = _issued_and_granted(balance)
+        moved.withheld_cost -= _withheld_cost(balance, entry)
+        advance(balance, state, coupon, entry)
+        moved.after[coupon] = _issued_and_granted(balance)
+        moved.withheld_cost += _withheld_cost(balance, entry)
+    return moved
+
+
+def _withheld_cost(balance: PastBalance, entry: Entry) -> int:
+    if not isinstance(entry, RecordEntry) or entry.contract not in balance.shares:
+        return 0
+    return cost(balance.shares[entry.contract].withheld)
+
+
+Told = tuple[str, Data]
+
+
+def _told(state: State, number: int, entry: Entry, who: Viewer, moved: Moved) -> Iterator[Told]:
+    common = _Common(number, format_instant(entry.at // MICROSECONDS))
+    match who.role:
+        case "enterprise":
+            yield from _for_enterprise(state, entry, common, moved)
+            yield from _thresholds(common, moved)
+        case "provider":
+            yield from _for_provider(entry, common, moved)
+        case _:
+            yield "entry", _condensed(entry, common)
+            yield from _thresholds(common, moved)
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    number: int
+    time: str
+
+
+def _for_enterprise(state: State, entry: Entry, common: _Common, moved: Moved) -> Iterator[Told]:
+    match entry:
+        case UsageAccepted() | RecordVoided() | RecordReleased():
+            yield _record(entry, common, moved)
+            yield from _other_grants(state, entry, common, entry.contract)
+        case CouponIssued() | CouponWithdrawn():
+            yield _coupon(entry, common, moved)
+            yield from _other_grants(state, entry, common, "")
+        case ContractRegistered() | ContractFrozen() | ContractUnfrozen():
+            yield _contract(entry, common)
+
+
+def _for_provider(entry: Entry, common: _Common, moved: Moved) -> Iterator[Told]:
+    match entry:
+        case BatchAccepted():
+            yield (
+                "batch.accepted",
+                BatchData(
+                    entry=common.number,
+                    time=common.time,
+                    batch=entry.payload,
+                    stream=entry.stream,
+                    seq=entry.seq,
+                    keyid=entry.by,
+                    voids=entry.voids,
+                    records=entry.records,
+                ),
+            )
+        case RecordVoided() | RecordReleased():
+            yield _record(entry, common, moved)
+        case KeyRevoked():
+            data = KeyData(entry=common.number, time=common.time, keyid=entry.keyid)
+            yield "key.revoked", data
+        case ContractRegistered() | ContractFrozen() | ContractUnfrozen():
+            yield _contract(entry, common)
+
+
+def _record(entry: RecordEntry, common: _Common, moved: Moved) -> Told:
+    granted_by_year = {year: fen for name, year, fen in _grants(entry) if name == entry.contract}
+    granted = sum(granted_by_year.values())
+    entitled = sum(fen for _, fen in entry.entitled)
+    years = sorted({year for year, _ in entry.entitled} | granted_by_year.keys())
+    return (
+        f"record.{_VERBS[type(entry)]}",
+        RecordData(
+            entry=common.number,
+            time=common.time,
+            record=entry.id,
+            contract=entry.contract,
+            provider=entry.provider,
+            cost=format_money(0 if isinstance(entry, RecordReleased) else entry.cost),
+            entitled=format_money(entitled),
+            granted=format_money(granted),
+            uncovered=format_money(entitled - granted),
+            withheld=format_money(moved.withheld_cost),
+            by_year={str(year): format_money(granted_by_year.get(year, 0)) for year in years},
+            by_authority=_is_authoritys(entry),
+            reason=_reason(entry),
+        ),
+    )
+
+
+def _other_grants(state: State, entry: Entry, common: _Common, own: str) -> Iterator[Told]:
+    for name, year, fen in _grants(entry):
+        if name != own:
+            yield (
+                "grant.changed",
+                GrantData(
+                    entry=common.number,
+                    time=common.time,
+                    contract=name,
+                    programme=state.contracts[name].registered.programme,
+                    year=year,
+                    granted=format_money(fen),
+                ),
+            )
+
+
+def _coupon(entry: CouponIssued | CouponWithdrawn, common: _Common, moved: Moved) -> Told:
+    issued, granted = moved.after[entry.enterprise, entry.programme, entry.year]
+    sign = 1 if isinstance(entry, CouponIssued) else -1
+    return (
+        f"coupon.{_VERBS[type(entry)]}",
+        CouponData(
+            entry=common.number,
+            time=common.time,
+            programme=entry.programme,
+            year=entry.year,
+            amount=format_money(sign * entry.amount),
+            issued=format_money(issued),
+            granted=format_money(granted),
+        ),
+    )
+
+
+def _contract(
+    entry: ContractRegistered | ContractFrozen | ContractUnfrozen, common: _Common
+) -> Told:
+    name = entry.id if isinstance(entry, ContractRegistered) else entry.contract
+    data = ContractData(entry=common.number, time=common.time, contract=name)
+    return f"contract.{_VERBS[type(entry)]}", data
+
+
+def _thresholds(common: _Common, moved: Moved) -> Iterator[Told]:
+    for coupon, after in moved.after.items():
+        enterprise, programme, year = coupon
+        issued, granted = after
+        for percent in THRESHOLDS_PERCENT:
+            if reaches(percent, *after) and not reaches(percent, *moved.before[coupon]):
+                yield (
+                    "coupon.threshold",
+                    ThresholdData(
+                        entry=common.number,
+                        time=common.time,
+                        enterprise=enterprise,
+                        programme=programme,
+                        year=year,
+                        percent=percent,
+                        issued=format_money(issued),
+                        granted=format_money(granted),
+                    ),
+                )
+
+
+def reaches(percent: int, issued: int, granted: int) -> bool:
+    """Say whether `granted` is at least `percent` of `issued`; of nothing, nothing is."""
+    return issued > 0 and granted * 100 >= issued * percent
+
+
+def _condensed(entry: Entry, common: _Common) -> EntryData:
+    about = {name: getattr(entry, name) for name in _CONDENSED if hasattr(entry, name)}
+    return EntryData(
+        entry=common.number,
+        time=common.time,
+        kind=entry.kind,
+        by=entry.by,
+        about=about,
+        cost=format_money(getattr(entry, "cost", 0)),
+        granted=format_money(sum(fen for _, _, fen in _grants(entry))),
+    )
+
+
+def _grants(entry: Entry) -> list[tuple[str, int, int]]:
+    """Give contract, year and signed fen of each grant that an entry's postings change."""
+    found = []
+    for source, target, fen in entry.postings:
+        for account, sign in ((target, 1), (source, -1)):
+            if account.startswith("accrued:"):
+                _, contract, year = account.split(":")
+                found.append((contract, int(year), sign * fen))
+    return found
+
+
+def _withheld(entry: RecordEntry) -> Iterable[tuple[int, int]]:
+    return [] if entry.withheld is UNSET else entry.withheld
+
+
+def _issued_and_granted(balance: PastBalance) -> tuple[int, int]:
+    return balance.issued, sum(share.granted for share in balance.shares.values())
+
+
+def _is_authoritys(entry: Entry) -> bool:
+    return isinstance(entry, AuthorityEntry) or getattr(entry, "request", UNSET) is not UNSET
+
+
+def _reason(entry: Entry) -> str:
+    reason: Any = getattr(entry, "reason", UNSET)
+    return "" if reason is UNSET else str(reason)
+
+
+def _enterprise_of(state: State, entry: Entry) -> str:
+    """Name the enterprise that is told of an entry; empty where none is."""
+    match entry:
+        case CouponIssued() | CouponWithdrawn() | ContractRegistered():
+            return entry.enterprise
+        case UsageAccepted() | RecordVoided() | RecordReleased():
+            return state.contracts[entry.contract].registered.enterprise
+        case ContractFrozen() | ContractUnfrozen():
+            return state.contracts[entry.contract].registered.enterprise
+        case _:
+            return ""
+
+
+def _provider_of(state: State, entry: Entry) -> str:
+    """Name the provider that is told of an entry; its receipts tell it of its own records."""
+    match entry:
+        case KeyRevoked():
+            return state.keys[entry.keyid].registered.provider
+        case ContractRegistered() | BatchAccepted() | RecordReleased():
+            return entry.provider
+        case RecordVoided() if entry.batch is UNSET:
+            return entry.provider
+        case ContractFrozen() | ContractUnfrozen():
+            return state.contracts[entry.contract].registered.provider
+        case _:
+            return ""
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 15

@@ -1,0 +1,351 @@
+"""Answers out of the service's tables: one page each, bounded in items and in what is read.
+
+Functions take the caller's connection, in whose snapshot they read. They know nothing of HTTP; a
+*page* is a list of at most `limit` items and whether there are more, an item's key says where the
+next page begins. `store.py` writes the tables.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from ledger import store as ledger_store
+from ledger.bundle import decode_bundle
+from ledger.queries import load
+from meter.advice import Refusable
+from meter.capacity import Withheld
+from meter.entries import Evidence
+from meter.measure import evidence_of
+from meter.rating import cost
+from meter.state import Contract, RecordId
+from meter.store import Connection
+from meter.wire import EntryRange
+
+# What a page reads at most, whatever it finds; then it gives a cursor to go on from.
+MAX_ENTRIES_READ: Final = 20_000  # some tens of milliseconds of reading
+MAX_QUARTERS_READ: Final = 100_000  # a record of 31 days can be withheld in 2,977 of them
+
+_SQL: Final = load("meter", "questions.sql")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items in order, and whether there are more after them."""
+
+    items: list[T]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream's highest number, and how many numbers it has."""
+
+    name: str
+    last: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record or void of a batch that was refused, or a batch whose number was taken.
+
+    `key` is its place among all; `contract` is None where none is named.
+    """
+
+    key: tuple[int, int, int]
+    what: Refusable
+    payload: str
+    stream: str
+    seq: int
+    id: str
+    contract: str | None
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotCounted:
+    """A record that was refused, or of which a part was withheld (`withheld`, device-time).
+
+    Times in microseconds; `voided` and `released` are numbers of entries.
+    """
+
+    key: tuple[int, int]
+    contract: str
+    provider: str
+    id: str
+    device: str
+    starts: int
+    ends: int
+    code: str
+    detail: str
+    withheld: int | None
+    voided: int | None
+    released: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToReview:
+    """A record with a withheld part that nobody has decided on yet; times in microseconds."""
+
+    entry: int
+    provider: str
+    id: str
+    contract: str
+    device: str
+    milli_devices: int
+    starts: int
+    ends: int
+    withheld: int
+    evidence: list[Evidence]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageDay:
+    """Device-time (thousandths × seconds) of one kind on a Shanghai day since 1970-01-01."""
+
+    day: int
+    device: str
+    device_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The money of one programme and year, fen."""
+
+    programme: str
+    year: int
+    amount: int
+    issued: int
+    granted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coupon:
+    """What one coupon holds, fen."""
+
+    enterprise: str
+    programme: str
+    year: int
+    issued: int
+    entitled: int
+    granted: int
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was metered and granted under a contract, fen."""
+
+    cost: int = 0
+    withheld: int = 0
+    entitled: int = 0
+    granted: int = 0
+
+
+# Batches and streams
+
+
+async def receipt(connection: Connection, payload: str) -> tuple[str, bytes, str] | None:
+    """Give provider, receipt and signature of the batch with a payload of this hex sha256."""
+    row = await connection.fetchrow(_SQL["receipt"], payload)
+    return None if row is None else (row["provider"], row["receipt"], row["signature"])
+
+
+async def envelope(connection: Connection, payload: str) -> tuple[str, bytes] | None:
+    """Give provider and envelope of a batch, also of one whose number was taken."""
+    row = await connection.fetchrow(_SQL["envelope"], payload)
+    return None if row is None else (row["provider"], row["envelope"])
+
+
+async def streams(
+    connection: Connection, provider: str, after: tuple[str], limit: int
+) -> Page[Stream]:
+    """Give a provider's streams by name."""
+    rows = await connection.fetch(_SQL["streams"], provider, *after, limit + 1)
+    return _page([Stream(*row) for row in rows], limit)
+
+
+async def stream(connection: Connection, provider: str, name: str) -> Stream | None:
+    """Give one stream."""
+    row = await connection.fetchrow(_SQL["stream"], provider, name)
+    return None if row is None else Stream(*row)
+
+
+async def gaps(
+    connection: Connection, provider: str, name: str, after: tuple[int], limit: int
+) -> Page[tuple[int, int]]:
+    """Give the ranges of a stream's missing numbers that begin after a number, ends included."""
+    rows = await connection.fetch(_SQL["gaps"], provider, name, *after, limit + 1)
+    return _page([(first, last) for first, last in rows], limit)
+
+
+async def rejected(
+    connection: Connection, provider: str, after: tuple[int, int, int], limit: int
+) -> Page[Refusal]:
+    """Give what of a provider's batches was refused, in the order in which it came."""
+    rows = await connection.fetch(_SQL["rejected"], provider, *after, limit + 1)
+    found = [Refusal((entry, place, number), *rest) for entry, place, number, *rest in rows]
+    return _page(found, limit)
+
+
+# Contracts
+
+
+async def totals(connection: Connection, contracts: Sequence[str]) -> dict[str, Totals]:
+    """Give the totals of some contracts."""
+    found: defaultdict[str, Totals] = defaultdict(Totals)
+    for contract, used in await connection.fetch(_SQL["totals"], contracts):
+        found[contract].cost = cost(int(used))
+    for contract, withheld, entitled, granted in await connection.fetch(_SQL["years"], contracts):
+        found[contract].withheld += cost(int(withheld))
+        found[contract].entitled += entitled
+        found[contract].granted += granted
+    return {contract: found[contract] for contract in contracts}
+
+
+async def usage(
+    connection: Connection,
+    contracts: Sequence[str],
+    days: range,
+    after: tuple[int, str],
+    limit: int,
+) -> Page[UsageDay]:
+    """Give the device-time of some contracts by day and kind, added up."""
+    rows = await connection.fetch(
+        _SQL["usage"], contracts, days.start, days.stop, *after, limit + 1
+    )
+    return _page([UsageDay(day, device, int(total)) for day, device, total in rows], limit)
+
+
+async def record_states(
+    connection: Connection, records: Iterable[RecordId]
+) -> dict[RecordId, tuple[int | None, int | None]]:
+    """Give the numbers of the entries that voided and released some records."""
+    names = list(records)
+    rows = await connection.fetch(
+        _SQL["record_states"], [name[0] for name in names], [name[1] for name in names]
+    )
+    return {(row["provider"], row["id"]): (row["voided"], row["released"]) for row in rows}
+
+
+async def not_counted(
+    connection: Connection, contracts: Sequence[Contract], after: tuple[int, int], limit: int
+) -> Page[NotCounted]:
+    """Give the records of some contracts that were refused, or of which a part was withheld."""
+    terms = [contract.registered for contract in contracts]
+    rows = await connection.fetch(
+        _SQL["refused_or_withheld"],
+        [each.id for each in terms],
+        [each.provider for each in terms],
+        *after,
+        limit + 1,
+    )
+    return _page([_not_counted(dict(row)) for row in rows], limit)
+
+
+async def to_review(connection: Connection, after: tuple[int], limit: int) -> Page[ToReview]:
+    """Give the records with a withheld part that are neither released nor voided, oldest first."""
+    found: list[ToReview] = []
+    quarters_read = 0
+    async for row in connection.cursor(_SQL["to_review"], *after, limit + 1, prefetch=64):
+        if len(found) == limit or quarters_read >= MAX_QUARTERS_READ:
+            return Page(found, more=True)
+        found.append(_to_review(dict(row)))
+        quarters_read += len(row["quarters"])
+    return Page(found, more=False)
+
+
+# Money
+
+
+async def pools(connection: Connection, after: tuple[str, int], limit: int) -> Page[Pool]:
+    """Give all pools by programme and year."""
+    rows = await connection.fetch(_SQL["pools"], *after, limit + 1)
+    return _page([Pool(**_whole(dict(row), "granted")) for row in rows], limit)
+
+
+async def coupons(
+    connection: Connection, programme: str, year: int, after: tuple[str, str, int], limit: int
+) -> Page[Coupon]:
+    """Give coupons by enterprise, programme and year; all where `programme` or `year` is empty."""
+    rows = await connection.fetch(_SQL["coupons"], programme, year, *after, limit + 1)
+    return _page([Coupon(**_whole(dict(row), "entitled", "granted")) for row in rows], limit)
+
+
+# Entries
+
+
+async def entries_about(
+    connection: Connection, subject: str, after: int
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Give the entries after a number of each segment that mentions a subject, in order.
+
+    Not each of them is about it; see `meter.mentions`.
+    """
+    start = await ledger_store.segment_start(connection, after + 1)
+    # Each segment holds an entry, so no search needs more of them.
+    query = (_SQL["segments_about"], subject, start, MAX_ENTRIES_READ + 1)
+    async for first, count, bundle in connection.cursor(*query, prefetch=16):
+        for number, data in enumerate(decode_bundle(bundle, count), first):
+            if number > after:
+                yield number, data
+        await asyncio.sleep(0)  # what reads them holds up everything else
+
+
+async def entries_of_batch(
+    connection: Connection, payload: str, after: int
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Give the entries after a number that one batch made, its own among them."""
+    row = await connection.fetchrow(_SQL["batch_entry"], payload)
+    if row is None:
+        return
+    made = msgspec.json.decode(row["receipt"], type=_MadeEntries).entries
+    first, stop = max(made.first, after + 1), made.first + made.count
+    async for number, data in ledger_store.entries(connection, first, stop):
+        yield number, data
+
+
+async def entries_of_record(
+    connection: Connection, record: str, providers: Sequence[str], after: int
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Give the entries after a number that accepted, released and voided records of an id."""
+    rows = await connection.fetch(_SQL["record_entries"], record, providers)
+    numbers = [number for row in rows for number in row if number is not None and number > after]
+    for number, data in sorted((await ledger_store.entries_at(connection, numbers)).items()):
+        yield number, data
+
+
+class _MadeEntries(Struct):
+    """What of a receipt says which entries its batch made."""
+
+    entries: EntryRange
+
+
+def _page(found: list[T], limit: int) -> Page[T]:
+    """Cut off the one item that was asked for too many, to see whether there is one."""
+    return Page(found[:limit], more=len(found) > limit)
+
+
+def _whole(row: dict[str, Any], *sums: str) -> dict[str, Any]:
+    """Give a row's columns by name; sums come as `Decimal`, though they are whole."""
+    return {**row, **{name: int(row[name]) for name in sums}}
+
+
+def _to_review(row: dict[str, Any]) -> ToReview:
+    names = ("quarters", "device_times", "limits")
+    parts = [Withheld(*part) for part in zip(*map(row.pop, names), strict=True)]
+    withheld = sum(part.device_time for part in parts)
+    return ToReview(withheld=withheld, evidence=evidence_of(parts), **row)
+
+
+def _not_counted(row: dict[str, Any]) -> NotCounted:
+    key = row.pop("entry"), row.pop("place")
+    withheld = row.pop("withheld")
+    return NotCounted(key=key, withheld=None if withheld is None else int(withheld), **row)

@@ -1,0 +1,127 @@
+-- What the questions read; all within one snapshot. A page takes at most $n rows in the order of
+-- its key, after the key where the page before it ended.
+
+-- name: receipt
+SELECT provider, receipt, signature FROM meter.batch WHERE payload = $1;
+
+-- name: envelope
+SELECT provider, envelope FROM meter.batch WHERE payload = $1
+UNION ALL
+SELECT provider, envelope FROM meter.seq_conflict WHERE payload = $1;
+
+-- name: streams
+SELECT stream, last, batches FROM meter.stream
+WHERE provider = $1 AND stream > $2 ORDER BY stream LIMIT $3;
+
+-- name: stream
+SELECT stream, last, batches FROM meter.stream WHERE provider = $1 AND stream = $2;
+
+-- name: gaps
+SELECT first, last FROM meter.gap
+WHERE provider = $1 AND stream = $2 AND first > $3 ORDER BY first LIMIT $4;
+
+-- name: rejected
+-- Results that say no, and batches whose number was taken, in the order in which they came: those
+-- of an entry by their place, and before them the batches that came when the ledger ended there.
+SELECT * FROM (
+    (SELECT held.entry, held.place, 0::bigint AS number, held.what, batch.payload, batch.stream,
+        batch.seq, held.id, held.contract, held.code, held.detail
+    FROM meter.refused AS held JOIN meter.batch USING (entry)
+    WHERE held.provider = $1 AND (held.entry, held.place) > ($2, $3::bigint)
+    ORDER BY held.entry, held.place LIMIT $5)
+    UNION ALL
+    (SELECT other.size, -1, other.number, 'batch', other.payload, other.stream, other.seq, '',
+        NULL, 'seq_conflict', 'the number holds batch ' || held.payload
+    FROM meter.seq_conflict AS other JOIN meter.batch AS held USING (provider, stream, seq)
+    WHERE other.provider = $1 AND other.size >= $2
+        AND (other.size, -1, other.number) > ($2, $3::bigint, $4)
+    ORDER BY other.size, other.number LIMIT $5)
+) AS found
+ORDER BY entry, place, number LIMIT $5;
+
+-- name: totals
+SELECT contract, used FROM meter.contract_total WHERE contract = ANY ($1::text[]);
+
+-- name: years
+SELECT contract, withheld, entitled, granted FROM meter.contract_year
+WHERE contract = ANY ($1::text[]);
+
+-- name: usage
+-- Of each contract the first days are enough: no later one can be among the first of all.
+SELECT held.day, held.device, sum(held.device_time) AS device_time
+FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
+    SELECT day, device, device_time FROM meter.usage_day
+    WHERE contract = own.contract AND day >= $2::bigint AND day < $3::bigint
+        AND (day, device) > ($4::bigint, $5) AND device_time <> 0
+    ORDER BY day, device LIMIT $6
+) AS held
+GROUP BY held.day, held.device ORDER BY held.day, held.device LIMIT $6;
+
+-- name: record_states
+SELECT held.provider, held.id, held.voided, held.released
+FROM unnest($1::text[], $2::text[]) AS asked (provider, id)
+JOIN meter.record AS held USING (provider, id);
+
+-- name: refused_or_withheld
+-- Of some contracts with their providers: records that were refused, or accepted with a part
+-- withheld, by the number of the batch's entry or their own. Another provider's records that name
+-- the contract are not its own.
+SELECT found.*, own.contract
+FROM unnest($1::text[], $2::text[]) AS own (contract, provider) CROSS JOIN LATERAL (
+    (SELECT entry, place, provider, id, device, starts, ends, code, detail,
+        NULL::numeric AS withheld, NULL::bigint AS voided, NULL::bigint AS released
+    FROM meter.refused AS held
+    WHERE held.contract = own.contract AND held.provider = own.provider
+        AND (entry, place) > ($3, $4::bigint)
+    ORDER BY entry, place LIMIT $5)
+    UNION ALL
+    (SELECT held.entry, -1, held.provider, held.id, held.device, held.starts, held.ends,
+        'withheld', '', (SELECT sum(part) FROM unnest(held.device_times) AS part),
+        record.voided, record.released
+    FROM (
+        SELECT * FROM meter.withheld
+        WHERE contract = own.contract AND entry > $3 ORDER BY entry LIMIT $5
+    ) AS held JOIN meter.record USING (provider, id))
+) AS found
+ORDER BY found.entry, found.place LIMIT $5;
+
+-- name: to_review
+SELECT held.entry, held.provider, held.id, held.contract, held.device, held.milli_devices,
+    held.starts, held.ends, held.quarters, held.device_times, held.limits
+FROM meter.record JOIN meter.withheld AS held USING (provider, id)
+WHERE record.withheld AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
+ORDER BY record.entry LIMIT $2;
+
+-- name: pools
+SELECT programme, year, amount, issued, (
+    SELECT coalesce(sum(granted), 0) FROM meter.contract_year AS share
+    WHERE share.programme = pool.programme AND share.year = pool.year
+) AS granted
+FROM meter.pool
+WHERE (programme, year) > ($1, $2::bigint) ORDER BY programme, year LIMIT $3;
+
+-- name: coupons
+SELECT coupon.enterprise, coupon.programme, coupon.year, coupon.issued, share.entitled,
+    share.granted
+FROM meter.coupon CROSS JOIN LATERAL (
+    SELECT coalesce(sum(entitled), 0) AS entitled, coalesce(sum(granted), 0) AS granted
+    FROM meter.contract_year AS held
+    WHERE held.enterprise = coupon.enterprise AND held.programme = coupon.programme
+        AND held.year = coupon.year
+) AS share
+WHERE ($1 = '' OR coupon.programme = $1) AND ($2 = 0 OR coupon.year = $2)
+    AND (coupon.enterprise, coupon.programme, coupon.year) > ($3, $4, $5::bigint)
+ORDER BY coupon.enterprise, coupon.programme, coupon.year LIMIT $6;
+
+-- name: segments_about
+SELECT held.first, held.count, held.bundle
+FROM meter.mention JOIN ledger.segment AS held USING (first)
+WHERE mention.subject = $1 AND mention.first >= $2
+ORDER BY mention.first LIMIT $3;
+
+-- name: record_entries
+SELECT entry, voided, released FROM meter.record
+WHERE id = $1 AND provider = ANY ($2::text[]);
+
+-- name: batch_entry
+SELECT entry, receipt FROM meter.batch WHERE payload = $1;

@@ -1,0 +1,100 @@
+"""Places in long answers: each page gives `next`, which the question for the next one takes as
+`after`.
+
+To a client the text means nothing. It is base64url (RFC 4648 section 5, unpadded) of six bytes of
+sha256 over question and place, then the place as a JSON list:
+
+    ["/v1/providers/pcl/rejected",[]] and [41,3]  ->  "…WzQxLDNd"
+
+So a text that was cut, changed, or taken from another question is refused. The check is no secret:
+a place opens nothing that its URL does not.
+"""
+
+import base64
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ledger.store import Head
+from meter.lookup import Page
+from meter.problems import Problem
+from meter.web.answers import as_of
+from meter.web.routes import Ask
+
+MAX_PAGE: Final = 1_000  # items; so an answer stays below some hundred kilobytes
+CHECK_BYTES: Final = 6
+_LARGEST: Final = 2**63 - 1  # what the database can compare with
+_PLACE_TEXT: Final = re.compile(r"[\x20-\x7e]{0,128}")
+
+Place = TypeVar("Place", bound=tuple[int | str, ...])
+T = TypeVar("T")
+Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
+Cursor = Annotated[str, Meta(max_length=400, pattern=r"^[A-Za-z0-9_-]*\Z")]
+
+
+class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page: the items after a place, at most `limit` of them."""
+
+    after: Cursor = ""
+    limit: Limit = 100
+
+
+def place(ask: Ask, start: Place) -> Place:
+    """Give the place after which the page begins; `start` where none is said. Raises `Problem`."""
+    if not ask.query.after:
+        return start
+    found = _decode(ask)
+    if found is None or list(map(type, found)) != list(map(type, start)):
+        raise Problem("malformed", "after: not the `next` of an answer to this question")
+    return found  # type: ignore[return-value]  # its parts have the types of `start`
+
+
+def turn(
+    ask: Ask, head: Head, page: Page[T], key: Callable[[T], Place], after: Place
+) -> dict[str, Any]:
+    """Give what a page has beside its items, which lie after a place; `key` is an item's."""
+    last = key(page.items[-1]) if page.items else after
+    return page_end(ask, head, last, more=page.more)
+
+
+def page_end(ask: Ask, head: Head, last: tuple[int | str, ...], *, more: bool) -> dict[str, Any]:
+    """Give what a page has beside its items; `last` is the place that it came to."""
+    return {"next": cursor(ask, last), "more": more, "as_of": as_of(head.size, head.last_at)}
+
+
+def cursor(ask: Ask, place: tuple[int | str, ...]) -> str:
+    """Write a place as `next`."""
+    data = msgspec.json.encode(place)
+    return base64.urlsafe_b64encode(_check(ask, data) + data).rstrip(b"=").decode()
+
+
+def _decode(ask: Ask) -> tuple[int | str, ...] | None:
+    text = ask.query.after
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        found = msgspec.json.decode(data[CHECK_BYTES:], type=tuple[int | str, ...])
+    except ValueError:
+        return None
+    # Written again it must be the same text, so that each place has one spelling.
+    good = all(map(_is_comparable, found)) and cursor(ask, found) == text
+    return found if good else None
+
+
+def _is_comparable(part: int | str) -> bool:
+    if isinstance(part, int):
+        return -_LARGEST <= part <= _LARGEST
+    return _PLACE_TEXT.fullmatch(part) is not None
+
+
+def _check(ask: Ask, data: bytes) -> bytes:
+    filters = sorted(
+        (name, value)
+        for name, value in ask.request.query.items()
+        if name not in PageQuery.__struct_fields__
+    )
+    question: list[Any] = [ask.request.path, filters]
+    return sha256(msgspec.json.encode(question) + data).digest()[:CHECK_BYTES]

@@ -1,0 +1,357 @@
+"""GET, for enterprises: their contracts, usage by day, each record, and what did not count.
+
+All of it is about the contracts of the enterprise in the URL; nothing tells of anybody else's. The
+contracts are listed after the snapshot is taken: then none is missing whose entries are in it.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final, Protocol, TypeVar
+
+from msgspec import UNSET, Struct, UnsetType
+
+from ledger import canon
+from ledger import store as ledger_store
+from ledger.store import Head
+from meter import lookup, store
+from meter.commands import ProgrammeName
+from meter.entries import UsageAccepted, from_fields
+from meter.lookup import NotCounted, Totals
+from meter.problems import Problem
+from meter.rating import cost
+from meter.state import Contract
+from meter.store import CONFLICT
+from meter.strict import Date, Id
+from meter.units import (
+    MICROSECONDS,
+    day_of,
+    day_start,
+    format_date,
+    format_hours,
+    format_instant,
+    format_money,
+    parse_date,
+)
+from meter.web.answers import (
+    ContractPage,
+    ContractSummary,
+    NotCountedPage,
+    NotCountedView,
+    RecordPage,
+    RecordStatus,
+    RecordView,
+    UsageDay,
+    UsagePage,
+)
+from meter.web.cursor import PageQuery, page_end, place, turn
+from meter.web.routes import OFFICIALS, Ask, Handler, Route
+
+STATES_AT_ONCE: Final = 500  # records looked at together for their status
+
+_FIRST_DAY: Final = day_of(parse_date("1900-01-01"))
+_LAST_DAY: Final = day_of(parse_date("9899-12-31"))
+
+
+class Registered(Protocol):
+    """What an entry registered: `entry` is its number."""
+
+    entry: int
+
+
+T = TypeVar("T", bound=Registered)
+
+
+class UsageQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "until"}):
+    """Which usage: of one programme or contract, in a half-open period of Shanghai dates."""
+
+    programme: ProgrammeName | UnsetType = UNSET
+    contract: Id | UnsetType = UNSET
+    starts: Date | UnsetType = UNSET
+    ends: Date | UnsetType = UNSET
+
+
+class RecordQuery(PageQuery, frozen=True):
+    """Which records: of one contract, or of one status."""
+
+    contract: Id | UnsetType = UNSET
+    status: RecordStatus | UnsetType = UNSET
+
+
+class ContractQuery(PageQuery, frozen=True):
+    """Records of which contract."""
+
+    contract: Id | UnsetType = UNSET
+
+
+async def get_enterprise_contracts(ask: Ask) -> ContractPage:
+    """An enterprise's contracts and their totals."""
+    return await contract_page(ask, _own_contracts(ask))
+
+
+async def contract_page(ask: Ask, contracts: list[Contract]) -> ContractPage:
+    """Give a page of some contracts, which are in the order of their entries."""
+    after = place(ask, (-1,))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        page = page_by_entry(contracts, after, head, ask.query.limit)
+        totals = await lookup.totals(connection, [each.registered.id for each in page.items])
+    return ContractPage(
+        contracts=[_summary(each, totals[each.registered.id]) for each in page.items],
+        **turn(ask, head, page, lambda each: (each.entry,), after),
+    )
+
+
+async def get_usage(ask: Ask) -> UsagePage:
+    """Device-time by day and kind."""
+    query: UsageQuery = ask.query
+    first = _FIRST_DAY if query.starts is UNSET else day_of(parse_date(query.starts))
+    stop = _LAST_DAY + 1 if query.ends is UNSET else day_of(parse_date(query.ends))
+    after = place(ask, (first, ""))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        contracts = [
+            each.registered.id
+            for each in _asked_contracts(ask, query.contract)
+            if query.programme in (UNSET, each.registered.programme)
+        ]
+        page = await lookup.usage(connection, contracts, range(first, stop), after, query.limit)
+    return UsagePage(
+        usage=[
+            UsageDay(
+                format_date(day_start(each.day)),
+                each.device,
+                str(each.device_time),
+                format_hours(each.device_time),
+            )
+            for each in page.items
+        ],
+        **turn(ask, head, page, lambda each: (each.day, each.device), after),
+    )
+
+
+async def get_records(ask: Ask) -> RecordPage:
+    """Each accepted record of an enterprise, or of one of its contracts."""
+    query: RecordQuery = ask.query
+    of_all = query.contract is UNSET
+    subject = f"enterprise:{ask.path('uscc')}" if of_all else f"contract:{query.contract}"
+    (after,) = place(ask, (-1,))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        contracts = {each.registered.id: each for each in _asked_contracts(ask, query.contract)}
+        entries = lookup.entries_about(connection, subject, after)
+        records, last = await _find_records(connection, query, contracts, entries)
+    end = max(after, head.size - 1) if last is None else last
+    return RecordPage(records=records, **page_end(ask, head, (end,), more=last is not None))
+
+
+async def get_refused(ask: Ask) -> NotCountedPage:
+    """An enterprise's records that were refused or in conflict, or of which a part was withheld."""
+    after = place(ask, (-1, -1))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        contracts = _asked_contracts(ask, ask.query.contract)
+        page = await lookup.not_counted(connection, contracts, after, ask.query.limit)
+    by_id = {each.registered.id: each for each in contracts}
+    return NotCountedPage(
+        refused=[_not_counted(each, by_id[each.contract]) for each in page.items],
+        **turn(ask, head, page, lambda each: each.key, after),
+    )
+
+
+# Whose they are
+
+
+def _own_contracts(ask: Ask) -> list[Contract]:
+    """Give the contracts of the URL's enterprise, in the order of their entries."""
+    enterprise = ask.context.intake.state.enterprises.get(ask.path("uscc"))
+    if enterprise is None:
+        raise Problem("unknown_enterprise", f"no enterprise {ask.path('uscc')}")
+    own = [each for held in enterprise.contracts.values() for each in held]
+    return sorted(own, key=lambda each: each.entry)
+
+
+def _asked_contracts(ask: Ask, asked: str | UnsetType) -> list[Contract]:
+    """Give the one that the question names, which must be the enterprise's, or all."""
+    own = _own_contracts(ask)
+    if asked is UNSET:
+        return own
+    found = [each for each in own if each.registered.id == asked]
+    if not found:
+        raise Problem("unknown_contract", f"{ask.path('uscc')} has no contract {asked}")
+    return found
+
+
+# Shaping
+
+
+def page_by_entry(items: list[T], after: tuple[int], head: Head, limit: int) -> lookup.Page[T]:
+    """Give those after an entry, each registered by one that is committed, at most `limit`."""
+    found = [each for each in items if after[0] < each.entry < head.size]
+    return lookup.Page(found[:limit], more=len(found) > limit)
+
+
+def _summary(contract: Contract, totals: Totals) -> ContractSummary:
+    terms = contract.registered
+    return ContractSummary(
+        id=terms.id,
+        entry=contract.entry,
+        programme=terms.programme,
+        enterprise=terms.enterprise,
+        provider=terms.provider,
+        ratio_class=terms.ratio_class,
+        amount=format_money(terms.amount),
+        starts=terms.starts,
+        ends=terms.ends,
+        frozen=contract.frozen,
+        cost=format_money(totals.cost),
+        entitled=format_money(totals.entitled),
+        granted=format_money(totals.granted),
+        uncovered=format_money(totals.entitled - totals.granted),
+        withheld=format_money(totals.withheld),
+    )
+
+
+async def _find_records(
+    connection: store.Connection,
+    query: RecordQuery,
+    contracts: dict[str, Contract],
+    entries: AsyncIterator[tuple[int, bytes]],
+) -> tuple[list[RecordView], int | None]:
+    """Read entries until a page is full, or enough was read.
+
+    Gives the records of some contracts, and the number of the entry to go on from, if any.
+    """
+    found: list[RecordView] = []
+    waiting: list[tuple[int, UsageAccepted]] = []
+    read = 0
+    # With a status, many may have to be looked at for one.
+    many = query.limit if query.status is UNSET else max(query.limit, STATES_AT_ONCE)
+    async for number, data in entries:
+        read += 1
+        entry = from_fields(canon.decode(data))
+        if isinstance(entry, UsageAccepted) and entry.contract in contracts:
+            waiting.append((number, entry))
+        enough = read >= lookup.MAX_ENTRIES_READ
+        if enough or len(waiting) == many:
+            found += await _with_states(connection, query, contracts, waiting)
+            waiting.clear()
+        if len(found) >= query.limit:
+            return found[: query.limit], found[query.limit - 1].entry
+        if enough:
+            return found, number
+    found += await _with_states(connection, query, contracts, waiting)
+    if len(found) > query.limit:
+        return found[: query.limit], found[query.limit - 1].entry
+    return found, None
+
+
+async def _with_states(
+    connection: store.Connection,
+    query: RecordQuery,
+    contracts: dict[str, Contract],
+    usages: list[tuple[int, UsageAccepted]],
+) -> list[RecordView]:
+    """Shape those records that have the status that is asked for."""
+    names = [(usage.provider, usage.id) for _, usage in usages]
+    states = await lookup.record_states(connection, names)
+    return [
+        _record(number, usage, contracts[usage.contract], *state)
+        for (number, usage), state in zip(usages, map(states.__getitem__, names), strict=True)
+        if query.status in (UNSET, _status(*state, withheld=usage.withheld is not UNSET))
+    ]
+
+
+def _record(
+    number: int,
+    usage: UsageAccepted,
+    contract: Contract,
+    voided: int | None,
+    released: int | None,
+) -> RecordView:
+    withheld = () if usage.withheld is UNSET else usage.withheld
+    return RecordView(
+        entry=number,
+        id=usage.id,
+        provider=usage.provider,
+        contract=usage.contract,
+        device=usage.device,
+        milli_devices=usage.milli_devices,
+        starts=format_instant(usage.start // MICROSECONDS),
+        ends=format_instant(usage.end // MICROSECONDS),
+        cost=format_money(usage.cost),
+        entitled=format_money(sum(fen for _, fen in usage.entitled)),
+        withheld=withheld_amount(contract, usage.device, sum(part for _, part in withheld)),
+        status=_status(voided, released, withheld=bool(withheld)),
+        voided=UNSET if voided is None else voided,
+        released=UNSET if released is None else released,
+    )
+
+
+def _status(voided: int | None, released: int | None, *, withheld: bool) -> RecordStatus:
+    if voided is not None:
+        return "voided"
+    if released is not None:
+        return "released"
+    return "withheld" if withheld else "accepted"
+
+
+def withheld_amount(contract: Contract, device: str, device_time: int) -> str:
+    """Say what withheld device-time costs at the contract's price."""
+    return format_money(cost(device_time * contract.registered.prices[device]))
+
+
+def _not_counted(found: NotCounted, contract: Contract) -> NotCountedView:
+    if found.withheld is None:
+        conflict = found.code == CONFLICT
+        # The detail of a conflict names an entry that may be another enterprise's.
+        detail, withheld = ("" if conflict else found.detail), ""
+        status: Any = "conflict" if conflict else "rejected"
+    else:
+        detail, withheld = "", withheld_amount(contract, found.device, found.withheld)
+        status = _status(found.voided, found.released, withheld=True)
+    return NotCountedView(
+        entry=found.key[0],
+        id=found.id,
+        provider=found.provider,
+        contract=found.contract,
+        device=found.device,
+        starts=format_instant(found.starts // MICROSECONDS),
+        ends=format_instant(found.ends // MICROSECONDS),
+        status=status,
+        code=found.code,
+        detail=detail,
+        withheld=withheld,
+    )
+
+
+def _route(
+    path: str,
+    handler: Handler,
+    summary: str,
+    answer: type[Struct],
+    query: type[PageQuery] = PageQuery,
+) -> Route:
+    own = () if query is PageQuery else ("unknown_contract",)
+    return Route(
+        "GET",
+        f"/v1/enterprises/{{uscc}}/{path}",
+        handler,
+        summary,
+        answer,
+        roles=(*OFFICIALS, "enterprise"),
+        query=query,
+        codes=("unknown_enterprise", *own),
+    )
+
+
+ROUTES: Final = [
+    _route("contracts", get_enterprise_contracts, "An enterprise's contracts", ContractPage),
+    _route("usage", get_usage, "Usage by day and device kind", UsagePage, UsageQuery),
+    _route("records", get_records, "Each accepted record", RecordPage, RecordQuery),
+    _route(
+        "refused",
+        get_refused,
+        "Records that were refused, in conflict or withheld",
+        NotCountedPage,
+        ContractQuery,
+    ),
+]

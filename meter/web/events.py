@@ -1,0 +1,168 @@
+"""GET /v1/events: what happens to a subject, as it happens (server-sent events, HTML standard 9.2).
+
+A stream begins where `Last-Event-ID` (or `after` in the URL) says, or with what comes next. At its
+begin and with each heartbeat it tells its place by a line `id:` alone, which makes no event but is
+what a client sends when it comes again. Entries are read from the ledger, after their commit;
+so what is missed while nobody listens is still there, and no reader makes the service keep anything
+for it: who does not read is cut off, and resumes.
+"""
+
+import asyncio
+import contextlib
+import socket
+from typing import Annotated, Final
+
+from aiohttp import hdrs, web
+from msgspec import Meta, Struct
+
+from ledger import canon
+from ledger import store as ledger_store
+from meter import store
+from meter.entries import from_fields
+from meter.events import Position, Viewer, Walk, move
+from meter.past import PastBalance
+from meter.problems import Problem
+from meter.state import CouponId, State
+from meter.web.context import authenticate
+from meter.web.routes import OFFICIALS, Ask, Route
+
+LAST_EVENT_ID: Final = "Last-Event-ID"
+HEARTBEAT_SECONDS: Final = 15.0  # shorter than what proxies wait for; a token is looked at again
+WRITE_SECONDS: Final = 30.0  # so long may a reader take to make room
+SEND_BUFFER_BYTES: Final = 64 * 1024  # what the kernel holds for a reader
+CHUNK_BYTES: Final = 64 * 1024  # of events, made before the reader has room for them
+MAX_BALANCES: Final = 1_000  # of coupons, that a stream remembers
+
+
+class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to begin: after the event of this id, `-1` for the ledger's begin."""
+
+    after: Annotated[str, Meta(max_length=32)] = ""
+
+
+async def get_events(ask: Ask) -> web.StreamResponse:
+    """Stream a subject's events until it goes away, its token ends, or the service does."""
+    assert ask.who is not None, "events are not public"
+    context = ask.context
+    walk = Walk(Viewer(ask.who.role, ask.who.subject), _begin(ask))
+    with context.streams.opened(ask.who.token_id):
+        response = web.StreamResponse(
+            headers={
+                hdrs.CONTENT_TYPE: "text/event-stream",
+                hdrs.CACHE_CONTROL: "no-store",
+                "X-Accel-Buffering": "no",  # nginx would hold events back
+            }
+        )
+        await response.prepare(ask.request)
+        if ask.request.method == hdrs.METH_HEAD:
+            return response
+        _bound_buffer(ask.request)
+        # Whatever ends it, the reader comes again with the id that it saw last.
+        with contextlib.suppress(ConnectionError, TimeoutError, Problem):
+            await _follow(ask, walk, response)
+    return response
+
+
+def _begin(ask: Ask) -> Position:
+    size = ask.context.intake.committed.size
+    event_id = ask.request.headers.get(LAST_EVENT_ID, ask.query.after)
+    if not event_id:
+        return Position(size)
+    try:
+        position = Position.after(event_id)
+    except ValueError as error:
+        raise Problem("malformed", str(error)) from None
+    if position > Position(size):
+        raise Problem("malformed", f"entry {event_id} is not there yet")
+    return position
+
+
+def _bound_buffer(request: web.Request) -> None:
+    transport = request.transport
+    connection = None if transport is None else transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+
+
+async def _follow(ask: Ask, walk: Walk, response: web.StreamResponse) -> None:
+    """Write events, page by page; between them, heartbeats."""
+    committed, loop = ask.context.intake.committed, asyncio.get_running_loop()
+    heartbeat_at = loop.time()
+    while not committed.closed:
+        if loop.time() >= heartbeat_at:
+            await authenticate(ask.request)  # it may have been revoked
+            await _write(ask.request, response, _place(walk.position))
+            heartbeat_at = loop.time() + HEARTBEAT_SECONDS
+        if walk.position.entry < committed.size:
+            await _write_page(ask, walk, response, committed.size)
+            continue
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(heartbeat_at):
+                await committed.beyond(walk.position.entry)
+
+
+def _place(position: Position) -> bytes:
+    """Tell where the stream is. Amid an entry the last event has told it."""
+    if position.seen:
+        return b":\n\n"
+    return b":\nid: %d\n\n" % (position.entry - 1)
+
+
+async def _write_page(ask: Ask, walk: Walk, response: web.StreamResponse, size: int) -> None:
+    context, state = ask.context, ask.context.intake.state
+    entries = await context.streams.page(context.readers, walk.position.entry, size)
+    missing = walk.missing(state, entries)
+    if missing:
+        walk.balances |= await _balances(context.readers, state, missing, walk.position.entry)
+    waiting = bytearray()
+    for entry in entries:
+        for event in walk.take(state, entry):
+            waiting += event.encode()
+        if len(waiting) >= CHUNK_BYTES:
+            await _write(ask.request, response, bytes(waiting))
+            waiting.clear()
+    await _write(ask.request, response, bytes(waiting))
+    if len(walk.balances) > MAX_BALANCES:
+        walk.balances.clear()
+
+
+async def _balances(
+    readers: store.Readers, state: State, coupons: set[CouponId], number: int
+) -> dict[CouponId, PastBalance]:
+    """Read coupons as they stood before an entry: as of its group, and what follows from there."""
+    async with store.reading(readers) as connection:
+        start = await ledger_store.segment_start(connection, number)
+        balances = {
+            coupon: await store.past_balance(connection, state, coupon, start)
+            for coupon in sorted(coupons)
+        }
+        async for _, data in ledger_store.entries(connection, start, number):
+            move(balances, state, from_fields(canon.decode(data)))
+    return balances
+
+
+async def _write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Write to a reader that takes it; cut off one that does not."""
+    if not data:
+        return
+    try:
+        async with asyncio.timeout(WRITE_SECONDS):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/v1/events",
+        get_events,
+        "What happens to the token's subject, as it happens",
+        "text/event-stream",
+        roles=(*OFFICIALS, "enterprise", "provider"),
+        query=EventsQuery,
+        codes=("busy",),
+    ),
+)

@@ -1,0 +1,227 @@
+"""GET, for authority and auditor: what is registered, where the money is, what is to be reviewed.
+
+Lists of what is registered are in the order of its entries, so what is new comes at their end.
+"""
+
+from typing import Final
+
+from msgspec import UNSET, Struct, UnsetType
+
+from ledger import store as ledger_store
+from meter import lookup, store
+from meter.commands import ProgrammeName
+from meter.lookup import ToReview
+from meter.state import Contract, Enterprise, Provider, State
+from meter.strict import Id, Uscc, Year
+from meter.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
+from meter.web.answers import (
+    ContractPage,
+    CouponPage,
+    CouponView,
+    EnlistmentView,
+    EnterprisePage,
+    EnterpriseView,
+    EvidenceView,
+    KeyView,
+    PoolPage,
+    PoolView,
+    ProviderPage,
+    ProviderView,
+    WithheldPage,
+    WithheldView,
+)
+from meter.web.cursor import PageQuery, place, turn
+from meter.web.enterprise_questions import contract_page, page_by_entry, withheld_amount
+from meter.web.routes import OFFICIALS, Ask, Handler, Route
+
+
+class CouponsQuery(PageQuery, frozen=True):
+    """Which coupons: of one programme, or of one year."""
+
+    programme: ProgrammeName | UnsetType = UNSET
+    year: Year | UnsetType = UNSET
+
+
+class ContractsQuery(PageQuery, frozen=True):
+    """Which contracts: of one enterprise, or with one provider."""
+
+    enterprise: Uscc | UnsetType = UNSET
+    provider: Id | UnsetType = UNSET
+
+
+async def get_pools(ask: Ask) -> PoolPage:
+    """All pools."""
+    after = place(ask, ("", 0))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        page = await lookup.pools(connection, after, ask.query.limit)
+    return PoolPage(
+        pools=[_pool(each) for each in page.items],
+        **turn(ask, head, page, lambda each: (each.programme, each.year), after),
+    )
+
+
+async def get_coupons(ask: Ask) -> CouponPage:
+    """Coupons with what their contracts were granted."""
+    query: CouponsQuery = ask.query
+    after = place(ask, ("", "", 0))
+    programme = "" if query.programme is UNSET else query.programme
+    year = 0 if query.year is UNSET else query.year
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        page = await lookup.coupons(connection, programme, year, after, query.limit)
+    return CouponPage(
+        coupons=[_coupon(each) for each in page.items],
+        **turn(ask, head, page, lambda each: (each.enterprise, each.programme, each.year), after),
+    )
+
+
+async def get_enterprises(ask: Ask) -> EnterprisePage:
+    """All enterprises."""
+    after = place(ask, (-1,))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+    known = list(ask.context.intake.state.enterprises.values())
+    page = page_by_entry(known, after, head, ask.query.limit)
+    return EnterprisePage(
+        enterprises=[_enterprise(each) for each in page.items],
+        **turn(ask, head, page, lambda each: (each.entry,), after),
+    )
+
+
+async def get_contracts(ask: Ask) -> ContractPage:
+    """Contracts and their totals."""
+    query: ContractsQuery = ask.query
+    asked = [
+        contract
+        for contract in ask.context.intake.state.contracts.values()
+        if query.enterprise in (UNSET, contract.registered.enterprise)
+        and query.provider in (UNSET, contract.registered.provider)
+    ]
+    return await contract_page(ask, asked)
+
+
+async def get_providers(ask: Ask) -> ProviderPage:
+    """All providers with their enlistments and keys."""
+    after = place(ask, (-1,))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+    state = ask.context.intake.state
+    page = page_by_entry(list(state.providers.values()), after, head, ask.query.limit)
+    return ProviderPage(
+        providers=[_provider(state, each) for each in page.items],
+        **turn(ask, head, page, lambda each: (each.entry,), after),
+    )
+
+
+async def get_withheld(ask: Ask) -> WithheldPage:
+    """Records with a withheld part that are neither released nor voided."""
+    after = place(ask, (-1,))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        page = await lookup.to_review(connection, after, ask.query.limit)
+    contracts = ask.context.intake.state.contracts
+    return WithheldPage(
+        withheld=[_withheld(each, contracts[each.contract]) for each in page.items],
+        **turn(ask, head, page, lambda each: (each.entry,), after),
+    )
+
+
+def _pool(pool: lookup.Pool) -> PoolView:
+    return PoolView(
+        pool.programme,
+        pool.year,
+        format_money(pool.amount),
+        format_money(pool.issued),
+        format_money(pool.amount - pool.issued),
+        format_money(pool.granted),
+    )
+
+
+def _coupon(coupon: lookup.Coupon) -> CouponView:
+    return CouponView(
+        enterprise=coupon.enterprise,
+        programme=coupon.programme,
+        year=coupon.year,
+        issued=format_money(coupon.issued),
+        granted=format_money(coupon.granted),
+        remaining=format_money(coupon.issued - coupon.granted),
+        entitled=format_money(coupon.entitled),
+        uncovered=format_money(coupon.entitled - coupon.granted),
+    )
+
+
+def _enterprise(enterprise: Enterprise) -> EnterpriseView:
+    registered = enterprise.registered
+    return EnterpriseView(
+        uscc=registered.uscc,
+        entry=enterprise.entry,
+        name=registered.name,
+        kind=registered.applicant,
+        founded_on=registered.founded_on,
+        contracts=sum(map(len, enterprise.contracts.values())),
+    )
+
+
+def _provider(state: State, provider: Provider) -> ProviderView:
+    registered = provider.registered
+    return ProviderView(
+        id=registered.id,
+        entry=provider.entry,
+        uscc=registered.uscc,
+        name=registered.name,
+        enlistments=[
+            EnlistmentView(name, each.devices, format_date(each.start), format_date(each.end))
+            for name, each in provider.enlistments.items()
+        ],
+        keys=[
+            KeyView(keyid, key.revoked is not None)
+            for keyid, key in state.keys.items()
+            if key.registered.provider == registered.id
+        ],
+    )
+
+
+def _withheld(found: ToReview, contract: Contract) -> WithheldView:
+    return WithheldView(
+        entry=found.entry,
+        id=found.id,
+        provider=found.provider,
+        enterprise=contract.registered.enterprise,
+        contract=found.contract,
+        device=found.device,
+        milli_devices=found.milli_devices,
+        starts=format_instant(found.starts // MICROSECONDS),
+        ends=format_instant(found.ends // MICROSECONDS),
+        device_hours=format_hours(found.withheld),
+        amount=withheld_amount(contract, found.device, found.withheld),
+        evidence=[
+            EvidenceView(
+                limit,
+                format_instant(start // MICROSECONDS),
+                format_instant(end // MICROSECONDS),
+                format_hours(device_time),
+            )
+            for limit, start, end, device_time in found.evidence
+        ],
+    )
+
+
+def _route(
+    name: str,
+    handler: Handler,
+    summary: str,
+    answer: type[Struct],
+    query: type[PageQuery] = PageQuery,
+) -> Route:
+    return Route("GET", f"/v1/{name}", handler, summary, answer, roles=OFFICIALS, query=query)
+
+
+ROUTES: Final = [
+    _route("pools", get_pools, "The money of each programme and year", PoolPage),
+    _route("coupons", get_coupons, "Coupons and what they granted", CouponPage, CouponsQuery),
+    _route("enterprises", get_enterprises, "Who may be funded", EnterprisePage),
+    _route("contracts", get_contracts, "Contracts and their totals", ContractPage, ContractsQuery),
+    _route("providers", get_providers, "Who computes", ProviderPage),
+    _route("withheld", get_withheld, "What waits for a reviewer", WithheldPage),
+]

@@ -1,0 +1,162 @@
+"""GET, for providers: what became of their batches, which numbers are missing, what was refused.
+
+A batch is named by the hex sha256 of its payload, which its sender can compute before any answer.
+"""
+
+from typing import Final
+
+from aiohttp import web
+from msgspec import Struct
+
+from ledger import store as ledger_store
+from meter import lookup, store
+from meter.advice import ADVICE
+from meter.dsse import Document
+from meter.problems import Problem
+from meter.web.answers import (
+    Gap,
+    GapPage,
+    ReceiptKeyView,
+    RejectedPage,
+    RejectedView,
+    StreamPage,
+    StreamView,
+)
+from meter.web.commands import SIGNATURE
+from meter.web.cursor import PageQuery, place, turn
+from meter.web.routes import OFFICIALS, Ask, Handler, Route, tagged
+from meter.wire import Receipt
+
+
+async def get_receipt(ask: Ask) -> web.Response:
+    """The stored answer to a batch, byte for byte, with its signature."""
+    async with store.reading(ask.context.readers) as connection:
+        found = await lookup.receipt(connection, ask.path("digest"))
+    if found is None:
+        raise Problem("not_found", f"no batch {ask.path('digest')}")
+    provider, receipt, signature = found
+    ask.must_be_theirs(provider=provider)
+    response = tagged(ask.request, receipt)
+    response.headers[SIGNATURE] = signature
+    return response
+
+
+async def get_envelope(ask: Ask) -> web.Response:
+    """The signed envelope as it came; also that of a batch whose number held another."""
+    async with store.reading(ask.context.readers) as connection:
+        found = await lookup.envelope(connection, ask.path("digest"))
+    if found is None:
+        raise Problem("not_found", f"no batch {ask.path('digest')}")
+    provider, envelope = found
+    ask.must_be_theirs(provider=provider)
+    return tagged(ask.request, envelope)
+
+
+async def get_streams(ask: Ask) -> StreamPage:
+    """A provider's streams by name."""
+    _check_provider(ask)
+    after = place(ask, ("",))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        page = await lookup.streams(connection, ask.path("provider"), after, ask.query.limit)
+    return StreamPage(
+        streams=[StreamView(each.name, *_counts(each)) for each in page.items],
+        **turn(ask, head, page, lambda each: (each.name,), after),
+    )
+
+
+async def get_stream(ask: Ask) -> GapPage:
+    """One stream and its gaps."""
+    _check_provider(ask)
+    provider, name = ask.path("provider"), ask.path("stream")
+    after = place(ask, (0,))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        stream = await lookup.stream(connection, provider, name)
+        page = await lookup.gaps(connection, provider, name, after, ask.query.limit)
+    if stream is None:
+        raise Problem("not_found", f"{provider} has no stream {name}")
+    last, batches, missing = _counts(stream)
+    return GapPage(
+        stream=name,
+        last=last,
+        batches=batches,
+        missing=missing,
+        gaps=[Gap(*each) for each in page.items],
+        **turn(ask, head, page, lambda each: (each[1],), after),
+    )
+
+
+async def get_rejected(ask: Ask) -> RejectedPage:
+    """What was refused of a provider's batches, and what to do about it."""
+    _check_provider(ask)
+    after = place(ask, (-1, -1, 0))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        page = await lookup.rejected(connection, ask.path("provider"), after, ask.query.limit)
+    return RejectedPage(
+        rejected=[_rejected(each) for each in page.items],
+        **turn(ask, head, page, lambda each: each.key, after),
+    )
+
+
+async def get_receipt_key(ask: Ask) -> ReceiptKeyView:
+    """The key that signs receipts, as entry 0 names it."""
+    genesis = ask.context.intake.state.genesis
+    assert genesis is not None, "a service begins with entry 0"
+    key = genesis.receipt_key
+    return ReceiptKeyView(key.keyid, key.algorithm, key.public_key)
+
+
+def _check_provider(ask: Ask) -> None:
+    if ask.path("provider") not in ask.context.intake.state.providers:
+        raise Problem("unknown_provider", f"no provider {ask.path('provider')}")
+
+
+def _counts(stream: lookup.Stream) -> tuple[int, int, int]:
+    return stream.last, stream.batches, stream.last - stream.batches
+
+
+def _rejected(refusal: lookup.Refusal) -> RejectedView:
+    conflict = refusal.code in ("conflict", "seq_conflict")
+    return RejectedView(
+        batch=refusal.payload,
+        stream=refusal.stream,
+        seq=refusal.seq,
+        what=refusal.what,
+        id=refusal.id,
+        contract=refusal.contract or "",
+        status="conflict" if conflict else "rejected",
+        code=refusal.code,
+        detail=refusal.detail,
+        advice=ADVICE[refusal.what, refusal.code],
+    )
+
+
+def _batch_route(path: str, handler: Handler, summary: str, answer: type[Struct]) -> Route:
+    return Route("GET", path, handler, summary, answer, roles=(*OFFICIALS, "provider"))
+
+
+def _page_route(path: str, handler: Handler, summary: str, answer: type[Struct]) -> Route:
+    return Route(
+        "GET",
+        f"/v1/providers/{{provider}}/{path}",
+        handler,
+        summary,
+        answer,
+        roles=(*OFFICIALS, "provider"),
+        query=PageQuery,
+        codes=("unknown_provider",),
+    )
+
+
+ROUTES: Final = [
+    _batch_route("/v1/batches/{digest}", get_receipt, "The receipt of a batch", Receipt),
+    _batch_route(
+        "/v1/batches/{digest}/envelope", get_envelope, "A batch as it was signed", Document
+    ),
+    _page_route("streams", get_streams, "A provider's streams", StreamPage),
+    _page_route("streams/{stream}", get_stream, "A stream and its gaps", GapPage),
+    _page_route("rejected", get_rejected, "What was refused, and what to do", RejectedPage),
+    Route("GET", "/v1/receipt-key", get_receipt_key, "The key that signs receipts", ReceiptKeyView),
+]

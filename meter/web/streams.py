@@ -1,0 +1,72 @@
+"""What the open event streams of a service share: their number, and the entries they read.
+
+Streams that follow a ledger stand at the same place, so a page of entries is read and decoded once
+for all of them. What is kept here is bounded, whoever reads how slowly.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ledger import canon
+from ledger import store as ledger_store
+from meter import store
+from meter.entries import Entry, from_fields
+from meter.metrics import Metrics
+from meter.problems import Problem
+
+MAX_STREAMS: Final = 256  # of a service: each is a connection and up to a page of events
+MAX_STREAMS_PER_TOKEN: Final = 8
+PAGE_ENTRIES: Final = 200  # decoding them holds up everything else for some milliseconds
+MAX_PAGES: Final = 16
+
+
+class Streams:
+    """One service's open streams. Owns the pages."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        metrics.event_streams.set_function(lambda: self.open)
+        self._open: Counter[str] = Counter()
+        self._pages: OrderedDict[tuple[int, int], list[Entry]] = OrderedDict()
+        self._reading = asyncio.Lock()
+
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return self._open.total()
+
+    @contextmanager
+    def opened(self, token_id: str) -> Iterator[None]:
+        """Count a stream of a token while it is open. Raises `busy`."""
+        if self._open[token_id] >= MAX_STREAMS_PER_TOKEN:
+            raise Problem("busy", f"{token_id} has {MAX_STREAMS_PER_TOKEN} streams open already")
+        if self.open >= MAX_STREAMS:
+            raise Problem("busy", f"{MAX_STREAMS} streams are open already")
+        self._open[token_id] += 1
+        try:
+            yield
+        finally:
+            self._open[token_id] -= 1
+            if not self._open[token_id]:
+                del self._open[token_id]
+
+    async def page(self, readers: store.Readers, first: int, size: int) -> list[Entry]:
+        """Read entries from `first` on, a page at most, of a ledger of `size` durable entries."""
+        key = first, min(size, first - first % PAGE_ENTRIES + PAGE_ENTRIES)
+        async with self._reading:
+            if key not in self._pages:
+                self._pages[key] = await _read(readers, *key)
+            self._pages.move_to_end(key)
+            while len(self._pages) > MAX_PAGES:
+                self._pages.popitem(last=False)
+            return self._pages[key]
+
+
+async def _read(readers: store.Readers, first: int, stop: int) -> list[Entry]:
+    async with store.reading(readers) as connection:
+        return [
+            from_fields(canon.decode(data))
+            async for _, data in ledger_store.entries(connection, first, stop)
+        ]

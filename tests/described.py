@@ -1,0 +1,74 @@
+"""The OpenAPI document as a judge: does an answer have the form that the document promises?
+
+told = Described(ROUTES)
+told.check("GET", "/v1/entries", status, headers, body)
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from meter.units import parse_date, parse_instant
+from meter.uscc import is_valid
+from meter.web import openapi
+from meter.web.routes import Route
+
+FORMATS = FormatChecker(())
+FORMATS.checks("date", ValueError)(lambda text: parse_date(text) is not None)
+FORMATS.checks("date-time", ValueError)(lambda text: parse_instant(text) is not None)
+FORMATS.checks("uscc")(is_valid)
+
+_DOCUMENT = "urn:document"
+
+
+class Described:
+    """One document; whatever it is asked, it raises where something is not as it says."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self.document = json.loads(openapi.encoded(routes))
+        resource = DRAFT202012.create_resource(self.document)
+        self._registry = Registry().with_resource(_DOCUMENT, resource)
+
+    @property
+    def operations(self) -> dict[tuple[str, str], Any]:
+        return {
+            (method.upper(), path): operation
+            for path, methods in self.document["paths"].items()
+            for method, operation in methods.items()
+        }
+
+    def resolve(self, value: Any) -> Any:
+        """Follow a reference within the document."""
+        while "$ref" in value:
+            found = self.document
+            for part in value["$ref"].removeprefix("#/").split("/"):
+                found = found[part]
+            value = found
+        return value
+
+    def validator(self, schema: Any) -> Draft202012Validator:
+        absolute = json.loads(json.dumps(schema).replace('"#/', f'"{_DOCUMENT}#/'))
+        return Draft202012Validator(absolute, registry=self._registry, format_checker=FORMATS)
+
+    def check(
+        self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        """Hold an answer of the operation `path` (with its parameters' names) to the document."""
+        answers = self.operations[method, path]["responses"]
+        assert str(status) in answers, f"{method} {path} answers {status}: {body[:300]!r}"
+        answer = self.resolve(answers[str(status)])
+        for name, header in answer.get("headers", {}).items():
+            assert re.search(self.resolve(header)["schema"].get("pattern", ""), headers[name])
+        if "content" not in answer:
+            assert body == b""
+            return
+        ((kind, content),) = answer["content"].items()
+        given = headers["Content-Type"].partition(";")[0]
+        assert given == kind, f"{method} {path} answers with {given}, not {kind}"
+        if kind.endswith("json"):
+            self.validator(content["schema"]).validate(json.loads(body))

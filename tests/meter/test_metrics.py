@@ -1,0 +1,175 @@
+"""Metrics: what they count, that Prometheus likes them, and that the page names them all."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from meter import store
+from meter.metrics import Metrics
+from tests.books import DEVICE, PROGRAMME, lifted, record, void
+from tests.services import HOUR, contract_body, coupon_body, serving
+
+PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+USAGE = [record("r1", "A", *HOUR, 64_000)]
+
+
+async def scrape(service) -> dict[tuple[str, ...], float]:
+    """Give the samples by name and values of labels."""
+    text = (await service.get("/metrics")).body.decode()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in parse(text)
+        for sample in family.samples
+    }
+
+
+def promtool(*words: str, **options) -> subprocess.CompletedProcess[str]:
+    """Run promtool; where it is missing, skip, or fail in CI."""
+    if shutil.which("promtool") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("promtool is missing, and CI installs it")
+        pytest.skip("promtool is not installed")
+    return subprocess.run(["promtool", *words], capture_output=True, text=True, **options)
+
+
+async def test_prometheus_finds_no_fault_with_the_metrics_of_a_used_service(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.usage([*USAGE, record("x", "none", *HOUR, 1)])
+        await service.post("/v1/usage", b"{}", None)
+        text = (await service.get("/metrics")).body.decode()
+    checked = promtool("check", "metrics", input=text)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_prometheus_would_find_a_fault():
+    assert promtool("check", "metrics", input="# TYPE x counter\nx 1\n").returncode == 3
+
+
+async def test_each_batch_is_counted_by_its_outcome(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.usage(USAGE)
+        await service.usage(USAGE)
+        await service.usage([])
+        await service.post("/v1/usage", b"{}", None)
+        await service.post("/v1/usage", service.envelope(keyid="nobody"), None)
+        forged = service.envelope(USAGE, seq=2).replace(b'"sig":"', b'"sig":"AAAA')
+        await service.post("/v1/usage", forged, None)
+        found = await scrape(service)
+    outcomes = {name[1]: n for name, n in found.items() if name[0] == "kashi_batches_total"}
+    refused = {"seq_conflict": 1, "bad_envelope": 1, "unknown_key": 1, "bad_signature": 1}
+    assert outcomes == {"ok": 2} | refused
+    requests = {n[1]: value for n, value in found.items() if n[0] == "kashi_refused_requests_total"}
+    assert requests == refused
+
+
+async def test_money_granted_only_grows_and_what_comes_back_is_counted_apart(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books(lifted())
+        year = PROGRAMME, "2025"
+        before = await scrape(service)
+        assert before["kashi_pool_left_fen", *year] == 49_950_000_000
+        await service.usage(USAGE)
+        await service.usage([], [void("r1")], seq=2)
+        await service.usage([record("r2", "A", *HOUR, 1_000)], seq=3)
+        await service.post("/v1/coupons/withdraw", coupon_body(2025, "1000.00"))
+        after = await scrape(service)
+        assert after["kashi_granted_fen_total", *year] == 14_400 + 225
+        assert after["kashi_returned_fen_total", *year] == 14_400
+        assert after["kashi_pool_fen", *year] == 50_000_000_000
+        assert after["kashi_pool_left_fen", *year] == 49_950_100_000
+    async with serving(database, tmp_path) as service:  # gauges stand after a restart too
+        again = await scrape(service)
+        assert again["kashi_pool_left_fen", *year] == 49_950_100_000
+        assert again["kashi_ledger_entries",] == after["kashi_ledger_entries",]
+
+
+async def test_what_moves_between_contracts_of_a_coupon_counts_on_both_sides(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books(lifted(), None)
+        await service.ask("/v1/contracts", **contract_body("B"))
+        await service.issue(2025, "100.00")
+        await service.usage([record("b", "B", *HOUR, 64_000)])  # takes all of the 100.00
+        await service.usage([record("a", "A", *HOUR, 64_000)], seq=2)
+        await service.usage([], [void("b")], seq=3)  # 100.00 go from B to A
+        found = await scrape(service)
+        assert found["kashi_granted_fen_total", PROGRAMME, "2025"] == 20_000
+        assert found["kashi_returned_fen_total", PROGRAMME, "2025"] == 10_000
+
+
+async def test_what_a_failed_commit_would_have_counted_is_counted_once(
+    database, tmp_path, monkeypatch
+):
+    write, failures = store.write, [OSError("no space"), OSError("no space")]
+
+    async def failing(*arguments) -> None:
+        if failures:
+            raise failures.pop()
+        await write(*arguments)
+
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        monkeypatch.setattr(store, "write", failing)
+        posts = [service.usage(USAGE, stream=f"s{n}") for n in range(3)]
+        answers = await asyncio.gather(*posts)
+        while 503 in {answer.status for answer in answers}:
+            answers = [await service.usage(USAGE, stream=f"s{n}") for n in range(3)]
+        found = await scrape(service)
+    assert found["kashi_records_total", "accepted"] == 1
+    assert found["kashi_records_total", "duplicate"] == 2
+    assert found["kashi_granted_fen_total", PROGRAMME, "2025"] == 14_400
+    assert found["kashi_recoveries_total",] == 2
+    assert found["kashi_ready",] == 1
+
+
+async def test_signatures_are_timed_on_both_sides(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.usage(USAGE)
+        found = await scrape(service)
+    for operation in ("verify", "sign"):
+        assert found["kashi_signature_seconds_count", operation] == 1
+        assert 0 < found["kashi_signature_seconds_sum", operation] < 1
+
+
+async def test_no_label_names_whom_it_concerns(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.usage(USAGE)
+        await service.get("/v1/contracts/none")
+        text = (await service.get("/metrics")).body.decode()
+    labels = set(re.findall(r'([a-z_]+)="', text))
+    assert labels == {"code", "outcome", "result", "programme", "year", "operation", "le"}
+    assert DEVICE not in text
+
+
+def test_the_page_lists_every_metric_with_its_kind_and_labels():
+    told = re.findall(r"^\| `(kashi_\w+)` \| (\w+) \|([^|]*)\|", PAGE, re.MULTILINE)
+    listed = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in told}
+    metrics = Metrics()
+    real = {}
+    for family in metrics.registry.collect():
+        name = family.name + "_total" * (family.type == "counter")
+        real[name] = family.type
+    assert {name: kind for name, (kind, _) in listed.items()} == real
+    for collector in vars(metrics).values():
+        if hasattr(collector, "_labelnames"):
+            name = collector._name + "_total" * (collector._type == "counter")
+            assert listed[name][1] == set(collector._labelnames), name
+
+
+def test_the_pages_alerts_are_rules_that_prometheus_takes(tmp_path):
+    (rules,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "rules.yml").write_text(rules, encoding="utf-8")
+    checked = promtool("check", "rules", str(tmp_path / "rules.yml"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    named = set(re.findall(r"kashi_\w+", rules))
+    listed = set(re.findall(r"^\| `(kashi_\w+)`", PAGE, re.MULTILINE))
+    assert {name.removesuffix("_bucket") for name in named} <= listed

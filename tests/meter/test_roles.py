@@ -1,0 +1,392 @@
+"""Who may see what: every route, with every kind of token, for one's own and for another's.
+
+Two of everything are in the books, the left's and the right's; the left asks. All is driven by the
+routes' declarations: a route with a parameter that is not known here fails until somebody says what
+is the left's, what is the right's, and what is nobody's.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, get_args
+
+import pytest
+from msgspec import structs
+
+from meter import service as running
+from meter.auth import Identity, Role
+from meter.config import DATABASE_VARIABLE
+from meter.web.app import ROUTES
+from meter.web.openapi import path_names
+from meter.web.routes import NOT_YOURS, OFFICIALS, Route
+from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, uscc_of, void
+from tests.described import Described
+from tests.services import (
+    HOUR,
+    Answer,
+    Service,
+    contract_body,
+    enterprise_body,
+    key_body,
+    provider_body,
+    serving,
+    stored,
+)
+
+TOLD = Described(ROUTES)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One provider and one enterprise with a contract between them; all names are unmistakable."""
+
+    enterprise: str
+    provider: str
+    provider_uscc: str
+    word: str
+
+    @property
+    def contract(self) -> str:
+        return f"TC-{self.word}"
+
+    @property
+    def keyid(self) -> str:
+        return f"{self.provider}-key"
+
+    @property
+    def stream(self) -> str:
+        return f"stream-{self.word}"
+
+    @property
+    def record(self) -> str:
+        return f"{self.word}:1"
+
+    @property
+    def names(self) -> set[str]:
+        """What must stand in no answer to the other side."""
+        return {self.enterprise, self.provider, self.provider_uscc, self.word}
+
+
+LEFT = Side(ALPHA, "pcl", uscc_of(9), "links")
+RIGHT = Side(BETA, "ncl", uscc_of(8), "rechts")
+NOBODY = Side(uscc_of(77), "nobody", uscc_of(78), "niemand")
+SIDES = (LEFT, RIGHT)
+NO_DIGEST = "0" * 64
+DIGESTS: dict[Side, str] = {}  # known once a batch was posted
+
+# Whatever stands in a path or a query: what it is on a side.
+VALUES = {
+    "uscc": lambda side: side.enterprise,
+    "enterprise": lambda side: side.enterprise,
+    "provider": lambda side: side.provider,
+    "contract": lambda side: side.contract,
+    "keyid": lambda side: side.keyid,
+    "stream": lambda side: side.stream,
+    "record": lambda side: side.record,
+    "digest": lambda side: DIGESTS.get(side, NO_DIGEST),
+    "batch": lambda side: DIGESTS.get(side, NO_DIGEST),
+    "entry": lambda side: "999999" if side is NOBODY else "0",
+}
+REQUIRED = {"programme": PROGRAMME, "year": "2025"}
+# Optional parameters that name nobody.
+HARMLESS = {"after", "limit", "as_of", "kind", "programme", "year", "from", "until", "since"}
+HARMLESS |= {"date", "device", "status"}
+
+WRONG_TOKENS = [
+    *(None, "", "Bearer", "Bearer x.y", "Basic eDp5", "Bearer authority-1.x", "Bearer é.é"),
+]
+
+
+@dataclass(frozen=True)
+class World:
+    """The running service, and a header for each token."""
+
+    service: Service
+    tokens: dict[str, str]
+
+    async def ask(self, route: Route, path: str, token: str | None, body: bytes = b"") -> Answer:
+        """Send a request; of a stream of events give what comes at once."""
+        headers = {} if token is None else {"Authorization": token}
+        url = self.service.url + path
+        async with self.service.http.request(
+            route.method, url, data=body or None, headers=headers
+        ) as response:
+            if response.headers["Content-Type"] != "text/event-stream":
+                return Answer(response.status, response.headers, await response.read())
+            told = b""
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    while True:
+                        told += await response.content.readany()
+            return Answer(response.status, response.headers, told)
+
+
+@asynccontextmanager
+async def world(
+    database: str, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    async with serving(database, folder) as service:
+        monkeypatch.setenv(DATABASE_VARIABLE, database)
+        await service.activate()
+        for side in SIDES:
+            await fill(service, side)
+        tokens = {
+            name: f"Bearer {await running.add_token(service.folder, identity)}"
+            for name, identity in identities().items()
+        }
+        service.http.headers.clear()
+        yield World(service, tokens)
+
+
+def identities() -> dict[str, Identity]:
+    """One token of each role, and of each that has subjects one whose subject has nothing."""
+    subjects = {"provider": (LEFT.provider, NOBODY.provider)}
+    subjects |= {"enterprise": (LEFT.enterprise, NOBODY.enterprise)}
+    found = {role: Identity(role, role) for role in OFFICIALS}
+    for role, (own, nobody) in subjects.items():
+        found[role] = Identity(role, role, own)
+        found[f"strange-{role}"] = Identity(f"strange-{role}", role, nobody)
+    assert {identity.role for identity in found.values()} == set(get_args(Role))
+    return found
+
+
+async def fill(service: Service, side: Side) -> None:
+    """Give a side one of everything: what was granted, withheld, released, voided, refused."""
+    provider = provider_body(
+        side.provider, uscc=side.provider_uscc, name=f"centre {side.word}", devices={DEVICE: 100}
+    )
+    await service.ask("/v1/providers", **provider)
+    await service.ask(f"/v1/providers/{side.provider}/keys", **key_body(side.keyid))
+    await service.ask("/v1/enterprises", **enterprise_body(side.enterprise, name=f"AG {side.word}"))
+    contract = contract_body(
+        side.contract,
+        enterprise=side.enterprise,
+        provider=side.provider,
+        max_devices={DEVICE: 8},
+    )
+    await service.ask("/v1/contracts", **contract)
+    await service.issue(2025, "500000.00", side.enterprise)
+    batches = [
+        (
+            [
+                record(side.record, side.contract, *HOUR, 8_000),
+                record(f"{side.word}:2", side.contract, *HOUR, 1_000),
+                record(f"{side.word}:3", side.contract, *HOUR, 2_000),
+                record(f"{side.word}:4", "TC-unknown", *HOUR, 1_000),
+            ],
+            [],
+        ),
+        ([], [void(f"{side.word}:3")]),
+    ]
+    for seq, (records, voids) in zip((1, 5), batches, strict=True):
+        data = service.envelope(
+            records, voids, side.keyid, provider=side.provider, stream=side.stream, seq=seq
+        )
+        answer = await service.post("/v1/usage", data, None)
+        assert answer.status == 200, answer.body
+        if seq == 1:
+            DIGESTS[side] = answer.json["batch"]
+    released = {"provider": side.provider, "id": f"{side.word}:2", "reason": f"by {side.word}"}
+    await service.ask("/v1/records/release", **released)
+
+
+def urls(route: Route, **of: Side) -> str:
+    """The route's URL: each parameter is the left's, or that of the side that `of` names."""
+    path = route.path
+    for name in path_names(route):
+        assert name in VALUES, f"{route.path}: whose is {{{name}}}? Say so in VALUES"
+        path = path.replace(f"{{{name}}}", VALUES[name](of.get(name, LEFT)))
+    given = {
+        field.encode_name: REQUIRED.get(field.encode_name)
+        or VALUES[field.encode_name](of.get(field.encode_name, LEFT))
+        for field in structs.fields(route.query)
+        if field.required
+    }
+    return path + ("?" + "&".join(f"{k}={v}" for k, v in given.items()) if given else "")
+
+
+def filters(route: Route) -> Iterator[str]:
+    """The optional parameters of a query that can name something of somebody's."""
+    for field in structs.fields(route.query):
+        if not field.required and field.encode_name not in HARMLESS:
+            assert field.encode_name in VALUES, f"{route.path}: whose is {field.encode_name}?"
+            yield field.encode_name
+
+
+def filtered(route: Route, name: str, side: Side) -> str:
+    url = urls(route)
+    return f"{url}{'&' if '?' in url else '?'}{name}={VALUES[name](side)}"
+
+
+def check(route: Route, answer: Answer) -> Answer:
+    """Hold an answer to what the description of the API says."""
+    TOLD.check(route.method, route.path, answer.status, answer.headers, answer.body)
+    return answer
+
+
+def silent(answer: Answer, about: Side) -> None:
+    """No answer names what is another's."""
+    text = answer.body.decode()
+    told = {name for name in about.names if name in text}
+    assert not told, f"{told} in {text}"
+
+
+def questions() -> list[Route]:
+    return [route for route in ROUTES if route.method == "GET" and route.roles]
+
+
+def test_every_way_to_be_is_tried():
+    assert {route.method for route in ROUTES} == {"GET", "POST"}
+    assert {role for route in ROUTES for role in route.roles} == set(get_args(Role))
+    assert len(questions()) >= 4
+    for route in questions():
+        assert urls(route), route.path
+        assert list(filters(route)) is not None
+
+
+async def test_public_routes_are_open_to_anyone_and_all_others_to_nobody_without_a_token(
+    database, tmp_path, monkeypatch
+):
+    async with world(database, tmp_path, monkeypatch) as known:
+        size = len(await stored(database))
+        secret = known.tokens["authority"].partition(".")[2]
+        wrong = [*WRONG_TOKENS, f"Bearer auditor.{secret}", known.tokens["authority"] + "x"]
+        for route in ROUTES:
+            path = urls(route)
+            if route.roles:
+                for token in wrong:
+                    answer = check(route, await known.ask(route, path, token, b"{}"))
+                    assert answer.code == "unauthorized", route.path
+                    assert answer.headers["WWW-Authenticate"] == "Bearer"
+                    silent(answer, LEFT)
+                continue
+            for token in (*WRONG_TOKENS, *known.tokens.values()):
+                answer = check(route, await known.ask(route, path, token))
+                assert answer.status == (400 if route.method == "POST" else 200), route.path
+        assert len(await stored(database)) == size
+
+
+async def test_a_role_that_a_route_does_not_list_is_refused_before_anything_is_read(
+    database, tmp_path, monkeypatch
+):
+    async with world(database, tmp_path, monkeypatch) as known:
+        size = len(await stored(database))
+        for route in ROUTES:
+            for name, identity in identities().items():
+                if not route.roles or identity.role in route.roles:
+                    continue
+                seen = set()
+                for side in (LEFT, RIGHT, NOBODY):
+                    path = urls(route, **dict.fromkeys(VALUES, side))
+                    for body in (b"{}", b"\xff"):
+                        answer = check(
+                            route, await known.ask(route, path, known.tokens[name], body)
+                        )
+                        assert answer.code == "forbidden", (route.path, name)
+                        seen.add(answer.body)
+                # It says which roles it is for, and the same of what exists and what does not.
+                assert len(seen) == 1
+                assert all(role in json.loads(answer.body)["detail"] for role in route.roles)
+        assert len(await stored(database)) == size
+
+
+async def test_the_roles_that_a_route_lists_get_their_own(database, tmp_path, monkeypatch):
+    async with world(database, tmp_path, monkeypatch) as known:
+        for route in ROUTES:
+            for role in route.roles:
+                answer = check(
+                    route, await known.ask(route, urls(route), known.tokens[role], b"nonsense")
+                )
+                if route.method == "POST":
+                    assert answer.status == 400, (route.path, role)
+                else:
+                    assert answer.status == 200, (route.path, role, answer.body)
+                    if role not in OFFICIALS:
+                        silent(answer, RIGHT)
+
+
+async def test_what_is_anothers_is_404_like_what_does_not_exist(database, tmp_path, monkeypatch):
+    async with world(database, tmp_path, monkeypatch) as known:
+        for route in questions():
+            for role in set(route.roles) - set(OFFICIALS):
+                for name in path_names(route):
+                    answers = [
+                        check(
+                            route,
+                            await known.ask(route, urls(route, **{name: side}), known.tokens[role]),
+                        )
+                        for side in (RIGHT, NOBODY)
+                    ]
+                    assert [each.code for each in answers] == ["not_found"] * 2, route.path
+                    assert len({each.body for each in answers}) == 1, route.path
+                    assert answers[0].json["detail"] == NOT_YOURS
+                    assert comparable(answers[0]) == comparable(answers[1])
+
+
+def comparable(answer: Answer) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name != "Date"}
+
+
+async def test_an_etag_or_a_head_does_not_tell_what_is_anothers(database, tmp_path, monkeypatch):
+    async with world(database, tmp_path, monkeypatch) as known:
+        for route in questions():
+            for role in set(route.roles) - set(OFFICIALS):
+                for name in path_names(route):
+                    path = urls(route, **{name: RIGHT})
+                    headers = {"Authorization": known.tokens[role], "If_None_Match": "*"}
+                    assert (await known.service.get(path, **headers)).status == 404
+                    head = await known.service.send("HEAD", path, **headers)
+                    assert head.status == 404
+
+
+async def test_a_filter_that_names_anothers_finds_nothing(database, tmp_path, monkeypatch):
+    async with world(database, tmp_path, monkeypatch) as known:
+        for route in questions():
+            for role in set(route.roles) - set(OFFICIALS):
+                for name in filters(route):
+                    answers = [
+                        check(
+                            route,
+                            await known.ask(route, filtered(route, name, side), known.tokens[role]),
+                        )
+                        for side in (RIGHT, NOBODY)
+                    ]
+                    assert len({each.status for each in answers}) == 1, (route.path, name)
+                    assert len({each.body for each in answers}) == 1, (route.path, name)
+                    silent(answers[0], RIGHT)
+
+
+async def test_a_subject_that_has_nothing_sees_nothing(database, tmp_path, monkeypatch):
+    async with world(database, tmp_path, monkeypatch) as known:
+        for route in questions():
+            for role in set(route.roles) - set(OFFICIALS):
+                token = known.tokens[f"strange-{role}"]
+                for side in (LEFT, RIGHT, NOBODY):
+                    path = urls(route, **dict.fromkeys(VALUES, side))
+                    answer = check(route, await known.ask(route, path, token))
+                    assert answer.status in (200, 404), (route.path, answer.body)
+                    if path_names(route) and side is not NOBODY:
+                        assert answer.code == "not_found", route.path
+                    silent(answer, LEFT)
+                    silent(answer, RIGHT)
+
+
+async def test_officials_are_told_what_does_not_exist(database, tmp_path, monkeypatch):
+    async with world(database, tmp_path, monkeypatch) as known:
+        for route in questions():
+            for role in set(route.roles) & set(OFFICIALS):
+                for name in path_names(route):
+                    path = urls(route, **{name: NOBODY})
+                    answer = check(route, await known.ask(route, path, known.tokens[role]))
+                    assert answer.status == 404, (route.path, answer.body)
+
+
+def test_the_sides_have_no_name_in_common():
+    for first, second in ((LEFT, RIGHT), (RIGHT, LEFT), (NOBODY, LEFT)):
+        for name in first.names:
+            assert not any(name in other for other in second.names)
+            assert name not in sha256(b"").hexdigest()
