@@ -1,5 +1,7 @@
 """Withheld and release: what of a record fits, and what becomes of the rest."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -305,9 +307,9 @@ def test_slices_lose_no_fen_of_what_is_withheld():
     books.post([record("all", "A", EIGHT, EIGHT + 2 * HOUR, 1_000)])
     parts = slices(record("r", "A", EIGHT, EIGHT + 3601, 7_000), 61)
     results = books.post(parts)
-    assert sum(round(100 * float(result.withheld)) for result in results) == 31_50
+    assert sum(Decimal(result.withheld) for result in results) == Decimal("31.50")
     results = [books.post([], [void(part["id"])])[0] for part in parts]
-    assert sum(round(100 * float(result.withheld)) for result in results) == -31_50
+    assert sum(Decimal(result.withheld) for result in results) == Decimal("-31.50")
 
 
 def test_slices_of_a_minute_withhold_as_much_as_the_whole():
