@@ -109,7 +109,6 @@ class Room:
         )
         return max(0, count * 1000 * QUARTER_SECONDS - self.in_use.at(quarter))
 
-
     def surely_fits(self, start: int, end: int, milli_devices: int) -> bool:
         """Say whether so many devices fit even beside the most that is in use in `[start, end)`.
 
