@@ -40,6 +40,7 @@ SHELL = {
     "meter/policies/__init__.py",
     "meter/postgres.py",
     "meter/rebuild.py",
+    "meter/reporter.py",
     "meter/service.py",
     "meter/simulate.py",
     "meter/store.py",

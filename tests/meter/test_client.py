@@ -18,16 +18,16 @@ from aiohttp import web
 from msgspec import UNSET
 
 from meter import client, dsse
+from meter import reporter as reporting
 from meter.client import (
     BadReceipt,
     ClientError,
     Refused,
-    Report,
-    Reporter,
     SignedReceipt,
     Stream,
     Unreachable,
 )
+from meter.reporter import Report, Reporter
 from meter.strict import Instant, decode
 from meter.units import parse_instant
 from meter.wire import MAX_BATCH_BYTES, Accepted, Batch, Record, Void
@@ -449,7 +449,7 @@ async def test_the_genesis_is_sent_when_it_is_known(database, tmp_path):
 async def test_a_long_list_is_cut_into_batches_that_the_service_takes(
     database, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(client, "MAX_BATCH_ITEMS", 3)
+    monkeypatch.setattr(reporting, "MAX_BATCH_ITEMS", 3)
     async with opened(database, tmp_path) as (proxy, key):
         async with reporter(proxy, key, tmp_path) as one:
             await one.report([usage(f"r{n}", milli_devices=1) for n in range(10)])
@@ -463,7 +463,7 @@ async def test_a_long_list_is_cut_into_batches_that_the_service_takes(
 
 
 async def test_a_long_list_is_cut_by_its_bytes_too(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "MAX_PAYLOAD_BYTES", 2_500)
+    monkeypatch.setattr(reporting, "MAX_PAYLOAD_BYTES", 2_500)
     async with opened(database, tmp_path) as (proxy, key):
         async with reporter(proxy, key, tmp_path) as one:
             await one.report([usage(f"r{n}", milli_devices=1) for n in range(20)])
@@ -474,7 +474,7 @@ async def test_a_long_list_is_cut_by_its_bytes_too(database, tmp_path, monkeypat
 
 def test_no_payload_within_the_limit_makes_an_envelope_beyond_the_services():
     payload = b'{"log":"x","provider":"p","stream":"s","seq":1,"records":[]}'
-    payload += b" " * (client.MAX_PAYLOAD_BYTES - len(payload))
+    payload += b" " * (reporting.MAX_PAYLOAD_BYTES - len(payload))
     sealed = dsse.seal(dsse.BATCH_TYPE, payload, "k" * 64, signer("pcl-1"))
     assert MAX_BATCH_BYTES - 1_024 < len(sealed) <= MAX_BATCH_BYTES
 
@@ -571,7 +571,7 @@ async def test_after_an_outage_the_next_process_goes_on_with_the_same_payload(
 async def test_a_fault_at_one_batch_does_not_hold_up_the_others(database, tmp_path):
     async with opened(database, tmp_path, "status 500") as (proxy, key):
         async with reporter(proxy, key, tmp_path) as one:
-            one._outbox.put(1, one._payload(1, client._Part([], [fields("a")])))
+            one._outbox.put(1, one._payload(1, reporting._Part([], [fields("a")])))
             one._stream.last_seq = 1
             with pytest.raises(Refused, match="http_500"):
                 await one.report([usage("b")])
@@ -661,7 +661,7 @@ class CrashError(Exception):
 async def test_a_crash_at_any_write_of_the_folder_loses_and_doubles_nothing(
     database, tmp_path, monkeypatch, written
 ):
-    write, left = client._write, 0
+    write, left = reporting._write, 0
 
     def dying(file: Path, data: bytes) -> None:
         nonlocal left
@@ -678,7 +678,7 @@ async def test_a_crash_at_any_write_of_the_folder_loses_and_doubles_nothing(
             records = [usage(f"{name}:{n}", milli_devices=1) for n in range(5)]
             with monkeypatch.context() as patch, contextlib.suppress(CrashError):
                 left = crash
-                patch.setattr(client, "_write", dying)
+                patch.setattr(reporting, "_write", dying)
                 async with reporter(proxy, key, folder, name=name) as one:
                     await one.report(records)
             async with reporter(proxy, key, folder, name=name) as one:

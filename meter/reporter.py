@@ -1,0 +1,370 @@
+"""Report a stream's usage so that nothing is lost and nothing doubled.
+
+    stream = Stream(log=…, genesis=…, provider="pcl", name="cloudbrain-2", keyid=…, key=load_key(…))
+    async with Reporter("https://kashi.example", stream, receipt_key, Path("outbox")) as reporter:
+        report = await reporter.report(records)
+
+Batches lie in the reporter's folder before they are posted, and leave it never; an error or a crash
+at any point is mended by the next `report`. When no answer comes, the very same payload is sent
+again: the service gives a batch that it knows its stored answer. Records that may have been sent
+can be reported again too, for the service knows their ids.
+
+    outbox/17.batch.json          the payload, as it was signed
+    outbox/17.receipt.json        the service's answer, its signature beside it (`kashi verify
+    outbox/17.receipt.json.sig      --receipt` holds both against the ledger)
+    outbox/refused.jsonl          what was not taken, one a line, with the reason
+"""
+
+import fcntl
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from meter.client import (
+    ATTEMPTS,
+    FIRST_PAUSE_SECONDS,
+    ClientError,
+    Refused,
+    Service,
+    SignedReceipt,
+    Stream,
+    VerifiedReceipt,
+    record_fields,
+    sign_payload,
+)
+from meter.strict import decode
+from meter.wire import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ITEMS,
+    Batch,
+    Conflict,
+    Record,
+    Rejected,
+    Void,
+)
+
+# An envelope spells its payload in base64, four characters for three bytes, and adds a little.
+MAX_PAYLOAD_BYTES: Final = (MAX_BATCH_BYTES - 1_024) // 4 * 3
+# More taken numbers than a crash can leave behind: the caller has lost count of its stream.
+MAX_SEQ_CONFLICTS: Final = 3
+
+
+Item = Record | Void | Mapping[str, Any]  # a mapping as in the JSON of a batch
+_Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """A record or void that is not in the ledger, or not as it is here, and why.
+
+    `code` is one of the receipt's (`meter.wire`: `conflict` too), that of a refused batch, or
+    `malformed` where it was not worth sending. Mended, it can be reported anew.
+    """
+
+    item: Mapping[str, Any]
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one call of `Reporter.report` settled, older batches included."""
+
+    receipts: list[VerifiedReceipt] = field(default_factory=list)
+    not_taken: list[NotTaken] = field(default_factory=list)
+
+
+class Reporter:
+    """Reports the usage of one stream: use it as `async with Reporter(…) as reporter`.
+
+    One at a time may use a folder, and a folder is of one stream. `stream.last_seq` matters only
+    where the folder is new and the stream is not. Entering raises `ClientError` (`in_use`,
+    `other_stream`), and `ValueError` where the stream's names are not such as a batch may have.
+    """
+
+    def __init__(  # noqa: PLR0913 - where, as whom, checked by what, kept where
+        self,
+        url: str,
+        stream: Stream,
+        receipt_key: str,
+        folder: Path,
+        *,
+        attempts: int = ATTEMPTS,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self._service = Service(url, attempts=attempts, first_pause_seconds=first_pause_seconds)
+        self._stream = stream
+        self._receipt_key = receipt_key
+        self._outbox = _Outbox(folder)
+
+    async def __aenter__(self) -> Self:
+        decode(self._payload(1, _Part([], [])), Batch)  # a name that no batch may have ends here
+        self._outbox.open(self._stream)
+        await self._service.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._service.__aexit__()
+        self._outbox.close()
+
+    async def report(self, records: Iterable[Item] = (), voids: Iterable[Item] = ()) -> Report:
+        """Post voids and records, and what was left over from earlier; give what came of it.
+
+        What the service does not take stops nothing else. Raises `Unreachable`, `BadReceipt`, and
+        `Refused` for what concerns the sender or is a fault of the service; then all that was
+        given lies in the folder, and the next call (or the next process) goes on with it.
+        """
+        report = Report()
+        good_voids = self._well_formed(voids, Void, report)
+        good_records = self._well_formed(records, Record, report)
+        for part in _parts(good_voids, good_records):
+            self._put_new(part)
+        await self._post_all(report)
+        return report
+
+    def _well_formed(
+        self, items: Iterable[Item], kind: type[Record] | type[Void], report: Report
+    ) -> list[_Fields]:
+        """Set aside what would have its whole batch refused."""
+        good = []
+        for item in items:
+            try:
+                good.append(_fields_of(item, kind))
+            except (ValueError, TypeError, AttributeError, OverflowError) as error:
+                self._set_aside(NotTaken(_shown(item), "malformed", str(error)), report)
+        return good
+
+    def _put_new(self, part: "_Part") -> int:
+        """Lay a batch into the folder under the next number, and give that."""
+        seq = self._stream.last_seq + 1
+        self._outbox.put(seq, self._payload(seq, part))
+        self._stream.last_seq = seq
+        return seq
+
+    def _payload(self, seq: int, part: "_Part") -> bytes:
+        stream = self._stream
+        head = {"log": stream.log, "genesis": stream.genesis, "provider": stream.provider}
+        body = {"stream": stream.name, "seq": seq, "voids": part.voids, "records": part.records}
+        known = {name: value for name, value in (head | body).items() if value is not None}
+        return _json(known)
+
+    async def _post_all(self, report: Report) -> None:
+        queue = deque(self._outbox.unsent())
+        conflicts, fault = 0, None
+        while queue:
+            seq = queue.popleft()
+            payload = self._outbox.payload(seq)
+            try:
+                envelope = sign_payload(payload, self._stream.keyid, self._stream.key)
+                receipt = await self._service.post_batch(envelope, self._receipt_key)
+            except Refused as refused:
+                if refused.status == 413 or refused.code == "bad_batch":
+                    queue.extendleft(reversed(self._split(seq, payload, refused, report)))
+                elif refused.code == "seq_conflict" and conflicts < MAX_SEQ_CONFLICTS:
+                    conflicts += 1
+                    queue.appendleft(self._renumber(seq, payload))
+                elif refused.status == 500:
+                    fault = refused  # it may be this batch alone, so the others go on
+                else:
+                    raise
+            else:
+                self._settle(seq, payload, receipt, report)
+        if fault is not None:
+            raise fault
+
+    def _split(self, seq: int, payload: bytes, refused: Refused, report: Report) -> list[int]:
+        """Make two batches of one; give their numbers. A single item is set aside.
+
+        Nothing of a batch so refused was stored, so its number is free: for its first half, or for
+        an empty batch, lest the stream have a gap.
+        """
+        part = _Part.of(payload)
+        if not part.size:
+            raise refused
+        if part.size == 1:
+            (item,) = part.voids + part.records
+            self._set_aside(NotTaken(item, refused.code, refused.detail), report)
+            self._outbox.put(seq, self._payload(seq, _Part([], [])))
+            return [seq]
+        first, second = part.halves()
+        other = self._put_new(second)  # before the first shrinks: twice does no harm, never would
+        self._outbox.put(seq, self._payload(seq, first))
+        return [seq, other]
+
+    def _renumber(self, seq: int, payload: bytes) -> int:
+        """Give a batch another number, where its own is taken; ids keep its records unique."""
+        other = self._put_new(_Part.of(payload))
+        self._outbox.drop(seq)
+        return other
+
+    def _settle(self, seq: int, payload: bytes, receipt: VerifiedReceipt, report: Report) -> None:
+        part = _Part.of(payload)
+        results = receipt.receipt.voids + receipt.receipt.results
+        for item, result in zip(part.voids + part.records, results, strict=True):
+            match result:
+                case Rejected(code=code, detail=detail):
+                    self._set_aside(NotTaken(item, code, detail), report)
+                case Conflict(detail=detail):
+                    self._set_aside(NotTaken(item, "conflict", detail), report)
+        self._outbox.keep(seq, receipt)
+        report.receipts.append(receipt)
+
+    def _set_aside(self, item: NotTaken, report: Report) -> None:
+        self._outbox.note(item)
+        report.not_taken.append(item)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one batch asks for, as JSON."""
+
+    voids: list[_Fields]
+    records: list[_Fields]
+
+    @classmethod
+    def of(cls, payload: bytes) -> Self:
+        batch = json.loads(payload)
+        return cls(batch["voids"], batch["records"])
+
+    @property
+    def size(self) -> int:
+        return len(self.voids) + len(self.records)
+
+    def halves(self) -> tuple["_Part", "_Part"]:
+        """Cut in the middle, voids first."""
+        middle = self.size // 2
+        rest = max(0, middle - len(self.voids))
+        return (
+            _Part(self.voids[:middle], self.records[:rest]),
+            _Part(self.voids[middle:], self.records[rest:]),
+        )
+
+
+def _parts(voids: list[_Fields], records: list[_Fields]) -> Iterable[_Part]:
+    """Cut into batches that the service's limits allow, in order."""
+    whole = _Part(voids, records)
+    if not whole.size:
+        return []
+    size_bytes = sum(len(_json(item)) + 1 for item in voids + records)
+    if whole.size <= MAX_BATCH_ITEMS and size_bytes + 1_024 <= MAX_PAYLOAD_BYTES:
+        return [whole]
+    first, second = whole.halves()
+    return [*_parts(first.voids, first.records), *_parts(second.voids, second.records)]
+
+
+def _fields_of(item: Item, kind: type[Record] | type[Void]) -> _Fields:
+    """Give an item as JSON; raises where the service would refuse its form."""
+    match item:
+        case Record():
+            fields = record_fields(item)
+        case Void():
+            fields = {"id": item.id, "reason": item.reason}
+        case _:
+            fields = dict(item)
+    decode(_json(fields), kind)
+    return fields
+
+
+def _shown(item: Item) -> Mapping[str, Any]:
+    """Give whatever was reported in a form that can be written down."""
+    try:
+        return dict(json.loads(_json(item)))  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return {"repr": repr(item)}
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+class _Outbox:
+    """The folder; every change of it is durable, and whole or not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._unsent: list[int] = []
+
+    def open(self, stream: Stream) -> None:
+        """Take the folder for oneself; `stream.last_seq` becomes what it knows."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise ClientError("in_use", f"{self._folder} is another process's now") from None
+        try:
+            self._read(stream)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, stream: Stream) -> None:
+        names = {path.name for path in self._folder.iterdir()}
+        numbers = [
+            int(name[: -len(".batch.json")]) for name in names if name.endswith(".batch.json")
+        ]
+        self._unsent = sorted(seq for seq in numbers if f"{seq}.receipt.json" not in names)
+        stream.last_seq = max([stream.last_seq, *numbers])
+        for seq in self._unsent:
+            batch = decode(self.payload(seq), Batch)
+            if (batch.log, batch.provider, batch.stream) != (
+                *(stream.log, stream.provider, stream.name),
+            ):
+                raise ClientError("other_stream", f"{self._folder} holds batches of {batch.stream}")
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    def unsent(self) -> Sequence[int]:
+        """Give the numbers of batches without a receipt."""
+        return list(self._unsent)
+
+    def payload(self, seq: int) -> bytes:
+        return self._file(seq).read_bytes()
+
+    def put(self, seq: int, payload: bytes) -> None:
+        """Write a batch, or another in its place."""
+        _write(self._file(seq), payload)
+        if seq not in self._unsent:
+            self._unsent.append(seq)
+
+    def drop(self, seq: int) -> None:
+        self._file(seq).unlink()
+        self._unsent.remove(seq)
+
+    def keep(self, seq: int, receipt: SignedReceipt) -> None:
+        """Write the answer; the receipt last, for it says that all is done."""
+        file = self._folder / f"{seq}.receipt.json"
+        _write(file.with_name(file.name + ".sig"), receipt.signature.encode())
+        _write(file, receipt.body)
+        self._unsent.remove(seq)
+
+    def note(self, item: NotTaken) -> None:
+        line = _json({"code": item.code, "detail": item.detail, "item": item.item})
+        with (self._folder / "refused.jsonl").open("ab") as stream:
+            stream.write(line + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _file(self, seq: int) -> Path:
+        return self._folder / f"{seq}.batch.json"
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write a file whole or not at all, and see it to the disk."""
+    draft = file.with_name(file.name + ".new")
+    with draft.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
