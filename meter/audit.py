@@ -59,6 +59,7 @@ class Audit:
     def __init__(self) -> None:
         self.state = State()
         self.sums = Sums()
+        self.tree = Tree()
         self._expected: deque[Entry] = deque()
         self._batch_number = 0
         self._batch_end = 0
@@ -75,6 +76,7 @@ class Audit:
         tree: Tree,
     ) -> None:
         """Judge the next entry; `tree` is that of all entries before it."""
+        self.tree = tree  # the same one each time, and whole when the last entry is in
         try:
             self._entry(number, data, fields, attachments, tree)
         except Problem as problem:

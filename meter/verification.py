@@ -13,10 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ledger.errors import BadNote, CannotCheck, LedgerError, Violation
+from ledger.errors import BadNote, CannotCheck, Violation
 from ledger.note import Verifier
 from ledger.report import Problem, Report
-from ledger.tlog import Tree
 from ledger.verify import verify
 from meter.audit import Audit, Gap
 from meter.fetch import fetch
@@ -100,7 +99,7 @@ def _key_text(vkey: str) -> str:
 def _verify_folder(
     folder: Path, verifier: Verifier, receipts: Iterable[Path], progress: Progress
 ) -> Verdict:
-    audit = _AuditWithTree()
+    audit = Audit()
     report = _with_key_check(verify(folder, verifier, audit, progress), audit, verifier)
     stored = list(receipts)
     problems = _receipt_problems(audit, stored) if report.ok else []
@@ -116,26 +115,7 @@ def _with_key_check(report: Report, audit: Audit, verifier: Verifier) -> Report:
     return replace(report, problems=[*report.problems, problem])
 
 
-class _AuditWithTree(Audit):
-    """An audit that keeps the tree, against which receipts are held afterwards."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tree = Tree()
-
-    def entry(
-        self,
-        number: int,
-        data: bytes,
-        fields: dict[str, Any],
-        attachments: list[bytes],
-        tree: Tree,
-    ) -> None:
-        super().entry(number, data, fields, attachments, tree)
-        self.tree = tree  # the same object each time; it is whole when the last entry is in
-
-
-def _receipt_problems(audit: _AuditWithTree, receipts: list[Path]) -> list[Problem]:
+def _receipt_problems(audit: Audit, receipts: list[Path]) -> list[Problem]:
     problems = []
     for path in receipts:
         try:
@@ -145,8 +125,6 @@ def _receipt_problems(audit: _AuditWithTree, receipts: list[Path]) -> list[Probl
             raise CannotCheck(f"receipt {path}: {error}") from None
         except Violation as violation:
             problems.append(Problem(violation.code, violation.detail, file=str(path)))
-        except (ValueError, LedgerError) as error:
-            problems.append(Problem("bad_receipt", str(error), file=str(path)))
     return problems
 
 
