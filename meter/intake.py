@@ -44,9 +44,7 @@ from meter.store import Answered, Named, Written
 from meter.wire import MAX_BATCH_BYTES, Before, SignedBatch, parse_batch
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
-MAX_GROUP_BYTES: Final = (
-    4 * 1024 * 1024
-)  # bounds how long one commit takes; one batch may exceed it
+MAX_GROUP_BYTES: Final = 4 * 1024 * 1024  # bounds a commit's time; one batch may exceed it
 COMMAND_BYTES: Final = 4_096  # what a command counts for in the queue
 RETRY_SECONDS: Final = 0.5  # between attempts to reach the database again
 MAX_LOGGED_BATCHES: Final = 20  # of a group, by entry and digest; the ledger names them all

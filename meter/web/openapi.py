@@ -37,7 +37,7 @@ VERSION: Final = "1"  # of the API, as in its URLs
 _GENERAL: Final = ("malformed", "unsupported_encoding", "unavailable", "internal")
 
 _INTRODUCTION: Final = """\
-Compute vouchers (训力券), metered exactly to the fen, on a ledger that anyone can verify offline.
+Compute vouchers (算力券), metered exactly to the fen, on a ledger that anyone can verify offline.
 
 Providers sign what they post, so a post needs no token. All other requests carry
 `Authorization: Bearer <token>`; a token has one of four roles, and those of a provider or an
