@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal
 
+from meter import uscc
 from meter.problems import Problem
 
 Role = Literal["authority", "auditor", "provider", "enterprise"]
@@ -59,6 +60,17 @@ def new_token(token_id: str) -> Token:
     """Make a token with a fresh secret."""
     secret = secrets.token_urlsafe(SECRET_BYTES)
     return Token(token_id, f"{token_id}.{secret}", _digest(secret))
+
+
+def has_fitting_subject(identity: Identity) -> bool:
+    """Say whether the subject is such as the role has."""
+    match identity.role:
+        case "provider":
+            return TOKEN_ID.fullmatch(identity.subject) is not None  # the form of all our ids
+        case "enterprise":
+            return uscc.is_valid(identity.subject)
+        case _:
+            return identity.subject == ""
 
 
 def parse_header(header: str) -> tuple[str, bytes]:

@@ -261,8 +261,11 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
     """Make a token and give its text; `expires_at` in microseconds. Raises `SetupError`."""
     if not auth.TOKEN_ID.fullmatch(identity.token_id):
         raise SetupError("bad_name", f"{identity.token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
-    if (identity.role in ("provider", "enterprise")) != bool(identity.subject):
-        raise SetupError("bad_subject", "a subject is for a provider or enterprise, and needed")
+    if not auth.has_fitting_subject(identity):
+        raise SetupError(
+            "bad_subject",
+            "a provider's token needs its id, an enterprise's its USCC, the others none",
+        )
     token = auth.new_token(identity.token_id)
     async with _service_connection(folder) as connection:
         if await store.token(connection, identity.token_id) is not None:

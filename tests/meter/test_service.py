@@ -204,7 +204,10 @@ async def test_tokens_have_names_of_their_own(folder):
 
 @pytest.mark.parametrize(
     ("role", "subject"),
-    [("authority", "pcl"), ("auditor", ALPHA), ("provider", ""), ("enterprise", "")],
+    [
+        *[("authority", "pcl"), ("auditor", ALPHA), ("provider", ""), ("enterprise", "")],
+        *[("provider", "a:b"), ("enterprise", "pcl"), ("enterprise", f"{ALPHA[:-1]}0")],
+    ],
 )
 async def test_a_subject_is_for_providers_and_enterprises_and_needed_there(folder, role, subject):
     await service.initialise(folder, ORIGIN)
