@@ -213,7 +213,8 @@ async def test_a_subject_is_for_providers_and_enterprises_and_needed_there(folde
     await service.initialise(folder, ORIGIN)
     assert await refused(service.add_token(folder, Identity("a", role, subject))) == "bad_subject"
     # The name is still free.
-    await service.add_token(folder, Identity("a", role, "" if subject else ALPHA))
+    fitting = {"provider": "pcl", "enterprise": ALPHA}.get(role, "")
+    await service.add_token(folder, Identity("a", role, fitting))
 
 
 async def test_only_a_token_that_opens_something_can_be_revoked(folder):
