@@ -40,6 +40,9 @@ Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 Year = Annotated[int, Meta(ge=1900, le=9998)]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# JSON can hold a control character as an escape, or one of U+007F to U+009F as it is (in UTF-8);
+# others are no JSON. Most requests hold neither, and need no walk through all their texts.
+_MAY_HOLD_CONTROL = re.compile(rb"\\|\x7f|\xc2[\x80-\x9f]")
 
 
 class Fen(int):
@@ -131,7 +134,9 @@ def decode(data: bytes, kind: type[T], fixed: Mapping[str, str] | None = None) -
             value = _decode_with(data, kind, fixed)
         else:
             value = msgspec.json.decode(data, type=kind, dec_hook=_from_text)
-        _check_text(json.loads(data, object_pairs_hook=_unique), kind)
+        parsed = json.loads(data, object_pairs_hook=_unique)
+        if _MAY_HOLD_CONTROL.search(data):
+            _check_text(parsed, kind)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value

@@ -209,3 +209,21 @@ def test_a_provider_is_read_with_all_that_is_nested_in_it():
     assert (plain(provider.devices), plain(provider.uscc)) == (body["devices"], ALPHA)
     body["enlisted"]["until"] = "2025-02-30"
     assert "$.enlisted.until" in refusal(json.dumps(body).encode(), RegisterProvider)
+
+
+@properties
+@given(
+    st.text(
+        st.sampled_from([*map(chr, range(0x100)), '"', "\\", "卡", "\U0001f600"]),
+        min_size=1,
+        max_size=20,
+    ),
+    st.booleans(),
+)
+def test_a_text_is_refused_just_where_it_holds_a_control_character(text, escaped):
+    data = json.dumps({"name": text}, ensure_ascii=escaped).encode()
+    if any(ord(each) < 0x20 or 0x7F <= ord(each) <= 0x9F for each in text):
+        with pytest.raises(ValueError, match="control character"):
+            decode(data, Thing)
+    else:
+        assert decode(data, Thing).name == text
