@@ -107,7 +107,6 @@ class Named:
 
     batches: set[BatchId] = field(default_factory=set)
     records: set[RecordId] = field(default_factory=set)
-    days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
     requests: set[str] = field(default_factory=set)
 
 
