@@ -14,7 +14,7 @@ without a limit.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from ledger.errors import BadPosting, FloorBroken
 
@@ -64,30 +64,32 @@ class Book:
 
     def _changed(self, postings: Iterable[object]) -> dict[str, int]:
         """The new balances of the accounts that do not end up where they were."""
-        after: dict[str, int] = {}
+        held, after = self._balances, dict[str, int]()
         for posting in postings:
             source, target, fen = self._checked(posting)
-            after[source] = after.get(source, self.balance(source)) - fen
-            after[target] = after.get(target, self.balance(target)) + fen
-        return {name: balance for name, balance in after.items() if balance != self.balance(name)}
+            after[source] = (after[source] if source in after else held.get(source, 0)) - fen
+            after[target] = (after[target] if target in after else held.get(target, 0)) + fen
+        return {name: fen for name, fen in after.items() if fen != held.get(name, 0)}
 
-    def _checked(self, posting: object) -> Posting:
-        match posting:
-            case [str(source), str(target), int(fen)] if type(fen) is int:
-                pass
-            case _:
-                raise BadPosting(f"{posting!r:.200} is not [from, to, fen]")
+    def _checked(self, posting: Any) -> Posting:
+        if not isinstance(posting, (list, tuple)) or len(posting) != 3:
+            raise BadPosting(f"{posting!r:.200} is not [from, to, fen]")
+        source, target, fen = posting
+        if type(source) is not str or type(target) is not str or type(fen) is not int:
+            raise BadPosting(f"{posting!r:.200} is not [from, to, fen]")
         if fen <= 0:
             raise BadPosting(f"{fen} fen is not a positive amount")
         if source == target:
             raise BadPosting(f"{source!r:.200} posts to itself")
-        self._check_name(source)
-        self._check_name(target)
+        if source not in self._balances or target not in self._balances:
+            _check_name(source)
+            _check_name(target)
         return source, target, fen
 
-    def _check_name(self, account: str) -> None:
-        if account not in self._balances and not _ACCOUNT.fullmatch(account):
-            raise BadPosting(f"{account!r:.200} does not name an account")
+
+def _check_name(account: str) -> None:
+    if not _ACCOUNT.fullmatch(account):
+        raise BadPosting(f"{account!r:.200} does not name an account")
 
 
 def _checked_class(name: str) -> str:

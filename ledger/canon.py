@@ -37,11 +37,16 @@ def encode(value: object) -> bytes:
         if not isinstance(value, msgspec.Struct):
             # Bytes or dates would be written as strings, and come back as something else.
             value = msgspec.convert({"value": value}, _Box).value
-        data = _encoder.encode(value)
+        data = spell(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotCanonical(str(error)) from error
-    _read(data, _value_decoder)
+    _read(data, _value_decoder)  # finds large integers, nulls and fractions
     return data
+
+
+def spell(value: object) -> bytes:
+    """The bytes of a value that is known to have some; to be compared with what `decode` took."""
+    return _encoder.encode(value)
 
 
 def decode(data: bytes) -> dict[str, Any]:
@@ -49,6 +54,9 @@ def decode(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_ENTRY_BYTES:
         raise NotCanonical(f"{len(data)} bytes are more than the {MAX_ENTRY_BYTES} of an entry")
     value: dict[str, Any] = _read(data, _object_decoder)
+    # Spaces, repeated keys, escapes, -0 and the order of keys: all show when it is written again.
+    if spell(value) != data:
+        raise NotCanonical("the value has another spelling")
     return value
 
 
@@ -57,9 +65,6 @@ def _read(data: bytes, decoder: "msgspec.json.Decoder[Any]") -> Any:
         value = decoder.decode(data)
     except ValueError as error:  # msgspec's errors and UnicodeDecodeError
         raise NotCanonical(str(error)) from error
-    # Spaces, repeated keys, escapes, -0 and the order of keys: all show when it is written again.
-    if _encoder.encode(value) != data:
-        raise NotCanonical("the value has another spelling")
     # RFC 8785 sorts keys by UTF-16 units, msgspec by UTF-8 bytes. In ASCII the two agree.
     if not data.isascii() and not _keys_are_ascii(value):
         raise NotCanonical("a key is not ASCII")

@@ -11,14 +11,19 @@ order, up to the first that is wrong:
     what it is    `Replay`, the caller's, sees each entry with its attachments and the tree that was
                   before it. What is attached is the replay's to judge, missing or not
 
+A second replay may judge beside the first, on a second core together with the rules that every
+ledger keeps: each judges all entries, and the first that either finds wrong is named.
+
 Whatever the folder holds, the verdict is a `Report`. `CannotCheck` says that there is no verdict:
 no folder, or no checkpoint that could be read.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import gc
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -26,7 +31,7 @@ from ledger import canon
 from ledger.book import Book, Posting
 from ledger.errors import BadFolder, BadNote, CannotCheck, LedgerError, Violation
 from ledger.folder import FolderReader
-from ledger.note import Verifier, open_checkpoint
+from ledger.note import Checkpoint, Verifier, open_checkpoint
 from ledger.prove import Proof, prove
 from ledger.report import Check, Problem, Report
 from ledger.tiles import CHECKPOINT, level_tiles
@@ -35,6 +40,8 @@ from ledger.tlog import Tree, leaf_hash, split_hashes
 __all__ = ["Check", "Problem", "Replay", "Report", "Violation", "verify"]
 
 Progress = Callable[[int, int], None]
+
+_ENOUGH_FOR_TWO: Final = 10_000  # entries: below, a second process takes longer to start than helps
 
 
 class Replay(Protocol):
@@ -62,8 +69,12 @@ def verify(
     verifier: Verifier,
     replay: Replay | None = None,
     progress: Progress | None = None,
+    beside: Callable[[], Replay] | None = None,
 ) -> Report:
-    """The verdict on a folder; `progress` hears the steps done and their total, two an entry."""
+    """The verdict on a folder; `progress` hears the steps done and their total, two an entry.
+
+    `beside` makes a second replay, for which another process looks by its name.
+    """
     reader = FolderReader(folder)
     try:
         checkpoint = open_checkpoint(_checkpoint_bytes(reader, folder), verifier)
@@ -76,10 +87,14 @@ def verify(
             progress(steps, 2 * checkpoint.size)
 
     proof = prove(reader, checkpoint.size, checkpoint.root, advance)
-    tree, books = Tree(), _Books(checkpoint.origin)
-    entries = _proved_entries(reader, checkpoint.size, proof, advance)
-    problems = [*proof.problems, *_replay(entries, checkpoint.size, tree, books, replay)]
-    assert problems or tree.size == checkpoint.size
+    proved = _Proved(reader, checkpoint, proof)
+    if beside is not None and proof.count >= _ENOUGH_FOR_TWO:
+        replayed, postings = _replay_beside(proved, replay, beside, advance)
+    else:
+        both = [replay, beside() if beside else None]
+        replayed, postings = _replay_by_the_books(proved, both, advance)
+    problems = [*proof.problems, *replayed.problems]
+    assert problems or replayed.size == checkpoint.size
     return Report(
         origin=checkpoint.origin,
         size=checkpoint.size,
@@ -88,8 +103,8 @@ def verify(
         checks=[
             Check("checkpoint signature", 1),
             *proof.checks,
-            Check("entries replayed", tree.size),
-            Check("postings", books.postings),
+            Check("entries replayed", replayed.size),
+            Check("postings", postings),
         ],
     )
 
@@ -103,8 +118,7 @@ def _checkpoint_bytes(reader: FolderReader, folder: Path) -> bytes:
         raise CannotCheck(error.detail) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """An entry that the root proves, and the files beside it, which nothing proves yet."""
 
     leaf: bytes
@@ -112,39 +126,89 @@ class _Entry:
     attachments: list[bytes]
 
 
+class _Proved(NamedTuple):
+    """A folder, and how much of it the signed root proves."""
+
+    reader: FolderReader
+    checkpoint: Checkpoint
+    proof: Proof
+
+
+class _Replayed(NamedTuple):
+    """How many entries the judges let pass, and what is wrong with the next or the whole."""
+
+    size: int
+    problems: list[Problem]
+
+
+def _replay_by_the_books(
+    proved: _Proved, judges: Sequence[Replay | None], advance: Callable[[int], None]
+) -> tuple[_Replayed, int]:
+    """Judge by the books first, then by the others; give the number of postings too."""
+    books = _Books(proved.checkpoint.origin)
+    return _replay(proved, [books, *judges], advance), books.postings
+
+
+def _replay_beside(
+    proved: _Proved,
+    replay: Replay | None,
+    beside: Callable[[], Replay],
+    advance: Callable[[int], None],
+) -> tuple[_Replayed, int]:
+    """The same in two processes at once, the second one by the books and `beside`."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy what other threads hold
+    with ProcessPoolExecutor(1, context) as pool:
+        other = pool.submit(_replay_there, proved, beside)
+        here = _replay(proved, [replay], advance)
+        there, postings = other.result()
+    problems = sorted(
+        there.problems + here.problems,
+        # What only the whole shows comes last.
+        key=lambda problem: here.size if problem.entry is None else problem.entry,
+    )
+    return _Replayed(min(here.size, there.size), problems[:1]), postings
+
+
+def _replay_there(proved: _Proved, beside: Callable[[], Replay]) -> tuple[_Replayed, int]:
+    gc.disable()  # what a replay makes, it keeps
+    return _replay_by_the_books(proved, [beside()], lambda _: None)
+
+
 def _replay(
-    entries: Iterator[_Entry], size: int, tree: Tree, books: "_Books", replay: Replay | None
-) -> list[Problem]:
-    """Add the entries to `tree` up to the first that breaks a rule."""
+    proved: _Proved, judges: Sequence[Replay | None], advance: Callable[[int], None]
+) -> _Replayed:
+    """Show the entries to the judges, up to the first that one of them finds wrong."""
+    tree, size = Tree(), proved.checkpoint.size
+    judging = [judge for judge in judges if judge is not None]
     try:
-        for entry in entries:
+        for entry in _proved_entries(proved, advance):
             fields = canon.decode(entry.data)
-            books.entry(fields)
-            if replay is not None:
-                replay.entry(tree.size, entry.data, fields, entry.attachments, tree)
+            for judge in judging:
+                judge.entry(tree.size, entry.data, fields, entry.attachments, tree)
             tree.append(entry.leaf)
-        if replay is not None and tree.size == size:
-            replay.finish()
+        if tree.size == size:
+            for judge in judging:
+                judge.finish()
     except LedgerError as error:
         number = error.entry if isinstance(error, Violation) else None
         if number is None and tree.size < size:
             number = tree.size
-        return [Problem(error.code, error.detail, number)]
-    return []
+        return _Replayed(tree.size, [Problem(error.code, error.detail, number)])
+    return _Replayed(tree.size, [])
 
 
-def _proved_entries(
-    reader: FolderReader, size: int, proof: Proof, advance: Callable[[int], None]
-) -> Iterator[_Entry]:
+def _proved_entries(proved: _Proved, advance: Callable[[int], None]) -> Iterator[_Entry]:
+    reader, checkpoint, proof = proved
+    size = checkpoint.size
     for tile, leaves in zip(level_tiles("entries", size), proof.leaf_hashes, strict=False):
         if tile.first >= proof.count:
             return
         batches = tile.beside("batches")
         files = reader.iter_attachments(batches) if batches.path in proof.files else iter(())
-        proved = range(min(tile.width, proof.count - tile.first))
+        right = range(min(tile.width, proof.count - tile.first))
         beside = _by_entry(files, tile.width)
         for _, leaf, data in zip(
-            proved, split_hashes(leaves), reader.iter_entries(tile), strict=False
+            right, split_hashes(leaves), reader.iter_entries(tile), strict=False
         ):
             # The file is read a second time, and may be another by now.
             if leaf_hash(data) != leaf:
@@ -192,7 +256,14 @@ class _Books:
         self._last_at = 0
         self._book: Book | None = None
 
-    def entry(self, entry: dict[str, Any]) -> None:
+    def entry(
+        self,
+        number: int,  # noqa: ARG002 - each entry by itself
+        data: bytes,  # noqa: ARG002
+        entry: dict[str, Any],
+        attachments: list[bytes],  # noqa: ARG002 - opaque to a ledger
+        tree: Tree,  # noqa: ARG002
+    ) -> None:
         fields = _convert(entry, _Fields)
         if self._book is None:
             self._book = self._open(_convert(entry, _GenesisFields))
@@ -203,6 +274,9 @@ class _Books:
         self._last_at = fields.at
         self._book.post(fields.postings)
         self.postings += len(fields.postings)
+
+    def finish(self) -> None:
+        """A floor holds at each entry, so the whole needs no look."""
 
     def _open(self, genesis: _GenesisFields) -> Book:
         if genesis.origin != self._origin:

@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from types import TracebackType
 from typing import Any, Final
 
 import msgspec
 
-from ledger.canon import encode
+from ledger.canon import spell
 from ledger.errors import LedgerError, Violation
 from ledger.tlog import Tree
 from meter import entries
@@ -53,12 +54,38 @@ class _Results(msgspec.Struct):
     results: list[Any]
 
 
-class Audit:
-    """A replay of one ledger from its first entry. Methods raise `Violation`."""
+class Totals:
+    """The independent sums alone, as a replay that can run in another process than the audit."""
 
     def __init__(self) -> None:
+        self._sums = Sums()
+
+    def entry(
+        self,
+        number: int,
+        data: bytes,  # noqa: ARG002 - that is the audit's
+        fields: dict[str, Any],
+        attachments: list[bytes],  # noqa: ARG002
+        tree: Tree,  # noqa: ARG002
+    ) -> None:
+        """Add the next entry."""
+        with _VIOLATIONS:
+            self._sums.entry(number, fields)
+
+    def finish(self) -> None:
+        """Compare the totals."""
+        self._sums.finish()
+
+
+class Audit:
+    """A replay of one ledger from its first entry. Methods raise `Violation`.
+
+    Without `with_sums`, somebody else runs `Totals` over the same entries.
+    """
+
+    def __init__(self, *, with_sums: bool = True) -> None:
         self.state = State()
-        self.sums = Sums()
+        self.sums = Sums() if with_sums else None
         self.tree = Tree()
         self._expected: deque[Entry] = deque()
         self._batch_number = 0
@@ -77,16 +104,10 @@ class Audit:
     ) -> None:
         """Judge the next entry; `tree` is that of all entries before it."""
         self.tree = tree  # the same one each time, and whole when the last entry is in
-        try:
+        with _VIOLATIONS:
             self._entry(number, data, fields, attachments, tree)
-        except Problem as problem:
-            detail = f"{problem.code}: {problem.detail}"
-            raise Violation("not_allowed", _printable(detail)) from None
-        except (ValueError, KeyError, Diverged, LedgerError) as error:
-            if isinstance(error, Violation):
-                raise
-            detail = f"{type(error).__name__}: {error}"
-            raise Violation("malformed_entry", _printable(detail)) from None
+            if self.sums is not None:
+                self.sums.entry(number, fields)
 
     def finish(self) -> None:
         """Judge the whole."""
@@ -96,7 +117,8 @@ class Audit:
                 f"{len(self._expected)} entries of the batch are missing",
                 self._batch_number,
             )
-        self.sums.finish()
+        if self.sums is not None:
+            self.sums.finish()
 
     def gaps(self) -> list[Gap]:
         """List the numbers below each stream's last that no batch has filled."""
@@ -135,18 +157,18 @@ class Audit:
         attachments: list[bytes],
         tree: Tree,
     ) -> None:
-        entry = from_fields(fields)
-        if attachments and not isinstance(entry, BatchAccepted):
+        if attachments and fields["kind"] != "batch":
             raise Violation("extra_attachment", "only batches have files beside them")
         if self._expected:
             _compare(self._expected.popleft(), data, fields)
-        elif isinstance(entry, BatchAccepted):
+            return
+        entry = from_fields(fields)
+        if isinstance(entry, BatchAccepted):
             self._batch(number, entry, data, attachments, tree)
         elif isinstance(entry, entries.Genesis):
             self._genesis(number, entry)
         else:
             self._command(entry, data, fields)
-        self.sums.entry(number, fields)
 
     def _genesis(self, number: int, entry: entries.Genesis) -> None:
         if number != 0:
@@ -224,6 +246,29 @@ class Audit:
             raise Violation("bad_receipt_signature", "the receipt key did not sign this receipt")
 
 
+class _Violations:
+    """Turns what the rules raise about an entry into violations."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        match error:
+            case Violation():
+                pass
+            case Problem():
+                detail = f"{error.code}: {error.detail}"
+                raise Violation("not_allowed", _printable(detail)) from None
+            case ValueError() | KeyError() | Diverged() | LedgerError():
+                detail = f"{type(error).__name__}: {error}"
+                raise Violation("malformed_entry", _printable(detail)) from None
+
+
+_VIOLATIONS: Final = _Violations()
+
+
 def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes, str]:
     if len(attachments) != len(ATTACHMENTS):
         raise Violation("missing_attachment", f"beside a batch lie {', '.join(ATTACHMENTS)}")
@@ -241,7 +286,7 @@ def _before(tree: Tree, size: int) -> Before:
 
 def _compare(decided: Entry, data: bytes, fields: dict[str, Any]) -> None:
     """Hold an entry against what the rules give."""
-    ours = encode(decided)
+    ours = spell(decided)
     if ours == data:
         return
     ruled: dict[str, Any] = msgspec.json.decode(ours)

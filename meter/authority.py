@@ -42,7 +42,7 @@ from meter.effects import (
     void_fields,
 )
 from meter.entries import Entry, Posting
-from meter.measure import released_eligible, withheld_by_year, work_of
+from meter.measure import meter_of, released_eligible, withheld_by_year
 from meter.policy import MAX_YEARS, Policy, RatioClass
 from meter.problems import Problem
 from meter.state import Contract, Pool, Record, State
@@ -261,18 +261,14 @@ def _issue(state: State, command: IssueCoupon) -> _Judged:
         raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
     if pool.issued + command.amount > pool.amount:
         raise Problem("pool_exceeded", f"{format_money(pool.amount - pool.issued)} are left")
-    grants = coupon_grants(state, coupon, issued=issued)
+    grants = coupon_grants(state, coupon, issued)
     return {}, [_coupon_posting(command), *grant_postings(grants)]
 
 
 def _withdrawal(state: State, command: WithdrawCoupon) -> _Judged:
     _policy_of_year(state, command)
     coupon = (command.enterprise, command.programme, command.year)
-    granted = sum(
-        contract.shares[command.year].granted
-        for contract in state.contracts_of(command.enterprise, command.programme)
-        if command.year in contract.shares
-    )
+    granted = state.granted.get(coupon, 0)
     if state.coupons.get(coupon, 0) - command.amount < granted:
         raise Problem("below_granted", f"{format_money(granted)} are granted")
     pool, account, fen = _coupon_posting(command)
@@ -291,8 +287,8 @@ def _release(state: State, command: ReleaseRecord) -> _Judged:
         raise Problem("nothing_withheld", f"all of record {command.id} counts")
     if record.released is not None:
         raise Problem("already_released", f"by entry {record.released}", entry=record.released)
-    contract = state.contracts[record.usage.contract]
-    eligible = released_eligible(state, contract, work_of(record.usage), record.withheld)
+    meter = meter_of(state, state.contracts[record.usage.contract], record.usage.device)
+    eligible = released_eligible(meter, record.withheld)
     effect = release_effect(state, record, eligible)
     fields = {
         "record": record.entry,

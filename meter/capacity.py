@@ -11,20 +11,25 @@ Device-time in use is kept by UTC day, 96 numbers of thousandths × seconds. Exa
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final, Literal
+
+from msgspec import Struct
+
+from meter.units import DAY_SECONDS
 
 QUARTER_SECONDS: Final = 900
 QUARTERS_PER_DAY: Final = 96
 
 _UNUSED: Final = bytes(8 * QUARTERS_PER_DAY)  # 64-bit numbers
+_EVER: Final = 2**62  # seconds: before and after everything
 
 Limit = Literal["contract", "provider"]
+Step = tuple[int, int, int]  # from and until (seconds), device-time that has room in a quarter
 
 
-@dataclass(frozen=True, slots=True)
-class Withheld:
+class Withheld(Struct, frozen=True):
     """What of a record did not fit in one quarter, and which limit was the smaller.
 
     `quarter` counts from 1970 UTC; `device_time` is thousandths × seconds.
@@ -37,30 +42,28 @@ class Withheld:
 
 def split(start: int, end: int, milli_devices: int) -> Iterator[tuple[int, int]]:
     """Split the device-time of `[start, end)` (seconds) by quarter."""
-    for quarter in quarters(start, end):
+    for quarter in range(start // QUARTER_SECONDS, -(-end // QUARTER_SECONDS)):
         begin = quarter * QUARTER_SECONDS
         seconds = min(end, begin + QUARTER_SECONDS) - max(start, begin)
         yield quarter, seconds * milli_devices
 
 
-def quarters(start: int, end: int) -> range:
-    """Give the quarters that `[start, end)` touches."""
-    return range(start // QUARTER_SECONDS, -(-end // QUARTER_SECONDS))
-
-
 def days(start: int, end: int) -> range:
     """Give the UTC days since 1970 that `[start, end)` touches."""
-    day = QUARTER_SECONDS * QUARTERS_PER_DAY
-    return range(start // day, -(-end // day))
+    return range(start // DAY_SECONDS, -(-end // DAY_SECONDS))
 
 
 class DeviceTime:
-    """Device-time in use of one kind, under one contract or at one provider, by quarter."""
+    """Device-time in use of one kind, under one contract or at one provider, by quarter.
 
-    __slots__ = ("days",)
+    `touched` are the days that changed since somebody emptied it.
+    """
+
+    __slots__ = ("days", "touched")
 
     def __init__(self) -> None:
         self.days: dict[int, array[int]] = {}
+        self.touched: set[int] = set()
 
     def at(self, quarter: int) -> int:
         """Give the device-time in use in a quarter."""
@@ -69,58 +72,98 @@ class DeviceTime:
 
     def peak(self, start: int, end: int) -> int:
         """Give the most that is in use in any quarter of `[start, end)` (seconds)."""
-        touched = quarters(start, end)
-        most = 0
-        for number in days(start, end):
-            day = self.days.get(number)
-            if day is not None:
-                first = number * QUARTERS_PER_DAY
-                most = max(most, *day[max(0, touched.start - first) : touched.stop - first])
-        return most
-
-    def add(self, quarter: int, device_time: int) -> None:
-        """Add to a quarter; negative frees."""
-        number = quarter // QUARTERS_PER_DAY
+        number, last = start // DAY_SECONDS, (end - 1) // DAY_SECONDS
+        if number < last:  # few records cross midnight
+            middle = (number + 1) * DAY_SECONDS
+            return max(self.peak(start, middle), self.peak(middle, end))
         day = self.days.get(number)
         if day is None:
-            day = self.days[number] = array("q", _UNUSED)
-        day[quarter % QUARTERS_PER_DAY] += device_time
+            return 0
+        midnight = number * DAY_SECONDS
+        first = (start - midnight) // QUARTER_SECONDS
+        return max(day[first : -(-(end - midnight) // QUARTER_SECONDS)])
+
+    def add(self, start: int, end: int, milli_devices: int) -> None:
+        """Count devices as in use during `[start, end)` (seconds); negative ones no longer."""
+        number, last = start // DAY_SECONDS, (end - 1) // DAY_SECONDS
+        if number < last:
+            middle = (number + 1) * DAY_SECONDS
+            self.add(start, middle, milli_devices)
+            self.add(middle, end, milli_devices)
+            return
+        day = self.day(number)
+        midnight = number * DAY_SECONDS
+        first, before = divmod(start - midnight, QUARTER_SECONDS)
+        stop, after = divmod(end - midnight, QUARTER_SECONDS)
+        whole = QUARTER_SECONDS * milli_devices
+        for place in range(first, stop):
+            day[place] += whole
+        # The edges: what the first quarter counts too much, and what the last one lacks.
+        if before:
+            day[first] -= before * milli_devices
+        if after:
+            day[stop] += after * milli_devices
+        self.touched.add(number)
+
+    def add_in(self, quarter: int, device_time: int) -> None:
+        """Add to one quarter; negative frees."""
+        number, place = divmod(quarter, QUARTERS_PER_DAY)
+        self.day(number)[place] += device_time
+        self.touched.add(number)
+
+    def day(self, number: int) -> "array[int]":
+        """Give a day's quarters, of which all begin at nothing."""
+        found = self.days.get(number)
+        if found is None:
+            found = self.days[number] = array("q", _UNUSED)
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """One limit: the devices that may work at once, and the device-time in use.
+class Room(Struct, frozen=True):
+    """One limit: how much device-time has room in a quarter, and how much is in use.
 
-    `devices` lists `(from, until, count)` in seconds, `None` for an open end; what is in force at
-    the same time adds up.
+    `steps` are disjoint and ascend; beyond them there is no room.
     """
 
     limit: Limit
-    devices: Sequence[tuple[int | None, int | None, int]]
+    steps: list[Step]
     in_use: DeviceTime
 
     def left(self, quarter: int) -> int:
         """Give the device-time that still fits into a quarter; never below zero."""
         begin = quarter * QUARTER_SECONDS
-        count = sum(
-            count
-            for start, end, count in self.devices
-            if (start is None or start <= begin) and (end is None or begin < end)
-        )
-        return max(0, count * 1000 * QUARTER_SECONDS - self.in_use.at(quarter))
+        size = next((size for start, end, size in self.steps if start <= begin < end), 0)
+        return max(0, size - self.in_use.at(quarter))
 
     def surely_fits(self, start: int, end: int, milli_devices: int) -> bool:
         """Say whether so many devices fit even beside the most that is in use in `[start, end)`.
 
         A quick answer for the common case; "no" means that it takes a closer look.
         """
-        count = sum(
-            count
-            for begin, stop, count in self.devices
-            if (begin is None or begin <= start) and (stop is None or end <= stop)
-        )
-        room = count * 1000 * QUARTER_SECONDS - self.in_use.peak(start, end)
-        return milli_devices * QUARTER_SECONDS <= room
+        for begin, stop, size in self.steps:
+            if begin <= start and end <= stop:
+                free = size - self.in_use.peak(start, end)
+                return milli_devices * QUARTER_SECONDS <= free
+        return False
+
+
+def steady(count: int) -> list[Step]:
+    """Give the steps of a number of devices that never changes."""
+    return [(-_EVER, _EVER, count * 1000 * QUARTER_SECONDS)]
+
+
+def steps_of(devices: Iterable[tuple[int, int, int]]) -> list[Step]:
+    """Add up `(from, until, count)`: what is in force at the same time stands together."""
+    change: dict[int, int] = {}
+    for start, end, count in devices:
+        change[start] = change.get(start, 0) + count
+        change[end] = change.get(end, 0) - count
+    steps, count = [], 0
+    for start, end in pairwise(sorted(change)):
+        count += change[start]
+        if count:
+            steps.append((start, end, count * 1000 * QUARTER_SECONDS))
+    return steps
 
 
 def withhold(demand: Iterable[tuple[int, int]], rooms: list[Room]) -> list[Withheld]:

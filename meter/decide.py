@@ -5,11 +5,10 @@ auditor runs it again. Nothing here reads a clock or does I/O. The state advance
 since each is judged on what the ones before it left; a commit that fails throws the state away.
 """
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from meter.effects import (
     UsageEffect,
@@ -20,7 +19,7 @@ from meter.effects import (
     void_fields,
 )
 from meter.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
-from meter.measure import Work, evidence_of, measure, withheld_by_year
+from meter.measure import Work, evidence_of, measure, meter_of, occupy, withheld_by_year
 from meter.problems import Problem
 from meter.state import Contract, Key, State, StoredBatch
 from meter.state import Record as AcceptedRecord
@@ -47,8 +46,7 @@ MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that 
 MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """The batch's entries, its own first, and the exact bytes of the receipt."""
 
     entries: list[Entry]
@@ -56,8 +54,7 @@ class Decided:
     results: list[Result]
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
+class _Context(Struct, frozen=True):
     """What the records of one batch share; `now` in microseconds, `number` of the batch entry."""
 
     provider: str
@@ -253,9 +250,11 @@ def _rate(
     state: State, contract: Contract, record: Record, context: _Context
 ) -> tuple[AcceptedRecord, UsageEffect]:
     work = Work(record.device, record.milli_devices, record.start, record.end)
-    measured = measure(state, contract, work)
-    effect = accepted_effect(state, contract, work, measured)
+    meter = meter_of(state, contract, record.device)
+    measured = measure(meter, work)
     withheld = measured.withheld
+    occupy(meter, work, withheld)
+    effect = accepted_effect(state, contract, work, measured)
     usage = UsageAccepted(
         at=context.now,
         by=context.by,
@@ -282,31 +281,35 @@ def _rate(
 
 def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:
     """Shape the changes of the own contract for the receipt; other contracts' stay out of it."""
-    granted_by_year = dict(effect.granted())
-    entitled = sum(fen for _, fen in effect.entitled)
-    granted = sum(granted_by_year.values())
-    years = sorted({year for year, _ in effect.entitled} | granted_by_year.keys())
+    entitled = granted = 0
+    granted_by_year: dict[int, int] = {}
+    for year, fen in effect.entitled:
+        entitled += fen
+        granted_by_year[year] = 0
+    for year, fen in effect.granted():
+        granted += fen
+        granted_by_year[year] = fen
     return Accepted(
-        id=record_id,
-        status="accepted",
-        entry=number,
-        cost=format_money(effect.cost),
-        entitled=format_money(entitled),
-        granted=format_money(granted),
-        uncovered=format_money(entitled - granted),
-        withheld=format_money(effect.withheld_cost),
-        by_year={str(year): format_money(granted_by_year.get(year, 0)) for year in years},
-        bound=_bound(effect),
+        record_id,
+        "accepted",
+        number,
+        format_money(effect.cost),
+        format_money(entitled),
+        format_money(granted),
+        format_money(entitled - granted),
+        format_money(effect.withheld_cost),
+        {str(year): format_money(fen) for year, fen in sorted(granted_by_year.items())},
+        _bound(effect),
     )
 
 
 def _bound(effect: UsageEffect) -> list[Limit]:
     """Name what limits the own contract after the entry."""
-    shares = effect.contract.shares.values()
-    uncovered = sum(share.entitled - share.granted for share in shares)
-    limits: dict[Limit, bool] = {
-        "contract_amount": effect.entitlement.amount_bound,
-        "combined_support": effect.entitlement.support_bound,
-        "coupon": uncovered > 0,
-    }
-    return [name for name, binds in limits.items() if binds]
+    limits: list[Limit] = []
+    if effect.entitlement.amount_bound:
+        limits.append("contract_amount")
+    if effect.entitlement.support_bound:
+        limits.append("combined_support")
+    if any(share.entitled > share.granted for share in effect.contract.shares.values()):
+        limits.append("coupon")
+    return limits

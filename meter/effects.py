@@ -7,10 +7,9 @@ between contracts of the same enterprise.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from meter.capacity import Withheld
 from meter.entries import Posting
@@ -19,6 +18,7 @@ from meter.measure import (
     Work,
     by_year,
     free,
+    meter_of,
     occupy,
     withheld_by_year,
     work_of,
@@ -29,8 +29,7 @@ from meter.state import Contract, CouponId, Record, State
 Numerators = list[tuple[int, int]]  # by year, signed
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """A change of what a contract was granted in a year, in fen, signed, never zero."""
 
     contract: Contract
@@ -38,8 +37,7 @@ class Grant:
     fen: int
 
 
-@dataclass(frozen=True, slots=True)
-class UsageEffect:
+class UsageEffect(Struct, frozen=True):
     """Changes by a record or its void; `eligible` are signed numerators by year, money signed fen.
 
     `entitlement` is the own contract's, after the entry.
@@ -74,25 +72,25 @@ def usage_effect(
     `numerator` is all of it, `eligible` the part that counts and `withheld` what did not fit, by
     year; negative where they go away.
     """
-    after = {year: share.eligible for year, share in contract.shares.items()}
-    for year, change in eligible:
-        after[year] = after.get(year, 0) + change
-    entitlement = entitle(after, contract.terms) if eligible else contract.entitlement
-    entitled = _entitled_changes(contract, entitlement)
-    return UsageEffect(
-        contract=contract,
-        numerator=numerator,
-        eligible=eligible,
-        withheld=withheld,
-        cost=cost(contract.used + numerator) - cost(contract.used),
-        withheld_cost=_withheld_cost(contract, withheld),
-        entitlement=entitlement,
-        entitled=entitled,
-        grants=[
+    entitlement, entitled, grants = contract.entitlement, [], []
+    if eligible:
+        entitlement = entitle(_added(contract, eligible), contract.terms)
+        entitled = _entitled_changes(contract, entitlement)
+        grants = [
             grant
             for year, _ in entitled
-            for grant in coupon_grants(state, contract.coupon_id(year), own=(contract, entitlement))
-        ],
+            for grant in _regranted(state, contract, year, entitlement.by_year[year])
+        ]
+    return UsageEffect(
+        contract,
+        numerator,
+        eligible,
+        withheld,
+        cost(contract.used + numerator) - cost(contract.used),
+        _withheld_cost(contract, withheld) if withheld else 0,
+        entitlement,
+        entitled,
+        grants,
     )
 
 
@@ -101,12 +99,13 @@ def accepted_effect(
 ) -> UsageEffect:
     """Compute what accepting a record does."""
     price = contract.registered.prices[work.device]
+    withheld = measured.withheld
     return usage_effect(
         state,
         contract,
         work.device_time * price,
         priced(measured.eligible, price),
-        priced(withheld_by_year(measured.withheld), price),
+        priced(withheld_by_year(withheld), price) if withheld else [],
     )
 
 
@@ -153,27 +152,11 @@ def void_fields(record: Record, effect: UsageEffect) -> dict[str, Any]:
     }
 
 
-def coupon_grants(
-    state: State,
-    coupon: CouponId,
-    *,
-    issued: int | None = None,
-    own: tuple[Contract, Entitlement] | None = None,
-) -> list[Grant]:
-    """Run rule R on one coupon; `issued` or the entitlement of `own` stand for what will be."""
+def coupon_grants(state: State, coupon: CouponId, issued: int) -> list[Grant]:
+    """Run rule R on a coupon of which `issued` fen will be issued."""
     enterprise, programme, year = coupon
-    if issued is None:
-        issued = state.coupons.get(coupon, 0)
-        if issued == 0:
-            return []  # nothing was granted, nothing can be
     contracts = state.contracts_of(enterprise, programme)
-    before = [_standing(contract, year, own) for contract in contracts]
-    after = regrant(issued, before)
-    return [
-        Grant(contract, year, new - old)
-        for contract, (_, old), new in zip(contracts, before, after, strict=True)
-        if new != old
-    ]
+    return _rule_r(contracts, year, issued, [_standing(contract, year) for contract in contracts])
 
 
 def grant_postings(grants: Iterable[Grant]) -> list[Posting]:
@@ -202,17 +185,16 @@ def apply_usage(state: State, effect: UsageEffect) -> None:
 
 
 def accept(state: State, record: Record, effect: UsageEffect) -> None:
-    """Put an accepted record into the state."""
-    usage = record.usage
+    """Put an accepted record, which occupies its meter already, into the state."""
     apply_usage(state, effect)
-    occupy(state, effect.contract, work_of(usage), record.withheld)
-    state.records[usage.provider, usage.id] = record
+    state.records[record.usage.provider, record.usage.id] = record
 
 
 def take_back(state: State, record: Record, number: int, effect: UsageEffect) -> None:
     """Void a record in the state, by the entry of this number."""
     apply_usage(state, effect)
-    free(state, effect.contract, work_of(record.usage), still_withheld(record))
+    meter = meter_of(state, effect.contract, record.usage.device)
+    free(meter, work_of(record.usage), still_withheld(record))
     record.voided = number
 
 
@@ -224,10 +206,10 @@ def let_count(
     eligible: list[tuple[int, int]],
 ) -> None:
     """Release a record in the state, by the entry of this number."""
-    work = work_of(record.usage)
     apply_usage(state, effect)
-    free(state, effect.contract, work, record.withheld)
-    occupy(state, effect.contract, work, [])
+    work, meter = work_of(record.usage), meter_of(state, effect.contract, record.usage.device)
+    free(meter, work, record.withheld)
+    occupy(meter, work, [])
     record.eligible = by_year([*record.eligible, *eligible])
     record.released = number
 
@@ -235,8 +217,10 @@ def let_count(
 def apply_grants(state: State, grants: Iterable[Grant]) -> None:
     """Put grants into the state."""
     for grant in grants:
-        grant.contract.share(grant.year).granted += grant.fen
-        state.touched.contracts.add(grant.contract.registered.id)
+        contract, coupon = grant.contract, grant.contract.coupon_id(grant.year)
+        contract.share(grant.year).granted += grant.fen
+        state.granted[coupon] = state.granted.get(coupon, 0) + grant.fen
+        state.touched.contracts.add(contract.registered.id)
 
 
 def _withheld_cost(contract: Contract, changes: Numerators) -> int:
@@ -248,21 +232,53 @@ def _withheld_cost(contract: Contract, changes: Numerators) -> int:
 
 
 def _entitled_changes(contract: Contract, entitlement: Entitlement) -> list[tuple[int, int]]:
-    changes = (
-        (year, fen - (contract.shares[year].entitled if year in contract.shares else 0))
-        for year, fen in sorted(entitlement.by_year.items())
-    )
-    return [(year, change) for year, change in changes if change]
+    shares = contract.shares
+    changes = [
+        (year, fen - shares[year].entitled if year in shares else fen)
+        for year, fen in entitlement.by_year.items()
+    ]
+    return [change for change in changes if change[1]]
 
 
-def _standing(
-    contract: Contract, year: int, own: tuple[Contract, Entitlement] | None
-) -> tuple[int, int]:
+def _added(contract: Contract, changes: Numerators) -> dict[int, int]:
+    after = {year: share.eligible for year, share in contract.shares.items()}
+    for year, change in changes:
+        after[year] = after.get(year, 0) + change
+    return after
+
+
+def _regranted(state: State, own: Contract, year: int, entitled: int) -> list[Grant]:
+    """Run rule R on the coupon of a year in which a contract will be `entitled`, in fen."""
+    coupon = own.coupon_id(year)
+    issued = state.coupons.get(coupon, 0)
+    if issued == 0:
+        return []  # nothing was granted, nothing can be
+    before, granted = _standing(own, year)
+    if entitled > before:
+        # While a coupon has a rest, no contract is short: what this one lacks now is all there is.
+        more = min(entitled - granted, issued - state.granted.get(coupon, 0))
+        return [Grant(own, year, more)] if more else []
+    contracts = state.contracts_of(own.registered.enterprise, own.registered.programme)
+    shares = [
+        (entitled, granted) if contract is own else _standing(contract, year)
+        for contract in contracts
+    ]
+    return _rule_r(contracts, year, issued, shares)
+
+
+def _rule_r(
+    contracts: list[Contract], year: int, issued: int, shares: list[tuple[int, int]]
+) -> list[Grant]:
+    return [
+        Grant(contract, year, new - old)
+        for contract, (_, old), new in zip(contracts, shares, regrant(issued, shares), strict=True)
+        if new != old
+    ]
+
+
+def _standing(contract: Contract, year: int) -> tuple[int, int]:
     share = contract.shares.get(year)
-    granted = share.granted if share else 0
-    if own is not None and contract is own[0]:
-        return own[1].by_year.get(year, 0), granted
-    return (share.entitled if share else 0), granted
+    return (share.entitled, share.granted) if share else (0, 0)
 
 
 def _posting(debtor: str, creditor: str, fen: int) -> list[Posting]:

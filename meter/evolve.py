@@ -40,7 +40,14 @@ from meter.entries import (
     RecordVoided,
     UsageAccepted,
 )
-from meter.measure import measure, released_eligible, withheld_by_year, work_of
+from meter.measure import (
+    measure,
+    meter_of,
+    occupy,
+    released_eligible,
+    withheld_by_year,
+    work_of,
+)
 from meter.policy import Policy
 from meter.rating import Interval, Terms, support_limit
 from meter.state import Contract, EnlistedBatch, Enterprise, Key, Pool, Provider, Record, State
@@ -86,7 +93,7 @@ def register(state: State, number: int, entry: Entry) -> None:  # noqa: C901 - a
         case ProviderRegistered():
             _provider(state, number, entry)
         case ProviderEnlisted():
-            _enlist(state.providers[entry.provider], number, entry)
+            _enlist_more(state, number, entry)
         case KeyRegistered():
             public_key = base64.b64decode(entry.public_key)
             state.keys[entry.keyid] = Key(number, entry, public_key)
@@ -128,6 +135,13 @@ def _enlist(provider: Provider, number: int, entry: ProviderRegistered | Provide
     )
 
 
+def _enlist_more(state: State, number: int, entry: ProviderEnlisted) -> None:
+    _enlist(state.providers[entry.provider], number, entry)
+    for contract in state.contracts.values():
+        if contract.registered.provider == entry.provider:
+            contract.meters.clear()
+
+
 def _contract(state: State, number: int, entry: ContractRegistered) -> None:
     policy = state.policies[entry.programme][entry.policy]
     limit = support_limit(
@@ -157,11 +171,13 @@ def _window(policy: Policy, entry: ContractRegistered) -> Interval:
 
 def _usage(state: State, number: int, entry: UsageAccepted) -> None:
     contract, work = state.contracts[entry.contract], work_of(entry)
-    measured = measure(state, contract, work)
+    meter = meter_of(state, contract, entry.device)
+    measured = measure(meter, work)
     effect = accepted_effect(state, contract, work, measured)
     _same(entry.postings, effect.postings())
     _same(entry.eligible, measured.eligible)
     _same(entry.withheld or [], withheld_by_year(measured.withheld))
+    occupy(meter, work, measured.withheld)
     accept(state, Record(number, entry, measured.eligible, measured.withheld), effect)
 
 
@@ -174,17 +190,17 @@ def _void(state: State, number: int, entry: RecordVoided) -> None:
 
 def _release(state: State, number: int, entry: RecordReleased) -> None:
     record = state.records[entry.provider, entry.id]
-    contract, work = state.contracts[entry.contract], work_of(record.usage)
+    meter = meter_of(state, state.contracts[entry.contract], record.usage.device)
     effect = release_effect(state, record, entry.eligible)
     _same(entry.postings, effect.postings())
-    _same(entry.eligible, released_eligible(state, contract, work, record.withheld))
+    _same(entry.eligible, released_eligible(meter, record.withheld))
     let_count(state, record, number, effect, entry.eligible)
 
 
 def _coupon(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> None:
     coupon = (entry.enterprise, entry.programme, entry.year)
     issued = state.coupons.get(coupon, 0) + fen
-    grants = coupon_grants(state, coupon, issued=issued)
+    grants = coupon_grants(state, coupon, issued)
     _same(entry.postings[1:], grant_postings(grants))
     state.coupons[coupon] = issued
     state.pools[entry.programme, entry.year].issued += fen

@@ -16,7 +16,7 @@ import base64
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -36,11 +36,12 @@ from meter.decide import decide, is_measurable
 from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse
 from meter.entries import FLOORED_CLASSES, Entry
 from meter.evolve import evolve
-from meter.measure import Work, days_of, work_of
+from meter.measure import days_of, device_time_ids, work_of
 from meter.metrics import Metrics, Tally
 from meter.problems import Problem
-from meter.state import DeviceTimeId, State, StoredBatch
+from meter.state import Contract, DeviceTimeId, State, StoredBatch
 from meter.store import Answered, Named, Written
+from meter.units import DAY_SECONDS
 from meter.wire import MAX_BATCH_BYTES, Before, SignedBatch, parse_batch
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
@@ -245,9 +246,7 @@ class Intake:
         group = _Group(Before(self._log.size, root), requests)
         outcomes = [self._decide(submission, group) for submission in submissions]
         await self._write(group)
-        self.state.records.clear()
-        self.state.batches.clear()
-        self.state.in_use.clear()
+        self.state.forget()
         self._tell(group, len(submissions), time.perf_counter() - began)
         return outcomes
 
@@ -467,12 +466,30 @@ def _days(state: State, submissions: list[_Submission]) -> set[tuple[DeviceTimeI
     The records that they void or release are in the state already.
     """
     found: set[tuple[DeviceTimeId, int]] = set()
-    for submission in submissions:
-        if isinstance(submission, _Batch):
-            for record in submission.signed.batch.records:
-                if record.contract in state.contracts and is_measurable(record):
-                    work = Work(record.device, record.milli_devices, record.start, record.end)
-                    found.update(days_of(state.contracts[record.contract], work))
+    for contract, device, day in _usage_days(state, submissions):
+        found.update((name, day) for name in device_time_ids(contract, device))
     for known in state.records.values():
         found.update(days_of(state.contracts[known.usage.contract], work_of(known.usage)))
     return found
+
+
+def _usage_days(
+    state: State, submissions: list[_Submission]
+) -> Iterator[tuple[Contract, str, int]]:
+    """Give contract, device kind and UTC day of all records that may be accepted, once each."""
+    spans = {
+        (
+            record.contract,
+            record.device,
+            record.start // DAY_SECONDS,
+            (record.end - 1) // DAY_SECONDS,
+        )
+        for submission in submissions
+        if isinstance(submission, _Batch)
+        for record in submission.signed.batch.records
+        if is_measurable(record)
+    }
+    for name, device, first, last in spans:
+        if name in state.contracts:
+            for day in range(first, last + 1):
+                yield state.contracts[name], device, day

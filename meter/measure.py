@@ -5,12 +5,23 @@ reviewer's release changes it later. `occupy` and `free` keep what is in use.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from itertools import pairwise
 
-from meter.capacity import QUARTER_SECONDS, Room, Withheld, days, split, withhold
+from msgspec import Struct
+
+from meter.capacity import (
+    QUARTER_SECONDS,
+    Room,
+    Withheld,
+    days,
+    split,
+    steady,
+    steps_of,
+    withhold,
+)
 from meter.entries import Evidence, UsageAccepted
-from meter.rating import Interval, overlap, seconds_by_year
-from meter.state import Contract, DeviceTimeId, State
+from meter.rating import overlap, years_of
+from meter.state import Contract, DeviceTimeId, Meter, State
 from meter.units import MICROSECONDS, day_of, day_start, year_of
 
 MAX_EVIDENCE = 16  # runs of quarters told in an entry, which must stay below 65,535 bytes
@@ -18,8 +29,7 @@ MAX_EVIDENCE = 16  # runs of quarters told in an entry, which must stay below 65
 YearlyTime = list[tuple[int, int]]  # year, thousandths × seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """What a record says was worked: `[start, end)` in seconds, thousandths of a device kind."""
 
     device: str
@@ -33,8 +43,7 @@ class Work:
         return self.milli_devices * (self.end - self.start)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """How much of some work counts, by year, and what was withheld, by quarter."""
 
     eligible: YearlyTime
@@ -47,29 +56,35 @@ def work_of(usage: UsageAccepted) -> Work:
     return Work(usage.device, usage.milli_devices, start, end)
 
 
-def measure(state: State, contract: Contract, work: Work) -> Measured:
+def meter_of(state: State, contract: Contract, device: str) -> Meter:
+    """Give the meter of a device kind that has a price under the contract."""
+    meter = contract.meters.get(device)
+    if meter is None:
+        meter = contract.meters[device] = _meter(state, contract, device)
+    return meter
+
+
+def measure(meter: Meter, work: Work) -> Measured:
     """Measure work against validity ∩ term ∩ enlistment and against what is in use."""
-    withheld = _withheld(work, _rooms(state, contract, work.device))
-    inside = _eligible_intervals(state, contract, work)
-    eligible = {year: seconds * work.milli_devices for year, seconds in seconds_by_year(inside)}
-    for year, device_time in _inside(withheld, inside):
-        eligible[year] -= device_time
-    return Measured([(year, part) for year, part in eligible.items() if part], withheld)
-
-
-def _withheld(work: Work, rooms: list[Room]) -> list[Withheld]:
     start, end, milli_devices = work.start, work.end, work.milli_devices
-    if all(room.surely_fits(start, end, milli_devices) for room in rooms):
-        return []
-    return withhold(split(start, end, milli_devices), rooms)
+    eligible = [
+        (year, milli_devices * (min(end, until) - max(start, begin)))
+        for begin, until, year in meter.eligible
+        if begin < end and start < until
+    ]
+    for room in meter.rooms:
+        if not room.surely_fits(start, end, milli_devices):
+            break
+    else:
+        return Measured(eligible if len(eligible) < 2 else by_year(eligible), [])
+    withheld = withhold(split(start, end, milli_devices), meter.rooms)
+    eligible += [(year, -device_time) for year, device_time in _eligible(meter, withheld)]
+    return Measured([part for part in by_year(eligible) if part[1]], withheld)
 
 
-def released_eligible(
-    state: State, contract: Contract, work: Work, withheld: list[Withheld]
-) -> YearlyTime:
+def released_eligible(meter: Meter, withheld: list[Withheld]) -> YearlyTime:
     """Give what of the withheld device-time counts once it is released, by year."""
-    inside = _eligible_intervals(state, contract, work)
-    return by_year(_inside(withheld, inside))
+    return by_year(_eligible(meter, withheld))
 
 
 def withheld_by_year(withheld: Iterable[Withheld]) -> YearlyTime:
@@ -85,13 +100,16 @@ def by_year(parts: Iterable[tuple[int, int]]) -> YearlyTime:
     return sorted(totals.items())
 
 
-def by_day(work: Work) -> Iterator[tuple[int, int]]:
+def by_day(work: Work) -> list[tuple[int, int]]:
     """Split work at Shanghai's midnights: day since 1970-01-01, thousandths × seconds."""
-    begin = work.start
-    for day in range(day_of(work.start), day_of(work.end - 1) + 1):
-        stop = min(work.end, day_start(day + 1))
-        yield day, work.milli_devices * (stop - begin)
-        begin = stop
+    first, last = day_of(work.start), day_of(work.end - 1)
+    if first == last:
+        return [(first, work.device_time)]
+    borders = [work.start, *(day_start(day) for day in range(first + 1, last + 1)), work.end]
+    return [
+        (day, work.milli_devices * (end - start))
+        for day, (start, end) in enumerate(pairwise(borders), first)
+    ]
 
 
 def evidence_of(withheld: list[Withheld]) -> list[Evidence]:
@@ -111,14 +129,20 @@ def evidence_of(withheld: list[Withheld]) -> list[Evidence]:
     return runs
 
 
-def occupy(state: State, contract: Contract, work: Work, withheld: list[Withheld]) -> None:
+def occupy(meter: Meter, work: Work, withheld: Iterable[Withheld]) -> None:
     """Count work as in use, except what is withheld."""
-    _use(state, contract, work, withheld, 1)
+    for room in meter.rooms:
+        room.in_use.add(work.start, work.end, work.milli_devices)
+        for part in withheld:
+            room.in_use.add_in(part.quarter, -part.device_time)
 
 
-def free(state: State, contract: Contract, work: Work, withheld: list[Withheld]) -> None:
+def free(meter: Meter, work: Work, withheld: Iterable[Withheld]) -> None:
     """Take back what `occupy` did with the same withheld parts."""
-    _use(state, contract, work, withheld, -1)
+    for room in meter.rooms:
+        room.in_use.add(work.start, work.end, -work.milli_devices)
+        for part in withheld:
+            room.in_use.add_in(part.quarter, part.device_time)
 
 
 def days_of(contract: Contract, work: Work) -> Iterator[tuple[DeviceTimeId, int]]:
@@ -137,47 +161,32 @@ def device_time_ids(contract: Contract, device: str) -> list[DeviceTimeId]:
     return ids
 
 
-def _rooms(state: State, contract: Contract, device: str) -> list[Room]:
-    """Give the contract's room, where it has a limit, and the provider's."""
-    provider = state.providers[contract.registered.provider]
-    rented = contract.registered.max_devices
-    return [
+def _meter(state: State, contract: Contract, device: str) -> Meter:
+    terms = contract.registered
+    provider = state.providers[terms.provider]
+    enlisted = overlap(provider.enlisted(device), *contract.window)
+    rooms = [
         Room(
             name[0],
-            [(None, None, rented[device])] if name[0] == "contract" else provider.capacity(device),
+            steady(terms.max_devices[device])
+            if name[0] == "contract"
+            else steps_of(provider.capacity(device)),
             state.device_time(name),
         )
         for name in device_time_ids(contract, device)
     ]
+    return Meter(terms.prices[device], list(years_of(enlisted)), rooms)
 
 
-def _eligible_intervals(state: State, contract: Contract, work: Work) -> list[Interval]:
-    provider = state.providers[contract.registered.provider]
-    start = max(work.start, contract.window[0])
-    end = min(work.end, contract.window[1])
-    return overlap(provider.enlisted(work.device), start, end)
-
-
-def _inside(withheld: Iterable[Withheld], inside: list[Interval]) -> Iterable[tuple[int, int]]:
+def _eligible(meter: Meter, withheld: Iterable[Withheld]) -> Iterator[tuple[int, int]]:
     """Give year and device-time of the withheld quarters that are eligible ones."""
     for part in withheld:
         begin = part.quarter * QUARTER_SECONDS
-        if any(start < begin + QUARTER_SECONDS and begin < end for start, end in inside):
-            yield year_of(begin), part.device_time
+        for start, end, year in meter.eligible:
+            if start <= begin < end:
+                yield year, part.device_time
 
 
 def _continues(runs: list[Evidence], part: Withheld, begin: int) -> bool:
     limit, _, end, _ = runs[-1]
     return (limit == part.limit and end == begin) or len(runs) == MAX_EVIDENCE
-
-
-def _use(state: State, contract: Contract, work: Work, withheld: list[Withheld], sign: int) -> None:
-    missing = {part.quarter: part.device_time for part in withheld}
-    names = device_time_ids(contract, work.device)
-    counts = [state.device_time(name) for name in names]
-    for quarter, device_time in split(work.start, work.end, work.milli_devices):
-        fits = device_time - missing.get(quarter, 0)
-        if fits:
-            for count in counts:
-                count.add(quarter, sign * fits)
-    state.touched.days.update(days_of(contract, work))

@@ -6,6 +6,7 @@ No label names a person, a firm, a contract or a provider: `/metrics` is public.
 from collections import Counter as Sums
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import (
@@ -42,6 +43,7 @@ class Tally:
                 self.returned[_pool_of(target)] += fen
 
 
+@lru_cache(maxsize=4_096)
 def _pool_of(coupon: str) -> PoolId:
     _, programme, year, _ = coupon.split(":")
     return programme, int(year)

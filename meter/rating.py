@@ -8,9 +8,10 @@
 Example: 64 cards × 1 h × 4.50 is 64000 · 3600 · 45000 = 28800 · D, hence 288.00 yuan.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
+
+from msgspec import Struct
 
 from meter.units import year_of, year_start
 
@@ -21,8 +22,7 @@ FULL_BP: Final = 10_000
 Interval = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What of a contract decides its entitlement: fen and basis points."""
 
     amount: int
@@ -30,8 +30,7 @@ class Terms:
     support_limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entitlement:
+class Entitlement(Struct, frozen=True):
     """What a contract is entitled to by year, in fen, and which limits bound it."""
 
     by_year: Mapping[int, int]
@@ -104,13 +103,19 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
     return merged
 
 
-def seconds_by_year(intervals: Iterable[Interval]) -> list[tuple[int, int]]:
-    """Split disjoint sorted intervals at Shanghai's 1 January: `(year, seconds)`, ascending."""
-    totals: dict[int, int] = {}
+def years_of(intervals: Iterable[Interval]) -> Iterator[tuple[int, int, int]]:
+    """Cut intervals at Shanghai's 1 January: `(start, end, year)`, in the same order."""
     for start, end in intervals:
         begin = start
         for year in range(year_of(start), year_of(end - 1) + 1):
             stop = min(end, year_start(year + 1))
-            totals[year] = totals.get(year, 0) + stop - begin
+            yield begin, stop, year
             begin = stop
+
+
+def seconds_by_year(intervals: Iterable[Interval]) -> list[tuple[int, int]]:
+    """Add up disjoint sorted intervals by Shanghai year: `(year, seconds)`, ascending."""
+    totals: dict[int, int] = {}
+    for start, end, year in years_of(intervals):
+        totals[year] = totals.get(year, 0) + end - start
     return list(totals.items())

@@ -5,13 +5,16 @@ change in place: when a commit fails it is thrown away and loaded again. `touche
 group changed, for the read models.
 
 Records, batches and device-time in use are many: the service holds only those that the batches at
-hand name (loaded before they are decided, forgotten after the commit); a replay holds all.
-Everything else is small.
+hand name (loaded before they are decided, forgotten some time after the commit); a replay holds
+all. Everything else is small.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
-from meter.capacity import DeviceTime, Limit, Withheld
+from msgspec import Struct
+
+from meter.capacity import DeviceTime, Limit, Room, Withheld
 from meter.entries import (
     ContractRegistered,
     EnterpriseRegistered,
@@ -29,6 +32,8 @@ PoolId = tuple[str, int]  # programme, year
 RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
+
+MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps at hand
 
 
 @dataclass(slots=True)
@@ -72,6 +77,18 @@ class Provider:
         ]
 
 
+class Meter(Struct, frozen=True):
+    """One kind of device under one contract: what of its usage counts, and where it must fit.
+
+    `price` is 1/10000 yuan per device-hour. `eligible` are the times in which usage counts, as
+    disjoint ascending `(from, until, year)` in seconds, each within one Shanghai year.
+    """
+
+    price: int
+    eligible: list[tuple[int, int, int]]
+    rooms: list[Room]
+
+
 @dataclass(slots=True)
 class Share:
     """One contract in one year: eligible and withheld numerators, entitled and granted fen."""
@@ -87,7 +104,8 @@ class Contract:
     """A contract with its running totals.
 
     `used` is the numerator `M`; `window` the part of time in which usage can be eligible (policy
-    validity ∩ term, empty where the use or the parties are not eligible).
+    validity ∩ term, empty where the use or the parties are not eligible). `meters` are made when
+    they are needed, and anew when the provider's enlistments change.
     """
 
     entry: int
@@ -99,6 +117,7 @@ class Contract:
     frozen: bool = False
     shares: dict[int, Share] = field(default_factory=dict)
     entitlement: Entitlement = NOTHING
+    meters: dict[str, Meter] = field(default_factory=dict)
 
     def share(self, year: int) -> Share:
         """Give the share of a year, which begins at nothing."""
@@ -126,8 +145,7 @@ class Pool:
     issued: int = 0
 
 
-@dataclass(slots=True)
-class Record:
+class Record(Struct):
     """An accepted record, and the numbers of the entries that took it back or released it.
 
     `eligible` is what counts now, thousandths × seconds by year; `withheld` what did not fit.
@@ -136,13 +154,12 @@ class Record:
     entry: int
     usage: UsageAccepted
     eligible: list[tuple[int, int]]
-    withheld: list[Withheld] = field(default_factory=list)
+    withheld: list[Withheld] = []
     voided: int | None = None
     released: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBatch:
+class StoredBatch(Struct, frozen=True):
     """A batch that was answered: hex sha256 of its payload, and the answer."""
 
     payload: str
@@ -169,7 +186,10 @@ class Touched:
 
 @dataclass(slots=True)
 class State:
-    """The whole. `size` is the number of entries, `last_at` the last entry's `at`."""
+    """The whole. `size` is the number of entries, `last_at` the last entry's `at`.
+
+    `coupons` says what is issued, `granted` what of it the contracts hold, in fen.
+    """
 
     size: int = 0
     last_at: int = 0
@@ -185,6 +205,7 @@ class State:
     contracts: dict[str, Contract] = field(default_factory=dict)
     provider_usccs: dict[str, str] = field(default_factory=dict)
     coupons: dict[CouponId, int] = field(default_factory=dict)
+    granted: dict[CouponId, int] = field(default_factory=dict)
     pools: dict[PoolId, Pool] = field(default_factory=dict)
     records: dict[RecordId, Record] = field(default_factory=dict)
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
@@ -210,4 +231,19 @@ class State:
     def take_touched(self) -> Touched:
         """Hand over what changed since the last call."""
         touched, self.touched = self.touched, Touched()
+        for name, count in self.in_use.items():
+            touched.days.update((name, day) for day in count.touched)
+            count.touched.clear()
         return touched
+
+    def forget(self) -> None:
+        """Let go of what can be loaded again, once it is durable.
+
+        Days of device-time stay as long as there are not too many: the next batches are likely to
+        need them.
+        """
+        self.records.clear()
+        self.batches.clear()
+        if sum(len(count.days) for count in self.in_use.values()) > MAX_HELD_DAYS:
+            for count in self.in_use.values():
+                count.days.clear()

@@ -200,7 +200,7 @@ def note_refused(written: Written, batch: Batch, number: int, results: list[Resu
     `number` is that of the batch's entry.
     """
     for place, result in enumerate(results):
-        if not isinstance(result, Rejected | Conflict):
+        if not isinstance(result, (Rejected, Conflict)):
             continue
         code = result.code if isinstance(result, Rejected) else CONFLICT
         index = place - len(batch.voids)
@@ -216,9 +216,10 @@ def _about(record: WireRecord) -> tuple[Any, ...]:
 
 
 def _note_days(written: Written, usage: UsageAccepted, sign: int) -> None:
+    totals = written.usage_days
     for day, device_time in by_day(work_of(usage)):
         place = (usage.contract, day, usage.device)
-        written.usage_days[place] = written.usage_days.get(place, 0) + sign * device_time
+        totals[place] = totals.get(place, 0) + sign * device_time
 
 
 def _withheld_row(record: Record) -> tuple[Any, ...]:
@@ -319,8 +320,9 @@ async def load_state(connection: Connection, head: Head) -> State:
     for held in state.contracts.values():
         eligible_by_year = {year: share.eligible for year, share in held.shares.items()}
         held.entitlement = entitle(eligible_by_year, held.terms)
-    for enterprise, programme, year, issued in await connection.fetch(_SQL["coupons"]):
+    for enterprise, programme, year, issued, granted in await connection.fetch(_SQL["coupons"]):
         state.coupons[enterprise, programme, year] = issued
+        state.granted[enterprise, programme, year] = int(granted)
     for programme, year, amount, issued in await connection.fetch(_SQL["pools"]):
         state.pools[programme, year] = Pool(amount, issued)
     state.take_touched()
@@ -371,8 +373,13 @@ def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> Record:
 async def load_device_time(
     connection: Connection, state: State, named: Iterable[tuple[DeviceTimeId, int]]
 ) -> None:
-    """Put the device-time in use of some days into the state."""
-    columns = _columns(((*name, day) for name, day in named), 4)
+    """Put the device-time in use of some days into the state, of those that it does not hold."""
+    missing = [(name, day) for name, day in named if day not in state.device_time(name).days]
+    if not missing:
+        return
+    for name, day in missing:
+        state.device_time(name).day(day)
+    columns = _columns(((*name, day) for name, day in missing), 4)
     for scope, subject, device, day, quarters in await connection.fetch(
         _SQL["device_time"], *columns
     ):
@@ -449,12 +456,7 @@ async def _put_usage_days(connection: Connection, added: dict[tuple[str, int, st
 async def _put_device_time(
     connection: Connection, state: State, touched: Iterable[tuple[DeviceTimeId, int]]
 ) -> None:
-    # A day on which all was withheld was touched, but has no numbers.
-    rows = [
-        (*name, day, list(state.in_use[name].days[day]))
-        for name, day in touched
-        if day in state.in_use[name].days
-    ]
+    rows = [(*name, day, list(state.in_use[name].days[day])) for name, day in touched]
     if rows:
         await connection.executemany(_SQL["put_device_time"], rows)
 

@@ -40,9 +40,6 @@ Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 Year = Annotated[int, Meta(ge=1900, le=9998)]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# JSON can hold a control character as an escape, or one of U+007F to U+009F as it is (in UTF-8);
-# others are no JSON. Most requests hold neither, and need no walk through all their texts.
-_MAY_HOLD_CONTROL = re.compile(rb"\\|\x7f|\xc2[\x80-\x9f]")
 
 
 class Fen(int):
@@ -135,11 +132,19 @@ def decode(data: bytes, kind: type[T], fixed: Mapping[str, str] | None = None) -
         else:
             value = msgspec.json.decode(data, type=kind, dec_hook=_from_text)
         parsed = json.loads(data, object_pairs_hook=_unique)
-        if _MAY_HOLD_CONTROL.search(data):
+        if _may_hold_control(data):
             _check_text(parsed, kind)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value
+
+
+def _may_hold_control(data: bytes) -> bool:
+    """Say whether the texts need a walk through all of them; most requests need none.
+
+    JSON can hold a control character as an escape, or one of U+007F to U+009F as it is (in UTF-8).
+    """
+    return b"\\" in data or b"\x7f" in data or not data.isascii()
 
 
 def _decode_with(data: bytes, kind: type[T], fixed: Mapping[str, str]) -> T:

@@ -50,6 +50,7 @@ def parse_money(text: str) -> int:
     return fen
 
 
+@lru_cache(maxsize=65_536)  # the records of a run cost the same again and again
 def format_money(fen: int) -> str:
     """Fen -> yuan with exactly two decimals, with a sign where negative."""
     yuan, rest = divmod(abs(fen), FEN_PER_YUAN)

@@ -420,8 +420,9 @@ def figures(state: State) -> dict[str, Any]:
         "last_at": state.last_at,
         "contracts": {id_: _contract_figures(each) for id_, each in state.contracts.items()},
         "coupons": dict(state.coupons),
+        "granted": {id_: fen for id_, fen in state.granted.items() if fen},
         "pools": {id_: (pool.amount, pool.issued) for id_, pool in state.pools.items()},
-        # Of these a running service holds only what its last group named.
+        # Of these a running service holds only what its last groups named.
         "records": {
             "by_id": {id_: _record_figures(each) for id_, each in state.records.items()},
             "in_use": _in_use(state),

@@ -11,7 +11,11 @@ SELECT contract, used FROM meter.contract_total;
 SELECT contract, year, eligible, withheld, entitled, granted FROM meter.contract_year;
 
 -- name: coupons
-SELECT enterprise, programme, year, issued FROM meter.coupon;
+SELECT enterprise, programme, year, issued,
+    coalesce((SELECT sum(granted) FROM meter.contract_year
+        WHERE (enterprise, programme, year) = (held.enterprise, held.programme, held.year)), 0)
+    AS granted
+FROM meter.coupon AS held;
 
 -- name: pools
 SELECT programme, year, amount, issued FROM meter.pool;

@@ -414,7 +414,7 @@ def test_an_entry_that_breaks_a_floor_is_found():
 def test_a_withdrawal_of_what_was_granted_is_found():
     writer = world()
     writer.post([usage("r1", hours=4)])
-    writer.state.contracts["A"].shares[2025].granted -= 1
+    writer.state.granted[ALPHA, PROGRAMME, 2025] -= 1
     with found(writer, "floor_broken", f"coupon:{PROGRAMME}:2025"):
         writer.withdraw(2025, "256.01")
 
@@ -771,7 +771,7 @@ def seem_used(writer: Writer, milli_devices: int) -> None:
     for name, in_use in writer.state.in_use.items():
         assert name[2] == DEVICE
         for quarter, device_time in split(START, START + HOUR, abs(milli_devices)):
-            in_use.add(quarter, device_time if milli_devices > 0 else -device_time)
+            in_use.add_in(quarter, device_time if milli_devices > 0 else -device_time)
 
 
 def evidence(writer: Writer, *changes: tuple[int, Any]) -> list[Any]:
@@ -966,7 +966,7 @@ def test_a_release_of_which_more_counts_than_the_term_allows_is_found():
     writer.post([usage("over", "L")])
     contract = writer.state.contracts["L"]
     with (
-        bent(contract, window=(0, 10**12)),
+        bent(contract, window=(0, 10**12), meters={}),
         found(writer, "not_as_decided", "eligible is [[2025, 28800000]], not []"),
     ):
         writer.release("over")
@@ -1419,7 +1419,7 @@ def replayed(writer: Writer, size: int) -> tuple[_Books, Audit, Tree]:
     books, audit, tree = _Books(ORIGIN), Audit(), Tree()
     for number, leaf in enumerate(writer.leaves[:size]):
         fields = decode(leaf)
-        books.entry(fields)
+        books.entry(number, leaf, fields, [], tree)
         audit.entry(number, leaf, fields, writer.files.get(number, []), tree)
         tree.append(leaf_hash(leaf))
     return books, audit, tree
@@ -1432,7 +1432,7 @@ def refused(
     books, audit, tree = copy.deepcopy(before)
     data = encode(fields)
     try:
-        books.entry(decode(data))
+        books.entry(number, data, decode(data), [], tree)
         audit.entry(number, data, decode(data), writer.files.get(number, []), tree)
     except LedgerError as error:
         return error.detail.isprintable()

@@ -1,12 +1,21 @@
 """Withheld and release: what of a record fits, and what becomes of the rest."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.capacity import QUARTER_SECONDS, DeviceTime, Room, split, withhold
+from meter.capacity import (
+    QUARTER_SECONDS,
+    DeviceTime,
+    Room,
+    split,
+    steady,
+    steps_of,
+    withhold,
+)
 from meter.evolve import evolve
 from meter.problems import Problem
 from meter.state import State
@@ -293,10 +302,41 @@ def test_a_split_covers_all_device_time_and_no_quarter_gets_more_than_it_holds(
     assert [quarter for quarter, _ in parts] == sorted({quarter for quarter, _ in parts})
 
 
+SPANS = st.tuples(st.integers(-(10**5), 10**6), st.integers(1, 3 * 10**5), st.integers(1, 10**6))
+
+
+@given(SPANS, SPANS)
+def test_what_is_in_use_is_what_the_quarters_add_up_to(first, second):
+    in_use, expected = DeviceTime(), {}
+    for start, seconds, milli_devices in (first, second):
+        in_use.add(start, start + seconds, milli_devices)
+        for quarter, time in split(start, start + seconds, milli_devices):
+            expected[quarter] = expected.get(quarter, 0) + time
+    assert {quarter: in_use.at(quarter) for quarter in expected} == expected
+    assert sum(map(sum, in_use.days.values())) == sum(expected.values())
+    start, seconds, milli_devices = second
+    most = max(expected[quarter] for quarter, _ in split(start, start + seconds, 1))
+    assert in_use.peak(start, start + seconds) == most
+    in_use.add(start, start + seconds, -milli_devices)
+    in_use.add(first[0], first[0] + first[1], -first[2])
+    assert not any(map(any, in_use.days.values()))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)), max_size=6))
+def test_steps_hold_at_each_moment_what_is_then_in_force(enlisted):
+    devices = [(min(a, b), max(a, b), count) for a, b, count in enlisted]
+    steps = steps_of(devices)
+    assert all(before[1] <= after[0] for before, after in pairwise(steps))
+    for moment in range(-1, 11):
+        in_force = sum(count for start, end, count in devices if start <= moment < end)
+        sizes = [size for start, end, size in steps if start <= moment < end]
+        assert sum(sizes) == in_force * 900_000
+
+
 def test_of_two_equal_rooms_the_first_is_named():
     rooms = [
-        Room("contract", [(None, None, 1)], DeviceTime()),
-        Room("provider", [(0, None, 1)], DeviceTime()),
+        Room("contract", steady(1), DeviceTime()),
+        Room("provider", steps_of([(0, 10**12, 1)]), DeviceTime()),
     ]
     (part,) = withhold([(QUARTER, 2 * 900_000)], rooms)
     assert (part.limit, part.device_time) == ("contract", 900_000)
