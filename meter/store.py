@@ -6,6 +6,7 @@ group's entries. The read-model rows *are* the state: `load_state` reads them, `
 
 import json
 from array import array
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -267,7 +268,12 @@ async def connect(dsn: str, *, owner: bool = False) -> Connection:
 
     Raises `NoLedger`, also where the server refuses us.
     """
-    settings = {"application_name": "kashi", "synchronous_commit": "on"}
+    settings = {
+        "application_name": "kashi",
+        "synchronous_commit": "on",
+        # Plans anew for each long list of ids cost more than what they find.
+        "plan_cache_mode": "force_generic_plan",
+    }
     if not owner:
         settings["role"] = SERVICE_ROLE
     try:
@@ -347,14 +353,23 @@ async def _load_batches(connection: Connection, state: State, batches: Iterable[
 
 async def load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:
     """Put the known ones of some records into the state, as they stand now."""
-    rows = await connection.fetch(_SQL["known_records"], *_columns(records, 2))
-    if not rows:
-        return
+    ids: defaultdict[str, list[str]] = defaultdict(list)
+    for provider, id_ in records:
+        ids[provider].append(id_)
+    for provider, named in ids.items():
+        rows = await connection.fetch(_SQL["known_records"], provider, named)
+        if rows:  # of most batches no record is known
+            await _load_records(connection, state, provider, rows)
+
+
+async def _load_records(
+    connection: Connection, state: State, provider: str, rows: list[asyncpg.Record]
+) -> None:
     numbers = [row["entry"] for row in rows]
     numbers += [row["released"] for row in rows if row["released"] is not None]
     entries = await ledger_store.entries_at(connection, numbers)
     for row in rows:
-        state.records[row["provider"], row["id"]] = _record(row, entries)
+        state.records[provider, row["id"]] = _record(row, entries)
 
 
 def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> Record:

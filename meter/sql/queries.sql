@@ -26,13 +26,13 @@ FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked (provider, stream, se
 JOIN meter.batch AS held USING (provider, stream, seq);
 
 -- name: known_records
-SELECT held.provider, held.id, held.entry, held.voided, held.released,
+SELECT held.id, held.entry, held.voided, held.released,
     coalesce(parts.quarters, '{}') AS quarters,
     coalesce(parts.device_times, '{}') AS device_times,
     coalesce(parts.limits, '{}') AS limits
-FROM unnest($1::text[], $2::text[]) AS asked (provider, id)
-JOIN meter.record AS held USING (provider, id)
-LEFT JOIN meter.withheld AS parts USING (provider, id);
+FROM meter.record AS held
+LEFT JOIN meter.withheld AS parts USING (provider, id)
+WHERE held.provider = $1 AND held.id = ANY ($2::text[]);
 
 -- name: device_time
 SELECT held.scope, held.subject, held.device, held.day, held.quarters
