@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo test faults fuzz bench check lock clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
@@ -26,6 +26,15 @@ demo: $(INSTALLED) ## Run the whole story on a real database; TRACE=FILE replays
 
 test: $(INSTALLED) ## Run the tests; ARGS='-k rating' narrows them
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundreds of times
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=600 one, and for longer
+	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60)
+
+bench: $(INSTALLED) ## Measure speed for 25 minutes, into docs/benchmarks.md; ARGS='--quick' looks only
+	@$(BIN)/python -m tests.bench $(or $(ARGS),--out docs)
 
 check: $(INSTALLED) ## Lint, formatting and types
 	@$(BIN)/ruff check .

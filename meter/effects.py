@@ -177,8 +177,8 @@ def apply_usage(state: State, effect: UsageEffect) -> None:
         contract.share(year).eligible += change
     for year, change in effect.withheld:
         contract.share(year).withheld += change
-    for year, fen in effect.entitlement.by_year.items():
-        contract.share(year).entitled = fen
+    for year, fen in effect.entitled:
+        contract.share(year).entitled += fen
     contract.entitlement = effect.entitlement
     state.touched.contracts.add(contract.registered.id)
     apply_grants(state, effect.grants)

@@ -121,7 +121,10 @@ class Contract:
 
     def share(self, year: int) -> Share:
         """Give the share of a year, which begins at nothing."""
-        return self.shares.setdefault(year, Share())
+        found = self.shares.get(year)
+        if found is None:
+            found = self.shares[year] = Share()
+        return found
 
     def coupon_id(self, year: int) -> CouponId:
         """Say which coupon pays for this contract's usage of a year."""

@@ -1,0 +1,81 @@
+"""How much is measured: the whole thing, a quick look, and what a test can afford."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`rounds` of each comparison; windows in seconds, amounts in records or entries."""
+
+    rounds: int
+    window_seconds: float
+    copy_seconds: float
+    copy_rows: int  # at most, in one round of the baseline
+    batch_records: tuple[int, ...]
+    clients: tuple[int, ...]
+    audited_in_batches: int
+    audited_singly: int
+    flat_small: int  # entries
+    flat_large: int
+    flat_window: int  # records
+    restarts: int
+    bodies: int  # of 8 MiB, at once
+    latency_shares: tuple[int, ...]  # per cent of the measured maximum
+    latency_seconds: float
+    profile_seconds: float
+
+
+FULL = Scale(
+    rounds=5,
+    window_seconds=2.5,
+    copy_seconds=1.0,
+    copy_rows=100_000,
+    batch_records=(1, 10, 100, 500, 2_000),
+    clients=(1, 8, 64),
+    audited_in_batches=100_000,
+    audited_singly=10_000,
+    flat_small=10_000,
+    flat_large=1_000_000,
+    flat_window=20_000,
+    restarts=3,
+    bodies=8,
+    latency_shares=(10, 20, 30, 40, 50, 60, 70, 80, 90),
+    latency_seconds=1.5,
+    profile_seconds=4.0,
+)
+QUICK = Scale(
+    rounds=1,
+    window_seconds=0.5,
+    copy_seconds=0.3,
+    copy_rows=50_000,
+    batch_records=(1, 500),
+    clients=(8, 64),
+    audited_in_batches=4_000,
+    audited_singly=500,
+    flat_small=2_000,
+    flat_large=12_000,
+    flat_window=2_000,
+    restarts=1,
+    bodies=2,
+    latency_shares=(20, 50, 80),
+    latency_seconds=0.5,
+    profile_seconds=0.5,
+)
+TINY = Scale(
+    rounds=1,
+    window_seconds=0.1,
+    copy_seconds=0.1,
+    copy_rows=5_000,
+    batch_records=(1, 50),
+    clients=(2,),
+    audited_in_batches=200,
+    audited_singly=20,
+    flat_small=200,
+    flat_large=1_000,
+    flat_window=200,
+    restarts=1,
+    bodies=1,
+    latency_shares=(50,),
+    latency_seconds=0.1,
+    profile_seconds=0.1,
+)

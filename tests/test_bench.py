@@ -1,0 +1,156 @@
+"""The benchmark measures what it says: at a scale at which its figures mean nothing."""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from itertools import islice
+
+import asyncpg
+import pytest
+from rich.console import Console
+
+from tests.bench import __main__ as bench
+from tests.bench import copying, profile, report
+from tests.bench.load import Feeds, Supply, closed_loop, open_loop, percentile
+from tests.bench.report import Section, Table
+from tests.bench.scale import TINY
+from tests.bench.servers import Ledger, postgres
+from tests.bench.workload import HOUR_SECONDS, slices
+
+FIGURE = r"[0-9][0-9,.]*"
+
+
+async def test_everything_is_measured_and_the_page_shows_it(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    sections = await bench.measure(list(bench.MEASUREMENTS), TINY, console)
+    bench.keep(tmp_path, sections)
+
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "fsync = on, synchronous_commit = on" in page
+    for section in sections:
+        shown = between(page, section.name)
+        for table in section.tables:
+            assert table.rows
+            assert all(len(row) == len(table.head) for row in table.rows)
+            assert all(" | ".join(row) in shown for row in table.rows)
+        assert all(re.search(FIGURE, bar.measured) for bar in section.bars)
+        assert all(f"](benchmarks/{curve.name}.svg)" in shown for curve in section.curves)
+    bars = [bar for section in sections for bar in section.bars]
+    assert len(bars) == len(between(page, "bars").splitlines()) - 2 >= 6
+    assert {drawing(file) for file in tmp_path.glob("benchmarks/*.svg")} == {
+        "Records a second, by size of batch",
+        "Records a second, by size of the ledger",
+        "Latency against load",
+    }
+
+
+async def test_the_load_is_what_a_city_would_see():
+    """Capacity is checked and mostly suffices; some coupons last, some run out."""
+    async with postgres() as server:
+        ledger = await Ledger.make(server, "load")
+        supply = Supply(Feeds(), clients=3, records=500)
+        supply.top_up(15_000)
+        async with ledger.serving() as service:
+            window = await closed_loop(service, supply)
+            assert service.peak_bytes() > 0
+            assert service.cpu_seconds() > 0
+        assert window.records == 15_000
+        assert len(window.latencies) == 30
+        connection = await asyncpg.connect(ledger.dsn)
+        withheld = await connection.fetchval("SELECT count(*) FROM meter.record WHERE withheld")
+        limited = await connection.fetchval(
+            "SELECT count(DISTINCT subject) FROM meter.device_time WHERE scope = 'contract'"
+        )
+        short = await connection.fetch(
+            "SELECT enterprise, bool_or(granted < entitled) AS short FROM meter.contract_year "
+            "GROUP BY enterprise"
+        )
+        await connection.close()
+    assert 0 < withheld < 300
+    assert limited > 5
+    assert Counter(row["short"] for row in short).keys() == {True, False}
+
+
+async def test_a_latency_begins_when_the_batch_was_due_and_only_good_answers_count():
+    async with postgres() as server:
+        ledger = await Ledger.make(server, "due")
+        supply = Supply(Feeds(), clients=1, records=1)
+        supply.top_up(100)
+        other = Feeds()
+        next(other.slices["pcl"])
+        conflicting = Supply(other, clients=1, records=1)  # the same numbers, other records
+        conflicting.top_up(1)
+        async with ledger.serving() as service:
+            window = await open_loop(service, supply, batches_per_second=1e6, seconds=1e-4)
+            assert window.records == 100
+            # All were due at once and went one after the other: each waited longer than the last.
+            assert window.latencies == sorted(window.latencies)
+            with pytest.raises(RuntimeError, match="409, 0 of 1 accepted"):
+                await closed_loop(service, conflicting)
+
+
+async def test_what_is_copied_are_the_records_themselves(database):
+    connection = await asyncpg.connect(database)
+    await connection.execute(copying.TABLE)
+    baseline = copying.Baseline(connection)
+    assert await baseline.round(seconds=60, most_rows=copying.ROWS) > 0
+    rows = await connection.fetch("SELECT * FROM record ORDER BY id")
+    await baseline.close()
+    assert [row["id"] for row in rows] == list(range(copying.ROWS))
+    mine = [row for row in rows if row["provider"] == "pcl"]
+    for row, record in zip(mine, islice(slices("pcl"), len(mine)), strict=True):
+        assert (row["record_id"], row["run"]) == (record.id, f"slurm:{record.job}")
+        assert (row["contract"], row["device"], row["milli_devices"]) == record.shape
+        assert row["starts"].timestamp() == record.start
+        assert row["ends"].timestamp() == record.start + HOUR_SECONDS
+        assert (row["state"], row["final"]) == (record.state, record.final)
+
+
+def test_a_run_of_one_measurement_leaves_the_others_as_they_were(tmp_path):
+    audit = Section("audit", [Table(("a", "b"), [("older", "1")])])
+    latency = Section("latency", [Table(("a", "b"), [("newer", "2")])])
+    bench.keep(tmp_path, [audit])
+    bench.keep(tmp_path, [latency])
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| older | 1 |" in between(page, "audit")
+    assert "| newer | 2 |" in between(page, "latency")
+    assert report.load(tmp_path) == {"audit": audit, "latency": latency}
+
+
+def test_a_profile_that_is_kept_stands_beside_the_next(tmp_path):
+    for step, cost in (("at first", 40.0), ("", 30.0), ("one parse", 20.0)):
+        bench.keep(tmp_path, [profile_of(cost)], step)
+    shown = between((tmp_path / "benchmarks.md").read_text(), "profile")
+    assert "| µs of CPU a record | at first | one parse |" in shown
+    assert "| decide | 40.0 | 20.0 |" in shown
+
+
+def profile_of(cost):
+    stages = {"decide": cost}
+    costs = [
+        {"cpu": stages, "waited": stages, "service": cost, "database": 1.0, "rate": 1e6 / cost}
+        for _ in profile.CASES
+    ]
+    return Section("profile", [], kept={profile.NOW: costs})
+
+
+def test_a_percentile_is_the_value_of_the_nearest_rank():
+    values = [float(value) for value in range(100, 0, -1)]
+    assert (percentile(values, 0.5), percentile(values, 0.99)) == (50.0, 99.0)
+    assert percentile([7.0], 0.01) == percentile([7.0], 1.0) == 7.0
+
+
+def between(page, name):
+    """Give what stands between the markers of a section."""
+    return page.partition(f"<!-- measured: {name} -->\n")[2].partition(f"<!-- end: {name} -->")[0]
+
+
+def drawing(file):
+    """Check that a drawing stands alone, and give its title."""
+    text = file.read_text()
+    assert re.findall(r"https?://[^\"<> ]+", text) == ["http://www.w3.org/2000/svg"]
+    tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(text).iter()}
+    assert "script" not in tags
+    assert "path" in tags
+    return re.search(r'class="title plot_title"[^>]*>([^<]+)<', text)[1]
