@@ -28,7 +28,7 @@ from meter.commands import command_of
 from meter.decide import Decided, decide
 from meter.dsse import BATCH_TYPE, RECEIPT_TYPE, is_signed_by, parse, parse_signature_header
 from meter.entries import BatchAccepted, Entry, from_fields
-from meter.evolve import Diverged, evolve
+from meter.evolve import evolve
 from meter.problems import Problem
 from meter.state import State, StoredBatch
 from meter.sums import Sums
@@ -68,8 +68,9 @@ class Totals:
         attachments: list[bytes],  # noqa: ARG002
         tree: Tree,  # noqa: ARG002
     ) -> None:
-        """Add the next entry."""
+        """Add the next entry, whose form nobody has looked at here."""
         with _VIOLATIONS:
+            from_fields(fields)
             self._sums.entry(number, fields)
 
     def finish(self) -> None:
@@ -261,7 +262,7 @@ class _Violations:
             case Problem():
                 detail = f"{error.code}: {error.detail}"
                 raise Violation("not_allowed", _printable(detail)) from None
-            case ValueError() | KeyError() | Diverged() | LedgerError():
+            case ValueError() | LookupError() | ArithmeticError() | LedgerError():
                 detail = f"{type(error).__name__}: {error}"
                 raise Violation("malformed_entry", _printable(detail)) from None
 

@@ -5,8 +5,9 @@ auditor runs it again. Nothing here reads a clock or does I/O. The state advance
 since each is judged on what the ones before it left; a commit that fails throws the state away.
 """
 
+from collections.abc import Generator, Iterator
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import UNSET, Struct
 
@@ -41,9 +42,12 @@ from meter.wire import (
     encode_receipt,
 )
 
+T = TypeVar("T")
+
 MAX_MILLI_DEVICES: Final = 10**9
 MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that balances stay live
 MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
+RECORDS_PER_STEP: Final = 50  # somewhat below a millisecond of deciding
 
 
 class Decided(Struct, frozen=True):
@@ -70,6 +74,19 @@ def decide(state: State, signed: SignedBatch, now: int, before: Before) -> Decid
     a whole cannot be taken: `unknown_key`, `provider_mismatch`, `wrong_log`, `wrong_genesis`,
     `seq_conflict`, `key_revoked`; then the state is unchanged.
     """
+    steps = deciding(state, signed, now, before)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            decided: Decided | StoredBatch = end.value
+            return decided
+
+
+def deciding(
+    state: State, signed: SignedBatch, now: int, before: Before
+) -> Generator[None, None, Decided | StoredBatch]:
+    """Do the same step by step, so that who drives it can see to others in between."""
     batch = signed.batch
     key = _check_sender(state, signed)
     stored = state.batches.get((batch.provider, batch.stream, batch.seq))
@@ -77,7 +94,7 @@ def decide(state: State, signed: SignedBatch, now: int, before: Before) -> Decid
         return _same_or_conflict(stored, signed)
     if key.revoked is not None:
         raise Problem("key_revoked", f"{signed.keyid} by entry {key.revoked}", entry=key.revoked)
-    return _decide_new(state, signed, now, before)
+    return (yield from _decide_new(state, signed, now, before))
 
 
 def _check_sender(state: State, signed: SignedBatch) -> Key:
@@ -102,13 +119,21 @@ def _same_or_conflict(stored: StoredBatch, signed: SignedBatch) -> StoredBatch:
     return stored
 
 
-def _decide_new(state: State, signed: SignedBatch, now: int, before: Before) -> Decided:
+def _decide_new(
+    state: State, signed: SignedBatch, now: int, before: Before
+) -> Generator[None, None, Decided]:
     batch = signed.batch
     context = _Context(batch.provider, signed.keyid, now, state.size)
     state.size += 1  # the batch's own entry; its content is known only when all is judged
     entries: list[Entry] = []
-    voids = [_decide_void(state, void, context, entries) for void in batch.voids]
-    results = [_decide_record(state, record, context, entries) for record in batch.records]
+    voids: list[Result] = []
+    for some in batched(batch.voids, RECORDS_PER_STEP):
+        voids += [_decide_void(state, void, context, entries) for void in some]
+        yield
+    results: list[Result] = []
+    for part in batched(batch.records, RECORDS_PER_STEP):
+        results += [_decide_record(state, record, context, entries) for record in part]
+        yield
     receipt = encode_receipt(
         Receipt(
             batch=signed.payload_sha256,
@@ -125,6 +150,11 @@ def _decide_new(state: State, signed: SignedBatch, now: int, before: Before) -> 
     state.last_at = now
     own = _batch_entry(signed, context, before, receipt)
     return Decided([own, *entries], receipt, voids + results)
+
+
+def batched(items: list[T], size: int) -> Iterator[list[T]]:
+    """Cut a list into parts of some size; the last may be smaller."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _batch_entry(

@@ -32,7 +32,7 @@ from ledger.store import LostEpoch
 from meter import logs, store
 from meter.authority import Existing, Stamp, answer_of, decide_command
 from meter.commands import Command, ReleaseRecord, VoidRecord, fields_of
-from meter.decide import decide, is_measurable
+from meter.decide import RECORDS_PER_STEP, Decided, batched, deciding, is_measurable
 from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse
 from meter.entries import FLOORED_CLASSES, Entry
 from meter.evolve import evolve
@@ -48,6 +48,7 @@ MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 ra
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024  # bounds a commit's time; one batch may exceed it
 COMMAND_BYTES: Final = 4_096  # what a command counts for in the queue
 RETRY_SECONDS: Final = 0.5  # between attempts to reach the database again
+BREATH_SECONDS: Final = 0.001  # so long a group may hold up others before it lets them move on
 MAX_LOGGED_BATCHES: Final = 20  # of a group, by entry and digest; the ledger names them all
 
 _log: Final = logs.logger(__name__)
@@ -146,6 +147,7 @@ class Intake:
         self._waiting = asyncio.Event()
         self._deciding: list[_Submission] = []
         self._ended = False
+        self._breathed = 0.0
         self._epoch: int | None = None
         self.state = State()
         self.committed = Committed()
@@ -244,7 +246,7 @@ class Intake:
         await store.load_device_time(self._connection, self.state, days)
         root = base64.b64encode(self._log.root()).decode()
         group = _Group(Before(self._log.size, root), requests)
-        outcomes = [self._decide(submission, group) for submission in submissions]
+        outcomes = [await self._decide(submission, group) for submission in submissions]
         await self._write(group)
         self.state.forget()
         self._tell(group, len(submissions), time.perf_counter() - began)
@@ -265,24 +267,27 @@ class Intake:
         )
         self.committed.move(size)
 
-    def _decide(self, submission: _Submission, group: _Group) -> _Outcome:
+    async def _decide(self, submission: _Submission, group: _Group) -> _Outcome:
         now = max(self._clock(), self.state.last_at)
+        await self._breathe()
         try:
             if isinstance(submission, _Batch):
-                return self._decide_batch(submission.signed, now, group)
+                return await self._decide_batch(submission.signed, now, group)
             return self._decide_command(submission, now, group)
         except Problem as problem:
             if problem.code == "seq_conflict" and isinstance(submission, _Batch):
                 group.conflicts.append(submission.signed)
             return problem
 
-    def _decide_batch(self, signed: SignedBatch, now: int, group: _Group) -> StoredBatch:
-        decided = decide(self.state, signed, now, group.before)
+    async def _decide_batch(self, signed: SignedBatch, now: int, group: _Group) -> StoredBatch:
+        decided = await self._decided(signed, now, group.before)
         if isinstance(decided, StoredBatch):
             return decided
         number = self._log.size
-        for entry in decided.entries:
-            self._append(entry, group)
+        for part in batched(decided.entries, RECORDS_PER_STEP):
+            for entry in part:
+                self._append(entry, group)
+            await self._breathe()
         batch = signed.batch
         with self._metrics.signature_seconds.labels("sign").time():
             signature = self._receipts.sign(decided.receipt)
@@ -304,6 +309,24 @@ class Intake:
         group.batches[str(number)] = signed.payload_sha256
         group.tally.results.update(result.status for result in decided.results)
         return stored
+
+    async def _decided(
+        self, signed: SignedBatch, now: int, before: Before
+    ) -> Decided | StoredBatch:
+        steps = deciding(self.state, signed, now, before)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                decided: Decided | StoredBatch = end.value
+                return decided
+            await self._breathe()
+
+    async def _breathe(self) -> None:
+        """Let requests and answers move on, where deciding has held them up for a while."""
+        if time.perf_counter() - self._breathed > BREATH_SECONDS:
+            await asyncio.sleep(0)
+            self._breathed = time.perf_counter()
 
     def _decide_command(self, submission: _Command, now: int, group: _Group) -> Answer:
         command, key = submission.command, submission.request

@@ -290,19 +290,34 @@ async def connect_readers(dsn: str) -> Readers:
     """Open connections for questions."""
     settings = {"application_name": "kashi-read", "role": SERVICE_ROLE}
     return await asyncpg.create_pool(
-        dsn, min_size=0, max_size=MAX_READERS, server_settings=settings
+        dsn,
+        min_size=0,
+        max_size=MAX_READERS,
+        server_settings=settings,
+        connection_class=_Reader,
     )
 
 
+class _Reader(asyncpg.Connection):
+    """A connection for questions, which leave nothing behind that would have to be reset."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 @asynccontextmanager
-async def reading(readers: Readers) -> AsyncIterator[Connection]:
-    """Take a connection for one question, in one snapshot. Raises `Problem` `unavailable`."""
+async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[Connection]:
+    """Take a connection for one question, in one snapshot; a single statement needs none.
+
+    Raises `Problem` `unavailable`.
+    """
     try:
-        async with (
-            readers.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            yield cast("Connection", connection)
+        async with readers.acquire() as connection:
+            if not snapshot:
+                yield cast("Connection", connection)
+                return
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield cast("Connection", connection)
     except _AWAY as error:
         raise Problem("unavailable", "the database is away") from error
 

@@ -34,7 +34,7 @@ async def authenticate(request: web.Request) -> Identity:
     """Give whom the request's token stands for. Raises `unauthorized`."""
     context = request.app[CONTEXT]
     token_id, digest = parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
-    async with store.reading(context.readers) as connection:
+    async with store.reading(context.readers, snapshot=False) as connection:
         known = await store.token(connection, token_id)
     if known is None or not known.admits(digest, context.clock()):
         raise Problem("unauthorized", "no such token, or no longer")

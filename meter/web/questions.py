@@ -76,8 +76,9 @@ async def get_balance(ask: Ask) -> Balance:
     if policy is None:
         raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")
     coupon = (uscc, programme, year)
-    async with store.reading(ask.context.readers) as connection:
-        if ask.query.as_of:
+    past = bool(ask.query.as_of)
+    async with store.reading(ask.context.readers, snapshot=past) as connection:
+        if past:
             balance = await _past_balance(connection, state, coupon, ask.query.as_of)
         else:
             balance = await store.balance(connection, coupon)
@@ -226,7 +227,7 @@ async def get_entry(ask: Ask) -> EntryView:
 async def get_checkpoint(ask: Ask) -> web.Response:
     """The signed size and root of the committed ledger; the same bytes for the same size."""
     context = ask.context
-    async with store.reading(context.readers) as connection:
+    async with store.reading(context.readers, snapshot=False) as connection:
         head = await ledger_store.head(connection)
     checkpoint = Checkpoint(context.checkpoints.name, head.size, head.root)
     return web.Response(

@@ -10,7 +10,7 @@ import random
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from ledger import verify as verify_module
 from ledger.bundle import encode_attachment
 from ledger.canon import decode, encode
 from ledger.errors import LedgerError, Violation
@@ -29,7 +30,7 @@ from ledger.tiles import parse_tile_path
 from ledger.tlog import Tree, leaf_hash
 from ledger.verify import _Books, verify
 from meter import dsse
-from meter.audit import Audit, Gap
+from meter.audit import Audit, Gap, Totals
 from meter.capacity import Withheld, split
 from meter.decide import Decided
 from meter.entries import FLOORED_CLASSES, Entry
@@ -173,9 +174,10 @@ def reordered(*order: int) -> Callable[[Decided], Decided]:
 # Honest ledgers
 
 
-def honest_history() -> Writer:
-    """Give a ledger in which everything happens that a ledger can tell."""
+def honest_history(tell: Callable[[int, Entry], Any] | None = None) -> Writer:
+    """Give a ledger in which everything happens that a ledger can tell; or is told otherwise."""
     writer = Writer()
+    writer.tell = tell or writer.tell
     populate(writer, policy())
     writer.post([usage("r1"), usage("r2", "B"), usage("r1"), usage("r1", hours=2)])
     with writer.group():
@@ -414,6 +416,7 @@ def test_an_entry_that_breaks_a_floor_is_found():
 def test_a_withdrawal_of_what_was_granted_is_found():
     writer = world()
     writer.post([usage("r1", hours=4)])
+    writer.state.contracts["A"].shares[2025].granted -= 1
     writer.state.granted[ALPHA, PROGRAMME, 2025] -= 1
     with found(writer, "floor_broken", f"coupon:{PROGRAMME}:2025"):
         writer.withdraw(2025, "256.01")
@@ -1452,6 +1455,59 @@ def test_the_audit_feeds_the_sums_and_minds_them():
     number = next(number for number, entry in enumerate(writer.entries) if entry.kind == "usage")
     with pytest.raises(Violation, match="counts already"):
         audit.sums.entry(number, decode(writer.leaves[number]))
+
+
+# Two processes
+
+
+def judged_by_two(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Report:
+    monkeypatch.setattr(verify_module, "_ENOUGH_FOR_TWO", 0)
+    audit = Audit(with_sums=False)
+    with tempfile.TemporaryDirectory() as folder:
+        writer.export(Path(folder))
+        return verify(Path(folder), writer.signer.verifier, audit, beside=Totals)
+
+
+def test_two_processes_find_an_honest_ledger_as_good_as_one_does(monkeypatch):
+    writer = honest_history()
+    alone, _ = audited(writer)
+    together = judged_by_two(writer, monkeypatch)
+    assert together == alone
+    assert together.ok
+
+
+@pytest.mark.parametrize(
+    ("kind", "lie", "code"),
+    [
+        # The books see the first, the sums before the audit would the second, the audit the third.
+        ("enterprise", lambda enterprise: replace(enterprise, at=1), "time_went_back"),
+        ("void", lambda void: replace(void, record=void.record + 1), "sum_record"),
+        ("usage", lambda usage: replace(usage, state="OTHER"), "not_as_decided"),
+        ("policy", lambda policy: replace(policy, content="="), "malformed_entry"),
+    ],
+)
+def test_two_processes_name_the_first_entry_that_either_finds_wrong(monkeypatch, kind, lie, code):
+    writer = honest_history(only(kind, lie))
+    report = judged_by_two(writer, monkeypatch)
+    (problem,) = report.problems
+    first = next(number for number, entry in enumerate(writer.entries) if entry.kind == kind)
+    assert (problem.code, problem.entry) == (code, first)
+    (alone,) = audited(writer)[0].problems
+    assert problem.entry == alone.entry
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, None, {"start": 1}, [[2025]]], ids=repr)
+def test_the_sums_alone_refuse_what_has_no_form_as_violations(value):
+    writer = small_history()
+    totals, tree = Totals(), Tree()
+    number = next(number for number, entry in enumerate(writer.entries) if entry.kind == "usage")
+    for before in range(number):
+        totals.entry(before, b"", decode(writer.leaves[before]), [], tree)
+    honest = decode(writer.leaves[number])
+    for field in honest.keys() - {"kind"}:
+        judge = copy.deepcopy(totals)
+        with suppress(Violation):  # some fields are the audit's alone
+            judge.entry(number, b"", honest | {field: value}, [], tree)
 
 
 # Bytes

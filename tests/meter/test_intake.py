@@ -364,10 +364,11 @@ async def test_a_write_that_fails_is_503_hurts_no_other_and_succeeds_later(
 async def test_a_batch_that_we_cannot_decide_hurts_no_other_in_its_group(
     database, tmp_path, monkeypatch
 ):
-    decide = intake_module.decide
+    deciding = intake_module.deciding
 
     def faulty(state, signed, now, before):
-        decided = decide(state, signed, now, before)  # the state has moved when it fails
+        decided = yield from deciding(state, signed, now, before)
+        # The state has moved when it fails.
         if signed.batch.stream == "poison":
             raise RuntimeError("a fault of ours")
         return decided
@@ -375,7 +376,7 @@ async def test_a_batch_that_we_cannot_decide_hurts_no_other_in_its_group(
     async with serving(database, tmp_path) as service:
         await service.open_books()
         poison = service.envelope(one("poison"), stream="poison")
-        monkeypatch.setattr(intake_module, "decide", faulty)
+        monkeypatch.setattr(intake_module, "deciding", faulty)
         answers = await asyncio.gather(
             service.post("/v1/usage", poison, None),
             *(service.usage(one(f"s{n}"), stream=f"s{n}") for n in range(CLIENTS)),

@@ -5,11 +5,12 @@ field and posting; or, where no state bends so far, the entries are written by h
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger.canon import decode, encode
 from ledger.errors import Violation
@@ -24,7 +25,9 @@ from tests.books import (
     HOUR,
     PROGRAMME,
     Books,
+    attempt,
     lifted,
+    properties,
     record,
     slices,
     uscc_of,
@@ -87,7 +90,14 @@ def found(entries: list[Fields] | Books, code: str, *words: str, entry: int | No
 def bend(books: Books, contract: str, **terms: Any) -> None:
     """Change what decides a contract's entitlement, but not what its entry says."""
     held = books.state.contracts[contract]
-    held.terms = replace(held.terms, **terms)
+    held.terms = msgspec.structs.replace(held.terms, **terms)
+
+
+def count_always(books: Books, contract: str) -> None:
+    """Let the core believe that a contract's usage counts at any time."""
+    held = books.state.contracts[contract]
+    held.window = FOREVER
+    held.meters.clear()  # made of the window, when they are needed
 
 
 # Honest books
@@ -186,25 +196,25 @@ def test_a_year_that_begins_at_midnight_of_utc_is_found():
 
 
 def not_of_the_measures(books: Books) -> Fields:
-    books.state.contracts["A"].window = FOREVER
+    count_always(books, "A")
     return record("a", "A", "2024-12-17T23:00:00+08:00", "2024-12-18T01:00:00+08:00", 1_000)
 
 
 def outside_the_term(books: Books) -> Fields:
     books.contract("Z", starts="2025-03-01")
-    books.state.contracts["Z"].window = FOREVER
+    count_always(books, "Z")
     return usage("a", "Z")
 
 
 def of_related_parties(books: Books) -> Fields:
     books.contract("Z", related_party=True)
-    books.state.contracts["Z"].window = FOREVER
+    count_always(books, "Z")
     return usage("a", "Z")
 
 
 def of_another_use(books: Books) -> Fields:
     books.contract("Z", use="inference")
-    books.state.contracts["Z"].window = FOREVER
+    count_always(books, "Z")
     return usage("a", "Z")
 
 
@@ -254,7 +264,7 @@ def in_use(books: Books) -> DeviceTime:
 def seem_used(books: Books, cards: int) -> None:
     """Let the core believe that more, or less, is in use in the hour than there is."""
     for place in range(4):
-        in_use(books).add(START // QUARTER_SECONDS + place, cards * 1_000 * QUARTER_SECONDS)
+        in_use(books).add_in(START // QUARTER_SECONDS + place, cards * 1_000 * QUARTER_SECONDS)
 
 
 def enlist_unseen(books: Books, device: str = DEVICE) -> None:
@@ -302,6 +312,16 @@ def test_a_record_that_counts_though_nothing_is_left_for_it_is_found():
     books.post([hour("b")])
     assert books.entries[-1].eligible == [(2025, 8_000 * HOUR)]
     found_last(books, "sum_withheld", "record b", "[]", str(8_000 * HOUR))
+
+
+def test_a_thousandth_of_a_device_for_a_second_too_much_is_found():
+    books = crowded()
+    books.post([hour("a"), record("b", "A", START + HOUR - 1, START + HOUR, 1)])
+    *entries, last = told(books)
+    assert last.pop("withheld") == [[2025, 1]]
+    assert last.pop("evidence")
+    last |= {"eligible": [[2025, 1]]}
+    found([*entries, last], "sum_withheld", "record b", entry=len(entries))
 
 
 def test_a_record_that_is_withheld_though_it_fits_is_found():
@@ -491,9 +511,23 @@ def test_a_release_of_which_more_or_less_counts_is_found(eligible):
 def test_a_release_of_which_something_counts_outside_the_term_is_found():
     books = crowded(starts="2025-03-01")
     books.post([hour("a", 12)])
-    books.state.contracts["A"].window = FOREVER
+    count_always(books, "A")
     books.release("a")
     found_last(books, "sum_eligible", "[]")
+
+
+def test_a_release_of_which_something_counts_after_the_enlistment_is_found():
+    books = Books(END_OF_2026)
+    books.activate(lifted())
+    books.provider(enlisted=span("2025-1", "2025-01-01", "2025-02-20"))
+    books.key()
+    books.enterprise()
+    books.contract("A")
+    books.post([hour("a")])
+    books.release("a")
+    assert told(books)[-1]["eligible"] == []
+    summed(told(books))
+    found_with(books, {"eligible": [[2025, 8_000 * HOUR]]}, "sum_eligible", "[]")
 
 
 def test_a_release_that_grants_nothing_is_found():
@@ -579,6 +613,181 @@ def test_an_enlistment_that_changes_more_than_its_end_is_found(devices, starts):
     del books.state.providers["pcl"].enlistments["more"]
     books.enlist("more", devices, starts, "2026-02-01")
     found_last(books, "sum_enlistment", "more")
+
+
+# At a glance, and closely
+
+
+class Watched(Sums):
+    """Sums that note which records take a closer look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_at: list[str] = []
+
+    def _closely(self, number: int, meter: Any, fields: Fields) -> bytes:
+        self.looked_at.append(fields["id"])
+        return super()._closely(number, meter, fields)
+
+
+class Thorough(Sums):
+    """Sums that look closely at every record."""
+
+    def _at_a_glance(self, *_: Any) -> None:
+        return None
+
+
+def test_only_records_across_midnight_and_such_as_do_not_fit_take_a_closer_look():
+    books = crowded(max_devices={DEVICE: 6})
+    books.contract("B", max_devices={}, starts="2025-03-01")
+    midnight = parse_instant("2025-02-21T00:00:00+08:00")
+    books.post(
+        [
+            record("all-day", "A", midnight - 24 * HOUR, midnight, 1_000),
+            record("across", "A", midnight - 1, midnight + 1, 1_000),
+            record("does-not-count", "B", midnight, midnight + HOUR, 1_000),
+            record("fills-up", "A", midnight + 4_000, midnight + 8_000, 6_000),
+            record("fills-the-last-quarter-up", "A", midnight + 8_000, midnight + 8_100, 6_000),
+            record("no-room-under-the-contract", "A", midnight + 8_099, midnight + 8_101, 1),
+            record("room-at-the-provider", "B", midnight + 4_000, midnight + 8_000, 2_000),
+            record("no-room-at-the-provider", "B", midnight + 7_000, midnight + 8_000, 1),
+            record("room-beside-it", "A", midnight + 8_101, midnight + HOUR * 24, 5_999),
+        ]
+    )
+    watched = Watched()
+    for number, fields in enumerate(told(books)):
+        watched.entry(number, fields)
+    watched.finish()
+    closely = ["across", "no-room-under-the-contract", "no-room-at-the-provider"]
+    assert watched.looked_at == closely
+
+
+def held(sums: Sums) -> list[Any]:
+    """All that sums have collected of usage."""
+    in_use = [*sums._in_use.values(), *(meter.in_use for meter in sums._meter_list)]
+    return [
+        dict(sums._balances),
+        dict(sums._records),
+        sums._withheld,
+        [{day: [*times] for day, times in each.items() if any(times)} for each in in_use],
+        [
+            (each.work, each.eligible, each.stated_cost, each.stated_entitled)
+            for each in sums._contracts.values()
+        ],
+    ]
+
+
+def outcome(sums: Sums, entries: list[Fields]) -> Any:
+    """What sums find of entries, and what they hold then."""
+    try:
+        for number, fields in enumerate(entries):
+            sums.entry(number, fields)
+        sums.finish()
+    except Violation as violation:
+        return violation.code, violation.detail, violation.entry, held(sums)
+    return held(sums)
+
+
+EDGES = [
+    parse_instant(f"{day}T00:00:00+08:00")
+    # The policy's first day, New Year, the last day of an enlistment, a first day of a term.
+    for day in ("2024-12-18", "2025-01-01", "2025-02-21", "2025-03-01", "2026-01-01")
+]
+ids = st.integers(0, 9).map("r{}".format)
+operations = st.one_of(
+    st.tuples(
+        st.just("post"),
+        st.builds(
+            lambda id_, contract, start, seconds, milli_devices: record(
+                id_, contract, start, start + seconds, milli_devices
+            ),
+            ids,
+            st.sampled_from(["A", "A", "B", "B", "late"]),
+            st.builds(
+                int.__add__,
+                st.sampled_from(EDGES),
+                st.sampled_from([-QUARTER_SECONDS, 0, HOUR]) | st.integers(-4 * HOUR, 4 * HOUR),
+            ),
+            st.sampled_from([1, QUARTER_SECONDS, HOUR, 3_601, 24 * HOUR, 50 * HOUR]),
+            st.sampled_from([1, 460, 2_000, 6_000, 8_000, 12_000]),
+        ),
+    ),
+    st.tuples(st.sampled_from(["void", "release"]), ids),
+    st.tuples(
+        st.just("enlist"), st.sampled_from(["2025-01-02", "2025-02-21", "2025-02-25", "2026-06-01"])
+    ),
+)
+lies = st.sampled_from(
+    [
+        {},
+        {"withheld": []},
+        {"withheld": [[2025, 1_000]]},
+        {"evidence": [shown(0, 1, 4)]},
+        {"eligible": []},
+        {"eligible": [[2025, 6_000 * HOUR]]},
+        {"eligible": [[2025, 0]], "milli_devices": 0},
+        {"milli_devices": 12_001},
+        {"milli_devices": -1_000},
+        {"entitled": [[2025, 1]]},
+    ]
+)
+
+
+@properties
+@given(st.lists(operations, min_size=1, max_size=15), lies, st.integers(0, 14))
+def test_what_is_found_at_a_glance_is_found_closely_too(history, lie, liar):
+    books = crowded(max_devices={DEVICE: 6})
+    books.contract("B", max_devices={})
+    books.contract("late", starts="2025-03-01")
+    for what, arguments in history:
+        if what == "post":
+            books.post([arguments])
+        elif what == "enlist":
+            books.enlist("more", 4, "2025-01-01", arguments)
+        else:
+            attempt(lambda what=what, id_=arguments: getattr(books, what)(id_))
+    entries = told(books)
+    assert isinstance(outcome(Sums(), entries), list)
+    usages = [fields for fields in entries if fields["kind"] == "usage"]
+    if usages:
+        usages[liar % len(usages)].update(lie)
+    assert outcome(Sums(), entries) == outcome(Thorough(), entries)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"milli_devices": 0, "eligible": []},
+        {"milli_devices": 0, "eligible": [[2025, 0]]},
+        {"milli_devices": -8_000, "eligible": [[2025, -8_000 * HOUR]]},
+        {"end": START * 10**6, "eligible": []},
+        {"end": (START + 1) * 10**6, "start": (START + 1) * 10**6, "eligible": [[2025, 0]]},
+        {"end": (START - HOUR) * 10**6, "eligible": [[2025, -8_000 * HOUR]]},
+    ],
+)
+def test_a_record_of_nothing_or_less_is_none_at_a_glance_either(lie):
+    books = crowded()
+    books.post([hour("a")])
+    *entries, last = told(books)
+    entries.append(last | lie)
+    assert outcome(Sums(), entries) == outcome(Thorough(), entries)
+
+
+def test_something_withheld_or_shown_of_a_record_that_fits_is_found():
+    books = crowded()
+    books.post([hour("a")])
+    found_with(books, {"withheld": [[2025, 1_000]]}, "sum_withheld", "record a")
+    found_with(books, {"evidence": [shown(0, 1, 4)]}, "sum_evidence", "record a")
+
+
+def test_a_day_is_as_full_as_it_was_whatever_days_came_in_between():
+    books = crowded()
+    books.post([hour("a", 6)])
+    days = [START + day * 24 * HOUR for day in range(1, 70)]
+    books.post(record(f"d{day}", "A", day, day + HOUR, 8_000) for day in days)
+    books.post([hour("b", 6)])
+    assert told(books)[-1]["withheld"] == [[2025, 4_000 * HOUR]]
+    summed(told(books))
 
 
 # Entitlement
