@@ -22,6 +22,7 @@ import gc
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
@@ -35,7 +36,7 @@ from ledger.note import Checkpoint, Verifier, open_checkpoint
 from ledger.prove import Proof, prove
 from ledger.report import Check, Problem, Report
 from ledger.tiles import CHECKPOINT, level_tiles
-from ledger.tlog import Tree, leaf_hash, split_hashes
+from ledger.tlog import HASH_BYTES, Tree, leaf_hash, split_hashes
 
 __all__ = ["Check", "Problem", "Replay", "Report", "Violation", "verify"]
 
@@ -118,12 +119,9 @@ def _checkpoint_bytes(reader: FolderReader, folder: Path) -> bytes:
         raise CannotCheck(error.detail) from error
 
 
-class _Entry(NamedTuple):
-    """An entry that the root proves, and the files beside it, which nothing proves yet."""
-
-    leaf: bytes
-    data: bytes
-    attachments: list[bytes]
+# An entry that the root proves: its leaf hash, its bytes, and the files beside it, which nothing
+# proves yet.
+_Entry = tuple[bytes, bytes, list[bytes]]
 
 
 class _Proved(NamedTuple):
@@ -181,11 +179,11 @@ def _replay(
     tree, size = Tree(), proved.checkpoint.size
     judging = [judge for judge in judges if judge is not None]
     try:
-        for entry in _proved_entries(proved, advance):
-            fields = canon.decode(entry.data)
+        for leaf, data, attachments in _proved_entries(proved, advance):
+            fields = canon.decode(data)
             for judge in judging:
-                judge.entry(tree.size, entry.data, fields, entry.attachments, tree)
-            tree.append(entry.leaf)
+                judge.entry(tree.size, data, fields, attachments, tree)
+            tree.append(leaf)
         if tree.size == size:
             for judge in judging:
                 judge.finish()
@@ -205,15 +203,12 @@ def _proved_entries(proved: _Proved, advance: Callable[[int], None]) -> Iterator
             return
         batches = tile.beside("batches")
         files = reader.iter_attachments(batches) if batches.path in proof.files else iter(())
-        right = range(min(tile.width, proof.count - tile.first))
-        beside = _by_entry(files, tile.width)
-        for _, leaf, data in zip(
-            right, split_hashes(leaves), reader.iter_entries(tile), strict=False
-        ):
-            # The file is read a second time, and may be another by now.
-            if leaf_hash(data) != leaf:
-                raise BadFolder(f"{tile.path} was changed while it was verified")
-            yield _Entry(leaf, data, next(beside))
+        right = min(tile.width, proof.count - tile.first)
+        entries = list(islice(reader.iter_entries(tile), right))
+        # The file is read a second time, and may be another by now.
+        if b"".join(map(leaf_hash, entries)) != leaves[: right * HASH_BYTES]:
+            raise BadFolder(f"{tile.path} was changed while it was verified")
+        yield from zip(split_hashes(leaves), entries, _by_entry(files, tile.width), strict=False)
         advance(size + tile.first + tile.width)
 
 
@@ -221,7 +216,7 @@ def _by_entry(files: Iterator[tuple[int, bytes]], width: int) -> Iterator[list[b
     """For each entry of a tile its files, with no more than one file read ahead."""
     index, file = next(files, (width, b""))
     for entry in range(width):
-        found = []
+        found: list[bytes] = []
         while index == entry:
             found.append(file)
             index, file = next(files, (width, b""))
