@@ -38,6 +38,12 @@ class BadNote(LedgerError):
     code = "bad_note"
 
 
+class NotWitnessed(LedgerError):
+    """A checkpoint of the log that too few witnesses have cosigned."""
+
+    code = "not_witnessed"
+
+
 class BadPosting(LedgerError):
     """A posting that is not `[from, to, fen]` between two accounts."""
 
@@ -93,6 +99,16 @@ class BadKey(CannotCheck):
     """The text of a key that cannot be read."""
 
     code = "bad_key"
+
+
+class BadPolicy(CannotCheck):
+    """A trust policy that cannot be read, at its line number `line`; None if it ends too early."""
+
+    code = "bad_trust_policy"
+
+    def __init__(self, detail: str, line: int | None) -> None:
+        super().__init__(detail if line is None else f"line {line}: {detail}")
+        self.line = line
 
 
 class Violation(LedgerError):

@@ -19,7 +19,8 @@ empty lines itself, the last one counts. The key's two texts are, the second as 
 where the id is the beginning of SHA-256(name || 0x0A || 0x01 || public key), 0x01 says Ed25519, and
 both base64 parts begin with that 0x01.
 
-Every text is read in one spelling only. Cosignatures (type 0x04) are lines of unknown keys here.
+Every text is read in one spelling only. Cosignatures are lines of unknown keys here; they have a
+module of their own, `ledger.cosign`.
 """  # noqa: E501 (a signature line is as long as it is)
 
 import re
@@ -27,7 +28,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import ClassVar, Final, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -44,19 +45,24 @@ MAX_NOTE_BYTES: Final = 1_000_000
 # Other logs hold sizes in signed 64-bit integers.
 MAX_SIZE: Final = 2**63 - 1
 
-_ED25519: Final = b"\x01"
 _ID_BYTES: Final = 4
 _PRIVATE: Final = "PRIVATE+KEY+"
 
 # A name has no Unicode space and no "+"; and no control character, for a note may not hold one.
 _NAME: Final = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+")
+_SIGNATURE: Final = re.compile(rf"— (?P<name>{_NAME.pattern}) (?P<encoded>[^\n]*)\n")
 _NOT_IN_NOTES: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
-_SIZE: Final = re.compile(r"[0-9]{1,19}")
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """An Ed25519 public key of 32 bytes and the name under which it signs."""
+class PublicKey:
+    """An Ed25519 public key of 32 bytes and the name under which it signs.
+
+    What it signs is another thing in each subclass, and so is its id, by the `key_type`.
+    """
+
+    key_type: ClassVar[bytes]
 
     name: str
     public_key: bytes
@@ -69,25 +75,36 @@ class Verifier:
 
     @property
     def key_id(self) -> bytes:
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key).digest()[:_ID_BYTES]
+        identity = self.name.encode() + b"\n" + self.key_type + self.public_key
+        return sha256(identity).digest()[:_ID_BYTES]
 
-    def has_signed(self, text: str, signature: bytes) -> bool:
+    def verifies(self, message: bytes, signature: bytes) -> bool:
         try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text.encode())
+            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
         except (InvalidSignature, ValueError):
             return False
         return True
 
     def format(self) -> str:
-        return _format_key(self.name, self.key_id, self.public_key)
+        return _format_key(self, self.public_key)
 
     @classmethod
-    def parse(cls, text: str) -> "Verifier":
+    def parse(cls, text: str) -> Self:
         """Read a vkey. Raises `BadKey`, also when its id is not the key's."""
-        verifier = cls(*_parse_key(text))
-        if verifier.format() != text:
+        key = cls(*_parse_key(text, cls.key_type))
+        if key.format() != text:
             raise BadKey(f"{text!r:.200} has another id or spelling than its key")
-        return verifier
+        return key
+
+
+class Verifier(PublicKey):
+    """The key of a log: it signs notes as they are."""
+
+    __slots__ = ()
+    key_type = b"\x01"
+
+    def has_signed(self, text: str, signature: bytes) -> bool:
+        return self.verifies(text.encode(), signature)
 
 
 class Signer:
@@ -108,30 +125,22 @@ class Signer:
 
     def format(self) -> str:
         """The secret text."""
-        verifier = self.verifier
-        return _PRIVATE + _format_key(self.name, verifier.key_id, self._key.private_bytes_raw())
+        return format_private_key(self.verifier, self._key)
 
     @classmethod
     def from_seed(cls, name: str, seed: bytes) -> "Signer":
         """The key of the 32 bytes that RFC 8032 calls the private key."""
-        if len(seed) != 32:
-            raise BadKey("the seed of an Ed25519 key has 32 bytes")
-        return cls(name, Ed25519PrivateKey.from_private_bytes(seed))
+        return cls(name, private_key(seed))
 
     @classmethod
     def parse(cls, text: str) -> "Signer":
         """Read the secret text. Raises `BadKey`, which never repeats it."""
-        if not text.startswith(_PRIVATE):
-            raise BadKey(f"a private key begins with {_PRIVATE}")
-        signer = cls.from_seed(*_parse_key(text.removeprefix(_PRIVATE)))
-        if signer.format() != text:
-            raise BadKey("the private key has another id or spelling than its seed")
-        return signer
+        return cls(*parse_private_key(text, Verifier))
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature line that a known key has made."""
+    """A signature line."""
 
     name: str
     key_id: bytes
@@ -169,12 +178,9 @@ class Checkpoint:
     def parse(cls, text: str) -> "Checkpoint":
         """Read the text of a note. Raises `BadNote`, also for extension lines: we have none."""
         lines = text.split("\n")
-        if len(lines) != 4 or lines[3] or not _SIZE.fullmatch(lines[1]):
+        if len(lines) != 4 or lines[3]:
             raise BadNote("a checkpoint is an origin, a size and a root, one to a line")
-        checkpoint = cls(lines[0], int(lines[1]), _decode_base64(lines[2]))
-        if checkpoint.format() != text:
-            raise BadNote("the size of the checkpoint begins with zeros")
-        return checkpoint
+        return cls(lines[0], parse_number(lines[1]), decode_base64(lines[2]))
 
 
 def sign(text: str, *signers: Signer) -> bytes:
@@ -183,10 +189,7 @@ def sign(text: str, *signers: Signer) -> bytes:
         raise BadNote("a note is whole lines without control characters")
     if not 0 < len({signer.verifier for signer in signers}) == len(signers):
         raise BadNote("a note needs signers, each of them once")
-    lines = (
-        f"— {signer.name} {b64encode(signer.verifier.key_id + signer.signature(text)).decode()}\n"
-        for signer in signers
-    )
+    lines = (format_signature(signer.verifier, signer.signature(text)) for signer in signers)
     return f"{text}\n{''.join(lines)}".encode()
 
 
@@ -195,11 +198,10 @@ def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
 
     Lines of other keys are ignored. Raises `BadNote`, also when one signature of a known key fails.
     """
-    text, lines = _split_note(data)
+    text, signatures = split_note(data)
     known = _by_name_and_id(verifiers)
     verified: dict[tuple[str, bytes], Signature] = {}
-    for line in lines:
-        signature = _parse_signature(line)
+    for signature in signatures:
         key = (signature.name, signature.key_id)
         if key not in known:
             continue
@@ -221,8 +223,13 @@ def open_checkpoint(data: bytes, verifier: Verifier) -> Checkpoint:
     return checkpoint
 
 
-def _split_note(data: bytes) -> tuple[str, list[str]]:
-    """The text and the signature lines, as they stand."""
+def claimed_checkpoint(data: bytes) -> Checkpoint:
+    """What a note says, though nobody has verified who says it. Raises `BadNote`."""
+    return Checkpoint.parse(split_note(data)[0])
+
+
+def split_note(data: bytes) -> tuple[str, list[Signature]]:
+    """The text and all signatures, by whichever keys, none of them verified."""
     if len(data) > MAX_NOTE_BYTES:
         raise BadNote(f"a note has at most {MAX_NOTE_BYTES} bytes")
     try:
@@ -231,13 +238,72 @@ def _split_note(data: bytes) -> tuple[str, list[str]]:
         raise BadNote("the note is not UTF-8") from error
     if _NOT_IN_NOTES.search(note):
         raise BadNote("the note has a control character")
-    text, _, block = note.rpartition("\n\n")
-    if not note.endswith("\n") or not block:
+    text, empty_line, block = note.rpartition("\n\n")
+    if not note.endswith("\n") or not empty_line or not block:
         raise BadNote("a note is a text, an empty line, and lines of signatures")
     lines = block.removesuffix("\n").split("\n")
-    if not text or len(lines) > MAX_SIGNATURES:
-        raise BadNote(f"a note has a text and at most {MAX_SIGNATURES} signatures")
-    return text + "\n", lines
+    if len(lines) > MAX_SIGNATURES:
+        raise BadNote(f"a note has at most {MAX_SIGNATURES} signatures")
+    return text + "\n", [parse_signature(f"{line}\n") for line in lines]
+
+
+def format_signature(key: PublicKey, signature: bytes) -> str:
+    """The line that tells a signature by this key, with its line feed."""
+    return f"— {key.name} {b64encode(key.key_id + signature).decode()}\n"
+
+
+def parse_signature(line: str) -> Signature:
+    """Read a signature line, with its line feed. Raises `BadNote`."""
+    if not (match := _SIGNATURE.fullmatch(line)):
+        raise BadNote(f"{line!r:.200} is not a line of a signature")
+    blob = decode_base64(match["encoded"])
+    if len(blob) <= _ID_BYTES:
+        raise BadNote(f"{line!r:.200} has no room for a signature")
+    return Signature(match["name"], blob[:_ID_BYTES], blob[_ID_BYTES:])
+
+
+def private_key(seed: bytes) -> Ed25519PrivateKey:
+    """The key of the 32 bytes that RFC 8032 calls the private key."""
+    if len(seed) != 32:
+        raise BadKey("the seed of an Ed25519 key has 32 bytes")
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+def format_private_key(public: PublicKey, key: Ed25519PrivateKey) -> str:
+    """The secret text of the key that goes with `public`."""
+    return _PRIVATE + _format_key(public, key.private_bytes_raw())
+
+
+def parse_private_key(text: str, kind: type[PublicKey]) -> tuple[str, Ed25519PrivateKey]:
+    """The name and the key of a secret text, whose public key is of this kind.
+
+    Raises `BadKey`, which never repeats the text.
+    """
+    if not text.startswith(_PRIVATE):
+        raise BadKey(f"a private key begins with {_PRIVATE}")
+    name, seed = _parse_key(text.removeprefix(_PRIVATE), kind.key_type)
+    key = private_key(seed)
+    if format_private_key(kind(name, key.public_key().public_bytes_raw()), key) != text:
+        raise BadKey("the private key has another id or spelling than its seed")
+    return name, key
+
+
+def parse_number(text: str) -> int:
+    """A size or the number of an entry, decimal, without leading zeros. Raises `BadNote`."""
+    if not _NUMBER.fullmatch(text):
+        raise BadNote(f"{text!r:.200} is not a number of entries")
+    return int(text)
+
+
+def decode_base64(text: str) -> bytes:
+    """RFC 4648 section 4, padded, with no bits left over that are not zero. Raises `BadNote`."""
+    try:
+        data = b64decode(text, validate=True)
+    except ValueError as error:
+        raise BadNote(f"{text!r:.200} is not base64") from error
+    if b64encode(data).decode() != text:
+        raise BadNote(f"{text!r:.200} is another spelling of base64")
+    return data
 
 
 def _by_name_and_id(verifiers: Iterable[Verifier]) -> dict[tuple[str, bytes], Verifier]:
@@ -249,21 +315,11 @@ def _by_name_and_id(verifiers: Iterable[Verifier]) -> dict[tuple[str, bytes], Ve
     return known
 
 
-def _parse_signature(line: str) -> Signature:
-    name, _, encoded = line.removeprefix("— ").partition(" ")
-    if not line.startswith("— ") or not _NAME.fullmatch(name):
-        raise BadNote(f"{line!r:.200} is not a line of a signature")
-    blob = _decode_base64(encoded)
-    if len(blob) <= _ID_BYTES:
-        raise BadNote(f"{line!r:.200} has no room for a signature")
-    return Signature(name, blob[:_ID_BYTES], blob[_ID_BYTES:])
+def _format_key(public: PublicKey, key: bytes) -> str:
+    return f"{public.name}+{public.key_id.hex()}+{b64encode(public.key_type + key).decode()}"
 
 
-def _format_key(name: str, key_id: bytes, key: bytes) -> str:
-    return f"{name}+{key_id.hex()}+{b64encode(_ED25519 + key).decode()}"
-
-
-def _parse_key(text: str) -> tuple[str, bytes]:
+def _parse_key(text: str, key_type: bytes) -> tuple[str, bytes]:
     """The name and the 32 bytes; formatting them again shows whether the rest was right."""
     # Not more than two splits, for "+" is a digit of base64 too.
     parts = text.split("+", 2)
@@ -272,17 +328,6 @@ def _parse_key(text: str) -> tuple[str, bytes]:
         blob = b64decode(encoded, validate=True)
     except ValueError as error:
         raise BadKey("a key is name+id+base64") from error
-    if blob[:1] != _ED25519:
-        raise BadKey("the key is not of type 1, Ed25519")
+    if blob[:1] != key_type:
+        raise BadKey(f"the key is not of type {key_type[0]}")
     return name, blob[1:]
-
-
-def _decode_base64(text: str) -> bytes:
-    """RFC 4648 section 4, padded, with no bits left over that are not zero."""
-    try:
-        data = b64decode(text, validate=True)
-    except ValueError as error:
-        raise BadNote(f"{text!r:.200} is not base64") from error
-    if b64encode(data).decode() != text:
-        raise BadNote(f"{text!r:.200} is another spelling of base64")
-    return data

@@ -126,6 +126,10 @@ def test_a_note_is_read_back_with_all_known_signatures():
     assert [signature.name for signature in note.signatures] == [LOG.name, OTHER.name]
 
 
+def test_a_text_may_be_one_empty_line():
+    assert open_note(sign("\n", LOG), [LOG.verifier]).text == "\n"
+
+
 def test_a_note_is_refused_when_one_known_signature_fails_though_another_holds():
     changed = sign(TEXT, LOG) + sign("another text\n", OTHER).split(b"\n\n")[1]
     assert open_note(changed, [LOG.verifier]).text == TEXT

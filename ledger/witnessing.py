@@ -1,0 +1,191 @@
+"""What a witness makes of a checkpoint that it is asked to cosign (C2SP tlog-witness).
+
+The log posts to `add-checkpoint` the size that it believes the witness has signed last, the proof
+that the tree has only grown since then, an empty line, and its new checkpoint:
+
+    old 2
+    THnQ1i989cqIdBVfLTuHXyYl2iuzq8hrvWgz8lupDlE=
+
+    example.com/log
+    3
+    OF2jDzkXKCyJOd/4UZV+UZqxhGsTUaFMCts7EWMnQqo=
+
+    — example.com/log 1FXFIdzWOMUF5pSezGt/DmachpVXciLFKKnZ+sgRl97K9vchkGNZ+yCxWnHYduoRdIk6cnzBL/mXmCHblaLJwlXARAI=
+
+`judge` says what C2SP has the witness do. The checks come in this order, the first that fails gives
+the answer, and only `size_conflict` is of the type `text/x.tlog.size`:
+
+    400  malformed       the body is no such request (`AddCheckpoint.parse`)
+    404  unknown_log     the witness does not know the origin
+    403  bad_signature   the log's own signature is missing or wrong
+    400  old_is_larger   `old` is larger than the new tree
+    409  size_conflict   `old` is not the size signed last; the body is that size
+    422  fork            the new tree has the size signed last, and another root
+    422  bad_proof       the hashes do not lead from the root signed last to the new one
+
+A fork is the log's own doing: two checkpoints that it has signed and that exclude each other, so
+keep both notes. A bad proof may be anyone's.
+
+Nothing is signed or stored here. Whoever does must hold a lock from before `judge` until what it
+accepted is durable, and only then cosign and answer, or two requests at once can shrink a log.
+"""  # noqa: E501 (a signature line is as long as it is)
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Literal
+
+from ledger.errors import BadNote, BadProof, LedgerError
+from ledger.note import (
+    MAX_NOTE_BYTES,
+    MAX_SIZE,
+    Checkpoint,
+    Verifier,
+    claimed_checkpoint,
+    open_checkpoint,
+    parse_number,
+)
+from ledger.proof import check_hashes, format_hashes, parse_hashes, split_head
+from ledger.tlog import EMPTY_ROOT, check_consistency
+
+# The size and the hashes take up to 2,860 bytes.
+MAX_REQUEST_BYTES: Final = MAX_NOTE_BYTES + 4_096
+
+_HEAD: Final = re.compile(r"old (?P<old>.+)\n(?P<hashes>(?:.+\n)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class AddCheckpoint:
+    """A well-formed request; nothing of it is verified yet."""
+
+    old: int
+    hashes: tuple[bytes, ...]
+    note: bytes
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.old <= MAX_SIZE:
+            raise BadProof(f"no log has {self.old} entries")
+        check_hashes(self.hashes)
+        claimed_checkpoint(self.note)
+
+    @property
+    def origin(self) -> str:
+        """The log that this claims to be of."""
+        return claimed_checkpoint(self.note).origin
+
+    def format(self) -> bytes:
+        return f"old {self.old}\n{format_hashes(self.hashes)}\n".encode() + self.note
+
+    @classmethod
+    def parse(cls, data: bytes) -> "AddCheckpoint":
+        """Read the body of a request. Raises `BadProof` or `BadNote`; see `malformed`."""
+        if len(data) > MAX_REQUEST_BYTES:
+            raise BadProof(f"a request has at most {MAX_REQUEST_BYTES} bytes")
+        head, note = split_head(data)
+        if not (match := _HEAD.fullmatch(head)):
+            raise BadProof("a request is an old size and hashes, one to a line")
+        return cls(parse_number(match["old"]), parse_hashes(match["hashes"]), note)
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """The tree that the witness has signed last, of one log."""
+
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The log has signed this checkpoint, and its tree begins with the one signed last."""
+
+    checkpoint: Checkpoint
+
+    @property
+    def witnessed(self) -> Witnessed:
+        return Witnessed(self.checkpoint.size, self.checkpoint.root)
+
+
+Reason = Literal[
+    "malformed",
+    "unknown_log",
+    "bad_signature",
+    "old_is_larger",
+    "size_conflict",
+    "fork",
+    "bad_proof",
+]
+
+_STATUS: Final[dict[Reason, int]] = {
+    "malformed": 400,
+    "unknown_log": 404,
+    "bad_signature": 403,
+    "old_is_larger": 400,
+    "size_conflict": 409,
+    "fork": 422,
+    "bad_proof": 422,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An answer to the log. The reason is the witness's own, for its records; C2SP has none."""
+
+    reason: Reason
+    body: str
+
+    @property
+    def status(self) -> int:
+        return _STATUS[self.reason]
+
+    @property
+    def content_type(self) -> str:
+        return "text/x.tlog.size" if self.reason == "size_conflict" else "text/plain"
+
+
+def judge(
+    request: AddCheckpoint, known: Witnessed | None, logs: Mapping[str, Verifier]
+) -> Accepted | Refused:
+    """Whether to cosign. `known` is of the log `request.origin`; `logs` has each key by its origin.
+
+    The tree signed last may be sent again, and is accepted again.
+    """
+    verifier = logs.get(request.origin)
+    if verifier is None:
+        return _refused("unknown_log", f"{request.origin!r:.200} is not a log known here")
+    try:
+        checkpoint = open_checkpoint(request.note, verifier)
+    except BadNote as error:
+        return _refused("bad_signature", error.detail)
+    return _judge_growth(request, known or Witnessed(0, EMPTY_ROOT), checkpoint)
+
+
+def malformed(error: LedgerError) -> Refused:
+    """The answer to a body that `AddCheckpoint.parse` refuses."""
+    return _refused("malformed", error.detail)
+
+
+def monitoring_path(origin: str) -> str:
+    """Where, below its monitoring prefix, a witness shows what it has signed last of a log."""
+    return f"{sha256(origin.encode()).hexdigest()}/checkpoint"
+
+
+def _judge_growth(
+    request: AddCheckpoint, known: Witnessed, checkpoint: Checkpoint
+) -> Accepted | Refused:
+    if request.old > checkpoint.size:
+        return _refused("old_is_larger", f"old {request.old} is larger than {checkpoint.size}")
+    if request.old != known.size:
+        return _refused("size_conflict", f"{known.size}")
+    if checkpoint.size == known.size and checkpoint.root != known.root:
+        return _refused("fork", f"another root of {known.size} entries has been signed")
+    try:
+        check_consistency(known.size, known.root, checkpoint.size, checkpoint.root, request.hashes)
+    except BadProof as error:
+        return _refused("bad_proof", error.detail)
+    return Accepted(checkpoint)
+
+
+def _refused(reason: Reason, line: str) -> Refused:
+    return Refused(reason, f"{line}\n")
