@@ -27,6 +27,9 @@ _EVER: Final = 2**62  # seconds: before and after everything
 
 Limit = Literal["contract", "provider"]
 Step = tuple[int, int, int]  # from and until (seconds), device-time that has room in a quarter
+# UTC day; its first quarter, and the seconds of that before the begin; the quarter of the end, and
+# the seconds of that before the end.
+DayPart = tuple[int, int, int, int, int]
 
 
 class Withheld(Struct, frozen=True):
@@ -53,6 +56,17 @@ def days(start: int, end: int) -> range:
     return range(start // DAY_SECONDS, -(-end // DAY_SECONDS))
 
 
+def day_parts(start: int, end: int) -> list[DayPart]:
+    """Cut `[start, end)` (seconds) at midnights."""
+    parts = []
+    for number in days(start, end):
+        midnight = number * DAY_SECONDS
+        first, before = divmod(max(start - midnight, 0), QUARTER_SECONDS)
+        stop, after = divmod(min(end - midnight, DAY_SECONDS), QUARTER_SECONDS)
+        parts.append((number, first, before, stop, after))
+    return parts
+
+
 class DeviceTime:
     """Device-time in use of one kind, under one contract or at one provider, by quarter.
 
@@ -70,31 +84,10 @@ class DeviceTime:
         day = self.days.get(quarter // QUARTERS_PER_DAY)
         return day[quarter % QUARTERS_PER_DAY] if day else 0
 
-    def peak(self, start: int, end: int) -> int:
-        """Give the most that is in use in any quarter of `[start, end)` (seconds)."""
-        number, last = start // DAY_SECONDS, (end - 1) // DAY_SECONDS
-        if number < last:  # few records cross midnight
-            middle = (number + 1) * DAY_SECONDS
-            return max(self.peak(start, middle), self.peak(middle, end))
-        day = self.days.get(number)
-        if day is None:
-            return 0
-        midnight = number * DAY_SECONDS
-        first = (start - midnight) // QUARTER_SECONDS
-        return max(day[first : -(-(end - midnight) // QUARTER_SECONDS)])
-
-    def add(self, start: int, end: int, milli_devices: int) -> None:
-        """Count devices as in use during `[start, end)` (seconds); negative ones no longer."""
-        number, last = start // DAY_SECONDS, (end - 1) // DAY_SECONDS
-        if number < last:
-            middle = (number + 1) * DAY_SECONDS
-            self.add(start, middle, milli_devices)
-            self.add(middle, end, milli_devices)
-            return
+    def add(self, part: DayPart, milli_devices: int) -> None:
+        """Count devices as in use during a part of a day; negative ones no longer."""
+        number, first, before, stop, after = part
         day = self.day(number)
-        midnight = number * DAY_SECONDS
-        first, before = divmod(start - midnight, QUARTER_SECONDS)
-        stop, after = divmod(end - midnight, QUARTER_SECONDS)
         whole = QUARTER_SECONDS * milli_devices
         for place in range(first, stop):
             day[place] += whole
@@ -135,16 +128,30 @@ class Room(Struct, frozen=True):
         size = next((size for start, end, size in self.steps if start <= begin < end), 0)
         return max(0, size - self.in_use.at(quarter))
 
-    def surely_fits(self, start: int, end: int, milli_devices: int) -> bool:
-        """Say whether so many devices fit even beside the most that is in use in `[start, end)`.
+    def has_room(self, part: DayPart, start: int, end: int, milli_devices: int) -> bool:
+        """Say whether devices fit even beside the most that is in use in a part of `[start, end)`.
 
         A quick answer for the common case; "no" means that it takes a closer look.
         """
-        for begin, stop, size in self.steps:
-            if begin <= start and end <= stop:
-                free = size - self.in_use.peak(start, end)
-                return milli_devices * QUARTER_SECONDS <= free
+        number, first, _, stop, after = part
+        for begin, until, size in self.steps:
+            if begin <= start and end <= until:
+                in_use = self.in_use.day(number)[first : stop + 1 if after else stop]
+                return max(in_use) + milli_devices * QUARTER_SECONDS <= size
         return False
+
+
+def take(rooms: list[Room], start: int, end: int, milli_devices: int) -> bool:
+    """Count devices as in use where they surely fit into all rooms; else change nothing."""
+    parts = day_parts(start, end)
+    for part in parts:
+        for room in rooms:
+            if not room.has_room(part, start, end, milli_devices):
+                return False
+    for part in parts:
+        for room in rooms:
+            room.in_use.add(part, milli_devices)
+    return True
 
 
 def steady(count: int) -> list[Step]:

@@ -20,7 +20,7 @@ from meter.effects import (
     void_fields,
 )
 from meter.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
-from meter.measure import Work, evidence_of, measure, meter_of, occupy, withheld_by_year
+from meter.measure import Work, admit, evidence_of, meter_of, withheld_by_year
 from meter.problems import Problem
 from meter.state import Contract, Key, State, StoredBatch
 from meter.state import Record as AcceptedRecord
@@ -280,10 +280,8 @@ def _rate(
     state: State, contract: Contract, record: Record, context: _Context
 ) -> tuple[AcceptedRecord, UsageEffect]:
     work = Work(record.device, record.milli_devices, record.start, record.end)
-    meter = meter_of(state, contract, record.device)
-    measured = measure(meter, work)
+    measured = admit(meter_of(state, contract, record.device), work)
     withheld = measured.withheld
-    occupy(meter, work, withheld)
     effect = accepted_effect(state, contract, work, measured)
     usage = UsageAccepted(
         at=context.now,

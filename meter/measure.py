@@ -1,7 +1,7 @@
 """What of a record counts: how much is eligible, how much is withheld for want of capacity.
 
 Decided once, when the record is accepted, on what is in use at that moment; only a void or a
-reviewer's release changes it later. `occupy` and `free` keep what is in use.
+reviewer's release changes it later. `admit`, `occupy` and `free` keep what is in use.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,10 +13,12 @@ from meter.capacity import (
     QUARTER_SECONDS,
     Room,
     Withheld,
+    day_parts,
     days,
     split,
     steady,
     steps_of,
+    take,
     withhold,
 )
 from meter.entries import Evidence, UsageAccepted
@@ -64,20 +66,21 @@ def meter_of(state: State, contract: Contract, device: str) -> Meter:
     return meter
 
 
-def measure(meter: Meter, work: Work) -> Measured:
-    """Measure work against validity ∩ term ∩ enlistment and against what is in use."""
+def admit(meter: Meter, work: Work) -> Measured:
+    """Count work as in use, as far as it fits, and say how much of it counts.
+
+    That is validity ∩ term ∩ enlistment, less what did not fit.
+    """
     start, end, milli_devices = work.start, work.end, work.milli_devices
     eligible = [
         (year, milli_devices * (min(end, until) - max(start, begin)))
         for begin, until, year in meter.eligible
         if begin < end and start < until
     ]
-    for room in meter.rooms:
-        if not room.surely_fits(start, end, milli_devices):
-            break
-    else:
+    if take(meter.rooms, start, end, milli_devices):
         return Measured(eligible if len(eligible) < 2 else by_year(eligible), [])
     withheld = withhold(split(start, end, milli_devices), meter.rooms)
+    occupy(meter, work, withheld)
     eligible += [(year, -device_time) for year, device_time in _eligible(meter, withheld)]
     return Measured([part for part in by_year(eligible) if part[1]], withheld)
 
@@ -131,18 +134,12 @@ def evidence_of(withheld: list[Withheld]) -> list[Evidence]:
 
 def occupy(meter: Meter, work: Work, withheld: Iterable[Withheld]) -> None:
     """Count work as in use, except what is withheld."""
-    for room in meter.rooms:
-        room.in_use.add(work.start, work.end, work.milli_devices)
-        for part in withheld:
-            room.in_use.add_in(part.quarter, -part.device_time)
+    _use(meter, work, withheld, 1)
 
 
 def free(meter: Meter, work: Work, withheld: Iterable[Withheld]) -> None:
-    """Take back what `occupy` did with the same withheld parts."""
-    for room in meter.rooms:
-        room.in_use.add(work.start, work.end, -work.milli_devices)
-        for part in withheld:
-            room.in_use.add_in(part.quarter, part.device_time)
+    """Take back what was counted as in use, with the same withheld parts."""
+    _use(meter, work, withheld, -1)
 
 
 def days_of(contract: Contract, work: Work) -> Iterator[tuple[DeviceTimeId, int]]:
@@ -185,6 +182,15 @@ def _eligible(meter: Meter, withheld: Iterable[Withheld]) -> Iterator[tuple[int,
         for start, end, year in meter.eligible:
             if start <= begin < end:
                 yield year, part.device_time
+
+
+def _use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: int) -> None:
+    parts = day_parts(work.start, work.end)
+    for room in meter.rooms:
+        for part in parts:
+            room.in_use.add(part, sign * work.milli_devices)
+        for missing in withheld:
+            room.in_use.add_in(missing.quarter, -sign * missing.device_time)
 
 
 def _continues(runs: list[Evidence], part: Withheld, begin: int) -> bool:

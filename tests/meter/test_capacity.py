@@ -1,5 +1,6 @@
 """Withheld and release: what of a record fits, and what becomes of the rest."""
 
+from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
 
@@ -9,11 +10,14 @@ from hypothesis import strategies as st
 
 from meter.capacity import (
     QUARTER_SECONDS,
+    QUARTERS_PER_DAY,
     DeviceTime,
     Room,
+    day_parts,
     split,
     steady,
     steps_of,
+    take,
     withhold,
 )
 from meter.evolve import evolve
@@ -305,21 +309,41 @@ def test_a_split_covers_all_device_time_and_no_quarter_gets_more_than_it_holds(
 SPANS = st.tuples(st.integers(-(10**5), 10**6), st.integers(1, 3 * 10**5), st.integers(1, 10**6))
 
 
-@given(SPANS, SPANS)
-def test_what_is_in_use_is_what_the_quarters_add_up_to(first, second):
-    in_use, expected = DeviceTime(), {}
-    for start, seconds, milli_devices in (first, second):
-        in_use.add(start, start + seconds, milli_devices)
-        for quarter, time in split(start, start + seconds, milli_devices):
-            expected[quarter] = expected.get(quarter, 0) + time
-    assert {quarter: in_use.at(quarter) for quarter in expected} == expected
-    assert sum(map(sum, in_use.days.values())) == sum(expected.values())
+def quarters_of(*spans: tuple[int, int, int]) -> Counter[int]:
+    total: Counter[int] = Counter()
+    for start, seconds, milli_devices in spans:
+        total.update(dict(split(start, start + seconds, milli_devices)))
+    return total
+
+
+def quarters_in(in_use: DeviceTime) -> Counter[int]:
+    return Counter(
+        {
+            day * QUARTERS_PER_DAY + place: time
+            for day, times in in_use.days.items()
+            for place, time in enumerate(times)
+            if time
+        }
+    )
+
+
+@given(SPANS, SPANS, st.integers(0, 3 * 10**3))
+def test_what_is_taken_fits_and_what_is_in_use_is_what_the_quarters_add_up_to(first, second, count):
+    in_use = DeviceTime()
+    for part in day_parts(first[0], first[0] + first[1]):
+        in_use.add(part, first[2])
+    assert quarters_in(in_use) == quarters_of(first)
     start, seconds, milli_devices = second
-    most = max(expected[quarter] for quarter, _ in split(start, start + seconds, 1))
-    assert in_use.peak(start, start + seconds) == most
-    in_use.add(start, start + seconds, -milli_devices)
-    in_use.add(first[0], first[0] + first[1], -first[2])
-    assert not any(map(any, in_use.days.values()))
+    room = Room("provider", steady(count), in_use)
+    withheld = withhold(split(start, start + seconds, milli_devices), [room])
+    if take([room], start, start + seconds, milli_devices):
+        assert withheld == []
+        assert quarters_in(in_use) == quarters_of(first, second)
+        for part in day_parts(start, start + seconds):
+            in_use.add(part, -milli_devices)
+    else:
+        assert first[2] + milli_devices > count * 1_000
+    assert quarters_in(in_use) == quarters_of(first)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)), max_size=6))
