@@ -23,6 +23,8 @@ from ledger.tlog import TILE_WIDTH
 
 # Four bytes could say 4 GiB, which nobody should have to hold in memory to check one file.
 MAX_ATTACHMENT_BYTES: Final = 16 * 1024 * 1024
+# Of one entry. Without an end, a file of a terabyte of zeros would be as many files without bytes.
+MAX_ATTACHMENTS: Final = 64
 
 _ENTRY: Final = Struct(">H")
 _ATTACHMENT: Final = Struct(">BI")
@@ -66,8 +68,9 @@ def encode_attachments(attachments: Mapping[int, Sequence[bytes]]) -> bytes:
 def encode_attachment(index: int, files: Iterable[bytes]) -> bytes:
     """The part of a bundle that holds the files of one entry."""
     parts = []
-    for file in files:
-        if not 0 <= index < TILE_WIDTH or len(file) > MAX_ATTACHMENT_BYTES:
+    for place, file in enumerate(files):
+        too_many = place >= MAX_ATTACHMENTS
+        if not 0 <= index < TILE_WIDTH or len(file) > MAX_ATTACHMENT_BYTES or too_many:
             raise BadBundle(f"no room for {len(file)} bytes beside entry {index}", index)
         parts += [_ATTACHMENT.pack(index, len(file)), file]
     return b"".join(parts)
@@ -85,7 +88,7 @@ def iter_attachments(read: Callable[[int], bytes], size: int) -> Iterator[tuple[
 
     Of a bundle that may be large, this holds one file at a time.
     """
-    last, rest = 0, size
+    last, rest, beside = 0, size, 0
     while rest:
         header = read(min(_ATTACHMENT.size, rest))
         if len(header) < _ATTACHMENT.size:
@@ -94,6 +97,9 @@ def iter_attachments(read: Callable[[int], bytes], size: int) -> Iterator[tuple[
         rest -= _ATTACHMENT.size
         if index < last:
             raise BadBundle(f"a file of entry {index} follows one of entry {last}", index)
+        beside = beside + 1 if index == last else 1
+        if beside > MAX_ATTACHMENTS:
+            raise BadBundle(f"more than {MAX_ATTACHMENTS} files are beside entry {index}", index)
         if length > min(rest, MAX_ATTACHMENT_BYTES):
             raise BadBundle(f"a file of {length} bytes has no room here", index)
         file = read(length)

@@ -1,4 +1,4 @@
-"""An exported log as a folder of files, laid out as `tiles` says: written once, read by anyone.
+"""A log as a folder of files, laid out as `tiles` says: written by one, read by anyone.
 
 The writer holds one tile of entries and one of each level of hashes, however long the log is. It
 writes the checkpoint last, after all else is on the disk: a folder with a checkpoint is whole. The
@@ -9,63 +9,92 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from ledger import bundle
 from ledger.canon import MAX_ENTRY_BYTES
 from ledger.errors import BadBundle, BadFolder, MissingFile
+from ledger.files import DISK, Files
 from ledger.note import MAX_NOTE_BYTES
-from ledger.tiles import CHECKPOINT, Tile
+from ledger.tiles import CHECKPOINT, Tile, edge_tile, has_tile, height_of, root_over, tile_path
 from ledger.tlog import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash
+
+DRAFT: Final = ".tmp"  # ends the name of a file that is not yet what its name will promise
 
 # An entry's bytes and their length in the bundle.
 _MAX_FRAMED_BYTES: Final = 2 + MAX_ENTRY_BYTES
 
+_CHUNK_BYTES: Final = 1024 * 1024  # of a file that may be larger than memory
+
 
 class FolderWriter:
-    """Writes a log from its first entry on into a folder that is empty or not there yet."""
+    """Writes a log into a folder, from its first entry on or from where the folder ends.
 
-    def __init__(self, out: Path) -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
+    What is added becomes drafts, each synced; `finish` gives them their names. When a method has
+    raised, throw the writer away: it has moved on, and there is no way back.
+    """
+
+    def __init__(self, out: Path, files: Files = DISK, resume: int | None = None) -> None:
+        """Begin a log in a folder that is empty or not there yet, or `resume` one of that size.
+
+        Raises `BadFolder` where the folder holds something, or not the last tiles of that size.
+        """
+        self._out, self._files = out, files
+        self._unsynced: set[Path] = set()
+        self._entered = {folder for folder in (out, *out.parents) if folder.is_dir()}
+        self._enter(out)
+        if resume is None and any(out.iterdir()):
             raise BadFolder(f"{out} is not empty")
-        self.size = 0
-        self._out = out
-        self._entries: list[bytes] = []
-        self._hashes: list[bytearray] = []
-        self._attachments: BinaryIO | None = None
-        self._folders = {out}
+        self.size = self._finished = resume or 0
+        self._entries, self._hashes = _read_edge(FolderReader(out), self.size)
+        # The file with the attachments of the last tile, but for those that still wait.
+        self._batches = self._find_batches()
+        self._attachments = bytearray()
+        self._drafts: list[Tile] = []
+        self._outgrown: list[Path] = []
 
     def add(self, data: bytes, attachments: Sequence[bytes] = ()) -> None:
         """Add the next entry and the files that belong to it."""
-        for file in attachments:
-            self._attach(file)
         self._entries.append(data)
         self.size += 1
+        if attachments:
+            self._attach(bundle.encode_attachment(len(self._entries) - 1, attachments))
         self._add_hash(0, leaf_hash(data))
         if len(self._entries) == TILE_WIDTH:
-            self._close_entries()
+            self._write_entries()
+            self._entries.clear()
+
+    def root(self) -> bytes:
+        """The root over all that was added."""
+        return root_over(self.size, map(bytes, reversed(self._hashes)))
 
     def finish(self, checkpoint: bytes) -> None:
-        """Write what is left, and once that is safe, the checkpoint."""
-        if self._entries:
-            self._close_entries()
-        for level, hashes in enumerate(self._hashes):
-            if hashes:
-                self._write_tile(level, bytes(hashes))
-        for folder in self._folders:
-            _sync_folder(folder)
-        draft = self._out / f"{CHECKPOINT}.tmp"
-        _write(draft, checkpoint)
-        draft.rename(self._out / CHECKPOINT)
-        _sync_folder(self._out)
+        """Name all that was added, and once that is safe, replace the checkpoint.
 
-    def _attach(self, file: bytes) -> None:
-        # The name of this file depends on how many entries the tile will get.
-        if self._attachments is None:
-            self._attachments = (self._out / "batches.tmp").open("xb")
-        self._attachments.write(bundle.encode_attachment(len(self._entries), [file]))
+        Only then go the partial tiles that have become full ones.
+        """
+        self._write_edge()
+        for tile in self._drafts:
+            self._name(tile)
+        for folder in sorted(self._unsynced):
+            self._files.sync_folder(folder)
+        self._replace_checkpoint(checkpoint)
+        for folder in self._outgrown:
+            remove_partial(folder, self._files)
+        self._finished = self.size
+        for done in (self._drafts, self._unsynced, self._outgrown):
+            done.clear()
+
+    def _find_batches(self) -> Path | None:
+        edge = edge_tile("batches", self.size)
+        return self._path(edge) if edge and self._path(edge).exists() else None
+
+    def _attach(self, part: bytes) -> None:
+        self._attachments += part
+        if len(self._attachments) >= _CHUNK_BYTES:
+            self._write_attachments()
 
     def _add_hash(self, level: int, node: bytes) -> None:
         if level == len(self._hashes):
@@ -75,34 +104,92 @@ class FolderWriter:
         if len(hashes) == TILE_WIDTH * HASH_BYTES:
             full = bytes(hashes)
             hashes.clear()
-            self._write_tile(level, full)
+            self._write_hashes(level, full)
             self._add_hash(level + 1, Frontier.over(full).root())
 
-    def _write_tile(self, level: int, hashes: bytes) -> None:
+    def _write_hashes(self, level: int, hashes: bytes) -> None:
         # The node just added is the last of its level, and the last of this tile.
         last = (self.size >> TILE_HEIGHT * level) - 1
         self._write(Tile(level, last // TILE_WIDTH, len(hashes) // HASH_BYTES), hashes)
 
-    def _close_entries(self) -> None:
-        index, width = (self.size - 1) // TILE_WIDTH, len(self._entries)
-        self._write(Tile("entries", index, width), bundle.encode_bundle(self._entries))
-        self._entries.clear()
-        if self._attachments is not None:
-            _sync(self._attachments)
-            self._attachments.close()
-            path = self._path(Tile("batches", index, width))
-            Path(self._attachments.name).rename(path)
-            self._attachments = None
+    def _write_entries(self) -> None:
+        tile = Tile("entries", (self.size - 1) // TILE_WIDTH, len(self._entries))
+        self._write(tile, bundle.encode_bundle(self._entries))
+        batches = tile.beside("batches")
+        if self._attachments or self._batches not in (None, self._draft(batches)):
+            self._write_attachments()
+        if self._batches:
+            self._drafts.append(batches)
+            self._batches = None if batches.is_full else self._path(batches)
+
+    def _write_attachments(self) -> None:
+        """Append what waits to the draft, which begins with all that the tile had before.
+
+        How many entries the tile will get, and so the name of the file, is not known here.
+        """
+        draft = self._draft(Tile("batches", (self.size - 1) // TILE_WIDTH, TILE_WIDTH))
+        before = _chunks(self._batches) if self._batches not in (None, draft) else ()
+        self._files.append(draft, chain(before, [bytes(self._attachments)]))
+        self._attachments.clear()
+        self._batches = draft
+
+    def _write_edge(self) -> None:
+        """Write the partial tiles that have changed."""
+        if self._entries:
+            self._write_entries()
+        for level, hashes in enumerate(self._hashes):
+            if hashes:
+                self._write_hashes(level, bytes(hashes))
 
     def _write(self, tile: Tile, data: bytes) -> None:
-        _write(self._path(tile), data)
+        if not has_tile(self._finished, tile):
+            self._files.append(self._draft(tile), [data])
+            self._drafts.append(tile)
+
+    def _name(self, tile: Tile) -> None:
+        path, draft = self._path(tile), self._draft(tile)
+        self._unsynced.add(self._enter(path.parent))
+        # A crash leaves the same bytes. Others somebody may have read, under a checkpoint now lost.
+        if path.exists() and not _has_same_bytes(path, draft):
+            raise BadFolder(f"{tile.path} is there already, and holds something else")
+        self._files.rename(draft, path)
+        partial = path.with_name(f"{path.name}.p")
+        if tile.is_full and partial.is_dir():
+            self._outgrown.append(partial)
+
+    def _replace_checkpoint(self, checkpoint: bytes) -> None:
+        draft = self._out / f"{CHECKPOINT}{DRAFT}"
+        self._files.append(draft, [checkpoint])
+        self._files.rename(draft, self._out / CHECKPOINT)
+        self._files.sync_folder(self._out)
 
     def _path(self, tile: Tile) -> Path:
-        """Where the tile goes, in folders that are made and remembered on the way."""
-        path = self._out / tile.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._folders.update(path.parents[: len(Path(tile.path).parts) - 1])
+        return self._out / tile.path
+
+    def _draft(self, tile: Tile) -> Path:
+        """The draft of whatever width stands where the full tile will."""
+        path = self._out / f"{tile_path(tile.level, tile.index, TILE_WIDTH)}{DRAFT}"
+        self._enter(path.parent)
         return path
+
+    def _enter(self, folder: Path) -> Path:
+        """See that a folder is there, and that its own name will be safe after the next sync.
+
+        One that was found in the log may be there only since a moment before a crash.
+        """
+        if folder not in self._entered:
+            self._unsynced.add(self._enter(folder.parent))
+            if not folder.is_dir():
+                self._files.make_folder(folder)
+            self._entered.add(folder)
+        return folder
+
+
+def remove_partial(folder: Path, files: Files) -> None:
+    """Remove all widths of a partial tile."""
+    for file in sorted(folder.iterdir()):
+        files.remove(file)
+    files.remove(folder)
 
 
 class FolderReader:
@@ -146,6 +233,27 @@ class FolderReader:
                     raise BadBundle(f"a file is beside entry {index} of {tile.width}", index)
                 yield index, data
 
+    def has_grown(self, tile: Tile, grown: Tile) -> bool:
+        """Whether a wider tile of the same place begins with this one.
+
+        Raises what reading the tile raises, for it may hold less or more than its width says.
+        """
+        with self._open(tile.path) as (file, _), self._open(grown.path) as (wider, _):
+            if not _begins_with(wider, file):
+                return False
+            following = wider.read(1)
+        match tile.level:
+            case "entries":
+                self.entries(tile)
+            case "batches":
+                for _ in self.iter_attachments(tile):
+                    pass
+                # A file begins with the index of its entry: this has to be the first one beyond.
+                return not following or following[0] >= tile.width
+            case _:
+                self.hashes(tile)
+        return True
+
     def files(self) -> set[str]:
         """The paths of all files below the folder; links and the like count as files."""
         try:
@@ -181,23 +289,36 @@ class FolderReader:
             raise BadFolder(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        _sync(file)
+def _read_edge(reader: FolderReader, size: int) -> tuple[list[bytes], list[bytearray]]:
+    """The entries of the last tile, and the hashes of each level's, as long as it is not full."""
+    hashes = []
+    for level in range(height_of(size)):
+        tile = edge_tile(level, size)
+        hashes.append(bytearray(reader.hashes(tile)) if tile else bytearray())
+    if (last := edge_tile("entries", size)) is None:
+        return [], hashes
+    entries = reader.entries(last)
+    if b"".join(map(leaf_hash, entries)) != hashes[0]:
+        raise BadFolder(f"{last.path} and {last.beside(0).path} do not fit together")
+    return entries, hashes
 
 
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _has_same_bytes(path: Path, other: Path) -> bool:
+    with path.open("rb") as file, other.open("rb") as start:
+        return _begins_with(file, start) and not file.read(1)
+
+
+def _begins_with(file: BinaryIO, start: BinaryIO) -> bool:
+    while chunk := start.read(_CHUNK_BYTES):
+        if file.read(len(chunk)) != chunk:
+            return False
+    return True
 
 
 def _raise(error: OSError) -> None:

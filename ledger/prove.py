@@ -24,10 +24,12 @@ from ledger.report import Check, Problem
 from ledger.tiles import (
     CHECKPOINT,
     Tile,
+    find_tile,
+    grown_tile,
     has_tile,
     height_of,
     level_tiles,
-    parse_tile_path,
+    root_over,
     tiles_of,
 )
 from ledger.tlog import EMPTY_ROOT, HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, split_hashes
@@ -88,7 +90,7 @@ def prove(reader: FolderReader, size: int, root: bytes, advance: Callable[[int],
         _entry_problems(levels, truth),
         unreadable.values(),
         _tile_problems(levels, truth),
-        _extra(files, size),
+        _other_problems(reader, files, size),
     )
     entries = levels[0] if levels else []
     # Where a bundle of attachments breaks, none of its tile's entries can be judged.
@@ -178,9 +180,7 @@ def _find_truth(levels: list[list[_Sides]], size: int, root: bytes) -> _Truth:
 def _signed_edges(edges: list[_Sides], size: int, root: bytes) -> _Truth:
     """The partial tiles, each from the side with which all of them give the signed root."""
     for choice in product(*map(_whole_sides, edges)):
-        # The frontier of a log is that of its highest tile, then that of the next, and so on.
-        frontier = b"".join(Frontier.over(hashes).to_bytes() for hashes in reversed(choice))
-        if Frontier.from_bytes(size, frontier).root() == root:
+        if root_over(size, reversed(choice)) == root:
             return {sides.tile: hashes for sides, hashes in zip(edges, choice, strict=True)}
     return {}
 
@@ -260,7 +260,8 @@ def _unreadable_attachments(
 ) -> dict[Tile, Problem]:
     """The bundles of attachments that break, in order."""
     problems = {}
-    found = (tile for path in files if (tile := _tile_at(path, size)) and tile.level == "batches")
+    batches = [tile for tile in map(find_tile, files) if tile and tile.level == "batches"]
+    found = (tile for tile in batches if has_tile(size, tile))
     for tile in sorted(found, key=lambda tile: tile.index):
         try:
             for _ in reader.iter_attachments(tile):
@@ -272,17 +273,24 @@ def _unreadable_attachments(
     return problems
 
 
-def _extra(files: set[str], size: int) -> Iterator[Problem]:
+def _other_problems(reader: FolderReader, files: set[str], size: int) -> Iterator[Problem]:
+    """What is wrong with all but the tiles of that size."""
     for path in sorted(files - {CHECKPOINT}):
-        if _tile_at(path, size) is None:
+        tile = find_tile(path)
+        grown = grown_tile(size, tile) if tile else None
+        if tile is None or grown is None or grown.path not in files:
             # The name is anyone's choice, and may hold what a terminal obeys.
             shown = path if path.isprintable() else ascii(path)
             yield Problem("extra_file", f"a log of {size} entries has no {shown}", None, shown)
+        elif tile != grown:
+            yield from _outgrown_problems(reader, tile, grown)
 
 
-def _tile_at(path: str, size: int) -> Tile | None:
+def _outgrown_problems(reader: FolderReader, tile: Tile, grown: Tile) -> Iterator[Problem]:
+    """A partial tile of an older checkpoint may stay, where it says no other than the tile now."""
     try:
-        tile = parse_tile_path(path)
-    except BadFolder:
-        return None
-    return tile if has_tile(size, tile) else None
+        if not reader.has_grown(tile, grown):
+            detail = f"{grown.path} does not begin with it"
+            yield Problem("bad_tile", detail, tile.first, tile.path)
+    except LedgerError as error:
+        yield Problem(error.code, error.detail, tile.first, tile.path)

@@ -11,16 +11,19 @@ tile 1234067 is `x001/x234/067`. A log of 256 entries has the files
 
     checkpoint  tile/0/000  tile/1/000.p/1  tile/entries/000
 
-Path arithmetic only; no file is touched here.
+In a log that grows, `tile/0/000.p/5` begins with the bytes of `tile/0/000.p/3`, and so on. Whoever
+has read a checkpoint may ask for the tiles of its size, so all widths stay until the tile is full.
+
+Arithmetic only; no file is touched here.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from ledger.errors import BadFolder
-from ledger.tlog import TILE_HEIGHT, TILE_WIDTH
+from ledger.tlog import TILE_HEIGHT, TILE_WIDTH, Frontier
 
 CHECKPOINT: Final = "checkpoint"
 
@@ -86,9 +89,19 @@ def parse_tile_path(path: str) -> Tile:
         raise BadFolder(f"{path!r:.200} is not the path of a tile")
     index = int(match["index"].replace("/", "").replace("x", ""))
     tile = Tile(_LEVELS[match["kind"]], index, int(match["width"] or TILE_WIDTH))
-    if tile.width == 0 or tile.path != path:
+    if not 0 < tile.width <= TILE_WIDTH:
+        raise BadFolder(f"{path!r:.200} is of no width that a tile has")
+    if tile.path != path:
         raise BadFolder(f"{path!r:.200} is another spelling of {tile.path}")
     return tile
+
+
+def find_tile(path: str) -> Tile | None:
+    """The tile of a path that may be any text."""
+    try:
+        return parse_tile_path(path)
+    except BadFolder:
+        return None
 
 
 def tiles_of(size: int) -> Iterator[Tile]:
@@ -112,11 +125,35 @@ def height_of(size: int) -> int:
     return (size.bit_length() - 1) // TILE_HEIGHT + 1 if size else 0
 
 
+def edge_tile(level: Level, size: int) -> Tile | None:
+    """The last tile of a level, where it is partial."""
+    index, width = divmod(_places(level, size), TILE_WIDTH)
+    return Tile(level, index, width) if width else None
+
+
 def has_tile(size: int, tile: Tile) -> bool:
     """Whether a log of that size has this tile, or for `batches` may have it."""
+    return grown_tile(size, tile) == tile
+
+
+def grown_tile(size: int, tile: Tile) -> Tile | None:
+    """What a log of that size has in the place of a tile that it has, or had when it was shorter.
+
+    None for a tile that only a longer log has.
+    """
     full, rest = divmod(_places(tile.level, size), TILE_WIDTH)
     width = TILE_WIDTH if tile.index < full else rest if tile.index == full else 0
-    return 0 < tile.width == width
+    return Tile(tile.level, tile.index, width) if 0 < tile.width <= width else None
+
+
+def root_over(size: int, edges: Iterable[bytes]) -> bytes:
+    """The root of a log, from the joined hashes of each level's edge tile, the highest level first.
+
+    Raises `BadProof` where they are more or fewer than its size calls for.
+    """
+    # The frontier of a log is that of its highest tile, then that of the next, and so on.
+    frontier = b"".join(Frontier.over(hashes).to_bytes() for hashes in edges)
+    return Frontier.from_bytes(size, frontier).root()
 
 
 def _places(level: Level, size: int) -> int:

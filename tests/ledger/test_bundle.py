@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ledger.bundle import (
     MAX_ATTACHMENT_BYTES,
+    MAX_ATTACHMENTS,
     decode_attachments,
     decode_bundle,
     encode_attachment,
@@ -110,3 +111,13 @@ def test_what_has_no_room_is_not_written():
 
 def test_an_entry_without_files_leaves_no_trace():
     assert encode_attachments({4: []}) == b""
+
+
+def test_an_entry_has_a_bounded_number_of_files():
+    many = encode_attachments({3: [b"x"] * MAX_ATTACHMENTS})
+    assert decode_attachments(many) == {3: [b"x"] * MAX_ATTACHMENTS}
+    with pytest.raises(BadBundle, match="no room"):
+        encode_attachments({3: [b"x"] * (MAX_ATTACHMENTS + 1)})
+    with pytest.raises(BadBundle, match="more than"):
+        for _ in iter_attachments(bytes, 10**12):  # as a sparse file reads
+            pass

@@ -52,7 +52,7 @@ def test_until_it_is_finished_a_folder_has_no_checkpoint(tmp_path):
     writer = FolderWriter(tmp_path / "out")
     for number in range(513):
         writer.add(entry_of(number), files_of(number))
-    assert (tmp_path / "out/tile/entries/001").exists()
+    assert (tmp_path / "out/tile/entries/001.tmp").exists()
     with pytest.raises(MissingFile):
         FolderReader(tmp_path / "out").checkpoint()
 

@@ -4,8 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import BadFolder
-from ledger.tiles import Tile, has_tile, parse_tile_path, tile_path, tiles_of
+from ledger.errors import BadFolder, BadProof
+from ledger.tiles import (
+    Tile,
+    edge_tile,
+    grown_tile,
+    has_tile,
+    height_of,
+    parse_tile_path,
+    root_over,
+    tile_path,
+    tiles_of,
+)
+from ledger.tlog import Tree, leaf_hash
 
 levels = st.integers(0, 7) | st.sampled_from(["entries", "batches"])
 
@@ -56,6 +67,8 @@ def test_a_path_is_read_back(level, index, width):
         "tile/0/000.p/0",
         "tile/0/000.p/01",
         "tile/0/000.p/256",
+        "tile/0/000.p/257",
+        "batches/000.p/999",
         "tile/0/000.p/",
         "tile/0/000.p",
         "tile/0/٠٠٠",
@@ -89,6 +102,29 @@ def test_a_log_has_the_tiles_that_are_listed_for_it_and_no_others(size):
     ]
     for tile in [*around, *listed]:
         assert has_tile(size, tile) == (tile in listed)
+
+
+def test_a_tile_grows_with_the_log_and_is_at_its_edge_until_it_is_full():
+    assert edge_tile("entries", 0) is None
+    assert edge_tile("entries", 300) == Tile("entries", 1, 44)
+    assert edge_tile("batches", 256) is None
+    assert edge_tile(1, 300) == Tile(1, 0, 1)
+    assert grown_tile(300, Tile(0, 1, 3)) == grown_tile(300, Tile(0, 1, 44)) == Tile(0, 1, 44)
+    assert grown_tile(300, Tile("batches", 0, 3)) == Tile("batches", 0, 256)
+    assert grown_tile(300, Tile(0, 1, 45)) is None
+    assert grown_tile(300, Tile(0, 2, 1)) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 600, 65_535, 65_536, 65_800])
+def test_the_tiles_at_the_edge_give_the_root(size):
+    tree = Tree()
+    for number in range(size):
+        tree.append(leaf_hash(b"%d" % number))
+    edges = [edge_tile(level, size) for level in reversed(range(height_of(size)))]
+    hashes = [tree.tile_hashes(edge.level, edge.index, edge.width) for edge in edges if edge]
+    assert root_over(size, hashes) == tree.root()
+    with pytest.raises(BadProof):
+        root_over(size + 2, hashes)
 
 
 def test_every_tile_says_which_entries_are_below_it():

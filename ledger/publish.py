@@ -1,0 +1,202 @@
+"""Keep a folder in step with a log that grows; whatever a crash leaves, the next start completes.
+
+The folder alone is a full backup, attachments included. What a signed checkpoint covers is there
+for good, and a tile that has its name is never changed. A publish does, in this order:
+
+    1  write each new tile as a draft, and sync it
+    2  compare the root over all entries with the one that the caller expects
+    3  give the drafts their names, and sync each folder in which a name is new
+    4  sign the checkpoint, write and sync its draft, rename it, sync the folder
+    5  remove the partial tiles that have become full ones
+
+So the checkpoint is the last complete state. A crash before step 4 leaves drafts, which the next
+`open` removes, and tiles beyond the checkpoint; the next publish has to write those very bytes, and
+is refused otherwise. A crash in step 5 leaves partial tiles, which the next `open` removes.
+
+It syncs each new file once, each folder with a new name once, and the two of the checkpoint: for a
+few entries, three files (entries, their hashes, their attachments) and their three folders, which
+makes eight. After an `open`, it also syncs the folders above those once, up to the log's own.
+
+One process publishes to a folder; another is refused. What is not done here: to read the database,
+to wait, and to know the time.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ledger.errors import BadFolder, LedgerError, MissingFile
+from ledger.files import DISK, Files
+from ledger.folder import DRAFT, FolderReader, FolderWriter, remove_partial
+from ledger.note import Checkpoint
+from ledger.tiles import find_tile, has_tile
+
+# Each with the files that belong to it.
+Entries = Iterable[tuple[bytes, Sequence[bytes]]]
+
+# The root that the log had at a size, None if it never had that many entries.
+RootAt = Callable[[int], bytes | None]
+
+# Makes the checkpoint of a size and a root, the same bytes each time; and reads one that may be
+# anyone's, or raises `BadNote`.
+Sign = Callable[[int, bytes], bytes]
+Read = Callable[[bytes], Checkpoint]
+
+
+class Ahead(LedgerError):  # noqa: N818 - the name says what is wrong
+    """More was published than the log holds: the log lost entries that others have seen."""
+
+    code = "ahead"
+
+
+class OtherRoot(LedgerError):  # noqa: N818 - the name says what is wrong
+    """What was published, or is to be, is not what the log holds."""
+
+    code = "other_root"
+
+
+class Publisher:
+    """The one who writes a folder, until `close`.
+
+    with Publisher.open(folder, sign, read, root_at) as publisher:
+        publisher.publish(entries_from(publisher.size), root)
+    """
+
+    def __init__(
+        self,
+        writer: FolderWriter,
+        signing: tuple[Sign, Read],
+        published: Checkpoint | None,
+        held: ExitStack,
+    ) -> None:
+        self._writer = writer
+        self._sign, self._read = signing
+        self._published = published
+        self._held = held
+        self._is_whole = True
+
+    @classmethod
+    def open(
+        cls, folder: Path, sign: Sign, read: Read, root_at: RootAt, files: Files = DISK
+    ) -> Self:
+        """Go on with a folder, which may be empty or yet to be made, after whatever happened to it.
+
+        Raises `Ahead` and `OtherRoot` where it does not belong to the log, `BadNote` where another
+        has signed its checkpoint, and `BadFolder` where it is damaged or another publishes to it.
+        """
+        with ExitStack() as held:
+            if not folder.is_dir():
+                files.make_folder(folder)
+            held.callback(os.close, _lock(folder))
+            published = _read_checkpoint(folder, read)
+            if published is not None:
+                _check_root(published, root_at)
+            writer = FolderWriter(folder, files, resume=published.size if published else 0)
+            if published is not None and writer.root() != published.root:
+                raise BadFolder(f"the last tiles do not give the root of size {published.size}")
+            # What can be read after a crash may not be safe yet, and what now goes is needed by
+            # the checkpoint before.
+            files.sync_folder(folder.parent)
+            files.sync_folder(folder)
+            _tidy(folder, writer.size, files)
+            return cls(writer, (sign, read), published, held.pop_all())
+
+    @property
+    def size(self) -> int:
+        """How many entries are published."""
+        return self._published.size if self._published else 0
+
+    def publish(self, entries: Entries, root: bytes) -> None:
+        """Add the next entries, and sign the checkpoint of all that was added; `root` is theirs.
+
+        Where nothing was added, no file is touched. Raises `OtherRoot`, `BadFolder`, `BadBundle` or
+        `OSError`; then only another `open` goes on.
+        """
+        self.add(entries)
+        size, before = self._writer.size, self._published
+        if before is not None and (size, root) == (before.size, before.root):
+            return
+        with self._moving():
+            if self._writer.root() != root:
+                raise OtherRoot(f"the entries do not give the root of size {size}")
+            note = self._sign(size, root)
+            self._published = self._read(note)
+            self._writer.finish(note)
+
+    def add(self, entries: Entries) -> None:
+        """Add the next entries to what `publish` will sign: a long log need not be in memory."""
+        with self._moving():
+            for data, attachments in entries:
+                self._writer.add(data, attachments)
+
+    def close(self) -> None:
+        """Let another publisher have the folder."""
+        self._held.close()
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Whatever raises inside leaves a writer that is not where the folder is."""
+        if not self._is_whole:
+            raise BadFolder("a publish has failed: the folder must be opened again")
+        self._is_whole = False
+        yield
+        self._is_whole = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _lock(folder: Path) -> int:
+    """Two at once would mix their drafts, and the slower one would take the checkpoint back."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BadFolder(f"another process publishes to {folder}") from None
+    return descriptor
+
+
+def _read_checkpoint(folder: Path, read: Read) -> Checkpoint | None:
+    try:
+        return read(FolderReader(folder).checkpoint())
+    except MissingFile:
+        return None
+
+
+def _check_root(published: Checkpoint, root_at: RootAt) -> None:
+    root = root_at(published.size)
+    if root is None:
+        raise Ahead(f"{published.size} entries are published, and the log holds fewer")
+    if root != published.root:
+        raise OtherRoot(f"the log has another root of size {published.size} than was published")
+
+
+def _tidy(folder: Path, size: int, files: Files) -> None:
+    """Remove drafts, and partial tiles beside a full one that the checkpoint covers."""
+    for name, folders, names in os.walk(folder):
+        here = Path(name)
+        for each in names:
+            if each.endswith(DRAFT):
+                files.remove(here / each)
+        for each in folders:
+            full = each.removesuffix(".p")
+            if each != full and full in names and _covers(size, (here / full).relative_to(folder)):
+                remove_partial(here / each, files)
+
+
+def _covers(size: int, path: Path) -> bool:
+    tile = find_tile(path.as_posix())
+    return tile is not None and has_tile(size, tile)

@@ -1,0 +1,135 @@
+"""A disk that breaks at a chosen operation, and that knows what a power cut would leave on it.
+
+    disk = Disk(tmp_path / "disk", stop=7, mode=TORN)
+    with pytest.raises(Broken):
+        Publisher.open(disk.root / "log", LOG, roots, disk)
+    disk.after_power_cut(tmp_path / "after", Random(0))
+
+The folder below `root` is what processes see, and what is there when only the process ends. A power
+cut keeps what was synced and, of all changes of names since, any subset: each folder is a dict of
+names, and a list of changes that wait for its sync. The disk may go on after it broke: set `stop`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ledger.files import Files
+
+BEFORE, TORN, AFTER = "before", "torn", "after"
+
+# A name is of a file, whose bytes are held, or of a folder below.
+_FOLDER = object()
+
+
+class Broken(OSError):  # noqa: N818 - the name says what the disk is
+    pass
+
+
+class Disk(Files):
+    """Operation number `stop`, from 0 on, breaks `BEFORE` or `AFTER` it is done, or half-way."""
+
+    def __init__(self, root: Path, stop: int | None = None, mode: str = BEFORE) -> None:
+        """Begin with all that is below `root` now, safely."""
+        root.mkdir(exist_ok=True)
+        self.root, self.stop, self.mode = root, stop, mode
+        self.operations: list[tuple[str, str]] = []
+        self._files: dict[Path, bytearray] = {}
+        self._safe: dict[Path, dict[str, Any]] = {}
+        self._waiting: dict[Path, list[dict[str, Any]]] = {}
+        self._read(root)
+
+    def append(self, path, chunks):
+        data = b"".join(chunks)
+
+        def write(part):
+            with path.open("ab") as file:
+                file.write(part)
+            if path not in self._files:
+                self._files[path] = bytearray()
+                self._change(path.parent, {path.name: self._files[path]})
+            self._files[path] += part
+
+        self._do("append", path, lambda: write(data), lambda: write(data[: len(data) // 2]))
+
+    def rename(self, old, new):
+        def rename():
+            super(Disk, self).rename(old, new)
+            self._files[new] = self._files.pop(old)
+            gone, there = {old.name: None}, {new.name: self._files[new]}
+            if old.parent == new.parent:
+                self._change(new.parent, gone | there)
+            else:
+                self._change(old.parent, gone)
+                self._change(new.parent, there)
+
+        self._do("rename", new, rename)
+
+    def make_folder(self, path):
+        def make():
+            super(Disk, self).make_folder(path)
+            self._safe[path] = {}
+            self._change(path.parent, {path.name: _FOLDER})
+
+        self._do("make", path, make)
+
+    def remove(self, path):
+        def remove():
+            super(Disk, self).remove(path)
+            self._files.pop(path, None)
+            self._change(path.parent, {path.name: None})
+
+        self._do("remove", path, remove)
+
+    def sync_folder(self, path):
+        def sync():
+            for change in self._waiting.pop(path, []):
+                self._safe[path] |= change
+
+        self._do("sync", path, sync)
+
+    def after_power_cut(self, out: Path, survives: Callable[[], bool]) -> Path:
+        """Make the folder that a power cut may leave; `survives` is asked about each change."""
+        names = {folder: dict(held) for folder, held in self._safe.items()}
+        for folder, changes in self._waiting.items():
+            for change in changes:
+                if survives():
+                    names[folder] |= change
+        self._write(self.root, out, names)
+        return out
+
+    def _do(
+        self,
+        kind: str,
+        path: Path,
+        operation: Callable[[], None],
+        half: Callable[[], None] = lambda: None,
+    ) -> None:
+        breaks = len(self.operations) == self.stop
+        self.operations.append((kind, path.relative_to(self.root).as_posix()))
+        if not breaks or self.mode == AFTER:
+            operation()
+        elif self.mode == TORN:
+            half()
+        if breaks:
+            raise Broken
+
+    def _change(self, folder: Path, change: dict[str, Any]) -> None:
+        self._waiting.setdefault(folder, []).append(change)
+
+    def _read(self, folder: Path) -> None:
+        held = self._safe[folder] = {}
+        for each in folder.iterdir():
+            if each.is_dir():
+                held[each.name] = _FOLDER
+                self._read(each)
+            else:
+                held[each.name] = self._files[each] = bytearray(each.read_bytes())
+
+    def _write(self, folder: Path, out: Path, names: dict[Path, dict[str, Any]]) -> None:
+        out.mkdir()
+        for name, held in names[folder].items():
+            if held is _FOLDER:
+                self._write(folder / name, out / name, names)
+            elif held is not None:
+                (out / name).write_bytes(held)

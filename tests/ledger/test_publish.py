@@ -1,0 +1,386 @@
+import contextlib
+import os
+import random
+import shutil
+import tempfile
+import tracemalloc
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ledger.bundle import decode_attachments
+from ledger.errors import BadBundle, BadFolder, BadNote
+from ledger.files import DISK
+from ledger.folder import FolderReader
+from ledger.note import Checkpoint, Signer, open_checkpoint, sign
+from ledger.publish import Ahead, OtherRoot, Publisher
+from ledger.tiles import edge_tile, find_tile, grown_tile, height_of
+from ledger.tlog import Frontier, Tree, leaf_hash
+from ledger.verify import verify
+from tests.ledger.disks import AFTER, TORN, Broken, Disk
+from tests.ledger.exported import LOG, ORIGIN, Hashes, entry_of, exported, files_of
+
+# From a published size to the next: within a tile, up to its end, beyond it, over it.
+LONG = 70_000
+STEPS = [(0, 0), (0, 1), (1, 2), (0, 256), (255, 256), (256, 257), (250, 260), (254, 515)]
+
+
+def by(signer):
+    """How a signer makes checkpoints, and reads them."""
+
+    def make(size, root):
+        return sign(Checkpoint(signer.name, size, root).format(), signer)
+
+    return make, lambda note: open_checkpoint(note, signer.verifier)
+
+
+class Log:
+    """The log up to a size, as a database holds it."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, size):
+        return tree().root(size) if size <= self.size else None
+
+    def publish(self, folder, files=DISK):
+        with Publisher.open(folder, *by(LOG), self, files) as publisher:
+            publisher.publish(added(publisher.size, self.size), tree().root(self.size))
+
+
+@cache
+def tree():
+    tree = Tree()
+    for number in range(LONG):
+        tree.append(leaf_hash(entry_of(number)))
+    return tree
+
+
+def added(start, stop):
+    return ((entry_of(number), files_of(number)) for number in range(start, stop))
+
+
+def grown(folder, *sizes, files=DISK):
+    """A log that was published at each of these sizes in turn."""
+    for size in sizes:
+        Log(size).publish(folder, files)
+    return folder
+
+
+def contents(folder):
+    return {path: (folder / path).read_bytes() for path in FolderReader(folder).files()}
+
+
+def size_of(folder):
+    return open_checkpoint(FolderReader(folder).checkpoint(), LOG.verifier).size
+
+
+def edges_of(size):
+    """The paths of the tiles of a size that are partial, with those of attachments, if any."""
+    for level in ("entries", "batches", *range(height_of(size))):
+        tile = edge_tile(level, size)
+        if tile and (level != "batches" or any(map(files_of, range(tile.first, size)))):
+            yield tile.path
+
+
+def is_kept(path, size):
+    """Whether a partial tile has not become a full one."""
+    return not grown_tile(size, find_tile(path)).is_full
+
+
+@cache
+def in_one_go(size):
+    with tempfile.TemporaryDirectory(prefix="kashi-test-") as folder:
+        return contents(exported(Path(folder) / "log", size))
+
+
+def check_whole(folder, size, published=()):
+    """To the byte an export of that size, and the partial tiles that older sizes still need.
+
+    Beside them may be partial tiles that a crash left, if they are right and not of a full tile.
+    """
+    assert verify(folder, LOG.verifier, Hashes()).problems == []
+    held, wanted = contents(folder), in_one_go(size)
+    assert {path: held.get(path) for path in wanted} == wanted
+    assert all(is_kept(path, size) for path in held.keys() - wanted.keys())
+    check_readable(held, size, published)
+
+
+def check_recoverable(folder, published):
+    """A whole log of some size, which is returned, and beside it what the next publish sees to."""
+    size = size_of(folder)
+    problems = verify(folder, LOG.verifier, Hashes()).problems
+    assert {problem.code for problem in problems} <= {"extra_file"}
+    check_readable(contents(folder), size, [each for each in published if each <= size])
+    return size
+
+
+def check_readable(held, size, published):
+    """Whoever has read one of these checkpoints finds its tiles."""
+    needed = {path for each in published for path in edges_of(each) if is_kept(path, size)}
+    assert needed <= held.keys()
+
+
+def broken_at_every_operation(tmp_path, start, stop, modes):
+    """For each operation from one size to the next, a disk that broke there, and the log on it."""
+    before = tmp_path / "before"
+    before.mkdir()
+    if start:
+        grown(before / "log", start, files=Disk(before))
+    whole = Disk(shutil.copytree(before, tmp_path / "whole"))
+    grown(whole.root / "log", stop, files=whole)
+    for number in range(len(whole.operations)):
+        for mode in modes:
+            disk = Disk(shutil.copytree(before, tmp_path / "disk"), number, mode)
+            with pytest.raises(Broken):
+                grown(disk.root / "log", stop, files=disk)
+            yield disk
+            shutil.rmtree(disk.root)
+
+
+@pytest.mark.parametrize("sizes", [(0,), (1,), (256,), (513,), (0, 1, 2, 3, 255, 256, 257, 300)])
+def test_a_log_published_in_steps_is_the_log_exported_in_one_go(tmp_path, sizes):
+    folder = grown(tmp_path / "log", *sizes)
+    check_whole(folder, sizes[-1], sizes)
+    needed = {path for size in sizes for path in edges_of(size) if is_kept(path, sizes[-1])}
+    assert contents(folder).keys() == in_one_go(sizes[-1]).keys() | needed
+
+
+def test_one_publisher_goes_on_for_long(tmp_path):
+    roots, sizes = Log(1_000), [0, 1, 3, 200, 256, 257, 300, 511, 770, 771, 1_000]
+    with Publisher.open(tmp_path / "log", *by(LOG), roots, Disk(tmp_path)) as publisher:
+        for before, size in pairwise([0, *sizes]):
+            publisher.publish(added(before, size), roots(size))
+            assert publisher.size == size
+            check_whole(tmp_path / "log", size, [each for each in sizes if each <= size])
+    folders = {path.name for path in (tmp_path / "log").rglob("*.p")}
+    assert folders == {"003.p", "000.p"}  # the latter of level 1
+
+
+def test_partial_tiles_go_when_the_full_one_is_published(tmp_path):
+    folder = grown(tmp_path / "log", 3, 5)
+    assert {"tile/0/000.p/3", "batches/000.p/3", "tile/0/000.p/5"} <= contents(folder).keys()
+    grown(folder, 256)
+    assert [path.name for path in folder.rglob("*.p")] == ["000.p"]
+    assert "tile/1/000.p/1" in contents(folder)
+
+
+def test_a_publish_of_a_few_entries_makes_eight_syncs(tmp_path, monkeypatch):
+    roots, synced, fsync = Log(261), [], os.fsync
+    with Publisher.open(tmp_path / "log", *by(LOG), roots) as publisher:
+        publisher.publish(added(0, 259), roots(259))
+        monkeypatch.setattr(os, "fsync", lambda number: synced.append(fsync(number)))
+        publisher.publish(added(259, 261), roots(261))
+    assert len(synced) == 8
+
+
+def test_entries_may_be_added_in_parts_before_they_are_published(tmp_path):
+    roots = Log(600)
+    with Publisher.open(tmp_path / "log", *by(LOG), roots) as publisher:
+        publisher.publish(added(0, 3), roots(3))
+        before = contents(tmp_path / "log")
+        publisher.add(added(3, 300))
+        publisher.add(added(300, 590))
+        assert before.items() <= contents(tmp_path / "log").items()
+        assert publisher.size == 3
+        publisher.publish(added(590, 600), roots(600))
+    check_whole(tmp_path / "log", 600)
+
+
+def test_where_nothing_is_new_no_file_is_touched(tmp_path):
+    disk, roots = Disk(tmp_path), Log(3)
+    with Publisher.open(tmp_path / "log", *by(LOG), roots, disk) as publisher:
+        publisher.publish(added(0, 3), roots(3))
+        before = len(disk.operations)
+        publisher.publish([], roots(3))
+        assert len(disk.operations) == before
+
+
+def test_the_same_log_is_signed_with_the_same_bytes(tmp_path):
+    folder = grown(tmp_path / "log", 300)
+    before = contents(folder)
+    (folder / "checkpoint").unlink()
+    grown(folder, 300)
+    assert contents(folder) == before
+
+
+def test_no_second_root_of_a_size_is_signed(tmp_path):
+    roots = Log(3)
+    with Publisher.open(tmp_path / "log", *by(LOG), roots) as publisher:
+        publisher.publish(added(0, 3), roots(3))
+        with pytest.raises(OtherRoot):
+            publisher.publish([], roots(2))
+    check_whole(tmp_path / "log", 3)
+
+
+def test_entries_that_do_not_give_the_root_get_no_name_and_no_signature(tmp_path):
+    folder, roots = grown(tmp_path / "log", 3), Log(300)
+    before = contents(folder)
+    with Publisher.open(folder, *by(LOG), roots) as publisher:
+        with pytest.raises(OtherRoot):
+            publisher.publish(added(4, 301), roots(300))
+        after = contents(folder)
+        assert {path for path in after.keys() - before.keys() if not path.endswith(".tmp")} == set()
+        assert before.items() <= after.items()
+        with pytest.raises(BadFolder, match="opened again"):
+            publisher.publish(added(3, 300), roots(300))
+    check_whole(grown(folder, 300), 300, [3])
+
+
+def test_a_folder_ahead_of_its_log_is_refused(tmp_path):
+    folder = grown(tmp_path / "log", 3)
+    before = contents(folder)
+    with pytest.raises(Ahead):
+        Log(2).publish(folder)
+    assert contents(folder) == before
+
+
+def test_a_folder_of_another_log_is_refused(tmp_path):
+    folder = grown(tmp_path / "log", 3)
+    before = contents(folder)
+    with pytest.raises(OtherRoot):
+        Publisher.open(folder, *by(LOG), lambda _: bytes(32))
+    with pytest.raises(BadNote):
+        Publisher.open(folder, *by(Signer.from_seed(ORIGIN, bytes(32))), Log(3))
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    "path", ["tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/001.p/44", "checkpoint"]
+)
+def test_a_folder_whose_end_is_damaged_is_refused(tmp_path, path):
+    folder = grown(tmp_path / "log", 300)
+    data = bytearray((folder / path).read_bytes())
+    for damage in (data[:-1], data + b"x", data[:-1] + bytes([data[-1] ^ 1])):
+        (folder / path).write_bytes(damage)
+        with pytest.raises((BadFolder, BadBundle, BadNote)):
+            Log(301).publish(folder)
+    if path != "checkpoint":
+        (folder / path).unlink()
+        with pytest.raises(BadFolder):
+            Log(301).publish(folder)
+
+
+@pytest.mark.parametrize("path", ["tile/0/000", "tile/entries/001.p/44", "batches/000"])
+def test_a_tile_with_other_bytes_is_never_replaced(tmp_path, path):
+    folder, right = grown(tmp_path / "log", 200), in_one_go(300)[path]
+    (folder / path).parent.mkdir(exist_ok=True)
+    for other in (b"", right[:-1], right[:-1] + b"\0", right + b"\0"):
+        (folder / path).write_bytes(other)
+        with pytest.raises(BadFolder, match=path):
+            grown(folder, 300)
+        assert (folder / path).read_bytes() == other
+        assert size_of(folder) == 200
+    (folder / path).write_bytes(right)
+    check_whole(grown(folder, 300), 300, [200])
+
+
+def test_two_publishers_cannot_share_a_folder(tmp_path):
+    first = Publisher.open(tmp_path / "log", *by(LOG), Log(3))
+    with pytest.raises(BadFolder, match="another process"):
+        grown(tmp_path / "log", 3)
+    first.close()
+    check_whole(grown(tmp_path / "log", 3), 3)
+
+
+def test_a_publisher_that_cannot_open_lets_the_next_one_in(tmp_path):
+    folder = grown(tmp_path / "log", 3)
+    with pytest.raises(Ahead):
+        Publisher.open(folder, *by(LOG), Log(2))
+    check_whole(grown(folder, 4), 4, [3])
+
+
+def test_what_is_not_of_the_log_is_left_alone(tmp_path):
+    folder = grown(tmp_path / "log", 3)
+    for path in ("notes", "notes.p/3", "tile/0/001.p/7"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(b"x")
+    before = contents(folder)
+    grown(folder, 3)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(("start", "stop"), STEPS)
+def test_a_process_may_end_at_any_operation(tmp_path, start, stop):
+    for disk in broken_at_every_operation(tmp_path, start, stop, [TORN, AFTER]):
+        log, published = disk.root / "log", [start]
+        if (log / "checkpoint").exists():
+            published.append(check_recoverable(log, [start]))
+        assert set(published) <= {start, stop}
+        check_whole(grown(log, stop + 3, files=Disk(disk.root)), stop + 3, published)
+        assert not list(log.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(("start", "stop"), STEPS)
+def test_the_power_may_fail_at_any_operation(tmp_path, start, stop):
+    some = random.Random(0)
+    for disk in broken_at_every_operation(tmp_path, start, stop, [TORN]):
+        for survives in (lambda: False, lambda: True, lambda: some.random() < 0.5):
+            root = disk.after_power_cut(tmp_path / "after", survives)
+            log, published = root / "log", [start]
+            if start or (log / "checkpoint").exists():
+                published.append(check_recoverable(log, [start]))
+            assert set(published) <= {start, stop}
+            check_whole(grown(log, stop, files=Disk(root)), stop, published)
+            shutil.rmtree(root)
+
+
+def test_the_power_may_fail_after_the_next_start_has_tidied_up(tmp_path):
+    some = random.Random(0)
+    for disk in broken_at_every_operation(tmp_path, 255, 256, [AFTER]):
+        disk.stop = None
+        Publisher.open(disk.root / "log", *by(LOG), Log(256), disk).close()
+        root = disk.after_power_cut(tmp_path / "after", lambda: some.random() < 0.5)
+        check_recoverable(root / "log", [255])
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_happens_to_a_log_nothing_that_was_published_is_lost(tmp_path, seed):
+    choose = random.Random(seed)
+    disk, size, published = Disk(tmp_path / "0"), 0, [0]
+    for turn in range(1, 8):
+        size += choose.choice([1, 2, 50, 256, 300 - size % 256])
+        disk.stop = len(disk.operations) + choose.randrange(40)
+        disk.mode = choose.choice([TORN, AFTER])
+        with contextlib.suppress(Broken):
+            grown(disk.root / "log", size, files=disk)
+            published.append(size)
+        if choose.random() < 0.5:
+            disk = Disk(disk.after_power_cut(tmp_path / str(turn), lambda: choose.random() < 0.5))
+        if len(published) > 1 or (disk.root / "log/checkpoint").exists():
+            assert published[-1] <= check_recoverable(disk.root / "log", published) <= size
+    disk.stop = None
+    check_whole(grown(disk.root / "log", size, files=disk), size, published)
+
+
+@pytest.mark.parametrize("operation", [400, 1_000, 1_640])
+def test_a_long_publish_may_be_cut_off_anywhere(tmp_path, operation):
+    disk = Disk(tmp_path / "disk")
+    log = grown(disk.root / "log", 300, files=disk)
+    disk.stop = len(disk.operations) + operation
+    with pytest.raises(Broken):
+        grown(log, LONG, files=disk)
+    assert size_of(log) == 300
+    grown(log, LONG, files=disk)
+    report = verify(log, LOG.verifier)
+    assert (report.problems, report.size) == ([], LONG)
+
+
+def test_attachments_larger_than_memory_are_copied_from_width_to_width(tmp_path):
+    mebibyte, count = 1024 * 1024, 32
+    frontier = Frontier.over(leaf_hash(b"entry") * (count + 1))
+    roots = {count: Frontier.over(leaf_hash(b"entry") * count).root(), count + 1: frontier.root()}
+    large = ((b"entry", [bytes([number]) * mebibyte]) for number in range(count))
+    with Publisher.open(tmp_path / "log", *by(LOG), roots.get) as publisher:
+        tracemalloc.start()
+        publisher.publish(large, roots[count])
+        publisher.publish([(b"entry", [])], roots[count + 1])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < count // 2 * mebibyte
+    bundle = (tmp_path / "log" / f"batches/000.p/{count + 1}").read_bytes()
+    assert bundle == (tmp_path / "log" / f"batches/000.p/{count}").read_bytes()
+    assert decode_attachments(bundle)[7] == [b"\x07" * mebibyte]
