@@ -1,0 +1,123 @@
+"""Foreign programs that check our ledgers, each as a function of a folder.
+
+    go(scratch, folder, vkey, older)
+
+returns when the program accepts the ledger, and raises `Refused` with what it says. `older` are
+files of older checkpoints, for those who can tell whether a log has only grown. `scratch` is any
+folder. Where a program is missing, the test is skipped; in CI it fails.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pymerkle import InmemoryTree
+
+from ledger.proof import Proof
+from tests.interop.ledgers import checkpoint_of, entries_of, tree_of
+
+HERE = Path(__file__).parent
+INSTALLED = Path(sys.prefix) / "interop"  # by `tests/interop/install`
+GO_PATH = Path("/usr/share/gocode")  # of Debian's packages
+
+
+class Refused(Exception):  # noqa: N818 - it says what happened
+    """What a program says of a ledger that it does not accept."""
+
+
+def go(scratch: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
+    """`golang.org/x/mod`: the signature, all entries by the tiles, growth."""
+    program = scratch / "verify"
+    if not program.exists():
+        need("go", shutil.which("go"))
+        need("golang.org/x/mod", (GO_PATH / "src/golang.org/x/mod/sumdb/tlog").is_dir())
+        settings = {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(scratch / "go")}
+        run("go", "build", "-o", program, HERE / "verify.go", environment=settings)
+    run(program, vkey, folder, *older)
+
+
+def sigstore(scratch: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
+    """`@sigstore/verify`: the signature, and some entries by proof files that we make."""
+    assert not older
+    need("node", shutil.which("node"))
+    need("@sigstore/verify", (INSTALLED / "node_modules/@sigstore/verify").is_dir())
+    files = proof_files(scratch, folder)
+    settings = {"NODE_PATH": str(INSTALLED / "node_modules")}
+    run("node", HERE / "verify.js", vkey, *files, environment=settings)
+
+
+def aics_tlog(_: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
+    """`aics-tlog`: the signature, the root by the tiles, some entries by the tiles, growth."""
+    words = ("--tiles", folder, "--log-key", vkey)
+    run_aics("aics_tlog", "verify-checkpoint", *words)
+    for index in sample(checkpoint_of(folder).size):
+        run_aics("aics_tlog", "verify-inclusion", *words, "--index", index)
+    for checkpoint in older:
+        run_aics("aics_tlog", "verify-consistency", *words, "--old-checkpoint", checkpoint)
+
+
+def pymerkle(_: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
+    """`pymerkle`: the root over all entries, without any signature."""
+    assert vkey
+    assert not older
+    tree = InmemoryTree(algorithm="sha256")
+    for entry in entries_of(folder):
+        tree.append_entry(entry)
+    if tree.get_root() != checkpoint_of(folder).root:
+        raise Refused("another root")
+
+
+def run_aics(module: str, *words: object) -> str:
+    """Run one of the programs of that family; what it prints."""
+    need(module, (INSTALLED / "python" / module).is_dir())
+    return run(sys.executable, "-m", module, *words, environment=aics_environment())
+
+
+def aics_environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(INSTALLED / "python")}
+
+
+def run(*words: object, environment: dict[str, str] | None = None) -> str:
+    """Run a program to its end. Raises `Refused` where its exit code is 1."""
+    ended = subprocess.run(
+        [str(word) for word in words],
+        env=os.environ | (environment or {}),
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if ended.returncode == 1:
+        raise Refused(ended.stdout + ended.stderr)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def need(tool: str, is_there: object) -> None:
+    if is_there:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{tool} is missing, and CI installs it")
+    pytest.skip(f"{tool} is not installed; see tests/interop/install")
+
+
+def sample(size: int) -> list[int]:
+    """Some numbers of entries, at both ends and where tiles meet."""
+    numbers = {0, 255, 256, size // 2, size - 1}
+    return sorted(number for number in numbers if 0 <= number < size)
+
+
+def proof_files(scratch: Path, folder: Path) -> list[Path]:
+    """Write proof, entry, proof, entry, ..."""
+    note, tree, entries = (folder / "checkpoint").read_bytes(), tree_of(folder), entries_of(folder)
+    files = []
+    for index in sample(tree.size):
+        proof, entry = scratch / f"{index}.tlog-proof", scratch / f"{index}.entry"
+        hashes = tuple(tree.inclusion_proof(index, tree.size))
+        proof.write_bytes(Proof(index, hashes, note).format())
+        entry.write_bytes(entries[index])
+        files += [proof, entry]
+    return files
