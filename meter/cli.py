@@ -5,11 +5,14 @@ gives verification and the provider's commands.
 """
 
 import asyncio
+import contextlib
 import json
+import logging
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -37,8 +40,15 @@ _DATA = click.option(
 _NOW = click.option(
     "--now", "now", help="A test clock that runs on from this instant (.test and .example only)."
 )
-_OUT = Console()
-_ERR = Console(stderr=True)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_BEARER = click.option(
+    "--token", "bearer", envvar="KASHI_TOKEN", help="For a log whose entries need one."
+)
+_POLICY = click.option(
+    "--policy", type=_FILE, help="A trust policy: whose cosignatures the checkpoint needs."
+)
+_OUT = Console(emoji=False)  # "accrued:A:2025" is an account
+_ERR = Console(stderr=True, emoji=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -152,10 +162,27 @@ def rebuild(data: Path) -> None:
     help="A stored receipt to hold against the ledger; its signature header lies beside"
     " it with the ending .sig. May be repeated.",
 )
-@click.option("--token", "bearer", envvar="KASHI_TOKEN", help="For a log whose entries need one.")
+@_BEARER
+@_POLICY
+@click.option("--since", type=_FILE, help="The state of an earlier run: the log only grew since.")
+@click.option("--state", type=_FILE, help="Write the state here after a good verdict.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what is fetched from a URL here; what is there is not fetched again.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def verify(
-    source: str, vkey: str, receipts: tuple[Path, ...], bearer: str | None, *, as_json: bool
+def verify(  # noqa: PLR0913 - one argument for each word
+    source: str,
+    vkey: str,
+    receipts: tuple[Path, ...],
+    bearer: str | None,
+    *,
+    policy: Path | None,
+    since: Path | None,
+    state: Path | None,
+    cache: Path | None,
+    as_json: bool,
 ) -> None:
     """Verify an exported folder (or a URL that serves one): bytes, tree, books and every rule.
 
@@ -163,10 +190,13 @@ def verify(
     """
     from meter import verification  # noqa: PLC0415 - slow to import, needed only here
 
+    wanted = verification.Wanted(policy, since, state, cache)
     try:
         with _progress("verifying") as advance:
-            verdict = verification.verify_source(source, vkey, receipts, bearer, advance)
-    except LedgerError as error:
+            verdict = verification.verify_source(
+                source, vkey, receipts, bearer, advance, wanted=wanted
+            )
+    except (LedgerError, OSError) as error:
         _complain(f"could not check: {error}")
         sys.exit(NOT_CHECKED)
     if as_json:
@@ -174,6 +204,87 @@ def verify(
     else:
         verification.show(verdict, _OUT)
     sys.exit(GOOD if verdict.ok else VIOLATED)
+
+
+@main.command()
+@click.argument("url")
+@click.option("--vkey", required=True, help="The log's public key: a file, or its text.")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The monitor's folder: its copy of the log, evidence, lasting alarms.",
+)
+@_BEARER
+@_POLICY
+@click.option(
+    "--interval", default=10.0, show_default=True, type=click.FloatRange(0.1), help="In seconds."
+)
+@click.option(
+    "--gap-hours",
+    default=24,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Alarm when a number of a stream is missing for longer.",
+)
+@click.option(
+    "--silence-minutes",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Alarm when there was no new checkpoint for longer.",
+)
+@click.option("--listen", metavar="HOST:PORT", help="Answer /metrics there (kashi[server]).")
+def monitor(  # noqa: PLR0913 - one argument for each word
+    url: str,
+    vkey: str,
+    data: Path,
+    bearer: str | None,
+    *,
+    policy: Path | None,
+    interval: float,
+    gap_hours: int,
+    silence_minutes: int,
+    listen: str | None,
+) -> None:
+    """Follow the log at URL, verify each new part with every rule, and raise alarms.
+
+    It says what it finds in lines of JSON, and runs until it is interrupted.
+    """
+    from meter import monitor as following  # noqa: PLC0415
+    from meter import verification  # noqa: PLC0415
+
+    def say(line: dict[str, Any]) -> None:
+        click.echo(json.dumps(line, ensure_ascii=False))
+
+    async def run() -> None:
+        trust = following.Trust(
+            verification.read_key(vkey), verification.read_policy(policy) if policy else None
+        )
+        limits = following.Limits(gap_hours * 3600, silence_minutes * 60)
+        with contextlib.closing(following.Monitor(data, trust, limits, say)) as watching:
+            async with _exposed(watching, listen, say):
+                await following.run(watching, url, bearer, interval)
+
+    _run(run)
+
+
+@asynccontextmanager
+async def _exposed(
+    watching: Any, listen: str | None, say: Callable[[dict[str, Any]], None]
+) -> AsyncIterator[None]:
+    """Answer a monitor's metrics meanwhile, where that is wanted."""
+    if listen is None:
+        yield
+        return
+    from meter import exposition  # noqa: PLC0415 - needs kashi[server]
+
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
+    async with exposition.exposed(watching, host, int(port)) as url:
+        say({"event": "listening", "url": url})
+        yield
 
 
 @main.command()
@@ -196,6 +307,69 @@ def demo(trace: Path | None, data: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:
         Path(folder).chmod(0o711)
         sys.exit(story.run(trace, Path(folder), _OUT))
+
+
+@main.group(invoke_without_command=True)
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Its folder.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8081, show_default=True, type=click.IntRange(0, 65535))
+@click.pass_context
+def witness(context: click.Context, data: Path | None, host: str, port: int) -> None:
+    """Cosign the checkpoints of ledgers that only grow, until it is interrupted.
+
+    It serves what `witness init` and `witness trust` have made.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if data is None:
+        raise click.UsageError("Missing option '--data'.", context)
+    from meter import witness_server  # noqa: PLC0415
+
+    async def run() -> None:
+        async with witness_server.serving(data, host, port, lambda: int(time.time())) as url:
+            click.echo(f"the witness listens on {url}")
+            await witness_server.until_interrupted()
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _run(run)
+
+
+@witness.command("init")
+@_DATA
+@click.option("--name", required=True, help="What its key is called, e.g. university.example/w1.")
+def witness_init(data: Path, name: str) -> None:
+    """Make the key of a witness (0600) and print its public half."""
+    from meter import witness  # noqa: PLC0415
+
+    click.echo(_checked(lambda: witness.initialise(data, name)))
+
+
+@witness.command("trust")
+@_DATA
+@click.argument("vkey")
+def witness_trust(data: Path, vkey: str) -> None:
+    """Serve the ledger that has the public key VKEY too, from the next start on."""
+    from meter import witness  # noqa: PLC0415
+
+    click.echo(_checked(lambda: witness.trust(data, vkey)))
+
+
+@main.group()
+def key() -> None:
+    """For the operator: make a new key of the service, to rotate the present one."""
+
+
+@key.command("new")
+@_DATA
+@click.argument("kind", type=click.Choice(["receipt", "log"]))
+def new_key(data: Path, kind: str) -> None:
+    """Write a new private key (0600) beside the present one; print what the authority posts."""
+    from meter import service  # noqa: PLC0415
+
+    folder = DataFolder(data)
+    path, body = _checked(lambda: service.new_key(folder, kind))
+    click.echo(f"for POST {path}:", err=True)
+    click.echo(json.dumps(body))
 
 
 @main.group()

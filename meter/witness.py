@@ -1,0 +1,315 @@
+"""A witness: it cosigns what a log shows it only if the log has just grown (C2SP tlog-witness).
+
+DIR/witness.key            its key (0600), as `ledger.cosign` writes it
+DIR/witness.vkey           the public half, for trust policies
+DIR/logs                   the vkeys of the logs that it serves, one to a line
+DIR/HASH/checkpoint        what it signed last of a log, with the log's signature line and its own
+DIR/HASH/evidence/*.json   what contradicts that, though the log has signed it too (`Evidence`)
+
+HASH is the hex SHA-256 of the log's origin. What `ledger.witnessing` accepts is durable before
+anybody hears of it; so a crash can forget an answer that was not given, and none that was.
+
+Whoever restores DIR from a backup makes the witness break its word: it needs a new key instead. One
+process has DIR. What is not done here: to wait, and to speak HTTP (`meter.witness_server`).
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Final, Literal, Self, get_args
+
+import msgspec
+
+from ledger.cosign import Cosigner, add_cosignatures, open_cosigned
+from ledger.errors import BadFolder, BadKey, BadNote, BadProof, MissingFile
+from ledger.files import DISK, Files
+from ledger.folder import DRAFT
+from ledger.note import Checkpoint, Verifier, claimed_checkpoint, format_signature, open_note
+from ledger.witnessing import (
+    Accepted,
+    AddCheckpoint,
+    Refused,
+    Witnessed,
+    judge,
+    malformed,
+    monitoring_path,
+)
+from meter.config import DataFolder
+
+# Of each log and kind: a log that lies could fill the disk, and the first lies say it all.
+MAX_EVIDENCE: Final = 1_000
+
+Clock = Callable[[], int]  # seconds since 1970
+
+# Two roots of one size; or a larger tree, and hashes that do not lead to it from the one signed.
+Kind = Literal["fork", "unproved"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """A file of evidence: two notes that a log has signed, `signed` cosigned here, and the request.
+
+    A `fork` is proof by itself. What is `unproved` may be a bad proof by anyone beside a checkpoint
+    that is good: ask the log for a proof between the two. It has none if it has forked.
+    """
+
+    kind: Kind
+    at: int
+    signed: str
+    offered: str
+    old: int
+    hashes: list[str]
+
+
+def initialise(folder: Path, name: str) -> str:
+    """Make a witness in an empty folder; gives its vkey. Raises `BadFolder` and `BadKey`."""
+    key = Cosigner.from_seed(name, secrets.token_bytes(32))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if any(folder.iterdir()):
+        raise BadFolder(f"{folder} holds something already")
+    vkey = key.verifier.format()
+    DISK.append(folder / "witness.vkey", [f"{vkey}\n".encode()])
+    DISK.append(folder / "logs", [])
+    DataFolder(folder).write_secret(folder / "witness.key", key.format())
+    DISK.sync_folder(folder)
+    DISK.sync_folder(folder.parent)
+    return vkey
+
+
+def trust(folder: Path, vkey: str) -> str:
+    """Add the key of a log, from the next start on; gives its origin. Raises `BadKey`."""
+    verifier = Verifier.parse(vkey)
+    if verifier.name in _read_logs(folder):
+        raise BadKey(f"{verifier.name} has a key here already")
+    checkpoint = folder / monitoring_path(verifier.name)
+    for each in (checkpoint.parent, _evidence(checkpoint)):
+        if not each.is_dir():
+            DISK.make_folder(each)
+        DISK.sync_folder(each.parent)
+    logs = folder / "logs"
+    # An editor may have left the last line without its end.
+    ended = _read(logs)[-1:] in ("", "\n")
+    DISK.append(logs, [f"{'' if ended else chr(10)}{vkey}\n".encode()])
+    return verifier.name
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What was signed last of a log, and when; `note` has nobody's lines but the log's and ours."""
+
+    note: bytes
+    checkpoint: Checkpoint
+    time: int
+
+    @property
+    def witnessed(self) -> Witnessed:
+        return Witnessed(self.checkpoint.size, self.checkpoint.root)
+
+
+class Witness:
+    """An open folder. Threads may share it: each log has a lock of its own.
+
+    with Witness.open(folder, clock) as witness:
+        answer = witness.add_checkpoint(body)
+    """
+
+    def __init__(
+        self, folder: Path, key: Cosigner, logs: dict[str, Verifier], clock: Clock, files: Files
+    ) -> None:
+        self._folder, self._key, self._clock, self._files = folder, key, clock, files
+        self._held = ExitStack()
+        self._logs = logs
+        self._paths = {monitoring_path(origin): origin for origin in logs}
+        # Held from before the judgement until what was accepted is durable.
+        self._locks = {origin: Lock() for origin in logs}
+        self._signed: dict[str, Signed] = {}
+        self.evidence: dict[str, Counter[Kind]] = {}
+
+    @classmethod
+    def open(cls, folder: Path, clock: Clock, files: Files = DISK) -> Self:
+        """Go on with a folder after whatever happened to it.
+
+        Raises `MissingFile`, `BadKey` or `BadNote` where it is damaged, `BadFolder` where another
+        process has it.
+        """
+        key = Cosigner.parse(_read(folder / "witness.key").strip())
+        witness = cls(folder, key, _read_logs(folder), clock, files)
+        with ExitStack() as held:
+            held.callback(os.close, _lock(folder))
+            witness._load()
+            witness._held = held.pop_all()
+        return witness
+
+    @property
+    def name(self) -> str:
+        return self._key.name
+
+    @property
+    def signed(self) -> dict[str, Signed]:
+        """What was signed last, by origin."""
+        return dict(self._signed)
+
+    def signed_at(self, path: str) -> Signed | None:
+        """What was signed last of the log that has this `monitoring_path`."""
+        return self._signed.get(self._paths.get(path, ""))
+
+    def add_checkpoint(self, body: bytes) -> str | Refused:
+        """Answer a request: the cosignature line, or why there is none. Raises `OSError`.
+
+        Where it raises, nothing was signed as far as anyone can know; the log may ask again.
+        """
+        try:
+            request = AddCheckpoint.parse(body)
+        except (BadProof, BadNote) as error:
+            return malformed(error)
+        with self._locks.get(request.origin, nullcontext()):
+            signed = self._signed.get(request.origin)
+            answer = judge(request, signed.witnessed if signed else None, self._logs)
+            if isinstance(answer, Accepted):
+                return self._sign(request.note, answer.checkpoint, signed)
+            if signed and (kind := _contradiction(request, answer, signed)):
+                self._keep(kind, request, signed)
+            return answer
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _load(self) -> None:
+        for path, origin in self._paths.items():
+            checkpoint = self._folder / path
+            if not _evidence(checkpoint).is_dir():
+                raise MissingFile(f"{checkpoint.parent}: what was signed of {origin} is lost")
+            # A name that a crash left may not be safe yet, and will soon be shown.
+            self._files.sync_folder(checkpoint.parent)
+            if checkpoint.exists():
+                self._signed[origin] = self._read_signed(checkpoint, self._logs[origin])
+            self.evidence[origin] = Counter(
+                {kind: len([*_evidence(checkpoint).glob(f"{kind}-*.json")]) for kind in KINDS}
+            )
+
+    def _read_signed(self, path: Path, verifier: Verifier) -> Signed:
+        note = path.read_bytes()
+        cosigned = open_cosigned(note, verifier, [self._key.verifier])
+        if self.name not in cosigned.times:
+            raise BadNote(f"{path} is not signed by {self.name}")
+        return Signed(note, cosigned.checkpoint, cosigned.times[self.name])
+
+    def _sign(self, note: bytes, checkpoint: Checkpoint, before: Signed | None) -> str:
+        # A clock that ran back must not date the larger tree before the smaller one.
+        time = max(self._clock(), before.time if before else 0)
+        line = self._key.cosign(checkpoint.format(), time)
+        bare = _signed_by_log(note, self._logs[checkpoint.origin])
+        signed = Signed(add_cosignatures(bare, [line]), checkpoint, time)
+        if signed != before:
+            self._write(self._folder / monitoring_path(checkpoint.origin), signed.note)
+            self._signed[checkpoint.origin] = signed
+        return line
+
+    def _keep(self, kind: Kind, request: AddCheckpoint, signed: Signed) -> None:
+        """Keep evidence. Nothing that fails here may turn a refusal into a fault."""
+        origin, offered = request.origin, claimed_checkpoint(request.note)
+        both = f"{signed.checkpoint.format()}{offered.format()}"
+        name = f"{kind}-{sha256(both.encode()).hexdigest()[:32]}.json"
+        path = _evidence(self._folder / monitoring_path(origin)) / name
+        try:
+            if self.evidence[origin][kind] < MAX_EVIDENCE and not path.exists():
+                _log.error("%s of size %d: %s, see %s", kind.upper(), offered.size, origin, path)
+                self._write(path, self._evidence_file(kind, request, signed))
+                self.evidence[origin][kind] += 1
+        except OSError as error:
+            _log.exception("evidence not kept: %s", error.strerror)
+
+    def _evidence_file(self, kind: Kind, request: AddCheckpoint, signed: Signed) -> bytes:
+        evidence = Evidence(
+            kind=kind,
+            at=self._clock(),
+            signed=signed.note.decode(),
+            offered=_signed_by_log(request.note, self._logs[request.origin]).decode(),
+            old=request.old,
+            hashes=[b64encode(each).decode() for each in request.hashes],
+        )
+        return msgspec.json.format(msgspec.json.encode(evidence)) + b"\n"
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Make or replace a file, whole after any crash, and there for good when this returns."""
+        draft = path.with_name(f"{path.name}{DRAFT}")
+        if draft.exists():
+            self._files.remove(draft)
+        self._files.append(draft, [data])
+        self._files.rename(draft, path)
+        self._files.sync_folder(path.parent)
+
+
+def _evidence(checkpoint: Path) -> Path:
+    return checkpoint.with_name("evidence")
+
+
+def _read_logs(folder: Path) -> dict[str, Verifier]:
+    lines = _read(folder / "logs").splitlines()
+    verifiers = [Verifier.parse(line) for line in lines if line]
+    logs = {verifier.name: verifier for verifier in verifiers}
+    if len(logs) < len(verifiers):
+        raise BadKey(f"{folder / 'logs'} has two keys for one log")
+    return logs
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise MissingFile(f"there is no {file}; run kashi witness init first") from None
+
+
+def _lock(folder: Path) -> int:
+    """Two at once could sign two trees of one size."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BadFolder(f"another process has {folder}") from None
+    return descriptor
+
+
+def _signed_by_log(note: bytes, verifier: Verifier) -> bytes:
+    """The note without the lines of others, which may be anything."""
+    opened = open_note(note, [verifier])
+    lines = (format_signature(verifier, each.signature) for each in opened.signatures)
+    return f"{opened.text}\n{''.join(lines)}".encode()
+
+
+def _contradiction(request: AddCheckpoint, refused: Refused, signed: Signed) -> Kind | None:
+    """What a refused checkpoint is evidence of, if its log has signed it."""
+    if refused.reason == "bad_signature":
+        return None
+    offered, known = claimed_checkpoint(request.note), signed.checkpoint
+    # Whatever old size was named with it.
+    if offered.size == known.size and offered.root != known.root:
+        return "fork"
+    if refused.reason == "bad_proof" and offered.size > known.size > 0:
+        return "unproved"
+    return None

@@ -1,0 +1,177 @@
+"""The witness over HTTP: what C2SP tlog-witness asks for, and two pages for its operator.
+
+POST /add-checkpoint       a cosignature line, or a refusal (`ledger.witnessing`)
+GET  /<hash>/checkpoint    what was signed last of the log whose origin has this hex SHA-256
+GET  /metrics, /healthz    Prometheus' text format; that the process answers
+
+All answers are text. Nobody has to log in: what counts is the log's signature. It runs where only
+the base packages are installed.
+"""
+
+import asyncio
+import logging
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from ledger.witnessing import MAX_REQUEST_BYTES, Refused
+from meter.problems import Problem
+from meter.web.bodies import Bodies
+from meter.witness import Clock, Witness
+
+MAX_CONNECTIONS: Final = 500  # by default a process may open 1,024 files
+HEAD_SECONDS: Final = 75.0  # to the end of a head; a log may ask again on the connection it has
+DRAIN_SECONDS: Final = 5  # how long open requests may take when the witness stops
+
+_log: Final = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def serving(folder: Path, host: str, port: int, clock: Clock) -> AsyncIterator[str]:
+    """Serve the witness of a folder; gives its URL. `port` 0 takes a free one."""
+    with Witness.open(folder, clock) as witness:
+        # Compressed bodies are not unfolded, so they are malformed.
+        runner = web.AppRunner(
+            make_app(witness),
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=HEAD_SECONDS,
+            shutdown_timeout=DRAIN_SECONDS,
+        )
+        await runner.setup()
+        try:
+            listener = await _listen(runner, host, port)
+            try:
+                yield _url(listener)
+            finally:
+                listener.close()
+        finally:
+            await runner.cleanup()
+
+
+async def until_interrupted() -> None:
+    """Wait for SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted.set)
+    await interrupted.wait()
+
+
+def make_app(witness: Witness) -> web.Application:
+    """Build the application around an open witness."""
+    handlers = _Handlers(witness)
+    app = web.Application(middlewares=[_faults])
+    app.add_routes(
+        [
+            web.post("/add-checkpoint", handlers.add_checkpoint),
+            web.get("/{hash:[0-9a-f]{64}}/checkpoint", handlers.checkpoint),
+            web.get("/metrics", handlers.metrics),
+            web.get("/healthz", handlers.health),
+        ]
+    )
+    return app
+
+
+class _Handlers:
+    """Owns the counts of answers; only the loop's thread changes them."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._bodies = Bodies()
+        self._answers: Counter[str] = Counter()
+
+    async def add_checkpoint(self, request: web.Request) -> web.Response:
+        body = await self._bodies.read(request, MAX_REQUEST_BYTES)
+        # A thread finishes what it began, also when this task is cancelled.
+        answer = await asyncio.to_thread(self._witness.add_checkpoint, body)
+        if isinstance(answer, Refused):
+            self._answers[answer.reason] += 1
+            _log.info("refused: %s", answer.reason)
+            return web.Response(
+                text=answer.body, status=answer.status, content_type=answer.content_type
+            )
+        self._answers["cosigned"] += 1
+        return web.Response(text=answer)
+
+    async def checkpoint(self, request: web.Request) -> web.Response:
+        signed = self._witness.signed_at(request.path.removeprefix("/"))
+        if signed is None:
+            raise web.HTTPNotFound
+        return web.Response(text=signed.note.decode(), headers={"Cache-Control": "no-cache"})
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        return web.Response(text="".join(_metrics(self._witness, self._answers)))
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+
+@web.middleware
+async def _faults(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Answer in one line of text, and tell no client of a fault of ours more than that."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except Problem as problem:
+        _log.info("refused: %s", problem.code)
+        return web.Response(text=f"{problem.detail}\n", status=problem.status)
+    except (web.HTTPException, ConnectionError):
+        raise
+    except OSError as error:
+        _log.exception("not signed: %s", error.strerror)
+        return web.Response(text="the witness cannot write; try again\n", status=503)
+    except Exception:  # noqa: BLE001 - no client sees a traceback
+        _log.exception("fault")
+        return web.Response(text="a fault of the witness\n", status=500)
+    return response
+
+
+def _metrics(witness: Witness, answers: Counter[str]) -> Iterator[str]:
+    yield "# HELP kashi_witness_answers_total Requests to cosign, by answer.\n"
+    yield "# TYPE kashi_witness_answers_total counter\n"
+    for answer, count in sorted(answers.items()):
+        yield f'kashi_witness_answers_total{{answer="{answer}"}} {count}\n'
+    yield "# HELP kashi_witness_evidence Contradictions that a log has signed.\n"
+    yield "# TYPE kashi_witness_evidence gauge\n"
+    for origin, counts in witness.evidence.items():
+        for kind, count in counts.items():
+            yield f'kashi_witness_evidence{{log="{_label(origin)}",kind="{kind}"}} {count}\n'
+    yield "# HELP kashi_witness_entries Size of the tree that was signed last.\n"
+    yield "# TYPE kashi_witness_entries gauge\n"
+    for origin, signed in witness.signed.items():
+        yield f'kashi_witness_entries{{log="{_label(origin)}"}} {signed.checkpoint.size}\n'
+    yield "# HELP kashi_witness_signed_timestamp_seconds When that was, since 1970.\n"
+    yield "# TYPE kashi_witness_signed_timestamp_seconds gauge\n"
+    for origin, signed in witness.signed.items():
+        yield f'kashi_witness_signed_timestamp_seconds{{log="{_label(origin)}"}} {signed.time}\n'
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
+    server = runner.server
+    assert server is not None, "setup made it"
+
+    def connected() -> asyncio.Protocol:
+        return _Full() if len(server.connections) >= MAX_CONNECTIONS else server()
+
+    return await asyncio.get_running_loop().create_server(connected, host, port)
+
+
+class _Full(asyncio.Protocol):
+    """A connection for which there is no room."""
+
+    def connection_made(self, transport: Any) -> None:
+        transport.abort()
+
+
+def _url(listener: asyncio.Server) -> str:
+    host, port, *_ = listener.sockets[0].getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
