@@ -59,6 +59,12 @@ class OtherRoot(LedgerError):  # noqa: N818 - the name says what is wrong
     code = "other_root"
 
 
+class InUse(LedgerError):  # noqa: N818 - the name says what is wrong
+    """Another process publishes to the folder."""
+
+    code = "log_in_use"
+
+
 class Publisher:
     """The one who writes a folder, until `close`.
 
@@ -86,7 +92,7 @@ class Publisher:
         """Go on with a folder, which may be empty or yet to be made, after whatever happened to it.
 
         Raises `Ahead` and `OtherRoot` where it does not belong to the log, `BadNote` where another
-        has signed its checkpoint, and `BadFolder` where it is damaged or another publishes to it.
+        has signed its checkpoint, `BadFolder` where it is damaged, `InUse` where another publishes.
         """
         with ExitStack() as held:
             if not folder.is_dir():
@@ -94,7 +100,7 @@ class Publisher:
             held.callback(os.close, _lock(folder))
             published = _read_checkpoint(folder, read)
             if published is not None:
-                _check_root(published, root_at)
+                check_root(published, root_at)
             writer = FolderWriter(folder, files, resume=published.size if published else 0)
             if published is not None and writer.root() != published.root:
                 raise BadFolder(f"the last tiles do not give the root of size {published.size}")
@@ -165,7 +171,7 @@ def _lock(folder: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise BadFolder(f"another process publishes to {folder}") from None
+        raise InUse(f"another process publishes to {folder}") from None
     return descriptor
 
 
@@ -176,7 +182,8 @@ def _read_checkpoint(folder: Path, read: Read) -> Checkpoint | None:
         return None
 
 
-def _check_root(published: Checkpoint, root_at: RootAt) -> None:
+def check_root(published: Checkpoint, root_at: RootAt) -> None:
+    """Hold what is published against the log. Raises `Ahead` or `OtherRoot`."""
     root = root_at(published.size)
     if root is None:
         raise Ahead(f"{published.size} entries are published, and the log holds fewer")

@@ -1,6 +1,6 @@
 """What a verification says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How many of something were checked and found right."""
+    """How many of something were checked and found right.
+
+    The time is that of the step, and the same for all that one step checks together.
+    """
 
     name: str
     count: int
+    nanoseconds: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ledger.bundle import decode_bundle, encode_bundle
 from ledger.errors import BadProof, LedgerError
 from ledger.log import Group, Log
 from ledger.queries import load, script
-from ledger.tlog import Frontier, leaf_hash
+from ledger.tlog import EMPTY_ROOT, Frontier, leaf_hash
 
 _SQL: Final = load("ledger")
 
@@ -81,7 +81,16 @@ async def head(connection: asyncpg.Connection) -> Head:
 
 
 async def take_over(connection: asyncpg.Connection, mine: int | None = None) -> Head:
-    """Become the only writer; with `mine`, only where that is still the epoch (`LostEpoch`)."""
+    """Become the only writer; with `mine`, only where that is still the epoch (`LostEpoch`).
+
+    Whoever writes so far is cut off from the database; a commit under way is finished or undone.
+    """
+    if mine is not None:
+        await check_epoch(connection, mine)
+    # The service's own role may not end anybody.
+    await connection.execute(_SQL["as_login_role"])
+    await connection.execute(_SQL["end_other_writers"])
+    await connection.execute(_SQL["as_usual_role"])
     if mine is None:
         row = await connection.fetchrow(_SQL["take_over"])
     else:
@@ -89,6 +98,12 @@ async def take_over(connection: asyncpg.Connection, mine: int | None = None) -> 
     if row is None:
         raise LostEpoch(f"epoch {mine} is over")
     return Head.from_row(row)
+
+
+async def check_epoch(connection: asyncpg.Connection, mine: int) -> None:
+    """Raise `LostEpoch` where another writer has taken over."""
+    if await connection.fetchval(_SQL["epoch"]) != mine:
+        raise LostEpoch(f"epoch {mine} is over")
 
 
 async def load_log(connection: asyncpg.Connection, head: Head, floors: tuple[str, ...]) -> Log:
@@ -127,6 +142,7 @@ async def append(connection: asyncpg.Connection, epoch: int, group: Group) -> No
         encode_bundle(group.entries),
         group.leaf_hashes,
         group.last_at,
+        group.root,
     )
     if group.balances:
         await _put_balances(connection, group.balances)
@@ -179,6 +195,14 @@ async def segment_start(connection: asyncpg.Connection, number: int) -> int:
     """Give the number of the first entry of the segment that holds an entry, or would."""
     first = await connection.fetchval(_SQL["segment_of"], number)
     return 0 if first is None else int(first)
+
+
+async def root_at(connection: asyncpg.Connection, size: int) -> bytes | None:
+    """Give the root that the ledger had after a commit that left it this size, else None."""
+    if size == 0:
+        return EMPTY_ROOT
+    root: bytes | None = await connection.fetchval(_SQL["root_at"], size)
+    return root
 
 
 async def entries_at(connection: asyncpg.Connection, numbers: list[int]) -> dict[int, bytes]:

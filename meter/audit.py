@@ -10,9 +10,9 @@ latter is a gap in its stream, which `gaps` reports, and a receipt proves it (`c
 """
 
 import base64
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Final
@@ -20,7 +20,8 @@ from typing import Any, Final
 import msgspec
 
 from ledger.canon import spell
-from ledger.errors import LedgerError, Violation
+from ledger.errors import BadNote, LedgerError, Violation
+from ledger.note import Checkpoint, Verifier, open_note, split_note
 from ledger.tlog import Tree
 from meter import entries
 from meter.authority import Existing, Stamp, decide_command
@@ -30,21 +31,27 @@ from meter.dsse import BATCH_TYPE, RECEIPT_TYPE, is_signed_by, parse, parse_sign
 from meter.entries import BatchAccepted, Entry, from_fields
 from meter.evolve import evolve
 from meter.problems import Problem
-from meter.state import State, StoredBatch
+from meter.state import State, StoredBatch, signing
 from meter.sums import Sums
 from meter.wire import Before, parse_batch, parse_receipt
 
 ATTACHMENTS: Final = ("envelope", "receipt", "signature")
 
+_BATCH: Final = b'"kind":"batch"'  # as canonical JSON has it
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Numbers of a stream that no batch has filled, both ends included."""
+    """Numbers of a stream that no batch has filled, both ends included.
+
+    `since` is when a batch with a later number showed that they are missing, in microseconds.
+    """
 
     provider: str
     stream: str
     first: int
     last: int
+    since: int = field(default=0, compare=False)
 
 
 class _Results(msgspec.Struct):
@@ -93,7 +100,7 @@ class Audit:
         self._batch_end = 0
         self._before = 0
         self._requests: set[str] = set()
-        self._streams: dict[tuple[str, str], set[int]] = {}
+        self._streams: dict[tuple[str, str], _Stream] = {}
 
     def entry(
         self,
@@ -124,9 +131,9 @@ class Audit:
     def gaps(self) -> list[Gap]:
         """List the numbers below each stream's last that no batch has filled."""
         return [
-            Gap(provider, stream, first, last)
-            for (provider, stream), filled in sorted(self._streams.items())
-            for first, last in _missing(filled)
+            Gap(*name, *gap)
+            for name, stream in sorted(self._streams.items(), key=lambda item: item[0])
+            for gap in stream.gaps
         ]
 
     def check_receipt(self, receipt: bytes, signature: str, tree: Tree) -> None:
@@ -135,11 +142,11 @@ class Audit:
         A rightly signed receipt whose batch the ledger does not hold, with these very bytes, or
         whose `before` is not a tree of this ledger, proves that the ledger was changed.
         """
-        self._check_receipt_signature(receipt, signature)
         try:
             claim = parse_receipt(receipt)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise Violation("bad_receipt", _printable(str(error))) from None
+        self._check_receipt_signature(claim.entries.first, receipt, signature)
         before = claim.before
         # First the stronger proof: on another branch the batch will be missing too.
         if 0 <= before.size <= tree.size and before != _before(tree, before.size):
@@ -169,7 +176,7 @@ class Audit:
         elif isinstance(entry, entries.Genesis):
             self._genesis(number, entry)
         else:
-            self._command(entry, data, fields)
+            self._command(number, entry, data, fields, tree)
 
     def _genesis(self, number: int, entry: entries.Genesis) -> None:
         if number != 0:
@@ -180,7 +187,9 @@ class Audit:
             raise Violation("not_as_decided", "a genesis moves no money")
         evolve(self.state, entry)
 
-    def _command(self, entry: Entry, data: bytes, fields: dict[str, Any]) -> None:
+    def _command(
+        self, number: int, entry: Entry, data: bytes, fields: dict[str, Any], tree: Tree
+    ) -> None:
         """Decide an authority's command again."""
         request, salt = fields.get("request"), fields.get("salt")
         if self.state.genesis is None or request is None or salt is None or "batch" in fields:
@@ -188,12 +197,29 @@ class Audit:
         if request in self._requests:
             raise Violation("request_reused", f"an earlier entry carries request {request!r}")
         self._requests.add(request)
-        stamp = Stamp(entry.at, entry.by, request, salt)
+        checkpoint = ""
+        if isinstance(entry, entries.LogKeyRetired):
+            checkpoint = entry.checkpoint
+            self._check_last_checkpoint(number, checkpoint, tree)
+        stamp = Stamp(entry.at, entry.by, request, salt, checkpoint)
         decided = decide_command(self.state, command_of(entry), stamp)
         if isinstance(decided, Existing):
             raise Violation("repeated", f"entry {decided.entry} says the same")
         _compare(decided, data, fields)
         evolve(self.state, entry)
+
+    def _check_last_checkpoint(self, number: int, checkpoint: str, tree: Tree) -> None:
+        """Hold the checkpoint in which a log key signs for the last time against all before it."""
+        assert self.state.genesis is not None, "a command follows it"
+        text = Checkpoint(self.state.genesis.origin, number, tree.root(number)).format()
+        keys = [Verifier.parse(vkey) for vkey in signing(self.state.log_keys, number)]
+        try:
+            stated, signatures = split_note(checkpoint.encode())
+            open_note(checkpoint.encode(), keys)
+        except BadNote as error:
+            raise Violation("wrong_checkpoint", _printable(str(error))) from None
+        if stated != text or [each.key_id for each in signatures] != [key.key_id for key in keys]:
+            raise Violation("wrong_checkpoint", "it is not that of all entries before, or unsigned")
 
     def _batch(
         self, number: int, entry: BatchAccepted, data: bytes, attachments: list[bytes], tree: Tree
@@ -212,12 +238,13 @@ class Audit:
         if receipt != decided.receipt:
             raise Violation("wrong_receipt", _first_difference(receipt, decided.receipt))
         _compare(decided.entries[0], data, msgspec.json.decode(data))
-        self._check_receipt_signature(receipt, signature)
+        self._check_receipt_signature(number, receipt, signature)
         batch = signed.batch
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
             signed.payload_sha256, receipt, signature
         )
-        self._streams.setdefault((batch.provider, batch.stream), set()).add(batch.seq)
+        stream = self._streams.setdefault((batch.provider, batch.stream), _Stream())
+        stream.fill(batch.seq, entry.at)
         self._expected.extend(decided.entries[1:])
         self._batch_number = number
         self._batch_end = number + len(decided.entries)
@@ -232,19 +259,44 @@ class Audit:
             raise Violation("bad_signature", f"not a signature of key {envelope.keyid}")
         return envelope
 
-    def _check_receipt_signature(self, receipt: bytes, header: str) -> None:
-        genesis = self.state.genesis
-        if genesis is None:
+    def _check_receipt_signature(self, number: int, receipt: bytes, header: str) -> None:
+        """Hold the header against the keys that sign the receipt of a batch with this number."""
+        if self.state.genesis is None:
             raise Violation("no_genesis", "the ledger has no entry 0")
+        keys = signing(self.state.receipt_keys, number)
         try:
-            keyid, signature = parse_signature_header(header)
-            public_key = base64.b64decode(genesis.receipt_key.public_key)
+            signatures = parse_signature_header(header)
+            raw = [base64.b64decode(key.public_key) for key in keys.values()]
         except ValueError as error:
             raise Violation("bad_receipt_signature", str(error)) from None
-        if keyid != genesis.receipt_key.keyid or not is_signed_by(
-            public_key, RECEIPT_TYPE, receipt, signature
+        if [keyid for keyid, _ in signatures] != list(keys):
+            names = " and ".join(keys) or "no key"
+            raise Violation("bad_receipt_signature", f"{names} must sign, and nothing else")
+        if not all(
+            is_signed_by(key, RECEIPT_TYPE, receipt, signature)
+            for key, (_, signature) in zip(raw, signatures, strict=True)
         ):
             raise Violation("bad_receipt_signature", "the receipt key did not sign this receipt")
+
+
+class _Stream:
+    """The numbers that a stream misses: runs of first, last, and when they were found missing."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.gaps: list[tuple[int, int, int]] = []
+
+    def fill(self, number: int, at: int) -> None:
+        """Take a number that was not there, at an instant that is not before the last."""
+        if number > self.last:
+            if number > self.last + 1:
+                self.gaps.append((self.last + 1, number - 1, at))
+            self.last = number
+            return
+        place = bisect_right(self.gaps, number, key=lambda gap: gap[0]) - 1
+        first, last, since = self.gaps[place]
+        left, right = (first, number - 1, since), (number + 1, last, since)
+        self.gaps[place : place + 1] = [run for run in (left, right) if run[0] <= run[1]]
 
 
 class _Violations:
@@ -268,6 +320,22 @@ class _Violations:
 
 
 _VIOLATIONS: Final = _Violations()
+
+
+def check_files(data: bytes, attachments: list[bytes]) -> None:
+    """Raise `Violation` where a batch has other files beside it than its entry names.
+
+    Whether the signature is one of the receipt's needs the state, and so a replay; and an entry
+    that is none is the replay's to judge.
+    """
+    if _BATCH not in data:
+        return
+    try:
+        entry = from_fields(msgspec.json.decode(data))
+    except (Problem, ValueError, LookupError, ArithmeticError, LedgerError):
+        return
+    if isinstance(entry, BatchAccepted):
+        _files(entry, attachments)
 
 
 def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes, str]:
@@ -327,12 +395,3 @@ def _first_difference(receipt: bytes, ruled: bytes) -> str:
 def _printable(text: str) -> str:
     """Names that a ledger holds are anyone's choice, and may hold what a terminal obeys."""
     return text if text.isprintable() else ascii(text)
-
-
-def _missing(filled: Iterable[int]) -> Iterable[tuple[int, int]]:
-    """Give the runs of numbers from 1 that are missing below the largest."""
-    expected = 1
-    for number in sorted(filled):
-        if number > expected:
-            yield expected, number - 1
-        expected = number + 1

@@ -7,16 +7,20 @@ or a void is allowed to touch. A refusal is a `Problem`; the same thing register
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import UNSET
 
+from ledger.errors import BadKey
+from ledger.note import Verifier
 from meter import entries
 from meter.commands import (
     ENTRY_OF,
     ActivatePolicy,
+    AddLogKey,
+    AddReceiptKey,
     Command,
     EnlistProvider,
     FreezeContract,
@@ -26,6 +30,8 @@ from meter.commands import (
     RegisterKey,
     RegisterProvider,
     ReleaseRecord,
+    RetireLogKey,
+    RetireReceiptKey,
     RevokeKey,
     UnfreezeContract,
     VoidRecord,
@@ -45,8 +51,8 @@ from meter.entries import Entry, Posting
 from meter.measure import meter_of, released_eligible, withheld_by_year
 from meter.policy import MAX_YEARS, Policy, RatioClass
 from meter.problems import Problem
-from meter.state import Contract, Pool, Record, State
-from meter.units import add_months, format_money, parse_date, year_of
+from meter.state import Contract, Pool, Record, ServiceKey, State
+from meter.units import MICROSECONDS, add_months, format_money, parse_date, year_of
 
 # A posting takes at most some 200 bytes and a void can move money in each contract and year of the
 # enterprise; all must fit into an entry of 65,535 bytes.
@@ -55,12 +61,16 @@ MAX_CONTRACTS_PER_PROGRAMME: Final = 256 // MAX_YEARS
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What an authority's entry says of its making: microseconds, token id, key, random hex."""
+    """What an authority's entry says of its making: microseconds, token id, key, random hex.
+
+    `checkpoint` is that of the entries before, where a log key signs for the last time.
+    """
 
     at: int
     by: str
     request: str
     salt: str
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ def decide_command(state: State, command: Command, stamp: Stamp) -> Entry | Exis
     existing = _existing(state, command)
     if existing is not None:
         return _same_or_refuse(existing, command)
-    judged = _RULES[type(command)](state, command)
+    judged = _judged(state, command, stamp)
     if isinstance(judged, Existing):
         return judged
     extra, postings = judged
@@ -127,6 +137,16 @@ def _existing(state: State, command: Command) -> tuple[int, Entry] | None:
         case RegisterContract():
             holder = state.contracts.get(command.id)
     return None if holder is None else (holder.entry, holder.registered)
+
+
+def _judged(state: State, command: Command, stamp: Stamp) -> _Judged:
+    match command:
+        case RevokeKey():
+            return _revocation(state, command, stamp.at)
+        case RetireLogKey():
+            return _log_key_retirement(state, command, stamp.checkpoint)
+        case _:
+            return _RULES[type(command)](state, command)
 
 
 def _same_or_refuse(existing: tuple[int, Entry], command: Command) -> Existing:
@@ -180,24 +200,100 @@ def _enlistment(state: State, command: EnlistProvider) -> _Judged:
 def _key(state: State, command: RegisterKey) -> _Judged:
     if command.provider not in state.providers:
         raise Problem("unknown_provider", f"no provider {command.provider}")
-    try:
-        raw = base64.b64decode(command.public_key, validate=True)
-    except ValueError:
-        raise Problem("malformed", "public_key is not base64") from None
-    if len(raw) != 32 or base64.b64encode(raw).decode() != command.public_key:
-        raise Problem("malformed", "public_key is not canonical base64 of 32 bytes")
-    if raw in state.public_keys:
-        raise Problem("exists_differently", f"key {state.public_keys[raw]} has this public key")
+    _check_unused(state, _raw_key(command.public_key))
     return {}, []
 
 
-def _revocation(state: State, command: RevokeKey) -> _Judged:
+def _raw_key(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Problem("malformed", "public_key is not base64") from None
+    if len(raw) != 32 or base64.b64encode(raw).decode() != text:
+        raise Problem("malformed", "public_key is not canonical base64 of 32 bytes")
+    return raw
+
+
+def _check_unused(state: State, raw: bytes) -> None:
+    """Refuse a public key that the ledger knows: each has one holder and one use."""
+    if raw in state.public_keys:
+        raise Problem("exists_differently", f"key {state.public_keys[raw]} has this public key")
+    text, vkey = base64.b64encode(raw).decode(), Verifier(_origin(state), raw).format()
+    if vkey in state.log_keys or any(key.public_key == text for key in state.receipt_keys.values()):
+        raise Problem("exists_differently", "a key of the service has this public key")
+
+
+def _origin(state: State) -> str:
+    assert state.genesis is not None, "entry 0 comes first"
+    return state.genesis.origin
+
+
+def _revocation(state: State, command: RevokeKey, now: int) -> _Judged:
     key = state.keys.get(command.keyid)
     if key is None:
         raise Problem("not_found", f"no key {command.keyid}")
     if key.revoked is not None:
         raise Problem("already_revoked", f"by entry {key.revoked}", entry=key.revoked)
+    since = command.suspected_since
+    if since is not UNSET and since * MICROSECONDS > now:
+        raise Problem("bad_dates", "suspected_since lies in the future")
     return {}, []
+
+
+def _log_key(state: State, command: AddLogKey) -> _Judged:
+    known = state.log_keys.get(command.vkey)
+    if known is not None:
+        return Existing(known.entry)
+    try:
+        verifier = Verifier.parse(command.vkey)
+    except BadKey as error:
+        raise Problem("malformed", f"vkey: {error.detail}") from None
+    if verifier.name != _origin(state):
+        raise Problem("malformed", f"vkey: its name is not {_origin(state)}")
+    _check_unused(state, verifier.public_key)
+    _check_no_overlap(state.log_keys)
+    return {}, []
+
+
+def _log_key_retirement(state: State, command: RetireLogKey, checkpoint: str) -> _Judged:
+    _check_retirement(state.log_keys, command.vkey)
+    return {"checkpoint": checkpoint}, []
+
+
+def _receipt_key(state: State, command: AddReceiptKey) -> _Judged:
+    known = state.receipt_keys.get(command.keyid)
+    if known is not None:
+        if known.public_key != command.public_key:
+            raise Problem("exists_differently", f"entry {known.entry} holds this id")
+        return Existing(known.entry)
+    _check_unused(state, _raw_key(command.public_key))
+    _check_no_overlap(state.receipt_keys)
+    return {}, []
+
+
+def _receipt_key_retirement(state: State, command: RetireReceiptKey) -> _Judged:
+    _check_retirement(state.receipt_keys, command.keyid)
+    return {}, []
+
+
+def _check_no_overlap(keys: Mapping[str, ServiceKey]) -> None:
+    """Two keys at a time are enough, and each more costs a signature under every receipt."""
+    if len(_unretired(keys)) > 1:
+        raise Problem("overlap_open", f"first retire {_unretired(keys)[0]}")
+
+
+def _check_retirement(keys: Mapping[str, ServiceKey], name: str) -> None:
+    key = keys.get(name)
+    if key is None:
+        raise Problem("not_found", f"no key {name}")
+    if key.retired is not None:
+        raise Problem("already_retired", f"by entry {key.retired}", entry=key.retired)
+    if _unretired(keys) == [name]:
+        raise Problem("last_key", f"first add another than {name}")
+
+
+def _unretired(keys: Mapping[str, ServiceKey]) -> list[str]:
+    return [name for name, key in keys.items() if key.retired is None]
 
 
 def _enterprise(state: State, command: RegisterEnterprise) -> _Judged:
@@ -367,7 +463,9 @@ _RULES: Final[dict[type[Command], Callable[[State, Any], _Judged]]] = {
     RegisterProvider: _provider,
     EnlistProvider: _enlistment,
     RegisterKey: _key,
-    RevokeKey: _revocation,
+    AddLogKey: _log_key,
+    AddReceiptKey: _receipt_key,
+    RetireReceiptKey: _receipt_key_retirement,
     RegisterEnterprise: _enterprise,
     RegisterContract: _contract,
     FreezeContract: _freeze,

@@ -15,7 +15,20 @@ from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
 
 from meter import entries
 from meter.entries import Applicant, Entry
-from meter.strict import Date, Fen, Id, Lines, Name, Price, Reason, Uscc, Year, convert_plain, plain
+from meter.strict import (
+    Date,
+    Fen,
+    Id,
+    Instant,
+    Lines,
+    Name,
+    Price,
+    Reason,
+    Uscc,
+    Year,
+    convert_plain,
+    plain,
+)
 
 # One entry must hold a posting for each contract that shares a coupon; see `authority.py`.
 MAX_KINDS_OF_DEVICE: Final = 32
@@ -24,6 +37,8 @@ Devices = Annotated[
     Meta(min_length=1, max_length=MAX_KINDS_OF_DEVICE),
 ]
 Prices = Annotated[dict[Id, Price], Meta(min_length=1, max_length=MAX_KINDS_OF_DEVICE)]
+PublicKeyText = Annotated[str, Meta(min_length=44, max_length=44)]
+Vkey = Annotated[str, Meta(min_length=1, max_length=300)]
 ProgrammeName = Annotated[str, Meta(min_length=1, max_length=32)]
 
 
@@ -82,11 +97,38 @@ class RegisterKey(Command, frozen=True, kw_only=True):
     provider: Id
     keyid: Id
     algorithm: Literal["ed25519"]
-    public_key: Annotated[str, Meta(min_length=44, max_length=44)]
+    public_key: PublicKeyText
 
 
 class RevokeKey(Command, frozen=True, kw_only=True):
-    """Take no new batch under a key."""
+    """Take no new batch under a key; where it was stolen, say since when it may have been."""
+
+    keyid: Id
+    suspected_since: Instant | UnsetType = UNSET
+
+
+class AddLogKey(Command, frozen=True, kw_only=True):
+    """Sign checkpoints with a further key, beside the present one."""
+
+    vkey: Vkey
+
+
+class RetireLogKey(Command, frozen=True, kw_only=True):
+    """Sign no further checkpoint with a key; another one stays."""
+
+    vkey: Vkey
+
+
+class AddReceiptKey(Command, frozen=True, kw_only=True):
+    """Sign receipts with a further key, beside the present one."""
+
+    keyid: Id
+    algorithm: Literal["ed25519"]
+    public_key: PublicKeyText
+
+
+class RetireReceiptKey(Command, frozen=True, kw_only=True):
+    """Sign no further receipt with a key; another one stays."""
 
     keyid: Id
 
@@ -174,6 +216,10 @@ ENTRY_OF: Final[dict[type[Command], Callable[..., Entry]]] = {
     EnlistProvider: entries.ProviderEnlisted,
     RegisterKey: entries.KeyRegistered,
     RevokeKey: entries.KeyRevoked,
+    AddLogKey: entries.LogKeyAdded,
+    RetireLogKey: entries.LogKeyRetired,
+    AddReceiptKey: entries.ReceiptKeyAdded,
+    RetireReceiptKey: entries.ReceiptKeyRetired,
     RegisterEnterprise: entries.EnterpriseRegistered,
     RegisterContract: entries.ContractRegistered,
     FreezeContract: entries.ContractFrozen,

@@ -3,8 +3,10 @@
 DIR/log.key          signs checkpoints (0600), Go's PRIVATE+KEY text
 DIR/log.vkey         its public half, for whoever verifies
 DIR/receipt.key      signs receipts (0600), base64 of the seed
+DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `meter.keys`
 DIR/authority.token  the first bearer token of the authority (0600)
 DIR/origin           the ledger's name
+DIR/log/             the published log: see `ledger.publish`
 DIR/postgres/        the embedded database, unless KASHI_DATABASE_URL names another
 DIR/postgres.dsn     where the running embedded database listens, for commands beside `serve`
 """
@@ -42,6 +44,10 @@ class DataFolder:
     @property
     def origin(self) -> Path:
         return self.path / "origin"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log"
 
     @property
     def postgres(self) -> Path:

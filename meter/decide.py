@@ -24,8 +24,9 @@ from meter.measure import Work, admit, evidence_of, meter_of, withheld_by_year
 from meter.problems import Problem
 from meter.state import Contract, Key, State, StoredBatch
 from meter.state import Record as AcceptedRecord
-from meter.units import DAY_SECONDS, MICROSECONDS, format_money
+from meter.units import MICROSECONDS, format_money
 from meter.wire import (
+    MAX_RECORD_SECONDS,
     Accepted,
     Batch,
     Before,
@@ -45,7 +46,6 @@ from meter.wire import (
 T = TypeVar("T")
 
 MAX_MILLI_DEVICES: Final = 10**9
-MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that balances stay live
 MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
 RECORDS_PER_STEP: Final = 50  # somewhat below a millisecond of deciding
 

@@ -11,6 +11,7 @@ signature uses is a property of the registered key, never of the envelope.
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -25,9 +26,10 @@ from meter.strict import Id, decode
 
 BATCH_TYPE: Final = "application/vnd.kashi.usage-batch+json"
 RECEIPT_TYPE: Final = "application/vnd.kashi.receipt+json"
-_SIGNATURE_HEADER: Final = re.compile(
+_SIGNATURE: Final = re.compile(
     r'keyid="([A-Za-z0-9][A-Za-z0-9._-]{0,63})", sig=:([A-Za-z0-9+/]{86}==):'
 )
+MAX_SIGNATURES: Final = 8  # each costs a verification; two keys sign at most
 
 
 class _Signature(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,9 +120,11 @@ def decode_base64(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSigner:
-    """The service's key for receipts; `sign` gives the value of the `Kashi-Signature` header.
+    """A key of the service for receipts; `sign` gives its part of the `Kashi-Signature` header.
 
     Kashi-Signature: keyid="receipt-1", sig=:<base64>:
+
+    While two keys sign, the older one's part comes first, then a comma and a space.
     """
 
     keyid: str
@@ -132,12 +136,24 @@ class ReceiptSigner:
         return f'keyid="{self.keyid}", sig=:{signature}:'
 
 
-def parse_signature_header(text: str) -> tuple[str, bytes]:
-    """Read a `Kashi-Signature` header: key id and signature. Raises `ValueError`."""
-    match = _SIGNATURE_HEADER.fullmatch(text)
-    if match is None:
-        raise ValueError("not a Kashi-Signature header")
-    return match[1], decode_base64(match[2])
+def sign_receipt(receipt: bytes, signers: Iterable[ReceiptSigner]) -> str:
+    """Give the `Kashi-Signature` header of a receipt that several keys sign."""
+    return ", ".join(signer.sign(receipt) for signer in signers)
+
+
+def parse_signature_header(text: str) -> list[tuple[str, bytes]]:
+    """Read a `Kashi-Signature` header: key ids with their signatures. Raises `ValueError`."""
+    found: list[tuple[str, bytes]] = []
+    end = 0
+    while match := _SIGNATURE.match(text, end):
+        found.append((match[1], decode_base64(match[2])))
+        end = match.end()
+        if end == len(text) and len(found) <= MAX_SIGNATURES:
+            return found
+        if not text.startswith(", ", end):
+            break
+        end += 2
+    raise ValueError("not a Kashi-Signature header")
 
 
 @lru_cache(maxsize=1_024)

@@ -44,6 +44,10 @@ Kind = Literal[
     "enlistment",
     "key",
     "revocation",
+    "log_key",
+    "log_key_retirement",
+    "receipt_key",
+    "receipt_key_retirement",
     "enterprise",
     "contract",
     "freeze",
@@ -145,9 +149,49 @@ class KeyRegistered(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class KeyRevoked(AuthorityEntry, frozen=True, kw_only=True):
-    """From this entry on no new batch under the key is taken."""
+    """From this entry on no new batch under the key is taken.
+
+    Since `suspected_since` (microseconds) another may have signed with it: what it signed from then
+    on stays, until the authority voids it.
+    """
 
     kind: Literal["revocation"] = "revocation"
+    keyid: str
+    suspected_since: int | UnsetType = UNSET
+
+
+class LogKeyAdded(AuthorityEntry, frozen=True, kw_only=True):
+    """Checkpoints of larger sizes than this entry's number are signed by this key too."""
+
+    kind: Literal["log_key"] = "log_key"
+    vkey: str
+
+
+class LogKeyRetired(AuthorityEntry, frozen=True, kw_only=True):
+    """No checkpoint beyond `checkpoint` is signed by this key.
+
+    `checkpoint` is the signed note of all entries before this one: whoever trusts the retired key
+    finds in it, under that key's signature, the entry that names the other.
+    """
+
+    kind: Literal["log_key_retirement"] = "log_key_retirement"
+    vkey: str
+    checkpoint: str
+
+
+class ReceiptKeyAdded(AuthorityEntry, frozen=True, kw_only=True):
+    """Receipts of later batches are signed by this key too."""
+
+    kind: Literal["receipt_key"] = "receipt_key"
+    keyid: str
+    algorithm: Literal["ed25519"]
+    public_key: str
+
+
+class ReceiptKeyRetired(AuthorityEntry, frozen=True, kw_only=True):
+    """Receipts of later batches are not signed by this key."""
+
+    kind: Literal["receipt_key_retirement"] = "receipt_key_retirement"
     keyid: str
 
 
@@ -312,6 +356,10 @@ TYPES: Final[dict[Kind, type[Entry]]] = {
     "enlistment": ProviderEnlisted,
     "key": KeyRegistered,
     "revocation": KeyRevoked,
+    "log_key": LogKeyAdded,
+    "log_key_retirement": LogKeyRetired,
+    "receipt_key": ReceiptKeyAdded,
+    "receipt_key_retirement": ReceiptKeyRetired,
     "enterprise": EnterpriseRegistered,
     "contract": ContractRegistered,
     "freeze": ContractFrozen,
@@ -328,6 +376,6 @@ TYPES: Final[dict[Kind, type[Entry]]] = {
 def from_fields(fields: dict[str, Any]) -> Entry:
     """Read an entry from its decoded canonical JSON. Raises `ValueError`."""
     kind = fields.get("kind")
-    if kind not in TYPES:
+    if not isinstance(kind, str) or kind not in TYPES:
         raise ValueError(f"unknown kind of entry: {kind!r}")
     return msgspec.convert(fields, TYPES[kind])

@@ -8,6 +8,8 @@ and held against the entry's postings; whether the entry should be there at all,
 import base64
 from hashlib import sha256
 
+from msgspec import UNSET
+
 from ledger.canon import encode
 from ledger.errors import LedgerError
 from meter.effects import (
@@ -33,24 +35,37 @@ from meter.entries import (
     Genesis,
     KeyRegistered,
     KeyRevoked,
+    LogKeyAdded,
+    LogKeyRetired,
     PolicyActivated,
     ProviderEnlisted,
     ProviderRegistered,
+    ReceiptKeyAdded,
+    ReceiptKeyRetired,
     RecordReleased,
     RecordVoided,
     UsageAccepted,
 )
 from meter.measure import (
-    measure,
+    admit,
     meter_of,
-    occupy,
     released_eligible,
     withheld_by_year,
     work_of,
 )
 from meter.policy import Policy
 from meter.rating import Interval, Terms, support_limit
-from meter.state import Contract, EnlistedBatch, Enterprise, Key, Pool, Provider, Record, State
+from meter.state import (
+    Contract,
+    EnlistedBatch,
+    Enterprise,
+    Key,
+    Pool,
+    Provider,
+    Record,
+    ServiceKey,
+    State,
+)
 from meter.units import parse_date
 
 
@@ -82,12 +97,11 @@ def evolve(state: State, entry: Entry) -> None:
     state.last_at = entry.at
 
 
-def register(state: State, number: int, entry: Entry) -> None:  # noqa: C901 - a case per kind
+def register(state: State, number: int, entry: Entry) -> None:  # noqa: C901, PLR0912 - a case per kind
     """Apply an entry that registers or switches something; neither size nor clock move."""
     match entry:
         case Genesis():
-            state.genesis = entry
-            state.genesis_hash = sha256(encode(entry)).hexdigest()
+            _genesis(state, number, entry)
         case PolicyActivated():
             _policy(state, number, entry)
         case ProviderRegistered():
@@ -99,7 +113,15 @@ def register(state: State, number: int, entry: Entry) -> None:  # noqa: C901 - a
             state.keys[entry.keyid] = Key(number, entry, public_key)
             state.public_keys[public_key] = entry.keyid
         case KeyRevoked():
-            state.keys[entry.keyid].revoked = number
+            _revocation(state, number, entry)
+        case LogKeyAdded():
+            state.log_keys[entry.vkey] = ServiceKey(number, entry.vkey)
+        case LogKeyRetired():
+            state.log_keys[entry.vkey].retired = number
+        case ReceiptKeyAdded():
+            state.receipt_keys[entry.keyid] = ServiceKey(number, entry.public_key)
+        case ReceiptKeyRetired():
+            state.receipt_keys[entry.keyid].retired = number
         case EnterpriseRegistered():
             state.enterprises[entry.uscc] = Enterprise(number, entry)
         case ContractRegistered():
@@ -110,6 +132,20 @@ def register(state: State, number: int, entry: Entry) -> None:  # noqa: C901 - a
             state.contracts[entry.contract].frozen = False
         case _:
             raise Diverged(f"an entry of kind {entry.kind} registers nothing")
+
+
+def _genesis(state: State, number: int, entry: Genesis) -> None:
+    state.genesis = entry
+    state.genesis_hash = sha256(encode(entry)).hexdigest()
+    state.log_keys[entry.log_key] = ServiceKey(number, entry.log_key)
+    receipts = entry.receipt_key
+    state.receipt_keys[receipts.keyid] = ServiceKey(number, receipts.public_key)
+
+
+def _revocation(state: State, number: int, entry: KeyRevoked) -> None:
+    key = state.keys[entry.keyid]
+    key.revoked = number
+    key.suspected_since = None if entry.suspected_since is UNSET else entry.suspected_since
 
 
 def _policy(state: State, number: int, entry: PolicyActivated) -> None:
@@ -171,13 +207,11 @@ def _window(policy: Policy, entry: ContractRegistered) -> Interval:
 
 def _usage(state: State, number: int, entry: UsageAccepted) -> None:
     contract, work = state.contracts[entry.contract], work_of(entry)
-    meter = meter_of(state, contract, entry.device)
-    measured = measure(meter, work)
+    measured = admit(meter_of(state, contract, entry.device), work)
     effect = accepted_effect(state, contract, work, measured)
     _same(entry.postings, effect.postings())
     _same(entry.eligible, measured.eligible)
     _same(entry.withheld or [], withheld_by_year(measured.withheld))
-    occupy(meter, work, measured.withheld)
     accept(state, Record(number, entry, measured.eligible, measured.withheld), effect)
 
 

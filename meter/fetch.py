@@ -1,23 +1,37 @@
 """Fetch a published log into a folder, to be verified there.
 
 Whatever serves the files of an export (a web server, an object store) will do. Nothing that comes
-is trusted: the checkpoint's signature is checked before its size decides what else to fetch, and
-the folder is then verified like any other.
+is trusted: the checkpoint's signature is checked before its size decides what else to fetch, no
+file may be longer than its place allows, and the folder is then verified like any other.
+
+A file has its name only when it is whole, and one that is there is not fetched again: what was
+interrupted goes on where it was. A log that grows drops a partial tile once the full one is there;
+then the part of it is taken from the full one.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
-from ledger.errors import CannotCheck
-from ledger.note import Verifier, open_checkpoint
-from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
+from ledger import bundle
+from ledger.canon import MAX_ENTRY_BYTES
+from ledger.errors import CannotCheck, LedgerError
+from ledger.folder import DRAFT
+from ledger.note import MAX_NOTE_BYTES, Verifier, open_checkpoint
+from ledger.tiles import CHECKPOINT, Level, Tile, height_of, level_tiles, tiles_of
+from ledger.tlog import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH
 
 MAX_AT_ONCE: Final = 8
 TIMEOUT_SECONDS: Final = 60
+
+_CHUNK_BYTES: Final = 1024 * 1024
 
 Progress = Callable[[int, int], None]
 
@@ -29,44 +43,157 @@ async def fetch(
 
     Raises `CannotCheck` where a file cannot be had, `BadNote` for a bad checkpoint.
     """
+    _remove_drafts(folder)
+    async with opened(url, token) as source:
+        note = await source.checkpoint()
+        (folder / CHECKPOINT).write_bytes(note)
+        size = open_checkpoint(note, verifier).size
+        total = sum(
+            _count(level, size) for level in ("entries", "batches", *range(height_of(size)))
+        )
+        tiles = chain(tiles_of(size), level_tiles("batches", size))
+        await source.fetch(tiles, folder, lambda done: progress(done, total))
+
+
+class Source:
+    """A published log; all methods raise `CannotCheck`."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._base = url.rstrip("/")
+
+    async def checkpoint(self) -> bytes:
+        """Fetch the note, signed by whomever."""
+        data = bytearray()
+        async for chunk in self._chunks(CHECKPOINT, MAX_NOTE_BYTES):
+            data += chunk
+        if not data:
+            raise CannotCheck(f"there is no checkpoint at {self._base}")
+        return bytes(data)
+
+    async def fetch(
+        self, tiles: Iterable[Tile], folder: Path, progress: Callable[[int], None]
+    ) -> None:
+        """Fetch the tiles that the folder has not; `progress` hears how many are there.
+
+        It ends at the first that the log must have and has not: the verification finds it missing,
+        and a log may sign a size of which no tile was ever made.
+        """
+        waiting, done, is_whole = iter(tiles), 0, True
+
+        async def work() -> None:
+            nonlocal done, is_whole
+            for tile in waiting:
+                if not await self._has(tile, folder / tile.path):
+                    is_whole = False
+                if not is_whole:
+                    return
+                done += 1
+                progress(done)
+
+        workers = [asyncio.create_task(work()) for _ in range(MAX_AT_ONCE)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+
+    async def _has(self, tile: Tile, path: Path) -> bool:
+        """Whether the tile is there now, if it must be; one without batches has no such file."""
+        return _exists(path) or await self._fetch_tile(tile, path) or tile.level == "batches"
+
+    async def _fetch_tile(self, tile: Tile, path: Path) -> bool:
+        draft = path.with_name(path.name + DRAFT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if await self._download(tile, draft):
+            draft.rename(path)
+            return True
+        full = replace(tile, width=TILE_WIDTH)
+        return not tile.is_full and await self._download(full, draft) and _cut(draft, tile, path)
+
+    async def _download(self, tile: Tile, draft: Path) -> bool:
+        """Whether there was such a file; nothing is left of one that was not there."""
+        with draft.open("wb") as file:
+            async for chunk in self._chunks(tile.path, _limit_bytes(tile)):
+                file.write(chunk)
+            found = file.tell() > 0
+        if not found:
+            _remove(draft)
+        return found
+
+    async def _chunks(self, path: str, limit_bytes: int | None) -> AsyncIterator[bytes]:
+        """Give what a file holds, nothing where it is missing; past the limit no more is read."""
+        url, read_bytes = f"{self._base}/{path}", 0
+        try:
+            async with self._session.get(url) as response:
+                if response.status == 404:
+                    return
+                response.raise_for_status()
+                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                    yield chunk
+                    read_bytes += len(chunk)
+                    if limit_bytes is not None and read_bytes > limit_bytes:
+                        return
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise CannotCheck(f"{url}: {error or type(error).__name__}") from None
+
+
+@asynccontextmanager
+async def opened(url: str, token: str | None) -> AsyncIterator[Source]:
+    """Open connections to the log at `url`, whose entries may need a token."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-    base = url.rstrip("/")
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        data = await _get(session, f"{base}/{CHECKPOINT}")
-        if data is None:
-            raise CannotCheck(f"there is no checkpoint at {base}")
-        (folder / CHECKPOINT).write_bytes(data)
-        checkpoint = open_checkpoint(data, verifier)
-        tiles = [*tiles_of(checkpoint.size), *level_tiles("batches", checkpoint.size)]
-        places = asyncio.Semaphore(MAX_AT_ONCE)
-        done = 0
-
-        async def fetch_tile(tile: Tile) -> None:
-            nonlocal done
-            async with places:
-                await _fetch_tile(session, base, tile, folder)
-            done += 1
-            progress(done, len(tiles))
-
-        await asyncio.gather(*map(fetch_tile, tiles))
+        yield Source(session, url)
 
 
-async def _fetch_tile(session: aiohttp.ClientSession, base: str, tile: Tile, folder: Path) -> None:
-    data = await _get(session, f"{base}/{tile.path}")
-    if data is None:
-        return  # a tile without batches has no such file; any other is missed by `verify`
-    path = folder / tile.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+def _remove_drafts(folder: Path) -> None:
+    for draft in folder.rglob(f"*{DRAFT}"):
+        _remove(draft)
 
 
-async def _get(session: aiohttp.ClientSession, url: str) -> bytes | None:
-    try:
-        async with session.get(url) as response:
-            if response.status == 404:
-                return None
-            response.raise_for_status()
-            return await response.read()
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise CannotCheck(f"{url}: {error or type(error).__name__}") from None
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _exists(path: Path) -> bool:
+    return path.exists()
+
+
+def _count(level: Level, size: int) -> int:
+    places = size >> TILE_HEIGHT * level if isinstance(level, int) else size
+    return -(-places // TILE_WIDTH)
+
+
+def _cut(full: Path, tile: Tile, path: Path) -> bool:
+    """Whether a partial tile could be made of a full one, which goes."""
+    data, part = full.read_bytes(), b""
+    full.unlink()
+    with contextlib.suppress(LedgerError):
+        part = _first_part(data, tile)
+    if part:
+        full.write_bytes(part)
+        full.rename(path)
+    return part != b""
+
+
+def _first_part(data: bytes, tile: Tile) -> bytes:
+    match tile.level:
+        case "batches":
+            found = bundle.decode_attachments(data)
+            return bundle.encode_attachments({i: found[i] for i in found if i < tile.width})
+        case "entries":
+            return bundle.encode_bundle(bundle.decode_bundle(data, TILE_WIDTH)[: tile.width])
+        case _:
+            return data[: tile.width * HASH_BYTES]
+
+
+def _limit_bytes(tile: Tile) -> int | None:
+    """Give what a tile can hold at most; envelopes and receipts have no such sum worth a limit."""
+    match tile.level:
+        case "batches":
+            return None
+        case "entries":
+            return tile.width * (2 + MAX_ENTRY_BYTES)
+        case _:
+            return tile.width * HASH_BYTES

@@ -28,14 +28,23 @@ from msgspec import UNSET
 from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
-from ledger.store import LostEpoch
+from ledger.store import Inconsistent, LostEpoch
 from meter import logs, store
 from meter.authority import Existing, Stamp, answer_of, decide_command
-from meter.commands import Command, ReleaseRecord, VoidRecord, fields_of
+from meter.commands import (
+    AddLogKey,
+    AddReceiptKey,
+    Command,
+    ReleaseRecord,
+    RetireLogKey,
+    VoidRecord,
+    fields_of,
+)
 from meter.decide import RECORDS_PER_STEP, Decided, batched, deciding, is_measurable
-from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse
+from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse, sign_receipt
 from meter.entries import FLOORED_CLASSES, Entry
 from meter.evolve import evolve
+from meter.keys import Keys
 from meter.measure import days_of, device_time_ids, work_of
 from meter.metrics import Metrics, Tally
 from meter.problems import Problem
@@ -132,13 +141,14 @@ class Intake:
     def __init__(
         self,
         connect: Callable[[], Awaitable[store.Connection]],
-        receipts: ReceiptSigner,
+        keys: Keys,
         clock: Callable[[], int],
         randomness: Callable[[], str],
         metrics: Metrics,
     ) -> None:
         self._connect = connect
-        self._receipts = receipts
+        self._keys = keys
+        self._receipts: list[ReceiptSigner] = []  # those that sign now
         self._clock = clock
         self._randomness = randomness
         self._metrics = metrics
@@ -194,10 +204,11 @@ class Intake:
     # The sequencer
 
     async def start(self) -> None:
-        """Take the ledger over and load the state."""
-        self._connection = await self._connect()
-        await ledger_store.check_durability(self._connection)
-        await self._load(None)
+        """Take the ledger over and load the state. Raises `LedgerError`."""
+        async with store.told_as_away():
+            self._connection = await self._connect()
+            await ledger_store.check_durability(self._connection)
+            await self._load(None)
 
     async def run(self) -> None:
         """Decide and commit, group by group, until cancelled or shut out (`LostEpoch`)."""
@@ -290,7 +301,7 @@ class Intake:
             await self._breathe()
         batch = signed.batch
         with self._metrics.signature_seconds.labels("sign").time():
-            signature = self._receipts.sign(decided.receipt)
+            signature = sign_receipt(decided.receipt, self._receipts)
         stored = StoredBatch(signed.payload_sha256, decided.receipt, signature)
         self.state.batches[batch.provider, batch.stream, batch.seq] = stored
         group.written.batches.append(
@@ -337,17 +348,34 @@ class Intake:
                 raise Problem("idempotency_conflict", f"entry {answered.entry} used this key")
             return Answer(201, answered.answer)
         request = key if key is not None else f"auto-{submission.salt}"
-        entry = decide_command(
-            self.state, command, Stamp(now, submission.by, request, submission.salt)
-        )
+        stamp = Stamp(now, submission.by, request, submission.salt, self._last_checkpoint(command))
+        entry = decide_command(self.state, command, stamp)
         if isinstance(entry, Existing):
             return Answer(200, msgspec.json.encode({"entry": entry.entry}))
+        self._check_private_key(command)
         number = self._append(entry, group)
         evolve(self.state, entry)
+        self._receipts = self._receipt_signers()
         body = msgspec.json.encode(answer_of(self.state, number, entry))
         group.requests[request] = Answered(fingerprint, number, body)
         group.written.requests.append((request, fingerprint, number, body))
         return Answer(201, body)
+
+    def _last_checkpoint(self, command: Command) -> str:
+        """Sign what the ledger holds, where a log key signs for the last time."""
+        if not isinstance(command, RetireLogKey):
+            return ""
+        return self._keys.checkpoint(self.state, self._log.size, self._log.root()).decode()
+
+    def _check_private_key(self, command: Command) -> None:
+        """Refuse a key that could not sign what comes after its entry."""
+        if isinstance(command, AddLogKey):
+            self._keys.log_key(command.vkey)
+        if isinstance(command, AddReceiptKey):
+            self._keys.receipt_key(command.public_key)
+
+    def _receipt_signers(self) -> list[ReceiptSigner]:
+        return self._keys.receipt_signers(self.state, self.state.size)
 
     def _append(self, entry: Entry, group: _Group) -> int:
         """Give an entry its bytes and its number, and note its rows."""
@@ -366,6 +394,8 @@ class Intake:
                 async with self._connection.transaction():
                     await ledger_store.append(self._connection, self._epoch_held(), entries)
                     await store.write(self._connection, self.state, touched, group.written)
+        else:  # a commit would notice; what was refused from an old state must not be answered
+            await ledger_store.check_epoch(self._connection, self._epoch_held())
         for signed in group.conflicts:
             batch = signed.batch
             await store.keep_seq_conflict(
@@ -386,7 +416,7 @@ class Intake:
             try:
                 self._connection = await self._connect()
                 await self._load(self._epoch)
-            except LostEpoch:
+            except (LostEpoch, Inconsistent):
                 raise
             except Exception as error:  # noqa: BLE001 - the database is not back yet
                 _log.warning("not_recovered", exc_info=error)
@@ -399,9 +429,13 @@ class Intake:
 
     async def _load(self, mine: int | None) -> None:
         head = await ledger_store.take_over(self._connection, mine)
+        if head.size < self.committed.size:
+            detail = f"it holds {head.size} entries of {self.committed.size} that it confirmed"
+            raise Inconsistent(f"the database has lost what was committed: {detail}")
         self._epoch = head.epoch
         self._log: Log = await ledger_store.load_log(self._connection, head, FLOORED_CLASSES)
         self.state = await store.load_state(self._connection, head)
+        self._receipts = self._receipt_signers()
         self._metrics.standing(head.size, self.state.pools)
         self.committed.move(head.size)
         self.ready = True

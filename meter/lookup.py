@@ -22,7 +22,7 @@ from meter.capacity import Withheld
 from meter.entries import Evidence
 from meter.measure import evidence_of
 from meter.rating import cost
-from meter.state import Contract, RecordId
+from meter.state import Contract, Key, RecordId
 from meter.store import Connection
 from meter.wire import EntryRange
 
@@ -152,6 +152,18 @@ class Totals:
 # Batches and streams
 
 
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A batch that another may have signed; `counting` are its accepted, unvoided records."""
+
+    entry: int
+    at: int
+    payload: str
+    stream: str
+    seq: int
+    counting: int
+
+
 async def receipt(connection: Connection, payload: str) -> tuple[str, bytes, str] | None:
     """Give provider, receipt and signature of the batch with a payload of this hex sha256."""
     row = await connection.fetchrow(_SQL["receipt"], payload)
@@ -263,6 +275,58 @@ async def to_review(connection: Connection, after: tuple[int], limit: int) -> Pa
 
 
 # Money
+
+
+async def suspects(
+    connection: Connection, key: Key, after: tuple[int], limit: int
+) -> tuple[Page[Suspect], tuple[int]]:
+    """Give batches that a key signed since it is suspected, and the entry that the page came to.
+
+    A page ends between batches, for the entries that tell of a batch's records follow its own.
+    """
+    if key.suspected_since is None:
+        return Page([], more=False), after
+    first = await ledger_store.size_at(connection, key.suspected_since - 1)
+    provider, reached = key.registered.provider, max(after[0], first - 1)
+    found: dict[int, tuple[_Suspected, list[RecordId]]] = {}
+    read, more = 0, False
+    async for number, data in entries_about(connection, f"provider:{provider}", reached):
+        entry, read = msgspec.json.decode(data, type=_Suspected), read + 1
+        if entry.batch in found:
+            if entry.kind == "usage":
+                found[entry.batch][1].append((provider, entry.id))
+        elif len(found) == limit or read > MAX_ENTRIES_READ:
+            more = True
+            break
+        elif entry.kind == "batch" and entry.by == key.registered.keyid:
+            found[number] = entry, []
+        reached = number
+    states = await record_states(connection, [name for _, own in found.values() for name in own])
+    items = [
+        Suspect(
+            number,
+            batch.at,
+            batch.payload,
+            batch.stream,
+            batch.seq,
+            sum(states[name][0] is None for name in own),
+        )
+        for number, (batch, own) in found.items()
+    ]
+    return Page(items, more), (reached,)
+
+
+class _Suspected(Struct):
+    """What the entries of a batch and of its records tell of them."""
+
+    kind: str
+    at: int
+    by: str
+    payload: str = ""
+    stream: str = ""
+    seq: int = 0
+    batch: int = -1
+    id: str = ""
 
 
 async def pools(connection: Connection, after: tuple[str, int], limit: int) -> Page[Pool]:

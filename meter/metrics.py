@@ -80,6 +80,16 @@ class Metrics:
         self.queue_bytes = self._gauge("kashi_queue_bytes", "Bytes waiting to be decided")
         self.event_streams = self._gauge("kashi_event_streams", "Open streams of events")
         self.ready = self._gauge("kashi_ready", "Whether the service can commit")
+        self.published = self._gauge("kashi_published_entries", "Entries in the published log")
+        self.publish_failures = self._counter(
+            "kashi_publish_failures", "Times that the log's folder could not be written"
+        )
+        self.publish_seconds = Histogram(
+            "kashi_publish_seconds",
+            "Time to publish what was committed",
+            buckets=_COMMIT_BUCKETS,
+            registry=self.registry,
+        )
         self.group_submissions = Histogram(
             "kashi_group_submissions",
             "Submissions decided and committed together",

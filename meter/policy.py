@@ -15,6 +15,8 @@ from meter.units import DAY_SECONDS, parse_date, parse_money, year_of
 
 # The text must fit into one entry of 65,535 bytes, where JSON may write a character as two.
 MAX_POLICY_BYTES = 30_000
+# A key of many dotted parts takes time by the square of their number: seconds, if nothing ends it.
+MAX_POLICY_DOTS = 1_000
 # A change in one contract can move money in each of its years: all must fit into one entry.
 MAX_YEARS = 4
 
@@ -99,6 +101,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         """Read the text of a policy file. Raises `Problem` `bad_policy`."""
         if len(text.encode("utf-8", "replace")) > MAX_POLICY_BYTES:
             raise Problem("bad_policy", f"longer than {MAX_POLICY_BYTES} bytes")
+        if text.count(".") > MAX_POLICY_DOTS:
+            raise Problem("bad_policy", f"more than {MAX_POLICY_DOTS} dots")
         try:
             policy = cls._from_file(convert(tomllib.loads(text), _File))
         except (ValidationError, ValueError, RecursionError) as error:

@@ -138,6 +138,8 @@ class Embedded:
                 await _wait_for_previous_server(server_lock, self.folder)
                 _clear_stale_pid_file(self.data)
                 sockets = cleanup.enter_context(_socket_folder(self.folder))
+                # Left by a server that was killed; its pid may be somebody else's by now.
+                (sockets / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
                 launcher = await _choose_launcher((self.folder, sockets), binaries, server_lock)
                 if not _holds_cluster(self.data, binaries):
                     await _make_cluster(self.data, launcher, binaries)

@@ -24,6 +24,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "provider_mismatch": (403, "The key belongs to another provider"),
     "not_found": (404, "There is no such thing here"),
     "method_not_allowed": (405, "The resource does not know this method"),
+    "request_timeout": (408, "The request did not arrive in time"),
     "too_large": (413, "The request is larger than the limit"),
     "unsupported_encoding": (415, "Content encodings are not accepted"),
     # batches
@@ -45,6 +46,10 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "bad_dates": (422, "The dates contradict each other"),
     "too_many_contracts": (422, "The enterprise has as many contracts as one entry can hold"),
     "already_revoked": (409, "The key is revoked already"),
+    "already_retired": (409, "The key is retired already"),
+    "last_key": (409, "No other key would sign"),
+    "overlap_open": (409, "Two keys sign already"),
+    "key_not_here": (409, "The service does not hold the private key"),
     "already_frozen": (409, "The contract is frozen already"),
     "not_frozen": (409, "The contract is not frozen"),
     "already_voided": (409, "The record is voided already"),
@@ -61,6 +66,8 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "internal": (500, "A fault of ours"),
 }
 
+MAX_DETAIL: Final = 500  # characters: a detail may quote what was sent, which may be of any length
+
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     """A request that cannot be served, with a stable code and the facts.
@@ -71,7 +78,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     def __init__(self, code: str, detail: str, **facts: int | str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
-        self.detail = detail
+        self.detail = detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]}…"
         self.facts = facts
         self.status, self.title = CODES[code]
 

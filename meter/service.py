@@ -7,6 +7,7 @@ database the ledger has, starting the embedded one where needed.
 import asyncio
 import base64
 import contextlib
+import gc
 import re
 import secrets
 import shutil
@@ -17,31 +18,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import store as ledger_store
-from ledger.canon import decode, encode
+from ledger.canon import encode
 from ledger.note import Signer
 from ledger.store import Head
 from meter import auth, logs, store
 from meter.auth import Identity
 from meter.config import DataFolder, database_url
-from meter.dsse import ReceiptSigner
-from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey, from_fields
+from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.export import export
-from meter.intake import Intake
+from meter.intake import Committed, Intake
+from meter.keys import Keys, new_log_key, new_receipt_key, public_text
 from meter.metrics import Metrics
 from meter.postgres import Embedded, PostgresError
+from meter.problems import Problem
+from meter.publishing import Publishing
 from meter.rebuild import rebuild
 from meter.units import MICROSECONDS
 from meter.web.app import make_app
+from meter.web.connections import listening
 from meter.web.context import Context
 from meter.web.streams import Streams
 
 RECEIPT_KEYID: Final = "receipt-1"
 AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
-DRAIN_SECONDS: Final = 10  # how long open requests may take when the service stops
 
 Clock = Callable[[], int]
 Progress = Callable[[int, int], None]
@@ -63,11 +65,15 @@ class SetupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running service: where it listens, its database, and how to learn that it must end."""
+    """A running service: where it listens, its database, and how to learn that it must end.
+
+    `published` tells how far the log's folder holds what is committed.
+    """
 
     url: str
     dsn: str
     intake: Intake
+    published: Committed
     ended: "asyncio.Task[None]"
 
 
@@ -138,7 +144,7 @@ async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
 
 
 def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Genesis:
-    public = Ed25519PrivateKey.from_private_bytes(receipt_seed).public_key().public_bytes_raw()
+    receipts = public_text(Ed25519PrivateKey.from_private_bytes(receipt_seed))
     return Genesis(
         at=now,
         by=AUTHORITY_TOKEN_ID,
@@ -148,7 +154,7 @@ def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Gen
         origin=origin,
         floors=list(FLOORED_CLASSES),
         log_key=log_key.verifier.format(),
-        receipt_key=ReceiptKey(RECEIPT_KEYID, "ed25519", base64.b64encode(public).decode()),
+        receipt_key=ReceiptKey(RECEIPT_KEYID, "ed25519", receipts),
     )
 
 
@@ -207,37 +213,69 @@ async def running(
     folder: DataFolder, host: str = "127.0.0.1", port: int = 0, clock: Clock = system_clock
 ) -> AsyncIterator[Running]:
     """Serve a ledger; `port` 0 takes a free one. `ended` fails when the service must stop."""
-    checkpoints = Signer.parse(_read(folder.log_key))
-    receipts = _receipt_signer(folder)
+    read_origin(folder)  # without it there is no ledger here
+    keys = Keys(folder)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(folder))
         dsn = database.dsn
-        await _check_keys(dsn, checkpoints, receipts)
+        await _check_keys(dsn, keys)
         intake = Intake(
-            lambda: store.connect(dsn), receipts, clock, lambda: secrets.token_hex(16), metrics
+            lambda: store.connect(dsn, writer=True),
+            keys,
+            clock,
+            lambda: secrets.token_hex(16),
+            metrics,
         )
+        publishing = Publishing(
+            folder.log, lambda: store.connect(dsn), keys, intake.committed, metrics
+        )
+        await publishing.start()
         await intake.start()
         stack.push_async_callback(intake.stop)
         sequencer = asyncio.create_task(intake.run())
         stack.push_async_callback(_cancel, sequencer)
         readers = await store.connect_readers(dsn)
         stack.push_async_callback(readers.close)
-        app = make_app(Context(intake, readers, metrics, checkpoints, clock, Streams(metrics)))
-        url = await _listen(stack, app, host, port)
+        publisher = asyncio.create_task(publishing.run())
+        stack.push_async_callback(publishing.stop)
+        stack.push_async_callback(_cancel, publisher)
+        app = make_app(
+            Context(
+                intake=intake,
+                readers=readers,
+                metrics=metrics,
+                keys=keys,
+                log_folder=folder.log,
+                published=publishing.published,
+                clock=clock,
+                streams=Streams(metrics),
+            )
+        )
+        url = await stack.enter_async_context(listening(app, host, port))
         stack.callback(intake.committed.close)  # open event streams end, and do not hold us up
-        ended = asyncio.create_task(_first_end(sequencer, database))
+        ended = asyncio.create_task(_first_end([sequencer, publisher], database))
         stack.push_async_callback(_cancel, ended)
         _log.info("started", url=url, size=intake.committed.size)
-        yield Running(url, dsn, intake, ended)
+        yield Running(url, dsn, intake, publishing.published, ended)
         _log.info("stopping", size=intake.committed.size)
 
 
-async def _first_end(sequencer: "asyncio.Task[None]", database: Database) -> None:
-    """Raise what ended first: the sequencer, or the embedded database under it."""
+def calm_collector() -> None:
+    """Let the garbage collector leave alone what was loaded, and look at new objects less often.
+
+    A group makes ten thousands of objects that hold no cycles and are gone with it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
+async def _first_end(tasks: "list[asyncio.Task[None]]", database: Database) -> None:
+    """Raise what ended first: the sequencer, the publisher, or the embedded database under them."""
     lost: asyncio.Task[Any] = asyncio.create_task(database.lost())
     try:
-        done, _ = await asyncio.wait([sequencer, lost], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([*tasks, lost], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
@@ -291,11 +329,20 @@ async def _service_connection(folder: DataFolder) -> AsyncIterator[store.Connect
             await connection.close()
 
 
+def new_key(folder: DataFolder, kind: str) -> tuple[str, dict[str, str]]:
+    """Make a key of the kind "log" or "receipt"; give the URL and body of the command to add it."""
+    origin = read_origin(folder)
+    if kind == "log":
+        return "/v1/log-keys", {"vkey": new_log_key(folder, origin)}
+    file, public = new_receipt_key(folder)
+    return "/v1/receipt-keys", {"keyid": file.stem, "algorithm": "ed25519", "public_key": public}
+
+
 async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:
     """Export the ledger; see `meter.export`."""
-    signer = Signer.parse(_read(folder.log_key))
+    read_origin(folder)
     async with open_database(folder, join=True) as database:
-        return await export(database.dsn, signer, out, progress)
+        return await export(database.dsn, Keys(folder), out, progress)
 
 
 async def rebuild_in(folder: DataFolder, progress: Progress | None = None) -> Head:
@@ -309,50 +356,27 @@ def read_origin(folder: DataFolder) -> str:
     return _read(folder.origin)
 
 
-async def _listen(
-    stack: contextlib.AsyncExitStack, app: web.Application, host: str, port: int
-) -> str:
-    # Compressed bodies are refused, so nothing may unfold them before that.
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=DRAIN_SECONDS, auto_decompress=False
-    )
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port)
-    await site.start()
-    address = runner.addresses[0]
-    name = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"http://{name}:{address[1]}"
-
-
 async def _cancel(task: "asyncio.Task[None]") -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, Exception):
         await task
 
 
-def _receipt_signer(folder: DataFolder) -> ReceiptSigner:
-    seed = base64.b64decode(_read(folder.receipt_key))
-    return ReceiptSigner(RECEIPT_KEYID, Ed25519PrivateKey.from_private_bytes(seed))
-
-
-async def _check_keys(dsn: str, checkpoints: Signer, receipts: ReceiptSigner) -> None:
-    """Refuse a ledger that was made with other keys, before its writer is shut out."""
+async def _check_keys(dsn: str, keys: Keys) -> None:
+    """Refuse a ledger for which keys are missing here, before its writer is shut out."""
     connection = await store.connect(dsn)
     try:
-        found = await ledger_store.entries_at(connection, [0])
+        head = await ledger_store.head(connection)
+        state = await store.load_service_keys(connection)
     finally:
         await connection.close()
-    if not found:
+    if state.genesis is None:
         raise SetupError("no_genesis", "the database holds no entry 0")
-    genesis = from_fields(decode(found[0]))
-    public = base64.b64encode(receipts.key.public_key().public_bytes_raw()).decode()
-    if not isinstance(genesis, Genesis):
-        raise SetupError("no_genesis", "entry 0 is not a genesis")
-    if genesis.log_key != checkpoints.verifier.format():
-        raise SetupError("wrong_keys", f"the log key is not that of {genesis.origin}")
-    if genesis.receipt_key.public_key != public:
-        raise SetupError("wrong_keys", f"the receipt key is not that of {genesis.origin}")
+    try:
+        keys.receipt_signers(state, head.size)
+        keys.checkpoint_signers(state, head.size)
+    except Problem as problem:
+        raise SetupError("wrong_keys", f"{state.genesis.origin}: {problem.detail}") from None
 
 
 def _read(file: Path) -> str:

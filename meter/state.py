@@ -9,6 +9,7 @@ hand name (loaded before they are decided, forgotten some time after the commit)
 all. Everything else is small.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,12 +39,40 @@ MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service k
 
 @dataclass(slots=True)
 class Key:
-    """A provider's key; `revoked` is the number of the entry that revoked it."""
+    """A provider's key; `revoked` is the number of the entry that revoked it.
+
+    Since `suspected_since` (microseconds) another may have signed with it.
+    """
 
     entry: int
     registered: KeyRegistered
     public_key: bytes
     revoked: int | None = None
+    suspected_since: int | None = None
+
+
+@dataclass(slots=True)
+class ServiceKey:
+    """A key with which the service signs, and the numbers of the entries that say for how long.
+
+    `public_key` is the base64 of a receipt key, the vkey of a log key.
+    """
+
+    entry: int
+    public_key: str
+    retired: int | None = None
+
+    def signs(self, number: int) -> bool:
+        """Say whether it must sign the checkpoint of this size, the receipt of this batch entry.
+
+        Neither the entry that names it nor that which retires it is a batch, so one rule does.
+        """
+        return self.entry < number and (self.retired is None or number <= self.retired)
+
+
+def signing(keys: Mapping[str, ServiceKey], number: int) -> dict[str, ServiceKey]:
+    """Give the keys that sign at a number, the oldest first."""
+    return {name: key for name, key in keys.items() if key.signs(number)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +220,8 @@ class Touched:
 class State:
     """The whole. `size` is the number of entries, `last_at` the last entry's `at`.
 
-    `coupons` says what is issued, `granted` what of it the contracts hold, in fen.
+    `coupons` says what is issued, `granted` what of it the contracts hold, in fen. `log_keys` are
+    the service's by vkey, `receipt_keys` by keyid, in the order of their entries.
     """
 
     size: int = 0
@@ -204,6 +234,8 @@ class State:
     providers: dict[str, Provider] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
     public_keys: dict[bytes, str] = field(default_factory=dict)
+    log_keys: dict[str, ServiceKey] = field(default_factory=dict)
+    receipt_keys: dict[str, ServiceKey] = field(default_factory=dict)
     enterprises: dict[str, Enterprise] = field(default_factory=dict)
     contracts: dict[str, Contract] = field(default_factory=dict)
     provider_usccs: dict[str, str] = field(default_factory=dict)

@@ -62,10 +62,18 @@ Readers = asyncpg.Pool
 # Beside the writer's connection: each question takes one for some milliseconds.
 MAX_READERS: Final = 8
 SERVICE_ROLE: Final = "kashi_service"
+WRITER: Final = "kashi-writer"
 CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
 
-# What is raised where the server cannot be reached, goes away, or is not up yet.
-_AWAY: Final = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+# What is raised where the server cannot be reached, goes away, or is not up yet; the last two by
+# the driver, where it learns of that between two messages.
+_AWAY: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 _SQL: Final = load("meter")
 _PROJECTIONS: Final = (
@@ -263,13 +271,14 @@ class ContractTotals:
     years: list[dict[str, Any]]
 
 
-async def connect(dsn: str, *, owner: bool = False) -> Connection:
+async def connect(dsn: str, *, owner: bool = False, writer: bool = False) -> Connection:
     """Connect as the service, whose role may append but never change; `owner` may set up.
 
-    Raises `NoLedger`, also where the server refuses us.
+    A `writer` is known to the server as one, so that the next can end it where it hangs. Raises
+    `NoLedger`, also where the server refuses us.
     """
     settings = {
-        "application_name": "kashi",
+        "application_name": WRITER if writer else "kashi",
         "synchronous_commit": "on",
         # Plans anew for each long list of ids cost more than what they find.
         "plan_cache_mode": "force_generic_plan",
@@ -303,6 +312,15 @@ class _Reader(asyncpg.Connection):
 
     def get_reset_query(self) -> str:
         return ""
+
+
+@asynccontextmanager
+async def told_as_away() -> AsyncIterator[None]:
+    """Turn what is raised where the server goes away into `NoLedger`, for a start that ends so."""
+    try:
+        yield
+    except _AWAY as error:
+        raise NoLedger(f"the database went away: {error}") from error
 
 
 @asynccontextmanager
@@ -347,6 +365,14 @@ async def load_state(connection: Connection, head: Head) -> State:
     for programme, year, amount, issued in await connection.fetch(_SQL["pools"]):
         state.pools[programme, year] = Pool(amount, issued)
     state.take_touched()
+    return state
+
+
+async def load_service_keys(connection: Connection) -> State:
+    """Load a state that knows entry 0 and the service's keys, and nothing else."""
+    state = State()
+    for number, data in await connection.fetch(_SQL["key_registrations"]):
+        register(state, number, from_fields(canon.decode(data)))
     return state
 
 
@@ -551,6 +577,20 @@ async def attachments(
     async for row in connection.cursor(_SQL["batches"], first, stop, prefetch=64):
         signature = row["signature"].encode("ascii")
         yield row["entry"], [row["envelope"], row["receipt"], signature]
+
+
+async def with_attachments(
+    connection: Connection, first: int, stop: int
+) -> AsyncIterator[tuple[bytes, list[bytes]]]:
+    """Give the entries of `[first, stop)` and the files beside each, in order."""
+    attached = attachments(connection, first, stop)
+    following = await anext(attached, None)
+    async for number, data in ledger_store.entries(connection, first, stop):
+        if following is not None and following[0] == number:
+            yield data, following[1]
+            following = await anext(attached, None)
+        else:
+            yield data, []
 
 
 async def token(connection: Connection, token_id: str) -> KnownToken | None:

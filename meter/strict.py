@@ -17,6 +17,8 @@ from msgspec import Meta
 
 from meter import uscc
 from meter.units import (
+    MICROSECONDS,
+    format_instant,
     format_money,
     format_price,
     parse_date,
@@ -131,7 +133,7 @@ def decode(data: bytes, kind: type[T], fixed: Mapping[str, str] | None = None) -
             value = _decode_with(data, kind, fixed)
         else:
             value = msgspec.json.decode(data, type=kind, dec_hook=_from_text)
-        parsed = json.loads(data, object_pairs_hook=_unique)
+        parsed = _UNIQUE_KEYS.decode(data.decode())
         if _may_hold_control(data):
             _check_text(parsed, kind)
     except RecursionError:
@@ -171,9 +173,11 @@ def convert_query(values: dict[str, str], kind: type[T]) -> T:
 
 
 def plain(value: Any) -> Any:
-    """Strip the marker types, so that the value can be written into an entry."""
+    """Give what an entry holds of a value: no marker types, instants in microseconds."""
     if isinstance(value, bool) or value is msgspec.UNSET:
         return value
+    if isinstance(value, Instant):
+        return value * MICROSECONDS
     if isinstance(value, int):
         return int(value)
     if isinstance(value, str):
@@ -184,12 +188,24 @@ def plain(value: Any) -> Any:
 
 
 def _from_plain(kind: type, value: object) -> object:
-    if kind not in (Fen, Price):
+    if kind not in (Fen, Price, Instant):
         return _from_text(kind, value)
     if type(value) is not int:
         raise ValueError("expected a whole number")
     # By way of the text, so that the limits are the same.
+    if kind is Instant:
+        return _from_text(kind, _instant_text(value))
     return _from_text(kind, format_money(value) if kind is Fen else format_price(value))
+
+
+def _instant_text(microseconds: int) -> str:
+    seconds, rest = divmod(microseconds, MICROSECONDS)
+    if rest:
+        raise ValueError("expected whole seconds, in microseconds")
+    try:
+        return format_instant(seconds)
+    except OverflowError:
+        raise ValueError("expected an instant") from None
 
 
 def _from_text(kind: type, value: object) -> object:
@@ -223,6 +239,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("a key occurs twice in one object")
     return result
+
+
+_UNIQUE_KEYS: Final = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _check_text(value: Any, kind: type | None = None) -> None:

@@ -1,5 +1,9 @@
 """What `kashi verify` does: fetch where needed, verify with the audit's rules, hold receipts
 against the ledger, and show the verdict.
+
+`Wanted` are the files that make more of it: a trust policy, the state of an earlier run from which
+the log must have grown, a state to write after a good verdict, and a folder that keeps what was
+fetched.
 """
 
 import asyncio
@@ -10,19 +14,37 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from ledger.errors import BadNote, CannotCheck, Violation
-from ledger.note import Verifier
+from ledger.files import DISK
+from ledger.folder import DRAFT
+from ledger.note import Checkpoint, Verifier
+from ledger.quorum import TrustPolicy
 from ledger.report import Problem, Report
+from ledger.seen import Seen
 from ledger.verify import verify
 from meter.audit import Audit, Gap, Totals
 from meter.fetch import fetch
+from meter.log_keys import key_problems, signing_key
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What may be asked for beyond a log that is right in itself; all are paths."""
+
+    policy: Path | None = None
+    since: Path | None = None
+    state: Path | None = None
+    cache: Path | None = None
+
+
+_NOTHING_MORE: Final = Wanted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +74,10 @@ class Verdict:
             "origin": report.origin,
             "size": report.size,
             "root": report.root.hex(),
-            "checks": [{"name": check.name, "count": check.count} for check in report.checks],
+            "checks": [
+                {"name": check.name, "count": check.count, "seconds": check.nanoseconds / 10**9}
+                for check in report.checks
+            ],
             "receipts": self.receipts,
             "problems": [
                 {
@@ -75,37 +100,116 @@ class Verdict:
         }
 
 
-def verify_source(
-    source: str, vkey: str, receipts: Iterable[Path], token: str | None, progress: Progress
+def verify_source(  # noqa: PLR0913 - one argument for each thing that the caller has
+    source: str,
+    vkey: str,
+    receipts: Iterable[Path],
+    token: str | None,
+    progress: Progress,
+    *,
+    wanted: Wanted = _NOTHING_MORE,
 ) -> Verdict:
     """Verify a folder, or a URL that serves one. Raises `CannotCheck`."""
-    verifier = Verifier.parse(_key_text(vkey))
-    if not source.startswith(("http://", "https://")):
-        return _verify_folder(Path(source), verifier, receipts, progress)
-    with tempfile.TemporaryDirectory(prefix="kashi-verify-") as folder:
-        with contextlib.suppress(BadNote):  # that checkpoint was kept: the verdict will say so
-            asyncio.run(fetch(source, verifier, Path(folder), token, progress))
-        return _verify_folder(Path(folder), verifier, receipts, progress)
+    verifier = read_key(vkey)
+    asked = _Asked(
+        verifier,
+        policy=read_policy(wanted.policy) if wanted.policy else None,
+        since=_read_state(wanted.since, verifier) if wanted.since else None,
+    )
+    with _folder_of(source, verifier, wanted.cache, token, progress) as folder:
+        verdict = _verify_folder(folder, asked, receipts, progress)
+    if wanted.state is not None and verdict.ok:
+        report = verdict.report
+        checkpoint = Checkpoint(report.origin, report.size, report.root)
+        replace_file(wanted.state, Seen(checkpoint, verifier.format()).format())
+    return verdict
 
 
-def _key_text(vkey: str) -> str:
-    """Take a key's text, or the file that holds it."""
+def read_key(vkey: str) -> Verifier:
+    """Take a key's text, or the file that holds it. Raises `CannotCheck`."""
     if "+" in vkey and not Path(vkey).exists():
-        return vkey
+        return Verifier.parse(vkey)
+    return Verifier.parse(_read_text(Path(vkey), "the key").strip())
+
+
+def read_policy(path: Path) -> TrustPolicy:
+    """Read a trust policy. Raises `CannotCheck`."""
+    return TrustPolicy.parse(_read_text(path, "the trust policy"))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file that holds the old bytes or the new ones, whole, whatever happens."""
+    draft = path.with_name(path.name + DRAFT)
+    draft.unlink(missing_ok=True)
+    DISK.append(draft, [data])
+    DISK.rename(draft, path)
+    DISK.sync_folder(path.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the checkpoint must show."""
+
+    verifier: Verifier
+    policy: TrustPolicy | None
+    since: Checkpoint | None
+
+
+def _read_text(path: Path, what: str) -> str:
     try:
-        return Path(vkey).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CannotCheck(f"the key cannot be read from {vkey}: {error}") from None
+        raise CannotCheck(f"{what} cannot be read from {path}: {error}") from None
+
+
+def _read_state(path: Path, verifier: Verifier) -> Checkpoint:
+    seen = Seen.parse(_read_text(path, "the state").encode())
+    # The log may have another key by now, and still is the same log.
+    if seen.checkpoint.origin != verifier.name:
+        raise CannotCheck(f"{path} is the state of another log, {seen.checkpoint.origin!r:.200}")
+    return seen.checkpoint
+
+
+@contextlib.contextmanager
+def _folder_of(
+    source: str, verifier: Verifier, cache: Path | None, token: str | None, progress: Progress
+) -> Iterator[Path]:
+    """Give the folder itself, or one into which a URL was fetched."""
+    if not source.startswith(("http://", "https://")):
+        yield Path(source)
+        return
+    with contextlib.ExitStack() as stack:
+        if cache is None:
+            temporary = tempfile.TemporaryDirectory(prefix="kashi-verify-")
+            folder = Path(stack.enter_context(temporary))
+        else:
+            folder = cache
+            folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(BadNote):  # that checkpoint was kept: the verdict will say so
+            asyncio.run(fetch(source, verifier, folder, token, progress))
+        yield folder
 
 
 def _verify_folder(
-    folder: Path, verifier: Verifier, receipts: Iterable[Path], progress: Progress
+    folder: Path, asked: _Asked, receipts: Iterable[Path], progress: Progress
 ) -> Verdict:
+    verifier = asked.verifier
     two = _cores() > 1
     audit = Audit(with_sums=not two)
-    with _no_collections():
-        report = verify(folder, verifier, audit, progress, Totals if two else None)
-    report = _with_key_check(report, audit, verifier)
+    with no_collections():
+        signer = signing_key(folder, verifier)
+        report = verify(
+            folder,
+            signer,
+            audit,
+            progress,
+            Totals if two else None,
+            policy=asked.policy,
+            since=asked.since,
+        )
+    if report.ok:  # of a ledger that was not audited to its end, nobody knows the keys
+        problems = key_problems(folder, verifier, audit.state.log_keys, report.size)
+        report = replace(report, problems=problems)
     stored = list(receipts)
     problems = _receipt_problems(audit, stored) if report.ok else []
     return Verdict(report, len(stored), problems, audit.gaps())
@@ -119,7 +223,7 @@ def _cores() -> int:
 
 
 @contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
+def no_collections() -> Iterator[None]:
     """Spare the search for cycles in what a replay makes: it keeps nearly all, and makes none."""
     enabled = gc.isenabled()
     gc.disable()
@@ -128,15 +232,6 @@ def _no_collections() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _with_key_check(report: Report, audit: Audit, verifier: Verifier) -> Report:
-    """Add what the audit alone cannot know: whether entry 0 names the key that signed."""
-    genesis = audit.state.genesis
-    if genesis is None or genesis.log_key == verifier.format():
-        return report
-    problem = Problem("wrong_log_key", f"entry 0 names another key: {genesis.log_key}", entry=0)
-    return replace(report, problems=[*report.problems, problem])
 
 
 def _receipt_problems(audit: Audit, receipts: list[Path]) -> list[Problem]:
@@ -155,10 +250,11 @@ def _receipt_problems(audit: Audit, receipts: list[Path]) -> list[Problem]:
 def show(verdict: Verdict, console: Console) -> None:
     """Print the verdict for a person."""
     report = verdict.report
-    table = Table("check", "count", title=f"{report.origin}, {report.size} entries")
-    table.columns[1].justify = "right"
+    table = Table("check", "count", "seconds", title=f"{report.origin}, {report.size} entries")
+    for column in table.columns[1:]:
+        column.justify = "right"
     for check in report.checks:
-        table.add_row(check.name, f"{check.count:,}")
+        table.add_row(check.name, f"{check.count:,}", f"{check.nanoseconds / 10**9:.3f}")
     if verdict.receipts:
         table.add_row("receipts", f"{verdict.receipts:,}")
     console.print(table)

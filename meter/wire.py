@@ -31,9 +31,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from meter.dsse import Envelope
 from meter.problems import Problem
 from meter.strict import Id, Instant, Reason, VisibleAscii, decode
+from meter.units import DAY_SECONDS
 
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a batch is held in memory whole
 MAX_BATCH_ITEMS: Final = 5_000  # records and voids: bounds how long one batch holds up the others
+MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that balances stay live
+# Of all records of a batch, 168 of 31 days or 5,200 of one: where capacity is short, each of their
+# quarter-hours needs a look of its own, and a batch is decided in one go.
+MAX_BATCH_SECONDS: Final = 5_200 * DAY_SECONDS
 MAX_SEQ: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 # Why a record (or a void) is rejected, in the order in which the rules are tried.
@@ -183,6 +188,9 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
         raise Problem("bad_batch", str(error)) from None
     if len(batch.voids) + len(batch.records) > MAX_BATCH_ITEMS:
         raise Problem("too_large", f"more than {MAX_BATCH_ITEMS} records and voids")
+    spans = (record.end - record.start for record in batch.records)
+    if sum(span for span in spans if 0 < span <= MAX_RECORD_SECONDS) > MAX_BATCH_SECONDS:
+        raise Problem("too_large", f"its records last more than {MAX_BATCH_SECONDS} s together")
     return SignedBatch(
         batch,
         envelope.keyid,
@@ -199,7 +207,10 @@ def encode_receipt(receipt: Receipt) -> bytes:
 
 def parse_receipt(data: bytes) -> Receipt:
     """Read a receipt, which may come from anyone. Raises `ValueError`."""
-    fields = msgspec.json.decode(data, type=_ReceiptFields)
+    try:
+        fields = msgspec.json.decode(data, type=_ReceiptFields)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     return Receipt(
         batch=fields.batch,
         log=fields.log,

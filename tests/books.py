@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine
 
+from ledger.note import Signer
 from meter import commands, dsse
 from meter.authority import Existing, Stamp, decide_command
 from meter.capacity import QUARTERS_PER_DAY
@@ -116,6 +117,10 @@ def signer(keyid: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(sha256(keyid.encode()).digest())
 
 
+def log_signer(name: str) -> Signer:
+    return Signer.from_seed(ORIGIN, sha256(name.encode()).digest())
+
+
 def public_text(key: Ed25519PrivateKey) -> str:
     return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
@@ -173,6 +178,7 @@ class Books:
         self.receipts: list[bytes] = []
         self.now = micros(now)
         key = public_text(signer("ledger"))
+        vkey = log_signer("log").verifier.format()
         self._append(
             Genesis(
                 at=self.now,
@@ -182,7 +188,7 @@ class Books:
                 postings=[],
                 origin=ORIGIN,
                 floors=list(FLOORED_CLASSES),
-                log_key=f"{ORIGIN}+00000000+{key}",
+                log_key=vkey,
                 receipt_key=ReceiptKey("receipt-1", "ed25519", key),
             )
         )
@@ -205,7 +211,9 @@ class Books:
     def do(self, command: commands.Command) -> int:
         """Decide a command and apply its entry."""
         request = f"request-{len(self.entries)}"
-        stamp = Stamp(self.now, "op-1", request, sha256(request.encode()).hexdigest()[:32])
+        salt = sha256(request.encode()).hexdigest()[:32]
+        ends = isinstance(command, commands.RetireLogKey)
+        stamp = Stamp(self.now, "op-1", request, salt, self.checkpoint() if ends else "")
         answer = decide_command(self.state, command, stamp)
         if isinstance(answer, Existing):
             return answer.entry
@@ -238,8 +246,26 @@ class Books:
         }
         return self.ask(commands.RegisterKey, **(body | changes))
 
-    def revoke(self, keyid: str = "pcl-1") -> int:
-        return self.ask(commands.RevokeKey, keyid=keyid)
+    def revoke(self, keyid: str = "pcl-1", **changes: Any) -> int:
+        return self.ask(commands.RevokeKey, keyid=keyid, **changes)
+
+    def checkpoint(self) -> str:
+        """What a log key signs for the last time; here nobody looks at it."""
+        return "a checkpoint\n"
+
+    def add_log_key(self, name: str = "log-2") -> int:
+        return self.ask(commands.AddLogKey, vkey=log_signer(name).verifier.format())
+
+    def retire_log_key(self, name: str = "log") -> int:
+        return self.ask(commands.RetireLogKey, vkey=log_signer(name).verifier.format())
+
+    def add_receipt_key(self, keyid: str = "receipt-2", **changes: Any) -> int:
+        public_key = public_text(signer(keyid))
+        body = {"keyid": keyid, "algorithm": "ed25519", "public_key": public_key}
+        return self.ask(commands.AddReceiptKey, **(body | changes))
+
+    def retire_receipt_key(self, keyid: str = "receipt-1") -> int:
+        return self.ask(commands.RetireReceiptKey, keyid=keyid)
 
     def enterprise(self, uscc: str = ALPHA, founded_on: str = "2019-04-01", **changes: Any) -> int:
         body = {"uscc": uscc, "name": "深圳某某科技", "applicant": "enterprise"}

@@ -9,6 +9,7 @@
 and entering again is a restart. Keys of providers are those of `books.signer`.
 """
 
+import asyncio
 import base64
 import contextlib
 import itertools
@@ -194,6 +195,13 @@ class Service:
 
     async def entries(self) -> list[Entry]:
         return await stored_entries(self.dsn)
+
+    async def published(self) -> int:
+        """Wait until all that is committed is published; how many entries that is."""
+        size = self.intake.committed.size
+        async with asyncio.timeout(10):
+            await self.running.published.beyond(size - 1)
+        return size
 
 
 @asynccontextmanager

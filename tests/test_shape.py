@@ -48,6 +48,7 @@ SHELL = {
     "meter/monitor.py",
     "meter/policies/__init__.py",
     "meter/postgres.py",
+    "meter/publishing.py",
     "meter/rebuild.py",
     "meter/reporter.py",
     "meter/service.py",

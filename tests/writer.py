@@ -6,7 +6,7 @@
     with writer.group():
         writer.post([record(...)])
         writer.post([record(...)])
-    report = verify(writer.export(folder), writer.signer.verifier, Audit())
+    report = verify(writer.export(folder), writer.verifier, Audit())
 
 It is a service without a database: commands and batches are decided by the real rules, the log, the
 keys, the receipts and the checkpoint are real. A lie is told before anything of it is hashed or
@@ -35,14 +35,18 @@ from ledger.book import Book
 from ledger.canon import encode
 from ledger.folder import FolderWriter
 from ledger.log import Log
-from ledger.note import Checkpoint, Signer, sign
+from ledger.note import Checkpoint, Signer, Verifier, sign
 from ledger.tlog import Frontier
 from meter import dsse
 from meter.decide import Decided, decide
 from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
-from meter.state import StoredBatch
+from meter.state import StoredBatch, signing
 from meter.wire import Before, parse_batch
-from tests.books import ORIGIN, Books, public_text, signer
+from tests.books import ORIGIN, Books, log_signer, public_text, signer
+
+LATER_SIGNERS = {
+    each.verifier.format(): each for each in (log_signer("log-2"), log_signer("log-3"))
+}
 
 # What may be written in place of an entry; None is nothing.
 Told = Entry | Mapping[str, Any] | bytes | None
@@ -58,7 +62,7 @@ class Writer(Books):
         genesis: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin a ledger; `floors` are those that the writer minds, `genesis` lies in entry 0."""
-        self.signer = Signer.from_seed(ORIGIN, sha256(b"log").digest())
+        self.signer = log_signer("log")
         self.receipt_signer = dsse.ReceiptSigner("receipt-1", signer("receipts"))
         self.log = Log(Frontier(), Book(floors), 0)
         self.leaves: list[bytes] = []
@@ -89,7 +93,7 @@ class Writer(Books):
             self.signatures.append(decided.signature)
             return decided.receipt
         decided = self.tell_batch(decided)
-        receipt, signature = decided.receipt, self.receipt_signer.sign(decided.receipt)
+        receipt, signature = decided.receipt, self._sign(decided.receipt)
         self.receipts.append(receipt)
         self.signatures.append(signature)
         batch = signed.batch
@@ -123,9 +127,32 @@ class Writer(Books):
         out = FolderWriter(folder)
         for number, data in enumerate(self.leaves):
             out.add(data, self.files.get(number, ()))
-        checkpoint = Checkpoint(ORIGIN, self.log.size, self.log.root())
-        out.finish(sign(checkpoint.format(), self.signer))
+        out.finish(self.checkpoint().encode())
         return folder
+
+    def checkpoint(self) -> str:
+        """Sign all that was written, with the keys that are to."""
+        text = Checkpoint(ORIGIN, self.log.size, self.log.root()).format()
+        return sign(text, *self._log_signers()).decode()
+
+    @property
+    def verifier(self) -> Verifier:
+        """The newest key that signs checkpoints."""
+        return self._log_signers()[-1].verifier
+
+    def _log_signers(self) -> list[Signer]:
+        keys = signing(self.state.log_keys, self.log.size)
+        return [LATER_SIGNERS.get(vkey, self.signer) for vkey in keys]
+
+    def _sign(self, receipt: bytes) -> str:
+        """Sign the receipt of the batch that comes next."""
+        signers = [
+            self.receipt_signer
+            if keyid == "receipt-1"
+            else dsse.ReceiptSigner(keyid, signer(keyid))
+            for keyid in signing(self.state.receipt_keys, self.log.size)
+        ]
+        return dsse.sign_receipt(receipt, signers)
 
     def _append(self, entry: Entry) -> int:
         if isinstance(entry, Genesis):

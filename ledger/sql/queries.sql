@@ -7,6 +7,22 @@ SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes'
 -- name: head
 SELECT epoch, size, root, frontier, last_at FROM ledger.head;
 
+-- name: epoch
+SELECT epoch FROM ledger.head;
+
+-- name: as_login_role
+SET ROLE NONE;
+
+-- name: end_other_writers
+-- A writer that hangs within a commit would hold the row lock of the head for ever. The writers of
+-- a database have one application name, if they have any; each gets so many milliseconds to end.
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE application_name = current_setting('application_name') AND application_name <> ''
+    AND datname = current_database() AND pid <> pg_backend_pid();
+
+-- name: as_usual_role
+RESET ROLE;
+
 -- name: take_over
 -- Waits for the row lock of a commit that is still under way, then shuts its writer out.
 UPDATE ledger.head SET epoch = epoch + 1 RETURNING epoch, size, root, frontier, last_at;
@@ -20,8 +36,8 @@ UPDATE ledger.head SET size = $3, root = $4, frontier = $5, last_at = $6
 WHERE epoch = $1 AND size = $2;
 
 -- name: append_segment
-INSERT INTO ledger.segment (first, count, bundle, leaf_hashes, last_at)
-VALUES ($1, $2, $3, $4, $5);
+INSERT INTO ledger.segment (first, count, bundle, leaf_hashes, last_at, root)
+VALUES ($1, $2, $3, $4, $5, $6);
 
 -- name: put_balances
 INSERT INTO ledger.account (name, fen)
@@ -49,6 +65,14 @@ WHERE last_at > $1 ORDER BY last_at, first LIMIT 1;
 -- name: segment_of
 -- Where the segment begins that holds an entry.
 SELECT first FROM ledger.segment WHERE first <= $1 ORDER BY first DESC LIMIT 1;
+
+-- name: root_at
+-- The root of the first $1 entries, where a segment ends with the last of them.
+SELECT root FROM (
+    SELECT first + count AS size, root FROM ledger.segment
+    WHERE first < $1 ORDER BY first DESC LIMIT 1
+) AS last
+WHERE size = $1;
 
 -- name: segments_holding
 -- The segments that hold the given entries.

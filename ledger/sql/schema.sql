@@ -16,7 +16,9 @@ CREATE TABLE ledger.segment (
     bundle      bytea NOT NULL,
     leaf_hashes bytea NOT NULL CHECK (octet_length(leaf_hashes) = 32 * count),
     -- The instant of its last entry: finds what the ledger held at a moment.
-    last_at     bigint NOT NULL
+    last_at     bigint NOT NULL,
+    -- The root over all entries up to its end: what was published of it can be held against that.
+    root        bytea NOT NULL CHECK (octet_length(root) = 32)
 );
 CREATE INDEX segment_by_instant ON ledger.segment (last_at, first);
 -- Entries are read back whole; compressing them costs the writer more than the disk.

@@ -43,6 +43,7 @@ from meter.demo.scenario import SEED, ClusterScenario, Scenario, TraceScenario
 from meter.demo.telling import Story, fen_of, money, money_text, plain_table, result_table
 from meter.demo.trace import TraceError
 from meter.export import export
+from meter.keys import Keys
 from meter.policy import Policy
 from meter.postgres import PostgresError
 from meter.problems import Problem
@@ -119,7 +120,7 @@ async def _tell(scenario: Scenario, path: Path, story: Story) -> None:
         balances = await _ask_balances(stage)
         story.step("The ledger is exported, the service stops, and an auditor verifies the folder")
         with story.bar("exporting entries") as advance:
-            await export(running.dsn, signer, exported, advance)
+            await export(running.dsn, Keys(folder), exported, advance)
     read = _verify_export(story, exported, signer.verifier)
     _forge(stage, path, signer)
     story.step("Balances")

@@ -21,9 +21,8 @@ from typing import Final, Self
 
 from msgspec import UNSET
 
-from meter.decide import MAX_RECORD_SECONDS
 from meter.strict import Instant
-from meter.wire import Record
+from meter.wire import MAX_RECORD_SECONDS, Record
 
 COLUMNS: Final = (
     *("name", "num_gpu", "gpu_milli", "gpu_spec", "qos", "pod_phase"),
@@ -118,7 +117,7 @@ def parse(text: str) -> Trace:
 
 def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Give each line's number and its columns by name."""
-    lines = csv.reader(text.splitlines())
+    lines = _lines(text)
     header = next(lines, [])
     missing = [name for name in COLUMNS if name not in header]
     if missing:
@@ -129,6 +128,14 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         yield number, dict(zip(header, line, strict=True))
 
 
+def _lines(text: str) -> Iterator[list[str]]:
+    lines = csv.reader(text.splitlines())
+    try:
+        yield from lines
+    except csv.Error as error:  # a field has a largest size
+        raise TraceError(f"line {lines.line_num}: {error}") from None
+
+
 def _task(row: Mapping[str, str]) -> Task | str:
     """Give the task of a row, or the reason to skip it. Raises `ValueError`."""
     milli_devices = _number(row, "num_gpu") * _number(row, "gpu_milli")
@@ -136,9 +143,10 @@ def _task(row: Mapping[str, str]) -> Task | str:
         return NO_DEVICE
     if not row["scheduled_time"]:
         return NEVER_SCHEDULED
+    start = _number(row, "scheduled_time")
     if not row["deletion_time"]:
         return NEVER_DELETED
-    start, end = _number(row, "scheduled_time"), _number(row, "deletion_time")
+    end = _number(row, "deletion_time")
     if end < start:
         raise ValueError("deleted before it was scheduled")
     if end == start:
@@ -203,12 +211,13 @@ class Totals:
                 row[name].partition(".")[0]
                 for name in ("num_gpu", "gpu_milli", "scheduled_time", "deletion_time")
             )
-            seconds = int(deleted) - int(scheduled) if scheduled and deleted else 0
-            if int(gpus) * int(milli) * seconds > 0:
-                totals.device_time += int(gpus) * int(milli) * seconds
+            devices = int(gpus) * int(milli)
+            seconds = int(deleted) - int(scheduled) if devices and scheduled and deleted else 0
+            if devices * seconds > 0:
+                totals.device_time += devices * seconds
                 totals.tasks += 1
                 totals.records += -(-seconds // MAX_RECORD_SECONDS)
-            elif int(gpus) * int(milli) == 0:
+            elif devices == 0:
                 totals.skipped[NO_DEVICE] += 1
             else:
                 missing = (not scheduled, not deleted, True)

@@ -4,6 +4,11 @@ SELECT to_regclass('meter.batch') IS NOT NULL;
 -- name: registrations
 SELECT entry, data FROM meter.registration ORDER BY entry;
 
+-- name: key_registrations
+SELECT entry, data FROM meter.registration
+WHERE kind IN ('genesis', 'log_key', 'log_key_retirement', 'receipt_key', 'receipt_key_retirement')
+ORDER BY entry;
+
 -- name: contract_totals
 SELECT contract, used FROM meter.contract_total;
 
@@ -49,8 +54,14 @@ ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quar
 SELECT key, fingerprint, entry, answer FROM meter.request WHERE key = ANY ($1::text[]);
 
 -- name: keep_seq_conflict
+-- One would prove what the provider did; some more are kept, but not all that it may send.
 INSERT INTO meter.seq_conflict (payload, provider, stream, seq, envelope, size)
-SELECT $1, $2, $3, $4, $5, size FROM ledger.head ON CONFLICT DO NOTHING;
+SELECT $1, $2, $3, $4, $5, size FROM ledger.head
+WHERE (
+    SELECT count(*) FROM meter.seq_conflict AS held
+    WHERE (held.provider, held.stream, held.seq) = ($2, $3, $4)
+) < 8
+ON CONFLICT DO NOTHING;
 
 -- name: void_records
 UPDATE meter.record AS held SET voided = taken.entry

@@ -36,6 +36,7 @@ CREATE TABLE meter.seq_conflict (
     received_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX seq_conflict_by_provider ON meter.seq_conflict (provider, size, number);
+CREATE INDEX seq_conflict_by_number ON meter.seq_conflict (provider, stream, seq);
 
 -- Entries that register or switch something, to load the state without reading all segments.
 CREATE TABLE meter.registration (

@@ -362,6 +362,23 @@ class KeyView(Struct, frozen=True):
     revoked: bool
 
 
+class SuspectView(Struct, frozen=True, kw_only=True):
+    """A batch that another may have signed."""
+
+    entry: int
+    time: str
+    batch: str
+    stream: str
+    seq: int
+    counting: int
+
+
+class SuspectPage(Page, frozen=True, kw_only=True):
+    """Batches signed by a revoked key since it is suspected."""
+
+    suspects: list[SuspectView]
+
+
 class ProviderView(Struct, frozen=True, kw_only=True):
     """Who computes: what is enlisted of it, and its keys."""
 

@@ -18,14 +18,15 @@ from meter.web import (
     docs_page,
     enterprise_questions,
     events,
+    log,
     official_questions,
     openapi,
     provider_questions,
     questions,
 )
+from meter.web.bodies import BODIES, Bodies
 from meter.web.context import CONTEXT, Context
 from meter.web.routes import serve
-from meter.wire import MAX_BATCH_BYTES
 
 RETRY_AFTER_SECONDS: Final = "1"
 
@@ -36,19 +37,21 @@ ROUTES: Final = (
     *enterprise_questions.ROUTES,
     *official_questions.ROUTES,
     *events.ROUTES,
+    *log.ROUTES,
     *openapi.ROUTES,
     *docs_page.ROUTES,
 )
 
 _log: Final = logs.logger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
 def make_app(context: Context) -> web.Application:
     """Build the application around one running intake."""
-    app = web.Application(client_max_size=MAX_BATCH_BYTES, middlewares=[_problems])
+    app = web.Application(middlewares=[_problems])
     app[CONTEXT] = context
+    app[BODIES] = Bodies()
     app[openapi.ROUTES_SERVED] = ROUTES
     app.add_routes(map(serve, ROUTES))
     return app
@@ -92,10 +95,11 @@ def _refusal(request: web.Request, problem: Problem, allow: str | None = None) -
         facts=problem.facts,
     )
     request.app[CONTEXT].metrics.refused.labels(problem.code).inc()
-    return _response(problem, allow)
+    return problem_response(problem, allow)
 
 
-def _response(problem: Problem, allow: str | None = None) -> web.Response:
+def problem_response(problem: Problem, allow: str | None = None) -> web.Response:
+    """Shape a problem as the answer that it is, with the headers of its status."""
     headers = {}
     if problem.status == web.HTTPServiceUnavailable.status_code:
         headers[hdrs.RETRY_AFTER] = RETRY_AFTER_SECONDS

@@ -12,6 +12,8 @@ from msgspec import UNSET
 
 from meter.commands import (
     ActivatePolicy,
+    AddLogKey,
+    AddReceiptKey,
     Command,
     EnlistProvider,
     FreezeContract,
@@ -21,6 +23,8 @@ from meter.commands import (
     RegisterKey,
     RegisterProvider,
     ReleaseRecord,
+    RetireLogKey,
+    RetireReceiptKey,
     RevokeKey,
     UnfreezeContract,
     VoidRecord,
@@ -31,8 +35,9 @@ from meter.policies import shipped_text
 from meter.problems import Problem
 from meter.strict import Lines, decode
 from meter.web.answers import CommandAnswer
+from meter.web.bodies import BODIES
 from meter.web.routes import Ask, Handler, Route
-from meter.wire import Receipt
+from meter.wire import MAX_BATCH_BYTES, Receipt
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 SIGNATURE: Final = "Kashi-Signature"
@@ -44,7 +49,8 @@ _MOVES_MONEY: Final = (IssueCoupon, WithdrawCoupon, VoidRecord, ReleaseRecord)
 
 async def post_usage(ask: Ask) -> web.Response:
     """Take a signed batch; the answer is its receipt, signed, after the commit is durable."""
-    stored = await ask.context.intake.usage(await ask.request.read())
+    envelope = await ask.request.app[BODIES].read(ask.request, MAX_BATCH_BYTES)
+    stored = await ask.context.intake.usage(envelope)
     return web.Response(
         body=stored.receipt,
         content_type="application/json",
@@ -77,9 +83,7 @@ def _idempotency_key(request: web.Request, kind: type[Command]) -> str | None:
 
 
 async def _read_command(request: web.Request, kind: type[Command]) -> Command:
-    body = await request.read() if (request.content_length or 0) <= MAX_COMMAND_BYTES else None
-    if body is None or len(body) > MAX_COMMAND_BYTES:  # a chunked body tells no length
-        raise Problem("too_large", f"more than {MAX_COMMAND_BYTES} bytes")
+    body = await request.app[BODIES].read(request, MAX_COMMAND_BYTES)
     try:
         command = decode(body or b"{}", kind, request.match_info)
     except ValueError as error:
@@ -157,7 +161,31 @@ ROUTES: Final = [
         "/v1/keys/{keyid}/revoke",
         RevokeKey,
         "Take no new batch under a key",
-        ("not_found", "already_revoked"),
+        ("not_found", "already_revoked", "bad_dates"),
+    ),
+    _command(
+        "/v1/log-keys",
+        AddLogKey,
+        "Sign checkpoints with a further key",
+        ("exists_differently", "overlap_open", "key_not_here"),
+    ),
+    _command(
+        "/v1/log-keys/retire",
+        RetireLogKey,
+        "Sign no further checkpoint with a key",
+        ("not_found", "already_retired", "last_key", "key_not_here"),
+    ),
+    _command(
+        "/v1/receipt-keys",
+        AddReceiptKey,
+        "Sign receipts with a further key",
+        ("exists_differently", "overlap_open", "key_not_here"),
+    ),
+    _command(
+        "/v1/receipt-keys/retire",
+        RetireReceiptKey,
+        "Sign no further receipt with a key",
+        ("not_found", "already_retired", "last_key"),
     ),
     _command(
         "/v1/enterprises",

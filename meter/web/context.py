@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from aiohttp import hdrs, web
 
-from ledger.note import Signer
 from meter import store
 from meter.auth import Identity, parse_header
-from meter.intake import Intake
+from meter.intake import Committed, Intake
+from meter.keys import Keys
 from meter.metrics import Metrics
 from meter.problems import Problem
 from meter.web.streams import Streams
@@ -22,7 +23,9 @@ class Context:
     intake: Intake
     readers: store.Readers
     metrics: Metrics
-    checkpoints: Signer
+    keys: Keys
+    log_folder: Path
+    published: Committed
     clock: Callable[[], int]
     streams: Streams
 

@@ -10,7 +10,8 @@ from msgspec import UNSET, Struct, UnsetType
 from ledger import store as ledger_store
 from meter import lookup, store
 from meter.commands import ProgrammeName
-from meter.lookup import ToReview
+from meter.lookup import Suspect, ToReview
+from meter.problems import Problem
 from meter.state import Contract, Enterprise, Provider, State
 from meter.strict import Id, Uscc, Year
 from meter.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
@@ -27,10 +28,12 @@ from meter.web.answers import (
     PoolView,
     ProviderPage,
     ProviderView,
+    SuspectPage,
+    SuspectView,
     WithheldPage,
     WithheldView,
 )
-from meter.web.cursor import PageQuery, place, turn
+from meter.web.cursor import PageQuery, page_end, place, turn
 from meter.web.enterprise_questions import contract_page, page_by_entry, withheld_amount
 from meter.web.routes import OFFICIALS, Ask, Handler, Route
 
@@ -114,6 +117,21 @@ async def get_providers(ask: Ask) -> ProviderPage:
     )
 
 
+async def get_suspects(ask: Ask) -> SuspectPage:
+    """Batches signed by a key since others may have had it; none where nobody is suspected."""
+    key = ask.context.intake.state.keys.get(ask.path("keyid"))
+    if key is None:
+        raise Problem("not_found", f"no key {ask.path('keyid')}")
+    after = place(ask, (-1,))
+    async with store.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        page, reached = await lookup.suspects(connection, key, after, ask.query.limit)
+    return SuspectPage(
+        suspects=[_suspect(each) for each in page.items],
+        **page_end(ask, head, reached, more=page.more),
+    )
+
+
 async def get_withheld(ask: Ask) -> WithheldPage:
     """Records with a withheld part that are neither released nor voided."""
     after = place(ask, (-1,))
@@ -182,6 +200,17 @@ def _provider(state: State, provider: Provider) -> ProviderView:
     )
 
 
+def _suspect(found: Suspect) -> SuspectView:
+    return SuspectView(
+        entry=found.entry,
+        time=format_instant(found.at // MICROSECONDS),
+        batch=found.payload,
+        stream=found.stream,
+        seq=found.seq,
+        counting=found.counting,
+    )
+
+
 def _withheld(found: ToReview, contract: Contract) -> WithheldView:
     return WithheldView(
         entry=found.entry,
@@ -207,14 +236,17 @@ def _withheld(found: ToReview, contract: Contract) -> WithheldView:
     )
 
 
-def _route(
+def _route(  # noqa: PLR0913 - one argument for each word
     name: str,
     handler: Handler,
     summary: str,
     answer: type[Struct],
     query: type[PageQuery] = PageQuery,
+    *,
+    codes: tuple[str, ...] = (),
 ) -> Route:
-    return Route("GET", f"/v1/{name}", handler, summary, answer, roles=OFFICIALS, query=query)
+    path = f"/v1/{name}"
+    return Route("GET", path, handler, summary, answer, roles=OFFICIALS, query=query, codes=codes)
 
 
 ROUTES: Final = [
@@ -223,5 +255,12 @@ ROUTES: Final = [
     _route("enterprises", get_enterprises, "Who may be funded", EnterprisePage),
     _route("contracts", get_contracts, "Contracts and their totals", ContractPage, ContractsQuery),
     _route("providers", get_providers, "Who computes", ProviderPage),
+    _route(
+        "keys/{keyid}/suspects",
+        get_suspects,
+        "What a stolen key may have signed",
+        SuspectPage,
+        codes=("not_found",),
+    ),
     _route("withheld", get_withheld, "What waits for a reviewer", WithheldPage),
 ]

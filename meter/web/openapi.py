@@ -193,7 +193,7 @@ def codes_of(route: Route) -> list[str]:
     if "{" in route.path:
         codes.append("not_found")
     if route.body is not None:
-        codes += ["too_large", "busy"]
+        codes += ["request_timeout", "too_large", "busy"]
     return list(dict.fromkeys(codes))
 
 

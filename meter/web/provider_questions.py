@@ -13,6 +13,7 @@ from meter import lookup, store
 from meter.advice import ADVICE
 from meter.dsse import Document
 from meter.problems import Problem
+from meter.state import signing
 from meter.web.answers import (
     Gap,
     GapPage,
@@ -101,11 +102,10 @@ async def get_rejected(ask: Ask) -> RejectedPage:
 
 
 async def get_receipt_key(ask: Ask) -> ReceiptKeyView:
-    """The key that signs receipts, as entry 0 names it."""
-    genesis = ask.context.intake.state.genesis
-    assert genesis is not None, "a service begins with entry 0"
-    key = genesis.receipt_key
-    return ReceiptKeyView(key.keyid, key.algorithm, key.public_key)
+    """The newest key that signs receipts."""
+    intake = ask.context.intake
+    keyid, key = list(signing(intake.state.receipt_keys, intake.committed.size).items())[-1]
+    return ReceiptKeyView(keyid, "ed25519", key.public_key)
 
 
 def _check_provider(ask: Ask) -> None:
@@ -158,5 +158,11 @@ ROUTES: Final = [
     _page_route("streams", get_streams, "A provider's streams", StreamPage),
     _page_route("streams/{stream}", get_stream, "A stream and its gaps", GapPage),
     _page_route("rejected", get_rejected, "What was refused, and what to do", RejectedPage),
-    Route("GET", "/v1/receipt-key", get_receipt_key, "The key that signs receipts", ReceiptKeyView),
+    Route(
+        "GET",
+        "/v1/receipt-key",
+        get_receipt_key,
+        "The newest key that signs receipts",
+        ReceiptKeyView,
+    ),
 ]

@@ -14,7 +14,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger import canon
 from ledger import store as ledger_store
-from ledger.note import Checkpoint, sign
 from ledger.tlog import leaf_hash
 from meter import lookup, store
 from meter.entries import Kind, from_fields
@@ -224,20 +223,6 @@ async def get_entry(ask: Ask) -> EntryView:
     return _entry(number, found[number])
 
 
-async def get_checkpoint(ask: Ask) -> web.Response:
-    """The signed size and root of the committed ledger; the same bytes for the same size."""
-    context = ask.context
-    async with store.reading(context.readers, snapshot=False) as connection:
-        head = await ledger_store.head(connection)
-    checkpoint = Checkpoint(context.checkpoints.name, head.size, head.root)
-    return web.Response(
-        body=sign(checkpoint.format(), context.checkpoints),
-        content_type="text/plain",
-        charset="utf-8",
-        headers={"Cache-Control": "no-cache"},
-    )
-
-
 async def get_health(_ask: Ask) -> Status:
     """The process answers."""
     return Status("ok")
@@ -327,7 +312,6 @@ ROUTES: Final = [
         EntryView,
         roles=OFFICIALS,
     ),
-    Route("GET", "/log/checkpoint", get_checkpoint, "Signed size and root", "text/plain"),
     Route("GET", "/healthz", get_health, "The process answers", Status),
     Route("GET", "/readyz", get_readiness, "The service can commit", Status),
     Route("GET", "/metrics", get_metrics, "Prometheus metrics", "text/plain"),

@@ -74,6 +74,7 @@ class Route:
 
     `answer` is the type of a good answer's JSON, or its media type as text; `body` the struct of
     the request's JSON, or a media type. `codes` are those it can answer with beside the general.
+    The last parameter of the path may take all the rest of it, slashes too.
     """
 
     method: Literal["GET", "POST"]
@@ -85,6 +86,7 @@ class Route:
     query: type[Struct] = NoQuery
     body: type[Struct] | str | None = None
     codes: tuple[str, ...] = ()
+    takes_rest: bool = False
 
 
 def serve(route: Route) -> web.RouteDef:
@@ -105,9 +107,10 @@ def serve(route: Route) -> web.RouteDef:
             tagged(request, msgspec.json.encode(answer)) if isinstance(answer, Struct) else answer
         )
 
+    path = route.path.removesuffix("}") + ":.+}" if route.takes_rest else route.path
     if route.method == "GET":
-        return web.get(route.path, handle)  # and HEAD with it (RFC 9110 section 9.1)
-    return web.post(route.path, handle)
+        return web.get(path, handle)  # and HEAD with it (RFC 9110 section 9.1)
+    return web.post(path, handle)
 
 
 def _check_role(route: Route, who: Identity) -> None:

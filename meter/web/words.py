@@ -13,6 +13,8 @@ from msgspec import Meta, Struct
 
 from meter.commands import (
     ActivatePolicy,
+    AddLogKey,
+    AddReceiptKey,
     EnlistProvider,
     FreezeContract,
     IssueCoupon,
@@ -21,6 +23,8 @@ from meter.commands import (
     RegisterKey,
     RegisterProvider,
     ReleaseRecord,
+    RetireLogKey,
+    RetireReceiptKey,
     RevokeKey,
     UnfreezeContract,
     VoidRecord,
@@ -34,6 +38,7 @@ EntryNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
 
 _ENTERPRISE: Final = "91440300708461136T"
 _KEYID: Final = "pcl-2025a"
+_VKEY: Final = "kashi.example/shenzhen+66f54c2a+Aexmc8I8Ouv5dKeNg2zsGNI55/rN5ItC696XYSLENCsI"
 
 BATCH: Final[dict[str, Any]] = {
     "log": "kashi.example/shenzhen",
@@ -130,7 +135,18 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
         "id": "slurm:4211:0",
         "reason": "found by the auditors",
     },
-    RevokeKey: {"reason": "the key's holder left"},
+    RevokeKey: {
+        "suspected_since": "2025-02-20T00:00:00+08:00",
+        "reason": "the key's holder left",
+    },
+    AddLogKey: {"vkey": _VKEY},
+    RetireLogKey: {"vkey": _VKEY, "reason": "the yearly rotation"},
+    AddReceiptKey: {
+        "keyid": "receipt-2",
+        "algorithm": "ed25519",
+        "public_key": "4XMdjQyG0GyTjJGVRVqAi4nRSkPPkG0dU5ZTJKdzcRQ=",
+    },
+    RetireReceiptKey: {"keyid": "receipt-2", "reason": "the yearly rotation"},
 }
 
 # Parameters of paths: type, example, meaning.
@@ -147,6 +163,8 @@ PATHS: Final[dict[str, tuple[Any, str, str]]] = {
         "Hex sha256 of the batch's payload; the receipt's `batch`.",
     ),
     "entry": (EntryNumber, "0", "The number of the entry, from 0."),
+    "level": (str, "0", "The level of a tile of hashes, 0 over the entries."),
+    "tile": (str, "000.p/1", "The path of the tile, e.g. `x001/234` or `000.p/7` (tlog-tiles)."),
 }
 
 _YUAN: Final = "Yuan with exactly two decimals"
@@ -176,6 +194,8 @@ MEANINGS: Final[dict[str, str]] = {
     "keyid": "The key's name, unique in the ledger.",
     "algorithm": "The algorithm belongs to the key, never to a header.",
     "public_key": "The 32 raw bytes of the key in base64.",
+    "vkey": "The log's key as `signed-note` writes it: name, id and base64, joined by `+`.",
+    "suspected_since": "Since when another may have signed with the key; not in the future.",
     "RegisterEnterprise.kind": "What the organisation is.",
     "founded_on": "The date of its founding, which decides the ratio class.",
     "enterprise": "The enterprise's Unified Social Credit Code.",
@@ -277,6 +297,10 @@ MEANINGS: Final[dict[str, str]] = {
     "enlistments": "What is enlisted of it, batch by batch.",
     "keys": "Its signing keys.",
     "revoked": "Whether no new batch is taken under the key.",
+    "suspects": "The batches of the page.",
+    "SuspectView.seq": "The number of the batch in its stream.",
+    "SuspectView.time": "When it was taken.",
+    "counting": "How many of its records still count: they were accepted and are not voided.",
     "left": f"What can still be issued. {_YUAN}.",
     "PoolView.amount": f"The money of the year. {_YUAN}.",
     "StreamView.last": "The highest number of the stream.",
@@ -361,6 +385,8 @@ REMEDIES: Final[dict[str, str]] = {
     "provider_mismatch": "Sign with a key of the provider that the payload names.",
     "not_found": "Check the spelling. What belongs to another is not shown either.",
     "method_not_allowed": "Use a method that the `Allow` header names.",
+    "request_timeout": "Send the same again, or less at once: `detail` names the time that a body"
+    " may take.",
     "too_large": "Send less at once: batches up to 8 MiB and 5,000 records and voids, commands"
     " up to 256 KiB.",
     "unsupported_encoding": "Send the body without `Content-Encoding`.",
@@ -385,6 +411,11 @@ REMEDIES: Final[dict[str, str]] = {
     "too_many_contracts": "The enterprise's contracts of the programme have reached the limit; none"
     " can be added.",
     "already_revoked": "Nothing is left to do.",
+    "already_retired": "Nothing is left to do.",
+    "last_key": "Add another key first, and retire this one then.",
+    "overlap_open": "Retire the key that `detail` names first.",
+    "key_not_here": "Make the key with `kashi key new` in the service's data folder, and name the"
+    " public half that it prints.",
     "already_frozen": "Nothing is left to do.",
     "not_frozen": "Nothing is left to do.",
     "already_voided": "Nothing is left to do.",

@@ -210,10 +210,11 @@ def test_every_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        "tile/0/000.p/30",
+        "tile/0/001",
+        "tile/0/001.p/45",
         "tile/0/002",
         "tile/2/000.p/1",
-        "tile/entries/001.p/43",
+        "tile/entries/001.p/45",
         "batches/002.p/1",
         "checkpoint.tmp",
         "tile/0/.hidden",
@@ -225,6 +226,56 @@ def test_a_file_that_the_size_does_not_call_for_is_named(tmp_path, name):
     (folder / name).parent.mkdir(exist_ok=True, parents=True)
     (folder / name).write_bytes(b"x")
     assert [(p.code, p.file) for p in verdict(folder).problems] == [("extra_file", name)]
+
+
+def grown(tmp_path, *sizes):
+    """An export of the last size, with the partial tiles of those before; and their paths."""
+    *before, size = sizes
+    folder, old = exported(tmp_path / "out", size), []
+    for each in before:
+        older = exported(tmp_path / str(each), each)
+        for path in sorted(older.glob("**/*.p/*")):
+            old.append(path.relative_to(older).as_posix())
+            (folder / old[-1]).parent.mkdir(exist_ok=True)
+            shutil.copy(path, folder / old[-1])
+    return folder, old
+
+
+def test_partial_tiles_of_older_checkpoints_may_stay(tmp_path):
+    folder, old = grown(tmp_path, 30, 259, 260, 300)
+    assert len(old) == 3 + 2 * 4
+    assert verdict(folder).ok
+
+
+def test_a_partial_tile_of_an_older_checkpoint_may_not_say_anything_else(tmp_path):
+    folder, old = grown(tmp_path, 30, 259, 300)
+    for name in old:
+        data = (folder / name).read_bytes()
+        changed = [b"", b"x", data[:-1], data + b"\0", data[:-1] + bytes([data[-1] ^ 1])]
+        for damage in changed:
+            (folder / name).write_bytes(damage)
+            problem, *others = verdict(folder).problems
+            assert problem.code in ("bad_tile", "bad_folder", "bad_bundle")
+            assert (problem.file, others) == (name, [])
+        (folder / name).write_bytes(data)
+    assert verdict(folder).ok
+
+
+@pytest.mark.parametrize("level", ["tile/0", "tile/entries", "batches"])
+@pytest.mark.parametrize("width", [27, 33])
+def test_an_older_tile_with_the_bytes_of_another_width_is_named(tmp_path, level, width):
+    folder, _ = grown(tmp_path, width, 300)
+    (folder / f"{level}/000.p/{width}").rename(folder / f"{level}/000.p/30")
+    assert [problem.file for problem in verdict(folder).problems] == [f"{level}/000.p/30"]
+
+
+def test_an_older_tile_does_not_stand_in_for_the_one_that_grew_from_it(tmp_path):
+    folder, _ = grown(tmp_path, 259, 300)
+    for name in ("tile/0/001.p", "tile/entries/001.p", "batches/001.p"):
+        (folder / name / "44").rename(tmp_path / "away")
+        assert ("extra_file", f"{name}/3") in [(p.code, p.file) for p in verdict(folder).problems]
+        (tmp_path / "away").rename(folder / name / "44")
+    assert verdict(folder).ok
 
 
 def test_the_name_of_an_extra_file_can_be_shown(tmp_path):

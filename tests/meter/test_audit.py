@@ -28,7 +28,7 @@ from ledger.errors import LedgerError, Violation
 from ledger.report import Report
 from ledger.tiles import parse_tile_path
 from ledger.tlog import Tree, leaf_hash
-from ledger.verify import _Books, verify
+from ledger.verify import Books, verify
 from meter import dsse
 from meter.audit import Audit, Gap, Totals
 from meter.capacity import Withheld, split
@@ -94,7 +94,7 @@ def audited(writer: Writer, audit: Audit | None = None) -> tuple[Report, Audit]:
     audit = audit or Audit()
     with tempfile.TemporaryDirectory() as folder:
         writer.export(Path(folder))
-        return verify(Path(folder), writer.signer.verifier, audit), audit
+        return verify(Path(folder), writer.verifier, audit), audit
 
 
 def assert_found(writer: Writer, code: str, entry: int, words: str = "") -> None:
@@ -193,11 +193,22 @@ def honest_history(tell: Callable[[int, Entry], Any] | None = None) -> Writer:
     writer.withdraw(2025, "0.01", BETA)
     writer.void("r2")
     writer.key("pcl-2")
-    writer.revoke("pcl-1")
+    writer.revoke("pcl-1", suspected_since="2025-03-01T11:00:00+08:00")
     writer.activate(policy(version="next", pool="450000000.00"))
     writer.at("2025-03-02T12:00:00+08:00")
     writer.post(keyid="pcl-2", records=[usage("r7", "S", milli_devices=460)])
+    rotate_keys(writer)
     return writer
+
+
+def rotate_keys(writer: Writer) -> None:
+    """Add a receipt key and a log key, and retire the first ones after an overlap."""
+    writer.add_receipt_key()
+    writer.add_log_key()
+    writer.post(keyid="pcl-2", records=[usage("r8", "S", milli_devices=460)])
+    writer.retire_log_key()
+    writer.retire_receipt_key()
+    writer.post(keyid="pcl-2", records=[usage("r9", "S", milli_devices=460)])
 
 
 def exceed(writer: Writer) -> None:
@@ -221,7 +232,7 @@ def test_an_honest_ledger_passes():
     assert {entry.kind for entry in writer.entries} == {
         *("genesis", "policy", "provider", "key", "revocation", "enterprise", "contract"),
         *("freeze", "unfreeze", "issue", "withdrawal", "batch", "usage", "void", "release"),
-        "enlistment",
+        *("enlistment", "log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
     }
     report, audit = audited(writer)
     assert report.problems == []
@@ -235,7 +246,7 @@ def test_an_honest_ledger_passes():
 def test_every_receipt_of_an_honest_ledger_is_held():
     writer = honest_history()
     _, audit = audited(writer)
-    assert len(writer.receipts) == 10
+    assert len(writer.receipts) == 12
     for receipt, signature in zip(writer.receipts, writer.signatures, strict=True):
         audit.check_receipt(receipt, signature, tree_of(writer))
 
@@ -1376,6 +1387,8 @@ def could_be(kind: str, field: str, value: Any) -> bool:
     """Whether another value is as good as the honest one, as far as this ledger goes."""
     if field == "at":
         return type(value) is int and (value == 2**53 - 1 or (kind == "genesis" and value >= 0))
+    if field == "suspected_since":
+        return type(value) is int and value == 0
     if isinstance(value, str):
         return (
             field in FREE_TEXTS
@@ -1401,7 +1414,7 @@ def test_a_hostile_value_in_any_field_is_found(kind, number):
     for (field, value), told in variants(honest):
         if told != honest and not could_be(kind, field, value):
             assert refused(before, writer, number, told), (field, value)
-    for field in honest.keys() - {"reason"}:
+    for field in honest.keys() - {"reason", "suspected_since"}:
         assert refused(before, writer, number, without(honest, {field})), field
     assert refused(before, writer, number, honest | {"another": 1})
 
@@ -1417,9 +1430,9 @@ def variants(honest: dict[str, Any]) -> Iterator[tuple[tuple[str, Any], dict[str
                     yield (f"{field}.{name}", value), honest | {field: inner | {name: value}}
 
 
-def replayed(writer: Writer, size: int) -> tuple[_Books, Audit, Tree]:
+def replayed(writer: Writer, size: int) -> tuple[Books, Audit, Tree]:
     """Replay the first entries as `verify` does, but without a folder, for there are thousands."""
-    books, audit, tree = _Books(ORIGIN), Audit(), Tree()
+    books, audit, tree = Books(ORIGIN), Audit(), Tree()
     for number, leaf in enumerate(writer.leaves[:size]):
         fields = decode(leaf)
         books.entry(number, leaf, fields, [], tree)
@@ -1429,7 +1442,7 @@ def replayed(writer: Writer, size: int) -> tuple[_Books, Audit, Tree]:
 
 
 def refused(
-    before: tuple[_Books, Audit, Tree], writer: Writer, number: int, fields: dict[str, Any]
+    before: tuple[Books, Audit, Tree], writer: Writer, number: int, fields: dict[str, Any]
 ) -> bool:
     """Whether an entry is found to be wrong; any other exception is a fault of the audit."""
     books, audit, tree = copy.deepcopy(before)
@@ -1465,7 +1478,7 @@ def judged_by_two(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Report:
     audit = Audit(with_sums=False)
     with tempfile.TemporaryDirectory() as folder:
         writer.export(Path(folder))
-        return verify(Path(folder), writer.signer.verifier, audit, beside=Totals)
+        return verify(Path(folder), writer.verifier, audit, beside=Totals)
 
 
 def test_two_processes_find_an_honest_ledger_as_good_as_one_does(monkeypatch):

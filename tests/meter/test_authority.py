@@ -627,7 +627,8 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     use(books, "s", "B", 64_000)
     books.release("s")
     books.void("r")
-    books.revoke()
+    books.revoke(suspected_since="2025-03-01T08:00:00+08:00")
+    rotate_keys(books)
     kinds = set()
     for entry in books.entries[1:]:
         if isinstance(entry, UsageAccepted | entries.BatchAccepted):
@@ -639,6 +640,13 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     assert kinds == set(commands.ENTRY_OF)
 
 
+def rotate_keys(books):
+    books.add_log_key()
+    books.add_receipt_key()
+    books.retire_log_key()
+    books.retire_receipt_key()
+
+
 def test_every_entry_survives_its_bytes():
     books = with_contract()
     books.issue(2025, "200.00", reason="第一批")
@@ -648,6 +656,7 @@ def test_every_entry_survives_its_bytes():
     books.post([record("s", "B", *HOUR, 64_000), record("t", "B", *HOUR, 64_000)])
     books.release("s")
     books.post(voids=[void("r", "节点故障"), void("t", "节点故障")])
+    rotate_keys(books)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(entries.TYPES.values()) - {
         *(entries.KeyRevoked, entries.ContractFrozen, entries.ContractUnfrozen),
@@ -657,6 +666,12 @@ def test_every_entry_survives_its_bytes():
         data = encode(entry)
         assert len(data) <= MAX_ENTRY_BYTES
         assert entries.from_fields(_decoded(data)) == entry
+
+
+@pytest.mark.parametrize("kind", [None, "", "Usage", "none", 1, True, [], {}, ["usage"]])
+def test_an_entry_of_another_kind_is_refused(kind):
+    with pytest.raises(ValueError, match="unknown kind"):
+        entries.from_fields({"kind": kind})
 
 
 def test_the_limit_of_contracts_holds_for_an_enterprise_and_a_programme():

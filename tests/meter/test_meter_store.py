@@ -20,6 +20,7 @@ from meter import rebuild as rebuild_module
 from meter import store
 from meter.evolve import Diverged
 from meter.export import export
+from meter.keys import Keys
 from meter.rebuild import rebuild
 from meter.state import State
 from meter.store import Named
@@ -359,7 +360,7 @@ async def test_neither_rebuild_nor_export_takes_a_changed_entry(lived, tmp_path,
     await forge(database, *FORGERIES[name])
     for attempt in (
         lambda: rebuild(database),
-        lambda: export(database, signer_of(folder), tmp_path / "out"),
+        lambda: export(database, Keys(folder), tmp_path / "out"),
     ):
         with pytest.raises(Inconsistent, match="do not give the root"):
             await attempt()
@@ -384,7 +385,7 @@ async def test_neither_rebuild_nor_export_takes_a_ledger_with_a_piece_missing(
     await change_segments(database, change)
     for attempt in (
         lambda: rebuild(database),
-        lambda: export(database, signer_of(folder), tmp_path / "out"),
+        lambda: export(database, Keys(folder), tmp_path / "out"),
     ):
         with pytest.raises(LedgerError):
             await attempt()
@@ -423,7 +424,7 @@ async def sign_anew(database: str) -> None:
 async def test_an_export_holds_all_entries_and_the_evidence_of_each_batch(lived, tmp_path):
     database, folder = lived
     out = tmp_path / "out"
-    head = await export(database, signer_of(folder), out)
+    head = await export(database, Keys(folder), out)
     reader = FolderReader(out)
     verifier = Verifier.parse(folder.log_vkey.read_text().strip())
     checkpoint = open_checkpoint(reader.checkpoint(), verifier)
@@ -450,9 +451,9 @@ async def test_an_export_is_one_snapshot_while_the_service_goes_on(database, tmp
                 usage = [record(f"{stream}.{n}", "A", *HOUR, 1) for n in range(seq)]
                 await service.usage(usage, stream=stream, seq=seq)
 
-        signer, heads = signer_of(service.folder), []
+        keys, heads = Keys(service.folder), []
         for n in range(3):
-            exported = asyncio.create_task(export(database, signer, tmp_path / f"out{n}"))
+            exported = asyncio.create_task(export(database, keys, tmp_path / f"out{n}"))
             await asyncio.gather(grow(f"s{n}"), grow(f"t{n}"))
             heads.append(await exported)
     # Each is the ledger as it was between two commits.
@@ -469,7 +470,7 @@ async def test_an_export_never_writes_into_a_folder_that_holds_something(lived, 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
     with pytest.raises(LedgerError):
-        await export(database, signer_of(folder), tmp_path / "out")
+        await export(database, Keys(folder), tmp_path / "out")
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["mine"]
 
 

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from meter.policy import MAX_POLICY_BYTES, Policy
+from meter.policy import MAX_POLICY_BYTES, MAX_POLICY_DOTS, Policy
 from meter.problems import Problem
 from meter.units import parse_instant
 from tests.books import SHIPPED, policy_text
@@ -161,6 +161,13 @@ def test_a_policy_has_a_largest_size():
     assert "longer" in refusal(SHIPPED + "\n" + "#" * padding)
     # The size is in bytes: a Chinese character has three.
     assert "longer" in refusal(SHIPPED + "\n#" + "策" * (padding // 3))
+
+
+def test_a_policy_has_a_largest_number_of_dots_for_long_keys_take_long():
+    dots = MAX_POLICY_DOTS - SHIPPED.count(".")
+    Policy.parse(SHIPPED + "#" + "." * dots)
+    assert "dots" in refusal(SHIPPED + "#" + "." * (dots + 1))
+    assert "dots" in refusal("a." * 14_990 + "a = 1")
 
 
 def test_the_text_of_the_file_is_not_changed_by_reading_it():

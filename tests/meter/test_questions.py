@@ -985,6 +985,7 @@ PAGED = [
     "/v1/contracts",
     "/v1/providers",
     "/v1/withheld",
+    "/v1/keys/pcl-1/suspects",
 ]
 
 
@@ -992,7 +993,10 @@ def test_every_list_is_paged_and_looked_at_here():
     modules = (provider_questions, enterprise_questions, official_questions)
     paths = {route.path for module in modules for route in module.ROUTES}
     named = {
-        path.replace("pcl", "{provider}").replace("main", "{stream}").replace(ALPHA, "{uscc}")
+        path.replace("pcl-1", "{keyid}")
+        .replace("pcl", "{provider}")
+        .replace("main", "{stream}")
+        .replace(ALPHA, "{uscc}")
         for path in PAGED
     }
     others = {"/v1/receipt-key", "/v1/batches/{digest}", "/v1/batches/{digest}/envelope"}

@@ -79,6 +79,7 @@ NO_DIGEST = "0" * 64
 DIGESTS: dict[Side, str] = {}  # known once a batch was posted
 
 # Whatever stands in a path or a query: what it is on a side.
+PUBLISHED: dict[str, int] = {}  # entries, of which the last tile has as many
 VALUES = {
     "uscc": lambda side: side.enterprise,
     "enterprise": lambda side: side.enterprise,
@@ -90,6 +91,8 @@ VALUES = {
     "digest": lambda side: DIGESTS.get(side, NO_DIGEST),
     "batch": lambda side: DIGESTS.get(side, NO_DIGEST),
     "entry": lambda side: "999999" if side is NOBODY else "0",
+    "level": lambda side: "9" if side is NOBODY else "0",
+    "tile": lambda side: f"{'999' if side is NOBODY else '000'}.p/{PUBLISHED.get('size', 1)}",
 }
 REQUIRED = {"programme": PROGRAMME, "year": "2025"}
 # Optional parameters that name nobody.
@@ -138,6 +141,7 @@ async def world(
             name: f"Bearer {await running.add_token(service.folder, identity)}"
             for name, identity in identities().items()
         }
+        PUBLISHED["size"] = await service.published()
         service.http.headers.clear()
         yield World(service, tokens)
 
@@ -230,7 +234,7 @@ def check(route: Route, answer: Answer) -> Answer:
 
 def silent(answer: Answer, about: Side) -> None:
     """No answer names what is another's."""
-    text = answer.body.decode()
+    text = answer.body.decode("utf-8", "replace")
     told = {name for name in about.names if name in text}
     assert not told, f"{told} in {text}"
 

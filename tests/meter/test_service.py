@@ -284,9 +284,9 @@ async def test_the_secret_of_a_token_is_neither_stored_nor_logged(
     assert "fault" in caplog.text
     assert not any(secret in caplog.text for secret in secrets)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    holding = {path.name for path in files if secrets[1] in path.read_text()}
+    holding = {path.name for path in files if secrets[1].encode() in path.read_bytes()}
     assert holding == {"authority.token"}
-    assert not any(secrets[0] in path.read_text() for path in files)
+    assert not any(secrets[0].encode() in path.read_bytes() for path in files)
 
 
 async def fail(*_: Any) -> None:

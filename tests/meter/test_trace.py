@@ -54,6 +54,11 @@ def test_what_is_skipped_is_counted_by_its_reason():
     assert Totals.of(text) == Totals(100_000, 1, 1, skipped)
 
 
+def test_of_a_task_without_a_device_the_times_do_not_matter():
+    text = trace("a,1,1,0,0,,LS,Pending,0,soon,?", "b,1,1,1,1000,,LS,Running,0,9,0")
+    assert parse(text).skipped[NO_DEVICE] == Totals.of(text).skipped[NO_DEVICE] == 1
+
+
 def test_long_tasks_are_cut_into_contiguous_records():
     days, rest = 70 * DAY_SECONDS, 5
     text = trace(f"a,1,1,8,1000,,LS,Running,0,{days + rest + 7},7")
@@ -102,12 +107,14 @@ def test_the_place_depends_on_qos_spec_and_name_alone():
         (trace(), "no task"),
         (trace("a,1,1,0,0,,LS,Running,0,9,0"), "no task"),
         (trace("a,1,1"), "line 2: 3 columns, not 11"),
+        (trace("a" * 200_000), "line 2: field larger"),
         (trace("a,1,1,1,1000,,LS,Running,0,9,0") * 2, "line 3"),
         (trace(*["a,1,1,1,1000,,LS,Running,0,9,0"] * 2), "line 3: a second task a"),
         (trace("a,1,1,one,1000,,LS,Running,0,9,0"), "line 2: num_gpu is not a whole number: 'one'"),
         (trace("a,1,1,1,-5,,LS,Running,0,9,0"), "gpu_milli"),
         (trace("a,1,1,1,1000,,LS,Running,0,9.5,0"), "deletion_time"),
         (trace("a,1,1,1,1000,,LS,Running,0,9,٣"), "scheduled_time"),
+        (trace("a,1,1,1,1000,,LS,Running,0,,.5"), "scheduled_time"),
         (trace("a,1,1,1,1000,,LS,Running,0,8,9"), "deleted before it was scheduled"),
         (trace("a b,1,1,1,1000,,LS,Running,0,9,0"), "name is not"),
         (trace(f"{'a' * 101},1,1,1,1000,,LS,Running,0,9,0"), "name is not"),

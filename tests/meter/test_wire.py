@@ -11,7 +11,7 @@ from msgspec import UNSET
 from meter.dsse import BATCH_TYPE, Envelope
 from meter.problems import Problem
 from meter.units import parse_instant
-from meter.wire import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, SignedBatch, parse_batch
+from meter.wire import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, MAX_BATCH_SECONDS, SignedBatch, parse_batch
 from tests.books import ORIGIN, attempt
 
 RECORD = {
@@ -381,6 +381,19 @@ def test_states_and_reasons_have_a_length():
 @pytest.mark.parametrize("bad", ["", "AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32])
 def test_genesis_is_a_hash_in_lower_hex(bad):
     refusal(batch(genesis=bad))
+
+
+def test_records_that_last_too_long_together_are_too_large():
+    def lasting(start: str, end: str, count: int) -> list[dict[str, Any]]:
+        return [RECORD | {"start": f"{start}T00:00:00Z", "end": f"{end}T00:00:00Z"}] * count
+
+    days = lasting("2025-03-01", "2025-03-02", 2_600)
+    months = lasting("2025-03-01", "2025-04-01", 83)
+    assert MAX_BATCH_SECONDS == (2_600 + 83 * 31 + 27) * 86_400
+    # What is no interval, or is too long for a record, is judged by itself and counts nothing.
+    others = lasting("2025-03-02", "1925-03-01", 9) + lasting("1925-03-01", "2025-03-01", 9)
+    parsed(batch(records=[*days, *months, *others, *days[:27]]))
+    refusal(batch(records=[*days, *months, *others, *days[:28]]), "too_large")
 
 
 def test_5000_records_and_voids_together_are_taken_and_one_more_is_too_large():

@@ -1,0 +1,65 @@
+"""How a monitor stands, in Prometheus' form: `/metrics`, and nothing else.
+
+No label names anybody; what an alarm is about stands in the monitor's own lines.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from meter.alarms import KINDS
+from meter.monitor import Monitor
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Standing(Collector):
+    """Asks the monitor whenever it is asked."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def collect(self) -> Iterator[Metric]:
+        monitor = self._monitor
+        alarms = GaugeMetricFamily("kashi_monitor_alarms", "Alarms that are on", labels=["kind"])
+        for kind in KINDS:
+            alarms.add_metric([kind], monitor.alarms.count(kind))
+        yield alarms
+        polls = CounterMetricFamily("kashi_monitor_polls", "Looks at the log", labels=["outcome"])
+        for outcome in ("answered", "failed"):
+            polls.add_metric([outcome], monitor.polls[outcome])
+        yield polls
+        for name, about, value in (
+            ("entries", "Entries in the copy, all proved", monitor.size),
+            ("judged", "Entries of them that were decided again", monitor.following.judged),
+            ("grown_seconds", "When the copy last grew, since 1970", monitor.grown_at),
+            ("polled_seconds", "When the log last answered, since 1970", monitor.polled_at),
+        ):
+            yield GaugeMetricFamily(f"kashi_monitor_{name}", about, value=value)
+
+
+@asynccontextmanager
+async def exposed(monitor: Monitor, host: str, port: int) -> AsyncIterator[str]:
+    """Answer under the URL that this gives."""
+    registry = CollectorRegistry()
+    registry.register(_Standing(monitor))
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE})
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", metrics)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        yield f"http://{host}:{runner.addresses[0][1]}/metrics"
+    finally:
+        await runner.cleanup()

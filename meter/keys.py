@@ -1,0 +1,127 @@
+"""The service's private keys, and who signs what with them.
+
+DIR/log.key, DIR/log-2.key, …          sign checkpoints (0600), Go's PRIVATE+KEY text
+DIR/log.vkey, DIR/log-2.vkey, …        their public halves, for whoever verifies
+DIR/receipt.key, DIR/receipt-2.key, …  sign receipts (0600), base64 of the seed
+
+Which keys must sign, the ledger says (`meter.state.ServiceKey`); a private key is found by its
+public half, whatever its file is called. The files are read at the start, and again when a key is
+asked for that was not there: so a new key is taken up while the service runs.
+"""
+
+import base64
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger.errors import BadKey
+from ledger.note import Checkpoint, Signer, sign
+from meter.config import DataFolder
+from meter.dsse import ReceiptSigner, decode_base64
+from meter.problems import Problem
+from meter.state import State, signing
+
+K = TypeVar("K")
+
+_NUMBERED: Final = re.compile(r"(?:log|receipt)-([1-9][0-9]{0,8})\.key")
+
+
+class Keys:
+    """The private keys of a data folder, as far as they were needed."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder
+        self._log: dict[str, Signer] = {}  # by vkey
+        self._receipt: dict[str, Ed25519PrivateKey] = {}  # by the base64 of the public key
+
+    def receipt_signers(self, state: State, number: int) -> list[ReceiptSigner]:
+        """Give those that sign the receipt of a batch with this number, the oldest first.
+
+        Raises `Problem` `key_not_here`.
+        """
+        return [
+            ReceiptSigner(keyid, self.receipt_key(key.public_key))
+            for keyid, key in signing(state.receipt_keys, number).items()
+        ]
+
+    def checkpoint_signers(self, state: State, size: int) -> list[Signer]:
+        """Give those that sign the checkpoint of this size, the oldest first.
+
+        Raises `Problem` `key_not_here`.
+        """
+        return [self.log_key(vkey) for vkey in signing(state.log_keys, size)]
+
+    def checkpoint(self, state: State, size: int, root: bytes) -> bytes:
+        """Sign a size and its root. Raises `Problem` `key_not_here`."""
+        assert state.genesis is not None, "entry 0 comes first"
+        text = Checkpoint(state.genesis.origin, size, root).format()
+        return sign(text, *self.checkpoint_signers(state, size))
+
+    def log_key(self, vkey: str) -> Signer:
+        """Give the private half of a log key. Raises `Problem` `key_not_here`."""
+        return self._found(self._log, vkey)
+
+    def receipt_key(self, public_key: str) -> Ed25519PrivateKey:
+        """Give the private half of a receipt key. Raises `Problem` `key_not_here`."""
+        return self._found(self._receipt, public_key)
+
+    def _found(self, known: dict[str, K], public: str) -> K:
+        if public not in known:
+            self._read()
+        if public not in known:
+            raise Problem("key_not_here", f"no file holds the private half of {public}")
+        return known[public]
+
+    def _read(self) -> None:
+        for file in self._folder.path.glob("log*.key"):
+            signer = _parsed(file, Signer.parse)
+            self._log[signer.verifier.format()] = signer
+        for file in self._folder.path.glob("receipt*.key"):
+            key = _parsed(file, _receipt_key)
+            self._receipt[public_text(key)] = key
+
+
+def new_log_key(folder: DataFolder, origin: str) -> str:
+    """Make a log key beside the others; give its vkey."""
+    signer = Signer.from_seed(origin, secrets.token_bytes(32))
+    file = _write(folder, "log", signer.format)
+    vkey = signer.verifier.format()
+    file.with_suffix(".vkey").write_text(vkey + "\n", encoding="utf-8")
+    return vkey
+
+
+def new_receipt_key(folder: DataFolder) -> tuple[Path, str]:
+    """Make a receipt key beside the others; give its file and the base64 of its public half."""
+    key = Ed25519PrivateKey.generate()
+    file = _write(folder, "receipt", lambda: base64.b64encode(key.private_bytes_raw()).decode())
+    return file, public_text(key)
+
+
+def public_text(key: Ed25519PrivateKey) -> str:
+    """Give the base64 of the public half, as entries name it."""
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def _write(folder: DataFolder, kind: str, secret: Callable[[], str]) -> Path:
+    """Write a secret under the next number; the first key has none in its name."""
+    matches = (_NUMBERED.fullmatch(file.name) for file in folder.path.glob(f"{kind}-*.key"))
+    last = max((int(match[1]) for match in matches if match), default=1)
+    file = folder.path / f"{kind}-{last + 1}.key"
+    folder.write_secret(file, secret())
+    return file
+
+
+def _receipt_key(text: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(decode_base64(text))
+
+
+def _parsed(file: Path, parse: Callable[[str], K]) -> K:
+    try:
+        return parse(file.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError, BadKey):
+        # The cause could repeat the secret.
+        raise Problem("key_not_here", f"{file.name} cannot be read, or holds no key") from None

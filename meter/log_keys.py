@@ -1,0 +1,73 @@
+"""Whether a log's own keys signed its checkpoint, for whoever trusts one of them.
+
+The log's entries name its keys, and each is valid for a range of sizes: from the entry that names
+it to the one that retires it (`meter.state.ServiceKey`). All that are valid at a size sign its
+checkpoint. It is enough to trust one key, even a retired one: the entry that retires a key holds
+the checkpoint of all entries before it under that key's signature, and so proves the entry that
+names the next.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ledger.canon import decode
+from ledger.errors import LedgerError
+from ledger.folder import FolderReader
+from ledger.note import Verifier, claimed_checkpoint, open_checkpoint, split_note
+from ledger.report import Problem
+from ledger.tiles import CHECKPOINT, level_tiles
+from meter.state import ServiceKey, signing
+
+
+def signing_key(folder: Path, trusted: Verifier) -> Verifier:
+    """Give a key that signed a folder's checkpoint: the trusted one, or one that entries name too.
+
+    Nothing proves these entries yet, and anyone can name keys: with the key that this gives the
+    folder can be verified, and then `key_problems` must be asked about the trusted one.
+    """
+    reader = FolderReader(folder)
+    with contextlib.suppress(LedgerError, OSError):
+        _, signatures = split_note(reader.checkpoint())
+        signed = {(each.name, each.key_id) for each in signatures}
+        if (trusted.name, trusted.key_id) in signed:
+            return trusted
+        named = list(_named_keys(reader))
+        if trusted in named:
+            signers = (key for key in named if (key.name, key.key_id) in signed)
+            return next(signers, trusted)
+    return trusted
+
+
+def _named_keys(reader: FolderReader) -> Iterator[Verifier]:
+    """Give the log keys that the entries of a folder name, the oldest first."""
+    for tile in level_tiles("entries", claimed_checkpoint(reader.checkpoint()).size):
+        for data in reader.iter_entries(tile):
+            if b'"kind":"genesis"' in data or b'"kind":"log_key"' in data:
+                fields = decode(data)
+                yield Verifier.parse(str(fields.get("vkey", fields.get("log_key"))))
+
+
+def key_problems(
+    folder: Path, trusted: Verifier, keys: Mapping[str, ServiceKey], size: int
+) -> list[Problem]:
+    """Say what is wrong with the keys of a log that was audited up to a size.
+
+    `keys` are those that the audited entries name, by vkey.
+    """
+    if trusted.format() not in keys:
+        detail = f"the trusted key is none of the log's: {', '.join(keys)}"
+        return [Problem("wrong_log_key", detail, entry=0)]
+    data = FolderReader(folder).checkpoint()
+    missing = [vkey for vkey in signing(keys, size) if not _has_signed(data, vkey, size)]
+    if not missing:
+        return []
+    detail = f"the checkpoint of size {size} must be signed by {', '.join(missing)}"
+    return [Problem("wrong_log_key", detail, file=CHECKPOINT)]
+
+
+def _has_signed(data: bytes, vkey: str, size: int) -> bool:
+    try:
+        return open_checkpoint(data, Verifier.parse(vkey)).size == size
+    except LedgerError:
+        return False

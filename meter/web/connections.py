@@ -1,0 +1,113 @@
+"""The connections of a service: what one may cost before and after its request is handled.
+
+What is no HTTP is answered by a problem document too. Bodies have limits of their own (`bodies`).
+All that a client can make the service keep for it is a head, the buffer of a body, and an answer.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiohttp import web, web_protocol
+
+from meter import logs
+from meter.problems import Problem
+from meter.web.app import problem_response
+
+# Each takes some kB, with the largest head some 600 kB; and by default a process may open 1,024
+# files.
+MAX_CONNECTIONS: Final = 900
+HEAD_SECONDS: Final = 75.0  # to the end of a head; proxies keep idle connections for up to 60 s
+MAX_HEADERS: Final = 40  # of up to 8 kB; browsers and proxies together send half as many
+BUFFER_BYTES: Final = 64 * 1024  # of a body that nobody reads yet; twice that is held at most
+LINGER_SECONDS: Final = 5.0  # so long a refused client may go on sending, lest it miss the answer
+ANSWER_SECONDS: Final = 60.0  # so long a client may take to read an answer
+DRAIN_SECONDS: Final = 10  # how long open requests may take when the service stops
+
+# Requests that a client may send before it has an answer. aiohttp keeps 32, and of the largest
+# heads those were 20 MB for each connection; it has no other way to say so.
+web_protocol.MAX_MSG_QUEUE_SIZE = 1
+
+_log: Final = logs.logger(__name__)
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    """Serve an application; gives its URL. At the end, open requests are waited for."""
+    runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS)
+    await runner.setup()
+    try:
+        assert runner.server is not None, "setup made it"
+        listener = await _listen(runner.server, host, port)
+        try:
+            yield _url(listener)
+        finally:
+            listener.close()
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(server: web.Server, host: str, port: int) -> asyncio.Server:
+    def connected() -> asyncio.Protocol:
+        full = len(server.connections) >= MAX_CONNECTIONS
+        return _Full() if full else _connection(server)
+
+    return await asyncio.get_running_loop().create_server(connected, host, port)
+
+
+def _connection(server: web.Server) -> "_Connection":
+    return _Connection(
+        server,
+        loop=asyncio.get_running_loop(),
+        access_log=None,  # type: ignore[arg-type]  # means none
+        # Compressed bodies are refused, so nothing may unfold them before that.
+        auto_decompress=False,
+        # Runs from the last answer, or from the begin, until a head is whole.
+        keepalive_timeout=HEAD_SECONDS,
+        max_headers=MAX_HEADERS,
+        read_bufsize=BUFFER_BYTES,
+        lingering_time=LINGER_SECONDS,
+    )
+
+
+class _Connection(web.RequestHandler):
+    """A connection that cuts off who does not read, and refuses in the form of all our errors."""
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            if self.transport is not None:
+                self.transport.abort()
+            return resp, True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status != web.HTTPBadRequest.status_code:
+            return super().handle_error(request, status, exc, message)
+        problem = Problem("malformed", "this is no HTTP/1.1 request, or its head is too large")
+        _log.info("refused", code=problem.code, status=problem.status, method=None, route=None)
+        response = problem_response(problem)
+        response.force_close()
+        return response
+
+
+class _Full(asyncio.Protocol):
+    """A connection for which there is no room."""
+
+    def connection_made(self, transport: Any) -> None:
+        transport.abort()
+
+
+def _url(listener: asyncio.Server) -> str:
+    host, port, *_ = listener.sockets[0].getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

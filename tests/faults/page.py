@@ -1,0 +1,55 @@
+"""The table of docs/reliability.md, which only the harness writes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN = "<!-- faults: begin -->"
+END = "<!-- faults: end -->"
+HEAD = ("fault", "times", "answers checked", "lost", "doubled", "wrong", "longest gap, s")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one fault."""
+
+    title: str
+    times: int
+    answers: int
+    lost: int
+    doubled: int
+    wrong: int
+    longest_gap_seconds: float
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.doubled or self.wrong)
+
+    def told(self) -> str:
+        """Say it in a line."""
+        return ", ".join(
+            f"{name} {cell}" for name, cell in zip(HEAD[1:], self.cells()[1:], strict=True)
+        )
+
+    def cells(self) -> list[str]:
+        counts = (self.times, self.answers, self.lost, self.doubled, self.wrong)
+        return [self.title, *(f"{each:,}" for each in counts), f"{self.longest_gap_seconds:.1f}"]
+
+
+def table(rows: Iterable[Row], day: date) -> str:
+    """Write the rows in Markdown, below the day on which they were made."""
+    lines = [f"Made by `make faults` on {day.isoformat()}.", ""]
+    lines += [f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
+    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
+    return "\n".join(lines)
+
+
+def put(page: str, text: str) -> str:
+    """Put a text between the markers of a page."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the page has no place between {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"

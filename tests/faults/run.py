@@ -1,0 +1,60 @@
+"""Inject one fault again and again: on one ledger for some time, then on the next."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.catalogue import Fault
+from tests.faults.checker import Findings
+from tests.faults.processes import Stuck
+from tests.faults.stage import Stage, staged
+
+TIMES_PER_LEDGER = 20  # then it is exported, audited and left
+MAX_STUCK = 5  # then there is no more to learn, and each costs minutes
+
+Advance = Callable[[], object]
+
+
+@dataclass
+class Outcome:
+    """What came of a fault: how often it was injected, and what was found."""
+
+    times: int = 0
+    answers: int = 0
+    stuck: int = 0
+    longest_gap_seconds: float = 0.0
+    found: Findings = field(default_factory=Findings)
+
+    def add(self, stage: Stage) -> None:
+        """Take over what came of it on one ledger."""
+        self.answers += stage.evidence.count
+        self.found += stage.found
+        self.longest_gap_seconds = max(self.longest_gap_seconds, stage.longest_gap_seconds)
+
+
+async def run_fault(fault: Fault, times: int, seed: int, advance: Advance) -> Outcome:
+    """Inject a fault so many times. Raises `CannotInject` where this machine cannot."""
+    fault.check_possible()
+    outcome = Outcome()
+    while outcome.times < times and outcome.stuck < MAX_STUCK:
+        end = min(times, outcome.times + TIMES_PER_LEDGER)
+        with tempfile.TemporaryDirectory(prefix="kashi-faults-") as folder:
+            async with staged(fault.ground, seed, Path(folder)) as stage:
+                await _hurt(stage, fault, outcome, end, advance)
+                outcome.add(stage)
+        seed += 1
+    return outcome
+
+
+async def _hurt(stage: Stage, fault: Fault, outcome: Outcome, end: int, advance: Advance) -> None:
+    """Go on to the `end`th time; a stage that is stuck cannot, but the next may."""
+    try:
+        while outcome.times < end:
+            outcome.times += 1
+            await fault.perform(stage, outcome.times - 1)
+            advance()
+        await stage.check()
+    except Stuck as stuck:
+        outcome.stuck += 1
+        stage.found += Findings(wrong=[f"time {outcome.times}: {stuck}"])

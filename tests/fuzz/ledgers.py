@@ -1,0 +1,126 @@
+"""The ledgers from which targets start: small, real, and the same in every process.
+
+`story()` holds every kind of entry; `tall()` is the folder of a log so long that it has two levels
+of tiles. A target changes a copy, never these.
+"""
+
+import copy
+import re
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ledger import bundle, canon
+from ledger.note import Checkpoint, Signer, sign
+from ledger.tiles import CHECKPOINT, Tile
+from ledger.tlog import Tree, leaf_hash
+from meter.audit import Audit
+from meter.units import parse_instant
+from tests.books import BETA, DEVICE, HOUR, ORIGIN, lifted, record, void
+from tests.ledger.exported import exported
+from tests.writer import Writer
+
+TALL = 300  # entries, of which 256 fill the first tile
+START = parse_instant("2025-02-20T08:00:00+08:00")
+
+
+@cache
+def story() -> Writer:
+    """Every kind of entry, and what a next one may concern: r2 counts, half of it is withheld."""
+    writer = Writer()
+    writer.activate(policy())
+    writer.provider()
+    writer.key()
+    writer.key("pcl-2")
+    writer.revoke("pcl-2")
+    writer.enterprise()
+    writer.enterprise(BETA, founded_on="2024-06-01")
+    writer.contract("A", amount="1000.00", max_devices={DEVICE: 8})
+    writer.contract("B", enterprise=BETA, amount="1000.00", other_public_funds="1.00")
+    writer.issue(2025, "400.00")
+    writer.post([usage("r1"), usage("r2", milli_devices=16_000), usage("r3", hour=2)])
+    writer.post([usage("r4", contract="B"), usage("r5", hour=2)], [void("r1")])
+    writer.release("r5")
+    writer.void("r3")
+    writer.freeze("B")
+    writer.unfreeze("B")
+    writer.withdraw(2025, "1.00")
+    writer.enlist("2025-2", 1, "2025-01-01", "2026-01-01")
+    return writer
+
+
+def policy(**figures: Any) -> str:
+    """A policy without its comments: of a short text, more changes fall where they matter."""
+    return re.sub(r"(?m)^#.*\n| *#.*$", "", lifted(**figures))
+
+
+def usage(
+    id_: str, contract: str = "A", hour: int = 0, milli_devices: int = 8_000, **more: Any
+) -> Any:
+    start = START + hour * HOUR
+    return record(id_, contract, start, start + HOUR, milli_devices, **more)
+
+
+def goes_on(do: Callable[[Writer], object]) -> None:
+    """Let a writer go on from the story. What it writes must pass the audit."""
+    writer = story().twin()
+    do(writer)
+    audit, tree = copy.deepcopy(_audited())
+    for number in range(len(story().leaves), len(writer.leaves)):
+        _replay(writer, number, audit, tree)
+    audit.finish()
+
+
+@cache
+def _audited() -> tuple[Audit, Tree]:
+    audit, tree = Audit(), Tree()
+    for number in range(len(story().leaves)):
+        _replay(story(), number, audit, tree)
+    audit.finish()
+    return audit, tree
+
+
+def _replay(writer: Writer, number: int, audit: Audit, tree: Tree) -> None:
+    leaf = writer.leaves[number]
+    audit.entry(number, leaf, canon.decode(leaf), writer.files.get(number, []), tree)
+    tree.append(leaf_hash(leaf))
+
+
+def layout(leaves: list[bytes], files: dict[int, list[bytes]], signer: Signer) -> dict[str, bytes]:
+    """The files of an export of at most 255 entries, rightly hashed and signed, by path."""
+    tree, entries = Tree(), Tile("entries", 0, len(leaves))
+    for leaf in leaves:
+        tree.append(leaf_hash(leaf))
+    return {
+        entries.path: bundle.encode_bundle(leaves),
+        entries.beside(0).path: tree.tile_hashes(0, 0, tree.size),
+        entries.beside("batches").path: bundle.encode_attachments(files),
+        CHECKPOINT: sign(Checkpoint(ORIGIN, tree.size, tree.root()).format(), signer),
+    }
+
+
+@cache
+def tall() -> dict[str, bytes]:
+    """The files of a log of made-up entries (`tests/ledger/exported.py`), by path."""
+    with tempfile.TemporaryDirectory(prefix="kashi-fuzz-") as folder:
+        out = exported(Path(folder) / "log", TALL)
+        paths = sorted(path for path in out.rglob("*") if path.is_file())
+        return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
+
+
+class Scratch:
+    """A folder that ends with the process; of what it holds, only what differs is written."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="kashi-fuzz-")
+        self._held: dict[str, bytes] = {}
+        self.path = Path(self._folder.name)
+
+    def hold(self, files: dict[str, bytes]) -> None:
+        for path, data in files.items():
+            if self._held.get(path) != data:
+                (self.path / path).parent.mkdir(parents=True, exist_ok=True)
+                (self.path / path).write_bytes(data)
+                self._held[path] = data

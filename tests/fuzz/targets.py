@@ -1,0 +1,507 @@
+"""What must hold for each reader of hostile bytes, whatever the bytes.
+
+A target takes any bytes and says whether the reader took them. It raises, and that is a finding,
+where the reader raises what it does not document, where a second reading (`tests/fuzz/reading.py`)
+sees another value, or where a value is not written back as it was read. Nothing here is random: an
+input gives the same each time.
+"""
+
+import json
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import UNSET, Struct
+from yarl import URL
+
+from ledger import bundle, canon
+from ledger.book import Book
+from ledger.cosign import CosignatureVerifier, Cosigner, add_cosignatures, open_cosigned
+from ledger.errors import (
+    BadBundle,
+    BadFolder,
+    BadKey,
+    BadNote,
+    BadPolicy,
+    BadPosting,
+    BadProof,
+    CannotCheck,
+    FloorBroken,
+    NotCanonical,
+    NotWitnessed,
+)
+from ledger.note import Checkpoint, Signer, Verifier, open_checkpoint, open_note, sign
+from ledger.proof import Proof, check
+from ledger.quorum import TrustPolicy, open_trusted
+from ledger.tiles import CHECKPOINT, has_tile, parse_tile_path
+from ledger.verify import verify
+from ledger.witnessing import Accepted, AddCheckpoint, Witnessed, judge
+from meter import client, dsse, sums, units, uscc
+from meter.audit import Audit
+from meter.auth import parse_header
+from meter.commands import COMMAND_OF, ENTRY_OF, ActivatePolicy, command_of, fields_of
+from meter.demo import trace as traces
+from meter.dsse import BATCH_TYPE, Envelope
+from meter.entries import FLOORED_CLASSES, from_fields
+from meter.policy import Policy
+from meter.problems import CODES, Problem
+from meter.strict import convert_query, decode
+from meter.web import cursor
+from meter.web.routes import Ask
+from meter.wire import encode_receipt, parse_batch, parse_receipt
+from tests.books import signer
+from tests.fuzz import ledgers, reading
+from tests.ledger import example
+from tests.ledger.exported import LOG, Hashes
+from tests.writer import Writer
+
+Target = Callable[[bytes], bool]
+
+# The place in a list, as a client gives it back.
+QUESTION = "/v1/contracts/A/records"
+START_OF_LIST = (0, "")
+# What the log of the example has signed too, though it excludes the other.
+FORK = [*example.ENTRIES[:2], b"another"]
+# The first word of an input names one.
+COMMANDS = {kind.__name__: kind for kind in ENTRY_OF}
+
+
+def envelope(data: bytes) -> bool:
+    """Whatever is posted is an envelope of one signature and no second meaning, or refused."""
+    found = attempt(lambda: dsse.parse(data, BATCH_TYPE), "bad_envelope")
+    if found is None:
+        return False
+    assert reading.strict_json(data) == {
+        "payloadType": BATCH_TYPE,
+        "payload": b64encode(found.payload).decode(),
+        "signatures": [{"keyid": found.keyid, "sig": b64encode(found.signature).decode()}],
+    }
+    return True
+
+
+def batch(data: bytes) -> bool:
+    """A payload is read as the plain JSON that it is, or refused."""
+    unproved = Envelope(BATCH_TYPE, data, "pcl-1", b"")
+    found = attempt(lambda: parse_batch(unproved, b"").batch, "bad_batch", "too_large")
+    if found is None:
+        return False
+    again = {"voids": [], "records": []} | reading.strict_json(data)
+    for record in again["records"]:
+        record |= {name: reading.instant(record[name]) for name in ("start", "end")}
+    plain = {name: [_given(each) for each in getattr(found, name)] for name in ("voids", "records")}
+    # As texts, for to Python 1, 1.0 and True are equal.
+    assert _sorted_json(_given(found) | plain) == _sorted_json(again)
+    return True
+
+
+def signed(data: bytes) -> bool:
+    """What a registered key signs is refused, or decided so that the audit agrees."""
+    sent = dsse.seal(BATCH_TYPE, data, "pcl-1", signer("pcl-1"))
+    return _goes_on(
+        lambda writer: writer.send(sent),
+        *("bad_batch", "too_large", "wrong_log", "wrong_genesis", "seq_conflict"),
+        "provider_mismatch",
+    )
+
+
+def receipt(data: bytes) -> bool:
+    """A receipt of anyone's is read, and written and read again it is the same."""
+    found = attempt(lambda: parse_receipt(data), ValueError)
+    if found is not None:
+        assert parse_receipt(encode_receipt(found)) == found
+    return found is not None
+
+
+def answer(data: bytes) -> bool:
+    """Whatever answers a client, it hears a refusal, a receipt for what it sent, or neither."""
+    no = client._Answer(503, {}, data)
+    assert attempt(lambda: client._accepted(no), client.Refused) is None
+    attempt(lambda: client._object(no), client.ClientError)
+    sent = min(ledgers.story().files.items())[1][0]
+    return attempt(lambda: client._receipt_for(sent, data), client.BadReceipt) is not None
+
+
+def header(data: bytes) -> bool:
+    """The headers `Kashi-Signature` and `Authorization` have one spelling."""
+    # HTTP gives stray bytes as surrogates.
+    text = data.decode("utf-8", "surrogateescape")
+    found = attempt(lambda: dsse.parse_signature_header(text), ValueError)
+    if found is not None:
+        parts = (f'keyid="{keyid}", sig=:{b64encode(each).decode()}:' for keyid, each in found)
+        assert text == ", ".join(parts)
+    token = attempt(lambda: parse_header(text), "unauthorized")
+    if token is not None:
+        secret = text.removeprefix(f"Bearer {token[0]}.")
+        assert token[1] == sha256(secret.encode()).digest()
+    return found is not None or token is not None
+
+
+def command(data: bytes) -> bool:
+    """What the authority asks for is refused, or decided so that the audit agrees."""
+    name, _, body = data.partition(b" ")
+    kind = COMMANDS.get(name.decode("latin-1"))
+    found = attempt(lambda: decode(body, kind), ValueError) if kind else None
+    if found is None:
+        return False
+    reading.strict_json(body, may_hold="\n" if kind is ActivatePolicy else "")
+    if kind is ActivatePolicy and found.content is UNSET:
+        return False  # the service fills in a file of its own
+    return _goes_on(lambda writer: writer.do(found), *CODES)
+
+
+def canonical(data: bytes) -> bool:
+    """The bytes of an entry are those that RFC 8785 gives, and no others are taken."""
+    found = attempt(lambda: canon.decode(data), NotCanonical)
+    assert found == attempt(lambda: reading.canonical(data), ValueError)
+    if found is not None:
+        assert canon.encode(found) == data
+    return found is not None
+
+
+def entry(data: bytes) -> bool:
+    """An entry of a known kind is written back as it was read, and so is the command in it."""
+    fields = attempt(lambda: _respelled(data), NotCanonical, ValueError, RecursionError)
+    found = attempt(lambda: from_fields(fields), ValueError) if fields else None
+    if found is None:
+        return False
+    assert canon.encode(found) == canon.encode({"v": 1} | fields)
+    if type(found) in COMMAND_OF:
+        told = attempt(lambda: command_of(found), ValueError)
+        same = told is None or fields_of(told).items() <= _all(found).items()
+        assert same
+    return True
+
+
+def postings(data: bytes) -> bool:
+    """A book takes an entry's postings whole or not at all; its sum stays zero, its floors hold."""
+    given = attempt(lambda: canon.decode(data), NotCanonical)
+    items = given.get("postings") if given else None
+    if not isinstance(items, list):
+        return False
+    before = {"treasury:a:2025": -50, "pool:a:2025": 50}
+    book = Book(FLOORED_CLASSES, before)
+    took = attempt(lambda: (book.post(items), True), BadPosting, FloorBroken) is not None
+    assert took or book.balances == before
+    assert sum(book.balances.values()) == 0
+    floored = (fen for name, fen in book.balances.items() if name.split(":")[0] in FLOORED_CLASSES)
+    assert min(floored) >= 0
+    return took
+
+
+def note(data: bytes) -> bool:
+    """A note that opens says what was signed; one that says the same and is signed anew opens."""
+    found = attempt(lambda: open_note(data, [LOG.verifier]), BadNote)
+    if found is not None:
+        assert data.startswith(f"{found.text}\n— ".encode())
+        assert all(LOG.verifier.has_signed(found.text, each.signature) for each in found.signatures)
+    attempt(lambda: open_checkpoint(data, LOG.verifier), BadNote)
+    text = data.decode("utf-8", "surrogateescape")
+    anew = attempt(lambda: sign(text, LOG), BadNote)
+    if anew is not None:
+        assert open_note(anew, [LOG.verifier]).text == text
+    return found is not None
+
+
+def checkpoint(data: bytes) -> bool:
+    """A checkpoint's text has one spelling."""
+    text = data.decode("utf-8", "surrogateescape")
+    found = attempt(lambda: Checkpoint.parse(text), BadNote)
+    if found is not None:
+        assert found.format() == text
+        # A key's name holds less than an origin may.
+        attempt(lambda: open_checkpoint(sign(text, LOG), LOG.verifier), BadNote)
+    return found is not None
+
+
+def key(data: bytes) -> bool:
+    """The texts of keys have one spelling, and a private key is never repeated."""
+    text = data.decode("utf-8", "surrogateescape")
+    kinds = (Verifier, Signer, CosignatureVerifier, Cosigner)
+    read = (attempt(lambda kind=kind: kind.parse(text), BadKey) for kind in kinds)
+    found = [key for key in read if key is not None]
+    assert [key.format() for key in found] in ([], [text])
+    return bool(found)
+
+
+def cosigned(data: bytes) -> bool:
+    """A note opens with the times of just those lines that the cosigner would write."""
+    verifiers = (example.LOG.verifier, [example.WITNESS.verifier])
+    found = attempt(lambda: open_cosigned(data, *verifiers), BadNote)
+    added = attempt(lambda: add_cosignatures(data, [example.WITNESS_LINE]), BadNote)
+    if found is None:
+        return False
+    text = found.checkpoint.format()
+    lines = [example.WITNESS.cosign(text, time) for time in found.times.values()]
+    assert data.startswith(f"{text}\n".encode())
+    assert all(line.encode() in data for line in lines)
+    assert added == data if lines else added is None or added.startswith(data)
+    return True
+
+
+def proof(data: bytes) -> bool:
+    """A proof file has one spelling, and proves only what is true."""
+    found = attempt(lambda: Proof.parse(data), BadProof, BadNote)
+    if found is None:
+        return False
+    assert found.format() == data
+    for entry_data in (*example.ENTRIES, b"another"):
+        checking = (found, entry_data, example.LOG.verifier, [example.WITNESS.verifier])
+        proved = attempt(lambda checking=checking: check(*checking), BadProof, BadNote)
+        assert proved is None or example.ENTRIES[found.index] == entry_data
+    return True
+
+
+def request(data: bytes) -> bool:
+    """A request to a witness has one spelling; what it accepts is the log's own growth."""
+    found = attempt(lambda: AddCheckpoint.parse(data), BadProof, BadNote)
+    if found is None:
+        return False
+    assert found.format() == data
+    trees = [example.tree_of(example.ENTRIES), example.tree_of(FORK)]
+    for size in range(len(FORK) + 1):
+        known = Witnessed(size, trees[0].root(size))
+        answer = judge(found, known, {example.LOG.name: example.LOG.verifier})
+        if isinstance(answer, Accepted):
+            new = answer.checkpoint
+            assert new.size >= size == found.old
+            assert known.root in {t.root(size) for t in trees if t.root(new.size) == new.root}
+    return True
+
+
+def quorum(data: bytes) -> bool:
+    """A trust policy is written back with the same meaning, and judges any note."""
+    text = data.decode("utf-8", "surrogateescape")
+    found = attempt(lambda: TrustPolicy.parse(text), BadPolicy)
+    if found is None:
+        return False
+    assert TrustPolicy.parse(found.format()) == found
+    attempt(lambda: open_trusted(example.COSIGNED, found), BadNote, NotWitnessed)
+    return True
+
+
+def policy(data: bytes) -> bool:
+    """A policy file is refused, or its figures are those of the independent sums' reading."""
+    text = data.decode("utf-8", "surrogateescape")
+    found = attempt(lambda: Policy.parse(text), "bad_policy")
+    if found is None:
+        return False
+    rules = sums._read_rules(text)
+    assert (found.cap, found.pool, found.threshold) == (rules.cap, rules.pool, rules.threshold)
+    assert found.ratio_bp == {name: 10_000 * ratio for name, ratio in rules.ratio.items()}
+    assert found.combined_bp == {name: 10_000 * ratio for name, ratio in rules.combined.items()}
+    assert found.eligible_uses == set(rules.uses)
+    assert found.startup_months == rules.startup_months
+    assert list(found.years) == list(rules.years)
+    return True
+
+
+def entries(data: bytes) -> bool:
+    """A bundle of as many entries as its first byte says has one meaning."""
+    count = data[0] if data else 0
+    found = attempt(lambda: bundle.decode_bundle(data[1:], count), BadBundle)
+    if found is not None:
+        assert len(found) == count
+        assert bundle.encode_bundle(found) == data[1:]
+    return found is not None
+
+
+def attachments(data: bytes) -> bool:
+    """A bundle of attachments has one meaning."""
+    found = attempt(lambda: bundle.decode_attachments(data), BadBundle)
+    if found is not None:
+        assert bundle.encode_attachments(found) == data
+    return found is not None
+
+
+def tile(data: bytes) -> bool:
+    """A path names one tile or none, and the smallest log that has the tile is known."""
+    text = data.decode("utf-8", "surrogateescape")
+    found = attempt(lambda: parse_tile_path(text), BadFolder)
+    if found is not None:
+        assert found.path == text
+        size = (found.index * 256 + found.width) * found.span
+        assert has_tile(size, found)
+        assert not has_tile(size - 1, found)
+    return found is not None
+
+
+def folder(data: bytes) -> bool:
+    """Whatever stands in place of a part of an exported file, the verdict is that it is wrong.
+
+    Bytes 0 to 3: which file, from which byte on, how many are replaced; the others stand there.
+    """
+    path, changed = _changed_file(data)
+    report = _verdict(ledgers.tall() | {path: changed}, LOG.verifier, Hashes())
+    if report is None:
+        return False
+    honest = ledgers.tall()[path]
+    assert report.ok or changed != honest
+    # Beside the signature of a checkpoint, there may be lines of unknown keys.
+    text = honest[: honest.index(b"\n\n")] if path == CHECKPOINT else honest
+    assert changed.startswith(text) or not report.ok
+    return report.ok
+
+
+def audit(data: bytes) -> bool:
+    """Whatever an entry or a file beside it says, hashed and signed, there is a verdict on it.
+
+    Byte 0 chooses an entry; byte 1 its bytes (0) or a file beside it, of which the entry then
+    holds the right hash.
+    """
+    leaves, files = _lie(data)
+    signed_by = ledgers.story().signer
+    report = _verdict(ledgers.layout(leaves, files, signed_by), signed_by.verifier, Audit())
+    assert report is not None
+    assert report.ok or leaves != ledgers.story().leaves or files != ledgers.story().files
+    return report.ok
+
+
+def unit(data: bytes) -> bool:
+    """Money, prices, instants, dates and company codes: one spelling each, and the right value."""
+    text = data.decode("utf-8", "surrogateescape")
+    money = attempt(lambda: units.parse_money(text), ValueError)
+    if money is not None:
+        assert (units.format_money(money), money) == (text, reading.times(text, 100))
+    price = attempt(lambda: units.parse_price(text), ValueError)
+    if price is not None:
+        assert price == units.parse_price(units.format_price(price)) == reading.times(text, 10_000)
+    instant = attempt(lambda: units.parse_instant(text), ValueError)
+    if instant is not None:
+        assert instant == reading.instant(text) == reading.instant(units.format_instant(instant))
+    date = attempt(lambda: units.parse_date(text), ValueError)
+    if date is not None:
+        assert (units.format_date(date), date) == (text, reading.midnight(text))
+    code = uscc.is_valid(text)
+    assert not code or reading.has_check_character(text)
+    return code or any(value is not None for value in (money, price, instant, date))
+
+
+def place(data: bytes) -> bool:
+    """What a client gives back as `after` is a place that was given out, in that spelling."""
+    given = _follow(data.decode("latin-1"))
+    ask = Ask(URL(QUESTION), None, None, cursor.PageQuery())
+    forged = cursor._check(ask, data) + data  # what a client can compute, for it is no secret
+    forged_text = urlsafe_b64encode(forged).rstrip(b"=").decode()
+    found = _follow(forged_text)
+    assert found is None or cursor.cursor(ask, found) == forged_text
+    return given is not None or found is not None
+
+
+def trace(data: bytes) -> bool:
+    """A cluster's trace is refused with its line, or counted as its plain columns say."""
+    text = data.decode("utf-8", "replace")
+    found = attempt(lambda: traces.parse(text), traces.TraceError)
+    if found is None:
+        return False
+    totals = traces.Totals.of(text)
+    times = (task.milli_devices * (task.end - task.start) for task in found.tasks)
+    assert (len(found.tasks), sum(times)) == (totals.tasks, totals.device_time)
+    assert {name: count for name, count in found.skipped.items() if count} == totals.skipped
+    return True
+
+
+TARGETS: MappingProxyType[str, Target] = MappingProxyType(
+    {
+        target.__name__: target
+        for target in (
+            *(envelope, batch, signed, receipt, answer, header, command, canonical, entry),
+            *(postings, note, checkpoint, key, policy, entries, attachments, tile, folder),
+            *(audit, unit, place, trace, cosigned, proof, request, quorum),
+        )
+    }
+)
+
+
+def attempt(read: Callable[[], Any], *refusals: type[Exception] | str) -> Any:
+    """What `read` gives; None where it refuses as documented, by exception or a problem's code."""
+    try:
+        return read()
+    except Problem as problem:
+        if problem.code not in refusals:
+            raise
+    except tuple(kind for kind in refusals if not isinstance(kind, str)):
+        pass
+    return None
+
+
+def _goes_on(do: Callable[[Writer], object], *codes: str) -> bool:
+    """Let the story's writer do one thing more: it is refused with a code, or passes the audit."""
+
+    def write_and_audit() -> bool:
+        ledgers.goes_on(do)
+        return True
+
+    return bool(attempt(write_and_audit, *codes))
+
+
+def _given(struct: Struct) -> dict[str, Any]:
+    """The fields that were given, by name."""
+    return {name: value for name, value in _all(struct).items() if value is not UNSET}
+
+
+def _all(struct: Struct) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+def _sorted_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _respelled(data: bytes) -> dict[str, Any]:
+    """Fields as a ledger holds them, of JSON in any spelling, so that more inputs get so far."""
+    return canon.decode(canon.encode(msgspec.json.decode(data, type=dict[str, Any])))
+
+
+def _changed_file(data: bytes) -> tuple[str, bytes]:
+    paths = list(ledgers.tall())
+    path = paths[data[0] % len(paths)] if data else paths[0]
+    honest = ledgers.tall()[path]
+    start = int.from_bytes(data[1:3]) % (len(honest) + 1)
+    end = start + int.from_bytes(data[3:4])
+    return path, honest[:start] + data[4:] + honest[end:]
+
+
+def _lie(data: bytes) -> tuple[list[bytes], dict[int, list[bytes]]]:
+    """The leaves and files of the story, of which one says something else."""
+    story, told = ledgers.story(), data[2 : 2 + canon.MAX_ENTRY_BYTES]
+    leaves, files = list(story.leaves), dict(story.files)
+    choice, part = data[0] if data else 0, data[1] % 4 if len(data) > 1 else 0
+    if part == 0:
+        leaves[choice % len(leaves)] = told
+        return leaves, files
+    number = sorted(files)[choice % len(files)]
+    files[number] = [*files[number][: part - 1], told, *files[number][part:]]
+    name = ("envelope", "receipt", None)[part - 1]
+    if name is not None:
+        fields = canon.decode(leaves[number])
+        leaves[number] = canon.encode(fields | {name: sha256(told).hexdigest()})
+    return leaves, files
+
+
+def _verdict(files: dict[str, bytes], verifier: Verifier, replay: Any) -> Any:
+    """The report on a folder of these files, None where there is nothing to give a verdict on."""
+    scratch = _scratch(frozenset(files))
+    scratch.hold(files)
+    report = attempt(lambda: verify(scratch.path, verifier, replay), CannotCheck)
+    assert report is None or all(problem.detail.isprintable() for problem in report.problems)
+    return report
+
+
+@cache
+def _scratch(_paths: frozenset[str]) -> ledgers.Scratch:
+    """A folder for files of these paths."""
+    return ledgers.Scratch()
+
+
+def _follow(text: str) -> Any:
+    """The place to which `after` leads."""
+    url = URL(f"{QUESTION}?after={quote(text)}", encoded=True)
+    query = attempt(lambda: convert_query(dict(url.query), cursor.PageQuery), ValueError)
+    # Of a request, a cursor reads path and query, which a URL has as well.
+    ask = Ask(url, None, None, query)
+    return query and attempt(lambda: cursor.place(ask, START_OF_LIST), "malformed")

@@ -1,0 +1,159 @@
+import random
+
+import pytest
+
+from ledger.errors import Violation
+from ledger.folder import FolderReader
+from ledger.following import Following, Unproved, tiles_between
+from ledger.note import Checkpoint, open_checkpoint
+from ledger.tiles import level_tiles, tiles_of
+from ledger.tlog import Tree, leaf_hash
+from tests.ledger.exported import LOG, ORIGIN, Hashes, entry_of, exported
+
+SIZES = [0, 1, 2, 255, 256, 257, 300, 511, 512, 600]
+
+
+def advance(following, folder):
+    reader = FolderReader(folder)
+    following.advance(reader, open_checkpoint(reader.checkpoint(), LOG.verifier))
+
+
+def follow(tmp_path, *sizes):
+    """A following of an honest log through these sizes, of which each has a folder of its own."""
+    following = Following(ORIGIN, Hashes())
+    for size in sizes:
+        advance(following, exported(tmp_path / str(size), size))
+    return following
+
+
+def only_new_tiles(folder, old_size, size):
+    """Take away what a log of the old size had already."""
+    new = set(all_between(old_size, size))
+    for tile in [*tiles_of(size), *level_tiles("batches", size)]:
+        if tile not in new:
+            (folder / tile.path).unlink(missing_ok=True)
+
+
+def all_between(old_size, size):
+    levels = ["entries", "batches", *range(8)]
+    return [tile for level in levels for tile in tiles_between(old_size, size, level)]
+
+
+def test_the_tiles_between_two_sizes_are_those_that_only_the_second_has():
+    for old_size in SIZES:
+        for size in SIZES[SIZES.index(old_size) :]:
+            old = {*tiles_of(old_size), *level_tiles("batches", old_size)}
+            new = {*tiles_of(size), *level_tiles("batches", size)}
+            found = all_between(old_size, size)
+            assert set(found) == new - old
+            assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_log_that_is_followed_in_parts_is_judged_as_the_whole(tmp_path, seed):
+    choose = random.Random(seed)
+    sizes = sorted(choose.sample(range(1, 700), 4))
+    replay = Hashes()
+    following = Following(ORIGIN, replay)
+    for old_size, size in zip([0, *sizes], sizes, strict=False):
+        folder = exported(tmp_path / str(size), size)
+        only_new_tiles(folder, old_size, size)
+        advance(following, folder)
+        assert following.problem is None
+        assert following.judged == following.tree.size == size
+        assert replay.numbers == list(range(size))
+    tree = Tree()
+    for number in range(sizes[-1]):
+        tree.append(leaf_hash(entry_of(number)))
+    assert [following.tree.root(size) for size in sizes] == [tree.root(size) for size in sizes]
+
+
+def test_a_log_with_a_third_level_of_tiles_is_followed(tmp_path):
+    size = 256 * 256 + 3
+    folder = exported(tmp_path / "out", size)
+    following = follow(tmp_path, 700)
+    advance(following, folder)
+    assert following.tree.size == following.judged == size
+    changed = bytearray((folder / "tile/1/000").read_bytes())
+    changed[200 * 32] ^= 1
+    (folder / "tile/1/000").write_bytes(changed)
+    with pytest.raises(Unproved, match="tile/1/000: bad_tile"):
+        advance(follow(tmp_path / "again", 700), folder)
+
+
+def test_every_byte_of_a_part_counts_and_a_bad_part_changes_nothing(tmp_path):
+    following = follow(tmp_path, 250)
+    folder = exported(tmp_path / "next", 260)
+    only_new_tiles(folder, 250, 260)
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        data = path.read_bytes()
+        name = path.relative_to(folder).as_posix()
+        if name == "checkpoint" or name.startswith("batches"):
+            continue
+        for place in {0, 1, 7, len(data) // 2, len(data) - 1}:
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            with pytest.raises(Unproved):
+                advance(following, folder)
+            assert following.tree.size == following.judged == 250
+        path.unlink()
+        with pytest.raises(Unproved) as caught:
+            advance(following, folder)
+        assert caught.value.problem.file == name
+        path.write_bytes(data)
+    advance(following, folder)
+    assert following.tree.size == following.judged == 260
+    assert following.problem is None
+
+
+@pytest.mark.parametrize("changed", [3, 249, 255])
+def test_another_branch_is_not_followed(tmp_path, changed):
+    following = follow(tmp_path, 250)
+    other = exported(tmp_path / "other", 520, {changed: entry_of(changed, by="mallory")})
+    if changed < 250:
+        with pytest.raises(Unproved):
+            advance(following, other)
+        assert following.tree.size == 250
+    else:
+        # Whoever knew only the first 250 entries cannot tell.
+        advance(following, other)
+        assert following.tree.size == 520
+
+
+def test_a_checkpoint_of_another_root_is_not_followed(tmp_path):
+    following = follow(tmp_path, 250)
+    reader = FolderReader(exported(tmp_path / "next", 260))
+    with pytest.raises(Unproved, match="bad_root"):
+        following.advance(reader, Checkpoint(ORIGIN, 260, bytes(32)))
+    assert following.tree.size == 250
+
+
+def test_after_a_wrong_entry_nothing_is_judged_and_the_tree_still_grows(tmp_path):
+    replay = Hashes()
+    following = Following(ORIGIN, replay)
+    wrong = {7: entry_of(7, at=0)}
+    for size in (5, 20, 300):
+        advance(following, exported(tmp_path / str(size), size, wrong))
+        assert following.tree.size == size
+    assert (following.problem.code, following.problem.entry) == ("time_went_back", 7)
+    assert following.judged == 7
+    assert replay.numbers == list(range(7))
+
+
+def test_a_file_that_does_not_belong_to_its_entry_is_damage_and_not_a_wrong_entry(tmp_path):
+    def check(_entry, files):
+        if b"damaged" in files:
+            raise Violation("bad_files", "it came damaged")
+
+    following = Following(ORIGIN, Hashes(), check)
+    folder = exported(tmp_path / "out", 5)
+    path = folder / "batches/000.p/5"
+    honest = path.read_bytes()
+    path.write_bytes(honest.replace(b"\x00\x00\x00\x0bfile 0 of 3", b"\x00\x00\x00\x07damaged"))
+    with pytest.raises(Unproved, match="bad_files"):
+        advance(following, folder)
+    path.write_bytes(honest[:-1])
+    with pytest.raises(Unproved, match="bad_bundle"):
+        advance(following, folder)
+    path.write_bytes(honest)
+    advance(following, folder)
+    assert following.problem is None

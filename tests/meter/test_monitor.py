@@ -1,0 +1,597 @@
+"""`kashi monitor` against a web server that publishes a ledger which grows, honestly or not."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ledger.cosign import Cosigner, add_cosignatures
+from ledger.errors import CannotCheck
+from ledger.files import DISK
+from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
+from ledger.quorum import TrustPolicy
+from ledger.verify import verify
+from meter import cli
+from meter.alarms import KINDS, MAX_KEPT, Alarm, Alarms
+from meter.audit import Audit, _Stream
+from meter.fetch import opened
+from meter.monitor import Interrupted, Limits, Monitor, Trust
+from tests.sites import NOON, Site, published
+from tests.writer import with_receipt
+
+PROGRAM = [sys.executable, "-c", "from meter.cli import main; main()"]
+DAY_SECONDS = 86_400
+LIMITS = Limits(gap_seconds=DAY_SECONDS, silence_seconds=3600)
+
+
+class Watch:
+    """A monitor of a site, with a clock that stands still until the test moves it."""
+
+    def __init__(self, site: Site, data: Path, policy: TrustPolicy | None = None) -> None:
+        self.site, self.data, self.policy = site, data, policy
+        self.trusted = site.writer.signer.verifier
+        self.now = NOON
+        self.lines: list[dict] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with what the folder holds, which must be enough without the site."""
+        if hasattr(self, "monitor"):
+            self.monitor.close()
+        trust = Trust(self.trusted, self.policy)
+        self.monitor = Monitor(self.data, trust, LIMITS, self.lines.append, lambda: self.now)
+        self.monitor.start()
+
+    async def poll(self) -> None:
+        async with opened(self.site.url, None) as source:
+            await self.monitor.poll(source)
+
+    def alarms(self) -> set[str]:
+        return {kind for kind in KINDS if self.monitor.alarms.count(kind)}
+
+    def said(self, kind: str) -> list[str]:
+        """When an alarm went on and off."""
+        return [line["state"] for line in self.lines if line.get("alarm") == kind]
+
+    def detail(self, kind: str) -> str:
+        return [line for line in self.lines if line.get("alarm") == kind][-1]["detail"]
+
+
+@pytest.fixture
+def site(tmp_path) -> Iterator[Site]:
+    with published(tmp_path / "www") as site:
+        yield site
+
+
+@pytest.fixture
+def watch(site, tmp_path) -> Iterator[Watch]:
+    watch = Watch(site, tmp_path / "data")
+    yield watch
+    watch.monitor.close()
+
+
+async def test_a_log_that_grows_is_followed_and_judged_and_kept_whole(site, watch):
+    for batches in (0, 1, 20, 0, 70, 90, 5):
+        site.post(batches)
+        site.publish()
+        await watch.poll()
+        assert watch.monitor.size == watch.monitor.following.judged == site.size
+        assert watch.monitor.audit.state.size == site.size
+        report = verify(watch.data / "log", site.writer.signer.verifier, Audit())
+        assert report.ok, report.problems
+        assert report.size == site.size
+    assert watch.alarms() == set()
+    assert site.size > 512
+    # No more is kept than that size calls for.
+    held, shown = (
+        {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+        for root in (watch.data / "log", site.folder)
+    )
+    assert held == shown
+
+
+async def test_only_what_is_new_is_fetched(site, watch):
+    site.post(100)
+    site.publish()
+    await watch.poll()
+    old = site.fetched()
+    assert old["tile/entries/000"] == 1
+    await watch.poll()
+    assert site.fetched() == {"checkpoint": 1}
+    site.post()
+    site.publish()
+    await watch.poll()
+    new = site.fetched()
+    place, width = divmod(site.size, 256)
+    edges = {f"{kind}/{place:03}.p/{width}" for kind in ("tile/entries", "tile/0", "batches")}
+    assert set(new) == {"checkpoint", *edges}
+
+
+async def test_a_restart_replays_the_copy_and_goes_on(site, watch):
+    site.post(30)
+    site.publish()
+    await watch.poll()
+    site.fetched()
+    watch.restart()
+    assert watch.monitor.size == watch.monitor.following.judged == site.size
+    assert site.fetched() == {}
+    site.post(5)
+    site.publish()
+    await watch.poll()
+    assert watch.monitor.size == site.size
+    assert not [path for path in site.fetched() if path.endswith("000")]
+    assert watch.alarms() == set()
+
+
+async def test_what_a_crash_leaves_does_not_matter(site, watch, monkeypatch):
+    site.post(90)
+    site.publish()
+    await watch.poll()
+    site.post(30)
+    site.publish()
+    with monkeypatch.context() as patch:
+        # The disk fails at each step in turn, and the process ends.
+        for name in ("sync_folder", "append", "rename"):
+            patch.setattr(type(DISK), name, failing)
+            with pytest.raises(OSError, match="the disk is gone"):
+                await watch.poll()
+            patch.undo()
+            before = claimed_checkpoint((watch.data / "log/checkpoint").read_bytes()).size
+            watch.restart()
+            assert watch.monitor.size == before < site.size
+    await watch.poll()
+    assert watch.monitor.size == site.size
+    assert verify(watch.data / "log", site.writer.signer.verifier, Audit()).ok
+    assert watch.alarms() == set()
+
+
+def failing(*_: object) -> None:
+    raise OSError("the disk is gone")
+
+
+async def test_a_fork_is_proved_kept_and_remembered(site, watch):
+    twin = site.writer.twin()
+    site.post()
+    site.publish()
+    await watch.poll()
+    ours = site.checkpoint
+    for number in range(9):
+        twin.contract(f"T{number}")
+    site.publish(twin)
+    theirs = site.checkpoint
+    assert claimed_checkpoint(theirs).size > site.size
+    await watch.poll()
+    assert watch.alarms() == {"fork"}
+    assert watch.monitor.size == site.size
+    (folder,) = (watch.data / "evidence").iterdir()
+    assert (folder / "checkpoint").read_bytes() == theirs
+    assert (folder / "ours").read_bytes() == ours
+    assert (folder / "tile/0").is_dir()
+    await watch.poll()
+    assert watch.said("fork") == ["on"]
+    # The log shows its first face again, and grows: that is followed, and nothing is forgiven.
+    site.post()
+    site.publish()
+    watch.restart()
+    assert watch.said("fork") == ["on", "on"]
+    await watch.poll()
+    assert watch.monitor.size == site.size
+    assert watch.alarms() == {"fork"}
+
+
+@pytest.mark.parametrize("contracts", [0, 1, 2])
+async def test_a_fork_of_no_more_entries_is_proved_by_two_checkpoints(site, watch, contracts):
+    twin = site.writer.twin()
+    site.post()
+    site.publish()
+    await watch.poll()
+    for number in range(contracts + 1):
+        twin.contract(f"T{number}")
+    assert len(twin.leaves) <= site.size
+    site.publish(twin)
+    site.fetched()
+    await watch.poll()
+    assert set(site.fetched()) == {"checkpoint"}
+    assert watch.alarms() == {"fork"}
+
+
+async def test_tiles_of_another_branch_that_were_left_behind_do_no_harm(site, watch):
+    await watch.poll()
+    twin = site.writer.twin()
+    site.post(90)
+    site.publish()
+    shutil.copytree(site.folder, watch.data / "new")
+    site.writer = twin
+    site.post(90)
+    site.publish()
+    watch.restart()
+    await watch.poll()
+    assert watch.monitor.following.judged == site.size
+    assert watch.alarms() == set()
+    assert verify(watch.data / "log", site.writer.verifier, Audit()).ok
+
+
+async def test_a_monitor_that_is_stopped_ends_in_the_middle_of_a_part(site, watch):
+    site.post(90)
+    site.publish()
+    watch.monitor.stop()
+    with pytest.raises(Interrupted):
+        await watch.poll()
+    watch.restart()
+    assert watch.monitor.size == 0
+    await watch.poll()
+    assert watch.monitor.following.judged == site.size
+
+
+async def test_a_rollback_is_an_alarm_until_the_log_is_whole_again(site, watch):
+    shorter = site.writer.twin()
+    site.post(3)
+    site.publish()
+    await watch.poll()
+    site.publish(shorter)
+    await watch.poll()
+    await watch.poll()
+    assert watch.alarms() == {"rollback"}
+    assert f"had {site.size} entries" in watch.detail("rollback")
+    (folder,) = (watch.data / "evidence").iterdir()
+    assert claimed_checkpoint((folder / "checkpoint").read_bytes()).size == len(shorter.leaves)
+    assert claimed_checkpoint((folder / "ours").read_bytes()).size == site.size
+    watch.restart()
+    await watch.poll()
+    assert watch.alarms() == {"rollback"}
+    site.publish()
+    await watch.poll()
+    assert watch.alarms() == set()
+    assert watch.said("rollback") == ["on", "on", "off"]
+
+
+async def test_an_entry_that_breaks_a_rule_is_a_violation_for_ever(site, watch):
+    site.post()
+    site.publish()
+    await watch.poll()
+
+    def lie(receipt: dict) -> None:
+        receipt["results"][0]["granted"] = "1.00"
+
+    wrong = site.size
+    site.writer.tell_batch = lambda decided: with_receipt(decided, lie)
+    site.post()
+    site.writer.tell_batch = lambda decided: decided
+    site.publish()
+    await watch.poll()
+    assert watch.alarms() == {"violation"}
+    assert watch.detail("violation").startswith(f"entry {wrong}: wrong_receipt")
+    # It is followed still, for a fork is another thing; but nothing more of it is judged.
+    site.post()
+    site.publish()
+    await watch.poll()
+    assert (watch.monitor.size, watch.monitor.following.judged) == (site.size, wrong)
+    watch.restart()
+    assert watch.alarms() == {"violation"}
+    assert watch.said("violation") == ["on", "on"]
+    (watch.data / "alarms.json").unlink()
+    watch.restart()
+    assert watch.alarms() == {"violation"}
+
+
+@pytest.mark.parametrize("name", ["tile/0/001.p/*", "tile/entries/001.p/*", "tile/1/000.p/*"])
+async def test_a_tile_replaced_is_damage_until_it_is_mended(site, watch, name):
+    site.post(30)
+    site.publish()
+    await watch.poll()
+    followed = watch.monitor.size
+    site.post(80)
+    site.publish()
+    (path,) = site.folder.glob(name)
+    honest = path.read_bytes()
+    path.write_bytes(honest[:-1] + bytes([honest[-1] ^ 1]))
+    await watch.poll()
+    await watch.poll()
+    assert watch.alarms() == {"damage"}
+    assert watch.monitor.size == followed
+    assert list((watch.data / "evidence").iterdir()) == []
+    path.write_bytes(honest)
+    await watch.poll()
+    assert watch.alarms() == set()
+    assert watch.said("damage") == ["on", "off"]
+    assert watch.monitor.following.judged == site.size
+
+
+async def test_a_fork_behind_damage_is_found_a_while_later(site, watch):
+    twin = site.writer.twin()
+    site.post(70)
+    site.publish()
+    await watch.poll()
+    size, site.writer = site.size, twin
+    site.post(95)
+    site.publish()
+    (path,) = site.folder.glob("tile/0/001.p/*")
+    honest = path.read_bytes()
+    path.write_bytes(bytes(len(honest)))
+    await watch.poll()
+    assert watch.alarms() == {"damage"}
+    path.write_bytes(honest)
+    await watch.poll()
+    # To fetch all hashes again and again would be a burden.
+    assert watch.alarms() == {"damage"}
+    watch.now += 600
+    await watch.poll()
+    assert watch.alarms() == {"fork"}
+    assert watch.monitor.size == size
+
+
+async def test_a_signed_size_of_which_there_are_no_tiles_is_damage_at_once(site, watch):
+    await watch.poll()
+    for size in (site.size + 1, 2**40, 2**62):
+        text = Checkpoint(site.writer.signer.name, size, bytes(32)).format()
+        (site.folder / "checkpoint").write_bytes(sign(text, site.writer.signer))
+        site.fetched()
+        await watch.poll()
+        assert watch.alarms() == {"damage"}
+        assert site.fetched().total() < 100
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
+async def test_an_envelope_that_came_damaged_is_no_violation(site, watch, damage):
+    site.post(3)
+    site.publish()
+    (path,) = (site.folder / "batches").rglob("*.p/*")
+    honest = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(honest.replace(b"payload", b"Payload", 1)[: -(damage == "cut") or None])
+    await watch.poll()
+    assert watch.alarms() == {"damage"}
+    path.write_bytes(honest)
+    await watch.poll()
+    assert watch.alarms() == set()
+    assert watch.monitor.following.judged == site.size
+
+
+async def test_a_gap_is_an_alarm_when_it_is_old(site, watch):
+    site.post(1)
+    site.post(1, seq=4)
+    site.publish()
+    await watch.poll()
+    assert watch.alarms() == set()
+    watch.now += DAY_SECONDS + 3600
+    site.writer.at("2025-03-02T13:00:00+08:00")
+    site.post(1, seq=9)
+    site.publish()
+    await watch.poll()
+    # The numbers 5 to 8 are missing only since now.
+    assert watch.alarms() == {"gap"}
+    assert watch.detail("gap").startswith("pcl, stream main: no batches 2 to 3 since 2025-03-01")
+    site.post(1, seq=2)
+    site.publish()
+    await watch.poll()
+    assert watch.detail("gap").startswith("pcl, stream main: no batches 3 to 3")
+    site.post(1, seq=3)
+    site.publish()
+    await watch.poll()
+    assert watch.alarms() == set()
+
+
+async def test_silence_is_an_alarm_whether_the_log_answers_or_not(site, watch):
+    await watch.poll()
+    watch.now += 3600
+    await watch.poll()
+    assert watch.alarms() == set()
+    watch.now += 1
+    await watch.poll()
+    assert watch.alarms() == {"silence"}
+    site.post()
+    site.publish()
+    await watch.poll()
+    assert watch.alarms() == set()
+    (site.folder / "checkpoint").unlink()
+    watch.now += 3601
+    await watch.poll()
+    assert watch.alarms() == {"silence"}
+    assert watch.monitor.polls == {"answered": 4, "failed": 1}
+
+
+async def test_silence_is_counted_over_a_restart(watch):
+    await watch.poll()
+    stored = watch.data / "log/checkpoint"
+    os.utime(stored, (NOON, NOON))
+    watch.now += 3601
+    watch.restart()
+    await watch.poll()
+    assert watch.alarms() == {"silence"}
+
+
+async def test_a_checkpoint_that_others_signed_is_not_trusted(site, watch):
+    await watch.poll()
+    honest = site.checkpoint
+    text = claimed_checkpoint(honest).format()
+    stranger = Signer.from_seed(site.writer.signer.name, bytes(32))
+    for note in (b"nonsense", sign(text, stranger), honest.replace(b"\n", b"\r\n")):
+        (site.folder / "checkpoint").write_bytes(note)
+        await watch.poll()
+        assert watch.alarms() == {"untrusted"}
+    (site.folder / "checkpoint").write_bytes(honest)
+    await watch.poll()
+    assert watch.alarms() == set()
+
+
+async def test_without_enough_witnesses_nothing_is_followed(site, tmp_path):
+    witness = Cosigner.from_seed("witness.test/w", bytes(range(32)))
+    vkey = site.writer.signer.verifier.format()
+    policy = f"log {vkey}\nwitness w {witness.verifier.format()}\nquorum w\n"
+    watch = Watch(site, tmp_path / "data", TrustPolicy.parse(policy))
+    await watch.poll()
+    assert watch.alarms() == {"untrusted"}
+    assert "not_witnessed" in watch.detail("untrusted")
+    assert watch.monitor.size == 0
+    text = site.checkpoint.decode().partition("\n\n")[0] + "\n"
+    note = add_cosignatures(site.checkpoint, [witness.cosign(text, NOON)])
+    (site.folder / "checkpoint").write_bytes(note)
+    await watch.poll()
+    assert watch.alarms() == set()
+    assert watch.monitor.size == site.size
+    watch.monitor.close()
+
+
+async def test_a_log_is_followed_from_one_key_to_the_next(site, watch):
+    """The one that was trusted first may be retired long ago."""
+    for step in (site.post, site.writer.add_log_key, site.post, site.writer.retire_log_key):
+        step()
+        site.publish()
+        await watch.poll()
+        assert watch.monitor.following.judged == site.size
+    assert site.writer.verifier != site.writer.signer.verifier
+    watch.restart()
+    site.post()
+    site.publish()
+    await watch.poll()
+    assert watch.monitor.following.judged == site.size
+    assert watch.alarms() == set()
+    # A retired key signs nothing any more, and proves no fork.
+    text = claimed_checkpoint(site.checkpoint).format()
+    (site.folder / "checkpoint").write_bytes(sign(text, site.writer.signer))
+    await watch.poll()
+    assert watch.alarms() == {"untrusted"}
+
+
+async def test_who_missed_the_change_of_keys_goes_on_with_the_new_one(site, watch):
+    await watch.poll()
+    site.writer.add_log_key()
+    site.writer.retire_log_key()
+    site.publish()
+    await watch.poll()
+    assert watch.alarms() == {"untrusted"}
+    watch.trusted = site.writer.verifier
+    watch.restart()
+    await watch.poll()
+    assert watch.monitor.following.judged == site.size
+    assert watch.alarms() == set()
+
+
+async def test_a_key_that_the_log_does_not_name_is_a_violation(site, watch):
+    stranger = Signer.from_seed(site.writer.signer.name, bytes(32))
+    note = sign(claimed_checkpoint(site.checkpoint).format(), stranger)
+    (site.folder / "checkpoint").write_bytes(note)
+    watch.trusted = stranger.verifier
+    watch.restart()
+    await watch.poll()
+    assert watch.alarms() == {"violation"}
+    assert "wrong_log_key" in watch.detail("violation")
+
+
+async def test_a_damaged_copy_or_one_of_another_log_or_in_use_is_refused(site, watch):
+    site.post(3)
+    site.publish()
+    await watch.poll()
+    with pytest.raises(CannotCheck, match="another monitor"):
+        Monitor(watch.data, Trust(site.writer.signer.verifier), LIMITS, print)
+    (path,) = (watch.data / "log/tile/entries").rglob("*.p/*")
+    honest = path.read_bytes()
+    path.write_bytes(honest[:-1] + b"!")
+    with pytest.raises(CannotCheck, match="fetch the log anew"):
+        watch.restart()
+    path.write_bytes(honest)
+    watch.monitor.close()
+    stranger = Signer.from_seed("kashi.test/stranger", bytes(32))
+    watch.monitor = Monitor(watch.data, Trust(stranger.verifier), LIMITS, print)
+    with pytest.raises(CannotCheck, match="another log"):
+        watch.monitor.start()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stream_misses_the_numbers_that_did_not_come(seed):
+    choose = random.Random(seed)
+    numbers = choose.sample(range(1, 60), choose.randint(1, 50))
+    stream = _Stream()
+    for at, number in enumerate(numbers, 1):
+        stream.fill(number, at)
+        came = numbers[:at]
+        missing = set(range(1, max(came))) - set(came)
+        found = {n for first, last, _ in stream.gaps for n in range(first, last + 1)}
+        assert found == missing
+        for first, last, since in stream.gaps:
+            # As long as possible, and since the first later number came.
+            assert first - 1 in {0, *came}
+            assert numbers[since - 1] > last
+            assert all(number < first for number in numbers[: since - 1])
+
+
+def test_so_many_lasting_alarms_are_kept_and_no_more(tmp_path):
+    said: list[dict] = []
+    alarms = Alarms(tmp_path / "alarms.json", said.append, lambda: NOON)
+    for number in [*range(MAX_KEPT + 5), 0]:
+        alarms.keep(Alarm("violation", str(number)))
+    assert alarms.count("violation") == len(said) == MAX_KEPT
+    again = Alarms(tmp_path / "alarms.json", said.append, lambda: NOON)
+    assert again.count("violation") == MAX_KEPT
+
+
+# The command
+
+
+@contextlib.contextmanager
+def running(*words: object) -> Iterator[subprocess.Popen]:
+    """A `kashi monitor` of its own."""
+    process = subprocess.Popen(
+        [*PROGRAM, "monitor", *map(str, words)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_command_follows_says_what_it_finds_and_shows_metrics(site, tmp_path):
+    vkey = site.writer.signer.verifier.format()
+    words = (site.url, "--vkey", vkey, "--data", tmp_path / "data", "--interval", "0.1")
+    site.post(1, seq=2)
+    site.publish()
+    with running(*words, "--listen", "127.0.0.1:0") as process:
+        url = json.loads(process.stdout.readline())["url"]
+        followed = json.loads(process.stdout.readline())
+        assert (followed["event"], followed["size"]) == ("followed", site.size)
+        # The writer's clock is long ago, and so is the gap.
+        assert json.loads(process.stdout.readline())["alarm"] == "gap"
+        with urllib.request.urlopen(url) as answer:
+            metrics = answer.read().decode()
+        assert '\nkashi_monitor_alarms{kind="gap"} 1.0\n' in metrics
+        assert '\nkashi_monitor_alarms{kind="fork"} 0.0\n' in metrics
+        assert f"\nkashi_monitor_judged {site.size}.0\n" in metrics
+        assert re.search(
+            r'^kashi_monitor_polls_total\{outcome="answered"\} [1-9]', metrics, re.MULTILINE
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    with running(*words) as process:
+        assert json.loads(process.stdout.readline())["size"] == site.size
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+
+
+def test_what_the_command_cannot_begin_with_is_one_line(site, tmp_path):
+    def told(*words: object) -> str:
+        result = CliRunner().invoke(cli.main, ["monitor", site.url, *map(str, words)])
+        assert result.exit_code in (1, 2)
+        assert "Traceback" not in result.output
+        return result.stderr
+
+    data = ("--data", tmp_path / "data")
+    vkey = ("--vkey", site.writer.signer.verifier.format())
+    assert "the key cannot be read" in told("--vkey", tmp_path / "missing", *data)
+    assert "trust policy" in told(*vkey, *data, "--policy", tmp_path / "missing")
+    assert "HOST:PORT" in told(*vkey, *data, "--listen", "8080")
+    (tmp_path / "data/alarms.json").write_text("nonsense")
+    assert "alarms" in told(*vkey, *data)

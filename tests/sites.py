@@ -1,0 +1,90 @@
+"""A ledger that a web server shows, for tests of whoever fetches it.
+
+with published(tmp_path / "www") as site:
+    site.post(3)
+    site.publish()
+    ... site.url, site.size, site.fetched()
+"""
+
+import functools
+import http.server
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.books import record
+from tests.writer import Writer
+
+NOON = 1_740_801_600  # the writer's clock
+START = NOON - 6 * 3600
+
+
+class Site:
+    """A ledger's writer, and the folder that a web server shows of it."""
+
+    def __init__(self, folder: Path, url: str, asked: list[str]) -> None:
+        self.folder, self.url = folder, f"{url}/log"
+        self.asked = asked
+        self.records = 0
+        self.seq = 0
+        self.writer = Writer()
+        self.writer.activate()
+        self.writer.provider()
+        self.writer.key()
+        self.writer.enterprise()
+        self.writer.contract("A")
+        self.publish()
+
+    @property
+    def size(self) -> int:
+        return len(self.writer.leaves)
+
+    def post(self, batches: int = 1, seq: int | None = None) -> None:
+        """Write batches of two records each."""
+        for _ in range(batches):
+            self.seq = self.seq + 1 if seq is None else seq
+            self.records += 2
+            names = (self.records - 1, self.records)
+            self.writer.post(
+                [record(f"r{name}", "A", START, START + 60, 1_000) for name in names],
+                seq=self.seq,
+            )
+
+    def publish(self, writer: Writer | None = None) -> None:
+        """Show what is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        (writer or self.writer).export(self.folder)
+
+    def fetched(self) -> Counter:
+        """What was asked for since this was last called."""
+        found = Counter(path.removeprefix("/log/") for path in self.asked)
+        self.asked.clear()
+        return found
+
+    @property
+    def checkpoint(self) -> bytes:
+        return (self.folder / "checkpoint").read_bytes()
+
+
+@contextmanager
+def published(folder: Path) -> Iterator[Site]:
+    """Serve a folder, in which the ledger's stands."""
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            asked.append(self.path)
+
+    folder.mkdir()
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Site(folder / "log", f"http://127.0.0.1:{server.server_port}", asked)
+        finally:
+            server.shutdown()
+            thread.join()
