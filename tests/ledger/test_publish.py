@@ -15,7 +15,7 @@ from ledger.errors import BadBundle, BadFolder, BadNote
 from ledger.files import DISK
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Signer, open_checkpoint, sign
-from ledger.publish import Ahead, OtherRoot, Publisher
+from ledger.publish import Ahead, InUse, OtherRoot, Publisher
 from ledger.tiles import edge_tile, find_tile, grown_tile, height_of
 from ledger.tlog import Frontier, Tree, leaf_hash
 from ledger.verify import verify
@@ -279,7 +279,7 @@ def test_a_tile_with_other_bytes_is_never_replaced(tmp_path, path):
 
 def test_two_publishers_cannot_share_a_folder(tmp_path):
     first = Publisher.open(tmp_path / "log", *by(LOG), Log(3))
-    with pytest.raises(BadFolder, match="another process"):
+    with pytest.raises(InUse, match="another process"):
         grown(tmp_path / "log", 3)
     first.close()
     check_whole(grown(tmp_path / "log", 3), 3)
