@@ -93,7 +93,7 @@ def serve(data: Path, host: str, port: int, log_level: str, now: str | None) -> 
     async def run() -> None:
         origin = service.read_origin(folder)
         async with service.running(folder, host, port, _clock(origin, now)) as running:
-            service.calm_collector()
+            service.settle_interpreter()
             click.echo(f"{origin} listens on {running.url}")
             await service.until_interrupted(running)
 

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 MAX_MILLI_DEVICES: Final = 10**9
 MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
-RECORDS_PER_STEP: Final = 50  # somewhat below a millisecond of deciding
+RECORDS_PER_STEP: Final = 25  # some hundred microseconds of deciding
 
 
 class Decided(Struct, frozen=True):

@@ -57,7 +57,7 @@ MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 ra
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024  # bounds a commit's time; one batch may exceed it
 COMMAND_BYTES: Final = 4_096  # what a command counts for in the queue
 RETRY_SECONDS: Final = 0.5  # between attempts to reach the database again
-BREATH_SECONDS: Final = 0.001  # so long a group may hold up others before it lets them move on
+BREATH_SECONDS: Final = 0.0005  # so long a group may hold up others before it lets them move on
 MAX_LOGGED_BATCHES: Final = 20  # of a group, by entry and digest; the ledger names them all
 
 _log: Final = logs.logger(__name__)
