@@ -248,6 +248,45 @@ async def test_taking_over_waits_for_a_commit_under_way_and_counts_it(owner, dat
         assert (head.epoch, head.size, head.root) == (epoch + 1, log.size, log.root())
 
 
+@asynccontextmanager
+async def named(database: str):
+    """Connect as the service does to write: under a name by which the next writer finds it."""
+    settings = {"role": "kashi_service", "application_name": "a writer"}
+    connection = await asyncpg.connect(database, server_settings=settings)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+async def test_whoever_takes_over_ends_a_writer_that_hangs_within_a_commit(owner, database):
+    _, epoch = await filled(owner)
+    async with named(database) as hung, named(database) as other, service(database) as reader:
+        await hung.transaction().start()
+        await hung.execute("SELECT 1 FROM ledger.head FOR UPDATE")
+        async with asyncio.timeout(10):
+            head = await store.take_over(other)
+        assert head.epoch == epoch + 1
+        with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+            await hung.execute("COMMIT")
+        # Its role is again the one that may change nothing, and who only reads goes on.
+        assert await other.fetchval("SELECT current_user") == "kashi_service"
+        assert await store.head(reader) == head
+
+
+async def test_a_writer_that_was_shut_out_ends_nobody(owner, database):
+    _, epoch = await filled(owner)
+    async with named(database) as ours:
+        head = await store.take_over(ours)
+        async with named(database) as late:
+            with pytest.raises(LostEpoch):
+                await store.take_over(late, epoch)
+            with pytest.raises(LostEpoch):
+                await store.check_epoch(late, epoch)
+        await store.check_epoch(ours, head.epoch)
+        assert await store.head(ours) == head
+
+
 # What is stored must agree with itself
 
 
