@@ -5,6 +5,7 @@ They are as few as will do, for a test lets each of them fail, before or after i
 safe after `sync_folder` of the folder that it stands in.
 """
 
+import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,20 @@ class Files:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def lock(folder: Path) -> int:
+    """Have a folder to this process until the descriptor that this gives is closed.
+
+    Raises `BlockingIOError` where another process has it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 DISK: Final = Files()

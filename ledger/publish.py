@@ -21,7 +21,6 @@ One process publishes to a folder; another is refused. What is not done here: to
 to wait, and to know the time.
 """
 
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,7 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from ledger.errors import BadFolder, LedgerError, MissingFile
-from ledger.files import DISK, Files
+from ledger.files import DISK, Files, lock
 from ledger.folder import DRAFT, FolderReader, FolderWriter, remove_partial
 from ledger.note import Checkpoint
 from ledger.tiles import find_tile, has_tile
@@ -166,13 +165,10 @@ class Publisher:
 
 def _lock(folder: Path) -> int:
     """Two at once would mix their drafts, and the slower one would take the checkpoint back."""
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock(folder)
     except BlockingIOError:
-        os.close(descriptor)
         raise InUse(f"another process publishes to {folder}") from None
-    return descriptor
 
 
 def _read_checkpoint(folder: Path, read: Read) -> Checkpoint | None:

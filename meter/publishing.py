@@ -129,8 +129,8 @@ class Publishing:
             self._state = await store.load_service_keys(self._connection)
             entries = store.with_attachments(self._connection, publisher.size, head.size)
             async for chunk in _chunks(entries):
-                await asyncio.to_thread(publisher.add, chunk)
-        await asyncio.to_thread(publisher.publish, (), head.root)
+                await _to_its_end(publisher.add, chunk)
+        await _to_its_end(publisher.publish, (), head.root)
         self._metrics.published.set(head.size)
         self.published.move(head.size)
 
@@ -158,6 +158,16 @@ class Publishing:
             return None
         # Where no commit ended, no root of ours can be published: nothing has this one.
         return await ledger_store.root_at(self._connection, size) or b""
+
+
+async def _to_its_end(write: Callable[..., None], *arguments: object) -> None:
+    """Write in a thread, and wait for its end also when cancelled: nobody else may begin before."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
 
 
 async def _chunks(entries: AsyncIterator[_Entry]) -> AsyncIterator[list[_Entry]]:

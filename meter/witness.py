@@ -13,7 +13,6 @@ Whoever restores DIR from a backup makes the witness break its word: it needs a 
 process has DIR. What is not done here: to wait, and to speak HTTP (`meter.witness_server`).
 """
 
-import fcntl
 import logging
 import os
 import secrets
@@ -32,7 +31,7 @@ import msgspec
 
 from ledger.cosign import Cosigner, add_cosignatures, open_cosigned
 from ledger.errors import BadFolder, BadKey, BadNote, BadProof, MissingFile
-from ledger.files import DISK, Files
+from ledger.files import DISK, Files, lock
 from ledger.folder import DRAFT
 from ledger.note import Checkpoint, Verifier, claimed_checkpoint, format_signature, open_note
 from ledger.witnessing import (
@@ -286,13 +285,10 @@ def _read(file: Path) -> str:
 
 def _lock(folder: Path) -> int:
     """Two at once could sign two trees of one size."""
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock(folder)
     except BlockingIOError:
-        os.close(descriptor)
         raise BadFolder(f"another process has {folder}") from None
-    return descriptor
 
 
 def _signed_by_log(note: bytes, verifier: Verifier) -> bytes:

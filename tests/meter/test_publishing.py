@@ -3,12 +3,13 @@
 import asyncio
 import errno
 import shutil
+import threading
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from ledger.errors import LedgerError
+from ledger.errors import BadFolder, LedgerError
 from ledger.files import Files
 from ledger.folder import FolderReader
 from ledger.note import Verifier, open_checkpoint
@@ -17,6 +18,7 @@ from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import verify
 from meter.audit import Audit
 from meter.cli import main
+from meter.publishing import _to_its_end
 from tests.books import record
 from tests.services import HOUR, ask, serving, stored
 
@@ -95,6 +97,19 @@ async def test_a_folder_that_was_lost_is_written_again(database, tmp_path):
         assert len(FolderReader(service.folder.log).files()) <= len(before)
 
 
+async def test_a_damaged_folder_ends_the_service_and_its_absence_mends_it(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        size = await service.published()
+    (service.folder.log / f"tile/0/000.p/{size}").unlink()
+    async with serving(database, tmp_path) as service:
+        with pytest.raises(BadFolder):
+            await asyncio.wait_for(service.running.ended, 10)
+    service.folder.log.rename(tmp_path / "damaged")
+    async with serving(database, tmp_path) as service:
+        assert await service.published() == verdict(service) == size
+
+
 @pytest.mark.parametrize("kind", [Ahead, OtherRoot])
 async def test_a_folder_that_the_database_does_not_lead_to_is_refused(database, tmp_path, kind):
     async with serving(database, tmp_path) as service:
@@ -128,6 +143,25 @@ async def test_a_checkpoint_that_others_signed_is_refused(database, tmp_path):
     with pytest.raises(LedgerError, match="does not fit the text"):
         async with serving(database, tmp_path):
             pass
+
+
+async def test_a_publish_that_is_cancelled_is_waited_for():
+    began, may_end, written = threading.Event(), threading.Event(), []
+
+    def write():
+        began.set()
+        may_end.wait(10)
+        written.append("whole")
+
+    publishing = asyncio.create_task(_to_its_end(write))
+    await asyncio.to_thread(began.wait, 10)
+    publishing.cancel()
+    await asyncio.sleep(0.05)
+    assert not publishing.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await publishing
+    assert written == ["whole"]
 
 
 def no_space(*_: Any) -> None:
