@@ -19,7 +19,14 @@ from ledger.errors import BadBundle, BadFolder, MissingFile
 from ledger.files import DISK, Files
 from ledger.note import MAX_NOTE_BYTES
 from ledger.tiles import CHECKPOINT, Tile, edge_tile, has_tile, height_of, root_over, tile_path
-from ledger.tlog import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash
+from ledger.tlog import (
+    HASH_BYTES,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Frontier,
+    TiledTree,
+    leaf_hash,
+)
 
 DRAFT: Final = ".tmp"  # ends the name of a file that is not yet what its name will promise
 
@@ -207,6 +214,19 @@ class FolderReader:
         if len(data) < tile.width * HASH_BYTES:
             raise BadFolder(f"{tile.path} has only {len(data)} bytes")
         return data
+
+    def tree(self, size: int) -> TiledTree:
+        """The tree of a published size; its tiles are read when its methods are called.
+
+        Its methods raise what `hashes` raises.
+        """
+        return TiledTree(size, self._tile_hashes)
+
+    def _tile_hashes(self, level: int, index: int, width: int) -> bytes:
+        try:
+            return self.hashes(Tile(level, index, width))
+        except MissingFile:  # perhaps gone this moment, for the full one has come
+            return self.hashes(Tile(level, index, TILE_WIDTH))[: width * HASH_BYTES]
 
     def entries(self, tile: Tile) -> list[bytes]:
         return list(self.iter_entries(tile))

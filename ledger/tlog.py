@@ -8,11 +8,12 @@
 So the root of three entries is node(node(leaf 0, leaf 1), leaf 2). A root or proof shows nothing
 about entries whose hashes somebody else computed: hash the entry yourself, then check.
 
-`Frontier` knows only how to grow; `Tree` keeps every node, and answers for every size it ever had.
-All hashes are 32 bytes.
+`Frontier` knows only how to grow; `Tree` keeps every node, and answers for every size it ever had;
+`TiledTree` reads the nodes of a published log where they are needed. All hashes are 32 bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -84,28 +85,16 @@ class Frontier:
         return frontier
 
 
-class Tree:
-    """All complete nodes: level 0 are the leaves, a node of level n has 2^n of them below it."""
+class Proving(ABC):
+    """A tree of `size` entries whose complete nodes can be had: level 0 are the leaves."""
 
-    __slots__ = ("_levels", "size")
+    __slots__ = ("size",)
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._levels: list[bytearray] = []
+    size: int
 
-    def append(self, leaf: bytes) -> None:
-        """Add one leaf hash, and every node that it completes."""
-        self.size += 1
-        node, level = leaf, 0
-        while True:
-            if level == len(self._levels):
-                self._levels.append(bytearray())
-            row = self._levels[level]
-            row += node
-            if len(row) % (2 * HASH_BYTES):
-                return
-            node = node_hash(row[-2 * HASH_BYTES : -HASH_BYTES], node)
-            level += 1
+    @abstractmethod
+    def _node(self, level: int, index: int) -> bytes:
+        """A complete node, which has 2^level leaves below it."""
 
     def root(self, size: int | None = None) -> bytes:
         """The root now, or when the tree had `size` entries."""
@@ -148,15 +137,6 @@ class Tree:
             proof.append(self._range_root(start, end))
         return proof[::-1]
 
-    def tile_hashes(self, level: int, index: int, width: int) -> bytes:
-        """The first `width` hashes of a tile, joined; tiles of `level` n hold nodes of level 8n."""
-        start = index * TILE_WIDTH
-        complete = self.size >> TILE_HEIGHT * level if level >= 0 else 0
-        if index < 0 or not 0 < width <= TILE_WIDTH or start + width > complete:
-            raise BadProof(f"no tile {level}/{index} of width {width} in {self.size} entries")
-        row = self._levels[TILE_HEIGHT * level]
-        return bytes(row[start * HASH_BYTES : (start + width) * HASH_BYTES])
-
     def _known(self, size: int) -> int:
         if not 0 <= size <= self.size:
             raise BadProof(f"the tree has {self.size} entries, not {size}")
@@ -174,8 +154,67 @@ class Tree:
             start += 1 << level
         return _fold(nodes)
 
+
+class Tree(Proving):
+    """All complete nodes: level 0 are the leaves, a node of level n has 2^n of them below it."""
+
+    __slots__ = ("_levels",)
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._levels: list[bytearray] = []
+
+    def append(self, leaf: bytes) -> None:
+        """Add one leaf hash, and every node that it completes."""
+        self.size += 1
+        node, level = leaf, 0
+        while True:
+            if level == len(self._levels):
+                self._levels.append(bytearray())
+            row = self._levels[level]
+            row += node
+            if len(row) % (2 * HASH_BYTES):
+                return
+            node = node_hash(row[-2 * HASH_BYTES : -HASH_BYTES], node)
+            level += 1
+
+    def tile_hashes(self, level: int, index: int, width: int) -> bytes:
+        """The first `width` hashes of a tile, joined; tiles of `level` n hold nodes of level 8n."""
+        start = index * TILE_WIDTH
+        complete = self.size >> TILE_HEIGHT * level if level >= 0 else 0
+        if index < 0 or not 0 < width <= TILE_WIDTH or start + width > complete:
+            raise BadProof(f"no tile {level}/{index} of width {width} in {self.size} entries")
+        row = self._levels[TILE_HEIGHT * level]
+        return bytes(row[start * HASH_BYTES : (start + width) * HASH_BYTES])
+
     def _node(self, level: int, index: int) -> bytes:
         return bytes(self._levels[level][index * HASH_BYTES : (index + 1) * HASH_BYTES])
+
+
+class TiledTree(Proving):
+    """The tree of a log that is published as tiles, each read once, when a node below it is needed.
+
+    `read_tile` gives the joined hashes of the tile of a level, an index and a width.
+    """
+
+    __slots__ = ("_read_tile", "_tiles")
+
+    def __init__(self, size: int, read_tile: Callable[[int, int, int], bytes]) -> None:
+        self.size = size
+        self._read_tile = read_tile
+        self._tiles: dict[tuple[int, int], bytes] = {}
+
+    def _node(self, level: int, index: int) -> bytes:
+        tile_level, height = divmod(level, TILE_HEIGHT)
+        tile_index, place = divmod(index << height, TILE_WIDTH)
+        start, end = (at * HASH_BYTES for at in (place, place + (1 << height)))
+        return Frontier.over(self._tile(tile_level, tile_index)[start:end]).root()
+
+    def _tile(self, level: int, index: int) -> bytes:
+        if (level, index) not in self._tiles:
+            width = min(TILE_WIDTH, (self.size >> TILE_HEIGHT * level) - index * TILE_WIDTH)
+            self._tiles[level, index] = self._read_tile(level, index, width)
+        return self._tiles[level, index]
 
 
 def check_inclusion(

@@ -33,6 +33,21 @@ def test_a_folder_holds_the_tiles_of_its_size_and_what_is_in_them(tmp_path, size
             assert reader.hashes(tile) == tree.tile_hashes(tile.level, tile.index, tile.width)
 
 
+def test_a_folder_proves_a_size_also_where_its_partial_tiles_have_become_full_ones(tmp_path):
+    reader = FolderReader(exported(tmp_path / "out", 600))
+    whole = Tree()
+    for number in range(600):
+        whole.append(leaf_hash(entry_of(number)))
+    for size in (1, 200, 255, 512, 600):
+        assert reader.tree(size).root() == whole.root(size)
+        proof = reader.tree(size).inclusion_proof(size - 1, size)
+        assert proof == whole.inclusion_proof(size - 1, size)
+    with pytest.raises(MissingFile):
+        reader.tree(601).root()
+    with pytest.raises(MissingFile):
+        FolderReader(tmp_path).tree(1).root()
+
+
 def test_a_tile_of_attachments_is_there_only_where_an_entry_has_some(tmp_path):
     writer = FolderWriter(tmp_path / "out")
     for number in range(600):

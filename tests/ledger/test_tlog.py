@@ -8,6 +8,7 @@ from ledger.errors import BadProof
 from ledger.tlog import (
     EMPTY_ROOT,
     Frontier,
+    TiledTree,
     Tree,
     check_consistency,
     check_inclusion,
@@ -172,6 +173,26 @@ def test_a_tile_of_level_1_holds_the_roots_of_full_tiles_below():
     assert big.tile_hashes(1, 0, 2) == b"".join(
         root_by_definition(leaves(600)[start : start + 256]) for start in (0, 256)
     )
+
+
+def test_a_tree_of_tiles_gives_the_proofs_of_the_whole_one_and_reads_few_tiles():
+    read = []
+
+    def read_tile(level, index, width):
+        read.append((level, index, width))
+        return whole.tile_hashes(level, index, width)
+
+    for size in (1, 2, 255, 256, 257, 600, 70_000):
+        whole = tree(size)
+        for index in {0, size // 3, size - 1}:
+            del read[:]
+            tiled = TiledTree(size, read_tile)
+            assert tiled.inclusion_proof(index, size) == whole.inclusion_proof(index, size)
+            assert len(read) == len(set(read)) <= 6
+        for old in {1, size // 2, size - 1, size}:
+            tiled = TiledTree(size, read_tile)
+            assert tiled.consistency_proof(old, size) == whole.consistency_proof(old, size)
+            assert tiled.root(old) == whole.root(old)
 
 
 def test_a_frontier_is_read_back_and_a_copy_grows_alone():

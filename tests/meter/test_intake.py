@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
 from ledger.store import LostEpoch
-from meter import dsse
+from meter import dsse, store
 from meter import intake as intake_module
 from meter.units import parse_money
 from tests.books import ALPHA, PROGRAMME, coupon_of, figures, record, signer, void
@@ -423,14 +423,15 @@ class Proxy:
         upstream_reader, upstream = await asyncio.open_unix_connection(self._socket)
         self._writers |= {writer, upstream}
         replies = asyncio.create_task(self._copy(upstream_reader, writer))
-        is_question = False
+        is_writer = False
         try:
             while data := await reader.read(65_536):
-                is_question = is_question or b"kashi-read" in data
-                if self.cut and not is_question and b"COMMIT" in data:
+                is_writer = is_writer or store.WRITER.encode() in data
+                if self.cut and is_writer and b"COMMIT" in data:
                     place, self.cut = self.cut, ""
                     self.cuts += 1
                     replies.cancel()
+                    await asyncio.wait([replies])
                     if place == "after":
                         upstream.write(data)
                         await upstream_reader.read(65_536)
