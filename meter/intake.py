@@ -48,16 +48,16 @@ from meter.keys import Keys
 from meter.measure import days_of, device_time_ids, work_of
 from meter.metrics import Metrics, Tally
 from meter.problems import Problem
-from meter.state import Contract, DeviceTimeId, State, StoredBatch
+from meter.state import DeviceTimeId, State, StoredBatch
 from meter.store import Answered, Named, Written
 from meter.units import DAY_SECONDS
-from meter.wire import MAX_BATCH_BYTES, Before, SignedBatch, parse_batch
+from meter.wire import MAX_BATCH_BYTES, Batch, Before, SignedBatch, parse_batch
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024  # bounds a commit's time; one batch may exceed it
 COMMAND_BYTES: Final = 4_096  # what a command counts for in the queue
 RETRY_SECONDS: Final = 0.5  # between attempts to reach the database again
-BREATH_SECONDS: Final = 0.0005  # so long a group may hold up others before it lets them move on
+BREATH_SECONDS: Final = 0.0003  # so long a group may hold up others before it lets them move on
 MAX_LOGGED_BATCHES: Final = 20  # of a group, by entry and digest; the ledger names them all
 
 _log: Final = logs.logger(__name__)
@@ -304,19 +304,7 @@ class Intake:
             signature = sign_receipt(decided.receipt, self._receipts)
         stored = StoredBatch(signed.payload_sha256, decided.receipt, signature)
         self.state.batches[batch.provider, batch.stream, batch.seq] = stored
-        group.written.batches.append(
-            (
-                batch.provider,
-                batch.stream,
-                batch.seq,
-                number,
-                signed.payload_sha256,
-                signed.envelope,
-                decided.receipt,
-                signature,
-            )
-        )
-        store.note_refused(group.written, batch, number, decided.results)
+        store.note_batch(group.written, signed, number, stored, decided.results)
         group.batches[str(number)] = signed.payload_sha256
         group.tally.results.update(result.status for result in decided.results)
         return stored
@@ -341,7 +329,7 @@ class Intake:
 
     def _decide_command(self, submission: _Command, now: int, group: _Group) -> Answer:
         command, key = submission.command, submission.request
-        fingerprint = _fingerprint(command)
+        fingerprint = fingerprint_of(command)
         answered = group.requests.get(key) if key is not None else None
         if answered is not None:
             if answered.fingerprint != fingerprint:
@@ -386,16 +374,12 @@ class Intake:
         return number
 
     async def _write(self, group: _Group) -> None:
-        entries = self._log.take_group()
-        touched = self.state.take_touched()
-        store.note_group(group.written, self.state, touched, entries.first)
+        entries, epoch = self._log.take_group(), self._epoch_held()
         if entries.count:
             with self._metrics.commit_seconds.time():
-                async with self._connection.transaction():
-                    await ledger_store.append(self._connection, self._epoch_held(), entries)
-                    await store.write(self._connection, self.state, touched, group.written)
+                await store.commit(self._connection, epoch, entries, self.state, group.written)
         else:  # a commit would notice; what was refused from an old state must not be answered
-            await ledger_store.check_epoch(self._connection, self._epoch_held())
+            await ledger_store.check_epoch(self._connection, epoch)
         for signed in group.conflicts:
             batch = signed.batch
             await store.keep_seq_conflict(
@@ -493,7 +477,7 @@ class Intake:
             submission.outcome.set_result(outcome)  # type: ignore[arg-type]
 
 
-def _fingerprint(command: Command) -> str:
+def fingerprint_of(command: Command) -> str:
     """Tell commands apart that carry the same Idempotency-Key: hex sha256 of kind and content."""
     fields = {name: value for name, value in fields_of(command).items() if value is not UNSET}
     content = msgspec.json.encode([type(command).__name__, fields], order="sorted")
@@ -505,10 +489,7 @@ def _names(submissions: list[_Submission]) -> Named:
     named = Named()
     for submission in submissions:
         if isinstance(submission, _Batch):
-            batch = submission.signed.batch
-            named.batches.add((batch.provider, batch.stream, batch.seq))
-            named.records.update((batch.provider, void.id) for void in batch.voids)
-            named.records.update((batch.provider, record.id) for record in batch.records)
+            named.add_batch(submission.signed.batch)
             continue
         if submission.request is not None:
             named.requests.add(submission.request)
@@ -523,17 +504,16 @@ def _days(state: State, submissions: list[_Submission]) -> set[tuple[DeviceTimeI
     The records that they void or release are in the state already.
     """
     found: set[tuple[DeviceTimeId, int]] = set()
-    for contract, device, day in _usage_days(state, submissions):
-        found.update((name, day) for name in device_time_ids(contract, device))
+    for submission in submissions:
+        if isinstance(submission, _Batch):
+            found.update(days_of_batch(state, submission.signed.batch))
     for known in state.records.values():
         found.update(days_of(state.contracts[known.usage.contract], work_of(known.usage)))
     return found
 
 
-def _usage_days(
-    state: State, submissions: list[_Submission]
-) -> Iterator[tuple[Contract, str, int]]:
-    """Give contract, device kind and UTC day of all records that may be accepted, once each."""
+def days_of_batch(state: State, batch: Batch) -> Iterator[tuple[DeviceTimeId, int]]:
+    """Name the days whose device-time in use decides about a batch's records."""
     spans = {
         (
             record.contract,
@@ -541,12 +521,17 @@ def _usage_days(
             record.start // DAY_SECONDS,
             (record.end - 1) // DAY_SECONDS,
         )
-        for submission in submissions
-        if isinstance(submission, _Batch)
-        for record in submission.signed.batch.records
+        for record in batch.records
         if is_measurable(record)
     }
     for name, device, first, last in spans:
-        if name in state.contracts:
-            for day in range(first, last + 1):
-                yield state.contracts[name], device, day
+        contract = state.contracts.get(name)
+        # One that is unknown may be registered in this very group, before the batch is decided:
+        # nothing is in use under it, but at its provider.
+        counts = device_time_ids(contract, device) if contract else _provider_count(batch, device)
+        for day in range(first, last + 1):
+            yield from ((count, day) for count in counts)
+
+
+def _provider_count(batch: Batch, device: str) -> list[DeviceTimeId]:
+    return [("provider", batch.provider, device)]

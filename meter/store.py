@@ -4,11 +4,12 @@ Functions take the caller's connection; `write` the caller's transaction, the on
 group's entries. The read-model rows *are* the state: `load_state` reads them, `write` keeps them.
 """
 
+import asyncio
 import json
 from array import array
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -19,6 +20,7 @@ from msgspec import UNSET
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.errors import LedgerError
+from ledger.log import Group
 from ledger.queries import load, script
 from ledger.store import Head
 from meter.auth import Identity, KnownToken
@@ -53,7 +55,7 @@ from meter.state import (
     Touched,
 )
 from meter.units import MICROSECONDS
-from meter.wire import Batch, Conflict, Rejected, Result
+from meter.wire import Batch, Conflict, Rejected, Result, SignedBatch
 from meter.wire import Record as WireRecord
 
 Connection = asyncpg.Connection
@@ -117,6 +119,12 @@ class Named:
     batches: set[BatchId] = field(default_factory=set)
     records: set[RecordId] = field(default_factory=set)
     requests: set[str] = field(default_factory=set)
+
+    def add_batch(self, batch: Batch) -> None:
+        """Add what a signed batch names."""
+        self.batches.add((batch.provider, batch.stream, batch.seq))
+        self.records.update((batch.provider, void.id) for void in batch.voids)
+        self.records.update((batch.provider, record.id) for record in batch.records)
 
 
 @dataclass(slots=True)
@@ -201,6 +209,21 @@ def _note_other(written: Written, number: int, entry: Entry, data: bytes) -> Non
             pass  # coupons are totals
         case _:
             written.registrations.append((number, entry.kind, data))
+
+
+def note_batch(
+    written: Written,
+    signed: SignedBatch,
+    number: int,
+    stored: StoredBatch,
+    results: list[Result],
+) -> None:
+    """Note a batch's own row, and what of it was refused; `number` is that of its entry."""
+    batch = signed.batch
+    name = (batch.provider, batch.stream, batch.seq)
+    answer = (stored.receipt, stored.signature)
+    written.batches.append((*name, number, stored.payload, signed.envelope, *answer))
+    note_refused(written, batch, number, results)
 
 
 def note_refused(written: Written, batch: Batch, number: int, results: list[Result]) -> None:
@@ -330,14 +353,34 @@ async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[C
     Raises `Problem` `unavailable`.
     """
     try:
-        async with readers.acquire() as connection:
+        async with _taken(readers) as connection:
             if not snapshot:
-                yield cast("Connection", connection)
+                yield connection
                 return
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield cast("Connection", connection)
+                yield connection
     except _AWAY as error:
         raise Problem("unavailable", "the database is away") from error
+
+
+_given_back: Final[set["asyncio.Task[None]"]] = set()  # held until they are done
+
+
+@asynccontextmanager
+async def _taken(readers: Readers) -> AsyncIterator[Connection]:
+    """Take a connection. To give it back takes turns of the event loop that no answer waits for."""
+    connection = await readers.acquire()
+    try:
+        yield cast("Connection", connection)
+    finally:
+        giving = asyncio.create_task(_give_back(readers, connection))
+        _given_back.add(giving)
+        giving.add_done_callback(_given_back.discard)
+
+
+async def _give_back(readers: Readers, connection: Any) -> None:
+    with suppress(*_AWAY):  # who asked has heard of it
+        await readers.release(connection)
 
 
 async def create(connection: Connection) -> None:
@@ -440,6 +483,17 @@ async def load_device_time(
         _SQL["device_time"], *columns
     ):
         state.device_time((scope, subject, device)).days[day] = array("q", quarters)
+
+
+async def commit(
+    connection: Connection, epoch: int, group: Group, state: State, written: Written
+) -> None:
+    """Append a group's entries and write its rows, all or nothing. Raises `LostEpoch`."""
+    touched = state.take_touched()
+    note_group(written, state, touched, group.first)
+    async with connection.transaction():
+        await ledger_store.append(connection, epoch, group)
+        await write(connection, state, touched, written)
 
 
 async def write(connection: Connection, state: State, touched: Touched, written: Written) -> None:
@@ -600,6 +654,11 @@ async def token(connection: Connection, token_id: str) -> KnownToken | None:
         return None
     identity = Identity(token_id, row["role"], row["subject"])
     return KnownToken(identity, row["secret"], row["expires_at"], row["revoked"])
+
+
+async def has_tokens(connection: Connection) -> bool:
+    """Say whether anybody was ever given a token."""
+    return bool(await connection.fetchval(_SQL["has_tokens"]))
 
 
 async def add_token(
