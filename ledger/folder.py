@@ -39,8 +39,9 @@ _CHUNK_BYTES: Final = 1024 * 1024  # of a file that may be larger than memory
 class FolderWriter:
     """Writes a log into a folder, from its first entry on or from where the folder ends.
 
-    What is added becomes drafts, each synced; `finish` gives them their names. When a method has
-    raised, throw the writer away: it has moved on, and there is no way back.
+    What is added becomes drafts, each synced; `settle` gives them their names, and `show` replaces
+    the checkpoint. When a method has raised, throw the writer away: it has moved on, and there is
+    no way back.
     """
 
     def __init__(self, out: Path, files: Files = DISK, resume: int | None = None) -> None:
@@ -54,7 +55,7 @@ class FolderWriter:
         self._enter(out)
         if resume is None and any(out.iterdir()):
             raise BadFolder(f"{out} is not empty")
-        self.size = self._finished = resume or 0
+        self.size = self._settled = resume or 0
         self._entries, self._hashes = _read_edge(FolderReader(out), self.size)
         # The file with the attachments of the last tile, but for those that still wait.
         self._batches = self._find_batches()
@@ -78,21 +79,31 @@ class FolderWriter:
         return root_over(self.size, map(bytes, reversed(self._hashes)))
 
     def finish(self, checkpoint: bytes) -> None:
-        """Name all that was added, and once that is safe, replace the checkpoint.
+        """Name all that was added, and once that is safe, replace the checkpoint."""
+        self.settle()
+        self.show(checkpoint)
 
-        Only then go the partial tiles that have become full ones.
-        """
-        self._write_edge()
+    def settle(self) -> None:
+        """Name all that was added; it is safe then, and the checkpoint is still the one before."""
+        if self.size > self._settled:
+            self._write_edge()
         for tile in self._drafts:
             self._name(tile)
         for folder in sorted(self._unsynced):
             self._files.sync_folder(folder)
+        self._settled = self.size
+        self._drafts.clear()
+        self._unsynced.clear()
+
+    def show(self, checkpoint: bytes) -> None:
+        """Replace the checkpoint by that of what was settled.
+
+        Only then go the partial tiles that have become full ones: the one before may need them.
+        """
         self._replace_checkpoint(checkpoint)
         for folder in self._outgrown:
             remove_partial(folder, self._files)
-        self._finished = self.size
-        for done in (self._drafts, self._unsynced, self._outgrown):
-            done.clear()
+        self._outgrown.clear()
 
     def _find_batches(self) -> Path | None:
         edge = edge_tile("batches", self.size)
@@ -149,7 +160,7 @@ class FolderWriter:
                 self._write_hashes(level, bytes(hashes))
 
     def _write(self, tile: Tile, data: bytes) -> None:
-        if not has_tile(self._finished, tile):
+        if not has_tile(self._settled, tile):
             self._files.append(self._draft(tile), [data])
             self._drafts.append(tile)
 

@@ -6,12 +6,17 @@ for good, and a tile that has its name is never changed. A publish does, in this
     1  write each new tile as a draft, and sync it
     2  compare the root over all entries with the one that the caller expects
     3  give the drafts their names, and sync each folder in which a name is new
-    4  sign the checkpoint, write and sync its draft, rename it, sync the folder
-    5  remove the partial tiles that have become full ones
+    4  sign the checkpoint
+    5  write and sync its draft, rename it, sync the folder
+    6  remove the partial tiles that have become full ones
 
-So the checkpoint is the last complete state. A crash before step 4 leaves drafts, which the next
+So the checkpoint is the last complete state. A crash before step 5 leaves drafts, which the next
 `open` removes, and tiles beyond the checkpoint; the next publish has to write those very bytes, and
-is refused otherwise. A crash in step 5 leaves partial tiles, which the next `open` removes.
+is refused otherwise. A crash in step 6 leaves partial tiles, which the next `open` removes.
+
+`settle` takes the steps up to 4, `show` those from 5 on. In between, however long that takes,
+others may be asked to sign the checkpoint too: all that it covers is safe. Should they not, the
+next `settle` goes on from there, and the checkpoint in the folder stays the one before.
 
 It syncs each new file once, each folder with a new name once, and the two of the checkpoint: for a
 few entries, three files (entries, their hashes, their attachments) and their three folders, which
@@ -75,12 +80,13 @@ class Publisher:
         self,
         writer: FolderWriter,
         signing: tuple[Sign, Read],
-        published: Checkpoint | None,
+        shown: bytes | None,
         held: ExitStack,
     ) -> None:
         self._writer = writer
         self._sign, self._read = signing
-        self._published = published
+        self._shown = shown
+        self._settled = self._read(shown) if shown else None
         self._held = held
         self._is_whole = True
 
@@ -97,7 +103,8 @@ class Publisher:
             if not folder.is_dir():
                 files.make_folder(folder)
             held.callback(os.close, _lock(folder))
-            published = _read_checkpoint(folder, read)
+            shown = _checkpoint(folder)
+            published = read(shown) if shown else None
             if published is not None:
                 check_root(published, root_at)
             writer = FolderWriter(folder, files, resume=published.size if published else 0)
@@ -108,32 +115,51 @@ class Publisher:
             files.sync_folder(folder.parent)
             files.sync_folder(folder)
             _tidy(folder, writer.size, files)
-            return cls(writer, (sign, read), published, held.pop_all())
+            return cls(writer, (sign, read), shown, held.pop_all())
 
     @property
     def size(self) -> int:
-        """How many entries are published."""
-        return self._published.size if self._published else 0
+        """How many entries are settled, and after an `open` published: which ones come next."""
+        return self._settled.size if self._settled else 0
 
     def publish(self, entries: Entries, root: bytes) -> None:
-        """Add the next entries, and sign the checkpoint of all that was added; `root` is theirs.
+        """Settle the next entries, and show the checkpoint of all, with no signature but ours.
 
-        Where nothing was added, no file is touched. Raises `OtherRoot`, `BadFolder`, `BadBundle` or
-        `OSError`; then only another `open` goes on.
+        Where nothing was added, no file is touched.
+        """
+        self.show(self.settle(entries, root))
+
+    def settle(self, entries: Entries, root: bytes) -> bytes:
+        """Add the next entries, and give the signed checkpoint of all that was added.
+
+        `root` is theirs. If it is the checkpoint that is shown, it has all lines that are shown.
+        Raises `OtherRoot`, `BadFolder`, `BadBundle` or `OSError`; then only another `open` goes on.
         """
         self.add(entries)
-        size, before = self._writer.size, self._published
-        if before is not None and (size, root) == (before.size, before.root):
-            return
         with self._moving():
             if self._writer.root() != root:
-                raise OtherRoot(f"the entries do not give the root of size {size}")
-            note = self._sign(size, root)
-            self._published = self._read(note)
-            self._writer.finish(note)
+                raise OtherRoot(f"the entries do not give the root of size {self._writer.size}")
+            self._writer.settle()
+            note = self._sign(self._writer.size, root)
+            self._settled = self._read(note)
+            if self._shown is not None and self._read(self._shown) == self._settled:
+                return self._shown
+            return note
+
+    def show(self, note: bytes) -> None:
+        """Replace the checkpoint by the one that was settled last, to which others may have signed.
+
+        Raises as `settle` does.
+        """
+        with self._moving():
+            if self._read(note) != self._settled:
+                raise OtherRoot("the checkpoint is not that of the entries which were settled last")
+            if note != self._shown:
+                self._writer.show(note)
+                self._shown = note
 
     def add(self, entries: Entries) -> None:
-        """Add the next entries to what `publish` will sign: a long log need not be in memory."""
+        """Add the next entries to what `settle` will sign: a long log need not be in memory."""
         with self._moving():
             for data, attachments in entries:
                 self._writer.add(data, attachments)
@@ -171,9 +197,9 @@ def _lock(folder: Path) -> int:
         raise InUse(f"another process publishes to {folder}") from None
 
 
-def _read_checkpoint(folder: Path, read: Read) -> Checkpoint | None:
+def _checkpoint(folder: Path) -> bytes | None:
     try:
-        return read(FolderReader(folder).checkpoint())
+        return FolderReader(folder).checkpoint()
     except MissingFile:
         return None
 

@@ -12,12 +12,12 @@ that the tree has only grown since then, an empty line, and its new checkpoint:
 
     — example.com/log 1FXFIdzWOMUF5pSezGt/DmachpVXciLFKKnZ+sgRl97K9vchkGNZ+yCxWnHYduoRdIk6cnzBL/mXmCHblaLJwlXARAI=
 
-`judge` says what C2SP has the witness do. The checks come in this order, the first that fails gives
-the answer, and only `size_conflict` is of the type `text/x.tlog.size`:
+`judge_by` says what C2SP has the witness do. The checks come in this order, the first that fails
+gives the answer, and only `size_conflict` is of the type `text/x.tlog.size`:
 
     400  malformed       the body is no such request (`AddCheckpoint.parse`)
     404  unknown_log     the witness does not know the origin
-    403  bad_signature   the log's own signature is missing or wrong
+    403  bad_signature   no known key of the log has signed, or the signature of one is wrong
     400  old_is_larger   `old` is larger than the new tree
     409  size_conflict   `old` is not the size signed last; the body is that size
     422  fork            the new tree has the size signed last, and another root
@@ -26,12 +26,16 @@ the answer, and only `size_conflict` is of the type `text/x.tlog.size`:
 A fork is the log's own doing: two checkpoints that it has signed and that exclude each other, so
 keep both notes. A bad proof may be anyone's.
 
-Nothing is signed or stored here. Whoever does must hold a lock from before `judge` until what it
+A log that changes its key has two for a while, and the signature of one that is known is enough:
+the witness may hear of the new key before or after the log signs with it. What was signed last is
+of the log, whichever key signed, so nothing can be taken back under another one.
+
+Nothing is signed or stored here. Whoever does must hold a lock from before `judge_by` until what it
 accepted is durable, and only then cosign and answer, or two requests at once can shrink a log.
 """  # noqa: E501 (a signature line is as long as it is)
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Literal
@@ -43,7 +47,7 @@ from ledger.note import (
     Checkpoint,
     Verifier,
     claimed_checkpoint,
-    open_checkpoint,
+    open_note,
     parse_number,
 )
 from ledger.proof import check_hashes, format_hashes, parse_hashes, split_head
@@ -147,15 +151,22 @@ class Refused:
 def judge(
     request: AddCheckpoint, known: Witnessed | None, logs: Mapping[str, Verifier]
 ) -> Accepted | Refused:
-    """Whether to cosign. `known` is of the log `request.origin`; `logs` has each key by its origin.
+    """Whether to cosign, where each log has one key: `logs` has it by the log's origin."""
+    verifier = logs.get(request.origin)
+    return judge_by(request, known, [] if verifier is None else [verifier])
+
+
+def judge_by(
+    request: AddCheckpoint, known: Witnessed | None, keys: Collection[Verifier]
+) -> Accepted | Refused:
+    """Whether to cosign. `known` and `keys` are of the log `request.origin`; it may have no keys.
 
     The tree signed last may be sent again, and is accepted again.
     """
-    verifier = logs.get(request.origin)
-    if verifier is None:
+    if not keys:
         return _refused("unknown_log", f"{request.origin!r:.200} is not a log known here")
     try:
-        checkpoint = open_checkpoint(request.note, verifier)
+        checkpoint = _open_signed(request.note, keys)
     except BadNote as error:
         return _refused("bad_signature", error.detail)
     return _judge_growth(request, known or Witnessed(0, EMPTY_ROOT), checkpoint)
@@ -169,6 +180,15 @@ def malformed(error: LedgerError) -> Refused:
 def monitoring_path(origin: str) -> str:
     """Where, below its monitoring prefix, a witness shows what it has signed last of a log."""
     return f"{sha256(origin.encode()).hexdigest()}/checkpoint"
+
+
+def _open_signed(data: bytes, keys: Collection[Verifier]) -> Checkpoint:
+    """The checkpoint in a note that its log has signed, with one of these keys at least."""
+    note = open_note(data, keys)
+    checkpoint = Checkpoint.parse(note.text)
+    if checkpoint.origin not in {signature.name for signature in note.signatures}:
+        raise BadNote(f"{checkpoint.origin!r:.200} itself has not signed its checkpoint")
+    return checkpoint
 
 
 def _judge_growth(

@@ -83,8 +83,29 @@ def init(data: Path, origin: str, now: str | None) -> None:
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="What goes to stderr: JSON lines, or readable ones in a terminal.",
 )
+@click.option(
+    "--witness-seconds",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.01),
+    help="How long the witnesses in DATA/witnesses.policy are waited for.",
+)
+@click.option(
+    "--without-quorum",
+    is_flag=True,
+    help="Publish also what too few witnesses have cosigned; else it is held back.",
+)
 @_NOW
-def serve(data: Path, host: str, port: int, log_level: str, now: str | None) -> None:
+def serve(  # noqa: PLR0913 - one argument for each word
+    data: Path,
+    host: str,
+    port: int,
+    log_level: str,
+    now: str | None,
+    *,
+    witness_seconds: float,
+    without_quorum: bool,
+) -> None:
     """Run the service until it is interrupted."""
     from meter import logs, service  # noqa: PLC0415
 
@@ -92,7 +113,9 @@ def serve(data: Path, host: str, port: int, log_level: str, now: str | None) -> 
 
     async def run() -> None:
         origin = service.read_origin(folder)
-        async with service.running(folder, host, port, _clock(origin, now)) as running:
+        clock = _clock(origin, now)
+        witnessing = service.Witnessing(witness_seconds, without_quorum=without_quorum)
+        async with service.running(folder, host, port, clock, witnessing) as running:
             service.settle_interpreter()
             click.echo(f"{origin} listens on {running.url}")
             await service.until_interrupted(running)
@@ -142,6 +165,63 @@ def export(data: Path, out: Path) -> None:
 
 @main.command()
 @_DATA
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+def backup(data: Path, out: Path) -> None:
+    """Copy database and published log into the folder OUT; the service may run meanwhile.
+
+    Private keys are not in it: keep copies of DATA/*.key elsewhere.
+    """
+    from meter import service  # noqa: PLC0415
+
+    with _progress("copying files of the log") as advance:
+        size = _run(lambda: service.back_up_from(DataFolder(data), out, advance))
+    click.echo(f"{out} holds the database, and the log up to {size} entries")
+
+
+@main.command()
+@_DATA
+@click.option(
+    "--from",
+    "backup_",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Restore this backup's database first, where there is none.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Without a published log: the newest checkpoint that others have. Where the database"
+    " lacks nothing of it, the log is written again.",
+)
+def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
+    """Roll the database forward to where the published log is; stop the service first.
+
+    For a database that was restored from a backup, and for an empty one.
+    """
+    from meter import service  # noqa: PLC0415
+
+    if backup_ is not None and checkpoint is not None:
+        raise click.UsageError("--checkpoint is for a ledger without its log; a backup has one")
+    folder = DataFolder(data)
+    with _progress("recovering entries") as advance:
+        if checkpoint is not None:
+            note = checkpoint.read_bytes()
+            head = _run(lambda: service.publish_again_in(folder, note, advance))
+            click.echo(f"{folder.log} is written again: {head.size} entries")
+            return
+        done = _run(lambda: service.recover_in(folder, backup_, advance))
+    size, root = done.head.size, done.head.root.hex()
+    if done.before == size:
+        click.echo(f"nothing to recover: {size} entries, root {root}")
+    else:
+        click.echo(f"{size - done.before} recovered: {size} entries, root {root}")
+    if done.has_new_token:
+        click.echo(f"the authority's new token:  {folder.authority_token}")
+    elif done.before < size:
+        click.echo("tokens are those of the backup: what was revoked since opens again")
+
+
+@main.command()
+@_DATA
 def rebuild(data: Path) -> None:
     """Make the read models anew from entry 0; stop the service first."""
     from meter import service  # noqa: PLC0415
@@ -159,8 +239,8 @@ def rebuild(data: Path) -> None:
     "receipts",
     multiple=True,
     type=click.Path(path_type=Path, exists=True),
-    help="A stored receipt to hold against the ledger; its signature header lies beside"
-    " it with the ending .sig. May be repeated.",
+    help="A stored receipt to hold against the ledger, or the answer to a batch with its signature"
+    " header beside it, with the ending .sig. May be repeated.",
 )
 @_BEARER
 @_POLICY
@@ -355,6 +435,65 @@ def witness_trust(data: Path, vkey: str) -> None:
 
 
 @main.group()
+def receipt() -> None:
+    """For whoever keeps receipts: verify one offline, bring its proof up to date."""
+
+
+@receipt.command("verify")
+@click.argument("file", type=_FILE)
+@click.option(
+    "--vkey",
+    "vkeys",
+    multiple=True,
+    help="The log's public key: a file, or its text. Repeated, any one of them is enough.",
+)
+@_POLICY
+@click.option("--proof", type=_FILE, help="A later .tlog-proof of the batch's entry.")
+@click.option("--receipt-key", help="Base64, for a file in which no proved entry names it.")
+@click.option("--provider-key", help="Base64, for a file in which no proved entry names it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+def verify_receipt(  # noqa: PLR0913 - one argument for each word
+    file: Path,
+    vkeys: tuple[str, ...],
+    *,
+    policy: Path | None,
+    proof: Path | None,
+    receipt_key: str | None,
+    provider_key: str | None,
+    as_json: bool,
+) -> None:
+    """Verify a stored receipt, its batch and its proof, with nothing but the file and a key.
+
+    Exit code 0: the log holds the batch. 1: violated. 2: not proved, or could not be checked.
+    """
+    from meter import receipts  # noqa: PLC0415
+
+    known = receipts.Known(vkeys, policy, receipt_key, provider_key)
+    try:
+        verdict = receipts.verify(file, known, proof)
+    except (LedgerError, OSError) as error:
+        _complain(f"could not check: {error}")
+        sys.exit(NOT_CHECKED)
+    if as_json:
+        click.echo(json.dumps(receipts.as_json(verdict), ensure_ascii=False, indent=2))
+    else:
+        receipts.show(verdict, _OUT)
+    sys.exit({"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}[verdict.conclusion])
+
+
+@receipt.command("prove")
+@_BEARER
+@click.argument("url")
+@click.argument("file", type=_FILE)
+def prove_receipt(bearer: str | None, url: str, file: Path) -> None:
+    """Fetch a proof for a stored receipt from the service at URL, by its newest checkpoint."""
+    from meter import receipts  # noqa: PLC0415
+
+    checkpoint = _run(lambda: receipts.prove(url, file, bearer))
+    click.echo(f"{file} is proved by {checkpoint.size} entries of {checkpoint.origin}")
+
+
+@main.group()
 def key() -> None:
     """For the operator: make a new key of the service, to rotate the present one."""
 
@@ -399,15 +538,28 @@ def sign(key: Path, keyid: str, batch: Any) -> None:
 
 @provider.command()
 @click.option("--receipt-key", help="The service's receipt key (base64): check the signature.")
+@click.option("--keep", type=_FILE, help="Keep batch and receipt in this file (`kashi receipt`).")
+@click.option(
+    "--token", "bearer", envvar="KASHI_TOKEN", help="Keep a proof too, with a provider's."
+)
 @click.argument("url")
 @click.argument("envelope", type=click.File("rb"))
-def post(receipt_key: str | None, url: str, envelope: Any) -> None:
+def post(
+    receipt_key: str | None, keep: Path | None, bearer: str | None, url: str, envelope: Any
+) -> None:
     """Post a signed envelope to the service at URL and print the receipt."""
     from meter import client  # noqa: PLC0415
 
-    receipt = _run(lambda: client.post(url, envelope.read(), receipt_key))
-    click.echo(receipt.body)
-    click.echo(f"Kashi-Signature: {receipt.signature}", err=True)
+    data = envelope.read()
+    answer = _run(lambda: client.post(url, data, receipt_key))
+    click.echo(answer.body)
+    click.echo(f"Kashi-Signature: {answer.signature}", err=True)
+    if keep is not None:
+        from meter import receipts  # noqa: PLC0415 - slow to import, needed only here
+
+        _checked(lambda: receipts.keep(keep, data, answer))
+        if bearer is not None:
+            _run(lambda: receipts.prove(url, keep, bearer))
 
 
 def _clock(origin: str, now: str | None) -> Callable[[], int]:

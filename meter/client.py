@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -26,8 +25,10 @@ from aiohttp import hdrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET
 
-from meter import dsse
+from ledger.errors import LedgerError
+from meter import dsse, receipt_file
 from meter.dsse import BATCH_TYPE, RECEIPT_TYPE
+from meter.receipt_file import StoredReceipt
 from meter.strict import decode
 from meter.units import format_instant
 from meter.wire import (
@@ -35,7 +36,8 @@ from meter.wire import (
     Receipt,
     Record,
     Void,
-    parse_receipt,
+    WrongReceipt,
+    receipt_for,
 )
 
 ATTEMPTS: Final = 6  # with the pauses between them, some twenty seconds
@@ -212,7 +214,7 @@ class Service:
     """A service at a URL; use it as `async with Service(url) as service`.
 
     Whatever is sent may be sent twice without harm, so each call is repeated on a lost connection
-    and on 503. All methods raise `Refused` or `Unreachable`. `token` is an authority's.
+    and on 503. All methods raise `Refused` or `Unreachable`. Posting a batch needs no `token`.
     """
 
     def __init__(
@@ -251,6 +253,18 @@ class Service:
         answer = await self._send(hdrs.METH_POST, "/v1/usage", envelope)
         signature = answer.headers.get("Kashi-Signature", "")
         return SignedReceipt(answer.body, signature, _receipt_for(envelope, answer.body))
+
+    async def proved(self, digest: str) -> StoredReceipt:
+        """Fetch a batch with its receipt and proof, by the hex sha256 of its payload.
+
+        It is asked for again while the batch is not published yet. Needs a token of its provider,
+        or an official's.
+        """
+        answer = await self._send(hdrs.METH_GET, f"/v1/batches/{digest}/proof")
+        try:
+            return receipt_file.parse(answer.body)
+        except LedgerError as error:
+            raise ClientError("not_kashi", str(error)) from None
 
     async def command(self, path: str, body: Mapping[str, Any], request: str) -> dict[str, Any]:
         """Have the authority's command carried out; `request` is its idempotency key."""
@@ -351,17 +365,6 @@ def _check_signature(body: bytes, header: str, receipt_key: str) -> None:
 def _receipt_for(envelope: bytes, body: bytes) -> Receipt:
     """Read a receipt and hold it against the batch that was sent."""
     try:
-        receipt = parse_receipt(body)
-    except ValueError as error:
-        raise BadReceipt("bad_receipt", str(error)) from None
-    payload = dsse.parse(envelope, BATCH_TYPE).payload
-    batch = decode(payload, Batch)
-    if (receipt.log, receipt.provider, receipt.stream, receipt.seq, receipt.batch) != (
-        *(batch.log, batch.provider, batch.stream, batch.seq),
-        sha256(payload).hexdigest(),
-    ):
-        raise BadReceipt("other_batch", f"a receipt for batch {receipt.batch:.64} came back")
-    sent = [void.id for void in batch.voids] + [record.id for record in batch.records]
-    if [result.id for result in receipt.voids + receipt.results] != sent:
-        raise BadReceipt("bad_receipt", "not one result for each void and record, in their order")
-    return receipt
+        return receipt_for(dsse.parse(envelope, BATCH_TYPE).payload, body)
+    except WrongReceipt as wrong:
+        raise BadReceipt(wrong.code, wrong.detail) from None

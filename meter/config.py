@@ -7,6 +7,7 @@ DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `meter.
 DIR/authority.token  the first bearer token of the authority (0600)
 DIR/origin           the ledger's name
 DIR/log/             the published log: see `ledger.publish`
+DIR/witnesses.policy whose cosignatures it needs (`ledger.quorum`), if anyone's
 DIR/postgres/        the embedded database, unless KASHI_DATABASE_URL names another
 DIR/postgres.dsn     where the running embedded database listens, for commands beside `serve`
 """
@@ -48,6 +49,10 @@ class DataFolder:
     @property
     def log(self) -> Path:
         return self.path / "log"
+
+    @property
+    def witnesses_policy(self) -> Path:
+        return self.path / "witnesses.policy"
 
     @property
     def postgres(self) -> Path:

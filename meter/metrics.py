@@ -1,6 +1,7 @@
 """What the service counts, in Prometheus' form; docs/operations.md says what to watch.
 
-No label names a person, a firm, a contract or a provider: `/metrics` is public.
+No label names a person, a firm, a contract or a provider: `/metrics` is public. Witnesses are named
+as the operator's policy has it.
 """
 
 from collections import Counter as Sums
@@ -87,6 +88,18 @@ class Metrics:
         self.publish_seconds = Histogram(
             "kashi_publish_seconds",
             "Time to publish what was committed",
+            buckets=_COMMIT_BUCKETS,
+            registry=self.registry,
+        )
+        self.cosignatures = self._counter(
+            "kashi_cosignatures", "Witnesses asked, by what came of it", "witness", "outcome"
+        )
+        self.quorums_missed = self._counter(
+            "kashi_quorums_missed", "Checkpoints without a quorum, held or published", "outcome"
+        )
+        self.cosignature_seconds = Histogram(
+            "kashi_cosignature_seconds",
+            "Time to ask witnesses to cosign a checkpoint",
             buckets=_COMMIT_BUCKETS,
             registry=self.registry,
         )

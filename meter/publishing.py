@@ -1,11 +1,15 @@
 """Publish what is committed: keep the log's folder in step with the database, never ahead of it.
 
-    committed entries -> tiles, bundles, attachments -> checkpoint, signed and replaced
+    committed entries -> tiles, bundles, attachments -> checkpoint, signed -> cosigned by witnesses
+                      -> replaced
 
 The folder (`ledger.publish`) is what auditors fetch, and a full backup. A publish begins as soon as
 there is something new, but not more often than every `RHYTHM_SECONDS`: so what is committed can be
-verified within a quarter of a second, however many commits there are. Whoever asked to hear of that
-waits for `published`.
+verified within a quarter of a second, however many commits there are, if there are no witnesses to
+ask (`meter.witnesses`) or those are quick. Whoever asked to hear of that waits for `published`.
+
+Where witnesses hold a checkpoint back, the one before stays, and they are asked again, for what is
+committed by then. Where one is shown that lacks some of them, they are asked for the rest.
 
 A disk that fails stops publishing until it is well again, and nothing else. A folder that does not
 belong to the database stops the service: one of the two has lost what others may have seen.
@@ -16,10 +20,10 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ledger import store as ledger_store
-from ledger.errors import BadBundle, BadFolder, BadNote, MissingFile
+from ledger.errors import BadBundle, BadFolder, BadNote, LedgerError, MissingFile
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.publish import Ahead, OtherRoot, Publisher, check_root
@@ -28,44 +32,73 @@ from meter.intake import Committed
 from meter.keys import Keys
 from meter.metrics import Metrics
 from meter.state import State, signing
+from meter.witnesses import Failure, Held, Published, Witnesses
+
+T = TypeVar("T")
 
 RHYTHM_SECONDS: Final = 0.1
-RETRY_SECONDS: Final = 1.0  # after a fault of disk or database
+RETRY_SECONDS: Final = 1.0  # after a fault of disk or database, or without a quorum
+MISSING_SECONDS: Final = 10.0  # until witnesses are asked that are missing under what is shown
+STOP_SECONDS: Final = 5.0  # for the last publish of a service that ends
 CHUNK_BYTES: Final = 16 * 1024 * 1024  # of entries and attachments that are in memory at once
 
 _log: Final = logs.logger(__name__)
 _Entry = tuple[bytes, list[bytes]]
 
 
+class LogMissing(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The folder has no checkpoint, so nothing shows that the database lacks no entry."""
+
+    code = "log_missing"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} has no checkpoint, and the database may lack entries that others have seen. "
+            f"Bring the folder back: from a backup, an auditor's copy or a monitor's; then run "
+            "kashi recover. Or prove that nothing is lacking: kashi recover --checkpoint FILE, "
+            "with the newest checkpoint that a witness, an auditor or a monitor has"
+        )
+
+
 class Publishing:
     """The publisher of one service. Owns the folder and a database connection of its own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it needs
         self,
         folder: Path,
         connect: Callable[[], Awaitable[store.Connection]],
         keys: Keys,
         committed: Committed,
+        witnesses: Witnesses,
         metrics: Metrics,
     ) -> None:
         self._folder = folder
         self._connect = connect
         self._keys = keys
         self._committed = committed
+        self._witnesses = witnesses
         self._metrics = metrics
         self._state = State()  # knows which keys sign
         self._publisher: Publisher | None = None
+        self._ask_again_seconds: float | None = None  # where witnesses are missing
+        self._outcomes: dict[str, str] = {}  # by witness, the last time that it was asked
         self.published = Committed()
 
     async def start(self) -> None:
-        """Hold the folder against the database. Raises `Ahead`, `OtherRoot` or `BadNote`."""
+        """Hold the folder against the database.
+
+        Raises `Ahead`, `OtherRoot`, `BadNote`, and `LogMissing` where there is nothing to hold.
+        """
         self._connection = await self._connect()
         self._state = await store.load_service_keys(self._connection)
         note = await asyncio.to_thread(self._note)
-        if note is not None:
-            checkpoint = self._opened(note)
-            root = await self._root_at(checkpoint.size)
-            check_root(checkpoint, lambda _: root)
+        if note is None:
+            raise LogMissing(self._folder)
+        size = claimed_checkpoint(note).size
+        root = await self._root_at(size)
+        if root is None:  # its keys may be as new to the database as its entries
+            raise Ahead(f"{size} entries are published, the database has fewer: run kashi recover")
+        check_root(self._opened(note), lambda _: root)
 
     async def run(self) -> None:
         """Publish until nothing more will be committed. Raises `LedgerError`."""
@@ -74,15 +107,22 @@ class Publishing:
                 began = time.monotonic()
                 await self._published_or_later()
                 await asyncio.sleep(began + RHYTHM_SECONDS - time.monotonic())
-                await self._committed.beyond(self.published.size)
+                await self._until_there_is_something_to_do()
         finally:
             self.published.close()
 
     async def stop(self) -> None:
         """Publish what is left, and let go of folder and connection; `run` has ended before."""
         with contextlib.suppress(Exception):  # what fails now, the next start makes good
-            await self._publish()
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._publish()
         await self._close()
+
+    async def _until_there_is_something_to_do(self) -> None:
+        size = self._publisher.size if self._publisher else self.published.size
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._ask_again_seconds):
+                await self._committed.beyond(size)
 
     async def _published_or_later(self) -> None:
         """Publish; where disk or database fail, open both again and leave it to the next round."""
@@ -110,7 +150,7 @@ class Publishing:
         self._publisher = await asyncio.to_thread(
             Publisher.open, self._folder, self._signed, self._opened, lambda _: root
         )
-        self.published.move(self._publisher.size)
+        self._tell_shown(self._publisher.size)
 
     async def _close(self) -> None:
         if self._publisher is not None:
@@ -120,19 +160,61 @@ class Publishing:
             await self._connection.close(timeout=5)
 
     async def _publish(self) -> None:
-        """Publish all that is committed now."""
+        """Publish all that is committed now, unless the witnesses hold it back."""
         publisher = self._publisher
         if publisher is None:
             return
+        answer = await self._witnessed(await self._settled(publisher))
+        if isinstance(answer, Held):
+            self._ask_again_seconds = RETRY_SECONDS
+            return
+        self._ask_again_seconds = MISSING_SECONDS if answer.failures else None
+        await _to_its_end(publisher.show, answer.note)
+        self._tell_shown(publisher.size)
+
+    async def _settled(self, publisher: Publisher) -> bytes:
+        """Write all that is committed now; its checkpoint may then be given to others."""
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             head = await ledger_store.head(self._connection)
             self._state = await store.load_service_keys(self._connection)
             entries = store.with_attachments(self._connection, publisher.size, head.size)
             async for chunk in _chunks(entries):
                 await _to_its_end(publisher.add, chunk)
-        await _to_its_end(publisher.publish, (), head.root)
-        self._metrics.published.set(head.size)
-        self.published.move(head.size)
+        return await _to_its_end(publisher.settle, (), head.root)
+
+    async def _witnessed(self, note: bytes) -> Published | Held:
+        """Ask the witnesses who have not cosigned a checkpoint; count and log what they answer."""
+        began = time.perf_counter()
+        answer = await self._witnesses.ask(note)
+        if answer.asked:
+            self._metrics.cosignature_seconds.observe(time.perf_counter() - began)
+        if isinstance(answer, Held):
+            self._metrics.quorums_missed.labels("held").inc()
+        elif not answer.has_quorum:
+            self._metrics.quorums_missed.labels("published").inc()
+        failures = {each.witness: each for each in answer.failures}
+        for witness in answer.asked:
+            self._tell(witness, failures.get(witness))
+        return answer
+
+    def _tell_shown(self, size: int) -> None:
+        self._metrics.published.set(size)
+        self.published.move(size)
+
+    def _tell(self, witness: str, failure: Failure | None) -> None:
+        """Count the answer of a witness, and log it where it is another than before."""
+        outcome = failure.code if failure else "cosigned"
+        self._metrics.cosignatures.labels(witness, outcome).inc()
+        before = self._outcomes.get(witness, "cosigned")
+        self._outcomes[witness] = outcome
+        if outcome == before:
+            return
+        if failure is None:
+            _log.info("cosigned_again", witness=witness)
+        elif failure.is_grave:
+            _log.error("log_doubted", witness=witness, code=outcome, detail=failure.detail)
+        else:
+            _log.warning("not_cosigned", witness=witness, code=outcome, detail=failure.detail)
 
     def _signed(self, size: int, root: bytes) -> bytes:
         return self._keys.checkpoint(self._state, size, root)
@@ -160,11 +242,11 @@ class Publishing:
         return await ledger_store.root_at(self._connection, size) or b""
 
 
-async def _to_its_end(write: Callable[..., None], *arguments: object) -> None:
+async def _to_its_end(write: Callable[..., T], *arguments: object) -> T:
     """Write in a thread, and wait for its end also when cancelled: nobody else may begin before."""
     writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments))
     try:
-        await asyncio.shield(writing)
+        return await asyncio.shield(writing)
     except asyncio.CancelledError:
         await asyncio.wait([writing])
         raise

@@ -12,6 +12,8 @@ can be reported again too, for the service knows their ids.
     outbox/17.batch.json          the payload, as it was signed
     outbox/17.receipt.json        the service's answer, its signature beside it (`kashi verify
     outbox/17.receipt.json.sig      --receipt` holds both against the ledger)
+    outbox/17.proved.json         batch, answer and proof in one file, once `prove` was called
+                                    (`kashi receipt verify` needs no ledger for it)
     outbox/refused.jsonl          what was not taken, one a line, with the reason
 """
 
@@ -21,12 +23,14 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
 from meter.client import (
     ATTEMPTS,
     FIRST_PAUSE_SECONDS,
+    BadReceipt,
     ClientError,
     Refused,
     Service,
@@ -36,6 +40,7 @@ from meter.client import (
     record_fields,
     sign_payload,
 )
+from meter.receipt_file import StoredReceipt
 from meter.strict import decode
 from meter.wire import (
     MAX_BATCH_BYTES,
@@ -93,10 +98,13 @@ class Reporter:
         receipt_key: str,
         folder: Path,
         *,
+        token: str | None = None,
         attempts: int = ATTEMPTS,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
-        self._service = Service(url, attempts=attempts, first_pause_seconds=first_pause_seconds)
+        self._service = Service(
+            url, token, attempts=attempts, first_pause_seconds=first_pause_seconds
+        )
         self._stream = stream
         self._receipt_key = receipt_key
         self._outbox = _Outbox(folder)
@@ -125,6 +133,20 @@ class Reporter:
             self._put_new(part)
         await self._post_all(report)
         return report
+
+    async def prove(self) -> int:
+        """Keep what proves each batch that has a receipt and no proof yet; say how many there were.
+
+        Needs a token of the provider. Raises `Unreachable`, `Refused` and `BadReceipt`; the next
+        call goes on.
+        """
+        unproved = self._outbox.unproved()
+        for seq in unproved:
+            stored = await self._service.proved(sha256(self._outbox.payload(seq)).hexdigest())
+            if (stored.receipt.encode(), stored.signature) != self._outbox.answer(seq):
+                raise BadReceipt("other_receipt", f"another answer to batch {seq} than before")
+            self._outbox.keep_proof(seq, stored)
+        return len(unproved)
 
     def _well_formed(
         self, items: Iterable[Item], kind: type[Record] | type[Void], report: Report
@@ -343,6 +365,24 @@ class _Outbox:
         _write(file.with_name(file.name + ".sig"), receipt.signature.encode())
         _write(file, receipt.body)
         self._unsent.remove(seq)
+
+    def unproved(self) -> Sequence[int]:
+        """Give the numbers of batches with a receipt and without a proof."""
+        names = {path.name for path in self._folder.iterdir()}
+        answered = (
+            int(name.removesuffix(".receipt.json"))
+            for name in names
+            if name.endswith(".receipt.json")
+        )
+        return sorted(seq for seq in answered if f"{seq}.proved.json" not in names)
+
+    def answer(self, seq: int) -> tuple[bytes, str]:
+        """Give a receipt and its signature."""
+        file = self._folder / f"{seq}.receipt.json"
+        return file.read_bytes(), file.with_name(file.name + ".sig").read_text(encoding="ascii")
+
+    def keep_proof(self, seq: int, stored: StoredReceipt) -> None:
+        _write(self._folder / f"{seq}.proved.json", stored.format())
 
     def note(self, item: NotTaken) -> None:
         line = _json({"code": item.code, "detail": item.detail, "item": item.item})

@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +23,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import store as ledger_store
 from ledger.canon import encode
+from ledger.errors import BadPolicy
+from ledger.folder import FolderReader
 from ledger.note import Signer
 from ledger.store import Head
 from meter import auth, logs, store
 from meter.auth import Identity
+from meter.backup import back_up, restore, take_log
 from meter.config import DataFolder, database_url
 from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.export import export
@@ -37,11 +40,13 @@ from meter.postgres import Embedded, PostgresError
 from meter.problems import Problem
 from meter.publishing import Publishing
 from meter.rebuild import rebuild
+from meter.recover import Recovered, publish_again, recover
 from meter.units import MICROSECONDS
 from meter.web.app import make_app
 from meter.web.connections import listening
 from meter.web.context import Context
 from meter.web.streams import Streams
+from meter.witnesses import Witnesses, read_policy
 
 RECEIPT_KEYID: Final = "receipt-1"
 AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
@@ -79,6 +84,14 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Witnessing:
+    """How long the witnesses are waited for, and whether too few of them hold a checkpoint back."""
+
+    seconds: float = 2.0
+    without_quorum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """The ledger's database: its DSN, and the embedded server if it is ours."""
 
@@ -113,7 +126,7 @@ def check_test_clock(origin: str) -> None:
 
 
 async def initialise(folder: DataFolder, origin: str, clock: Clock = system_clock) -> None:
-    """Make the keys, the database, entry 0 and the first token of the authority."""
+    """Make the keys, the database, entry 0, its published log and the authority's first token."""
     if not _ORIGIN.fullmatch(origin) or len(origin) > 200:
         raise SetupError("bad_origin", f"{origin!r} is not a URL without its scheme")
     if folder.path.exists() and any(folder.path.iterdir()):
@@ -140,6 +153,8 @@ async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
     genesis = _genesis(origin, log_key, receipt_seed, clock())
     async with open_database(folder) as database:
         await _create(database.dsn, genesis, token)
+        # From here on there is always a folder: without one, nothing shows what a database lacks.
+        await export(database.dsn, Keys(folder), folder.log)
     folder.write_secret(folder.authority_token, token.text)
     folder.origin.write_text(origin + "\n", encoding="utf-8")
 
@@ -211,7 +226,11 @@ async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncItera
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: DataFolder, host: str = "127.0.0.1", port: int = 0, clock: Clock = system_clock
+    folder: DataFolder,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    clock: Clock = system_clock,
+    witnessing: Witnessing = Witnessing(),
 ) -> AsyncIterator[Running]:
     """Serve a ledger; `port` 0 takes a free one. `ended` fails when the service must stop."""
     read_origin(folder)  # without it there is no ledger here
@@ -220,7 +239,9 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(folder))
         dsn = database.dsn
-        await _check_keys(dsn, keys)
+        witnesses = await stack.enter_async_context(
+            _witnesses(folder, await _signing_keys(dsn, keys), witnessing)
+        )
         intake = Intake(
             lambda: store.connect(dsn, writer=True),
             keys,
@@ -229,7 +250,7 @@ async def running(
             metrics,
         )
         publishing = Publishing(
-            folder.log, lambda: store.connect(dsn), keys, intake.committed, metrics
+            folder.log, lambda: store.connect(dsn), keys, intake.committed, witnesses, metrics
         )
         await publishing.start()
         await intake.start()
@@ -349,6 +370,35 @@ async def export_to(folder: DataFolder, out: Path, progress: Progress | None = N
         return await export(database.dsn, Keys(folder), out, progress)
 
 
+async def back_up_from(folder: DataFolder, out: Path, progress: Progress | None = None) -> int:
+    """Copy database and published log; see `meter.backup`."""
+    read_origin(folder)
+    async with open_database(folder, join=True) as database:
+        return await back_up(database.dsn, folder, out, progress)
+
+
+async def recover_in(
+    folder: DataFolder, backup: Path | None, progress: Progress | None = None
+) -> Recovered:
+    """Restore a backup's database, if one is named, and roll it forward; see `meter.recover`."""
+    if backup is not None:
+        await asyncio.to_thread(take_log, backup, folder)
+    read_origin(folder)
+    async with open_database(folder) as database:
+        if backup is not None:
+            await restore(database.dsn, backup)
+        return await recover(database.dsn, folder, progress)
+
+
+async def publish_again_in(
+    folder: DataFolder, note: bytes, progress: Progress | None = None
+) -> Head:
+    """Write a lost folder again; see `meter.recover`."""
+    read_origin(folder)
+    async with open_database(folder) as database:
+        return await publish_again(database.dsn, folder, note, progress)
+
+
 async def rebuild_in(folder: DataFolder, progress: Progress | None = None) -> Head:
     """Rebuild the read models; see `meter.rebuild`."""
     async with open_database(folder) as database:
@@ -366,8 +416,26 @@ async def _cancel(task: "asyncio.Task[None]") -> None:
         await task
 
 
-async def _check_keys(dsn: str, keys: Keys) -> None:
-    """Refuse a ledger for which keys are missing here, before its writer is shut out."""
+def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessing) -> Witnesses:
+    """Make those whom the policy file names, if there is one. Raises `SetupError`."""
+    try:
+        policy = read_policy(folder.witnesses_policy, vkeys)
+    except BadPolicy as error:
+        raise SetupError(error.code, f"{folder.witnesses_policy}: {error.detail}") from None
+    reader = FolderReader(folder.log)
+    return Witnesses(
+        policy,
+        lambda old, new: reader.tree(new).consistency_proof(old, new),
+        time_limit_seconds=witnessing.seconds,
+        publish_without_quorum=witnessing.without_quorum,
+    )
+
+
+async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
+    """Give the log keys that sign now, as vkeys.
+
+    Refuses a ledger for which keys are missing here, before its writer is shut out.
+    """
     connection = await store.connect(dsn)
     try:
         head = await ledger_store.head(connection)
@@ -378,9 +446,10 @@ async def _check_keys(dsn: str, keys: Keys) -> None:
         raise SetupError("no_genesis", "the database holds no entry 0")
     try:
         keys.receipt_signers(state, head.size)
-        keys.checkpoint_signers(state, head.size)
+        signers = keys.checkpoint_signers(state, head.size)
     except Problem as problem:
         raise SetupError("wrong_keys", f"{state.genesis.origin}: {problem.detail}") from None
+    return [signer.verifier.format() for signer in signers]
 
 
 def _read(file: Path) -> str:

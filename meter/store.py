@@ -383,6 +383,11 @@ async def _give_back(readers: Readers, connection: Any) -> None:
         await readers.release(connection)
 
 
+async def create_roles(connection: Connection) -> None:
+    """Make the roles that a restored ledger needs; they belong to the whole server."""
+    await connection.execute(script("ledger", "roles.sql"))
+
+
 async def create(connection: Connection) -> None:
     """Make an empty ledger with the service's tables."""
     async with connection.transaction():

@@ -27,9 +27,11 @@ from ledger.quorum import TrustPolicy
 from ledger.report import Problem, Report
 from ledger.seen import Seen
 from ledger.verify import verify
+from meter import receipt_file
 from meter.audit import Audit, Gap, Totals
 from meter.fetch import fetch
 from meter.log_keys import key_problems, signing_key
+from meter.receipt_file import BadReceiptFile
 
 Progress = Callable[[int, int], None]
 
@@ -238,13 +240,21 @@ def _receipt_problems(audit: Audit, receipts: list[Path]) -> list[Problem]:
     problems = []
     for path in receipts:
         try:
-            signature = path.with_name(path.name + ".sig").read_text(encoding="ascii").strip()
-            audit.check_receipt(path.read_bytes(), signature, audit.tree)
+            audit.check_receipt(*_read_receipt(path), audit.tree)
         except (OSError, UnicodeDecodeError) as error:
             raise CannotCheck(f"receipt {path}: {error}") from None
         except Violation as violation:
             problems.append(Problem(violation.code, violation.detail, file=str(path)))
     return problems
+
+
+def _read_receipt(path: Path) -> tuple[bytes, str]:
+    """Give a receipt and its signature: of a stored receipt, or with the signature beside it."""
+    data = path.read_bytes()
+    with contextlib.suppress(BadReceiptFile):
+        stored = receipt_file.parse(data)
+        return stored.receipt.encode(), stored.signature
+    return data, path.with_name(path.name + ".sig").read_text(encoding="ascii").strip()
 
 
 def show(verdict: Verdict, console: Console) -> None:

@@ -205,6 +205,46 @@ def encode_receipt(receipt: Receipt) -> bytes:
     return msgspec.json.encode(receipt)
 
 
+class Place(Struct, frozen=True):
+    """Where a receipt says that its batch is: on which tree it was built, in which entries."""
+
+    before: Before
+    entries: EntryRange
+
+
+def place_of(receipt: bytes) -> Place:
+    """Read no more of a receipt than its place. Raises `ValueError`."""
+    return msgspec.json.decode(receipt, type=Place)
+
+
+class WrongReceipt(ValueError):  # noqa: N818 - it says what is wrong
+    """A receipt that cannot be read, or does not answer the batch, with a stable code."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+def receipt_for(payload: bytes, body: bytes) -> Receipt:
+    """Read the receipt of a batch, of which `payload` are the bytes. Raises `WrongReceipt`."""
+    try:
+        receipt = parse_receipt(body)
+    except ValueError as error:
+        raise WrongReceipt("bad_receipt", str(error)) from None
+    batch = decode(payload, Batch)
+    if (receipt.log, receipt.provider, receipt.stream, receipt.seq, receipt.batch) != (
+        *(batch.log, batch.provider, batch.stream, batch.seq),
+        sha256(payload).hexdigest(),
+    ):
+        raise WrongReceipt("other_batch", f"this is a receipt for batch {receipt.batch:.64}")
+    sent = [void.id for void in batch.voids] + [record.id for record in batch.records]
+    if [result.id for result in receipt.voids + receipt.results] != sent:
+        detail = "not one result for each void and record, in their order"
+        raise WrongReceipt("bad_receipt", detail)
+    return receipt
+
+
 def parse_receipt(data: bytes) -> Receipt:
     """Read a receipt, which may come from anyone. Raises `ValueError`."""
     try:

@@ -2,12 +2,15 @@
 
 DIR/witness.key            its key (0600), as `ledger.cosign` writes it
 DIR/witness.vkey           the public half, for trust policies
-DIR/logs                   the vkeys of the logs that it serves, one to a line
-DIR/HASH/checkpoint        what it signed last of a log, with the log's signature line and its own
+DIR/logs                   the vkeys of the logs that it serves, one to a line, any number of a log
+DIR/HASH/checkpoint        what it signed last of a log, with the log's signature lines and its own
 DIR/HASH/evidence/*.json   what contradicts that, though the log has signed it too (`Evidence`)
 
 HASH is the hex SHA-256 of the log's origin. What `ledger.witnessing` accepts is durable before
 anybody hears of it; so a crash can forget an answer that was not given, and none that was.
+
+What was signed of a log outlasts the log's keys. It is read back by the witness' own line, for the
+log's key may be gone from `logs` by then; the log's lines were verified before they were kept.
 
 Whoever restores DIR from a backup makes the witness break its word: it needs a new key instead. One
 process has DIR. What is not done here: to wait, and to speak HTTP (`meter.witness_server`).
@@ -18,7 +21,7 @@ import os
 import secrets
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,17 +32,24 @@ from typing import Final, Literal, Self, get_args
 
 import msgspec
 
-from ledger.cosign import Cosigner, add_cosignatures, open_cosigned
+from ledger.cosign import Cosigner, add_cosignatures, cosigning_times
 from ledger.errors import BadFolder, BadKey, BadNote, BadProof, MissingFile
 from ledger.files import DISK, Files, lock
 from ledger.folder import DRAFT
-from ledger.note import Checkpoint, Verifier, claimed_checkpoint, format_signature, open_note
+from ledger.note import (
+    Checkpoint,
+    Verifier,
+    claimed_checkpoint,
+    format_signature,
+    open_note,
+    split_note,
+)
 from ledger.witnessing import (
     Accepted,
     AddCheckpoint,
     Refused,
     Witnessed,
-    judge,
+    judge_by,
     malformed,
     monitoring_path,
 )
@@ -49,6 +59,7 @@ from meter.config import DataFolder
 MAX_EVIDENCE: Final = 1_000
 
 Clock = Callable[[], int]  # seconds since 1970
+Logs = dict[str, list[Verifier]]  # the keys of each log by its origin
 
 # Two roots of one size; or a larger tree, and hashes that do not lead to it from the one signed.
 Kind = Literal["fork", "unproved"]
@@ -88,15 +99,13 @@ def initialise(folder: Path, name: str) -> str:
 
 
 def trust(folder: Path, vkey: str) -> str:
-    """Add the key of a log, from the next start on; gives its origin. Raises `BadKey`."""
+    """Add a key of a log, from the next start on; gives its origin. Raises `BadKey`."""
     verifier = Verifier.parse(vkey)
-    if verifier.name in _read_logs(folder):
-        raise BadKey(f"{verifier.name} has a key here already")
-    checkpoint = folder / monitoring_path(verifier.name)
-    for each in (checkpoint.parent, _evidence(checkpoint)):
-        if not each.is_dir():
-            DISK.make_folder(each)
-        DISK.sync_folder(each.parent)
+    known = _read_logs(folder).get(verifier.name, [])
+    _check_distinct([*known, verifier])
+    # Another key brings no room: of a log that is known, a folder that is missing has been lost.
+    if not known:
+        _make_room(folder / monitoring_path(verifier.name))
     logs = folder / "logs"
     # An editor may have left the last line without its end.
     ended = _read(logs)[-1:] in ("", "\n")
@@ -124,9 +133,7 @@ class Witness:
         answer = witness.add_checkpoint(body)
     """
 
-    def __init__(
-        self, folder: Path, key: Cosigner, logs: dict[str, Verifier], clock: Clock, files: Files
-    ) -> None:
+    def __init__(self, folder: Path, key: Cosigner, logs: Logs, clock: Clock, files: Files) -> None:
         self._folder, self._key, self._clock, self._files = folder, key, clock, files
         self._held = ExitStack()
         self._logs = logs
@@ -175,7 +182,8 @@ class Witness:
             return malformed(error)
         with self._locks.get(request.origin, nullcontext()):
             signed = self._signed.get(request.origin)
-            answer = judge(request, signed.witnessed if signed else None, self._logs)
+            keys = self._logs.get(request.origin, [])
+            answer = judge_by(request, signed.witnessed if signed else None, keys)
             if isinstance(answer, Accepted):
                 return self._sign(request.note, answer.checkpoint, signed)
             if signed and (kind := _contradiction(request, answer, signed)):
@@ -205,17 +213,20 @@ class Witness:
             # A name that a crash left may not be safe yet, and will soon be shown.
             self._files.sync_folder(checkpoint.parent)
             if checkpoint.exists():
-                self._signed[origin] = self._read_signed(checkpoint, self._logs[origin])
+                self._signed[origin] = self._read_signed(checkpoint, origin)
             self.evidence[origin] = Counter(
                 {kind: len([*_evidence(checkpoint).glob(f"{kind}-*.json")]) for kind in KINDS}
             )
 
-    def _read_signed(self, path: Path, verifier: Verifier) -> Signed:
+    def _read_signed(self, path: Path, origin: str) -> Signed:
         note = path.read_bytes()
-        cosigned = open_cosigned(note, verifier, [self._key.verifier])
-        if self.name not in cosigned.times:
-            raise BadNote(f"{path} is not signed by {self.name}")
-        return Signed(note, cosigned.checkpoint, cosigned.times[self.name])
+        checkpoint = claimed_checkpoint(note)
+        times = cosigning_times(note, [self._key.verifier])
+        if self.name not in times or checkpoint.origin != origin:
+            raise BadNote(f"{path} is not of {origin}, or not signed by {self.name}")
+        if keys := _named_in(note, self._logs[origin]):
+            open_note(note, keys)  # or others would be shown a wrong line
+        return Signed(note, checkpoint, times[self.name])
 
     def _sign(self, note: bytes, checkpoint: Checkpoint, before: Signed | None) -> str:
         # A clock that ran back must not date the larger tree before the smaller one.
@@ -267,13 +278,30 @@ def _evidence(checkpoint: Path) -> Path:
     return checkpoint.with_name("evidence")
 
 
-def _read_logs(folder: Path) -> dict[str, Verifier]:
-    lines = _read(folder / "logs").splitlines()
-    verifiers = [Verifier.parse(line) for line in lines if line]
-    logs = {verifier.name: verifier for verifier in verifiers}
-    if len(logs) < len(verifiers):
-        raise BadKey(f"{folder / 'logs'} has two keys for one log")
+def _make_room(checkpoint: Path) -> None:
+    for each in (checkpoint.parent, _evidence(checkpoint)):
+        if not each.is_dir():
+            DISK.make_folder(each)
+        DISK.sync_folder(each.parent)
+
+
+def _read_logs(folder: Path) -> Logs:
+    logs: Logs = {}
+    for line in filter(None, _read(folder / "logs").splitlines()):
+        verifier = Verifier.parse(line)
+        logs.setdefault(verifier.name, []).append(verifier)
+    for keys in logs.values():
+        _check_distinct(keys)
     return logs
+
+
+def _check_distinct(keys: Collection[Verifier]) -> None:
+    """Nobody could say whose line it is where two keys of a log have one id."""
+    known: set[bytes] = set()
+    for key in keys:
+        if key.key_id in known:
+            raise BadKey(f"{key.name} has a key of the id {key.key_id.hex()} here already")
+        known.add(key.key_id)
 
 
 def _read(file: Path) -> str:
@@ -291,10 +319,17 @@ def _lock(folder: Path) -> int:
         raise BadFolder(f"another process has {folder}") from None
 
 
-def _signed_by_log(note: bytes, verifier: Verifier) -> bytes:
+def _named_in(note: bytes, keys: Collection[Verifier]) -> list[Verifier]:
+    """Those of a log's keys of which a note has a line, be it right or wrong."""
+    named = {(each.name, each.key_id) for each in split_note(note)[1]}
+    return [key for key in keys if (key.name, key.key_id) in named]
+
+
+def _signed_by_log(note: bytes, keys: Collection[Verifier]) -> bytes:
     """The note without the lines of others, which may be anything."""
-    opened = open_note(note, [verifier])
-    lines = (format_signature(verifier, each.signature) for each in opened.signatures)
+    opened = open_note(note, keys)
+    by_id = {key.key_id: key for key in keys}
+    lines = (format_signature(by_id[each.key_id], each.signature) for each in opened.signatures)
     return f"{opened.text}\n{''.join(lines)}".encode()
 
 

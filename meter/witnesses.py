@@ -5,38 +5,67 @@
         if isinstance(answer, Published):
             serve(answer.note)
 
-Witnesses without a URL in the policy are not asked. Each gets the proof from the tree that it has
-signed last; what that is, it says itself (409), and it is remembered for the next time. A witness
-that is late, or answers anything else than its cosignature of this very checkpoint, is left out,
-and `failures` tells why. Nothing of an answer is believed but a signature that verifies.
+Witnesses without a URL in the policy are not asked, nor those whose cosignature the note has. Each
+gets the proof from the tree that it has signed last; what that is, it says itself (409), and it is
+remembered for the next time. A witness that is late, or answers anything else than its cosignature
+of this very checkpoint, is left out, and `failures` tells why. Nothing of an answer is believed but
+a signature that verifies.
 
-`Failure.code` is `unreachable`, `too_late`, `refused`, `bad_answer`, or `ahead`: it has signed a
-larger tree. That one is grave. Either the witness lies, or this log has lost entries that others
-have seen; and so is a refusal with status 422, which may say that the log has forked.
+Once the quorum is reached, the others have `GRACE_SECONDS` more. Who needs longer is not asked for
+the next checkpoint meanwhile, and what comes late counts if the same one is asked for again: so a
+slow witness holds up nobody, and has its line as soon as the log rests.
+
+`Failure.code` is `unreachable`, `too_late`, `refused`, `bad_answer`, or one of two that are grave.
+`ahead`: it has signed a larger tree. `contradicted` (422): it does not see this tree grow out of
+the one that it has signed. Either the witness errs or lies, or this log has lost entries that
+others have seen, or has forked.
 """
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, Self
 
 import aiohttp
 
 from ledger.cosign import CosignatureVerifier, add_cosignatures, cosigning_times
-from ledger.errors import BadNote
+from ledger.errors import BadNote, BadPolicy
 from ledger.note import Checkpoint, parse_signature, split_note
 from ledger.quorum import TrustPolicy, Witness
 from ledger.witnessing import AddCheckpoint
 
 MAX_ANSWER_BYTES: Final = 65_536  # some cosignatures of 100 to 3,300 bytes each
 SIZE_TYPE: Final = "text/x.tlog.size"
+GRACE_SECONDS: Final = 0.25  # for those who are not needed: less than anyone waits for a checkpoint
 
 _SIZE: Final = re.compile(rb"(0|[1-9][0-9]{0,18})\n?")
 
 # The hashes that lead from the root of the smaller tree to that of the larger.
 Prove = Callable[[int, int], Sequence[bytes]]
-Code = Literal["unreachable", "too_late", "refused", "ahead", "bad_answer"]
+Code = Literal["unreachable", "too_late", "refused", "bad_answer", "ahead", "contradicted"]
+
+# What there is to ask without a policy file.
+NO_WITNESSES: Final = TrustPolicy(logs=(), witnesses=(), groups=(), quorum=None)
+
+
+def read_policy(file: Path, vkeys: Collection[str]) -> TrustPolicy:
+    """Read whom a log asks that signs with these keys; a file that is not there names nobody.
+
+    Raises `BadPolicy` for a file that is another log's, or asks for what nobody can give.
+    """
+    try:
+        policy = TrustPolicy.parse(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return NO_WITNESSES
+    except (OSError, UnicodeDecodeError):
+        raise BadPolicy("it cannot be read as a text in UTF-8", None) from None
+    if not {log.verifier.format() for log in policy.logs}.intersection(vkeys):
+        raise BadPolicy(f"no log line has a key that signs now: {', '.join(vkeys)}", None)
+    if not policy.satisfied_by({each.name for each in policy.witnesses if each.url}):
+        raise BadPolicy(f"witnesses with a URL are too few for the quorum {policy.quorum}", None)
+    return policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +76,23 @@ class Failure:
     code: Code
     detail: str
 
+    @property
+    def is_grave(self) -> bool:
+        """Whether it may say that the log has lost entries, or has forked."""
+        return self.code in ("ahead", "contradicted")
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """To be shown: `has_quorum`, or published without one because the settings say so.
 
-    `note` has the cosignatures, `times` says when each witness signed (seconds since 1970).
+    `note` has the cosignatures, `times` says when each witness signed (seconds since 1970), `asked`
+    which ones were asked now.
     """
 
     note: bytes
     times: dict[str, int]
+    asked: tuple[str, ...]
     failures: tuple[Failure, ...]
     has_quorum: bool
 
@@ -67,6 +103,7 @@ class Held:
 
     note: bytes
     times: dict[str, int]
+    asked: tuple[str, ...]
     failures: tuple[Failure, ...]
 
 
@@ -86,6 +123,7 @@ class Witnesses:
         self._time_limit_seconds = time_limit_seconds
         self._publish_without_quorum = publish_without_quorum
         self._signed_sizes: dict[str, int] = {}
+        self._requests: dict[str, _Request] = {}  # the last one to each
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -98,27 +136,67 @@ class Witnesses:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        answers = [request.answer for request in self._requests.values()]
+        for answer in answers:
+            answer.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
         await self._session.close()
 
     async def ask(self, note: bytes) -> Published | Held:
         """Collect cosignatures of a checkpoint that the log has signed. Raises `BadNote`.
 
-        Takes as long as the slowest witness, and at most the time limit.
+        Takes the time limit at most.
         """
-        asked = [witness for witness in self._policy.witnesses if witness.url]
-        answers = await asyncio.gather(*(self._ask_in_time(witness, note) for witness in asked))
+        text, _ = split_note(note)
+        cosigned = self._times(note).keys()
+        asked = [each for each in self._policy.witnesses if each.url and each.name not in cosigned]
+        for witness in asked:
+            self._begin(witness, text, note)
+        await self._wait(text, {each.name for each in asked}, set(cosigned))
+        answers = [self._answer(witness, text) for witness in asked]
         lines = [answer for answer in answers if isinstance(answer, str)]
         failures = tuple(answer for answer in answers if isinstance(answer, Failure))
-        return self._decide(add_cosignatures(note, lines), failures)
+        names = tuple(each.name for each in asked)
+        return self._decide(add_cosignatures(note, lines), names, failures)
 
-    def _decide(self, note: bytes, failures: tuple[Failure, ...]) -> Published | Held:
+    def _begin(self, witness: Witness, text: str, note: bytes) -> None:
+        """Ask a witness, unless it is still at work or has cosigned this very checkpoint."""
+        last = self._requests.get(witness.name)
+        if last is None or (last.answer.done() and last.cosignature(text) is None):
+            answer = asyncio.create_task(self._ask_in_time(witness, note))
+            self._requests[witness.name] = _Request(text, answer)
+
+    async def _wait(self, text: str, asked: set[str], cosigned: set[str]) -> None:
+        """Wait for all who were asked for a checkpoint, and not for long once there are enough."""
+        requests = {name: self._requests[name] for name in asked}
+        waiting = {each.answer for each in requests.values() if each.text == text}
+        while waiting := {answer for answer in waiting if not answer.done()}:
+            answered = {name for name, each in requests.items() if each.cosignature(text)}
+            if self._policy.satisfied_by(cosigned | answered):
+                await asyncio.wait(waiting, timeout=GRACE_SECONDS)
+                return
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+    def _answer(self, witness: Witness, text: str) -> str | Failure:
+        request = self._requests[witness.name]
+        if request.text == text and request.answer.done():
+            return request.answer.result()
+        return Failure(witness.name, "too_late", "the others had answered before")
+
+    def _times(self, note: bytes) -> dict[str, int]:
+        """When each witness has cosigned a note, by the policy's names."""
         found = cosigning_times(note, (each.verifier for each in self._policy.witnesses))
         names = {each.verifier.name: each.name for each in self._policy.witnesses}
-        times = {names[key_name]: time for key_name, time in found.items()}
+        return {names[key_name]: time for key_name, time in found.items()}
+
+    def _decide(
+        self, note: bytes, asked: tuple[str, ...], failures: tuple[Failure, ...]
+    ) -> Published | Held:
+        times = self._times(note)
         has_quorum = self._policy.satisfied_by(times.keys())
         if has_quorum or self._publish_without_quorum:
-            return Published(note, times, failures, has_quorum)
-        return Held(note, times, failures)
+            return Published(note, times, asked, failures, has_quorum)
+        return Held(note, times, asked, failures)
 
     async def _ask_in_time(self, witness: Witness, note: bytes) -> str | Failure:
         try:
@@ -144,7 +222,8 @@ class Witnesses:
                 return Failure(witness.name, "ahead", told)
             answer = await self._send(witness, note, signed_size, size)
         if answer.status != 200:
-            return Failure(witness.name, "refused", f"{answer.status}: {answer.body[:200]!r}")
+            code: Code = "contradicted" if answer.status == 422 else "refused"
+            return Failure(witness.name, code, f"{answer.status}: {answer.body[:200]!r}")
         line = _cosignature(answer.body, text, witness.verifier)
         if line is None:
             return Failure(witness.name, "bad_answer", "has not cosigned this checkpoint")
@@ -152,7 +231,7 @@ class Witnesses:
         return line
 
     async def _send(self, witness: Witness, note: bytes, old: int, size: int) -> "_Answer":
-        hashes = self._prove(old, size) if old else ()
+        hashes = await asyncio.to_thread(self._prove, old, size) if old else ()
         async with self._session.post(
             f"{witness.url.rstrip('/')}/add-checkpoint",
             data=AddCheckpoint(old, tuple(hashes), note).format(),
@@ -164,6 +243,21 @@ class Witnesses:
                 if len(body) > MAX_ANSWER_BYTES:
                     raise aiohttp.ClientPayloadError("the answer is too long")
             return _Answer(response.status, response.content_type, bytes(body))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a witness was asked to sign, and what it answers in time."""
+
+    text: str
+    answer: "asyncio.Task[str | Failure]"
+
+    def cosignature(self, text: str) -> str | None:
+        """The line, if this is the text and it was signed."""
+        if self.text != text or not self.answer.done():
+            return None
+        answer = self.answer.result()
+        return answer if isinstance(answer, str) else None
 
 
 @dataclass(frozen=True, slots=True)

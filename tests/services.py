@@ -206,7 +206,11 @@ class Service:
 
 @asynccontextmanager
 async def serving(
-    database: str, folder: Path, now: str | None = None, clock: Clock | None = None
+    database: str,
+    folder: Path,
+    now: str | None = None,
+    clock: Clock | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Service]:
     """Run a service on a database, making the ledger where there is none."""
     clock = clock or Clock(now or NOON)
@@ -218,7 +222,9 @@ async def serving(
                 await service.initialise(data, ORIGIN, clock)
             serve = contextlib.AsyncExitStack()
             stack.push_async_callback(serve.aclose)
-            running = await serve.enter_async_context(service.running(data, clock=clock))
+            running = await serve.enter_async_context(
+                service.running(data, clock=clock, **settings)
+            )
         token = data.authority_token.read_text().strip()
         http = await stack.enter_async_context(
             aiohttp.ClientSession(

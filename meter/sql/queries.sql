@@ -231,5 +231,8 @@ FROM meter.token WHERE id = $1;
 -- name: revoke_token
 UPDATE meter.token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL;
 
+-- name: has_tokens
+SELECT EXISTS (SELECT FROM meter.token);
+
 -- name: add_token
 INSERT INTO meter.token (id, role, subject, secret, expires_at) VALUES ($1, $2, $3, $4, $5);

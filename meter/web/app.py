@@ -5,6 +5,7 @@ in `commands` (POST) and `questions` (GET; what one kind of user asks, in a file
 `openapi` and `docs_page` describe them all.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -21,6 +22,7 @@ from meter.web import (
     log,
     official_questions,
     openapi,
+    proofs,
     provider_questions,
     questions,
 )
@@ -37,6 +39,7 @@ ROUTES: Final = (
     *enterprise_questions.ROUTES,
     *official_questions.ROUTES,
     *events.ROUTES,
+    *proofs.ROUTES,
     *log.ROUTES,
     *openapi.ROUTES,
     *docs_page.ROUTES,
@@ -52,6 +55,7 @@ def make_app(context: Context) -> web.Application:
     app = web.Application(middlewares=[_problems])
     app[CONTEXT] = context
     app[BODIES] = Bodies()
+    app[proofs.PROVING] = asyncio.Semaphore(proofs.PROOFS_AT_ONCE)
     app[openapi.ROUTES_SERVED] = ROUTES
     app.add_routes(map(serve, ROUTES))
     return app

@@ -4,11 +4,13 @@ A command's fields stand in the body, or in the URL where the URL names the thin
 moves, `Idempotency-Key` is required; elsewhere it is welcome.
 """
 
+import asyncio
+import contextlib
 import re
-from typing import Final
+from typing import Final, Literal
 
 from aiohttp import web
-from msgspec import UNSET
+from msgspec import UNSET, Struct, UnsetType
 
 from meter.commands import (
     ActivatePolicy,
@@ -31,31 +33,54 @@ from meter.commands import (
     WithdrawCoupon,
 )
 from meter.dsse import Document
+from meter.intake import Committed
 from meter.policies import shipped_text
 from meter.problems import Problem
 from meter.strict import Lines, decode
 from meter.web.answers import CommandAnswer
 from meter.web.bodies import BODIES
 from meter.web.routes import Ask, Handler, Route
-from meter.wire import MAX_BATCH_BYTES, Receipt
+from meter.wire import MAX_BATCH_BYTES, Receipt, place_of
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 SIGNATURE: Final = "Kashi-Signature"
 MAX_COMMAND_BYTES: Final = 256 * 1024
+# Usually it takes a quarter of a second. Beyond this the disk is not well, and connections are few.
+PUBLISHED_SECONDS: Final = 10.0
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _MOVES_MONEY: Final = (IssueCoupon, WithdrawCoupon, VoidRecord, ReleaseRecord)
 
 
+class UsageQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the answer waits for beside the commit."""
+
+    wait: Literal["published"] | UnsetType = UNSET
+
+
 async def post_usage(ask: Ask) -> web.Response:
     """Take a signed batch; the answer is its receipt, signed, after the commit is durable."""
-    envelope = await ask.request.app[BODIES].read(ask.request, MAX_BATCH_BYTES)
-    stored = await ask.context.intake.usage(envelope)
+    stored = await ask.context.intake.usage(
+        await ask.request.app[BODIES].read(ask.request, MAX_BATCH_BYTES)
+    )
+    if ask.query.wait == "published":
+        await _until_published(ask.context.published, stored.receipt)
     return web.Response(
         body=stored.receipt,
         content_type="application/json",
         headers={SIGNATURE: stored.signature},
     )
+
+
+async def _until_published(published: Committed, receipt: bytes) -> None:
+    """Wait until a checkpoint covers all entries of a batch. Raises `not_published`."""
+    entries = place_of(receipt).entries
+    last = entries.first + entries.count - 1
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PUBLISHED_SECONDS):
+            await published.beyond(last)
+    if published.size <= last:
+        raise Problem("not_published", f"the batch is committed up to entry {last}")
 
 
 def _carry_out(kind: type[Command]) -> Handler:
@@ -120,6 +145,7 @@ ROUTES: Final = [
         post_usage,
         "Post a signed batch of usage records; the receipt answers it",
         Receipt,
+        query=UsageQuery,
         body=Document,
         codes=(
             "bad_envelope",
@@ -131,6 +157,7 @@ ROUTES: Final = [
             "wrong_log",
             "wrong_genesis",
             "seq_conflict",
+            "not_published",
         ),
     ),
     _command(

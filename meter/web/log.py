@@ -2,7 +2,8 @@
 
 The checkpoint and the hashes are public. Entry bundles and what lies beside the batches hold
 contracts and prices, and are for officials' tokens. A tile never changes, so it may be kept for
-ever; the checkpoint changes several times a second.
+ever; the checkpoint changes several times a second. A web server that serves the files itself asks
+here whose token may read entries (`deploy/nginx.conf`).
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from aiohttp import hdrs, web
 from ledger.errors import BadFolder
 from ledger.tiles import CHECKPOINT, parse_tile_path
 from meter.problems import Problem
+from meter.web.answers import Status
 from meter.web.routes import OFFICIALS, Ask, Route
 
 BINARY: Final = "application/octet-stream"
@@ -41,6 +43,11 @@ async def get_entry_bundle(ask: Ask) -> web.StreamResponse:
 async def get_attachments(ask: Ask) -> web.StreamResponse:
     """Envelopes, receipts and signatures of the batches among the entries of a tile."""
     return _tile(ask, f"batches/{ask.path('tile')}", public=False)
+
+
+async def get_allowed(_ask: Ask) -> Status:
+    """Answer whoever may read entries; all others were refused before."""
+    return Status("allowed")
 
 
 def _tile(ask: Ask, path: str, *, public: bool) -> web.StreamResponse:
@@ -86,5 +93,13 @@ ROUTES: Final = [
         BINARY,
         roles=OFFICIALS,
         takes_rest=True,
+    ),
+    Route(
+        "GET",
+        "/log/allowed",
+        get_allowed,
+        "Whether the token may read entries: for a web server that serves the log's files",
+        Status,
+        roles=OFFICIALS,
     ),
 ]

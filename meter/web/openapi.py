@@ -51,6 +51,7 @@ batch that was answered before the question.
 Every error is a problem document (RFC 9457) with a stable `code`. A method that a URL does not know
 is 405 `method_not_allowed`, a URL that is none is 404 `not_found`."""
 
+_SIGNED: Final = 'keyid="[A-Za-z0-9][A-Za-z0-9._-]{0,63}", sig=:[A-Za-z0-9+/]{86}==:'
 _HEADERS: Final[dict[str, JsonSchema]] = {
     ETAG: {
         "description": "Names these very bytes: send it back as `If-None-Match` (RFC 9110).",
@@ -61,7 +62,8 @@ _HEADERS: Final[dict[str, JsonSchema]] = {
         " `application/vnd.kashi.receipt+json`). Keep both.",
         "schema": {
             "type": "string",
-            "pattern": '^keyid="[A-Za-z0-9][A-Za-z0-9._-]{0,63}", sig=:[A-Za-z0-9+/]{86}==:$',
+            # While the service changes its key, two have signed.
+            "pattern": f"^{_SIGNED}(?:, {_SIGNED})*$",
         },
     },
     RETRY_AFTER: {

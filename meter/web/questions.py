@@ -215,7 +215,7 @@ def _is_asked_for(state: State, query: EntriesQuery, data: bytes) -> bool:
 
 async def get_entry(ask: Ask) -> EntryView:
     """One entry, its bytes embedded as they are, and its leaf hash."""
-    number = _parse_number(ask.path("entry"))
+    number = entry_number(ask.path("entry"))
     async with store.reading(ask.context.readers) as connection:
         found = await ledger_store.entries_at(connection, [number])
     if number not in found:
@@ -269,7 +269,8 @@ def _parse_instant(text: str) -> int:
         raise Problem("malformed", f"as_of: {error}") from None
 
 
-def _parse_number(text: str) -> int:
+def entry_number(text: str) -> int:
+    """Read the number of an entry in a URL. Raises `malformed`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise Problem("malformed", f"{text!r} is not the number of an entry")
     return int(text)

@@ -318,6 +318,21 @@ MEANINGS: Final[dict[str, str]] = {
     "device_hours": "Device-hours with four decimals.",
     "WithheldView.amount": f"What the withheld part costs. {_YUAN}.",
     "evidence": "Which limit had no room, and when.",
+    # what proves a batch
+    "wait": "`published`: answer only when a published checkpoint covers the batch.",
+    "StoredReceipt.kind": "The form of this file.",
+    "envelope": "The batch as it was posted: a text whose UTF-8 are the very bytes.",
+    "receipt": "The answer to it, as a text like the envelope.",
+    "signature": "The `Kashi-Signature` of the receipt.",
+    "proof": "What a published checkpoint proves.",
+    "checkpoint": "The signed note, as it was published.",
+    "ReceiptProof.before": "Hashes from the receipt's `before` to the checkpoint's root, in base64"
+    " (RFC 9162 section 2.1.4).",
+    "ReceiptProof.entries": "The batch's own entry, then those that name the keys of receipt and"
+    " batch.",
+    "ProvedEntry.index": "The number of the entry.",
+    "ProvedEntry.entry": "The entry's canonical bytes, as a text.",
+    "hashes": "Hashes from the entry to the checkpoint's root, in base64 (RFC 9162 section 2.1.3).",
 }
 
 # What the type leaves open, by the same names.
@@ -349,6 +364,7 @@ NARROWED: Final[dict[str, dict[str, Any]]] = {
     "time": {"format": "date-time"},
     "number": _COUNT,
     "leaf_hash": {"pattern": r"^[0-9a-f]{64}$"},
+    "ProvedEntry.index": _COUNT,
 }
 
 # Of parameters in a query, where neither a default nor a schema has an example.
@@ -365,6 +381,7 @@ QUERIES: Final[dict[str, Any]] = {
     "from": "2025-03-01",
     "until": "2025-04-01",
     "after": "",
+    "wait": "published",
 }
 
 # What a person or a program does about each problem.
@@ -428,6 +445,8 @@ REMEDIES: Final[dict[str, str]] = {
     "below_granted": "Withdraw less: what is granted stays.",
     "pool_below_issued": "Raise the pool in the policy file: more was issued from it.",
     "busy": "Send the same again after `Retry-After` seconds.",
+    "not_published": "Ask again after `Retry-After` seconds; usually it takes a quarter of one. A"
+    " batch is committed all the same, and posting it again gives its stored receipt.",
     "unavailable": "Send the same again after `Retry-After` seconds; nothing is counted twice.",
     "internal": "The fault was logged: tell the operator the time. Sending the same again is safe.",
 }

@@ -18,7 +18,10 @@ import pytest
 
 from ledger.cosign import CosignatureVerifier, cosigning_times, open_cosigned
 from ledger.note import Checkpoint, Signer, sign
+from ledger.quorum import TrustPolicy, open_trusted
 from ledger.witnessing import AddCheckpoint, Witnessed, judge, monitoring_path
+from tests import services
+from tests.books import record
 from tests.interop.ledgers import Ledger, checkpoint_of, tree_of
 from tests.interop.programs import (
     HERE,
@@ -67,10 +70,16 @@ class Witness:
 
 @pytest.fixture
 def witness(ledger: Ledger, tmp_path: Path) -> Iterator[Witness]:
-    config = ("--config", tmp_path / "witness.json")
+    with knowing(ledger.signer.name, ledger.vkey, tmp_path) as witness:
+        yield witness
+
+
+@contextmanager
+def knowing(origin: str, vkey: str, folder: Path) -> Iterator[Witness]:
+    """Run a foreign witness that knows this log."""
+    config = ("--config", folder / "witness.json")
     made = run_aics("aics_witness", "init", *config, "--name", NAME)
-    log = ("--origin", ledger.signer.name, "--vkey", ledger.vkey)
-    run_aics("aics_witness", "add-log", *config, *log)
+    run_aics("aics_witness", "add-log", *config, "--origin", origin, "--vkey", vkey)
     vkey = re.search(rf"{NAME}\+\S+", made)
     with serving("-m", "aics_witness", "serve", *config, "--listen", "127.0.0.1:0") as url:
         yield Witness(url, CosignatureVerifier.parse(vkey[0]))
@@ -114,6 +123,25 @@ def test_a_foreign_witness_cosigns_our_ledger_as_it_grows(ledger, witness):
     cosigned = open_cosigned(shown.body.encode(), ledger.signer.verifier, [witness.verifier])
     assert cosigned.checkpoint == checkpoint_of(ledger.folders[65_537])
     assert list(cosigned.times) == [NAME]
+
+
+async def test_a_foreign_witness_cosigns_what_our_service_publishes(database, tmp_path):
+    async with services.serving(database, tmp_path) as service:
+        await service.open_books()
+        vkey = service.folder.log_vkey.read_text().strip()
+    with knowing(services.ORIGIN, vkey, tmp_path) as witness:
+        named = f"witness foreign {witness.verifier.format()} {witness.url}"
+        text = f"log {vkey}\n{named}\nquorum foreign\n"
+        service.folder.witnesses_policy.write_text(text)
+        async with services.serving(database, tmp_path) as service:
+            for seq in range(1, 4):
+                records = [record(f"r{seq}:{n}", "A", *services.HOUR, 1) for n in range(100)]
+                assert (await service.usage(records, seq=seq)).status == 200
+                size = await service.published()
+                note = (await service.get("/log/checkpoint")).body
+                found = open_trusted(note, TrustPolicy.parse(text))
+                assert (found.checkpoint.size, list(found.times)) == (size, ["foreign"])
+        assert size > 256
 
 
 # What a log may ask of a witness that has signed its 256 entries last.

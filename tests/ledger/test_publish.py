@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.bundle import decode_attachments
+from ledger.cosign import Cosigner, add_cosignatures
 from ledger.errors import BadBundle, BadFolder, BadNote
 from ledger.files import DISK
 from ledger.folder import FolderReader
@@ -24,7 +25,10 @@ from tests.ledger.exported import LOG, ORIGIN, Hashes, entry_of, exported, files
 
 # From a published size to the next: within a tile, up to its end, beyond it, over it.
 LONG = 70_000
+WITNESS = Cosigner.from_seed("example.com/w1", bytes(range(32, 64)))
 STEPS = [(0, 0), (0, 1), (1, 2), (0, 256), (255, 256), (256, 257), (250, 260), (254, 515)]
+# Whose middle, which is held back, is at the end of a tile or within one.
+HELD_STEPS = [(0, 1), (255, 257), (250, 260), (254, 515)]
 
 
 def by(signer):
@@ -48,6 +52,22 @@ class Log:
     def publish(self, folder, files=DISK):
         with Publisher.open(folder, *by(LOG), self, files) as publisher:
             publisher.publish(added(publisher.size, self.size), tree().root(self.size))
+
+    def publish_witnessed(self, folder, files=DISK, given=lambda _: None):
+        """Have a witness cosign the last checkpoint, and hold back one that is half-way there.
+
+        `given` is called with each checkpoint that is given away.
+        """
+        with Publisher.open(folder, *by(LOG), self, files) as publisher:
+            for size in ((publisher.size + self.size) // 2, self.size):
+                note = publisher.settle(added(publisher.size, size), tree().root(size))
+                given(note)
+            publisher.show(cosigned(note))
+
+
+def cosigned(note, witness=WITNESS):
+    text = note.decode().partition("\n\n")[0] + "\n"
+    return add_cosignatures(note, [witness.cosign(text, 1_767_225_600)])
 
 
 @cache
@@ -99,10 +119,12 @@ def in_one_go(size):
 def check_whole(folder, size, published=()):
     """To the byte an export of that size, and the partial tiles that older sizes still need.
 
-    Beside them may be partial tiles that a crash left, if they are right and not of a full tile.
+    Beside them may be partial tiles that a crash left, if they are right and not of a full tile;
+    and below the checkpoint, lines of witnesses.
     """
     assert verify(folder, LOG.verifier, Hashes()).problems == []
     held, wanted = contents(folder), in_one_go(size)
+    held["checkpoint"] = b"".join(held["checkpoint"].splitlines(keepends=True)[:5])
     assert {path: held.get(path) for path in wanted} == wanted
     assert all(is_kept(path, size) for path in held.keys() - wanted.keys())
     check_readable(held, size, published)
@@ -123,19 +145,19 @@ def check_readable(held, size, published):
     assert needed <= held.keys()
 
 
-def broken_at_every_operation(tmp_path, start, stop, modes):
+def broken_at_every_operation(tmp_path, start, stop, modes, publish=Log.publish):
     """For each operation from one size to the next, a disk that broke there, and the log on it."""
     before = tmp_path / "before"
     before.mkdir()
     if start:
         grown(before / "log", start, files=Disk(before))
     whole = Disk(shutil.copytree(before, tmp_path / "whole"))
-    grown(whole.root / "log", stop, files=whole)
+    publish(Log(stop), whole.root / "log", whole)
     for number in range(len(whole.operations)):
         for mode in modes:
             disk = Disk(shutil.copytree(before, tmp_path / "disk"), number, mode)
             with pytest.raises(Broken):
-                grown(disk.root / "log", stop, files=disk)
+                publish(Log(stop), disk.root / "log", disk)
             yield disk
             shutil.rmtree(disk.root)
 
@@ -196,6 +218,56 @@ def test_where_nothing_is_new_no_file_is_touched(tmp_path):
         before = len(disk.operations)
         publisher.publish([], roots(3))
         assert len(disk.operations) == before
+
+
+def test_what_is_settled_is_whole_but_for_its_checkpoint_and_what_was_shown_stays(tmp_path):
+    folder = grown(tmp_path / "log", 250)
+    before = contents(folder)
+    with Publisher.open(folder, *by(LOG), Log(300)) as publisher:
+        for size in (256, 300):
+            note = publisher.settle(added(publisher.size, size), tree().root(size))
+            assert publisher.size == size
+            assert before.items() <= contents(folder).items()
+            beside = shutil.copytree(folder, tmp_path / str(size))
+            (beside / "checkpoint").write_bytes(note)
+            Publisher.open(beside, *by(LOG), Log(size)).close()
+            check_whole(beside, size)
+        publisher.show(note)
+    check_whole(folder, 300)
+    assert "tile/0/000.p/250" not in contents(folder)
+
+
+def test_a_checkpoint_is_shown_only_if_it_is_the_one_settled_last(tmp_path):
+    folder, settled = tmp_path / "log", {}
+    for wrong in (3, 7, 9):
+        with Publisher.open(folder, *by(LOG), Log(9)) as publisher:
+            for size in (3, 5):
+                settled[size] = publisher.settle(added(publisher.size, size), tree().root(size))
+            make, _ = by(LOG)
+            note = settled.get(wrong) or make(wrong, tree().root(wrong))
+            with pytest.raises(OtherRoot):
+                publisher.show(note)
+            with pytest.raises(BadFolder, match="opened again"):
+                publisher.show(settled[5])
+    assert "checkpoint" not in contents(folder)
+    with Publisher.open(folder, *by(LOG), Log(9)) as publisher:
+        note = publisher.settle(added(0, 5), tree().root(5))
+        publisher.settle(added(5, 9), tree().root(9))
+        with pytest.raises(OtherRoot):
+            publisher.show(note)
+
+
+def test_cosignatures_that_are_shown_stay_while_the_log_does_not_grow(tmp_path):
+    folder, second = grown(tmp_path / "log", 3), Cosigner.from_seed("example.com/w2", bytes(32))
+    with Publisher.open(folder, *by(LOG), Log(3)) as publisher:
+        publisher.show(cosigned(publisher.settle([], tree().root(3))))
+        first = contents(folder)["checkpoint"]
+        publisher.publish([], tree().root(3))
+        assert contents(folder)["checkpoint"] == first == cosigned(by(LOG)[0](3, tree().root(3)))
+    with Publisher.open(folder, *by(LOG), Log(3)) as publisher:
+        publisher.show(cosigned(publisher.settle([], tree().root(3)), second))
+    assert contents(folder)["checkpoint"] == cosigned(first, second)
+    check_whole(folder, 3)
 
 
 def test_the_same_log_is_signed_with_the_same_bytes(tmp_path):
@@ -313,10 +385,46 @@ def test_a_process_may_end_at_any_operation(tmp_path, start, stop):
         assert not list(log.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize(("start", "stop"), HELD_STEPS)
+def test_a_process_may_end_while_witnesses_are_asked_and_before_and_after(tmp_path, start, stop):
+    publish = Log.publish_witnessed
+    for disk in broken_at_every_operation(tmp_path, start, stop, [TORN, AFTER], publish):
+        log, published = disk.root / "log", [start]
+        if (log / "checkpoint").exists():
+            published.append(check_recoverable(log, [start]))
+        assert set(published) <= {start, stop}
+        publish(Log(stop + 3), log, Disk(disk.root))
+        check_whole(log, stop + 3, published)
+        assert not list(log.rglob("*.tmp"))
+
+
 @pytest.mark.parametrize(("start", "stop"), STEPS)
-def test_the_power_may_fail_at_any_operation(tmp_path, start, stop):
+def test_what_witnesses_are_asked_to_sign_survives_a_power_cut(tmp_path, start, stop):
+    disk, some, given = Disk(tmp_path / "disk"), random.Random(0), []
+    if start:
+        grown(disk.root / "log", start, files=disk)
+
+    def cut(note):
+        for survives in (lambda: False, lambda: some.random() < 0.5):
+            log = disk.after_power_cut(tmp_path / "after", survives) / "log"
+            (log / "checkpoint").write_bytes(note)
+            given.append(check_recoverable(log, [start]))
+            shutil.rmtree(tmp_path / "after")
+
+    Log(stop).publish_witnessed(disk.root / "log", disk, cut)
+    assert given == [(start + stop) // 2] * 2 + [stop] * 2
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "publish"),
+    [
+        *((*step, Log.publish) for step in STEPS),
+        *((*step, Log.publish_witnessed) for step in HELD_STEPS),
+    ],
+)
+def test_the_power_may_fail_at_any_operation(tmp_path, start, stop, publish):
     some = random.Random(0)
-    for disk in broken_at_every_operation(tmp_path, start, stop, [TORN]):
+    for disk in broken_at_every_operation(tmp_path, start, stop, [TORN], publish):
         for survives in (lambda: False, lambda: True, lambda: some.random() < 0.5):
             root = disk.after_power_cut(tmp_path / "after", survives)
             log, published = root / "log", [start]

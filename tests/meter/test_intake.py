@@ -233,6 +233,29 @@ async def test_what_waits_is_committed_together_and_stands_on_the_same_tree(data
     assert state.size == size + 102
 
 
+async def test_a_contract_and_its_first_batch_in_one_group_share_the_providers_devices(
+    database, tmp_path
+):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.usage([record(f"r{n}", "A", *HOUR, 10**9) for n in range(10)])  # all
+    terms = contract_body("B")
+    terms |= {"from": terms.pop("starts"), "until": terms.pop("ends")}
+    async with serving(database, tmp_path) as service:  # which has no day in memory
+        async with writer_held(database):
+            first = asyncio.create_task(service.usage([], seq=2))
+            await until_it_waits(database)
+            contract = asyncio.create_task(service.post("/v1/contracts", terms, "again"))
+            await until_queued(service, 1)
+            usage = asyncio.create_task(service.usage([record("more", "B", *HOUR, 1_000)], seq=3))
+            await until_queued(service, 2)
+        await asyncio.gather(first, contract)
+        assert (await segments(database))[-1] == 3
+        [result] = (await usage).json["results"]
+        assert (result["cost"], result["withheld"]) == ("4.50", "4.50")
+    await check_sums(database)
+
+
 async def test_no_answer_is_given_before_its_commit(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.open_books()

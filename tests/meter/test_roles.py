@@ -97,7 +97,7 @@ VALUES = {
 REQUIRED = {"programme": PROGRAMME, "year": "2025"}
 # Optional parameters that name nobody.
 HARMLESS = {"after", "limit", "as_of", "kind", "programme", "year", "from", "until", "since"}
-HARMLESS |= {"date", "device", "status"}
+HARMLESS |= {"date", "device", "status", "wait"}
 
 WRONG_TOKENS = [
     *(None, "", "Bearer", "Bearer x.y", "Basic eDp5", "Bearer authority-1.x", "Bearer é.é"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 import stat
 import time
 from hashlib import sha256
@@ -179,9 +180,7 @@ async def test_other_keys_are_refused_before_the_running_service_is_shut_out(
 ):
     async with serving(database, tmp_path) as running:
         wrong = DataFolder(tmp_path / "wrong")
-        wrong.path.mkdir()
-        for path in running.folder.path.iterdir():
-            (wrong.path / path.name).write_bytes(path.read_bytes())
+        shutil.copytree(running.folder.path, wrong.path)
         if name == "log.key":
             wrong.log_key.write_text(Signer.from_seed(ORIGIN, bytes(32)).format())
         else:

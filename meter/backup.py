@@ -1,0 +1,183 @@
+"""Copy a ledger's database and its published log, and bring a database back from such a copy.
+
+    OUT/database.dump              pg_dump's, of the ledger's tables and nothing else
+    OUT/log/                       the published log
+    OUT/origin, OUT/log.vkey, …    whose it is, and whom it asks to witness it
+
+The log is copied after the database, so it has all that the database has but for what was about to
+be published, and often more; `meter.recover` rolls a database forward from it. Private keys are in
+no backup: whoever holds one could sign another history.
+
+What does the work are PostgreSQL's own programs, of the server's major version: a dump that a newer
+one has written may be more than the server understands.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from ledger import store as ledger_store
+from ledger.errors import LedgerError, MissingFile
+from ledger.files import DISK
+from ledger.folder import FolderReader
+from ledger.note import claimed_checkpoint
+from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
+from ledger.tlog import TILE_WIDTH
+from meter import store
+from meter.config import DataFolder
+from meter.postgres import find_program
+
+DUMP: Final = "database.dump"
+
+Progress = Callable[[int, int], None]
+
+
+class BackupFailed(LedgerError):  # noqa: N818 - the name says what is wrong
+    """A backup cannot be made, or not be used."""
+
+    code = "backup_failed"
+
+
+async def back_up(dsn: str, folder: DataFolder, out: Path, progress: Progress | None = None) -> int:
+    """Copy database and log into a folder that is empty or not there; give the log's size.
+
+    `progress` hears the log's files done and total. Raises `BackupFailed` or `BadFolder`.
+    """
+    connection = await store.connect(dsn)
+    major = connection.get_server_version().major
+    await connection.close()
+    _make_empty(out)
+    schemas = ("--schema=ledger", "--schema=meter")
+    program = find_program("pg_dump", major)
+    await _run(program, dsn, "--format=custom", *schemas, f"--file={out / DUMP}")
+    for file in _public_files(folder.path):
+        shutil.copyfile(file, out / file.name)
+    return await asyncio.to_thread(copy_log, folder.log, out / "log", progress)
+
+
+def _make_empty(out: Path) -> None:
+    """A dump holds contracts and prices: nobody else may enter."""
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if any(out.iterdir()):
+        raise BackupFailed(f"{out} holds something already")
+
+
+def take_log(backup: Path, folder: DataFolder, progress: Progress | None = None) -> None:
+    """Take from a backup what a data folder lacks but the database. Raises `BackupFailed`."""
+    for file in _public_files(backup):
+        if not (folder.path / file.name).exists():
+            shutil.copyfile(file, folder.path / file.name)
+    kept, there = _published(backup / "log"), _published(folder.log)
+    if there is None:
+        copy_log(backup / "log", folder.log, progress)
+    elif kept is not None and there < kept:
+        raise BackupFailed(
+            f"{folder.log} has {there} entries, and the backup {kept}: move the former away"
+        )
+
+
+async def restore(dsn: str, backup: Path) -> None:
+    """Bring the database of a backup back into one without a ledger. Raises `BackupFailed`."""
+    connection = await store.connect(dsn, owner=True)
+    try:
+        if await ledger_store.exists(connection):
+            raise BackupFailed(
+                "the database holds a ledger: restore into an empty one, or run it without --from"
+            )
+        await store.create_roles(connection)
+        major = connection.get_server_version().major
+    finally:
+        await connection.close()
+    whole = ("--single-transaction", "--exit-on-error")
+    await _run(find_program("pg_restore", major), dsn, *whole, str(backup / DUMP))
+
+
+def copy_log(source: Path, out: Path, progress: Progress | None = None) -> int:
+    """Copy a published log while it grows, its checkpoint last; give its size.
+
+    Partial tiles go once the full one is published. Raises `BadFolder` where files are missing.
+    """
+    reader, size = FolderReader(source), -1
+    while True:
+        _remove_edges(out, size)
+        note = reader.checkpoint()
+        size = claimed_checkpoint(note).size
+        missing = _copy_tiles(source, out, size, progress)
+        # Tiles that a checkpoint outgrew go only when it is there.
+        if claimed_checkpoint(reader.checkpoint()).size // TILE_WIDTH == size // TILE_WIDTH:
+            break
+    if missing:
+        raise MissingFile(f"{source / missing[0].path} is missing")
+    os.sync()
+    DISK.append(out / CHECKPOINT, [note])
+    DISK.sync_folder(out)
+    return size
+
+
+def _copy_tiles(source: Path, out: Path, size: int, progress: Progress | None) -> list[Tile]:
+    """Copy the tiles that are not there yet; give those that a log of this size lacks."""
+    missing, tiles = [], list(_tiles(size))
+    for done, tile in enumerate(tiles, 1):
+        target = out / tile.path
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(source / tile.path, target)
+            except FileNotFoundError:
+                missing += [tile] if tile.level != "batches" else []
+        if progress is not None:
+            progress(done, len(tiles))
+    return missing
+
+
+def _remove_edges(out: Path, size: int) -> None:
+    for tile in _tiles(max(size, 0)):
+        if not tile.is_full:
+            shutil.rmtree((out / tile.path).parent, ignore_errors=True)
+
+
+def _tiles(size: int) -> Iterator[Tile]:
+    return chain(tiles_of(size), level_tiles("batches", size))
+
+
+def _published(log: Path) -> int | None:
+    with suppress(MissingFile):
+        return claimed_checkpoint(FolderReader(log).checkpoint()).size
+    return None
+
+
+def _public_files(folder: Path) -> list[Path]:
+    patterns = ("origin", "log*.vkey", "witnesses.policy")
+    return [file for pattern in patterns for file in folder.glob(pattern)]
+
+
+async def _run(program: Path, dsn: str, *words: str) -> None:
+    """Run one of PostgreSQL's programs on a database. Raises `BackupFailed`."""
+    address, environment = _address(dsn)
+    process = await asyncio.create_subprocess_exec(
+        program,
+        f"--dbname={address}",
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    _, errors = await process.communicate()
+    if process.returncode != 0:
+        raise BackupFailed(" ".join(errors.decode(errors="replace").split()))
+
+
+def _address(dsn: str) -> tuple[str, dict[str, str]]:
+    """Take the password out of an address: all can read the words that a program was given."""
+    parts = urlsplit(dsn)
+    if parts.password is None:
+        return dsn, dict(os.environ)
+    user, _, host = parts.netloc.rpartition("@")
+    without = parts._replace(netloc=f"{user.partition(':')[0]}@{host}").geturl()
+    return without, os.environ | {"PGPASSWORD": unquote(parts.password)}

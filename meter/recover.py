@@ -1,0 +1,165 @@
+"""See that a database lacks nothing that others have seen, before it goes on.
+
+    behind its log's folder   rolled forward (`meter.roll_forward`), be it empty or of a backup
+    without a folder          refused, for nothing shows what is lacking; but where a checkpoint
+                              from outside shows that nothing is, the folder is written again
+
+Two histories under one name are what a ledger may never have. So a database that is behind cannot
+be helped without the folder: its origin is lost.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ledger import store as ledger_store
+from ledger.errors import BadFolder, BadKey, BadNote, LedgerError, MissingFile
+from ledger.files import DISK
+from ledger.folder import FolderReader
+from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
+from ledger.publish import OtherRoot
+from ledger.store import Head
+from ledger.tlog import Frontier, leaf_hash
+from meter import auth, store
+from meter.auth import Identity
+from meter.config import DataFolder
+from meter.export import export
+from meter.keys import Keys
+from meter.publishing import LogMissing
+from meter.roll_forward import roll_forward
+
+TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, which tells the size of the ledger
+
+Progress = Callable[[int, int], None]
+
+
+class OriginLost(LedgerError):  # noqa: N818 - the name says what is wrong
+    """Entries that others have seen are gone, and with them this ledger."""
+
+    code = "origin_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How many entries the database held, and where it ends now.
+
+    `has_new_token` says that nobody had one, so the authority got one (`DIR/authority.token`).
+    """
+
+    before: int
+    head: Head
+    has_new_token: bool = False
+
+
+async def recover(dsn: str, folder: DataFolder, progress: Progress | None = None) -> Recovered:
+    """Bring the database to where the folder's checkpoint is, if it is behind.
+
+    `progress` hears entries done and total. Raises `LogMissing` without a folder, `BadNote` where
+    none of our keys has signed its checkpoint, `OtherRoot` where the database is of another
+    history, and what `roll_forward` raises.
+    """
+    reader = FolderReader(folder.log)
+    checkpoint = _opened(_note(folder), own_keys(folder))
+    await _make_tables(dsn)
+    connection = await store.connect(dsn, writer=True)
+    try:
+        before = await ledger_store.head(connection)
+        if before.size < checkpoint.size:
+            await roll_forward(connection, reader, checkpoint, progress)
+        else:
+            await _check_holds(connection, checkpoint)
+        head = await ledger_store.head(connection)
+        made = not await store.has_tokens(connection)
+        if made:
+            await _give_token(connection, folder, TOKEN_ID.format(head.size))
+    finally:
+        await connection.close()
+    return Recovered(before.size, head, made)
+
+
+async def publish_again(
+    dsn: str, folder: DataFolder, note: bytes, progress: Progress | None = None
+) -> Head:
+    """Write a lost folder again, where a checkpoint from outside proves the database whole.
+
+    Raises `BadFolder` where there is one, `BadNote`, `OtherRoot`, and `OriginLost` where the
+    database is behind that checkpoint.
+    """
+    if folder.log.exists() and any(folder.log.iterdir()):
+        raise BadFolder(f"{folder.log} holds something: recover without a checkpoint, or move it")
+    await _check_whole(dsn, _opened(note, own_keys(folder)))
+    draft = folder.log.with_suffix(".new")
+    shutil.rmtree(draft, ignore_errors=True)
+    head = await export(dsn, Keys(folder), draft, progress)
+    DISK.rename(draft, folder.log)
+    DISK.sync_folder(folder.path)
+    return head
+
+
+def own_keys(folder: DataFolder) -> list[Verifier]:
+    """Read the public log keys of a data folder. Raises `BadKey`."""
+    files = sorted(folder.path.glob("log*.vkey"))
+    if not files:
+        raise BadKey(f"{folder.log_vkey} is missing: bring back the files of the keys first")
+    return [Verifier.parse(file.read_text(encoding="utf-8").strip()) for file in files]
+
+
+def _note(folder: DataFolder) -> bytes:
+    try:
+        return FolderReader(folder.log).checkpoint()
+    except MissingFile:
+        raise LogMissing(folder.log) from None
+
+
+def _opened(note: bytes, trusted: Sequence[Verifier]) -> Checkpoint:
+    """Read a checkpoint that one of our keys has signed; which ones must, an entry may say."""
+    open_note(note, trusted)
+    checkpoint = claimed_checkpoint(note)
+    if checkpoint.origin not in {key.name for key in trusted}:
+        raise BadNote(f"the checkpoint is of {checkpoint.origin!r:.200}")
+    return checkpoint
+
+
+async def _make_tables(dsn: str) -> None:
+    """Make an empty ledger where there is none."""
+    connection = await store.connect(dsn, owner=True)
+    try:
+        await ledger_store.check_durability(connection)
+        if not await ledger_store.exists(connection):
+            await store.create(connection)
+    finally:
+        await connection.close()
+
+
+async def _check_whole(dsn: str, checkpoint: Checkpoint) -> None:
+    connection = await store.connect(dsn)
+    try:
+        head = await ledger_store.head(connection)
+        if head.size < checkpoint.size:
+            raise OriginLost(
+                f"the database holds {head.size} entries, and {checkpoint.size} were published: "
+                f"without a copy of its folder, {checkpoint.origin} cannot go on. Begin a new "
+                "ledger under a new origin: kashi init --data NEW --origin OTHER"
+            )
+        await _check_holds(connection, checkpoint)
+    finally:
+        await connection.close()
+
+
+async def _check_holds(connection: store.Connection, checkpoint: Checkpoint) -> None:
+    """Hash the entries again up to a published size."""
+    frontier = Frontier()
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async for _, data in ledger_store.entries(connection, 0, checkpoint.size):
+            frontier.append(leaf_hash(data))
+    if (frontier.size, frontier.root()) != (checkpoint.size, checkpoint.root):
+        raise OtherRoot(f"the database's first {checkpoint.size} entries are not those published")
+
+
+async def _give_token(connection: store.Connection, folder: DataFolder, token_id: str) -> None:
+    """Give the authority a token of a new name, for an old one may have been revoked."""
+    token = auth.new_token(token_id)
+    await store.add_token(connection, Identity(token.id, "authority"), token.digest)
+    folder.authority_token.unlink(missing_ok=True)
+    folder.write_secret(folder.authority_token, token.text)

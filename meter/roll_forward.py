@@ -1,0 +1,277 @@
+"""Roll a database forward from the log's published folder, through the normal rules:
+
+    checkpoint of ours -> entries, envelopes, receipts -> decide again, compare the bytes
+        -> prove that the checkpoint begins with them -> commit
+
+For a database that was brought back from a backup, or an empty one. What it lacks others have seen,
+so the ledger may not go on without it. The audit judges each entry (`meter.audit`), and the
+functions that the service writes with write it, group by group: a damaged folder leaves the
+database at its last good group, and after a crash it is run again.
+
+A batch's entry tells the size before its group, a command's does not: one that is within no group
+of batches becomes a group of its own.
+
+What no folder holds, and nothing brings back: tokens, signed batches whose number was taken
+(`meter.seq_conflict`), and what was committed but not published, a quarter of a second at most. The
+receipts for that, which providers hold, prove the loss.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, cast
+
+import msgspec
+from msgspec import UNSET
+
+from ledger import canon
+from ledger import store as ledger_store
+from ledger.errors import BadProof, LedgerError, MissingFile, Violation
+from ledger.folder import FolderReader
+from ledger.log import Log
+from ledger.note import Checkpoint
+from ledger.publish import OtherRoot
+from ledger.tiles import Tile, level_tiles
+from ledger.tlog import Tree, check_consistency
+from ledger.verify import by_entry
+from meter import store
+from meter.audit import Audit
+from meter.authority import answer_of
+from meter.commands import COMMAND_OF, command_of
+from meter.dsse import BATCH_TYPE, parse
+from meter.entries import (
+    FLOORED_CLASSES,
+    BatchAccepted,
+    RecordReleased,
+    RecordVoided,
+    from_fields,
+)
+from meter.intake import days_of_batch, fingerprint_of
+from meter.measure import days_of, work_of
+from meter.problems import Problem
+from meter.store import Named, Written
+from meter.wire import SignedBatch, parse_batch, parse_receipt
+
+Progress = Callable[[int, int], None]
+
+
+async def roll_forward(
+    connection: store.Connection,
+    reader: FolderReader,
+    checkpoint: Checkpoint,
+    progress: Progress | None = None,
+) -> None:
+    """Bring a database that is behind to where the folder's checkpoint is; it is of this log.
+
+    `progress` hears the size that the ledger has, and will have. Raises `OtherRoot` where the
+    database is of another history, `BadFolder` or `BadBundle` where the folder is damaged, and
+    `Violation` where an entry is not what the rules give.
+    """
+    writer = _Writer(connection, reader, checkpoint)
+    await writer.take_over()
+    writer.prove("the database is of another history, or the folder is damaged")
+    for group in _groups(_submissions(_entries(reader, writer.size, checkpoint.size))):
+        await writer.write(group)
+        if progress is not None:
+            progress(writer.size, checkpoint.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An entry as the folder holds it, and the files beside it."""
+
+    number: int
+    data: bytes
+    fields: dict[str, Any]
+    files: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    """What was taken at once: a command's entry, or a batch's and those of its records.
+
+    `entry` is the first, of whichever kind.
+    """
+
+    held: list[_Held]
+    entry: Any
+    signed: SignedBatch | None
+
+    @property
+    def first(self) -> int:
+        return self.held[0].number
+
+
+class _Writer:
+    """Decides what the folder holds again, and writes it. Owns the log's head and the state."""
+
+    def __init__(
+        self, connection: store.Connection, reader: FolderReader, checkpoint: Checkpoint
+    ) -> None:
+        self._connection = connection
+        self._reader, self._checkpoint = reader, checkpoint
+        self._audit = Audit(with_sums=False)
+
+    async def take_over(self) -> None:
+        """Become the only writer, and load where the database ends."""
+        head = await ledger_store.take_over(self._connection)
+        self._epoch = head.epoch
+        self._log: Log = await ledger_store.load_log(self._connection, head, FLOORED_CLASSES)
+        self._state = self._audit.state = await store.load_state(self._connection, head)
+
+    @property
+    def size(self) -> int:
+        return self._log.size
+
+    async def write(self, group: list[_Submission]) -> None:
+        """Write a group, all of it or nothing."""
+        written = Written()
+        # It answers for every size; and it keeps the tiles that it has read, so it lives briefly.
+        tree = self._reader.tree(self._checkpoint.size)
+        for submission in group:
+            with _at(submission.first):
+                await self._load(submission)
+            for held in submission.held:
+                with _at(held.number):
+                    self._take(held, submission, written, cast("Tree", tree))
+        self._audit.finish()
+        self.prove("the folder is damaged")
+        entries = self._log.take_group()
+        await store.commit(self._connection, self._epoch, entries, self._state, written)
+        self._state.forget()
+
+    def prove(self, otherwise: str) -> None:
+        """Prove that the checkpoint's tree begins with what we have. Raises `OtherRoot`."""
+        size, root, signed = self._log.size, self._log.root(), self._checkpoint
+        try:
+            proof = self._reader.tree(signed.size).consistency_proof(size, signed.size)
+            check_consistency(size, root, signed.size, signed.root, proof)
+        except BadProof:
+            detail = f"{size} entries do not lead to the root of {signed.size}"
+            raise OtherRoot(f"{detail}: {otherwise}") from None
+
+    async def _load(self, submission: _Submission) -> None:
+        """Load what a submission names, as far as this group does not hold it already."""
+        state, signed = self._state, submission.signed
+        named = _named(submission)
+        records = frozenset(named.records)
+        named.records -= state.records.keys()
+        if await store.load_named(self._connection, state, named):
+            raise Violation("request_reused", "an earlier entry carries its request")
+        days = set(days_of_batch(state, signed.batch)) if signed else set()
+        for record in (state.records[name] for name in records if name in state.records):
+            days.update(days_of(state.contracts[record.usage.contract], work_of(record.usage)))
+        await store.load_device_time(self._connection, state, days)
+
+    def _take(self, held: _Held, submission: _Submission, written: Written, tree: Tree) -> None:
+        """Judge an entry, append it, and note its rows."""
+        state, number = self._state, held.number
+        self._audit.entry(number, held.data, held.fields, held.files, tree)
+        entry = from_fields(held.fields)
+        self._log.append(held.data, entry.at, entry.postings)
+        store.note_rows(written, state, number, entry, held.data)
+        if held.number != submission.first:
+            return
+        if submission.signed is not None:
+            self._note_batch(submission.signed, number, written)
+        elif type(entry) in COMMAND_OF:
+            self._note_request(entry, number, written)
+
+    def _note_batch(self, signed: SignedBatch, number: int, written: Written) -> None:
+        batch = signed.batch
+        stored = self._state.batches[batch.provider, batch.stream, batch.seq]
+        answer = parse_receipt(stored.receipt)
+        store.note_batch(written, signed, number, stored, [*answer.voids, *answer.results])
+
+    def _note_request(self, entry: Any, number: int, written: Written) -> None:
+        """Make the answer to a command again, for whoever asks with the same key."""
+        answer = msgspec.json.encode(answer_of(self._state, number, entry))
+        fingerprint = fingerprint_of(command_of(entry))
+        written.requests.append((entry.request, fingerprint, number, answer))
+
+
+def _named(submission: _Submission) -> Named:
+    named, entry = Named(), submission.entry
+    if submission.signed is not None:
+        named.add_batch(submission.signed.batch)
+    elif isinstance(entry, RecordVoided | RecordReleased):
+        named.records.add((entry.provider, entry.id))
+    if type(entry) in COMMAND_OF and entry.request is not UNSET:
+        named.requests.add(entry.request)
+    return named
+
+
+def _entries(reader: FolderReader, start: int, size: int) -> Iterator[_Held]:
+    """Give the folder's entries from `start` on. Raises `BadFolder` or `BadBundle`."""
+    for tile in level_tiles("entries", size):
+        if tile.first + tile.width <= start:
+            continue
+        files = by_entry(_attachments(reader, tile), tile.width)
+        for number, data in enumerate(reader.iter_entries(tile), tile.first):
+            beside = next(files)
+            if number >= start:
+                with _at(number):
+                    fields = canon.decode(data)
+                yield _Held(number, data, fields, beside)
+
+
+def _attachments(reader: FolderReader, tile: Tile) -> Iterator[tuple[int, bytes]]:
+    try:
+        yield from reader.iter_attachments(tile.beside("batches"))
+    except MissingFile:  # of a batch that should have some, the audit misses them
+        return
+
+
+def _submissions(entries: Iterator[_Held]) -> Iterator[_Submission]:
+    """Put the entries of a batch's records together with the batch's own."""
+    for first, together in groupby(entries, lambda held: held.fields.get("batch", held.number)):
+        held = list(together)
+        with _at(first):
+            entry = from_fields(held[0].fields)
+            signed = _signed(held[0]) if isinstance(entry, BatchAccepted) else None
+        yield _Submission(held, entry, signed)
+
+
+def _signed(held: _Held) -> SignedBatch:
+    """Read a batch, whose signature the audit will check."""
+    if not held.files:
+        raise Violation("missing_attachment", "beside a batch lies its envelope")
+    return parse_batch(parse(held.files[0], BATCH_TYPE), held.files[0])
+
+
+def _groups(submissions: Iterator[_Submission]) -> Iterator[list[_Submission]]:
+    """Put together what was committed together, as far as that is known."""
+    group: list[_Submission] = []  # up to the last batch that was seen
+    before = -1
+    loose: list[_Submission] = []  # commands since
+    for submission in submissions:
+        entry = submission.entry
+        if not isinstance(entry, BatchAccepted):
+            loose.append(submission)
+        elif entry.before == before:
+            group += [*loose, submission]
+            loose = []
+        else:
+            if group:
+                yield group
+            yield from ([command] for command in loose if command.first < entry.before)
+            group = [*(command for command in loose if command.first >= entry.before), submission]
+            before = entry.before
+            loose = []
+            if group[0].first != before:
+                raise Violation("wrong_before", f"entry {submission.first}: no group begins there")
+    if group:
+        yield group
+    yield from ([command] for command in loose)
+
+
+@contextmanager
+def _at(number: int) -> Iterator[None]:
+    """Name the entry at which something is wrong."""
+    try:
+        yield
+    except (LedgerError, Problem) as error:
+        raise Violation(error.code, f"entry {number}: {error.detail}", number) from error
+    except ValueError as error:
+        raise Violation("malformed_entry", f"entry {number}: {error}", number) from error

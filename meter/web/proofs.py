@@ -1,0 +1,138 @@
+"""GET: what proves an entry, or a batch with its receipt, by the published checkpoint.
+
+A proof of an entry is hashes, all of which stand in public tiles, so it is for anyone. A stored
+receipt holds the batch and entries too, and is for the batch's provider. Few are made at a time,
+for the threads that make them are also those that publish.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from ledger import store as ledger_store
+from ledger.errors import MissingFile
+from ledger.folder import FolderReader
+from ledger.note import claimed_checkpoint
+from ledger.proof import Proof
+from ledger.tlog import TiledTree
+from meter import lookup, receipt_file, store
+from meter.dsse import BATCH_TYPE, parse, parse_signature_header
+from meter.problems import Problem
+from meter.receipt_file import StoredReceipt
+from meter.state import State
+from meter.web.questions import entry_number
+from meter.web.routes import OFFICIALS, Ask, Route
+from meter.wire import place_of
+
+_HEADERS: Final = {
+    hdrs.CONTENT_TYPE: "text/plain; charset=utf-8",
+    hdrs.CACHE_CONTROL: "no-cache",  # the next one is by another checkpoint
+}
+
+
+PROVING: Final = web.AppKey("proving", asyncio.Semaphore)
+PROOFS_AT_ONCE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A checkpoint as it is published, and the tree of its size."""
+
+    note: bytes
+    tree: TiledTree
+
+
+async def get_entry_proof(ask: Ask) -> web.Response:
+    """That an entry is in the tree of the newest published checkpoint (C2SP tlog-proof)."""
+    number = entry_number(ask.path("entry"))
+    committed = ask.context.intake.committed.size
+    async with ask.request.app[PROVING]:
+        proof = await asyncio.to_thread(_prove_entry, ask.context.log_folder, number, committed)
+    return web.Response(body=proof, headers=_HEADERS)
+
+
+def _prove_entry(folder: Path, number: int, committed: int) -> bytes:
+    published = _published(folder, number, committed)
+    hashes = published.tree.inclusion_proof(number, published.tree.size)
+    return Proof(number, tuple(hashes), published.note).format()
+
+
+async def get_stored_receipt(ask: Ask) -> StoredReceipt:
+    """A batch, its receipt, and what proves both by the newest published checkpoint."""
+    async with store.reading(ask.context.readers) as connection:
+        stored, numbers = await _stored(ask, connection)
+        entries = await ledger_store.entries_at(connection, numbers)
+    # The checkpoint may be newer than what was read: the entries are the same.
+    committed = ask.context.intake.committed.size
+    async with ask.request.app[PROVING]:
+        return await asyncio.to_thread(
+            _prove_receipt, ask.context.log_folder, stored, entries, committed
+        )
+
+
+async def _stored(ask: Ask, connection: store.Connection) -> tuple[StoredReceipt, list[int]]:
+    """Give a batch and its answer, and the numbers of the entries that belong to them."""
+    digest = ask.path("digest")
+    found = await lookup.receipt(connection, digest)
+    if found is None:
+        raise Problem("not_found", f"no batch {digest}")
+    provider, receipt, signature = found
+    ask.must_be_theirs(provider=provider)
+    sent = await lookup.envelope(connection, digest)
+    assert sent is not None, "they are committed together"
+    stored = receipt_file.store(sent[1], receipt, signature)
+    keys = _key_entries(ask.context.intake.state, sent[1], signature)
+    return stored, [place_of(receipt).entries.first, *keys]
+
+
+def _key_entries(state: State, envelope: bytes, signature: str) -> list[int]:
+    """Give the numbers of the entries that name the keys of batch and receipt."""
+    signers = [keyid for keyid, _ in parse_signature_header(signature)]
+    receipt_keys = [state.receipt_keys[keyid].entry for keyid in signers]
+    return [*receipt_keys, state.keys[parse(envelope, BATCH_TYPE).keyid].entry]
+
+
+def _prove_receipt(
+    folder: Path, stored: StoredReceipt, entries: dict[int, bytes], committed: int
+) -> StoredReceipt:
+    published = _published(folder, max(entries), committed)
+    return receipt_file.with_proof(stored, published.note, published.tree, entries)
+
+
+def _published(folder: Path, last: int, committed: int) -> _Published:
+    """Give what is published now, if it covers an entry. Raises `not_published` or `not_found`."""
+    reader = FolderReader(folder)
+    try:
+        note = reader.checkpoint()
+        size = claimed_checkpoint(note).size
+    except MissingFile:
+        note, size = b"", 0
+    if last >= committed:
+        raise Problem("not_found", f"no entry {last}")
+    if last >= size:
+        raise Problem("not_published", f"entry {last} is not published yet")
+    return _Published(note, reader.tree(size))
+
+
+ROUTES: Final = [
+    Route(
+        "GET",
+        "/v1/entries/{entry}/proof",
+        get_entry_proof,
+        "That an entry is in the published log (`.tlog-proof`)",
+        "text/plain",
+        codes=("not_published",),
+    ),
+    Route(
+        "GET",
+        "/v1/batches/{digest}/proof",
+        get_stored_receipt,
+        "A batch and its receipt, with what proves them offline",
+        StoredReceipt,
+        roles=(*OFFICIALS, "provider"),
+        codes=("not_published",),
+    ),
+]

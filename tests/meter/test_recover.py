@@ -1,0 +1,713 @@
+"""The way back: yesterday's database and today's folder lose nothing, or nothing goes on."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ledger import store as ledger_store
+from ledger.errors import BadBundle, BadFolder, BadNote, Violation
+from ledger.folder import FolderReader, FolderWriter
+from ledger.note import Checkpoint, Signer, Verifier, claimed_checkpoint, sign
+from ledger.publish import Ahead, OtherRoot
+from ledger.store import LostEpoch
+from ledger.tiles import level_tiles, tiles_of
+from ledger.verify import by_entry, verify
+from meter import cli, store
+from meter.audit import Audit
+from meter.backup import BackupFailed, _address, back_up, copy_log, restore
+from meter.commands import IssueCoupon, RegisterContract
+from meter.config import DATABASE_VARIABLE, DataFolder
+from meter.entries import TYPES
+from meter.postgres import PostgresError, find_program
+from meter.publishing import LogMissing
+from meter.recover import OriginLost, publish_again, recover
+from meter.service import new_key
+from meter.store import NoLedger
+from meter.strict import decode
+from tests.books import ALPHA, BETA, DEVICE, lifted, record, uscc_of, void
+from tests.conftest import execute
+from tests.services import (
+    HOUR,
+    ORIGIN,
+    Service,
+    ask,
+    check_sums,
+    contract_body,
+    coupon_body,
+    enterprise_body,
+    key_body,
+    projections,
+    provider_body,
+    serving,
+    stored,
+)
+
+NOW = "2026-01-10T12:00:00+08:00"
+YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
+SECOND_USCC = uscc_of(10)
+TOTALS_OF_GROUPS = ("meter.mention", "meter.contract_year_past", "meter.coupon_past")
+
+
+@pytest.fixture
+def spare(database: str, postgres: str) -> Iterator[str]:
+    """The DSN of another empty database."""
+    name = f"{urlsplit(database).path[1:]}_spare"
+    execute(postgres, f"CREATE DATABASE {name}")
+    yield urlsplit(postgres)._replace(path=f"/{name}").geturl()
+    execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Diary:
+    """What a service was asked, and what it answered, to be asked again."""
+
+    def __init__(self, known: Service) -> None:
+        self.service = known
+        self.commands: list[tuple[str, Any, str, bytes]] = []
+        self.batches: list[tuple[bytes, bytes, str]] = []
+
+    async def ask(self, path: str, **body: Any) -> None:
+        names = {"starts": "from", "ends": "until", "applicant": "kind"}
+        content, key = {names.get(k, k): v for k, v in body.items()}, f"diary-{len(self.commands)}"
+        answer = await self.service.post(path, content, key)
+        assert answer.status == 201, answer.body
+        self.commands.append((path, content, key, answer.body))
+
+    async def usage(self, records: Any = (), voids: Any = (), **changes: Any) -> None:
+        envelope = self.service.envelope(records, voids, **changes)
+        answer = await self.service.post("/v1/usage", envelope, None)
+        assert answer.status == 200, answer.body
+        self.batches.append((envelope, answer.body, answer.headers["Kashi-Signature"]))
+
+    async def check(self, known: Service) -> None:
+        """Ask everything again: the very same answers come, and nothing is done twice."""
+        size = known.intake.committed.size
+        for path, content, key, body in self.commands:
+            answer = await known.post(path, content, key)
+            assert (answer.status, answer.body) == (201, body), path
+            other = await known.post(path, content | {"reason": "other"}, key)
+            assert other.code == "idempotency_conflict"
+        for envelope, body, signature in self.batches:
+            answer = await known.post("/v1/usage", envelope, None)
+            assert (answer.status, answer.body) == (200, body)
+            assert answer.headers["Kashi-Signature"] == signature
+        assert known.intake.committed.size == size
+
+
+async def yesterday(diary: Diary) -> None:
+    """Open books in which coupons run out and capacity does; take something back."""
+    await diary.service.open_books(lifted(), issued="20.00")
+    await diary.ask("/v1/enterprises", **enterprise_body(BETA, founded_on="2024-06-01"))
+    await diary.ask("/v1/contracts", **contract_body("B", enterprise=BETA, amount="50.00"))
+    await diary.ask("/v1/contracts", **contract_body("W", max_devices={DEVICE: 1}))
+    await diary.usage([record("a1", "A", *HOUR, 4_000), record("b1", "B", *YEAR_EDGE, 900)])
+    await diary.usage([record(f"w{n}", "W", *HOUR, 700) for n in range(4)], seq=2)
+    await diary.usage([record("a2", "A", *HOUR, 100)], [void("a1"), void("w0")], seq=5)
+
+
+async def today(diary: Diary) -> None:
+    """Make at least one entry of every kind."""
+    ask = diary.ask
+    text = lifted(version="second", cap="9000000.00")
+    await ask("/v1/policies", programme="training-coupon", version="second", content=text)
+    await ask("/v1/providers", **provider_body("szu", uscc=SECOND_USCC, devices={DEVICE: 8}))
+    later = {"batch": "2026-1", "from": "2026-01-01", "until": "2027-01-01"}
+    await ask("/v1/providers/szu/enlistments", devices={DEVICE: 2}, enlisted=later)
+    await ask("/v1/providers/szu/keys", **key_body("szu-1"))
+    await ask("/v1/providers/pcl/keys", **key_body("pcl-2"))
+    await ask("/v1/enterprises", **enterprise_body(uscc_of(3)))
+    await ask("/v1/contracts", **contract_body("S", provider="szu"))
+    await ask("/v1/contracts", **contract_body("F", enterprise=uscc_of(3)))
+    await diary.usage([record("a3", "A", *HOUR, 64_000), record("no", "S", *HOUR, 1)], seq=3)
+    await ask("/v1/coupons", **coupon_body(2025, "30.00"))
+    await ask("/v1/coupons", **coupon_body(2026, "7.77", BETA))
+    await ask("/v1/coupons/withdraw", **coupon_body(2026, "1.11", BETA))
+    await ask("/v1/contracts/F/freeze", reason="asked about")
+    await diary.usage([record("f1", "F", *HOUR, 1), record("a3", "A", *HOUR, 9)], seq=7)
+    await ask("/v1/contracts/F/unfreeze")
+    szu = {"provider": "szu", "stream": "gpu", "keyid": "szu-1"}
+    await diary.usage([record("s1", "S", *YEAR_EDGE, 9_000), record("s1", "S", *HOUR, 1)], **szu)
+    await ask("/v1/records/release", provider="pcl", id="w2", reason="seen")
+    await diary.usage([record("a4", "A", *YEAR_EDGE, 50)], [void("w3"), void("w3")], seq=8)
+    await ask("/v1/records/void", provider="pcl", id="a2", reason="not charged")
+    await rotate(diary)
+    await diary.usage([], seq=9, keyid="pcl-2")
+    await ask("/v1/keys/pcl-1/revoke", suspected_since="2026-01-01T00:00:00+08:00")
+    await diary.usage([record("s2", "S", *HOUR, 1)], [void("s1")], seq=2, **szu)
+
+
+async def rotate(diary: Diary) -> None:
+    """Change the service's own keys, with a batch in the overlap."""
+    for kind in ("receipt", "log"):
+        path, body = new_key(diary.service.folder, kind)
+        await diary.ask(path, **body)
+    await diary.usage([record("a5", "A", *HOUR, 10)], seq=10)
+    await diary.ask("/v1/receipt-keys/retire", keyid="receipt-1")
+    vkey = diary.service.folder.log_vkey.read_text().strip()
+    await diary.ask("/v1/log-keys/retire", vkey=vkey)
+
+
+class Past:
+    """A ledger, a backup of yesterday, the folder of today; its service has stopped."""
+
+    def __init__(self, diary: Diary, backup: Path, size: int) -> None:
+        self.diary, self.backup, self.size = diary, backup, size
+        self.database = diary.service.dsn
+        self.folder, self.clock = diary.service.folder, diary.service.clock
+
+    def left(self, home: Path) -> DataFolder:
+        """What a lost machine leaves: keys and the first token; and a copy of today's folder."""
+        new = DataFolder(home / "kashi")
+        new.path.mkdir(parents=True)
+        for file in self.folder.path.glob("*.*"):
+            shutil.copyfile(file, new.path / file.name)
+        shutil.copyfile(self.folder.origin, new.origin)
+        shutil.copytree(self.folder.log, new.log)
+        return new
+
+
+@pytest.fixture
+async def past(database, tmp_path) -> Past:
+    async with serving(database, tmp_path, NOW) as known:
+        diary = Diary(known)
+        await yesterday(diary)
+        size = await known.published()
+        assert await back_up(database, known.folder, tmp_path / "backup") == size
+        await today(diary)
+        kinds = {entry.kind for entry in (await known.entries())[size:]}
+        assert kinds == TYPES.keys() - {"genesis"}
+        await known.published()
+    return Past(diary, tmp_path / "backup", size)
+
+
+def kashi(*words: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(word) for word in words])
+
+
+async def run(database: str, *words: object) -> Result:
+    """Run a command on a database, in another thread than the test's loop."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(DATABASE_VARIABLE, database)
+        return await asyncio.to_thread(kashi, *words)
+
+
+async def rows(dsn: str) -> dict[str, Any]:
+    """All that a ledger holds, but for tokens and the writer's epoch."""
+    tables = {
+        "ledger.segment": "first",
+        "meter.batch": "entry",
+        "meter.request": "key",
+    }
+    found: dict[str, Any] = {
+        table: await ask(dsn, f"SELECT * FROM {table} ORDER BY {key}")
+        for table, key in tables.items()
+    }
+    found["head"] = await ask(dsn, "SELECT size, root, frontier, last_at FROM ledger.head")
+    return found | await projections(dsn)
+
+
+def verdict(folder: DataFolder) -> int:
+    """Verify the folder by every rule under its newest key; how many entries it has."""
+    keys = sorted(folder.path.glob("log*.vkey"), key=lambda file: file.stat().st_mtime)
+    report = verify(folder.log, Verifier.parse(keys[-1].read_text().strip()), Audit())
+    assert report.problems == []
+    return report.size
+
+
+# The drill
+
+
+async def test_yesterdays_database_and_todays_folder_lose_nothing(past, spare, tmp_path):
+    new = past.left(tmp_path / "new")
+    await restore(spare, past.backup)
+    assert len(await stored(spare)) == past.size
+    with pytest.raises(Ahead, match="run kashi recover"):
+        async with serving(spare, tmp_path / "new"):
+            pass
+    result = await run(spare, "recover", "--data", new.path)
+    assert result.exit_code == 0, result.output
+    everything = await rows(past.database)
+    count = len(await stored(past.database))
+    assert f"{count - past.size} recovered: {count} entries" in result.stdout
+    assert "tokens are those of the backup" in result.stdout
+    assert await rows(spare) == everything
+    await check_sums(spare)
+    async with serving(spare, tmp_path / "new", clock=past.clock) as known:
+        await past.diary.check(known)
+        answer = await known.usage([record("new", "A", *HOUR, 1)], seq=11, keyid="pcl-2")
+        assert answer.json["results"][0]["status"] == "accepted"
+        assert await known.published() == verdict(known.folder) == count + 2
+    await check_sums(spare)
+
+
+async def test_the_folder_and_the_keys_alone_are_enough(past, spare, tmp_path):
+    new = past.left(tmp_path / "new")
+    old = new.authority_token.read_text()
+    result = await run(spare, "recover", "--data", new.path)
+    assert result.exit_code == 0, result.output
+    assert f"the authority's new token:  {new.authority_token}" in result.stdout
+    assert await rows(spare) == await rows(past.database)
+    async with serving(spare, tmp_path / "new", clock=past.clock) as known:
+        await past.diary.check(known)
+        assert new.authority_token.read_text().startswith("recovered-")
+        header = f"Bearer {old.strip()}"
+        assert (await known.get("/v1/entries", Authorization=header)).code == "unauthorized"
+        await known.published()
+        verdict(known.folder)
+    await check_sums(spare)
+
+
+async def test_a_backup_alone_is_restored_by_one_command(past, spare, tmp_path):
+    new = DataFolder(tmp_path / "new" / "kashi")
+    new.path.mkdir(parents=True)
+    for file in past.folder.path.glob("*.key"):
+        shutil.copyfile(file, new.path / file.name)
+    new.write_secret(new.authority_token, past.folder.authority_token.read_text().strip())
+    words = ("recover", "--data", new.path, "--from", past.backup)
+    result = await run(spare, *words)
+    assert result.exit_code == 0, result.output
+    assert f"nothing to recover: {past.size} entries" in result.stdout
+    again = await run(spare, *words)
+    assert (again.exit_code, "backup_failed" in again.stderr) == (1, True)
+    assert await stored(spare) == (await stored(past.database))[: past.size]
+    async with serving(spare, tmp_path / "new", clock=past.clock) as known:
+        await known.usage([record("new", "A", *HOUR, 1)], seq=11)
+        await known.published()
+        verdict(known.folder)
+    await check_sums(spare)
+
+
+async def test_a_backup_whose_log_is_newer_than_the_folder_says_so(past, spare, tmp_path):
+    new = past.left(tmp_path / "new")
+    newer = tmp_path / "newer"
+    await back_up(past.database, past.folder, newer)
+    shutil.rmtree(new.log)
+    shutil.copytree(past.backup / "log", new.log)
+    result = await run(spare, "recover", "--data", new.path, "--from", newer)
+    assert result.exit_code == 1
+    assert "move the former away" in result.stderr
+    shutil.rmtree(new.log)
+    assert (await run(spare, "recover", "--data", new.path, "--from", newer)).exit_code == 0
+    assert await rows(spare) == await rows(past.database)
+
+
+async def test_what_was_committed_together_is_recovered_together(database, spare, tmp_path):
+    async with serving(database, tmp_path, NOW) as known:
+        diary = Diary(known)
+        await yesterday(diary)
+        for seq in range(100, 160, 3):
+            terms = contract_body(f"C{seq}")
+            terms |= {"from": terms.pop("starts"), "until": terms.pop("ends")}
+            contract = decode(json.dumps(terms).encode(), RegisterContract)
+            records = [record(f"r{seq}.{n}", f"C{seq}", *HOUR, 30) for n in range(3)]
+            envelopes = [
+                known.envelope(records, seq=seq),
+                known.envelope([], [void(f"r{seq}.1")], seq=seq + 1),
+                known.envelope([record(f"t{seq}", "A", *HOUR, 7)], seq=seq + 2),
+            ]
+            await asyncio.gather(
+                known.intake.command(contract, "authority-1", f"together-{seq}"),
+                *(known.intake.usage(envelope) for envelope in envelopes),
+            )
+        await known.published()
+    segments = await ask(database, "SELECT first, count FROM ledger.segment")
+    assert max(count for _, count in segments) > 8
+    shutil.copytree(known.folder.path, tmp_path / "new" / "kashi")
+    await recover(spare, DataFolder(tmp_path / "new" / "kashi"))
+    assert await rows(spare) == await rows(database)
+    await check_sums(spare)
+
+
+async def test_commands_that_were_committed_together_may_come_back_one_by_one(
+    database, spare, tmp_path
+):
+    async with serving(database, tmp_path, NOW) as known:
+        await known.open_books(lifted(), issued=None)
+        coupon = decode(json.dumps(coupon_body(2025, "1.00")).encode(), IssueCoupon)
+        for n in range(5):
+            keys = [f"key-{n}.{m}" for m in range(4)]
+            await asyncio.gather(*(known.intake.command(coupon, "authority-1", k) for k in keys))
+        await known.published()
+    segments = await ask(database, "SELECT count FROM ledger.segment")
+    assert [count for (count,) in segments][-5:] == [4] * 5
+    shutil.copytree(known.folder.path, tmp_path / "new" / "kashi")
+    await recover(spare, DataFolder(tmp_path / "new" / "kashi"))
+    ours, theirs = await rows(spare), await rows(database)
+    for table in ("ledger.segment", *TOTALS_OF_GROUPS):
+        del ours[table], theirs[table]
+    assert ours == theirs
+    assert await stored(spare) == await stored(database)
+    async with serving(spare, tmp_path / "new", clock=known.clock) as again:
+        assert (await again.balance())["issued"] == "20.00"
+        await again.published()
+        verdict(again.folder)
+    await check_sums(spare)
+
+
+async def test_a_recovery_that_ends_in_the_middle_is_run_again(past, spare, tmp_path):
+    new = past.left(tmp_path / "new")
+    steps = 0
+
+    def stop_after(done: int, _: int) -> None:
+        nonlocal steps
+        steps += 1
+        raise InterruptedError(f"at {done}")
+
+    size = -1
+    while True:
+        try:
+            await recover(spare, new, stop_after)
+            break
+        except InterruptedError:
+            connection = await store.connect(spare)
+            head = await ledger_store.head(connection)
+            await connection.close()
+            assert head.size > size
+            size = head.size
+    assert steps == len(await ask(past.database, "SELECT first FROM ledger.segment"))
+    assert await rows(spare) == await rows(past.database)
+
+
+async def test_there_is_nothing_to_recover_where_nothing_is_behind(past):
+    before = await ask(past.database, "SELECT * FROM ledger.head")
+    result = await run(past.database, "recover", "--data", past.folder.path)
+    assert (result.exit_code, result.stdout[:18]) == (0, "nothing to recover")
+    assert await ask(past.database, "SELECT * FROM ledger.head") == before
+
+
+async def test_a_recovery_shuts_a_running_service_out(past, spare, tmp_path):
+    old, new = past.left(tmp_path / "old"), past.left(tmp_path / "new")
+    await restore(spare, past.backup)
+    shutil.rmtree(old.log)
+    copy_log(past.backup / "log", old.log)
+    async with serving(spare, tmp_path / "old", clock=past.clock) as known:
+        await recover(spare, new)
+        assert (await known.usage([record("x", "A", *HOUR, 1)], seq=11)).code == "unavailable"
+        with pytest.raises(LostEpoch):
+            await known.running.ended
+    assert await stored(spare) == await stored(past.database)
+
+
+# What is refused
+
+
+def flip(share: int, data: bytes) -> bytes:
+    """Change one bit, at so many tenths of a file."""
+    place = len(data) * share // 10
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+DAMAGE = {
+    "changed": lambda data: flip(7, data),
+    "changed near its end": lambda data: flip(9, data),
+    "cut": lambda data: data[:-1],
+    "empty": lambda _: b"",
+    "gone": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("level", ["entries", "batches", 0])
+async def test_a_damaged_folder_is_refused_and_leaves_the_last_good_group(
+    past, spare, tmp_path, level
+):
+    new, whole = past.left(tmp_path / "new"), await stored(past.database)
+    bounds = {row["first"] for row in await ask(past.database, "SELECT first FROM ledger.segment")}
+    file = new.log / next(iter(level_tiles(level, len(whole)))).path
+    good = file.read_bytes()
+    for damage in DAMAGE.values():
+        file.unlink()
+        if (bad := damage(good)) is not None:
+            file.write_bytes(bad)
+        await ask(spare, "DROP SCHEMA IF EXISTS meter, ledger CASCADE")
+        await restore(spare, past.backup)
+        with pytest.raises((Violation, OtherRoot, BadFolder, BadBundle)):
+            await recover(spare, new)
+        now = await stored(spare)
+        assert len(now) in bounds
+        assert now == whole[: len(now)]
+        file.write_bytes(good)
+        await recover(spare, new)
+        assert await stored(spare) == whole
+    assert await rows(spare) == await rows(past.database)
+
+
+async def test_an_entry_that_the_rules_do_not_give_is_refused_even_under_our_own_key(
+    past, spare, tmp_path
+):
+    new = past.left(tmp_path / "new")
+    await restore(spare, past.backup)
+    reader, size = FolderReader(past.folder.log), len(await stored(past.database))
+    amount, higher = b'"amount":3000,', b'"amount":3001,'
+    shutil.rmtree(new.log)
+    writer = FolderWriter(new.log)
+    for tile in level_tiles("entries", size):
+        files = by_entry(reader.iter_attachments(tile.beside("batches")), tile.width)
+        for data in reader.iter_entries(tile):
+            writer.add(data.replace(amount, higher), next(files))
+    keys = [Signer.parse(file.read_text().strip()) for file in new.path.glob("log-2.key")]
+    writer.finish(sign(Checkpoint(ORIGIN, size, writer.root()).format(), *keys))
+    with pytest.raises(Violation, match=r"^not_as_decided: entry \d+: ") as refusal:
+        await recover(spare, new)
+    whole = await stored(past.database)
+    assert amount in whole[refusal.value.entry]
+    assert await stored(spare) == whole[: refusal.value.entry]
+
+
+async def test_a_database_of_another_history_is_left_alone(past, spare, tmp_path):
+    other, new = past.left(tmp_path / "other"), past.left(tmp_path / "new")
+    await restore(spare, past.backup)
+    shutil.rmtree(other.log)
+    copy_log(past.backup / "log", other.log)
+    async with serving(spare, tmp_path / "other", clock=past.clock) as known:
+        await known.usage([record("other", "A", *HOUR, 1)], seq=900)
+        await known.published()
+    before = await rows(spare)
+    with pytest.raises(OtherRoot, match="another history"):
+        await recover(spare, new)
+    with pytest.raises(OtherRoot):
+        await recover(past.database, other)
+    assert await rows(spare) == before
+
+
+async def test_a_checkpoint_that_is_not_ours_is_refused(past, spare, tmp_path):
+    new = past.left(tmp_path / "new")
+    note = new.log / "checkpoint"
+    checkpoint = claimed_checkpoint(note.read_bytes())
+    other = Signer.from_seed(ORIGIN, bytes(32))
+    elsewhere = Signer.parse((new.path / "log-2.key").read_text().strip())
+    named = Checkpoint("kashi.test/other", checkpoint.size, checkpoint.root).format()
+    for forged in (sign(checkpoint.format(), other), sign(named, elsewhere)):
+        note.write_bytes(forged)
+        with pytest.raises(BadNote):
+            await recover(spare, new)
+    assert await ask(spare, "SELECT to_regclass('ledger.head')") == [(None,)]
+
+
+# Without the folder
+
+
+async def test_without_the_folder_nothing_goes_on_until_it_is_proved_that_nothing_is_lacking(
+    past, spare, tmp_path
+):
+    newest = (past.folder.log / "checkpoint").read_bytes()
+    await restore(spare, past.backup)
+    new = past.left(tmp_path / "new")
+    shutil.rmtree(new.log)
+    for database in (past.database, spare):
+        result = await run(database, "recover", "--data", new.path)
+        assert (result.exit_code, "log_missing" in result.stderr) == (1, True)
+    with pytest.raises(LogMissing):
+        async with serving(spare, tmp_path / "new"):
+            pass
+    with pytest.raises(OriginLost, match="new ledger under a new origin"):
+        await publish_again(spare, new, newest)
+    assert not new.log.exists()
+    (tmp_path / "witnessed").write_bytes(newest)
+    words = ("recover", "--data", new.path, "--checkpoint", tmp_path / "witnessed")
+    assert "origin_lost" in (await run(spare, *words)).stderr
+    result = await run(past.database, *words)
+    assert result.exit_code == 0, result.output
+    assert verdict(new) == claimed_checkpoint(newest).size
+    again = await run(past.database, *words)
+    assert (again.exit_code, "bad_folder" in again.stderr) == (1, True)
+    assert (await run(past.database, *words, "--from", past.backup)).exit_code == 2
+    async with serving(past.database, tmp_path / "new", clock=past.clock) as known:
+        await past.diary.check(known)
+
+
+async def test_an_older_checkpoint_of_this_log_will_do_and_another_logs_will_not(past, tmp_path):
+    new = past.left(tmp_path / "new")
+    shutil.rmtree(new.log)
+    older = (past.backup / "log" / "checkpoint").read_bytes()
+    checkpoint = claimed_checkpoint(older)
+    ours = Signer.parse((new.path / "log-2.key").read_text().strip())
+    forked = Checkpoint(ORIGIN, checkpoint.size, bytes(32)).format()
+    stranger = sign(checkpoint.format(), Signer.from_seed(ORIGIN, bytes(32)))
+    for note, error in ((stranger, BadNote), (sign(forked, ours), OtherRoot), (b"", BadNote)):
+        with pytest.raises(error):
+            await publish_again(past.database, new, note)
+    (new.path / "log.new").mkdir()  # of one that was interrupted
+    (new.path / "log.new" / "rest").touch()
+    head = await publish_again(past.database, new, older)
+    assert head.size == verdict(new) > checkpoint.size
+
+
+# Backups
+
+
+async def test_a_backup_can_be_made_while_the_service_works(database, spare, tmp_path):
+    async with serving(database, tmp_path) as known:
+        await known.open_books()
+        working = asyncio.create_task(post_for_ever(known))
+        sizes = []
+        for n in range(3):
+            result = await run(database, "backup", "--data", known.folder.path, tmp_path / f"b{n}")
+            assert result.exit_code == 0, result.output
+            sizes.append(claimed_checkpoint((tmp_path / f"b{n}/log/checkpoint").read_bytes()).size)
+        working.cancel()
+        await known.published()
+        whole = await stored(database)
+    assert sizes == sorted(sizes)
+    verifier = Verifier.parse((tmp_path / "b2" / "log.vkey").read_text().strip())
+    for n in range(3):
+        assert verify(tmp_path / f"b{n}" / "log", verifier, Audit()).problems == []
+        assert not list((tmp_path / f"b{n}").glob("*.key"))
+    new = DataFolder(tmp_path / "new")
+    new.path.mkdir()
+    result = await run(spare, "recover", "--data", new.path, "--from", tmp_path / "b2")
+    assert result.exit_code == 0, result.output
+    assert await stored(spare) == whole[: len(await stored(spare))]
+    await check_sums(spare)
+
+
+async def post_for_ever(known: Service) -> None:
+    seq = 0
+    while True:
+        seq += 1
+        records = [record(f"r{seq}:{n}", "A", *HOUR, 1) for n in range(40)]
+        assert (await known.usage(records, seq=seq)).status == 200
+        await asyncio.sleep(0)
+
+
+def test_a_log_that_outgrows_its_copy_is_copied_on(tmp_path):
+    signer = Signer.from_seed(ORIGIN, bytes(32))
+    writer = FolderWriter(tmp_path / "log")
+
+    def grow(count: int) -> None:
+        for _ in range(count):
+            writer.add(b"x%d" % writer.size, [b"y"] if writer.size % 100 == 0 else [])
+        writer.finish(sign(Checkpoint(ORIGIN, writer.size, writer.root()).format(), signer))
+
+    grow(700)
+    grown = iter([100, 65_536, 3])
+
+    def progress(done: int, _: int) -> None:
+        if done == 3:
+            grow(next(grown))
+
+    size = copy_log(tmp_path / "log", tmp_path / "copy", progress)
+    assert (size, writer.size) == (66_336, 66_339)
+    assert claimed_checkpoint((tmp_path / "copy" / "checkpoint").read_bytes()).size == size
+    files = FolderReader(tmp_path / "copy").files() - {"checkpoint"}
+    tiles = {tile.path for tile in tiles_of(size)}
+    assert {file for file in files if file.startswith("tile")} == tiles
+    for file in files:
+        assert (tmp_path / "copy" / file).read_bytes() == (tmp_path / "log" / file).read_bytes()
+    (tmp_path / "log/tile/entries/001").unlink()
+    with pytest.raises(BadFolder, match="001 is missing"):
+        copy_log(tmp_path / "log", tmp_path / "again")
+    assert not (tmp_path / "again" / "checkpoint").exists()
+
+
+async def test_a_backup_says_what_is_wrong(database, tmp_path):
+    async with serving(database, tmp_path) as known:
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "mine").touch()
+        with pytest.raises(BackupFailed, match="holds something"):
+            await back_up(database, known.folder, tmp_path / "full")
+        with pytest.raises(NoLedger, match="does not exist"):
+            await back_up(database.replace("kashi_test_", "no_"), known.folder, tmp_path / "out")
+        with pytest.raises(PostgresError, match="no pg_dump of PostgreSQL 99 was found"):
+            find_program("pg_dump", 99)
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "database.dump").write_text("no dump")
+    await ask(database, "DROP SCHEMA meter, ledger CASCADE")
+    with pytest.raises(BackupFailed, match="pg_restore: "):
+        await restore(database, tmp_path / "backup")
+
+
+def test_no_password_stands_among_the_words_of_a_program():
+    address, environment = _address("postgresql://kashi:p%40ss:w@db.example:5433/kashi?a=b")
+    assert address == "postgresql://kashi@db.example:5433/kashi?a=b"
+    assert environment["PGPASSWORD"] == "p@ss:w"
+    for plain in ("postgresql://kashi@/postgres?host=/run/x", "postgresql:///kashi"):
+        assert _address(plain) == (plain, dict(os.environ))
+
+
+# The embedded database, as an operator has it
+
+
+def process(*words: object) -> subprocess.CompletedProcess:
+    return subprocess.run(**of_process(*words), capture_output=True, timeout=60, check=False)
+
+
+def of_process(*words: object) -> dict[str, Any]:
+    kept = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
+    program = [sys.executable, "-c", "from meter.cli import main; main()", *map(str, words)]
+    repository = str(Path(cli.__file__).parents[1])
+    return {"args": program, "text": True, "env": kept | {"PYTHONPATH": repository}}
+
+
+class Serving:
+    """`kashi serve` as a process of its own; whoever leaves kills it."""
+
+    def __init__(self, data: Path) -> None:
+        words = ("serve", "--data", data, "--port", 0, "--log-level", "error")
+        self.data = data
+        self.process = subprocess.Popen(
+            **of_process(*words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self.url = self.process.stdout.readline().rpartition(" ")[2].strip()
+        assert self.url.startswith("http")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def register(self, name: str) -> int:
+        """Register an enterprise; the number of its entry."""
+        body = enterprise_body(name)
+        body["kind"] = body.pop("applicant")
+        token = (self.data / "authority.token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": name}
+        request = Request(f"{self.url}/v1/enterprises", json.dumps(body).encode(), headers)
+        with urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())["entry"]
+
+    def until_published(self, size: int) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            with urlopen(f"{self.url}/log/checkpoint", timeout=30) as answer:
+                if claimed_checkpoint(answer.read()).size == size:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_an_operator_drills_it_with_the_commands_of_the_documentation():
+    with tempfile.TemporaryDirectory(prefix="kashi-test-") as home:
+        Path(home).chmod(0o711)
+        data, backup = Path(home) / "data", Path(home) / "backup"
+        made = process("init", "--data", data, "--origin", "kashi.test/drill")
+        assert made.returncode == 0, made.stderr
+        with Serving(data) as serving:
+            assert serving.register(ALPHA) == 1
+            made = process("backup", "--data", data, backup)
+            assert made.returncode == 0, made.stderr
+            assert serving.register(BETA) == 2
+            serving.until_published(3)
+        (data / "postgres").rename(Path(home) / "broken")
+        made = process("recover", "--data", data, "--from", backup)
+        assert made.returncode == 0, made.stderr
+        assert made.stdout.startswith("1 recovered: 3 entries")
+        with Serving(data) as serving:
+            assert (serving.register(ALPHA), serving.register(BETA)) == (1, 2)
+            assert serving.register(uscc_of(3)) == 3
+            serving.until_published(4)
+        checked = process("verify", data / "log", "--vkey", data / "log.vkey")
+        assert checked.returncode == 0, checked.stdout
