@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from itertools import islice
@@ -11,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from tests.bench import __main__ as bench
-from tests.bench import copying, profile, report
-from tests.bench.load import Feeds, Supply, closed_loop, open_loop, percentile
+from tests.bench import copying, profile, published, report
+from tests.bench.load import Feeds, Supply, Window, closed_loop, open_loop, percentile
 from tests.bench.report import Section, Table
 from tests.bench.scale import TINY
 from tests.bench.servers import Ledger, postgres
@@ -37,11 +38,12 @@ async def test_everything_is_measured_and_the_page_shows_it(tmp_path):
         assert all(re.search(FIGURE, bar.measured) for bar in section.bars)
         assert all(f"](benchmarks/{curve.name}.svg)" in shown for curve in section.curves)
     bars = [bar for section in sections for bar in section.bars]
-    assert len(bars) == len(between(page, "bars").splitlines()) - 2 >= 6
+    assert len(bars) == len(between(page, "bars").splitlines()) - 2 >= 8
     assert {drawing(file) for file in tmp_path.glob("benchmarks/*.svg")} == {
         "Records a second, by size of batch",
         "Records a second, by size of the ledger",
         "Latency against load",
+        "Publish delay, by size of the ledger",
     }
 
 
@@ -66,7 +68,9 @@ async def test_the_load_is_what_a_city_would_see():
             "SELECT enterprise, bool_or(granted < entitled) AS short FROM meter.contract_year "
             "GROUP BY enterprise"
         )
+        size = await connection.fetchval("SELECT size FROM ledger.head")
         await connection.close()
+    assert max(entries for _, entries in window.answers) == size
     assert 0 < withheld < 300
     assert limited > 5
     assert Counter(row["short"] for row in short).keys() == {True, False}
@@ -107,6 +111,48 @@ async def test_what_is_copied_are_the_records_themselves(database):
         assert (row["state"], row["final"]) == (record.state, record.final)
 
 
+async def test_a_watcher_sees_the_last_checkpoint_before_it_ends(tmp_path):
+    replace_checkpoint(tmp_path, 1)
+    async with published.watching(tmp_path) as seen:
+        for size in (2, 30):
+            replace_checkpoint(tmp_path, size)
+    sizes = [size for _, size in seen]
+    assert (sizes[0], sizes[-1]) == (1, 30)
+    moments = [moment for moment, _ in seen]
+    assert moments == sorted(moments)
+    assert moments[-1] < time.perf_counter()
+
+
+def test_a_delay_runs_from_the_answer_to_the_first_checkpoint_that_covers_it():
+    load = published.Load("any")
+    load.take(Window(answers=[(10.0, 5), (10.5, 9), (11.5, 7)]))
+    load.take(Window(answers=[(20.0, 12)]))
+    load.find_delays([(9.0, 4), (11.0, 7), (12.0, 9), (12.0, 11), (20.25, 12)])
+    assert load.delays == [[1.0, 1.5, 0.0], [0.25]]
+    assert load.sizes == [9, 12]
+
+
+def test_every_byte_of_a_published_log_is_weighed_once(tmp_path):
+    files = {
+        "checkpoint": b"kashi.example/bench\n257\n",
+        "tile/entries/000": bytes(1_000),
+        "tile/entries/001.p/1": bytes(100),
+        "tile/0/000": bytes(256 * 32),
+        "tile/1/000.p/1": bytes(32),
+        "batches/000": bytes(5_000),
+    }
+    for path, data in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    weight = published.weigh(tmp_path, records=1)
+    assert (weight.entries, weight.files) == (257, 6)
+    assert weight.parts["entries"] == 1_100
+    assert weight.parts["hashes"] == 257 * 32
+    assert weight.parts["batches"] == 5_000
+    assert weight.parts.total() == sum(map(len, files.values()))
+    assert weight.on_disk >= weight.parts.total()
+
+
 def test_a_run_of_one_measurement_leaves_the_others_as_they_were(tmp_path):
     audit = Section("audit", [Table(("a", "b"), [("older", "1")])])
     latency = Section("latency", [Table(("a", "b"), [("newer", "2")])])
@@ -124,6 +170,12 @@ def test_a_profile_that_is_kept_stands_beside_the_next(tmp_path):
     shown = between((tmp_path / "benchmarks.md").read_text(), "profile")
     assert "| µs of CPU a record | at first | one parse |" in shown
     assert "| decide | 40.0 | 20.0 |" in shown
+
+
+def replace_checkpoint(folder, size):
+    draft = folder / "draft"
+    draft.write_text(f"kashi.example/bench\n{size}\n")
+    draft.rename(folder / "checkpoint")
 
 
 def profile_of(cost):

@@ -5,6 +5,6 @@ measured into `docs/benchmarks.md`. Nothing is a stand-in: batches are signed, a
 fsync is on.
 
 `workload` makes the books and the records, `copying` is the raw baseline, `servers` and `load` run
-and load a service. Each of `ingest`, `audit`, `flat`, `latency` and `profile` measures one thing
-and gives a `report.Section`; `report` shows it, `curves` draws.
+and load a service. Each of `ingest`, `audit`, `flat`, `latency`, `profile` and `published`
+measures one thing and gives a `report.Section`; `report` shows it, `curves` draws.
 """

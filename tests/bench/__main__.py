@@ -1,6 +1,6 @@
 """Measure, show, and write `docs/benchmarks.md`.
 
-    python -m tests.bench                     everything, some 25 minutes
+    python -m tests.bench                     everything, some half an hour
     python -m tests.bench --quick             everything at a small scale, to see that it works
     python -m tests.bench profile ingest      only these; the others' last results stay
     python -m tests.bench profile --step "one commit ahead" --out docs
@@ -20,7 +20,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.bench import audit, curves, flat, ingest, latency, machine, profile, report
+from tests.bench import audit, curves, flat, ingest, latency, machine, profile, published, report
 from tests.bench.report import Say, Section
 from tests.bench.scale import FULL, QUICK, Scale
 from tests.bench.servers import postgres
@@ -31,6 +31,7 @@ MEASUREMENTS = {
     "audit": audit.run,
     "flat": flat.run,
     "latency": latency.run,
+    "published": published.run,
 }
 
 
@@ -41,7 +42,7 @@ MEASUREMENTS = {
 @click.option("--out", type=click.Path(path_type=Path), help="Whose benchmarks.md is written.")
 @click.option("--step", default="", help="Keep the profile under this name.")
 def main(names: tuple[str, ...], only: str, out: Path | None, step: str, *, quick: bool) -> None:
-    """Measure NAMES (profile, ingest, audit, flat, latency), or everything."""
+    """Measure NAMES (profile, ingest, audit, flat, latency, published), or everything."""
     wanted = [*names, *filter(None, only.split(","))] or list(MEASUREMENTS)
     if unknown := set(wanted) - MEASUREMENTS.keys():
         raise click.UsageError(f"there is no {', '.join(sorted(unknown))}")

@@ -1,7 +1,9 @@
-"""Verification with full replay: usage entries a second, on one core and on two.
+"""Verification: entries a second, on one core and on two, with the rules and of the log alone.
 
 Two ledgers are filled, exported, and verified in turn on one core and on two, each time by a new
 process (`verifying`). In single-record batches each entry brings two Ed25519 signatures to check.
+With the rules, every usage entry is decided again, and those are counted; of the log alone, all
+entries are.
 """
 
 import asyncio
@@ -16,11 +18,30 @@ from tests.bench.load import Feeds, Supply, closed_loop
 from tests.bench.report import Bar, Say, Section, Table, spread
 from tests.bench.scale import Scale
 from tests.bench.servers import Ledger, Server
+from tests.bench.verifying import LOG_ALONE, WITH_RULES
 
 BATCH_RECORDS = 500
 BAR_RATE = 40_000
 BAR_TWO_CORES = 1.3
+BAR_LOG_ALONE = 80_000
 CORES = (1, 2)
+CHECKED = {
+    WITH_RULES: "with the rules: usage entries",
+    LOG_ALONE: "the log alone: all entries",
+}
+
+
+@dataclass
+class Rates:
+    """How fast one ledger is verified, in entries a second by number of cores."""
+
+    entries: int = 0  # that are counted
+    by_cores: dict[int, list[float]] = field(default_factory=lambda: {each: [] for each in CORES})
+
+    @property
+    def gain(self) -> float:
+        """How much faster two cores are than one."""
+        return median(self.by_cores[2]) / median(self.by_cores[1])
 
 
 @dataclass
@@ -34,7 +55,7 @@ class Case:
     usage: int = 0
     folder: Path = field(init=False)
     vkey: Path = field(init=False)
-    rates: dict[int, list[float]] = field(default_factory=lambda: {cores: [] for cores in CORES})
+    rates: dict[str, Rates] = field(default_factory=lambda: {each: Rates() for each in CHECKED})
 
     async def fill(self, server: Server) -> None:
         """Make the ledger and export it."""
@@ -47,20 +68,17 @@ class Case:
         self.folder, self.vkey = server.folder / f"{self.name}.export", ledger.data.log_vkey
         await ledger.kashi("export", str(self.folder))
 
-    async def verify(self, cores: int) -> None:
+    async def verify(self, checked: str, cores: int) -> None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.bench.verifying"),
-            *(self.folder, self.vkey, str(cores)),
+            *(self.folder, self.vkey, str(cores), checked),
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()
         assert process.returncode == 0, "the verification failed"
-        self.rates[cores].append(self.usage / json.loads(out)["seconds"])
-
-    @property
-    def gain(self) -> float:
-        """How much faster two cores are than one."""
-        return median(self.rates[2]) / median(self.rates[1])
+        verified, rates = json.loads(out), self.rates[checked]
+        rates.entries = self.usage if checked == WITH_RULES else verified["size"]
+        rates.by_cores[cores].append(rates.entries / verified["seconds"])
 
 
 async def run(server: Server, scale: Scale, say: Say) -> Section:
@@ -73,33 +91,44 @@ async def run(server: Server, scale: Scale, say: Say) -> Section:
         await case.fill(server)
     for number in range(scale.rounds):
         for case in cases:
-            for cores in CORES:
-                say(f"verify, {case.records} a batch, {cores} cores", number / scale.rounds)
-                await case.verify(cores)
+            for checked in CHECKED:
+                for cores in CORES:
+                    what = f"verify {checked}, {case.records} a batch, {cores} cores"
+                    say(what, number / scale.rounds)
+                    await case.verify(checked, cores)
     return Section("audit", [_table(cases)], _bars(cases[0]))
 
 
 def _table(cases: list[Case]) -> Table:
-    head = ("records a batch", "usage entries", "one core, entries/s", "two cores", "two / one")
+    head = (
+        *("records a batch", "what is checked and counted", "entries"),
+        *("one core, entries/s", "two cores", "two / one"),
+    )
     rows = [
         (
             f"{case.records:,}",
-            f"{case.usage:,}",
-            spread(case.rates[1]),
-            spread(case.rates[2]),
-            f"{case.gain:.2f}",
+            what,
+            f"{case.rates[checked].entries:,}",
+            spread(case.rates[checked].by_cores[1]),
+            spread(case.rates[checked].by_cores[2]),
+            f"{case.rates[checked].gain:.2f}",
         )
         for case in cases
+        for checked, what in CHECKED.items()
     ]
     return Table(head, rows)
 
 
 def _bars(case: Case) -> list[Bar]:
-    rate, what = median(case.rates[1]), f"audit with replay, {case.records} records a batch"
+    rules, log = case.rates[WITH_RULES], case.rates[LOG_ALONE]
+    rate, what = median(rules.by_cores[1]), f"audit with replay, {case.records} records a batch"
     wanted = f"≥ {BAR_RATE:,} usage entries/s"
     bars = [Bar(f"{what}, one core", wanted, f"{rate:,.0f}/s", rate >= BAR_RATE)]
     if len(os.sched_getaffinity(0)) >= max(CORES):
-        met = case.gain >= BAR_TWO_CORES
+        met = rules.gain >= BAR_TWO_CORES
         wanted = f"≥ {BAR_TWO_CORES} × one core"
-        bars.append(Bar(f"{what}, two cores", wanted, f"{case.gain:.2f} ×", met))
+        bars.append(Bar(f"{what}, two cores", wanted, f"{rules.gain:.2f} ×", met))
+        rate, what = median(log.by_cores[2]), "verification of the log alone, two cores"
+        wanted = f"≥ {BAR_LOG_ALONE:,} entries/s"
+        bars.append(Bar(what, wanted, f"{rate:,.0f}/s", rate >= BAR_LOG_ALONE))
     return bars

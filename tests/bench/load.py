@@ -8,6 +8,7 @@ or not, and a latency begins when its batch was due.
 
 import asyncio
 import gc
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ RETRY_SECONDS = 0.1  # after a 503, which a client may meet under full load
 _ACCEPTED = b'"status":"accepted"'
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = b"content-length:"
+_ENTRIES = re.compile(rb'"entries":{"first":([0-9]+),"count":([0-9]+)}')
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Window:
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)  # seconds, one a batch
+    answers: list[tuple[float, int]] = field(default_factory=list)  # when, and entries durable then
     records: int = 0  # accepted
     busy: int = 0  # answers 503, each tried again
     cpu_seconds: float = 0.0  # of this process, the generator
@@ -162,7 +165,9 @@ class _Run:
         if status != 200 or accepted != client.sent.records:
             self.fail(f"{status}, {accepted} of {client.sent.records} accepted: {body[:300]!r}")
             return False
-        self.window.latencies.append(time.perf_counter() - client.began)
+        now = time.perf_counter()
+        self.window.latencies.append(now - client.began)
+        self.window.answers.append((now, sum(map(int, _ENTRIES.search(body).groups()))))
         self.window.records += accepted
         return True
 

@@ -23,6 +23,10 @@ class Scale:
     latency_shares: tuple[int, ...]  # per cent of the measured maximum
     latency_seconds: float
     profile_seconds: float
+    published_entries: int  # in batches
+    published_singly: int  # records
+    idle_seconds: float
+    proofs: int
 
 
 FULL = Scale(
@@ -42,6 +46,10 @@ FULL = Scale(
     latency_shares=(10, 20, 30, 40, 50, 60, 70, 80, 90),
     latency_seconds=1.5,
     profile_seconds=4.0,
+    published_entries=1_000_000,
+    published_singly=50_000,
+    idle_seconds=10.0,
+    proofs=1_000,
 )
 QUICK = Scale(
     rounds=1,
@@ -60,6 +68,10 @@ QUICK = Scale(
     latency_shares=(20, 50, 80),
     latency_seconds=0.5,
     profile_seconds=0.5,
+    published_entries=20_000,
+    published_singly=1_000,
+    idle_seconds=1.0,
+    proofs=100,
 )
 TINY = Scale(
     rounds=1,
@@ -78,4 +90,8 @@ TINY = Scale(
     latency_shares=(50,),
     latency_seconds=0.1,
     profile_seconds=0.1,
+    published_entries=1_000,
+    published_singly=20,
+    idle_seconds=0.2,
+    proofs=5,
 )
