@@ -12,7 +12,7 @@ that the tree has only grown since then, an empty line, and its new checkpoint:
 
     — example.com/log 1FXFIdzWOMUF5pSezGt/DmachpVXciLFKKnZ+sgRl97K9vchkGNZ+yCxWnHYduoRdIk6cnzBL/mXmCHblaLJwlXARAI=
 
-`judge_by` says what C2SP has the witness do. The checks come in this order, the first that fails
+`judge` says what C2SP has the witness do. The checks come in this order, the first that fails
 gives the answer, and only `size_conflict` is of the type `text/x.tlog.size`:
 
     400  malformed       the body is no such request (`AddCheckpoint.parse`)
@@ -30,12 +30,12 @@ A log that changes its key has two for a while, and the signature of one that is
 the witness may hear of the new key before or after the log signs with it. What was signed last is
 of the log, whichever key signed, so nothing can be taken back under another one.
 
-Nothing is signed or stored here. Whoever does must hold a lock from before `judge_by` until what it
+Nothing is signed or stored here. Whoever does must hold a lock from before `judge` until what it
 accepted is durable, and only then cosign and answer, or two requests at once can shrink a log.
 """  # noqa: E501 (a signature line is as long as it is)
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Literal
@@ -149,14 +149,6 @@ class Refused:
 
 
 def judge(
-    request: AddCheckpoint, known: Witnessed | None, logs: Mapping[str, Verifier]
-) -> Accepted | Refused:
-    """Whether to cosign, where each log has one key: `logs` has it by the log's origin."""
-    verifier = logs.get(request.origin)
-    return judge_by(request, known, [] if verifier is None else [verifier])
-
-
-def judge_by(
     request: AddCheckpoint, known: Witnessed | None, keys: Collection[Verifier]
 ) -> Accepted | Refused:
     """Whether to cosign. `known` and `keys` are of the log `request.origin`; it may have no keys.

@@ -49,7 +49,7 @@ from ledger.witnessing import (
     AddCheckpoint,
     Refused,
     Witnessed,
-    judge_by,
+    judge,
     malformed,
     monitoring_path,
 )
@@ -183,7 +183,7 @@ class Witness:
         with self._locks.get(request.origin, nullcontext()):
             signed = self._signed.get(request.origin)
             keys = self._logs.get(request.origin, [])
-            answer = judge_by(request, signed.witnessed if signed else None, keys)
+            answer = judge(request, signed.witnessed if signed else None, keys)
             if isinstance(answer, Accepted):
                 return self._sign(request.note, answer.checkpoint, signed)
             if signed and (kind := _contradiction(request, answer, signed)):

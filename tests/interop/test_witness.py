@@ -213,7 +213,8 @@ def test_a_foreign_witness_and_ours_answer_alike(ledger, witness, ask, status):
     answer = witness.add(request)
     assert answer.status == status
     signed = Witnessed(256, checkpoint_of(ledger.folders[256]).root)
-    ours = judge(request, signed, {ledger.signer.name: ledger.signer.verifier})
+    keys = [ledger.signer.verifier] if request.origin == ledger.signer.name else []
+    ours = judge(request, signed, keys)
     assert getattr(ours, "status", 200) == status
     if status == 409:
         assert (answer.content_type, answer.body) == (ours.content_type, ours.body)

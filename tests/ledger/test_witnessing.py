@@ -31,7 +31,7 @@ from tests.ledger.example import (
     tree_of,
 )
 
-LOGS = {LOG.name: LOG.verifier}
+KEYS = [LOG.verifier]
 MOST = 20
 TREE = tree_of([f"entry {number}".encode() for number in range(MOST)])
 FORK = tree_of([f"entry {number}".encode() for number in range(7)] + [b"other"] * (MOST - 7))
@@ -53,11 +53,11 @@ def answer_to(body):
         asked = AddCheckpoint.parse(body)
     except (BadProof, BadNote) as error:
         return malformed(error)
-    return judge(asked, KNOWN, LOGS)
+    return judge(asked, KNOWN, KEYS)
 
 
 def refusal(asked, state):
-    answer = judge(asked, state, LOGS)
+    answer = judge(asked, state, KEYS)
     assert isinstance(answer, Refused)
     return answer.status, answer.reason
 
@@ -67,28 +67,27 @@ def test_the_worked_example_comes_out_byte_for_byte_and_is_accepted():
     assert asked.format() == REQUEST
     assert AddCheckpoint.parse(REQUEST) == asked
     assert asked.origin == "example.com/log"
-    assert judge(asked, KNOWN, LOGS) == Accepted(Checkpoint.parse(TEXT))
+    assert judge(asked, KNOWN, KEYS) == Accepted(Checkpoint.parse(TEXT))
 
 
 def test_every_growth_up_to_20_entries_is_accepted_and_then_known():
     for new in range(MOST + 1):
         for old in range(new + 1):
-            answer = judge(AddCheckpoint.parse(request(old, new).format()), known(old), LOGS)
+            answer = judge(AddCheckpoint.parse(request(old, new).format()), known(old), KEYS)
             assert answer == Accepted(Checkpoint(LOG.name, new, TREE.root(new)))
             assert answer.witnessed == known(new)
 
 
 def test_the_first_checkpoint_of_a_log_comes_with_an_old_size_of_zero():
-    assert isinstance(judge(request(0, 5), None, LOGS), Accepted)
-    assert isinstance(judge(request(0, 0), None, LOGS), Accepted)
-    answer = judge(request(3, 5), None, LOGS)
+    assert isinstance(judge(request(0, 5), None, KEYS), Accepted)
+    assert isinstance(judge(request(0, 0), None, KEYS), Accepted)
+    answer = judge(request(3, 5), None, KEYS)
     assert (answer.status, answer.body, answer.content_type) == (409, "0\n", "text/x.tlog.size")
 
 
 def test_a_log_that_the_witness_does_not_know_is_not_found():
-    for logs in ({}, {"example.com/other": LOG.verifier}):
-        answer = judge(request(0, 5), None, logs)
-        assert (answer.status, answer.reason) == (404, "unknown_log")
+    answer = judge(request(0, 5), None, [])
+    assert (answer.status, answer.reason) == (404, "unknown_log")
 
 
 def test_a_checkpoint_that_its_log_has_not_signed_is_forbidden():
@@ -102,14 +101,14 @@ def test_a_checkpoint_that_its_log_has_not_signed_is_forbidden():
         sign(Checkpoint("example.com/other", 5, TREE.root(5)).format(), LOG),
     ):
         asked = AddCheckpoint(0, (), bad)
-        answer = judge(asked, None, {asked.origin: LOG.verifier})
+        answer = judge(asked, None, KEYS)
         assert (answer.status, answer.reason) == forbidden
 
 
 def test_lines_of_unknown_keys_beside_the_logs_are_ignored():
     note = sign(signed(TREE, 5).split(b"\n\n")[0].decode() + "\n", Signer.from_seed("x", bytes(32)))
     note += signed(TREE, 5).split(b"\n\n")[1]
-    assert isinstance(judge(AddCheckpoint(0, (), note), None, LOGS), Accepted)
+    assert isinstance(judge(AddCheckpoint(0, (), note), None, KEYS), Accepted)
 
 
 def test_an_old_size_above_the_new_one_is_a_bad_request():
@@ -121,7 +120,7 @@ def test_an_old_size_above_the_new_one_is_a_bad_request():
 def test_an_old_size_that_is_not_the_one_signed_last_is_a_conflict_that_tells_it():
     for old in range(MOST + 1):
         for size in set(range(MOST + 1)) - {old}:
-            answer = judge(request(old, MOST), known(size), LOGS)
+            answer = judge(request(old, MOST), known(size), KEYS)
             assert answer == Refused("size_conflict", f"{size}\n")
             assert (answer.status, answer.content_type) == (409, "text/x.tlog.size")
 
@@ -129,7 +128,7 @@ def test_an_old_size_that_is_not_the_one_signed_last_is_a_conflict_that_tells_it
 def test_another_root_of_the_same_size_is_a_fork():
     for size in range(8, MOST + 1):
         assert refusal(request(size, size, FORK), known(size)) == (422, "fork")
-        assert isinstance(judge(request(size, size), known(size), LOGS), Accepted)
+        assert isinstance(judge(request(size, size), known(size), KEYS), Accepted)
     empty = sign(Checkpoint(LOG.name, 0, bytes(32)).format(), LOG)
     assert refusal(AddCheckpoint(0, (), empty), None) == (422, "fork")
     assert refusal(AddCheckpoint(0, (), empty), Witnessed(0, EMPTY_ROOT)) == (422, "fork")
@@ -152,7 +151,7 @@ def test_a_tree_that_does_not_begin_with_the_one_signed_last_is_refused():
 def test_the_checks_come_in_the_order_of_the_specification():
     stranger = Signer.from_seed(LOG.name, bytes(32))
     wrong_in_all = request(6, 5, FORK, signer=stranger, hashes=[bytes(32)])
-    assert judge(wrong_in_all, known(9), {}).status == 404
+    assert judge(wrong_in_all, known(9), []).status == 404
     assert refusal(wrong_in_all, known(9))[0] == 403
     assert refusal(request(6, 5, FORK, hashes=[bytes(32)]), known(9))[0] == 400
     assert refusal(request(5, 8, FORK, hashes=[bytes(32)]), known(9))[0] == 409
@@ -248,7 +247,7 @@ def test_in_no_history_does_a_witness_sign_a_smaller_tree_or_both_sides_of_a_for
         # Half of the requests name the size that the witness has, as a log does after a conflict.
         old = state.size if state and guess % 2 else guess
         hashes = None if old <= new else []
-        answer = judge(request(old, new, tree, hashes=hashes), state, LOGS)
+        answer = judge(request(old, new, tree, hashes=hashes), state, KEYS)
         if isinstance(answer, Accepted):
             state = answer.witnessed
             accepted.append(state)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from ledger.cosign import CosignatureVerifier
 from ledger.errors import BadPolicy, NotWitnessed
-from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
+from ledger.note import Checkpoint, Signer, Verifier, claimed_checkpoint, sign, split_note
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, leaf_hash
-from ledger.witnessing import AddCheckpoint
+from ledger.witnessing import AddCheckpoint, monitoring_path
 from meter import logs, witness_server
 from meter.cli import main
 from meter.keys import new_log_key
@@ -94,6 +94,10 @@ class City:
         lines += [f"group both {threshold} w0 w1", "quorum both"]
         self.file.write_text("\n".join(lines) + "\n")
 
+    def trusts(self, vkey: str) -> None:
+        """Add a key of the ledger to the policy."""
+        self.file.write_text(f"log {vkey}\n{self.file.read_text()}")
+
     def serving(self, witnessing: Witnessing | None = None):
         settings = {} if witnessing is None else {"witnessing": witnessing}
         return serving(self.database, self.home, **settings)
@@ -151,11 +155,16 @@ async def until_counted(service: Service, name: str, count: float = 1) -> None:
 HELD = 'kashi_quorums_missed_total{outcome="held"}'
 
 
-def verified(city: City, source: str) -> int:
+def verified(city: City, source: str, vkey: str = "") -> int:
     """The exit code of an auditor who asks for the quorum."""
+    return verify(city, source, "--policy", str(city.file), vkey=vkey).exit_code
+
+
+def verify(city: City, source: str, *words: str, vkey: str = "") -> Result:
+    """What an auditor is told who trusts the ledger's first key, or another one."""
     token = (city.home / "kashi/authority.token").read_text().strip()
-    words = ["verify", source, "--vkey", city.vkey, "--token", token, "--policy", str(city.file)]
-    return CliRunner().invoke(main, words).exit_code
+    known = ["--vkey", vkey or city.vkey, "--token", token]
+    return CliRunner().invoke(main, ["verify", source, *known, *words])
 
 
 async def test_what_is_shown_has_the_cosignatures_of_the_quorum_and_verifies(city):
@@ -211,6 +220,28 @@ async def test_a_service_that_ends_while_it_is_held_back_goes_on_after_its_resta
             await use(service, 2)
             assert await service.published() == 11
             assert await asyncio.to_thread(verified, city, str(service.folder.log)) == 0
+
+
+async def test_the_folder_of_what_is_held_back_has_files_beyond_its_checkpoint_and_the_url_has_none(
+    city,
+):
+    first, second = city.witnesses
+    async with all_of(city.witnesses), city.serving() as service:
+        shown = await service.published()
+    async with first.serving(), city.serving() as service:
+        await use(service, 1)
+        await until_counted(service, HELD, 2)
+        told = await asyncio.to_thread(verify, city, str(service.folder.log), "--json")
+        report = json.loads(told.stdout)
+        assert (told.exit_code, report["size"]) == (1, shown)
+        assert {(each["code"], each["file"]) for each in report["problems"]} == {
+            ("extra_file", f"{kind}/000.p/{shown + 2}")
+            for kind in ("tile/0", "tile/entries", "batches")
+        }
+        assert await asyncio.to_thread(verified, city, f"{service.url}/log") == 0
+        async with second.serving():
+            assert await service.published() == shown + 2
+        assert await asyncio.to_thread(verified, city, str(service.folder.log)) == 0
 
 
 async def test_without_a_quorum_it_is_published_anyway_if_so_set_and_completed_later(city):
@@ -288,13 +319,32 @@ async def test_a_silent_witness_that_is_needed_is_waited_for_up_to_the_limit(cit
         await use(service, 2)
 
 
-def forked(city: City, size: int) -> bytes:
+def forked(city: City, size: int, file: str = "log.key", old: int = 0) -> bytes:
     """A request to cosign another tree, which only a thief of the log's key can make."""
     tree = Tree()
     for number in range(size):
         tree.append(leaf_hash(b"other %d" % number))
-    key = Signer.parse((city.home / "kashi/log.key").read_text().strip())
-    return AddCheckpoint(0, (), sign(Checkpoint(ORIGIN, size, tree.root()).format(), key)).format()
+    key = Signer.parse((city.home / "kashi" / file).read_text().strip())
+    note = sign(Checkpoint(ORIGIN, size, tree.root()).format(), key)
+    return AddCheckpoint(old, (), note).format()
+
+
+async def post(witness: Witness, request: bytes) -> int:
+    """The status of the answer."""
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{witness.url}/add-checkpoint", data=request) as answer,
+    ):
+        return answer.status
+
+
+async def shown_by(witness: Witness) -> Checkpoint:
+    """What the witness says that it has signed last."""
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{witness.url}/{monitoring_path(ORIGIN)}") as answer,
+    ):
+        return claimed_checkpoint(await answer.read())
 
 
 @pytest.mark.parametrize(("size", "code"), [(1_000, "ahead"), (4, "contradicted")])
@@ -302,10 +352,7 @@ async def test_a_witness_that_knows_of_another_history_raises_an_alarm(city, siz
     _, second = city.witnesses
     graver = f'kashi_cosignatures_total{{outcome="{code}",witness="w1"}}'
     async with all_of(city.witnesses):
-        async with aiohttp.ClientSession() as http:
-            url = f"{second.url}/add-checkpoint"
-            async with http.post(url, data=forked(city, size)) as answer:
-                assert answer.status == 200
+        assert await post(second, forked(city, size)) == 200
         stream = io.StringIO()
         with logs.written_to(stream):
             async with city.serving() as service:
@@ -354,16 +401,102 @@ async def test_a_policy_names_at_least_one_of_the_keys_that_sign_now(city):
     assert read_policy(city.file, [added]) == NO_WITNESSES
 
 
+async def change_key(service: Service) -> str:
+    """Begin the overlap in which the old key and a new one sign; give the new one."""
+    added = new_log_key(service.folder, ORIGIN)
+    assert (await service.post("/v1/log-keys", {"vkey": added}, "added")).status == 201
+    return added
+
+
+async def retire(service: Service, vkey: str) -> None:
+    """End the overlap."""
+    assert (await service.post("/v1/log-keys/retire", {"vkey": vkey}, "retired")).status == 201
+
+
+def signers_of(note: bytes) -> set[bytes]:
+    """The ids of the keys that the ledger's own lines name."""
+    return {each.key_id for each in split_note(note)[1] if each.name == ORIGIN}
+
+
+def ids_of(*vkeys: str) -> set[bytes]:
+    return {Verifier.parse(vkey).key_id for vkey in vkeys}
+
+
 async def test_a_log_that_changes_its_key_keeps_its_witnesses(city):
     async with all_of(city.witnesses), city.serving() as service:
         await service.published()
-        added = new_log_key(service.folder, ORIGIN)
-        assert (await service.post("/v1/log-keys", {"vkey": added}, "added")).status == 201
+        added = await change_key(service)
         await use(service, 1)
         size = await service.published()
         found = open_trusted(city.note, city.policy)
         assert (found.checkpoint.size, len(found.times)) == (size, 2)
         assert f"log {added}\n" not in city.file.read_text()
+
+
+async def test_witnesses_follow_a_log_to_its_new_key_and_take_nothing_back(city):
+    first = city.vkey
+    async with city.serving() as service:
+        async with all_of(city.witnesses):
+            second = await change_key(service)
+            await use(service, 1)
+            await service.published()
+            assert signers_of(city.note) == ids_of(first, second)
+        for witness in city.witnesses:
+            trust(witness.folder, second)
+        city.trusts(second)
+        async with all_of(city.witnesses):
+            await use(service, 2)
+            await service.published()
+            await retire(service, first)
+            await use(service, 3)
+            await service.published()
+        for witness in city.witnesses:
+            (witness.folder / "logs").write_text(f"{second}\n")
+        city.file.write_text(city.file.read_text().replace(f"log {first}\n", ""))
+        async with all_of(city.witnesses):
+            await use(service, 4)
+            size = await service.published()
+            found = open_trusted(city.note, city.policy)
+            assert (found.checkpoint.size, len(found.times)) == (size, 2)
+            assert signers_of(city.note) == ids_of(second)
+            for witness in city.witnesses:
+                assert await shown_by(witness) == found.checkpoint
+    async with all_of(city.witnesses), city.serving() as service:  # all of it again from the files
+        await use(service, 5)
+        assert await service.published() == size + 2
+        for vkey in (first, second):
+            assert await asyncio.to_thread(verified, city, str(service.folder.log), vkey) == 0
+        assert await asyncio.to_thread(verified, city, f"{service.url}/log", second) == 0
+        for key, answers in (("log-2.key", (409, 422)), ("log.key", (403, 403))):
+            smaller, same = forked(city, 4, key), forked(city, size + 2, key, old=size + 2)
+            for witness in city.witnesses:
+                assert (await post(witness, smaller), await post(witness, same)) == answers
+                assert (await shown_by(witness)).size == size + 2
+
+
+async def test_a_witness_that_hears_late_of_a_new_key_goes_on_from_what_it_has_signed(city):
+    prompt, late = city.witnesses
+    refused = 'kashi_cosignatures_total{outcome="refused",witness="w1"}'
+    async with city.serving() as service:
+        async with all_of(city.witnesses):
+            second = await change_key(service)
+            await service.published()
+        trust(prompt.folder, second)
+        async with prompt.serving():
+            async with late.serving():
+                await retire(service, city.vkey)
+                await use(service, 1)
+                await until_counted(service, refused, 2)
+                before = claimed_checkpoint(city.note)
+                assert await shown_by(late) == before  # it has signed nothing since the overlap
+            (late.folder / "logs").write_text(f"{second}\n")
+            async with late.serving():
+                size = await service.published()
+                assert size > before.size
+                for witness in (prompt, late):
+                    assert await shown_by(witness) == claimed_checkpoint(city.note)
+    city.trusts(second)
+    assert city.cosigned() == {"w0", "w1"}
 
 
 async def test_the_command_says_how_long_it_waits_and_whether_it_holds_back(city):
