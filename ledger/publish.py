@@ -28,10 +28,10 @@ to wait, and to know the time.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from ledger.errors import BadFolder, LedgerError, MissingFile
 from ledger.files import DISK, Files, lock
@@ -44,6 +44,9 @@ Entries = Iterable[tuple[bytes, Sequence[bytes]]]
 
 # The root that the log had at a size, None if it never had that many entries.
 RootAt = Callable[[int], bytes | None]
+
+# Begins to write a folder that has a size, and is locked by a descriptor.
+Write = Callable[[Path, int, int], AbstractContextManager["Writer"]]
 
 # Makes the checkpoint of a size and a root, the same bytes each time; and reads one that may be
 # anyone's, or raises `BadNote`.
@@ -69,6 +72,17 @@ class InUse(LedgerError):  # noqa: N818 - the name says what is wrong
     code = "log_in_use"
 
 
+class Writer(Protocol):
+    """What a publisher asks of `FolderWriter`, which may be elsewhere (`ledger.folder_process`)."""
+
+    size: int
+
+    def add(self, data: bytes, attachments: Sequence[bytes] = ()) -> None: ...
+    def root(self) -> bytes: ...
+    def settle(self) -> None: ...
+    def show(self, checkpoint: bytes) -> None: ...
+
+
 class Publisher:
     """The one who writes a folder, until `close`.
 
@@ -78,7 +92,7 @@ class Publisher:
 
     def __init__(
         self,
-        writer: FolderWriter,
+        writer: Writer,
         signing: tuple[Sign, Read],
         shown: bytes | None,
         held: ExitStack,
@@ -91,23 +105,36 @@ class Publisher:
         self._is_whole = True
 
     @classmethod
-    def open(
-        cls, folder: Path, sign: Sign, read: Read, root_at: RootAt, files: Files = DISK
+    def open(  # noqa: PLR0913, PLR0917 - a folder, what the log knows, and how to write
+        cls,
+        folder: Path,
+        sign: Sign,
+        read: Read,
+        root_at: RootAt,
+        files: Files = DISK,
+        write: Write | None = None,
     ) -> Self:
         """Go on with a folder, which may be empty or yet to be made, after whatever happened to it.
 
+        Without `write`, a `FolderWriter` writes it, in this process and with these `files`.
         Raises `Ahead` and `OtherRoot` where it does not belong to the log, `BadNote` where another
         has signed its checkpoint, `BadFolder` where it is damaged, `InUse` where another publishes.
         """
         with ExitStack() as held:
             if not folder.is_dir():
                 files.make_folder(folder)
-            held.callback(os.close, _lock(folder))
+            locked = _lock(folder)
+            held.callback(os.close, locked)
             shown = _checkpoint(folder)
             published = read(shown) if shown else None
             if published is not None:
                 check_root(published, root_at)
-            writer = FolderWriter(folder, files, resume=published.size if published else 0)
+            size = published.size if published else 0
+            writer = held.enter_context(
+                write(folder, size, locked)
+                if write
+                else nullcontext(FolderWriter(folder, files, resume=size))
+            )
             if published is not None and writer.root() != published.root:
                 raise BadFolder(f"the last tiles do not give the root of size {published.size}")
             # What can be read after a crash may not be safe yet, and what now goes is needed by

@@ -25,6 +25,7 @@ from typing import Final, TypeVar
 from ledger import store as ledger_store
 from ledger.errors import BadBundle, BadFolder, BadNote, LedgerError, MissingFile
 from ledger.folder import FolderReader
+from ledger.folder_process import FolderProcess
 from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.publish import Ahead, OtherRoot, Publisher, check_root
 from meter import logs, store
@@ -40,6 +41,7 @@ RHYTHM_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 1.0  # after a fault of disk or database, or without a quorum
 MISSING_SECONDS: Final = 10.0  # until witnesses are asked that are missing under what is shown
 STOP_SECONDS: Final = 5.0  # for the last publish of a service that ends
+PATIENCE_SECONDS: Final = 60.0  # with the database, for each statement
 CHUNK_BYTES: Final = 16 * 1024 * 1024  # of entries and attachments that are in memory at once
 
 _log: Final = logs.logger(__name__)
@@ -89,13 +91,14 @@ class Publishing:
 
         Raises `Ahead`, `OtherRoot`, `BadNote`, and `LogMissing` where there is nothing to hold.
         """
-        self._connection = await self._connect()
-        self._state = await store.load_service_keys(self._connection)
         note = await asyncio.to_thread(self._note)
         if note is None:
             raise LogMissing(self._folder)
         size = claimed_checkpoint(note).size
-        root = await self._root_at(size)
+        async with store.told_as_away():
+            self._connection = await self._connect()
+            self._state = await store.load_service_keys(self._connection)
+            root = await self._root_at(size)
         if root is None:  # its keys may be as new to the database as its entries
             raise Ahead(f"{size} entries are published, the database has fewer: run kashi recover")
         check_root(self._opened(note), lambda _: root)
@@ -148,7 +151,12 @@ class Publishing:
         size = 0 if note is None else self._opened(note).size
         root = await self._root_at(size)
         self._publisher = await asyncio.to_thread(
-            Publisher.open, self._folder, self._signed, self._opened, lambda _: root
+            Publisher.open,
+            self._folder,
+            self._signed,
+            self._opened,
+            lambda _: root,
+            write=FolderProcess,
         )
         self._tell_shown(self._publisher.size)
 

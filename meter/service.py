@@ -38,7 +38,7 @@ from meter.keys import Keys, new_log_key, new_receipt_key, public_text
 from meter.metrics import Metrics
 from meter.postgres import Embedded, PostgresError
 from meter.problems import Problem
-from meter.publishing import Publishing
+from meter.publishing import PATIENCE_SECONDS, Publishing
 from meter.rebuild import rebuild
 from meter.recover import Recovered, publish_again, recover
 from meter.units import MICROSECONDS
@@ -250,7 +250,12 @@ async def running(
             metrics,
         )
         publishing = Publishing(
-            folder.log, lambda: store.connect(dsn), keys, intake.committed, witnesses, metrics
+            folder.log,
+            lambda: store.connect(dsn, patience_seconds=PATIENCE_SECONDS),
+            keys,
+            intake.committed,
+            witnesses,
+            metrics,
         )
         await publishing.start()
         await intake.start()
@@ -436,12 +441,13 @@ async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
 
     Refuses a ledger for which keys are missing here, before its writer is shut out.
     """
-    connection = await store.connect(dsn)
-    try:
-        head = await ledger_store.head(connection)
-        state = await store.load_service_keys(connection)
-    finally:
-        await connection.close()
+    async with store.told_as_away():
+        connection = await store.connect(dsn)
+        try:
+            head = await ledger_store.head(connection)
+            state = await store.load_service_keys(connection)
+        finally:
+            await connection.close()
     if state.genesis is None:
         raise SetupError("no_genesis", "the database holds no entry 0")
     try:

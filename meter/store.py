@@ -294,11 +294,14 @@ class ContractTotals:
     years: list[dict[str, Any]]
 
 
-async def connect(dsn: str, *, owner: bool = False, writer: bool = False) -> Connection:
+async def connect(
+    dsn: str, *, owner: bool = False, writer: bool = False, patience_seconds: float | None = None
+) -> Connection:
     """Connect as the service, whose role may append but never change; `owner` may set up.
 
-    A `writer` is known to the server as one, so that the next can end it where it hangs. Raises
-    `NoLedger`, also where the server refuses us.
+    A `writer` is known to the server as one, so that the next can end it where it hangs. A
+    statement that takes longer than `patience_seconds` raises `TimeoutError`. Raises `NoLedger`,
+    also where the server refuses us.
     """
     settings = {
         "application_name": WRITER if writer else "kashi",
@@ -309,7 +312,9 @@ async def connect(dsn: str, *, owner: bool = False, writer: bool = False) -> Con
     if not owner:
         settings["role"] = SERVICE_ROLE
     try:
-        connection = await asyncpg.connect(dsn, server_settings=settings)
+        connection = await asyncpg.connect(
+            dsn, server_settings=settings, command_timeout=patience_seconds
+        )
     except asyncpg.PostgresError as error:
         raise NoLedger(f"the database cannot be used: {error}") from error
     if not owner and not await ledger_store.exists(connection):

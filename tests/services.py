@@ -12,9 +12,10 @@ and entering again is a restart. Keys of providers are those of `books.signer`.
 import asyncio
 import base64
 import contextlib
+import errno
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -27,6 +28,8 @@ import pytest
 
 from ledger import canon
 from ledger import store as ledger_store
+from ledger.files import Files
+from ledger.folder import FolderWriter
 from ledger.tlog import Tree, leaf_hash
 from meter import dsse, service
 from meter.audit import Audit
@@ -367,3 +370,24 @@ def yuan(fen: int) -> str:
 def receipt_key(service: Service) -> bytes:
     """The public key that signs receipts, as entry 0 names it."""
     return base64.b64decode(service.intake.state.genesis.receipt_key.public_key)
+
+
+def publishing_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a service write its folder in this process, where `full_disk` reaches it."""
+
+    def write(folder: Path, size: int, _: int) -> contextlib.nullcontext[FolderWriter]:
+        return contextlib.nullcontext(FolderWriter(folder, resume=size))
+
+    monkeypatch.setattr("meter.publishing.FolderProcess", write)
+
+
+@contextlib.contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let nothing be written into a folder that is published."""
+
+    def append(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left on the device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Files, "append", append)
+        yield

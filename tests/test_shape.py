@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).parents[1]
 SHELL = {
     "ledger/files.py",
     "ledger/folder.py",
+    "ledger/folder_process.py",
     "ledger/following.py",
     "ledger/prove.py",
     "ledger/publish.py",

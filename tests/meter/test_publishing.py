@@ -1,16 +1,13 @@
 """What a service publishes: its folder under /log/, whole at every moment."""
 
 import asyncio
-import errno
 import shutil
 import threading
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from ledger.errors import BadFolder, LedgerError
-from ledger.files import Files
 from ledger.note import Verifier, open_checkpoint
 from ledger.publish import Ahead, OtherRoot
 from ledger.tiles import level_tiles, tiles_of
@@ -21,7 +18,7 @@ from meter.config import DATABASE_VARIABLE
 from meter.publishing import LogMissing, _to_its_end
 from meter.service import publish_again_in
 from tests.books import record
-from tests.services import HOUR, ask, serving, stored
+from tests.services import HOUR, ask, full_disk, publishing_here, serving, stored
 
 
 def verdict(service) -> int:
@@ -166,19 +163,15 @@ async def test_a_publish_that_is_cancelled_is_waited_for():
     assert written == ["whole"]
 
 
-def no_space(*_: Any) -> None:
-    raise OSError(errno.ENOSPC, "no space left on the device")
-
-
 async def test_a_disk_that_fails_holds_up_publishing_and_nothing_else(
     database, tmp_path, monkeypatch
 ):
+    publishing_here(monkeypatch)
     monkeypatch.setattr("meter.publishing.RETRY_SECONDS", 0.05)
     async with serving(database, tmp_path) as service:
         await service.open_books()
         await service.published()
-        with monkeypatch.context() as full:
-            full.setattr(Files, "append", no_space)
+        with full_disk(monkeypatch):
             assert (await service.usage([record("r", "A", *HOUR, 1_000)])).status == 200
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):

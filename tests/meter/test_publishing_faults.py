@@ -349,3 +349,26 @@ async def test_what_a_cut_left_unpublished_is_published_by_the_next_start(
         size = await service.published()
         assert verified(service.folder) == size == len(await stored(database))
     await check_sums(database)
+
+
+async def test_a_database_that_does_not_answer_holds_up_publishing_and_is_counted(
+    database, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("meter.service.PATIENCE_SECONDS", 0.2)
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.published()
+        before = await failures(service)
+        connection = await asyncpg.connect(database)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE meter.registration IN ACCESS EXCLUSIVE MODE")
+            posting = asyncio.create_task(service.issue(2025, "1.00"))
+            for _ in range(100):
+                await asyncio.sleep(0.1)
+                if await failures(service) > before:
+                    break
+            else:
+                pytest.fail("it waits for ever")
+        await connection.close()
+        await posting
+        assert await service.published() == len(await stored(database))

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from ledger import canon
 from ledger.cosign import Cosigner, add_cosignatures
-from ledger.files import Files
 from ledger.note import Checkpoint, Signer, Verifier, claimed_checkpoint, sign
 from ledger.proof import Proof
 from ledger.proof import check as check_proof
@@ -39,8 +38,16 @@ from meter.web import commands, openapi
 from meter.web.app import ROUTES
 from tests.books import log_signer, properties, public_text, record, signer, void
 from tests.meter.test_client import NO_PAUSE, usage
-from tests.meter.test_publishing import no_space
-from tests.services import HOUR, NOON, ORIGIN, Service, serving, stored
+from tests.services import (
+    HOUR,
+    NOON,
+    ORIGIN,
+    Service,
+    full_disk,
+    publishing_here,
+    serving,
+    stored,
+)
 from tests.writer import Writer
 
 LOG = log_signer("log").verifier
@@ -627,14 +634,14 @@ async def test_who_waits_for_publishing_gets_the_same_answer_when_a_checkpoint_c
 async def test_while_publishing_is_held_up_a_batch_is_committed_and_its_proof_comes_later(
     database, tmp_path, monkeypatch
 ):
+    publishing_here(monkeypatch)
     monkeypatch.setattr("meter.publishing.RETRY_SECONDS", 0.05)
     monkeypatch.setattr(commands, "PUBLISHED_SECONDS", 0.3)
     async with serving(database, tmp_path) as service:
         await service.open_books()
         await service.published()
         data = service.envelope([record("r", "A", *HOUR, 64_000)])
-        with monkeypatch.context() as full:
-            full.setattr(Files, "append", no_space)
+        with full_disk(monkeypatch):
             for _ in range(2):
                 answer = await service.post("/v1/usage?wait=published", data, None)
                 assert (answer.status, answer.code) == (503, "not_published")
@@ -657,13 +664,13 @@ async def test_while_publishing_is_held_up_a_batch_is_committed_and_its_proof_co
 async def test_who_waits_when_the_service_ends_is_answered_and_the_batch_is_there(
     database, tmp_path, monkeypatch
 ):
+    publishing_here(monkeypatch)
     monkeypatch.setattr("meter.publishing.RETRY_SECONDS", 0.05)
     async with serving(database, tmp_path) as service:
         await service.open_books()
         await service.published()
         data = service.envelope([record("r", "A", *HOUR, 64_000)])
-        with monkeypatch.context() as full:
-            full.setattr(Files, "append", no_space)
+        with full_disk(monkeypatch):
             size = service.intake.committed.size
             waiting = asyncio.create_task(service.post("/v1/usage?wait=published", data, None))
             await service.intake.committed.beyond(size)

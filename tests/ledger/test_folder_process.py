@@ -1,0 +1,139 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ledger.errors import BadFolder
+from ledger.files import lock
+from ledger.folder import FolderReader
+from ledger.folder_process import FolderProcess
+from ledger.note import Checkpoint, open_checkpoint, sign
+from ledger.publish import OtherRoot, Publisher
+from ledger.tlog import Frontier, leaf_hash
+from tests.ledger.exported import LOG, ORIGIN, entry_of, exported, files_of
+
+SIZES = [0, 1, 255, 256, 600, 1_300]
+
+
+def entries(start, end):
+    return [(entry_of(number), files_of(number)) for number in range(start, end)]
+
+
+def root(size):
+    hashes = (leaf_hash(entry_of(number)) for number in range(size))
+    return Frontier.over(b"".join(hashes)).root()
+
+
+def signed(size, root):
+    return sign(Checkpoint(ORIGIN, size, root).format(), LOG)
+
+
+def opened(note):
+    return open_checkpoint(note, LOG.verifier)
+
+
+def publisher(folder, write=FolderProcess):
+    return Publisher.open(folder, signed, opened, root, write=write)
+
+
+def is_locked(folder):
+    try:
+        os.close(lock(folder))
+    except BlockingIOError:
+        return True
+    return False
+
+
+def until(condition):
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def test_the_process_writes_the_very_files_of_a_writer_here(tmp_path):
+    with publisher(tmp_path / "log") as out:
+        for start, end in itertools.pairwise(SIZES):
+            out.publish(entries(start, end), root(end))
+    alone = exported(tmp_path / "alone", SIZES[-1])
+    found, expected = FolderReader(tmp_path / "log"), FolderReader(alone)
+    assert found.files() > expected.files()  # with the partial tiles of earlier sizes
+    for path in expected.files():
+        assert (tmp_path / "log" / path).read_bytes() == (alone / path).read_bytes(), path
+
+
+def test_what_is_raised_there_is_raised_here(tmp_path):
+    folder = tmp_path / "log"
+    with publisher(folder) as out:
+        out.publish(entries(0, 5), root(5))
+        with pytest.raises(OtherRoot):
+            out.publish(entries(5, 6), root(7))
+    (folder / "tile/0/000.p/5").write_bytes(bytes(160))
+    with pytest.raises(BadFolder, match="do not fit together"):
+        publisher(folder)
+    (folder / "tile/0/000.p/5").unlink()
+    (folder / "tile/0/000.p/5").mkdir()
+    with pytest.raises(BadFolder, match="not a plain file"):
+        publisher(folder)
+    assert not is_locked(folder)
+
+
+def test_a_disk_that_fails_is_an_os_error_and_the_folder_can_be_opened_again(tmp_path):
+    folder = tmp_path / "log"
+    with publisher(folder) as out:
+        out.publish(entries(0, 3), root(3))
+        (folder / "tile/entries/000.p/4").mkdir()  # in the way of a rename
+        with pytest.raises(IsADirectoryError):
+            out.publish(entries(3, 4), root(4))
+        with pytest.raises(BadFolder):
+            out.publish([], root(4))
+    (folder / "tile/entries/000.p/4").rmdir()
+    with publisher(folder) as out:
+        out.publish(entries(3, 9), root(9))
+    assert opened(FolderReader(folder).checkpoint()).size == 9
+
+
+def test_a_process_that_is_killed_is_an_os_error(tmp_path):
+    writers = []
+
+    def write(*arguments):
+        writers.append(FolderProcess(*arguments))
+        return writers[-1]
+
+    with publisher(tmp_path / "log", write) as out:
+        out.publish(entries(0, 3), root(3))
+        writers[0]._process.kill()
+        with pytest.raises(ChildProcessError):
+            out.publish(entries(3, 4), root(4))
+    with publisher(tmp_path / "log") as out:
+        assert out.size == 3
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from ledger.files import lock
+from ledger.folder_process import FolderProcess
+folder = Path(sys.argv[1])
+writer = FolderProcess(folder, 0, lock(folder))
+writer.root()
+print(writer._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_where_the_parent_is_killed_the_lock_stays_until_the_process_has_ended(tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], stdout=subprocess.PIPE)
+    child = int(parent.stdout.readline())
+    os.kill(child, signal.SIGSTOP)  # it is busy, as far as anyone can tell
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert is_locked(tmp_path)
+    os.kill(child, signal.SIGTERM)
+    os.kill(child, signal.SIGCONT)
+    until(lambda: not is_locked(tmp_path))
