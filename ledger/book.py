@@ -64,31 +64,40 @@ class Book:
 
     def _changed(self, postings: Iterable[object]) -> dict[str, int]:
         """The new balances of the accounts that do not end up where they were."""
-        held, after = self._balances, dict[str, int]()
-        for posting in postings:
-            source, target, fen = self._checked(posting)
-            after[source] = (after[source] if source in after else held.get(source, 0)) - fen
-            after[target] = (after[target] if target in after else held.get(target, 0)) + fen
-        return {name: fen for name, fen in after.items() if fen != held.get(name, 0)}
-
-    def _checked(self, posting: Any) -> Posting:
-        if not isinstance(posting, (list, tuple)) or len(posting) != 3:
-            raise BadPosting(f"{posting!r:.200} is not [from, to, fen]")
-        source, target, fen = posting
-        if type(source) is not str or type(target) is not str or type(fen) is not int:
-            raise BadPosting(f"{posting!r:.200} is not [from, to, fen]")
-        if fen <= 0:
-            raise BadPosting(f"{fen} fen is not a positive amount")
-        if source == target:
-            raise BadPosting(f"{source!r:.200} posts to itself")
-        if source not in self._balances or target not in self._balances:
-            _check_name(source)
-            _check_name(target)
-        return source, target, fen
+        held, net = self._balances, _net(postings)
+        if not net.keys() <= held.keys():
+            for account in net.keys() - held.keys():
+                _check_name(account)
+        return {account: held.get(account, 0) + fen for account, fen in net.items() if fen}
 
 
-def _check_name(account: str) -> None:
-    if not _ACCOUNT.fullmatch(account):
+def _net(postings: Iterable[Any]) -> dict[str, int]:
+    """What well-formed postings change, by account; their names are not looked at."""
+    net: dict[str, int] = {}
+    for posting in postings:
+        try:
+            source, target, fen = posting
+            if type(fen) is not int or fen <= 0 or source == target:
+                raise BadPosting(_fault_of(posting))
+            net[source] = net.get(source, 0) - fen
+            net[target] = net.get(target, 0) + fen
+        except (TypeError, ValueError):
+            raise BadPosting(_fault_of(posting)) from None
+    return net
+
+
+def _fault_of(posting: Any) -> str:
+    match posting:
+        case [str(), str(), int(fen)] if fen <= 0 and type(fen) is int:
+            return f"{fen} fen is not a positive amount"
+        case [str(source), str(target), int(fen)] if source == target and type(fen) is int:
+            return f"{source!r:.200} posts to itself"
+        case _:
+            return f"{posting!r:.200} is not [from, to, fen]"
+
+
+def _check_name(account: object) -> None:
+    if type(account) is not str or not _ACCOUNT.fullmatch(account):
         raise BadPosting(f"{account!r:.200} does not name an account")
 
 

@@ -46,18 +46,17 @@ def decode_bundle(data: bytes, count: int) -> list[bytes]:
 
 def iter_bundle(data: bytes, count: int) -> Iterator[bytes]:
     """The same one by one: those before the place where the framing breaks, then `BadBundle`."""
-    start = 0
+    size, end = len(data), 0
     for number in range(count):
-        if len(data) - start < _ENTRY.size:
+        start = end + _ENTRY.size
+        if start > size:
             raise BadBundle(f"the bundle ends before its entry {number}", number)
-        (length,) = _ENTRY.unpack_from(data, start)
-        start += _ENTRY.size
-        if len(data) - start < length:
+        end = start + int.from_bytes(data[end:start], "big")
+        if end > size:
             raise BadBundle(f"the bundle ends within its entry {number}", number)
-        yield data[start : start + length]
-        start += length
-    if start < len(data):
-        raise BadBundle(f"{len(data) - start} bytes follow entry {count - 1}", max(count - 1, 0))
+        yield data[start:end]
+    if end < size:
+        raise BadBundle(f"{size - end} bytes follow entry {count - 1}", max(count - 1, 0))
 
 
 def encode_attachments(attachments: Mapping[int, Sequence[bytes]]) -> bytes:

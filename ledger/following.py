@@ -17,10 +17,10 @@ that a file that came damaged is not taken for a rule that was broken.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import islice
 from typing import Final
 
-from ledger.errors import LedgerError
+from ledger.errors import BadFolder, LedgerError
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint
 from ledger.report import Problem
@@ -34,7 +34,7 @@ from ledger.tlog import (
     leaf_hash,
     split_hashes,
 )
-from ledger.verify import Books, Entry, Replay, by_entry, entries_of, judge_entries
+from ledger.verify import Books, Entry, Judging, Replay, attachments_of
 
 # Hears how many entries were read or judged since it heard last.
 Progress = Callable[[int], None]
@@ -61,11 +61,18 @@ class Following:
         self, origin: str, replay: Replay, check_files: CheckFiles = lambda _entry, _files: None
     ) -> None:
         self.tree = Tree()
-        self.judged = 0
-        self.problem: Problem | None = None
         self._frontier = Frontier()
-        self._judges = [Books(origin), replay]
+        self._judging = Judging([Books(origin), replay], self.tree, replay)
         self._check_files = check_files
+
+    @property
+    def judged(self) -> int:
+        """How many entries were judged and found right."""
+        return self._judging.passed
+
+    @property
+    def problem(self) -> Problem | None:
+        return self._judging.problem
 
     def advance(
         self, reader: FolderReader, checkpoint: Checkpoint, progress: Progress = lambda _: None
@@ -73,7 +80,7 @@ class Following:
         """Take all entries up to a checkpoint with no fewer than there are. Raises `Unproved`."""
         leaves = self._read_leaves(reader, checkpoint.size, progress)
         frontier = self._frontier.copy()
-        for leaf in chain.from_iterable(self._new_hashes(tile, leaves) for tile in leaves):
+        for leaf in split_hashes(self._new_hashes(leaves)):
             frontier.append(leaf)
         if frontier.root() != checkpoint.root:
             detail = "it stands for other entries than these after those before"
@@ -97,14 +104,11 @@ class Following:
         return leaves
 
     def _read_tile(self, reader: FolderReader, tile: Tile, files: set[str]) -> bytes:
-        batches = tile.beside("batches")
-        has_files = batches.path in files
         path = tile.path
         try:
-            entries = list(reader.iter_entries(tile))
-            path = batches.path
-            attachments = reader.iter_attachments(batches) if has_files else iter(())
-            for data, attached in zip(entries, by_entry(attachments, tile.width), strict=True):
+            entries = reader.entries(tile)
+            path = tile.beside("batches").path
+            for data, attached in zip(entries, attachments_of(reader, tile, files), strict=True):
                 self._check_files(data, attached)
         except LedgerError as error:
             raise Unproved(Problem(error.code, error.detail, tile.first, path)) from error
@@ -114,8 +118,8 @@ class Following:
         width = min(self.tree.size - tile.first, tile.width)
         return self.tree.tile_hashes(0, tile.index, width) if width > 0 else b""
 
-    def _new_hashes(self, tile: Tile, leaves: dict[Tile, bytes]) -> list[bytes]:
-        return split_hashes(leaves[tile][len(self._known(tile)) :])
+    def _new_hashes(self, leaves: dict[Tile, bytes]) -> bytes:
+        return b"".join(hashes[len(self._known(tile)) :] for tile, hashes in leaves.items())
 
     def _check_tiles(self, reader: FolderReader, row: bytes, size: int) -> None:
         """Compare the new tiles of hashes with the leaves, from level 0 up.
@@ -137,24 +141,33 @@ class Following:
     def _judge(
         self, reader: FolderReader, leaves: dict[Tile, bytes], size: int, progress: Progress
     ) -> None:
+        known = self.tree.size
+        self.tree.extend(self._new_hashes(leaves))
         if self.problem is None:
-            entries = self._entries(reader, leaves, progress)
-            self.problem = judge_entries(entries, self._judges, self.tree, size)
-            self.judged = self.tree.size
-        for tile in leaves:
-            for leaf in self._new_hashes(tile, leaves):
-                self.tree.append(leaf)
+            self._judging.take(_new_entries(reader, leaves, known, progress), size)
 
-    def _entries(
-        self, reader: FolderReader, leaves: dict[Tile, bytes], progress: Progress
-    ) -> Iterator[Entry]:
-        files = reader.files()
-        for tile, hashes in leaves.items():
-            skipped = len(self._known(tile)) // HASH_BYTES
-            has_files = tile.beside("batches").path in files
-            entries = entries_of(reader, tile, hashes, has_files=has_files)
-            yield from (entry for place, entry in enumerate(entries) if place >= skipped)
-            progress(tile.width)
+
+def _new_entries(
+    reader: FolderReader, leaves: dict[Tile, bytes], known: int, progress: Progress
+) -> Iterator[Entry]:
+    """All entries but the first that are `known`."""
+    files = reader.files()
+    for tile, hashes in leaves.items():
+        yield from islice(
+            _entries_of(reader, tile, hashes, files), max(0, known - tile.first), None
+        )
+        progress(tile.width)
+
+
+def _entries_of(
+    reader: FolderReader, tile: Tile, leaves: bytes, files: set[str]
+) -> Iterator[Entry]:
+    """A tile's entries, which have these leaf hashes."""
+    entries = reader.entries(tile)
+    # The file is read a second time, and may be another by now.
+    if b"".join(map(leaf_hash, entries)) != leaves:
+        raise BadFolder(f"{tile.path} was changed while it was verified")
+    return zip(entries, attachments_of(reader, tile, files), strict=False)
 
 
 def tiles_between(old: int, new: int, level: Level) -> Iterator[Tile]:

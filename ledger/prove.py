@@ -1,4 +1,4 @@
-"""Which entries of a folder are those that the signed root stands for; the first half of `verify`.
+"""Which entries of a folder are those that the signed root stands for; `verify` asks it.
 
 The hashes of a tile are known from two sides: computed from what is below it, and held in its file.
 Where the two differ, one is at fault, and the root says which, from the top down. The tiles at the
@@ -32,7 +32,7 @@ from ledger.tiles import (
     root_over,
     tiles_of,
 )
-from ledger.tlog import EMPTY_ROOT, HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, split_hashes
+from ledger.tlog import EMPTY_ROOT, HASH_BYTES, TILE_WIDTH, Frontier, Tree, leaf_hash, split_hashes
 
 # Nobody reads on after so many, and a hostile folder could make millions.
 MAX_PROBLEMS: Final = 100
@@ -73,8 +73,18 @@ class _Sides:
 _Truth = dict[Tile, bytes | None]
 
 
-def prove(reader: FolderReader, size: int, root: bytes, advance: Callable[[int], None]) -> Proof:
-    """Compare all files with the signed root; `advance` hears how many entries have been read."""
+def prove(
+    reader: FolderReader,
+    size: int,
+    root: bytes,
+    read: Tree,
+    advance: Callable[[int], None],
+) -> Proof:
+    """Compare all files with the signed root; `advance` hears of each entry, after all `size`.
+
+    `read` is the tree of the first entries, as far as they were read already; the others are read
+    here.
+    """
     try:
         files = reader.files()
     except BadFolder as error:
@@ -82,7 +92,7 @@ def prove(reader: FolderReader, size: int, root: bytes, advance: Callable[[int],
     # A size can be signed that no folder holds. Below this, every tile is paid for by a file.
     if size // TILE_WIDTH > len(files):
         return _nothing_proved(files, list(islice(_missing(files, size), MAX_PROBLEMS)))
-    levels = _read_levels(reader, size, advance)
+    levels = _read_levels(reader, size, read, advance)
     truth = _find_truth(levels, size, root)
     unreadable = _unreadable_attachments(reader, files, size)
     problems = chain(
@@ -115,7 +125,7 @@ def _missing(files: set[str], size: int) -> Iterator[Problem]:
 
 
 def _read_levels(
-    reader: FolderReader, size: int, advance: Callable[[int], None]
+    reader: FolderReader, size: int, read: Tree, advance: Callable[[int], None]
 ) -> list[list[_Sides]]:
     """All tiles from both sides, level 0 first."""
     levels: list[list[_Sides]] = []
@@ -123,17 +133,20 @@ def _read_levels(
         nodes = b"".join(sides.node for sides in levels[-1]) if levels else b""
         rows = []
         for tile in level_tiles(level, size):
-            rows.append(_read_tile(reader, tile, nodes))
+            rows.append(_read_tile(reader, level, tile, nodes, read))
             if level == 0:
-                advance(tile.first + tile.width)
+                advance(size + tile.first + tile.width)
         levels.append(rows)
     return levels
 
 
-def _read_tile(reader: FolderReader, tile: Tile, nodes: bytes) -> _Sides:
+def _read_tile(reader: FolderReader, level: int, tile: Tile, nodes: bytes, read: Tree) -> _Sides:
     """A tile from both sides; `nodes` are the hashes of its level as the level below has them."""
     bundle_fault = held_fault = None
-    if tile.level == 0:
+    was_read = read.size >= tile.first + tile.width * tile.span
+    if was_read:
+        computed = read.tile_hashes(level, tile.index, tile.width)
+    elif level == 0:
         computed, bundle_fault = _hash_entries(reader, tile.beside("entries"))
     else:
         start = tile.index * TILE_WIDTH * HASH_BYTES
@@ -142,15 +155,22 @@ def _read_tile(reader: FolderReader, tile: Tile, nodes: bytes) -> _Sides:
         held = reader.hashes(tile)
     except LedgerError as error:
         held, held_fault = b"", error
+    node = b""
+    if tile.is_full:
+        node = read.tile_root(level, tile.index) if was_read else _root_over(computed)
     return _Sides(
         tile=tile,
         computed=computed,
         # The two sides are the same as a rule, and then need the memory of one.
         held=computed if held == computed else held,
-        node=Frontier.over(computed).root() if tile.is_full else b"",
+        node=node,
         bundle_fault=bundle_fault,
         held_fault=held_fault,
     )
+
+
+def _root_over(hashes: bytes) -> bytes:
+    return Frontier.over(hashes).root()
 
 
 def _hash_entries(reader: FolderReader, tile: Tile) -> tuple[bytes, LedgerError | None]:
@@ -190,7 +210,7 @@ def _side_under(node: bytes, sides: _Sides) -> bytes | None:
     whole = _whole_sides(sides)
     if sides.node == node and sides.computed in whole:
         return sides.computed
-    if sides.held in whole and Frontier.over(sides.held).root() == node:
+    if sides.held in whole and _root_over(sides.held) == node:
         return sides.held
     return None
 

@@ -20,6 +20,7 @@ from typing import Final
 from ledger.errors import BadProof
 
 HASH_BYTES: Final = 32
+_PAIR_BYTES: Final = 2 * HASH_BYTES
 
 # A tile holds 2^8 hashes (C2SP tlog-tiles), so it is a subtree of that height.
 TILE_WIDTH: Final = 256
@@ -79,9 +80,12 @@ class Frontier:
     @classmethod
     def over(cls, hashes: bytes) -> "Frontier":
         """The frontier of the joined leaf hashes, or of the roots of equal perfect subtrees."""
-        frontier = cls()
-        for leaf in split_hashes(hashes):
-            frontier.append(leaf)
+        frontier, row = cls(), hashes
+        frontier.size = len(hashes) // HASH_BYTES
+        while row:
+            if len(row) % _PAIR_BYTES:
+                frontier._hashes.insert(0, row[-HASH_BYTES:])
+            row = _nodes_over(row)
         return frontier
 
 
@@ -166,16 +170,19 @@ class Tree(Proving):
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash, and every node that it completes."""
-        self.size += 1
-        node, level = leaf, 0
-        while True:
+        self.extend(leaf)
+
+    def extend(self, hashes: bytes) -> None:
+        """Add joined leaf hashes, and every node that they complete."""
+        self.size += len(hashes) // HASH_BYTES
+        nodes, level = hashes, 0
+        while nodes:
             if level == len(self._levels):
                 self._levels.append(bytearray())
             row = self._levels[level]
-            row += node
-            if len(row) % (2 * HASH_BYTES):
-                return
-            node = node_hash(row[-2 * HASH_BYTES : -HASH_BYTES], node)
+            paired = len(row) - len(row) % _PAIR_BYTES
+            row += nodes
+            nodes = _nodes_over(row[paired:])
             level += 1
 
     def tile_hashes(self, level: int, index: int, width: int) -> bytes:
@@ -186,6 +193,14 @@ class Tree(Proving):
             raise BadProof(f"no tile {level}/{index} of width {width} in {self.size} entries")
         row = self._levels[TILE_HEIGHT * level]
         return bytes(row[start * HASH_BYTES : (start + width) * HASH_BYTES])
+
+    def tile_root(self, level: int, index: int) -> bytes:
+        """The root over a full tile: its hash in the tile above."""
+        return self._node(TILE_HEIGHT * (level + 1), index)
+
+    def leaf_hashes(self) -> bytes:
+        """All leaf hashes, joined."""
+        return bytes(self._levels[0]) if self._levels else b""
 
     def _node(self, level: int, index: int) -> bytes:
         return bytes(self._levels[level][index * HASH_BYTES : (index + 1) * HASH_BYTES])
@@ -300,6 +315,12 @@ def _siblings(place: int, last: int, proof: Sequence[bytes]) -> Iterator[tuple[b
 def _check_lengths(*hashes: bytes) -> None:
     if any(len(value) != HASH_BYTES for value in hashes):
         raise BadProof(f"a hash has {HASH_BYTES} bytes")
+
+
+def _nodes_over(row: bytes | bytearray) -> bytes:
+    """The nodes over each two of the joined hashes, as far as they come in pairs; joined too."""
+    ends = range(_PAIR_BYTES, len(row) + 1, _PAIR_BYTES)
+    return b"".join([sha256(b"\x01" + row[end - _PAIR_BYTES : end]).digest() for end in ends])
 
 
 def _left_part(size: int) -> int:

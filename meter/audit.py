@@ -14,7 +14,6 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from hashlib import sha256
-from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -27,12 +26,19 @@ from meter import entries
 from meter.authority import Existing, Stamp, decide_command
 from meter.commands import command_of
 from meter.decide import Decided, decide
-from meter.dsse import BATCH_TYPE, RECEIPT_TYPE, is_signed_by, parse, parse_signature_header
+from meter.dsse import (
+    BATCH_TYPE,
+    RECEIPT_TYPE,
+    Envelope,
+    is_signed_by,
+    parse,
+    parse_signature_header,
+)
 from meter.entries import BatchAccepted, Entry, from_fields
-from meter.evolve import evolve
+from meter.evolve import evolve, register
 from meter.problems import Problem
 from meter.state import State, StoredBatch, signing
-from meter.sums import Sums
+from meter.sums import Sums, is_of_record
 from meter.wire import Before, parse_batch, parse_receipt
 
 ATTACHMENTS: Final = ("envelope", "receipt", "signature")
@@ -70,52 +76,115 @@ class Totals:
     def entry(
         self,
         number: int,
-        data: bytes,  # noqa: ARG002 - that is the audit's
-        fields: dict[str, Any],
-        attachments: list[bytes],  # noqa: ARG002
+        data: bytes,
+        fields: dict[str, Any] | None,  # noqa: ARG002 - the sums read the bytes for themselves
+        attachments: list[bytes],  # noqa: ARG002 - those are the audit's
         tree: Tree,  # noqa: ARG002
     ) -> None:
         """Add the next entry, whose form nobody has looked at here."""
-        with _VIOLATIONS:
-            from_fields(fields)
-            self._sums.entry(number, fields)
+        try:
+            if not is_of_record(data):
+                from_fields(msgspec.json.decode(data))
+            self._sums.entry(number, data)
+        except _BROKEN_RULES as error:
+            raise _violation(error) from None
 
     def finish(self) -> None:
         """Compare the totals."""
         self._sums.finish()
 
 
+class Signatures:
+    """The signatures of batches and receipts alone, as a replay that can run in another process.
+
+    Of several that share them out, each holds every so many batches against their keys.
+    """
+
+    def __init__(self, turn: int = 0, shares: int = 1) -> None:
+        self._turn = turn
+        self._shares = shares
+        self._batches = 0
+        self._state = State()  # of which only the keys are there
+
+    def entry(
+        self,
+        number: int,
+        data: bytes,
+        fields: dict[str, Any] | None,  # noqa: ARG002 - few are decoded
+        attachments: list[bytes],
+        tree: Tree,  # noqa: ARG002
+    ) -> None:
+        """Take a key, or check what is beside a batch."""
+        if is_of_record(data):
+            return
+        try:
+            self._entry(number, from_fields(msgspec.json.decode(data)), attachments)
+        except _BROKEN_RULES as error:
+            raise _violation(error) from None
+
+    def finish(self) -> None:
+        """Each signature is judged by itself, so the whole needs no look."""
+
+    def _entry(self, number: int, entry: Entry, attachments: list[bytes]) -> None:
+        match entry:
+            case BatchAccepted():
+                self._batches += 1
+                if self._batches % self._shares == self._turn:
+                    envelope, receipt, signature = _files(entry, attachments)
+                    _check_envelope_signature(self._state, parse(envelope, BATCH_TYPE))
+                    _check_receipt_signature(self._state, number, receipt, signature)
+            case (
+                entries.Genesis()
+                | entries.KeyRegistered()
+                | entries.ReceiptKeyAdded()
+                | entries.ReceiptKeyRetired()
+            ):
+                register(self._state, number, entry)
+
+
 class Audit:
     """A replay of one ledger from its first entry. Methods raise `Violation`.
 
-    Without `with_sums`, somebody else runs `Totals` over the same entries.
+    Without `with_sums` or `with_signatures`, somebody else runs `Totals` or `Signatures` over the
+    same entries.
     """
 
-    def __init__(self, *, with_sums: bool = True) -> None:
+    def __init__(self, *, with_sums: bool = True, with_signatures: bool = True) -> None:
         self.state = State()
         self.sums = Sums() if with_sums else None
         self.tree = Tree()
-        self._expected: deque[Entry] = deque()
+        self._with_signatures = with_signatures
+        # The entries of the last batch that are still to come.
+        self._expected: deque[bytes] = deque()
         self._batch_number = 0
         self._batch_end = 0
         self._before = 0
         self._requests: set[str] = set()
         self._streams: dict[tuple[str, str], _Stream] = {}
 
+    def foresees(self, data: bytes) -> bool:
+        """Say whether deciding the last batch gave these very bytes as the next entry."""
+        return bool(self._expected) and self._expected[0] == data
+
     def entry(
         self,
         number: int,
         data: bytes,
-        fields: dict[str, Any],
+        fields: dict[str, Any] | None,
         attachments: list[bytes],
         tree: Tree,
     ) -> None:
         """Judge the next entry; `tree` is that of all entries before it."""
         self.tree = tree  # the same one each time, and whole when the last entry is in
-        with _VIOLATIONS:
-            self._entry(number, data, fields, attachments, tree)
+        try:
+            if self.foresees(data) and not attachments:
+                self._expected.popleft()
+            else:
+                self._entry(number, data, fields, attachments, tree)
             if self.sums is not None:
-                self.sums.entry(number, fields)
+                self.sums.entry(number, data)
+        except _BROKEN_RULES as error:
+            raise _violation(error) from None
 
     def finish(self) -> None:
         """Judge the whole."""
@@ -146,7 +215,7 @@ class Audit:
             claim = parse_receipt(receipt)
         except ValueError as error:
             raise Violation("bad_receipt", _printable(str(error))) from None
-        self._check_receipt_signature(claim.entries.first, receipt, signature)
+        _check_receipt_signature(self.state, claim.entries.first, receipt, signature)
         before = claim.before
         # First the stronger proof: on another branch the batch will be missing too.
         if 0 <= before.size <= tree.size and before != _before(tree, before.size):
@@ -161,15 +230,16 @@ class Audit:
         self,
         number: int,
         data: bytes,
-        fields: dict[str, Any],
+        fields: dict[str, Any] | None,
         attachments: list[bytes],
         tree: Tree,
     ) -> None:
-        if attachments and fields["kind"] != "batch":
+        if attachments and _BATCH not in data:
             raise Violation("extra_attachment", "only batches have files beside them")
         if self._expected:
-            _compare(self._expected.popleft(), data, fields)
+            _compare(self._expected.popleft(), data)
             return
+        assert fields is not None, "nothing is foreseen"
         entry = from_fields(fields)
         if isinstance(entry, BatchAccepted):
             self._batch(number, entry, data, attachments, tree)
@@ -205,7 +275,7 @@ class Audit:
         decided = decide_command(self.state, command_of(entry), stamp)
         if isinstance(decided, Existing):
             raise Violation("repeated", f"entry {decided.entry} says the same")
-        _compare(decided, data, fields)
+        _compare(spell(decided), data)
         evolve(self.state, entry)
 
     def _check_last_checkpoint(self, number: int, checkpoint: str, tree: Tree) -> None:
@@ -231,52 +301,28 @@ class Audit:
             raise Violation("wrong_before", f"the group cannot build on size {entry.before}")
         self._before = entry.before
         before = _before(tree, entry.before)
-        signed = parse_batch(self._opened(envelope), envelope)
+        opened = parse(envelope, BATCH_TYPE)
+        if self._with_signatures:
+            _check_envelope_signature(self.state, opened)
+        signed = parse_batch(opened, envelope)
         decided = decide(self.state, signed, entry.at, before)
         if not isinstance(decided, Decided):
             raise Violation("batch_twice", "the number of the stream was filled before")
         if receipt != decided.receipt:
             raise Violation("wrong_receipt", _first_difference(receipt, decided.receipt))
-        _compare(decided.entries[0], data, msgspec.json.decode(data))
-        self._check_receipt_signature(number, receipt, signature)
+        own, *others = map(spell, decided.entries)
+        _compare(own, data)
+        if self._with_signatures:
+            _check_receipt_signature(self.state, number, receipt, signature)
         batch = signed.batch
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
             signed.payload_sha256, receipt, signature
         )
         stream = self._streams.setdefault((batch.provider, batch.stream), _Stream())
         stream.fill(batch.seq, entry.at)
-        self._expected.extend(decided.entries[1:])
+        self._expected.extend(others)
         self._batch_number = number
         self._batch_end = number + len(decided.entries)
-
-    def _opened(self, data: bytes) -> Any:
-        """Check an envelope's signature under the key that the ledger registered."""
-        envelope = parse(data, BATCH_TYPE)
-        key = self.state.keys.get(envelope.keyid)
-        if key is None or not is_signed_by(
-            key.public_key, BATCH_TYPE, envelope.payload, envelope.signature
-        ):
-            raise Violation("bad_signature", f"not a signature of key {envelope.keyid}")
-        return envelope
-
-    def _check_receipt_signature(self, number: int, receipt: bytes, header: str) -> None:
-        """Hold the header against the keys that sign the receipt of a batch with this number."""
-        if self.state.genesis is None:
-            raise Violation("no_genesis", "the ledger has no entry 0")
-        keys = signing(self.state.receipt_keys, number)
-        try:
-            signatures = parse_signature_header(header)
-            raw = [base64.b64decode(key.public_key) for key in keys.values()]
-        except ValueError as error:
-            raise Violation("bad_receipt_signature", str(error)) from None
-        if [keyid for keyid, _ in signatures] != list(keys):
-            names = " and ".join(keys) or "no key"
-            raise Violation("bad_receipt_signature", f"{names} must sign, and nothing else")
-        if not all(
-            is_signed_by(key, RECEIPT_TYPE, receipt, signature)
-            for key, (_, signature) in zip(raw, signatures, strict=True)
-        ):
-            raise Violation("bad_receipt_signature", "the receipt key did not sign this receipt")
 
 
 class _Stream:
@@ -299,27 +345,18 @@ class _Stream:
         self.gaps[place : place + 1] = [run for run in (left, right) if run[0] <= run[1]]
 
 
-class _Violations:
-    """Turns what the rules raise about an entry into violations."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        match error:
-            case Violation():
-                pass
-            case Problem():
-                detail = f"{error.code}: {error.detail}"
-                raise Violation("not_allowed", _printable(detail)) from None
-            case ValueError() | LookupError() | ArithmeticError() | LedgerError():
-                detail = f"{type(error).__name__}: {error}"
-                raise Violation("malformed_entry", _printable(detail)) from None
+# What the rules raise about an entry.
+_BROKEN_RULES: Final = (Problem, ValueError, LookupError, ArithmeticError, LedgerError)
 
 
-_VIOLATIONS: Final = _Violations()
+def _violation(error: Exception) -> Violation:
+    match error:
+        case Violation():
+            return error
+        case Problem():
+            return Violation("not_allowed", _printable(f"{error.code}: {error.detail}"))
+        case _:
+            return Violation("malformed_entry", _printable(f"{type(error).__name__}: {error}"))
 
 
 def check_files(data: bytes, attachments: list[bytes]) -> None:
@@ -349,16 +386,45 @@ def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes
     return envelope, receipt, signature.decode("ascii", "replace")
 
 
+def _check_envelope_signature(state: State, envelope: Envelope) -> None:
+    """Hold an envelope against the key that the ledger registered."""
+    key = state.keys.get(envelope.keyid)
+    if key is None or not is_signed_by(
+        key.public_key, BATCH_TYPE, envelope.payload, envelope.signature
+    ):
+        raise Violation("bad_signature", f"not a signature of key {envelope.keyid}")
+
+
+def _check_receipt_signature(state: State, number: int, receipt: bytes, header: str) -> None:
+    """Hold the header against the keys that sign the receipt of a batch with this number."""
+    if state.genesis is None:
+        raise Violation("no_genesis", "the ledger has no entry 0")
+    keys = signing(state.receipt_keys, number)
+    try:
+        signatures = parse_signature_header(header)
+        raw = [base64.b64decode(key.public_key) for key in keys.values()]
+    except ValueError as error:
+        raise Violation("bad_receipt_signature", str(error)) from None
+    if [keyid for keyid, _ in signatures] != list(keys):
+        names = " and ".join(keys) or "no key"
+        raise Violation("bad_receipt_signature", f"{names} must sign, and nothing else")
+    if not all(
+        is_signed_by(key, RECEIPT_TYPE, receipt, signature)
+        for key, (_, signature) in zip(raw, signatures, strict=True)
+    ):
+        raise Violation("bad_receipt_signature", "the receipt key did not sign this receipt")
+
+
 def _before(tree: Tree, size: int) -> Before:
     return Before(size, base64.b64encode(tree.root(size)).decode())
 
 
-def _compare(decided: Entry, data: bytes, fields: dict[str, Any]) -> None:
+def _compare(ours: bytes, data: bytes) -> None:
     """Hold an entry against what the rules give."""
-    ours = spell(decided)
     if ours == data:
         return
     ruled: dict[str, Any] = msgspec.json.decode(ours)
+    fields: dict[str, Any] = msgspec.json.decode(data)
     different = (
         name for name in ruled.keys() | fields.keys() if ruled.get(name) != fields.get(name)
     )

@@ -11,7 +11,8 @@ Device-time in use is kept by UTC day, 96 numbers of thousandths × seconds. Exa
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -56,7 +57,8 @@ def days(start: int, end: int) -> range:
     return range(start // DAY_SECONDS, -(-end // DAY_SECONDS))
 
 
-def day_parts(start: int, end: int) -> list[DayPart]:
+@lru_cache(maxsize=1_024)  # the records of a batch share their hours
+def day_parts(start: int, end: int) -> Sequence[DayPart]:
     """Cut `[start, end)` (seconds) at midnights."""
     parts = []
     for number in days(start, end):
@@ -64,7 +66,7 @@ def day_parts(start: int, end: int) -> list[DayPart]:
         first, before = divmod(max(start - midnight, 0), QUARTER_SECONDS)
         stop, after = divmod(min(end - midnight, DAY_SECONDS), QUARTER_SECONDS)
         parts.append((number, first, before, stop, after))
-    return parts
+    return tuple(parts)
 
 
 class DeviceTime:
@@ -84,19 +86,19 @@ class DeviceTime:
         day = self.days.get(quarter // QUARTERS_PER_DAY)
         return day[quarter % QUARTERS_PER_DAY] if day else 0
 
-    def add(self, part: DayPart, milli_devices: int) -> None:
-        """Count devices as in use during a part of a day; negative ones no longer."""
-        number, first, before, stop, after = part
-        day = self.day(number)
+    def add(self, parts: Iterable[DayPart], milli_devices: int) -> None:
+        """Count devices as in use during parts of days; negative ones no longer."""
         whole = QUARTER_SECONDS * milli_devices
-        for place in range(first, stop):
-            day[place] += whole
-        # The edges: what the first quarter counts too much, and what the last one lacks.
-        if before:
-            day[first] -= before * milli_devices
-        if after:
-            day[stop] += after * milli_devices
-        self.touched.add(number)
+        for number, first, before, stop, after in parts:
+            day = self.day(number)
+            for place in range(first, stop):
+                day[place] += whole
+            # The edges: what the first quarter counts too much, and what the last one lacks.
+            if before:
+                day[first] -= before * milli_devices
+            if after:
+                day[stop] += after * milli_devices
+            self.touched.add(number)
 
     def add_in(self, quarter: int, device_time: int) -> None:
         """Add to one quarter; negative frees."""
@@ -128,29 +130,29 @@ class Room(Struct, frozen=True):
         size = next((size for start, end, size in self.steps if start <= begin < end), 0)
         return max(0, size - self.in_use.at(quarter))
 
-    def has_room(self, part: DayPart, start: int, end: int, milli_devices: int) -> bool:
-        """Say whether devices fit even beside the most that is in use in a part of `[start, end)`.
+    def has_room(self, parts: Iterable[DayPart], start: int, end: int, milli_devices: int) -> bool:
+        """Say whether devices fit even beside the most that is in use within `[start, end)`.
 
         A quick answer for the common case; "no" means that it takes a closer look.
         """
-        number, first, _, stop, after = part
         for begin, until, size in self.steps:
             if begin <= start and end <= until:
-                in_use = self.in_use.day(number)[first : stop + 1 if after else stop]
-                return max(in_use) + milli_devices * QUARTER_SECONDS <= size
+                most = size - milli_devices * QUARTER_SECONDS
+                for number, first, _, stop, after in parts:
+                    if max(self.in_use.day(number)[first : stop + 1 if after else stop]) > most:
+                        return False
+                return True
         return False
 
 
 def take(rooms: list[Room], start: int, end: int, milli_devices: int) -> bool:
     """Count devices as in use where they surely fit into all rooms; else change nothing."""
     parts = day_parts(start, end)
-    for part in parts:
-        for room in rooms:
-            if not room.has_room(part, start, end, milli_devices):
-                return False
-    for part in parts:
-        for room in rooms:
-            room.in_use.add(part, milli_devices)
+    for room in rooms:
+        if not room.has_room(parts, start, end, milli_devices):
+            return False
+    for room in rooms:
+        room.in_use.add(parts, milli_devices)
     return True
 
 

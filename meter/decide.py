@@ -290,7 +290,8 @@ def _rate(
         batch=context.number,
         provider=context.provider,
         id=record.id,
-        contract=record.contract,
+        # The contract's own texts: a replay keeps millions of records, but few contracts.
+        contract=contract.registered.id,
         device=record.device,
         milli_devices=record.milli_devices,
         start=record.start * MICROSECONDS,
@@ -326,7 +327,7 @@ def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:
         format_money(granted),
         format_money(entitled - granted),
         format_money(effect.withheld_cost),
-        {str(year): format_money(fen) for year, fen in sorted(granted_by_year.items())},
+        {str(year): format_money(fen) for year, fen in granted_by_year.items()},
         _bound(effect),
     )
 
@@ -338,6 +339,8 @@ def _bound(effect: UsageEffect) -> list[Limit]:
         limits.append("contract_amount")
     if effect.entitlement.support_bound:
         limits.append("combined_support")
-    if any(share.entitled > share.granted for share in effect.contract.shares.values()):
-        limits.append("coupon")
+    for share in effect.contract.shares.values():
+        if share.entitled > share.granted:
+            limits.append("coupon")
+            break
     return limits

@@ -55,13 +55,14 @@ class UsageEffect(Struct, frozen=True):
 
     def granted(self) -> list[tuple[int, int]]:
         """Changes of the own contract's grants by year."""
+        if not self.grants:
+            return []
         return [(grant.year, grant.fen) for grant in self.grants if grant.contract is self.contract]
 
     def postings(self) -> list[Posting]:
         """Cost first, then the grants in order."""
-        terms = self.contract.registered
-        owed = _posting(f"enterprise:{terms.enterprise}", f"due:{terms.id}", self.cost)
-        return [*owed, *grant_postings(self.grants)]
+        owed = _posting(self.contract.debtor, self.contract.due, self.cost)
+        return owed + grant_postings(self.grants) if self.grants else owed
 
 
 def usage_effect(
@@ -72,15 +73,13 @@ def usage_effect(
     `numerator` is all of it, `eligible` the part that counts and `withheld` what did not fit, by
     year; negative where they go away.
     """
-    entitlement, entitled, grants = contract.entitlement, [], []
+    entitlement, entitled = contract.entitlement, []
+    grants: list[Grant] = []
     if eligible:
         entitlement = entitle(_added(contract, eligible), contract.terms)
         entitled = _entitled_changes(contract, entitlement)
-        grants = [
-            grant
-            for year, _ in entitled
-            for grant in _regranted(state, contract, year, entitlement.by_year[year])
-        ]
+        for year, _ in entitled:
+            grants += _regranted(state, contract, year, entitlement.by_year[year])
     return UsageEffect(
         contract,
         numerator,
@@ -163,9 +162,8 @@ def grant_postings(grants: Iterable[Grant]) -> list[Posting]:
     """Postings of grants: from the coupon to the contract, or back."""
     postings: list[Posting] = []
     for grant in grants:
-        terms = grant.contract.registered
-        coupon = f"coupon:{terms.programme}:{grant.year}:{terms.enterprise}"
-        postings += _posting(coupon, f"accrued:{terms.id}:{grant.year}", grant.fen)
+        accounts = grant.contract.accounts_of(grant.year)
+        postings += _posting(accounts.coupon, accounts.accrued, grant.fen)
     return postings
 
 
@@ -232,12 +230,12 @@ def _withheld_cost(contract: Contract, changes: Numerators) -> int:
 
 
 def _entitled_changes(contract: Contract, entitlement: Entitlement) -> list[tuple[int, int]]:
-    shares = contract.shares
-    changes = [
-        (year, fen - shares[year].entitled if year in shares else fen)
-        for year, fen in entitlement.by_year.items()
-    ]
-    return [change for change in changes if change[1]]
+    changes = []
+    for year, fen in entitlement.by_year.items():
+        change = fen - _standing(contract, year)[0]
+        if change:
+            changes.append((year, change))
+    return changes
 
 
 def _added(contract: Contract, changes: Numerators) -> dict[int, int]:

@@ -72,11 +72,11 @@ def admit(meter: Meter, work: Work) -> Measured:
     That is validity ∩ term ∩ enlistment, less what did not fit.
     """
     start, end, milli_devices = work.start, work.end, work.milli_devices
-    eligible = [
-        (year, milli_devices * (min(end, until) - max(start, begin)))
-        for begin, until, year in meter.eligible
-        if begin < end and start < until
-    ]
+    eligible = []
+    for begin, until, year in meter.eligible:
+        if begin < end and start < until:
+            seconds = min(end, until) - max(start, begin)
+            eligible.append((year, milli_devices * seconds))
     if take(meter.rooms, start, end, milli_devices):
         return Measured(eligible if len(eligible) < 2 else by_year(eligible), [])
     withheld = withhold(split(start, end, milli_devices), meter.rooms)
@@ -187,8 +187,7 @@ def _eligible(meter: Meter, withheld: Iterable[Withheld]) -> Iterator[tuple[int,
 def _use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: int) -> None:
     parts = day_parts(work.start, work.end)
     for room in meter.rooms:
-        for part in parts:
-            room.in_use.add(part, sign * work.milli_devices)
+        room.in_use.add(parts, sign * work.milli_devices)
         for missing in withheld:
             room.in_use.add_in(missing.quarter, -sign * missing.device_time)
 

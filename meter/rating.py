@@ -60,14 +60,15 @@ def entitle(eligible: Mapping[int, int], terms: Terms) -> Entitlement:
     support = terms.support_limit
     by_year: dict[int, int] = {}
     amount_bound = support_bound = False
-    for year in sorted(eligible):
-        counted = min(eligible[year], room)
-        amount_bound |= counted < eligible[year]
+    for year, counted in sorted(eligible.items()):
+        if counted > room:
+            counted, amount_bound = room, True  # noqa: PLW2901 - N[y], where X[y] is more
         room -= counted
-        floor = terms.ratio_bp * counted // (FULL_BP * DENOMINATOR)
-        by_year[year] = min(floor, support)
-        support_bound |= by_year[year] < floor
-        support -= by_year[year]
+        fen = terms.ratio_bp * counted // (FULL_BP * DENOMINATOR)
+        if fen > support:
+            fen, support_bound = support, True
+        by_year[year] = fen
+        support -= fen
     return Entitlement(by_year, amount_bound=amount_bound, support_bound=support_bound)
 
 

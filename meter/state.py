@@ -128,13 +128,22 @@ class Share:
     granted: int = 0
 
 
+class Accounts(Struct, frozen=True):
+    """Which coupon pays for a contract's usage of a year, and between which accounts it does."""
+
+    coupon_id: CouponId
+    coupon: str
+    accrued: str
+
+
 @dataclass(slots=True)
 class Contract:
     """A contract with its running totals.
 
     `used` is the numerator `M`; `window` the part of time in which usage can be eligible (policy
-    validity ∩ term, empty where the use or the parties are not eligible). `meters` are made when
-    they are needed, and anew when the provider's enlistments change.
+    validity ∩ term, empty where the use or the parties are not eligible). `debtor` and `due` are
+    the accounts of its cost. `meters` and `accounts` (by year) are made when they are needed, the
+    former anew when the provider's enlistments change.
     """
 
     entry: int
@@ -147,6 +156,14 @@ class Contract:
     shares: dict[int, Share] = field(default_factory=dict)
     entitlement: Entitlement = NOTHING
     meters: dict[str, Meter] = field(default_factory=dict)
+    accounts: dict[int, Accounts] = field(default_factory=dict)
+    debtor: str = field(init=False)
+    due: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the accounts once: each record posts to them."""
+        self.debtor = f"enterprise:{self.registered.enterprise}"
+        self.due = f"due:{self.registered.id}"
 
     def share(self, year: int) -> Share:
         """Give the share of a year, which begins at nothing."""
@@ -157,7 +174,26 @@ class Contract:
 
     def coupon_id(self, year: int) -> CouponId:
         """Say which coupon pays for this contract's usage of a year."""
-        return self.registered.enterprise, self.registered.programme, year
+        return self.accounts_of(year).coupon_id
+
+    def accounts_of(self, year: int) -> Accounts:
+        """Give the accounts of a year's grants."""
+        found = self.accounts.get(year)
+        if found is None:
+            found = self.accounts[year] = self._accounts(year)
+        return found
+
+    def _accounts(self, year: int) -> Accounts:
+        name, programme, enterprise = (
+            self.registered.id,
+            self.registered.programme,
+            self.registered.enterprise,
+        )
+        return Accounts(
+            coupon_id=(enterprise, programme, year),
+            coupon=f"coupon:{programme}:{year}:{enterprise}",
+            accrued=f"accrued:{name}:{year}",
+        )
 
 
 @dataclass(slots=True)

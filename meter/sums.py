@@ -1,7 +1,7 @@
 """Independent sums beside the audit: a ledger's totals, computed the slow and obvious way.
 
 The audit decides every entry again by the core's own rules, so a fault in those would show nowhere.
-Here nothing of the core is used: plain JSON fields go in, `Fraction` and calendar dates calculate,
+Here nothing of the core is used: the bytes are read anew, `Fraction` and calendar dates calculate,
 a policy is read from its text, and the balances are those of the postings. What must agree, and the
 code of the violation where it does not:
 
@@ -46,7 +46,9 @@ from fractions import Fraction
 from itertools import pairwise
 from math import floor
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+import msgspec
 
 from ledger.errors import Violation
 
@@ -75,12 +77,52 @@ _RECORD: Final = Struct("<qqqqi")
 _OF_YEAR: Final = Struct("<hq")
 _RECORD_OF_ONE_YEAR: Final = Struct(_RECORD.format + _OF_YEAR.format[1:])
 
+# As canonical JSON has it.
+_USAGE: Final = b'"kind":"usage"'
+_VOID: Final = b'"kind":"void"'
+_RELEASE: Final = b'"kind":"release"'
+
+_OF_TIME: Final = " (year, thousandths × seconds)"
+
 _Coupon = tuple[str, str, int]  # enterprise, programme, year
 _Pool = tuple[str, int]  # programme, year
 _Time = list[tuple[int, int]]  # quarter or year, thousandths × seconds
 _InUse = defaultdict[int, "array[int]"]  # device-time by day, in each day by quarter
 _Limit = tuple[str, int, "array[int]"]  # its name, what fits into a quarter, what is in use in each
 _Evidence = list[tuple[str, int, int, int]]  # limit, from and until, thousandths × seconds
+
+
+class _OfRecord(msgspec.Struct, frozen=True, gc=False):
+    """What the entry of a record, of its void or its release says, as far as sums need it."""
+
+    kind: Literal["usage", "void", "release"]
+    postings: list[tuple[str, str, int]]
+    provider: str
+    id: str
+    contract: str
+    device: str
+    entitled: _Time
+    milli_devices: int = 0
+    start: int = 0  # microseconds
+    end: int = 0
+    cost: int = 0  # a release costs nothing more
+    eligible: _Time = []
+    withheld: _Time = []
+    evidence: _Evidence = []
+    record: int = -1
+
+    @property
+    def work(self) -> tuple[int, int, int]:
+        """Thousandths of a device, start and end in seconds."""
+        return self.milli_devices, self.start // _SECOND, self.end // _SECOND
+
+
+_of_record: Final = msgspec.json.Decoder(_OfRecord)
+
+
+def is_of_record(data: bytes) -> bool:
+    """Say whether an entry is of a kind that `Sums` reads in a form of its own."""
+    return _USAGE in data or _VOID in data or _RELEASE in data
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,18 +274,23 @@ class Sums:
         self._issued_of_pool: defaultdict[_Pool, int] = defaultdict(int)
         self._pools: dict[_Pool, int] = {}
 
-    def entry(self, number: int, fields: dict[str, Any]) -> None:  # noqa: C901 - a case per kind
+    def entry(self, number: int, data: bytes) -> None:
         """Take the next entry, of which the audit has found that it has the form of its kind."""
-        for source, target, fen in fields["postings"]:
-            self._balances[source] -= fen
-            self._balances[target] += fen
+        if not is_of_record(data):
+            self._other(number, msgspec.json.decode(data))
+            return
+        entry = _of_record.decode(data)
+        self._post(entry.postings)
+        if entry.kind == "usage":
+            self._usage(number, entry)
+        elif entry.kind == "void":
+            self._void(number, entry)
+        else:
+            self._release(number, entry)
+
+    def _other(self, number: int, fields: dict[str, Any]) -> None:
+        self._post(fields["postings"])
         match fields["kind"]:
-            case "usage":
-                self._usage(number, fields)
-            case "void":
-                self._void(number, fields)
-            case "release":
-                self._release(number, fields)
             case "issue":
                 self._issue(number, fields)
             case "withdrawal":
@@ -285,31 +332,37 @@ class Sums:
 
     # Entries
 
-    def _usage(self, number: int, fields: dict[str, Any]) -> None:
-        meter = self._meters.get((fields["contract"], fields["device"]))
-        records, name = self._records[fields["provider"]], fields["id"]
+    def _post(self, postings: Iterable[tuple[str, str, int]]) -> None:
+        balances = self._balances
+        for source, target, fen in postings:
+            balances[source] -= fen
+            balances[target] += fen
+
+    def _usage(self, number: int, usage: _OfRecord) -> None:
+        meter = self._meters.get((usage.contract, usage.device))
+        records, name = self._records[usage.provider], usage.id
         if meter is None or name in records:
             why = "counts already" if name in records else "has no price"
-            raise Violation("sum_record", f"record {name} of {fields['provider']} {why}", number)
-        at_a_glance = self._at_a_glance(number, meter, fields)
-        records[name] = at_a_glance or self._closely(number, meter, fields)
-        _add_stated(meter.contract, fields)
+            raise Violation("sum_record", f"record {name} of {usage.provider} {why}", number)
+        at_a_glance = self._at_a_glance(number, meter, usage)
+        records[name] = at_a_glance or self._closely(number, meter, usage)
+        _add_stated(meter.contract, usage)
 
-    def _at_a_glance(self, number: int, meter: _Meter, fields: dict[str, Any]) -> bytes | None:
+    def _at_a_glance(self, number: int, meter: _Meter, usage: _OfRecord) -> bytes | None:
         """Take a record within one day that fits and is told so; of any other change nothing.
 
         `_closely` would find the same. All quarters of a day have the same limits, and all count in
         the same year or none does. Where with the record counted in no limit is exceeded, nothing
         is missing: there is nothing to withhold or show, and it counts whole or not at all.
         """
-        milli_devices, start, end = work = _work_of(fields)
+        milli_devices, start, end = work = usage.work
         first, last = start // _QUARTER, (end - 1) // _QUARTER
-        place = _place_of(first)
+        day_number, place = divmod(first + _QUARTERS_AHEAD, _QUARTERS_PER_DAY)
         if milli_devices <= 0 or end <= start or place + last - first >= _QUARTERS_PER_DAY:
             return None
-        day, time = meter.day(_day_of(first)), milli_devices * (end - start)
-        eligible: list[Any] = [[day.year, time]] if day.year else []  # as JSON has it
-        if fields.get("eligible") != eligible or "withheld" in fields or "evidence" in fields:
+        day, time = meter.day(day_number + _EPOCH), milli_devices * (end - start)
+        eligible = [(day.year, time)] if day.year else []
+        if usage.eligible != eligible or usage.withheld or usage.evidence:
             return None
         # Whole quarters, less what lies before the start and after the end.
         parts = [milli_devices * _QUARTER] * (last - first + 1)
@@ -320,71 +373,68 @@ class Sums:
         meter.count(time, eligible, 1)
         return _pack(number, meter, work, eligible)
 
-    def _closely(self, number: int, meter: _Meter, fields: dict[str, Any]) -> bytes:
-        milli_devices, start, end = work = _work_of(fields)
+    def _closely(self, number: int, meter: _Meter, usage: _OfRecord) -> bytes:
+        milli_devices, start, end = work = usage.work
         if end - start > _LONGEST_RECORD:  # nobody need count the quarters of a thousand years
-            raise Violation("sum_record", f"record {fields['id']} is too long", number)
+            raise Violation("sum_record", f"record {usage.id} is too long", number)
         wanted = _by_quarter(*work)
         short = meter.short(wanted)
         missing = [(quarter, time) for _, quarter, time in short]
-        _check_withheld(number, fields, missing)
-        _check_evidence(number, fields, _runs(short))
+        _check_withheld(number, usage, missing)
+        _check_evidence(number, usage, _runs(short))
         meter.use(wanted, 1)
         meter.use(missing, -1)
         minus = [(year, -time) for year, time in meter.eligible(missing)]
         eligible = _sums([*meter.eligible(wanted), *minus])
-        _check_time("sum_eligible", number, fields, "eligible", eligible)
+        _check_eligible(number, usage, eligible)
         meter.count(milli_devices * (end - start), eligible, 1)
         if missing:
             parts = array("q", [number for part in missing for number in part])
-            self._withheld[fields["provider"], fields["id"]] = parts
+            self._withheld[usage.provider, usage.id] = parts
         return _pack(number, meter, work, eligible)
 
-    def _void(self, number: int, fields: dict[str, Any]) -> None:
-        meter, (milli_devices, start, end), eligible = self._held(number, fields)
-        missing = self._no_longer_withheld(fields)
-        _check_withheld(number, fields, missing)
+    def _void(self, number: int, void: _OfRecord) -> None:
+        meter, (milli_devices, start, end), eligible = self._held(number, void)
+        missing = self._no_longer_withheld(void)
+        _check_withheld(number, void, missing)
         meter.use(_by_quarter(milli_devices, start, end), -1)
         meter.use(missing, 1)
         meter.count(milli_devices * (end - start), eligible, -1)
-        self._records[fields["provider"]][fields["id"]] = None
-        _add_stated(meter.contract, fields)
+        self._records[void.provider][void.id] = None
+        _add_stated(meter.contract, void)
 
-    def _release(self, number: int, fields: dict[str, Any]) -> None:
-        meter, work, eligible = self._held(number, fields)
-        missing = self._no_longer_withheld(fields)
+    def _release(self, number: int, release: _OfRecord) -> None:
+        meter, work, eligible = self._held(number, release)
+        missing = self._no_longer_withheld(release)
         if not missing:
-            detail = f"of record {fields['id']} of {fields['provider']} nothing is withheld"
+            detail = f"of record {release.id} of {release.provider} nothing is withheld"
             raise Violation("sum_record", detail, number)
-        _check_withheld(number, fields, missing)
+        _check_withheld(number, release, missing)
         released = meter.eligible(missing)
-        _check_time("sum_eligible", number, fields, "eligible", released)
+        _check_eligible(number, release, released)
         meter.use(missing, 1)
         meter.count(0, released, 1)
-        packed = _pack(fields["record"], meter, work, _sums([*eligible, *released]))
-        self._records[fields["provider"]][fields["id"]] = packed
-        _add_stated(meter.contract, fields)
+        packed = _pack(release.record, meter, work, _sums([*eligible, *released]))
+        self._records[release.provider][release.id] = packed
+        _add_stated(meter.contract, release)
 
-    def _held(
-        self, number: int, fields: dict[str, Any]
-    ) -> tuple[_Meter, tuple[int, int, int], _Time]:
+    def _held(self, number: int, entry: _OfRecord) -> tuple[_Meter, tuple[int, int, int], _Time]:
         """Find the record of a void or release: thousandths, start, end, and what is eligible."""
-        name = fields["id"]
-        packed = self._records[fields["provider"]].get(name)
+        packed = self._records[entry.provider].get(entry.id)
         if packed is None:
-            detail = f"record {name} of {fields['provider']} does not count, or no longer"
+            detail = f"record {entry.id} of {entry.provider} does not count, or no longer"
             raise Violation("sum_record", detail, number)
-        entry, milli_devices, start, end, index = _RECORD.unpack_from(packed)
+        record, milli_devices, start, end, index = _RECORD.unpack_from(packed)
         meter = self._meter_list[index]
-        ours = entry, meter.contract.fields["id"], meter.device
-        if ours != (fields["record"], fields["contract"], fields["device"]):
-            raise Violation("sum_record", f"record {name} is that of entry {entry}", number)
+        ours = record, meter.contract.fields["id"], meter.device
+        if ours != (entry.record, entry.contract, entry.device):
+            raise Violation("sum_record", f"record {entry.id} is that of entry {record}", number)
         eligible = list(_OF_YEAR.iter_unpack(packed[_RECORD.size :]))
         return meter, (milli_devices, start, end), eligible
 
-    def _no_longer_withheld(self, fields: dict[str, Any]) -> _Time:
+    def _no_longer_withheld(self, entry: _OfRecord) -> _Time:
         """Forget what is withheld of a record: device-time by quarter."""
-        parts = self._withheld.pop((fields["provider"], fields["id"]), array("q"))
+        parts = self._withheld.pop((entry.provider, entry.id), array("q"))
         return list(zip(parts[::2], parts[1::2], strict=True))
 
     def _issue(self, number: int, fields: dict[str, Any]) -> None:
@@ -467,11 +517,6 @@ def _enlist(number: int, provider: _Provider, fields: dict[str, Any]) -> None:
 # Device-time
 
 
-def _work_of(fields: dict[str, Any]) -> tuple[int, int, int]:
-    """Thousandths of a device, start and end in seconds."""
-    return fields["milli_devices"], fields["start"] // _SECOND, fields["end"] // _SECOND
-
-
 def _by_quarter(milli_devices: int, start: int, end: int) -> _Time:
     first, last = start // _QUARTER, (end - 1) // _QUARTER
     borders = [start, *(quarter * _QUARTER for quarter in range(first + 1, last + 1)), end]
@@ -528,29 +573,29 @@ def _runs(short: list[tuple[str, int, int]]) -> _Evidence:
     return runs
 
 
-def _check_withheld(number: int, fields: dict[str, Any], missing: _Time) -> None:
+def _check_withheld(number: int, entry: _OfRecord, missing: _Time) -> None:
     ours = _sums((date.fromordinal(_day_of(quarter)).year, time) for quarter, time in missing)
-    _check_time("sum_withheld", number, fields, "withheld", ours)
+    if entry.withheld != ours:
+        detail = f"{entry.withheld} of record {entry.id} is called withheld, {ours} is"
+        raise Violation("sum_withheld", detail + _OF_TIME, number)
 
 
-def _check_time(code: str, number: int, fields: dict[str, Any], name: str, ours: _Time) -> None:
-    stated = [(year, time) for year, time in fields.get(name, [])]
-    if stated != ours:
-        detail = f"{stated} of record {fields['id']} is called {name}, {ours} is"
-        raise Violation(code, f"{detail} (year, thousandths × seconds)", number)
+def _check_eligible(number: int, entry: _OfRecord, ours: _Time) -> None:
+    if entry.eligible != ours:
+        detail = f"{entry.eligible} of record {entry.id} is called eligible, {ours} is"
+        raise Violation("sum_eligible", detail + _OF_TIME, number)
 
 
-def _check_evidence(number: int, fields: dict[str, Any], ours: _Evidence) -> None:
-    stated = [(limit, begin, end, time) for limit, begin, end, time in fields.get("evidence", [])]
-    if stated != ours:
-        detail = f"what is withheld of record {fields['id']} is shown by {stated!r:.200}"
+def _check_evidence(number: int, usage: _OfRecord, ours: _Evidence) -> None:
+    if usage.evidence != ours:
+        detail = f"what is withheld of record {usage.id} is shown by {usage.evidence!r:.200}"
         raise Violation("sum_evidence", f"{detail}, not by {ours!r:.200}", number)
 
 
-def _add_stated(contract: _Contract, fields: dict[str, Any]) -> None:
+def _add_stated(contract: _Contract, entry: _OfRecord) -> None:
     """Add up what the entry of a record, void or release says of its own contract."""
-    contract.stated_cost += fields.get("cost", 0)  # a release costs nothing more
-    for year, fen in fields["entitled"]:
+    contract.stated_cost += entry.cost
+    for year, fen in entry.entitled:
         contract.stated_entitled[year] = contract.stated_entitled.get(year, 0) + fen
 
 

@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +27,9 @@ from ledger.note import Checkpoint, Verifier
 from ledger.quorum import TrustPolicy
 from ledger.report import Problem, Report
 from ledger.seen import Seen
-from ledger.verify import verify
+from ledger.verify import Judge, verify
 from meter import receipt_file
-from meter.audit import Audit, Gap, Totals
+from meter.audit import Audit, Gap, Signatures, Totals
 from meter.fetch import fetch
 from meter.log_keys import key_problems, signing_key
 from meter.receipt_file import BadReceiptFile
@@ -196,8 +197,9 @@ def _verify_folder(
     folder: Path, asked: _Asked, receipts: Iterable[Path], progress: Progress
 ) -> Verdict:
     verifier = asked.verifier
-    two = _cores() > 1
-    audit = Audit(with_sums=not two)
+    cores = _cores()
+    alone = cores == 1
+    audit = Audit(with_sums=alone, with_signatures=alone)
     with no_collections():
         signer = signing_key(folder, verifier)
         report = verify(
@@ -205,7 +207,8 @@ def _verify_folder(
             signer,
             audit,
             progress,
-            Totals if two else None,
+            () if alone else judges_beside(cores),
+            cores=cores,
             policy=asked.policy,
             since=asked.since,
         )
@@ -214,7 +217,17 @@ def _verify_folder(
         report = replace(report, problems=problems)
     stored = list(receipts)
     problems = _receipt_problems(audit, stored) if report.ok else []
-    return Verdict(report, len(stored), problems, audit.gaps())
+    # The audit of a bad ledger may have seen what was never signed.
+    return Verdict(report, len(stored), problems, audit.gaps() if report.ok else [])
+
+
+def judges_beside(cores: int) -> list[Callable[[], Judge]]:
+    """Give what can be judged apart from an audit: the totals, and signatures in equal shares.
+
+    Of more than two cores one is the audit's and one that of the totals.
+    """
+    shares = max(1, cores - 2)
+    return [Totals, *(partial(Signatures, turn, shares) for turn in range(shares))]
 
 
 def _cores() -> int:
@@ -226,13 +239,17 @@ def _cores() -> int:
 
 @contextlib.contextmanager
 def no_collections() -> Iterator[None]:
-    """Spare the search for cycles in what a replay makes: it keeps nearly all, and makes none."""
+    """Spare the search for cycles in what a replay makes: it keeps nearly all, and makes none.
+
+    Nor is it searched later, or the first search would take as long as all that were spared.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            gc.freeze()
             gc.enable()
 
 

@@ -27,8 +27,11 @@ class Hashes:
         self.numbers = []
         self.finished = False
 
+    def foresees(self, _):
+        return False
+
     def entry(self, number, data, fields, attachments, tree):
-        assert tree.size == number
+        assert tree.size >= number
         assert canon.encode(fields) == data
         if [sha256(file).hexdigest() for file in attachments] != fields["files"]:
             raise Violation("bad_files", "other files than the entry holds")

@@ -6,9 +6,11 @@ from functools import partial
 import pytest
 
 from ledger import canon
+from ledger import verify as verify_module
 from ledger.bundle import encode_bundle
 from ledger.errors import CannotCheck, Violation
-from ledger.note import Checkpoint, Signer, sign
+from ledger.folder import FolderReader
+from ledger.note import Checkpoint, Signer, open_checkpoint, sign
 from ledger.prove import MAX_PROBLEMS
 from ledger.tiles import level_tiles
 from ledger.tlog import EMPTY_ROOT, leaf_hash
@@ -147,8 +149,24 @@ def test_entries_before_a_bad_one_are_replayed_all_the_same(tmp_path):
     assert [(p.code, p.entry, p.file) for p in report.problems] == [
         ("bad_entry", 7, "tile/entries/000")
     ]
-    assert replay.numbers == list(range(7))
-    assert not replay.finished
+    assert replay.numbers[:7] == list(range(7))
+    assert {check.name: check.count for check in report.checks}["entries replayed"] == 7
+
+
+def test_what_a_replay_finds_counts_only_before_the_first_entry_that_was_not_signed(tmp_path):
+    class Late(Hashes):
+        def finish(self):
+            raise Violation("unexplained", "something is missing", 3)
+
+    wrong = entry_of(9, files=["a"])
+    for number, codes in ((7, ["bad_entry"]), (20, ["bad_entry", "bad_files"])):
+        folder = exported(tmp_path / f"{number}", 300, {9: wrong})
+        replace_entries(folder, 300, {9: wrong, number: entry_of(number, by="mallory")})
+        report = verify(folder, replay=Late())
+        assert [problem.code for problem in report.problems] == codes
+    folder = exported(tmp_path / "whole", 300)
+    replace_entries(folder, 300, {7: entry_of(7, by="mallory")})
+    assert [problem.code for problem in verify(folder, replay=Late()).problems] == ["bad_entry"]
 
 
 def test_an_entry_changed_with_its_hash_is_found_in_the_tile_above(tmp_path):
@@ -367,16 +385,28 @@ def test_a_fault_in_the_replay_itself_is_not_hidden(tmp_path):
         verify(exported(tmp_path / "out", 5), replay=Faulty())
 
 
-def test_a_bundle_changed_between_the_two_readings_is_found(tmp_path):
+def test_the_entries_that_were_judged_are_those_proved_though_their_file_changes(tmp_path):
     folder = exported(tmp_path / "out", 300)
 
     def change(done, total):
-        if done == total // 2:
+        if done == total // 2:  # all are judged
             replace_entries(folder, 300, {280: entry_of(280, by="mallory")})
 
-    report = verify(folder, replay=Hashes(), progress=change)
+    assert verify(folder, replay=Hashes(), progress=change).ok
+    assert first_problem(folder) == ("bad_entry", 280, "tile/entries/001.p/44")
+
+
+def test_a_file_that_another_process_read_otherwise_is_found(tmp_path):
+    folder = exported(tmp_path / "out", 300)
+    checkpoint = open_checkpoint((folder / "checkpoint").read_bytes(), LOG.verifier)
+    source = verify_module._Source(FolderReader(folder), checkpoint)
+    proof, honest = verify_module._judge_on_one(source, Hashes(), [], lambda _: None)
+    assert verify_module._as_far_as_proved(honest, proof, 300) == honest
+    replace_entries(folder, 300, {280: entry_of(280, by="mallory")})
+    judged = verify_module._judge(source, [Hashes()], None, lambda _: None)
+    found = verify_module._as_far_as_proved(judged, proof, 300)
     # Of such a file, nothing counts.
-    assert [(p.code, p.entry) for p in report.problems] == [("bad_folder", 256)]
+    assert (found.size, found.problem.code, found.problem.entry) == (256, "bad_folder", 256)
 
 
 def test_without_a_folder_or_a_checkpoint_there_is_no_verdict(tmp_path):

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,7 @@ from meter.decide import Decided
 from meter.entries import FLOORED_CLASSES, Entry
 from meter.problems import Problem
 from meter.units import MICROSECONDS, format_money, parse_instant
+from meter.verification import judges_beside
 from meter.wire import Before
 from tests.books import (
     ALPHA,
@@ -1461,30 +1463,33 @@ def refused(
 def test_the_audit_feeds_the_sums_and_minds_them():
     writer = honest_history()
     audit = Audit()
-    audit.sums.entry(0, {"kind": "another", "postings": [["a", "b", 1]]})
+    audit.sums.entry(0, encode({"kind": "another", "postings": [["a", "b", 1]]}))
     report, _ = audited(writer, audit)
     (problem,) = report.problems
     assert (problem.code, problem.entry) == ("sum_account", None)
     number = next(number for number, entry in enumerate(writer.entries) if entry.kind == "usage")
     with pytest.raises(Violation, match="counts already"):
-        audit.sums.entry(number, decode(writer.leaves[number]))
+        audit.sums.entry(number, writer.leaves[number])
 
 
 # Two processes
 
 
-def judged_by_two(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Report:
-    monkeypatch.setattr(verify_module, "_ENOUGH_FOR_TWO", 0)
-    audit = Audit(with_sums=False)
+def judged_by(cores: int, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """Verify in so many processes, as `kashi verify` does."""
+    monkeypatch.setattr(verify_module, "_ENOUGH_TO_SHARE", 0)
+    audit = Audit(with_sums=False, with_signatures=False)
     with tempfile.TemporaryDirectory() as folder:
         writer.export(Path(folder))
-        return verify(Path(folder), writer.verifier, audit, beside=Totals)
+        beside = judges_beside(cores)
+        return verify(Path(folder), writer.verifier, audit, beside=beside, cores=cores)
 
 
-def test_two_processes_find_an_honest_ledger_as_good_as_one_does(monkeypatch):
+@pytest.mark.parametrize("cores", [2, 4])
+def test_several_processes_find_an_honest_ledger_as_good_as_one_does(monkeypatch, cores):
     writer = honest_history()
     alone, _ = audited(writer)
-    together = judged_by_two(writer, monkeypatch)
+    together = judged_by(cores, writer, monkeypatch)
     assert together == alone
     assert together.ok
 
@@ -1501,12 +1506,35 @@ def test_two_processes_find_an_honest_ledger_as_good_as_one_does(monkeypatch):
 )
 def test_two_processes_name_the_first_entry_that_either_finds_wrong(monkeypatch, kind, lie, code):
     writer = honest_history(only(kind, lie))
-    report = judged_by_two(writer, monkeypatch)
+    report = judged_by(2, writer, monkeypatch)
     (problem,) = report.problems
     first = next(number for number, entry in enumerate(writer.entries) if entry.kind == kind)
     assert (problem.code, problem.entry) == (code, first)
     (alone,) = audited(writer)[0].problems
     assert problem.entry == alone.entry
+
+
+@pytest.mark.parametrize("cores", [2, 4])
+@pytest.mark.parametrize("code", ["bad_signature", "bad_receipt_signature"])
+def test_a_bad_signature_is_found_by_whichever_process_has_the_batch(monkeypatch, cores, code):
+    for wrong in range(3):
+        writer = world()
+        numbers = [send_signed(writer, code if wrong == place else None) for place in range(3)]
+        (problem,) = judged_by(cores, writer, monkeypatch).problems
+        assert (problem.code, problem.entry) == (code, numbers[wrong])
+
+
+def send_signed(writer: Writer, wrong: str | None) -> int:
+    """Send a batch of which one signature may be another's; the number of its entry."""
+    number = len(writer.leaves)
+    sender, receipts = (
+        signer("another" if wrong == code else name)
+        for code, name in (("bad_signature", "pcl-1"), ("bad_receipt_signature", "receipts"))
+    )
+    writer.receipt_signer = dsse.ReceiptSigner("receipt-1", receipts)
+    payload = writer.payload([usage(f"r{number}")])
+    writer.send(dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", sender))
+    return number
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, None, {"start": 1}, [[2025]]], ids=repr)
@@ -1515,12 +1543,12 @@ def test_the_sums_alone_refuse_what_has_no_form_as_violations(value):
     totals, tree = Totals(), Tree()
     number = next(number for number, entry in enumerate(writer.entries) if entry.kind == "usage")
     for before in range(number):
-        totals.entry(before, b"", decode(writer.leaves[before]), [], tree)
+        totals.entry(before, writer.leaves[before], None, [], tree)
     honest = decode(writer.leaves[number])
     for field in honest.keys() - {"kind"}:
         judge = copy.deepcopy(totals)
         with suppress(Violation):  # some fields are the audit's alone
-            judge.entry(number, b"", honest | {field: value}, [], tree)
+            judge.entry(number, msgspec.json.encode(honest | {field: value}), None, [], tree)
 
 
 # Bytes

@@ -330,8 +330,7 @@ def quarters_in(in_use: DeviceTime) -> Counter[int]:
 @given(SPANS, SPANS, st.integers(0, 3 * 10**3))
 def test_what_is_taken_fits_and_what_is_in_use_is_what_the_quarters_add_up_to(first, second, count):
     in_use = DeviceTime()
-    for part in day_parts(first[0], first[0] + first[1]):
-        in_use.add(part, first[2])
+    in_use.add(day_parts(first[0], first[0] + first[1]), first[2])
     assert quarters_in(in_use) == quarters_of(first)
     start, seconds, milli_devices = second
     room = Room("provider", steady(count), in_use)
@@ -339,8 +338,7 @@ def test_what_is_taken_fits_and_what_is_in_use_is_what_the_quarters_add_up_to(fi
     if take([room], start, start + seconds, milli_devices):
         assert withheld == []
         assert quarters_in(in_use) == quarters_of(first, second)
-        for part in day_parts(start, start + seconds):
-            in_use.add(part, -milli_devices)
+        in_use.add(day_parts(start, start + seconds), -milli_devices)
     else:
         assert first[2] + milli_devices > count * 1_000
     assert quarters_in(in_use) == quarters_of(first)

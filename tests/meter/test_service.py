@@ -170,7 +170,7 @@ async def test_a_database_that_refuses_us_is_told_in_one_line(folder, database, 
     with pytest.raises(NoLedger, match="does not exist"):
         await start(folder)
     monkeypatch.setenv(DATABASE_VARIABLE, "postgresql://x@/y?host=/nonexistent")
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(NoLedger, match="No such file"):
         await start(folder)
 
 

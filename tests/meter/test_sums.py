@@ -73,7 +73,7 @@ def told(books: Books) -> list[Fields]:
 def summed(entries: Iterable[Fields]) -> None:
     sums = Sums()
     for number, fields in enumerate(entries):
-        sums.entry(number, fields)
+        sums.entry(number, encode(fields))
     sums.finish()
 
 
@@ -625,9 +625,9 @@ class Watched(Sums):
         super().__init__()
         self.looked_at: list[str] = []
 
-    def _closely(self, number: int, meter: Any, fields: Fields) -> bytes:
-        self.looked_at.append(fields["id"])
-        return super()._closely(number, meter, fields)
+    def _closely(self, number: int, meter: Any, usage: Any) -> bytes:
+        self.looked_at.append(usage.id)
+        return super()._closely(number, meter, usage)
 
 
 class Thorough(Sums):
@@ -656,7 +656,7 @@ def test_only_records_across_midnight_and_such_as_do_not_fit_take_a_closer_look(
     )
     watched = Watched()
     for number, fields in enumerate(told(books)):
-        watched.entry(number, fields)
+        watched.entry(number, encode(fields))
     watched.finish()
     closely = ["across", "no-room-under-the-contract", "no-room-at-the-provider"]
     assert watched.looked_at == closely
@@ -681,7 +681,7 @@ def outcome(sums: Sums, entries: list[Fields]) -> Any:
     """What sums find of entries, and what they hold then."""
     try:
         for number, fields in enumerate(entries):
-            sums.entry(number, fields)
+            sums.entry(number, encode(fields))
         sums.finish()
     except Violation as violation:
         return violation.code, violation.detail, violation.entry, held(sums)

@@ -45,6 +45,22 @@ def not_checked(result: Result) -> str:
     return result.stderr
 
 
+# Gaps
+
+
+def test_a_gap_is_asked_about_only_in_a_ledger_that_is_good(site):
+    site.writer.post([], seq=10_000)
+    site.post(1)
+    site.publish()
+    verdict = json.loads(good(verify(site, "--json")))
+    assert verdict["gaps"][-1]["last"] == 9_999
+    bundle = next(path for path in site.folder.glob("tile/entries/000*/**/*") if path.is_file())
+    bundle.write_bytes(bundle.read_bytes()[:-1] + b"]")  # the last entry, after the gap
+    damaged = verify(site, "--json")
+    assert "bad_entry" in codes(damaged)
+    assert json.loads(damaged.stdout)["gaps"] == []
+
+
 # Since an earlier state
 
 
