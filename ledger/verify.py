@@ -362,6 +362,7 @@ def _read_entries(source: _Source, tree: Tree, advance: Callable[[int], None]) -
             entries.extend(reader.iter_entries(tile))
         except LedgerError as error:
             fault = error
+            del entries[tile.width - 1 :]  # whatever follows the last one is a fault of that one
         tree.extend(b"".join(map(leaf_hash, entries)))
         yield from zip(entries, attachments_of(reader, tile, files), strict=False)
         if fault:

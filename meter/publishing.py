@@ -150,15 +150,15 @@ class Publishing:
         note = await asyncio.to_thread(self._note)
         size = 0 if note is None else self._opened(note).size
         root = await self._root_at(size)
-        self._publisher = await asyncio.to_thread(
-            Publisher.open,
-            self._folder,
-            self._signed,
-            self._opened,
-            lambda _: root,
-            write=FolderProcess,
+        publisher = await _to_its_end(self._begin, root)
+        self._tell_shown(publisher.size)
+
+    def _begin(self, root: bytes | None) -> Publisher:
+        """Have a publisher, which `_close` will find also when nobody waits for it any more."""
+        self._publisher = Publisher.open(
+            self._folder, self._signed, self._opened, lambda _: root, write=FolderProcess
         )
-        self._tell_shown(self._publisher.size)
+        return self._publisher
 
     async def _close(self) -> None:
         if self._publisher is not None:
