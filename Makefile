@@ -33,7 +33,7 @@ faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundr
 fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=600 one, and for longer
 	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60)
 
-bench: $(INSTALLED) ## Measure speed for half an hour, into docs/benchmarks.md; ARGS='--quick' looks only
+bench: $(INSTALLED) ## Measure speed for a quarter of an hour, into docs/benchmarks.md; ARGS='--quick' looks only
 	@$(BIN)/python -m tests.bench $(or $(ARGS),--out docs)
 
 check: $(INSTALLED) ## Lint, formatting and types
