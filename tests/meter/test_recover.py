@@ -465,6 +465,23 @@ async def test_an_entry_that_the_rules_do_not_give_is_refused_even_under_our_own
     assert await stored(spare) == whole[: refusal.value.entry]
 
 
+async def test_an_entry_that_the_rules_would_give_too_is_refused_where_another_was_signed(
+    past, spare, tmp_path
+):
+    new, whole = past.left(tmp_path / "new"), await stored(past.database)
+    await restore(spare, past.backup)
+    known = len(await stored(spare))
+    number = next(n for n in range(known, len(whole)) if b'"salt":"' in whole[n])
+    salt = whole[number].partition(b'"salt":"')[2][:32]
+    file = new.log / next(iter(level_tiles("entries", len(whole)))).path
+    file.write_bytes(file.read_bytes().replace(salt, salt[::-1]))
+    with pytest.raises(OtherRoot, match="the folder is damaged"):
+        await recover(spare, new)
+    now = await stored(spare)
+    assert known <= len(now) <= number
+    assert now == whole[: len(now)]
+
+
 async def test_a_database_of_another_history_is_left_alone(past, spare, tmp_path):
     other, new = past.left(tmp_path / "other"), past.left(tmp_path / "new")
     await restore(spare, past.backup)
