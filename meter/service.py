@@ -292,8 +292,8 @@ def settle_interpreter() -> None:
     """Tune Python for a process that does nothing but serve.
 
     A group makes ten thousands of objects that hold no cycles and are gone with it, so the garbage
-    collector may look less often, and never at what was loaded. The publisher's thread must not
-    hold up answers for the usual 5 ms at a time.
+    collector may look less often, and never at what was loaded. A thread that publishes or
+    proves must not hold up answers for the usual 5 ms at a time.
     """
     gc.collect()
     gc.freeze()

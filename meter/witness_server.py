@@ -22,6 +22,7 @@ from aiohttp import web
 from ledger.witnessing import MAX_REQUEST_BYTES, Refused
 from meter.problems import Problem
 from meter.web.bodies import Bodies
+from meter.web.listener import listener
 from meter.witness import Clock, Witness
 
 MAX_CONNECTIONS: Final = 500  # by default a process may open 1,024 files
@@ -43,15 +44,8 @@ async def serving(folder: Path, host: str, port: int, clock: Clock) -> AsyncIter
             keepalive_timeout=HEAD_SECONDS,
             shutdown_timeout=DRAIN_SECONDS,
         )
-        await runner.setup()
-        try:
-            listener = await _listen(runner, host, port)
-            try:
-                yield _url(listener)
-            finally:
-                listener.close()
-        finally:
-            await runner.cleanup()
+        async with listener(runner, host, port, MAX_CONNECTIONS, lambda server: server()) as url:
+            yield url
 
 
 async def until_interrupted() -> None:
@@ -153,25 +147,3 @@ def _metrics(witness: Witness, answers: Counter[str]) -> Iterator[str]:
 
 def _label(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
-    server = runner.server
-    assert server is not None, "setup made it"
-
-    def connected() -> asyncio.Protocol:
-        return _Full() if len(server.connections) >= MAX_CONNECTIONS else server()
-
-    return await asyncio.get_running_loop().create_server(connected, host, port)
-
-
-class _Full(asyncio.Protocol):
-    """A connection for which there is no room."""
-
-    def connection_made(self, transport: Any) -> None:
-        transport.abort()
-
-
-def _url(listener: asyncio.Server) -> str:
-    host, port, *_ = listener.sockets[0].getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

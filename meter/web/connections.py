@@ -7,13 +7,14 @@ All that a client can make the service keep for it is a head, the buffer of a bo
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web, web_protocol
 
 from meter import logs
 from meter.problems import Problem
 from meter.web.app import problem_response
+from meter.web.listener import listener
 
 # Each takes some kB, with the largest head some 600 kB; and by default a process may open 1,024
 # files.
@@ -36,24 +37,8 @@ _log: Final = logs.logger(__name__)
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve an application; gives its URL. At the end, open requests are waited for."""
     runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS)
-    await runner.setup()
-    try:
-        assert runner.server is not None, "setup made it"
-        listener = await _listen(runner.server, host, port)
-        try:
-            yield _url(listener)
-        finally:
-            listener.close()
-    finally:
-        await runner.cleanup()
-
-
-async def _listen(server: web.Server, host: str, port: int) -> asyncio.Server:
-    def connected() -> asyncio.Protocol:
-        full = len(server.connections) >= MAX_CONNECTIONS
-        return _Full() if full else _connection(server)
-
-    return await asyncio.get_running_loop().create_server(connected, host, port)
+    async with listener(runner, host, port, MAX_CONNECTIONS, _connection) as url:
+        yield url
 
 
 def _connection(server: web.Server) -> "_Connection":
@@ -99,15 +84,3 @@ class _Connection(web.RequestHandler):
         response = problem_response(problem)
         response.force_close()
         return response
-
-
-class _Full(asyncio.Protocol):
-    """A connection for which there is no room."""
-
-    def connection_made(self, transport: Any) -> None:
-        transport.abort()
-
-
-def _url(listener: asyncio.Server) -> str:
-    host, port, *_ = listener.sockets[0].getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

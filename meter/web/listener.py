@@ -1,0 +1,49 @@
+"""A server at an address, which takes so many connections at a time and no more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+
+@asynccontextmanager
+async def listener(
+    runner: web.AppRunner,
+    host: str,
+    port: int,
+    limit: int,
+    connect: Callable[[web.Server], asyncio.Protocol],
+) -> AsyncIterator[str]:
+    """Serve an application; gives its URL. `port` 0 takes a free one.
+
+    `connect` makes each of at most `limit` connections. At the end, open requests are waited for.
+    """
+    await runner.setup()
+    try:
+        server = runner.server
+        assert server is not None, "setup made it"
+
+        def connected() -> asyncio.Protocol:
+            return _Full() if len(server.connections) >= limit else connect(server)
+
+        listening = await asyncio.get_running_loop().create_server(connected, host, port)
+        try:
+            yield _url(listening)
+        finally:
+            listening.close()
+    finally:
+        await runner.cleanup()
+
+
+class _Full(asyncio.Protocol):
+    """A connection for which there is no room."""
+
+    def connection_made(self, transport: Any) -> None:
+        transport.abort()
+
+
+def _url(listening: asyncio.Server) -> str:
+    host, port, *_ = listening.sockets[0].getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
