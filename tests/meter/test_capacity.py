@@ -327,6 +327,17 @@ def quarters_in(in_use: DeviceTime) -> Counter[int]:
     )
 
 
+def test_what_fits_to_the_last_thousandth_of_a_second_is_taken_and_one_more_is_withheld():
+    quarter = (EIGHT, EIGHT + 900)
+    assert take([Room("provider", steady(8), DeviceTime())], *quarter, 8_000)
+    in_use = DeviceTime()
+    in_use.add(day_parts(EIGHT, EIGHT + 1), 1)
+    room = Room("provider", steady(8), in_use)
+    assert not take([room], *quarter, 8_000)
+    assert [part.device_time for part in withhold(split(*quarter, 8_000), [room])] == [1]
+    assert in_use.at(EIGHT // 900) == 1
+
+
 @given(SPANS, SPANS, st.integers(0, 3 * 10**3))
 def test_what_is_taken_fits_and_what_is_in_use_is_what_the_quarters_add_up_to(first, second, count):
     in_use = DeviceTime()
