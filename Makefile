@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
+# What is compiled runs instead of its source, and so is made anew when that was changed.
+COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test faults fuzz bench check lock clean
@@ -52,12 +54,13 @@ lock: | $(BIN)/pip ## Choose the dependencies anew; the file holds hashes and no
 clean: ## Remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f *.so ledger/*.so meter/*.so
 
 # The build backend is in the lock too, so nothing is fetched that has no hash.
-$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
-	@echo 'Installing the locked dependencies into $(VENV)'
+$(INSTALLED): requirements.lock pyproject.toml $(COMPILED) | $(BIN)/pip
+	@echo 'Installing the locked dependencies into $(VENV), and compiling the rules'
 	@$(PIP) install --require-hashes --no-deps -r requirements.lock
-	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
 # pip is the last thing that venv makes: without it, an interrupted one is made again.

@@ -4,3 +4,7 @@
 `book` keeps the balances, `log` drives the four for one writer. `bundle`, `tiles` and `folder` lay
 entries out as files, and `verify` proves such a folder and replays it.
 """
+
+from ledger.sources import as_written_if_asked
+
+as_written_if_asked(__path__)

@@ -71,9 +71,9 @@ class Book:
         return {account: held.get(account, 0) + fen for account, fen in net.items() if fen}
 
 
-def _net(postings: Iterable[Any]) -> dict[str, int]:
+def _net(postings: Iterable[Any]) -> dict[Any, int]:
     """What well-formed postings change, by account; their names are not looked at."""
-    net: dict[str, int] = {}
+    net: dict[Any, int] = {}
     for posting in postings:
         try:
             source, target, fen = posting

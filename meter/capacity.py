@@ -12,9 +12,10 @@ Device-time in use is kept by UTC day, 96 numbers of thousandths × seconds. Exa
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, final
 
 from msgspec import Struct
 
@@ -69,6 +70,7 @@ def day_parts(start: int, end: int) -> Sequence[DayPart]:
     return tuple(parts)
 
 
+@final
 class DeviceTime:
     """Device-time in use of one kind, under one contract or at one provider, by quarter.
 
@@ -114,7 +116,9 @@ class DeviceTime:
         return found
 
 
-class Room(Struct, frozen=True):
+@final
+@dataclass
+class Room:
     """One limit: how much device-time has room in a quarter, and how much is in use.
 
     `steps` are disjoint and ascend; beyond them there is no room.

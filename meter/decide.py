@@ -6,8 +6,9 @@ since each is judged on what the ones before it left; a commit that fails throws
 """
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Final, TypeVar, final
 
 from msgspec import UNSET, Struct
 
@@ -58,7 +59,9 @@ class Decided(Struct, frozen=True):
     results: list[Result]
 
 
-class _Context(Struct, frozen=True):
+@final
+@dataclass
+class _Context:
     """What the records of one batch share; `now` in microseconds, `number` of the batch entry."""
 
     provider: str

@@ -7,9 +7,10 @@ between contracts of the same enterprise.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from meter.capacity import Withheld
 from meter.entries import Posting
@@ -29,7 +30,9 @@ from meter.state import Contract, CouponId, Record, State
 Numerators = list[tuple[int, int]]  # by year, signed
 
 
-class Grant(Struct, frozen=True):
+@final
+@dataclass
+class Grant:
     """A change of what a contract was granted in a year, in fen, signed, never zero."""
 
     contract: Contract
@@ -37,7 +40,9 @@ class Grant(Struct, frozen=True):
     fen: int
 
 
-class UsageEffect(Struct, frozen=True):
+@final
+@dataclass
+class UsageEffect:
     """Changes by a record or its void; `eligible` are signed numerators by year, money signed fen.
 
     `entitlement` is the own contract's, after the entry.
@@ -50,7 +55,7 @@ class UsageEffect(Struct, frozen=True):
     cost: int
     withheld_cost: int
     entitlement: Entitlement
-    entitled: list[tuple[int, int]]
+    entitled: Numerators
     grants: list[Grant]
 
     def granted(self) -> list[tuple[int, int]]:

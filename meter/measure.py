@@ -5,9 +5,9 @@ reviewer's release changes it later. `admit`, `occupy` and `free` keep what is i
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
-
-from msgspec import Struct
+from typing import final
 
 from meter.capacity import (
     QUARTER_SECONDS,
@@ -31,7 +31,9 @@ MAX_EVIDENCE = 16  # runs of quarters told in an entry, which must stay below 65
 YearlyTime = list[tuple[int, int]]  # year, thousandths × seconds
 
 
-class Work(Struct, frozen=True):
+@final
+@dataclass
+class Work:
     """What a record says was worked: `[start, end)` in seconds, thousandths of a device kind."""
 
     device: str
@@ -45,7 +47,9 @@ class Work(Struct, frozen=True):
         return self.milli_devices * (self.end - self.start)
 
 
-class Measured(Struct, frozen=True):
+@final
+@dataclass
+class Measured:
     """How much of some work counts, by year, and what was withheld, by quarter."""
 
     eligible: YearlyTime

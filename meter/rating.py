@@ -8,10 +8,9 @@
 Example: 64 cards × 1 h × 4.50 is 64000 · 3600 · 45000 = 28800 · D, hence 288.00 yuan.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
-
-from msgspec import Struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, final
 
 from meter.units import year_of, year_start
 
@@ -22,7 +21,9 @@ FULL_BP: Final = 10_000
 Interval = tuple[int, int]
 
 
-class Terms(Struct, frozen=True):
+@final
+@dataclass
+class Terms:
     """What of a contract decides its entitlement: fen and basis points."""
 
     amount: int
@@ -30,15 +31,14 @@ class Terms(Struct, frozen=True):
     support_limit: int
 
 
-class Entitlement(Struct, frozen=True):
+@final
+@dataclass
+class Entitlement:
     """What a contract is entitled to by year, in fen, and which limits bound it."""
 
-    by_year: Mapping[int, int]
-    amount_bound: bool
-    support_bound: bool
-
-
-NOTHING: Final = Entitlement({}, amount_bound=False, support_bound=False)
+    by_year: dict[int, int] = field(default_factory=dict)
+    amount_bound: bool = False
+    support_bound: bool = False
 
 
 def cost(numerator: int) -> int:
@@ -51,7 +51,7 @@ def support_limit(amount: int, combined_bp: int, other_public_funds: int) -> int
     return max(0, combined_bp * amount // FULL_BP - other_public_funds)
 
 
-def entitle(eligible: Mapping[int, int], terms: Terms) -> Entitlement:
+def entitle(eligible: dict[int, int], terms: Terms) -> Entitlement:
     """Entitlement from eligible numerators `X` by year, earlier years first.
 
     N[y] = min(X[y], A·D − ΣN before);  E[y] = min(floor(bp·N[y] / (10000·D)), L − ΣE before)

@@ -11,7 +11,7 @@ all. Everything else is small.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, final
 
 from msgspec import Struct
 
@@ -26,7 +26,7 @@ from meter.entries import (
     UsageAccepted,
 )
 from meter.policy import Policy
-from meter.rating import NOTHING, Entitlement, Interval, Terms, union
+from meter.rating import Entitlement, Interval, Terms, union
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme, year
@@ -37,7 +37,7 @@ DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, devic
 MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps at hand
 
 
-@dataclass(slots=True)
+@dataclass
 class Key:
     """A provider's key; `revoked` is the number of the entry that revoked it.
 
@@ -51,7 +51,7 @@ class Key:
     suspected_since: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class ServiceKey:
     """A key with which the service signs, and the numbers of the entries that say for how long.
 
@@ -75,7 +75,7 @@ def signing(keys: Mapping[str, ServiceKey], number: int) -> dict[str, ServiceKey
     return {name: key for name, key in keys.items() if key.signs(number)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class EnlistedBatch:
     """Devices of a provider by kind, enlisted in `[start, end)` (seconds)."""
 
@@ -85,7 +85,7 @@ class EnlistedBatch:
     end: int
 
 
-@dataclass(slots=True)
+@dataclass
 class Provider:
     """A provider and its enlistments by the name of their batch."""
 
@@ -106,7 +106,9 @@ class Provider:
         ]
 
 
-class Meter(Struct, frozen=True):
+@final
+@dataclass
+class Meter:
     """One kind of device under one contract: what of its usage counts, and where it must fit.
 
     `price` is 1/10000 yuan per device-hour. `eligible` are the times in which usage counts, as
@@ -118,7 +120,8 @@ class Meter(Struct, frozen=True):
     rooms: list[Room]
 
 
-@dataclass(slots=True)
+@final
+@dataclass
 class Share:
     """One contract in one year: eligible and withheld numerators, entitled and granted fen."""
 
@@ -128,7 +131,9 @@ class Share:
     granted: int = 0
 
 
-class Accounts(Struct, frozen=True):
+@final
+@dataclass
+class Accounts:
     """Which coupon pays for a contract's usage of a year, and between which accounts it does."""
 
     coupon_id: CouponId
@@ -136,7 +141,8 @@ class Accounts(Struct, frozen=True):
     accrued: str
 
 
-@dataclass(slots=True)
+@final
+@dataclass
 class Contract:
     """A contract with its running totals.
 
@@ -154,7 +160,7 @@ class Contract:
     used: int = 0
     frozen: bool = False
     shares: dict[int, Share] = field(default_factory=dict)
-    entitlement: Entitlement = NOTHING
+    entitlement: Entitlement = field(default_factory=Entitlement)
     meters: dict[str, Meter] = field(default_factory=dict)
     accounts: dict[int, Accounts] = field(default_factory=dict)
     debtor: str = field(init=False)
@@ -196,7 +202,7 @@ class Contract:
         )
 
 
-@dataclass(slots=True)
+@dataclass
 class Enterprise:
     """An enterprise; `contracts` lists its contracts by programme in the order of their entries."""
 
@@ -205,7 +211,7 @@ class Enterprise:
     contracts: dict[str, list[Contract]] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass
 class Pool:
     """The money of one programme and year, fen."""
 
@@ -235,7 +241,8 @@ class StoredBatch(Struct, frozen=True):
     signature: str
 
 
-@dataclass(slots=True)
+@final
+@dataclass
 class Touched:
     """What a group changed."""
 
@@ -252,7 +259,8 @@ class Touched:
         self.days |= other.days
 
 
-@dataclass(slots=True)
+@final
+@dataclass
 class State:
     """The whole. `size` is the number of entries, `last_at` the last entry's `at`.
 

@@ -11,7 +11,24 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+import ledger
+import meter
+from ledger import book
+from ledger.sources import is_compiled
 from meter.postgres import Embedded
+
+
+def pytest_report_header() -> str:
+    return f"rules: {'compiled' if is_compiled(book) else 'as written'}"
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to test what was compiled from other sources than those that are here."""
+    for package in (ledger, meter):
+        for library in Path(package.__path__[0]).glob("*.so"):
+            source = library.with_name(library.name.partition(".")[0] + ".py")
+            if source.stat().st_mtime > library.stat().st_mtime:
+                pytest.exit(f"{source.name} was changed after it was compiled: make setup", 2)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ from ledger.canon import encode
 from ledger.folder import FolderWriter
 from ledger.log import Log
 from ledger.note import Checkpoint, Signer, Verifier, sign
-from ledger.tlog import Frontier
+from ledger.tlog import Frontier, leaf_hash
 from meter import dsse
 from meter.decide import Decided, decide
 from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
@@ -65,6 +65,7 @@ class Writer(Books):
         self.signer = log_signer("log")
         self.receipt_signer = dsse.ReceiptSigner("receipt-1", signer("receipts"))
         self.log = Log(Frontier(), Book(floors), 0)
+        self._floors = floors
         self.leaves: list[bytes] = []
         self.files: dict[int, list[bytes]] = {}
         self.signatures: list[str] = []
@@ -116,7 +117,9 @@ class Writer(Books):
     def twin(self) -> "Writer":
         """Give another writer with the same history, whose future is its own."""
         twin = copy.copy(self)
-        twin.state, twin.log = copy.deepcopy((self.state, self.log))
+        twin.state = copy.deepcopy(self.state)
+        book = Book(self._floors, self.log.book.balances)
+        twin.log = Log(self._frontier(), book, self.log.last_at)
         twin.leaves, twin.files = list(self.leaves), dict(self.files)
         twin.entries, twin.receipts = list(self.entries), list(self.receipts)
         twin.signatures = list(self.signatures)
@@ -177,6 +180,13 @@ class Writer(Books):
         self.leaves.append(data)
         if files:
             self.files[number] = files
+
+    def _frontier(self) -> Frontier:
+        """Give the log's, which it keeps to itself, once more."""
+        frontier = Frontier()
+        for leaf in self.leaves:
+            frontier.append(leaf_hash(leaf))
+        return frontier
 
     def _here(self) -> Before:
         return Before(self.log.size, b64encode(self.log.root()).decode())

@@ -4,6 +4,7 @@ The rules are bent in the state of real books, so that their entries follow the 
 field and posting; or, where no state bends so far, the entries are written by hand.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -90,7 +91,7 @@ def found(entries: list[Fields] | Books, code: str, *words: str, entry: int | No
 def bend(books: Books, contract: str, **terms: Any) -> None:
     """Change what decides a contract's entitlement, but not what its entry says."""
     held = books.state.contracts[contract]
-    held.terms = msgspec.structs.replace(held.terms, **terms)
+    held.terms = dataclasses.replace(held.terms, **terms)
 
 
 def count_always(books: Books, contract: str) -> None:

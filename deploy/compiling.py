@@ -1,0 +1,59 @@
+"""Compile the rules when Kashi is installed: `pyproject.toml` lists the files for mypyc.
+
+The files stay what they are, Python that runs as it stands. Where there is no C compiler, nothing
+is compiled, and all works the same, only slower. With `KASHI_COMPILE=no` nothing is compiled, with
+`KASHI_COMPILE=yes` a failure is an error. Why: docs/adr/0014-the-rules-are-compiled.md.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from mypyc.build import mypycify
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError
+
+WANTED = os.environ.get("KASHI_COMPILE", "if possible")
+
+# No file of settings, for ours ask for more than compiling needs; and the types of libraries that
+# are not there to build with do not matter.
+OPTIONS = ["--config-file=", "--ignore-missing-imports"]
+
+
+class Compile(build_ext):
+    """Builds the listed modules as one library, so that their calls of each other are direct."""
+
+    def run(self) -> None:
+        if WANTED == "no":
+            self._leave_out("KASHI_COMPILE says so")
+            return
+        try:
+            self._compile()
+        except (BaseError, CCompilerError) as error:
+            if WANTED == "yes":
+                raise
+            self._leave_out(str(error))
+
+    def get_source_files(self) -> list[str]:
+        return [*super().get_source_files(), os.path.relpath(__file__)]
+
+    def _compile(self) -> None:
+        """Build what the listed files are translated into, by the command that can build C."""
+        files = [source for each in self.extensions for source in each.sources]
+        self.distribution.ext_modules = mypycify(
+            [*OPTIONS, *files], group_name="kashi", opt_level="3"
+        )
+        command = build_ext(self.distribution)
+        command.inplace, command.build_lib = self.inplace, self.build_lib
+        command.build_temp, command.editable_mode = self.build_temp, self.editable_mode
+        command.ensure_finalized()
+        command.run()
+        self.extensions = command.extensions
+
+    def _leave_out(self, why: str) -> None:
+        """Install the files alone; what an earlier run compiled would go before them."""
+        self.warn(f"nothing is compiled: {why}")
+        for each in self.extensions:
+            with suppress(FileNotFoundError):
+                Path(self.get_ext_fullpath(each.name)).unlink()
+        self.extensions = []

@@ -1,0 +1,25 @@
+"""Compiled or as written: which of the two a package's modules are.
+
+Some modules of `ledger` and `meter` are compiled when Kashi is installed (deploy/compiling.py), and
+Python prefers what is compiled. With `KASHI_PURE=1` all of them run as they are written: that is
+the reference, for an auditor who trusts no compiler, and for the tests that hold the two together.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from types import ModuleType
+
+
+def as_written_if_asked(folders: Iterable[str]) -> None:
+    """Where `KASHI_PURE` is set, have the modules of these folders loaded from their sources."""
+    if os.environ.get("KASHI_PURE"):
+        for folder in folders:
+            finder = FileFinder(folder, (SourceFileLoader, SOURCE_SUFFIXES))
+            sys.path_importer_cache[folder] = finder
+
+
+def is_compiled(module: ModuleType) -> bool:
+    """Say whether a module runs compiled."""
+    return not (module.__file__ or "").endswith(tuple(SOURCE_SUFFIXES))
