@@ -36,7 +36,7 @@ from meter.entries import (
     from_fields,
 )
 from meter.evolve import register
-from meter.measure import by_day, by_year, work_of
+from meter.measure import Work, by_day, by_year
 from meter.mentions import subjects_of, subjects_of_contracts
 from meter.past import PastBalance, PastShare, advance
 from meter.problems import Problem
@@ -55,7 +55,7 @@ from meter.state import (
     Touched,
 )
 from meter.units import MICROSECONDS
-from meter.wire import Batch, Conflict, Rejected, Result, SignedBatch
+from meter.wire import Accepted, Batch, Duplicate, Rejected, Result, SignedBatch
 from meter.wire import Record as WireRecord
 
 Connection = asyncpg.Connection
@@ -142,7 +142,8 @@ class Written:
     past_coupons: list[tuple[Any, ...]] = field(default_factory=list)
     refused: list[tuple[Any, ...]] = field(default_factory=list)
     numbers: list[BatchId] = field(default_factory=list)
-    usage_days: dict[tuple[str, int, str], int] = field(default_factory=dict)
+    # Thousandths of devices added by contract, device, start and end: a batch has few such spans.
+    usage: dict[tuple[str, str, int, int], int] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)  # of the group's entries
     mentions: list[tuple[str, int]] = field(default_factory=list)
 
@@ -188,11 +189,11 @@ def note_rows(written: Written, state: State, number: int, entry: Entry, data: b
             written.records.append((entry.provider, entry.id, number, None, None, withheld))
             if withheld:
                 written.withheld.append(_withheld_row(state.records[entry.provider, entry.id]))
-            _note_days(written, entry, 1)
+            _note_usage(written, entry, 1)
             written.subjects.add("kind:usage")  # its contract is touched
         case RecordVoided():
             written.voids.append((entry.provider, entry.id, number))
-            _note_days(written, state.records[entry.provider, entry.id].usage, -1)
+            _note_usage(written, state.records[entry.provider, entry.id].usage, -1)
             written.subjects.add("kind:void")
         case _:
             _note_other(written, number, entry, data)
@@ -232,7 +233,7 @@ def note_refused(written: Written, batch: Batch, number: int, results: list[Resu
     `number` is that of the batch's entry.
     """
     for place, result in enumerate(results):
-        if not isinstance(result, (Rejected, Conflict)):
+        if isinstance(result, (Accepted, Duplicate)):
             continue
         code = result.code if isinstance(result, Rejected) else CONFLICT
         index = place - len(batch.voids)
@@ -247,11 +248,9 @@ def _about(record: WireRecord) -> tuple[Any, ...]:
     return "record", record.contract, record.device, *times
 
 
-def _note_days(written: Written, usage: UsageAccepted, sign: int) -> None:
-    totals = written.usage_days
-    for day, device_time in by_day(work_of(usage)):
-        place = (usage.contract, day, usage.device)
-        totals[place] = totals.get(place, 0) + sign * device_time
+def _note_usage(written: Written, usage: UsageAccepted, sign: int) -> None:
+    span = (usage.contract, usage.device, usage.start, usage.end)
+    written.usage[span] = written.usage.get(span, 0) + sign * usage.milli_devices
 
 
 def _withheld_row(record: Record) -> tuple[Any, ...]:
@@ -523,7 +522,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
         await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
     if written.numbers:
         await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
-    await _put_usage_days(connection, written.usage_days)
+    await _put_usage_days(connection, written)
     await _put_device_time(connection, state, touched.days)
     await _put_contracts(connection, state, touched.contracts)
     await _put_coupons(connection, state, touched.coupons)
@@ -567,7 +566,12 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
     await connection.execute(_SQL["put_contract_years"], *_columns(rows, 8))
 
 
-async def _put_usage_days(connection: Connection, added: dict[tuple[str, int, str], int]) -> None:
+async def _put_usage_days(connection: Connection, written: Written) -> None:
+    added: defaultdict[tuple[str, int, str], int] = defaultdict(int)
+    for (contract, device, start, end), milli_devices in written.usage.items():
+        work = Work(device, milli_devices, start // MICROSECONDS, end // MICROSECONDS)
+        for day, device_time in by_day(work):
+            added[contract, day, device] += device_time
     rows = [(*place, Decimal(device_time)) for place, device_time in added.items()]
     if rows:
         await connection.execute(_SQL["put_usage_days"], *_columns(rows, 4))

@@ -31,12 +31,13 @@ T = TypeVar("T")
 
 # Ids enter account names and URLs, where ':' and '/' have a meaning. (\Z: "$" would let a last line
 # feed pass, which in a URL no check for control characters sees.)
-Id = Annotated[
-    str,
-    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", extra_json_schema={"format": "id"}),
-]
+_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+Id = Annotated[str, Meta(pattern=_ID, extra_json_schema={"format": "id"})]
+is_id: Final = re.compile(_ID).match
 # Ids that providers choose: visible ASCII, e.g. "slurm:4211:0".
-VisibleAscii = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}\Z")]
+_VISIBLE_ASCII: Final = r"^[\x21-\x7e]{1,128}\Z"
+VisibleAscii = Annotated[str, Meta(pattern=_VISIBLE_ASCII)]
+is_visible_ascii: Final = re.compile(_VISIBLE_ASCII).match
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 Year = Annotated[int, Meta(ge=1900, le=9998)]
@@ -148,7 +149,8 @@ def _is_plain(data: bytes) -> bool:
     """
     if b"\\" in data or b"\x7f" in data or not data.isascii():
         return False
-    return msgspec.json.encode(msgspec.json.decode(data)) == msgspec.json.format(data, indent=-1)
+    again = msgspec.json.encode(msgspec.json.decode(data))
+    return again == data or again == msgspec.json.format(data, indent=-1)
 
 
 def _decode_with(data: bytes, kind: type[T], fixed: Mapping[str, str]) -> T:

@@ -22,6 +22,7 @@ record leaves the others unharmed. Receipt and results:
 The figures are signed changes of the record's own contract. All are yuan text.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated, Final, Literal
 
@@ -30,7 +31,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.dsse import Envelope
 from meter.problems import Problem
-from meter.strict import Id, Instant, Reason, VisibleAscii, decode
+from meter.strict import Id, Instant, Reason, VisibleAscii, decode, is_id, is_visible_ascii
 from meter.units import DAY_SECONDS
 
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a batch is held in memory whole
@@ -183,7 +184,7 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
     Raises `Problem` `bad_batch` or `too_large`.
     """
     try:
-        batch = decode(envelope.payload, Batch)
+        batch = _read(envelope.payload)
     except ValueError as error:
         raise Problem("bad_batch", str(error)) from None
     if len(batch.voids) + len(batch.records) > MAX_BATCH_ITEMS:
@@ -198,6 +199,40 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
         sha256(data).hexdigest(),
         data,
     )
+
+
+def _read(payload: bytes) -> Batch:
+    """Read a batch. Raises `ValueError` with a sentence that names the place.
+
+    To try a pattern takes as long as to read three fields: first all are read and then tried
+    together. In doubt the strict types decide, and say what is wrong.
+    """
+    try:
+        batch = decode(payload, _LooseBatch)
+    except ValueError:
+        return decode(payload, Batch)
+    return batch if _are_good(batch.records) else decode(payload, Batch)
+
+
+class _LooseRecord(Record, frozen=True):
+    """A record whose ids may be any text so far; it equals no other kind of `Record`."""
+
+    id: str
+    contract: str
+    device: str
+    run: str | UnsetType = UNSET
+
+
+class _LooseBatch(Batch, frozen=True, kw_only=True):
+    records: list[_LooseRecord] = []  # type: ignore[assignment]  # nobody adds one
+
+
+def _are_good(records: Sequence[Record]) -> bool:
+    """Say whether all ids are such as `Record` demands."""
+    names = {record.contract for record in records} | {record.device for record in records}
+    own = [record.id for record in records]
+    own += [record.run for record in records if record.run is not UNSET]
+    return all(map(is_id, names)) and all(map(is_visible_ascii, own))
 
 
 def encode_receipt(receipt: Receipt) -> bytes:

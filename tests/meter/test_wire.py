@@ -10,8 +10,16 @@ from msgspec import UNSET
 
 from meter.dsse import BATCH_TYPE, Envelope
 from meter.problems import Problem
+from meter.strict import decode
 from meter.units import parse_instant
-from meter.wire import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, MAX_BATCH_SECONDS, SignedBatch, parse_batch
+from meter.wire import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ITEMS,
+    MAX_BATCH_SECONDS,
+    Batch,
+    SignedBatch,
+    parse_batch,
+)
 from tests.books import ORIGIN, attempt
 
 RECORD = {
@@ -75,6 +83,17 @@ def refusal(payload: bytes, code: str = "bad_batch") -> None:
     with pytest.raises(Problem) as refused:
         parsed(payload)
     assert refused.value.code == code
+    if code == "bad_batch":
+        assert refused.value.detail == sentence_about(payload)
+
+
+def sentence_about(payload: bytes) -> str:
+    """Say what the types of a batch have against a payload."""
+    try:
+        decode(payload, Batch)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def test_the_example_of_the_format_is_read():
@@ -365,6 +384,14 @@ def test_record_ids_and_runs_that_are_not_visible_ascii_are_refused(bad):
     refusal(with_record(id=bad))
     refusal(with_record(run=bad))
     refusal(with_void(id=bad))
+
+
+def test_of_two_faults_the_first_is_told():
+    bad_id, bad_state = RECORD | {"id": "a b"}, RECORD | {"state": 1}
+    for records, place in (([bad_id, bad_state], "[0].id"), ([bad_state, bad_id], "[0].state")):
+        payload = batch(records=records)
+        refusal(payload)
+        assert place in sentence_about(payload)
 
 
 def test_states_and_reasons_have_a_length():
