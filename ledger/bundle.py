@@ -10,9 +10,13 @@ file is the index of its entry within the bundle in one byte, its length in four
 indexes never decrease, and the files of an entry keep their order. `x` and `yz` beside entry 3 make
 
     03 00000001 78  03 00000002 797a
+
+A segment is what was committed at once: entries framed as in a bundle, however many, and the files
+beside some of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from struct import Struct
 from typing import Final
@@ -28,6 +32,23 @@ MAX_ATTACHMENTS: Final = 64
 
 _ENTRY: Final = Struct(">H")
 _ATTACHMENT: Final = Struct(">BI")
+
+
+# Files by the index of their entry, which never decreases.
+Attachments = Sequence[tuple[int, Sequence[bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """`count` entries as a bundle, and the files beside them, by index within the segment."""
+
+    count: int
+    bundle: bytes
+    attachments: Attachments = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.bundle) + sum(len(file) for _, files in self.attachments for file in files)
 
 
 def encode_bundle(entries: Iterable[bytes]) -> bytes:

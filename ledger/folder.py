@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from ledger import bundle
+from ledger.bundle import Attachments, Segment
 from ledger.canon import MAX_ENTRY_BYTES
 from ledger.errors import BadBundle, BadFolder, MissingFile
 from ledger.files import DISK, Files
@@ -65,14 +66,21 @@ class FolderWriter:
 
     def add(self, data: bytes, attachments: Sequence[bytes] = ()) -> None:
         """Add the next entry and the files that belong to it."""
-        self._entries.append(data)
-        self.size += 1
-        if attachments:
-            self._attach(bundle.encode_attachment(len(self._entries) - 1, attachments))
-        self._add_hash(0, leaf_hash(data))
-        if len(self._entries) == TILE_WIDTH:
-            self._write_entries()
-            self._entries.clear()
+        self._fill([data], [(0, attachments)] if attachments else [])
+
+    def extend(self, segment: Segment) -> None:
+        """Add the next entries, tile by tile. Raises `BadBundle`.
+
+        Each is hashed here, whatever hash may be stored with it: so the root is that of the very
+        bytes that are written.
+        """
+        entries = bundle.decode_bundle(segment.bundle, segment.count)
+        start = 0
+        while start < len(entries):
+            end = start + TILE_WIDTH - len(self._entries)
+            beside = [(at - start, files) for at, files in segment.attachments if start <= at < end]
+            self._fill(entries[start:end], beside)
+            start = end
 
     def root(self) -> bytes:
         """The root over all that was added."""
@@ -105,6 +113,18 @@ class FolderWriter:
             remove_partial(folder, self._files)
         self._outgrown.clear()
 
+    def _fill(self, entries: list[bytes], attachments: Attachments) -> None:
+        """Add entries for which the last tile has room, and files by their index among these."""
+        first = len(self._entries)
+        self._entries += entries
+        self.size += len(entries)
+        for index, files in attachments:
+            self._attach(bundle.encode_attachment(first + index, files))
+        self._add_hashes(0, b"".join(map(leaf_hash, entries)))
+        if len(self._entries) == TILE_WIDTH:
+            self._write_entries()
+            self._entries.clear()
+
     def _find_batches(self) -> Path | None:
         edge = edge_tile("batches", self.size)
         return self._path(edge) if edge and self._path(edge).exists() else None
@@ -114,19 +134,20 @@ class FolderWriter:
         if len(self._attachments) >= _CHUNK_BYTES:
             self._write_attachments()
 
-    def _add_hash(self, level: int, node: bytes) -> None:
+    def _add_hashes(self, level: int, nodes: bytes) -> None:
+        """Add joined hashes for which the last tile of the level has room."""
         if level == len(self._hashes):
             self._hashes.append(bytearray())
         hashes = self._hashes[level]
-        hashes += node
+        hashes += nodes
         if len(hashes) == TILE_WIDTH * HASH_BYTES:
             full = bytes(hashes)
             hashes.clear()
             self._write_hashes(level, full)
-            self._add_hash(level + 1, Frontier.over(full).root())
+            self._add_hashes(level + 1, Frontier.over(full).root())
 
     def _write_hashes(self, level: int, hashes: bytes) -> None:
-        # The node just added is the last of its level, and the last of this tile.
+        # The last of the nodes just added is the last of its level, and of this tile.
         last = (self.size >> TILE_HEIGHT * level) - 1
         self._write(Tile(level, last // TILE_WIDTH, len(hashes) // HASH_BYTES), hashes)
 

@@ -5,7 +5,7 @@ for the interpreter too, after each of some dozens of calls. So what is added is
 a time, and what is raised there is raised here.
 
     with FolderProcess(folder, size, lock) as writer:
-        writer.add(data, attachments)
+        writer.extend(segment)
         writer.settle()
         writer.show(checkpoint)
 
@@ -18,16 +18,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Self
 
+from ledger.bundle import Segment
 from ledger.errors import BadFolder, LedgerError
 from ledger.folder import FolderWriter
 
-_MESSAGE_BYTES: Final = 1024 * 1024  # of entries and attachments that are sent at once
+_MESSAGE_BYTES: Final = 1024 * 1024  # of small segments that are sent at once
 
 
 class FolderProcess:
@@ -47,15 +47,15 @@ class FolderProcess:
                 start_new_session=True,  # an interrupt at the terminal is for us to tell it
             )
         self._peer = Connection(ours.detach())
-        self._waiting: list[tuple[bytes, Sequence[bytes]]] = []
+        self._waiting: list[Segment] = []
         self._waiting_bytes = 0
         self.size = size
 
-    def add(self, data: bytes, attachments: Sequence[bytes] = ()) -> None:
-        """Add the next entry and the files that belong to it."""
-        self._waiting.append((data, attachments))
-        self._waiting_bytes += len(data) + sum(map(len, attachments))
-        self.size += 1
+    def extend(self, segment: Segment) -> None:
+        """Add the next entries and the files beside them."""
+        self._waiting.append(segment)
+        self._waiting_bytes += segment.size_bytes
+        self.size += segment.count
         if self._waiting_bytes >= _MESSAGE_BYTES:
             self._send_waiting()
 
@@ -76,7 +76,7 @@ class FolderProcess:
 
     def _send_waiting(self) -> None:
         if self._waiting:
-            self._ask("add_all", self._waiting)
+            self._ask("extend_by", self._waiting)
             self._waiting, self._waiting_bytes = [], 0
 
     def _ask(self, method: str, *arguments: Any) -> Any:
@@ -109,17 +109,17 @@ class _Writing:
             # Begun with the first question, so that what the folder raises is an answer too.
             if self._writer is None:
                 self._writer = FolderWriter(self._folder, resume=self._size)
-            target = self if method == "add_all" else self._writer
+            target = self if method == "extend_by" else self._writer
             return getattr(target, method)(*arguments)
         except LedgerError as error:
             return BadFolder(error.detail)
         except OSError as error:
             return error
 
-    def add_all(self, entries: list[tuple[bytes, Sequence[bytes]]]) -> None:
+    def extend_by(self, segments: list[Segment]) -> None:
         assert self._writer is not None, "`answer` has begun it"
-        for data, attachments in entries:
-            self._writer.add(data, attachments)
+        for segment in segments:
+            self._writer.extend(segment)
 
 
 def main() -> None:

@@ -27,19 +27,17 @@ to wait, and to know the time.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol, Self
 
+from ledger.bundle import Segment
 from ledger.errors import BadFolder, LedgerError, MissingFile
 from ledger.files import DISK, Files, lock
 from ledger.folder import DRAFT, FolderReader, FolderWriter, remove_partial
 from ledger.note import Checkpoint
 from ledger.tiles import find_tile, has_tile
-
-# Each with the files that belong to it.
-Entries = Iterable[tuple[bytes, Sequence[bytes]]]
 
 # The root that the log had at a size, None if it never had that many entries.
 RootAt = Callable[[int], bytes | None]
@@ -76,7 +74,7 @@ class Writer(Protocol):
 
     size: int
 
-    def add(self, data: bytes, attachments: Sequence[bytes] = ()) -> None: ...
+    def extend(self, segment: Segment) -> None: ...
     def root(self) -> bytes: ...
     def settle(self) -> None: ...
     def show(self, checkpoint: bytes) -> None: ...
@@ -86,7 +84,7 @@ class Publisher:
     """The one who writes a folder, until `close`.
 
     with Publisher.open(folder, sign, read, root_at) as publisher:
-        publisher.publish(entries_from(publisher.size), root)
+        publisher.publish(segments_from(publisher.size), root)
     """
 
     def __init__(
@@ -148,20 +146,20 @@ class Publisher:
         """How many entries are settled, and after an `open` published: which ones come next."""
         return self._settled.size if self._settled else 0
 
-    def publish(self, entries: Entries, root: bytes) -> None:
-        """Settle the next entries, and show the checkpoint of all, with no signature but ours.
+    def publish(self, segments: Iterable[Segment], root: bytes) -> None:
+        """Settle the next segments, and show the checkpoint of all, with no signature but ours.
 
         Where nothing was added, no file is touched.
         """
-        self.show(self.settle(entries, root))
+        self.show(self.settle(segments, root))
 
-    def settle(self, entries: Entries, root: bytes) -> bytes:
-        """Add the next entries, and give the signed checkpoint of all that was added.
+    def settle(self, segments: Iterable[Segment], root: bytes) -> bytes:
+        """Add the next segments, and give the signed checkpoint of all that was added.
 
         `root` is theirs. If it is the checkpoint that is shown, it has all lines that are shown.
         Raises `OtherRoot`, `BadFolder`, `BadBundle` or `OSError`; then only another `open` goes on.
         """
-        self.add(entries)
+        self.add(segments)
         with self._moving():
             if self._writer.root() != root:
                 raise OtherRoot(f"the entries do not give the root of size {self._writer.size}")
@@ -184,11 +182,11 @@ class Publisher:
                 self._writer.show(note)
                 self._shown = note
 
-    def add(self, entries: Entries) -> None:
-        """Add the next entries to what `settle` will sign: a long log need not be in memory."""
+    def add(self, segments: Iterable[Segment]) -> None:
+        """Add the next segments to what `settle` will sign: a long log need not be in memory."""
         with self._moving():
-            for data, attachments in entries:
-                self._writer.add(data, attachments)
+            for segment in segments:
+                self._writer.extend(segment)
 
     def close(self) -> None:
         """Let another publisher have the folder."""

@@ -160,15 +160,23 @@ async def _put_balances(connection: asyncpg.Connection, balances: dict[str, int]
     )
 
 
-async def segments(
+async def bundles(
     connection: asyncpg.Connection, first: int, stop: int
-) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Give the segments that hold entries of `[first, stop)`: their first number and entries.
+) -> AsyncIterator[tuple[int, int, bytes]]:
+    """Give the segments that hold entries of `[first, stop)`: first number, count, bundle.
 
     Needs a transaction around it.
     """
     async for row in connection.cursor(_SQL["segments"], first, stop, prefetch=16):
-        yield row["first"], decode_bundle(row["bundle"], row["count"])
+        yield row["first"], row["count"], row["bundle"]
+
+
+async def segments(
+    connection: asyncpg.Connection, first: int, stop: int
+) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Give the same with their entries: first number, entries."""
+    async for start, count, bundle in bundles(connection, first, stop):
+        yield start, decode_bundle(bundle, count)
 
 
 async def entries(

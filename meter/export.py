@@ -34,8 +34,8 @@ async def _export(
     connection: store.Connection, keys: Keys, writer: FolderWriter, progress: Progress | None
 ) -> Head:
     head = await ledger_store.head(connection)
-    async for data, files in store.with_attachments(connection, 0, head.size):
-        writer.add(data, files)
+    async for segment in store.with_attachments(connection, 0, head.size):
+        writer.extend(segment)
         if progress is not None:
             progress(writer.size, head.size)
     if (writer.size, writer.root()) != (head.size, head.root):

@@ -1,7 +1,7 @@
 """Publish what is committed: keep the log's folder in step with the database, never ahead of it.
 
-    committed entries -> tiles, bundles, attachments -> checkpoint, signed -> cosigned by witnesses
-                      -> replaced
+    committed segments -> tiles, bundles, attachments -> checkpoint, signed -> cosigned by witnesses
+                       -> replaced
 
 The folder (`ledger.publish`) is what auditors fetch, and a full backup. A publish begins as soon as
 there is something new, but not more often than every `RHYTHM_SECONDS`: so what is committed can be
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from ledger import store as ledger_store
+from ledger.bundle import Segment
 from ledger.errors import BadBundle, BadFolder, BadNote, LedgerError, MissingFile
 from ledger.folder import FolderReader
 from ledger.folder_process import FolderProcess
@@ -45,7 +46,6 @@ PATIENCE_SECONDS: Final = 60.0  # with the database, for each statement
 CHUNK_BYTES: Final = 16 * 1024 * 1024  # of entries and attachments that are in memory at once
 
 _log: Final = logs.logger(__name__)
-_Entry = tuple[bytes, list[bytes]]
 
 
 class LogMissing(LedgerError):  # noqa: N818 - the name says what is wrong
@@ -185,8 +185,8 @@ class Publishing:
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             head = await ledger_store.head(self._connection)
             self._state = await store.load_service_keys(self._connection)
-            entries = store.with_attachments(self._connection, publisher.size, head.size)
-            async for chunk in _chunks(entries):
+            segments = store.with_attachments(self._connection, publisher.size, head.size)
+            async for chunk in _chunks(segments):
                 await _to_its_end(publisher.add, chunk)
         return await _to_its_end(publisher.settle, (), head.root)
 
@@ -260,13 +260,13 @@ async def _to_its_end(write: Callable[..., T], *arguments: object) -> T:
         raise
 
 
-async def _chunks(entries: AsyncIterator[_Entry]) -> AsyncIterator[list[_Entry]]:
-    """Put entries together until they are some MiB."""
-    chunk: list[_Entry] = []
+async def _chunks(segments: AsyncIterator[Segment]) -> AsyncIterator[list[Segment]]:
+    """Put segments together until they are some MiB."""
+    chunk: list[Segment] = []
     size_bytes = 0
-    async for entry in entries:
-        chunk.append(entry)
-        size_bytes += len(entry[0]) + sum(map(len, entry[1]))
+    async for segment in segments:
+        chunk.append(segment)
+        size_bytes += segment.size_bytes
         if size_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, size_bytes = [], 0

@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from ledger import canon
 from ledger import store as ledger_store
+from ledger.bundle import Segment
 from ledger.errors import LedgerError
 from ledger.log import Group
 from ledger.queries import load, script
@@ -647,18 +648,16 @@ async def attachments(
         yield row["entry"], [row["envelope"], row["receipt"], signature]
 
 
-async def with_attachments(
-    connection: Connection, first: int, stop: int
-) -> AsyncIterator[tuple[bytes, list[bytes]]]:
-    """Give the entries of `[first, stop)` and the files beside each, in order."""
+async def with_attachments(connection: Connection, first: int, stop: int) -> AsyncIterator[Segment]:
+    """Give the segments of `[first, stop)`, both ends of segments, with the files beside them."""
     attached = attachments(connection, first, stop)
     following = await anext(attached, None)
-    async for number, data in ledger_store.entries(connection, first, stop):
-        if following is not None and following[0] == number:
-            yield data, following[1]
+    async for start, count, bundle in ledger_store.bundles(connection, first, stop):
+        beside = []
+        while following is not None and following[0] < start + count:
+            beside.append((following[0] - start, following[1]))
             following = await anext(attached, None)
-        else:
-            yield data, []
+        yield Segment(count, bundle, beside)
 
 
 async def token(connection: Connection, token_id: str) -> KnownToken | None:

@@ -52,9 +52,9 @@ SELECT name, fen FROM ledger.account;
 
 -- name: segments
 -- All segments that hold entries of [$1, $2), in order.
-SELECT first, count, bundle, leaf_hashes FROM ledger.segment
+SELECT first, count, bundle FROM ledger.segment
 WHERE first >= coalesce((SELECT max(first) FROM ledger.segment WHERE first <= $1), 0)
-  AND first < $2
+  AND first + count > $1 AND first < $2
 ORDER BY first;
 
 -- name: segment_after

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ledger import canon
+from ledger.bundle import Segment, encode_bundle
 from ledger.errors import Violation
 from ledger.folder import FolderWriter
 from ledger.note import Checkpoint, Signer, sign
@@ -63,6 +64,18 @@ def fields_of(number, **changes):
 
 def entry_of(number, **changes):
     return canon.encode(fields_of(number, **changes))
+
+
+def segment(*numbers):
+    """These entries with their files, as one commit stores them."""
+    files = [(index, files_of(number)) for index, number in enumerate(numbers) if files_of(number)]
+    return Segment(len(numbers), encode_bundle(map(entry_of, numbers)), files)
+
+
+def segments(start, stop, most=100):
+    """The entries from `start` to `stop` in commits of so many."""
+    for first in range(start, stop, most):
+        yield segment(*range(first, min(first + most, stop)))
 
 
 def exported(out: Path, size: int, changed: dict[int, bytes] | None = None) -> Path:

@@ -2,12 +2,13 @@ import os
 
 import pytest
 
+from ledger.bundle import Segment
 from ledger.errors import BadBundle, BadFolder, MissingFile
 from ledger.folder import FolderReader, FolderWriter
 from ledger.note import open_checkpoint
 from ledger.tiles import Tile, level_tiles, tiles_of
 from ledger.tlog import Tree, leaf_hash
-from tests.ledger.exported import LOG, entry_of, exported, files_of
+from tests.ledger.exported import LOG, entry_of, exported, files_of, segments
 
 SIZES = [0, 1, 2, 255, 256, 257, 513]
 
@@ -46,6 +47,25 @@ def test_a_folder_proves_a_size_also_where_its_partial_tiles_have_become_full_on
         reader.tree(601).root()
     with pytest.raises(MissingFile):
         FolderReader(tmp_path).tree(1).root()
+
+
+@pytest.mark.parametrize("most", [1, 3, 255, 256, 257, 1_300])
+def test_entries_make_the_same_folder_however_they_were_committed(tmp_path, most):
+    alone, writer = exported(tmp_path / "alone", 1_300), FolderWriter(tmp_path / "out")
+    for each in segments(0, 1_300, most):
+        writer.extend(each)
+    writer.finish((alone / "checkpoint").read_bytes())
+    paths = FolderReader(alone).files()
+    assert FolderReader(tmp_path / "out").files() == paths
+    for path in paths:
+        assert (tmp_path / "out" / path).read_bytes() == (alone / path).read_bytes(), path
+
+
+def test_a_segment_that_is_not_what_it_says_is_refused(tmp_path):
+    (whole,) = segments(0, 9)
+    for count, bundle in ((8, whole.bundle), (10, whole.bundle), (9, whole.bundle[:-1])):
+        with pytest.raises(BadBundle):
+            FolderWriter(tmp_path / "out").extend(Segment(count, bundle))
 
 
 def test_a_tile_of_attachments_is_there_only_where_an_entry_has_some(tmp_path):

@@ -14,13 +14,9 @@ from ledger.folder_process import FolderProcess
 from ledger.note import Checkpoint, open_checkpoint, sign
 from ledger.publish import OtherRoot, Publisher
 from ledger.tlog import Frontier, leaf_hash
-from tests.ledger.exported import LOG, ORIGIN, entry_of, exported, files_of
+from tests.ledger.exported import LOG, ORIGIN, entry_of, exported, segments
 
 SIZES = [0, 1, 255, 256, 600, 1_300]
-
-
-def entries(start, end):
-    return [(entry_of(number), files_of(number)) for number in range(start, end)]
 
 
 def root(size):
@@ -58,7 +54,7 @@ def until(condition):
 def test_the_process_writes_the_very_files_of_a_writer_here(tmp_path):
     with publisher(tmp_path / "log") as out:
         for start, end in itertools.pairwise(SIZES):
-            out.publish(entries(start, end), root(end))
+            out.publish(segments(start, end), root(end))
     alone = exported(tmp_path / "alone", SIZES[-1])
     found, expected = FolderReader(tmp_path / "log"), FolderReader(alone)
     assert found.files() > expected.files()  # with the partial tiles of earlier sizes
@@ -69,9 +65,9 @@ def test_the_process_writes_the_very_files_of_a_writer_here(tmp_path):
 def test_what_is_raised_there_is_raised_here(tmp_path):
     folder = tmp_path / "log"
     with publisher(folder) as out:
-        out.publish(entries(0, 5), root(5))
+        out.publish(segments(0, 5), root(5))
         with pytest.raises(OtherRoot):
-            out.publish(entries(5, 6), root(7))
+            out.publish(segments(5, 6), root(7))
     (folder / "tile/0/000.p/5").write_bytes(bytes(160))
     with pytest.raises(BadFolder, match="do not fit together"):
         publisher(folder)
@@ -85,15 +81,15 @@ def test_what_is_raised_there_is_raised_here(tmp_path):
 def test_a_disk_that_fails_is_an_os_error_and_the_folder_can_be_opened_again(tmp_path):
     folder = tmp_path / "log"
     with publisher(folder) as out:
-        out.publish(entries(0, 3), root(3))
+        out.publish(segments(0, 3), root(3))
         (folder / "tile/entries/000.p/4").mkdir()  # in the way of a rename
         with pytest.raises(IsADirectoryError):
-            out.publish(entries(3, 4), root(4))
+            out.publish(segments(3, 4), root(4))
         with pytest.raises(BadFolder):
             out.publish([], root(4))
     (folder / "tile/entries/000.p/4").rmdir()
     with publisher(folder) as out:
-        out.publish(entries(3, 9), root(9))
+        out.publish(segments(3, 9), root(9))
     assert opened(FolderReader(folder).checkpoint()).size == 9
 
 
@@ -105,10 +101,10 @@ def test_a_process_that_is_killed_is_an_os_error(tmp_path):
         return writers[-1]
 
     with publisher(tmp_path / "log", write) as out:
-        out.publish(entries(0, 3), root(3))
+        out.publish(segments(0, 3), root(3))
         writers[0]._process.kill()
         with pytest.raises(ChildProcessError):
-            out.publish(entries(3, 4), root(4))
+            out.publish(segments(3, 4), root(4))
     with publisher(tmp_path / "log") as out:
         assert out.size == 3
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.bundle import decode_attachments
+from ledger.bundle import Segment, decode_attachments, encode_bundle
 from ledger.cosign import Cosigner, add_cosignatures
 from ledger.errors import BadBundle, BadFolder, BadNote
 from ledger.files import DISK
@@ -21,7 +21,7 @@ from ledger.tiles import edge_tile, find_tile, grown_tile, height_of
 from ledger.tlog import Frontier, Tree, leaf_hash
 from ledger.verify import verify
 from tests.ledger.disks import AFTER, TORN, Broken, Disk
-from tests.ledger.exported import LOG, ORIGIN, Hashes, entry_of, exported, files_of
+from tests.ledger.exported import LOG, ORIGIN, Hashes, entry_of, exported, files_of, segments
 
 # From a published size to the next: within a tile, up to its end, beyond it, over it.
 LONG = 70_000
@@ -51,7 +51,7 @@ class Log:
 
     def publish(self, folder, files=DISK):
         with Publisher.open(folder, *by(LOG), self, files) as publisher:
-            publisher.publish(added(publisher.size, self.size), tree().root(self.size))
+            publisher.publish(segments(publisher.size, self.size), tree().root(self.size))
 
     def publish_witnessed(self, folder, files=DISK, given=lambda _: None):
         """Have a witness cosign the last checkpoint, and hold back one that is half-way there.
@@ -60,7 +60,7 @@ class Log:
         """
         with Publisher.open(folder, *by(LOG), self, files) as publisher:
             for size in ((publisher.size + self.size) // 2, self.size):
-                note = publisher.settle(added(publisher.size, size), tree().root(size))
+                note = publisher.settle(segments(publisher.size, size), tree().root(size))
                 given(note)
             publisher.show(cosigned(note))
 
@@ -76,10 +76,6 @@ def tree():
     for number in range(LONG):
         tree.append(leaf_hash(entry_of(number)))
     return tree
-
-
-def added(start, stop):
-    return ((entry_of(number), files_of(number)) for number in range(start, stop))
 
 
 def grown(folder, *sizes, files=DISK):
@@ -174,7 +170,7 @@ def test_one_publisher_goes_on_for_long(tmp_path):
     roots, sizes = Log(1_000), [0, 1, 3, 200, 256, 257, 300, 511, 770, 771, 1_000]
     with Publisher.open(tmp_path / "log", *by(LOG), roots, Disk(tmp_path)) as publisher:
         for before, size in pairwise([0, *sizes]):
-            publisher.publish(added(before, size), roots(size))
+            publisher.publish(segments(before, size), roots(size))
             assert publisher.size == size
             check_whole(tmp_path / "log", size, [each for each in sizes if each <= size])
     folders = {path.name for path in (tmp_path / "log").rglob("*.p")}
@@ -192,29 +188,29 @@ def test_partial_tiles_go_when_the_full_one_is_published(tmp_path):
 def test_a_publish_of_a_few_entries_makes_eight_syncs(tmp_path, monkeypatch):
     roots, synced, fsync = Log(261), [], os.fsync
     with Publisher.open(tmp_path / "log", *by(LOG), roots) as publisher:
-        publisher.publish(added(0, 259), roots(259))
+        publisher.publish(segments(0, 259), roots(259))
         monkeypatch.setattr(os, "fsync", lambda number: synced.append(fsync(number)))
-        publisher.publish(added(259, 261), roots(261))
+        publisher.publish(segments(259, 261), roots(261))
     assert len(synced) == 8
 
 
 def test_entries_may_be_added_in_parts_before_they_are_published(tmp_path):
     roots = Log(600)
     with Publisher.open(tmp_path / "log", *by(LOG), roots) as publisher:
-        publisher.publish(added(0, 3), roots(3))
+        publisher.publish(segments(0, 3), roots(3))
         before = contents(tmp_path / "log")
-        publisher.add(added(3, 300))
-        publisher.add(added(300, 590))
+        publisher.add(segments(3, 300))
+        publisher.add(segments(300, 590))
         assert before.items() <= contents(tmp_path / "log").items()
         assert publisher.size == 3
-        publisher.publish(added(590, 600), roots(600))
+        publisher.publish(segments(590, 600), roots(600))
     check_whole(tmp_path / "log", 600)
 
 
 def test_where_nothing_is_new_no_file_is_touched(tmp_path):
     disk, roots = Disk(tmp_path), Log(3)
     with Publisher.open(tmp_path / "log", *by(LOG), roots, disk) as publisher:
-        publisher.publish(added(0, 3), roots(3))
+        publisher.publish(segments(0, 3), roots(3))
         before = len(disk.operations)
         publisher.publish([], roots(3))
         assert len(disk.operations) == before
@@ -225,7 +221,7 @@ def test_what_is_settled_is_whole_but_for_its_checkpoint_and_what_was_shown_stay
     before = contents(folder)
     with Publisher.open(folder, *by(LOG), Log(300)) as publisher:
         for size in (256, 300):
-            note = publisher.settle(added(publisher.size, size), tree().root(size))
+            note = publisher.settle(segments(publisher.size, size), tree().root(size))
             assert publisher.size == size
             assert before.items() <= contents(folder).items()
             beside = shutil.copytree(folder, tmp_path / str(size))
@@ -242,7 +238,7 @@ def test_a_checkpoint_is_shown_only_if_it_is_the_one_settled_last(tmp_path):
     for wrong in (3, 7, 9):
         with Publisher.open(folder, *by(LOG), Log(9)) as publisher:
             for size in (3, 5):
-                settled[size] = publisher.settle(added(publisher.size, size), tree().root(size))
+                settled[size] = publisher.settle(segments(publisher.size, size), tree().root(size))
             make, _ = by(LOG)
             note = settled.get(wrong) or make(wrong, tree().root(wrong))
             with pytest.raises(OtherRoot):
@@ -251,8 +247,8 @@ def test_a_checkpoint_is_shown_only_if_it_is_the_one_settled_last(tmp_path):
                 publisher.show(settled[5])
     assert "checkpoint" not in contents(folder)
     with Publisher.open(folder, *by(LOG), Log(9)) as publisher:
-        note = publisher.settle(added(0, 5), tree().root(5))
-        publisher.settle(added(5, 9), tree().root(9))
+        note = publisher.settle(segments(0, 5), tree().root(5))
+        publisher.settle(segments(5, 9), tree().root(9))
         with pytest.raises(OtherRoot):
             publisher.show(note)
 
@@ -281,7 +277,7 @@ def test_the_same_log_is_signed_with_the_same_bytes(tmp_path):
 def test_no_second_root_of_a_size_is_signed(tmp_path):
     roots = Log(3)
     with Publisher.open(tmp_path / "log", *by(LOG), roots) as publisher:
-        publisher.publish(added(0, 3), roots(3))
+        publisher.publish(segments(0, 3), roots(3))
         with pytest.raises(OtherRoot):
             publisher.publish([], roots(2))
     check_whole(tmp_path / "log", 3)
@@ -292,12 +288,12 @@ def test_entries_that_do_not_give_the_root_get_no_name_and_no_signature(tmp_path
     before = contents(folder)
     with Publisher.open(folder, *by(LOG), roots) as publisher:
         with pytest.raises(OtherRoot):
-            publisher.publish(added(4, 301), roots(300))
+            publisher.publish(segments(4, 301), roots(300))
         after = contents(folder)
         assert {path for path in after.keys() - before.keys() if not path.endswith(".tmp")} == set()
         assert before.items() <= after.items()
         with pytest.raises(BadFolder, match="opened again"):
-            publisher.publish(added(3, 300), roots(300))
+            publisher.publish(segments(3, 300), roots(300))
     check_whole(grown(folder, 300), 300, [3])
 
 
@@ -481,11 +477,12 @@ def test_attachments_larger_than_memory_are_copied_from_width_to_width(tmp_path)
     mebibyte, count = 1024 * 1024, 32
     frontier = Frontier.over(leaf_hash(b"entry") * (count + 1))
     roots = {count: Frontier.over(leaf_hash(b"entry") * count).root(), count + 1: frontier.root()}
-    large = ((b"entry", [bytes([number]) * mebibyte]) for number in range(count))
+    entry = encode_bundle([b"entry"])
+    large = (Segment(1, entry, [(0, [bytes([number]) * mebibyte])]) for number in range(count))
     with Publisher.open(tmp_path / "log", *by(LOG), roots.get) as publisher:
         tracemalloc.start()
         publisher.publish(large, roots[count])
-        publisher.publish([(b"entry", [])], roots[count + 1])
+        publisher.publish([Segment(1, entry)], roots[count + 1])
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert most < count // 2 * mebibyte

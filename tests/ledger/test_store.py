@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from ledger import store
+from ledger.bundle import decode_bundle
 from ledger.errors import FloorBroken
 from ledger.log import Log
 from ledger.store import Inconsistent, LostEpoch, UnsafeServer
@@ -106,6 +107,18 @@ async def test_any_range_of_entries_is_read_across_the_borders_of_segments(owner
         async with owner.transaction():
             found = [each async for each in store.entries(owner, first, stop)]
         assert found == [(n, entry(n)) for n in range(first, min(stop, log.size))], (first, stop)
+
+
+async def test_segments_are_read_whole_and_none_where_nothing_is_wanted(owner):
+    await filled(owner)
+    ends = [0, *itertools.accumulate(SIZES)]
+    for first, stop in itertools.combinations_with_replacement(ends, 2):
+        async with owner.transaction():
+            found = [each async for each in store.bundles(owner, first, stop)]
+        wanted = [pair for pair in itertools.pairwise(ends) if first <= pair[0] < stop]
+        assert [(start, start + count) for start, count, _ in found] == wanted, (first, stop)
+        for start, count, bundle in found:
+            assert decode_bundle(bundle, count) == [entry(start + n) for n in range(count)]
 
 
 async def test_single_entries_are_found_in_any_order_and_those_beyond_the_end_left_out(owner):
