@@ -27,8 +27,10 @@ ANSWER_SECONDS: Final = 60.0  # so long a client may take to read an answer
 DRAIN_SECONDS: Final = 10  # how long open requests may take when the service stops
 
 # Requests that a client may send before it has an answer. aiohttp keeps 32, and of the largest
-# heads those were 20 MB for each connection; it has no other way to say so.
-web_protocol.MAX_MSG_QUEUE_SIZE = 1
+# heads those were 20 MB for each connection; it has no other way to say so. Two at least: a body
+# that ends after its request was taken counts as one that waits, and with one place the parser
+# would then keep the next request to itself.
+web_protocol.MAX_MSG_QUEUE_SIZE = 2
 
 _log: Final = logs.logger(__name__)
 

@@ -2,6 +2,7 @@
 
 Two ledgers are filled, exported, and verified in turn on one core and on two, each time by a new
 process (`verifying`). In single-record batches each entry brings two Ed25519 signatures to check.
+Beside the rules compiled stand the rules as they are written.
 With the rules, every usage entry is decided again, and those are counted; of the log alone, all
 entries are.
 """
@@ -25,8 +26,10 @@ BAR_RATE = 40_000
 BAR_TWO_CORES = 1.3
 BAR_LOG_ALONE = 80_000
 CORES = (1, 2)
+AS_WRITTEN = "as-written"
 CHECKED = {
     WITH_RULES: "with the rules: usage entries",
+    AS_WRITTEN: "with the rules as written, not compiled",
     LOG_ALONE: "the log alone: all entries",
 }
 
@@ -69,15 +72,17 @@ class Case:
         await ledger.kashi("export", str(self.folder))
 
     async def verify(self, checked: str, cores: int) -> None:
+        pure = checked == AS_WRITTEN
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.bench.verifying"),
-            *(self.folder, self.vkey, str(cores), checked),
+            *(self.folder, self.vkey, str(cores), WITH_RULES if pure else checked),
+            env=os.environ | {"KASHI_PURE": "1" if pure else ""},
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()
         assert process.returncode == 0, "the verification failed"
         verified, rates = json.loads(out), self.rates[checked]
-        rates.entries = self.usage if checked == WITH_RULES else verified["size"]
+        rates.entries = verified["size"] if checked == LOG_ALONE else self.usage
         rates.by_cores[cores].append(rates.entries / verified["seconds"])
 
 

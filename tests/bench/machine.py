@@ -12,6 +12,9 @@ from statistics import median
 
 import asyncpg
 
+from ledger.sources import is_compiled
+from meter import decide
+
 from tests.bench.report import Section, Table
 from tests.bench.servers import Server, file_system
 
@@ -34,6 +37,7 @@ async def describe(server: Server) -> Section:
         ("Python", platform.python_version()),
         *await _database(server),
         *((package, version(package)) for package in PACKAGES),
+        ("the rules", "compiled" if is_compiled(decide) else "as written"),
     ]
     return Section("machine", [Table(("what", "which"), rows)])
 

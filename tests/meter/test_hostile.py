@@ -13,6 +13,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import zlib
 from collections import Counter
@@ -533,6 +534,25 @@ async def test_a_body_beyond_the_limit_is_refused_before_its_end(database, tmp_p
                 raw = await Raw.opened(service, data)  # and no more of it ever comes
                 assert (await raw.answer()).code == "too_large"
                 raw.abort()
+
+
+def ask_again_and_again(service: Service, times: int) -> int:
+    """Post on one connection, each head and body by itself; how many were answered."""
+    address = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1])), PATIENCE_SECONDS / 4) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(times):
+            client.sendall(post_head("/docs", "Content-Length: 2"))
+            client.sendall(b"{}")
+            assert b"method_not_allowed" in client.recv(65_536)
+    return times
+
+
+async def test_a_body_behind_its_refusal_keeps_no_later_request_waiting(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        # In threads, for only who runs beside the service can be between any two of its steps.
+        asked = (asyncio.to_thread(ask_again_and_again, service, 300) for _ in range(8))
+        assert sum(await asyncio.gather(*asked)) == 8 * 300
 
 
 # Who is slow, and who is many
