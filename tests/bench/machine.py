@@ -14,7 +14,6 @@ import asyncpg
 
 from ledger.sources import is_compiled
 from meter import decide
-
 from tests.bench.report import Section, Table
 from tests.bench.servers import Server, file_system
 
