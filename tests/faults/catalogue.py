@@ -153,7 +153,13 @@ def cut_connection(cut: Cut) -> Callable[[Stage, int], Awaitable[None]]:
 
     async def perform(stage: Stage, _: int) -> None:
         proxy = await stage.stand_between()
-        await stage.round(lambda: proxy.cut(cut))
+
+        async def inject() -> None:
+            done = proxy.cut(cut)
+            stage.injected.set()  # the load may have had its last COMMIT but for what is held back
+            await done
+
+        await stage.round(inject)
 
     return perform
 

@@ -51,11 +51,11 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         self._listener.close()
 
-    async def cut(self, cut: Cut) -> None:
-        """Cut the writer's connection at its next COMMIT; returns when that is done."""
+    def cut(self, cut: Cut) -> asyncio.Future[None]:
+        """From now on, cut the writer's connection at its next COMMIT; done when that is done."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._armed = cut, done
-        await done
+        return done
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
