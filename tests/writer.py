@@ -119,7 +119,8 @@ class Writer(Books):
         twin = copy.copy(self)
         twin.state = copy.deepcopy(self.state)
         book = Book(self._floors, self.log.book.balances)
-        twin.log = Log(self._frontier(), book, self.log.last_at)
+        frontier = Frontier.over(b"".join(map(leaf_hash, self.leaves)))
+        twin.log = Log(frontier, book, self.log.last_at)
         twin.leaves, twin.files = list(self.leaves), dict(self.files)
         twin.entries, twin.receipts = list(self.entries), list(self.receipts)
         twin.signatures = list(self.signatures)
@@ -180,13 +181,6 @@ class Writer(Books):
         self.leaves.append(data)
         if files:
             self.files[number] = files
-
-    def _frontier(self) -> Frontier:
-        """Give the log's, which it keeps to itself, once more."""
-        frontier = Frontier()
-        for leaf in self.leaves:
-            frontier.append(leaf_hash(leaf))
-        return frontier
 
     def _here(self) -> Before:
         return Before(self.log.size, b64encode(self.log.root()).decode())
