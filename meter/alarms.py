@@ -24,7 +24,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from ledger.errors import CannotCheck
-from meter.units import format_instant
+from meter.values.units import format_instant
 from meter.verification import replace_file
 
 Kind = Literal["fork", "violation", "rollback", "damage", "untrusted", "gap", "silence"]

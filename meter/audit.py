@@ -36,9 +36,9 @@ from meter.dsse import (
 )
 from meter.entries import BatchAccepted, Entry, from_fields
 from meter.evolve import evolve, register
-from meter.problems import Problem
 from meter.state import State, StoredBatch, signing
 from meter.sums import Sums, is_of_record
+from meter.values.problems import Problem
 from meter.wire import Before, parse_batch, parse_receipt
 
 ATTACHMENTS: Final = ("envelope", "receipt", "signature")

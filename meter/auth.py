@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal
 
-from meter import uscc
-from meter.problems import Problem
+from meter.values import uscc
+from meter.values.problems import Problem
 
 Role = Literal["authority", "auditor", "provider", "enterprise"]
 

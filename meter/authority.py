@@ -49,10 +49,10 @@ from meter.effects import (
 )
 from meter.entries import Entry, Posting
 from meter.measure import meter_of, released_eligible, withheld_by_year
-from meter.policy import MAX_YEARS, Policy, RatioClass
-from meter.problems import Problem
 from meter.state import Contract, Pool, Record, ServiceKey, State
-from meter.units import MICROSECONDS, add_months, format_money, parse_date, year_of
+from meter.values.policy import MAX_YEARS, Policy, RatioClass
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, add_months, format_money, parse_date, year_of
 
 # A posting takes at most some 200 bytes and a void can move money in each contract and year of the
 # enterprise; all must fit into an entry of 65,535 bytes.

@@ -19,7 +19,7 @@ from typing import Final, Literal, final
 
 from msgspec import Struct
 
-from meter.units import DAY_SECONDS
+from meter.values.units import DAY_SECONDS
 
 QUARTER_SECONDS: Final = 900
 QUARTERS_PER_DAY: Final = 96

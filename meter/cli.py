@@ -23,8 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ledger.errors import LedgerError
 from meter.auth import Identity, Role
 from meter.config import DataFolder
-from meter.problems import Problem
-from meter.units import MICROSECONDS, parse_instant
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, parse_instant
 
 GOOD: Final = 0
 VIOLATED: Final = 1

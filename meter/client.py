@@ -29,8 +29,8 @@ from ledger.errors import LedgerError
 from meter import dsse, receipt_file
 from meter.dsse import BATCH_TYPE, RECEIPT_TYPE
 from meter.receipt_file import StoredReceipt
-from meter.strict import decode
-from meter.units import format_instant
+from meter.values.strict import decode
+from meter.values.units import format_instant
 from meter.wire import (
     Batch,
     Receipt,
@@ -59,7 +59,7 @@ class ClientError(Exception):
 
 
 class Refused(ClientError):  # noqa: N818 - the name says what happened
-    """The service said no: `code` is its own (`meter.problems`), `facts` the whole document."""
+    """The service said no: `code` is its own (`meter.values.problems`), `facts` the whole document."""
 
     def __init__(self, status: int, code: str, detail: str, facts: Mapping[str, Any]) -> None:
         super().__init__(code, detail)

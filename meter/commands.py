@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
 
 from meter import entries
 from meter.entries import Applicant, Entry
-from meter.strict import (
+from meter.values.strict import (
     Date,
     Fen,
     Id,

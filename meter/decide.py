@@ -22,10 +22,10 @@ from meter.effects import (
 )
 from meter.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
 from meter.measure import Work, admit, evidence_of, meter_of, withheld_by_year
-from meter.problems import Problem
 from meter.state import Contract, Key, State, StoredBatch
 from meter.state import Record as AcceptedRecord
-from meter.units import MICROSECONDS, format_money
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, format_money
 from meter.wire import (
     MAX_RECORD_SECONDS,
     Accepted,

@@ -21,8 +21,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
 
-from meter.problems import Problem
-from meter.strict import Id, decode
+from meter.values.problems import Problem
+from meter.values.strict import Id, decode
 
 BATCH_TYPE: Final = "application/vnd.kashi.usage-batch+json"
 RECEIPT_TYPE: Final = "application/vnd.kashi.receipt+json"

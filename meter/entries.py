@@ -28,8 +28,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from meter.policy import RatioClass
-from meter.units import MICROSECONDS
+from meter.values.policy import RatioClass
+from meter.values.units import MICROSECONDS
 
 Posting = tuple[str, str, int]
 # Which limit withheld, from and until (microseconds), thousandths × seconds.

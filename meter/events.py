@@ -45,7 +45,7 @@ from meter.entries import (
 from meter.past import PastBalance, advance
 from meter.rating import cost
 from meter.state import CouponId, State
-from meter.units import MICROSECONDS, format_instant, format_money
+from meter.values.units import MICROSECONDS, format_instant, format_money
 
 THRESHOLDS_PERCENT: Final = (80, 95, 100)
 

@@ -53,7 +53,6 @@ from meter.measure import (
     withheld_by_year,
     work_of,
 )
-from meter.policy import Policy
 from meter.rating import Interval, Terms, support_limit
 from meter.state import (
     Contract,
@@ -66,7 +65,8 @@ from meter.state import (
     ServiceKey,
     State,
 )
-from meter.units import parse_date
+from meter.values.policy import Policy
+from meter.values.units import parse_date
 
 
 class Diverged(LedgerError):  # noqa: N818 - it is a finding about a ledger

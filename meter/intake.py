@@ -47,10 +47,10 @@ from meter.evolve import evolve
 from meter.keys import Keys
 from meter.measure import days_of, device_time_ids, work_of
 from meter.metrics import Metrics, Tally
-from meter.problems import Problem
 from meter.state import DeviceTimeId, State, StoredBatch
 from meter.store import Answered, Named, Written
-from meter.units import DAY_SECONDS
+from meter.values.problems import Problem
+from meter.values.units import DAY_SECONDS
 from meter.wire import MAX_BATCH_BYTES, Batch, Before, SignedBatch, parse_batch
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell

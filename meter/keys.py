@@ -22,8 +22,8 @@ from ledger.errors import BadKey
 from ledger.note import Checkpoint, Signer, sign
 from meter.config import DataFolder
 from meter.dsse import ReceiptSigner, decode_base64
-from meter.problems import Problem
 from meter.state import State, signing
+from meter.values.problems import Problem
 
 K = TypeVar("K")
 

@@ -24,7 +24,7 @@ from meter.capacity import (
 from meter.entries import Evidence, UsageAccepted
 from meter.rating import overlap, years_of
 from meter.state import Contract, DeviceTimeId, Meter, State
-from meter.units import MICROSECONDS, day_of, day_start, year_of
+from meter.values.units import MICROSECONDS, day_of, day_start, year_of
 
 MAX_EVIDENCE = 16  # runs of quarters told in an entry, which must stay below 65,535 bytes
 

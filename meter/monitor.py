@@ -44,7 +44,7 @@ from meter.fetch import Source, opened
 from meter.log_keys import key_problems
 from meter.mirror import Mirror
 from meter.state import signing
-from meter.units import MICROSECONDS, format_instant
+from meter.values.units import MICROSECONDS, format_instant
 from meter.verification import no_collections
 
 MAX_FORKS: Final = 10  # whose evidence is kept; it takes 32 bytes an entry each

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from meter.units import year_of, year_start
+from meter.values.units import year_of, year_start
 
 # 1/10000 yuan × thousandths × seconds, per fen: 3600 s × 1000 thousandths × 100 (1/10000 per fen)
 DENOMINATOR: Final = 3600 * 1000 * 100

@@ -38,9 +38,9 @@ from meter.entries import (
     ReceiptKeyAdded,
     from_fields,
 )
-from meter.problems import Problem
 from meter.receipt_file import ProvedEntry, ReceiptProof, StoredReceipt
-from meter.strict import decode
+from meter.values.problems import Problem
+from meter.values.strict import decode
 from meter.wire import Batch, Receipt, WrongReceipt, receipt_for
 
 Outcome = Literal["good", "bad", "unchecked"]

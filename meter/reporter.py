@@ -41,7 +41,7 @@ from meter.client import (
     sign_payload,
 )
 from meter.receipt_file import StoredReceipt
-from meter.strict import decode
+from meter.values.strict import decode
 from meter.wire import (
     MAX_BATCH_BYTES,
     MAX_BATCH_ITEMS,

@@ -49,8 +49,8 @@ from meter.entries import (
 )
 from meter.intake import days_of_batch, fingerprint_of
 from meter.measure import days_of, work_of
-from meter.problems import Problem
 from meter.store import Named, Written
+from meter.values.problems import Problem
 from meter.wire import SignedBatch, parse_batch, parse_receipt
 
 Progress = Callable[[int, int], None]

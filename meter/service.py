@@ -37,11 +37,11 @@ from meter.intake import Committed, Intake
 from meter.keys import Keys, new_log_key, new_receipt_key, public_text
 from meter.metrics import Metrics
 from meter.postgres import Embedded, PostgresError
-from meter.problems import Problem
 from meter.publishing import PATIENCE_SECONDS, Publishing
 from meter.rebuild import rebuild
 from meter.recover import Recovered, publish_again, recover
-from meter.units import MICROSECONDS
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS
 from meter.web.app import make_app
 from meter.web.connections import listening
 from meter.web.context import Context

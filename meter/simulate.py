@@ -23,7 +23,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meter.client import Stream
-from meter.strict import Instant
+from meter.values.strict import Instant
 from meter.wire import Batch, Record, Void
 
 CARDS_PER_NODE: Final = 8

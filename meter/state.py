@@ -25,8 +25,8 @@ from meter.entries import (
     ProviderRegistered,
     UsageAccepted,
 )
-from meter.policy import Policy
 from meter.rating import Entitlement, Interval, Terms, union
+from meter.values.policy import Policy
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme, year

@@ -40,7 +40,6 @@ from meter.evolve import register
 from meter.measure import Work, by_day, by_year
 from meter.mentions import subjects_of, subjects_of_contracts
 from meter.past import PastBalance, PastShare, advance
-from meter.problems import Problem
 from meter.rating import entitle
 from meter.state import (
     BatchId,
@@ -55,7 +54,8 @@ from meter.state import (
     StoredBatch,
     Touched,
 )
-from meter.units import MICROSECONDS
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS
 from meter.wire import Accepted, Batch, Duplicate, Rejected, Result, SignedBatch
 from meter.wire import Record as WireRecord
 

@@ -30,9 +30,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.dsse import Envelope
-from meter.problems import Problem
-from meter.strict import Id, Instant, Reason, VisibleAscii, decode, is_id, is_visible_ascii
-from meter.units import DAY_SECONDS
+from meter.values.problems import Problem
+from meter.values.strict import Id, Instant, Reason, VisibleAscii, decode, is_id, is_visible_ascii
+from meter.values.units import DAY_SECONDS
 
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a batch is held in memory whole
 MAX_BATCH_ITEMS: Final = 5_000  # records and voids: bounds how long one batch holds up the others

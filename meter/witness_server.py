@@ -20,7 +20,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from ledger.witnessing import MAX_REQUEST_BYTES, Refused
-from meter.problems import Problem
+from meter.values.problems import Problem
 from meter.web.bodies import Bodies
 from meter.web.listener import listener
 from meter.witness import Clock, Witness

@@ -32,12 +32,12 @@ from meter.capacity import QUARTERS_PER_DAY
 from meter.decide import decide
 from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
 from meter.evolve import evolve
-from meter.problems import Problem
 from meter.rating import DENOMINATOR
 from meter.state import Contract, DeviceTimeId, Record, Share, State, StoredBatch
-from meter.strict import decode
-from meter.units import MICROSECONDS, format_instant, parse_instant
-from meter.uscc import ALPHABET, check_character
+from meter.values.problems import Problem
+from meter.values.strict import decode
+from meter.values.units import MICROSECONDS, format_instant, parse_instant
+from meter.values.uscc import ALPHABET, check_character
 from meter.wire import Accepted, Before, Conflict, Duplicate, Rejected, Result, parse_batch
 
 ORIGIN = "kashi.test/books"

@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from meter.units import parse_date, parse_instant
-from meter.uscc import is_valid
+from meter.values.units import parse_date, parse_instant
+from meter.values.uscc import is_valid
 from meter.web import openapi
 from meter.web.routes import Route
 

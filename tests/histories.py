@@ -16,8 +16,8 @@ from typing import Any
 
 from ledger.sources import is_compiled
 from meter import decide
-from meter.problems import Problem
-from meter.units import format_money, parse_instant
+from meter.values.problems import Problem
+from meter.values.units import format_money, parse_instant
 from tests.books import ALPHA, BETA, DEVICE, lifted, record, void
 from tests.writer import Writer
 

@@ -38,7 +38,7 @@ from meter.entries import Entry, from_fields
 from meter.evolve import evolve
 from meter.intake import Intake
 from meter.state import State
-from meter.units import MICROSECONDS, format_money
+from meter.values.units import MICROSECONDS, format_money
 from tests.books import (
     ALPHA,
     DEVICE,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meter.units import parse_instant
+from meter.values.units import parse_instant
 from meter.wire import Batch
 from tests.books import ORIGIN, record
 from tests.faults import page

@@ -221,7 +221,7 @@ def test_the_packages_keep_the_rule(rule):
     ("rule", "path", "source"),
     [
         (ledger_knows_no_meter, "ledger/book.py", "import meter"),
-        (ledger_knows_no_meter, "ledger/store.py", "from meter.units import Fen"),
+        (ledger_knows_no_meter, "ledger/store.py", "from meter.values.units import Fen"),
         (ledger_knows_no_meter, "ledger/verify.py", "def f():\n  from meter import wire"),
         (asyncpg_is_only_in_stores, "meter/intake.py", "import asyncpg.exceptions"),
         (asyncpg_is_only_in_stores, "meter/postgres.py", "from asyncpg import connect"),

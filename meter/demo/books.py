@@ -11,7 +11,7 @@ from ledger.folder import FolderReader
 from ledger.note import Checkpoint
 from ledger.tiles import level_tiles
 from meter.demo.scenario import Metered
-from meter.units import MICROSECONDS
+from meter.values.units import MICROSECONDS
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meter.demo.trace import OTHER_QOS, Rule
-from meter.uscc import check_character
+from meter.values.uscc import check_character
 
 Body = Mapping[str, Any]
 

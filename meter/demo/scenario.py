@@ -26,11 +26,10 @@ from meter.demo.cast import (
     trace_cast,
 )
 from meter.demo.trace import Totals, TraceError, parse, records
-from meter.policies import shipped_text
-from meter.policy import Policy
 from meter.rating import DENOMINATOR, FULL_BP, seconds_by_year
 from meter.simulate import CARDS_PER_NODE, Cluster, Rental
-from meter.units import (
+from meter.values.policy import Policy, shipped_text
+from meter.values.units import (
     DAY_SECONDS,
     format_instant,
     format_money,

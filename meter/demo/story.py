@@ -44,12 +44,12 @@ from meter.demo.telling import Story, fen_of, money, money_text, plain_table, re
 from meter.demo.trace import TraceError
 from meter.export import export
 from meter.keys import Keys
-from meter.policy import Policy
 from meter.postgres import PostgresError
-from meter.problems import Problem
 from meter.service import SetupError
 from meter.simulate import simulated_key
-from meter.units import MICROSECONDS, format_instant
+from meter.values.policy import Policy
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, format_instant
 from meter.wire import Accepted, Batch, Receipt, Record, Result
 
 ORIGIN: Final = "kashi.example/shenzhen"

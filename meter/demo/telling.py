@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from meter.units import FEN_PER_YUAN, parse_money
+from meter.values.units import FEN_PER_YUAN, parse_money
 from meter.wire import Accepted
 
 WIDTH: Final = 100  # columns that the widest table needs

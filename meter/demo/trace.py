@@ -21,7 +21,7 @@ from typing import Final, Self
 
 from msgspec import UNSET
 
-from meter.strict import Instant
+from meter.values.strict import Instant
 from meter.wire import MAX_RECORD_SECONDS, Record
 
 COLUMNS: Final = (

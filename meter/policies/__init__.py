@@ -3,7 +3,7 @@
 import re
 from importlib.resources import files
 
-from meter.problems import Problem
+from meter.values.problems import Problem
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

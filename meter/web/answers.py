@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meter.advice import Refusable
-from meter.units import MICROSECONDS, format_instant
+from meter.values.units import MICROSECONDS, format_instant
 
 
 class AsOf(Struct, frozen=True):

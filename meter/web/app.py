@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from meter import logs
-from meter.problems import Problem
+from meter.values.problems import Problem
 from meter.web import (
     commands,
     docs_page,

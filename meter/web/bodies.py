@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from meter.problems import Problem
+from meter.values.problems import Problem
 
 BODY_SECONDS: Final = 30.0  # 8 MiB at 2.3 Mbit/s; who has less sends smaller batches
 MAX_ARRIVING_BYTES: Final = 64 * 1024 * 1024  # of all bodies that are not whole yet

@@ -34,9 +34,9 @@ from meter.commands import (
 )
 from meter.dsse import Document
 from meter.intake import Committed
-from meter.policies import shipped_text
-from meter.problems import Problem
-from meter.strict import Lines, decode
+from meter.values.policy import shipped_text
+from meter.values.problems import Problem
+from meter.values.strict import Lines, decode
 from meter.web.answers import CommandAnswer
 from meter.web.bodies import BODIES
 from meter.web.routes import Ask, Handler, Route

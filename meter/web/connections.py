@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web, web_protocol
 
 from meter import logs
-from meter.problems import Problem
+from meter.values.problems import Problem
 from meter.web.app import problem_response
 from meter.web.listener import listener
 

@@ -12,7 +12,7 @@ from meter.auth import Identity, parse_header
 from meter.intake import Committed, Intake
 from meter.keys import Keys
 from meter.metrics import Metrics
-from meter.problems import Problem
+from meter.values.problems import Problem
 from meter.web.streams import Streams
 
 

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 
 from ledger.store import Head
 from meter.lookup import Page
-from meter.problems import Problem
+from meter.values.problems import Problem
 from meter.web.answers import as_of
 from meter.web.routes import Ask
 

@@ -16,12 +16,12 @@ from meter import lookup, store
 from meter.commands import ProgrammeName
 from meter.entries import UsageAccepted, from_fields
 from meter.lookup import NotCounted, Totals
-from meter.problems import Problem
 from meter.rating import cost
 from meter.state import Contract
 from meter.store import CONFLICT
-from meter.strict import Date, Id
-from meter.units import (
+from meter.values.problems import Problem
+from meter.values.strict import Date, Id
+from meter.values.units import (
     MICROSECONDS,
     day_of,
     day_start,

@@ -21,8 +21,8 @@ from meter import store
 from meter.entries import from_fields
 from meter.events import Position, Viewer, Walk, move
 from meter.past import PastBalance
-from meter.problems import Problem
 from meter.state import CouponId, State
+from meter.values.problems import Problem
 from meter.web.context import authenticate
 from meter.web.routes import OFFICIALS, Ask, Route
 

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from ledger.errors import BadFolder
 from ledger.tiles import CHECKPOINT, parse_tile_path
-from meter.problems import Problem
+from meter.values.problems import Problem
 from meter.web.answers import Status
 from meter.web.routes import OFFICIALS, Ask, Route
 

@@ -11,10 +11,10 @@ from ledger import store as ledger_store
 from meter import lookup, store
 from meter.commands import ProgrammeName
 from meter.lookup import Suspect, ToReview
-from meter.problems import Problem
 from meter.state import Contract, Enterprise, Provider, State
-from meter.strict import Id, Uscc, Year
-from meter.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
+from meter.values.problems import Problem
+from meter.values.strict import Id, Uscc, Year
+from meter.values.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
 from meter.web.answers import (
     ContractPage,
     CouponPage,

@@ -17,7 +17,7 @@ from msgspec.structs import fields
 from meter.auth import Role
 from meter.commands import Command
 from meter.dsse import Document
-from meter.problems import CODES, Problem
+from meter.values.problems import CODES, Problem
 from meter.web.commands import IDEMPOTENCY_KEY, SIGNATURE
 from meter.web.routes import Ask, Route, tagged
 from meter.web.schemas import JsonSchema, Schemas

@@ -20,9 +20,9 @@ from ledger.proof import Proof
 from ledger.tlog import TiledTree
 from meter import lookup, receipt_file, store
 from meter.dsse import BATCH_TYPE, parse, parse_signature_header
-from meter.problems import Problem
 from meter.receipt_file import StoredReceipt
 from meter.state import State
+from meter.values.problems import Problem
 from meter.web.questions import entry_number
 from meter.web.routes import OFFICIALS, Ask, Route
 from meter.wire import place_of

@@ -12,8 +12,8 @@ from ledger import store as ledger_store
 from meter import lookup, store
 from meter.advice import ADVICE
 from meter.dsse import Document
-from meter.problems import Problem
 from meter.state import signing
+from meter.values.problems import Problem
 from meter.web.answers import (
     Gap,
     GapPage,

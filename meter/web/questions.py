@@ -18,11 +18,11 @@ from ledger.tlog import leaf_hash
 from meter import lookup, store
 from meter.entries import Kind, from_fields
 from meter.mentions import subjects_of
-from meter.problems import Problem
 from meter.rating import cost
 from meter.state import CouponId, State
-from meter.strict import Id, Uscc, VisibleAscii, Year
-from meter.units import MICROSECONDS, format_money, format_price, parse_instant
+from meter.values.problems import Problem
+from meter.values.strict import Id, Uscc, VisibleAscii, Year
+from meter.values.units import MICROSECONDS, format_money, format_price, parse_instant
 from meter.web.answers import (
     Balance,
     ContractShare,

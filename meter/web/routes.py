@@ -15,8 +15,8 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from meter.auth import Identity, Role
-from meter.problems import Problem
-from meter.strict import convert_query
+from meter.values.problems import Problem
+from meter.values.strict import convert_query
 from meter.web.context import CONTEXT, Context, authenticate
 
 # Whose a parameter of the path is: a token of that role sees only its own subject there.

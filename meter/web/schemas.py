@@ -13,8 +13,8 @@ import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType
 from msgspec.structs import FieldInfo, fields
 
-from meter.strict import PLAIN_TEXT, SCHEMAS, Fen
-from meter.units import format_money
+from meter.values.strict import PLAIN_TEXT, SCHEMAS, Fen
+from meter.values.units import format_money
 from meter.web.words import MEANINGS, NARROWED
 
 JsonSchema = dict[str, Any]
@@ -58,7 +58,7 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def of(self, hint: Any, *, strict: bool = False) -> JsonSchema:
-        """Give the schema of an annotation; `strict` where `meter.strict` reads it."""
+        """Give the schema of an annotation; `strict` where `meter.values.strict` reads it."""
         origin, arguments = get_origin(hint), get_args(hint)
         if origin is Annotated:
             return self._annotated(arguments, strict=strict)

@@ -15,7 +15,7 @@ from ledger import store as ledger_store
 from meter import store
 from meter.entries import Entry, from_fields
 from meter.metrics import Metrics
-from meter.problems import Problem
+from meter.values.problems import Problem
 
 MAX_STREAMS: Final = 256  # of a service: each is a connection and up to a page of events
 MAX_STREAMS_PER_TOKEN: Final = 8

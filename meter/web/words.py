@@ -31,7 +31,7 @@ from meter.commands import (
     WithdrawCoupon,
 )
 from meter.dsse import BATCH_TYPE, Document
-from meter.strict import SCHEMAS, Fen, Id, Uscc
+from meter.values.strict import SCHEMAS, Fen, Id, Uscc
 from meter.wire import RECORD_CODES, VOID_CODES, Sha256Hex
 
 EntryNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]

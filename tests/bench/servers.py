@@ -24,7 +24,7 @@ import asyncpg
 from meter import service
 from meter.config import DATABASE_VARIABLE, DataFolder
 from meter.postgres import Embedded
-from meter.units import parse_instant
+from meter.values.units import parse_instant
 from tests.bench.workload import NOW, ORIGIN, commands
 
 KASHI = Path(sys.executable).with_name("kashi")

@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from meter.dsse import BATCH_TYPE, seal
-from meter.units import DAY_SECONDS, format_instant, parse_instant
+from meter.values.units import DAY_SECONDS, format_instant, parse_instant
 from tests.books import PROGRAMME, public_text, signer, uscc_of
 
 ORIGIN = "kashi.example/bench"

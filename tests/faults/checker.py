@@ -22,7 +22,7 @@ import asyncpg
 
 from ledger import canon
 from meter.demo.books import FolderBooks, entries_of, size_of
-from meter.units import format_money
+from meter.values.units import format_money
 from tests.faults.clients import Evidence, Kept
 from tests.faults.processes import environment_for, run_kashi
 

@@ -22,9 +22,9 @@ from msgspec.structs import replace
 
 from meter.client import Stream, public_text
 from meter.simulate import Cluster, Rental, simulated_key
-from meter.strict import Instant
-from meter.units import parse_instant
-from meter.uscc import check_character
+from meter.values.strict import Instant
+from meter.values.units import parse_instant
+from meter.values.uscc import check_character
 from meter.wire import Batch, Record
 
 ORIGIN = "kashi.test/faults"

@@ -21,7 +21,7 @@ from pathlib import Path
 import aiohttp
 
 from meter.config import DataFolder
-from meter.units import parse_instant
+from meter.values.units import parse_instant
 from tests.faults.checker import Export, Findings, Totals, check_export, check_receipts
 from tests.faults.clients import Clients, Evidence
 from tests.faults.load import NOW, ORIGIN, Load, Step, taken

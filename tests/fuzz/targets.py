@@ -41,16 +41,17 @@ from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tiles import CHECKPOINT, has_tile, parse_tile_path
 from ledger.verify import verify
 from ledger.witnessing import Accepted, AddCheckpoint, Witnessed, judge
-from meter import client, dsse, sums, units, uscc
+from meter import client, dsse, sums
 from meter.audit import Audit
 from meter.auth import parse_header
 from meter.commands import COMMAND_OF, ENTRY_OF, ActivatePolicy, command_of, fields_of
 from meter.demo import trace as traces
 from meter.dsse import BATCH_TYPE, Envelope
 from meter.entries import FLOORED_CLASSES, from_fields
-from meter.policy import Policy
-from meter.problems import CODES, Problem
-from meter.strict import convert_query, decode
+from meter.values import units, uscc
+from meter.values.policy import Policy
+from meter.values.problems import CODES, Problem
+from meter.values.strict import convert_query, decode
 from meter.web import cursor
 from meter.web.routes import Ask
 from meter.wire import encode_receipt, parse_batch, parse_receipt

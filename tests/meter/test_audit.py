@@ -35,8 +35,8 @@ from meter.audit import Audit, Gap, Totals
 from meter.capacity import Withheld, split
 from meter.decide import Decided
 from meter.entries import FLOORED_CLASSES, Entry
-from meter.problems import Problem
-from meter.units import MICROSECONDS, format_money, parse_instant
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, format_money, parse_instant
 from meter.verification import judges_beside
 from meter.wire import Before
 from tests.books import (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meter.auth import TOKEN_ID, Identity, KnownToken, Token, new_token, parse_header
-from meter.problems import Problem
+from meter.values.problems import Problem
 from tests.books import properties
 
 

@@ -9,9 +9,9 @@ from meter.authority import MAX_CONTRACTS_PER_PROGRAMME, answer_of
 from meter.commands import command_of, fields_of, same
 from meter.entries import RecordReleased, RecordVoided, UsageAccepted
 from meter.measure import MAX_EVIDENCE
-from meter.problems import Problem
-from meter.strict import decode
-from meter.units import MICROSECONDS, parse_instant
+from meter.values.problems import Problem
+from meter.values.strict import decode
+from meter.values.units import MICROSECONDS, parse_instant
 from tests.books import (
     ALPHA,
     BETA,
@@ -918,7 +918,7 @@ def test_only_the_content_of_a_policy_may_hold_line_feeds():
 
 
 def _policy_limit() -> int:
-    from meter.policy import MAX_POLICY_BYTES
+    from meter.values.policy import MAX_POLICY_BYTES
 
     return MAX_POLICY_BYTES
 

@@ -21,9 +21,9 @@ from meter.capacity import (
     withhold,
 )
 from meter.evolve import evolve
-from meter.problems import Problem
 from meter.state import State
-from meter.units import MICROSECONDS, parse_instant
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, parse_instant
 from tests.books import DAY, DEVICE, HOUR, Books, figures, lifted, record, slices, void
 
 EIGHT = parse_instant("2025-03-01T08:00:00+08:00")

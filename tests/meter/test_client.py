@@ -28,8 +28,8 @@ from meter.client import (
     Unreachable,
 )
 from meter.reporter import Report, Reporter
-from meter.strict import Instant, decode
-from meter.units import parse_instant
+from meter.values.strict import Instant, decode
+from meter.values.units import parse_instant
 from meter.wire import MAX_BATCH_BYTES, Accepted, Batch, Record, Void
 from tests.books import signer
 from tests.services import HOUR, ORIGIN, key_body, receipt_key, serving

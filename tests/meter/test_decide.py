@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from meter import dsse
 from meter.entries import BatchAccepted, RecordVoided, UsageAccepted
-from meter.problems import Problem
-from meter.units import MICROSECONDS, format_instant, parse_instant
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.wire import RECORD_CODES, VOID_CODES, Accepted, Conflict, Duplicate, Rejected
 from tests.books import (
     ALPHA,

@@ -16,7 +16,7 @@ from meter.audit import Audit
 from meter.config import DATABASE_VARIABLE
 from meter.demo import scenario, trace
 from meter.demo import story as demo
-from meter.units import DAY_SECONDS
+from meter.values.units import DAY_SECONDS
 from tests.traces import trace as trace_text
 
 MONTH = 31 * DAY_SECONDS

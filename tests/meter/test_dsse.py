@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from meter import dsse
 from meter.dsse import BATCH_TYPE, RECEIPT_TYPE, is_signed_by, pae, parse, seal, sign
-from meter.problems import Problem
+from meter.values.problems import Problem
 from tests.books import properties, signer
 
 PAYLOAD = b'{"seq":1}'

@@ -29,7 +29,7 @@ import pytest
 from meter import dsse
 from meter.config import DATABASE_VARIABLE, DataFolder
 from meter.service import export_to
-from meter.units import parse_money
+from meter.values.units import parse_money
 from meter.verification import verify_source
 from meter.web import bodies, connections
 from meter.web.app import ROUTES

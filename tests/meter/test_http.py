@@ -20,9 +20,9 @@ from meter import dsse
 from meter.auth import Identity
 from meter.evolve import evolve
 from meter.intake import Intake
-from meter.problems import CODES
 from meter.state import State
-from meter.units import format_money, parse_instant
+from meter.values.problems import CODES
+from meter.values.units import format_money, parse_instant
 from meter.web import commands, questions
 from meter.wire import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
 from tests.books import (

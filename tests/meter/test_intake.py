@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_met
 from ledger.store import LostEpoch
 from meter import dsse, store
 from meter import intake as intake_module
-from meter.units import parse_money
+from meter.values.units import parse_money
 from tests.books import ALPHA, PROGRAMME, coupon_of, figures, record, signer, void
 from tests.services import (
     HOUR,

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from ledger.canon import encode
 from meter.entries import CouponIssued, RecordReleased, RecordVoided, UsageAccepted
 from meter.evolve import Diverged, evolve
-from meter.problems import Problem
 from meter.state import State
 from meter.sums import Sums
-from meter.units import format_money, parse_instant
+from meter.values.problems import Problem
+from meter.values.units import format_money, parse_instant
 from tests.books import (
     ALPHA,
     BETA,

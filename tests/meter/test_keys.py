@@ -26,8 +26,8 @@ from meter.client import BadReceipt
 from meter.commands import AddLogKey, AddReceiptKey
 from meter.config import DATABASE_VARIABLE, DataFolder
 from meter.keys import Keys, new_log_key, new_receipt_key
-from meter.problems import Problem
 from meter.state import State, signing
+from meter.values.problems import Problem
 from tests.books import DEVICE, log_signer, properties, public_text, record, signer
 from tests.services import (
     HOUR,

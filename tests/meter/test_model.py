@@ -24,9 +24,9 @@ from ledger.canon import decode, encode
 from meter import commands, dsse
 from meter.authority import answer_of
 from meter.evolve import evolve
-from meter.problems import Problem
 from meter.state import State
 from meter.sums import Sums
+from meter.values.problems import Problem
 from tests.books import (
     DEVICE,
     ORIGIN,

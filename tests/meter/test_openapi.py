@@ -24,8 +24,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from meter import dsse
 from meter.commands import Command, RegisterKey
-from meter.problems import CODES
-from meter.strict import SCHEMAS, Date, Fen, Instant, Lines, Price, Uscc, decode
+from meter.values.problems import CODES
+from meter.values.strict import SCHEMAS, Date, Fen, Instant, Lines, Price, Uscc, decode
 from meter.web import docs_page, openapi, words
 from meter.web.app import ROUTES
 from meter.web.openapi import path_names

@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 
-from meter.policy import MAX_POLICY_BYTES, MAX_POLICY_DOTS, Policy
-from meter.problems import Problem
-from meter.units import parse_instant
+from meter.values.policy import MAX_POLICY_BYTES, MAX_POLICY_DOTS, Policy
+from meter.values.problems import Problem
+from meter.values.units import parse_instant
 from tests.books import SHIPPED, policy_text
 
 

@@ -19,7 +19,7 @@ from meter.auth import Identity
 from meter.evolve import evolve
 from meter.rating import cost
 from meter.state import State
-from meter.units import format_instant, format_money, parse_instant
+from meter.values.units import format_instant, format_money, parse_instant
 from meter.web import enterprise_questions, official_questions, provider_questions
 from meter.wire import MAX_SEQ, RECORD_CODES, VOID_CODES
 from tests.books import (
@@ -1146,7 +1146,7 @@ async def test_a_page_is_one_snapshot(service):
 
 
 def test_dates_of_days_count_from_1970():
-    from meter.units import day_of, day_start, format_date
+    from meter.values.units import day_of, day_start, format_date
 
     for day in range(-30_000, 40_000, 997):
         assert format_date(day_start(day)) == str(date(1970, 1, 1) + timedelta(days=day))

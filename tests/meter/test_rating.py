@@ -19,7 +19,7 @@ from meter.rating import (
     support_limit,
     union,
 )
-from meter.units import parse_instant
+from meter.values.units import parse_instant
 from tests.books import DAY, properties
 
 SHANGHAI = timezone(timedelta(hours=8))

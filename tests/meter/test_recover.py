@@ -36,7 +36,7 @@ from meter.publishing import LogMissing
 from meter.recover import OriginLost, publish_again, recover
 from meter.service import new_key
 from meter.store import NoLedger
-from meter.strict import decode
+from meter.values.strict import decode
 from tests.books import ALPHA, BETA, DEVICE, lifted, record, uscc_of, void
 from tests.conftest import execute
 from tests.services import (

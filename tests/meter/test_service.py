@@ -18,7 +18,7 @@ from meter.entries import FLOORED_CLASSES
 from meter.intake import Intake
 from meter.service import SetupError, check_test_clock, clock_from, system_clock
 from meter.store import NoLedger
-from meter.units import MICROSECONDS
+from meter.values.units import MICROSECONDS
 from tests.books import ALPHA, PROGRAMME
 from tests.services import ORIGIN, Clock, ask, coupon_body, serving, stored_entries
 

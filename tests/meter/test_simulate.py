@@ -10,7 +10,7 @@ from meter import client
 from meter.client import Stream
 from meter.entries import RecordVoided, UsageAccepted
 from meter.simulate import MILLI_PER_NODE, Cluster, Rental, simulated_key
-from meter.units import DAY_SECONDS, parse_instant
+from meter.values.units import DAY_SECONDS, parse_instant
 from meter.wire import Accepted, Batch, Record
 from tests.books import DEVICE, signer
 from tests.services import ORIGIN, contract_body, receipt_key, serving

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.commands import COMMAND_OF, IssueCoupon, RegisterKey, RegisterProvider
-from meter.strict import (
+from meter.values.strict import (
     Date,
     Fen,
     Id,

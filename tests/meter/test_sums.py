@@ -18,7 +18,7 @@ from ledger.errors import Violation
 from meter.capacity import QUARTER_SECONDS, DeviceTime
 from meter.state import EnlistedBatch
 from meter.sums import Sums
-from meter.units import parse_instant
+from meter.values.units import parse_instant
 from tests.books import (
     ALPHA,
     BETA,

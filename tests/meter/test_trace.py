@@ -16,7 +16,7 @@ from meter.demo.trace import (
     parse,
     records,
 )
-from meter.units import DAY_SECONDS, parse_instant
+from meter.values.units import DAY_SECONDS, parse_instant
 from tests.traces import HEADER, trace
 
 BEGINS = parse_instant("2025-09-01T00:00:00+08:00")

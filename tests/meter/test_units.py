@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.units import (
+from meter.values.units import (
     DAY_SECONDS,
     MAX_FEN,
     add_months,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.uscc import ALPHABET, check_character, is_valid
+from meter.values.uscc import ALPHABET, check_character, is_valid
 from tests.books import properties, uscc_of
 
 # GB 32100-2015, table of weights: 3^(i-1) mod 31

@@ -9,9 +9,9 @@ import pytest
 from msgspec import UNSET
 
 from meter.dsse import BATCH_TYPE, Envelope
-from meter.problems import Problem
-from meter.strict import decode
-from meter.units import parse_instant
+from meter.values.problems import Problem
+from meter.values.strict import decode
+from meter.values.units import parse_instant
 from meter.wire import (
     MAX_BATCH_BYTES,
     MAX_BATCH_ITEMS,

@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 
-from meter.problems import Problem
-from meter.units import parse_instant, parse_money
+from meter.values.problems import Problem
+from meter.values.units import parse_instant, parse_money
 from tests.books import (
     ALPHA,
     BETA,

@@ -10,8 +10,8 @@ from typing import Annotated, Literal, Self
 
 from msgspec import Meta, Struct, ValidationError, convert
 
-from meter.problems import Problem
-from meter.units import DAY_SECONDS, parse_date, parse_money, year_of
+from meter.values.problems import Problem
+from meter.values.units import DAY_SECONDS, parse_date, parse_money, year_of
 
 # The text must fit into one entry of 65,535 bytes, where JSON may write a character as two.
 MAX_POLICY_BYTES = 30_000

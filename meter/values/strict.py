@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, TypeVar, get_args
 import msgspec
 from msgspec import Meta
 
-from meter import uscc
-from meter.units import (
+from meter.values import uscc
+from meter.values.units import (
     MICROSECONDS,
     format_instant,
     format_money,
