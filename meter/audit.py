@@ -26,7 +26,13 @@ from meter import entries
 from meter.authority import Existing, Stamp, decide_command
 from meter.commands import command_of
 from meter.decide import Decided, decide
-from meter.dsse import (
+from meter.entries import BatchAccepted, Entry, from_fields
+from meter.evolve import evolve, register
+from meter.state import State, StoredBatch, signing
+from meter.sums import Sums, is_of_record
+from meter.values.problems import Problem
+from meter.wire.batch import parse_batch
+from meter.wire.dsse import (
     BATCH_TYPE,
     RECEIPT_TYPE,
     Envelope,
@@ -34,12 +40,7 @@ from meter.dsse import (
     parse,
     parse_signature_header,
 )
-from meter.entries import BatchAccepted, Entry, from_fields
-from meter.evolve import evolve, register
-from meter.state import State, StoredBatch, signing
-from meter.sums import Sums, is_of_record
-from meter.values.problems import Problem
-from meter.wire import Before, parse_batch, parse_receipt
+from meter.wire.receipt import Before, parse_receipt
 
 ATTACHMENTS: Final = ("envelope", "receipt", "signature")
 

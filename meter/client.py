@@ -26,19 +26,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET
 
 from ledger.errors import LedgerError
-from meter import dsse, receipt_file
-from meter.dsse import BATCH_TYPE, RECEIPT_TYPE
-from meter.receipt_file import StoredReceipt
 from meter.values.strict import decode
 from meter.values.units import format_instant
-from meter.wire import (
-    Batch,
-    Receipt,
-    Record,
-    Void,
-    WrongReceipt,
-    receipt_for,
-)
+from meter.wire import dsse, stored_receipt
+from meter.wire.batch import Batch, Record, Void
+from meter.wire.dsse import BATCH_TYPE, RECEIPT_TYPE
+from meter.wire.receipt import Receipt, WrongReceipt, receipt_for
+from meter.wire.stored_receipt import StoredReceipt
 
 ATTEMPTS: Final = 6  # with the pauses between them, some twenty seconds
 FIRST_PAUSE_SECONDS: Final = 0.5  # doubled from one attempt to the next
@@ -262,7 +256,7 @@ class Service:
         """
         answer = await self._send(hdrs.METH_GET, f"/v1/batches/{digest}/proof")
         try:
-            return receipt_file.parse(answer.body)
+            return stored_receipt.parse(answer.body)
         except LedgerError as error:
             raise ClientError("not_kashi", str(error)) from None
 

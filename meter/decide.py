@@ -26,21 +26,17 @@ from meter.state import Contract, Key, State, StoredBatch
 from meter.state import Record as AcceptedRecord
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money
-from meter.wire import (
-    MAX_RECORD_SECONDS,
+from meter.wire.batch import MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
+from meter.wire.receipt import (
     Accepted,
-    Batch,
     Before,
     Conflict,
     Duplicate,
     EntryRange,
     Limit,
     Receipt,
-    Record,
     Rejected,
     Result,
-    SignedBatch,
-    Void,
     encode_receipt,
 )
 

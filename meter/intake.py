@@ -41,7 +41,6 @@ from meter.commands import (
     fields_of,
 )
 from meter.decide import RECORDS_PER_STEP, Decided, batched, deciding, is_measurable
-from meter.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse, sign_receipt
 from meter.entries import FLOORED_CLASSES, Entry
 from meter.evolve import evolve
 from meter.keys import Keys
@@ -51,7 +50,9 @@ from meter.state import DeviceTimeId, State, StoredBatch
 from meter.store import Answered, Named, Written
 from meter.values.problems import Problem
 from meter.values.units import DAY_SECONDS
-from meter.wire import MAX_BATCH_BYTES, Batch, Before, SignedBatch, parse_batch
+from meter.wire.batch import MAX_BATCH_BYTES, Batch, SignedBatch, parse_batch
+from meter.wire.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse, sign_receipt
+from meter.wire.receipt import Before
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024  # bounds a commit's time; one batch may exceed it

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger.errors import BadKey
 from ledger.note import Checkpoint, Signer, sign
 from meter.config import DataFolder
-from meter.dsse import ReceiptSigner, decode_base64
 from meter.state import State, signing
 from meter.values.problems import Problem
+from meter.wire.dsse import ReceiptSigner, decode_base64
 
 K = TypeVar("K")
 

@@ -17,14 +17,14 @@ from msgspec import Struct
 from ledger import store as ledger_store
 from ledger.bundle import decode_bundle
 from ledger.queries import load
-from meter.advice import Refusable
 from meter.capacity import Withheld
 from meter.entries import Evidence
 from meter.measure import evidence_of
 from meter.rating import cost
 from meter.state import Contract, Key, RecordId
 from meter.store import Connection
-from meter.wire import EntryRange
+from meter.wire.advice import Refusable
+from meter.wire.receipt import EntryRange
 
 # What a page reads at most, whatever it finds; then it gives a cursor to go on from.
 MAX_ENTRIES_READ: Final = 20_000  # some tens of milliseconds of reading

@@ -15,12 +15,13 @@ from ledger.log import Log
 from ledger.store import Head
 from ledger.tlog import Frontier
 from meter import store
-from meter.dsse import BATCH_TYPE, parse
 from meter.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
 from meter.evolve import evolve
 from meter.state import State, Touched
 from meter.store import Written, note_group, note_refused, note_rows
-from meter.wire import parse_batch, parse_receipt
+from meter.wire.batch import parse_batch
+from meter.wire.dsse import BATCH_TYPE, parse
+from meter.wire.receipt import parse_receipt
 
 CHUNK_ENTRIES: Final = 10_000  # rows are written this often, so that memory stays bounded
 

@@ -28,8 +28,6 @@ from ledger.note import Checkpoint, Verifier, decode_base64, split_note
 from ledger.proof import Proof
 from ledger.quorum import Log, TrustPolicy, open_trusted
 from ledger.tlog import check_consistency
-from meter import dsse
-from meter.dsse import BATCH_TYPE, RECEIPT_TYPE, Envelope
 from meter.entries import (
     BatchAccepted,
     Entry,
@@ -38,10 +36,13 @@ from meter.entries import (
     ReceiptKeyAdded,
     from_fields,
 )
-from meter.receipt_file import ProvedEntry, ReceiptProof, StoredReceipt
 from meter.values.problems import Problem
 from meter.values.strict import decode
-from meter.wire import Batch, Receipt, WrongReceipt, receipt_for
+from meter.wire import dsse
+from meter.wire.batch import Batch
+from meter.wire.dsse import BATCH_TYPE, RECEIPT_TYPE, Envelope
+from meter.wire.receipt import Receipt, WrongReceipt, receipt_for
+from meter.wire.stored_receipt import ProvedEntry, ReceiptProof, StoredReceipt
 
 Outcome = Literal["good", "bad", "unchecked"]
 Conclusion = Literal["good", "violated", "not_checked"]

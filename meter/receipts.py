@@ -13,12 +13,12 @@ from rich.console import Console
 from ledger.errors import BadNote, BadProof, CannotCheck
 from ledger.note import Checkpoint, claimed_checkpoint, decode_base64
 from ledger.proof import MAX_PROOF_BYTES, Proof
-from meter import dsse, receipt_file
 from meter.client import ClientError, Service, SignedReceipt
-from meter.dsse import BATCH_TYPE
 from meter.receipt_check import Trust, Verdict, check, policy_of
-from meter.receipt_file import MAX_FILE_BYTES, StoredReceipt
 from meter.verification import read_key, read_policy, replace_file
+from meter.wire import dsse, stored_receipt
+from meter.wire.dsse import BATCH_TYPE
+from meter.wire.stored_receipt import MAX_FILE_BYTES, StoredReceipt
 
 _STYLES: Final = {"good": "green", "bad": "bold red", "unchecked": "yellow"}
 _CONCLUSIONS: Final = {
@@ -45,12 +45,12 @@ def verify(path: Path, known: Known, later: Path | None = None) -> Verdict:
 
 def read(path: Path) -> StoredReceipt:
     """Read a stored receipt. Raises `CannotCheck`."""
-    return receipt_file.parse(_read_bytes(path, MAX_FILE_BYTES))
+    return stored_receipt.parse(_read_bytes(path, MAX_FILE_BYTES))
 
 
 def keep(path: Path, envelope: bytes, answer: SignedReceipt) -> None:
     """Store a batch and its receipt, unless they are there. Raises `CannotCheck` for another's."""
-    new = receipt_file.store(envelope, answer.body, answer.signature)
+    new = stored_receipt.store(envelope, answer.body, answer.signature)
     if not path.exists():
         replace_file(path, new.format())
     elif read(path).receipt != new.receipt:

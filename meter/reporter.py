@@ -40,17 +40,10 @@ from meter.client import (
     record_fields,
     sign_payload,
 )
-from meter.receipt_file import StoredReceipt
 from meter.values.strict import decode
-from meter.wire import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_ITEMS,
-    Batch,
-    Conflict,
-    Record,
-    Rejected,
-    Void,
-)
+from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, Batch, Record, Void
+from meter.wire.receipt import Conflict, Rejected
+from meter.wire.stored_receipt import StoredReceipt
 
 # An envelope spells its payload in base64, four characters for three bytes, and adds a little.
 MAX_PAYLOAD_BYTES: Final = (MAX_BATCH_BYTES - 1_024) // 4 * 3

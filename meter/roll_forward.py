@@ -39,7 +39,6 @@ from meter import store
 from meter.audit import Audit
 from meter.authority import answer_of
 from meter.commands import COMMAND_OF, command_of
-from meter.dsse import BATCH_TYPE, parse
 from meter.entries import (
     FLOORED_CLASSES,
     BatchAccepted,
@@ -51,7 +50,9 @@ from meter.intake import days_of_batch, fingerprint_of
 from meter.measure import days_of, work_of
 from meter.store import Named, Written
 from meter.values.problems import Problem
-from meter.wire import SignedBatch, parse_batch, parse_receipt
+from meter.wire.batch import SignedBatch, parse_batch
+from meter.wire.dsse import BATCH_TYPE, parse
+from meter.wire.receipt import parse_receipt
 
 Progress = Callable[[int, int], None]
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meter.client import Stream
 from meter.values.strict import Instant
-from meter.wire import Batch, Record, Void
+from meter.wire.batch import Batch, Record, Void
 
 CARDS_PER_NODE: Final = 8
 MILLI_PER_NODE: Final = CARDS_PER_NODE * 1_000

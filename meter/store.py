@@ -56,8 +56,9 @@ from meter.state import (
 )
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS
-from meter.wire import Accepted, Batch, Duplicate, Rejected, Result, SignedBatch
-from meter.wire import Record as WireRecord
+from meter.wire.batch import Batch, SignedBatch
+from meter.wire.batch import Record as WireRecord
+from meter.wire.receipt import Accepted, Duplicate, Rejected, Result
 
 Connection = asyncpg.Connection
 Readers = asyncpg.Pool

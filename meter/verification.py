@@ -28,11 +28,11 @@ from ledger.quorum import TrustPolicy
 from ledger.report import Problem, Report
 from ledger.seen import Seen
 from ledger.verify import Judge, verify
-from meter import receipt_file
 from meter.audit import Audit, Gap, Signatures, Totals
 from meter.fetch import fetch
 from meter.log_keys import key_problems, signing_key
-from meter.receipt_file import BadReceiptFile
+from meter.wire import stored_receipt
+from meter.wire.stored_receipt import BadReceiptFile
 
 Progress = Callable[[int, int], None]
 
@@ -269,7 +269,7 @@ def _read_receipt(path: Path) -> tuple[bytes, str]:
     """Give a receipt and its signature: of a stored receipt, or with the signature beside it."""
     data = path.read_bytes()
     with contextlib.suppress(BadReceiptFile):
-        stored = receipt_file.parse(data)
+        stored = stored_receipt.parse(data)
         return stored.receipt.encode(), stored.signature
     return data, path.with_name(path.name + ".sig").read_text(encoding="ascii").strip()
 

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine
 
 from ledger.note import Signer
-from meter import commands, dsse
+from meter import commands
 from meter.authority import Existing, Stamp, decide_command
 from meter.capacity import QUARTERS_PER_DAY
 from meter.decide import decide
@@ -38,7 +38,9 @@ from meter.values.problems import Problem
 from meter.values.strict import decode
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.values.uscc import ALPHABET, check_character
-from meter.wire import Accepted, Before, Conflict, Duplicate, Rejected, Result, parse_batch
+from meter.wire import dsse
+from meter.wire.batch import parse_batch
+from meter.wire.receipt import Accepted, Before, Conflict, Duplicate, Rejected, Result
 
 ORIGIN = "kashi.test/books"
 PROGRAMME = "training-coupon"

@@ -31,7 +31,7 @@ from ledger import store as ledger_store
 from ledger.files import Files
 from ledger.folder import FolderWriter
 from ledger.tlog import Tree, leaf_hash
-from meter import dsse, service
+from meter import service
 from meter.audit import Audit
 from meter.config import DATABASE_VARIABLE, DataFolder
 from meter.entries import Entry, from_fields
@@ -39,6 +39,7 @@ from meter.evolve import evolve
 from meter.intake import Intake
 from meter.state import State
 from meter.values.units import MICROSECONDS, format_money
+from meter.wire import dsse
 from tests.books import (
     ALPHA,
     DEVICE,

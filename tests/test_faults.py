@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from meter.values.units import parse_instant
-from meter.wire import Batch
+from meter.wire.batch import Batch
 from tests.books import ORIGIN, record
 from tests.faults import page
 from tests.faults.catalogue import FAULTS, ON_ITS_OWN, Fault, cut_connection

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from meter.wire import Accepted, parse_receipt
+from meter.wire.receipt import Accepted, parse_receipt
 from tests.books import DEVICE
 from tests.services import (
     ORIGIN,

@@ -37,11 +37,12 @@ from ledger.folder import FolderWriter
 from ledger.log import Log
 from ledger.note import Checkpoint, Signer, Verifier, sign
 from ledger.tlog import Frontier, leaf_hash
-from meter import dsse
 from meter.decide import Decided, decide
 from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
 from meter.state import StoredBatch, signing
-from meter.wire import Before, parse_batch
+from meter.wire import dsse
+from meter.wire.batch import parse_batch
+from meter.wire.receipt import Before
 from tests.books import ORIGIN, Books, log_signer, public_text, signer
 
 LATER_SIGNERS = {

@@ -38,7 +38,7 @@ from meter.values.units import (
     parse_money,
     parse_price,
 )
-from meter.wire import Batch, Record, Void
+from meter.wire.batch import Batch, Record, Void
 
 POLICY_VERSION: Final = "2024-12"
 SEED: Final = 2025

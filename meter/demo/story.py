@@ -50,7 +50,8 @@ from meter.simulate import simulated_key
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_instant
-from meter.wire import Accepted, Batch, Receipt, Record, Result
+from meter.wire.batch import Batch, Record
+from meter.wire.receipt import Accepted, Receipt, Result
 
 ORIGIN: Final = "kashi.example/shenzhen"
 

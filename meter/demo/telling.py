@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meter.values.units import FEN_PER_YUAN, parse_money
-from meter.wire import Accepted
+from meter.wire.receipt import Accepted
 
 WIDTH: Final = 100  # columns that the widest table needs
 REDRAW_STEPS: Final = 512  # drawing a bar costs more than an entry

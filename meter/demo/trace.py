@@ -22,7 +22,7 @@ from typing import Final, Self
 from msgspec import UNSET
 
 from meter.values.strict import Instant
-from meter.wire import MAX_RECORD_SECONDS, Record
+from meter.wire.batch import MAX_RECORD_SECONDS, Record
 
 COLUMNS: Final = (
     *("name", "num_gpu", "gpu_milli", "gpu_spec", "qos", "pod_phase"),

@@ -10,8 +10,8 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from meter.advice import Refusable
 from meter.values.units import MICROSECONDS, format_instant
+from meter.wire.advice import Refusable
 
 
 class AsOf(Struct, frozen=True):

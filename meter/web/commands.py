@@ -32,7 +32,6 @@ from meter.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
-from meter.dsse import Document
 from meter.intake import Committed
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
@@ -40,7 +39,9 @@ from meter.values.strict import Lines, decode
 from meter.web.answers import CommandAnswer
 from meter.web.bodies import BODIES
 from meter.web.routes import Ask, Handler, Route
-from meter.wire import MAX_BATCH_BYTES, Receipt, place_of
+from meter.wire.batch import MAX_BATCH_BYTES
+from meter.wire.dsse import Document
+from meter.wire.receipt import Receipt, place_of
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 SIGNATURE: Final = "Kashi-Signature"

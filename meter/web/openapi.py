@@ -16,13 +16,14 @@ from msgspec.structs import fields
 
 from meter.auth import Role
 from meter.commands import Command
-from meter.dsse import Document
 from meter.values.problems import CODES, Problem
 from meter.web.commands import IDEMPOTENCY_KEY, SIGNATURE
 from meter.web.routes import Ask, Route, tagged
 from meter.web.schemas import JsonSchema, Schemas
 from meter.web.words import BODIES, PATHS, QUERIES, REMEDIES
-from meter.wire import Batch, Receipt
+from meter.wire.batch import Batch
+from meter.wire.dsse import Document
+from meter.wire.receipt import Receipt
 
 ROUTES_SERVED: Final = web.AppKey("routes", tuple[Route, ...])
 

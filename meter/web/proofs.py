@@ -18,14 +18,15 @@ from ledger.folder import FolderReader
 from ledger.note import claimed_checkpoint
 from ledger.proof import Proof
 from ledger.tlog import TiledTree
-from meter import lookup, receipt_file, store
-from meter.dsse import BATCH_TYPE, parse, parse_signature_header
-from meter.receipt_file import StoredReceipt
+from meter import lookup, store
 from meter.state import State
 from meter.values.problems import Problem
 from meter.web.questions import entry_number
 from meter.web.routes import OFFICIALS, Ask, Route
-from meter.wire import place_of
+from meter.wire import stored_receipt
+from meter.wire.dsse import BATCH_TYPE, parse, parse_signature_header
+from meter.wire.receipt import place_of
+from meter.wire.stored_receipt import StoredReceipt
 
 _HEADERS: Final = {
     hdrs.CONTENT_TYPE: "text/plain; charset=utf-8",
@@ -83,7 +84,7 @@ async def _stored(ask: Ask, connection: store.Connection) -> tuple[StoredReceipt
     ask.must_be_theirs(provider=provider)
     sent = await lookup.envelope(connection, digest)
     assert sent is not None, "they are committed together"
-    stored = receipt_file.store(sent[1], receipt, signature)
+    stored = stored_receipt.store(sent[1], receipt, signature)
     keys = _key_entries(ask.context.intake.state, sent[1], signature)
     return stored, [place_of(receipt).entries.first, *keys]
 
@@ -99,7 +100,7 @@ def _prove_receipt(
     folder: Path, stored: StoredReceipt, entries: dict[int, bytes], committed: int
 ) -> StoredReceipt:
     published = _published(folder, max(entries), committed)
-    return receipt_file.with_proof(stored, published.note, published.tree, entries)
+    return stored_receipt.with_proof(stored, published.note, published.tree, entries)
 
 
 def _published(folder: Path, last: int, committed: int) -> _Published:

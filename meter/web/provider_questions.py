@@ -10,8 +10,6 @@ from msgspec import Struct
 
 from ledger import store as ledger_store
 from meter import lookup, store
-from meter.advice import ADVICE
-from meter.dsse import Document
 from meter.state import signing
 from meter.values.problems import Problem
 from meter.web.answers import (
@@ -26,7 +24,9 @@ from meter.web.answers import (
 from meter.web.commands import SIGNATURE
 from meter.web.cursor import PageQuery, place, turn
 from meter.web.routes import OFFICIALS, Ask, Handler, Route, tagged
-from meter.wire import Receipt
+from meter.wire.advice import ADVICE
+from meter.wire.dsse import Document
+from meter.wire.receipt import Receipt
 
 
 async def get_receipt(ask: Ask) -> web.Response:

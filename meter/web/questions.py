@@ -35,7 +35,7 @@ from meter.web.answers import (
 )
 from meter.web.cursor import Limit
 from meter.web.routes import OFFICIALS, Ask, Route
-from meter.wire import Sha256Hex
+from meter.wire.batch import Sha256Hex
 
 MAX_NUMBER: Final = 2**53 - 1
 

@@ -30,9 +30,10 @@ from meter.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
-from meter.dsse import BATCH_TYPE, Document
 from meter.values.strict import SCHEMAS, Fen, Id, Uscc
-from meter.wire import RECORD_CODES, VOID_CODES, Sha256Hex
+from meter.wire.batch import Sha256Hex
+from meter.wire.dsse import BATCH_TYPE, Document
+from meter.wire.receipt import RECORD_CODES, VOID_CODES
 
 EntryNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
 

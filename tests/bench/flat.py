@@ -19,7 +19,7 @@ from statistics import median
 
 import aiohttp
 
-from meter.wire import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
+from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
 from tests.bench.load import Feeds, Supply, Window, closed_loop, percentile
 from tests.bench.report import Bar, Curve, Line, Say, Section, Table, ms, spread
 from tests.bench.scale import Scale

@@ -19,13 +19,14 @@ from ledger.canon import encode
 from ledger.log import Log
 from meter import store
 from meter.decide import Decided, decide, is_measurable
-from meter.dsse import BATCH_TYPE, Envelope, ReceiptSigner, is_signed_by, parse
 from meter.entries import FLOORED_CLASSES
 from meter.measure import Work, days_of
 from meter.metrics import Tally
 from meter.state import State
 from meter.store import Named, Written
-from meter.wire import Before, SignedBatch, parse_batch
+from meter.wire.batch import SignedBatch, parse_batch
+from meter.wire.dsse import BATCH_TYPE, Envelope, ReceiptSigner, is_signed_by, parse
+from meter.wire.receipt import Before
 from tests.bench.load import Feeds, Supply, closed_loop
 from tests.bench.report import Say, Section, Table
 from tests.bench.scale import Scale

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
-from meter.dsse import BATCH_TYPE, seal
 from meter.values.units import DAY_SECONDS, format_instant, parse_instant
+from meter.wire.dsse import BATCH_TYPE, seal
 from tests.books import PROGRAMME, public_text, signer, uscc_of
 
 ORIGIN = "kashi.example/bench"

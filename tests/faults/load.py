@@ -25,7 +25,7 @@ from meter.simulate import Cluster, Rental, simulated_key
 from meter.values.strict import Instant
 from meter.values.units import parse_instant
 from meter.values.uscc import check_character
-from meter.wire import Batch, Record
+from meter.wire.batch import Batch, Record
 
 ORIGIN = "kashi.test/faults"
 NOW = "2026-01-12T12:00:00+08:00"  # where the service's clock begins

@@ -18,9 +18,9 @@ from ledger import bundle
 from ledger.cosign import Cosigner
 from ledger.note import Checkpoint, Signer, sign
 from ledger.tiles import tiles_of
-from meter import dsse
 from meter.web import cursor
 from meter.web.routes import Ask
+from meter.wire import dsse
 from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, public_text, signer, uscc_of, void
 from tests.fuzz import ledgers, targets
 from tests.ledger import example

@@ -41,12 +41,11 @@ from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tiles import CHECKPOINT, has_tile, parse_tile_path
 from ledger.verify import verify
 from ledger.witnessing import Accepted, AddCheckpoint, Witnessed, judge
-from meter import client, dsse, sums
+from meter import client, sums
 from meter.audit import Audit
 from meter.auth import parse_header
 from meter.commands import COMMAND_OF, ENTRY_OF, ActivatePolicy, command_of, fields_of
 from meter.demo import trace as traces
-from meter.dsse import BATCH_TYPE, Envelope
 from meter.entries import FLOORED_CLASSES, from_fields
 from meter.values import units, uscc
 from meter.values.policy import Policy
@@ -54,7 +53,10 @@ from meter.values.problems import CODES, Problem
 from meter.values.strict import convert_query, decode
 from meter.web import cursor
 from meter.web.routes import Ask
-from meter.wire import encode_receipt, parse_batch, parse_receipt
+from meter.wire import dsse
+from meter.wire.batch import parse_batch
+from meter.wire.dsse import BATCH_TYPE, Envelope
+from meter.wire.receipt import encode_receipt, parse_receipt
 from tests.books import signer
 from tests.fuzz import ledgers, reading
 from tests.ledger import example

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.note import decode_base64
 from ledger.proof import Proof
-from meter import receipt_file
+from meter.wire import stored_receipt
 from tests.books import record
 from tests.interop.programs import HERE, INSTALLED, Refused, need, run
 from tests.services import HOUR, Service, serving, stored
@@ -54,7 +54,7 @@ async def test_a_foreign_program_accepts_the_proofs_that_a_service_gives(databas
 async def test_a_foreign_program_accepts_each_entry_of_a_stored_receipt(database, tmp_path):
     async with serving(database, tmp_path) as service:
         digest = json.loads(await filled(service))["batch"]
-        file = receipt_file.parse((await service.get(f"/v1/batches/{digest}/proof")).body)
+        file = stored_receipt.parse((await service.get(f"/v1/batches/{digest}/proof")).body)
         vkey = service.folder.log_vkey.read_text().strip()
     files = []
     for each in file.proof.entries:

@@ -30,7 +30,6 @@ from ledger.report import Report
 from ledger.tiles import parse_tile_path
 from ledger.tlog import Tree, leaf_hash
 from ledger.verify import Books, verify
-from meter import dsse
 from meter.audit import Audit, Gap, Totals
 from meter.capacity import Withheld, split
 from meter.decide import Decided
@@ -38,7 +37,8 @@ from meter.entries import FLOORED_CLASSES, Entry
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money, parse_instant
 from meter.verification import judges_beside
-from meter.wire import Before
+from meter.wire import dsse
+from meter.wire.receipt import Before
 from tests.books import (
     ALPHA,
     BETA,

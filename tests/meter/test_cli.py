@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from ledger.note import Signer
 from meter import cli
 from meter.config import DATABASE_VARIABLE
-from meter.dsse import parse_signature_header
+from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
 from tests.services import (
     HOUR,

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from msgspec import UNSET
 
-from meter import client, dsse
+from meter import client
 from meter import reporter as reporting
 from meter.client import (
     BadReceipt,
@@ -30,7 +30,9 @@ from meter.client import (
 from meter.reporter import Report, Reporter
 from meter.values.strict import Instant, decode
 from meter.values.units import parse_instant
-from meter.wire import MAX_BATCH_BYTES, Accepted, Batch, Record, Void
+from meter.wire import dsse
+from meter.wire.batch import MAX_BATCH_BYTES, Batch, Record, Void
+from meter.wire.receipt import Accepted
 from tests.books import signer
 from tests.services import HOUR, ORIGIN, key_body, receipt_key, serving
 

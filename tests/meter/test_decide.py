@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meter import dsse
 from meter.entries import BatchAccepted, RecordVoided, UsageAccepted
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
-from meter.wire import RECORD_CODES, VOID_CODES, Accepted, Conflict, Duplicate, Rejected
+from meter.wire import dsse
+from meter.wire.receipt import RECORD_CODES, VOID_CODES, Accepted, Conflict, Duplicate, Rejected
 from tests.books import (
     ALPHA,
     DAY,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter import dsse
-from meter.dsse import BATCH_TYPE, RECEIPT_TYPE, is_signed_by, pae, parse, seal, sign
 from meter.values.problems import Problem
+from meter.wire import dsse
+from meter.wire.dsse import BATCH_TYPE, RECEIPT_TYPE, is_signed_by, pae, parse, seal, sign
 from tests.books import properties, signer
 
 PAYLOAD = b'{"seq":1}'

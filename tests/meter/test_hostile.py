@@ -26,7 +26,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from meter import dsse
 from meter.config import DATABASE_VARIABLE, DataFolder
 from meter.service import export_to
 from meter.values.units import parse_money
@@ -34,7 +33,8 @@ from meter.verification import verify_source
 from meter.web import bodies, connections
 from meter.web.app import ROUTES
 from meter.web.commands import MAX_COMMAND_BYTES
-from meter.wire import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
+from meter.wire import dsse
+from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
 from tests.books import policy_text, record, signer, uscc_of
 from tests.services import (
     HOUR,

@@ -16,7 +16,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger import canon
 from ledger.note import Verifier, open_checkpoint
 from ledger.tlog import Frontier, leaf_hash
-from meter import dsse
 from meter.auth import Identity
 from meter.evolve import evolve
 from meter.intake import Intake
@@ -24,7 +23,8 @@ from meter.state import State
 from meter.values.problems import CODES
 from meter.values.units import format_money, parse_instant
 from meter.web import commands, questions
-from meter.wire import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
+from meter.wire import dsse
+from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
 from tests.books import (
     ALPHA,
     BETA,

@@ -13,9 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
 from ledger.store import LostEpoch
-from meter import dsse, store
 from meter import intake as intake_module
+from meter import store
 from meter.values.units import parse_money
+from meter.wire import dsse
 from tests.books import ALPHA, PROGRAMME, coupon_of, figures, record, signer, void
 from tests.services import (
     HOUR,

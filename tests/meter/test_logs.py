@@ -12,7 +12,7 @@ import pytest
 
 from ledger import store as ledger_store
 from meter import logs, store
-from meter.dsse import ReceiptSigner
+from meter.wire.dsse import ReceiptSigner
 from tests.books import record, signer
 from tests.services import HOUR, serving
 

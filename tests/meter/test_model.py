@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ledger.canon import decode, encode
-from meter import commands, dsse
+from meter import commands
 from meter.authority import answer_of
 from meter.evolve import evolve
 from meter.state import State
 from meter.sums import Sums
 from meter.values.problems import Problem
+from meter.wire import dsse
 from tests.books import (
     DEVICE,
     ORIGIN,

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from msgspec import Struct, structs
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from meter import dsse
 from meter.commands import Command, RegisterKey
 from meter.values.problems import CODES
 from meter.values.strict import SCHEMAS, Date, Fen, Instant, Lines, Price, Uscc, decode
@@ -30,7 +29,8 @@ from meter.web import docs_page, openapi, words
 from meter.web.app import ROUTES
 from meter.web.openapi import path_names
 from meter.web.routes import Route
-from meter.wire import parse_batch
+from meter.wire import dsse
+from meter.wire.batch import parse_batch
 from tests import services
 from tests.books import properties
 from tests.described import Described

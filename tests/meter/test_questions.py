@@ -14,14 +14,15 @@ import asyncpg
 import pytest
 
 from meter import auth, lookup, store
-from meter.advice import ADVICE
 from meter.auth import Identity
 from meter.evolve import evolve
 from meter.rating import cost
 from meter.state import State
 from meter.values.units import format_instant, format_money, parse_instant
 from meter.web import enterprise_questions, official_questions, provider_questions
-from meter.wire import MAX_SEQ, RECORD_CODES, VOID_CODES
+from meter.wire.advice import ADVICE
+from meter.wire.batch import MAX_SEQ
+from meter.wire.receipt import RECORD_CODES, VOID_CODES
 from tests.books import (
     ALPHA,
     BETA,

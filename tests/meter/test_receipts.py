@@ -26,16 +26,17 @@ from ledger.proof import Proof
 from ledger.proof import check as check_proof
 from ledger.quorum import TrustPolicy
 from ledger.tlog import Tree, leaf_hash
-from meter import cli, client, dsse, receipt_check, receipt_file, receipts
+from meter import cli, client, receipt_check, receipts
 from meter import service as services
 from meter.auth import Identity
 from meter.client import Refused
 from meter.config import DATABASE_VARIABLE
 from meter.receipt_check import Trust, Verdict, policy_of
-from meter.receipt_file import StoredReceipt
 from meter.reporter import Reporter
 from meter.web import commands, openapi
 from meter.web.app import ROUTES
+from meter.wire import dsse, stored_receipt
+from meter.wire.stored_receipt import StoredReceipt
 from tests.books import log_signer, properties, public_text, record, signer, void
 from tests.meter.test_client import NO_PAUSE, usage
 from tests.services import (
@@ -82,13 +83,13 @@ def tree_of(writer: Writer) -> Tree:
 def kept(writer: Writer, number: int, note: bytes | None = None) -> StoredReceipt:
     """What the service would give of the batch with this entry, as the ledger is now."""
     envelope, receipt, signature = writer.files[number]
-    stored_one = receipt_file.store(envelope, receipt, signature.decode())
+    stored_one = stored_receipt.store(envelope, receipt, signature.decode())
     signers = [keyid for keyid, _ in dsse.parse_signature_header(signature.decode())]
     numbers = [number, writer.state.keys["pcl-1"].entry]
     numbers += [writer.state.receipt_keys[keyid].entry for keyid in signers]
     entries = {each: writer.leaves[each] for each in numbers}
     note = note or writer.checkpoint().encode()
-    return receipt_file.with_proof(stored_one, note, tree_of(writer), entries)
+    return stored_receipt.with_proof(stored_one, note, tree_of(writer), entries)
 
 
 def verdict(file: StoredReceipt, *keys: Verifier, later: Proof | None = None) -> Verdict:
@@ -127,7 +128,7 @@ def numbers(ledger: Writer) -> list[int]:
 def test_every_part_of_an_honest_file_is_checked_and_good(ledger, numbers):
     for number in numbers:
         file = kept(ledger, number)
-        assert receipt_file.parse(file.format()) == file
+        assert stored_receipt.parse(file.format()) == file
         found = verdict(file)
         assert outcomes(found) == {}
         assert found.conclusion == "good"
@@ -276,7 +277,7 @@ def test_whatever_is_changed_in_a_file_is_found(ledger, numbers, name):
     place, how, check, code = CHANGES[name]
     fields = json.loads(kept(ledger, numbers[0]).format())
     place(fields, how)
-    found = verdict(receipt_file.parse(json.dumps(fields).encode()))
+    found = verdict(stored_receipt.parse(json.dumps(fields).encode()))
     assert found.conclusion == "violated"
     wrong = outcomes(found)
     name_of = {"entry": f"entry {numbers[0]}"}.get(check, check)
@@ -297,7 +298,7 @@ def test_no_letter_of_what_proves_a_batch_can_be_changed(ledger, numbers):
         for place in range(0, len(text), 3):
             bent = json.loads(whole.format())
             at(*path)(bent, letter(place))
-            found = verdict(receipt_file.parse(json.dumps(bent).encode()))
+            found = verdict(stored_receipt.parse(json.dumps(bent).encode()))
             assert found.conclusion == "violated", (path, place, outcomes(found))
             count += 1
     assert count > 500
@@ -312,8 +313,8 @@ def test_whatever_bytes_stand_in_a_file_the_answer_is_a_verdict(ledger, numbers,
     end = data.draw(st.integers(start, min(start + 40, len(spelled))))
     bent = spelled[:start] + data.draw(st.binary(max_size=40)) + spelled[end:]
     try:
-        file = receipt_file.parse(bent)
-    except receipt_file.BadReceiptFile:
+        file = stored_receipt.parse(bent)
+    except stored_receipt.BadReceiptFile:
         return
     assert file == whole or verdict(file).conclusion != "good"
 
@@ -341,12 +342,12 @@ def test_a_log_that_left_the_batch_out_cannot_prove_it(ledger, numbers):
     use(other, "r2")
     entries = {number: other.leaves[number] for number in (numbers[0], 0, 3)}
     whole, note = kept(ledger, numbers[0]), other.checkpoint().encode()
-    forged = receipt_file.with_proof(whole, note, tree_of(other), entries)
+    forged = stored_receipt.with_proof(whole, note, tree_of(other), entries)
     wrong = outcomes(verdict(forged))
     # The lie begins only after the tree that the receipt names.
     assert wrong == {"batch": "not_as_entered"}
     entries[numbers[0]] = ledger.leaves[numbers[0]]
-    forged = receipt_file.with_proof(whole, note, tree_of(other), entries)
+    forged = stored_receipt.with_proof(whole, note, tree_of(other), entries)
     wrong = outcomes(verdict(forged))
     assert wrong == {f"entry {numbers[0]}": "bad_proof", "batch": "unchecked"}
 
@@ -356,7 +357,7 @@ def test_a_log_that_began_anew_before_the_receipt_does_not_grow_from_its_tree(le
     use(other, "r1")
     entries = {number: other.leaves[number] for number in (numbers[0], 0, 3)}
     whole, note = kept(ledger, numbers[0]), other.checkpoint().encode()
-    wrong = outcomes(verdict(receipt_file.with_proof(whole, note, tree_of(other), entries)))
+    wrong = outcomes(verdict(stored_receipt.with_proof(whole, note, tree_of(other), entries)))
     assert wrong == {"batch": "not_as_entered", "growth": "bad_proof"}
 
 
@@ -371,7 +372,7 @@ def signed_lie(ledger: Writer, number: int, origin: str, **lies: tuple[int, str]
     liar = Signer.from_seed(origin, sha256(b"log").digest())
     note = sign(Checkpoint(origin, tree.size, tree.root()).format(), liar)
     entries = {each: leaves[each] for each in (number, 0, 3)}
-    return receipt_file.with_proof(kept(ledger, number), note, tree, entries)
+    return stored_receipt.with_proof(kept(ledger, number), note, tree, entries)
 
 
 def test_what_a_log_signed_falsely_does_not_fit_what_the_file_holds(ledger, numbers):
@@ -400,7 +401,7 @@ def test_another_log_that_holds_the_same_entries_is_another_log(ledger, numbers)
 
 def test_a_receipt_without_a_proof_is_not_proved_and_says_what_was_checked(ledger, numbers):
     file = msgspec.structs.replace(kept(ledger, numbers[0]), proof=msgspec.UNSET)
-    assert receipt_file.parse(file.format()) == file
+    assert stored_receipt.parse(file.format()) == file
     found = verdict(file)
     assert found.conclusion == "not_checked"
     assert outcomes(found) == dict.fromkeys(
@@ -442,8 +443,8 @@ def test_without_the_entries_of_the_keys_the_batch_is_proved_all_the_same(ledger
     ],
 )
 def test_what_is_no_stored_receipt_is_told_so(data):
-    with pytest.raises(receipt_file.BadReceiptFile):
-        receipt_file.parse(data)
+    with pytest.raises(stored_receipt.BadReceiptFile):
+        stored_receipt.parse(data)
 
 
 # Witnesses
@@ -699,7 +700,7 @@ async def test_a_stored_receipt_is_for_its_provider_and_names_nobody_else(databa
             )
         ]
         given = await service.get(path, **own)
-        file = receipt_file.parse(given.body)
+        file = stored_receipt.parse(given.body)
         assert file.receipt.encode() == answer.body
         kinds = [json.loads(each.entry)["kind"] for each in file.proof.entries]
         assert kinds == ["batch", "genesis", "key"]
@@ -767,7 +768,7 @@ async def test_years_later_and_after_a_rotation_the_old_file_is_still_proved(
         answer = await service.post("/v1/usage?wait=published", data, None)
         number = answer.json["entries"]["first"]
         file.write_bytes(
-            receipt_file.store(data, answer.body, answer.headers["Kashi-Signature"]).format()
+            stored_receipt.store(data, answer.body, answer.headers["Kashi-Signature"]).format()
         )
         bearer = await token_of(service, "provider", "pcl")
         await receipts.prove(service.url, file, bearer)
@@ -833,7 +834,7 @@ async def test_the_ledgers_verification_takes_a_stored_receipt_and_finds_its_bat
         data = service.envelope([record("r", "A", *HOUR, 64_000)])
         answer = await service.post("/v1/usage", data, None)
         signature = answer.headers["Kashi-Signature"]
-        file.write_bytes(receipt_file.store(data, answer.body, signature).format())
+        file.write_bytes(stored_receipt.store(data, answer.body, signature).format())
         words = ("--vkey", service.folder.log_vkey, "--receipt", file)
         found = await kashi("verify", tmp_path / "out", *words)
         assert found.exit_code == 1

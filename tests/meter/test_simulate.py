@@ -11,7 +11,8 @@ from meter.client import Stream
 from meter.entries import RecordVoided, UsageAccepted
 from meter.simulate import MILLI_PER_NODE, Cluster, Rental, simulated_key
 from meter.values.units import DAY_SECONDS, parse_instant
-from meter.wire import Accepted, Batch, Record
+from meter.wire.batch import Batch, Record
+from meter.wire.receipt import Accepted
 from tests.books import DEVICE, signer
 from tests.services import ORIGIN, contract_body, receipt_key, serving
 

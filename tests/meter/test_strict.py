@@ -23,7 +23,7 @@ from meter.values.strict import (
     decode,
     plain,
 )
-from meter.wire import Batch
+from meter.wire.batch import Batch
 from tests.books import ALPHA, properties
 
 

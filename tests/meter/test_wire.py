@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from meter.dsse import BATCH_TYPE, Envelope
 from meter.values.problems import Problem
 from meter.values.strict import decode
 from meter.values.units import parse_instant
-from meter.wire import (
+from meter.wire.batch import (
     MAX_BATCH_BYTES,
     MAX_BATCH_ITEMS,
     MAX_BATCH_SECONDS,
@@ -20,6 +19,7 @@ from meter.wire import (
     SignedBatch,
     parse_batch,
 )
+from meter.wire.dsse import BATCH_TYPE, Envelope
 from tests.books import ORIGIN, attempt
 
 RECORD = {

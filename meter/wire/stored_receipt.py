@@ -31,7 +31,8 @@ from msgspec import UNSET, Struct, UnsetType
 from ledger.errors import CannotCheck
 from ledger.note import claimed_checkpoint
 from ledger.tlog import Proving
-from meter.wire import MAX_BATCH_BYTES, place_of
+from meter.wire.batch import MAX_BATCH_BYTES
+from meter.wire.receipt import place_of
 
 KIND: Final = "kashi-receipt/v1"
 # An envelope in quotes, a receipt of 5,000 results, and room for whoever writes JSON with spaces.

@@ -24,15 +24,14 @@ The figures are signed changes of the record's own contract. All are yuan text.
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from meter.dsse import Envelope
 from meter.values.problems import Problem
 from meter.values.strict import Id, Instant, Reason, VisibleAscii, decode, is_id, is_visible_ascii
 from meter.values.units import DAY_SECONDS
+from meter.wire.dsse import Envelope
 
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a batch is held in memory whole
 MAX_BATCH_ITEMS: Final = 5_000  # records and voids: bounds how long one batch holds up the others
@@ -42,19 +41,6 @@ MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that 
 MAX_BATCH_SECONDS: Final = 5_200 * DAY_SECONDS
 MAX_SEQ: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
-# Why a record (or a void) is rejected, in the order in which the rules are tried.
-RECORD_CODES: Final = (
-    "unknown_contract",
-    "provider_mismatch",
-    "unknown_device",
-    "bad_devices",
-    "bad_interval",
-    "too_long",
-    "in_future",
-    "too_late",
-    "contract_frozen",
-)
-VOID_CODES: Final = ("unknown_record", "already_voided", "too_late")
 
 LogName = Annotated[str, Meta(min_length=1, max_length=200)]
 Sha256Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -101,81 +87,6 @@ class SignedBatch(Struct, frozen=True):
     payload_sha256: str
     envelope_sha256: str
     envelope: bytes
-
-
-class Before(Struct, frozen=True):
-    """The tree on which a group was built; root in base64."""
-
-    size: int
-    root: str
-
-
-class EntryRange(Struct, frozen=True):
-    """Where the batch's entries are; its own entry is the first."""
-
-    first: int
-    count: int
-
-
-Limit = Literal["contract_amount", "combined_support", "coupon"]
-
-
-class Accepted(Struct, frozen=True):
-    """A record or void that has an entry; `bound` names what limits the contract after it."""
-
-    id: str
-    status: Literal["accepted"]
-    entry: int
-    cost: str
-    entitled: str
-    granted: str
-    uncovered: str
-    withheld: str
-    by_year: dict[str, str]
-    bound: list[Limit]
-
-
-class Duplicate(Struct, frozen=True):
-    """The id was accepted before, with equal content, by that entry."""
-
-    id: str
-    status: Literal["duplicate"]
-    entry: int
-
-
-class Conflict(Struct, frozen=True):
-    """The id was accepted before, with other content; nothing is charged."""
-
-    id: str
-    status: Literal["conflict"]
-    entry: int
-    detail: str
-
-
-class Rejected(Struct, frozen=True):
-    """A rule said no; the id stays free."""
-
-    id: str
-    status: Literal["rejected"]
-    code: str
-    detail: str
-
-
-Result = Accepted | Duplicate | Conflict | Rejected
-
-
-class Receipt(Struct, frozen=True):
-    """The answer to a batch."""
-
-    batch: str
-    log: str
-    provider: str
-    stream: str
-    seq: int
-    before: Before
-    entries: EntryRange
-    voids: list[Result]
-    results: list[Result]
 
 
 def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
@@ -233,100 +144,3 @@ def _are_good(records: Sequence[Record]) -> bool:
     own = [record.id for record in records]
     own += [record.run for record in records if record.run is not UNSET]
     return all(map(is_id, names)) and all(map(is_visible_ascii, own))
-
-
-def encode_receipt(receipt: Receipt) -> bytes:
-    """Write a receipt; the bytes are signed, stored and never made twice."""
-    return msgspec.json.encode(receipt)
-
-
-class Place(Struct, frozen=True):
-    """Where a receipt says that its batch is: on which tree it was built, in which entries."""
-
-    before: Before
-    entries: EntryRange
-
-
-def place_of(receipt: bytes) -> Place:
-    """Read no more of a receipt than its place. Raises `ValueError`."""
-    return msgspec.json.decode(receipt, type=Place)
-
-
-class WrongReceipt(ValueError):  # noqa: N818 - it says what is wrong
-    """A receipt that cannot be read, or does not answer the batch, with a stable code."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(f"{code}: {detail}")
-        self.code = code
-        self.detail = detail
-
-
-def receipt_for(payload: bytes, body: bytes) -> Receipt:
-    """Read the receipt of a batch, of which `payload` are the bytes. Raises `WrongReceipt`."""
-    try:
-        receipt = parse_receipt(body)
-    except ValueError as error:
-        raise WrongReceipt("bad_receipt", str(error)) from None
-    batch = decode(payload, Batch)
-    if (receipt.log, receipt.provider, receipt.stream, receipt.seq, receipt.batch) != (
-        *(batch.log, batch.provider, batch.stream, batch.seq),
-        sha256(payload).hexdigest(),
-    ):
-        raise WrongReceipt("other_batch", f"this is a receipt for batch {receipt.batch:.64}")
-    sent = [void.id for void in batch.voids] + [record.id for record in batch.records]
-    if [result.id for result in receipt.voids + receipt.results] != sent:
-        detail = "not one result for each void and record, in their order"
-        raise WrongReceipt("bad_receipt", detail)
-    return receipt
-
-
-def parse_receipt(data: bytes) -> Receipt:
-    """Read a receipt, which may come from anyone. Raises `ValueError`."""
-    try:
-        fields = msgspec.json.decode(data, type=_ReceiptFields)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    return Receipt(
-        batch=fields.batch,
-        log=fields.log,
-        provider=fields.provider,
-        stream=fields.stream,
-        seq=fields.seq,
-        before=fields.before,
-        entries=fields.entries,
-        voids=[_parse_result(result) for result in fields.voids],
-        results=[_parse_result(result) for result in fields.results],
-    )
-
-
-_Fields = dict[str, str | int | dict[str, str] | list[str]]
-
-
-class _ReceiptFields(Struct, frozen=True):
-    """A receipt whose results are still plain: their `status` says which struct each is."""
-
-    batch: str
-    log: str
-    provider: str
-    stream: str
-    seq: int
-    before: Before
-    entries: EntryRange
-    voids: list[_Fields]
-    results: list[_Fields]
-
-
-_RESULT_OF: Final[dict[str, type[Result]]] = {
-    "accepted": Accepted,
-    "duplicate": Duplicate,
-    "conflict": Conflict,
-    "rejected": Rejected,
-}
-
-
-def _parse_result(fields: _Fields) -> Result:
-    kind = _RESULT_OF.get(str(fields.get("status")))
-    if kind is None:
-        raise ValueError(f"no result has the status {fields.get('status')!r:.50}")
-    result: Result = msgspec.convert(fields, kind)
-    return result

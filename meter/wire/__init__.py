@@ -1,0 +1,1 @@
+"""What is signed and sent: envelope, batch, receipt, stored receipt."""

@@ -1,0 +1,198 @@
+"""TODO meter/wire/receipt."""
+
+from hashlib import sha256
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from meter.values.strict import decode
+from meter.wire.batch import Batch
+
+# Why a record (or a void) is rejected, in the order in which the rules are tried.
+RECORD_CODES: Final = (
+    "unknown_contract",
+    "provider_mismatch",
+    "unknown_device",
+    "bad_devices",
+    "bad_interval",
+    "too_long",
+    "in_future",
+    "too_late",
+    "contract_frozen",
+)
+
+
+VOID_CODES: Final = ("unknown_record", "already_voided", "too_late")
+
+
+class Before(Struct, frozen=True):
+    """The tree on which a group was built; root in base64."""
+
+    size: int
+    root: str
+
+
+class EntryRange(Struct, frozen=True):
+    """Where the batch's entries are; its own entry is the first."""
+
+    first: int
+    count: int
+
+
+Limit = Literal["contract_amount", "combined_support", "coupon"]
+
+
+class Accepted(Struct, frozen=True):
+    """A record or void that has an entry; `bound` names what limits the contract after it."""
+
+    id: str
+    status: Literal["accepted"]
+    entry: int
+    cost: str
+    entitled: str
+    granted: str
+    uncovered: str
+    withheld: str
+    by_year: dict[str, str]
+    bound: list[Limit]
+
+
+class Duplicate(Struct, frozen=True):
+    """The id was accepted before, with equal content, by that entry."""
+
+    id: str
+    status: Literal["duplicate"]
+    entry: int
+
+
+class Conflict(Struct, frozen=True):
+    """The id was accepted before, with other content; nothing is charged."""
+
+    id: str
+    status: Literal["conflict"]
+    entry: int
+    detail: str
+
+
+class Rejected(Struct, frozen=True):
+    """A rule said no; the id stays free."""
+
+    id: str
+    status: Literal["rejected"]
+    code: str
+    detail: str
+
+
+Result = Accepted | Duplicate | Conflict | Rejected
+
+
+class Receipt(Struct, frozen=True):
+    """The answer to a batch."""
+
+    batch: str
+    log: str
+    provider: str
+    stream: str
+    seq: int
+    before: Before
+    entries: EntryRange
+    voids: list[Result]
+    results: list[Result]
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """Write a receipt; the bytes are signed, stored and never made twice."""
+    return msgspec.json.encode(receipt)
+
+
+class Place(Struct, frozen=True):
+    """Where a receipt says that its batch is: on which tree it was built, in which entries."""
+
+    before: Before
+    entries: EntryRange
+
+
+def place_of(receipt: bytes) -> Place:
+    """Read no more of a receipt than its place. Raises `ValueError`."""
+    return msgspec.json.decode(receipt, type=Place)
+
+
+class WrongReceipt(ValueError):  # noqa: N818 - it says what is wrong
+    """A receipt that cannot be read, or does not answer the batch, with a stable code."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+def receipt_for(payload: bytes, body: bytes) -> Receipt:
+    """Read the receipt of a batch, of which `payload` are the bytes. Raises `WrongReceipt`."""
+    try:
+        receipt = parse_receipt(body)
+    except ValueError as error:
+        raise WrongReceipt("bad_receipt", str(error)) from None
+    batch = decode(payload, Batch)
+    if (receipt.log, receipt.provider, receipt.stream, receipt.seq, receipt.batch) != (
+        *(batch.log, batch.provider, batch.stream, batch.seq),
+        sha256(payload).hexdigest(),
+    ):
+        raise WrongReceipt("other_batch", f"this is a receipt for batch {receipt.batch:.64}")
+    sent = [void.id for void in batch.voids] + [record.id for record in batch.records]
+    if [result.id for result in receipt.voids + receipt.results] != sent:
+        detail = "not one result for each void and record, in their order"
+        raise WrongReceipt("bad_receipt", detail)
+    return receipt
+
+
+def parse_receipt(data: bytes) -> Receipt:
+    """Read a receipt, which may come from anyone. Raises `ValueError`."""
+    try:
+        fields = msgspec.json.decode(data, type=_ReceiptFields)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return Receipt(
+        batch=fields.batch,
+        log=fields.log,
+        provider=fields.provider,
+        stream=fields.stream,
+        seq=fields.seq,
+        before=fields.before,
+        entries=fields.entries,
+        voids=[_parse_result(result) for result in fields.voids],
+        results=[_parse_result(result) for result in fields.results],
+    )
+
+
+_Fields = dict[str, str | int | dict[str, str] | list[str]]
+
+
+class _ReceiptFields(Struct, frozen=True):
+    """A receipt whose results are still plain: their `status` says which struct each is."""
+
+    batch: str
+    log: str
+    provider: str
+    stream: str
+    seq: int
+    before: Before
+    entries: EntryRange
+    voids: list[_Fields]
+    results: list[_Fields]
+
+
+_RESULT_OF: Final[dict[str, type[Result]]] = {
+    "accepted": Accepted,
+    "duplicate": Duplicate,
+    "conflict": Conflict,
+    "rejected": Rejected,
+}
+
+
+def _parse_result(fields: _Fields) -> Result:
+    kind = _RESULT_OF.get(str(fields.get("status")))
+    if kind is None:
+        raise ValueError(f"no result has the status {fields.get('status')!r:.50}")
+    result: Result = msgspec.convert(fields, kind)
+    return result
