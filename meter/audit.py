@@ -22,13 +22,13 @@ from ledger.canon import spell
 from ledger.errors import BadNote, LedgerError, Violation
 from ledger.note import Checkpoint, Verifier, open_note, split_note
 from ledger.tlog import Tree
-from meter import entries
-from meter.authority import Existing, Stamp, decide_command
-from meter.commands import command_of
-from meter.decide import Decided, decide
-from meter.entries import BatchAccepted, Entry, from_fields
-from meter.evolve import evolve, register
-from meter.state import State, StoredBatch, signing
+from meter.rules import entries
+from meter.rules.commands import command_of
+from meter.rules.decide import Decided, decide
+from meter.rules.decide_command import Existing, Stamp, decide_command
+from meter.rules.entries import BatchAccepted, Entry, from_fields
+from meter.rules.evolve import evolve, register
+from meter.rules.state import State, StoredBatch, signing
 from meter.sums import Sums, is_of_record
 from meter.values.problems import Problem
 from meter.wire.batch import parse_batch

@@ -28,7 +28,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Struct
 
-from meter.entries import (
+from meter.past import PastBalance, advance
+from meter.rules.entries import (
     AuthorityEntry,
     BatchAccepted,
     ContractFrozen,
@@ -42,9 +43,8 @@ from meter.entries import (
     RecordVoided,
     UsageAccepted,
 )
-from meter.past import PastBalance, advance
-from meter.rating import cost
-from meter.state import CouponId, State
+from meter.rules.rating import cost
+from meter.rules.state import CouponId, State
 from meter.values.units import MICROSECONDS, format_instant, format_money
 
 THRESHOLDS_PERCENT: Final = (80, 95, 100)

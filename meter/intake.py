@@ -16,41 +16,38 @@ import base64
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import islice
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
 
 from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
 from ledger.store import Inconsistent, LostEpoch
 from meter import logs, store
-from meter.authority import Existing, Stamp, answer_of, decide_command
-from meter.commands import (
+from meter.keys import Keys
+from meter.metrics import Metrics, Tally
+from meter.rules.commands import (
     AddLogKey,
     AddReceiptKey,
     Command,
     ReleaseRecord,
     RetireLogKey,
     VoidRecord,
-    fields_of,
+    fingerprint_of,
 )
-from meter.decide import RECORDS_PER_STEP, Decided, batched, deciding, is_measurable
-from meter.entries import FLOORED_CLASSES, Entry
-from meter.evolve import evolve
-from meter.keys import Keys
-from meter.measure import days_of, device_time_ids, work_of
-from meter.metrics import Metrics, Tally
-from meter.state import DeviceTimeId, State, StoredBatch
+from meter.rules.decide import RECORDS_PER_STEP, Decided, batched, deciding
+from meter.rules.decide_command import Existing, Stamp, answer_of, decide_command
+from meter.rules.entries import FLOORED_CLASSES, Entry
+from meter.rules.evolve import evolve
+from meter.rules.measure import days_of, days_of_batch, work_of
+from meter.rules.state import DeviceTimeId, State, StoredBatch
 from meter.store import Answered, Named, Written
 from meter.values.problems import Problem
-from meter.values.units import DAY_SECONDS
-from meter.wire.batch import MAX_BATCH_BYTES, Batch, SignedBatch, parse_batch
+from meter.wire.batch import MAX_BATCH_BYTES, SignedBatch, parse_batch
 from meter.wire.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse, sign_receipt
 from meter.wire.receipt import Before
 
@@ -478,13 +475,6 @@ class Intake:
             submission.outcome.set_result(outcome)  # type: ignore[arg-type]
 
 
-def fingerprint_of(command: Command) -> str:
-    """Tell commands apart that carry the same Idempotency-Key: hex sha256 of kind and content."""
-    fields = {name: value for name, value in fields_of(command).items() if value is not UNSET}
-    content = msgspec.json.encode([type(command).__name__, fields], order="sorted")
-    return sha256(content).hexdigest()
-
-
 def _names(submissions: list[_Submission]) -> Named:
     """Collect what the submissions name, to be looked up together."""
     named = Named()
@@ -511,28 +501,3 @@ def _days(state: State, submissions: list[_Submission]) -> set[tuple[DeviceTimeI
     for known in state.records.values():
         found.update(days_of(state.contracts[known.usage.contract], work_of(known.usage)))
     return found
-
-
-def days_of_batch(state: State, batch: Batch) -> Iterator[tuple[DeviceTimeId, int]]:
-    """Name the days whose device-time in use decides about a batch's records."""
-    spans = {
-        (
-            record.contract,
-            record.device,
-            record.start // DAY_SECONDS,
-            (record.end - 1) // DAY_SECONDS,
-        )
-        for record in batch.records
-        if is_measurable(record)
-    }
-    for name, device, first, last in spans:
-        contract = state.contracts.get(name)
-        # One that is unknown may be registered in this very group, before the batch is decided:
-        # nothing is in use under it, but at its provider.
-        counts = device_time_ids(contract, device) if contract else _provider_count(batch, device)
-        for day in range(first, last + 1):
-            yield from ((count, day) for count in counts)
-
-
-def _provider_count(batch: Batch, device: str) -> list[DeviceTimeId]:
-    return [("provider", batch.provider, device)]

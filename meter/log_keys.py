@@ -17,7 +17,7 @@ from ledger.folder import FolderReader
 from ledger.note import Verifier, claimed_checkpoint, open_checkpoint, split_note
 from ledger.report import Problem
 from ledger.tiles import CHECKPOINT, level_tiles
-from meter.state import ServiceKey, signing
+from meter.rules.state import ServiceKey, signing
 
 
 def signing_key(folder: Path, trusted: Verifier) -> Verifier:

@@ -17,11 +17,11 @@ from msgspec import Struct
 from ledger import store as ledger_store
 from ledger.bundle import decode_bundle
 from ledger.queries import load
-from meter.capacity import Withheld
-from meter.entries import Evidence
-from meter.measure import evidence_of
-from meter.rating import cost
-from meter.state import Contract, Key, RecordId
+from meter.rules.capacity import Withheld
+from meter.rules.entries import Evidence
+from meter.rules.measure import evidence_of
+from meter.rules.rating import cost
+from meter.rules.state import Contract, Key, RecordId
 from meter.store import Connection
 from meter.wire.advice import Refusable
 from meter.wire.receipt import EntryRange

@@ -19,8 +19,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from meter.entries import Posting
-from meter.state import Pool, PoolId
+from meter.rules.entries import Posting
+from meter.rules.state import Pool, PoolId
 
 _GROUP_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 _COMMIT_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)

@@ -43,7 +43,7 @@ from meter.audit import Audit, Gap, check_files
 from meter.fetch import Source, opened
 from meter.log_keys import key_problems
 from meter.mirror import Mirror
-from meter.state import signing
+from meter.rules.state import signing
 from meter.values.units import MICROSECONDS, format_instant
 from meter.verification import no_collections
 

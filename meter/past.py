@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from meter.entries import Entry, RecordReleased, RecordVoided, UsageAccepted
-from meter.state import CouponId, State
+from meter.rules.entries import Entry, RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.state import CouponId, State
 
 
 @dataclass(slots=True)

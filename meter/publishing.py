@@ -33,7 +33,7 @@ from meter import logs, store
 from meter.intake import Committed
 from meter.keys import Keys
 from meter.metrics import Metrics
-from meter.state import State, signing
+from meter.rules.state import State, signing
 from meter.witnesses import Failure, Held, Published, Witnesses
 
 T = TypeVar("T")

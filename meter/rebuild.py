@@ -15,9 +15,9 @@ from ledger.log import Log
 from ledger.store import Head
 from ledger.tlog import Frontier
 from meter import store
-from meter.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
-from meter.evolve import evolve
-from meter.state import State, Touched
+from meter.rules.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
+from meter.rules.evolve import evolve
+from meter.rules.state import State, Touched
 from meter.store import Written, note_group, note_refused, note_rows
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import BATCH_TYPE, parse

@@ -28,7 +28,7 @@ from ledger.note import Checkpoint, Verifier, decode_base64, split_note
 from ledger.proof import Proof
 from ledger.quorum import Log, TrustPolicy, open_trusted
 from ledger.tlog import check_consistency
-from meter.entries import (
+from meter.rules.entries import (
     BatchAccepted,
     Entry,
     Genesis,

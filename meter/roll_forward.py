@@ -37,17 +37,16 @@ from ledger.tlog import Tree, check_consistency
 from ledger.verify import by_entry
 from meter import store
 from meter.audit import Audit
-from meter.authority import answer_of
-from meter.commands import COMMAND_OF, command_of
-from meter.entries import (
+from meter.rules.commands import COMMAND_OF, command_of, fingerprint_of
+from meter.rules.decide_command import answer_of
+from meter.rules.entries import (
     FLOORED_CLASSES,
     BatchAccepted,
     RecordReleased,
     RecordVoided,
     from_fields,
 )
-from meter.intake import days_of_batch, fingerprint_of
-from meter.measure import days_of, work_of
+from meter.rules.measure import days_of, days_of_batch, work_of
 from meter.store import Named, Written
 from meter.values.problems import Problem
 from meter.wire.batch import SignedBatch, parse_batch

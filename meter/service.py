@@ -31,7 +31,6 @@ from meter import auth, logs, store
 from meter.auth import Identity
 from meter.backup import back_up, restore, take_log
 from meter.config import DataFolder, database_url
-from meter.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.export import export
 from meter.intake import Committed, Intake
 from meter.keys import Keys, new_log_key, new_receipt_key, public_text
@@ -40,6 +39,7 @@ from meter.postgres import Embedded, PostgresError
 from meter.publishing import PATIENCE_SECONDS, Publishing
 from meter.rebuild import rebuild
 from meter.recover import Recovered, publish_again, recover
+from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS
 from meter.web.app import make_app

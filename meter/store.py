@@ -25,8 +25,9 @@ from ledger.log import Group
 from ledger.queries import load, script
 from ledger.store import Head
 from meter.auth import Identity, KnownToken
-from meter.capacity import Withheld
-from meter.entries import (
+from meter.past import PastBalance, PastShare, advance
+from meter.rules.capacity import Withheld
+from meter.rules.entries import (
     BatchAccepted,
     CouponIssued,
     CouponWithdrawn,
@@ -36,12 +37,10 @@ from meter.entries import (
     UsageAccepted,
     from_fields,
 )
-from meter.evolve import register
-from meter.measure import Work, by_day, by_year
-from meter.mentions import subjects_of, subjects_of_contracts
-from meter.past import PastBalance, PastShare, advance
-from meter.rating import entitle
-from meter.state import (
+from meter.rules.evolve import register
+from meter.rules.measure import Work, by_day, by_year
+from meter.rules.rating import entitle
+from meter.rules.state import (
     BatchId,
     CouponId,
     DeviceTimeId,
@@ -54,6 +53,7 @@ from meter.state import (
     StoredBatch,
     Touched,
 )
+from meter.rules.subjects import subjects_of, subjects_of_contracts
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS
 from meter.wire.batch import Batch, SignedBatch

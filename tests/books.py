@@ -26,14 +26,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine
 
 from ledger.note import Signer
-from meter import commands
-from meter.authority import Existing, Stamp, decide_command
-from meter.capacity import QUARTERS_PER_DAY
-from meter.decide import decide
-from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
-from meter.evolve import evolve
-from meter.rating import DENOMINATOR
-from meter.state import Contract, DeviceTimeId, Record, Share, State, StoredBatch
+from meter.rules import commands
+from meter.rules.capacity import QUARTERS_PER_DAY
+from meter.rules.decide import decide
+from meter.rules.decide_command import Existing, Stamp, decide_command
+from meter.rules.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
+from meter.rules.evolve import evolve
+from meter.rules.rating import DENOMINATOR
+from meter.rules.state import Contract, DeviceTimeId, Record, Share, State, StoredBatch
 from meter.values.problems import Problem
 from meter.values.strict import decode
 from meter.values.units import MICROSECONDS, format_instant, parse_instant

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from ledger.sources import is_compiled
-from meter import decide
+from meter.rules import decide
 from meter.values.problems import Problem
 from meter.values.units import format_money, parse_instant
 from tests.books import ALPHA, BETA, DEVICE, lifted, record, void

@@ -34,10 +34,10 @@ from ledger.tlog import Tree, leaf_hash
 from meter import service
 from meter.audit import Audit
 from meter.config import DATABASE_VARIABLE, DataFolder
-from meter.entries import Entry, from_fields
-from meter.evolve import evolve
 from meter.intake import Intake
-from meter.state import State
+from meter.rules.entries import Entry, from_fields
+from meter.rules.evolve import evolve
+from meter.rules.state import State
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire import dsse
 from tests.books import (

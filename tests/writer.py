@@ -37,9 +37,9 @@ from ledger.folder import FolderWriter
 from ledger.log import Log
 from ledger.note import Checkpoint, Signer, Verifier, sign
 from ledger.tlog import Frontier, leaf_hash
-from meter.decide import Decided, decide
-from meter.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
-from meter.state import StoredBatch, signing
+from meter.rules.decide import Decided, decide
+from meter.rules.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
+from meter.rules.state import StoredBatch, signing
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
 from meter.wire.receipt import Before

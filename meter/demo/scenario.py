@@ -26,7 +26,7 @@ from meter.demo.cast import (
     trace_cast,
 )
 from meter.demo.trace import Totals, TraceError, parse, records
-from meter.rating import DENOMINATOR, FULL_BP, seconds_by_year
+from meter.rules.rating import DENOMINATOR, FULL_BP, seconds_by_year
 from meter.simulate import CARDS_PER_NODE, Cluster, Rental
 from meter.values.policy import Policy, shipped_text
 from meter.values.units import (

@@ -12,7 +12,8 @@ from typing import Final, Literal
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from meter.commands import (
+from meter.intake import Committed
+from meter.rules.commands import (
     ActivatePolicy,
     AddLogKey,
     AddReceiptKey,
@@ -32,7 +33,6 @@ from meter.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
-from meter.intake import Committed
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
 from meter.values.strict import Lines, decode

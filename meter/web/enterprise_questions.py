@@ -13,11 +13,11 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.store import Head
 from meter import lookup, store
-from meter.commands import ProgrammeName
-from meter.entries import UsageAccepted, from_fields
 from meter.lookup import NotCounted, Totals
-from meter.rating import cost
-from meter.state import Contract
+from meter.rules.commands import ProgrammeName
+from meter.rules.entries import UsageAccepted, from_fields
+from meter.rules.rating import cost
+from meter.rules.state import Contract
 from meter.store import CONFLICT
 from meter.values.problems import Problem
 from meter.values.strict import Date, Id

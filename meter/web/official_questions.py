@@ -9,9 +9,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ledger import store as ledger_store
 from meter import lookup, store
-from meter.commands import ProgrammeName
 from meter.lookup import Suspect, ToReview
-from meter.state import Contract, Enterprise, Provider, State
+from meter.rules.commands import ProgrammeName
+from meter.rules.state import Contract, Enterprise, Provider, State
 from meter.values.problems import Problem
 from meter.values.strict import Id, Uscc, Year
 from meter.values.units import MICROSECONDS, format_date, format_hours, format_instant, format_money

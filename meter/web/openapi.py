@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from meter.auth import Role
-from meter.commands import Command
+from meter.rules.commands import Command
 from meter.values.problems import CODES, Problem
 from meter.web.commands import IDEMPOTENCY_KEY, SIGNATURE
 from meter.web.routes import Ask, Route, tagged

@@ -19,7 +19,7 @@ from ledger.note import claimed_checkpoint
 from ledger.proof import Proof
 from ledger.tlog import TiledTree
 from meter import lookup, store
-from meter.state import State
+from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.web.questions import entry_number
 from meter.web.routes import OFFICIALS, Ask, Route

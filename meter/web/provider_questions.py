@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ledger import store as ledger_store
 from meter import lookup, store
-from meter.state import signing
+from meter.rules.state import signing
 from meter.values.problems import Problem
 from meter.web.answers import (
     Gap,

@@ -16,10 +16,10 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.tlog import leaf_hash
 from meter import lookup, store
-from meter.entries import Kind, from_fields
-from meter.mentions import subjects_of
-from meter.rating import cost
-from meter.state import CouponId, State
+from meter.rules.entries import Kind, from_fields
+from meter.rules.rating import cost
+from meter.rules.state import CouponId, State
+from meter.rules.subjects import subjects_of
 from meter.values.problems import Problem
 from meter.values.strict import Id, Uscc, VisibleAscii, Year
 from meter.values.units import MICROSECONDS, format_money, format_price, parse_instant
@@ -189,7 +189,7 @@ def _candidates(
 
 
 def _subjects(query: EntriesQuery) -> list[str]:
-    """Name what the filters ask for, as `meter.mentions` does; first what is mentioned least."""
+    """Name what the filters ask for, as `meter.rules.subjects` does; first what is mentioned least."""
     asked: list[tuple[str, str | UnsetType]] = [
         ("contract", query.contract),
         ("enterprise", query.enterprise),

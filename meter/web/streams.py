@@ -13,8 +13,8 @@ from typing import Final
 from ledger import canon
 from ledger import store as ledger_store
 from meter import store
-from meter.entries import Entry, from_fields
 from meter.metrics import Metrics
+from meter.rules.entries import Entry, from_fields
 from meter.values.problems import Problem
 
 MAX_STREAMS: Final = 256  # of a service: each is a connection and up to a page of events

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from meter.commands import (
+from meter.rules.commands import (
     ActivatePolicy,
     AddLogKey,
     AddReceiptKey,

@@ -13,7 +13,7 @@ from statistics import median
 import asyncpg
 
 from ledger.sources import is_compiled
-from meter import decide
+from meter.rules import decide
 from tests.bench.report import Section, Table
 from tests.bench.servers import Server, file_system
 

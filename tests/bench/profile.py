@@ -18,11 +18,11 @@ from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
 from meter import store
-from meter.decide import Decided, decide, is_measurable
-from meter.entries import FLOORED_CLASSES
-from meter.measure import Work, days_of
 from meter.metrics import Tally
-from meter.state import State
+from meter.rules.decide import Decided, decide
+from meter.rules.entries import FLOORED_CLASSES
+from meter.rules.measure import Work, days_of, is_measurable
+from meter.rules.state import State
 from meter.store import Named, Written
 from meter.wire.batch import SignedBatch, parse_batch
 from meter.wire.dsse import BATCH_TYPE, Envelope, ReceiptSigner, is_signed_by, parse

@@ -44,9 +44,9 @@ from ledger.witnessing import Accepted, AddCheckpoint, Witnessed, judge
 from meter import client, sums
 from meter.audit import Audit
 from meter.auth import parse_header
-from meter.commands import COMMAND_OF, ENTRY_OF, ActivatePolicy, command_of, fields_of
 from meter.demo import trace as traces
-from meter.entries import FLOORED_CLASSES, from_fields
+from meter.rules.commands import COMMAND_OF, ENTRY_OF, ActivatePolicy, command_of, fields_of
+from meter.rules.entries import FLOORED_CLASSES, from_fields
 from meter.values import units, uscc
 from meter.values.policy import Policy
 from meter.values.problems import CODES, Problem

@@ -31,9 +31,9 @@ from ledger.tiles import parse_tile_path
 from ledger.tlog import Tree, leaf_hash
 from ledger.verify import Books, verify
 from meter.audit import Audit, Gap, Totals
-from meter.capacity import Withheld, split
-from meter.decide import Decided
-from meter.entries import FLOORED_CLASSES, Entry
+from meter.rules.capacity import Withheld, split
+from meter.rules.decide import Decided
+from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money, parse_instant
 from meter.verification import judges_beside

@@ -4,11 +4,11 @@ import pytest
 from msgspec import UNSET
 
 from ledger.canon import MAX_ENTRY_BYTES, encode
-from meter import commands, entries
-from meter.authority import MAX_CONTRACTS_PER_PROGRAMME, answer_of
-from meter.commands import command_of, fields_of, same
-from meter.entries import RecordReleased, RecordVoided, UsageAccepted
-from meter.measure import MAX_EVIDENCE
+from meter.rules import commands, entries
+from meter.rules.commands import command_of, fields_of, same
+from meter.rules.decide_command import MAX_CONTRACTS_PER_PROGRAMME, answer_of
+from meter.rules.entries import RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.measure import MAX_EVIDENCE
 from meter.values.problems import Problem
 from meter.values.strict import decode
 from meter.values.units import MICROSECONDS, parse_instant

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.capacity import (
+from meter.rules.capacity import (
     QUARTER_SECONDS,
     QUARTERS_PER_DAY,
     DeviceTime,
@@ -20,8 +20,8 @@ from meter.capacity import (
     take,
     withhold,
 )
-from meter.evolve import evolve
-from meter.state import State
+from meter.rules.evolve import evolve
+from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, parse_instant
 from tests.books import DAY, DEVICE, HOUR, Books, figures, lifted, record, slices, void

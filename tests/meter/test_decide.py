@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meter.entries import BatchAccepted, RecordVoided, UsageAccepted
+from meter.rules.entries import BatchAccepted, RecordVoided, UsageAccepted
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.wire import dsse

@@ -21,9 +21,9 @@ from meter import store
 from meter.auth import Identity
 from meter.config import DATABASE_VARIABLE
 from meter.events import Position, Viewer, reaches
-from meter.evolve import evolve
-from meter.rating import cost
-from meter.state import State
+from meter.rules.evolve import evolve
+from meter.rules.rating import cost
+from meter.rules.state import State
 from meter.web import events as edge
 from meter.web import streams
 from tests.books import (

@@ -17,9 +17,9 @@ from ledger import canon
 from ledger.note import Verifier, open_checkpoint
 from ledger.tlog import Frontier, leaf_hash
 from meter.auth import Identity
-from meter.evolve import evolve
 from meter.intake import Intake
-from meter.state import State
+from meter.rules.evolve import evolve
+from meter.rules.state import State
 from meter.values.problems import CODES
 from meter.values.units import format_money, parse_instant
 from meter.web import commands, questions

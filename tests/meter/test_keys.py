@@ -21,12 +21,12 @@ from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
 from meter import cli, client, service, verification
 from meter.audit import Audit
-from meter.authority import Existing, Stamp, decide_command
 from meter.client import BadReceipt
-from meter.commands import AddLogKey, AddReceiptKey
 from meter.config import DATABASE_VARIABLE, DataFolder
 from meter.keys import Keys, new_log_key, new_receipt_key
-from meter.state import State, signing
+from meter.rules.commands import AddLogKey, AddReceiptKey
+from meter.rules.decide_command import Existing, Stamp, decide_command
+from meter.rules.state import State, signing
 from meter.values.problems import Problem
 from meter.wire import dsse
 from tests.books import DEVICE, log_signer, properties, public_text, record, signer

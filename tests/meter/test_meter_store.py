@@ -18,11 +18,11 @@ from ledger.tiles import tiles_of
 from ledger.tlog import Frontier, leaf_hash
 from meter import rebuild as rebuild_module
 from meter import store
-from meter.evolve import Diverged
 from meter.export import export
 from meter.keys import Keys
 from meter.rebuild import rebuild
-from meter.state import State
+from meter.rules.effects import Diverged
+from meter.rules.state import State
 from meter.store import Named
 from tests.books import ALPHA, BETA, DEVICE, figures, lifted, record, void
 from tests.services import (

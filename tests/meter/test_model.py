@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ledger.canon import decode, encode
-from meter import commands
-from meter.authority import answer_of
-from meter.evolve import evolve
-from meter.state import State
+from meter.rules import commands
+from meter.rules.decide_command import answer_of
+from meter.rules.evolve import evolve
+from meter.rules.state import State
 from meter.sums import Sums
 from meter.values.problems import Problem
 from meter.wire import dsse

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from msgspec import Struct, structs
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from meter.commands import Command, RegisterKey
+from meter.rules.commands import Command, RegisterKey
 from meter.values.problems import CODES
 from meter.values.strict import SCHEMAS, Date, Fen, Instant, Lines, Price, Uscc, decode
 from meter.web import docs_page, openapi, words

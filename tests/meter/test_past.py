@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from meter.evolve import evolve
-from meter.rating import cost
-from meter.state import State
+from meter.rules.evolve import evolve
+from meter.rules.rating import cost
+from meter.rules.state import State
 from meter.values.units import format_instant, format_money
 from tests.books import ALPHA, DEVICE, PROGRAMME, lifted, parse_instant, record, void
 from tests.services import contract_body, enterprise_body, key_body, provider_body, serving

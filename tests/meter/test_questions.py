@@ -15,9 +15,9 @@ import pytest
 
 from meter import auth, lookup, store
 from meter.auth import Identity
-from meter.evolve import evolve
-from meter.rating import cost
-from meter.state import State
+from meter.rules.evolve import evolve
+from meter.rules.rating import cost
+from meter.rules.state import State
 from meter.values.units import format_instant, format_money, parse_instant
 from meter.web import enterprise_questions, official_questions, provider_questions
 from meter.wire.advice import ADVICE

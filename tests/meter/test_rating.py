@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meter.rating import (
+from meter.rules.rating import (
     DENOMINATOR,
     Terms,
     cost,

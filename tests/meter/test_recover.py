@@ -28,12 +28,12 @@ from ledger.verify import by_entry, verify
 from meter import cli, store
 from meter.audit import Audit
 from meter.backup import BackupFailed, _address, back_up, copy_log, restore
-from meter.commands import IssueCoupon, RegisterContract
 from meter.config import DATABASE_VARIABLE, DataFolder
-from meter.entries import TYPES
 from meter.postgres import PostgresError, find_program
 from meter.publishing import LogMissing
 from meter.recover import OriginLost, publish_again, recover
+from meter.rules.commands import IssueCoupon, RegisterContract
+from meter.rules.entries import TYPES
 from meter.service import new_key
 from meter.store import NoLedger
 from meter.values.strict import decode

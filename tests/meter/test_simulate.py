@@ -8,7 +8,7 @@ import pytest
 
 from meter import client
 from meter.client import Stream
-from meter.entries import RecordVoided, UsageAccepted
+from meter.rules.entries import RecordVoided, UsageAccepted
 from meter.simulate import MILLI_PER_NODE, Cluster, Rental, simulated_key
 from meter.values.units import DAY_SECONDS, parse_instant
 from meter.wire.batch import Batch, Record

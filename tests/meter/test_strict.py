@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from meter.commands import COMMAND_OF, IssueCoupon, RegisterKey, RegisterProvider
+from meter.rules.commands import COMMAND_OF, IssueCoupon, RegisterKey, RegisterProvider
 from meter.values.strict import (
     Date,
     Fen,

@@ -11,7 +11,7 @@ entry of it. So the index may name too many segments, but never too few.
 
 from collections.abc import Iterable, Iterator
 
-from meter.entries import (
+from meter.rules.entries import (
     BatchAccepted,
     ContractFrozen,
     ContractRegistered,
@@ -28,7 +28,7 @@ from meter.entries import (
     RecordVoided,
     UsageAccepted,
 )
-from meter.state import State
+from meter.rules.state import State
 
 
 def subjects_of(state: State, entry: Entry) -> set[str]:

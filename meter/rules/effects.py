@@ -12,9 +12,23 @@ from typing import Any, final
 
 from msgspec import UNSET
 
-from meter.capacity import Withheld
-from meter.entries import Posting
-from meter.measure import (
+from ledger.errors import LedgerError
+from meter.rules.capacity import Withheld
+from meter.rules.effects import (
+    accept,
+    accepted_effect,
+    apply_grants,
+    coupon_grants,
+    grant_postings,
+    let_count,
+    release_effect,
+    take_back,
+    void_effect,
+)
+from meter.rules.entries import (
+    Posting,
+)
+from meter.rules.measure import (
     Measured,
     Work,
     by_year,
@@ -24,8 +38,13 @@ from meter.measure import (
     withheld_by_year,
     work_of,
 )
-from meter.rating import Entitlement, cost, entitle, regrant
-from meter.state import Contract, CouponId, Record, State
+from meter.rules.rating import Entitlement, cost, entitle, regrant
+from meter.rules.state import (
+    Contract,
+    CouponId,
+    Record,
+    State,
+)
 
 Numerators = list[tuple[int, int]]  # by year, signed
 
@@ -289,3 +308,14 @@ def _posting(debtor: str, creditor: str, fen: int) -> list[Posting]:
     if fen == 0:
         return []
     return [(debtor, creditor, fen)] if fen > 0 else [(creditor, debtor, -fen)]
+
+
+class Diverged(LedgerError):  # noqa: N818 - it is a finding about a ledger
+    """An entry does not say what the rules give."""
+
+    code = "diverged"
+
+
+def _same(written: object, ruled: object) -> None:
+    if written != ruled:
+        raise Diverged(f"the entry says {written} where the rules give {ruled}")

@@ -9,12 +9,23 @@ fen in the struct. Example, `POST /v1/coupons`:
 """
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
 
-from meter import entries
-from meter.entries import Applicant, Entry
+from meter.rules import entries
+from meter.rules.commands import (
+    AddLogKey,
+    AddReceiptKey,
+    Command,
+    ReleaseRecord,
+    RetireLogKey,
+    VoidRecord,
+    fields_of,
+)
+from meter.rules.entries import Applicant, Entry
 from meter.values.strict import (
     Date,
     Fen,
@@ -262,3 +273,10 @@ def _enlistment(value: Any) -> Any:
     if isinstance(value, Enlisted):
         return entries.Enlistment(plain(value.batch), plain(value.starts), plain(value.ends))
     return value
+
+
+def fingerprint_of(command: Command) -> str:
+    """Tell commands apart that carry the same Idempotency-Key: hex sha256 of kind and content."""
+    fields = {name: value for name, value in fields_of(command).items() if value is not UNSET}
+    content = msgspec.json.encode([type(command).__name__, fields], order="sorted")
+    return sha256(content).hexdigest()

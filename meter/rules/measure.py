@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
 
-from meter.capacity import (
+from meter.rules.capacity import (
     QUARTER_SECONDS,
     Room,
     Withheld,
@@ -21,10 +21,29 @@ from meter.capacity import (
     take,
     withhold,
 )
-from meter.entries import Evidence, UsageAccepted
-from meter.rating import overlap, years_of
-from meter.state import Contract, DeviceTimeId, Meter, State
-from meter.values.units import MICROSECONDS, day_of, day_start, year_of
+from meter.rules.entries import (
+    Evidence,
+    UsageAccepted,
+)
+from meter.rules.measure import (
+    Work,
+    admit,
+    days_of,
+    device_time_ids,
+    evidence_of,
+    is_measurable,
+    meter_of,
+    withheld_by_year,
+    work_of,
+)
+from meter.rules.rating import overlap, years_of
+from meter.rules.state import Contract, DeviceTimeId, Meter, State
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start, year_of
+from meter.wire.batch import (
+    MAX_RECORD_SECONDS,
+    Batch,
+    Record,
+)
 
 MAX_EVIDENCE = 16  # runs of quarters told in an entry, which must stay below 65,535 bytes
 
@@ -199,3 +218,33 @@ def _use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: int) -> N
 def _continues(runs: list[Evidence], part: Withheld, begin: int) -> bool:
     limit, _, end, _ = runs[-1]
     return (limit == part.limit and end == begin) or len(runs) == MAX_EVIDENCE
+
+
+def is_measurable(record: Record) -> bool:
+    """Say whether a record's interval is one that `decide` would measure at all."""
+    return record.start < record.end <= record.start + MAX_RECORD_SECONDS
+
+
+def days_of_batch(state: State, batch: Batch) -> Iterator[tuple[DeviceTimeId, int]]:
+    """Name the days whose device-time in use decides about a batch's records."""
+    spans = {
+        (
+            record.contract,
+            record.device,
+            record.start // DAY_SECONDS,
+            (record.end - 1) // DAY_SECONDS,
+        )
+        for record in batch.records
+        if is_measurable(record)
+    }
+    for name, device, first, last in spans:
+        contract = state.contracts.get(name)
+        # One that is unknown may be registered in this very group, before the batch is decided:
+        # nothing is in use under it, but at its provider.
+        counts = device_time_ids(contract, device) if contract else _provider_count(batch, device)
+        for day in range(first, last + 1):
+            yield from ((count, day) for count in counts)
+
+
+def _provider_count(batch: Batch, device: str) -> list[DeviceTimeId]:
+    return [("provider", batch.provider, device)]

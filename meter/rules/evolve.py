@@ -11,8 +11,9 @@ from hashlib import sha256
 from msgspec import UNSET
 
 from ledger.canon import encode
-from ledger.errors import LedgerError
-from meter.effects import (
+from meter.rules.effects import (
+    Diverged,
+    _same,
     accept,
     accepted_effect,
     apply_grants,
@@ -23,7 +24,7 @@ from meter.effects import (
     take_back,
     void_effect,
 )
-from meter.entries import (
+from meter.rules.entries import (
     BatchAccepted,
     ContractFrozen,
     ContractRegistered,
@@ -46,15 +47,9 @@ from meter.entries import (
     RecordVoided,
     UsageAccepted,
 )
-from meter.measure import (
-    admit,
-    meter_of,
-    released_eligible,
-    withheld_by_year,
-    work_of,
-)
-from meter.rating import Interval, Terms, support_limit
-from meter.state import (
+from meter.rules.measure import admit, meter_of, released_eligible, withheld_by_year, work_of
+from meter.rules.rating import Interval, Terms, support_limit
+from meter.rules.state import (
     Contract,
     EnlistedBatch,
     Enterprise,
@@ -67,12 +62,6 @@ from meter.state import (
 )
 from meter.values.policy import Policy
 from meter.values.units import parse_date
-
-
-class Diverged(LedgerError):  # noqa: N818 - it is a finding about a ledger
-    """An entry does not say what the rules give."""
-
-    code = "diverged"
 
 
 def evolve(state: State, entry: Entry) -> None:
@@ -241,8 +230,3 @@ def _coupon(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> No
     state.touched.coupons.add(coupon)
     state.touched.pools.add((entry.programme, entry.year))
     apply_grants(state, grants)
-
-
-def _same(written: object, ruled: object) -> None:
-    if written != ruled:
-        raise Diverged(f"the entry says {written} where the rules give {ruled}")

@@ -15,8 +15,8 @@ from typing import Final, final
 
 from msgspec import Struct
 
-from meter.capacity import DeviceTime, Limit, Room, Withheld
-from meter.entries import (
+from meter.rules.capacity import DeviceTime, Limit, Room, Withheld
+from meter.rules.entries import (
     ContractRegistered,
     EnterpriseRegistered,
     Genesis,
@@ -25,7 +25,7 @@ from meter.entries import (
     ProviderRegistered,
     UsageAccepted,
 )
-from meter.rating import Entitlement, Interval, Terms, union
+from meter.rules.rating import Entitlement, Interval, Terms, union
 from meter.values.policy import Policy
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year

@@ -12,7 +12,7 @@ from typing import Final, TypeVar, final
 
 from msgspec import UNSET, Struct
 
-from meter.effects import (
+from meter.rules.effects import (
     UsageEffect,
     accept,
     accepted_effect,
@@ -20,10 +20,10 @@ from meter.effects import (
     void_effect,
     void_fields,
 )
-from meter.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
-from meter.measure import Work, admit, evidence_of, meter_of, withheld_by_year
-from meter.state import Contract, Key, State, StoredBatch
-from meter.state import Record as AcceptedRecord
+from meter.rules.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
+from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_year
+from meter.rules.state import Contract, Key, State, StoredBatch
+from meter.rules.state import Record as AcceptedRecord
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire.batch import MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
@@ -230,11 +230,6 @@ def _decide_record(state: State, record: Record, context: _Context, entries: lis
     accept(state, accepted, effect)
     state.size += 1
     return _accepted(record.id, accepted.entry, effect)
-
-
-def is_measurable(record: Record) -> bool:
-    """Say whether a record's interval is one that `decide` would measure at all."""
-    return record.start < record.end <= record.start + MAX_RECORD_SECONDS
 
 
 def _duplicate_or_conflict(known: AcceptedRecord, record: Record) -> Duplicate | Conflict:

@@ -15,8 +15,8 @@ from msgspec import UNSET
 
 from ledger.errors import BadKey
 from ledger.note import Verifier
-from meter import entries
-from meter.commands import (
+from meter.rules import entries
+from meter.rules.commands import (
     ENTRY_OF,
     ActivatePolicy,
     AddLogKey,
@@ -40,16 +40,16 @@ from meter.commands import (
     fields_of,
     same,
 )
-from meter.effects import (
+from meter.rules.effects import (
     coupon_grants,
     grant_postings,
     release_effect,
     void_effect,
     void_fields,
 )
-from meter.entries import Entry, Posting
-from meter.measure import meter_of, released_eligible, withheld_by_year
-from meter.state import Contract, Pool, Record, ServiceKey, State
+from meter.rules.entries import Entry, Posting
+from meter.rules.measure import meter_of, released_eligible, withheld_by_year
+from meter.rules.state import Contract, Pool, Record, ServiceKey, State
 from meter.values.policy import MAX_YEARS, Policy, RatioClass
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, add_months, format_money, parse_date, year_of
