@@ -25,7 +25,6 @@ from ledger.log import Group
 from ledger.queries import load, script
 from ledger.store import Head
 from meter.auth import Identity, KnownToken
-from meter.past import PastBalance, PastShare, advance
 from meter.rules.capacity import Withheld
 from meter.rules.entries import (
     BatchAccepted,
@@ -56,6 +55,7 @@ from meter.rules.state import (
 from meter.rules.subjects import subjects_of, subjects_of_contracts
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS
+from meter.views.past import PastBalance, PastShare, advance
 from meter.wire.batch import Batch, SignedBatch
 from meter.wire.batch import Record as WireRecord
 from meter.wire.receipt import Accepted, Duplicate, Rejected, Result

@@ -18,11 +18,11 @@ from msgspec import Meta, Struct
 from ledger import canon
 from ledger import store as ledger_store
 from meter import store
-from meter.events import Position, Viewer, Walk, move
-from meter.past import PastBalance
 from meter.rules.entries import from_fields
 from meter.rules.state import CouponId, State
 from meter.values.problems import Problem
+from meter.views.events import Position, Viewer, Walk, move
+from meter.views.past import PastBalance
 from meter.web.context import authenticate
 from meter.web.routes import OFFICIALS, Ask, Route
 

@@ -20,10 +20,10 @@ from meter import service as services
 from meter import store
 from meter.auth import Identity
 from meter.config import DATABASE_VARIABLE
-from meter.events import Position, Viewer, reaches
 from meter.rules.evolve import evolve
 from meter.rules.rating import cost
 from meter.rules.state import State
+from meter.views.events import Position, Viewer, reaches
 from meter.web import events as edge
 from meter.web import streams
 from tests.books import (

@@ -28,7 +28,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Struct
 
-from meter.past import PastBalance, advance
 from meter.rules.entries import (
     AuthorityEntry,
     BatchAccepted,
@@ -46,6 +45,7 @@ from meter.rules.entries import (
 from meter.rules.rating import cost
 from meter.rules.state import CouponId, State
 from meter.values.units import MICROSECONDS, format_instant, format_money
+from meter.views.past import PastBalance, advance
 
 THRESHOLDS_PERCENT: Final = (80, 95, 100)
 

@@ -1,0 +1,1 @@
+"""What entries mean to people, pure: events and past balances."""
