@@ -30,8 +30,8 @@ from ledger.note import claimed_checkpoint
 from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
 from ledger.tlog import TILE_WIDTH
 from meter import store
-from meter.config import DataFolder
-from meter.postgres import find_program
+from meter.host.data_folder import DataFolder
+from meter.host.postgres import find_program
 
 DUMP: Final = "database.dump"
 

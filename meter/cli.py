@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ledger.errors import LedgerError
-from meter.auth import Identity, Role
-from meter.config import DataFolder
+from meter.host.data_folder import DataFolder
+from meter.host.tokens import Identity, Role
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, parse_instant
 
@@ -107,7 +107,8 @@ def serve(  # noqa: PLR0913 - one argument for each word
     without_quorum: bool,
 ) -> None:
     """Run the service until it is interrupted."""
-    from meter import logs, service  # noqa: PLC0415
+    from meter import service  # noqa: PLC0415
+    from meter.host import logs  # noqa: PLC0415
 
     folder = DataFolder(data)
 
@@ -564,11 +565,12 @@ def post(
 
 def _clock(origin: str, now: str | None) -> Callable[[], int]:
     from meter import service  # noqa: PLC0415
+    from meter.host.clock import clock_from, system_clock  # noqa: PLC0415
 
     if now is None:
-        return service.system_clock
+        return system_clock
     service.check_test_clock(origin)
-    return service.clock_from(_checked(lambda: parse_instant(now)))
+    return clock_from(_checked(lambda: parse_instant(now)))
 
 
 def _run(make: Callable[[], Awaitable[Any]]) -> Any:

@@ -11,7 +11,7 @@ from ledger import store as ledger_store
 from ledger.folder import FolderWriter
 from ledger.store import Head, Inconsistent
 from meter import store
-from meter.keys import Keys
+from meter.host.keys import Keys
 
 Progress = Callable[[int, int], None]
 

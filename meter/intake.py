@@ -27,9 +27,11 @@ from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
 from ledger.store import Inconsistent, LostEpoch
-from meter import logs, store
-from meter.keys import Keys
-from meter.metrics import Metrics, Tally
+from meter import store
+from meter.host import logs
+from meter.host.keys import Keys
+from meter.host.metrics import Metrics, Tally
+from meter.host.watermark import Committed
 from meter.rules.commands import (
     AddLogKey,
     AddReceiptKey,
@@ -100,34 +102,6 @@ class _Group:
     conflicts: list[SignedBatch] = field(default_factory=list)
     batches: dict[str, str] = field(default_factory=dict)  # digests by entry
     tally: Tally = field(default_factory=Tally)
-
-
-class Committed:
-    """How far the ledger is durable; whoever follows it waits here."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.closed = False
-        self._moved = asyncio.Event()
-
-    def move(self, size: int) -> None:
-        """Tell that all entries below `size` are durable."""
-        self.size = size
-        self._wake()
-
-    def close(self) -> None:
-        """Tell that there is nothing more to wait for."""
-        self.closed = True
-        self._wake()
-
-    async def beyond(self, size: int) -> None:
-        """Wait until more than `size` entries are durable, or for the end."""
-        while self.size <= size and not self.closed:
-            await self._moved.wait()
-
-    def _wake(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
 
 
 class Intake:

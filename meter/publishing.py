@@ -29,10 +29,11 @@ from ledger.folder import FolderReader
 from ledger.folder_process import FolderProcess
 from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.publish import Ahead, OtherRoot, Publisher, check_root
-from meter import logs, store
-from meter.intake import Committed
-from meter.keys import Keys
-from meter.metrics import Metrics
+from meter import store
+from meter.host import logs
+from meter.host.keys import Keys
+from meter.host.metrics import Metrics
+from meter.host.watermark import Committed
 from meter.rules.state import State, signing
 from meter.witnesses import Failure, Held, Published, Witnesses
 

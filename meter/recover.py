@@ -21,11 +21,12 @@ from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.publish import OtherRoot
 from ledger.store import Head
 from ledger.tlog import Frontier, leaf_hash
-from meter import auth, store
-from meter.auth import Identity
-from meter.config import DataFolder
+from meter import store
 from meter.export import export
-from meter.keys import Keys
+from meter.host import tokens
+from meter.host.data_folder import DataFolder
+from meter.host.keys import Keys
+from meter.host.tokens import Identity
 from meter.publishing import LogMissing
 from meter.roll_forward import roll_forward
 
@@ -159,7 +160,7 @@ async def _check_holds(connection: store.Connection, checkpoint: Checkpoint) -> 
 
 async def _give_token(connection: store.Connection, folder: DataFolder, token_id: str) -> None:
     """Give the authority a token of a new name, for an old one may have been revoked."""
-    token = auth.new_token(token_id)
+    token = tokens.new_token(token_id)
     await store.add_token(connection, Identity(token.id, "authority"), token.digest)
     folder.authority_token.unlink(missing_ok=True)
     folder.write_secret(folder.authority_token, token.text)

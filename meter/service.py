@@ -13,7 +13,6 @@ import secrets
 import shutil
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,21 +26,23 @@ from ledger.errors import BadPolicy
 from ledger.folder import FolderReader
 from ledger.note import Signer
 from ledger.store import Head
-from meter import auth, logs, store
-from meter.auth import Identity
+from meter import store
 from meter.backup import back_up, restore, take_log
-from meter.config import DataFolder, database_url
 from meter.export import export
-from meter.intake import Committed, Intake
-from meter.keys import Keys, new_log_key, new_receipt_key, public_text
-from meter.metrics import Metrics
-from meter.postgres import Embedded, PostgresError
+from meter.host import logs, tokens
+from meter.host.clock import Clock, system_clock
+from meter.host.data_folder import DataFolder, database_url
+from meter.host.keys import Keys, new_log_key, new_receipt_key, public_text
+from meter.host.metrics import Metrics
+from meter.host.postgres import Embedded, PostgresError
+from meter.host.tokens import Identity
+from meter.host.watermark import Committed
+from meter.intake import Intake
 from meter.publishing import PATIENCE_SECONDS, Publishing
 from meter.rebuild import rebuild
 from meter.recover import Recovered, publish_again, recover
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.values.problems import Problem
-from meter.values.units import MICROSECONDS
 from meter.web.app import make_app
 from meter.web.connections import listening
 from meter.web.context import Context
@@ -51,7 +52,6 @@ from meter.witnesses import Witnesses, read_policy
 RECEIPT_KEYID: Final = "receipt-1"
 AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
 
-Clock = Callable[[], int]
 Progress = Callable[[int, int], None]
 
 _log: Final = logs.logger(__name__)
@@ -107,17 +107,6 @@ class Database:
             raise SetupError("database_ended", f"PostgreSQL ended with status {status}")
 
 
-def system_clock() -> int:
-    """Give the time, microseconds since 1970 UTC."""
-    return time.time_ns() // 1_000
-
-
-def clock_from(start_seconds: int) -> Clock:
-    """Give a clock that runs on from an instant; for tests and demonstrations."""
-    began = time.monotonic_ns()
-    return lambda: start_seconds * MICROSECONDS + (time.monotonic_ns() - began) // 1_000
-
-
 def check_test_clock(origin: str) -> None:
     """Refuse a test clock for a ledger that may be a real one. Raises `SetupError`."""
     host = origin.partition("/")[0].partition(":")[0]
@@ -149,7 +138,7 @@ async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
     folder.write_secret(folder.log_key, log_key.format())
     folder.log_vkey.write_text(log_key.verifier.format() + "\n", encoding="utf-8")
     folder.write_secret(folder.receipt_key, base64.b64encode(receipt_seed).decode())
-    token = auth.new_token(AUTHORITY_TOKEN_ID)
+    token = tokens.new_token(AUTHORITY_TOKEN_ID)
     genesis = _genesis(origin, log_key, receipt_seed, clock())
     async with open_database(folder) as database:
         await _create(database.dsn, genesis, token)
@@ -174,7 +163,7 @@ def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Gen
     )
 
 
-async def _create(dsn: str, genesis: Genesis, token: auth.Token) -> None:
+async def _create(dsn: str, genesis: Genesis, token: tokens.Token) -> None:
     """Make tables, entry 0 and the token in one transaction."""
     connection = await store.connect(dsn, owner=True)
     try:
@@ -327,14 +316,14 @@ async def until_interrupted(service: Running) -> None:
 
 async def add_token(folder: DataFolder, identity: Identity, expires_at: int | None = None) -> str:
     """Make a token and give its text; `expires_at` in microseconds. Raises `SetupError`."""
-    if not auth.TOKEN_ID.fullmatch(identity.token_id):
+    if not tokens.TOKEN_ID.fullmatch(identity.token_id):
         raise SetupError("bad_name", f"{identity.token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
-    if not auth.has_fitting_subject(identity):
+    if not tokens.has_fitting_subject(identity):
         raise SetupError(
             "bad_subject",
             "a provider's token needs its id, an enterprise's its USCC, the others none",
         )
-    token = auth.new_token(identity.token_id)
+    token = tokens.new_token(identity.token_id)
     async with _service_connection(folder) as connection:
         if await store.token(connection, identity.token_id) is not None:
             raise SetupError("exists", f"there is a token {identity.token_id}")

@@ -24,7 +24,7 @@ from ledger.errors import LedgerError
 from ledger.log import Group
 from ledger.queries import load, script
 from ledger.store import Head
-from meter.auth import Identity, KnownToken
+from meter.host.tokens import Identity, KnownToken
 from meter.rules.capacity import Withheld
 from meter.rules.entries import (
     BatchAccepted,

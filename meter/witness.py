@@ -53,7 +53,7 @@ from ledger.witnessing import (
     malformed,
     monitoring_path,
 )
-from meter.config import DataFolder
+from meter.host.data_folder import DataFolder
 
 # Of each log and kind: a log that lies could fill the disk, and the first lies say it all.
 MAX_EVIDENCE: Final = 1_000

@@ -15,7 +15,7 @@ import ledger
 import meter
 from ledger import book
 from ledger.sources import is_compiled
-from meter.postgres import Embedded
+from meter.host.postgres import Embedded
 
 
 def pytest_report_header() -> str:

@@ -33,7 +33,7 @@ from ledger.folder import FolderWriter
 from ledger.tlog import Tree, leaf_hash
 from meter import service
 from meter.audit import Audit
-from meter.config import DATABASE_VARIABLE, DataFolder
+from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.intake import Intake
 from meter.rules.entries import Entry, from_fields
 from meter.rules.evolve import evolve

@@ -35,7 +35,6 @@ from meter.client import (
     VerifiedReceipt,
     public_text,
 )
-from meter.config import DATABASE_VARIABLE, DataFolder, database_url
 from meter.demo.books import FolderBooks
 from meter.demo.cast import CAP, KEYID, PROVIDER, Cast
 from meter.demo.forgery import flip_bit, grant_a_fen_more
@@ -43,8 +42,10 @@ from meter.demo.scenario import SEED, ClusterScenario, Scenario, TraceScenario
 from meter.demo.telling import Story, fen_of, money, money_text, plain_table, result_table
 from meter.demo.trace import TraceError
 from meter.export import export
-from meter.keys import Keys
-from meter.postgres import PostgresError
+from meter.host.clock import clock_from
+from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
+from meter.host.keys import Keys
+from meter.host.postgres import PostgresError
 from meter.service import SetupError
 from meter.simulate import simulated_key
 from meter.values.policy import Policy
@@ -140,7 +141,7 @@ class _Clock:
         self.move_to(start)
 
     def move_to(self, seconds: int) -> None:
-        self._clock = service.clock_from(seconds)
+        self._clock = clock_from(seconds)
 
     def __call__(self) -> int:
         return self._clock()

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from aiohttp import hdrs, web
 
-from meter import logs
+from meter.host import logs
 from meter.values.problems import Problem
 from meter.web import (
     commands,

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from meter.intake import Committed
+from meter.host.watermark import Committed
 from meter.rules.commands import (
     ActivatePolicy,
     AddLogKey,

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web, web_protocol
 
-from meter import logs
+from meter.host import logs
 from meter.values.problems import Problem
 from meter.web.app import problem_response
 from meter.web.listener import listener

@@ -8,10 +8,11 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from meter import store
-from meter.auth import Identity, parse_header
-from meter.intake import Committed, Intake
-from meter.keys import Keys
-from meter.metrics import Metrics
+from meter.host.keys import Keys
+from meter.host.metrics import Metrics
+from meter.host.tokens import Identity, parse_header
+from meter.host.watermark import Committed
+from meter.intake import Intake
 from meter.values.problems import Problem
 from meter.web.streams import Streams
 

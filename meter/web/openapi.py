@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 from msgspec.structs import fields
 
-from meter.auth import Role
+from meter.host.tokens import Role
 from meter.rules.commands import Command
 from meter.values.problems import CODES, Problem
 from meter.web.commands import IDEMPOTENCY_KEY, SIGNATURE

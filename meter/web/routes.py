@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import Struct
 
-from meter.auth import Identity, Role
+from meter.host.tokens import Identity, Role
 from meter.values.problems import Problem
 from meter.values.strict import convert_query
 from meter.web.context import CONTEXT, Context, authenticate

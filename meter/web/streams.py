@@ -13,7 +13,7 @@ from typing import Final
 from ledger import canon
 from ledger import store as ledger_store
 from meter import store
-from meter.metrics import Metrics
+from meter.host.metrics import Metrics
 from meter.rules.entries import Entry, from_fields
 from meter.values.problems import Problem
 

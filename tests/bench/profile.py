@@ -18,7 +18,7 @@ from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
 from meter import store
-from meter.metrics import Tally
+from meter.host.metrics import Tally
 from meter.rules.decide import Decided, decide
 from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.measure import Work, days_of, is_measurable

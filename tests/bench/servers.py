@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import asyncpg
 
-from meter import service
-from meter.config import DATABASE_VARIABLE, DataFolder
-from meter.postgres import Embedded
+from meter.host.clock import Clock, clock_from
+from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
+from meter.host.postgres import Embedded
 from meter.values.units import parse_instant
 from tests.bench.workload import NOW, ORIGIN, commands
 
@@ -188,8 +188,8 @@ class Ledger:
         token = self.data.authority_token.read_text().strip()
         return Service(line.split()[-1], process, token)
 
-    def clock(self) -> service.Clock:
-        return service.clock_from(parse_instant(NOW))
+    def clock(self) -> Clock:
+        return clock_from(parse_instant(NOW))
 
 
 # Of processes, as /proc tells it

@@ -19,8 +19,8 @@ from typing import Self
 
 import aiohttp
 
-from meter.config import DATABASE_VARIABLE
-from meter.postgres import Embedded
+from meter.host.data_folder import DATABASE_VARIABLE
+from meter.host.postgres import Embedded
 
 KASHI = str(Path(sys.executable).with_name("kashi"))
 RESTART_SECONDS = 0.05  # how long a supervisor waits before it starts a service again

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import aiohttp
 
-from meter.config import DataFolder
+from meter.host.data_folder import DataFolder
 from meter.values.units import parse_instant
 from tests.faults.checker import Export, Findings, Totals, check_export, check_receipts
 from tests.faults.clients import Clients, Evidence

@@ -43,8 +43,8 @@ from ledger.verify import verify
 from ledger.witnessing import Accepted, AddCheckpoint, Witnessed, judge
 from meter import client, sums
 from meter.audit import Audit
-from meter.auth import parse_header
 from meter.demo import trace as traces
+from meter.host.tokens import parse_header
 from meter.rules.commands import COMMAND_OF, ENTRY_OF, ActivatePolicy, command_of, fields_of
 from meter.rules.entries import FLOORED_CLASSES, from_fields
 from meter.values import units, uscc

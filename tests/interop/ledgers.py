@@ -23,7 +23,7 @@ from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.tiles import level_tiles
 from ledger.tlog import EMPTY_ROOT, Tree, leaf_hash
 from meter import cli
-from meter.config import DATABASE_VARIABLE
+from meter.host.data_folder import DATABASE_VARIABLE
 from tests.books import record
 from tests.services import HOUR, Service
 

@@ -31,8 +31,8 @@ from cryptography.x509.oid import NameOID
 
 from ledger.tiles import level_tiles, tiles_of
 from meter import service as running
-from meter.auth import Identity
-from meter.config import DATABASE_VARIABLE
+from meter.host.data_folder import DATABASE_VARIABLE
+from meter.host.tokens import Identity
 from tests.books import ALPHA, record
 from tests.interop.programs import need
 from tests.services import HOUR, Answer, Service, serving

@@ -15,8 +15,8 @@ from ledger.errors import FloorBroken
 from ledger.log import Log
 from ledger.store import Inconsistent, LostEpoch, UnsafeServer
 from ledger.tlog import Tree, leaf_hash
-from meter import postgres
-from meter.postgres import Embedded
+from meter.host import postgres
+from meter.host.postgres import Embedded
 
 FLOORS = ("pool",)
 SIZES = [1, 3, 2, 5, 1]

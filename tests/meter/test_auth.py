@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meter.auth import TOKEN_ID, Identity, KnownToken, Token, new_token, parse_header
+from meter.host.tokens import TOKEN_ID, Identity, KnownToken, Token, new_token, parse_header
 from meter.values.problems import Problem
 from tests.books import properties
 

@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 
 from ledger.note import Signer
 from meter import cli
-from meter.config import DATABASE_VARIABLE
+from meter.host.data_folder import DATABASE_VARIABLE
 from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
 from tests.services import (

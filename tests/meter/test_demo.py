@@ -13,9 +13,9 @@ from ledger.report import Problem, Report
 from ledger.verify import verify
 from meter import client
 from meter.audit import Audit
-from meter.config import DATABASE_VARIABLE
 from meter.demo import scenario, trace
 from meter.demo import story as demo
+from meter.host.data_folder import DATABASE_VARIABLE
 from meter.values.units import DAY_SECONDS
 from tests.traces import trace as trace_text
 

@@ -18,8 +18,8 @@ from msgspec import UNSET
 
 from meter import service as services
 from meter import store
-from meter.auth import Identity
-from meter.config import DATABASE_VARIABLE
+from meter.host.data_folder import DATABASE_VARIABLE
+from meter.host.tokens import Identity
 from meter.rules.evolve import evolve
 from meter.rules.rating import cost
 from meter.rules.state import State

@@ -26,7 +26,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from meter.config import DATABASE_VARIABLE, DataFolder
+from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.service import export_to
 from meter.values.units import parse_money
 from meter.verification import verify_source

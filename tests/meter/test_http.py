@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger import canon
 from ledger.note import Verifier, open_checkpoint
 from ledger.tlog import Frontier, leaf_hash
-from meter.auth import Identity
+from meter.host.tokens import Identity
 from meter.intake import Intake
 from meter.rules.evolve import evolve
 from meter.rules.state import State

@@ -22,8 +22,8 @@ from ledger.tlog import Tree, leaf_hash
 from meter import cli, client, service, verification
 from meter.audit import Audit
 from meter.client import BadReceipt
-from meter.config import DATABASE_VARIABLE, DataFolder
-from meter.keys import Keys, new_log_key, new_receipt_key
+from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
+from meter.host.keys import Keys, new_log_key, new_receipt_key
 from meter.rules.commands import AddLogKey, AddReceiptKey
 from meter.rules.decide_command import Existing, Stamp, decide_command
 from meter.rules.state import State, signing

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from ledger import store as ledger_store
-from meter import logs, store
+from meter import store
+from meter.host import logs
 from meter.wire.dsse import ReceiptSigner
 from tests.books import record, signer
 from tests.services import HOUR, serving

@@ -19,7 +19,7 @@ from ledger.tlog import Frontier, leaf_hash
 from meter import rebuild as rebuild_module
 from meter import store
 from meter.export import export
-from meter.keys import Keys
+from meter.host.keys import Keys
 from meter.rebuild import rebuild
 from meter.rules.effects import Diverged
 from meter.rules.state import State

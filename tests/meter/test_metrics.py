@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from meter import store
-from meter.metrics import Metrics
+from meter.host.metrics import Metrics
 from tests.books import DEVICE, PROGRAMME, lifted, record, void
 from tests.services import HOUR, contract_body, coupon_body, serving
 

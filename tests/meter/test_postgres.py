@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 import uvloop
 
-from meter import postgres
-from meter.postgres import Binaries, Embedded, PostgresError, find_binaries, inspect_binaries
+from meter.host import postgres
+from meter.host.postgres import Binaries, Embedded, PostgresError, find_binaries, inspect_binaries
 
 REPOSITORY = Path(postgres.__file__).parents[1]
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")

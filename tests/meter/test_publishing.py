@@ -14,7 +14,7 @@ from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import verify
 from meter.audit import Audit
 from meter.cli import main
-from meter.config import DATABASE_VARIABLE
+from meter.host.data_folder import DATABASE_VARIABLE
 from meter.publishing import LogMissing, _to_its_end
 from meter.service import publish_again_in
 from tests.books import record

@@ -31,7 +31,7 @@ from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Verifier, open_checkpoint
 from ledger.verify import verify
 from meter.audit import Audit
-from meter.config import DataFolder
+from meter.host.data_folder import DataFolder
 from tests.books import record
 from tests.services import HOUR, Clock, Service, check_sums, serving, stored
 

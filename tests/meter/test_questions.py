@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
-from meter import auth, lookup, store
-from meter.auth import Identity
+from meter import lookup, store
+from meter.host import tokens
+from meter.host.tokens import Identity
 from meter.rules.evolve import evolve
 from meter.rules.rating import cost
 from meter.rules.state import State
@@ -206,7 +207,7 @@ async def evolved(service):
 
 async def as_a(service, role, subject=""):
     """Give what makes a request one of somebody else."""
-    token = auth.new_token(f"{role}-{subject or 'x'}")
+    token = tokens.new_token(f"{role}-{subject or 'x'}")
     connection = await store.connect(service.dsn)
     try:
         await store.add_token(connection, Identity(token.id, role, subject), token.digest)

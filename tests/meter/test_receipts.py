@@ -28,9 +28,9 @@ from ledger.quorum import TrustPolicy
 from ledger.tlog import Tree, leaf_hash
 from meter import cli, client, receipt_check, receipts
 from meter import service as services
-from meter.auth import Identity
 from meter.client import Refused
-from meter.config import DATABASE_VARIABLE
+from meter.host.data_folder import DATABASE_VARIABLE
+from meter.host.tokens import Identity
 from meter.receipt_check import Trust, Verdict, policy_of
 from meter.reporter import Reporter
 from meter.web import commands, openapi

@@ -28,8 +28,8 @@ from ledger.verify import by_entry, verify
 from meter import cli, store
 from meter.audit import Audit
 from meter.backup import BackupFailed, _address, back_up, copy_log, restore
-from meter.config import DATABASE_VARIABLE, DataFolder
-from meter.postgres import PostgresError, find_program
+from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
+from meter.host.postgres import PostgresError, find_program
 from meter.publishing import LogMissing
 from meter.recover import OriginLost, publish_again, recover
 from meter.rules.commands import IssueCoupon, RegisterContract

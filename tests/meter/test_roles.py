@@ -18,8 +18,8 @@ import pytest
 from msgspec import structs
 
 from meter import service as running
-from meter.auth import Identity, Role
-from meter.config import DATABASE_VARIABLE
+from meter.host.data_folder import DATABASE_VARIABLE
+from meter.host.tokens import Identity, Role
 from meter.web.app import ROUTES
 from meter.web.openapi import path_names
 from meter.web.routes import NOT_YOURS, OFFICIALS, Route

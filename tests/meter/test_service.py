@@ -12,11 +12,12 @@ import pytest
 
 from ledger.note import Signer, Verifier
 from meter import service
-from meter.auth import Identity
-from meter.config import DATABASE_VARIABLE, DataFolder
+from meter.host.clock import clock_from, system_clock
+from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
+from meter.host.tokens import Identity
 from meter.intake import Intake
 from meter.rules.entries import FLOORED_CLASSES
-from meter.service import SetupError, check_test_clock, clock_from, system_clock
+from meter.service import SetupError, check_test_clock
 from meter.store import NoLedger
 from meter.values.units import MICROSECONDS
 from tests.books import ALPHA, PROGRAMME

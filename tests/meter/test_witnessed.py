@@ -20,9 +20,10 @@ from ledger.note import Checkpoint, Signer, Verifier, claimed_checkpoint, sign, 
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, leaf_hash
 from ledger.witnessing import AddCheckpoint, monitoring_path
-from meter import logs, witness_server
+from meter import witness_server
 from meter.cli import main
-from meter.keys import new_log_key
+from meter.host import logs
+from meter.host.keys import new_log_key
 from meter.service import SetupError, Witnessing
 from meter.witness import initialise, trust
 from meter.witnesses import NO_WITNESSES, read_policy

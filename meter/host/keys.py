@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.errors import BadKey
 from ledger.note import Checkpoint, Signer, sign
-from meter.config import DataFolder
+from meter.host.data_folder import DataFolder
 from meter.rules.state import State, signing
 from meter.values.problems import Problem
 from meter.wire.dsse import ReceiptSigner, decode_base64

@@ -1,0 +1,1 @@
+"""What a process needs: data folder, keys, tokens, clock, logs, metrics, PostgreSQL."""
