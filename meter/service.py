@@ -37,6 +37,7 @@ from meter.host.metrics import Metrics
 from meter.host.postgres import Embedded, PostgresError
 from meter.host.tokens import Identity
 from meter.host.watermark import Committed
+from meter.http.connections import listening
 from meter.intake import Intake
 from meter.publishing import PATIENCE_SECONDS, Publishing
 from meter.rebuild import rebuild
@@ -44,7 +45,6 @@ from meter.recover import Recovered, publish_again, recover
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.values.problems import Problem
 from meter.web.app import make_app
-from meter.web.connections import listening
 from meter.web.context import Context
 from meter.web.streams import Streams
 from meter.witnesses import Witnesses, read_policy

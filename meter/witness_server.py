@@ -20,9 +20,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from ledger.witnessing import MAX_REQUEST_BYTES, Refused
+from meter.http.bodies import Bodies
+from meter.http.listener import listener
 from meter.values.problems import Problem
-from meter.web.bodies import Bodies
-from meter.web.listener import listener
 from meter.witness import Clock, Witness
 
 MAX_CONNECTIONS: Final = 500  # by default a process may open 1,024 files

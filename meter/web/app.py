@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
 from aiohttp import hdrs, web
 
 from meter.host import logs
+from meter.http.bodies import BODIES, Bodies
+from meter.http.problems import problem_response
 from meter.values.problems import Problem
 from meter.web import (
     commands,
@@ -26,11 +27,8 @@ from meter.web import (
     provider_questions,
     questions,
 )
-from meter.web.bodies import BODIES, Bodies
 from meter.web.context import CONTEXT, Context
 from meter.web.routes import serve
-
-RETRY_AFTER_SECONDS: Final = "1"
 
 ROUTES: Final = (
     *commands.ROUTES,
@@ -100,20 +98,3 @@ def _refusal(request: web.Request, problem: Problem, allow: str | None = None) -
     )
     request.app[CONTEXT].metrics.refused.labels(problem.code).inc()
     return problem_response(problem, allow)
-
-
-def problem_response(problem: Problem, allow: str | None = None) -> web.Response:
-    """Shape a problem as the answer that it is, with the headers of its status."""
-    headers = {}
-    if problem.status == web.HTTPServiceUnavailable.status_code:
-        headers[hdrs.RETRY_AFTER] = RETRY_AFTER_SECONDS
-    if problem.status == web.HTTPUnauthorized.status_code:
-        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    if allow is not None:
-        headers[hdrs.ALLOW] = allow
-    return web.Response(
-        body=msgspec.json.encode(problem.document()),
-        status=problem.status,
-        content_type="application/problem+json",
-        headers=headers,
-    )

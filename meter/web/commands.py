@@ -13,6 +13,7 @@ from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
 from meter.host.watermark import Committed
+from meter.http.bodies import BODIES
 from meter.rules.commands import (
     ActivatePolicy,
     AddLogKey,
@@ -37,7 +38,6 @@ from meter.values.policy import shipped_text
 from meter.values.problems import Problem
 from meter.values.strict import Lines, decode
 from meter.web.answers import CommandAnswer
-from meter.web.bodies import BODIES
 from meter.web.routes import Ask, Handler, Route
 from meter.wire.batch import MAX_BATCH_BYTES
 from meter.wire.dsse import Document

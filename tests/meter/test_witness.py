@@ -32,7 +32,7 @@ from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, check_consistency
 from ledger.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, Refused, monitoring_path
 from meter import cli, witness_server
-from meter.web import bodies
+from meter.http import bodies
 from meter.witness import MAX_EVIDENCE, Evidence, Witness, initialise, trust
 from meter.witnesses import Code, Held, Published, Witnesses
 from tests.ledger.disks import AFTER, BEFORE, TORN, Broken, Disk

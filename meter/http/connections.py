@@ -12,9 +12,9 @@ from typing import Final
 from aiohttp import web, web_protocol
 
 from meter.host import logs
+from meter.http.listener import listener
+from meter.http.problems import problem_response
 from meter.values.problems import Problem
-from meter.web.app import problem_response
-from meter.web.listener import listener
 
 # Each takes some kB, with the largest head some 600 kB; and by default a process may open 1,024
 # files.

@@ -1,0 +1,1 @@
+"""Speaking HTTP: listener, connections, bodies, and how a problem looks."""

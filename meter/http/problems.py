@@ -1,0 +1,27 @@
+"""TODO meter/http/problems."""
+
+from typing import Final
+
+import msgspec
+from aiohttp import hdrs, web
+
+from meter.values.problems import Problem
+
+RETRY_AFTER_SECONDS: Final = "1"
+
+
+def problem_response(problem: Problem, allow: str | None = None) -> web.Response:
+    """Shape a problem as the answer that it is, with the headers of its status."""
+    headers = {}
+    if problem.status == web.HTTPServiceUnavailable.status_code:
+        headers[hdrs.RETRY_AFTER] = RETRY_AFTER_SECONDS
+    if problem.status == web.HTTPUnauthorized.status_code:
+        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if allow is not None:
+        headers[hdrs.ALLOW] = allow
+    return web.Response(
+        body=msgspec.json.encode(problem.document()),
+        status=problem.status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
