@@ -29,9 +29,9 @@ from ledger.folder import FolderReader
 from ledger.note import claimed_checkpoint
 from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
 from ledger.tlog import TILE_WIDTH
-from meter import store
 from meter.host.data_folder import DataFolder
 from meter.host.postgres import find_program
+from meter.tables import connections, write
 
 DUMP: Final = "database.dump"
 
@@ -49,7 +49,7 @@ async def back_up(dsn: str, folder: DataFolder, out: Path, progress: Progress | 
 
     `progress` hears the log's files done and total. Raises `BackupFailed` or `BadFolder`.
     """
-    connection = await store.connect(dsn)
+    connection = await connections.connect(dsn)
     major = connection.get_server_version().major
     await connection.close()
     _make_empty(out)
@@ -84,13 +84,13 @@ def take_log(backup: Path, folder: DataFolder, progress: Progress | None = None)
 
 async def restore(dsn: str, backup: Path) -> None:
     """Bring the database of a backup back into one without a ledger. Raises `BackupFailed`."""
-    connection = await store.connect(dsn, owner=True)
+    connection = await connections.connect(dsn, owner=True)
     try:
         if await ledger_store.exists(connection):
             raise BackupFailed(
                 "the database holds a ledger: restore into an empty one, or run it without --from"
             )
-        await store.create_roles(connection)
+        await write.create_roles(connection)
         major = connection.get_server_version().major
     finally:
         await connection.close()

@@ -10,8 +10,8 @@ from pathlib import Path
 from ledger import store as ledger_store
 from ledger.folder import FolderWriter
 from ledger.store import Head, Inconsistent
-from meter import store
 from meter.host.keys import Keys
+from meter.tables import connections, load, segments
 
 Progress = Callable[[int, int], None]
 
@@ -22,7 +22,7 @@ async def export(dsn: str, keys: Keys, out: Path, progress: Progress | None = No
     Raises `Inconsistent` where the stored entries do not give the stored root, and `Problem`
     `key_not_here` where a key that must sign is missing.
     """
-    connection = await store.connect(dsn)
+    connection = await connections.connect(dsn)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return await _export(connection, keys, FolderWriter(out), progress)
@@ -31,15 +31,15 @@ async def export(dsn: str, keys: Keys, out: Path, progress: Progress | None = No
 
 
 async def _export(
-    connection: store.Connection, keys: Keys, writer: FolderWriter, progress: Progress | None
+    connection: connections.Connection, keys: Keys, writer: FolderWriter, progress: Progress | None
 ) -> Head:
     head = await ledger_store.head(connection)
-    async for segment in store.with_attachments(connection, 0, head.size):
+    async for segment in segments.with_attachments(connection, 0, head.size):
         writer.extend(segment)
         if progress is not None:
             progress(writer.size, head.size)
     if (writer.size, writer.root()) != (head.size, head.root):
         raise Inconsistent(f"the stored entries do not give the root of size {head.size}")
-    state = await store.load_service_keys(connection)
+    state = await load.load_service_keys(connection)
     writer.finish(keys.checkpoint(state, head.size, head.root))
     return head

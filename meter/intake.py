@@ -27,7 +27,6 @@ from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
 from ledger.store import Inconsistent, LostEpoch
-from meter import store
 from meter.host import logs
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics, Tally
@@ -47,7 +46,9 @@ from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.rules.evolve import evolve
 from meter.rules.measure import days_of, days_of_batch, work_of
 from meter.rules.state import DeviceTimeId, State, StoredBatch
-from meter.store import Answered, Named, Written
+from meter.tables import connections, load, rows, write
+from meter.tables.load import Answered, Named
+from meter.tables.rows import Written
 from meter.values.problems import Problem
 from meter.wire.batch import MAX_BATCH_BYTES, SignedBatch, parse_batch
 from meter.wire.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse, sign_receipt
@@ -112,7 +113,7 @@ class Intake:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[store.Connection]],
+        connect: Callable[[], Awaitable[connections.Connection]],
         keys: Keys,
         clock: Callable[[], int],
         randomness: Callable[[], str],
@@ -177,7 +178,7 @@ class Intake:
 
     async def start(self) -> None:
         """Take the ledger over and load the state. Raises `LedgerError`."""
-        async with store.told_as_away():
+        async with connections.told_as_away():
             self._connection = await self._connect()
             await ledger_store.check_durability(self._connection)
             await self._load(None)
@@ -224,9 +225,9 @@ class Intake:
     async def _commit(self, submissions: list[_Submission]) -> list[_Outcome]:
         """Decide a group in order and commit it whole."""
         began = time.perf_counter()
-        requests = await store.load_named(self._connection, self.state, _names(submissions))
+        requests = await load.load_named(self._connection, self.state, _names(submissions))
         days = _days(self.state, submissions)
-        await store.load_device_time(self._connection, self.state, days)
+        await load.load_device_time(self._connection, self.state, days)
         root = base64.b64encode(self._log.root()).decode()
         group = _Group(Before(self._log.size, root), requests)
         outcomes = [await self._decide(submission, group) for submission in submissions]
@@ -276,7 +277,7 @@ class Intake:
             signature = sign_receipt(decided.receipt, self._receipts)
         stored = StoredBatch(signed.payload_sha256, decided.receipt, signature)
         self.state.batches[batch.provider, batch.stream, batch.seq] = stored
-        store.note_batch(group.written, signed, number, stored, decided.results)
+        rows.note_batch(group.written, signed, number, stored, decided.results)
         group.batches[str(number)] = signed.payload_sha256
         group.tally.results.update(result.status for result in decided.results)
         return stored
@@ -341,7 +342,7 @@ class Intake:
         """Give an entry its bytes and its number, and note its rows."""
         data = encode(entry)
         number = self._log.append(data, entry.at, entry.postings)
-        store.note_rows(group.written, self.state, number, entry, data)
+        rows.note_rows(group.written, self.state, number, entry, data)
         group.tally.add(entry.postings)
         return number
 
@@ -349,12 +350,12 @@ class Intake:
         entries, epoch = self._log.take_group(), self._epoch_held()
         if entries.count:
             with self._metrics.commit_seconds.time():
-                await store.commit(self._connection, epoch, entries, self.state, group.written)
+                await write.commit(self._connection, epoch, entries, self.state, group.written)
         else:  # a commit would notice; what was refused from an old state must not be answered
             await ledger_store.check_epoch(self._connection, epoch)
         for signed in group.conflicts:
             batch = signed.batch
-            await store.keep_seq_conflict(
+            await write.keep_seq_conflict(
                 self._connection,
                 (batch.provider, batch.stream, batch.seq),
                 signed.payload_sha256,
@@ -390,7 +391,7 @@ class Intake:
             raise Inconsistent(f"the database has lost what was committed: {detail}")
         self._epoch = head.epoch
         self._log: Log = await ledger_store.load_log(self._connection, head, FLOORED_CLASSES)
-        self.state = await store.load_state(self._connection, head)
+        self.state = await load.load_state(self._connection, head)
         self._receipts = self._receipt_signers()
         self._metrics.standing(head.size, self.state.pools)
         self.committed.move(head.size)

@@ -29,12 +29,13 @@ from ledger.folder import FolderReader
 from ledger.folder_process import FolderProcess
 from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.publish import Ahead, OtherRoot, Publisher, check_root
-from meter import store
 from meter.host import logs
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.watermark import Committed
 from meter.rules.state import State, signing
+from meter.tables import connections, load
+from meter.tables.segments import with_attachments
 from meter.witnesses import Failure, Held, Published, Witnesses
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class Publishing:
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that it needs
         self,
         folder: Path,
-        connect: Callable[[], Awaitable[store.Connection]],
+        connect: Callable[[], Awaitable[connections.Connection]],
         keys: Keys,
         committed: Committed,
         witnesses: Witnesses,
@@ -96,9 +97,9 @@ class Publishing:
         if note is None:
             raise LogMissing(self._folder)
         size = claimed_checkpoint(note).size
-        async with store.told_as_away():
+        async with connections.told_as_away():
             self._connection = await self._connect()
-            self._state = await store.load_service_keys(self._connection)
+            self._state = await load.load_service_keys(self._connection)
             root = await self._root_at(size)
         if root is None:  # its keys may be as new to the database as its entries
             raise Ahead(f"{size} entries are published, the database has fewer: run kashi recover")
@@ -147,7 +148,7 @@ class Publishing:
         """Go on with the folder. Raises `InUse` while another service lets it not go."""
         if self._connection.is_closed():
             self._connection = await self._connect()
-        self._state = await store.load_service_keys(self._connection)
+        self._state = await load.load_service_keys(self._connection)
         note = await asyncio.to_thread(self._note)
         size = 0 if note is None else self._opened(note).size
         root = await self._root_at(size)
@@ -185,8 +186,8 @@ class Publishing:
         """Write all that is committed now; its checkpoint may then be given to others."""
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             head = await ledger_store.head(self._connection)
-            self._state = await store.load_service_keys(self._connection)
-            segments = store.with_attachments(self._connection, publisher.size, head.size)
+            self._state = await load.load_service_keys(self._connection)
+            segments = with_attachments(self._connection, publisher.size, head.size)
             async for chunk in _chunks(segments):
                 await _to_its_end(publisher.add, chunk)
         return await _to_its_end(publisher.settle, (), head.root)

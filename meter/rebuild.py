@@ -14,11 +14,11 @@ from ledger.book import Book
 from ledger.log import Log
 from ledger.store import Head
 from ledger.tlog import Frontier
-from meter import store
 from meter.rules.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
 from meter.rules.evolve import evolve
 from meter.rules.state import State, Touched
-from meter.store import Written, note_group, note_refused, note_rows
+from meter.tables import connections, load, segments, write
+from meter.tables.rows import Written, note_group, note_refused, note_rows
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import BATCH_TYPE, parse
 from meter.wire.receipt import parse_receipt
@@ -30,12 +30,12 @@ Progress = Callable[[int, int], None]
 
 async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
     """Rebuild; `progress` hears entries done and total. Raises `Inconsistent` or `Diverged`."""
-    connection = await store.connect(dsn)
+    connection = await connections.connect(dsn)
     try:
         async with connection.transaction():
             head = await ledger_store.take_over(connection)
             await ledger_store.check_root(connection, head)
-            await store.clear_projections(connection)
+            await write.clear_projections(connection)
             log = Log(Frontier(), Book(FLOORED_CLASSES), 0)
             await _replay(connection, head, log, progress)
             await _read_receipts(connection, head)
@@ -46,7 +46,7 @@ async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
 
 
 async def _replay(
-    connection: store.Connection, head: Head, log: Log, progress: Progress | None
+    connection: connections.Connection, head: Head, log: Log, progress: Progress | None
 ) -> None:
     done, state, written, waiting = 0, State(), Written(), Touched()
     async for first, held in ledger_store.segments(connection, 0, head.size):
@@ -64,27 +64,27 @@ async def _replay(
         waiting.update(touched)
         if state.size - done >= CHUNK_ENTRIES or state.size == head.size:
             log.take_group()  # only the frontier and the balances are needed on
-            await store.write(connection, state, waiting, written)
+            await write.write(connection, state, waiting, written)
             state.records.clear()
             done, written, waiting = state.size, Written(), Touched()
 
 
-async def _read_receipts(connection: store.Connection, head: Head) -> None:
+async def _read_receipts(connection: connections.Connection, head: Head) -> None:
     """Find what was refused: no entry tells of it, but the stored receipts and envelopes do."""
     written = Written()
-    async for number, (envelope, receipt, _) in store.attachments(connection, 0, head.size):
+    async for number, (envelope, receipt, _) in segments.attachments(connection, 0, head.size):
         answer = parse_receipt(receipt)
         batch = parse_batch(parse(envelope, BATCH_TYPE), envelope).batch
         note_refused(written, batch, number, [*answer.voids, *answer.results])
         if len(written.refused) >= CHUNK_ENTRIES:
-            await store.write(connection, State(), Touched(), written)
+            await write.write(connection, State(), Touched(), written)
             written = Written()
-    await store.write(connection, State(), Touched(), written)
+    await write.write(connection, State(), Touched(), written)
 
 
 async def _load_record(
-    connection: store.Connection, state: State, entry: RecordVoided | RecordReleased
+    connection: connections.Connection, state: State, entry: RecordVoided | RecordReleased
 ) -> None:
     """Bring back the record that an entry names, where its chunk is written and forgotten."""
     if (entry.provider, entry.id) not in state.records:
-        await store.load_records(connection, state, [(entry.provider, entry.id)])
+        await load.load_records(connection, state, [(entry.provider, entry.id)])

@@ -21,7 +21,6 @@ from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.publish import OtherRoot
 from ledger.store import Head
 from ledger.tlog import Frontier, leaf_hash
-from meter import store
 from meter.export import export
 from meter.host import tokens
 from meter.host.data_folder import DataFolder
@@ -29,6 +28,7 @@ from meter.host.keys import Keys
 from meter.host.tokens import Identity
 from meter.publishing import LogMissing
 from meter.roll_forward import roll_forward
+from meter.tables import connections, tokens, write
 
 TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, which tells the size of the ledger
 
@@ -63,7 +63,7 @@ async def recover(dsn: str, folder: DataFolder, progress: Progress | None = None
     reader = FolderReader(folder.log)
     checkpoint = _opened(_note(folder), own_keys(folder))
     await _make_tables(dsn)
-    connection = await store.connect(dsn, writer=True)
+    connection = await connections.connect(dsn, writer=True)
     try:
         before = await ledger_store.head(connection)
         if before.size < checkpoint.size:
@@ -71,7 +71,7 @@ async def recover(dsn: str, folder: DataFolder, progress: Progress | None = None
         else:
             await _check_holds(connection, checkpoint)
         head = await ledger_store.head(connection)
-        made = not await store.has_tokens(connection)
+        made = not await tokens.has_tokens(connection)
         if made:
             await _give_token(connection, folder, TOKEN_ID.format(head.size))
     finally:
@@ -124,17 +124,17 @@ def _opened(note: bytes, trusted: Sequence[Verifier]) -> Checkpoint:
 
 async def _make_tables(dsn: str) -> None:
     """Make an empty ledger where there is none."""
-    connection = await store.connect(dsn, owner=True)
+    connection = await connections.connect(dsn, owner=True)
     try:
         await ledger_store.check_durability(connection)
         if not await ledger_store.exists(connection):
-            await store.create(connection)
+            await write.create(connection)
     finally:
         await connection.close()
 
 
 async def _check_whole(dsn: str, checkpoint: Checkpoint) -> None:
-    connection = await store.connect(dsn)
+    connection = await connections.connect(dsn)
     try:
         head = await ledger_store.head(connection)
         if head.size < checkpoint.size:
@@ -148,7 +148,7 @@ async def _check_whole(dsn: str, checkpoint: Checkpoint) -> None:
         await connection.close()
 
 
-async def _check_holds(connection: store.Connection, checkpoint: Checkpoint) -> None:
+async def _check_holds(connection: connections.Connection, checkpoint: Checkpoint) -> None:
     """Hash the entries again up to a published size."""
     frontier = Frontier()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -158,9 +158,11 @@ async def _check_holds(connection: store.Connection, checkpoint: Checkpoint) -> 
         raise OtherRoot(f"the database's first {checkpoint.size} entries are not those published")
 
 
-async def _give_token(connection: store.Connection, folder: DataFolder, token_id: str) -> None:
+async def _give_token(
+    connection: connections.Connection, folder: DataFolder, token_id: str
+) -> None:
     """Give the authority a token of a new name, for an old one may have been revoked."""
     token = tokens.new_token(token_id)
-    await store.add_token(connection, Identity(token.id, "authority"), token.digest)
+    await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
     folder.authority_token.unlink(missing_ok=True)
     folder.write_secret(folder.authority_token, token.text)

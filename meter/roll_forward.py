@@ -35,7 +35,6 @@ from ledger.publish import OtherRoot
 from ledger.tiles import Tile, level_tiles
 from ledger.tlog import Tree, check_consistency
 from ledger.verify import by_entry
-from meter import store
 from meter.audit import Audit
 from meter.rules.commands import COMMAND_OF, command_of, fingerprint_of
 from meter.rules.decide_command import answer_of
@@ -47,7 +46,10 @@ from meter.rules.entries import (
     from_fields,
 )
 from meter.rules.measure import days_of, days_of_batch, work_of
-from meter.store import Named, Written
+from meter.tables import connections, load, rows
+from meter.tables.load import Named
+from meter.tables.rows import Written
+from meter.tables.write import commit
 from meter.values.problems import Problem
 from meter.wire.batch import SignedBatch, parse_batch
 from meter.wire.dsse import BATCH_TYPE, parse
@@ -57,7 +59,7 @@ Progress = Callable[[int, int], None]
 
 
 async def roll_forward(
-    connection: store.Connection,
+    connection: connections.Connection,
     reader: FolderReader,
     checkpoint: Checkpoint,
     progress: Progress | None = None,
@@ -107,7 +109,7 @@ class _Writer:
     """Decides what the folder holds again, and writes it. Owns the log's head and the state."""
 
     def __init__(
-        self, connection: store.Connection, reader: FolderReader, checkpoint: Checkpoint
+        self, connection: connections.Connection, reader: FolderReader, checkpoint: Checkpoint
     ) -> None:
         self._connection = connection
         self._reader, self._checkpoint = reader, checkpoint
@@ -118,7 +120,7 @@ class _Writer:
         head = await ledger_store.take_over(self._connection)
         self._epoch = head.epoch
         self._log: Log = await ledger_store.load_log(self._connection, head, FLOORED_CLASSES)
-        self._state = self._audit.state = await store.load_state(self._connection, head)
+        self._state = self._audit.state = await load.load_state(self._connection, head)
 
     @property
     def size(self) -> int:
@@ -138,7 +140,7 @@ class _Writer:
         self._audit.finish()
         self.prove("the folder is damaged")
         entries = self._log.take_group()
-        await store.commit(self._connection, self._epoch, entries, self._state, written)
+        await commit(self._connection, self._epoch, entries, self._state, written)
         self._state.forget()
 
     def prove(self, otherwise: str) -> None:
@@ -157,12 +159,12 @@ class _Writer:
         named = _named(submission)
         records = frozenset(named.records)
         named.records -= state.records.keys()
-        if await store.load_named(self._connection, state, named):
+        if await load.load_named(self._connection, state, named):
             raise Violation("request_reused", "an earlier entry carries its request")
         days = set(days_of_batch(state, signed.batch)) if signed else set()
         for record in (state.records[name] for name in records if name in state.records):
             days.update(days_of(state.contracts[record.usage.contract], work_of(record.usage)))
-        await store.load_device_time(self._connection, state, days)
+        await load.load_device_time(self._connection, state, days)
 
     def _take(self, held: _Held, submission: _Submission, written: Written, tree: Tree) -> None:
         """Judge an entry, append it, and note its rows."""
@@ -170,7 +172,7 @@ class _Writer:
         self._audit.entry(number, held.data, held.fields, held.files, tree)
         entry = from_fields(held.fields)
         self._log.append(held.data, entry.at, entry.postings)
-        store.note_rows(written, state, number, entry, held.data)
+        rows.note_rows(written, state, number, entry, held.data)
         if held.number != submission.first:
             return
         if submission.signed is not None:
@@ -182,7 +184,7 @@ class _Writer:
         batch = signed.batch
         stored = self._state.batches[batch.provider, batch.stream, batch.seq]
         answer = parse_receipt(stored.receipt)
-        store.note_batch(written, signed, number, stored, [*answer.voids, *answer.results])
+        rows.note_batch(written, signed, number, stored, [*answer.voids, *answer.results])
 
     def _note_request(self, entry: Any, number: int, written: Written) -> None:
         """Make the answer to a command again, for whoever asks with the same key."""

@@ -26,7 +26,6 @@ from ledger.errors import BadPolicy
 from ledger.folder import FolderReader
 from ledger.note import Signer
 from ledger.store import Head
-from meter import store
 from meter.backup import back_up, restore, take_log
 from meter.export import export
 from meter.host import logs, tokens
@@ -43,6 +42,7 @@ from meter.publishing import PATIENCE_SECONDS, Publishing
 from meter.rebuild import rebuild
 from meter.recover import Recovered, publish_again, recover
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
+from meter.tables import connections, load, tokens, write
 from meter.values.problems import Problem
 from meter.web.app import make_app
 from meter.web.context import Context
@@ -165,20 +165,20 @@ def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Gen
 
 async def _create(dsn: str, genesis: Genesis, token: tokens.Token) -> None:
     """Make tables, entry 0 and the token in one transaction."""
-    connection = await store.connect(dsn, owner=True)
+    connection = await connections.connect(dsn, owner=True)
     try:
         if await ledger_store.exists(connection):
             raise SetupError("exists", "the database holds a ledger already")
         await ledger_store.check_durability(connection)
         async with connection.transaction():
-            await store.create(connection)
+            await write.create(connection)
             head = await ledger_store.take_over(connection)
             log = await ledger_store.load_log(connection, head, FLOORED_CLASSES)
             data = encode(genesis)
             log.append(data, genesis.at, genesis.postings)
             await ledger_store.append(connection, head.epoch, log.take_group())
-            await store.add_registration(connection, 0, genesis.kind, data)
-            await store.add_token(connection, Identity(token.id, "authority"), token.digest)
+            await write.add_registration(connection, 0, genesis.kind, data)
+            await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
     finally:
         await connection.close()
 
@@ -232,7 +232,7 @@ async def running(
             _witnesses(folder, await _signing_keys(dsn, keys), witnessing)
         )
         intake = Intake(
-            lambda: store.connect(dsn, writer=True),
+            lambda: connections.connect(dsn, writer=True),
             keys,
             clock,
             lambda: secrets.token_hex(16),
@@ -240,7 +240,7 @@ async def running(
         )
         publishing = Publishing(
             folder.log,
-            lambda: store.connect(dsn, patience_seconds=PATIENCE_SECONDS),
+            lambda: connections.connect(dsn, patience_seconds=PATIENCE_SECONDS),
             keys,
             intake.committed,
             witnesses,
@@ -251,7 +251,7 @@ async def running(
         stack.push_async_callback(intake.stop)
         sequencer = asyncio.create_task(intake.run())
         stack.push_async_callback(_cancel, sequencer)
-        readers = await store.connect_readers(dsn)
+        readers = await connections.connect_readers(dsn)
         stack.push_async_callback(readers.close)
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
@@ -325,23 +325,23 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
         )
     token = tokens.new_token(identity.token_id)
     async with _service_connection(folder) as connection:
-        if await store.token(connection, identity.token_id) is not None:
+        if await tokens.token(connection, identity.token_id) is not None:
             raise SetupError("exists", f"there is a token {identity.token_id}")
-        await store.add_token(connection, identity, token.digest, expires_at)
+        await tokens.add_token(connection, identity, token.digest, expires_at)
     return token.text
 
 
 async def revoke_token(folder: DataFolder, token_id: str) -> None:
     """Revoke a token, from the next request on. Raises `SetupError`."""
     async with _service_connection(folder) as connection:
-        if not await store.revoke_token(connection, token_id):
+        if not await tokens.revoke_token(connection, token_id):
             raise SetupError("no_token", f"there is no token {token_id} to revoke")
 
 
 @contextlib.asynccontextmanager
-async def _service_connection(folder: DataFolder) -> AsyncIterator[store.Connection]:
+async def _service_connection(folder: DataFolder) -> AsyncIterator[connections.Connection]:
     async with open_database(folder, join=True) as database:
-        connection = await store.connect(database.dsn)
+        connection = await connections.connect(database.dsn)
         try:
             yield connection
         finally:
@@ -430,11 +430,11 @@ async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
 
     Refuses a ledger for which keys are missing here, before its writer is shut out.
     """
-    async with store.told_as_away():
-        connection = await store.connect(dsn)
+    async with connections.told_as_away():
+        connection = await connections.connect(dsn)
         try:
             head = await ledger_store.head(connection)
-            state = await store.load_service_keys(connection)
+            state = await load.load_service_keys(connection)
         finally:
             await connection.close()
     if state.genesis is None:

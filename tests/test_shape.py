@@ -237,7 +237,11 @@ def test_the_packages_keep_the_rule(rule):
         (pure_files_import_nothing_impure, "ledger/note.py", "import os.path"),
         (pure_files_import_nothing_impure, "ledger/bundle.py", "from io import open"),
         (pure_files_import_nothing_impure, "meter/decide.py", "from meter import store"),
-        (pure_files_import_nothing_impure, "meter/decide.py", "from meter.store import load"),
+        (
+            pure_files_import_nothing_impure,
+            "meter/decide.py",
+            "from meter.tables.write import load",
+        ),
         (pure_files_import_nothing_impure, "meter/decide.py", "import meter.web.app"),
         (pure_files_wait_for_nothing, "meter/decide.py", "async def f(): pass"),
         (pure_files_wait_for_nothing, "meter/decide.py", "async def f():\n  await g()"),

@@ -7,12 +7,12 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from meter import store
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.tokens import Identity, parse_header
 from meter.host.watermark import Committed
 from meter.intake import Intake
+from meter.tables import connections, tokens
 from meter.values.problems import Problem
 from meter.web.streams import Streams
 
@@ -22,7 +22,7 @@ class Context:
     """One running service; `clock` gives microseconds since 1970 UTC."""
 
     intake: Intake
-    readers: store.Readers
+    readers: connections.Readers
     metrics: Metrics
     keys: Keys
     log_folder: Path
@@ -38,8 +38,8 @@ async def authenticate(request: web.Request) -> Identity:
     """Give whom the request's token stands for. Raises `unauthorized`."""
     context = request.app[CONTEXT]
     token_id, digest = parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
-    async with store.reading(context.readers, snapshot=False) as connection:
-        known = await store.token(connection, token_id)
+    async with connections.reading(context.readers, snapshot=False) as connection:
+        known = await tokens.token(connection, token_id)
     if known is None or not known.admits(digest, context.clock()):
         raise Problem("unauthorized", "no such token, or no longer")
     return known.identity

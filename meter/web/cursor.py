@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ledger.store import Head
-from meter.lookup import Page
+from meter.tables.pages import Page
 from meter.values.problems import Problem
 from meter.web.answers import as_of
 from meter.web.routes import Ask

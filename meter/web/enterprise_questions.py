@@ -12,13 +12,13 @@ from msgspec import UNSET, Struct, UnsetType
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.store import Head
-from meter import lookup, store
-from meter.lookup import NotCounted, Totals
 from meter.rules.commands import ProgrammeName
 from meter.rules.entries import UsageAccepted, from_fields
 from meter.rules.rating import cost
 from meter.rules.state import Contract
-from meter.store import CONFLICT
+from meter.tables import connections, pages
+from meter.tables.pages import NotCounted, Totals
+from meter.tables.rows import CONFLICT
 from meter.values.problems import Problem
 from meter.values.strict import Date, Id
 from meter.values.units import (
@@ -90,10 +90,10 @@ async def get_enterprise_contracts(ask: Ask) -> ContractPage:
 async def contract_page(ask: Ask, contracts: list[Contract]) -> ContractPage:
     """Give a page of some contracts, which are in the order of their entries."""
     after = place(ask, (-1,))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
         page = page_by_entry(contracts, after, head, ask.query.limit)
-        totals = await lookup.totals(connection, [each.registered.id for each in page.items])
+        totals = await pages.totals(connection, [each.registered.id for each in page.items])
     return ContractPage(
         contracts=[_summary(each, totals[each.registered.id]) for each in page.items],
         **turn(ask, head, page, lambda each: (each.entry,), after),
@@ -106,14 +106,14 @@ async def get_usage(ask: Ask) -> UsagePage:
     first = _FIRST_DAY if query.starts is UNSET else day_of(parse_date(query.starts))
     stop = _LAST_DAY + 1 if query.ends is UNSET else day_of(parse_date(query.ends))
     after = place(ask, (first, ""))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
         contracts = [
             each.registered.id
             for each in _asked_contracts(ask, query.contract)
             if query.programme in (UNSET, each.registered.programme)
         ]
-        page = await lookup.usage(connection, contracts, range(first, stop), after, query.limit)
+        page = await pages.usage(connection, contracts, range(first, stop), after, query.limit)
     return UsagePage(
         usage=[
             UsageDay(
@@ -134,10 +134,10 @@ async def get_records(ask: Ask) -> RecordPage:
     of_all = query.contract is UNSET
     subject = f"enterprise:{ask.path('uscc')}" if of_all else f"contract:{query.contract}"
     (after,) = place(ask, (-1,))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
         contracts = {each.registered.id: each for each in _asked_contracts(ask, query.contract)}
-        entries = lookup.entries_about(connection, subject, after)
+        entries = pages.entries_about(connection, subject, after)
         records, last = await _find_records(connection, query, contracts, entries)
     end = max(after, head.size - 1) if last is None else last
     return RecordPage(records=records, **page_end(ask, head, (end,), more=last is not None))
@@ -146,10 +146,10 @@ async def get_records(ask: Ask) -> RecordPage:
 async def get_refused(ask: Ask) -> NotCountedPage:
     """An enterprise's records that were refused or in conflict, or of which a part was withheld."""
     after = place(ask, (-1, -1))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
         contracts = _asked_contracts(ask, ask.query.contract)
-        page = await lookup.not_counted(connection, contracts, after, ask.query.limit)
+        page = await pages.not_counted(connection, contracts, after, ask.query.limit)
     by_id = {each.registered.id: each for each in contracts}
     return NotCountedPage(
         refused=[_not_counted(each, by_id[each.contract]) for each in page.items],
@@ -183,10 +183,10 @@ def _asked_contracts(ask: Ask, asked: str | UnsetType) -> list[Contract]:
 # Shaping
 
 
-def page_by_entry(items: list[T], after: tuple[int], head: Head, limit: int) -> lookup.Page[T]:
+def page_by_entry(items: list[T], after: tuple[int], head: Head, limit: int) -> pages.Page[T]:
     """Give those after an entry, each registered by one that is committed, at most `limit`."""
     found = [each for each in items if after[0] < each.entry < head.size]
-    return lookup.Page(found[:limit], more=len(found) > limit)
+    return pages.Page(found[:limit], more=len(found) > limit)
 
 
 def _summary(contract: Contract, totals: Totals) -> ContractSummary:
@@ -211,7 +211,7 @@ def _summary(contract: Contract, totals: Totals) -> ContractSummary:
 
 
 async def _find_records(
-    connection: store.Connection,
+    connection: connections.Connection,
     query: RecordQuery,
     contracts: dict[str, Contract],
     entries: AsyncIterator[tuple[int, bytes]],
@@ -230,7 +230,7 @@ async def _find_records(
         entry = from_fields(canon.decode(data))
         if isinstance(entry, UsageAccepted) and entry.contract in contracts:
             waiting.append((number, entry))
-        enough = read >= lookup.MAX_ENTRIES_READ
+        enough = read >= pages.MAX_ENTRIES_READ
         if enough or len(waiting) == many:
             found += await _with_states(connection, query, contracts, waiting)
             waiting.clear()
@@ -245,14 +245,14 @@ async def _find_records(
 
 
 async def _with_states(
-    connection: store.Connection,
+    connection: connections.Connection,
     query: RecordQuery,
     contracts: dict[str, Contract],
     usages: list[tuple[int, UsageAccepted]],
 ) -> list[RecordView]:
     """Shape those records that have the status that is asked for."""
     names = [(usage.provider, usage.id) for _, usage in usages]
-    states = await lookup.record_states(connection, names)
+    states = await pages.record_states(connection, names)
     return [
         _record(number, usage, contracts[usage.contract], *state)
         for (number, usage), state in zip(usages, map(states.__getitem__, names), strict=True)

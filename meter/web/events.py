@@ -17,9 +17,10 @@ from msgspec import Meta, Struct
 
 from ledger import canon
 from ledger import store as ledger_store
-from meter import store
 from meter.rules.entries import from_fields
 from meter.rules.state import CouponId, State
+from meter.tables import connections
+from meter.tables.balances import past_balance
 from meter.values.problems import Problem
 from meter.views.events import Position, Viewer, Walk, move
 from meter.views.past import PastBalance
@@ -127,13 +128,13 @@ async def _write_page(ask: Ask, walk: Walk, response: web.StreamResponse, size: 
 
 
 async def _balances(
-    readers: store.Readers, state: State, coupons: set[CouponId], number: int
+    readers: connections.Readers, state: State, coupons: set[CouponId], number: int
 ) -> dict[CouponId, PastBalance]:
     """Read coupons as they stood before an entry: as of its group, and what follows from there."""
-    async with store.reading(readers) as connection:
+    async with connections.reading(readers) as connection:
         start = await ledger_store.segment_start(connection, number)
         balances = {
-            coupon: await store.past_balance(connection, state, coupon, start)
+            coupon: await past_balance(connection, state, coupon, start)
             for coupon in sorted(coupons)
         }
         async for _, data in ledger_store.entries(connection, start, number):

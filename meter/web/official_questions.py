@@ -8,10 +8,10 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import store as ledger_store
-from meter import lookup, store
-from meter.lookup import Suspect, ToReview
 from meter.rules.commands import ProgrammeName
 from meter.rules.state import Contract, Enterprise, Provider, State
+from meter.tables import connections, pages
+from meter.tables.pages import Suspect, ToReview
 from meter.values.problems import Problem
 from meter.values.strict import Id, Uscc, Year
 from meter.values.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
@@ -55,9 +55,9 @@ class ContractsQuery(PageQuery, frozen=True):
 async def get_pools(ask: Ask) -> PoolPage:
     """All pools."""
     after = place(ask, ("", 0))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
-        page = await lookup.pools(connection, after, ask.query.limit)
+        page = await pages.pools(connection, after, ask.query.limit)
     return PoolPage(
         pools=[_pool(each) for each in page.items],
         **turn(ask, head, page, lambda each: (each.programme, each.year), after),
@@ -70,9 +70,9 @@ async def get_coupons(ask: Ask) -> CouponPage:
     after = place(ask, ("", "", 0))
     programme = "" if query.programme is UNSET else query.programme
     year = 0 if query.year is UNSET else query.year
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
-        page = await lookup.coupons(connection, programme, year, after, query.limit)
+        page = await pages.coupons(connection, programme, year, after, query.limit)
     return CouponPage(
         coupons=[_coupon(each) for each in page.items],
         **turn(ask, head, page, lambda each: (each.enterprise, each.programme, each.year), after),
@@ -82,7 +82,7 @@ async def get_coupons(ask: Ask) -> CouponPage:
 async def get_enterprises(ask: Ask) -> EnterprisePage:
     """All enterprises."""
     after = place(ask, (-1,))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
     known = list(ask.context.intake.state.enterprises.values())
     page = page_by_entry(known, after, head, ask.query.limit)
@@ -107,7 +107,7 @@ async def get_contracts(ask: Ask) -> ContractPage:
 async def get_providers(ask: Ask) -> ProviderPage:
     """All providers with their enlistments and keys."""
     after = place(ask, (-1,))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
     state = ask.context.intake.state
     page = page_by_entry(list(state.providers.values()), after, head, ask.query.limit)
@@ -123,9 +123,9 @@ async def get_suspects(ask: Ask) -> SuspectPage:
     if key is None:
         raise Problem("not_found", f"no key {ask.path('keyid')}")
     after = place(ask, (-1,))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
-        page, reached = await lookup.suspects(connection, key, after, ask.query.limit)
+        page, reached = await pages.suspects(connection, key, after, ask.query.limit)
     return SuspectPage(
         suspects=[_suspect(each) for each in page.items],
         **page_end(ask, head, reached, more=page.more),
@@ -135,9 +135,9 @@ async def get_suspects(ask: Ask) -> SuspectPage:
 async def get_withheld(ask: Ask) -> WithheldPage:
     """Records with a withheld part that are neither released nor voided."""
     after = place(ask, (-1,))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
-        page = await lookup.to_review(connection, after, ask.query.limit)
+        page = await pages.to_review(connection, after, ask.query.limit)
     contracts = ask.context.intake.state.contracts
     return WithheldPage(
         withheld=[_withheld(each, contracts[each.contract]) for each in page.items],
@@ -145,7 +145,7 @@ async def get_withheld(ask: Ask) -> WithheldPage:
     )
 
 
-def _pool(pool: lookup.Pool) -> PoolView:
+def _pool(pool: pages.Pool) -> PoolView:
     return PoolView(
         pool.programme,
         pool.year,
@@ -156,7 +156,7 @@ def _pool(pool: lookup.Pool) -> PoolView:
     )
 
 
-def _coupon(coupon: lookup.Coupon) -> CouponView:
+def _coupon(coupon: pages.Coupon) -> CouponView:
     return CouponView(
         enterprise=coupon.enterprise,
         programme=coupon.programme,

@@ -18,8 +18,8 @@ from ledger.folder import FolderReader
 from ledger.note import claimed_checkpoint
 from ledger.proof import Proof
 from ledger.tlog import TiledTree
-from meter import lookup, store
 from meter.rules.state import State
+from meter.tables import connections, pages
 from meter.values.problems import Problem
 from meter.web.questions import entry_number
 from meter.web.routes import OFFICIALS, Ask, Route
@@ -63,7 +63,7 @@ def _prove_entry(folder: Path, number: int, committed: int) -> bytes:
 
 async def get_stored_receipt(ask: Ask) -> StoredReceipt:
     """A batch, its receipt, and what proves both by the newest published checkpoint."""
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         stored, numbers = await _stored(ask, connection)
         entries = await ledger_store.entries_at(connection, numbers)
     # The checkpoint may be newer than what was read: the entries are the same.
@@ -74,15 +74,15 @@ async def get_stored_receipt(ask: Ask) -> StoredReceipt:
         )
 
 
-async def _stored(ask: Ask, connection: store.Connection) -> tuple[StoredReceipt, list[int]]:
+async def _stored(ask: Ask, connection: connections.Connection) -> tuple[StoredReceipt, list[int]]:
     """Give a batch and its answer, and the numbers of the entries that belong to them."""
     digest = ask.path("digest")
-    found = await lookup.receipt(connection, digest)
+    found = await pages.receipt(connection, digest)
     if found is None:
         raise Problem("not_found", f"no batch {digest}")
     provider, receipt, signature = found
     ask.must_be_theirs(provider=provider)
-    sent = await lookup.envelope(connection, digest)
+    sent = await pages.envelope(connection, digest)
     assert sent is not None, "they are committed together"
     stored = stored_receipt.store(sent[1], receipt, signature)
     keys = _key_entries(ask.context.intake.state, sent[1], signature)

@@ -9,8 +9,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from ledger import store as ledger_store
-from meter import lookup, store
 from meter.rules.state import signing
+from meter.tables import connections, pages
 from meter.values.problems import Problem
 from meter.web.answers import (
     Gap,
@@ -31,8 +31,8 @@ from meter.wire.receipt import Receipt
 
 async def get_receipt(ask: Ask) -> web.Response:
     """The stored answer to a batch, byte for byte, with its signature."""
-    async with store.reading(ask.context.readers) as connection:
-        found = await lookup.receipt(connection, ask.path("digest"))
+    async with connections.reading(ask.context.readers) as connection:
+        found = await pages.receipt(connection, ask.path("digest"))
     if found is None:
         raise Problem("not_found", f"no batch {ask.path('digest')}")
     provider, receipt, signature = found
@@ -44,8 +44,8 @@ async def get_receipt(ask: Ask) -> web.Response:
 
 async def get_envelope(ask: Ask) -> web.Response:
     """The signed envelope as it came; also that of a batch whose number held another."""
-    async with store.reading(ask.context.readers) as connection:
-        found = await lookup.envelope(connection, ask.path("digest"))
+    async with connections.reading(ask.context.readers) as connection:
+        found = await pages.envelope(connection, ask.path("digest"))
     if found is None:
         raise Problem("not_found", f"no batch {ask.path('digest')}")
     provider, envelope = found
@@ -57,9 +57,9 @@ async def get_streams(ask: Ask) -> StreamPage:
     """A provider's streams by name."""
     _check_provider(ask)
     after = place(ask, ("",))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
-        page = await lookup.streams(connection, ask.path("provider"), after, ask.query.limit)
+        page = await pages.streams(connection, ask.path("provider"), after, ask.query.limit)
     return StreamPage(
         streams=[StreamView(each.name, *_counts(each)) for each in page.items],
         **turn(ask, head, page, lambda each: (each.name,), after),
@@ -71,10 +71,10 @@ async def get_stream(ask: Ask) -> GapPage:
     _check_provider(ask)
     provider, name = ask.path("provider"), ask.path("stream")
     after = place(ask, (0,))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
-        stream = await lookup.stream(connection, provider, name)
-        page = await lookup.gaps(connection, provider, name, after, ask.query.limit)
+        stream = await pages.stream(connection, provider, name)
+        page = await pages.gaps(connection, provider, name, after, ask.query.limit)
     if stream is None:
         raise Problem("not_found", f"{provider} has no stream {name}")
     last, batches, missing = _counts(stream)
@@ -92,9 +92,9 @@ async def get_rejected(ask: Ask) -> RejectedPage:
     """What was refused of a provider's batches, and what to do about it."""
     _check_provider(ask)
     after = place(ask, (-1, -1, 0))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
-        page = await lookup.rejected(connection, ask.path("provider"), after, ask.query.limit)
+        page = await pages.rejected(connection, ask.path("provider"), after, ask.query.limit)
     return RejectedPage(
         rejected=[_rejected(each) for each in page.items],
         **turn(ask, head, page, lambda each: each.key, after),
@@ -113,11 +113,11 @@ def _check_provider(ask: Ask) -> None:
         raise Problem("unknown_provider", f"no provider {ask.path('provider')}")
 
 
-def _counts(stream: lookup.Stream) -> tuple[int, int, int]:
+def _counts(stream: pages.Stream) -> tuple[int, int, int]:
     return stream.last, stream.batches, stream.last - stream.batches
 
 
-def _rejected(refusal: lookup.Refusal) -> RejectedView:
+def _rejected(refusal: pages.Refusal) -> RejectedView:
     conflict = refusal.code in ("conflict", "seq_conflict")
     return RejectedView(
         batch=refusal.payload,

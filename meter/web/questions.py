@@ -15,11 +15,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.tlog import leaf_hash
-from meter import lookup, store
 from meter.rules.entries import Kind, from_fields
 from meter.rules.rating import cost
 from meter.rules.state import CouponId, State
 from meter.rules.subjects import subjects_of
+from meter.tables import balances, connections, pages
 from meter.values.problems import Problem
 from meter.values.strict import Id, Uscc, VisibleAscii, Year
 from meter.values.units import MICROSECONDS, format_money, format_price, parse_instant
@@ -76,11 +76,11 @@ async def get_balance(ask: Ask) -> Balance:
         raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")
     coupon = (uscc, programme, year)
     past = bool(ask.query.as_of)
-    async with store.reading(ask.context.readers, snapshot=past) as connection:
+    async with connections.reading(ask.context.readers, snapshot=past) as connection:
         if past:
             balance = await _past_balance(connection, state, coupon, ask.query.as_of)
         else:
-            balance = await store.balance(connection, coupon)
+            balance = await balances.balance(connection, coupon)
     granted = sum(share["granted"] for share in balance.shares)
     entitled = sum(share["entitled"] for share in balance.shares)
     return Balance(
@@ -102,8 +102,8 @@ async def get_balance(ask: Ask) -> Balance:
 
 
 async def _past_balance(
-    connection: store.Connection, state: State, coupon: CouponId, as_of: str
-) -> store.Balance:
+    connection: connections.Connection, state: State, coupon: CouponId, as_of: str
+) -> balances.Balance:
     """Give the balance as of a size of the ledger, or of an instant."""
     head = await ledger_store.head(connection)
     if as_of.isascii() and as_of.isdigit():
@@ -112,10 +112,10 @@ async def _past_balance(
         size = await ledger_store.size_at(connection, _parse_instant(as_of) * MICROSECONDS)
     if not 1 <= size <= head.size:
         raise Problem("malformed", f"as_of: the ledger has had 1 to {head.size} entries")
-    past = await store.past_balance(connection, state, coupon, size)
+    past = await balances.past_balance(connection, state, coupon, size)
     last = canon.decode((await ledger_store.entries_at(connection, [size - 1]))[size - 1])
     shares = [{"contract": name, **asdict(share)} for name, share in sorted(past.shares.items())]
-    return store.Balance(size, last["at"], past.issued, shares)
+    return balances.Balance(size, last["at"], past.issued, shares)
 
 
 async def get_contract(ask: Ask) -> ContractView:
@@ -125,8 +125,8 @@ async def get_contract(ask: Ask) -> ContractView:
         raise Problem("unknown_contract", f"no contract {ask.path('contract')}")
     terms = contract.registered
     ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
-    async with store.reading(ask.context.readers) as connection:
-        totals = await store.contract_totals(connection, terms.id)
+    async with connections.reading(ask.context.readers) as connection:
+        totals = await balances.contract_totals(connection, terms.id)
     return ContractView(
         id=terms.id,
         entry=contract.entry,
@@ -156,7 +156,7 @@ async def get_entries(ask: Ask) -> EntryPage:
     """Entries after a number, oldest first, all or those that filters find."""
     query: EntriesQuery = ask.query
     state = ask.context.intake.state
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         head = await ledger_store.head(connection)
         entries = _candidates(connection, state, query, head.size)
         page, read, last = [], 0, query.after
@@ -165,7 +165,7 @@ async def get_entries(ask: Ask) -> EntryPage:
             read, last = read + 1, number
             if _is_asked_for(state, query, data):
                 page.append(_entry(number, data))
-            if len(page) == query.limit or read >= lookup.MAX_ENTRIES_READ:
+            if len(page) == query.limit or read >= pages.MAX_ENTRIES_READ:
                 more = number < head.size - 1
                 break
     # At the end of what there is, all of the ledger was searched.
@@ -174,18 +174,18 @@ async def get_entries(ask: Ask) -> EntryPage:
 
 
 def _candidates(
-    connection: store.Connection, state: State, query: EntriesQuery, size: int
+    connection: connections.Connection, state: State, query: EntriesQuery, size: int
 ) -> AsyncIterator[tuple[int, bytes]]:
     """Give entries after a number, in order: all that the filters find, and few beside them."""
     if query.batch is not UNSET:
-        return lookup.entries_of_batch(connection, query.batch, query.after)
+        return pages.entries_of_batch(connection, query.batch, query.after)
     if query.record is not UNSET:
         providers = list(state.providers) if query.provider is UNSET else [query.provider]
-        return lookup.entries_of_record(connection, query.record, providers, query.after)
+        return pages.entries_of_record(connection, query.record, providers, query.after)
     subjects = _subjects(query)
     if not subjects:
         return ledger_store.entries(connection, query.after + 1, size)
-    return lookup.entries_about(connection, subjects[0], query.after)
+    return pages.entries_about(connection, subjects[0], query.after)
 
 
 def _subjects(query: EntriesQuery) -> list[str]:
@@ -216,7 +216,7 @@ def _is_asked_for(state: State, query: EntriesQuery, data: bytes) -> bool:
 async def get_entry(ask: Ask) -> EntryView:
     """One entry, its bytes embedded as they are, and its leaf hash."""
     number = entry_number(ask.path("entry"))
-    async with store.reading(ask.context.readers) as connection:
+    async with connections.reading(ask.context.readers) as connection:
         found = await ledger_store.entries_at(connection, [number])
     if number not in found:
         raise Problem("not_found", f"no entry {number}")

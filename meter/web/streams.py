@@ -12,9 +12,9 @@ from typing import Final
 
 from ledger import canon
 from ledger import store as ledger_store
-from meter import store
 from meter.host.metrics import Metrics
 from meter.rules.entries import Entry, from_fields
+from meter.tables import connections
 from meter.values.problems import Problem
 
 MAX_STREAMS: Final = 256  # of a service: each is a connection and up to a page of events
@@ -52,7 +52,7 @@ class Streams:
             if not self._open[token_id]:
                 del self._open[token_id]
 
-    async def page(self, readers: store.Readers, first: int, size: int) -> list[Entry]:
+    async def page(self, readers: connections.Readers, first: int, size: int) -> list[Entry]:
         """Read entries from `first` on, a page at most, of a ledger of `size` durable entries."""
         key = first, min(size, first - first % PAGE_ENTRIES + PAGE_ENTRIES)
         async with self._reading:
@@ -64,8 +64,8 @@ class Streams:
             return self._pages[key]
 
 
-async def _read(readers: store.Readers, first: int, stop: int) -> list[Entry]:
-    async with store.reading(readers) as connection:
+async def _read(readers: connections.Readers, first: int, stop: int) -> list[Entry]:
+    async with connections.reading(readers) as connection:
         return [
             from_fields(canon.decode(data))
             async for _, data in ledger_store.entries(connection, first, stop)

@@ -17,13 +17,14 @@ from typing import Any
 from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
-from meter import store
 from meter.host.metrics import Tally
 from meter.rules.decide import Decided, decide
 from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.measure import Work, days_of, is_measurable
 from meter.rules.state import State
-from meter.store import Named, Written
+from meter.tables import connections, load, write
+from meter.tables.load import Named
+from meter.tables.rows import Written, note_group, note_refused, note_rows
 from meter.wire.batch import SignedBatch, parse_batch
 from meter.wire.dsse import BATCH_TYPE, Envelope, ReceiptSigner, is_signed_by, parse
 from meter.wire.receipt import Before
@@ -151,7 +152,7 @@ class Pipeline:
     """The steps of the sequencer on one connection, stage by stage for a whole group."""
 
     def __init__(
-        self, connection: store.Connection, epoch: int, log: Log, state: State, clock: object
+        self, connection: connections.Connection, epoch: int, log: Log, state: State, clock: object
     ) -> None:
         self.stages = Stages()
         self._connection = connection
@@ -162,10 +163,10 @@ class Pipeline:
 
     @classmethod
     async def open(cls, ledger: Ledger) -> "Pipeline":
-        connection = await store.connect(ledger.dsn)
+        connection = await connections.connect(ledger.dsn)
         head = await ledger_store.take_over(connection)
         log = await ledger_store.load_log(connection, head, FLOORED_CLASSES)
-        state = await store.load_state(connection, head)
+        state = await load.load_state(connection, head)
         return cls(connection, head.epoch, log, state, ledger.clock())
 
     async def close(self) -> None:
@@ -196,11 +197,11 @@ class Pipeline:
             written = self._rows(batches, decided, encoded, signatures, first)
         with stages("close the group"):
             entries, touched = log.take_group(), state.take_touched()
-            store.note_group(written, state, touched, first)
+            note_group(written, state, touched, first)
         with stages("write and commit"):
             async with self._connection.transaction():
                 await ledger_store.append(self._connection, self._epoch, entries)
-                await store.write(self._connection, state, touched, written)
+                await write.write(self._connection, state, touched, written)
         state.forget()
 
     def _is_good(self, envelope: Envelope) -> bool:
@@ -217,8 +218,8 @@ class Pipeline:
                 if is_measurable(record):
                     work = Work(record.device, record.milli_devices, record.start, record.end)
                     days.update(days_of(state.contracts[record.contract], work))
-        await store.load_named(self._connection, state, named)
-        await store.load_device_time(self._connection, state, days)
+        await load.load_named(self._connection, state, named)
+        await load.load_device_time(self._connection, state, days)
 
     def _now(self) -> int:
         return max(self._clock(), self._state.last_at)
@@ -243,9 +244,9 @@ class Pipeline:
             batch = signed.batch
             key = (batch.provider, batch.stream, batch.seq, number, signed.payload_sha256)
             written.batches.append((*key, signed.envelope, each.receipt, signature))
-            store.note_refused(written, batch, number, each.results)
+            note_refused(written, batch, number, each.results)
             for entry, data in zip(each.entries, datas, strict=True):
-                store.note_rows(written, self._state, number, entry, data)
+                note_rows(written, self._state, number, entry, data)
                 tally.add(entry.postings)
                 number += 1
         return written

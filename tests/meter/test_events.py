@@ -17,12 +17,12 @@ import pytest
 from msgspec import UNSET
 
 from meter import service as services
-from meter import store
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
 from meter.rules.evolve import evolve
 from meter.rules.rating import cost
 from meter.rules.state import State
+from meter.tables import write as tables_write
 from meter.views.events import Position, Viewer, reaches
 from meter.web import events as edge
 from meter.web import streams
@@ -549,14 +549,14 @@ async def test_nothing_is_told_before_it_is_committed(database, tmp_path, monkey
     async with serving(database, tmp_path) as service:
         await service.open_books()
         alpha = await token(service, "alpha", "enterprise", ALPHA)
-        write, held, may_end = store.write, asyncio.Event(), asyncio.Event()
+        write, held, may_end = tables_write.write, asyncio.Event(), asyncio.Event()
 
         async def slow(*arguments):
             await write(*arguments)
             held.set()
             await may_end.wait()
 
-        monkeypatch.setattr(store, "write", slow)
+        monkeypatch.setattr(tables_write, "write", slow)
         async with listening(service, alpha) as heard:
             posting = asyncio.create_task(service.usage([record("r1", "A", *HOUR, 1_000)]))
             await held.wait()

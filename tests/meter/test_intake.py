@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_met
 
 from ledger.store import LostEpoch
 from meter import intake as intake_module
-from meter import store
+from meter.tables import connections
 from meter.values.units import parse_money
 from meter.wire import dsse
 from tests.books import ALPHA, PROGRAMME, coupon_of, figures, record, signer, void
@@ -450,7 +450,7 @@ class Proxy:
         is_writer = False
         try:
             while data := await reader.read(65_536):
-                is_writer = is_writer or store.WRITER.encode() in data
+                is_writer = is_writer or connections.WRITER.encode() in data
                 if self.cut and is_writer and b"COMMIT" in data:
                     place, self.cut = self.cut, ""
                     self.cuts += 1

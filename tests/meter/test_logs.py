@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from ledger import store as ledger_store
-from meter import store
 from meter.host import logs
+from meter.tables import connections
+from meter.tables import write as tables_write
 from meter.wire.dsse import ReceiptSigner
 from tests.books import record, signer
 from tests.services import HOUR, serving
@@ -89,7 +90,7 @@ async def test_a_refused_request_is_told_by_its_code_once(database, tmp_path, lo
 
 
 async def test_a_failed_commit_and_its_recovery_are_told(database, tmp_path, log, monkeypatch):
-    write, failures = store.write, [OSError(28, "No space left on device")]
+    write, failures = tables_write.write, [OSError(28, "No space left on device")]
 
     async def failing(*arguments):
         if failures:
@@ -98,7 +99,7 @@ async def test_a_failed_commit_and_its_recovery_are_told(database, tmp_path, log
 
     async with serving(database, tmp_path) as service:
         await service.open_books()
-        monkeypatch.setattr(store, "write", failing)
+        monkeypatch.setattr(tables_write, "write", failing)
         assert (await service.usage(USAGE)).status == 503
         assert (await service.usage(USAGE)).status == 200
     (failed,) = log.named("not_committed")
@@ -112,7 +113,7 @@ async def test_a_failed_commit_and_its_recovery_are_told(database, tmp_path, log
 async def test_a_lost_epoch_is_told(database, tmp_path, log):
     async with serving(database, tmp_path) as service:
         await service.open_books()
-        connection = await store.connect(database)
+        connection = await connections.connect(database)
         head = await ledger_store.take_over(connection)
         await connection.close()
         assert (await service.usage(USAGE)).status == 503
@@ -191,7 +192,7 @@ async def faults(service, monkeypatch, envelope: bytes) -> None:
         patch.setattr(ledger_store, "entries_at", broken)
         assert (await service.get("/v1/entries/1")).status == 500
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write", broken)
+        patch.setattr(tables_write, "write", broken)
         assert (await service.usage([record(SECRET, "A", *HOUR, 1)], seq=9)).status == 503
     with monkeypatch.context() as patch:  # a text that PostgreSQL cannot hold, in its own words
         patch.setattr(ReceiptSigner, "sign", lambda *_: f"{SECRET}\0")

@@ -17,13 +17,13 @@ from ledger.store import Inconsistent, LostEpoch
 from ledger.tiles import tiles_of
 from ledger.tlog import Frontier, leaf_hash
 from meter import rebuild as rebuild_module
-from meter import store
 from meter.export import export
 from meter.host.keys import Keys
 from meter.rebuild import rebuild
 from meter.rules.effects import Diverged
 from meter.rules.state import State
-from meter.store import Named
+from meter.tables import connections, load, write
+from meter.tables.load import Named
 from tests.books import ALPHA, BETA, DEVICE, figures, lifted, record, void
 from tests.services import (
     HOUR,
@@ -168,7 +168,7 @@ async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived
         "meter.token": "",
         **dict.fromkeys((f"meter.{table}" for table in PROJECTIONS), "UD"),
     }
-    assert set(store._PROJECTIONS) == set(PROJECTIONS)
+    assert set(write._PROJECTIONS) == set(PROJECTIONS)
 
 
 # The state is what the entries add up to
@@ -183,10 +183,10 @@ async def test_the_loaded_state_is_the_one_that_all_entries_lead_to(database, tm
     evolved = await check_sums(database)
     assert held
     assert held.items() <= in_use(evolved).items()
-    connection = await store.connect(database)
+    connection = await connections.connect(database)
     try:
         head = await ledger_store.head(connection)
-        loaded = await store.load_state(connection, head)
+        loaded = await load.load_state(connection, head)
         for other in (running, figures(evolved)):
             assert figures(loaded) | {"records": None} == other | {"records": None}
         assert loaded.genesis_hash == evolved.genesis_hash
@@ -196,7 +196,7 @@ async def test_the_loaded_state_is_the_one_that_all_entries_lead_to(database, tm
         # Records and batches come when they are named.
         assert (loaded.records, loaded.batches) == ({}, {})
         named = Named(records={*evolved.records, ("pcl", "unknown"), ("x", "y")})
-        assert await store.load_named(connection, loaded, named) == {}
+        assert await load.load_named(connection, loaded, named) == {}
         assert loaded.records == evolved.records
         assert len(loaded.records) > 10
     finally:
@@ -208,11 +208,11 @@ async def test_named_batches_and_requests_come_with_their_stored_answers(databas
         await service.open_books()
         answer = await service.usage([record("r", "A", *HOUR, 1_000)])
         command = await service.post("/v1/coupons", coupon_body(2025, "1.00"), key="k")
-    connection = await store.connect(database)
+    connection = await connections.connect(database)
     try:
-        state = await store.load_state(connection, await ledger_store.head(connection))
+        state = await load.load_state(connection, await ledger_store.head(connection))
         named = Named(batches={("pcl", "main", 1), ("pcl", "main", 2)}, requests={"k", "other"})
-        requests = await store.load_named(connection, state, named)
+        requests = await load.load_named(connection, state, named)
         assert {key: (each.entry, each.answer) for key, each in requests.items()} == {
             "k": (command.json["entry"], command.body)
         }
@@ -237,9 +237,9 @@ async def test_a_service_refuses_a_ledger_whose_head_contradicts_itself(database
 async def test_the_tables_are_made_once(lived):
     database, _ = lived
     before = await stored(database)
-    connection = await store.connect(database, owner=True)
+    connection = await connections.connect(database, owner=True)
     with pytest.raises(asyncpg.DuplicateSchemaError):
-        await store.create(connection)
+        await write.create(connection)
     await connection.close()
     assert await stored(database) == before
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from meter import store
 from meter.host.metrics import Metrics
+from meter.tables import write as tables_write
 from tests.books import DEVICE, PROGRAMME, lifted, record, void
 from tests.services import HOUR, contract_body, coupon_body, serving
 
@@ -107,7 +107,7 @@ async def test_what_moves_between_contracts_of_a_coupon_counts_on_both_sides(dat
 async def test_what_a_failed_commit_would_have_counted_is_counted_once(
     database, tmp_path, monkeypatch
 ):
-    write, failures = store.write, [OSError("no space"), OSError("no space")]
+    write, failures = tables_write.write, [OSError("no space"), OSError("no space")]
 
     async def failing(*arguments) -> None:
         if failures:
@@ -116,7 +116,7 @@ async def test_what_a_failed_commit_would_have_counted_is_counted_once(
 
     async with serving(database, tmp_path) as service:
         await service.open_books()
-        monkeypatch.setattr(store, "write", failing)
+        monkeypatch.setattr(tables_write, "write", failing)
         posts = [service.usage(USAGE, stream=f"s{n}") for n in range(3)]
         answers = await asyncio.gather(*posts)
         while 503 in {answer.status for answer in answers}:

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
-from meter import lookup, store
 from meter.host import tokens
 from meter.host.tokens import Identity
 from meter.rules.evolve import evolve
 from meter.rules.rating import cost
 from meter.rules.state import State
+from meter.tables import connections, tokens
+from meter.tables import pages as tables_pages
 from meter.values.units import format_instant, format_money, parse_instant
 from meter.web import enterprise_questions, official_questions, provider_questions
 from meter.wire.advice import ADVICE
@@ -208,9 +209,9 @@ async def evolved(service):
 async def as_a(service, role, subject=""):
     """Give what makes a request one of somebody else."""
     token = tokens.new_token(f"{role}-{subject or 'x'}")
-    connection = await store.connect(service.dsn)
+    connection = await connections.connect(service.dsn)
     try:
-        await store.add_token(connection, Identity(token.id, role, subject), token.digest)
+        await tokens.add_token(connection, Identity(token.id, role, subject), token.digest)
     finally:
         await connection.close()
     return {"Authorization": f"Bearer {token.text}"}
@@ -887,7 +888,7 @@ async def test_a_page_reads_a_bounded_number_of_entries_and_says_where_to_go_on(
     service, monkeypatch, bound
 ):
     entries = await stored(service.dsn)
-    monkeypatch.setattr(lookup, "MAX_ENTRIES_READ", bound)
+    monkeypatch.setattr(tables_pages, "MAX_ENTRIES_READ", bound)
     filters = {"kind": "void", "provider": "pcl"}
     query = "&".join(f"{name}={value}" for name, value in filters.items())
     asked = [page async for page in pages(service, f"/v1/entries?{query}", 1_000)]
@@ -911,7 +912,7 @@ async def test_a_page_reads_a_bounded_number_of_entries_and_says_where_to_go_on(
 
 
 async def test_a_page_of_the_queue_reads_a_bounded_number_of_quarters(service, monkeypatch):
-    monkeypatch.setattr(lookup, "MAX_QUARTERS_READ", 5)
+    monkeypatch.setattr(tables_pages, "MAX_QUARTERS_READ", 5)
     await service.usage([right(f"w{n}", "W", milli_devices=2_000) for n in range(5)])
     asked = [page async for page in pages(service, "/v1/withheld", 1_000)]
     assert [[each["id"] for each in page["withheld"]] for page in asked] == [

@@ -25,7 +25,7 @@ from ledger.publish import Ahead, OtherRoot
 from ledger.store import LostEpoch
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import by_entry, verify
-from meter import cli, store
+from meter import cli
 from meter.audit import Audit
 from meter.backup import BackupFailed, _address, back_up, copy_log, restore
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
@@ -35,7 +35,8 @@ from meter.recover import OriginLost, publish_again, recover
 from meter.rules.commands import IssueCoupon, RegisterContract
 from meter.rules.entries import TYPES
 from meter.service import new_key
-from meter.store import NoLedger
+from meter.tables import connections
+from meter.tables.connections import NoLedger
 from meter.values.strict import decode
 from tests.books import ALPHA, BETA, DEVICE, lifted, record, uscc_of, void
 from tests.conftest import execute
@@ -371,7 +372,7 @@ async def test_a_recovery_that_ends_in_the_middle_is_run_again(past, spare, tmp_
             await recover(spare, new, stop_after)
             break
         except InterruptedError:
-            connection = await store.connect(spare)
+            connection = await connections.connect(spare)
             head = await ledger_store.head(connection)
             await connection.close()
             assert head.size > size

@@ -18,7 +18,7 @@ from meter.host.tokens import Identity
 from meter.intake import Intake
 from meter.rules.entries import FLOORED_CLASSES
 from meter.service import SetupError, check_test_clock
-from meter.store import NoLedger
+from meter.tables.connections import NoLedger
 from meter.values.units import MICROSECONDS
 from tests.books import ALPHA, PROGRAMME
 from tests.services import ORIGIN, Clock, ask, coupon_body, serving, stored_entries

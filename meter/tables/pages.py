@@ -22,7 +22,7 @@ from meter.rules.entries import Evidence
 from meter.rules.measure import evidence_of
 from meter.rules.rating import cost
 from meter.rules.state import Contract, Key, RecordId
-from meter.store import Connection
+from meter.tables.connections import Connection
 from meter.wire.advice import Refusable
 from meter.wire.receipt import EntryRange
 

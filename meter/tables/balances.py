@@ -1,0 +1,66 @@
+"""TODO meter/tables/balances."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ledger import canon
+from ledger import store as ledger_store
+from meter.rules.entries import (
+    from_fields,
+)
+from meter.rules.state import (
+    CouponId,
+    State,
+)
+from meter.tables.connections import Connection
+from meter.tables.write import _SQL
+from meter.views.past import PastBalance, PastShare, advance
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A coupon's row and its contracts' shares, at one size of the ledger; fen."""
+
+    size: int
+    last_at: int
+    issued: int
+    shares: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ContractTotals:
+    """A contract's numerator and its years, at one size of the ledger; fen."""
+
+    size: int
+    last_at: int
+    used: int
+    years: list[dict[str, Any]]
+
+
+async def balance(connection: Connection, coupon: CouponId) -> Balance:
+    """Read a coupon's balance, as of the last commit."""
+    row = await connection.fetchrow(_SQL["balance"], *coupon)
+    assert row is not None, "the head is always there"
+    return Balance(row["size"], row["last_at"], row["issued"], json.loads(row["shares"]))
+
+
+async def past_balance(
+    connection: Connection, state: State, coupon: CouponId, size: int
+) -> PastBalance:
+    """Read a coupon's balance as it stood when the ledger had some size."""
+    start = await ledger_store.segment_start(connection, size)
+    issued = await connection.fetchval(_SQL["past_coupon"], *coupon, start)
+    balance = PastBalance(issued or 0)
+    for contract, *numbers in await connection.fetch(_SQL["past_shares"], *coupon, start):
+        balance.shares[contract] = PastShare(*map(int, numbers))
+    async for _, data in ledger_store.entries(connection, start, size):
+        advance(balance, state, coupon, from_fields(canon.decode(data)))
+    return balance
+
+
+async def contract_totals(connection: Connection, contract: str) -> ContractTotals:
+    """Read a contract's totals, as of the last commit."""
+    row = await connection.fetchrow(_SQL["contract"], contract)
+    assert row is not None, "the head is always there"
+    return ContractTotals(row["size"], row["last_at"], int(row["used"]), json.loads(row["years"]))

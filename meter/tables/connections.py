@@ -1,0 +1,138 @@
+"""TODO meter/tables/connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, cast
+
+import asyncpg
+
+from ledger import store as ledger_store
+from ledger.errors import LedgerError
+from meter.values.problems import Problem
+
+Connection = asyncpg.Connection
+
+
+Readers = asyncpg.Pool
+
+
+# Beside the writer's connection: each question takes one for some milliseconds.
+MAX_READERS: Final = 8
+
+
+SERVICE_ROLE: Final = "kashi_service"
+
+
+WRITER: Final = "kashi-writer"
+
+
+# What is raised where the server cannot be reached, goes away, or is not up yet; the last two by
+# the driver, where it learns of that between two messages.
+_AWAY: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+class NoLedger(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The database holds no ledger that we may use."""
+
+    code = "no_ledger"
+
+
+async def connect(
+    dsn: str, *, owner: bool = False, writer: bool = False, patience_seconds: float | None = None
+) -> Connection:
+    """Connect as the service, whose role may append but never change; `owner` may set up.
+
+    A `writer` is known to the server as one, so that the next can end it where it hangs. A
+    statement that takes longer than `patience_seconds` raises `TimeoutError`. Raises `NoLedger`,
+    also where the server refuses us.
+    """
+    settings = {
+        "application_name": WRITER if writer else "kashi",
+        "synchronous_commit": "on",
+        # Plans anew for each long list of ids cost more than what they find.
+        "plan_cache_mode": "force_generic_plan",
+    }
+    if not owner:
+        settings["role"] = SERVICE_ROLE
+    try:
+        connection = await asyncpg.connect(
+            dsn, server_settings=settings, command_timeout=patience_seconds
+        )
+    except asyncpg.PostgresError as error:
+        raise NoLedger(f"the database cannot be used: {error}") from error
+    if not owner and not await ledger_store.exists(connection):
+        await connection.close()
+        raise NoLedger("the database holds no ledger: make one with kashi init")
+    return connection
+
+
+async def connect_readers(dsn: str) -> Readers:
+    """Open connections for questions."""
+    settings = {"application_name": "kashi-read", "role": SERVICE_ROLE}
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=MAX_READERS,
+        server_settings=settings,
+        connection_class=_Reader,
+    )
+
+
+class _Reader(asyncpg.Connection):
+    """A connection for questions, which leave nothing behind that would have to be reset."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+@asynccontextmanager
+async def told_as_away() -> AsyncIterator[None]:
+    """Turn what is raised where the server goes away into `NoLedger`, for a start that ends so."""
+    try:
+        yield
+    except _AWAY as error:
+        raise NoLedger(f"the database went away: {error}") from error
+
+
+@asynccontextmanager
+async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[Connection]:
+    """Take a connection for one question, in one snapshot; a single statement needs none.
+
+    Raises `Problem` `unavailable`.
+    """
+    try:
+        async with _taken(readers) as connection:
+            if not snapshot:
+                yield connection
+                return
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield connection
+    except _AWAY as error:
+        raise Problem("unavailable", "the database is away") from error
+
+
+_given_back: Final[set["asyncio.Task[None]"]] = set()  # held until they are done
+
+
+@asynccontextmanager
+async def _taken(readers: Readers) -> AsyncIterator[Connection]:
+    """Take a connection. To give it back takes turns of the event loop that no answer waits for."""
+    connection = await readers.acquire()
+    try:
+        yield cast("Connection", connection)
+    finally:
+        giving = asyncio.create_task(_give_back(readers, connection))
+        _given_back.add(giving)
+        giving.add_done_callback(_given_back.discard)
+
+
+async def _give_back(readers: Readers, connection: Any) -> None:
+    with suppress(*_AWAY):  # who asked has heard of it
+        await readers.release(connection)

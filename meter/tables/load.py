@@ -1,0 +1,154 @@
+"""TODO meter/tables/load."""
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from ledger import canon
+from ledger import store as ledger_store
+from ledger.store import Head
+from meter.rules.capacity import Withheld
+from meter.rules.entries import (
+    RecordReleased,
+    UsageAccepted,
+    from_fields,
+)
+from meter.rules.evolve import register
+from meter.rules.measure import by_year
+from meter.rules.rating import entitle
+from meter.rules.state import (
+    BatchId,
+    DeviceTimeId,
+    Pool,
+    Record,
+    RecordId,
+    Share,
+    State,
+    StoredBatch,
+)
+from meter.tables.connections import Connection
+from meter.tables.rows import _columns
+from meter.tables.write import _SQL
+from meter.wire.batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to a command that carried an Idempotency-Key."""
+
+    fingerprint: str
+    entry: int
+    answer: bytes
+
+
+@dataclass(slots=True)
+class Named:
+    """What a group's submissions name, to be looked up before they are decided."""
+
+    batches: set[BatchId] = field(default_factory=set)
+    records: set[RecordId] = field(default_factory=set)
+    requests: set[str] = field(default_factory=set)
+
+    def add_batch(self, batch: Batch) -> None:
+        """Add what a signed batch names."""
+        self.batches.add((batch.provider, batch.stream, batch.seq))
+        self.records.update((batch.provider, void.id) for void in batch.voids)
+        self.records.update((batch.provider, record.id) for record in batch.records)
+
+
+async def load_state(connection: Connection, head: Head) -> State:
+    """Load the state as of `head`, without records and batches (see `load_named`)."""
+    state = State(size=head.size, last_at=head.last_at)
+    for number, data in await connection.fetch(_SQL["registrations"]):
+        register(state, number, from_fields(canon.decode(data)))
+    for contract, used in await connection.fetch(_SQL["contract_totals"]):
+        state.contracts[contract].used = int(used)
+    for contract, year, *numbers in await connection.fetch(_SQL["contract_years"]):
+        state.contracts[contract].shares[year] = Share(*map(int, numbers))
+    for held in state.contracts.values():
+        eligible_by_year = {year: share.eligible for year, share in held.shares.items()}
+        held.entitlement = entitle(eligible_by_year, held.terms)
+    for enterprise, programme, year, issued, granted in await connection.fetch(_SQL["coupons"]):
+        state.coupons[enterprise, programme, year] = issued
+        state.granted[enterprise, programme, year] = int(granted)
+    for programme, year, amount, issued in await connection.fetch(_SQL["pools"]):
+        state.pools[programme, year] = Pool(amount, issued)
+    state.take_touched()
+    return state
+
+
+async def load_service_keys(connection: Connection) -> State:
+    """Load a state that knows entry 0 and the service's keys, and nothing else."""
+    state = State()
+    for number, data in await connection.fetch(_SQL["key_registrations"]):
+        register(state, number, from_fields(canon.decode(data)))
+    return state
+
+
+async def load_named(connection: Connection, state: State, named: Named) -> dict[str, Answered]:
+    """Put the known records and batches into the state; give the known requests."""
+    await _load_batches(connection, state, named.batches)
+    await load_records(connection, state, named.records)
+    if not named.requests:
+        return {}
+    rows = await connection.fetch(_SQL["known_requests"], list(named.requests))
+    return {key: Answered(*rest) for key, *rest in rows}
+
+
+async def _load_batches(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:
+    columns = _columns(batches, 3)
+    for provider, stream, seq, *rest in await connection.fetch(_SQL["known_batches"], *columns):
+        state.batches[provider, stream, seq] = StoredBatch(*rest)
+
+
+async def load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:
+    """Put the known ones of some records into the state, as they stand now."""
+    ids: defaultdict[str, list[str]] = defaultdict(list)
+    for provider, id_ in records:
+        ids[provider].append(id_)
+    for provider, named in ids.items():
+        rows = await connection.fetch(_SQL["known_records"], provider, named)
+        if rows:  # of most batches no record is known
+            await _load_records(connection, state, provider, rows)
+
+
+async def _load_records(
+    connection: Connection, state: State, provider: str, rows: list[asyncpg.Record]
+) -> None:
+    numbers = [row["entry"] for row in rows]
+    numbers += [row["released"] for row in rows if row["released"] is not None]
+    entries = await ledger_store.entries_at(connection, numbers)
+    for row in rows:
+        state.records[provider, row["id"]] = _record(row, entries)
+
+
+def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> Record:
+    usage = from_fields(canon.decode(entries[row["entry"]]))
+    assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
+    eligible = usage.eligible
+    if row["released"] is not None:
+        release = from_fields(canon.decode(entries[row["released"]]))
+        assert isinstance(release, RecordReleased), "meter.record points at release entries"
+        eligible = by_year([*eligible, *release.eligible])
+    parts = zip(row["quarters"], row["device_times"], row["limits"], strict=True)
+    withheld = [Withheld(*part) for part in parts]
+    return Record(row["entry"], usage, eligible, withheld, row["voided"], row["released"])
+
+
+async def load_device_time(
+    connection: Connection, state: State, named: Iterable[tuple[DeviceTimeId, int]]
+) -> None:
+    """Put the device-time in use of some days into the state, of those that it does not hold."""
+    missing = [(name, day) for name, day in named if day not in state.device_time(name).days]
+    if not missing:
+        return
+    for name, day in missing:
+        state.device_time(name).day(day)
+    columns = _columns(((*name, day) for name, day in missing), 4)
+    for scope, subject, device, day, quarters in await connection.fetch(
+        _SQL["device_time"], *columns
+    ):
+        state.device_time((scope, subject, device)).days[day] = array("q", quarters)

@@ -1,0 +1,184 @@
+"""TODO meter/tables/rows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from meter.rules.entries import (
+    BatchAccepted,
+    CouponIssued,
+    CouponWithdrawn,
+    Entry,
+    RecordReleased,
+    RecordVoided,
+    UsageAccepted,
+)
+from meter.rules.state import (
+    BatchId,
+    Record,
+    State,
+    StoredBatch,
+    Touched,
+)
+from meter.rules.subjects import subjects_of, subjects_of_contracts
+from meter.values.units import MICROSECONDS
+from meter.wire.batch import Batch, SignedBatch
+from meter.wire.batch import Record as WireRecord
+from meter.wire.receipt import Accepted, Duplicate, Rejected, Result
+
+CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
+
+
+@dataclass(slots=True)
+class Written:
+    """What a group adds, row by row in the order of the columns, beside what it touched."""
+
+    batches: list[tuple[Any, ...]] = field(default_factory=list)
+    registrations: list[tuple[int, str, bytes]] = field(default_factory=list)
+    records: list[tuple[str, str, int, None, None, bool]] = field(default_factory=list)
+    withheld: list[tuple[Any, ...]] = field(default_factory=list)
+    voids: list[tuple[str, str, int]] = field(default_factory=list)
+    releases: list[tuple[str, str, int]] = field(default_factory=list)
+    requests: list[tuple[str, str, int, bytes]] = field(default_factory=list)
+    past_shares: list[tuple[Any, ...]] = field(default_factory=list)
+    past_coupons: list[tuple[Any, ...]] = field(default_factory=list)
+    refused: list[tuple[Any, ...]] = field(default_factory=list)
+    numbers: list[BatchId] = field(default_factory=list)
+    # Thousandths of devices added by contract, device, start and end: a batch has few such spans.
+    usage: dict[tuple[str, str, int, int], int] = field(default_factory=dict)
+    subjects: set[str] = field(default_factory=set)  # of the group's entries
+    mentions: list[tuple[str, int]] = field(default_factory=list)
+
+
+def note_group(written: Written, state: State, touched: Touched, first: int) -> None:
+    """Note what is kept once for a whole group: how totals stand after it, whom it concerns."""
+    _note_past(written, state, touched)
+    # What concerns a contract by its money alone was touched; `note_rows` has noted the rest.
+    written.subjects |= subjects_of_contracts(state, touched.contracts)
+    written.mentions += ((subject, first) for subject in sorted(written.subjects))
+    written.subjects.clear()
+
+
+def _note_past(written: Written, state: State, touched: Touched) -> None:
+    for name in sorted(touched.contracts):
+        terms = state.contracts[name].registered
+        written.past_shares += (
+            (
+                terms.id,
+                year,
+                state.size,
+                terms.enterprise,
+                terms.programme,
+                Decimal(share.withheld),
+                share.entitled,
+                share.granted,
+            )
+            for year, share in state.contracts[name].shares.items()
+        )
+    written.past_coupons += (
+        (*coupon, state.size, state.coupons[coupon]) for coupon in sorted(touched.coupons)
+    )
+
+
+def note_rows(written: Written, state: State, number: int, entry: Entry, data: bytes) -> None:
+    """Note the rows that an entry adds, beside the totals that it touches.
+
+    `state` holds the record of a usage entry or of its void.
+    """
+    match entry:
+        case UsageAccepted():
+            withheld = entry.withheld is not UNSET
+            written.records.append((entry.provider, entry.id, number, None, None, withheld))
+            if withheld:
+                written.withheld.append(_withheld_row(state.records[entry.provider, entry.id]))
+            _note_usage(written, entry, 1)
+            written.subjects.add("kind:usage")  # its contract is touched
+        case RecordVoided():
+            written.voids.append((entry.provider, entry.id, number))
+            _note_usage(written, state.records[entry.provider, entry.id].usage, -1)
+            written.subjects.add("kind:void")
+        case _:
+            _note_other(written, number, entry, data)
+            written.subjects |= subjects_of(state, entry)
+
+
+def _note_other(written: Written, number: int, entry: Entry, data: bytes) -> None:
+    match entry:
+        case BatchAccepted():  # the batch's own row needs what no entry holds
+            written.numbers.append((entry.provider, entry.stream, entry.seq))
+        case RecordReleased():
+            written.releases.append((entry.provider, entry.id, number))
+        case CouponIssued() | CouponWithdrawn():
+            pass  # coupons are totals
+        case _:
+            written.registrations.append((number, entry.kind, data))
+
+
+def note_batch(
+    written: Written,
+    signed: SignedBatch,
+    number: int,
+    stored: StoredBatch,
+    results: list[Result],
+) -> None:
+    """Note a batch's own row, and what of it was refused; `number` is that of its entry."""
+    batch = signed.batch
+    name = (batch.provider, batch.stream, batch.seq)
+    answer = (stored.receipt, stored.signature)
+    written.batches.append((*name, number, stored.payload, signed.envelope, *answer))
+    note_refused(written, batch, number, results)
+
+
+def note_refused(written: Written, batch: Batch, number: int, results: list[Result]) -> None:
+    """Note which of a batch's results say no: those of its voids first, then of its records.
+
+    `number` is that of the batch's entry.
+    """
+    for place, result in enumerate(results):
+        if isinstance(result, (Accepted, Duplicate)):
+            continue
+        code = result.code if isinstance(result, Rejected) else CONFLICT
+        index = place - len(batch.voids)
+        about = _about(batch.records[index]) if index >= 0 else ("void", *[None] * 4)
+        what, *content = about
+        key = (batch.provider, number, place, what, result.id)
+        written.refused.append((*key, *content, code, result.detail))
+
+
+def _about(record: WireRecord) -> tuple[Any, ...]:
+    times = (record.start * MICROSECONDS, record.end * MICROSECONDS)
+    return "record", record.contract, record.device, *times
+
+
+def _note_usage(written: Written, usage: UsageAccepted, sign: int) -> None:
+    span = (usage.contract, usage.device, usage.start, usage.end)
+    written.usage[span] = written.usage.get(span, 0) + sign * usage.milli_devices
+
+
+def _withheld_row(record: Record) -> tuple[Any, ...]:
+    quarters, device_times, limits = _columns(
+        ((part.quarter, part.device_time, part.limit) for part in record.withheld), 3
+    )
+    usage = record.usage
+    return (
+        usage.provider,
+        usage.id,
+        record.entry,
+        usage.contract,
+        usage.device,
+        usage.milli_devices,
+        usage.start,
+        usage.end,
+        quarters,
+        device_times,
+        limits,
+    )
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """Turn rows into the columns that `unnest` takes; of no rows, empty ones."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(count)]

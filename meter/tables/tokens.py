@@ -1,0 +1,38 @@
+"""TODO meter/tables/tokens."""
+
+from meter.host.tokens import Identity, KnownToken
+from meter.tables.connections import Connection
+from meter.tables.write import _SQL
+
+
+async def token(connection: Connection, token_id: str) -> KnownToken | None:
+    """Read a token."""
+    row = await connection.fetchrow(_SQL["token"], token_id)
+    if row is None:
+        return None
+    identity = Identity(token_id, row["role"], row["subject"])
+    return KnownToken(identity, row["secret"], row["expires_at"], row["revoked"])
+
+
+async def has_tokens(connection: Connection) -> bool:
+    """Say whether anybody was ever given a token."""
+    return bool(await connection.fetchval(_SQL["has_tokens"]))
+
+
+async def add_token(
+    connection: Connection, identity: Identity, digest: bytes, expires_at: int | None = None
+) -> None:
+    """Keep a token; `digest` is the sha256 of its secret, `expires_at` in microseconds."""
+    await connection.execute(
+        _SQL["add_token"],
+        identity.token_id,
+        identity.role,
+        identity.subject,
+        digest,
+        expires_at,
+    )
+
+
+async def revoke_token(connection: Connection, token_id: str) -> bool:
+    """Revoke a token; say whether there was one to revoke."""
+    return await connection.execute(_SQL["revoke_token"], token_id) == "UPDATE 1"

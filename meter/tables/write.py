@@ -1,0 +1,173 @@
+"""The service's tables in PostgreSQL: load the state, look up what a group names, write a group.
+
+Functions take the caller's connection; `write` the caller's transaction, the one that appends the
+group's entries. The read-model rows *are* the state: `load_state` reads them, `write` keeps them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Final
+
+from ledger import store as ledger_store
+from ledger.log import Group
+from ledger.queries import load, script
+from meter.rules.measure import Work, by_day
+from meter.rules.state import (
+    BatchId,
+    CouponId,
+    DeviceTimeId,
+    PoolId,
+    State,
+    Touched,
+)
+from meter.tables.connections import Connection
+from meter.tables.rows import Written, _columns, note_group
+from meter.values.units import MICROSECONDS
+
+_SQL: Final = load("meter")
+_PROJECTIONS: Final = (
+    "registration",
+    "record",
+    "withheld",
+    "refused",
+    "stream",
+    "gap",
+    "usage_day",
+    "mention",
+    "device_time",
+    "contract_total",
+    "contract_year",
+    "contract_year_past",
+    "coupon",
+    "coupon_past",
+    "pool",
+)
+
+
+async def create_roles(connection: Connection) -> None:
+    """Make the roles that a restored ledger needs; they belong to the whole server."""
+    await connection.execute(script("ledger", "roles.sql"))
+
+
+async def create(connection: Connection) -> None:
+    """Make an empty ledger with the service's tables."""
+    async with connection.transaction():
+        await ledger_store.create(connection)
+        await connection.execute(script("meter", "schema.sql"))
+
+
+async def commit(
+    connection: Connection, epoch: int, group: Group, state: State, written: Written
+) -> None:
+    """Append a group's entries and write its rows, all or nothing. Raises `LostEpoch`."""
+    touched = state.take_touched()
+    note_group(written, state, touched, group.first)
+    async with connection.transaction():
+        await ledger_store.append(connection, epoch, group)
+        await write(connection, state, touched, written)
+
+
+async def write(connection: Connection, state: State, touched: Touched, written: Written) -> None:
+    """Write a group's rows and the totals that it touched, within the caller's transaction."""
+    await _copy(connection, "batch", written.batches)
+    await _copy(connection, "registration", written.registrations)
+    await _copy(connection, "record", written.records)
+    await _copy(connection, "withheld", written.withheld)
+    await _copy(connection, "refused", written.refused)
+    await _copy(connection, "mention", written.mentions)
+    await _copy(connection, "contract_year_past", written.past_shares)
+    await _copy(connection, "coupon_past", written.past_coupons)
+    await _copy(connection, "request", written.requests)
+    if written.voids:
+        await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
+    if written.releases:
+        await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
+    if written.numbers:
+        await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
+    await _put_usage_days(connection, written)
+    await _put_device_time(connection, state, touched.days)
+    await _put_contracts(connection, state, touched.contracts)
+    await _put_coupons(connection, state, touched.coupons)
+    await _put_pools(connection, state, touched.pools)
+
+
+async def add_registration(connection: Connection, number: int, kind: str, data: bytes) -> None:
+    """Add the rows of a registering entry that is a group of its own and concerns nobody."""
+    await _copy(connection, "registration", [(number, kind, data)])
+    await _copy(connection, "mention", [(f"kind:{kind}", number)])
+
+
+async def _copy(connection: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        await connection.copy_records_to_table(table, schema_name="meter", records=rows)
+
+
+async def _put_contracts(connection: Connection, state: State, touched: Iterable[str]) -> None:
+    contracts = [state.contracts[name] for name in sorted(touched)]
+    if not contracts:
+        return
+    await connection.execute(
+        _SQL["put_contract_totals"],
+        [contract.registered.id for contract in contracts],
+        [Decimal(contract.used) for contract in contracts],
+    )
+    rows = [
+        (
+            contract.registered.id,
+            year,
+            contract.registered.enterprise,
+            contract.registered.programme,
+            Decimal(share.eligible),
+            Decimal(share.withheld),
+            share.entitled,
+            share.granted,
+        )
+        for contract in contracts
+        for year, share in contract.shares.items()
+    ]
+    await connection.execute(_SQL["put_contract_years"], *_columns(rows, 8))
+
+
+async def _put_usage_days(connection: Connection, written: Written) -> None:
+    added: defaultdict[tuple[str, int, str], int] = defaultdict(int)
+    for (contract, device, start, end), milli_devices in written.usage.items():
+        work = Work(device, milli_devices, start // MICROSECONDS, end // MICROSECONDS)
+        for day, device_time in by_day(work):
+            added[contract, day, device] += device_time
+    rows = [(*place, Decimal(device_time)) for place, device_time in added.items()]
+    if rows:
+        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 4))
+
+
+async def _put_device_time(
+    connection: Connection, state: State, touched: Iterable[tuple[DeviceTimeId, int]]
+) -> None:
+    rows = [(*name, day, list(state.in_use[name].days[day])) for name, day in touched]
+    if rows:
+        await connection.executemany(_SQL["put_device_time"], rows)
+
+
+async def _put_coupons(connection: Connection, state: State, touched: Iterable[CouponId]) -> None:
+    rows = [(*coupon, state.coupons[coupon]) for coupon in touched]
+    if rows:
+        await connection.execute(_SQL["put_coupons"], *_columns(rows, 4))
+
+
+async def _put_pools(connection: Connection, state: State, touched: Iterable[PoolId]) -> None:
+    rows = [(*pool, state.pools[pool].amount, state.pools[pool].issued) for pool in touched]
+    if rows:
+        await connection.execute(_SQL["put_pools"], *_columns(rows, 4))
+
+
+async def clear_projections(connection: Connection) -> None:
+    """Empty what `rebuild` makes anew, within the caller's transaction."""
+    for table in _PROJECTIONS:
+        await connection.execute(_SQL[f"clear_{table}"])
+
+
+async def keep_seq_conflict(
+    connection: Connection, batch: BatchId, payload: str, envelope: bytes
+) -> None:
+    """Keep a signed batch whose number is taken, as evidence."""
+    await connection.execute(_SQL["keep_seq_conflict"], payload, *batch, envelope)
