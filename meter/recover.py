@@ -21,12 +21,12 @@ from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.publish import OtherRoot
 from ledger.store import Head
 from ledger.tlog import Frontier, leaf_hash
-from meter.export import export
 from meter.host import tokens
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys
 from meter.host.tokens import Identity
-from meter.publishing import LogMissing
+from meter.publish.export import export
+from meter.publish.folder import LogMissing
 from meter.roll_forward import roll_forward
 from meter.tables import connections, tokens, write
 

@@ -27,7 +27,6 @@ from ledger.folder import FolderReader
 from ledger.note import Signer
 from ledger.store import Head
 from meter.backup import back_up, restore, take_log
-from meter.export import export
 from meter.host import logs, tokens
 from meter.host.clock import Clock, system_clock
 from meter.host.data_folder import DataFolder, database_url
@@ -38,7 +37,9 @@ from meter.host.tokens import Identity
 from meter.host.watermark import Committed
 from meter.http.connections import listening
 from meter.intake import Intake
-from meter.publishing import PATIENCE_SECONDS, Publishing
+from meter.publish.export import export
+from meter.publish.folder import PATIENCE_SECONDS, Publishing
+from meter.publish.witnesses import Witnesses, read_policy
 from meter.rebuild import rebuild
 from meter.recover import Recovered, publish_again, recover
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
@@ -47,7 +48,6 @@ from meter.values.problems import Problem
 from meter.web.app import make_app
 from meter.web.context import Context
 from meter.web.streams import Streams
-from meter.witnesses import Witnesses, read_policy
 
 RECEIPT_KEYID: Final = "receipt-1"
 AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
@@ -358,7 +358,7 @@ def new_key(folder: DataFolder, kind: str) -> tuple[str, dict[str, str]]:
 
 
 async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:
-    """Export the ledger; see `meter.export`."""
+    """Export the ledger; see `meter.publish.export`."""
     read_origin(folder)
     async with open_database(folder, join=True) as database:
         return await export(database.dsn, Keys(folder), out, progress)

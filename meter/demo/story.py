@@ -41,11 +41,11 @@ from meter.demo.forgery import flip_bit, grant_a_fen_more
 from meter.demo.scenario import SEED, ClusterScenario, Scenario, TraceScenario
 from meter.demo.telling import Story, fen_of, money, money_text, plain_table, result_table
 from meter.demo.trace import TraceError
-from meter.export import export
 from meter.host.clock import clock_from
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys
 from meter.host.postgres import PostgresError
+from meter.publish.export import export
 from meter.service import SetupError
 from meter.simulate import simulated_key
 from meter.values.policy import Policy

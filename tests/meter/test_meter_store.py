@@ -17,8 +17,8 @@ from ledger.store import Inconsistent, LostEpoch
 from ledger.tiles import tiles_of
 from ledger.tlog import Frontier, leaf_hash
 from meter import rebuild as rebuild_module
-from meter.export import export
 from meter.host.keys import Keys
+from meter.publish.export import export
 from meter.rebuild import rebuild
 from meter.rules.effects import Diverged
 from meter.rules.state import State

@@ -15,7 +15,7 @@ from ledger.verify import verify
 from meter.audit import Audit
 from meter.cli import main
 from meter.host.data_folder import DATABASE_VARIABLE
-from meter.publishing import LogMissing, _to_its_end
+from meter.publish.folder import LogMissing, _to_its_end
 from meter.service import publish_again_in
 from tests.books import record
 from tests.services import HOUR, ask, full_disk, publishing_here, serving, stored
@@ -167,7 +167,7 @@ async def test_a_disk_that_fails_holds_up_publishing_and_nothing_else(
     database, tmp_path, monkeypatch
 ):
     publishing_here(monkeypatch)
-    monkeypatch.setattr("meter.publishing.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("meter.publish.folder.RETRY_SECONDS", 0.05)
     async with serving(database, tmp_path) as service:
         await service.open_books()
         await service.published()

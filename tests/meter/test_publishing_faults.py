@@ -290,9 +290,9 @@ def socket_folder(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meter.publishing.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("meter.publishing.RHYTHM_SECONDS", 0.01)
-    monkeypatch.setattr("meter.publishing.CHUNK_BYTES", 1)  # each entry is written by itself
+    monkeypatch.setattr("meter.publish.folder.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("meter.publish.folder.RHYTHM_SECONDS", 0.01)
+    monkeypatch.setattr("meter.publish.folder.CHUNK_BYTES", 1)  # each entry is written by itself
 
 
 async def test_a_connection_cut_at_any_request_holds_up_publishing_and_loses_nothing(

@@ -636,7 +636,7 @@ async def test_while_publishing_is_held_up_a_batch_is_committed_and_its_proof_co
     database, tmp_path, monkeypatch
 ):
     publishing_here(monkeypatch)
-    monkeypatch.setattr("meter.publishing.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("meter.publish.folder.RETRY_SECONDS", 0.05)
     monkeypatch.setattr(commands, "PUBLISHED_SECONDS", 0.3)
     async with serving(database, tmp_path) as service:
         await service.open_books()
@@ -666,7 +666,7 @@ async def test_who_waits_when_the_service_ends_is_answered_and_the_batch_is_ther
     database, tmp_path, monkeypatch
 ):
     publishing_here(monkeypatch)
-    monkeypatch.setattr("meter.publishing.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("meter.publish.folder.RETRY_SECONDS", 0.05)
     async with serving(database, tmp_path) as service:
         await service.open_books()
         await service.published()

@@ -30,7 +30,7 @@ from meter.audit import Audit
 from meter.backup import BackupFailed, _address, back_up, copy_log, restore
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
-from meter.publishing import LogMissing
+from meter.publish.folder import LogMissing
 from meter.recover import OriginLost, publish_again, recover
 from meter.rules.commands import IssueCoupon, RegisterContract
 from meter.rules.entries import TYPES

@@ -33,8 +33,8 @@ from ledger.tlog import Tree, check_consistency
 from ledger.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, Refused, monitoring_path
 from meter import cli, witness_server
 from meter.http import bodies
+from meter.publish.witnesses import Code, Held, Published, Witnesses
 from meter.witness import MAX_EVIDENCE, Evidence, Witness, initialise, trust
-from meter.witnesses import Code, Held, Published, Witnesses
 from tests.ledger.disks import AFTER, BEFORE, TORN, Broken, Disk
 from tests.ledger.example import TIME, tree_of
 from tests.test_readme import BLOCK, free_port, run_bash

@@ -24,9 +24,9 @@ from meter import witness_server
 from meter.cli import main
 from meter.host import logs
 from meter.host.keys import new_log_key
+from meter.publish.witnesses import NO_WITNESSES, read_policy
 from meter.service import SetupError, Witnessing
 from meter.witness import initialise, trust
-from meter.witnesses import NO_WITNESSES, read_policy
 from tests.books import record
 from tests.services import HOUR, ORIGIN, Service, serving
 from tests.test_readme import free_port
@@ -37,8 +37,8 @@ PATIENT = Witnessing(seconds=600.0)
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr("meter.publishing.RETRY_SECONDS", 0.05)
-    monkeypatch.setattr("meter.publishing.MISSING_SECONDS", 0.05)
+    monkeypatch.setattr("meter.publish.folder.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("meter.publish.folder.MISSING_SECONDS", 0.05)
 
 
 @dataclass
@@ -509,7 +509,7 @@ async def test_the_command_says_how_long_it_waits_and_whether_it_holds_back(city
 
 
 async def test_a_service_that_ends_does_not_wait_for_a_silent_witness(city, monkeypatch):
-    monkeypatch.setattr("meter.publishing.STOP_SECONDS", 0.1)
+    monkeypatch.setattr("meter.publish.folder.STOP_SECONDS", 0.1)
     first, second = city.witnesses
     async with asyncio.timeout(60), first.serving(), silent(second.port):
         async with city.serving(PATIENT) as service:

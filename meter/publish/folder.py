@@ -33,10 +33,10 @@ from meter.host import logs
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.watermark import Committed
+from meter.publish.witnesses import Failure, Held, Published, Witnesses
 from meter.rules.state import State, signing
 from meter.tables import connections, load
 from meter.tables.segments import with_attachments
-from meter.witnesses import Failure, Held, Published, Witnesses
 
 T = TypeVar("T")
 

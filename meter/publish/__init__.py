@@ -1,0 +1,1 @@
+"""What others read of the log: the folder, the witnesses' cosignatures, the export."""
