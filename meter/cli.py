@@ -269,21 +269,19 @@ def verify(  # noqa: PLR0913 - one argument for each word
 
     Exit code 0: good. 1: violated, the first bad entry is named. 2: could not be checked.
     """
-    from meter import verification  # noqa: PLC0415 - slow to import, needed only here
+    from meter.auditor.verdict import Wanted, show, verify_source  # noqa: PLC0415 - slow to import, needed only here
 
-    wanted = verification.Wanted(policy, since, state, cache)
+    wanted = Wanted(policy, since, state, cache)
     try:
         with _progress("verifying") as advance:
-            verdict = verification.verify_source(
-                source, vkey, receipts, bearer, advance, wanted=wanted
-            )
+            verdict = verify_source(source, vkey, auditor_receipts, bearer, advance, wanted=wanted)
     except (LedgerError, OSError) as error:
         _complain(f"could not check: {error}")
         sys.exit(NOT_CHECKED)
     if as_json:
         click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
     else:
-        verification.show(verdict, _OUT)
+        show(verdict, _OUT)
     sys.exit(GOOD if verdict.ok else VIOLATED)
 
 
@@ -332,16 +330,14 @@ def monitor(  # noqa: PLR0913 - one argument for each word
 
     It says what it finds in lines of JSON, and runs until it is interrupted.
     """
-    from meter import monitor as following  # noqa: PLC0415
-    from meter import verification  # noqa: PLC0415
+    from meter.auditor import monitor as following  # noqa: PLC0415
+    from meter.auditor.verdict import read_key, read_policy  # noqa: PLC0415
 
     def say(line: dict[str, Any]) -> None:
         click.echo(json.dumps(line, ensure_ascii=False))
 
     async def run() -> None:
-        trust = following.Trust(
-            verification.read_key(vkey), verification.read_policy(policy) if policy else None
-        )
+        trust = following.Trust(read_key(vkey), read_policy(policy) if policy else None)
         limits = following.Limits(gap_hours * 3600, silence_minutes * 60)
         with contextlib.closing(following.Monitor(data, trust, limits, say)) as watching:
             async with _exposed(watching, listen, say):
@@ -358,12 +354,12 @@ async def _exposed(
     if listen is None:
         yield
         return
-    from meter import exposition  # noqa: PLC0415 - needs kashi[server]
+    from meter.auditor import monitor_metrics  # noqa: PLC0415 - needs kashi[server]
 
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal():
         raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
-    async with exposition.exposed(watching, host, int(port)) as url:
+    async with monitor_metrics.exposed(watching, host, int(port)) as url:
         say({"event": "listening", "url": url})
         yield
 
@@ -467,18 +463,18 @@ def verify_receipt(  # noqa: PLR0913 - one argument for each word
 
     Exit code 0: the log holds the batch. 1: violated. 2: not proved, or could not be checked.
     """
-    from meter import receipts  # noqa: PLC0415
+    from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415
 
-    known = receipts.Known(vkeys, policy, receipt_key, provider_key)
+    known = auditor_receipts.Known(vkeys, policy, receipt_key, provider_key)
     try:
-        verdict = receipts.verify(file, known, proof)
+        verdict = auditor_receipts.verify(file, known, proof)
     except (LedgerError, OSError) as error:
         _complain(f"could not check: {error}")
         sys.exit(NOT_CHECKED)
     if as_json:
-        click.echo(json.dumps(receipts.as_json(verdict), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(auditor_receipts.as_json(verdict), ensure_ascii=False, indent=2))
     else:
-        receipts.show(verdict, _OUT)
+        auditor_receipts.show(verdict, _OUT)
     sys.exit({"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}[verdict.conclusion])
 
 
@@ -488,9 +484,9 @@ def verify_receipt(  # noqa: PLR0913 - one argument for each word
 @click.argument("file", type=_FILE)
 def prove_receipt(bearer: str | None, url: str, file: Path) -> None:
     """Fetch a proof for a stored receipt from the service at URL, by its newest checkpoint."""
-    from meter import receipts  # noqa: PLC0415
+    from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415
 
-    checkpoint = _run(lambda: receipts.prove(url, file, bearer))
+    checkpoint = _run(lambda: auditor_receipts.prove(url, file, bearer))
     click.echo(f"{file} is proved by {checkpoint.size} entries of {checkpoint.origin}")
 
 
@@ -556,11 +552,11 @@ def post(
     click.echo(answer.body)
     click.echo(f"Kashi-Signature: {answer.signature}", err=True)
     if keep is not None:
-        from meter import receipts  # noqa: PLC0415 - slow to import, needed only here
+        from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415 - slow to import, needed only here
 
-        _checked(lambda: receipts.keep(keep, data, answer))
+        _checked(lambda: auditor_receipts.keep(keep, data, answer))
         if bearer is not None:
-            _run(lambda: receipts.prove(url, keep, bearer))
+            _run(lambda: auditor_receipts.prove(url, keep, bearer))
 
 
 def _clock(origin: str, now: str | None) -> Callable[[], int]:

@@ -35,7 +35,7 @@ from ledger.publish import OtherRoot
 from ledger.tiles import Tile, level_tiles
 from ledger.tlog import Tree, check_consistency
 from ledger.verify import by_entry
-from meter.audit import Audit
+from meter.auditor.replay import Audit
 from meter.rules.commands import COMMAND_OF, command_of, fingerprint_of
 from meter.rules.decide_command import answer_of
 from meter.rules.entries import (

@@ -32,7 +32,7 @@ from ledger.files import Files
 from ledger.folder import FolderWriter
 from ledger.tlog import Tree, leaf_hash
 from meter import service
-from meter.audit import Audit
+from meter.auditor.replay import Audit
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.intake import Intake
 from meter.rules.entries import Entry, from_fields

@@ -26,7 +26,7 @@ from ledger.note import Signer, Verifier
 from ledger.report import Report
 from ledger.verify import verify
 from meter import service
-from meter.audit import Audit
+from meter.auditor.replay import Audit
 from meter.client import (
     ClientError,
     Refused,

@@ -23,7 +23,7 @@ def main() -> None:
     # The one place that says on how many cores to verify.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from ledger.verify import verify
-    from meter.verification import no_collections, read_key, verify_source
+    from meter.auditor.verdict import no_collections, read_key, verify_source
 
     began = time.perf_counter()
     if checked == WITH_RULES:

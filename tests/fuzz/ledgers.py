@@ -16,7 +16,7 @@ from ledger import bundle, canon
 from ledger.note import Checkpoint, Signer, sign
 from ledger.tiles import CHECKPOINT, Tile
 from ledger.tlog import Tree, leaf_hash
-from meter.audit import Audit
+from meter.auditor.replay import Audit
 from meter.values.units import parse_instant
 from tests.books import BETA, DEVICE, HOUR, ORIGIN, lifted, record, void
 from tests.ledger.exported import exported

@@ -41,8 +41,9 @@ from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tiles import CHECKPOINT, has_tile, parse_tile_path
 from ledger.verify import verify
 from ledger.witnessing import Accepted, AddCheckpoint, Witnessed, judge
-from meter import client, sums
-from meter.audit import Audit
+from meter import client
+from meter.auditor import sums
+from meter.auditor.replay import Audit
 from meter.demo import trace as traces
 from meter.host.tokens import parse_header
 from meter.rules.commands import COMMAND_OF, ENTRY_OF, ActivatePolicy, command_of, fields_of

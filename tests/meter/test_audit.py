@@ -30,13 +30,13 @@ from ledger.report import Report
 from ledger.tiles import parse_tile_path
 from ledger.tlog import Tree, leaf_hash
 from ledger.verify import Books, verify
-from meter.audit import Audit, Gap, Totals
+from meter.auditor.replay import Audit, Gap, Totals
+from meter.auditor.verdict import judges_beside
 from meter.rules.capacity import Withheld, split
 from meter.rules.decide import Decided
 from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money, parse_instant
-from meter.verification import judges_beside
 from meter.wire import dsse
 from meter.wire.receipt import Before
 from tests.books import (

@@ -12,7 +12,7 @@ from ledger.note import Verifier
 from ledger.report import Problem, Report
 from ledger.verify import verify
 from meter import client
-from meter.audit import Audit
+from meter.auditor.replay import Audit
 from meter.demo import scenario, trace
 from meter.demo import story as demo
 from meter.host.data_folder import DATABASE_VARIABLE

@@ -26,11 +26,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from meter.auditor.verdict import verify_source
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.http import bodies, connections
 from meter.service import export_to
 from meter.values.units import parse_money
-from meter.verification import verify_source
 from meter.web.app import ROUTES
 from meter.web.commands import MAX_COMMAND_BYTES
 from meter.wire import dsse

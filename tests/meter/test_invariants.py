@@ -11,11 +11,11 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ledger.canon import encode
+from meter.auditor.sums import Sums
 from meter.rules.effects import Diverged
 from meter.rules.entries import CouponIssued, RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.evolve import evolve
 from meter.rules.state import State
-from meter.sums import Sums
 from meter.values.problems import Problem
 from meter.values.units import format_money, parse_instant
 from tests.books import (

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from ledger import note
 from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
-from meter import cli, client, service, verification
-from meter.audit import Audit
+from meter import cli, client, service
+from meter.auditor.replay import Audit
+from meter.auditor.verdict import verify_source
 from meter.client import BadReceipt
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
@@ -74,7 +75,7 @@ def exported(writer: Writer, vkey: str, checkpoint: str | None = None) -> list[s
 
 
 def codes(folder: Path, vkey: str) -> list[str]:
-    verdict = verification.verify_source(str(folder), vkey, [], None, lambda *_: None)
+    verdict = verify_source(str(folder), vkey, [], None, lambda *_: None)
     return [problem.code for problem in verdict.problems]
 
 

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ledger.canon import decode, encode
+from meter.auditor.sums import Sums
 from meter.rules import commands
 from meter.rules.decide_command import answer_of
 from meter.rules.evolve import evolve
 from meter.rules.state import State
-from meter.sums import Sums
 from meter.values.problems import Problem
 from meter.wire import dsse
 from tests.books import (

@@ -23,10 +23,10 @@ from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.quorum import TrustPolicy
 from ledger.verify import verify
 from meter import cli
-from meter.alarms import KINDS, MAX_KEPT, Alarm, Alarms
-from meter.audit import Audit, _Stream
-from meter.fetch import opened
-from meter.monitor import Interrupted, Limits, Monitor, Trust
+from meter.auditor.alarms import KINDS, MAX_KEPT, Alarm, Alarms
+from meter.auditor.fetch import opened
+from meter.auditor.monitor import Interrupted, Limits, Monitor, Trust
+from meter.auditor.replay import Audit, _Stream
 from tests.sites import NOON, Site, published
 from tests.writer import with_receipt
 

@@ -12,7 +12,7 @@ from ledger.note import Verifier, open_checkpoint
 from ledger.publish import Ahead, OtherRoot
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import verify
-from meter.audit import Audit
+from meter.auditor.replay import Audit
 from meter.cli import main
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.publish.folder import LogMissing, _to_its_end

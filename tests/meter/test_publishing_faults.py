@@ -30,7 +30,7 @@ from ledger import store as ledger_store
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Verifier, open_checkpoint
 from ledger.verify import verify
-from meter.audit import Audit
+from meter.auditor.replay import Audit
 from meter.host.data_folder import DataFolder
 from tests.books import record
 from tests.services import HOUR, Clock, Service, check_sums, serving, stored

@@ -26,7 +26,7 @@ from ledger.store import LostEpoch
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import by_entry, verify
 from meter import cli
-from meter.audit import Audit
+from meter.auditor.replay import Audit
 from meter.backup import BackupFailed, _address, back_up, copy_log, restore
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from ledger.canon import decode, encode
 from ledger.errors import Violation
+from meter.auditor.sums import Sums
 from meter.rules.capacity import QUARTER_SECONDS, DeviceTime
 from meter.rules.state import EnlistedBatch
-from meter.sums import Sums
 from meter.values.units import parse_instant
 from tests.books import (
     ALPHA,

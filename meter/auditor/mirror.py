@@ -21,7 +21,7 @@ from ledger.files import DISK
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint
 from ledger.tiles import CHECKPOINT, Level, Tile, edge_tile, has_tile, height_of
-from meter.verification import replace_file
+from meter.auditor.verdict import replace_file
 
 
 class Mirror:

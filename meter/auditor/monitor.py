@@ -38,14 +38,14 @@ from ledger.quorum import TrustPolicy, open_trusted
 from ledger.report import Problem
 from ledger.tiles import Level, Tile, height_of, level_tiles
 from ledger.tlog import Frontier, split_hashes
-from meter.alarms import Alarm, Alarms, Say
-from meter.audit import Audit, Gap, check_files
-from meter.fetch import Source, opened
-from meter.log_keys import key_problems
-from meter.mirror import Mirror
+from meter.auditor.alarms import Alarm, Alarms, Say
+from meter.auditor.fetch import Source, opened
+from meter.auditor.log_keys import key_problems
+from meter.auditor.mirror import Mirror
+from meter.auditor.replay import Audit, Gap, check_files
+from meter.auditor.verdict import no_collections
 from meter.rules.state import signing
 from meter.values.units import MICROSECONDS, format_instant
-from meter.verification import no_collections
 
 MAX_FORKS: Final = 10  # whose evidence is kept; it takes 32 bytes an entry each
 DIAGNOSIS_SECONDS: Final = 600  # between two, while the damage stays: each fetches all hashes

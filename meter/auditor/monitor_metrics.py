@@ -13,8 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from meter.alarms import KINDS
-from meter.monitor import Monitor
+from meter.auditor.alarms import KINDS
+from meter.auditor.monitor import Monitor
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

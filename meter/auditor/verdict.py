@@ -28,9 +28,9 @@ from ledger.quorum import TrustPolicy
 from ledger.report import Problem, Report
 from ledger.seen import Seen
 from ledger.verify import Judge, verify
-from meter.audit import Audit, Gap, Signatures, Totals
-from meter.fetch import fetch
-from meter.log_keys import key_problems, signing_key
+from meter.auditor.fetch import fetch
+from meter.auditor.log_keys import key_problems, signing_key
+from meter.auditor.replay import Audit, Gap, Signatures, Totals
 from meter.wire import stored_receipt
 from meter.wire.stored_receipt import BadReceiptFile
 

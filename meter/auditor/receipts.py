@@ -13,9 +13,9 @@ from rich.console import Console
 from ledger.errors import BadNote, BadProof, CannotCheck
 from ledger.note import Checkpoint, claimed_checkpoint, decode_base64
 from ledger.proof import MAX_PROOF_BYTES, Proof
+from meter.auditor.receipt_check import Trust, Verdict, check, policy_of
+from meter.auditor.verdict import read_key, read_policy, replace_file
 from meter.client import ClientError, Service, SignedReceipt
-from meter.receipt_check import Trust, Verdict, check, policy_of
-from meter.verification import read_key, read_policy, replace_file
 from meter.wire import dsse, stored_receipt
 from meter.wire.dsse import BATCH_TYPE
 from meter.wire.stored_receipt import MAX_FILE_BYTES, StoredReceipt

@@ -24,8 +24,8 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from ledger.errors import CannotCheck
+from meter.auditor.verdict import replace_file
 from meter.values.units import format_instant
-from meter.verification import replace_file
 
 Kind = Literal["fork", "violation", "rollback", "damage", "untrusted", "gap", "silence"]
 

@@ -22,6 +22,7 @@ from ledger.canon import spell
 from ledger.errors import BadNote, LedgerError, Violation
 from ledger.note import Checkpoint, Verifier, open_note, split_note
 from ledger.tlog import Tree
+from meter.auditor.sums import Sums, is_of_record
 from meter.rules import entries
 from meter.rules.commands import command_of
 from meter.rules.decide import Decided, decide
@@ -29,7 +30,6 @@ from meter.rules.decide_command import Existing, Stamp, decide_command
 from meter.rules.entries import BatchAccepted, Entry, from_fields
 from meter.rules.evolve import evolve, register
 from meter.rules.state import State, StoredBatch, signing
-from meter.sums import Sums, is_of_record
 from meter.values.problems import Problem
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import (

@@ -1,0 +1,1 @@
+"""The auditor's side: replay, independent sums, verdict, monitor, receipts."""
