@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
+from meter.agent.simulate import CARDS_PER_NODE, Cluster, Rental
 from meter.client import Stream
 from meter.demo.cast import (
     CAP,
@@ -27,7 +28,6 @@ from meter.demo.cast import (
 )
 from meter.demo.trace import Totals, TraceError, parse, records
 from meter.rules.rating import DENOMINATOR, FULL_BP, seconds_by_year
-from meter.simulate import CARDS_PER_NODE, Cluster, Rental
 from meter.values.policy import Policy, shipped_text
 from meter.values.units import (
     DAY_SECONDS,

@@ -26,6 +26,7 @@ from ledger.note import Signer, Verifier
 from ledger.report import Report
 from ledger.verify import verify
 from meter import service
+from meter.agent.simulate import simulated_key
 from meter.auditor.replay import Audit
 from meter.client import (
     ClientError,
@@ -47,7 +48,6 @@ from meter.host.keys import Keys
 from meter.host.postgres import PostgresError
 from meter.publish.export import export
 from meter.service import SetupError
-from meter.simulate import simulated_key
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_instant

@@ -20,8 +20,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from meter.agent.simulate import Cluster, Rental, simulated_key
 from meter.client import Stream, public_text
-from meter.simulate import Cluster, Rental, simulated_key
 from meter.values.strict import Instant
 from meter.values.units import parse_instant
 from meter.values.uscc import check_character

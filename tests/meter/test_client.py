@@ -18,7 +18,9 @@ from aiohttp import web
 from msgspec import UNSET
 
 from meter import client
-from meter import reporter as reporting
+from meter.agent import push as reporting
+from meter.agent import spool as reporting
+from meter.agent.push import Report, Reporter
 from meter.client import (
     BadReceipt,
     ClientError,
@@ -27,7 +29,6 @@ from meter.client import (
     Stream,
     Unreachable,
 )
-from meter.reporter import Report, Reporter
 from meter.values.strict import Instant, decode
 from meter.values.units import parse_instant
 from meter.wire import dsse

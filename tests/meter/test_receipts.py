@@ -28,12 +28,12 @@ from ledger.quorum import TrustPolicy
 from ledger.tlog import Tree, leaf_hash
 from meter import cli, client
 from meter import service as services
+from meter.agent.push import Reporter
 from meter.auditor import receipt_check, receipts
 from meter.auditor.receipt_check import Trust, Verdict, policy_of
 from meter.client import Refused
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
-from meter.reporter import Reporter
 from meter.web import commands, openapi
 from meter.web.app import ROUTES
 from meter.wire import dsse, stored_receipt

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 
 from meter import client
+from meter.agent.simulate import MILLI_PER_NODE, Cluster, Rental, simulated_key
 from meter.client import Stream
 from meter.rules.entries import RecordVoided, UsageAccepted
-from meter.simulate import MILLI_PER_NODE, Cluster, Rental, simulated_key
 from meter.values.units import DAY_SECONDS, parse_instant
 from meter.wire.batch import Batch, Record
 from meter.wire.receipt import Accepted

@@ -17,24 +17,21 @@ can be reported again too, for the service knows their ids.
     outbox/refused.jsonl          what was not taken, one a line, with the reason
 """
 
-import fcntl
 import json
-import os
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
+from meter.agent.spool import NotTaken, _json, _Outbox
 from meter.client import (
     ATTEMPTS,
     FIRST_PAUSE_SECONDS,
     BadReceipt,
-    ClientError,
     Refused,
     Service,
-    SignedReceipt,
     Stream,
     VerifiedReceipt,
     record_fields,
@@ -43,7 +40,6 @@ from meter.client import (
 from meter.values.strict import decode
 from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, Batch, Record, Void
 from meter.wire.receipt import Conflict, Rejected
-from meter.wire.stored_receipt import StoredReceipt
 
 # An envelope spells its payload in base64, four characters for three bytes, and adds a little.
 MAX_PAYLOAD_BYTES: Final = (MAX_BATCH_BYTES - 1_024) // 4 * 3
@@ -53,19 +49,6 @@ MAX_SEQ_CONFLICTS: Final = 3
 
 Item = Record | Void | Mapping[str, Any]  # a mapping as in the JSON of a batch
 _Fields = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class NotTaken:
-    """A record or void that is not in the ledger, or not as it is here, and why.
-
-    `code` is one of the receipt's (`meter.wire`: `conflict` too), that of a refused batch, or
-    `malformed` where it was not worth sending. Mended, it can be reported anew.
-    """
-
-    item: Mapping[str, Any]
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,114 +273,3 @@ def _shown(item: Item) -> Mapping[str, Any]:
         return dict(json.loads(_json(item)))  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return {"repr": repr(item)}
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-
-
-class _Outbox:
-    """The folder; every change of it is durable, and whole or not there."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._unsent: list[int] = []
-
-    def open(self, stream: Stream) -> None:
-        """Take the folder for oneself; `stream.last_seq` becomes what it knows."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise ClientError("in_use", f"{self._folder} is another process's now") from None
-        try:
-            self._read(stream)
-        except BaseException:
-            self.close()
-            raise
-
-    def _read(self, stream: Stream) -> None:
-        names = {path.name for path in self._folder.iterdir()}
-        numbers = [
-            int(name[: -len(".batch.json")]) for name in names if name.endswith(".batch.json")
-        ]
-        self._unsent = sorted(seq for seq in numbers if f"{seq}.receipt.json" not in names)
-        stream.last_seq = max([stream.last_seq, *numbers])
-        for seq in self._unsent:
-            batch = decode(self.payload(seq), Batch)
-            if (batch.log, batch.provider, batch.stream) != (
-                *(stream.log, stream.provider, stream.name),
-            ):
-                raise ClientError("other_stream", f"{self._folder} holds batches of {batch.stream}")
-
-    def close(self) -> None:
-        os.close(self._lock)
-
-    def unsent(self) -> Sequence[int]:
-        """Give the numbers of batches without a receipt."""
-        return list(self._unsent)
-
-    def payload(self, seq: int) -> bytes:
-        return self._file(seq).read_bytes()
-
-    def put(self, seq: int, payload: bytes) -> None:
-        """Write a batch, or another in its place."""
-        _write(self._file(seq), payload)
-        if seq not in self._unsent:
-            self._unsent.append(seq)
-
-    def drop(self, seq: int) -> None:
-        self._file(seq).unlink()
-        self._unsent.remove(seq)
-
-    def keep(self, seq: int, receipt: SignedReceipt) -> None:
-        """Write the answer; the receipt last, for it says that all is done."""
-        file = self._folder / f"{seq}.receipt.json"
-        _write(file.with_name(file.name + ".sig"), receipt.signature.encode())
-        _write(file, receipt.body)
-        self._unsent.remove(seq)
-
-    def unproved(self) -> Sequence[int]:
-        """Give the numbers of batches with a receipt and without a proof."""
-        names = {path.name for path in self._folder.iterdir()}
-        answered = (
-            int(name.removesuffix(".receipt.json"))
-            for name in names
-            if name.endswith(".receipt.json")
-        )
-        return sorted(seq for seq in answered if f"{seq}.proved.json" not in names)
-
-    def answer(self, seq: int) -> tuple[bytes, str]:
-        """Give a receipt and its signature."""
-        file = self._folder / f"{seq}.receipt.json"
-        return file.read_bytes(), file.with_name(file.name + ".sig").read_text(encoding="ascii")
-
-    def keep_proof(self, seq: int, stored: StoredReceipt) -> None:
-        _write(self._folder / f"{seq}.proved.json", stored.format())
-
-    def note(self, item: NotTaken) -> None:
-        line = _json({"code": item.code, "detail": item.detail, "item": item.item})
-        with (self._folder / "refused.jsonl").open("ab") as stream:
-            stream.write(line + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def _file(self, seq: int) -> Path:
-        return self._folder / f"{seq}.batch.json"
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and see it to the disk."""
-    draft = file.with_name(file.name + ".new")
-    with draft.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

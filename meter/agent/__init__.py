@@ -1,0 +1,1 @@
+"""The provider's side: spool and push, and a simulated provider."""
