@@ -26,6 +26,9 @@ from ledger.errors import BadPolicy
 from ledger.folder import FolderReader
 from ledger.note import Signer
 from ledger.store import Head
+from meter.api.app import make_app
+from meter.api.context import Context
+from meter.api.streams import Streams
 from meter.backup import back_up, restore, take_log
 from meter.host import logs, tokens
 from meter.host.clock import Clock, system_clock
@@ -45,9 +48,6 @@ from meter.recover import Recovered, publish_again, recover
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.tables import connections, load, tokens, write
 from meter.values.problems import Problem
-from meter.web.app import make_app
-from meter.web.context import Context
-from meter.web.streams import Streams
 
 RECEIPT_KEYID: Final = "receipt-1"
 AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret

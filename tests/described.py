@@ -13,10 +13,10 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from meter.api import openapi
+from meter.api.routes import Route
 from meter.values.units import parse_date, parse_instant
 from meter.values.uscc import is_valid
-from meter.web import openapi
-from meter.web.routes import Route
 
 FORMATS = FormatChecker(())
 FORMATS.checks("date", ValueError)(lambda text: parse_date(text) is not None)

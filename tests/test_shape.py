@@ -242,7 +242,7 @@ def test_the_packages_keep_the_rule(rule):
             "meter/decide.py",
             "from meter.tables.write import load",
         ),
-        (pure_files_import_nothing_impure, "meter/decide.py", "import meter.web.app"),
+        (pure_files_import_nothing_impure, "meter/decide.py", "import meter.api.app"),
         (pure_files_wait_for_nothing, "meter/decide.py", "async def f(): pass"),
         (pure_files_wait_for_nothing, "meter/decide.py", "async def f():\n  await g()"),
         (pure_files_read_no_clock_and_no_file, "meter/decide.py", "open('f')"),

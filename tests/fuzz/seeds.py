@@ -18,8 +18,8 @@ from ledger import bundle
 from ledger.cosign import Cosigner
 from ledger.note import Checkpoint, Signer, sign
 from ledger.tiles import tiles_of
-from meter.web import cursor
-from meter.web.routes import Ask
+from meter.api import cursor
+from meter.api.routes import Ask
 from meter.wire import dsse
 from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, public_text, signer, uscc_of, void
 from tests.fuzz import ledgers, targets

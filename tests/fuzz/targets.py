@@ -42,6 +42,8 @@ from ledger.tiles import CHECKPOINT, has_tile, parse_tile_path
 from ledger.verify import verify
 from ledger.witnessing import Accepted, AddCheckpoint, Witnessed, judge
 from meter import client
+from meter.api import cursor
+from meter.api.routes import Ask
 from meter.auditor import sums
 from meter.auditor.replay import Audit
 from meter.demo import trace as traces
@@ -52,8 +54,6 @@ from meter.values import units, uscc
 from meter.values.policy import Policy
 from meter.values.problems import CODES, Problem
 from meter.values.strict import convert_query, decode
-from meter.web import cursor
-from meter.web.routes import Ask
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import BATCH_TYPE, Envelope

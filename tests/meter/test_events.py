@@ -17,6 +17,8 @@ import pytest
 from msgspec import UNSET
 
 from meter import service as services
+from meter.api import events as edge
+from meter.api import streams
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
 from meter.rules.evolve import evolve
@@ -24,8 +26,6 @@ from meter.rules.rating import cost
 from meter.rules.state import State
 from meter.tables import write as tables_write
 from meter.views.events import Position, Viewer, reaches
-from meter.web import events as edge
-from meter.web import streams
 from tests.books import (
     ALPHA,
     BETA,

@@ -26,13 +26,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from meter.api.app import ROUTES
+from meter.api.post import MAX_COMMAND_BYTES
 from meter.auditor.verdict import verify_source
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.http import bodies, connections
 from meter.service import export_to
 from meter.values.units import parse_money
-from meter.web.app import ROUTES
-from meter.web.commands import MAX_COMMAND_BYTES
 from meter.wire import dsse
 from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
 from tests.books import policy_text, record, signer, uscc_of

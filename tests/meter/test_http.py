@@ -16,13 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger import canon
 from ledger.note import Verifier, open_checkpoint
 from ledger.tlog import Frontier, leaf_hash
+from meter.api import get, post
 from meter.host.tokens import Identity
 from meter.intake import Intake
 from meter.rules.evolve import evolve
 from meter.rules.state import State
 from meter.values.problems import CODES
 from meter.values.units import format_money, parse_instant
-from meter.web import commands, questions
 from meter.wire import dsse
 from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
 from tests.books import (
@@ -147,7 +147,7 @@ async def up_to_coupon(service: Service) -> None:
 
 
 def test_every_route_is_looked_at_here():
-    posts = {route.path for route in commands.ROUTES} - {"/v1/usage"}
+    posts = {route.path for route in post.ROUTES} - {"/v1/usage"}
     named = {
         path.replace("/pcl/", "/{provider}/")
         .replace("/pcl-1/", "/{keyid}/")
@@ -160,7 +160,7 @@ def test_every_route_is_looked_at_here():
         *("/v1/receipt-keys", "/v1/receipt-keys/retire"),
     }
     assert posts == named | elsewhere
-    assert {route.path for route in questions.ROUTES} == {
+    assert {route.path for route in get.ROUTES} == {
         "/v1/enterprises/{uscc}/balance",
         "/v1/contracts/{contract}",
         "/v1/entries",

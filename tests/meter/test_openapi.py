@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from msgspec import Struct, structs
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from meter.api import docs_page, examples, openapi
+from meter.api.app import ROUTES
+from meter.api.openapi import path_names
+from meter.api.routes import Route
 from meter.rules.commands import Command, RegisterKey
 from meter.values.problems import CODES
 from meter.values.strict import SCHEMAS, Date, Fen, Instant, Lines, Price, Uscc, decode
-from meter.web import docs_page, openapi, words
-from meter.web.app import ROUTES
-from meter.web.openapi import path_names
-from meter.web.routes import Route
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
 from tests import services
@@ -43,7 +43,7 @@ SEED = 20_250_301
 
 def concrete(route: Route) -> str:
     """The route's path with the example of each parameter."""
-    return re.sub(r"\{(\w+)\}", lambda match: words.PATHS[match[1]][1], route.path)
+    return re.sub(r"\{(\w+)\}", lambda match: examples.PATHS[match[1]][1], route.path)
 
 
 def routes_with_body() -> list[Route]:
@@ -53,19 +53,19 @@ def routes_with_body() -> list[Route]:
 @asynccontextmanager
 async def telling(database: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     """A service of the ledger for which the examples are made, before any of them is sent."""
-    monkeypatch.setattr(services, "ORIGIN", words.BATCH["log"])
+    monkeypatch.setattr(services, "ORIGIN", examples.BATCH["log"])
     async with serving(database, folder) as service:
         yield service
 
 
 async def tell(service: Service, route: Route) -> Answer:
-    return await service.post(concrete(route), words.BODIES[route.body])
+    return await service.post(concrete(route), examples.BODIES[route.body])
 
 
 async def open_by_examples(service: Service) -> None:
     """Send the examples that build something up."""
     by_body = {route.body: route for route in routes_with_body()}
-    for kind in list(words.BODIES)[: list(words.BODIES).index(dsse.Document) + 1]:
+    for kind in list(examples.BODIES)[: list(examples.BODIES).index(dsse.Document) + 1]:
         answer = await tell(service, by_body[kind])
         assert answer.status in (200, 201), answer.body
 
@@ -98,7 +98,7 @@ def test_the_same_routes_give_the_same_bytes():
 
 
 def test_every_problem_code_has_a_remedy_and_is_some_operations():
-    assert set(words.REMEDIES) == set(CODES)
+    assert set(examples.REMEDIES) == set(CODES)
     used = {code for route in ROUTES for code in openapi.codes_of(route)}
     assert set(CODES) - used == {"method_not_allowed"}  # it belongs to what is no operation
 
@@ -173,7 +173,7 @@ def test_what_words_say_is_said_of_something():
         for field in structs.fields(route.query)
         for name in (field.encode_name, f"{route.query.__name__}.{field.encode_name}")
     }
-    assert {*words.MEANINGS, *words.NARROWED} - fields - queries == set()
+    assert {*examples.MEANINGS, *examples.NARROWED} - fields - queries == set()
 
 
 def test_every_parameter_has_a_valid_example_and_a_meaning():
@@ -194,7 +194,7 @@ def test_every_body_has_an_example_that_the_service_can_read():
         content = body["content"]["application/json"]
         (example,) = (each["value"] for each in content["examples"].values())
         TOLD.validator(content["schema"]).validate(example)
-        fixed = {name: words.PATHS[name][1] for name in path_names(route)}
+        fixed = {name: examples.PATHS[name][1] for name in path_names(route)}
         decode(json.dumps(example).encode(), route.body, fixed)
         # What stands in the URL does not stand in the body.
         schema = TOLD.resolve(content["schema"])
@@ -203,16 +203,16 @@ def test_every_body_has_an_example_that_the_service_can_read():
 
 
 def test_the_example_batch_is_signed_by_the_example_key():
-    (document,) = (each for kind, each in words.BODIES.items() if kind is dsse.Document)
+    (document,) = (each for kind, each in examples.BODIES.items() if kind is dsse.Document)
     data = json.dumps(document).encode()
     envelope = dsse.parse(data, dsse.BATCH_TYPE)
-    key = words.BODIES[RegisterKey]
+    key = examples.BODIES[RegisterKey]
     public = base64.b64decode(key["public_key"])
     assert dsse.is_signed_by(public, dsse.BATCH_TYPE, envelope.payload, envelope.signature)
     assert key["keyid"] == envelope.keyid
-    assert json.loads(envelope.payload) == words.BATCH
-    assert parse_batch(envelope, data).payload_sha256 == words.PATHS["digest"][1]
-    TOLD.validator({"$ref": "#/components/schemas/Batch"}).validate(words.BATCH)
+    assert json.loads(envelope.payload) == examples.BATCH
+    assert parse_batch(envelope, data).payload_sha256 == examples.PATHS["digest"][1]
+    TOLD.validator({"$ref": "#/components/schemas/Batch"}).validate(examples.BATCH)
 
 
 async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_path, monkeypatch):
@@ -224,8 +224,8 @@ async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_pat
     }
     async with telling(database, tmp_path, monkeypatch) as service:
         by_body = {route.body: route for route in routes_with_body()}
-        assert set(by_body) == set(words.BODIES)
-        for kind in words.BODIES:
+        assert set(by_body) == set(examples.BODIES)
+        for kind in examples.BODIES:
             route = by_body[kind]
             answer = await tell(service, route)
             TOLD.check(route.method, route.path, answer.status, answer.headers, answer.body)
@@ -494,7 +494,7 @@ def hostile(rng: random.Random, token: str) -> bytes:
     if rng.random() < 0.02:
         lines += [f"X-{n}: y" for n in range(2_000)]
     head = "\r\n".join(lines).encode("utf-8" if rng.random() < 0.5 else "latin-1", "replace")
-    body = rng.choice([*BODIES, *(json.dumps(each).encode() for each in words.BODIES.values())])
+    body = rng.choice([*BODIES, *(json.dumps(each).encode() for each in examples.BODIES.values())])
     match rng.randrange(20):
         case 0 | 1:
             return head + b"\r\n\r\n" + body

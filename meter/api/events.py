@@ -17,6 +17,8 @@ from msgspec import Meta, Struct
 
 from ledger import canon
 from ledger import store as ledger_store
+from meter.api.context import authenticate
+from meter.api.routes import OFFICIALS, Ask, Route
 from meter.rules.entries import from_fields
 from meter.rules.state import CouponId, State
 from meter.tables import connections
@@ -24,8 +26,6 @@ from meter.tables.balances import past_balance
 from meter.values.problems import Problem
 from meter.views.events import Position, Viewer, Walk, move
 from meter.views.past import PastBalance
-from meter.web.context import authenticate
-from meter.web.routes import OFFICIALS, Ask, Route
 
 LAST_EVENT_ID: Final = "Last-Event-ID"
 HEARTBEAT_SECONDS: Final = 15.0  # shorter than what proxies wait for; a token is looked at again

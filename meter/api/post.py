@@ -12,6 +12,8 @@ from typing import Final, Literal
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
+from meter.api.responses import CommandAnswer
+from meter.api.routes import Ask, Handler, Route
 from meter.host.watermark import Committed
 from meter.http.bodies import BODIES
 from meter.rules.commands import (
@@ -37,8 +39,6 @@ from meter.rules.commands import (
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
 from meter.values.strict import Lines, decode
-from meter.web.answers import CommandAnswer
-from meter.web.routes import Ask, Handler, Route
 from meter.wire.batch import MAX_BATCH_BYTES
 from meter.wire.dsse import Document
 from meter.wire.receipt import Receipt, place_of

@@ -18,11 +18,11 @@ from ledger.folder import FolderReader
 from ledger.note import claimed_checkpoint
 from ledger.proof import Proof
 from ledger.tlog import TiledTree
+from meter.api.get import entry_number
+from meter.api.routes import OFFICIALS, Ask, Route
 from meter.rules.state import State
 from meter.tables import connections, pages
 from meter.values.problems import Problem
-from meter.web.questions import entry_number
-from meter.web.routes import OFFICIALS, Ask, Route
 from meter.wire import stored_receipt
 from meter.wire.dsse import BATCH_TYPE, parse, parse_signature_header
 from meter.wire.receipt import place_of

@@ -15,15 +15,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.tlog import leaf_hash
-from meter.rules.entries import Kind, from_fields
-from meter.rules.rating import cost
-from meter.rules.state import CouponId, State
-from meter.rules.subjects import subjects_of
-from meter.tables import balances, connections, pages
-from meter.values.problems import Problem
-from meter.values.strict import Id, Uscc, VisibleAscii, Year
-from meter.values.units import MICROSECONDS, format_money, format_price, parse_instant
-from meter.web.answers import (
+from meter.api.cursor import Limit
+from meter.api.responses import (
     Balance,
     ContractShare,
     ContractView,
@@ -33,8 +26,15 @@ from meter.web.answers import (
     YearShare,
     as_of,
 )
-from meter.web.cursor import Limit
-from meter.web.routes import OFFICIALS, Ask, Route
+from meter.api.routes import OFFICIALS, Ask, Route
+from meter.rules.entries import Kind, from_fields
+from meter.rules.rating import cost
+from meter.rules.state import CouponId, State
+from meter.rules.subjects import subjects_of
+from meter.tables import balances, connections, pages
+from meter.values.problems import Problem
+from meter.values.strict import Id, Uscc, VisibleAscii, Year
+from meter.values.units import MICROSECONDS, format_money, format_price, parse_instant
 from meter.wire.batch import Sha256Hex
 
 MAX_NUMBER: Final = 2**53 - 1

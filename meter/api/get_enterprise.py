@@ -12,6 +12,19 @@ from msgspec import UNSET, Struct, UnsetType
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.store import Head
+from meter.api.cursor import PageQuery, page_end, place, turn
+from meter.api.responses import (
+    ContractPage,
+    ContractSummary,
+    NotCountedPage,
+    NotCountedView,
+    RecordPage,
+    RecordStatus,
+    RecordView,
+    UsageDay,
+    UsagePage,
+)
+from meter.api.routes import OFFICIALS, Ask, Handler, Route
 from meter.rules.commands import ProgrammeName
 from meter.rules.entries import UsageAccepted, from_fields
 from meter.rules.rating import cost
@@ -31,19 +44,6 @@ from meter.values.units import (
     format_money,
     parse_date,
 )
-from meter.web.answers import (
-    ContractPage,
-    ContractSummary,
-    NotCountedPage,
-    NotCountedView,
-    RecordPage,
-    RecordStatus,
-    RecordView,
-    UsageDay,
-    UsagePage,
-)
-from meter.web.cursor import PageQuery, page_end, place, turn
-from meter.web.routes import OFFICIALS, Ask, Handler, Route
 
 STATES_AT_ONCE: Final = 500  # records looked at together for their status
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from meter.api.streams import Streams
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.tokens import Identity, parse_header
@@ -14,7 +15,6 @@ from meter.host.watermark import Committed
 from meter.intake import Intake
 from meter.tables import connections, tokens
 from meter.values.problems import Problem
-from meter.web.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType
 from msgspec.structs import FieldInfo, fields
 
+from meter.api.examples import MEANINGS, NARROWED
 from meter.values.strict import PLAIN_TEXT, SCHEMAS, Fen
 from meter.values.units import format_money
-from meter.web.words import MEANINGS, NARROWED
 
 JsonSchema = dict[str, Any]
 

@@ -8,14 +8,9 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import store as ledger_store
-from meter.rules.commands import ProgrammeName
-from meter.rules.state import Contract, Enterprise, Provider, State
-from meter.tables import connections, pages
-from meter.tables.pages import Suspect, ToReview
-from meter.values.problems import Problem
-from meter.values.strict import Id, Uscc, Year
-from meter.values.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
-from meter.web.answers import (
+from meter.api.cursor import PageQuery, page_end, place, turn
+from meter.api.get_enterprise import contract_page, page_by_entry, withheld_amount
+from meter.api.responses import (
     ContractPage,
     CouponPage,
     CouponView,
@@ -33,9 +28,14 @@ from meter.web.answers import (
     WithheldPage,
     WithheldView,
 )
-from meter.web.cursor import PageQuery, page_end, place, turn
-from meter.web.enterprise_questions import contract_page, page_by_entry, withheld_amount
-from meter.web.routes import OFFICIALS, Ask, Handler, Route
+from meter.api.routes import OFFICIALS, Ask, Handler, Route
+from meter.rules.commands import ProgrammeName
+from meter.rules.state import Contract, Enterprise, Provider, State
+from meter.tables import connections, pages
+from meter.tables.pages import Suspect, ToReview
+from meter.values.problems import Problem
+from meter.values.strict import Id, Uscc, Year
+from meter.values.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
 
 
 class CouponsQuery(PageQuery, frozen=True):

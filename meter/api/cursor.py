@@ -20,10 +20,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ledger.store import Head
+from meter.api.responses import as_of
+from meter.api.routes import Ask
 from meter.tables.pages import Page
 from meter.values.problems import Problem
-from meter.web.answers import as_of
-from meter.web.routes import Ask
 
 MAX_PAGE: Final = 1_000  # items; so an answer stays below some hundred kilobytes
 CHECK_BYTES: Final = 6

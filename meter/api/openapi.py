@@ -14,13 +14,13 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 from msgspec.structs import fields
 
+from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
+from meter.api.post import IDEMPOTENCY_KEY, SIGNATURE
+from meter.api.routes import Ask, Route, tagged
+from meter.api.schemas import JsonSchema, Schemas
 from meter.host.tokens import Role
 from meter.rules.commands import Command
 from meter.values.problems import CODES, Problem
-from meter.web.commands import IDEMPOTENCY_KEY, SIGNATURE
-from meter.web.routes import Ask, Route, tagged
-from meter.web.schemas import JsonSchema, Schemas
-from meter.web.words import BODIES, PATHS, QUERIES, REMEDIES
 from meter.wire.batch import Batch
 from meter.wire.dsse import Document
 from meter.wire.receipt import Receipt

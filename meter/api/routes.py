@@ -14,10 +14,10 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import Struct
 
+from meter.api.context import CONTEXT, Context, authenticate
 from meter.host.tokens import Identity, Role
 from meter.values.problems import Problem
 from meter.values.strict import convert_query
-from meter.web.context import CONTEXT, Context, authenticate
 
 # Whose a parameter of the path is: a token of that role sees only its own subject there.
 OWNERS: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}

@@ -11,31 +11,31 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from meter.api import (
+    docs_page,
+    events,
+    get,
+    get_enterprise,
+    get_official,
+    get_provider,
+    log,
+    openapi,
+    post,
+    proofs,
+)
+from meter.api.context import CONTEXT, Context
+from meter.api.routes import serve
 from meter.host import logs
 from meter.http.bodies import BODIES, Bodies
 from meter.http.problems import problem_response
 from meter.values.problems import Problem
-from meter.web import (
-    commands,
-    docs_page,
-    enterprise_questions,
-    events,
-    log,
-    official_questions,
-    openapi,
-    proofs,
-    provider_questions,
-    questions,
-)
-from meter.web.context import CONTEXT, Context
-from meter.web.routes import serve
 
 ROUTES: Final = (
-    *commands.ROUTES,
-    *questions.ROUTES,
-    *provider_questions.ROUTES,
-    *enterprise_questions.ROUTES,
-    *official_questions.ROUTES,
+    *post.ROUTES,
+    *get.ROUTES,
+    *get_provider.ROUTES,
+    *get_enterprise.ROUTES,
+    *get_official.ROUTES,
     *events.ROUTES,
     *proofs.ROUTES,
     *log.ROUTES,

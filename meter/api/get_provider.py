@@ -9,10 +9,9 @@ from aiohttp import web
 from msgspec import Struct
 
 from ledger import store as ledger_store
-from meter.rules.state import signing
-from meter.tables import connections, pages
-from meter.values.problems import Problem
-from meter.web.answers import (
+from meter.api.cursor import PageQuery, place, turn
+from meter.api.post import SIGNATURE
+from meter.api.responses import (
     Gap,
     GapPage,
     ReceiptKeyView,
@@ -21,9 +20,10 @@ from meter.web.answers import (
     StreamPage,
     StreamView,
 )
-from meter.web.commands import SIGNATURE
-from meter.web.cursor import PageQuery, place, turn
-from meter.web.routes import OFFICIALS, Ask, Handler, Route, tagged
+from meter.api.routes import OFFICIALS, Ask, Handler, Route, tagged
+from meter.rules.state import signing
+from meter.tables import connections, pages
+from meter.values.problems import Problem
 from meter.wire.advice import ADVICE
 from meter.wire.dsse import Document
 from meter.wire.receipt import Receipt

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from meter.web.openapi import PROBLEM_TYPE, ROUTES_SERVED, describe
-from meter.web.routes import Ask, Route, tagged
+from meter.api.openapi import PROBLEM_TYPE, ROUTES_SERVED, describe
+from meter.api.routes import Ask, Route, tagged
 
-STYLE: Final = files("meter.web").joinpath("docs_page.css").read_text("utf-8")
+STYLE: Final = files("meter.api").joinpath("docs_page.css").read_text("utf-8")
 _STYLE_HASH: Final = base64.b64encode(sha256(STYLE.encode()).digest()).decode()
 HEADERS: Final = {
     hdrs.CONTENT_TYPE: "text/html; charset=utf-8",

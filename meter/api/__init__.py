@@ -1,0 +1,1 @@
+"""JSON over HTTP: every route, what it takes and what it answers."""
