@@ -400,35 +400,35 @@ def witness(context: click.Context, data: Path | None, host: str, port: int) -> 
         return
     if data is None:
         raise click.UsageError("Missing option '--data'.", context)
-    from meter import witness_server  # noqa: PLC0415
+    from meter.witness import server  # noqa: PLC0415
 
     async def run() -> None:
-        async with witness_server.serving(data, host, port, lambda: int(time.time())) as url:
+        async with server.serving(data, host, port, lambda: int(time.time())) as url:
             click.echo(f"the witness listens on {url}")
-            await witness_server.until_interrupted()
+            await server.until_interrupted()
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     _run(run)
 
 
-@witness.command("init")
+@witness_witness.command("init")
 @_DATA
 @click.option("--name", required=True, help="What its key is called, e.g. university.example/w1.")
 def witness_init(data: Path, name: str) -> None:
     """Make the key of a witness (0600) and print its public half."""
-    from meter import witness  # noqa: PLC0415
+    from meter.witness import witness as witness_witness  # noqa: PLC0415
 
-    click.echo(_checked(lambda: witness.initialise(data, name)))
+    click.echo(_checked(lambda: witness_witness.initialise(data, name)))
 
 
-@witness.command("trust")
+@witness_witness.command("trust")
 @_DATA
 @click.argument("vkey")
 def witness_trust(data: Path, vkey: str) -> None:
     """Serve the ledger that has the public key VKEY too, from the next start on."""
-    from meter import witness  # noqa: PLC0415
+    from meter.witness import witness as witness_witness  # noqa: PLC0415
 
-    click.echo(_checked(lambda: witness.trust(data, vkey)))
+    click.echo(_checked(lambda: witness_witness.trust(data, vkey)))
 
 
 @main.group()

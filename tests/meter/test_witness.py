@@ -31,10 +31,11 @@ from ledger.note import Checkpoint, Signer, Verifier, open_checkpoint, sign
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, check_consistency
 from ledger.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, Refused, monitoring_path
-from meter import cli, witness_server
+from meter import cli
 from meter.http import bodies
 from meter.publish.witnesses import Code, Held, Published, Witnesses
-from meter.witness import MAX_EVIDENCE, Evidence, Witness, initialise, trust
+from meter.witness.server import __file__, serving
+from meter.witness.witness import MAX_EVIDENCE, Evidence, Witness, initialise, trust
 from tests.ledger.disks import AFTER, BEFORE, TORN, Broken, Disk
 from tests.ledger.example import TIME, tree_of
 from tests.test_readme import BLOCK, free_port, run_bash
@@ -260,7 +261,7 @@ def test_evidence_is_kept_once_and_never_overwritten(folder):
 
 
 def test_a_log_that_lies_without_end_does_not_fill_the_disk(folder, monkeypatch):
-    monkeypatch.setattr("meter.witness.MAX_EVIDENCE", 3)
+    monkeypatch.setattr("meter.witness.witness.MAX_EVIDENCE", 3)
     for _ in range(2):
         with opened(folder) as witness:
             witness.add_checkpoint(asked(0, 9))
@@ -672,7 +673,7 @@ async def fetch(url: str, body: bytes | None = None, **headers: str) -> Reply:
 
 
 def served(folder: Path, clock: Clock | None = None):
-    return witness_server.serving(folder, "127.0.0.1", 0, clock or Clock())
+    return serving(folder, "127.0.0.1", 0, clock or Clock())
 
 
 async def test_it_answers_as_the_protocol_says(folder):
@@ -773,7 +774,7 @@ async def raw(url: str, data: bytes) -> bytes:
 
 
 async def test_more_connections_than_there_is_room_for_are_cut_off(folder, monkeypatch):
-    monkeypatch.setattr(witness_server, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
     async with served(folder) as url:
         host, port = url.removeprefix("http://").split(":")
         idle = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
@@ -904,7 +905,7 @@ def test_the_page_about_witnesses_names_the_limits_metrics_and_failures_that_the
     named = {f"{MAX_REQUEST_BYTES:,} bytes", f"{bodies.BODY_SECONDS:g} s", f"{MAX_EVIDENCE:,} file"}
     named |= {f"`{code}`" for code in get_args(Code)}
     assert {each for each in named if each not in page} == set()
-    source = Path(witness_server.__file__).read_text()
+    source = Path(__file__).read_text()
     metrics = re.compile(r"kashi_witness_\w+")
     assert {*metrics.findall(page)} == {*metrics.findall(source)}
 

@@ -20,13 +20,13 @@ from ledger.note import Checkpoint, Signer, Verifier, claimed_checkpoint, sign, 
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, leaf_hash
 from ledger.witnessing import AddCheckpoint, monitoring_path
-from meter import witness_server
 from meter.cli import main
 from meter.host import logs
 from meter.host.keys import new_log_key
 from meter.publish.witnesses import NO_WITNESSES, read_policy
 from meter.service import SetupError, Witnessing
-from meter.witness import initialise, trust
+from meter.witness import server as witness_server
+from meter.witness.witness import initialise, trust
 from tests.books import record
 from tests.services import HOUR, ORIGIN, Service, serving
 from tests.test_readme import free_port

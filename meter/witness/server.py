@@ -23,7 +23,7 @@ from ledger.witnessing import MAX_REQUEST_BYTES, Refused
 from meter.http.bodies import Bodies
 from meter.http.listener import listener
 from meter.values.problems import Problem
-from meter.witness import Clock, Witness
+from meter.witness.witness import Clock, Witness
 
 MAX_CONNECTIONS: Final = 500  # by default a process may open 1,024 files
 HEAD_SECONDS: Final = 75.0  # to the end of a head; a log may ask again on the connection it has

@@ -1,0 +1,1 @@
+"""A witness: it cosigns the checkpoints of logs that only grow."""
