@@ -22,7 +22,7 @@ from ledger.folder import FolderReader, FolderWriter
 from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.tiles import level_tiles
 from ledger.tlog import EMPTY_ROOT, Tree, leaf_hash
-from meter import cli
+from meter.cli import common
 from meter.host.data_folder import DATABASE_VARIABLE
 from tests.books import record
 from tests.services import HOUR, Service
@@ -71,7 +71,7 @@ async def register(service: Service, size: int) -> None:
 def export(service: Service, out: Path) -> None:
     """Export with the command, beside the running service."""
     words = ["export", "--data", str(service.folder.path), str(out)]
-    ended = CliRunner().invoke(cli.main, words, env={DATABASE_VARIABLE: service.dsn})
+    ended = CliRunner().invoke(common.main, words, env={DATABASE_VARIABLE: service.dsn})
     assert ended.exit_code == 0, (ended.output, ended.exception)
 
 

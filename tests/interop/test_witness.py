@@ -34,7 +34,7 @@ from tests.interop.programs import (
 )
 
 NAME = "witness.test/foreign"
-KASHI = (sys.executable, "-c", "from meter.cli import main; main()")
+KASHI = (sys.executable, "-c", "from meter.cli.main import main; main()")
 
 
 class Answer(NamedTuple):

@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledger.note import Signer
-from meter import cli
+from meter.cli import common, main
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
@@ -35,15 +35,15 @@ from tests.services import (
     serving,
 )
 
-REPOSITORY = Path(cli.__file__).parents[1]
-PROGRAM = [sys.executable, "-c", "from meter.cli import main; main()"]
+REPOSITORY = Path(main.__file__).parents[1]
+PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
 ORIGIN = "kashi.test/cli"
 NOON = "2025-03-01T12:00:00+08:00"
 
 
 def kashi(*words: object) -> Result:
     """Run a command in this process."""
-    return CliRunner().invoke(cli.main, [str(word) for word in words])
+    return CliRunner().invoke(common.main, [str(word) for word in words])
 
 
 def good(result: Result) -> str:

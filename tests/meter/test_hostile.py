@@ -207,7 +207,7 @@ async def apart(database: str, folder: Path) -> AsyncIterator[Apart]:
         await service.open_books()
     words = ("serve", "--data", service.folder.path, "--port", "0", "--now", NOON)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from meter.cli import main; main()", *map(str, words)),
+        *(sys.executable, "-c", "from meter.cli.main import main; main()", *map(str, words)),
         env=os.environ | {DATABASE_VARIABLE: database, "PYTHONPATH": str(REPOSITORY)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from ledger import note
 from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
-from meter import cli, client, service
+from meter import client, service
 from meter.auditor.replay import Audit
 from meter.auditor.verdict import verify_source
+from meter.cli import common
 from meter.client import BadReceipt
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
@@ -390,7 +391,7 @@ def test_a_command_that_was_carried_out_is_known_again():
 
 
 def kashi(*words: object) -> dict:
-    result = CliRunner().invoke(cli.main, [str(word) for word in words])
+    result = CliRunner().invoke(common.main, [str(word) for word in words])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 

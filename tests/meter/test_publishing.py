@@ -13,7 +13,7 @@ from ledger.publish import Ahead, OtherRoot
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import verify
 from meter.auditor.replay import Audit
-from meter.cli import main
+from meter.cli.common import main
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.publish.folder import LogMissing, _to_its_end
 from meter.service import publish_again_in

@@ -26,7 +26,7 @@ from ledger.proof import Proof
 from ledger.proof import check as check_proof
 from ledger.quorum import TrustPolicy
 from ledger.tlog import Tree, leaf_hash
-from meter import cli, client
+from meter import client
 from meter import service as services
 from meter.agent.push import Reporter
 from meter.api import openapi
@@ -34,6 +34,7 @@ from meter.api import post as api_post
 from meter.api.app import ROUTES
 from meter.auditor import receipt_check, receipts
 from meter.auditor.receipt_check import Trust, Verdict, policy_of
+from meter.cli import common
 from meter.client import Refused
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
@@ -559,7 +560,7 @@ def vkey_of(service: Service) -> str:
 
 
 async def kashi(*words: object) -> Result:
-    return await asyncio.to_thread(CliRunner().invoke, cli.main, [str(word) for word in words])
+    return await asyncio.to_thread(CliRunner().invoke, common.main, [str(word) for word in words])
 
 
 async def test_a_proof_of_every_published_entry_is_for_anyone(database, tmp_path):

@@ -25,9 +25,9 @@ from ledger.publish import Ahead, OtherRoot
 from ledger.store import LostEpoch
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import by_entry, verify
-from meter import cli
 from meter.auditor.replay import Audit
 from meter.backup import BackupFailed, _address, back_up, copy_log, restore
+from meter.cli import common, main
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
 from meter.publish.folder import LogMissing
@@ -194,7 +194,7 @@ async def past(database, tmp_path) -> Past:
 
 
 def kashi(*words: object) -> Result:
-    return CliRunner().invoke(cli.main, [str(word) for word in words])
+    return CliRunner().invoke(common.main, [str(word) for word in words])
 
 
 async def run(database: str, *words: object) -> Result:
@@ -663,8 +663,8 @@ def process(*words: object) -> subprocess.CompletedProcess:
 
 def of_process(*words: object) -> dict[str, Any]:
     kept = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
-    program = [sys.executable, "-c", "from meter.cli import main; main()", *map(str, words)]
-    repository = str(Path(cli.__file__).parents[1])
+    program = [sys.executable, "-c", "from meter.cli.main import main; main()", *map(str, words)]
+    repository = str(Path(main.__file__).parents[1])
     return {"args": program, "text": True, "env": kept | {"PYTHONPATH": repository}}
 
 

@@ -31,7 +31,7 @@ from ledger.note import Checkpoint, Signer, Verifier, open_checkpoint, sign
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, check_consistency
 from ledger.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, Refused, monitoring_path
-from meter import cli
+from meter.cli import common, main
 from meter.http import bodies
 from meter.publish.witnesses import Code, Held, Published, Witnesses
 from meter.witness.server import __file__, serving
@@ -40,9 +40,9 @@ from tests.ledger.disks import AFTER, BEFORE, TORN, Broken, Disk
 from tests.ledger.example import TIME, tree_of
 from tests.test_readme import BLOCK, free_port, run_bash
 
-REPOSITORY = Path(cli.__file__).parents[1]
+REPOSITORY = Path(main.__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "witnesses.md"
-PROGRAM = [sys.executable, "-c", "from meter.cli import main; main()"]
+PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
 LOG = Signer.from_seed("kashi.test/log", bytes(range(32)))
 OTHER = Signer.from_seed("kashi.test/other", bytes(range(1, 33)))
 NEW = Signer.from_seed(LOG.name, bytes(range(3, 35)))  # what LOG is changed for
@@ -808,7 +808,7 @@ async def test_a_disk_that_fails_is_an_answer_that_asks_to_come_again(folder):
 
 
 def kashi(*words: object):
-    return CliRunner().invoke(cli.main, [str(word) for word in words])
+    return CliRunner().invoke(common.main, [str(word) for word in words])
 
 
 # Hides what `pip install kashi` alone does not bring.

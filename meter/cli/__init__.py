@@ -1,0 +1,1 @@
+"""The command `kashi`, one file for each kind of user."""

@@ -1,0 +1,217 @@
+"""TODO meter/cli/auditor."""
+
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger.errors import LedgerError
+from meter.cli.common import (
+    _BEARER,
+    _FILE,
+    _OUT,
+    _POLICY,
+    GOOD,
+    NOT_CHECKED,
+    VIOLATED,
+    _complain,
+    _progress,
+    _run,
+    main,
+)
+
+
+@main.command()
+@click.argument("source")
+@click.option("--vkey", required=True, help="The log's public key: a file, or its text.")
+@click.option(
+    "--receipt",
+    "receipts",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="A stored receipt to hold against the ledger, or the answer to a batch with its signature"
+    " header beside it, with the ending .sig. May be repeated.",
+)
+@_BEARER
+@_POLICY
+@click.option("--since", type=_FILE, help="The state of an earlier run: the log only grew since.")
+@click.option("--state", type=_FILE, help="Write the state here after a good verdict.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what is fetched from a URL here; what is there is not fetched again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(  # noqa: PLR0913 - one argument for each word
+    source: str,
+    vkey: str,
+    receipts: tuple[Path, ...],
+    bearer: str | None,
+    *,
+    policy: Path | None,
+    since: Path | None,
+    state: Path | None,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
+    """Verify an exported folder (or a URL that serves one): bytes, tree, books and every rule.
+
+    Exit code 0: good. 1: violated, the first bad entry is named. 2: could not be checked.
+    """
+    from meter.auditor.verdict import Wanted, show, verify_source  # noqa: PLC0415 - slow to import, needed only here
+
+    wanted = Wanted(policy, since, state, cache)
+    try:
+        with _progress("verifying") as advance:
+            verdict = verify_source(source, vkey, auditor_receipts, bearer, advance, wanted=wanted)
+    except (LedgerError, OSError) as error:
+        _complain(f"could not check: {error}")
+        sys.exit(NOT_CHECKED)
+    if as_json:
+        click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
+    else:
+        show(verdict, _OUT)
+    sys.exit(GOOD if verdict.ok else VIOLATED)
+
+
+@main.command()
+@click.argument("url")
+@click.option("--vkey", required=True, help="The log's public key: a file, or its text.")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The monitor's folder: its copy of the log, evidence, lasting alarms.",
+)
+@_BEARER
+@_POLICY
+@click.option(
+    "--interval", default=10.0, show_default=True, type=click.FloatRange(0.1), help="In seconds."
+)
+@click.option(
+    "--gap-hours",
+    default=24,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Alarm when a number of a stream is missing for longer.",
+)
+@click.option(
+    "--silence-minutes",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Alarm when there was no new checkpoint for longer.",
+)
+@click.option("--listen", metavar="HOST:PORT", help="Answer /metrics there (kashi[server]).")
+def monitor(  # noqa: PLR0913 - one argument for each word
+    url: str,
+    vkey: str,
+    data: Path,
+    bearer: str | None,
+    *,
+    policy: Path | None,
+    interval: float,
+    gap_hours: int,
+    silence_minutes: int,
+    listen: str | None,
+) -> None:
+    """Follow the log at URL, verify each new part with every rule, and raise alarms.
+
+    It says what it finds in lines of JSON, and runs until it is interrupted.
+    """
+    from meter.auditor import monitor as following  # noqa: PLC0415
+    from meter.auditor.verdict import read_key, read_policy  # noqa: PLC0415
+
+    def say(line: dict[str, Any]) -> None:
+        click.echo(json.dumps(line, ensure_ascii=False))
+
+    async def run() -> None:
+        trust = following.Trust(read_key(vkey), read_policy(policy) if policy else None)
+        limits = following.Limits(gap_hours * 3600, silence_minutes * 60)
+        with contextlib.closing(following.Monitor(data, trust, limits, say)) as watching:
+            async with _exposed(watching, listen, say):
+                await following.run(watching, url, bearer, interval)
+
+    _run(run)
+
+
+@asynccontextmanager
+async def _exposed(
+    watching: Any, listen: str | None, say: Callable[[dict[str, Any]], None]
+) -> AsyncIterator[None]:
+    """Answer a monitor's metrics meanwhile, where that is wanted."""
+    if listen is None:
+        yield
+        return
+    from meter.auditor import monitor_metrics  # noqa: PLC0415 - needs kashi[server]
+
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
+    async with monitor_metrics.exposed(watching, host, int(port)) as url:
+        say({"event": "listening", "url": url})
+        yield
+
+
+@main.group()
+def receipt() -> None:
+    """For whoever keeps receipts: verify one offline, bring its proof up to date."""
+
+
+@receipt.command("verify")
+@click.argument("file", type=_FILE)
+@click.option(
+    "--vkey",
+    "vkeys",
+    multiple=True,
+    help="The log's public key: a file, or its text. Repeated, any one of them is enough.",
+)
+@_POLICY
+@click.option("--proof", type=_FILE, help="A later .tlog-proof of the batch's entry.")
+@click.option("--receipt-key", help="Base64, for a file in which no proved entry names it.")
+@click.option("--provider-key", help="Base64, for a file in which no proved entry names it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+def verify_receipt(  # noqa: PLR0913 - one argument for each word
+    file: Path,
+    vkeys: tuple[str, ...],
+    *,
+    policy: Path | None,
+    proof: Path | None,
+    receipt_key: str | None,
+    provider_key: str | None,
+    as_json: bool,
+) -> None:
+    """Verify a stored receipt, its batch and its proof, with nothing but the file and a key.
+
+    Exit code 0: the log holds the batch. 1: violated. 2: not proved, or could not be checked.
+    """
+    from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415
+
+    known = auditor_receipts.Known(vkeys, policy, receipt_key, provider_key)
+    try:
+        verdict = auditor_receipts.verify(file, known, proof)
+    except (LedgerError, OSError) as error:
+        _complain(f"could not check: {error}")
+        sys.exit(NOT_CHECKED)
+    if as_json:
+        click.echo(json.dumps(auditor_receipts.as_json(verdict), ensure_ascii=False, indent=2))
+    else:
+        auditor_receipts.show(verdict, _OUT)
+    sys.exit({"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}[verdict.conclusion])
+
+
+@receipt.command("prove")
+@_BEARER
+@click.argument("url")
+@click.argument("file", type=_FILE)
+def prove_receipt(bearer: str | None, url: str, file: Path) -> None:
+    """Fetch a proof for a stored receipt from the service at URL, by its newest checkpoint."""
+    from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415
+
+    checkpoint = _run(lambda: auditor_receipts.prove(url, file, bearer))
+    click.echo(f"{file} is proved by {checkpoint.size} entries of {checkpoint.origin}")

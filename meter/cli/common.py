@@ -1,0 +1,135 @@
+"""TODO meter/cli/common."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ledger.errors import LedgerError
+from meter.values.problems import Problem
+from meter.values.units import parse_instant
+
+GOOD: Final = 0
+
+
+VIOLATED: Final = 1
+
+
+NOT_CHECKED: Final = 2
+
+
+_DATA = click.option(
+    "--data",
+    "data",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The ledger's data folder.",
+)
+
+
+_NOW = click.option(
+    "--now", "now", help="A test clock that runs on from this instant (.test and .example only)."
+)
+
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+_BEARER = click.option(
+    "--token", "bearer", envvar="KASHI_TOKEN", help="For a log whose entries need one."
+)
+
+
+_POLICY = click.option(
+    "--policy", type=_FILE, help="A trust policy: whose cosignatures the checkpoint needs."
+)
+
+
+_OUT = Console(emoji=False)  # "accrued:A:2025" is an account
+
+
+_ERR = Console(stderr=True, emoji=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kashi")
+def main() -> None:
+    """Kashi (卡时): compute vouchers metered exactly, on a ledger that anyone can verify."""
+
+
+def _clock(origin: str, now: str | None) -> Callable[[], int]:
+    from meter import service  # noqa: PLC0415
+    from meter.host.clock import clock_from, system_clock  # noqa: PLC0415
+
+    if now is None:
+        return system_clock
+    service.check_test_clock(origin)
+    return clock_from(_checked(lambda: parse_instant(now)))
+
+
+def _run(make: Callable[[], Awaitable[Any]]) -> Any:
+    """Run a coroutine; what the user can mend ends with one line, not a traceback."""
+
+    async def run() -> Any:
+        return await make()
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return _checked(lambda: runner.run(run()))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Give uvloop's where kashi[server] brought it: the service answers faster on it."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _checked(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except (LedgerError, Problem, ValueError, OSError) as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # SetupError and PostgresError live in modules of kashi[server].
+        if hasattr(error, "code") and hasattr(error, "detail"):
+            _fail(error)
+        raise
+
+
+def _fail(error: Exception) -> NoReturn:
+    _complain(f"kashi: {error}")
+    sys.exit(1)
+
+
+def _complain(line: str) -> None:
+    # One line however narrow the terminal: scripts read it too.
+    _ERR.print(line, style="bold red", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with a count and the time left; give the function that moves it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_ERR, transient=True, disable=not _ERR.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def advance(done: int, total: int) -> None:
+            if done % 512 == 0 or done == total:  # drawing costs more than an entry
+                bar.update(task, completed=done, total=total)
+
+        yield advance

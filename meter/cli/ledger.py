@@ -1,0 +1,228 @@
+"""TODO meter/cli/ledger."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from meter.cli.common import _DATA, _NOW, _OUT, _checked, _clock, _progress, _run, main
+from meter.host.data_folder import DataFolder
+from meter.host.tokens import Identity, Role
+from meter.values.units import MICROSECONDS, parse_instant
+
+
+@main.command()
+@_DATA
+@click.option("--origin", required=True, help="The ledger's name, e.g. kashi.example/shenzhen.")
+@_NOW
+def init(data: Path, origin: str, now: str | None) -> None:
+    """Make a ledger: keys, database, entry 0, and the authority's first token."""
+    from meter import service  # noqa: PLC0415 - needs kashi[server]
+
+    folder = DataFolder(data)
+    _run(lambda: service.initialise(folder, origin, _clock(origin, now)))
+    click.echo(f"{origin} is in {data}")
+    click.echo(f"for whoever verifies:   {folder.log_vkey}")
+    click.echo(f"the authority's token:  {folder.authority_token}")
+
+
+@main.command()
+@_DATA
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What goes to stderr: JSON lines, or readable ones in a terminal.",
+)
+@click.option(
+    "--witness-seconds",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.01),
+    help="How long the witnesses in DATA/witnesses.policy are waited for.",
+)
+@click.option(
+    "--without-quorum",
+    is_flag=True,
+    help="Publish also what too few witnesses have cosigned; else it is held back.",
+)
+@_NOW
+def serve(  # noqa: PLR0913 - one argument for each word
+    data: Path,
+    host: str,
+    port: int,
+    log_level: str,
+    now: str | None,
+    *,
+    witness_seconds: float,
+    without_quorum: bool,
+) -> None:
+    """Run the service until it is interrupted."""
+    from meter import service  # noqa: PLC0415
+    from meter.host import logs  # noqa: PLC0415
+
+    folder = DataFolder(data)
+
+    async def run() -> None:
+        origin = service.read_origin(folder)
+        clock = _clock(origin, now)
+        witnessing = service.Witnessing(witness_seconds, without_quorum=without_quorum)
+        async with service.running(folder, host, port, clock, witnessing) as running:
+            service.settle_interpreter()
+            click.echo(f"{origin} listens on {running.url}")
+            await service.until_interrupted(running)
+
+    with logs.written_to(sys.stderr, log_level.upper()):
+        _run(run)
+
+
+@main.command()
+@_DATA
+@click.argument("name")
+@click.option(
+    "--role",
+    default="authority",
+    show_default=True,
+    type=click.Choice(["authority", "auditor", "provider", "enterprise"]),
+)
+@click.option("--subject", default="", help="The provider's id or the enterprise's USCC.")
+@click.option("--expires", help="An instant from which the token opens nothing.")
+@click.option("--revoke", is_flag=True, help="Revoke the token NAME instead.")
+def token(  # noqa: PLR0913 - one argument for each word
+    data: Path, name: str, role: Role, subject: str, expires: str | None, *, revoke: bool
+) -> None:
+    """Make a bearer token and print it, once; NAME enters the entries that it makes."""
+    from meter import service  # noqa: PLC0415
+
+    folder = DataFolder(data)
+    if revoke:
+        _run(lambda: service.revoke_token(folder, name))
+        return
+    until = None if expires is None else _checked(lambda: parse_instant(expires)) * MICROSECONDS
+    identity = Identity(name, role, subject)
+    click.echo(_run(lambda: service.add_token(folder, identity, until)))
+
+
+@main.command()
+@_DATA
+@click.argument("out", type=click.Path(path_type=Path))
+def export(data: Path, out: Path) -> None:
+    """Write the ledger into the folder OUT, for offline verification."""
+    from meter import service  # noqa: PLC0415
+
+    with _progress("exporting entries") as advance:
+        head = _run(lambda: service.export_to(DataFolder(data), out, advance))
+    click.echo(f"{head.size} entries, root {head.root.hex()}")
+
+
+@main.command()
+@_DATA
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+def backup(data: Path, out: Path) -> None:
+    """Copy database and published log into the folder OUT; the service may run meanwhile.
+
+    Private keys are not in it: keep copies of DATA/*.key elsewhere.
+    """
+    from meter import service  # noqa: PLC0415
+
+    with _progress("copying files of the log") as advance:
+        size = _run(lambda: service.back_up_from(DataFolder(data), out, advance))
+    click.echo(f"{out} holds the database, and the log up to {size} entries")
+
+
+@main.command()
+@_DATA
+@click.option(
+    "--from",
+    "backup_",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Restore this backup's database first, where there is none.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Without a published log: the newest checkpoint that others have. Where the database"
+    " lacks nothing of it, the log is written again.",
+)
+def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
+    """Roll the database forward to where the published log is; stop the service first.
+
+    For a database that was restored from a backup, and for an empty one.
+    """
+    from meter import service  # noqa: PLC0415
+
+    if backup_ is not None and checkpoint is not None:
+        raise click.UsageError("--checkpoint is for a ledger without its log; a backup has one")
+    folder = DataFolder(data)
+    with _progress("recovering entries") as advance:
+        if checkpoint is not None:
+            note = checkpoint.read_bytes()
+            head = _run(lambda: service.publish_again_in(folder, note, advance))
+            click.echo(f"{folder.log} is written again: {head.size} entries")
+            return
+        done = _run(lambda: service.recover_in(folder, backup_, advance))
+    size, root = done.head.size, done.head.root.hex()
+    if done.before == size:
+        click.echo(f"nothing to recover: {size} entries, root {root}")
+    else:
+        click.echo(f"{size - done.before} recovered: {size} entries, root {root}")
+    if done.has_new_token:
+        click.echo(f"the authority's new token:  {folder.authority_token}")
+    elif done.before < size:
+        click.echo("tokens are those of the backup: what was revoked since opens again")
+
+
+@main.command()
+@_DATA
+def rebuild(data: Path) -> None:
+    """Make the read models anew from entry 0; stop the service first."""
+    from meter import service  # noqa: PLC0415
+
+    with _progress("replaying entries") as advance:
+        head = _run(lambda: service.rebuild_in(DataFolder(data), advance))
+    click.echo(f"{head.size} entries replayed, root {head.root.hex()}")
+
+
+@main.command()
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A cluster trace (CSV) to meter instead of the simulated cluster.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep everything in this new folder.",
+)
+def demo(trace: Path | None, data: Path | None) -> None:
+    """Run the whole story: a service, a cluster that posts usage, an audit, a forgery found."""
+    from meter.demo import story  # noqa: PLC0415 - needs kashi[server]
+
+    if data is not None:
+        sys.exit(story.run(trace, data, _OUT, kept=True))
+    with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:
+        Path(folder).chmod(0o711)
+        sys.exit(story.run(trace, Path(folder), _OUT))
+
+
+@main.group()
+def key() -> None:
+    """For the operator: make a new key of the service, to rotate the present one."""
+
+
+@key.command("new")
+@_DATA
+@click.argument("kind", type=click.Choice(["receipt", "log"]))
+def new_key(data: Path, kind: str) -> None:
+    """Write a new private key (0600) beside the present one; print what the authority posts."""
+    from meter import service  # noqa: PLC0415
+
+    folder = DataFolder(data)
+    path, body = _checked(lambda: service.new_key(folder, kind))
+    click.echo(f"for POST {path}:", err=True)
+    click.echo(json.dumps(body))

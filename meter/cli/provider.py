@@ -1,0 +1,59 @@
+"""TODO meter/cli/provider."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meter.cli.common import _FILE, _checked, _run, main
+
+
+@main.group()
+def provider() -> None:
+    """For computing providers: make a key, sign a batch, post it."""
+
+
+@provider.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def keygen(file: Path) -> None:
+    """Write a new Ed25519 key to FILE (0600) and print the public key to register."""
+    from meter import client  # noqa: PLC0415
+
+    click.echo(_checked(lambda: client.keygen(file)))
+
+
+@provider.command()
+@click.option("--key", required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--keyid", required=True, help="The name under which the key is registered.")
+@click.argument("batch", type=click.File("rb"))
+def sign(key: Path, keyid: str, batch: Any) -> None:
+    """Sign the batch in the file BATCH (- for standard input) and print its envelope."""
+    from meter import client  # noqa: PLC0415
+
+    click.echo(_checked(lambda: client.sign_payload(batch.read(), keyid, client.load_key(key))))
+
+
+@provider.command()
+@click.option("--receipt-key", help="The service's receipt key (base64): check the signature.")
+@click.option("--keep", type=_FILE, help="Keep batch and receipt in this file (`kashi receipt`).")
+@click.option(
+    "--token", "bearer", envvar="KASHI_TOKEN", help="Keep a proof too, with a provider's."
+)
+@click.argument("url")
+@click.argument("envelope", type=click.File("rb"))
+def post(
+    receipt_key: str | None, keep: Path | None, bearer: str | None, url: str, envelope: Any
+) -> None:
+    """Post a signed envelope to the service at URL and print the receipt."""
+    from meter import client  # noqa: PLC0415
+
+    data = envelope.read()
+    answer = _run(lambda: client.post(url, data, receipt_key))
+    click.echo(answer.body)
+    click.echo(f"Kashi-Signature: {answer.signature}", err=True)
+    if keep is not None:
+        from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415 - slow to import, needed only here
+
+        _checked(lambda: auditor_receipts.keep(keep, data, answer))
+        if bearer is not None:
+            _run(lambda: auditor_receipts.prove(url, keep, bearer))

@@ -1,0 +1,54 @@
+"""TODO meter/cli/witness."""
+
+import logging
+import time
+from pathlib import Path
+
+import click
+
+from meter.cli.common import _DATA, _checked, _run, main
+
+
+@main.group(invoke_without_command=True)
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Its folder.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8081, show_default=True, type=click.IntRange(0, 65535))
+@click.pass_context
+def witness(context: click.Context, data: Path | None, host: str, port: int) -> None:
+    """Cosign the checkpoints of ledgers that only grow, until it is interrupted.
+
+    It serves what `witness init` and `witness trust` have made.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if data is None:
+        raise click.UsageError("Missing option '--data'.", context)
+    from meter.witness import server  # noqa: PLC0415
+
+    async def run() -> None:
+        async with server.serving(data, host, port, lambda: int(time.time())) as url:
+            click.echo(f"the witness listens on {url}")
+            await server.until_interrupted()
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _run(run)
+
+
+@witness_witness.command("init")
+@_DATA
+@click.option("--name", required=True, help="What its key is called, e.g. university.example/w1.")
+def witness_init(data: Path, name: str) -> None:
+    """Make the key of a witness (0600) and print its public half."""
+    from meter.witness import witness as witness_witness  # noqa: PLC0415
+
+    click.echo(_checked(lambda: witness_witness.initialise(data, name)))
+
+
+@witness_witness.command("trust")
+@_DATA
+@click.argument("vkey")
+def witness_trust(data: Path, vkey: str) -> None:
+    """Serve the ledger that has the public key VKEY too, from the next start on."""
+    from meter.witness import witness as witness_witness  # noqa: PLC0415
+
+    click.echo(_checked(lambda: witness_witness.trust(data, vkey)))
