@@ -31,13 +31,14 @@ from ledger import store as ledger_store
 from ledger.files import Files
 from ledger.folder import FolderWriter
 from ledger.tlog import Tree, leaf_hash
-from meter import service
 from meter.auditor.replay import Audit
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.intake import Intake
 from meter.rules.entries import Entry, from_fields
 from meter.rules.evolve import evolve
 from meter.rules.state import State
+from meter.service import running as service_running
+from meter.service import setup
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire import dsse
 from tests.books import (
@@ -104,7 +105,7 @@ class Service:
     url: str
     clock: Clock
     intake: Intake
-    running: service.Running
+    running: service_running.Running
     http: aiohttp.ClientSession
     stop: Callable[[], Awaitable[None]]
     keys: Any = field(default_factory=lambda: (f"key-{n}" for n in itertools.count()))
@@ -223,11 +224,11 @@ async def serving(
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv(DATABASE_VARIABLE, database)
             if not data.path.exists():
-                await service.initialise(data, ORIGIN, clock)
+                await setup.initialise(data, ORIGIN, clock)
             serve = contextlib.AsyncExitStack()
             stack.push_async_callback(serve.aclose)
             running = await serve.enter_async_context(
-                service.running(data, clock=clock, **settings)
+                service_running.running(data, clock=clock, **settings)
             )
         token = data.authority_token.read_text().strip()
         http = await stack.enter_async_context(
@@ -370,7 +371,7 @@ def yuan(fen: int) -> str:
 
 def receipt_key(service: Service) -> bytes:
     """The public key that signs receipts, as entry 0 names it."""
-    return base64.b64decode(service.intake.state.genesis.receipt_key.public_key)
+    return base64.b64decode(service_running.intake.state.genesis.receipt_key.public_key)
 
 
 def publishing_here(monkeypatch: pytest.MonkeyPatch) -> None:

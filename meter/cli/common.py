@@ -64,12 +64,12 @@ def main() -> None:
 
 
 def _clock(origin: str, now: str | None) -> Callable[[], int]:
-    from meter import service  # noqa: PLC0415
     from meter.host.clock import clock_from, system_clock  # noqa: PLC0415
+    from meter.service import setup  # noqa: PLC0415
 
     if now is None:
         return system_clock
-    service.check_test_clock(origin)
+    setup.check_test_clock(origin)
     return clock_from(_checked(lambda: parse_instant(now)))
 
 

@@ -19,10 +19,10 @@ from meter.values.units import MICROSECONDS, parse_instant
 @_NOW
 def init(data: Path, origin: str, now: str | None) -> None:
     """Make a ledger: keys, database, entry 0, and the authority's first token."""
-    from meter import service  # noqa: PLC0415 - needs kashi[server]
+    from meter.service import setup  # noqa: PLC0415 - needs kashi[server]
 
     folder = DataFolder(data)
-    _run(lambda: service.initialise(folder, origin, _clock(origin, now)))
+    _run(lambda: setup.initialise(folder, origin, _clock(origin, now)))
     click.echo(f"{origin} is in {data}")
     click.echo(f"for whoever verifies:   {folder.log_vkey}")
     click.echo(f"the authority's token:  {folder.authority_token}")
@@ -63,19 +63,20 @@ def serve(  # noqa: PLR0913 - one argument for each word
     without_quorum: bool,
 ) -> None:
     """Run the service until it is interrupted."""
-    from meter import service  # noqa: PLC0415
     from meter.host import logs  # noqa: PLC0415
+    from meter.service import running as service_running  # noqa: PLC0415
+    from meter.service import setup  # noqa: PLC0415
 
     folder = DataFolder(data)
 
     async def run() -> None:
-        origin = service.read_origin(folder)
+        origin = setup.read_origin(folder)
         clock = _clock(origin, now)
-        witnessing = service.Witnessing(witness_seconds, without_quorum=without_quorum)
-        async with service.running(folder, host, port, clock, witnessing) as running:
-            service.settle_interpreter()
+        witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
+        async with service_running.running(folder, host, port, clock, witnessing) as running:
+            service_running.settle_interpreter()
             click.echo(f"{origin} listens on {running.url}")
-            await service.until_interrupted(running)
+            await service_running.until_interrupted(running)
 
     with logs.written_to(sys.stderr, log_level.upper()):
         _run(run)
@@ -97,15 +98,17 @@ def token(  # noqa: PLR0913 - one argument for each word
     data: Path, name: str, role: Role, subject: str, expires: str | None, *, revoke: bool
 ) -> None:
     """Make a bearer token and print it, once; NAME enters the entries that it makes."""
-    from meter import service  # noqa: PLC0415
+    from meter.service import (
+        admin,  # noqa: PLC0415
+    )
 
     folder = DataFolder(data)
     if revoke:
-        _run(lambda: service.revoke_token(folder, name))
+        _run(lambda: admin.revoke_token(folder, name))
         return
     until = None if expires is None else _checked(lambda: parse_instant(expires)) * MICROSECONDS
     identity = Identity(name, role, subject)
-    click.echo(_run(lambda: service.add_token(folder, identity, until)))
+    click.echo(_run(lambda: admin.add_token(folder, identity, until)))
 
 
 @main.command()
@@ -113,10 +116,12 @@ def token(  # noqa: PLR0913 - one argument for each word
 @click.argument("out", type=click.Path(path_type=Path))
 def export(data: Path, out: Path) -> None:
     """Write the ledger into the folder OUT, for offline verification."""
-    from meter import service  # noqa: PLC0415
+    from meter.service import (
+        admin,  # noqa: PLC0415
+    )
 
     with _progress("exporting entries") as advance:
-        head = _run(lambda: service.export_to(DataFolder(data), out, advance))
+        head = _run(lambda: admin.export_to(DataFolder(data), out, advance))
     click.echo(f"{head.size} entries, root {head.root.hex()}")
 
 
@@ -128,10 +133,12 @@ def backup(data: Path, out: Path) -> None:
 
     Private keys are not in it: keep copies of DATA/*.key elsewhere.
     """
-    from meter import service  # noqa: PLC0415
+    from meter.service import (
+        admin,  # noqa: PLC0415
+    )
 
     with _progress("copying files of the log") as advance:
-        size = _run(lambda: service.back_up_from(DataFolder(data), out, advance))
+        size = _run(lambda: admin.back_up_from(DataFolder(data), out, advance))
     click.echo(f"{out} holds the database, and the log up to {size} entries")
 
 
@@ -154,7 +161,9 @@ def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
 
     For a database that was restored from a backup, and for an empty one.
     """
-    from meter import service  # noqa: PLC0415
+    from meter.service import (
+        admin,  # noqa: PLC0415
+    )
 
     if backup_ is not None and checkpoint is not None:
         raise click.UsageError("--checkpoint is for a ledger without its log; a backup has one")
@@ -162,10 +171,10 @@ def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
     with _progress("recovering entries") as advance:
         if checkpoint is not None:
             note = checkpoint.read_bytes()
-            head = _run(lambda: service.publish_again_in(folder, note, advance))
+            head = _run(lambda: admin.publish_again_in(folder, note, advance))
             click.echo(f"{folder.log} is written again: {head.size} entries")
             return
-        done = _run(lambda: service.recover_in(folder, backup_, advance))
+        done = _run(lambda: admin.recover_in(folder, backup_, advance))
     size, root = done.head.size, done.head.root.hex()
     if done.before == size:
         click.echo(f"nothing to recover: {size} entries, root {root}")
@@ -181,10 +190,12 @@ def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
 @_DATA
 def rebuild(data: Path) -> None:
     """Make the read models anew from entry 0; stop the service first."""
-    from meter import service  # noqa: PLC0415
+    from meter.service import (
+        admin,  # noqa: PLC0415
+    )
 
     with _progress("replaying entries") as advance:
-        head = _run(lambda: service.rebuild_in(DataFolder(data), advance))
+        head = _run(lambda: admin.rebuild_in(DataFolder(data), advance))
     click.echo(f"{head.size} entries replayed, root {head.root.hex()}")
 
 
@@ -220,9 +231,11 @@ def key() -> None:
 @click.argument("kind", type=click.Choice(["receipt", "log"]))
 def new_key(data: Path, kind: str) -> None:
     """Write a new private key (0600) beside the present one; print what the authority posts."""
-    from meter import service  # noqa: PLC0415
+    from meter.service import (
+        admin,  # noqa: PLC0415
+    )
 
     folder = DataFolder(data)
-    path, body = _checked(lambda: service.new_key(folder, kind))
+    path, body = _checked(lambda: admin.new_key(folder, kind))
     click.echo(f"for POST {path}:", err=True)
     click.echo(json.dumps(body))

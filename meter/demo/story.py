@@ -25,7 +25,6 @@ from ledger.errors import LedgerError
 from ledger.note import Signer, Verifier
 from ledger.report import Report
 from ledger.verify import verify
-from meter import service
 from meter.agent.simulate import simulated_key
 from meter.auditor.replay import Audit
 from meter.client import (
@@ -47,7 +46,9 @@ from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys
 from meter.host.postgres import PostgresError
 from meter.publish.export import export
-from meter.service import SetupError
+from meter.service import running as service_running
+from meter.service import setup
+from meter.service.setup import SetupError
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_instant
@@ -104,12 +105,12 @@ async def _tell(scenario: Scenario, path: Path, story: Story) -> None:
     story.say(
         "A real service on a PostgreSQL of its own, spoken to over HTTP; the firms are made up."
     )
-    service.check_test_clock(ORIGIN)
-    await service.initialise(folder, ORIGIN, clock)
+    setup.check_test_clock(ORIGIN)
+    await setup.initialise(folder, ORIGIN, clock)
     token = folder.authority_token.read_text(encoding="utf-8").strip()
     signer = Signer.parse(folder.log_key.read_text(encoding="utf-8").strip())
     async with (
-        service.running(folder, clock=clock) as running,
+        service_running.running(folder, clock=clock) as running,
         Service(running.url, token) as http,
     ):
         story.step("A new ledger")

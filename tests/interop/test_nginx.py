@@ -30,9 +30,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ledger.tiles import level_tiles, tiles_of
-from meter import service as running
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
+from meter.service import admin as running
 from tests.books import ALPHA, record
 from tests.interop.programs import need
 from tests.services import HOUR, Answer, Service, serving

@@ -16,7 +16,6 @@ import aiohttp
 import pytest
 from msgspec import UNSET
 
-from meter import service as services
 from meter.api import events as edge
 from meter.api import streams
 from meter.host.data_folder import DATABASE_VARIABLE
@@ -24,6 +23,7 @@ from meter.host.tokens import Identity
 from meter.rules.evolve import evolve
 from meter.rules.rating import cost
 from meter.rules.state import State
+from meter.service import admin as services
 from meter.tables import write as tables_write
 from meter.views.events import Position, Viewer, reaches
 from tests.books import (

@@ -31,7 +31,7 @@ from meter.api.post import MAX_COMMAND_BYTES
 from meter.auditor.verdict import verify_source
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.http import bodies, connections
-from meter.service import export_to
+from meter.service.admin import export_to
 from meter.values.units import parse_money
 from meter.wire import dsse
 from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS

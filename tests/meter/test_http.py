@@ -447,7 +447,7 @@ async def test_checkpoint_and_state_of_the_service_are_public(database, tmp_path
 
 
 async def test_a_token_of_another_officer_signs_with_its_own_name(database, tmp_path, monkeypatch):
-    from meter import service as running
+    from meter.service import admin as running
 
     async with serving(database, tmp_path) as service:
         monkeypatch.setenv("KASHI_DATABASE_URL", database)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ledger import note
 from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
-from meter import client, service
+from meter import client
 from meter.auditor.replay import Audit
 from meter.auditor.verdict import verify_source
 from meter.cli import common
@@ -29,6 +29,7 @@ from meter.host.keys import Keys, new_log_key, new_receipt_key
 from meter.rules.commands import AddLogKey, AddReceiptKey
 from meter.rules.decide_command import Existing, Stamp, decide_command
 from meter.rules.state import State, signing
+from meter.service import admin, running, setup
 from meter.values.problems import Problem
 from meter.wire import dsse
 from tests.books import DEVICE, log_signer, properties, public_text, record, signer
@@ -448,16 +449,16 @@ async def test_keys_rotate_while_the_service_runs_and_restarts(database, tmp_pat
     async with serving(database, tmp_path) as known:
         assert await take(known, 5) == ["receipt-2"]
         monkeypatch.setenv(DATABASE_VARIABLE, database)
-        await service.export_to(folder, tmp_path / "out")
+        await admin.export_to(folder, tmp_path / "out")
     for vkey in (first, second):
         assert codes(tmp_path / "out", vkey.format()) == []
     before = await projections(database)
-    await service.rebuild_in(folder)
+    await admin.rebuild_in(folder)
     assert await projections(database) == before
     await check_sums(database)
     (folder.path / "receipt-2.key").unlink()
-    with pytest.raises(service.SetupError, match="wrong_keys"):
-        await service.running(folder).__aenter__()
+    with pytest.raises(setup.SetupError, match="wrong_keys"):
+        await running.running(folder).__aenter__()
 
 
 async def test_a_key_whose_private_half_is_not_here_is_not_taken(database, tmp_path):

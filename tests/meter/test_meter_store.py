@@ -16,12 +16,12 @@ from ledger.note import Signer, Verifier, open_checkpoint
 from ledger.store import Inconsistent, LostEpoch
 from ledger.tiles import tiles_of
 from ledger.tlog import Frontier, leaf_hash
-from meter import rebuild as rebuild_module
 from meter.host.keys import Keys
 from meter.publish.export import export
-from meter.rebuild import rebuild
 from meter.rules.effects import Diverged
 from meter.rules.state import State
+from meter.service import rebuild as rebuild_module
+from meter.service.rebuild import rebuild
 from meter.tables import connections, load, write
 from meter.tables.load import Named
 from tests.books import ALPHA, BETA, DEVICE, figures, lifted, record, void

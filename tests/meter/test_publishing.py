@@ -16,7 +16,7 @@ from meter.auditor.replay import Audit
 from meter.cli.common import main
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.publish.folder import LogMissing, _to_its_end
-from meter.service import publish_again_in
+from meter.service.admin import publish_again_in
 from tests.books import record
 from tests.services import HOUR, ask, full_disk, publishing_here, serving, stored
 

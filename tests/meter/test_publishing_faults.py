@@ -354,7 +354,7 @@ async def test_what_a_cut_left_unpublished_is_published_by_the_next_start(
 async def test_a_database_that_does_not_answer_holds_up_publishing_and_is_counted(
     database, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("meter.service.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("meter.service.running.PATIENCE_SECONDS", 0.2)
     async with serving(database, tmp_path) as service:
         await service.open_books()
         await service.published()

@@ -27,7 +27,6 @@ from ledger.proof import check as check_proof
 from ledger.quorum import TrustPolicy
 from ledger.tlog import Tree, leaf_hash
 from meter import client
-from meter import service as services
 from meter.agent.push import Reporter
 from meter.api import openapi
 from meter.api import post as api_post
@@ -38,6 +37,7 @@ from meter.cli import common
 from meter.client import Refused
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
+from meter.service import admin as services
 from meter.wire import dsse, stored_receipt
 from meter.wire.stored_receipt import StoredReceipt
 from tests.books import log_signer, properties, public_text, record, signer, void

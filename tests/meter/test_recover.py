@@ -26,15 +26,15 @@ from ledger.store import LostEpoch
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import by_entry, verify
 from meter.auditor.replay import Audit
-from meter.backup import BackupFailed, _address, back_up, copy_log, restore
 from meter.cli import common, main
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
 from meter.publish.folder import LogMissing
-from meter.recover import OriginLost, publish_again, recover
 from meter.rules.commands import IssueCoupon, RegisterContract
 from meter.rules.entries import TYPES
-from meter.service import new_key
+from meter.service.admin import new_key
+from meter.service.backup import BackupFailed, _address, back_up, copy_log, restore
+from meter.service.recover import OriginLost, publish_again, recover
 from meter.tables import connections
 from meter.tables.connections import NoLedger
 from meter.values.strict import decode

@@ -17,12 +17,12 @@ from typing import Any, get_args
 import pytest
 from msgspec import structs
 
-from meter import service as running
 from meter.api.app import ROUTES
 from meter.api.openapi import path_names
 from meter.api.routes import NOT_YOURS, OFFICIALS, Route
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity, Role
+from meter.service import admin as running
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, uscc_of, void
 from tests.described import Described
 from tests.services import (

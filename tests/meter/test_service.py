@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from ledger.note import Signer, Verifier
-from meter import service
 from meter.host.clock import clock_from, system_clock
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.tokens import Identity
 from meter.intake import Intake
 from meter.rules.entries import FLOORED_CLASSES
-from meter.service import SetupError, check_test_clock
+from meter.service import admin, setup
+from meter.service import running as service_running
+from meter.service.setup import SetupError, check_test_clock
 from meter.tables.connections import NoLedger
 from meter.values.units import MICROSECONDS
 from tests.books import ALPHA, PROGRAMME
@@ -39,12 +40,12 @@ async def refused(awaitable) -> str:
 
 
 async def start(folder: DataFolder) -> None:
-    async with service.running(folder):
+    async with service_running.running(folder):
         pass
 
 
 async def test_a_new_ledger_begins_with_a_genesis_that_names_its_keys(folder, database):
-    await service.initialise(folder, ORIGIN, Clock("2025-03-01T12:00:00+08:00"))
+    await setup.initialise(folder, ORIGIN, Clock("2025-03-01T12:00:00+08:00"))
     (genesis,) = await stored_entries(database)
     assert genesis.origin == ORIGIN
     assert genesis.log_key == folder.log_vkey.read_text().strip()
@@ -54,11 +55,11 @@ async def test_a_new_ledger_begins_with_a_genesis_that_names_its_keys(folder, da
     assert len(bytes.fromhex(genesis.salt)) == 16
     signer = Signer.parse(folder.log_key.read_text().strip())
     assert signer.verifier == Verifier.parse(genesis.log_key)
-    assert signer.name == ORIGIN == service.read_origin(folder)
+    assert signer.name == ORIGIN == setup.read_origin(folder)
 
 
 async def test_secrets_are_for_their_owner_alone(folder, database):
-    await service.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN)
     modes = {
         path.name: stat.S_IMODE(path.stat().st_mode)
         for path in folder.path.iterdir()
@@ -75,11 +76,11 @@ async def test_secrets_are_for_their_owner_alone(folder, database):
 
 
 async def test_two_ledgers_have_nothing_secret_in_common(folder, tmp_path, database):
-    await service.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN)
     await ask(database, "DROP SCHEMA ledger CASCADE")
     await ask(database, "DROP SCHEMA meter CASCADE")
     other = DataFolder(tmp_path / "other")
-    await service.initialise(other, ORIGIN)
+    await setup.initialise(other, ORIGIN)
     for name in ("log.key", "log.vkey", "receipt.key", "authority.token"):
         assert (folder.path / name).read_text() != (other.path / name).read_text()
 
@@ -87,15 +88,15 @@ async def test_two_ledgers_have_nothing_secret_in_common(folder, tmp_path, datab
 async def test_a_folder_that_holds_something_is_left_alone(folder, database):
     folder.path.mkdir()
     (folder.path / "mine").write_text("x")
-    assert await refused(service.initialise(folder, ORIGIN)) == "not_empty"
+    assert await refused(setup.initialise(folder, ORIGIN)) == "not_empty"
     assert [path.name for path in folder.path.iterdir()] == ["mine"]
     assert await ask(database, "SELECT to_regclass('ledger.head')::text AS t") == [(None,)]
 
 
 async def test_a_database_that_holds_a_ledger_is_left_alone(folder, tmp_path, database):
-    await service.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN)
     before = await stored_entries(database)
-    assert await refused(service.initialise(DataFolder(tmp_path / "b"), ORIGIN)) == "exists"
+    assert await refused(setup.initialise(DataFolder(tmp_path / "b"), ORIGIN)) == "exists"
     assert await stored_entries(database) == before
     await start(folder)
 
@@ -110,7 +111,7 @@ async def test_a_database_that_holds_a_ledger_is_left_alone(folder, tmp_path, da
 )
 async def test_an_origin_is_a_url_without_its_scheme(tmp_path, origin):
     folder = DataFolder(tmp_path / "kashi")
-    assert await refused(service.initialise(folder, origin)) == "bad_origin"
+    assert await refused(setup.initialise(folder, origin)) == "bad_origin"
     assert not folder.path.exists()
 
 
@@ -152,21 +153,21 @@ def test_a_test_clock_runs_on_from_its_instant_and_the_systems_is_now():
 
 async def test_nothing_starts_without_keys_or_without_a_ledger(folder, database):
     assert await refused(start(folder)) == "no_ledger"
-    assert await refused(service.export_to(folder, folder.path / "out")) == "no_ledger"
-    await service.initialise(folder, ORIGIN)
+    assert await refused(admin.export_to(folder, folder.path / "out")) == "no_ledger"
+    await setup.initialise(folder, ORIGIN)
     await ask(database, "DROP SCHEMA ledger CASCADE")
     for attempt in (
         start(folder),
-        service.export_to(folder, folder.path / "out"),
-        service.rebuild_in(folder),
-        service.add_token(folder, Identity("b", "authority")),
+        admin.export_to(folder, folder.path / "out"),
+        admin.rebuild_in(folder),
+        admin.add_token(folder, Identity("b", "authority")),
     ):
         with pytest.raises(NoLedger, match="kashi init"):
             await attempt
 
 
 async def test_a_database_that_refuses_us_is_told_in_one_line(folder, database, monkeypatch):
-    await service.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN)
     monkeypatch.setenv(DATABASE_VARIABLE, database.replace("kashi_test_", "missing_"))
     with pytest.raises(NoLedger, match="does not exist"):
         await start(folder)
@@ -193,13 +194,13 @@ async def test_other_keys_are_refused_before_the_running_service_is_shut_out(
 
 
 async def test_tokens_have_names_of_their_own(folder):
-    await service.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN)
     officer = Identity("officer-2", "authority")
-    assert (await service.add_token(folder, officer)).startswith("officer-2.")
+    assert (await admin.add_token(folder, officer)).startswith("officer-2.")
     for name in ("officer-2", "authority-1"):
-        assert await refused(service.add_token(folder, Identity(name, "auditor"))) == "exists"
+        assert await refused(admin.add_token(folder, Identity(name, "auditor"))) == "exists"
     for name in ("", "a b", "é", "a\n", "-a", "x" * 65):
-        assert await refused(service.add_token(folder, Identity(name, "auditor"))) == "bad_name"
+        assert await refused(admin.add_token(folder, Identity(name, "auditor"))) == "bad_name"
 
 
 @pytest.mark.parametrize(
@@ -210,28 +211,28 @@ async def test_tokens_have_names_of_their_own(folder):
     ],
 )
 async def test_a_subject_is_for_providers_and_enterprises_and_needed_there(folder, role, subject):
-    await service.initialise(folder, ORIGIN)
-    assert await refused(service.add_token(folder, Identity("a", role, subject))) == "bad_subject"
+    await setup.initialise(folder, ORIGIN)
+    assert await refused(admin.add_token(folder, Identity("a", role, subject))) == "bad_subject"
     # The name is still free.
     fitting = {"provider": "pcl", "enterprise": ALPHA}.get(role, "")
-    await service.add_token(folder, Identity("a", role, fitting))
+    await admin.add_token(folder, Identity("a", role, fitting))
 
 
 async def test_only_a_token_that_opens_something_can_be_revoked(folder):
-    await service.initialise(folder, ORIGIN)
-    assert await refused(service.revoke_token(folder, "nobody")) == "no_token"
-    await service.revoke_token(folder, "authority-1")
-    assert await refused(service.revoke_token(folder, "authority-1")) == "no_token"
+    await setup.initialise(folder, ORIGIN)
+    assert await refused(admin.revoke_token(folder, "nobody")) == "no_token"
+    await admin.revoke_token(folder, "authority-1")
+    assert await refused(admin.revoke_token(folder, "authority-1")) == "no_token"
     # Entries name it, so its name is never given to another.
     again = Identity("authority-1", "authority")
-    assert await refused(service.add_token(folder, again)) == "exists"
+    assert await refused(admin.add_token(folder, again)) == "exists"
 
 
 async def test_a_token_expires_by_the_services_clock(database, tmp_path, monkeypatch):
     async with serving(database, tmp_path) as running:
         monkeypatch.setenv(DATABASE_VARIABLE, database)
         until = running.clock.now + 60 * MICROSECONDS
-        text = await service.add_token(running.folder, Identity("a", "auditor"), until)
+        text = await admin.add_token(running.folder, Identity("a", "auditor"), until)
         header = f"Bearer {text}"
         assert (await running.get("/v1/entries", Authorization=header)).status == 200
         running.clock.advance(59)
@@ -243,10 +244,10 @@ async def test_a_token_expires_by_the_services_clock(database, tmp_path, monkeyp
 async def test_a_token_is_revoked_from_the_next_request_on(database, tmp_path, monkeypatch):
     async with serving(database, tmp_path) as running:
         monkeypatch.setenv(DATABASE_VARIABLE, database)
-        text = await service.add_token(running.folder, Identity("a", "auditor"))
+        text = await admin.add_token(running.folder, Identity("a", "auditor"))
         header = f"Bearer {text}"
         assert (await running.get("/v1/entries", Authorization=header)).status == 200
-        await service.revoke_token(running.folder, "a")
+        await admin.revoke_token(running.folder, "a")
         assert (await running.get("/v1/entries", Authorization=header)).code == "unauthorized"
         assert (await running.get("/v1/entries")).status == 200
 
@@ -257,7 +258,7 @@ async def test_the_secret_of_a_token_is_neither_stored_nor_logged(
     caplog.set_level(logging.DEBUG)
     async with serving(database, tmp_path) as running:
         monkeypatch.setenv(DATABASE_VARIABLE, database)
-        text = await service.add_token(running.folder, Identity("officer-2", "authority"))
+        text = await admin.add_token(running.folder, Identity("officer-2", "authority"))
         await running.open_books()
         header = f"Bearer {text}"
         await running.post("/v1/policies", {"nonsense": 1}, Authorization=header)
@@ -294,14 +295,14 @@ async def fail(*_: Any) -> None:
 
 
 async def test_a_service_that_cannot_listen_leaves_the_ledger_usable(folder, database):
-    await service.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN)
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(OSError, match="address already in use"):
-        async with service.running(folder, port=port):
+        async with service_running.running(folder, port=port):
             pass
     server.close()
-    async with service.running(folder) as running:
+    async with service_running.running(folder) as running:
         assert running.intake.ready
     left = await ask(
         database,

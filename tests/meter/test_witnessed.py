@@ -24,7 +24,8 @@ from meter.cli.common import main
 from meter.host import logs
 from meter.host.keys import new_log_key
 from meter.publish.witnesses import NO_WITNESSES, read_policy
-from meter.service import SetupError, Witnessing
+from meter.service.running import Witnessing
+from meter.service.setup import SetupError
 from meter.witness import server as witness_server
 from meter.witness.witness import initialise, trust
 from tests.books import record

@@ -27,7 +27,7 @@ from meter.host.keys import Keys
 from meter.host.tokens import Identity
 from meter.publish.export import export
 from meter.publish.folder import LogMissing
-from meter.roll_forward import roll_forward
+from meter.service.roll_forward import roll_forward
 from meter.tables import connections, tokens, write
 
 TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, which tells the size of the ledger

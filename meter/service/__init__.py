@@ -1,0 +1,1 @@
+"""The composition: set-up, running, administration, recovery and backup."""

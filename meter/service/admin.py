@@ -1,0 +1,105 @@
+"""TODO meter/service/admin."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from ledger.store import Head
+from meter.host import tokens
+from meter.host.data_folder import DataFolder
+from meter.host.keys import Keys, new_log_key, new_receipt_key
+from meter.host.tokens import Identity
+from meter.publish.export import export
+from meter.service.backup import back_up, restore, take_log
+from meter.service.rebuild import rebuild
+from meter.service.recover import Recovered, publish_again, recover
+from meter.service.setup import SetupError, open_database, read_origin
+from meter.tables import connections, tokens
+
+Progress = Callable[[int, int], None]
+
+
+async def add_token(folder: DataFolder, identity: Identity, expires_at: int | None = None) -> str:
+    """Make a token and give its text; `expires_at` in microseconds. Raises `SetupError`."""
+    if not tokens.TOKEN_ID.fullmatch(identity.token_id):
+        raise SetupError("bad_name", f"{identity.token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
+    if not tokens.has_fitting_subject(identity):
+        raise SetupError(
+            "bad_subject",
+            "a provider's token needs its id, an enterprise's its USCC, the others none",
+        )
+    token = tokens.new_token(identity.token_id)
+    async with _service_connection(folder) as connection:
+        if await tokens.token(connection, identity.token_id) is not None:
+            raise SetupError("exists", f"there is a token {identity.token_id}")
+        await tokens.add_token(connection, identity, token.digest, expires_at)
+    return token.text
+
+
+async def revoke_token(folder: DataFolder, token_id: str) -> None:
+    """Revoke a token, from the next request on. Raises `SetupError`."""
+    async with _service_connection(folder) as connection:
+        if not await tokens.revoke_token(connection, token_id):
+            raise SetupError("no_token", f"there is no token {token_id} to revoke")
+
+
+@contextlib.asynccontextmanager
+async def _service_connection(folder: DataFolder) -> AsyncIterator[connections.Connection]:
+    async with open_database(folder, join=True) as database:
+        connection = await connections.connect(database.dsn)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+def new_key(folder: DataFolder, kind: str) -> tuple[str, dict[str, str]]:
+    """Make a key of the kind "log" or "receipt"; give the URL and body of the command to add it."""
+    origin = read_origin(folder)
+    if kind == "log":
+        return "/v1/log-keys", {"vkey": new_log_key(folder, origin)}
+    file, public = new_receipt_key(folder)
+    return "/v1/receipt-keys", {"keyid": file.stem, "algorithm": "ed25519", "public_key": public}
+
+
+async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:
+    """Export the ledger; see `meter.publish.export`."""
+    read_origin(folder)
+    async with open_database(folder, join=True) as database:
+        return await export(database.dsn, Keys(folder), out, progress)
+
+
+async def back_up_from(folder: DataFolder, out: Path, progress: Progress | None = None) -> int:
+    """Copy database and published log; see `meter.service.backup`."""
+    read_origin(folder)
+    async with open_database(folder, join=True) as database:
+        return await back_up(database.dsn, folder, out, progress)
+
+
+async def recover_in(
+    folder: DataFolder, backup: Path | None, progress: Progress | None = None
+) -> Recovered:
+    """Restore a backup's database, if one is named, and roll it forward; see `meter.service.recover`."""
+    if backup is not None:
+        await asyncio.to_thread(take_log, backup, folder)
+    read_origin(folder)
+    async with open_database(folder) as database:
+        if backup is not None:
+            await restore(database.dsn, backup)
+        return await recover(database.dsn, folder, progress)
+
+
+async def publish_again_in(
+    folder: DataFolder, note: bytes, progress: Progress | None = None
+) -> Head:
+    """Write a lost folder again; see `meter.service.recover`."""
+    read_origin(folder)
+    async with open_database(folder) as database:
+        return await publish_again(database.dsn, folder, note, progress)
+
+
+async def rebuild_in(folder: DataFolder, progress: Progress | None = None) -> Head:
+    """Rebuild the read models; see `meter.service.rebuild`."""
+    async with open_database(folder) as database:
+        return await rebuild(database.dsn, progress)

@@ -1,0 +1,203 @@
+"""Put the parts together: keys, database, intake and HTTP, as one running service.
+
+`initialise` makes a ledger, `running` serves one until it is left, `open_database` opens whichever
+database the ledger has, starting the embedded one where needed.
+"""
+
+import asyncio
+import contextlib
+import gc
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ledger import store as ledger_store
+from ledger.errors import BadPolicy
+from ledger.folder import FolderReader
+from meter.api.app import make_app
+from meter.api.context import Context
+from meter.api.streams import Streams
+from meter.host import logs
+from meter.host.clock import Clock, system_clock
+from meter.host.data_folder import DataFolder
+from meter.host.keys import Keys
+from meter.host.metrics import Metrics
+from meter.host.watermark import Committed
+from meter.http.connections import listening
+from meter.intake import Intake
+from meter.publish.folder import PATIENCE_SECONDS, Publishing
+from meter.publish.witnesses import Witnesses, read_policy
+from meter.service.setup import Database, SetupError, open_database, read_origin
+from meter.tables import connections, load
+from meter.values.problems import Problem
+
+_log: Final = logs.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running service: where it listens, its database, and how to learn that it must end.
+
+    `published` tells how far the log's folder holds what is committed.
+    """
+
+    url: str
+    dsn: str
+    intake: Intake
+    published: Committed
+    ended: "asyncio.Task[None]"
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessing:
+    """How long the witnesses are waited for, and whether too few of them hold a checkpoint back."""
+
+    seconds: float = 2.0
+    without_quorum: bool = False
+
+
+@contextlib.asynccontextmanager
+async def running(
+    folder: DataFolder,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    clock: Clock = system_clock,
+    witnessing: Witnessing = Witnessing(),
+) -> AsyncIterator[Running]:
+    """Serve a ledger; `port` 0 takes a free one. `ended` fails when the service must stop."""
+    read_origin(folder)  # without it there is no ledger here
+    keys = Keys(folder)
+    metrics = Metrics()
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(folder))
+        dsn = database.dsn
+        witnesses = await stack.enter_async_context(
+            _witnesses(folder, await _signing_keys(dsn, keys), witnessing)
+        )
+        intake = Intake(
+            lambda: connections.connect(dsn, writer=True),
+            keys,
+            clock,
+            lambda: secrets.token_hex(16),
+            metrics,
+        )
+        publishing = Publishing(
+            folder.log,
+            lambda: connections.connect(dsn, patience_seconds=PATIENCE_SECONDS),
+            keys,
+            intake.committed,
+            witnesses,
+            metrics,
+        )
+        await publishing.start()
+        await intake.start()
+        stack.push_async_callback(intake.stop)
+        sequencer = asyncio.create_task(intake.run())
+        stack.push_async_callback(_cancel, sequencer)
+        readers = await connections.connect_readers(dsn)
+        stack.push_async_callback(readers.close)
+        publisher = asyncio.create_task(publishing.run())
+        stack.push_async_callback(publishing.stop)
+        stack.push_async_callback(_cancel, publisher)
+        app = make_app(
+            Context(
+                intake=intake,
+                readers=readers,
+                metrics=metrics,
+                keys=keys,
+                log_folder=folder.log,
+                published=publishing.published,
+                clock=clock,
+                streams=Streams(metrics),
+            )
+        )
+        url = await stack.enter_async_context(listening(app, host, port))
+        stack.callback(intake.committed.close)  # open event streams end, and do not hold us up
+        ended = asyncio.create_task(_first_end([sequencer, publisher], database))
+        stack.push_async_callback(_cancel, ended)
+        _log.info("started", url=url, size=intake.committed.size)
+        yield Running(url, dsn, intake, publishing.published, ended)
+        _log.info("stopping", size=intake.committed.size)
+
+
+def settle_interpreter() -> None:
+    """Tune Python for a process that does nothing but serve.
+
+    A group makes ten thousands of objects that hold no cycles and are gone with it, so the garbage
+    collector may look less often, and never at what was loaded. A thread that publishes or
+    proves must not hold up answers for the usual 5 ms at a time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    sys.setswitchinterval(0.0005)
+
+
+async def _first_end(tasks: "list[asyncio.Task[None]]", database: Database) -> None:
+    """Raise what ended first: the sequencer, the publisher, or the embedded database under them."""
+    lost: asyncio.Task[Any] = asyncio.create_task(database.lost())
+    try:
+        done, _ = await asyncio.wait([*tasks, lost], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        lost.cancel()
+
+
+async def until_interrupted(service: Running) -> None:
+    """Wait for SIGINT or SIGTERM; raises what ended the service, should it end first."""
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted.set)
+    waiting: asyncio.Task[Any] = asyncio.create_task(interrupted.wait())
+    await asyncio.wait([waiting, service.ended], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if service.ended.done():
+        await service.ended
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessing) -> Witnesses:
+    """Make those whom the policy file names, if there is one. Raises `SetupError`."""
+    try:
+        policy = read_policy(folder.witnesses_policy, vkeys)
+    except BadPolicy as error:
+        raise SetupError(error.code, f"{folder.witnesses_policy}: {error.detail}") from None
+    reader = FolderReader(folder.log)
+    return Witnesses(
+        policy,
+        lambda old, new: reader.tree(new).consistency_proof(old, new),
+        time_limit_seconds=witnessing.seconds,
+        publish_without_quorum=witnessing.without_quorum,
+    )
+
+
+async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
+    """Give the log keys that sign now, as vkeys.
+
+    Refuses a ledger for which keys are missing here, before its writer is shut out.
+    """
+    async with connections.told_as_away():
+        connection = await connections.connect(dsn)
+        try:
+            head = await ledger_store.head(connection)
+            state = await load.load_service_keys(connection)
+        finally:
+            await connection.close()
+    if state.genesis is None:
+        raise SetupError("no_genesis", "the database holds no entry 0")
+    try:
+        keys.receipt_signers(state, head.size)
+        signers = keys.checkpoint_signers(state, head.size)
+    except Problem as problem:
+        raise SetupError("wrong_keys", f"{state.genesis.origin}: {problem.detail}") from None
+    return [signer.verifier.format() for signer in signers]

@@ -1,0 +1,181 @@
+"""TODO meter/service/setup."""
+
+import asyncio
+import base64
+import contextlib
+import re
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger import store as ledger_store
+from ledger.canon import encode
+from ledger.note import Signer
+from meter.host import tokens
+from meter.host.clock import Clock, system_clock
+from meter.host.data_folder import DataFolder, database_url
+from meter.host.keys import Keys, public_text
+from meter.host.postgres import Embedded, PostgresError
+from meter.host.tokens import Identity
+from meter.publish.export import export
+from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
+from meter.tables import connections, tokens, write
+
+RECEIPT_KEYID: Final = "receipt-1"
+
+
+AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
+
+
+_ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*")
+
+
+_TEST_HOST: Final = re.compile(r"(?:^|\.)(?:test|example)$")
+
+
+class SetupError(Exception):
+    """The ledger cannot be made or opened, with a stable code."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The ledger's database: its DSN, and the embedded server if it is ours."""
+
+    dsn: str
+    server: Embedded | None = None
+
+    async def lost(self) -> None:
+        """Wait until our own server ends, and raise; of another's we learn by its silence."""
+        if self.server is None:
+            await asyncio.Event().wait()
+        else:
+            status = await self.server.wait()
+            raise SetupError("database_ended", f"PostgreSQL ended with status {status}")
+
+
+def check_test_clock(origin: str) -> None:
+    """Refuse a test clock for a ledger that may be a real one. Raises `SetupError`."""
+    host = origin.partition("/")[0].partition(":")[0]
+    if not _TEST_HOST.search(host):
+        raise SetupError("real_origin", f"{origin}: a test clock is for .test and .example hosts")
+
+
+async def initialise(folder: DataFolder, origin: str, clock: Clock = system_clock) -> None:
+    """Make the keys, the database, entry 0, its published log and the authority's first token."""
+    if not _ORIGIN.fullmatch(origin) or len(origin) > 200:
+        raise SetupError("bad_origin", f"{origin!r} is not a URL without its scheme")
+    if folder.path.exists() and any(folder.path.iterdir()):
+        raise SetupError("not_empty", f"{folder.path} holds something already")
+    # Others may pass through, for the account that runs an embedded database; keys are 0600.
+    folder.path.mkdir(parents=True, exist_ok=True, mode=0o711)
+    try:
+        await _initialise(folder, origin, clock)
+    except Exception:
+        # Nobody has used it, and what is left of it would stand in the way of the next try.
+        for file in folder.path.iterdir():
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        raise
+
+
+async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
+    """Write the keys before the ledger that is made with them: a crash must not lose them."""
+    log_key = Signer.from_seed(origin, secrets.token_bytes(32))
+    receipt_seed = secrets.token_bytes(32)
+    folder.write_secret(folder.log_key, log_key.format())
+    folder.log_vkey.write_text(log_key.verifier.format() + "\n", encoding="utf-8")
+    folder.write_secret(folder.receipt_key, base64.b64encode(receipt_seed).decode())
+    token = tokens.new_token(AUTHORITY_TOKEN_ID)
+    genesis = _genesis(origin, log_key, receipt_seed, clock())
+    async with open_database(folder) as database:
+        await _create(database.dsn, genesis, token)
+        # From here on there is always a folder: without one, nothing shows what a database lacks.
+        await export(database.dsn, Keys(folder), folder.log)
+    folder.write_secret(folder.authority_token, token.text)
+    folder.origin.write_text(origin + "\n", encoding="utf-8")
+
+
+def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Genesis:
+    receipts = public_text(Ed25519PrivateKey.from_private_bytes(receipt_seed))
+    return Genesis(
+        at=now,
+        by=AUTHORITY_TOKEN_ID,
+        postings=[],
+        request="init",
+        salt=secrets.token_hex(16),
+        origin=origin,
+        floors=list(FLOORED_CLASSES),
+        log_key=log_key.verifier.format(),
+        receipt_key=ReceiptKey(RECEIPT_KEYID, "ed25519", receipts),
+    )
+
+
+async def _create(dsn: str, genesis: Genesis, token: tokens.Token) -> None:
+    """Make tables, entry 0 and the token in one transaction."""
+    connection = await connections.connect(dsn, owner=True)
+    try:
+        if await ledger_store.exists(connection):
+            raise SetupError("exists", "the database holds a ledger already")
+        await ledger_store.check_durability(connection)
+        async with connection.transaction():
+            await write.create(connection)
+            head = await ledger_store.take_over(connection)
+            log = await ledger_store.load_log(connection, head, FLOORED_CLASSES)
+            data = encode(genesis)
+            log.append(data, genesis.at, genesis.postings)
+            await ledger_store.append(connection, head.epoch, log.take_group())
+            await write.add_registration(connection, 0, genesis.kind, data)
+            await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncIterator[Database]:
+    """Open the ledger's database; `join` an embedded one that serves already.
+
+    Without `join` that one is refused: a second writer would end the first, and with it the server.
+    """
+    named = database_url()
+    if named is not None:
+        yield Database(named)
+        return
+    server = Embedded(folder.postgres)
+    try:
+        dsn = await server.start()
+    except PostgresError as error:
+        if error.code != "in_use":
+            raise
+        if not join:
+            raise SetupError("in_use", f"a service runs in {folder.path} already") from None
+        if not folder.postgres_dsn.exists():
+            raise
+        yield Database(folder.postgres_dsn.read_text(encoding="utf-8").strip())
+        return
+    try:
+        folder.postgres_dsn.write_text(dsn + "\n", encoding="utf-8")
+        yield Database(dsn, server)
+    finally:
+        folder.postgres_dsn.unlink(missing_ok=True)
+        await server.stop()
+
+
+def read_origin(folder: DataFolder) -> str:
+    """Give the ledger's name."""
+    return _read(folder.origin)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SetupError("no_ledger", f"{file}: {error.strerror}; run kashi init first") from None
