@@ -54,7 +54,7 @@ lock: | $(BIN)/pip ## Choose the dependencies anew; the file holds hashes and no
 clean: ## Remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f *.so ledger/*.so meter/*.so
+	find . -path ./$(VENV) -prune -o -name '*.so' -exec rm -f {} +
 
 # The build backend is in the lock too, so nothing is fetched that has no hash.
 $(INSTALLED): requirements.lock pyproject.toml $(COMPILED) | $(BIN)/pip

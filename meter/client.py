@@ -53,7 +53,7 @@ class ClientError(Exception):
 
 
 class Refused(ClientError):  # noqa: N818 - the name says what happened
-    """The service said no: `code` is its own (`meter.values.problems`), `facts` the whole document."""
+    """The service said no: `code` is its own (`values.problems`), `facts` the whole document."""
 
     def __init__(self, status: int, code: str, detail: str, facts: Mapping[str, Any]) -> None:
         super().__init__(code, detail)

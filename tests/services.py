@@ -371,7 +371,7 @@ def yuan(fen: int) -> str:
 
 def receipt_key(service: Service) -> bytes:
     """The public key that signs receipts, as entry 0 names it."""
-    return base64.b64decode(service_running.intake.state.genesis.receipt_key.public_key)
+    return base64.b64decode(service.intake.state.genesis.receipt_key.public_key)
 
 
 def publishing_here(monkeypatch: pytest.MonkeyPatch) -> None:

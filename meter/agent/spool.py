@@ -1,4 +1,4 @@
-"""TODO meter/agent/spool."""
+"""The spool: batches that are signed and not yet answered, one file each."""
 
 import fcntl
 import json

@@ -189,7 +189,7 @@ def _candidates(
 
 
 def _subjects(query: EntriesQuery) -> list[str]:
-    """Name what the filters ask for, as `meter.rules.subjects` does; first what is mentioned least."""
+    """Name what the filters ask for, as `rules.subjects` does, the rarest first."""
     asked: list[tuple[str, str | UnsetType]] = [
         ("contract", query.contract),
         ("enterprise", query.enterprise),

@@ -1,4 +1,4 @@
-"""TODO meter/cli/auditor."""
+"""The auditor's commands: `kashi verify`, `kashi monitor` and `kashi receipt`."""
 
 import contextlib
 import json
@@ -12,17 +12,17 @@ import click
 
 from ledger.errors import LedgerError
 from meter.cli.common import (
-    _BEARER,
-    _FILE,
-    _OUT,
-    _POLICY,
+    BEARER,
+    FILE,
     GOOD,
     NOT_CHECKED,
+    OUT,
+    POLICY,
     VIOLATED,
-    _complain,
-    _progress,
-    _run,
+    complain,
     main,
+    progress_bar,
+    run_async,
 )
 
 
@@ -37,10 +37,10 @@ from meter.cli.common import (
     help="A stored receipt to hold against the ledger, or the answer to a batch with its signature"
     " header beside it, with the ending .sig. May be repeated.",
 )
-@_BEARER
-@_POLICY
-@click.option("--since", type=_FILE, help="The state of an earlier run: the log only grew since.")
-@click.option("--state", type=_FILE, help="Write the state here after a good verdict.")
+@BEARER
+@POLICY
+@click.option("--since", type=FILE, help="The state of an earlier run: the log only grew since.")
+@click.option("--state", type=FILE, help="Write the state here after a good verdict.")
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
@@ -63,19 +63,20 @@ def verify(  # noqa: PLR0913 - one argument for each word
 
     Exit code 0: good. 1: violated, the first bad entry is named. 2: could not be checked.
     """
-    from meter.auditor.verdict import Wanted, show, verify_source  # noqa: PLC0415 - slow to import, needed only here
+    # Slow to import, and needed only here.
+    from meter.auditor.verdict import Wanted, show, verify_source  # noqa: PLC0415
 
     wanted = Wanted(policy, since, state, cache)
     try:
-        with _progress("verifying") as advance:
-            verdict = verify_source(source, vkey, auditor_receipts, bearer, advance, wanted=wanted)
+        with progress_bar("verifying") as advance:
+            verdict = verify_source(source, vkey, receipts, bearer, advance, wanted=wanted)
     except (LedgerError, OSError) as error:
-        _complain(f"could not check: {error}")
+        complain(f"could not check: {error}")
         sys.exit(NOT_CHECKED)
     if as_json:
         click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
     else:
-        show(verdict, _OUT)
+        show(verdict, OUT)
     sys.exit(GOOD if verdict.ok else VIOLATED)
 
 
@@ -88,8 +89,8 @@ def verify(  # noqa: PLR0913 - one argument for each word
     type=click.Path(path_type=Path, file_okay=False),
     help="The monitor's folder: its copy of the log, evidence, lasting alarms.",
 )
-@_BEARER
-@_POLICY
+@BEARER
+@POLICY
 @click.option(
     "--interval", default=10.0, show_default=True, type=click.FloatRange(0.1), help="In seconds."
 )
@@ -137,7 +138,7 @@ def monitor(  # noqa: PLR0913 - one argument for each word
             async with _exposed(watching, listen, say):
                 await following.run(watching, url, bearer, interval)
 
-    _run(run)
+    run_async(run)
 
 
 @asynccontextmanager
@@ -164,15 +165,15 @@ def receipt() -> None:
 
 
 @receipt.command("verify")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @click.option(
     "--vkey",
     "vkeys",
     multiple=True,
     help="The log's public key: a file, or its text. Repeated, any one of them is enough.",
 )
-@_POLICY
-@click.option("--proof", type=_FILE, help="A later .tlog-proof of the batch's entry.")
+@POLICY
+@click.option("--proof", type=FILE, help="A later .tlog-proof of the batch's entry.")
 @click.option("--receipt-key", help="Base64, for a file in which no proved entry names it.")
 @click.option("--provider-key", help="Base64, for a file in which no proved entry names it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
@@ -190,28 +191,28 @@ def verify_receipt(  # noqa: PLR0913 - one argument for each word
 
     Exit code 0: the log holds the batch. 1: violated. 2: not proved, or could not be checked.
     """
-    from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415
+    from meter.auditor import receipts  # noqa: PLC0415
 
-    known = auditor_receipts.Known(vkeys, policy, receipt_key, provider_key)
+    known = receipts.Known(vkeys, policy, receipt_key, provider_key)
     try:
-        verdict = auditor_receipts.verify(file, known, proof)
+        verdict = receipts.verify(file, known, proof)
     except (LedgerError, OSError) as error:
-        _complain(f"could not check: {error}")
+        complain(f"could not check: {error}")
         sys.exit(NOT_CHECKED)
     if as_json:
-        click.echo(json.dumps(auditor_receipts.as_json(verdict), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(receipts.as_json(verdict), ensure_ascii=False, indent=2))
     else:
-        auditor_receipts.show(verdict, _OUT)
+        receipts.show(verdict, OUT)
     sys.exit({"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}[verdict.conclusion])
 
 
 @receipt.command("prove")
-@_BEARER
+@BEARER
 @click.argument("url")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 def prove_receipt(bearer: str | None, url: str, file: Path) -> None:
     """Fetch a proof for a stored receipt from the service at URL, by its newest checkpoint."""
-    from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415
+    from meter.auditor import receipts  # noqa: PLC0415
 
-    checkpoint = _run(lambda: auditor_receipts.prove(url, file, bearer))
+    checkpoint = run_async(lambda: receipts.prove(url, file, bearer))
     click.echo(f"{file} is proved by {checkpoint.size} entries of {checkpoint.origin}")

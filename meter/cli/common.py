@@ -1,4 +1,4 @@
-"""TODO meter/cli/common."""
+"""What all commands share: the group, options, exit codes, and how a fault or progress is shown."""
 
 import asyncio
 import sys
@@ -16,45 +16,27 @@ from meter.values.problems import Problem
 from meter.values.units import parse_instant
 
 GOOD: Final = 0
-
-
 VIOLATED: Final = 1
-
-
 NOT_CHECKED: Final = 2
-
-
-_DATA = click.option(
+DATA = click.option(
     "--data",
     "data",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="The ledger's data folder.",
 )
-
-
-_NOW = click.option(
+NOW = click.option(
     "--now", "now", help="A test clock that runs on from this instant (.test and .example only)."
 )
-
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-_BEARER = click.option(
+FILE = click.Path(path_type=Path, dir_okay=False)
+BEARER = click.option(
     "--token", "bearer", envvar="KASHI_TOKEN", help="For a log whose entries need one."
 )
-
-
-_POLICY = click.option(
-    "--policy", type=_FILE, help="A trust policy: whose cosignatures the checkpoint needs."
+POLICY = click.option(
+    "--policy", type=FILE, help="A trust policy: whose cosignatures the checkpoint needs."
 )
-
-
-_OUT = Console(emoji=False)  # "accrued:A:2025" is an account
-
-
-_ERR = Console(stderr=True, emoji=False)
+OUT = Console(emoji=False)  # "accrued:A:2025" is an account
+ERR = Console(stderr=True, emoji=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,24 +45,24 @@ def main() -> None:
     """Kashi (卡时): compute vouchers metered exactly, on a ledger that anyone can verify."""
 
 
-def _clock(origin: str, now: str | None) -> Callable[[], int]:
+def clock_of(origin: str, now: str | None) -> Callable[[], int]:
     from meter.host.clock import clock_from, system_clock  # noqa: PLC0415
     from meter.service import setup  # noqa: PLC0415
 
     if now is None:
         return system_clock
     setup.check_test_clock(origin)
-    return clock_from(_checked(lambda: parse_instant(now)))
+    return clock_from(checked(lambda: parse_instant(now)))
 
 
-def _run(make: Callable[[], Awaitable[Any]]) -> Any:
+def run_async(make: Callable[[], Awaitable[Any]]) -> Any:
     """Run a coroutine; what the user can mend ends with one line, not a traceback."""
 
     async def run() -> Any:
         return await make()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return _checked(lambda: runner.run(run()))
+        return checked(lambda: runner.run(run()))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -92,32 +74,32 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _checked(call: Callable[[], Any]) -> Any:
+def checked(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (LedgerError, Problem, ValueError, OSError) as error:
-        _fail(error)
+        fail(error)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         # SetupError and PostgresError live in modules of kashi[server].
         if hasattr(error, "code") and hasattr(error, "detail"):
-            _fail(error)
+            fail(error)
         raise
 
 
-def _fail(error: Exception) -> NoReturn:
-    _complain(f"kashi: {error}")
+def fail(error: Exception) -> NoReturn:
+    complain(f"kashi: {error}")
     sys.exit(1)
 
 
-def _complain(line: str) -> None:
+def complain(line: str) -> None:
     # One line however narrow the terminal: scripts read it too.
-    _ERR.print(line, style="bold red", highlight=False, markup=False, soft_wrap=True)
+    ERR.print(line, style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar with a count and the time left; give the function that moves it."""
     columns = (
         TextColumn("{task.description}"),
@@ -125,7 +107,7 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_ERR, transient=True, disable=not _ERR.is_terminal) as bar:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
         task = bar.add_task(title, total=None)
 
         def advance(done: int, total: int) -> None:

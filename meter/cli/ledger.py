@@ -1,4 +1,4 @@
-"""TODO meter/cli/ledger."""
+"""The operator's commands: `kashi init`, `serve`, `token`, `export`, `backup` and more."""
 
 import json
 import sys
@@ -7,29 +7,29 @@ from pathlib import Path
 
 import click
 
-from meter.cli.common import _DATA, _NOW, _OUT, _checked, _clock, _progress, _run, main
+from meter.cli.common import DATA, NOW, OUT, checked, clock_of, main, progress_bar, run_async
 from meter.host.data_folder import DataFolder
 from meter.host.tokens import Identity, Role
 from meter.values.units import MICROSECONDS, parse_instant
 
 
 @main.command()
-@_DATA
+@DATA
 @click.option("--origin", required=True, help="The ledger's name, e.g. kashi.example/shenzhen.")
-@_NOW
+@NOW
 def init(data: Path, origin: str, now: str | None) -> None:
     """Make a ledger: keys, database, entry 0, and the authority's first token."""
     from meter.service import setup  # noqa: PLC0415 - needs kashi[server]
 
     folder = DataFolder(data)
-    _run(lambda: setup.initialise(folder, origin, _clock(origin, now)))
+    run_async(lambda: setup.initialise(folder, origin, clock_of(origin, now)))
     click.echo(f"{origin} is in {data}")
     click.echo(f"for whoever verifies:   {folder.log_vkey}")
     click.echo(f"the authority's token:  {folder.authority_token}")
 
 
 @main.command()
-@_DATA
+@DATA
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
 @click.option(
@@ -51,7 +51,7 @@ def init(data: Path, origin: str, now: str | None) -> None:
     is_flag=True,
     help="Publish also what too few witnesses have cosigned; else it is held back.",
 )
-@_NOW
+@NOW
 def serve(  # noqa: PLR0913 - one argument for each word
     data: Path,
     host: str,
@@ -71,7 +71,7 @@ def serve(  # noqa: PLR0913 - one argument for each word
 
     async def run() -> None:
         origin = setup.read_origin(folder)
-        clock = _clock(origin, now)
+        clock = clock_of(origin, now)
         witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
         async with service_running.running(folder, host, port, clock, witnessing) as running:
             service_running.settle_interpreter()
@@ -79,11 +79,11 @@ def serve(  # noqa: PLR0913 - one argument for each word
             await service_running.until_interrupted(running)
 
     with logs.written_to(sys.stderr, log_level.upper()):
-        _run(run)
+        run_async(run)
 
 
 @main.command()
-@_DATA
+@DATA
 @click.argument("name")
 @click.option(
     "--role",
@@ -98,52 +98,46 @@ def token(  # noqa: PLR0913 - one argument for each word
     data: Path, name: str, role: Role, subject: str, expires: str | None, *, revoke: bool
 ) -> None:
     """Make a bearer token and print it, once; NAME enters the entries that it makes."""
-    from meter.service import (
-        admin,  # noqa: PLC0415
-    )
+    from meter.service import admin  # noqa: PLC0415
 
     folder = DataFolder(data)
     if revoke:
-        _run(lambda: admin.revoke_token(folder, name))
+        run_async(lambda: admin.revoke_token(folder, name))
         return
-    until = None if expires is None else _checked(lambda: parse_instant(expires)) * MICROSECONDS
+    until = None if expires is None else checked(lambda: parse_instant(expires)) * MICROSECONDS
     identity = Identity(name, role, subject)
-    click.echo(_run(lambda: admin.add_token(folder, identity, until)))
+    click.echo(run_async(lambda: admin.add_token(folder, identity, until)))
 
 
 @main.command()
-@_DATA
+@DATA
 @click.argument("out", type=click.Path(path_type=Path))
 def export(data: Path, out: Path) -> None:
     """Write the ledger into the folder OUT, for offline verification."""
-    from meter.service import (
-        admin,  # noqa: PLC0415
-    )
+    from meter.service import admin  # noqa: PLC0415
 
-    with _progress("exporting entries") as advance:
-        head = _run(lambda: admin.export_to(DataFolder(data), out, advance))
+    with progress_bar("exporting entries") as advance:
+        head = run_async(lambda: admin.export_to(DataFolder(data), out, advance))
     click.echo(f"{head.size} entries, root {head.root.hex()}")
 
 
 @main.command()
-@_DATA
+@DATA
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 def backup(data: Path, out: Path) -> None:
     """Copy database and published log into the folder OUT; the service may run meanwhile.
 
     Private keys are not in it: keep copies of DATA/*.key elsewhere.
     """
-    from meter.service import (
-        admin,  # noqa: PLC0415
-    )
+    from meter.service import admin  # noqa: PLC0415
 
-    with _progress("copying files of the log") as advance:
-        size = _run(lambda: admin.back_up_from(DataFolder(data), out, advance))
+    with progress_bar("copying files of the log") as advance:
+        size = run_async(lambda: admin.back_up_from(DataFolder(data), out, advance))
     click.echo(f"{out} holds the database, and the log up to {size} entries")
 
 
 @main.command()
-@_DATA
+@DATA
 @click.option(
     "--from",
     "backup_",
@@ -161,20 +155,18 @@ def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
 
     For a database that was restored from a backup, and for an empty one.
     """
-    from meter.service import (
-        admin,  # noqa: PLC0415
-    )
+    from meter.service import admin  # noqa: PLC0415
 
     if backup_ is not None and checkpoint is not None:
         raise click.UsageError("--checkpoint is for a ledger without its log; a backup has one")
     folder = DataFolder(data)
-    with _progress("recovering entries") as advance:
+    with progress_bar("recovering entries") as advance:
         if checkpoint is not None:
             note = checkpoint.read_bytes()
-            head = _run(lambda: admin.publish_again_in(folder, note, advance))
+            head = run_async(lambda: admin.publish_again_in(folder, note, advance))
             click.echo(f"{folder.log} is written again: {head.size} entries")
             return
-        done = _run(lambda: admin.recover_in(folder, backup_, advance))
+        done = run_async(lambda: admin.recover_in(folder, backup_, advance))
     size, root = done.head.size, done.head.root.hex()
     if done.before == size:
         click.echo(f"nothing to recover: {size} entries, root {root}")
@@ -187,15 +179,13 @@ def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
 
 
 @main.command()
-@_DATA
+@DATA
 def rebuild(data: Path) -> None:
     """Make the read models anew from entry 0; stop the service first."""
-    from meter.service import (
-        admin,  # noqa: PLC0415
-    )
+    from meter.service import admin  # noqa: PLC0415
 
-    with _progress("replaying entries") as advance:
-        head = _run(lambda: admin.rebuild_in(DataFolder(data), advance))
+    with progress_bar("replaying entries") as advance:
+        head = run_async(lambda: admin.rebuild_in(DataFolder(data), advance))
     click.echo(f"{head.size} entries replayed, root {head.root.hex()}")
 
 
@@ -215,10 +205,10 @@ def demo(trace: Path | None, data: Path | None) -> None:
     from meter.demo import story  # noqa: PLC0415 - needs kashi[server]
 
     if data is not None:
-        sys.exit(story.run(trace, data, _OUT, kept=True))
+        sys.exit(story.run(trace, data, OUT, kept=True))
     with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:
         Path(folder).chmod(0o711)
-        sys.exit(story.run(trace, Path(folder), _OUT))
+        sys.exit(story.run(trace, Path(folder), OUT))
 
 
 @main.group()
@@ -227,15 +217,13 @@ def key() -> None:
 
 
 @key.command("new")
-@_DATA
+@DATA
 @click.argument("kind", type=click.Choice(["receipt", "log"]))
 def new_key(data: Path, kind: str) -> None:
     """Write a new private key (0600) beside the present one; print what the authority posts."""
-    from meter.service import (
-        admin,  # noqa: PLC0415
-    )
+    from meter.service import admin  # noqa: PLC0415
 
     folder = DataFolder(data)
-    path, body = _checked(lambda: admin.new_key(folder, kind))
+    path, body = checked(lambda: admin.new_key(folder, kind))
     click.echo(f"for POST {path}:", err=True)
     click.echo(json.dumps(body))

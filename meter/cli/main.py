@@ -3,3 +3,9 @@
 What needs the server's packages is imported inside its command, so that `pip install kashi` alone
 gives verification and the provider's commands.
 """
+
+# Each of these files adds its commands.
+from meter.cli import auditor, ledger, provider, witness
+from meter.cli.common import main
+
+__all__ = ["auditor", "ledger", "main", "provider", "witness"]

@@ -1,11 +1,11 @@
-"""TODO meter/cli/provider."""
+"""The provider's commands: `kashi provider keygen`, `sign` and `post`."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from meter.cli.common import _FILE, _checked, _run, main
+from meter.cli.common import FILE, checked, main, run_async
 
 
 @main.group()
@@ -19,7 +19,7 @@ def keygen(file: Path) -> None:
     """Write a new Ed25519 key to FILE (0600) and print the public key to register."""
     from meter import client  # noqa: PLC0415
 
-    click.echo(_checked(lambda: client.keygen(file)))
+    click.echo(checked(lambda: client.keygen(file)))
 
 
 @provider.command()
@@ -30,12 +30,12 @@ def sign(key: Path, keyid: str, batch: Any) -> None:
     """Sign the batch in the file BATCH (- for standard input) and print its envelope."""
     from meter import client  # noqa: PLC0415
 
-    click.echo(_checked(lambda: client.sign_payload(batch.read(), keyid, client.load_key(key))))
+    click.echo(checked(lambda: client.sign_payload(batch.read(), keyid, client.load_key(key))))
 
 
 @provider.command()
 @click.option("--receipt-key", help="The service's receipt key (base64): check the signature.")
-@click.option("--keep", type=_FILE, help="Keep batch and receipt in this file (`kashi receipt`).")
+@click.option("--keep", type=FILE, help="Keep batch and receipt in this file (`kashi receipt`).")
 @click.option(
     "--token", "bearer", envvar="KASHI_TOKEN", help="Keep a proof too, with a provider's."
 )
@@ -48,12 +48,12 @@ def post(
     from meter import client  # noqa: PLC0415
 
     data = envelope.read()
-    answer = _run(lambda: client.post(url, data, receipt_key))
+    answer = run_async(lambda: client.post(url, data, receipt_key))
     click.echo(answer.body)
     click.echo(f"Kashi-Signature: {answer.signature}", err=True)
     if keep is not None:
-        from meter.auditor import receipts as auditor_receipts  # noqa: PLC0415 - slow to import, needed only here
+        from meter.auditor import receipts  # noqa: PLC0415 - slow to import, needed only here
 
-        _checked(lambda: auditor_receipts.keep(keep, data, answer))
+        checked(lambda: receipts.keep(keep, data, answer))
         if bearer is not None:
-            _run(lambda: auditor_receipts.prove(url, keep, bearer))
+            run_async(lambda: receipts.prove(url, keep, bearer))

@@ -1,4 +1,4 @@
-"""TODO meter/cli/witness."""
+"""The witness's commands: `kashi witness`, `kashi witness init` and `kashi witness trust`."""
 
 import logging
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from meter.cli.common import _DATA, _checked, _run, main
+from meter.cli.common import DATA, checked, main, run_async
 
 
 @main.group(invoke_without_command=True)
@@ -31,24 +31,24 @@ def witness(context: click.Context, data: Path | None, host: str, port: int) -> 
             await server.until_interrupted()
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    _run(run)
+    run_async(run)
 
 
-@witness_witness.command("init")
-@_DATA
+@witness.command("init")
+@DATA
 @click.option("--name", required=True, help="What its key is called, e.g. university.example/w1.")
 def witness_init(data: Path, name: str) -> None:
     """Make the key of a witness (0600) and print its public half."""
-    from meter.witness import witness as witness_witness  # noqa: PLC0415
+    from meter.witness.witness import initialise  # noqa: PLC0415
 
-    click.echo(_checked(lambda: witness_witness.initialise(data, name)))
+    click.echo(checked(lambda: initialise(data, name)))
 
 
-@witness_witness.command("trust")
-@_DATA
+@witness.command("trust")
+@DATA
 @click.argument("vkey")
 def witness_trust(data: Path, vkey: str) -> None:
     """Serve the ledger that has the public key VKEY too, from the next start on."""
-    from meter.witness import witness as witness_witness  # noqa: PLC0415
+    from meter.witness.witness import trust  # noqa: PLC0415
 
-    click.echo(_checked(lambda: witness_witness.trust(data, vkey)))
+    click.echo(checked(lambda: trust(data, vkey)))

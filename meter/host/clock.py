@@ -1,4 +1,4 @@
-"""TODO meter/host/clock."""
+"""The clock: microseconds since 1970 UTC, from the system or from a test's instant on."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""TODO meter/host/watermark."""
+"""The watermark: the size up to which entries are durable."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""TODO meter/http/problems."""
+"""How a problem looks over HTTP (RFC 9457): status, headers and body."""
 
 from typing import Final
 

@@ -16,15 +16,6 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
 
 from meter.rules import entries
-from meter.rules.commands import (
-    AddLogKey,
-    AddReceiptKey,
-    Command,
-    ReleaseRecord,
-    RetireLogKey,
-    VoidRecord,
-    fields_of,
-)
 from meter.rules.entries import Applicant, Entry
 from meter.values.strict import (
     Date,

@@ -14,17 +14,6 @@ from msgspec import UNSET
 
 from ledger.errors import LedgerError
 from meter.rules.capacity import Withheld
-from meter.rules.effects import (
-    accept,
-    accepted_effect,
-    apply_grants,
-    coupon_grants,
-    grant_postings,
-    let_count,
-    release_effect,
-    take_back,
-    void_effect,
-)
 from meter.rules.entries import (
     Posting,
 )

@@ -25,17 +25,6 @@ from meter.rules.entries import (
     Evidence,
     UsageAccepted,
 )
-from meter.rules.measure import (
-    Work,
-    admit,
-    days_of,
-    device_time_ids,
-    evidence_of,
-    is_measurable,
-    meter_of,
-    withheld_by_year,
-    work_of,
-)
 from meter.rules.rating import overlap, years_of
 from meter.rules.state import Contract, DeviceTimeId, Meter, State
 from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start, year_of

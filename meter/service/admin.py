@@ -1,4 +1,4 @@
-"""TODO meter/service/admin."""
+"""What an operator does beside serving: tokens, keys, export, backup, recovery, rebuild."""
 
 import asyncio
 import contextlib
@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from ledger.store import Head
-from meter.host import tokens
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
-from meter.host.tokens import Identity
+from meter.host.tokens import TOKEN_ID, Identity, has_fitting_subject, new_token
 from meter.publish.export import export
 from meter.service.backup import back_up, restore, take_log
 from meter.service.rebuild import rebuild
@@ -22,14 +21,14 @@ Progress = Callable[[int, int], None]
 
 async def add_token(folder: DataFolder, identity: Identity, expires_at: int | None = None) -> str:
     """Make a token and give its text; `expires_at` in microseconds. Raises `SetupError`."""
-    if not tokens.TOKEN_ID.fullmatch(identity.token_id):
+    if not TOKEN_ID.fullmatch(identity.token_id):
         raise SetupError("bad_name", f"{identity.token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
-    if not tokens.has_fitting_subject(identity):
+    if not has_fitting_subject(identity):
         raise SetupError(
             "bad_subject",
             "a provider's token needs its id, an enterprise's its USCC, the others none",
         )
-    token = tokens.new_token(identity.token_id)
+    token = new_token(identity.token_id)
     async with _service_connection(folder) as connection:
         if await tokens.token(connection, identity.token_id) is not None:
             raise SetupError("exists", f"there is a token {identity.token_id}")
@@ -80,7 +79,7 @@ async def back_up_from(folder: DataFolder, out: Path, progress: Progress | None 
 async def recover_in(
     folder: DataFolder, backup: Path | None, progress: Progress | None = None
 ) -> Recovered:
-    """Restore a backup's database, if one is named, and roll it forward; see `meter.service.recover`."""
+    """Restore a backup's database, if one is named, and roll it forward; see `service.recover`."""
     if backup is not None:
         await asyncio.to_thread(take_log, backup, folder)
     read_origin(folder)

@@ -21,10 +21,9 @@ from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.publish import OtherRoot
 from ledger.store import Head
 from ledger.tlog import Frontier, leaf_hash
-from meter.host import tokens
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys
-from meter.host.tokens import Identity
+from meter.host.tokens import Identity, new_token
 from meter.publish.export import export
 from meter.publish.folder import LogMissing
 from meter.service.roll_forward import roll_forward
@@ -162,7 +161,7 @@ async def _give_token(
     connection: connections.Connection, folder: DataFolder, token_id: str
 ) -> None:
     """Give the authority a token of a new name, for an old one may have been revoked."""
-    token = tokens.new_token(token_id)
+    token = new_token(token_id)
     await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
     folder.authority_token.unlink(missing_ok=True)
     folder.write_secret(folder.authority_token, token.text)

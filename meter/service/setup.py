@@ -1,4 +1,4 @@
-"""TODO meter/service/setup."""
+"""Make a ledger and open its database: keys, tables, entry 0, the first token."""
 
 import asyncio
 import base64
@@ -16,12 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.note import Signer
-from meter.host import tokens
 from meter.host.clock import Clock, system_clock
 from meter.host.data_folder import DataFolder, database_url
 from meter.host.keys import Keys, public_text
 from meter.host.postgres import Embedded, PostgresError
-from meter.host.tokens import Identity
+from meter.host.tokens import Identity, Token, new_token
 from meter.publish.export import export
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.tables import connections, tokens, write
@@ -94,7 +93,7 @@ async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
     folder.write_secret(folder.log_key, log_key.format())
     folder.log_vkey.write_text(log_key.verifier.format() + "\n", encoding="utf-8")
     folder.write_secret(folder.receipt_key, base64.b64encode(receipt_seed).decode())
-    token = tokens.new_token(AUTHORITY_TOKEN_ID)
+    token = new_token(AUTHORITY_TOKEN_ID)
     genesis = _genesis(origin, log_key, receipt_seed, clock())
     async with open_database(folder) as database:
         await _create(database.dsn, genesis, token)
@@ -119,7 +118,7 @@ def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Gen
     )
 
 
-async def _create(dsn: str, genesis: Genesis, token: tokens.Token) -> None:
+async def _create(dsn: str, genesis: Genesis, token: Token) -> None:
     """Make tables, entry 0 and the token in one transaction."""
     connection = await connections.connect(dsn, owner=True)
     try:

@@ -1,4 +1,4 @@
-"""TODO meter/tables/balances."""
+"""Balances of coupons and totals of contracts, as of the last commit or an earlier size."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""TODO meter/tables/connections."""
+"""Connections to PostgreSQL: the writer's, the pool of readers, and errors of a lost one."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""TODO meter/tables/load."""
+"""Load the state from its rows: all that is registered, and the records that a group names."""
 
 from array import array
 from collections import defaultdict

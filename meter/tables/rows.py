@@ -1,4 +1,4 @@
-"""TODO meter/tables/rows."""
+"""The rows that a group of entries adds, noted while it is decided and written at its commit."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

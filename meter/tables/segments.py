@@ -1,4 +1,4 @@
-"""TODO meter/tables/segments."""
+"""Segments of the ledger with the files that are published beside them."""
 
 from collections.abc import AsyncIterator
 

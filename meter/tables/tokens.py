@@ -1,4 +1,4 @@
-"""TODO meter/tables/tokens."""
+"""The rows of bearer tokens; a row holds the sha256 of a secret, never the secret."""
 
 from meter.host.tokens import Identity, KnownToken
 from meter.tables.connections import Connection

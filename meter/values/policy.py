@@ -1,12 +1,14 @@
 """A policy: one version of one programme's rules, read from a TOML file.
 
-Files lie in `policies/`, named `<programme>-<version>.toml`; every figure stands beside the article
+Files lie in `meter/policies/`, named `<programme>-<version>.toml`; every figure stands beside the article
 it comes from and its standing. An entry of the ledger holds the text of the file, so an auditor
 reads the very rules that were applied. Example: `policies/training-coupon-2024-12.toml`.
 """
 
+import re
 import tomllib
-from typing import Annotated, Literal, Self
+from importlib.resources import files
+from typing import Annotated, Final, Literal, Self
 
 from msgspec import Meta, Struct, ValidationError, convert
 
@@ -23,6 +25,10 @@ MAX_YEARS = 4
 Standing = Literal["measures", "guide", "practice", "judgement"]
 BasisPoints = Annotated[int, Meta(ge=0, le=10_000)]
 RatioClass = Literal["standard", "startup"]
+
+
+_SHIPPED: Final = files("meter") / "policies"
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class _Sourced(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -131,3 +137,11 @@ class Policy(Struct, frozen=True, kw_only=True):
             eligible_uses=frozenset(file.use.eligible),
             lateness_seconds=file.lateness.days * DAY_SECONDS,
         )
+
+
+def shipped_text(programme: str, version: str) -> str:
+    """Return the text of a policy file that comes with Kashi. Raises `Problem` `unknown_policy`."""
+    name = f"{programme}-{version}.toml"
+    if not _FILE_NAME.fullmatch(name) or not (_SHIPPED / name).is_file():
+        raise Problem("unknown_policy", f"no policy file {name} comes with Kashi")
+    return (_SHIPPED / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The usage batch that a provider signs, and the receipt that answers it.
+"""The usage batch that a provider signs.
 
     {"log":"kashi.example/shenzhen","provider":"pcl","stream":"cloudbrain-2","seq":17,
      "voids":[{"id":"slurm:4100:3","reason":"node failed, not charged"}],
@@ -8,18 +8,7 @@
 
 `genesis` (hex sha256 of entry 0), `run`, `state` and `final` are optional. A payload that is not
 of this form is refused whole; values are judged record by record (`decide.py`), so that one wrong
-record leaves the others unharmed. Receipt and results:
-
-    {"batch":"<sha256 of the payload>","log":…,"provider":…,"stream":…,"seq":17,
-     "before":{"size":38,"root":"…"},"entries":{"first":40,"count":3},"voids":[…],"results":[…]}
-
-    {"id":"slurm:4211:0","status":"accepted","entry":42,"cost":"288.00","entitled":"144.00",
-     "granted":"144.00","uncovered":"0.00","withheld":"0.00","by_year":{"2025":"144.00"},"bound":[]}
-    {"id":"slurm:4211:0","status":"duplicate","entry":42}
-    {"id":"slurm:4211:0","status":"conflict","entry":42,"detail":"…"}
-    {"id":"slurm:4212:0","status":"rejected","code":"unknown_contract","detail":"…"}
-
-The figures are signed changes of the record's own contract. All are yuan text.
+record leaves the others unharmed.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,16 @@
-"""TODO meter/wire/receipt."""
+"""The receipt that answers a batch, and one result for each void and record.
+
+    {"batch":"<sha256 of the payload>","log":…,"provider":…,"stream":…,"seq":17,
+     "before":{"size":38,"root":"…"},"entries":{"first":40,"count":3},"voids":[…],"results":[…]}
+
+    {"id":"slurm:4211:0","status":"accepted","entry":42,"cost":"288.00","entitled":"144.00",
+     "granted":"144.00","uncovered":"0.00","withheld":"0.00","by_year":{"2025":"144.00"},"bound":[]}
+    {"id":"slurm:4211:0","status":"duplicate","entry":42}
+    {"id":"slurm:4211:0","status":"conflict","entry":42,"detail":"…"}
+    {"id":"slurm:4212:0","status":"rejected","code":"unknown_contract","detail":"…"}
+
+The figures are signed changes of the record's own contract. All are yuan text.
+"""
 
 from hashlib import sha256
 from typing import Final, Literal

@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledger.note import Signer
-from meter.cli import common, main
+from meter.cli import common
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
@@ -35,7 +35,7 @@ from tests.services import (
     serving,
 )
 
-REPOSITORY = Path(main.__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
 ORIGIN = "kashi.test/cli"
 NOON = "2025-03-01T12:00:00+08:00"

@@ -18,8 +18,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from meter import client
-from meter.agent import push as reporting
-from meter.agent import spool as reporting
+from meter.agent import push, spool
 from meter.agent.push import Report, Reporter
 from meter.client import (
     BadReceipt,
@@ -452,7 +451,7 @@ async def test_the_genesis_is_sent_when_it_is_known(database, tmp_path):
 async def test_a_long_list_is_cut_into_batches_that_the_service_takes(
     database, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(reporting, "MAX_BATCH_ITEMS", 3)
+    monkeypatch.setattr(push, "MAX_BATCH_ITEMS", 3)
     async with opened(database, tmp_path) as (proxy, key):
         async with reporter(proxy, key, tmp_path) as one:
             await one.report([usage(f"r{n}", milli_devices=1) for n in range(10)])
@@ -466,7 +465,7 @@ async def test_a_long_list_is_cut_into_batches_that_the_service_takes(
 
 
 async def test_a_long_list_is_cut_by_its_bytes_too(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(reporting, "MAX_PAYLOAD_BYTES", 2_500)
+    monkeypatch.setattr(push, "MAX_PAYLOAD_BYTES", 2_500)
     async with opened(database, tmp_path) as (proxy, key):
         async with reporter(proxy, key, tmp_path) as one:
             await one.report([usage(f"r{n}", milli_devices=1) for n in range(20)])
@@ -477,7 +476,7 @@ async def test_a_long_list_is_cut_by_its_bytes_too(database, tmp_path, monkeypat
 
 def test_no_payload_within_the_limit_makes_an_envelope_beyond_the_services():
     payload = b'{"log":"x","provider":"p","stream":"s","seq":1,"records":[]}'
-    payload += b" " * (reporting.MAX_PAYLOAD_BYTES - len(payload))
+    payload += b" " * (push.MAX_PAYLOAD_BYTES - len(payload))
     sealed = dsse.seal(dsse.BATCH_TYPE, payload, "k" * 64, signer("pcl-1"))
     assert MAX_BATCH_BYTES - 1_024 < len(sealed) <= MAX_BATCH_BYTES
 
@@ -574,7 +573,7 @@ async def test_after_an_outage_the_next_process_goes_on_with_the_same_payload(
 async def test_a_fault_at_one_batch_does_not_hold_up_the_others(database, tmp_path):
     async with opened(database, tmp_path, "status 500") as (proxy, key):
         async with reporter(proxy, key, tmp_path) as one:
-            one._outbox.put(1, one._payload(1, reporting._Part([], [fields("a")])))
+            one._outbox.put(1, one._payload(1, push._Part([], [fields("a")])))
             one._stream.last_seq = 1
             with pytest.raises(Refused, match="http_500"):
                 await one.report([usage("b")])
@@ -664,7 +663,7 @@ class CrashError(Exception):
 async def test_a_crash_at_any_write_of_the_folder_loses_and_doubles_nothing(
     database, tmp_path, monkeypatch, written
 ):
-    write, left = reporting._write, 0
+    write, left = spool._write, 0
 
     def dying(file: Path, data: bytes) -> None:
         nonlocal left
@@ -681,7 +680,7 @@ async def test_a_crash_at_any_write_of_the_folder_loses_and_doubles_nothing(
             records = [usage(f"{name}:{n}", milli_devices=1) for n in range(5)]
             with monkeypatch.context() as patch, contextlib.suppress(CrashError):
                 left = crash
-                patch.setattr(reporting, "_write", dying)
+                patch.setattr(spool, "_write", dying)
                 async with reporter(proxy, key, folder, name=name) as one:
                     await one.report(records)
             async with reporter(proxy, key, folder, name=name) as one:

@@ -50,7 +50,7 @@ from tests.services import (
     serving,
 )
 
-REPOSITORY = Path(dsse.__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 CLIENTS = 64
 CONTRACTS = [f"C{n}" for n in range(8)]
 

@@ -36,7 +36,7 @@ from tests.books import properties
 from tests.described import Described
 from tests.services import Answer, Service, check_sums, serving
 
-REPOSITORY = Path(openapi.__file__).parents[2]
+REPOSITORY = Path(__file__).parents[2]
 TOLD = Described(ROUTES)
 SEED = 20_250_301
 

@@ -18,7 +18,7 @@ import uvloop
 from meter.host import postgres
 from meter.host.postgres import Binaries, Embedded, PostgresError, find_binaries, inspect_binaries
 
-REPOSITORY = Path(postgres.__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
 NOBODY = 65534
 

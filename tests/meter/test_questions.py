@@ -14,8 +14,7 @@ import asyncpg
 import pytest
 
 from meter.api import get_enterprise, get_official, get_provider
-from meter.host import tokens
-from meter.host.tokens import Identity
+from meter.host.tokens import Identity, new_token
 from meter.rules.evolve import evolve
 from meter.rules.rating import cost
 from meter.rules.state import State
@@ -208,7 +207,7 @@ async def evolved(service):
 
 async def as_a(service, role, subject=""):
     """Give what makes a request one of somebody else."""
-    token = tokens.new_token(f"{role}-{subject or 'x'}")
+    token = new_token(f"{role}-{subject or 'x'}")
     connection = await connections.connect(service.dsn)
     try:
         await tokens.add_token(connection, Identity(token.id, role, subject), token.digest)

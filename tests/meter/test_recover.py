@@ -26,7 +26,7 @@ from ledger.store import LostEpoch
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import by_entry, verify
 from meter.auditor.replay import Audit
-from meter.cli import common, main
+from meter.cli import common
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
 from meter.publish.folder import LogMissing
@@ -664,7 +664,7 @@ def process(*words: object) -> subprocess.CompletedProcess:
 def of_process(*words: object) -> dict[str, Any]:
     kept = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
     program = [sys.executable, "-c", "from meter.cli.main import main; main()", *map(str, words)]
-    repository = str(Path(main.__file__).parents[1])
+    repository = str(Path(__file__).parents[2])
     return {"args": program, "text": True, "env": kept | {"PYTHONPATH": repository}}
 
 

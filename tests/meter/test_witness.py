@@ -31,16 +31,17 @@ from ledger.note import Checkpoint, Signer, Verifier, open_checkpoint, sign
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, check_consistency
 from ledger.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, Refused, monitoring_path
-from meter.cli import common, main
+from meter.cli import common
 from meter.http import bodies
 from meter.publish.witnesses import Code, Held, Published, Witnesses
-from meter.witness.server import __file__, serving
+from meter.witness import server as witness_server
+from meter.witness.server import serving
 from meter.witness.witness import MAX_EVIDENCE, Evidence, Witness, initialise, trust
 from tests.ledger.disks import AFTER, BEFORE, TORN, Broken, Disk
 from tests.ledger.example import TIME, tree_of
 from tests.test_readme import BLOCK, free_port, run_bash
 
-REPOSITORY = Path(main.__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "witnesses.md"
 PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
 LOG = Signer.from_seed("kashi.test/log", bytes(range(32)))
@@ -774,7 +775,7 @@ async def raw(url: str, data: bytes) -> bytes:
 
 
 async def test_more_connections_than_there_is_room_for_are_cut_off(folder, monkeypatch):
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(witness_server, "MAX_CONNECTIONS", 3)
     async with served(folder) as url:
         host, port = url.removeprefix("http://").split(":")
         idle = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
