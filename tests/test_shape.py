@@ -5,6 +5,7 @@ each is run on the two packages, and on a planted fault that it has to find.
 """
 
 import ast
+import graphlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -15,63 +16,55 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
-# These do I/O, read clocks or wait. Every other file of the two packages is pure; a new name here
-# is a decision, so first see whether the I/O can move to a file that is here already.
-SHELL = {
-    "ledger/__init__.py",
-    "ledger/files.py",
-    "ledger/folder.py",
-    "ledger/folder_process.py",
-    "ledger/following.py",
-    "ledger/prove.py",
-    "ledger/publish.py",
-    "ledger/queries.py",
-    "ledger/sources.py",
-    "ledger/store.py",
-    "ledger/verify.py",
-    "meter/__init__.py",
-    "meter/alarms.py",
-    "meter/auth.py",
-    "meter/backup.py",
-    "meter/cli.py",
-    "meter/client.py",
-    "meter/config.py",
-    "meter/demo/books.py",
-    "meter/demo/forgery.py",
-    "meter/demo/scenario.py",
-    "meter/demo/story.py",
-    "meter/export.py",
-    "meter/exposition.py",
-    "meter/fetch.py",
-    "meter/intake.py",
-    "meter/keys.py",
-    "meter/log_keys.py",
-    "meter/lookup.py",
-    "meter/logs.py",
-    "meter/metrics.py",
-    "meter/mirror.py",
-    "meter/monitor.py",
-    "meter/policies/__init__.py",
-    "meter/postgres.py",
-    "meter/publishing.py",
-    "meter/rebuild.py",
-    "meter/receipts.py",
-    "meter/recover.py",
-    "meter/reporter.py",
-    "meter/roll_forward.py",
-    "meter/service.py",
-    "meter/simulate.py",
-    "meter/store.py",
-    "meter/verification.py",
-    "meter/web/*",
-    "meter/witness.py",
-    "meter/witness_server.py",
-    "meter/witnesses.py",
+VALUES = {"values"}
+WIRE = VALUES | {"wire"}
+RULES_AND_BELOW = WIRE | {"rules"}
+VIEWS_AND_BELOW = RULES_AND_BELOW | {"views"}
+TABLES_AND_BELOW = VIEWS_AND_BELOW | {"host", "tables"}
+
+# A room of `meter/` and the rooms that it may import, from the ground up: no arrow runs up. The
+# rooms that are not here (`service`, `witness`, `cli`, `demo`) compose the others as they need.
+ROOMS = {
+    "values": set(),
+    "wire": VALUES,
+    "rules": WIRE,
+    "views": RULES_AND_BELOW,
+    "client": WIRE,
+    "agent": WIRE | {"client"},
+    "auditor": RULES_AND_BELOW | {"client"},
+    "host": RULES_AND_BELOW,
+    "tables": VIEWS_AND_BELOW | {"host"},
+    "http": VALUES | {"host"},
+    "intake": RULES_AND_BELOW | {"host", "tables"},
+    "publish": TABLES_AND_BELOW,
+    "api": TABLES_AND_BELOW | {"http"},
+    "service": {
+        *("values", "wire", "rules", "views", "client", "agent", "auditor", "host", "tables"),
+        *("http", "intake", "publish", "api"),
+    },
 }
+COMPOSED = {"witness", "cli", "demo"}
+
+# Pure files do no I/O, read no clock and wait for nothing: the four lowest rooms, and these beside.
+PURE_ROOMS = {"meter/values/*", "meter/wire/*", "meter/rules/*", "meter/views/*"}
+PURE_FILES = {
+    *("meter/auditor/replay.py", "meter/auditor/sums.py", "meter/auditor/receipt_check.py"),
+    *("meter/demo/__init__.py", "meter/demo/cast.py", "meter/demo/telling.py"),
+    "meter/demo/trace.py",
+}
+# All of `ledger/` is pure but these; a new name here is a decision, so first see whether the I/O
+# can move to a file that is here already.
+LEDGER_SHELL = {
+    *("ledger/__init__.py", "ledger/files.py", "ledger/folder.py", "ledger/folder_process.py"),
+    *("ledger/following.py", "ledger/prove.py", "ledger/publish.py", "ledger/queries.py"),
+    *("ledger/sources.py", "ledger/store.py", "ledger/verify.py"),
+}
+# Policies are data that come with the package; this file alone reads them.
+READS_POLICIES = {"meter/values/policy.py": {"importlib.resources.files"}}
+DATABASE = {"meter/tables/*", "ledger/store.py"}
 HTTP = {
-    *("meter/client.py", "meter/exposition.py", "meter/fetch.py", "meter/service.py"),
-    "meter/web/*",
-    *("meter/witness_server.py", "meter/witnesses.py"),
+    *("meter/http/*", "meter/api/*", "meter/client.py", "meter/witness/server.py"),
+    *("meter/auditor/fetch.py", "meter/auditor/monitor_metrics.py", "meter/publish/witnesses.py"),
 }
 
 IMPURE_MODULES = {
@@ -101,8 +94,24 @@ def ledger_knows_no_meter(path: str, tree: ast.Module) -> Iterator[str]:
         yield from (f"imports {name}" for name in imports(tree) if top(name) == "meter")
 
 
-def asyncpg_is_only_in_stores(path: str, tree: ast.Module) -> Iterator[str]:
-    if not path.endswith("/store.py"):
+def rooms_import_only_what_is_below(path: str, tree: ast.Module) -> Iterator[str]:
+    room = room_of(path)
+    if room is None or room in COMPOSED:
+        return
+    for name in imports(tree):
+        if top(name) == "meter":
+            other = name.split(".")[1]
+            if other != room and other not in ROOMS.get(room, set()):
+                yield f"imports {name}, which is no room below {room}"
+
+
+def sums_share_nothing_with_the_rules(path: str, tree: ast.Module) -> Iterator[str]:
+    if path == "meter/auditor/sums.py":
+        yield from (f"imports {name}" for name in imports(tree) if top(name) == "meter")
+
+
+def asyncpg_is_only_at_the_tables(path: str, tree: ast.Module) -> Iterator[str]:
+    if not is_in(path, DATABASE):
         yield from (f"imports {name}" for name in imports(tree) if top(name) == "asyncpg")
 
 
@@ -116,23 +125,24 @@ def sql_is_only_in_sql_files(_: str, tree: ast.Module) -> Iterator[str]:
 
 
 def pure_files_import_nothing_impure(path: str, tree: ast.Module) -> Iterator[str]:
-    if is_in(path, SHELL):
+    if not is_pure(path):
         return
     for name in imports(tree):
-        if top(name) in IMPURE_MODULES and name not in IN_MEMORY:
+        allowed = IN_MEMORY | READS_POLICIES.get(path, set())
+        if top(name) in IMPURE_MODULES and name not in allowed:
             yield f"is pure and imports {name}"
-        if any(is_in(file, SHELL) for file in files_of_module(name)):
+        if top(name) in ("ledger", "meter") and not all(map(is_pure, files_of_module(name))):
             yield f"is pure and imports {name}, which is not"
 
 
 def pure_files_wait_for_nothing(path: str, tree: ast.Module) -> Iterator[str]:
     waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
-    if not is_in(path, SHELL):
+    if is_pure(path):
         yield from (f"waits in line {n.lineno}" for n in ast.walk(tree) if isinstance(n, waiting))
 
 
 def pure_files_read_no_clock_and_no_file(path: str, tree: ast.Module) -> Iterator[str]:
-    if is_in(path, SHELL):
+    if not is_pure(path):
         return
     for node in ast.walk(tree):
         match node:
@@ -146,7 +156,7 @@ def pure_files_read_no_clock_and_no_file(path: str, tree: ast.Module) -> Iterato
 
 
 def pure_files_know_no_float(path: str, tree: ast.Module) -> Iterator[str]:
-    if is_in(path, SHELL):
+    if not is_pure(path):
         return
     for node in ast.walk(tree):
         match node:
@@ -158,7 +168,9 @@ def pure_files_know_no_float(path: str, tree: ast.Module) -> Iterator[str]:
 
 RULES = [
     ledger_knows_no_meter,
-    asyncpg_is_only_in_stores,
+    rooms_import_only_what_is_below,
+    sums_share_nothing_with_the_rules,
+    asyncpg_is_only_at_the_tables,
     aiohttp_is_only_at_the_edge,
     sql_is_only_in_sql_files,
     pure_files_import_nothing_impure,
@@ -182,10 +194,23 @@ def top(name: str) -> str:
     return name.partition(".")[0]
 
 
-def files_of_module(name: str) -> tuple[str, str]:
-    """Return the files that `from a.b import c` may read: c is a module or a name in a.b."""
+def files_of_module(name: str) -> list[str]:
+    """Return the files that `from a.b import c` reads: c is a module or a name in a.b."""
     whole = name.replace(".", "/")
-    return f"{whole}.py", f"{whole.rpartition('/')[0]}.py"
+    candidates = [f"{whole}.py", f"{whole.rpartition('/')[0]}.py"]
+    return [each for each in candidates if (REPOSITORY / each).exists()]
+
+
+def room_of(path: str) -> str | None:
+    """Return the room of a file of `meter/`: its folder, or its own name at the top."""
+    package, _, rest = path.partition("/")
+    return rest.split("/")[0].removesuffix(".py") if package == "meter" else None
+
+
+def is_pure(path: str) -> bool:
+    if path.startswith("ledger/"):
+        return not is_in(path, LEDGER_SHELL)
+    return is_in(path, PURE_ROOMS | PURE_FILES)
 
 
 def texts(tree: ast.Module) -> Iterator[str]:
@@ -223,36 +248,57 @@ def test_the_packages_keep_the_rule(rule):
         (ledger_knows_no_meter, "ledger/book.py", "import meter"),
         (ledger_knows_no_meter, "ledger/store.py", "from meter.values.units import Fen"),
         (ledger_knows_no_meter, "ledger/verify.py", "def f():\n  from meter import wire"),
-        (asyncpg_is_only_in_stores, "meter/intake.py", "import asyncpg.exceptions"),
-        (asyncpg_is_only_in_stores, "meter/postgres.py", "from asyncpg import connect"),
+        (rooms_import_only_what_is_below, "meter/values/units.py", "import meter.wire.batch"),
+        (rooms_import_only_what_is_below, "meter/wire/batch.py", "from meter.rules import state"),
+        (rooms_import_only_what_is_below, "meter/rules/x.py", "from meter.views import events"),
+        (rooms_import_only_what_is_below, "meter/rules/kinds/x.py", "from meter import host"),
+        (rooms_import_only_what_is_below, "meter/agent/push.py", "from meter.rules import state"),
+        (rooms_import_only_what_is_below, "meter/auditor/x.py", "from meter.tables import load"),
+        (rooms_import_only_what_is_below, "meter/api/post.py", "from meter.intake import Intake"),
+        (rooms_import_only_what_is_below, "meter/publish/x.py", "def f():\n  import meter.intake"),
+        (rooms_import_only_what_is_below, "meter/http/x.py", "from meter.api import routes"),
+        (rooms_import_only_what_is_below, "meter/intake.py", "from meter.api import routes"),
+        (rooms_import_only_what_is_below, "meter/service/x.py", "from meter.cli import main"),
+        (rooms_import_only_what_is_below, "meter/nowhere/x.py", "from meter.values import units"),
+        (sums_share_nothing_with_the_rules, "meter/auditor/sums.py", "import meter.values.units"),
+        (asyncpg_is_only_at_the_tables, "meter/intake.py", "import asyncpg.exceptions"),
+        (asyncpg_is_only_at_the_tables, "meter/host/postgres.py", "from asyncpg import connect"),
         (aiohttp_is_only_at_the_edge, "meter/intake.py", "from aiohttp import web"),
-        (sql_is_only_in_sql_files, "meter/store.py", "q = 'SELECT a\\nFROM b'"),
-        (sql_is_only_in_sql_files, "meter/store.py", "q = f'SELECT {a} FROM b'"),
+        (sql_is_only_in_sql_files, "meter/tables/write.py", "q = 'SELECT a\\nFROM b'"),
+        (sql_is_only_in_sql_files, "meter/tables/write.py", "q = f'SELECT {a} FROM b'"),
         (sql_is_only_in_sql_files, "ledger/store.py", "f('insert  into b values (1)')"),
         (sql_is_only_in_sql_files, "ledger/store.py", "f('update b\\nset a = 1')"),
         (sql_is_only_in_sql_files, "ledger/store.py", "f('WITH x AS (DELETE FROM b)')"),
         (sql_is_only_in_sql_files, "ledger/store.py", "f('CREATE TABLE b ()')"),
-        (pure_files_import_nothing_impure, "meter/rating.py", "import time"),
-        (pure_files_import_nothing_impure, "meter/new.py", "from os import environ"),
+        (pure_files_import_nothing_impure, "meter/rules/rating.py", "import time"),
+        (pure_files_import_nothing_impure, "meter/views/new.py", "from os import environ"),
         (pure_files_import_nothing_impure, "ledger/note.py", "import os.path"),
         (pure_files_import_nothing_impure, "ledger/bundle.py", "from io import open"),
-        (pure_files_import_nothing_impure, "meter/decide.py", "from meter import store"),
         (
             pure_files_import_nothing_impure,
-            "meter/decide.py",
+            "meter/rules/decide.py",
+            "from meter.tables import write",
+        ),
+        (
+            pure_files_import_nothing_impure,
+            "meter/rules/decide.py",
             "from meter.tables.write import load",
         ),
-        (pure_files_import_nothing_impure, "meter/decide.py", "import meter.api.app"),
-        (pure_files_wait_for_nothing, "meter/decide.py", "async def f(): pass"),
-        (pure_files_wait_for_nothing, "meter/decide.py", "async def f():\n  await g()"),
-        (pure_files_read_no_clock_and_no_file, "meter/decide.py", "open('f')"),
-        (pure_files_read_no_clock_and_no_file, "meter/units.py", "datetime.now(UTC)"),
-        (pure_files_read_no_clock_and_no_file, "meter/units.py", "datetime.datetime.utcnow()"),
-        (pure_files_read_no_clock_and_no_file, "meter/units.py", "clock = date.today"),
-        (pure_files_know_no_float, "meter/rating.py", "ratio = 0.5"),
-        (pure_files_know_no_float, "meter/rating.py", "x = float(y)"),
-        (pure_files_know_no_float, "meter/rating.py", "fen: float"),
-        (pure_files_know_no_float, "meter/rating.py", "x = y / 2"),
+        (pure_files_import_nothing_impure, "meter/rules/decide.py", "import meter.api.app"),
+        (pure_files_wait_for_nothing, "meter/rules/decide.py", "async def f(): pass"),
+        (pure_files_wait_for_nothing, "meter/rules/decide.py", "async def f():\n  await g()"),
+        (pure_files_read_no_clock_and_no_file, "meter/rules/decide.py", "open('f')"),
+        (pure_files_read_no_clock_and_no_file, "meter/values/units.py", "datetime.now(UTC)"),
+        (
+            pure_files_read_no_clock_and_no_file,
+            "meter/values/units.py",
+            "datetime.datetime.utcnow()",
+        ),
+        (pure_files_read_no_clock_and_no_file, "meter/values/units.py", "clock = date.today"),
+        (pure_files_know_no_float, "meter/rules/rating.py", "ratio = 0.5"),
+        (pure_files_know_no_float, "meter/rules/rating.py", "x = float(y)"),
+        (pure_files_know_no_float, "meter/rules/rating.py", "fen: float"),
+        (pure_files_know_no_float, "meter/rules/rating.py", "x = y / 2"),
         (pure_files_know_no_float, "ledger/book.py", "x /= 2"),
     ],
 )
@@ -263,19 +309,47 @@ def test_a_planted_fault_is_found(rule, path, source):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("meter/wire.py", "from ledger.canon import encode"),
-        ("meter/store.py", "import asyncpg\nasync def f(): await g(0.5)"),
+        ("meter/wire/batch.py", "from ledger.canon import encode"),
+        ("meter/tables/write.py", "import asyncpg\nasync def f(): await g(0.5)"),
         ("ledger/bundle.py", "from io import BytesIO"),
-        ("meter/units.py", "from datetime import datetime\nx = datetime.fromisoformat(y) // 2"),
-        ("meter/decide.py", "now = batch.now"),
-        ("meter/store.py", "'''Select rows from a table and update the set.'''"),
-        ("meter/store.py", "x = 'a key selected from the set'"),
-        ("meter/web/app.py", "from aiohttp import web"),
+        (
+            "meter/values/units.py",
+            "from datetime import datetime\nx = datetime.fromisoformat(y) // 2",
+        ),
+        ("meter/rules/decide.py", "now = batch.now"),
+        ("meter/tables/write.py", "'''Select rows from a table and update the set.'''"),
+        ("meter/tables/write.py", "x = 'a key selected from the set'"),
+        ("meter/api/app.py", "from aiohttp import web"),
     ],
 )
 def test_what_is_allowed_is_not_called_a_fault(path, source):
     tree = ast.parse(source)
     assert [what for rule in RULES for what in rule(path, tree)] == []
+
+
+def test_the_rooms_stand_on_each_other_without_a_circle():
+    order = graphlib.TopologicalSorter(ROOMS).static_order()
+    assert set(order) == set(ROOMS)
+    found = {room_of(file.relative_to(REPOSITORY).as_posix()) for file in source_files()}
+    assert found - {None, "__init__"} == set(ROOMS) | COMPOSED
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {}
+    for file in source_files():
+        path = file.relative_to(REPOSITORY).as_posix()
+        names = [name for name in imports(ast.parse(file.read_text())) if name != "meter"]
+        graph[path] = {each for name in names for each in files_of_module(name)} - {path}
+    assert circle_in(graph) == []
+    assert circle_in({"a.py": {"b.py"}, "b.py": {"a.py"}})
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
 
 
 def strangers(names: set[str], ignored: set[str]) -> set[str]:
@@ -339,4 +413,4 @@ def test_the_documents_name_files_that_exist():
     documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
     found = {each.name: unknown_files(each.read_text()) for each in documents if each.exists()}
     assert {document: names for document, names in found.items() if names} == {}
-    assert unknown_files("see `meter/postgres.py`, `store.py`, `nowhere.py`") == ["nowhere.py"]
+    assert unknown_files("see `meter/host/postgres.py`, `store.py`, `nowhere.py`") == ["nowhere.py"]

@@ -27,7 +27,7 @@ BasisPoints = Annotated[int, Meta(ge=0, le=10_000)]
 RatioClass = Literal["standard", "startup"]
 
 
-_SHIPPED: Final = files("meter") / "policies"
+_SHIPPED: Final = files("meter").joinpath("policies")
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -142,6 +142,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 def shipped_text(programme: str, version: str) -> str:
     """Return the text of a policy file that comes with Kashi. Raises `Problem` `unknown_policy`."""
     name = f"{programme}-{version}.toml"
-    if not _FILE_NAME.fullmatch(name) or not (_SHIPPED / name).is_file():
+    file = _SHIPPED.joinpath(name)
+    if not _FILE_NAME.fullmatch(name) or not file.is_file():
         raise Problem("unknown_policy", f"no policy file {name} comes with Kashi")
-    return (_SHIPPED / name).read_text(encoding="utf-8")
+    return file.read_text(encoding="utf-8")
