@@ -25,10 +25,19 @@ def pytest_report_header() -> str:
 def pytest_sessionstart() -> None:
     """Refuse to test what was compiled from other sources than those that are here."""
     for package in (ledger, meter):
-        for library in Path(package.__path__[0]).glob("*.so"):
-            source = library.with_name(library.name.partition(".")[0] + ".py")
-            if source.stat().st_mtime > library.stat().st_mtime:
-                pytest.exit(f"{source.name} was changed after it was compiled: make setup", 2)
+        for source in stale_sources(Path(package.__path__[0])):
+            pytest.exit(f"{source} was changed after it was compiled: make setup", 2)
+
+
+def stale_sources(package: Path) -> list[Path]:
+    """Return the files of a package and its rooms that are newer than what was compiled of them."""
+    libraries = package.rglob("*.so")
+    pairs = [(each, each.with_name(each.name.partition(".")[0] + ".py")) for each in libraries]
+    return [
+        source
+        for library, source in pairs
+        if not source.exists() or source.stat().st_mtime > library.stat().st_mtime
+    ]
 
 
 @pytest.fixture(scope="session")

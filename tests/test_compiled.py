@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ledger.sources import is_compiled
+from tests.conftest import stale_sources
 
 REPOSITORY = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -122,3 +123,18 @@ def test_where_compiling_is_a_must_an_installation_without_a_compiler_fails(sour
 
 def test_where_compiling_is_not_wanted_nothing_is_compiled(sources):
     assert installed(sources, KASHI_COMPILE="no") == (0, [])
+
+
+def test_a_stale_library_in_a_room_is_found(tmp_path):
+    room = tmp_path / "meter/rules"
+    room.mkdir(parents=True)
+    for name, age_seconds in (("rating", 60), ("state", 0)):
+        source, library = room / f"{name}.py", room / f"{name}.cpython-311-x86_64-linux-gnu.so"
+        source.touch()
+        library.touch()
+        newest = library.stat().st_mtime
+        os.utime(source, (newest, newest))
+        os.utime(library, (newest - age_seconds, newest - age_seconds))
+    (room / "gone.cpython-311-x86_64-linux-gnu.so").touch()
+    found = [each.name for each in stale_sources(tmp_path / "meter")]
+    assert sorted(found) == ["gone.py", "rating.py"]

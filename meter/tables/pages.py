@@ -30,7 +30,7 @@ from meter.wire.receipt import EntryRange
 MAX_ENTRIES_READ: Final = 20_000  # some tens of milliseconds of reading
 MAX_QUARTERS_READ: Final = 100_000  # a record of 31 days can be withheld in 2,977 of them
 
-_SQL: Final = load("meter", "questions.sql")
+_SQL: Final = load("meter.tables", "questions.sql")
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from meter.tables.connections import Connection
 from meter.tables.rows import Written, _columns, note_group
 from meter.values.units import MICROSECONDS
 
-_SQL: Final = load("meter")
+_SQL: Final = load("meter.tables")
 _PROJECTIONS: Final = (
     "registration",
     "record",
@@ -54,7 +54,7 @@ async def create(connection: Connection) -> None:
     """Make an empty ledger with the service's tables."""
     async with connection.transaction():
         await ledger_store.create(connection)
-        await connection.execute(script("meter", "schema.sql"))
+        await connection.execute(script("meter.tables", "schema.sql"))
 
 
 async def commit(
