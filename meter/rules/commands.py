@@ -32,7 +32,7 @@ from meter.values.strict import (
     plain,
 )
 
-# One entry must hold a posting for each contract that shares a coupon; see `authority.py`.
+# One entry must hold a posting for each contract that shares a coupon: `kinds/contracts.py`.
 MAX_KINDS_OF_DEVICE: Final = 32
 Devices = Annotated[
     dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]],

@@ -1,6 +1,6 @@
 """What the ledger's entries add up to, as far as the rules need it; values and look-ups only.
 
-`effects.py` says what usage and coupons do to it, `evolve.py` applies an entry. A state may
+`effects.py` computes what usage and coupons do to it, `evolve.py` applies an entry. A state may
 change in place: when a commit fails it is thrown away and loaded again. `touched` collects what a
 group changed, for the read models.
 

@@ -2,7 +2,7 @@
 
 Functions take the caller's connection, in whose snapshot they read. They know nothing of HTTP; a
 *page* is a list of at most `limit` items and whether there are more, an item's key says where the
-next page begins. `store.py` writes the tables.
+next page begins. `tables/write.py` writes the tables.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """A policy: one version of one programme's rules, read from a TOML file.
 
-Files lie in `meter/policies/`, named `<programme>-<version>.toml`; every figure stands beside the article
-it comes from and its standing. An entry of the ledger holds the text of the file, so an auditor
+Files lie in `meter/policies/`, named `<programme>-<version>.toml`; every figure stands beside its
+article and its standing. An entry of the ledger holds the text of the file, so an auditor
 reads the very rules that were applied. Example: `policies/training-coupon-2024-12.toml`.
 """
 

@@ -7,8 +7,8 @@
        "end":"2025-03-01T09:00:00+08:00","run":"slurm:4211","state":"RUNNING","final":false}]}
 
 `genesis` (hex sha256 of entry 0), `run`, `state` and `final` are optional. A payload that is not
-of this form is refused whole; values are judged record by record (`decide.py`), so that one wrong
-record leaves the others unharmed.
+of this form is refused whole; values are judged record by record (`rules/decide.py`), so that one
+wrong record leaves the others unharmed.
 """
 
 from collections.abc import Sequence

@@ -136,7 +136,7 @@ CREATE TABLE meter.device_time (
     PRIMARY KEY (scope, subject, device, day)
 );
 
--- Numerators grow beyond 64 bits; see `meter/rating.py`.
+-- Numerators grow beyond 64 bits; see `meter/rules/rating.py`.
 CREATE TABLE meter.contract_total (
     contract text PRIMARY KEY,
     used     numeric NOT NULL CHECK (used >= 0)
@@ -164,7 +164,7 @@ CREATE TABLE meter.coupon (
 );
 
 -- How totals stood after each group that changed them: `size` is the ledger's, after the group.
--- A past balance is the newest row before it, and the entries since (see `meter/past.py`).
+-- A past balance is the newest row before it, and the entries since (see `meter/views/past.py`).
 CREATE TABLE meter.contract_year_past (
     contract   text NOT NULL,
     year       integer NOT NULL,
