@@ -41,9 +41,10 @@ from meter.rules.commands import (
     fingerprint_of,
 )
 from meter.rules.decide import RECORDS_PER_STEP, Decided, batched, deciding
-from meter.rules.decide_command import Existing, Stamp, answer_of, decide_command
+from meter.rules.decide_command import answer_of, decide_command
 from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.rules.evolve import evolve
+from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.measure import days_of, days_of_batch, work_of
 from meter.rules.state import DeviceTimeId, State, StoredBatch
 from meter.tables import connections, load, rows, write

@@ -29,11 +29,12 @@ from ledger.note import Signer
 from meter.rules import commands
 from meter.rules.capacity import QUARTERS_PER_DAY
 from meter.rules.decide import decide
-from meter.rules.decide_command import Existing, Stamp, decide_command
+from meter.rules.decide_command import decide_command
 from meter.rules.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
 from meter.rules.evolve import evolve
+from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.rating import DENOMINATOR
-from meter.rules.state import Contract, DeviceTimeId, Record, Share, State, StoredBatch
+from meter.rules.state import AcceptedRecord, Contract, DeviceTimeId, Share, State, StoredBatch
 from meter.values.problems import Problem
 from meter.values.strict import decode
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
@@ -517,7 +518,7 @@ def _contract_figures(contract: Contract) -> Any:
     )
 
 
-def _record_figures(held: Record) -> Any:
+def _record_figures(held: AcceptedRecord) -> Any:
     return held.entry, held.eligible, held.withheld, held.voided, held.released
 
 

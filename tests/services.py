@@ -34,8 +34,9 @@ from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.intake import Intake
-from meter.rules.entries import Entry, from_fields
+from meter.rules.entries import Entry
 from meter.rules.evolve import evolve
+from meter.rules.kinds.table import read_entry
 from meter.rules.state import State
 from meter.service import running as service_running
 from meter.service import setup
@@ -315,7 +316,7 @@ async def stored(dsn: str) -> list[bytes]:
 
 
 async def stored_entries(dsn: str) -> list[Entry]:
-    return [from_fields(canon.decode(data)) for data in await stored(dsn)]
+    return [read_entry(canon.decode(data)) for data in await stored(dsn)]
 
 
 async def projections(dsn: str) -> dict[str, list[tuple[Any, ...]]]:

@@ -9,7 +9,7 @@ records, byte for byte.
     cluster.run_until(now)              # jobs begin and end
     batch = cluster.report()            # the next slice of every job, a final one where it ended
     envelope = cluster.stream.sign(batch)
-    batch = cluster.take_back(cluster.failed[:1], "node failed, not charged")
+    batch = cluster.apply_void(cluster.failed[:1], "node failed, not charged")
 
 A job's records are contiguous slices: each begins where the one before it ended.
 """
@@ -115,7 +115,7 @@ class Cluster:
         self._ended.clear()
         return self.stream.next_batch(records)
 
-    def take_back(self, records: Iterable[Record], reason: str) -> Batch:
+    def apply_void(self, records: Iterable[Record], reason: str) -> Batch:
         """Give a batch that voids accepted records; they no longer count here either."""
         voids = []
         for record in records:

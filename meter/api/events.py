@@ -18,12 +18,13 @@ from msgspec import Meta, Struct
 from ledger import canon
 from ledger import store as ledger_store
 from meter.api.context import authenticate
-from meter.api.routes import OFFICIALS, Ask, Route
-from meter.rules.entries import from_fields
+from meter.api.routes import Ask, Route
+from meter.rules.kinds.table import read_entry
 from meter.rules.state import CouponId, State
 from meter.tables import connections
 from meter.tables.balances import past_balance
 from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
 from meter.views.events import Position, Viewer, Walk, move
 from meter.views.past import PastBalance
 
@@ -138,7 +139,7 @@ async def _balances(
             for coupon in sorted(coupons)
         }
         async for _, data in ledger_store.entries(connection, start, number):
-            move(balances, state, from_fields(canon.decode(data)))
+            move(balances, state, read_entry(canon.decode(data)))
     return balances
 
 

@@ -26,13 +26,14 @@ from meter.api.responses import (
     YearShare,
     as_of,
 )
-from meter.api.routes import OFFICIALS, Ask, Route
-from meter.rules.entries import Kind, from_fields
+from meter.api.routes import Ask, Route
+from meter.rules.kinds.table import KindName, read_entry
 from meter.rules.rating import cost
 from meter.rules.state import CouponId, State
 from meter.rules.subjects import subjects_of
 from meter.tables import balances, connections, pages
 from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc, VisibleAscii, Year
 from meter.values.units import MICROSECONDS, format_money, format_price, parse_instant
 from meter.wire.batch import Sha256Hex
@@ -57,7 +58,7 @@ class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     after: Annotated[int, Meta(ge=-1, le=MAX_NUMBER)] = -1
     limit: Limit = 100
-    kind: Kind | UnsetType = UNSET
+    kind: KindName | UnsetType = UNSET
     contract: Id | UnsetType = UNSET
     record: VisibleAscii | UnsetType = UNSET
     provider: Id | UnsetType = UNSET
@@ -207,7 +208,7 @@ def _is_asked_for(state: State, query: EntriesQuery, data: bytes) -> bool:
     # Canonical JSON has one spelling of it, and no text can hold bare quotes.
     if query.kind is not UNSET and f'"kind":"{query.kind}"'.encode() not in data:
         return False
-    entry = from_fields(canon.decode(data))
+    entry = read_entry(canon.decode(data))
     if query.record not in (UNSET, getattr(entry, "id", None)):
         return False
     return subjects_of(state, entry).issuperset(subjects)

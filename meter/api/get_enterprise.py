@@ -24,15 +24,17 @@ from meter.api.responses import (
     UsageDay,
     UsagePage,
 )
-from meter.api.routes import OFFICIALS, Ask, Handler, Route
+from meter.api.routes import Ask, Handler, Route
 from meter.rules.commands import ProgrammeName
-from meter.rules.entries import UsageAccepted, from_fields
+from meter.rules.entries import UsageAccepted
+from meter.rules.kinds.table import read_entry
 from meter.rules.rating import cost
 from meter.rules.state import Contract
 from meter.tables import connections, pages
 from meter.tables.pages import NotCounted, Totals
 from meter.tables.rows import CONFLICT
 from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
 from meter.values.strict import Date, Id
 from meter.values.units import (
     MICROSECONDS,
@@ -227,7 +229,7 @@ async def _find_records(
     many = query.limit if query.status is UNSET else max(query.limit, STATES_AT_ONCE)
     async for number, data in entries:
         read += 1
-        entry = from_fields(canon.decode(data))
+        entry = read_entry(canon.decode(data))
         if isinstance(entry, UsageAccepted) and entry.contract in contracts:
             waiting.append((number, entry))
         enough = read >= pages.MAX_ENTRIES_READ

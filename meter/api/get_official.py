@@ -28,12 +28,13 @@ from meter.api.responses import (
     WithheldPage,
     WithheldView,
 )
-from meter.api.routes import OFFICIALS, Ask, Handler, Route
+from meter.api.routes import Ask, Handler, Route
 from meter.rules.commands import ProgrammeName
 from meter.rules.state import Contract, Enterprise, Provider, State
 from meter.tables import connections, pages
 from meter.tables.pages import Suspect, ToReview
 from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc, Year
 from meter.values.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
 

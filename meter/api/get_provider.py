@@ -20,10 +20,11 @@ from meter.api.responses import (
     StreamPage,
     StreamView,
 )
-from meter.api.routes import OFFICIALS, Ask, Handler, Route, tagged
+from meter.api.routes import Ask, Handler, Route, tagged
 from meter.rules.state import signing
 from meter.tables import connections, pages
 from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
 from meter.wire.advice import ADVICE
 from meter.wire.dsse import Document
 from meter.wire.receipt import Receipt

@@ -14,8 +14,9 @@ from aiohttp import hdrs, web
 from ledger.errors import BadFolder
 from ledger.tiles import CHECKPOINT, parse_tile_path
 from meter.api.responses import Status
-from meter.api.routes import OFFICIALS, Ask, Route
+from meter.api.routes import Ask, Route
 from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
 
 BINARY: Final = "application/octet-stream"
 _FOR_EVER: Final = "max-age=31536000, immutable"

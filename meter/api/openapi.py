@@ -18,9 +18,9 @@ from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
 from meter.api.post import IDEMPOTENCY_KEY, SIGNATURE
 from meter.api.routes import Ask, Route, tagged
 from meter.api.schemas import JsonSchema, Schemas
-from meter.host.tokens import Role
 from meter.rules.commands import Command
 from meter.values.problems import CODES, Problem
+from meter.values.roles import Role
 from meter.wire.batch import Batch
 from meter.wire.dsse import Document
 from meter.wire.receipt import Receipt

@@ -19,10 +19,11 @@ from ledger.note import claimed_checkpoint
 from ledger.proof import Proof
 from ledger.tlog import TiledTree
 from meter.api.get import entry_number
-from meter.api.routes import OFFICIALS, Ask, Route
+from meter.api.routes import Ask, Route
 from meter.rules.state import State
 from meter.tables import connections, pages
 from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
 from meter.wire import stored_receipt
 from meter.wire.dsse import BATCH_TYPE, parse, parse_signature_header
 from meter.wire.receipt import place_of

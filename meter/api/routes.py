@@ -8,20 +8,20 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, assert_never
 
 import msgspec
 from aiohttp import hdrs, web
 from msgspec import Struct
 
 from meter.api.context import CONTEXT, Context, authenticate
-from meter.host.tokens import Identity, Role
+from meter.host.tokens import Identity
 from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS, Role
 from meter.values.strict import convert_query
 
 # Whose a parameter of the path is: a token of that role sees only its own subject there.
 OWNERS: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}
-OFFICIALS: Final[tuple[Role, ...]] = ("authority", "auditor")
 
 _JSON_FOR_ONE: Final[dict[str, str]] = {
     hdrs.CONTENT_TYPE: "application/json",
@@ -57,9 +57,17 @@ class Ask:
 
     def must_be_theirs(self, *, enterprise: str = "", provider: str = "") -> None:
         """Hide from a subject what is another's. Raises `not_found`."""
-        if self.who is None or self.who.role in OFFICIALS:
+        if self.who is None:
             return
-        owner = enterprise if self.who.role == "enterprise" else provider
+        match self.who.role:
+            case "authority" | "auditor":
+                return
+            case "enterprise":
+                owner = enterprise
+            case "provider":
+                owner = provider
+            case unknown:
+                assert_never(unknown)
         if owner != self.who.subject:
             raise Problem("not_found", NOT_YOURS)
 

@@ -13,7 +13,8 @@ from typing import Final
 from ledger import canon
 from ledger import store as ledger_store
 from meter.host.metrics import Metrics
-from meter.rules.entries import Entry, from_fields
+from meter.rules.entries import AnyEntry
+from meter.rules.kinds.table import read_entry
 from meter.tables import connections
 from meter.values.problems import Problem
 
@@ -29,7 +30,7 @@ class Streams:
     def __init__(self, metrics: Metrics) -> None:
         metrics.event_streams.set_function(lambda: self.open)
         self._open: Counter[str] = Counter()
-        self._pages: OrderedDict[tuple[int, int], list[Entry]] = OrderedDict()
+        self._pages: OrderedDict[tuple[int, int], list[AnyEntry]] = OrderedDict()
         self._reading = asyncio.Lock()
 
     @property
@@ -52,7 +53,7 @@ class Streams:
             if not self._open[token_id]:
                 del self._open[token_id]
 
-    async def page(self, readers: connections.Readers, first: int, size: int) -> list[Entry]:
+    async def page(self, readers: connections.Readers, first: int, size: int) -> list[AnyEntry]:
         """Read entries from `first` on, a page at most, of a ledger of `size` durable entries."""
         key = first, min(size, first - first % PAGE_ENTRIES + PAGE_ENTRIES)
         async with self._reading:
@@ -64,9 +65,9 @@ class Streams:
             return self._pages[key]
 
 
-async def _read(readers: connections.Readers, first: int, stop: int) -> list[Entry]:
+async def _read(readers: connections.Readers, first: int, stop: int) -> list[AnyEntry]:
     async with connections.reading(readers) as connection:
         return [
-            from_fields(canon.decode(data))
+            read_entry(canon.decode(data))
             async for _, data in ledger_store.entries(connection, first, stop)
         ]

@@ -28,14 +28,8 @@ from ledger.note import Checkpoint, Verifier, decode_base64, split_note
 from ledger.proof import Proof
 from ledger.quorum import Log, TrustPolicy, open_trusted
 from ledger.tlog import check_consistency
-from meter.rules.entries import (
-    BatchAccepted,
-    Entry,
-    Genesis,
-    KeyRegistered,
-    ReceiptKeyAdded,
-    from_fields,
-)
+from meter.rules.entries import BatchAccepted, Entry, Genesis, KeyRegistered, ReceiptKeyAdded
+from meter.rules.kinds.table import read_entry
 from meter.values.problems import Problem
 from meter.values.strict import decode
 from meter.wire import dsse
@@ -319,7 +313,7 @@ def _hashes(texts: list[str]) -> tuple[bytes, ...]:
 
 def _read(entry: ProvedEntry) -> Entry:
     try:
-        return from_fields(canon.decode(entry.entry.encode()))
+        return read_entry(canon.decode(entry.entry.encode()))
     except ValueError as error:
         raise Violation("bad_entry", str(error), entry.index) from None
 

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import msgspec
 
@@ -24,11 +24,12 @@ from ledger.note import Checkpoint, Verifier, open_note, split_note
 from ledger.tlog import Tree
 from meter.auditor.sums import Sums, is_of_record
 from meter.rules import entries
-from meter.rules.commands import command_of
 from meter.rules.decide import Decided, decide
-from meter.rules.decide_command import Existing, Stamp, decide_command
-from meter.rules.entries import BatchAccepted, Entry, from_fields
+from meter.rules.decide_command import decide_command
+from meter.rules.entries import AnyEntry, BatchAccepted, Entry
 from meter.rules.evolve import evolve, register
+from meter.rules.kinds.kind import Existing, Stamp
+from meter.rules.kinds.table import command_of, read_entry
 from meter.rules.state import State, StoredBatch, signing
 from meter.values.problems import Problem
 from meter.wire.batch import parse_batch
@@ -85,7 +86,7 @@ class Totals:
         """Add the next entry, whose form nobody has looked at here."""
         try:
             if not is_of_record(data):
-                from_fields(msgspec.json.decode(data))
+                read_entry(msgspec.json.decode(data))
             self._sums.entry(number, data)
         except _BROKEN_RULES as error:
             raise _violation(error) from None
@@ -119,28 +120,42 @@ class Signatures:
         if is_of_record(data):
             return
         try:
-            self._entry(number, from_fields(msgspec.json.decode(data)), attachments)
+            self._entry(number, read_entry(msgspec.json.decode(data)), attachments)
         except _BROKEN_RULES as error:
             raise _violation(error) from None
 
     def finish(self) -> None:
         """Each signature is judged by itself, so the whole needs no look."""
 
-    def _entry(self, number: int, entry: Entry, attachments: list[bytes]) -> None:
-        match entry:
-            case BatchAccepted():
-                self._batches += 1
-                if self._batches % self._shares == self._turn:
-                    envelope, receipt, signature = _files(entry, attachments)
-                    _check_envelope_signature(self._state, parse(envelope, BATCH_TYPE))
-                    _check_receipt_signature(self._state, number, receipt, signature)
-            case (
-                entries.Genesis()
-                | entries.KeyRegistered()
-                | entries.ReceiptKeyAdded()
-                | entries.ReceiptKeyRetired()
-            ):
-                register(self._state, number, entry)
+    def _entry(self, number: int, entry: AnyEntry, attachments: list[bytes]) -> None:
+        if isinstance(entry, BatchAccepted):
+            self._batches += 1
+            if self._batches % self._shares == self._turn:
+                envelope, receipt, signature = _files(entry, attachments)
+                _check_envelope_signature(self._state, parse(envelope, BATCH_TYPE))
+                _check_receipt_signature(self._state, number, receipt, signature)
+        elif isinstance(entry, _OF_SIGNERS):
+            register(self._state, number, entry)
+        elif not isinstance(entry, _OF_NO_SIGNER):
+            assert_never(entry)
+
+
+# The entries that say whose signatures count under batches and receipts, and all others.
+_OF_SIGNERS = (
+    entries.Genesis | entries.KeyRegistered | entries.ReceiptKeyAdded | entries.ReceiptKeyRetired
+)
+_OF_NO_SIGNER = (
+    entries.PolicyActivated
+    | entries.ProviderRegistered
+    | entries.ProviderEnlisted
+    | entries.EnterpriseRegistered
+    | entries.KeyRevoked
+    | entries.LogKeyAdded
+    | entries.LogKeyRetired
+    | entries.ContractEntry
+    | entries.CouponEntry
+    | entries.RecordEntry
+)
 
 
 class Audit:
@@ -241,7 +256,7 @@ class Audit:
             _compare(self._expected.popleft(), data)
             return
         assert fields is not None, "nothing is foreseen"
-        entry = from_fields(fields)
+        entry = read_entry(fields)
         if isinstance(entry, BatchAccepted):
             self._batch(number, entry, data, attachments, tree)
         elif isinstance(entry, entries.Genesis):
@@ -369,7 +384,7 @@ def check_files(data: bytes, attachments: list[bytes]) -> None:
     if _BATCH not in data:
         return
     try:
-        entry = from_fields(msgspec.json.decode(data))
+        entry = read_entry(msgspec.json.decode(data))
     except (Problem, ValueError, LookupError, ArithmeticError, LedgerError):
         return
     if isinstance(entry, BatchAccepted):

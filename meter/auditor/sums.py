@@ -46,7 +46,7 @@ from fractions import Fraction
 from itertools import pairwise
 from math import floor
 from struct import Struct
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, assert_never
 
 import msgspec
 
@@ -81,6 +81,13 @@ _RECORD_OF_ONE_YEAR: Final = Struct(_RECORD.format + _OF_YEAR.format[1:])
 _USAGE: Final = b'"kind":"usage"'
 _VOID: Final = b'"kind":"void"'
 _RELEASE: Final = b'"kind":"release"'
+
+# Entries of these kinds add to no sum but that of their postings. Any other kind is a violation, so
+# that a new one cannot pass unseen.
+_OF_NO_SUM: Final = {
+    *("genesis", "batch", "key", "revocation", "freeze", "unfreeze"),
+    *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
+}
 
 _OF_TIME: Final = " (year, thousandths × seconds)"
 
@@ -281,12 +288,15 @@ class Sums:
             return
         entry = _of_record.decode(data)
         self._post(entry.postings)
-        if entry.kind == "usage":
-            self._usage(number, entry)
-        elif entry.kind == "void":
-            self._void(number, entry)
-        else:
-            self._release(number, entry)
+        match entry.kind:
+            case "usage":
+                self._usage(number, entry)
+            case "void":
+                self._void(number, entry)
+            case "release":
+                self._release(number, entry)
+            case unknown:
+                assert_never(unknown)
 
     def _other(self, number: int, fields: dict[str, Any]) -> None:
         self._post(fields["postings"])
@@ -306,6 +316,8 @@ class Sums:
                 self._enterprises[fields["uscc"]] = fields
             case "contract":
                 self._contract(number, fields)
+            case kind if kind not in _OF_NO_SUM:
+                raise Violation("sum_kind", f"no sum knows what a {kind} entry adds", number)
 
     def finish(self) -> None:
         """Compare all totals with the balances, of which none may be left over."""

@@ -9,7 +9,8 @@ import click
 
 from meter.cli.common import DATA, NOW, OUT, checked, clock_of, main, progress_bar, run_async
 from meter.host.data_folder import DataFolder
-from meter.host.tokens import Identity, Role
+from meter.host.tokens import Identity
+from meter.values.roles import Role
 from meter.values.units import MICROSECONDS, parse_instant
 
 

@@ -97,7 +97,7 @@ class Scenario(Protocol):
     def may_void(self, record: Record) -> bool:
         """Whether the provider could want to take this record back."""
 
-    def take_back(self, record: Record) -> Batch:
+    def apply_void(self, record: Record) -> Batch:
         """Give the batch that voids it."""
 
     def compare(self, metered: Metered) -> list[Comparison]:
@@ -144,8 +144,8 @@ class ClusterScenario:
     def may_void(self, record: Record) -> bool:
         return record.contract == FIRST_OF_STARTUP and record in self._cluster.failed
 
-    def take_back(self, record: Record) -> Batch:
-        return self._cluster.take_back([record], "node failed, not charged")
+    def apply_void(self, record: Record) -> Batch:
+        return self._cluster.apply_void([record], "node failed, not charged")
 
     def compare(self, metered: Metered) -> list[Comparison]:
         return [
@@ -214,7 +214,7 @@ class TraceScenario:
     def may_void(self, record: Record) -> bool:
         return record.final is True
 
-    def take_back(self, record: Record) -> Batch:
+    def apply_void(self, record: Record) -> Batch:
         return self._stream.next_batch([], [Void(record.id, "on a broken node, not charged")])
 
     def compare(self, metered: Metered) -> list[Comparison]:

@@ -311,7 +311,7 @@ async def _void_one(stage: _Stage, scenario: Scenario) -> None:
         _must(not scenario.coupon_runs_out, "no record would give money back")
         story.say("Not here: no record's void would.")
         return
-    batch = scenario.take_back(record)
+    batch = scenario.apply_void(record)
     result = _accepted((await stage.post(batch)).receipt.voids[0])
     story.say(
         f"The provider takes {record.id} of {record.contract} back: {batch.voids[0].reason}."

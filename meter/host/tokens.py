@@ -10,12 +10,11 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Final, assert_never
 
 from meter.values import uscc
 from meter.values.problems import Problem
-
-Role = Literal["authority", "auditor", "provider", "enterprise"]
+from meter.values.roles import Role
 
 SECRET_BYTES: Final = 32
 TOKEN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -69,8 +68,10 @@ def has_fitting_subject(identity: Identity) -> bool:
             return TOKEN_ID.fullmatch(identity.subject) is not None  # the form of all our ids
         case "enterprise":
             return uscc.is_valid(identity.subject)
-        case _:
+        case "authority" | "auditor":
             return identity.subject == ""
+        case unknown:
+            assert_never(unknown)
 
 
 def parse_header(header: str) -> tuple[str, bytes]:

@@ -8,15 +8,14 @@ fen in the struct. Example, `POST /v1/coupons`:
      "amount":"500000.00"}
 """
 
-from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.rules import entries
-from meter.rules.entries import Applicant, Entry
+from meter.rules.entries import Applicant
 from meter.values.strict import (
     Date,
     Fen,
@@ -28,7 +27,6 @@ from meter.values.strict import (
     Reason,
     Uscc,
     Year,
-    convert_plain,
     plain,
 )
 
@@ -212,46 +210,10 @@ class VoidRecord(Command, frozen=True, kw_only=True):
     reason: Reason
 
 
-ENTRY_OF: Final[dict[type[Command], Callable[..., Entry]]] = {
-    ActivatePolicy: entries.PolicyActivated,
-    RegisterProvider: entries.ProviderRegistered,
-    EnlistProvider: entries.ProviderEnlisted,
-    RegisterKey: entries.KeyRegistered,
-    RevokeKey: entries.KeyRevoked,
-    AddLogKey: entries.LogKeyAdded,
-    RetireLogKey: entries.LogKeyRetired,
-    AddReceiptKey: entries.ReceiptKeyAdded,
-    RetireReceiptKey: entries.ReceiptKeyRetired,
-    RegisterEnterprise: entries.EnterpriseRegistered,
-    RegisterContract: entries.ContractRegistered,
-    FreezeContract: entries.ContractFrozen,
-    UnfreezeContract: entries.ContractUnfrozen,
-    IssueCoupon: entries.CouponIssued,
-    WithdrawCoupon: entries.CouponWithdrawn,
-    ReleaseRecord: entries.RecordReleased,
-    VoidRecord: entries.RecordVoided,
-}
-COMMAND_OF: Final[Mapping[Any, type[Command]]] = {
-    entry: command for command, entry in ENTRY_OF.items()
-}
-
-
 def fields_of(command: Command) -> dict[str, Any]:
     """Give the fields that the command's entry repeats, as plain values."""
     values = {name: plain(getattr(command, name)) for name in command.__struct_fields__}
     return {name: _enlistment(value) for name, value in values.items()}
-
-
-def command_of(entry: Entry) -> Command:
-    """Give the command that led to an authority's entry: the inverse of `fields_of`.
-
-    Raises `ValueError` where the entry holds what no command could.
-    """
-    kind = COMMAND_OF[type(entry)]
-    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
-    fields = {encoded: getattr(entry, name) for name, encoded in names}
-    given = {name: to_builtins(value) for name, value in fields.items() if value is not UNSET}
-    return convert_plain(given, kind)
 
 
 def same(first: Command, second: Command) -> bool:

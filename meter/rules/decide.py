@@ -16,14 +16,13 @@ from meter.rules.effects import (
     UsageEffect,
     accept,
     accepted_effect,
-    take_back,
+    apply_void,
     void_effect,
     void_fields,
 )
 from meter.rules.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
 from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_year
-from meter.rules.state import Contract, Key, State, StoredBatch
-from meter.rules.state import Record as AcceptedRecord
+from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire.batch import MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
@@ -196,7 +195,7 @@ def _decide_void(state: State, void: Void, context: _Context, entries: list[Entr
             **void_fields(record, effect),
         )
     )
-    take_back(state, record, number, effect)
+    apply_void(state, record, number, effect)
     state.size += 1
     return _accepted(void.id, number, effect)
 

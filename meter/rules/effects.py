@@ -14,9 +14,7 @@ from msgspec import UNSET
 
 from ledger.errors import LedgerError
 from meter.rules.capacity import Withheld
-from meter.rules.entries import (
-    Posting,
-)
+from meter.rules.entries import Posting
 from meter.rules.measure import (
     Measured,
     Work,
@@ -29,13 +27,25 @@ from meter.rules.measure import (
 )
 from meter.rules.rating import Entitlement, cost, entitle, regrant
 from meter.rules.state import (
+    AcceptedRecord,
     Contract,
     CouponId,
-    Record,
     State,
 )
 
 Numerators = list[tuple[int, int]]  # by year, signed
+
+
+class Diverged(LedgerError):  # noqa: N818 - it is a finding about a ledger
+    """An entry does not say what the rules give."""
+
+    code = "diverged"
+
+
+def check_same(written: object, ruled: object) -> None:
+    """Hold what an entry says against what the rules give. Raises `Diverged`."""
+    if written != ruled:
+        raise Diverged(f"the entry says {written} where the rules give {ruled}")
 
 
 @final
@@ -121,7 +131,7 @@ def accepted_effect(
     )
 
 
-def void_effect(state: State, record: Record) -> UsageEffect:
+def void_effect(state: State, record: AcceptedRecord) -> UsageEffect:
     """Compute what taking a record back does: its numerators, subtracted."""
     contract = state.contracts[record.usage.contract]
     price = contract.registered.prices[record.usage.device]
@@ -134,7 +144,9 @@ def void_effect(state: State, record: Record) -> UsageEffect:
     )
 
 
-def release_effect(state: State, record: Record, eligible: list[tuple[int, int]]) -> UsageEffect:
+def release_effect(
+    state: State, record: AcceptedRecord, eligible: list[tuple[int, int]]
+) -> UsageEffect:
     """Compute what letting a record's withheld part count does; `eligible` of it is eligible."""
     contract = state.contracts[record.usage.contract]
     price = contract.registered.prices[record.usage.device]
@@ -142,7 +154,7 @@ def release_effect(state: State, record: Record, eligible: list[tuple[int, int]]
     return usage_effect(state, contract, 0, priced(eligible, price), withheld)
 
 
-def still_withheld(record: Record) -> list[Withheld]:
+def still_withheld(record: AcceptedRecord) -> list[Withheld]:
     """Give what of a record is withheld now: nothing, once it is released."""
     return [] if record.released is not None else record.withheld
 
@@ -152,7 +164,7 @@ def priced(device_time: Iterable[tuple[int, int]], price: int) -> Numerators:
     return [(year, part * price) for year, part in device_time]
 
 
-def void_fields(record: Record, effect: UsageEffect) -> dict[str, Any]:
+def void_fields(record: AcceptedRecord, effect: UsageEffect) -> dict[str, Any]:
     """Fields of a void's entry that follow from the record and the effect."""
     return {
         "record": record.entry,
@@ -195,13 +207,13 @@ def apply_usage(state: State, effect: UsageEffect) -> None:
     apply_grants(state, effect.grants)
 
 
-def accept(state: State, record: Record, effect: UsageEffect) -> None:
+def accept(state: State, record: AcceptedRecord, effect: UsageEffect) -> None:
     """Put an accepted record, which occupies its meter already, into the state."""
     apply_usage(state, effect)
     state.records[record.usage.provider, record.usage.id] = record
 
 
-def take_back(state: State, record: Record, number: int, effect: UsageEffect) -> None:
+def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
     """Void a record in the state, by the entry of this number."""
     apply_usage(state, effect)
     meter = meter_of(state, effect.contract, record.usage.device)
@@ -209,9 +221,9 @@ def take_back(state: State, record: Record, number: int, effect: UsageEffect) ->
     record.voided = number
 
 
-def let_count(
+def apply_release(
     state: State,
-    record: Record,
+    record: AcceptedRecord,
     number: int,
     effect: UsageEffect,
     eligible: list[tuple[int, int]],
@@ -297,14 +309,3 @@ def _posting(debtor: str, creditor: str, fen: int) -> list[Posting]:
     if fen == 0:
         return []
     return [(debtor, creditor, fen)] if fen > 0 else [(creditor, debtor, -fen)]
-
-
-class Diverged(LedgerError):  # noqa: N818 - it is a finding about a ledger
-    """An entry does not say what the rules give."""
-
-    code = "diverged"
-
-
-def _same(written: object, ruled: object) -> None:
-    if written != ruled:
-        raise Diverged(f"the entry says {written} where the rules give {ruled}")

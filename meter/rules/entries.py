@@ -23,9 +23,8 @@ Accounts (classes `pool`, `coupon`, `accrued` and `due` never go below zero):
     due:<contract>                   cost of the contract's metered usage
 """
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meter.values.policy import RatioClass
@@ -36,29 +35,6 @@ Posting = tuple[str, str, int]
 Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
 FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "pool")
-
-Kind = Literal[
-    "genesis",
-    "policy",
-    "provider",
-    "enlistment",
-    "key",
-    "revocation",
-    "log_key",
-    "log_key_retirement",
-    "receipt_key",
-    "receipt_key_retirement",
-    "enterprise",
-    "contract",
-    "freeze",
-    "unfreeze",
-    "issue",
-    "withdrawal",
-    "batch",
-    "usage",
-    "release",
-    "void",
-]
 
 Applicant = Literal["enterprise", "university", "institute"]
 
@@ -349,33 +325,19 @@ class RecordVoided(Entry, frozen=True, kw_only=True):
     salt: str | UnsetType = UNSET
 
 
-TYPES: Final[dict[Kind, type[Entry]]] = {
-    "genesis": Genesis,
-    "policy": PolicyActivated,
-    "provider": ProviderRegistered,
-    "enlistment": ProviderEnlisted,
-    "key": KeyRegistered,
-    "revocation": KeyRevoked,
-    "log_key": LogKeyAdded,
-    "log_key_retirement": LogKeyRetired,
-    "receipt_key": ReceiptKeyAdded,
-    "receipt_key_retirement": ReceiptKeyRetired,
-    "enterprise": EnterpriseRegistered,
-    "contract": ContractRegistered,
-    "freeze": ContractFrozen,
-    "unfreeze": ContractUnfrozen,
-    "issue": CouponIssued,
-    "withdrawal": CouponWithdrawn,
-    "batch": BatchAccepted,
-    "usage": UsageAccepted,
-    "release": RecordReleased,
-    "void": RecordVoided,
-}
-
-
-def from_fields(fields: dict[str, Any]) -> Entry:
-    """Read an entry from its decoded canonical JSON. Raises `ValueError`."""
-    kind = fields.get("kind")
-    if not isinstance(kind, str) or kind not in TYPES:
-        raise ValueError(f"unknown kind of entry: {kind!r}")
-    return msgspec.convert(fields, TYPES[kind])
+RecordEntry = UsageAccepted | RecordVoided | RecordReleased
+CouponEntry = CouponIssued | CouponWithdrawn
+ContractEntry = ContractRegistered | ContractFrozen | ContractUnfrozen
+ServiceKeyEntry = LogKeyAdded | LogKeyRetired | ReceiptKeyAdded | ReceiptKeyRetired
+LedgerEntry = Genesis | PolicyActivated | ServiceKeyEntry  # these concern all alike
+PartyEntry = ProviderRegistered | ProviderEnlisted | KeyRegistered | EnterpriseRegistered
+# Every struct of an entry: `rules/kinds` holds it against the kinds that there are.
+AnyEntry = (
+    LedgerEntry
+    | PartyEntry
+    | KeyRevoked
+    | ContractEntry
+    | CouponEntry
+    | BatchAccepted
+    | RecordEntry
+)

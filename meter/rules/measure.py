@@ -21,10 +21,7 @@ from meter.rules.capacity import (
     take,
     withhold,
 )
-from meter.rules.entries import (
-    Evidence,
-    UsageAccepted,
-)
+from meter.rules.entries import Evidence, UsageAccepted
 from meter.rules.rating import overlap, years_of
 from meter.rules.state import Contract, DeviceTimeId, Meter, State
 from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start, year_of

@@ -87,11 +87,24 @@ class EnlistedBatch:
 
 @dataclass
 class Provider:
-    """A provider and its enlistments by the name of their batch."""
+    """A provider and its enlistments by the name of their batch.
+
+    `announced` lists them in the order of their entries, also those whose end was moved later.
+    """
 
     entry: int
     registered: ProviderRegistered
-    enlistments: dict[str, EnlistedBatch]
+    enlistments: dict[str, EnlistedBatch] = field(default_factory=dict)
+    announced: list[tuple[str, EnlistedBatch]] = field(default_factory=list)
+
+    def enlist(self, name: str, batch: EnlistedBatch) -> None:
+        """Put a batch into force, or another end of it."""
+        self.enlistments[name] = batch
+        self.announced.append((name, batch))
+
+    def enlistments_at(self, size: int) -> dict[str, EnlistedBatch]:
+        """Return the enlistments that the first `size` entries tell."""
+        return {name: batch for name, batch in self.announced if batch.entry < size}
 
     def enlisted(self, device: str) -> list[Interval]:
         """Give the disjoint sorted intervals in which a device kind is enlisted."""
@@ -148,7 +161,8 @@ class Contract:
 
     `used` is the numerator `M`; `window` the part of time in which usage can be eligible (policy
     validity ∩ term, empty where the use or the parties are not eligible). `debtor` and `due` are
-    the accounts of its cost. `meters` and `accounts` (by year) are made when they are needed, the
+    the accounts of its cost. `freezes` are the numbers of the entries that froze and thawed it, by
+    turns. `meters` and `accounts` (by year) are made when they are needed, the
     former anew when the provider's enlistments change.
     """
 
@@ -158,7 +172,7 @@ class Contract:
     terms: Terms
     window: Interval
     used: int = 0
-    frozen: bool = False
+    freezes: list[int] = field(default_factory=list)
     shares: dict[int, Share] = field(default_factory=dict)
     entitlement: Entitlement = field(default_factory=Entitlement)
     meters: dict[str, Meter] = field(default_factory=dict)
@@ -170,6 +184,15 @@ class Contract:
         """Name the accounts once: each record posts to them."""
         self.debtor = f"enterprise:{self.registered.enterprise}"
         self.due = f"due:{self.registered.id}"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether new records are refused."""
+        return len(self.freezes) % 2 == 1
+
+    def frozen_at(self, size: int) -> bool:
+        """Tell whether new records were refused after the first `size` entries."""
+        return sum(number < size for number in self.freezes) % 2 == 1
 
     def share(self, year: int) -> Share:
         """Give the share of a year, which begins at nothing."""
@@ -219,7 +242,7 @@ class Pool:
     issued: int = 0
 
 
-class Record(Struct):
+class AcceptedRecord(Struct):
     """An accepted record, and the numbers of the entries that took it back or released it.
 
     `eligible` is what counts now, thousandths × seconds by year; `withheld` what did not fit.
@@ -286,7 +309,7 @@ class State:
     coupons: dict[CouponId, int] = field(default_factory=dict)
     granted: dict[CouponId, int] = field(default_factory=dict)
     pools: dict[PoolId, Pool] = field(default_factory=dict)
-    records: dict[RecordId, Record] = field(default_factory=dict)
+    records: dict[RecordId, AcceptedRecord] = field(default_factory=dict)
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
     in_use: dict[DeviceTimeId, DeviceTime] = field(default_factory=dict)
     touched: Touched = field(default_factory=Touched)

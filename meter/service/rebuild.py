@@ -14,8 +14,9 @@ from ledger.book import Book
 from ledger.log import Log
 from ledger.store import Head
 from ledger.tlog import Frontier
-from meter.rules.entries import FLOORED_CLASSES, RecordReleased, RecordVoided, from_fields
+from meter.rules.entries import FLOORED_CLASSES, RecordReleased, RecordVoided
 from meter.rules.evolve import evolve
+from meter.rules.kinds.table import read_entry
 from meter.rules.state import State, Touched
 from meter.tables import connections, load, segments, write
 from meter.tables.rows import Written, note_group, note_refused, note_rows
@@ -51,7 +52,7 @@ async def _replay(
     done, state, written, waiting = 0, State(), Written(), Touched()
     async for first, held in ledger_store.segments(connection, 0, head.size):
         for number, data in enumerate(held, first):
-            entry = from_fields(canon.decode(data))
+            entry = read_entry(canon.decode(data))
             log.append(data, entry.at, entry.postings)
             if isinstance(entry, RecordVoided | RecordReleased):
                 await _load_record(connection, state, entry)

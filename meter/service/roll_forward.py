@@ -36,15 +36,10 @@ from ledger.tiles import Tile, level_tiles
 from ledger.tlog import Tree, check_consistency
 from ledger.verify import by_entry
 from meter.auditor.replay import Audit
-from meter.rules.commands import COMMAND_OF, command_of, fingerprint_of
+from meter.rules.commands import fingerprint_of
 from meter.rules.decide_command import answer_of
-from meter.rules.entries import (
-    FLOORED_CLASSES,
-    BatchAccepted,
-    RecordReleased,
-    RecordVoided,
-    from_fields,
-)
+from meter.rules.entries import FLOORED_CLASSES, BatchAccepted, RecordReleased, RecordVoided
+from meter.rules.kinds.table import BY_ENTRY, command_of, read_entry
 from meter.rules.measure import days_of, days_of_batch, work_of
 from meter.tables import connections, load, rows
 from meter.tables.load import Named
@@ -170,14 +165,14 @@ class _Writer:
         """Judge an entry, append it, and note its rows."""
         state, number = self._state, held.number
         self._audit.entry(number, held.data, held.fields, held.files, tree)
-        entry = from_fields(held.fields)
+        entry = read_entry(held.fields)
         self._log.append(held.data, entry.at, entry.postings)
         rows.note_rows(written, state, number, entry, held.data)
         if held.number != submission.first:
             return
         if submission.signed is not None:
             self._note_batch(submission.signed, number, written)
-        elif type(entry) in COMMAND_OF:
+        elif BY_ENTRY[type(entry)].command is not None:
             self._note_request(entry, number, written)
 
     def _note_batch(self, signed: SignedBatch, number: int, written: Written) -> None:
@@ -199,7 +194,7 @@ def _named(submission: _Submission) -> Named:
         named.add_batch(submission.signed.batch)
     elif isinstance(entry, RecordVoided | RecordReleased):
         named.records.add((entry.provider, entry.id))
-    if type(entry) in COMMAND_OF and entry.request is not UNSET:
+    if BY_ENTRY[type(entry)].command is not None and entry.request is not UNSET:
         named.requests.add(entry.request)
     return named
 
@@ -230,7 +225,7 @@ def _submissions(entries: Iterator[_Held]) -> Iterator[_Submission]:
     for first, together in groupby(entries, lambda held: held.fields.get("batch", held.number)):
         held = list(together)
         with _at(first):
-            entry = from_fields(held[0].fields)
+            entry = read_entry(held[0].fields)
             signed = _signed(held[0]) if isinstance(entry, BatchAccepted) else None
         yield _Submission(held, entry, signed)
 

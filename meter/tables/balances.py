@@ -6,9 +6,7 @@ from typing import Any
 
 from ledger import canon
 from ledger import store as ledger_store
-from meter.rules.entries import (
-    from_fields,
-)
+from meter.rules.kinds.table import read_entry
 from meter.rules.state import (
     CouponId,
     State,
@@ -55,7 +53,7 @@ async def past_balance(
     for contract, *numbers in await connection.fetch(_SQL["past_shares"], *coupon, start):
         balance.shares[contract] = PastShare(*map(int, numbers))
     async for _, data in ledger_store.entries(connection, start, size):
-        advance(balance, state, coupon, from_fields(canon.decode(data)))
+        advance(balance, state, coupon, read_entry(canon.decode(data)))
     return balance
 
 

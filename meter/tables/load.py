@@ -11,19 +11,16 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.store import Head
 from meter.rules.capacity import Withheld
-from meter.rules.entries import (
-    RecordReleased,
-    UsageAccepted,
-    from_fields,
-)
+from meter.rules.entries import RecordReleased, UsageAccepted
 from meter.rules.evolve import register
+from meter.rules.kinds.table import read_entry
 from meter.rules.measure import by_year
 from meter.rules.rating import entitle
 from meter.rules.state import (
+    AcceptedRecord,
     BatchId,
     DeviceTimeId,
     Pool,
-    Record,
     RecordId,
     Share,
     State,
@@ -63,7 +60,7 @@ async def load_state(connection: Connection, head: Head) -> State:
     """Load the state as of `head`, without records and batches (see `load_named`)."""
     state = State(size=head.size, last_at=head.last_at)
     for number, data in await connection.fetch(_SQL["registrations"]):
-        register(state, number, from_fields(canon.decode(data)))
+        register(state, number, read_entry(canon.decode(data)))
     for contract, used in await connection.fetch(_SQL["contract_totals"]):
         state.contracts[contract].used = int(used)
     for contract, year, *numbers in await connection.fetch(_SQL["contract_years"]):
@@ -84,7 +81,7 @@ async def load_service_keys(connection: Connection) -> State:
     """Load a state that knows entry 0 and the service's keys, and nothing else."""
     state = State()
     for number, data in await connection.fetch(_SQL["key_registrations"]):
-        register(state, number, from_fields(canon.decode(data)))
+        register(state, number, read_entry(canon.decode(data)))
     return state
 
 
@@ -125,17 +122,17 @@ async def _load_records(
         state.records[provider, row["id"]] = _record(row, entries)
 
 
-def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> Record:
-    usage = from_fields(canon.decode(entries[row["entry"]]))
+def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> AcceptedRecord:
+    usage = read_entry(canon.decode(entries[row["entry"]]))
     assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
     eligible = usage.eligible
     if row["released"] is not None:
-        release = from_fields(canon.decode(entries[row["released"]]))
+        release = read_entry(canon.decode(entries[row["released"]]))
         assert isinstance(release, RecordReleased), "meter.record points at release entries"
         eligible = by_year([*eligible, *release.eligible])
     parts = zip(row["quarters"], row["device_times"], row["limits"], strict=True)
     withheld = [Withheld(*part) for part in parts]
-    return Record(row["entry"], usage, eligible, withheld, row["voided"], row["released"])
+    return AcceptedRecord(row["entry"], usage, eligible, withheld, row["voided"], row["released"])
 
 
 async def load_device_time(

@@ -3,31 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from msgspec import UNSET
 
-from meter.rules.entries import (
-    BatchAccepted,
-    CouponIssued,
-    CouponWithdrawn,
-    Entry,
-    RecordReleased,
-    RecordVoided,
-    UsageAccepted,
-)
+from meter.rules.entries import UsageAccepted
+from meter.rules.kinds.table import BY_ENTRY
 from meter.rules.state import (
+    AcceptedRecord,
     BatchId,
-    Record,
     State,
     StoredBatch,
     Touched,
 )
 from meter.rules.subjects import subjects_of, subjects_of_contracts
 from meter.values.units import MICROSECONDS
-from meter.wire.batch import Batch, SignedBatch
-from meter.wire.batch import Record as WireRecord
-from meter.wire.receipt import Accepted, Duplicate, Rejected, Result
+from meter.wire.batch import Batch, Record, SignedBatch
+from meter.wire.receipt import Accepted, Conflict, Duplicate, Rejected, Result
 
 CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
 
@@ -83,38 +75,40 @@ def _note_past(written: Written, state: State, touched: Touched) -> None:
     )
 
 
-def note_rows(written: Written, state: State, number: int, entry: Entry, data: bytes) -> None:
+def note_rows(written: Written, state: State, number: int, entry: Any, data: bytes) -> None:
     """Note the rows that an entry adds, beside the totals that it touches.
 
     `state` holds the record of a usage entry or of its void.
     """
-    match entry:
-        case UsageAccepted():
-            withheld = entry.withheld is not UNSET
-            written.records.append((entry.provider, entry.id, number, None, None, withheld))
-            if withheld:
-                written.withheld.append(_withheld_row(state.records[entry.provider, entry.id]))
-            _note_usage(written, entry, 1)
+    match BY_ENTRY[type(entry)].rows:
+        case "usage":
+            _note_record(written, state, number, entry)
             written.subjects.add("kind:usage")  # its contract is touched
-        case RecordVoided():
+            return
+        case "void":
             written.voids.append((entry.provider, entry.id, number))
             _note_usage(written, state.records[entry.provider, entry.id].usage, -1)
             written.subjects.add("kind:void")
-        case _:
-            _note_other(written, number, entry, data)
-            written.subjects |= subjects_of(state, entry)
-
-
-def _note_other(written: Written, number: int, entry: Entry, data: bytes) -> None:
-    match entry:
-        case BatchAccepted():  # the batch's own row needs what no entry holds
+            return
+        case "batch":  # the batch's own row needs what no entry holds
             written.numbers.append((entry.provider, entry.stream, entry.seq))
-        case RecordReleased():
+        case "release":
             written.releases.append((entry.provider, entry.id, number))
-        case CouponIssued() | CouponWithdrawn():
-            pass  # coupons are totals
-        case _:
+        case "totals":
+            pass
+        case "registration":
             written.registrations.append((number, entry.kind, data))
+        case unknown:
+            assert_never(unknown)
+    written.subjects |= subjects_of(state, entry)
+
+
+def _note_record(written: Written, state: State, number: int, usage: UsageAccepted) -> None:
+    withheld = usage.withheld is not UNSET
+    written.records.append((usage.provider, usage.id, number, None, None, withheld))
+    if withheld:
+        written.withheld.append(_withheld_row(state.records[usage.provider, usage.id]))
+    _note_usage(written, usage, 1)
 
 
 def note_batch(
@@ -138,9 +132,15 @@ def note_refused(written: Written, batch: Batch, number: int, results: list[Resu
     `number` is that of the batch's entry.
     """
     for place, result in enumerate(results):
-        if isinstance(result, (Accepted, Duplicate)):
-            continue
-        code = result.code if isinstance(result, Rejected) else CONFLICT
+        match result:
+            case Accepted() | Duplicate():
+                continue
+            case Rejected():
+                code = result.code
+            case Conflict():
+                code = CONFLICT
+            case _:
+                assert_never(result)
         index = place - len(batch.voids)
         about = _about(batch.records[index]) if index >= 0 else ("void", *[None] * 4)
         what, *content = about
@@ -148,7 +148,7 @@ def note_refused(written: Written, batch: Batch, number: int, results: list[Resu
         written.refused.append((*key, *content, code, result.detail))
 
 
-def _about(record: WireRecord) -> tuple[Any, ...]:
+def _about(record: Record) -> tuple[Any, ...]:
     times = (record.start * MICROSECONDS, record.end * MICROSECONDS)
     return "record", record.contract, record.device, *times
 
@@ -158,7 +158,7 @@ def _note_usage(written: Written, usage: UsageAccepted, sign: int) -> None:
     written.usage[span] = written.usage.get(span, 0) + sign * usage.milli_devices
 
 
-def _withheld_row(record: Record) -> tuple[Any, ...]:
+def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
     quarters, device_times, limits = _columns(
         ((part.quarter, part.device_time, part.limit) for part in record.withheld), 3
     )

@@ -23,33 +23,38 @@ after it; a coupon without money is below all. So each crossing upward makes one
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from meter.rules.entries import (
+    AnyEntry,
     AuthorityEntry,
     BatchAccepted,
+    ContractEntry,
     ContractFrozen,
     ContractRegistered,
     ContractUnfrozen,
+    CouponEntry,
     CouponIssued,
     CouponWithdrawn,
     Entry,
     KeyRevoked,
+    LedgerEntry,
+    PartyEntry,
+    RecordEntry,
     RecordReleased,
     RecordVoided,
     UsageAccepted,
 )
 from meter.rules.rating import cost
 from meter.rules.state import CouponId, State
+from meter.values.roles import Role
 from meter.values.units import MICROSECONDS, format_instant, format_money
 from meter.views.past import PastBalance, advance
 
 THRESHOLDS_PERCENT: Final = (80, 95, 100)
-
-RecordEntry = UsageAccepted | RecordVoided | RecordReleased
 
 _VERBS: Final[Mapping[type[Entry], str]] = {
     UsageAccepted: "accepted",
@@ -190,7 +195,7 @@ class Position:
 class Viewer:
     """Whom events are told: a token's role, and the provider or enterprise it stands for."""
 
-    role: str
+    role: Role
     subject: str = ""
 
 
@@ -206,7 +211,7 @@ class Walk:
     position: Position
     balances: dict[CouponId, PastBalance] = field(default_factory=dict)
 
-    def missing(self, state: State, entries: Iterable[Entry]) -> set[CouponId]:
+    def missing(self, state: State, entries: Iterable[AnyEntry]) -> set[CouponId]:
         """Name the balances, as of the position, that the entries from there on need."""
         return {
             coupon
@@ -216,7 +221,7 @@ class Walk:
             if coupon not in self.balances
         }
 
-    def take(self, state: State, entry: Entry) -> list[Event]:
+    def take(self, state: State, entry: AnyEntry) -> list[Event]:
         """Take the entry at the position; give those of its events that were not seen."""
         number, seen = self.position.entry, self.position.seen
         moved = move(self.balances, state, entry)
@@ -231,29 +236,31 @@ class Walk:
         return events[seen:]
 
 
-def concerns(state: State, entry: Entry, who: Viewer) -> bool:
+def concerns(state: State, entry: AnyEntry, who: Viewer) -> bool:
     """Say whether an entry is a subject's to be told of."""
     match who.role:
         case "enterprise":
             return _enterprise_of(state, entry) == who.subject
         case "provider":
             return _provider_of(state, entry) == who.subject
-        case _:
+        case "authority" | "auditor":
             return True
+        case unknown:
+            assert_never(unknown)
 
 
-def coupons_of(state: State, entry: Entry) -> list[CouponId]:
-    """Name the coupons of which an entry moves money, or withholds it."""
-    match entry:
-        case CouponIssued() | CouponWithdrawn():
-            return [(entry.enterprise, entry.programme, entry.year)]
-        case UsageAccepted() | RecordVoided() | RecordReleased():
-            contract = state.contracts[entry.contract]
-            years = {year for year, _ in _withheld(entry)}
-            years |= {year for _, year, _ in _grants(entry)}
-            return [contract.coupon_id(year) for year in sorted(years)]
-        case _:
-            return []
+def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
+    """Return the coupons of which an entry moves money, or withholds it."""
+    if isinstance(entry, CouponEntry):
+        return [(entry.enterprise, entry.programme, entry.year)]
+    if isinstance(entry, RecordEntry):
+        contract = state.contracts[entry.contract]
+        years = {year for year, _ in _withheld(entry)}
+        years |= {year for _, year, _ in _grants(entry)}
+        return [contract.coupon_id(year) for year in sorted(years)]
+    if isinstance(entry, LedgerEntry | PartyEntry | KeyRevoked | ContractEntry | BatchAccepted):
+        return []
+    assert_never(entry)
 
 
 @dataclass(slots=True)
@@ -265,7 +272,7 @@ class Moved:
     withheld_cost: int = 0  # change of its contract's
 
 
-def move(balances: Mapping[CouponId, PastBalance], state: State, entry: Entry) -> Moved:
+def move(balances: Mapping[CouponId, PastBalance], state: State, entry: AnyEntry) -> Moved:
     """Apply an entry to those balances that are there."""
     moved = Moved()
     for coupon in coupons_of(state, entry):
@@ -289,7 +296,7 @@ def _withheld_cost(balance: PastBalance, entry: Entry) -> int:
 Told = tuple[str, Data]
 
 
-def _told(state: State, number: int, entry: Entry, who: Viewer, moved: Moved) -> Iterator[Told]:
+def _told(state: State, number: int, entry: AnyEntry, who: Viewer, moved: Moved) -> Iterator[Told]:
     common = _Common(number, format_instant(entry.at // MICROSECONDS))
     match who.role:
         case "enterprise":
@@ -297,9 +304,11 @@ def _told(state: State, number: int, entry: Entry, who: Viewer, moved: Moved) ->
             yield from _thresholds(common, moved)
         case "provider":
             yield from _for_provider(entry, common, moved)
-        case _:
+        case "authority" | "auditor":
             yield "entry", _condensed(entry, common)
             yield from _thresholds(common, moved)
+        case unknown:
+            assert_never(unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,41 +317,47 @@ class _Common:
     time: str
 
 
-def _for_enterprise(state: State, entry: Entry, common: _Common, moved: Moved) -> Iterator[Told]:
-    match entry:
-        case UsageAccepted() | RecordVoided() | RecordReleased():
-            yield _record(entry, common, moved)
-            yield from _other_grants(state, entry, common, entry.contract)
-        case CouponIssued() | CouponWithdrawn():
-            yield _coupon(entry, common, moved)
-            yield from _other_grants(state, entry, common, "")
-        case ContractRegistered() | ContractFrozen() | ContractUnfrozen():
-            yield _contract(entry, common)
+def _for_enterprise(state: State, entry: AnyEntry, common: _Common, moved: Moved) -> Iterator[Told]:
+    if isinstance(entry, RecordEntry):
+        yield _record(entry, common, moved)
+        yield from _other_grants(state, entry, common, entry.contract)
+    elif isinstance(entry, CouponEntry):
+        yield _coupon(entry, common, moved)
+        yield from _other_grants(state, entry, common, "")
+    elif isinstance(entry, ContractEntry):
+        yield _contract(entry, common)
+    elif not isinstance(entry, LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted):
+        assert_never(entry)
 
 
-def _for_provider(entry: Entry, common: _Common, moved: Moved) -> Iterator[Told]:
-    match entry:
-        case BatchAccepted():
-            yield (
-                "batch.accepted",
-                BatchData(
-                    entry=common.number,
-                    time=common.time,
-                    batch=entry.payload,
-                    stream=entry.stream,
-                    seq=entry.seq,
-                    keyid=entry.by,
-                    voids=entry.voids,
-                    records=entry.records,
-                ),
-            )
-        case RecordVoided() | RecordReleased():
-            yield _record(entry, common, moved)
-        case KeyRevoked():
-            data = KeyData(entry=common.number, time=common.time, keyid=entry.keyid)
-            yield "key.revoked", data
-        case ContractRegistered() | ContractFrozen() | ContractUnfrozen():
-            yield _contract(entry, common)
+def _for_provider(entry: AnyEntry, common: _Common, moved: Moved) -> Iterator[Told]:
+    if isinstance(entry, BatchAccepted):
+        yield _batch(entry, common)
+    elif isinstance(entry, RecordVoided | RecordReleased):
+        yield _record(entry, common, moved)
+    elif isinstance(entry, KeyRevoked):
+        data = KeyData(entry=common.number, time=common.time, keyid=entry.keyid)
+        yield "key.revoked", data
+    elif isinstance(entry, ContractEntry):
+        yield _contract(entry, common)
+    elif not isinstance(entry, UsageAccepted | CouponEntry | LedgerEntry | PartyEntry):
+        assert_never(entry)
+
+
+def _batch(entry: BatchAccepted, common: _Common) -> Told:
+    return (
+        "batch.accepted",
+        BatchData(
+            entry=common.number,
+            time=common.time,
+            batch=entry.payload,
+            stream=entry.stream,
+            seq=entry.seq,
+            keyid=entry.by,
+            voids=entry.voids,
+            records=entry.records,
+        ),
+    )
 
 
 def _record(entry: RecordEntry, common: _Common, moved: Moved) -> Told:
@@ -478,32 +493,30 @@ def _reason(entry: Entry) -> str:
     return "" if reason is UNSET else str(reason)
 
 
-def _enterprise_of(state: State, entry: Entry) -> str:
-    """Name the enterprise that is told of an entry; empty where none is."""
-    match entry:
-        case CouponIssued() | CouponWithdrawn() | ContractRegistered():
-            return entry.enterprise
-        case UsageAccepted() | RecordVoided() | RecordReleased():
-            return state.contracts[entry.contract].registered.enterprise
-        case ContractFrozen() | ContractUnfrozen():
-            return state.contracts[entry.contract].registered.enterprise
-        case _:
-            return ""
+def _enterprise_of(state: State, entry: AnyEntry) -> str:
+    """Return the enterprise that is told of an entry; empty where none is."""
+    if isinstance(entry, CouponEntry | ContractRegistered):
+        return entry.enterprise
+    if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen):
+        return state.contracts[entry.contract].registered.enterprise
+    if isinstance(entry, LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted):
+        return ""
+    assert_never(entry)
 
 
-def _provider_of(state: State, entry: Entry) -> str:
-    """Name the provider that is told of an entry; its receipts tell it of its own records."""
-    match entry:
-        case KeyRevoked():
-            return state.keys[entry.keyid].registered.provider
-        case ContractRegistered() | BatchAccepted() | RecordReleased():
-            return entry.provider
-        case RecordVoided() if entry.batch is UNSET:
-            return entry.provider
-        case ContractFrozen() | ContractUnfrozen():
-            return state.contracts[entry.contract].registered.provider
-        case _:
-            return ""
+def _provider_of(state: State, entry: AnyEntry) -> str:
+    """Return the provider that is told of an entry; its receipts tell it of its own records."""
+    if isinstance(entry, KeyRevoked):
+        return state.keys[entry.keyid].registered.provider
+    if isinstance(entry, ContractRegistered | BatchAccepted | RecordReleased):
+        return entry.provider
+    if isinstance(entry, RecordVoided):
+        return entry.provider if entry.batch is UNSET else ""
+    if isinstance(entry, ContractFrozen | ContractUnfrozen):
+        return state.contracts[entry.contract].registered.provider
+    if isinstance(entry, UsageAccepted | CouponEntry | LedgerEntry | PartyEntry):
+        return ""
+    assert_never(entry)
 
 
 def _is_number(text: str) -> bool:

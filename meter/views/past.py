@@ -6,10 +6,11 @@ changed: grants and issues in its postings, entitlement and withheld time in its
 """
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from msgspec import UNSET
 
-from meter.rules.entries import Entry, RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.entries import Entry, RecordEntry, RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.state import CouponId, State
 
 
@@ -37,7 +38,7 @@ class PastBalance:
 def advance(balance: PastBalance, state: State, coupon: CouponId, entry: Entry) -> None:
     """Apply one entry; `state` knows the contracts' terms, which never change."""
     _move_money(balance, coupon, entry)
-    if isinstance(entry, UsageAccepted | RecordVoided | RecordReleased):
+    if isinstance(entry, RecordEntry):
         _change_share(balance, state, coupon, entry)
 
 
@@ -58,14 +59,20 @@ def _change_share(
     balance: PastBalance,
     state: State,
     coupon: CouponId,
-    entry: UsageAccepted | RecordVoided | RecordReleased,
+    entry: RecordEntry,
 ) -> None:
     enterprise, programme, year = coupon
     terms = state.contracts[entry.contract].registered
     if (terms.enterprise, terms.programme) != (enterprise, programme):
         return
     price = terms.prices[entry.device]
-    sign = 1 if isinstance(entry, UsageAccepted) else -1
+    match entry:
+        case UsageAccepted():
+            sign = 1
+        case RecordVoided() | RecordReleased():
+            sign = -1
+        case _:
+            assert_never(entry)
     entitled = dict(entry.entitled).get(year)
     withheld = {} if entry.withheld is UNSET else dict(entry.withheld)
     if entitled is not None:

@@ -124,7 +124,7 @@ def _reporter(cluster: Cluster, random_: random.Random) -> Iterator[Step]:
     for number in itertools.count(1):
         if number % VOID_EVERY == 0 and reported:
             record = reported.pop(random_.randrange(len(reported)))
-            batch = cluster.take_back([record], "node failed, not charged")
+            batch = cluster.apply_void([record], "node failed, not charged")
         elif number % REPEAT_EVERY == 0 and reported:
             batch = cluster.stream.next_batch([random_.choice(reported)])
         else:

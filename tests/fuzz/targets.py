@@ -48,8 +48,9 @@ from meter.auditor import sums
 from meter.auditor.replay import Audit
 from meter.demo import trace as traces
 from meter.host.tokens import parse_header
-from meter.rules.commands import COMMAND_OF, ENTRY_OF, ActivatePolicy, command_of, fields_of
-from meter.rules.entries import FLOORED_CLASSES, from_fields
+from meter.rules.commands import ActivatePolicy, fields_of
+from meter.rules.entries import FLOORED_CLASSES
+from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of, read_entry
 from meter.values import units, uscc
 from meter.values.policy import Policy
 from meter.values.problems import CODES, Problem
@@ -72,7 +73,7 @@ START_OF_LIST = (0, "")
 # What the log of the example has signed too, though it excludes the other.
 FORK = [*example.ENTRIES[:2], b"another"]
 # The first word of an input names one.
-COMMANDS = {kind.__name__: kind for kind in ENTRY_OF}
+COMMANDS = {kind.__name__: kind for kind in BY_COMMAND}
 
 
 def envelope(data: bytes) -> bool:
@@ -170,11 +171,11 @@ def canonical(data: bytes) -> bool:
 def entry(data: bytes) -> bool:
     """An entry of a known kind is written back as it was read, and so is the command in it."""
     fields = attempt(lambda: _respelled(data), NotCanonical, ValueError, RecursionError)
-    found = attempt(lambda: from_fields(fields), ValueError) if fields else None
+    found = attempt(lambda: read_entry(fields), ValueError) if fields else None
     if found is None:
         return False
     assert canon.encode(found) == canon.encode({"v": 1} | fields)
-    if type(found) in COMMAND_OF:
+    if BY_ENTRY[type(found)].command is not None:
         told = attempt(lambda: command_of(found), ValueError)
         same = told is None or fields_of(told).items() <= _all(found).items()
         assert same

@@ -5,9 +5,11 @@ from msgspec import UNSET
 
 from ledger.canon import MAX_ENTRY_BYTES, encode
 from meter.rules import commands, entries
-from meter.rules.commands import command_of, fields_of, same
-from meter.rules.decide_command import MAX_CONTRACTS_PER_PROGRAMME, answer_of
+from meter.rules.commands import fields_of, same
+from meter.rules.decide_command import answer_of
 from meter.rules.entries import RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.kinds.contracts import MAX_CONTRACTS_PER_PROGRAMME
+from meter.rules.kinds.table import BY_COMMAND, command_of
 from meter.rules.measure import MAX_EVIDENCE
 from meter.values.problems import Problem
 from meter.values.strict import decode
@@ -637,7 +639,7 @@ def test_every_entry_of_the_authority_gives_its_command_back():
         assert same(command, command_of(type(entry)(**_fields(entry))))
         assert fields_of(command) == {name: getattr(entry, name) for name in fields_of(command)}
         kinds.add(type(command))
-    assert kinds == set(commands.ENTRY_OF)
+    assert kinds == set(BY_COMMAND)
 
 
 def rotate_keys(books):
@@ -665,13 +667,13 @@ def test_every_entry_survives_its_bytes():
     for entry in books.entries:
         data = encode(entry)
         assert len(data) <= MAX_ENTRY_BYTES
-        assert entries.from_fields(_decoded(data)) == entry
+        assert entries.read_entry(_decoded(data)) == entry
 
 
 @pytest.mark.parametrize("kind", [None, "", "Usage", "none", 1, True, [], {}, ["usage"]])
 def test_an_entry_of_another_kind_is_refused(kind):
     with pytest.raises(ValueError, match="unknown kind"):
-        entries.from_fields({"kind": kind})
+        entries.read_entry({"kind": kind})
 
 
 def test_the_limit_of_contracts_holds_for_an_enterprise_and_a_programme():

@@ -27,7 +27,8 @@ from meter.client import BadReceipt
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
 from meter.rules.commands import AddLogKey, AddReceiptKey
-from meter.rules.decide_command import Existing, Stamp, decide_command
+from meter.rules.decide_command import decide_command
+from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.state import State, signing
 from meter.service import admin, running, setup
 from meter.values.problems import Problem

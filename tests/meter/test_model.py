@@ -333,7 +333,7 @@ class Model:
             raise Refused("unknown_record")
         if record.voided:
             raise Refused("already_voided")
-        self.take_back(record)
+        self.apply_void(record)
         return self.append()
 
     def release(self, provider: str, id_: str) -> dict:
@@ -374,7 +374,7 @@ class Model:
         hours = dict(self.hours(contract, body, fits))
         return AcceptedRecord(body, self.size, hours, short)
 
-    def take_back(self, record: AcceptedRecord) -> None:
+    def apply_void(self, record: AcceptedRecord) -> None:
         held = {each.quarter: each.time for each in record.withheld()}
         used = [(quarter, held.get(quarter, 0) - time) for quarter, time in quarters(record.body)]
         self.use(record.body, used)
@@ -545,7 +545,7 @@ class Model:
         if self.is_late(record.body, contract):
             return {"id": id_, "status": "rejected", "code": "too_late"}
         before = self.standing(contract)
-        self.take_back(record)
+        self.apply_void(record)
         return self.accepted(id_, contract, before)
 
     def judge(self, provider: str, body: dict) -> dict:

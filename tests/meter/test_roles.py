@@ -19,10 +19,11 @@ from msgspec import structs
 
 from meter.api.app import ROUTES
 from meter.api.openapi import path_names
-from meter.api.routes import NOT_YOURS, OFFICIALS, Route
+from meter.api.routes import NOT_YOURS, Route
 from meter.host.data_folder import DATABASE_VARIABLE
-from meter.host.tokens import Identity, Role
+from meter.host.tokens import Identity
 from meter.service import admin as running
+from meter.values.roles import OFFICIALS, Role
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, uscc_of, void
 from tests.described import Described
 from tests.services import (

@@ -127,7 +127,7 @@ def test_jobs_begin_within_their_rental():
 def test_batches_are_numbered_one_by_one_with_voids_among_them():
     provider = cluster()
     batches = run(provider)
-    batches.append(provider.take_back(provider.failed[:1], "node failed"))
+    batches.append(provider.apply_void(provider.failed[:1], "node failed"))
     assert [batch.seq for batch in batches] == list(range(1, len(batches) + 1))
 
 
@@ -136,7 +136,7 @@ def test_a_void_leaves_its_own_count_too():
     used = records(run(provider))
     failed = provider.failed[:2]
     assert {record.state for record in failed} == {"NODE_FAIL"}
-    provider.take_back(failed, "node failed, not charged")
+    provider.apply_void(failed, "node failed, not charged")
     assert provider.device_time == device_time([each for each in used if each not in failed])
 
 
@@ -167,7 +167,7 @@ async def test_the_service_metered_what_the_cluster_counted(database, tmp_path):
                 provider.run_until(provider.clock + HOUR)
                 service.clock.advance(HOUR)
                 await post(provider.report())
-            await post(provider.take_back(provider.failed[:2], "node failed, not charged"))
+            await post(provider.apply_void(provider.failed[:2], "node failed, not charged"))
         entries = await service.entries()
         voided = {entry.record for entry in entries if isinstance(entry, RecordVoided)}
         metered = dict.fromkeys(provider.device_time, 0)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from meter.rules.commands import COMMAND_OF, IssueCoupon, RegisterKey, RegisterProvider
+from meter.rules.commands import IssueCoupon, RegisterKey, RegisterProvider
+from meter.rules.kinds.table import BY_COMMAND
 from meter.values.strict import (
     Date,
     Fen,
@@ -165,12 +166,12 @@ _json = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
-_names = sorted({name for kind in COMMAND_OF.values() for name in kind.__struct_encode_fields__})
+_names = sorted({name for kind in BY_COMMAND for name in kind.__struct_encode_fields__})
 
 
 @properties
 @given(
-    st.sampled_from([Thing, Batch, *COMMAND_OF.values()]),
+    st.sampled_from([Thing, Batch, *BY_COMMAND]),
     st.binary() | st.dictionaries(st.sampled_from(_names) | st.text(), _json).map(json.dumps),
     st.none() | st.dictionaries(st.sampled_from(_names), st.text(), max_size=2),
 )

@@ -17,6 +17,7 @@ from ledger.canon import decode, encode
 from ledger.errors import Violation
 from meter.auditor.sums import Sums
 from meter.rules.capacity import QUARTER_SECONDS, DeviceTime
+from meter.rules.kinds.table import BY_NAME
 from meter.rules.state import EnlistedBatch
 from meter.values.units import parse_instant
 from tests.books import (
@@ -282,6 +283,23 @@ def found_with(books: Books, lie: Fields, code: str, *words: str) -> None:
     """The last entry is found to lie."""
     *entries, last = told(books)
     found([*entries, last | lie], code, *words, entry=len(entries))
+
+
+@pytest.mark.parametrize("kind", BY_NAME)
+def test_the_sums_know_every_kind_of_entry(kind):
+    fields = {"kind": kind, "postings": []}
+    try:
+        Sums().entry(0, encode(fields))
+    except Violation as violation:
+        assert violation.code != "sum_kind"
+    except (KeyError, msgspec.ValidationError):
+        pass  # it is known, for its fields are missed
+
+
+def test_a_kind_that_no_sum_knows_is_found():
+    entries = told(crowded())
+    gift = {"kind": "gift", "postings": []}
+    found([*entries, gift], "sum_kind", "gift", entry=len(entries))
 
 
 def test_honest_books_of_a_crowded_provider_pass():

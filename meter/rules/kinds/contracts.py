@@ -1,0 +1,155 @@
+"""Contracts: registration, with the class and the limits that are fixed then, and freezes."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from meter.rules.commands import FreezeContract, RegisterContract, UnfreezeContract
+from meter.rules.entries import (
+    ContractFrozen,
+    ContractRegistered,
+    ContractUnfrozen,
+    EnterpriseRegistered,
+)
+from meter.rules.kinds.kind import (
+    NOTHING_MORE,
+    Holder,
+    Judged,
+    Kind,
+    Stamp,
+    active_policy,
+    check_period,
+    contract_subjects,
+    known_contract,
+    parties_of,
+)
+from meter.rules.rating import Interval, Terms, support_limit
+from meter.rules.state import Contract, State
+from meter.values.policy import MAX_YEARS, Policy, RatioClass
+from meter.values.problems import Problem
+from meter.values.units import add_months, parse_date
+
+# A posting takes at most some 200 bytes and a void can move money in each contract and year of the
+# enterprise; all must fit into an entry of 65,535 bytes.
+MAX_CONTRACTS_PER_PROGRAMME: Final = 256 // MAX_YEARS
+
+
+def _holder(state: State, command: RegisterContract) -> Holder | None:
+    known = state.contracts.get(command.id)
+    return None if known is None else (known.entry, known.registered)
+
+
+def _judge_contract(state: State, command: RegisterContract, _stamp: Stamp) -> Judged:
+    policy = active_policy(state, command.programme)
+    enterprise = state.enterprises.get(command.enterprise)
+    if enterprise is None:
+        raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
+    if command.provider not in state.providers:
+        raise Problem("unknown_provider", f"no provider {command.provider}")
+    contracts = state.contracts_of(command.enterprise, command.programme)
+    if len(contracts) >= MAX_CONTRACTS_PER_PROGRAMME:
+        raise Problem("too_many_contracts", f"the limit is {MAX_CONTRACTS_PER_PROGRAMME}")
+    check_period(command.starts, command.ends)
+    if command.amount == 0:
+        raise Problem("malformed", "the amount is zero")
+    if command.signed_on < enterprise.registered.founded_on:
+        raise Problem("bad_dates", "signed before the enterprise was founded")
+    ratio_class = _ratio_class(policy, enterprise.registered, command.signed_on)
+    return {"policy": policy.version, "ratio_class": ratio_class}, []
+
+
+def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: str) -> RatioClass:
+    """Startup: an enterprise founded less than the policy's months before the signing."""
+    if enterprise.applicant != "enterprise":
+        return "standard"
+    # Dates of one form compare as text.
+    grown_up = add_months(enterprise.founded_on, policy.startup_months)
+    return "startup" if signed_on < grown_up else "standard"
+
+
+def _apply_contract(state: State, number: int, entry: ContractRegistered) -> None:
+    policy = state.policies[entry.programme][entry.policy]
+    limit = support_limit(
+        entry.amount, policy.combined_bp[entry.ratio_class], entry.other_public_funds
+    )
+    contract = Contract(
+        entry=number,
+        registered=entry,
+        policy=policy,
+        terms=Terms(entry.amount, policy.ratio_bp[entry.ratio_class], limit),
+        window=_window(policy, entry),
+    )
+    state.contracts[entry.id] = contract
+    siblings = state.enterprises[entry.enterprise].contracts
+    siblings.setdefault(entry.programme, []).append(contract)
+
+
+def _window(policy: Policy, entry: ContractRegistered) -> Interval:
+    """Return the time in which usage can be eligible: policy validity ∩ contract term."""
+    if entry.related_party or entry.use not in policy.eligible_uses:
+        return 0, 0
+    return (
+        max(policy.valid_from, parse_date(entry.starts)),
+        min(policy.valid_until, parse_date(entry.ends)),
+    )
+
+
+def _answer(_state: State, entry: ContractRegistered) -> dict[str, str]:
+    return {"policy": entry.policy, "class": entry.ratio_class}
+
+
+def _parties(_state: State, entry: ContractRegistered) -> Iterable[str]:
+    return parties_of(entry)
+
+
+def _judge_freeze(state: State, command: FreezeContract, _stamp: Stamp) -> Judged:
+    if known_contract(state, command.contract).frozen:
+        raise Problem("already_frozen", f"contract {command.contract}")
+    return NOTHING_MORE
+
+
+def _judge_unfreeze(state: State, command: UnfreezeContract, _stamp: Stamp) -> Judged:
+    if not known_contract(state, command.contract).frozen:
+        raise Problem("not_frozen", f"contract {command.contract}")
+    return NOTHING_MORE
+
+
+def _apply_turn(state: State, number: int, entry: ContractFrozen | ContractUnfrozen) -> None:
+    state.contracts[entry.contract].freezes.append(number)
+
+
+def _subjects(state: State, entry: ContractFrozen | ContractUnfrozen) -> Iterable[str]:
+    return contract_subjects(state, entry.contract)
+
+
+CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
+    entry=ContractRegistered,
+    command=RegisterContract,
+    holder=_holder,
+    judge=_judge_contract,
+    apply=_apply_contract,
+    subjects=_parties,
+    rows="registration",
+    answer=_answer,
+    codes=(
+        *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
+        *("too_many_contracts", "bad_dates"),
+    ),
+)
+FREEZE: Kind[ContractFrozen, FreezeContract] = Kind(
+    entry=ContractFrozen,
+    command=FreezeContract,
+    judge=_judge_freeze,
+    apply=_apply_turn,
+    subjects=_subjects,
+    rows="registration",
+    codes=("unknown_contract", "already_frozen"),
+)
+UNFREEZE: Kind[ContractUnfrozen, UnfreezeContract] = Kind(
+    entry=ContractUnfrozen,
+    command=UnfreezeContract,
+    judge=_judge_unfreeze,
+    apply=_apply_turn,
+    subjects=_subjects,
+    rows="registration",
+    codes=("unknown_contract", "not_frozen"),
+)

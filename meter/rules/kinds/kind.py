@@ -1,0 +1,144 @@
+"""A kind of entry in one value: all that the service and the audit do with entries of that kind.
+
+A `Kind` joins the entry's struct (`rules/entries.py`, the home of the bytes) and its command
+(`rules/commands.py`, the home of the requests' bodies) with the functions beside it. The functions
+are pure: `judge` reads the state and changes nothing, `apply` puts the entry into the state.
+
+This file also holds what several kinds share: the stamp, the answers of a judgement, small checks.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from meter.rules.commands import Command
+from meter.rules.entries import ContractRegistered, Entry, Posting
+from meter.rules.state import Contract, State
+from meter.values.policy import Policy
+from meter.values.problems import Problem
+
+E = TypeVar("E", bound=Entry)
+C = TypeVar("C", bound=Command)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """How an authority's entry was made: microseconds, token id, idempotency key, random hex.
+
+    `checkpoint` is that of the entries before, where a log key signs for the last time.
+    """
+
+    at: int
+    by: str
+    request: str
+    salt: str
+    checkpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The command asks for what the entry of this number holds already."""
+
+    entry: int
+
+
+# The fields of an entry that its command does not hold, and its postings.
+Judged = tuple[dict[str, Any], list[Posting]] | Existing
+# The number and the entry that hold an id.
+Holder = tuple[int, Entry]
+
+# What the tables keep of an entry:
+#   registration   the entry itself; the state is loaded from these
+#   totals         only the sums that it changes
+#   batch, usage, void, release   rows of their own
+Rows = Literal["registration", "totals", "batch", "usage", "void", "release"]
+
+
+def holds_nothing(_state: State, _command: Any) -> Holder | None:
+    """Return None: the command registers no id."""
+    return None
+
+
+def adds_nothing(_state: State, _entry: Any) -> dict[str, str]:
+    """Return no field: the answer is the number of the entry alone."""
+    return {}
+
+
+def concerns_all(_state: State, _entry: Any) -> Iterable[str]:
+    """Return no subject: the entry concerns all alike."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Kind(Generic[E, C]):
+    """One kind of entry.
+
+    - `judge(state, command, stamp)` returns fields and postings of the entry, or `Existing`; it
+      raises `Problem` with one of `codes`. None for entries that no command makes.
+    - `apply(state, number, entry)` puts the entry into the state. It raises `Diverged`.
+    - `subjects(state, entry)` names whom the entry concerns (`rules/subjects.py`).
+    - `rows` says what the tables keep of it.
+    - `holder(state, command)` finds the entry that holds the id which the command registers.
+    - `answer(state, entry)` returns what the answer to the command tells beside the number.
+    - `names_record`: the command names a record, which has to be loaded before it is judged.
+    - `moves_money`: the command needs an idempotency key.
+    """
+
+    entry: type[E]
+    apply: Callable[[State, int, E], None]
+    rows: Rows
+    subjects: Callable[[State, E], Iterable[str]] = concerns_all
+    command: type[C] | None = None
+    judge: Callable[[State, C, Stamp], Judged] | None = None
+    holder: Callable[[State, C], Holder | None] = holds_nothing
+    answer: Callable[[State, E], dict[str, str]] = adds_nothing
+    codes: tuple[str, ...] = ()
+    names_record: bool = False
+    moves_money: bool = False
+
+    @property
+    def name(self) -> str:
+        """The word that stands under `kind` in the entry."""
+        name: str = next(f.default for f in msgspec.structs.fields(self.entry) if f.name == "kind")
+        return name
+
+
+NOTHING_MORE: Final[Judged] = ({}, [])
+
+
+def active_policy(state: State, programme: str) -> Policy:
+    """Return the policy that is in force. Raises `Problem` `unknown_programme`."""
+    policy = state.active.get(programme)
+    if policy is None:
+        raise Problem("unknown_programme", f"{programme} has no active policy")
+    return policy
+
+
+def known_contract(state: State, name: str) -> Contract:
+    """Return a contract. Raises `Problem` `unknown_contract`."""
+    contract = state.contracts.get(name)
+    if contract is None:
+        raise Problem("unknown_contract", f"no contract {name}")
+    return contract
+
+
+def check_period(starts: str, ends: str) -> None:
+    """Refuse an empty period of dates. Raises `Problem` `bad_dates`."""
+    if ends <= starts:
+        raise Problem("bad_dates", f"the period from {starts} until {ends} is empty")
+
+
+def contract_subjects(state: State, name: str) -> set[str]:
+    """Return the subjects of a contract: itself and its parties."""
+    return parties_of(state.contracts[name].registered)
+
+
+def parties_of(terms: ContractRegistered) -> set[str]:
+    """Return the subjects of a contract by its terms."""
+    return {
+        f"contract:{terms.id}",
+        f"enterprise:{terms.enterprise}",
+        f"provider:{terms.provider}",
+    }

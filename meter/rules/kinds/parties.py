@@ -1,0 +1,205 @@
+"""The parties: providers with their enlistments and keys, and enterprises."""
+
+import base64
+from collections.abc import Iterable
+
+from msgspec import UNSET
+
+from meter.rules.commands import (
+    EnlistProvider,
+    RegisterEnterprise,
+    RegisterKey,
+    RegisterProvider,
+    RevokeKey,
+)
+from meter.rules.entries import (
+    EnterpriseRegistered,
+    KeyRegistered,
+    KeyRevoked,
+    ProviderEnlisted,
+    ProviderRegistered,
+)
+from meter.rules.kinds.kind import NOTHING_MORE, Existing, Holder, Judged, Kind, Stamp, check_period
+from meter.rules.kinds.service_keys import check_unused, raw_key
+from meter.rules.state import EnlistedBatch, Enterprise, Key, Provider, State
+from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, parse_date
+
+# A provider
+
+
+def _provider_holder(state: State, command: RegisterProvider) -> Holder | None:
+    known = state.providers.get(command.id)
+    return None if known is None else (known.entry, known.registered)
+
+
+def _judge_provider(state: State, command: RegisterProvider, _stamp: Stamp) -> Judged:
+    if command.uscc in state.enterprises:
+        raise Problem("role_conflict", f"{command.uscc} is an enterprise")
+    if command.uscc in state.provider_usccs:
+        raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
+    check_period(command.enlisted.starts, command.enlisted.ends)
+    return NOTHING_MORE
+
+
+def _apply_provider(state: State, number: int, entry: ProviderRegistered) -> None:
+    provider = state.providers[entry.id] = Provider(number, entry)
+    _enlist(provider, number, entry)
+    state.provider_usccs[entry.uscc] = entry.id
+
+
+def _provider_subjects(_state: State, entry: ProviderRegistered) -> Iterable[str]:
+    return (f"provider:{entry.id}",)
+
+
+# An enlistment
+
+
+def _judge_enlistment(state: State, command: EnlistProvider, _stamp: Stamp) -> Judged:
+    provider = _known_provider(state, command.provider)
+    check_period(command.enlisted.starts, command.enlisted.ends)
+    known = provider.enlistments.get(command.enlisted.batch)
+    start, end = parse_date(command.enlisted.starts), parse_date(command.enlisted.ends)
+    if known is None:
+        return NOTHING_MORE
+    if (known.devices, known.start) != (command.devices, start):
+        raise Problem("exists_differently", f"entry {known.entry} holds this batch")
+    return Existing(known.entry) if known.end == end else NOTHING_MORE
+
+
+def _apply_enlistment(state: State, number: int, entry: ProviderEnlisted) -> None:
+    _enlist(state.providers[entry.provider], number, entry)
+    for contract in state.contracts.values():
+        if contract.registered.provider == entry.provider:
+            contract.meters.clear()
+
+
+def _enlist(provider: Provider, number: int, entry: ProviderRegistered | ProviderEnlisted) -> None:
+    enlisted = entry.enlisted
+    start, end = parse_date(enlisted.starts), parse_date(enlisted.ends)
+    provider.enlist(enlisted.batch, EnlistedBatch(number, entry.devices, start, end))
+
+
+# A key
+
+
+def _key_holder(state: State, command: RegisterKey) -> Holder | None:
+    known = state.keys.get(command.keyid)
+    return None if known is None else (known.entry, known.registered)
+
+
+def _judge_key(state: State, command: RegisterKey, _stamp: Stamp) -> Judged:
+    _known_provider(state, command.provider)
+    check_unused(state, raw_key(command.public_key))
+    return NOTHING_MORE
+
+
+def _apply_key(state: State, number: int, entry: KeyRegistered) -> None:
+    public_key = base64.b64decode(entry.public_key)
+    state.keys[entry.keyid] = Key(number, entry, public_key)
+    state.public_keys[public_key] = entry.keyid
+
+
+def _provider_of_entry(_state: State, entry: ProviderEnlisted | KeyRegistered) -> Iterable[str]:
+    return (f"provider:{entry.provider}",)
+
+
+def _judge_revocation(state: State, command: RevokeKey, stamp: Stamp) -> Judged:
+    key = state.keys.get(command.keyid)
+    if key is None:
+        raise Problem("not_found", f"no key {command.keyid}")
+    if key.revoked is not None:
+        raise Problem("already_revoked", f"by entry {key.revoked}", entry=key.revoked)
+    since = command.suspected_since
+    if since is not UNSET and since * MICROSECONDS > stamp.at:
+        raise Problem("bad_dates", "suspected_since lies in the future")
+    return NOTHING_MORE
+
+
+def _apply_revocation(state: State, number: int, entry: KeyRevoked) -> None:
+    key = state.keys[entry.keyid]
+    key.revoked = number
+    key.suspected_since = None if entry.suspected_since is UNSET else entry.suspected_since
+
+
+def _revocation_subjects(state: State, entry: KeyRevoked) -> Iterable[str]:
+    return (f"provider:{state.keys[entry.keyid].registered.provider}",)
+
+
+# An enterprise
+
+
+def _enterprise_holder(state: State, command: RegisterEnterprise) -> Holder | None:
+    known = state.enterprises.get(command.uscc)
+    return None if known is None else (known.entry, known.registered)
+
+
+def _judge_enterprise(state: State, command: RegisterEnterprise, _stamp: Stamp) -> Judged:
+    if command.uscc in state.provider_usccs:
+        raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
+    return NOTHING_MORE
+
+
+def _apply_enterprise(state: State, number: int, entry: EnterpriseRegistered) -> None:
+    state.enterprises[entry.uscc] = Enterprise(number, entry)
+
+
+def _enterprise_subjects(_state: State, entry: EnterpriseRegistered) -> Iterable[str]:
+    return (f"enterprise:{entry.uscc}",)
+
+
+def _known_provider(state: State, name: str) -> Provider:
+    provider = state.providers.get(name)
+    if provider is None:
+        raise Problem("unknown_provider", f"no provider {name}")
+    return provider
+
+
+PROVIDER: Kind[ProviderRegistered, RegisterProvider] = Kind(
+    entry=ProviderRegistered,
+    command=RegisterProvider,
+    holder=_provider_holder,
+    judge=_judge_provider,
+    apply=_apply_provider,
+    subjects=_provider_subjects,
+    rows="registration",
+    codes=("exists_differently", "role_conflict", "bad_dates"),
+)
+ENLISTMENT: Kind[ProviderEnlisted, EnlistProvider] = Kind(
+    entry=ProviderEnlisted,
+    command=EnlistProvider,
+    judge=_judge_enlistment,
+    apply=_apply_enlistment,
+    subjects=_provider_of_entry,
+    rows="registration",
+    codes=("unknown_provider", "exists_differently", "bad_dates"),
+)
+KEY: Kind[KeyRegistered, RegisterKey] = Kind(
+    entry=KeyRegistered,
+    command=RegisterKey,
+    holder=_key_holder,
+    judge=_judge_key,
+    apply=_apply_key,
+    subjects=_provider_of_entry,
+    rows="registration",
+    codes=("unknown_provider", "exists_differently"),
+)
+REVOCATION: Kind[KeyRevoked, RevokeKey] = Kind(
+    entry=KeyRevoked,
+    command=RevokeKey,
+    judge=_judge_revocation,
+    apply=_apply_revocation,
+    subjects=_revocation_subjects,
+    rows="registration",
+    codes=("not_found", "already_revoked", "bad_dates"),
+)
+ENTERPRISE: Kind[EnterpriseRegistered, RegisterEnterprise] = Kind(
+    entry=EnterpriseRegistered,
+    command=RegisterEnterprise,
+    holder=_enterprise_holder,
+    judge=_judge_enterprise,
+    apply=_apply_enterprise,
+    subjects=_enterprise_subjects,
+    rows="registration",
+    codes=("exists_differently", "role_conflict"),
+)

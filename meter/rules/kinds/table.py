@@ -1,0 +1,73 @@
+"""The table of all kinds of entries; every list of kinds derives from `KINDS`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import msgspec
+from msgspec import UNSET, to_builtins
+
+from meter.rules.commands import Command
+from meter.rules.entries import AnyEntry, Entry
+from meter.rules.kinds import contracts, coupons, parties, service_keys, usage
+from meter.rules.kinds.kind import Kind
+from meter.values.strict import convert_plain
+
+KINDS: Final[tuple[Kind[Any, Any], ...]] = (
+    service_keys.GENESIS,
+    coupons.POLICY,
+    parties.PROVIDER,
+    parties.ENLISTMENT,
+    parties.KEY,
+    parties.REVOCATION,
+    service_keys.LOG_KEY,
+    service_keys.LOG_KEY_RETIREMENT,
+    service_keys.RECEIPT_KEY,
+    service_keys.RECEIPT_KEY_RETIREMENT,
+    parties.ENTERPRISE,
+    contracts.CONTRACT,
+    contracts.FREEZE,
+    contracts.UNFREEZE,
+    coupons.ISSUE,
+    coupons.WITHDRAWAL,
+    usage.BATCH,
+    usage.USAGE,
+    usage.RELEASE,
+    usage.VOID,
+)
+BY_NAME: Final[Mapping[str, Kind[Any, Any]]] = {kind.name: kind for kind in KINDS}
+BY_ENTRY: Final[Mapping[type[Entry], Kind[Any, Any]]] = {kind.entry: kind for kind in KINDS}
+BY_COMMAND: Final[Mapping[type[Command], Kind[Any, Any]]] = {
+    kind.command: kind for kind in KINDS if kind.command is not None
+}
+
+if TYPE_CHECKING:
+    KindName = str
+else:
+    KindName = Literal[tuple(BY_NAME)]
+
+# `AnyEntry` is what the type checker holds every `match` over entries against.
+_told_apart: Final = set(get_args(AnyEntry))
+if _told_apart != set(BY_ENTRY) or len(BY_NAME) != len(KINDS):
+    raise TypeError(f"AnyEntry and KINDS differ: {_told_apart ^ set(BY_ENTRY)}")
+
+
+def read_entry(fields: dict[str, Any]) -> AnyEntry:
+    """Read an entry from its decoded canonical JSON. Raises `ValueError`."""
+    name = fields.get("kind")
+    if not isinstance(name, str) or name not in BY_NAME:
+        raise ValueError(f"unknown kind of entry: {name!r}")
+    entry: AnyEntry = msgspec.convert(fields, BY_NAME[name].entry)
+    return entry
+
+
+def command_of(entry: Entry) -> Command:
+    """Return the command that led to an authority's entry: the inverse of `fields_of`.
+
+    Raises `ValueError` where the entry holds what no command could.
+    """
+    kind: type[Command] | None = BY_ENTRY[type(entry)].command
+    assert kind is not None, "an authority's entry has a command"
+    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    fields = {encoded: getattr(entry, name) for name, encoded in names}
+    given = {name: to_builtins(value) for name, value in fields.items() if value is not UNSET}
+    return convert_plain(given, kind)

@@ -1,0 +1,137 @@
+"""Usage: batches, accepted records, their voids, and the release of what was withheld."""
+
+from collections.abc import Iterable
+
+from meter.rules.commands import Command, ReleaseRecord, VoidRecord
+from meter.rules.effects import (
+    accept,
+    accepted_effect,
+    apply_release,
+    apply_void,
+    check_same,
+    release_effect,
+    void_effect,
+    void_fields,
+)
+from meter.rules.entries import BatchAccepted, RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.kinds.kind import Judged, Kind, Stamp, contract_subjects
+from meter.rules.measure import admit, meter_of, released_eligible, withheld_by_year, work_of
+from meter.rules.state import AcceptedRecord, State
+from meter.values.problems import Problem
+from meter.values.units import format_money
+
+
+def _apply_batch(_state: State, _number: int, _entry: BatchAccepted) -> None:
+    """Change nothing: its records follow as entries of their own."""
+
+
+def _apply_usage(state: State, number: int, entry: UsageAccepted) -> None:
+    contract, work = state.contracts[entry.contract], work_of(entry)
+    measured = admit(meter_of(state, contract, entry.device), work)
+    effect = accepted_effect(state, contract, work, measured)
+    check_same(entry.postings, effect.postings())
+    check_same(entry.eligible, measured.eligible)
+    check_same(entry.withheld or [], withheld_by_year(measured.withheld))
+    accept(state, AcceptedRecord(number, entry, measured.eligible, measured.withheld), effect)
+
+
+def _judge_void(state: State, command: VoidRecord, _stamp: Stamp) -> Judged:
+    record = _standing_record(state, command)
+    effect = void_effect(state, record)
+    return void_fields(record, effect), effect.postings()
+
+
+def _apply_void(state: State, number: int, entry: RecordVoided) -> None:
+    record = state.records[entry.provider, entry.id]
+    effect = void_effect(state, record)
+    check_same(entry.postings, effect.postings())
+    apply_void(state, record, number, effect)
+
+
+def _judge_release(state: State, command: ReleaseRecord, _stamp: Stamp) -> Judged:
+    record = _standing_record(state, command)
+    if not record.withheld:
+        raise Problem("nothing_withheld", f"all of record {command.id} counts")
+    if record.released is not None:
+        raise Problem("already_released", f"by entry {record.released}", entry=record.released)
+    meter = meter_of(state, state.contracts[record.usage.contract], record.usage.device)
+    eligible = released_eligible(meter, record.withheld)
+    effect = release_effect(state, record, eligible)
+    fields = {
+        "record": record.entry,
+        "contract": record.usage.contract,
+        "device": record.usage.device,
+        "withheld": withheld_by_year(record.withheld),
+        "eligible": eligible,
+        "entitled": effect.entitled,
+    }
+    return fields, effect.postings()
+
+
+def _apply_release(state: State, number: int, entry: RecordReleased) -> None:
+    record = state.records[entry.provider, entry.id]
+    meter = meter_of(state, state.contracts[entry.contract], record.usage.device)
+    effect = release_effect(state, record, entry.eligible)
+    check_same(entry.postings, effect.postings())
+    check_same(entry.eligible, released_eligible(meter, record.withheld))
+    apply_release(state, record, number, effect, entry.eligible)
+
+
+def _standing_record(state: State, command: VoidRecord | ReleaseRecord) -> AcceptedRecord:
+    record = state.records.get((command.provider, command.id))
+    if record is None:
+        raise Problem("unknown_record", f"no record {command.id} of {command.provider}")
+    if record.voided is not None:
+        raise Problem("already_voided", f"by entry {record.voided}", entry=record.voided)
+    return record
+
+
+def _batch_subjects(_state: State, entry: BatchAccepted) -> Iterable[str]:
+    return (f"provider:{entry.provider}",)
+
+
+def _record_subjects(
+    state: State, entry: UsageAccepted | RecordVoided | RecordReleased
+) -> Iterable[str]:
+    return contract_subjects(state, entry.contract)
+
+
+def _void_answer(_state: State, entry: RecordVoided) -> dict[str, str]:
+    entitled = sum(fen for _, fen in entry.entitled)
+    return {"cost": format_money(entry.cost), "entitled": format_money(entitled)}
+
+
+def _release_answer(_state: State, entry: RecordReleased) -> dict[str, str]:
+    return {"entitled": format_money(sum(fen for _, fen in entry.entitled))}
+
+
+BATCH: Kind[BatchAccepted, Command] = Kind(
+    entry=BatchAccepted, apply=_apply_batch, subjects=_batch_subjects, rows="batch"
+)
+USAGE: Kind[UsageAccepted, Command] = Kind(
+    entry=UsageAccepted, apply=_apply_usage, subjects=_record_subjects, rows="usage"
+)
+VOID: Kind[RecordVoided, VoidRecord] = Kind(
+    entry=RecordVoided,
+    command=VoidRecord,
+    judge=_judge_void,
+    apply=_apply_void,
+    subjects=_record_subjects,
+    rows="void",
+    answer=_void_answer,
+    codes=("unknown_record", "already_voided"),
+    names_record=True,
+    moves_money=True,
+)
+RELEASE: Kind[RecordReleased, ReleaseRecord] = Kind(
+    entry=RecordReleased,
+    command=ReleaseRecord,
+    judge=_judge_release,
+    apply=_apply_release,
+    subjects=_record_subjects,
+    rows="release",
+    answer=_release_answer,
+    codes=("unknown_record", "already_voided", "nothing_withheld", "already_released"),
+    names_record=True,
+    moves_money=True,
+)
