@@ -1,7 +1,7 @@
 """Compile the rules when Kashi is installed: `pyproject.toml` lists the files for mypyc.
 
-The files stay what they are, Python that runs as it stands. Where there is no C compiler, nothing
-is compiled, and all works the same, only slower. With `KASHI_COMPILE=no` nothing is compiled, with
+The files stay Python that runs as it stands. Without a C compiler nothing is compiled, and
+everything works the same, only slower. With `KASHI_COMPILE=no` nothing is compiled; with
 `KASHI_COMPILE=yes` a failure is an error. Why: docs/adr/0014-the-rules-are-compiled.md.
 """
 
@@ -15,8 +15,8 @@ from setuptools.errors import BaseError, CCompilerError
 
 WANTED = os.environ.get("KASHI_COMPILE", "if possible")
 
-# No file of settings, for ours ask for more than compiling needs; and the types of libraries that
-# are not there to build with do not matter.
+# mypy's settings of this project ask for more than compiling needs, so none are read. The types of
+# libraries that are missing during the build do not matter.
 OPTIONS = ["--config-file=", "--ignore-missing-imports"]
 
 
@@ -38,7 +38,7 @@ class Compile(build_ext):
         return [*super().get_source_files(), os.path.relpath(__file__)]
 
     def _compile(self) -> None:
-        """Build what the listed files are translated into, by the command that can build C."""
+        """Translate the listed files to C and build that, by the command that can build C."""
         files = [source for each in self.extensions for source in each.sources]
         self.distribution.ext_modules = mypycify(
             [*OPTIONS, *files], group_name="kashi", opt_level="3"
@@ -51,7 +51,7 @@ class Compile(build_ext):
         self.extensions = command.extensions
 
     def _leave_out(self, why: str) -> None:
-        """Install the files alone; what an earlier run compiled would go before them."""
+        """Install the files alone, and remove older compiled ones, which Python would prefer."""
         self.warn(f"nothing is compiled: {why}")
         for each in self.extensions:
             with suppress(FileNotFoundError):

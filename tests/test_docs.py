@@ -38,3 +38,23 @@ def test_each_decision_tells_its_reason_and_its_bad_consequences(record):
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_glossary_has_each_term_once_in_order_in_both_languages_and_says_where():
+    groups = (DOCS / "glossary.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    terms = []
+    for group in groups:
+        rows = [line.strip("| ").split(" | ") for line in group.splitlines() if line[:2] == "| "]
+        assert rows[0] == ["term", "中文", "meaning", "where"]
+        assert all(len(row) == 4 for row in rows)
+        assert [row for row in rows[1:] if not re.search(r"[\u4e00-\u9fff]", row[1])] == []
+        assert [row for row in rows[1:] if not row[2].endswith(".")] == []
+        names = [row[0].strip("`.").lower() for row in rows[1:]]
+        assert names == sorted(names)
+        terms += names
+    assert len(terms) == len(set(terms)) > 100
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_page_leads_to_the_glossary(page):
+    assert page.stem == "glossary" or "](glossary.md)" in page.read_text()

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -238,11 +239,26 @@ def test_the_page_has_a_dated_row_for_each_fault_and_nothing_was_lost():
     text = page.PAGE.read_text(encoding="utf-8")
     rows = rows_of(text)
     assert rows.keys() == {fault.title for fault in FAULTS}
-    for title, (times, answers, *counts, _) in rows.items():
+    for title, (times, responses, *counts, _) in rows.items():
         assert counts == ["0", "0", "0"], title
         assert int(times) > 0
-        assert int(answers.replace(",", "")) > 0
+        assert int(responses.replace(",", "")) > 0
     assert re.search(r"on 20\d\d-\d\d-\d\d\.", text.partition(page.BEGIN)[2])
+
+
+def test_the_readme_shows_ten_rows_of_the_page_as_they_are():
+    lines = page.PAGE.read_text(encoding="utf-8").splitlines()
+    readme = page.README.read_text(encoding="utf-8")
+    shown = readme.partition(page.BEGIN)[2].partition(page.END)[0].splitlines()
+    assert [line for line in shown if line not in lines] == []
+    assert len(rows_of(readme)) == 10
+
+
+def test_a_run_writes_only_the_rows_that_a_page_shows():
+    rows = [Row(title, 3, 1_284, 0, 0, 0, 0.5) for title in ("disk", "disk full", "clock")]
+    text = f"{page.BEGIN}\n| fault | times |\n| disk full | 1 |\n{page.END}\n| clock | 2 |\n"
+    written = page.put(text, page.table(page.rows_shown(text, rows), date(2026, 11, 24)))
+    assert rows_of(written) == {"disk full": ["3", "1,284", "0", "0", "0", "0.5"]}
 
 
 def test_the_whole_run_kills_two_hundred_times():
@@ -250,8 +266,6 @@ def test_the_whole_run_kills_two_hundred_times():
 
 
 def test_the_table_goes_between_the_markers_and_nowhere_else():
-    from datetime import date
-
     row = Row("a fault", 3, 1_284, 0, 0, 1, 0.52)
     table = page.table([row], date(2026, 11, 24))
     text = f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n"

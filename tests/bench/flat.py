@@ -144,7 +144,7 @@ async def _ask_balances(growing: Growing) -> None:
     seconds = scale.rounds * scale.window_seconds
     for records, clients in LOADS:
         name = f"{records:,} a batch, {clients} clients"
-        growing.say(f"balances asked under load, {name}", 0.7)
+        growing.say(f"balance queries under load, {name}", 0.7)
         supply = Supply(growing.feeds, clients, records)
         supply.top_up(round((seconds + 2) * (MOST_SINGLE if records == 1 else MOST)))
         async with growing.under_load(supply) as loading:
@@ -281,13 +281,13 @@ def _tables(found: Findings, scale: Scale) -> list[Table]:
             for command, rate in found.works.items()
         ),
     ]
-    questions = [
+    queries = [
         (load, f"{len(times):,}", ms(percentile(times, 0.5)), ms(percentile(times, 0.99)))
         for load, times in found.balances.items()
     ]
     return [
         Table(("measured", "figure"), rates),
-        Table(("load", "balances asked", "p50 ms", "p99 ms"), questions),
+        Table(("load", "balance queries", "p50 ms", "p99 ms"), queries),
     ]
 
 

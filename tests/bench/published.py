@@ -261,7 +261,7 @@ def _part(path: Path) -> str:
 
 
 def _delay_table(loads: list[Load]) -> Table:
-    head = ("load", "answers", "p50 ms", "p99 ms", "most ms")
+    head = ("load", "responses", "p50 ms", "p99 ms", "most ms")
     rows = [
         (
             load.name,
@@ -270,7 +270,7 @@ def _delay_table(loads: list[Load]) -> Table:
         )
         for load in loads
     ]
-    return Table(head, rows, "From the answer to a checkpoint that covers it:")
+    return Table(head, rows, "From the response to a checkpoint that covers its batch:")
 
 
 def _proof_table(proofs: Proofs) -> Table:

@@ -1,11 +1,11 @@
 """The fault harness: a real service under a recorded load, hit again and again, and checked.
 
-    python -m tests.faults                          all faults, and the table of docs/reliability.md
+    python -m tests.faults                          all faults, and the tables of the docs
     python -m tests.faults --only kill-service --times 3
 
 What it is made of, from the outside in:
 
-    __main__.py    runs the catalogue, shows the progress, writes the page
+    __main__.py    runs the catalogue, shows the progress, writes the pages
     catalogue.py   the faults: what each one does to a stage, and how often
     stage.py       one ledger with its processes; a *round* of load with a fault in its midst
     load.py        who posts what: the same steps, byte for byte, for the same seed

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import click
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.faults.catalogue import FAULTS, Fault
-from tests.faults.page import HEAD, PAGE, Row, put, table
+from tests.faults.page import HEAD, PAGE, README, Row, put, rows_shown, table
 from tests.faults.processes import CannotInject
 from tests.faults.run import Outcome, run_fault
 
@@ -25,18 +25,24 @@ NAMES = [fault.name for fault in FAULTS]
 def main(only: tuple[str, ...], times: int | None, seed: int) -> None:
     """Inject faults into a real service under load, and check what it confirmed.
 
-    A run of all faults as often as usual writes the table into docs/reliability.md. Exit code 1
-    where anything was lost, doubled or wrong.
+    A run of all faults as often as usual writes the table into docs/reliability.md, and the rows
+    that the README shows into the README. Exit code 1 where anything was lost, doubled or wrong.
     """
     chosen = [fault for fault in FAULTS if fault.name in (only or NAMES)]
     console = Console()
     rows = list(_rows(chosen, times, seed, console))
     console.print(_shown(rows))
     if len(rows) == len(FAULTS) and times is None:
-        day = datetime.now(UTC).date()
-        PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), table(rows, day)), encoding="utf-8")
-        console.print(f"written into {PAGE.name}")
+        _write(rows, datetime.now(UTC).date())
+        console.print(f"written into {PAGE.name} and {README.name}")
     sys.exit(0 if all(row.good for row in rows) else 1)
+
+
+def _write(rows: list[Row], day: date) -> None:
+    """Write all rows into their page, and into the README those that it shows."""
+    page, readme = (file.read_text(encoding="utf-8") for file in (PAGE, README))
+    PAGE.write_text(put(page, table(rows, day)), encoding="utf-8")
+    README.write_text(put(readme, table(rows_shown(readme, rows), day)), encoding="utf-8")
 
 
 def _rows(faults: list[Fault], times: int | None, seed: int, console: Console) -> Iterator[Row]:

@@ -1,14 +1,15 @@
-"""The table of docs/reliability.md, which only the harness writes."""
+"""The table of docs/reliability.md and its rows in the README, which only the harness writes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+README = Path(__file__).parents[2] / "README.md"
+PAGE = README.parent / "docs" / "reliability.md"
 BEGIN = "<!-- faults: begin -->"
 END = "<!-- faults: end -->"
-HEAD = ("fault", "times", "answers checked", "lost", "doubled", "wrong", "longest gap, s")
+HEAD = ("fault", "times", "responses checked", "lost", "doubled", "wrong", "longest gap, s")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ def table(rows: Iterable[Row], day: date) -> str:
     lines += [f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
     lines += [f"| {' | '.join(row.cells())} |" for row in rows]
     return "\n".join(lines)
+
+
+def rows_shown(page: str, rows: Iterable[Row]) -> list[Row]:
+    """Return the rows whose faults a page shows between its markers."""
+    between = page.partition(BEGIN)[2].partition(END)[0]
+    return [row for row in rows if f"\n| {row.title} |" in between]
 
 
 def put(page: str, text: str) -> str:
