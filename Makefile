@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults fuzz bench check lock clean
+.PHONY: help setup demo test vectors faults fuzz bench check lock clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
@@ -28,6 +28,9 @@ demo: $(INSTALLED) ## Run the whole story on a real database; TRACE=FILE replays
 
 test: $(INSTALLED) ## Run the tests; ARGS='-k rating' narrows them
 	@$(BIN)/python -m pytest $(ARGS)
+
+vectors: $(INSTALLED) ## Write the test vectors, for readers in other languages
+	@$(BIN)/python -m tests.vectors
 
 faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundreds of times
 	@$(BIN)/python -m tests.faults $(ARGS)
