@@ -29,17 +29,18 @@ from tests.interop.programs import (
     run_go,
     run_node,
 )
-from tests.vectors.readers import Given
 from tests.vectors.vector import HOME
 
 # By format and name what a vector holds, or None where it is refused.
 Answers = dict[str, dict[str, dict[str, Any] | None]]
+Given = dict[str, Any]
 Read = Callable[[Given, bytes], dict[str, Any]]
 
 # What stands before the 32 bytes of an Ed25519 key in its DER (RFC 8410).
 SPKI = bytes.fromhex("302a300506032b6570032100")
 BATCH_TYPE = b"application/vnd.kashi.usage-batch+json"
 RECEIPT_TYPE = b"application/vnd.kashi.receipt+json"
+WORKED = "the worked example"
 
 
 def vectors(name: str) -> list[dict[str, Any]]:
@@ -136,6 +137,18 @@ def differences(program: str, name: str, found: dict[str, Any]) -> Iterator[str]
 def agrees(answer: dict[str, Any], must: dict[str, Any]) -> bool:
     """Whether a program, which may know less, says what must come."""
     return all(answer[field] == must[field] for field in answer.keys() & must.keys())
+
+
+def test_a_planted_difference_is_found():
+    (text,) = [each["must"]["text"] for each in vectors("note") if each["name"] == WORKED]
+    for found in (
+        {WORKED: None},
+        {WORKED: {"text": text + "more"}},
+        {"another origin": {"text": text}},
+        {"a known key signs twice, the same": None},
+    ):
+        assert [*differences("go", "note", found)] != []
+    assert [*differences("go", "note", {WORKED: {"text": text}, "another origin": None})] == []
 
 
 def test_each_program_that_a_vector_names_reads_its_format(scratch):

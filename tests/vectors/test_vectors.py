@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from meter.entries import TYPES
+from tests.ledger import example
 from tests.services import provider_body, serving
 from tests.test_shape import imports, top
 from tests.vectors import plain
@@ -105,6 +106,21 @@ def test_the_readme_tells_the_seed_of_each_key():
     told = {int(first, 16) for first in re.findall(r"\| `([0-9a-f]{2})` \|$", README, re.MULTILINE)}
     keys = [value for value in vars(plain).values() if isinstance(value, plain.Key | plain.NoteKey)]
     assert told == {getattr(each, "key", each).first for each in keys}
+
+
+def test_the_worked_example_is_that_of_the_other_tests():
+    """These bytes are accepted by implementations that know nothing of each other."""
+    worked = {
+        ("key", "the worked example: a log"): example.LOG_VKEY.encode(),
+        ("key", "the worked example: a witness"): example.WITNESS_VKEY.encode(),
+        ("note", "the worked example"): example.SIGNED,
+        ("checkpoint", "the worked example"): example.SIGNED,
+        ("cosignature", "the worked example"): example.COSIGNED,
+        ("proof", "the worked example"): example.PROOF,
+    }
+    for (name, told), data in worked.items():
+        (vector,) = [each for each in of(name) if each["name"] == told]
+        assert b64decode(vector["bytes"]) == data
 
 
 def test_there_is_an_entry_of_each_kind():
