@@ -7,11 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
+INTEROP := $(VENV)/interop/.installed
 # What is compiled runs instead of its source, and so is made anew when that was changed.
 COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults fuzz bench check lock clean
+.PHONY: help setup demo test all vectors interop faults fuzz bench check lock clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
@@ -29,6 +30,11 @@ demo: $(INSTALLED) ## Run the whole story on a real database; TRACE=FILE replays
 test: $(INSTALLED) ## Run the tests; ARGS='-k rating' narrows them
 	@$(BIN)/python -m pytest $(ARGS)
 
+all: setup check interop test ## What CI runs, in its order
+
+vectors: $(INSTALLED) ## Write the test vectors, for readers in other languages
+	@$(BIN)/python -m tests.vectors
+
 faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundreds of times
 	@$(BIN)/python -m tests.faults $(ARGS)
 
@@ -42,6 +48,8 @@ check: $(INSTALLED) ## Lint, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+interop: $(INTEROP) ## Install the programs by others that read our formats
 
 lock: | $(BIN)/pip ## Choose the dependencies anew; the file holds hashes and no addresses
 	$(PIP) install uv==$(UV_VERSION)
@@ -61,6 +69,11 @@ $(INSTALLED): requirements.lock pyproject.toml $(COMPILED) | $(BIN)/pip
 	@echo 'Installing the locked dependencies into $(VENV), and compiling the rules'
 	@$(PIP) install --require-hashes --no-deps -r requirements.lock
 	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(INTEROP): $(wildcard tests/interop/*.json) tests/interop/requirements.txt tests/interop/install | $(INSTALLED)
+	@echo 'Installing programs by others into $(VENV)/interop'
+	@tests/interop/install
 	@touch $@
 
 # pip is the last thing that venv makes: without it, an interrupted one is made again.

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+REPOSITORY = Path(__file__).parents[1]
+DOCS = REPOSITORY / "docs"
+LEDGER = REPOSITORY / "ledger/README.md"
+PAGES = [*sorted(DOCS.glob("*.md")), LEDGER]
 RECORDS = sorted((DOCS / "adr").glob("*.md"))
+OTHERS = [REPOSITORY / name for name in ("SECURITY.md", "tests/vectors/README.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_examples_of_a_page_give_what_it_shows(page):
     result = doctest.testfile(str(page), module_relative=False)
     assert result.failed == 0
+
+
+def test_the_example_of_the_ledger_takes_twenty_lines():
+    assert len(re.findall(r"^(>>>|\.\.\.) ", LEDGER.read_text(), re.MULTILINE)) <= 20
 
 
 def test_pages_with_python_are_really_run():
@@ -34,7 +41,7 @@ def test_each_decision_tells_its_reason_and_its_bad_consequences(record):
         assert heading in text
 
 
-@pytest.mark.parametrize("page", [*PAGES, *RECORDS], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, *RECORDS, *OTHERS], ids=lambda page: page.stem)
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target

@@ -77,7 +77,8 @@ IMPURE_CALLS = {"open", "input", "print"}
 CLOCKS = {"now", "utcnow", "today"}
 
 TOP_LEVEL = {
-    *(".ci", ".git", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md"),
+    *(".ci", ".git", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile"),
+    *("README.md", "SECURITY.md"),
     *("deploy", "docs", "ledger", "meter", "pyproject.toml", "requirements.lock", "tests"),
 }
 
@@ -410,7 +411,8 @@ def files_below(folder: str) -> Iterator[Path]:
 
 
 def test_the_documents_name_files_that_exist():
-    documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
-    found = {each.name: unknown_files(each.read_text()) for each in documents if each.exists()}
+    documents = [REPOSITORY / name for name in ("README.md", "SECURITY.md", "ledger/README.md")]
+    documents += [REPOSITORY / "tests/vectors/README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    found = {str(each): unknown_files(each.read_text()) for each in documents}
     assert {document: names for document, names in found.items() if names} == {}
     assert unknown_files("see `meter/host/postgres.py`, `store.py`, `nowhere.py`") == ["nowhere.py"]

@@ -30,23 +30,13 @@ class Refused(Exception):  # noqa: N818 - it says what happened
 
 def go(scratch: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
     """`golang.org/x/mod`: the signature, all entries by the tiles, growth."""
-    program = scratch / "verify"
-    if not program.exists():
-        need("go", shutil.which("go"))
-        need("golang.org/x/mod", (GO_PATH / "src/golang.org/x/mod/sumdb/tlog").is_dir())
-        settings = {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(scratch / "go")}
-        run("go", "build", "-o", program, HERE / "verify.go", environment=settings)
-    run(program, vkey, folder, *older)
+    run_go(scratch, "verify.go", vkey, folder, *older)
 
 
 def sigstore(scratch: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
     """`@sigstore/verify`: the signature, and some entries by proof files that we make."""
     assert not older
-    need("node", shutil.which("node"))
-    need("@sigstore/verify", (INSTALLED / "node_modules/@sigstore/verify").is_dir())
-    files = proof_files(scratch, folder)
-    settings = {"NODE_PATH": str(INSTALLED / "node_modules")}
-    run("node", HERE / "verify.js", vkey, *files, environment=settings)
+    run_node("verify.js", vkey, *proof_files(scratch, folder))
 
 
 def aics_tlog(_: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
@@ -68,6 +58,26 @@ def pymerkle(_: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> 
         tree.append_entry(entry)
     if tree.get_root() != checkpoint_of(folder).root:
         raise Refused("another root")
+
+
+def run_go(scratch: Path, source: str, *words: object) -> str:
+    """Run a Go program that uses `golang.org/x/mod`; what it prints."""
+    program = scratch / source.removesuffix(".go")
+    if not program.exists():
+        need("go", shutil.which("go"))
+        need("golang.org/x/mod", (GO_PATH / "src/golang.org/x/mod/sumdb/tlog").is_dir())
+        settings = {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(scratch / "go")}
+        run("go", "build", "-o", program, HERE / source, environment=settings)
+    return run(program, *words)
+
+
+def run_node(script: str, *words: object) -> str:
+    """Run a script that uses Sigstore's packages; what it prints."""
+    need("node", shutil.which("node"))
+    need("@sigstore/verify", (INSTALLED / "node_modules/@sigstore/verify").is_dir())
+    return run(
+        "node", HERE / script, *words, environment={"NODE_PATH": str(INSTALLED / "node_modules")}
+    )
 
 
 def run_aics(module: str, *words: object) -> str:

@@ -9,7 +9,7 @@ from meter.rules.commands import fields_of, same
 from meter.rules.decide_command import answer_of
 from meter.rules.entries import RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.kinds.contracts import MAX_CONTRACTS_PER_PROGRAMME
-from meter.rules.kinds.table import BY_COMMAND, command_of
+from meter.rules.kinds.table import BY_COMMAND, BY_NAME, command_of, read_entry
 from meter.rules.measure import MAX_EVIDENCE
 from meter.values.problems import Problem
 from meter.values.strict import decode
@@ -660,20 +660,20 @@ def test_every_entry_survives_its_bytes():
     books.post(voids=[void("r", "节点故障"), void("t", "节点故障")])
     rotate_keys(books)
     kinds = {type(entry) for entry in books.entries}
-    assert kinds == set(entries.TYPES.values()) - {
+    assert kinds == set(BY_NAME.values()) - {
         *(entries.KeyRevoked, entries.ContractFrozen, entries.ContractUnfrozen),
         entries.CouponWithdrawn,
     }
     for entry in books.entries:
         data = encode(entry)
         assert len(data) <= MAX_ENTRY_BYTES
-        assert entries.read_entry(_decoded(data)) == entry
+        assert read_entry(_decoded(data)) == entry
 
 
 @pytest.mark.parametrize("kind", [None, "", "Usage", "none", 1, True, [], {}, ["usage"]])
 def test_an_entry_of_another_kind_is_refused(kind):
     with pytest.raises(ValueError, match="unknown kind"):
-        entries.read_entry({"kind": kind})
+        read_entry({"kind": kind})
 
 
 def test_the_limit_of_contracts_holds_for_an_enterprise_and_a_programme():

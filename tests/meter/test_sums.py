@@ -6,6 +6,7 @@ field and posting; or, where no state bends so far, the entries are written by h
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -287,13 +288,9 @@ def found_with(books: Books, lie: Fields, code: str, *words: str) -> None:
 
 @pytest.mark.parametrize("kind", BY_NAME)
 def test_the_sums_know_every_kind_of_entry(kind):
-    fields = {"kind": kind, "postings": []}
-    try:
-        Sums().entry(0, encode(fields))
-    except Violation as violation:
-        assert violation.code != "sum_kind"
-    except (KeyError, msgspec.ValidationError):
-        pass  # it is known, for its fields are missed
+    # An entry without its fields breaks in the sum that knows the kind, and nowhere else.
+    with suppress(KeyError, msgspec.ValidationError):
+        Sums().entry(0, encode({"kind": kind, "postings": []}))
 
 
 def test_a_kind_that_no_sum_knows_is_found():

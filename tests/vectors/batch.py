@@ -1,0 +1,325 @@
+"""Usage batches: what a provider signs, as the payload of its envelope."""
+
+import json
+from hashlib import sha256
+from typing import Any
+
+from tests.vectors.vector import Format, Vector, bad, changed, good
+
+RECORD = {
+    "id": "slurm:4211:0",
+    "contract": "TC-2025-0001",
+    "device": "ascend-910b",
+    "milli_devices": 64_000,
+    "start": "2025-03-01T08:00:00+08:00",
+    "end": "2025-03-01T09:00:00+08:00",
+}
+OPTIONAL = {"run": "slurm:4211", "state": "RUNNING", "final": False}
+VOID = {"id": "slurm:4100:3", "reason": "node failed, not charged"}
+HEAD = {"log": "kashi.example/shenzhen", "provider": "pcl", "stream": "cloudbrain-2", "seq": 17}
+# 2025-03-01 00:00 and 01:00 UTC.
+EIGHT, NINE = 1_740_787_200, 1_740_790_800
+READ = {**RECORD, "start": EIGHT, "end": NINE}
+LARGEST = 2**53 - 1
+
+
+def vectors() -> Format:
+    return Format(
+        "batch",
+        "The payload of a usage batch, which the signature of its envelope covers. A good one has"
+        " `id` (the SHA-256 of these bytes, by which the batch is known) and `batch`, its fields;"
+        " instants are seconds since 1970 UTC, lists that are left out are empty. A batch of this"
+        " form may still be refused, and so may each of its records, by what the ledger holds.",
+        {},
+        [*_good(), *_bad_json(), *_bad_fields(), *_bad_records(), *_bad_instants(), *_too_large()],
+    )
+
+
+def batch(*records: dict[str, Any], voids: tuple[dict[str, Any], ...] = (), **more: Any) -> bytes:
+    fields = HEAD | {"voids": voids, "records": records} | more
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _good() -> list[Vector]:
+    two = [RECORD, RECORD | {"id": "slurm:4211:1"}]
+    spaced = json.dumps(HEAD | {"records": [RECORD]}, indent=2).encode() + b"\n"
+    escaped = changed(batch(RECORD | {"state": "算"}), "算".encode(), b"\\u7b97")
+    paired = changed(batch(RECORD | {"state": "😀"}), "😀".encode(), b"\\ud83d\\ude00")
+    name = "a:/?#[]@!$&'()*+,;=%\"\\<>^`{|}~"
+    return [
+        _batch("one record", batch(RECORD), [READ]),
+        _batch("two records", batch(*two), [READ, READ | {"id": "slurm:4211:1"}]),
+        _batch(
+            "a void and a record, with all that is optional",
+            batch(RECORD | OPTIONAL, voids=(VOID,)),
+            [READ | OPTIONAL],
+            [VOID],
+        ),
+        _batch("nothing: it fills its number", batch(), []),
+        _batch("lists that are left out", json.dumps(HEAD).encode(), []),
+        _batch("with spaces and line feeds, as it was signed", spaced, [READ]),
+        _batch(
+            "with the fields in another order",
+            json.dumps(dict(reversed((HEAD | {"records": [RECORD]}).items()))).encode(),
+            [READ],
+        ),
+        _batch("with an escape that was not needed", escaped, [READ | {"state": "算"}]),
+        _batch("with a character of two surrogates, escaped", paired, [READ | {"state": "😀"}]),
+        _batch("the hash of entry 0", batch(genesis="0f" * 32), [], genesis="0f" * 32),
+        _batch("the largest number of a stream", batch(seq=LARGEST), [], seq=LARGEST),
+        _batch(
+            "the longest ids",
+            batch(RECORD | {"id": "~" * 128, "contract": "c" * 64}, stream="s" * 64),
+            [READ | {"id": "~" * 128, "contract": "c" * 64}],
+            stream="s" * 64,
+        ),
+        _batch(
+            "a record's id of all that is visible",
+            batch(RECORD | {"id": name}),
+            [READ | {"id": name}],
+        ),
+        _batch(
+            "a reason that is not ASCII",
+            batch(voids=(VOID | {"reason": "节点故障，不计费"},)),
+            [],
+            [VOID | {"reason": "节点故障，不计费"}],
+        ),
+        _timed("an instant in UTC", "2025-03-01T00:00:00Z", EIGHT),
+        _timed("an instant west of Greenwich", "2025-02-28T18:30:00-05:30", EIGHT),
+        _timed("the first instant that there is", "1900-01-01T00:00:00Z", -2_208_988_800),
+        _timed("a leap day", "2024-02-29T00:00:00Z", 1_709_164_800),
+        _timed("an offset of a minute less than a day", "2025-03-01T23:59:00+23:59", EIGHT),
+        _batch(
+            "an end at the start: the record will be refused, not the batch",
+            batch(RECORD | {"end": RECORD["start"]}),
+            [READ | {"end": EIGHT}],
+        ),
+        _batch(
+            "fewer devices than none: the record will be refused, not the batch",
+            batch(RECORD | {"milli_devices": -1}),
+            [READ | {"milli_devices": -1}],
+        ),
+        _batch(
+            "2^53 - 1 devices: the record will be refused, not the batch",
+            batch(RECORD | {"milli_devices": LARGEST}),
+            [READ | {"milli_devices": LARGEST}],
+        ),
+        _batch(
+            "two equal records: the second will be a duplicate",
+            batch(RECORD, RECORD),
+            [READ, READ],
+        ),
+    ]
+
+
+def _batch(
+    name: str, data: bytes, records: list[Any], voids: list[Any] | None = None, **more: Any
+) -> Vector:
+    fields = HEAD | more | {"voids": voids or [], "records": records}
+    return good(name, data, {"id": sha256(data).hexdigest(), "batch": fields})
+
+
+def _timed(name: str, text: str, seconds: int) -> Vector:
+    return _batch(name, batch(RECORD | {"start": text}), [READ | {"start": seconds}])
+
+
+def _wrong(name: str, data: bytes, why: str) -> Vector:
+    return bad(name, data, "bad_batch", why)
+
+
+def _bad_json() -> list[Vector]:
+    plain = batch(RECORD)
+    twice = "two readers could read two meanings"
+    control = "no text holds control characters"
+    surrogate = "it is no character"
+    return [
+        _wrong("no bytes", b"", "it is JSON"),
+        _wrong("no JSON", b"records", "it is JSON"),
+        _wrong("null", b"null", "it is an object"),
+        _wrong("a list", b"[]", "it is an object"),
+        _wrong("the last bracket is missing", plain[:-1], "it is JSON"),
+        _wrong("a letter behind it", plain + b"x", "nothing follows it"),
+        _wrong("a second batch behind it", plain + plain, "nothing follows it"),
+        _wrong("a byte order mark", b"\xef\xbb\xbf" + plain, "JSON has none"),
+        _wrong("in UTF-16", plain.decode().encode("utf-16-le"), "it is UTF-8"),
+        _wrong("bytes that are not UTF-8", changed(plain, b"slurm", b"\xc3\x28"), "it is UTF-8"),
+        _wrong(
+            "a slash in two bytes",
+            changed(plain, b"example/", b"example\xc0\xaf"),
+            "UTF-8 has one spelling",
+        ),
+        _wrong("single quotes", changed(plain, b'"seq"', b"'seq'"), "it is JSON"),
+        _wrong("a comma too many", changed(plain, b"}]}", b"},]}"), "it is JSON"),
+        _wrong("not a number", changed(plain, b"64000", b"NaN"), "it is JSON"),
+        _wrong("a number with a leading zero", changed(plain, b":17", b":017"), "it is JSON"),
+        _wrong("a number with a plus sign", changed(plain, b":17", b":+17"), "it is JSON"),
+        _wrong("a field twice", changed(plain, b'"seq":17', b'"seq":18,"seq":17'), twice),
+        _wrong("a field twice, the same", changed(plain, b'"seq":17', b'"seq":17,"seq":17'), twice),
+        _wrong(
+            "a field twice, once with an escape",
+            changed(plain, b'"seq":17', b'"\\u0073eq":18,"seq":17'),
+            twice,
+        ),
+        _wrong("a record's field twice", changed(plain, b'"id"', b'"id":"x","id"'), twice),
+        _wrong(
+            "a lone surrogate, escaped",
+            batch(RECORD | {"state": "X"}).replace(b'"X"', b'"\\ud800"'),
+            surrogate,
+        ),
+        _wrong(
+            "two surrogates the wrong way round",
+            batch(RECORD | {"state": "X"}).replace(b'"X"', b'"\\ude00\\ud83d"'),
+            surrogate,
+        ),
+        _wrong(
+            "a lone surrogate in UTF-8",
+            batch(RECORD | {"state": "X"}).replace(b'"X"', b'"\xed\xa0\x80"'),
+            surrogate,
+        ),
+        _wrong(
+            "a line feed in a text",
+            batch(RECORD | {"state": "X"}).replace(b'"X"', b'"\n"'),
+            "JSON escapes it",
+        ),
+        _wrong("a line feed in a text, escaped", batch(RECORD | {"state": "\n"}), control),
+        _wrong("a NUL in a text, escaped", batch(RECORD | {"state": "\0"}), control),
+        _wrong("a delete character in a text", batch(RECORD | {"state": "\x7f"}), control),
+        _wrong("a control character beyond ASCII", batch(RECORD | {"state": "\x85"}), control),
+        _wrong("10,000 brackets", b'{"records":' + b"[" * 10_000, "no reader has to go so deep"),
+    ]
+
+
+def _bad_fields() -> list[Vector]:
+    def other(name: str, why: str, **changes: Any) -> Vector:
+        return _wrong(name, batch(RECORD, **changes), why)
+
+    def without(name: str) -> Vector:
+        fields = {key: value for key, value in HEAD.items() if key != name}
+        return _wrong(f"{name} is missing", json.dumps(fields).encode(), "it is needed")
+
+    number = "numbers of a stream are integers from 1 to 2^53 - 1"
+    ids = "ids are 1 to 64 of letters, digits and . _ -, and begin with a letter or digit"
+    return [
+        *map(without, HEAD),
+        other("a field that nobody knows", "there are no other fields", note="x"),
+        other("the number 0", number, seq=0),
+        other("a number below zero", number, seq=-1),
+        other("the number 2^53", number, seq=2**53),
+        other("the number 2^64", number, seq=2**64),
+        other("a number as text", number, seq="17"),
+        other("a number that is true", number, seq=True),
+        other("a number that is null", number, seq=None),
+        other("a number with a fraction of zero", number, seq=17.0),
+        other("a number with a fraction", number, seq=17.5),
+        _wrong("a number with an exponent", changed(batch(), b":17", b":17e0"), number),
+        other("no log", "it has at least one character", log=""),
+        other("a log of 201 characters", "it has at most 200", log="a" * 201),
+        other("an empty provider", ids, provider=""),
+        other("a provider with a colon", ids, provider="p:cl"),
+        other("a provider with a slash", ids, provider="p/cl"),
+        other("a provider that begins with a dot", ids, provider=".pcl"),
+        other("a provider that is not ASCII", ids, provider="鹏城"),
+        other("a provider with a line feed behind it", ids, provider="pcl\n"),
+        other("a stream of 65 letters", ids, stream="s" * 65),
+        other("a stream that is a number", ids, stream=2),
+        other("the hash of entry 0 in capitals", "it has one spelling", genesis="0F" * 32),
+        other("the hash of entry 0 of 31 bytes", "it has 32", genesis="0f" * 31),
+        other("a hash of entry 0 that is null", "what is not known is left out", genesis=None),
+        other("voids that are null", "what is empty is left out", voids=None),
+        other("records that are null", "what is empty is left out", records=None),
+        other("records that are an object", "they are a list", records={}),
+        other("a record that is a text", "it is an object", records=["slurm:4211:0"]),
+        other("a record that is null", "it is an object", records=[None]),
+    ]
+
+
+def _bad_records() -> list[Vector]:
+    def other(name: str, why: str, **changes: Any) -> Vector:
+        return _wrong(name, batch(RECORD | changes), why)
+
+    def without(name: str) -> Vector:
+        record = {key: value for key, value in RECORD.items() if key != name}
+        return _wrong(f"a record without {name}", batch(record), "it is needed")
+
+    def void(name: str, why: str, **changes: Any) -> Vector:
+        return _wrong(name, batch(voids=(VOID | changes,)), why)
+
+    visible = "a record's id is 1 to 128 visible characters of ASCII"
+    count = "devices are an integer of thousandths"
+    return [
+        *map(without, RECORD),
+        other("a record with a field that nobody knows", "there are no other fields", price="4.50"),
+        other("an empty id of a record", visible, id=""),
+        other("a record's id of 129 characters", visible, id="a" * 129),
+        other("a record's id with a space", visible, id="slurm 4211"),
+        other("a record's id that is not ASCII", visible, id="算力"),
+        other("a record's id with a line feed behind it", visible, id="slurm:4211:0\n"),
+        other("a contract with a colon", "it is part of an account's name", contract="TC:1"),
+        other("an empty contract", "it names nothing", contract=""),
+        other("a device of 65 letters", "it has at most 64", device="d" * 65),
+        other("devices with a fraction", count, milli_devices=64_000.5),
+        other("devices with a fraction of zero", count, milli_devices=64_000.0),
+        other("devices as text", count, milli_devices="64000"),
+        other("devices that are null", count, milli_devices=None),
+        other("a run with a space", visible, run="slurm 4211"),
+        other("a run that is null", "what is not known is left out", run=None),
+        other("an empty state", "what is not known is left out", state=""),
+        other("a state of 129 characters", "it has at most 128", state="s" * 129),
+        other("a final that is a text", "it is true or false", final="yes"),
+        other("a final that is 0", "it is true or false", final=0),
+        _wrong("a void without a reason", batch(voids=({"id": "x"},)), "it is needed"),
+        void("an empty reason", "it has at least one character", reason=""),
+        void("a reason of 501 characters", "it has at most 500", reason="r" * 501),
+        void("a void with a field that nobody knows", "there are no other fields", fen=1),
+        void("a void of an empty id", visible, id=""),
+    ]
+
+
+def _bad_instants() -> list[Vector]:
+    def at(name: str, text: Any, why: str) -> Vector:
+        return _wrong(name, batch(RECORD | {"start": text}), why)
+
+    form = "an instant is YYYY-MM-DDThh:mm:ss with Z or an offset ±hh:mm"
+    none = "there is no such instant"
+    return [
+        at("an instant without offset", "2025-03-01T08:00:00", form),
+        at("an instant with a fraction", "2025-03-01T08:00:00.5+08:00", form),
+        at("an instant without seconds", "2025-03-01T08:00+08:00", form),
+        at("an instant with a space", "2025-03-01 08:00:00+08:00", form),
+        at("an instant with a small t", "2025-03-01t08:00:00+08:00", form),
+        at("an instant with a small z", "2025-03-01T08:00:00z", form),
+        at("an offset without a colon", "2025-03-01T08:00:00+0800", form),
+        at("an offset with seconds", "2025-03-01T08:00:00+08:00:00", form),
+        at("an offset of a whole day", "2025-03-01T08:00:00+24:00", form),
+        at("an instant of a week", "2025-W09-6T08:00:00+08:00", form),
+        at("an instant of another script's digits", "２025-03-01T08:00:00+08:00", form),
+        at("an instant with a space behind it", "2025-03-01T08:00:00Z ", form),
+        at("an instant as a number", EIGHT, "it is text"),
+        at("an empty instant", "", form),
+        at("a day that does not exist", "2025-02-29T08:00:00+08:00", none),
+        at("a month 13", "2025-13-01T08:00:00+08:00", none),
+        at("an hour 24", "2025-03-01T24:00:00+08:00", none),
+        at("a leap second", "2016-12-31T23:59:60Z", "a day has 86,400 seconds here"),
+        at("a year before 1900", "1899-12-31T23:59:59Z", "instants begin in 1900"),
+        at("a year of five digits", "12025-03-01T08:00:00Z", form),
+    ]
+
+
+def _too_large() -> list[Vector]:
+    def months(count: int) -> bytes:
+        """Return a batch of records of 31 days."""
+        span = {"start": "2025-03-01T00:00:00Z", "end": "2025-04-01T00:00:00Z"}
+        return batch(*(RECORD | span | {"id": f"{number}"} for number in range(count)))
+
+    def voids(count: int) -> bytes:
+        return batch(voids=tuple({"id": "x", "reason": "x"} for _ in range(count)))
+
+    return [
+        bad("5,001 voids", voids(5_001), "too_large", "there are at most 5,000 voids and records"),
+        bad(
+            "168 records of 31 days",
+            months(168),
+            "too_large",
+            "they last at most 5,200 days together",
+        ),
+    ]
