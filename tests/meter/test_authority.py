@@ -9,7 +9,7 @@ from meter.rules.commands import fields_of, same
 from meter.rules.decide_command import answer_of
 from meter.rules.entries import RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.kinds.contracts import MAX_CONTRACTS_PER_PROGRAMME
-from meter.rules.kinds.table import BY_COMMAND, BY_NAME, command_of, read_entry
+from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of, read_entry
 from meter.rules.measure import MAX_EVIDENCE
 from meter.values.problems import Problem
 from meter.values.strict import decode
@@ -660,7 +660,7 @@ def test_every_entry_survives_its_bytes():
     books.post(voids=[void("r", "节点故障"), void("t", "节点故障")])
     rotate_keys(books)
     kinds = {type(entry) for entry in books.entries}
-    assert kinds == set(BY_NAME.values()) - {
+    assert kinds == set(BY_ENTRY) - {
         *(entries.KeyRevoked, entries.ContractFrozen, entries.ContractUnfrozen),
         entries.CouponWithdrawn,
     }
