@@ -5,7 +5,7 @@
     receipt = await post(url, stream.sign(stream.next_batch(records)), receipt_key)
 
 `sign_batch` gives an envelope, `post` sends one: the same bytes again until there is an answer, for
-whatever is sent may be sent twice without harm. They keep nothing; `meter.reporter` does.
+whatever is sent may be sent twice without harm. They keep nothing; `meter.agent` does.
 
 A key file holds the base64 of the 32-byte seed (RFC 8032) and is its owner's alone.
 """

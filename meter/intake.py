@@ -30,7 +30,7 @@ from ledger.store import Inconsistent, LostEpoch
 from meter.host import logs
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics, Tally
-from meter.host.watermark import Committed
+from meter.host.watermark import Watermark
 from meter.rules.commands import (
     AddLogKey,
     AddReceiptKey,
@@ -41,7 +41,7 @@ from meter.rules.commands import (
     fingerprint_of,
 )
 from meter.rules.decide import RECORDS_PER_STEP, Decided, batched, deciding
-from meter.rules.decide_command import answer_of, decide_command
+from meter.rules.decide_command import Answer, answer_of, decide_command
 from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.rules.evolve import evolve
 from meter.rules.kinds.kind import Existing, Stamp
@@ -49,10 +49,11 @@ from meter.rules.measure import days_of, days_of_batch, work_of
 from meter.rules.state import DeviceTimeId, State, StoredBatch
 from meter.tables import connections, load, rows, write
 from meter.tables.load import Answered, Named
+from meter.tables.registry import Registry
 from meter.tables.rows import Written
 from meter.values.problems import Problem
-from meter.wire.batch import MAX_BATCH_BYTES, SignedBatch, parse_batch
-from meter.wire.dsse import BATCH_TYPE, ReceiptSigner, is_signed_by, parse, sign_receipt
+from meter.wire.batch import SignedBatch
+from meter.wire.dsse import ReceiptSigner, sign_receipt
 from meter.wire.receipt import Before
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
@@ -63,14 +64,6 @@ BREATH_SECONDS: Final = 0.0003  # so long a group may hold up others before it l
 MAX_LOGGED_BATCHES: Final = 20  # of a group, by entry and digest; the ledger names them all
 
 _log: Final = logs.logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a command: 201 with a new entry, 200 where it is there already."""
-
-    status: int
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +105,17 @@ class Intake:
     `clock` gives microseconds since 1970 UTC; `randomness` gives fresh hex for salts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument for each part
         self,
         connect: Callable[[], Awaitable[connections.Connection]],
         keys: Keys,
         clock: Callable[[], int],
         randomness: Callable[[], str],
         metrics: Metrics,
+        registry: Registry,
     ) -> None:
         self._connect = connect
+        self._registry = registry
         self._keys = keys
         self._receipts: list[ReceiptSigner] = []  # those that sign now
         self._clock = clock
@@ -134,36 +129,21 @@ class Intake:
         self._breathed = 0.0
         self._epoch: int | None = None
         self.state = State()
-        self.committed = Committed()
+        self.watermark = Watermark()
         self.ready = False
         metrics.ready.set_function(lambda: self.ready)
 
     # What callers see
 
-    async def usage(self, data: bytes) -> StoredBatch:
-        """Take an envelope; give the receipt once it is durable. Raises `Problem`."""
+    async def batch(self, signed: SignedBatch) -> StoredBatch:
+        """Take a verified batch; return the receipt once it is durable. Raises `Problem`."""
         outcome: asyncio.Future[StoredBatch] = asyncio.get_running_loop().create_future()
         try:
-            signed = self._verified(data)
-            logs.about_request(batch=signed.payload_sha256)
-            self._enqueue(_Batch(signed, len(data), outcome))
+            self._enqueue(_Batch(signed, len(signed.envelope), outcome))
         except Problem as problem:
             self._metrics.batches.labels(problem.code).inc()
             raise
         return await outcome
-
-    def _verified(self, data: bytes) -> SignedBatch:
-        if len(data) > MAX_BATCH_BYTES:
-            raise Problem("too_large", f"more than {MAX_BATCH_BYTES} bytes")
-        envelope = parse(data, BATCH_TYPE)
-        key = self.state.keys.get(envelope.keyid)
-        if key is None:
-            raise Problem("unknown_key", f"no key {envelope.keyid}")
-        with self._metrics.signature_seconds.labels("verify").time():
-            good = is_signed_by(key.public_key, BATCH_TYPE, envelope.payload, envelope.signature)
-        if not good:
-            raise Problem("bad_signature", f"not a signature of {envelope.keyid} over the payload")
-        return parse_batch(envelope, data)
 
     async def command(self, command: Command, by: str, request: str | None) -> Answer:
         """Carry out a command of the authority; give the answer once it is durable."""
@@ -192,12 +172,12 @@ class Intake:
                 self._deciding = self._take_group()
                 await self._settle(self._deciding)
         except LostEpoch:
-            _log.error("epoch_lost", epoch=self._epoch, size=self.committed.size)
+            _log.error("epoch_lost", epoch=self._epoch, size=self.watermark.size)
             raise
         finally:  # nobody is left to answer what waits, or what still comes
             self._ended = True
             self.ready = False
-            self.committed.close()
+            self.watermark.close()
             self._refuse_waiting("this service ends")
 
     async def stop(self) -> None:
@@ -211,7 +191,7 @@ class Intake:
         except LostEpoch:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the stored ledger is the truth
-            _log.exception("not_committed", first=self.committed.size, submissions=len(group))
+            _log.exception("not_committed", first=self.watermark.size, submissions=len(group))
             await self._recover()
             if len(group) == 1:
                 self._refuse(group, f"not committed, or not known to be: {type(error).__name__}")
@@ -240,6 +220,7 @@ class Intake:
     def _tell(self, group: _Group, submissions: int, seconds: float) -> None:
         """Count and log a group that is durable, and wake who waits for it."""
         size = self._log.size
+        self._registry.take(size, group.written.registrations)
         self._metrics.committed(group.tally, submissions, size, self.state.pools)
         count = size - group.before.size
         (_log.info if count else _log.debug)(
@@ -250,7 +231,7 @@ class Intake:
             ms=round(seconds * 1_000, 1),
             batches=dict(islice(group.batches.items(), MAX_LOGGED_BATCHES)),
         )
-        self.committed.move(size)
+        self.watermark.move(size)
 
     async def _decide(self, submission: _Submission, group: _Group) -> _Outcome:
         now = max(self._clock(), self.state.last_at)
@@ -382,20 +363,21 @@ class Intake:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self._metrics.recoveries.inc()
-                _log.warning("recovered", epoch=self._epoch, size=self.committed.size)
+                _log.warning("recovered", epoch=self._epoch, size=self.watermark.size)
                 return
 
     async def _load(self, mine: int | None) -> None:
         head = await ledger_store.take_over(self._connection, mine)
-        if head.size < self.committed.size:
-            detail = f"it holds {head.size} entries of {self.committed.size} that it confirmed"
+        if head.size < self.watermark.size:
+            detail = f"it holds {head.size} entries of {self.watermark.size} that it confirmed"
             raise Inconsistent(f"the database has lost what was committed: {detail}")
         self._epoch = head.epoch
         self._log: Log = await ledger_store.load_log(self._connection, head, FLOORED_CLASSES)
         self.state = await load.load_state(self._connection, head)
+        await self._registry.at(self._connection, head.size)
         self._receipts = self._receipt_signers()
         self._metrics.standing(head.size, self.state.pools)
-        self.committed.move(head.size)
+        self.watermark.move(head.size)
         self.ready = True
 
     def _epoch_held(self) -> int:

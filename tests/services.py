@@ -204,7 +204,7 @@ class Service:
 
     async def published(self) -> int:
         """Wait until all that is committed is published; how many entries that is."""
-        size = self.intake.committed.size
+        size = self.intake.watermark.size
         async with asyncio.timeout(10):
             await self.running.published.beyond(size - 1)
         return size

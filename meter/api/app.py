@@ -1,6 +1,6 @@
 """The HTTP service: which URL leads where, and how errors look.
 
-Every error is `application/problem+json` (RFC 9457) with a code of `meter.problems`. Handlers are
+Every error is `application/problem+json` (RFC 9457) with a code of `values.problems`. Handlers are
 in `commands` (POST) and `questions` (GET; what one kind of user asks, in a file of its own);
 `openapi` and `docs_page` describe them all.
 """

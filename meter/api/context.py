@@ -7,13 +7,16 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from ledger import store as ledger_store
+from ledger.store import Head
 from meter.api.streams import Streams
+from meter.api.submit import Submissions
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.tokens import Identity, parse_header
-from meter.host.watermark import Committed
-from meter.intake import Intake
+from meter.host.watermark import Watermark
 from meter.tables import connections, tokens
+from meter.tables.registry import Registered, Registry
 from meter.values.problems import Problem
 
 
@@ -21,14 +24,20 @@ from meter.values.problems import Problem
 class Context:
     """One running service; `clock` gives microseconds since 1970 UTC."""
 
-    intake: Intake
+    submissions: Submissions
+    registry: Registry
     readers: connections.Readers
     metrics: Metrics
     keys: Keys
     log_folder: Path
-    published: Committed
+    published: Watermark
     clock: Callable[[], int]
     streams: Streams
+
+    async def snapshot(self, connection: connections.Connection) -> tuple[Head, Registered]:
+        """Return the head that a connection's snapshot sees, and what is registered by then."""
+        head = await ledger_store.head(connection)
+        return head, await self.registry.at(connection, head.size)
 
 
 CONTEXT: Final = web.AppKey("context", Context)

@@ -66,7 +66,7 @@ async def get_events(ask: Ask) -> web.StreamResponse:
 
 
 def _begin(ask: Ask) -> Position:
-    size = ask.context.intake.committed.size
+    size = ask.context.submissions.watermark.size
     event_id = ask.request.headers.get(LAST_EVENT_ID, ask.query.after)
     if not event_id:
         return Position(size)
@@ -88,7 +88,7 @@ def _bound_buffer(request: web.Request) -> None:
 
 async def _follow(ask: Ask, walk: Walk, response: web.StreamResponse) -> None:
     """Write events, page by page; between them, heartbeats."""
-    committed, loop = ask.context.intake.committed, asyncio.get_running_loop()
+    committed, loop = ask.context.submissions.watermark, asyncio.get_running_loop()
     heartbeat_at = loop.time()
     while not committed.closed:
         if loop.time() >= heartbeat_at:
@@ -111,8 +111,9 @@ def _place(position: Position) -> bytes:
 
 
 async def _write_page(ask: Ask, walk: Walk, response: web.StreamResponse, size: int) -> None:
-    context, state = ask.context, ask.context.intake.state
+    context = ask.context
     entries = await context.streams.page(context.readers, walk.position.entry, size)
+    state = context.registry.now.state  # it knows all below the watermark
     missing = walk.missing(state, entries)
     if missing:
         walk.balances |= await _balances(context.readers, state, missing, walk.position.entry)

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger import canon
 from ledger import store as ledger_store
+from ledger.store import Head
 from ledger.tlog import leaf_hash
 from meter.api.cursor import Limit
 from meter.api.responses import (
@@ -32,6 +33,8 @@ from meter.rules.rating import cost
 from meter.rules.state import CouponId, State
 from meter.rules.subjects import subjects_of
 from meter.tables import balances, connections, pages
+from meter.tables.registry import Registered
+from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc, VisibleAscii, Year
@@ -68,20 +71,18 @@ class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def get_balance(ask: Ask) -> Balance:
     """What is left of an enterprise's coupon of a programme and year."""
-    state, uscc = ask.context.intake.state, ask.path("uscc")
-    programme, year = ask.query.programme, ask.query.year
-    if uscc not in state.enterprises:
-        raise Problem("unknown_enterprise", f"no enterprise {uscc}")
-    policy = state.policy_of(programme, year)
-    if policy is None:
-        raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")
+    uscc, programme, year = ask.path("uscc"), ask.query.programme, ask.query.year
     coupon = (uscc, programme, year)
     past = bool(ask.query.as_of)
     async with connections.reading(ask.context.readers, snapshot=past) as connection:
         if past:
-            balance = await _past_balance(connection, state, coupon, ask.query.as_of)
+            head, known = await ask.context.snapshot(connection)
+            policy = _policy(known, coupon)
+            size = await _size_at(connection, head, ask.query.as_of)
+            balance = await _past_balance(connection, known.state, coupon, size)
         else:
             balance = await balances.balance(connection, coupon)
+            policy = _policy(await ask.context.registry.at(connection, balance.size), coupon)
     granted = sum(share["granted"] for share in balance.shares)
     entitled = sum(share["entitled"] for share in balance.shares)
     return Balance(
@@ -102,17 +103,32 @@ async def get_balance(ask: Ask) -> Balance:
     )
 
 
-async def _past_balance(
-    connection: connections.Connection, state: State, coupon: CouponId, as_of: str
-) -> balances.Balance:
-    """Give the balance as of a size of the ledger, or of an instant."""
-    head = await ledger_store.head(connection)
+def _policy(known: Registered, coupon: CouponId) -> Policy:
+    """Return the policy of a coupon that there can be. Raises `Problem`."""
+    uscc, programme, year = coupon
+    if known.enterprise(uscc) is None:
+        raise Problem("unknown_enterprise", f"no enterprise {uscc}")
+    policy = known.policy_of(programme, year)
+    if policy is None:
+        raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")
+    return policy
+
+
+async def _size_at(connection: connections.Connection, head: Head, as_of: str) -> int:
+    """Return the size of the ledger that is asked for, as a number or as an instant."""
     if as_of.isascii() and as_of.isdigit():
         size = int(as_of)
     else:
         size = await ledger_store.size_at(connection, _parse_instant(as_of) * MICROSECONDS)
     if not 1 <= size <= head.size:
         raise Problem("malformed", f"as_of: the ledger has had 1 to {head.size} entries")
+    return size
+
+
+async def _past_balance(
+    connection: connections.Connection, state: State, coupon: CouponId, size: int
+) -> balances.Balance:
+    """Return the balance as of a size of the ledger."""
     past = await balances.past_balance(connection, state, coupon, size)
     last = canon.decode((await ledger_store.entries_at(connection, [size - 1]))[size - 1])
     shares = [{"contract": name, **asdict(share)} for name, share in sorted(past.shares.items())]
@@ -121,12 +137,13 @@ async def _past_balance(
 
 async def get_contract(ask: Ask) -> ContractView:
     """A contract's terms and what was metered and granted under it."""
-    contract = ask.context.intake.state.contracts.get(ask.path("contract"))
-    if contract is None:
-        raise Problem("unknown_contract", f"no contract {ask.path('contract')}")
-    terms = contract.registered
-    ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
     async with connections.reading(ask.context.readers) as connection:
+        _, known = await ask.context.snapshot(connection)
+        contract = known.contract(ask.path("contract"))
+        if contract is None:
+            raise Problem("unknown_contract", f"no contract {ask.path('contract')}")
+        terms = contract.registered
+        ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
         totals = await balances.contract_totals(connection, terms.id)
     return ContractView(
         id=terms.id,
@@ -145,7 +162,7 @@ async def get_contract(ask: Ask) -> ContractView:
         max_devices=terms.max_devices,
         related_party=terms.related_party,
         other_public_funds=format_money(terms.other_public_funds),
-        frozen=contract.frozen,
+        frozen=known.is_frozen(contract),
         cost=format_money(cost(totals.used)),
         withheld=format_money(sum(_withheld(share) for share in totals.years)),
         years=[YearShare(year=share["year"], **_share(share)) for share in totals.years],
@@ -156,15 +173,14 @@ async def get_contract(ask: Ask) -> ContractView:
 async def get_entries(ask: Ask) -> EntryPage:
     """Entries after a number, oldest first, all or those that filters find."""
     query: EntriesQuery = ask.query
-    state = ask.context.intake.state
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
-        entries = _candidates(connection, state, query, head.size)
+        head, known = await ask.context.snapshot(connection)
+        entries = _candidates(connection, known, query)
         page, read, last = [], 0, query.after
         more = False
         async for number, data in entries:
             read, last = read + 1, number
-            if _is_asked_for(state, query, data):
+            if _is_asked_for(known.state, query, data):
                 page.append(_entry(number, data))
             if len(page) == query.limit or read >= pages.MAX_ENTRIES_READ:
                 more = number < head.size - 1
@@ -175,17 +191,19 @@ async def get_entries(ask: Ask) -> EntryPage:
 
 
 def _candidates(
-    connection: connections.Connection, state: State, query: EntriesQuery, size: int
+    connection: connections.Connection, known: Registered, query: EntriesQuery
 ) -> AsyncIterator[tuple[int, bytes]]:
     """Give entries after a number, in order: all that the filters find, and few beside them."""
     if query.batch is not UNSET:
         return pages.entries_of_batch(connection, query.batch, query.after)
     if query.record is not UNSET:
-        providers = list(state.providers) if query.provider is UNSET else [query.provider]
+        providers = [each.registered.id for each in known.providers()]
+        if query.provider is not UNSET:
+            providers = [query.provider]
         return pages.entries_of_record(connection, query.record, providers, query.after)
     subjects = _subjects(query)
     if not subjects:
-        return ledger_store.entries(connection, query.after + 1, size)
+        return ledger_store.entries(connection, query.after + 1, known.size)
     return pages.entries_about(connection, subjects[0], query.after)
 
 
@@ -231,7 +249,7 @@ async def get_health(_ask: Ask) -> Status:
 
 async def get_readiness(ask: Ask) -> Status:
     """The service can commit."""
-    if not ask.context.intake.ready:
+    if not ask.context.submissions.ready:
         raise Problem("unavailable", "the ledger is being loaded")
     return Status("ready")
 

@@ -1,17 +1,14 @@
 """GET, for enterprises: their contracts, usage by day, each record, and what did not count.
 
-All of it is about the contracts of the enterprise in the URL; nothing tells of anybody else's. The
-contracts are listed after the snapshot is taken: then none is missing whose entries are in it.
+All of it is about the contracts of the enterprise in the URL; nothing tells of anybody else's.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import canon
-from ledger import store as ledger_store
-from ledger.store import Head
 from meter.api.cursor import PageQuery, page_end, place, turn
 from meter.api.responses import (
     ContractPage,
@@ -32,6 +29,7 @@ from meter.rules.rating import cost
 from meter.rules.state import Contract
 from meter.tables import connections, pages
 from meter.tables.pages import NotCounted, Totals
+from meter.tables.registry import Registered
 from meter.tables.rows import CONFLICT
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -53,13 +51,13 @@ _FIRST_DAY: Final = day_of(parse_date("1900-01-01"))
 _LAST_DAY: Final = day_of(parse_date("9899-12-31"))
 
 
-class Registered(Protocol):
+class HasEntry(Protocol):
     """What an entry registered: `entry` is its number."""
 
     entry: int
 
 
-T = TypeVar("T", bound=Registered)
+T = TypeVar("T", bound=HasEntry)
 
 
 class UsageQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "until"}):
@@ -86,18 +84,21 @@ class ContractQuery(PageQuery, frozen=True):
 
 async def get_enterprise_contracts(ask: Ask) -> ContractPage:
     """An enterprise's contracts and their totals."""
-    return await contract_page(ask, _own_contracts(ask))
+    return await contract_page(ask, lambda known: _own_contracts(ask, known))
 
 
-async def contract_page(ask: Ask, contracts: list[Contract]) -> ContractPage:
-    """Give a page of some contracts, which are in the order of their entries."""
+async def contract_page(ask: Ask, choose: Callable[[Registered], list[Contract]]) -> ContractPage:
+    """Return a page of chosen contracts, which are in the order of their entries."""
     after = place(ask, (-1,))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
-        page = page_by_entry(contracts, after, head, ask.query.limit)
+        head, known = await ask.context.snapshot(connection)
+        page = page_by_entry(choose(known), after, ask.query.limit)
         totals = await pages.totals(connection, [each.registered.id for each in page.items])
     return ContractPage(
-        contracts=[_summary(each, totals[each.registered.id]) for each in page.items],
+        contracts=[
+            _summary(each, totals[each.registered.id], frozen=known.is_frozen(each))
+            for each in page.items
+        ],
         **turn(ask, head, page, lambda each: (each.entry,), after),
     )
 
@@ -109,10 +110,10 @@ async def get_usage(ask: Ask) -> UsagePage:
     stop = _LAST_DAY + 1 if query.ends is UNSET else day_of(parse_date(query.ends))
     after = place(ask, (first, ""))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
+        head, known = await ask.context.snapshot(connection)
         contracts = [
             each.registered.id
-            for each in _asked_contracts(ask, query.contract)
+            for each in _asked_contracts(ask, known, query.contract)
             if query.programme in (UNSET, each.registered.programme)
         ]
         page = await pages.usage(connection, contracts, range(first, stop), after, query.limit)
@@ -137,8 +138,10 @@ async def get_records(ask: Ask) -> RecordPage:
     subject = f"enterprise:{ask.path('uscc')}" if of_all else f"contract:{query.contract}"
     (after,) = place(ask, (-1,))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
-        contracts = {each.registered.id: each for each in _asked_contracts(ask, query.contract)}
+        head, known = await ask.context.snapshot(connection)
+        contracts = {
+            each.registered.id: each for each in _asked_contracts(ask, known, query.contract)
+        }
         entries = pages.entries_about(connection, subject, after)
         records, last = await _find_records(connection, query, contracts, entries)
     end = max(after, head.size - 1) if last is None else last
@@ -149,8 +152,8 @@ async def get_refused(ask: Ask) -> NotCountedPage:
     """An enterprise's records that were refused or in conflict, or of which a part was withheld."""
     after = place(ask, (-1, -1))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
-        contracts = _asked_contracts(ask, ask.query.contract)
+        head, known = await ask.context.snapshot(connection)
+        contracts = _asked_contracts(ask, known, ask.query.contract)
         page = await pages.not_counted(connection, contracts, after, ask.query.limit)
     by_id = {each.registered.id: each for each in contracts}
     return NotCountedPage(
@@ -162,18 +165,17 @@ async def get_refused(ask: Ask) -> NotCountedPage:
 # Whose they are
 
 
-def _own_contracts(ask: Ask) -> list[Contract]:
-    """Give the contracts of the URL's enterprise, in the order of their entries."""
-    enterprise = ask.context.intake.state.enterprises.get(ask.path("uscc"))
+def _own_contracts(ask: Ask, known: Registered) -> list[Contract]:
+    """Return the contracts of the URL's enterprise, in the order of their entries."""
+    enterprise = known.enterprise(ask.path("uscc"))
     if enterprise is None:
         raise Problem("unknown_enterprise", f"no enterprise {ask.path('uscc')}")
-    own = [each for held in enterprise.contracts.values() for each in held]
-    return sorted(own, key=lambda each: each.entry)
+    return known.contracts_of(enterprise)
 
 
-def _asked_contracts(ask: Ask, asked: str | UnsetType) -> list[Contract]:
+def _asked_contracts(ask: Ask, known: Registered, asked: str | UnsetType) -> list[Contract]:
     """Give the one that the question names, which must be the enterprise's, or all."""
-    own = _own_contracts(ask)
+    own = _own_contracts(ask, known)
     if asked is UNSET:
         return own
     found = [each for each in own if each.registered.id == asked]
@@ -185,13 +187,13 @@ def _asked_contracts(ask: Ask, asked: str | UnsetType) -> list[Contract]:
 # Shaping
 
 
-def page_by_entry(items: list[T], after: tuple[int], head: Head, limit: int) -> pages.Page[T]:
-    """Give those after an entry, each registered by one that is committed, at most `limit`."""
-    found = [each for each in items if after[0] < each.entry < head.size]
+def page_by_entry(items: list[T], after: tuple[int], limit: int) -> pages.Page[T]:
+    """Return those that are registered after an entry, at most `limit`."""
+    found = [each for each in items if after[0] < each.entry]
     return pages.Page(found[:limit], more=len(found) > limit)
 
 
-def _summary(contract: Contract, totals: Totals) -> ContractSummary:
+def _summary(contract: Contract, totals: Totals, *, frozen: bool) -> ContractSummary:
     terms = contract.registered
     return ContractSummary(
         id=terms.id,
@@ -203,7 +205,7 @@ def _summary(contract: Contract, totals: Totals) -> ContractSummary:
         amount=format_money(terms.amount),
         starts=terms.starts,
         ends=terms.ends,
-        frozen=contract.frozen,
+        frozen=frozen,
         cost=format_money(totals.cost),
         entitled=format_money(totals.entitled),
         granted=format_money(totals.granted),

@@ -30,9 +30,10 @@ from meter.api.responses import (
 )
 from meter.api.routes import Ask, Handler, Route
 from meter.rules.commands import ProgrammeName
-from meter.rules.state import Contract, Enterprise, Provider, State
+from meter.rules.state import Contract, Enterprise, Provider
 from meter.tables import connections, pages
 from meter.tables.pages import Suspect, ToReview
+from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc, Year
@@ -84,11 +85,10 @@ async def get_enterprises(ask: Ask) -> EnterprisePage:
     """All enterprises."""
     after = place(ask, (-1,))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
-    known = list(ask.context.intake.state.enterprises.values())
-    page = page_by_entry(known, after, head, ask.query.limit)
+        head, known = await ask.context.snapshot(connection)
+    page = page_by_entry(known.enterprises(), after, ask.query.limit)
     return EnterprisePage(
-        enterprises=[_enterprise(each) for each in page.items],
+        enterprises=[_enterprise(known, each) for each in page.items],
         **turn(ask, head, page, lambda each: (each.entry,), after),
     )
 
@@ -96,12 +96,15 @@ async def get_enterprises(ask: Ask) -> EnterprisePage:
 async def get_contracts(ask: Ask) -> ContractPage:
     """Contracts and their totals."""
     query: ContractsQuery = ask.query
-    asked = [
-        contract
-        for contract in ask.context.intake.state.contracts.values()
-        if query.enterprise in (UNSET, contract.registered.enterprise)
-        and query.provider in (UNSET, contract.registered.provider)
-    ]
+
+    def asked(known: Registered) -> list[Contract]:
+        return [
+            contract
+            for contract in known.contracts()
+            if query.enterprise in (UNSET, contract.registered.enterprise)
+            and query.provider in (UNSET, contract.registered.provider)
+        ]
+
     return await contract_page(ask, asked)
 
 
@@ -109,23 +112,22 @@ async def get_providers(ask: Ask) -> ProviderPage:
     """All providers with their enlistments and keys."""
     after = place(ask, (-1,))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
-    state = ask.context.intake.state
-    page = page_by_entry(list(state.providers.values()), after, head, ask.query.limit)
+        head, known = await ask.context.snapshot(connection)
+    page = page_by_entry(known.providers(), after, ask.query.limit)
     return ProviderPage(
-        providers=[_provider(state, each) for each in page.items],
+        providers=[_provider(known, each) for each in page.items],
         **turn(ask, head, page, lambda each: (each.entry,), after),
     )
 
 
 async def get_suspects(ask: Ask) -> SuspectPage:
     """Batches signed by a key since others may have had it; none where nobody is suspected."""
-    key = ask.context.intake.state.keys.get(ask.path("keyid"))
-    if key is None:
-        raise Problem("not_found", f"no key {ask.path('keyid')}")
     after = place(ask, (-1,))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
+        head, known = await ask.context.snapshot(connection)
+        key = known.key(ask.path("keyid"))
+        if key is None:
+            raise Problem("not_found", f"no key {ask.path('keyid')}")
         page, reached = await pages.suspects(connection, key, after, ask.query.limit)
     return SuspectPage(
         suspects=[_suspect(each) for each in page.items],
@@ -137,11 +139,10 @@ async def get_withheld(ask: Ask) -> WithheldPage:
     """Records with a withheld part that are neither released nor voided."""
     after = place(ask, (-1,))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
+        head, known = await ask.context.snapshot(connection)
         page = await pages.to_review(connection, after, ask.query.limit)
-    contracts = ask.context.intake.state.contracts
     return WithheldPage(
-        withheld=[_withheld(each, contracts[each.contract]) for each in page.items],
+        withheld=[_withheld(each, known.state.contracts[each.contract]) for each in page.items],
         **turn(ask, head, page, lambda each: (each.entry,), after),
     )
 
@@ -170,7 +171,7 @@ def _coupon(coupon: pages.Coupon) -> CouponView:
     )
 
 
-def _enterprise(enterprise: Enterprise) -> EnterpriseView:
+def _enterprise(known: Registered, enterprise: Enterprise) -> EnterpriseView:
     registered = enterprise.registered
     return EnterpriseView(
         uscc=registered.uscc,
@@ -178,11 +179,11 @@ def _enterprise(enterprise: Enterprise) -> EnterpriseView:
         name=registered.name,
         kind=registered.applicant,
         founded_on=registered.founded_on,
-        contracts=sum(map(len, enterprise.contracts.values())),
+        contracts=len(known.contracts_of(enterprise)),
     )
 
 
-def _provider(state: State, provider: Provider) -> ProviderView:
+def _provider(known: Registered, provider: Provider) -> ProviderView:
     registered = provider.registered
     return ProviderView(
         id=registered.id,
@@ -191,13 +192,9 @@ def _provider(state: State, provider: Provider) -> ProviderView:
         name=registered.name,
         enlistments=[
             EnlistmentView(name, each.devices, format_date(each.start), format_date(each.end))
-            for name, each in provider.enlistments.items()
+            for name, each in known.enlistments_of(provider).items()
         ],
-        keys=[
-            KeyView(keyid, key.revoked is not None)
-            for keyid, key in state.keys.items()
-            if key.registered.provider == registered.id
-        ],
+        keys=[KeyView(keyid, revoked) for keyid, revoked in known.keys_of(provider).items()],
     )
 
 

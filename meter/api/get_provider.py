@@ -8,7 +8,6 @@ from typing import Final
 from aiohttp import web
 from msgspec import Struct
 
-from ledger import store as ledger_store
 from meter.api.cursor import PageQuery, place, turn
 from meter.api.post import SIGNATURE
 from meter.api.responses import (
@@ -21,8 +20,8 @@ from meter.api.responses import (
     StreamView,
 )
 from meter.api.routes import Ask, Handler, Route, tagged
-from meter.rules.state import signing
 from meter.tables import connections, pages
+from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.wire.advice import ADVICE
@@ -56,10 +55,10 @@ async def get_envelope(ask: Ask) -> web.Response:
 
 async def get_streams(ask: Ask) -> StreamPage:
     """A provider's streams by name."""
-    _check_provider(ask)
     after = place(ask, ("",))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
+        head, known = await ask.context.snapshot(connection)
+        _check_provider(ask, known)
         page = await pages.streams(connection, ask.path("provider"), after, ask.query.limit)
     return StreamPage(
         streams=[StreamView(each.name, *_counts(each)) for each in page.items],
@@ -69,11 +68,11 @@ async def get_streams(ask: Ask) -> StreamPage:
 
 async def get_stream(ask: Ask) -> GapPage:
     """One stream and its gaps."""
-    _check_provider(ask)
     provider, name = ask.path("provider"), ask.path("stream")
     after = place(ask, (0,))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
+        head, known = await ask.context.snapshot(connection)
+        _check_provider(ask, known)
         stream = await pages.stream(connection, provider, name)
         page = await pages.gaps(connection, provider, name, after, ask.query.limit)
     if stream is None:
@@ -91,10 +90,10 @@ async def get_stream(ask: Ask) -> GapPage:
 
 async def get_rejected(ask: Ask) -> RejectedPage:
     """What was refused of a provider's batches, and what to do about it."""
-    _check_provider(ask)
     after = place(ask, (-1, -1, 0))
     async with connections.reading(ask.context.readers) as connection:
-        head = await ledger_store.head(connection)
+        head, known = await ask.context.snapshot(connection)
+        _check_provider(ask, known)
         page = await pages.rejected(connection, ask.path("provider"), after, ask.query.limit)
     return RejectedPage(
         rejected=[_rejected(each) for each in page.items],
@@ -104,13 +103,12 @@ async def get_rejected(ask: Ask) -> RejectedPage:
 
 async def get_receipt_key(ask: Ask) -> ReceiptKeyView:
     """The newest key that signs receipts."""
-    intake = ask.context.intake
-    keyid, key = list(signing(intake.state.receipt_keys, intake.committed.size).items())[-1]
-    return ReceiptKeyView(keyid, "ed25519", key.public_key)
+    keyid, public_key = ask.context.registry.now.receipt_key()
+    return ReceiptKeyView(keyid, "ed25519", public_key)
 
 
-def _check_provider(ask: Ask) -> None:
-    if ask.path("provider") not in ask.context.intake.state.providers:
+def _check_provider(ask: Ask, known: Registered) -> None:
+    if known.provider(ask.path("provider")) is None:
         raise Problem("unknown_provider", f"no provider {ask.path('provider')}")
 
 

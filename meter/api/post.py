@@ -14,7 +14,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from meter.api.responses import CommandAnswer
 from meter.api.routes import Ask, Handler, Route
-from meter.host.watermark import Committed
+from meter.host import logs
+from meter.host.watermark import Watermark
 from meter.http.bodies import BODIES
 from meter.rules.commands import (
     ActivatePolicy,
@@ -36,6 +37,7 @@ from meter.rules.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
+from meter.rules.verified import verified
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
 from meter.values.strict import Lines, decode
@@ -61,11 +63,18 @@ class UsageQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def post_usage(ask: Ask) -> web.Response:
     """Take a signed batch; the answer is its receipt, signed, after the commit is durable."""
-    stored = await ask.context.intake.usage(
-        await ask.request.app[BODIES].read(ask.request, MAX_BATCH_BYTES)
-    )
+    context = ask.context
+    data = await ask.request.app[BODIES].read(ask.request, MAX_BATCH_BYTES)
+    try:
+        with context.metrics.signature_seconds.labels("verify").time():
+            signed = verified(context.registry.now.state.keys, data)
+    except Problem as problem:
+        context.metrics.batches.labels(problem.code).inc()
+        raise
+    logs.about_request(batch=signed.payload_sha256)
+    stored = await context.submissions.batch(signed)
     if ask.query.wait == "published":
-        await _until_published(ask.context.published, stored.receipt)
+        await _until_published(context.published, stored.receipt)
     return web.Response(
         body=stored.receipt,
         content_type="application/json",
@@ -73,7 +82,7 @@ async def post_usage(ask: Ask) -> web.Response:
     )
 
 
-async def _until_published(published: Committed, receipt: bytes) -> None:
+async def _until_published(published: Watermark, receipt: bytes) -> None:
     """Wait until a checkpoint covers all entries of a batch. Raises `not_published`."""
     entries = place_of(receipt).entries
     last = entries.first + entries.count - 1
@@ -91,7 +100,7 @@ def _carry_out(kind: type[Command]) -> Handler:
         assert ask.who is not None, "commands are not public"
         key = _idempotency_key(ask.request, kind)
         command = await _read_command(ask.request, kind)
-        answer = await ask.context.intake.command(command, ask.who.token_id, key)
+        answer = await ask.context.submissions.command(command, ask.who.token_id, key)
         return web.Response(body=answer.body, status=answer.status, content_type="application/json")
 
     return post_command

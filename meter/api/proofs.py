@@ -50,7 +50,7 @@ class _Published:
 async def get_entry_proof(ask: Ask) -> web.Response:
     """That an entry is in the tree of the newest published checkpoint (C2SP tlog-proof)."""
     number = entry_number(ask.path("entry"))
-    committed = ask.context.intake.committed.size
+    committed = ask.context.submissions.watermark.size
     async with ask.request.app[PROVING]:
         proof = await asyncio.to_thread(_prove_entry, ask.context.log_folder, number, committed)
     return web.Response(body=proof, headers=_HEADERS)
@@ -68,7 +68,7 @@ async def get_stored_receipt(ask: Ask) -> StoredReceipt:
         stored, numbers = await _stored(ask, connection)
         entries = await ledger_store.entries_at(connection, numbers)
     # The checkpoint may be newer than what was read: the entries are the same.
-    committed = ask.context.intake.committed.size
+    committed = ask.context.submissions.watermark.size
     async with ask.request.app[PROVING]:
         return await asyncio.to_thread(
             _prove_receipt, ask.context.log_folder, stored, entries, committed
@@ -86,7 +86,8 @@ async def _stored(ask: Ask, connection: connections.Connection) -> tuple[StoredR
     sent = await pages.envelope(connection, digest)
     assert sent is not None, "they are committed together"
     stored = stored_receipt.store(sent[1], receipt, signature)
-    keys = _key_entries(ask.context.intake.state, sent[1], signature)
+    _, known = await ask.context.snapshot(connection)
+    keys = _key_entries(known.state, sent[1], signature)
     return stored, [place_of(receipt).entries.first, *keys]
 
 

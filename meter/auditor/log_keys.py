@@ -1,7 +1,7 @@
 """Whether a log's own keys signed its checkpoint, for whoever trusts one of them.
 
 The log's entries name its keys, and each is valid for a range of sizes: from the entry that names
-it to the one that retires it (`meter.state.ServiceKey`). All that are valid at a size sign its
+it to the one that retires it (`rules.state.ServiceKey`). All that are valid at a size sign its
 checkpoint. It is enough to trust one key, even a retired one: the entry that retires a key holds
 the checkpoint of all entries before it under that key's signature, and so proves the entry that
 names the next.

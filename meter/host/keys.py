@@ -4,7 +4,7 @@ DIR/log.key, DIR/log-2.key, …          sign checkpoints (0600), Go's PRIVATE+K
 DIR/log.vkey, DIR/log-2.vkey, …        their public halves, for whoever verifies
 DIR/receipt.key, DIR/receipt-2.key, …  sign receipts (0600), base64 of the seed
 
-Which keys must sign, the ledger says (`meter.state.ServiceKey`); a private key is found by its
+Which keys must sign, the ledger says (`rules.state.ServiceKey`); a private key is found by its
 public half, whatever its file is called. The files are read at the start, and again when a key is
 asked for that was not there: so a new key is taken up while the service runs.
 """

@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Committed:
+class Watermark:
     """How far the ledger is durable; whoever follows it waits here."""
 
     def __init__(self) -> None:

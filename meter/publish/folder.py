@@ -32,7 +32,7 @@ from ledger.publish import Ahead, OtherRoot, Publisher, check_root
 from meter.host import logs
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
-from meter.host.watermark import Committed
+from meter.host.watermark import Watermark
 from meter.publish.witnesses import Failure, Held, Published, Witnesses
 from meter.rules.state import State, signing
 from meter.tables import connections, load
@@ -72,7 +72,7 @@ class Publishing:
         folder: Path,
         connect: Callable[[], Awaitable[connections.Connection]],
         keys: Keys,
-        committed: Committed,
+        committed: Watermark,
         witnesses: Witnesses,
         metrics: Metrics,
     ) -> None:
@@ -86,7 +86,7 @@ class Publishing:
         self._publisher: Publisher | None = None
         self._ask_again_seconds: float | None = None  # where witnesses are missing
         self._outcomes: dict[str, str] = {}  # by witness, the last time that it was asked
-        self.published = Committed()
+        self.published = Watermark()
 
     async def start(self) -> None:
         """Hold the folder against the database.

@@ -5,6 +5,7 @@ may do is judged by its kind (`rules/kinds/`). A refusal is a `Problem`; the sam
 twice is `Existing`, not an error.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from meter.rules.commands import Command, fields_of, same
@@ -13,6 +14,14 @@ from meter.rules.kinds.kind import Existing, Holder, Judged, Stamp
 from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of
 from meter.rules.state import State
 from meter.values.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a command: 201 with a new entry, 200 where it is there already."""
+
+    status: int
+    body: bytes
 
 
 def decide_command(state: State, command: Command, stamp: Stamp) -> Entry | Existing:

@@ -4,7 +4,7 @@
         -> prove that the checkpoint begins with them -> commit
 
 For a database that was brought back from a backup, or an empty one. What it lacks others have seen,
-so the ledger may not go on without it. The audit judges each entry (`meter.audit`), and the
+so the ledger may not go on without it. The audit judges each entry (`auditor.replay`), and the
 functions that the service writes with write it, group by group: a damaged folder leaves the
 database at its last good group, and after a crash it is run again.
 

@@ -25,13 +25,14 @@ from meter.host.clock import Clock, system_clock
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
-from meter.host.watermark import Committed
+from meter.host.watermark import Watermark
 from meter.http.connections import listening
 from meter.intake import Intake
 from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.witnesses import Witnesses, read_policy
 from meter.service.setup import Database, SetupError, open_database, read_origin
 from meter.tables import connections, load
+from meter.tables.registry import Registry
 from meter.values.problems import Problem
 
 _log: Final = logs.logger(__name__)
@@ -47,7 +48,7 @@ class Running:
     url: str
     dsn: str
     intake: Intake
-    published: Committed
+    published: Watermark
     ended: "asyncio.Task[None]"
 
 
@@ -77,18 +78,20 @@ async def running(
         witnesses = await stack.enter_async_context(
             _witnesses(folder, await _signing_keys(dsn, keys), witnessing)
         )
+        registry = Registry()
         intake = Intake(
             lambda: connections.connect(dsn, writer=True),
             keys,
             clock,
             lambda: secrets.token_hex(16),
             metrics,
+            registry,
         )
         publishing = Publishing(
             folder.log,
             lambda: connections.connect(dsn, patience_seconds=PATIENCE_SECONDS),
             keys,
-            intake.committed,
+            intake.watermark,
             witnesses,
             metrics,
         )
@@ -104,7 +107,8 @@ async def running(
         stack.push_async_callback(_cancel, publisher)
         app = make_app(
             Context(
-                intake=intake,
+                submissions=intake,
+                registry=registry,
                 readers=readers,
                 metrics=metrics,
                 keys=keys,
@@ -115,12 +119,12 @@ async def running(
             )
         )
         url = await stack.enter_async_context(listening(app, host, port))
-        stack.callback(intake.committed.close)  # open event streams end, and do not hold us up
+        stack.callback(intake.watermark.close)  # open event streams end, and do not hold us up
         ended = asyncio.create_task(_first_end([sequencer, publisher], database))
         stack.push_async_callback(_cancel, ended)
-        _log.info("started", url=url, size=intake.committed.size)
+        _log.info("started", url=url, size=intake.watermark.size)
         yield Running(url, dsn, intake, publishing.published, ended)
-        _log.info("stopping", size=intake.committed.size)
+        _log.info("stopping", size=intake.watermark.size)
 
 
 def settle_interpreter() -> None:

@@ -351,7 +351,7 @@ async def entries_about(
 ) -> AsyncIterator[tuple[int, bytes]]:
     """Give the entries after a number of each segment that mentions a subject, in order.
 
-    Not each of them is about it; see `meter.mentions`.
+    Not each of them is about it; see `rules.subjects`.
     """
     start = await ledger_store.segment_start(connection, after + 1)
     # Each segment holds an entry, so no search needs more of them.

@@ -22,7 +22,7 @@ from ledger.folder import FolderReader, FolderWriter
 from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.tiles import level_tiles
 from ledger.tlog import EMPTY_ROOT, Tree, leaf_hash
-from meter.cli import common
+from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE
 from tests.books import record
 from tests.services import HOUR, Service
@@ -48,8 +48,8 @@ async def grown(service: Service, home: Path, sizes: Iterable[int], batch_record
     folders, numbers, answer = {}, count(1), None
     for size in sizes:
         await register(service, size)
-        while missing := size - service.intake.committed.size:
-            first = service.intake.committed.size
+        while missing := size - service.intake.watermark.size:
+            first = service.intake.watermark.size
             wanted = min(missing - 1, batch_records)
             records = [record(f"r{first + n}", "A", *HOUR, 100) for n in range(wanted)]
             answer = await service.usage(records, seq=next(numbers))
@@ -61,7 +61,7 @@ async def grown(service: Service, home: Path, sizes: Iterable[int], batch_record
 
 async def register(service: Service, size: int) -> None:
     """Write what comes before batches, which is seven entries, as far as there is room for it."""
-    written = service.intake.committed.size
+    written = service.intake.watermark.size
     if written == 1 < size:
         await service.activate()
     if written <= 2 < size:
@@ -71,7 +71,7 @@ async def register(service: Service, size: int) -> None:
 def export(service: Service, out: Path) -> None:
     """Export with the command, beside the running service."""
     words = ["export", "--data", str(service.folder.path), str(out)]
-    ended = CliRunner().invoke(common.main, words, env={DATABASE_VARIABLE: service.dsn})
+    ended = CliRunner().invoke(main, words, env={DATABASE_VARIABLE: service.dsn})
     assert ended.exit_code == 0, (ended.output, ended.exception)
 
 

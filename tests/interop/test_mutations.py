@@ -20,7 +20,7 @@ from ledger.canon import decode, encode
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Signer, sign
 from ledger.tiles import parse_tile_path
-from meter.cli import common
+from meter.cli.main import main
 from tests.interop.ledgers import (
     Ledger,
     attachments_of,
@@ -450,7 +450,7 @@ def copy(small_ledger: Ledger, tmp_path: Path) -> Copy:
 
 def verify(copy: Copy, *words: object, vkey: str | None = None) -> Result:
     command = ["verify", str(copy.folder), "--vkey", vkey or copy.ledger.vkey, *map(str, words)]
-    return CliRunner().invoke(common.main, command)
+    return CliRunner().invoke(main, command)
 
 
 def first_problem(ended: Result) -> str:

@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledger.note import Signer
-from meter.cli import common
+from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
@@ -43,7 +43,7 @@ NOON = "2025-03-01T12:00:00+08:00"
 
 def kashi(*words: object) -> Result:
     """Run a command in this process."""
-    return CliRunner().invoke(common.main, [str(word) for word in words])
+    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 def good(result: Result) -> str:

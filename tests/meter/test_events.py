@@ -125,7 +125,7 @@ async def until(condition, seconds: float = 10) -> None:
 
 async def replay(service, token: str, after: str = "-1") -> Heard:
     """Hear all there is after an id."""
-    last = str(service.intake.committed.size - 1)
+    last = str(service.intake.watermark.size - 1)
     async with listening(service, token, after) as heard:
         await until(lambda: heard.last_id == last)
     return heard
@@ -483,7 +483,7 @@ async def test_a_coupon_that_comes_after_the_usage_crosses_all_thresholds_in_one
         async with listening(service, alpha) as heard:
             await service.issue(YEAR, "144.00")
             await heard_all(service, heard)
-        number = service.intake.committed.size - 1
+        number = service.intake.watermark.size - 1
         names = ["coupon.issued", "grant.changed", *["coupon.threshold"] * 3]
         ids = [*(f"{number}.{index}" for index in (1, 2, 3, 4)), str(number)]
         assert [event[:2] for event in heard.events] == list(zip(ids, names, strict=True))
@@ -511,7 +511,7 @@ def crossed(heard: Heard) -> list[tuple[int, str]]:
 
 async def heard_all(service, heard: Heard) -> None:
     """Wait until the stream tells of the last entry, or of its place behind it."""
-    await until(lambda: heard.last_id == str(service.intake.committed.size - 1))
+    await until(lambda: heard.last_id == str(service.intake.watermark.size - 1))
 
 
 # Live
@@ -523,7 +523,7 @@ async def test_open_streams_see_each_event_once_and_in_order_while_usage_is_post
     async with serving(database, tmp_path) as service:
         await random_past(service, 2)
         known = await tokens(service)
-        begun = str(service.intake.committed.size - 1)
+        begun = str(service.intake.watermark.size - 1)
         async with contextlib.AsyncExitStack() as stack:
             live = {
                 name: [await stack.enter_async_context(listening(service, text)) for _ in range(2)]

@@ -22,7 +22,7 @@ from ledger.tlog import Tree, leaf_hash
 from meter import client
 from meter.auditor.replay import Audit
 from meter.auditor.verdict import verify_source
-from meter.cli import common
+from meter.cli.main import main
 from meter.client import BadReceipt
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
@@ -393,7 +393,7 @@ def test_a_command_that_was_carried_out_is_known_again():
 
 
 def kashi(*words: object) -> dict:
-    result = CliRunner().invoke(common.main, [str(word) for word in words])
+    result = CliRunner().invoke(main, [str(word) for word in words])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
@@ -416,7 +416,7 @@ async def checkpoint_keys(known: Service) -> set[bytes]:
     for _ in range(1_000):
         answer = await known.get("/log/checkpoint")
         assert answer.status == 200
-        if note.claimed_checkpoint(answer.body).size >= known.intake.committed.size:
+        if note.claimed_checkpoint(answer.body).size >= known.intake.watermark.size:
             return {each.key_id for each in note.split_note(answer.body)[1]}
         await asyncio.sleep(0.01)
     raise AssertionError("it was never published")

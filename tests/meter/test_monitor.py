@@ -26,7 +26,7 @@ from meter.auditor.alarms import KINDS, MAX_KEPT, Alarm, Alarms
 from meter.auditor.fetch import opened
 from meter.auditor.monitor import Interrupted, Limits, Monitor, Trust
 from meter.auditor.replay import Audit, _Stream
-from meter.cli import common
+from meter.cli.main import main
 from tests.sites import NOON, Site, published
 from tests.writer import with_receipt
 
@@ -583,7 +583,7 @@ def test_the_command_follows_says_what_it_finds_and_shows_metrics(site, tmp_path
 
 def test_what_the_command_cannot_begin_with_is_one_line(site, tmp_path):
     def told(*words: object) -> str:
-        result = CliRunner().invoke(common.main, ["monitor", site.url, *map(str, words)])
+        result = CliRunner().invoke(main, ["monitor", site.url, *map(str, words)])
         assert result.exit_code in (1, 2)
         assert "Traceback" not in result.output
         return result.stderr

@@ -86,8 +86,8 @@ def test_every_route_is_one_operation_of_a_name_of_its_own():
 
 def test_the_same_routes_give_the_same_bytes():
     program = (
-        "from hashlib import sha256; from meter.web import docs_page, openapi;"
-        "from meter.web.app import ROUTES;"
+        "from hashlib import sha256; from meter.api import docs_page, openapi;"
+        "from meter.api.app import ROUTES;"
         "print(sha256(openapi.encoded(ROUTES) + docs_page.page(ROUTES)).hexdigest())"
     )
     ours = sha256(openapi.encoded(ROUTES) + docs_page.page(ROUTES)).hexdigest()

@@ -13,7 +13,7 @@ from ledger.publish import Ahead, OtherRoot
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import verify
 from meter.auditor.replay import Audit
-from meter.cli.common import main
+from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.publish.folder import LogMissing, _to_its_end
 from meter.service.admin import publish_again_in
@@ -175,7 +175,7 @@ async def test_a_disk_that_fails_holds_up_publishing_and_nothing_else(
             assert (await service.usage([record("r", "A", *HOUR, 1_000)])).status == 200
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
-                    await service.running.published.beyond(service.intake.committed.size - 1)
+                    await service.running.published.beyond(service.intake.watermark.size - 1)
             assert (await service.usage([record("s", "A", *HOUR, 1_000)], seq=2)).status == 200
         await service.published()
-        assert verdict(service) == service.intake.committed.size
+        assert verdict(service) == service.intake.watermark.size

@@ -33,7 +33,7 @@ from meter.api import post as api_post
 from meter.api.app import ROUTES
 from meter.auditor import receipt_check, receipts
 from meter.auditor.receipt_check import Trust, Verdict, policy_of
-from meter.cli import common
+from meter.cli.main import main
 from meter.client import Refused
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
@@ -560,7 +560,7 @@ def vkey_of(service: Service) -> str:
 
 
 async def kashi(*words: object) -> Result:
-    return await asyncio.to_thread(CliRunner().invoke, common.main, [str(word) for word in words])
+    return await asyncio.to_thread(CliRunner().invoke, main, [str(word) for word in words])
 
 
 async def test_a_proof_of_every_published_entry_is_for_anyone(database, tmp_path):
@@ -626,11 +626,11 @@ async def test_who_waits_for_publishing_gets_the_same_answer_when_a_checkpoint_c
         for answer in (plain, again):
             assert (answer.status, answer.body) == (200, waited.body)
             assert answer.headers["Kashi-Signature"] == waited.headers["Kashi-Signature"]
-        size = service.intake.committed.size
+        size = service.intake.watermark.size
         for query in ("wait=committed", "wait=", "wait", "wait=published&wait=published", "x=1"):
             refused = await service.post(f"/v1/usage?{query}", service.envelope(seq=2), None)
             assert (refused.status, refused.code) == (400, "malformed"), query
-        assert service.intake.committed.size == size
+        assert service.intake.watermark.size == size
         empty = await service.post("/v1/usage?wait=published", service.envelope(seq=2), None)
         assert empty.json["entries"] == {"first": size, "count": 1}
 
@@ -675,9 +675,9 @@ async def test_who_waits_when_the_service_ends_is_answered_and_the_batch_is_ther
         await service.published()
         data = service.envelope([record("r", "A", *HOUR, 64_000)])
         with full_disk(monkeypatch):
-            size = service.intake.committed.size
+            size = service.intake.watermark.size
             waiting = asyncio.create_task(service.post("/v1/usage?wait=published", data, None))
-            await service.intake.committed.beyond(size)
+            await service.intake.watermark.beyond(size)
             await service.stop()
             answer = await waiting
             assert (answer.status, answer.code) == (503, "not_published")

@@ -26,12 +26,13 @@ from ledger.store import LostEpoch
 from ledger.tiles import level_tiles, tiles_of
 from ledger.verify import by_entry, verify
 from meter.auditor.replay import Audit
-from meter.cli import common
+from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
 from meter.publish.folder import LogMissing
 from meter.rules.commands import IssueCoupon, RegisterContract
 from meter.rules.entries import TYPES
+from meter.rules.verified import verified
 from meter.service.admin import new_key
 from meter.service.backup import BackupFailed, _address, back_up, copy_log, restore
 from meter.service.recover import OriginLost, publish_again, recover
@@ -94,7 +95,7 @@ class Diary:
 
     async def check(self, known: Service) -> None:
         """Ask everything again: the very same answers come, and nothing is done twice."""
-        size = known.intake.committed.size
+        size = known.intake.watermark.size
         for path, content, key, body in self.commands:
             answer = await known.post(path, content, key)
             assert (answer.status, answer.body) == (201, body), path
@@ -104,7 +105,7 @@ class Diary:
             answer = await known.post("/v1/usage", envelope, None)
             assert (answer.status, answer.body) == (200, body)
             assert answer.headers["Kashi-Signature"] == signature
-        assert known.intake.committed.size == size
+        assert known.intake.watermark.size == size
 
 
 async def yesterday(diary: Diary) -> None:
@@ -194,7 +195,7 @@ async def past(database, tmp_path) -> Past:
 
 
 def kashi(*words: object) -> Result:
-    return CliRunner().invoke(common.main, [str(word) for word in words])
+    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 async def run(database: str, *words: object) -> Result:
@@ -318,9 +319,10 @@ async def test_what_was_committed_together_is_recovered_together(database, spare
                 known.envelope([], [void(f"r{seq}.1")], seq=seq + 1),
                 known.envelope([record(f"t{seq}", "A", *HOUR, 7)], seq=seq + 2),
             ]
+            keys = known.intake.state.keys
             await asyncio.gather(
                 known.intake.command(contract, "authority-1", f"together-{seq}"),
-                *(known.intake.usage(envelope) for envelope in envelopes),
+                *(known.intake.batch(verified(keys, envelope)) for envelope in envelopes),
             )
         await known.published()
     segments = await ask(database, "SELECT first, count FROM ledger.segment")

@@ -12,7 +12,7 @@ from ledger.cosign import Cosigner, add_cosignatures
 from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.seen import Seen
 from ledger.tlog import Frontier, leaf_hash
-from meter.cli import common
+from meter.cli.main import main
 from tests.sites import NOON, Site, published
 
 
@@ -25,7 +25,7 @@ def site(tmp_path) -> Iterator[Site]:
 def verify(site: Site, *words: object, source: object = None) -> Result:
     vkey = site.writer.signer.verifier.format()
     command = ["verify", source or site.folder, "--vkey", vkey, *words]
-    return CliRunner().invoke(common.main, [str(word) for word in command])
+    return CliRunner().invoke(main, [str(word) for word in command])
 
 
 def codes(result: Result) -> list[str]:

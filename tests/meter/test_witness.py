@@ -31,7 +31,7 @@ from ledger.note import Checkpoint, Signer, Verifier, open_checkpoint, sign
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, check_consistency
 from ledger.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, Refused, monitoring_path
-from meter.cli import common
+from meter.cli.main import main
 from meter.http import bodies
 from meter.publish.witnesses import Code, Held, Published, Witnesses
 from meter.witness import server as witness_server
@@ -809,7 +809,7 @@ async def test_a_disk_that_fails_is_an_answer_that_asks_to_come_again(folder):
 
 
 def kashi(*words: object):
-    return CliRunner().invoke(common.main, [str(word) for word in words])
+    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 # Hides what `pip install kashi` alone does not bring.
@@ -824,7 +824,7 @@ class Absent:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Absent())
-from meter.cli import main
+from meter.cli.main import main
 main()
 """
 

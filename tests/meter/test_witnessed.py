@@ -20,7 +20,7 @@ from ledger.note import Checkpoint, Signer, Verifier, claimed_checkpoint, sign, 
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.tlog import Tree, leaf_hash
 from ledger.witnessing import AddCheckpoint, monitoring_path
-from meter.cli.common import main
+from meter.cli.main import main
 from meter.host import logs
 from meter.host.keys import new_log_key
 from meter.publish.witnesses import NO_WITNESSES, read_policy

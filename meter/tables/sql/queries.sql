@@ -4,6 +4,9 @@ SELECT to_regclass('meter.batch') IS NOT NULL;
 -- name: registrations
 SELECT entry, data FROM meter.registration ORDER BY entry;
 
+-- name: registrations_since
+SELECT entry, data FROM meter.registration WHERE entry >= $1 ORDER BY entry;
+
 -- name: key_registrations
 SELECT entry, data FROM meter.registration
 WHERE kind IN ('genesis', 'log_key', 'log_key_retirement', 'receipt_key', 'receipt_key_retirement')

@@ -1,0 +1,34 @@
+"""The port to the story of a submission: all that the API knows of it.
+
+`meter/intake.py` is what stands behind it where the sequencer runs in this process.
+"""
+
+from typing import Protocol
+
+from meter.host.watermark import Watermark
+from meter.rules.commands import Command
+from meter.rules.decide_command import Answer
+from meter.rules.state import StoredBatch
+from meter.wire.batch import SignedBatch
+
+
+class Submissions(Protocol):
+    """Takes what was verified, and answers once it is durable. Methods raise `Problem`."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can commit."""
+        ...
+
+    @property
+    def watermark(self) -> Watermark:
+        """The size up to which entries are durable."""
+        ...
+
+    async def batch(self, signed: SignedBatch) -> StoredBatch:
+        """Take a verified batch; return its stored receipt."""
+        ...
+
+    async def command(self, command: Command, by: str, request: str | None) -> Answer:
+        """Take a command by a token's id and its idempotency key; return the answer."""
+        ...

@@ -1,0 +1,137 @@
+"""What is registered, as of the last commit: the one source from which queries are answered.
+
+The sequencer's own state runs ahead of the database while a group is decided, and is thrown away
+where the commit fails. So no query reads it. The registry grows by committed rows alone: the leader
+hands over the rows of each commit (`take`), and a query whose snapshot is newer fetches what is
+missing (`at`). What a query sees are the registrations of its own snapshot, whose size it tells as
+`as_of`; those of later entries are left out.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from ledger import canon
+from ledger.queries import load
+from meter.rules.evolve import register
+from meter.rules.kinds.table import read_entry
+from meter.rules.state import Contract, EnlistedBatch, Enterprise, Key, Provider, State, signing
+from meter.tables.connections import Connection
+from meter.values.policy import Policy
+
+_SQL: Final = load("meter.tables")
+
+Held = TypeVar("Held", Contract, Enterprise, Key, Provider)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What the first `size` entries register.
+
+    `state` may know more: only what an entry of the snapshot names is looked up there, for what is
+    registered once never changes.
+    """
+
+    state: State
+    size: int
+
+    def contract(self, name: str) -> Contract | None:
+        """Return a contract that is registered by now."""
+        return self._known(self.state.contracts.get(name))
+
+    def enterprise(self, uscc: str) -> Enterprise | None:
+        """Return an enterprise that is registered by now."""
+        return self._known(self.state.enterprises.get(uscc))
+
+    def provider(self, name: str) -> Provider | None:
+        """Return a provider that is registered by now."""
+        return self._known(self.state.providers.get(name))
+
+    def key(self, keyid: str) -> Key | None:
+        """Return a provider's key that is registered by now."""
+        return self._known(self.state.keys.get(keyid))
+
+    def contracts(self) -> list[Contract]:
+        """Return all contracts in the order of their entries."""
+        return self._all(self.state.contracts.values())
+
+    def enterprises(self) -> list[Enterprise]:
+        """Return all enterprises in the order of their entries."""
+        return self._all(self.state.enterprises.values())
+
+    def providers(self) -> list[Provider]:
+        """Return all providers in the order of their entries."""
+        return self._all(self.state.providers.values())
+
+    def contracts_of(self, enterprise: Enterprise) -> list[Contract]:
+        """Return an enterprise's contracts of all programmes in the order of their entries."""
+        own = (each for held in enterprise.contracts.values() for each in held)
+        return sorted(self._all(own), key=lambda each: each.entry)
+
+    def keys_of(self, provider: Provider) -> dict[str, bool]:
+        """Return the ids of a provider's keys, each with whether it is revoked."""
+        return {
+            keyid: key.revoked is not None and key.revoked < self.size
+            for keyid, key in self.state.keys.items()
+            if key.entry < self.size and key.registered.provider == provider.registered.id
+        }
+
+    def enlistments_of(self, provider: Provider) -> dict[str, EnlistedBatch]:
+        """Return a provider's enlistments by the name of their batch."""
+        return provider.enlistments_at(self.size)
+
+    def is_frozen(self, contract: Contract) -> bool:
+        """Tell whether new records of a contract are refused."""
+        return contract.frozen_at(self.size)
+
+    def policy_of(self, programme: str, year: int) -> Policy | None:
+        """Return the newest policy of a programme that touches a year."""
+        versions = self.state.policies.get(programme, {})
+        known = [
+            policy
+            for version, policy in versions.items()
+            if self.state.policy_entries[programme, version][0] < self.size
+        ]
+        return next((policy for policy in reversed(known) if year in policy.years), None)
+
+    def receipt_key(self) -> tuple[str, str]:
+        """Return id and base64 of the newest key that signs receipts."""
+        keyid, key = list(signing(self.state.receipt_keys, self.size).items())[-1]
+        return keyid, key.public_key
+
+    def _known(self, held: Held | None) -> Held | None:
+        return held if held is not None and held.entry < self.size else None
+
+    def _all(self, held: Iterable[Held]) -> list[Held]:
+        return [each for each in held if each.entry < self.size]
+
+
+class Registry:
+    """The registrations of committed entries. It only grows, and knows all below its size."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._size = 0
+
+    @property
+    def now(self) -> Registered:
+        """What is registered as of the newest commit that is known here."""
+        return Registered(self._state, self._size)
+
+    def take(self, size: int, rows: Sequence[tuple[int, str, bytes]]) -> None:
+        """Take the registrations of a commit: number, kind and bytes; `size` is that after it."""
+        self._grow(size, ((number, data) for number, _, data in rows))
+
+    async def at(self, connection: Connection, size: int) -> Registered:
+        """Return what is registered at the size of a snapshot, which the connection sees."""
+        if size > self._size:
+            rows = await connection.fetch(_SQL["registrations_since"], self._size)
+            self._grow(size, ((row["entry"], row["data"]) for row in rows))
+        return Registered(self._state, size)
+
+    def _grow(self, size: int, rows: Iterable[tuple[int, bytes]]) -> None:
+        # Another query may have fetched the same rows meanwhile.
+        for number, data in rows:
+            if number >= self._size:
+                register(self._state, number, read_entry(canon.decode(data)))
+        self._size = max(self._size, size)
