@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -35,9 +35,7 @@ from meter.rules.commands import (
     AddLogKey,
     AddReceiptKey,
     Command,
-    ReleaseRecord,
     RetireLogKey,
-    VoidRecord,
     fingerprint_of,
 )
 from meter.rules.decide import RECORDS_PER_STEP, Decided, batched, deciding
@@ -45,6 +43,7 @@ from meter.rules.decide_command import Answer, answer_of, decide_command
 from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.rules.evolve import evolve
 from meter.rules.kinds.kind import Existing, Stamp
+from meter.rules.kinds.table import BY_COMMAND
 from meter.rules.measure import days_of, days_of_batch, work_of
 from meter.rules.state import DeviceTimeId, State, StoredBatch
 from meter.tables import connections, load, rows, write
@@ -442,8 +441,9 @@ def _names(submissions: list[_Submission]) -> Named:
             continue
         if submission.request is not None:
             named.requests.add(submission.request)
-        if isinstance(submission.command, VoidRecord | ReleaseRecord):
-            named.records.add((submission.command.provider, submission.command.id))
+        command: Any = submission.command
+        if BY_COMMAND[type(command)].names_record:
+            named.records.add((command.provider, command.id))
     return named
 
 

@@ -37,6 +37,7 @@ from meter.rules.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
+from meter.rules.kinds.table import BY_COMMAND
 from meter.rules.verified import verified
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
@@ -52,7 +53,6 @@ MAX_COMMAND_BYTES: Final = 256 * 1024
 PUBLISHED_SECONDS: Final = 10.0
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
-_MOVES_MONEY: Final = (IssueCoupon, WithdrawCoupon, VoidRecord, ReleaseRecord)
 
 
 class UsageQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,7 +109,7 @@ def _carry_out(kind: type[Command]) -> Handler:
 def _idempotency_key(request: web.Request, kind: type[Command]) -> str | None:
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is None:
-        if kind in _MOVES_MONEY:
+        if BY_COMMAND[kind].moves_money:
             raise Problem("idempotency_key_needed", "send a fresh key with each new command")
         return None
     if not _KEY.fullmatch(key) or key.startswith("auto-"):
@@ -134,17 +134,46 @@ async def _read_command(request: web.Request, kind: type[Command]) -> Command:
     return command
 
 
-def _command(path: str, kind: type[Command], summary: str, codes: tuple[str, ...]) -> Route:
-    needed = ("idempotency_key_needed",) if kind in _MOVES_MONEY else ()
+# The URL of each command, and what it does; codes, body and roles follow from its kind.
+COMMANDS: Final[dict[type[Command], tuple[str, str]]] = {
+    ActivatePolicy: ("/v1/policies", "Put a policy in force and open its pools"),
+    RegisterProvider: ("/v1/providers", "Enlist a provider"),
+    EnlistProvider: (
+        "/v1/providers/{provider}/enlistments",
+        "Enlist more devices, or move the end of an enlistment",
+    ),
+    RegisterKey: ("/v1/providers/{provider}/keys", "Register a provider's signing key"),
+    RevokeKey: ("/v1/keys/{keyid}/revoke", "Take no new batch under a key"),
+    AddLogKey: ("/v1/log-keys", "Sign checkpoints with a further key"),
+    RetireLogKey: ("/v1/log-keys/retire", "Sign no further checkpoint with a key"),
+    AddReceiptKey: ("/v1/receipt-keys", "Sign receipts with a further key"),
+    RetireReceiptKey: ("/v1/receipt-keys/retire", "Sign no further receipt with a key"),
+    RegisterEnterprise: ("/v1/enterprises", "Register who may be funded"),
+    RegisterContract: ("/v1/contracts", "Register a compute service contract"),
+    FreezeContract: ("/v1/contracts/{contract}/freeze", "Refuse new records of a contract"),
+    UnfreezeContract: ("/v1/contracts/{contract}/unfreeze", "Take a contract's records again"),
+    IssueCoupon: ("/v1/coupons", "Issue money from the pool to an enterprise's coupon"),
+    WithdrawCoupon: ("/v1/coupons/withdraw", "Take back what a coupon has not granted"),
+    VoidRecord: ("/v1/records/void", "Take a record back, at any age"),
+    ReleaseRecord: ("/v1/records/release", "Let the withheld part of a record count"),
+}
+if set(COMMANDS) != set(BY_COMMAND):
+    raise TypeError(f"no URL, or no kind: {set(COMMANDS) ^ set(BY_COMMAND)}")
+
+
+def _command(command: type[Command]) -> Route:
+    path, summary = COMMANDS[command]
+    kind = BY_COMMAND[command]
+    needed = ("idempotency_key_needed",) if kind.moves_money else ()
     return Route(
         "POST",
         path,
-        _carry_out(kind),
+        _carry_out(command),
         summary,
         CommandAnswer,
         roles=("authority",),
-        body=kind,
-        codes=("idempotency_conflict", *needed, *codes),
+        body=command,
+        codes=("idempotency_conflict", *needed, *kind.codes),
     )
 
 
@@ -170,120 +199,5 @@ ROUTES: Final = [
             "not_published",
         ),
     ),
-    _command(
-        "/v1/policies",
-        ActivatePolicy,
-        "Put a policy in force and open its pools",
-        ("bad_policy", "unknown_policy", "exists_differently", "pool_below_issued"),
-    ),
-    _command(
-        "/v1/providers",
-        RegisterProvider,
-        "Enlist a provider",
-        ("exists_differently", "role_conflict", "bad_dates"),
-    ),
-    _command(
-        "/v1/providers/{provider}/enlistments",
-        EnlistProvider,
-        "Enlist more devices, or move the end of an enlistment",
-        ("unknown_provider", "exists_differently", "bad_dates"),
-    ),
-    _command(
-        "/v1/providers/{provider}/keys",
-        RegisterKey,
-        "Register a provider's signing key",
-        ("unknown_provider", "exists_differently"),
-    ),
-    _command(
-        "/v1/keys/{keyid}/revoke",
-        RevokeKey,
-        "Take no new batch under a key",
-        ("not_found", "already_revoked", "bad_dates"),
-    ),
-    _command(
-        "/v1/log-keys",
-        AddLogKey,
-        "Sign checkpoints with a further key",
-        ("exists_differently", "overlap_open", "key_not_here"),
-    ),
-    _command(
-        "/v1/log-keys/retire",
-        RetireLogKey,
-        "Sign no further checkpoint with a key",
-        ("not_found", "already_retired", "last_key", "key_not_here"),
-    ),
-    _command(
-        "/v1/receipt-keys",
-        AddReceiptKey,
-        "Sign receipts with a further key",
-        ("exists_differently", "overlap_open", "key_not_here"),
-    ),
-    _command(
-        "/v1/receipt-keys/retire",
-        RetireReceiptKey,
-        "Sign no further receipt with a key",
-        ("not_found", "already_retired", "last_key"),
-    ),
-    _command(
-        "/v1/enterprises",
-        RegisterEnterprise,
-        "Register who may be funded",
-        ("exists_differently", "role_conflict"),
-    ),
-    _command(
-        "/v1/contracts",
-        RegisterContract,
-        "Register a compute service contract",
-        (
-            "exists_differently",
-            "unknown_programme",
-            "unknown_enterprise",
-            "unknown_provider",
-            "too_many_contracts",
-            "bad_dates",
-        ),
-    ),
-    _command(
-        "/v1/contracts/{contract}/freeze",
-        FreezeContract,
-        "Refuse new records of a contract",
-        ("unknown_contract", "already_frozen"),
-    ),
-    _command(
-        "/v1/contracts/{contract}/unfreeze",
-        UnfreezeContract,
-        "Take a contract's records again",
-        ("unknown_contract", "not_frozen"),
-    ),
-    _command(
-        "/v1/coupons",
-        IssueCoupon,
-        "Issue money from the pool to an enterprise's coupon",
-        (
-            "unknown_programme",
-            "unknown_enterprise",
-            "unknown_year",
-            "below_threshold",
-            "cap_exceeded",
-            "pool_exceeded",
-        ),
-    ),
-    _command(
-        "/v1/coupons/withdraw",
-        WithdrawCoupon,
-        "Take back what a coupon has not granted",
-        ("unknown_programme", "unknown_enterprise", "unknown_year", "below_granted"),
-    ),
-    _command(
-        "/v1/records/void",
-        VoidRecord,
-        "Take a record back, at any age",
-        ("unknown_record", "already_voided"),
-    ),
-    _command(
-        "/v1/records/release",
-        ReleaseRecord,
-        "Let the withheld part of a record count",
-        ("unknown_record", "already_voided", "nothing_withheld", "already_released"),
-    ),
+    *map(_command, COMMANDS),
 ]

@@ -4,9 +4,10 @@
 command of the authority and each signed batch is decided again, on the state that the entries
 before it give and with the entry's own `at`; what comes out must be the very entries and the very
 receipt that the ledger holds. So a wrong amount, a wrong refusal, a revoked key or a dropped record
-shows, and the entry is named. Beside it run independent sums (`auditor.sums`), so that one bug cannot
-hide in both. What it cannot see offline: who held a token, and a batch that no entry mentions; the
-latter is a gap in its stream, which `gaps` reports, and a receipt proves it (`check_receipt`).
+shows, and the entry is named. Beside it run independent sums (`auditor.sums`), so that one bug
+cannot hide in both. An audit cannot see two things offline: who held a token, and a batch that no
+entry mentions. Such a batch is a gap in its stream, which `gaps` reports; a receipt proves it
+(`check_receipt`).
 """
 
 import base64
