@@ -13,11 +13,12 @@ from types import ModuleType
 
 
 def as_written_if_asked(folders: Iterable[str]) -> None:
-    """Where `KASHI_PURE` is set, have the modules of these folders loaded from their sources."""
+    """Load the modules in and below these folders from their sources, where `KASHI_PURE` is set."""
     if os.environ.get("KASHI_PURE"):
-        for folder in folders:
-            finder = FileFinder(folder, (SourceFileLoader, SOURCE_SUFFIXES))
-            sys.path_importer_cache[folder] = finder
+        for top in folders:
+            for folder, _, _ in os.walk(top):
+                finder = FileFinder(folder, (SourceFileLoader, SOURCE_SUFFIXES))
+                sys.path_importer_cache[folder] = finder
 
 
 def is_compiled(module: ModuleType) -> bool:

@@ -556,7 +556,7 @@ def test_a_record_wrongly_refused_is_found():
     writer = world()
     with (
         found(writer, "wrong_receipt", "'rejected'"),
-        bent(writer.state.contracts["A"], frozen=True),
+        bent(writer.state.contracts["A"], freezes=[1]),
     ):
         (result,) = writer.post([usage("r1")])
         assert result.code == "contract_frozen"
@@ -585,7 +585,7 @@ def test_a_record_that_the_receipt_rejects_and_the_ledger_charges_is_found():
 def frozen(writer: Writer) -> Any:
     writer.contract("Z")
     writer.freeze("Z")
-    return bent(writer.state.contracts["Z"], frozen=False)
+    return bent(writer.state.contracts["Z"], freezes=[])
 
 
 def with_another_provider(writer: Writer) -> Any:
@@ -1463,7 +1463,7 @@ def refused(
 def test_the_audit_feeds_the_sums_and_minds_them():
     writer = honest_history()
     audit = Audit()
-    audit.sums.entry(0, encode({"kind": "another", "postings": [["a", "b", 1]]}))
+    audit.sums.entry(0, encode({"kind": "batch", "postings": [["a", "b", 1]]}))
     report, _ = audited(writer, audit)
     (problem,) = report.problems
     assert (problem.code, problem.entry) == ("sum_account", None)

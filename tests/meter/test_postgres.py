@@ -30,7 +30,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 SUPERVISOR = """
 import asyncio, os, sys
 from pathlib import Path
-from meter.postgres import Embedded, inspect_binaries
+from meter.host.postgres import Embedded, inspect_binaries
 
 async def main(folder, binaries):
     async with Embedded(folder, inspect_binaries(binaries)) as server:

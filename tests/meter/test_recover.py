@@ -31,7 +31,7 @@ from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
 from meter.publish.folder import LogMissing
 from meter.rules.commands import IssueCoupon, RegisterContract
-from meter.rules.entries import TYPES
+from meter.rules.kinds.table import BY_NAME
 from meter.rules.verified import verified
 from meter.service.admin import new_key
 from meter.service.backup import BackupFailed, _address, back_up, copy_log, restore
@@ -189,7 +189,7 @@ async def past(database, tmp_path) -> Past:
         assert await back_up(database, known.folder, tmp_path / "backup") == size
         await today(diary)
         kinds = {entry.kind for entry in (await known.entries())[size:]}
-        assert kinds == TYPES.keys() - {"genesis"}
+        assert kinds == BY_NAME.keys() - {"genesis"}
         await known.published()
     return Past(diary, tmp_path / "backup", size)
 

@@ -503,7 +503,7 @@ DEADLY = """
 import os, signal, sys
 from pathlib import Path
 from ledger.files import Files
-from meter.witness import Witness
+from meter.witness.witness import Witness
 
 class Deadly(Files):
     left = int(sys.argv[2])
