@@ -18,7 +18,6 @@ from ledger.note import Verifier, open_checkpoint
 from ledger.tlog import Frontier, leaf_hash
 from meter.api import get, post
 from meter.host.tokens import Identity
-from meter.intake import Intake
 from meter.rules.evolve import evolve
 from meter.rules.state import State
 from meter.values.problems import CODES
@@ -1173,11 +1172,11 @@ async def test_a_yearly_rental_of_499999_99_is_refused_a_coupon_and_500000_allow
 async def test_an_exception_of_ours_is_a_problem_without_a_traceback(
     database, tmp_path, monkeypatch
 ):
-    async def fail(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise KeyError("secret of the machine room")
 
     async with serving(database, tmp_path) as service:
-        monkeypatch.setattr(Intake, "batch", fail)
+        monkeypatch.setattr("meter.api.post.verified", fail)
         answer = await service.post("/v1/usage", b"{}", None)
         problem(answer, "internal", 500)
         assert b"secret" not in answer.body
