@@ -130,8 +130,9 @@ class Registry:
         return Registered(self._state, size)
 
     def _grow(self, size: int, rows: Iterable[tuple[int, bytes]]) -> None:
-        # Another query may have fetched the same rows meanwhile.
+        # Another query may have fetched the same rows meanwhile. And a connection outside a snapshot
+        # finds rows beyond the size, which a later commit will hand over.
         for number, data in rows:
-            if number >= self._size:
+            if self._size <= number < size:
                 register(self._state, number, read_entry(canon.decode(data)))
         self._size = max(self._size, size)
