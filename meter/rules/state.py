@@ -325,10 +325,13 @@ class State:
             count = self.in_use[name] = DeviceTime()
         return count
 
-    def policy_of(self, programme: str, year: int) -> Policy | None:
-        """Find the newest policy of a programme that touches a year."""
-        versions = reversed(self.policies.get(programme, {}).values())
-        return next((policy for policy in versions if year in policy.years), None)
+    def policy_of(self, programme: str, year: int, size: int) -> Policy | None:
+        """Return the newest policy of a programme that touches a year, after `size` entries."""
+        for version, policy in reversed(self.policies.get(programme, {}).items()):
+            number, _ = self.policy_entries[programme, version]
+            if number < size and year in policy.years:
+                return policy
+        return None
 
     def take_touched(self) -> Touched:
         """Hand over what changed since the last call."""

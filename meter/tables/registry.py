@@ -86,13 +86,7 @@ class Registered:
 
     def policy_of(self, programme: str, year: int) -> Policy | None:
         """Return the newest policy of a programme that touches a year."""
-        versions = self.state.policies.get(programme, {})
-        known = [
-            policy
-            for version, policy in versions.items()
-            if self.state.policy_entries[programme, version][0] < self.size
-        ]
-        return next((policy for policy in reversed(known) if year in policy.years), None)
+        return self.state.policy_of(programme, year, self.size)
 
     def receipt_key(self) -> tuple[str, str]:
         """Return id and base64 of the newest key that signs receipts."""
@@ -130,8 +124,8 @@ class Registry:
         return Registered(self._state, size)
 
     def _grow(self, size: int, rows: Iterable[tuple[int, bytes]]) -> None:
-        # Another query may have fetched the same rows meanwhile. And a connection outside a snapshot
-        # finds rows beyond the size, which a later commit will hand over.
+        # Another query may have fetched the same rows meanwhile. Outside a snapshot a connection
+        # also finds rows beyond the size, which a later commit will hand over.
         for number, data in rows:
             if self._size <= number < size:
                 register(self._state, number, read_entry(canon.decode(data)))

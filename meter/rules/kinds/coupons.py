@@ -83,7 +83,7 @@ def _policy_of_year(state: State, command: IssueCoupon | WithdrawCoupon) -> Poli
     active_policy(state, command.programme)
     if command.enterprise not in state.enterprises:
         raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
-    policy = state.policy_of(command.programme, command.year)
+    policy = state.policy_of(command.programme, command.year, state.size)
     if policy is None:
         raise Problem("unknown_year", f"no policy of {command.programme} touches {command.year}")
     if command.amount == 0:
