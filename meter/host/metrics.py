@@ -117,7 +117,7 @@ class Metrics:
         )
         self.signature_seconds = Histogram(
             "kashi_signature_seconds",
-            "Time to verify a batch's signature, or to sign a receipt",
+            "Time to verify a posted envelope, or to sign a receipt",
             ["operation"],
             buckets=_SIGNATURE_BUCKETS,
             registry=self.registry,
