@@ -191,7 +191,7 @@ class Contract:
         return len(self.freezes) % 2 == 1
 
     def frozen_at(self, size: int) -> bool:
-        """Tell whether new records were refused after the first `size` entries."""
+        """Return whether new records were refused after the first `size` entries."""
         return sum(number < size for number in self.freezes) % 2 == 1
 
     def share(self, year: int) -> Share:

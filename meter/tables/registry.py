@@ -81,7 +81,7 @@ class Registered:
         return provider.enlistments_at(self.size)
 
     def is_frozen(self, contract: Contract) -> bool:
-        """Tell whether new records of a contract are refused."""
+        """Return whether new records of a contract are refused."""
         return contract.frozen_at(self.size)
 
     def policy_of(self, programme: str, year: int) -> Policy | None:
