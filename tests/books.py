@@ -376,7 +376,7 @@ class Books:
         if not isinstance(decided, StoredBatch):
             self.entries += decided.entries
             batch = signed.batch
-            stored = StoredBatch(signed.payload_sha256, decided.receipt, "signature")
+            stored = StoredBatch(decided.place, signed.payload_sha256, decided.receipt, "signature")
             self.state.batches[batch.provider, batch.stream, batch.seq] = stored
         self.receipts.append(decided.receipt)
         return decided.receipt

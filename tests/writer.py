@@ -100,7 +100,7 @@ class Writer(Books):
         self.signatures.append(signature)
         batch = signed.batch
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
-            signed.payload_sha256, receipt, signature
+            decided.place, signed.payload_sha256, receipt, signature
         )
         own, *others = decided.entries
         self.entries += decided.entries

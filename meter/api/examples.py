@@ -33,7 +33,6 @@ from meter.rules.commands import (
 from meter.values.strict import SCHEMAS, Fen, Id, Uscc
 from meter.wire.batch import Sha256Hex
 from meter.wire.dsse import BATCH_TYPE, Document
-from meter.wire.receipt import RECORD_CODES, VOID_CODES
 
 EntryNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
 
@@ -353,7 +352,6 @@ NARROWED: Final[dict[str, dict[str, Any]]] = {
     "first": _COUNT,
     "count": _COUNT,
     "entry": _COUNT,
-    "Rejected.code": {"enum": list(dict.fromkeys((*RECORD_CODES, *VOID_CODES)))},
     "BalanceQuery.as_of": {
         "anyOf": [
             {"type": "string", "pattern": r"^(?:[1-9][0-9]{0,15})?$"},

@@ -35,10 +35,9 @@ async def get_receipt(ask: Ask) -> web.Response:
         found = await pages.receipt(connection, ask.path("digest"))
     if found is None:
         raise Problem("not_found", f"no batch {ask.path('digest')}")
-    provider, receipt, signature = found
-    ask.must_be_theirs(provider=provider)
-    response = tagged(ask.request, receipt)
-    response.headers[SIGNATURE] = signature
+    ask.must_be_theirs(provider=found.provider)
+    response = tagged(ask.request, found.receipt)
+    response.headers[SIGNATURE] = found.signature
     return response
 
 

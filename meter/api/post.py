@@ -44,7 +44,7 @@ from meter.values.problems import Problem
 from meter.values.strict import Lines, decode
 from meter.wire.batch import MAX_BATCH_BYTES
 from meter.wire.dsse import Document
-from meter.wire.receipt import Receipt, place_of
+from meter.wire.receipt import EntryRange, Receipt
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 SIGNATURE: Final = "Kashi-Signature"
@@ -74,7 +74,7 @@ async def post_usage(ask: Ask) -> web.Response:
     logs.about_request(batch=signed.payload_sha256)
     stored = await context.submissions.batch(signed)
     if ask.query.wait == "published":
-        await _until_published(context.published, stored.receipt)
+        await _until_published(context.published, stored.entries)
     return web.Response(
         body=stored.receipt,
         content_type="application/json",
@@ -82,9 +82,8 @@ async def post_usage(ask: Ask) -> web.Response:
     )
 
 
-async def _until_published(published: Watermark, receipt: bytes) -> None:
+async def _until_published(published: Watermark, entries: EntryRange) -> None:
     """Wait until a checkpoint covers all entries of a batch. Raises `not_published`."""
-    entries = place_of(receipt).entries
     last = entries.first + entries.count - 1
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PUBLISHED_SECONDS):

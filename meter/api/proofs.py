@@ -26,7 +26,6 @@ from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.wire import stored_receipt
 from meter.wire.dsse import BATCH_TYPE, parse, parse_signature_header
-from meter.wire.receipt import place_of
 from meter.wire.stored_receipt import StoredReceipt
 
 _HEADERS: Final = {
@@ -81,14 +80,13 @@ async def _stored(ask: Ask, connection: connections.Connection) -> tuple[StoredR
     found = await pages.receipt(connection, digest)
     if found is None:
         raise Problem("not_found", f"no batch {digest}")
-    provider, receipt, signature = found
-    ask.must_be_theirs(provider=provider)
+    ask.must_be_theirs(provider=found.provider)
     sent = await pages.envelope(connection, digest)
     assert sent is not None, "they are committed together"
-    stored = stored_receipt.store(sent[1], receipt, signature)
+    stored = stored_receipt.store(sent[1], found.receipt, found.signature)
     _, known = await ask.context.snapshot(connection)
-    keys = _key_entries(known.state, sent[1], signature)
-    return stored, [place_of(receipt).entries.first, *keys]
+    keys = _key_entries(known.state, sent[1], found.signature)
+    return stored, [found.entry, *keys]
 
 
 def _key_entries(state: State, envelope: bytes, signature: str) -> list[int]:

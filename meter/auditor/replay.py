@@ -333,7 +333,7 @@ class Audit:
             _check_receipt_signature(self.state, number, receipt, signature)
         batch = signed.batch
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
-            signed.payload_sha256, receipt, signature
+            decided.place, signed.payload_sha256, receipt, signature
         )
         stream = self._streams.setdefault((batch.provider, batch.stream), _Stream())
         stream.fill(batch.seq, entry.at)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger.errors import BadKey
 from ledger.note import Checkpoint, Signer, sign
 from meter.host.data_folder import DataFolder
+from meter.rules.commands import AddLogKey, AddReceiptKey, Command, RetireLogKey
 from meter.rules.state import State, signing
 from meter.values.problems import Problem
 from meter.wire.dsse import ReceiptSigner, decode_base64
@@ -68,6 +69,19 @@ class Keys:
     def receipt_key(self, public_key: str) -> Ed25519PrivateKey:
         """Give the private half of a receipt key. Raises `Problem` `key_not_here`."""
         return self._found(self._receipt, public_key)
+
+    def check_private_key(self, command: Command) -> None:
+        """Raise `Problem` `key_not_here` for a new key that could not sign after its entry."""
+        if isinstance(command, AddLogKey):
+            self.log_key(command.vkey)
+        if isinstance(command, AddReceiptKey):
+            self.receipt_key(command.public_key)
+
+    def last_checkpoint(self, command: Command, state: State, size: int, root: bytes) -> str:
+        """Return what a log key signs last, where a command retires one; else nothing."""
+        if not isinstance(command, RetireLogKey):
+            return ""
+        return self.checkpoint(state, size, root).decode()
 
     def _found(self, known: dict[str, K], public: str) -> K:
         if public not in known:

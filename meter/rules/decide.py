@@ -1,14 +1,13 @@
-"""Decide a signed batch: judge each void and record, give the entries and the receipt.
+"""The deciding of a signed batch: each void and record is judged, then the receipt written.
 
 The same batch, state and `now` always give the same bytes: the service runs this once and every
 auditor runs it again. Nothing here reads a clock or does I/O. The state advances record by record,
 since each is judged on what the ones before it left; a commit that fails throws the state away.
 """
 
-from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, TypeVar, final
+from typing import Final, final
 
 from msgspec import UNSET, Struct
 
@@ -34,12 +33,11 @@ from meter.wire.receipt import (
     EntryRange,
     Limit,
     Receipt,
+    RecordCode,
     Rejected,
     Result,
     encode_receipt,
 )
-
-T = TypeVar("T")
 
 MAX_MILLI_DEVICES: Final = 10**9
 MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
@@ -47,8 +45,9 @@ RECORDS_PER_STEP: Final = 25  # some hundred microseconds of deciding
 
 
 class Decided(Struct, frozen=True):
-    """The batch's entries, its own first, and the exact bytes of the receipt."""
+    """The batch's entries, its own first, where they are, and the exact bytes of the receipt."""
 
+    place: EntryRange
     entries: list[Entry]
     receipt: bytes
     results: list[Result]
@@ -68,31 +67,81 @@ class _Context:
 def decide(state: State, signed: SignedBatch, now: int, before: Before) -> Decided | StoredBatch:
     """Judge a batch at `now` (microseconds), in a group that builds on `before`.
 
-    A batch that was answered already gives the stored answer. Raises `Problem` where the batch as
-    a whole cannot be taken: `unknown_key`, `provider_mismatch`, `wrong_log`, `wrong_genesis`,
+    A batch that was answered before has its stored answer. Raises `Problem` where the batch as a
+    whole cannot be taken: `unknown_key`, `provider_mismatch`, `wrong_log`, `wrong_genesis`,
     `seq_conflict`, `key_revoked`; then the state is unchanged.
     """
-    steps = deciding(state, signed, now, before)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            decided: Decided | StoredBatch = end.value
-            return decided
+    decision = Decision(state, signed, now, before)
+    while decision.result is None:
+        decision.step()
+    return decision.result
 
 
-def deciding(
-    state: State, signed: SignedBatch, now: int, before: Before
-) -> Generator[None, None, Decided | StoredBatch]:
-    """Do the same step by step, so that who drives it can see to others in between."""
+@final
+class Decision:
+    """The deciding of one batch in steps, between which its driver can see to others.
+
+    Making one checks the batch as a whole, and raises what `decide` raises. `result` is None until
+    the last step.
+    """
+
+    def __init__(self, state: State, signed: SignedBatch, now: int, before: Before) -> None:
+        self._state = state
+        self._signed = signed
+        self._before = before
+        self.result: Decided | StoredBatch | None = _answer_before(state, signed)
+        self._context = _Context(signed.batch.provider, signed.keyid, now, state.size)
+        self._entries: list[Entry] = []
+        self._voids: list[Result] = []
+        self._records: list[Result] = []
+        if self.result is None:
+            state.size += 1  # the batch's own entry; its content is known only at the end
+
+    def step(self) -> None:
+        """Judge the next voids or records, or write the receipt when all are judged."""
+        batch, state, context = self._signed.batch, self._state, self._context
+        voids, records = len(self._voids), len(self._records)
+        if voids < len(batch.voids):
+            for void in batch.voids[voids : voids + RECORDS_PER_STEP]:
+                self._voids.append(_decide_void(state, void, context, self._entries))
+        elif records < len(batch.records):
+            for record in batch.records[records : records + RECORDS_PER_STEP]:
+                self._records.append(_decide_record(state, record, context, self._entries))
+        else:
+            self.result = self._end()
+
+    def _end(self) -> Decided:
+        batch, context = self._signed.batch, self._context
+        place = EntryRange(context.number, 1 + len(self._entries))
+        receipt = encode_receipt(
+            Receipt(
+                batch=self._signed.payload_sha256,
+                log=batch.log,
+                provider=batch.provider,
+                stream=batch.stream,
+                seq=batch.seq,
+                before=self._before,
+                entries=place,
+                voids=self._voids,
+                results=self._records,
+            )
+        )
+        self._state.last_at = context.now
+        own = _batch_entry(self._signed, context, self._before, receipt)
+        return Decided(place, [own, *self._entries], receipt, self._voids + self._records)
+
+
+def _answer_before(state: State, signed: SignedBatch) -> StoredBatch | None:
+    """Return the answer that this very batch has already, if any. Raises `Problem`."""
     batch = signed.batch
     key = _check_sender(state, signed)
     stored = state.batches.get((batch.provider, batch.stream, batch.seq))
-    if stored is not None:
-        return _same_or_conflict(stored, signed)
-    if key.revoked is not None:
+    if stored is None and key.revoked is not None:
         raise Problem("key_revoked", f"{signed.keyid} by entry {key.revoked}", entry=key.revoked)
-    return (yield from _decide_new(state, signed, now, before))
+    if stored is not None and stored.payload != signed.payload_sha256:
+        detail = f"seq {batch.seq} of {batch.stream} holds batch {stored.payload}"
+        raise Problem("seq_conflict", detail, batch=stored.payload)
+    return stored
 
 
 def _check_sender(state: State, signed: SignedBatch) -> Key:
@@ -108,51 +157,6 @@ def _check_sender(state: State, signed: SignedBatch) -> Key:
     if batch.genesis is not UNSET and batch.genesis != state.genesis_hash:
         raise Problem("wrong_genesis", f"entry 0 here has the hash {state.genesis_hash}")
     return key
-
-
-def _same_or_conflict(stored: StoredBatch, signed: SignedBatch) -> StoredBatch:
-    if stored.payload != signed.payload_sha256:
-        detail = f"seq {signed.batch.seq} of {signed.batch.stream} holds batch {stored.payload}"
-        raise Problem("seq_conflict", detail, batch=stored.payload)
-    return stored
-
-
-def _decide_new(
-    state: State, signed: SignedBatch, now: int, before: Before
-) -> Generator[None, None, Decided]:
-    batch = signed.batch
-    context = _Context(batch.provider, signed.keyid, now, state.size)
-    state.size += 1  # the batch's own entry; its content is known only when all is judged
-    entries: list[Entry] = []
-    voids: list[Result] = []
-    for some in batched(batch.voids, RECORDS_PER_STEP):
-        voids += [_decide_void(state, void, context, entries) for void in some]
-        yield
-    results: list[Result] = []
-    for part in batched(batch.records, RECORDS_PER_STEP):
-        results += [_decide_record(state, record, context, entries) for record in part]
-        yield
-    receipt = encode_receipt(
-        Receipt(
-            batch=signed.payload_sha256,
-            log=batch.log,
-            provider=batch.provider,
-            stream=batch.stream,
-            seq=batch.seq,
-            before=before,
-            entries=EntryRange(context.number, 1 + len(entries)),
-            voids=voids,
-            results=results,
-        )
-    )
-    state.last_at = now
-    own = _batch_entry(signed, context, before, receipt)
-    return Decided([own, *entries], receipt, voids + results)
-
-
-def batched(items: list[T], size: int) -> Iterator[list[T]]:
-    """Cut a list into parts of some size; the last may be smaller."""
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _batch_entry(
@@ -245,8 +249,8 @@ def _duplicate_or_conflict(known: AcceptedRecord, record: Record) -> Duplicate |
 
 def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the wire
     contract: Contract | None, record: Record, context: _Context
-) -> tuple[str, str] | None:
-    """Give the code and detail of the first rule that the record breaks; see `RECORD_CODES`."""
+) -> tuple[RecordCode, str] | None:
+    """Return the code and detail of the first rule that the record breaks."""
     if contract is None:
         return "unknown_contract", f"no contract {record.contract}"
     terms, lateness = contract.registered, contract.policy.lateness_seconds

@@ -211,6 +211,17 @@ def is_measurable(record: Record) -> bool:
     return record.start < record.end <= record.start + MAX_RECORD_SECONDS
 
 
+def days_of_batches(state: State, batches: Iterable[Batch]) -> set[tuple[DeviceTimeId, int]]:
+    """Return the days whose device-time in use a group of batches needs or changes.
+
+    The records that the group voids or releases are in the state already.
+    """
+    found = {day for batch in batches for day in days_of_batch(state, batch)}
+    for known in state.records.values():
+        found.update(days_of(state.contracts[known.usage.contract], work_of(known.usage)))
+    return found
+
+
 def days_of_batch(state: State, batch: Batch) -> Iterator[tuple[DeviceTimeId, int]]:
     """Name the days whose device-time in use decides about a batch's records."""
     spans = {

@@ -27,6 +27,7 @@ from meter.rules.entries import (
 )
 from meter.rules.rating import Entitlement, Interval, Terms, union
 from meter.values.policy import Policy
+from meter.wire.receipt import EntryRange
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme, year
@@ -257,8 +258,9 @@ class AcceptedRecord(Struct):
 
 
 class StoredBatch(Struct, frozen=True):
-    """A batch that was answered: hex sha256 of its payload, and the answer."""
+    """A batch that has a receipt: its entries, hex sha256 of its payload, the receipt."""
 
+    entries: EntryRange
     payload: str
     receipt: bytes
     signature: str

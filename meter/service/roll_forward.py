@@ -171,15 +171,15 @@ class _Writer:
         if held.number != submission.first:
             return
         if submission.signed is not None:
-            self._note_batch(submission.signed, number, written)
+            self._note_batch(submission.signed, written)
         elif BY_ENTRY[type(entry)].command is not None:
             self._note_request(entry, number, written)
 
-    def _note_batch(self, signed: SignedBatch, number: int, written: Written) -> None:
+    def _note_batch(self, signed: SignedBatch, written: Written) -> None:
         batch = signed.batch
         stored = self._state.batches[batch.provider, batch.stream, batch.seq]
         answer = parse_receipt(stored.receipt)
-        rows.note_batch(written, signed, number, stored, [*answer.voids, *answer.results])
+        rows.note_batch(written, signed, stored, [*answer.voids, *answer.results])
 
     def _note_request(self, entry: Any, number: int, written: Written) -> None:
         """Make the answer to a command again, for whoever asks with the same key."""

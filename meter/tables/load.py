@@ -4,6 +4,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import asyncpg
 
@@ -11,9 +12,10 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.store import Head
 from meter.rules.capacity import Withheld
+from meter.rules.commands import Command
 from meter.rules.entries import RecordReleased, UsageAccepted
 from meter.rules.evolve import register
-from meter.rules.kinds.table import read_entry
+from meter.rules.kinds.table import BY_COMMAND, read_entry
 from meter.rules.measure import by_year
 from meter.rules.rating import entitle
 from meter.rules.state import (
@@ -30,10 +32,10 @@ from meter.tables.connections import Connection
 from meter.tables.rows import _columns
 from meter.tables.write import _SQL
 from meter.wire.batch import Batch
+from meter.wire.receipt import EntryRange
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """The answer to a command that carried an Idempotency-Key."""
 
     fingerprint: str
@@ -54,6 +56,13 @@ class Named:
         self.batches.add((batch.provider, batch.stream, batch.seq))
         self.records.update((batch.provider, void.id) for void in batch.voids)
         self.records.update((batch.provider, record.id) for record in batch.records)
+
+    def add_command(self, command: Command, request: str | None) -> None:
+        """Add what a command names, and its idempotency key."""
+        if request is not None:
+            self.requests.add(request)
+        if BY_COMMAND[type(command)].names_record:
+            self.records.add((command.provider, command.id))  # type: ignore[attr-defined]
 
 
 async def load_state(connection: Connection, head: Head) -> State:
@@ -97,8 +106,10 @@ async def load_named(connection: Connection, state: State, named: Named) -> dict
 
 async def _load_batches(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:
     columns = _columns(batches, 3)
-    for provider, stream, seq, *rest in await connection.fetch(_SQL["known_batches"], *columns):
-        state.batches[provider, stream, seq] = StoredBatch(*rest)
+    for provider, stream, seq, first, count, *rest in await connection.fetch(
+        _SQL["known_batches"], *columns
+    ):
+        state.batches[provider, stream, seq] = StoredBatch(EntryRange(first, count), *rest)
 
 
 async def load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:

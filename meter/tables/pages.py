@@ -9,7 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -164,10 +164,19 @@ class Suspect:
     counting: int
 
 
-async def receipt(connection: Connection, payload: str) -> tuple[str, bytes, str] | None:
-    """Give provider, receipt and signature of the batch with a payload of this hex sha256."""
+class HeldReceipt(NamedTuple):
+    """The receipt of a batch, its signature, and the number of the batch's entry."""
+
+    provider: str
+    entry: int
+    receipt: bytes
+    signature: str
+
+
+async def receipt(connection: Connection, payload: str) -> HeldReceipt | None:
+    """Return the receipt of the batch whose payload has this hex sha256."""
     row = await connection.fetchrow(_SQL["receipt"], payload)
-    return None if row is None else (row["provider"], row["receipt"], row["signature"])
+    return None if row is None else HeldReceipt(*row)
 
 
 async def envelope(connection: Connection, payload: str) -> tuple[str, bytes] | None:

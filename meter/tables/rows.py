@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, assert_never
+from typing import Any, Final, Literal, assert_never
 
 from msgspec import UNSET
 
@@ -19,9 +19,10 @@ from meter.rules.state import (
 from meter.rules.subjects import subjects_of, subjects_of_contracts
 from meter.values.units import MICROSECONDS
 from meter.wire.batch import Batch, Record, SignedBatch
-from meter.wire.receipt import Accepted, Conflict, Duplicate, Rejected, Result
+from meter.wire.receipt import Accepted, Conflict, Duplicate, RecordCode, Rejected, Result, VoidCode
 
 CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
+RefusedCode = RecordCode | VoidCode | Literal["conflict"]
 
 
 @dataclass(slots=True)
@@ -114,16 +115,16 @@ def _note_record(written: Written, state: State, number: int, usage: UsageAccept
 def note_batch(
     written: Written,
     signed: SignedBatch,
-    number: int,
     stored: StoredBatch,
     results: list[Result],
 ) -> None:
-    """Note a batch's own row, and what of it was refused; `number` is that of its entry."""
+    """Note a batch's own row, and those of its refused records and voids."""
     batch = signed.batch
     name = (batch.provider, batch.stream, batch.seq)
+    place = (stored.entries.first, stored.entries.count)
     answer = (stored.receipt, stored.signature)
-    written.batches.append((*name, number, stored.payload, signed.envelope, *answer))
-    note_refused(written, batch, number, results)
+    written.batches.append((*name, *place, stored.payload, signed.envelope, *answer))
+    note_refused(written, batch, stored.entries.first, results)
 
 
 def note_refused(written: Written, batch: Batch, number: int, results: list[Result]) -> None:
@@ -136,7 +137,7 @@ def note_refused(written: Written, batch: Batch, number: int, results: list[Resu
             case Accepted() | Duplicate():
                 continue
             case Rejected():
-                code = result.code
+                code: RefusedCode = result.code
             case Conflict():
                 code = CONFLICT
             case _:

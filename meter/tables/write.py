@@ -14,7 +14,6 @@ from ledger.log import Group
 from ledger.queries import load, script
 from meter.rules.measure import Work, by_day
 from meter.rules.state import (
-    BatchId,
     CouponId,
     DeviceTimeId,
     PoolId,
@@ -24,6 +23,7 @@ from meter.rules.state import (
 from meter.tables.connections import Connection
 from meter.tables.rows import Written, _columns, note_group
 from meter.values.units import MICROSECONDS
+from meter.wire.batch import SignedBatch
 
 _SQL: Final = load("meter.tables")
 _PROJECTIONS: Final = (
@@ -166,8 +166,10 @@ async def clear_projections(connection: Connection) -> None:
         await connection.execute(_SQL[f"clear_{table}"])
 
 
-async def keep_seq_conflict(
-    connection: Connection, batch: BatchId, payload: str, envelope: bytes
-) -> None:
+async def keep_seq_conflict(connection: Connection, signed: SignedBatch) -> None:
     """Keep a signed batch whose number is taken, as evidence."""
-    await connection.execute(_SQL["keep_seq_conflict"], payload, *batch, envelope)
+    batch = signed.batch
+    name = (batch.provider, batch.stream, batch.seq)
+    await connection.execute(
+        _SQL["keep_seq_conflict"], signed.payload_sha256, *name, signed.envelope
+    )

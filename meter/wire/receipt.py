@@ -13,7 +13,7 @@ The figures are signed changes of the record's own contract. All are yuan text.
 """
 
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -22,7 +22,7 @@ from meter.values.strict import decode
 from meter.wire.batch import Batch
 
 # Why a record (or a void) is rejected, in the order in which the rules are tried.
-RECORD_CODES: Final = (
+RecordCode = Literal[
     "unknown_contract",
     "provider_mismatch",
     "unknown_device",
@@ -32,10 +32,10 @@ RECORD_CODES: Final = (
     "in_future",
     "too_late",
     "contract_frozen",
-)
-
-
-VOID_CODES: Final = ("unknown_record", "already_voided", "too_late")
+]
+VoidCode = Literal["unknown_record", "already_voided", "too_late"]
+RECORD_CODES: Final[tuple[str, ...]] = get_args(RecordCode)
+VOID_CODES: Final[tuple[str, ...]] = get_args(VoidCode)
 
 
 class Before(Struct, frozen=True):
@@ -92,7 +92,7 @@ class Rejected(Struct, frozen=True):
 
     id: str
     status: Literal["rejected"]
-    code: str
+    code: RecordCode | VoidCode
     detail: str
 
 

@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_met
 
 from ledger.store import LostEpoch
 from meter import intake as intake_module
+from meter.host.waiting import MAX_QUEUE_BYTES
+from meter.rules.decide import Decision
 from meter.tables import connections
 from meter.values.units import parse_money
 from meter.wire import dsse
@@ -84,7 +86,7 @@ async def end_the_writer(database: str) -> int:
 
 async def until_queued(service: Service, count: int) -> None:
     async def queued() -> bool:
-        return len(service.intake._queue) >= count
+        return len(service.intake.waiting) >= count
 
     await until(queued)
 
@@ -390,19 +392,24 @@ async def test_a_write_that_fails_is_503_hurts_no_other_and_succeeds_later(
 async def test_a_batch_that_we_cannot_decide_hurts_no_other_in_its_group(
     database, tmp_path, monkeypatch
 ):
-    deciding = intake_module.deciding
+    class Faulty:
+        """Decides a batch; the one that it hates makes it fail once the state has moved."""
 
-    def faulty(state, signed, now, before):
-        decided = yield from deciding(state, signed, now, before)
-        # The state has moved when it fails.
-        if signed.batch.stream == "poison":
-            raise RuntimeError("a fault of ours")
-        return decided
+        def __init__(self, state, signed, now, before):
+            self._decision = Decision(state, signed, now, before)
+            self._hated = signed.batch.stream == "poison"
+            self.result = self._decision.result
+
+        def step(self):
+            self._decision.step()
+            if self._hated and self._decision.result is not None:
+                raise RuntimeError("a fault of ours")
+            self.result = self._decision.result
 
     async with serving(database, tmp_path) as service:
         await service.open_books()
         poison = service.envelope(one("poison"), stream="poison")
-        monkeypatch.setattr(intake_module, "deciding", faulty)
+        monkeypatch.setattr(intake_module, "Decision", Faulty)
         answers = await asyncio.gather(
             service.post("/v1/usage", poison, None),
             *(service.usage(one(f"s{n}"), stream=f"s{n}") for n in range(CLIENTS)),
@@ -502,7 +509,7 @@ async def test_a_commit_of_unknown_outcome_is_looked_up_and_never_guessed(
     ):
         await service.open_books()
         size = len(await stored(database))
-        epoch = service.intake._epoch
+        epoch = service.intake.writer.epoch
         for seq in range(1, 4):
             proxy.cut = place
             envelope = service.envelope([record(f"r{seq}", "A", *HOUR, 1_000)], seq=seq)
@@ -515,7 +522,7 @@ async def test_a_commit_of_unknown_outcome_is_looked_up_and_never_guessed(
             await insist(service, envelope)
             size += 2
             assert len(await stored(database)) == size
-        assert service.intake._epoch == epoch + 3
+        assert service.intake.writer.epoch == epoch + 3
         assert (await service.contract())["cost"] == "13.50"
         # Under a key, a command too is carried out once.
         proxy.cut = place
@@ -710,7 +717,7 @@ async def test_a_full_queue_is_503_busy_and_takes_more_when_it_has_room(database
         padding = " " * (5_900_000 - 1_000)
         envelopes = [service.envelope(one(f"s{n}"), stream=f"s{n}") for n in range(11)]
         padded = [padded_envelope(envelope, padding) for envelope in envelopes]
-        assert 8 * len(padded[0]) < intake_module.MAX_QUEUE_BYTES < 9 * len(padded[0])
+        assert 8 * len(padded[0]) < MAX_QUEUE_BYTES < 9 * len(padded[0])
         async with writer_held(database):
             posts = [asyncio.create_task(service.post("/v1/usage", padded[0], None))]
             await until_it_waits(database)

@@ -305,7 +305,7 @@ async def test_a_connection_cut_at_any_request_holds_up_publishing_and_loses_not
     ):
         await service.open_books()
         cuts = await places(proxy, service, load)
-        epoch = service.intake._epoch
+        epoch = service.intake.writer.epoch
         async with meanwhile(load.run(service), compare(service.folder, database)):
             for place in cuts:
                 before = await failures(service)
@@ -319,7 +319,7 @@ async def test_a_connection_cut_at_any_request_holds_up_publishing_and_loses_not
                 # The one that was opened to be cut is a failure more.
                 felt = 1 if place.part == "later" else 2
                 assert await failures(service) >= before + felt, place
-        assert service.intake._epoch == epoch  # the writer had no part in it
+        assert service.intake.writer.epoch == epoch  # the writer had no part in it
         assert not service.running.ended.done()
     await check_sums(database)
 

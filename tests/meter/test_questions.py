@@ -1160,6 +1160,6 @@ async def test_the_database_takes_no_second_row_for_a_payload(service):
     with pytest.raises(asyncpg.UniqueViolationError):
         await ask(
             service.dsn,
-            "INSERT INTO meter.batch SELECT provider, stream, seq + 1, entry + 1, payload,"
+            "INSERT INTO meter.batch SELECT provider, stream, seq + 1, entry + 1, entries, payload,"
             " envelope, receipt, signature FROM meter.batch",
         )

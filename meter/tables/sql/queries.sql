@@ -29,7 +29,8 @@ FROM meter.coupon AS held;
 SELECT programme, year, amount, issued FROM meter.pool;
 
 -- name: known_batches
-SELECT held.provider, held.stream, held.seq, held.payload, held.receipt, held.signature
+SELECT held.provider, held.stream, held.seq, held.entry, held.entries,
+    held.payload, held.receipt, held.signature
 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked (provider, stream, seq)
 JOIN meter.batch AS held USING (provider, stream, seq);
 

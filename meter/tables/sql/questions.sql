@@ -2,7 +2,7 @@
 -- its key, after the key where the page before it ended.
 
 -- name: receipt
-SELECT provider, receipt, signature FROM meter.batch WHERE payload = $1;
+SELECT provider, entry, receipt, signature FROM meter.batch WHERE payload = $1;
 
 -- name: envelope
 SELECT provider, envelope FROM meter.batch WHERE payload = $1

@@ -13,6 +13,7 @@ CREATE TABLE meter.batch (
     stream    text NOT NULL,
     seq       bigint NOT NULL CHECK (seq >= 1),
     entry     bigint NOT NULL UNIQUE,
+    entries   integer NOT NULL CHECK (entries >= 1),  -- its own included
     payload   text NOT NULL,   -- hex sha256, as in the entry
     envelope  bytea NOT NULL,
     receipt   bytea NOT NULL,

@@ -1,0 +1,104 @@
+"""The queue before the sequencer: bounded by bytes, and fair among those who send.
+
+Senders take turns by bytes (deficit round robin, M. Shreedhar and G. Varghese, SIGCOMM 1995): at
+each turn a sender's credit grows by `QUANTUM_BYTES`, and what the credit pays for is taken. So a
+flood of one sender delays another by a group, not by the whole flood.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final, Generic, Protocol, TypeVar
+
+from meter.values.problems import Problem
+
+QUANTUM_BYTES: Final = 64 * 1024
+
+
+class Queued(Protocol):
+    """What can wait here."""
+
+    @property
+    def sender(self) -> str:
+        """Whose turn it takes."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts for."""
+        ...
+
+
+Q = TypeVar("Q", bound=Queued)
+
+
+class Queue(Generic[Q]):
+    """What waits for its turn; `watch` is called with the bytes that wait, at each change."""
+
+    def __init__(self, max_bytes: int, watch: Callable[[int], None]) -> None:
+        self._max_bytes = max_bytes
+        self._watch = watch
+        self._lanes: OrderedDict[str, _Lane[Q]] = OrderedDict()  # by sender, next turn first
+        self._size_bytes = 0
+        self._filled = asyncio.Event()
+        self._closed = ""
+
+    def __len__(self) -> int:
+        return sum(len(lane.items) for lane in self._lanes.values())
+
+    def put(self, item: Q) -> None:
+        """Add to what waits. Raises `Problem`: `busy` when full, `unavailable` when closed."""
+        if self._closed:
+            raise Problem("unavailable", self._closed)
+        if self._size_bytes + item.size_bytes > self._max_bytes:
+            raise Problem("busy", f"{self._size_bytes} bytes wait already")
+        self._lanes.setdefault(item.sender, _Lane()).items.append(item)
+        self._count(item.size_bytes)
+        self._filled.set()
+
+    async def wait(self) -> None:
+        """Wait until something waits."""
+        await self._filled.wait()
+
+    def take(self, max_bytes: int) -> list[Q]:
+        """Return what is next, in turns; the last one may exceed the bound."""
+        taken: list[Q] = []
+        size_bytes = 0
+        while self._lanes and size_bytes < max_bytes:
+            sender, lane = next(iter(self._lanes.items()))
+            lane.credit_bytes += QUANTUM_BYTES
+            while size_bytes < max_bytes and lane.affords_next():
+                taken.append(lane.take())
+                size_bytes += taken[-1].size_bytes
+            if lane.items:
+                self._lanes.move_to_end(sender)
+            else:  # its credit ends with it: nobody saves up by being idle
+                del self._lanes[sender]
+        self._count(-size_bytes)
+        if not self._lanes:
+            self._filled.clear()
+        return taken
+
+    def close(self, reason: str) -> None:
+        """Refuse what still comes."""
+        self._closed = reason
+
+    def _count(self, change_bytes: int) -> None:
+        self._size_bytes += change_bytes
+        self._watch(self._size_bytes)
+
+
+class _Lane(Generic[Q]):
+    """What one sender has waiting, and the bytes that it may still send at this turn."""
+
+    def __init__(self) -> None:
+        self.items: deque[Q] = deque()
+        self.credit_bytes = 0
+
+    def affords_next(self) -> bool:
+        return bool(self.items) and self.items[0].size_bytes <= self.credit_bytes
+
+    def take(self) -> Q:
+        item = self.items.popleft()
+        self.credit_bytes -= item.size_bytes
+        return item

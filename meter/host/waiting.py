@@ -1,0 +1,71 @@
+"""Who waits for the sequencer: those in the queue, and those whose group is decided now.
+
+Everyone gets one outcome, which is counted.
+"""
+
+from typing import Final
+
+from meter.host.metrics import Metrics
+from meter.host.queue import Queue
+from meter.host.submission import BatchSubmission, Submission
+from meter.rules.decide_command import Answer
+from meter.rules.state import StoredBatch
+from meter.values.problems import Problem
+
+MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
+MAX_GROUP_BYTES: Final = 4 * 1024 * 1024  # bounds a commit's time; one batch may exceed it
+
+Outcome = StoredBatch | Answer | Problem
+
+
+class Waiting:
+    """The queue and the group in hand of one sequencer."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._queue: Queue[Submission] = Queue(MAX_QUEUE_BYTES, metrics.queue_bytes.set)
+        self._in_hand: list[Submission] = []
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, submission: Submission) -> None:
+        """Add to the queue. Raises `Problem`: `busy` when full, `unavailable` when closed."""
+        try:
+            self._queue.put(submission)
+        except Problem as problem:
+            self._count(submission, problem)
+            raise
+
+    async def next_group(self) -> list[Submission]:
+        """Wait for submissions; return the next ones, which are in hand from now on."""
+        await self._queue.wait()
+        self._in_hand = self._queue.take(MAX_GROUP_BYTES)
+        return self._in_hand
+
+    def settle(self, submission: Submission, outcome: Outcome) -> None:
+        """Count an outcome, and set it for whoever waits for it."""
+        self._count(submission, outcome)
+        submission.settle(outcome)  # type: ignore[arg-type]  # a batch's outcome is a receipt
+
+    def refuse(self, group: list[Submission], detail: str) -> None:
+        """Refuse those of a group who have no outcome yet; they may ask again."""
+        for submission in group:
+            if not submission.outcome.done():
+                self.settle(submission, Problem("unavailable", detail))
+
+    def refuse_all(self, detail: str) -> None:
+        """Refuse all who wait."""
+        self.refuse(self._in_hand, detail)
+        while self._queue:
+            self.refuse(self._queue.take(MAX_GROUP_BYTES), detail)
+
+    def close(self, reason: str) -> None:
+        """Refuse all who wait, and all who still come."""
+        self._queue.close(reason)
+        self.refuse_all(reason)
+
+    def _count(self, submission: Submission, outcome: Outcome) -> None:
+        label = outcome.code if isinstance(outcome, Problem) else "ok"
+        batch = isinstance(submission, BatchSubmission)
+        (self._metrics.batches if batch else self._metrics.commands).labels(label).inc()

@@ -1,0 +1,74 @@
+"""What a group collects while it is decided: the rows to write, the figures to count."""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ledger.log import Log
+from meter.host.metrics import Tally
+from meter.host.submission import BatchSubmission, Submission
+from meter.rules.decide import Decided
+from meter.rules.decide_command import Answer
+from meter.rules.entries import Entry
+from meter.rules.measure import days_of_batches
+from meter.rules.state import State, StoredBatch
+from meter.tables import load, rows
+from meter.tables.connections import Connection
+from meter.tables.load import Answered, Named
+from meter.tables.rows import Written
+from meter.values.problems import Problem
+from meter.wire.batch import SignedBatch
+from meter.wire.receipt import Before
+
+
+@dataclass(slots=True)
+class Group:
+    """A group on the tree `before` it; `requests` are the idempotency keys that were used."""
+
+    before: Before
+    requests: dict[str, Answered]
+    written: Written = field(default_factory=Written)
+    conflicts: list[SignedBatch] = field(default_factory=list)
+    batches: dict[str, str] = field(default_factory=dict)  # digests by entry
+    tally: Tally = field(default_factory=Tally)
+
+    def note_entry(self, state: State, number: int, entry: Entry, data: bytes) -> None:
+        """Note the rows and the money of an entry."""
+        rows.note_rows(self.written, state, number, entry, data)
+        self.tally.add(entry.postings)
+
+    def note_batch(self, signed: SignedBatch, stored: StoredBatch, decided: Decided) -> None:
+        """Note a batch's own row and its results."""
+        rows.note_batch(self.written, signed, stored, decided.results)
+        self.batches[str(stored.entries.first)] = signed.payload_sha256
+        self.tally.results.update(result.status for result in decided.results)
+
+    def note_request(self, request: str, answered: Answered) -> None:
+        """Note the answer to a command under its idempotency key."""
+        self.requests[request] = answered
+        self.written.requests.append((request, *answered))
+
+    def answer_to(self, request: str | None, fingerprint: str) -> Answer | None:
+        """Return the answer that a key already has. Raises `Problem` `idempotency_conflict`."""
+        answered = self.requests.get(request) if request is not None else None
+        if answered is None:
+            return None
+        if answered.fingerprint != fingerprint:
+            raise Problem("idempotency_conflict", f"entry {answered.entry} used this key")
+        return Answer(201, answered.answer)
+
+
+async def begin_group(
+    connection: Connection, state: State, log: Log, submissions: Iterable[Submission]
+) -> Group:
+    """Load what the submissions name into the state, and begin their group."""
+    named, batches = Named(), []
+    for each in submissions:
+        if isinstance(each, BatchSubmission):
+            named.add_batch(each.signed.batch)
+            batches.append(each.signed.batch)
+        else:
+            named.add_command(each.command, each.request)
+    requests = await load.load_named(connection, state, named)
+    await load.load_device_time(connection, state, days_of_batches(state, batches))
+    return Group(Before(log.size, base64.b64encode(log.root()).decode()), requests)
