@@ -87,7 +87,7 @@ class Decision:
 
     def __init__(self, state: State, signed: SignedBatch, now: int, before: Before) -> None:
         self._state = state
-        self._signed = signed
+        self._sent = signed
         self._before = before
         self.result: Decided | StoredBatch | None = _answer_before(state, signed)
         self._context = _Context(signed.batch.provider, signed.keyid, now, state.size)
@@ -99,7 +99,7 @@ class Decision:
 
     def step(self) -> None:
         """Judge the next voids or records, or write the receipt when all are judged."""
-        batch, state, context = self._signed.batch, self._state, self._context
+        batch, state, context = self._sent.batch, self._state, self._context
         voids, records = len(self._voids), len(self._records)
         if voids < len(batch.voids):
             for void in batch.voids[voids : voids + RECORDS_PER_STEP]:
@@ -111,11 +111,11 @@ class Decision:
             self.result = self._end()
 
     def _end(self) -> Decided:
-        batch, context = self._signed.batch, self._context
+        batch, context = self._sent.batch, self._context
         place = EntryRange(context.number, 1 + len(self._entries))
         receipt = encode_receipt(
             Receipt(
-                batch=self._signed.payload_sha256,
+                batch=self._sent.payload_sha256,
                 log=batch.log,
                 provider=batch.provider,
                 stream=batch.stream,
@@ -127,7 +127,7 @@ class Decision:
             )
         )
         self._state.last_at = context.now
-        own = _batch_entry(self._signed, context, self._before, receipt)
+        own = _batch_entry(self._sent, context, self._before, receipt)
         return Decided(place, [own, *self._entries], receipt, self._voids + self._records)
 
 
