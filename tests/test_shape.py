@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from meter.values.problems import CODES
+
 REPOSITORY = Path(__file__).parents[1]
 
 VALUES = {"values"}
@@ -167,6 +169,22 @@ def pure_files_know_no_float(path: str, tree: ast.Module) -> Iterator[str]:
                 yield f"divides into a float in line {node.lineno}"
 
 
+def problems_have_a_code_of_the_table(_: str, tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="Problem"), args=[ast.Constant(value=code), *_]):
+                pass
+            case ast.Compare(
+                left=ast.Attribute(value=ast.Name(id="problem"), attr="code"),
+                comparators=[ast.Constant(value=code)],
+            ):
+                pass
+            case _:
+                continue
+        if code not in CODES:
+            yield f"names a problem {code!r} in line {node.lineno}"
+
+
 RULES = [
     ledger_knows_no_meter,
     rooms_import_only_what_is_below,
@@ -178,6 +196,7 @@ RULES = [
     pure_files_wait_for_nothing,
     pure_files_read_no_clock_and_no_file,
     pure_files_know_no_float,
+    problems_have_a_code_of_the_table,
 ]
 
 
@@ -296,6 +315,8 @@ def test_the_packages_keep_the_rule(rule):
             "datetime.datetime.utcnow()",
         ),
         (pure_files_read_no_clock_and_no_file, "meter/values/units.py", "clock = date.today"),
+        (problems_have_a_code_of_the_table, "meter/api/x.py", "raise Problem('bussy', 'wait')"),
+        (problems_have_a_code_of_the_table, "meter/api/x.py", "a = problem.code == 'bussy'"),
         (pure_files_know_no_float, "meter/rules/rating.py", "ratio = 0.5"),
         (pure_files_know_no_float, "meter/rules/rating.py", "x = float(y)"),
         (pure_files_know_no_float, "meter/rules/rating.py", "fen: float"),
