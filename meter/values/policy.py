@@ -17,9 +17,9 @@ from meter.values.units import DAY_SECONDS, parse_date, parse_money, year_of
 
 # The text must fit into one entry of 65,535 bytes, where JSON may write a character as two.
 MAX_POLICY_BYTES = 30_000
-# A key of many dotted parts takes time by the square of their number: seconds, if nothing ends it.
+# The time to read a dotted key grows with the square of its parts: many parts would take seconds.
 MAX_POLICY_DOTS = 1_000
-# A change in one contract can move money in each of its years: all must fit into one entry.
+# A change of one contract can move money in each of its years; one entry must hold all of it.
 MAX_YEARS = 4
 
 Standing = Literal["measures", "guide", "practice", "judgement"]
@@ -104,7 +104,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text of a policy file. Raises `Problem` `bad_policy`."""
+        """Return the policy of a file's text. Raises `Problem` `bad_policy`."""
         if len(text.encode("utf-8", "replace")) > MAX_POLICY_BYTES:
             raise Problem("bad_policy", f"longer than {MAX_POLICY_BYTES} bytes")
         if text.count(".") > MAX_POLICY_DOTS:

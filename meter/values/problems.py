@@ -1,7 +1,7 @@
 """Every error code that leaves the service: its HTTP status and its title, in one table.
 
 A wrong *request* raises `Problem`; a wrong *record* inside a good batch is a value (a result with a
-code of `wire.RECORD_CODES`). Answers are `application/problem+json` (RFC 9457):
+code of `RECORD_CODES` in `wire/receipt.py`). A response is `application/problem+json` (RFC 9457):
 
     {"type":"urn:kashi:problem:seq_conflict","title":"…","status":409,"code":"seq_conflict",
      "detail":"…"}
@@ -20,10 +20,10 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "unknown_key": (401, "No key of this name is registered"),
     "bad_signature": (401, "The signature does not verify"),
     "key_revoked": (403, "The key was revoked"),
-    "forbidden": (403, "The token's role is not one that this is for"),
+    "forbidden": (403, "The token's role may not do this"),
     "provider_mismatch": (403, "The key belongs to another provider"),
-    "not_found": (404, "There is no such thing here"),
-    "method_not_allowed": (405, "The resource does not know this method"),
+    "not_found": (404, "Nothing is known under this name"),
+    "method_not_allowed": (405, "The resource does not support this method"),
     "request_timeout": (408, "The request did not arrive in time"),
     "too_large": (413, "The request is larger than the limit"),
     "unsupported_encoding": (415, "Content encodings are not accepted"),
@@ -35,7 +35,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "idempotency_key_needed": (400, "Where money moves, Idempotency-Key is required"),
     "idempotency_conflict": (409, "This Idempotency-Key was used with another request"),
     "exists_differently": (409, "The id is taken, with other content"),
-    "role_conflict": (409, "A provider cannot be an enterprise here, nor the reverse"),
+    "role_conflict": (409, "One organisation cannot be both a provider and an enterprise"),
     "unknown_policy": (404, "No policy file of this programme and version"),
     "unknown_programme": (404, "The programme has no active policy"),
     "unknown_provider": (404, "No provider of this id is registered"),
@@ -47,7 +47,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "too_many_contracts": (422, "The enterprise has as many contracts as one entry can hold"),
     "already_revoked": (409, "The key is revoked already"),
     "already_retired": (409, "The key is retired already"),
-    "last_key": (409, "No other key would sign"),
+    "last_key": (409, "No key would be left to sign"),
     "overlap_open": (409, "Two keys sign already"),
     "key_not_here": (409, "The service does not hold the private key"),
     "already_frozen": (409, "The contract is frozen already"),
@@ -56,18 +56,18 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "nothing_withheld": (409, "No part of the record is withheld"),
     "already_released": (409, "The record is released already"),
     "below_threshold": (422, "The contracts do not reach the minimum rental of the year"),
-    "cap_exceeded": (422, "More than one enterprise may get in a year"),
-    "pool_exceeded": (422, "More than the pool of the year holds"),
+    "cap_exceeded": (422, "The coupon would exceed the yearly cap of an enterprise"),
+    "pool_exceeded": (422, "The pool of the year does not hold as much"),
     "below_granted": (422, "A coupon cannot go below what it has granted"),
     "pool_below_issued": (422, "A pool cannot go below what was issued from it"),
     # the service
     "busy": (503, "The queue is full; try again"),
-    "not_published": (503, "The entry is committed, and not published yet; try again"),
+    "not_published": (503, "The entry is committed but not published yet; try again"),
     "unavailable": (503, "The outcome is not known or the ledger is not ready; try again"),
-    "internal": (500, "A fault of ours"),
+    "internal": (500, "The service has failed"),
 }
 
-MAX_DETAIL: Final = 500  # characters: a detail may quote what was sent, which may be of any length
+MAX_DETAIL: Final = 500  # characters: a detail may quote a request, and requests may be long
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
@@ -84,7 +84,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
         self.status, self.title = CODES[code]
 
     def document(self) -> dict[str, int | str]:
-        """Shape the problem as RFC 9457 section 3.1 wants it."""
+        """Return the problem document (RFC 9457 section 3.1)."""
         return {
             "type": f"urn:kashi:problem:{self.code}",
             "title": self.title,

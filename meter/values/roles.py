@@ -1,4 +1,4 @@
-"""Who may ask: the roles of bearer tokens.
+"""The roles of bearer tokens: who may ask for what.
 
 authority    issues coupons and registers parties
 auditor      reads all and changes nothing
@@ -10,5 +10,5 @@ from typing import Final, Literal
 
 Role = Literal["authority", "auditor", "provider", "enterprise"]
 
-# These see what is anybody's.
+# These may read the data of every provider and enterprise.
 OFFICIALS: Final[tuple[Role, ...]] = ("authority", "auditor")

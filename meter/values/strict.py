@@ -2,8 +2,8 @@
 
 `decode` refuses what lenient readers let pass: unknown and duplicate keys, a byte order mark,
 lone surrogates, numbers with a fraction or exponent where an integer is due, and control
-characters in any text. Text types used by several requests are defined here, once, with the JSON
-Schema that tells others of them (`SCHEMAS`).
+characters in any text. Text types that several requests use are defined here once, with the JSON
+Schemas that describe them (`SCHEMAS`).
 """
 
 import json
@@ -29,8 +29,8 @@ from meter.values.units import (
 
 T = TypeVar("T")
 
-# Ids enter account names and URLs, where ':' and '/' have a meaning. (\Z: "$" would let a last line
-# feed pass, which in a URL no check for control characters sees.)
+# Ids enter account names and URLs, where ':' and '/' have a meaning. The pattern ends with \Z: "$"
+# would accept a final line feed, and ids in URLs are not checked for control characters.
 _ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 Id = Annotated[str, Meta(pattern=_ID, extra_json_schema={"format": "id"})]
 is_id: Final = re.compile(_ID).match
@@ -75,7 +75,7 @@ class Instant(int):
     """An instant: text with an offset outside, seconds since 1970 UTC inside."""
 
 
-# A schema cannot say that a day exists or that a check character is right; all else it says.
+# A schema cannot say that a day exists or that a check character is right; it says all the rest.
 SCHEMAS: Final[dict[type, dict[str, Any]]] = {
     Fen: {
         "type": "string",
@@ -109,7 +109,7 @@ SCHEMAS: Final[dict[type, dict[str, Any]]] = {
     Lines: {
         "type": "string",
         "pattern": r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$",
-        "description": "A text of several lines; of control characters it may hold line feeds.",
+        "description": "A text of several lines; line feeds are its only control characters.",
     },
     Instant: {
         "type": "string",
@@ -124,9 +124,9 @@ PLAIN_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"  # any text, without con
 
 
 def decode(data: bytes, kind: type[T], fixed: Mapping[str, str] | None = None) -> T:
-    """Read JSON of the struct `kind`. Raises `ValueError` with a sentence that names the place.
+    """Return the struct `kind` from its JSON. Raises `ValueError`, whose text names the place.
 
-    `fixed` are fields that stand elsewhere (in a URL) and may not be in the JSON. Only a text of
+    `fixed` holds the fields that come from the URL; the JSON may not repeat them. Only a text of
     the type `Lines` may hold line feeds.
     """
     try:
@@ -134,18 +134,18 @@ def decode(data: bytes, kind: type[T], fixed: Mapping[str, str] | None = None) -
             value = _decode_with(data, kind, fixed)
         else:
             value = msgspec.json.decode(data, type=kind, dec_hook=_from_text)
-        if not _is_plain(data):
+        if not _is_surely_clean(data):
             _check_text(_UNIQUE_KEYS.decode(data.decode()), kind)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value
 
 
-def _is_plain(data: bytes) -> bool:
-    """Say whether nothing can be hidden in JSON that was read; most requests are plain.
+def _is_surely_clean(data: bytes) -> bool:
+    """Return whether JSON that was read holds no duplicate key and no control character.
 
-    Whatever occurs twice in an object is there once when it is written again. A control character
-    is written as an escape, or is one of U+007F to U+009F, as it is in UTF-8.
+    False only means that a closer look is needed. A duplicate key is missing when the object is
+    written again. A control character is an escape, the byte 0x7f, or not ASCII.
     """
     if b"\\" in data or b"\x7f" in data or not data.isascii():
         return False
@@ -162,22 +162,22 @@ def _decode_with(data: bytes, kind: type[T], fixed: Mapping[str, str]) -> T:
 
 
 def convert_plain(fields: dict[str, Any], kind: type[T]) -> T:
-    """Read the struct `kind` from the values that an entry holds: the inverse of `plain`.
+    """Return the struct `kind` from the values that an entry holds: the inverse of `plain`.
 
-    Raises `ValueError`, also for what `decode` would not take from outside.
+    Raises `ValueError`, also where `decode` would refuse the value from outside.
     """
     _check_text(fields, kind)
     return msgspec.convert(fields, kind, dec_hook=_from_plain)
 
 
 def convert_query(values: dict[str, str], kind: type[T]) -> T:
-    """Read the struct `kind` from the parameters of a URL. Raises `ValueError`."""
+    """Return the struct `kind` from the parameters of a URL. Raises `ValueError`."""
     _check_text(values)
     return msgspec.convert(values, kind, strict=False, dec_hook=_from_text)
 
 
 def plain(value: Any) -> Any:
-    """Give what an entry holds of a value: no marker types, instants in microseconds."""
+    """Return a value as an entry holds it: without marker types, instants in microseconds."""
     if isinstance(value, bool) or value is msgspec.UNSET:
         return value
     if isinstance(value, Instant):
@@ -196,7 +196,7 @@ def _from_plain(kind: type, value: object) -> object:
         return _from_text(kind, value)
     if type(value) is not int:
         raise ValueError("expected a whole number")
-    # By way of the text, so that the limits are the same.
+    # Read from the text, so that the limits of `decode` hold.
     if kind is Instant:
         return _from_text(kind, _instant_text(value))
     return _from_text(kind, format_money(value) if kind is Fen else format_price(value))

@@ -7,8 +7,8 @@
     date     Asia/Shanghai          "2025-03-01"                  <-> its midnight, an instant
     year     calendar year there    2025                          <-> [midnight, midnight)
 
-Each text has one accepted spelling (but an instant may name any offset, and a price may end with
-zeros); anything else is a `ValueError` with a sentence. No float exists here.
+Each value has one accepted spelling, except that an instant may name any offset and a price may end
+with zeros. Any other text raises `ValueError` with a sentence. No float is used.
 """
 
 import re
@@ -34,8 +34,8 @@ _INSTANT = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the offset is added as text
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-# Any instant of these years has a date in every offset, also when months are added to it;
-# companies are founded in them too.
+# An instant of these years has a date in every offset, even with months added to it. The range
+# begins early because companies are founded early.
 _YEARS: Final = range(1900, 9900)
 
 
@@ -113,22 +113,22 @@ def parse_date(text: str) -> int:
 
 
 def format_date(seconds: int) -> str:
-    """Give the Shanghai date on which an instant falls."""
+    """Return the Shanghai date on which an instant falls."""
     return format_instant(seconds)[:10]
 
 
 def day_of(seconds: int) -> int:
-    """Count the Shanghai day on which an instant falls, from 1970-01-01 there."""
+    """Return the Shanghai day on which an instant falls, counted from 1970-01-01 there."""
     return (seconds + SHANGHAI_OFFSET_SECONDS) // DAY_SECONDS
 
 
 def day_start(day: int) -> int:
-    """Give the instant at which a Shanghai day begins; the inverse of `day_of`."""
+    """Return the instant at which a Shanghai day begins; the inverse of `day_of`."""
     return day * DAY_SECONDS - SHANGHAI_OFFSET_SECONDS
 
 
 def add_months(day: str, months: int) -> str:
-    """Give the corresponding day some months later; where there is none, the month's last.
+    """Return the same day some months later, or that month's last day where it is shorter.
 
     Source: Civil Code of the PRC, article 202.
     """
@@ -141,12 +141,12 @@ def add_months(day: str, months: int) -> str:
 
 @lru_cache(maxsize=1_024)
 def year_start(year: int) -> int:
-    """Give the instant at which a calendar year begins in Shanghai."""
+    """Return the instant at which a calendar year begins in Shanghai."""
     return (date(year, 1, 1).toordinal() - _EPOCH_ORDINAL) * DAY_SECONDS - SHANGHAI_OFFSET_SECONDS
 
 
 def year_of(seconds: int) -> int:
-    """Give the Shanghai calendar year in which an instant falls."""
+    """Return the Shanghai calendar year in which an instant falls."""
     days = (seconds + SHANGHAI_OFFSET_SECONDS) // DAY_SECONDS
     return date.fromordinal(days + _EPOCH_ORDINAL).year
 

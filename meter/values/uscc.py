@@ -12,7 +12,7 @@ _WEIGHTS: Final = tuple(pow(3, i, 31) for i in range(17))
 
 
 def check_character(body: str) -> str:
-    """Give the check character of 17 characters of `ALPHABET`."""
+    """Return the check character of 17 characters of `ALPHABET`."""
     total = sum(
         _VALUES[character] * weight for character, weight in zip(body, _WEIGHTS, strict=True)
     )
@@ -20,7 +20,7 @@ def check_character(body: str) -> str:
 
 
 def is_valid(text: str) -> bool:
-    """Say whether `text` is a USCC with a right check character."""
+    """Return whether `text` is a USCC with a right check character."""
     if len(text) != 18 or not set(text) <= _VALUES.keys():
         return False
     # GB 32100-2015 4.2: positions 3 to 8 are the digits of an administrative division.
