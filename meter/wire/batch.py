@@ -6,9 +6,9 @@
        "milli_devices":64000,"start":"2025-03-01T08:00:00+08:00",
        "end":"2025-03-01T09:00:00+08:00","run":"slurm:4211","state":"RUNNING","final":false}]}
 
-`genesis` (hex sha256 of entry 0), `run`, `state` and `final` are optional. A payload that is not
-of this form is refused whole; values are judged record by record (`rules/decide.py`), so that one
-wrong record leaves the others unharmed.
+`genesis` (hex sha256 of entry 0), `run`, `state` and `final` are optional. A payload of another
+form is refused whole. Values are judged record by record (`rules/decide.py`), so that one wrong
+record does not harm the others.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from meter.values.strict import Id, Instant, Reason, VisibleAscii, decode, is_id
 from meter.values.units import DAY_SECONDS
 from meter.wire.dsse import Envelope
 
-MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a batch is held in memory whole
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a whole batch is held in memory
 MAX_BATCH_ITEMS: Final = 5_000  # records and voids: bounds how long one batch holds up the others
 MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that balances stay live
-# Of all records of a batch, 168 of 31 days or 5,200 of one: where capacity is short, each of their
-# quarter-hours needs a look of its own, and a batch is decided in one go.
+# The sum over a batch, such as 168 records of 31 days or 5,200 of one day. Where capacity is short,
+# each quarter-hour of a record is judged by itself, and a batch is decided in one go.
 MAX_BATCH_SECONDS: Final = 5_200 * DAY_SECONDS
 MAX_SEQ: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
@@ -36,7 +36,7 @@ Sha256Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Void(Struct, frozen=True, forbid_unknown_fields=True):
-    """Take back an accepted record."""
+    """A request to take back an accepted record."""
 
     id: VisibleAscii
     reason: Reason
@@ -57,7 +57,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Batch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was signed."""
+    """The signed payload."""
 
     log: LogName
     genesis: Sha256Hex | UnsetType = UNSET
@@ -79,7 +79,7 @@ class SignedBatch(Struct, frozen=True):
 
 
 def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
-    """Read the payload of an envelope whose signature verified; `data` are the envelope's bytes.
+    """Return the batch of an envelope whose signature verified; `data` holds the envelope's bytes.
 
     Raises `Problem` `bad_batch` or `too_large`.
     """
@@ -102,20 +102,20 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
 
 
 def _read(payload: bytes) -> Batch:
-    """Read a batch. Raises `ValueError` with a sentence that names the place.
+    """Return the batch of a payload. Raises `ValueError` with a sentence that names the place.
 
-    To try a pattern takes as long as to read three fields: first all are read and then tried
-    together. In doubt the strict types decide, and say what is wrong.
+    Matching one pattern takes as long as reading three fields, so all ids are matched together
+    after reading. If one does not match, the strict types read again and name it.
     """
     try:
         batch = decode(payload, _LooseBatch)
     except ValueError:
         return decode(payload, Batch)
-    return batch if _are_good(batch.records) else decode(payload, Batch)
+    return batch if _are_ids_valid(batch.records) else decode(payload, Batch)
 
 
 class _LooseRecord(Record, frozen=True):
-    """A record whose ids may be any text so far; it equals no other kind of `Record`."""
+    """A record whose ids are not checked yet; it never equals a plain `Record`."""
 
     id: str
     contract: str
@@ -124,11 +124,11 @@ class _LooseRecord(Record, frozen=True):
 
 
 class _LooseBatch(Batch, frozen=True, kw_only=True):
-    records: list[_LooseRecord] = []  # type: ignore[assignment]  # nobody adds one
+    records: list[_LooseRecord] = []  # type: ignore[assignment]  # only read
 
 
-def _are_good(records: Sequence[Record]) -> bool:
-    """Say whether all ids are such as `Record` demands."""
+def _are_ids_valid(records: Sequence[Record]) -> bool:
+    """Return whether all ids match the patterns of `Record`."""
     names = {record.contract for record in records} | {record.device for record in records}
     own = [record.id for record in records]
     own += [record.run for record in records if record.run is not UNSET]

@@ -48,7 +48,7 @@ class Document(
 
 
 class Envelope(Struct, frozen=True):
-    """An envelope as it came: nothing in it is proved yet."""
+    """An envelope as it was received: nothing in it is proved yet."""
 
     payload_type: str
     payload: bytes
@@ -57,13 +57,13 @@ class Envelope(Struct, frozen=True):
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Give the pre-authentication encoding: the bytes that are signed."""
+    """Return the pre-authentication encoding: the bytes that are signed."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
 def seal(payload_type: str, payload: bytes, keyid: str, key: Ed25519PrivateKey) -> bytes:
-    """Sign a payload and give its envelope."""
+    """Sign a payload and return its envelope."""
     document = Document(
         payload_type,
         base64.b64encode(payload).decode(),
@@ -73,7 +73,7 @@ def seal(payload_type: str, payload: bytes, keyid: str, key: Ed25519PrivateKey) 
 
 
 def parse(data: bytes, payload_type: str) -> Envelope:
-    """Read an envelope of one type. Raises `Problem` `bad_envelope`."""
+    """Return an envelope of one type. Raises `Problem` `bad_envelope`."""
     try:
         document = decode(data, Document)
         if document.payload_type != payload_type:
@@ -92,26 +92,26 @@ def parse(data: bytes, payload_type: str) -> Envelope:
 
 
 def sign(payload_type: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
-    """Sign a payload of a type: 64 bytes, the same each time (RFC 8032 section 5.1.6)."""
+    """Return the signature of a payload: always the same 64 bytes (RFC 8032 section 5.1.6)."""
     return key.sign(pae(payload_type, payload))
 
 
 def is_signed_by(public_key: bytes, payload_type: str, payload: bytes, signature: bytes) -> bool:
-    """Say whether an Ed25519 key (32 bytes) made the signature."""
+    """Return whether an Ed25519 key (32 bytes) made the signature."""
     try:
-        _loaded(public_key).verify(signature, pae(payload_type, payload))
+        _load_public_key(public_key).verify(signature, pae(payload_type, payload))
     except (InvalidSignature, ValueError):
         return False
     return True
 
 
 def decode_base64(text: str) -> bytes:
-    """Read canonical, padded, standard base64. Raises `ValueError`."""
+    """Return the bytes of canonical, padded, standard base64. Raises `ValueError`."""
     try:
         data = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         raise ValueError("not base64") from None
-    # A last character may hold bits that no byte uses: two texts, one meaning.
+    # The last character may hold unused bits: two texts would mean the same bytes.
     last = (len(data) - 1) // 3 * 3
     if base64.b64encode(data[last:]) != text[-4:].encode():
         raise ValueError("not canonical base64")
@@ -120,11 +120,11 @@ def decode_base64(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSigner:
-    """A key of the service for receipts; `sign` gives its part of the `Kashi-Signature` header.
+    """A receipt key of the service; `sign` returns its part of the `Kashi-Signature` header.
 
     Kashi-Signature: keyid="receipt-1", sig=:<base64>:
 
-    While two keys sign, the older one's part comes first, then a comma and a space.
+    While two keys sign, a comma and a space join their parts, the older key's first.
     """
 
     keyid: str
@@ -137,12 +137,12 @@ class ReceiptSigner:
 
 
 def sign_receipt(receipt: bytes, signers: Iterable[ReceiptSigner]) -> str:
-    """Give the `Kashi-Signature` header of a receipt that several keys sign."""
+    """Return the `Kashi-Signature` header of a receipt that several keys sign."""
     return ", ".join(signer.sign(receipt) for signer in signers)
 
 
 def parse_signature_header(text: str) -> list[tuple[str, bytes]]:
-    """Read a `Kashi-Signature` header: key ids with their signatures. Raises `ValueError`."""
+    """Return the key ids and signatures of a `Kashi-Signature` header. Raises `ValueError`."""
     found: list[tuple[str, bytes]] = []
     end = 0
     while match := _SIGNATURE.match(text, end):
@@ -157,5 +157,5 @@ def parse_signature_header(text: str) -> list[tuple[str, bytes]]:
 
 
 @lru_cache(maxsize=1_024)
-def _loaded(public_key: bytes) -> Ed25519PublicKey:
+def _load_public_key(public_key: bytes) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(public_key)

@@ -1,4 +1,4 @@
-"""The receipt that answers a batch, and one result for each void and record.
+"""The receipt of a batch, with one result for each void and record.
 
     {"batch":"<sha256 of the payload>","log":…,"provider":…,"stream":…,"seq":17,
      "before":{"size":38,"root":"…"},"entries":{"first":40,"count":3},"voids":[…],"results":[…]}
@@ -21,7 +21,7 @@ from msgspec import Struct
 from meter.values.strict import decode
 from meter.wire.batch import Batch
 
-# Why a record (or a void) is rejected, in the order in which the rules are tried.
+# The codes of rejected records and voids, in the order in which the rules are tried.
 RecordCode = Literal[
     "unknown_contract",
     "provider_mismatch",
@@ -39,14 +39,14 @@ VOID_CODES: Final[tuple[str, ...]] = get_args(VoidCode)
 
 
 class Before(Struct, frozen=True):
-    """The tree on which a group was built; root in base64."""
+    """The tree on which the batch's group was built; `root` is base64."""
 
     size: int
     root: str
 
 
 class EntryRange(Struct, frozen=True):
-    """Where the batch's entries are; its own entry is the first."""
+    """The numbers of the batch's entries; the batch's own entry is the first."""
 
     first: int
     count: int
@@ -56,7 +56,7 @@ Limit = Literal["contract_amount", "combined_support", "coupon"]
 
 
 class Accepted(Struct, frozen=True):
-    """A record or void that has an entry; `bound` names what limits the contract after it."""
+    """An accepted record or void; `bound` names the limits that bind its contract afterwards."""
 
     id: str
     status: Literal["accepted"]
@@ -71,7 +71,7 @@ class Accepted(Struct, frozen=True):
 
 
 class Duplicate(Struct, frozen=True):
-    """The id was accepted before, with equal content, by that entry."""
+    """An id that `entry` accepted before, with equal content."""
 
     id: str
     status: Literal["duplicate"]
@@ -79,7 +79,7 @@ class Duplicate(Struct, frozen=True):
 
 
 class Conflict(Struct, frozen=True):
-    """The id was accepted before, with other content; nothing is charged."""
+    """An id that `entry` accepted before, with other content; nothing is charged."""
 
     id: str
     status: Literal["conflict"]
@@ -88,7 +88,7 @@ class Conflict(Struct, frozen=True):
 
 
 class Rejected(Struct, frozen=True):
-    """A rule said no; the id stays free."""
+    """A record or void that breaks a rule; its id stays free."""
 
     id: str
     status: Literal["rejected"]
@@ -100,7 +100,7 @@ Result = Accepted | Duplicate | Conflict | Rejected
 
 
 class Receipt(Struct, frozen=True):
-    """The answer to a batch."""
+    """The service's response to a batch."""
 
     batch: str
     log: str
@@ -114,24 +114,24 @@ class Receipt(Struct, frozen=True):
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
-    """Write a receipt; the bytes are signed, stored and never made twice."""
+    """Return the bytes of a receipt, which are signed, stored and never made again."""
     return msgspec.json.encode(receipt)
 
 
 class Place(Struct, frozen=True):
-    """Where a receipt says that its batch is: on which tree it was built, in which entries."""
+    """The tree and the entries that a receipt names as those of its batch."""
 
     before: Before
     entries: EntryRange
 
 
 def place_of(receipt: bytes) -> Place:
-    """Read no more of a receipt than its place. Raises `ValueError`."""
+    """Return the place of a receipt, without reading the rest. Raises `ValueError`."""
     return msgspec.json.decode(receipt, type=Place)
 
 
 class WrongReceipt(ValueError):  # noqa: N818 - it says what is wrong
-    """A receipt that cannot be read, or does not answer the batch, with a stable code."""
+    """A receipt that cannot be read or belongs to another batch; `code` is stable."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -140,7 +140,7 @@ class WrongReceipt(ValueError):  # noqa: N818 - it says what is wrong
 
 
 def receipt_for(payload: bytes, body: bytes) -> Receipt:
-    """Read the receipt of a batch, of which `payload` are the bytes. Raises `WrongReceipt`."""
+    """Return the receipt `body` of the batch `payload`. Raises `WrongReceipt`."""
     try:
         receipt = parse_receipt(body)
     except ValueError as error:
@@ -159,7 +159,7 @@ def receipt_for(payload: bytes, body: bytes) -> Receipt:
 
 
 def parse_receipt(data: bytes) -> Receipt:
-    """Read a receipt, which may come from anyone. Raises `ValueError`."""
+    """Return a receipt of any origin from its bytes. Raises `ValueError`."""
     try:
         fields = msgspec.json.decode(data, type=_ReceiptFields)
     except RecursionError:
@@ -181,7 +181,7 @@ _Fields = dict[str, str | int | dict[str, str] | list[str]]
 
 
 class _ReceiptFields(Struct, frozen=True):
-    """A receipt whose results are still plain: their `status` says which struct each is."""
+    """A receipt whose results are plain fields; the `status` of each names its struct."""
 
     batch: str
     log: str

@@ -1,4 +1,4 @@
-r"""A stored receipt: one file with a batch, the answer to it, and what proves both offline.
+r"""A stored receipt: one file with a batch, its receipt, and the proof of both for offline use.
 
     {"kind":"kashi-receipt/v1","envelope":"…","receipt":"…",
      "signature":"keyid=\"receipt-1\", sig=:…:",
@@ -7,18 +7,17 @@ r"""A stored receipt: one file with a batch, the answer to it, and what proves b
        "entries":[{"index":40,"entry":"{\"at\":1740790800000000,…}","hashes":["<base64>"]},
          {"index":0,…},{"index":3,…}]}}
 
-`envelope`, `receipt`, `signature`, `checkpoint` and each `entry` are texts whose UTF-8 are the very
-bytes: the envelope as it was posted, the body and the `Kashi-Signature` of the answer, the signed
-note of the log, the ledger's entries. Hashes are base64.
+`envelope`, `receipt`, `signature`, `checkpoint` and each `entry` are texts that hold the exact
+bytes as UTF-8: the envelope as it was posted, the body and the `Kashi-Signature` of the response,
+the signed note of the log, the ledger's entries. Hashes are base64.
 
-All of a proof belongs to its one checkpoint. Each entry has the hashes that lead from it to the
-root (RFC 9162 section 2.1.3), so `index`, `hashes` and `checkpoint` are what a `.tlog-proof` holds.
-The first entry is the batch's own; after it come those that name the keys: of the receipt (entry 0,
-or a `receipt_key`) and of the provider. `before` shows that the tree of the checkpoint goes on from
-the one that the receipt names (section 2.1.4). Without `proof` the file is a receipt that was
-stored before anything was published of its batch.
+A proof has one checkpoint. Each entry comes with the hashes that lead from it to the root (RFC 9162
+section 2.1.3), so `index`, `hashes` and `checkpoint` make a `.tlog-proof`. The first entry is the
+batch's own. The others name the keys: that of the receipt (entry 0, or a `receipt_key`) and that of
+the provider. `before` shows that the tree of the checkpoint extends the tree that the receipt names
+(section 2.1.4). A file without `proof` was stored before its batch was published.
 
-Nothing here is believed: `meter.receipt_check` says what it proves.
+Nothing is verified here: that is for `meter/auditor/receipt_check.py`.
 """
 
 from base64 import b64encode
@@ -35,12 +34,12 @@ from meter.wire.batch import MAX_BATCH_BYTES
 from meter.wire.receipt import place_of
 
 KIND: Final = "kashi-receipt/v1"
-# An envelope in quotes, a receipt of 5,000 results, and room for whoever writes JSON with spaces.
+# An envelope in quotes, a receipt of 5,000 results, and room for spaces in the JSON.
 MAX_FILE_BYTES: Final = 4 * MAX_BATCH_BYTES
 
 
 class BadReceiptFile(CannotCheck):
-    """A file that is no stored receipt."""
+    """A file that is not a stored receipt."""
 
     code = "bad_receipt_file"
 
@@ -54,7 +53,7 @@ class ProvedEntry(Struct, frozen=True):
 
 
 class ReceiptProof(Struct, frozen=True):
-    """That entries are in the log, and that it goes on from the receipt's `before`."""
+    """A proof that the log holds the entries and extends the receipt's `before`."""
 
     checkpoint: str
     before: list[str]
@@ -62,7 +61,7 @@ class ReceiptProof(Struct, frozen=True):
 
 
 class StoredReceipt(Struct, frozen=True):
-    """What a provider keeps of a batch."""
+    """A batch and its receipt as a provider keeps them, with their proof."""
 
     kind: Literal["kashi-receipt/v1"]
     envelope: str
@@ -75,24 +74,24 @@ class StoredReceipt(Struct, frozen=True):
 
 
 def store(envelope: bytes, receipt: bytes, signature: str) -> StoredReceipt:
-    """Put together what was sent and what was answered. Raises `ValueError` for what is no text."""
+    """Return a stored receipt without a proof. Raises `ValueError` for bytes that are not UTF-8."""
     return StoredReceipt(KIND, envelope.decode(), receipt.decode(), signature)
 
 
 def parse(data: bytes) -> StoredReceipt:
-    """Read a file. Raises `BadReceiptFile`."""
+    """Return a stored receipt from its file. Raises `BadReceiptFile`."""
     try:
         return msgspec.json.decode(data, type=StoredReceipt)
     except (ValueError, RecursionError) as error:
-        raise BadReceiptFile(f"this is no stored receipt: {error}") from None
+        raise BadReceiptFile(f"not a stored receipt: {error}") from None
 
 
 def with_proof(
     stored: StoredReceipt, note: bytes, tree: Proving, entries: Mapping[int, bytes]
 ) -> StoredReceipt:
-    """Add what proves a receipt by a checkpoint; `entries` are the batch's own and the keys'.
+    """Return the receipt with its proof; `entries` are the batch's own and those of the keys.
 
-    Raises `BadProof` where the tree does not reach so far.
+    Raises `BadProof` where the tree or its checkpoint is too small.
     """
     size = claimed_checkpoint(note).size
     place = place_of(stored.receipt.encode())
