@@ -25,7 +25,7 @@ from meter.tables import connections
 from meter.tables.balances import past_balance
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
-from meter.views.events import Position, Viewer, Walk, move
+from meter.views.events import Position, Viewer, Walk, apply_to_balances
 from meter.views.past import PastBalance
 
 LAST_EVENT_ID: Final = "Last-Event-ID"
@@ -140,7 +140,7 @@ async def _balances(
             for coupon in sorted(coupons)
         }
         async for _, data in ledger_store.entries(connection, start, number):
-            move(balances, state, read_entry(canon.decode(data)))
+            apply_to_balances(balances, state, read_entry(canon.decode(data)))
     return balances
 
 

@@ -1,4 +1,4 @@
-"""What a ledger's entries mean to one subject: events, each with an id at which to resume.
+"""Events: what a ledger's entries mean to one subject. A reader can resume after each id.
 
     id: 41.1
     event: record.accepted
@@ -8,17 +8,18 @@
     event: coupon.threshold
     data: {"entry":41,…,"programme":"training-coupon","year":2025,"percent":80,…}
 
-An enterprise sees what happens to its records, contracts and coupons; a provider its batches, and
-what others do to its records, keys and contracts; officials one condensed `entry` for each entry,
-and the thresholds. Nothing shows what is another's: of other contracts an enterprise sees only its
-own, and a provider none.
+An enterprise sees what happens to its records, contracts and coupons. A provider sees its batches,
+and what others do to its records, keys and contracts. Officials see one condensed `entry` for each
+entry, and the thresholds. No event shows another subject's data. Where a record moves money of
+further contracts, their enterprise sees it and the provider does not.
 
-The id is the entry's number; where an entry makes several events, all but the last have a suffix,
-so that the bare number says that the whole entry was seen. The same entries give the same events
-and ids, whenever they are asked for. Figures are signed changes, in yuan, as in a receipt.
+The id is the entry's number. Where an entry makes several events, all but the last have a suffix,
+so the bare number means that the whole entry was seen. Events and ids depend on the entries alone,
+not on the time of the query. Figures are signed changes, in yuan, as in a receipt.
 
-A threshold is crossed where `granted / issued` of a coupon was below it before the entry and is not
-after it; a coupon without money is below all. So each crossing upward makes one event.
+An entry crosses a threshold if `granted / issued` of a coupon was below it before the entry and is
+not below it afterwards. A coupon without money is below every threshold. So each upward crossing
+makes one event.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,7 +67,7 @@ _VERBS: Final[Mapping[type[Entry], str]] = {
     ContractFrozen: "frozen",
     ContractUnfrozen: "unfrozen",
 }
-# What officials are told of any entry, as far as it has it.
+# The fields that officials see of any entry that has them.
 _CONDENSED: Final = (
     *("id", "provider", "stream", "seq", "keyid", "contract", "record"),
     *("enterprise", "uscc", "programme", "version", "year"),
@@ -74,7 +75,7 @@ _CONDENSED: Final = (
 
 
 class Data(Struct, frozen=True, kw_only=True):
-    """What all events tell: which entry, and when it was made."""
+    """The data of every event: the number of its entry, and when the entry was made."""
 
     entry: int
     time: str
@@ -97,7 +98,7 @@ class RecordData(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GrantData(Data, frozen=True, kw_only=True):
-    """What a contract was granted changed, by a coupon or by another contract's usage."""
+    """A contract's grant changed, by its coupon or by another contract's usage."""
 
     contract: str
     programme: str
@@ -106,7 +107,7 @@ class GrantData(Data, frozen=True, kw_only=True):
 
 
 class CouponData(Data, frozen=True, kw_only=True):
-    """A coupon grew or shrank by `amount`; the other two are what it holds after the entry."""
+    """A coupon grew or shrank by `amount`; `issued` and `granted` are its sums after the entry."""
 
     programme: str
     year: int
@@ -116,7 +117,7 @@ class CouponData(Data, frozen=True, kw_only=True):
 
 
 class ThresholdData(Data, frozen=True, kw_only=True):
-    """So much of a coupon is granted now that it reaches `percent`."""
+    """The granted part of a coupon reached `percent` of what was issued."""
 
     enterprise: str
     programme: str
@@ -127,7 +128,7 @@ class ThresholdData(Data, frozen=True, kw_only=True):
 
 
 class BatchData(Data, frozen=True, kw_only=True):
-    """A provider's batch was taken; the counts are what it asked for."""
+    """A provider's batch was accepted; `voids` and `records` count all that it asked for."""
 
     batch: str
     stream: str
@@ -161,28 +162,28 @@ class EntryData(Data, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `id` is where to resume after it."""
+    """One event; a reader resumes after it by its `id`."""
 
     id: str
     name: str
     data: Data
 
     def encode(self) -> bytes:
-        """Write it as server-sent events want it (HTML standard, section 9.2.5)."""
+        """Return the bytes of a server-sent event (HTML standard, section 9.2.5)."""
         data = msgspec.json.encode(self.data)
         return b"id: %s\nevent: %s\ndata: %s\n\n" % (self.id.encode(), self.name.encode(), data)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Where a subject's stream is: the next entry, and how many of its events were seen."""
+    """A place in a subject's stream: the next entry, and how many of its events were seen."""
 
     entry: int
     seen: int = 0
 
     @classmethod
     def after(cls, event_id: str) -> "Position":
-        """Give the position after an event's id; `-1` is before all. Raises `ValueError`."""
+        """Return the position after an event's id; `-1` is before all. Raises `ValueError`."""
         number, dot, suffix = event_id.partition(".")
         if event_id == "-1":
             return cls(0)
@@ -193,7 +194,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whom events are told: a token's role, and the provider or enterprise it stands for."""
+    """The reader of events: a token's role, and its provider or enterprise."""
 
     role: Role
     subject: str = ""
@@ -201,10 +202,10 @@ class Viewer:
 
 @dataclass(slots=True)
 class Walk:
-    """Turns a subject's entries, one after the other, into its events.
+    """A walk through the entries that turns them into a viewer's events, one after the other.
 
-    `balances` are the coupons as they stand at the position, as far as they were needed; what is
-    entitled is not kept up in them. `state` knows the terms of contracts, which never change.
+    `balances` holds the coupons that were needed so far, as they stand at the position; their
+    `entitled` is not kept up. `state` knows the terms of contracts, which never change.
     """
 
     who: Viewer
@@ -212,7 +213,7 @@ class Walk:
     balances: dict[CouponId, PastBalance] = field(default_factory=dict)
 
     def missing(self, state: State, entries: Iterable[AnyEntry]) -> set[CouponId]:
-        """Name the balances, as of the position, that the entries from there on need."""
+        """Return the coupons whose balances, as of the position, the entries from there on need."""
         return {
             coupon
             for entry in entries
@@ -222,22 +223,22 @@ class Walk:
         }
 
     def take(self, state: State, entry: AnyEntry) -> list[Event]:
-        """Take the entry at the position; give those of its events that were not seen."""
+        """Step over the entry at the position; return its events that were not seen."""
         number, seen = self.position.entry, self.position.seen
-        moved = move(self.balances, state, entry)
+        changes = apply_to_balances(self.balances, state, entry)
         self.position = Position(number + 1)
         if not concerns(state, entry, self.who):
             return []
-        told = list(_told(state, number, entry, self.who, moved))
+        named = list(_named_data(state, number, entry, self.who, changes))
         events = [
-            Event(str(number) if index == len(told) else f"{number}.{index}", name, data)
-            for index, (name, data) in enumerate(told, 1)
+            Event(str(number) if index == len(named) else f"{number}.{index}", name, data)
+            for index, (name, data) in enumerate(named, 1)
         ]
         return events[seen:]
 
 
 def concerns(state: State, entry: AnyEntry, who: Viewer) -> bool:
-    """Say whether an entry is a subject's to be told of."""
+    """Return whether an entry concerns a viewer."""
     match who.role:
         case "enterprise":
             return _enterprise_of(state, entry) == who.subject
@@ -250,7 +251,7 @@ def concerns(state: State, entry: AnyEntry, who: Viewer) -> bool:
 
 
 def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
-    """Return the coupons of which an entry moves money, or withholds it."""
+    """Return the coupons whose money or withheld cost an entry changes."""
     if isinstance(entry, CouponEntry):
         return [(entry.enterprise, entry.programme, entry.year)]
     if isinstance(entry, RecordEntry):
@@ -264,27 +265,29 @@ def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
 
 
 @dataclass(slots=True)
-class Moved:
-    """What an entry did to coupons: issued and granted, before and after; fen."""
+class CouponChanges:
+    """The issued and granted fen of coupons, before and after an entry."""
 
     before: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
     after: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
-    withheld_cost: int = 0  # change of its contract's
+    withheld_cost: int = 0  # the change of the entry's own contract
 
 
-def move(balances: Mapping[CouponId, PastBalance], state: State, entry: AnyEntry) -> Moved:
-    """Apply an entry to those balances that are there."""
-    moved = Moved()
+def apply_to_balances(
+    balances: Mapping[CouponId, PastBalance], state: State, entry: AnyEntry
+) -> CouponChanges:
+    """Apply an entry to the balances that are present, and return their changes."""
+    changes = CouponChanges()
     for coupon in coupons_of(state, entry):
         balance = balances.get(coupon)
         if balance is None:
             continue
-        moved.before[coupon] = _issued_and_granted(balance)
-        moved.withheld_cost -= _withheld_cost(balance, entry)
+        changes.before[coupon] = _issued_and_granted(balance)
+        changes.withheld_cost -= _withheld_cost(balance, entry)
         advance(balance, state, coupon, entry)
-        moved.after[coupon] = _issued_and_granted(balance)
-        moved.withheld_cost += _withheld_cost(balance, entry)
-    return moved
+        changes.after[coupon] = _issued_and_granted(balance)
+        changes.withheld_cost += _withheld_cost(balance, entry)
+    return changes
 
 
 def _withheld_cost(balance: PastBalance, entry: Entry) -> int:
@@ -293,20 +296,22 @@ def _withheld_cost(balance: PastBalance, entry: Entry) -> int:
     return cost(balance.shares[entry.contract].withheld)
 
 
-Told = tuple[str, Data]
+NamedData = tuple[str, Data]
 
 
-def _told(state: State, number: int, entry: AnyEntry, who: Viewer, moved: Moved) -> Iterator[Told]:
+def _named_data(
+    state: State, number: int, entry: AnyEntry, who: Viewer, changes: CouponChanges
+) -> Iterator[NamedData]:
     common = _Common(number, format_instant(entry.at // MICROSECONDS))
     match who.role:
         case "enterprise":
-            yield from _for_enterprise(state, entry, common, moved)
-            yield from _thresholds(common, moved)
+            yield from _for_enterprise(state, entry, common, changes)
+            yield from _thresholds(common, changes)
         case "provider":
-            yield from _for_provider(entry, common, moved)
+            yield from _for_provider(entry, common, changes)
         case "authority" | "auditor":
             yield "entry", _condensed(entry, common)
-            yield from _thresholds(common, moved)
+            yield from _thresholds(common, changes)
         case unknown:
             assert_never(unknown)
 
@@ -317,12 +322,14 @@ class _Common:
     time: str
 
 
-def _for_enterprise(state: State, entry: AnyEntry, common: _Common, moved: Moved) -> Iterator[Told]:
+def _for_enterprise(
+    state: State, entry: AnyEntry, common: _Common, changes: CouponChanges
+) -> Iterator[NamedData]:
     if isinstance(entry, RecordEntry):
-        yield _record(entry, common, moved)
+        yield _record(entry, common, changes)
         yield from _other_grants(state, entry, common, entry.contract)
     elif isinstance(entry, CouponEntry):
-        yield _coupon(entry, common, moved)
+        yield _coupon(entry, common, changes)
         yield from _other_grants(state, entry, common, "")
     elif isinstance(entry, ContractEntry):
         yield _contract(entry, common)
@@ -330,11 +337,11 @@ def _for_enterprise(state: State, entry: AnyEntry, common: _Common, moved: Moved
         assert_never(entry)
 
 
-def _for_provider(entry: AnyEntry, common: _Common, moved: Moved) -> Iterator[Told]:
+def _for_provider(entry: AnyEntry, common: _Common, changes: CouponChanges) -> Iterator[NamedData]:
     if isinstance(entry, BatchAccepted):
         yield _batch(entry, common)
     elif isinstance(entry, RecordVoided | RecordReleased):
-        yield _record(entry, common, moved)
+        yield _record(entry, common, changes)
     elif isinstance(entry, KeyRevoked):
         data = KeyData(entry=common.number, time=common.time, keyid=entry.keyid)
         yield "key.revoked", data
@@ -344,7 +351,7 @@ def _for_provider(entry: AnyEntry, common: _Common, moved: Moved) -> Iterator[To
         assert_never(entry)
 
 
-def _batch(entry: BatchAccepted, common: _Common) -> Told:
+def _batch(entry: BatchAccepted, common: _Common) -> NamedData:
     return (
         "batch.accepted",
         BatchData(
@@ -360,7 +367,7 @@ def _batch(entry: BatchAccepted, common: _Common) -> Told:
     )
 
 
-def _record(entry: RecordEntry, common: _Common, moved: Moved) -> Told:
+def _record(entry: RecordEntry, common: _Common, changes: CouponChanges) -> NamedData:
     granted_by_year = {year: fen for name, year, fen in _grants(entry) if name == entry.contract}
     granted = sum(granted_by_year.values())
     entitled = sum(fen for _, fen in entry.entitled)
@@ -377,15 +384,15 @@ def _record(entry: RecordEntry, common: _Common, moved: Moved) -> Told:
             entitled=format_money(entitled),
             granted=format_money(granted),
             uncovered=format_money(entitled - granted),
-            withheld=format_money(moved.withheld_cost),
+            withheld=format_money(changes.withheld_cost),
             by_year={str(year): format_money(granted_by_year.get(year, 0)) for year in years},
-            by_authority=_is_authoritys(entry),
+            by_authority=_is_by_authority(entry),
             reason=_reason(entry),
         ),
     )
 
 
-def _other_grants(state: State, entry: Entry, common: _Common, own: str) -> Iterator[Told]:
+def _other_grants(state: State, entry: Entry, common: _Common, own: str) -> Iterator[NamedData]:
     for name, year, fen in _grants(entry):
         if name != own:
             yield (
@@ -401,8 +408,10 @@ def _other_grants(state: State, entry: Entry, common: _Common, own: str) -> Iter
             )
 
 
-def _coupon(entry: CouponIssued | CouponWithdrawn, common: _Common, moved: Moved) -> Told:
-    issued, granted = moved.after[entry.enterprise, entry.programme, entry.year]
+def _coupon(
+    entry: CouponIssued | CouponWithdrawn, common: _Common, changes: CouponChanges
+) -> NamedData:
+    issued, granted = changes.after[entry.enterprise, entry.programme, entry.year]
     sign = 1 if isinstance(entry, CouponIssued) else -1
     return (
         f"coupon.{_VERBS[type(entry)]}",
@@ -420,18 +429,18 @@ def _coupon(entry: CouponIssued | CouponWithdrawn, common: _Common, moved: Moved
 
 def _contract(
     entry: ContractRegistered | ContractFrozen | ContractUnfrozen, common: _Common
-) -> Told:
+) -> NamedData:
     name = entry.id if isinstance(entry, ContractRegistered) else entry.contract
     data = ContractData(entry=common.number, time=common.time, contract=name)
     return f"contract.{_VERBS[type(entry)]}", data
 
 
-def _thresholds(common: _Common, moved: Moved) -> Iterator[Told]:
-    for coupon, after in moved.after.items():
+def _thresholds(common: _Common, changes: CouponChanges) -> Iterator[NamedData]:
+    for coupon, after in changes.after.items():
         enterprise, programme, year = coupon
         issued, granted = after
         for percent in THRESHOLDS_PERCENT:
-            if reaches(percent, *after) and not reaches(percent, *moved.before[coupon]):
+            if reaches(percent, *after) and not reaches(percent, *changes.before[coupon]):
                 yield (
                     "coupon.threshold",
                     ThresholdData(
@@ -448,7 +457,7 @@ def _thresholds(common: _Common, moved: Moved) -> Iterator[Told]:
 
 
 def reaches(percent: int, issued: int, granted: int) -> bool:
-    """Say whether `granted` is at least `percent` of `issued`; of nothing, nothing is."""
+    """Return whether `granted` is at least `percent` of `issued`; never if nothing is issued."""
     return issued > 0 and granted * 100 >= issued * percent
 
 
@@ -466,7 +475,7 @@ def _condensed(entry: Entry, common: _Common) -> EntryData:
 
 
 def _grants(entry: Entry) -> list[tuple[str, int, int]]:
-    """Give contract, year and signed fen of each grant that an entry's postings change."""
+    """Return contract, year and signed fen of each grant that an entry's postings change."""
     found = []
     for source, target, fen in entry.postings:
         for account, sign in ((target, 1), (source, -1)):
@@ -484,7 +493,7 @@ def _issued_and_granted(balance: PastBalance) -> tuple[int, int]:
     return balance.issued, sum(share.granted for share in balance.shares.values())
 
 
-def _is_authoritys(entry: Entry) -> bool:
+def _is_by_authority(entry: Entry) -> bool:
     return isinstance(entry, AuthorityEntry) or getattr(entry, "request", UNSET) is not UNSET
 
 
@@ -494,7 +503,7 @@ def _reason(entry: Entry) -> str:
 
 
 def _enterprise_of(state: State, entry: AnyEntry) -> str:
-    """Return the enterprise that is told of an entry; empty where none is."""
+    """Return the enterprise that sees an entry, or an empty text."""
     if isinstance(entry, CouponEntry | ContractRegistered):
         return entry.enterprise
     if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen):
@@ -505,7 +514,7 @@ def _enterprise_of(state: State, entry: AnyEntry) -> str:
 
 
 def _provider_of(state: State, entry: AnyEntry) -> str:
-    """Return the provider that is told of an entry; its receipts tell it of its own records."""
+    """Return the provider that sees an entry; of its own records it has receipts."""
     if isinstance(entry, KeyRevoked):
         return state.keys[entry.keyid].registered.provider
     if isinstance(entry, ContractRegistered | BatchAccepted | RecordReleased):

@@ -1,8 +1,8 @@
-"""A coupon's balance at a past size of the ledger: how it stood after some group, and the entries
-from there on.
+"""A coupon's balance at a past size of the ledger.
 
-Totals are kept for the end of each group only; the entries between are few, and each tells what it
-changed: grants and issues in its postings, entitlement and withheld time in its fields.
+Totals are kept for the end of each group only, so a balance begins with them and applies the few
+entries after that. An entry's postings hold its grants and issues, its fields the entitlement and
+the withheld time.
 """
 
 from dataclasses import dataclass, field
@@ -31,12 +31,12 @@ class PastBalance:
     shares: dict[str, PastShare] = field(default_factory=dict)
 
     def share(self, contract: str) -> PastShare:
-        """Give a contract's share, which begins at nothing."""
+        """Return a contract's share, empty at first."""
         return self.shares.setdefault(contract, PastShare())
 
 
 def advance(balance: PastBalance, state: State, coupon: CouponId, entry: Entry) -> None:
-    """Apply one entry; `state` knows the contracts' terms, which never change."""
+    """Apply one entry to a balance; `state` knows the contracts' terms, which never change."""
     _move_money(balance, coupon, entry)
     if isinstance(entry, RecordEntry):
         _change_share(balance, state, coupon, entry)
