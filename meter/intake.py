@@ -33,7 +33,7 @@ from meter.host.waiting import Outcome, Waiting
 from meter.host.watermark import Watermark
 from meter.rules.commands import Command, fingerprint_of
 from meter.rules.decide import RECORDS_PER_STEP, Decided, Decision
-from meter.rules.decide_command import Answer, answer_of, decide_command
+from meter.rules.decide_command import CommandResponse, decide_command, response_to
 from meter.rules.entries import Entry
 from meter.rules.evolve import evolve
 from meter.rules.kinds.kind import Existing, Stamp
@@ -89,7 +89,7 @@ class Intake:
         self.waiting.put(submission)
         return await submission.outcome
 
-    async def command(self, command: Command, by: str, request: str | None) -> Answer:
+    async def command(self, command: Command, by: str, request: str | None) -> CommandResponse:
         """Return the answer to the authority's command once it is durable. Raises `Problem`."""
         submission = CommandSubmission(command, by, request, self._randomness())
         self.waiting.put(submission)
@@ -198,7 +198,9 @@ class Intake:
             if index % RECORDS_PER_STEP == 0:
                 await self._breath.take()
 
-    def _decide_command(self, submission: CommandSubmission, now: int, group: Group) -> Answer:
+    def _decide_command(
+        self, submission: CommandSubmission, now: int, group: Group
+    ) -> CommandResponse:
         command, key = submission.command, submission.request
         fingerprint = fingerprint_of(command)
         answer = group.answer_to(key, fingerprint)
@@ -210,14 +212,14 @@ class Intake:
         stamp = Stamp(now, submission.by, request, submission.salt, checkpoint)
         entry = decide_command(self.state, command, stamp)
         if isinstance(entry, Existing):
-            return Answer(200, msgspec.json.encode({"entry": entry.entry}))
+            return CommandResponse(200, msgspec.json.encode({"entry": entry.entry}))
         self._keys.check_private_key(command)
         number = self._append(entry, group)
         evolve(self.state, entry)
         self._receipt_signers = self._keys.receipt_signers(self.state, self.state.size)
-        body = msgspec.json.encode(answer_of(self.state, number, entry))
+        body = msgspec.json.encode(response_to(self.state, number, entry))
         group.note_request(request, Answered(fingerprint, number, body))
-        return Answer(201, body)
+        return CommandResponse(201, body)
 
     def _append(self, entry: Entry, group: Group) -> int:
         """Append an entry, note its rows, and return its number."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from meter.rules.commands import Command
-from meter.rules.decide_command import Answer
+from meter.rules.decide_command import CommandResponse
 from meter.rules.state import StoredBatch
 from meter.values.problems import Problem
 from meter.wire.batch import SignedBatch
@@ -52,7 +52,7 @@ class BatchSubmission(_Waiting[StoredBatch]):
 
 
 @dataclass(eq=False, slots=True)
-class CommandSubmission(_Waiting[Answer]):
+class CommandSubmission(_Waiting[CommandResponse]):
     """A command of the authority: by which token, under which idempotency key, with which salt."""
 
     command: Command

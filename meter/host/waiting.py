@@ -8,14 +8,14 @@ from typing import Final
 from meter.host.metrics import Metrics
 from meter.host.queue import Queue
 from meter.host.submission import BatchSubmission, Submission
-from meter.rules.decide_command import Answer
+from meter.rules.decide_command import CommandResponse
 from meter.rules.state import StoredBatch
 from meter.values.problems import Problem
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
 MAX_GROUP_BYTES: Final = 4 * 1024 * 1024  # bounds a commit's time; one batch may exceed it
 
-Outcome = StoredBatch | Answer | Problem
+Outcome = StoredBatch | CommandResponse | Problem
 
 
 class Waiting:

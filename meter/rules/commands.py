@@ -1,4 +1,4 @@
-"""What the authority can ask for: the bodies of its POST requests, one struct each.
+"""The authority's commands: the bodies of its POST requests, one struct each.
 
 A command holds exactly the fields that its entry repeats, so an auditor gets the command back from
 the entry (`command_of`) and can decide it again. Money is text with two decimals in the body and
@@ -30,26 +30,26 @@ from meter.values.strict import (
     plain,
 )
 
-# One entry must hold a posting for each contract that shares a coupon: `kinds/contracts.py`.
-MAX_KINDS_OF_DEVICE: Final = 32
+# A contract or an enlistment must fit into one entry with the prices or devices of all its kinds.
+MAX_DEVICE_KINDS: Final = 32
 Devices = Annotated[
     dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]],
-    Meta(min_length=1, max_length=MAX_KINDS_OF_DEVICE),
+    Meta(min_length=1, max_length=MAX_DEVICE_KINDS),
 ]
-Prices = Annotated[dict[Id, Price], Meta(min_length=1, max_length=MAX_KINDS_OF_DEVICE)]
+Prices = Annotated[dict[Id, Price], Meta(min_length=1, max_length=MAX_DEVICE_KINDS)]
 PublicKeyText = Annotated[str, Meta(min_length=44, max_length=44)]
 Vkey = Annotated[str, Meta(min_length=1, max_length=300)]
 ProgrammeName = Annotated[str, Meta(min_length=1, max_length=32)]
 
 
 class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request of the authority; `reason` is for the auditors who will read the entry."""
+    """A request of the authority; `reason` is for the auditors who read the entry."""
 
     reason: Reason | UnsetType = UNSET
 
 
 class ActivatePolicy(Command, frozen=True, kw_only=True):
-    """Put a policy file in force. `content` is its text; without it, the shipped file is taken."""
+    """Put a policy file in force. `content` is its text; without it, the shipped file is used."""
 
     programme: ProgrammeName
     version: Id
@@ -83,7 +83,7 @@ class RegisterProvider(Command, frozen=True, kw_only=True):
 class EnlistProvider(Command, frozen=True, kw_only=True):
     """Enlist more devices of the provider named in the URL, or move the end of an enlistment.
 
-    A batch that is known already must name the same devices and begin; only its end may differ.
+    A known batch must keep its devices and its begin; only its end may differ.
     """
 
     provider: Id
@@ -101,7 +101,7 @@ class RegisterKey(Command, frozen=True, kw_only=True):
 
 
 class RevokeKey(Command, frozen=True, kw_only=True):
-    """Take no new batch under a key; where it was stolen, say since when it may have been."""
+    """Refuse new batches under a key; others may have signed with it since `suspected_since`."""
 
     keyid: Id
     suspected_since: Instant | UnsetType = UNSET
@@ -114,7 +114,7 @@ class AddLogKey(Command, frozen=True, kw_only=True):
 
 
 class RetireLogKey(Command, frozen=True, kw_only=True):
-    """Sign no further checkpoint with a key; another one stays."""
+    """Stop signing checkpoints with a key; another key must remain."""
 
     vkey: Vkey
 
@@ -128,13 +128,13 @@ class AddReceiptKey(Command, frozen=True, kw_only=True):
 
 
 class RetireReceiptKey(Command, frozen=True, kw_only=True):
-    """Sign no further receipt with a key; another one stays."""
+    """Stop signing receipts with a key; another key must remain."""
 
     keyid: Id
 
 
 class RegisterEnterprise(Command, frozen=True, kw_only=True, rename={"applicant": "kind"}):
-    """Register who may be funded."""
+    """Register an enterprise, university or institute that may be funded."""
 
     uscc: Uscc
     name: Name
@@ -158,7 +158,7 @@ class RegisterContract(
     use: Id
     prices: Prices
     max_devices: Annotated[
-        dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]], Meta(max_length=MAX_KINDS_OF_DEVICE)
+        dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]], Meta(max_length=MAX_DEVICE_KINDS)
     ] = {}
     related_party: bool
     other_public_funds: Fen = Fen(0)
@@ -171,13 +171,13 @@ class FreezeContract(Command, frozen=True, kw_only=True):
 
 
 class UnfreezeContract(Command, frozen=True, kw_only=True):
-    """Take records of the contract again."""
+    """Accept records of the contract again."""
 
     contract: Id
 
 
 class IssueCoupon(Command, frozen=True, kw_only=True):
-    """Issue (more of) a coupon."""
+    """Move money from the pool of a year to an enterprise's coupon."""
 
     programme: ProgrammeName
     enterprise: Uscc
@@ -186,7 +186,7 @@ class IssueCoupon(Command, frozen=True, kw_only=True):
 
 
 class WithdrawCoupon(Command, frozen=True, kw_only=True):
-    """Take back what a coupon has not granted."""
+    """Move money that a coupon has not granted back to the pool."""
 
     programme: ProgrammeName
     enterprise: Uscc
@@ -195,7 +195,7 @@ class WithdrawCoupon(Command, frozen=True, kw_only=True):
 
 
 class ReleaseRecord(Command, frozen=True, kw_only=True):
-    """Let the withheld part of a provider's record count, after a person has looked at it."""
+    """Let the withheld part of a provider's record count, after a person has reviewed it."""
 
     provider: Id
     id: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -203,7 +203,7 @@ class ReleaseRecord(Command, frozen=True, kw_only=True):
 
 
 class VoidRecord(Command, frozen=True, kw_only=True):
-    """Take back a provider's record; unlike the provider, at any age."""
+    """Take back a provider's record, however old it is."""
 
     provider: Id
     id: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -211,25 +211,25 @@ class VoidRecord(Command, frozen=True, kw_only=True):
 
 
 def fields_of(command: Command) -> dict[str, Any]:
-    """Give the fields that the command's entry repeats, as plain values."""
+    """Return the fields that the command's entry repeats, as plain values."""
     values = {name: plain(getattr(command, name)) for name in command.__struct_fields__}
-    return {name: _enlistment(value) for name, value in values.items()}
+    return {name: _as_in_entry(value) for name, value in values.items()}
 
 
-def same(first: Command, second: Command) -> bool:
-    """Say whether two commands ask for the same, whatever reason they give."""
+def same_but_for_reason(first: Command, second: Command) -> bool:
+    """Return whether two commands differ in their reasons at most."""
     ours, theirs = fields_of(first), fields_of(second)
     return type(first) is type(second) and ours | {"reason": UNSET} == theirs | {"reason": UNSET}
 
 
-def _enlistment(value: Any) -> Any:
+def _as_in_entry(value: Any) -> Any:
     if isinstance(value, Enlisted):
         return entries.Enlistment(plain(value.batch), plain(value.starts), plain(value.ends))
     return value
 
 
 def fingerprint_of(command: Command) -> str:
-    """Tell commands apart that carry the same Idempotency-Key: hex sha256 of kind and content."""
+    """Return the hex sha256 of a command, to compare commands that carry one Idempotency-Key."""
     fields = {name: value for name, value in fields_of(command).items() if value is not UNSET}
     content = msgspec.json.encode([type(command).__name__, fields], order="sorted")
     return sha256(content).hexdigest()

@@ -1,9 +1,9 @@
-"""What one entry does to money: computed first, then applied, never both at once.
+"""The effect of one entry on money: computed first, applied afterwards.
 
 A record (sign +1) or its void (sign -1) changes the numerators of its own contract, hence its cost
-and entitlement; a coupon's issue or withdrawal changes what is issued. Either way rule R then runs
-for every (enterprise, programme, year) whose issued sum or entitlements changed, and may move money
-between contracts of the same enterprise.
+and entitlement. An issue or a withdrawal changes the issued sum of a coupon. Rule R then runs for
+every coupon (enterprise, programme, year) whose issued sum or entitlements changed, and may move
+money between contracts of its enterprise.
 """
 
 from collections.abc import Iterable
@@ -37,21 +37,21 @@ Numerators = list[tuple[int, int]]  # by year, signed
 
 
 class Diverged(LedgerError):  # noqa: N818 - it is a finding about a ledger
-    """An entry does not say what the rules give."""
+    """An entry that differs from what the rules give."""
 
     code = "diverged"
 
 
 def check_same(written: object, ruled: object) -> None:
-    """Hold what an entry says against what the rules give. Raises `Diverged`."""
+    """Raise `Diverged` where an entry differs from what the rules give."""
     if written != ruled:
-        raise Diverged(f"the entry says {written} where the rules give {ruled}")
+        raise Diverged(f"the entry says {written}, the rules give {ruled}")
 
 
 @final
 @dataclass
 class Grant:
-    """A change of what a contract was granted in a year, in fen, signed, never zero."""
+    """A change of a contract's grant of one year: signed fen, never zero."""
 
     contract: Contract
     year: int
@@ -61,9 +61,9 @@ class Grant:
 @final
 @dataclass
 class UsageEffect:
-    """Changes by a record or its void; `eligible` are signed numerators by year, money signed fen.
+    """What a record, its void or its release changes, in signed numerators and signed fen.
 
-    `entitlement` is the own contract's, after the entry.
+    `entitlement` is that of the record's own contract, after the entry.
     """
 
     contract: Contract
@@ -77,13 +77,13 @@ class UsageEffect:
     grants: list[Grant]
 
     def granted(self) -> list[tuple[int, int]]:
-        """Changes of the own contract's grants by year."""
+        """Return the changes of the own contract's grants by year."""
         if not self.grants:
             return []
         return [(grant.year, grant.fen) for grant in self.grants if grant.contract is self.contract]
 
     def postings(self) -> list[Posting]:
-        """Cost first, then the grants in order."""
+        """Return the postings: the cost first, then the grants in order."""
         owed = _posting(self.contract.debtor, self.contract.due, self.cost)
         return owed + grant_postings(self.grants) if self.grants else owed
 
@@ -91,18 +91,18 @@ class UsageEffect:
 def usage_effect(
     state: State, contract: Contract, numerator: int, eligible: Numerators, withheld: Numerators
 ) -> UsageEffect:
-    """Compute what a record does to its contract and the others under the same coupons.
+    """Return what a record does to its contract and to the others under the same coupons.
 
-    `numerator` is all of it, `eligible` the part that counts and `withheld` what did not fit, by
-    year; negative where they go away.
+    `numerator` is the whole usage; `eligible` and `withheld` are parts of it, by year. They are
+    negative where usage is taken away.
     """
     entitlement, entitled = contract.entitlement, []
     grants: list[Grant] = []
     if eligible:
-        entitlement = entitle(_added(contract, eligible), contract.terms)
+        entitlement = entitle(_eligible_after(contract, eligible), contract.terms)
         entitled = _entitled_changes(contract, entitlement)
         for year, _ in entitled:
-            grants += _regranted(state, contract, year, entitlement.by_year[year])
+            grants += _changed_grants(state, contract, year, entitlement.by_year[year])
     return UsageEffect(
         contract,
         numerator,
@@ -119,7 +119,7 @@ def usage_effect(
 def accepted_effect(
     state: State, contract: Contract, work: Work, measured: Measured
 ) -> UsageEffect:
-    """Compute what accepting a record does."""
+    """Return the effect of accepting a record."""
     price = contract.registered.prices[work.device]
     withheld = measured.withheld
     return usage_effect(
@@ -132,7 +132,7 @@ def accepted_effect(
 
 
 def void_effect(state: State, record: AcceptedRecord) -> UsageEffect:
-    """Compute what taking a record back does: its numerators, subtracted."""
+    """Return the effect of voiding a record: its numerators are subtracted."""
     contract = state.contracts[record.usage.contract]
     price = contract.registered.prices[record.usage.device]
     return usage_effect(
@@ -147,7 +147,7 @@ def void_effect(state: State, record: AcceptedRecord) -> UsageEffect:
 def release_effect(
     state: State, record: AcceptedRecord, eligible: list[tuple[int, int]]
 ) -> UsageEffect:
-    """Compute what letting a record's withheld part count does; `eligible` of it is eligible."""
+    """Return the effect of releasing a record; `eligible` is the part that will count."""
     contract = state.contracts[record.usage.contract]
     price = contract.registered.prices[record.usage.device]
     withheld = priced(withheld_by_year(record.withheld), -price)
@@ -155,17 +155,17 @@ def release_effect(
 
 
 def still_withheld(record: AcceptedRecord) -> list[Withheld]:
-    """Give what of a record is withheld now: nothing, once it is released."""
+    """Return the part of a record that is withheld now: nothing after its release."""
     return [] if record.released is not None else record.withheld
 
 
 def priced(device_time: Iterable[tuple[int, int]], price: int) -> Numerators:
-    """Turn device-time by year into numerators."""
+    """Return the numerators of device-time by year."""
     return [(year, part * price) for year, part in device_time]
 
 
 def void_fields(record: AcceptedRecord, effect: UsageEffect) -> dict[str, Any]:
-    """Fields of a void's entry that follow from the record and the effect."""
+    """Return the fields of a void's entry that follow from the record and the effect."""
     return {
         "record": record.entry,
         "contract": record.usage.contract,
@@ -177,14 +177,16 @@ def void_fields(record: AcceptedRecord, effect: UsageEffect) -> dict[str, Any]:
 
 
 def coupon_grants(state: State, coupon: CouponId, issued: int) -> list[Grant]:
-    """Run rule R on a coupon of which `issued` fen will be issued."""
+    """Return the grants that rule R changes once the issued sum of a coupon is `issued` fen."""
     enterprise, programme, year = coupon
     contracts = state.contracts_of(enterprise, programme)
-    return _rule_r(contracts, year, issued, [_standing(contract, year) for contract in contracts])
+    return _rule_r(
+        contracts, year, issued, [_entitled_and_granted(contract, year) for contract in contracts]
+    )
 
 
 def grant_postings(grants: Iterable[Grant]) -> list[Posting]:
-    """Postings of grants: from the coupon to the contract, or back."""
+    """Return the postings of grants: from the coupon to the contract, or back."""
     postings: list[Posting] = []
     for grant in grants:
         accounts = grant.contract.accounts_of(grant.year)
@@ -192,8 +194,8 @@ def grant_postings(grants: Iterable[Grant]) -> list[Posting]:
     return postings
 
 
-def apply_usage(state: State, effect: UsageEffect) -> None:
-    """Put a usage effect into the state."""
+def _apply_effect(state: State, effect: UsageEffect) -> None:
+    """Apply the effect of a record, its void or its release to the state."""
     contract = effect.contract
     contract.used += effect.numerator
     for year, change in effect.eligible:
@@ -208,14 +210,14 @@ def apply_usage(state: State, effect: UsageEffect) -> None:
 
 
 def accept(state: State, record: AcceptedRecord, effect: UsageEffect) -> None:
-    """Put an accepted record, which occupies its meter already, into the state."""
-    apply_usage(state, effect)
+    """Apply an accepted record to the state; `admit` has counted its device-time already."""
+    _apply_effect(state, effect)
     state.records[record.usage.provider, record.usage.id] = record
 
 
 def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
-    """Void a record in the state, by the entry of this number."""
-    apply_usage(state, effect)
+    """Apply a void, the entry `number`, to the state."""
+    _apply_effect(state, effect)
     meter = meter_of(state, effect.contract, record.usage.device)
     free(meter, work_of(record.usage), still_withheld(record))
     record.voided = number
@@ -228,8 +230,8 @@ def apply_release(
     effect: UsageEffect,
     eligible: list[tuple[int, int]],
 ) -> None:
-    """Release a record in the state, by the entry of this number."""
-    apply_usage(state, effect)
+    """Apply a release, the entry `number`, to the state."""
+    _apply_effect(state, effect)
     work, meter = work_of(record.usage), meter_of(state, effect.contract, record.usage.device)
     free(meter, work, record.withheld)
     occupy(meter, work, [])
@@ -238,7 +240,7 @@ def apply_release(
 
 
 def apply_grants(state: State, grants: Iterable[Grant]) -> None:
-    """Put grants into the state."""
+    """Apply grants to the state."""
     for grant in grants:
         contract, coupon = grant.contract, grant.contract.coupon_id(grant.year)
         contract.share(grant.year).granted += grant.fen
@@ -247,7 +249,7 @@ def apply_grants(state: State, grants: Iterable[Grant]) -> None:
 
 
 def _withheld_cost(contract: Contract, changes: Numerators) -> int:
-    """Give the change of the contract's withheld cost: one floor per year, as in the balance."""
+    """Return the change of the contract's withheld cost, rounded down by year as in the balance."""
     held = {year: contract.shares[year].withheld for year, _ in changes if year in contract.shares}
     return sum(
         cost(held.get(year, 0) + change) - cost(held.get(year, 0)) for year, change in changes
@@ -257,33 +259,33 @@ def _withheld_cost(contract: Contract, changes: Numerators) -> int:
 def _entitled_changes(contract: Contract, entitlement: Entitlement) -> list[tuple[int, int]]:
     changes = []
     for year, fen in entitlement.by_year.items():
-        change = fen - _standing(contract, year)[0]
+        change = fen - _entitled_and_granted(contract, year)[0]
         if change:
             changes.append((year, change))
     return changes
 
 
-def _added(contract: Contract, changes: Numerators) -> dict[int, int]:
+def _eligible_after(contract: Contract, changes: Numerators) -> dict[int, int]:
     after = {year: share.eligible for year, share in contract.shares.items()}
     for year, change in changes:
         after[year] = after.get(year, 0) + change
     return after
 
 
-def _regranted(state: State, own: Contract, year: int, entitled: int) -> list[Grant]:
-    """Run rule R on the coupon of a year in which a contract will be `entitled`, in fen."""
+def _changed_grants(state: State, own: Contract, year: int, entitled: int) -> list[Grant]:
+    """Return the grants that rule R changes once a contract is entitled to `entitled` fen."""
     coupon = own.coupon_id(year)
     issued = state.coupons.get(coupon, 0)
     if issued == 0:
-        return []  # nothing was granted, nothing can be
-    before, granted = _standing(own, year)
+        return []  # nothing was granted, and nothing can be
+    before, granted = _entitled_and_granted(own, year)
     if entitled > before:
-        # While a coupon has a rest, no contract is short: what this one lacks now is all there is.
+        # While a coupon has money left, no contract is short: only this one can take more.
         more = min(entitled - granted, issued - state.granted.get(coupon, 0))
         return [Grant(own, year, more)] if more else []
     contracts = state.contracts_of(own.registered.enterprise, own.registered.programme)
     shares = [
-        (entitled, granted) if contract is own else _standing(contract, year)
+        (entitled, granted) if contract is own else _entitled_and_granted(contract, year)
         for contract in contracts
     ]
     return _rule_r(contracts, year, issued, shares)
@@ -299,13 +301,13 @@ def _rule_r(
     ]
 
 
-def _standing(contract: Contract, year: int) -> tuple[int, int]:
+def _entitled_and_granted(contract: Contract, year: int) -> tuple[int, int]:
     share = contract.shares.get(year)
     return (share.entitled, share.granted) if share else (0, 0)
 
 
 def _posting(debtor: str, creditor: str, fen: int) -> list[Posting]:
-    """One posting, turned round where the change is negative; none where there is none."""
+    """Return one posting, turned round for a negative change, or none for zero."""
     if fen == 0:
         return []
     return [(debtor, creditor, fen)] if fen > 0 else [(creditor, debtor, -fen)]

@@ -1,10 +1,10 @@
-"""Every kind of ledger entry, each in one home; the bytes are `ledger.canon` of these values.
+"""Every kind of ledger entry, one struct each; an entry's bytes are `ledger.canon` of its struct.
 
 Common to all: `v` 1, `kind`, `at` (microseconds since 1970 UTC, never decreasing), `by` (key id or
 token id), `postings` (`[from, to, fen]`). Entries made by the authority add `request` (the
-idempotency key), a random `salt` (so that a public leaf hash cannot be guessed back) and may add
-`reason`. Money is fen, prices 1/10000 yuan per device-hour, `start` and `end` microseconds, dates
-Shanghai text, `eligible` is `[year, thousandths × seconds]`. One usage entry:
+idempotency key), a random `salt` (so that nobody can guess the entry from its leaf hash) and may
+add `reason`. Money is fen, prices 1/10000 yuan per device-hour, `start` and `end` microseconds,
+dates Shanghai text, `eligible` is `[year, thousandths × seconds]`. One usage entry:
 
     {"at":1740790800000000,"batch":40,"by":"pcl-2025a","contract":"TC-2025-0001","cost":28800,
      "device":"ascend-910b","eligible":[[2025,230400000]],"end":1740790800000000,
@@ -31,7 +31,7 @@ from meter.values.policy import RatioClass
 from meter.values.units import MICROSECONDS
 
 Posting = tuple[str, str, int]
-# Which limit withheld, from and until (microseconds), thousandths × seconds.
+# The limit that withheld, from and until (microseconds), thousandths × seconds.
 Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
 FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "pool")
@@ -40,7 +40,7 @@ Applicant = Literal["enterprise", "university", "institute"]
 
 
 class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all entries have."""
+    """The fields that every entry has."""
 
     at: int
     by: str
@@ -50,7 +50,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class AuthorityEntry(Entry, frozen=True, kw_only=True):
-    """What the authority's entries have besides."""
+    """The further fields of the authority's entries."""
 
     request: str
     salt: str
@@ -68,7 +68,7 @@ class Enlistment(
 
 
 class ReceiptKey(Struct, frozen=True, forbid_unknown_fields=True):
-    """The key that signs receipts."""
+    """A key that signs receipts."""
 
     keyid: str
     algorithm: Literal["ed25519"]
@@ -76,7 +76,7 @@ class ReceiptKey(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Genesis(AuthorityEntry, frozen=True, kw_only=True):
-    """Entry 0: which ledger this is and whose signatures count."""
+    """Entry 0: the name of the ledger, its first keys, and the account classes with a floor."""
 
     kind: Literal["genesis"] = "genesis"
     origin: str
@@ -106,7 +106,7 @@ class ProviderRegistered(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class ProviderEnlisted(AuthorityEntry, frozen=True, kw_only=True):
-    """A further enlistment of a provider, or another end of one that it has."""
+    """A further enlistment of a provider, or a new end of an earlier one."""
 
     kind: Literal["enlistment"] = "enlistment"
     provider: str
@@ -125,10 +125,10 @@ class KeyRegistered(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class KeyRevoked(AuthorityEntry, frozen=True, kw_only=True):
-    """From this entry on no new batch under the key is taken.
+    """The revocation of a provider's key: no later batch under it is accepted.
 
-    Since `suspected_since` (microseconds) another may have signed with it: what it signed from then
-    on stays, until the authority voids it.
+    Others may have signed with the key since `suspected_since` (microseconds). Batches that it has
+    signed since then stay until the authority voids their records.
     """
 
     kind: Literal["revocation"] = "revocation"
@@ -137,17 +137,17 @@ class KeyRevoked(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class LogKeyAdded(AuthorityEntry, frozen=True, kw_only=True):
-    """Checkpoints of larger sizes than this entry's number are signed by this key too."""
+    """A further log key: it signs every checkpoint whose size is above this entry's number."""
 
     kind: Literal["log_key"] = "log_key"
     vkey: str
 
 
 class LogKeyRetired(AuthorityEntry, frozen=True, kw_only=True):
-    """No checkpoint beyond `checkpoint` is signed by this key.
+    """The end of a log key: it signs no checkpoint after `checkpoint`.
 
-    `checkpoint` is the signed note of all entries before this one: whoever trusts the retired key
-    finds in it, under that key's signature, the entry that names the other.
+    `checkpoint` is the signed note of all entries before this one. Whoever trusts the retired key
+    learns the next key from it: the key's own signature covers the entry that names the next.
     """
 
     kind: Literal["log_key_retirement"] = "log_key_retirement"
@@ -156,7 +156,7 @@ class LogKeyRetired(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class ReceiptKeyAdded(AuthorityEntry, frozen=True, kw_only=True):
-    """Receipts of later batches are signed by this key too."""
+    """A further receipt key: it signs the receipts of later batches."""
 
     kind: Literal["receipt_key"] = "receipt_key"
     keyid: str
@@ -165,14 +165,14 @@ class ReceiptKeyAdded(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class ReceiptKeyRetired(AuthorityEntry, frozen=True, kw_only=True):
-    """Receipts of later batches are not signed by this key."""
+    """The end of a receipt key: it does not sign the receipts of later batches."""
 
     kind: Literal["receipt_key_retirement"] = "receipt_key_retirement"
     keyid: str
 
 
 class EnterpriseRegistered(AuthorityEntry, frozen=True, kw_only=True):
-    """Who may be funded."""
+    """An enterprise, university or institute that may be funded."""
 
     kind: Literal["enterprise"] = "enterprise"
     uscc: str
@@ -208,14 +208,14 @@ class ContractRegistered(
 
 
 class ContractFrozen(AuthorityEntry, frozen=True, kw_only=True):
-    """New records are refused; voids and grants go on."""
+    """A freeze: new records of the contract are refused; voids and grants go on."""
 
     kind: Literal["freeze"] = "freeze"
     contract: str
 
 
 class ContractUnfrozen(AuthorityEntry, frozen=True, kw_only=True):
-    """New records are taken again."""
+    """The end of a freeze: new records of the contract are accepted again."""
 
     kind: Literal["unfreeze"] = "unfreeze"
     contract: str
@@ -242,7 +242,7 @@ class CouponWithdrawn(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class BatchAccepted(Entry, frozen=True, kw_only=True):
-    """A signed batch was judged; its voids' and records' entries follow at once.
+    """A signed batch that was judged; the entries of its voids and records follow at once.
 
     `payload`, `envelope`, `receipt` are hex sha256; `before` is the size of the ledger on which the
     group was built; `voids` and `records` count what the batch asked for, accepted or not.
@@ -261,9 +261,9 @@ class BatchAccepted(Entry, frozen=True, kw_only=True):
 
 
 class UsageAccepted(Entry, frozen=True, kw_only=True):
-    """A record was metered; `cost` and `entitled` are the growth in its own contract.
+    """A metered record; `cost` and `entitled` are the growth of its own contract's sums.
 
-    `withheld` (by year, like `eligible`) and `evidence` are there where capacity was short.
+    `withheld` (by year, like `eligible`) and `evidence` are present where capacity was short.
     """
 
     kind: Literal["usage"] = "usage"
@@ -291,7 +291,7 @@ class UsageAccepted(Entry, frozen=True, kw_only=True):
 
 
 class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
-    """A reviewer let the withheld part of a record count: of `withheld`, `eligible`, by year."""
+    """A release: of the `withheld` part of a record, `eligible` counts now; both by year."""
 
     kind: Literal["release"] = "release"
     provider: str
@@ -305,9 +305,9 @@ class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class RecordVoided(Entry, frozen=True, kw_only=True):
-    """A record was taken back, by its provider (`batch`) or the authority (`request`, `salt`).
+    """A void of a record, by its provider (`batch`) or by the authority (`request`, `salt`).
 
-    `withheld` is what was still withheld of it, by year, and no longer is.
+    `withheld` is the part of the record that was withheld until now, by year.
     """
 
     kind: Literal["void"] = "void"
@@ -331,7 +331,7 @@ ContractEntry = ContractRegistered | ContractFrozen | ContractUnfrozen
 ServiceKeyEntry = LogKeyAdded | LogKeyRetired | ReceiptKeyAdded | ReceiptKeyRetired
 LedgerEntry = Genesis | PolicyActivated | ServiceKeyEntry  # these concern all alike
 PartyEntry = ProviderRegistered | ProviderEnlisted | KeyRegistered | EnterpriseRegistered
-# Every struct of an entry: `rules/kinds` holds it against the kinds that there are.
+# Every struct of an entry; `rules/kinds/table.py` compares it with the kinds.
 AnyEntry = (
     LedgerEntry
     | PartyEntry

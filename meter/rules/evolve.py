@@ -1,9 +1,8 @@
-"""Apply one entry to the state: the only way from a ledger's entries to what they add up to.
+"""Apply entries to the state: loading, rebuilding and replaying a ledger all go through here.
 
-A ledger that is loaded, rebuilt or replayed goes through here; what each entry does is told by its
-kind (`rules/kinds/`). Effects on money are computed by the rules again and held against the entry's
-postings. Whether the entry should be there at all, the audit decides. (`decide` advances the state
-by the same functions while it judges a batch.)
+The kind of an entry (`rules/kinds/`) applies it. The rules compute effects on money again and
+compare them with the entry's postings. Only an audit decides whether the entry should exist at all.
+(`decide` advances the state by the same functions while it judges a batch.)
 """
 
 from meter.rules.effects import Diverged
@@ -21,7 +20,7 @@ def evolve(state: State, entry: Entry) -> None:
 
 
 def register(state: State, number: int, entry: Entry) -> None:
-    """Apply an entry that the state is loaded from; neither size nor clock move."""
+    """Apply a registration while a state is loaded; `size` and `last_at` do not change."""
     kind = BY_ENTRY[type(entry)]
     if kind.rows != "registration":
         raise Diverged(f"an entry of kind {entry.kind} registers nothing")

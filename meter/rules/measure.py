@@ -1,7 +1,8 @@
-"""What of a record counts: how much is eligible, how much is withheld for want of capacity.
+"""Measure a record: how much is eligible, and how much is withheld for want of capacity.
 
-Decided once, when the record is accepted, on what is in use at that moment; only a void or a
-reviewer's release changes it later. `admit`, `occupy` and `free` keep what is in use.
+This is decided once, when the record is accepted, by the device-time in use at that moment. Only a
+void or a reviewer's release changes it later. `admit`, `occupy` and `free` keep the device-time in
+use.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +32,7 @@ from meter.wire.batch import (
     Record,
 )
 
-MAX_EVIDENCE = 16  # runs of quarters told in an entry, which must stay below 65,535 bytes
+MAX_EVIDENCE = 16  # runs of quarters in an entry, which must stay below 65,535 bytes
 
 YearlyTime = list[tuple[int, int]]  # year, thousandths × seconds
 
@@ -39,7 +40,7 @@ YearlyTime = list[tuple[int, int]]  # year, thousandths × seconds
 @final
 @dataclass
 class Work:
-    """What a record says was worked: `[start, end)` in seconds, thousandths of a device kind."""
+    """The work that a record claims: `[start, end)` in seconds, thousandths of a device kind."""
 
     device: str
     milli_devices: int
@@ -55,30 +56,30 @@ class Work:
 @final
 @dataclass
 class Measured:
-    """How much of some work counts, by year, and what was withheld, by quarter."""
+    """The eligible part of some work, by year, and the withheld part, by quarter."""
 
     eligible: YearlyTime
     withheld: list[Withheld]
 
 
 def work_of(usage: UsageAccepted) -> Work:
-    """Give the work that a usage entry tells of."""
+    """Return the work of a usage entry."""
     start, end = usage.start // MICROSECONDS, usage.end // MICROSECONDS
     return Work(usage.device, usage.milli_devices, start, end)
 
 
 def meter_of(state: State, contract: Contract, device: str) -> Meter:
-    """Give the meter of a device kind that has a price under the contract."""
+    """Return the meter of a device kind that has a price under the contract."""
     meter = contract.meters.get(device)
     if meter is None:
-        meter = contract.meters[device] = _meter(state, contract, device)
+        meter = contract.meters[device] = _new_meter(state, contract, device)
     return meter
 
 
 def admit(meter: Meter, work: Work) -> Measured:
-    """Count work as in use, as far as it fits, and say how much of it counts.
+    """Add work to the device-time in use, as far as it fits, and return how much of it counts.
 
-    That is validity ∩ term ∩ enlistment, less what did not fit.
+    Work counts within validity ∩ term ∩ enlistment, less the part that did not fit.
     """
     start, end, milli_devices = work.start, work.end, work.milli_devices
     eligible = []
@@ -90,22 +91,22 @@ def admit(meter: Meter, work: Work) -> Measured:
         return Measured(eligible if len(eligible) < 2 else by_year(eligible), [])
     withheld = withhold(split(start, end, milli_devices), meter.rooms)
     occupy(meter, work, withheld)
-    eligible += [(year, -device_time) for year, device_time in _eligible(meter, withheld)]
+    eligible += [(year, -device_time) for year, device_time in _eligible_of(meter, withheld)]
     return Measured([part for part in by_year(eligible) if part[1]], withheld)
 
 
 def released_eligible(meter: Meter, withheld: list[Withheld]) -> YearlyTime:
-    """Give what of the withheld device-time counts once it is released, by year."""
-    return by_year(_eligible(meter, withheld))
+    """Return the withheld device-time that counts once it is released, by year."""
+    return by_year(_eligible_of(meter, withheld))
 
 
 def withheld_by_year(withheld: Iterable[Withheld]) -> YearlyTime:
-    """Add up what was withheld by Shanghai year."""
+    """Return the withheld device-time by Shanghai year."""
     return by_year((year_of(part.quarter * QUARTER_SECONDS), part.device_time) for part in withheld)
 
 
 def by_year(parts: Iterable[tuple[int, int]]) -> YearlyTime:
-    """Add up device-time by year, ascending."""
+    """Return device-time added up by year, ascending."""
     totals: dict[int, int] = {}
     for year, device_time in parts:
         totals[year] = totals.get(year, 0) + device_time
@@ -113,7 +114,7 @@ def by_year(parts: Iterable[tuple[int, int]]) -> YearlyTime:
 
 
 def by_day(work: Work) -> list[tuple[int, int]]:
-    """Split work at Shanghai's midnights: day since 1970-01-01, thousandths × seconds."""
+    """Return work by Shanghai day: day since 1970-01-01, thousandths × seconds."""
     first, last = day_of(work.start), day_of(work.end - 1)
     if first == last:
         return [(first, work.device_time)]
@@ -125,9 +126,9 @@ def by_day(work: Work) -> list[tuple[int, int]]:
 
 
 def evidence_of(withheld: list[Withheld]) -> list[Evidence]:
-    """Tell which limit withheld how much, in runs of quarters: limit, from, until, device-time.
+    """Return withheld device-time in runs of quarters: limit, from, until, device-time.
 
-    Beyond `MAX_EVIDENCE` runs the last one takes all that is left.
+    Beyond `MAX_EVIDENCE` runs the last one takes the rest.
     """
     runs: list[Evidence] = []
     for part in withheld:
@@ -142,24 +143,24 @@ def evidence_of(withheld: list[Withheld]) -> list[Evidence]:
 
 
 def occupy(meter: Meter, work: Work, withheld: Iterable[Withheld]) -> None:
-    """Count work as in use, except what is withheld."""
-    _use(meter, work, withheld, 1)
+    """Add work to the device-time in use, without its withheld part."""
+    _change_use(meter, work, withheld, 1)
 
 
 def free(meter: Meter, work: Work, withheld: Iterable[Withheld]) -> None:
-    """Take back what was counted as in use, with the same withheld parts."""
-    _use(meter, work, withheld, -1)
+    """Take work out of the device-time in use, without its withheld part."""
+    _change_use(meter, work, withheld, -1)
 
 
 def days_of(contract: Contract, work: Work) -> Iterator[tuple[DeviceTimeId, int]]:
-    """Name the counts and days that some work belongs to."""
+    """Yield the counts of device-time and the days to which some work belongs."""
     for name in device_time_ids(contract, work.device):
         for day in days(work.start, work.end):
             yield name, day
 
 
 def device_time_ids(contract: Contract, device: str) -> list[DeviceTimeId]:
-    """Name the counts that work under a contract belongs to; the contract's, if it has a limit."""
+    """Return the counts of device-time for work under a contract; its own, if it has a limit."""
     terms = contract.registered
     ids: list[DeviceTimeId] = [("provider", terms.provider, device)]
     if device in terms.max_devices:
@@ -167,7 +168,7 @@ def device_time_ids(contract: Contract, device: str) -> list[DeviceTimeId]:
     return ids
 
 
-def _meter(state: State, contract: Contract, device: str) -> Meter:
+def _new_meter(state: State, contract: Contract, device: str) -> Meter:
     terms = contract.registered
     provider = state.providers[terms.provider]
     enlisted = overlap(provider.enlisted(device), *contract.window)
@@ -184,8 +185,8 @@ def _meter(state: State, contract: Contract, device: str) -> Meter:
     return Meter(terms.prices[device], list(years_of(enlisted)), rooms)
 
 
-def _eligible(meter: Meter, withheld: Iterable[Withheld]) -> Iterator[tuple[int, int]]:
-    """Give year and device-time of the withheld quarters that are eligible ones."""
+def _eligible_of(meter: Meter, withheld: Iterable[Withheld]) -> Iterator[tuple[int, int]]:
+    """Yield year and device-time of each withheld quarter that is eligible."""
     for part in withheld:
         begin = part.quarter * QUARTER_SECONDS
         for start, end, year in meter.eligible:
@@ -193,7 +194,7 @@ def _eligible(meter: Meter, withheld: Iterable[Withheld]) -> Iterator[tuple[int,
                 yield year, part.device_time
 
 
-def _use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: int) -> None:
+def _change_use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: int) -> None:
     parts = day_parts(work.start, work.end)
     for room in meter.rooms:
         room.in_use.add(parts, sign * work.milli_devices)
@@ -207,7 +208,7 @@ def _continues(runs: list[Evidence], part: Withheld, begin: int) -> bool:
 
 
 def is_measurable(record: Record) -> bool:
-    """Say whether a record's interval is one that `decide` would measure at all."""
+    """Return whether `decide` measures a record with this interval at all."""
     return record.start < record.end <= record.start + MAX_RECORD_SECONDS
 
 
@@ -223,7 +224,7 @@ def days_of_batches(state: State, batches: Iterable[Batch]) -> set[tuple[DeviceT
 
 
 def days_of_batch(state: State, batch: Batch) -> Iterator[tuple[DeviceTimeId, int]]:
-    """Name the days whose device-time in use decides about a batch's records."""
+    """Yield the days whose device-time in use decides about a batch's records."""
     spans = {
         (
             record.contract,
@@ -236,12 +237,12 @@ def days_of_batch(state: State, batch: Batch) -> Iterator[tuple[DeviceTimeId, in
     }
     for name, device, first, last in spans:
         contract = state.contracts.get(name)
-        # One that is unknown may be registered in this very group, before the batch is decided:
-        # nothing is in use under it, but at its provider.
-        counts = device_time_ids(contract, device) if contract else _provider_count(batch, device)
+        # An unknown contract may be registered in this group, before the batch is decided. Nothing
+        # is in use under it yet, but its provider's devices may be.
+        counts = device_time_ids(contract, device) if contract else _provider_counts(batch, device)
         for day in range(first, last + 1):
             yield from ((count, day) for count in counts)
 
 
-def _provider_count(batch: Batch, device: str) -> list[DeviceTimeId]:
+def _provider_counts(batch: Batch, device: str) -> list[DeviceTimeId]:
     return [("provider", batch.provider, device)]

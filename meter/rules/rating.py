@@ -1,6 +1,6 @@
 """The arithmetic of the money rules: integers in, integers out, nothing else.
 
-    numerator    thousandths × seconds × price; `DENOMINATOR` of it is one fen
+    numerator    thousandths × seconds × price; one fen is `DENOMINATOR`
     cost         floor(M / D), so that slicing a record never gains or loses a fen
     entitlement  one floor per contract and year; a pure function of the contract's eligible usage
     grant        rule R: what the coupon of a year gives to each of the enterprise's contracts
@@ -24,7 +24,7 @@ Interval = tuple[int, int]
 @final
 @dataclass
 class Terms:
-    """What of a contract decides its entitlement: fen and basis points."""
+    """The terms of a contract that decide its entitlement, in fen and basis points."""
 
     amount: int
     ratio_bp: int
@@ -34,7 +34,7 @@ class Terms:
 @final
 @dataclass
 class Entitlement:
-    """What a contract is entitled to by year, in fen, and which limits bound it."""
+    """What a contract is entitled to by year, in fen, and the limits that bound it."""
 
     by_year: dict[int, int] = field(default_factory=dict)
     amount_bound: bool = False
@@ -42,17 +42,17 @@ class Entitlement:
 
 
 def cost(numerator: int) -> int:
-    """Fen for a numerator; floored, as "不超过" (no more than) allows only that."""
+    """Return the fen of a numerator, rounded down: the rule is "不超过" (no more than)."""
     return numerator // DENOMINATOR
 
 
 def support_limit(amount: int, combined_bp: int, other_public_funds: int) -> int:
-    """Most that this programme may add to other public money for the same compute, in fen."""
+    """Return the most that this programme may add to other public money for a contract, in fen."""
     return max(0, combined_bp * amount // FULL_BP - other_public_funds)
 
 
 def entitle(eligible: dict[int, int], terms: Terms) -> Entitlement:
-    """Entitlement from eligible numerators `X` by year, earlier years first.
+    """Return the entitlement from eligible numerators `X` by year, earlier years first.
 
     N[y] = min(X[y], A·D − ΣN before);  E[y] = min(floor(bp·N[y] / (10000·D)), L − ΣE before)
     """
@@ -73,10 +73,11 @@ def entitle(eligible: dict[int, int], terms: Terms) -> Entitlement:
 
 
 def regrant(issued: int, shares: Sequence[tuple[int, int]]) -> list[int]:
-    """Rule R for one coupon: `(entitled, granted)` of each contract, oldest first -> new grants.
+    """Return the new grants by rule R, from `(entitled, granted)` of a coupon's contracts in order.
 
-    First no contract keeps more than it is entitled to; then the free rest goes to those that are
-    short, in order. So the sum is min(issued, Σ entitled) whenever Σ granted ≤ issued before.
+    The oldest contract comes first. No contract keeps more than it is entitled to; the free rest
+    goes to those that are short, in order. If Σ granted ≤ issued before, the new sum is
+    min(issued, Σ entitled).
     """
     granted = [min(entitled, held) for entitled, held in shares]
     free = issued - sum(granted)
@@ -88,13 +89,13 @@ def regrant(issued: int, shares: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def overlap(intervals: Iterable[Interval], start: int, end: int) -> list[Interval]:
-    """Give the parts of disjoint sorted half-open intervals that lie in `[start, end)`."""
+    """Return the parts of disjoint sorted half-open intervals that lie in `[start, end)`."""
     cut = ((max(start, begin), min(end, stop)) for begin, stop in intervals)
     return [(begin, stop) for begin, stop in cut if begin < stop]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Merge half-open intervals into disjoint sorted ones."""
+    """Return half-open intervals merged into disjoint sorted ones."""
     merged: list[Interval] = []
     for begin, stop in sorted(intervals):
         if merged and begin <= merged[-1][1]:
@@ -105,7 +106,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def years_of(intervals: Iterable[Interval]) -> Iterator[tuple[int, int, int]]:
-    """Cut intervals at Shanghai's 1 January: `(start, end, year)`, in the same order."""
+    """Yield intervals cut at 1 January in Shanghai: `(start, end, year)`, in the same order."""
     for start, end in intervals:
         begin = start
         for year in range(year_of(start), year_of(end - 1) + 1):
@@ -115,7 +116,7 @@ def years_of(intervals: Iterable[Interval]) -> Iterator[tuple[int, int, int]]:
 
 
 def seconds_by_year(intervals: Iterable[Interval]) -> list[tuple[int, int]]:
-    """Add up disjoint sorted intervals by Shanghai year: `(year, seconds)`, ascending."""
+    """Return the seconds of disjoint sorted intervals by Shanghai year, ascending."""
     totals: dict[int, int] = {}
     for start, end, year in years_of(intervals):
         totals[year] = totals.get(year, 0) + end - start

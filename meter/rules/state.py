@@ -1,12 +1,12 @@
-"""What the ledger's entries add up to, as far as the rules need it; values and look-ups only.
+"""The state: what the ledger's entries add up to, as far as the rules need it.
 
-`effects.py` computes what usage and coupons do to it, `evolve.py` applies an entry. A state may
-change in place: when a commit fails it is thrown away and loaded again. `touched` collects what a
-group changed, for the read models.
+Only values and look-ups are here: `effects.py` computes what usage and coupons do to a state, and
+`evolve.py` applies an entry. A state changes in place; when a commit fails it is thrown away and
+loaded again. `touched` collects what a group changed, for the read models.
 
-Records, batches and device-time in use are many: the service holds only those that the batches at
-hand name (loaded before they are decided, forgotten some time after the commit); a replay holds
-all. Everything else is small.
+Records, batches and device-time in use are many. The service holds only those that the present
+batches name: they are loaded before the batches are decided, and forgotten some time after the
+commit. A replay holds all. Everything else is small.
 """
 
 from collections.abc import Mapping
@@ -35,14 +35,14 @@ RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
 
-MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps at hand
+MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps in memory
 
 
 @dataclass
 class Key:
     """A provider's key; `revoked` is the number of the entry that revoked it.
 
-    Since `suspected_since` (microseconds) another may have signed with it.
+    Others may have signed with it since `suspected_since` (microseconds).
     """
 
     entry: int
@@ -54,9 +54,9 @@ class Key:
 
 @dataclass
 class ServiceKey:
-    """A key with which the service signs, and the numbers of the entries that say for how long.
+    """A key of the service, and the numbers of the entries that name it and retire it.
 
-    `public_key` is the base64 of a receipt key, the vkey of a log key.
+    `public_key` is the base64 of a receipt key, or the vkey of a log key.
     """
 
     entry: int
@@ -64,15 +64,16 @@ class ServiceKey:
     retired: int | None = None
 
     def signs(self, number: int) -> bool:
-        """Say whether it must sign the checkpoint of this size, the receipt of this batch entry.
+        """Return whether the key must sign the checkpoint, or receipt, of this size or batch entry.
 
-        Neither the entry that names it nor that which retires it is a batch, so one rule does.
+        One rule serves both, since neither the entry that names the key nor the one that retires it
+        is a batch.
         """
         return self.entry < number and (self.retired is None or number <= self.retired)
 
 
 def signing(keys: Mapping[str, ServiceKey], number: int) -> dict[str, ServiceKey]:
-    """Give the keys that sign at a number, the oldest first."""
+    """Return the keys that sign at a number, the oldest first."""
     return {name: key for name, key in keys.items() if key.signs(number)}
 
 
@@ -90,7 +91,7 @@ class EnlistedBatch:
 class Provider:
     """A provider and its enlistments by the name of their batch.
 
-    `announced` lists them in the order of their entries, also those whose end was moved later.
+    `announced` lists them in the order of their entries, including those whose end was moved later.
     """
 
     entry: int
@@ -99,20 +100,20 @@ class Provider:
     announced: list[tuple[str, EnlistedBatch]] = field(default_factory=list)
 
     def enlist(self, name: str, batch: EnlistedBatch) -> None:
-        """Put a batch into force, or another end of it."""
+        """Put a batch into force, or move its end."""
         self.enlistments[name] = batch
         self.announced.append((name, batch))
 
     def enlistments_at(self, size: int) -> dict[str, EnlistedBatch]:
-        """Return the enlistments that the first `size` entries tell."""
+        """Return the enlistments of the first `size` entries."""
         return {name: batch for name, batch in self.announced if batch.entry < size}
 
     def enlisted(self, device: str) -> list[Interval]:
-        """Give the disjoint sorted intervals in which a device kind is enlisted."""
+        """Return the disjoint sorted intervals in which a device kind is enlisted."""
         return union((start, end) for start, end, _ in self.capacity(device))
 
     def capacity(self, device: str) -> list[tuple[int, int, int]]:
-        """Give `(start, end, devices)` of each enlistment of a device kind."""
+        """Return `(start, end, devices)` of each enlistment of a device kind."""
         return [
             (batch.start, batch.end, batch.devices[device])
             for batch in self.enlistments.values()
@@ -123,7 +124,7 @@ class Provider:
 @final
 @dataclass
 class Meter:
-    """One kind of device under one contract: what of its usage counts, and where it must fit.
+    """One device kind under one contract: its price, when its usage counts, where it must fit.
 
     `price` is 1/10000 yuan per device-hour. `eligible` are the times in which usage counts, as
     disjoint ascending `(from, until, year)` in seconds, each within one Shanghai year.
@@ -148,7 +149,7 @@ class Share:
 @final
 @dataclass
 class Accounts:
-    """Which coupon pays for a contract's usage of a year, and between which accounts it does."""
+    """The coupon that pays for a contract's usage of a year, and the accounts of the grant."""
 
     coupon_id: CouponId
     coupon: str
@@ -160,11 +161,11 @@ class Accounts:
 class Contract:
     """A contract with its running totals.
 
-    `used` is the numerator `M`; `window` the part of time in which usage can be eligible (policy
-    validity ∩ term, empty where the use or the parties are not eligible). `debtor` and `due` are
-    the accounts of its cost. `freezes` are the numbers of the entries that froze and thawed it, by
-    turns. `meters` and `accounts` (by year) are made when they are needed, the
-    former anew when the provider's enlistments change.
+    `used` is the numerator `M`. `window` is the time in which usage can be eligible: policy
+    validity ∩ term, empty where the use or the parties are not eligible. `debtor` and `due` are the
+    accounts of its cost. `freezes` holds the numbers of the entries that froze and unfroze it, by
+    turns. `meters` and `accounts` (by year) are made when they are needed; `meters` are made again
+    when the provider's enlistments change.
     """
 
     entry: int
@@ -196,24 +197,24 @@ class Contract:
         return sum(number < size for number in self.freezes) % 2 == 1
 
     def share(self, year: int) -> Share:
-        """Give the share of a year, which begins at nothing."""
+        """Return the share of a year, empty at first."""
         found = self.shares.get(year)
         if found is None:
             found = self.shares[year] = Share()
         return found
 
     def coupon_id(self, year: int) -> CouponId:
-        """Say which coupon pays for this contract's usage of a year."""
+        """Return the coupon that pays for this contract's usage of a year."""
         return self.accounts_of(year).coupon_id
 
     def accounts_of(self, year: int) -> Accounts:
-        """Give the accounts of a year's grants."""
+        """Return the accounts of a year's grants."""
         found = self.accounts.get(year)
         if found is None:
-            found = self.accounts[year] = self._accounts(year)
+            found = self.accounts[year] = self._new_accounts(year)
         return found
 
-    def _accounts(self, year: int) -> Accounts:
+    def _new_accounts(self, year: int) -> Accounts:
         name, programme, enterprise = (
             self.registered.id,
             self.registered.programme,
@@ -244,9 +245,10 @@ class Pool:
 
 
 class AcceptedRecord(Struct):
-    """An accepted record, and the numbers of the entries that took it back or released it.
+    """An accepted record, and the numbers of the entries that voided or released it.
 
-    `eligible` is what counts now, thousandths × seconds by year; `withheld` what did not fit.
+    `eligible` is the part that counts now, thousandths × seconds by year; `withheld` is the part
+    that did not fit.
     """
 
     entry: int
@@ -258,7 +260,7 @@ class AcceptedRecord(Struct):
 
 
 class StoredBatch(Struct, frozen=True):
-    """A batch that has a receipt: its entries, hex sha256 of its payload, the receipt."""
+    """A batch with a receipt: its entries, hex sha256 of its payload, receipt and signature."""
 
     entries: EntryRange
     payload: str
@@ -269,7 +271,7 @@ class StoredBatch(Struct, frozen=True):
 @final
 @dataclass
 class Touched:
-    """What a group changed."""
+    """The contracts, coupons, pools and days that a group changed."""
 
     contracts: set[str] = field(default_factory=set)
     coupons: set[CouponId] = field(default_factory=set)
@@ -287,10 +289,11 @@ class Touched:
 @final
 @dataclass
 class State:
-    """The whole. `size` is the number of entries, `last_at` the last entry's `at`.
+    """The whole state. `size` is the number of entries, `last_at` the last entry's `at`.
 
-    `coupons` says what is issued, `granted` what of it the contracts hold, in fen. `log_keys` are
-    the service's by vkey, `receipt_keys` by keyid, in the order of their entries.
+    `coupons` holds the issued fen of each coupon, `granted` the fen that its contracts were
+    granted. `log_keys` are the service's keys by vkey, `receipt_keys` those by keyid, both in the
+    order of their entries.
     """
 
     size: int = 0
@@ -317,11 +320,11 @@ class State:
     touched: Touched = field(default_factory=Touched)
 
     def contracts_of(self, enterprise: str, programme: str) -> list[Contract]:
-        """Contracts that share the enterprise's coupons of a programme, oldest first."""
+        """Return the contracts that share the enterprise's coupons of a programme, oldest first."""
         return self.enterprises[enterprise].contracts.get(programme, [])
 
     def device_time(self, name: DeviceTimeId) -> DeviceTime:
-        """Give the count of device-time in use of one kind, under a contract or at a provider."""
+        """Return the count of device-time in use of one kind, under a contract or at a provider."""
         count = self.in_use.get(name)
         if count is None:
             count = self.in_use[name] = DeviceTime()
@@ -336,7 +339,7 @@ class State:
         return None
 
     def take_touched(self) -> Touched:
-        """Hand over what changed since the last call."""
+        """Return what changed since the last call, and begin anew."""
         touched, self.touched = self.touched, Touched()
         for name, count in self.in_use.items():
             touched.days.update((name, day) for day in count.touched)
@@ -344,10 +347,10 @@ class State:
         return touched
 
     def forget(self) -> None:
-        """Let go of what can be loaded again, once it is durable.
+        """Drop what is durable and can be loaded again.
 
-        Days of device-time stay as long as there are not too many: the next batches are likely to
-        need them.
+        Days of device-time stay while they are not too many: the next batches are likely to need
+        them.
         """
         self.records.clear()
         self.batches.clear()

@@ -1,12 +1,12 @@
-"""Whom an entry concerns: the subjects under which it is found again.
+"""The subjects of an entry: whom it concerns, and under what it is found again.
 
-    contract:TC-2025-0001             what is said of a contract, and what moves its money
+    contract:TC-2025-0001             entries about a contract, and those that move its money
     enterprise:91440300708461136T     the enterprise itself, its contracts and its coupons
     provider:pcl                      the provider itself, its keys, batches and contracts
     kind:void                         entries of one kind
 
-An index tells which *segments* mention a subject. A reader of a segment asks `subjects_of` about
-each of its entries. So the index may name too many segments, but never too few.
+An index names the *segments* that mention a subject. The reader of a segment calls `subjects_of`
+for each of its entries, so the index may name too many segments, but never too few.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from meter.rules.state import State
 
 
 def subjects_of(state: State, entry: Entry) -> set[str]:
-    """Return all that an entry concerns; `state` knows the contracts and keys that it names."""
+    """Return the subjects of an entry; `state` knows the contracts and keys that it names."""
     return {
         f"kind:{entry.kind}",
         *BY_ENTRY[type(entry)].subjects(state, entry),

@@ -37,7 +37,7 @@ from ledger.tlog import Tree, check_consistency
 from ledger.verify import by_entry
 from meter.auditor.replay import Audit
 from meter.rules.commands import fingerprint_of
-from meter.rules.decide_command import answer_of
+from meter.rules.decide_command import response_to
 from meter.rules.entries import FLOORED_CLASSES, BatchAccepted, RecordReleased, RecordVoided
 from meter.rules.kinds.table import BY_ENTRY, command_of, read_entry
 from meter.rules.measure import days_of, days_of_batch, work_of
@@ -183,7 +183,7 @@ class _Writer:
 
     def _note_request(self, entry: Any, number: int, written: Written) -> None:
         """Make the answer to a command again, for whoever asks with the same key."""
-        answer = msgspec.json.encode(answer_of(self._state, number, entry))
+        answer = msgspec.json.encode(response_to(self._state, number, entry))
         fingerprint = fingerprint_of(command_of(entry))
         written.requests.append((entry.request, fingerprint, number, answer))
 

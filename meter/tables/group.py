@@ -8,7 +8,7 @@ from ledger.log import Log
 from meter.host.metrics import Tally
 from meter.host.submission import BatchSubmission, Submission
 from meter.rules.decide import Decided
-from meter.rules.decide_command import Answer
+from meter.rules.decide_command import CommandResponse
 from meter.rules.entries import Entry
 from meter.rules.measure import days_of_batches
 from meter.rules.state import State, StoredBatch
@@ -48,14 +48,14 @@ class Group:
         self.requests[request] = answered
         self.written.requests.append((request, *answered))
 
-    def answer_to(self, request: str | None, fingerprint: str) -> Answer | None:
+    def answer_to(self, request: str | None, fingerprint: str) -> CommandResponse | None:
         """Return the answer that a key already has. Raises `Problem` `idempotency_conflict`."""
         answered = self.requests.get(request) if request is not None else None
         if answered is None:
             return None
         if answered.fingerprint != fingerprint:
             raise Problem("idempotency_conflict", f"entry {answered.entry} used this key")
-        return Answer(201, answered.answer)
+        return CommandResponse(201, answered.answer)
 
 
 async def begin_group(

@@ -5,8 +5,8 @@ from msgspec import UNSET
 
 from ledger.canon import MAX_ENTRY_BYTES, encode
 from meter.rules import commands, entries
-from meter.rules.commands import fields_of, same
-from meter.rules.decide_command import answer_of
+from meter.rules.commands import fields_of, same_but_for_reason
+from meter.rules.decide_command import response_to
 from meter.rules.entries import RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.kinds.contracts import MAX_CONTRACTS_PER_PROGRAMME
 from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of, read_entry
@@ -579,7 +579,7 @@ def test_a_release_lets_what_is_withheld_count_once():
     assert entry.entitled == [(2025, 1_800)]
     assert entry.postings == [(f"coupon:{PROGRAMME}:2025:{ALPHA}", "accrued:A:2025", 1_800)]
     assert entry.reason == "a clock was wrong"
-    assert answer_of(books.state, number, entry) == {"entry": number, "entitled": "18.00"}
+    assert response_to(books.state, number, entry) == {"entry": number, "entitled": "18.00"}
     problem = refusal(books.release, "r")
     assert (problem.code, problem.status) == ("already_released", 409)
     assert problem.facts == {"entry": number}
@@ -636,7 +636,7 @@ def test_every_entry_of_the_authority_gives_its_command_back():
         if isinstance(entry, UsageAccepted | entries.BatchAccepted):
             continue
         command = command_of(entry)
-        assert same(command, command_of(type(entry)(**_fields(entry))))
+        assert same_but_for_reason(command, command_of(type(entry)(**_fields(entry))))
         assert fields_of(command) == {name: getattr(entry, name) for name in fields_of(command)}
         kinds.add(type(command))
     assert kinds == set(BY_COMMAND)

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ledger.canon import decode, encode
 from meter.auditor.sums import Sums
 from meter.rules import commands
-from meter.rules.decide_command import answer_of
+from meter.rules.decide_command import response_to
 from meter.rules.evolve import evolve
 from meter.rules.state import State
 from meter.values.problems import Problem
@@ -987,7 +987,7 @@ class BooksMachine(RuleBasedStateMachine):
     def release(self, provider: str, id_: str) -> None:
         def core() -> dict:
             number = self.books.release(id_, provider)
-            return answer_of(self.books.state, number, self.books.entries[number])
+            return response_to(self.books.state, number, self.books.entries[number])
 
         self.both(core, lambda: self.model.release(provider, id_))
 

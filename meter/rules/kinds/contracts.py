@@ -1,4 +1,4 @@
-"""Contracts: registration, with the class and the limits that are fixed then, and freezes."""
+"""Contracts and their freezes; registration fixes a contract's class and limits."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -28,8 +28,8 @@ from meter.values.policy import MAX_YEARS, Policy, RatioClass
 from meter.values.problems import Problem
 from meter.values.units import add_months, parse_date
 
-# A posting takes at most some 200 bytes and a void can move money in each contract and year of the
-# enterprise; all must fit into an entry of 65,535 bytes.
+# A posting takes about 200 bytes at most, and one void can move money in each contract and year of
+# the enterprise. All these postings must fit into an entry of 65,535 bytes.
 MAX_CONTRACTS_PER_PROGRAMME: Final = 256 // MAX_YEARS
 
 
@@ -58,12 +58,12 @@ def _judge_contract(state: State, command: RegisterContract, _stamp: Stamp) -> J
 
 
 def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: str) -> RatioClass:
-    """Startup: an enterprise founded less than the policy's months before the signing."""
+    """Return `startup` if the enterprise was founded less than the policy's months before."""
     if enterprise.applicant != "enterprise":
         return "standard"
     # Dates of one form compare as text.
-    grown_up = add_months(enterprise.founded_on, policy.startup_months)
-    return "startup" if signed_on < grown_up else "standard"
+    startup_until = add_months(enterprise.founded_on, policy.startup_months)
+    return "startup" if signed_on < startup_until else "standard"
 
 
 def _apply_contract(state: State, number: int, entry: ContractRegistered) -> None:
@@ -93,11 +93,11 @@ def _window(policy: Policy, entry: ContractRegistered) -> Interval:
     )
 
 
-def _answer(_state: State, entry: ContractRegistered) -> dict[str, str]:
+def _response(_state: State, entry: ContractRegistered) -> dict[str, str]:
     return {"policy": entry.policy, "class": entry.ratio_class}
 
 
-def _parties(_state: State, entry: ContractRegistered) -> Iterable[str]:
+def _contract_parties(_state: State, entry: ContractRegistered) -> Iterable[str]:
     return parties_of(entry)
 
 
@@ -113,11 +113,13 @@ def _judge_unfreeze(state: State, command: UnfreezeContract, _stamp: Stamp) -> J
     return NOTHING_MORE
 
 
-def _apply_turn(state: State, number: int, entry: ContractFrozen | ContractUnfrozen) -> None:
+def _apply_freeze_change(
+    state: State, number: int, entry: ContractFrozen | ContractUnfrozen
+) -> None:
     state.contracts[entry.contract].freezes.append(number)
 
 
-def _subjects(state: State, entry: ContractFrozen | ContractUnfrozen) -> Iterable[str]:
+def _freeze_subjects(state: State, entry: ContractFrozen | ContractUnfrozen) -> Iterable[str]:
     return contract_subjects(state, entry.contract)
 
 
@@ -127,9 +129,9 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
     holder=_holder,
     judge=_judge_contract,
     apply=_apply_contract,
-    subjects=_parties,
+    subjects=_contract_parties,
     rows="registration",
-    answer=_answer,
+    response=_response,
     codes=(
         *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
         *("too_many_contracts", "bad_dates"),
@@ -139,8 +141,8 @@ FREEZE: Kind[ContractFrozen, FreezeContract] = Kind(
     entry=ContractFrozen,
     command=FreezeContract,
     judge=_judge_freeze,
-    apply=_apply_turn,
-    subjects=_subjects,
+    apply=_apply_freeze_change,
+    subjects=_freeze_subjects,
     rows="registration",
     codes=("unknown_contract", "already_frozen"),
 )
@@ -148,8 +150,8 @@ UNFREEZE: Kind[ContractUnfrozen, UnfreezeContract] = Kind(
     entry=ContractUnfrozen,
     command=UnfreezeContract,
     judge=_judge_unfreeze,
-    apply=_apply_turn,
-    subjects=_subjects,
+    apply=_apply_freeze_change,
+    subjects=_freeze_subjects,
     rows="registration",
     codes=("unknown_contract", "not_frozen"),
 )

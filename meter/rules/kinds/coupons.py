@@ -21,7 +21,7 @@ def _policy_holder(state: State, command: ActivatePolicy) -> Holder | None:
 
 
 def _judge_policy(state: State, command: ActivatePolicy, _stamp: Stamp) -> Judged:
-    assert command.content is not UNSET, "the shell fills in the shipped file"
+    assert command.content is not UNSET, "the API fills in the shipped file"
     policy = Policy.parse(command.content)
     if (policy.programme, policy.version) != (command.programme, command.version):
         raise Problem("bad_policy", f"the file is of {policy.programme} {policy.version}")
@@ -79,7 +79,7 @@ def _judge_withdrawal(state: State, command: WithdrawCoupon, _stamp: Stamp) -> J
 
 
 def _policy_of_year(state: State, command: IssueCoupon | WithdrawCoupon) -> Policy:
-    """Return the newest policy that touches the year."""
+    """Return the newest policy that touches the year. Raises `Problem`."""
     active_policy(state, command.programme)
     if command.enterprise not in state.enterprises:
         raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
@@ -132,7 +132,7 @@ def _subjects(_state: State, entry: CouponIssued | CouponWithdrawn) -> Iterable[
     return (f"enterprise:{entry.enterprise}",)
 
 
-def _answer(state: State, entry: CouponIssued | CouponWithdrawn) -> dict[str, str]:
+def _response(state: State, entry: CouponIssued | CouponWithdrawn) -> dict[str, str]:
     issued = state.coupons[entry.enterprise, entry.programme, entry.year]
     return {"issued": format_money(issued)}
 
@@ -153,7 +153,7 @@ ISSUE: Kind[CouponIssued, IssueCoupon] = Kind(
     apply=_apply_issue,
     subjects=_subjects,
     rows="totals",
-    answer=_answer,
+    response=_response,
     codes=(
         *("unknown_programme", "unknown_enterprise", "unknown_year", "below_threshold"),
         *("cap_exceeded", "pool_exceeded"),
@@ -167,7 +167,7 @@ WITHDRAWAL: Kind[CouponWithdrawn, WithdrawCoupon] = Kind(
     apply=_apply_withdrawal,
     subjects=_subjects,
     rows="totals",
-    answer=_answer,
+    response=_response,
     codes=("unknown_programme", "unknown_enterprise", "unknown_year", "below_granted"),
     moves_money=True,
 )

@@ -4,7 +4,7 @@ A `Kind` joins the entry's struct (`rules/entries.py`, the home of the bytes) an
 (`rules/commands.py`, the home of the requests' bodies) with the functions beside it. The functions
 are pure: `judge` reads the state and changes nothing, `apply` puts the entry into the state.
 
-This file also holds what several kinds share: the stamp, the answers of a judgement, small checks.
+This file also holds what several kinds share: the stamp, the outcome of a judgement, small checks.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ C = TypeVar("C", bound=Command)
 class Stamp:
     """How an authority's entry was made: microseconds, token id, idempotency key, random hex.
 
-    `checkpoint` is that of the entries before, where a log key signs for the last time.
+    `checkpoint` is the signed note of all entries before, where the entry retires a log key.
     """
 
     at: int
@@ -39,7 +39,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """The command asks for what the entry of this number holds already."""
+    """The number of an entry that already holds what the command asks for."""
 
     entry: int
 
@@ -62,7 +62,7 @@ def holds_nothing(_state: State, _command: Any) -> Holder | None:
 
 
 def adds_nothing(_state: State, _entry: Any) -> dict[str, str]:
-    """Return no field: the answer is the number of the entry alone."""
+    """Return no field: the response is the number of the entry alone."""
     return {}
 
 
@@ -79,10 +79,10 @@ class Kind(Generic[E, C]):
       raises `Problem` with one of `codes`. None for entries that no command makes.
     - `apply(state, number, entry)` puts the entry into the state. It raises `Diverged`.
     - `subjects(state, entry)` names whom the entry concerns (`rules/subjects.py`).
-    - `rows` says what the tables keep of it.
-    - `holder(state, command)` finds the entry that holds the id which the command registers.
-    - `answer(state, entry)` returns what the answer to the command tells beside the number.
-    - `names_record`: the command names a record, which has to be loaded before it is judged.
+    - `rows` names what the tables keep of it.
+    - `holder(state, command)` returns the entry that holds the id of the command, if there is one.
+    - `response(state, entry)` returns the fields of the response beside the entry's number.
+    - `names_record`: the command names a record, which must be loaded before the command is judged.
     - `moves_money`: the command needs an idempotency key.
     """
 
@@ -93,14 +93,14 @@ class Kind(Generic[E, C]):
     command: type[C] | None = None
     judge: Callable[[State, C, Stamp], Judged] | None = None
     holder: Callable[[State, C], Holder | None] = holds_nothing
-    answer: Callable[[State, E], dict[str, str]] = adds_nothing
+    response: Callable[[State, E], dict[str, str]] = adds_nothing
     codes: tuple[str, ...] = ()
     names_record: bool = False
     moves_money: bool = False
 
     @property
     def name(self) -> str:
-        """The word that stands under `kind` in the entry."""
+        """The text of the entry's field `kind`."""
         name: str = next(f.default for f in msgspec.structs.fields(self.entry) if f.name == "kind")
         return name
 
@@ -125,7 +125,7 @@ def known_contract(state: State, name: str) -> Contract:
 
 
 def check_period(starts: str, ends: str) -> None:
-    """Refuse an empty period of dates. Raises `Problem` `bad_dates`."""
+    """Raise `Problem` `bad_dates` for an empty period."""
     if ends <= starts:
         raise Problem("bad_dates", f"the period from {starts} until {ends} is empty")
 
@@ -136,7 +136,7 @@ def contract_subjects(state: State, name: str) -> set[str]:
 
 
 def parties_of(terms: ContractRegistered) -> set[str]:
-    """Return the subjects of a contract by its terms."""
+    """Return the subjects of a contract from its terms."""
     return {
         f"contract:{terms.id}",
         f"enterprise:{terms.enterprise}",

@@ -87,7 +87,7 @@ def origin_of(state: State) -> str:
 
 
 def raw_key(text: str) -> bytes:
-    """Read a public key of 32 bytes from its base64. Raises `Problem` `malformed`."""
+    """Return the 32 bytes of a public key from its base64. Raises `Problem` `malformed`."""
     try:
         raw = base64.b64decode(text, validate=True)
     except ValueError:
@@ -98,7 +98,7 @@ def raw_key(text: str) -> bytes:
 
 
 def check_unused(state: State, raw: bytes) -> None:
-    """Refuse a public key that the ledger knows: each has one holder and one use."""
+    """Raise `Problem` for a public key that the ledger knows: each has one holder and one use."""
     if raw in state.public_keys:
         raise Problem("exists_differently", f"key {state.public_keys[raw]} has this public key")
     text, vkey = base64.b64encode(raw).decode(), Verifier(origin_of(state), raw).format()
@@ -107,9 +107,9 @@ def check_unused(state: State, raw: bytes) -> None:
 
 
 def _check_no_overlap(keys: Mapping[str, ServiceKey]) -> None:
-    """Two keys at a time are enough, and each more costs a signature under every receipt."""
+    """Raise `Problem` where two keys sign: a third would add a signature to every receipt."""
     if len(_unretired(keys)) > 1:
-        raise Problem("overlap_open", f"first retire {_unretired(keys)[0]}")
+        raise Problem("overlap_open", f"retire {_unretired(keys)[0]} first")
 
 
 def _check_retirement(keys: Mapping[str, ServiceKey], name: str) -> None:
@@ -119,7 +119,7 @@ def _check_retirement(keys: Mapping[str, ServiceKey], name: str) -> None:
     if key.retired is not None:
         raise Problem("already_retired", f"by entry {key.retired}", entry=key.retired)
     if _unretired(keys) == [name]:
-        raise Problem("last_key", f"first add another than {name}")
+        raise Problem("last_key", f"add another key before you retire {name}")
 
 
 def _unretired(keys: Mapping[str, ServiceKey]) -> list[str]:

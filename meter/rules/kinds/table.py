@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 else:
     KindName = Literal[tuple(BY_NAME)]
 
-# `AnyEntry` is what the type checker holds every `match` over entries against.
-_told_apart: Final = set(get_args(AnyEntry))
-if _told_apart != set(BY_ENTRY) or len(BY_NAME) != len(KINDS):
-    raise TypeError(f"AnyEntry and KINDS differ: {_told_apart ^ set(BY_ENTRY)}")
+# The type checker checks each closed match over entries against `AnyEntry`.
+_in_union: Final = set(get_args(AnyEntry))
+if _in_union != set(BY_ENTRY) or len(BY_NAME) != len(KINDS):
+    raise TypeError(f"AnyEntry and KINDS differ: {_in_union ^ set(BY_ENTRY)}")
 
 
 def read_entry(fields: dict[str, Any]) -> AnyEntry:
-    """Read an entry from its decoded canonical JSON. Raises `ValueError`."""
+    """Return an entry from its decoded canonical JSON. Raises `ValueError`."""
     name = fields.get("kind")
     if not isinstance(name, str) or name not in BY_NAME:
         raise ValueError(f"unknown kind of entry: {name!r}")
@@ -63,7 +63,7 @@ def read_entry(fields: dict[str, Any]) -> AnyEntry:
 def command_of(entry: Entry) -> Command:
     """Return the command that led to an authority's entry: the inverse of `fields_of`.
 
-    Raises `ValueError` where the entry holds what no command could.
+    Raises `ValueError` where the entry holds values that no command can hold.
     """
     kind: type[Command] | None = BY_ENTRY[type(entry)].command
     assert kind is not None, "an authority's entry has a command"

@@ -1,4 +1,4 @@
-"""Usage: batches, accepted records, their voids, and the release of what was withheld."""
+"""Usage: batches, accepted records, their voids, and the releases of withheld parts."""
 
 from collections.abc import Iterable
 
@@ -22,7 +22,7 @@ from meter.values.units import format_money
 
 
 def _apply_batch(_state: State, _number: int, _entry: BatchAccepted) -> None:
-    """Change nothing: its records follow as entries of their own."""
+    """Change nothing: the voids and records of the batch follow as entries of their own."""
 
 
 def _apply_usage(state: State, number: int, entry: UsageAccepted) -> None:
@@ -36,7 +36,7 @@ def _apply_usage(state: State, number: int, entry: UsageAccepted) -> None:
 
 
 def _judge_void(state: State, command: VoidRecord, _stamp: Stamp) -> Judged:
-    record = _standing_record(state, command)
+    record = _unvoided_record(state, command)
     effect = void_effect(state, record)
     return void_fields(record, effect), effect.postings()
 
@@ -49,7 +49,7 @@ def _apply_void(state: State, number: int, entry: RecordVoided) -> None:
 
 
 def _judge_release(state: State, command: ReleaseRecord, _stamp: Stamp) -> Judged:
-    record = _standing_record(state, command)
+    record = _unvoided_record(state, command)
     if not record.withheld:
         raise Problem("nothing_withheld", f"all of record {command.id} counts")
     if record.released is not None:
@@ -77,7 +77,7 @@ def _apply_release(state: State, number: int, entry: RecordReleased) -> None:
     apply_release(state, record, number, effect, entry.eligible)
 
 
-def _standing_record(state: State, command: VoidRecord | ReleaseRecord) -> AcceptedRecord:
+def _unvoided_record(state: State, command: VoidRecord | ReleaseRecord) -> AcceptedRecord:
     record = state.records.get((command.provider, command.id))
     if record is None:
         raise Problem("unknown_record", f"no record {command.id} of {command.provider}")
@@ -96,12 +96,12 @@ def _record_subjects(
     return contract_subjects(state, entry.contract)
 
 
-def _void_answer(_state: State, entry: RecordVoided) -> dict[str, str]:
+def _void_response(_state: State, entry: RecordVoided) -> dict[str, str]:
     entitled = sum(fen for _, fen in entry.entitled)
     return {"cost": format_money(entry.cost), "entitled": format_money(entitled)}
 
 
-def _release_answer(_state: State, entry: RecordReleased) -> dict[str, str]:
+def _release_response(_state: State, entry: RecordReleased) -> dict[str, str]:
     return {"entitled": format_money(sum(fen for _, fen in entry.entitled))}
 
 
@@ -118,7 +118,7 @@ VOID: Kind[RecordVoided, VoidRecord] = Kind(
     apply=_apply_void,
     subjects=_record_subjects,
     rows="void",
-    answer=_void_answer,
+    response=_void_response,
     codes=("unknown_record", "already_voided"),
     names_record=True,
     moves_money=True,
@@ -130,7 +130,7 @@ RELEASE: Kind[RecordReleased, ReleaseRecord] = Kind(
     apply=_apply_release,
     subjects=_record_subjects,
     rows="release",
-    answer=_release_answer,
+    response=_release_response,
     codes=("unknown_record", "already_voided", "nothing_withheld", "already_released"),
     names_record=True,
     moves_money=True,
