@@ -38,7 +38,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -397,6 +397,7 @@ class _Fields(msgspec.Struct):
     at: int
     by: str
     postings: list[Posting]
+    salt: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
 class _GenesisFields(_Fields):

@@ -85,7 +85,7 @@ class Intake:
 
     async def batch(self, signed: SignedBatch) -> StoredBatch:
         """Return the receipt of a verified batch once it is durable. Raises `Problem`."""
-        submission = BatchSubmission(signed)
+        submission = BatchSubmission(signed, self._randomness())
         self.waiting.put(submission)
         return await submission.outcome
 
@@ -168,15 +168,18 @@ class Intake:
         await self._breath.take()
         try:
             if isinstance(submission, BatchSubmission):
-                return await self._decide_batch(submission.signed, now, group)
+                return await self._decide_batch(submission, now, group)
             return self._decide_command(submission, now, group)
         except Problem as problem:
             if problem.code == "seq_conflict" and isinstance(submission, BatchSubmission):
                 group.conflicts.append(submission.signed)
             return problem
 
-    async def _decide_batch(self, signed: SignedBatch, now: int, group: Group) -> StoredBatch:
-        decision = Decision(self.state, signed, now, group.before)
+    async def _decide_batch(
+        self, submission: BatchSubmission, now: int, group: Group
+    ) -> StoredBatch:
+        signed = submission.signed
+        decision = Decision(self.state, signed, now, group.before, submission.salt)
         while decision.result is None:
             decision.step()
             await self._breath.take()

@@ -116,6 +116,11 @@ def attempt(ask: Callable[[], Any]) -> Any:
         return problem
 
 
+def salt_of(data: bytes) -> str:
+    """Return the salt that a writer in a test draws for what it was sent."""
+    return sha256(data).hexdigest()[:32]
+
+
 def signer(keyid: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(sha256(keyid.encode()).digest())
 
@@ -214,7 +219,7 @@ class Books:
     def do(self, command: commands.Command) -> int:
         """Decide a command and apply its entry."""
         request = f"request-{len(self.entries)}"
-        salt = sha256(request.encode()).hexdigest()[:32]
+        salt = salt_of(request.encode())
         ends = isinstance(command, commands.RetireLogKey)
         stamp = Stamp(self.now, "op-1", request, salt, self.checkpoint() if ends else "")
         answer = decide_command(self.state, command, stamp)
@@ -365,14 +370,14 @@ class Books:
         envelope = dsse.parse(data, dsse.BATCH_TYPE)
         key = self.state.keys.get(envelope.keyid)
         if key is None:
-            raise Problem("unknown_key", envelope.keyid)
+            raise Problem("bad_signature", envelope.keyid)
         if not dsse.is_signed_by(
             key.public_key, envelope.payload_type, envelope.payload, envelope.signature
         ):
             raise Problem("bad_signature", envelope.keyid)
         signed = parse_batch(envelope, data)
         before = Before(self.state.size, base64.b64encode(bytes(32)).decode())
-        decided = decide(self.state, signed, self.now, before)
+        decided = decide(self.state, signed, self.now, before, salt_of(data))
         if not isinstance(decided, StoredBatch):
             self.entries += decided.entries
             batch = signed.batch

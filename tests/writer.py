@@ -43,7 +43,7 @@ from meter.rules.state import StoredBatch, signing
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
 from meter.wire.receipt import Before
-from tests.books import ORIGIN, Books, log_signer, public_text, signer
+from tests.books import ORIGIN, Books, log_signer, public_text, salt_of, signer
 
 LATER_SIGNERS = {
     each.verifier.format(): each for each in (log_signer("log-2"), log_signer("log-3"))
@@ -89,7 +89,7 @@ class Writer(Books):
     def send(self, data: bytes) -> bytes:
         """Take an envelope, and write and answer what is decided."""
         signed = parse_batch(dsse.parse(data, dsse.BATCH_TYPE), data)
-        decided = decide(self.state, signed, self.now, self._before or self._here())
+        decided = decide(self.state, signed, self.now, self._before or self._here(), salt_of(data))
         if isinstance(decided, StoredBatch):
             self.receipts.append(decided.receipt)
             self.signatures.append(decided.signature)

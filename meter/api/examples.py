@@ -391,10 +391,8 @@ REMEDIES: Final[dict[str, str]] = {
     "bad_policy": "Mend the policy file as `detail` says.",
     "unauthorized": "Send `Authorization: Bearer <token>` with a token that has neither expired nor"
     " been revoked.",
-    "unknown_key": "Have the authority register the key, or use the `keyid` under which it is"
-    " registered.",
     "bad_signature": "Sign the exact payload bytes, with type and lengths in front (DSSE), with"
-    " the private half of the registered key.",
+    " the private half of the key that the authority has registered under this `keyid`.",
     "key_revoked": "Sign with another registered key. A batch that was taken before is still"
     " answered.",
     "forbidden": "Use a token of one of the roles that the operation names.",

@@ -188,7 +188,6 @@ ROUTES: Final = [
         codes=(
             "bad_envelope",
             "bad_batch",
-            "unknown_key",
             "bad_signature",
             "key_revoked",
             "provider_mismatch",

@@ -278,8 +278,8 @@ class Audit:
         self, number: int, entry: Entry, data: bytes, fields: dict[str, Any], tree: Tree
     ) -> None:
         """Decide an authority's command again."""
-        request, salt = fields.get("request"), fields.get("salt")
-        if self.state.genesis is None or request is None or salt is None or "batch" in fields:
+        request = fields.get("request")
+        if self.state.genesis is None or request is None or "batch" in fields:
             raise Violation("unexpected_entry", f"a {entry.kind} entry has no place here")
         if request in self._requests:
             raise Violation("request_reused", f"an earlier entry carries request {request!r}")
@@ -288,7 +288,7 @@ class Audit:
         if isinstance(entry, entries.LogKeyRetired):
             checkpoint = entry.checkpoint
             self._check_last_checkpoint(number, checkpoint, tree)
-        stamp = Stamp(entry.at, entry.by, request, salt, checkpoint)
+        stamp = Stamp(entry.at, entry.by, request, entry.salt, checkpoint)
         decided = decide_command(self.state, command_of(entry), stamp)
         if isinstance(decided, Existing):
             raise Violation("repeated", f"entry {decided.entry} says the same")
@@ -322,7 +322,7 @@ class Audit:
         if self._with_signatures:
             _check_envelope_signature(self.state, opened)
         signed = parse_batch(opened, envelope)
-        decided = decide(self.state, signed, entry.at, before)
+        decided = decide(self.state, signed, entry.at, before, entry.salt)
         if not isinstance(decided, Decided):
             raise Violation("batch_twice", "the number of the stream was filled before")
         if receipt != decided.receipt:

@@ -36,9 +36,10 @@ class _Waiting(Generic[T]):
 
 @dataclass(eq=False, slots=True)
 class BatchSubmission(_Waiting[StoredBatch]):
-    """A batch that a provider signed."""
+    """A batch that a provider signed, and the salt of its entry if it gets one."""
 
     signed: SignedBatch
+    salt: str
 
     @property
     def sender(self) -> str:

@@ -21,6 +21,7 @@ from meter.rules.effects import (
 )
 from meter.rules.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
 from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_year
+from meter.rules.salts import salt_in_batch
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money
@@ -56,22 +57,35 @@ class Decided(Struct, frozen=True):
 @final
 @dataclass
 class _Context:
-    """What the records of one batch share; `now` in microseconds, `number` of the batch entry."""
+    """What the records of one batch share: `now` in microseconds, `number` and `salt` of its entry.
+
+    `judged` counts its voids and records, refused ones too.
+    """
 
     provider: str
     by: str
     now: int
     number: int
+    salt: bytes
+    judged: int = 0
+
+    def next_salt(self) -> str:
+        """Return the salt of the entry of the void or record that is judged now."""
+        return salt_in_batch(self.salt, self.judged)
 
 
-def decide(state: State, signed: SignedBatch, now: int, before: Before) -> Decided | StoredBatch:
+def decide(
+    state: State, signed: SignedBatch, now: int, before: Before, salt: str
+) -> Decided | StoredBatch:
     """Judge a batch at `now` (microseconds), in a group that builds on `before`.
 
+    `salt` is a new one for the batch's own entry.
+
     A batch that was answered before has its stored answer. Raises `Problem` where the batch as a
-    whole cannot be taken: `unknown_key`, `provider_mismatch`, `wrong_log`, `wrong_genesis`,
-    `seq_conflict`, `key_revoked`; then the state is unchanged.
+    whole cannot be taken: `bad_signature` (no such key), `provider_mismatch`, `wrong_log`,
+    `wrong_genesis`, `seq_conflict`, `key_revoked`; then the state is unchanged.
     """
-    decision = Decision(state, signed, now, before)
+    decision = Decision(state, signed, now, before, salt)
     while decision.result is None:
         decision.step()
     return decision.result
@@ -85,12 +99,16 @@ class Decision:
     the last step.
     """
 
-    def __init__(self, state: State, signed: SignedBatch, now: int, before: Before) -> None:
+    def __init__(
+        self, state: State, signed: SignedBatch, now: int, before: Before, salt: str
+    ) -> None:
         self._state = state
         self._sent = signed
         self._before = before
         self.result: Decided | StoredBatch | None = _answer_before(state, signed)
-        self._context = _Context(signed.batch.provider, signed.keyid, now, state.size)
+        self._context = _Context(
+            signed.batch.provider, signed.keyid, now, state.size, bytes.fromhex(salt)
+        )
         self._entries: list[Entry] = []
         self._voids: list[Result] = []
         self._records: list[Result] = []
@@ -104,9 +122,11 @@ class Decision:
         if voids < len(batch.voids):
             for void in batch.voids[voids : voids + RECORDS_PER_STEP]:
                 self._voids.append(_decide_void(state, void, context, self._entries))
+                context.judged += 1
         elif records < len(batch.records):
             for record in batch.records[records : records + RECORDS_PER_STEP]:
                 self._records.append(_decide_record(state, record, context, self._entries))
+                context.judged += 1
         else:
             self.result = self._end()
 
@@ -149,7 +169,7 @@ def _check_sender(state: State, signed: SignedBatch) -> Key:
     assert genesis is not None, "entry 0 comes first"
     key = state.keys.get(signed.keyid)
     if key is None:
-        raise Problem("unknown_key", f"no key {signed.keyid}")
+        raise Problem("bad_signature", f"no registered key {signed.keyid} signed the payload")
     if key.registered.provider != batch.provider:
         raise Problem("provider_mismatch", f"{signed.keyid} is not a key of {batch.provider}")
     if batch.log != genesis.origin:
@@ -167,6 +187,7 @@ def _batch_entry(
         at=context.now,
         by=signed.keyid,
         postings=[],
+        salt=context.salt.hex(),
         provider=batch.provider,
         stream=batch.stream,
         seq=batch.seq,
@@ -192,6 +213,7 @@ def _decide_void(state: State, void: Void, context: _Context, entries: list[Entr
             at=context.now,
             by=context.by,
             postings=effect.postings(),
+            salt=context.next_salt(),
             provider=context.provider,
             id=void.id,
             reason=void.reason,
@@ -237,25 +259,30 @@ def _decide_record(state: State, record: Record, context: _Context, entries: lis
 
 def _duplicate_or_conflict(known: AcceptedRecord, record: Record) -> Duplicate | Conflict:
     usage = known.usage
-    names = ("contract", "device", "milli_devices", "run", "state", "final")
-    different = [name for name in names if getattr(usage, name) != getattr(record, name)]
+    different = _differences(usage, record, ("contract", "device", "milli_devices"))
     different += ["start"] * (usage.start != record.start * MICROSECONDS)
     different += ["end"] * (usage.end != record.end * MICROSECONDS)
-    if not different:
-        return Duplicate(record.id, "duplicate", known.entry)
-    detail = f"differs from entry {known.entry} in {', '.join(different)}"
-    return Conflict(record.id, "conflict", known.entry, detail)
+    if different:
+        detail = f"differs from entry {known.entry} in {', '.join(different)}"
+        return Conflict(record.id, "conflict", known.entry, detail)
+    opaque = _differences(usage, record, ("run", "state", "final"))
+    if opaque:
+        detail = f"differs from entry {known.entry} in {', '.join(opaque)}, which decides nothing"
+        return Duplicate(record.id, "duplicate", known.entry, detail)
+    return Duplicate(record.id, "duplicate", known.entry)
+
+
+def _differences(usage: UsageAccepted, record: Record, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if getattr(usage, name) != getattr(record, name)]
 
 
 def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the wire
     contract: Contract | None, record: Record, context: _Context
 ) -> tuple[RecordCode, str] | None:
     """Return the code and detail of the first rule that the record breaks."""
-    if contract is None:
-        return "unknown_contract", f"no contract {record.contract}"
+    if contract is None or contract.registered.provider != context.provider:
+        return "unknown_contract", f"{context.provider} has no contract {record.contract}"
     terms, lateness = contract.registered, contract.policy.lateness_seconds
-    if terms.provider != context.provider:
-        return "provider_mismatch", f"{terms.id} is not with {context.provider}"
     if record.device not in terms.prices:
         return "unknown_device", f"{terms.id} has no price for {record.device}"
     if not 1 <= record.milli_devices <= MAX_MILLI_DEVICES:
@@ -284,6 +311,7 @@ def _rate(
         at=context.now,
         by=context.by,
         postings=effect.postings(),
+        salt=context.next_salt(),
         batch=context.number,
         provider=context.provider,
         id=record.id,

@@ -1,17 +1,18 @@
 """Every kind of ledger entry, one struct each; an entry's bytes are `ledger.canon` of its struct.
 
 Common to all: `v` 1, `kind`, `at` (microseconds since 1970 UTC, never decreasing), `by` (key id or
-token id), `postings` (`[from, to, fen]`). Entries made by the authority add `request` (the
-idempotency key), a random `salt` (so that nobody can guess the entry from its leaf hash) and may
-add `reason`. Money is fen, prices 1/10000 yuan per device-hour, `start` and `end` microseconds,
-dates Shanghai text, `eligible` is `[year, thousandths × seconds]`. One usage entry:
+token id), `postings` (`[from, to, fen]`) and `salt` (128 bits in hex, for nobody to guess an entry
+from its public leaf hash; see `rules/salts.py`). Entries made by the authority add `request` (the
+idempotency key) and may add `reason`. Money is fen, prices 1/10000 yuan per device-hour, `start`
+and `end` microseconds, dates Shanghai text, `eligible` is `[year, thousandths × seconds]`.
+One usage entry:
 
     {"at":1740790800000000,"batch":40,"by":"pcl-2025a","contract":"TC-2025-0001","cost":28800,
      "device":"ascend-910b","eligible":[[2025,230400000]],"end":1740790800000000,
      "entitled":[[2025,14400]],"id":"slurm:4211:0","kind":"usage","milli_devices":64000,
      "postings":[["enterprise:91440300708461136T","due:TC-2025-0001",28800],
        ["coupon:training-coupon:2025:91440300708461136T","accrued:TC-2025-0001:2025",14400]],
-     "provider":"pcl","start":1740787200000000,"v":1}
+     "provider":"pcl","salt":"4c6f7a0f3be1d5a2907e66c1d8b3f219","start":1740787200000000,"v":1}
 
 Accounts (classes `pool`, `coupon`, `accrued` and `due` never go below zero):
 
@@ -23,9 +24,9 @@ Accounts (classes `pool`, `coupon`, `accrued` and `due` never go below zero):
     due:<contract>                   cost of the contract's metered usage
 """
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.values.policy import RatioClass
 from meter.values.units import MICROSECONDS
@@ -36,6 +37,7 @@ Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
 FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "pool")
 
+Salt = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 Applicant = Literal["enterprise", "university", "institute"]
 
 
@@ -46,6 +48,7 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: str
     kind: str
     postings: list[Posting]
+    salt: Salt
     v: Literal[1] = 1
 
 
@@ -53,7 +56,6 @@ class AuthorityEntry(Entry, frozen=True, kw_only=True):
     """The further fields of the authority's entries."""
 
     request: str
-    salt: str
     reason: str | UnsetType = UNSET
 
 
@@ -245,7 +247,8 @@ class BatchAccepted(Entry, frozen=True, kw_only=True):
     """A signed batch that was judged; the entries of its voids and records follow at once.
 
     `payload`, `envelope`, `receipt` are hex sha256; `before` is the size of the ledger on which the
-    group was built; `voids` and `records` count what the batch asked for, accepted or not.
+    group was built; `voids` and `records` count what the batch asked for, accepted or not. `salt`
+    is a secret among the provider and officials: those of the batch's other entries follow from it.
     """
 
     kind: Literal["batch"] = "batch"
@@ -305,7 +308,7 @@ class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class RecordVoided(Entry, frozen=True, kw_only=True):
-    """A void of a record, by its provider (`batch`) or by the authority (`request`, `salt`).
+    """A void of a record, by its provider (`batch`) or by the authority (`request`).
 
     `withheld` is the part of the record that was withheld until now, by year.
     """
@@ -322,7 +325,6 @@ class RecordVoided(Entry, frozen=True, kw_only=True):
     withheld: list[tuple[int, int]] | UnsetType = UNSET
     batch: int | UnsetType = UNSET
     request: str | UnsetType = UNSET
-    salt: str | UnsetType = UNSET
 
 
 RecordEntry = UsageAccepted | RecordVoided | RecordReleased

@@ -7,8 +7,6 @@ Refusable = Literal["record", "void", "batch"]
 ADVICE: Final[dict[tuple[Refusable, str], str]] = {
     ("record", "unknown_contract"): "Correct the contract's id, or have the authority register the"
     " contract, then send the record again under the same id.",
-    ("record", "provider_mismatch"): "Name a contract of your own: this one belongs to another"
-    " provider.",
     ("record", "unknown_device"): "Name a device kind that the contract has a price for, and send"
     " the record again under the same id.",
     ("record", "bad_devices"): "State the devices in thousandths, 8000 for 8 cards, and send the"

@@ -6,6 +6,7 @@
     {"id":"slurm:4211:0","status":"accepted","entry":42,"cost":"288.00","entitled":"144.00",
      "granted":"144.00","uncovered":"0.00","withheld":"0.00","by_year":{"2025":"144.00"},"bound":[]}
     {"id":"slurm:4211:0","status":"duplicate","entry":42}
+    {"id":"slurm:4211:0","status":"duplicate","entry":42,"detail":"…"}
     {"id":"slurm:4211:0","status":"conflict","entry":42,"detail":"…"}
     {"id":"slurm:4212:0","status":"rejected","code":"unknown_contract","detail":"…"}
 
@@ -16,7 +17,7 @@ from hashlib import sha256
 from typing import Final, Literal, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from meter.values.strict import decode
 from meter.wire.batch import Batch
@@ -24,7 +25,6 @@ from meter.wire.batch import Batch
 # The codes of rejected records and voids, in the order in which the rules are tried.
 RecordCode = Literal[
     "unknown_contract",
-    "provider_mismatch",
     "unknown_device",
     "bad_devices",
     "bad_interval",
@@ -71,11 +71,15 @@ class Accepted(Struct, frozen=True):
 
 
 class Duplicate(Struct, frozen=True):
-    """An id that `entry` accepted before, with equal content."""
+    """An id that `entry` accepted before, with equal content.
+
+    `detail` names what of `run`, `state` and `final` differs: these decide nothing.
+    """
 
     id: str
     status: Literal["duplicate"]
     entry: int
+    detail: str | UnsetType = UNSET
 
 
 class Conflict(Struct, frozen=True):

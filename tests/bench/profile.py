@@ -185,7 +185,7 @@ class Pipeline:
             await self._look_up(batches)
         with stages("decide"):
             before = Before(log.size, base64.b64encode(log.root()).decode())
-            decided = [decide(state, batch, self._now(), before) for batch in batches]
+            decided = [decide(state, batch, self._now(), before, "00" * 16) for batch in batches]
         with stages("encode entries"):
             encoded = [[encode(entry) for entry in each.entries] for each in decided]
         first = log.size

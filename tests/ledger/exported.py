@@ -54,6 +54,7 @@ def fields_of(number, **changes):
         "at": 1_740_000_000_000_000 + number // 2,
         "by": "op-1",
         "postings": [["pool:a", f"coupon:{number % 5}", 7]],
+        "salt": sha256(str(number).encode()).hexdigest()[:32],
         "files": [sha256(file).hexdigest() for file in files_of(number)],
     }
     if number == 0:

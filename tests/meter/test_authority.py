@@ -755,12 +755,12 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
         "device": "d" * 64,
         "entitled": by_year,
         "withheld": by_year,
+        "salt": "00" * 16,
     }
     asked = {
         "record": 2**53 - 1,
         "reason": "\U0001f600" * 500,
         "request": "r" * 200,
-        "salt": "00" * 16,
     }
     run: entries.Evidence = ("provider", 2**53 - 1, 2**53 - 1, 2**53 - 1)
     for worst in (

@@ -272,7 +272,7 @@ async def test_a_refusal_has_the_services_code_and_is_not_tried_again(database, 
         assert (refused.value.code, refused.value.status) == ("seq_conflict", 409)
         assert len(refused.value.facts["batch"]) == 64
         stranger = client.sign_batch(batch(2), "nobody", signer("nobody"))
-        with pytest.raises(Refused, match="unknown_key: no key nobody"):
+        with pytest.raises(Refused, match="bad_signature: no registered key nobody"):
             await client.post(proxy.url, stranger, key)
         assert len(proxy.seen) == 3
 

@@ -718,7 +718,7 @@ async def test_a_batch_that_cannot_be_taken_says_why_and_leaves_its_number_free(
         ):
             problem(await service.post("/v1/usage", body, None), code)
         for changes, code in (
-            ({"keyid": "nobody"}, "unknown_key"),
+            ({"keyid": "nobody"}, "bad_signature"),
             ({"keyid": "other-1"}, "provider_mismatch"),
             ({"log": "kashi.test/other"}, "wrong_log"),
             ({"genesis": "0" * 64}, "wrong_genesis"),

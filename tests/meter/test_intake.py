@@ -395,8 +395,8 @@ async def test_a_batch_that_we_cannot_decide_hurts_no_other_in_its_group(
     class Faulty:
         """Decides a batch; the one that it hates makes it fail once the state has moved."""
 
-        def __init__(self, state, signed, now, before):
-            self._decision = Decision(state, signed, now, before)
+        def __init__(self, state, signed, now, before, salt):
+            self._decision = Decision(state, signed, now, before, salt)
             self._hated = signed.batch.stream == "poison"
             self.result = self._decision.result
 

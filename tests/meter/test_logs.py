@@ -157,7 +157,7 @@ async def test_no_log_at_any_level_holds_a_secret_or_what_was_posted(
             service.envelope([record(SECRET, "A", *HOUR, 1, state=SECRET)]),  # seq_conflict
             service.envelope([record("r2", SECRET, *HOUR, 1)], seq=2),  # rejected
             service.envelope([{"id": SECRET}], seq=3),  # bad_batch
-            service.envelope([], [], SECRET, seq=4),  # unknown_key
+            service.envelope([], [], SECRET, seq=4),  # bad_signature: no such key
             good.replace(b'"sig":"', b'"sig":"AAAA'),
         ]
         for envelope in envelopes:

@@ -64,7 +64,7 @@ async def test_each_batch_is_counted_by_its_outcome(database, tmp_path):
         await service.post("/v1/usage", forged, None)
         found = await scrape(service)
     outcomes = {name[1]: n for name, n in found.items() if name[0] == "kashi_batches_total"}
-    refused = {"seq_conflict": 1, "bad_envelope": 1, "unknown_key": 1, "bad_signature": 1}
+    refused = {"seq_conflict": 1, "bad_envelope": 1, "bad_signature": 2}
     assert outcomes == {"ok": 2} | refused
     requests = {n[1]: value for n, value in found.items() if n[0] == "kashi_refused_requests_total"}
     assert requests == refused

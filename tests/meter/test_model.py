@@ -513,7 +513,7 @@ class Model:
         """Answer with the results, or with the receipt that was stored."""
         key = self.keys.get(keyid)
         if key is None:
-            raise Refused("unknown_key")
+            raise Refused("bad_signature")
         if key["provider"] != batch["provider"]:
             raise Refused("provider_mismatch")
         if batch["log"] != ORIGIN:
@@ -565,11 +565,10 @@ class Model:
 
     def refusal(self, provider: str, body: dict) -> str | None:
         contract = self.contracts.get(body["contract"])
-        if contract is None:
+        if contract is None or contract["provider"] != provider:
             return "unknown_contract"
         start, end = moment(body["start"]), moment(body["end"])
         broken = {
-            "provider_mismatch": contract["provider"] != provider,
             "unknown_device": body["device"] not in contract["prices"],
             "bad_devices": not 1 <= body["milli_devices"] <= 1_000_000_000,
             "bad_interval": end <= start,
@@ -688,7 +687,9 @@ def evidence(short: list[Short]) -> list[list]:
 
 
 def meaning(body: dict) -> dict:
-    return body | {"start": moment(body["start"]), "end": moment(body["end"])}
+    """What makes two records of one id the same: the rest decides nothing."""
+    times = {"start": moment(body["start"]), "end": moment(body["end"])}
+    return times | {name: body[name] for name in ("contract", "device", "milli_devices")}
 
 
 # What may be asked for: few names, so that things meet; most valid, some not.

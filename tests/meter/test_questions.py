@@ -56,7 +56,6 @@ PRICES = {DEVICE: "4.50", OTHER_DEVICE: "12.3456"}
 # Wrong in one way each, in the order of the wire.
 WRONG = {
     "unknown_contract": {"contract": "nothing"},
-    "provider_mismatch": {"contract": "B"},
     "unknown_device": {"device": "abacus"},
     "bad_devices": {"milli_devices": 0},
     "bad_interval": {"end": "2026-01-01T07:00:00+08:00"},

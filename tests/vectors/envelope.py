@@ -113,13 +113,13 @@ def _bad_signatures() -> list[Vector]:
         bad(
             "a key that nobody registered",
             written(sealed(PAYLOAD, signatures=[{"keyid": "pcl-2025b", "sig": base64(SIGNATURE)}])),
-            "unknown_key",
+            "bad_signature",
             "a key is found by its id alone",
         ),
         bad(
             "the registered id in capitals",
             written(sealed(PAYLOAD, signatures=[{"keyid": "PCL-2025A", "sig": base64(SIGNATURE)}])),
-            "unknown_key",
+            "bad_signature",
             "an id has one spelling",
         ),
     ]

@@ -62,7 +62,7 @@ def envelope(given: Given, data: bytes) -> Answer:
     keys = {keyid: b64decode(key) for keyid, key in given["keys"].items()}
     found = dsse.parse(data, BATCH_TYPE)
     if found.keyid not in keys:
-        raise Refused("unknown_key")
+        raise Refused("bad_signature")
     if not dsse.is_signed_by(keys[found.keyid], BATCH_TYPE, found.payload, found.signature):
         raise Refused("bad_signature")
     return {
