@@ -201,10 +201,10 @@ def bent(thing: Any, **attributes: Any) -> Iterator[None]:
 
 
 def with_receipt(decided: Decided, change: Callable[[dict[str, Any]], None]) -> Decided:
-    """Give a batch with another receipt, of which its entry tells rightly."""
+    """Return a batch with another receipt, whose digest its entry has."""
     receipt = json.loads(decided.receipt)
     change(receipt)
     data = msgspec.json.encode(receipt)
     own, *others = decided.entries
     own = msgspec.structs.replace(own, receipt=sha256(data).hexdigest())
-    return Decided([own, *others], data, decided.results)
+    return Decided(decided.place, [own, *others], data, decided.results)

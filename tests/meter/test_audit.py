@@ -169,7 +169,10 @@ def receipt_result(**changes: Any) -> Callable[[Decided], Decided]:
 
 def reordered(*order: int) -> Callable[[Decided], Decided]:
     return lambda decided: Decided(
-        [decided.entries[number] for number in order], decided.receipt, decided.results
+        decided.place,
+        [decided.entries[number] for number in order],
+        decided.receipt,
+        decided.results,
     )
 
 
@@ -725,13 +728,36 @@ def test_a_void_that_names_the_entry_of_another_record_is_found():
         writer.void("r1")
 
 
-@pytest.mark.parametrize("missing", [{"request"}, {"salt"}, {"request", "salt"}])
-def test_a_void_that_nobody_asked_for_is_found(missing):
+def test_a_void_that_nobody_asked_for_is_found():
     writer = world()
     writer.post([usage("r1")])
-    writer.tell = only("void", lambda void: without(decode(encode(void)), missing))
+    writer.tell = only("void", lambda void: without(decode(encode(void)), {"request"}))
     with found(writer, "unexpected_entry", "void"):
         writer.void("r1")
+
+
+@pytest.mark.parametrize("kind", ["void", "batch", "usage"])
+@pytest.mark.parametrize("salt", [None, "", "00" * 15, "AB" * 16, "zz" * 16])
+def test_an_entry_without_a_salt_is_found(kind, salt):
+    writer = world()
+    if kind == "void":
+        writer.post([usage("r1")])
+    writer.tell = only(kind, lambda entry: with_salt(decode(encode(entry)), salt))
+    with found(writer, "bad_fields", "salt", after=1 if kind == "usage" else 0):
+        writer.void("r1") if kind == "void" else writer.post([usage("r1")])
+
+
+def with_salt(fields: dict[str, Any], salt: str | None) -> dict[str, Any]:
+    return without(fields, {"salt"}) if salt is None else fields | {"salt": salt}
+
+
+@pytest.mark.parametrize("kind", ["usage", "void"])
+def test_a_salt_that_does_not_follow_from_the_batchs_is_found(kind):
+    writer = world()
+    writer.post([usage("r1")])
+    writer.tell = changed(kind, salt="ab" * 16)
+    with found(writer, "not_as_decided", "salt is", after=1):
+        writer.post(*{"usage": [[usage("r2")]], "void": [[], [void("r1")]]}[kind])
 
 
 def without(fields: dict[str, Any], names: set[str]) -> dict[str, Any]:
@@ -764,7 +790,10 @@ def test_a_command_within_a_batch_is_found():
     writer = world()
     command = replace(writer.entries[-1], request="another")
     writer.tell_batch = lambda decided: Decided(
-        [decided.entries[0], command, *decided.entries[1:]], decided.receipt, decided.results
+        decided.place,
+        [decided.entries[0], command, *decided.entries[1:]],
+        decided.receipt,
+        decided.results,
     )
     with found(writer, "not_as_decided", "kind is 'issue', not 'usage'", after=1):
         writer.post([usage("r1")])
@@ -996,7 +1025,7 @@ def test_a_release_that_takes_no_room_is_found_where_the_next_record_counts():
         writer.post([usage("next", "L", milli_devices=9_000)])
 
 
-@pytest.mark.parametrize("missing", ["request", "salt"])
+@pytest.mark.parametrize("missing", ["request", "reason"])
 def test_a_release_that_nobody_asked_for_is_found(missing):
     writer = crowded()
     writer.post([usage("over", "L")])

@@ -1,6 +1,7 @@
 """Batches judged: who may send, which numbers are free, the verdicts, the receipt's bytes."""
 
 import base64
+import hmac
 import json
 from hashlib import sha256
 from typing import Any
@@ -28,6 +29,7 @@ from tests.books import (
     opened,
     properties,
     record,
+    salt_of,
     signer,
     uscc_of,
     void,
@@ -216,6 +218,7 @@ def test_batches_leave_an_entry_with_their_hashes_and_counts():
         at=books.now,
         by="pcl-1",
         postings=[],
+        salt=salt_of(data),
         provider="pcl",
         stream="main",
         seq=4,
@@ -230,6 +233,17 @@ def test_batches_leave_an_entry_with_their_hashes_and_counts():
     assert (used.batch, used.by, used.at) == (size, "pcl-1", books.now)
 
 
+def test_the_salts_of_a_batch_follow_from_its_own_and_count_what_was_refused():
+    books = with_contract()
+    verdict(books)
+    size = books.state.size
+    books.post([usage(contract="none", id="s"), usage(id="t")], [void("x"), void("r")])
+    batch, voided, used = books.entries[size:]
+    secret = bytes.fromhex(batch.salt)
+    expected = [hmac.new(secret, text, "sha256").digest()[:16].hex() for text in (b"1", b"3")]
+    assert [voided.salt, used.salt] == expected
+
+
 # Records
 
 
@@ -239,6 +253,7 @@ def test_the_usage_entry_says_what_was_metered_and_moves_the_money():
     assert books.entries[-1] == UsageAccepted(
         at=books.now,
         by="pcl-1",
+        salt=books.entries[-1].salt,
         batch=len(books.entries) - 2,
         provider="pcl",
         id="r",
@@ -663,7 +678,7 @@ def test_the_receipt_is_these_bytes():
             '"entitled":"144.00","granted":"144.00","uncovered":"0.00","withheld":"0.00",'
             '"by_year":{"2025":"144.00"},"bound":[]},'
             '{"id":"slurm:4212:0","status":"rejected","code":"unknown_contract",'
-            '"detail":"no contract TC-9"}]}'
+            '"detail":"pcl has no contract TC-9"}]}'
         ).encode()
     )
 
