@@ -401,10 +401,10 @@ def test_a_file_that_another_process_read_otherwise_is_found(tmp_path):
     checkpoint = open_checkpoint((folder / "checkpoint").read_bytes(), LOG.verifier)
     source = verify_module._Source(FolderReader(folder), checkpoint)
     proof, honest = verify_module._judge_on_one(source, Hashes(), [], lambda _: None)
-    assert verify_module._as_far_as_proved(honest, proof, 300) == honest
+    assert verify_module._limit_to_proved(honest, proof, 300) == honest
     replace_entries(folder, 300, {280: entry_of(280, by="mallory")})
     judged = verify_module._judge(source, [Hashes()], None, lambda _: None)
-    found = verify_module._as_far_as_proved(judged, proof, 300)
+    found = verify_module._limit_to_proved(judged, proof, 300)
     # Of such a file, nothing counts.
     assert (found.size, found.problem.code, found.problem.entry) == (256, "bad_folder", 256)
 
