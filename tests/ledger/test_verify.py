@@ -37,7 +37,7 @@ def verdict(folder):
 
 
 def first_problem(folder):
-    """Its code, entry and file; the folder must have one."""
+    """Return the code, entry and file of the first problem; there must be one."""
     problem = verdict(folder).problems[0]
     return problem.code, problem.entry, problem.file
 
@@ -57,7 +57,7 @@ def replace_entries(folder, size, changed):
 
 
 def entry_at(place, size):
-    """The entry to which a byte of the only bundle of entries belongs."""
+    """Return the entry of a byte of the only bundle of entries."""
     end = 0
     for number in range(size):
         end += 2 + len(entry_of(number))
@@ -247,7 +247,7 @@ def test_a_file_that_the_size_does_not_call_for_is_named(tmp_path, name):
 
 
 def grown(tmp_path, *sizes):
-    """An export of the last size, with the partial tiles of those before; and their paths."""
+    """Return an export of the last size with the partial tiles of those before, and their paths."""
     *before, size = sizes
     folder, old = exported(tmp_path / "out", size), []
     for each in before:
