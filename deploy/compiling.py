@@ -38,7 +38,7 @@ class Compile(build_ext):
         return [*super().get_source_files(), os.path.relpath(__file__)]
 
     def _compile(self) -> None:
-        """Translate the listed files to C and build that, by the command that can build C."""
+        """Translate the listed files to C, and build them with the usual command."""
         files = [source for each in self.extensions for source in each.sources]
         self.distribution.ext_modules = mypycify(
             [*OPTIONS, *files], group_name="kashi", opt_level="3"

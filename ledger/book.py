@@ -1,9 +1,9 @@
-"""The balances of a double-entry book, and the floors that some of them have.
+"""The balances of a double-entry book, and the floors under some of them.
 
-A posting `(from, to, fen)` takes fen from one account and gives them to another, so the sum over
-all accounts is always zero. An account is named by parts joined with ":", of which the first is its
-class: `coupon:training-coupon:2025:91440300708461136T` is of class `coupon`. Accounts of a floored
-class may not go below zero, all others may. For example, with `coupon` floored:
+A posting `(from, to, fen)` moves fen from one account to another, so the sum over all accounts is
+always zero. The name of an account is parts joined with ":", and the first part is its class:
+`coupon:training-coupon:2025:91440300708461136T` is of class `coupon`. Accounts of a floored class
+may not go below zero, all others may. For example, with `coupon` floored:
 
     ("pool", "coupon:a", 500), ("coupon:a", "due:b", 300)    leaves coupon:a with 200
     ("coupon:a", "due:b", 201)                               is refused, and changes nothing
@@ -26,14 +26,14 @@ _ACCOUNT: Final = re.compile(rf"{_PART}(?::{_PART})*")
 
 
 class Book:
-    """Balances in fen by account; what is not there is zero."""
+    """Balances in fen by account; an account that is not there has zero."""
 
     __slots__ = ("_balances", "_floors", "_touched")
 
     def __init__(
         self, floors: Iterable[str] = (), balances: Mapping[str, int] | None = None
     ) -> None:
-        self._floors = frozenset(map(_checked_class, floors))
+        self._floors = frozenset(map(_check_class, floors))
         self._balances = dict(balances or {})
         self._touched: set[str] = set()
 
@@ -47,9 +47,9 @@ class Book:
     def post(self, postings: Iterable[object]) -> None:
         """Apply the postings of one entry, all or none.
 
-        Raises `BadPosting` for one that is malformed, and `FloorBroken`.
+        Raises `BadPosting` for a malformed posting, and `FloorBroken`.
         """
-        changed = self._changed(postings)
+        changed = self._new_balances(postings)
         for account, balance in changed.items():
             if balance < 0 and account.partition(":")[0] in self._floors:
                 raise FloorBroken(account, balance)
@@ -57,13 +57,13 @@ class Book:
         self._touched.update(changed)
 
     def take_touched(self) -> dict[str, int]:
-        """The balances of the accounts that an entry changed since this was last asked."""
+        """Return the balances of the accounts that entries changed since the last call."""
         touched = {account: self.balance(account) for account in self._touched}
         self._touched.clear()
         return touched
 
-    def _changed(self, postings: Iterable[object]) -> dict[str, int]:
-        """The new balances of the accounts that do not end up where they were."""
+    def _new_balances(self, postings: Iterable[object]) -> dict[str, int]:
+        """Return the new balance of each account whose balance changes."""
         held, net = self._balances, _net(postings)
         if not net.keys() <= held.keys():
             for account in net.keys() - held.keys():
@@ -72,7 +72,7 @@ class Book:
 
 
 def _net(postings: Iterable[Any]) -> dict[Any, int]:
-    """What well-formed postings change, by account; their names are not looked at."""
+    """Return the change of each account; postings are checked here, names of accounts are not."""
     net: dict[Any, int] = {}
     for posting in postings:
         try:
@@ -101,7 +101,7 @@ def _check_name(account: object) -> None:
         raise BadPosting(f"{account!r:.200} does not name an account")
 
 
-def _checked_class(name: str) -> str:
+def _check_class(name: str) -> str:
     if not _CLASS.fullmatch(name):
         raise BadPosting(f"{name!r:.200} does not name a class of accounts")
     return name

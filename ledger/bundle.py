@@ -1,18 +1,19 @@
-"""Entries and what is kept beside them, many in one file.
+"""Bundles: many entries in one file, or many files that belong to entries.
 
-An entry bundle (C2SP tlog-tiles) holds up to 256 entries in order, each as its length in two bytes,
-big-endian, and its bytes. The entries `alpha` and `beta` make
+An entry bundle (C2SP tlog-tiles) holds up to 256 entries in order: for each its length in two
+bytes, big-endian, then its bytes. The entries `alpha` and `beta` make
 
     0005 616c706861  0004 62657461
 
-An attachment bundle is ours: files that belong to entries, and that the ledger does not read. Each
-file is the index of its entry within the bundle in one byte, its length in four, and its bytes;
-indexes never decrease, and the files of an entry keep their order. `x` and `yz` beside entry 3 make
+An attachment bundle, a format of our own, holds files that belong to entries; the ledger does not
+read them. Each file is written as the index of its entry within the bundle in one byte, its length
+in four bytes, and its bytes. Indexes never decrease, and the files of an entry keep their order.
+The files `x` and `yz` of entry 3 make
 
     03 00000001 78  03 00000002 797a
 
-A segment is what was committed at once: entries framed as in a bundle, however many, and the files
-beside some of them.
+A segment holds what one commit added: entries framed as in a bundle, however many, and the files
+that belong to some of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,9 +26,9 @@ from ledger.canon import MAX_ENTRY_BYTES
 from ledger.errors import BadBundle
 from ledger.tlog import TILE_WIDTH
 
-# Four bytes could say 4 GiB, which nobody should have to hold in memory to check one file.
+# Four bytes can say 4 GiB. Checking one file must not take that much memory.
 MAX_ATTACHMENT_BYTES: Final = 16 * 1024 * 1024
-# Of one entry. Without an end, a file of a terabyte of zeros would be as many files without bytes.
+# The most of one entry. Without a limit, a terabyte of zeros would be billions of empty files.
 MAX_ATTACHMENTS: Final = 64
 
 _ENTRY: Final = Struct(">H")
@@ -40,7 +41,7 @@ Attachments = Sequence[tuple[int, Sequence[bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`count` entries as a bundle, and the files beside them, by index within the segment."""
+    """`count` entries as a bundle, and the files of some, by index within the segment."""
 
     count: int
     bundle: bytes
@@ -61,12 +62,12 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
 
 
 def decode_bundle(data: bytes, count: int) -> list[bytes]:
-    """The `count` entries of a bundle, which must end with the last of them."""
+    """Return the `count` entries of a bundle; it must end with the last of them."""
     return list(iter_bundle(data, count))
 
 
 def iter_bundle(data: bytes, count: int) -> Iterator[bytes]:
-    """The same one by one: those before the place where the framing breaks, then `BadBundle`."""
+    """Yield the entries up to the place where the framing breaks, then raise `BadBundle`."""
     size, end = len(data), 0
     for number in range(count):
         start = end + _ENTRY.size
@@ -81,12 +82,12 @@ def iter_bundle(data: bytes, count: int) -> Iterator[bytes]:
 
 
 def encode_attachments(attachments: Mapping[int, Sequence[bytes]]) -> bytes:
-    """The bundle of the files by index of their entry; an entry without files leaves no trace."""
+    """Return the bundle of files by index of their entry; an entry without files adds no byte."""
     return b"".join(encode_attachment(index, attachments[index]) for index in sorted(attachments))
 
 
 def encode_attachment(index: int, files: Iterable[bytes]) -> bytes:
-    """The part of a bundle that holds the files of one entry."""
+    """Return the part of a bundle that holds the files of one entry."""
     parts = []
     for place, file in enumerate(files):
         too_many = place >= MAX_ATTACHMENTS
@@ -104,9 +105,9 @@ def decode_attachments(data: bytes) -> dict[int, list[bytes]]:
 
 
 def iter_attachments(read: Callable[[int], bytes], size: int) -> Iterator[tuple[int, bytes]]:
-    """Each file with the index of its entry, from `size` bytes that `read` gives piece by piece.
+    """Yield each file with the index of its entry, from `size` bytes that `read` returns in pieces.
 
-    Of a bundle that may be large, this holds one file at a time.
+    Only one file at a time is in memory.
     """
     last, rest, beside = 0, size, 0
     while rest:

@@ -1,7 +1,7 @@
-"""Cosignatures: what a witness adds to the checkpoint of a log (C2SP tlog-cosignature, Ed25519).
+"""Cosignatures: lines that witnesses add to a log's checkpoint (C2SP tlog-cosignature, Ed25519).
 
-A cosigner says that at some time this was the largest tree of the log that it had seen, and that
-the log had only grown. It signs two lines and the text of the checkpoint,
+A cosigner states that at a certain time this was the largest tree of the log that it had seen, and
+that the log had only grown. It signs two lines and the text of the checkpoint,
 
     cosignature/v1
     time 1767225600
@@ -14,8 +14,8 @@ bytes, big-endian, and the signature. With the key of seed 20 21 .. 3f,
 
     — example.com/w1 S6+3EAAAAABpVbkA9ttiY9BmmzcHmrzGLP/Qy+x9ZqN0l38T+ccP7vUpBk4OUA5pkYJHWBcNu2llOlsbW7ap/Rgu6ZH2HdO0M4WuCg==
 
-The key's two texts are those of a log's key (`ledger.note`) with type 0x04 in place of 0x01; C2SP
-knows the first, the second is ours:
+The key has two texts, like a log's key (`ledger.note`), with type 0x04 in place of 0x01. C2SP
+defines the public one; the secret one is our own:
 
     example.com/w1+4bafb710+BCmsuuFBvMrwsi4alNNNC8c2HlJtC/4SyJeUvJMilm3X
     PRIVATE+KEY+example.com/w1+4bafb710+BCAhIiMkJSYnKCkqKywtLi8wMTIzNDU2Nzg5Ojs8PT4/
@@ -45,20 +45,20 @@ from ledger.note import (
     split_note,
 )
 
-# C2SP lets nobody sign a later time.
+# The latest time that C2SP allows.
 MAX_TIME: Final = 2**63 - 1
 
 _TIME: Final = Struct(">Q")
 
 
 class CosignatureVerifier(PublicKey):
-    """The key of a cosigner: it signs checkpoints along with the time."""
+    """The key of a cosigner, which signs checkpoints together with the time."""
 
     __slots__ = ()
     key_type = b"\x04"
 
     def cosigned_at(self, text: str, signature: bytes) -> int | None:
-        """When it has cosigned `text`, in seconds since 1970; None if this is no such signature."""
+        """Return when `text` was cosigned, in seconds since 1970; None for a wrong signature."""
         time = int.from_bytes(signature[: _TIME.size], "big")
         if time <= MAX_TIME and self.verifies(_message(text, time), signature[_TIME.size :]):
             return time
@@ -79,7 +79,7 @@ class Cosigner:
         return self.verifier.name
 
     def cosign(self, checkpoint_text: str, time: int) -> str:
-        """The signature line, with its line feed. `time` is in seconds since 1970.
+        """Return the signature line, with its line feed; `time` is in seconds since 1970.
 
         Raises `BadNote` for a text that is no checkpoint: this key signs nothing else.
         """
@@ -90,26 +90,26 @@ class Cosigner:
         return format_signature(self.verifier, _TIME.pack(time) + signature)
 
     def format(self) -> str:
-        """The secret text."""
+        """Return the secret text."""
         return format_private_key(self.verifier, self._key)
 
     @classmethod
     def from_seed(cls, name: str, seed: bytes) -> "Cosigner":
-        """The key of the 32 bytes that RFC 8032 calls the private key."""
+        """Return the cosigner whose key has these 32 bytes, the private key of RFC 8032."""
         return cls(name, private_key(seed))
 
     @classmethod
     def parse(cls, text: str) -> "Cosigner":
-        """Read the secret text. Raises `BadKey`, which never repeats it."""
+        """Read the secret text. Raises `BadKey`; the error never repeats the text."""
         return cls(*parse_private_key(text, CosignatureVerifier))
 
 
 @dataclass(frozen=True, slots=True)
 class Cosigned:
-    """A checkpoint that its log has signed, and when each of the known cosigners did.
+    """A checkpoint that its log has signed, and the times of its cosignatures.
 
-    `times` has the names of those who have cosigned, in the order of their lines, with seconds
-    since 1970. Whether they are enough is for a trust policy to say (`ledger.quorum`).
+    `times` has seconds since 1970 by the cosigner's name, in the order of the lines. A trust policy
+    (`ledger.quorum`) says whether these cosigners are enough.
     """
 
     checkpoint: Checkpoint
@@ -119,15 +119,15 @@ class Cosigned:
 def open_cosigned(
     data: bytes, verifier: Verifier, cosigners: Iterable[CosignatureVerifier]
 ) -> Cosigned:
-    """The checkpoint in a note that the log itself has signed, and those who have cosigned it.
+    """Return the checkpoint of a note that the log itself has signed, and its cosignatures.
 
-    Lines of other keys are ignored. Raises `BadNote`, also when one line of a known key fails.
+    Lines of other keys are ignored. Raises `BadNote`, also for a single wrong line of a known key.
     """
     return Cosigned(open_checkpoint(data, verifier), cosigning_times(data, cosigners))
 
 
 def cosigning_times(data: bytes, cosigners: Iterable[CosignatureVerifier]) -> dict[str, int]:
-    """When each of the known cosigners has signed the note, by name; see `open_cosigned`."""
+    """Return the time of each known cosigner's signature by name; see `open_cosigned`."""
     text, signatures = split_note(data)
     known = _by_name(cosigners)
     times: dict[str, int] = {}
@@ -145,11 +145,11 @@ def cosigning_times(data: bytes, cosigners: Iterable[CosignatureVerifier]) -> di
 
 
 def add_cosignatures(note: bytes, lines: Iterable[str]) -> bytes:
-    """The note with these signature lines at its end, all before them as it was.
+    """Return the note with these signature lines at its end; the lines before stay as they are.
 
-    A line whose name and key id the note has already is left out. Nothing is verified here: a wrong
-    line would spoil the note for all who know its key. Raises `BadNote` for what is no line of a
-    signature, and where the note would have too many.
+    A line is left out if the note has its name and key id already. Nothing is verified here: a
+    wrong line spoils the note for all who know its key. Raises `BadNote` for a malformed line, and
+    for too many lines.
     """
     seen = {(signature.name, signature.key_id) for signature in split_note(note)[1]}
     for line in lines:
@@ -168,7 +168,7 @@ def _message(text: str, time: int) -> bytes:
 def _by_name(cosigners: Iterable[CosignatureVerifier]) -> dict[str, CosignatureVerifier]:
     distinct = set(cosigners)
     known = {cosigner.name: cosigner for cosigner in distinct}
-    # Otherwise one name would have two times, and could be counted as two witnesses.
+    # Otherwise one name would have two times, and could count as two witnesses.
     if len(known) < len(distinct):
         raise BadNote("two known cosigners have the same name")
     return known

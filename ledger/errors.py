@@ -1,14 +1,14 @@
-"""What the ledger refuses, with a code that stays and a sentence that helps.
+"""The errors of the ledger, each with a stable code and a sentence for people.
 
-A promise: on whatever bytes, the pure modules raise a `LedgerError` or nothing. Any other exception
-is a bug of theirs.
+A promise: whatever bytes they are given, the pure modules raise no exception but a `LedgerError`.
+Any other is a bug.
 """
 
 # ruff: noqa: N818 (the names say what is wrong; "Error" would say it twice)
 
 
 class LedgerError(Exception):
-    """Something is not as it must be; `str()` is `code: detail`."""
+    """An error with a stable code; its `str()` is `code: detail`."""
 
     code = "ledger_error"
 
@@ -33,7 +33,7 @@ class BadProof(LedgerError):
 
 
 class BadNote(LedgerError):
-    """A signed note, or the checkpoint in it, that is malformed or not signed as it must be."""
+    """A signed note, or its checkpoint, that is malformed or lacks a valid signature."""
 
     code = "bad_note"
 
@@ -51,7 +51,7 @@ class BadPosting(LedgerError):
 
 
 class FloorBroken(LedgerError):
-    """An entry would take an account below zero that may not go there."""
+    """An entry that would take an account of a floored class below zero."""
 
     code = "floor_broken"
 
@@ -68,7 +68,7 @@ class BadAppend(LedgerError):
 
 
 class BadBundle(LedgerError):
-    """A bundle whose framing broke at its entry number `entry`, counted from the bundle's first."""
+    """A bundle whose framing breaks at entry number `entry`, counted from 0 within the bundle."""
 
     code = "bad_bundle"
 
@@ -90,7 +90,7 @@ class MissingFile(BadFolder):
 
 
 class CannotCheck(LedgerError):
-    """There is nothing to give a verdict on: no folder, no checkpoint, no key."""
+    """No verdict is possible: there is no folder, no checkpoint or no key."""
 
     code = "cannot_check"
 
@@ -102,7 +102,7 @@ class BadKey(CannotCheck):
 
 
 class BadPolicy(CannotCheck):
-    """A trust policy that cannot be read, at its line number `line`; None if it ends too early."""
+    """A trust policy that cannot be read at line number `line`; None if it ends too early."""
 
     code = "bad_trust_policy"
 
@@ -112,7 +112,7 @@ class BadPolicy(CannotCheck):
 
 
 class Violation(LedgerError):
-    """A rule that an entry breaks, told by a `Replay`; without `entry`, the one being replayed."""
+    """A broken rule, found by a judge; without `entry`, by the entry being judged."""
 
     def __init__(self, code: str, detail: str, entry: int | None = None) -> None:
         super().__init__(detail)

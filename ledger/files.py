@@ -1,8 +1,8 @@
-"""The file operations of whoever writes a folder that has to be whole after any crash.
+"""The file operations for a folder that must be whole after any crash.
 
-They are as few as will do, for a test lets each of them fail, before or after it took effect. What
-`append` wrote is safe from a power cut when it returns; a name that was made, changed or removed is
-safe after `sync_folder` of the folder that it stands in.
+There are few of them, because a test lets each one fail, before or after it took effect. Bytes that
+`append` wrote survive a power cut once it returns. A name that was made, changed or removed
+survives one after `sync_folder` of its folder.
 """
 
 import fcntl
@@ -13,24 +13,24 @@ from typing import Final
 
 
 class Files:
-    """The real ones; all raise `OSError`."""
+    """The operations on the disk; all raise `OSError`."""
 
     def append(self, path: Path, chunks: Iterable[bytes]) -> None:
-        """Write to the end of a file, which is made where it is missing, and sync it."""
+        """Write to the end of a file, which is made if it is missing, and sync it."""
         with path.open("ab") as file:
             file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
 
     def rename(self, old: Path, new: Path) -> None:
-        """Give a file another name, whose file, should there be one, is replaced."""
+        """Rename a file; a file that has the new name is replaced."""
         old.replace(new)
 
     def make_folder(self, path: Path) -> None:
         path.mkdir()
 
     def remove(self, path: Path) -> None:
-        """Remove a file, or a folder that is empty."""
+        """Remove a file or an empty folder."""
         if path.is_dir():
             path.rmdir()
         else:
@@ -45,9 +45,9 @@ class Files:
 
 
 def lock(folder: Path) -> int:
-    """Have a folder to this process until the descriptor that this gives is closed.
+    """Lock a folder for this process, until the returned descriptor is closed.
 
-    Raises `BlockingIOError` where another process has it.
+    Raises `BlockingIOError` where another process holds the lock.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -1,8 +1,8 @@
-"""A log as a folder of files, laid out as `tiles` says: written by one, read by anyone.
+"""A log as a folder of files, laid out as `tiles` says: one process writes it, anyone reads it.
 
 The writer holds one tile of entries and one of each level of hashes, however long the log is. It
 writes the checkpoint last, after all else is on the disk: a folder with a checkpoint is whole. The
-reader expects anything: no links or pipes are followed, and nothing longer than it may be is read.
+reader trusts nothing: it follows no links, opens no pipes, and reads no file beyond its limit.
 """
 
 import os
@@ -29,26 +29,27 @@ from ledger.tlog import (
     leaf_hash,
 )
 
-DRAFT: Final = ".tmp"  # ends the name of a file that is not yet what its name will promise
+DRAFT: Final = ".tmp"  # ends the name of a file that is not finished
 
 # An entry's bytes and their length in the bundle.
 _MAX_FRAMED_BYTES: Final = 2 + MAX_ENTRY_BYTES
 
-_CHUNK_BYTES: Final = 1024 * 1024  # of a file that may be larger than memory
+_CHUNK_BYTES: Final = 1024 * 1024  # read at once of a file, which may be larger than memory
 
 
 class FolderWriter:
     """Writes a log into a folder, from its first entry on or from where the folder ends.
 
-    What is added becomes drafts, each synced; `settle` gives them their names, and `show` replaces
-    the checkpoint. When a method has raised, throw the writer away: it has moved on, and there is
-    no way back.
+    Added entries become drafts, each synced; `settle` gives the drafts their names, and `show`
+    replaces the checkpoint. After a method has raised, discard the writer: it no longer matches the
+    folder.
     """
 
     def __init__(self, out: Path, files: Files = DISK, resume: int | None = None) -> None:
-        """Begin a log in a folder that is empty or not there yet, or `resume` one of that size.
+        """Begin a log in a folder that is empty or missing, or `resume` a log of that size.
 
-        Raises `BadFolder` where the folder holds something, or not the last tiles of that size.
+        Raises `BadFolder` if a new log's folder is not empty, or a resumed log's last tiles are
+        wrong.
         """
         self._out, self._files = out, files
         self._unsynced: set[Path] = set()
@@ -58,7 +59,7 @@ class FolderWriter:
             raise BadFolder(f"{out} is not empty")
         self.size = self._settled = resume or 0
         self._entries, self._hashes = _read_edge(FolderReader(out), self.size)
-        # The file with the attachments of the last tile, but for those that still wait.
+        # The file with the attachments of the last tile, except those that wait in memory.
         self._batches = self._find_batches()
         self._attachments = bytearray()
         self._drafts: list[Tile] = []
@@ -71,8 +72,8 @@ class FolderWriter:
     def extend(self, segment: Segment) -> None:
         """Add the next entries, tile by tile. Raises `BadBundle`.
 
-        Each is hashed here, whatever hash may be stored with it: so the root is that of the very
-        bytes that are written.
+        Each entry is hashed here, whatever hash is stored with it: so the root is that of the bytes
+        that are written.
         """
         entries = bundle.decode_bundle(segment.bundle, segment.count)
         start = 0
@@ -83,16 +84,16 @@ class FolderWriter:
             start = end
 
     def root(self) -> bytes:
-        """The root over all that was added."""
+        """Return the root over all added entries."""
         return root_over(self.size, map(bytes, reversed(self._hashes)))
 
     def finish(self, checkpoint: bytes) -> None:
-        """Name all that was added, and once that is safe, replace the checkpoint."""
+        """Settle all added entries, then replace the checkpoint."""
         self.settle()
         self.show(checkpoint)
 
     def settle(self) -> None:
-        """Name all that was added; it is safe then, and the checkpoint is still the one before."""
+        """Name all drafts and make them safe from a crash; the checkpoint stays the one before."""
         if self.size > self._settled:
             self._write_edge()
         for tile in self._drafts:
@@ -104,9 +105,10 @@ class FolderWriter:
         self._unsynced.clear()
 
     def show(self, checkpoint: bytes) -> None:
-        """Replace the checkpoint by that of what was settled.
+        """Replace the checkpoint by that of all settled entries.
 
-        Only then go the partial tiles that have become full ones: the one before may need them.
+        Partial tiles that have become full are removed only afterwards: the checkpoint before may
+        need them.
         """
         self._replace_checkpoint(checkpoint)
         for folder in self._outgrown:
@@ -114,7 +116,7 @@ class FolderWriter:
         self._outgrown.clear()
 
     def _fill(self, entries: list[bytes], attachments: Attachments) -> None:
-        """Add entries for which the last tile has room, and files by their index among these."""
+        """Add entries that fit into the last tile, and their files by index among these entries."""
         first = len(self._entries)
         self._entries += entries
         self.size += len(entries)
@@ -135,7 +137,7 @@ class FolderWriter:
             self._write_attachments()
 
     def _add_hashes(self, level: int, nodes: bytes) -> None:
-        """Add joined hashes for which the last tile of the level has room."""
+        """Add joined hashes that fit into the last tile of the level."""
         if level == len(self._hashes):
             self._hashes.append(bytearray())
         hashes = self._hashes[level]
@@ -147,7 +149,7 @@ class FolderWriter:
             self._add_hashes(level + 1, Frontier.over(full).root())
 
     def _write_hashes(self, level: int, hashes: bytes) -> None:
-        # The last of the nodes just added is the last of its level, and of this tile.
+        # The last node that was added is the last of its level and of this tile.
         last = (self.size >> TILE_HEIGHT * level) - 1
         self._write(Tile(level, last // TILE_WIDTH, len(hashes) // HASH_BYTES), hashes)
 
@@ -162,9 +164,9 @@ class FolderWriter:
             self._batches = None if batches.is_full else self._path(batches)
 
     def _write_attachments(self) -> None:
-        """Append what waits to the draft, which begins with all that the tile had before.
+        """Append the waiting attachments to the draft, which begins with those that its tile had.
 
-        How many entries the tile will get, and so the name of the file, is not known here.
+        The number of entries in the tile, and so the name of the file, is not known yet.
         """
         draft = self._draft(Tile("batches", (self.size - 1) // TILE_WIDTH, TILE_WIDTH))
         before = _chunks(self._batches) if self._batches not in (None, draft) else ()
@@ -188,7 +190,7 @@ class FolderWriter:
     def _name(self, tile: Tile) -> None:
         path, draft = self._path(tile), self._draft(tile)
         self._unsynced.add(self._enter(path.parent))
-        # A crash leaves the same bytes. Others somebody may have read, under a checkpoint now lost.
+        # A crash leaves the same bytes. Others may have been read, under a checkpoint now lost.
         if path.exists() and not _has_same_bytes(path, draft):
             raise BadFolder(f"{tile.path} is there already, and holds something else")
         self._files.rename(draft, path)
@@ -206,15 +208,15 @@ class FolderWriter:
         return self._out / tile.path
 
     def _draft(self, tile: Tile) -> Path:
-        """The draft of whatever width stands where the full tile will."""
+        """Return the path of the draft of a tile: that of the full tile, whatever its width."""
         path = self._out / f"{tile_path(tile.level, tile.index, TILE_WIDTH)}{DRAFT}"
         self._enter(path.parent)
         return path
 
     def _enter(self, folder: Path) -> Path:
-        """See that a folder is there, and that its own name will be safe after the next sync.
+        """Make a folder if it is missing; its own name is safe after the next sync.
 
-        One that was found in the log may be there only since a moment before a crash.
+        A folder that was found in the log counts as new: it may have been made just before a crash.
         """
         if folder not in self._entered:
             self._unsynced.add(self._enter(folder.parent))
@@ -225,14 +227,14 @@ class FolderWriter:
 
 
 def remove_partial(folder: Path, files: Files) -> None:
-    """Remove all widths of a partial tile."""
+    """Remove a partial tile in all its widths."""
     for file in sorted(folder.iterdir()):
         files.remove(file)
     files.remove(folder)
 
 
 class FolderReader:
-    """Reads a folder that anyone may have made. Raises `BadFolder` or `BadBundle`."""
+    """Reads a folder of unknown origin. Raises `BadFolder` or `BadBundle`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -241,42 +243,42 @@ class FolderReader:
         return self._read(CHECKPOINT, MAX_NOTE_BYTES)
 
     def hashes(self, tile: Tile) -> bytes:
-        """The joined hashes of a tile, as many as its width says."""
+        """Return the joined hashes of a tile, as many as its width says."""
         data = self._read(tile.path, tile.width * HASH_BYTES)
         if len(data) < tile.width * HASH_BYTES:
             raise BadFolder(f"{tile.path} has only {len(data)} bytes")
         return data
 
     def tree(self, size: int) -> TiledTree:
-        """The tree of a published size; its tiles are read when its methods are called.
+        """Return the tree of a published size; its methods read the tiles that they need.
 
-        Its methods raise what `hashes` raises.
+        They raise what `hashes` raises.
         """
         return TiledTree(size, self._tile_hashes)
 
     def _tile_hashes(self, level: int, index: int, width: int) -> bytes:
         try:
             return self.hashes(Tile(level, index, width))
-        except MissingFile:  # perhaps gone this moment, for the full one has come
+        except MissingFile:  # the full tile may have replaced it a moment ago
             return self.hashes(Tile(level, index, TILE_WIDTH))[: width * HASH_BYTES]
 
     def entries(self, tile: Tile) -> list[bytes]:
         return list(self.iter_entries(tile))
 
     def iter_entries(self, tile: Tile) -> Iterator[bytes]:
-        """The entries of a bundle up to the place where its framing breaks, then `BadBundle`."""
+        """Return the entries one by one; where the framing breaks, `BadBundle` is raised."""
         data = self._read(tile.path, tile.width * _MAX_FRAMED_BYTES)
         return bundle.iter_bundle(data, tile.width)
 
     def attachments(self, tile: Tile) -> dict[int, list[bytes]]:
-        """The files beside the entries of a tile, by index within the tile."""
+        """Return the files of the entries of a tile, by index within the tile."""
         found: dict[int, list[bytes]] = {}
         for index, file in self.iter_attachments(tile):
             found.setdefault(index, []).append(file)
         return found
 
     def iter_attachments(self, tile: Tile) -> Iterator[tuple[int, bytes]]:
-        """The same one by one, for all of a tile's may be more than memory holds."""
+        """Yield the same one by one: the files of a tile may be larger than memory."""
         with self._open(tile.path) as (file, size):
             if size == 0:
                 raise BadBundle("a bundle without attachments has no place in a folder", 0)
@@ -286,9 +288,9 @@ class FolderReader:
                 yield index, data
 
     def has_grown(self, tile: Tile, grown: Tile) -> bool:
-        """Whether a wider tile of the same place begins with this one.
+        """Return whether a wider tile of the same place begins with this one.
 
-        Raises what reading the tile raises, for it may hold less or more than its width says.
+        Raises what reading the tile raises, for a tile that holds less or more than its width says.
         """
         with self._open(tile.path) as (file, _), self._open(grown.path) as (wider, _):
             if not _begins_with(wider, file):
@@ -300,14 +302,14 @@ class FolderReader:
             case "batches":
                 for _ in self.iter_attachments(tile):
                     pass
-                # A file begins with the index of its entry: this has to be the first one beyond.
+                # A file begins with the index of its entry, which has to be beyond this tile.
                 return not following or following[0] >= tile.width
             case _:
                 self.hashes(tile)
         return True
 
     def files(self) -> set[str]:
-        """The paths of all files below the folder; links and the like count as files."""
+        """Return the paths of all files below the folder; links and the like count as files."""
         try:
             return set(self._walk())
         except OSError as error:
@@ -327,10 +329,10 @@ class FolderReader:
 
     @contextmanager
     def _open(self, path: str) -> Iterator[tuple[BinaryIO, int]]:
-        """The file and its size."""
+        """Open a file; yields it and its size."""
         place = self._folder / path
         try:
-            # To open a pipe would wait for its writer, and a device may have no end.
+            # Opening a pipe waits for its writer, and a device may have no end.
             if not stat.S_ISREG(place.lstat().st_mode):
                 raise BadFolder(f"{path} is not a plain file")
             with place.open("rb") as file:
@@ -342,7 +344,7 @@ class FolderReader:
 
 
 def _read_edge(reader: FolderReader, size: int) -> tuple[list[bytes], list[bytearray]]:
-    """The entries of the last tile, and the hashes of each level's, as long as it is not full."""
+    """Return the entries of the last tile, and the hashes of the last tiles that are partial."""
     hashes = []
     for level in range(height_of(size)):
         tile = edge_tile(level, size)

@@ -1,17 +1,17 @@
-"""A folder's writer in a process of its own, for whoever has more to do than to write.
+"""A folder's writer in a process of its own, for a caller that has other work.
 
-Hashing takes the interpreter from all else that runs in it; and who waits for a disk has to wait
-for the interpreter too, after each of some dozens of calls. So what is added is sent, some of it at
-a time, and what is raised there is raised here.
+In the caller's process, hashing would stop all other threads, and each of some dozens of calls to
+the disk would wait for the interpreter again. So segments are sent to another process in groups,
+and what is raised there is raised here.
 
     with FolderProcess(folder, size, lock) as writer:
         writer.extend(segment)
         writer.settle()
         writer.show(checkpoint)
 
-The process has the lock on the folder too: where we are killed, nobody else writes before it has
-heard of that, and ended. It speaks over its standard input, in messages of `multiprocessing`:
-a method's name and arguments, and back what it gives or raises.
+The process holds the lock on the folder too: if its caller is killed, nobody else writes before it
+has noticed and ended. It speaks over its standard input, in messages of `multiprocessing`: it gets
+the name and the arguments of a method, and sends back the result or the exception.
 """
 
 import signal
@@ -27,14 +27,14 @@ from ledger.bundle import Segment
 from ledger.errors import BadFolder, LedgerError
 from ledger.folder import FolderWriter
 
-_MESSAGE_BYTES: Final = 1024 * 1024  # of small segments that are sent at once
+_MESSAGE_BYTES: Final = 1024 * 1024  # small segments are sent together up to this size
 
 
 class FolderProcess:
-    """Has the methods of a `FolderWriter`; where its process is gone, they raise `OSError`."""
+    """The methods of a `FolderWriter`; once the process is gone, they raise `OSError`."""
 
     def __init__(self, folder: Path, size: int, lock: int) -> None:
-        """Go on with a folder of that size, on which `lock` is the descriptor of our lock.
+        """Resume a folder of that size; `lock` is the descriptor of our lock on it.
 
         Raises `BadFolder` or `OSError`.
         """
@@ -44,7 +44,7 @@ class FolderProcess:
                 [sys.executable, "-m", __name__, str(folder), str(size)],
                 stdin=theirs.fileno(),
                 pass_fds=[lock],
-                start_new_session=True,  # an interrupt at the terminal is for us to tell it
+                start_new_session=True,  # an interrupt at the terminal is only for us
             )
         self._peer = Connection(ours.detach())
         self._waiting: list[Segment] = []
@@ -60,18 +60,18 @@ class FolderProcess:
             self._send_waiting()
 
     def root(self) -> bytes:
-        """The root over all that was added."""
+        """Return the root over all added entries."""
         self._send_waiting()
         root: bytes = self._ask("root")
         return root
 
     def settle(self) -> None:
-        """Name all that was added."""
+        """Settle all added entries."""
         self._send_waiting()
         self._ask("settle")
 
     def show(self, checkpoint: bytes) -> None:
-        """Replace the checkpoint by that of what was settled."""
+        """Replace the checkpoint by that of all settled entries."""
         self._ask("show", checkpoint)
 
     def _send_waiting(self) -> None:
@@ -97,8 +97,8 @@ class FolderProcess:
         self._process.wait()
 
 
-class _Writing:
-    """The process's side: does what it is asked for, until nobody is there to ask."""
+class _Server:
+    """The process's side: calls the methods that it is asked for."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._size = folder, size
@@ -106,7 +106,7 @@ class _Writing:
 
     def answer(self, method: str, arguments: tuple[Any, ...]) -> Any:
         try:
-            # Begun with the first question, so that what the folder raises is an answer too.
+            # Made at the first call, so that errors of the folder are answers too.
             if self._writer is None:
                 self._writer = FolderWriter(self._folder, resume=self._size)
             target = self if method == "extend_by" else self._writer
@@ -117,19 +117,19 @@ class _Writing:
             return error
 
     def extend_by(self, segments: list[Segment]) -> None:
-        assert self._writer is not None, "`answer` has begun it"
+        assert self._writer is not None, "`answer` has made it"
         for segment in segments:
             self._writer.extend(segment)
 
 
 def main() -> None:
-    """Write the folder that the command line names, as the standard input says."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever ends us all tells us by hanging up
+    """Write the folder of the command line, as the messages on the standard input say."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the caller ends us by closing its side
     folder, size = sys.argv[1:]
-    writing, peer = _Writing(Path(folder), int(size)), Connection(sys.stdin.fileno())
+    server, peer = _Server(Path(folder), int(size)), Connection(sys.stdin.fileno())
     with suppress(EOFError, ConnectionError):
         while True:
-            peer.send(writing.answer(*peer.recv()))
+            peer.send(server.answer(*peer.recv()))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""A log that is read as it grows: each part is proved by the next checkpoint, then judged.
+"""Verification of a log as it grows: each part is proved by the next checkpoint, then judged.
 
-`verify` judges a whole folder and forgets it. A `Following` keeps its tree and its judges, so that
-a part costs what it holds, however long the log is:
+`verify` judges a whole folder and forgets it. A `Following` keeps its tree and its judges, so the
+cost of a part depends on its size alone, however long the log is:
 
     following = Following("kashi.example/city", Audit())
     following.advance(reader, checkpoint)     # the first 1000 entries
     following.advance(reader, later)          # the next 20
 
-The tree only grows. So a checkpoint that proves a part proves also that all before it is unchanged;
-one that does not, because an entry or a tile is wrong or because it is of another branch, changes
-nothing here: `Unproved` is raised, and what was followed is followed still.
+The tree only grows, so a checkpoint that proves a part also proves that nothing before it changed.
+Where an entry or a tile is wrong, or the checkpoint is of another branch, `Unproved` is raised and
+nothing changes: the next `advance` begins at the same place.
 
-Of a folder only the tiles are read that are new since the last checkpoint, `tiles_between`. No
-root proves what is attached to entries: `check_files`, the caller's, holds it against the entry, so
-that a file that came damaged is not taken for a rule that was broken.
+Only tiles that are new since the last checkpoint are read (`tiles_between`). No root proves the
+files attached to an entry. The caller's `check_files` compares the two, so that a damaged file is
+not taken for a broken rule.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,16 +36,16 @@ from ledger.tlog import (
 )
 from ledger.verify import Books, Entry, Judging, Replay, attachments_of
 
-# Hears how many entries were read or judged since it heard last.
+# Called with the number of entries read or judged since the last call.
 Progress = Callable[[int], None]
-# Raises `LedgerError` unless these files belong to the entry of these bytes.
+# Raises `LedgerError` unless the files belong to the entry with these bytes.
 CheckFiles = Callable[[bytes, list[bytes]], None]
 
 _TILE_BYTES: Final = TILE_WIDTH * HASH_BYTES
 
 
 class Unproved(LedgerError):  # noqa: N818 - the name says what is wrong
-    """What was read is not what the checkpoint stands for; `problem` names the file."""
+    """The checkpoint does not prove what was read; `problem` names the file."""
 
     code = "unproved"
 
@@ -55,7 +55,10 @@ class Unproved(LedgerError):  # noqa: N818 - the name says what is wrong
 
 
 class Following:
-    """`problem` is the first wrong entry; after it nothing is judged, and the tree still grows."""
+    """A log that is verified part by part.
+
+    `problem` is the first wrong entry. After it no entry is judged, and the tree still grows.
+    """
 
     def __init__(
         self, origin: str, replay: Replay, check_files: CheckFiles = lambda _entry, _files: None
@@ -67,7 +70,7 @@ class Following:
 
     @property
     def judged(self) -> int:
-        """How many entries were judged and found right."""
+        """The number of entries that were judged and found right."""
         return self._judging.passed
 
     @property
@@ -77,13 +80,13 @@ class Following:
     def advance(
         self, reader: FolderReader, checkpoint: Checkpoint, progress: Progress = lambda _: None
     ) -> None:
-        """Take all entries up to a checkpoint with no fewer than there are. Raises `Unproved`."""
+        """Prove and judge all entries up to a checkpoint that is not smaller. Raises `Unproved`."""
         leaves = self._read_leaves(reader, checkpoint.size, progress)
         frontier = self._frontier.copy()
         for leaf in split_hashes(self._new_hashes(leaves)):
             frontier.append(leaf)
         if frontier.root() != checkpoint.root:
-            detail = "it stands for other entries than these after those before"
+            detail = "its root is not that of the entries"
             raise Unproved(Problem("bad_root", detail, file=CHECKPOINT))
         self._check_tiles(reader, b"".join(leaves.values()), checkpoint.size)
         self._frontier = frontier
@@ -92,13 +95,13 @@ class Following:
     def _read_leaves(
         self, reader: FolderReader, size: int, progress: Progress
     ) -> dict[Tile, bytes]:
-        """The joined leaf hashes of each new tile, of which the first may begin with known ones."""
+        """Return the joined leaf hashes of each new tile; the first may begin with known ones."""
         files = reader.files()
         leaves: dict[Tile, bytes] = {}
         for tile in tiles_between(self.tree.size, size, "entries"):
             leaves[tile] = self._read_tile(reader, tile, files)
             if not leaves[tile].startswith(self._known(tile)):
-                detail = "it holds others than the entries that were there"
+                detail = "it has changed entries that were proved before"
                 raise Unproved(Problem("bad_entry", detail, tile.first, tile.path))
             progress(tile.width)
         return leaves
@@ -150,7 +153,7 @@ class Following:
 def _new_entries(
     reader: FolderReader, leaves: dict[Tile, bytes], known: int, progress: Progress
 ) -> Iterator[Entry]:
-    """All entries but the first that are `known`."""
+    """Yield all entries after the first `known` ones."""
     files = reader.files()
     for tile, hashes in leaves.items():
         yield from islice(
@@ -162,16 +165,16 @@ def _new_entries(
 def _entries_of(
     reader: FolderReader, tile: Tile, leaves: bytes, files: set[str]
 ) -> Iterator[Entry]:
-    """A tile's entries, which have these leaf hashes."""
+    """Return the entries of a tile, after a check that they have these leaf hashes."""
     entries = reader.entries(tile)
-    # The file is read a second time, and may be another by now.
+    # The file is read a second time, and may have changed.
     if b"".join(map(leaf_hash, entries)) != leaves:
         raise BadFolder(f"{tile.path} was changed while it was verified")
     return zip(entries, attachments_of(reader, tile, files), strict=False)
 
 
 def tiles_between(old: int, new: int, level: Level) -> Iterator[Tile]:
-    """The tiles of a level that a log of `new` entries has, and had not when it had `old`."""
+    """Yield the tiles of a level that a log of `new` entries has, and one of `old` has not."""
     height = TILE_HEIGHT * level if isinstance(level, int) else 0
     for index in range((old >> height) // TILE_WIDTH, -(-(new >> height) // TILE_WIDTH)):
         tile = grown_tile(new, Tile(level, index, 1))
@@ -185,5 +188,5 @@ def _check_tile(reader: FolderReader, tile: Tile, hashes: bytes) -> None:
     except LedgerError as error:
         raise Unproved(Problem(error.code, error.detail, tile.first, tile.path)) from error
     if held != hashes:
-        detail = "it holds other hashes than the entries give"
+        detail = "its hashes are not those of the entries"
         raise Unproved(Problem("bad_tile", detail, tile.first, tile.path))

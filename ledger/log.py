@@ -1,8 +1,8 @@
 """The head of the log as its one writer holds it: pure, in memory, a group of entries at a time.
 
 The writer appends entries, takes them as a `Group` and stores the group in one transaction, whole
-or not at all. When that fails, throw this object away and make another from what is stored: it has
-moved on, and there is no way back.
+or not at all. When that fails, discard this object and load another from the store: its entries
+cannot be taken back.
 """
 
 from collections.abc import Iterable
@@ -16,10 +16,10 @@ from ledger.tlog import Frontier, leaf_hash
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The entries `first` to `first + count - 1` and where they leave the log.
+    """Entries `first` to `first + count - 1`, and the head of the log after them.
 
     `leaf_hashes` and `frontier` are joined hashes, `balances` those of the accounts that changed,
-    `last_at` the instant of the last entry.
+    and `last_at` is the instant of the last entry.
     """
 
     first: int
@@ -34,7 +34,7 @@ class Group:
 
 
 class Log:
-    """Takes ownership of `frontier` and `book`: both are changed in place."""
+    """The growing end of a log; it owns `frontier` and `book`, and changes both in place."""
 
     __slots__ = ("_entries", "_frontier", "_leaf_hashes", "book", "last_at")
 
@@ -55,7 +55,7 @@ class Log:
     def append(self, data: bytes, at: int, postings: Iterable[object]) -> int:
         """Add an entry to the group and return its number; a refused one changes nothing.
 
-        The caller made `data` of `at` and `postings`. Raises `BadAppend`, `BadPosting` or
+        `data` must say the same `at` and `postings`. Raises `BadAppend`, `BadPosting` or
         `FloorBroken`.
         """
         if len(data) > MAX_ENTRY_BYTES:
@@ -71,7 +71,7 @@ class Log:
         return self.size - 1
 
     def take_group(self) -> Group:
-        """The entries since the last group, which then begin anew."""
+        """Return the entries since the last group, and begin a new one."""
         entries, leaf_hashes = self._entries, self._leaf_hashes
         self._entries, self._leaf_hashes = [], []
         return Group(

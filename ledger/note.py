@@ -1,4 +1,4 @@
-"""Signed notes, and the checkpoints that are signed as such (C2SP signed-note, tlog-checkpoint).
+"""Signed notes, and checkpoints, which are signed as notes (C2SP signed-note, tlog-checkpoint).
 
 A note is a text of whole lines, an empty line, and signature lines: a dash (U+2014), the name of
 the key, and base64 of the key's four-byte id and the signature. A checkpoint's text is the origin
@@ -10,17 +10,18 @@ of the log, its size and the base64 of its root. With the key of seed 00 01 .. 1
 
     — example.com/log 1FXFIdzWOMUF5pSezGt/DmachpVXciLFKKnZ+sgRl97K9vchkGNZ+yCxWnHYduoRdIk6cnzBL/mXmCHblaLJwlXARAI=
 
-The signature covers the text with its last line feed, not the empty line. Since a text may hold
-empty lines itself, the last one counts. The key's two texts are, the second as Go's x/mod has it,
+The signature covers the text with its last line feed, not the empty line. A text may hold empty
+lines itself, so the last empty line is its end. The key has a public text, and a secret one in the
+form of Go's x/mod:
 
     example.com/log+d455c521+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4
     PRIVATE+KEY+example.com/log+d455c521+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
 
-where the id is the beginning of SHA-256(name || 0x0A || 0x01 || public key), 0x01 says Ed25519, and
-both base64 parts begin with that 0x01.
+The id is the beginning of SHA-256(name || 0x0A || 0x01 || public key). 0x01 stands for Ed25519, and
+both base64 parts begin with it.
 
-Every text is read in one spelling only. Cosignatures are lines of unknown keys here; they have a
-module of their own, `ledger.cosign`.
+Every text is read in one spelling only. Here cosignatures are lines of unknown keys;
+`ledger.cosign` reads them.
 """  # noqa: E501 (a signature line is as long as it is)
 
 import re
@@ -36,10 +37,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ledger.errors import BadKey, BadNote
 from ledger.tlog import HASH_BYTES
 
-# C2SP asks for 16 at least. Each line of a known key costs a verification, so there is an end.
+# C2SP asks for at least 16. Each line of a known key costs a verification, so there is a limit.
 MAX_SIGNATURES: Final = 100
 
-# Room for that many signatures of 2,420 bytes (ML-DSA-44), the longest of C2SP, three times over.
+# Three times the room of that many signatures of 2,420 bytes (ML-DSA-44), the longest of C2SP.
 MAX_NOTE_BYTES: Final = 1_000_000
 
 # Other logs hold sizes in signed 64-bit integers.
@@ -48,7 +49,7 @@ MAX_SIZE: Final = 2**63 - 1
 _ID_BYTES: Final = 4
 _PRIVATE: Final = "PRIVATE+KEY+"
 
-# A name has no Unicode space and no "+"; and no control character, for a note may not hold one.
+# A name has no Unicode space and no "+". It has no control character, because a note has none.
 _NAME: Final = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+")
 _SIGNATURE: Final = re.compile(rf"— (?P<name>{_NAME.pattern}) (?P<encoded>[^\n]*)\n")
 _NOT_IN_NOTES: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
@@ -59,7 +60,7 @@ _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 class PublicKey:
     """An Ed25519 public key of 32 bytes and the name under which it signs.
 
-    What it signs is another thing in each subclass, and so is its id, by the `key_type`.
+    Each subclass signs other messages, and its `key_type` is part of the id.
     """
 
     key_type: ClassVar[bytes]
@@ -90,7 +91,7 @@ class PublicKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a vkey. Raises `BadKey`, also when its id is not the key's."""
+        """Read a vkey. Raises `BadKey`, also for an id that is not the key's."""
         key = cls(*_parse_key(text, cls.key_type))
         if key.format() != text:
             raise BadKey(f"{text!r:.200} has another id or spelling than its key")
@@ -98,7 +99,7 @@ class PublicKey:
 
 
 class Verifier(PublicKey):
-    """The key of a log: it signs notes as they are."""
+    """The key of a log, which signs the texts of notes as they are."""
 
     __slots__ = ()
     key_type = b"\x01"
@@ -124,17 +125,17 @@ class Signer:
         return self._key.sign(text.encode())
 
     def format(self) -> str:
-        """The secret text."""
+        """Return the secret text."""
         return format_private_key(self.verifier, self._key)
 
     @classmethod
     def from_seed(cls, name: str, seed: bytes) -> "Signer":
-        """The key of the 32 bytes that RFC 8032 calls the private key."""
+        """Return the signer whose key has these 32 bytes, the private key of RFC 8032."""
         return cls(name, private_key(seed))
 
     @classmethod
     def parse(cls, text: str) -> "Signer":
-        """Read the secret text. Raises `BadKey`, which never repeats it."""
+        """Read the secret text. Raises `BadKey`; the error never repeats the text."""
         return cls(*parse_private_key(text, Verifier))
 
 
@@ -149,7 +150,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text that at least one of the keys asked for has signed."""
+    """A text, and its verified signatures: at least one."""
 
     text: str
     signatures: tuple[Signature, ...]
@@ -157,7 +158,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a log says of itself: its origin, how many entries it has, and their root."""
+    """The origin of a log, its number of entries, and their root."""
 
     origin: str
     size: int
@@ -184,7 +185,7 @@ class Checkpoint:
 
 
 def sign(text: str, *signers: Signer) -> bytes:
-    """The note of a text that consists of whole lines, with a signature line for each signer."""
+    """Return the note of a text of whole lines, with a signature line for each signer."""
     if not text.endswith("\n") or _NOT_IN_NOTES.search(text):
         raise BadNote("a note is whole lines without control characters")
     if not 0 < len({signer.verifier for signer in signers}) == len(signers):
@@ -194,9 +195,10 @@ def sign(text: str, *signers: Signer) -> bytes:
 
 
 def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
-    """The text of a note and its signatures by keys of `verifiers`, of which there is at least one.
+    """Return the text of a note and its signatures by keys of `verifiers`, at least one.
 
-    Lines of other keys are ignored. Raises `BadNote`, also when one signature of a known key fails.
+    Lines of other keys are ignored. Raises `BadNote`, also for a single wrong signature of a known
+    key.
     """
     text, signatures = split_note(data)
     known = _by_name_and_id(verifiers)
@@ -216,7 +218,7 @@ def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
 
 
 def open_checkpoint(data: bytes, verifier: Verifier) -> Checkpoint:
-    """The checkpoint in a note that the log itself has signed: its key is named as its origin."""
+    """Return the checkpoint that the log itself has signed: its key is named as its origin."""
     checkpoint = Checkpoint.parse(open_note(data, [verifier]).text)
     if checkpoint.origin != verifier.name:
         raise BadNote(f"the checkpoint is of {checkpoint.origin!r:.200}, the key {verifier.name}'s")
@@ -224,12 +226,12 @@ def open_checkpoint(data: bytes, verifier: Verifier) -> Checkpoint:
 
 
 def claimed_checkpoint(data: bytes) -> Checkpoint:
-    """What a note says, though nobody has verified who says it. Raises `BadNote`."""
+    """Return the checkpoint of a note without verifying any signature. Raises `BadNote`."""
     return Checkpoint.parse(split_note(data)[0])
 
 
 def split_note(data: bytes) -> tuple[str, list[Signature]]:
-    """The text and all signatures, by whichever keys, none of them verified."""
+    """Return the text and all signatures, of whichever keys, none of them verified."""
     if len(data) > MAX_NOTE_BYTES:
         raise BadNote(f"a note has at most {MAX_NOTE_BYTES} bytes")
     try:
@@ -248,7 +250,7 @@ def split_note(data: bytes) -> tuple[str, list[Signature]]:
 
 
 def format_signature(key: PublicKey, signature: bytes) -> str:
-    """The line that tells a signature by this key, with its line feed."""
+    """Return the line of a signature by this key, with its line feed."""
     return f"— {key.name} {b64encode(key.key_id + signature).decode()}\n"
 
 
@@ -263,21 +265,21 @@ def parse_signature(line: str) -> Signature:
 
 
 def private_key(seed: bytes) -> Ed25519PrivateKey:
-    """The key of the 32 bytes that RFC 8032 calls the private key."""
+    """Return the key of the 32 bytes that RFC 8032 calls the private key."""
     if len(seed) != 32:
         raise BadKey("the seed of an Ed25519 key has 32 bytes")
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 def format_private_key(public: PublicKey, key: Ed25519PrivateKey) -> str:
-    """The secret text of the key that goes with `public`."""
+    """Return the secret text of the key that belongs to `public`."""
     return _PRIVATE + _format_key(public, key.private_bytes_raw())
 
 
 def parse_private_key(text: str, kind: type[PublicKey]) -> tuple[str, Ed25519PrivateKey]:
-    """The name and the key of a secret text, whose public key is of this kind.
+    """Return the name and the key of a secret text; its public key is of type `kind`.
 
-    Raises `BadKey`, which never repeats the text.
+    Raises `BadKey`; the error never repeats the text.
     """
     if not text.startswith(_PRIVATE):
         raise BadKey(f"a private key begins with {_PRIVATE}")
@@ -289,14 +291,14 @@ def parse_private_key(text: str, kind: type[PublicKey]) -> tuple[str, Ed25519Pri
 
 
 def parse_number(text: str) -> int:
-    """A size or the number of an entry, decimal, without leading zeros. Raises `BadNote`."""
+    """Read a size or an entry number: decimal, no leading zeros. Raises `BadNote`."""
     if not _NUMBER.fullmatch(text):
         raise BadNote(f"{text!r:.200} is not a number of entries")
     return int(text)
 
 
 def decode_base64(text: str) -> bytes:
-    """RFC 4648 section 4, padded, with no bits left over that are not zero. Raises `BadNote`."""
+    """Read padded base64 (RFC 4648 section 4) whose unused bits are zero. Raises `BadNote`."""
     try:
         data = b64decode(text, validate=True)
     except ValueError as error:
@@ -309,7 +311,7 @@ def decode_base64(text: str) -> bytes:
 def _by_name_and_id(verifiers: Iterable[Verifier]) -> dict[tuple[str, bytes], Verifier]:
     distinct = set(verifiers)
     known = {(verifier.name, verifier.key_id): verifier for verifier in distinct}
-    # Four bytes of hash can be made to collide, and then nobody could say whose line it is.
+    # Two keys can be made to have one id of four bytes. Then a line could be of either.
     if len(known) < len(distinct):
         raise BadNote("two known keys have the same name and id")
     return known
@@ -320,8 +322,8 @@ def _format_key(public: PublicKey, key: bytes) -> str:
 
 
 def _parse_key(text: str, key_type: bytes) -> tuple[str, bytes]:
-    """The name and the 32 bytes; formatting them again shows whether the rest was right."""
-    # Not more than two splits, for "+" is a digit of base64 too.
+    """Return the name and the 32 bytes; the caller formats them again to check the rest."""
+    # At most two splits, because "+" is a digit of base64 too.
     parts = text.split("+", 2)
     try:
         name, _, encoded = parts

@@ -1,7 +1,7 @@
 """Proof files: one entry of a log, for checking without the log (C2SP tlog-proof, `.tlog-proof`).
 
-A file is its kind, the index of the entry, the hashes from the entry's sibling up to the last below
-the root, an empty line, and the note of a checkpoint as the log gave it. The second of the entries
+A file holds its kind, the index of the entry, the hashes from the entry's sibling up to the last
+below the root, an empty line, and the log's checkpoint as a signed note. The second of the entries
 `alpha`, `beta` and `gamma` has the proof
 
     c2sp.org/tlog-proof@v1
@@ -16,8 +16,8 @@ the root, an empty line, and the note of a checkpoint as the log gave it. The se
     — example.com/log 1FXFIdzWOMUF5pSezGt/DmachpVXciLFKKnZ+sgRl97K9vchkGNZ+yCxWnHYduoRdIk6cnzBL/mXmCHblaLJwlXARAI=
     — example.com/w1 S6+3EAAAAABpVbkA9ttiY9BmmzcHmrzGLP/Qy+x9ZqN0l38T+ccP7vUpBk4OUA5pkYJHWBcNu2llOlsbW7ap/Rgu6ZH2HdO0M4WuCg==
 
-A line `extra` with base64 may stand before the index. Nobody has signed it, so believe nothing in
-it. The entry itself is not in the file: whoever checks must have it from elsewhere.
+A line `extra` with base64 may stand before the index. Nobody has signed it, so it proves nothing.
+The entry itself is not in the file: the checker has it from elsewhere.
 """  # noqa: E501 (a signature line is as long as it is)
 
 import re
@@ -39,7 +39,7 @@ from ledger.note import (
 )
 from ledger.tlog import HASH_BYTES, check_inclusion, leaf_hash
 
-# A tree of less than 2^63 entries is that high; C2SP tlog-witness has the same limit.
+# The height of a tree of nearly 2^63 entries; C2SP tlog-witness has the same limit.
 MAX_HASHES: Final = 63
 
 # Context for a reader, such as the file that the entry is about; not the place for large data.
@@ -56,7 +56,7 @@ _HEAD: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """That the entry number `index` is in the tree of the checkpoint; not checked yet."""
+    """An unchecked proof that entry number `index` is in the tree of the checkpoint."""
 
     index: int
     hashes: tuple[bytes, ...]
@@ -101,9 +101,9 @@ def check(
 ) -> Cosigned:
     """Raise `BadNote` or `BadProof` unless the log has signed a tree that holds the entry.
 
-    Nothing is asked of the cosigners but that none of their lines is wrong: the answer tells which
-    of them have cosigned. To ask for a quorum, open the note with `ledger.quorum.open_trusted`, and
-    then call `Proof.check_entry`.
+    The result names the `cosigners` that have signed. None of them has to, but a wrong line of one
+    raises `BadNote`. For a quorum, open the note with `ledger.quorum.open_trusted`, and then call
+    `Proof.check_entry`.
     """
     cosigned = open_cosigned(proof.checkpoint_note, verifier, cosigners)
     proof.check_entry(entry, cosigned.checkpoint)
@@ -111,14 +111,14 @@ def check(
 
 
 def check_hashes(hashes: Iterable[bytes]) -> None:
-    """Raise `BadProof` unless these can be the hashes of a proof, of whichever kind."""
+    """Raise `BadProof` unless these can be the hashes of a proof of any kind."""
     lengths = [len(value) for value in hashes]
     if len(lengths) > MAX_HASHES or any(length != HASH_BYTES for length in lengths):
         raise BadProof(f"a proof is at most {MAX_HASHES} hashes of {HASH_BYTES} bytes")
 
 
 def split_head(data: bytes) -> tuple[str, bytes]:
-    """What is before the first empty line, and the note behind it. Raises `BadProof`."""
+    """Return the lines before the first empty line, and the note after it. Raises `BadProof`."""
     head, empty_line, note = data.partition(b"\n\n")
     if not empty_line or not head.isascii():
         raise BadProof("a proof is lines of ASCII, an empty line and a checkpoint")
@@ -126,10 +126,10 @@ def split_head(data: bytes) -> tuple[str, bytes]:
 
 
 def format_hashes(hashes: Iterable[bytes]) -> str:
-    """One to a line, each with its line feed."""
+    """Return the hashes in base64, one to a line, each with its line feed."""
     return "".join(f"{b64encode(value).decode()}\n" for value in hashes)
 
 
 def parse_hashes(lines: str) -> tuple[bytes, ...]:
-    """The inverse of `format_hashes`. Raises `BadNote` for what is not base64."""
+    """Read what `format_hashes` returns. Raises `BadNote` for anything but base64."""
     return tuple(decode_base64(line) for line in lines.split("\n")[:-1])

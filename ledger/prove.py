@@ -1,12 +1,12 @@
-"""Which entries of a folder are those that the signed root stands for; `verify` asks it.
+"""Proof that the entries of a folder are those of the signed root; `verify` uses it.
 
 The hashes of a tile are known from two sides: computed from what is below it, and held in its file.
-Where the two differ, one is at fault, and the root says which, from the top down. The tiles at the
-right edge, each from one side or the other, must together give the signed root. Every other tile
-must give the hash in the tile above it that has been found right. So one bad byte is laid to the
-entry or the tile that it is in, and an entry changed along with its hash shows in the tile above.
+Where the two differ, one is wrong, and the root decides which, from the top down. The tiles at the
+right edge, each from one of its sides, must together give the signed root. Every other tile must
+give its hash in the tile above, once that one is known to be right. So one bad byte is traced to
+its entry or tile, and an entry that was changed along with its hash is found by the tile above.
 
-With 300 entries, of which number 7 was changed:
+With 300 entries, where number 7 was changed:
 
     tile/1/000.p/1    as held gives the root, together with tile/0/001.p/44; as computed it does not
     tile/0/000        as held gives the one hash of tile/1/000.p/1; as computed it does not
@@ -34,16 +34,16 @@ from ledger.tiles import (
 )
 from ledger.tlog import EMPTY_ROOT, HASH_BYTES, TILE_WIDTH, Frontier, Tree, leaf_hash, split_hashes
 
-# Nobody reads on after so many, and a hostile folder could make millions.
+# Nobody reads more than this, and a hostile folder could make millions.
 MAX_PROBLEMS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The first `count` entries are right and have the `leaf_hashes`, joined by tile.
+    """The result: the first `count` entries are right; `leaf_hashes` are joined tile by tile.
 
-    Their attachments could be read, but nothing here says that they are right. `files` are the
-    paths of all that the folder holds.
+    Their attachments could be read, and are not proved. `files` are the paths of all files in the
+    folder.
     """
 
     count: int
@@ -55,9 +55,10 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """The joined hashes of a tile from both sides; `node` is the computed one in the tile above.
+    """The joined hashes of a tile from both sides; `node` is its computed hash in the tile above.
 
-    `computed` ends early where a fault of the bundle ended it, `held` is empty with its fault.
+    With a `bundle_fault`, `computed` ends where the bundle breaks. With a `held_fault`, `held` is
+    empty.
     """
 
     tile: Tile
@@ -68,8 +69,8 @@ class _Sides:
     held_fault: LedgerError | None
 
 
-# The right hashes of each tile, None if neither side fits the tile above. Where it is not known
-# what stands above, a tile is left out.
+# The right hashes of each tile, or None where neither side fits the tile above. A tile is left out
+# where the tile above is not known to be right.
 _Truth = dict[Tile, bytes | None]
 
 
@@ -80,18 +81,18 @@ def prove(
     read: Tree,
     advance: Callable[[int], None],
 ) -> Proof:
-    """Compare all files with the signed root; `advance` hears of each entry, after all `size`.
+    """Compare all files with the signed root; `advance` gets `size` and the entries done, added up.
 
-    `read` is the tree of the first entries, as far as they were read already; the others are read
+    `read` is the tree of the first entries, as far as they were read already. The others are read
     here.
     """
     try:
         files = reader.files()
     except BadFolder as error:
-        return _nothing_proved(set(), [Problem(error.code, error.detail)])
-    # A size can be signed that no folder holds. Below this, every tile is paid for by a file.
+        return _empty_proof(set(), [Problem(error.code, error.detail)])
+    # The signed size may be more than any folder holds. From here on, the files bound the work.
     if size // TILE_WIDTH > len(files):
-        return _nothing_proved(files, list(islice(_missing(files, size), MAX_PROBLEMS)))
+        return _empty_proof(files, list(islice(_missing_problems(files, size), MAX_PROBLEMS)))
     levels = _read_levels(reader, size, read, advance)
     truth = _find_truth(levels, size, root)
     unreadable = _unreadable_attachments(reader, files, size)
@@ -114,11 +115,11 @@ def prove(
     )
 
 
-def _nothing_proved(files: set[str], problems: list[Problem]) -> Proof:
+def _empty_proof(files: set[str], problems: list[Problem]) -> Proof:
     return Proof(0, [], files, problems, [Check("files", len(files))])
 
 
-def _missing(files: set[str], size: int) -> Iterator[Problem]:
+def _missing_problems(files: set[str], size: int) -> Iterator[Problem]:
     for tile in tiles_of(size):
         if tile.path not in files:
             yield Problem("missing_file", f"{tile.path} is missing", tile.first, tile.path)
@@ -127,7 +128,7 @@ def _missing(files: set[str], size: int) -> Iterator[Problem]:
 def _read_levels(
     reader: FolderReader, size: int, read: Tree, advance: Callable[[int], None]
 ) -> list[list[_Sides]]:
-    """All tiles from both sides, level 0 first."""
+    """Return all tiles from both sides, level 0 first."""
     levels: list[list[_Sides]] = []
     for level in range(height_of(size)):
         nodes = b"".join(sides.node for sides in levels[-1]) if levels else b""
@@ -141,7 +142,7 @@ def _read_levels(
 
 
 def _read_tile(reader: FolderReader, level: int, tile: Tile, nodes: bytes, read: Tree) -> _Sides:
-    """A tile from both sides; `nodes` are the hashes of its level as the level below has them."""
+    """Return a tile from both sides; `nodes` are its level's hashes by the level below."""
     bundle_fault = held_fault = None
     was_read = read.size >= tile.first + tile.width * tile.span
     if was_read:
@@ -161,7 +162,7 @@ def _read_tile(reader: FolderReader, level: int, tile: Tile, nodes: bytes, read:
     return _Sides(
         tile=tile,
         computed=computed,
-        # The two sides are the same as a rule, and then need the memory of one.
+        # Equal sides, which are the rule, share their memory.
         held=computed if held == computed else held,
         node=node,
         bundle_fault=bundle_fault,
@@ -174,7 +175,7 @@ def _root_over(hashes: bytes) -> bytes:
 
 
 def _hash_entries(reader: FolderReader, tile: Tile) -> tuple[bytes, LedgerError | None]:
-    """The leaf hashes up to where the bundle breaks, if it does."""
+    """Return the leaf hashes up to where the bundle breaks, and the error if it does."""
     hashes: list[bytes] = []
     try:
         hashes.extend(map(leaf_hash, reader.iter_entries(tile)))
@@ -184,7 +185,7 @@ def _hash_entries(reader: FolderReader, tile: Tile) -> tuple[bytes, LedgerError 
 
 
 def _find_truth(levels: list[list[_Sides]], size: int, root: bytes) -> _Truth:
-    """Empty if nothing gives the root."""
+    """Return the right hashes by tile; empty if nothing gives the root."""
     edges = [rows[-1] for rows in levels if not rows[-1].tile.is_full]
     truth = _signed_edges(edges, size, root)
     for level in reversed(range(len(levels) - 1)):
@@ -198,7 +199,7 @@ def _find_truth(levels: list[list[_Sides]], size: int, root: bytes) -> _Truth:
 
 
 def _signed_edges(edges: list[_Sides], size: int, root: bytes) -> _Truth:
-    """The partial tiles, each from the side with which all of them give the signed root."""
+    """Return the partial tiles, each from the side with which all give the signed root."""
     for choice in product(*map(_whole_sides, edges)):
         if root_over(size, reversed(choice)) == root:
             return {sides.tile: hashes for sides, hashes in zip(edges, choice, strict=True)}
@@ -206,7 +207,7 @@ def _signed_edges(edges: list[_Sides], size: int, root: bytes) -> _Truth:
 
 
 def _side_under(node: bytes, sides: _Sides) -> bytes | None:
-    """The side of a full tile that gives the right hash in the tile above."""
+    """Return the side of a full tile that gives this hash in the tile above."""
     whole = _whole_sides(sides)
     if sides.node == node and sides.computed in whole:
         return sides.computed
@@ -221,7 +222,7 @@ def _whole_sides(sides: _Sides) -> list[bytes]:
 
 
 def _count_right(entries: list[_Sides], truth: _Truth, size: int) -> int:
-    """How many entries are right from the first on."""
+    """Return how many entries are right, from the first on."""
     for sides in entries:
         right = truth.get(sides.tile)
         if sides.bundle_fault or sides.computed != right:
@@ -230,7 +231,7 @@ def _count_right(entries: list[_Sides], truth: _Truth, size: int) -> int:
 
 
 def _count_same(hashes: bytes, others: bytes) -> int:
-    """How many hashes the two have in common from the first on."""
+    """Return how many hashes the two have in common, from the first on."""
     pairs = zip(split_hashes(hashes), split_hashes(others), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -244,7 +245,7 @@ def _root_problems(truth: _Truth, size: int, root: bytes) -> Iterator[Problem]:
 
 
 def _entry_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Problem]:
-    """The first wrong entry of each tile."""
+    """Yield the first wrong entry of each tile."""
     for sides in levels[0] if levels else []:
         tile, path = sides.tile, sides.tile.beside("entries").path
         right = truth.get(tile) or sides.held or sides.computed
@@ -261,7 +262,7 @@ def _entry_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Probl
 
 
 def _tile_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Problem]:
-    """The first wrong hash of each tile's file, with the first entry below it."""
+    """Yield the first wrong hash of each tile's file, with the first entry below it."""
     for sides in chain.from_iterable(levels):
         tile, right = sides.tile, truth.get(sides.tile)
         if sides.held_fault:
@@ -278,7 +279,7 @@ def _tile_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Proble
 def _unreadable_attachments(
     reader: FolderReader, files: set[str], size: int
 ) -> dict[Tile, Problem]:
-    """The bundles of attachments that break, in order."""
+    """Return the bundles of attachments that break, in order."""
     problems = {}
     batches = [tile for tile in map(find_tile, files) if tile and tile.level == "batches"]
     found = (tile for tile in batches if has_tile(size, tile))
@@ -294,12 +295,12 @@ def _unreadable_attachments(
 
 
 def _other_problems(reader: FolderReader, files: set[str], size: int) -> Iterator[Problem]:
-    """What is wrong with all but the tiles of that size."""
+    """Yield the problems of all files that are not tiles of that size."""
     for path in sorted(files - {CHECKPOINT}):
         tile = find_tile(path)
         grown = grown_tile(size, tile) if tile else None
         if tile is None or grown is None or grown.path not in files:
-            # The name is anyone's choice, and may hold what a terminal obeys.
+            # A stranger chose the name: it may hold control sequences of a terminal.
             shown = path if path.isprintable() else ascii(path)
             yield Problem("extra_file", f"a log of {size} entries has no {shown}", None, shown)
         elif tile != grown:
@@ -307,7 +308,7 @@ def _other_problems(reader: FolderReader, files: set[str], size: int) -> Iterato
 
 
 def _outgrown_problems(reader: FolderReader, tile: Tile, grown: Tile) -> Iterator[Problem]:
-    """A partial tile of an older checkpoint may stay, where it says no other than the tile now."""
+    """Yield a problem unless the partial tile of an older checkpoint begins the one of now."""
     try:
         if not reader.has_grown(tile, grown):
             detail = f"{grown.path} does not begin with it"

@@ -1,11 +1,11 @@
-"""Keep a folder in step with a log that grows; whatever a crash leaves, the next start completes.
+"""Publish a growing log as a folder; after any crash, the next start completes it.
 
-The folder alone is a full backup, attachments included. What a signed checkpoint covers is there
-for good, and a tile that has its name is never changed. A publish does, in this order:
+The folder alone is a full backup, attachments included. What a signed checkpoint covers stays for
+good, and a tile that has its name never changes. The steps of a publish are, in this order:
 
     1  write each new tile as a draft, and sync it
     2  compare the root over all entries with the one that the caller expects
-    3  give the drafts their names, and sync each folder in which a name is new
+    3  rename the drafts to their names, and sync each folder that has a new name
     4  sign the checkpoint
     5  write and sync its draft, rename it, sync the folder
     6  remove the partial tiles that have become full ones
@@ -14,16 +14,17 @@ So the checkpoint is the last complete state. A crash before step 5 leaves draft
 `open` removes, and tiles beyond the checkpoint; the next publish has to write those very bytes, and
 is refused otherwise. A crash in step 6 leaves partial tiles, which the next `open` removes.
 
-`settle` takes the steps up to 4, `show` those from 5 on. In between, however long that takes,
-others may be asked to sign the checkpoint too: all that it covers is safe. Should they not, the
-next `settle` goes on from there, and the checkpoint in the folder stays the one before.
+`settle` takes steps 1 to 4, `show` steps 5 and 6. Between them, others may be asked to sign the
+checkpoint too, however long that takes: all that it covers is safe. If they do not sign, the
+checkpoint in the folder stays the one before, and the next `settle` goes on from there.
 
-It syncs each new file once, each folder with a new name once, and the two of the checkpoint: for a
-few entries, three files (entries, their hashes, their attachments) and their three folders, which
-makes eight. After an `open`, it also syncs the folders above those once, up to the log's own.
+A publish syncs each new file once, each folder with a new name once, and twice for the checkpoint.
+A few entries take eight syncs: three files (entries, their hashes, their attachments), their three
+folders, and the checkpoint's two. After an `open`, the folders above those are synced once too, up
+to the log's own.
 
-One process publishes to a folder; another is refused. What is not done here: to read the database,
-to wait, and to know the time.
+One process publishes to a folder; another is refused. This module reads no database, does not wait
+and knows no time.
 """
 
 import os
@@ -42,11 +43,11 @@ from ledger.tiles import find_tile, has_tile
 # The root that the log had at a size, None if it never had that many entries.
 RootAt = Callable[[int], bytes | None]
 
-# Begins to write a folder that has a size, and is locked by a descriptor.
+# Opens a writer of a folder; arguments are the folder, its size, and the descriptor of its lock.
 Write = Callable[[Path, int, int], AbstractContextManager["Writer"]]
 
-# Makes the checkpoint of a size and a root, the same bytes each time; and reads one that may be
-# anyone's, or raises `BadNote`.
+# `Sign` makes the checkpoint of a size and a root, the same bytes each time. `Read` verifies one of
+# unknown origin, or raises `BadNote`.
 Sign = Callable[[int, bytes], bytes]
 Read = Callable[[bytes], Checkpoint]
 
@@ -58,7 +59,7 @@ class Ahead(LedgerError):  # noqa: N818 - the name says what is wrong
 
 
 class OtherRoot(LedgerError):  # noqa: N818 - the name says what is wrong
-    """What was published, or is to be, is not what the log holds."""
+    """A published root, or one to be published, that is not the log's."""
 
     code = "other_root"
 
@@ -70,7 +71,7 @@ class InUse(LedgerError):  # noqa: N818 - the name says what is wrong
 
 
 class Writer(Protocol):
-    """What a publisher asks of `FolderWriter`, which may be elsewhere (`ledger.folder_process`)."""
+    """The methods of `FolderWriter` that a publisher uses; `folder_process` has them too."""
 
     size: int
 
@@ -81,7 +82,7 @@ class Writer(Protocol):
 
 
 class Publisher:
-    """The one who writes a folder, until `close`.
+    """The only writer of a folder, until `close`.
 
     with Publisher.open(folder, sign, read, root_at) as publisher:
         publisher.publish(segments_from(publisher.size), root)
@@ -111,18 +112,19 @@ class Publisher:
         files: Files = DISK,
         write: Write | None = None,
     ) -> Self:
-        """Go on with a folder, which may be empty or yet to be made, after whatever happened to it.
+        """Open a folder, which may be missing, empty, or as a crash left it.
 
-        Without `write`, a `FolderWriter` writes it, in this process and with these `files`.
-        Raises `Ahead` and `OtherRoot` where it does not belong to the log, `BadNote` where another
-        has signed its checkpoint, `BadFolder` where it is damaged, `InUse` where another publishes.
+        Without `write`, a `FolderWriter` writes it, in this process and with these `files`. Raises
+        `Ahead` and `OtherRoot` where the folder does not belong to the log, `BadNote` where another
+        key has signed its checkpoint, `BadFolder` where it is damaged, `InUse` where another
+        process publishes.
         """
         with ExitStack() as held:
             if not folder.is_dir():
                 files.make_folder(folder)
             locked = _lock(folder)
             held.callback(os.close, locked)
-            shown = _checkpoint(folder)
+            shown = _read_checkpoint(folder)
             published = read(shown) if shown else None
             if published is not None:
                 check_root(published, root_at)
@@ -134,8 +136,8 @@ class Publisher:
             )
             if published is not None and writer.root() != published.root:
                 raise BadFolder(f"the last tiles do not give the root of size {published.size}")
-            # What can be read after a crash may not be safe yet, and what now goes is needed by
-            # the checkpoint before.
+            # After a crash, the checkpoint that is read may not be safe yet. It must be, before
+            # the files go that only the one before it needs.
             files.sync_folder(folder.parent)
             files.sync_folder(folder)
             _tidy(folder, writer.size, files)
@@ -143,24 +145,25 @@ class Publisher:
 
     @property
     def size(self) -> int:
-        """How many entries are settled, and after an `open` published: which ones come next."""
+        """The number of settled entries: the next segment begins here."""
         return self._settled.size if self._settled else 0
 
     def publish(self, segments: Iterable[Segment], root: bytes) -> None:
-        """Settle the next segments, and show the checkpoint of all, with no signature but ours.
+        """Settle the next segments, and show their checkpoint with our signature alone.
 
-        Where nothing was added, no file is touched.
+        Without new entries, no file is touched.
         """
         self.show(self.settle(segments, root))
 
     def settle(self, segments: Iterable[Segment], root: bytes) -> bytes:
-        """Add the next segments, and give the signed checkpoint of all that was added.
+        """Add the next segments, and return the signed checkpoint of all added entries.
 
-        `root` is theirs. If it is the checkpoint that is shown, it has all lines that are shown.
-        Raises `OtherRoot`, `BadFolder`, `BadBundle` or `OSError`; then only another `open` goes on.
+        `root` is the expected root of them all. If the folder shows this checkpoint already, the
+        shown note is returned with all its lines. Raises `OtherRoot`, `BadFolder`, `BadBundle` or
+        `OSError`; only a new `open` goes on after that.
         """
         self.add(segments)
-        with self._moving():
+        with self._guard():
             if self._writer.root() != root:
                 raise OtherRoot(f"the entries do not give the root of size {self._writer.size}")
             self._writer.settle()
@@ -171,11 +174,11 @@ class Publisher:
             return note
 
     def show(self, note: bytes) -> None:
-        """Replace the checkpoint by the one that was settled last, to which others may have signed.
+        """Replace the checkpoint by the last settled one, which may have more signatures by now.
 
         Raises as `settle` does.
         """
-        with self._moving():
+        with self._guard():
             if self._read(note) != self._settled:
                 raise OtherRoot("the checkpoint is not that of the entries which were settled last")
             if note != self._shown:
@@ -183,18 +186,18 @@ class Publisher:
                 self._shown = note
 
     def add(self, segments: Iterable[Segment]) -> None:
-        """Add the next segments to what `settle` will sign: a long log need not be in memory."""
-        with self._moving():
+        """Add the next segments for the next `settle`: a long log need not be in memory."""
+        with self._guard():
             for segment in segments:
                 self._writer.extend(segment)
 
     def close(self) -> None:
-        """Let another publisher have the folder."""
+        """Release the folder for another publisher."""
         self._held.close()
 
     @contextmanager
-    def _moving(self) -> Iterator[None]:
-        """Whatever raises inside leaves a writer that is not where the folder is."""
+    def _guard(self) -> Iterator[None]:
+        """Refuse all further calls if the body raises: the writer no longer matches the folder."""
         if not self._is_whole:
             raise BadFolder("a publish has failed: the folder must be opened again")
         self._is_whole = False
@@ -209,14 +212,14 @@ class Publisher:
 
 
 def _lock(folder: Path) -> int:
-    """Two at once would mix their drafts, and the slower one would take the checkpoint back."""
+    """Lock the folder: two publishers would mix their drafts and move the checkpoint back."""
     try:
         return lock(folder)
     except BlockingIOError:
         raise InUse(f"another process publishes to {folder}") from None
 
 
-def _checkpoint(folder: Path) -> bytes | None:
+def _read_checkpoint(folder: Path) -> bytes | None:
     try:
         return FolderReader(folder).checkpoint()
     except MissingFile:
@@ -224,7 +227,7 @@ def _checkpoint(folder: Path) -> bytes | None:
 
 
 def check_root(published: Checkpoint, root_at: RootAt) -> None:
-    """Hold what is published against the log. Raises `Ahead` or `OtherRoot`."""
+    """Compare a published checkpoint with the log. Raises `Ahead` or `OtherRoot`."""
     root = root_at(published.size)
     if root is None:
         raise Ahead(f"{published.size} entries are published, and the log holds fewer")

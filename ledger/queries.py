@@ -14,7 +14,7 @@ _NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 
 
 def load(package: str, file: str = "queries.sql") -> dict[str, str]:
-    """Read the statements of one file by name."""
+    """Return the statements of one file by name."""
     _, *parts = _NAME.split(script(package, file))
     names = parts[::2]
     assert len(set(names)) == len(names), f"{package}/{file} has two statements of one name"
@@ -22,5 +22,5 @@ def load(package: str, file: str = "queries.sql") -> dict[str, str]:
 
 
 def script(package: str, file: str) -> str:
-    """Read a whole file, to be run as it is."""
+    """Return a whole file, to be run as it is."""
     return (files(package) / "sql" / file).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Trust policies: which logs are believed, and whose cosignatures they need (C2SP tlog-policy).
+"""Trust policies: which logs are trusted, and which cosignatures they need (C2SP tlog-policy).
 
     # The city's log, seen by two universities of three, and by the auditor.
     log example.com/log+d455c521+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4
@@ -11,12 +11,12 @@
     quorum both
 
 Words are separated by spaces and tabs, a log and a witness may have a URL as a last word, and a
-line whose first word begins with # is a comment. A group counts as a witness when so many of its
-members do: a number, or `any`, or `all`. Its members, and the quorum, are names of lines above;
-nobody is a member twice, in whichever groups. `quorum none` asks for no witness.
+line whose first word begins with # is a comment. A group counts as a witness when enough of its
+members do: a number of them, `any` or `all`. Members and the quorum are names from lines above. A
+name is a member once at most, over all groups. `quorum none` asks for no witness.
 
-The names are the policy's own, not those of the keys. One rule is ours: no two witnesses have keys
-of the same name, for a cosignature of theirs would not tell which of them made it.
+The names are the policy's own, not those of the keys. One rule is our own: no two witnesses have
+keys of the same name, because their cosignatures could not be told apart.
 """
 
 import re
@@ -33,13 +33,13 @@ _WORD: Final = re.compile(r"[^ \t]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _THRESHOLD: Final = re.compile(r"[1-9][0-9]{0,8}")
 _NO_QUORUM: Final = "none"
-# What an error says in place of the line, which may hold a secret key by mistake.
+# Errors say this in place of the line, which may hold a secret key by mistake.
 _FORMS: Final = "log KEY [URL], witness NAME KEY [URL], group NAME any|all|K NAME…, or quorum NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A log that is believed; its key has the log's origin as its name."""
+    """A trusted log; its key has the log's origin as its name."""
 
     verifier: Verifier
     url: str = ""
@@ -47,7 +47,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A witness, and what the policy calls it."""
+    """A witness with its name in the policy."""
 
     name: str
     verifier: CosignatureVerifier
@@ -65,7 +65,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class TrustPolicy:
-    """What `parse` has read. Groups come after those that are their members."""
+    """A policy that was parsed; a group comes after the groups that are its members."""
 
     logs: tuple[Log, ...]
     witnesses: tuple[Witness, ...]
@@ -73,7 +73,7 @@ class TrustPolicy:
     quorum: str | None
 
     def satisfied_by(self, names: AbstractSet[str]) -> bool:
-        """Whether it is enough that the witnesses of these names have cosigned."""
+        """Return whether cosignatures of the witnesses with these names are enough."""
         if self.quorum is None:
             return True
         counted = {witness.name for witness in self.witnesses} & names
@@ -104,9 +104,9 @@ class TrustPolicy:
 
 
 def open_trusted(data: bytes, policy: TrustPolicy) -> Cosigned:
-    """The checkpoint in a note that the policy trusts, with the times by the policy's names.
+    """Return the checkpoint of a note that the policy trusts; the times have the policy's names.
 
-    Raises `BadNote` where none of the logs has signed, or a line of a known key is wrong;
+    Raises `BadNote` where no trusted log has signed, or a line of a known key is wrong;
     `NotWitnessed` where too few witnesses have cosigned.
     """
     note = open_note(data, (log.verifier for log in policy.logs))
@@ -123,7 +123,7 @@ def open_trusted(data: bytes, policy: TrustPolicy) -> Cosigned:
 
 @dataclass(slots=True)
 class _Reader:
-    """What has been read up to line number `line`."""
+    """The parts that were read up to line number `line`."""
 
     line: int = 0
     logs: list[Log] = field(default_factory=list)
@@ -207,7 +207,7 @@ class _Reader:
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The words of each line that is neither empty nor a comment, with its number from 1 on."""
+    """Yield the number, from 1 on, and the words of each line that is not empty or a comment."""
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         if _CONTROL.search(line):

@@ -1,11 +1,11 @@
-"""What a verification says."""
+"""The report of a verification."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: the first entry that it concerns, and the file, where known."""
+    """One fault: the first entry that it concerns, and the file, where known."""
 
     code: str
     detail: str
@@ -15,9 +15,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How many of something were checked and found right.
+    """How many things of one kind were checked and found right.
 
-    The time is that of the step, and the same for all that one step checks together.
+    `nanoseconds` is the time of the step; all checks of one step have the same.
     """
 
     name: str

@@ -1,10 +1,10 @@
-"""What a verification has seen of a log, kept in a small file for the next one to begin with.
+"""The checkpoint that a verification has seen, in a small file for the next verification.
 
     {"origin":"kashi.example/city","root":"OF2jDzkXKCyJOd/4UZV+UZqxhGsTUaFMCts7EWMnQqo=","size":3,
      "vkey":"kashi.example/city+d455c521+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"}
 
-The root is base64, the key is the one under which the checkpoint was believed. Whoever can write
-the file can make a later verification blind to a fork: keep it where the log's operator has no way.
+The root is base64, and the key is the one that verified the checkpoint. Whoever can write the file
+can hide a fork from a later verification: keep it where the log's operator has no access.
 """
 
 from base64 import b64decode, b64encode
@@ -24,7 +24,7 @@ class Seen:
     vkey: str
 
     def format(self) -> bytes:
-        """The text of the file, with a line feed."""
+        """Return the text of the file, with a line feed."""
         checkpoint = self.checkpoint
         root = b64encode(checkpoint.root).decode()
         fields = _Fields(checkpoint.origin, root, checkpoint.size, self.vkey)

@@ -1,8 +1,8 @@
-"""Compiled or as written: which of the two a package's modules are.
+"""The choice between the compiled modules of a package and their sources.
 
 Some modules of `ledger` and `meter` are compiled when Kashi is installed (deploy/compiling.py), and
-Python prefers what is compiled. With `KASHI_PURE=1` all of them run as they are written: that is
-the reference, for an auditor who trusts no compiler, and for the tests that hold the two together.
+Python prefers compiled ones. With `KASHI_PURE=1` all of them run as they are written. This is the
+reference, for an auditor who trusts no compiler, and for the tests that compare the two.
 """
 
 import os
@@ -22,5 +22,5 @@ def as_written_if_asked(folders: Iterable[str]) -> None:
 
 
 def is_compiled(module: ModuleType) -> bool:
-    """Say whether a module runs compiled."""
+    """Return whether a module runs compiled."""
     return not (module.__file__ or "").endswith(tuple(SOURCE_SUFFIXES))

@@ -1,8 +1,8 @@
 """The ledger in PostgreSQL: appending groups, moving the head, reading entries back.
 
-Functions take the caller's connection, and `append` the caller's transaction: what belongs to a
-group is committed with it or not at all. One writer holds the *epoch*; whoever takes it over shuts
-the others out, and they find out at their next commit (`LostEpoch`).
+Functions use the caller's connection, and `append` the caller's transaction: what belongs to a
+group is committed with it or not at all. One writer holds the *epoch*. Another may take
+it over, and the first one notices at its next commit (`LostEpoch`).
 """
 
 from collections.abc import AsyncIterator
@@ -30,20 +30,20 @@ class LostEpoch(LedgerError):  # noqa: N818 - the name says what is wrong
 
 
 class Inconsistent(LedgerError):  # noqa: N818 - the name says what is wrong
-    """What is stored contradicts itself."""
+    """Stored data that contradicts itself."""
 
     code = "inconsistent"
 
 
 class UnsafeServer(LedgerError):  # noqa: N818 - the name says what is wrong
-    """The database server may lose what it confirmed."""
+    """A database server that may lose what it has confirmed."""
 
     code = "unsafe_server"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the ledger ends; `frontier` are the hashes of the perfect subtrees."""
+    """The end of the ledger; `frontier` holds the hashes of the perfect subtrees."""
 
     epoch: int
     size: int
@@ -58,7 +58,7 @@ class Head:
 
 
 async def exists(connection: asyncpg.Connection) -> bool:
-    """Say whether the database holds a ledger."""
+    """Return whether the database holds a ledger."""
     return bool(await connection.fetchval(_SQL["exists"]))
 
 
@@ -69,21 +69,21 @@ async def create(connection: asyncpg.Connection) -> None:
 
 
 async def check_durability(connection: asyncpg.Connection) -> None:
-    """Refuse a server whose commits may not survive a crash. Raises `UnsafeServer`."""
+    """Raise `UnsafeServer` for a server whose commits may not survive a crash."""
     for name, setting in await connection.fetch(_SQL["durability"]):
         if setting != "on":
             raise UnsafeServer(f"the server runs with {name} = {setting}")
 
 
 async def head(connection: asyncpg.Connection) -> Head:
-    """Read the head."""
+    """Return the head."""
     return Head.from_row(await connection.fetchrow(_SQL["head"]))
 
 
 async def take_over(connection: asyncpg.Connection, mine: int | None = None) -> Head:
-    """Become the only writer; with `mine`, only where that is still the epoch (`LostEpoch`).
+    """Become the only writer. With `mine`, raises `LostEpoch` unless that is still the epoch.
 
-    Whoever writes so far is cut off from the database; a commit under way is finished or undone.
+    The writer before is cut off from the database; its open commit is finished or undone.
     """
     if mine is not None:
         await check_epoch(connection, mine)
@@ -107,7 +107,7 @@ async def check_epoch(connection: asyncpg.Connection, mine: int) -> None:
 
 
 async def load_log(connection: asyncpg.Connection, head: Head, floors: tuple[str, ...]) -> Log:
-    """Load what appending needs. Raises `Inconsistent` where frontier and root disagree."""
+    """Return the log, ready to append. Raises `Inconsistent` where frontier and root disagree."""
     try:
         frontier = Frontier.from_bytes(head.size, head.frontier)
     except BadProof as error:
@@ -163,7 +163,7 @@ async def _put_balances(connection: asyncpg.Connection, balances: dict[str, int]
 async def bundles(
     connection: asyncpg.Connection, first: int, stop: int
 ) -> AsyncIterator[tuple[int, int, bytes]]:
-    """Give the segments that hold entries of `[first, stop)`: first number, count, bundle.
+    """Yield the segments that hold entries of `[first, stop)`: first number, count, bundle.
 
     Needs a transaction around it.
     """
@@ -174,7 +174,7 @@ async def bundles(
 async def segments(
     connection: asyncpg.Connection, first: int, stop: int
 ) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Give the same with their entries: first number, entries."""
+    """Yield the same with their entries: first number, entries."""
     async for start, count, bundle in bundles(connection, first, stop):
         yield start, decode_bundle(bundle, count)
 
@@ -182,7 +182,7 @@ async def segments(
 async def entries(
     connection: asyncpg.Connection, first: int, stop: int
 ) -> AsyncIterator[tuple[int, bytes]]:
-    """Give the entries of `[first, stop)` with their numbers; needs a transaction around it."""
+    """Yield the entries of `[first, stop)` with their numbers; needs a transaction around it."""
     async for start, held in segments(connection, first, stop):
         for number, entry in enumerate(held, start):
             if first <= number < stop:
@@ -190,7 +190,7 @@ async def entries(
 
 
 async def size_at(connection: asyncpg.Connection, instant: int) -> int:
-    """Say how many entries the ledger held at the end of an instant (microseconds)."""
+    """Return how many entries the ledger held at the end of an instant (microseconds)."""
     row = await connection.fetchrow(_SQL["segment_after"], instant)
     if row is None:
         return (await head(connection)).size
@@ -200,13 +200,13 @@ async def size_at(connection: asyncpg.Connection, instant: int) -> int:
 
 
 async def segment_start(connection: asyncpg.Connection, number: int) -> int:
-    """Give the number of the first entry of the segment that holds an entry, or would."""
+    """Return the number of the first entry of the segment that holds an entry, or would."""
     first = await connection.fetchval(_SQL["segment_of"], number)
     return 0 if first is None else int(first)
 
 
 async def root_at(connection: asyncpg.Connection, size: int) -> bytes | None:
-    """Give the root that the ledger had after a commit that left it this size, else None."""
+    """Return the root after the commit that left the ledger this size, or None without one."""
     if size == 0:
         return EMPTY_ROOT
     root: bytes | None = await connection.fetchval(_SQL["root_at"], size)
@@ -214,7 +214,7 @@ async def root_at(connection: asyncpg.Connection, size: int) -> bytes | None:
 
 
 async def entries_at(connection: asyncpg.Connection, numbers: list[int]) -> dict[int, bytes]:
-    """Give single entries by number; numbers beyond the end are left out."""
+    """Return single entries by number, without those beyond the end."""
     wanted = set(numbers)
     rows = await connection.fetch(_SQL["segments_holding"], sorted(wanted))
     return {

@@ -1,4 +1,4 @@
-"""Which files a log of a given size consists of, and where they stand (C2SP tlog-tiles).
+"""The files of a log of a given size, and their paths (C2SP tlog-tiles).
 
     checkpoint                      the signed size and root
     tile/<L>/<N>[.p/<W>]            hashes: tile N of level L holds nodes 256 N .. of level 8 L
@@ -58,7 +58,7 @@ class Tile:
         return self.width == TILE_WIDTH
 
     def beside(self, level: Level) -> "Tile":
-        """The tile of another kind over the same 256 entries; for `entries`, 0 and `batches`."""
+        """Return the tile of another kind over the same entries; for `entries`, 0 and `batches`."""
         return Tile(level, self.index, self.width)
 
     @property
@@ -68,12 +68,12 @@ class Tile:
 
     @property
     def span(self) -> int:
-        """How many entries are below each of its places."""
+        """The number of entries below each of its places."""
         return 1 << TILE_HEIGHT * self.level if isinstance(self.level, int) else 1
 
 
 def tile_path(level: Level, index: int, width: int) -> str:
-    """Where a tile stands, with "/" between parts, on every system."""
+    """Return the path of a tile, with "/" between parts on every system."""
     folder = level if level == "batches" else f"tile/{level}"
     groups, rest = [f"{index % 1000:03}"], index // 1000
     while rest:
@@ -84,7 +84,7 @@ def tile_path(level: Level, index: int, width: int) -> str:
 
 
 def parse_tile_path(path: str) -> Tile:
-    """The inverse of `tile_path`. Raises `BadFolder` for all that it does not write."""
+    """Read what `tile_path` returns. Raises `BadFolder` for any other text."""
     if not (match := _PATH.fullmatch(path)):
         raise BadFolder(f"{path!r:.200} is not the path of a tile")
     index = int(match["index"].replace("/", "").replace("x", ""))
@@ -97,7 +97,7 @@ def parse_tile_path(path: str) -> Tile:
 
 
 def find_tile(path: str) -> Tile | None:
-    """The tile of a path that may be any text."""
+    """Return the tile of a path, or None for any other text."""
     try:
         return parse_tile_path(path)
     except BadFolder:
@@ -105,14 +105,14 @@ def find_tile(path: str) -> Tile | None:
 
 
 def tiles_of(size: int) -> Iterator[Tile]:
-    """Every tile that a log of that size must have: entry bundles, then hashes from level 0 up."""
+    """Yield every tile that a log of that size must have: entries first, then level by level."""
     yield from level_tiles("entries", size)
     for level in range(height_of(size)):
         yield from level_tiles(level, size)
 
 
 def level_tiles(level: Level, size: int) -> Iterator[Tile]:
-    """The tiles of one level, of which only the last may be partial."""
+    """Yield the tiles of one level; only the last may be partial."""
     full, rest = divmod(_places(level, size), TILE_WIDTH)
     for index in range(full):
         yield Tile(level, index, TILE_WIDTH)
@@ -121,23 +121,23 @@ def level_tiles(level: Level, size: int) -> Iterator[Tile]:
 
 
 def height_of(size: int) -> int:
-    """How many levels of hash tiles there are."""
+    """Return the number of levels of hash tiles."""
     return (size.bit_length() - 1) // TILE_HEIGHT + 1 if size else 0
 
 
 def edge_tile(level: Level, size: int) -> Tile | None:
-    """The last tile of a level, where it is partial."""
+    """Return the last tile of a level if it is partial, else None."""
     index, width = divmod(_places(level, size), TILE_WIDTH)
     return Tile(level, index, width) if width else None
 
 
 def has_tile(size: int, tile: Tile) -> bool:
-    """Whether a log of that size has this tile, or for `batches` may have it."""
+    """Return whether a log of that size has this tile, or for `batches` may have it."""
     return grown_tile(size, tile) == tile
 
 
 def grown_tile(size: int, tile: Tile) -> Tile | None:
-    """What a log of that size has in the place of a tile that it has, or had when it was shorter.
+    """Return the tile that a log of that size has in the place of this one: the same, or a wider.
 
     None for a tile that only a longer log has.
     """
@@ -147,9 +147,9 @@ def grown_tile(size: int, tile: Tile) -> Tile | None:
 
 
 def root_over(size: int, edges: Iterable[bytes]) -> bytes:
-    """The root of a log, from the joined hashes of each level's edge tile, the highest level first.
+    """Return the root of a log from the joined hashes of its edge tiles, the highest level first.
 
-    Raises `BadProof` where they are more or fewer than its size calls for.
+    Raises `BadProof` where their number does not fit the size.
     """
     # The frontier of a log is that of its highest tile, then that of the next, and so on.
     frontier = b"".join(Frontier.over(hashes).to_bytes() for hashes in edges)

@@ -8,8 +8,8 @@
 So the root of three entries is node(node(leaf 0, leaf 1), leaf 2). A root or proof shows nothing
 about entries whose hashes somebody else computed: hash the entry yourself, then check.
 
-`Frontier` knows only how to grow; `Tree` keeps every node, and answers for every size it ever had;
-`TiledTree` reads the nodes of a published log where they are needed. All hashes are 32 bytes.
+`Frontier` can only grow; `Tree` keeps every node, and has proofs for every size it ever had;
+`TiledTree` reads the nodes of a published log when they are needed. All hashes are 32 bytes.
 """
 
 from abc import ABC, abstractmethod
@@ -38,7 +38,7 @@ def node_hash(left: bytes | bytearray, right: bytes) -> bytes:
 
 
 class Frontier:
-    """The roots of the perfect subtrees that a tree of `size` entries falls into, left to right.
+    """The roots of the perfect subtrees that make up a tree of `size` entries, left to right.
 
     There is one for each bit of the size, the largest first: 7 entries are subtrees of 4, 2 and 1.
     """
@@ -50,7 +50,7 @@ class Frontier:
         self._hashes: list[bytes] = []
 
     def append(self, leaf: bytes) -> None:
-        """Add one leaf hash; equal subtrees at the right merge, as ones carry in a binary sum."""
+        """Add one leaf hash; equal subtrees at the right merge, like carries in a binary sum."""
         node, carry = leaf, self.size
         while carry & 1:
             node = node_hash(self._hashes.pop(), node)
@@ -69,7 +69,7 @@ class Frontier:
 
     @classmethod
     def from_bytes(cls, size: int, data: bytes) -> "Frontier":
-        """Raises `BadProof` unless `data` has one hash for each bit of `size`."""
+        """Read joined hashes. Raises `BadProof` unless there is one for each bit of `size`."""
         if size < 0 or len(data) != size.bit_count() * HASH_BYTES:
             raise BadProof(f"{len(data)} bytes are not the frontier of {size} entries")
         frontier = cls()
@@ -79,7 +79,7 @@ class Frontier:
 
     @classmethod
     def over(cls, hashes: bytes) -> "Frontier":
-        """The frontier of the joined leaf hashes, or of the roots of equal perfect subtrees."""
+        """Return the frontier of joined leaf hashes, or of roots of equal perfect subtrees."""
         frontier, row = cls(), hashes
         frontier.size = len(hashes) // HASH_BYTES
         while row:
@@ -90,7 +90,7 @@ class Frontier:
 
 
 class Proving(ABC):
-    """A tree of `size` entries whose complete nodes can be had: level 0 are the leaves."""
+    """A tree of `size` entries that makes proofs of its complete nodes; level 0 are the leaves."""
 
     __slots__ = ("size",)
 
@@ -98,15 +98,15 @@ class Proving(ABC):
 
     @abstractmethod
     def _node(self, level: int, index: int) -> bytes:
-        """A complete node, which has 2^level leaves below it."""
+        """Return a complete node, which has 2^level leaves below it."""
 
     def root(self, size: int | None = None) -> bytes:
-        """The root now, or when the tree had `size` entries."""
+        """Return the root now, or the one when the tree had `size` entries."""
         size = self.size if size is None else self._known(size)
         return self._range_root(0, size)
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
-        """RFC 9162 2.1.3.1: the siblings on the way from entry `index` up to the root of `size`."""
+        """Return the siblings from entry `index` up to the root of `size` (RFC 9162 2.1.3.1)."""
         if not 0 <= index < self._known(size):
             raise BadProof(f"entry {index} is not among the first {size}")
         start, end, proof = 0, size, []
@@ -121,7 +121,7 @@ class Proving(ABC):
         return proof[::-1]
 
     def consistency_proof(self, old: int, new: int) -> list[bytes]:
-        """RFC 9162 2.1.4.1: hashes that show the tree of `new` entries to begin with the `old`.
+        """Return hashes that prove: the tree of `new` begins with the `old` (RFC 9162 2.1.4.1).
 
         Empty when `old` is 0 or `new`.
         """
@@ -136,7 +136,7 @@ class Proving(ABC):
             else:
                 proof.append(self._range_root(start, middle))
                 start = middle
-        # Reached without a step to the right, this node is the old root, which the checker has.
+        # Without a step to the right, this node is the old root, which the checker has.
         if start > 0:
             proof.append(self._range_root(start, end))
         return proof[::-1]
@@ -147,9 +147,10 @@ class Proving(ABC):
         return size
 
     def _range_root(self, start: int, end: int) -> bytes:
-        """The root over entries `start` to `end`; no bit of `start` is below the top of the size.
+        """Return the root over entries `start` to `end`, which fall into complete nodes.
 
-        That holds for every right part of a split, so the range falls into complete nodes.
+        For `start` is a multiple of the largest power of two in `end - start`, as in each right
+        part of a split.
         """
         nodes = []
         while start < end:
@@ -160,7 +161,7 @@ class Proving(ABC):
 
 
 class Tree(Proving):
-    """All complete nodes: level 0 are the leaves, a node of level n has 2^n of them below it."""
+    """A tree with all complete nodes: one of level n has 2^n leaves below it."""
 
     __slots__ = ("_levels",)
 
@@ -186,7 +187,7 @@ class Tree(Proving):
             level += 1
 
     def tile_hashes(self, level: int, index: int, width: int) -> bytes:
-        """The first `width` hashes of a tile, joined; tiles of `level` n hold nodes of level 8n."""
+        """Return the first `width` hashes of a tile, joined; `level` n holds nodes of level 8n."""
         start = index * TILE_WIDTH
         complete = self.size >> TILE_HEIGHT * level if level >= 0 else 0
         if index < 0 or not 0 < width <= TILE_WIDTH or start + width > complete:
@@ -195,11 +196,11 @@ class Tree(Proving):
         return bytes(row[start * HASH_BYTES : (start + width) * HASH_BYTES])
 
     def tile_root(self, level: int, index: int) -> bytes:
-        """The root over a full tile: its hash in the tile above."""
+        """Return the root over a full tile: its hash in the tile above."""
         return self._node(TILE_HEIGHT * (level + 1), index)
 
     def leaf_hashes(self) -> bytes:
-        """All leaf hashes, joined."""
+        """Return all leaf hashes, joined."""
         return bytes(self._levels[0]) if self._levels else b""
 
     def _node(self, level: int, index: int) -> bytes:
@@ -207,9 +208,9 @@ class Tree(Proving):
 
 
 class TiledTree(Proving):
-    """The tree of a log that is published as tiles, each read once, when a node below it is needed.
+    """The tree of a published log; each tile is read once, when a node below it is needed.
 
-    `read_tile` gives the joined hashes of the tile of a level, an index and a width.
+    `read_tile` returns the joined hashes of the tile of a level, an index and a width.
     """
 
     __slots__ = ("_read_tile", "_tiles")
@@ -235,7 +236,7 @@ class TiledTree(Proving):
 def check_inclusion(
     leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]
 ) -> None:
-    """RFC 9162 2.1.3.2: raise `BadProof` unless `leaf` is entry `index` in the tree of `root`."""
+    """Raise `BadProof` unless `leaf` is entry `index` in the tree (RFC 9162 2.1.3.2)."""
     if not 0 <= index < size:
         raise BadProof(f"entry {index} is not among the first {size}")
     _check_lengths(leaf, root, *proof)
@@ -249,7 +250,7 @@ def check_inclusion(
 def check_consistency(
     old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
-    """RFC 9162 2.1.4.2: raise `BadProof` unless the new tree begins with the whole old one."""
+    """Raise `BadProof` unless the new tree begins with the old one (RFC 9162 2.1.4.2)."""
     if not 0 <= old_size <= new_size:
         raise BadProof(f"a tree of {new_size} entries does not begin with {old_size}")
     _check_lengths(old_root, new_root, *proof)
@@ -259,8 +260,8 @@ def check_consistency(
     place, last = old_size - 1, new_size - 1
     while place & 1:
         place, last = place >> 1, last >> 1
-    # The proof begins with the old tree's last perfect subtree; when that is all of it (then
-    # `place` is 0), it is left out, for it is the old root.
+    # The proof begins with the old tree's last perfect subtree. Where that is the whole old tree
+    # (`place` is 0), it is left out, because it is the old root.
     hashes = proof if place else (old_root, *proof)
     if not hashes:
         raise BadProof("the proof is too short")
@@ -277,14 +278,14 @@ def check_consistency(
 
 
 def split_hashes(data: bytes) -> list[bytes]:
-    """The hashes that `data` joins; a rest shorter than a hash comes last."""
+    """Return the single hashes of `data`; a rest shorter than a hash comes last."""
     return [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
 
 
 def _check_without_hashes(
     old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
-    """Every tree begins with the empty one, and each with itself; that needs no hash."""
+    """Check an empty or an equal old tree: every tree begins with both."""
     if proof:
         raise BadProof("the proof is too long")
     if old_root != (EMPTY_ROOT if old_size == 0 else new_root):
@@ -294,7 +295,7 @@ def _check_without_hashes(
 
 
 def _siblings(place: int, last: int, proof: Sequence[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Each hash of a proof with whether it is a left one, on the way up from node `place`.
+    """Yield each hash of a proof and whether it is a left one, on the way up from node `place`.
 
     `last` is the number of the last node of that level. Raises `BadProof` unless the hashes end
     exactly at the root.
@@ -318,18 +319,18 @@ def _check_lengths(*hashes: bytes) -> None:
 
 
 def _nodes_over(row: bytes | bytearray) -> bytes:
-    """The nodes over each two of the joined hashes, as far as they come in pairs; joined too."""
+    """Return the joined nodes over each two of the joined hashes; an odd last one is left out."""
     ends = range(_PAIR_BYTES, len(row) + 1, _PAIR_BYTES)
     return b"".join([sha256(b"\x01" + row[end - _PAIR_BYTES : end]).digest() for end in ends])
 
 
 def _left_part(size: int) -> int:
-    """The largest power of two below `size`, which is at least 2."""
+    """Return the largest power of two below `size`, which is at least 2."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
 def _fold(nodes: list[bytes]) -> bytes:
-    """The root over perfect subtrees, each smaller than the one to its left."""
+    """Return the root over perfect subtrees, each smaller than the one to its left."""
     if not nodes:
         return EMPTY_ROOT
     root = nodes[-1]

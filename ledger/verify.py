@@ -1,32 +1,30 @@
 """Verify an exported log offline, with nothing but its folder and the log's public key.
 
-Of the bytes (`prove`): the checkpoint is signed, the files are those that its size calls for, and
-entries and tiles give the signed root. Of the meaning, in the order of the entries up to the first
-that is wrong:
+First the bytes (`prove`): the checkpoint is signed, the files are those of its size, and entries
+and tiles give the signed root. Then the meaning, entry by entry up to the first wrong one:
 
     every entry   canonical JSON with `v` 1, `kind`, `at` in microseconds never going back, `by`,
                   and `postings` [from, to, fen] that break no floor
     entry 0       `kind` "genesis", the `origin` of the checkpoint, and `floors`, the classes of
                   accounts that may not go below zero
-    what it is    `Replay`, the caller's, sees each entry with its attachments and the tree that was
-                  before it. What is attached is the replay's to judge, missing or not
+    its subject   the caller's `Replay` judges each entry with its attachments, missing or not, and
+                  with the tree before it
 
-Each entry is read and hashed once, and judged before anyone knows whether it was signed. What is
-found counts as far as the very entries that were judged are proved afterwards; what comes after the
-first that is not, a stranger may have made, and nothing is said of its meaning.
+Each entry is read and hashed once, and judged before it is proved. A finding counts only if the
+very bytes that were judged are proved afterwards. Entries after the first unproved one may be a
+stranger's, so nothing is said of their meaning.
 
-Other judges may sit beside the replay. On one core they are asked one after the other. On several,
-other processes prove the bytes, hold the rules that every ledger keeps and ask the others, while
-this one replays. Each judges all entries, and the first wrong one that any of them finds is named.
-It is the same on any number of cores; where two find the same entry wrong, what is said of it need
-not be.
+Other judges may sit beside the replay. On one core they judge one after the other. On several,
+other processes prove the bytes, check the rules of every ledger and run these judges, while this
+one replays. Each judges all entries, and the first wrong one that any of them finds is named. It is
+the same entry on any number of cores; only the words may differ where two judges refuse it.
 
-More can be asked of the checkpoint than the log's signature: that enough witnesses have cosigned it
+Two more checks can be asked for: that enough witnesses have cosigned the checkpoint
 (`not_witnessed`), and that the log only grew since an earlier one (`rolled_back`, `forked`).
 
-A log that is read as it grows is judged in the same way, part by part: see `ledger.following`.
+`ledger.following` judges a growing log in the same way, part by part.
 
-Whatever the folder holds, the verdict is a `Report`. `CannotCheck` says that there is no verdict:
+Whatever the folder holds, the verdict is a `Report`. `CannotCheck` means that there is no verdict:
 no folder, or no checkpoint that could be read.
 """
 
@@ -57,13 +55,13 @@ __all__ = ["Check", "Judge", "Problem", "Replay", "Report", "Violation", "verify
 
 Progress = Callable[[int, int], None]
 
-_ENOUGH_TO_SHARE: Final = 10_000  # entries: below, other processes take longer to start than help
+_ENOUGH_TO_SHARE: Final = 10_000  # entries: with fewer, starting processes costs more than it saves
 
 
 class Judge(Protocol):
     """Rules for entries; both methods raise `Violation`.
 
-    Another `LedgerError` is taken for one, and any other exception for a bug, which goes through.
+    Any other `LedgerError` counts as one too. Any other exception is a bug and passes through.
     """
 
     def entry(
@@ -74,26 +72,26 @@ class Judge(Protocol):
         attachments: list[bytes],
         tree: Tree,
     ) -> None:
-        """Judge one entry; `tree` is that of all entries before it, and perhaps of some after.
+        """Judge one entry; `tree` holds all entries before it, and perhaps some after.
 
-        `fields` are those of the canonical `data`, `None` where a replay foresaw them.
+        `fields` are decoded from the canonical `data`, or None where the replay foresaw it.
         """
 
     def finish(self) -> None:
-        """Judge the whole, after the last entry."""
+        """Judge the whole log, after the last entry."""
 
 
 class Replay(Judge, Protocol):
-    """The rules of what the ledger is about."""
+    """The rules of the ledger's subject."""
 
     def foresees(self, data: bytes) -> bool:
-        """Whether the replay itself has made these very bytes, with `canon`, for the next entry.
+        """Return whether the replay itself made these very bytes for the next entry, with `canon`.
 
-        So they are canonical, and nobody needs to decode them to know that.
+        Then they are canonical, and nobody needs to decode them to know that.
         """
 
 
-def verify(  # noqa: PLR0913 - what can be asked for, each by itself
+def verify(  # noqa: PLR0913 - independent options
     folder: Path,
     verifier: Verifier,
     replay: Replay | None = None,
@@ -104,11 +102,11 @@ def verify(  # noqa: PLR0913 - what can be asked for, each by itself
     policy: TrustPolicy | None = None,
     since: Checkpoint | None = None,
 ) -> Report:
-    """The verdict on a folder; `progress` hears the steps done and their total, two an entry.
+    """Return the verdict on a folder; `progress` gets the steps done and their total, two an entry.
 
-    `beside` make judges, for which other processes look by their names if there are several
-    `cores`. `policy` says whose cosignatures are needed, and `since` is a checkpoint of the log
-    from which it must have grown.
+    `beside` are makers of more judges; with several `cores`, other processes import them by name.
+    `policy` names the cosignatures that are needed, and `since` is an earlier checkpoint from which
+    the log must have grown.
     """
     reader, steps = FolderReader(folder), _Steps()
     note = _checkpoint_bytes(reader, folder)
@@ -124,13 +122,13 @@ def verify(  # noqa: PLR0913 - what can be asked for, each by itself
             progress(done, 2 * checkpoint.size)
 
     if policy is not None:
-        steps.done(*_witnessed(note, policy))
+        steps.done(*_check_cosignatures(note, policy))
     source = _Source(reader, checkpoint)
     if cores > 1 and checkpoint.size >= _ENOUGH_TO_SHARE:
         proof, judged = _judge_on_several(source, replay, beside, cores, advance)
     else:
         proof, judged = _judge_on_one(source, replay, beside, advance)
-    seen, other = _grown_since(since, checkpoint, proof) if since is not None else ([], [])
+    seen, other = _check_growth(since, checkpoint, proof) if since is not None else ([], [])
     found = [judged.problem] if judged.problem else []
     steps.done(proof.checks + seen + judged.checks, proof.problems + other + found)
     assert steps.problems or judged.size == checkpoint.size
@@ -144,7 +142,7 @@ def verify(  # noqa: PLR0913 - what can be asked for, each by itself
 
 
 class _Steps:
-    """What has been found so far, and when the step began that is being taken."""
+    """The findings so far, and the start of the current step."""
 
     def __init__(self) -> None:
         self.checks: list[Check] = []
@@ -152,7 +150,7 @@ class _Steps:
         self._began = time.perf_counter_ns()
 
     def done(self, checks: Iterable[Check], problems: Iterable[Problem] = ()) -> None:
-        """End a step, in which these were checked and found."""
+        """End a step with its checks and problems."""
         now = time.perf_counter_ns()
         self.checks += (replace(check, nanoseconds=now - self._began) for check in checks)
         self.problems += problems
@@ -168,7 +166,7 @@ def _checkpoint_bytes(reader: FolderReader, folder: Path) -> bytes:
         raise CannotCheck(error.detail) from error
 
 
-def _witnessed(note: bytes, policy: TrustPolicy) -> tuple[list[Check], list[Problem]]:
+def _check_cosignatures(note: bytes, policy: TrustPolicy) -> tuple[list[Check], list[Problem]]:
     try:
         cosigned = open_trusted(note, policy)
     except (BadNote, NotWitnessed) as error:
@@ -176,15 +174,15 @@ def _witnessed(note: bytes, policy: TrustPolicy) -> tuple[list[Check], list[Prob
     return [Check("cosignatures", len(cosigned.times))], []
 
 
-def _grown_since(
+def _check_growth(
     since: Checkpoint, checkpoint: Checkpoint, proof: Proof
 ) -> tuple[list[Check], list[Problem]]:
-    """Whether the log begins with all that it had then."""
+    """Check that the log begins with all entries of the earlier checkpoint."""
     if checkpoint.size < since.size:
         detail = f"the log had {since.size} entries, and now has {checkpoint.size}"
         return [], [Problem("rolled_back", detail, file=CHECKPOINT)]
     if proof.count < since.size:
-        return [], []  # a problem of the bytes says why there is no telling
+        return [], []  # a problem of the bytes was found already
     hashes = b"".join(proof.leaf_hashes[: -(-since.size // TILE_WIDTH)])
     if Frontier.over(hashes[: since.size * HASH_BYTES]).root() != since.root:
         detail = f"its first {since.size} entries are others than those it had then"
@@ -192,22 +190,22 @@ def _grown_since(
     return [Check("entries as seen before", since.size)], []
 
 
-# An entry and the files beside it, which nothing proves.
+# An entry and its attachments, which no root proves.
 Entry = tuple[bytes, list[bytes]]
 
 
 class _Source(NamedTuple):
-    """A folder, and what was signed of it."""
+    """A folder and its signed checkpoint."""
 
     reader: FolderReader
     checkpoint: Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """How many entries the judges let pass, and what is wrong with the next or the whole.
+class _Judgement:
+    """How many entries the judges let pass, and the problem of the next one or of the whole.
 
-    `tree` is that of the entries that were read for them, whoever made those.
+    `tree` is that of all entries that were read for them, proved or not.
     """
 
     size: int
@@ -225,13 +223,13 @@ def _judge_on_one(
     replay: Replay | None,
     beside: Sequence[Callable[[], Judge]],
     advance: Callable[[int], None],
-) -> tuple[Proof, _Judged]:
-    """Judge by the books, then by the replay, then by those beside it, and prove what was read."""
+) -> tuple[Proof, _Judgement]:
+    """Judge by the books, the replay and the judges beside it, and prove what was read."""
     books, (reader, checkpoint) = Books(source.checkpoint.origin), source
     judges = [books, *([replay] if replay else []), *(make() for make in beside)]
     judged = replace(_judge(source, judges, replay, advance), postings=books.postings)
     proof = prove(reader, checkpoint.size, checkpoint.root, judged.tree, advance)
-    return proof, _as_far_as_proved(judged, proof, checkpoint.size)
+    return proof, _limit_to_proved(judged, proof, checkpoint.size)
 
 
 def _judge_on_several(
@@ -240,29 +238,29 @@ def _judge_on_several(
     beside: Sequence[Callable[[], Judge]],
     cores: int,
     advance: Callable[[int], None],
-) -> tuple[Proof, _Judged]:
-    """The same with the replay in this process, and all else in as many as can be of use."""
+) -> tuple[Proof, _Judgement]:
+    """Do the same, with the replay in this process and the rest in as many as are of use."""
     size = source.checkpoint.size
     count = min(cores - 1, max(1, len(beside)))
     first, *others = (beside[start::count] for start in range(count))
     context = multiprocessing.get_context("spawn")  # a fork would copy what other threads hold
-    # What a judge makes, it keeps: a search for garbage would find none.
+    # A judge keeps all that it makes: a search for garbage would find none.
     with ProcessPoolExecutor(count, context, initializer=gc.disable) as pool:
-        proving = pool.submit(_judge_on_one, source, None, first, _tell_nobody)
+        proving = pool.submit(_judge_on_one, source, None, first, _ignore_progress)
         judging = [pool.submit(_judge_apart, source, group) for group in others]
         here = _judge(source, [replay] if replay else [], replay, lambda done: advance(2 * done))
         proof, by_the_books = proving.result()
         found = [*(each.result() for each in judging), here]
-    proved = [_as_far_as_proved(judged, proof, size) for judged in found]
-    return proof, _together([by_the_books, *proved], size)
+    proved = [_limit_to_proved(judged, proof, size) for judged in found]
+    return proof, _combine([by_the_books, *proved], size)
 
 
-def _judge_apart(source: _Source, beside: Sequence[Callable[[], Judge]]) -> _Judged:
-    return _judge(source, [make() for make in beside], None, _tell_nobody)
+def _judge_apart(source: _Source, beside: Sequence[Callable[[], Judge]]) -> _Judgement:
+    return _judge(source, [make() for make in beside], None, _ignore_progress)
 
 
-def _tell_nobody(_: int) -> None:
-    """Nobody watches the progress of another process."""
+def _ignore_progress(_: int) -> None:
+    """Do nothing: nobody watches the progress of another process."""
 
 
 def _judge(
@@ -270,19 +268,19 @@ def _judge(
     judges: Sequence[Judge],
     replay: Replay | None,
     advance: Callable[[int], None],
-) -> _Judged:
-    """Judge what the folder holds, signed or not."""
+) -> _Judgement:
+    """Judge the entries that the folder holds, proved or not."""
     tree = Tree()
     judging = Judging(judges, tree, replay)
     judging.take(_read_entries(source, tree, advance), source.checkpoint.size)
-    return _Judged(judging.passed, judging.problem, tree)
+    return _Judgement(judging.passed, judging.problem, tree)
 
 
-def _as_far_as_proved(judged: _Judged, proof: Proof, size: int) -> _Judged:
-    """What was found in entries that are those proved."""
+def _limit_to_proved(judged: _Judgement, proof: Proof, size: int) -> _Judgement:
+    """Return what was found in proved entries alone."""
     end, problem = _count_read(judged.tree, proof), judged.problem
     if judged.size >= end and end < size:
-        problem = None  # with what was not signed
+        problem = None  # it concerns an entry that is not proved
     passed = min(judged.size, end)
     if not problem and passed < proof.count:
         problem = Problem("bad_folder", "it was changed while it was verified", passed)
@@ -290,7 +288,7 @@ def _as_far_as_proved(judged: _Judged, proof: Proof, size: int) -> _Judged:
 
 
 def _count_read(tree: Tree, proof: Proof) -> int:
-    """How many of the proved entries are those in the tree, counted in whole tiles."""
+    """Return how many of the proved entries are in the tree, counted in whole tiles."""
     leaves, same = tree.leaf_hashes(), 0
     for proved in proof.leaf_hashes:
         if leaves[same * HASH_BYTES : same * HASH_BYTES + len(proved)] != proved:
@@ -299,22 +297,22 @@ def _count_read(tree: Tree, proof: Proof) -> int:
     return min(same, proof.count)
 
 
-def _together(judged: Sequence[_Judged], size: int) -> _Judged:
-    """What all have let pass, and the first that is wrong; what only the whole shows comes last."""
+def _combine(judged: Sequence[_Judgement], size: int) -> _Judgement:
+    """Return what all let pass, and the first problem; one of the whole log comes last."""
     problems = sorted(
         filter(None, (each.problem for each in judged)),
         key=lambda problem: size if problem.entry is None else problem.entry,
     )
     postings = sum(each.postings for each in judged)
     size = min(each.size for each in judged)
-    return _Judged(size, next(iter(problems), None), judged[0].tree, postings)
+    return _Judgement(size, next(iter(problems), None), judged[0].tree, postings)
 
 
 class Judging:
-    """Shows entries to judges one by one, as far as all let them pass.
+    """Shows entries to judges one by one, until one refuses.
 
-    `passed` counts those, and `problem` is what is wrong with the next one or the whole. What
-    `replay`, one of the judges, has foreseen is not decoded. The `tree` is grown by the caller.
+    `passed` counts the entries that passed, and `problem` is that of the next one or of the whole.
+    An entry that `replay`, one of the judges, foresaw is not decoded. The caller grows the `tree`.
     """
 
     def __init__(self, judges: Sequence[Judge], tree: Tree, replay: Replay | None = None) -> None:
@@ -325,7 +323,7 @@ class Judging:
         self._foresees = replay.foresees if replay else _foresee_nothing
 
     def take(self, entries: Iterable[Entry], size: int) -> None:
-        """Judge the next entries; when it were `size` in all, the judges are asked of the whole."""
+        """Judge the next entries, and after `size` entries in all the whole log."""
         try:
             self._judge(entries, size)
         except LedgerError as error:
@@ -352,7 +350,7 @@ def _foresee_nothing(_: bytes) -> bool:
 
 
 def _read_entries(source: _Source, tree: Tree, advance: Callable[[int], None]) -> Iterator[Entry]:
-    """All entries, as far as the files hold any; `tree` takes their hashes, a tile at a time."""
+    """Yield all entries that the files hold; `tree` takes their hashes, a tile at a time."""
     reader, checkpoint = source
     files = reader.files()
     for tile in level_tiles("entries", checkpoint.size):
@@ -362,7 +360,7 @@ def _read_entries(source: _Source, tree: Tree, advance: Callable[[int], None]) -
             entries.extend(reader.iter_entries(tile))
         except LedgerError as error:
             fault = error
-            del entries[tile.width - 1 :]  # whatever follows the last one is a fault of that one
+            del entries[tile.width - 1 :]  # bytes after the last one are its fault
         tree.extend(b"".join(map(leaf_hash, entries)))
         yield from zip(entries, attachments_of(reader, tile, files), strict=False)
         if fault:
@@ -371,7 +369,7 @@ def _read_entries(source: _Source, tree: Tree, advance: Callable[[int], None]) -
 
 
 def attachments_of(reader: FolderReader, tile: Tile, files: set[str]) -> Iterator[list[bytes]]:
-    """The attachments of a tile's entries; there may be no file of them in all of `files`."""
+    """Yield the attachments of each entry of a tile: none, where `files` lacks their bundle."""
     batches = tile.beside("batches")
     if batches.path not in files:
         return repeat([], tile.width)
@@ -379,7 +377,7 @@ def attachments_of(reader: FolderReader, tile: Tile, files: set[str]) -> Iterato
 
 
 def by_entry(files: Iterator[tuple[int, bytes]], width: int) -> Iterator[list[bytes]]:
-    """For each entry of a tile its files, with no more than one file read ahead."""
+    """Yield the files of each entry of a tile, with at most one file read ahead."""
     index, file = next(files, (width, b""))
     for entry in range(width):
         found: list[bytes] = []
@@ -390,7 +388,7 @@ def by_entry(files: Iterator[tuple[int, bytes]], width: int) -> Iterator[list[by
 
 
 class _Fields(msgspec.Struct):
-    """What every entry has; there is more in each that is not the ledger's to know."""
+    """The fields of every entry; the ledger does not know the others."""
 
     v: Literal[1]
     kind: str
@@ -425,7 +423,7 @@ class Books:
         self,
         number: int,  # noqa: ARG002 - each entry by itself
         data: bytes,
-        fields: dict[str, Any] | None,  # noqa: ARG002 - of which it needs few
+        fields: dict[str, Any] | None,  # noqa: ARG002 - it decodes the few that it needs
         attachments: list[bytes],  # noqa: ARG002 - opaque to a ledger
         tree: Tree,  # noqa: ARG002
     ) -> None:
@@ -441,7 +439,7 @@ class Books:
         self.postings += len(entry.postings)
 
     def finish(self) -> None:
-        """A floor holds at each entry, so the whole needs no look."""
+        """Do nothing: the floors were checked at each entry."""
 
     def _open(self, genesis: _GenesisFields) -> Book:
         if genesis.origin != self._origin:

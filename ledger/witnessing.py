@@ -1,4 +1,4 @@
-"""What a witness makes of a checkpoint that it is asked to cosign (C2SP tlog-witness).
+"""The decision of a witness that is asked to cosign a checkpoint (C2SP tlog-witness).
 
 The log posts to `add-checkpoint` the size that it believes the witness has signed last, the proof
 that the tree has only grown since then, an empty line, and its new checkpoint:
@@ -12,8 +12,8 @@ that the tree has only grown since then, an empty line, and its new checkpoint:
 
     — example.com/log 1FXFIdzWOMUF5pSezGt/DmachpVXciLFKKnZ+sgRl97K9vchkGNZ+yCxWnHYduoRdIk6cnzBL/mXmCHblaLJwlXARAI=
 
-`judge` says what C2SP has the witness do. The checks come in this order, the first that fails
-gives the answer, and only `size_conflict` is of the type `text/x.tlog.size`:
+`judge` decides as C2SP demands. The checks come in this order, the first that fails is the answer,
+and only `size_conflict` has the content type `text/x.tlog.size`:
 
     400  malformed       the body is no such request (`AddCheckpoint.parse`)
     404  unknown_log     the witness does not know the origin
@@ -23,15 +23,15 @@ gives the answer, and only `size_conflict` is of the type `text/x.tlog.size`:
     422  fork            the new tree has the size signed last, and another root
     422  bad_proof       the hashes do not lead from the root signed last to the new one
 
-A fork is the log's own doing: two checkpoints that it has signed and that exclude each other, so
-keep both notes. A bad proof may be anyone's.
+A fork is the log's own fault: it has signed two checkpoints that exclude each other, so keep both
+notes. A bad proof may come from anyone.
 
-A log that changes its key has two for a while, and the signature of one that is known is enough:
-the witness may hear of the new key before or after the log signs with it. What was signed last is
-of the log, whichever key signed, so nothing can be taken back under another one.
+A log that changes its key has two for a while, and one signature by a known key is enough: the
+witness may learn of the new key before or after the log signs with it. The tree signed last belongs
+to the log, not to a key, so a new key cannot take anything back.
 
-Nothing is signed or stored here. Whoever does must hold a lock from before `judge` until what it
-accepted is durable, and only then cosign and answer, or two requests at once can shrink a log.
+Nothing is signed or stored here. The caller holds a lock from before `judge` until the accepted
+tree is durable, and only then cosigns and answers. Otherwise two requests at once can shrink a log.
 """  # noqa: E501 (a signature line is as long as it is)
 
 import re
@@ -61,7 +61,7 @@ _HEAD: Final = re.compile(r"old (?P<old>.+)\n(?P<hashes>(?:.+\n)*)")
 
 @dataclass(frozen=True, slots=True)
 class AddCheckpoint:
-    """A well-formed request; nothing of it is verified yet."""
+    """A well-formed request that is not verified yet."""
 
     old: int
     hashes: tuple[bytes, ...]
@@ -75,7 +75,7 @@ class AddCheckpoint:
 
     @property
     def origin(self) -> str:
-        """The log that this claims to be of."""
+        """The log that the request claims to come from."""
         return claimed_checkpoint(self.note).origin
 
     def format(self) -> bytes:
@@ -94,7 +94,7 @@ class AddCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
-    """The tree that the witness has signed last, of one log."""
+    """The tree of one log that the witness has signed last."""
 
     size: int
     root: bytes
@@ -134,7 +134,7 @@ _STATUS: Final[dict[Reason, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An answer to the log. The reason is the witness's own, for its records; C2SP has none."""
+    """A refusal, sent to the log. C2SP has no `reason`: it is for the witness's own records."""
 
     reason: Reason
     body: str
@@ -151,9 +151,9 @@ class Refused:
 def judge(
     request: AddCheckpoint, known: Witnessed | None, keys: Collection[Verifier]
 ) -> Accepted | Refused:
-    """Whether to cosign. `known` and `keys` are of the log `request.origin`; it may have no keys.
+    """Decide whether to cosign; `known` and `keys` are of the log `request.origin`.
 
-    The tree signed last may be sent again, and is accepted again.
+    A log without keys is not known. The tree signed last may be sent again, and is accepted again.
     """
     if not keys:
         return _refused("unknown_log", f"{request.origin!r:.200} is not a log known here")
@@ -165,17 +165,17 @@ def judge(
 
 
 def malformed(error: LedgerError) -> Refused:
-    """The answer to a body that `AddCheckpoint.parse` refuses."""
+    """Return the answer to a body that `AddCheckpoint.parse` refuses."""
     return _refused("malformed", error.detail)
 
 
 def monitoring_path(origin: str) -> str:
-    """Where, below its monitoring prefix, a witness shows what it has signed last of a log."""
+    """Return the path, below the monitoring prefix, of what a witness signed last of a log."""
     return f"{sha256(origin.encode()).hexdigest()}/checkpoint"
 
 
 def _open_signed(data: bytes, keys: Collection[Verifier]) -> Checkpoint:
-    """The checkpoint in a note that its log has signed, with one of these keys at least."""
+    """Return the checkpoint of a note that its log has signed with one of these keys at least."""
     note = open_note(data, keys)
     checkpoint = Checkpoint.parse(note.text)
     if checkpoint.origin not in {signature.name for signature in note.signatures}:

@@ -1,4 +1,4 @@
-"""Books for tests, built by real commands and real signed batches; no part of it is a stand-in.
+"""Books for tests, built by real commands and real signed batches, without stand-ins.
 
     books = opened()
     books.contract("A")
@@ -50,7 +50,7 @@ DEVICE = "ascend-910b"
 HOUR = 3600
 DAY = 24 * HOUR
 
-# One profile for all property tests here: a machine that is shared has no use for deadlines.
+# One profile for all property tests here: on a shared machine, deadlines show nothing.
 properties = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 _RESULTS = {
@@ -78,7 +78,7 @@ _POLICY_PLACES = {
 
 
 def policy_text(**figures: str | int | list[str]) -> str:
-    """Give the shipped policy file with other figures, e.g. `policy_text(threshold="0.00")`."""
+    """Return the shipped policy file with other figures, e.g. `policy_text(threshold="0.00")`."""
     text = SHIPPED
     for name, value in ({"version": "test"} | figures).items():
         section, key = _POLICY_PLACES[name]
@@ -93,7 +93,7 @@ def policy_text(**figures: str | int | list[str]) -> str:
 
 
 def uscc_of(number: int) -> str:
-    """Give a well-formed USCC, another for each number."""
+    """Return a well-formed USCC, another for each number."""
     body = f"91440300{number:08d}"
     body += ALPHABET[number % 31]
     return body + check_character(body)
@@ -109,7 +109,7 @@ def micros(text: str) -> int:
 
 
 def attempt(ask: Callable[[], Any]) -> Any:
-    """Give the answer, or the problem as a value where either is right."""
+    """Return the answer, or the refusal as a value where both are right."""
     try:
         return ask()
     except Problem as problem:
@@ -136,7 +136,7 @@ def public_text(key: Ed25519PrivateKey) -> str:
 def record(
     id_: str, contract: str, start: str | int, end: str | int, milli_devices: int, **more: Any
 ) -> dict[str, Any]:
-    """Give a record as JSON; instants as text or as seconds since 1970 UTC."""
+    """Return a record as JSON; instants as text or as seconds since 1970 UTC."""
     return {
         "id": id_,
         "contract": contract,
@@ -152,7 +152,7 @@ def void(id_: str, reason: str = "node failed, not charged") -> dict[str, Any]:
 
 
 def slices(whole: dict[str, Any], seconds: int) -> list[dict[str, Any]]:
-    """Cut a record into contiguous ones of some length; the last may be shorter."""
+    """Cut a record into contiguous ones of one length; the last may be shorter."""
     start, end = parse_instant(whole["start"]), parse_instant(whole["end"])
     return [
         whole
@@ -166,7 +166,7 @@ def slices(whole: dict[str, Any], seconds: int) -> list[dict[str, Any]]:
 
 
 class Coupon(NamedTuple):
-    """What the books say of one (enterprise, programme, year), in fen."""
+    """What the books say of one coupon (enterprise, programme, year), in fen."""
 
     issued: int
     entitled: int
@@ -178,7 +178,7 @@ class Coupon(NamedTuple):
 
 
 class Books:
-    """A ledger's state and all of its entries, at first only the genesis."""
+    """The state of a ledger and all of its entries, at first only the genesis."""
 
     def __init__(self, now: str = "2025-03-01T12:00:00+08:00") -> None:
         self.state = State()
@@ -209,8 +209,8 @@ class Books:
         return self
 
     def ask(self, kind: type[commands.Command], /, **body: Any) -> int:
-        """Ask for a command by its JSON body; the number of the entry that does it or did it."""
-        # `from` and `kind` are field names that Python keeps for itself or that stand above.
+        """Ask for a command by its JSON body; returns the number of its entry, new or old."""
+        # `from` is a keyword of Python, and `kind` is an argument of this method.
         names = {"starts": "from", "ends": "until", "applicant": "kind"}
         body = {names.get(name, name): value for name, value in body.items()}
         command = decode(json.dumps(body, ensure_ascii=False).encode(), kind)
@@ -258,7 +258,7 @@ class Books:
         return self.ask(commands.RevokeKey, keyid=keyid, **changes)
 
     def checkpoint(self) -> str:
-        """What a log key signs for the last time; here nobody looks at it."""
+        """Return the last checkpoint of a log key; no test here reads it."""
         return "a checkpoint\n"
 
     def add_log_key(self, name: str = "log-2") -> int:
@@ -327,7 +327,7 @@ class Books:
         provider: str = "pcl",
         **changes: Any,
     ) -> int:
-        """Enlist devices in a batch, or give it another end; a number is one of `DEVICE`."""
+        """Enlist devices in a batch, or move the end of one; a number alone counts `DEVICE`."""
         body = {
             "provider": provider,
             "devices": devices if isinstance(devices, dict) else {DEVICE: devices},
@@ -359,14 +359,14 @@ class Books:
         keyid: str = "pcl-1",
         **changes: Any,
     ) -> list[Result]:
-        """Sign a batch and post it: the results of its voids and records."""
+        """Sign a batch and post it; returns the results of its voids and records."""
         payload = self.payload(records, voids, **changes)
         self.send(dsse.seal(dsse.BATCH_TYPE, payload, keyid, signer(keyid)))
         receipt = self.receipt()
         return [_RESULTS[each["status"]](**each) for each in receipt["voids"] + receipt["results"]]
 
     def send(self, data: bytes) -> bytes:
-        """Take an envelope as the service does, and give the receipt's bytes."""
+        """Take an envelope as the service does, and return the receipt's bytes."""
         envelope = dsse.parse(data, dsse.BATCH_TYPE)
         key = self.state.keys.get(envelope.keyid)
         if key is None:
@@ -411,7 +411,7 @@ class Books:
 
 
 def opened(policy: str = SHIPPED, now: str = "2025-03-01T12:00:00+08:00") -> Books:
-    """Give books with a policy, the provider `pcl`, its key `pcl-1` and the enterprise ALPHA."""
+    """Return books with a policy, the provider `pcl`, its key `pcl-1` and the enterprise ALPHA."""
     books = Books(now)
     books.activate(policy)
     books.provider()
@@ -421,7 +421,7 @@ def opened(policy: str = SHIPPED, now: str = "2025-03-01T12:00:00+08:00") -> Boo
 
 
 def lifted(**figures: str | int | list[str]) -> str:
-    """Give a policy without threshold and with all the time in the world for late records."""
+    """Return a policy without a threshold and without a limit for late records."""
     return policy_text(**({"threshold": "0.00", "lateness": 3_660} | figures))
 
 
@@ -438,7 +438,7 @@ def coupon_of(state: State, coupon: tuple[str, str, int]) -> Coupon:
 
 
 def coupon_ids(state: State) -> set[tuple[str, str, int]]:
-    """Every (enterprise, programme, year) that was issued money or has usage."""
+    """Return every (enterprise, programme, year) that was issued money or has usage."""
     used = {
         contract.coupon_id(year)
         for contract in state.contracts.values()
@@ -448,7 +448,7 @@ def coupon_ids(state: State) -> set[tuple[str, str, int]]:
 
 
 def figures(state: State) -> dict[str, Any]:
-    """All that a state says, as plain values that can be compared."""
+    """Return all that a state says, as plain values that can be compared."""
     return {
         "size": state.size,
         "last_at": state.last_at,
@@ -456,7 +456,7 @@ def figures(state: State) -> dict[str, Any]:
         "coupons": dict(state.coupons),
         "granted": {id_: fen for id_, fen in state.granted.items() if fen},
         "pools": {id_: (pool.amount, pool.issued) for id_, pool in state.pools.items()},
-        # Of these a running service holds only what its last groups named.
+        # A running service holds only those of these that its last groups named.
         "records": {
             "by_id": {id_: _record_figures(each) for id_, each in state.records.items()},
             "in_use": _in_use(state),
@@ -471,7 +471,7 @@ def figures(state: State) -> dict[str, Any]:
 
 
 def balances(entries: Iterable[Entry]) -> Iterator[dict[str, int]]:
-    """Keep plain books of the entries' postings: the accounts that are not zero, after each."""
+    """Yield plain books of the postings after each entry: the accounts that are not zero."""
     accounts: defaultdict[str, int] = defaultdict(int)
     for entry in entries:
         for debtor, creditor, fen in entry.postings:
@@ -483,7 +483,7 @@ def balances(entries: Iterable[Entry]) -> Iterator[dict[str, int]]:
 
 
 def expected_balances(state: State) -> dict[str, int]:
-    """Say which balance each account should have, by what the state says of it."""
+    """Return the balance that each account should have by the state."""
     accounts: defaultdict[str, int] = defaultdict(int)
     for (programme, year), pool in state.pools.items():
         accounts[f"treasury:{programme}:{year}"] = -pool.amount
@@ -501,7 +501,7 @@ def expected_balances(state: State) -> dict[str, int]:
 
 
 def bounded(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> type:
-    """Give the test case of a state machine with a bounded search."""
+    """Return the test case of a state machine with a bounded search."""
     machine.TestCase.settings = settings(
         properties, max_examples=examples, stateful_step_count=steps
     )
@@ -528,7 +528,7 @@ def _record_figures(held: AcceptedRecord) -> Any:
 
 
 def _in_use(state: State) -> dict[DeviceTimeId, dict[int, int]]:
-    """Device-time in use by quarter, where there is any."""
+    """Return the device-time in use by quarter, where there is any."""
     counts = {
         name: {
             day * QUARTERS_PER_DAY + place: time

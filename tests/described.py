@@ -1,4 +1,4 @@
-"""The OpenAPI document as a judge: does an answer have the form that the document promises?
+"""A check that answers have the form that the OpenAPI document promises.
 
 told = Described(ROUTES)
 told.check("GET", "/v1/entries", status, headers, body)
@@ -27,7 +27,7 @@ _DOCUMENT = "urn:document"
 
 
 class Described:
-    """One document; whatever it is asked, it raises where something is not as it says."""
+    """One document; each method raises where something differs from it."""
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
         self.document = json.loads(openapi.encoded(routes))
@@ -58,7 +58,7 @@ class Described:
     def check(
         self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes
     ) -> None:
-        """Hold an answer of the operation `path` (with its parameters' names) to the document."""
+        """Check an answer of the operation `path` (with the names of its parameters)."""
         answers = self.operations[method, path]["responses"]
         assert str(status) in answers, f"{method} {path} answers {status}: {body[:300]!r}"
         answer = self.resolve(answers[str(status)])

@@ -1,9 +1,9 @@
-"""Random histories, the same ones each time: what they come to, as one line of JSON.
+"""Random histories, the same in each run; prints their digests as one line of JSON.
 
     python -m tests.histories COUNT
 
-For each seed a digest of all entries and receipts, and how many entries of which kind there are. A
-process of its own, so that the rules may run compiled in one and as written in the other.
+For each seed there is a digest of all entries and receipts, and the number of entries of each kind.
+It is a process of its own, so that the rules can run compiled in one and as written in another.
 """
 
 import json
@@ -57,7 +57,7 @@ def history(seed: int) -> Writer:
         try:
             random.choice(OPERATIONS)(writer, random)
         except Problem:
-            continue  # what is refused is part of the history, by what does not change
+            continue  # a refusal is part of the history: nothing changes
     return writer
 
 

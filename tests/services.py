@@ -5,8 +5,8 @@
         answer = await service.usage([record("r1", "A", *HOUR, 64_000)])
         assert answer.json["results"][0]["granted"] == "144.00"
 
-`serving` makes the ledger in an empty database, or goes on with the one that is there: leaving it
-and entering again is a restart. Keys of providers are those of `books.signer`.
+`serving` makes the ledger in an empty database, or goes on with an existing one: leaving it and
+entering again is a restart. Keys of providers are those of `books.signer`.
 """
 
 import asyncio
@@ -92,14 +92,14 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The code of the problem that this is."""
+        """The code of this problem document."""
         assert self.headers["Content-Type"] == "application/problem+json", self.body
         return self.json["code"]
 
 
 @dataclass
 class Service:
-    """One running service, and whoever talks to it with the authority's token."""
+    """One running service, asked with the authority's token."""
 
     folder: DataFolder
     dsn: str
@@ -185,7 +185,7 @@ class Service:
     ) -> Answer:
         return await self.post("/v1/usage", self.envelope(records, voids, **changes), None)
 
-    # What it adds up to
+    # Totals
 
     async def balance(self, year: int = 2025, enterprise: str = ALPHA) -> dict[str, Any]:
         answer = await self.get(
@@ -203,7 +203,7 @@ class Service:
         return await stored_entries(self.dsn)
 
     async def published(self) -> int:
-        """Wait until all that is committed is published; how many entries that is."""
+        """Wait until all that is committed is published; returns the number of its entries."""
         size = self.intake.watermark.size
         async with asyncio.timeout(10):
             await self.running.published.beyond(size - 1)
@@ -244,7 +244,7 @@ async def serving(
         )
 
 
-# Bodies of requests, in the words of the core
+# Bodies of requests, with the names of the core
 
 
 def provider_body(id_: str = "pcl", **changes: Any) -> dict[str, Any]:
@@ -320,7 +320,7 @@ async def stored_entries(dsn: str) -> list[Entry]:
 
 
 async def projections(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Read all that `rebuild` can make anew, in an order of its own."""
+    """Read all that `rebuild` can make anew, in a fixed order."""
     rows = {
         f"meter.{table}": await ask(dsn, f"SELECT * FROM meter.{table} ORDER BY 1, 2")
         for table in PROJECTIONS
@@ -330,7 +330,7 @@ async def projections(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def check_sums(dsn: str) -> State:
-    """Hold everything that is stored against the entries and audit them; give their state."""
+    """Check all stored rows against the entries, and audit these; returns the state."""
     entries = await stored_entries(dsn)
     state = State()
     for entry in entries:
@@ -371,12 +371,12 @@ def yuan(fen: int) -> str:
 
 
 def receipt_key(service: Service) -> bytes:
-    """The public key that signs receipts, as entry 0 names it."""
+    """Return the public key that signs receipts, as entry 0 names it."""
     return base64.b64decode(service.intake.state.genesis.receipt_key.public_key)
 
 
 def publishing_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a service write its folder in this process, where `full_disk` reaches it."""
+    """Let a service write its folder in this process, where `full_disk` reaches it."""
 
     def write(folder: Path, size: int, _: int) -> contextlib.nullcontext[FolderWriter]:
         return contextlib.nullcontext(FolderWriter(folder, resume=size))
@@ -386,7 +386,7 @@ def publishing_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let nothing be written into a folder that is published."""
+    """Let every write into a published folder fail."""
 
     def append(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "no space left on the device")

@@ -1,4 +1,4 @@
-"""A ledger that a web server shows, for tests of whoever fetches it.
+"""A ledger behind a web server, for tests of programs that fetch it.
 
 with published(tmp_path / "www") as site:
     site.post(3)
@@ -23,7 +23,7 @@ START = NOON - 6 * 3600
 
 
 class Site:
-    """A ledger's writer, and the folder that a web server shows of it."""
+    """The writer of a ledger, and the folder of it that a web server shows."""
 
     def __init__(self, folder: Path, url: str, asked: list[str]) -> None:
         self.folder, self.url = folder, f"{url}/log"
@@ -54,12 +54,12 @@ class Site:
             )
 
     def publish(self, writer: Writer | None = None) -> None:
-        """Show what is written."""
+        """Publish what is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
         (writer or self.writer).export(self.folder)
 
     def fetched(self) -> Counter:
-        """What was asked for since this was last called."""
+        """Return the paths that were fetched since the last call."""
         found = Counter(path.removeprefix("/log/") for path in self.asked)
         self.asked.clear()
         return found
@@ -71,7 +71,7 @@ class Site:
 
 @contextmanager
 def published(folder: Path) -> Iterator[Site]:
-    """Serve a folder, in which the ledger's stands."""
+    """Serve a folder that holds the folder of the ledger."""
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):

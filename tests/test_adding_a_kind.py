@@ -1,4 +1,4 @@
-"""docs/adding-an-entry-kind.md, carried out on a copy of the sources."""
+"""The steps of docs/adding-an-entry-kind.md, carried out on a copy of the sources."""
 
 import os
 import re
@@ -41,7 +41,7 @@ print("tried")
 
 
 def blocks() -> dict[str, str]:
-    """The page's code by the file that it names in its first line."""
+    """Return the code blocks of the page, by the file that the first line names."""
     found = re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return dict(found)
 

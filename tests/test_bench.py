@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: at a scale at which its figures mean nothing."""
+"""The benchmark measures what it says; at this small scale its figures mean nothing."""
 
 import io
 import re
@@ -194,12 +194,12 @@ def test_a_percentile_is_the_value_of_the_nearest_rank():
 
 
 def between(page, name):
-    """Give what stands between the markers of a section."""
+    """Return the text between the markers of a section."""
     return page.partition(f"<!-- measured: {name} -->\n")[2].partition(f"<!-- end: {name} -->")[0]
 
 
 def drawing(file):
-    """Check that a drawing stands alone, and give its title."""
+    """Check that a drawing stands alone, and return its title."""
     text = file.read_text()
     assert re.findall(r"https?://[^\"<> ]+", text) == ["http://www.w3.org/2000/svg"]
     tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(text).iter()}

@@ -1,4 +1,4 @@
-"""The rules, compiled and as written: the same bytes, and how each of the two is had."""
+"""The rules, compiled and as written: both give the same bytes, and each can be chosen."""
 
 import json
 import os
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 LISTED = [each["name"] for each in PYPROJECT["tool"]["setuptools"]["ext-modules"]]
 
-# The tests of the rules themselves, and of the bytes and books that they end in.
+# The tests of the rules, and of the bytes and books that come from them.
 OF_THE_RULES = [
     *(f"tests/meter/test_{name}.py" for name in ("worked_examples", "rating", "capacity")),
     *(f"tests/meter/test_{name}.py" for name in ("decide", "invariants", "units")),
@@ -38,7 +38,7 @@ def run(*arguments: str, pure: bool = False, **more: Any) -> subprocess.Complete
 
 @pytest.fixture(scope="module")
 def compiled() -> None:
-    """Skip where nothing is compiled, which on the machine that checks every change is a fault."""
+    """Skip where nothing is compiled, except in CI: there a test fails."""
     if not is_compiled(import_module("ledger.book")) and "CI" not in os.environ:
         pytest.skip("nothing is compiled here")
 
@@ -69,7 +69,7 @@ def test_random_histories_come_to_the_same_bytes():
     )
     assert (ours.pop("compiled"), reference.pop("compiled")) == (True, False)
     assert ours == reference
-    # What the rules have most to do with is there.
+    # The most important kinds are there.
     kinds = ours["kinds"]
     assert min(kinds[kind] for kind in ("usage", "void", "release", "issue", "withdrawal")) > 50
     assert ours["withheld"] > 100
@@ -84,7 +84,7 @@ def test_the_rules_as_written_pass_the_same_tests():
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """A copy of what is needed to install."""
+    """Return a copy of all files that an installation needs."""
     copy = tmp_path / "sources"
     for name in ("ledger", "meter"):
         ignored = shutil.ignore_patterns("*.so", "__pycache__")
@@ -96,7 +96,7 @@ def sources(tmp_path: Path) -> Path:
 
 
 def installed(sources: Path, **environment: str) -> tuple[int, list[str]]:
-    """Install a copy beside an empty Python; pip's exit status and the files that C is for."""
+    """Install a copy for an empty Python; returns pip's exit status and the compiled files."""
     target = sources.parent / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(

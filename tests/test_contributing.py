@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md tells a newcomer to run is there, and `make all` is what CI runs."""
+"""The commands of CONTRIBUTING.md exist, and `make all` is what CI runs."""
 
 import re
 import subprocess

@@ -1,6 +1,6 @@
-"""The fault harness in short: each fault a time or two, and planted faults that it must find.
+"""The fault harness in short: each fault once or twice, and planted faults that it must find.
 
-`make faults` does the same hundreds of times; docs/reliability.md shows what came of it.
+`make faults` does the same hundreds of times; docs/reliability.md shows its results.
 """
 
 import re
@@ -105,7 +105,7 @@ def test_the_load_does_not_report_the_future():
 
 @pytest.fixture
 def told(tmp_path) -> tuple[Export, Evidence]:
-    """Give an honest ledger of three batches, and what its clients were told."""
+    """Return an honest ledger of three batches, and the answers to its clients."""
     writer = Writer()
     writer.activate()
     writer.provider()
@@ -228,7 +228,7 @@ def test_findings_are_counted_once():
 
 
 def rows_of(text: str) -> dict[str, list[str]]:
-    """Read the table between the markers: cells by the title of their row."""
+    """Read the table between the markers; returns the cells by the title of their row."""
     between = text.partition(page.BEGIN)[2].partition(page.END)[0]
     lines = [line for line in between.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]

@@ -1,6 +1,7 @@
-"""Every reader of hostile bytes keeps its promise: for what is known, and for a moment of fuzzing.
+"""Every reader of hostile bytes keeps its promise: for known inputs, and for a moment of fuzzing.
 
-`make fuzz` looks longer; what it keeps in `tests/fuzz/corpus/` is replayed here, on any platform.
+`make fuzz` searches longer; the inputs that it keeps in `tests/fuzz/corpus/` are replayed here, on
+any platform.
 """
 
 import os
@@ -100,7 +101,7 @@ def test_json_is_changed_into_other_json():
 
 
 def copied(folder: Path) -> None:
-    """The project without what is not needed to fuzz it."""
+    """Copy the project without the parts that fuzzing does not need."""
     for name in ("ledger", "meter", "tests"):
         ignored = shutil.ignore_patterns("__pycache__", "corpus", "findings")
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)

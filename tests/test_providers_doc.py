@@ -1,4 +1,4 @@
-"""What docs/providers.md shows is run: in Python, with curl and openssl, and in Go."""
+"""The examples of docs/providers.md run: in Python, with curl and openssl, and in Go."""
 
 import asyncio
 import base64
@@ -45,7 +45,7 @@ def needs(tool: str) -> None:
 
 @contextlib.asynccontextmanager
 async def providing(database: str, folder: Path):
-    """Give a service with the page's contract, and a way to run a command as the provider."""
+    """Yield a service with the page's contract, and a way to run a command as the provider."""
     async with serving(database, folder) as service:
         await service.activate()
         await service.ask("/v1/providers", **provider_body(devices={DEVICE: 4096}))
@@ -97,7 +97,7 @@ async def test_the_python_program_reports_usage(database, tmp_path):
     async with providing(database, tmp_path) as (service, place, run, register):
         await register("pcl-2025a", await run("bash", "-ec", block("sh key")))
         (place / "report.py").write_text(block("python"), encoding="utf-8")
-        for _ in range(2):  # whatever is reported again is counted once
+        for _ in range(2):  # a record that is reported again is counted once
             assert await run(sys.executable, "report.py") == ""
         assert await metered(service) == ["slurm:4211:0"]
         assert accepted(place / "outbox/1.receipt.json") == ["144.00"]

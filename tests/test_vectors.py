@@ -1,4 +1,4 @@
-"""The stored vectors are those that the command writes, and our readers answer as they tell."""
+"""The stored vectors are those that the command writes, and our readers give their answers."""
 
 import ast
 import json
@@ -109,7 +109,7 @@ def test_the_readme_tells_the_seed_of_each_key():
 
 
 def test_the_worked_example_is_that_of_the_other_tests():
-    """These bytes are accepted by implementations that know nothing of each other."""
+    """Independent implementations accept these bytes."""
     worked = {
         ("key", "the worked example: a log"): example.LOG_VKEY.encode(),
         ("key", "the worked example: a witness"): example.WITNESS_VKEY.encode(),
@@ -140,7 +140,7 @@ async def test_a_service_refuses_what_is_posted_with_the_same_codes(database, tm
         await service.ask("/v1/providers/pcl/keys", **body)
         for vector in of("envelope"):
             answer = await service.post("/v1/usage", b64decode(vector["bytes"]), None)
-            # A good envelope holds any payload here, and none of a batch for this ledger.
+            # A good envelope may hold any payload, and here holds no batch for this ledger.
             codes = [vector["code"]] if "code" in vector else ["bad_batch", "wrong_log"]
             assert answer.code in codes, vector["name"]
         for vector in of("batch"):

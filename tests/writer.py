@@ -8,16 +8,16 @@
         writer.post([record(...)])
     report = verify(writer.export(folder), writer.verifier, Audit())
 
-It is a service without a database: commands and batches are decided by the real rules, the log, the
-keys, the receipts and the checkpoint are real. A lie is told before anything of it is hashed or
-signed, so that book, tree and checkpoint are consistent with it. There are four ways to lie:
+It is a service without a database: the real rules decide commands and batches, and the log, the
+keys, the receipts and the checkpoint are real. A lie is told before it is hashed or signed, so that
+book, tree and checkpoint are consistent with it. There are four ways to lie:
 
-    bent(thing, ...)    decide on a state that the entries do not give
-    writer.tell         write something else than an entry, or nothing
-    writer.tell_batch   give other entries of a batch, or another receipt (`with_receipt`)
+    bent(thing, ...)    decide on a state that the entries do not lead to
+    writer.tell         write something else in place of an entry, or nothing
+    writer.tell_batch   write other entries of a batch, or another receipt (`with_receipt`)
     writer.tell_files   put other files beside a batch
 
-and `writer.twin()` is a second writer who goes on from the same history.
+`writer.twin()` is a second writer that goes on from the same history.
 """
 
 import copy
@@ -49,12 +49,12 @@ LATER_SIGNERS = {
     each.verifier.format(): each for each in (log_signer("log-2"), log_signer("log-3"))
 }
 
-# What may be written in place of an entry; None is nothing.
+# Written in place of an entry; with None nothing is written.
 Told = Entry | Mapping[str, Any] | bytes | None
 
 
 class Writer(Books):
-    """`leaves` and `files` are what was written, `receipts` and `signatures` what was answered."""
+    """`leaves` and `files` are the written entries, `receipts` and `signatures` the answers."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Writer(Books):
         floors: tuple[str, ...] = FLOORED_CLASSES,
         genesis: Mapping[str, Any] | None = None,
     ) -> None:
-        """Begin a ledger; `floors` are those that the writer minds, `genesis` lies in entry 0."""
+        """Begin a ledger; the writer checks these `floors`, `genesis` changes entry 0."""
         self.signer = log_signer("log")
         self.receipt_signer = dsse.ReceiptSigner("receipt-1", signer("receipts"))
         self.log = Log(Frontier(), Book(floors), 0)
@@ -79,7 +79,7 @@ class Writer(Books):
 
     @contextmanager
     def group(self) -> Iterator[None]:
-        """Build all batches inside on the same tree, as those that are committed together."""
+        """Decide all batches inside on the same tree, like batches of one commit."""
         self._before = self._here()
         try:
             yield
@@ -87,7 +87,7 @@ class Writer(Books):
             self._before = None
 
     def send(self, data: bytes) -> bytes:
-        """Take an envelope, and write and answer what is decided."""
+        """Take an envelope, decide it, write the entries, and answer."""
         signed = parse_batch(dsse.parse(data, dsse.BATCH_TYPE), data)
         decided = decide(self.state, signed, self.now, self._before or self._here(), salt_of(data))
         if isinstance(decided, StoredBatch):
@@ -110,13 +110,13 @@ class Writer(Books):
         return receipt
 
     def write(self, told: Told, files: list[bytes] | None = None) -> int:
-        """Write something that nobody decided; its number."""
+        """Write something without deciding it; returns its number."""
         data = told if isinstance(told, bytes) else encode(told)
         self._add(data, self.log.last_at, [], files or [])
         return len(self.leaves) - 1
 
     def twin(self) -> "Writer":
-        """Give another writer with the same history, whose future is its own."""
+        """Return another writer with the same history and a future of its own."""
         twin = copy.copy(self)
         twin.state = copy.deepcopy(self.state)
         book = Book(self._floors, self.log.book.balances)
@@ -136,7 +136,7 @@ class Writer(Books):
         return folder
 
     def checkpoint(self) -> str:
-        """Sign all that was written, with the keys that are to."""
+        """Sign all that was written, with all keys that have to sign."""
         text = Checkpoint(ORIGIN, self.log.size, self.log.root()).format()
         return sign(text, *self._log_signers()).decode()
 
@@ -150,7 +150,7 @@ class Writer(Books):
         return [LATER_SIGNERS.get(vkey, self.signer) for vkey in keys]
 
     def _sign(self, receipt: bytes) -> str:
-        """Sign the receipt of the batch that comes next."""
+        """Sign the receipt of the next batch."""
         signers = [
             self.receipt_signer
             if keyid == "receipt-1"
@@ -174,7 +174,7 @@ class Writer(Books):
         if told is None:
             return
         data = told if isinstance(told, bytes) else encode(told)
-        # To the log, a lie is the entry that it stands for.
+        # To the log, a lie counts as the entry that it replaces.
         self._add(data, entry.at, entry.postings, files or [])
 
     def _add(self, data: bytes, at: int, postings: list[Any], files: list[bytes]) -> None:
@@ -189,7 +189,7 @@ class Writer(Books):
 
 @contextmanager
 def bent(thing: Any, **attributes: Any) -> Iterator[None]:
-    """Change attributes of something in a state, for as long as a lie needs it."""
+    """Change attributes of something in a state while a lie is told."""
     kept = {name: getattr(thing, name) for name in attributes}
     for name, value in attributes.items():
         setattr(thing, name, value)
@@ -201,7 +201,7 @@ def bent(thing: Any, **attributes: Any) -> Iterator[None]:
 
 
 def with_receipt(decided: Decided, change: Callable[[dict[str, Any]], None]) -> Decided:
-    """Return a batch with another receipt, whose digest its entry has."""
+    """Return a batch with another receipt; its entry holds the right hash of it."""
     receipt = json.loads(decided.receipt)
     change(receipt)
     data = msgspec.json.encode(receipt)

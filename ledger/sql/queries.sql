@@ -15,7 +15,7 @@ SET ROLE NONE;
 
 -- name: end_other_writers
 -- A writer that hangs within a commit would hold the row lock of the head for ever. The writers of
--- a database have one application name, if they have any; each gets so many milliseconds to end.
+-- a database have one application name, if they have any; each gets 5,000 ms to end.
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE application_name = current_setting('application_name') AND application_name <> ''
     AND datname = current_database() AND pid <> pg_backend_pid();
@@ -63,7 +63,7 @@ SELECT first, count, bundle FROM ledger.segment
 WHERE last_at > $1 ORDER BY last_at, first LIMIT 1;
 
 -- name: segment_of
--- Where the segment begins that holds an entry.
+-- The number of the first entry of the segment that holds an entry.
 SELECT first FROM ledger.segment WHERE first <= $1 ORDER BY first DESC LIMIT 1;
 
 -- name: root_at

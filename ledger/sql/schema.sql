@@ -2,8 +2,8 @@
 --
 -- Truth is `segment`; `head` and `account` can be made anew from it. The owner role cannot log in;
 -- the service works as `kashi_service`, which may append to segments but never change them, and
--- triggers refuse a change to everybody else. (A superuser can defeat both: signed checkpoints
--- outside the database are what proves the ledger.)
+-- triggers refuse a change to everybody else. (A superuser can defeat both. The proof of the ledger
+-- is in signed checkpoints outside the database.)
 
 CREATE SCHEMA ledger AUTHORIZATION kashi_owner;
 SET ROLE kashi_owner;
@@ -15,9 +15,9 @@ CREATE TABLE ledger.segment (
     -- Entry bundles of C2SP tlog-tiles: big-endian uint16 length, then the entry, count times.
     bundle      bytea NOT NULL,
     leaf_hashes bytea NOT NULL CHECK (octet_length(leaf_hashes) = 32 * count),
-    -- The instant of its last entry: finds what the ledger held at a moment.
+    -- The instant of its last entry, to find the ledger's size at an instant.
     last_at     bigint NOT NULL,
-    -- The root over all entries up to its end: what was published of it can be held against that.
+    -- The root over all entries up to its end, to compare with what was published.
     root        bytea NOT NULL CHECK (octet_length(root) = 32)
 );
 CREATE INDEX segment_by_instant ON ledger.segment (last_at, first);
@@ -30,7 +30,7 @@ CREATE TABLE ledger.head (
     epoch    bigint NOT NULL CHECK (epoch >= 0),
     size     bigint NOT NULL CHECK (size >= 0),
     root     bytea NOT NULL CHECK (octet_length(root) = 32),
-    -- Hashes of the perfect subtrees, left to right: what appending needs of the tree.
+    -- Hashes of the perfect subtrees, left to right: all that appending needs.
     frontier bytea NOT NULL,
     last_at  bigint NOT NULL
 );

@@ -6,7 +6,7 @@
     python -m tests.bench profile --step "one commit ahead" --out docs
 
 The last keeps the profile as a step, beside those of earlier steps. Nothing is written without
-`--out`, and nobody should be using the machine meanwhile.
+`--out`, and nobody should use the machine meanwhile.
 """
 
 import time
@@ -52,7 +52,7 @@ def main(names: tuple[str, ...], only: str, out: Path | None, step: str, *, quic
 
 
 async def measure(names: list[str], scale: Scale, console: Console) -> list[Section]:
-    """Measure one after the other on one database server, and show each when it is there."""
+    """Measure one after the other on one database server, and show each result at once."""
     when = machine.stamp()
     async with postgres() as server:
         sections = [await machine.describe(server)]
@@ -80,7 +80,7 @@ def keep(docs: Path, sections: list[Section], step: str = "") -> None:
 
 @contextmanager
 def _progress(name: str, console: Console) -> Iterator[Say]:
-    """Show what is measured now, how far it is, and for how long."""
+    """Show the current measurement, how far it is, and for how long."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     began = time.monotonic()
     with Progress(*columns, console=console, transient=True) as bar:

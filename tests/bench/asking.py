@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def ask(connection: HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
-    """Send a question that must be answered, and wait for the whole answer."""
+    """Send a question that must succeed, and wait for the whole answer."""
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()

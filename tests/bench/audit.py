@@ -2,9 +2,8 @@
 
 Two ledgers are filled, exported, and verified in turn on one core and on two, each time by a new
 process (`verifying`). In single-record batches each entry brings two Ed25519 signatures to check.
-Beside the rules compiled stand the rules as they are written.
-With the rules, every usage entry is decided again, and those are counted; of the log alone, all
-entries are.
+The rules run compiled, and as they are written. With the rules, every usage entry is decided again,
+and usage entries are counted; for the log alone, all entries are counted.
 """
 
 import asyncio
@@ -36,20 +35,20 @@ CHECKED = {
 
 @dataclass
 class Rates:
-    """How fast one ledger is verified, in entries a second by number of cores."""
+    """Entries a second in the verification of one ledger, by number of cores."""
 
     entries: int = 0  # that are counted
     by_cores: dict[int, list[float]] = field(default_factory=lambda: {each: [] for each in CORES})
 
     @property
     def gain(self) -> float:
-        """How much faster two cores are than one."""
+        """The speed on two cores, divided by that on one."""
         return median(self.by_cores[2]) / median(self.by_cores[1])
 
 
 @dataclass
 class Case:
-    """A ledger whose batches hold so many records."""
+    """A ledger whose batches hold this many records."""
 
     name: str
     records: int

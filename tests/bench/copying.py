@@ -1,4 +1,4 @@
-"""The raw baseline: what the same server takes when it is only asked to keep the same records.
+"""The raw baseline: the rate at which the same server stores the same records by COPY.
 
 Typed columns in one table with a primary key and the unique index over (provider, record id), by
 binary COPY on one connection, 5,000 rows a transaction. Rows are encoded before the clock starts,
@@ -60,7 +60,7 @@ class Baseline:
         await self._connection.close()
 
     async def round(self, seconds: float, most_rows: int) -> float:
-        """Copy for about so many seconds, or as many rows as asked for: rows a second."""
+        """Copy for this many seconds, or until this many rows; returns rows a second."""
         while len(self._waiting) * ROWS < most_rows:
             self._waiting.append(self._rows.encode(ROWS))
         began = time.perf_counter()
@@ -73,7 +73,7 @@ class Baseline:
 
     async def _copy(self, data: bytes) -> None:
         """Copy one buffer; a statement outside of a transaction is one itself."""
-        # As a view, for plain bytes would be the name of a file.
+        # As a view: plain bytes would be the name of a file.
         done = await self._connection.copy_to_table(
             "record", source=memoryview(data), format="binary"
         )
@@ -91,7 +91,7 @@ class _Rows:
         self._numbers = count()
 
     def encode(self, rows: int) -> bytes:
-        """Give the next rows as one complete COPY."""
+        """Return the next rows as one complete COPY."""
         pairs = zip(islice(self._records, rows), self._numbers, strict=False)
         return b"".join((BEGIN, *(encode_row(number, *record) for record, number in pairs), END))
 

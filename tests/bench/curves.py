@@ -27,7 +27,7 @@ STYLE = Style(
 
 
 def draw(curve: Curve, folder: Path) -> Path:
-    """Write one curve and give its file."""
+    """Write one curve and return its file."""
     points = [point for line in curve.lines for point in line.points]
     across = Axis([x for x, _ in points], logarithmic=curve.logarithmic_x)
     up = Axis([y for _, y in points], logarithmic=curve.logarithmic_y)
@@ -59,9 +59,9 @@ def draw(curve: Curve, folder: Path) -> Path:
 
 
 class Axis:
-    """Where values lie on an axis, and which round ones are named on it.
+    """The places of values on an axis, and its round labels.
 
-    pygal's own logarithm would be taken of both axes.
+    pygal's own logarithm would apply to both axes.
     """
 
     def __init__(self, values: list[float], *, logarithmic: bool) -> None:
@@ -78,7 +78,7 @@ class Axis:
 
 
 def _decades(least: float, most: float) -> list[int]:
-    """Give 1, 2, 5, 10, … from the last that is not above the least to the first above the most."""
+    """Return 1, 2, 5, 10, …, from the last one not above the least to the first above the most."""
     ticks = [part * 10**power for power in range(9) for part in (1, 2, 5)]
     first = max(place for place, tick in enumerate(ticks) if tick <= max(1, least))
     last = min(place for place, tick in enumerate(ticks) if tick >= most)
@@ -86,11 +86,11 @@ def _decades(least: float, most: float) -> list[int]:
 
 
 def _steps(most: float) -> list[int]:
-    """Give zero and at most ten equal round steps, up to the first that is not below the most."""
+    """Return zero and at most ten equal round steps, up to the first that is not below the most."""
     step = next(tick for tick in _decades(1, most + 1) if tick * 10 >= most)
     return list(range(0, ceil(most / step) * step + 1, step))
 
 
 def _alone(svg: str) -> str:
-    """Leave out pygal's script and the comment with its addresses."""
+    """Remove pygal's script, and the comment with its addresses."""
     return re.sub(r"<script.*?</script>|<!--.*?-->", "", svg, flags=re.DOTALL)

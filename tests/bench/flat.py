@@ -1,4 +1,4 @@
-"""Whether a large ledger is as fast as a small one, what it needs of memory, and how it recovers.
+"""A large ledger against a small one: rates, memory and recovery.
 
 One ledger is filled from nothing. The rate is measured when it is small and when it is large, in
 windows of equally many records; on the large one, under full load, the balance question is asked
@@ -51,7 +51,7 @@ MIB = 2**20
 
 @dataclass
 class Findings:
-    """What is found on the way; rates in records a second, times in seconds."""
+    """The results so far; rates in records a second, times in seconds."""
 
     small: list[float] = field(default_factory=list)
     large: list[float] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Findings:
 
 
 class Growing:
-    """The ledger, its service, and what loads it."""
+    """A ledger with its service and its load."""
 
     def __init__(self, server: Server, ledger: Ledger, scale: Scale, say: Say) -> None:
         self.server = server
@@ -85,7 +85,7 @@ class Growing:
         return rates
 
     async def grow(self, entries: int) -> None:
-        """Load until the ledger has so many entries."""
+        """Load until the ledger has this many entries."""
         while (size := await self.size()) < entries:
             self.say(f"{size:,} entries", 0.7 * size / self.scale.flat_large)
             window = await self.load(min(STEP_RECORDS, entries - size))
@@ -103,7 +103,7 @@ class Growing:
 
     @asynccontextmanager
     async def under_load(self, supply: Supply) -> AsyncIterator["asyncio.Task[Window]"]:
-        """Let all clients post as fast as they can meanwhile; gives the task that does it."""
+        """Let all clients post as fast as they can during the body; yields their task."""
         loading = asyncio.create_task(closed_loop(self.service, supply))
         await asyncio.sleep(UNDER_LOAD_SECONDS * min(1.0, self.scale.window_seconds))
         assert not loading.done(), "there was too little to post"
@@ -191,7 +191,7 @@ async def _status(http: aiohttp.ClientSession, url: str, body: bytes) -> int:
 
 
 def _largest(stream: Stream, number: int) -> bytes:
-    """Sign as many records as a batch may hold, their texts as long as they may be."""
+    """Sign as many records as a batch may hold, with texts as long as they may be."""
     records = [
         json.dumps(
             record(
@@ -220,7 +220,7 @@ def _forged(stream: Stream) -> bytes:
     return bytes(data)
 
 
-# Killed and started again
+# Kills and restarts
 
 
 async def _kill(growing: Growing) -> None:
@@ -233,7 +233,7 @@ async def _kill(growing: Growing) -> None:
 
 
 async def _restart_seconds(growing: Growing, *, with_database: bool) -> float:
-    """Give the time from the first process's start to the first batch that is accepted again."""
+    """Return the time from the first start of a process to the next accepted batch."""
     port = growing.service.port
     growing.supply.top_up(2 * MOST)
     async with growing.under_load(growing.supply):

@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def latencies(self) -> list[float]:
-        """Of all rounds together."""
+        """The latencies of all rounds together."""
         return list(chain.from_iterable(window.latencies for window in self.windows))
 
     async def round(self, service: Service, seconds: float) -> Window:
@@ -103,7 +103,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
 
 
 def _bars(cells: list[Cell]) -> list[Bar]:
-    """Hold the two bars; the ratio with whichever number of clients gives the best."""
+    """Compare with the two bars; the best ratio over all numbers of clients counts."""
     bars = []
     barred = [cell for cell in cells if cell.records == BAR_RECORDS]
     if barred:

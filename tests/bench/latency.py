@@ -18,7 +18,7 @@ MARGIN = 2  # of batches signed beforehand, over what is measured first
 
 @dataclass
 class Case:
-    """Batches of so many records; what was answered at each share of the maximum, in seconds."""
+    """Batches of this many records; the answers at each share of the maximum, in seconds."""
 
     records: int
     clients: int

@@ -29,7 +29,7 @@ _ENTRIES = re.compile(rb'"entries":{"first":([0-9]+),"count":([0-9]+)}')
 
 @dataclass
 class Window:
-    """What was answered in a stretch of time."""
+    """All answers within a stretch of time."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)  # seconds, one a batch
@@ -45,7 +45,7 @@ class Window:
 
     @property
     def cpu_share(self) -> float:
-        """How much of one core the generator took."""
+        """The share of one core that the generator took."""
         return self.cpu_seconds / self.seconds
 
     @property
@@ -56,8 +56,8 @@ class Window:
 class Supply:
     """Endless batches of one size for some clients, each with a stream of its own.
 
-    Clients of one provider share its slices, so together they move through its hours as one
-    reporter would. What was signed and not sent stays for the next window.
+    Clients of one provider share its slices, so together they move through its hours like one
+    reporter. Batches that were signed and not sent stay for the next window.
     """
 
     def __init__(self, feeds: "Feeds", clients: int, records: int) -> None:
@@ -67,7 +67,7 @@ class Supply:
         self._streams = [feeds.stream(PROVIDERS[n % len(PROVIDERS)]) for n in range(clients)]
 
     def top_up(self, records: int) -> None:
-        """Sign until as many records wait, the same number of batches for each client."""
+        """Sign until this many records wait, the same number of batches for each client."""
         batches = -(-records // (self.records * len(self.waiting)))
         while any(len(waiting) < batches for waiting in self.waiting):
             for waiting, stream in zip(self.waiting, self._streams, strict=True):
@@ -76,12 +76,12 @@ class Supply:
                 )
 
     def take(self) -> Envelope:
-        """Give the next batch, whichever client's it is."""
+        """Return the next batch of any client."""
         return max(self.waiting, key=len).popleft()
 
 
 class Feeds:
-    """What nobody has posted yet to one ledger: each provider's slices, and names of streams."""
+    """The usage not yet posted to one ledger: slices by provider, and names of streams."""
 
     def __init__(self) -> None:
         self.slices: dict[str, Iterator[Slice]] = {each: slices(each) for each in PROVIDERS}
@@ -263,6 +263,6 @@ class _without_collections:  # noqa: N801 - reads as the words it stands for
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Give the value below which a share of all lies (the nearest rank)."""
+    """Return the value below which a share of all lies (the nearest rank)."""
     ranked = sorted(values)
     return ranked[ceil(share * len(ranked)) - 1]

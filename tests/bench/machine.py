@@ -1,4 +1,4 @@
-"""Who measured: the machine, its disk, the versions, and the database server's own settings."""
+"""The measuring machine: its disk, the versions, and the settings of the database server."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ SYNCS, SYNC_BYTES = 200, 8_192
 
 
 async def describe(server: Server) -> Section:
-    """Give the machine as a section of its own."""
+    """Return the machine as a section of its own."""
     rows = [
         ("processor", f"{_processor()}, {len(os.sched_getaffinity(0))} cores"),
         ("memory", f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"),
@@ -62,7 +62,7 @@ def _commit() -> str:
 
 
 def _sync_seconds(folder: Path) -> float:
-    """Time what a commit waits for: the median of some small durable writes."""
+    """Return the time that a commit waits for: the median of some small durable writes."""
     times = []
     with tempfile.TemporaryFile(dir=folder) as file:
         for _ in range(SYNCS):

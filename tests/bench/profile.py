@@ -1,4 +1,4 @@
-"""Where the time goes: what each stage of a submission costs a record.
+"""The cost of a submission: the time of each stage for a record.
 
 The stages of `meter/intake.py` are run here one after the other on groups of signed batches, with a
 real database, and timed with this process's own CPU clock; what the clock on the wall shows beyond
@@ -58,7 +58,7 @@ CASES = (Case(500, 8, 8), Case(1, 64, 64))
 
 @dataclass
 class Stages:
-    """Seconds by stage: of this process's CPU, and of waiting."""
+    """Seconds by stage: CPU of this process, and waiting."""
 
     cpu: dict[str, float] = field(default_factory=dict)
     waited: dict[str, float] = field(default_factory=dict)
@@ -139,7 +139,7 @@ def _micros(seconds: dict[str, float], records: int) -> dict[str, float]:
 async def _in_service(
     server: Server, service: Service, feeds: Feeds, case: Case, seconds: float
 ) -> tuple[float, float, float]:
-    """Give CPU of service and database in microseconds a record, and records a second."""
+    """Return CPU of service and database in microseconds a record, and records a second."""
     supply = Supply(feeds, case.clients, case.records)
     supply.top_up(round(seconds * (5_000 if case.records == 1 else 50_000)))
     ours, theirs = service.cpu_seconds(), cpu_seconds(server.postgres.pid)
@@ -253,7 +253,7 @@ class Pipeline:
 
 
 def _table(costs: list[Cost]) -> Table:
-    """Show each case as two columns: CPU, and waiting where there is any worth telling."""
+    """Show each case as two columns: CPU, and waiting where it matters."""
     head = ("µs a record", *(name for case in CASES for name in (case.name, "waiting")))
     rows = [
         (stage, *(text for cost in costs for text in _cells(cost.cpu[stage], cost.waited[stage])))

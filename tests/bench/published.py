@@ -1,4 +1,4 @@
-"""The published log: how far it trails the commits, what its proofs take, and how large it is.
+"""The published log: its delay after the commits, the cost of its proofs, and its size.
 
 Two ledgers. One grows to a million entries in batches of 500 records from 8 clients. The other is
 first given a single record now and then, with nothing else to do, and then single records from 64
@@ -78,7 +78,7 @@ class Load:
         self.sizes.append(max(size for _, size in window.answers))
 
     def find_delays(self, seen: list[Seen]) -> None:
-        """Take from what was seen, moment and size, how long each answer was not yet covered."""
+        """Return, from the seen moments and sizes, how long each answer was not yet covered."""
         sizes = [size for _, size in seen]
         for window in self.windows:
             covered = (seen[bisect_left(sizes, size)][0] for _, size in window.answers)
@@ -89,7 +89,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Weight:
-    """What a published log of so many entries takes, in bytes by what is in the files."""
+    """The bytes of a published log of this many entries, by kind of file."""
 
     records: int  # a batch
     entries: int
@@ -122,7 +122,7 @@ async def _grow(ledger: Ledger, scale: Scale, say: Say) -> Load:
 
 
 async def _load_singly(ledger: Ledger, scale: Scale, say: Say) -> tuple[Load, Load]:
-    """Post single records as fast as they go, and before that now and then."""
+    """Post single records now and then, and afterwards as fast as they go."""
     idle, busy, feeds = Load(IDLE), Load(SINGLY), Feeds()
     async with _watched(ledger, busy, idle) as service:
         say(idle.name, 0.7)
@@ -148,7 +148,7 @@ async def _watched(ledger: Ledger, *loads: Load) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def watching(log: Path) -> AsyncIterator[list[Seen]]:
-    """Let another process watch the checkpoint; what it has seen is there when that has ended."""
+    """Let another process watch the checkpoint; its record is there after the body."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.watching", log),
         stdin=asyncio.subprocess.PIPE,
@@ -173,7 +173,7 @@ async def _until_published(ledger: Ledger, size: int) -> None:
 
 
 class Proofs:
-    """Makes and checks proofs about entries by chance, and keeps how long each step took."""
+    """Makes and checks proofs of random entries, and keeps the time of each step."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
@@ -219,7 +219,7 @@ class Proofs:
 
 
 async def _prove(ledger: Ledger, count: int) -> Proofs:
-    """Let proofs be made from the files, and then by the service."""
+    """Make proofs from the files, and then let the service make them."""
     proofs = Proofs(ledger)
     for _ in range(count):
         proofs.prove_entry()
@@ -291,7 +291,7 @@ def _weight_table(weights: list[Weight]) -> Table:
 
 
 def _per_million(weight: Weight) -> list[float]:
-    """Give MB of each part, of all and on the disk, and the number of files."""
+    """Return MB of each part, of all and on the disk, and the number of files."""
     sizes = [weight.parts[part] for part in PARTS]
     in_megabytes = [
         each / weight.entries for each in (*sizes, weight.parts.total(), weight.on_disk)
@@ -300,7 +300,7 @@ def _per_million(weight: Weight) -> list[float]:
 
 
 def _bar(loads: list[Load]) -> Bar:
-    """Hold the worst load's p99 against the bar."""
+    """Compare the worst load's p99 with the bar."""
     delays = [percentile(load.all_delays, 0.99) for load in loads]
     measured = ", ".join(
         f"{ms(delay)} ms with {load.name}" for delay, load in zip(delays, loads, strict=True)

@@ -1,8 +1,8 @@
-"""What measurements give, as text: tables, bars that are met or not, curves.
+"""The results of measurements as text: tables, bars that are met or missed, curves.
 
-Each run puts its sections into `benchmarks/results.json` beside the others' last ones, and
-`benchmarks.md` is written anew from that file: what stands between its markers is the runs', the
-prose around them is ours.
+Each run puts its sections into `benchmarks/results.json`, beside the last ones of other runs, and
+writes `benchmarks.md` anew from that file: it replaces the text between the markers, and keeps the
+prose around them.
 
     <!-- measured: ingest -->
     …
@@ -25,7 +25,7 @@ RESULTS = Path("benchmarks") / "results.json"
 BARS = "bars"  # the page's section that all others add to
 
 Row = tuple[str, ...]
-# Tells what is measured now, and which part of the section is done (0 to 1).
+# Shows the current measurement, and the part of the section that is done (0 to 1).
 Say = Callable[[str, float], None]
 
 
@@ -38,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Bar:
-    """What was asked for, and whether it is met."""
+    """A requirement, and whether it is met."""
 
     what: str
     wanted: str
@@ -115,7 +115,7 @@ def _bars(bars: list[Bar]) -> Table:
 
 
 def load(docs: Path) -> dict[str, Section]:
-    """Give the sections of earlier runs."""
+    """Return the sections of earlier runs."""
     results = docs / RESULTS
     if not results.exists():
         return {}

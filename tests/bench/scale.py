@@ -1,4 +1,4 @@
-"""How much is measured: the whole thing, a quick look, and what a test can afford."""
+"""The amounts of a measurement: in full, for a quick look, and for a test."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What is measured: a PostgreSQL of our own, fsync on, and `kashi serve` as a process of its own.
+"""The measured processes: a PostgreSQL of our own, with fsync on, and `kashi serve`.
 
 async with postgres() as server:
     ledger = await Ledger.make(server, "ingest")
@@ -41,7 +41,7 @@ class Server:
     postgres: Embedded
 
     async def create(self, name: str) -> str:
-        """Make a database and give its DSN."""
+        """Make a database and return its DSN."""
         await execute(self.postgres.dsn, f'CREATE DATABASE "{name}"')
         return urlsplit(self.postgres.dsn)._replace(path=f"/{name}").geturl()
 
@@ -70,7 +70,7 @@ def disk_folder() -> str:
 
 
 def file_system(path: Path) -> str:
-    """Name the file system on which a folder lies."""
+    """Return the name of the file system of a folder."""
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     parents = [str(path.resolve()), *map(str, path.resolve().parents)]
     return max(
@@ -103,11 +103,11 @@ class Service:
         return urlsplit(self.url).port
 
     def cpu_seconds(self) -> float:
-        """Give the processor time that the process and its children took."""
+        """Return the processor time that the process and its children took."""
         return cpu_seconds(self.process.pid)
 
     def peak_bytes(self) -> int:
-        """Give the most resident memory that the process and its children ever had."""
+        """Return the largest resident memory that the process and its children have had."""
         return sum(map(_peak_bytes, family(self.process.pid)))
 
     async def kill(self) -> None:
@@ -115,7 +115,7 @@ class Service:
         await self.process.wait()
 
     async def stop(self) -> None:
-        """Ask it to end, and wait."""
+        """Ask the process to end, and wait."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGINT)
             await asyncio.wait_for(self.process.wait(), STOP_PATIENCE_SECONDS)
@@ -155,7 +155,7 @@ class Ledger:
         return os.environ | {DATABASE_VARIABLE: self.dsn}
 
     async def kashi(self, command: str, *words: str) -> str:
-        """Run a command of `kashi` that must succeed, and give what it printed."""
+        """Run a command of `kashi` that must succeed, and return what it printed."""
         process = await asyncio.create_subprocess_exec(
             *(KASHI, command, "--data", self.data.path, *words),
             env=self.environment,
@@ -192,11 +192,11 @@ class Ledger:
         return clock_from(parse_instant(NOW))
 
 
-# Of processes, as /proc tells it
+# Processes, read from /proc
 
 
 def family(pid: int) -> list[int]:
-    """Give a process and all its descendants."""
+    """Return a process and all its descendants."""
     children = []
     with suppress(FileNotFoundError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -205,7 +205,7 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the processor time that a process and its descendants took."""
+    """Return the processor time that a process and its descendants took."""
     return sum(map(_cpu_seconds, family(pid)))
 
 

@@ -1,4 +1,4 @@
-"""Verify an exported ledger on so many cores, and print how long it took, as JSON.
+"""Verify an exported ledger on a number of cores, and print the time that it took, as JSON.
 
     python -m tests.bench.verifying FOLDER VKEY CORES with-rules
     python -m tests.bench.verifying FOLDER VKEY CORES log-alone
@@ -20,7 +20,7 @@ WITH_RULES, LOG_ALONE = "with-rules", "log-alone"
 
 def main() -> None:
     folder, vkey, cores, checked = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-    # The one place that says on how many cores to verify.
+    # The only place that sets the number of cores.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from ledger.verify import verify
     from meter.auditor.verdict import no_collections, read_key, verify_source

@@ -1,4 +1,4 @@
-"""Watch a published log, and print when its checkpoint was first seen at which size, as JSON.
+"""Watch a published log, and print when each size of its checkpoint was first seen, as JSON.
 
     python -m tests.bench.watching FOLDER
 
@@ -23,7 +23,7 @@ def main() -> None:
     seen: list[tuple[float, int]] = []
     held, ended = None, False
     while not ended:
-        # Once more after the end: nothing that was there before it is missed.
+        # Once more after the end, so that nothing before it is missed.
         ended = bool(seen) and bool(select.select([sys.stdin], [], [], PAUSE_SECONDS)[0])
         found = _identity(file)
         if found != held:
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _identity(file: Path) -> tuple[int, int]:
-    """What changes whenever the file is replaced, and takes less than to read it."""
+    """Return numbers that change whenever the file is replaced, without reading it."""
     status = file.stat()
     return status.st_ino, status.st_mtime_ns
 

@@ -1,4 +1,4 @@
-"""What the benchmark meters: twenty contracts at three providers, and their endless records.
+"""The workload of the benchmark: twenty contracts at three providers, and endless records.
 
 A provider runs 500 jobs at a time for thirty days; each hour every job reports the slice of that
 hour, so one hour is one batch of 500. A job lasts twelve hours and keeps its contract and its
@@ -45,7 +45,7 @@ COUPONS = ("10000000.00", "10000000.00", "200000.00", "500000.00", "10000000.00"
 
 
 class Shape(NamedTuple):
-    """What a job keeps through its slices."""
+    """The fields of a job that are the same in all its slices."""
 
     contract: str
     device: str
@@ -80,7 +80,7 @@ class Slice(NamedTuple):
 
 @dataclass(frozen=True)
 class Envelope:
-    """A signed batch, and how many records are in it."""
+    """A signed batch, and the number of its records."""
 
     data: bytes
     records: int
@@ -99,7 +99,7 @@ def enterprise_of(number: int) -> str:
 
 
 def commands() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give the authority's commands that open the books: URL and body."""
+    """Yield the authority's commands that open the books: URL and body."""
     yield "/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}
     for number, provider in enumerate(PROVIDERS):
         yield "/v1/providers", _provider(number, provider)
@@ -167,7 +167,7 @@ def _contract(number: int) -> dict[str, Any]:
 
 
 def slices(provider: str) -> Iterator[Slice]:
-    """Give a provider's slices, hour by hour, without end."""
+    """Yield a provider's slices, hour by hour, without end."""
     shapes = _shapes(provider)
     for hour in count():
         first = FIRST_JOB + hour // JOB_HOURS * JOBS
@@ -177,7 +177,7 @@ def slices(provider: str) -> Iterator[Slice]:
 
 
 def _shapes(provider: str) -> list[Shape]:
-    """Give a few thousand jobs; their count is prime, so that no hour is like another."""
+    """Return a few thousand jobs; their number is prime, so that no two hours are alike."""
     mine = [number for number in range(len(WEIGHTS)) if provider_of(number) == provider]
     weights = [WEIGHTS[number] for number in mine]
     chance = random.Random(provider)
@@ -200,7 +200,7 @@ class Stream:
         return self.seal_texts(texts)
 
     def seal_texts(self, texts: list[str], padded_bytes: int = 0) -> Envelope:
-        """Sign records that are JSON already, with blanks up to a length of the payload."""
+        """Sign records that are JSON already, filled with blanks up to a length of the payload."""
         payload = (
             f'{{"log":"{ORIGIN}","provider":"{self.provider}","stream":"{self.name}",'
             f'"seq":{next(self._numbers)},"records":[{",".join(texts)}]}}'

@@ -1,4 +1,4 @@
-"""Run the catalogue, show how it goes, and write the table."""
+"""Run the catalogue, show the progress, and write the table."""
 
 import asyncio
 import sys
@@ -39,7 +39,7 @@ def main(only: tuple[str, ...], times: int | None, seed: int) -> None:
 
 
 def _write(rows: list[Row], day: date) -> None:
-    """Write all rows into their page, and into the README those that it shows."""
+    """Write all rows into their page, and some of them into the README."""
     page, readme = (file.read_text(encoding="utf-8") for file in (PAGE, README))
     PAGE.write_text(put(page, table(rows, day)), encoding="utf-8")
     README.write_text(put(readme, table(rows_shown(readme, rows), day)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The faults: what each does to a stage, on which ground, and how often in a whole run.
+"""The faults: what each does to a stage, the ground that it needs, and its number in a run.
 
 A fault is injected while the load runs, and makes sure that it took effect: one that missed would
 prove nothing.
@@ -29,7 +29,7 @@ from tests.faults.stage import STEPS, Ground, Stage
 SAME_AT_ONCE = 64
 SMALL_DISK_BYTES = 256 * 1024 * 1024  # a new cluster takes a quarter of it
 FULL_SECONDS = 1.0
-# Forth and back, to end near where they began: the load bears a lateness of some days.
+# Forth and back, ending near the start: the load bears some days of lateness.
 DAY_SECONDS = 86_400
 JUMPS_SECONDS = (3_600, -7_200, DAY_SECONDS, -5 * DAY_SECONDS, 2, -2, 4 * DAY_SECONDS, 3_600)
 FORTH_SECONDS = (1, 60, 3_600, 6 * 3_600)
@@ -40,7 +40,7 @@ ON_ITS_OWN = Ground()
 
 @dataclass(frozen=True)
 class Fault:
-    """`perform` does it once, in a round or more, and is told how often it was done before."""
+    """`perform` injects it once, in a round or more, given the number of earlier times."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class Fault:
     ground: Ground = ON_ITS_OWN
 
     def check_possible(self) -> None:
-        """See whether this machine can do it. Raises `CannotInject`."""
+        """Raise `CannotInject` if this machine cannot do it."""
         if self.ground.disk_bytes is not None:
             with tempfile.TemporaryDirectory(prefix="kashi-faults-") as folder:
                 SmallDisk(Path(folder) / "disk", size_bytes=65_536).try_out()
@@ -65,7 +65,7 @@ async def kill_service(stage: Stage, _: int) -> None:
 
 
 async def kill_postgres(stage: Stage, number: int) -> None:
-    """All of its processes at once; every other time the postmaster alone."""
+    """Kill all processes of PostgreSQL at once; every other time the postmaster alone."""
 
     async def inject() -> None:
         stage.server.kill_postmaster() if number % 2 else stage.server.kill()
@@ -75,7 +75,7 @@ async def kill_postgres(stage: Stage, number: int) -> None:
 
 
 async def kill_backend(stage: Stage, _: int) -> None:
-    """The one process that the service's writer speaks to; PostgreSQL starts its others anew."""
+    """Kill the process of the service's writer; PostgreSQL starts its others anew."""
 
     async def inject() -> None:
         pid = await _writers_backend(stage.dsn)
@@ -95,7 +95,7 @@ async def kill_both(stage: Stage, _: int) -> None:
 
 
 async def kill_embedded(stage: Stage, number: int) -> None:
-    """In turn the service, the PostgreSQL that it runs itself, and both."""
+    """Kill in turn the service, the PostgreSQL that it runs itself, and both."""
 
     async def inject() -> None:
         service, ends = stage.service, len(stage.service.ends)
@@ -149,14 +149,14 @@ def _lives(pid: int) -> bool:
 
 
 def cut_connection(cut: Cut) -> Callable[[Stage, int], Awaitable[None]]:
-    """Make the fault that cuts the writer's connection around a COMMIT."""
+    """Return the fault that cuts the writer's connection around a COMMIT."""
 
     async def perform(stage: Stage, _: int) -> None:
         proxy = await stage.stand_between()
 
         async def inject() -> None:
             done = proxy.cut(cut)
-            stage.injected.set()  # the load may have had its last COMMIT but for what is held back
+            stage.injected.set()  # only the steps held back may still bring a COMMIT
             await done
 
         await stage.round(inject)
@@ -168,7 +168,7 @@ def cut_connection(cut: Cut) -> Callable[[Stage, int], Awaitable[None]]:
 
 
 async def two_services(stage: Stage, _: int) -> None:
-    """A second one is started, and a supervisor starts again whichever was shut out."""
+    """Start a second service; a supervisor starts again the one that was shut out."""
     first = stage.service
 
     async def inject() -> None:
@@ -184,7 +184,7 @@ async def two_services(stage: Stage, _: int) -> None:
 
 
 async def stop_until_replaced(stage: Stage, _: int) -> None:
-    """SIGSTOP until another has taken over, then SIGCONT: the first must end by itself."""
+    """Send SIGSTOP until another has taken over, then SIGCONT: the first must end by itself."""
     first, ends = stage.service, list(stage.service.ends)
     first.supervised = False
 
@@ -205,7 +205,7 @@ async def stop_until_replaced(stage: Stage, _: int) -> None:
 
 
 def _must_be_shut_out(stage: Stage, *services: Service) -> None:
-    """Whoever ended must have said that another took over, or that it was cut off at its start."""
+    """Check that a service ended because another took over, or was cut off at its start."""
     said = ("lost_epoch", "no_ledger: the database went away")
     for end in (end for service in services for end in service.ends):
         if end.code not in (0, -signal.SIGTERM) and not any(word in end.told for word in said):
@@ -216,7 +216,7 @@ def _must_be_shut_out(stage: Stage, *services: Service) -> None:
 
 
 async def fill_disk(stage: Stage, number: int) -> None:
-    """No room for tables; every other time none for the WAL either, on which PostgreSQL panics."""
+    """Leave no room for tables; every other time none for the WAL, where PostgreSQL panics."""
 
     async def inject() -> None:
         refused = stage.evidence.unavailable
@@ -236,7 +236,7 @@ async def fill_disk(stage: Stage, number: int) -> None:
 
 
 async def _need_wal(dsn: str) -> None:
-    """Go on to new WAL segments until there is no room for another."""
+    """Write new WAL segments until there is no room for another."""
     try:
         connection = await asyncpg.connect(dsn)
         for _ in range(16):
@@ -248,12 +248,12 @@ async def _need_wal(dsn: str) -> None:
 
 
 async def jump_clock(stage: Stage, number: int) -> None:
-    """Forth and back; every third time the service starts anew by the clock that has jumped."""
+    """Set the clock forth and back; every third time the service restarts after the jump."""
     await _jump(stage, JUMPS_SECONDS[number % len(JUMPS_SECONDS)], restart=number % 3 == 2)
 
 
 async def jump_all_clocks(stage: Stage, number: int) -> None:
-    """The monotonic clock as well, which only goes forth."""
+    """Set the monotonic clock too, which only goes forward."""
     await _jump(stage, FORTH_SECONDS[number % len(FORTH_SECONDS)])
 
 
@@ -274,7 +274,7 @@ async def _jump(stage: Stage, seconds: int, *, restart: bool = False) -> None:
 
 
 async def _last_at(dsn: str) -> int:
-    """Give the ledger's last instant, seconds since 1970 UTC."""
+    """Return the last instant of the ledger, seconds since 1970 UTC."""
     connection = await asyncpg.connect(dsn)
     try:
         return await connection.fetchval("SELECT last_at FROM ledger.head") // 1_000_000
@@ -286,7 +286,7 @@ async def _last_at(dsn: str) -> int:
 
 
 async def same_batch(stage: Stage, number: int) -> None:
-    """Each batch or command of one actor comes from many clients at once."""
+    """Send each batch or command of one actor from many clients at once."""
     await stage.round(copied=number % len(stage.load.actors), copies=SAME_AT_ONCE)
 
 

@@ -1,14 +1,14 @@
-"""Hold what clients were told against the ledger, trusting neither.
+"""Compare the answers to clients with the ledger, trusting neither.
 
-After a round `check_receipts` looks into the database whether each receipt is stored as it was
-given. At the end `check_export` reads what `kashi export` wrote, has `kashi verify` audit it with
-every receipt in hand, and counts for itself, over plain entries:
+After a round `check_receipts` compares each receipt with the one in the database. At the end
+`check_export` reads what `kashi export` wrote, lets `kashi verify` audit it with every receipt, and
+counts over plain entries by itself:
 
     lost      confirmed, and not in the ledger: a receipt's batch, an accepted record, a command
     doubled   in the ledger twice: a batch's number, a record's id, an idempotency key
     wrong     a receipt, a figure or a sum that is not what the ledger holds; an audit that fails
 
-`Totals` are what does not depend on who came first; those of a run without faults must be equal.
+`Totals` do not depend on the order of arrival; those of a run without faults must be equal.
 """
 
 import json
@@ -32,14 +32,14 @@ RecordId = tuple[str, str]
 
 @dataclass
 class Findings:
-    """What is amiss, in words."""
+    """The faults that were found, in words."""
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def __iadd__(self, other: "Findings") -> Self:
-        """Add what was not known yet."""
+        """Add faults that were not found before."""
         for name in ("lost", "doubled", "wrong"):
             known = getattr(self, name)
             known += [text for text in getattr(other, name) if text not in known]
@@ -52,13 +52,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a load adds up to, whatever the order in which it came."""
+    """The sums of a load, whatever the order in which it came."""
 
     accounts: Mapping[str, int]
     records: Mapping[RecordId, tuple[Any, ...]]
 
     def differences(self, other: "Totals") -> list[str]:
-        """Tell where the other, of a run without faults, is not the same."""
+        """Return the differences from a run without faults."""
         return [
             f"{name} is {ours.get(name)}, without faults {theirs.get(name)}"
             for ours, theirs in ((self.accounts, other.accounts), (self.records, other.records))
@@ -71,7 +71,7 @@ class Totals:
 
 
 async def check_receipts(dsn: str, receipts: Iterable[Kept]) -> Findings:
-    """Look whether each receipt is stored as it was given."""
+    """Check that each receipt is stored as it was sent."""
     connection = await asyncpg.connect(dsn)
     try:
         rows = await connection.fetch(
@@ -98,7 +98,7 @@ def _compare_receipt(kept: Kept, stored: tuple[bytes, str] | None, found: Findin
 
 @dataclass
 class Export:
-    """An exported ledger, read entry by entry; numbers of entries by what they are about."""
+    """An exported ledger, read entry by entry; numbers of entries by their subject."""
 
     folder: Path
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -128,7 +128,7 @@ class Export:
             self.requests[entry["request"]].append(number)
 
     def stored(self, batch: BatchId) -> tuple[bytes, str] | None:
-        """Give receipt and signature beside a batch."""
+        """Return receipt and signature beside a batch."""
         numbers = self.batches.get(batch)
         if not numbers:
             return None
@@ -136,7 +136,7 @@ class Export:
         return receipt, signature.decode()
 
     def totals(self) -> Totals:
-        """Sum up; what contracts of one coupon got is one sum, for it depends on the order."""
+        """Return the sums, one for all contracts of a coupon: their shares depend on the order."""
         accounts: Counter[str] = Counter()
         owners = {e["id"]: e["enterprise"] for e in self.entries if e["kind"] == "contract"}
         for name, fen in self.books.accounts.items():
@@ -158,7 +158,7 @@ class Export:
 async def check_export(
     folder: Path, vkey: Path, evidence: Evidence, device_time: Mapping[str, int]
 ) -> tuple[Findings, Totals]:
-    """Audit an exported ledger and hold the evidence against it."""
+    """Audit an exported ledger and compare the evidence with it."""
     found = await _audited(folder, vkey, evidence)
     export = Export.read(folder)
     found += judge(export, evidence)
@@ -167,7 +167,7 @@ async def check_export(
 
 
 async def _audited(folder: Path, vkey: Path, evidence: Evidence) -> Findings:
-    """Have `kashi verify` audit the folder, every receipt in hand."""
+    """Let `kashi verify` audit the folder with every receipt."""
     hand = folder.with_name(f"{folder.name}-receipts")
     hand.mkdir()
     words = []
@@ -188,7 +188,7 @@ async def _audited(folder: Path, vkey: Path, evidence: Evidence) -> Findings:
 
 
 def judge(export: Export, evidence: Evidence) -> Findings:
-    """Hold receipts and answers against the entries, and count what is there twice."""
+    """Compare receipts and answers with the entries, and count duplicates."""
     found = Findings(wrong=list(evidence.complaints))
     for kept in evidence.receipts.values():
         _compare_receipt(kept, export.stored(kept.post.id), found)
@@ -204,7 +204,7 @@ def judge(export: Export, evidence: Evidence) -> Findings:
 
 
 def _compare_results(kept: Kept, export: Export, found: Findings) -> None:
-    """Hold each figure of a receipt against the entry that it names."""
+    """Compare each figure of a receipt with the entry that it names."""
     receipt = json.loads(kept.body)
     for result in receipt["voids"] + receipt["results"]:
         if result["status"] != "accepted":
@@ -218,7 +218,7 @@ def _compare_results(kept: Kept, export: Export, found: Findings) -> None:
 
 
 def _figures(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Read cost, entitled and granted of the entry's own contract off its postings."""
+    """Read cost, entitled and granted of the entry's own contract from its postings."""
     own = f"accrued:{entry['contract']}:"
     granted = cost = 0
     for debtor, creditor, fen in entry["postings"]:
@@ -231,7 +231,7 @@ def _figures(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _sums_amiss(export: Export, device_time: Mapping[str, int]) -> Iterator[str]:
-    """Hold device-time against the providers' own count, and grants against rule R's sum."""
+    """Compare device-time with the providers' own count, and grants with the sum of rule R."""
     metered = export.books.metered().net_by_contract
     for contract, counted in device_time.items():
         if metered.get(contract, 0) != counted:

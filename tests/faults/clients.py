@@ -1,7 +1,7 @@
-"""Honest, durable clients: each sends the same bytes until there is an answer that settles it.
+"""Honest, durable clients: each sends the same bytes until an answer settles the matter.
 
 A lost connection, a 503 and silence settle nothing: the next address is tried, as a gateway would.
-Every receipt and every answer is kept, for that is what the service promised.
+Every receipt and every answer is kept: they are the promises of the service.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from meter.client import BadReceipt, Refused, Service, Unreachable, VerifiedReceipt
 from tests.faults.load import Command, Post, Step
 
-ATTEMPT_SECONDS = 2.0  # then a client takes silence for a no
+ATTEMPT_SECONDS = 2.0  # then silence counts as a refusal
 PAUSE_SECONDS = 0.02  # between attempts; short, so that gaps are the service's
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Kept:
-    """A signed batch and the receipt that answered it, with its signature header."""
+    """A signed batch, and its receipt with the signature header."""
 
     post: Post
     body: bytes
@@ -32,7 +32,7 @@ class Kept:
 
 @dataclass
 class Evidence:
-    """What the service confirmed, and when; what it said against itself or against the rules."""
+    """All that the service confirmed, and when; and where it contradicted itself or the rules."""
 
     receipts: dict[tuple[str, str, int], Kept] = field(default_factory=dict)
     answers: dict[str, tuple[Command, dict[str, Any]]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Evidence:
         return len(self.receipts) + len(self.answers)
 
     def longest_gap_seconds(self, since: int) -> float:
-        """Give the longest time between two good answers, from the `since`th on."""
+        """Return the longest time between two good answers, from the `since`th on."""
         return max((after - before for before, after in pairwise(self.moments[since:])), default=0)
 
 
@@ -84,20 +84,20 @@ class Clients:
         await self._stack.aclose()
 
     async def know(self, url: str) -> None:
-        """Try this address too, and first."""
+        """Add this address, as the first to try."""
         if url not in self._services:
             service = Service(url, self._token, attempts=1)
             self._services[url] = await self._stack.enter_async_context(service)
         self._current = url
 
     def forget(self, url: str) -> None:
-        """Try this address no more."""
+        """Remove this address."""
         if url == self._current:
             self._try_next()
         del self._services[url]
 
     async def carry_out(self, step: Step) -> None:
-        """Send a step until it is settled, and keep what came back."""
+        """Send a step until it is settled, and keep the answer."""
         try:
             if isinstance(step, Post):
                 await self._post(step)

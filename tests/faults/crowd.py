@@ -1,6 +1,6 @@
 """Clients that hold a connection and do not behave: slow, silent, deaf, or gone halfway.
 
-They speak HTTP by hand. What they post was answered before, so an answer to them must be the stored
+They speak HTTP by hand. All that they post was answered before, so their answer must be the stored
 receipt, and half a body must change nothing.
 """
 
@@ -23,7 +23,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def crowd(port: int, kept: list[Kept], over: asyncio.Event) -> AsyncIterator[list[str]]:
     """Hold bad connections while the body runs, then let the slow ones finish.
 
-    `over` says when the others are done. Gives a list that holds complaints after the end.
+    `over` is set when the others are done. Yields a list of complaints, complete after the end.
     """
     complaints: list[str] = []
     sent = (kept * EACH)[:EACH]
@@ -46,13 +46,13 @@ async def crowd(port: int, kept: list[Kept], over: asyncio.Event) -> AsyncIterat
 
 
 def _be_deaf(connection: Connection) -> None:
-    """Ask for much and read none of it."""
+    """Ask for much and read nothing."""
     _, writer = connection
     writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: kashi\r\n\r\n" * DEAF_REQUESTS)
 
 
 async def _go_halfway(connection: Connection, kept: Kept) -> asyncio.Task[str]:
-    """Send half a body and say that there is no more."""
+    """Send half a body and end it."""
     reader, writer = connection
     body = kept.post.envelope
     writer.write(_head(body) + body[: len(body) // 2])
@@ -66,7 +66,7 @@ async def _no_receipt(reader: asyncio.StreamReader) -> str:
 
 
 async def _drip(connection: Connection, kept: Kept, over: asyncio.Event) -> str:
-    """Send the last bytes one a second, until the others are done; then the rest of them."""
+    """Send the last bytes one a second until the others are done, then the rest."""
     reader, writer = connection
     body = kept.post.envelope
     writer.write(_head(body) + body[:-DRIP_BYTES])

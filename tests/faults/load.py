@@ -1,15 +1,15 @@
-"""The recorded load: who takes part, and what each of them sends, step by step.
+"""The recorded load: the actors, and what each of them sends, step by step.
 
 Each actor is an endless iterator of steps; the same seed gives the same bytes. An actor goes on
-only when its last step was answered, so whatever depends on an order is in one actor's hands:
+only when its last step was answered, so steps that need an order are all of one actor:
 
     reporters   the clusters of three providers, two streams each: every half hour of made-up time
                 a slice of each job, now and then a void or a record sent twice
     officer     the authority: issues, withdraws, freezes, releases, voids, registers; the records
                 that it judges come from a provider's stream of its own
 
-One enterprise, `SHORT`, has contracts with all providers and a coupon that runs out; which of them
-gets its money depends on who came first, but not how much they get together.
+One enterprise, `SHORT`, has contracts with all providers and a coupon that runs out. The share of
+each contract depends on the order of arrival, the sum of the shares does not.
 """
 
 import itertools
@@ -64,10 +64,10 @@ Step = Post | Command
 
 
 class Load:
-    """The actors of one seed; `opening` is what must be done before they begin.
+    """The actors of one seed; `opening` is to be done before they begin.
 
-    A thousand steps of each are some two weeks of made-up time, more than one ledger is asked to
-    bear: their usage must not reach `NOW`.
+    A thousand steps of each are some two weeks of made-up time, more than one ledger gets: their
+    usage must not reach `NOW`.
     """
 
     def __init__(self, seed: int) -> None:
@@ -83,7 +83,7 @@ class Load:
         self.actors.append(_officer())
 
     def device_time(self) -> dict[str, int]:
-        """Give what the clusters counted for themselves: thousandths × seconds by contract."""
+        """Return the clusters' own count: thousandths × seconds by contract."""
         return {
             contract: time
             for cluster in self._clusters
@@ -92,7 +92,7 @@ class Load:
 
     @staticmethod
     def opening() -> list[Command]:
-        """Give the commands that make the cast known."""
+        """Return the commands that register all parties."""
         commands = [("/v1/policies", {"programme": PROGRAMME, "version": "2024-12"})]
         commands += [("/v1/providers", _provider(number)) for number in range(len(PROVIDERS))]
         commands += [
@@ -119,7 +119,7 @@ class Load:
 
 
 def _reporter(cluster: Cluster, random_: random.Random) -> Iterator[Step]:
-    """Report slice by slice; take one back, or send one again, from time to time."""
+    """Report slice by slice; now and then void one, or send one again."""
     reported: list[Record] = []
     for number in itertools.count(1):
         if number % VOID_EVERY == 0 and reported:
@@ -135,13 +135,13 @@ def _reporter(cluster: Cluster, random_: random.Random) -> Iterator[Step]:
 
 
 def _named(batch: Batch) -> Batch:
-    """Tell the jobs of two clusters of one provider apart."""
+    """Put the stream into the ids of jobs, so that two clusters of one provider differ."""
     records = [replace(each, id=f"{batch.stream}/{each.id}") for each in batch.records]
     return replace(batch, records=records)
 
 
 def _officer() -> Iterator[Step]:
-    """Go through all that an authority can do to money, contracts and records, in rounds of 12."""
+    """Do all that an authority can do to money, contracts and records, in rounds of 12."""
     stream = _stream("pcl", "desk")
     for number in itertools.count():
         hour = BEGIN + number * 2 * 3600

@@ -14,7 +14,7 @@ HEAD = ("fault", "times", "responses checked", "lost", "doubled", "wrong", "long
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one fault."""
+    """The result of one fault."""
 
     title: str
     times: int
@@ -29,7 +29,7 @@ class Row:
         return not (self.lost or self.doubled or self.wrong)
 
     def told(self) -> str:
-        """Say it in a line."""
+        """Return the result in a line."""
         return ", ".join(
             f"{name} {cell}" for name, cell in zip(HEAD[1:], self.cells()[1:], strict=True)
         )
@@ -40,7 +40,7 @@ class Row:
 
 
 def table(rows: Iterable[Row], day: date) -> str:
-    """Write the rows in Markdown, below the day on which they were made."""
+    """Return the rows as Markdown, below the day on which they were made."""
     lines = [f"Made by `make faults` on {day.isoformat()}.", ""]
     lines += [f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
     lines += [f"| {' | '.join(row.cells())} |" for row in rows]

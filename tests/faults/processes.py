@@ -1,7 +1,7 @@
-"""The processes that are hurt: `kashi serve` under a supervisor, and PostgreSQL apart from it.
+"""The processes that faults hit: `kashi serve` under a supervisor, and PostgreSQL apart from it.
 
-Both end with the harness, even where that is killed. `SmallDisk` and `FakeClock` are what a process
-can be given in place of the machine's own.
+Both end with the harness, even where that is killed. `SmallDisk` and `FakeClock` stand in for the
+disk and the clock of the machine.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ from meter.host.postgres import Embedded
 KASHI = str(Path(sys.executable).with_name("kashi"))
 RESTART_SECONDS = 0.05  # how long a supervisor waits before it starts a service again
 POLL_SECONDS = 0.01
-PATIENCE_SECONDS = 60.0  # for whatever must happen by itself; a machine may be busy
+PATIENCE_SECONDS = 60.0  # for things that must happen by themselves; a machine may be busy
 
 LIBRARY = "faketime/libfaketimeMT.so.1"
 
 
 class Stuck(Exception):  # noqa: N818 - the name says what happened
-    """What had to happen by itself did not."""
+    """Something did not happen that had to happen by itself."""
 
 
 async def until(condition, what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until a condition holds. Raises `Stuck`, telling what was waited for."""
+    """Wait until a condition holds. Raises `Stuck`, which names the condition."""
     deadline = time.monotonic() + patience_seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -46,7 +46,7 @@ async def until(condition, what: str, patience_seconds: float = PATIENCE_SECONDS
 async def run_kashi(
     *words: object, environment: Mapping[str, str], folder: Path | None = None
 ) -> tuple[int, str]:
-    """Run a command of `kashi` to its end: its exit code, and what it printed."""
+    """Run a command of `kashi` to its end; returns its exit code and output."""
     process = await asyncio.create_subprocess_exec(
         *(KASHI, *map(str, words)),
         env=environment,
@@ -68,7 +68,7 @@ async def kashi(*words: object, environment: Mapping[str, str]) -> str:
 
 
 def environment_for(dsn: str | None, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give the environment of a service; without a DSN it runs a PostgreSQL of its own."""
+    """Return the environment of a service; without a DSN it runs a PostgreSQL of its own."""
     kept = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
     named = {} if dsn is None else {DATABASE_VARIABLE: dsn}
     return {**kept, **named, **(more or {})}
@@ -76,7 +76,7 @@ def environment_for(dsn: str | None, more: Mapping[str, str] | None = None) -> d
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended: its exit code, and the last line that it wrote to stderr."""
+    """The end of a process: its exit code, and the last line of its stderr."""
 
     code: int
     told: str
@@ -85,7 +85,7 @@ class End:
 class Service:
     """One `kashi serve` on a port of its own, started again whenever it ends by itself.
 
-    With `supervised` off it stays down. `ends` tells of every end, in order.
+    Without `supervised` it stays down. `ends` holds every end, in order.
     """
 
     def __init__(self, data: Path, log: Path, environment: Mapping[str, str], *words: str) -> None:
@@ -125,12 +125,12 @@ class Service:
             self._process.send_signal(number)
 
     async def ended(self, count: int, patience_seconds: float = PATIENCE_SECONDS) -> End:
-        """Wait for the end of a process: the `count`th since the first start."""
+        """Wait for the end of a process: number `count` since the first start."""
         await until(lambda: len(self.ends) >= count, f"the end of {self.url}", patience_seconds)
         return self.ends[count - 1]
 
     async def stop(self) -> int | None:
-        """End it in order, for good; give its exit code, or None where it was not running."""
+        """Stop it in order, for good; returns its exit code, or None where it was not running."""
         self.supervised = False
         before = len(self.ends)
         running = self.runs
@@ -141,7 +141,7 @@ class Service:
         return self.ends[before].code if running else None
 
     async def abandon(self) -> None:
-        """Be rid of it, whatever state it is in."""
+        """End it, whatever state it is in."""
         self.supervised = False
         self.send(signal.SIGKILL)
         if self._keeping is not None:
@@ -158,7 +158,7 @@ class Service:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        # setpriv becomes kashi, which is thereby killed with us.
+        # setpriv becomes kashi, which so is killed together with us.
         serve = ("serve", "--data", self.data, "--port", self.port, "--log-level", "warning")
         command = ("setpriv", "--pdeathsig", "KILL", KASHI, *map(str, serve), *self._words)
         with self._log.open("ab") as log:
@@ -185,7 +185,7 @@ async def _says_ready(http: aiohttp.ClientSession, url: str) -> bool:
 
 
 class Server:
-    """A PostgreSQL that the harness starts, and kills in more than one way."""
+    """A PostgreSQL that the harness starts, and kills in several ways."""
 
     def __init__(self, folder: Path) -> None:
         self._embedded = Embedded(folder)
@@ -206,11 +206,11 @@ class Server:
         await self._embedded.start()
 
     async def stop(self) -> None:
-        """End it in order; harmless where it has ended."""
+        """Stop it in order; harmless where it has ended."""
         await self._embedded.stop()
 
     async def restart(self) -> None:
-        """Start it again after it was hurt; it recovers by itself."""
+        """Start it again after a fault; it recovers by itself."""
         await asyncio.wait_for(self._embedded.wait(), PATIENCE_SECONDS)
         await self._embedded.stop()
         await self._embedded.start()
@@ -220,16 +220,16 @@ class Server:
         kill_all(self._embedded.pid)
 
     def kill_postmaster(self) -> None:
-        """Kill the postmaster alone: its processes find out, each in its own time."""
+        """Kill the postmaster alone: its processes notice one after the other."""
         os.kill(self._embedded.pid, signal.SIGKILL)
 
     def stop_at_once(self) -> None:
-        """Have it stop without a checkpoint, as `pg_ctl stop -m immediate` does."""
+        """Stop it without a checkpoint, like `pg_ctl stop -m immediate`."""
         os.kill(self._embedded.pid, signal.SIGQUIT)
 
 
 def kill_all(postmaster: int) -> None:
-    """Kill a postmaster and its children, stopped first so that none is missed."""
+    """Kill a postmaster and its children; SIGSTOP comes first, so that none is missed."""
     os.kill(postmaster, signal.SIGSTOP)
     for pid in (*children(postmaster), postmaster):
         with contextlib.suppress(ProcessLookupError):
@@ -237,7 +237,7 @@ def kill_all(postmaster: int) -> None:
 
 
 def children(parent: int) -> list[int]:
-    """List the processes whose parent this is."""
+    """Return the processes with this parent."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -248,7 +248,7 @@ def children(parent: int) -> list[int]:
 
 
 class SmallDisk:
-    """A tmpfs of its own that can be filled to the last byte, and emptied again."""
+    """A tmpfs that can be filled to the last byte and emptied again."""
 
     def __init__(self, folder: Path, size_bytes: int) -> None:
         self.folder = folder
@@ -270,19 +270,19 @@ class SmallDisk:
         subprocess.run(("umount", "--lazy", str(self.folder)), check=True)
 
     def try_out(self) -> None:
-        """See whether there can be one here. Raises `CannotInject`."""
+        """Raise `CannotInject` if this machine cannot have one."""
         with self:
             self.fill()
 
     def fill(self) -> None:
-        """Take all the room that there is."""
+        """Take all the room."""
         block = bytes(4_096)
         with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(block):
                 pass
 
     def empty(self) -> None:
-        """Give the room back."""
+        """Free the room again."""
         self._ballast.unlink(missing_ok=True)
 
 
@@ -291,10 +291,10 @@ class CannotInject(Exception):  # noqa: N818 - the name says what is wrong
 
 
 class FakeClock:
-    """A clock for the processes that are given `environment`, moved while they run.
+    """A clock for the processes that get `environment`, moved while they run.
 
-    Theirs runs `offset_seconds` beside the machine's. `monotonic` moves that clock with it, which
-    no machine does, but a virtual one may come near it.
+    It is `offset_seconds` ahead of the machine's. With `monotonic`, that clock moves too: no real
+    machine does this, but a virtual one may.
     """
 
     def __init__(self, file: Path, *, monotonic: bool = False) -> None:
@@ -332,7 +332,7 @@ class FakeClock:
 
 
 def fake_clock_library() -> str:
-    """Find libfaketime. Raises `CannotInject`."""
+    """Return the path of libfaketime. Raises `CannotInject`."""
     for folder in ("/usr/lib", "/usr/local/lib"):
         for path in (Path(folder) / LIBRARY, *Path(folder).glob(f"*/{LIBRARY}")):
             if path.exists():

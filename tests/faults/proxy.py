@@ -2,11 +2,11 @@
 
 It understands just enough of the protocol: a message is a type byte, a length of four bytes that
 counts itself, and a body; the first message of a connection has no type byte. Only the connection
-of the service's writer is ever hurt, and only once for each time that a cut was asked for:
+of the service's writer is cut, and only once for each request:
 
     BEFORE   the COMMIT never arrives: the server rolls back
     DURING   the COMMIT is passed on and both sides are cut at once: nobody knows
-    AFTER    the server has answered, and its answer is thrown away: committed, and not known to be
+    AFTER    the server has answered, and its answer is thrown away: committed, and nobody knows
     FORGET   the COMMIT never arrives, and the proxy says that it succeeded: a database that lies
 """
 
@@ -25,7 +25,7 @@ COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\0" + b"Z\x00\x00\x00\x05I"
 
 
 class Cut(Enum):
-    """Where a connection is cut."""
+    """The place of a cut."""
 
     BEFORE = auto()
     DURING = auto()
@@ -34,7 +34,7 @@ class Cut(Enum):
 
 
 class Proxy:
-    """Listens in `folder`; `dsn` is the address of the server behind it, by way of here."""
+    """Listens in `folder`; `dsn` is the address of the server, by way of the proxy."""
 
     def __init__(self, folder: Path, server_dsn: str) -> None:
         address = urlsplit(server_dsn)
@@ -52,7 +52,7 @@ class Proxy:
         self._listener.close()
 
     def cut(self, cut: Cut) -> asyncio.Future[None]:
-        """From now on, cut the writer's connection at its next COMMIT; done when that is done."""
+        """Cut the writer's connection at its next COMMIT; returns when that is done."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._armed = cut, done
         return done
@@ -84,7 +84,7 @@ class _Link:
         self._from_client, self._to_client = client
         self._from_server, self._to_server = server
         self._answer_wanted: asyncio.Future[None] | None = None
-        self._forgets = False  # the client hears of it when it asks for something else
+        self._forgets = False  # the client notices at its next request
         self._cutting = False
 
     async def run(self) -> None:

@@ -10,15 +10,15 @@ from tests.faults.checker import Findings
 from tests.faults.processes import Stuck
 from tests.faults.stage import Stage, staged
 
-TIMES_PER_LEDGER = 20  # then it is exported, audited and left
-MAX_STUCK = 5  # then there is no more to learn, and each costs minutes
+TIMES_PER_LEDGER = 20  # then it is exported, audited and abandoned
+MAX_STUCK = 5  # more would show nothing new, and each costs minutes
 
 Advance = Callable[[], object]
 
 
 @dataclass
 class Outcome:
-    """What came of a fault: how often it was injected, and what was found."""
+    """The result of a fault: how often it was injected, and the findings."""
 
     times: int = 0
     answers: int = 0
@@ -27,14 +27,14 @@ class Outcome:
     found: Findings = field(default_factory=Findings)
 
     def add(self, stage: Stage) -> None:
-        """Take over what came of it on one ledger."""
+        """Add the result on one ledger."""
         self.answers += stage.evidence.count
         self.found += stage.found
         self.longest_gap_seconds = max(self.longest_gap_seconds, stage.longest_gap_seconds)
 
 
 async def run_fault(fault: Fault, times: int, seed: int, advance: Advance) -> Outcome:
-    """Inject a fault so many times. Raises `CannotInject` where this machine cannot."""
+    """Inject a fault this many times. Raises `CannotInject` where this machine cannot."""
     fault.check_possible()
     outcome = Outcome()
     while outcome.times < times and outcome.stuck < MAX_STUCK:
@@ -48,7 +48,7 @@ async def run_fault(fault: Fault, times: int, seed: int, advance: Advance) -> Ou
 
 
 async def _hurt(stage: Stage, fault: Fault, outcome: Outcome, end: int, advance: Advance) -> None:
-    """Go on to the `end`th time; a stage that is stuck cannot, but the next may."""
+    """Inject up to the `end`th time; a stuck stage stops, and the next may go on."""
     try:
         while outcome.times < end:
             outcome.times += 1

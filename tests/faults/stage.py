@@ -5,9 +5,9 @@
         ...
         found = await stage.check()
 
-A fault is there when `inject` returns, or sets `injected` before, where it goes on while the load
-does. A round is over when every client has the answer to each of its steps; then every receipt of
-it is looked up in the database. `check` holds everything against an export.
+A fault is there when `inject` returns. One that goes on together with the load sets `injected`
+before that. A round is over when every client has the answer to each of its steps; then each
+receipt is looked up in the database. `check` compares everything with an export.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from tests.faults.processes import (
 from tests.faults.proxy import Proxy
 
 STEPS = 12  # of each actor in a round
-HELD_BACK = 4  # of these, until the fault is there, so that some come after it on any machine
+HELD_BACK = 4  # of these, held back until the fault is there, so that some come after it
 # After so many answers of a round the fault comes, so that it falls amid work on any machine; and a
 # little later than the answer, so that it falls anywhere in a commit.
 FAULT_AFTER_ANSWERS = (5, 45)
@@ -51,7 +51,7 @@ Inject = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Ground:
-    """On what a stage stands: by default a PostgreSQL of its own, apart from the service."""
+    """The machine of a stage: by default a PostgreSQL of its own, apart from the service."""
 
     embedded: bool = False  # the service runs its PostgreSQL itself
     disk_bytes: int | None = None  # PostgreSQL's folder lies on a disk of this size
@@ -60,7 +60,7 @@ class Ground:
 
 
 class Stage:
-    """What faults work on. `found` is what is amiss so far, `steps` how many each actor took."""
+    """The target of faults; `found` are the findings so far, `steps` the steps of each actor."""
 
     server: Server | None = None
     disk: SmallDisk | None = None
@@ -91,7 +91,7 @@ class Stage:
 
     @property
     def dsn(self) -> str:
-        """The database's address, past any proxy."""
+        """The address of the database, without any proxy."""
         if self.server is not None:
             return self.server.dsn
         return self.data.postgres_dsn.read_text(encoding="utf-8").strip()
@@ -101,16 +101,16 @@ class Stage:
     async def round(
         self, inject: Inject | None = None, steps: int = STEPS, copied: int = 0, copies: int = 1
     ) -> None:
-        """Let each actor take its next steps, with a fault among them. Raises `Stuck`.
+        """Let each actor take its next steps, with a fault in their midst. Raises `Stuck`.
 
-        The steps of the actor `copied` are sent by so many clients at once.
+        The steps of the actor `copied` are sent by many clients at once.
         """
         first, known = len(self.evidence.moments), set(self.evidence.receipts)
         self.injected.clear()
         self.worked.clear()
         parts = enumerate(taken(self.load.actors, steps))
         work = [self._work(part, copies if actor == copied else 1) for actor, part in parts]
-        await _together(self._work_all(work), self._inject(inject, first))
+        await _run_both(self._work_all(work), self._inject(inject, first))
         self.steps += steps
         gap_seconds = self.evidence.longest_gap_seconds(first)
         self.longest_gap_seconds = max(self.longest_gap_seconds, gap_seconds)
@@ -118,17 +118,17 @@ class Stage:
         self.found += await check_receipts(self.dsn, new)
 
     async def another_service(self) -> None:
-        """Start one more service on the same ledger; clients learn of it. Raises `Stuck`."""
+        """Start one more service on the same ledger, known to the clients. Raises `Stuck`."""
         await self._start_service(TAKE_OVER_SECONDS)
         await self.clients.know(self.service.url)
 
     async def retire(self, service: Service) -> None:
-        """End a service for good; one that was shut out has ended already."""
+        """Stop a service for good; one that was shut out has ended already."""
         self.clients.forget(service.url)
         await service.stop()
 
     async def stand_between(self) -> Proxy:
-        """Put a proxy between service and server, once; a new service works through it."""
+        """Put a proxy between service and server, once; a new service uses it."""
         if self._proxy is None:
             proxy = Proxy(self.folder / "proxy", self.server.dsn)
             self._proxy = await self._stack.enter_async_context(proxy)
@@ -138,7 +138,7 @@ class Stage:
         return self._proxy
 
     async def check(self) -> Findings:
-        """Hold all evidence against an export, and its sums against a run without faults."""
+        """Compare all evidence with an export, and its sums with those of a run without faults."""
         folder = await self.export()
         found, totals = await check_export(
             folder, self.data.log_vkey, self.evidence, self.load.device_time()
@@ -235,7 +235,7 @@ async def staged(ground: Ground, seed: int, folder: Path) -> AsyncIterator[Stage
         await stage.close()
 
 
-async def _together(load: Awaitable[None], fault: Awaitable[None]) -> None:
+async def _run_both(load: Awaitable[None], fault: Awaitable[None]) -> None:
     try:
         async with asyncio.timeout(2 * PATIENCE_SECONDS), asyncio.TaskGroup() as tasks:
             tasks.create_task(load)
@@ -257,7 +257,7 @@ _known: dict[tuple[int, int], Totals] = {}
 
 
 async def totals_without_faults(seed: int, steps: int) -> Totals:
-    """Run the same load on a ledger of its own, where nothing happens; once for each length."""
+    """Return the totals of the same load without faults; run once for each length."""
     if (seed, steps) not in _known:
         with tempfile.TemporaryDirectory(prefix="kashi-faults-") as name:
             async with staged(Ground(), seed, Path(name)) as stage:

@@ -1,4 +1,4 @@
-"""Fuzz the targets one after the other and show how it goes."""
+"""Fuzz the targets one after the other and show the progress."""
 
 import os
 import sys
@@ -49,7 +49,7 @@ def _row(outcome: Outcome) -> str:
 
 
 def _told(outcome: Outcome, path: Path) -> str:
-    """The finding, and how to see it again."""
+    """Return the finding, and the command that shows it again."""
     again = f"python -m tests.fuzz {outcome.target} --replay {os.path.relpath(path)}"
     return f"\n{outcome.told}\n\nTo see it again: {again}\n"
 

@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.inside TARGET [libFuzzer's options and folders]
 
-`tests/fuzz/run.py` starts it. It never comes back: libFuzzer ends the process, with another status
-than 0 where it found something.
+`tests/fuzz/run.py` starts it. libFuzzer ends the process, with a status that is not 0 where it
+found something.
 """
 
 import shlex
@@ -16,9 +16,9 @@ from tests.fuzz.mutation import mutate
 NAME = sys.argv.pop(1)
 PACKAGES = ["ledger", "meter"]
 if NAME == "policy":
-    PACKAGES.append("tomllib")  # Python throughout; elsewhere it would draw all attention
+    PACKAGES.append("tomllib")  # in Python throughout; otherwise it would draw all attention
 
-# Modules are instrumented as they are imported, so none of these may have been before.
+# Modules are instrumented while they are imported, so none of these may be imported before.
 with atheris.instrument_imports(include=PACKAGES):
     from tests.fuzz.targets import TARGETS
 

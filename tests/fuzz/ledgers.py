@@ -22,13 +22,13 @@ from tests.books import BETA, DEVICE, HOUR, ORIGIN, lifted, record, void
 from tests.ledger.exported import exported
 from tests.writer import Writer
 
-TALL = 300  # entries, of which 256 fill the first tile
+TALL = 300  # entries; 256 fill the first tile
 START = parse_instant("2025-02-20T08:00:00+08:00")
 
 
 @cache
 def story() -> Writer:
-    """Every kind of entry, and what a next one may concern: r2 counts, half of it is withheld."""
+    """Return a ledger with every kind of entry, ready for more: r2 counts, half is withheld."""
     writer = Writer()
     writer.activate(policy())
     writer.provider()
@@ -52,7 +52,7 @@ def story() -> Writer:
 
 
 def policy(**figures: Any) -> str:
-    """A policy without its comments: of a short text, more changes fall where they matter."""
+    """Return a policy without its comments: in a short text, more changes matter."""
     return re.sub(r"(?m)^#.*\n| *#.*$", "", lifted(**figures))
 
 
@@ -64,7 +64,7 @@ def usage(
 
 
 def goes_on(do: Callable[[Writer], object]) -> None:
-    """Let a writer go on from the story. What it writes must pass the audit."""
+    """Let a writer go on from the story. Its entries must pass the audit."""
     writer = story().twin()
     do(writer)
     audit, tree = copy.deepcopy(_audited())
@@ -89,7 +89,7 @@ def _replay(writer: Writer, number: int, audit: Audit, tree: Tree) -> None:
 
 
 def layout(leaves: list[bytes], files: dict[int, list[bytes]], signer: Signer) -> dict[str, bytes]:
-    """The files of an export of at most 255 entries, rightly hashed and signed, by path."""
+    """Return the files of an export of at most 255 entries, hashed and signed, by path."""
     tree, entries = Tree(), Tile("entries", 0, len(leaves))
     for leaf in leaves:
         tree.append(leaf_hash(leaf))
@@ -103,7 +103,7 @@ def layout(leaves: list[bytes], files: dict[int, list[bytes]], signer: Signer) -
 
 @cache
 def tall() -> dict[str, bytes]:
-    """The files of a log of made-up entries (`tests/ledger/exported.py`), by path."""
+    """Return the files of a log of made-up entries (`tests/ledger/exported.py`), by path."""
     with tempfile.TemporaryDirectory(prefix="kashi-fuzz-") as folder:
         out = exported(Path(folder) / "log", TALL)
         paths = sorted(path for path in out.rglob("*") if path.is_file())
@@ -111,7 +111,7 @@ def tall() -> dict[str, bytes]:
 
 
 class Scratch:
-    """A folder that ends with the process; of what it holds, only what differs is written."""
+    """A folder that ends with the process; only files that differ are written."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="kashi-fuzz-")

@@ -1,8 +1,8 @@
-"""How an input is changed: half of the time as JSON, else as libFuzzer changes bytes.
+"""The changes of an input: half of them as JSON, the others as libFuzzer changes bytes.
 
-Most readers here begin with JSON, and of what byte changes make, hardly anything is JSON still: too
-little would come to the rules behind. What stands before the JSON, a word or one or two bytes that
-choose what it is for, is changed as bytes, and so is what is not JSON.
+Most readers here begin with JSON. After a change of bytes, hardly any input is still JSON, and too
+few would reach the rules behind. The part before the JSON (a word, or one or two bytes that choose
+its use) is changed as bytes, and so are inputs that are not JSON.
 """
 
 import json
@@ -40,7 +40,7 @@ def _changed_json(data: bytes, chance: Random) -> bytes | None:
 
 
 def _places(value: Any) -> Any:
-    """Every container and key (or index) at which something stands."""
+    """Yield every container, and each key (or index) in it."""
     if isinstance(value, dict | list):
         for key, item in [*(value.items() if isinstance(value, dict) else enumerate(value))]:
             yield value, key
@@ -79,7 +79,7 @@ def _nudged(value: Any, chance: Random) -> Any:
 
 
 def _written(value: Any, chance: Random) -> bytes:
-    # In this form, what was canonical stays so.
+    # In this form, canonical bytes stay canonical.
     form = {"sort_keys": True, "separators": (",", ":")}
     text = json.dumps(value, ensure_ascii=chance.random() < 0.1, **form)
     return text.encode("utf-8", "surrogatepass")

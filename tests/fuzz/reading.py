@@ -1,7 +1,7 @@
-"""Second readings: the same bytes read again by other means, to hold against the first.
+"""Second readings: the same bytes read again by other means, to compare with the first.
 
 Only the standard library and `rfc8785` are used here, and nothing of the two packages. Each reading
-raises `ValueError` for what it refuses.
+raises `ValueError` to refuse.
 """
 
 import json
@@ -23,7 +23,7 @@ _USCC = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 def strict_json(data: bytes, may_hold: str = "") -> Any:
     """Read JSON without repeated keys, byte order mark, lone surrogates or control characters.
 
-    Of the last, `may_hold` is let through.
+    Control characters in `may_hold` are accepted.
     """
     value = _json(data)
     for text in _texts(value):
@@ -34,7 +34,7 @@ def strict_json(data: bytes, may_hold: str = "") -> Any:
 
 
 def canonical(data: bytes) -> dict[str, Any]:
-    """Read the canonical bytes of an entry: RFC 8785, without null, fractions and large numbers."""
+    """Read the canonical bytes of an entry: RFC 8785 without null, fractions and large numbers."""
     value = _json(data)
     if not isinstance(value, dict) or len(data) > MAX_ENTRY_BYTES:
         raise ValueError("not the object of an entry")
@@ -49,17 +49,17 @@ def instant(text: str) -> int:
 
 
 def midnight(text: str) -> int:
-    """The instant at which a date begins in Shanghai."""
+    """Return the instant at which a date begins in Shanghai."""
     return instant(f"{date.fromisoformat(text).isoformat()}T00:00:00+08:00")
 
 
 def times(text: str, factor: int) -> Fraction:
-    """A decimal number times a factor."""
+    """Return a decimal number times a factor."""
     return Fraction(text) * factor
 
 
 def has_check_character(uscc: str) -> bool:
-    """GB 32100-2015: the weighted sum over all 18 characters is a multiple of 31."""
+    """Return whether the weighted sum of all 18 is a multiple of 31 (GB 32100-2015)."""
     weights = [3**place % 31 for place in range(17)] + [1]
     total = sum(_USCC.index(letter) * weight for letter, weight in zip(uscc, weights, strict=True))
     return total % 31 == 0
@@ -83,7 +83,7 @@ def _refuse(name: str) -> None:
 
 
 def _texts(value: Any) -> list[str]:
-    """All keys and texts; without recursion, for `value` may be nested as deep as JSON goes."""
+    """Yield all keys and texts, without recursion: `value` may be as deep as JSON goes."""
     found, rest = [], [value]
     while rest:
         match rest.pop():

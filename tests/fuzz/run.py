@@ -1,8 +1,8 @@
-"""Fuzz one target in a process of its own, and keep what is worth keeping.
+"""Fuzz one target in a process of its own, and keep the useful inputs.
 
 It begins with its seeds and its kept corpus. An input that finds something goes to `findings/` and
-ends the process. Of the others, those that reach code which neither seeds nor corpus reach enter
-the corpus, as long as it has room.
+ends the process. An input that reaches new code, which neither seeds nor corpus reach, enters the
+corpus, as long as there is room.
 """
 
 import os
@@ -19,9 +19,9 @@ from tests.fuzz.seeds import HOME, corpus, kept, seeds, words
 
 REPOSITORY = Path(__file__).parents[2]
 
-MAX_INPUT_BYTES = 4_096  # of what is grown and kept; an entry or a batch has room
+MAX_INPUT_BYTES = 4_096  # of a kept input; an entry or a batch fits
 MAX_KEPT = 30  # inputs of a target, so that the whole corpus is replayed in a moment
-# An input that needs more of either is a finding. A usual one takes milliseconds and 100 MB.
+# An input that needs more of either is a finding. Most take milliseconds and 100 MB.
 INPUT_SECONDS = 30
 MEMORY_MB = 1_024
 LIMITS = (
@@ -32,9 +32,9 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What fuzzing a target came to.
+    """The result of fuzzing a target.
 
-    `coverage` counts places in the code that were reached, `new` the inputs that entered the
+    `coverage` counts the places in the code that were reached, `new` the inputs that entered the
     corpus; `told` is the exception of a finding.
     """
 
@@ -54,7 +54,7 @@ def fuzz(
     *,
     keep: bool = True,
 ) -> Outcome:
-    """Fuzz until time or runs are over or something is found; then `keep` what is worth it.
+    """Fuzz until time or runs are over or something is found; with `keep`, store useful inputs.
 
     Corpus and findings lie in `home`.
     """
@@ -101,7 +101,7 @@ def _inside(place: Path, target: str, *arguments: str | Path) -> "subprocess.Com
 
 
 def _keep(target: str, place: Path, home: Path) -> int:
-    """Keep the grown inputs that reach a place which nothing reached before; how many."""
+    """Keep the grown inputs that reach a new place; returns their number."""
     merged = place / "merged"
     shutil.copytree(place / "start", merged)
     # Without counters, how often a place was reached does not matter.
@@ -118,14 +118,14 @@ def _keep(target: str, place: Path, home: Path) -> int:
 
 
 def _last_line(output: str) -> tuple[int, int]:
-    """Runs and coverage, as libFuzzer last told them."""
+    """Return runs and coverage from the last line of libFuzzer that has them."""
     lines = re.findall(r"^#(\d+)\t.* cov: (\d+) ", output, re.MULTILINE)
     runs, coverage = lines[-1] if lines else (0, 0)
     return int(runs), int(coverage)
 
 
 def _told(output: str) -> str:
-    """The traceback of a finding, or what libFuzzer says where there is none."""
+    """Return the traceback of a finding, or the words of libFuzzer where there is none."""
     lines = [line for line in output.splitlines() if not line.startswith("INFO: Instrumenting")]
     begins = [place for place, line in enumerate(lines) if "Uncaught Python exception" in line]
     return "\n".join(lines[begins[0] :] if begins else lines[-20:])

@@ -1,8 +1,8 @@
-"""Where fuzzing starts: what is right, what is nearly right, and what is absurd.
+"""The first inputs of fuzzing: right ones, nearly right ones, and absurd ones.
 
 `seeds(target)` are real shapes, made anew each time, so they follow the formats and need no care.
-`ABSURD` is larger than what coverage grows: each reader must come to an end with it, in its own
-words. The kept corpus (`tests/fuzz/corpus/`) is what coverage found beyond the seeds.
+`ABSURD` inputs are larger than those that coverage grows: each reader must finish with them, by a
+documented refusal. The kept corpus (`tests/fuzz/corpus/`) is what coverage found beyond the seeds.
 """
 
 import json
@@ -55,7 +55,7 @@ ABSURD = (
 
 
 def seeds(target: str) -> list[bytes]:
-    """Some inputs that the target's reader takes, and some that it refuses."""
+    """Return some inputs that the reader of a target accepts, and some that it refuses."""
     made: list[bytes] = [*globals()[f"_{target}"]()]
     return made
 
@@ -69,7 +69,7 @@ def kept(target: str, home: Path = HOME) -> list[Path]:
 
 
 def words(target: str) -> str:
-    """The words of the seeds, each on a line and in quotes, for libFuzzer to put anywhere."""
+    """Return the words of the seeds, quoted, one to a line, for libFuzzer to put anywhere."""
     found = {word for seed in seeds(target) for word in re.findall(rb"[\w./:-]{2,32}", seed)}
     return "".join(f'"{word.decode("latin-1")}"\n' for word in sorted(found)[:MAX_WORDS])
 

@@ -1,9 +1,9 @@
-"""What must hold for each reader of hostile bytes, whatever the bytes.
+"""Promises of each reader of hostile bytes, whatever the bytes.
 
-A target takes any bytes and says whether the reader took them. It raises, and that is a finding,
-where the reader raises what it does not document, where a second reading (`tests/fuzz/reading.py`)
+A target takes any bytes and returns whether the reader accepted them. It raises, as a finding,
+where the reader raises an undocumented exception, where a second reading (`tests/fuzz/reading.py`)
 sees another value, or where a value is not written back as it was read. Nothing here is random: an
-input gives the same each time.
+input has the same result each time.
 """
 
 import json
@@ -67,17 +67,17 @@ from tests.writer import Writer
 
 Target = Callable[[bytes], bool]
 
-# The place in a list, as a client gives it back.
+# The place in a list, as a client sends it back.
 QUESTION = "/v1/contracts/A/records"
 START_OF_LIST = (0, "")
-# What the log of the example has signed too, though it excludes the other.
+# Signed by the log of the example too, though it excludes the other.
 FORK = [*example.ENTRIES[:2], b"another"]
 # The first word of an input names one.
 COMMANDS = {kind.__name__: kind for kind in BY_COMMAND}
 
 
 def envelope(data: bytes) -> bool:
-    """Whatever is posted is an envelope of one signature and no second meaning, or refused."""
+    """Every input is refused, or is an envelope of one signature and one meaning."""
     found = attempt(lambda: dsse.parse(data, BATCH_TYPE), "bad_envelope")
     if found is None:
         return False
@@ -90,7 +90,7 @@ def envelope(data: bytes) -> bool:
 
 
 def batch(data: bytes) -> bool:
-    """A payload is read as the plain JSON that it is, or refused."""
+    """A payload is refused, or read as the plain JSON that it is."""
     unproved = Envelope(BATCH_TYPE, data, "pcl-1", b"")
     found = attempt(lambda: parse_batch(unproved, b"").batch, "bad_batch", "too_large")
     if found is None:
@@ -99,13 +99,13 @@ def batch(data: bytes) -> bool:
     for record in again["records"]:
         record |= {name: reading.instant(record[name]) for name in ("start", "end")}
     plain = {name: [_given(each) for each in getattr(found, name)] for name in ("voids", "records")}
-    # As texts, for to Python 1, 1.0 and True are equal.
+    # As texts: to Python 1, 1.0 and True are equal.
     assert _sorted_json(_given(found) | plain) == _sorted_json(again)
     return True
 
 
 def signed(data: bytes) -> bool:
-    """What a registered key signs is refused, or decided so that the audit agrees."""
+    """A payload signed by a registered key is refused, or decided so that the audit agrees."""
     sent = dsse.seal(BATCH_TYPE, data, "pcl-1", signer("pcl-1"))
     return _goes_on(
         lambda writer: writer.send(sent),
@@ -115,7 +115,7 @@ def signed(data: bytes) -> bool:
 
 
 def receipt(data: bytes) -> bool:
-    """A receipt of anyone's is read, and written and read again it is the same."""
+    """A receipt of any origin is the same after it was read, written and read again."""
     found = attempt(lambda: parse_receipt(data), ValueError)
     if found is not None:
         assert parse_receipt(encode_receipt(found)) == found
@@ -123,7 +123,7 @@ def receipt(data: bytes) -> bool:
 
 
 def answer(data: bytes) -> bool:
-    """Whatever answers a client, it hears a refusal, a receipt for what it sent, or neither."""
+    """A client takes any answer as a refusal, as a receipt for its batch, or as neither."""
     no = client._Answer(503, {}, data)
     assert attempt(lambda: client._accepted(no), client.Refused) is None
     attempt(lambda: client._object(no), client.ClientError)
@@ -133,7 +133,7 @@ def answer(data: bytes) -> bool:
 
 def header(data: bytes) -> bool:
     """The headers `Kashi-Signature` and `Authorization` have one spelling."""
-    # HTTP gives stray bytes as surrogates.
+    # HTTP headers hold stray bytes as surrogates.
     text = data.decode("utf-8", "surrogateescape")
     found = attempt(lambda: dsse.parse_signature_header(text), ValueError)
     if found is not None:
@@ -147,7 +147,7 @@ def header(data: bytes) -> bool:
 
 
 def command(data: bytes) -> bool:
-    """What the authority asks for is refused, or decided so that the audit agrees."""
+    """A request of the authority is refused, or decided so that the audit agrees."""
     name, _, body = data.partition(b" ")
     kind = COMMANDS.get(name.decode("latin-1"))
     found = attempt(lambda: decode(body, kind), ValueError) if kind else None
@@ -160,7 +160,7 @@ def command(data: bytes) -> bool:
 
 
 def canonical(data: bytes) -> bool:
-    """The bytes of an entry are those that RFC 8785 gives, and no others are taken."""
+    """The bytes of an entry are those of RFC 8785, and no others are accepted."""
     found = attempt(lambda: canon.decode(data), NotCanonical)
     assert found == attempt(lambda: reading.canonical(data), ValueError)
     if found is not None:
@@ -169,7 +169,7 @@ def canonical(data: bytes) -> bool:
 
 
 def entry(data: bytes) -> bool:
-    """An entry of a known kind is written back as it was read, and so is the command in it."""
+    """An entry of a known kind is written back as it was read, and so is its command."""
     fields = attempt(lambda: _respelled(data), NotCanonical, ValueError, RecursionError)
     found = attempt(lambda: read_entry(fields), ValueError) if fields else None
     if found is None:
@@ -199,7 +199,7 @@ def postings(data: bytes) -> bool:
 
 
 def note(data: bytes) -> bool:
-    """A note that opens says what was signed; one that says the same and is signed anew opens."""
+    """A note that opens holds the signed text; the same text signed anew opens too."""
     found = attempt(lambda: open_note(data, [LOG.verifier]), BadNote)
     if found is not None:
         assert data.startswith(f"{found.text}\n— ".encode())
@@ -234,7 +234,7 @@ def key(data: bytes) -> bool:
 
 
 def cosigned(data: bytes) -> bool:
-    """A note opens with the times of just those lines that the cosigner would write."""
+    """A note opens with the times of exactly those lines that the cosigner would write."""
     verifiers = (example.LOG.verifier, [example.WITNESS.verifier])
     found = attempt(lambda: open_cosigned(data, *verifiers), BadNote)
     added = attempt(lambda: add_cosignatures(data, [example.WITNESS_LINE]), BadNote)
@@ -249,7 +249,7 @@ def cosigned(data: bytes) -> bool:
 
 
 def proof(data: bytes) -> bool:
-    """A proof file has one spelling, and proves only what is true."""
+    """A proof file has one spelling, and proves only true things."""
     found = attempt(lambda: Proof.parse(data), BadProof, BadNote)
     if found is None:
         return False
@@ -262,7 +262,7 @@ def proof(data: bytes) -> bool:
 
 
 def request(data: bytes) -> bool:
-    """A request to a witness has one spelling; what it accepts is the log's own growth."""
+    """A request to a witness has one spelling; an accepted one shows real growth of the log."""
     found = attempt(lambda: AddCheckpoint.parse(data), BadProof, BadNote)
     if found is None:
         return False
@@ -291,7 +291,7 @@ def quorum(data: bytes) -> bool:
 
 
 def policy(data: bytes) -> bool:
-    """A policy file is refused, or its figures are those of the independent sums' reading."""
+    """A policy file is refused, or a second reading by the independent sums has its figures."""
     text = data.decode("utf-8", "surrogateescape")
     found = attempt(lambda: Policy.parse(text), "bad_policy")
     if found is None:
@@ -307,7 +307,7 @@ def policy(data: bytes) -> bool:
 
 
 def entries(data: bytes) -> bool:
-    """A bundle of as many entries as its first byte says has one meaning."""
+    """A bundle of entries, as many as its first byte says, has one meaning."""
     count = data[0] if data else 0
     found = attempt(lambda: bundle.decode_bundle(data[1:], count), BadBundle)
     if found is not None:
@@ -325,7 +325,7 @@ def attachments(data: bytes) -> bool:
 
 
 def tile(data: bytes) -> bool:
-    """A path names one tile or none, and the smallest log that has the tile is known."""
+    """A path names one tile or none; the smallest log with the tile is known."""
     text = data.decode("utf-8", "surrogateescape")
     found = attempt(lambda: parse_tile_path(text), BadFolder)
     if found is not None:
@@ -337,7 +337,7 @@ def tile(data: bytes) -> bool:
 
 
 def folder(data: bytes) -> bool:
-    """Whatever stands in place of a part of an exported file, the verdict is that it is wrong.
+    """A folder with any change in one of its files gets the verdict that it is wrong.
 
     Bytes 0 to 3: which file, from which byte on, how many are replaced; the others stand there.
     """
@@ -354,10 +354,10 @@ def folder(data: bytes) -> bool:
 
 
 def audit(data: bytes) -> bool:
-    """Whatever an entry or a file beside it says, hashed and signed, there is a verdict on it.
+    """An entry or a file beside it that says anything, hashed and signed, gets a verdict.
 
-    Byte 0 chooses an entry; byte 1 its bytes (0) or a file beside it, of which the entry then
-    holds the right hash.
+    Byte 0 chooses an entry; byte 1 chooses its bytes (0) or a file beside it. Then the entry holds
+    the right hash of that file.
     """
     leaves, files = _lie(data)
     signed_by = ledgers.story().signer
@@ -388,10 +388,10 @@ def unit(data: bytes) -> bool:
 
 
 def place(data: bytes) -> bool:
-    """What a client gives back as `after` is a place that was given out, in that spelling."""
+    """An `after` of a client is accepted only if it was given out, in that spelling."""
     given = _follow(data.decode("latin-1"))
     ask = Ask(URL(QUESTION), None, None, cursor.PageQuery())
-    forged = cursor._check(ask, data) + data  # what a client can compute, for it is no secret
+    forged = cursor._check(ask, data) + data  # a client can compute it: it is no secret
     forged_text = urlsafe_b64encode(forged).rstrip(b"=").decode()
     found = _follow(forged_text)
     assert found is None or cursor.cursor(ask, found) == forged_text
@@ -399,7 +399,7 @@ def place(data: bytes) -> bool:
 
 
 def trace(data: bytes) -> bool:
-    """A cluster's trace is refused with its line, or counted as its plain columns say."""
+    """A trace of a cluster is refused with its line, or counted by its plain columns."""
     text = data.decode("utf-8", "replace")
     found = attempt(lambda: traces.parse(text), traces.TraceError)
     if found is None:
@@ -424,7 +424,7 @@ TARGETS: MappingProxyType[str, Target] = MappingProxyType(
 
 
 def attempt(read: Callable[[], Any], *refusals: type[Exception] | str) -> Any:
-    """What `read` gives; None where it refuses as documented, by exception or a problem's code."""
+    """Return what `read` returns, or None for a documented refusal (exception or code)."""
     try:
         return read()
     except Problem as problem:
@@ -436,7 +436,7 @@ def attempt(read: Callable[[], Any], *refusals: type[Exception] | str) -> Any:
 
 
 def _goes_on(do: Callable[[Writer], object], *codes: str) -> bool:
-    """Let the story's writer do one thing more: it is refused with a code, or passes the audit."""
+    """Let the writer of the story do one thing more; returns whether it was accepted."""
 
     def write_and_audit() -> bool:
         ledgers.goes_on(do)
@@ -446,7 +446,7 @@ def _goes_on(do: Callable[[Writer], object], *codes: str) -> bool:
 
 
 def _given(struct: Struct) -> dict[str, Any]:
-    """The fields that were given, by name."""
+    """Return the fields that were given, by name."""
     return {name: value for name, value in _all(struct).items() if value is not UNSET}
 
 
@@ -459,7 +459,7 @@ def _sorted_json(value: Any) -> str:
 
 
 def _respelled(data: bytes) -> dict[str, Any]:
-    """Fields as a ledger holds them, of JSON in any spelling, so that more inputs get so far."""
+    """Return the fields of JSON in any spelling, as a ledger holds them."""
     return canon.decode(canon.encode(msgspec.json.decode(data, type=dict[str, Any])))
 
 
@@ -473,7 +473,7 @@ def _changed_file(data: bytes) -> tuple[str, bytes]:
 
 
 def _lie(data: bytes) -> tuple[list[bytes], dict[int, list[bytes]]]:
-    """The leaves and files of the story, of which one says something else."""
+    """Return the leaves and files of the story, with a lie in one of them."""
     story, told = ledgers.story(), data[2 : 2 + canon.MAX_ENTRY_BYTES]
     leaves, files = list(story.leaves), dict(story.files)
     choice, part = data[0] if data else 0, data[1] % 4 if len(data) > 1 else 0
@@ -490,7 +490,7 @@ def _lie(data: bytes) -> tuple[list[bytes], dict[int, list[bytes]]]:
 
 
 def _verdict(files: dict[str, bytes], verifier: Verifier, replay: Any) -> Any:
-    """The report on a folder of these files, None where there is nothing to give a verdict on."""
+    """Return the report on a folder of these files, or None where no verdict is possible."""
     scratch = _scratch(frozenset(files))
     scratch.hold(files)
     report = attempt(lambda: verify(scratch.path, verifier, replay), CannotCheck)
@@ -500,14 +500,14 @@ def _verdict(files: dict[str, bytes], verifier: Verifier, replay: Any) -> Any:
 
 @cache
 def _scratch(_paths: frozenset[str]) -> ledgers.Scratch:
-    """A folder for files of these paths."""
+    """Return a folder for files of these paths."""
     return ledgers.Scratch()
 
 
 def _follow(text: str) -> Any:
-    """The place to which `after` leads."""
+    """Return the place to which `after` leads."""
     url = URL(f"{QUESTION}?after={quote(text)}", encoded=True)
     query = attempt(lambda: convert_query(dict(url.query), cursor.PageQuery), ValueError)
-    # Of a request, a cursor reads path and query, which a URL has as well.
+    # A cursor reads only path and query of a request; a URL has both.
     ask = Ask(url, None, None, query)
     return query and attempt(lambda: cursor.place(ask, START_OF_LIST), "malformed")

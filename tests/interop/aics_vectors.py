@@ -1,8 +1,8 @@
-"""Say what `aics-tlog` makes of our test vectors (tests/vectors/README.md).
+"""Read our test vectors (tests/vectors/README.md) with `aics-tlog`, and print its answers.
 
 python aics_vectors.py FOLDER
 
-prints a JSON object by format and name, with what a vector holds, or null where it is refused.
+prints a JSON object by format and name, with the content of a vector, or null for a refusal.
 """
 
 import json
@@ -26,7 +26,7 @@ NAMES = (
 
 
 class Refused(ValueError):  # noqa: N818 - it says what happened
-    """The program says no, without an exception of its own."""
+    """A refusal without an exception of its own."""
 
 
 def main(folder):
@@ -69,7 +69,7 @@ def read_tree(given, data):
 
 
 def split(data):
-    """Read framed entries, of which a bundle holds up to 256."""
+    """Read framed entries; a bundle holds up to 256."""
     entries = []
     while data:
         end, count = 0, 0

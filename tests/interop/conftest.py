@@ -1,4 +1,4 @@
-"""Ledgers that are made once, for they take some seconds."""
+"""Ledgers that are made once, because they take some seconds."""
 
 import asyncio
 import tempfile
@@ -17,7 +17,7 @@ from tests.services import Service, serving
 
 @pytest.fixture(scope="session")
 def ledger(postgres: str) -> Iterator[Ledger]:
-    """A ledger at the sizes where tiles begin and end, and one of no entries beside it."""
+    """A ledger at the sizes where tiles begin and end, and one without entries beside it."""
     with tempfile.TemporaryDirectory(prefix="kashi-interop-") as name:
         sizes = [1, 2, 255, 256, 257, 65_536, 65_537]
         made = _made(postgres, Path(name), sizes, 5_000)
@@ -27,7 +27,7 @@ def ledger(postgres: str) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="session")
 def small_ledger(postgres: str) -> Iterator[Ledger]:
-    """A ledger of 300 entries and many small batches, and what it was with 257."""
+    """A ledger of 300 entries and many small batches, also at size 257."""
     with tempfile.TemporaryDirectory(prefix="kashi-interop-") as name:
         yield _made(postgres, Path(name), [257, 300], 20)
 
@@ -58,6 +58,6 @@ async def _served(postgres: str, home: Path) -> AsyncIterator[Service]:
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
-    """A folder for what the programs need."""
+    """A folder for files of the programs."""
     with tempfile.TemporaryDirectory(prefix="kashi-interop-") as name:
         yield Path(name)

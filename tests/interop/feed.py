@@ -1,8 +1,8 @@
-"""A log that others wrote asks a witness: the client of `aics-witness`, which has no command.
+"""Ask a witness as a foreign log does: by the client of `aics-witness`, which has no command.
 
 python feed.py URL WITNESS-VKEY OLD-SIZE CHECKPOINT [HASH ...]
 
-prints the cosignature, or ends with exit code 1 and says why there is none.
+prints the cosignature, or ends with exit code 1 and the reason.
 """
 
 import sys

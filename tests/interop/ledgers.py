@@ -1,4 +1,4 @@
-"""Ledgers of a real service, exported as they had certain sizes, and copies of them to tamper with.
+"""Ledgers of a real service, exported at certain sizes, and copies of them to tamper with.
 
     async with serving(database, home) as service:
         ledger = await grown(service, home, [1, 300], batch_records=20)
@@ -43,7 +43,7 @@ class Ledger:
 
 
 async def grown(service: Service, home: Path, sizes: Iterable[int], batch_records: int) -> Ledger:
-    """Export the ledger into `home` each time that it has one of the sizes, which go upwards."""
+    """Export the ledger into `home` at each of the sizes, which ascend."""
     signer = Signer.parse(service.folder.log_key.read_text().strip())
     folders, numbers, answer = {}, count(1), None
     for size in sizes:
@@ -60,7 +60,7 @@ async def grown(service: Service, home: Path, sizes: Iterable[int], batch_record
 
 
 async def register(service: Service, size: int) -> None:
-    """Write what comes before batches, which is seven entries, as far as there is room for it."""
+    """Write the seven entries that come before batches, as far as there is room."""
     written = service.intake.watermark.size
     if written == 1 < size:
         await service.activate()
@@ -76,7 +76,7 @@ def export(service: Service, out: Path) -> None:
 
 
 def empty(signer: Signer, folder: Path) -> Path:
-    """Write what no service can: a ledger without even a genesis."""
+    """Write a ledger without even a genesis, which no service can."""
     checkpoint = Checkpoint(signer.name, 0, EMPTY_ROOT)
     FolderWriter(folder).finish(sign(checkpoint.format(), signer))
     return folder
@@ -118,7 +118,7 @@ def copied(folder: Path, to: Path) -> Path:
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write a file anew, for the old one belongs to the original too."""
+    """Write a file anew: the old one belongs to the original too."""
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -138,7 +138,7 @@ def resigned(folder: Path, signer: Signer, checkpoint: Checkpoint) -> None:
 def rewritten(
     folder: Path, signer: Signer, entries: list[bytes], files: dict[int, list[bytes]]
 ) -> None:
-    """Write a folder in which everything fits, signed by the log itself."""
+    """Write a consistent folder that the log itself has signed."""
     shutil.rmtree(folder)
     writer = FolderWriter(folder)
     for number, data in enumerate(entries):

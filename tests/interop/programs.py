@@ -2,9 +2,9 @@
 
     go(scratch, folder, vkey, older)
 
-returns when the program accepts the ledger, and raises `Refused` with what it says. `older` are
-files of older checkpoints, for those who can tell whether a log has only grown. `scratch` is any
-folder. Where a program is missing, the test is skipped; in CI it fails.
+returns when the program accepts the ledger, and raises `Refused` with its message otherwise.
+`older` are files of older checkpoints, for programs that check growth. `scratch` is any folder.
+Where a program is missing, the test is skipped; in CI it fails.
 """
 
 import os
@@ -25,22 +25,22 @@ GO_PATH = Path("/usr/share/gocode")  # of Debian's packages
 
 
 class Refused(Exception):  # noqa: N818 - it says what happened
-    """What a program says of a ledger that it does not accept."""
+    """The message of a program about a ledger that it does not accept."""
 
 
 def go(scratch: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
-    """`golang.org/x/mod`: the signature, all entries by the tiles, growth."""
+    """Check by `golang.org/x/mod`: the signature, all entries by the tiles, growth."""
     run_go(scratch, "verify.go", vkey, folder, *older)
 
 
 def sigstore(scratch: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
-    """`@sigstore/verify`: the signature, and some entries by proof files that we make."""
+    """Check by `@sigstore/verify`: the signature, and some entries by proof files of ours."""
     assert not older
     run_node("verify.js", vkey, *proof_files(scratch, folder))
 
 
 def aics_tlog(_: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
-    """`aics-tlog`: the signature, the root by the tiles, some entries by the tiles, growth."""
+    """Check by `aics-tlog`: the signature, root and some entries by the tiles, growth."""
     words = ("--tiles", folder, "--log-key", vkey)
     run_aics("aics_tlog", "verify-checkpoint", *words)
     for index in sample(checkpoint_of(folder).size):
@@ -50,7 +50,7 @@ def aics_tlog(_: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) ->
 
 
 def pymerkle(_: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> None:
-    """`pymerkle`: the root over all entries, without any signature."""
+    """Check by `pymerkle`: the root over all entries, without any signature."""
     assert vkey
     assert not older
     tree = InmemoryTree(algorithm="sha256")
@@ -61,7 +61,7 @@ def pymerkle(_: Path, folder: Path, vkey: str, older: tuple[Path, ...] = ()) -> 
 
 
 def run_go(scratch: Path, source: str, *words: object) -> str:
-    """Run a Go program that uses `golang.org/x/mod`; what it prints."""
+    """Run a Go program that uses `golang.org/x/mod`; returns its output."""
     program = scratch / source.removesuffix(".go")
     if not program.exists():
         need("go", shutil.which("go"))
@@ -72,7 +72,7 @@ def run_go(scratch: Path, source: str, *words: object) -> str:
 
 
 def run_node(script: str, *words: object) -> str:
-    """Run a script that uses Sigstore's packages; what it prints."""
+    """Run a script that uses Sigstore's packages; returns its output."""
     need("node", shutil.which("node"))
     need("@sigstore/verify", (INSTALLED / "node_modules/@sigstore/verify").is_dir())
     return run(
@@ -81,7 +81,7 @@ def run_node(script: str, *words: object) -> str:
 
 
 def run_aics(module: str, *words: object) -> str:
-    """Run one of the programs of that family; what it prints."""
+    """Run one of the programs of that family; returns its output."""
     need(module, (INSTALLED / "python" / module).is_dir())
     return run(sys.executable, "-m", module, *words, environment=aics_environment())
 
@@ -115,7 +115,7 @@ def need(tool: str, is_there: object) -> None:
 
 
 def sample(size: int) -> list[int]:
-    """Some numbers of entries, at both ends and where tiles meet."""
+    """Return some numbers of entries, at both ends and where tiles meet."""
     numbers = {0, 255, 256, size // 2, size - 1}
     return sorted(number for number in numbers if 0 <= number < size)
 

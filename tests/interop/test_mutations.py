@@ -1,8 +1,8 @@
-"""Whatever is changed in the folder of a ledger, `kashi verify` finds it and says where.
+"""`kashi verify` finds every change in the folder of a ledger, and says where it is.
 
 The folder is that of a real service, with 300 entries: two bundles of entries, two tiles of level
 0 and one of level 1, and the files of batches beside both bundles. A mutation is a function of a
-copy. Those that sign anew show what the log itself is caught at when it lies.
+copy. Those that sign anew show that lies of the log itself are found.
 """
 
 import json
@@ -38,7 +38,7 @@ STRANGER = Signer.from_seed("kashi.test/stranger", bytes(32))
 
 
 class Copy(NamedTuple):
-    """A folder to tamper with, and the ledger that it is a copy of."""
+    """A folder to tamper with, and its original ledger."""
 
     folder: Path
     ledger: Ledger
@@ -49,7 +49,7 @@ class Copy(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What the log has signed."""
+        """The text that the log has signed."""
         return checkpoint_of(self.ledger.folders[SIZE]).format()
 
     def at(self, path: str) -> Path:
@@ -59,7 +59,7 @@ class Copy(NamedTuple):
         put(self.at("checkpoint"), note.encode())
 
     def sign(self, text: str) -> None:
-        """Have the log sign another checkpoint."""
+        """Let the log sign another checkpoint."""
         put(self.at("checkpoint"), sign(text, self.ledger.signer))
 
     def entries(self, path: str) -> list[bytes]:
@@ -75,14 +75,14 @@ class Copy(NamedTuple):
         put(self.at(path), encode_attachments(files))
 
     def rewrite(self, change: Callable[[list[bytes], dict[int, list[bytes]]], None]) -> None:
-        """Have the log sign other contents, with which everything is consistent."""
+        """Let the log sign other contents, all of them consistent."""
         entries, files = entries_of(self.folder), attachments_of(self.folder)
         change(entries, files)
         rewritten(self.folder, self.ledger.signer, entries, files)
 
 
 class Found(NamedTuple):
-    """A mutation, and what the first problem that is told must be."""
+    """A mutation, and the first problem that must be found."""
 
     change: Callable[[Copy], None]
     place: str
@@ -197,7 +197,7 @@ def flipped(path: str, place: int) -> Callable[[Copy], None]:
 
 
 def batches_of(copy: Copy, count: int = 2) -> tuple[dict[int, list[bytes]], list[int]]:
-    """What lies beside the entries of the first bundle, and the numbers of its first batches."""
+    """Return the files beside the entries of the first bundle, and the first numbers of batches."""
     files = copy.files("batches/000")
     return files, sorted(files)[:count]
 
@@ -230,7 +230,7 @@ def a_file_beside_no_batch(copy: Copy) -> None:
     copy.put_files("batches/000", files | {0: [b"x"]})
 
 
-# The checkpoint as somebody without the key can change it
+# Changes of the checkpoint by somebody without the key
 
 
 def an_old_checkpoint(copy: Copy) -> None:
@@ -248,7 +248,7 @@ def lines_that_end_in_crlf(copy: Copy) -> None:
 
 
 def other_spelling(base64: str) -> str:
-    """Set a bit behind the last byte, which a padded letter has room for."""
+    """Set a bit behind the last byte, in the free part of a padded letter."""
     letters, padding = base64.rstrip("="), base64[len(base64.rstrip("=")) :]
     assert padding
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -282,7 +282,7 @@ def a_checkpoint_of_another_log(copy: Copy) -> None:
     put(copy.at("checkpoint"), sign(text, STRANGER))
 
 
-# What the log itself may sign
+# Lies that the log itself may sign
 
 
 def a_signed_size_with_a_leading_zero(copy: Copy) -> None:
@@ -340,7 +340,7 @@ def a_signed_cost_of_a_fen_more(copy: Copy) -> None:
     copy.rewrite(change)
 
 
-# What is no fault of the folder
+# Folders without a fault
 
 
 def an_old_folder(copy: Copy) -> None:
@@ -454,7 +454,7 @@ def verify(copy: Copy, *words: object, vkey: str | None = None) -> Result:
 
 
 def first_problem(ended: Result) -> str:
-    """What the command says to be wrong first, after it ended as it must when something is."""
+    """Return the first problem that the command finds, after a check of its exit code."""
     assert ended.exit_code == 1, (ended.output, ended.exception)
     assert ended.stderr == ""
     assert "good: " not in ended.stdout
@@ -480,7 +480,7 @@ def test_a_mutation_is_found_and_named(copy, found):
 
 
 def told(problem: dict[str, Any]) -> str:
-    """The line of a problem that is given as JSON."""
+    """Return the line of a problem that is given as JSON."""
     entry = [] if problem["entry"] is None else [f"entry {problem['entry']}"]
     places = ", ".join([*entry, *filter(None, [problem["file"]])])
     return f"VIOLATED: {places}: {problem['code']}: {problem['detail']}"

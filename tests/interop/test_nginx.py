@@ -41,7 +41,7 @@ REPOSITORY = Path(__file__).parents[2]
 CONFIGURATION = REPOSITORY / "deploy/nginx.conf"
 KASHI = Path(sys.executable).parent / "kashi"
 
-# Everything around the servers, which a package brings along.
+# Everything around the servers, as a package brings it.
 MAIN = """\
 daemon off;
 {user}
@@ -82,7 +82,7 @@ class Front:
         body: bytes | None = None,
         **headers: str,
     ) -> Answer:
-        """Send a request whose path nobody makes prettier."""
+        """Send a request whose path nobody normalizes."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if role is not None:
             named["Authorization"] = self.tokens[role]
@@ -159,7 +159,7 @@ def nginx(home: Path, service: Service, certificate: Path):
 
 
 def adapted(service: Service, port: int, certificate: Path) -> str:
-    """Put into the configuration what its first lines say is to be adapted."""
+    """Put into the configuration what its first lines ask for."""
     text = CONFIGURATION.read_text()
     for old, new in {
         "127.0.0.1:8080;": f"{urlsplit(service.url).netloc};",
@@ -238,7 +238,7 @@ async def test_an_auditor_verifies_the_log_that_nginx_serves_and_nobody_else_can
         assert status in result.stdout + result.stderr
 
 
-# What may differ: the one rounds a file's time up, the other down, and each makes names of its own.
+# These may differ: one rounds a file's time up, the other down, and each makes its own names.
 OWN = {"date", "server", "connection", "etag", "last-modified"}
 
 
@@ -288,7 +288,7 @@ async def test_entries_are_for_officials_from_one_request_to_the_next(front):
         assert (await front.ask(path, Authorization="Bearer auditor.x")).status == 401
         assert (await front.ask(path, "provider")).status == 403
         assert (await front.ask(path, "enterprise")).status == 403
-        # What else a request says is about the file, and nothing to ask the service.
+        # All other headers are about the file, and do not concern the service.
         for headers in ({"If_None_Match": "*"}, {"Range": "bytes=0-1"}, {"Content_Encoding": "br"}):
             answer = await front.ask(path, "auditor", **headers)
             assert answer.status in (200, 206, 304), headers
@@ -343,7 +343,7 @@ async def test_all_else_is_the_services_own(front):
     assert (await front.ask("/v1/pools")).headers["Content-Type"] == "application/problem+json"
     records = [record(f"big:{n}", "A", *HOUR, 1_000, run="x" * 128) for n in range(5_000)]
     envelope = front.service.envelope(records, seq=31)
-    assert len(envelope) > 1024 * 1024  # what nginx takes unless told otherwise
+    assert len(envelope) > 1024 * 1024  # the default limit of nginx
     url, context = front.url, ssl.create_default_context(cafile=front.certificate)
     async with front.service.http.get(
         f"{url}/v1/events", headers={"Last-Event-ID": str(front.size - 1)}, ssl=context

@@ -1,4 +1,4 @@
-"""The page about foreign programs tells commands that work."""
+"""The commands on the page about foreign programs work."""
 
 import os
 import re
@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs/interop.md").read_te
 
 
 def run(block: str, folder: Path, key: Path) -> subprocess.CompletedProcess[str]:
-    """Run a block as somebody would whose virtual environment is this one."""
+    """Run a block like a reader whose virtual environment is this one."""
     need("golang.org/x/mod", (GO_PATH / "src/golang.org/x/mod/sumdb/tlog").is_dir())
     need("aics_tlog", (INSTALLED / "python/aics_tlog").is_dir())
     words = block.replace(".venv/", f"{sys.prefix}/")

@@ -15,7 +15,7 @@ from tests.interop.programs import HERE, Refused, aics_tlog, go, pymerkle, run_a
 from tests.test_shape import lock_faults
 
 SIZES = [0, 1, 2, 255, 256, 257, 65_536, 65_537]
-# Sigstore is shown proofs of entries, and of no entries there is none.
+# Sigstore checks proofs of entries; without entries there is no proof.
 ACCEPTED = [(each, size) for each in (go, aics_tlog, pymerkle) for size in SIZES]
 ACCEPTED += [(sigstore, size) for size in SIZES[1:]]
 GROWTH = [(1, 2), (2, 255), (255, 256), (256, 257), (257, 65_536), (65_536, 65_537)]
@@ -40,7 +40,7 @@ def test_a_foreign_program_sees_that_a_ledger_has_only_grown(ledger, scratch, pr
     program(scratch, ledger.folders[new], ledger.vkey, (older,))
 
 
-# Ways to tamper with the last entry of a ledger and with what vouches for it.
+# Changes of the last entry of a ledger and of the data that proves it.
 
 
 def a_bit_of_an_entry(folder: Path, _: Ledger) -> None:
@@ -56,7 +56,7 @@ def a_bit_of_the_highest_tile(folder: Path, _: Ledger) -> None:
 
 
 def a_bit_of_the_signature(folder: Path, _: Ledger) -> None:
-    """The lowest bit of the tenth letter: still base64, of another signature."""
+    """The lowest bit of the tenth letter: still base64, but another signature."""
     note = (folder / "checkpoint").read_text()
     head, space, letters = note.rpartition(" ")
     changed = "B" if letters[10] == "A" else "A"

@@ -1,4 +1,4 @@
-"""The proofs that a service gives, and those in a stored receipt, before a program of others."""
+"""Proofs from a service and in a stored receipt, checked by a foreign program."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.services import HOUR, Service, serving, stored
 
 
 def sigstore(vkey: str, *files: Path) -> None:
-    """`@sigstore/verify`: the log's signature, and each entry by its proof."""
+    """Check by `@sigstore/verify`: the log's signature, and each entry by its proof."""
     need("@sigstore/verify", (INSTALLED / "node_modules/@sigstore/verify").is_dir())
     settings = {"NODE_PATH": str(INSTALLED / "node_modules")}
     run("node", HERE / "verify.js", vkey, *files, environment=settings)
@@ -29,7 +29,7 @@ def written(folder: Path, proof: bytes, entry: bytes) -> list[Path]:
 
 
 async def filled(service: Service) -> bytes:
-    """Open the books and post two batches; the answer to the second."""
+    """Open the books and post two batches; returns the answer to the second."""
     await service.open_books()
     await service.usage([record(f"r{n}", "A", *HOUR, 10) for n in range(270)])
     answer = await service.usage([record("s", "A", *HOUR, 10)], seq=2)

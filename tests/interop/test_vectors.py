@@ -1,7 +1,7 @@
-"""Programs that others wrote read our test vectors, and come to the same answers.
+"""Foreign programs read our test vectors and come to the same answers.
 
-Where a program accepts what our readers refuse, the vector says so (`lax`), and so where it refuses
-what is good (`strict`); a reason that no longer holds is a failure too.
+A vector says which programs accept it though our readers refuse it (`lax`), and which refuse it
+though it is good (`strict`). A reason that no longer holds is a failure too.
 """
 
 import json
@@ -31,12 +31,12 @@ from tests.interop.programs import (
 )
 from tests.vectors.vector import HOME
 
-# By format and name what a vector holds, or None where it is refused.
+# The content of a vector by format and name, or None for a refusal.
 Answers = dict[str, dict[str, dict[str, Any] | None]]
 Given = dict[str, Any]
 Read = Callable[[Given, bytes], dict[str, Any]]
 
-# What stands before the 32 bytes of an Ed25519 key in its DER (RFC 8410).
+# The bytes before the 32 of an Ed25519 key in its DER (RFC 8410).
 SPKI = bytes.fromhex("302a300506032b6570032100")
 BATCH_TYPE = b"application/vnd.kashi.usage-batch+json"
 RECEIPT_TYPE = b"application/vnd.kashi.receipt+json"
@@ -81,7 +81,7 @@ def pymerkle(_: Path) -> Answers:
 
 
 def openssl(scratch: Path) -> Answers:
-    """Whether signatures hold, where they can be told from what is around them."""
+    """Return whether signatures hold, where the format shows what they cover."""
     need("openssl", shutil.which("openssl"))
     asked = {"envelope": envelope, "receipt": receipt, "note": note, "cosignature": cosignature}
     return {
@@ -91,7 +91,7 @@ def openssl(scratch: Path) -> Answers:
             if (found := [*signatures(vector)])
         }
         for name, signatures in asked.items()
-        # Of two keys that sign a receipt, a provider may know one.
+        # Two keys may sign a receipt; a provider may know only one.
         for enough in [any if name == "receipt" else all]
     }
 
@@ -135,7 +135,7 @@ def differences(program: str, name: str, found: dict[str, Any]) -> Iterator[str]
 
 
 def agrees(answer: dict[str, Any], must: dict[str, Any]) -> bool:
-    """Whether a program, which may know less, says what must come."""
+    """Return whether a program, which may know less, gives the expected answer."""
     return all(answer[field] == must[field] for field in answer.keys() & must.keys())
 
 
@@ -210,7 +210,7 @@ def read_inclusion(given: Given, data: bytes) -> dict[str, Any]:
     leaf, root = bytes.fromhex(given["leaf"]), bytes.fromhex(given["root"])
     index, size = given["index"] + 1, given["size"]  # it counts from one
     hashes = [data[at : at + 32] for at in range(0, len(data), 32)]
-    # Its proofs say on which side each hash stands: of a tree of that size, whatever is in it.
+    # Its proofs say on which side each hash stands: the same in every tree of that size.
     rule = tree_of(size).prove_inclusion(index).rule
     proof = InclusionProof("sha256", True, size, index, rule, [leaf, *hashes])
     verify_by_pymerkle(leaf, root, proof, index, size)
@@ -278,7 +278,7 @@ def key_of(vkey: str) -> tuple[str, bytes]:
 
 
 def blobs(signed: bytes, key_id: str) -> Iterator[bytes]:
-    """Return what a key's lines hold behind its id."""
+    """Yield the bytes behind the id of a key's lines."""
     for name, encoded in re.findall(r"— (\S+) (\S+)\n", signed.decode()):
         blob = b64decode(encoded)
         if f"{name}+{blob[:4].hex()}" == key_id:

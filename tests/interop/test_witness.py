@@ -1,4 +1,4 @@
-"""A witness that others wrote cosigns our ledger as it grows, and refuses another history."""
+"""A foreign witness cosigns our ledger as it grows, and refuses another history."""
 
 import os
 import re
@@ -54,7 +54,7 @@ class Witness:
         return self._answer(f"{self.url}/add-checkpoint", request.format())
 
     def shown(self, origin: str) -> Answer:
-        """What it has signed last."""
+        """Return the checkpoint that it signed last."""
         return self._answer(f"{self.url}/{monitoring_path(origin)}", None)
 
     def _answer(self, url: str, body: bytes | None) -> Answer:
@@ -87,7 +87,7 @@ def knowing(origin: str, vkey: str, folder: Path) -> Iterator[Witness]:
 
 @contextmanager
 def serving(*words: object) -> Iterator[str]:
-    """Run a witness until the end of the block; the URL that it says it listens on."""
+    """Run a witness until the end of the block; yields the URL on which it listens."""
     with subprocess.Popen(
         [sys.executable, *map(str, words)],
         env=os.environ | aics_environment(),
@@ -105,7 +105,7 @@ def serving(*words: object) -> Iterator[str]:
 
 
 def growth(ledger: Ledger, old: int, new: int) -> AddCheckpoint:
-    """What our log asks of a witness that has signed `old` last."""
+    """Return what our log asks of a witness that has signed size `old` last."""
     tree = tree_of(ledger.folders[new])
     hashes = tree.consistency_proof(old, new) if old else []
     return AddCheckpoint(old, tuple(hashes), (ledger.folders[new] / "checkpoint").read_bytes())
@@ -144,7 +144,7 @@ async def test_a_foreign_witness_cosigns_what_our_service_publishes(database, tm
         assert size > 256
 
 
-# What a log may ask of a witness that has signed its 256 entries last.
+# Requests to a witness that has signed its 256 entries last.
 
 
 def the_next(ledger: Ledger) -> AddCheckpoint:
@@ -219,12 +219,12 @@ def test_a_foreign_witness_and_ours_answer_alike(ledger, witness, ask, status):
     if status == 409:
         assert (answer.content_type, answer.body) == (ours.content_type, ours.body)
         assert answer.body == "256\n"
-    # Whatever it refused, it goes on with the true history.
+    # After all refusals, it goes on with the true history.
     old = 257 if ask is the_next else 256
     assert witness.add(growth(ledger, old, 257)).status == 200
 
 
-# The other way round
+# Our witness, a foreign log
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def our_witness(ledger: Ledger, tmp_path: Path) -> Iterator[Witness]:
 
 
 def feed(witness: Witness, request: AddCheckpoint, folder: Path) -> str:
-    """Have the foreign client ask for a cosignature."""
+    """Let the foreign client ask for a cosignature."""
     need("aics_witness", (INSTALLED / "python/aics_witness").is_dir())
     note = folder / "note"
     note.write_bytes(request.note)

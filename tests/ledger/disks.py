@@ -1,13 +1,13 @@
-"""A disk that breaks at a chosen operation, and that knows what a power cut would leave on it.
+"""A disk that breaks at a chosen operation, and that can show what a power cut would leave.
 
     disk = Disk(tmp_path / "disk", stop=7, mode=TORN)
     with pytest.raises(Broken):
         Publisher.open(disk.root / "log", LOG, roots, disk)
     disk.after_power_cut(tmp_path / "after", Random(0))
 
-The folder below `root` is what processes see, and what is there when only the process ends. A power
-cut keeps what was synced and, of all changes of names since, any subset: each folder is a dict of
-names, and a list of changes that wait for its sync. The disk may go on after it broke: set `stop`.
+The folder below `root` is what processes see; it stays when only the process ends. A power cut
+keeps what was synced, and any subset of the later changes of names: each folder is a dict of names,
+and a list of changes that wait for a sync. The disk may go on after it broke: set `stop`.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from ledger.files import Files
 
 BEFORE, TORN, AFTER = "before", "torn", "after"
 
-# A name is of a file, whose bytes are held, or of a folder below.
+# A name stands for the bytes of a file, or for a folder below.
 _FOLDER = object()
 
 
@@ -27,10 +27,10 @@ class Broken(OSError):  # noqa: N818 - the name says what the disk is
 
 
 class Disk(Files):
-    """Operation number `stop`, from 0 on, breaks `BEFORE` or `AFTER` it is done, or half-way."""
+    """Operation number `stop`, from 0 on, breaks before it is done, after it, or half-way."""
 
     def __init__(self, root: Path, stop: int | None = None, mode: str = BEFORE) -> None:
-        """Begin with all that is below `root` now, safely."""
+        """Begin with all that is below `root` now, synced."""
         root.mkdir(exist_ok=True)
         self.root, self.stop, self.mode = root, stop, mode
         self.operations: list[tuple[str, str]] = []
@@ -89,7 +89,7 @@ class Disk(Files):
         self._do("sync", path, sync)
 
     def after_power_cut(self, out: Path, survives: Callable[[], bool]) -> Path:
-        """Make the folder that a power cut may leave; `survives` is asked about each change."""
+        """Make a folder that a power cut may leave; `survives` decides on each change."""
         names = {folder: dict(held) for folder, held in self._safe.items()}
         for folder, changes in self._waiting.items():
             for change in changes:

@@ -1,7 +1,7 @@
 """The worked example that independent implementations of C2SP accept, as texts and as objects.
 
-A log of the entries `alpha`, `beta` and `gamma` has signed its checkpoint, a witness has cosigned
-it, and the log has asked for that with a proof from its first two entries.
+A log of the entries `alpha`, `beta` and `gamma` has signed its checkpoint. It has asked a witness
+to cosign it, with a proof from its first two entries, and the witness has done so.
 """
 
 from collections.abc import Iterator
@@ -47,12 +47,12 @@ def tree_of(entries: list[bytes]) -> Tree:
 
 
 def signed(tree: Tree, size: int, signer: Signer = LOG) -> bytes:
-    """The note in which the log says what its tree was with `size` entries."""
+    """Return the note that the log signed at `size` entries."""
     return sign(Checkpoint(LOG.name, size, tree.root(size)).format(), signer)
 
 
 def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield each place with the data in which one bit of that place is another."""
+    """Yield each place, with the data in which one bit of that place is flipped."""
     for place in range(len(data)):
         for bit in range(8):
             changed = bytearray(data)
@@ -61,7 +61,7 @@ def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def losses(data: bytes) -> Iterator[bytes]:
-    """Yield the data cut off at each place, and without the one byte of that place."""
+    """Yield the data cut off at each place, and without the byte of each place."""
     for place in range(len(data)):
         yield data[:place]
         yield data[:place] + data[place + 1 :]

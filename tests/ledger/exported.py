@@ -3,8 +3,8 @@
     exported(tmp_path / "out", 300)
     report = verify(tmp_path / "out", LOG.verifier, Hashes())
 
-Entry 0 is a genesis; every third entry has one file beside it, every ninth two, and holds their
-SHA-256, which `Hashes` compares.
+Entry 0 is a genesis. Every third entry has one file beside it, every ninth has two. An entry holds
+the SHA-256 of its files, which `Hashes` compares.
 """
 
 from hashlib import sha256
@@ -22,7 +22,7 @@ LOG = Signer.from_seed(ORIGIN, bytes(range(32)))
 
 
 class Hashes:
-    """A replay that knows which files belong to an entry."""
+    """A replay that checks the hashes of the files beside an entry."""
 
     def __init__(self):
         self.numbers = []
@@ -68,19 +68,19 @@ def entry_of(number, **changes):
 
 
 def segment(*numbers):
-    """These entries with their files, as one commit stores them."""
+    """Return these entries with their files, as one commit stores them."""
     files = [(index, files_of(number)) for index, number in enumerate(numbers) if files_of(number)]
     return Segment(len(numbers), encode_bundle(map(entry_of, numbers)), files)
 
 
 def segments(start, stop, most=100):
-    """The entries from `start` to `stop` in commits of so many."""
+    """Yield the entries from `start` to `stop` in commits of one size."""
     for first in range(start, stop, most):
         yield segment(*range(first, min(first + most, stop)))
 
 
 def exported(out: Path, size: int, changed: dict[int, bytes] | None = None) -> Path:
-    """An honest export of `size` entries, of which some may be `changed` before they are signed."""
+    """Write an honest export of `size` entries; `changed` ones are put in before it is signed."""
     entries = [(changed or {}).get(number, entry_of(number)) for number in range(size)]
     writer = FolderWriter(out)
     for number, entry in enumerate(entries):

@@ -125,7 +125,7 @@ time.sleep(60)
 def test_where_the_parent_is_killed_the_lock_stays_until_the_process_has_ended(tmp_path):
     parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], stdout=subprocess.PIPE)
     child = int(parent.stdout.readline())
-    os.kill(child, signal.SIGSTOP)  # it is busy, as far as anyone can tell
+    os.kill(child, signal.SIGSTOP)  # to others, it seems busy
     parent.kill()
     parent.wait()
     parent.stdout.close()

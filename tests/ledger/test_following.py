@@ -19,7 +19,7 @@ def advance(following, folder):
 
 
 def follow(tmp_path, *sizes):
-    """A following of an honest log through these sizes, of which each has a folder of its own."""
+    """Follow an honest log through these sizes; each size has a folder of its own."""
     following = Following(ORIGIN, Hashes())
     for size in sizes:
         advance(following, exported(tmp_path / str(size), size))
@@ -27,7 +27,7 @@ def follow(tmp_path, *sizes):
 
 
 def only_new_tiles(folder, old_size, size):
-    """Take away what a log of the old size had already."""
+    """Remove the tiles that a log of the old size had already."""
     new = set(all_between(old_size, size))
     for tile in [*tiles_of(size), *level_tiles("batches", size)]:
         if tile not in new:
@@ -114,7 +114,7 @@ def test_another_branch_is_not_followed(tmp_path, changed):
             advance(following, other)
         assert following.tree.size == 250
     else:
-        # Whoever knew only the first 250 entries cannot tell.
+        # A reader who knew only the first 250 entries cannot see it.
         advance(following, other)
         assert following.tree.size == 520
 

@@ -27,12 +27,12 @@ from tests.ledger.exported import LOG, ORIGIN, Hashes, entry_of, exported, files
 LONG = 70_000
 WITNESS = Cosigner.from_seed("example.com/w1", bytes(range(32, 64)))
 STEPS = [(0, 0), (0, 1), (1, 2), (0, 256), (255, 256), (256, 257), (250, 260), (254, 515)]
-# Whose middle, which is held back, is at the end of a tile or within one.
+# Triples; the middle size, which is held back, is at the end of a tile or within one.
 HELD_STEPS = [(0, 1), (255, 257), (250, 260), (254, 515)]
 
 
 def by(signer):
-    """How a signer makes checkpoints, and reads them."""
+    """Return the functions by which a signer makes and reads checkpoints."""
 
     def make(size, root):
         return sign(Checkpoint(signer.name, size, root).format(), signer)
@@ -54,9 +54,9 @@ class Log:
             publisher.publish(segments(publisher.size, self.size), tree().root(self.size))
 
     def publish_witnessed(self, folder, files=DISK, given=lambda _: None):
-        """Have a witness cosign the last checkpoint, and hold back one that is half-way there.
+        """Let a witness cosign the last checkpoint, and hold back one that is half-way there.
 
-        `given` is called with each checkpoint that is given away.
+        `given` is called with each checkpoint that leaves the log.
         """
         with Publisher.open(folder, *by(LOG), self, files) as publisher:
             for size in ((publisher.size + self.size) // 2, self.size):
@@ -79,7 +79,7 @@ def tree():
 
 
 def grown(folder, *sizes, files=DISK):
-    """A log that was published at each of these sizes in turn."""
+    """Publish a log at each of these sizes in turn."""
     for size in sizes:
         Log(size).publish(folder, files)
     return folder
@@ -94,7 +94,7 @@ def size_of(folder):
 
 
 def edges_of(size):
-    """The paths of the tiles of a size that are partial, with those of attachments, if any."""
+    """Yield the paths of the partial tiles of a size, with those of attachments, if any."""
     for level in ("entries", "batches", *range(height_of(size))):
         tile = edge_tile(level, size)
         if tile and (level != "batches" or any(map(files_of, range(tile.first, size)))):
@@ -102,7 +102,7 @@ def edges_of(size):
 
 
 def is_kept(path, size):
-    """Whether a partial tile has not become a full one."""
+    """Return whether a partial tile is kept: it has not become a full one."""
     return not grown_tile(size, find_tile(path)).is_full
 
 
@@ -113,10 +113,10 @@ def in_one_go(size):
 
 
 def check_whole(folder, size, published=()):
-    """To the byte an export of that size, and the partial tiles that older sizes still need.
+    """Check that a folder equals an export of that size, with the partial tiles of older sizes.
 
-    Beside them may be partial tiles that a crash left, if they are right and not of a full tile;
-    and below the checkpoint, lines of witnesses.
+    Beside them may be right partial tiles that a crash left, unless the full tile is there. Below
+    the checkpoint may be lines of witnesses.
     """
     assert verify(folder, LOG.verifier, Hashes()).problems == []
     held, wanted = contents(folder), in_one_go(size)
@@ -127,7 +127,7 @@ def check_whole(folder, size, published=()):
 
 
 def check_recoverable(folder, published):
-    """A whole log of some size, which is returned, and beside it what the next publish sees to."""
+    """Check for a whole log, and files that the next publish handles; returns its size."""
     size = size_of(folder)
     problems = verify(folder, LOG.verifier, Hashes()).problems
     assert {problem.code for problem in problems} <= {"extra_file"}
@@ -136,13 +136,13 @@ def check_recoverable(folder, published):
 
 
 def check_readable(held, size, published):
-    """Whoever has read one of these checkpoints finds its tiles."""
+    """Check that a reader of one of these checkpoints finds its tiles."""
     needed = {path for each in published for path in edges_of(each) if is_kept(path, size)}
     assert needed <= held.keys()
 
 
 def broken_at_every_operation(tmp_path, start, stop, modes, publish=Log.publish):
-    """For each operation from one size to the next, a disk that broke there, and the log on it."""
+    """Yield, for each operation from one size to the next, a disk that broke there, and its log."""
     before = tmp_path / "before"
     before.mkdir()
     if start:

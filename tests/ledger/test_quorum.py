@@ -99,7 +99,7 @@ def test_definitions_may_follow_the_quorum_and_names_may_be_in_any_script():
     policy = TrustPolicy.parse(text)
     assert policy.satisfied_by({"审计"})
     assert TrustPolicy.parse(policy.format()) == policy
-    # A Kelvin sign is no K, and a no-break space separates nothing.
+    # A Kelvin sign is not K, and a no-break space does not separate words.
     kelvin = TrustPolicy.parse(f"{witness('K', 1)}{witness(chr(0x212A), 2)}quorum K\n")
     assert not kelvin.satisfied_by({"\u212a"})
     assert (
@@ -244,7 +244,7 @@ def test_a_checkpoint_is_trusted_with_the_signature_of_any_listed_log_over_its_o
 
 @st.composite
 def policies(draw):
-    """A policy of up to six witnesses, of which groups take who is no member yet."""
+    """Draw a policy of up to six witnesses; groups take those who are no members yet."""
     names = st.text("abz#—é\u00a0\u212a", min_size=1, max_size=4).filter(lambda n: n != "none")
     taken = draw(st.lists(names, unique=True, max_size=12))
     count = draw(st.integers(0, min(len(taken), 6)))
@@ -266,7 +266,7 @@ def policies(draw):
 
 
 def counts(policy, name, names):
-    """Whether a witness or group counts, from the top down as the specification tells it."""
+    """Return whether a witness or group counts, from the top down as in the specification."""
     group = next((group for group in policy.groups if group.name == name), None)
     if group is None:
         return name in names

@@ -1,4 +1,4 @@
-"""The ledger in a real PostgreSQL: one writer, groups whole or not at all, nothing changed."""
+"""The ledger in a real PostgreSQL: one writer, whole groups or none, no stored row changed."""
 
 import asyncio
 import itertools
@@ -24,7 +24,7 @@ SIZES = [1, 3, 2, 5, 1]
 
 @pytest.fixture
 async def owner(database):
-    """A superuser's connection to a new, empty ledger."""
+    """Yield a superuser's connection to a new, empty ledger."""
     connection = await asyncpg.connect(database)
     async with connection.transaction():
         await store.create(connection)
@@ -34,7 +34,7 @@ async def owner(database):
 
 @asynccontextmanager
 async def service(database: str):
-    """Connect as the role that the service works as."""
+    """Connect with the role of the service."""
     connection = await asyncpg.connect(database, server_settings={"role": "kashi_service"})
     try:
         yield connection
@@ -263,7 +263,7 @@ async def test_taking_over_waits_for_a_commit_under_way_and_counts_it(owner, dat
 
 @asynccontextmanager
 async def named(database: str):
-    """Connect as the service does to write: under a name by which the next writer finds it."""
+    """Connect as the service does to write: under a name that the next writer looks for."""
     settings = {"role": "kashi_service", "application_name": "a writer"}
     connection = await asyncpg.connect(database, server_settings=settings)
     try:
@@ -282,7 +282,7 @@ async def test_whoever_takes_over_ends_a_writer_that_hangs_within_a_commit(owner
         assert head.epoch == epoch + 1
         with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
             await hung.execute("COMMIT")
-        # Its role is again the one that may change nothing, and who only reads goes on.
+        # Its role may again change nothing, and a connection that only reads goes on.
         assert await other.fetchval("SELECT current_user") == "kashi_service"
         assert await store.head(reader) == head
 
@@ -300,7 +300,7 @@ async def test_a_writer_that_was_shut_out_ends_nobody(owner, database):
         assert await store.head(ours) == head
 
 
-# What is stored must agree with itself
+# Stored rows must agree with each other
 
 
 async def test_a_frontier_that_does_not_give_the_root_is_not_loaded(owner):

@@ -17,7 +17,7 @@ from ledger.tlog import (
 )
 
 SIZES = range(65)
-# Up to here every bit is flipped, from here on one of each hash.
+# Below this size every bit is flipped, from here on one bit of each hash.
 EVERY_BIT_TO = 16
 
 

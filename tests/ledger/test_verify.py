@@ -37,7 +37,7 @@ def verdict(folder):
 
 
 def first_problem(folder):
-    """Its code, entry and file; the folder must have one."""
+    """Return the code, entry and file of the first problem; there must be one."""
     problem = verdict(folder).problems[0]
     return problem.code, problem.entry, problem.file
 
@@ -57,7 +57,7 @@ def replace_entries(folder, size, changed):
 
 
 def entry_at(place, size):
-    """The entry to which a byte of the only bundle of entries belongs."""
+    """Return the entry of a byte of the only bundle of entries."""
     end = 0
     for number in range(size):
         end += 2 + len(entry_of(number))
@@ -247,7 +247,7 @@ def test_a_file_that_the_size_does_not_call_for_is_named(tmp_path, name):
 
 
 def grown(tmp_path, *sizes):
-    """An export of the last size, with the partial tiles of those before; and their paths."""
+    """Return an export of the last size with the partial tiles of those before, and their paths."""
     *before, size = sizes
     folder, old = exported(tmp_path / "out", size), []
     for each in before:
@@ -401,10 +401,10 @@ def test_a_file_that_another_process_read_otherwise_is_found(tmp_path):
     checkpoint = open_checkpoint((folder / "checkpoint").read_bytes(), LOG.verifier)
     source = verify_module._Source(FolderReader(folder), checkpoint)
     proof, honest = verify_module._judge_on_one(source, Hashes(), [], lambda _: None)
-    assert verify_module._as_far_as_proved(honest, proof, 300) == honest
+    assert verify_module._limit_to_proved(honest, proof, 300) == honest
     replace_entries(folder, 300, {280: entry_of(280, by="mallory")})
     judged = verify_module._judge(source, [Hashes()], None, lambda _: None)
-    found = verify_module._as_far_as_proved(judged, proof, 300)
+    found = verify_module._limit_to_proved(judged, proof, 300)
     # Of such a file, nothing counts.
     assert (found.size, found.problem.code, found.problem.entry) == (256, "bad_folder", 256)
 

@@ -48,7 +48,7 @@ def known(size, tree=TREE):
 
 
 def answer_to(body):
-    """What the witness of the worked example answers."""
+    """Return what the witness of the worked example answers."""
     try:
         asked = AddCheckpoint.parse(body)
     except (BadProof, BadNote) as error:
@@ -232,7 +232,7 @@ def test_the_largest_request_is_read_back_and_a_larger_one_is_not_looked_at():
 
 
 def test_a_witness_shows_each_log_under_the_hash_of_its_origin():
-    # The first part is what `printf example.com/log | sha256sum` says.
+    # The first part is the output of `printf example.com/log | sha256sum`.
     digest = "4d3203c8f35cdf600e475f55fede6081a703d3d322f208865fca2ec4f0e030f8"
     assert monitoring_path("example.com/log") == f"{digest}/checkpoint"
 

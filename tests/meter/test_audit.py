@@ -1,7 +1,7 @@
-"""What an auditor finds in ledgers that are rightly hashed and signed, but tell one lie.
+"""The findings of an auditor in ledgers that are hashed and signed, but tell one lie.
 
 Each liar writes a whole ledger (`tests/writer.py`); the audit sees the exported folder and nothing
-else. That hashes and signatures are checked too is shown by changing every byte of a folder.
+else. The check of hashes and signatures is shown by a change of every byte of a folder.
 """
 
 import base64
@@ -61,14 +61,14 @@ END_OF_2026 = "2027-01-01T12:00:00+08:00"
 
 
 def policy(**figures: Any) -> str:
-    """Give a policy without its comments, for the files of a test are read thousands of times."""
+    """Return a policy without its comments: the files of a test are read thousands of times."""
     return re.sub(r"(?m)^#.*\n| *#.*$", "", lifted(**figures))
 
 
 def world(now: str = "2025-03-01T12:00:00+08:00", **figures: Any) -> Writer:
-    """Give a ledger with contracts A and B of one enterprise, S of another, and a small coupon.
+    """Return a ledger with contracts A and B of one enterprise, S of another, and a small coupon.
 
-    Its writer minds no floors, so that a lie may break one.
+    Its writer checks no floors, so that a lie may break one.
     """
     writer = Writer(now, floors=())
     populate(writer, policy(**figures))
@@ -104,13 +104,13 @@ def assert_found(writer: Writer, code: str, entry: int, words: str = "") -> None
     (problem,) = report.problems
     assert (problem.code, problem.entry) == (code, entry), problem
     assert words in problem.detail
-    # Whatever a ledger holds, its faults can be shown on a terminal.
+    # The faults of any ledger can be shown on a terminal.
     assert problem.detail.isprintable()
 
 
 @contextmanager
 def found(writer: Writer, code: str, words: str = "", after: int = 0) -> Iterator[None]:
-    """What is written inside is found to be wrong, from its first entry or `after` more on."""
+    """Expect a fault in the entries written inside: in the first, or `after` more entries."""
     number = len(writer.leaves) + after
     yield
     assert_found(writer, code, number, words)
@@ -147,7 +147,7 @@ def a_fen_more(entry: Any, index: int) -> Any:
 
 
 def credited_to(account: str) -> Callable[[Any], Any]:
-    """The second posting goes to another account."""
+    """Post the second posting to another account."""
     return lambda entry: posting(entry, 1, lambda debtor, _, fen: (debtor, account, fen))
 
 
@@ -180,7 +180,7 @@ def reordered(*order: int) -> Callable[[Decided], Decided]:
 
 
 def honest_history(tell: Callable[[int, Entry], Any] | None = None) -> Writer:
-    """Give a ledger in which everything happens that a ledger can tell; or is told otherwise."""
+    """Write a ledger with every kind of entry; `tell` may write some of them otherwise."""
     writer = Writer()
     writer.tell = tell or writer.tell
     populate(writer, policy())
@@ -217,7 +217,7 @@ def rotate_keys(writer: Writer) -> None:
 
 
 def exceed(writer: Writer) -> None:
-    """Use more than is rented and more than is enlisted; release it, and take it back."""
+    """Use more than is rented and more than is enlisted; release it, and void it."""
     prices = {DEVICE: "4.50", "other": "1.00"}
     writer.contract("L", max_devices={DEVICE: 8}, prices=prices)
     writer.post([usage("l1", "L"), usage("l2", "L"), usage("l3", "L", 24, device="other")])
@@ -305,14 +305,14 @@ operations = st.one_of(
 
 
 def carry_out(writer: Writer, name: str, *arguments: Any) -> None:
-    """Do what is asked, or be refused."""
+    """Carry out an operation, or be refused."""
     if name == "group":
         with writer.group():
             for post in arguments[0]:
                 carry_out(writer, *post)
         return
     if name == "release":
-        # Of most records nothing is withheld.
+        # Most records have nothing withheld.
         ids = [id_ for (_, id_), held in writer.state.records.items() if held.withheld]
         arguments = (ids[-1] if ids else arguments[0],)
     try:
@@ -803,7 +803,7 @@ def test_a_command_within_a_batch_is_found():
 
 
 def crowded(cards: int = 24, **contract: Any) -> Writer:
-    """Give a ledger whose provider has few cards: 16 work in the hour of `r`, 8 are left."""
+    """Return a ledger whose provider has few cards: 16 work in the hour of `r`, 8 are left."""
     writer = Writer(floors=())
     populate(writer, policy(), {DEVICE: cards})
     writer.contract("L", **({"max_devices": {}, "amount": "1000.00"} | contract))
@@ -812,7 +812,7 @@ def crowded(cards: int = 24, **contract: Any) -> Writer:
 
 
 def seem_used(writer: Writer, milli_devices: int) -> None:
-    """Let the writer believe that more, or less, is in use in the hour than there is."""
+    """Let the writer believe that more, or less, is in use in the hour."""
     for name, in_use in writer.state.in_use.items():
         assert name[2] == DEVICE
         for quarter, device_time in split(START, START + HOUR, abs(milli_devices)):
@@ -820,7 +820,7 @@ def seem_used(writer: Writer, milli_devices: int) -> None:
 
 
 def evidence(writer: Writer, *changes: tuple[int, Any]) -> list[Any]:
-    """Give the evidence of the last entry, with items of its only run changed."""
+    """Return the evidence of the last entry, with items of its only run changed."""
     (run,) = writer.entries[-1].evidence
     items = list(run)
     for place, value in changes:
@@ -1280,7 +1280,7 @@ def test_a_group_on_a_tree_that_it_cannot_have_seen_is_found(size):
         writer.post([usage("r2")])
         writer.post([usage("r3")])
     writer.tell = changed("batch", before=size)
-    # 16 would be right. 12 is where the last group began, of which this batch is not.
+    # 16 would be right. At 12 the last group began, and this batch is not in it.
     code = "wrong_receipt" if size == 12 else "wrong_before"
     with found(writer, code):
         writer.post([usage("r4")])
@@ -1410,12 +1410,12 @@ HOSTILE = [
     *([], [[]], {}, {"x:y": 1}, {"x": -1}, {"x": 0}, {"x": 2**53 - 1}, {"x\n": 1}),
     [["treasury:x:2025", "accrued:A:2025", 1]],
 ]
-# Nothing follows from the names of tokens and requests, hence any text is right.
+# No rule depends on the names of tokens and requests, so any text is right.
 FREE_TEXTS = {"by", "request", "salt", "log_key"}
 
 
 def could_be(kind: str, field: str, value: Any) -> bool:
-    """Whether another value is as good as the honest one, as far as this ledger goes."""
+    """Return whether this ledger allows another value in place of the honest one."""
     if field == "at":
         return type(value) is int and (value == 2**53 - 1 or (kind == "genesis" and value >= 0))
     if field == "suspected_since":
@@ -1426,7 +1426,7 @@ def could_be(kind: str, field: str, value: Any) -> bool:
             or (field in {"name", "reason"} and 0 < len(value) <= 200 and value.isprintable())
             or (field in {"id", "use", "keyid", "enlisted.batch"} and value in HOSTILE[5:7])
         )
-    # By type as well, for True is 1.
+    # By type as well: True equals 1.
     others = {"other_public_funds": 0, "related_party": True, "max_devices": {}}
     return type(value) is type(others.get(field)) and value == others[field]
 
@@ -1451,18 +1451,18 @@ def test_a_hostile_value_in_any_field_is_found(kind, number):
 
 
 def variants(honest: dict[str, Any]) -> Iterator[tuple[tuple[str, Any], dict[str, Any]]]:
-    """Put each hostile value into each field, and into those of an inner object."""
+    """Yield each hostile value in each field, and in those of an inner object."""
     for field, inner in honest.items():
         for value in HOSTILE:
             yield (field, value), honest | {field: value}
-            # What keys a ledger has is its own affair; a wrong one shows in the first receipt.
+            # A ledger may name any keys; a wrong one shows in the first receipt.
             if isinstance(inner, dict) and field != "receipt_key":
                 for name in inner:
                     yield (f"{field}.{name}", value), honest | {field: inner | {name: value}}
 
 
 def replayed(writer: Writer, size: int) -> tuple[Books, Audit, Tree]:
-    """Replay the first entries as `verify` does, but without a folder, for there are thousands."""
+    """Replay the first entries like `verify`, but without a folder: there are thousands."""
     books, audit, tree = Books(ORIGIN), Audit(), Tree()
     for number, leaf in enumerate(writer.leaves[:size]):
         fields = decode(leaf)
@@ -1475,7 +1475,7 @@ def replayed(writer: Writer, size: int) -> tuple[Books, Audit, Tree]:
 def refused(
     before: tuple[Books, Audit, Tree], writer: Writer, number: int, fields: dict[str, Any]
 ) -> bool:
-    """Whether an entry is found to be wrong; any other exception is a fault of the audit."""
+    """Return whether an entry is found wrong; any other exception is a fault of the audit."""
     books, audit, tree = copy.deepcopy(before)
     data = encode(fields)
     try:
@@ -1505,7 +1505,7 @@ def test_the_audit_feeds_the_sums_and_minds_them():
 
 
 def judged_by(cores: int, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Report:
-    """Verify in so many processes, as `kashi verify` does."""
+    """Verify in this many processes, like `kashi verify`."""
     monkeypatch.setattr(verify_module, "_ENOUGH_TO_SHARE", 0)
     audit = Audit(with_sums=False, with_signatures=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -1526,7 +1526,7 @@ def test_several_processes_find_an_honest_ledger_as_good_as_one_does(monkeypatch
 @pytest.mark.parametrize(
     ("kind", "lie", "code"),
     [
-        # The books see the first, the sums before the audit would the second, the audit the third.
+        # The books find the first, the sums the second before the audit, the audit the third.
         ("enterprise", lambda enterprise: replace(enterprise, at=1), "time_went_back"),
         ("void", lambda void: replace(void, record=void.record + 1), "sum_record"),
         ("usage", lambda usage: replace(usage, state="OTHER"), "not_as_decided"),
@@ -1554,7 +1554,7 @@ def test_a_bad_signature_is_found_by_whichever_process_has_the_batch(monkeypatch
 
 
 def send_signed(writer: Writer, wrong: str | None) -> int:
-    """Send a batch of which one signature may be another's; the number of its entry."""
+    """Send a batch with one signature that may be wrong; returns the number of its entry."""
     number = len(writer.leaves)
     sender, receipts = (
         signer("another" if wrong == code else name)
@@ -1576,7 +1576,7 @@ def test_the_sums_alone_refuse_what_has_no_form_as_violations(value):
     honest = decode(writer.leaves[number])
     for field in honest.keys() - {"kind"}:
         judge = copy.deepcopy(totals)
-        with suppress(Violation):  # some fields are the audit's alone
+        with suppress(Violation):  # only the audit checks some fields
             judge.entry(number, msgspec.json.encode(honest | {field: value}), None, [], tree)
 
 
@@ -1584,7 +1584,7 @@ def test_the_sums_alone_refuse_what_has_no_form_as_violations(value):
 
 
 def rounds(writer: Writer, count: int, first: int = 0) -> Writer:
-    """Add groups of two batches: three records, and one of them taken back."""
+    """Add groups of two batches: three records, and a void of one of them."""
     for number in range(first, first + count):
         with writer.group():
             writer.post([usage(f"r{number}{name}", name) for name in "ABS"])
@@ -1599,14 +1599,14 @@ def small_history() -> Writer:
 
 
 def exported(writer: Writer, folder: Path) -> dict[str, bytes]:
-    """Export, and give the files by path."""
+    """Export, and return the files by path."""
     writer.export(folder)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def owners(writer: Writer, path: str) -> list[int | None]:
-    """Say for each byte of a file which entry it belongs to, if to one."""
+    """Return the entry of each byte of a file, or None for bytes of no single entry."""
     if path == "checkpoint" or path.startswith("tile/1"):
         return []
     first = 256 * parse_tile_path(path).index
@@ -1618,7 +1618,7 @@ def owners(writer: Writer, path: str) -> list[int | None]:
         elif path.startswith("tile/entries"):
             parts.append((number, 2 + len(writer.leaves[number])))
         else:
-            # Where the head of a file is changed, all that follows seems to be another's.
+            # After a change in the head of a file, all that follows seems to be another's.
             for file in writer.files.get(number, []):
                 parts += [(None, len(encode_attachment(0, [b""]))), (number, len(file))]
     return [number for number, length in parts for _ in range(length)]
@@ -1627,7 +1627,7 @@ def owners(writer: Writer, path: str) -> list[int | None]:
 def with_a_bit_changed(
     writer: Writer, folder: Path, path: str, offset: int, replay: Audit | None
 ) -> Report:
-    """Verify after one bit of a byte was changed, which then is changed back."""
+    """Verify with one bit of a byte changed, and change it back."""
     place = folder / path
     with place.open("r+b", buffering=0) as file:
         file.seek(offset)
@@ -1656,7 +1656,7 @@ def test_every_byte_of_a_small_export_changed_is_found(tmp_path):
         of_entry = owners(writer, path)
         assert len(of_entry) in {0, len(data)}
         for offset in range(len(data)):
-            # An audit sees only entries that the root proves, hence none that was changed.
+            # An audit sees only entries that the root proves, so no changed one.
             audit = None if path.startswith("tile/entries") else Audit()
             report = with_a_bit_changed(writer, tmp_path, path, offset, audit)
             assert_named(report, (path, offset), of_entry[offset] if of_entry else None)

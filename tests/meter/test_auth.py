@@ -1,4 +1,4 @@
-"""Bearer tokens: their form, and what the service keeps of them."""
+"""Bearer tokens: their form, and the hashes that the service keeps."""
 
 import contextlib
 from hashlib import sha256
@@ -13,7 +13,7 @@ from tests.books import properties
 
 
 def kept(token: Token, expires_at: int | None = None, *, revoked: bool = False) -> KnownToken:
-    """What the service keeps of a token."""
+    """Return what the service keeps of a token."""
     return KnownToken(Identity(token.id, "authority"), token.digest, expires_at, revoked)
 
 

@@ -1,4 +1,4 @@
-"""The authority's commands: each refusal, what is there already, and the edges of every limit."""
+"""The authority's commands: each refusal, each repetition, and the edges of every limit."""
 
 import pytest
 from msgspec import UNSET
@@ -37,7 +37,7 @@ HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
 
 
 def refusal(ask, *arguments, **changes) -> Problem:
-    """Ask and be refused: nothing may have changed."""
+    """Ask and be refused; nothing may change."""
     books: Books = ask.__self__
     before, count = figures(books.state), len(books.entries)
     with pytest.raises(Problem) as refused:
@@ -57,7 +57,7 @@ def use(books: Books, id_: str, contract: str, milli_devices: int) -> None:
     assert result.status == "accepted"
 
 
-# What is there already
+# Repetitions
 
 
 def test_the_same_thing_asked_for_twice_is_the_first_entry():
@@ -227,7 +227,7 @@ def test_a_further_enlistment_needs_its_provider_and_days():
     books = opened()
     ask, days = books.enlist, ("2025-06-01", "2026-06-01")
     assert refusal(ask, "b", 1, *days, "sz").code == "unknown_provider"
-    # A provider that is not there comes before days that do not follow each other.
+    # An unknown provider is refused before days in the wrong order.
     assert refusal(ask, "b", 1, *days[::-1], "sz").code == "unknown_provider"
     for ends in ("2025-06-01", "2025-05-31"):
         problem = refusal(ask, "b", 1, "2025-06-01", ends)
@@ -560,7 +560,7 @@ def test_a_void_of_a_void_does_not_exist():
 
 
 def with_withheld() -> Books:
-    """Give books in which `r` is withheld by half, and `all` fits."""
+    """Return books in which `r` is withheld by half, and `all` fits."""
     books = opened(lifted())
     books.contract("A", max_devices={DEVICE: 8})
     books.issue(2025, "200.00")
@@ -687,7 +687,7 @@ def test_the_limit_of_contracts_holds_for_an_enterprise_and_a_programme():
 
 
 def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_bytes():
-    # One record in the first year takes the room of the three later ones, and what that frees
+    # One record in the first year takes the room of the three later ones. The money that this frees
     # goes, in small parts, to all the other contracts of the enterprise.
     name = "long-" + "p" * 27
     policy = lifted(programme=name, starts="2025-01-01", ends="2029-01-01", pool="1000000000.00")

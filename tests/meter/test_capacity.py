@@ -1,4 +1,4 @@
-"""Withheld and release: what of a record fits, and what becomes of the rest."""
+"""Withholding and release: the part of a record that fits, and the rest."""
 
 from collections import Counter
 from decimal import Decimal
@@ -31,7 +31,7 @@ QUARTER = EIGHT // QUARTER_SECONDS
 
 
 def opened(cards: int = 8, **contract) -> Books:
-    """A provider with few cards, a contract that rents as many as it likes, a full coupon."""
+    """Return books with few cards at the provider, no limit in the contract, and a full coupon."""
     books = Books()
     books.activate(lifted())
     books.provider(devices={DEVICE: cards})
@@ -65,7 +65,7 @@ def test_a_void_after_the_second_record_comes_too_late_until_a_reviewer_releases
     assert books.coupon(2025).granted == 18_00
 
 
-# What is withheld
+# Withholding
 
 
 def test_what_does_not_fit_is_metered_and_told_but_not_entitled():

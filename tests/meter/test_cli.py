@@ -1,4 +1,4 @@
-"""The command line: its words, its exit codes, and real processes where signals matter."""
+"""The command line: its output, its exit codes, and real processes where signals matter."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ def good(result: Result) -> str:
 
 
 def told(result: Result, code: int = 1) -> str:
-    """The one line that a failing command ends with."""
+    """Return the one line with which a failing command ends."""
     assert result.exit_code == code, (result.output, result.exception)
     assert isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
@@ -69,7 +69,7 @@ def only_line(errors: str) -> str:
 
 @pytest.fixture
 def data(database, tmp_path, monkeypatch) -> Path:
-    """A folder for a ledger in an empty database of ours."""
+    """A folder for a ledger in an empty database of its own."""
     monkeypatch.setenv(DATABASE_VARIABLE, database)
     return tmp_path / "data"
 
@@ -89,7 +89,7 @@ def test_init_makes_a_ledger_and_says_where_its_keys_are(data):
     assert (data / "authority.token").read_text().startswith("authority-1.")
     for name in ("log.key", "receipt.key", "authority.token"):
         assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
-    # What is secret is not printed.
+    # Secrets are not printed.
     secrets = [(data / name).read_text().strip() for name in ("log.key", "authority.token")]
     assert not any(secret in output for secret in secrets)
 
@@ -351,7 +351,7 @@ def test_receipts_are_held_against_the_ledger(exported, tmp_path):
 def test_a_receipt_whose_batch_the_ledger_does_not_hold_is_a_violation(
     database, tmp_path, monkeypatch
 ):
-    """A database restored from a backup, that has forgotten a batch which it has answered."""
+    """A database was restored from a backup, and forgot a batch that it had answered."""
     monkeypatch.setenv(DATABASE_VARIABLE, database)
     receipt = tmp_path / "receipt.json"
 
@@ -451,12 +451,12 @@ class Process:
         self.url = self.line.rpartition(" ")[2].strip()
 
     def end(self, number: int) -> tuple[int, str]:
-        """Send a signal; the exit status and what was printed as an error."""
+        """Send a signal; returns the exit status and the errors that were printed."""
         self.process.send_signal(number)
         return self.wait()
 
     def wait(self) -> tuple[int, str]:
-        """Wait for the end; give the exit code, and what is on stderr beside the logs."""
+        """Wait for the end; returns the exit code, and the stderr without the logs."""
         _, errors = self.process.communicate(timeout=30)
         lines = errors.splitlines(keepends=True)
         assert all(json.loads(line)["event"] for line in lines if line.startswith("{"))
@@ -466,7 +466,7 @@ class Process:
         return int((self.data / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
 
     def request(self, path: str, body: object = None, token: str | None = None):
-        """GET, or POST with a body: status and answer."""
+        """Send a GET, or a POST with a body; returns status and answer."""
         token = token or (self.data / "authority.token").read_text().strip()
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"k{time.monotonic_ns()}"}
@@ -479,7 +479,7 @@ class Process:
 
 
 def environment(database: str | None = None) -> dict[str, str]:
-    """Give the environment of a process, with the embedded database unless another is named."""
+    """Return the environment of a process, with the embedded database unless another is named."""
     kept = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
     named = {} if database is None else {DATABASE_VARIABLE: database}
     return kept | named | {"PYTHONPATH": str(REPOSITORY)}
@@ -515,7 +515,7 @@ def home():
 
 @contextlib.contextmanager
 def served(home: Path, database: str | None = None):
-    """Serve the ledger, and leave no process behind whatever happens."""
+    """Serve the ledger, and end the process in any case."""
     process = Process(home / "data", database)
     try:
         assert process.line.startswith(f"{ORIGIN} listens on http://127.0.0.1:"), process.wait()
@@ -541,7 +541,7 @@ def until_gone(pid: int) -> None:
 
 
 def register(process: Process, public_key: str) -> None:
-    """What the authority does before a provider can post; harmless when done again."""
+    """Do what the authority does before a provider can post; harmless when repeated."""
     key = {"keyid": "pcl-1", "algorithm": "ed25519", "public_key": public_key}
     enterprise, contract = enterprise_body(), contract_body("A")
     enterprise["kind"] = enterprise.pop("applicant")
@@ -578,7 +578,7 @@ def signed(home: Path, seq: int) -> Path:
 
 
 def post(process: Process, envelope: Path) -> tuple[str, str]:
-    """Post an envelope with the command: the receipt and its signature header."""
+    """Post an envelope with the command; returns the receipt and its signature header."""
     ended = run("provider", "post", process.url, envelope)
     assert ended.returncode == 0, ended.stderr
     header = ended.stderr.strip().removeprefix("Kashi-Signature: ")

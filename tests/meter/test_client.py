@@ -1,4 +1,4 @@
-"""The client against a real service, and against a proxy before it that does not always pass on."""
+"""The client against a real service, and against a proxy that does not pass everything on."""
 
 import base64
 import contextlib
@@ -93,7 +93,7 @@ class Proxy:
             case "busy":
                 return web.Response(status=503, headers={"Retry-After": detail}, text="{}")
         answer = await self.pass_on(request, body)
-        if kind == "lost-after":  # it is in the ledger by now, and the sender does not know
+        if kind == "lost-after":  # it is in the ledger, and the sender does not know
             request.transport.close()
         return answer
 
@@ -129,7 +129,7 @@ async def proxied(target: str, *faults: str) -> AsyncIterator[Proxy]:
 
 @asynccontextmanager
 async def opened(database: str, folder: Path, *faults: str):
-    """Give a proxy before a service with open books, and the text of the receipt key."""
+    """Yield a proxy before a service with open books, and the text of the receipt key."""
     async with serving(database, folder) as service:
         await service.open_books()
         async with proxied(service.url, *faults) as proxy:
@@ -545,7 +545,7 @@ async def test_what_the_receipt_rejects_is_reported_with_its_code(database, tmp_
 
 async def test_what_a_batch_refused_whole_holds_is_found_and_the_rest_goes_on(database, tmp_path):
     async with opened(database, tmp_path) as (proxy, key):
-        proxy.unwanted = b'"id":"r2"'  # as where the service's rules are newer than ours
+        proxy.unwanted = b'"id":"r2"'  # as if the service's rules were newer than ours
         async with reporter(proxy, key, tmp_path) as one:
             report = await one.report([usage(f"r{n}", milli_devices=1) for n in range(6)])
         assert [(each.item["id"], each.code) for each in report.not_taken] == [("r2", "bad_batch")]
@@ -656,7 +656,7 @@ async def test_a_folder_is_of_one_process_and_one_stream(database, tmp_path):
 
 
 class CrashError(Exception):
-    """The process ends here."""
+    """A crash of the process at this point."""
 
 
 @pytest.mark.parametrize("written", [False, True])

@@ -1,4 +1,4 @@
-"""Answers tell what is committed: every GET route beside a commit that is held open, then fails."""
+"""Answers hold committed data alone: every GET route during a commit that is held, then fails."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON ledger.segment
 """
 IS_HELD = f"SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND NOT granted"
 
-# Each of these would show in some answer, were it told before its commit.
+# Each of these would show in some answer before its commit, if answers could.
 COMMANDS = {
     "a contract": ("/v1/contracts", contract_body("NEW")),
     "a freeze": ("/v1/contracts/A/freeze", {}),
@@ -44,14 +44,14 @@ COMMANDS = {
     "a void": ("/v1/records/void", {"provider": "pcl", "id": "r1", "reason": "wrong"}),
     "a batch": ("/v1/usage", None),
 }
-# The bodies of `tests.services` are in the words of the core.
+# The bodies of `tests.services` have the names of the core.
 NAMES = {"starts": "from", "ends": "until", "applicant": "kind"}
-# These tell of the process and not of the ledger, or never end.
+# These are about the process and not about the ledger, or never end.
 ELSEWHERE = {"/metrics", "/v1/events", "/docs", "/docs/style.css", "/openapi.json"}
 
 
 def paths(digests: list[str], size: int) -> list[str]:
-    """Every GET route, with what is there and what would be there after the commit."""
+    """Return the paths of every GET route, with parameters that exist now or after the commit."""
     values = {
         "uscc": [ALPHA, BETA],
         "contract": ["A", "NEW"],

@@ -1,4 +1,4 @@
-"""Batches judged: who may send, which numbers are free, the verdicts, the receipt's bytes."""
+"""The judgement of batches: senders, numbers, verdicts, and the bytes of receipts."""
 
 import base64
 import hmac
@@ -66,7 +66,7 @@ def verdict(books: Books, **changes: Any) -> Any:
 
 
 def refusal(books: Books, **changes: Any) -> Problem:
-    """Post and be refused: nothing may have changed."""
+    """Post and be refused; nothing may change."""
     before = figures(books.state)
     with pytest.raises(Problem) as refused:
         books.post(**changes)
@@ -117,7 +117,7 @@ def test_the_provider_is_checked_before_the_log_and_the_log_before_the_genesis()
     books.revoke()
     assert refusal(books, **wrong).code == "wrong_log"
     assert refusal(books, genesis="0" * 64).code == "wrong_genesis"
-    # The number is looked up before the revocation is.
+    # The number is looked up before the revocation.
     assert refusal(books, seq=1, records=[usage()]).code == "seq_conflict"
     assert refusal(books, seq=2).code == "key_revoked"
 
@@ -690,7 +690,7 @@ def test_a_receipt_is_silent_about_the_contracts_of_other_providers():
     books.post([usage(contract="Z")], provider="sz", keyid="sz-1", stream="sz-stream")
     assert [books.granted(name) for name in "AZ"] == [10_000, 0]
     (result,) = books.post(voids=[void("r")])
-    # What A gives back, Z gets in the same entry.
+    # The money that A gives back goes to Z in the same entry.
     assert [books.granted(name) for name in "AZ"] == [0, 10_000]
     assert any("accrued:Z:2025" in posting for posting in books.entries[-1].postings)
     assert (result.granted, result.by_year) == ("-100.00", {"2025": "-100.00"})
@@ -763,7 +763,7 @@ GOOD = {
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:
-    """List the path of everything inside a JSON value."""
+    """Return the path of everything inside a JSON value."""
     match value:
         case dict():
             inner = [places(item, (*path, key)) for key, item in value.items()]

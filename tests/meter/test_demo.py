@@ -1,4 +1,4 @@
-"""The demonstration, run whole; and that it fails loudly where something does not come out."""
+"""The demonstration, run whole; and its loud failure where a result is not as expected."""
 
 import re
 import tempfile
@@ -21,8 +21,8 @@ from tests.traces import trace as trace_text
 
 MONTH = 31 * DAY_SECONDS
 
-# Two enterprises with room enough and one without: its first contract's tasks are covered, and when
-# one of them is taken back, what is freed goes to the second contract.
+# Two enterprises with enough room and one without. The tasks of its first contract are covered.
+# When one of them is voided, the money that becomes free goes to the second contract.
 SMALL = trace_text(
     *(f"ls-{i},1,1,1,460,,LS,Running,0,{i * 5_000 + 40_000},{i * 5_000}" for i in range(30)),
     f"long,1,1,8,1000,,LS,Running,0,{70 * DAY_SECONDS},0",
@@ -65,7 +65,7 @@ def small(tmp_path):
 
 
 def told(file: Path | None, folder: Path, **options) -> tuple[int, str]:
-    """Run the demonstration; give its exit code and what it printed, on one line."""
+    """Run the demonstration; returns its exit code and its output on one line."""
     out = StringIO()
     code = demo.run(file, folder, Console(file=out, width=100), **options)
     return code, " ".join(out.getvalue().split())

@@ -1,4 +1,4 @@
-"""Envelopes: what is signed, what is read, and what is refused."""
+"""Envelopes: signing, reading and refusals."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Events: what a subject is told, once, in order, from wherever it resumes; and nothing foreign."""
+"""Events: each of a subject's own, once, in order, from any place where it resumes."""
 
 import asyncio
 import contextlib
@@ -53,13 +53,13 @@ YEAR = 2025
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    """Heartbeats come soon, so that a stream's place is known."""
+    """Send heartbeats soon, so that the place of a stream is known."""
     monkeypatch.setattr(edge, "HEARTBEAT_SECONDS", 0.03)
 
 
 @dataclass
 class Heard:
-    """A stream's blocks as they came: events, and places told without one."""
+    """The blocks of a stream as they came: events, and places without one."""
 
     events: list[tuple[str, str, dict]] = field(default_factory=list)
     last_id: str = ""
@@ -83,7 +83,7 @@ class Heard:
 
 @contextlib.asynccontextmanager
 async def listening(service, token: str, after: str | None = None, heard: Heard | None = None):
-    """Listen in the background; yields what was heard so far."""
+    """Listen in the background; yields the blocks so far."""
     heard = heard if heard is not None else Heard()
     headers = {"Authorization": f"Bearer {token}"}
     if after is not None:
@@ -138,7 +138,7 @@ async def token(service, name: str, role: str, subject: str = "") -> str:
 
 
 async def tokens(service) -> dict[str, str]:
-    """Give a token for each viewer of the history."""
+    """Return a token for each viewer of the history."""
     wanted = {
         "alpha": ("enterprise", ALPHA),
         "beta": ("enterprise", BETA),
@@ -212,11 +212,11 @@ def some_record(chance, name: str, contracts: str) -> dict:
     return record(name, chance.choice(contracts), start, EIGHT + 9000, milli_devices)
 
 
-# What an entry means, by the state before and after it; `meter.events` reads postings instead.
+# The meaning of an entry, by the state before and after it; `meter.views.events` reads postings.
 
 
 def standing(state: State) -> tuple[dict, dict]:
-    """Give each contract's year, and each coupon with what all contracts got of it; fen."""
+    """Return the year of each contract, and each coupon with the sum of its contracts; fen."""
     shares = {
         (name, year): (share.entitled, share.granted, cost(share.withheld))
         for name, contract in state.contracts.items()
@@ -231,7 +231,7 @@ def standing(state: State) -> tuple[dict, dict]:
 
 
 def meant(entries: list, viewer: Viewer) -> list[tuple]:
-    """Give `(entry, event, figures)` of all that a viewer should hear; unordered in an entry."""
+    """Return `(entry, event, figures)` of all that a viewer should hear; unordered in an entry."""
     state, found = State(), []
     after = standing(state)
     for number, entry in enumerate(entries):
@@ -256,7 +256,7 @@ def meaning(state, entry, viewer, before, after):
 
 
 def changes(before, after):
-    """Give by how much each contract's year changed: entitled, granted, withheld cost."""
+    """Return the change of the year of each contract: entitled, granted, withheld cost."""
     return {
         key: tuple(new - old for new, old in zip(held, before[0].get(key, (0, 0, 0)), strict=True))
         for key, held in after[0].items()
@@ -313,7 +313,7 @@ def reached(percent: int, held: tuple[int, int]) -> bool:
 
 
 def told(heard: Heard) -> list[tuple]:
-    """Give the same of what was heard."""
+    """Return the same from the events that were heard."""
     found = []
     for _, name, data in heard.events:
         fen = {key: money(text) for key, text in data.items() if key in MONEY}
@@ -376,7 +376,7 @@ async def test_each_subject_is_told_what_the_books_say(history):
 
 
 def well_numbered(ids: list[str]) -> bool:
-    """Whether the events of an entry are numbered from 1, and the last by the entry alone."""
+    """Return whether the events of an entry have numbers from 1, and the last the entry alone."""
     found = defaultdict(list)
     for event_id in ids:
         found[int(event_id.partition(".")[0])].append(event_id)
@@ -448,7 +448,7 @@ async def test_a_threshold_is_told_once_for_each_crossing_exactly_at_the_fen(dat
         numbers = itertools.count(1)
 
         async def grant(fen: int) -> None:
-            """Use what entitles to so much: a card costs 0.02 in 16 seconds."""
+            """Use as much as entitles to an amount: a card costs 0.02 in 16 seconds."""
             seq = next(numbers)
             made = record(f"r{seq}", "A", begun, begun + 16 * fen, 1_000)
             assert (await service.usage([made], seq=seq)).status == 200
@@ -510,7 +510,7 @@ def crossed(heard: Heard) -> list[tuple[int, str]]:
 
 
 async def heard_all(service, heard: Heard) -> None:
-    """Wait until the stream tells of the last entry, or of its place behind it."""
+    """Wait until the stream has the last entry, or its place behind it."""
     await until(lambda: heard.last_id == str(service.intake.watermark.size - 1))
 
 

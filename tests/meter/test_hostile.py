@@ -1,7 +1,7 @@
 """Hostile clients, a hostile network and a hostile administrator of the database.
 
 Many clients at the last yuan, the worst bodies, the slowest senders, and rows changed behind our
-back; what is found of all that, and what not, is told in docs/threat-model.md.
+back; docs/threat-model.md says which of these are found, and which are not.
 
 Where memory is measured the service is a process of its own (`apart`); elsewhere it runs in the
 test's loop, where limits of time can be made short.
@@ -54,12 +54,12 @@ REPOSITORY = Path(__file__).parents[2]
 CLIENTS = 64
 CONTRACTS = [f"C{n}" for n in range(8)]
 
-# What the service may take, whoever sends what of the below: some 60 MiB of its own, 64 MiB of
-# bodies that are arriving, what one worst body unfolds to while it is read (some 130 MiB), and half
-# a MiB for each of the largest heads.
+# The memory that the service may take during any of the attacks below: some 60 MiB of its own, 64
+# MiB of arriving bodies, one unfolded worst body (some 130 MiB), and half a MiB for each of the
+# largest heads.
 MAX_MEMORY_MIB = 400
 
-# So long a test waits for what must come, before it fails.
+# A test waits this long before it fails.
 PATIENCE_SECONDS = 60
 
 
@@ -120,7 +120,7 @@ async def test_64_clients_at_a_coupons_last_yuan_get_what_it_holds_and_not_a_fen
 
 
 def lifted(**figures: str) -> str:
-    """Give a policy with a pool or cap so small that many are at its edge."""
+    """Return a policy with a pool or cap so small that many requests are at its edge."""
     return policy_text(threshold="0.00", **figures)
 
 
@@ -289,12 +289,12 @@ TOO_MANY = {"one good record again", "one good void again"}
 
 
 def sealed(payload: bytes) -> bytes:
-    """Sign whatever it is, as a hostile provider can."""
+    """Sign any bytes, as a hostile provider can."""
     return dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", signer("pcl-1"))
 
 
 def worst_bodies() -> dict[str, tuple[bytes, str]]:
-    """Give all worst bodies with the code that each must get."""
+    """Return all worst bodies with the code that each must get."""
     found = {name: (body, "bad_envelope") for name, body in WORST.items()}
     for name, payload in WORST_SIGNED.items():
         code = "too_large" if name in TOO_MANY else "bad_batch"
@@ -305,7 +305,7 @@ def worst_bodies() -> dict[str, tuple[bytes, str]]:
 
 @asynccontextmanager
 async def somebody_else(service: Service) -> AsyncIterator[list[int]]:
-    """Post one small batch after the other meanwhile; gives the statuses of their answers."""
+    """Post one small batch after the other meanwhile; returns the statuses of their answers."""
     statuses = []
     ended = asyncio.Event()
 
@@ -344,7 +344,7 @@ async def test_the_worst_bodies_are_refused_in_bounded_memory_while_others_are_s
             await asyncio.gather(*(refused(name, *worst) for name, worst in worst_bodies().items()))
             served = len(statuses)
         assert served > 0
-        # The number that was signed so often is free still.
+        # The number that was signed so often is still free.
         answer = await service.usage([record("r", "A", *HOUR, 1_000)])
         assert answer.json["results"][0]["status"] == "accepted"
         assert here.peak_mib < MAX_MEMORY_MIB
@@ -352,7 +352,7 @@ async def test_the_worst_bodies_are_refused_in_bounded_memory_while_others_are_s
 
 
 def longest(count: int) -> list[dict[str, Any]]:
-    """Give records of which each text is as long as may be."""
+    """Return records with texts as long as may be."""
     full = {"run": "x" * 128, "state": "é" * 128, "final": False}
     return [record(f"{n:128d}".replace(" ", "r"), "A", *HOUR, 1_000) | full for n in range(count)]
 
@@ -379,7 +379,7 @@ async def test_heads_without_end_and_requests_ahead_of_their_turn_take_bounded_m
         service = here.service
         held = await asyncio.gather(*(Raw.opened(service, head) for _ in range(300)))
         ahead = await asyncio.gather(*(Raw.opened(service) for _ in range(40)))
-        for each in ahead:  # whose answers nobody reads, so that what follows them must wait
+        for each in ahead:  # nobody reads their answers, so later requests must wait
             each.writer.write(docs * 30 + 40 * (head + b"\r\n"))
         answers = await at_once(
             service.usage([record(f"r{n}", "A", *HOUR, 1_000)], stream=f"s{n}") for n in range(64)
@@ -399,7 +399,7 @@ async def test_60_bodies_that_never_end_take_bounded_memory_and_no_room_from_oth
         head = post_head("/v1/usage", f"Content-Length: {MAX_BATCH_BYTES}")
         unfinished = head + bytes(MAX_BATCH_BYTES - 1)
         slow = await asyncio.gather(*(Raw.opened(service, unfinished) for _ in range(60)))
-        # A large body of somebody else finds room, for the slowest of those have given way.
+        # A large body of somebody else finds room, because the slowest of those were cut off.
         answer = await service.post("/v1/usage", sealed(RECORDS + b" " * SIGNED_BYTES), None)
         assert answer.code == "bad_batch"
         assert (await service.usage(longest(MAX_BATCH_ITEMS))).status == 200
@@ -433,7 +433,7 @@ class Raw:
             await self.writer.drain()
 
     async def drip(self, data: bytes) -> None:
-        """Send byte by byte, until the service has enough of it."""
+        """Send byte by byte, until the service refuses more."""
         with contextlib.suppress(ConnectionError):
             for place in range(len(data)):
                 self.writer.write(data[place : place + 1])
@@ -468,7 +468,7 @@ def post_head(path: str, *lines: str) -> bytes:
 
 
 def bomb() -> bytes:
-    """Give 64 KiB that unfold to 64 MiB."""
+    """Return 64 KiB that unfold to 64 MiB."""
     return zlib.compress(bytes(64 * 1024 * 1024), 9, wbits=31)
 
 
@@ -537,7 +537,7 @@ async def test_a_body_beyond_the_limit_is_refused_before_its_end(database, tmp_p
 
 
 def ask_again_and_again(service: Service, times: int) -> int:
-    """Post on one connection, each head and body by itself; how many were answered."""
+    """Post on one connection, each head and body by itself; returns the number of answers."""
     address = service.url.removeprefix("http://").split(":")
     with socket.create_connection((address[0], int(address[1])), PATIENCE_SECONDS / 4) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -550,17 +550,17 @@ def ask_again_and_again(service: Service, times: int) -> int:
 
 async def test_a_body_behind_its_refusal_keeps_no_later_request_waiting(database, tmp_path):
     async with serving(database, tmp_path) as service:
-        # In threads, for only who runs beside the service can be between any two of its steps.
+        # In threads: only these can come between any two steps of the service.
         asked = (asyncio.to_thread(ask_again_and_again, service, 300) for _ in range(8))
         assert sum(await asyncio.gather(*asked)) == 8 * 300
 
 
-# Who is slow, and who is many
+# Slow clients, and many
 
 
 @pytest.fixture
 def hasty(monkeypatch) -> None:
-    """Let the service lose its patience soon."""
+    """Shorten the patience of the service."""
     monkeypatch.setattr(connections, "HEAD_SECONDS", 2.0)
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.2)
     monkeypatch.setattr(bodies, "BODY_SECONDS", 1.0)
@@ -603,7 +603,7 @@ async def test_300_slow_clients_keep_nobody_from_being_served_and_are_closed(dat
 
 
 def code_of(answer: bytes) -> str:
-    """Give the code of a problem document, as it came from the connection."""
+    """Return the code of a problem document, as it came from the connection."""
     head, _, body = answer.partition(b"\r\n\r\n")
     document = json.loads(body)
     assert b"application/problem+json" in head
@@ -652,7 +652,7 @@ async def test_beyond_the_limit_of_connections_new_ones_are_closed_at_once(
         held = [await Raw.opened(service, ask_health) for _ in range(10)]
         assert [(await each.answer()).status for each in held] == [200] * 10
         assert await (await Raw.opened(service, ask_health)).rest() == b""
-        await held[0].send(ask_health)  # who is in may ask on
+        await held[0].send(ask_health)  # a connected client may go on
         assert (await held[0].answer()).status == 200
         held.pop().abort()
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -720,7 +720,7 @@ async def with_one_record(database: str, folder: Path) -> None:
 
 
 async def verified(database: str, folder: Path) -> list[Any]:
-    """Export the ledger and verify it: codes and entries of what is wrong."""
+    """Export the ledger and verify it; returns codes and entries of its faults."""
     data = DataFolder(folder / "kashi")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(DATABASE_VARIABLE, database)
@@ -762,7 +762,7 @@ async def test_a_changed_row_is_found_by_verification_at_the_entry_that_it_made_
 async def test_a_token_that_is_put_into_the_database_works_and_only_its_name_shows(
     database, tmp_path
 ):
-    """Nobody can prove who held a token: docs/threat-model.md says so."""
+    """Nobody can prove who held a token, as docs/threat-model.md says."""
     await with_one_record(database, tmp_path)
     row = "('dba', 'authority', '', sha256('secret'))"
     await ask(database, f"INSERT INTO meter.token (id, role, subject, secret) VALUES {row}")

@@ -119,7 +119,7 @@ QUESTIONS = [BALANCE, "/v1/contracts/TC-2025-0001", "/v1/entries", "/v1/entries/
 
 
 def problem(answer: Answer, code: str, status: int | None = None) -> dict[str, Any]:
-    """Hold a problem document against RFC 9457 and the table of codes."""
+    """Check a problem document against RFC 9457 and the table of codes."""
     assert answer.headers["Content-Type"] == "application/problem+json", answer.body
     document = answer.json
     assert document["code"] == code, document
@@ -133,7 +133,7 @@ def problem(answer: Answer, code: str, status: int | None = None) -> dict[str, A
 
 
 async def carry_out(service: Service, *paths: str) -> None:
-    """Carry out the documented commands, all or up to and with the last that is named."""
+    """Carry out the documented commands, up to and with the last name."""
     for path, body in COMMANDS:
         answer = await service.post(path, body)
         assert answer.status == 201, answer.body
@@ -377,7 +377,7 @@ async def test_a_command_sent_many_times_at_once_is_carried_out_once(database, t
             (201, b'{"entry":6,"issued":"500000.00"}')
         }
         assert (await service.balance())["issued"] == "500000.00"
-        # The same under many keys is as many commands.
+        # The same body under many keys is many commands.
         await asyncio.gather(*(service.post("/v1/coupons", COUPON) for _ in range(4)))
         assert (await service.balance())["issued"] == "2500000.00"
 
@@ -389,7 +389,7 @@ async def test_an_idempotency_key_is_visible_ascii(database, tmp_path):
         assert (await service.post("/v1/policies", POLICY, key="x" * 128)).status == 201
 
 
-# Who may ask
+# Roles
 
 
 async def test_authority_and_auditors_need_a_token_and_learn_nothing_without(database, tmp_path):
@@ -976,7 +976,7 @@ async def test_a_balance_includes_every_batch_that_was_answered_before_the_quest
 
 
 def figures_by_size(entries: list) -> list[list[str]]:
-    """Give issued, entitled, granted, uncovered of ALPHA's coupon 2025 after so many entries."""
+    """Return issued, entitled, granted, uncovered of ALPHA's coupon 2025 after so many entries."""
     state, figures = State(), [[]]
     for entry in entries:
         evolve(state, entry)
@@ -997,7 +997,7 @@ SHIPPED = None
 
 
 def full_use(contract: str, fen: int, start: str) -> list[dict]:
-    """Give records of 8,000 s that use exactly an amount at 4.50: 1 fen is 1 thousandth then."""
+    """Return records of 8,000 s that use exactly an amount at 4.50: 1 fen is 1 thousandth then."""
     records, ids = [], count()
     begin = parse_instant(start)
     while fen > 0:
@@ -1146,7 +1146,7 @@ async def test_the_worked_examples_give_the_same_figures_whole_and_sliced(
 
 
 def cuts(step: list[dict], seconds: int | None) -> list[list[dict]]:
-    """Give the batches of a step: whole records, or shuffled slices in batches of 100."""
+    """Return the batches of a step: whole records, or shuffled slices in batches of 100."""
     if seconds is WHOLE:
         return [step]
     parts = [part for usage in step for part in slices(usage, seconds)]

@@ -1,4 +1,4 @@
-"""What holds after every entry of any history, and what no order or slicing can change."""
+"""Rules that hold after every entry of any history, and sums that no order or slicing changes."""
 
 from collections import Counter
 from itertools import count
@@ -48,7 +48,7 @@ REFUSALS = {
 }
 FLOORED = ("accrued:", "coupon:", "due:", "pool:")
 
-# Where something changes: validity begins and ends, years end, the terms of B and of the devices.
+# Instants of change: validity begins and ends, years end, the terms of B and of the devices.
 EDGES = [
     parse_instant(f"{day}T00:00:00+08:00")
     for day in ("2024-12-18", "2025-01-01", "2025-07-01", "2026-01-01", "2026-07-01", "2026-12-18")
@@ -94,7 +94,7 @@ COUPONS = (
 
 
 def small_world(*coupons: Issue, cards: int = 10_000_000) -> Books:
-    """Give contracts so small that amounts, other funds and coupons bind within a few records."""
+    """Return contracts so small that amounts, other funds and coupons bind within a few records."""
     books = Books(now="2027-02-01T12:00:00+08:00")
     books.activate(lifted(pool="400.00"))
     books.provider(devices={DEVICE: cards, OTHER_DEVICE: cards})
@@ -115,7 +115,7 @@ def small_world(*coupons: Issue, cards: int = 10_000_000) -> Books:
 
 
 def crowded_world(*coupons: Issue) -> Books:
-    """Give the same with so few devices that two or three records fill them."""
+    """Return the same with so few devices that two or three records fill them."""
     return small_world(*coupons, cards=4)
 
 
@@ -150,7 +150,7 @@ operations = st.one_of(
 
 
 def carry_out(books: Books, operation: Any, ids: Any) -> None:
-    """Do what is asked; a refusal is as good a history as any."""
+    """Carry out an operation; a refusal is as good a history as any."""
     match operation:
         case Issue(enterprise, year, fen):
             answer = attempt(lambda: books.issue(year, format_money(fen), enterprise))
@@ -171,7 +171,7 @@ def carry_out(books: Books, operation: Any, ids: Any) -> None:
 
 
 def a_withheld_one(books: Books, number: int) -> str:
-    """Name a record of which something is, or was, withheld; where there is none, any."""
+    """Return a record that has, or had, a withheld part; if there is none, any."""
     ids = [id_ for (_, id_), held in books.state.records.items() if held.withheld]
     return ids[number % len(ids)] if ids else f"r{number}"
 
@@ -188,7 +188,7 @@ def assert_grants_follow_the_rule(state: State) -> None:
 
 
 def assert_records_fit(state: State) -> None:
-    """What is in use is what stands and is not withheld, and no more than there is."""
+    """Check that use is the sum of all standing records, less withheld parts, and within limits."""
     in_use: Counter[tuple[tuple[str, str, str], int]] = Counter()
     released = False
     for held in state.records.values():
@@ -269,7 +269,7 @@ def assert_the_sums_agree(books: Books) -> None:
 
 @st.composite
 def histories(draw) -> tuple[list[dict[str, Any]], list[Issue], list[Any], list[Any]]:
-    """Draw usage and coupons, and two ways to tell them: sliced, batched and ordered at will."""
+    """Draw usage and coupons, and two ways to report them, sliced, batched and ordered freely."""
     usage = [
         each | {"id": f"u{number}"}
         for number, each in enumerate(draw(st.lists(usages, min_size=3, max_size=8)))
@@ -310,7 +310,7 @@ def totals(books: Books, telling: list[Any]) -> dict[str, Any]:
         else:
             results = books.post(part)
             assert {result.status for result in results} == {"accepted"}
-            # Where something is withheld, the order decides of which contract.
+            # The order decides which contract has a part withheld.
             assert {result.withheld for result in results} == {"0.00"}
     state = books.state
     return {

@@ -1,7 +1,7 @@
-"""Rotation of the service's keys: who signs at which number, and what each key lets one verify.
+"""Rotation of the service's keys: the signer at each number, and the range of each key.
 
-First ledgers that a writer makes (`tests/writer.py`), honest and not; then a real service that
-rotates its keys while it runs.
+First come ledgers of a writer (`tests/writer.py`), honest and not; then a real service that rotates
+its keys while it runs.
 """
 
 import asyncio
@@ -64,12 +64,12 @@ def use(writer: Writer, id_: str) -> None:
 
 
 def keyids(writer: Writer) -> list[str]:
-    """Who signed the last receipt."""
+    """Return the ids of the keys that signed the last receipt."""
     return [keyid for keyid, _ in dsse.parse_signature_header(writer.signatures[-1])]
 
 
 def exported(writer: Writer, vkey: str, checkpoint: str | None = None) -> list[str]:
-    """Verify an export as one who trusts a key: the codes of what is wrong."""
+    """Verify an export with a trusted key; returns the codes of its faults."""
     with tempfile.TemporaryDirectory() as folder:
         writer.export(Path(folder))
         if checkpoint is not None:
@@ -141,7 +141,7 @@ def stands(audit: Audit, receipt: bytes, signature: str, tree: Tree) -> bool:
 
 
 def signed_with(*keyids: str):
-    """Sign a receipt with other keys than must sign it."""
+    """Sign a receipt with these keys in place of the right ones."""
     keys = {"receipt-1": "receipts"}
 
     def tell(files: list[bytes]) -> list[bytes]:
@@ -221,7 +221,7 @@ def test_a_retired_key_alone_signs_nothing():
     writer.retire_log_key()
     assert exported(writer, OLD, signed_by(writer, "log")) == ["wrong_log_key"]
     assert exported(writer, NEW, signed_by(writer, "log")) == ["wrong_log_key"]
-    # A line more does no harm: signatures of strangers, witnesses among them, may stand there.
+    # More lines do no harm: strangers may sign too, for example witnesses.
     assert exported(writer, OLD, signed_by(writer, "log", "log-2")) == []
 
 
@@ -265,7 +265,7 @@ def test_the_last_checkpoint_of_a_retired_key_is_that_of_all_entries_before():
         assert exported(writer, NEW) == ["wrong_checkpoint"], lie
 
 
-# What the authority may ask for
+# Commands of the authority
 
 
 def refusal(call, *arguments, **changes) -> Problem:
@@ -340,7 +340,7 @@ def test_a_suspicion_lies_in_the_past_and_is_kept_to_the_second():
     assert writer.state.keys["pcl-1"].suspected_since == writer.now
 
 
-# Whatever is asked for
+# Random commands
 
 NAMES = ("log", "log-2", "log-3")
 KEYIDS = ("receipt-1", "receipt-2", "receipt-3")
@@ -399,12 +399,12 @@ def kashi(*words: object) -> dict:
 
 
 def new_key(folder: DataFolder, kind: str) -> dict:
-    """Make a key with the command; give the body that adds it."""
+    """Make a key with the command; returns the body that adds it."""
     return kashi("key", "new", "--data", folder.path, kind)
 
 
 async def take(known: Service, seq: int) -> list[str]:
-    """Post a batch: who signed its receipt."""
+    """Post a batch; returns the ids of the keys that signed its receipt."""
     answer = await known.usage([record(f"r{seq}", "A", *HOUR, 1_000)], seq=seq)
     assert answer.status == 200, answer.body
     header = answer.headers["Kashi-Signature"]
@@ -412,7 +412,7 @@ async def take(known: Service, seq: int) -> list[str]:
 
 
 async def checkpoint_keys(known: Service) -> set[bytes]:
-    """Who signed the checkpoint of all that is committed, as soon as it is published."""
+    """Return the signers of the checkpoint of all that is committed, once it is published."""
     for _ in range(1_000):
         answer = await known.get("/log/checkpoint")
         assert answer.status == 200
@@ -564,7 +564,7 @@ def test_a_state_without_its_private_keys_signs_nothing(tmp_path):
     assert refusal(keys.checkpoint_signers, state, state.size).code == "key_not_here"
 
 
-# What a stolen key may have signed
+# Signatures of a stolen key
 
 
 async def test_the_suspects_of_a_revoked_key_are_its_batches_since_then(database, tmp_path):

@@ -1,4 +1,4 @@
-"""Logs: an event for each thing that an operator asks about, and never a secret."""
+"""Logs: an event for each question of an operator, and never a secret."""
 
 import asyncio
 import base64
@@ -39,7 +39,7 @@ def log():
         yield stream
 
 
-# What is told
+# Logged
 
 
 async def test_a_group_is_told_with_its_entries_and_batches(database, tmp_path, log):
@@ -121,11 +121,11 @@ async def test_a_lost_epoch_is_told(database, tmp_path, log):
     assert (lost["epoch"], lost["size"], lost["level"]) == (head.epoch - 1, 7, "error")
 
 
-# What is not told
+# Never logged
 
 
 def secrets_of(service, more: list[bytes]) -> dict[str, str]:
-    """Give all that no log may hold: tokens, keys, and what is posted in whatever spelling."""
+    """Return all that no log may hold: tokens, keys, and posted texts in any spelling."""
     folder = service.folder
     token = folder.authority_token.read_text().strip()
     seed = signer("pcl-1").private_bytes_raw()
@@ -183,7 +183,7 @@ async def test_no_log_at_any_level_holds_a_secret_or_what_was_posted(
 
 
 async def faults(service, monkeypatch, envelope: bytes) -> None:
-    """Let exceptions carry what was posted to wherever they are logged."""
+    """Let exceptions carry posted texts to every place where they are logged."""
 
     async def broken(*_arguments):
         raise ValueError(envelope.decode() + SECRET)
@@ -199,7 +199,7 @@ async def faults(service, monkeypatch, envelope: bytes) -> None:
         assert (await service.usage([record("r9", "A", *HOUR, 1)], seq=9)).status == 503
     task = asyncio.create_task(broken())
     await asyncio.wait([task])
-    del task  # asyncio tells of an exception that nobody fetched
+    del task  # asyncio logs an exception that nobody fetched
     logging.getLogger("aiohttp.server").error(
         "Error handling %s", SECRET, exc_info=ValueError(SECRET)
     )

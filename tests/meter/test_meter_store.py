@@ -1,4 +1,4 @@
-"""The service's tables: evidence is append-only, and the rest is what the entries add up to."""
+"""The service's tables: evidence is append-only, and the rest follows from the entries."""
 
 import asyncio
 import itertools
@@ -44,7 +44,7 @@ EVIDENCE = ("meter.batch", "meter.seq_conflict")
 
 
 async def history(service: Service, seed: int, steps: int = 40) -> None:
-    """Do things at random: usage, voids, coupons, contracts, freezes; some of it is refused."""
+    """Perform random operations: usage, voids, coupons, contracts, freezes; some are refused."""
     chance = random.Random(seed)
     await service.open_books(lifted(), issued="20.00")
     await service.ask("/v1/enterprises", **enterprise_body(BETA, founded_on="2024-06-01"))
@@ -103,7 +103,7 @@ async def lived(database, tmp_path):
 
 
 async def exceed(service: Service) -> None:
-    """Use more than was rented; a reviewer releases one record, and two are taken back."""
+    """Use more than was rented; a reviewer releases one record, and two are voided."""
     await service.ask("/v1/contracts", **contract_body("W", max_devices={DEVICE: 1}))
     usage = [record(f"w{n}", "W", *YEAR_EDGE, 1_000) for n in range(6)]
     await service.usage(usage, seq=990)
@@ -171,7 +171,7 @@ async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived
     assert set(write._PROJECTIONS) == set(PROJECTIONS)
 
 
-# The state is what the entries add up to
+# The state follows from the entries
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -193,7 +193,7 @@ async def test_the_loaded_state_is_the_one_that_all_entries_lead_to(database, tm
         assert loaded.policies == evolved.policies
         assert loaded.public_keys == evolved.public_keys
         assert loaded.provider_usccs == evolved.provider_usccs
-        # Records and batches come when they are named.
+        # Records and batches are loaded when they are named.
         assert (loaded.records, loaded.batches) == ({}, {})
         named = Named(records={*evolved.records, ("pcl", "unknown"), ("x", "y")})
         assert await load.load_named(connection, loaded, named) == {}
@@ -320,7 +320,7 @@ async def test_a_rebuild_shuts_a_running_service_out(database, tmp_path):
 
 
 async def change_segments(database: str, change: str, *arguments) -> None:
-    """Do what only a superuser can: change segments with the triggers switched off."""
+    """Change segments with the triggers off, as only a superuser can."""
     await ask(database, "ALTER TABLE ledger.segment DISABLE TRIGGER USER")
     await ask(database, change, *arguments)
     await ask(database, "ALTER TABLE ledger.segment ENABLE ALWAYS TRIGGER append_only")
@@ -408,7 +408,7 @@ async def test_entries_that_break_a_rule_are_not_rebuilt_even_under_their_own_ro
 
 
 async def sign_anew(database: str) -> None:
-    """Give the head the root of what is stored now."""
+    """Set the root of the head to that of the stored entries."""
     frontier = Frontier.over(b"".join(map(leaf_hash, await stored(database))))
     await ask(database, "ALTER TABLE ledger.head DISABLE TRIGGER USER")
     await ask(
@@ -475,7 +475,7 @@ async def test_an_export_never_writes_into_a_folder_that_holds_something(lived, 
 
 
 def in_use(state: State) -> dict[tuple[Any, int], list[int]]:
-    """The days of device-time that a state holds, as far as anything is in use there."""
+    """Return the days of device-time that a state holds, where any is in use."""
     return {
         (name, day): list(quarters)
         for name, count in state.in_use.items()

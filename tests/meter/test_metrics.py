@@ -1,4 +1,4 @@
-"""Metrics: what they count, that Prometheus likes them, and that the page names them all."""
+"""Metrics: they count rightly, Prometheus accepts them, and the page names them all."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ USAGE = [record("r1", "A", *HOUR, 64_000)]
 
 
 async def scrape(service) -> dict[tuple[str, ...], float]:
-    """Give the samples by name and values of labels."""
+    """Return the samples by name and label values."""
     text = (await service.get("/metrics")).body.decode()
     return {
         (sample.name, *sample.labels.values()): sample.value

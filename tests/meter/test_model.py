@@ -1,11 +1,11 @@
-"""Any history of commands and batches, held against a model that is slow and obvious.
+"""Any history of commands and batches, compared with a model that is slow and obvious.
 
-The model keeps the set of accepted records and works everything out from it anew, in fractions of
-a yuan and with calendar dates. Only two things depend on history: who got the money (rule R), so
-the model keeps the grants and applies the two steps of the rule in its own words; and what did not
-fit when a record came, so each record keeps which quarter-hours of it were short. It shares no
-arithmetic with the core. Each answer, each refusal's code and every figure is compared after every
-step, and at the end the independent sums of the audit must find no fault either.
+The model keeps the set of accepted records and computes everything from it anew, in fractions of a
+yuan and with calendar dates. Only two things depend on history. One is who got the money (rule R):
+the model keeps the grants and applies the two steps of the rule in its own code. The other is what
+did not fit when a record came: each record keeps its short quarter-hours. The model shares no
+arithmetic with the core. Each answer, each code of a refusal and every figure is compared after
+every step, and at the end the independent sums of the audit must find no fault either.
 """
 
 import json
@@ -114,7 +114,7 @@ class Refused(Exception):  # noqa: N818 - it is an answer
 
 @dataclass
 class AcceptedRecord:
-    """What the model keeps of a record: the JSON, where it went, and what was decided once.
+    """A record in the model: the JSON, its contract, and what was decided once.
 
     `hours` are the device-hours that count by year, `short` the quarters in which it did not fit.
     """
@@ -132,7 +132,7 @@ class AcceptedRecord:
 
 @dataclass(frozen=True)
 class Short:
-    """A quarter in which so many thousandths × seconds did not fit, for want of whose room."""
+    """A quarter in which this many thousandths × seconds did not fit, and the full limit."""
 
     quarter: int
     time: int
@@ -141,7 +141,7 @@ class Short:
 
 @dataclass
 class Model:
-    """The books as somebody would keep them on paper."""
+    """The books as a person would keep them on paper."""
 
     now: datetime = START
     size: int = 1
@@ -167,7 +167,7 @@ class Model:
     # Registry
 
     def register(self, kind: str, id_: str, body: dict, check: Any, shelf: dict) -> int:
-        """Answer with an entry's number: a new one, or that of what is there already."""
+        """Return the number of an entry: a new one, or that of an equal registration."""
         if id_ in shelf:
             if shelf[id_] != body:
                 raise Refused("exists_differently")
@@ -256,7 +256,7 @@ class Model:
     def contract(self, body: dict) -> int:
         body = dict(body)
         known = self.contracts.get(body["id"])
-        # What is fixed at registration is no part of what was asked for.
+        # Values that are fixed at registration are not part of the request.
         body["policy"] = known["policy"] if known else (self.policies or [None])[-1]
         return self.register("contract", body["id"], body, self.check_contract, self.contracts)
 
@@ -361,7 +361,7 @@ class Model:
     # Capacity
 
     def take(self, body: dict) -> AcceptedRecord:
-        """Let a record use what is free."""
+        """Let a record use the free devices."""
         contract = self.contracts[body["contract"]]
         short = []
         for quarter, time in quarters(body):
@@ -389,7 +389,7 @@ class Model:
                 self.in_use["contract", contract["id"], device][quarter] += time
 
     def room(self, contract: dict, device: str, quarter: int) -> tuple[int, str]:
-        """Give what is left in a quarter, and to which limit."""
+        """Return the free device-time of a quarter, and its limit."""
         enlisted = self.enlisted(contract["provider"], device, day_of(quarter))
         at_provider = self.in_use["provider", contract["provider"], device][quarter]
         rooms = [(max(0, enlisted * 900_000 - at_provider), "provider")]
@@ -397,7 +397,7 @@ class Model:
             rented = contract["max_devices"][device]
             under_contract = self.in_use["contract", contract["id"], device][quarter]
             rooms.append((max(0, rented * 900_000 - under_contract), "contract"))
-        return min(rooms)  # of equal ones the contract's
+        return min(rooms)  # the contract's among equal ones
 
     def enlisted(self, provider: str, device: str, day: str) -> int:
         return sum(
@@ -409,7 +409,7 @@ class Model:
     def hours(
         self, contract: dict, body: dict, parts: list[tuple[int, int]]
     ) -> Iterator[tuple[int, Fraction]]:
-        """Give the eligible device-hours by year, of thousandths × seconds by quarter."""
+        """Yield the eligible device-hours by year, of thousandths × seconds by quarter."""
         policy = self.policy_of(contract)
         if contract["related_party"] or contract["use"] not in policy["uses"]:
             return
@@ -428,7 +428,7 @@ class Model:
             yield year, Fraction(time, 3_600_000)
 
     def withheld(self, contract: dict) -> dict[int, Fraction]:
-        """Give the cost of what is withheld, by year, not rounded."""
+        """Return the withheld cost by year, not rounded."""
         by_year: dict[int, Fraction] = {}
         for record in self.live(contract):
             price = Fraction(contract["prices"][record.body["device"]])
@@ -473,7 +473,7 @@ class Model:
         return enterprise["kind"] == "enterprise" and contract["signed_on"] < grown_up
 
     def entitled(self, contract: dict) -> tuple[dict[int, Fraction], set[str]]:
-        """Give the entitlement by year, and which limits bound it."""
+        """Return the entitlement by year, and which limits bound it."""
         policy = self.policy_of(contract)
         kind = "startup" if self.is_startup(contract) else "standard"
         amount = yuan(contract["amount"])
@@ -493,7 +493,7 @@ class Model:
         return entitled, bound
 
     def regrant(self) -> None:
-        """Rule R, for every coupon: where nothing changed it does nothing."""
+        """Apply rule R to every coupon; without a change it does nothing."""
         entitled = {id_: self.entitled(each)[0] for id_, each in self.contracts.items()}
         for enterprise in self.enterprises:
             for year in YEARS:
@@ -510,7 +510,7 @@ class Model:
     # Batches
 
     def post(self, keyid: str, batch: dict, payload: bytes) -> dict | bytes:
-        """Answer with the results, or with the receipt that was stored."""
+        """Return the results, or the receipt that was stored."""
         key = self.keys.get(keyid)
         if key is None:
             raise Refused("bad_signature")
@@ -584,7 +584,7 @@ class Model:
         return self.now - moment(body["end"]) > lateness
 
     def standing(self, contract: dict) -> tuple[Fraction, dict, dict, Fraction]:
-        """Give cost, entitlement and grants by year, and the withheld cost, floored by year."""
+        """Return cost, entitlement and grants by year, and the withheld cost, floored by year."""
         granted = {year: self.grants.get((contract["id"], year), Fraction(0)) for year in YEARS}
         withheld = sum(map(down_to_a_fen, self.withheld(contract).values()), Fraction(0))
         return self.cost(contract), self.entitled(contract)[0], granted, withheld
@@ -635,14 +635,14 @@ def later(day: str, months: int) -> str:
 
 
 def value(body: dict, contract: dict) -> Fraction:
-    """Give what the devices cost, in yuan."""
+    """Return what the devices cost, in yuan."""
     devices = Fraction(body["milli_devices"], 1000)
     hours = Fraction((moment(body["end"]) - moment(body["start"])) // SECOND, 3600)
     return devices * hours * Fraction(contract["prices"][body["device"]])
 
 
 def quarters(body: dict) -> Iterator[tuple[int, int]]:
-    """Give thousandths × seconds in each quarter-hour that a record touches, by its number."""
+    """Yield thousandths × seconds in each quarter-hour that a record touches, by its number."""
     start, end = moment(body["start"]), moment(body["end"])
     number = (start - EPOCH) // QUARTER
     while start < end:
@@ -665,7 +665,7 @@ def short_by_year(short: list[Short]) -> dict[int, int]:
 
 
 def evidence(short: list[Short]) -> list[list]:
-    """Tell of runs of quarters and their limit; beyond 16 runs, the last holds all the rest."""
+    """Return runs of quarters and their limit; beyond 16 runs, the last holds all the rest."""
     runs: list[list[Short]] = []
     for each in short:
         before = runs[-1][-1] if runs else None
@@ -692,7 +692,7 @@ def meaning(body: dict) -> dict:
     return times | {name: body[name] for name in ("contract", "device", "milli_devices")}
 
 
-# What may be asked for: few names, so that things meet; most valid, some not.
+# Drawn requests: few names, so that things meet; most valid, some not.
 
 USCCS = [uscc_of(number) for number in (1, 2, 3, 4)]
 CONTRACTS = ["A", "B", "C", "D", "E", "F", "G"]
@@ -812,12 +812,12 @@ def good_records(draw) -> dict:
 
 
 def placed(drawn: dict, now: datetime) -> dict:
-    """Turn what was drawn into a record, by the clock of the moment."""
+    """Return a drawn record at the current clock."""
     drawn = dict(drawn)
     base, ago, lasts = (drawn.pop(name) for name in ("base", "ago", "lasts"))
     edge = datetime(2026, 1, 1, tzinfo=SHANGHAI) + timedelta(seconds=900)
     end = edge if base == "year" else now - timedelta(seconds=ago)
-    # Written without the core's help, so that the model reads what was meant.
+    # Written without the core, so that the model reads the drawn values.
     return drawn | {
         "start": (end - timedelta(seconds=lasts)).isoformat(),
         "end": end.isoformat(),
@@ -825,7 +825,7 @@ def placed(drawn: dict, now: datetime) -> dict:
 
 
 class BooksMachine(RuleBasedStateMachine):
-    """One ledger, told the same as the model."""
+    """One ledger and the model, given the same steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -835,7 +835,7 @@ class BooksMachine(RuleBasedStateMachine):
         self.replayed = 0
 
     def both(self, core: Any, model: Any) -> None:
-        """Ask both; the same number or the same refusal must come back."""
+        """Ask both; both must return the same number or the same refusal."""
         answers = []
         for ask in (core, model):
             try:
@@ -848,7 +848,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @initialize(coupons=st.booleans(), cards=st.sampled_from([3, 8, 10_000_000]))
     def begin(self, coupons: bool, cards: int) -> None:
-        """Begin where usage can be posted: two providers, two enterprises, contracts."""
+        """Begin with all that usage needs: two providers, two enterprises, contracts."""
         self.activate("v1")
         for name, code in (("p1", USCCS[2]), ("p2", USCCS[3])):
             body = BASE_PROVIDER | {"id": name, "uscc": code, "devices": {DEVICE: cards}}
@@ -860,7 +860,7 @@ class BooksMachine(RuleBasedStateMachine):
         self.contract(BASE_CONTRACT | {"id": "A"})
         self.contract(BASE_CONTRACT | {"id": "B", "amount": "70.01", "max_devices": {DEVICE: 4}})
         self.contract(BASE_CONTRACT | {"id": "C", "provider": "p2", "other_public_funds": "30.00"})
-        # On the edge of the threshold, signed on the day on which a startup has grown up.
+        # At the threshold, signed on the day on which a startup is no longer one.
         self.contract(BASE_CONTRACT | {"id": "D", "enterprise": USCCS[1], "amount": "80.00"})
         self.contract(BASE_CONTRACT | {"id": "E", "related_party": True})
         if coupons:
@@ -871,7 +871,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @rule(what=st.data())
     def register(self, what: Any) -> None:
-        """One rule for all of these, or there would be little else."""
+        """Register any of these; as one rule, so that other rules run often enough."""
         match what.draw(st.sampled_from(["policy", "provider", "key", "enterprise", "contract"])):
             case "policy":
                 self.activate(what.draw(st.sampled_from([*TEXTS])))
@@ -1049,7 +1049,7 @@ class BooksMachine(RuleBasedStateMachine):
         self.deliver(keyid, self.books.payload(records, named, **({"provider": provider} | wrong)))
 
     def deliver(self, keyid: str, payload: bytes) -> None:
-        """Sign with the key that is registered under the name, and compare all that comes back."""
+        """Sign with the registered key of a name, and compare all results."""
         batch = json.loads(payload)
         secrets = {public_text(signer(name)): name for name in KEYS}
         registered = self.model.keys.get(keyid, {"public_key": public_text(signer(keyid))})
@@ -1084,7 +1084,7 @@ class BooksMachine(RuleBasedStateMachine):
         assert answer == expected
 
     def teardown(self) -> None:
-        """At the end, hold the whole against the postings, the records and the sums."""
+        """Compare the end with the postings, the records and the sums."""
         *_, accounts = balances(self.books.entries)
         assert accounts == expected_balances(self.books.state)
         self.records_are_told_as_the_model_has_them()
@@ -1094,7 +1094,7 @@ class BooksMachine(RuleBasedStateMachine):
         sums.finish()
 
     def records_are_told_as_the_model_has_them(self) -> None:
-        """What is in use follows from the records alone, and each entry has its evidence."""
+        """Check that use follows from the records alone, and each entry has its evidence."""
         model = Model(contracts=self.model.contracts)
         for record in self.model.records.values():
             usage = decode(encode(self.books.entries[record.entry]))

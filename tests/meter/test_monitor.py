@@ -1,4 +1,4 @@
-"""`kashi monitor` against a web server that publishes a ledger which grows, honestly or not."""
+"""`kashi monitor` against a web server with a ledger that grows, honestly or not."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ class Watch:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew with what the folder holds, which must be enough without the site."""
+        """Begin anew from the folder alone, which must be enough without the site."""
         if hasattr(self, "monitor"):
             self.monitor.close()
         trust = Trust(self.trusted, self.policy)
@@ -61,7 +61,7 @@ class Watch:
         return {kind for kind in KINDS if self.monitor.alarms.count(kind)}
 
     def said(self, kind: str) -> list[str]:
-        """When an alarm went on and off."""
+        """Return when an alarm went on and off."""
         return [line["state"] for line in self.lines if line.get("alarm") == kind]
 
     def detail(self, kind: str) -> str:
@@ -93,7 +93,7 @@ async def test_a_log_that_grows_is_followed_and_judged_and_kept_whole(site, watc
         assert report.size == site.size
     assert watch.alarms() == set()
     assert site.size > 512
-    # No more is kept than that size calls for.
+    # No more is kept than a log of that size has.
     held, shown = (
         {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
         for root in (watch.data / "log", site.folder)
@@ -180,7 +180,7 @@ async def test_a_fork_is_proved_kept_and_remembered(site, watch):
     assert (folder / "tile/0").is_dir()
     await watch.poll()
     assert watch.said("fork") == ["on"]
-    # The log shows its first face again, and grows: that is followed, and nothing is forgiven.
+    # The log shows its first history again, and grows: it is followed, and the alarm stays.
     site.post()
     site.publish()
     watch.restart()
@@ -272,7 +272,7 @@ async def test_an_entry_that_breaks_a_rule_is_a_violation_for_ever(site, watch):
     await watch.poll()
     assert watch.alarms() == {"violation"}
     assert watch.detail("violation").startswith(f"entry {wrong}: wrong_receipt")
-    # It is followed still, for a fork is another thing; but nothing more of it is judged.
+    # It is still followed, so that a fork is found; but nothing more of it is judged.
     site.post()
     site.publish()
     await watch.poll()
@@ -371,7 +371,7 @@ async def test_a_gap_is_an_alarm_when_it_is_old(site, watch):
     site.post(1, seq=9)
     site.publish()
     await watch.poll()
-    # The numbers 5 to 8 are missing only since now.
+    # The numbers 5 to 8 are missing from now on.
     assert watch.alarms() == {"gap"}
     assert watch.detail("gap").startswith("pcl, stream main: no batches 2 to 3 since 2025-03-01")
     site.post(1, seq=2)
@@ -446,7 +446,7 @@ async def test_without_enough_witnesses_nothing_is_followed(site, tmp_path):
 
 
 async def test_a_log_is_followed_from_one_key_to_the_next(site, watch):
-    """The one that was trusted first may be retired long ago."""
+    """The key that was trusted first may be retired long ago."""
     for step in (site.post, site.writer.add_log_key, site.post, site.writer.retire_log_key):
         step()
         site.publish()

@@ -1,4 +1,4 @@
-"""The API's description: it is complete, it is true, and nothing that is sent gets a 500."""
+"""The API's description: it is complete, it is true, and no request gets a 500."""
 
 import asyncio
 import base64
@@ -42,7 +42,7 @@ SEED = 20_250_301
 
 
 def concrete(route: Route) -> str:
-    """The route's path with the example of each parameter."""
+    """Return the path of the route with the example of each parameter."""
     return re.sub(r"\{(\w+)\}", lambda match: examples.PATHS[match[1]][1], route.path)
 
 
@@ -52,7 +52,7 @@ def routes_with_body() -> list[Route]:
 
 @asynccontextmanager
 async def telling(database: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """A service of the ledger for which the examples are made, before any of them is sent."""
+    """A service with the ledger of the examples, before any of them is sent."""
     monkeypatch.setattr(services, "ORIGIN", examples.BATCH["log"])
     async with serving(database, folder) as service:
         yield service
@@ -63,7 +63,7 @@ async def tell(service: Service, route: Route) -> Answer:
 
 
 async def open_by_examples(service: Service) -> None:
-    """Send the examples that build something up."""
+    """Send the examples that set the ledger up."""
     by_body = {route.body: route for route in routes_with_body()}
     for kind in list(examples.BODIES)[: list(examples.BODIES).index(dsse.Document) + 1]:
         answer = await tell(service, by_body[kind])
@@ -100,7 +100,7 @@ def test_the_same_routes_give_the_same_bytes():
 def test_every_problem_code_has_a_remedy_and_is_some_operations():
     assert set(examples.REMEDIES) == set(CODES)
     used = {code for route in ROUTES for code in openapi.codes_of(route)}
-    assert set(CODES) - used == {"method_not_allowed"}  # it belongs to what is no operation
+    assert set(CODES) - used == {"method_not_allowed"}  # it belongs to no operation
 
 
 def test_the_codes_of_an_operation_are_those_of_its_route_and_the_general_ones():
@@ -160,7 +160,7 @@ def test_every_field_says_what_it_means():
 
 
 def test_what_words_say_is_said_of_something():
-    """A word that is left over would be a field that was renamed."""
+    """An unused description would be that of a renamed field."""
     fields = {
         name
         for kind, schema in TOLD.document["components"]["schemas"].items()
@@ -196,7 +196,7 @@ def test_every_body_has_an_example_that_the_service_can_read():
         TOLD.validator(content["schema"]).validate(example)
         fixed = {name: examples.PATHS[name][1] for name in path_names(route)}
         decode(json.dumps(example).encode(), route.body, fixed)
-        # What stands in the URL does not stand in the body.
+        # Parameters of the URL are not in the body.
         schema = TOLD.resolve(content["schema"])
         assert not fixed.keys() & schema["properties"].keys()
         assert body["required"] == bool(schema.get("required"))
@@ -218,7 +218,7 @@ def test_the_example_batch_is_signed_by_the_example_key():
 async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_path, monkeypatch):
     refused = {
         "ReleaseRecord": "nothing_withheld",  # all of the example's record counts
-        # Nobody made the private halves of the examples.
+        # The examples have no private keys.
         **dict.fromkeys(("AddLogKey", "AddReceiptKey"), "key_not_here"),
         **dict.fromkeys(("RetireLogKey", "RetireReceiptKey"), "not_found"),
     }
@@ -236,7 +236,7 @@ async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_pat
     await check_sums(database)
 
 
-# What the types say outside is what they take
+# Types accept what their schemas describe
 
 
 KINDS = [Fen, Price, Date, Uscc, Lines, Instant]
@@ -287,7 +287,7 @@ def test_the_edges_of_a_type_are_the_edges_of_its_schema(kind, good, bad):
 
 
 def test_patterns_are_those_of_ecma_262():
-    """No escape that only Python knows, and an end that both read as the end of the text."""
+    """Patterns have no escapes of Python alone, and both read their end as that of the text."""
     patterns = set(re.findall(r'"pattern":("(?:[^"\\]|\\.)*")', openapi.encoded(ROUTES).decode()))
     assert patterns
     for pattern in map(json.loads, patterns):
@@ -300,7 +300,7 @@ def test_patterns_are_those_of_ecma_262():
 
 
 class Page(HTMLParser):
-    """Collects what a browser would act on; raises where tags do not match."""
+    """Collects all that a browser would act on; raises where tags do not match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -379,10 +379,10 @@ async def test_document_and_page_are_public_tagged_and_closed_to_the_outside(dat
 async def test_schemathesis_finds_no_answer_that_the_document_does_not_promise(
     database, tmp_path, monkeypatch
 ):
-    """Its seed is fixed, its work bounded; what it posts is real, with an authority's token.
+    """Its seed is fixed, its work bounded; its requests are real, with an authority's token.
 
-    `positive_data_acceptance` is left out: a schema can tell neither a check character nor a whole
-    number written as 1.0, which we refuse. The agreement of types and schemas is tested above.
+    `positive_data_acceptance` is left out: a schema can express neither a check character nor the
+    refusal of a whole number written as 1.0. The agreement of types and schemas is tested above.
     """
     async with telling(database, tmp_path, monkeypatch) as service:
         await open_by_examples(service)
@@ -480,7 +480,7 @@ BODIES = [
 
 
 def hostile(rng: random.Random, token: str) -> bytes:
-    """One request that nobody meant, though much of it may look right."""
+    """Draw a request that nobody meant, though much of it may look right."""
     path = re.sub(r"\{\w+\}", lambda _: rng.choice(PARTS), rng.choice(ROUTES).path)
     if rng.random() < 0.2:
         path += "/" + "/".join(rng.choices(PARTS, k=rng.randint(1, 4)))
@@ -513,7 +513,7 @@ def chunked(rng: random.Random, body: bytes) -> bytes:
 
 
 async def exchange(service: Service, request: bytes) -> bytes:
-    """Send bytes and read until the other side closes; where it waits for more, give up."""
+    """Send bytes and read until the other side closes; stop where it waits for more."""
     host, _, port = service.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     answer = b""
@@ -526,12 +526,12 @@ async def exchange(service: Service, request: bytes) -> bytes:
     return answer
 
 
-# Of what is no HTTP, or expects what nobody can give: answered before any route is looked for.
+# Codes for requests that are not HTTP, or expect too much: answered before any route.
 PARSER_STATUSES = {400, 417}
 
 
 async def test_no_request_of_any_kind_yields_a_500(database, tmp_path, monkeypatch, caplog):
-    """What the server's own parser refuses it answers itself; all else is a problem document."""
+    """The server's parser answers what it refuses; all else is a problem document."""
     rng = random.Random(SEED)
     statuses: Counter[int] = Counter()
     async with telling(database, tmp_path, monkeypatch) as service:
@@ -552,7 +552,7 @@ async def test_no_request_of_any_kind_yields_a_500(database, tmp_path, monkeypat
 
 
 def judge(request: bytes, answer: bytes) -> int:
-    """Hold an answer to what every answer must be; give its status, 0 where there is none."""
+    """Check an answer as every answer must be; returns its status, 0 where there is none."""
     if not answer:
         return 0
     answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")

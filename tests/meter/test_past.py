@@ -1,4 +1,4 @@
-"""Balances as of a past size or instant equal what the entries up to there add up to."""
+"""Balances as of a past size or instant equal the sums of the entries up to there."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The policy file: the shipped figures, and what is not a policy."""
+"""The policy file: the shipped figures, and texts that are not policies."""
 
 import re
 import tomllib

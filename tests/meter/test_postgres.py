@@ -25,8 +25,8 @@ NOBODY = 65534
 with_each = pytest.mark.parametrize("binaries", ["found", "system 15"], indirect=True)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
-# A supervisor of its own, to be killed. It imports all before it becomes nobody, who may be
-# unable to read this Python.
+# A supervisor of its own, to be killed. It imports everything before it becomes the user `nobody`,
+# who may be unable to read this Python.
 SUPERVISOR = """
 import asyncio, os, sys
 from pathlib import Path
@@ -259,7 +259,7 @@ async def test_a_stale_pid_file_that_names_a_live_stranger_is_not_believed(folde
 
 
 async def test_a_server_started_by_hand_is_left_alone(folder, binaries):
-    # What tells such a server from a stranger is its working directory.
+    # The working directory tells such a server from a stranger.
     with subprocess.Popen(["sleep", "60"], cwd=folder / "data") as by_hand:
         (folder / "data" / "postmaster.pid").write_text(f"{by_hand.pid}\n")
         error = await refusal(Embedded(folder, binaries))

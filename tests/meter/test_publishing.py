@@ -1,4 +1,4 @@
-"""What a service publishes: its folder under /log/, whole at every moment."""
+"""The folder that a service publishes under /log/, whole at every moment."""
 
 import asyncio
 import shutil
@@ -22,7 +22,7 @@ from tests.services import HOUR, ask, full_disk, publishing_here, serving, store
 
 
 def verdict(service) -> int:
-    """Verify the folder by every rule; how many entries it has."""
+    """Verify the folder by every rule; returns the number of its entries."""
     verifier = Verifier.parse(service.folder.log_vkey.read_text().strip())
     report = verify(service.folder.log, verifier, Audit())
     assert report.problems == []

@@ -1,15 +1,15 @@
 """The publisher's connection is cut at each of its requests to the database, before or after it.
 
-A proxy stands between the service and PostgreSQL and reads what the publisher says. That has three
-parts: `opening` a connection and holding the folder against the database, the `first` publish on a
-connection, which also prepares the statements, and each `later` one. Places are counted where all
-succeeds; then each of them fails, on both sides:
+A proxy stands between the service and PostgreSQL and reads the requests of the publisher. These
+have three parts: `opening` a connection and comparing the folder with the database, the `first`
+publish on a connection, which also prepares the statements, and each `later` one. Places are
+counted in a run without faults; then each of them fails, on both sides:
 
     BEFORE   the request never reaches the server
     AFTER    the server has answered, and its answer is thrown away
 
-A first publish is a long one: it fetches several times, and writes what it has fetched in between.
-A provider posts all the while, and somebody compares checkpoint and database all the while.
+A first publish is a long one: it fetches several times, and writes in between. A provider posts and
+a comparison of checkpoint and database runs all the time.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ from tests.books import record
 from tests.services import HOUR, Clock, Service, check_sums, serving, stored
 
 SOCKET = ".s.PGSQL.5432"
-PUBLISHER = (b"application_name\0kashi\0", b"role\0kashi_service\0")  # its first words have both
+PUBLISHER = (b"application_name\0kashi\0", b"role\0kashi_service\0")  # in its first requests
 FLUSH = b"H\x00\x00\x00\x04"
-ANSWERED = {FLUSH: b"TnE"}  # what ends an answer: to the preparation of a statement, its columns
+ANSWERED = {FLUSH: b"TnE"}  # the end of an answer; for a preparation, the columns
 PARTS = ("opening", "first", "later")
 PAUSE_SECONDS = 0.03  # of a provider between two batches
 MANY = 17  # commits, more than are fetched at once
@@ -59,7 +59,7 @@ class Place:
 
 
 class Proxy:
-    """Listens in `folder`; `dsn` is the address of the server behind it, by way of here."""
+    """Listens in `folder`; `dsn` is the address of the server, by way of the proxy."""
 
     def __init__(self, folder: Path, server_dsn: str) -> None:
         address = urlsplit(server_dsn)
@@ -83,7 +83,7 @@ class Proxy:
         self._listener.close()
 
     async def cut_at(self, place: Place, *, for_good: bool = False) -> None:
-        """Cut the publisher off when it gets there; returns when that is done."""
+        """Cut the publisher off at a place; returns when that is done."""
         self._cut.clear()
         self._armed = place
         self._for_good = for_good
@@ -99,7 +99,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Let no publish begin meanwhile."""
+        """Let no publish begin during the body."""
         self._may_begin.clear()
         yield
         self._may_begin.set()
@@ -155,7 +155,7 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def read_until(reader: asyncio.StreamReader, types: bytes) -> bytes:
-    """Read messages until one of these types: the last of a request, or of an answer."""
+    """Read messages until one of these types, which end a request or an answer."""
     messages = [await read_message(reader)]
     while messages[-1][0] not in types:
         messages.append(await read_message(reader))
@@ -183,7 +183,7 @@ async def both(*directions) -> None:
 
 
 class Load:
-    """A provider who posts batch after batch, each of which has to be taken at once."""
+    """A provider that posts batch after batch; each has to be accepted at once."""
 
     def __init__(self) -> None:
         self._seqs = itertools.count(1)
@@ -196,7 +196,7 @@ class Load:
         assert [result["status"] for result in answer.json["results"]] == ["accepted"]
 
     async def post_for(self, part: str, service: Service) -> None:
-        """Post as much as a publish of this part shall have."""
+        """Post as many batches as a publish of this part shall have."""
         for _ in range(MANY if part == "first" else 1):
             await self.post(service)
 
@@ -211,7 +211,7 @@ class Load:
 
 
 async def compare(folder: DataFolder, database: str) -> None:
-    """Hold each checkpoint against the database, which must lead to it already."""
+    """Compare each checkpoint with the database, which must lead to it already."""
     connection = await asyncpg.connect(database)
     try:
         while True:
@@ -226,7 +226,7 @@ async def compare(folder: DataFolder, database: str) -> None:
 
 @asynccontextmanager
 async def meanwhile(*coroutines) -> AsyncIterator[None]:
-    """Run what goes on for ever; what it raises is raised at the end."""
+    """Run an endless task during the body; its exception is raised at the end."""
     tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
         yield
@@ -246,14 +246,14 @@ def verifier(folder: DataFolder) -> Verifier:
 
 
 def verified(folder: DataFolder) -> int:
-    """Verify the folder by every rule; how many entries it has."""
+    """Verify the folder by every rule; returns the number of its entries."""
     report = verify(folder.log, verifier(folder), Audit())
     assert report.problems == []
     return report.size
 
 
 async def places(proxy: Proxy, service: Service, load: Load) -> list[Place]:
-    """Count the requests of each part, where nothing is cut."""
+    """Return the number of requests of each part, counted without a cut."""
     await service.published()
     proxy.drop()
     for part in ("first", "later"):
@@ -316,7 +316,7 @@ async def test_a_connection_cut_at_any_request_holds_up_publishing_and_loses_not
                 async with load.paused():
                     size = await service.published()
                     assert verified(service.folder) == size == len(await stored(database)), place
-                # The one that was opened to be cut is a failure more.
+                # The connection that was opened to be cut is one more failure.
                 felt = 1 if place.part == "later" else 2
                 assert await failures(service) >= before + felt, place
         assert service.intake.writer.epoch == epoch  # the writer had no part in it

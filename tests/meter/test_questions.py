@@ -1,4 +1,4 @@
-"""Every question: its answer is what entries, receipts and envelopes say, page by page."""
+"""Every query: its response agrees with entries, receipts and envelopes, page by page."""
 
 import asyncio
 import base64
@@ -72,7 +72,7 @@ def right(id_="right", contract="A", **changes):
 
 
 async def open_all(service: Service) -> None:
-    """Two providers, two enterprises; W has one card, F is frozen, B is with the other provider."""
+    """Register two providers and two enterprises; W has one card, F is frozen, B is elsewhere."""
     await service.activate(policy_text(threshold="0.00"))
     for id_, uscc in (("pcl", uscc_of(9)), ("other", uscc_of(8))):
         body = provider_body(id_, uscc=uscc, devices={DEVICE: 10_000, OTHER_DEVICE: 10_000})
@@ -124,7 +124,7 @@ class Past:
         self.ids[provider] += [each["id"] for each in records]
 
     async def review(self) -> None:
-        """Decide on a record of which a part is withheld, where there is one."""
+        """Decide on a record with a withheld part, where there is one."""
         queue = (await self.service.get("/v1/withheld")).json["withheld"]
         if queue:
             found = self.chance.choice(queue)
@@ -182,7 +182,7 @@ async def everything(service, path, name, limit=1_000, between=None):
 
 
 async def told(service):
-    """Give each batch as stored: what its entry, envelope and receipt say."""
+    """Return each batch as stored: the content of its entry, envelope and receipt."""
     rows = await ask(
         service.dsn,
         "SELECT entry, provider, stream, seq, payload, envelope, receipt FROM meter.batch"
@@ -205,7 +205,7 @@ async def evolved(service):
 
 
 async def as_a(service, role, subject=""):
-    """Give what makes a request one of somebody else."""
+    """Return the header of a new token of a role."""
     token = new_token(f"{role}-{subject or 'x'}")
     connection = await connections.connect(service.dsn)
     try:
@@ -215,7 +215,7 @@ async def as_a(service, role, subject=""):
     return {"Authorization": f"Bearer {token.text}"}
 
 
-# What a provider asks of its batches
+# Batches of a provider
 
 
 async def test_a_receipt_is_given_again_byte_for_byte_and_so_is_the_envelope(service):
@@ -264,11 +264,11 @@ async def test_anyone_may_know_the_key_that_signs_receipts(service):
     assert answer.json["keyid"] == service.intake.state.genesis.receipt_key.keyid
 
 
-# What a provider asks of its streams
+# Streams of a provider
 
 
 def gaps_of(numbers):
-    """The ranges that are missing below the largest of some numbers."""
+    """Return the ranges of missing numbers below the largest."""
     found, last = [], 0
     for number in sorted(numbers):
         if number > last + 1:
@@ -343,11 +343,11 @@ async def test_streams_are_listed_with_their_counts(service):
     assert (await service.get("/v1/providers/none/streams")).code == "unknown_provider"
 
 
-# What a provider asks of its refusals
+# Refusals of a provider
 
 
 async def expected_rejected(service, provider):
-    """All refusals, in the order of the batches, from the stored receipts and conflicts."""
+    """Return all refusals, in the order of the batches, from stored receipts and conflicts."""
     found = []
     for batch in await told(service):
         if batch.provider != provider:
@@ -398,7 +398,7 @@ async def test_what_was_refused_is_what_the_receipts_say_in_their_order(service,
             assert (item["status"], item["code"]) == ("conflict", "seq_conflict")
             assert conflict["held"] in item["detail"]
             assert item["advice"] == ADVICE["batch", "seq_conflict"]
-        # Each stands after what was refused before it came, and before what came later.
+        # Each stands after all refusals before it came, and before all later ones.
         for conflict in conflicts:
             place = next(i for i, each in enumerate(found) if each["batch"] == conflict["payload"])
             before = sum(entry < conflict["size"] for entry, _ in expected)
@@ -616,7 +616,7 @@ async def test_each_record_is_told_as_its_entry_says_with_what_became_of_it(serv
 
 
 async def expected_refused(service, contracts, providers):
-    """Refused records by their batch's entry, records with a withheld part by their own."""
+    """Return refused records by their batch's entry, those with a withheld part by their own."""
     found = []
     for batch in await told(service):
         pairs = zip(batch.batch["records"], batch.receipt["results"], strict=True)
@@ -670,7 +670,7 @@ async def test_an_enterprise_sees_nothing_of_another(service):
     for word in (secret, BETA, "lost"):
         assert word.encode() not in bodies
     found = await everything(service, f"/v1/enterprises/{ALPHA}/refused", "refused")
-    # The conflict is told, but not with whose record; the other provider's mistake is not.
+    # The conflict is shown without its other party; the other provider's mistake is not shown.
     assert [(each["id"], each["status"]) for each in found] == [("taken", "conflict")]
     assert "detail" not in found[0]
 
@@ -812,7 +812,7 @@ async def test_the_queue_is_what_the_entries_say_after_any_past(service):
 
 
 def concerns(entries, number, filters):
-    """Say by the fields of the entries alone whether one is what the filters ask for."""
+    """Return whether the fields of an entry match the filters."""
     entry = entries[number]
     fields = json.loads(entry)
     contracts = {
@@ -1126,7 +1126,7 @@ async def test_no_filter_makes_a_fault(service):
 
 @pytest.mark.usefixtures("past")
 async def test_a_page_is_one_snapshot(service):
-    """While batches arrive, `as_of` and what is counted never contradict each other."""
+    """While batches arrive, `as_of` and the counts never contradict each other."""
 
     async def post():
         for seq in range(300, 330):

@@ -1,4 +1,4 @@
-"""The arithmetic, held against slow and obvious versions of it in fractions of a yuan."""
+"""The arithmetic, compared with slow and obvious versions in fractions of a yuan."""
 
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
@@ -44,7 +44,7 @@ def floor_fen(yuan: Fraction) -> int:
 
 
 def slow_entitle(eligible: dict[int, int], terms: Terms) -> tuple[dict[int, int], bool, bool]:
-    """Do it in yuan, year by year, keeping all that came before in lists."""
+    """Compute the same in yuan, year by year, with all earlier values in lists."""
     amount, limit = Fraction(terms.amount, 100), terms.support_limit
     counted: list[Fraction] = []
     entitled: list[int] = []
@@ -164,7 +164,7 @@ def test_other_public_money_is_taken_off_the_combined_support(amount, combined_b
 def test_a_regrant_is_what_the_two_steps_of_the_rule_say(issued, contracts):
     granted = [min(held, entitled) for entitled, held in contracts]
     if sum(granted) > issued:
-        return  # cannot come to be: a withdrawal stops at what was granted
+        return  # impossible: a withdrawal stops at the granted amount
     free = issued - sum(granted)
     for index, (entitled, _) in enumerate(contracts):
         while free > 0 and granted[index] < entitled:
@@ -181,7 +181,7 @@ def test_after_a_regrant_granted_is_the_smaller_of_issued_and_entitled(issued, c
     granted = regrant(issued, contracts)
     assert sum(granted) == min(issued, sum(entitled for entitled, _ in contracts))
     assert all(0 <= new <= entitled for new, (entitled, _) in zip(granted, contracts, strict=True))
-    # Who has money keeps it, as far as it is entitled to it.
+    # A contract keeps its money as far as it is entitled.
     assert all(
         new >= min(held, entitled) for new, (entitled, held) in zip(granted, contracts, strict=True)
     )

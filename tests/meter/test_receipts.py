@@ -1,7 +1,7 @@
-"""Stored receipts: each part of a file is held to, without a ledger, and years later.
+"""Stored receipts: each part of a file is checked, without a ledger, and years later.
 
-First files that a writer makes (`tests/writer.py`), honest and changed in every part; then those of
-a real service, and its proofs.
+First come files of a writer (`tests/writer.py`), honest and changed in every part; then those of a
+real service, and its proofs.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ def opened(now: str = NOON) -> Writer:
 
 
 def use(writer: Writer, id_: str) -> int:
-    """Post a batch of one record and one that is refused; the number of its entry."""
+    """Post a batch of one good record and one refused; returns the number of its entry."""
     number = len(writer.leaves)
     writer.post([record(id_, "A", *HOUR, 64_000), record(f"{id_}-x", "nobody", *HOUR, 1_000)])
     return number
@@ -84,7 +84,7 @@ def tree_of(writer: Writer) -> Tree:
 
 
 def kept(writer: Writer, number: int, note: bytes | None = None) -> StoredReceipt:
-    """What the service would give of the batch with this entry, as the ledger is now."""
+    """Return the file that the service would send of this batch, as the ledger is now."""
     envelope, receipt, signature = writer.files[number]
     stored_one = stored_receipt.store(envelope, receipt, signature.decode())
     signers = [keyid for keyid, _ in dsse.parse_signature_header(signature.decode())]
@@ -100,7 +100,7 @@ def verdict(file: StoredReceipt, *keys: Verifier, later: Proof | None = None) ->
 
 
 def outcomes(found: Verdict) -> dict[str, str]:
-    """What is not good, by the name of the check; `code`, or `unchecked`."""
+    """Return the failed checks by name, with their code or `unchecked`."""
     return {each.name: each.code or each.outcome for each in found.checks if each.outcome != "good"}
 
 
@@ -125,7 +125,7 @@ def numbers(ledger: Writer) -> list[int]:
     return [number for number, entry in enumerate(ledger.entries) if entry.kind == "batch"]
 
 
-# What is right
+# Right files
 
 
 def test_every_part_of_an_honest_file_is_checked_and_good(ledger, numbers):
@@ -157,11 +157,11 @@ def test_a_group_of_batches_that_build_on_one_tree_is_proved():
     assert [outcomes(verdict(kept(writer, number))) for number in numbers] == [{}] * 5
 
 
-# What was changed
+# Changed files
 
 
 def changed(text: str, place: int) -> str:
-    """Another letter in a text of base64 or JSON."""
+    """Change a letter in a text of base64 or JSON."""
     letter = "B" if text[place] != "B" else "C"
     return text[:place] + letter + text[place + 1 :]
 
@@ -288,7 +288,7 @@ def test_whatever_is_changed_in_a_file_is_found(ledger, numbers, name):
 
 
 def test_no_letter_of_what_proves_a_batch_can_be_changed(ledger, numbers):
-    """Every letter of every text, where the log's own line is all that is signed."""
+    """Every letter of every text; of the checkpoint's signatures only the log's own line."""
     whole = kept(ledger, numbers[0])
     fields = json.loads(whole.format())
     texts = [("envelope",), ("receipt",), ("signature",), ("proof", "checkpoint")]
@@ -339,7 +339,7 @@ def test_another_logs_checkpoint_proves_nothing(ledger, numbers):
 
 
 def test_a_log_that_left_the_batch_out_cannot_prove_it(ledger, numbers):
-    """The provider holds the receipt; the log now tells another story under its own signature."""
+    """The provider holds the receipt; the log now signs another history."""
     other = opened()
     use(other, "r9")
     use(other, "r2")
@@ -365,7 +365,7 @@ def test_a_log_that_began_anew_before_the_receipt_does_not_grow_from_its_tree(le
 
 
 def signed_lie(ledger: Writer, number: int, origin: str, **lies: tuple[int, str]) -> StoredReceipt:
-    """A file by a log that signed, as this origin, entries with other texts than the ledger's."""
+    """Return a file by a log of this origin that signed entries with other texts."""
     leaves = list(ledger.leaves)
     for name, (place, value) in lies.items():
         leaves[place] = canon.encode(canon.decode(leaves[place]) | {name: value})
@@ -399,7 +399,7 @@ def test_another_log_that_holds_the_same_entries_is_another_log(ledger, numbers)
     assert verdict(file, other).conclusion == "violated"
 
 
-# What is missing
+# Missing parts
 
 
 def test_a_receipt_without_a_proof_is_not_proved_and_says_what_was_checked(ledger, numbers):
@@ -475,7 +475,7 @@ def test_a_policy_asks_for_witnesses_of_the_checkpoint(ledger, numbers):
 
 
 def rotated(ledger: Writer) -> Writer:
-    """The same ledger, whose log key and receipt key have been replaced since."""
+    """The same ledger, with its log key and receipt key replaced since."""
     writer = ledger.twin()
     writer.add_log_key()
     writer.add_receipt_key()

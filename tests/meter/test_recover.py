@@ -1,4 +1,4 @@
-"""The way back: yesterday's database and today's folder lose nothing, or nothing goes on."""
+"""Recovery: from yesterday's database and today's folder nothing is lost, or nothing starts."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ def spare(database: str, postgres: str) -> Iterator[str]:
 
 
 class Diary:
-    """What a service was asked, and what it answered, to be asked again."""
+    """The requests to a service and its answers, to be asked again."""
 
     def __init__(self, known: Service) -> None:
         self.service = known
@@ -94,7 +94,7 @@ class Diary:
         self.batches.append((envelope, answer.body, answer.headers["Kashi-Signature"]))
 
     async def check(self, known: Service) -> None:
-        """Ask everything again: the very same answers come, and nothing is done twice."""
+        """Ask everything again: the answers are the same, and nothing is done twice."""
         size = known.intake.watermark.size
         for path, content, key, body in self.commands:
             answer = await known.post(path, content, key)
@@ -109,7 +109,7 @@ class Diary:
 
 
 async def yesterday(diary: Diary) -> None:
-    """Open books in which coupons run out and capacity does; take something back."""
+    """Open books in which coupons and capacity run out; void something."""
     await diary.service.open_books(lifted(), issued="20.00")
     await diary.ask("/v1/enterprises", **enterprise_body(BETA, founded_on="2024-06-01"))
     await diary.ask("/v1/contracts", **contract_body("B", enterprise=BETA, amount="50.00"))
@@ -170,7 +170,7 @@ class Past:
         self.folder, self.clock = diary.service.folder, diary.service.clock
 
     def left(self, home: Path) -> DataFolder:
-        """What a lost machine leaves: keys and the first token; and a copy of today's folder."""
+        """Return what a lost machine leaves: keys, the first token, a copy of the folder."""
         new = DataFolder(home / "kashi")
         new.path.mkdir(parents=True)
         for file in self.folder.path.glob("*.*"):
@@ -206,7 +206,7 @@ async def run(database: str, *words: object) -> Result:
 
 
 async def rows(dsn: str) -> dict[str, Any]:
-    """All that a ledger holds, but for tokens and the writer's epoch."""
+    """Return all rows of a ledger, except tokens and the epoch."""
     tables = {
         "ledger.segment": "first",
         "meter.batch": "entry",
@@ -221,7 +221,7 @@ async def rows(dsn: str) -> dict[str, Any]:
 
 
 def verdict(folder: DataFolder) -> int:
-    """Verify the folder by every rule under its newest key; how many entries it has."""
+    """Verify the folder by every rule under its newest key; returns the number of its entries."""
     keys = sorted(folder.path.glob("log*.vkey"), key=lambda file: file.stat().st_mtime)
     report = verify(folder.log, Verifier.parse(keys[-1].read_text().strip()), Audit())
     assert report.problems == []
@@ -403,11 +403,11 @@ async def test_a_recovery_shuts_a_running_service_out(past, spare, tmp_path):
     assert await stored(spare) == await stored(past.database)
 
 
-# What is refused
+# Refusals
 
 
 def flip(share: int, data: bytes) -> bytes:
-    """Change one bit, at so many tenths of a file."""
+    """Change one bit, at this many tenths of a file."""
     place = len(data) * share // 10
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
@@ -656,7 +656,7 @@ def test_no_password_stands_among_the_words_of_a_program():
         assert _address(plain) == (plain, dict(os.environ))
 
 
-# The embedded database, as an operator has it
+# The embedded database, as operators use it
 
 
 def process(*words: object) -> subprocess.CompletedProcess:
@@ -671,7 +671,7 @@ def of_process(*words: object) -> dict[str, Any]:
 
 
 class Serving:
-    """`kashi serve` as a process of its own; whoever leaves kills it."""
+    """`kashi serve` as a process of its own, killed at the end of the body."""
 
     def __init__(self, data: Path) -> None:
         words = ("serve", "--data", data, "--port", 0, "--log-level", "error")
@@ -690,7 +690,7 @@ class Serving:
         self.process.communicate()
 
     def register(self, name: str) -> int:
-        """Register an enterprise; the number of its entry."""
+        """Register an enterprise; returns the number of its entry."""
         body = enterprise_body(name)
         body["kind"] = body.pop("applicant")
         token = (self.data / "authority.token").read_text().strip()

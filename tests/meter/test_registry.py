@@ -1,4 +1,4 @@
-"""The registry: each registration once, and only those of the size that is asked for."""
+"""The registry: each registration once, and only those up to the size of a query."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from tests.services import Service, key_body, serving
 async def frozen(
     database: str, folder: Path
 ) -> AsyncIterator[tuple[Service, connections.Connection, int]]:
-    """A service that froze contract A, a connection outside any snapshot, the freeze's number."""
+    """A service that froze contract A, a connection without a snapshot, the freeze's number."""
     async with serving(database, folder) as service:
         await service.open_books()
         freeze = (await service.ask("/v1/contracts/A/freeze"))["entry"]
@@ -26,7 +26,7 @@ async def frozen(
 
 
 async def row(connection: connections.Connection, number: int) -> list[tuple[int, str, bytes]]:
-    """What the leader hands over after the commit of one registration."""
+    """Return the row that the leader hands over after the commit of one registration."""
     query = "SELECT entry, kind, data FROM meter.registration WHERE entry = $1"
     return [tuple(each) for each in await connection.fetch(query, number)]
 

@@ -1,8 +1,8 @@
-"""Who may see what: every route, with every kind of token, for one's own and for another's.
+"""Access: every route, with every kind of token, for one's own data and for another's.
 
-Two of everything are in the books, the left's and the right's; the left asks. All is driven by the
-routes' declarations: a route with a parameter that is not known here fails until somebody says what
-is the left's, what is the right's, and what is nobody's.
+The books hold two of everything, the left's and the right's; the left asks. The declarations of the
+routes drive the tests: a route with an unknown parameter fails until this file has a value of the
+left, one of the right, and one of nobody.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ TOLD = Described(ROUTES)
 
 @dataclass(frozen=True)
 class Side:
-    """One provider and one enterprise with a contract between them; all names are unmistakable."""
+    """One provider and one enterprise with a contract between them; no name is like another."""
 
     enterprise: str
     provider: str
@@ -68,7 +68,7 @@ class Side:
 
     @property
     def names(self) -> set[str]:
-        """What must stand in no answer to the other side."""
+        """Return the names that no answer to the other side may hold."""
         return {self.enterprise, self.provider, self.provider_uscc, self.word}
 
 
@@ -80,9 +80,9 @@ NO_DIGEST = "0" * 64
 DIGESTS: dict[Side, str] = {}  # known once a batch was posted
 SALTS: dict[Side, set[str]] = {}  # of the entries that concern a side
 SECRETS: dict[Side, set[str]] = {}  # the salts of its batches
+PUBLISHED: dict[str, int] = {}  # entries, and the width of the last tile
 
-# Whatever stands in a path or a query: what it is on a side.
-PUBLISHED: dict[str, int] = {}  # entries, of which the last tile has as many
+# The value of each parameter of a path or a query, for a side.
 VALUES = {
     "uscc": lambda side: side.enterprise,
     "enterprise": lambda side: side.enterprise,
@@ -115,7 +115,7 @@ class World:
     tokens: dict[str, str]
 
     async def ask(self, route: Route, path: str, token: str | None, body: bytes = b"") -> Answer:
-        """Send a request; of a stream of events give what comes at once."""
+        """Send a request; of a stream of events return what comes at once."""
         headers = {} if token is None else {"Authorization": token}
         url = self.service.url + path
         async with self.service.http.request(
@@ -151,7 +151,7 @@ async def world(
 
 
 def identities() -> dict[str, Identity]:
-    """One token of each role, and of each that has subjects one whose subject has nothing."""
+    """Return a token of each role, and for roles with subjects one whose subject has nothing."""
     subjects = {"provider": (LEFT.provider, NOBODY.provider)}
     subjects |= {"enterprise": (LEFT.enterprise, NOBODY.enterprise)}
     found = {role: Identity(role, role) for role in OFFICIALS}
@@ -163,7 +163,7 @@ def identities() -> dict[str, Identity]:
 
 
 async def fill(service: Service, side: Side) -> None:
-    """Give a side one of everything: what was granted, withheld, released, voided, refused."""
+    """Do everything for a side once: grants, withheld parts, releases, voids, refusals."""
     provider = provider_body(
         side.provider, uscc=side.provider_uscc, name=f"centre {side.word}", devices={DEVICE: 100}
     )
@@ -227,7 +227,7 @@ def urls(route: Route, **of: Side) -> str:
 
 
 def filters(route: Route) -> Iterator[str]:
-    """The optional parameters of a query that can name something of somebody's."""
+    """Yield the optional parameters of a query that can name somebody's data."""
     for field in structs.fields(route.query):
         if not field.required and field.encode_name not in HARMLESS:
             assert field.encode_name in VALUES, f"{route.path}: whose is {field.encode_name}?"
@@ -240,13 +240,13 @@ def filtered(route: Route, name: str, side: Side) -> str:
 
 
 def check(route: Route, answer: Answer) -> Answer:
-    """Hold an answer to what the description of the API says."""
+    """Check an answer against the description of the API."""
     TOLD.check(route.method, route.path, answer.status, answer.headers, answer.body)
     return answer
 
 
 def silent(answer: Answer, about: Side) -> None:
-    """No answer names what is another's."""
+    """Check that no answer names anything of the other side."""
     text = answer.body.decode("utf-8", "replace")
     told = {name for name in about.names | SALTS[about] if name in text}
     assert not told, f"{told} in {text}"
@@ -305,7 +305,7 @@ async def test_a_role_that_a_route_does_not_list_is_refused_before_anything_is_r
                         )
                         assert answer.code == "forbidden", (route.path, name)
                         seen.add(answer.body)
-                # It says which roles it is for, and the same of what exists and what does not.
+                # It names its roles, and answers the same whether a thing exists or not.
                 assert len(seen) == 1
                 assert all(role in json.loads(answer.body)["detail"] for role in route.roles)
         assert len(await stored(database)) == size

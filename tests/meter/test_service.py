@@ -1,4 +1,4 @@
-"""Making a ledger and starting its service: keys, clocks, and what is refused before any harm."""
+"""Making a ledger and starting its service: keys, clocks, and early refusals."""
 
 import asyncio
 import logging

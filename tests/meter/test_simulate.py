@@ -1,4 +1,4 @@
-"""The simulated provider is honest: it reports what its cards did, and the service agrees."""
+"""The simulated provider is honest: it reports the work of its cards, and the service agrees."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -33,7 +33,7 @@ def cluster(seed: int = 7, rentals=RENTALS) -> Cluster:
 
 
 def run(provider: Cluster, step: int = HOUR) -> list[Batch]:
-    """Let it work to the end, with a report after each step."""
+    """Run the provider to its end, with a report after each step."""
     batches = []
     while not provider.idle:
         provider.run_until(provider.clock + step)

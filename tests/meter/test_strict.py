@@ -1,4 +1,4 @@
-"""Strict reading of JSON: what lenient readers let pass is refused, with a sentence."""
+"""Strict reading of JSON: texts that lenient readers accept are refused, with a reason."""
 
 import json
 from typing import Annotated, Any

@@ -1,7 +1,7 @@
-"""What the independent sums find when the core is wrong, and wrong everywhere alike.
+"""Findings of the independent sums when the core is wrong, and wrong everywhere alike.
 
-The rules are bent in the state of real books, so that their entries follow the wrong rule in each
-field and posting; or, where no state bends so far, the entries are written by hand.
+The rules are bent in the state of real books, so that entries follow the wrong rule in each field
+and posting. Where no state can do that, the entries are written by hand.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ Fields = dict[str, Any]
 
 
 def world(now: str = END_OF_2026, **figures: Any) -> Books:
-    """Give books with contracts A and B of one enterprise and S of another, and coupons."""
+    """Return books with contracts A and B of one enterprise and S of another, and coupons."""
     books = Books(now)
     books.activate(lifted(**figures))
     books.provider()
@@ -91,16 +91,16 @@ def found(entries: list[Fields] | Books, code: str, *words: str, entry: int | No
 
 
 def bend(books: Books, contract: str, **terms: Any) -> None:
-    """Change what decides a contract's entitlement, but not what its entry says."""
+    """Change the values that decide the entitlement of a contract, but not its entry."""
     held = books.state.contracts[contract]
     held.terms = dataclasses.replace(held.terms, **terms)
 
 
 def count_always(books: Books, contract: str) -> None:
-    """Let the core believe that a contract's usage counts at any time."""
+    """Let the core count the usage of a contract at any time."""
     held = books.state.contracts[contract]
     held.window = FOREVER
-    held.meters.clear()  # made of the window, when they are needed
+    held.meters.clear()  # made from the window, when needed
 
 
 # Honest books
@@ -240,7 +240,7 @@ def test_usage_that_is_not_eligible_is_found(case):
 
 
 def crowded(cards: int = 8, **contract: Any) -> Books:
-    """Give books of a provider with few cards, and a contract that limits none of its own."""
+    """Return books of a provider with few cards, and a contract without limits."""
     books = Books(END_OF_2026)
     books.activate(lifted())
     books.provider(devices={DEVICE: cards})
@@ -265,7 +265,7 @@ def in_use(books: Books) -> DeviceTime:
 
 
 def seem_used(books: Books, cards: int) -> None:
-    """Let the core believe that more, or less, is in use in the hour than there is."""
+    """Let the core believe that more, or less, is in use in the hour."""
     for place in range(4):
         in_use(books).add_in(START // QUARTER_SECONDS + place, cards * 1_000 * QUARTER_SECONDS)
 
@@ -281,7 +281,7 @@ def found_last(books: Books, code: str, *words: str) -> None:
 
 
 def found_with(books: Books, lie: Fields, code: str, *words: str) -> None:
-    """The last entry is found to lie."""
+    """Expect a fault in the last entry."""
     *entries, last = told(books)
     found([*entries, last | lie], code, *words, entry=len(entries))
 
@@ -316,7 +316,7 @@ def test_honest_books_of_a_crowded_provider_pass():
     entries = told(books)
     withheld = ["b", "a2", "a3", "a4", "b2", "b3", "b4", "b5", "b6"]
     assert [fields["id"] for fields in entries if "evidence" in fields] == withheld
-    # And once more where they are released or taken back, unless they were released before.
+    # And once more where they are released, or voided without a release.
     assert len([fields for fields in entries if "withheld" in fields]) == 9 + 3 + 2
     summed(entries)
 
@@ -396,7 +396,7 @@ def test_what_is_withheld_is_of_the_year_of_shanghai():
 
 
 def shown(start: int, end: int, cards: int, limit: str = "provider") -> list[Any]:
-    """Evidence of some quarters of the hour."""
+    """Return evidence of some quarters of the hour."""
     begin, until = (START + place * QUARTER_SECONDS for place in (start, end))
     return [limit, begin * 10**6, until * 10**6, cards * 1_000 * (until - begin)]
 
@@ -635,7 +635,7 @@ def test_an_enlistment_that_changes_more_than_its_end_is_found(devices, starts):
 
 
 class Watched(Sums):
-    """Sums that note which records take a closer look."""
+    """Sums that note the records that need a closer look."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -679,7 +679,7 @@ def test_only_records_across_midnight_and_such_as_do_not_fit_take_a_closer_look(
 
 
 def held(sums: Sums) -> list[Any]:
-    """All that sums have collected of usage."""
+    """Return all that sums have collected of usage."""
     in_use = [*sums._in_use.values(), *(meter.in_use for meter in sums._meter_list)]
     return [
         dict(sums._balances),
@@ -694,7 +694,7 @@ def held(sums: Sums) -> list[Any]:
 
 
 def outcome(sums: Sums, entries: list[Fields]) -> Any:
-    """What sums find of entries, and what they hold then."""
+    """Return the findings of the sums in entries, and what they hold then."""
     try:
         for number, fields in enumerate(entries):
             sums.entry(number, encode(fields))

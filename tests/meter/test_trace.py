@@ -1,4 +1,4 @@
-"""A trace becomes usage second by second: read, skipped with a reason, sliced, shifted, placed."""
+"""A trace becomes usage to the second: read, skipped with a reason, sliced, shifted, placed."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Texts at the edge and integers inside: there and back, and every spelling that is refused."""
+"""Texts outside and integers inside: conversions both ways, and refused spellings."""
 
 import zoneinfo
 from datetime import date, datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""What `kashi verify` asks of a log beyond its being right in itself, and how it fetches one."""
+"""The further checks of `kashi verify`: growth, witnesses; and the fetching of a log."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def verify(site: Site, *words: object, source: object = None) -> Result:
 
 
 def codes(result: Result) -> list[str]:
-    """Of a violated ledger, as JSON."""
+    """Return the codes of a violated ledger, from its JSON."""
     assert result.exit_code == 1, (result.output, result.exception)
     return [problem["code"] for problem in json.loads(result.stdout)["problems"]]
 
@@ -97,7 +97,7 @@ def test_fewer_entries_or_other_ones_than_seen_are_a_violation_and_no_new_state(
     site.publish()
     assert codes(verify(site, *both)) == ["forked"]
     assert state.read_bytes() == before
-    # The log itself is right, and who knows nothing of the past cannot tell.
+    # The log itself is right; without its past, nobody can see the fault.
     good(verify(site))
 
 

@@ -1,4 +1,4 @@
-"""The batch as a payload: what is read, and what is refused as a whole."""
+"""The batch as a payload: reading, and refusals of the whole."""
 
 import base64
 import json
@@ -88,7 +88,7 @@ def refusal(payload: bytes, code: str = "bad_batch") -> None:
 
 
 def sentence_about(payload: bytes) -> str:
-    """Say what the types of a batch have against a payload."""
+    """Return the fault that the types of a batch find in a payload."""
     try:
         decode(payload, Batch)
     except ValueError as error:
@@ -417,7 +417,7 @@ def test_records_that_last_too_long_together_are_too_large():
     days = lasting("2025-03-01", "2025-03-02", 2_600)
     months = lasting("2025-03-01", "2025-04-01", 83)
     assert MAX_BATCH_SECONDS == (2_600 + 83 * 31 + 27) * 86_400
-    # What is no interval, or is too long for a record, is judged by itself and counts nothing.
+    # Intervals that end before they start or are too long are judged as records, and count nothing.
     others = lasting("2025-03-02", "1925-03-01", 9) + lasting("1925-03-01", "2025-03-01", 9)
     parsed(batch(records=[*days, *months, *others, *days[:27]]))
     refusal(batch(records=[*days, *months, *others, *days[:28]]), "too_large")

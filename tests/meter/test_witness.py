@@ -1,4 +1,4 @@
-"""Witnesses: what one signs, keeps and refuses, across crashes, over HTTP, and for the log."""
+"""Witnesses: signatures, memory and refusals, across crashes, over HTTP, and for the log."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ PAGE = REPOSITORY / "docs" / "witnesses.md"
 PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
 LOG = Signer.from_seed("kashi.test/log", bytes(range(32)))
 OTHER = Signer.from_seed("kashi.test/other", bytes(range(1, 33)))
-NEW = Signer.from_seed(LOG.name, bytes(range(3, 35)))  # what LOG is changed for
+NEW = Signer.from_seed(LOG.name, bytes(range(3, 35)))  # the successor of LOG
 NAME = "university.test/w1"
 MOST = 40
 TREE = tree_of([f"entry {number}".encode() for number in range(MOST)])
@@ -62,7 +62,7 @@ def text(size: int, tree: Tree = TREE) -> str:
 
 
 def asked(old: int, new: int, tree: Tree = TREE, signer: Signer = LOG) -> bytes:
-    """What an honest log of this tree posts."""
+    """Return the request of an honest log with this tree."""
     return request(old, new, note(new, tree, signer), tree)
 
 
@@ -116,7 +116,7 @@ def status(answer: str | Refused) -> tuple[int, str]:
     return (200, "") if isinstance(answer, str) else (answer.status, answer.reason)
 
 
-# What it signs
+# Signing
 
 
 def test_a_log_that_grows_gets_a_cosignature_for_every_size(folder):
@@ -201,7 +201,7 @@ def test_a_fork_is_refused_and_both_notes_are_kept(folder, caplog):
     assert (kept.kind, kept.at, kept.old, kept.hashes) == ("fork", TIME, 9, [])
     assert kept.signed == (note(9) + line.encode()).decode()
     assert kept.offered == note(9, FORK).decode()
-    # A third party needs the log's key and these two, and nobody's word.
+    # A third party needs only the log's key and these two.
     roots = [
         open_checkpoint(each.encode(), LOG.verifier).root for each in (kept.signed, kept.offered)
     ]
@@ -292,12 +292,12 @@ def test_a_fork_is_refused_also_where_its_evidence_cannot_be_written(folder, cap
 
 
 def by(*signers: Signer, old: int, new: int, tree: Tree = TREE) -> bytes:
-    """What the log posts while it has these keys."""
+    """Return the request of the log while it has these keys."""
     return request(old, new, sign(text(new, tree), *signers), tree)
 
 
 def shown(witness: Witness) -> bytes:
-    """What was signed last of the log."""
+    """Return the checkpoint of the log that was signed last."""
     return witness.signed_at(monitoring_path(LOG.name)).note
 
 
@@ -310,7 +310,7 @@ def forget(folder: Path, signer: Signer) -> None:
 def test_a_log_that_changes_its_key_is_followed_through_the_overlap_and_beyond(folder):
     with opened(folder) as witness:
         witness.add_checkpoint(asked(0, 3))
-        line = witness.add_checkpoint(by(LOG, NEW, old=3, new=5))  # NEW is anyone's yet
+        line = witness.add_checkpoint(by(LOG, NEW, old=3, new=5))  # NEW may still belong to anyone
         assert shown(witness) == note(5) + line.encode()
     trust(folder, NEW.verifier.format())
     with opened(folder) as witness:
@@ -323,7 +323,7 @@ def test_a_log_that_changes_its_key_is_followed_through_the_overlap_and_beyond(f
     with opened(folder) as witness:
         assert shown(witness) == note(9, signer=NEW) + line.encode()
         assert status(witness.add_checkpoint(asked(9, 11))) == (403, "bad_signature")
-        line = witness.add_checkpoint(by(LOG, NEW, old=9, new=11))  # LOG is anyone's now
+        line = witness.add_checkpoint(by(LOG, NEW, old=9, new=11))  # LOG may belong to anyone now
         assert shown(witness) == note(11, signer=NEW) + line.encode()
 
 
@@ -363,7 +363,7 @@ def test_a_fork_beyond_the_change_of_a_key_is_kept_under_both_keys(folder):
     (kept,) = evidence_in(folder)
     assert kept.signed == (note(9) + line.encode()).decode()
     assert kept.offered == note(9, FORK, NEW).decode()
-    # A third party needs both keys, and still nobody's word.
+    # A third party needs only both keys and these two.
     assert open_checkpoint(kept.signed.encode(), LOG.verifier).root == TREE.root(9)
     assert open_checkpoint(kept.offered.encode(), NEW.verifier).root == FORK.root(9)
 
@@ -469,7 +469,7 @@ def test_whichever_write_fails_what_was_answered_stays_and_the_log_can_go_on(tmp
 
 
 def grown(home: Path, stop: int | None, mode: str) -> tuple[int, Disk]:
-    """Grow by two entries at a time until the disk breaks: the last size that was answered."""
+    """Grow by two entries at a time until the disk breaks; returns the last answered size."""
     folder = home / "disk" / "witness"
     initialise(folder, NAME)
     trust(folder, LOG.verifier.format())
@@ -494,7 +494,7 @@ def test_a_witness_goes_on_after_a_failed_write_and_signs_another_tree_only_if_n
                     witness.add_checkpoint(asked(4, 9))
                 assert witness.signed_at(monitoring_path(LOG.name)).checkpoint.size == 4
         disk.stop = None
-        # Nobody has heard of size 9, so the log may still become the other one.
+        # Nobody has seen size 9, so the log may still become the other one.
         assert status(witness.add_checkpoint(asked(4, 9, FORK))) == (200, "")
         assert status(witness.add_checkpoint(asked(9, 9))) == (422, "fork")
 
@@ -640,7 +640,7 @@ def test_of_many_that_ask_at_once_no_two_get_trees_that_exclude_each_other(folde
 
 
 def raced(witness: Witness, requests: list[bytes]) -> Checkpoint:
-    """Post all at once, and give the checkpoint of the only one that is cosigned."""
+    """Post all at once, and return the checkpoint of the only one that is cosigned."""
     start = threading.Barrier(len(requests))
 
     def post(body: bytes) -> str | Refused:
@@ -754,7 +754,7 @@ async def test_a_body_is_limited_in_size_in_time_and_to_its_own_bytes(folder, mo
     async with served(folder) as url:
         assert (await fetch(f"{url}/add-checkpoint", bytes(MAX_REQUEST_BYTES + 1))).status == 413
         squeezed = await fetch(f"{url}/add-checkpoint", asked(0, 3), **{"Content-Encoding": "gzip"})
-        # What is said of the encoding does not matter: the bytes are taken as they are.
+        # The encoding header does not matter: the bytes are taken as they are.
         assert squeezed.status == 200
         head = b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n"
         with monkeypatch.context() as patient_for:
@@ -912,7 +912,7 @@ def test_the_page_about_witnesses_names_the_limits_metrics_and_failures_that_the
 
 
 def test_a_witness_that_is_killed_again_and_again_never_takes_back_what_it_answered(folder):
-    """A log grows while the process under it is killed at moments that nobody chose."""
+    """A log grows while its witness is killed at random moments."""
     answered, chance = 0, Random(7)
     for _ in range(5):
         with process_of(folder) as process:
@@ -934,7 +934,7 @@ LIE = tree_of([b"x%d" % number for number in range(3_000)])
 
 
 async def grow(url: str, size: int) -> int:
-    """Grow by one until the witness is gone; give the last size for which it answered."""
+    """Grow by one until the witness is gone; returns the last size that it answered."""
     async with aiohttp.ClientSession() as session:
         while True:
             try:
@@ -943,7 +943,7 @@ async def grow(url: str, size: int) -> int:
                     text = await response.text()
             except aiohttp.ClientError:
                 return size
-            # A witness may have signed one more than it could say.
+            # A witness may have signed one more than it could answer.
             size = size + 1 if response.status == 200 else int(text)
 
 
@@ -952,7 +952,7 @@ async def grow(url: str, size: int) -> int:
 
 @dataclass
 class Proofs:
-    """What a log gives `Witnesses`, and a list of what was asked."""
+    """The log as `Witnesses` sees it, and a list of what was asked."""
 
     tree: Tree = field(default_factory=lambda: TREE)
     asked: list[tuple[int, int]] = field(default_factory=list)
@@ -992,7 +992,7 @@ async def three(tmp_path, quorum: str = "2"):
 
 @contextlib.asynccontextmanager
 async def answering(handler):
-    """A server that answers `add-checkpoint` as it likes."""
+    """Run a server that answers `add-checkpoint` as it likes."""
     app = web.Application()
     app.router.add_post("/add-checkpoint", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -1010,7 +1010,7 @@ LIAR = Cosigner.from_seed("liar.test/w", bytes(range(2, 34)))
 
 
 async def answer_of(handler, size: int = 5, **settings) -> Published | Held:
-    """What the log makes of one witness that answers so."""
+    """Return how the log takes such an answer of one witness."""
     async with (
         answering(handler) as url,
         asking(policy_of("w0", (LIAR.verifier, url)), **settings) as log,
@@ -1044,7 +1044,7 @@ async def test_a_log_that_grows_gets_all_cosignatures_and_an_auditor_opens_them(
             assert open_trusted(answer.note, policy).times == answer.times
         metrics = [await fetch(f"{each.url}/metrics") for each in policy.witnesses]
     assert prove.asked == [(3, 7)] * 3 + [(7, 20)] * 3
-    # Each witness' size was remembered, so nobody was asked twice.
+    # The size of each witness was remembered, so none was asked twice.
     assert all('{answer="cosigned"} 3\n' in each.text for each in metrics)
     assert not any("size_conflict" in each.text for each in metrics)
 
@@ -1202,7 +1202,7 @@ async def test_a_witness_whose_cosignature_is_there_is_not_asked_again(tmp_path)
 
 
 class Slow:
-    """A witness that answers when it may."""
+    """A witness that answers when a test lets it."""
 
     def __init__(self):
         self.may_answer = asyncio.Event()
@@ -1238,7 +1238,7 @@ async def test_a_slow_witness_holds_up_no_quorum_and_what_it_answers_late_is_not
 
 
 async def last_of(log: Witnesses, size: int) -> Published | Held:
-    """Ask for a checkpoint until nobody is missing."""
+    """Ask for a checkpoint until no witness is missing."""
     for _ in range(1_000):
         answer = await log.ask(note(size))
         if not answer.failures:

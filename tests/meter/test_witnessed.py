@@ -1,4 +1,4 @@
-"""A service that asks witnesses: it shows what they have cosigned, and waits for those it needs."""
+"""A service with witnesses: it shows cosigned checkpoints, and waits for needed witnesses."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ def short_pauses(monkeypatch):
 
 @dataclass
 class Witness:
-    """One that may be started and stopped, and keeps its address."""
+    """A witness that may be started and stopped, and keeps its address."""
 
     folder: Path
     port: int
@@ -89,7 +89,7 @@ class City:
         return (self.home / "kashi/log/checkpoint").read_bytes()
 
     def needs(self, threshold: str) -> None:
-        """Write a policy that asks for so many."""
+        """Write a policy that asks for this many."""
         lines = [f"log {self.vkey}"]
         for number, witness in enumerate(self.witnesses):
             lines.append(f"witness w{number} {witness.verifier.format()} {witness.url}")
@@ -105,7 +105,7 @@ class City:
         return serving(self.database, self.home, **settings)
 
     def cosigned(self) -> set[str]:
-        """Who has cosigned what is shown, whether they are enough or not."""
+        """Return the cosigners of the shown checkpoint, whether they are enough or not."""
         text = self.policy.format().replace("quorum both", "quorum none")
         return set(open_trusted(self.note, TrustPolicy.parse(text)).times)
 
@@ -138,14 +138,14 @@ async def use(service: Service, seq: int) -> None:
 
 
 async def metric(service: Service, name: str) -> float:
-    """The value of a sample, with its labels as in the text."""
+    """Return the value of a sample, with its labels as in the text."""
     text = (await service.get("/metrics")).body.decode()
     values = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{name} ")]
     return float(values[0]) if values else 0.0
 
 
 async def until_counted(service: Service, name: str, count: float = 1) -> None:
-    """Wait until a counter has risen by so much."""
+    """Wait until a counter has risen by this much."""
     wanted = await metric(service, name) + count
     for _ in range(1_000):
         if await metric(service, name) >= wanted:
@@ -158,12 +158,12 @@ HELD = 'kashi_quorums_missed_total{outcome="held"}'
 
 
 def verified(city: City, source: str, vkey: str = "") -> int:
-    """The exit code of an auditor who asks for the quorum."""
+    """Return the exit code of an auditor who asks for the quorum."""
     return verify(city, source, "--policy", str(city.file), vkey=vkey).exit_code
 
 
 def verify(city: City, source: str, *words: str, vkey: str = "") -> Result:
-    """What an auditor is told who trusts the ledger's first key, or another one."""
+    """Return the output for an auditor who trusts the ledger's first key, or another one."""
     token = (city.home / "kashi/authority.token").read_text().strip()
     known = ["--vkey", vkey or city.vkey, "--token", token]
     return CliRunner().invoke(main, ["verify", source, *known, *words])
@@ -258,7 +258,7 @@ async def test_without_a_quorum_it_is_published_anyway_if_so_set_and_completed_l
         assert await metric(service, missed) >= 1
         gone = 'kashi_cosignatures_total{outcome="unreachable",witness="w1"}'
         assert await metric(service, gone) >= 1
-        async with second.serving():  # nothing is new, and it is asked all the same
+        async with second.serving():  # nothing is new, and it is asked anyway
             back = 'kashi_cosignatures_total{outcome="cosigned",witness="w1"}'
             await until_counted(service, back)
             assert await service.published() == size
@@ -284,7 +284,7 @@ async def test_cosignatures_outlast_a_restart_without_witnesses(city):
 
 @asynccontextmanager
 async def silent(port: int) -> AsyncIterator[None]:
-    """Take requests at a port and never answer."""
+    """Accept requests at a port and never answer."""
     never = asyncio.Event()
 
     async def wait(_, writer):
@@ -322,7 +322,7 @@ async def test_a_silent_witness_that_is_needed_is_waited_for_up_to_the_limit(cit
 
 
 def forked(city: City, size: int, file: str = "log.key", old: int = 0) -> bytes:
-    """A request to cosign another tree, which only a thief of the log's key can make."""
+    """Return a request to cosign another tree, which only a thief of the log's key can make."""
     tree = Tree()
     for number in range(size):
         tree.append(leaf_hash(b"other %d" % number))
@@ -332,7 +332,7 @@ def forked(city: City, size: int, file: str = "log.key", old: int = 0) -> bytes:
 
 
 async def post(witness: Witness, request: bytes) -> int:
-    """The status of the answer."""
+    """Return the status of the answer."""
     async with (
         aiohttp.ClientSession() as http,
         http.post(f"{witness.url}/add-checkpoint", data=request) as answer,
@@ -341,7 +341,7 @@ async def post(witness: Witness, request: bytes) -> int:
 
 
 async def shown_by(witness: Witness) -> Checkpoint:
-    """What the witness says that it has signed last."""
+    """Return the checkpoint that the witness says it signed last."""
     async with (
         aiohttp.ClientSession() as http,
         http.get(f"{witness.url}/{monitoring_path(ORIGIN)}") as answer,
@@ -404,7 +404,7 @@ async def test_a_policy_names_at_least_one_of_the_keys_that_sign_now(city):
 
 
 async def change_key(service: Service) -> str:
-    """Begin the overlap in which the old key and a new one sign; give the new one."""
+    """Begin the overlap in which the old key and a new one sign; returns the new one."""
     added = new_log_key(service.folder, ORIGIN)
     assert (await service.post("/v1/log-keys", {"vkey": added}, "added")).status == 201
     return added
@@ -416,7 +416,7 @@ async def retire(service: Service, vkey: str) -> None:
 
 
 def signers_of(note: bytes) -> set[bytes]:
-    """The ids of the keys that the ledger's own lines name."""
+    """Return the ids of the keys in the ledger's own lines."""
     return {each.key_id for each in split_note(note)[1] if each.name == ORIGIN}
 
 

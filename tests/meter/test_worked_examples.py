@@ -25,11 +25,11 @@ END_OF_2026 = "2027-01-01T12:00:00+08:00"
 
 
 def post_in_cuts(books: Books, usage: dict, cut: int | None, order: int = 0) -> list:
-    """Post a record whole, or in slices in the order of a seed; give the results in that order."""
+    """Post a record whole, or in slices shuffled by a seed; returns their results in that order."""
     parts = [usage] if cut is WHOLE else slices(usage, cut)
     random.Random(order).shuffle(parts)
     half = len(parts) // 2
-    # Some in one batch, the others one by one: neither may matter.
+    # Some in one batch, the others one by one: the results must not differ.
     results = books.post(parts[:half]) if half else []
     for part in parts[half:]:
         results += books.post([part])
@@ -46,7 +46,7 @@ def signed(text: str) -> int:
 
 
 def full_use(contract: str, yuan_times_100: int, start: str) -> list[dict]:
-    """Give records of 8,000 s that use exactly an amount at 4.50: 1 fen is 1 thousandth then."""
+    """Return records of 8,000 s that use exactly an amount at 4.50: 1 fen is 1 thousandth then."""
     records, ids = [], count()
     while yuan_times_100 > 0:
         part = min(yuan_times_100, 10**9)
@@ -204,7 +204,7 @@ def test_what_a_late_record_frees_goes_to_the_next_contract_that_is_short(cut):
     assert [books.share(name, 2025).granted for name in "AB"] == [2_000, 0]
     assert [books.share(name, 2026).granted for name in "AB"] == [3_000, 2_000]
     assert [books.share(name, 2026).entitled for name in "AB"] == [3_000, 2_000]
-    # Another contract's money is not the business of this one's provider.
+    # The money of another contract does not concern the provider of this one.
     assert total(results, "granted") == 0
     assert results[-1].bound == ["contract_amount"]
 

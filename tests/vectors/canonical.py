@@ -1,4 +1,4 @@
-"""Canonical JSON: the bytes of an entry, whatever it is about (RFC 8785, and less)."""
+"""Canonical JSON: the bytes of an entry of any kind (a part of RFC 8785)."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ LARGEST = 2**53 - 1
 LONGEST = 65_535
 EIGHT = b'{"a":' * 8
 
-# Why programs for all of RFC 8785 accept what an entry may not hold.
+# The reasons why programs for all of RFC 8785 accept more than an entry may hold.
 _ALL_OF_JSON = "RFC 8785 is about all of JSON"
 _FRACTIONS = dict.fromkeys(("rfc8785", "sigstore"), _ALL_OF_JSON)
 _NULLS = _FRACTIONS | {"aics-tlog": _ALL_OF_JSON}

@@ -1,4 +1,4 @@
-"""Consistency proofs: the hashes that show a tree to begin with the whole of an older one."""
+"""Consistency proofs: hashes that show that a tree begins with the whole of an older one."""
 
 from hashlib import sha256
 from typing import Any

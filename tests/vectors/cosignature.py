@@ -1,4 +1,4 @@
-"""Cosigned checkpoints: what witnesses add to a log's (C2SP tlog-cosignature, Ed25519)."""
+"""Cosigned checkpoints: a log's note with lines of witnesses (C2SP tlog-cosignature, Ed25519)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -25,7 +25,7 @@ def _good() -> list[Vector]:
     for data in _leaves():
         fields = json.loads(data)
         kind = fields["kind"]
-        # Provider and authority can take a record back, and their entries differ.
+        # Both provider and authority can take a record back; their entries differ.
         by_authority = kind == "void" and "request" in fields
         names.setdefault(f"{kind}, by the authority" if by_authority else kind, data)
     return [
@@ -35,7 +35,7 @@ def _good() -> list[Vector]:
 
 
 def _leaves() -> list[bytes]:
-    """Return entries of every kind: a story, and the service's own keys changing after it."""
+    """Return entries of every kind: a story, and then changes of the service's own keys."""
     writer = ledgers.story().twin()
     writer.add_log_key()
     writer.retire_log_key()
@@ -45,7 +45,7 @@ def _leaves() -> list[bytes]:
 
 
 def _policy() -> dict[str, Any]:
-    """Return the fields of an entry that may stand behind a genesis."""
+    """Return the fields of an entry that may follow a genesis."""
     fields: dict[str, Any] = json.loads(ledgers.story().leaves[1])
     return fields
 

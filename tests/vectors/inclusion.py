@@ -54,7 +54,7 @@ def _proof(name: str, index: int, leaves: list[bytes]) -> Vector:
 
 
 def _made_up(name: str, index: int, size: int, count: int) -> Vector:
-    """Return a proof of a tree that nobody has: its hashes are chosen, its root follows."""
+    """Return a proof with chosen hashes, and the root that follows from them."""
     hashes = [leaf(b"sibling %d" % number) for number in range(count)]
     return _holding(name, index, size, leaf(b"one of many"), hashes)
 

@@ -1,7 +1,7 @@
-"""The formats once more, from SHA-256, base64 and Ed25519 alone: nothing of the two packages.
+"""The formats again, from SHA-256, base64 and Ed25519 alone: nothing of the two packages.
 
-A vector made here says what the format says, whatever our code makes of it. Trees are computed by
-the recursion of RFC 9162 section 2.1, word for word, and slowly.
+A vector made here follows the format, whatever our code does. Trees are computed by the recursion
+of RFC 9162 section 2.1, word for word, and slowly.
 """
 
 from base64 import b64encode
@@ -121,7 +121,7 @@ class Key:
 
 @dataclass(frozen=True)
 class NoteKey:
-    """A key with the name and the type (1 log, 4 cosigner) under which it signs notes."""
+    """A key with the name and the type (1 log, 4 cosigner) with which it signs notes."""
 
     name: str
     kind: int
@@ -186,7 +186,7 @@ def base64(data: bytes) -> str:
     return b64encode(data).decode()
 
 
-# Whose vectors these are; the README names the seeds.
+# The keys of the vectors; the README names the seeds.
 LOG = NoteKey("example.com/log", 1, Key(0x00))
 WITNESS = NoteKey("example.com/w1", 4, Key(0x20))
 OTHER_LOG = NoteKey("example.com/other", 1, Key(0x40))

@@ -1,8 +1,8 @@
-"""What our readers make of a stored vector: what a good one holds, or the code of a refusal.
+"""The answers of our readers to stored vectors: what a good one holds, or the code of a refusal.
 
-Each reader takes `given` and the bytes, as the README tells it to implementers in other languages,
-and answers in the words of `must`. A refusal is raised with its code by whoever is asked; where a
-pure reader raises `ValueError`, the code is that of its caller, who is named beside it.
+Each reader takes `given` and the bytes, as the README describes for implementers in other
+languages, and answers with the fields of `must`. Most readers raise a refusal with its code. Where
+a pure reader raises `ValueError`, the code is that of its caller, which is named beside it.
 """
 
 import tempfile
@@ -47,18 +47,18 @@ class Refused(Exception):  # noqa: N818 - it says what happened
 
 
 def read(name: str, given: Given, data: bytes) -> Answer:
-    """Return what a reader makes of the bytes of a format. Raises `Refused`."""
+    """Return the answer of a reader to the bytes of a format. Raises `Refused`."""
     try:
         return READERS[name](given, data)
     except (LedgerError, Problem, client.BadReceipt) as error:
         raise Refused(error.code) from error
 
 
-# What is sent
+# Sent over the wire
 
 
 def envelope(given: Given, data: bytes) -> Answer:
-    """As `meter/intake.py` takes an envelope, before anything of its payload is read."""
+    """Read an envelope like `meter/intake.py`, before its payload is read."""
     keys = {keyid: b64decode(key) for keyid, key in given["keys"].items()}
     found = dsse.parse(data, BATCH_TYPE)
     if found.keyid not in keys:
@@ -79,9 +79,9 @@ def batch(_: Given, data: bytes) -> Answer:
 
 
 def receipt(given: Given, data: bytes) -> Answer:
-    """As the client reads an answer: the signature first, then the receipt."""
+    """Read an answer like the client: the signature first, then the receipt."""
     client._check_signature(data, given["header"], given["key"])
-    # The client has the envelope that it sent; no signature of it is looked at.
+    # The client has the envelope that it sent, and does not check its signature.
     sent = {"payloadType": BATCH_TYPE, "payload": given["payload"]}
     sent["signatures"] = [{"keyid": "pcl-2025a", "sig": ""}]
     found = client._receipt_for(msgspec.json.encode(sent), data)
@@ -90,7 +90,7 @@ def receipt(given: Given, data: bytes) -> Answer:
 
 
 def _fields(value: Any) -> Any:
-    """Return the fields that were given, those of lists within them too."""
+    """Return the fields that were given, and those of lists within them."""
     match value:
         case Struct():
             fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
@@ -101,7 +101,7 @@ def _fields(value: Any) -> Any:
             return value
 
 
-# What a ledger holds
+# Held by a ledger
 
 
 def canonical(_: Given, data: bytes) -> Answer:
@@ -111,7 +111,7 @@ def canonical(_: Given, data: bytes) -> Answer:
 
 
 def entry(given: Given, data: bytes) -> Answer:
-    """An entry that follows a genesis is judged as `kashi verify` judges the ledger of the two."""
+    """Judge a ledger of a genesis and this entry, like `kashi verify`."""
     if "genesis" in given:
         _replay(b64decode(given["genesis"]), data)
     value = canon.decode(data)
@@ -120,7 +120,7 @@ def entry(given: Given, data: bytes) -> Answer:
 
 
 def _replay(*entries: bytes) -> None:
-    """Raise `Refused` with what is said of the last entry in a ledger of these."""
+    """Raise `Refused` with the fault of the last entry in a ledger of these."""
     signer = ledgers.story().signer
     with tempfile.TemporaryDirectory(prefix="kashi-vectors-") as name:
         writer = FolderWriter(Path(name))
@@ -171,7 +171,7 @@ def consistency(given: Given, data: bytes) -> Answer:
     return {"hashes": [value.hex() for value in hashes]}
 
 
-# What is signed
+# Signed
 
 
 def key(given: Given, data: bytes) -> Answer:
@@ -192,7 +192,7 @@ def note(given: Given, data: bytes) -> Answer:
 
 
 def checkpoint(given: Given, data: bytes) -> Answer:
-    return _told(open_checkpoint(data, Verifier.parse(given["vkey"])))
+    return _checkpoint_fields(open_checkpoint(data, Verifier.parse(given["vkey"])))
 
 
 def cosignature(given: Given, data: bytes) -> Answer:
@@ -214,10 +214,10 @@ def _keys(given: Given) -> tuple[Verifier, list[CosignatureVerifier]]:
 
 
 def _cosigned(found: Cosigned) -> Answer:
-    return _told(found.checkpoint) | {"times": found.times}
+    return _checkpoint_fields(found.checkpoint) | {"times": found.times}
 
 
-def _told(found: Checkpoint) -> Answer:
+def _checkpoint_fields(found: Checkpoint) -> Answer:
     return {"origin": found.origin, "size": found.size, "root": found.root.hex()}
 
 

@@ -1,4 +1,4 @@
-"""Receipts: what a service answers to a batch, and signs."""
+"""Receipts: the signed answers of a service to batches."""
 
 import json
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from tests.vectors.plain import ENTRIES, files, framed, leaf, root
 from tests.vectors.vector import Format, Vector, bad, good
 
 _NO_ROOT = {"go": "its root of a tree without entries is zeros"}
-FEW = 9  # up to so many entries, each leaf hash is told
+FEW = 9  # up to this many entries, each leaf hash is listed
 
 
 def vectors() -> Format:

@@ -12,10 +12,10 @@ HOME = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Vector:
-    """Bytes with what a reader must make of them: `must` for good ones, `code` for bad ones.
+    """Bytes and the answer that a reader must give: `must` for good ones, `code` for bad ones.
 
-    `given` is what the reader knows besides. `lax` names foreign programs that accept the bad
-    bytes, `strict` those that refuse the good ones, each with the reason.
+    `given` is what the reader knows besides. `lax` names foreign programs that accept bad bytes,
+    `strict` those that refuse good ones, each with the reason.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Vector:
     strict: Mapping[str, str] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Any]:
-        """Return what the file says of it."""
+        """Return the fields in the file."""
         said = {
             "given": self.given,
             "must": self.must,
@@ -43,7 +43,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Format:
-    """The vectors of a format; `given` is known for each vector that does not say otherwise."""
+    """The vectors of a format; `given` holds for each vector without one of its own."""
 
     name: str
     about: str
@@ -87,7 +87,7 @@ def bad(
 
 
 def changed(data: bytes, old: bytes, new: bytes) -> bytes:
-    """Return the data with another part in the place of one that it holds once."""
+    """Return the data with one part replaced; it holds that part once."""
     assert data.count(old) == 1, f"{old!r} is there {data.count(old)} times"
     return data.replace(old, new)
 
