@@ -124,7 +124,7 @@ def receipt(data: bytes) -> bool:
 
 def answer(data: bytes) -> bool:
     """Whatever answers a client, it hears a refusal, a receipt for what it sent, or neither."""
-    no = client._Answer(503, {}, data)
+    no = client._Response(503, {}, data)
     assert attempt(lambda: client._accepted(no), client.Refused) is None
     attempt(lambda: client._object(no), client.ClientError)
     sent = min(ledgers.story().files.items())[1][0]
