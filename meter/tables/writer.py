@@ -53,7 +53,7 @@ class Writer:
 
     async def start(self) -> Loaded:
         """Take the ledger over from whoever writes it. Raises `LedgerError`."""
-        async with connections.told_as_away():
+        async with connections.away_as_no_ledger():
             self.connection = await self._connect()
             await ledger_store.check_durability(self.connection)
             return await self._load()
