@@ -36,7 +36,7 @@ async def get_receipt(ask: Ask) -> web.Response:
     if found is None:
         raise Problem("not_found", f"no batch {ask.path('digest')}")
     ask.must_be_theirs(provider=found.provider)
-    response = tagged(ask.request, found.receipt)
+    response = with_etag(ask.request, found.receipt)
     response.headers[SIGNATURE] = found.signature
     return response
 

@@ -75,7 +75,7 @@ async def post_usage(ask: Ask) -> web.Response:
     logs.about_request(batch=signed.payload_sha256)
     stored = await context.submissions.batch(signed)
     if ask.query.wait == "published":
-        await _until_published(context.published, stored.entries)
+        await _wait_until_published(context.published, stored.entries)
     return web.Response(
         body=stored.receipt,
         content_type="application/json",
@@ -83,7 +83,7 @@ async def post_usage(ask: Ask) -> web.Response:
     )
 
 
-async def _until_published(published: Watermark, entries: EntryRange) -> None:
+async def _wait_until_published(published: Watermark, entries: EntryRange) -> None:
     """Wait until a checkpoint covers all entries of a batch. Raises `not_published`."""
     last = entries.first + entries.count - 1
     with contextlib.suppress(TimeoutError):
