@@ -25,7 +25,7 @@ def init(data: Path, origin: str, now: str | None) -> None:
     folder = DataFolder(data)
     run_async(lambda: setup.initialise(folder, origin, clock_of(origin, now)))
     click.echo(f"{origin} is in {data}")
-    click.echo(f"for whoever verifies:   {folder.log_vkey}")
+    click.echo(f"for verifiers:          {folder.log_vkey}")
     click.echo(f"the authority's token:  {folder.authority_token}")
 
 

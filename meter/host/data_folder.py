@@ -1,7 +1,7 @@
 """The files of a ledger, and the setting that the environment may hold.
 
 DIR/log.key          signs checkpoints (0600), Go's PRIVATE+KEY text
-DIR/log.vkey         its public half, for whoever verifies
+DIR/log.vkey         its public half, for verifiers
 DIR/receipt.key      signs receipts (0600), base64 of the seed
 DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `host.keys`
 DIR/authority.token  the first bearer token of the authority (0600)

@@ -1,7 +1,7 @@
 """The service's private keys, and who signs what with them.
 
 DIR/log.key, DIR/log-2.key, …          sign checkpoints (0600), Go's PRIVATE+KEY text
-DIR/log.vkey, DIR/log-2.vkey, …        their public halves, for whoever verifies
+DIR/log.vkey, DIR/log-2.vkey, …        their public halves, for verifiers
 DIR/receipt.key, DIR/receipt-2.key, …  sign receipts (0600), base64 of the seed
 
 The ledger says which keys must sign (`rules.state.ServiceKey`); a private key is found by its

@@ -1,4 +1,4 @@
-"""What the service counts, in Prometheus' form; docs/operations.md says what to watch.
+"""The metrics of the service, in Prometheus' form; docs/operations.md says what to watch.
 
 No label names a person, a firm, a contract or a provider: `/metrics` is public. Witnesses are named
 as the operator's policy has it.

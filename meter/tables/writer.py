@@ -52,7 +52,7 @@ class Writer:
         self.epoch: int | None = None
 
     async def start(self) -> Loaded:
-        """Take the ledger over from whoever writes it. Raises `LedgerError`."""
+        """Take the ledger over from any other writer. Raises `LedgerError`."""
         async with connections.away_as_no_ledger():
             self.connection = await self._connect()
             await ledger_store.check_durability(self.connection)
@@ -64,7 +64,7 @@ class Writer:
         Raises `LostEpoch` where another has taken over since, `Inconsistent`.
         """
         while True:
-            with contextlib.suppress(Exception):  # it is given up either way
+            with contextlib.suppress(Exception):  # it is not used again
                 await self.connection.close(timeout=1)
             try:
                 self.connection = await self._connect()
