@@ -12,7 +12,7 @@ from typing import Final, Literal
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from meter.api.responses import CommandResponse
+from meter.api.responses import MadeEntry
 from meter.api.routes import Ask, Handler, Route
 from meter.host import logs
 from meter.host.watermark import Watermark
@@ -170,7 +170,7 @@ def _command(command: type[Command]) -> Route:
         path,
         _handler_of(command),
         summary,
-        CommandResponse,
+        MadeEntry,
         roles=("authority",),
         body=command,
         codes=("idempotency_conflict", *needed, *kind.codes),

@@ -437,7 +437,7 @@ class Status(Struct, frozen=True):
     status: str
 
 
-class CommandResponse(
+class MadeEntry(
     Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"ratio_class": "class"}
 ):
     """The entry that a command made, and what follows from it."""
