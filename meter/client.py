@@ -1,11 +1,11 @@
-"""Speak to a service over HTTP: keys, signatures and single posts, and the plain calls of others.
+"""The client of a service over HTTP: keys, signatures, posts of single batches, and plain calls.
 
     public = keygen(Path("pcl.key"))                     # to be registered as pcl-2025a
     stream = Stream(log=…, genesis=…, provider="pcl", name="cloudbrain-2", keyid=…, key=load_key(…))
     receipt = await post(url, stream.sign(stream.next_batch(records)), receipt_key)
 
-`sign_batch` gives an envelope, `post` sends one: the same bytes again until there is an answer, for
-whatever is sent may be sent twice without harm. They keep nothing; `meter.agent` does.
+`sign_batch` returns an envelope. `post` sends one, the same bytes again until a response comes:
+sending twice does no harm. Neither keeps anything; `meter.agent` does.
 
 A key file holds the base64 of the 32-byte seed (RFC 8032) and is its owner's alone.
 """
@@ -37,14 +37,14 @@ from meter.wire.stored_receipt import StoredReceipt
 ATTEMPTS: Final = 6  # with the pauses between them, some twenty seconds
 FIRST_PAUSE_SECONDS: Final = 0.5  # doubled from one attempt to the next
 MAX_PAUSE_SECONDS: Final = 30.0  # whatever Retry-After says
-TIMEOUT_SECONDS: Final = 60  # of one attempt, answer included
+TIMEOUT_SECONDS: Final = 60  # of one attempt, response included
 
-# A gateway's two codes, for the service itself says only 503.
+# 502 and 504 are a gateway's.
 _TRY_AGAIN: Final = frozenset({408, 502, 503, 504})
 
 
 class ClientError(Exception):
-    """No good answer, with a stable code."""
+    """A call without a good response, with a stable code."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -53,7 +53,7 @@ class ClientError(Exception):
 
 
 class Refused(ClientError):  # noqa: N818 - the name says what happened
-    """The service said no: `code` is its own (`values.problems`), `facts` the whole document."""
+    """The service refused: `code` is its own (`values.problems`), `facts` the whole document."""
 
     def __init__(self, status: int, code: str, detail: str, facts: Mapping[str, Any]) -> None:
         super().__init__(code, detail)
@@ -62,11 +62,11 @@ class Refused(ClientError):  # noqa: N818 - the name says what happened
 
 
 class Unreachable(ClientError):  # noqa: N818 - the name says what happened
-    """No answer to all attempts. Whether the request took effect is not known: send it again."""
+    """No attempt got a response. The request may have taken effect: send it again."""
 
 
 class BadReceipt(ClientError):  # noqa: N818 - the name says what happened
-    """The answer is not a receipt for this batch that the service's receipt key signed."""
+    """The response is not a receipt for this batch, signed by the service's receipt key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class VerifiedReceipt(SignedReceipt):
 
 
 def keygen(file: Path) -> str:
-    """Write a new key into a file that is not there yet; give the public half in base64."""
+    """Write a new key into a new file; return the public half in base64."""
     key = Ed25519PrivateKey.generate()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
@@ -111,7 +111,7 @@ def load_key(file: Path) -> Ed25519PrivateKey:
 
 
 def public_text(key: Ed25519PrivateKey) -> str:
-    """Give the public half in base64, as it is registered."""
+    """Return the public half in base64, as it is registered."""
     return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 
@@ -119,17 +119,16 @@ def public_text(key: Ed25519PrivateKey) -> str:
 
 
 def sign_batch(batch: Batch | Mapping[str, Any], keyid: str, key: Ed25519PrivateKey) -> bytes:
-    """Give the envelope of a batch. Raises `ValueError` for what is not a batch."""
+    """Return the envelope of a batch. Raises `ValueError` where it is not a batch."""
     if isinstance(batch, Batch):
         return sign_payload(payload_of(batch), keyid, key)
     return sign_payload(json.dumps(batch, ensure_ascii=False).encode(), keyid, key)
 
 
 def sign_payload(payload: bytes, keyid: str, key: Ed25519PrivateKey) -> bytes:
-    """Give the envelope of a batch's exact bytes.
+    """Return the envelope of a batch's exact bytes.
 
-    Raises `ValueError` where the service would refuse them: that would burn no number, but a
-    signature over it is better not made.
+    Raises `ValueError` where the service would refuse them, before anything is signed.
     """
     decode(payload, Batch)
     return dsse.seal(BATCH_TYPE, payload, keyid, key)
@@ -143,7 +142,7 @@ def payload_of(batch: Batch) -> bytes:
 
 
 def record_fields(record: Record) -> dict[str, Any]:
-    """Give a record as JSON, instants in Shanghai's offset."""
+    """Return a record as JSON, instants in Shanghai's offset."""
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     fields |= {"start": format_instant(record.start), "end": format_instant(record.end)}
     return {name: value for name, value in fields.items() if value is not UNSET}
@@ -151,11 +150,11 @@ def record_fields(record: Record) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Stream:
-    """Gives the batches of one stream their numbers and signs them.
+    """One stream, which numbers its batches and signs them.
 
     `genesis` (hex sha256 of the ledger's entry 0) makes a batch worthless to any other ledger; it
-    is sent when known. The owner keeps `last_seq`, and the envelopes themselves, wherever a crash
-    does not reach them, or leaves that to a `Reporter`.
+    is sent when known. The owner keeps `last_seq` and the envelopes durably, or leaves that to a
+    `Reporter`.
     """
 
     log: str
@@ -180,7 +179,7 @@ class Stream:
         )
 
     def sign(self, batch: Batch) -> bytes:
-        """Give the batch's envelope: the same bytes each time."""
+        """Return the batch's envelope: the same bytes each time."""
         return sign_batch(batch, self.keyid, self.key)
 
 
@@ -198,7 +197,7 @@ async def post(
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -207,8 +206,8 @@ class _Answer:
 class Service:
     """A service at a URL; use it as `async with Service(url) as service`.
 
-    Whatever is sent may be sent twice without harm, so each call is repeated on a lost connection
-    and on 503. All methods raise `Refused` or `Unreachable`. Posting a batch needs no `token`.
+    Sending twice does no harm, so each call is repeated on a lost connection and on 503. All
+    methods raise `Refused` or `Unreachable`. Posting a batch needs no `token`.
     """
 
     def __init__(
@@ -233,7 +232,7 @@ class Service:
         await self._session.close()
 
     async def post_batch(self, envelope: bytes, receipt_key: str) -> VerifiedReceipt:
-        """Post an envelope and check the receipt: base64 of the key from the ledger's entry 0.
+        """Post an envelope and check its receipt by the key (base64) of the ledger's entry 0.
 
         Raises `BadReceipt` too; the batch may be in the ledger then, but nothing proves it.
         """
@@ -251,8 +250,8 @@ class Service:
     async def proved(self, digest: str) -> StoredReceipt:
         """Fetch a batch with its receipt and proof, by the hex sha256 of its payload.
 
-        It is asked for again while the batch is not published yet. Needs a token of its provider,
-        or an official's.
+        Asks again while the batch is not published yet. Needs a token of its provider or of an
+        official.
         """
         answer = await self._send(hdrs.METH_GET, f"/v1/batches/{digest}/proof")
         try:
@@ -261,13 +260,13 @@ class Service:
             raise ClientError("not_kashi", str(error)) from None
 
     async def command(self, path: str, body: Mapping[str, Any], request: str) -> dict[str, Any]:
-        """Have the authority's command carried out; `request` is its idempotency key."""
+        """Post the authority's command; `request` is its idempotency key."""
         data = json.dumps(body, ensure_ascii=False).encode()
         answer = await self._send(hdrs.METH_POST, path, data, {"Idempotency-Key": request})
         return _object(answer)
 
     async def ask(self, path: str, **query: str | int) -> dict[str, Any]:
-        """Put a question."""
+        """Return the JSON of a GET."""
         return _object(await self._send(hdrs.METH_GET, path, query=query))
 
     async def _send(
@@ -277,8 +276,8 @@ class Service:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str | int] | None = None,
-    ) -> _Answer:
-        """Send until there is an answer; the bytes are the same each time."""
+    ) -> _Response:
+        """Send until a response comes; the bytes are the same each time."""
         pause_seconds = self._first_pause_seconds
         for left in reversed(range(self._attempts)):
             try:
@@ -294,7 +293,7 @@ class Service:
                 wait_seconds = pause_seconds
             else:
                 if answer.status not in _TRY_AGAIN or not left:
-                    return _accepted(answer)
+                    return _check_accepted(answer)
                 wait_seconds = _retry_after(answer, pause_seconds)
             await asyncio.sleep(min(wait_seconds, MAX_PAUSE_SECONDS))
             pause_seconds *= 2
@@ -307,7 +306,7 @@ class Service:
         body: bytes | None,
         headers: Mapping[str, str] | None,
         query: Mapping[str, str | int] | None,
-    ) -> _Answer:
+    ) -> _Response:
         async with self._session.request(
             method,
             self._url + path,
@@ -316,16 +315,16 @@ class Service:
             params=query,
             allow_redirects=False,  # a redirected POST may turn into a GET
         ) as response:
-            return _Answer(response.status, response.headers, await response.read())
+            return _Response(response.status, response.headers, await response.read())
 
 
-def _retry_after(answer: _Answer, otherwise_seconds: float) -> float:
+def _retry_after(answer: _Response, otherwise_seconds: float) -> float:
     text = answer.headers.get(hdrs.RETRY_AFTER, "")
     return float(text) if text.isascii() and text.isdigit() else otherwise_seconds
 
 
-def _accepted(answer: _Answer) -> _Answer:
-    """Let a good answer through. Raises `Refused` with what the problem document says."""
+def _check_accepted(answer: _Response) -> _Response:
+    """Return a good response. Raises `Refused` with the facts of the problem document."""
     if 200 <= answer.status < 300:
         return answer
     try:
@@ -336,11 +335,11 @@ def _accepted(answer: _Answer) -> _Answer:
     raise Refused(answer.status, code, str(facts.get("detail", "no problem document")), facts)
 
 
-def _object(answer: _Answer) -> dict[str, Any]:
+def _object(answer: _Response) -> dict[str, Any]:
     try:
         return msgspec.json.decode(answer.body, type=dict[str, Any])
     except (ValueError, RecursionError):
-        raise ClientError("not_kashi", "what answers there is not this service") from None
+        raise ClientError("not_kashi", "the response is not of this service") from None
 
 
 def _check_signature(body: bytes, header: str, receipt_key: str) -> None:
@@ -349,15 +348,15 @@ def _check_signature(body: bytes, header: str, receipt_key: str) -> None:
         public_key = dsse.decode_base64(receipt_key)
     except ValueError as error:
         raise BadReceipt("bad_receipt_signature", str(error)) from None
-    # While two keys sign, whoever knows one of them has its signature.
+    # While two keys sign, one signature by the known key is enough.
     if not any(
         dsse.is_signed_by(public_key, RECEIPT_TYPE, body, signature) for _, signature in signatures
     ):
-        raise BadReceipt("bad_receipt_signature", "the receipt key did not sign this answer")
+        raise BadReceipt("bad_receipt_signature", "the receipt key did not sign this response")
 
 
 def _receipt_for(envelope: bytes, body: bytes) -> Receipt:
-    """Read a receipt and hold it against the batch that was sent."""
+    """Read a receipt and compare it with the batch that was sent."""
     try:
         return receipt_for(dsse.parse(envelope, BATCH_TYPE).payload, body)
     except WrongReceipt as wrong:

@@ -151,7 +151,7 @@ class Intake:
     def _announce(self, group: Group, submissions: int, seconds: float) -> None:
         """Count and log a group that is durable, and wake whoever waits for it."""
         size = self._log.size
-        self._metrics.committed(group.tally, submissions, size, self.state.pools)
+        self._metrics.count_group(group.tally, submissions, size, self.state.pools)
         count = size - group.before.size
         (_log.info if count else _log.debug)(
             "group",
@@ -244,6 +244,6 @@ class Intake:
     def _begin_with(self, loaded: Loaded) -> None:
         self._log, self.state = loaded.log, loaded.state
         self._receipt_signers = self._keys.receipt_signers(self.state, self.state.size)
-        self._metrics.standing(self._log.size, self.state.pools)
+        self._metrics.set_ledger(self._log.size, self.state.pools)
         self.watermark.move(self._log.size)
         self.ready = True

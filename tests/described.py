@@ -30,7 +30,7 @@ class Described:
     """One document; each method raises where something differs from it."""
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
-        self.document = json.loads(openapi.encoded(routes))
+        self.document = json.loads(openapi.encode(routes))
         resource = DRAFT202012.create_resource(self.document)
         self._registry = Registry().with_resource(_DOCUMENT, resource)
 

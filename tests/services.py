@@ -58,7 +58,16 @@ ORIGIN = "kashi.test/service"
 NOON = "2025-03-01T12:00:00+08:00"
 HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
 PROJECTIONS = (
-    *("registration", "record", "withheld", "refused", "stream", "gap", "usage_day", "mention"),
+    *(
+        "registration",
+        "record",
+        "withheld",
+        "refused",
+        "stream",
+        "gap",
+        "usage_day",
+        "segment_subject",
+    ),
     *("device_time", "contract_total", "contract_year", "contract_year_past"),
     *("coupon", "coupon_past", "pool"),
 )

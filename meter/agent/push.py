@@ -4,17 +4,17 @@
     async with Reporter("https://kashi.example", stream, receipt_key, Path("outbox")) as reporter:
         report = await reporter.report(records)
 
-Batches lie in the reporter's folder before they are posted, and leave it never; an error or a crash
-at any point is mended by the next `report`. When no answer comes, the very same payload is sent
-again: the service gives a batch that it knows its stored answer. Records that may have been sent
+Each batch is written into the reporter's folder before it is posted, and stays there. After an
+error or a crash at any point the next `report` goes on. Without a response the same payload is sent
+again: the service answers a known batch with its stored receipt. Records that may have been sent
 can be reported again too, for the service knows their ids.
 
     outbox/17.batch.json          the payload, as it was signed
-    outbox/17.receipt.json        the service's answer, its signature beside it (`kashi verify
-    outbox/17.receipt.json.sig      --receipt` holds both against the ledger)
-    outbox/17.proved.json         batch, answer and proof in one file, once `prove` was called
+    outbox/17.receipt.json        the service's receipt, its signature beside it (`kashi verify
+    outbox/17.receipt.json.sig      --receipt` compares both with the ledger)
+    outbox/17.proved.json         batch, receipt and proof in one file, written by `prove`
                                     (`kashi receipt verify` needs no ledger for it)
-    outbox/refused.jsonl          what was not taken, one a line, with the reason
+    outbox/refused.jsonl          items that were not taken, one a line, with the reason
 """
 
 import json
@@ -43,7 +43,7 @@ from meter.wire.receipt import Conflict, Rejected
 
 # An envelope spells its payload in base64, four characters for three bytes, and adds a little.
 MAX_PAYLOAD_BYTES: Final = (MAX_BATCH_BYTES - 1_024) // 4 * 3
-# More taken numbers than a crash can leave behind: the caller has lost count of its stream.
+# More taken numbers than a crash leaves: the caller has lost count of its stream.
 MAX_SEQ_CONFLICTS: Final = 3
 
 
@@ -62,9 +62,9 @@ class Report:
 class Reporter:
     """Reports the usage of one stream: use it as `async with Reporter(…) as reporter`.
 
-    One at a time may use a folder, and a folder is of one stream. `stream.last_seq` matters only
-    where the folder is new and the stream is not. Entering raises `ClientError` (`in_use`,
-    `other_stream`), and `ValueError` where the stream's names are not such as a batch may have.
+    A folder belongs to one stream, and one process at a time may use it. `stream.last_seq` matters
+    only where the folder is new and the stream is not. Entering raises `ClientError` (`in_use`,
+    `other_stream`), and `ValueError` where a batch may not have the stream's names.
     """
 
     def __init__(  # noqa: PLR0913 - where, as whom, checked by what, kept where
@@ -96,11 +96,11 @@ class Reporter:
         self._outbox.close()
 
     async def report(self, records: Iterable[Item] = (), voids: Iterable[Item] = ()) -> Report:
-        """Post voids and records, and what was left over from earlier; give what came of it.
+        """Post voids and records, after what is left from earlier; return the results.
 
-        What the service does not take stops nothing else. Raises `Unreachable`, `BadReceipt`, and
-        `Refused` for what concerns the sender or is a fault of the service; then all that was
-        given lies in the folder, and the next call (or the next process) goes on with it.
+        An item that the service does not take stops no other. Raises `Unreachable`, `BadReceipt`,
+        and `Refused` for a fault of the sender or the service; all items are in the folder then,
+        and the next call (or the next process) goes on with them.
         """
         report = Report()
         good_voids = self._well_formed(voids, Void, report)
@@ -111,7 +111,7 @@ class Reporter:
         return report
 
     async def prove(self) -> int:
-        """Keep what proves each batch that has a receipt and no proof yet; say how many there were.
+        """Fetch and keep the proof of each batch that has a receipt and none; return how many.
 
         Needs a token of the provider. Raises `Unreachable`, `Refused` and `BadReceipt`; the next
         call goes on.
@@ -127,17 +127,17 @@ class Reporter:
     def _well_formed(
         self, items: Iterable[Item], kind: type[Record] | type[Void], report: Report
     ) -> list[_Fields]:
-        """Set aside what would have its whole batch refused."""
+        """Set aside each item for which the service would refuse the whole batch."""
         good = []
         for item in items:
             try:
                 good.append(_fields_of(item, kind))
             except (ValueError, TypeError, AttributeError, OverflowError) as error:
-                self._set_aside(NotTaken(_shown(item), "malformed", str(error)), report)
+                self._set_aside(NotTaken(_describe(item), "malformed", str(error)), report)
         return good
 
     def _put_new(self, part: "_Part") -> int:
-        """Lay a batch into the folder under the next number, and give that."""
+        """Write a batch into the folder under the next number; return the number."""
         seq = self._stream.last_seq + 1
         self._outbox.put(seq, self._payload(seq, part))
         self._stream.last_seq = seq
@@ -175,10 +175,10 @@ class Reporter:
             raise fault
 
     def _split(self, seq: int, payload: bytes, refused: Refused, report: Report) -> list[int]:
-        """Make two batches of one; give their numbers. A single item is set aside.
+        """Cut a batch in two; return their numbers. A single item is set aside.
 
-        Nothing of a batch so refused was stored, so its number is free: for its first half, or for
-        an empty batch, lest the stream have a gap.
+        The service stored nothing of the refused batch, so its number is free: for the first half,
+        or for an empty batch, so that the stream has no gap.
         """
         part = _Part.of(payload)
         if not part.size:
@@ -189,12 +189,13 @@ class Reporter:
             self._outbox.put(seq, self._payload(seq, _Part([], [])))
             return [seq]
         first, second = part.halves()
-        other = self._put_new(second)  # before the first shrinks: twice does no harm, never would
+        # Before the first half shrinks: sent twice is harmless, never sent is lost.
+        other = self._put_new(second)
         self._outbox.put(seq, self._payload(seq, first))
         return [seq, other]
 
     def _renumber(self, seq: int, payload: bytes) -> int:
-        """Give a batch another number, where its own is taken; ids keep its records unique."""
+        """Move a batch to another number, where its own is taken; ids keep its records unique."""
         other = self._put_new(_Part.of(payload))
         self._outbox.drop(seq)
         return other
@@ -218,7 +219,7 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one batch asks for, as JSON."""
+    """The voids and records of one batch, as JSON."""
 
     voids: list[_Fields]
     records: list[_Fields]
@@ -255,7 +256,7 @@ def _parts(voids: list[_Fields], records: list[_Fields]) -> Iterable[_Part]:
 
 
 def _fields_of(item: Item, kind: type[Record] | type[Void]) -> _Fields:
-    """Give an item as JSON; raises where the service would refuse its form."""
+    """Return an item as JSON; raises where the service would refuse its form."""
     match item:
         case Record():
             fields = record_fields(item)
@@ -267,8 +268,8 @@ def _fields_of(item: Item, kind: type[Record] | type[Void]) -> _Fields:
     return fields
 
 
-def _shown(item: Item) -> Mapping[str, Any]:
-    """Give whatever was reported in a form that can be written down."""
+def _describe(item: Item) -> Mapping[str, Any]:
+    """Return any reported item in a form that JSON can hold."""
     try:
         return dict(json.loads(_json(item)))  # type: ignore[arg-type]
     except (ValueError, TypeError):

@@ -1,9 +1,8 @@
 """A simulated provider: a cluster that runs training jobs for contracts and reports their usage.
 
-It is a whole and honest peer, not a stand-in: it has a key, a numbered stream and a clock, its jobs
-occupy nodes of eight cards, and it counts for itself how long each contract's cards were in use, so
-that what a service metered can be held against it. The same seed gives the same jobs and the same
-records, byte for byte.
+It is a whole and honest peer, not a stand-in: it has a key, a numbered stream and a clock, and its
+jobs occupy nodes of eight cards. It keeps its own count of each contract's device-time, to compare
+with what a service metered. The same seed gives the same jobs and the same records, byte for byte.
 
     cluster = Cluster(seed=7, stream=…, rentals=[Rental("TC-2025-0001", "ascend-910b", 16, …)], …)
     cluster.run_until(now)              # jobs begin and end
@@ -93,7 +92,7 @@ class Cluster:
         self.failed: list[Record] = []
         self._ended: list[Job] = []
         self._jobs = 0
-        self._random = random.Random(seed)  # noqa: S311 - to be foreseen is its purpose
+        self._random = random.Random(seed)  # noqa: S311 - it must be predictable
         self._queues = [
             _Queue(rental, max(rental.start, clock), self._new_job(rental)) for rental in rentals
         ]
@@ -109,14 +108,14 @@ class Cluster:
         self._move_clock(now)
 
     def report(self) -> Batch:
-        """Give the usage since the last report as the stream's next batch; it may be empty."""
+        """Return the usage since the last report as the stream's next batch, which may be empty."""
         jobs = sorted([*self.running, *self._ended], key=lambda job: job.id)
         records = [self._slice(job) for job in jobs if job.reported_until < self._seen_until(job)]
         self._ended.clear()
         return self.stream.next_batch(records)
 
     def apply_void(self, records: Iterable[Record], reason: str) -> Batch:
-        """Give a batch that voids accepted records; they no longer count here either."""
+        """Return a batch that voids accepted records; they no longer count here either."""
         voids = []
         for record in records:
             voids.append(Void(record.id, reason))
@@ -125,14 +124,14 @@ class Cluster:
 
     @property
     def idle(self) -> bool:
-        """Whether all jobs are done and reported, and no more will come."""
+        """Return whether all jobs are done and reported, and no more will come."""
         over = all(queue.rental.until <= self.clock for queue in self._queues)
         return over and not self.running and not self._ended
 
     # Jobs
 
     def _next_moment(self) -> int:
-        """When something happens next; far away, where nothing will."""
+        """Return when something happens next, far away where nothing does."""
         ends = [job.end for job in self.running]
         ready = [queue.ready_at for queue in self._queues]
         arrivals = [moment for moment in ready if moment > self.clock]
@@ -159,7 +158,7 @@ class Cluster:
                 queue.job = self._new_job(queue.rental)
 
     def _has_room(self, queue: _Queue) -> bool:
-        """Whether the waiting job can begin now: it is due, and rental and cluster have room."""
+        """Return whether the waiting job can begin: it is due, and rental and cluster have room."""
         rented = sum(job.nodes for job in self.running if job.rental is queue.rental)
         occupied = sum(job.nodes for job in self.running)
         return (
@@ -187,7 +186,7 @@ class Cluster:
         return min(job.end, self.clock)
 
     def _slice(self, job: Job) -> Record:
-        """Give the part of a job that was not reported yet."""
+        """Return the part of a job that is not reported yet."""
         final = job.end <= self.clock
         record = Record(
             id=f"{job.id}:{job.slices}",
@@ -208,5 +207,5 @@ class Cluster:
 
 
 def simulated_key(seed: int) -> Ed25519PrivateKey:
-    """Give a provider's key that anyone can make from the seed: for ledgers that are not real."""
+    """Return a provider's key that anyone can make from the seed, for ledgers that are not real."""
     return Ed25519PrivateKey.from_private_bytes(sha256(b"simulated provider %d" % seed).digest())

@@ -20,10 +20,10 @@ from meter.wire.stored_receipt import StoredReceipt
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """A record or void that is not in the ledger, or not as it is here, and why.
+    """A record or void that the ledger lacks, or holds otherwise, and the reason.
 
     `code` is one of the receipt's (`meter.wire`: `conflict` too), that of a refused batch, or
-    `malformed` where it was not worth sending. Mended, it can be reported anew.
+    `malformed` where it was not worth sending. Once corrected, it can be reported anew.
     """
 
     item: Mapping[str, Any]
@@ -36,21 +36,21 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 class _Outbox:
-    """The folder; every change of it is durable, and whole or not there."""
+    """The folder; each change is durable and atomic."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._unsent: list[int] = []
 
     def open(self, stream: Stream) -> None:
-        """Take the folder for oneself; `stream.last_seq` becomes what it knows."""
+        """Lock the folder; raise `stream.last_seq` to the highest number in it."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
-            raise ClientError("in_use", f"{self._folder} is another process's now") from None
+            raise ClientError("in_use", f"{self._folder} is in use by another process") from None
         try:
             self._read(stream)
         except BaseException:
@@ -75,7 +75,7 @@ class _Outbox:
         os.close(self._lock)
 
     def unsent(self) -> Sequence[int]:
-        """Give the numbers of batches without a receipt."""
+        """Return the numbers of batches without a receipt."""
         return list(self._unsent)
 
     def payload(self, seq: int) -> bytes:
@@ -92,14 +92,14 @@ class _Outbox:
         self._unsent.remove(seq)
 
     def keep(self, seq: int, receipt: SignedReceipt) -> None:
-        """Write the answer; the receipt last, for it says that all is done."""
+        """Write signature and receipt; the receipt comes last, as a mark that all is done."""
         file = self._folder / f"{seq}.receipt.json"
         _write(file.with_name(file.name + ".sig"), receipt.signature.encode())
         _write(file, receipt.body)
         self._unsent.remove(seq)
 
     def unproved(self) -> Sequence[int]:
-        """Give the numbers of batches with a receipt and without a proof."""
+        """Return the numbers of batches with a receipt and without a proof."""
         names = {path.name for path in self._folder.iterdir()}
         answered = (
             int(name.removesuffix(".receipt.json"))
@@ -109,7 +109,7 @@ class _Outbox:
         return sorted(seq for seq in answered if f"{seq}.proved.json" not in names)
 
     def answer(self, seq: int) -> tuple[bytes, str]:
-        """Give a receipt and its signature."""
+        """Return a receipt and its signature."""
         file = self._folder / f"{seq}.receipt.json"
         return file.read_bytes(), file.with_name(file.name + ".sig").read_text(encoding="ascii")
 
@@ -128,7 +128,7 @@ class _Outbox:
 
 
 def _write(file: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and see it to the disk."""
+    """Write a file durably, whole or not at all."""
     draft = file.with_name(file.name + ".new")
     with draft.open("wb") as stream:
         stream.write(data)

@@ -1,1 +1,1 @@
-"""JSON over HTTP: every route, what it takes and what it answers."""
+"""JSON over HTTP: every route, its input and its output."""

@@ -1,8 +1,8 @@
 """The HTTP service: which URL leads where, and how errors look.
 
 Every error is `application/problem+json` (RFC 9457) with a code of `values.problems`. Handlers are
-in `commands` (POST) and `questions` (GET; what one kind of user asks, in a file of its own);
-`openapi` and `docs_page` describe them all.
+in `post` (POST) and `get` (GET; each kind of user has a file of its own, `get_*`); `openapi` and
+`docs_page` describe them all.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ async def _problems(request: web.Request, handler: _Handler) -> web.StreamRespon
 
 
 def _refuse_encodings(request: web.Request) -> None:
-    """A compressed body could unfold to any size."""
+    """Refuse compressed bodies, which could decompress to any size."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
         raise Problem("unsupported_encoding", "send the body as it is")
 

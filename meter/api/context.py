@@ -1,4 +1,4 @@
-"""What every handler works with, and who it is that asks."""
+"""The parts that each handler works with, and the identity behind a request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from meter.values.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One running service; `clock` gives microseconds since 1970 UTC."""
+    """One running service; `clock` returns microseconds since 1970 UTC."""
 
     submissions: Submissions
     registry: Registry
@@ -44,11 +44,11 @@ CONTEXT: Final = web.AppKey("context", Context)
 
 
 async def authenticate(request: web.Request) -> Identity:
-    """Give whom the request's token stands for. Raises `unauthorized`."""
+    """Return the identity of the request's token. Raises `unauthorized`."""
     context = request.app[CONTEXT]
     token_id, digest = parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
     async with connections.reading(context.readers, snapshot=False) as connection:
         known = await tokens.token(connection, token_id)
     if known is None or not known.admits(digest, context.clock()):
-        raise Problem("unauthorized", "no such token, or no longer")
+        raise Problem("unauthorized", "no such token, or it is no longer valid")
     return known.identity

@@ -1,12 +1,11 @@
-"""Places in long answers: each page gives `next`, which the question for the next one takes as
-`after`.
+"""Places in long responses: a page has a `next`, which the query for the next page has as `after`.
 
 To a client the text means nothing. It is base64url (RFC 4648 section 5, unpadded) of six bytes of
-sha256 over question and place, then the place as a JSON list:
+sha256 over query and place, then the place as a JSON list:
 
     ["/v1/providers/pcl/rejected",[]] and [41,3]  ->  "…WzQxLDNd"
 
-So a text that was cut, changed, or taken from another question is refused. The check is no secret:
+So a text that was cut, changed, or taken from another query is refused. The check is no secret:
 a place opens nothing that its URL does not.
 """
 
@@ -25,7 +24,7 @@ from meter.api.routes import Ask
 from meter.tables.pages import Page
 from meter.values.problems import Problem
 
-MAX_PAGE: Final = 1_000  # items; so an answer stays below some hundred kilobytes
+MAX_PAGE: Final = 1_000  # items; so a response stays below some hundred kilobytes
 CHECK_BYTES: Final = 6
 _LARGEST: Final = 2**63 - 1  # what the database can compare with
 _PLACE_TEXT: Final = re.compile(r"[\x20-\x7e]{0,128}")
@@ -44,25 +43,25 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def place(ask: Ask, start: Place) -> Place:
-    """Give the place after which the page begins; `start` where none is said. Raises `Problem`."""
+    """Return the place after which the page begins, `start` by default. Raises `Problem`."""
     if not ask.query.after:
         return start
     found = _decode(ask)
     if found is None or list(map(type, found)) != list(map(type, start)):
-        raise Problem("malformed", "after: not the `next` of an answer to this question")
+        raise Problem("malformed", "after: not the `next` of a response to this query")
     return found  # type: ignore[return-value]  # its parts have the types of `start`
 
 
-def turn(
+def page_fields(
     ask: Ask, head: Head, page: Page[T], key: Callable[[T], Place], after: Place
 ) -> dict[str, Any]:
-    """Give what a page has beside its items, which lie after a place; `key` is an item's."""
+    """Return a page's fields beside its items, which lie after a place; `key` is an item's."""
     last = key(page.items[-1]) if page.items else after
     return page_end(ask, head, last, more=page.more)
 
 
 def page_end(ask: Ask, head: Head, last: tuple[int | str, ...], *, more: bool) -> dict[str, Any]:
-    """Give what a page has beside its items; `last` is the place that it came to."""
+    """Return a page's fields beside its items; `last` is the place that it came to."""
     return {"next": cursor(ask, last), "more": more, "as_of": as_of(head.size, head.last_at)}
 
 
@@ -96,5 +95,5 @@ def _check(ask: Ask, data: bytes) -> bytes:
         for name, value in ask.request.query.items()
         if name not in PageQuery.__struct_fields__
     )
-    question: list[Any] = [ask.request.path, filters]
-    return sha256(msgspec.json.encode(question) + data).digest()[:CHECK_BYTES]
+    query: list[Any] = [ask.request.path, filters]
+    return sha256(msgspec.json.encode(query) + data).digest()[:CHECK_BYTES]

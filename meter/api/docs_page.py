@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 
 from meter.api.openapi import PROBLEM_TYPE, ROUTES_SERVED, describe
-from meter.api.routes import Ask, Route, tagged
+from meter.api.routes import Ask, Route, with_etag
 
 STYLE: Final = files("meter.api").joinpath("docs_page.css").read_text("utf-8")
 _STYLE_HASH: Final = base64.b64encode(sha256(STYLE.encode()).digest()).decode()
@@ -34,8 +34,8 @@ _Json = dict[str, Any]
 
 
 async def get_docs(ask: Ask) -> web.Response:
-    """Answer with this API's description, for a person."""
-    return tagged(ask.request, page(ask.request.app[ROUTES_SERVED]), HEADERS)
+    """Return this API's description, for a person."""
+    return with_etag(ask.request, page(ask.request.app[ROUTES_SERVED]), HEADERS)
 
 
 @cache
@@ -124,7 +124,7 @@ class _Page:
             )
         if "requestBody" in operation:
             yield from self._body(operation["requestBody"])
-        yield from self._answers(operation["responses"])
+        yield from self._responses(operation["responses"])
         yield "</article>"
 
     def _body(self, body: _Json) -> Iterator[str]:
@@ -135,20 +135,20 @@ class _Page:
         for example in content["examples"].values():
             yield f"<pre>{_json(example['value'])}</pre>"
 
-    def _answers(self, responses: _Json) -> Iterator[str]:
-        resolved = {status: self._resolve(answer) for status, answer in responses.items()}
-        good = {status: answer for status, answer in resolved.items() if int(status) < 400}
-        yield "<h4>Answers</h4>"
+    def _responses(self, responses: _Json) -> Iterator[str]:
+        resolved = {status: self._resolve(response) for status, response in responses.items()}
+        good = {status: each for status, each in resolved.items() if int(status) < 400}
+        yield "<h4>Responses</h4>"
         yield from _table(
             ("status", "meaning", "type", "headers"),
             (
                 (
                     f'<span class="good">{status}</span>',
-                    _inline(answer["description"]),
-                    " ".join(map(_content, answer.get("content", {}).items())),
-                    " ".join(map(_code, answer.get("headers", {}))),
+                    _inline(response["description"]),
+                    " ".join(map(_content, response.get("content", {}).items())),
+                    " ".join(map(_code, response.get("headers", {}))),
                 )
-                for status, answer in good.items()
+                for status, response in good.items()
             ),
         )
         yield "<details><summary>Problems</summary>"
@@ -160,9 +160,9 @@ class _Page:
                     f'<a href="#problem-{code}"><code>{code}</code></a>',
                     _inline(self._resolve(example)["description"]),
                 )
-                for status, answer in resolved.items()
+                for status, response in resolved.items()
                 if status not in good
-                for code, example in answer["content"][PROBLEM_TYPE]["examples"].items()
+                for code, example in response["content"][PROBLEM_TYPE]["examples"].items()
             ),
         )
         yield "</details>"
@@ -170,7 +170,7 @@ class _Page:
     def _problems(self) -> Iterator[str]:
         yield '<section><h2 id="problems">Problems</h2>'
         yield _prose(
-            "Each is `application/problem+json` with these codes; `detail` tells the facts of the"
+            "Each is `application/problem+json` with these codes; `detail` holds the facts of the"
             " case."
         )
         examples = self.document["components"]["examples"].values()
@@ -216,31 +216,31 @@ def _fields(schema: _Json) -> Iterator[str]:
 
 
 def _type(schema: _Json) -> str:
-    """Say in a few words what a value looks like."""
+    """Return the form of a value in few words."""
     match schema:
         case {"$ref": reference}:
             name = reference.rpartition("/")[2]
-            words = f'<a href="#type-{name}">{name}</a>'
+            text = f'<a href="#type-{name}">{name}</a>'
         case {"anyOf": options}:
-            words = " or ".join(map(_type, options))
+            text = " or ".join(map(_type, options))
         case {"enum": options}:
-            words = " · ".join(map(_code, options))
+            text = " · ".join(map(_code, options))
         case {"const": only}:
-            words = _code(only)
+            text = _code(only)
         case {"type": "array", "items": items}:
-            words = f"list of {_type(items)}"
+            text = f"list of {_type(items)}"
         case {"type": "object", "additionalProperties": dict(values)}:
-            words = f"{_type(values)} by name"
+            text = f"{_type(values)} by name"
         case {"type": "integer"}:
-            words = f"integer{_range(schema)}"
+            text = f"integer{_range(schema)}"
         case {"type": "string"}:
-            words = f"{_WORDS.get(schema.get('format', ''), 'text')}{_lengths(schema)}"
+            text = f"{_FORMATS.get(schema.get('format', ''), 'text')}{_lengths(schema)}"
         case _:
-            words = escape(schema.get("type", "anything"))
-    return words
+            text = escape(schema.get("type", "anything"))
+    return text
 
 
-_WORDS: Final = {
+_FORMATS: Final = {
     "date": "date",
     "date-time": "instant",
     "id": "id",
@@ -251,8 +251,8 @@ _WORDS: Final = {
 _LEGEND: Final = """\
 A red point marks what is required. An *id* is 1 to 64 of `A-Z a-z 0-9 . _ -` and begins with a
 letter or digit; *yuan* is text with exactly two decimals; an *instant* is `YYYY-MM-DDThh:mm:ss`
-with `Z` or an offset; a *date* is `YYYY-MM-DD` in Shanghai; a *USCC* has 18 characters, of which
-the last checks the others."""
+with `Z` or an offset; a *date* is `YYYY-MM-DD` in Shanghai; a *USCC* has 18 characters, the
+last a check character."""
 
 
 def _range(schema: _Json) -> str:
@@ -324,4 +324,6 @@ def _inline(text: str) -> str:
     return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text)
 
 
-ROUTES: Final = [Route("GET", "/docs", get_docs, "The same for a person", "text/html")]
+ROUTES: Final = [
+    Route("GET", "/docs", get_docs, "This description as a page for a person", "text/html")
+]

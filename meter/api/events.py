@@ -1,10 +1,10 @@
 """GET /v1/events: what happens to a subject, as it happens (server-sent events, HTML standard 9.2).
 
-A stream begins where `Last-Event-ID` (or `after` in the URL) says, or with what comes next. At its
-begin and with each heartbeat it tells its place by a line `id:` alone, which makes no event but is
-what a client sends when it comes again. Entries are read from the ledger, after their commit;
-so what is missed while nobody listens is still there, and no reader makes the service keep anything
-for it: who does not read is cut off, and resumes.
+A stream begins where `Last-Event-ID` (or `after` in the URL) says, or with the next event. At its
+start and with each heartbeat it sends its place in a line `id:` alone; that makes no event, but a
+client sends it back when it connects again. Entries are read from the ledger after their commit. So
+a missed event is still there, and the service keeps nothing for a reader: one that does not read is
+cut off, and resumes.
 """
 
 import asyncio
@@ -29,25 +29,25 @@ from meter.views.events import Position, Viewer, Walk, apply_to_balances
 from meter.views.past import PastBalance
 
 LAST_EVENT_ID: Final = "Last-Event-ID"
-HEARTBEAT_SECONDS: Final = 15.0  # shorter than what proxies wait for; a token is looked at again
-WRITE_SECONDS: Final = 30.0  # so long may a reader take to make room
+HEARTBEAT_SECONDS: Final = 15.0  # shorter than what proxies wait for; the token is checked again
+WRITE_SECONDS: Final = 30.0  # for a reader to make room
 SEND_BUFFER_BYTES: Final = 64 * 1024  # what the kernel holds for a reader
 CHUNK_BYTES: Final = 64 * 1024  # of events, made before the reader has room for them
 MAX_BALANCES: Final = 1_000  # of coupons, that a stream remembers
 
 
 class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to begin: after the event of this id, `-1` for the ledger's begin."""
+    """Where to begin: after the event of this id, `-1` for the start of the ledger."""
 
     after: Annotated[str, Meta(max_length=32)] = ""
 
 
 async def get_events(ask: Ask) -> web.StreamResponse:
-    """Stream a subject's events until it goes away, its token ends, or the service does."""
+    """Stream a subject's events until the reader leaves, its token ends, or the service stops."""
     assert ask.who is not None, "events are not public"
     context = ask.context
     walk = Walk(Viewer(ask.who.role, ask.who.subject), _begin(ask))
-    with context.streams.opened(ask.who.token_id):
+    with context.streams.count_open(ask.who.token_id):
         response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: "text/event-stream",
@@ -59,7 +59,7 @@ async def get_events(ask: Ask) -> web.StreamResponse:
         if ask.request.method == hdrs.METH_HEAD:
             return response
         _bound_buffer(ask.request)
-        # Whatever ends it, the reader comes again with the id that it saw last.
+        # After any end the reader comes again with the id that it saw last.
         with contextlib.suppress(ConnectionError, TimeoutError, Problem):
             await _follow(ask, walk, response)
     return response
@@ -104,7 +104,7 @@ async def _follow(ask: Ask, walk: Walk, response: web.StreamResponse) -> None:
 
 
 def _place(position: Position) -> bytes:
-    """Tell where the stream is. Amid an entry the last event has told it."""
+    """Return the line of the stream's place; within an entry the last event had it already."""
     if position.seen:
         return b":\n\n"
     return b":\nid: %d\n\n" % (position.entry - 1)
@@ -132,7 +132,7 @@ async def _write_page(ask: Ask, walk: Walk, response: web.StreamResponse, size: 
 async def _balances(
     readers: connections.Readers, state: State, coupons: set[CouponId], number: int
 ) -> dict[CouponId, PastBalance]:
-    """Read coupons as they stood before an entry: as of its group, and what follows from there."""
+    """Read coupons as they stood before an entry: as of its group's start, then entry by entry."""
     async with connections.reading(readers) as connection:
         start = await ledger_store.segment_start(connection, number)
         balances = {
@@ -162,7 +162,7 @@ ROUTES: Final = (
         "GET",
         "/v1/events",
         get_events,
-        "What happens to the token's subject, as it happens",
+        "Events of the token's subject, as they happen",
         "text/event-stream",
         roles=(*OFFICIALS, "enterprise", "provider"),
         query=EventsQuery,

@@ -1,4 +1,4 @@
-"""What the types do not say of the API: what fields mean, examples, what to do about a problem.
+"""What the types of the API cannot say: meanings of fields, examples, what to do on a problem.
 
 Examples are those of the README: posted in order they tell its story, which a test does. The
 example key was thrown away when it had signed.
@@ -175,7 +175,7 @@ _FROM_BASE64: Final = (
 
 # By the field's name as JSON has it, or `Struct.field` where one name means two things.
 MEANINGS: Final[dict[str, str]] = {
-    # what the authority sends
+    # commands of the authority
     "reason": "Why, for the auditors who will read the entry.",
     "programme": "The measure of the city, e.g. `training-coupon`.",
     "version": "The version that the policy file names.",
@@ -195,7 +195,7 @@ MEANINGS: Final[dict[str, str]] = {
     "algorithm": "The algorithm belongs to the key, never to a header.",
     "public_key": "The 32 raw bytes of the key in base64.",
     "vkey": "The log's key as `signed-note` writes it: name, id and base64, joined by `+`.",
-    "suspected_since": "Since when another may have signed with the key; not in the future.",
+    "suspected_since": "The instant since which others may have the key; not in the future.",
     "RegisterEnterprise.kind": "What the organisation is.",
     "founded_on": "The date of its founding, which decides the ratio class.",
     "enterprise": "The enterprise's Unified Social Credit Code.",
@@ -211,7 +211,7 @@ MEANINGS: Final[dict[str, str]] = {
     "id": "The id, unique for ever.",
     "ReleaseRecord.id": "The id of the record.",
     "VoidRecord.id": "The id of the record.",
-    # what a provider sends
+    # batches of a provider
     "payloadType": "What the payload is.",
     "payload": "The batch's exact bytes in standard, padded base64.",
     "signatures": "Exactly one signature.",
@@ -222,7 +222,7 @@ MEANINGS: Final[dict[str, str]] = {
     "stream": "The provider's name for this sequence of batches.",
     "seq": "The number of the batch in its stream, from 1, unique for ever.",
     "voids": "Records to take back; they come before the records.",
-    "records": "What worked for whom, for how long.",
+    "records": "Usage: a device, a contract, a period.",
     "Void.id": "The id of an accepted record.",
     "Record.id": "The provider's id of the record, unique for ever.",
     "device": "The kind of device.",
@@ -232,17 +232,17 @@ MEANINGS: Final[dict[str, str]] = {
     "run": "The job, for people.",
     "state": "The job's state as the scheduler tells it, for people.",
     "final": "Whether the job ended with this record, for people.",
-    # what is answered
+    # responses
     "Receipt.batch": "Hex sha256 of the payload.",
     "before": "The tree on which the group of this batch was built.",
     "Receipt.entries": "Where the batch's entries are in the ledger.",
-    "Receipt.voids": "What became of each void, in order.",
-    "results": "What became of each record, in order.",
+    "Receipt.voids": "The result of each void, in order.",
+    "results": "The result of each record, in order.",
     "Before.size": "Number of entries.",
     "Before.root": "The Merkle root over them (RFC 9162), in base64.",
     "first": "The number of the batch's own entry.",
     "count": "How many entries.",
-    "status": "What became of it.",
+    "status": "The result.",
     "entry": "The number of the entry.",
     "cost": f"What the usage costs. {_YUAN}; signed where it is a change.",
     "entitled": f"What ratio and limits allow. {_YUAN}.",
@@ -258,7 +258,7 @@ MEANINGS: Final[dict[str, str]] = {
     "remaining": f"Issued, but not granted. {_YUAN}.",
     "cap": f"What one enterprise may get in the year. {_YUAN}.",
     "contracts": "Each contract's share.",
-    "as_of": "How much of the ledger this answer includes.",
+    "as_of": "How much of the ledger this response includes.",
     "BalanceQuery.as_of": "A past size of the ledger, or an instant; without it, now.",
     "AsOf.entries": "The number of entries that are included.",
     "time": "The instant of the last of them.",
@@ -284,19 +284,19 @@ MEANINGS: Final[dict[str, str]] = {
     "gaps": "The gaps of the page.",
     "pools": "The pools of the page.",
     "providers": "The providers of the page.",
-    "refused": "What was refused or withheld, of the page.",
-    "rejected": "What was refused, of the page.",
+    "refused": "The refused or withheld records of the page.",
+    "rejected": "The refusals of the page.",
     "streams": "The streams of the page.",
     "usage": "Days and device kinds of the page.",
-    # what is asked for, and what is shown of it
-    "kind": "Of which kind the entry is.",
+    # filters, and what is shown
+    "kind": "The kind of the entry.",
     "EnterpriseView.kind": "What the organisation is.",
     "record": "The provider's id of a record.",
     "batch": "Hex sha256 of the batch's payload.",
     "EnlistmentView.batch": "The name of the enlistment batch (入库批次).",
-    "enlistments": "What is enlisted of it, batch by batch.",
+    "enlistments": "Its enlistments, batch by batch.",
     "keys": "Its signing keys.",
-    "revoked": "Whether no new batch is taken under the key.",
+    "revoked": "Whether new batches under the key are refused.",
     "suspects": "The batches of the page.",
     "SuspectView.seq": "The number of the batch in its stream.",
     "SuspectView.time": "When it was taken.",
@@ -319,7 +319,7 @@ MEANINGS: Final[dict[str, str]] = {
     "WithheldView.amount": f"What the withheld part costs. {_YUAN}.",
     "evidence": "Which limit had no room, and when.",
     # what proves a batch
-    "wait": "`published`: answer only when a published checkpoint covers the batch.",
+    "wait": "`published`: respond only when a published checkpoint covers the batch.",
     "StoredReceipt.kind": "The form of this file.",
     "envelope": "The batch as it was posted: a text whose UTF-8 are the very bytes.",
     "receipt": "The answer to it, as a text like the envelope.",
@@ -335,7 +335,7 @@ MEANINGS: Final[dict[str, str]] = {
     "hashes": "Hashes from the entry to the checkpoint's root, in base64 (RFC 9162 section 2.1.3).",
 }
 
-# What the type leaves open, by the same names.
+# Limits beyond the type, by the same names.
 NARROWED: Final[dict[str, dict[str, Any]]] = {
     "public_key": {"pattern": r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"},
     "amount": {"pattern": SCHEMAS[Fen]["pattern"].replace("^", r"^(?!0\.00$)", 1)},
@@ -407,7 +407,7 @@ REMEDIES: Final[dict[str, str]] = {
     "wrong_log": "Sign for the `log` that this service's checkpoint names.",
     "wrong_genesis": "The ledger of this name was made anew: compare `genesis` with entry 0, and"
     " ask the authority.",
-    "seq_conflict": "The number holds another batch: sign what is new under the next free number.",
+    "seq_conflict": "The number holds another batch: sign new records under the next free number.",
     "idempotency_key_needed": "Send `Idempotency-Key`, a fresh one with each new command, the same"
     " one with each repetition.",
     "idempotency_conflict": "The key is another request's: use a fresh key for a new command.",
@@ -426,7 +426,7 @@ REMEDIES: Final[dict[str, str]] = {
     " can be added.",
     "already_revoked": "Nothing is left to do.",
     "already_retired": "Nothing is left to do.",
-    "last_key": "Add another key first, and retire this one then.",
+    "last_key": "Add another key first, then retire this one.",
     "overlap_open": "Retire the key that `detail` names first.",
     "key_not_here": "Make the key with `kashi key new` in the service's data folder, and name the"
     " public half that it prints.",
@@ -445,5 +445,5 @@ REMEDIES: Final[dict[str, str]] = {
     "not_published": "Ask again after `Retry-After` seconds; usually it takes a quarter of one. A"
     " batch is committed all the same, and posting it again gives its stored receipt.",
     "unavailable": "Send the same again after `Retry-After` seconds; nothing is counted twice.",
-    "internal": "The fault was logged: tell the operator the time. Sending the same again is safe.",
+    "internal": "The fault was logged: report its time to the operator. Sending again is safe.",
 }

@@ -1,7 +1,7 @@
 """GET: balances, contracts, entries, the checkpoint, and the service's own state.
 
-Answers come from committed rows in one snapshot, so they include every batch that was answered
-before the question; `as_of` says how many entries that is, and the instant of the last of them.
+Responses come from committed rows in one snapshot, so they include every batch that was answered
+before the query; `as_of` has the number of entries, and the instant of the last of them.
 """
 
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ MAX_NUMBER: Final = 2**53 - 1
 
 
 class BalanceQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which coupon of the enterprise."""
+    """The coupon of an enterprise, and the size or instant for which it is shown."""
 
     programme: Annotated[str, Meta(max_length=64)]
     year: Year
@@ -53,7 +53,7 @@ class BalanceQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """A page of entries: those after a number that are what every filter here says.
+    """A page of the entries after a number that match every filter.
 
     `contract`, `provider` and `enterprise` find what concerns them; `record` what accepted,
     released or voided records of this id; `batch` what the batch with this digest made.
@@ -104,7 +104,7 @@ async def get_balance(ask: Ask) -> Balance:
 
 
 def _policy(known: Registered, coupon: CouponId) -> Policy:
-    """Return the policy of a coupon that there can be. Raises `Problem`."""
+    """Return the policy that allows such a coupon. Raises `Problem`."""
     uscc, programme, year = coupon
     if known.enterprise(uscc) is None:
         raise Problem("unknown_enterprise", f"no enterprise {uscc}")
@@ -193,7 +193,7 @@ async def get_entries(ask: Ask) -> EntryPage:
 def _candidates(
     connection: connections.Connection, known: Registered, query: EntriesQuery
 ) -> AsyncIterator[tuple[int, bytes]]:
-    """Give entries after a number, in order: all that the filters find, and few beside them."""
+    """Yield entries after a number, in order: all that match the filters, and few others."""
     if query.batch is not UNSET:
         return pages.entries_of_batch(connection, query.batch, query.after)
     if query.record is not UNSET:
@@ -208,7 +208,7 @@ def _candidates(
 
 
 def _subjects(query: EntriesQuery) -> list[str]:
-    """Name what the filters ask for, as `rules.subjects` does, the rarest first."""
+    """Return the subjects of the filters, as `rules.subjects` names them, the rarest first."""
     asked: list[tuple[str, str | UnsetType]] = [
         ("contract", query.contract),
         ("enterprise", query.enterprise),
@@ -273,7 +273,7 @@ def _share(share: dict[str, Any]) -> dict[str, str]:
 
 
 def _withheld(share: dict[str, Any]) -> int:
-    """Cost of what was withheld in a year; the numerator comes as text, for it may be large."""
+    """Return the cost of what was withheld in a year; the numerator may be large, so it is text."""
     return cost(int(share["withheld"]))
 
 

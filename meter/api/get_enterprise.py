@@ -1,6 +1,6 @@
 """GET, for enterprises: their contracts, usage by day, each record, and what did not count.
 
-All of it is about the contracts of the enterprise in the URL; nothing tells of anybody else's.
+All of it is about the contracts of the enterprise in the URL; nobody else's are shown.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import canon
-from meter.api.cursor import PageQuery, page_end, place, turn
+from meter.api.cursor import PageQuery, page_end, page_fields, place
 from meter.api.responses import (
     ContractPage,
     ContractSummary,
@@ -45,7 +45,7 @@ from meter.values.units import (
     parse_date,
 )
 
-STATES_AT_ONCE: Final = 500  # records looked at together for their status
+STATES_AT_ONCE: Final = 500  # records read together for their status
 
 _FIRST_DAY: Final = day_of(parse_date("1900-01-01"))
 _LAST_DAY: Final = day_of(parse_date("9899-12-31"))
@@ -61,7 +61,7 @@ T = TypeVar("T", bound=HasEntry)
 
 
 class UsageQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "until"}):
-    """Which usage: of one programme or contract, in a half-open period of Shanghai dates."""
+    """A page of usage: of one programme or contract, in a half-open period of Shanghai dates."""
 
     programme: ProgrammeName | UnsetType = UNSET
     contract: Id | UnsetType = UNSET
@@ -70,14 +70,14 @@ class UsageQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "unti
 
 
 class RecordQuery(PageQuery, frozen=True):
-    """Which records: of one contract, or of one status."""
+    """A page of records: of one contract, or of one status."""
 
     contract: Id | UnsetType = UNSET
     status: RecordStatus | UnsetType = UNSET
 
 
 class ContractQuery(PageQuery, frozen=True):
-    """Records of which contract."""
+    """A page of records: of one contract, or of all."""
 
     contract: Id | UnsetType = UNSET
 
@@ -99,7 +99,7 @@ async def contract_page(ask: Ask, choose: Callable[[Registered], list[Contract]]
             _summary(each, totals[each.registered.id], frozen=known.is_frozen(each))
             for each in page.items
         ],
-        **turn(ask, head, page, lambda each: (each.entry,), after),
+        **page_fields(ask, head, page, lambda each: (each.entry,), after),
     )
 
 
@@ -127,7 +127,7 @@ async def get_usage(ask: Ask) -> UsagePage:
             )
             for each in page.items
         ],
-        **turn(ask, head, page, lambda each: (each.day, each.device), after),
+        **page_fields(ask, head, page, lambda each: (each.day, each.device), after),
     )
 
 
@@ -149,7 +149,7 @@ async def get_records(ask: Ask) -> RecordPage:
 
 
 async def get_refused(ask: Ask) -> NotCountedPage:
-    """An enterprise's records that were refused or in conflict, or of which a part was withheld."""
+    """An enterprise's records that were refused, in conflict, or withheld in part."""
     after = place(ask, (-1, -1))
     async with connections.reading(ask.context.readers) as connection:
         head, known = await ask.context.snapshot(connection)
@@ -158,7 +158,7 @@ async def get_refused(ask: Ask) -> NotCountedPage:
     by_id = {each.registered.id: each for each in contracts}
     return NotCountedPage(
         refused=[_not_counted(each, by_id[each.contract]) for each in page.items],
-        **turn(ask, head, page, lambda each: each.key, after),
+        **page_fields(ask, head, page, lambda each: each.key, after),
     )
 
 
@@ -174,7 +174,7 @@ def _own_contracts(ask: Ask, known: Registered) -> list[Contract]:
 
 
 def _asked_contracts(ask: Ask, known: Registered, asked: str | UnsetType) -> list[Contract]:
-    """Give the one that the question names, which must be the enterprise's, or all."""
+    """Return the contract that the query names, which must be the enterprise's, or all."""
     own = _own_contracts(ask, known)
     if asked is UNSET:
         return own
@@ -188,7 +188,7 @@ def _asked_contracts(ask: Ask, known: Registered, asked: str | UnsetType) -> lis
 
 
 def page_by_entry(items: list[T], after: tuple[int], limit: int) -> pages.Page[T]:
-    """Return those that are registered after an entry, at most `limit`."""
+    """Return the items that are registered after an entry, at most `limit`."""
     found = [each for each in items if after[0] < each.entry]
     return pages.Page(found[:limit], more=len(found) > limit)
 
@@ -222,12 +222,12 @@ async def _find_records(
 ) -> tuple[list[RecordView], int | None]:
     """Read entries until a page is full, or enough was read.
 
-    Gives the records of some contracts, and the number of the entry to go on from, if any.
+    Return the records of some contracts, and the number of the entry to go on from, if any.
     """
     found: list[RecordView] = []
     waiting: list[tuple[int, UsageAccepted]] = []
     read = 0
-    # With a status, many may have to be looked at for one.
+    # Few of many records may have the status.
     many = query.limit if query.status is UNSET else max(query.limit, STATES_AT_ONCE)
     async for number, data in entries:
         read += 1
@@ -254,7 +254,7 @@ async def _with_states(
     contracts: dict[str, Contract],
     usages: list[tuple[int, UsageAccepted]],
 ) -> list[RecordView]:
-    """Shape those records that have the status that is asked for."""
+    """Return the records that have the status of the query."""
     names = [(usage.provider, usage.id) for _, usage in usages]
     states = await pages.record_states(connection, names)
     return [
@@ -299,7 +299,7 @@ def _status(voided: int | None, released: int | None, *, withheld: bool) -> Reco
 
 
 def withheld_amount(contract: Contract, device: str, device_time: int) -> str:
-    """Say what withheld device-time costs at the contract's price."""
+    """Return the cost of withheld device-time at the contract's price."""
     return format_money(cost(device_time * contract.registered.prices[device]))
 
 
@@ -331,7 +331,7 @@ def _route(
     path: str,
     handler: Handler,
     summary: str,
-    answer: type[Struct],
+    response: type[Struct],
     query: type[PageQuery] = PageQuery,
 ) -> Route:
     own = () if query is PageQuery else ("unknown_contract",)
@@ -340,7 +340,7 @@ def _route(
         f"/v1/enterprises/{{uscc}}/{path}",
         handler,
         summary,
-        answer,
+        response,
         roles=(*OFFICIALS, "enterprise"),
         query=query,
         codes=("unknown_enterprise", *own),

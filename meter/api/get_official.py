@@ -1,6 +1,6 @@
-"""GET, for authority and auditor: what is registered, where the money is, what is to be reviewed.
+"""GET, for authority and auditor: registrations, money, and records to review.
 
-Lists of what is registered are in the order of its entries, so what is new comes at their end.
+Registrations are listed in the order of their entries, so new ones come last.
 """
 
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import store as ledger_store
-from meter.api.cursor import PageQuery, page_end, place, turn
+from meter.api.cursor import PageQuery, page_end, page_fields, place
 from meter.api.get_enterprise import contract_page, page_by_entry, withheld_amount
 from meter.api.responses import (
     ContractPage,
@@ -41,14 +41,14 @@ from meter.values.units import MICROSECONDS, format_date, format_hours, format_i
 
 
 class CouponsQuery(PageQuery, frozen=True):
-    """Which coupons: of one programme, or of one year."""
+    """A page of coupons: of one programme, or of one year."""
 
     programme: ProgrammeName | UnsetType = UNSET
     year: Year | UnsetType = UNSET
 
 
 class ContractsQuery(PageQuery, frozen=True):
-    """Which contracts: of one enterprise, or with one provider."""
+    """A page of contracts: of one enterprise, or with one provider."""
 
     enterprise: Uscc | UnsetType = UNSET
     provider: Id | UnsetType = UNSET
@@ -62,7 +62,7 @@ async def get_pools(ask: Ask) -> PoolPage:
         page = await pages.pools(connection, after, ask.query.limit)
     return PoolPage(
         pools=[_pool(each) for each in page.items],
-        **turn(ask, head, page, lambda each: (each.programme, each.year), after),
+        **page_fields(ask, head, page, lambda each: (each.programme, each.year), after),
     )
 
 
@@ -77,7 +77,9 @@ async def get_coupons(ask: Ask) -> CouponPage:
         page = await pages.coupons(connection, programme, year, after, query.limit)
     return CouponPage(
         coupons=[_coupon(each) for each in page.items],
-        **turn(ask, head, page, lambda each: (each.enterprise, each.programme, each.year), after),
+        **page_fields(
+            ask, head, page, lambda each: (each.enterprise, each.programme, each.year), after
+        ),
     )
 
 
@@ -89,7 +91,7 @@ async def get_enterprises(ask: Ask) -> EnterprisePage:
     page = page_by_entry(known.enterprises(), after, ask.query.limit)
     return EnterprisePage(
         enterprises=[_enterprise(known, each) for each in page.items],
-        **turn(ask, head, page, lambda each: (each.entry,), after),
+        **page_fields(ask, head, page, lambda each: (each.entry,), after),
     )
 
 
@@ -97,7 +99,7 @@ async def get_contracts(ask: Ask) -> ContractPage:
     """Contracts and their totals."""
     query: ContractsQuery = ask.query
 
-    def asked(known: Registered) -> list[Contract]:
+    def chosen(known: Registered) -> list[Contract]:
         return [
             contract
             for contract in known.contracts()
@@ -105,7 +107,7 @@ async def get_contracts(ask: Ask) -> ContractPage:
             and query.provider in (UNSET, contract.registered.provider)
         ]
 
-    return await contract_page(ask, asked)
+    return await contract_page(ask, chosen)
 
 
 async def get_providers(ask: Ask) -> ProviderPage:
@@ -116,12 +118,12 @@ async def get_providers(ask: Ask) -> ProviderPage:
     page = page_by_entry(known.providers(), after, ask.query.limit)
     return ProviderPage(
         providers=[_provider(known, each) for each in page.items],
-        **turn(ask, head, page, lambda each: (each.entry,), after),
+        **page_fields(ask, head, page, lambda each: (each.entry,), after),
     )
 
 
 async def get_suspects(ask: Ask) -> SuspectPage:
-    """Batches signed by a key since others may have had it; none where nobody is suspected."""
+    """Batches signed by a key since others may have had it; none without a suspicion."""
     after = place(ask, (-1,))
     async with connections.reading(ask.context.readers) as connection:
         head, known = await ask.context.snapshot(connection)
@@ -143,7 +145,7 @@ async def get_withheld(ask: Ask) -> WithheldPage:
         page = await pages.to_review(connection, after, ask.query.limit)
     return WithheldPage(
         withheld=[_withheld(each, known.state.contracts[each.contract]) for each in page.items],
-        **turn(ask, head, page, lambda each: (each.entry,), after),
+        **page_fields(ask, head, page, lambda each: (each.entry,), after),
     )
 
 
@@ -234,31 +236,31 @@ def _withheld(found: ToReview, contract: Contract) -> WithheldView:
     )
 
 
-def _route(  # noqa: PLR0913 - one argument for each word
+def _route(  # noqa: PLR0913 - one argument for each option
     name: str,
     handler: Handler,
     summary: str,
-    answer: type[Struct],
+    response: type[Struct],
     query: type[PageQuery] = PageQuery,
     *,
     codes: tuple[str, ...] = (),
 ) -> Route:
     path = f"/v1/{name}"
-    return Route("GET", path, handler, summary, answer, roles=OFFICIALS, query=query, codes=codes)
+    return Route("GET", path, handler, summary, response, roles=OFFICIALS, query=query, codes=codes)
 
 
 ROUTES: Final = [
     _route("pools", get_pools, "The money of each programme and year", PoolPage),
     _route("coupons", get_coupons, "Coupons and what they granted", CouponPage, CouponsQuery),
-    _route("enterprises", get_enterprises, "Who may be funded", EnterprisePage),
+    _route("enterprises", get_enterprises, "Enterprises that may be funded", EnterprisePage),
     _route("contracts", get_contracts, "Contracts and their totals", ContractPage, ContractsQuery),
-    _route("providers", get_providers, "Who computes", ProviderPage),
+    _route("providers", get_providers, "Providers, their enlistments and keys", ProviderPage),
     _route(
         "keys/{keyid}/suspects",
         get_suspects,
-        "What a stolen key may have signed",
+        "Batches that a stolen key may have signed",
         SuspectPage,
         codes=("not_found",),
     ),
-    _route("withheld", get_withheld, "What waits for a reviewer", WithheldPage),
+    _route("withheld", get_withheld, "Records that wait for a reviewer", WithheldPage),
 ]

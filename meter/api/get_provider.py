@@ -1,6 +1,6 @@
-"""GET, for providers: what became of their batches, which numbers are missing, what was refused.
+"""GET, for providers: their batches' receipts, missing numbers, and refusals.
 
-A batch is named by the hex sha256 of its payload, which its sender can compute before any answer.
+A batch is named by the hex sha256 of its payload, which its sender can compute before any response.
 """
 
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 from msgspec import Struct
 
-from meter.api.cursor import PageQuery, place, turn
+from meter.api.cursor import PageQuery, page_fields, place
 from meter.api.post import SIGNATURE
 from meter.api.responses import (
     Gap,
@@ -19,7 +19,7 @@ from meter.api.responses import (
     StreamPage,
     StreamView,
 )
-from meter.api.routes import Ask, Handler, Route, tagged
+from meter.api.routes import Ask, Handler, Route, with_etag
 from meter.tables import connections, pages
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
@@ -30,13 +30,13 @@ from meter.wire.receipt import Receipt
 
 
 async def get_receipt(ask: Ask) -> web.Response:
-    """The stored answer to a batch, byte for byte, with its signature."""
+    """The stored receipt of a batch, byte for byte, with its signature."""
     async with connections.reading(ask.context.readers) as connection:
         found = await pages.receipt(connection, ask.path("digest"))
     if found is None:
         raise Problem("not_found", f"no batch {ask.path('digest')}")
     ask.must_be_theirs(provider=found.provider)
-    response = tagged(ask.request, found.receipt)
+    response = with_etag(ask.request, found.receipt)
     response.headers[SIGNATURE] = found.signature
     return response
 
@@ -49,7 +49,7 @@ async def get_envelope(ask: Ask) -> web.Response:
         raise Problem("not_found", f"no batch {ask.path('digest')}")
     provider, envelope = found
     ask.must_be_theirs(provider=provider)
-    return tagged(ask.request, envelope)
+    return with_etag(ask.request, envelope)
 
 
 async def get_streams(ask: Ask) -> StreamPage:
@@ -61,7 +61,7 @@ async def get_streams(ask: Ask) -> StreamPage:
         page = await pages.streams(connection, ask.path("provider"), after, ask.query.limit)
     return StreamPage(
         streams=[StreamView(each.name, *_counts(each)) for each in page.items],
-        **turn(ask, head, page, lambda each: (each.name,), after),
+        **page_fields(ask, head, page, lambda each: (each.name,), after),
     )
 
 
@@ -83,7 +83,7 @@ async def get_stream(ask: Ask) -> GapPage:
         batches=batches,
         missing=missing,
         gaps=[Gap(*each) for each in page.items],
-        **turn(ask, head, page, lambda each: (each[1],), after),
+        **page_fields(ask, head, page, lambda each: (each[1],), after),
     )
 
 
@@ -96,7 +96,7 @@ async def get_rejected(ask: Ask) -> RejectedPage:
         page = await pages.rejected(connection, ask.path("provider"), after, ask.query.limit)
     return RejectedPage(
         rejected=[_rejected(each) for each in page.items],
-        **turn(ask, head, page, lambda each: each.key, after),
+        **page_fields(ask, head, page, lambda each: each.key, after),
     )
 
 
@@ -131,17 +131,17 @@ def _rejected(refusal: pages.Refusal) -> RejectedView:
     )
 
 
-def _batch_route(path: str, handler: Handler, summary: str, answer: type[Struct]) -> Route:
-    return Route("GET", path, handler, summary, answer, roles=(*OFFICIALS, "provider"))
+def _batch_route(path: str, handler: Handler, summary: str, response: type[Struct]) -> Route:
+    return Route("GET", path, handler, summary, response, roles=(*OFFICIALS, "provider"))
 
 
-def _page_route(path: str, handler: Handler, summary: str, answer: type[Struct]) -> Route:
+def _page_route(path: str, handler: Handler, summary: str, response: type[Struct]) -> Route:
     return Route(
         "GET",
         f"/v1/providers/{{provider}}/{path}",
         handler,
         summary,
-        answer,
+        response,
         roles=(*OFFICIALS, "provider"),
         query=PageQuery,
         codes=("unknown_provider",),
@@ -155,7 +155,7 @@ ROUTES: Final = [
     ),
     _page_route("streams", get_streams, "A provider's streams", StreamPage),
     _page_route("streams/{stream}", get_stream, "A stream and its gaps", GapPage),
-    _page_route("rejected", get_rejected, "What was refused, and what to do", RejectedPage),
+    _page_route("rejected", get_rejected, "Refusals, and what to do about them", RejectedPage),
     Route(
         "GET",
         "/v1/receipt-key",

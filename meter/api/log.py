@@ -1,7 +1,7 @@
 """The published log under /log/: the files of the folder, as any web server could serve them.
 
 The checkpoint and the hashes are public. Entry bundles and what lies beside the batches hold
-contracts and prices, and are for officials' tokens. A tile never changes, so it may be kept for
+contracts and prices, and are for officials' tokens. A tile never changes, so it may be cached for
 ever; the checkpoint changes several times a second. A web server that serves the files itself asks
 here whose token may read entries (`deploy/nginx.conf`).
 """
@@ -47,7 +47,7 @@ async def get_attachments(ask: Ask) -> web.StreamResponse:
 
 
 async def get_allowed(_ask: Ask) -> Status:
-    """Answer whoever may read entries; all others were refused before."""
+    """An empty response for a token that may read entries; others are refused before."""
     return Status("allowed")
 
 

@@ -1,7 +1,7 @@
 """`/openapi.json`: OpenAPI 3.1 of the whole API, made from the routes and the types they name.
 
-A route says who may use it, what it takes and answers, and its own codes; what every request can
-meet is added here. Each problem stands under its status with what to do about it as an example. The
+A route declares its users, input, output and own codes; the codes that any request can meet are
+added here. Each problem stands under its status, with an example that says what to do about it. The
 same routes give the same bytes.
 """
 
@@ -16,7 +16,7 @@ from msgspec.structs import fields
 
 from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
 from meter.api.post import IDEMPOTENCY_KEY, SIGNATURE
-from meter.api.routes import Ask, Route, tagged
+from meter.api.routes import Ask, Route, with_etag
 from meter.api.schemas import JsonSchema, Schemas
 from meter.rules.commands import Command
 from meter.values.problems import CODES, Problem
@@ -34,7 +34,7 @@ EVENTS: Final = "text/event-stream"
 PROBLEM_TYPE: Final = "application/problem+json"
 VERSION: Final = "1"  # of the API, as in its URLs
 
-# What any request can meet, wherever it goes.
+# The codes that any request can meet.
 _GENERAL: Final = ("malformed", "unsupported_encoding", "unavailable", "internal")
 
 _INTRODUCTION: Final = """\
@@ -46,11 +46,11 @@ enterprise see only their own: what is another's is `not_found`, as is what does
 
 Money is yuan text with exactly two decimals. Instants carry an offset, dates are Shanghai's,
 periods are half-open. JSON is read strictly: unknown or duplicate keys, control characters and a
-byte order mark are refused. Answers carry `as_of`, the number of entries that they include: every
-batch that was answered before the question.
+byte order mark are refused. Responses carry `as_of`, the number of entries that they include: every
+batch that was answered before the query.
 
 Every error is a problem document (RFC 9457) with a stable `code`. A method that a URL does not know
-is 405 `method_not_allowed`, a URL that is none is 404 `not_found`."""
+is 405 `method_not_allowed`, an unknown URL is 404 `not_found`."""
 
 _SIGNED: Final = 'keyid="[A-Za-z0-9][A-Za-z0-9._-]{0,63}", sig=:[A-Za-z0-9+/]{86}==:'
 _HEADERS: Final[dict[str, JsonSchema]] = {
@@ -72,7 +72,7 @@ _HEADERS: Final[dict[str, JsonSchema]] = {
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
     WWW_AUTHENTICATE: {
-        "description": "The scheme that is asked for.",
+        "description": "The scheme of the token.",
         "schema": {"type": "string", "const": "Bearer"},
     },
 }
@@ -90,7 +90,7 @@ _ETAG_PARAMETER: Final = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "An `ETag` from before: where the answer is still the same, it is 304.",
+    "description": "An earlier `ETag`: where the response is still the same, it is 304.",
     "schema": {"type": "string"},  # what is no tag is ignored (RFC 9110 section 13.1.2)
     "example": '"00000000000000000000000000000000"',
 }
@@ -120,23 +120,23 @@ _PROBLEM: Final[JsonSchema] = {
 
 
 async def get_openapi(ask: Ask) -> web.Response:
-    """Answer with this API's description."""
+    """Return this API's description."""
     headers: dict[str, str] = {
         hdrs.CONTENT_TYPE: "application/json",
         hdrs.CACHE_CONTROL: "no-cache",
     }
-    return tagged(ask.request, encoded(ask.request.app[ROUTES_SERVED]), headers)
+    return with_etag(ask.request, encode(ask.request.app[ROUTES_SERVED]), headers)
 
 
 @cache
-def encoded(routes: tuple[Route, ...]) -> bytes:
-    """Give the bytes of `describe`."""
+def encode(routes: tuple[Route, ...]) -> bytes:
+    """Return the bytes of `describe`."""
     return msgspec.json.encode(describe(routes))
 
 
 @cache
 def describe(routes: tuple[Route, ...]) -> dict[str, Any]:
-    """Describe the API that these routes are; nobody changes the result."""
+    """Return the description of these routes; nobody changes it."""
     schemas = Schemas()
     schemas.components["Problem"] = _PROBLEM
     schemas.struct(Batch)  # what the payload of an envelope holds
@@ -182,12 +182,12 @@ _TAGS: Final = {
 
 
 def users(route: Route) -> Sequence[str]:
-    """Say for whom a route is; batches are public in that their signature stands for a token."""
+    """Return the users of a route; posting a batch needs its signature, and no token."""
     return route.roles or (("provider",) if route.body is Document else ("public",))
 
 
 def codes_of(route: Route) -> list[str]:
-    """Give every code that a route can answer with, its own first."""
+    """Return every code that a route can respond with, its own first."""
     codes = [*route.codes, *_GENERAL]
     if route.roles:
         codes.append("unauthorized")
@@ -201,7 +201,7 @@ def codes_of(route: Route) -> list[str]:
 
 
 def path_names(route: Route) -> list[str]:
-    """Give the names of a path's parameters, in order."""
+    """Return the names of a path's parameters, in order."""
     return [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
 
 
@@ -218,7 +218,7 @@ def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
 
 
 def _operation_id(route: Route) -> str:
-    """Name the operation by its command, or by its handler, whose verb is the method."""
+    """Return the name of the command, or of the handler, whose verb is the method."""
     if isinstance(route.body, type) and issubclass(route.body, Command):
         name = route.body.__name__
     else:
@@ -228,12 +228,12 @@ def _operation_id(route: Route) -> str:
 
 def _parameters(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
     for name in path_names(route):
-        kind, example, words = PATHS[name]
+        kind, example, meaning = PATHS[name]
         yield {
             "name": name,
             "in": "path",
             "required": True,
-            "description": words,
+            "description": meaning,
             "schema": schemas.of(kind, strict=True),
             "example": example,
         }
@@ -251,7 +251,7 @@ def _parameters(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
         yield _KEY_PARAMETER | {"required": "idempotency_key_needed" in route.codes}
     if _has_etag(route):
         yield _ETAG_PARAMETER
-    if route.answer == EVENTS:
+    if route.response == EVENTS:
         yield _EVENT_PARAMETER
 
 
@@ -277,14 +277,14 @@ def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
 def _responses(route: Route, schemas: Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
     good = _good(route, schemas)
     if isinstance(route.body, type) and issubclass(route.body, Command):
-        yield "201", {"description": "Done; the entry that it made.", **good}
+        yield "201", {"description": "Done: the entry that was made.", **good}
         if "exists_differently" in route.codes:
             yield "200", {"description": "It was there already, with equal content.", **good}
     else:
         yield "200", {"description": route.summary, **good}
     if _has_etag(route):
         headers = {ETAG: _header(ETAG)}
-        yield "304", {"description": "The answer is still the same.", "headers": headers}
+        yield "304", {"description": "The response is still the same.", "headers": headers}
     codes = codes_of(route)
     for status in {CODES[code][0] for code in codes}:
         alike = [code for code in codes if CODES[code][0] == status]
@@ -294,11 +294,11 @@ def _responses(route: Route, schemas: Schemas) -> Iterator[tuple[str, dict[str, 
 
 def _good(route: Route, schemas: Schemas) -> dict[str, Any]:
     names = [ETAG] if _has_etag(route) else []
-    if isinstance(route.answer, str):
-        content = {route.answer: {"schema": {"type": _TYPES.get(route.answer, "string")}}}
+    if isinstance(route.response, str):
+        content = {route.response: {"schema": {"type": _TYPES.get(route.response, "string")}}}
     else:
-        names += [SIGNATURE] if route.answer is Receipt else []
-        content = {"application/json": {"schema": schemas.struct(route.answer)}}
+        names += [SIGNATURE] if route.response is Receipt else []
+        content = {"application/json": {"schema": schemas.struct(route.response)}}
     headers = {"headers": {name: _header(name) for name in names}} if names else {}
     return {**headers, "content": content}
 
@@ -307,9 +307,9 @@ _TYPES: Final = {"application/json": "object"}
 
 
 def _has_etag(route: Route) -> bool:
-    """Say whether the answer is tagged: what a struct becomes, and the description itself."""
-    described = route.answer in ("application/json", "text/html")
-    return route.method == "GET" and (described or not isinstance(route.answer, str))
+    """Return whether the response has an ETag: the JSON of a struct, or the description."""
+    described = route.response in ("application/json", "text/html")
+    return route.method == "GET" and (described or not isinstance(route.response, str))
 
 
 def _problems(status: int, codes: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from meter.api.responses import CommandAnswer
+from meter.api.responses import MadeEntry
 from meter.api.routes import Ask, Handler, Route
 from meter.host import logs
 from meter.host.watermark import Watermark
@@ -49,20 +49,21 @@ from meter.wire.receipt import EntryRange, Receipt
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 SIGNATURE: Final = "Kashi-Signature"
 MAX_COMMAND_BYTES: Final = 256 * 1024
-# Usually it takes a quarter of a second. Beyond this the disk is not well, and connections are few.
+# Usually it takes a quarter of a second. Beyond this limit the disk is slow, and connections
+# scarce.
 PUBLISHED_SECONDS: Final = 10.0
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class UsageQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the answer waits for beside the commit."""
+    """What the response waits for beside the commit."""
 
     wait: Literal["published"] | UnsetType = UNSET
 
 
 async def post_usage(ask: Ask) -> web.Response:
-    """Take a signed batch; the answer is its receipt, signed, after the commit is durable."""
+    """Take a signed batch; the response is its signed receipt, once the commit is durable."""
     context = ask.context
     data = await ask.request.app[BODIES].read(ask.request, MAX_BATCH_BYTES)
     try:
@@ -74,7 +75,7 @@ async def post_usage(ask: Ask) -> web.Response:
     logs.about_request(batch=signed.payload_sha256)
     stored = await context.submissions.batch(signed)
     if ask.query.wait == "published":
-        await _until_published(context.published, stored.entries)
+        await _wait_until_published(context.published, stored.entries)
     return web.Response(
         body=stored.receipt,
         content_type="application/json",
@@ -82,7 +83,7 @@ async def post_usage(ask: Ask) -> web.Response:
     )
 
 
-async def _until_published(published: Watermark, entries: EntryRange) -> None:
+async def _wait_until_published(published: Watermark, entries: EntryRange) -> None:
     """Wait until a checkpoint covers all entries of a batch. Raises `not_published`."""
     last = entries.first + entries.count - 1
     with contextlib.suppress(TimeoutError):
@@ -92,8 +93,8 @@ async def _until_published(published: Watermark, entries: EntryRange) -> None:
         raise Problem("not_published", f"the batch is committed up to entry {last}")
 
 
-def _carry_out(kind: type[Command]) -> Handler:
-    """Make the handler of one kind of command."""
+def _handler_of(kind: type[Command]) -> Handler:
+    """Return the handler of one kind of command."""
 
     async def post_command(ask: Ask) -> web.Response:
         assert ask.who is not None, "commands are not public"
@@ -167,9 +168,9 @@ def _command(command: type[Command]) -> Route:
     return Route(
         "POST",
         path,
-        _carry_out(command),
+        _handler_of(command),
         summary,
-        CommandAnswer,
+        MadeEntry,
         roles=("authority",),
         body=command,
         codes=("idempotency_conflict", *needed, *kind.codes),

@@ -1,8 +1,8 @@
-"""GET: what proves an entry, or a batch with its receipt, by the published checkpoint.
+"""GET: the proof of an entry, or of a batch with its receipt, by the published checkpoint.
 
-A proof of an entry is hashes, all of which stand in public tiles, so it is for anyone. A stored
-receipt holds the batch and entries too, and is for the batch's provider. Few are made at a time,
-for the threads that make them are also those that publish.
+The proof of an entry holds only hashes of public tiles, so it is for anyone. A stored receipt also
+holds the batch and entries, and is for the batch's provider. Few are made at a time, for publishing
+needs the same threads.
 """
 
 import asyncio
@@ -40,14 +40,14 @@ PROOFS_AT_ONCE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class _Published:
-    """A checkpoint as it is published, and the tree of its size."""
+    """A published checkpoint, and the tree of its size."""
 
     note: bytes
     tree: TiledTree
 
 
 async def get_entry_proof(ask: Ask) -> web.Response:
-    """That an entry is in the tree of the newest published checkpoint (C2SP tlog-proof)."""
+    """The proof of an entry by the newest published checkpoint (C2SP tlog-proof)."""
     number = entry_number(ask.path("entry"))
     committed = ask.context.submissions.watermark.size
     async with ask.request.app[PROVING]:
@@ -56,17 +56,17 @@ async def get_entry_proof(ask: Ask) -> web.Response:
 
 
 def _prove_entry(folder: Path, number: int, committed: int) -> bytes:
-    published = _published(folder, number, committed)
+    published = _open_published(folder, number, committed)
     hashes = published.tree.inclusion_proof(number, published.tree.size)
     return Proof(number, tuple(hashes), published.note).format()
 
 
 async def get_stored_receipt(ask: Ask) -> StoredReceipt:
-    """A batch, its receipt, and what proves both by the newest published checkpoint."""
+    """A batch, its receipt, and the proof of both by the newest published checkpoint."""
     async with connections.reading(ask.context.readers) as connection:
-        stored, numbers = await _stored(ask, connection)
+        stored, numbers = await _load_stored(ask, connection)
         entries = await ledger_store.entries_at(connection, numbers)
-    # The checkpoint may be newer than what was read: the entries are the same.
+    # The checkpoint may be newer than the rows that were read: the entries are the same.
     committed = ask.context.submissions.watermark.size
     async with ask.request.app[PROVING]:
         return await asyncio.to_thread(
@@ -74,8 +74,10 @@ async def get_stored_receipt(ask: Ask) -> StoredReceipt:
         )
 
 
-async def _stored(ask: Ask, connection: connections.Connection) -> tuple[StoredReceipt, list[int]]:
-    """Give a batch and its answer, and the numbers of the entries that belong to them."""
+async def _load_stored(
+    ask: Ask, connection: connections.Connection
+) -> tuple[StoredReceipt, list[int]]:
+    """Return a batch with its receipt, and the numbers of the entries that belong to them."""
     digest = ask.path("digest")
     found = await pages.receipt(connection, digest)
     if found is None:
@@ -90,7 +92,7 @@ async def _stored(ask: Ask, connection: connections.Connection) -> tuple[StoredR
 
 
 def _key_entries(state: State, envelope: bytes, signature: str) -> list[int]:
-    """Give the numbers of the entries that name the keys of batch and receipt."""
+    """Return the numbers of the entries that name the keys of batch and receipt."""
     signers = [keyid for keyid, _ in parse_signature_header(signature)]
     receipt_keys = [state.receipt_keys[keyid].entry for keyid in signers]
     return [*receipt_keys, state.keys[parse(envelope, BATCH_TYPE).keyid].entry]
@@ -99,12 +101,12 @@ def _key_entries(state: State, envelope: bytes, signature: str) -> list[int]:
 def _prove_receipt(
     folder: Path, stored: StoredReceipt, entries: dict[int, bytes], committed: int
 ) -> StoredReceipt:
-    published = _published(folder, max(entries), committed)
+    published = _open_published(folder, max(entries), committed)
     return stored_receipt.with_proof(stored, published.note, published.tree, entries)
 
 
-def _published(folder: Path, last: int, committed: int) -> _Published:
-    """Give what is published now, if it covers an entry. Raises `not_published` or `not_found`."""
+def _open_published(folder: Path, last: int, committed: int) -> _Published:
+    """Return what is published, if it covers an entry. Raises `not_published` or `not_found`."""
     reader = FolderReader(folder)
     try:
         note = reader.checkpoint()
@@ -123,7 +125,7 @@ ROUTES: Final = [
         "GET",
         "/v1/entries/{entry}/proof",
         get_entry_proof,
-        "That an entry is in the published log (`.tlog-proof`)",
+        "The proof that an entry is in the published log (`.tlog-proof`)",
         "text/plain",
         codes=("not_published",),
     ),
@@ -131,7 +133,7 @@ ROUTES: Final = [
         "GET",
         "/v1/batches/{digest}/proof",
         get_stored_receipt,
-        "A batch and its receipt, with what proves them offline",
+        "A batch and its receipt, with the proof to verify them offline",
         StoredReceipt,
         roles=(*OFFICIALS, "provider"),
         codes=("not_published",),

@@ -1,8 +1,8 @@
-"""The JSON of good answers, one struct each. Money is yuan text, instants carry an offset.
+"""The JSON of good responses, one struct each. Money is yuan text, instants carry an offset.
 
-Long answers come in pages: `next` is the `after` of the page that follows, `more` says whether
+Long responses come in pages: `next` is the `after` of the page that follows, `more` says whether
 that one holds something now. A page can be short, even empty, and have more after it: what it
-reads is bounded too. At the end, `next` is where to ask again later.
+reads is bounded too. The `next` of the last page can be used again later.
 """
 
 from typing import Literal
@@ -15,14 +15,14 @@ from meter.wire.advice import Refusable
 
 
 class AsOf(Struct, frozen=True):
-    """How many entries an answer includes, and the instant of the last of them."""
+    """How many entries a response includes, and the instant of the last of them."""
 
     entries: int
     time: str
 
 
 def as_of(size: int, last_at: int) -> AsOf:
-    """Say how many entries an answer includes; `last_at` in microseconds."""
+    """Return how many entries a response includes; `last_at` is in microseconds."""
     return AsOf(size, format_instant(last_at // MICROSECONDS))
 
 
@@ -112,7 +112,7 @@ class EntryView(Struct, frozen=True):
 
 
 class EntryPage(Struct, frozen=True):
-    """Entries in order; `next` is a number: that of the entry that the search came to."""
+    """Entries in order; `next` is the number of the last entry that was searched."""
 
     entries: list[EntryView]
     next: int
@@ -161,9 +161,9 @@ class GapPage(Page, frozen=True, kw_only=True):
 
 
 class RejectedView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What of a batch was refused, why, and what to do about it.
+    """A refused part of a batch, the reason, and what to do about it.
 
-    `what` is a record, a void, or the batch itself, whose number holds another one.
+    `what` is a record, a void, or a whole batch, whose number holds another one.
     """
 
     batch: str
@@ -179,7 +179,7 @@ class RejectedView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RejectedPage(Page, frozen=True, kw_only=True):
-    """What was refused of a provider's batches, in the order in which it came."""
+    """The refusals of a provider's batches, in the order in which they came."""
 
     rejected: list[RejectedView]
 
@@ -240,8 +240,8 @@ RecordStatus = Literal["accepted", "withheld", "released", "voided"]
 class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
     """An accepted record; `cost`, `entitled` and `withheld` as its entry says.
 
-    `withheld` is the status of one with a part that waits for a reviewer. `voided` and `released`
-    are the numbers of the entries that did it.
+    The status `withheld` means that a part waits for a reviewer. `voided` and `released` are the
+    numbers of the entries that did so.
     """
 
     entry: int
@@ -269,7 +269,7 @@ class RecordPage(Page, frozen=True, kw_only=True):
 class NotCountedView(
     Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"starts": "start", "ends": "end"}
 ):
-    """A record that was refused, or of which a part was withheld, and what became of that part.
+    """A record that was refused, or withheld in part, and the fate of that part.
 
     `entry` is the record's, or that of the batch in which it was refused; `withheld` its cost.
     """
@@ -288,7 +288,7 @@ class NotCountedView(
 
 
 class NotCountedPage(Page, frozen=True, kw_only=True):
-    """Records that do not count, or not whole, in the order in which they came."""
+    """Records that do not count, or count in part, in the order in which they came."""
 
     refused: list[NotCountedView]
 
@@ -330,7 +330,7 @@ class CouponPage(Page, frozen=True, kw_only=True):
 
 
 class EnterpriseView(Struct, frozen=True, kw_only=True):
-    """Who may be funded; `contracts` counts its contracts."""
+    """An enterprise that may be funded; `contracts` is the number of its contracts."""
 
     uscc: str
     entry: int
@@ -356,7 +356,7 @@ class EnlistmentView(Struct, frozen=True, rename={"starts": "from", "ends": "unt
 
 
 class KeyView(Struct, frozen=True):
-    """A provider's key; no batch under a revoked one is taken."""
+    """A provider's key; new batches under a revoked one are refused."""
 
     keyid: str
     revoked: bool
@@ -380,7 +380,7 @@ class SuspectPage(Page, frozen=True, kw_only=True):
 
 
 class ProviderView(Struct, frozen=True, kw_only=True):
-    """Who computes: what is enlisted of it, and its keys."""
+    """A provider, its enlistments and its keys."""
 
     id: str
     entry: int
@@ -397,7 +397,7 @@ class ProviderPage(Page, frozen=True, kw_only=True):
 
 
 class EvidenceView(Struct, frozen=True, rename={"starts": "from", "ends": "until"}):
-    """Which limit withheld how much, in a run of quarter-hours."""
+    """A limit, and how much it withheld in a run of quarter-hours."""
 
     limit: Literal["contract", "provider"]
     starts: str
@@ -426,7 +426,7 @@ class WithheldView(Struct, frozen=True, kw_only=True, rename={"starts": "start",
 
 
 class WithheldPage(Page, frozen=True, kw_only=True):
-    """What waits for a reviewer, oldest first."""
+    """Records that wait for a reviewer, oldest first."""
 
     withheld: list[WithheldView]
 
@@ -437,7 +437,7 @@ class Status(Struct, frozen=True):
     status: str
 
 
-class CommandAnswer(
+class MadeEntry(
     Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"ratio_class": "class"}
 ):
     """The entry that a command made, and what follows from it."""

@@ -1,4 +1,4 @@
-"""A route: its URL, who may use it, what it takes and what it answers, declared in one value.
+"""A route, declared in one value: its URL, its users, its input and its output.
 
 The application, the check of roles, the OpenAPI document and the test that walks every route with
 every role are all made from these declarations, so none of them can forget one.
@@ -20,7 +20,7 @@ from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS, Role
 from meter.values.strict import convert_query
 
-# Whose a parameter of the path is: a token of that role sees only its own subject there.
+# The role that a parameter of the path belongs to: its tokens see only their own subject there.
 OWNERS: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}
 
 _JSON_FOR_ONE: Final[dict[str, str]] = {
@@ -28,13 +28,13 @@ _JSON_FOR_ONE: Final[dict[str, str]] = {
     hdrs.CACHE_CONTROL: "private, no-cache",
 }
 NOT_YOURS: Final = "there is no such thing for this token"
-# Codes that would tell a provider or an enterprise that what they named does not exist, where it
-# could be another's: they see `not_found`, with the same detail, for both.
-TELLING: Final = {
+# Codes that would show a provider or an enterprise whether something exists that could be
+# another's: they see `not_found` in both cases, with the same detail.
+REVEALING: Final = {
     *("not_found", "unknown_enterprise", "unknown_provider", "unknown_contract", "unknown_record")
 }
 
-# What no id holds, and what the database would not take: it could not be answered from there.
+# Characters that no id holds, and that the database would refuse.
 _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -52,11 +52,11 @@ class Ask:
     query: Any
 
     def path(self, name: str) -> str:
-        """Give a parameter of the URL's path."""
+        """Return a parameter of the URL's path."""
         return self.request.match_info[name]
 
     def must_be_theirs(self, *, enterprise: str = "", provider: str = "") -> None:
-        """Hide from a subject what is another's. Raises `not_found`."""
+        """Raise `not_found` for a subject's token where the thing is another's."""
         if self.who is None:
             return
         match self.who.role:
@@ -80,16 +80,16 @@ Handler = Callable[[Ask], Awaitable[Struct | web.StreamResponse]]
 class Route:
     """A URL and its contract. `roles` is empty for a public route.
 
-    `answer` is the type of a good answer's JSON, or its media type as text; `body` the struct of
-    the request's JSON, or a media type. `codes` are those it can answer with beside the general.
-    The last parameter of the path may take all the rest of it, slashes too.
+    `response` is the type of a good response's JSON, or its media type as text; `body` the struct
+    of the request's JSON, or a media type. `codes` are its own ones beside the general. With
+    `takes_rest`, the last parameter of the path takes all the rest of it, slashes too.
     """
 
     method: Literal["GET", "POST"]
     path: str
     handler: Handler
     summary: str
-    answer: type[Struct] | str
+    response: type[Struct] | str
     roles: tuple[Role, ...] = ()
     query: type[Struct] = NoQuery
     body: type[Struct] | str | None = None
@@ -98,7 +98,7 @@ class Route:
 
 
 def serve(route: Route) -> web.RouteDef:
-    """Make aiohttp's route: it authenticates, checks role and subject, and reads the query."""
+    """Return aiohttp's route: it authenticates, checks role and subject, and reads the query."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         who = await authenticate(request) if route.roles else None
@@ -108,11 +108,13 @@ def serve(route: Route) -> web.RouteDef:
         _check_path(request)
         query = _query(route, request)
         try:
-            answer = await route.handler(Ask(request, request.app[CONTEXT], who, query))
+            response = await route.handler(Ask(request, request.app[CONTEXT], who, query))
         except Problem as problem:
-            raise _untold(problem, who) from None
+            raise _hide_existence(problem, who) from None
         return (
-            tagged(request, msgspec.json.encode(answer)) if isinstance(answer, Struct) else answer
+            with_etag(request, msgspec.json.encode(response))
+            if isinstance(response, Struct)
+            else response
         )
 
     path = route.path.removesuffix("}") + ":.+}" if route.takes_rest else route.path
@@ -127,7 +129,7 @@ def _check_role(route: Route, who: Identity) -> None:
 
 
 def _check_subject(request: web.Request, who: Identity) -> None:
-    """What is not yours is 404: whether it exists is not yours to know either."""
+    """Raise `not_found` for another's subject, whether it exists or not."""
     for name, role in OWNERS.items():
         if who.role == role and request.match_info.get(name, who.subject) != who.subject:
             raise Problem("not_found", NOT_YOURS)
@@ -138,11 +140,11 @@ def _check_path(request: web.Request) -> None:
         raise Problem("malformed", "the URL's path holds a character that no id holds")
 
 
-def _untold(problem: Problem, who: Identity | None) -> Problem:
-    """Hide whether something exists from whoever may only see their own."""
+def _hide_existence(problem: Problem, who: Identity | None) -> Problem:
+    """Return the problem as a token may see it: not whether another's thing exists."""
     if who is None or who.role in OFFICIALS:
         return problem
-    return Problem("not_found", NOT_YOURS) if problem.code in TELLING else problem
+    return Problem("not_found", NOT_YOURS) if problem.code in REVEALING else problem
 
 
 def _query(route: Route, request: web.Request) -> Struct:
@@ -155,10 +157,10 @@ def _query(route: Route, request: web.Request) -> Struct:
         raise Problem("malformed", f"in the URL: {error}") from None
 
 
-def tagged(
+def with_etag(
     request: web.Request, body: bytes, headers: Mapping[str, str] = _JSON_FOR_ONE
 ) -> web.Response:
-    """Answer with an ETag (RFC 9110 section 8.8.3), or 304 where the client has these bytes."""
+    """Return bytes with an ETag (RFC 9110 section 8.8.3), or 304 where the client has them."""
     tag = sha256(body).hexdigest()[:32]
     headers = {hdrs.ETAG: f'"{tag}"', **headers}
     known = request.if_none_match or ()

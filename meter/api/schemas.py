@@ -1,8 +1,8 @@
-"""JSON Schema (2020-12) of the very types that parse requests and shape answers.
+"""JSON Schema (2020-12) of the very types that parse requests and shape responses.
 
-msgspec's own generator does not take two things that we have: a default of the type `Fen`, and the
-union of results, which `status` tells apart. So the types are walked here, by their annotations.
-What a type cannot say (meaning, a stricter pattern) is added from `words`.
+msgspec's own generator does not take two of our types: a default of the type `Fen`, and the union
+of results, whose tag is `status`. So the types are walked here, by their annotations. What a type
+cannot say (meaning, a stricter pattern) is added from `examples`.
 """
 
 import types
@@ -41,14 +41,14 @@ _LENGTHS: Final = {
 
 
 class Schemas:
-    """Collects the schemas of structs, each once, as components of one document."""
+    """The schemas of structs, each once, as components of one document."""
 
     def __init__(self) -> None:
         self.components: dict[str, JsonSchema] = {}
         self._known: dict[str, tuple[type[Struct], frozenset[str]]] = {}
 
     def struct(self, kind: type[Struct], without: frozenset[str] = frozenset()) -> JsonSchema:
-        """Give a reference to a struct's schema, `without` the fields that stand elsewhere."""
+        """Return a reference to a struct's schema, `without` the fields that stand elsewhere."""
         name = kind.__name__.lstrip("_")
         known = self._known.setdefault(name, (kind, without))
         assert known == (kind, without), f"two schemas would be called {name}"
@@ -58,7 +58,7 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def of(self, hint: Any, *, strict: bool = False) -> JsonSchema:
-        """Give the schema of an annotation; `strict` where `meter.values.strict` reads it."""
+        """Return the schema of an annotation; `strict` where `meter.values.strict` reads it."""
         origin, arguments = get_origin(hint), get_args(hint)
         if origin is Annotated:
             return self._annotated(arguments, strict=strict)
@@ -76,7 +76,7 @@ class Schemas:
         return self._simple(hint, strict=strict)
 
     def field(self, owner: str, field: FieldInfo, *, strict: bool, omitted: bool) -> JsonSchema:
-        """Give the schema of a struct's field: its type, its default, and what words say of it."""
+        """Return the schema of a struct's field: its type, default, meaning and example."""
         schema = self.of(field.type, strict=strict)
         default = _default(field)
         if default not in (UNSET, "") and not omitted:

@@ -1,7 +1,7 @@
 """What the open event streams of a service share: their number, and the entries they read.
 
 Streams that follow a ledger stand at the same place, so a page of entries is read and decoded once
-for all of them. What is kept here is bounded, whoever reads how slowly.
+for all of them. The memory that this takes is bounded, however slowly anyone reads.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ class Streams:
 
     @property
     def open(self) -> int:
-        """How many are open."""
+        """The number of open streams."""
         return self._open.total()
 
     @contextmanager
-    def opened(self, token_id: str) -> Iterator[None]:
+    def count_open(self, token_id: str) -> Iterator[None]:
         """Count a stream of a token while it is open. Raises `busy`."""
         if self._open[token_id] >= MAX_STREAMS_PER_TOKEN:
             raise Problem("busy", f"{token_id} has {MAX_STREAMS_PER_TOKEN} streams open already")

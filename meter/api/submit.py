@@ -1,6 +1,6 @@
-"""The port to the story of a submission: all that the API knows of it.
+"""The port to the sequencer: all that the API knows of a submission's way.
 
-`meter/intake.py` is what stands behind it where the sequencer runs in this process.
+`meter/intake.py` stands behind it where the sequencer runs in this process.
 """
 
 from typing import Protocol
@@ -13,11 +13,11 @@ from meter.wire.batch import SignedBatch
 
 
 class Submissions(Protocol):
-    """Takes what was verified, and answers once it is durable. Methods raise `Problem`."""
+    """Takes what was verified, and returns once it is durable. Methods raise `Problem`."""
 
     @property
     def ready(self) -> bool:
-        """Whether it can commit."""
+        """Return whether it can commit."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""The alarms of `kashi monitor`: which are on, said once each, and the worst kept for ever.
+"""The alarms of `kashi monitor`: each is reported once, and the worst are kept for ever.
 
     fork        the log signed two histories: proved, and kept
     violation   an entry breaks a rule, or a key signed that may not: proved, and kept
@@ -13,7 +13,7 @@ Each is one line of JSON when it goes on, and one when it goes off:
     {"alarm":"gap","state":"on","at":"2025-03-02T12:00:00+08:00",
      "detail":"pcl, stream main: no batches 3 to 3 since 2025-03-01T12:00:00+08:00"}
 
-What is kept stands in a file, is on again after a restart, and goes off only with that file.
+A kept alarm stands in a file, is on again after a restart, and goes off only with that file.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,24 +40,24 @@ Say = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What is wrong; two that say the same are one."""
+    """One fault; two alarms with the same text are one."""
 
     kind: Kind
     detail: str
 
 
 class Alarms:
-    """Those that are on. `say` takes what is to be a line of JSON."""
+    """The alarms that are on. `say` takes one line of JSON, as a mapping."""
 
     def __init__(self, path: Path, say: Say, clock: Callable[[], int]) -> None:
-        """Begin with those that were kept in a file. Raises `CannotCheck` if it cannot be read."""
+        """Begin with the alarms that a file keeps. Raises `CannotCheck` if it cannot be read."""
         self._path, self._say, self._clock = path, say, clock
         self._on: dict[Alarm, None] = {}  # in the order in which they went on
         for alarm in _read(path):
             self._switch(alarm, on=True)
 
     def keep(self, alarm: Alarm) -> None:
-        """Let an alarm go on that never goes off; it is kept before it is said."""
+        """Switch on an alarm that never goes off; it is kept before it is reported."""
         assert alarm.kind in LASTING
         kept = [each for each in self._on if each.kind in LASTING]
         if alarm not in kept and len(kept) < MAX_KEPT:
@@ -65,7 +65,7 @@ class Alarms:
             self._switch(alarm, on=True)
 
     def settle(self, kind: Kind, details: Iterable[str]) -> None:
-        """Let exactly these alarms of a kind be on."""
+        """Switch the alarms of a kind, so that exactly these are on."""
         assert kind not in LASTING
         wanted = {Alarm(kind, detail): None for detail in details}
         for alarm in [each for each in self._on if each.kind == kind and each not in wanted]:
@@ -74,7 +74,7 @@ class Alarms:
             self._switch(alarm, on=True)
 
     def count(self, kind: Kind) -> int:
-        """Count those of a kind that are on."""
+        """Return how many of a kind are on."""
         return sum(alarm.kind == kind for alarm in self._on)
 
     def _switch(self, alarm: Alarm, *, on: bool) -> None:

@@ -1,12 +1,12 @@
 """Fetch a published log into a folder, to be verified there.
 
-Whatever serves the files of an export (a web server, an object store) will do. Nothing that comes
-is trusted: the checkpoint's signature is checked before its size decides what else to fetch, no
-file may be longer than its place allows, and the folder is then verified like any other.
+A web server or an object store with the files of an export will do. Nothing fetched is trusted: the
+checkpoint's signature is checked before its size decides what else to fetch, each file has a size
+limit by its place, and the folder is then verified like any other.
 
-A file has its name only when it is whole, and one that is there is not fetched again: what was
-interrupted goes on where it was. A log that grows drops a partial tile once the full one is there;
-then the part of it is taken from the full one.
+A file gets its name only when it is whole, and is not fetched again, so an interrupted fetch goes
+on where it stopped. A growing log drops a partial tile once the full one is there; the part is then
+cut from the full one.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ Progress = Callable[[int, int], None]
 async def fetch(
     url: str, verifier: Verifier, folder: Path, token: str | None, progress: Progress
 ) -> None:
-    """Fetch all files of the log at `url`; `progress` hears files done and total.
+    """Fetch all files of the log at `url`; `progress` gets files done and total.
 
-    Raises `CannotCheck` where a file cannot be had, `BadNote` for a bad checkpoint.
+    Raises `CannotCheck` where a file cannot be fetched, `BadNote` for a bad checkpoint.
     """
     _remove_drafts(folder)
-    async with opened(url, token) as source:
+    async with open_source(url, token) as source:
         note = await source.checkpoint()
         (folder / CHECKPOINT).write_bytes(note)
         size = open_checkpoint(note, verifier).size
@@ -63,7 +63,7 @@ class Source:
         self._base = url.rstrip("/")
 
     async def checkpoint(self) -> bytes:
-        """Fetch the note, signed by whomever."""
+        """Fetch the note; its signatures are not checked."""
         data = bytearray()
         async for chunk in self._chunks(CHECKPOINT, MAX_NOTE_BYTES):
             data += chunk
@@ -74,10 +74,10 @@ class Source:
     async def fetch(
         self, tiles: Iterable[Tile], folder: Path, progress: Callable[[int], None]
     ) -> None:
-        """Fetch the tiles that the folder has not; `progress` hears how many are there.
+        """Fetch the tiles that the folder lacks; `progress` gets how many are there.
 
-        It ends at the first that the log must have and has not: the verification finds it missing,
-        and a log may sign a size of which no tile was ever made.
+        Ends at the first required tile that the log lacks: the verification reports it, and a log
+        may sign any size without ever making the tiles.
         """
         waiting, done, is_whole = iter(tiles), 0, True
 
@@ -99,7 +99,7 @@ class Source:
                 worker.cancel()
 
     async def _has(self, tile: Tile, path: Path) -> bool:
-        """Whether the tile is there now, if it must be; one without batches has no such file."""
+        """Return whether the tile is there, or is one of batches, which may have no file."""
         return _exists(path) or await self._fetch_tile(tile, path) or tile.level == "batches"
 
     async def _fetch_tile(self, tile: Tile, path: Path) -> bool:
@@ -112,7 +112,7 @@ class Source:
         return not tile.is_full and await self._download(full, draft) and _cut(draft, tile, path)
 
     async def _download(self, tile: Tile, draft: Path) -> bool:
-        """Whether there was such a file; nothing is left of one that was not there."""
+        """Return whether the log has the file; a missing one leaves no draft."""
         with draft.open("wb") as file:
             async for chunk in self._chunks(tile.path, _limit_bytes(tile)):
                 file.write(chunk)
@@ -122,7 +122,7 @@ class Source:
         return found
 
     async def _chunks(self, path: str, limit_bytes: int | None) -> AsyncIterator[bytes]:
-        """Give what a file holds, nothing where it is missing; past the limit no more is read."""
+        """Yield a file's bytes, none where it is missing, and stop past the limit."""
         url, read_bytes = f"{self._base}/{path}", 0
         try:
             async with self._session.get(url) as response:
@@ -139,7 +139,7 @@ class Source:
 
 
 @asynccontextmanager
-async def opened(url: str, token: str | None) -> AsyncIterator[Source]:
+async def open_source(url: str, token: str | None) -> AsyncIterator[Source]:
     """Open connections to the log at `url`, whose entries may need a token."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
@@ -166,7 +166,7 @@ def _count(level: Level, size: int) -> int:
 
 
 def _cut(full: Path, tile: Tile, path: Path) -> bool:
-    """Whether a partial tile could be made of a full one, which goes."""
+    """Cut a partial tile from a full one, which is removed; return whether that worked."""
     data, part = full.read_bytes(), b""
     full.unlink()
     with contextlib.suppress(LedgerError):
@@ -189,7 +189,7 @@ def _first_part(data: bytes, tile: Tile) -> bytes:
 
 
 def _limit_bytes(tile: Tile) -> int | None:
-    """Give what a tile can hold at most; envelopes and receipts have no such sum worth a limit."""
+    """Return the most bytes that a tile can have; envelopes and receipts have no useful limit."""
     match tile.level:
         case "batches":
             return None

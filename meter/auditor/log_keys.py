@@ -1,8 +1,8 @@
-"""Whether a log's own keys signed its checkpoint, for whoever trusts one of them.
+"""Whether a log's own keys signed its checkpoint, for a reader who trusts one of them.
 
 The log's entries name its keys, and each is valid for a range of sizes: from the entry that names
 it to the one that retires it (`rules.state.ServiceKey`). All that are valid at a size sign its
-checkpoint. It is enough to trust one key, even a retired one: the entry that retires a key holds
+checkpoint. One trusted key is enough, even a retired one: the entry that retires a key holds
 the checkpoint of all entries before it under that key's signature, and so proves the entry that
 names the next.
 """
@@ -21,10 +21,10 @@ from meter.rules.state import ServiceKey, signing
 
 
 def signing_key(folder: Path, trusted: Verifier) -> Verifier:
-    """Give a key that signed a folder's checkpoint: the trusted one, or one that entries name too.
+    """Return a key that signed a folder's checkpoint: the trusted one, or one that entries name.
 
-    Nothing proves these entries yet, and anyone can name keys: with the key that this gives the
-    folder can be verified, and then `key_problems` must be asked about the trusted one.
+    Nothing proves these entries yet, and anyone can name keys. So the folder is verified with the
+    returned key, and then `key_problems` checks the trusted one.
     """
     reader = FolderReader(folder)
     with contextlib.suppress(LedgerError, OSError):
@@ -40,7 +40,7 @@ def signing_key(folder: Path, trusted: Verifier) -> Verifier:
 
 
 def _named_keys(reader: FolderReader) -> Iterator[Verifier]:
-    """Give the log keys that the entries of a folder name, the oldest first."""
+    """Yield the log keys that the entries of a folder name, the oldest first."""
     for tile in level_tiles("entries", claimed_checkpoint(reader.checkpoint()).size):
         for data in reader.iter_entries(tile):
             if b'"kind":"genesis"' in data or b'"kind":"log_key"' in data:
@@ -51,7 +51,7 @@ def _named_keys(reader: FolderReader) -> Iterator[Verifier]:
 def key_problems(
     folder: Path, trusted: Verifier, keys: Mapping[str, ServiceKey], size: int
 ) -> list[Problem]:
-    """Say what is wrong with the keys of a log that was audited up to a size.
+    """Return the faults in the keys of a log that was audited up to a size.
 
     `keys` are those that the audited entries name, by vkey.
     """

@@ -1,13 +1,12 @@
 """A monitor's own copy of a log, whole at each checkpoint that it has followed.
 
     DIR/log         the copy, which `kashi verify DIR/log` verifies like any other folder
-    DIR/new         what was fetched for the next checkpoint, and is not proved yet
+    DIR/new         tiles fetched for the next checkpoint, and not proved yet
     DIR/evidence    a folder for each fork and each rollback: the checkpoints, theirs and ours
-    DIR/alarms.json what never goes off
+    DIR/alarms.json the alarms that never go off
 
-Tiles enter the copy only when they are proved, so no other branch of the log can stain it. They are
-safe on the disk before the checkpoint that stands for them is there; a crash leaves tiles for which
-no checkpoint stands yet, and they are fetched again.
+Only proved tiles enter the copy, so no other branch of the log can reach it. Tiles are durable
+before their checkpoint is written; a crash can leave tiles without one, which are fetched again.
 """
 
 import fcntl
@@ -25,7 +24,7 @@ from meter.auditor.verdict import replace_file
 
 
 class Mirror:
-    """One process has it; `close` lets the next one in."""
+    """A copy, locked by one process until `close`."""
 
     def __init__(self, folder: Path) -> None:
         """Open a copy, or begin one. Raises `CannotCheck` where another process has it."""
@@ -39,17 +38,17 @@ class Mirror:
         os.close(self._lock)
 
     def note(self) -> bytes:
-        """Give the checkpoint of the copy, empty if there is none yet."""
+        """Return the checkpoint of the copy, empty if there is none yet."""
         path = self.log / CHECKPOINT
         return FolderReader(self.log).checkpoint() if path.exists() else b""
 
     def grown_at(self) -> int | None:
-        """Tell when that checkpoint came, in seconds since 1970."""
+        """Return when that checkpoint came, in seconds since 1970."""
         path = self.log / CHECKPOINT
         return int(path.stat().st_mtime) if path.exists() else None
 
     def adopt(self, tiles: Iterable[Tile], note: bytes, old_size: int, size: int) -> None:
-        """Take over the new tiles and the checkpoint that proves them, then drop what they outgrew.
+        """Move the new tiles and their checkpoint into the copy, then drop the tiles they replace.
 
         A tile without batches has no file of that kind.
         """
@@ -68,11 +67,11 @@ class Mirror:
         self.clear_new()
 
     def clear_new(self) -> None:
-        """Forget what was fetched and is not proved."""
+        """Remove the tiles that are fetched and not proved."""
         shutil.rmtree(self.new, ignore_errors=True)
 
     def evidence_of(self, kind: str, checkpoint: Checkpoint) -> Path:
-        """Name the folder for what a checkpoint proves."""
+        """Return the folder for the evidence of a checkpoint."""
         return self.evidence / f"{kind}-{checkpoint.size}-{checkpoint.root.hex()[:16]}"
 
     def keep_evidence(self, folder: Path, theirs: bytes, ours: bytes) -> None:

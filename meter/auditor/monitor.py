@@ -1,6 +1,6 @@
 """The auditor's daemon: follow a log, verify each new part with all its rules, and raise alarms.
 
-A poll fetches the checkpoint and holds it against the copy that the monitor keeps:
+A poll fetches the checkpoint and compares it with the monitor's copy:
 
     not signed, or too few witnesses     `untrusted`, and nothing is fetched
     no more entries than the copy has    the copy's root of that size must be the same, else `fork`;
@@ -10,11 +10,11 @@ A poll fetches the checkpoint and holds it against the copy that the monitor kee
                                          wrong one is a `violation`
 
 Where new tiles do not prove their checkpoint, the hashes of the whole log are fetched anew. If they
-give the signed root, and other ones for the entries of the copy, the log has two histories: a fork.
-Else something that is served is damaged.
+give the signed root, but another root for the copy's entries, the log has two histories: a fork.
+Otherwise a served file is damaged.
 
-State is the copy alone: a restart replays it, offline, and goes on. `meter.alarms` says what each
-alarm is, `meter.mirror` what the folder holds.
+The copy is the only state: a restart replays it offline and goes on. `auditor.alarms` lists the
+alarms, `auditor.mirror` the files of the folder.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from ledger.report import Problem
 from ledger.tiles import Level, Tile, height_of, level_tiles
 from ledger.tlog import Frontier, split_hashes
 from meter.auditor.alarms import Alarm, Alarms, Say
-from meter.auditor.fetch import Source, opened
+from meter.auditor.fetch import Source, open_source
 from meter.auditor.log_keys import key_problems
 from meter.auditor.mirror import Mirror
 from meter.auditor.replay import Audit, Gap, check_files
@@ -47,7 +47,7 @@ from meter.auditor.verdict import no_collections
 from meter.rules.state import signing
 from meter.values.units import MICROSECONDS, format_instant
 
-MAX_FORKS: Final = 10  # whose evidence is kept; it takes 32 bytes an entry each
+MAX_FORKS: Final = 10  # with evidence; each takes 32 bytes an entry
 DIAGNOSIS_SECONDS: Final = 600  # between two, while the damage stays: each fetches all hashes
 
 
@@ -61,18 +61,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """One of the log's keys, and whose cosignatures its checkpoints need."""
+    """One of the log's keys, and the policy of witnesses for its checkpoints."""
 
     verifier: Verifier
     policy: TrustPolicy | None = None
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
-    """The monitor is to stop, in the middle of a part."""
+    """The monitor must stop in the middle of a part."""
 
 
 class Monitor:
-    """One log that is followed into one folder. `clock` gives seconds since 1970."""
+    """One log, followed into one folder. `clock` returns seconds since 1970."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Monitor:
         say: Say,
         clock: Callable[[], int] = lambda: int(time.time()),
     ) -> None:
-        """Begin with what the folder holds, which `start` replays. Raises `CannotCheck`."""
+        """Open the folder, which `start` replays. Raises `CannotCheck`."""
         self._trust, self._limits, self._say, self._clock = trust, limits, say, clock
         self.mirror = Mirror(folder)
         self.alarms = Alarms(self.mirror.alarms, say, clock)
@@ -98,7 +98,7 @@ class Monitor:
 
     @property
     def size(self) -> int:
-        """How many entries the copy has."""
+        """The number of entries in the copy."""
         return self.following.tree.size
 
     def start(self) -> None:
@@ -107,25 +107,25 @@ class Monitor:
         if not note:
             return
         try:
-            checkpoint = self._claimed(note)
+            checkpoint = self._read_checkpoint(note)
             with no_collections():
                 self.following.advance(FolderReader(self.mirror.log), checkpoint, self._go_on)
-            self._opened(note)
+            self._open_checkpoint(note)
         except (BadNote, Unproved) as error:
             log = self.mirror.log
             raise CannotCheck(f"move {log} away to fetch the log anew: {error}") from error
-        self._followed(note)
+        self._report_growth(note)
 
     def stop(self) -> None:
-        """Let what runs in another thread end soon."""
+        """Make the work in another thread end soon."""
         self._stopped = True
 
     def close(self) -> None:
-        """Let another monitor have the folder."""
+        """Unlock the folder for another monitor."""
         self.mirror.close()
 
     async def poll(self, source: Source) -> None:
-        """Look once at the log, and at the time."""
+        """Check the log and the time once."""
         try:
             await self._look(source, await source.checkpoint())
         except CannotCheck as error:
@@ -140,7 +140,7 @@ class Monitor:
         if note == self._refused:
             return
         try:
-            checkpoint = self._opened(note)
+            checkpoint = self._open_checkpoint(note)
         except BadNote as error:
             self.alarms.settle("untrusted", [str(error)])
             return
@@ -151,18 +151,18 @@ class Monitor:
         elif not missing:
             await self._follow(source, note, checkpoint)
 
-    def _opened(self, note: bytes) -> Checkpoint:
-        """The checkpoint that a key of the log has signed which was, or is, valid for its size.
+    def _open_checkpoint(self, note: bytes) -> Checkpoint:
+        """Return a checkpoint that a key of the log, valid for its size, has signed.
 
-        The log's entries name its keys. As long as none names the trusted one, that is believed.
+        The log's entries name its keys. Until one names the trusted key, that counts as valid too.
         """
-        checkpoint, trusted = self._claimed(note), self._trust.verifier
+        checkpoint, trusted = self._read_checkpoint(note), self._trust.verifier
         named = self.audit.state.log_keys
         known = {Verifier.parse(vkey) for vkey in signing(named, min(checkpoint.size, self.size))}
         open_note(note, known if trusted.format() in named else known | {trusted})
         return checkpoint
 
-    def _claimed(self, note: bytes) -> Checkpoint:
+    def _read_checkpoint(self, note: bytes) -> Checkpoint:
         checkpoint = claimed_checkpoint(note)
         if checkpoint.origin != self._trust.verifier.name:
             raise BadNote(f"the checkpoint is of another log, {checkpoint.origin!r:.200}")
@@ -177,7 +177,7 @@ class Monitor:
         return []
 
     def _compare(self, note: bytes, checkpoint: Checkpoint) -> None:
-        """Hold a checkpoint against the tree of which it can only be a part."""
+        """Compare a checkpoint that has no more entries than the copy with the copy's tree."""
         if self.following.tree.root(checkpoint.size) != checkpoint.root:
             self._keep_fork(note, checkpoint)
             return
@@ -203,13 +203,13 @@ class Monitor:
         tiles = _new_tiles(old_size, checkpoint.size)
         self.mirror.adopt(tiles, note, old_size, checkpoint.size)
         self.grown_at = self._clock()
-        self._followed(note)
+        self._report_growth(note)
         self._check_keys()
         self.alarms.settle("rollback", [])
         self.alarms.settle("damage", [])
 
     async def _advance(self, source: Source, checkpoint: Checkpoint) -> None:
-        """Fetch what is new, prove it and judge it; what was fetched before, only if that fails."""
+        """Fetch, prove and judge the new tiles; leftovers that fail are fetched once more."""
         new, size = self.mirror.new, self.size
         for is_last in (not new.exists(), True):
             await source.fetch(_new_tiles(size, checkpoint.size), new, self._go_on)
@@ -224,7 +224,7 @@ class Monitor:
                 return
 
     async def _diagnose(self, source: Source, note: bytes, checkpoint: Checkpoint) -> None:
-        """Find out whether the checkpoint is of another branch; its hashes alone can prove it."""
+        """Find out whether the checkpoint is of another branch, by the hashes of the whole log."""
         self._diagnose_at = self._clock() + DIAGNOSIS_SECONDS
         if self.alarms.count("fork") >= MAX_FORKS:
             return
@@ -242,7 +242,7 @@ class Monitor:
             shutil.rmtree(folder)
 
     def _keep_fork(self, note: bytes, checkpoint: Checkpoint) -> None:
-        """Keep both checkpoints; the copy goes on only where the log goes on from it."""
+        """Keep both checkpoints; the copy grows on only where the log grows from it."""
         self._refused = note
         folder = self.mirror.evidence_of("fork", checkpoint)
         if folder.exists() or self.alarms.count("fork") < MAX_FORKS:
@@ -250,8 +250,8 @@ class Monitor:
             detail = f"the log signed another history of {checkpoint.size} entries: {folder.name}"
             self.alarms.keep(Alarm("fork", detail))
 
-    def _followed(self, note: bytes) -> None:
-        """Tell that the copy has grown, and what is wrong with what it got."""
+    def _report_growth(self, note: bytes) -> None:
+        """Report that the copy has grown, and the fault in the new part, if any."""
         self._note = note
         tree = self.following.tree
         event = {"event": "followed", "at": self._now(), "size": tree.size}
@@ -260,9 +260,9 @@ class Monitor:
             self._keep_violation(self.following.problem)
 
     def _check_keys(self) -> None:
-        """See whether the log's own keys signed; of one not audited to its end, nobody knows them.
+        """Check that the log's own keys signed; only an audit to the end knows them.
 
-        What the folder holds at the start was checked when it came, and may not name a newer key.
+        The copy of the start was checked when it came, and may not name a newer key yet.
         """
         if self.following.problem is None:
             keys = self.audit.state.log_keys
@@ -280,7 +280,7 @@ class Monitor:
         self.alarms.settle("silence", [since] if silent else [])
         oldest = (now - self._limits.gap_seconds) * MICROSECONDS
         gaps = [gap for gap in self.audit.gaps() if gap.since < oldest]
-        self.alarms.settle("gap", map(_told, gaps))
+        self.alarms.settle("gap", map(_describe, gaps))
 
     def _go_on(self, _done: int) -> None:
         if self._stopped:
@@ -308,8 +308,8 @@ async def _poll_for_ever(
     monitor: Monitor, url: str, token: str | None, interval_seconds: float
 ) -> None:
     await asyncio.to_thread(monitor.start)
-    gc.freeze()  # it stays, and need not be searched again and again
-    async with opened(url, token) as source:
+    gc.freeze()  # it stays, so the collector need not search it again
+    async with open_source(url, token) as source:
         while True:
             await monitor.poll(source)
             await asyncio.sleep(interval_seconds)
@@ -321,7 +321,7 @@ def _new_tiles(old_size: int, size: int) -> Iterator[Tile]:
 
 
 def _roots(reader: FolderReader, old_size: int, size: int) -> tuple[bytes, bytes]:
-    """The roots that a folder's hashes give for an old size and the whole, empty if broken."""
+    """Return the roots of an old size and of the whole by a folder's hashes, empty if damaged."""
     frontier, then = Frontier(), b""
     try:
         for tile in level_tiles(0, size):
@@ -334,7 +334,7 @@ def _roots(reader: FolderReader, old_size: int, size: int) -> tuple[bytes, bytes
     return then, frontier.root()
 
 
-def _told(gap: Gap) -> str:
+def _describe(gap: Gap) -> str:
     since = format_instant(gap.since // MICROSECONDS)
     return (
         f"{gap.provider}, stream {gap.stream}: no batches {gap.first} to {gap.last} since {since}"

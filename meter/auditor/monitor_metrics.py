@@ -1,6 +1,6 @@
-"""How a monitor stands, in Prometheus' form: `/metrics`, and nothing else.
+"""The metrics of a monitor in Prometheus' form: `/metrics`, and nothing else.
 
-No label names anybody; what an alarm is about stands in the monitor's own lines.
+No label names anybody; the details of an alarm stand in the monitor's own lines.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +20,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _Standing(Collector):
-    """Asks the monitor whenever it is asked."""
+    """The state of a monitor, read at each scrape."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
@@ -31,22 +31,26 @@ class _Standing(Collector):
         for kind in KINDS:
             alarms.add_metric([kind], monitor.alarms.count(kind))
         yield alarms
-        polls = CounterMetricFamily("kashi_monitor_polls", "Looks at the log", labels=["outcome"])
+        polls = CounterMetricFamily("kashi_monitor_polls", "Polls of the log", labels=["outcome"])
         for outcome in ("answered", "failed"):
             polls.add_metric([outcome], monitor.polls[outcome])
         yield polls
         for name, about, value in (
             ("entries", "Entries in the copy, all proved", monitor.size),
-            ("judged", "Entries of them that were decided again", monitor.following.judged),
-            ("grown_seconds", "When the copy last grew, since 1970", monitor.grown_at),
-            ("polled_seconds", "When the log last answered, since 1970", monitor.polled_at),
+            ("judged", "Entries in the copy that were decided again", monitor.following.judged),
+            ("grown_seconds", "When the copy last grew, in seconds since 1970", monitor.grown_at),
+            (
+                "polled_seconds",
+                "When the log last answered, in seconds since 1970",
+                monitor.polled_at,
+            ),
         ):
             yield GaugeMetricFamily(f"kashi_monitor_{name}", about, value=value)
 
 
 @asynccontextmanager
-async def exposed(monitor: Monitor, host: str, port: int) -> AsyncIterator[str]:
-    """Answer under the URL that this gives."""
+async def serve_metrics(monitor: Monitor, host: str, port: int) -> AsyncIterator[str]:
+    """Serve `/metrics`; yield its URL."""
     registry = CollectorRegistry()
     registry.register(_Standing(monitor))
 

@@ -1,19 +1,19 @@
-"""What a stored receipt proves to whoever trusts a key of the log, with nothing else at hand.
+"""What a stored receipt proves to a reader who trusts a key of the log, and has nothing else.
 
     verdict = check(parse(data), Trust([policy_of([verifier])]))
 
     the envelope is a batch, and the receipt answers it, result by result
     the log has signed the checkpoint, and enough witnesses too where a policy asks for them
-    the batch's entry is in the checkpoint's tree, and tells of this envelope and this receipt
+    the batch's entry is in the checkpoint's tree, and names this envelope and this receipt
     the tree goes on from the one that the receipt names
     the receipt is signed by keys that entries of the same tree name, and the envelope by one
 
-Each is good, bad, or unchecked because something is not at hand. One checkpoint of a log that one
-trusts is enough: the entry holds the digests, so nothing that the file says of itself is believed.
-A later proof (`ledger.proof`, of the same entry) shows that another checkpoint, of years later,
-still holds the batch; then it does not matter that nobody knows who signed the older one.
+Each check is good, bad, or unchecked because something is missing. One checkpoint of a trusted log
+is enough: the entry holds the digests, so no claim of the file is believed. A later proof
+(`ledger.proof`, of the same entry) shows that a checkpoint of years later still holds the batch;
+the signers of the older one may then be unknown.
 
-What this cannot show: that the rules were kept. For that a ledger is verified whole.
+These checks cannot show that the rules were kept: only the verification of the whole ledger does.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,7 +46,7 @@ _NO_PROOF: Final = "the file holds no proof"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is known from elsewhere: `policies`, of which a checkpoint must fulfil every one.
+    """What the reader trusts: a checkpoint must fulfil each of `policies`.
 
     The raw keys are for files in which no proved entry names them.
     """
@@ -58,7 +58,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; `code` is there where it is bad."""
+    """One check; a bad one has a `code`."""
 
     name: str
     outcome: Outcome
@@ -81,13 +81,13 @@ class Verdict:
 
 
 def policy_of(verifiers: Iterable[Verifier]) -> TrustPolicy:
-    """Trust a log by any one of these keys of it, without witnesses."""
+    """Return the policy that trusts a log by any of these keys, without witnesses."""
     logs = tuple(Log(verifier) for verifier in dict.fromkeys(verifiers))
     return TrustPolicy(logs=logs, witnesses=(), groups=(), quorum=None)
 
 
 def check(stored: StoredReceipt, trust: Trust, later: Proof | None = None) -> Verdict:
-    """Say what a stored receipt proves; `later` is a newer proof of its batch's entry."""
+    """Return what a stored receipt proves; `later` is a newer proof of its batch's entry."""
     checking = _Checking(stored, trust, later)
     for name, step in checking.steps():
         checking.note(name, step)
@@ -95,12 +95,12 @@ def check(stored: StoredReceipt, trust: Trust, later: Proof | None = None) -> Ve
 
 
 class _Unchecked(Exception):  # noqa: N818 - it says what happened
-    """Something that a check needs is not at hand."""
+    """Something that a check needs is missing."""
 
 
 @dataclass(slots=True)
 class _Checking:
-    """What is known so far; what a step finds good, those after it may use."""
+    """The steps of a check; each may use what earlier ones found good."""
 
     stored: StoredReceipt
     trust: Trust
@@ -150,9 +150,9 @@ class _Checking:
 
     def check_checkpoint(self) -> str:
         data = self.proof().checkpoint.encode()
-        if self.later is not None and self.is_strange(data):
+        if self.later is not None and self.is_by_unknown_key(data):
             raise _Unchecked("signed by keys that you do not name; the later one counts")
-        self.checkpoint, told = self.opened(data)
+        self.checkpoint, told = self.open_checkpoint(data)
         return told
 
     def check_inclusion(self, entry: ProvedEntry) -> str:
@@ -169,7 +169,7 @@ class _Checking:
         own = self.own_entry()
         if self.later.index != own.index:
             raise Violation("other_entry", f"it proves entry {self.later.index}, not {own.index}")
-        checkpoint, told = self.opened(self.later.checkpoint_note)
+        checkpoint, told = self.open_checkpoint(self.later.checkpoint_note)
         self.later.check_entry(own.entry.encode(), checkpoint)
         self.entries[own.index] = _read(own)
         older = self.checkpoint
@@ -235,15 +235,15 @@ class _Checking:
         return self.receipt
 
     def own_entry(self) -> ProvedEntry:
-        """Give the batch's own entry, proved or not."""
+        """Return the batch's own entry, proved or not."""
         first = self.answer().entries.first
         for entry in self.proof().entries:
             if entry.index == first:
                 return entry
         raise _Unchecked(f"the file does not hold entry {first}")
 
-    def opened(self, data: bytes) -> tuple[Checkpoint, str]:
-        """Open a checkpoint as all policies want it, and say what it is."""
+    def open_checkpoint(self, data: bytes) -> tuple[Checkpoint, str]:
+        """Return a checkpoint that fulfils all policies, and its description."""
         cosigners: dict[str, int] = {}
         for policy in self.trust.policies:
             cosigned = open_trusted(data, policy)
@@ -255,8 +255,8 @@ class _Checking:
         by = f", cosigned by {', '.join(cosigners)}" if cosigners else ""
         return checkpoint, f"signed by {checkpoint.origin} at {checkpoint.size} entries{by}"
 
-    def is_strange(self, data: bytes) -> bool:
-        """Say whether a log signed, but by no key that some policy knows."""
+    def is_by_unknown_key(self, data: bytes) -> bool:
+        """Return whether some policy knows none of the keys that signed a checkpoint."""
         try:
             _, signatures = split_note(data)
         except BadNote:
@@ -269,7 +269,7 @@ class _Checking:
         return any(signers.isdisjoint(each) for each in known)
 
     def expected(self) -> Mapping[str, object]:
-        """Give what the batch's entry has to say."""
+        """Return the fields that the batch's entry must have."""
         receipt = self.answer()
         assert self.envelope is not None, "the receipt answers it"
         assert self.batch is not None, "the receipt answers it"
@@ -287,7 +287,7 @@ class _Checking:
         }
 
     def check_all(self, signatures: list[tuple[str, bytes]], keys: Mapping[str, bytes]) -> None:
-        """Each signature must be one of a key that the ledger names."""
+        """Check that each signature is by a key that the ledger names."""
         for keyid, signature in signatures:
             if keyid not in keys or not self.has_signed(keys[keyid], signature):
                 detail = f"this is no signature of a key {keyid} that the proved entries name"
@@ -319,7 +319,7 @@ def _read(entry: ProvedEntry) -> Entry:
 
 
 def _receipt_key_of(entry: Entry) -> tuple[str, bytes] | None:
-    """Give name and key where an entry names one that signs receipts."""
+    """Return name and key where an entry names one that signs receipts."""
     match entry:
         case Genesis(receipt_key=key):
             return key.keyid, decode_base64(key.public_key)

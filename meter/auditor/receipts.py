@@ -1,6 +1,6 @@
 """Keep stored receipts, bring their proofs up to date, verify them: the work of `kashi receipt`.
 
-The form of the file is `meter.receipt_file`; what it proves, `meter.receipt_check`.
+`wire.stored_receipt` has the form of the file, `auditor.receipt_check` what it proves.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _CONCLUSIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the caller trusts, as the words of a command; the keys are base64 of 32 bytes."""
+    """What the caller trusts, as a command line has it; the keys are base64 of 32 bytes."""
 
     vkeys: tuple[str, ...] = ()
     policy: Path | None = None
@@ -39,7 +39,7 @@ class Known:
 
 
 def verify(path: Path, known: Known, later: Path | None = None) -> Verdict:
-    """Say what a stored receipt proves. Raises `CannotCheck`."""
+    """Return what a stored receipt proves. Raises `CannotCheck`."""
     return check(read(path), _trust(known), _read_proof(later) if later else None)
 
 
@@ -49,7 +49,7 @@ def read(path: Path) -> StoredReceipt:
 
 
 def keep(path: Path, envelope: bytes, answer: SignedReceipt) -> None:
-    """Store a batch and its receipt, unless they are there. Raises `CannotCheck` for another's."""
+    """Store a batch and its receipt, unless they are there. Raises `CannotCheck` for others."""
     new = stored_receipt.store(envelope, answer.body, answer.signature)
     if not path.exists():
         replace_file(path, new.format())
@@ -58,7 +58,7 @@ def keep(path: Path, envelope: bytes, answer: SignedReceipt) -> None:
 
 
 def show(verdict: Verdict, console: Console) -> None:
-    """Print each check on a line, and what follows from them."""
+    """Print each check on a line, then the conclusion."""
     for each in verdict.checks:
         code = f"{each.code}: " if each.code else ""
         console.print(
@@ -73,7 +73,7 @@ def show(verdict: Verdict, console: Console) -> None:
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
-    """Give the verdict as plain values."""
+    """Return the verdict as plain values."""
     return {
         "verdict": verdict.conclusion,
         "checks": [
@@ -89,10 +89,10 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 
 async def prove(url: str, path: Path, token: str | None) -> Checkpoint:
-    """Give a stored receipt a new proof, by what the log has published now.
+    """Replace a stored receipt's proof by one from the log's newest checkpoint.
 
-    Raises `Refused`, `Unreachable`, or `ClientError` where what comes is not about this receipt or
-    not newer: then the file stays as it is, for it may be evidence.
+    Raises `Refused`, `Unreachable`, or `ClientError` where the new proof is of another receipt or
+    no newer: then the file stays as it is, for it may be evidence.
     """
     old = read(path)
     async with Service(url, token) as service:

@@ -2,11 +2,11 @@
 
 `Audit` is the `Replay` that `ledger.verify` drives, entry by entry, over bytes it has proved. Each
 command of the authority and each signed batch is decided again, on the state that the entries
-before it give and with the entry's own `at`; what comes out must be the very entries and the very
+before it give and with the entry's own `at`; the result must be the very entries and the very
 receipt that the ledger holds. So a wrong amount, a wrong refusal, a revoked key or a dropped record
-shows, and the entry is named. Beside it run independent sums (`auditor.sums`), so that one bug
+is found, and its entry named. Beside it run independent sums (`auditor.sums`), so that one bug
 cannot hide in both. An audit cannot see two things offline: who held a token, and a batch that no
-entry mentions. Such a batch is a gap in its stream, which `gaps` reports; a receipt proves it
+entry names. Such a batch is a gap in its stream, which `gaps` reports; a receipt proves it
 (`check_receipt`).
 """
 
@@ -64,14 +64,14 @@ class Gap:
 
 
 class _Results(msgspec.Struct):
-    """What can be compared of a receipt that may say anything."""
+    """The results of a receipt, which may hold anything else."""
 
     voids: list[Any]
     results: list[Any]
 
 
 class Totals:
-    """The independent sums alone, as a replay that can run in another process than the audit."""
+    """The independent sums alone, as a replay that can run in a process of its own."""
 
     def __init__(self) -> None:
         self._sums = Sums()
@@ -84,7 +84,7 @@ class Totals:
         attachments: list[bytes],  # noqa: ARG002 - those are the audit's
         tree: Tree,  # noqa: ARG002
     ) -> None:
-        """Add the next entry, whose form nobody has looked at here."""
+        """Add the next entry, whose form is not checked yet."""
         try:
             if not is_of_record(data):
                 read_entry(msgspec.json.decode(data))
@@ -100,14 +100,14 @@ class Totals:
 class Signatures:
     """The signatures of batches and receipts alone, as a replay that can run in another process.
 
-    Of several that share them out, each holds every so many batches against their keys.
+    Several can share the work: each checks one of `shares` batches.
     """
 
     def __init__(self, turn: int = 0, shares: int = 1) -> None:
         self._turn = turn
         self._shares = shares
         self._batches = 0
-        self._state = State()  # of which only the keys are there
+        self._state = State()  # knows the keys alone
 
     def entry(
         self,
@@ -126,7 +126,7 @@ class Signatures:
             raise _violation(error) from None
 
     def finish(self) -> None:
-        """Each signature is judged by itself, so the whole needs no look."""
+        """Do nothing: each signature is judged by itself."""
 
     def _entry(self, number: int, entry: AnyEntry, attachments: list[bytes]) -> None:
         if isinstance(entry, BatchAccepted):
@@ -141,7 +141,7 @@ class Signatures:
             assert_never(entry)
 
 
-# The entries that say whose signatures count under batches and receipts, and all others.
+# The entries that name the keys of batches and receipts, and all others.
 _OF_SIGNERS = (
     entries.Genesis | entries.KeyRegistered | entries.ReceiptKeyAdded | entries.ReceiptKeyRetired
 )
@@ -162,8 +162,8 @@ _OF_NO_SIGNER = (
 class Audit:
     """A replay of one ledger from its first entry. Methods raise `Violation`.
 
-    Without `with_sums` or `with_signatures`, somebody else runs `Totals` or `Signatures` over the
-    same entries.
+    Without `with_sums` or `with_signatures`, the caller runs `Totals` or `Signatures` over the same
+    entries.
     """
 
     def __init__(self, *, with_sums: bool = True, with_signatures: bool = True) -> None:
@@ -180,7 +180,7 @@ class Audit:
         self._streams: dict[tuple[str, str], _Stream] = {}
 
     def foresees(self, data: bytes) -> bool:
-        """Say whether deciding the last batch gave these very bytes as the next entry."""
+        """Return whether the last batch, decided again, gave these very bytes as the next entry."""
         return bool(self._expected) and self._expected[0] == data
 
     def entry(
@@ -215,7 +215,7 @@ class Audit:
             self.sums.finish()
 
     def gaps(self) -> list[Gap]:
-        """List the numbers below each stream's last that no batch has filled."""
+        """Return the numbers below each stream's last that no batch has filled."""
         return [
             Gap(*name, *gap)
             for name, stream in sorted(self._streams.items(), key=lambda item: item[0])
@@ -223,10 +223,10 @@ class Audit:
         ]
 
     def check_receipt(self, receipt: bytes, signature: str, tree: Tree) -> None:
-        """Hold a provider's receipt against the audited ledger. Raises `Violation`.
+        """Check a provider's receipt against the audited ledger. Raises `Violation`.
 
-        A rightly signed receipt whose batch the ledger does not hold, with these very bytes, or
-        whose `before` is not a tree of this ledger, proves that the ledger was changed.
+        A well-signed receipt proves that the ledger was changed if the ledger does not hold the
+        batch with these very bytes, or if `before` is not a tree of this ledger.
         """
         try:
             claim = parse_receipt(receipt)
@@ -296,7 +296,7 @@ class Audit:
         evolve(self.state, entry)
 
     def _check_last_checkpoint(self, number: int, checkpoint: str, tree: Tree) -> None:
-        """Hold the checkpoint in which a log key signs for the last time against all before it."""
+        """Check the last checkpoint that a log key signs against all entries before it."""
         assert self.state.genesis is not None, "a command follows it"
         text = Checkpoint(self.state.genesis.origin, number, tree.root(number)).format()
         keys = [Verifier.parse(vkey) for vkey in signing(self.state.log_keys, number)]
@@ -313,7 +313,7 @@ class Audit:
     ) -> None:
         """Open the batch's envelope, decide it again, compare entry and receipt."""
         envelope, receipt, signature = _files(entry, attachments)
-        # A batch is of the last one's group, or of one that began when that batch was complete.
+        # A batch belongs to the group of the last one, or to a group that began after that batch.
         if entry.before != self._before and not self._batch_end <= entry.before <= number:
             raise Violation("wrong_before", f"the group cannot build on size {entry.before}")
         self._before = entry.before
@@ -350,7 +350,7 @@ class _Stream:
         self.gaps: list[tuple[int, int, int]] = []
 
     def fill(self, number: int, at: int) -> None:
-        """Take a number that was not there, at an instant that is not before the last."""
+        """Fill a missing number, at an instant that is not before the last."""
         if number > self.last:
             if number > self.last + 1:
                 self.gaps.append((self.last + 1, number - 1, at))
@@ -379,8 +379,7 @@ def _violation(error: Exception) -> Violation:
 def check_files(data: bytes, attachments: list[bytes]) -> None:
     """Raise `Violation` where a batch has other files beside it than its entry names.
 
-    Whether the signature is one of the receipt's needs the state, and so a replay; and an entry
-    that is none is the replay's to judge.
+    A signature needs the keys of the state, so the replay checks it, as it does a malformed entry.
     """
     if _BATCH not in data:
         return
@@ -404,7 +403,7 @@ def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes
 
 
 def _check_envelope_signature(state: State, envelope: Envelope) -> None:
-    """Hold an envelope against the key that the ledger registered."""
+    """Check an envelope by the key that the ledger registered."""
     key = state.keys.get(envelope.keyid)
     if key is None or not is_signed_by(
         key.public_key, BATCH_TYPE, envelope.payload, envelope.signature
@@ -413,7 +412,7 @@ def _check_envelope_signature(state: State, envelope: Envelope) -> None:
 
 
 def _check_receipt_signature(state: State, number: int, receipt: bytes, header: str) -> None:
-    """Hold the header against the keys that sign the receipt of a batch with this number."""
+    """Check the header by the keys that sign the receipt of a batch with this number."""
     if state.genesis is None:
         raise Violation("no_genesis", "the ledger has no entry 0")
     keys = signing(state.receipt_keys, number)
@@ -437,7 +436,7 @@ def _before(tree: Tree, size: int) -> Before:
 
 
 def _compare(ours: bytes, data: bytes) -> None:
-    """Hold an entry against what the rules give."""
+    """Compare an entry with what the rules give."""
     if ours == data:
         return
     ruled: dict[str, Any] = msgspec.json.decode(ours)
@@ -451,7 +450,7 @@ def _compare(ours: bytes, data: bytes) -> None:
 
 
 def _difference(name: str, stated: Any, ruled: Any) -> str:
-    """Tell what a field says and what it must say; of long lists, the first item that differs."""
+    """Return what a field says and must say; for a long list, the first item that differs."""
     lists = isinstance(stated, list) and isinstance(ruled, list)
     if lists and len(stated) == len(ruled) > 1:
         pairs = enumerate(zip(stated, ruled, strict=True))
@@ -462,7 +461,7 @@ def _difference(name: str, stated: Any, ruled: Any) -> str:
 
 
 def _first_difference(receipt: bytes, ruled: bytes) -> str:
-    """Name the result in which a receipt differs from what the rules give."""
+    """Return the first result in which a receipt differs from what the rules give."""
     ours = msgspec.json.decode(ruled, type=_Results)
     try:
         theirs = msgspec.json.decode(receipt, type=_Results)
@@ -476,5 +475,5 @@ def _first_difference(receipt: bytes, ruled: bytes) -> str:
 
 
 def _printable(text: str) -> str:
-    """Names that a ledger holds are anyone's choice, and may hold what a terminal obeys."""
+    """Return a text without control characters, which names in a ledger may hold."""
     return text if text.isprintable() else ascii(text)

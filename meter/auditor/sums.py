@@ -1,12 +1,12 @@
 """Independent sums beside the audit: a ledger's totals, computed the slow and obvious way.
 
-The audit decides every entry again by the core's own rules, so a fault in those would show nowhere.
-Here nothing of the core is used: the bytes are read anew, `Fraction` and calendar dates calculate,
-a policy is read from its text, and the balances are those of the postings. What must agree, and the
-code of the violation where it does not:
+The audit decides every entry again by the core's own rules, so a fault in those would not show.
+Nothing of the core is used here: the bytes are read anew, `Fraction` and calendar dates calculate,
+a policy is read from its text, and the balances are those of the postings. These must agree; where
+one does not, its code is that of the violation:
 
     sum_record       a record counts once, and lasts at most 31 days; a void takes back one that
-                     counts, a release one of which something is withheld
+                     counts, a release one with a withheld part
     sum_withheld     what does not fit by quarter-hour, or no longer is withheld, by year
     sum_evidence     by which limit, and when, in runs of quarters
     sum_eligible     eligible usage by year: policy validity ∩ term ∩ enlistment, use, parties, less
@@ -25,14 +25,13 @@ code of the violation where it does not:
     sum_enterprise   enterprise = −Σ due of its contracts
     sum_account      no other account holds anything
 
-Of a void or record the entry is named, of a total the contract, or enterprise and year. Which of an
-enterprise's contracts a coupon pays depends on history, so these sums leave that to the audit.
+A violation names the entry of a void or record; for a total, the contract, or enterprise and year.
+Which of an enterprise's contracts a coupon pays depends on history: that is left to the audit.
 
-Capacity depends on history too, but no more than on the order of the entries: in each quarter as
-much is in use as the records before left there. That is kept in 0.8 kB for each day, provider or
-limited contract, and kind of device. Nearly all records lie within one day, fit, and count whole:
-`_at_a_glance` takes those, an hour in some 3 µs, and leaves the others to `_closely`, which takes
-12 µs for an hour across midnight and 3 ms for 31 days.
+Capacity depends on the order of the entries: a quarter has in use what the records before left
+there. That takes 0.8 kB for each day, provider or limited contract, and kind of device. Nearly all
+records lie within one day, fit, and count whole: `_at_a_glance` takes those, an hour in some 3 µs.
+`_closely` takes the others, an hour across midnight in 12 µs and 31 days in 3 ms.
 """
 
 import tomllib
@@ -71,8 +70,8 @@ _LONGEST_EVIDENCE: Final = 16  # runs; the last one takes the rest
 # Work is counted in thousandths of a device × seconds × 1/10000 yuan per device-hour.
 _WORK_PER_FEN: Final = 1_000 * 3_600 * 100
 
-# Entry, thousandths, start, end and meter of a record, then what of it is eligible by year: there
-# may be millions.
+# Entry, thousandths, start, end and meter of a record, then its eligible part by year. Packed, for
+# there may be millions.
 _RECORD: Final = Struct("<qqqqi")
 _OF_YEAR: Final = Struct("<hq")
 _RECORD_OF_ONE_YEAR: Final = Struct(_RECORD.format + _OF_YEAR.format[1:])
@@ -100,7 +99,7 @@ _Evidence = list[tuple[str, int, int, int]]  # limit, from and until, thousandth
 
 
 class _OfRecord(msgspec.Struct, frozen=True, gc=False):
-    """What the entry of a record, of its void or its release says, as far as sums need it."""
+    """The fields of a usage, void or release entry that sums need."""
 
     kind: Literal["usage", "void", "release"]
     postings: list[tuple[str, str, int]]
@@ -128,7 +127,7 @@ _of_record: Final = msgspec.json.Decoder(_OfRecord)
 
 
 def is_of_record(data: bytes) -> bool:
-    """Say whether an entry is of a kind that `Sums` reads in a form of its own."""
+    """Return whether an entry is a usage, void or release, which `Sums` reads as `_OfRecord`."""
     return _USAGE in data or _VOID in data or _RELEASE in data
 
 
@@ -172,7 +171,7 @@ class _Provider:
 
 @dataclass(slots=True)
 class _Contract:
-    """A contract's entry, the work of its records that are not voided, and what entries say.
+    """A contract's entry, the work of its unvoided records, and the sums that entries state.
 
     `days` are those of policy validity ∩ term, none where use or parties are not eligible.
     """
@@ -198,7 +197,7 @@ class _Day:
 class _Meter:
     """One kind of device under a contract, and what is in use there and at the provider.
 
-    `rented` is `None` where the contract does not limit the device. `days` are those at hand.
+    `rented` is `None` where the contract does not limit the device. `days` is a cache.
     """
 
     index: int
@@ -212,7 +211,7 @@ class _Meter:
     days: dict[int, _Day] = field(default_factory=dict)
 
     def day(self, day: int) -> _Day:
-        """Give a day as it is by the enlistments so far."""
+        """Return a day by the enlistments so far."""
         found = self.days.get(day)
         if found is None:
             if len(self.days) == _DAYS_AT_HAND:
@@ -229,11 +228,11 @@ class _Meter:
         return _Day(date.fromordinal(day).year if is_eligible else 0, limits)
 
     def short(self, wanted: _Time) -> list[tuple[str, int, int]]:
-        """Give what does not fit: the limit that leaves less, the quarter, the device-time."""
+        """Return what does not fit: the limit that leaves less, the quarter, the device-time."""
         short = []
         for quarter, time in wanted:
             limits, place = self.day(_day_of(quarter)).limits, _place_of(quarter)
-            # Where both leave the same it is the contract's, which comes first in the alphabet.
+            # Where both leave the same, `min` takes the contract's, first in the alphabet.
             left, limit = min(
                 [(max(0, room - in_use[place]), limit) for limit, room, in_use in limits]
             )
@@ -248,7 +247,7 @@ class _Meter:
                 in_use[_place_of(quarter)] += sign * time
 
     def eligible(self, parts: _Time) -> _Time:
-        """Give what of device-time by quarter is eligible, by year."""
+        """Return the eligible part of device-time by quarter, summed by year."""
         days = _sums((_day_of(quarter), time) for quarter, time in parts)
         return _sums((year, time) for day, time in days if (year := self.day(day).year))
 
@@ -261,7 +260,7 @@ class _Meter:
 
 
 class Sums:
-    """Collects entries; `finish` holds the totals against each other. Both raise `Violation`."""
+    """The sums of all entries; `finish` compares the totals. Methods raise `Violation`."""
 
     def __init__(self) -> None:
         self._balances: defaultdict[str, int] = defaultdict(int)
@@ -275,14 +274,14 @@ class Sums:
         self._in_use: dict[tuple[str, str], _InUse] = {}  # by provider and device
         # By provider and id; a voided record leaves its id behind.
         self._records: defaultdict[str, dict[str, bytes | None]] = defaultdict(dict)
-        # Of these something is withheld: quarter and device-time, by turns.
+        # What is withheld of a record: quarter and device-time, by turns.
         self._withheld: dict[tuple[str, str], array[int]] = {}
         self._issued: defaultdict[_Coupon, int] = defaultdict(int)
         self._issued_of_pool: defaultdict[_Pool, int] = defaultdict(int)
         self._pools: dict[_Pool, int] = {}
 
     def entry(self, number: int, data: bytes) -> None:
-        """Take the next entry, of which the audit has found that it has the form of its kind."""
+        """Add the next entry, whose form the audit has checked."""
         if not is_of_record(data):
             self._other(number, msgspec.json.decode(data))
             return
@@ -320,7 +319,7 @@ class Sums:
                 raise Violation("sum_kind", f"no sum knows what a {kind} entry adds", number)
 
     def finish(self) -> None:
-        """Compare all totals with the balances, of which none may be left over."""
+        """Compare all totals with the balances; none of these may be left over."""
         accounts = dict(self._balances)
         entitled: defaultdict[_Coupon, int] = defaultdict(int)
         granted: defaultdict[_Coupon, int] = defaultdict(int)
@@ -339,7 +338,7 @@ class Sums:
             held = accounts.pop(f"enterprise:{enterprise}", 0)
             _agree("sum_enterprise", f"enterprise {enterprise}", held, -cost)
         for account, fen in accounts.items():
-            _agree("sum_account", f"account {account}, of which no entry tells,", fen, 0)
+            _agree("sum_account", f"account {account}, in no total", fen, 0)
         assert sum(self._balances.values()) == 0, "a posting takes what it gives"
 
     # Entries
@@ -361,11 +360,11 @@ class Sums:
         _add_stated(meter.contract, usage)
 
     def _at_a_glance(self, number: int, meter: _Meter, usage: _OfRecord) -> bytes | None:
-        """Take a record within one day that fits and is told so; of any other change nothing.
+        """Count a record within one day that fits and whose entry says so; return None for others.
 
         `_closely` would find the same. All quarters of a day have the same limits, and all count in
-        the same year or none does. Where with the record counted in no limit is exceeded, nothing
-        is missing: there is nothing to withhold or show, and it counts whole or not at all.
+        the same year or none does. Where the record exceeds no limit, nothing is withheld, and it
+        counts whole or not at all.
         """
         milli_devices, start, end = work = usage.work
         first, last = start // _QUARTER, (end - 1) // _QUARTER
@@ -387,7 +386,7 @@ class Sums:
 
     def _closely(self, number: int, meter: _Meter, usage: _OfRecord) -> bytes:
         milli_devices, start, end = work = usage.work
-        if end - start > _LONGEST_RECORD:  # nobody need count the quarters of a thousand years
+        if end - start > _LONGEST_RECORD:  # or its quarters could be of a thousand years
             raise Violation("sum_record", f"record {usage.id} is too long", number)
         wanted = _by_quarter(*work)
         short = meter.short(wanted)
@@ -406,8 +405,8 @@ class Sums:
         return _pack(number, meter, work, eligible)
 
     def _void(self, number: int, void: _OfRecord) -> None:
-        meter, (milli_devices, start, end), eligible = self._held(number, void)
-        missing = self._no_longer_withheld(void)
+        meter, (milli_devices, start, end), eligible = self._find_record(number, void)
+        missing = self._take_withheld(void)
         _check_withheld(number, void, missing)
         meter.use(_by_quarter(milli_devices, start, end), -1)
         meter.use(missing, 1)
@@ -416,10 +415,10 @@ class Sums:
         _add_stated(meter.contract, void)
 
     def _release(self, number: int, release: _OfRecord) -> None:
-        meter, work, eligible = self._held(number, release)
-        missing = self._no_longer_withheld(release)
+        meter, work, eligible = self._find_record(number, release)
+        missing = self._take_withheld(release)
         if not missing:
-            detail = f"of record {release.id} of {release.provider} nothing is withheld"
+            detail = f"record {release.id} of {release.provider} has no withheld part"
             raise Violation("sum_record", detail, number)
         _check_withheld(number, release, missing)
         released = meter.eligible(missing)
@@ -430,11 +429,13 @@ class Sums:
         self._records[release.provider][release.id] = packed
         _add_stated(meter.contract, release)
 
-    def _held(self, number: int, entry: _OfRecord) -> tuple[_Meter, tuple[int, int, int], _Time]:
-        """Find the record of a void or release: thousandths, start, end, and what is eligible."""
+    def _find_record(
+        self, number: int, entry: _OfRecord
+    ) -> tuple[_Meter, tuple[int, int, int], _Time]:
+        """Return the record of a void or release: meter, work, and its eligible part by year."""
         packed = self._records[entry.provider].get(entry.id)
         if packed is None:
-            detail = f"record {entry.id} of {entry.provider} does not count, or no longer"
+            detail = f"record {entry.id} of {entry.provider} does not count"
             raise Violation("sum_record", detail, number)
         record, milli_devices, start, end, index = _RECORD.unpack_from(packed)
         meter = self._meter_list[index]
@@ -444,13 +445,13 @@ class Sums:
         eligible = list(_OF_YEAR.iter_unpack(packed[_RECORD.size :]))
         return meter, (milli_devices, start, end), eligible
 
-    def _no_longer_withheld(self, entry: _OfRecord) -> _Time:
-        """Forget what is withheld of a record: device-time by quarter."""
+    def _take_withheld(self, entry: _OfRecord) -> _Time:
+        """Remove and return the withheld part of a record: device-time by quarter."""
         parts = self._withheld.pop((entry.provider, entry.id), array("q"))
         return list(zip(parts[::2], parts[1::2], strict=True))
 
     def _issue(self, number: int, fields: dict[str, Any]) -> None:
-        """Hold a coupon against the limits of the newest policy that touches its year."""
+        """Check a coupon by the limits of the newest policy that touches its year."""
         enterprise, programme, year = coupon = _coupon_of(fields)
         touching = [rules for rules in self._policies[programme] if year in rules.years]
         if not touching:
@@ -471,7 +472,7 @@ class Sums:
         self._issued_of_pool[fields["programme"], fields["year"]] += fen
 
     def _rented(self, coupon: _Coupon) -> int:
-        """Full amounts of the unrelated contracts whose term touches the coupon's year."""
+        """Return the full amounts of unrelated contracts whose term touches the coupon's year."""
         enterprise, programme, year = coupon
         return sum(
             terms["amount"]
@@ -517,7 +518,7 @@ class Sums:
 
 
 def _enlist(number: int, provider: _Provider, fields: dict[str, Any]) -> None:
-    """Take a provider's devices; an enlistment that is known can only get another end."""
+    """Add a provider's devices; a known enlistment can only get another end."""
     devices, days = fields["devices"], _days(fields["enlisted"])
     name = fields["enlisted"]["batch"]
     known_devices, known_days = provider.batches.get(name, (devices, days))
@@ -539,7 +540,7 @@ def _by_quarter(milli_devices: int, start: int, end: int) -> _Time:
 
 
 def _fill(limits: list[_Limit], first: int, parts: list[int]) -> bool:
-    """Count parts as in use in quarters that follow each other, unless there is more than fits."""
+    """Count parts as in use in successive quarters, unless one exceeds a limit."""
     fits = True
     for _, room, in_use in limits:
         for place, time in enumerate(parts, first):
@@ -558,7 +559,7 @@ def _unused_day() -> "array[int]":
 
 
 def _sums(parts: Iterable[tuple[int, int]]) -> _Time:
-    """Add up device-time by year or day, ascending; nothing of which nothing is left."""
+    """Return device-time summed by year or day, ascending, without zeros."""
     totals: dict[int, int] = {}
     for key, time in parts:
         totals[key] = totals.get(key, 0) + time
@@ -573,7 +574,7 @@ def _pack(entry: int, meter: _Meter, work: tuple[int, int, int], eligible: _Time
 
 
 def _runs(short: list[tuple[str, int, int]]) -> _Evidence:
-    """Put quarters that follow each other and fall short of the same limit together."""
+    """Join successive quarters that fall short of the same limit."""
     runs: _Evidence = []
     for limit, quarter, time in short:
         begin, end = (number * _QUARTER * _SECOND for number in (quarter, quarter + 1))
@@ -588,13 +589,13 @@ def _runs(short: list[tuple[str, int, int]]) -> _Evidence:
 def _check_withheld(number: int, entry: _OfRecord, missing: _Time) -> None:
     ours = _sums((date.fromordinal(_day_of(quarter)).year, time) for quarter, time in missing)
     if entry.withheld != ours:
-        detail = f"{entry.withheld} of record {entry.id} is called withheld, {ours} is"
+        detail = f"{entry.withheld} of record {entry.id} is stated as withheld, not {ours}"
         raise Violation("sum_withheld", detail + _OF_TIME, number)
 
 
 def _check_eligible(number: int, entry: _OfRecord, ours: _Time) -> None:
     if entry.eligible != ours:
-        detail = f"{entry.eligible} of record {entry.id} is called eligible, {ours} is"
+        detail = f"{entry.eligible} of record {entry.id} is stated as eligible, not {ours}"
         raise Violation("sum_eligible", detail + _OF_TIME, number)
 
 
@@ -605,7 +606,7 @@ def _check_evidence(number: int, usage: _OfRecord, ours: _Evidence) -> None:
 
 
 def _add_stated(contract: _Contract, entry: _OfRecord) -> None:
-    """Add up what the entry of a record, void or release says of its own contract."""
+    """Add what a usage, void or release entry states of its contract."""
     contract.stated_cost += entry.cost
     for year, fen in entry.entitled:
         contract.stated_entitled[year] = contract.stated_entitled.get(year, 0) + fen
@@ -624,7 +625,7 @@ def _check_cost(name: str, contract: _Contract, accounts: dict[str, int]) -> int
 def _check_grants(
     name: str, contract: _Contract, accounts: dict[str, int]
 ) -> Iterator[tuple[int, int, int]]:
-    """Give `(year, entitled, granted)`."""
+    """Yield `(year, entitled, granted)`."""
     ours, total = _entitlement(contract), 0
     for year in sorted(ours.keys() | contract.stated_entitled.keys()):
         entitled, stated = ours.get(year, 0), contract.stated_entitled.get(year, 0)
@@ -640,7 +641,7 @@ def _check_grants(
 
 
 def _entitlement(contract: _Contract) -> dict[int, int]:
-    """Fen by year: what is left of the amount, its share, what is left of the support."""
+    """Return fen by year: the ratio of the usage within the amount, within the support left."""
     terms, rules = contract.fields, contract.rules
     amount_left = Fraction(terms["amount"])
     support = floor(rules.combined[terms["class"]] * terms["amount"])
@@ -710,7 +711,7 @@ def _fen(section: dict[str, Any]) -> int:
 
 
 def _class_of(enterprise: dict[str, Any], contract: dict[str, Any], rules: _Rules) -> str:
-    """Startup: founded less than the policy's months before the signing."""
+    """Return the class; a startup is founded less than the policy's months before the signing."""
     if enterprise["applicant"] != "enterprise":
         return "standard"
     founded = date.fromisoformat(enterprise["founded_on"])
@@ -722,7 +723,7 @@ def _class_of(enterprise: dict[str, Any], contract: dict[str, Any], rules: _Rule
 
 
 def _eligible_days(contract: dict[str, Any], rules: _Rules) -> range:
-    """Days of policy validity ∩ term; none where use or parties are not eligible."""
+    """Return the days of policy validity ∩ term, none where use or parties are not eligible."""
     if contract["related_party"] or contract["use"] not in rules.uses:
         return range(0)
     term = _days(contract)
@@ -749,5 +750,5 @@ def _day_of(quarter: int) -> int:
 
 
 def _place_of(quarter: int) -> int:
-    """Number a quarter within its day."""
+    """Return the number of a quarter within its day."""
     return (quarter + _QUARTERS_AHEAD) % _QUARTERS_PER_DAY

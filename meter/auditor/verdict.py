@@ -1,9 +1,8 @@
-"""What `kashi verify` does: fetch where needed, verify with the audit's rules, hold receipts
+"""The work of `kashi verify`: fetch where needed, verify with the audit's rules, check receipts
 against the ledger, and show the verdict.
 
-`Wanted` are the files that make more of it: a trust policy, the state of an earlier run from which
-the log must have grown, a state to write after a good verdict, and a folder that keeps what was
-fetched.
+`Wanted` names the optional files: a trust policy, the state of an earlier run from which the log
+must have grown, a state to write after a good verdict, and a folder that keeps fetched files.
 """
 
 import asyncio
@@ -39,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What may be asked for beyond a log that is right in itself; all are paths."""
+    """The optional files of a verification; all are paths."""
 
     policy: Path | None = None
     since: Path | None = None
@@ -61,16 +60,16 @@ class Verdict:
 
     @property
     def problems(self) -> list[Problem]:
-        """All that is wrong, what the ledger's own bytes show first."""
+        """All faults, those of the ledger's own bytes first."""
         return [*self.report.problems, *self.receipt_problems]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong; a gap alone is a question, not a fault."""
+        """Return whether there is no fault; a gap is none."""
         return not self.problems
 
     def as_json(self) -> dict[str, Any]:
-        """Give the verdict as plain values."""
+        """Return the verdict as plain values."""
         report = self.report
         return {
             "ok": self.ok,
@@ -129,7 +128,7 @@ def verify_source(  # noqa: PLR0913 - one argument for each thing that the calle
 
 
 def read_key(vkey: str) -> Verifier:
-    """Take a key's text, or the file that holds it. Raises `CannotCheck`."""
+    """Return the key of a text, or of the file that holds it. Raises `CannotCheck`."""
     if "+" in vkey and not Path(vkey).exists():
         return Verifier.parse(vkey)
     return Verifier.parse(_read_text(Path(vkey), "the key").strip())
@@ -141,7 +140,7 @@ def read_policy(path: Path) -> TrustPolicy:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file that holds the old bytes or the new ones, whole, whatever happens."""
+    """Replace a file durably; a crash leaves the old bytes or the new ones, whole."""
     draft = path.with_name(path.name + DRAFT)
     draft.unlink(missing_ok=True)
     DISK.append(draft, [data])
@@ -151,7 +150,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the checkpoint must show."""
+    """What a checkpoint must fulfil."""
 
     verifier: Verifier
     policy: TrustPolicy | None
@@ -177,7 +176,7 @@ def _read_state(path: Path, verifier: Verifier) -> Checkpoint:
 def _folder_of(
     source: str, verifier: Verifier, cache: Path | None, token: str | None, progress: Progress
 ) -> Iterator[Path]:
-    """Give the folder itself, or one into which a URL was fetched."""
+    """Yield the folder itself, or one into which a URL was fetched."""
     if not source.startswith(("http://", "https://")):
         yield Path(source)
         return
@@ -212,7 +211,7 @@ def _verify_folder(
             policy=asked.policy,
             since=asked.since,
         )
-    if report.ok:  # of a ledger that was not audited to its end, nobody knows the keys
+    if report.ok:  # only an audit to the end knows the keys
         problems = key_problems(folder, verifier, audit.state.log_keys, report.size)
         report = replace(report, problems=problems)
     stored = list(receipts)
@@ -222,9 +221,9 @@ def _verify_folder(
 
 
 def judges_beside(cores: int) -> list[Callable[[], Judge]]:
-    """Give what can be judged apart from an audit: the totals, and signatures in equal shares.
+    """Return the judges that run beside an audit: the totals, and signatures in equal shares.
 
-    Of more than two cores one is the audit's and one that of the totals.
+    With more than two cores, one is for the audit and one for the totals.
     """
     shares = max(1, cores - 2)
     return [Totals, *(partial(Signatures, turn, shares) for turn in range(shares))]
@@ -239,9 +238,9 @@ def _cores() -> int:
 
 @contextlib.contextmanager
 def no_collections() -> Iterator[None]:
-    """Spare the search for cycles in what a replay makes: it keeps nearly all, and makes none.
+    """Switch the garbage collector off: a replay keeps nearly all objects, and makes no cycles.
 
-    Nor is it searched later, or the first search would take as long as all that were spared.
+    At the end they are frozen, or the next collection would have to search them all.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -266,7 +265,7 @@ def _receipt_problems(audit: Audit, receipts: list[Path]) -> list[Problem]:
 
 
 def _read_receipt(path: Path) -> tuple[bytes, str]:
-    """Give a receipt and its signature: of a stored receipt, or with the signature beside it."""
+    """Return receipt and signature, of a stored receipt or of a file with the signature beside."""
     data = path.read_bytes()
     with contextlib.suppress(BadReceiptFile):
         stored = stored_receipt.parse(data)
@@ -287,13 +286,13 @@ def show(verdict: Verdict, console: Console) -> None:
     console.print(table)
     for gap in verdict.gaps:
         console.print(
-            f"question: {gap.provider}, stream {gap.stream}: no batches {gap.first} to {gap.last}",
+            f"gap: {gap.provider}, stream {gap.stream}: no batches {gap.first} to {gap.last}",
             style="yellow",
             soft_wrap=True,
         )
     for problem in verdict.problems:
         console.print(
-            _told(problem), style="bold red", highlight=False, markup=False, soft_wrap=True
+            _describe(problem), style="bold red", highlight=False, markup=False, soft_wrap=True
         )
     if verdict.ok:
         console.print(
@@ -301,7 +300,7 @@ def show(verdict: Verdict, console: Console) -> None:
         )
 
 
-def _told(problem: Problem) -> str:
+def _describe(problem: Problem) -> str:
     places = []
     if problem.entry is not None:
         places.append(f"entry {problem.entry}")

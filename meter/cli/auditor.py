@@ -34,20 +34,22 @@ from meter.cli.common import (
     "receipts",
     multiple=True,
     type=click.Path(path_type=Path, exists=True),
-    help="A stored receipt to hold against the ledger, or the answer to a batch with its signature"
+    help="A stored receipt to check against the ledger, or a bare receipt with its signature"
     " header beside it, with the ending .sig. May be repeated.",
 )
 @BEARER
 @POLICY
-@click.option("--since", type=FILE, help="The state of an earlier run: the log only grew since.")
+@click.option(
+    "--since", type=FILE, help="The state of an earlier run, from which the log must have grown."
+)
 @click.option("--state", type=FILE, help="Write the state here after a good verdict.")
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep what is fetched from a URL here; what is there is not fetched again.",
+    help="Keep fetched files here; they are not fetched again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def verify(  # noqa: PLR0913 - one argument for each word
+def verify(  # noqa: PLR0913 - one argument for each option
     source: str,
     vkey: str,
     receipts: tuple[Path, ...],
@@ -108,8 +110,8 @@ def verify(  # noqa: PLR0913 - one argument for each word
     type=click.IntRange(0),
     help="Alarm when there was no new checkpoint for longer.",
 )
-@click.option("--listen", metavar="HOST:PORT", help="Answer /metrics there (kashi[server]).")
-def monitor(  # noqa: PLR0913 - one argument for each word
+@click.option("--listen", metavar="HOST:PORT", help="Serve /metrics there (kashi[server]).")
+def monitor(  # noqa: PLR0913 - one argument for each option
     url: str,
     vkey: str,
     data: Path,
@@ -123,7 +125,7 @@ def monitor(  # noqa: PLR0913 - one argument for each word
 ) -> None:
     """Follow the log at URL, verify each new part with every rule, and raise alarms.
 
-    It says what it finds in lines of JSON, and runs until it is interrupted.
+    It prints what it finds as lines of JSON, until it is interrupted.
     """
     from meter.auditor import monitor as following  # noqa: PLC0415
     from meter.auditor.verdict import read_key, read_policy  # noqa: PLC0415
@@ -135,17 +137,17 @@ def monitor(  # noqa: PLR0913 - one argument for each word
         trust = following.Trust(read_key(vkey), read_policy(policy) if policy else None)
         limits = following.Limits(gap_hours * 3600, silence_minutes * 60)
         with contextlib.closing(following.Monitor(data, trust, limits, say)) as watching:
-            async with _exposed(watching, listen, say):
+            async with _serve_metrics(watching, listen, say):
                 await following.run(watching, url, bearer, interval)
 
     run_async(run)
 
 
 @asynccontextmanager
-async def _exposed(
+async def _serve_metrics(
     watching: Any, listen: str | None, say: Callable[[dict[str, Any]], None]
 ) -> AsyncIterator[None]:
-    """Answer a monitor's metrics meanwhile, where that is wanted."""
+    """Serve a monitor's metrics inside the `with`, if `listen` names an address."""
     if listen is None:
         yield
         return
@@ -154,14 +156,14 @@ async def _exposed(
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal():
         raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
-    async with monitor_metrics.exposed(watching, host, int(port)) as url:
+    async with monitor_metrics.serve_metrics(watching, host, int(port)) as url:
         say({"event": "listening", "url": url})
         yield
 
 
 @main.group()
 def receipt() -> None:
-    """For whoever keeps receipts: verify one offline, bring its proof up to date."""
+    """For keepers of receipts: verify one offline, bring its proof up to date."""
 
 
 @receipt.command("verify")
@@ -177,7 +179,7 @@ def receipt() -> None:
 @click.option("--receipt-key", help="Base64, for a file in which no proved entry names it.")
 @click.option("--provider-key", help="Base64, for a file in which no proved entry names it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
-def verify_receipt(  # noqa: PLR0913 - one argument for each word
+def verify_receipt(  # noqa: PLR0913 - one argument for each option
     file: Path,
     vkeys: tuple[str, ...],
     *,

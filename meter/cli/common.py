@@ -30,7 +30,7 @@ NOW = click.option(
 )
 FILE = click.Path(path_type=Path, dir_okay=False)
 BEARER = click.option(
-    "--token", "bearer", envvar="KASHI_TOKEN", help="For a log whose entries need one."
+    "--token", "bearer", envvar="KASHI_TOKEN", help="A token, for a log whose entries need one."
 )
 POLICY = click.option(
     "--policy", type=FILE, help="A trust policy: whose cosignatures the checkpoint needs."
@@ -56,7 +56,7 @@ def clock_of(origin: str, now: str | None) -> Callable[[], int]:
 
 
 def run_async(make: Callable[[], Awaitable[Any]]) -> Any:
-    """Run a coroutine; what the user can mend ends with one line, not a traceback."""
+    """Run a coroutine; an error that the user can mend ends with one line, not a traceback."""
 
     async def run() -> Any:
         return await make()
@@ -66,7 +66,7 @@ def run_async(make: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Give uvloop's where kashi[server] brought it: the service answers faster on it."""
+    """Return that of uvloop where kashi[server] installed it: the service is faster on it."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
@@ -94,13 +94,13 @@ def fail(error: Exception) -> NoReturn:
 
 
 def complain(line: str) -> None:
-    # One line however narrow the terminal: scripts read it too.
+    # One line, however narrow the terminal: scripts read it too.
     ERR.print(line, style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with a count and the time left; give the function that moves it."""
+    """Show a bar with a count and the time left; yield the function that moves it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

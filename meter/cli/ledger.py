@@ -25,7 +25,7 @@ def init(data: Path, origin: str, now: str | None) -> None:
     folder = DataFolder(data)
     run_async(lambda: setup.initialise(folder, origin, clock_of(origin, now)))
     click.echo(f"{origin} is in {data}")
-    click.echo(f"for whoever verifies:   {folder.log_vkey}")
+    click.echo(f"for verifiers:          {folder.log_vkey}")
     click.echo(f"the authority's token:  {folder.authority_token}")
 
 
@@ -38,22 +38,22 @@ def init(data: Path, origin: str, now: str | None) -> None:
     default="info",
     show_default=True,
     type=click.Choice(["debug", "info", "warning", "error"]),
-    help="What goes to stderr: JSON lines, or readable ones in a terminal.",
+    help="The level of the logs on stderr: JSON lines, or readable ones in a terminal.",
 )
 @click.option(
     "--witness-seconds",
     default=2.0,
     show_default=True,
     type=click.FloatRange(0.01),
-    help="How long the witnesses in DATA/witnesses.policy are waited for.",
+    help="How long to wait for the witnesses in DATA/witnesses.policy.",
 )
 @click.option(
     "--without-quorum",
     is_flag=True,
-    help="Publish also what too few witnesses have cosigned; else it is held back.",
+    help="Publish checkpoints that too few witnesses have cosigned, instead of holding them back.",
 )
 @NOW
-def serve(  # noqa: PLR0913 - one argument for each word
+def serve(  # noqa: PLR0913 - one argument for each option
     data: Path,
     host: str,
     port: int,
@@ -79,7 +79,7 @@ def serve(  # noqa: PLR0913 - one argument for each word
             click.echo(f"{origin} listens on {running.url}")
             await service_running.until_interrupted(running)
 
-    with logs.written_to(sys.stderr, log_level.upper()):
+    with logs.write_to(sys.stderr, log_level.upper()):
         run_async(run)
 
 
@@ -93,12 +93,12 @@ def serve(  # noqa: PLR0913 - one argument for each word
     type=click.Choice(["authority", "auditor", "provider", "enterprise"]),
 )
 @click.option("--subject", default="", help="The provider's id or the enterprise's USCC.")
-@click.option("--expires", help="An instant from which the token opens nothing.")
+@click.option("--expires", help="The instant at which the token expires.")
 @click.option("--revoke", is_flag=True, help="Revoke the token NAME instead.")
-def token(  # noqa: PLR0913 - one argument for each word
+def token(  # noqa: PLR0913 - one argument for each option
     data: Path, name: str, role: Role, subject: str, expires: str | None, *, revoke: bool
 ) -> None:
-    """Make a bearer token and print it, once; NAME enters the entries that it makes."""
+    """Make a bearer token and print it once; NAME stands in the entries that it makes."""
     from meter.service import admin  # noqa: PLC0415
 
     folder = DataFolder(data)
@@ -148,11 +148,11 @@ def backup(data: Path, out: Path) -> None:
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Without a published log: the newest checkpoint that others have. Where the database"
+    help="Without a published log: the newest checkpoint that others have. If the database"
     " lacks nothing of it, the log is written again.",
 )
 def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
-    """Roll the database forward to where the published log is; stop the service first.
+    """Roll the database forward to the published log; stop the service first.
 
     For a database that was restored from a backup, and for an empty one.
     """
@@ -176,7 +176,7 @@ def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
     if done.has_new_token:
         click.echo(f"the authority's new token:  {folder.authority_token}")
     elif done.before < size:
-        click.echo("tokens are those of the backup: what was revoked since opens again")
+        click.echo("tokens are those of the backup: one revoked since then is valid again")
 
 
 @main.command()

@@ -1,7 +1,7 @@
-"""The command `kashi`: each command parses its words, calls one function, and prints.
+"""The command `kashi`: each command parses its arguments, calls one function, and prints.
 
 What needs the server's packages is imported inside its command, so that `pip install kashi` alone
-gives verification and the provider's commands.
+is enough to verify, and for the provider's commands.
 """
 
 # Each of these files adds its commands.

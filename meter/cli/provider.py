@@ -36,9 +36,7 @@ def sign(key: Path, keyid: str, batch: Any) -> None:
 @provider.command()
 @click.option("--receipt-key", help="The service's receipt key (base64): check the signature.")
 @click.option("--keep", type=FILE, help="Keep batch and receipt in this file (`kashi receipt`).")
-@click.option(
-    "--token", "bearer", envvar="KASHI_TOKEN", help="Keep a proof too, with a provider's."
-)
+@click.option("--token", "bearer", envvar="KASHI_TOKEN", help="A provider's, to keep a proof too.")
 @click.argument("url")
 @click.argument("envelope", type=click.File("rb"))
 def post(

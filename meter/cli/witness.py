@@ -10,7 +10,9 @@ from meter.cli.common import DATA, checked, main, run_async
 
 
 @main.group(invoke_without_command=True)
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Its folder.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="The folder of the witness."
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8081, show_default=True, type=click.IntRange(0, 65535))
 @click.pass_context
@@ -36,7 +38,7 @@ def witness(context: click.Context, data: Path | None, host: str, port: int) -> 
 
 @witness.command("init")
 @DATA
-@click.option("--name", required=True, help="What its key is called, e.g. university.example/w1.")
+@click.option("--name", required=True, help="The name of its key, e.g. university.example/w1.")
 def witness_init(data: Path, name: str) -> None:
     """Make the key of a witness (0600) and print its public half."""
     from meter.witness.witness import initialise  # noqa: PLC0415

@@ -1,3 +1,3 @@
-"""`kashi demo`: `story` tells it, `scenario` has the usage, `cast` who takes part, `trace` reads a
-real cluster's, `forgery` tampers with the result.
+"""`kashi demo`: `story` runs the steps, `cast` has the parties, `scenario` their usage, `trace`
+that of a real cluster, and `forgery` tampers with the result.
 """

@@ -46,7 +46,7 @@ class FolderBooks:
             self.voided.add(entry["record"])
 
     def coupon(self, balance: Mapping[str, Any]) -> dict[str, int]:
-        """Give issued, entitled and granted fen of the coupon that a balance is about."""
+        """Return the issued, entitled and granted fen of a balance's coupon."""
         year, contracts = balance["year"], [each["contract"] for each in balance["contracts"]]
         granted = sum(self.accounts[f"accrued:{contract}:{year}"] for contract in contracts)
         coupon = f"coupon:{balance['programme']}:{year}:{balance['enterprise']}"
@@ -57,7 +57,7 @@ class FolderBooks:
         }
 
     def metered(self) -> Metered:
-        """Give the usage as a provider would count it."""
+        """Return the usage as a provider would count it."""
         net: dict[str, int] = defaultdict(int)
         for number, (contract, device_time) in self.usage.items():
             net[contract] += 0 if number in self.voided else device_time
@@ -70,7 +70,7 @@ class FolderBooks:
 
 
 def entries_of(folder: Path, size: int) -> Iterator[tuple[int, bytes, list[bytes]]]:
-    """Give each entry of a folder with its number and the files beside it."""
+    """Yield each entry of a folder with its number and the files beside it."""
     reader = FolderReader(folder)
     files = reader.files()
     for tile in level_tiles("entries", size):

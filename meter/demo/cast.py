@@ -36,7 +36,7 @@ class Cast:
     coupons: tuple[Body, ...]
 
     def name_of(self, uscc: str) -> str:
-        """Give an enterprise's name."""
+        """Return an enterprise's name."""
         return next(str(body["name"]) for body in self.enterprises if body["uscc"] == uscc)
 
 
@@ -147,7 +147,7 @@ TRACE_CONTRACTS: Final = tuple(
 
 
 def trace_cast(short_coupon: str) -> Cast:
-    """Give the cast of a trace: every coupon is at the cap but one, which is of this amount."""
+    """Return the cast of a trace: one coupon has this amount, all others the cap."""
     return Cast(
         stream="trace",
         provider=_provider(dict.fromkeys(PRICES, 10_000)),

@@ -1,7 +1,7 @@
 """Two ways to tamper with an exported folder, for verification to find.
 
-The first flips a bit in a file. The second grants a fen more and then makes everything anew, hashes
-and the log's own signature included: what an operator could do who owns the key.
+The first flips a bit in a file. The second grants a fen more and then makes everything anew, with
+the hashes and the log's own signature: an operator with the key could do that.
 """
 
 from pathlib import Path
@@ -27,14 +27,14 @@ def flip_bit(folder: Path, number: int) -> None:
 
 
 def _tile_of(folder: Path, number: int) -> tuple[Tile, int]:
-    """Give the bundle that holds an entry, and the entry's place in it."""
+    """Return the bundle that holds an entry, and the entry's place in it."""
     tiles = level_tiles("entries", size_of(folder))
     tile = next(tile for tile in tiles if number < tile.first + tile.width)
     return tile, number - tile.first
 
 
 def grant_a_fen_more(folder: Path, out: Path, number: int, signer: Signer) -> None:
-    """Write the log anew with one entry changed, rightly hashed and signed."""
+    """Write the log anew with one entry changed, well hashed and signed."""
     writer, frontier = FolderWriter(out), Frontier()
     for at, data, files in entries_of(folder, size_of(folder)):
         changed = _with_a_fen_more(data) if at == number else data

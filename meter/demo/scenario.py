@@ -1,7 +1,7 @@
 """Where the demonstration's usage comes from: a simulated cluster, or the trace of a real one.
 
 A scenario says who takes part (`cast`), what the provider posts and when (`work`), and what it
-counted for itself (`compare`), so that the ledger can be held against it. It prints nothing.
+counted for itself (`compare`), so that the ledger can be compared with it. It prints nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,22 +86,22 @@ class Scenario(Protocol):
     rules: Policy
     title: str
     sides: tuple[str, str]
-    coupon_runs_out: bool  # whether it surely does, or only as the usage falls
+    coupon_runs_out: bool  # whether it must, or may
 
     def explain(self) -> Sequence[tuple[str, str]]:
-        """Say where usage comes from: what, and how."""
+        """Return how usage arises, as pairs of a name and a text."""
 
     def work(self, stream: Stream) -> list[tuple[int, Batch]]:
-        """Give the batches, each with the instant at which it is posted."""
+        """Return the batches, each with the instant at which it is posted."""
 
     def may_void(self, record: Record) -> bool:
-        """Whether the provider could want to take this record back."""
+        """Return whether the provider could want to take this record back."""
 
     def apply_void(self, record: Record) -> Batch:
-        """Give the batch that voids it."""
+        """Return the batch that voids it."""
 
     def compare(self, metered: Metered) -> list[Comparison]:
-        """Hold the provider's own count against the ledger's."""
+        """Compare the provider's own count with the ledger's."""
 
 
 class ClusterScenario:
@@ -233,7 +233,7 @@ class TraceScenario:
 
 
 def trace_policy() -> str:
-    """Give the shipped policy's text under another version, with a lateness that spans a trace."""
+    """Return the shipped policy's text under another version, with a lateness for a trace."""
     text = shipped_text(PROGRAMME, POLICY_VERSION)
     shipped = Policy.parse(text)
     days = shipped.lateness_seconds // DAY_SECONDS
@@ -246,7 +246,7 @@ def trace_policy() -> str:
 
 
 def _too_little(usage: Sequence[Record], policy: Policy) -> str:
-    """Give half of what the enterprise `SHORT` will be entitled to in the first year, and a fen."""
+    """Return half of the entitlement of `SHORT` in the first year, and a fen."""
     prices = {
         str(body["id"]): {device: parse_price(text) for device, text in body["prices"].items()}
         for body in TRACE_CONTRACTS

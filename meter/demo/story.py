@@ -4,9 +4,9 @@
       -> a void gives money back -> export -> verification -> two forgeries -> balances
 
 The service runs in this process on a PostgreSQL of its own, and everybody speaks to it over HTTP.
-Usage comes from a scenario (`meter.demo.scenario`). Each step is checked: what the service answered
-against what the verified folder holds, and both against what the provider counted for itself. The
-first step that does not come out as it must ends the demonstration with exit code 1.
+Usage comes from a scenario (`meter.demo.scenario`). Each step is checked: the service's responses
+against the verified folder, and both against the provider's own count. The first step that fails
+ends the demonstration with exit code 1.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ ORIGIN: Final = "kashi.example/shenzhen"
 
 
 class DemoError(Exception):
-    """A step did not come out as it must."""
+    """A step of the demonstration has failed."""
 
 
 _FAULTS: Final = (
@@ -69,18 +69,18 @@ _FAULTS: Final = (
 
 
 def run(trace: Path | None, folder: Path, console: Console, *, kept: bool = False) -> int:
-    """Tell the story in an empty folder and give the exit code.
+    """Run the story in an empty folder and return the exit code.
 
-    With `trace`, usage comes from that file. `kept` says that the folder will stay.
+    With `trace`, usage comes from that file. `kept` is true where the folder will stay.
     """
     return asyncio.run(demo(trace, folder, console, kept=kept))
 
 
 async def demo(trace: Path | None, folder: Path, console: Console, *, kept: bool = False) -> int:
-    """Tell the story; see `run`."""
+    """Run the story; see `run`."""
     story = Story(console)
     try:
-        await _tell(_scenario(trace), folder, story)
+        await _run_steps(_scenario(trace), folder, story)
     except _FAULTS as fault:
         story.bad(f"The demonstration failed: {fault}")
         return 1
@@ -95,7 +95,7 @@ def _scenario(trace: Path | None) -> Scenario:
     return TraceScenario(trace.name, trace.read_text(encoding="utf-8-sig", errors="replace"))
 
 
-async def _tell(scenario: Scenario, path: Path, story: Story) -> None:
+async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
     if database_url() is not None:
         raise DemoError(f"{DATABASE_VARIABLE} is set; the demonstration keeps out of your database")
     folder, clock, exported = DataFolder(path), _Clock(scenario.begins), path / "export"
@@ -153,7 +153,7 @@ class _Clock:
 
 @dataclass(slots=True)
 class _Stage:
-    """What the steps share while the service runs, and what they learn."""
+    """What the steps share while the service runs, and what they find."""
 
     story: Story
     cast: Cast
@@ -175,7 +175,7 @@ class _Stage:
 
 
 async def _set_stage(story: Story, cast: Cast, clock: _Clock, http: Service) -> _Stage:
-    """Read from entry 0 what a provider is told when it joins."""
+    """Set the stage, with what entry 0 says to a provider that joins."""
     genesis = (await http.ask("/v1/entries/0"))["entry"]
     stream = Stream(
         log=ORIGIN,
@@ -202,7 +202,7 @@ async def _register(stage: _Stage, scenario: Scenario) -> None:
         return answer
 
     cast, key = stage.cast, public_text(stage.stream.key)
-    await add("/v1/policies", scenario.policy, _policy_told(scenario.rules))
+    await add("/v1/policies", scenario.policy, _policy_line(scenario.rules))
     devices = ", ".join(f"{number:,} {kind}" for kind, number in cast.provider["devices"].items())
     await add("/v1/providers", cast.provider, f"provider {PROVIDER}: {devices}")
     signing = {"keyid": KEYID, "algorithm": "ed25519", "public_key": key}
@@ -221,7 +221,7 @@ async def _register(stage: _Stage, scenario: Scenario) -> None:
     await _try_beyond_cap(stage)
 
 
-def _policy_told(rules: Policy) -> str:
+def _policy_line(rules: Policy) -> str:
     standard, startup = (rules.ratio_bp[name] // 100 for name in ("standard", "startup"))
     return (
         f"policy {rules.programme} {rules.version}: {standard} %, startups {startup} %,"
@@ -303,7 +303,7 @@ def _show_shortfall(stage: _Stage, scenario: Scenario) -> None:
 
 
 async def _void_one(stage: _Stage, scenario: Scenario) -> None:
-    """Take back a record that will give money back."""
+    """Void a record that gives money back."""
     story = stage.story
     story.step("A void gives money back")
     record = _record_to_void(stage, scenario, await _ask_balances(stage))
@@ -328,7 +328,7 @@ async def _void_one(stage: _Stage, scenario: Scenario) -> None:
 def _show_who_gets_it(
     story: Story, number: int, postings: Sequence[tuple[str, str, int]]
 ) -> tuple[int, int]:
-    """Show a void's postings; give what comes back to the coupon and what goes on from it."""
+    """Show a void's postings; return what comes back to the coupon and what goes on from it."""
     story.say(f"Entry {number} shows who gets it:")
     table = plain_table("from → to", "yuan", right=("yuan",))
     for debtor, creditor, fen in postings:
@@ -345,7 +345,7 @@ def _show_who_gets_it(
 def _record_to_void(
     stage: _Stage, scenario: Scenario, balances: Sequence[Mapping[str, Any]]
 ) -> Record | None:
-    """Choose the record whose void gives most back, best to a contract that is short."""
+    """Return the record whose void gives most back, best to a contract that is short."""
     # By contract and year: what it lacks itself, and what others under the same coupon lack.
     lacking: dict[tuple[str, str], tuple[int, int]] = {}
     for balance in balances:
@@ -384,7 +384,7 @@ def _verify_export(story: Story, exported: Path, verifier: Verifier) -> FolderBo
     for check in report.checks:
         table.add_row(check.name, f"{check.count:,}")
     story.show(table)
-    _must(report.ok, f"the exported ledger does not verify: {_told(report)}")
+    _must(report.ok, f"the exported ledger does not verify: {_describe(report)}")
     story.good(f"{report.size:,} entries, root {report.root.hex()}")
     return FolderBooks.read(exported, report.size)
 
@@ -394,8 +394,8 @@ def _verify(story: Story, folder: Path, verifier: Verifier, *, passing: bool = F
         return verify(folder, verifier, Audit(), advance)
 
 
-def _told(report: Report) -> str:
-    """Tell the first thing that is wrong."""
+def _describe(report: Report) -> str:
+    """Return the first fault as text."""
     if report.ok:
         return "nothing is wrong"
     problem = report.problems[0]
@@ -427,8 +427,10 @@ def _forge(stage: _Stage, path: Path, signer: Signer) -> None:
 def _must_be_found(story: Story, folder: Path, verifier: Verifier, number: int) -> None:
     report = _verify(story, folder, verifier, passing=True)
     _must(bool(report.problems), f"verification found nothing wrong in {folder.name}")
-    _must(report.problems[0].entry == number, f"not entry {number} is blamed, but {_told(report)}")
-    story.say(f"VIOLATED: {_told(report)}", style="bold")
+    _must(
+        report.problems[0].entry == number, f"not entry {number} is blamed, but {_describe(report)}"
+    )
+    story.say(f"VIOLATED: {_describe(report)}", style="bold")
 
 
 def _show_balances(stage: _Stage, balances: Sequence[Mapping[str, Any]]) -> None:
@@ -449,7 +451,7 @@ def _show_balances(stage: _Stage, balances: Sequence[Mapping[str, Any]]) -> None
 def _check_balances(
     story: Story, balances: Sequence[Mapping[str, Any]], books: FolderBooks
 ) -> None:
-    """Hold what the service answered against what the verified entries add up to."""
+    """Compare the service's balances with the sums of the verified entries."""
     for balance in balances:
         coupon = f"coupon {balance['year']} of {balance['enterprise']}"
         answered = {name: fen_of(balance[name]) for name in ("issued", "entitled", "granted")}
@@ -464,7 +466,7 @@ def _check_balances(
 
 
 def _check_device_time(story: Story, scenario: Scenario, books: FolderBooks) -> None:
-    """Hold the provider's own count against the ledger."""
+    """Compare the provider's own count with the ledger."""
     compared = scenario.compare(books.metered())
     table = plain_table("usage", *scenario.sides, right=scenario.sides)
     for each in compared:

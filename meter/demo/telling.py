@@ -1,4 +1,4 @@
-"""How the demonstration is told: steps, bars, tables, and money as people write it."""
+"""The output of the demonstration: steps, bars, tables, and money as people write it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ class Story:
     """Prints the steps."""
 
     def __init__(self, console: Console) -> None:
-        if not console.is_terminal:  # in a file, nobody can make the window wider
+        if not console.is_terminal:  # nobody can widen the window of a file
             console.width = max(console.width, WIDTH)
         self.console = console
         self._steps = count(1)
@@ -52,7 +52,7 @@ class Story:
 
     @contextmanager
     def bar(self, title: str, *, passing: bool = False) -> Iterator[Advance]:
-        """Show a bar with a count; give the function that moves it. A passing one disappears."""
+        """Show a bar with a count; yield the function that moves it. A passing bar disappears."""
         columns = (
             TextColumn("   {task.description}"),
             BarColumn(),

@@ -6,7 +6,7 @@
 One line is one task; times are whole seconds from the beginning of the trace. A task with GPUs that
 was scheduled and deleted held `num_gpu × gpu_milli` thousandths of a device from `scheduled_time` to
 `deletion_time`; any other is skipped, and counted by the reason. `Totals.of` counts the same once
-more, straight from the columns and with nothing of `parse`, for a ledger to be held against.
+more, straight from the columns and with nothing of `parse`, to compare a ledger with.
 
 Pure: text in, values out.
 """  # noqa: E501 (the header is as long as it is)
@@ -80,7 +80,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Under which contract a task is metered and as which device kind; see `place`.
+    """The contract and device kind of each task; see `place`.
 
     `contracts` are those of each qos, with `OTHER_QOS` for all that it does not name.
     """
@@ -116,7 +116,7 @@ def parse(text: str) -> Trace:
 
 
 def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Give each line's number and its columns by name."""
+    """Yield each line's number and its columns by name."""
     lines = _lines(text)
     header = next(lines, [])
     missing = [name for name in COLUMNS if name not in header]
@@ -137,7 +137,7 @@ def _lines(text: str) -> Iterator[list[str]]:
 
 
 def _task(row: Mapping[str, str]) -> Task | str:
-    """Give the task of a row, or the reason to skip it. Raises `ValueError`."""
+    """Return the task of a row, or the reason to skip it. Raises `ValueError`."""
     milli_devices = _number(row, "num_gpu") * _number(row, "gpu_milli")
     if milli_devices == 0:
         return NO_DEVICE
@@ -166,7 +166,7 @@ def _number(row: Mapping[str, str], column: str) -> int:
 
 
 def records(trace: Trace, rule: Rule, begins: int) -> list[Record]:
-    """Give the trace's usage in order of its start, when its first task starts at `begins`.
+    """Return the trace's usage in order of its start; its first task starts at `begins`.
 
     A task that is longer than a record may be becomes several, each beginning where the one before
     it ended.
@@ -195,7 +195,7 @@ def _slices(task: Task, place: tuple[str, str], shift: int) -> Iterator[Record]:
 
 @dataclass(slots=True)
 class Totals:
-    """What a trace comes to. `device_time` is thousandths × seconds."""
+    """The totals of a trace. `device_time` is thousandths × seconds."""
 
     device_time: int = 0
     tasks: int = 0

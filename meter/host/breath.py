@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-BREATH_SECONDS: Final = 0.0003  # what others wait for at most, as far as the steps allow
+BREATH_SECONDS: Final = 0.0003  # the longest wait of others, as far as the steps allow
 
 
 class Breath:

@@ -1,4 +1,4 @@
-"""The clock: microseconds since 1970 UTC, from the system or from a test's instant on."""
+"""The clock: microseconds since 1970 UTC, of the system, or from a test's instant on."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,11 @@ Clock = Callable[[], int]
 
 
 def system_clock() -> int:
-    """Give the time, microseconds since 1970 UTC."""
+    """Return the time, microseconds since 1970 UTC."""
     return time.time_ns() // 1_000
 
 
 def clock_from(start_seconds: int) -> Clock:
-    """Give a clock that runs on from an instant; for tests and demonstrations."""
+    """Return a clock that runs on from an instant, for tests and demonstrations."""
     began = time.monotonic_ns()
     return lambda: start_seconds * MICROSECONDS + (time.monotonic_ns() - began) // 1_000

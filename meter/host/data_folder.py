@@ -1,13 +1,13 @@
-"""Where a ledger's files lie, and what the environment may say.
+"""The files of a ledger, and the setting that the environment may hold.
 
 DIR/log.key          signs checkpoints (0600), Go's PRIVATE+KEY text
-DIR/log.vkey         its public half, for whoever verifies
+DIR/log.vkey         its public half, for verifiers
 DIR/receipt.key      signs receipts (0600), base64 of the seed
-DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `meter.keys`
+DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `host.keys`
 DIR/authority.token  the first bearer token of the authority (0600)
 DIR/origin           the ledger's name
 DIR/log/             the published log: see `ledger.publish`
-DIR/witnesses.policy whose cosignatures it needs (`ledger.quorum`), if anyone's
+DIR/witnesses.policy the witnesses that it needs (`ledger.quorum`), if any
 DIR/postgres/        the embedded database, unless KASHI_DATABASE_URL names another
 DIR/postgres.dsn     where the running embedded database listens, for commands beside `serve`
 """
@@ -63,7 +63,7 @@ class DataFolder:
         return self.path / "postgres.dsn"
 
     def write_secret(self, file: Path, text: str) -> None:
-        """Write a file that only its owner can read, and that was not there before."""
+        """Write a new file that only its owner can read."""
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text + "\n")
@@ -72,5 +72,5 @@ class DataFolder:
 
 
 def database_url() -> str | None:
-    """Give the database that the environment names, if it names one."""
+    """Return the database that the environment names, if any."""
     return os.environ.get(DATABASE_VARIABLE) or None

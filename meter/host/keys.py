@@ -1,12 +1,12 @@
 """The service's private keys, and who signs what with them.
 
 DIR/log.key, DIR/log-2.key, …          sign checkpoints (0600), Go's PRIVATE+KEY text
-DIR/log.vkey, DIR/log-2.vkey, …        their public halves, for whoever verifies
+DIR/log.vkey, DIR/log-2.vkey, …        their public halves, for verifiers
 DIR/receipt.key, DIR/receipt-2.key, …  sign receipts (0600), base64 of the seed
 
-Which keys must sign, the ledger says (`rules.state.ServiceKey`); a private key is found by its
-public half, whatever its file is called. The files are read at the start, and again when a key is
-asked for that was not there: so a new key is taken up while the service runs.
+The ledger says which keys must sign (`rules.state.ServiceKey`); a private key is found by its
+public half, whatever the name of its file. The files are read again where a needed key is missing,
+so a running service takes up a new key.
 """
 
 import base64
@@ -32,7 +32,7 @@ _NUMBERED: Final = re.compile(r"(?:log|receipt)-([1-9][0-9]{0,8})\.key")
 
 
 class Keys:
-    """The private keys of a data folder, as far as they were needed."""
+    """The private keys of a data folder, read when they are needed."""
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
@@ -40,7 +40,7 @@ class Keys:
         self._receipt: dict[str, Ed25519PrivateKey] = {}  # by the base64 of the public key
 
     def receipt_signers(self, state: State, number: int) -> list[ReceiptSigner]:
-        """Give those that sign the receipt of a batch with this number, the oldest first.
+        """Return the signers of the receipt of a batch with this number, the oldest first.
 
         Raises `Problem` `key_not_here`.
         """
@@ -50,7 +50,7 @@ class Keys:
         ]
 
     def checkpoint_signers(self, state: State, size: int) -> list[Signer]:
-        """Give those that sign the checkpoint of this size, the oldest first.
+        """Return the signers of the checkpoint of this size, the oldest first.
 
         Raises `Problem` `key_not_here`.
         """
@@ -63,12 +63,12 @@ class Keys:
         return sign(text, *self.checkpoint_signers(state, size))
 
     def log_key(self, vkey: str) -> Signer:
-        """Give the private half of a log key. Raises `Problem` `key_not_here`."""
-        return self._found(self._log, vkey)
+        """Return the private half of a log key. Raises `Problem` `key_not_here`."""
+        return self._find(self._log, vkey)
 
     def receipt_key(self, public_key: str) -> Ed25519PrivateKey:
-        """Give the private half of a receipt key. Raises `Problem` `key_not_here`."""
-        return self._found(self._receipt, public_key)
+        """Return the private half of a receipt key. Raises `Problem` `key_not_here`."""
+        return self._find(self._receipt, public_key)
 
     def check_private_key(self, command: Command) -> None:
         """Raise `Problem` `key_not_here` for a new key that could not sign after its entry."""
@@ -83,7 +83,7 @@ class Keys:
             return ""
         return self.checkpoint(state, size, root).decode()
 
-    def _found(self, known: dict[str, K], public: str) -> K:
+    def _find(self, known: dict[str, K], public: str) -> K:
         if public not in known:
             self._read()
         if public not in known:
@@ -92,15 +92,15 @@ class Keys:
 
     def _read(self) -> None:
         for file in self._folder.path.glob("log*.key"):
-            signer = _parsed(file, Signer.parse)
+            signer = _parse_file(file, Signer.parse)
             self._log[signer.verifier.format()] = signer
         for file in self._folder.path.glob("receipt*.key"):
-            key = _parsed(file, _receipt_key)
+            key = _parse_file(file, _receipt_key)
             self._receipt[public_text(key)] = key
 
 
 def new_log_key(folder: DataFolder, origin: str) -> str:
-    """Make a log key beside the others; give its vkey."""
+    """Make a log key beside the others; return its vkey."""
     signer = Signer.from_seed(origin, secrets.token_bytes(32))
     file = _write(folder, "log", signer.format)
     vkey = signer.verifier.format()
@@ -109,14 +109,14 @@ def new_log_key(folder: DataFolder, origin: str) -> str:
 
 
 def new_receipt_key(folder: DataFolder) -> tuple[Path, str]:
-    """Make a receipt key beside the others; give its file and the base64 of its public half."""
+    """Make a receipt key beside the others; return its file and the base64 of its public half."""
     key = Ed25519PrivateKey.generate()
     file = _write(folder, "receipt", lambda: base64.b64encode(key.private_bytes_raw()).decode())
     return file, public_text(key)
 
 
 def public_text(key: Ed25519PrivateKey) -> str:
-    """Give the base64 of the public half, as entries name it."""
+    """Return the base64 of the public half, as entries name it."""
     return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 
@@ -133,7 +133,7 @@ def _receipt_key(text: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(decode_base64(text))
 
 
-def _parsed(file: Path, parse: Callable[[str], K]) -> K:
+def _parse_file(file: Path, parse: Callable[[str], K]) -> K:
     try:
         return parse(file.read_text(encoding="utf-8").strip())
     except (OSError, ValueError, BadKey):

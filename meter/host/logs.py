@@ -3,12 +3,12 @@
     {"batches":{"40":"9f86d0…"},"count":3,"event":"group","first":40,"level":"info",
      "logger":"meter.intake","ms":4,"submissions":1,"time":"2025-03-01T04:00:00.123456Z"}
 
-Our own code names what it logs, value by value: numbers of entries, digests, codes, times. Whatever
-others wrote stays out, for it may hold what was posted, or a token: of an exception only its type
-and the lines it went through are told (and the message where a database or the system wrote it), of
-another library's message only the text without its values.
+Our own code names what it logs, value by value: numbers of entries, digests, codes, times. Text by
+others stays out, for it may hold a token, or what was posted. An exception is logged by its type
+and the lines it went through, and by its message only where a database or the system wrote it;
+another library's message is logged without its values.
 
-Outside `written_to`, as in tests and in the demonstration, warnings go to stderr as Python has it.
+Outside `write_to`, as in tests and in the demonstration, warnings go to stderr as Python does it.
 """
 
 import logging
@@ -28,7 +28,7 @@ MAX_FRAMES: Final = 12  # of a traceback, the innermost
 
 
 def logger(name: str) -> Any:
-    """Give a module's logger: `log.info("group", first=40)`."""
+    """Return a module's logger: `log.info("group", first=40)`."""
     return structlog.wrap_logger(
         logging.getLogger(name),
         processors=[
@@ -42,8 +42,8 @@ def logger(name: str) -> Any:
 
 
 @contextmanager
-def written_to(stream: TextIO, level: str = "INFO") -> Iterator[None]:
-    """Send all logs of a level and above to a stream, meanwhile."""
+def write_to(stream: TextIO, level: str = "INFO") -> Iterator[None]:
+    """Write all logs of a level and above to a stream, inside the `with`."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -67,12 +67,12 @@ def written_to(stream: TextIO, level: str = "INFO") -> Iterator[None]:
 
 
 def about_request(**values: str) -> None:
-    """Name values for all that is logged from here on about the request at hand."""
+    """Add values to all later log lines of this request."""
     structlog.contextvars.bind_contextvars(**values)
 
 
 def new_request() -> None:
-    """Forget the request before; a connection serves many."""
+    """Forget the values of the request before; a connection serves many."""
     structlog.contextvars.clear_contextvars()
 
 
@@ -87,13 +87,13 @@ def _name(value: object) -> str:
 
 
 def _first_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Leave out what asyncio writes below its first line: the reprs of what failed."""
+    """Keep the first line; asyncio writes the reprs of what failed below it."""
     event["event"] = event["event"].partition("\n")[0]
     return event
 
 
-def _told_safely(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Tell of an exception what cannot hold anybody's data."""
+def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Describe an exception without anything that could hold somebody's data."""
     error = _exception_of(event.pop("exc_info", None))
     event.pop("stack_info", None)
     if error is not None:
@@ -121,7 +121,7 @@ def _short(filename: str) -> str:
 
 
 def _safe_message(error: BaseException) -> str | None:
-    """Give the message of a database or of the system: what of it quotes data, they keep apart."""
+    """Return the message of a database or of the system, which keep quoted data apart."""
     if isinstance(error, LedgerError):
         return error.code
     if hasattr(error, "sqlstate"):
@@ -133,5 +133,5 @@ _SHARED: Final[tuple[Processor, ...]] = (
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-    _told_safely,
+    _describe_exception,
 )

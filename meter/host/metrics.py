@@ -1,4 +1,4 @@
-"""What the service counts, in Prometheus' form; docs/operations.md says what to watch.
+"""The metrics of the service, in Prometheus' form; docs/operations.md says what to watch.
 
 No label names a person, a firm, a contract or a provider: `/metrics` is public. Witnesses are named
 as the operator's policy has it.
@@ -54,7 +54,7 @@ class Metrics:
     """One service's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a scrape tells when
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a scrape has its own time
         self.registry = CollectorRegistry()
         self.batches = self._counter("kashi_batches", "Signed batches by outcome", "outcome")
         self.records = self._counter("kashi_records", "Records and voids by result", "result")
@@ -69,13 +69,16 @@ class Metrics:
             "kashi_returned_fen", "Money that contracts gave back to coupons", "programme", "year"
         )
         self.recoveries = self._counter(
-            "kashi_recoveries", "Times the state was loaded again after a commit failed"
+            "kashi_recoveries", "Reloads of the state after a failed commit"
         )
         self.pool_fen = self._gauge(
             "kashi_pool_fen", "Money of a programme's year", "programme", "year"
         )
         self.pool_left_fen = self._gauge(
-            "kashi_pool_left_fen", "What of it was not issued to a coupon", "programme", "year"
+            "kashi_pool_left_fen",
+            "Money of a programme's year that is not issued",
+            "programme",
+            "year",
         )
         self.entries = self._gauge("kashi_ledger_entries", "Entries in the ledger")
         self.queue_bytes = self._gauge("kashi_queue_bytes", "Bytes waiting to be decided")
@@ -83,16 +86,16 @@ class Metrics:
         self.ready = self._gauge("kashi_ready", "Whether the service can commit")
         self.published = self._gauge("kashi_published_entries", "Entries in the published log")
         self.publish_failures = self._counter(
-            "kashi_publish_failures", "Times that the log's folder could not be written"
+            "kashi_publish_failures", "Failed writes of the log's folder"
         )
         self.publish_seconds = Histogram(
             "kashi_publish_seconds",
-            "Time to publish what was committed",
+            "Time to publish committed entries",
             buckets=_COMMIT_BUCKETS,
             registry=self.registry,
         )
         self.cosignatures = self._counter(
-            "kashi_cosignatures", "Witnesses asked, by what came of it", "witness", "outcome"
+            "kashi_cosignatures", "Witnesses asked, by outcome", "witness", "outcome"
         )
         self.quorums_missed = self._counter(
             "kashi_quorums_missed", "Checkpoints without a quorum, held or published", "outcome"
@@ -123,7 +126,7 @@ class Metrics:
             registry=self.registry,
         )
 
-    def committed(
+    def count_group(
         self, tally: Tally, submissions: int, size: int, pools: Mapping[PoolId, Pool]
     ) -> None:
         """Count a group that is durable."""
@@ -135,17 +138,17 @@ class Metrics:
         ):
             for (programme, year), fen in sums.items():
                 counter.labels(programme, str(year)).inc(fen)
-        self.standing(size, pools)
+        self.set_ledger(size, pools)
 
-    def standing(self, size: int, pools: Mapping[PoolId, Pool]) -> None:
-        """Tell how the ledger stands."""
+    def set_ledger(self, size: int, pools: Mapping[PoolId, Pool]) -> None:
+        """Set the size of the ledger and the money of its pools."""
         self.entries.set(size)
         for (programme, year), pool in pools.items():
             self.pool_fen.labels(programme, str(year)).set(pool.amount)
             self.pool_left_fen.labels(programme, str(year)).set(pool.amount - pool.issued)
 
     def text(self) -> bytes:
-        """Give all metrics in the text format."""
+        """Return all metrics in the text format."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:

@@ -199,7 +199,7 @@ def inspect_binaries(folder: Path) -> Binaries:
     answer = _output_of(str(folder / "postgres"), "--version")
     found = re.search(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?", answer)
     if found is None:
-        raise PostgresError("no_binaries", f"{folder / 'postgres'} does not tell its version")
+        raise PostgresError("no_binaries", f"{folder / 'postgres'} does not print its version")
     version = (int(found[1]), int(found[2] or 0))
     if version[0] < OLDEST_MAJOR:
         raise PostgresError(
@@ -404,7 +404,7 @@ async def _choose_launcher(
     for launcher in _launchers(server_lock):
         try:
             for folder in folders:
-                _give(folder, launcher.uid, launcher.gid)
+                _change_owner(folder, launcher.uid, launcher.gid)
                 await _probe(launcher, folder, binaries)
         except PostgresError as error:
             refusals.append(error.detail)
@@ -454,8 +454,8 @@ def _account(name: str) -> pwd.struct_passwd | None:
         return None
 
 
-def _give(folder: Path, uid: int, gid: int) -> None:
-    """Make `uid` the owner of a folder and of all in it; the folder last, so that it tells."""
+def _change_owner(folder: Path, uid: int, gid: int) -> None:
+    """Make `uid` the owner of a folder and of all in it; the folder comes last, as a mark."""
     if os.geteuid() != 0 or folder.stat().st_uid == uid:
         return
     for parent, folders, files in os.walk(folder, topdown=False):
@@ -471,7 +471,7 @@ def _environment() -> dict[str, str]:
 
 
 def _holds_cluster(data: Path, binaries: Binaries) -> bool:
-    """Tell whether there is a cluster; refuse one of another major version."""
+    """Return whether there is a cluster; refuse one of another major version."""
     if not data.exists():
         return False
     version = data / "PG_VERSION"
@@ -528,7 +528,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _fresh_log(path: Path) -> int:
-    """Return a new log open for writing; the last start's is kept, for it may tell of a crash."""
+    """Return a new log open for writing; the last start's is kept, for it may show a crash."""
     if path.exists():
         path.replace(path.with_name(f"{path.name}.1"))
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

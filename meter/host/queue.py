@@ -1,4 +1,4 @@
-"""The queue before the sequencer: bounded by bytes, and fair among those who send.
+"""The queue before the sequencer: bounded by bytes, and fair among senders.
 
 Senders take turns by bytes (deficit round robin, M. Shreedhar and G. Varghese, SIGCOMM 1995): at
 each turn a sender's credit grows by `QUANTUM_BYTES`, and what the credit pays for is taken. So a
@@ -16,16 +16,16 @@ QUANTUM_BYTES: Final = 64 * 1024
 
 
 class Queued(Protocol):
-    """What can wait here."""
+    """An item that can wait here."""
 
     @property
     def sender(self) -> str:
-        """Whose turn it takes."""
+        """The sender, whose turn it takes."""
         ...
 
     @property
     def size_bytes(self) -> int:
-        """What it counts for."""
+        """The bytes that it counts for."""
         ...
 
 
@@ -33,7 +33,7 @@ Q = TypeVar("Q", bound=Queued)
 
 
 class Queue(Generic[Q]):
-    """What waits for its turn; `watch` is called with the bytes that wait, at each change."""
+    """The waiting items; `watch` is called with their bytes at each change."""
 
     def __init__(self, max_bytes: int, watch: Callable[[int], None]) -> None:
         self._max_bytes = max_bytes
@@ -47,7 +47,7 @@ class Queue(Generic[Q]):
         return sum(len(lane.items) for lane in self._lanes.values())
 
     def put(self, item: Q) -> None:
-        """Add to what waits. Raises `Problem`: `busy` when full, `unavailable` when closed."""
+        """Add an item. Raises `Problem`: `busy` when full, `unavailable` when closed."""
         if self._closed:
             raise Problem("unavailable", self._closed)
         if self._size_bytes + item.size_bytes > self._max_bytes:
@@ -57,11 +57,11 @@ class Queue(Generic[Q]):
         self._filled.set()
 
     async def wait(self) -> None:
-        """Wait until something waits."""
+        """Wait until there is an item."""
         await self._filled.wait()
 
     def take(self, max_bytes: int) -> list[Q]:
-        """Return what is next, in turns; the last one may exceed the bound."""
+        """Return the next items, in turns; the last one may exceed the bound."""
         taken: list[Q] = []
         size_bytes = 0
         while self._lanes and size_bytes < max_bytes:
@@ -72,7 +72,7 @@ class Queue(Generic[Q]):
                 size_bytes += taken[-1].size_bytes
             if lane.items:
                 self._lanes.move_to_end(sender)
-            else:  # its credit ends with it: nobody saves up by being idle
+            else:  # its credit ends with it: an idle sender saves nothing up
                 del self._lanes[sender]
         self._count(-size_bytes)
         if not self._lanes:
@@ -80,7 +80,7 @@ class Queue(Generic[Q]):
         return taken
 
     def close(self, reason: str) -> None:
-        """Refuse what still comes."""
+        """Refuse all later items."""
         self._closed = reason
 
     def _count(self, change_bytes: int) -> None:
@@ -89,7 +89,7 @@ class Queue(Generic[Q]):
 
 
 class _Lane(Generic[Q]):
-    """What one sender has waiting, and the bytes that it may still send at this turn."""
+    """The waiting items of one sender, and the bytes that it may still send at this turn."""
 
     def __init__(self) -> None:
         self.items: deque[Q] = deque()

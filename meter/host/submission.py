@@ -1,4 +1,4 @@
-"""What waits for the sequencer: a verified batch or a command, and the future of its outcome."""
+"""A submission to the sequencer: a verified batch or a command, and the future of its outcome."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ AUTHORITY: Final = ""  # the sender of commands; no provider has an empty id
 
 @dataclass(eq=False, slots=True)
 class _Waiting(Generic[T]):
-    """The future that whoever submitted waits for."""
+    """The future for which the sender waits."""
 
     outcome: "asyncio.Future[T]" = field(
         init=False, default_factory=lambda: asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Bearer tokens: `<id>.<secret>`, of which the service keeps the id and the sha256 of the secret.
+"""Bearer tokens, `<id>.<secret>`; the service keeps the id and the sha256 of the secret.
 
 The id goes into the entries that the token's holder makes (`by`), the secret nowhere. A token has
 a role; those of a provider and of an enterprise are bound to one subject. It may expire, and it can
@@ -23,7 +23,7 @@ _HEADER: Final = re.compile(rf"Bearer ({TOKEN_ID.pattern})\.([A-Za-z0-9_-]{{1,12
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a token stands for; `subject` is a provider's id or an enterprise's USCC, else empty."""
+    """The holder of a token; `subject` is a provider's id or an enterprise's USCC, else empty."""
 
     token_id: str
     role: Role
@@ -40,8 +40,8 @@ class KnownToken:
     revoked: bool
 
     def admits(self, digest: bytes, now: int) -> bool:
-        """Say whether a secret of this digest opens anything at `now` (microseconds)."""
-        # Compared without telling by the time taken how much is equal.
+        """Return whether a secret of this digest is valid at `now` (microseconds)."""
+        # In constant time, which shows nothing of the secret.
         right = hmac.compare_digest(self.digest, digest)
         return right and not self.revoked and (self.expires_at is None or now < self.expires_at)
 
@@ -62,7 +62,7 @@ def new_token(token_id: str) -> Token:
 
 
 def has_fitting_subject(identity: Identity) -> bool:
-    """Say whether the subject is such as the role has."""
+    """Return whether the subject has the form that the role needs."""
     match identity.role:
         case "provider":
             return TOKEN_ID.fullmatch(identity.subject) is not None  # the form of all our ids

@@ -1,6 +1,6 @@
-"""Who waits for the sequencer: those in the queue, and those whose group is decided now.
+"""The submissions that wait for the sequencer, in the queue or in the group that is decided now.
 
-Everyone gets one outcome, which is counted.
+Each gets one outcome, which is counted.
 """
 
 from typing import Final
@@ -44,24 +44,24 @@ class Waiting:
         return self._in_hand
 
     def settle(self, submission: Submission, outcome: Outcome) -> None:
-        """Count an outcome, and set it for whoever waits for it."""
+        """Count an outcome, and set it."""
         self._count(submission, outcome)
         submission.settle(outcome)  # type: ignore[arg-type]  # a batch's outcome is a receipt
 
     def refuse(self, group: list[Submission], detail: str) -> None:
-        """Refuse those of a group who have no outcome yet; they may ask again."""
+        """Refuse those of a group that have no outcome yet; their senders may ask again."""
         for submission in group:
             if not submission.outcome.done():
                 self.settle(submission, Problem("unavailable", detail))
 
     def refuse_all(self, detail: str) -> None:
-        """Refuse all who wait."""
+        """Refuse all submissions that wait."""
         self.refuse(self._in_hand, detail)
         while self._queue:
             self.refuse(self._queue.take(MAX_GROUP_BYTES), detail)
 
     def close(self, reason: str) -> None:
-        """Refuse all who wait, and all who still come."""
+        """Refuse all submissions that wait, and all later ones."""
         self._queue.close(reason)
         self.refuse_all(reason)
 

@@ -4,7 +4,7 @@ import asyncio
 
 
 class Watermark:
-    """How far the ledger is durable; whoever follows it waits here."""
+    """The number of durable entries; followers wait here for more."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -12,12 +12,12 @@ class Watermark:
         self._moved = asyncio.Event()
 
     def move(self, size: int) -> None:
-        """Tell that all entries below `size` are durable."""
+        """Wake the followers: all entries below `size` are durable."""
         self.size = size
         self._wake()
 
     def close(self) -> None:
-        """Tell that there is nothing more to wait for."""
+        """Wake the followers: nothing more will come."""
         self.closed = True
         self._wake()
 

@@ -2,8 +2,8 @@
 
     body = await ask.request.app[BODIES].read(ask.request, MAX_BATCH_BYTES)
 
-Where more arrives at once than there is room for, the slowest gives way: whoever stalls takes the
-room from nobody, and of many who are equally fast some always come to their end.
+Where more arrives at once than there is room for, the slowest gives way. So a stalled client takes
+room from nobody, and of many equally fast ones some always finish.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from aiohttp import web
 
 from meter.values.problems import Problem
 
-BODY_SECONDS: Final = 30.0  # 8 MiB at 2.3 Mbit/s; who has less sends smaller batches
+BODY_SECONDS: Final = 30.0  # 8 MiB at 2.3 Mbit/s; a slower client sends smaller batches
 MAX_ARRIVING_BYTES: Final = 64 * 1024 * 1024  # of all bodies that are not whole yet
 
 _AT_ONCE: Final = 0.0  # a deadline in the past
@@ -22,7 +22,7 @@ _AT_ONCE: Final = 0.0  # a deadline in the past
 
 @dataclass(frozen=True, slots=True)
 class _Arriving:
-    """What there is of a body; `began` by the loop's clock."""
+    """The part of a body that has come; `began` is of the loop's clock."""
 
     began: float
     size_bytes: int
@@ -38,7 +38,7 @@ class Bodies:
         self._arriving: dict[asyncio.Timeout, _Arriving] = {}
 
     async def read(self, request: web.Request, limit_bytes: int) -> bytes:
-        """Give a request's body. Raises `too_large`, `request_timeout` or `busy`."""
+        """Return a request's body. Raises `too_large`, `request_timeout` or `busy`."""
         if (request.content_length or 0) > limit_bytes:
             raise _too_large(limit_bytes)
         try:
@@ -57,9 +57,9 @@ class Bodies:
         try:
             while chunk := await request.content.readany():
                 body += chunk
-                if len(body) > limit_bytes:  # a chunked body tells no length
+                if len(body) > limit_bytes:  # a chunked body states no length
                     raise _too_large(limit_bytes)
-                if deadline.when() != _AT_ONCE:  # else it ends here, as soon as it waits
+                if deadline.when() != _AT_ONCE:  # otherwise it ends at its next `await`
                     self._arriving[deadline] = _Arriving(began, len(body))
                     self._make_room()
         finally:
@@ -67,7 +67,7 @@ class Bodies:
         return bytes(body)
 
     def _make_room(self) -> None:
-        """Let go of the slowest until the rest fits; it hears of it at its next `await`."""
+        """Drop the slowest bodies until the rest fits; each ends at its next `await`."""
         now = asyncio.get_running_loop().time()
         while sum(each.size_bytes for each in self._arriving.values()) > MAX_ARRIVING_BYTES:
             slowest = max(self._arriving, key=lambda one: self._arriving[one].seconds_per_byte(now))

@@ -1,7 +1,7 @@
-"""The connections of a service: what one may cost before and after its request is handled.
+"""The connections of a service, and what one may cost before and after its request is handled.
 
-What is no HTTP is answered by a problem document too. Bodies have limits of their own (`bodies`).
-All that a client can make the service keep for it is a head, the buffer of a body, and an answer.
+A request that is not HTTP gets a problem document too. Bodies have limits of their own (`bodies`).
+The service keeps no more for a client than a head, the buffer of a body, and a response.
 """
 
 import asyncio
@@ -22,14 +22,13 @@ MAX_CONNECTIONS: Final = 900
 HEAD_SECONDS: Final = 75.0  # to the end of a head; proxies keep idle connections for up to 60 s
 MAX_HEADERS: Final = 40  # of up to 8 kB; browsers and proxies together send half as many
 BUFFER_BYTES: Final = 64 * 1024  # of a body that nobody reads yet; twice that is held at most
-LINGER_SECONDS: Final = 5.0  # so long a refused client may go on sending, lest it miss the answer
-ANSWER_SECONDS: Final = 60.0  # so long a client may take to read an answer
-DRAIN_SECONDS: Final = 10  # how long open requests may take when the service stops
+LINGER_SECONDS: Final = 5.0  # for a refused client to go on sending, or it could miss the response
+RESPONSE_SECONDS: Final = 60.0  # for a client to read a response
+DRAIN_SECONDS: Final = 10  # for open requests when the service stops
 
-# Requests that a client may send before it has an answer. aiohttp keeps 32, and of the largest
-# heads those were 20 MB for each connection; it has no other way to say so. Two at least: a body
-# that ends after its request was taken counts as one that waits, and with one place the parser
-# would then keep the next request to itself.
+# Requests that a client may send before its first response. aiohttp keeps 32, up to 20 MB of heads
+# for each connection, and has no setting for it. Two is the least: a body that ends after its
+# request was taken needs a place, and with one place the parser would withhold the next request.
 web_protocol.MAX_MSG_QUEUE_SIZE = 2
 
 _log: Final = logs.logger(__name__)
@@ -37,7 +36,7 @@ _log: Final = logs.logger(__name__)
 
 @asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    """Serve an application; gives its URL. At the end, open requests are waited for."""
+    """Serve an application; yield its URL, and at the end wait for open requests."""
     runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS)
     async with listener(runner, host, port, MAX_CONNECTIONS, _connection) as url:
         yield url
@@ -48,9 +47,9 @@ def _connection(server: web.Server) -> "_Connection":
         server,
         loop=asyncio.get_running_loop(),
         access_log=None,  # type: ignore[arg-type]  # means none
-        # Compressed bodies are refused, so nothing may unfold them before that.
+        # Compressed bodies are refused, so nothing may decompress them before that.
         auto_decompress=False,
-        # Runs from the last answer, or from the begin, until a head is whole.
+        # From the last response, or from the start, to the end of a head.
         keepalive_timeout=HEAD_SECONDS,
         max_headers=MAX_HEADERS,
         read_bufsize=BUFFER_BYTES,
@@ -59,13 +58,13 @@ def _connection(server: web.Server) -> "_Connection":
 
 
 class _Connection(web.RequestHandler):
-    """A connection that cuts off who does not read, and refuses in the form of all our errors."""
+    """A connection that cuts off a client that does not read, and refuses by problem documents."""
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RESPONSE_SECONDS):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             if self.transport is not None:

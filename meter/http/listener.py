@@ -1,4 +1,4 @@
-"""A server at an address, which takes so many connections at a time and no more."""
+"""A server at an address, with a limit of connections at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,19 +16,19 @@ async def listener(
     limit: int,
     connect: Callable[[web.Server], asyncio.Protocol],
 ) -> AsyncIterator[str]:
-    """Serve an application; gives its URL. `port` 0 takes a free one.
+    """Serve an application; yield its URL. `port` 0 takes a free one.
 
-    `connect` makes each of at most `limit` connections. At the end, open requests are waited for.
+    `connect` makes each of at most `limit` connections. At the end, wait for open requests.
     """
     await runner.setup()
     try:
         server = runner.server
         assert server is not None, "setup made it"
 
-        def connected() -> asyncio.Protocol:
+        def accept() -> asyncio.Protocol:
             return _Full() if len(server.connections) >= limit else connect(server)
 
-        listening = await asyncio.get_running_loop().create_server(connected, host, port)
+        listening = await asyncio.get_running_loop().create_server(accept, host, port)
         try:
             yield _url(listening)
         finally:

@@ -11,7 +11,7 @@ RETRY_AFTER_SECONDS: Final = "1"
 
 
 def problem_response(problem: Problem, allow: str | None = None) -> web.Response:
-    """Shape a problem as the answer that it is, with the headers of its status."""
+    """Return a problem as a response, with the headers of its status."""
     headers = {}
     if problem.status == web.HTTPServiceUnavailable.status_code:
         headers[hdrs.RETRY_AFTER] = RETRY_AFTER_SECONDS

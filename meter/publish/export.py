@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 
 
 async def export(dsn: str, keys: Keys, out: Path, progress: Progress | None = None) -> Head:
-    """Export into a folder that is empty or not there; `progress` hears entries done and total.
+    """Export into a folder that is empty or not there; `progress` gets entries done and total.
 
     Raises `Inconsistent` where the stored entries do not give the stored root, and `Problem`
     `key_not_here` where a key that must sign is missing.

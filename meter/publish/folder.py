@@ -4,14 +4,15 @@
                        -> replaced
 
 The folder (`ledger.publish`) is what auditors fetch, and a full backup. A publish begins as soon as
-there is something new, but not more often than every `RHYTHM_SECONDS`: so what is committed can be
-verified within a quarter of a second, however many commits there are, if there are no witnesses to
-ask (`meter.witnesses`) or those are quick. Whoever asked to hear of that waits for `published`.
+there is something new, but at most once in `RHYTHM_SECONDS`. So a commit can be verified within a
+quarter of a second, unless witnesses (`publish.witnesses`) are slow. `published` wakes those who
+wait for it.
 
-Where witnesses hold a checkpoint back, the one before stays, and they are asked again, for what is
-committed by then. Where one is shown that lacks some of them, they are asked for the rest.
+Where witnesses hold a checkpoint back, the one before stays, and they are asked again for the
+newest one. Where a checkpoint is shown without some cosignatures, the missing witnesses are asked
+again.
 
-A disk that fails stops publishing until it is well again, and nothing else. A folder that does not
+A failing disk stops publishing until it works again, and nothing else. A folder that does not
 belong to the database stops the service: one of the two has lost what others may have seen.
 """
 
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 RHYTHM_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 1.0  # after a fault of disk or database, or without a quorum
-MISSING_SECONDS: Final = 10.0  # until witnesses are asked that are missing under what is shown
+MISSING_SECONDS: Final = 10.0  # until missing witnesses are asked again
 STOP_SECONDS: Final = 5.0  # for the last publish of a service that ends
 PATIENCE_SECONDS: Final = 60.0  # with the database, for each statement
 CHUNK_BYTES: Final = 16 * 1024 * 1024  # of entries and attachments that are in memory at once
@@ -84,53 +85,53 @@ class Publishing:
         self._metrics = metrics
         self._state = State()  # knows which keys sign
         self._publisher: Publisher | None = None
-        self._ask_again_seconds: float | None = None  # where witnesses are missing
-        self._outcomes: dict[str, str] = {}  # by witness, the last time that it was asked
+        self._ask_again_seconds: float | None = None  # set where witnesses are missing
+        self._outcomes: dict[str, str] = {}  # the last one of each witness
         self.published = Watermark()
 
     async def start(self) -> None:
-        """Hold the folder against the database.
+        """Compare the folder with the database.
 
-        Raises `Ahead`, `OtherRoot`, `BadNote`, and `LogMissing` where there is nothing to hold.
+        Raises `Ahead`, `OtherRoot`, `BadNote`, and `LogMissing` where there is no folder.
         """
         note = await asyncio.to_thread(self._note)
         if note is None:
             raise LogMissing(self._folder)
         size = claimed_checkpoint(note).size
-        async with connections.told_as_away():
+        async with connections.away_as_no_ledger():
             self._connection = await self._connect()
             self._state = await load.load_service_keys(self._connection)
             root = await self._root_at(size)
-        if root is None:  # its keys may be as new to the database as its entries
+        if root is None:  # the database may lack its keys, as it lacks its entries
             raise Ahead(f"{size} entries are published, the database has fewer: run kashi recover")
-        check_root(self._opened(note), lambda _: root)
+        check_root(self._open_checkpoint(note), lambda _: root)
 
     async def run(self) -> None:
         """Publish until nothing more will be committed. Raises `LedgerError`."""
         try:
             while not self._committed.closed:
                 began = time.monotonic()
-                await self._published_or_later()
+                await self._try_to_publish()
                 await asyncio.sleep(began + RHYTHM_SECONDS - time.monotonic())
-                await self._until_there_is_something_to_do()
+                await self._wait_for_work()
         finally:
             self.published.close()
 
     async def stop(self) -> None:
-        """Publish what is left, and let go of folder and connection; `run` has ended before."""
-        with contextlib.suppress(Exception):  # what fails now, the next start makes good
+        """Publish what is left, then close folder and connection; `run` has ended before."""
+        with contextlib.suppress(Exception):  # the next start publishes what fails now
             async with asyncio.timeout(STOP_SECONDS):
                 await self._publish()
         await self._close()
 
-    async def _until_there_is_something_to_do(self) -> None:
+    async def _wait_for_work(self) -> None:
         size = self._publisher.size if self._publisher else self.published.size
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._ask_again_seconds):
                 await self._committed.beyond(size)
 
-    async def _published_or_later(self) -> None:
-        """Publish; where disk or database fail, open both again and leave it to the next round."""
+    async def _try_to_publish(self) -> None:
+        """Publish; where disk or database fail, close both and leave it to the next round."""
         try:
             if self._publisher is None:
                 await self._open()
@@ -138,27 +139,27 @@ class Publishing:
                 await self._publish()
         except (Ahead, OtherRoot, BadNote, BadFolder, BadBundle):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it was, it may be well again
+        except Exception as error:  # noqa: BLE001 - any fault may pass
             self._metrics.publish_failures.inc()
             _log.warning("not_published", size=self.published.size, exc_info=error)
             await asyncio.sleep(RETRY_SECONDS)
             await self._close()
 
     async def _open(self) -> None:
-        """Go on with the folder. Raises `InUse` while another service lets it not go."""
+        """Open the folder. Raises `InUse` while another service holds it."""
         if self._connection.is_closed():
             self._connection = await self._connect()
         self._state = await load.load_service_keys(self._connection)
         note = await asyncio.to_thread(self._note)
-        size = 0 if note is None else self._opened(note).size
+        size = 0 if note is None else self._open_checkpoint(note).size
         root = await self._root_at(size)
-        publisher = await _to_its_end(self._begin, root)
-        self._tell_shown(publisher.size)
+        publisher = await _run_to_end(self._begin, root)
+        self._note_shown(publisher.size)
 
     def _begin(self, root: bytes | None) -> Publisher:
-        """Have a publisher, which `_close` will find also when nobody waits for it any more."""
+        """Make the publisher; it is kept, so that `_close` finds it even after a cancellation."""
         self._publisher = Publisher.open(
-            self._folder, self._signed, self._opened, lambda _: root, write=FolderProcess
+            self._folder, self._sign, self._open_checkpoint, lambda _: root, write=FolderProcess
         )
         return self._publisher
 
@@ -166,7 +167,7 @@ class Publishing:
         if self._publisher is not None:
             await asyncio.to_thread(self._publisher.close)
             self._publisher = None
-        with contextlib.suppress(Exception):  # it is given up either way
+        with contextlib.suppress(Exception):  # it is not used again
             await self._connection.close(timeout=5)
 
     async def _publish(self) -> None:
@@ -174,26 +175,26 @@ class Publishing:
         publisher = self._publisher
         if publisher is None:
             return
-        answer = await self._witnessed(await self._settled(publisher))
+        answer = await self._ask_witnesses(await self._write_committed(publisher))
         if isinstance(answer, Held):
             self._ask_again_seconds = RETRY_SECONDS
             return
         self._ask_again_seconds = MISSING_SECONDS if answer.failures else None
-        await _to_its_end(publisher.show, answer.note)
-        self._tell_shown(publisher.size)
+        await _run_to_end(publisher.show, answer.note)
+        self._note_shown(publisher.size)
 
-    async def _settled(self, publisher: Publisher) -> bytes:
-        """Write all that is committed now; its checkpoint may then be given to others."""
+    async def _write_committed(self, publisher: Publisher) -> bytes:
+        """Write all that is committed now; return its checkpoint, which others may then have."""
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             head = await ledger_store.head(self._connection)
             self._state = await load.load_service_keys(self._connection)
             segments = with_attachments(self._connection, publisher.size, head.size)
             async for chunk in _chunks(segments):
-                await _to_its_end(publisher.add, chunk)
-        return await _to_its_end(publisher.settle, (), head.root)
+                await _run_to_end(publisher.add, chunk)
+        return await _run_to_end(publisher.settle, (), head.root)
 
-    async def _witnessed(self, note: bytes) -> Published | Held:
-        """Ask the witnesses who have not cosigned a checkpoint; count and log what they answer."""
+    async def _ask_witnesses(self, note: bytes) -> Published | Held:
+        """Ask the witnesses who have not cosigned a checkpoint; count and log their answers."""
         began = time.perf_counter()
         answer = await self._witnesses.ask(note)
         if answer.asked:
@@ -204,15 +205,15 @@ class Publishing:
             self._metrics.quorums_missed.labels("published").inc()
         failures = {each.witness: each for each in answer.failures}
         for witness in answer.asked:
-            self._tell(witness, failures.get(witness))
+            self._note_answer(witness, failures.get(witness))
         return answer
 
-    def _tell_shown(self, size: int) -> None:
+    def _note_shown(self, size: int) -> None:
         self._metrics.published.set(size)
         self.published.move(size)
 
-    def _tell(self, witness: str, failure: Failure | None) -> None:
-        """Count the answer of a witness, and log it where it is another than before."""
+    def _note_answer(self, witness: str, failure: Failure | None) -> None:
+        """Count the answer of a witness, and log it where it has changed."""
         outcome = failure.code if failure else "cosigned"
         self._metrics.cosignatures.labels(witness, outcome).inc()
         before = self._outcomes.get(witness, "cosigned")
@@ -226,11 +227,11 @@ class Publishing:
         else:
             _log.warning("not_cosigned", witness=witness, code=outcome, detail=failure.detail)
 
-    def _signed(self, size: int, root: bytes) -> bytes:
+    def _sign(self, size: int, root: bytes) -> bytes:
         return self._keys.checkpoint(self._state, size, root)
 
-    def _opened(self, note: bytes) -> Checkpoint:
-        """Read a checkpoint, which all keys must have signed that are this log's at its size."""
+    def _open_checkpoint(self, note: bytes) -> Checkpoint:
+        """Return a checkpoint that all keys of this log at its size have signed."""
         checkpoint = claimed_checkpoint(note)
         keys = [Verifier.parse(vkey) for vkey in signing(self._state.log_keys, checkpoint.size)]
         if len(open_note(note, keys).signatures) < len(keys):
@@ -244,16 +245,16 @@ class Publishing:
             return None
 
     async def _root_at(self, size: int) -> bytes | None:
-        """Give the root of a size that was published, None beyond the database's end."""
+        """Return the root of a published size, None beyond the database's end."""
         head = await ledger_store.head(self._connection)
         if size > head.size:
             return None
-        # Where no commit ended, no root of ours can be published: nothing has this one.
+        # We publish only where a commit ends; elsewhere, an empty root is equal to none.
         return await ledger_store.root_at(self._connection, size) or b""
 
 
-async def _to_its_end(write: Callable[..., T], *arguments: object) -> T:
-    """Write in a thread, and wait for its end also when cancelled: nobody else may begin before."""
+async def _run_to_end(write: Callable[..., T], *arguments: object) -> T:
+    """Write in a thread and wait for its end, even when cancelled: no other may begin before."""
     writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments))
     try:
         return await asyncio.shield(writing)
@@ -263,7 +264,7 @@ async def _to_its_end(write: Callable[..., T], *arguments: object) -> T:
 
 
 async def _chunks(segments: AsyncIterator[Segment]) -> AsyncIterator[list[Segment]]:
-    """Put segments together until they are some MiB."""
+    """Yield lists of segments, each of some MiB."""
     chunk: list[Segment] = []
     size_bytes = 0
     async for segment in segments:

@@ -6,19 +6,18 @@
             serve(answer.note)
 
 Witnesses without a URL in the policy are not asked, nor those whose cosignature the note has. Each
-gets the proof from the tree that it has signed last; what that is, it says itself (409), and it is
-remembered for the next time. A witness that is late, or answers anything else than its cosignature
-of this very checkpoint, is left out, and `failures` tells why. Nothing of an answer is believed but
-a signature that verifies.
+gets the proof from the tree that it has signed last; it names that tree itself (409), and the size
+is remembered. A witness that is late, or answers with anything but its cosignature of this very
+checkpoint, is left out, and `failures` has the reason. Only a signature that verifies is believed.
 
-Once the quorum is reached, the others have `GRACE_SECONDS` more. Who needs longer is not asked for
-the next checkpoint meanwhile, and what comes late counts if the same one is asked for again: so a
-slow witness holds up nobody, and has its line as soon as the log rests.
+Once the quorum is reached, the others have `GRACE_SECONDS` more. A slower witness is not asked for
+the next checkpoint meanwhile, and its late answer counts if the same one is asked for again. So it
+holds up nobody, and has its line as soon as the log rests.
 
 `Failure.code` is `unreachable`, `too_late`, `refused`, `bad_answer`, or one of two that are grave.
-`ahead`: it has signed a larger tree. `contradicted` (422): it does not see this tree grow out of
-the one that it has signed. Either the witness errs or lies, or this log has lost entries that
-others have seen, or has forked.
+`ahead`: it has signed a larger tree. `contradicted` (422): by its answer, this tree does not grow
+out of the one that it has signed. Either the witness errs or lies, or this log has lost entries
+that others have seen, or has forked.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ from ledger.witnessing import AddCheckpoint
 
 MAX_ANSWER_BYTES: Final = 65_536  # some cosignatures of 100 to 3,300 bytes each
 SIZE_TYPE: Final = "text/x.tlog.size"
-GRACE_SECONDS: Final = 0.25  # for those who are not needed: less than anyone waits for a checkpoint
+GRACE_SECONDS: Final = 0.25  # for the others: less than anyone waits for a checkpoint
 
 _SIZE: Final = re.compile(rb"(0|[1-9][0-9]{0,18})\n?")
 
@@ -46,14 +45,14 @@ _SIZE: Final = re.compile(rb"(0|[1-9][0-9]{0,18})\n?")
 Prove = Callable[[int, int], Sequence[bytes]]
 Code = Literal["unreachable", "too_late", "refused", "bad_answer", "ahead", "contradicted"]
 
-# What there is to ask without a policy file.
+# The policy of a log without a policy file.
 NO_WITNESSES: Final = TrustPolicy(logs=(), witnesses=(), groups=(), quorum=None)
 
 
 def read_policy(file: Path, vkeys: Collection[str]) -> TrustPolicy:
-    """Read whom a log asks that signs with these keys; a file that is not there names nobody.
+    """Read the witnesses of a log that signs with these keys; a missing file names none.
 
-    Raises `BadPolicy` for a file that is another log's, or asks for what nobody can give.
+    Raises `BadPolicy` for another log's file, and for a quorum that cannot be reached.
     """
     try:
         policy = TrustPolicy.parse(file.read_text(encoding="utf-8"))
@@ -78,13 +77,13 @@ class Failure:
 
     @property
     def is_grave(self) -> bool:
-        """Whether it may say that the log has lost entries, or has forked."""
+        """Return whether it may say that the log has lost entries, or has forked."""
         return self.code in ("ahead", "contradicted")
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """To be shown: `has_quorum`, or published without one because the settings say so.
+    """A checkpoint to show: it `has_quorum`, or the settings allow to publish without one.
 
     `note` has the cosignatures, `times` says when each witness signed (seconds since 1970), `asked`
     which ones were asked now.
@@ -99,7 +98,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Too few witnesses have cosigned: the checkpoint before stays the one that is shown."""
+    """A checkpoint that too few witnesses have cosigned: the one before stays shown."""
 
     note: bytes
     times: dict[str, int]
@@ -127,7 +126,7 @@ class Witnesses:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            # Nobody needs cookies, and what is unfolded could be of any size.
+            # Cookies have no use here, and a decompressed body could have any size.
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             headers={"Accept-Encoding": "identity"},
@@ -184,7 +183,7 @@ class Witnesses:
         return Failure(witness.name, "too_late", "the others had answered before")
 
     def _times(self, note: bytes) -> dict[str, int]:
-        """When each witness has cosigned a note, by the policy's names."""
+        """Return when each witness has cosigned a note, by the policy's names."""
         found = cosigning_times(note, (each.verifier for each in self._policy.witnesses))
         names = {each.verifier.name: each.name for each in self._policy.witnesses}
         return {names[key_name]: time for key_name, time in found.items()}
@@ -211,7 +210,7 @@ class Witnesses:
     async def _ask(self, witness: Witness, note: bytes) -> str | Failure:
         text, _ = split_note(note)
         size = Checkpoint.parse(text).size
-        # What it has signed last, as far as is known; once more if it says otherwise.
+        # The size that it signed last, as far as is known; asked again if it names another.
         old = min(self._signed_sizes.get(witness.name, 0), size)
         answer = await self._send(witness, note, old, size)
         signed_size = answer.signed_size
@@ -247,13 +246,13 @@ class Witnesses:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a witness was asked to sign, and what it answers in time."""
+    """The text that a witness was asked to sign, and its answer to come."""
 
     text: str
     answer: "asyncio.Task[str | Failure]"
 
     def cosignature(self, text: str) -> str | None:
-        """The line, if this is the text and it was signed."""
+        """Return the line, if this is the text and it was signed."""
         if self.text != text or not self.answer.done():
             return None
         answer = self.answer.result()
@@ -276,7 +275,7 @@ class _Answer:
 
 
 def _cosignature(body: bytes, text: str, verifier: CosignatureVerifier) -> str | None:
-    """The first line by this witness, if it verifies; lines of other keys are ignored."""
+    """Return the first line by this witness, if it verifies; lines of other keys are ignored."""
     for line in body.decode(errors="replace").split("\n"):
         try:
             signature = parse_signature(f"{line}\n")

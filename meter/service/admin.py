@@ -1,4 +1,4 @@
-"""What an operator does beside serving: tokens, keys, export, backup, recovery, rebuild."""
+"""The work of an operator beside serving: tokens, keys, export, backup, recovery, rebuild."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 async def add_token(folder: DataFolder, identity: Identity, expires_at: int | None = None) -> str:
-    """Make a token and give its text; `expires_at` in microseconds. Raises `SetupError`."""
+    """Make a token and return its text; `expires_at` in microseconds. Raises `SetupError`."""
     if not TOKEN_ID.fullmatch(identity.token_id):
         raise SetupError("bad_name", f"{identity.token_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
     if not has_fitting_subject(identity):
@@ -54,7 +54,7 @@ async def _service_connection(folder: DataFolder) -> AsyncIterator[connections.C
 
 
 def new_key(folder: DataFolder, kind: str) -> tuple[str, dict[str, str]]:
-    """Make a key of the kind "log" or "receipt"; give the URL and body of the command to add it."""
+    """Make a key, "log" or "receipt"; return the URL and body of the command to add it."""
     origin = read_origin(folder)
     if kind == "log":
         return "/v1/log-keys", {"vkey": new_log_key(folder, origin)}

@@ -1,15 +1,15 @@
-"""Copy a ledger's database and its published log, and bring a database back from such a copy.
+"""Copy a ledger's database and its published log, and restore a database from such a copy.
 
     OUT/database.dump              pg_dump's, of the ledger's tables and nothing else
     OUT/log/                       the published log
     OUT/origin, OUT/log.vkey, …    whose it is, and whom it asks to witness it
 
-The log is copied after the database, so it has all that the database has but for what was about to
-be published, and often more; `meter.recover` rolls a database forward from it. Private keys are in
-no backup: whoever holds one could sign another history.
+The log is copied after the database, so it lacks only what was about to be published, and often has
+more; `service.recover` rolls a database forward from it. Private keys are in no backup: a holder of
+one could sign another history.
 
-What does the work are PostgreSQL's own programs, of the server's major version: a dump that a newer
-one has written may be more than the server understands.
+PostgreSQL's own programs do the work, in the server's major version: the server may not understand
+the dump of a newer one.
 """
 
 import asyncio
@@ -45,9 +45,9 @@ class BackupFailed(LedgerError):  # noqa: N818 - the name says what is wrong
 
 
 async def back_up(dsn: str, folder: DataFolder, out: Path, progress: Progress | None = None) -> int:
-    """Copy database and log into a folder that is empty or not there; give the log's size.
+    """Copy database and log into a folder that is empty or not there; return the log's size.
 
-    `progress` hears the log's files done and total. Raises `BackupFailed` or `BadFolder`.
+    `progress` gets the log's files done and total. Raises `BackupFailed` or `BadFolder`.
     """
     connection = await connections.connect(dsn)
     major = connection.get_server_version().major
@@ -62,14 +62,14 @@ async def back_up(dsn: str, folder: DataFolder, out: Path, progress: Progress | 
 
 
 def _make_empty(out: Path) -> None:
-    """A dump holds contracts and prices: nobody else may enter."""
+    """Make an empty folder that only we may enter: a dump holds contracts and prices."""
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     if any(out.iterdir()):
         raise BackupFailed(f"{out} holds something already")
 
 
 def take_log(backup: Path, folder: DataFolder, progress: Progress | None = None) -> None:
-    """Take from a backup what a data folder lacks but the database. Raises `BackupFailed`."""
+    """Copy what a data folder lacks from a backup, except the database. Raises `BackupFailed`."""
     for file in _public_files(backup):
         if not (folder.path / file.name).exists():
             shutil.copyfile(file, folder.path / file.name)
@@ -83,7 +83,7 @@ def take_log(backup: Path, folder: DataFolder, progress: Progress | None = None)
 
 
 async def restore(dsn: str, backup: Path) -> None:
-    """Bring the database of a backup back into one without a ledger. Raises `BackupFailed`."""
+    """Restore the database of a backup into one without a ledger. Raises `BackupFailed`."""
     connection = await connections.connect(dsn, owner=True)
     try:
         if await ledger_store.exists(connection):
@@ -99,7 +99,7 @@ async def restore(dsn: str, backup: Path) -> None:
 
 
 def copy_log(source: Path, out: Path, progress: Progress | None = None) -> int:
-    """Copy a published log while it grows, its checkpoint last; give its size.
+    """Copy a published log while it grows, its checkpoint last; return its size.
 
     Partial tiles go once the full one is published. Raises `BadFolder` where files are missing.
     """
@@ -109,7 +109,7 @@ def copy_log(source: Path, out: Path, progress: Progress | None = None) -> int:
         note = reader.checkpoint()
         size = claimed_checkpoint(note).size
         missing = _copy_tiles(source, out, size, progress)
-        # Tiles that a checkpoint outgrew go only when it is there.
+        # Tiles that a checkpoint replaces go only when it is there.
         if claimed_checkpoint(reader.checkpoint()).size // TILE_WIDTH == size // TILE_WIDTH:
             break
     if missing:
@@ -121,7 +121,7 @@ def copy_log(source: Path, out: Path, progress: Progress | None = None) -> int:
 
 
 def _copy_tiles(source: Path, out: Path, size: int, progress: Progress | None) -> list[Tile]:
-    """Copy the tiles that are not there yet; give those that a log of this size lacks."""
+    """Copy the tiles that are not there yet; return those that a log of this size lacks."""
     missing, tiles = [], list(_tiles(size))
     for done, tile in enumerate(tiles, 1):
         target = out / tile.path
@@ -157,13 +157,13 @@ def _public_files(folder: Path) -> list[Path]:
     return [file for pattern in patterns for file in folder.glob(pattern)]
 
 
-async def _run(program: Path, dsn: str, *words: str) -> None:
+async def _run(program: Path, dsn: str, *options: str) -> None:
     """Run one of PostgreSQL's programs on a database. Raises `BackupFailed`."""
     address, environment = _address(dsn)
     process = await asyncio.create_subprocess_exec(
         program,
         f"--dbname={address}",
-        *words,
+        *options,
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
@@ -174,7 +174,7 @@ async def _run(program: Path, dsn: str, *words: str) -> None:
 
 
 def _address(dsn: str) -> tuple[str, dict[str, str]]:
-    """Take the password out of an address: all can read the words that a program was given."""
+    """Return address and environment, the password in the latter: all can read arguments."""
     parts = urlsplit(dsn)
     if parts.password is None:
         return dsn, dict(os.environ)

@@ -1,4 +1,4 @@
-"""Make the read models anew from entry 0, in one transaction that shuts every writer out.
+"""Make the read models anew from entry 0, in one transaction that excludes every writer.
 
 For when a projection was damaged or its form changed. Entries and evidence are only read: the
 entries must give the stored root, and every effect is computed by the rules again (`evolve`). What
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 
 async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
-    """Rebuild; `progress` hears entries done and total. Raises `Inconsistent` or `Diverged`."""
+    """Rebuild; `progress` gets entries done and total. Raises `Inconsistent` or `Diverged`."""
     connection = await connections.connect(dsn)
     try:
         async with connection.transaction():
@@ -71,7 +71,7 @@ async def _replay(
 
 
 async def _read_receipts(connection: connections.Connection, head: Head) -> None:
-    """Find what was refused: no entry tells of it, but the stored receipts and envelopes do."""
+    """Note what was refused: only the stored receipts and envelopes hold it."""
     written = Written()
     async for number, (envelope, receipt, _) in segments.attachments(connection, 0, head.size):
         answer = parse_receipt(receipt)
@@ -86,6 +86,6 @@ async def _read_receipts(connection: connections.Connection, head: Head) -> None
 async def _load_record(
     connection: connections.Connection, state: State, entry: RecordVoided | RecordReleased
 ) -> None:
-    """Bring back the record that an entry names, where its chunk is written and forgotten."""
+    """Load the record that an entry names, where an earlier chunk had it."""
     if (entry.provider, entry.id) not in state.records:
         await load.load_records(connection, state, [(entry.provider, entry.id)])

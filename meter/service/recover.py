@@ -1,11 +1,11 @@
-"""See that a database lacks nothing that others have seen, before it goes on.
+"""Recovery: a database may go on only if it lacks nothing that others have seen.
 
-    behind its log's folder   rolled forward (`meter.roll_forward`), be it empty or of a backup
+    behind its log's folder   rolled forward (`service.roll_forward`), be it empty or of a backup
     without a folder          refused, for nothing shows what is lacking; but where a checkpoint
                               from outside shows that nothing is, the folder is written again
 
-Two histories under one name are what a ledger may never have. So a database that is behind cannot
-be helped without the folder: its origin is lost.
+A ledger may never have two histories under one name. So a database that is behind, and has no
+folder, cannot go on: its origin is lost.
 """
 
 import shutil
@@ -29,7 +29,7 @@ from meter.publish.folder import LogMissing
 from meter.service.roll_forward import roll_forward
 from meter.tables import connections, tokens, write
 
-TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, which tells the size of the ledger
+TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, with the size of the ledger
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +44,7 @@ class OriginLost(LedgerError):  # noqa: N818 - the name says what is wrong
 class Recovered:
     """How many entries the database held, and where it ends now.
 
-    `has_new_token` says that nobody had one, so the authority got one (`DIR/authority.token`).
+    `has_new_token`: there was no token, so the authority got one (`DIR/authority.token`).
     """
 
     before: int
@@ -53,14 +53,14 @@ class Recovered:
 
 
 async def recover(dsn: str, folder: DataFolder, progress: Progress | None = None) -> Recovered:
-    """Bring the database to where the folder's checkpoint is, if it is behind.
+    """Bring the database forward to the folder's checkpoint, if it is behind.
 
-    `progress` hears entries done and total. Raises `LogMissing` without a folder, `BadNote` where
+    `progress` gets entries done and total. Raises `LogMissing` without a folder, `BadNote` where
     none of our keys has signed its checkpoint, `OtherRoot` where the database is of another
     history, and what `roll_forward` raises.
     """
     reader = FolderReader(folder.log)
-    checkpoint = _opened(_note(folder), own_keys(folder))
+    checkpoint = _open_checkpoint(_note(folder), own_keys(folder))
     await _make_tables(dsn)
     connection = await connections.connect(dsn, writer=True)
     try:
@@ -72,7 +72,7 @@ async def recover(dsn: str, folder: DataFolder, progress: Progress | None = None
         head = await ledger_store.head(connection)
         made = not await tokens.has_tokens(connection)
         if made:
-            await _give_token(connection, folder, TOKEN_ID.format(head.size))
+            await _renew_token(connection, folder, TOKEN_ID.format(head.size))
     finally:
         await connection.close()
     return Recovered(before.size, head, made)
@@ -88,7 +88,7 @@ async def publish_again(
     """
     if folder.log.exists() and any(folder.log.iterdir()):
         raise BadFolder(f"{folder.log} holds something: recover without a checkpoint, or move it")
-    await _check_whole(dsn, _opened(note, own_keys(folder)))
+    await _check_whole(dsn, _open_checkpoint(note, own_keys(folder)))
     draft = folder.log.with_suffix(".new")
     shutil.rmtree(draft, ignore_errors=True)
     head = await export(dsn, Keys(folder), draft, progress)
@@ -112,8 +112,8 @@ def _note(folder: DataFolder) -> bytes:
         raise LogMissing(folder.log) from None
 
 
-def _opened(note: bytes, trusted: Sequence[Verifier]) -> Checkpoint:
-    """Read a checkpoint that one of our keys has signed; which ones must, an entry may say."""
+def _open_checkpoint(note: bytes, trusted: Sequence[Verifier]) -> Checkpoint:
+    """Return a checkpoint that one of our keys has signed; entries may ask for more of them."""
     open_note(note, trusted)
     checkpoint = claimed_checkpoint(note)
     if checkpoint.origin not in {key.name for key in trusted}:
@@ -157,10 +157,10 @@ async def _check_holds(connection: connections.Connection, checkpoint: Checkpoin
         raise OtherRoot(f"the database's first {checkpoint.size} entries are not those published")
 
 
-async def _give_token(
+async def _renew_token(
     connection: connections.Connection, folder: DataFolder, token_id: str
 ) -> None:
-    """Give the authority a token of a new name, for an old one may have been revoked."""
+    """Make the authority a token of a new name, for an old one may have been revoked."""
     token = new_token(token_id)
     await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
     folder.authority_token.unlink(missing_ok=True)

@@ -3,15 +3,15 @@
     checkpoint of ours -> entries, envelopes, receipts -> decide again, compare the bytes
         -> prove that the checkpoint begins with them -> commit
 
-For a database that was brought back from a backup, or an empty one. What it lacks others have seen,
-so the ledger may not go on without it. The audit judges each entry (`auditor.replay`), and the
+For a database from a backup, or an empty one. Others have seen the entries that it lacks, so the
+ledger may not go on without them. The audit judges each entry (`auditor.replay`), and the
 functions that the service writes with write it, group by group: a damaged folder leaves the
 database at its last good group, and after a crash it is run again.
 
-A batch's entry tells the size before its group, a command's does not: one that is within no group
+A batch's entry names the size before its group, a command's does not: a command outside the groups
 of batches becomes a group of its own.
 
-What no folder holds, and nothing brings back: tokens, signed batches whose number was taken
+No folder holds these, and they stay lost: tokens, signed batches whose number was taken
 (`meter.seq_conflict`), and what was committed but not published, a quarter of a second at most. The
 receipts for that, which providers hold, prove the loss.
 """
@@ -59,9 +59,9 @@ async def roll_forward(
     checkpoint: Checkpoint,
     progress: Progress | None = None,
 ) -> None:
-    """Bring a database that is behind to where the folder's checkpoint is; it is of this log.
+    """Bring a database that is behind forward to the folder's checkpoint, one of this log.
 
-    `progress` hears the size that the ledger has, and will have. Raises `OtherRoot` where the
+    `progress` gets the size that the ledger has, and will have. Raises `OtherRoot` where the
     database is of another history, `BadFolder` or `BadBundle` where the folder is damaged, and
     `Violation` where an entry is not what the rules give.
     """
@@ -86,9 +86,9 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Submission:
-    """What was taken at once: a command's entry, or a batch's and those of its records.
+    """The entries of one submission: a command's, or a batch's and those of its records.
 
-    `entry` is the first, of whichever kind.
+    `entry` is the first one, decoded.
     """
 
     held: list[_Held]
@@ -111,7 +111,7 @@ class _Writer:
         self._audit = Audit(with_sums=False)
 
     async def take_over(self) -> None:
-        """Become the only writer, and load where the database ends."""
+        """Become the only writer, and load the state at the database's end."""
         head = await ledger_store.take_over(self._connection)
         self._epoch = head.epoch
         self._log: Log = await ledger_store.load_log(self._connection, head, FLOORED_CLASSES)
@@ -124,7 +124,7 @@ class _Writer:
     async def write(self, group: list[_Submission]) -> None:
         """Write a group, all of it or nothing."""
         written = Written()
-        # It answers for every size; and it keeps the tiles that it has read, so it lives briefly.
+        # A tree keeps the tiles that it has read, so each group has its own.
         tree = self._reader.tree(self._checkpoint.size)
         for submission in group:
             with _at(submission.first):
@@ -182,7 +182,7 @@ class _Writer:
         rows.note_batch(written, signed, stored, [*answer.voids, *answer.results])
 
     def _note_request(self, entry: Any, number: int, written: Written) -> None:
-        """Make the answer to a command again, for whoever asks with the same key."""
+        """Note the answer to a command anew, for a repetition under the same key."""
         answer = msgspec.json.encode(response_to(self._state, number, entry))
         fingerprint = fingerprint_of(command_of(entry))
         written.requests.append((entry.request, fingerprint, number, answer))
@@ -200,7 +200,7 @@ def _named(submission: _Submission) -> Named:
 
 
 def _entries(reader: FolderReader, start: int, size: int) -> Iterator[_Held]:
-    """Give the folder's entries from `start` on. Raises `BadFolder` or `BadBundle`."""
+    """Yield the folder's entries from `start` on. Raises `BadFolder` or `BadBundle`."""
     for tile in level_tiles("entries", size):
         if tile.first + tile.width <= start:
             continue
@@ -216,29 +216,29 @@ def _entries(reader: FolderReader, start: int, size: int) -> Iterator[_Held]:
 def _attachments(reader: FolderReader, tile: Tile) -> Iterator[tuple[int, bytes]]:
     try:
         yield from reader.iter_attachments(tile.beside("batches"))
-    except MissingFile:  # of a batch that should have some, the audit misses them
+    except MissingFile:  # the audit reports those that a batch lacks
         return
 
 
 def _submissions(entries: Iterator[_Held]) -> Iterator[_Submission]:
-    """Put the entries of a batch's records together with the batch's own."""
+    """Yield the submissions: a batch's entry together with those of its records."""
     for first, together in groupby(entries, lambda held: held.fields.get("batch", held.number)):
         held = list(together)
         with _at(first):
             entry = read_entry(held[0].fields)
-            signed = _signed(held[0]) if isinstance(entry, BatchAccepted) else None
+            signed = _read_batch(held[0]) if isinstance(entry, BatchAccepted) else None
         yield _Submission(held, entry, signed)
 
 
-def _signed(held: _Held) -> SignedBatch:
-    """Read a batch, whose signature the audit will check."""
+def _read_batch(held: _Held) -> SignedBatch:
+    """Return a batch, whose signature the audit will check."""
     if not held.files:
         raise Violation("missing_attachment", "beside a batch lies its envelope")
     return parse_batch(parse(held.files[0], BATCH_TYPE), held.files[0])
 
 
 def _groups(submissions: Iterator[_Submission]) -> Iterator[list[_Submission]]:
-    """Put together what was committed together, as far as that is known."""
+    """Yield groups of what was committed together, as far as that is known."""
     group: list[_Submission] = []  # up to the last batch that was seen
     before = -1
     loose: list[_Submission] = []  # commands since
@@ -265,7 +265,7 @@ def _groups(submissions: Iterator[_Submission]) -> Iterator[list[_Submission]]:
 
 @contextmanager
 def _at(number: int) -> Iterator[None]:
-    """Name the entry at which something is wrong."""
+    """Raise each error again as a `Violation` that names the entry."""
     try:
         yield
     except (LedgerError, Problem) as error:

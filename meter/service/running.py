@@ -1,4 +1,4 @@
-"""Put the parts together: keys, database, intake and HTTP, as one running service.
+"""The running service: keys, database, intake and HTTP, put together.
 
 `initialise` makes a ledger, `running` serves one until it is left, `open_database` opens whichever
 database the ledger has, starting the embedded one where needed.
@@ -42,7 +42,7 @@ _log: Final = logs.logger(__name__)
 class Running:
     """A running service: where it listens, its database, and how to learn that it must end.
 
-    `published` tells how far the log's folder holds what is committed.
+    `published` is the watermark of the log's folder.
     """
 
     url: str
@@ -54,7 +54,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Witnessing:
-    """How long the witnesses are waited for, and whether too few of them hold a checkpoint back."""
+    """How long to wait for witnesses, and whether to publish without a quorum of them."""
 
     seconds: float = 2.0
     without_quorum: bool = False
@@ -119,8 +119,9 @@ async def running(
             )
         )
         url = await stack.enter_async_context(listening(app, host, port))
-        stack.callback(intake.watermark.close)  # open event streams end, and do not hold us up
-        ended = asyncio.create_task(_first_end([sequencer, publisher], database))
+        # Ends the open event streams, or the stop would wait for them.
+        stack.callback(intake.watermark.close)
+        ended = asyncio.create_task(_wait_for_first_end([sequencer, publisher], database))
         stack.push_async_callback(_cancel, ended)
         _log.info("started", url=url, size=intake.watermark.size)
         yield Running(url, dsn, intake, publishing.published, ended)
@@ -132,7 +133,7 @@ def settle_interpreter() -> None:
 
     A group makes ten thousands of objects that hold no cycles and are gone with it, so the garbage
     collector may look less often, and never at what was loaded. A thread that publishes or
-    proves must not hold up answers for the usual 5 ms at a time.
+    proves must not hold up responses for the usual 5 ms at a time.
     """
     gc.collect()
     gc.freeze()
@@ -140,9 +141,9 @@ def settle_interpreter() -> None:
     sys.setswitchinterval(0.0005)
 
 
-async def _first_end(tasks: "list[asyncio.Task[None]]", database: Database) -> None:
+async def _wait_for_first_end(tasks: "list[asyncio.Task[None]]", database: Database) -> None:
     """Raise what ended first: the sequencer, the publisher, or the embedded database under them."""
-    lost: asyncio.Task[Any] = asyncio.create_task(database.lost())
+    lost: asyncio.Task[Any] = asyncio.create_task(database.wait_for_end())
     try:
         done, _ = await asyncio.wait([*tasks, lost], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -152,7 +153,7 @@ async def _first_end(tasks: "list[asyncio.Task[None]]", database: Database) -> N
 
 
 async def until_interrupted(service: Running) -> None:
-    """Wait for SIGINT or SIGTERM; raises what ended the service, should it end first."""
+    """Wait for SIGINT or SIGTERM; raise what ended the service, should it end first."""
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -171,7 +172,7 @@ async def _cancel(task: "asyncio.Task[None]") -> None:
 
 
 def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessing) -> Witnesses:
-    """Make those whom the policy file names, if there is one. Raises `SetupError`."""
+    """Return the witnesses that the policy file names, if there is one. Raises `SetupError`."""
     try:
         policy = read_policy(folder.witnesses_policy, vkeys)
     except BadPolicy as error:
@@ -186,11 +187,11 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
 
 
 async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
-    """Give the log keys that sign now, as vkeys.
+    """Return the vkeys of the log keys that sign now.
 
-    Refuses a ledger for which keys are missing here, before its writer is shut out.
+    Raises `SetupError` where a private key is missing, before the present writer is ended.
     """
-    async with connections.told_as_away():
+    async with connections.away_as_no_ledger():
         connection = await connections.connect(dsn)
         try:
             head = await ledger_store.head(connection)

@@ -53,8 +53,8 @@ class Database:
     dsn: str
     server: Embedded | None = None
 
-    async def lost(self) -> None:
-        """Wait until our own server ends, and raise; of another's we learn by its silence."""
+    async def wait_for_end(self) -> None:
+        """Raise `SetupError` when the embedded server ends; wait for ever for another one."""
         if self.server is None:
             await asyncio.Event().wait()
         else:
@@ -80,7 +80,7 @@ async def initialise(folder: DataFolder, origin: str, clock: Clock = system_cloc
     try:
         await _initialise(folder, origin, clock)
     except Exception:
-        # Nobody has used it, and what is left of it would stand in the way of the next try.
+        # Nobody has used it, and its remains would block the next try.
         for file in folder.path.iterdir():
             shutil.rmtree(file) if file.is_dir() else file.unlink()
         raise
@@ -169,7 +169,7 @@ async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncItera
 
 
 def read_origin(folder: DataFolder) -> str:
-    """Give the ledger's name."""
+    """Return the ledger's name."""
     return _read(folder.origin)
 
 

@@ -17,7 +17,7 @@ Connection = asyncpg.Connection
 Readers = asyncpg.Pool
 
 
-# Beside the writer's connection: each question takes one for some milliseconds.
+# Beside the writer's connection: each query takes one for some milliseconds.
 MAX_READERS: Final = 8
 
 
@@ -27,8 +27,8 @@ SERVICE_ROLE: Final = "kashi_service"
 WRITER: Final = "kashi-writer"
 
 
-# What is raised where the server cannot be reached, goes away, or is not up yet; the last two by
-# the driver, where it learns of that between two messages.
+# Raised where the server cannot be reached, goes away, or is not up yet. The driver raises the last
+# two, where it learns of it between two messages.
 _AWAY: Final = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -49,7 +49,7 @@ async def connect(
 ) -> Connection:
     """Connect as the service, whose role may append but never change; `owner` may set up.
 
-    A `writer` is known to the server as one, so that the next can end it where it hangs. A
+    A `writer` carries a name, so that the next writer can end it where it hangs. A
     statement that takes longer than `patience_seconds` raises `TimeoutError`. Raises `NoLedger`,
     also where the server refuses us.
     """
@@ -74,7 +74,7 @@ async def connect(
 
 
 async def connect_readers(dsn: str) -> Readers:
-    """Open connections for questions."""
+    """Open connections for queries."""
     settings = {"application_name": "kashi-read", "role": SERVICE_ROLE}
     return await asyncpg.create_pool(
         dsn,
@@ -86,15 +86,15 @@ async def connect_readers(dsn: str) -> Readers:
 
 
 class _Reader(asyncpg.Connection):
-    """A connection for questions, which leave nothing behind that would have to be reset."""
+    """A connection for queries, which leave nothing behind to reset."""
 
     def get_reset_query(self) -> str:
         return ""
 
 
 @asynccontextmanager
-async def told_as_away() -> AsyncIterator[None]:
-    """Turn what is raised where the server goes away into `NoLedger`, for a start that ends so."""
+async def away_as_no_ledger() -> AsyncIterator[None]:
+    """Raise `NoLedger` where the server goes away, for a start that fails by it."""
     try:
         yield
     except _AWAY as error:
@@ -103,12 +103,12 @@ async def told_as_away() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[Connection]:
-    """Take a connection for one question, in one snapshot; a single statement needs none.
+    """Take a connection for one query, in one snapshot; a single statement needs none.
 
     Raises `Problem` `unavailable`.
     """
     try:
-        async with _taken(readers) as connection:
+        async with _borrow(readers) as connection:
             if not snapshot:
                 yield connection
                 return
@@ -118,21 +118,21 @@ async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[C
         raise Problem("unavailable", "the database is away") from error
 
 
-_given_back: Final[set["asyncio.Task[None]"]] = set()  # held until they are done
+_releases: Final[set["asyncio.Task[None]"]] = set()  # held until they are done
 
 
 @asynccontextmanager
-async def _taken(readers: Readers) -> AsyncIterator[Connection]:
-    """Take a connection. To give it back takes turns of the event loop that no answer waits for."""
+async def _borrow(readers: Readers) -> AsyncIterator[Connection]:
+    """Take a connection; a task gives it back, so that no response waits for that."""
     connection = await readers.acquire()
     try:
         yield cast("Connection", connection)
     finally:
-        giving = asyncio.create_task(_give_back(readers, connection))
-        _given_back.add(giving)
-        giving.add_done_callback(_given_back.discard)
+        release = asyncio.create_task(_release(readers, connection))
+        _releases.add(release)
+        release.add_done_callback(_releases.discard)
 
 
-async def _give_back(readers: Readers, connection: Any) -> None:
-    with suppress(*_AWAY):  # who asked has heard of it
+async def _release(readers: Readers, connection: Any) -> None:
+    with suppress(*_AWAY):  # the query has raised it already
         await readers.release(connection)

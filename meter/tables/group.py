@@ -1,4 +1,4 @@
-"""What a group collects while it is decided: the rows to write, the figures to count."""
+"""A group while it is decided: the rows to write, and the figures to count."""
 
 import base64
 from collections.abc import Iterable

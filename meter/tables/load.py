@@ -95,7 +95,7 @@ async def load_service_keys(connection: Connection) -> State:
 
 
 async def load_named(connection: Connection, state: State, named: Named) -> dict[str, Answered]:
-    """Put the known records and batches into the state; give the known requests."""
+    """Load the known records and batches into the state; return the known requests."""
     await _load_batches(connection, state, named.batches)
     await load_records(connection, state, named.records)
     if not named.requests:
@@ -113,13 +113,13 @@ async def _load_batches(connection: Connection, state: State, batches: Iterable[
 
 
 async def load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:
-    """Put the known ones of some records into the state, as they stand now."""
+    """Load those of some records that are known into the state, as they stand now."""
     ids: defaultdict[str, list[str]] = defaultdict(list)
     for provider, id_ in records:
         ids[provider].append(id_)
     for provider, named in ids.items():
         rows = await connection.fetch(_SQL["known_records"], provider, named)
-        if rows:  # of most batches no record is known
+        if rows:  # most batches have no known record
             await _load_records(connection, state, provider, rows)
 
 
@@ -149,7 +149,7 @@ def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> AcceptedRecord:
 async def load_device_time(
     connection: Connection, state: State, named: Iterable[tuple[DeviceTimeId, int]]
 ) -> None:
-    """Put the device-time in use of some days into the state, of those that it does not hold."""
+    """Load the device-time in use of those days that the state does not hold."""
     missing = [(name, day) for name, day in named if day not in state.device_time(name).days]
     if not missing:
         return

@@ -1,4 +1,4 @@
-"""Answers out of the service's tables: one page each, bounded in items and in what is read.
+"""Pages read from the service's tables, each bounded in items and in what is read.
 
 Functions take the caller's connection, in whose snapshot they read. They know nothing of HTTP; a
 *page* is a list of at most `limit` items and whether there are more, an item's key says where the
@@ -26,11 +26,11 @@ from meter.tables.connections import Connection
 from meter.wire.advice import Refusable
 from meter.wire.receipt import EntryRange
 
-# What a page reads at most, whatever it finds; then it gives a cursor to go on from.
+# A page reads no more than this, whatever it finds; its cursor leads on.
 MAX_ENTRIES_READ: Final = 20_000  # some tens of milliseconds of reading
 MAX_QUARTERS_READ: Final = 100_000  # a record of 31 days can be withheld in 2,977 of them
 
-_SQL: Final = load("meter.tables", "questions.sql")
+_SQL: Final = load("meter.tables", "pages.sql")
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record or void of a batch that was refused, or a batch whose number was taken.
+    """A refused record or void, or a batch whose number was taken.
 
     `key` is its place among all; `contract` is None where none is named.
     """
@@ -72,7 +72,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class NotCounted:
-    """A record that was refused, or of which a part was withheld (`withheld`, device-time).
+    """A record that was refused, or has a withheld part (`withheld`, device-time).
 
     Times in microseconds; `voided` and `released` are numbers of entries.
     """
@@ -154,7 +154,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A batch that another may have signed; `counting` are its accepted, unvoided records."""
+    """A batch that another may have signed; `counting` is the number of its unvoided records."""
 
     entry: int
     at: int
@@ -180,7 +180,7 @@ async def receipt(connection: Connection, payload: str) -> HeldReceipt | None:
 
 
 async def envelope(connection: Connection, payload: str) -> tuple[str, bytes] | None:
-    """Give provider and envelope of a batch, also of one whose number was taken."""
+    """Return provider and envelope of a batch, also of one whose number was taken."""
     row = await connection.fetchrow(_SQL["envelope"], payload)
     return None if row is None else (row["provider"], row["envelope"])
 
@@ -188,13 +188,13 @@ async def envelope(connection: Connection, payload: str) -> tuple[str, bytes] | 
 async def streams(
     connection: Connection, provider: str, after: tuple[str], limit: int
 ) -> Page[Stream]:
-    """Give a provider's streams by name."""
+    """Return a provider's streams by name."""
     rows = await connection.fetch(_SQL["streams"], provider, *after, limit + 1)
     return _page([Stream(*row) for row in rows], limit)
 
 
 async def stream(connection: Connection, provider: str, name: str) -> Stream | None:
-    """Give one stream."""
+    """Return one stream."""
     row = await connection.fetchrow(_SQL["stream"], provider, name)
     return None if row is None else Stream(*row)
 
@@ -202,7 +202,7 @@ async def stream(connection: Connection, provider: str, name: str) -> Stream | N
 async def gaps(
     connection: Connection, provider: str, name: str, after: tuple[int], limit: int
 ) -> Page[tuple[int, int]]:
-    """Give the ranges of a stream's missing numbers that begin after a number, ends included."""
+    """Return the ranges of a stream's missing numbers that begin after a number, ends included."""
     rows = await connection.fetch(_SQL["gaps"], provider, name, *after, limit + 1)
     return _page([(first, last) for first, last in rows], limit)
 
@@ -210,7 +210,7 @@ async def gaps(
 async def rejected(
     connection: Connection, provider: str, after: tuple[int, int, int], limit: int
 ) -> Page[Refusal]:
-    """Give what of a provider's batches was refused, in the order in which it came."""
+    """Return what was refused of a provider's batches, in the order in which it came."""
     rows = await connection.fetch(_SQL["rejected"], provider, *after, limit + 1)
     found = [Refusal((entry, place, number), *rest) for entry, place, number, *rest in rows]
     return _page(found, limit)
@@ -220,7 +220,7 @@ async def rejected(
 
 
 async def totals(connection: Connection, contracts: Sequence[str]) -> dict[str, Totals]:
-    """Give the totals of some contracts."""
+    """Return the totals of some contracts."""
     found: defaultdict[str, Totals] = defaultdict(Totals)
     for contract, used in await connection.fetch(_SQL["totals"], contracts):
         found[contract].cost = cost(int(used))
@@ -238,7 +238,7 @@ async def usage(
     after: tuple[int, str],
     limit: int,
 ) -> Page[UsageDay]:
-    """Give the device-time of some contracts by day and kind, added up."""
+    """Return the device-time of some contracts, summed by day and kind."""
     rows = await connection.fetch(
         _SQL["usage"], contracts, days.start, days.stop, *after, limit + 1
     )
@@ -248,7 +248,7 @@ async def usage(
 async def record_states(
     connection: Connection, records: Iterable[RecordId]
 ) -> dict[RecordId, tuple[int | None, int | None]]:
-    """Give the numbers of the entries that voided and released some records."""
+    """Return the numbers of the entries that voided and released some records."""
     names = list(records)
     rows = await connection.fetch(
         _SQL["record_states"], [name[0] for name in names], [name[1] for name in names]
@@ -259,7 +259,7 @@ async def record_states(
 async def not_counted(
     connection: Connection, contracts: Sequence[Contract], after: tuple[int, int], limit: int
 ) -> Page[NotCounted]:
-    """Give the records of some contracts that were refused, or of which a part was withheld."""
+    """Return the records of some contracts that were refused, or withheld in part."""
     terms = [contract.registered for contract in contracts]
     rows = await connection.fetch(
         _SQL["refused_or_withheld"],
@@ -272,7 +272,7 @@ async def not_counted(
 
 
 async def to_review(connection: Connection, after: tuple[int], limit: int) -> Page[ToReview]:
-    """Give the records with a withheld part that are neither released nor voided, oldest first."""
+    """Return the records with a withheld part, neither released nor voided, oldest first."""
     found: list[ToReview] = []
     quarters_read = 0
     async for row in connection.cursor(_SQL["to_review"], *after, limit + 1, prefetch=64):
@@ -283,15 +283,15 @@ async def to_review(connection: Connection, after: tuple[int], limit: int) -> Pa
     return Page(found, more=False)
 
 
-# Money
+# Suspects
 
 
 async def suspects(
     connection: Connection, key: Key, after: tuple[int], limit: int
 ) -> tuple[Page[Suspect], tuple[int]]:
-    """Give batches that a key signed since it is suspected, and the entry that the page came to.
+    """Return batches that a key signed since it is suspected, and the last entry of the page.
 
-    A page ends between batches, for the entries that tell of a batch's records follow its own.
+    A page ends between batches, for the entries of a batch's records follow its own.
     """
     if key.suspected_since is None:
         return Page([], more=False), after
@@ -326,7 +326,7 @@ async def suspects(
 
 
 class _Suspected(Struct):
-    """What the entries of a batch and of its records tell of them."""
+    """The fields of a batch's entry and of its records' entries that are read here."""
 
     kind: str
     at: int
@@ -338,8 +338,11 @@ class _Suspected(Struct):
     id: str = ""
 
 
+# Money
+
+
 async def pools(connection: Connection, after: tuple[str, int], limit: int) -> Page[Pool]:
-    """Give all pools by programme and year."""
+    """Return all pools by programme and year."""
     rows = await connection.fetch(_SQL["pools"], *after, limit + 1)
     return _page([Pool(**_whole(dict(row), "granted")) for row in rows], limit)
 
@@ -347,7 +350,7 @@ async def pools(connection: Connection, after: tuple[str, int], limit: int) -> P
 async def coupons(
     connection: Connection, programme: str, year: int, after: tuple[str, str, int], limit: int
 ) -> Page[Coupon]:
-    """Give coupons by enterprise, programme and year; all where `programme` or `year` is empty."""
+    """Return coupons by enterprise, programme and year; an empty filter means all."""
     rows = await connection.fetch(_SQL["coupons"], programme, year, *after, limit + 1)
     return _page([Coupon(**_whole(dict(row), "entitled", "granted")) for row in rows], limit)
 
@@ -358,24 +361,24 @@ async def coupons(
 async def entries_about(
     connection: Connection, subject: str, after: int
 ) -> AsyncIterator[tuple[int, bytes]]:
-    """Give the entries after a number of each segment that mentions a subject, in order.
+    """Yield the entries after a number of each segment that concerns a subject, in order.
 
-    Not each of them is about it; see `rules.subjects`.
+    Not each entry concerns it; see `rules.subjects`.
     """
     start = await ledger_store.segment_start(connection, after + 1)
-    # Each segment holds an entry, so no search needs more of them.
+    # Each segment holds an entry or more, so no search needs more segments.
     query = (_SQL["segments_about"], subject, start, MAX_ENTRIES_READ + 1)
     async for first, count, bundle in connection.cursor(*query, prefetch=16):
         for number, data in enumerate(decode_bundle(bundle, count), first):
             if number > after:
                 yield number, data
-        await asyncio.sleep(0)  # what reads them holds up everything else
+        await asyncio.sleep(0)  # decoding holds up everything else
 
 
 async def entries_of_batch(
     connection: Connection, payload: str, after: int
 ) -> AsyncIterator[tuple[int, bytes]]:
-    """Give the entries after a number that one batch made, its own among them."""
+    """Yield the entries after a number that one batch made, its own among them."""
     row = await connection.fetchrow(_SQL["batch_entry"], payload)
     if row is None:
         return
@@ -388,7 +391,7 @@ async def entries_of_batch(
 async def entries_of_record(
     connection: Connection, record: str, providers: Sequence[str], after: int
 ) -> AsyncIterator[tuple[int, bytes]]:
-    """Give the entries after a number that accepted, released and voided records of an id."""
+    """Yield the entries after a number that accepted, released and voided records of an id."""
     rows = await connection.fetch(_SQL["record_entries"], record, providers)
     numbers = [number for row in rows for number in row if number is not None and number > after]
     for number, data in sorted((await ledger_store.entries_at(connection, numbers)).items()):
@@ -396,18 +399,18 @@ async def entries_of_record(
 
 
 class _MadeEntries(Struct):
-    """What of a receipt says which entries its batch made."""
+    """The field of a receipt that names the entries of its batch."""
 
     entries: EntryRange
 
 
 def _page(found: list[T], limit: int) -> Page[T]:
-    """Cut off the one item that was asked for too many, to see whether there is one."""
+    """Return a page of items; one beyond the limit was read to see whether there are more."""
     return Page(found[:limit], more=len(found) > limit)
 
 
 def _whole(row: dict[str, Any], *sums: str) -> dict[str, Any]:
-    """Give a row's columns by name; sums come as `Decimal`, though they are whole."""
+    """Return a row's columns by name, with integers for sums, which come as `Decimal`."""
     return {**row, **{name: int(row[name]) for name in sums}}
 
 

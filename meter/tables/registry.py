@@ -3,8 +3,8 @@
 The sequencer's own state runs ahead of the database while a group is decided, and is thrown away
 where the commit fails. So no query reads it. The registry grows by committed rows alone: the leader
 hands over the rows of each commit (`take`), and a query whose snapshot is newer fetches what is
-missing (`at`). What a query sees are the registrations of its own snapshot, whose size it tells as
-`as_of`; those of later entries are left out.
+missing (`at`). A query sees the registrations of its own snapshot, whose size is its `as_of`; those
+of later entries are left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -109,7 +109,7 @@ class Registry:
 
     @property
     def now(self) -> Registered:
-        """What is registered as of the newest commit that is known here."""
+        """The registrations as of the newest commit that is known here."""
         return Registered(self._state, self._size)
 
     def take(self, size: int, rows: Sequence[tuple[int, str, bytes]]) -> None:

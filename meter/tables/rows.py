@@ -43,15 +43,15 @@ class Written:
     # Thousandths of devices added by contract, device, start and end: a batch has few such spans.
     usage: dict[tuple[str, str, int, int], int] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)  # of the group's entries
-    mentions: list[tuple[str, int]] = field(default_factory=list)
+    segment_subjects: list[tuple[str, int]] = field(default_factory=list)
 
 
 def note_group(written: Written, state: State, touched: Touched, first: int) -> None:
-    """Note what is kept once for a whole group: how totals stand after it, whom it concerns."""
+    """Note the rows of a whole group: the totals after it, and its subjects."""
     _note_past(written, state, touched)
-    # What concerns a contract by its money alone was touched; `note_rows` has noted the rest.
+    # `touched` has the contracts whose money changed; `note_rows` has noted the other subjects.
     written.subjects |= subjects_of_contracts(state, touched.contracts)
-    written.mentions += ((subject, first) for subject in sorted(written.subjects))
+    written.segment_subjects += ((subject, first) for subject in sorted(written.subjects))
     written.subjects.clear()
 
 
@@ -91,7 +91,7 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
             _note_usage(written, state.records[entry.provider, entry.id].usage, -1)
             written.subjects.add("kind:void")
             return
-        case "batch":  # the batch's own row needs what no entry holds
+        case "batch":  # `note_batch` has what no entry holds
             written.numbers.append((entry.provider, entry.stream, entry.seq))
         case "release":
             written.releases.append((entry.provider, entry.id, number))
@@ -128,7 +128,7 @@ def note_batch(
 
 
 def note_refused(written: Written, batch: Batch, number: int, results: list[Result]) -> None:
-    """Note which of a batch's results say no: those of its voids first, then of its records.
+    """Note the refused results of a batch: those of its voids first, then of its records.
 
     `number` is that of the batch's entry.
     """
@@ -180,6 +180,6 @@ def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
-    """Turn rows into the columns that `unnest` takes; of no rows, empty ones."""
+    """Return rows as the columns that `unnest` takes, empty ones for no rows."""
     columns = [list(column) for column in zip(*rows, strict=True)]
     return columns or [[] for _ in range(count)]

@@ -11,14 +11,14 @@ from meter.tables.write import _SQL
 async def attachments(
     connection: Connection, first: int, stop: int
 ) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Give envelope, receipt and signature of the batch entries of `[first, stop)`, in order."""
+    """Yield envelope, receipt and signature of the batch entries of `[first, stop)`, in order."""
     async for row in connection.cursor(_SQL["batches"], first, stop, prefetch=64):
         signature = row["signature"].encode("ascii")
         yield row["entry"], [row["envelope"], row["receipt"], signature]
 
 
 async def with_attachments(connection: Connection, first: int, stop: int) -> AsyncIterator[Segment]:
-    """Give the segments of `[first, stop)`, both ends of segments, with the files beside them."""
+    """Yield the segments of `[first, stop)`, both ends of segments, with the files beside them."""
     attached = attachments(connection, first, stop)
     following = await anext(attached, None)
     async for start, count, bundle in ledger_store.bundles(connection, first, stop):

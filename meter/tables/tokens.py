@@ -15,7 +15,7 @@ async def token(connection: Connection, token_id: str) -> KnownToken | None:
 
 
 async def has_tokens(connection: Connection) -> bool:
-    """Say whether anybody was ever given a token."""
+    """Return whether a token was ever made."""
     return bool(await connection.fetchval(_SQL["has_tokens"]))
 
 
@@ -34,5 +34,5 @@ async def add_token(
 
 
 async def revoke_token(connection: Connection, token_id: str) -> bool:
-    """Revoke a token; say whether there was one to revoke."""
+    """Revoke a token; return whether there was one to revoke."""
     return await connection.execute(_SQL["revoke_token"], token_id) == "UPDATE 1"

@@ -1,4 +1,4 @@
-"""The service's tables in PostgreSQL: load the state, look up what a group names, write a group.
+"""Writes of the service's tables: a group's rows, the set-up, and what a rebuild empties.
 
 Functions take the caller's connection; `write` the caller's transaction, the one that appends the
 group's entries. The read-model rows *are* the state: `load_state` reads them, `write` keeps them.
@@ -34,7 +34,7 @@ _PROJECTIONS: Final = (
     "stream",
     "gap",
     "usage_day",
-    "mention",
+    "segment_subject",
     "device_time",
     "contract_total",
     "contract_year",
@@ -75,7 +75,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _copy(connection, "record", written.records)
     await _copy(connection, "withheld", written.withheld)
     await _copy(connection, "refused", written.refused)
-    await _copy(connection, "mention", written.mentions)
+    await _copy(connection, "segment_subject", written.segment_subjects)
     await _copy(connection, "contract_year_past", written.past_shares)
     await _copy(connection, "coupon_past", written.past_coupons)
     await _copy(connection, "request", written.requests)
@@ -95,7 +95,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
 async def add_registration(connection: Connection, number: int, kind: str, data: bytes) -> None:
     """Add the rows of a registering entry that is a group of its own and concerns nobody."""
     await _copy(connection, "registration", [(number, kind, data)])
-    await _copy(connection, "mention", [(f"kind:{kind}", number)])
+    await _copy(connection, "segment_subject", [(f"kind:{kind}", number)])
 
 
 async def _copy(connection: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
@@ -161,7 +161,7 @@ async def _put_pools(connection: Connection, state: State, touched: Iterable[Poo
 
 
 async def clear_projections(connection: Connection) -> None:
-    """Empty what `rebuild` makes anew, within the caller's transaction."""
+    """Empty the tables that `rebuild` makes anew, within the caller's transaction."""
     for table in _PROJECTIONS:
         await connection.execute(_SQL[f"clear_{table}"])
 

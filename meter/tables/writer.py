@@ -52,8 +52,8 @@ class Writer:
         self.epoch: int | None = None
 
     async def start(self) -> Loaded:
-        """Take the ledger over from whoever writes it. Raises `LedgerError`."""
-        async with connections.told_as_away():
+        """Take the ledger over from any other writer. Raises `LedgerError`."""
+        async with connections.away_as_no_ledger():
             self.connection = await self._connect()
             await ledger_store.check_durability(self.connection)
             return await self._load()
@@ -64,7 +64,7 @@ class Writer:
         Raises `LostEpoch` where another has taken over since, `Inconsistent`.
         """
         while True:
-            with contextlib.suppress(Exception):  # it is given up either way
+            with contextlib.suppress(Exception):  # it is not used again
                 await self.connection.close(timeout=1)
             try:
                 self.connection = await self._connect()

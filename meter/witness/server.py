@@ -4,8 +4,8 @@ POST /add-checkpoint       a cosignature line, or a refusal (`ledger.witnessing`
 GET  /<hash>/checkpoint    what was signed last of the log whose origin has this hex SHA-256
 GET  /metrics, /healthz    Prometheus' text format; that the process answers
 
-All answers are text. Nobody has to log in: what counts is the log's signature. It runs where only
-the base packages are installed.
+All responses are text. Nobody logs in: only the log's signature counts. The base packages are
+enough to run it.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ from meter.values.problems import Problem
 from meter.witness.witness import Clock, Witness
 
 MAX_CONNECTIONS: Final = 500  # by default a process may open 1,024 files
-HEAD_SECONDS: Final = 75.0  # to the end of a head; a log may ask again on the connection it has
-DRAIN_SECONDS: Final = 5  # how long open requests may take when the witness stops
+HEAD_SECONDS: Final = 75.0  # to the end of a head, also of the next request on a connection
+DRAIN_SECONDS: Final = 5  # for open requests when the witness stops
 
 _log: Final = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def serving(folder: Path, host: str, port: int, clock: Clock) -> AsyncIterator[str]:
-    """Serve the witness of a folder; gives its URL. `port` 0 takes a free one."""
+    """Serve the witness of a folder; yield its URL. `port` 0 takes a free one."""
     with Witness.open(folder, clock) as witness:
-        # Compressed bodies are not unfolded, so they are malformed.
+        # Compressed bodies are not decompressed, so they are malformed.
         runner = web.AppRunner(
             make_app(witness),
             access_log=None,
@@ -108,7 +108,7 @@ class _Handlers:
 
 @web.middleware
 async def _faults(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Answer in one line of text, and tell no client of a fault of ours more than that."""
+    """Turn each fault into one line of text, which holds no details of a fault of ours."""
     try:
         response: web.StreamResponse = await handler(request)
     except Problem as problem:
@@ -139,7 +139,7 @@ def _metrics(witness: Witness, answers: Counter[str]) -> Iterator[str]:
     yield "# TYPE kashi_witness_entries gauge\n"
     for origin, signed in witness.signed.items():
         yield f'kashi_witness_entries{{log="{_label(origin)}"}} {signed.checkpoint.size}\n'
-    yield "# HELP kashi_witness_signed_timestamp_seconds When that was, since 1970.\n"
+    yield "# HELP kashi_witness_signed_timestamp_seconds When that was, in seconds since 1970.\n"
     yield "# TYPE kashi_witness_signed_timestamp_seconds gauge\n"
     for origin, signed in witness.signed.items():
         yield f'kashi_witness_signed_timestamp_seconds{{log="{_label(origin)}"}} {signed.time}\n'

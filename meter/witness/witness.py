@@ -1,19 +1,19 @@
-"""A witness: it cosigns what a log shows it only if the log has just grown (C2SP tlog-witness).
+"""A witness: it cosigns a checkpoint only if the log has only grown (C2SP tlog-witness).
 
 DIR/witness.key            its key (0600), as `ledger.cosign` writes it
 DIR/witness.vkey           the public half, for trust policies
-DIR/logs                   the vkeys of the logs that it serves, one to a line, any number of a log
+DIR/logs                   the vkeys of its logs, one to a line; a log may have several
 DIR/HASH/checkpoint        what it signed last of a log, with the log's signature lines and its own
 DIR/HASH/evidence/*.json   what contradicts that, though the log has signed it too (`Evidence`)
 
 HASH is the hex SHA-256 of the log's origin. What `ledger.witnessing` accepts is durable before
-anybody hears of it; so a crash can forget an answer that was not given, and none that was.
+it is answered; so a crash can lose an answer that was not sent, and none that was.
 
 What was signed of a log outlasts the log's keys. It is read back by the witness' own line, for the
 log's key may be gone from `logs` by then; the log's lines were verified before they were kept.
 
-Whoever restores DIR from a backup makes the witness break its word: it needs a new key instead. One
-process has DIR. What is not done here: to wait, and to speak HTTP (`meter.witness_server`).
+A witness whose DIR is restored from a backup could sign a second history: it needs a new key
+instead. One process holds DIR. HTTP and waiting are the server's (`witness.server`).
 """
 
 import logging
@@ -55,13 +55,13 @@ from ledger.witnessing import (
 )
 from meter.host.data_folder import DataFolder
 
-# Of each log and kind: a log that lies could fill the disk, and the first lies say it all.
+# For each log and kind: a lying log could fill the disk, and its first lies are enough.
 MAX_EVIDENCE: Final = 1_000
 
 Clock = Callable[[], int]  # seconds since 1970
 Logs = dict[str, list[Verifier]]  # the keys of each log by its origin
 
-# Two roots of one size; or a larger tree, and hashes that do not lead to it from the one signed.
+# Two roots of one size; or a larger tree, without hashes that lead to it from the one signed.
 Kind = Literal["fork", "unproved"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -84,7 +84,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 def initialise(folder: Path, name: str) -> str:
-    """Make a witness in an empty folder; gives its vkey. Raises `BadFolder` and `BadKey`."""
+    """Make a witness in an empty folder; return its vkey. Raises `BadFolder` and `BadKey`."""
     key = Cosigner.from_seed(name, secrets.token_bytes(32))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if any(folder.iterdir()):
@@ -99,11 +99,11 @@ def initialise(folder: Path, name: str) -> str:
 
 
 def trust(folder: Path, vkey: str) -> str:
-    """Add a key of a log, from the next start on; gives its origin. Raises `BadKey`."""
+    """Add a key of a log, from the next start on; return its origin. Raises `BadKey`."""
     verifier = Verifier.parse(vkey)
     known = _read_logs(folder).get(verifier.name, [])
     _check_distinct([*known, verifier])
-    # Another key brings no room: of a log that is known, a folder that is missing has been lost.
+    # Only a new log gets a folder: the missing folder of a known log has been lost.
     if not known:
         _make_room(folder / monitoring_path(verifier.name))
     logs = folder / "logs"
@@ -115,7 +115,7 @@ def trust(folder: Path, vkey: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What was signed last of a log, and when; `note` has nobody's lines but the log's and ours."""
+    """What was signed last of a log, and when; `note` has the log's lines and ours alone."""
 
     note: bytes
     checkpoint: Checkpoint
@@ -145,7 +145,7 @@ class Witness:
 
     @classmethod
     def open(cls, folder: Path, clock: Clock, files: Files = DISK) -> Self:
-        """Go on with a folder after whatever happened to it.
+        """Open a folder, also after a crash.
 
         Raises `MissingFile`, `BadKey` or `BadNote` where it is damaged, `BadFolder` where another
         process has it.
@@ -168,13 +168,13 @@ class Witness:
         return dict(self._signed)
 
     def signed_at(self, path: str) -> Signed | None:
-        """What was signed last of the log that has this `monitoring_path`."""
+        """Return what was signed last of the log that has this `monitoring_path`."""
         return self._signed.get(self._paths.get(path, ""))
 
     def add_checkpoint(self, body: bytes) -> str | Refused:
-        """Answer a request: the cosignature line, or why there is none. Raises `OSError`.
+        """Return the cosignature line for a request, or the refusal. Raises `OSError`.
 
-        Where it raises, nothing was signed as far as anyone can know; the log may ask again.
+        Where it raises, no signature has left the witness; the log may ask again.
         """
         try:
             request = AddCheckpoint.parse(body)
@@ -191,7 +191,7 @@ class Witness:
             return answer
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Unlock the folder for another process."""
         self._held.close()
 
     def __enter__(self) -> Self:
@@ -224,7 +224,7 @@ class Witness:
         times = cosigning_times(note, [self._key.verifier])
         if self.name not in times or checkpoint.origin != origin:
             raise BadNote(f"{path} is not of {origin}, or not signed by {self.name}")
-        if keys := _named_in(note, self._logs[origin]):
+        if keys := _keys_with_lines(note, self._logs[origin]):
             open_note(note, keys)  # or others would be shown a wrong line
         return Signed(note, checkpoint, times[self.name])
 
@@ -232,7 +232,7 @@ class Witness:
         # A clock that ran back must not date the larger tree before the smaller one.
         time = max(self._clock(), before.time if before else 0)
         line = self._key.cosign(checkpoint.format(), time)
-        bare = _signed_by_log(note, self._logs[checkpoint.origin])
+        bare = _without_other_lines(note, self._logs[checkpoint.origin])
         signed = Signed(add_cosignatures(bare, [line]), checkpoint, time)
         if signed != before:
             self._write(self._folder / monitoring_path(checkpoint.origin), signed.note)
@@ -240,7 +240,7 @@ class Witness:
         return line
 
     def _keep(self, kind: Kind, request: AddCheckpoint, signed: Signed) -> None:
-        """Keep evidence. Nothing that fails here may turn a refusal into a fault."""
+        """Keep evidence; a failure here must not turn a refusal into a fault."""
         origin, offered = request.origin, claimed_checkpoint(request.note)
         both = f"{signed.checkpoint.format()}{offered.format()}"
         name = f"{kind}-{sha256(both.encode()).hexdigest()[:32]}.json"
@@ -258,14 +258,14 @@ class Witness:
             kind=kind,
             at=self._clock(),
             signed=signed.note.decode(),
-            offered=_signed_by_log(request.note, self._logs[request.origin]).decode(),
+            offered=_without_other_lines(request.note, self._logs[request.origin]).decode(),
             old=request.old,
             hashes=[b64encode(each).decode() for each in request.hashes],
         )
         return msgspec.json.format(msgspec.json.encode(evidence)) + b"\n"
 
     def _write(self, path: Path, data: bytes) -> None:
-        """Make or replace a file, whole after any crash, and there for good when this returns."""
+        """Make or replace a file durably; after a crash it is whole."""
         draft = path.with_name(f"{path.name}{DRAFT}")
         if draft.exists():
             self._files.remove(draft)
@@ -296,7 +296,7 @@ def _read_logs(folder: Path) -> Logs:
 
 
 def _check_distinct(keys: Collection[Verifier]) -> None:
-    """Nobody could say whose line it is where two keys of a log have one id."""
+    """Raise `BadKey` where two keys of a log have one id: nobody could tell their lines apart."""
     known: set[bytes] = set()
     for key in keys:
         if key.key_id in known:
@@ -312,21 +312,21 @@ def _read(file: Path) -> str:
 
 
 def _lock(folder: Path) -> int:
-    """Two at once could sign two trees of one size."""
+    """Lock a folder: two processes at once could sign two trees of one size."""
     try:
         return lock(folder)
     except BlockingIOError:
         raise BadFolder(f"another process has {folder}") from None
 
 
-def _named_in(note: bytes, keys: Collection[Verifier]) -> list[Verifier]:
-    """Those of a log's keys of which a note has a line, be it right or wrong."""
+def _keys_with_lines(note: bytes, keys: Collection[Verifier]) -> list[Verifier]:
+    """Return those of a log's keys that have a line in a note, right or wrong."""
     named = {(each.name, each.key_id) for each in split_note(note)[1]}
     return [key for key in keys if (key.name, key.key_id) in named]
 
 
-def _signed_by_log(note: bytes, keys: Collection[Verifier]) -> bytes:
-    """The note without the lines of others, which may be anything."""
+def _without_other_lines(note: bytes, keys: Collection[Verifier]) -> bytes:
+    """Return the note without the lines of others, which may be anything."""
     opened = open_note(note, keys)
     by_id = {key.key_id: key for key in keys}
     lines = (format_signature(by_id[each.key_id], each.signature) for each in opened.signatures)
@@ -334,7 +334,7 @@ def _signed_by_log(note: bytes, keys: Collection[Verifier]) -> bytes:
 
 
 def _contradiction(request: AddCheckpoint, refused: Refused, signed: Signed) -> Kind | None:
-    """What a refused checkpoint is evidence of, if its log has signed it."""
+    """Return what a refused checkpoint is evidence of, if its log has signed it."""
     if refused.reason == "bad_signature":
         return None
     offered, known = claimed_checkpoint(request.note), signed.checkpoint

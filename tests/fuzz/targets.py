@@ -123,8 +123,8 @@ def receipt(data: bytes) -> bool:
 
 
 def answer(data: bytes) -> bool:
-    """A client takes any answer as a refusal, as a receipt for its batch, or as neither."""
-    no = client._Answer(503, {}, data)
+    """A client takes any response as a refusal, as a receipt for its batch, or as neither."""
+    no = client._Response(503, {}, data)
     assert attempt(lambda: client._accepted(no), client.Refused) is None
     attempt(lambda: client._object(no), client.ClientError)
     sent = min(ledgers.story().files.items())[1][0]

@@ -240,8 +240,8 @@ def verify(exported: Exported, *words: object) -> Result:
 def test_a_good_export_verifies_with_exit_code_0(exported):
     output = good(verify(exported))
     assert "good: root " in output
-    # A number that no batch filled is a question, not a fault.
-    assert "question: pcl, stream main: no batches 3 to 3" in output
+    # A number that no batch filled is no fault.
+    assert "gap: pcl, stream main: no batches 3 to 3" in output
     key = exported.vkey.read_text().strip()
     assert "good: root " in good(kashi("verify", exported.out, "--vkey", key))
 

@@ -672,7 +672,7 @@ async def answered(service: Service, request: bytes) -> bytes:
 
 
 async def test_a_client_that_reads_no_answers_is_cut_off(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "RESPONSE_SECONDS", 0.5)
     count = 200  # of a quarter of a megabyte: more than the kernel keeps for anybody
     async with serving(database, tmp_path) as service:
         raw = await Raw.opened(service, b"GET /docs HTTP/1.1\r\nHost: kashi.test\r\n\r\n" * count)

@@ -35,7 +35,7 @@ class Log(io.StringIO):
 def log():
     """Collect what is logged, at every level."""
     stream = Log()
-    with logs.written_to(stream, "DEBUG"):
+    with logs.write_to(stream, "DEBUG"):
         yield stream
 
 
@@ -226,7 +226,7 @@ def test_a_terminal_gets_readable_lines():
             return True
 
     stream = Terminal()
-    with logs.written_to(stream):
+    with logs.write_to(stream):
         logs.logger("meter.test").info("group", first=40)
         logs.logger("meter.test").debug("not this")
     (line,) = stream.getvalue().splitlines()
@@ -236,7 +236,7 @@ def test_a_terminal_gets_readable_lines():
 
 def test_logs_go_nowhere_else_when_they_are_over(log):
     stream = Log()
-    with logs.written_to(stream):
+    with logs.write_to(stream):
         pass
     logs.logger("meter.test").info("late")
     assert stream.getvalue() == ""

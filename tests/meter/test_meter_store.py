@@ -269,7 +269,7 @@ DAMAGE = {
     "stream": "UPDATE meter.stream SET last = 1, batches = 7",
     "gap": "DELETE FROM meter.gap",
     "usage_day": "UPDATE meter.usage_day SET device_time = -1",
-    "mention": "DELETE FROM meter.mention WHERE subject LIKE '%A'",
+    "segment_subject": "DELETE FROM meter.segment_subject WHERE subject LIKE '%A'",
     "device_time": "DELETE FROM meter.device_time",
     "contract_total": "UPDATE meter.contract_total SET used = used + 1",
     "contract_year": "UPDATE meter.contract_year SET granted = 0",

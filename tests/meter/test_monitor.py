@@ -23,7 +23,7 @@ from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.quorum import TrustPolicy
 from ledger.verify import verify
 from meter.auditor.alarms import KINDS, MAX_KEPT, Alarm, Alarms
-from meter.auditor.fetch import opened
+from meter.auditor.fetch import open_source
 from meter.auditor.monitor import Interrupted, Limits, Monitor, Trust
 from meter.auditor.replay import Audit, _Stream
 from meter.cli.main import main
@@ -54,7 +54,7 @@ class Watch:
         self.monitor.start()
 
     async def poll(self) -> None:
-        async with opened(self.site.url, None) as source:
+        async with open_source(self.site.url, None) as source:
             await self.monitor.poll(source)
 
     def alarms(self) -> set[str]:

@@ -88,9 +88,9 @@ def test_the_same_routes_give_the_same_bytes():
     program = (
         "from hashlib import sha256; from meter.api import docs_page, openapi;"
         "from meter.api.app import ROUTES;"
-        "print(sha256(openapi.encoded(ROUTES) + docs_page.page(ROUTES)).hexdigest())"
+        "print(sha256(openapi.encode(ROUTES) + docs_page.page(ROUTES)).hexdigest())"
     )
-    ours = sha256(openapi.encoded(ROUTES) + docs_page.page(ROUTES)).hexdigest()
+    ours = sha256(openapi.encode(ROUTES) + docs_page.page(ROUTES)).hexdigest()
     for seed in ("0", "1"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(REPOSITORY)}
         told = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
@@ -288,7 +288,7 @@ def test_the_edges_of_a_type_are_the_edges_of_its_schema(kind, good, bad):
 
 def test_patterns_are_those_of_ecma_262():
     """Patterns have no escapes of Python alone, and both read their end as that of the text."""
-    patterns = set(re.findall(r'"pattern":("(?:[^"\\]|\\.)*")', openapi.encoded(ROUTES).decode()))
+    patterns = set(re.findall(r'"pattern":("(?:[^"\\]|\\.)*")', openapi.encode(ROUTES).decode()))
     assert patterns
     for pattern in map(json.loads, patterns):
         assert not re.search(r"\\[AZzaeQ]|\(\?[P<#iLmsux]|[*+?}]\+", pattern), pattern
@@ -354,7 +354,7 @@ async def test_document_and_page_are_public_tagged_and_closed_to_the_outside(dat
     async with serving(database, tmp_path) as service:
         service.http.headers.clear()
         for path, body in (
-            ("/openapi.json", openapi.encoded(ROUTES)),
+            ("/openapi.json", openapi.encode(ROUTES)),
             ("/docs", docs_page.page(ROUTES)),
         ):
             answer = await service.get(path)

@@ -60,7 +60,7 @@ from tests.services import (
 NOW = "2026-01-10T12:00:00+08:00"
 YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
 SECOND_USCC = uscc_of(10)
-TOTALS_OF_GROUPS = ("meter.mention", "meter.contract_year_past", "meter.coupon_past")
+TOTALS_OF_GROUPS = ("meter.segment_subject", "meter.contract_year_past", "meter.coupon_past")
 
 
 @pytest.fixture

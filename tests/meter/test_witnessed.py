@@ -356,7 +356,7 @@ async def test_a_witness_that_knows_of_another_history_raises_an_alarm(city, siz
     async with all_of(city.witnesses):
         assert await post(second, forked(city, size)) == 200
         stream = io.StringIO()
-        with logs.written_to(stream):
+        with logs.write_to(stream):
             async with city.serving() as service:
                 await use(service, 1)
                 await until_counted(service, graver, 2)

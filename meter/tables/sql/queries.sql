@@ -58,7 +58,7 @@ ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quar
 SELECT key, fingerprint, entry, answer FROM meter.request WHERE key = ANY ($1::text[]);
 
 -- name: keep_seq_conflict
--- One would prove what the provider did; some more are kept, but not all that it may send.
+-- One is proof enough; some more are kept, but not all that a provider may send.
 INSERT INTO meter.seq_conflict (payload, provider, stream, seq, envelope, size)
 SELECT $1, $2, $3, $4, $5, size FROM ledger.head
 WHERE (
@@ -169,8 +169,8 @@ DELETE FROM meter.gap;
 -- name: clear_usage_day
 DELETE FROM meter.usage_day;
 
--- name: clear_mention
-DELETE FROM meter.mention;
+-- name: clear_segment_subject
+DELETE FROM meter.segment_subject;
 
 -- name: clear_device_time
 DELETE FROM meter.device_time;

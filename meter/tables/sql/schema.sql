@@ -25,7 +25,7 @@ ALTER TABLE meter.batch ALTER COLUMN envelope SET STORAGE EXTERNAL;
 ALTER TABLE meter.batch ALTER COLUMN receipt SET STORAGE EXTERNAL;
 
 -- A signed batch whose number holds another batch: proof of what its provider did. `size` is the
--- ledger's when it was kept, `number` counts on: together they say when it came.
+-- ledger's when it came, and `number` orders those of one size.
 CREATE TABLE meter.seq_conflict (
     payload     text PRIMARY KEY,
     size        bigint NOT NULL,
@@ -52,14 +52,14 @@ CREATE TABLE meter.record (
     entry    bigint NOT NULL,
     voided   bigint,           -- number of the entry that took it back
     released bigint,           -- number of the entry that let its withheld part count
-    withheld boolean NOT NULL, -- whether a part was: then `withheld` tells of it
+    withheld boolean NOT NULL, -- whether a part was: `withheld` then has it
     PRIMARY KEY (provider, id)
 );
 -- What waits for a reviewer.
 CREATE INDEX record_to_review ON meter.record (entry)
     WHERE withheld AND voided IS NULL AND released IS NULL;
 
--- What of a record was withheld: three columns of equal length, one place per quarter-hour.
+-- The withheld part of a record: three columns of equal length, one place per quarter-hour.
 CREATE TABLE meter.withheld (
     provider      text NOT NULL,
     id            text NOT NULL,
@@ -76,7 +76,7 @@ CREATE TABLE meter.withheld (
 );
 CREATE INDEX withheld_by_contract ON meter.withheld (contract, entry);
 
--- Results of receipts that say no; `contract` and what follows it are empty for a void.
+-- Refused results of receipts; `contract` and the columns after it are empty for a void.
 CREATE TABLE meter.refused (
     provider text NOT NULL,
     entry    bigint NOT NULL,         -- the batch's
@@ -119,9 +119,9 @@ CREATE TABLE meter.usage_day (
     PRIMARY KEY (contract, day, device)
 );
 
--- Which segments speak of a subject ('contract:A', 'enterprise:…', 'provider:pcl') or hold a kind
--- of entry ('kind:void'), so that a question need not read all of them.
-CREATE TABLE meter.mention (
+-- The segments that concern a subject ('contract:A', 'enterprise:…', 'provider:pcl') or hold a kind
+-- of entry ('kind:void'), so that a query need not read all of them.
+CREATE TABLE meter.segment_subject (
     subject text NOT NULL,
     first   bigint NOT NULL,          -- of the segment
     PRIMARY KEY (subject, first)
@@ -197,7 +197,7 @@ CREATE TABLE meter.pool (
     PRIMARY KEY (programme, year)
 );
 
--- Answers by Idempotency-Key, so that a repeated command does nothing twice.
+-- Answers to commands by Idempotency-Key, so that a repeated command does nothing twice.
 CREATE TABLE meter.request (
     key         text PRIMARY KEY,
     fingerprint text NOT NULL, -- hex sha256 of the command
@@ -230,8 +230,8 @@ GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.to
 GRANT UPDATE (revoked_at) ON meter.token TO kashi_service;
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
-    meter.refused, meter.stream, meter.gap, meter.usage_day, meter.mention, meter.device_time,
-    meter.contract_total, meter.contract_year, meter.contract_year_past, meter.coupon,
-    meter.coupon_past, meter.pool TO kashi_service;
+    meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
+    meter.device_time, meter.contract_total, meter.contract_year, meter.contract_year_past,
+    meter.coupon, meter.coupon_past, meter.pool TO kashi_service;
 
 RESET ROLE;

@@ -1,4 +1,4 @@
--- What the questions read; all within one snapshot. A page takes at most $n rows in the order of
+-- The pages of queries, each read within one snapshot. A page takes at most $n rows in the order of
 -- its key, after the key where the page before it ended.
 
 -- name: receipt
@@ -21,7 +21,7 @@ SELECT first, last FROM meter.gap
 WHERE provider = $1 AND stream = $2 AND first > $3 ORDER BY first LIMIT $4;
 
 -- name: rejected
--- Results that say no, and batches whose number was taken, in the order in which they came: those
+-- Refused results, and batches whose number was taken, in the order in which they came: those
 -- of an entry by their place, and before them the batches that came when the ledger ended there.
 SELECT * FROM (
     (SELECT held.entry, held.place, 0::bigint AS number, held.what, batch.payload, batch.stream,
@@ -47,7 +47,7 @@ SELECT contract, withheld, entitled, granted FROM meter.contract_year
 WHERE contract = ANY ($1::text[]);
 
 -- name: usage
--- Of each contract the first days are enough: no later one can be among the first of all.
+-- The first days of each contract are enough: no later one can be among the first of all.
 SELECT held.day, held.device, sum(held.device_time) AS device_time
 FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
     SELECT day, device, device_time FROM meter.usage_day
@@ -115,9 +115,9 @@ ORDER BY coupon.enterprise, coupon.programme, coupon.year LIMIT $6;
 
 -- name: segments_about
 SELECT held.first, held.count, held.bundle
-FROM meter.mention JOIN ledger.segment AS held USING (first)
-WHERE mention.subject = $1 AND mention.first >= $2
-ORDER BY mention.first LIMIT $3;
+FROM meter.segment_subject AS concerned JOIN ledger.segment AS held USING (first)
+WHERE concerned.subject = $1 AND concerned.first >= $2
+ORDER BY concerned.first LIMIT $3;
 
 -- name: record_entries
 SELECT entry, voided, released FROM meter.record
