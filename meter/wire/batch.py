@@ -17,6 +17,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ledger.canon import MAX_INTEGER
 from meter.values.problems import Problem
 from meter.values.strict import Id, Instant, Reason, VisibleAscii, decode, is_id, is_visible_ascii
 from meter.values.units import DAY_SECONDS
@@ -28,7 +29,7 @@ MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that 
 # The sum over a batch, such as 168 records of 31 days or 5,200 of one day. Where capacity is short,
 # each quarter-hour of a record is judged by itself, and a batch is decided in one go.
 MAX_BATCH_SECONDS: Final = 5_200 * DAY_SECONDS
-MAX_SEQ: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+MAX_SEQ: Final = MAX_INTEGER
 
 
 LogName = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -48,7 +49,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     id: VisibleAscii
     contract: Id
     device: Id
-    milli_devices: int
+    milli_devices: Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
     start: Instant
     end: Instant
     run: VisibleAscii | UnsetType = UNSET

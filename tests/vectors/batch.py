@@ -259,6 +259,8 @@ def _bad_records() -> list[Vector]:
         other("a device of 65 letters", "it has at most 64", device="d" * 65),
         other("devices with a fraction", count, milli_devices=64_000.5),
         other("devices with a fraction of zero", count, milli_devices=64_000.0),
+        other("2^53 devices", "JSON readers differ beyond 2^53 - 1", milli_devices=LARGEST + 1),
+        other("-2^53 devices", "JSON readers differ below -(2^53 - 1)", milli_devices=-LARGEST - 1),
         other("devices as text", count, milli_devices="64000"),
         other("devices that are null", count, milli_devices=None),
         other("a run with a space", visible, run="slurm 4211"),

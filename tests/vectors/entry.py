@@ -60,7 +60,7 @@ def _wrong(name: str, fields: dict[str, Any], code: str, why: str) -> Vector:
 
 
 def _bad_fields() -> list[Vector]:
-    common = "every entry has v, kind, at, by and postings"
+    common = "every entry has v, kind, at, by, postings and salt"
     kind = "an entry of a kind has its fields, and no others"
 
     def other(name: str, code: str, why: str, **changes: Any) -> Vector:
@@ -69,7 +69,7 @@ def _bad_fields() -> list[Vector]:
     return [
         *(
             _wrong(f"{name} is missing", _without(name), "bad_fields", common)
-            for name in ("v", "kind", "at", "by", "postings")
+            for name in ("v", "kind", "at", "by", "postings", "salt")
         ),
         other("version 2", "bad_fields", "only version 1 is known", v=2),
         other("a version that is true", "bad_fields", "true is no number", v=True),
@@ -82,7 +82,8 @@ def _bad_fields() -> list[Vector]:
         other("a kind in capitals", "malformed_entry", "there is a fixed set", kind="POLICY"),
         other("a field that nobody knows", "malformed_entry", kind, note="x"),
         _wrong("a field of its kind is missing", _without("content"), "malformed_entry", kind),
-        _wrong("the salt is missing", _without("salt"), "malformed_entry", kind),
+        other("a salt of 15 bytes", "bad_fields", "a salt is 16 bytes in hex", salt="00" * 15),
+        other("a salt in capitals", "bad_fields", "hex is in small letters", salt="AB" * 16),
         other("a field of its kind as a number", "malformed_entry", kind, content=1),
     ]
 
