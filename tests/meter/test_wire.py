@@ -237,7 +237,12 @@ def test_an_integer_of_any_length_is_refused_or_judged_and_never_raises_else(num
         assert read.batch.records[0].milli_devices == int(number)
 
 
-@pytest.mark.parametrize("number", [0, -1, -(2**63), 10**9 + 1, 2**53, 2**63 - 1])
+@pytest.mark.parametrize("number", [2**53, -(2**53), 2**63 - 1, -(2**63), 2**64])
+def test_a_number_that_json_readers_read_differently_is_refused(number):
+    refusal(with_record(milli_devices=number))
+
+
+@pytest.mark.parametrize("number", [0, -1, 1 - 2**53, 10**9 + 1, 2**53 - 1])
 def test_a_wrong_number_of_devices_is_judged_by_record_and_not_refused_here(number):
     assert parsed(with_record(milli_devices=number)).batch.records[0].milli_devices == number
 
