@@ -151,6 +151,13 @@ def void(id_: str, reason: str = "node failed, not charged") -> dict[str, Any]:
     return {"id": id_, "reason": reason}
 
 
+def quarters(start: int, end: int, milli_devices: int) -> Iterator[tuple[int, int]]:
+    """Yield the quarters of `[start, end)` (seconds), counted from 1970, with their device-time."""
+    for quarter in range(start // 900, -(-end // 900)):
+        begin = quarter * 900
+        yield quarter, (min(end, begin + 900) - max(start, begin)) * milli_devices
+
+
 def slices(whole: dict[str, Any], seconds: int) -> list[dict[str, Any]]:
     """Cut a record into contiguous ones of one length; the last may be shorter."""
     start, end = parse_instant(whole["start"]), parse_instant(whole["end"])

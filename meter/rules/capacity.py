@@ -11,7 +11,7 @@ Device-time in use is kept by UTC day, 96 numbers of thousandths × seconds. Exa
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -35,22 +35,31 @@ DayPart = tuple[int, int, int, int, int]
 
 
 class Withheld(Struct, frozen=True):
-    """The part of a record that did not fit into one quarter, and the smaller limit.
+    """A run of quarters into each of which the same part of a record did not fit.
 
-    `quarter` counts from 1970 UTC; `device_time` is thousandths × seconds.
+    `quarter` is the first of `count`, from 1970 UTC on; `device_time` (thousandths × seconds)
+    is that of each quarter, `limit` the smaller one in all of them.
     """
 
     quarter: int
+    count: int
     device_time: int
     limit: Limit
 
+    @property
+    def total(self) -> int:
+        """The device-time of the whole run."""
+        return self.count * self.device_time
 
-def split(start: int, end: int, milli_devices: int) -> Iterator[tuple[int, int]]:
-    """Yield the quarters of `[start, end)` (seconds) with their device-time."""
-    for quarter in range(start // QUARTER_SECONDS, -(-end // QUARTER_SECONDS)):
-        begin = quarter * QUARTER_SECONDS
-        seconds = min(end, begin + QUARTER_SECONDS) - max(start, begin)
-        yield quarter, seconds * milli_devices
+    @property
+    def start(self) -> int:
+        """The begin of the run, in seconds."""
+        return self.quarter * QUARTER_SECONDS
+
+    @property
+    def end(self) -> int:
+        """The end of the run, in seconds."""
+        return (self.quarter + self.count) * QUARTER_SECONDS
 
 
 def days(start: int, end: int) -> range:
@@ -102,11 +111,17 @@ class DeviceTime:
                 day[stop] += after * milli_devices
             self.touched.add(number)
 
-    def add_in(self, quarter: int, device_time: int) -> None:
-        """Add device-time to one quarter; a negative number frees it."""
-        number, place = divmod(quarter, QUARTERS_PER_DAY)
-        self.day(number)[place] += device_time
-        self.touched.add(number)
+    def add_in(self, quarter: int, count: int, device_time: int) -> None:
+        """Add device-time to each quarter of a run; a negative number frees it."""
+        stop = quarter + count
+        while quarter < stop:
+            number, place = divmod(quarter, QUARTERS_PER_DAY)
+            until = min(QUARTERS_PER_DAY, place + stop - quarter)
+            day = self.day(number)
+            for each in range(place, until):
+                day[each] += device_time
+            self.touched.add(number)
+            quarter += until - place
 
     def day(self, number: int) -> "array[int]":
         """Return the quarters of a day, all zero at first."""
@@ -128,11 +143,20 @@ class Room:
     steps: list[Step]
     in_use: DeviceTime
 
-    def left(self, quarter: int) -> int:
-        """Return the device-time that still fits into a quarter; never below zero."""
-        begin = quarter * QUARTER_SECONDS
-        size = next((size for start, end, size in self.steps if start <= begin < end), 0)
-        return max(0, size - self.in_use.at(quarter))
+    def left(self, number: int, first: int, stop: int) -> list[int]:
+        """Return the device-time that still fits into each quarter of a part of a day, from 0 on.
+
+        `number` is the UTC day since 1970; `first` and `stop` count its quarters.
+        """
+        midnight = number * QUARTERS_PER_DAY
+        left = [0] * (stop - first)
+        day = self.in_use.day(number)
+        for start, end, size in self.steps:
+            begin = max(first, -(-start // QUARTER_SECONDS) - midnight)
+            until = min(stop, -(-end // QUARTER_SECONDS) - midnight)
+            for place in range(begin, until):
+                left[place - first] = max(0, size - day[place])
+        return left
 
     def has_room(self, parts: Iterable[DayPart], start: int, end: int, milli_devices: int) -> bool:
         """Return whether devices fit beside the highest use of a quarter within `[start, end)`.
@@ -182,13 +206,52 @@ def steps_of(devices: Iterable[tuple[int, int, int]]) -> list[Step]:
     return steps
 
 
-def withhold(demand: Iterable[tuple[int, int]], rooms: list[Room]) -> list[Withheld]:
-    """Return the demand by quarter that has no room; the first of equal rooms is named."""
-    withheld: list[Withheld] = []
-    for quarter, wanted in demand:
-        left, limit = min(
-            ((room.left(quarter), room.limit) for room in rooms), key=lambda pair: pair[0]
-        )
-        if wanted > left:
-            withheld.append(Withheld(quarter, wanted - left, limit))
-    return withheld
+def withhold(start: int, end: int, milli_devices: int, rooms: list[Room]) -> list[Withheld]:
+    """Return the runs of `[start, end)` (seconds) without room; of equal rooms, the first one's."""
+    runs = _Runs()
+    for number, first, before, stop, after in day_parts(start, end):
+        until = stop + 1 if after else stop
+        lefts = [room.left(number, first, until) for room in rooms]
+        for place in range(first, until):
+            seconds = after if place == stop else QUARTER_SECONDS
+            if place == first:
+                seconds -= before
+            limit, left = rooms[0].limit, lefts[0][place - first]
+            for room, others in zip(rooms[1:], lefts[1:], strict=True):
+                if others[place - first] < left:
+                    limit, left = room.limit, others[place - first]
+            wanted = seconds * milli_devices
+            if wanted > left:
+                runs.add(number * QUARTERS_PER_DAY + place, wanted - left, limit)
+    return runs.all()
+
+
+@final
+class _Runs:
+    """Collects withheld quarters, which come in ascending order, as runs."""
+
+    def __init__(self) -> None:
+        self._done: list[Withheld] = []
+        self._quarter = 0
+        self._count = 0
+        self._device_time = 0
+        self._limit: Limit = "contract"
+
+    def add(self, quarter: int, device_time: int, limit: Limit) -> None:
+        continues = quarter == self._quarter + self._count and limit == self._limit
+        if continues and device_time == self._device_time:
+            self._count += 1
+            return
+        self._end_run()
+        self._quarter, self._count = quarter, 1
+        self._device_time, self._limit = device_time, limit
+
+    def all(self) -> list[Withheld]:
+        self._end_run()
+        return self._done
+
+    def _end_run(self) -> None:
+        if self._count:
+            run = Withheld(self._quarter, self._count, self._device_time, self._limit)
+            self._done.append(run)
+        self._count = 0

@@ -43,6 +43,7 @@ from meter.wire.receipt import (
 MAX_MILLI_DEVICES: Final = 10**9
 MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
 RECORDS_PER_STEP: Final = 25  # some hundred microseconds of deciding
+SECONDS_PER_STEP: Final = 31 * 86_400  # of all its records, each of which costs by quarter-hour
 
 
 class Decided(Struct, frozen=True):
@@ -124,9 +125,13 @@ class Decision:
                 self._voids.append(_decide_void(state, void, context, self._entries))
                 context.judged += 1
         elif records < len(batch.records):
+            seconds = 0
             for record in batch.records[records : records + RECORDS_PER_STEP]:
                 self._records.append(_decide_record(state, record, context, self._entries))
                 context.judged += 1
+                seconds += max(0, min(record.end - record.start, MAX_RECORD_SECONDS))
+                if seconds >= SECONDS_PER_STEP:
+                    return
         else:
             self.result = self._end()
 

@@ -16,7 +16,6 @@ from meter.rules.capacity import (
     Withheld,
     day_parts,
     days,
-    split,
     steady,
     steps_of,
     take,
@@ -25,7 +24,7 @@ from meter.rules.capacity import (
 from meter.rules.entries import Evidence, UsageAccepted
 from meter.rules.rating import overlap, years_of
 from meter.rules.state import Contract, DeviceTimeId, Meter, State
-from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start, year_of
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start
 from meter.wire.batch import (
     MAX_RECORD_SECONDS,
     Batch,
@@ -89,7 +88,7 @@ def admit(meter: Meter, work: Work) -> Measured:
             eligible.append((year, milli_devices * seconds))
     if take(meter.rooms, start, end, milli_devices):
         return Measured(eligible if len(eligible) < 2 else by_year(eligible), [])
-    withheld = withhold(split(start, end, milli_devices), meter.rooms)
+    withheld = withhold(start, end, milli_devices, meter.rooms)
     occupy(meter, work, withheld)
     eligible += [(year, -device_time) for year, device_time in _eligible_of(meter, withheld)]
     return Measured([part for part in by_year(eligible) if part[1]], withheld)
@@ -102,7 +101,11 @@ def released_eligible(meter: Meter, withheld: list[Withheld]) -> YearlyTime:
 
 def withheld_by_year(withheld: Iterable[Withheld]) -> YearlyTime:
     """Return the withheld device-time by Shanghai year."""
-    return by_year((year_of(part.quarter * QUARTER_SECONDS), part.device_time) for part in withheld)
+    return by_year(
+        (year, (end - start) // QUARTER_SECONDS * part.device_time)
+        for part in withheld
+        for start, end, year in years_of([(part.start, part.end)])
+    )
 
 
 def by_year(parts: Iterable[tuple[int, int]]) -> YearlyTime:
@@ -132,13 +135,12 @@ def evidence_of(withheld: list[Withheld]) -> list[Evidence]:
     """
     runs: list[Evidence] = []
     for part in withheld:
-        begin = part.quarter * QUARTER_SECONDS * MICROSECONDS
-        end = begin + QUARTER_SECONDS * MICROSECONDS
+        begin, end = part.start * MICROSECONDS, part.end * MICROSECONDS
         if runs and _continues(runs, part, begin):
             limit, start, _, device_time = runs.pop()
-            runs.append((limit, start, end, device_time + part.device_time))
+            runs.append((limit, start, end, device_time + part.total))
         else:
-            runs.append((part.limit, begin, end, part.device_time))
+            runs.append((part.limit, begin, end, part.total))
     return runs
 
 
@@ -188,10 +190,10 @@ def _new_meter(state: State, contract: Contract, device: str) -> Meter:
 def _eligible_of(meter: Meter, withheld: Iterable[Withheld]) -> Iterator[tuple[int, int]]:
     """Yield year and device-time of each withheld quarter that is eligible."""
     for part in withheld:
-        begin = part.quarter * QUARTER_SECONDS
         for start, end, year in meter.eligible:
-            if start <= begin < end:
-                yield year, part.device_time
+            seconds = min(end, part.end) - max(start, part.start)
+            if seconds > 0:
+                yield year, seconds // QUARTER_SECONDS * part.device_time
 
 
 def _change_use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: int) -> None:
@@ -199,7 +201,7 @@ def _change_use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: in
     for room in meter.rooms:
         room.in_use.add(parts, sign * work.milli_devices)
         for missing in withheld:
-            room.in_use.add_in(missing.quarter, -sign * missing.device_time)
+            room.in_use.add_in(missing.quarter, missing.count, -sign * missing.device_time)
 
 
 def _continues(runs: list[Evidence], part: Withheld, begin: int) -> bool:

@@ -141,8 +141,8 @@ def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> AcceptedRecord:
         release = read_entry(canon.decode(entries[row["released"]]))
         assert isinstance(release, RecordReleased), "meter.record points at release entries"
         eligible = by_year([*eligible, *release.eligible])
-    parts = zip(row["quarters"], row["device_times"], row["limits"], strict=True)
-    withheld = [Withheld(*part) for part in parts]
+    columns = (row["quarters"], row["counts"], row["device_times"], row["limits"])
+    withheld = [Withheld(*run) for run in zip(*columns, strict=True)]
     return AcceptedRecord(row["entry"], usage, eligible, withheld, row["voided"], row["released"])
 
 

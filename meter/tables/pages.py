@@ -28,7 +28,7 @@ from meter.wire.receipt import EntryRange
 
 # A page reads no more than this, whatever it finds; its cursor leads on.
 MAX_ENTRIES_READ: Final = 20_000  # some tens of milliseconds of reading
-MAX_QUARTERS_READ: Final = 100_000  # a record of 31 days can be withheld in 2,977 of them
+MAX_RUNS_READ: Final = 100_000  # a record of 31 days can be withheld in 2,977 runs
 
 _SQL: Final = load("meter.tables", "pages.sql")
 
@@ -274,12 +274,12 @@ async def not_counted(
 async def to_review(connection: Connection, after: tuple[int], limit: int) -> Page[ToReview]:
     """Return the records with a withheld part, neither released nor voided, oldest first."""
     found: list[ToReview] = []
-    quarters_read = 0
+    runs_read = 0
     async for row in connection.cursor(_SQL["to_review"], *after, limit + 1, prefetch=64):
-        if len(found) == limit or quarters_read >= MAX_QUARTERS_READ:
+        if len(found) == limit or runs_read >= MAX_RUNS_READ:
             return Page(found, more=True)
         found.append(_to_review(dict(row)))
-        quarters_read += len(row["quarters"])
+        runs_read += len(row["quarters"])
     return Page(found, more=False)
 
 
@@ -415,10 +415,10 @@ def _whole(row: dict[str, Any], *sums: str) -> dict[str, Any]:
 
 
 def _to_review(row: dict[str, Any]) -> ToReview:
-    names = ("quarters", "device_times", "limits")
-    parts = [Withheld(*part) for part in zip(*map(row.pop, names), strict=True)]
-    withheld = sum(part.device_time for part in parts)
-    return ToReview(withheld=withheld, evidence=evidence_of(parts), **row)
+    names = ("quarters", "counts", "device_times", "limits")
+    runs = [Withheld(*run) for run in zip(*map(row.pop, names), strict=True)]
+    withheld = sum(run.total for run in runs)
+    return ToReview(withheld=withheld, evidence=evidence_of(runs), **row)
 
 
 def _not_counted(row: dict[str, Any]) -> NotCounted:

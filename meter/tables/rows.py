@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, assert_never
 
 from msgspec import UNSET
+from msgspec.structs import astuple
 
 from meter.rules.entries import UsageAccepted
 from meter.rules.kinds.table import BY_ENTRY
@@ -160,9 +161,7 @@ def _note_usage(written: Written, usage: UsageAccepted, sign: int) -> None:
 
 
 def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
-    quarters, device_times, limits = _columns(
-        ((part.quarter, part.device_time, part.limit) for part in record.withheld), 3
-    )
+    runs = _columns(map(astuple, record.withheld), 4)
     usage = record.usage
     return (
         usage.provider,
@@ -173,9 +172,7 @@ def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
         usage.milli_devices,
         usage.start,
         usage.end,
-        quarters,
-        device_times,
-        limits,
+        *runs,
     )
 
 

@@ -32,7 +32,7 @@ from ledger.tlog import Tree, leaf_hash
 from ledger.verify import Books, verify
 from meter.auditor.replay import Audit, Gap, Totals
 from meter.auditor.verdict import judges_beside
-from meter.rules.capacity import Withheld, split
+from meter.rules.capacity import Withheld
 from meter.rules.decide import Decided
 from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.values.problems import Problem
@@ -49,6 +49,7 @@ from tests.books import (
     PROGRAMME,
     lifted,
     properties,
+    quarters,
     record,
     signer,
     uscc_of,
@@ -815,8 +816,8 @@ def seem_used(writer: Writer, milli_devices: int) -> None:
     """Let the writer believe that more, or less, is in use in the hour."""
     for name, in_use in writer.state.in_use.items():
         assert name[2] == DEVICE
-        for quarter, device_time in split(START, START + HOUR, abs(milli_devices)):
-            in_use.add_in(quarter, device_time if milli_devices > 0 else -device_time)
+        for quarter, device_time in quarters(START, START + HOUR, abs(milli_devices)):
+            in_use.add_in(quarter, 1, device_time if milli_devices > 0 else -device_time)
 
 
 def evidence(writer: Writer, *changes: tuple[int, Any]) -> list[Any]:
@@ -969,7 +970,7 @@ def test_a_record_released_twice_is_found():
 
 def test_a_release_of_nothing_is_found():
     writer = crowded()
-    some = [Withheld(START // 900, 900_000, "provider")]
+    some = [Withheld(START // 900, 1, 900_000, "provider")]
     held = writer.state.records["pcl", "r"]
     with bent(held, withheld=some), found(writer, "not_allowed", "nothing_withheld"):
         writer.release("r")

@@ -14,7 +14,6 @@ from meter.rules.capacity import (
     DeviceTime,
     Room,
     day_parts,
-    split,
     steady,
     steps_of,
     take,
@@ -24,7 +23,7 @@ from meter.rules.evolve import evolve
 from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, parse_instant
-from tests.books import DAY, DEVICE, HOUR, Books, figures, lifted, record, slices, void
+from tests.books import DAY, DEVICE, HOUR, Books, figures, lifted, quarters, record, slices, void
 
 EIGHT = parse_instant("2025-03-01T08:00:00+08:00")
 QUARTER = EIGHT // QUARTER_SECONDS
@@ -288,22 +287,12 @@ def test_never_more_in_use_than_there_is_and_every_entry_can_be_replayed(work):
             assert all(0 <= used <= cards * 1000 * QUARTER_SECONDS for used in day)
     for standing in books.state.records.values():
         usage = standing.usage
-        withheld = sum(part.device_time for part in standing.withheld)
+        withheld = sum(run.total for run in standing.withheld)
         assert sum(part for _, part in usage.eligible) + withheld == usage.device_time
     replayed = State()
     for entry in books.entries:
         evolve(replayed, entry)
     assert figures(replayed) == figures(books.state)
-
-
-@given(st.integers(0, 10**6), st.integers(1, 10**5), st.integers(1, 10**6))
-def test_a_split_covers_all_device_time_and_no_quarter_gets_more_than_it_holds(
-    start, length, milli
-):
-    parts = list(split(start, start + length, milli))
-    assert sum(part for _, part in parts) == length * milli
-    assert all(0 < part <= QUARTER_SECONDS * milli for _, part in parts)
-    assert [quarter for quarter, _ in parts] == sorted({quarter for quarter, _ in parts})
 
 
 SPANS = st.tuples(st.integers(-(10**5), 10**6), st.integers(1, 3 * 10**5), st.integers(1, 10**6))
@@ -312,7 +301,7 @@ SPANS = st.tuples(st.integers(-(10**5), 10**6), st.integers(1, 3 * 10**5), st.in
 def quarters_of(*spans: tuple[int, int, int]) -> Counter[int]:
     total: Counter[int] = Counter()
     for start, seconds, milli_devices in spans:
-        total.update(dict(split(start, start + seconds, milli_devices)))
+        total.update(dict(quarters(start, start + seconds, milli_devices)))
     return total
 
 
@@ -334,7 +323,7 @@ def test_what_fits_to_the_last_thousandth_of_a_second_is_taken_and_one_more_is_w
     in_use.add(day_parts(EIGHT, EIGHT + 1), 1)
     room = Room("provider", steady(8), in_use)
     assert not take([room], *quarter, 8_000)
-    assert [part.device_time for part in withhold(split(*quarter, 8_000), [room])] == [1]
+    assert [part.device_time for part in withhold(*quarter, 8_000, [room])] == [1]
     assert in_use.at(EIGHT // 900) == 1
 
 
@@ -345,7 +334,7 @@ def test_what_is_taken_fits_and_what_is_in_use_is_what_the_quarters_add_up_to(fi
     assert quarters_in(in_use) == quarters_of(first)
     start, seconds, milli_devices = second
     room = Room("provider", steady(count), in_use)
-    withheld = withhold(split(start, start + seconds, milli_devices), [room])
+    withheld = withhold(start, start + seconds, milli_devices, [room])
     if take([room], start, start + seconds, milli_devices):
         assert withheld == []
         assert quarters_in(in_use) == quarters_of(first, second)
@@ -353,6 +342,48 @@ def test_what_is_taken_fits_and_what_is_in_use_is_what_the_quarters_add_up_to(fi
     else:
         assert first[2] + milli_devices > count * 1_000
     assert quarters_in(in_use) == quarters_of(first)
+
+
+@given(
+    SPANS,
+    st.lists(SPANS, max_size=4),
+    st.integers(0, 3 * 10**3),
+    st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 9), st.integers(1, 2_000)), max_size=4),
+)
+def test_withheld_runs_are_what_lacks_room_quarter_by_quarter(wanted, used, rented, enlisted):
+    in_use = DeviceTime()
+    for start, seconds, milli_devices in used:
+        in_use.add(day_parts(start, start + seconds), milli_devices)
+    steps = steps_of((day * DAY, (day + long) * DAY, count) for day, long, count in enlisted)
+    rooms = [Room("contract", steady(rented), in_use), Room("provider", steps, in_use)]
+    start, seconds, milli_devices = wanted
+    expected = {}
+    for quarter, device_time in quarters(start, start + seconds, milli_devices):
+        in_force = sum(size for begin, end, size in steps if begin <= quarter * 900 < end)
+        sizes = {"contract": rented * 900_000, "provider": in_force}
+        left = {name: max(0, size - in_use.at(quarter)) for name, size in sizes.items()}
+        limit = "contract" if left["contract"] <= left["provider"] else "provider"
+        if device_time > left[limit]:
+            expected[quarter] = device_time - left[limit], limit
+    runs = withhold(start, start + seconds, milli_devices, rooms)
+    assert {
+        quarter: (run.device_time, run.limit)
+        for run in runs
+        for quarter in range(run.quarter, run.quarter + run.count)
+    } == expected
+    for before, after in pairwise(runs):
+        assert before.quarter + before.count <= after.quarter
+        touching = before.quarter + before.count == after.quarter
+        same = (before.device_time, before.limit) == (after.device_time, after.limit)
+        assert not (touching and same)
+    before = quarters_in(in_use)
+    for sign in (1, -1):
+        for run in runs:
+            in_use.add_in(run.quarter, run.count, sign * run.device_time)
+        if sign == 1:
+            kept = {quarter: device_time for quarter, (device_time, _) in expected.items()}
+            assert quarters_in(in_use) == before + Counter(kept)
+    assert quarters_in(in_use) == before
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)), max_size=6))
@@ -371,7 +402,7 @@ def test_of_two_equal_rooms_the_first_is_named():
         Room("contract", steady(1), DeviceTime()),
         Room("provider", steps_of([(0, 10**12, 1)]), DeviceTime()),
     ]
-    (part,) = withhold([(QUARTER, 2 * 900_000)], rooms)
+    (part,) = withhold(EIGHT, EIGHT + QUARTER_SECONDS, 2_000, rooms)
     assert (part.limit, part.device_time) == ("contract", 900_000)
 
 

@@ -192,7 +192,12 @@ def assert_records_fit(state: State) -> None:
     in_use: Counter[tuple[tuple[str, str, str], int]] = Counter()
     released = False
     for held in state.records.values():
-        usage, withheld = held.usage, {part.quarter: part.device_time for part in held.withheld}
+        usage = held.usage
+        withheld = {
+            run.quarter + place: run.device_time
+            for run in held.withheld
+            for place in range(run.count)
+        }
         eligible = sum(time for _, time in held.eligible)
         if held.released is not None:
             withheld, released = {}, True

@@ -909,8 +909,8 @@ async def test_a_page_reads_a_bounded_number_of_entries_and_says_where_to_go_on(
         ]
 
 
-async def test_a_page_of_the_queue_reads_a_bounded_number_of_quarters(service, monkeypatch):
-    monkeypatch.setattr(tables_pages, "MAX_QUARTERS_READ", 5)
+async def test_a_page_of_the_queue_reads_a_bounded_number_of_runs(service, monkeypatch):
+    monkeypatch.setattr(tables_pages, "MAX_RUNS_READ", 2)
     await service.usage([right(f"w{n}", "W", milli_devices=2_000) for n in range(5)])
     asked = [page async for page in pages(service, "/v1/withheld", 1_000)]
     assert [[each["id"] for each in page["withheld"]] for page in asked] == [

@@ -76,7 +76,7 @@ FROM unnest($1::text[], $2::text[]) AS own (contract, provider) CROSS JOIN LATER
     ORDER BY entry, place LIMIT $5)
     UNION ALL
     (SELECT held.entry, -1, held.provider, held.id, held.device, held.starts, held.ends,
-        'withheld', '', (SELECT sum(part) FROM unnest(held.device_times) AS part),
+        'withheld', '', (SELECT sum(part * count) FROM unnest(held.device_times, held.counts) AS run (part, count)),
         record.voided, record.released
     FROM (
         SELECT * FROM meter.withheld
@@ -87,7 +87,7 @@ ORDER BY found.entry, found.place LIMIT $5;
 
 -- name: to_review
 SELECT held.entry, held.provider, held.id, held.contract, held.device, held.milli_devices,
-    held.starts, held.ends, held.quarters, held.device_times, held.limits
+    held.starts, held.ends, held.quarters, held.counts, held.device_times, held.limits
 FROM meter.record JOIN meter.withheld AS held USING (provider, id)
 WHERE record.withheld AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
 ORDER BY record.entry LIMIT $2;

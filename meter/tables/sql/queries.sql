@@ -37,6 +37,7 @@ JOIN meter.batch AS held USING (provider, stream, seq);
 -- name: known_records
 SELECT held.id, held.entry, held.voided, held.released,
     coalesce(parts.quarters, '{}') AS quarters,
+    coalesce(parts.counts, '{}') AS counts,
     coalesce(parts.device_times, '{}') AS device_times,
     coalesce(parts.limits, '{}') AS limits
 FROM meter.record AS held

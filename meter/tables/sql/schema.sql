@@ -59,7 +59,7 @@ CREATE TABLE meter.record (
 CREATE INDEX record_to_review ON meter.record (entry)
     WHERE withheld AND voided IS NULL AND released IS NULL;
 
--- The withheld part of a record: three columns of equal length, one place per quarter-hour.
+-- The withheld part of a record: four columns of equal length, one place per run of quarter-hours.
 CREATE TABLE meter.withheld (
     provider      text NOT NULL,
     id            text NOT NULL,
@@ -69,8 +69,9 @@ CREATE TABLE meter.withheld (
     milli_devices bigint NOT NULL,
     starts        bigint NOT NULL,    -- microseconds, as in the entry
     ends          bigint NOT NULL,
-    quarters      bigint[] NOT NULL,  -- since 1970 UTC
-    device_times  bigint[] NOT NULL,  -- thousandths x seconds
+    quarters      bigint[] NOT NULL,  -- the first of a run, since 1970 UTC
+    counts        bigint[] NOT NULL,  -- quarters of a run
+    device_times  bigint[] NOT NULL,  -- thousandths x seconds in each of them
     limits        text[] NOT NULL,    -- 'contract' or 'provider'
     PRIMARY KEY (provider, id)
 );
