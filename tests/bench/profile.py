@@ -21,10 +21,10 @@ from meter.host.metrics import Tally
 from meter.rules.decide import Decided, decide
 from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.measure import Work, days_of, is_measurable
-from meter.rules.state import State
+from meter.rules.state import State, StoredBatch
 from meter.tables import connections, load, write
 from meter.tables.load import Named
-from meter.tables.rows import Written, note_group, note_refused, note_rows
+from meter.tables.rows import Written, note_batch, note_group, note_rows
 from meter.wire.batch import SignedBatch, parse_batch
 from meter.wire.dsse import BATCH_TYPE, Envelope, ReceiptSigner, is_signed_by, parse
 from meter.wire.receipt import Before
@@ -241,10 +241,8 @@ class Pipeline:
         for signed, each, datas, signature in zip(
             batches, decided, encoded, signatures, strict=True
         ):
-            batch = signed.batch
-            key = (batch.provider, batch.stream, batch.seq, number, signed.payload_sha256)
-            written.batches.append((*key, signed.envelope, each.receipt, signature))
-            note_refused(written, batch, number, each.results)
+            stored = StoredBatch(each.place, signed.payload_sha256, each.receipt, signature)
+            note_batch(written, signed, stored, each.results)
             for entry, data in zip(each.entries, datas, strict=True):
                 note_rows(written, self._state, number, entry, data)
                 tally.add(entry.postings)

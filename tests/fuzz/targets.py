@@ -125,7 +125,7 @@ def receipt(data: bytes) -> bool:
 def answer(data: bytes) -> bool:
     """A client takes any response as a refusal, as a receipt for its batch, or as neither."""
     no = client._Response(503, {}, data)
-    assert attempt(lambda: client._accepted(no), client.Refused) is None
+    assert attempt(lambda: client._check_accepted(no), client.Refused) is None
     attempt(lambda: client._object(no), client.ClientError)
     sent = min(ledgers.story().files.items())[1][0]
     return attempt(lambda: client._receipt_for(sent, data), client.BadReceipt) is not None
