@@ -1,21 +1,57 @@
 """What many tests need: a real PostgreSQL, an empty database of one's own, the real data."""
 
 import asyncio
+import fcntl
 import os
+import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 import ledger
 import meter
 from ledger import book
 from ledger.sources import is_compiled
 from meter.host.postgres import Embedded
+
+PREFIX = "kashi-test-"
+MEMORY = Path("/dev/shm")
+NEW_SECONDS = 60  # a folder may not be locked yet
+ROOM_BYTES = 2 << 30  # for the servers of all workers, of some 200 MB each
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one more than there are cores, for a test often waits for its server."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return Scheduling(config, log)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Hands out each test by itself, but those of `interop/` together and first.
+
+    They share ledgers and programs that take long to make. The marks of pytest-xdist for this
+    have no effect with pytest 9.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "interop" if nodeid.startswith("tests/interop/") else nodeid
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_report_header() -> str:
@@ -24,6 +60,7 @@ def pytest_report_header() -> str:
 
 def pytest_sessionstart() -> None:
     """Refuse to test what was compiled from other sources than those that are here."""
+    remove_left_servers(MEMORY)
     for package in (ledger, meter):
         for source in stale_sources(Path(package.__path__[0])):
             pytest.exit(f"{source} was changed after it was compiled: make setup", 2)
@@ -48,11 +85,47 @@ def postgres() -> Iterator[str]:
         yield named
         return
     # Its loop is its own and runs only here, for each test has a loop that ends with the test.
-    # Not in tmp_path, whose parents are closed to the account that may have to run the server.
-    with tempfile.TemporaryDirectory(prefix="kashi-test-") as folder, own_loop() as runner:
-        server = Embedded(Path(folder))
-        yield runner.run(server.start())
+    with server_folder() as folder, own_loop() as runner:
+        server = Embedded(folder)
+        dsn = runner.run(server.start())
+        # Its write-ahead log would fill the memory.
+        execute(dsn, "ALTER SYSTEM SET max_wal_size = '96MB'")
+        execute(dsn, "SELECT pg_reload_conf()")
+        yield dsn
         runner.run(server.stop())
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """Yield a folder for a server, in memory where there is room, for no test cuts its power.
+
+    Not in tmp_path, whose parents are closed to the account that may have to run the server.
+    """
+    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    place = MEMORY if in_memory else None
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=place) as name, in_use(Path(name)):
+        folder = Path(name)
+        folder.chmod(0o711)  # that account passes through
+        yield folder
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Lock a folder while it is used. Raises `BlockingIOError`, where somebody else uses it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_left_servers(place: Path) -> None:
+    """Remove folders of tests that were killed, for what is in memory stays there."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with suppress(OSError), in_use(folder):
+            if folder.stat().st_mtime < time.time() - NEW_SECONDS:
+                shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.bench.workload import HOUR_SECONDS, slices
 FIGURE = r"[0-9][0-9,.]*"
 
 
+@pytest.mark.long
 async def test_everything_is_measured_and_the_page_shows_it(tmp_path):
     console = Console(file=io.StringIO(), width=200)
     sections = await bench.measure(list(bench.MEASUREMENTS), TINY, console)

@@ -4,17 +4,16 @@
 """
 
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pytest
 
 from meter.values.units import parse_instant
 from meter.wire.batch import Batch
 from tests.books import ORIGIN, record
+from tests.conftest import server_folder
 from tests.faults import page
 from tests.faults.catalogue import FAULTS, ON_ITS_OWN, Fault, cut_connection
 from tests.faults.checker import Export, Findings, Totals, check_export, judge
@@ -34,9 +33,8 @@ SHORT_TIMES = {"kill-embedded": 3, "disk-full": 1, "clock-jumps": 3, "all-clocks
 
 @pytest.fixture
 def folder():
-    # Not tmp_path, whose parents are closed to the account that may have to run the server.
-    with tempfile.TemporaryDirectory(prefix="kashi-test-") as name:
-        yield Path(name)
+    with server_folder() as folder:
+        yield folder
 
 
 def needs(fault: Fault) -> None:
@@ -49,6 +47,7 @@ def needs(fault: Fault) -> None:
 # The service
 
 
+@pytest.mark.long
 async def test_one_ledger_bears_all_faults_one_after_another(folder):
     async with staged(ON_ITS_OWN, 0, folder) as stage:
         for fault in TOGETHER:
@@ -59,6 +58,7 @@ async def test_one_ledger_bears_all_faults_one_after_another(folder):
     assert stage.evidence.count > 84 * len(TOGETHER)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", APART, ids=lambda fault: fault.name)
 async def test_nothing_is_lost_doubled_or_wrong_after(fault, folder):
     needs(fault)

@@ -14,6 +14,7 @@ import pytest
 
 from meter.wire.receipt import Accepted, parse_receipt
 from tests.books import DEVICE
+from tests.interop.programs import GO_CACHE
 from tests.services import (
     ORIGIN,
     contract_body,
@@ -61,7 +62,7 @@ async def providing(database: str, folder: Path):
             "GENESIS": service.intake.state.genesis_hash,
             "RECEIPT_KEY": base64.b64encode(receipt_key(service)).decode(),
             "GO111MODULE": "off",
-            "GOCACHE": str(folder / "go"),
+            "GOCACHE": str(GO_CACHE),
         }
 
         async def run(*command: str) -> str:

@@ -22,6 +22,7 @@ from tests.interop.ledgers import checkpoint_of, entries_of, tree_of
 HERE = Path(__file__).parent
 INSTALLED = Path(sys.prefix) / "interop"  # by `tests/interop/install`
 GO_PATH = Path("/usr/share/gocode")  # of Debian's packages
+GO_CACHE = INSTALLED / "go"  # kept, for a first build takes seconds and all others none
 
 
 class Refused(Exception):  # noqa: N818 - it says what happened
@@ -66,7 +67,7 @@ def run_go(scratch: Path, source: str, *words: object) -> str:
     if not program.exists():
         need("go", shutil.which("go"))
         need("golang.org/x/mod", (GO_PATH / "src/golang.org/x/mod/sumdb/tlog").is_dir())
-        settings = {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(scratch / "go")}
+        settings = {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(GO_CACHE)}
         run("go", "build", "-o", program, HERE / source, environment=settings)
     return run(program, *words)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.ledgers import Ledger, copied, flip
-from tests.interop.programs import GO_PATH, INSTALLED, need
+from tests.interop.programs import GO_CACHE, GO_PATH, INSTALLED, need
 
 REPOSITORY = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "docs/interop.md").read_text(), re.DOTALL)
@@ -20,7 +20,7 @@ def run(block: str, folder: Path, key: Path) -> subprocess.CompletedProcess[str]
     need("golang.org/x/mod", (GO_PATH / "src/golang.org/x/mod/sumdb/tlog").is_dir())
     need("aics_tlog", (INSTALLED / "python/aics_tlog").is_dir())
     words = block.replace(".venv/", f"{sys.prefix}/")
-    settings = {"LEDGER": str(folder), "KEY": str(key), "GOCACHE": str(key.parent / "go")}
+    settings = {"LEDGER": str(folder), "KEY": str(key), "GOCACHE": str(GO_CACHE)}
     return subprocess.run(
         ["bash", "-ec", words], cwd=REPOSITORY, env=os.environ | settings, capture_output=True
     )

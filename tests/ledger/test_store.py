@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-import tempfile
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -17,6 +15,7 @@ from ledger.store import Inconsistent, LostEpoch, UnsafeServer
 from ledger.tlog import Tree, leaf_hash
 from meter.host import postgres
 from meter.host.postgres import Embedded
+from tests.conftest import server_folder
 
 FLOORS = ("pool",)
 SIZES = [1, 3, 2, 5, 1]
@@ -473,16 +472,16 @@ async def test_several_ledgers_on_one_server_share_the_roles(owner, database):
 
 
 async def test_a_server_that_may_lose_commits_is_refused(monkeypatch):
-    with tempfile.TemporaryDirectory(prefix="kashi-test-") as folder:
+    with server_folder() as folder:
         for setting in ("fsync", "full_page_writes"):
             with monkeypatch.context() as changed:
                 changed.setitem(postgres.SETTINGS, setting, "off")
-                async with Embedded(Path(folder)) as server:
+                async with Embedded(folder) as server:
                     connection = await asyncpg.connect(server.dsn)
                     with pytest.raises(UnsafeServer, match=f"{setting} = off"):
                         await store.check_durability(connection)
                     await connection.close()
-        async with Embedded(Path(folder)) as server:
+        async with Embedded(folder) as server:
             connection = await asyncpg.connect(server.dsn)
             await store.check_durability(connection)
             await connection.close()

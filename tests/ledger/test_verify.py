@@ -91,7 +91,7 @@ def test_an_honest_folder_is_good(tmp_path, size):
 
 
 def test_every_byte_of_a_small_export_counts(tmp_path):
-    size = 30
+    size = 12
     honest = exported(tmp_path / "honest", size)
     shutil.copytree(honest, tmp_path / "out")
     for path in sorted(path for path in honest.rglob("*") if path.is_file()):

@@ -10,7 +10,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -25,6 +24,7 @@ from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
+from tests.conftest import server_folder
 from tests.services import (
     HOUR,
     ask,
@@ -505,9 +505,7 @@ def one_line(ended: subprocess.CompletedProcess) -> str:
 @pytest.fixture(scope="module")
 def home():
     """A ledger with an embedded database and a provider's key, made once."""
-    with tempfile.TemporaryDirectory(prefix="kashi-test-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
+    with server_folder() as folder:
         made = run("init", "--data", folder / "data", "--origin", ORIGIN, "--now", NOON)
         assert made.returncode == 0, made.stderr
         yield folder

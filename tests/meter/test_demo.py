@@ -1,7 +1,6 @@
 """The demonstration, run whole; and its loud failure where a result is not as expected."""
 
 import re
-import tempfile
 from io import StringIO
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from meter.demo import scenario, trace
 from meter.demo import story as demo
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.values.units import DAY_SECONDS
+from tests.conftest import server_folder
 from tests.traces import trace as trace_text
 
 MONTH = 31 * DAY_SECONDS
@@ -51,10 +51,8 @@ STEPS = (
 @pytest.fixture
 def folder(monkeypatch):
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
-    # Not tmp_path, whose parents are closed to the account that may have to run the database.
-    with tempfile.TemporaryDirectory(prefix="kashi-test-") as name:
-        Path(name).chmod(0o711)
-        yield Path(name)
+    with server_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -407,6 +407,7 @@ async def test_nothing_foreign_is_told(history):
         assert not told_words & words
 
 
+@pytest.mark.long
 async def test_a_resumed_stream_tells_exactly_what_is_missing_from_wherever_it_was(history):
     for name in ("alpha", "pcl", "audit"):
         whole = await replay(history, history.tokens[name])

@@ -238,54 +238,62 @@ TYPE = dsse.BATCH_TYPE.encode()
 PAYLOAD = b'{"payloadType":"%s","signatures":[],"payload":"' % TYPE
 SIGNATURES = b'{"payloadType":"%s","payload":"","signatures":[' % TYPE
 
-WORST = {
-    "open arrays": b"[" * MAX_BATCH_BYTES,
-    "closed arrays": b"[" * (MAX_BATCH_BYTES // 2) + b"]" * (MAX_BATCH_BYTES // 2),
-    "open objects": filled(b"", b'{"a":', b""),
-    "one text": filled(b'"', b"a", b'"'),
-    "one key": filled(b'{"', b"a", b'":0}'),
-    "tiny keys": tiny_keys(MAX_BATCH_BYTES),
-    "one key again and again": filled(b"{", b'"a":0,', b'"a":0}'),
-    "one number": b"9" * MAX_BATCH_BYTES,
-    "long numbers": filled(b"[", b"9" * 5_000 + b",", b"9]"),
-    "exponents": filled(b"[", b"1e999,", b"1]"),
-    "empty objects": filled(b"[", b"{},", b"{}]"),
-    "empty texts": filled(b"[", b'"",', b'""]'),
-    "escapes only": filled(PAYLOAD, b"\\u0000", b'"}'),
-    "escapes that are letters": filled(PAYLOAD, b"\\u4e00", b'"}'),
-    "surrogates": filled(PAYLOAD, b"\\ud83d", b'"}'),
-    "wide characters": filled(PAYLOAD, b"a", "😀".encode() + b'"}'),
-    "invalid UTF-8 at the end": filled(PAYLOAD, b"a", b'\xff"}'),
-    "no base64 at the end": filled(PAYLOAD, b"AAAA", b'A"}'),
-    "signatures without end": filled(SIGNATURES, b'{"keyid":"a","sig":""},', b""),
-    "many signatures": filled(SIGNATURES, b'{"keyid":"a","sig":""},', b'{"keyid":"a","sig":""}]}'),
-    "zeros": bytes(MAX_BATCH_BYTES),
-}
-
 SIGNED_BYTES = 6 * 1024 * 1024 - 1_024  # in base64 they just fit
 HEAD = b'{"log":"%s","provider":"pcl","stream":"main","seq":1,' % ORIGIN.encode()
 VOIDS = HEAD + b'"voids":['
 RECORDS = HEAD + b'"records":['
 RECORD = json.dumps(record("r", "A", *HOUR, 1)).encode()
-
-WORST_SIGNED = {
-    "open arrays": filled(RECORDS, b"[", b"", SIGNED_BYTES),
-    "closed arrays": b"[" * (SIGNED_BYTES // 2) + b"]" * (SIGNED_BYTES // 2),
-    "empty records": filled(RECORDS, b"{},", b"{}]}", SIGNED_BYTES),
-    "unknown key": filled(HEAD + b'"x":[', b"[],", b"[]]}", SIGNED_BYTES),
-    "tiny keys": HEAD + b'"x":' + tiny_keys(SIGNED_BYTES - 200) + b"}",
-    "keys again": filled(HEAD, b'"seq":1,', b'"seq":1}', SIGNED_BYTES),
-    "long number": filled(HEAD + b'"voids":', b"9", b"}", SIGNED_BYTES),
-    "devices beyond count": filled(RECORDS + b'{"milli_devices":', b"9", b"}]}", SIGNED_BYTES),
-    "long reason": filled(VOIDS + b'{"id":"a","reason":"', b"a", b'"}]}', SIGNED_BYTES),
-    "control characters": filled(VOIDS + b'{"id":"', b"\\u0000", b'"}]}', SIGNED_BYTES),
-    "invalid UTF-8 at the end": filled(VOIDS + b'{"id":"', b"a", b'\xff"}]}', SIGNED_BYTES),
-    "one good record again": filled(RECORDS + RECORD, b"," + RECORD, b"]}", SIGNED_BYTES),
-    "one good void again": filled(
-        VOIDS + b'{"id":"a","reason":"b"}', b',{"id":"a","reason":"b"}', b"]}", SIGNED_BYTES
-    ),
-}
 TOO_MANY = {"one good record again", "one good void again"}
+
+
+def worst() -> dict[str, bytes]:
+    """Make bodies as large as may be, of which none is an envelope."""
+    return {
+        "open arrays": b"[" * MAX_BATCH_BYTES,
+        "closed arrays": b"[" * (MAX_BATCH_BYTES // 2) + b"]" * (MAX_BATCH_BYTES // 2),
+        "open objects": filled(b"", b'{"a":', b""),
+        "one text": filled(b'"', b"a", b'"'),
+        "one key": filled(b'{"', b"a", b'":0}'),
+        "tiny keys": tiny_keys(MAX_BATCH_BYTES),
+        "one key again and again": filled(b"{", b'"a":0,', b'"a":0}'),
+        "one number": b"9" * MAX_BATCH_BYTES,
+        "long numbers": filled(b"[", b"9" * 5_000 + b",", b"9]"),
+        "exponents": filled(b"[", b"1e999,", b"1]"),
+        "empty objects": filled(b"[", b"{},", b"{}]"),
+        "empty texts": filled(b"[", b'"",', b'""]'),
+        "escapes only": filled(PAYLOAD, b"\\u0000", b'"}'),
+        "escapes that are letters": filled(PAYLOAD, b"\\u4e00", b'"}'),
+        "surrogates": filled(PAYLOAD, b"\\ud83d", b'"}'),
+        "wide characters": filled(PAYLOAD, b"a", "😀".encode() + b'"}'),
+        "invalid UTF-8 at the end": filled(PAYLOAD, b"a", b'\xff"}'),
+        "no base64 at the end": filled(PAYLOAD, b"AAAA", b'A"}'),
+        "signatures without end": filled(SIGNATURES, b'{"keyid":"a","sig":""},', b""),
+        "many signatures": filled(
+            SIGNATURES, b'{"keyid":"a","sig":""},', b'{"keyid":"a","sig":""}]}'
+        ),
+        "zeros": bytes(MAX_BATCH_BYTES),
+    }
+
+
+def worst_signed() -> dict[str, bytes]:
+    """Make payloads as large as may be, none of them a batch that may be taken."""
+    return {
+        "open arrays": filled(RECORDS, b"[", b"", SIGNED_BYTES),
+        "closed arrays": b"[" * (SIGNED_BYTES // 2) + b"]" * (SIGNED_BYTES // 2),
+        "empty records": filled(RECORDS, b"{},", b"{}]}", SIGNED_BYTES),
+        "unknown key": filled(HEAD + b'"x":[', b"[],", b"[]]}", SIGNED_BYTES),
+        "tiny keys": HEAD + b'"x":' + tiny_keys(SIGNED_BYTES - 200) + b"}",
+        "keys again": filled(HEAD, b'"seq":1,', b'"seq":1}', SIGNED_BYTES),
+        "long number": filled(HEAD + b'"voids":', b"9", b"}", SIGNED_BYTES),
+        "devices beyond count": filled(RECORDS + b'{"milli_devices":', b"9", b"}]}", SIGNED_BYTES),
+        "long reason": filled(VOIDS + b'{"id":"a","reason":"', b"a", b'"}]}', SIGNED_BYTES),
+        "control characters": filled(VOIDS + b'{"id":"', b"\\u0000", b'"}]}', SIGNED_BYTES),
+        "invalid UTF-8 at the end": filled(VOIDS + b'{"id":"', b"a", b'\xff"}]}', SIGNED_BYTES),
+        "one good record again": filled(RECORDS + RECORD, b"," + RECORD, b"]}", SIGNED_BYTES),
+        "one good void again": filled(
+            VOIDS + b'{"id":"a","reason":"b"}', b',{"id":"a","reason":"b"}', b"]}", SIGNED_BYTES
+        ),
+    }
 
 
 def sealed(payload: bytes) -> bytes:
@@ -295,8 +303,8 @@ def sealed(payload: bytes) -> bytes:
 
 def worst_bodies() -> dict[str, tuple[bytes, str]]:
     """Return all worst bodies with the code that each must get."""
-    found = {name: (body, "bad_envelope") for name, body in WORST.items()}
-    for name, payload in WORST_SIGNED.items():
+    found = {name: (body, "bad_envelope") for name, body in worst().items()}
+    for name, payload in worst_signed().items():
         code = "too_large" if name in TOO_MANY else "bad_batch"
         found[f"signed: {name}"] = sealed(payload), code
     assert all(len(body) <= MAX_BATCH_BYTES for body, _ in found.values())
@@ -569,25 +577,25 @@ def hasty(monkeypatch) -> None:
 SLOW_HEAD = b"GET /healthz HTTP/1.1\r\nHost: kashi.test\r\nX-Slow: "
 SLOW_BODY = post_head("/v1/usage", "Content-Length: 1000000")
 SLOW_CHUNKS = post_head("/v1/usage", "Transfer-Encoding: chunked")
+SLOW = [
+    *[b""] * 60,  # who drip a head
+    *[SLOW_HEAD] * 60,  # and nothing more
+    *[SLOW_BODY] * 60,  # who drip a body
+    *[SLOW_BODY + b'{"payload":'] * 60,
+    *[SLOW_CHUNKS + chunk(b"{")] * 30,
+    *[SLOW_CHUNKS + b"nonsense"] * 20,  # where a length must stand
+    *[b""] * 10,
+]
 
 
 @pytest.mark.usefixtures("hasty")
 async def test_300_slow_clients_keep_nobody_from_being_served_and_are_closed(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.open_books()
-        slow = await asyncio.gather(*(Raw.opened(service) for _ in range(300)))
+        # Each head is sent with the connection, for its time runs on a busy machine too.
+        slow = await asyncio.gather(*(Raw.opened(service, begun) for begun in SLOW))
         dripping = [asyncio.create_task(each.drip(SLOW_HEAD + b"a" * 1_000)) for each in slow[:60]]
-        for each in slow[60:120]:
-            await each.send(SLOW_HEAD)  # and nothing more
-        for each in slow[120:180]:
-            await each.send(SLOW_BODY)
         dripping += [asyncio.create_task(each.drip(b" " * 1_000)) for each in slow[120:180]]
-        for each in slow[180:240]:
-            await each.send(SLOW_BODY + b'{"payload":')
-        for each in slow[240:270]:
-            await each.send(SLOW_CHUNKS + chunk(b"{"))
-        for each in slow[270:290]:
-            await each.send(SLOW_CHUNKS + b"nonsense")  # where a length must stand
         answers = await at_once(
             service.usage([record(f"r{n}", "A", *HOUR, 1_000)], stream=f"s{n}") for n in range(64)
         )

@@ -17,6 +17,7 @@ import uvloop
 
 from meter.host import postgres
 from meter.host.postgres import Binaries, Embedded, PostgresError, find_binaries, inspect_binaries
+from tests.conftest import server_folder
 
 REPOSITORY = Path(__file__).parents[2]
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
@@ -62,16 +63,15 @@ def made(binaries):
         async with Embedded(folder, binaries):
             pass
 
-    with tempfile.TemporaryDirectory(prefix="kashi-made-") as name:
-        asyncio.run(make(Path(name)))
-        yield Path(name) / "data"
+    with server_folder() as folder:
+        asyncio.run(make(folder))
+        yield folder / "data"
 
 
 @pytest.fixture
 def empty():
-    # Not tmp_path, whose parents are closed to other accounts.
-    with tempfile.TemporaryDirectory(prefix="kashi-test-") as name:
-        yield Path(name)
+    with server_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

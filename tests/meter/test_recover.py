@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +39,7 @@ from meter.tables import connections
 from meter.tables.connections import NoLedger
 from meter.values.strict import decode
 from tests.books import ALPHA, BETA, DEVICE, lifted, record, uscc_of, void
-from tests.conftest import execute
+from tests.conftest import execute, server_folder
 from tests.services import (
     HOUR,
     ORIGIN,
@@ -710,9 +709,8 @@ class Serving:
 
 
 def test_an_operator_drills_it_with_the_commands_of_the_documentation():
-    with tempfile.TemporaryDirectory(prefix="kashi-test-") as home:
-        Path(home).chmod(0o711)
-        data, backup = Path(home) / "data", Path(home) / "backup"
+    with server_folder() as home:
+        data, backup = home / "data", home / "backup"
         made = process("init", "--data", data, "--origin", "kashi.test/drill")
         assert made.returncode == 0, made.stderr
         with Serving(data) as serving:
@@ -721,7 +719,7 @@ def test_an_operator_drills_it_with_the_commands_of_the_documentation():
             assert made.returncode == 0, made.stderr
             assert serving.register(BETA) == 2
             serving.until_published(3)
-        (data / "postgres").rename(Path(home) / "broken")
+        (data / "postgres").rename(home / "broken")
         made = process("recover", "--data", data, "--from", backup)
         assert made.returncode == 0, made.stderr
         assert made.stdout.startswith("1 recovered: 3 entries")
