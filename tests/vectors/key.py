@@ -1,12 +1,15 @@
 """Public keys of logs and cosigners, as text (C2SP signed-note, a "vkey")."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
+from tests.vectors import curve
 from tests.vectors.plain import LOG, OTHER_LOG, WITNESS, Key, NoteKey, base64
 from tests.vectors.vector import Format, Vector, bad, changed, good
 
-_KINDS = {1: "log", 4: "cosigner"}
+_TYPES = {"log": 1, "cosigner": 4}
+_KINDS = {key_type: kind for kind, key_type in _TYPES.items()}
+_NO_CURVE = "it does no arithmetic on the curve"
 _CAPITALS = "it reads the id as a number, whatever the letters"
 
 
@@ -15,9 +18,11 @@ def vectors() -> Format:
         "key",
         "The text of a public key: name, id and base64 of a type byte and 32 bytes, with a plus"
         " sign between them. `kind` says whose key it must be: a log's (type 1) or a cosigner's"
-        " (type 4). The id is the beginning of the SHA-256 of name, line feed, type and key.",
+        " (type 4). The id is the beginning of the SHA-256 of name, line feed, type and key. The 32"
+        " bytes must be the canonical encoding of a point of the prime-order subgroup, not the"
+        " identity (RFC 8032 section 5.1).",
         {"kind": "log"},
-        [*_good(), *_bad()],
+        [*_good(), *_bad(), *_weak()],
     )
 
 
@@ -113,6 +118,32 @@ def _bad() -> list[Vector]:
             "a note may hold none, and so not the name",
             {"go": "its rule for names is about spaces and plus signs alone"},
         ),
+    ]
+
+
+def _weak() -> list[Vector]:
+    small, respelled = curve.small(), curve.respelled()
+    mixed = curve.mixed(LOG.key.public)
+
+    def weak(name: str, kind: str, key: bytes, why: str, lax: Iterable[str]) -> Vector:
+        data = _raw(bytes([_TYPES[kind]]) + key)
+        name = f"{name}, as a {kind}'s key"
+        return bad(name, data, "weak_key", why, dict.fromkeys(lax, _NO_CURVE), kind=kind)
+
+    # aics-tlog has a list of the points of small order, and knows the prime.
+    rules = (
+        (small, "anyone can sign for a point of small order", ["go"]),
+        (respelled, "it is not the canonical encoding of a point", ["go"]),
+        (mixed, "verifiers differ on its signatures", ["go", "aics-tlog"]),
+        (curve.off(), "it encodes no point", ["go", "aics-tlog"]),
+    )
+    return [
+        weak(name, kind, key, why, lax)
+        for keys, why, lax in rules
+        for kind in _TYPES
+        # The 32 bytes are read in one way, whosever they are.
+        if kind == "log" or keys is not respelled
+        for name, key in keys.items()
     ]
 
 
