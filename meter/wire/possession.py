@@ -20,9 +20,14 @@ from meter.values.problems import Problem
 from meter.wire.dsse import decode_base64
 
 
+def text(log: str, provider: str, keyid: str) -> bytes:
+    """Return what the key signs."""
+    return f"kashi key possession\n{log}\n{provider}\n{keyid}\n".encode()
+
+
 def prove(key: Ed25519PrivateKey, log: str, provider: str, keyid: str) -> str:
     """Return the proof."""
-    return base64.b64encode(key.sign(_text(log, provider, keyid))).decode()
+    return base64.b64encode(key.sign(text(log, provider, keyid))).decode()
 
 
 def check(public_key: bytes, proof: str, log: str, provider: str, keyid: str) -> None:
@@ -31,10 +36,6 @@ def check(public_key: bytes, proof: str, log: str, provider: str, keyid: str) ->
         signature = decode_base64(proof)
     except ValueError as error:
         raise Problem("malformed", f"proof: {error}") from None
-    text = _text(log, provider, keyid)
-    if not ed25519.has_signed(public_key, text, signature):
-        raise Problem("bad_proof", f"the key has not signed {text.decode()!r}")
-
-
-def _text(log: str, provider: str, keyid: str) -> bytes:
-    return f"kashi key possession\n{log}\n{provider}\n{keyid}\n".encode()
+    signed = text(log, provider, keyid)
+    if not ed25519.has_signed(public_key, signed, signature):
+        raise Problem("bad_proof", f"the key has not signed {signed.decode()!r}")

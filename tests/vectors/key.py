@@ -101,13 +101,15 @@ def _bad() -> list[Vector]:
             "it is not base64",
         ),
         wrong(
-            "a key of 31 bytes", _raw(b"\1" + LOG.key.public[:-1]), "an Ed25519 key has 32 bytes"
+            "a key of 31 bytes", vkey(b"\1" + LOG.key.public[:-1]), "an Ed25519 key has 32 bytes"
         ),
         wrong(
-            "a key of 33 bytes", _raw(b"\1" + LOG.key.public + b"\0"), "an Ed25519 key has 32 bytes"
+            "a key of 33 bytes",
+            vkey(b"\1" + LOG.key.public + b"\0"),
+            "an Ed25519 key has 32 bytes",
         ),
-        wrong("no key behind the type", _raw(b"\1"), "an Ed25519 key has 32 bytes"),
-        wrong("a type that nobody knows", _raw(b"\x07" + LOG.key.public), "only 1 and 4 are known"),
+        wrong("no key behind the type", vkey(b"\1"), "an Ed25519 key has 32 bytes"),
+        wrong("a type that nobody knows", vkey(b"\x07" + LOG.key.public), "only 1 and 4 are known"),
         wrong("an empty name", named(""), "a name has at least one character"),
         wrong("a name with a space", named("a b"), "a name has no space"),
         wrong("a name with a space that is not ASCII", named("a\u00a0b"), "a name has no space"),
@@ -126,7 +128,7 @@ def _weak() -> list[Vector]:
     mixed = curve.mixed(LOG.key.public)
 
     def weak(name: str, kind: str, key: bytes, why: str, lax: Iterable[str]) -> Vector:
-        data = _raw(bytes([_TYPES[kind]]) + key)
+        data = vkey(bytes([_TYPES[kind]]) + key)
         name = f"{name}, as a {kind}'s key"
         return bad(name, data, "weak_key", why, dict.fromkeys(lax, _NO_CURVE), kind=kind)
 
@@ -147,7 +149,7 @@ def _weak() -> list[Vector]:
     ]
 
 
-def _raw(typed: bytes) -> bytes:
+def vkey(typed: bytes) -> bytes:
     """Return a key of the log's name and of any bytes, with the right id."""
     key_id = sha256(LOG.name.encode() + b"\n" + typed).digest()[:4]
     return f"{LOG.name}+{key_id.hex()}+{base64(typed)}".encode()
