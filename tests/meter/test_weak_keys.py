@@ -102,7 +102,7 @@ async def test_a_service_takes_neither_a_weak_key_nor_what_it_would_have_signed(
         # The signature of the proof is one that the identity would have made of anything.
         forged = {"public_key": in_base64(IDENTITY), "proof": in_base64(FORGED)}
         assert (await service.post(path, good | forged)).code == "weak_key"
-        assert await posted(service) == "unknown_key"
+        assert await posted(service) == "bad_signature"
         await service.ask(path, **good)
         assert await posted(service) == "bad_signature"
         assert [each.kind for each in await service.entries()] == ["genesis", "provider", "key"]
