@@ -101,6 +101,12 @@ class BadKey(CannotCheck):
     code = "bad_key"
 
 
+class WeakKey(BadKey):
+    """A public key whose signatures prove nothing (`ledger.ed25519`)."""
+
+    code = "weak_key"
+
+
 class BadPolicy(CannotCheck):
     """A trust policy that cannot be read at line number `line`; None if it ends too early."""
 

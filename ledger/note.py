@@ -31,9 +31,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar, Final, Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ledger import ed25519
 from ledger.errors import BadKey, BadNote
 from ledger.tlog import HASH_BYTES
 
@@ -58,7 +58,7 @@ _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """An Ed25519 public key of 32 bytes and the name under which it signs.
+    """An Ed25519 public key that is not weak (`ledger.ed25519`) and the name under which it signs.
 
     Each subclass signs other messages, and its `key_type` is part of the id.
     """
@@ -71,8 +71,7 @@ class PublicKey:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise BadKey(f"{self.name!r:.200} cannot name a key")
-        if len(self.public_key) != 32:
-            raise BadKey("an Ed25519 key has 32 bytes")
+        ed25519.check(self.public_key)
 
     @property
     def key_id(self) -> bytes:
@@ -80,18 +79,14 @@ class PublicKey:
         return sha256(identity).digest()[:_ID_BYTES]
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return ed25519.has_signed(self.public_key, message, signature)
 
     def format(self) -> str:
         return _format_key(self, self.public_key)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a vkey. Raises `BadKey`, also for an id that is not the key's."""
+        """Read a vkey. Raises `BadKey`, also for an id that is not the key's, and `WeakKey`."""
         key = cls(*_parse_key(text, cls.key_type))
         if key.format() != text:
             raise BadKey(f"{text!r:.200} has another id or spelling than its key")

@@ -1,6 +1,6 @@
 """The client of a service over HTTP: keys, signatures, posts of single batches, and plain calls.
 
-    public = keygen(Path("pcl.key"))                     # to be registered as pcl-2025a
+    body = keygen(Path("pcl.key"), log=…, provider="pcl", keyid="pcl-2025a")     # to be registered
     stream = Stream(log=…, genesis=…, provider="pcl", name="cloudbrain-2", keyid=…, key=load_key(…))
     receipt = await post(url, stream.sign(stream.next_batch(records)), receipt_key)
 
@@ -26,9 +26,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET
 
 from ledger.errors import LedgerError
-from meter.values.strict import decode
+from meter.values.problems import Problem
+from meter.values.strict import decode, is_id
 from meter.values.units import format_instant
-from meter.wire import dsse, stored_receipt
+from meter.wire import dsse, possession, stored_receipt
 from meter.wire.batch import Batch, Record, Void
 from meter.wire.dsse import BATCH_TYPE, RECEIPT_TYPE
 from meter.wire.receipt import Receipt, WrongReceipt, receipt_for
@@ -89,15 +90,32 @@ class VerifiedReceipt(SignedReceipt):
 # Keys
 
 
-def keygen(file: Path) -> str:
-    """Write a new key into a new file; return the public half in base64."""
+def keygen(file: Path, log: str, provider: str, keyid: str) -> dict[str, str]:
+    """Write a new key into a new file; return its `registration`."""
     key = Ed25519PrivateKey.generate()
+    body = registration(key, log, provider, keyid)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         stream.write(base64.b64encode(key.private_bytes_raw()).decode() + "\n")
         stream.flush()
         os.fsync(stream.fileno())
-    return public_text(key)
+    return body
+
+
+def registration(key: Ed25519PrivateKey, log: str, provider: str, keyid: str) -> dict[str, str]:
+    """Return what the authority posts to register a key, its proof of possession included.
+
+    `log` is the ledger's origin. Raises `ValueError` for ids that no provider or key may have.
+    """
+    for each in (provider, keyid):
+        if not is_id(each):
+            raise ValueError(f"{each!r:.200} cannot be an id")
+    return {
+        "keyid": keyid,
+        "algorithm": "ed25519",
+        "public_key": public_text(key),
+        "proof": possession.prove(key, log, provider, keyid),
+    }
 
 
 def load_key(file: Path) -> Ed25519PrivateKey:
@@ -234,11 +252,13 @@ class Service:
     async def post_batch(self, envelope: bytes, receipt_key: str) -> VerifiedReceipt:
         """Post an envelope and check its receipt by the key (base64) of the ledger's entry 0.
 
-        Raises `BadReceipt` too; the batch may be in the ledger then, but nothing proves it.
+        Raises `BadReceipt` too; the batch may be in the ledger then, but nothing proves it. Raises
+        `ClientError` (`malformed`, `weak_key`) for what is no key, and then nothing was sent.
         """
+        public_key = _parse_key(receipt_key)
         answer = await self._send(hdrs.METH_POST, "/v1/usage", envelope)
         signature = answer.headers.get("Kashi-Signature", "")
-        _check_signature(answer.body, signature, receipt_key)
+        _check_signature(answer.body, signature, public_key)
         return VerifiedReceipt(answer.body, signature, _receipt_for(envelope, answer.body))
 
     async def post_unverified(self, envelope: bytes) -> SignedReceipt:
@@ -342,10 +362,16 @@ def _object(answer: _Response) -> dict[str, Any]:
         raise ClientError("not_kashi", "the response is not of this service") from None
 
 
-def _check_signature(body: bytes, header: str, receipt_key: str) -> None:
+def _parse_key(text: str) -> bytes:
+    try:
+        return dsse.parse_public_key(text)
+    except Problem as problem:
+        raise ClientError(problem.code, f"the receipt key: {problem.detail}") from None
+
+
+def _check_signature(body: bytes, header: str, public_key: bytes) -> None:
     try:
         signatures = dsse.parse_signature_header(header)
-        public_key = dsse.decode_base64(receipt_key)
     except ValueError as error:
         raise BadReceipt("bad_receipt_signature", str(error)) from None
     # While two keys sign, one signature by the known key is enough.

@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine
 
 from ledger.note import Signer
+from meter.client import registration
 from meter.rules import commands
 from meter.rules.capacity import QUARTERS_PER_DAY
 from meter.rules.decide import decide
@@ -253,13 +254,8 @@ class Books:
         return self.ask(commands.RegisterProvider, **(body | changes))
 
     def key(self, keyid: str = "pcl-1", provider: str = "pcl", **changes: Any) -> int:
-        body = {
-            "provider": provider,
-            "keyid": keyid,
-            "algorithm": "ed25519",
-            "public_key": public_text(signer(keyid)),
-        }
-        return self.ask(commands.RegisterKey, **(body | changes))
+        body = registration(signer(keyid), ORIGIN, provider, keyid)
+        return self.ask(commands.RegisterKey, **({"provider": provider} | body | changes))
 
     def revoke(self, keyid: str = "pcl-1", **changes: Any) -> int:
         return self.ask(commands.RevokeKey, keyid=keyid, **changes)

@@ -32,6 +32,7 @@ from ledger.files import Files
 from ledger.folder import FolderWriter
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
+from meter.client import registration
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.intake import Intake
 from meter.rules.entries import Entry
@@ -50,7 +51,6 @@ from tests.books import (
     balances,
     expected_balances,
     micros,
-    public_text,
     signer,
 )
 
@@ -266,8 +266,9 @@ def provider_body(id_: str = "pcl", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def key_body(keyid: str) -> dict[str, Any]:
-    return {"keyid": keyid, "algorithm": "ed25519", "public_key": public_text(signer(keyid))}
+def key_body(keyid: str, provider: str = "pcl", secret: str = "") -> dict[str, Any]:
+    """Return what registers a key, by default the one that signs under this name."""
+    return registration(signer(secret or keyid), ORIGIN, provider, keyid)
 
 
 def enterprise_body(uscc: str = ALPHA, **changes: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -78,8 +79,9 @@ async def providing(database: str, folder: Path):
             assert answer.returncode == 0, answer.stdout + answer.stderr
             return answer.stdout
 
-        async def register(keyid: str, public: str) -> None:
-            body = {"keyid": keyid, "algorithm": "ed25519", "public_key": public.strip()}
+        async def register(keyid: str, output: str) -> None:
+            body = json.loads(output)
+            assert body["keyid"] == keyid
             await service.ask("/v1/providers/pcl/keys", **body)
 
         yield service, place, run, register

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from ledger.note import private_key
+from meter.client import registration
 from meter.rules.kinds.table import BY_NAME
 from tests.ledger import example
-from tests.services import provider_body, serving
+from tests.services import ORIGIN, provider_body, serving
 from tests.test_shape import imports, top
 from tests.vectors import plain
 from tests.vectors.envelope import KEYID, sealed, written
@@ -135,8 +137,9 @@ def of(name: str) -> list[dict[str, Any]]:
 async def test_a_service_refuses_what_is_posted_with_the_same_codes(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.ask("/v1/providers", **provider_body())
-        key = STORED["envelope"]["given"]["keys"][KEYID]
-        body = {"keyid": KEYID, "algorithm": "ed25519", "public_key": key}
+        seed = bytes(range(plain.PROVIDER.first, plain.PROVIDER.first + 32))
+        body = registration(private_key(seed), ORIGIN, "pcl", KEYID)
+        assert body["public_key"] == STORED["envelope"]["given"]["keys"][KEYID]
         await service.ask("/v1/providers/pcl/keys", **body)
         for vector in of("envelope"):
             answer = await service.post("/v1/usage", b64decode(vector["bytes"]), None)

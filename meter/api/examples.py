@@ -76,7 +76,9 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
     RegisterKey: {
         "keyid": _KEYID,
         "algorithm": "ed25519",
-        "public_key": "V0h1268aFAXvTZ2uxHEW/ZkT9BjAEP7YOGlD3dG4+AU=",
+        "public_key": "F0f51xJwKaBhlW03swOzHY7sfjUcfxbqA+eWordWbvI=",
+        "proof": "JtrFSmjm15FPFRUi9PnppfvN6nOkowBWt7/3YrxDBjQVZvPLX1RNS4OZiECz1yOi"
+        "80Zd8yxbApp74ZZvHlIMAQ==",
     },
     RegisterEnterprise: {
         "uscc": _ENTERPRISE,
@@ -118,8 +120,8 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
         "signatures": [
             {
                 "keyid": _KEYID,
-                "sig": "MK51s1+yh8UCX+01DpLO/JEZ9xfBruwu5WwPN0cBsBQ7yWKWqX3xLfCGtWQCEYDb"
-                "Urh1T6U227DY5iHB1UWOCQ==",
+                "sig": "Hh8P7BRXq+HyyWAD0vBEH30XtA7ltfW/g/N0jRZtSLqJNT/1h+GWsHyjqwTLBvKg"
+                "u/6lp+Vs5QlNH9eE8hP8Ag==",
             }
         ],
     },
@@ -144,7 +146,7 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
     AddReceiptKey: {
         "keyid": "receipt-2",
         "algorithm": "ed25519",
-        "public_key": "4XMdjQyG0GyTjJGVRVqAi4nRSkPPkG0dU5ZTJKdzcRQ=",
+        "public_key": "bWdzNLMuCp3SWSaE1UH3AyQYfTcGojvdMrp3L7PnWsc=",
     },
     RetireReceiptKey: {"keyid": "receipt-2", "reason": "the yearly rotation"},
 }
@@ -194,6 +196,8 @@ MEANINGS: Final[dict[str, str]] = {
     "keyid": "The key's name, unique in the ledger.",
     "algorithm": "The algorithm belongs to the key, never to a header.",
     "public_key": "The 32 raw bytes of the key in base64.",
+    "RegisterKey.proof": "The key's own signature over `kashi key possession`, log, provider and"
+    " keyid, each ended by a line feed, in base64.",
     "vkey": "The log's key as `signed-note` writes it: name, id and base64, joined by `+`.",
     "suspected_since": "The instant since which others may have the key; not in the future.",
     "RegisterEnterprise.kind": "What the organisation is.",
@@ -338,6 +342,7 @@ MEANINGS: Final[dict[str, str]] = {
 # Limits beyond the type, by the same names.
 NARROWED: Final[dict[str, dict[str, Any]]] = {
     "public_key": {"pattern": r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"},
+    "RegisterKey.proof": {"pattern": r"^[A-Za-z0-9+/]{85}[AQgw]==$"},
     "amount": {"pattern": SCHEMAS[Fen]["pattern"].replace("^", r"^(?!0\.00$)", 1)},
     "payloadType": {"const": BATCH_TYPE},
     "payload": {
@@ -411,6 +416,9 @@ REMEDIES: Final[dict[str, str]] = {
     "idempotency_key_needed": "Send `Idempotency-Key`, a fresh one with each new command, the same"
     " one with each repetition.",
     "idempotency_conflict": "The key is another request's: use a fresh key for a new command.",
+    "weak_key": "Make a key with an Ed25519 program and send its public half: 32 bytes, in base64.",
+    "bad_proof": "Sign the text that `detail` shows with the private half of the key that is"
+    " registered, as `kashi provider keygen` does.",
     "exists_differently": "Compare with the entry that `entry` or `detail` names; choose another id"
     " if both are meant.",
     "role_conflict": "One organisation cannot be both: check the USCC.",

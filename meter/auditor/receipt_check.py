@@ -22,7 +22,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Final, Literal
 
-from ledger import canon
+from ledger import canon, ed25519
 from ledger.errors import BadNote, LedgerError, Violation
 from ledger.note import Checkpoint, Verifier, decode_base64, split_note
 from ledger.proof import Proof
@@ -301,7 +301,7 @@ class _Checking:
             if isinstance(entry, KeyRegistered) and entry.keyid == keyid:
                 if entry.provider != self.answer().provider:
                     raise Violation("provider_mismatch", f"key {keyid} is {entry.provider}'s")
-                return decode_base64(entry.public_key), f"{keyid}, which the ledger names"
+                return _key(entry.public_key), f"{keyid}, which the ledger names"
         if self.trust.provider_key is None:
             raise _Unchecked("no proved entry names the key")
         return self.trust.provider_key, "the provider's key that you name"
@@ -322,7 +322,14 @@ def _receipt_key_of(entry: Entry) -> tuple[str, bytes] | None:
     """Return name and key where an entry names one that signs receipts."""
     match entry:
         case Genesis(receipt_key=key):
-            return key.keyid, decode_base64(key.public_key)
+            return key.keyid, _key(key.public_key)
         case ReceiptKeyAdded():
-            return entry.keyid, decode_base64(entry.public_key)
+            return entry.keyid, _key(entry.public_key)
     return None
+
+
+def _key(text: str) -> bytes:
+    """Return the key that an entry names. Raises `BadNote`, `BadKey`, `WeakKey`."""
+    public_key = decode_base64(text)
+    ed25519.check(public_key)
+    return public_key

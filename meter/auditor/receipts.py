@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from ledger import ed25519
 from ledger.errors import BadNote, BadProof, CannotCheck
 from ledger.note import Checkpoint, claimed_checkpoint, decode_base64
 from ledger.proof import MAX_PROOF_BYTES, Proof
@@ -117,10 +118,14 @@ def _trust(known: Known) -> Trust:
 
 
 def _raw_key(text: str | None) -> bytes | None:
+    if text is None:
+        return None
     try:
-        return None if text is None else decode_base64(text)
+        public_key = decode_base64(text)
     except BadNote:
         raise CannotCheck(f"{text!r:.100} is not the base64 of a public key") from None
+    ed25519.check(public_key)
+    return public_key
 
 
 def _read_proof(path: Path) -> Proof:

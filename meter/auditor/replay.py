@@ -30,6 +30,7 @@ from meter.rules.decide_command import decide_command
 from meter.rules.entries import AnyEntry, BatchAccepted, Entry
 from meter.rules.evolve import evolve, register
 from meter.rules.kinds.kind import Existing, Stamp
+from meter.rules.kinds.service_keys import check_first_keys
 from meter.rules.kinds.table import command_of, read_entry
 from meter.rules.state import State, StoredBatch, signing
 from meter.values.problems import Problem
@@ -272,6 +273,7 @@ class Audit:
             raise Violation("wrong_floors", f"the floors are {', '.join(entry.floors)}")
         if entry.postings:
             raise Violation("not_as_decided", "a genesis moves no money")
+        check_first_keys(entry)
         evolve(self.state, entry)
 
     def _command(

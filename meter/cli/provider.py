@@ -1,5 +1,6 @@
 """The provider's commands: `kashi provider keygen`, `sign` and `post`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ def provider() -> None:
 
 
 @provider.command()
+@click.option("--log", required=True, help="The ledger's name (its origin).")
+@click.option("--provider", "name", required=True, help="The provider's id in the ledger.")
+@click.option("--keyid", required=True, help="The name under which the key is registered.")
 @click.argument("file", type=click.Path(path_type=Path))
-def keygen(file: Path) -> None:
-    """Write a new Ed25519 key to FILE (0600) and print the public key to register."""
+def keygen(log: str, name: str, keyid: str, file: Path) -> None:
+    """Write a new Ed25519 key to FILE (0600) and print what the authority posts to register it.
+
+    That is a line of JSON: the public half, and the key's proof for this ledger, provider and name.
+    """
     from meter import client  # noqa: PLC0415
 
-    click.echo(checked(lambda: client.keygen(file)))
+    click.echo(json.dumps(checked(lambda: client.keygen(file, log, name, keyid))))
 
 
 @provider.command()

@@ -33,7 +33,7 @@ from meter.client import (
     Service,
     Stream,
     VerifiedReceipt,
-    public_text,
+    registration,
 )
 from meter.demo.books import FolderBooks
 from meter.demo.cast import CAP, KEYID, PROVIDER, Cast
@@ -201,11 +201,11 @@ async def _register(stage: _Stage, scenario: Scenario) -> None:
         table.add_row(str(answer["entry"]), told + kind)
         return answer
 
-    cast, key = stage.cast, public_text(stage.stream.key)
+    cast = stage.cast
     await add("/v1/policies", scenario.policy, _policy_line(scenario.rules))
     devices = ", ".join(f"{number:,} {kind}" for kind, number in cast.provider["devices"].items())
     await add("/v1/providers", cast.provider, f"provider {PROVIDER}: {devices}")
-    signing = {"keyid": KEYID, "algorithm": "ed25519", "public_key": key}
+    signing = registration(stage.stream.key, stage.stream.log, PROVIDER, KEYID)
     await add(f"/v1/providers/{PROVIDER}/keys", signing, f"its signing key {KEYID}")
     for body in cast.enterprises:
         told = f"{body['kind']} {body['name']}, founded {body['founded_on']}"

@@ -38,6 +38,7 @@ Devices = Annotated[
 ]
 Prices = Annotated[dict[Id, Price], Meta(min_length=1, max_length=MAX_DEVICE_KINDS)]
 PublicKeyText = Annotated[str, Meta(min_length=44, max_length=44)]
+ProofText = Annotated[str, Meta(min_length=88, max_length=88)]
 Vkey = Annotated[str, Meta(min_length=1, max_length=300)]
 ProgrammeName = Annotated[str, Meta(min_length=1, max_length=32)]
 
@@ -92,12 +93,16 @@ class EnlistProvider(Command, frozen=True, kw_only=True):
 
 
 class RegisterKey(Command, frozen=True, kw_only=True):
-    """Register a signing key of the provider named in the URL."""
+    """Register a signing key of the provider named in the URL.
+
+    `proof` is the key's own signature over the registration (`wire/possession.py`).
+    """
 
     provider: Id
     keyid: Id
     algorithm: Literal["ed25519"]
     public_key: PublicKeyText
+    proof: ProofText
 
 
 class RevokeKey(Command, frozen=True, kw_only=True):

@@ -117,13 +117,14 @@ class ProviderEnlisted(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class KeyRegistered(AuthorityEntry, frozen=True, kw_only=True):
-    """A provider's signing key; `public_key` is base64 of the raw key."""
+    """A provider's signing key: base64 of the raw key, and of its proof (`wire/possession.py`)."""
 
     kind: Literal["key"] = "key"
     provider: str
     keyid: str
     algorithm: Literal["ed25519"]
     public_key: str
+    proof: str
 
 
 class KeyRevoked(AuthorityEntry, frozen=True, kw_only=True):

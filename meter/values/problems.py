@@ -33,6 +33,8 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     # the authority's commands
     "idempotency_key_needed": (400, "Where money moves, Idempotency-Key is required"),
     "idempotency_conflict": (409, "This Idempotency-Key was used with another request"),
+    "weak_key": (422, "The public key is one for which others could sign"),
+    "bad_proof": (422, "The proof is not the key's own signature over its registration"),
     "exists_differently": (409, "The id is taken, with other content"),
     "role_conflict": (409, "One organisation cannot be both a provider and an enterprise"),
     "unknown_policy": (404, "No policy file of this programme and version"),

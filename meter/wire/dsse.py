@@ -13,14 +13,14 @@ import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
+from ledger import ed25519
+from ledger.errors import BadKey, WeakKey
 from meter.values.problems import Problem
 from meter.values.strict import Id, decode
 
@@ -97,12 +97,20 @@ def sign(payload_type: str, payload: bytes, key: Ed25519PrivateKey) -> bytes:
 
 
 def is_signed_by(public_key: bytes, payload_type: str, payload: bytes, signature: bytes) -> bool:
-    """Return whether an Ed25519 key (32 bytes) made the signature."""
+    """Return whether an Ed25519 key (32 bytes, not weak) made the signature."""
+    return ed25519.has_signed(public_key, pae(payload_type, payload), signature)
+
+
+def parse_public_key(text: str) -> bytes:
+    """Return the 32 bytes of a key from their base64. Raises `Problem` `malformed`, `weak_key`."""
     try:
-        _load_public_key(public_key).verify(signature, pae(payload_type, payload))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+        public_key = decode_base64(text)
+        ed25519.check(public_key)
+    except WeakKey as error:
+        raise Problem("weak_key", error.detail) from None
+    except (ValueError, BadKey):
+        raise Problem("malformed", "a public key is canonical base64 of 32 bytes") from None
+    return public_key
 
 
 def decode_base64(text: str) -> bytes:
@@ -154,8 +162,3 @@ def parse_signature_header(text: str) -> list[tuple[str, bytes]]:
             break
         end += 2
     raise ValueError("not a Kashi-Signature header")
-
-
-@lru_cache(maxsize=1_024)
-def _load_public_key(public_key: bytes) -> Ed25519PublicKey:
-    return Ed25519PublicKey.from_public_bytes(public_key)

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
+from meter.client import registration
 from meter.values.units import DAY_SECONDS, format_instant, parse_instant
 from meter.wire.dsse import BATCH_TYPE, seal
-from tests.books import PROGRAMME, public_text, signer, uscc_of
+from tests.books import PROGRAMME, signer, uscc_of
 
 ORIGIN = "kashi.example/bench"
 NOW = "2025-06-30T12:00:00+08:00"
@@ -103,8 +104,8 @@ def commands() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}
     for number, provider in enumerate(PROVIDERS):
         yield "/v1/providers", _provider(number, provider)
-        key = public_text(signer(keyid_of(provider)))
-        body = {"keyid": keyid_of(provider), "algorithm": "ed25519", "public_key": key}
+        keyid = keyid_of(provider)
+        body = registration(signer(keyid), ORIGIN, provider, keyid)
         yield f"/v1/providers/{provider}/keys", body
     for number in range(0, len(WEIGHTS), CONTRACTS_PER_ENTERPRISE):
         yield "/v1/enterprises", _enterprise(number)

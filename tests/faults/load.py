@@ -21,7 +21,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from meter.agent.simulate import Cluster, Rental, simulated_key
-from meter.client import Stream, public_text
+from meter.client import Stream, registration
 from meter.values.strict import Instant
 from meter.values.units import parse_instant
 from meter.values.uscc import check_character
@@ -218,8 +218,8 @@ def _provider(number: int) -> Mapping[str, Any]:
 
 
 def _key(number: int) -> Mapping[str, Any]:
-    public = public_text(simulated_key(number))
-    return {"keyid": f"{PROVIDERS[number]}-1", "algorithm": "ed25519", "public_key": public}
+    provider = PROVIDERS[number]
+    return registration(simulated_key(number), ORIGIN, provider, f"{provider}-1")
 
 
 def _enterprise(uscc: str) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from ledger.note import Checkpoint, Signer, sign
 from ledger.tiles import tiles_of
 from meter.api import cursor
 from meter.api.routes import Ask
+from meter.client import registration
 from meter.wire import dsse
 from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, public_text, signer, uscc_of, void
 from tests.fuzz import ledgers, targets
@@ -322,12 +323,7 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "RegisterKey": [
-        {
-            "provider": "pcl",
-            "keyid": "pcl-3",
-            "algorithm": "ed25519",
-            "public_key": public_text(signer("pcl-3")),
-        }
+        {"provider": "pcl"} | registration(signer("pcl-3"), ORIGIN, "pcl", "pcl-3"),
     ],
     "RevokeKey": [
         {"keyid": "pcl-1"},

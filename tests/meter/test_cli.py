@@ -538,16 +538,15 @@ def until_gone(pid: int) -> None:
         time.sleep(0.02)
 
 
-def register(process: Process, public_key: str) -> None:
+def register(process: Process, key: str) -> None:
     """Do what the authority does before a provider can post; harmless when repeated."""
-    key = {"keyid": "pcl-1", "algorithm": "ed25519", "public_key": public_key}
     enterprise, contract = enterprise_body(), contract_body("A")
     enterprise["kind"] = enterprise.pop("applicant")
     contract |= {"from": contract.pop("starts"), "until": contract.pop("ends")}
     for path, body in (
         ("/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}),
         ("/v1/providers", provider_body()),
-        ("/v1/providers/pcl/keys", key),
+        ("/v1/providers/pcl/keys", json.loads(key)),
         ("/v1/enterprises", enterprise),
         ("/v1/contracts", contract),
         ("/v1/coupons", coupon_body(2025, "1000.00")),
@@ -558,12 +557,13 @@ def register(process: Process, public_key: str) -> None:
 
 def signed(home: Path, seq: int) -> Path:
     """Write a batch, sign it with the command, keep its envelope."""
-    key, public = home / "pcl.key", home / "pcl.pub"
+    key, made = home / "pcl.key", home / "pcl.json"
     if not key.exists():
-        made = run("provider", "keygen", key)
-        assert made.returncode == 0, made.stderr
+        names = ("--log", ORIGIN, "--provider", "pcl", "--keyid", "pcl-1")
+        ended = run("provider", "keygen", *names, key)
+        assert ended.returncode == 0, ended.stderr
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
-        public.write_text(made.stdout.strip())
+        made.write_text(ended.stdout)
     batch, envelope = home / f"{seq}.json", home / f"{seq}.dsse"
     usage = [record(f"r{seq}.{n}", "A", *HOUR, 1_000) for n in range(3)]
     batch.write_text(
@@ -600,7 +600,7 @@ def test_commands_beside_a_running_service_join_its_database_or_are_refused(home
         assert verified.returncode == 0, verified.stdout
         # All that did not end the service or its database.
         envelope = signed(home, 1)
-        register(process, (home / "pcl.pub").read_text())
+        register(process, (home / "pcl.json").read_text())
         receipt, _ = post(process, envelope)
         assert json.loads(receipt)["results"][0]["status"] == "accepted"
         assert process.end(signal.SIGTERM) == (0, "")
@@ -629,7 +629,7 @@ def test_a_signal_ends_the_service_and_its_database_in_order(home, number):
 def test_after_a_kill_the_next_service_has_every_answered_batch(home):
     with served(home) as process:
         envelopes = [signed(home, seq) for seq in (11, 12)]
-        register(process, (home / "pcl.pub").read_text())
+        register(process, (home / "pcl.json").read_text())
         first = [post(process, envelope) for envelope in envelopes]
         postmaster = process.postmaster()
         process.process.kill()
@@ -690,9 +690,12 @@ def test_a_second_service_on_a_shared_database_ends_the_first_with_one_line(
 
 def test_provider_commands_fail_in_one_line(tmp_path):
     key, batch = tmp_path / "key", tmp_path / "batch.json"
-    good(kashi("provider", "keygen", key))
+    names = ("--log", ORIGIN, "--provider", "pcl", "--keyid")
+    assert "a b" in told(kashi("provider", "keygen", *names, "a b", key))
+    assert not key.exists()
+    good(kashi("provider", "keygen", *names, "pcl-1", key))
     before = key.read_text()
-    told(kashi("provider", "keygen", key))
+    told(kashi("provider", "keygen", *names, "pcl-1", key))
     assert key.read_text() == before
     batch.write_text("{}")
     told(kashi("provider", "sign", "--key", key, "--keyid", "a", batch))

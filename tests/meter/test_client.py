@@ -141,17 +141,26 @@ async def opened(database: str, folder: Path, *faults: str):
 
 
 def test_a_key_file_is_its_owners_and_gives_the_key_that_was_made(tmp_path):
-    public = client.keygen(tmp_path / "pcl.key")
+    made = client.keygen(tmp_path / "pcl.key", ORIGIN, "pcl", "pcl-1")
     assert stat.S_IMODE((tmp_path / "pcl.key").stat().st_mode) == 0o600
-    assert client.public_text(client.load_key(tmp_path / "pcl.key")) == public
-    assert len(base64.b64decode(public)) == 32
+    key = client.load_key(tmp_path / "pcl.key")
+    assert made["public_key"] == client.public_text(key)
+    assert len(base64.b64decode(made["public_key"])) == 32
+    assert made == client.registration(key, ORIGIN, "pcl", "pcl-1")
+
+
+@pytest.mark.parametrize("names", [("p c l", "pcl-1"), ("pcl", "pcl\n1"), ("", "pcl-1")])
+def test_a_key_is_not_made_for_a_name_that_nobody_can_have(tmp_path, names):
+    with pytest.raises(ValueError, match="cannot be an id"):
+        client.keygen(tmp_path / "pcl.key", ORIGIN, *names)
+    assert not (tmp_path / "pcl.key").exists()
 
 
 def test_a_key_file_is_never_written_over(tmp_path):
-    client.keygen(tmp_path / "pcl.key")
+    client.keygen(tmp_path / "pcl.key", ORIGIN, "pcl", "pcl-1")
     kept = (tmp_path / "pcl.key").read_bytes()
     with pytest.raises(FileExistsError):
-        client.keygen(tmp_path / "pcl.key")
+        client.keygen(tmp_path / "pcl.key", ORIGIN, "pcl", "pcl-1")
     assert (tmp_path / "pcl.key").read_bytes() == kept
 
 
@@ -318,11 +327,22 @@ async def test_a_receipt_that_the_service_did_not_sign_is_refused(database, tmp_
         assert len(proxy.seen) == 1
 
 
-@pytest.mark.parametrize("key", [client.public_text(signer("other")), "AAAA", "no base64"])
-async def test_a_receipt_under_another_key_is_refused(database, tmp_path, key):
+async def test_a_receipt_under_another_key_is_refused(database, tmp_path):
     async with opened(database, tmp_path) as (proxy, _):
         with pytest.raises(BadReceipt, match="bad_receipt_signature"):
+            await client.post(proxy.url, envelope(), client.public_text(signer("other")))
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [("AAAA", "malformed"), ("no base64", "malformed"), (43 * "A" + "=", "weak_key")],
+)
+async def test_without_a_receipt_key_that_counts_nothing_is_sent(database, tmp_path, key, code):
+    async with opened(database, tmp_path) as (proxy, _):
+        with pytest.raises(ClientError) as refused:
             await client.post(proxy.url, envelope(), key)
+        assert refused.value.code == code
+        assert proxy.seen == []
 
 
 async def test_a_receipt_of_another_batch_is_refused_though_it_is_signed(database, tmp_path):

@@ -166,7 +166,7 @@ async def random_past(service, steps: int = 30) -> None:
         number = 9 if provider == "pcl" else 8
         body = provider_body(provider, uscc=uscc_of(number), devices={DEVICE: 24})
         await service.ask("/v1/providers", **body)
-        await service.ask(f"/v1/providers/{provider}/keys", **key_body(f"{provider}-1"))
+        await service.ask(f"/v1/providers/{provider}/keys", **key_body(f"{provider}-1", provider))
     for uscc in (ALPHA, BETA):
         await service.ask("/v1/enterprises", **enterprise_body(uscc, name=uscc))
     for name, enterprise, provider in (

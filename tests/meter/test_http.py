@@ -48,6 +48,7 @@ from tests.services import (
     contract_body,
     coupon_body,
     enterprise_body,
+    key_body,
     provider_body,
     receipt_key,
     serving,
@@ -69,7 +70,7 @@ PROVIDER = {
     "devices": {"ascend-910b": 4096},
     "enlisted": {"batch": "2025-1", "from": "2025-01-01", "until": "2027-01-01"},
 }
-KEY = {"keyid": "pcl-1", "algorithm": "ed25519", "public_key": public_text(signer("pcl-1"))}
+KEY = key_body("pcl-1")
 CONTRACT = {
     "id": "TC-2025-0001",
     "programme": PROGRAMME,
@@ -697,12 +698,7 @@ async def test_a_batch_that_cannot_be_taken_says_why_and_leaves_its_number_free(
     async with serving(database, tmp_path) as service:
         await up_to_coupon(service)
         await service.ask("/v1/providers", **provider_body("other", uscc=uscc_of(5)))
-        await service.ask(
-            "/v1/providers/other/keys",
-            keyid="other-1",
-            algorithm="ed25519",
-            public_key=public_text(signer("other-1")),
-        )
+        await service.ask("/v1/providers/other/keys", **key_body("other-1", "other"))
         before = await stored(database)
         document = json.loads(service.envelope([RECORD]))
         forged = document | {"payload": json.loads(service.envelope([]))["payload"]}

@@ -40,6 +40,7 @@ from tests.services import (
     Service,
     ask,
     check_sums,
+    key_body,
     projections,
     receipt_key,
     serving,
@@ -570,12 +571,7 @@ def test_a_state_without_its_private_keys_signs_nothing(tmp_path):
 async def test_the_suspects_of_a_revoked_key_are_its_batches_since_then(database, tmp_path):
     async with serving(database, tmp_path) as known:
         await known.open_books()
-        await known.ask(
-            "/v1/providers/pcl/keys",
-            keyid="pcl-2",
-            algorithm="ed25519",
-            public_key=public_text(signer("pcl-2")),
-        )
+        await known.ask("/v1/providers/pcl/keys", **key_body("pcl-2"))
         for seq, keyid in enumerate(["pcl-1", "pcl-1", "pcl-2", "pcl-1", "pcl-1"], 1):
             records = [record(f"r{seq}.{n}", "A", *HOUR, 1_000) for n in range(seq)]
             refused = [record(f"x{seq}", "nobody", *HOUR, 1_000)]

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ledger.canon import decode, encode
 from meter.auditor.sums import Sums
+from meter.client import registration
 from meter.rules import commands
 from meter.rules.decide_command import response_to
 from meter.rules.evolve import evolve
@@ -907,12 +908,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     def key(self, keyid: str, provider: str, secret: str) -> None:
         model = self.model
-        body = {
-            "provider": provider,
-            "keyid": keyid,
-            "algorithm": "ed25519",
-            "public_key": public_text(signer(secret)),
-        }
+        body = {"provider": provider} | registration(signer(secret), ORIGIN, provider, keyid)
         self.both(
             lambda: self.books.ask(commands.RegisterKey, **body),
             lambda: model.register("key", keyid, body, model.check_key, model.keys),

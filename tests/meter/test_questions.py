@@ -77,7 +77,7 @@ async def open_all(service: Service) -> None:
     for id_, uscc in (("pcl", uscc_of(9)), ("other", uscc_of(8))):
         body = provider_body(id_, uscc=uscc, devices={DEVICE: 10_000, OTHER_DEVICE: 10_000})
         await service.ask("/v1/providers", **body)
-        await service.ask(f"/v1/providers/{id_}/keys", **key_body(f"{id_}-1"))
+        await service.ask(f"/v1/providers/{id_}/keys", **key_body(f"{id_}-1", id_))
     await service.ask("/v1/enterprises", **enterprise_body(ALPHA))
     await service.ask("/v1/enterprises", **enterprise_body(BETA))
     for id_, terms in {

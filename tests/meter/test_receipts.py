@@ -52,6 +52,7 @@ from tests.services import (
     serving,
     stored,
 )
+from tests.vectors import curve
 from tests.writer import Writer
 
 LOG = log_signer("log").verifier
@@ -364,7 +365,7 @@ def test_a_log_that_began_anew_before_the_receipt_does_not_grow_from_its_tree(le
     assert wrong == {"batch": "not_as_entered", "growth": "bad_proof"}
 
 
-def signed_lie(ledger: Writer, number: int, origin: str, **lies: tuple[int, str]) -> StoredReceipt:
+def signed_lie(ledger: Writer, number: int, origin: str, **lies: tuple[int, Any]) -> StoredReceipt:
     """Return a file by a log of this origin that signed entries with other texts."""
     leaves = list(ledger.leaves)
     for name, (place, value) in lies.items():
@@ -388,6 +389,12 @@ def test_what_a_log_signed_falsely_does_not_fit_what_the_file_holds(ledger, numb
     assert outcomes(verdict(file))["provider's signature"] == "provider_mismatch"
     file = signed_lie(ledger, number, name, keyid=(3, "pcl-2"))
     assert outcomes(verdict(file))["provider's signature"] == "unchecked"
+    weak = base64.b64encode(curve.encode(curve.IDENTITY)).decode()
+    file = signed_lie(ledger, number, name, public_key=(3, weak))
+    assert outcomes(verdict(file))["provider's signature"] == "weak_key"
+    named = canon.decode(ledger.leaves[0])["receipt_key"] | {"public_key": weak}
+    file = signed_lie(ledger, number, name, receipt_key=(0, named))
+    assert outcomes(verdict(file))["receipt's signature"] == "weak_key"
     file = signed_lie(ledger, number, name, kind=(number, "nothing"))
     assert outcomes(verdict(file))[f"entry {number}"] == "bad_entry"
 

@@ -126,7 +126,7 @@ async def today(diary: Diary) -> None:
     await ask("/v1/providers", **provider_body("szu", uscc=SECOND_USCC, devices={DEVICE: 8}))
     later = {"batch": "2026-1", "from": "2026-01-01", "until": "2027-01-01"}
     await ask("/v1/providers/szu/enlistments", devices={DEVICE: 2}, enlisted=later)
-    await ask("/v1/providers/szu/keys", **key_body("szu-1"))
+    await ask("/v1/providers/szu/keys", **key_body("szu-1", "szu"))
     await ask("/v1/providers/pcl/keys", **key_body("pcl-2"))
     await ask("/v1/enterprises", **enterprise_body(uscc_of(3)))
     await ask("/v1/contracts", **contract_body("S", provider="szu"))

@@ -168,7 +168,7 @@ async def fill(service: Service, side: Side) -> None:
         side.provider, uscc=side.provider_uscc, name=f"centre {side.word}", devices={DEVICE: 100}
     )
     await service.ask("/v1/providers", **provider)
-    await service.ask(f"/v1/providers/{side.provider}/keys", **key_body(side.keyid))
+    await service.ask(f"/v1/providers/{side.provider}/keys", **key_body(side.keyid, side.provider))
     await service.ask("/v1/enterprises", **enterprise_body(side.enterprise, name=f"AG {side.word}"))
     contract = contract_body(
         side.contract,

@@ -130,7 +130,8 @@ def test_a_refusal_names_the_place():
 
 
 def test_fields_of_the_url_are_judged_like_those_of_the_body_and_stand_nowhere_else():
-    body = b'{"keyid":"k","algorithm":"ed25519","public_key":"%s"}' % (b"A" * 44)
+    key = b'"public_key":"%s","proof":"%s"' % (b"A" * 44, b"A" * 88)
+    body = b'{"keyid":"k","algorithm":"ed25519",%s}' % key
     assert decode(body, RegisterKey, {"provider": "pcl"}).provider == "pcl"
     for id_ in ("", "a b", "a\n", "a\x00", "../x", "é", "\udcff", "x" * 65):
         refusal(body, RegisterKey, {"provider": id_})

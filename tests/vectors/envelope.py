@@ -4,6 +4,7 @@ import json
 from hashlib import sha256
 from typing import Any
 
+from tests.vectors import curve
 from tests.vectors.plain import PROVIDER, STRANGER, base64, loose, pae, respelled
 from tests.vectors.vector import Format, Vector, bad, changed, flipped, good
 
@@ -110,6 +111,14 @@ def _bad_signatures() -> list[Vector]:
         wrong("a signature of 65 bytes", length, SIGNATURE + b"\0"),
         wrong("an empty signature", length, b""),
         wrong("a signature of zeros", fails, bytes(64)),
+        bad(
+            "a signature that holds for every message, if one takes the identity as a key",
+            written(sealed(PAYLOAD, curve.encode(curve.IDENTITY) + bytes(32))),
+            "bad_signature",
+            "a weak key signs nothing",
+            dict.fromkeys(("openssl", "sigstore"), "OpenSSL takes any point as a key"),
+            keys={KEYID: base64(curve.encode(curve.IDENTITY))},
+        ),
         bad(
             "a key that nobody registered",
             written(sealed(PAYLOAD, signatures=[{"keyid": "pcl-2025b", "sig": base64(SIGNATURE)}])),

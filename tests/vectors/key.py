@@ -1,12 +1,15 @@
 """Public keys of logs and cosigners, as text (C2SP signed-note, a "vkey")."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
+from tests.vectors import curve
 from tests.vectors.plain import LOG, OTHER_LOG, WITNESS, Key, NoteKey, base64
 from tests.vectors.vector import Format, Vector, bad, changed, good
 
-_KINDS = {1: "log", 4: "cosigner"}
+_TYPES = {"log": 1, "cosigner": 4}
+_KINDS = {key_type: kind for kind, key_type in _TYPES.items()}
+_NO_CURVE = "it does no arithmetic on the curve"
 _CAPITALS = "it reads the id as a number, whatever the letters"
 
 
@@ -15,9 +18,11 @@ def vectors() -> Format:
         "key",
         "The text of a public key: name, id and base64 of a type byte and 32 bytes, with a plus"
         " sign between them. `kind` says whose key it must be: a log's (type 1) or a cosigner's"
-        " (type 4). The id is the beginning of the SHA-256 of name, line feed, type and key.",
+        " (type 4). The id is the beginning of the SHA-256 of name, line feed, type and key. The 32"
+        " bytes must be the canonical encoding of a point of the prime-order subgroup, not the"
+        " identity (RFC 8032 section 5.1).",
         {"kind": "log"},
-        [*_good(), *_bad()],
+        [*_good(), *_bad(), *_weak()],
     )
 
 
@@ -96,13 +101,15 @@ def _bad() -> list[Vector]:
             "it is not base64",
         ),
         wrong(
-            "a key of 31 bytes", _raw(b"\1" + LOG.key.public[:-1]), "an Ed25519 key has 32 bytes"
+            "a key of 31 bytes", vkey(b"\1" + LOG.key.public[:-1]), "an Ed25519 key has 32 bytes"
         ),
         wrong(
-            "a key of 33 bytes", _raw(b"\1" + LOG.key.public + b"\0"), "an Ed25519 key has 32 bytes"
+            "a key of 33 bytes",
+            vkey(b"\1" + LOG.key.public + b"\0"),
+            "an Ed25519 key has 32 bytes",
         ),
-        wrong("no key behind the type", _raw(b"\1"), "an Ed25519 key has 32 bytes"),
-        wrong("a type that nobody knows", _raw(b"\x07" + LOG.key.public), "only 1 and 4 are known"),
+        wrong("no key behind the type", vkey(b"\1"), "an Ed25519 key has 32 bytes"),
+        wrong("a type that nobody knows", vkey(b"\x07" + LOG.key.public), "only 1 and 4 are known"),
         wrong("an empty name", named(""), "a name has at least one character"),
         wrong("a name with a space", named("a b"), "a name has no space"),
         wrong("a name with a space that is not ASCII", named("a\u00a0b"), "a name has no space"),
@@ -116,7 +123,33 @@ def _bad() -> list[Vector]:
     ]
 
 
-def _raw(typed: bytes) -> bytes:
+def _weak() -> list[Vector]:
+    small, respelled = curve.small(), curve.respelled()
+    mixed = curve.mixed(LOG.key.public)
+
+    def weak(name: str, kind: str, key: bytes, why: str, lax: Iterable[str]) -> Vector:
+        data = vkey(bytes([_TYPES[kind]]) + key)
+        name = f"{name}, as a {kind}'s key"
+        return bad(name, data, "weak_key", why, dict.fromkeys(lax, _NO_CURVE), kind=kind)
+
+    # aics-tlog has a list of the points of small order, and knows the prime.
+    rules = (
+        (small, "anyone can sign for a point of small order", ["go"]),
+        (respelled, "it is not the canonical encoding of a point", ["go"]),
+        (mixed, "verifiers differ on its signatures", ["go", "aics-tlog"]),
+        (curve.off(), "it encodes no point", ["go", "aics-tlog"]),
+    )
+    return [
+        weak(name, kind, key, why, lax)
+        for keys, why, lax in rules
+        for kind in _TYPES
+        # The 32 bytes are read in one way, whosever they are.
+        if kind == "log" or keys is not respelled
+        for name, key in keys.items()
+    ]
+
+
+def vkey(typed: bytes) -> bytes:
     """Return a key of the log's name and of any bytes, with the right id."""
     key_id = sha256(LOG.name.encode() + b"\n" + typed).digest()[:4]
     return f"{LOG.name}+{key_id.hex()}+{base64(typed)}".encode()

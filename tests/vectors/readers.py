@@ -80,7 +80,7 @@ def batch(_: Given, data: bytes) -> Answer:
 
 def receipt(given: Given, data: bytes) -> Answer:
     """Read an answer like the client: the signature first, then the receipt."""
-    client._check_signature(data, given["header"], given["key"])
+    client._check_signature(data, given["header"], b64decode(given["key"]))
     # The client has the envelope that it sent, and does not check its signature.
     sent = {"payloadType": BATCH_TYPE, "payload": given["payload"]}
     sent["signatures"] = [{"keyid": "pcl-2025a", "sig": ""}]

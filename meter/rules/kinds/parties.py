@@ -20,10 +20,12 @@ from meter.rules.entries import (
     ProviderRegistered,
 )
 from meter.rules.kinds.kind import NOTHING_MORE, Existing, Holder, Judged, Kind, Stamp, check_period
-from meter.rules.kinds.service_keys import check_unused, raw_key
+from meter.rules.kinds.service_keys import check_unused, origin_of
 from meter.rules.state import EnlistedBatch, Enterprise, Key, Provider, State
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, parse_date
+from meter.wire import possession
+from meter.wire.dsse import parse_public_key
 
 # A provider
 
@@ -90,7 +92,9 @@ def _key_holder(state: State, command: RegisterKey) -> Holder | None:
 
 def _judge_key(state: State, command: RegisterKey, _stamp: Stamp) -> Judged:
     _known_provider(state, command.provider)
-    check_unused(state, raw_key(command.public_key))
+    public_key = parse_public_key(command.public_key)
+    check_unused(state, public_key)
+    possession.check(public_key, command.proof, origin_of(state), command.provider, command.keyid)
     return NOTHING_MORE
 
 
@@ -182,7 +186,7 @@ KEY: Kind[KeyRegistered, RegisterKey] = Kind(
     apply=_apply_key,
     subjects=_provider_of_entry,
     rows="registration",
-    codes=("unknown_provider", "exists_differently"),
+    codes=("unknown_provider", "weak_key", "exists_differently", "bad_proof"),
 )
 REVOCATION: Kind[KeyRevoked, RevokeKey] = Kind(
     entry=KeyRevoked,

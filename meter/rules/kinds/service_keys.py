@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from ledger.canon import encode
-from ledger.errors import BadKey
+from ledger.errors import BadKey, WeakKey
 from ledger.note import Verifier
 from meter.rules.commands import AddLogKey, AddReceiptKey, Command, RetireLogKey, RetireReceiptKey
 from meter.rules.entries import (
@@ -18,6 +18,13 @@ from meter.rules.entries import (
 from meter.rules.kinds.kind import NOTHING_MORE, Existing, Judged, Kind, Stamp
 from meter.rules.state import ServiceKey, State
 from meter.values.problems import Problem
+from meter.wire.dsse import parse_public_key
+
+
+def check_first_keys(entry: Genesis) -> None:
+    """Raise `Problem` for keys of a genesis that no later entry could name."""
+    _parse_log_key(entry.log_key, entry.origin)
+    parse_public_key(entry.receipt_key.public_key)
 
 
 def _apply_genesis(state: State, number: int, entry: Genesis) -> None:
@@ -32,13 +39,7 @@ def _judge_log_key(state: State, command: AddLogKey, _stamp: Stamp) -> Judged:
     known = state.log_keys.get(command.vkey)
     if known is not None:
         return Existing(known.entry)
-    try:
-        verifier = Verifier.parse(command.vkey)
-    except BadKey as error:
-        raise Problem("malformed", f"vkey: {error.detail}") from None
-    if verifier.name != origin_of(state):
-        raise Problem("malformed", f"vkey: its name is not {origin_of(state)}")
-    check_unused(state, verifier.public_key)
+    check_unused(state, _parse_log_key(command.vkey, origin_of(state)).public_key)
     _check_no_overlap(state.log_keys)
     return NOTHING_MORE
 
@@ -62,7 +63,7 @@ def _judge_receipt_key(state: State, command: AddReceiptKey, _stamp: Stamp) -> J
         if known.public_key != command.public_key:
             raise Problem("exists_differently", f"entry {known.entry} holds this id")
         return Existing(known.entry)
-    check_unused(state, raw_key(command.public_key))
+    check_unused(state, parse_public_key(command.public_key))
     _check_no_overlap(state.receipt_keys)
     return NOTHING_MORE
 
@@ -86,17 +87,6 @@ def origin_of(state: State) -> str:
     return state.genesis.origin
 
 
-def raw_key(text: str) -> bytes:
-    """Return the 32 bytes of a public key from its base64. Raises `Problem` `malformed`."""
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except ValueError:
-        raise Problem("malformed", "public_key is not base64") from None
-    if len(raw) != 32 or base64.b64encode(raw).decode() != text:
-        raise Problem("malformed", "public_key is not canonical base64 of 32 bytes")
-    return raw
-
-
 def check_unused(state: State, raw: bytes) -> None:
     """Raise `Problem` for a public key that the ledger knows: each has one holder and one use."""
     if raw in state.public_keys:
@@ -104,6 +94,19 @@ def check_unused(state: State, raw: bytes) -> None:
     text, vkey = base64.b64encode(raw).decode(), Verifier(origin_of(state), raw).format()
     if vkey in state.log_keys or any(key.public_key == text for key in state.receipt_keys.values()):
         raise Problem("exists_differently", "a key of the service has this public key")
+
+
+def _parse_log_key(vkey: str, origin: str) -> Verifier:
+    """Return a key of the log of this origin. Raises `Problem` `malformed` or `weak_key`."""
+    try:
+        verifier = Verifier.parse(vkey)
+    except WeakKey as error:
+        raise Problem("weak_key", f"vkey: {error.detail}") from None
+    except BadKey as error:
+        raise Problem("malformed", f"vkey: {error.detail}") from None
+    if verifier.name != origin:
+        raise Problem("malformed", f"vkey: its name is not {origin}")
+    return verifier
 
 
 def _check_no_overlap(keys: Mapping[str, ServiceKey]) -> None:
@@ -133,7 +136,7 @@ LOG_KEY: Kind[LogKeyAdded, AddLogKey] = Kind(
     judge=_judge_log_key,
     apply=_apply_log_key,
     rows="registration",
-    codes=("exists_differently", "overlap_open", "key_not_here"),
+    codes=("weak_key", "exists_differently", "overlap_open", "key_not_here"),
 )
 LOG_KEY_RETIREMENT: Kind[LogKeyRetired, RetireLogKey] = Kind(
     entry=LogKeyRetired,
@@ -149,7 +152,7 @@ RECEIPT_KEY: Kind[ReceiptKeyAdded, AddReceiptKey] = Kind(
     judge=_judge_receipt_key,
     apply=_apply_receipt_key,
     rows="registration",
-    codes=("exists_differently", "overlap_open", "key_not_here"),
+    codes=("weak_key", "exists_differently", "overlap_open", "key_not_here"),
 )
 RECEIPT_KEY_RETIREMENT: Kind[ReceiptKeyRetired, RetireReceiptKey] = Kind(
     entry=ReceiptKeyRetired,
