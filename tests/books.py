@@ -216,12 +216,12 @@ class Books:
         command = decode(json.dumps(body, ensure_ascii=False).encode(), kind)
         return self.do(command)
 
-    def do(self, command: commands.Command) -> int:
+    def do(self, command: commands.Command, by: str = "op-1", request: str | None = None) -> int:
         """Decide a command and apply its entry."""
-        request = f"request-{len(self.entries)}"
-        salt = salt_of(request.encode())
+        request = request or f"request-{len(self.entries)}"
+        salt = salt_of(f"request-{len(self.entries)}".encode())
         ends = isinstance(command, commands.RetireLogKey)
-        stamp = Stamp(self.now, "op-1", request, salt, self.checkpoint() if ends else "")
+        stamp = Stamp(self.now, by, request, salt, self.checkpoint() if ends else "")
         answer = decide_command(self.state, command, stamp)
         if isinstance(answer, Existing):
             return answer.entry

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
-from meter.api.post import IDEMPOTENCY_KEY, SIGNATURE
+from meter.api.post import IDEMPOTENCY_KEY, REPLAYED, SIGNATURE
 from meter.api.routes import Ask, Route, with_etag
 from meter.api.schemas import JsonSchema, Schemas
 from meter.rules.commands import Command
@@ -66,6 +66,11 @@ _HEADERS: Final[dict[str, JsonSchema]] = {
             # While the service changes its key, two have signed.
             "pattern": f"^{_SIGNED}(?:, {_SIGNED})*$",
         },
+    },
+    REPLAYED: {
+        "description": "There where this is the stored answer to an earlier request with the same"
+        " token and `Idempotency-Key`.",
+        "schema": {"type": "string", "const": "true"},
     },
     RETRY_AFTER: {
         "description": "Seconds to wait.",
@@ -277,7 +282,8 @@ def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
 def _responses(route: Route, schemas: Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
     good = _good(route, schemas)
     if isinstance(route.body, type) and issubclass(route.body, Command):
-        yield "201", {"description": "Done: the entry that was made.", **good}
+        headers = {REPLAYED: _header(REPLAYED)}
+        yield "201", {"description": "Done: the entry that was made.", "headers": headers, **good}
         if "exists_differently" in route.codes:
             yield "200", {"description": "It was there already, with equal content.", **good}
     else:

@@ -47,6 +47,7 @@ from meter.wire.dsse import Document
 from meter.wire.receipt import EntryRange, Receipt
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotent-Replayed"
 SIGNATURE: Final = "Kashi-Signature"
 MAX_COMMAND_BYTES: Final = 256 * 1024
 # Usually it takes a quarter of a second. Beyond this limit the disk is slow, and connections
@@ -101,7 +102,12 @@ def _handler_of(kind: type[Command]) -> Handler:
         key = _idempotency_key(ask.request, kind)
         command = await _read_command(ask.request, kind)
         answer = await ask.context.submissions.command(command, ask.who.token_id, key)
-        return web.Response(body=answer.body, status=answer.status, content_type="application/json")
+        return web.Response(
+            body=answer.body,
+            status=answer.status,
+            content_type="application/json",
+            headers={REPLAYED: "true"} if answer.replayed else None,
+        )
 
     return post_command
 

@@ -33,6 +33,7 @@ CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme, year
 RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
+RequestId = tuple[str, str]  # token id, its idempotency key
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
 
 MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps in memory

@@ -24,6 +24,7 @@ from meter.rules.state import (
     DeviceTimeId,
     Pool,
     RecordId,
+    RequestId,
     Share,
     State,
     StoredBatch,
@@ -49,7 +50,7 @@ class Named:
 
     batches: set[BatchId] = field(default_factory=set)
     records: set[RecordId] = field(default_factory=set)
-    requests: set[str] = field(default_factory=set)
+    requests: set[RequestId] = field(default_factory=set)
 
     def add_batch(self, batch: Batch) -> None:
         """Add what a signed batch names."""
@@ -57,10 +58,10 @@ class Named:
         self.records.update((batch.provider, void.id) for void in batch.voids)
         self.records.update((batch.provider, record.id) for record in batch.records)
 
-    def add_command(self, command: Command, request: str | None) -> None:
-        """Add what a command names, and its idempotency key."""
+    def add_command(self, command: Command, by: str, request: str | None) -> None:
+        """Add what a command names, and the idempotency key of the token that it is by."""
         if request is not None:
-            self.requests.add(request)
+            self.requests.add((by, request))
         if BY_COMMAND[type(command)].names_record:
             self.records.add((command.provider, command.id))  # type: ignore[attr-defined]
 
@@ -94,14 +95,16 @@ async def load_service_keys(connection: Connection) -> State:
     return state
 
 
-async def load_named(connection: Connection, state: State, named: Named) -> dict[str, Answered]:
+async def load_named(
+    connection: Connection, state: State, named: Named
+) -> dict[RequestId, Answered]:
     """Load the known records and batches into the state; return the known requests."""
     await _load_batches(connection, state, named.batches)
     await load_records(connection, state, named.records)
     if not named.requests:
         return {}
-    rows = await connection.fetch(_SQL["known_requests"], list(named.requests))
-    return {key: Answered(*rest) for key, *rest in rows}
+    rows = await connection.fetch(_SQL["known_requests"], *_columns(named.requests, 2))
+    return {(token, key): Answered(*rest) for token, key, *rest in rows}
 
 
 async def _load_batches(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:

@@ -35,6 +35,7 @@ from meter.auditor.verdict import judges_beside
 from meter.rules.capacity import Withheld, split
 from meter.rules.decide import Decided
 from meter.rules.entries import FLOORED_CLASSES, Entry
+from meter.rules.kinds.table import command_of
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money, parse_instant
 from meter.wire import dsse
@@ -1357,6 +1358,14 @@ def test_a_request_carried_out_twice_is_found():
     writer = world()
     with found(writer, "request_reused"):
         writer.write(replace(writer.entries[-1], postings=[]))
+
+
+def test_a_request_of_one_token_may_be_that_of_another():
+    writer = world()
+    command = command_of(writer.entries[-1])
+    for by in ("op-2", "op-3"):
+        writer.do(command, by, "request-1")
+    assert audited(writer)[0].problems == []
 
 
 def test_a_command_without_a_request_is_found():

@@ -55,7 +55,9 @@ VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quarters;
 
 -- name: known_requests
-SELECT key, fingerprint, entry, answer FROM meter.request WHERE key = ANY ($1::text[]);
+SELECT held.token, held.key, held.fingerprint, held.entry, held.answer
+FROM unnest($1::text[], $2::text[]) AS asked (token, key)
+JOIN meter.request AS held USING (token, key);
 
 -- name: keep_seq_conflict
 -- One is proof enough; some more are kept, but not all that a provider may send.

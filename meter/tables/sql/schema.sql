@@ -197,12 +197,15 @@ CREATE TABLE meter.pool (
     PRIMARY KEY (programme, year)
 );
 
--- Answers to commands by Idempotency-Key, so that a repeated command does nothing twice.
+-- Answers to commands by Idempotency-Key, so that a repeated command does nothing twice. A key
+-- belongs to the token that used it: another token may use the same one.
 CREATE TABLE meter.request (
-    key         text PRIMARY KEY,
+    token       text NOT NULL, -- its id, `by` in the entry
+    key         text NOT NULL,
     fingerprint text NOT NULL, -- hex sha256 of the command
     entry       bigint NOT NULL,
-    answer      bytea NOT NULL
+    answer      bytea NOT NULL,
+    PRIMARY KEY (token, key)
 );
 
 -- Bearer tokens; only the sha256 of the secret is kept.
