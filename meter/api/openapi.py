@@ -168,7 +168,7 @@ def describe(routes: tuple[Route, ...]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token that `kashi token` made, `<id>.<secret>`. Roles:"
+                    "description": "A token that `kashi token add` made, `<id>.<secret>`. Roles:"
                     f" {', '.join(get_args(Role))}.",
                 }
             },

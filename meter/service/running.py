@@ -33,6 +33,7 @@ from meter.publish.witnesses import Witnesses, read_policy
 from meter.service.setup import Database, SetupError, open_database, read_origin
 from meter.tables import connections, load
 from meter.tables.registry import Registry
+from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
 
 _log: Final = logs.logger(__name__)
@@ -102,6 +103,9 @@ async def running(
         stack.push_async_callback(_cancel, sequencer)
         readers = await connections.connect_readers(dsn)
         stack.push_async_callback(readers.close)
+        token_use = TokenUse(readers)
+        stack.push_async_callback(token_use.write)
+        stack.push_async_callback(_cancel, asyncio.create_task(token_use.run()))
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
         stack.push_async_callback(_cancel, publisher)
@@ -116,6 +120,7 @@ async def running(
                 published=publishing.published,
                 clock=clock,
                 streams=Streams(metrics),
+                token_use=token_use,
             )
         )
         url = await stack.enter_async_context(listening(app, host, port))

@@ -1,5 +1,7 @@
 """The rows of bearer tokens; a row holds the sha256 of a secret, never the secret."""
 
+from collections.abc import Mapping
+
 from meter.host.tokens import Identity, KnownToken
 from meter.tables.connections import Connection
 from meter.tables.write import _SQL
@@ -31,6 +33,11 @@ async def add_token(
         digest,
         expires_at,
     )
+
+
+async def note_used(connection: Connection, used: Mapping[str, int]) -> None:
+    """Keep when tokens were last used, by id, in microseconds."""
+    await connection.execute(_SQL["note_tokens_used"], list(used), list(used.values()))
 
 
 async def revoke_token(connection: Connection, token_id: str) -> bool:

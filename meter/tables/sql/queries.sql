@@ -237,6 +237,11 @@ FROM meter.token WHERE id = $1;
 -- name: revoke_token
 UPDATE meter.token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL;
 
+-- name: note_tokens_used
+UPDATE meter.token AS held SET used_at = greatest(held.used_at, used.used_at)
+FROM unnest($1::text[], $2::bigint[]) AS used (id, used_at)
+WHERE held.id = used.id;
+
 -- name: has_tokens
 SELECT EXISTS (SELECT FROM meter.token);
 

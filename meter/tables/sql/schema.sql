@@ -215,6 +215,7 @@ CREATE TABLE meter.token (
     subject    text NOT NULL,        -- a provider's id, an enterprise's USCC, else empty
     secret     bytea NOT NULL CHECK (octet_length(secret) = 32),
     expires_at bigint,               -- microseconds since 1970 UTC, by the service's clock
+    used_at    bigint,               -- likewise; kept about once a minute
     created_at timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz,
     CHECK ((role IN ('provider', 'enterprise')) = (subject <> ''))
@@ -230,7 +231,7 @@ ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 GRANT USAGE ON SCHEMA meter TO kashi_service;
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token
     TO kashi_service;
-GRANT UPDATE (revoked_at) ON meter.token TO kashi_service;
+GRANT UPDATE (revoked_at, used_at) ON meter.token TO kashi_service;
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
     meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
