@@ -70,7 +70,8 @@ _HEADERS: Final[dict[str, JsonSchema]] = {
     REPLAYED: {
         "description": "There where this is the stored answer to an earlier request with the same"
         " token and `Idempotency-Key`.",
-        "schema": {"type": "string", "const": "true"},
+        "required": False,
+        "schema": {"type": "string", "pattern": "^true$"},
     },
     RETRY_AFTER: {
         "description": "Seconds to wait.",

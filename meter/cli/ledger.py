@@ -52,6 +52,17 @@ def init(data: Path, origin: str, now: str | None) -> None:
     is_flag=True,
     help="Publish checkpoints that too few witnesses have cosigned, instead of holding them back.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Answer /metrics there too, with those of money, which the public ones lack.",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Whoever reaches this address sees the pools and each grant.",
+)
 @NOW
 def serve(  # noqa: PLR0913 - one argument for each option
     data: Path,
@@ -60,6 +71,8 @@ def serve(  # noqa: PLR0913 - one argument for each option
     log_level: str,
     now: str | None,
     *,
+    metrics_host: str,
+    metrics_port: int | None,
     witness_seconds: float,
     without_quorum: bool,
 ) -> None:
@@ -74,9 +87,13 @@ def serve(  # noqa: PLR0913 - one argument for each option
         origin = setup.read_origin(folder)
         clock = clock_of(origin, now)
         witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
-        async with service_running.running(folder, host, port, clock, witnessing) as running:
+        address = service_running.Address(host, port)
+        own = None if metrics_port is None else service_running.Address(metrics_host, metrics_port)
+        async with service_running.running(folder, address, clock, witnessing, own) as running:
             service_running.settle_interpreter()
             click.echo(f"{origin} listens on {running.url}")
+            if running.metrics_url:
+                click.echo(f"all metrics are at {running.metrics_url}")
             await service_running.until_interrupted(running)
 
     with logs.write_to(sys.stderr, log_level.upper()):
