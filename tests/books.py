@@ -36,7 +36,7 @@ from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.rating import DENOMINATOR
 from meter.rules.state import AcceptedRecord, Contract, DeviceTimeId, Share, State, StoredBatch
 from meter.values.problems import Problem
-from meter.values.strict import decode
+from meter.values.strict import decode_request
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.values.uscc import ALPHABET, check_character
 from meter.wire import dsse
@@ -213,7 +213,7 @@ class Books:
         # `from` is a keyword of Python, and `kind` is an argument of this method.
         names = {"starts": "from", "ends": "until", "applicant": "kind"}
         body = {names.get(name, name): value for name, value in body.items()}
-        command = decode(json.dumps(body, ensure_ascii=False).encode(), kind)
+        command = decode_request(json.dumps(body, ensure_ascii=False).encode(), kind, {})
         return self.do(command)
 
     def do(self, command: commands.Command, by: str = "op-1", request: str | None = None) -> int:

@@ -422,6 +422,8 @@ REMEDIES: Final[dict[str, str]] = {
     "idempotency_conflict": "The key is another request's: use a fresh key for a new command.",
     "exists_differently": "Compare with the entry that `entry` or `detail` names; choose another id"
     " if both are meant.",
+    "looks_alike": "Use the spelling that `detail` names if that one is meant; else choose an id"
+    " that nobody takes for it.",
     "role_conflict": "One organisation cannot be both: check the USCC.",
     "unknown_policy": "Kashi ships no such file: check programme and version, or send `content`.",
     "unknown_programme": "Activate a policy of the programme first, or check the name.",

@@ -45,7 +45,7 @@ Providers sign what they post, so a post needs no token. All other requests carr
 enterprise see only their own: what is another's is `not_found`, as is what does not exist.
 
 Money is yuan text with exactly two decimals. Instants carry an offset, dates are Shanghai's,
-periods are half-open. JSON is read strictly: unknown or duplicate keys, control characters and a
+periods are half-open. JSON is read strictly: unknown or duplicate keys, texts that hide and a
 byte order mark are refused. Responses carry `as_of`, the number of entries that they include: every
 batch that was answered before the query.
 

@@ -41,7 +41,7 @@ from meter.rules.kinds.table import BY_COMMAND
 from meter.rules.verified import verified
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
-from meter.values.strict import Lines, decode
+from meter.values.strict import Lines, decode_request
 from meter.wire.batch import MAX_BATCH_BYTES
 from meter.wire.dsse import Document
 from meter.wire.receipt import EntryRange, Receipt
@@ -126,7 +126,7 @@ def _idempotency_key(request: web.Request, kind: type[Command]) -> str | None:
 async def _read_command(request: web.Request, kind: type[Command]) -> Command:
     body = await request.app[BODIES].read(request, MAX_COMMAND_BYTES)
     try:
-        command = decode(body or b"{}", kind, request.match_info)
+        command = decode_request(body or b"{}", kind, request.match_info)
     except ValueError as error:
         raise Problem("malformed", str(error)) from None
     if isinstance(command, ActivatePolicy) and command.content is UNSET:
@@ -201,6 +201,7 @@ ROUTES: Final = [
             "wrong_log",
             "wrong_genesis",
             "seq_conflict",
+            "looks_alike",
             "not_published",
         ),
     ),

@@ -33,8 +33,12 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
         )
     token = new_token(identity.token_id)
     async with _service_connection(folder) as connection:
-        if await tokens.token(connection, identity.token_id) is not None:
-            raise SetupError("exists", f"there is a token {identity.token_id}")
+        known = await tokens.spelled_alike(connection, identity.token_id)
+        if known == identity.token_id:
+            raise SetupError("exists", f"there is a token {known}")
+        if known is not None:
+            detail = f"token {known} differs only in case, or in dots at its end"
+            raise SetupError("looks_alike", detail)
         await tokens.add_token(connection, identity, token.digest, expires_at)
     return token.text
 

@@ -32,6 +32,7 @@ from meter.rules.state import (
 from meter.tables.connections import Connection
 from meter.tables.rows import _columns
 from meter.tables.write import _SQL
+from meter.values.text import folded
 from meter.wire.batch import Batch
 from meter.wire.receipt import EntryRange
 
@@ -100,6 +101,7 @@ async def load_named(
 ) -> dict[RequestId, Answered]:
     """Load the known records and batches into the state; return the known requests."""
     await _load_batches(connection, state, named.batches)
+    await _load_streams(connection, state, named.batches)
     await load_records(connection, state, named.records)
     if not named.requests:
         return {}
@@ -113,6 +115,14 @@ async def _load_batches(connection: Connection, state: State, batches: Iterable[
         _SQL["known_batches"], *columns
     ):
         state.batches[provider, stream, seq] = StoredBatch(EntryRange(first, count), *rest)
+
+
+async def _load_streams(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:
+    """Put the spelling of the named streams into the state, of those that it does not hold."""
+    missing = {(provider, folded(stream)) for provider, stream, _ in batches} - state.streams.keys()
+    if missing:
+        rows = await connection.fetch(_SQL["known_streams"], *_columns(missing, 2))
+        state.streams.update({(provider, folded(stream)): stream for provider, stream in rows})
 
 
 async def load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:

@@ -34,6 +34,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "idempotency_key_needed": (400, "Where money moves, Idempotency-Key is required"),
     "idempotency_conflict": (409, "This Idempotency-Key was used with another request"),
     "exists_differently": (409, "The id is taken, with other content"),
+    "looks_alike": (409, "Another id differs only by case, or by dots at its end"),
     "role_conflict": (409, "One organisation cannot be both a provider and an enterprise"),
     "unknown_policy": (404, "No policy file of this programme and version"),
     "unknown_programme": (404, "The programme has no active policy"),

@@ -178,6 +178,8 @@ def test_a_token_is_revoked_once_and_nonsense_makes_none(data, database):
     assert "no_token" in told(kashi("token", "revoke", "--data", data, "auditor-1"))
     assert "no_token" in told(kashi("token", "revoke", "--data", data, "nobody"))
     assert "exists" in told(kashi("token", "add", "--data", data, "auditor-1", "--role", "auditor"))
+    for other in ("Auditor-1", "auditor-1."):
+        assert "looks_alike" in told(kashi("token", "add", "--data", data, other))
     words = ("token", "add", "--data", data, "a")
     assert "bad_subject" in told(kashi(*words, "--role", "provider"))
     assert "bad_subject" in told(kashi(*words, "--role", "enterprise", "--subject", ""))

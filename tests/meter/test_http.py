@@ -440,6 +440,42 @@ async def test_an_idempotency_key_is_visible_ascii(database, tmp_path):
         assert (await service.post("/v1/policies", POLICY, key="x" * 128)).status == 201
 
 
+# Names
+
+
+async def test_a_name_is_kept_in_form_c_and_one_that_hides_is_refused(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        apart = ENTERPRISE | {"name": "Universite\u0301"}
+        answer = await service.post("/v1/enterprises", apart, key="k")
+        assert answer.status == 201
+        assert (await service.entries())[1].name == "Universit\u00e9"
+        composed = ENTERPRISE | {"name": "Universit\u00e9"}
+        for body in (apart, composed):
+            assert (await service.post("/v1/enterprises", body, key="k")).body == answer.body
+        for name in ("paid\u202edeiraw", "a\u200bb", " \u3000", "\ue000"):
+            body = ENTERPRISE | {"uscc": BETA, "name": name}
+            problem(await service.post("/v1/enterprises", body), "malformed", 400)
+            answer = await service.usage([], [{"id": "r", "reason": name}])
+            assert answer.code == "bad_signature"  # looked at first
+        assert len(await stored(database)) == 2
+
+
+async def test_a_stream_that_looks_like_another_is_refused_also_after_a_restart(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await up_to_coupon(service)
+        assert (await service.usage(stream="main")).status == 200
+        problem(await service.usage(stream="Main"), "looks_alike", 409)
+        assert (await service.usage(stream="side.")).status == 200
+    async with serving(database, tmp_path) as service:
+        for name in ("MAIN", "main.", "side", "SIDE.."):
+            problem(await service.usage(stream=name), "looks_alike", 409)
+        together = (service.usage(stream=name) for name in ("other", "Other", "other.", "OTHER"))
+        answers = await asyncio.gather(*together)
+        assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
+        assert (await service.usage(stream="main", seq=2)).status == 200
+    await check_sums(database)
+
+
 # Roles
 
 

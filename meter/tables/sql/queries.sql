@@ -34,6 +34,13 @@ SELECT held.provider, held.stream, held.seq, held.entry, held.entries,
 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked (provider, stream, seq)
 JOIN meter.batch AS held USING (provider, stream, seq);
 
+-- name: known_streams
+-- Spelled as asked, but for case and dots at the end.
+SELECT held.provider, held.stream
+FROM unnest($1::text[], $2::text[]) AS asked (provider, folded)
+JOIN meter.stream AS held ON held.provider = asked.provider
+    AND lower(rtrim(held.stream, '.') COLLATE "C") = asked.folded;
+
 -- name: known_records
 SELECT held.id, held.entry, held.voided, held.released,
     coalesce(parts.quarters, '{}') AS quarters,
@@ -241,6 +248,10 @@ UPDATE meter.token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL;
 UPDATE meter.token AS held SET used_at = greatest(held.used_at, used.used_at)
 FROM unnest($1::text[], $2::bigint[]) AS used (id, used_at)
 WHERE held.id = used.id;
+
+-- name: token_spelled_alike
+SELECT id FROM meter.token WHERE lower(rtrim(id, '.') COLLATE "C") = $2
+ORDER BY (id = $1) DESC LIMIT 1;
 
 -- name: has_tokens
 SELECT EXISTS (SELECT FROM meter.token);

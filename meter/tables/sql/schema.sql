@@ -101,6 +101,8 @@ CREATE TABLE meter.stream (
     batches  bigint NOT NULL,
     PRIMARY KEY (provider, stream)
 );
+CREATE INDEX stream_by_spelling
+    ON meter.stream (provider, lower(rtrim(stream, '.') COLLATE "C"));
 CREATE TABLE meter.gap (
     provider text NOT NULL,
     stream   text NOT NULL,
