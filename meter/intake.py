@@ -205,11 +205,11 @@ class Intake:
         self, submission: CommandSubmission, now: int, group: Group
     ) -> CommandResponse:
         command, key = submission.command, submission.request
+        request = key if key is not None else f"auto-{submission.salt}"
         fingerprint = fingerprint_of(command)
-        answer = group.answer_to(key, fingerprint)
+        answer = group.answer_to((submission.by, request), fingerprint)
         if answer is not None:
             return answer
-        request = key if key is not None else f"auto-{submission.salt}"
         root = self._log.root()
         checkpoint = self._keys.last_checkpoint(command, self.state, self._log.size, root)
         stamp = Stamp(now, submission.by, request, submission.salt, checkpoint)
@@ -221,7 +221,7 @@ class Intake:
         evolve(self.state, entry)
         self._receipt_signers = self._keys.receipt_signers(self.state, self.state.size)
         body = msgspec.json.encode(response_to(self.state, number, entry))
-        group.note_request(request, Answered(fingerprint, number, body))
+        group.note_request((submission.by, request), Answered(fingerprint, number, body))
         return CommandResponse(201, body)
 
     def _append(self, entry: Entry, group: Group) -> int:

@@ -37,7 +37,7 @@ from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.rating import DENOMINATOR
 from meter.rules.state import AcceptedRecord, Contract, DeviceTimeId, Share, State, StoredBatch
 from meter.values.problems import Problem
-from meter.values.strict import decode
+from meter.values.strict import decode_request
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.values.uscc import ALPHABET, check_character
 from meter.wire import dsse
@@ -221,15 +221,15 @@ class Books:
         # `from` is a keyword of Python, and `kind` is an argument of this method.
         names = {"starts": "from", "ends": "until", "applicant": "kind"}
         body = {names.get(name, name): value for name, value in body.items()}
-        command = decode(json.dumps(body, ensure_ascii=False).encode(), kind)
+        command = decode_request(json.dumps(body, ensure_ascii=False).encode(), kind, {})
         return self.do(command)
 
-    def do(self, command: commands.Command) -> int:
+    def do(self, command: commands.Command, by: str = "op-1", request: str | None = None) -> int:
         """Decide a command and apply its entry."""
-        request = f"request-{len(self.entries)}"
-        salt = salt_of(request.encode())
+        request = request or f"request-{len(self.entries)}"
+        salt = salt_of(f"request-{len(self.entries)}".encode())
         ends = isinstance(command, commands.RetireLogKey)
-        stamp = Stamp(self.now, "op-1", request, salt, self.checkpoint() if ends else "")
+        stamp = Stamp(self.now, by, request, salt, self.checkpoint() if ends else "")
         answer = decide_command(self.state, command, stamp)
         if isinstance(answer, Existing):
             return answer.entry

@@ -24,8 +24,10 @@ from meter.api import (
     proofs,
 )
 from meter.api.context import CONTEXT, Context
+from meter.api.get import METRICS_HEADERS
 from meter.api.routes import serve
 from meter.host import logs
+from meter.host.metrics import Metrics
 from meter.http.bodies import BODIES, Bodies
 from meter.http.problems import problem_response
 from meter.values.problems import Problem
@@ -43,6 +45,8 @@ ROUTES: Final = (
     *docs_page.ROUTES,
 )
 
+_METRICS: Final = web.AppKey("metrics", Metrics)
+
 _log: Final = logs.logger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed"}
@@ -52,10 +56,23 @@ def make_app(context: Context) -> web.Application:
     """Build the application around one running intake."""
     app = web.Application(middlewares=[_problems])
     app[CONTEXT] = context
+    app[_METRICS] = context.metrics
     app[BODIES] = Bodies()
     app[proofs.PROVING] = asyncio.Semaphore(proofs.PROOFS_AT_ONCE)
     app[openapi.ROUTES_SERVED] = ROUTES
     app.add_routes(map(serve, ROUTES))
+    return app
+
+
+def make_operator_app(metrics: Metrics) -> web.Application:
+    """Build what the operator's own listener serves: `/metrics`, with money, and nothing else."""
+
+    async def get_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text_with_money(), headers=METRICS_HEADERS)
+
+    app = web.Application(middlewares=[_problems])
+    app[_METRICS] = metrics
+    app.add_routes([web.get("/metrics", get_metrics)])
     return app
 
 
@@ -96,5 +113,5 @@ def _refusal(request: web.Request, problem: Problem, allow: str | None = None) -
         route=None if resource is None else resource.canonical,  # never what stands in the URL
         facts=problem.facts,
     )
-    request.app[CONTEXT].metrics.refused.labels(problem.code).inc()
+    request.app[_METRICS].refused.labels(problem.code).inc()
     return problem_response(problem, allow)

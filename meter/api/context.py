@@ -17,6 +17,7 @@ from meter.host.tokens import Identity, parse_header
 from meter.host.watermark import Watermark
 from meter.tables import connections, tokens
 from meter.tables.registry import Registered, Registry
+from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
 
 
@@ -33,6 +34,7 @@ class Context:
     published: Watermark
     clock: Callable[[], int]
     streams: Streams
+    token_use: TokenUse
 
     async def snapshot(self, connection: connections.Connection) -> tuple[Head, Registered]:
         """Return the head that a connection's snapshot sees, and what is registered by then."""
@@ -49,6 +51,8 @@ async def authenticate(request: web.Request) -> Identity:
     token_id, digest = parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
     async with connections.reading(context.readers, snapshot=False) as connection:
         known = await tokens.token(connection, token_id)
-    if known is None or not known.admits(digest, context.clock()):
+    now = context.clock()
+    if known is None or not known.admits(digest, now):
         raise Problem("unauthorized", "no such token, or it is no longer valid")
+    context.token_use.note(token_id, now)
     return known.identity

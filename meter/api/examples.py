@@ -302,6 +302,14 @@ MEANINGS: Final[dict[str, str]] = {
     "keys": "Its signing keys.",
     "revoked": "Whether new batches under the key are refused.",
     "suspects": "The batches of the page.",
+    "tokens": "The tokens of the page.",
+    "TokenView.id": "The token's id, which the entries name that were made with it.",
+    "role": "For whom the token is.",
+    "subject": "A provider's id, an enterprise's USCC, else empty.",
+    "made_at": "When it was made.",
+    "expires_at": "From when it opens nothing.",
+    "used_at": "When it was last used, to about a minute.",
+    "revoked_at": "When it was revoked.",
     "SuspectView.seq": "The number of the batch in its stream.",
     "SuspectView.time": "When it was taken.",
     "counting": "How many of its records still count: they were accepted and are not voided.",
@@ -386,6 +394,7 @@ QUERIES: Final[dict[str, Any]] = {
     "until": "2025-04-01",
     "after": "",
     "wait": "published",
+    "role": "authority",
 }
 
 # What a person or a program does about each problem.
@@ -421,6 +430,8 @@ REMEDIES: Final[dict[str, str]] = {
     " registered, as `kashi provider keygen` does.",
     "exists_differently": "Compare with the entry that `entry` or `detail` names; choose another id"
     " if both are meant.",
+    "looks_alike": "Use the spelling that `detail` names if that one is meant; else choose an id"
+    " that nobody takes for it.",
     "role_conflict": "One organisation cannot be both: check the USCC.",
     "unknown_policy": "Kashi ships no such file: check programme and version, or send `content`.",
     "unknown_programme": "Activate a policy of the programme first, or check the name.",

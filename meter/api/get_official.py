@@ -25,17 +25,20 @@ from meter.api.responses import (
     ProviderView,
     SuspectPage,
     SuspectView,
+    TokenPage,
+    TokenView,
     WithheldPage,
     WithheldView,
 )
 from meter.api.routes import Ask, Handler, Route
+from meter.host.tokens import ListedToken
 from meter.rules.commands import ProgrammeName
 from meter.rules.state import Contract, Enterprise, Provider
 from meter.tables import connections, pages
 from meter.tables.pages import Suspect, ToReview
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
-from meter.values.roles import OFFICIALS
+from meter.values.roles import OFFICIALS, Role
 from meter.values.strict import Id, Uscc, Year
 from meter.values.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
 
@@ -52,6 +55,12 @@ class ContractsQuery(PageQuery, frozen=True):
 
     enterprise: Uscc | UnsetType = UNSET
     provider: Id | UnsetType = UNSET
+
+
+class TokensQuery(PageQuery, frozen=True):
+    """Which tokens: those of one role."""
+
+    role: Role | UnsetType = UNSET
 
 
 async def get_pools(ask: Ask) -> PoolPage:
@@ -149,6 +158,20 @@ async def get_withheld(ask: Ask) -> WithheldPage:
     )
 
 
+async def get_tokens(ask: Ask) -> TokenPage:
+    """Tokens that were made, also those that were revoked; their secrets nobody has."""
+    query: TokensQuery = ask.query
+    after = place(ask, ("",))
+    role = "" if query.role is UNSET else query.role
+    async with connections.reading(ask.context.readers) as connection:
+        head = await ledger_store.head(connection)
+        page = await pages.tokens(connection, role, *after, query.limit)
+    return TokenPage(
+        tokens=[_token(each) for each in page.items],
+        **page_fields(ask, head, page, lambda each: (each.identity.token_id,), after),
+    )
+
+
 def _pool(pool: pages.Pool) -> PoolView:
     return PoolView(
         pool.programme,
@@ -236,6 +259,22 @@ def _withheld(found: ToReview, contract: Contract) -> WithheldView:
     )
 
 
+def _token(token: ListedToken) -> TokenView:
+    return TokenView(
+        id=token.identity.token_id,
+        role=token.identity.role,
+        subject=token.identity.subject,
+        made_at=format_instant(token.made_at // MICROSECONDS),
+        expires_at=_instant(token.expires_at),
+        used_at=_instant(token.used_at),
+        revoked_at=_instant(token.revoked_at),
+    )
+
+
+def _instant(microseconds: int | None) -> str:
+    return "" if microseconds is None else format_instant(microseconds // MICROSECONDS)
+
+
 def _route(  # noqa: PLR0913 - one argument for each option
     name: str,
     handler: Handler,
@@ -263,4 +302,5 @@ ROUTES: Final = [
         codes=("not_found",),
     ),
     _route("withheld", get_withheld, "Records that wait for a reviewer", WithheldPage),
+    _route("tokens", get_tokens, "Tokens that were made, without secrets", TokenPage, TokensQuery),
 ]

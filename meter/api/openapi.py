@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
-from meter.api.post import IDEMPOTENCY_KEY, SIGNATURE
+from meter.api.post import IDEMPOTENCY_KEY, REPLAYED, SIGNATURE
 from meter.api.routes import Ask, Route, with_etag
 from meter.api.schemas import JsonSchema, Schemas
 from meter.rules.commands import Command
@@ -45,7 +45,7 @@ Providers sign what they post, so a post needs no token. All other requests carr
 enterprise see only their own: what is another's is `not_found`, as is what does not exist.
 
 Money is yuan text with exactly two decimals. Instants carry an offset, dates are Shanghai's,
-periods are half-open. JSON is read strictly: unknown or duplicate keys, control characters and a
+periods are half-open. JSON is read strictly: unknown or duplicate keys, texts that hide and a
 byte order mark are refused. Responses carry `as_of`, the number of entries that they include: every
 batch that was answered before the query.
 
@@ -66,6 +66,12 @@ _HEADERS: Final[dict[str, JsonSchema]] = {
             # While the service changes its key, two have signed.
             "pattern": f"^{_SIGNED}(?:, {_SIGNED})*$",
         },
+    },
+    REPLAYED: {
+        "description": "There where this is the stored answer to an earlier request with the same"
+        " token and `Idempotency-Key`.",
+        "required": False,
+        "schema": {"type": "string", "pattern": "^true$"},
     },
     RETRY_AFTER: {
         "description": "Seconds to wait.",
@@ -163,7 +169,7 @@ def describe(routes: tuple[Route, ...]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token that `kashi token` made, `<id>.<secret>`. Roles:"
+                    "description": "A token that `kashi token add` made, `<id>.<secret>`. Roles:"
                     f" {', '.join(get_args(Role))}.",
                 }
             },
@@ -277,7 +283,8 @@ def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
 def _responses(route: Route, schemas: Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
     good = _good(route, schemas)
     if isinstance(route.body, type) and issubclass(route.body, Command):
-        yield "201", {"description": "Done: the entry that was made.", **good}
+        headers = {REPLAYED: _header(REPLAYED)}
+        yield "201", {"description": "Done: the entry that was made.", "headers": headers, **good}
         if "exists_differently" in route.codes:
             yield "200", {"description": "It was there already, with equal content.", **good}
     else:

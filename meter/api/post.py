@@ -41,12 +41,13 @@ from meter.rules.kinds.table import BY_COMMAND
 from meter.rules.verified import verified
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
-from meter.values.strict import Lines, decode
+from meter.values.strict import Lines, decode_request
 from meter.wire.batch import MAX_BATCH_BYTES
 from meter.wire.dsse import Document
 from meter.wire.receipt import EntryRange, Receipt
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotent-Replayed"
 SIGNATURE: Final = "Kashi-Signature"
 MAX_COMMAND_BYTES: Final = 256 * 1024
 # Usually it takes a quarter of a second. Beyond this limit the disk is slow, and connections
@@ -101,7 +102,12 @@ def _handler_of(kind: type[Command]) -> Handler:
         key = _idempotency_key(ask.request, kind)
         command = await _read_command(ask.request, kind)
         answer = await ask.context.submissions.command(command, ask.who.token_id, key)
-        return web.Response(body=answer.body, status=answer.status, content_type="application/json")
+        return web.Response(
+            body=answer.body,
+            status=answer.status,
+            content_type="application/json",
+            headers={REPLAYED: "true"} if answer.replayed else None,
+        )
 
     return post_command
 
@@ -120,7 +126,7 @@ def _idempotency_key(request: web.Request, kind: type[Command]) -> str | None:
 async def _read_command(request: web.Request, kind: type[Command]) -> Command:
     body = await request.app[BODIES].read(request, MAX_COMMAND_BYTES)
     try:
-        command = decode(body or b"{}", kind, request.match_info)
+        command = decode_request(body or b"{}", kind, request.match_info)
     except ValueError as error:
         raise Problem("malformed", str(error)) from None
     if isinstance(command, ActivatePolicy) and command.content is UNSET:
@@ -195,6 +201,7 @@ ROUTES: Final = [
             "wrong_log",
             "wrong_genesis",
             "seq_conflict",
+            "looks_alike",
             "not_published",
         ),
     ),

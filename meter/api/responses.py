@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from meter.values.roles import Role
 from meter.values.units import MICROSECONDS, format_instant
 from meter.wire.advice import Refusable
 
@@ -429,6 +430,24 @@ class WithheldPage(Page, frozen=True, kw_only=True):
     """Records that wait for a reviewer, oldest first."""
 
     withheld: list[WithheldView]
+
+
+class TokenView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A bearer token, without its secret. `used_at` is kept about once a minute."""
+
+    id: str
+    role: Role
+    subject: str
+    made_at: str
+    expires_at: str = ""
+    used_at: str = ""
+    revoked_at: str = ""
+
+
+class TokenPage(Page, frozen=True, kw_only=True):
+    """Tokens by id."""
+
+    tokens: list[TokenView]
 
 
 class Status(Struct, frozen=True):

@@ -4,6 +4,7 @@
     DIR/new         tiles fetched for the next checkpoint, and not proved yet
     DIR/evidence    a folder for each fork and each rollback: the checkpoints, theirs and ours
     DIR/alarms.json the alarms that never go off
+    DIR/tokens.json which tokens of the authority were told (`token_watch`)
 
 Only proved tiles enter the copy, so no other branch of the log can reach it. Tiles are durable
 before their checkpoint is written; a crash can leave tiles without one, which are fetched again.
@@ -30,6 +31,7 @@ class Mirror:
         """Open a copy, or begin one. Raises `CannotCheck` where another process has it."""
         self.log, self.new = folder / "log", folder / "new"
         self.evidence, self.alarms = folder / "evidence", folder / "alarms.json"
+        self.tokens = folder / "tokens.json"
         for each in (self.log, self.evidence):
             each.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)

@@ -43,6 +43,7 @@ from meter.auditor.fetch import Source, open_source
 from meter.auditor.log_keys import key_problems
 from meter.auditor.mirror import Mirror
 from meter.auditor.replay import Audit, Gap, check_files
+from meter.auditor.token_watch import TokenWatch
 from meter.auditor.verdict import no_collections
 from meter.rules.state import signing
 from meter.values.units import MICROSECONDS, format_instant
@@ -290,9 +291,15 @@ class Monitor:
         return format_instant(self._clock())
 
 
-async def run(monitor: Monitor, url: str, token: str | None, interval_seconds: float) -> None:
-    """Follow the log until SIGINT or SIGTERM. Raises `CannotCheck`."""
-    polling = asyncio.create_task(_poll_for_ever(monitor, url, token, interval_seconds))
+async def run(
+    monitor: Monitor,
+    url: str,
+    token: str | None,
+    interval_seconds: float,
+    tokens: TokenWatch | None = None,
+) -> None:
+    """Follow the log, and a service's tokens, until SIGINT or SIGTERM. Raises `CannotCheck`."""
+    polling = asyncio.create_task(_poll_for_ever(monitor, url, token, interval_seconds, tokens))
 
     def stop() -> None:
         monitor.stop()
@@ -305,13 +312,19 @@ async def run(monitor: Monitor, url: str, token: str | None, interval_seconds: f
 
 
 async def _poll_for_ever(
-    monitor: Monitor, url: str, token: str | None, interval_seconds: float
+    monitor: Monitor,
+    url: str,
+    token: str | None,
+    interval_seconds: float,
+    tokens: TokenWatch | None,
 ) -> None:
     await asyncio.to_thread(monitor.start)
     gc.freeze()  # it stays, so the collector need not search it again
     async with open_source(url, token) as source:
         while True:
             await monitor.poll(source)
+            if tokens is not None:
+                await tokens.look()
             await asyncio.sleep(interval_seconds)
 
 

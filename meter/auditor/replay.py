@@ -32,7 +32,7 @@ from meter.rules.evolve import evolve, register
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.kinds.service_keys import check_first_keys
 from meter.rules.kinds.table import command_of, read_entry
-from meter.rules.state import State, StoredBatch, signing
+from meter.rules.state import RequestId, State, StoredBatch, signing
 from meter.values.problems import Problem
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import (
@@ -177,7 +177,7 @@ class Audit:
         self._batch_number = 0
         self._batch_end = 0
         self._before = 0
-        self._requests: set[str] = set()
+        self._requests: set[RequestId] = set()
         self._streams: dict[tuple[str, str], _Stream] = {}
 
     def foresees(self, data: bytes) -> bool:
@@ -283,9 +283,10 @@ class Audit:
         request = fields.get("request")
         if self.state.genesis is None or request is None or "batch" in fields:
             raise Violation("unexpected_entry", f"a {entry.kind} entry has no place here")
-        if request in self._requests:
-            raise Violation("request_reused", f"an earlier entry carries request {request!r}")
-        self._requests.add(request)
+        if (entry.by, request) in self._requests:
+            detail = f"an earlier entry of its token carries request {request!r}"
+            raise Violation("request_reused", detail)
+        self._requests.add((entry.by, request))
         checkpoint = ""
         if isinstance(entry, entries.LogKeyRetired):
             checkpoint = entry.checkpoint

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -111,6 +112,9 @@ def verify(  # noqa: PLR0913 - one argument for each option
     help="Alarm when there was no new checkpoint for longer.",
 )
 @click.option("--listen", metavar="HOST:PORT", help="Serve /metrics there (kashi[server]).")
+@click.option(
+    "--service", help="Also tell of the authority's tokens at this service; needs --token."
+)
 def monitor(  # noqa: PLR0913 - one argument for each option
     url: str,
     vkey: str,
@@ -122,12 +126,14 @@ def monitor(  # noqa: PLR0913 - one argument for each option
     gap_hours: int,
     silence_minutes: int,
     listen: str | None,
+    service: str | None,
 ) -> None:
     """Follow the log at URL, verify each new part with every rule, and raise alarms.
 
     It prints what it finds as lines of JSON, until it is interrupted.
     """
     from meter.auditor import monitor as following  # noqa: PLC0415
+    from meter.auditor.token_watch import TokenWatch  # noqa: PLC0415
     from meter.auditor.verdict import read_key, read_policy  # noqa: PLC0415
 
     def say(line: dict[str, Any]) -> None:
@@ -137,8 +143,12 @@ def monitor(  # noqa: PLR0913 - one argument for each option
         trust = following.Trust(read_key(vkey), read_policy(policy) if policy else None)
         limits = following.Limits(gap_hours * 3600, silence_minutes * 60)
         with contextlib.closing(following.Monitor(data, trust, limits, say)) as watching:
+            tokens = None
+            if service is not None:
+                told = watching.mirror.tokens
+                tokens = TokenWatch(service, bearer, told, say, lambda: int(time.time()))
             async with _serve_metrics(watching, listen, say):
-                await following.run(watching, url, bearer, interval)
+                await following.run(watching, url, bearer, interval, tokens)
 
     run_async(run)
 

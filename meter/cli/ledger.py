@@ -11,7 +11,7 @@ from meter.cli.common import DATA, NOW, OUT, checked, clock_of, main, progress_b
 from meter.host.data_folder import DataFolder
 from meter.host.tokens import Identity
 from meter.values.roles import Role
-from meter.values.units import MICROSECONDS, parse_instant
+from meter.values.units import MICROSECONDS, format_instant, parse_instant
 
 
 @main.command()
@@ -52,6 +52,17 @@ def init(data: Path, origin: str, now: str | None) -> None:
     is_flag=True,
     help="Publish checkpoints that too few witnesses have cosigned, instead of holding them back.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Answer /metrics there too, with those of money, which the public ones lack.",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Whoever reaches this address sees the pools and each grant.",
+)
 @NOW
 def serve(  # noqa: PLR0913 - one argument for each option
     data: Path,
@@ -60,6 +71,8 @@ def serve(  # noqa: PLR0913 - one argument for each option
     log_level: str,
     now: str | None,
     *,
+    metrics_host: str,
+    metrics_port: int | None,
     witness_seconds: float,
     without_quorum: bool,
 ) -> None:
@@ -74,16 +87,25 @@ def serve(  # noqa: PLR0913 - one argument for each option
         origin = setup.read_origin(folder)
         clock = clock_of(origin, now)
         witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
-        async with service_running.running(folder, host, port, clock, witnessing) as running:
+        address = service_running.Address(host, port)
+        own = None if metrics_port is None else service_running.Address(metrics_host, metrics_port)
+        async with service_running.running(folder, address, clock, witnessing, own) as running:
             service_running.settle_interpreter()
             click.echo(f"{origin} listens on {running.url}")
+            if running.metrics_url:
+                click.echo(f"all metrics are at {running.metrics_url}")
             await service_running.until_interrupted(running)
 
     with logs.write_to(sys.stderr, log_level.upper()):
         run_async(run)
 
 
-@main.command()
+@main.group()
+def token() -> None:
+    """For the operator: make, list and revoke the bearer tokens of the service."""
+
+
+@token.command("add")
 @DATA
 @click.argument("name")
 @click.option(
@@ -94,20 +116,44 @@ def serve(  # noqa: PLR0913 - one argument for each option
 )
 @click.option("--subject", default="", help="The provider's id or the enterprise's USCC.")
 @click.option("--expires", help="The instant at which the token expires.")
-@click.option("--revoke", is_flag=True, help="Revoke the token NAME instead.")
-def token(  # noqa: PLR0913 - one argument for each option
-    data: Path, name: str, role: Role, subject: str, expires: str | None, *, revoke: bool
-) -> None:
+def add_token(data: Path, name: str, role: Role, subject: str, expires: str | None) -> None:
     """Make a bearer token and print it once; NAME stands in the entries that it makes."""
     from meter.service import admin  # noqa: PLC0415
 
-    folder = DataFolder(data)
-    if revoke:
-        run_async(lambda: admin.revoke_token(folder, name))
-        return
     until = None if expires is None else checked(lambda: parse_instant(expires)) * MICROSECONDS
     identity = Identity(name, role, subject)
-    click.echo(run_async(lambda: admin.add_token(folder, identity, until)))
+    click.echo(run_async(lambda: admin.add_token(DataFolder(data), identity, until)))
+
+
+@token.command("revoke")
+@DATA
+@click.argument("name")
+def revoke_token(data: Path, name: str) -> None:
+    """Revoke the token NAME, from the next request on."""
+    from meter.service import admin  # noqa: PLC0415
+
+    run_async(lambda: admin.revoke_token(DataFolder(data), name))
+
+
+@token.command("list")
+@DATA
+def list_tokens(data: Path) -> None:
+    """Print every token, but no secret: id, role, subject, made, expires, last used, revoked.
+
+    The columns are separated by tabs; what is not there is `-`.
+    """
+    from meter.service import admin  # noqa: PLC0415
+
+    columns = ("id", "role", "subject", "made", "expires", "last used", "revoked")
+    click.echo("\t".join(columns))
+    for each in run_async(lambda: admin.list_tokens(DataFolder(data))):
+        who = each.identity
+        times = (each.made_at, each.expires_at, each.used_at, each.revoked_at)
+        click.echo("\t".join((who.token_id, who.role, who.subject or "-", *map(_shown, times))))
+
+
+def _shown(microseconds: int | None) -> str:
+    return "-" if microseconds is None else format_instant(microseconds // MICROSECONDS)
 
 
 @main.command()

@@ -1,14 +1,15 @@
 """The metrics of the service, in Prometheus' form; docs/operations.md says what to watch.
 
 No label names a person, a firm, a contract or a provider: `/metrics` is public. Witnesses are named
-as the operator's policy has it.
+as the operator's policy has it. Money is in a registry of its own, which is not public: whoever
+watches a sum learns what each record was worth, by its difference.
 """
 
 from collections import Counter as Sums
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,6 +26,9 @@ from meter.rules.state import Pool, PoolId
 _GROUP_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 _COMMIT_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIGNATURE_BUCKETS: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1)
+
+
+M = TypeVar("M", Counter, Gauge)
 
 
 @dataclass(slots=True)
@@ -51,34 +55,30 @@ def _pool_of(coupon: str) -> PoolId:
 
 
 class Metrics:
-    """One service's metrics, in a registry of their own."""
+    """One service's metrics, in registries of their own: the public ones, and those of money."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a scrape has its own time
         self.registry = CollectorRegistry()
+        self.money = CollectorRegistry()
         self.batches = self._counter("kashi_batches", "Signed batches by outcome", "outcome")
         self.records = self._counter("kashi_records", "Records and voids by result", "result")
         self.commands = self._counter("kashi_commands", "Authority commands by outcome", "outcome")
         self.refused = self._counter(
             "kashi_refused_requests", "Requests answered by a problem, by its code", "code"
         )
-        self.granted_fen = self._counter(
-            "kashi_granted_fen", "Money that coupons gave to contracts", "programme", "year"
+        self.granted_fen = self._money(
+            Counter, "kashi_granted_fen", "Money that coupons gave to contracts"
         )
-        self.returned_fen = self._counter(
-            "kashi_returned_fen", "Money that contracts gave back to coupons", "programme", "year"
+        self.returned_fen = self._money(
+            Counter, "kashi_returned_fen", "Money that contracts gave back to coupons"
+        )
+        self.pool_fen = self._money(Gauge, "kashi_pool_fen", "Money of a programme's year")
+        self.pool_left_fen = self._money(
+            Gauge, "kashi_pool_left_fen", "Money of a programme's year that is not issued"
         )
         self.recoveries = self._counter(
             "kashi_recoveries", "Reloads of the state after a failed commit"
-        )
-        self.pool_fen = self._gauge(
-            "kashi_pool_fen", "Money of a programme's year", "programme", "year"
-        )
-        self.pool_left_fen = self._gauge(
-            "kashi_pool_left_fen",
-            "Money of a programme's year that is not issued",
-            "programme",
-            "year",
         )
         self.entries = self._gauge("kashi_ledger_entries", "Entries in the ledger")
         self.queue_bytes = self._gauge("kashi_queue_bytes", "Bytes waiting to be decided")
@@ -148,11 +148,18 @@ class Metrics:
             self.pool_left_fen.labels(programme, str(year)).set(pool.amount - pool.issued)
 
     def text(self) -> bytes:
-        """Return all metrics in the text format."""
+        """Return the public metrics in the text format."""
         return generate_latest(self.registry)
+
+    def text_with_money(self) -> bytes:
+        """Return all metrics in the text format."""
+        return self.text() + generate_latest(self.money)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(name, about, labels, registry=self.registry)
 
-    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
-        return Gauge(name, about, labels, registry=self.registry)
+    def _money(self, kind: type[M], name: str, about: str) -> M:
+        return kind(name, about, ("programme", "year"), registry=self.money)
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        return Gauge(name, about, registry=self.registry)

@@ -47,6 +47,17 @@ class KnownToken:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedToken:
+    """What may be shown of a token; all times in microseconds, `used_at` to about a minute."""
+
+    identity: Identity
+    made_at: int
+    expires_at: int | None
+    used_at: int | None
+    revoked_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """A new token: the text for its holder, and what the service keeps."""
 

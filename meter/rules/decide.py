@@ -24,6 +24,7 @@ from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_
 from meter.rules.salts import salt_in_batch
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
+from meter.values.text import folded
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire.batch import MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
 from meter.wire.receipt import (
@@ -84,7 +85,7 @@ def decide(
 
     A batch that was answered before has its stored answer. Raises `Problem` where the batch as a
     whole cannot be taken: `bad_signature` (no such key), `provider_mismatch`, `wrong_log`,
-    `wrong_genesis`, `seq_conflict`, `key_revoked`; then the state is unchanged.
+    `wrong_genesis`, `looks_alike`, `seq_conflict`, `key_revoked`; then the state is unchanged.
     """
     decision = Decision(state, signed, now, before, salt)
     while decision.result is None:
@@ -152,6 +153,7 @@ class Decision:
             )
         )
         self._state.last_at = context.now
+        self._state.streams[batch.provider, folded(batch.stream)] = batch.stream
         own = _batch_entry(self._sent, context, self._before, receipt)
         return Decided(place, [own, *self._entries], receipt, self._voids + self._records)
 
@@ -161,6 +163,10 @@ def _answer_before(state: State, signed: SignedBatch) -> StoredBatch | None:
     batch = signed.batch
     key = _check_sender(state, signed)
     stored = state.batches.get((batch.provider, batch.stream, batch.seq))
+    known = state.streams.get((batch.provider, folded(batch.stream)), batch.stream)
+    if known != batch.stream:
+        detail = f"stream {known} differs only in case, or in dots at its end"
+        raise Problem("looks_alike", detail)
     if stored is None and key.revoked is not None:
         raise Problem("key_revoked", f"{signed.keyid} by entry {key.revoked}", entry=key.revoked)
     if stored is not None and stored.payload != signed.payload_sha256:

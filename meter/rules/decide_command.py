@@ -18,10 +18,14 @@ from meter.values.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class CommandResponse:
-    """The response to a command: 201 with a new entry, 200 where the entry exists already."""
+    """The response to a command: 201 with a new entry, 200 where the entry exists already.
+
+    `replayed` is true where an earlier request with the same idempotency key got it first.
+    """
 
     status: int
     body: bytes
+    replayed: bool = False
 
 
 def decide_command(state: State, command: Command, stamp: Stamp) -> Entry | Existing:

@@ -33,8 +33,10 @@ CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme, year
 RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
+RequestId = tuple[str, str]  # token id, its idempotency key
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
 
+MAX_HELD_STREAMS: Final = 20_000  # names that the service keeps in memory
 MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps in memory
 
 
@@ -293,7 +295,8 @@ class State:
 
     `coupons` holds the issued fen of each coupon, `granted` the fen that its contracts were
     granted. `log_keys` are the service's keys by vkey, `receipt_keys` those by keyid, both in the
-    order of their entries.
+    order of their entries. `spelled` holds each registered id by what it names and by `folded`,
+    `streams` the name of a stream by its provider and by `folded`.
     """
 
     size: int = 0
@@ -311,6 +314,8 @@ class State:
     enterprises: dict[str, Enterprise] = field(default_factory=dict)
     contracts: dict[str, Contract] = field(default_factory=dict)
     provider_usccs: dict[str, str] = field(default_factory=dict)
+    spelled: dict[tuple[str, str], str] = field(default_factory=dict)
+    streams: dict[tuple[str, str], str] = field(default_factory=dict)
     coupons: dict[CouponId, int] = field(default_factory=dict)
     granted: dict[CouponId, int] = field(default_factory=dict)
     pools: dict[PoolId, Pool] = field(default_factory=dict)
@@ -349,11 +354,13 @@ class State:
     def forget(self) -> None:
         """Drop what is durable and can be loaded again.
 
-        Days of device-time stay while they are not too many: the next batches are likely to need
-        them.
+        Streams and days of device-time stay while they are not too many: the next batches are
+        likely to need them.
         """
         self.records.clear()
         self.batches.clear()
+        if len(self.streams) > MAX_HELD_STREAMS:
+            self.streams.clear()
         if sum(len(count.days) for count in self.in_use.values()) > MAX_HELD_DAYS:
             for count in self.in_use.values():
                 count.days.clear()

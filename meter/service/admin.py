@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Final
 
 from ledger.store import Head
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
-from meter.host.tokens import TOKEN_ID, Identity, has_fitting_subject, new_token
+from meter.host.tokens import TOKEN_ID, Identity, ListedToken, has_fitting_subject, new_token
 from meter.publish.export import export
 from meter.service.backup import back_up, restore, take_log
 from meter.service.rebuild import rebuild
 from meter.service.recover import Recovered, publish_again, recover
 from meter.service.setup import SetupError, open_database, read_origin
-from meter.tables import connections, tokens
+from meter.tables import connections, pages, tokens
+
+TOKENS_AT_ONCE: Final = 1_000
 
 Progress = Callable[[int, int], None]
 
@@ -30,10 +33,26 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
         )
     token = new_token(identity.token_id)
     async with _service_connection(folder) as connection:
-        if await tokens.token(connection, identity.token_id) is not None:
-            raise SetupError("exists", f"there is a token {identity.token_id}")
+        known = await tokens.spelled_alike(connection, identity.token_id)
+        if known == identity.token_id:
+            raise SetupError("exists", f"there is a token {known}")
+        if known is not None:
+            detail = f"token {known} differs only in case, or in dots at its end"
+            raise SetupError("looks_alike", detail)
         await tokens.add_token(connection, identity, token.digest, expires_at)
     return token.text
+
+
+async def list_tokens(folder: DataFolder) -> list[ListedToken]:
+    """Return all tokens by id."""
+    found: list[ListedToken] = []
+    async with _service_connection(folder) as connection:
+        page = await pages.tokens(connection, "", "", TOKENS_AT_ONCE)
+        while page.items:
+            found += page.items
+            last = page.items[-1].identity.token_id
+            page = await pages.tokens(connection, "", last, TOKENS_AT_ONCE)
+    return found
 
 
 async def revoke_token(folder: DataFolder, token_id: str) -> None:

@@ -155,7 +155,7 @@ class _Writer:
         records = frozenset(named.records)
         named.records -= state.records.keys()
         if await load.load_named(self._connection, state, named):
-            raise Violation("request_reused", "an earlier entry carries its request")
+            raise Violation("request_reused", "an earlier entry of its token carries its request")
         days = set(days_of_batch(state, signed.batch)) if signed else set()
         for record in (state.records[name] for name in records if name in state.records):
             days.update(days_of(state.contracts[record.usage.contract], work_of(record.usage)))
@@ -185,7 +185,7 @@ class _Writer:
         """Note the answer to a command anew, for a repetition under the same key."""
         answer = msgspec.json.encode(response_to(self._state, number, entry))
         fingerprint = fingerprint_of(command_of(entry))
-        written.requests.append((entry.request, fingerprint, number, answer))
+        written.requests.append((entry.by, entry.request, fingerprint, number, answer))
 
 
 def _named(submission: _Submission) -> Named:
@@ -195,7 +195,7 @@ def _named(submission: _Submission) -> Named:
     elif isinstance(entry, RecordVoided | RecordReleased):
         named.records.add((entry.provider, entry.id))
     if BY_ENTRY[type(entry)].command is not None and entry.request is not UNSET:
-        named.requests.add(entry.request)
+        named.requests.add((entry.by, entry.request))
     return named
 
 

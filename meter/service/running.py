@@ -17,7 +17,7 @@ from typing import Any, Final
 from ledger import store as ledger_store
 from ledger.errors import BadPolicy
 from ledger.folder import FolderReader
-from meter.api.app import make_app
+from meter.api.app import make_app, make_operator_app
 from meter.api.context import Context
 from meter.api.streams import Streams
 from meter.host import logs
@@ -33,6 +33,7 @@ from meter.publish.witnesses import Witnesses, read_policy
 from meter.service.setup import Database, SetupError, open_database, read_origin
 from meter.tables import connections, load
 from meter.tables.registry import Registry
+from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
 
 _log: Final = logs.logger(__name__)
@@ -42,14 +43,24 @@ _log: Final = logs.logger(__name__)
 class Running:
     """A running service: where it listens, its database, and how to learn that it must end.
 
-    `published` is the watermark of the log's folder.
+    `published` is the watermark of the log's folder; `metrics_url` is where all metrics are, those
+    of money too, empty where nobody asked for it.
     """
 
     url: str
+    metrics_url: str
     dsn: str
     intake: Intake
     published: Watermark
     ended: "asyncio.Task[None]"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; `port` 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +74,15 @@ class Witnessing:
 @contextlib.asynccontextmanager
 async def running(
     folder: DataFolder,
-    host: str = "127.0.0.1",
-    port: int = 0,
+    address: Address = Address(),
     clock: Clock = system_clock,
     witnessing: Witnessing = Witnessing(),
+    metrics_address: Address | None = None,
 ) -> AsyncIterator[Running]:
-    """Serve a ledger; `port` 0 takes a free one. `ended` fails when the service must stop."""
+    """Serve a ledger, and where an address is named for them all its metrics.
+
+    `ended` fails when the service must stop.
+    """
     read_origin(folder)  # without it there is no ledger here
     keys = Keys(folder)
     metrics = Metrics()
@@ -102,6 +116,9 @@ async def running(
         stack.push_async_callback(_cancel, sequencer)
         readers = await connections.connect_readers(dsn)
         stack.push_async_callback(readers.close)
+        token_use = TokenUse(readers)
+        stack.push_async_callback(token_use.write)
+        stack.push_async_callback(_cancel, asyncio.create_task(token_use.run()))
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
         stack.push_async_callback(_cancel, publisher)
@@ -116,15 +133,21 @@ async def running(
                 published=publishing.published,
                 clock=clock,
                 streams=Streams(metrics),
+                token_use=token_use,
             )
         )
-        url = await stack.enter_async_context(listening(app, host, port))
+        url = await stack.enter_async_context(listening(app, address.host, address.port))
+        metrics_url = ""
+        if metrics_address is not None:
+            own = make_operator_app(metrics)
+            listener = listening(own, metrics_address.host, metrics_address.port)
+            metrics_url = await stack.enter_async_context(listener) + "/metrics"
         # Ends the open event streams, or the stop would wait for them.
         stack.callback(intake.watermark.close)
         ended = asyncio.create_task(_wait_for_first_end([sequencer, publisher], database))
         stack.push_async_callback(_cancel, ended)
         _log.info("started", url=url, size=intake.watermark.size)
-        yield Running(url, dsn, intake, publishing.published, ended)
+        yield Running(url, metrics_url, dsn, intake, publishing.published, ended)
         _log.info("stopping", size=intake.watermark.size)
 
 

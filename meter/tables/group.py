@@ -11,7 +11,7 @@ from meter.rules.decide import Decided
 from meter.rules.decide_command import CommandResponse
 from meter.rules.entries import Entry
 from meter.rules.measure import days_of_batches
-from meter.rules.state import State, StoredBatch
+from meter.rules.state import RequestId, State, StoredBatch
 from meter.tables import load, rows
 from meter.tables.connections import Connection
 from meter.tables.load import Answered, Named
@@ -26,7 +26,7 @@ class Group:
     """A group on the tree `before` it; `requests` are the idempotency keys that were used."""
 
     before: Before
-    requests: dict[str, Answered]
+    requests: dict[RequestId, Answered]
     written: Written = field(default_factory=Written)
     conflicts: list[SignedBatch] = field(default_factory=list)
     batches: dict[str, str] = field(default_factory=dict)  # digests by entry
@@ -43,19 +43,19 @@ class Group:
         self.batches[str(stored.entries.first)] = signed.payload_sha256
         self.tally.results.update(result.status for result in decided.results)
 
-    def note_request(self, request: str, answered: Answered) -> None:
-        """Note the answer to a command under its idempotency key."""
+    def note_request(self, request: RequestId, answered: Answered) -> None:
+        """Note the answer to a command under the idempotency key of its token."""
         self.requests[request] = answered
-        self.written.requests.append((request, *answered))
+        self.written.requests.append((*request, *answered))
 
-    def answer_to(self, request: str | None, fingerprint: str) -> CommandResponse | None:
-        """Return the answer that a key already has. Raises `Problem` `idempotency_conflict`."""
-        answered = self.requests.get(request) if request is not None else None
+    def answer_to(self, request: RequestId, fingerprint: str) -> CommandResponse | None:
+        """Return the answer that a token's key has. Raises `Problem` `idempotency_conflict`."""
+        answered = self.requests.get(request)
         if answered is None:
             return None
         if answered.fingerprint != fingerprint:
             raise Problem("idempotency_conflict", f"entry {answered.entry} used this key")
-        return CommandResponse(201, answered.answer)
+        return CommandResponse(201, answered.answer, replayed=True)
 
 
 async def begin_group(
@@ -68,7 +68,7 @@ async def begin_group(
             named.add_batch(each.signed.batch)
             batches.append(each.signed.batch)
         else:
-            named.add_command(each.command, each.request)
+            named.add_command(each.command, each.by, each.request)
     requests = await load.load_named(connection, state, named)
     await load.load_device_time(connection, state, days_of_batches(state, batches))
     return Group(Before(log.size, base64.b64encode(log.root()).decode()), requests)

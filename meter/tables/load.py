@@ -24,6 +24,7 @@ from meter.rules.state import (
     DeviceTimeId,
     Pool,
     RecordId,
+    RequestId,
     Share,
     State,
     StoredBatch,
@@ -31,6 +32,7 @@ from meter.rules.state import (
 from meter.tables.connections import Connection
 from meter.tables.rows import _columns
 from meter.tables.write import _SQL
+from meter.values.text import folded
 from meter.wire.batch import Batch
 from meter.wire.receipt import EntryRange
 
@@ -49,7 +51,7 @@ class Named:
 
     batches: set[BatchId] = field(default_factory=set)
     records: set[RecordId] = field(default_factory=set)
-    requests: set[str] = field(default_factory=set)
+    requests: set[RequestId] = field(default_factory=set)
 
     def add_batch(self, batch: Batch) -> None:
         """Add what a signed batch names."""
@@ -57,10 +59,10 @@ class Named:
         self.records.update((batch.provider, void.id) for void in batch.voids)
         self.records.update((batch.provider, record.id) for record in batch.records)
 
-    def add_command(self, command: Command, request: str | None) -> None:
-        """Add what a command names, and its idempotency key."""
+    def add_command(self, command: Command, by: str, request: str | None) -> None:
+        """Add what a command names, and the idempotency key of the token that it is by."""
         if request is not None:
-            self.requests.add(request)
+            self.requests.add((by, request))
         if BY_COMMAND[type(command)].names_record:
             self.records.add((command.provider, command.id))  # type: ignore[attr-defined]
 
@@ -94,14 +96,17 @@ async def load_service_keys(connection: Connection) -> State:
     return state
 
 
-async def load_named(connection: Connection, state: State, named: Named) -> dict[str, Answered]:
+async def load_named(
+    connection: Connection, state: State, named: Named
+) -> dict[RequestId, Answered]:
     """Load the known records and batches into the state; return the known requests."""
     await _load_batches(connection, state, named.batches)
+    await _load_streams(connection, state, named.batches)
     await load_records(connection, state, named.records)
     if not named.requests:
         return {}
-    rows = await connection.fetch(_SQL["known_requests"], list(named.requests))
-    return {key: Answered(*rest) for key, *rest in rows}
+    rows = await connection.fetch(_SQL["known_requests"], *_columns(named.requests, 2))
+    return {(token, key): Answered(*rest) for token, key, *rest in rows}
 
 
 async def _load_batches(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:
@@ -110,6 +115,14 @@ async def _load_batches(connection: Connection, state: State, batches: Iterable[
         _SQL["known_batches"], *columns
     ):
         state.batches[provider, stream, seq] = StoredBatch(EntryRange(first, count), *rest)
+
+
+async def _load_streams(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:
+    """Put the spelling of the named streams into the state, of those that it does not hold."""
+    missing = {(provider, folded(stream)) for provider, stream, _ in batches} - state.streams.keys()
+    if missing:
+        rows = await connection.fetch(_SQL["known_streams"], *_columns(missing, 2))
+        state.streams.update({(provider, folded(stream)): stream for provider, stream in rows})
 
 
 async def load_records(connection: Connection, state: State, records: Iterable[RecordId]) -> None:

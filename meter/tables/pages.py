@@ -9,7 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -17,12 +17,14 @@ from msgspec import Struct
 from ledger import store as ledger_store
 from ledger.bundle import decode_bundle
 from ledger.queries import load
+from meter.host.tokens import Identity, ListedToken
 from meter.rules.capacity import Withheld
 from meter.rules.entries import Evidence
 from meter.rules.measure import evidence_of
 from meter.rules.rating import cost
 from meter.rules.state import Contract, Key, RecordId
 from meter.tables.connections import Connection
+from meter.values.roles import Role
 from meter.wire.advice import Refusable
 from meter.wire.receipt import EntryRange
 
@@ -353,6 +355,14 @@ async def coupons(
     """Return coupons by enterprise, programme and year; an empty filter means all."""
     rows = await connection.fetch(_SQL["coupons"], programme, year, *after, limit + 1)
     return _page([Coupon(**_whole(dict(row), "entitled", "granted")) for row in rows], limit)
+
+
+async def tokens(
+    connection: Connection, role: Role | Literal[""], after: str, limit: int
+) -> Page[ListedToken]:
+    """Return the tokens of a role by id, those after one; of all roles where it is empty."""
+    rows = await connection.fetch(_SQL["tokens"], role, after, limit + 1)
+    return _page([ListedToken(Identity(*row[:3]), *row[3:]) for row in rows], limit)
 
 
 # Entries

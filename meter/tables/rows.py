@@ -36,7 +36,7 @@ class Written:
     withheld: list[tuple[Any, ...]] = field(default_factory=list)
     voids: list[tuple[str, str, int]] = field(default_factory=list)
     releases: list[tuple[str, str, int]] = field(default_factory=list)
-    requests: list[tuple[str, str, int, bytes]] = field(default_factory=list)
+    requests: list[tuple[str, str, str, int, bytes]] = field(default_factory=list)
     past_shares: list[tuple[Any, ...]] = field(default_factory=list)
     past_coupons: list[tuple[Any, ...]] = field(default_factory=list)
     refused: list[tuple[Any, ...]] = field(default_factory=list)

@@ -1,8 +1,11 @@
 """The rows of bearer tokens; a row holds the sha256 of a secret, never the secret."""
 
+from collections.abc import Mapping
+
 from meter.host.tokens import Identity, KnownToken
 from meter.tables.connections import Connection
 from meter.tables.write import _SQL
+from meter.values.text import folded
 
 
 async def token(connection: Connection, token_id: str) -> KnownToken | None:
@@ -12,6 +15,12 @@ async def token(connection: Connection, token_id: str) -> KnownToken | None:
         return None
     identity = Identity(token_id, row["role"], row["subject"])
     return KnownToken(identity, row["secret"], row["expires_at"], row["revoked"])
+
+
+async def spelled_alike(connection: Connection, token_id: str) -> str | None:
+    """Return the id of a token, or of one that people could take for it."""
+    found = await connection.fetchval(_SQL["token_spelled_alike"], token_id, folded(token_id))
+    return None if found is None else str(found)
 
 
 async def has_tokens(connection: Connection) -> bool:
@@ -31,6 +40,11 @@ async def add_token(
         digest,
         expires_at,
     )
+
+
+async def note_used(connection: Connection, used: Mapping[str, int]) -> None:
+    """Keep when tokens were last used, by id, in microseconds."""
+    await connection.execute(_SQL["note_tokens_used"], list(used), list(used.values()))
 
 
 async def revoke_token(connection: Connection, token_id: str) -> bool:

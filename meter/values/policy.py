@@ -13,6 +13,8 @@ from typing import Annotated, Final, Literal, Self
 from msgspec import Meta, Struct, ValidationError, convert
 
 from meter.values.problems import Problem
+from meter.values.strict import Name, Reason
+from meter.values.text import check_texts
 from meter.values.units import DAY_SECONDS, parse_date, parse_money, year_of
 
 # The text must fit into one entry of 65,535 bytes, where JSON may write a character as two.
@@ -32,7 +34,7 @@ _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class _Sourced(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    article: str
+    article: Reason
     standing: Standing
 
 
@@ -65,7 +67,7 @@ class _Lateness(_Sourced, frozen=True, kw_only=True):
 class _File(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     programme: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}\Z")]
     version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")]
-    title: str
+    title: Name
     validity: _Validity
     ratio: _Ratio
     combined_support: _Ratio
@@ -110,7 +112,9 @@ class Policy(Struct, frozen=True, kw_only=True):
         if text.count(".") > MAX_POLICY_DOTS:
             raise Problem("bad_policy", f"more than {MAX_POLICY_DOTS} dots")
         try:
-            policy = cls._from_file(convert(tomllib.loads(text), _File))
+            fields = tomllib.loads(text)
+            check_texts(fields)
+            policy = cls._from_file(convert(fields, _File))
         except (ValidationError, ValueError, RecursionError) as error:
             raise Problem("bad_policy", str(error)) from None
         if policy.valid_until <= policy.valid_from or len(policy.years) > MAX_YEARS:

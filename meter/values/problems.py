@@ -36,6 +36,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "weak_key": (422, "The public key is one for which others could sign"),
     "bad_proof": (422, "The proof is not the key's own signature over its registration"),
     "exists_differently": (409, "The id is taken, with other content"),
+    "looks_alike": (409, "Another id differs only by case, or by dots at its end"),
     "role_conflict": (409, "One organisation cannot be both a provider and an enterprise"),
     "unknown_policy": (404, "No policy file of this programme and version"),
     "unknown_programme": (404, "The programme has no active policy"),

@@ -1,9 +1,9 @@
 """JSON from outside, read into typed values with nothing guessed.
 
 `decode` refuses what lenient readers let pass: unknown and duplicate keys, a byte order mark,
-lone surrogates, numbers with a fraction or exponent where an integer is due, and control
-characters in any text. Text types that several requests use are defined here once, with the JSON
-Schemas that describe them (`SCHEMAS`).
+lone surrogates, numbers with a fraction or exponent where an integer is due, and in any text what
+`values/text.py` does not take. Text types that several requests use are defined here once, with the
+JSON Schemas that describe them (`SCHEMAS`).
 """
 
 import json
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from meter.values import uscc
+from meter.values.text import VISIBLE, check_text, check_texts, in_form_c
 from meter.values.units import (
     MICROSECONDS,
     format_instant,
@@ -38,11 +39,17 @@ is_id: Final = re.compile(_ID).match
 _VISIBLE_ASCII: Final = r"^[\x21-\x7e]{1,128}\Z"
 VisibleAscii = Annotated[str, Meta(pattern=_VISIBLE_ASCII)]
 is_visible_ascii: Final = re.compile(_VISIBLE_ASCII).match
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Reason = Annotated[str, Meta(min_length=1, max_length=500)]
+# Texts that people see. The schema says more than the pattern, after which `check_texts` runs.
+_SHOWN: Final = {
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u2800\u0000-\u001f\u007f-\u009f]"
+    r"[^\u0000-\u001f\u007f-\u009f]*$"
+}
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=VISIBLE, extra_json_schema=_SHOWN)]
+Reason = Annotated[
+    str, Meta(min_length=1, max_length=500, pattern=VISIBLE, extra_json_schema=_SHOWN)
+]
+Note = Annotated[str, Meta(min_length=1, max_length=128, pattern=VISIBLE, extra_json_schema=_SHOWN)]
 Year = Annotated[int, Meta(ge=1900, le=9998)]
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Fen(int):
@@ -123,26 +130,40 @@ SCHEMAS: Final[dict[type, dict[str, Any]]] = {
 PLAIN_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"  # any text, without control characters
 
 
-def decode(data: bytes, kind: type[T], fixed: Mapping[str, str] | None = None) -> T:
+def decode(data: bytes, kind: type[T]) -> T:
     """Return the struct `kind` from its JSON. Raises `ValueError`, whose text names the place.
 
-    `fixed` holds the fields that come from the URL; the JSON may not repeat them. Only a text of
-    the type `Lines` may hold line feeds.
+    Only a text of the type `Lines` may hold line feeds.
     """
     try:
-        if fixed:
-            value = _decode_with(data, kind, fixed)
-        else:
-            value = msgspec.json.decode(data, type=kind, dec_hook=_from_text)
+        value = msgspec.json.decode(data, type=kind, dec_hook=_from_text)
         if not _is_surely_clean(data):
-            _check_text(_UNIQUE_KEYS.decode(data.decode()), kind)
+            _check_texts(_UNIQUE_KEYS.decode(data.decode()), kind)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def decode_request(data: bytes, kind: type[T], fixed: Mapping[str, str]) -> T:
+    """Return the same of a request that nobody signed: its texts are put into form C.
+
+    `fixed` holds the fields that come from the URL; the JSON may not repeat them.
+    """
+    try:
+        fields = in_form_c(msgspec.json.decode(data, type=dict[str, Any]))
+        for name in fixed:
+            if name in fields:
+                raise ValueError(f"{name!r} stands in the URL, not in the body")
+        value = msgspec.convert({**fields, **fixed}, kind, dec_hook=_from_text)
+        if not _is_surely_clean(data):
+            _check_texts(in_form_c(_UNIQUE_KEYS.decode(data.decode())), kind)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value
 
 
 def _is_surely_clean(data: bytes) -> bool:
-    """Return whether JSON that was read holds no duplicate key and no control character.
+    """Return whether JSON that was read holds no duplicate key, and no text that is not taken.
 
     False only means that a closer look is needed. A duplicate key is missing when the object is
     written again. A control character is an escape, the byte 0x7f, or not ASCII.
@@ -153,26 +174,18 @@ def _is_surely_clean(data: bytes) -> bool:
     return again == data or again == msgspec.json.format(data, indent=-1)
 
 
-def _decode_with(data: bytes, kind: type[T], fixed: Mapping[str, str]) -> T:
-    fields = msgspec.json.decode(data, type=dict[str, Any])
-    for name in fixed:
-        if name in fields:
-            raise ValueError(f"{name!r} stands in the URL, not in the body")
-    return msgspec.convert({**fields, **fixed}, kind, dec_hook=_from_text)
-
-
 def convert_plain(fields: dict[str, Any], kind: type[T]) -> T:
     """Return the struct `kind` from the values that an entry holds: the inverse of `plain`.
 
     Raises `ValueError`, also where `decode` would refuse the value from outside.
     """
-    _check_text(fields, kind)
+    _check_texts(fields, kind)
     return msgspec.convert(fields, kind, dec_hook=_from_plain)
 
 
 def convert_query(values: dict[str, str], kind: type[T]) -> T:
     """Return the struct `kind` from the parameters of a URL. Raises `ValueError`."""
-    _check_text(values)
+    check_texts(values)
     return msgspec.convert(values, kind, strict=False, dec_hook=_from_text)
 
 
@@ -248,20 +261,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _UNIQUE_KEYS: Final = json.JSONDecoder(object_pairs_hook=_unique)
 
 
-def _check_text(value: Any, kind: type | None = None) -> None:
-    match value:
-        case str():
-            if _CONTROL.search(value):
-                raise ValueError("a text holds a control character")
-        case dict():
-            hints = getattr(kind, "__annotations__", {})
-            for key, item in value.items():
-                _check_text(key)
-                hint = hints.get(key)
-                if hint is Lines or Lines in get_args(hint):
-                    _check_text(item.replace("\n", ""))
-                else:
-                    _check_text(item)
-        case list():
-            for item in value:
-                _check_text(item)
+def _check_texts(fields: Any, kind: type) -> None:
+    """Raise `ValueError` for a text that is not taken; line feeds are, in a text of `Lines`."""
+    hints = getattr(kind, "__annotations__", {})
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        hint = hints.get(name)
+        is_lines = hint is Lines or Lines in get_args(hint)
+        check_text(name)
+        check_texts(value.replace("\n", "") if is_lines and isinstance(value, str) else value)

@@ -19,7 +19,16 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger.canon import MAX_INTEGER
 from meter.values.problems import Problem
-from meter.values.strict import Id, Instant, Reason, VisibleAscii, decode, is_id, is_visible_ascii
+from meter.values.strict import (
+    Id,
+    Instant,
+    Note,
+    Reason,
+    VisibleAscii,
+    decode,
+    is_id,
+    is_visible_ascii,
+)
 from meter.values.units import DAY_SECONDS
 from meter.wire.dsse import Envelope
 
@@ -53,7 +62,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     start: Instant
     end: Instant
     run: VisibleAscii | UnsetType = UNSET
-    state: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
+    state: Note | UnsetType = UNSET
     final: bool | UnsetType = UNSET
 
 

@@ -5,7 +5,7 @@ raises `ValueError` to refuse.
 """
 
 import json
-import re
+import unicodedata
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -16,20 +16,20 @@ MAX_ENTRY_BYTES = 65_535
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 8
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_HIDDEN = {"Cc", "Cf", "Cn", "Co", "Zl", "Zp"}
 _USCC = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 
 
 def strict_json(data: bytes, may_hold: str = "") -> Any:
-    """Read JSON without repeated keys, byte order mark, lone surrogates or control characters.
+    """Read JSON without repeated keys, byte order mark, lone surrogates or what hides in a text.
 
     Control characters in `may_hold` are accepted.
     """
     value = _json(data)
     for text in _texts(value):
         text.encode()  # a lone surrogate has no UTF-8
-        if set(_CONTROL.findall(text)) - set(may_hold):
-            raise ValueError("a control character")
+        if any(unicodedata.category(each) in _HIDDEN for each in set(text) - set(may_hold)):
+            raise ValueError("a character that hides")
     return value
 
 

@@ -54,7 +54,7 @@ from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of, read_entry
 from meter.values import units, uscc
 from meter.values.policy import Policy
 from meter.values.problems import CODES, Problem
-from meter.values.strict import convert_query, decode
+from meter.values.strict import convert_query, decode_request
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import BATCH_TYPE, Envelope
@@ -150,7 +150,7 @@ def command(data: bytes) -> bool:
     """A request of the authority is refused, or decided so that the audit agrees."""
     name, _, body = data.partition(b" ")
     kind = COMMANDS.get(name.decode("latin-1"))
-    found = attempt(lambda: decode(body, kind), ValueError) if kind else None
+    found = attempt(lambda: decode_request(body, kind, {}), ValueError) if kind else None
     if found is None:
         return False
     reading.strict_json(body, may_hold="\n" if kind is ActivatePolicy else "")

@@ -35,6 +35,7 @@ from meter.auditor.verdict import judges_beside
 from meter.rules.capacity import Withheld
 from meter.rules.decide import Decided
 from meter.rules.entries import FLOORED_CLASSES, Entry
+from meter.rules.kinds.table import command_of
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money, parse_instant
 from meter.wire import dsse
@@ -1083,6 +1084,29 @@ def test_an_enlistment_that_changes_more_than_its_end_is_found(devices, starts):
         writer.enlist("more", devices, starts, "2026-02-01")
 
 
+@pytest.mark.parametrize("name", ["paid\u202edeiraw", "a\u200bb", "e\u0301", " \u3000"])
+def test_a_name_that_hides_is_blank_or_is_not_in_form_c_is_found(name):
+    writer = world()
+    writer.tell = changed("enterprise", name=name)
+    with found(writer, "malformed_entry"):
+        writer.enterprise(uscc_of(7))
+
+
+def test_a_contract_that_looks_like_another_is_found():
+    writer = world()
+    writer.state.spelled.clear()
+    with found(writer, "not_allowed", "looks_alike"):
+        writer.contract("a")
+
+
+def test_a_stream_that_looks_like_another_is_found():
+    writer = world()
+    writer.post(stream="main")
+    writer.state.streams.clear()
+    with found(writer, "not_allowed", "looks_alike"):
+        writer.post(stream="Main")
+
+
 def test_an_enlistment_made_twice_is_found():
     writer = crowded()
     number = writer.enlist("more", 8, "2025-01-01", "2026-01-01")
@@ -1358,6 +1382,14 @@ def test_a_request_carried_out_twice_is_found():
     writer = world()
     with found(writer, "request_reused"):
         writer.write(replace(writer.entries[-1], postings=[]))
+
+
+def test_a_request_of_one_token_may_be_that_of_another():
+    writer = world()
+    command = command_of(writer.entries[-1])
+    for by in ("op-2", "op-3"):
+        writer.do(command, by, "request-1")
+    assert audited(writer)[0].problems == []
 
 
 def test_a_command_without_a_request_is_found():

@@ -759,7 +759,7 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
     }
     asked = {
         "record": 2**53 - 1,
-        "reason": "\U0001f600" * 500,
+        "reason": "\U00020000" * 500,
         "request": "r" * 200,
     }
     run: entries.Evidence = ("provider", 2**53 - 1, 2**53 - 1, 2**53 - 1)
@@ -773,7 +773,7 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
             start=2**53 - 1,
             end=2**53 - 1,
             run="r" * 128,
-            state="\U0001f600" * 128,
+            state="\U00020000" * 128,
             final=False,
             cost=largest,
             eligible=by_year,
@@ -809,7 +809,7 @@ def test_a_policy_of_the_largest_size_fits_into_an_entry_whatever_its_characters
             if len(longer.encode()) > _policy_limit():
                 break
             text = longer
-        books.activate(text, reason="\U0001f600" * 500)
+        books.activate(text, reason="\U00020000" * 500)
         assert len(encode(books.entries[-1])) < MAX_ENTRY_BYTES - 1_000
 
 
@@ -829,11 +829,11 @@ def test_the_dearest_record_that_can_be_posted_fits_into_the_integers_of_an_entr
 def test_a_provider_and_a_contract_with_all_that_they_may_hold_fit_into_an_entry():
     books = opened()
     kinds = {f"{number:064d}": 10_000_000 for number in range(32)}
-    wide = "\U0001f600" * 200
-    books.provider("p" * 64, uscc=uscc_of(7), name=wide, devices=kinds, reason="\U0001f600" * 500)
+    wide = "\U00020000" * 200
+    books.provider("p" * 64, uscc=uscc_of(7), name=wide, devices=kinds, reason="\U00020000" * 500)
     assert len(encode(books.entries[-1])) < MAX_ENTRY_BYTES
     prices = dict.fromkeys(kinds, "99999.9999")
-    books.contract("c" * 64, prices=prices, max_devices=kinds, reason="\U0001f600" * 500)
+    books.contract("c" * 64, prices=prices, max_devices=kinds, reason="\U00020000" * 500)
     assert len(encode(books.entries[-1])) < MAX_ENTRY_BYTES
 
 

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from ledger.note import Signer
 from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE
+from meter.values.units import parse_instant
 from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
 from tests.conftest import server_folder
@@ -127,12 +128,12 @@ def test_nonsense_is_one_line_and_no_traceback(data, tmp_path, monkeypatch):
     assert "bad_origin" in told(kashi("init", "--data", data, "--origin", "https://x"))
     assert "no_ledger" in told(kashi("serve", "--data", data))
     assert "no_ledger" in told(kashi("export", "--data", data, tmp_path / "out"))
-    assert "no_ledger" in told(kashi("token", "--data", data, "x"))
+    assert "no_ledger" in told(kashi("token", "add", "--data", data, "x"))
     assert "no_ledger" in told(kashi("rebuild", "--data", data))
     assert "instant" in told(init(data, "--now", "yesterday"))
     good(init(data))
-    assert "bad_name" in told(kashi("token", "--data", data, "a b"))
-    assert "exists" in told(kashi("token", "--data", data, "authority-1"))
+    assert "bad_name" in told(kashi("token", "add", "--data", data, "a b"))
+    assert "exists" in told(kashi("token", "add", "--data", data, "authority-1"))
     assert "no such day" in told(kashi("serve", "--data", data, "--now", "2025-13-01T00:00:00Z"))
     for address in ("postgresql://x@/missing?host=/nonexistent", "nonsense", "postgresql://:x"):
         monkeypatch.setenv(DATABASE_VARIABLE, address)
@@ -143,11 +144,22 @@ def test_nonsense_is_one_line_and_no_traceback(data, tmp_path, monkeypatch):
 
 def test_token_prints_a_token_that_the_service_takes(data, database):
     good(init(data, "--now", NOON))
-    token = good(kashi("token", "--data", data, "officer-2")).strip()
+    token = good(kashi("token", "add", "--data", data, "officer-2")).strip()
     assert token.startswith("officer-2.")
     expires = ("--expires", "2026-01-01T00:00:00+08:00")
     good(
-        kashi("token", "--data", data, "centre", "--role", "provider", "--subject", "pcl", *expires)
+        kashi(
+            "token",
+            "add",
+            "--data",
+            data,
+            "centre",
+            "--role",
+            "provider",
+            "--subject",
+            "pcl",
+            *expires,
+        )
     )
     shown = "SELECT id, role, subject, expires_at FROM meter.token ORDER BY id"
     assert [tuple(row) for row in asyncio.run(ask(database, shown))] == [
@@ -159,14 +171,16 @@ def test_token_prints_a_token_that_the_service_takes(data, database):
 
 def test_a_token_is_revoked_once_and_nonsense_makes_none(data, database):
     good(init(data, "--now", NOON))
-    good(kashi("token", "--data", data, "auditor-1", "--role", "auditor"))
-    assert good(kashi("token", "--data", data, "auditor-1", "--revoke")) == ""
+    good(kashi("token", "add", "--data", data, "auditor-1", "--role", "auditor"))
+    assert good(kashi("token", "revoke", "--data", data, "auditor-1")) == ""
     rows = asyncio.run(ask(database, "SELECT id FROM meter.token WHERE revoked_at IS NOT NULL"))
     assert [row["id"] for row in rows] == ["auditor-1"]
-    assert "no_token" in told(kashi("token", "--data", data, "auditor-1", "--revoke"))
-    assert "no_token" in told(kashi("token", "--data", data, "nobody", "--revoke"))
-    assert "exists" in told(kashi("token", "--data", data, "auditor-1", "--role", "auditor"))
-    words = ("token", "--data", data, "a")
+    assert "no_token" in told(kashi("token", "revoke", "--data", data, "auditor-1"))
+    assert "no_token" in told(kashi("token", "revoke", "--data", data, "nobody"))
+    assert "exists" in told(kashi("token", "add", "--data", data, "auditor-1", "--role", "auditor"))
+    for other in ("Auditor-1", "auditor-1."):
+        assert "looks_alike" in told(kashi("token", "add", "--data", data, other))
+    words = ("token", "add", "--data", data, "a")
     assert "bad_subject" in told(kashi(*words, "--role", "provider"))
     assert "bad_subject" in told(kashi(*words, "--role", "enterprise", "--subject", ""))
     assert "bad_subject" in told(kashi(*words, "--subject", "pcl"))
@@ -175,6 +189,30 @@ def test_a_token_is_revoked_once_and_nonsense_makes_none(data, database):
     assert kashi(*words, "--role", "king").exit_code == 2
     (left,) = asyncio.run(ask(database, "SELECT count(*) FROM meter.token"))
     assert left["count"] == 2
+
+
+def test_token_list_shows_every_token_and_no_secret(data, database):
+    good(init(data, "--now", NOON))
+    words = ("token", "add", "--data", data)
+    firm = ("--role", "enterprise", "--subject", ALPHA, "--expires", "2030-01-01T00:00:00+08:00")
+    secrets = [
+        good(kashi(*words, *more)).strip().partition(".")[2]
+        for more in (("b-auditor", "--role", "auditor"), ("c-firm", *firm))
+    ]
+    good(kashi("token", "revoke", "--data", data, "b-auditor"))
+    used = "UPDATE meter.token SET used_at = 1740801600000000 WHERE id = 'authority-1'"
+    asyncio.run(ask(database, used))
+    shown = good(kashi("token", "list", "--data", data))
+    assert not [secret for secret in secrets if secret in shown]
+    head, *rows = [line.split("\t") for line in shown.splitlines()]
+    assert head == ["id", "role", "subject", "made", "expires", "last used", "revoked"]
+    assert [[*row[:3], *row[4:6]] for row in rows] == [
+        ["authority-1", "authority", "-", "-", NOON],
+        ["b-auditor", "auditor", "-", "-", "-"],
+        ["c-firm", "enterprise", ALPHA, "2030-01-01T00:00:00+08:00", "-"],
+    ]
+    assert [row[6] != "-" for row in rows] == [False, True, False]
+    assert all(parse_instant(row[3]) for row in rows)
 
 
 def test_help_names_every_command():
@@ -590,7 +628,7 @@ def test_commands_beside_a_running_service_join_its_database_or_are_refused(home
         assert "in_use" in one_line(second)
         assert "in_use" in one_line(run("rebuild", "--data", home / "data"))
         assert "not_empty" in one_line(run("init", "--data", home / "data", "--origin", ORIGIN))
-        token = run("token", "--data", home / "data", "officer-2")
+        token = run("token", "add", "--data", home / "data", "officer-2")
         assert token.returncode == 0, token.stderr
         status, _ = process.request("/v1/entries", token=token.stdout.strip())
         assert status == 200

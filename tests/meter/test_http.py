@@ -17,10 +17,14 @@ from ledger import canon
 from ledger.note import Verifier, open_checkpoint
 from ledger.tlog import Frontier, leaf_hash
 from meter.api import get, post
+from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
+from meter.rules.commands import IssueCoupon
 from meter.rules.evolve import evolve
 from meter.rules.state import State
+from meter.service.admin import add_token
 from meter.values.problems import CODES
+from meter.values.strict import decode
 from meter.values.units import format_money, parse_instant
 from meter.wire import dsse
 from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
@@ -326,13 +330,60 @@ async def test_the_same_key_and_body_get_the_stored_answer_also_after_a_restart(
                 await service.usage([RECORD])
             first[path] = await service.post(path, body, key=f"key of {path}".replace(" ", "-"))
             assert first[path].status == 201
+            assert "Idempotent-Replayed" not in first[path].headers
         size = len(await stored(database))
     for _ in range(2):
         async with serving(database, tmp_path) as service:
             for path, body in COMMANDS:
                 again = await service.post(path, body, key=f"key of {path}".replace(" ", "-"))
                 assert (again.status, again.body) == (201, first[path].body)
+                assert again.headers["Idempotent-Replayed"] == "true"
     assert len(await stored(database)) == size
+
+
+async def test_two_tokens_may_use_the_same_key_and_neither_gets_the_others_answer(
+    database, tmp_path
+):
+    async with serving(database, tmp_path) as service:
+        await carry_out(service, "/v1/contracts")
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv(DATABASE_VARIABLE, database)
+            token = await add_token(service.folder, Identity("authority-2", "authority"))
+        headers = {"Authorization": f"Bearer {token}"}
+        other = COUPON | {"reason": "the second clerk's"}
+        first = await service.post("/v1/coupons", COUPON, key="k")
+        second = await service.post("/v1/coupons", other, key="k", **headers)
+        assert [first.json, second.json] == [
+            {"entry": 6, "issued": "500000.00"},
+            {"entry": 7, "issued": "1000000.00"},
+        ]
+        assert "Idempotent-Replayed" not in second.headers
+        entries = await service.entries()
+        assert [(entry.by, entry.request) for entry in entries[6:]] == [
+            ("authority-1", "k"),
+            ("authority-2", "k"),
+        ]
+        assert (await service.post("/v1/coupons", COUPON, key="k")).body == first.body
+        again = await service.post("/v1/coupons", other, key="k", **headers)
+        assert (again.body, again.headers["Idempotent-Replayed"]) == (second.body, "true")
+        mixed = await service.post("/v1/coupons", COUPON, key="k", **headers)
+        problem(mixed, "idempotency_conflict", 409)
+    await check_sums(database)
+
+
+async def test_two_tokens_may_use_the_same_key_in_one_group(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await carry_out(service, "/v1/contracts")
+        command = decode(json.dumps(COUPON).encode(), IssueCoupon)
+        names = [f"authority-{number % 2}" for number in range(8)]
+        answers = await asyncio.gather(
+            *(service.intake.command(command, name, "k") for name in names)
+        )
+        assert [answer.replayed for answer in answers] == [False, False, *[True] * 6]
+        assert len({answer.body for answer in answers[::2]}) == 1
+        assert len({answer.body for answer in answers[1::2]}) == 1
+        assert (await service.balance())["issued"] == "1000000.00"
+    await check_sums(database)
 
 
 async def test_the_order_and_spacing_of_the_fields_do_not_make_another_body(database, tmp_path):
@@ -388,6 +439,42 @@ async def test_an_idempotency_key_is_visible_ascii(database, tmp_path):
         for key in ("a b", "x" * 129, "é", "auto-1"):
             problem(await service.post("/v1/policies", POLICY, key=key), "malformed", 400)
         assert (await service.post("/v1/policies", POLICY, key="x" * 128)).status == 201
+
+
+# Names
+
+
+async def test_a_name_is_kept_in_form_c_and_one_that_hides_is_refused(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        apart = ENTERPRISE | {"name": "Universite\u0301"}
+        answer = await service.post("/v1/enterprises", apart, key="k")
+        assert answer.status == 201
+        assert (await service.entries())[1].name == "Universit\u00e9"
+        composed = ENTERPRISE | {"name": "Universit\u00e9"}
+        for body in (apart, composed):
+            assert (await service.post("/v1/enterprises", body, key="k")).body == answer.body
+        for name in ("paid\u202edeiraw", "a\u200bb", " \u3000", "\ue000"):
+            body = ENTERPRISE | {"uscc": BETA, "name": name}
+            problem(await service.post("/v1/enterprises", body), "malformed", 400)
+            answer = await service.usage([], [{"id": "r", "reason": name}])
+            assert answer.code == "bad_signature"  # looked at first
+        assert len(await stored(database)) == 2
+
+
+async def test_a_stream_that_looks_like_another_is_refused_also_after_a_restart(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await up_to_coupon(service)
+        assert (await service.usage(stream="main")).status == 200
+        problem(await service.usage(stream="Main"), "looks_alike", 409)
+        assert (await service.usage(stream="side.")).status == 200
+    async with serving(database, tmp_path) as service:
+        for name in ("MAIN", "main.", "side", "SIDE.."):
+            problem(await service.usage(stream=name), "looks_alike", 409)
+        together = (service.usage(stream=name) for name in ("other", "Other", "other.", "OTHER"))
+        answers = await asyncio.gather(*together)
+        assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
+        assert (await service.usage(stream="main", seq=2)).status == 200
+    await check_sums(database)
 
 
 # Roles

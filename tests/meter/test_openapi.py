@@ -28,7 +28,17 @@ from meter.api.openapi import path_names
 from meter.api.routes import Route
 from meter.rules.commands import Command, RegisterKey
 from meter.values.problems import CODES
-from meter.values.strict import SCHEMAS, Date, Fen, Instant, Lines, Price, Uscc, decode
+from meter.values.strict import (
+    SCHEMAS,
+    Date,
+    Fen,
+    Instant,
+    Lines,
+    Price,
+    Uscc,
+    decode,
+    decode_request,
+)
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
 from tests import services
@@ -195,7 +205,7 @@ def test_every_body_has_an_example_that_the_service_can_read():
         (example,) = (each["value"] for each in content["examples"].values())
         TOLD.validator(content["schema"]).validate(example)
         fixed = {name: examples.PATHS[name][1] for name in path_names(route)}
-        decode(json.dumps(example).encode(), route.body, fixed)
+        decode_request(json.dumps(example).encode(), route.body, fixed)
         # Parameters of the URL are not in the body.
         schema = TOLD.resolve(content["schema"])
         assert not fixed.keys() & schema["properties"].keys()
@@ -260,7 +270,11 @@ def test_whatever_a_type_takes_its_schema_allows_and_the_reverse(kind):
     @properties
     @given(st.from_regex(pattern.replace("$", r"\Z")) | st.text(max_size=30))
     def agree(text: str) -> None:
-        assert takes(kind, text) == validator.is_valid(text), text
+        if kind is Lines:  # no schema can say which characters are taken
+            assert takes(kind, text) <= validator.is_valid(text)
+            assert takes(kind, text) or not (text.isascii() and validator.is_valid(text))
+        else:
+            assert takes(kind, text) == validator.is_valid(text), text
 
     agree()
 

@@ -987,6 +987,7 @@ PAGED = [
     "/v1/providers",
     "/v1/withheld",
     "/v1/keys/pcl-1/suspects",
+    "/v1/tokens",
 ]
 
 

@@ -28,11 +28,12 @@ from meter.auditor.replay import Audit
 from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
+from meter.host.tokens import Identity
 from meter.publish.folder import LogMissing
 from meter.rules.commands import IssueCoupon, RegisterContract
 from meter.rules.kinds.table import BY_NAME
 from meter.rules.verified import verified
-from meter.service.admin import new_key
+from meter.service.admin import add_token, new_key
 from meter.service.backup import BackupFailed, _address, back_up, copy_log, restore
 from meter.service.recover import OriginLost, publish_again, recover
 from meter.tables import connections
@@ -209,7 +210,7 @@ async def rows(dsn: str) -> dict[str, Any]:
     tables = {
         "ledger.segment": "first",
         "meter.batch": "entry",
-        "meter.request": "key",
+        "meter.request": "token, key",
     }
     found: dict[str, Any] = {
         table: await ask(dsn, f"SELECT * FROM {table} ORDER BY {key}")
@@ -261,10 +262,15 @@ async def test_the_folder_and_the_keys_alone_are_enough(past, spare, tmp_path):
     assert f"the authority's new token:  {new.authority_token}" in result.stdout
     assert await rows(spare) == await rows(past.database)
     async with serving(spare, tmp_path / "new", clock=past.clock) as known:
-        await past.diary.check(known)
         assert new.authority_token.read_text().startswith("recovered-")
         header = f"Bearer {old.strip()}"
         assert (await known.get("/v1/entries", Authorization=header)).code == "unauthorized"
+        # Idempotency keys belong to a token's id, which the operator can give out again.
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv(DATABASE_VARIABLE, spare)
+            token = await add_token(new, Identity("authority-1", "authority"))
+        known.http.headers["Authorization"] = f"Bearer {token}"
+        await past.diary.check(known)
         await known.published()
         verdict(known.folder)
     await check_sums(spare)

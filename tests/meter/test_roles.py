@@ -99,8 +99,19 @@ VALUES = {
 }
 REQUIRED = {"programme": PROGRAMME, "year": "2025"}
 # Optional parameters that name nobody.
-HARMLESS = {"after", "limit", "as_of", "kind", "programme", "year", "from", "until", "since"}
-HARMLESS |= {"date", "device", "status", "wait"}
+HARMLESS = {
+    "role",
+    "after",
+    "limit",
+    "as_of",
+    "kind",
+    "programme",
+    "year",
+    "from",
+    "until",
+    "since",
+}
+HARMLESS |= {"date", "device", "role", "status", "wait"}
 
 WRONG_TOKENS = [
     *(None, "", "Bearer", "Bearer x.y", "Basic eDp5", "Bearer authority-1.x", "Bearer é.é"),

@@ -299,7 +299,7 @@ async def test_a_service_that_cannot_listen_leaves_the_ledger_usable(folder, dat
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(OSError, match="address already in use"):
-        async with service_running.running(folder, port=port):
+        async with service_running.running(folder, service_running.Address(port=port)):
             pass
     server.close()
     async with service_running.running(folder) as running:

@@ -31,7 +31,10 @@ def vectors() -> Format:
         " instants are seconds since 1970 UTC, lists that are left out are empty. A batch of this"
         " form may still be refused, and so may each of its records, by what the ledger holds.",
         {},
-        [*_good(), *_bad_json(), *_bad_fields(), *_bad_records(), *_bad_instants(), *_too_large()],
+        [
+            *(*_good(), *_bad_json(), *_bad_texts(), *_bad_fields()),
+            *(*_bad_records(), *_bad_instants(), *_too_large()),
+        ],
     )
 
 
@@ -44,7 +47,7 @@ def _good() -> list[Vector]:
     two = [RECORD, RECORD | {"id": "slurm:4211:1"}]
     spaced = json.dumps(HEAD | {"records": [RECORD]}, indent=2).encode() + b"\n"
     escaped = changed(batch(RECORD | {"state": "算"}), "算".encode(), b"\\u7b97")
-    paired = changed(batch(RECORD | {"state": "😀"}), "😀".encode(), b"\\ud83d\\ude00")
+    paired = changed(batch(RECORD | {"state": "𠀀"}), "𠀀".encode(), b"\\ud840\\udc00")
     name = "a:/?#[]@!$&'()*+,;=%\"\\<>^`{|}~"
     return [
         _batch("one record", batch(RECORD), [READ]),
@@ -64,7 +67,7 @@ def _good() -> list[Vector]:
             [READ],
         ),
         _batch("with an escape that was not needed", escaped, [READ | {"state": "算"}]),
-        _batch("with a character of two surrogates, escaped", paired, [READ | {"state": "😀"}]),
+        _batch("with a character of two surrogates, escaped", paired, [READ | {"state": "𠀀"}]),
         _batch("the hash of entry 0", batch(genesis="0f" * 32), [], genesis="0f" * 32),
         _batch("the largest number of a stream", batch(seq=LARGEST), [], seq=LARGEST),
         _batch(
@@ -186,6 +189,36 @@ def _bad_json() -> list[Vector]:
         _wrong("a delete character in a text", batch(RECORD | {"state": "\x7f"}), control),
         _wrong("a control character beyond ASCII", batch(RECORD | {"state": "\x85"}), control),
         _wrong("10,000 brackets", b'{"records":' + b"[" * 10_000, "no reader has to go so deep"),
+    ]
+
+
+def _bad_texts() -> list[Vector]:
+    def state(name: str, text: str, why: str) -> Vector:
+        return _wrong(name, batch(RECORD | {"state": text}), why)
+
+    hides = "no text that people see hides something or turns what follows around"
+    blank = "a text that people see is not blank"
+    form_c = "texts are in form C (NFC) of Unicode"
+    return [
+        state("an override of the direction", "paid\u202edeiraw", hides),
+        state("an isolate", "a\u2066b\u2069", hides),
+        state("a zero width space", "a\u200bb", hides),
+        state("a soft hyphen", "a\u00adb", hides),
+        state("a line separator", "a\u2028b", hides),
+        state("a variation selector", "a\ufe0f", hides),
+        state("private use", "a\ue000b", hides),
+        state("a number that is no character", "a\u0378b", hides),
+        state("a character later than Unicode 3.2 that is no ideograph", "\U0001f600", hides),
+        state("spaces alone", "  ", blank),
+        state("an ideographic space alone", "\u3000", blank),
+        state("a letter and its accent apart", "e\u0301", form_c),
+        state("a sign that form C writes as a letter", "\u212b", form_c),
+        state("a compatibility ideograph", "\uf900", form_c),
+        _wrong(
+            "a void whose reason is turned around",
+            batch(voids=({"id": "slurm:4100:3", "reason": "paid\u202edeiraw"},)),
+            hides,
+        ),
     ]
 
 

@@ -18,8 +18,10 @@ from meter.rules.kinds.kind import (
     Stamp,
     active_policy,
     check_period,
+    check_spelling,
     contract_subjects,
     known_contract,
+    note_spelling,
     parties_of,
 )
 from meter.rules.rating import Interval, Terms, support_limit
@@ -39,6 +41,7 @@ def _holder(state: State, command: RegisterContract) -> Holder | None:
 
 
 def _judge_contract(state: State, command: RegisterContract, _stamp: Stamp) -> Judged:
+    check_spelling(state, "contract", command.id)
     policy = active_policy(state, command.programme)
     enterprise = state.enterprises.get(command.enterprise)
     if enterprise is None:
@@ -79,6 +82,7 @@ def _apply_contract(state: State, number: int, entry: ContractRegistered) -> Non
         window=_window(policy, entry),
     )
     state.contracts[entry.id] = contract
+    note_spelling(state, "contract", entry.id)
     siblings = state.enterprises[entry.enterprise].contracts
     siblings.setdefault(entry.programme, []).append(contract)
 
@@ -134,7 +138,7 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
     response=_response,
     codes=(
         *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
-        *("too_many_contracts", "bad_dates"),
+        *("looks_alike", "too_many_contracts", "bad_dates"),
     ),
 )
 FREEZE: Kind[ContractFrozen, FreezeContract] = Kind(

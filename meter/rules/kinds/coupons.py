@@ -7,7 +7,15 @@ from msgspec import UNSET
 from meter.rules.commands import ActivatePolicy, IssueCoupon, WithdrawCoupon
 from meter.rules.effects import apply_grants, check_same, coupon_grants, grant_postings
 from meter.rules.entries import CouponIssued, CouponWithdrawn, PolicyActivated, Posting
-from meter.rules.kinds.kind import Holder, Judged, Kind, Stamp, active_policy
+from meter.rules.kinds.kind import (
+    Holder,
+    Judged,
+    Kind,
+    Stamp,
+    active_policy,
+    check_spelling,
+    note_spelling,
+)
 from meter.rules.state import Pool, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
@@ -25,6 +33,7 @@ def _judge_policy(state: State, command: ActivatePolicy, _stamp: Stamp) -> Judge
     policy = Policy.parse(command.content)
     if (policy.programme, policy.version) != (command.programme, command.version):
         raise Problem("bad_policy", f"the file is of {policy.programme} {policy.version}")
+    check_spelling(state, f"policy of {policy.programme}", policy.version)
     postings: list[Posting] = []
     for year in policy.years:
         pool = state.pools.get((policy.programme, year), Pool())
@@ -43,6 +52,7 @@ def _apply_policy(state: State, number: int, entry: PolicyActivated) -> None:
     state.policies.setdefault(policy.programme, {})[policy.version] = policy
     state.policy_entries[policy.programme, policy.version] = number, entry
     state.active[policy.programme] = policy
+    note_spelling(state, f"policy of {policy.programme}", policy.version)
     for year in policy.years:
         state.pools.setdefault((policy.programme, year), Pool()).amount = policy.pool
         state.touched.pools.add((policy.programme, year))

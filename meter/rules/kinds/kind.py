@@ -18,6 +18,7 @@ from meter.rules.entries import ContractRegistered, Entry, Posting
 from meter.rules.state import Contract, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
+from meter.values.text import folded
 
 E = TypeVar("E", bound=Entry)
 C = TypeVar("C", bound=Command)
@@ -122,6 +123,18 @@ def known_contract(state: State, name: str) -> Contract:
     if contract is None:
         raise Problem("unknown_contract", f"no contract {name}")
     return contract
+
+
+def check_spelling(state: State, what: str, id_: str) -> None:
+    """Raise `Problem` `looks_alike` where people could take another id for this one."""
+    known = state.spelled.get((what, folded(id_)))
+    if known is not None and known != id_:
+        raise Problem("looks_alike", f"{what} {known} differs only in case, or in dots at its end")
+
+
+def note_spelling(state: State, what: str, id_: str) -> None:
+    """Note how a registered id is spelled."""
+    state.spelled[what, folded(id_)] = id_
 
 
 def check_period(starts: str, ends: str) -> None:

@@ -19,7 +19,17 @@ from meter.rules.entries import (
     ProviderEnlisted,
     ProviderRegistered,
 )
-from meter.rules.kinds.kind import NOTHING_MORE, Existing, Holder, Judged, Kind, Stamp, check_period
+from meter.rules.kinds.kind import (
+    NOTHING_MORE,
+    Existing,
+    Holder,
+    Judged,
+    Kind,
+    Stamp,
+    check_period,
+    check_spelling,
+    note_spelling,
+)
 from meter.rules.kinds.service_keys import check_unused, origin_of
 from meter.rules.state import EnlistedBatch, Enterprise, Key, Provider, State
 from meter.values.problems import Problem
@@ -36,6 +46,7 @@ def _provider_holder(state: State, command: RegisterProvider) -> Holder | None:
 
 
 def _judge_provider(state: State, command: RegisterProvider, _stamp: Stamp) -> Judged:
+    check_spelling(state, "provider", command.id)
     if command.uscc in state.enterprises:
         raise Problem("role_conflict", f"{command.uscc} is an enterprise")
     if command.uscc in state.provider_usccs:
@@ -45,8 +56,9 @@ def _judge_provider(state: State, command: RegisterProvider, _stamp: Stamp) -> J
 
 
 def _apply_provider(state: State, number: int, entry: ProviderRegistered) -> None:
-    provider = state.providers[entry.id] = Provider(number, entry)
-    _enlist(provider, number, entry)
+    state.providers[entry.id] = Provider(number, entry)
+    note_spelling(state, "provider", entry.id)
+    _enlist(state, entry.id, number, entry)
     state.provider_usccs[entry.uscc] = entry.id
 
 
@@ -63,6 +75,7 @@ def _judge_enlistment(state: State, command: EnlistProvider, _stamp: Stamp) -> J
     known = provider.enlistments.get(command.enlisted.batch)
     start, end = parse_date(command.enlisted.starts), parse_date(command.enlisted.ends)
     if known is None:
+        check_spelling(state, f"enlistment of {command.provider}", command.enlisted.batch)
         return NOTHING_MORE
     if (known.devices, known.start) != (command.devices, start):
         raise Problem("exists_differently", f"entry {known.entry} holds this batch")
@@ -70,16 +83,21 @@ def _judge_enlistment(state: State, command: EnlistProvider, _stamp: Stamp) -> J
 
 
 def _apply_enlistment(state: State, number: int, entry: ProviderEnlisted) -> None:
-    _enlist(state.providers[entry.provider], number, entry)
+    _enlist(state, entry.provider, number, entry)
     for contract in state.contracts.values():
         if contract.registered.provider == entry.provider:
             contract.meters.clear()
 
 
-def _enlist(provider: Provider, number: int, entry: ProviderRegistered | ProviderEnlisted) -> None:
+def _enlist(
+    state: State, provider: str, number: int, entry: ProviderRegistered | ProviderEnlisted
+) -> None:
     enlisted = entry.enlisted
     start, end = parse_date(enlisted.starts), parse_date(enlisted.ends)
-    provider.enlist(enlisted.batch, EnlistedBatch(number, entry.devices, start, end))
+    note_spelling(state, f"enlistment of {provider}", enlisted.batch)
+    state.providers[provider].enlist(
+        enlisted.batch, EnlistedBatch(number, entry.devices, start, end)
+    )
 
 
 # A key
@@ -92,6 +110,7 @@ def _key_holder(state: State, command: RegisterKey) -> Holder | None:
 
 def _judge_key(state: State, command: RegisterKey, _stamp: Stamp) -> Judged:
     _known_provider(state, command.provider)
+    check_spelling(state, "key", command.keyid)
     public_key = parse_public_key(command.public_key)
     check_unused(state, public_key)
     possession.check(public_key, command.proof, origin_of(state), command.provider, command.keyid)
@@ -102,6 +121,7 @@ def _apply_key(state: State, number: int, entry: KeyRegistered) -> None:
     public_key = base64.b64decode(entry.public_key)
     state.keys[entry.keyid] = Key(number, entry, public_key)
     state.public_keys[public_key] = entry.keyid
+    note_spelling(state, "key", entry.keyid)
 
 
 def _provider_of_entry(_state: State, entry: ProviderEnlisted | KeyRegistered) -> Iterable[str]:
@@ -167,7 +187,7 @@ PROVIDER: Kind[ProviderRegistered, RegisterProvider] = Kind(
     apply=_apply_provider,
     subjects=_provider_subjects,
     rows="registration",
-    codes=("exists_differently", "role_conflict", "bad_dates"),
+    codes=("exists_differently", "looks_alike", "role_conflict", "bad_dates"),
 )
 ENLISTMENT: Kind[ProviderEnlisted, EnlistProvider] = Kind(
     entry=ProviderEnlisted,
@@ -176,7 +196,7 @@ ENLISTMENT: Kind[ProviderEnlisted, EnlistProvider] = Kind(
     apply=_apply_enlistment,
     subjects=_provider_of_entry,
     rows="registration",
-    codes=("unknown_provider", "exists_differently", "bad_dates"),
+    codes=("unknown_provider", "exists_differently", "looks_alike", "bad_dates"),
 )
 KEY: Kind[KeyRegistered, RegisterKey] = Kind(
     entry=KeyRegistered,
@@ -186,7 +206,7 @@ KEY: Kind[KeyRegistered, RegisterKey] = Kind(
     apply=_apply_key,
     subjects=_provider_of_entry,
     rows="registration",
-    codes=("unknown_provider", "weak_key", "exists_differently", "bad_proof"),
+    codes=("unknown_provider", "weak_key", "exists_differently", "looks_alike", "bad_proof"),
 )
 REVOCATION: Kind[KeyRevoked, RevokeKey] = Kind(
     entry=KeyRevoked,

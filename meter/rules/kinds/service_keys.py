@@ -15,7 +15,15 @@ from meter.rules.entries import (
     ReceiptKeyAdded,
     ReceiptKeyRetired,
 )
-from meter.rules.kinds.kind import NOTHING_MORE, Existing, Judged, Kind, Stamp
+from meter.rules.kinds.kind import (
+    NOTHING_MORE,
+    Existing,
+    Judged,
+    Kind,
+    Stamp,
+    check_spelling,
+    note_spelling,
+)
 from meter.rules.state import ServiceKey, State
 from meter.values.problems import Problem
 from meter.wire.dsse import parse_public_key
@@ -33,6 +41,7 @@ def _apply_genesis(state: State, number: int, entry: Genesis) -> None:
     key = entry.receipt_key
     state.log_keys[entry.log_key] = ServiceKey(number, entry.log_key)
     state.receipt_keys[key.keyid] = ServiceKey(number, key.public_key)
+    note_spelling(state, "receipt key", key.keyid)
 
 
 def _judge_log_key(state: State, command: AddLogKey, _stamp: Stamp) -> Judged:
@@ -63,6 +72,7 @@ def _judge_receipt_key(state: State, command: AddReceiptKey, _stamp: Stamp) -> J
         if known.public_key != command.public_key:
             raise Problem("exists_differently", f"entry {known.entry} holds this id")
         return Existing(known.entry)
+    check_spelling(state, "receipt key", command.keyid)
     check_unused(state, parse_public_key(command.public_key))
     _check_no_overlap(state.receipt_keys)
     return NOTHING_MORE
@@ -70,6 +80,7 @@ def _judge_receipt_key(state: State, command: AddReceiptKey, _stamp: Stamp) -> J
 
 def _apply_receipt_key(state: State, number: int, entry: ReceiptKeyAdded) -> None:
     state.receipt_keys[entry.keyid] = ServiceKey(number, entry.public_key)
+    note_spelling(state, "receipt key", entry.keyid)
 
 
 def _judge_receipt_key_retirement(state: State, command: RetireReceiptKey, _stamp: Stamp) -> Judged:
@@ -152,7 +163,7 @@ RECEIPT_KEY: Kind[ReceiptKeyAdded, AddReceiptKey] = Kind(
     judge=_judge_receipt_key,
     apply=_apply_receipt_key,
     rows="registration",
-    codes=("weak_key", "exists_differently", "overlap_open", "key_not_here"),
+    codes=("weak_key", "exists_differently", "looks_alike", "overlap_open", "key_not_here"),
 )
 RECEIPT_KEY_RETIREMENT: Kind[ReceiptKeyRetired, RetireReceiptKey] = Kind(
     entry=ReceiptKeyRetired,

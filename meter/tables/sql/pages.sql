@@ -125,3 +125,11 @@ WHERE id = $1 AND provider = ANY ($2::text[]);
 
 -- name: batch_entry
 SELECT entry, receipt FROM meter.batch WHERE payload = $1;
+
+-- name: tokens
+-- All roles where `$1` is empty.
+SELECT id, role, subject, (extract(epoch FROM created_at) * 1000000)::bigint, expires_at, used_at,
+    (extract(epoch FROM revoked_at) * 1000000)::bigint
+FROM meter.token
+WHERE ($1 = '' OR role = $1) AND id > $2
+ORDER BY id LIMIT $3;

@@ -34,6 +34,13 @@ SELECT held.provider, held.stream, held.seq, held.entry, held.entries,
 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked (provider, stream, seq)
 JOIN meter.batch AS held USING (provider, stream, seq);
 
+-- name: known_streams
+-- Spelled as asked, but for case and dots at the end.
+SELECT held.provider, held.stream
+FROM unnest($1::text[], $2::text[]) AS asked (provider, folded)
+JOIN meter.stream AS held ON held.provider = asked.provider
+    AND lower(rtrim(held.stream, '.') COLLATE "C") = asked.folded;
+
 -- name: known_records
 SELECT held.id, held.entry, held.voided, held.released,
     coalesce(parts.quarters, '{}') AS quarters,
@@ -56,7 +63,9 @@ VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quarters;
 
 -- name: known_requests
-SELECT key, fingerprint, entry, answer FROM meter.request WHERE key = ANY ($1::text[]);
+SELECT held.token, held.key, held.fingerprint, held.entry, held.answer
+FROM unnest($1::text[], $2::text[]) AS asked (token, key)
+JOIN meter.request AS held USING (token, key);
 
 -- name: keep_seq_conflict
 -- One is proof enough; some more are kept, but not all that a provider may send.
@@ -235,6 +244,15 @@ FROM meter.token WHERE id = $1;
 
 -- name: revoke_token
 UPDATE meter.token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL;
+
+-- name: note_tokens_used
+UPDATE meter.token AS held SET used_at = greatest(held.used_at, used.used_at)
+FROM unnest($1::text[], $2::bigint[]) AS used (id, used_at)
+WHERE held.id = used.id;
+
+-- name: token_spelled_alike
+SELECT id FROM meter.token WHERE lower(rtrim(id, '.') COLLATE "C") = $2
+ORDER BY (id = $1) DESC LIMIT 1;
 
 -- name: has_tokens
 SELECT EXISTS (SELECT FROM meter.token);

@@ -102,6 +102,8 @@ CREATE TABLE meter.stream (
     batches  bigint NOT NULL,
     PRIMARY KEY (provider, stream)
 );
+CREATE INDEX stream_by_spelling
+    ON meter.stream (provider, lower(rtrim(stream, '.') COLLATE "C"));
 CREATE TABLE meter.gap (
     provider text NOT NULL,
     stream   text NOT NULL,
@@ -198,12 +200,15 @@ CREATE TABLE meter.pool (
     PRIMARY KEY (programme, year)
 );
 
--- Answers to commands by Idempotency-Key, so that a repeated command does nothing twice.
+-- Answers to commands by Idempotency-Key, so that a repeated command does nothing twice. A key
+-- belongs to the token that used it: another token may use the same one.
 CREATE TABLE meter.request (
-    key         text PRIMARY KEY,
+    token       text NOT NULL, -- its id, `by` in the entry
+    key         text NOT NULL,
     fingerprint text NOT NULL, -- hex sha256 of the command
     entry       bigint NOT NULL,
-    answer      bytea NOT NULL
+    answer      bytea NOT NULL,
+    PRIMARY KEY (token, key)
 );
 
 -- Bearer tokens; only the sha256 of the secret is kept.
@@ -213,6 +218,7 @@ CREATE TABLE meter.token (
     subject    text NOT NULL,        -- a provider's id, an enterprise's USCC, else empty
     secret     bytea NOT NULL CHECK (octet_length(secret) = 32),
     expires_at bigint,               -- microseconds since 1970 UTC, by the service's clock
+    used_at    bigint,               -- likewise; kept about once a minute
     created_at timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz,
     CHECK ((role IN ('provider', 'enterprise')) = (subject <> ''))
@@ -228,7 +234,7 @@ ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 GRANT USAGE ON SCHEMA meter TO kashi_service;
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token
     TO kashi_service;
-GRANT UPDATE (revoked_at) ON meter.token TO kashi_service;
+GRANT UPDATE (revoked_at, used_at) ON meter.token TO kashi_service;
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
     meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
