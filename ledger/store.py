@@ -75,6 +75,16 @@ async def check_durability(connection: asyncpg.Connection) -> None:
             raise UnsafeServer(f"the server runs with {name} = {setting}")
 
 
+async def collation_versions(connection: asyncpg.Connection) -> tuple[str, str]:
+    """Return the version of the database's own collation when it was made, and now.
+
+    No column of ours is ordered by it, so another version harms other tables alone.
+    """
+    row = await connection.fetchrow(_SQL["collation_versions"])
+    assert row is not None, "we are connected to a database"
+    return row["made_with"], row["now"]
+
+
 async def head(connection: asyncpg.Connection) -> Head:
     """Return the head."""
     return Head.from_row(await connection.fetchrow(_SQL["head"]))

@@ -4,6 +4,12 @@ SELECT to_regclass('ledger.head') IS NOT NULL;
 -- name: durability
 SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes');
 
+-- name: collation_versions
+-- Of the database's own collation: when it was made, and now. A collation without one has none.
+SELECT coalesce(datcollversion, '') AS made_with, coalesce(actual, '') AS now
+FROM pg_database, pg_database_collation_actual_version(oid) AS actual
+WHERE datname = current_database();
+
 -- name: head
 SELECT epoch, size, root, frontier, last_at FROM ledger.head;
 

@@ -36,7 +36,7 @@ CREATE TABLE ledger.head (
 );
 
 CREATE TABLE ledger.account (
-    name text PRIMARY KEY,
+    name text COLLATE "C" PRIMARY KEY, -- an order that no update of a C library changes
     fen  numeric NOT NULL
 );
 

@@ -194,6 +194,7 @@ async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
     async with connections.away_as_no_ledger():
         connection = await connections.connect(dsn)
         try:
+            await _note_collation(connection)
             head = await ledger_store.head(connection)
             state = await load.load_service_keys(connection)
         finally:
@@ -206,3 +207,10 @@ async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
     except Problem as problem:
         raise SetupError("wrong_keys", f"{state.genesis.origin}: {problem.detail}") from None
     return [signer.verifier.format() for signer in signers]
+
+
+async def _note_collation(connection: connections.Connection) -> None:
+    """Log that the database's own collation has changed: our columns have a fixed one."""
+    made_with, now = await ledger_store.collation_versions(connection)
+    if made_with != now:
+        _log.warning("collation_changed", made_with=made_with, now=now)
