@@ -41,6 +41,12 @@ class UnsafeServer(LedgerError):  # noqa: N818 - the name says what is wrong
     code = "unsafe_server"
 
 
+class WrongEncoding(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The database does not hold every text that an entry may hold."""
+
+    code = "wrong_encoding"
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The end of the ledger; `frontier` holds the hashes of the perfect subtrees."""
@@ -68,11 +74,22 @@ async def create(connection: asyncpg.Connection) -> None:
     await connection.execute(script("ledger", "schema.sql"))
 
 
-async def check_durability(connection: asyncpg.Connection) -> None:
-    """Raise `UnsafeServer` for a server whose commits may not survive a crash."""
-    for name, setting in await connection.fetch(_SQL["durability"]):
+async def check_server(connection: asyncpg.Connection) -> None:
+    """Raise `UnsafeServer` for a server whose commits may not survive a crash.
+
+    Raise `WrongEncoding` for a database that cannot hold every text.
+    """
+    rows = await connection.fetch(_SQL["server_settings"])
+    settings: dict[str, str] = {row["name"]: row["setting"] for row in rows}
+    encoding = settings.pop("server_encoding")
+    for name, setting in settings.items():
         if setting != "on":
             raise UnsafeServer(f"the server runs with {name} = {setting}")
+    if encoding != "UTF8":
+        raise WrongEncoding(
+            f"the database's encoding is {encoding}: make one with CREATE DATABASE … "
+            "ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 async def collation_versions(connection: asyncpg.Connection) -> tuple[str, str]:

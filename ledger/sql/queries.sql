@@ -1,8 +1,9 @@
 -- name: exists
 SELECT to_regclass('ledger.head') IS NOT NULL;
 
--- name: durability
-SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes');
+-- name: server_settings
+SELECT name, setting FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'server_encoding');
 
 -- name: collation_versions
 -- Of the database's own collation: when it was made, and now. A collation without one has none.

@@ -206,10 +206,10 @@ def demo(trace: Path | None, data: Path | None) -> None:
     from meter.demo import story  # noqa: PLC0415 - needs kashi[server]
 
     if data is not None:
-        sys.exit(story.run(trace, data, OUT, kept=True))
+        sys.exit(run_async(lambda: story.demo(trace, data, OUT, kept=True)))
     with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:
         Path(folder).chmod(0o711)
-        sys.exit(story.run(trace, Path(folder), OUT))
+        sys.exit(run_async(lambda: story.demo(trace, Path(folder), OUT)))
 
 
 @main.group()

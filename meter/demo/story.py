@@ -9,7 +9,6 @@ against the verified folder, and both against the provider's own count. The firs
 ends the demonstration with exit code 1.
 """
 
-import asyncio
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,16 +67,11 @@ _FAULTS: Final = (
 )
 
 
-def run(trace: Path | None, folder: Path, console: Console, *, kept: bool = False) -> int:
+async def demo(trace: Path | None, folder: Path, console: Console, *, kept: bool = False) -> int:
     """Run the story in an empty folder and return the exit code.
 
     With `trace`, usage comes from that file. `kept` is true where the folder will stay.
     """
-    return asyncio.run(demo(trace, folder, console, kept=kept))
-
-
-async def demo(trace: Path | None, folder: Path, console: Console, *, kept: bool = False) -> int:
-    """Run the story; see `run`."""
     story = Story(console)
     try:
         await _run_steps(_scenario(trace), folder, story)

@@ -1,8 +1,8 @@
 """The work of an operator beside serving: tokens, keys, export, backup, recovery, rebuild."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 from ledger.store import Head
@@ -10,7 +10,7 @@ from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
 from meter.host.tokens import TOKEN_ID, Identity, has_fitting_subject, new_token
 from meter.publish.export import export
-from meter.service.backup import back_up, restore, take_log
+from meter.service.backup import back_up, in_a_thread, restore, take_log
 from meter.service.rebuild import rebuild
 from meter.service.recover import Recovered, publish_again, recover
 from meter.service.setup import SetupError, open_database, read_origin
@@ -81,7 +81,7 @@ async def recover_in(
 ) -> Recovered:
     """Restore a backup's database, if one is named, and roll it forward; see `service.recover`."""
     if backup is not None:
-        await asyncio.to_thread(take_log, backup, folder)
+        await in_a_thread(partial(take_log, backup, folder))
     read_origin(folder)
     async with open_database(folder) as database:
         if backup is not None:

@@ -125,7 +125,7 @@ async def _make_tables(dsn: str) -> None:
     """Make an empty ledger where there is none."""
     connection = await connections.connect(dsn, owner=True)
     try:
-        await ledger_store.check_durability(connection)
+        await ledger_store.check_server(connection)
         if not await ledger_store.exists(connection):
             await write.create(connection)
     finally:

@@ -191,14 +191,13 @@ async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
 
     Raises `SetupError` where a private key is missing, before the present writer is ended.
     """
-    async with connections.away_as_no_ledger():
-        connection = await connections.connect(dsn)
-        try:
-            await _note_collation(connection)
-            head = await ledger_store.head(connection)
-            state = await load.load_service_keys(connection)
-        finally:
-            await connection.close()
+    connection = await connections.connect(dsn)
+    try:
+        await _note_collation(connection)
+        head = await ledger_store.head(connection)
+        state = await load.load_service_keys(connection)
+    finally:
+        await connection.close()
     if state.genesis is None:
         raise SetupError("no_genesis", "the database holds no entry 0")
     try:

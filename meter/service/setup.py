@@ -23,7 +23,7 @@ from meter.host.postgres import Embedded, PostgresError
 from meter.host.tokens import Identity, Token, new_token
 from meter.publish.export import export
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
-from meter.tables import connections, tokens, write
+from meter.tables import connections, faults, tokens, write
 
 RECEIPT_KEYID: Final = "receipt-1"
 
@@ -79,7 +79,7 @@ async def initialise(folder: DataFolder, origin: str, clock: Clock = system_cloc
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o711)
     try:
         await _initialise(folder, origin, clock)
-    except Exception:
+    except BaseException:
         # Nobody has used it, and its remains would block the next try.
         for file in folder.path.iterdir():
             shutil.rmtree(file) if file.is_dir() else file.unlink()
@@ -96,11 +96,16 @@ async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
     token = new_token(AUTHORITY_TOKEN_ID)
     genesis = _genesis(origin, log_key, receipt_seed, clock())
     async with open_database(folder) as database:
-        await _create(database.dsn, genesis, token)
-        # From here on there is always a folder: without one, nothing shows what a database lacks.
-        await export(database.dsn, Keys(folder), folder.log)
-    folder.write_secret(folder.authority_token, token.text)
-    folder.origin.write_text(origin + "\n", encoding="utf-8")
+        try:
+            await _create(database.dsn, genesis, token)
+            # There is always a folder: without one, nothing shows what a database lacks.
+            await export(database.dsn, Keys(folder), folder.log)
+            folder.write_secret(folder.authority_token, token.text)
+            folder.origin.write_text(origin + "\n", encoding="utf-8")
+        except BaseException:
+            with contextlib.suppress(Exception):  # what stopped us may stop this too
+                await _discard(database.dsn, genesis)
+            raise
 
 
 def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Genesis:
@@ -124,7 +129,7 @@ async def _create(dsn: str, genesis: Genesis, token: Token) -> None:
     try:
         if await ledger_store.exists(connection):
             raise SetupError("exists", "the database holds a ledger already")
-        await ledger_store.check_durability(connection)
+        await ledger_store.check_server(connection)
         async with connection.transaction():
             await write.create(connection)
             head = await ledger_store.take_over(connection)
@@ -138,12 +143,35 @@ async def _create(dsn: str, genesis: Genesis, token: Token) -> None:
         await connection.close()
 
 
+async def _discard(dsn: str, genesis: Genesis) -> None:
+    """Take back a ledger that begins with this very entry and has no other."""
+    connection = await connections.connect(dsn, owner=True)
+    try:
+        async with connection.transaction():
+            if not await ledger_store.exists(connection):
+                return
+            head = await ledger_store.head(connection)
+            first = await ledger_store.entries_at(connection, [0])
+            if head.size == 1 and first == {0: encode(genesis)}:
+                await write.drop(connection)
+    finally:
+        await connection.close()
+
+
 @contextlib.asynccontextmanager
 async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncIterator[Database]:
     """Open the ledger's database; `join` an embedded one that serves already.
 
+    What its driver raises meanwhile becomes `DatabaseFault`, the one line that a command ends with.
     Without `join` that one is refused: a second writer would end the first, and with it the server.
     """
+    with faults.told():
+        async with _open_database(folder, join=join) as database:
+            yield database
+
+
+@contextlib.asynccontextmanager
+async def _open_database(folder: DataFolder, *, join: bool) -> AsyncIterator[Database]:
     named = database_url()
     if named is not None:
         yield Database(named)

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: the writer's, the pool of readers, and errors of a lost one."""
+"""Connections to PostgreSQL: the writer's, and the pool of readers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ import asyncpg
 
 from ledger import store as ledger_store
 from ledger.errors import LedgerError
+from meter.tables import faults
 from meter.values.problems import Problem
 
 Connection = asyncpg.Connection
@@ -27,17 +28,6 @@ SERVICE_ROLE: Final = "kashi_service"
 WRITER: Final = "kashi-writer"
 
 
-# Raised where the server cannot be reached, goes away, or is not up yet. The driver raises the last
-# two, where it learns of it between two messages.
-_AWAY: Final = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-
-
 class NoLedger(LedgerError):  # noqa: N818 - the name says what is wrong
     """The database holds no ledger that we may use."""
 
@@ -51,7 +41,7 @@ async def connect(
 
     A `writer` carries a name, so that the next writer can end it where it hangs. A
     statement that takes longer than `patience_seconds` raises `TimeoutError`. Raises `NoLedger`,
-    also where the server refuses us.
+    and `DatabaseFault` where the server refuses us or cannot be reached.
     """
     settings = {
         "application_name": WRITER if writer else "kashi",
@@ -62,11 +52,12 @@ async def connect(
     if not owner:
         settings["role"] = SERVICE_ROLE
     try:
-        connection = await asyncpg.connect(
-            dsn, server_settings=settings, command_timeout=patience_seconds
-        )
-    except asyncpg.PostgresError as error:
-        raise NoLedger(f"the database cannot be used: {error}") from error
+        with faults.told():
+            connection = await asyncpg.connect(
+                dsn, server_settings=settings, command_timeout=patience_seconds
+            )
+    except OSError as error:
+        raise faults.fault_of(error) from error
     if not owner and not await ledger_store.exists(connection):
         await connection.close()
         raise NoLedger("the database holds no ledger: make one with kashi init")
@@ -93,15 +84,6 @@ class _Reader(asyncpg.Connection):
 
 
 @asynccontextmanager
-async def away_as_no_ledger() -> AsyncIterator[None]:
-    """Raise `NoLedger` where the server goes away, for a start that fails by it."""
-    try:
-        yield
-    except _AWAY as error:
-        raise NoLedger(f"the database went away: {error}") from error
-
-
-@asynccontextmanager
 async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[Connection]:
     """Take a connection for one query, in one snapshot; a single statement needs none.
 
@@ -114,7 +96,7 @@ async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[C
                 return
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 yield connection
-    except _AWAY as error:
+    except faults.AWAY as error:
         raise Problem("unavailable", "the database is away") from error
 
 
@@ -134,5 +116,5 @@ async def _borrow(readers: Readers) -> AsyncIterator[Connection]:
 
 
 async def _release(readers: Readers, connection: Any) -> None:
-    with suppress(*_AWAY):  # the query has raised it already
+    with suppress(*faults.AWAY):  # the query has raised it already
         await readers.release(connection)

@@ -57,6 +57,11 @@ async def create(connection: Connection) -> None:
         await connection.execute(script("meter.tables", "schema.sql"))
 
 
+async def drop(connection: Connection) -> None:
+    """Remove a ledger that nobody has used, within the caller's transaction."""
+    await connection.execute(_SQL["drop"])
+
+
 async def commit(
     connection: Connection, epoch: int, group: Group, state: State, written: Written
 ) -> None:

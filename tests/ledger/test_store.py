@@ -480,9 +480,9 @@ async def test_a_server_that_may_lose_commits_is_refused(monkeypatch):
                 async with Embedded(Path(folder)) as server:
                     connection = await asyncpg.connect(server.dsn)
                     with pytest.raises(UnsafeServer, match=f"{setting} = off"):
-                        await store.check_durability(connection)
+                        await store.check_server(connection)
                     await connection.close()
         async with Embedded(Path(folder)) as server:
             connection = await asyncpg.connect(server.dsn)
-            await store.check_durability(connection)
+            await store.check_server(connection)
             await connection.close()

@@ -8,10 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -37,10 +35,9 @@ from meter.service.admin import new_key
 from meter.service.backup import BackupFailed, _address, back_up, copy_log, restore
 from meter.service.recover import OriginLost, publish_again, recover
 from meter.tables import connections
-from meter.tables.connections import NoLedger
+from meter.tables.faults import DatabaseFault
 from meter.values.strict import decode
 from tests.books import ALPHA, BETA, DEVICE, lifted, record, uscc_of, void
-from tests.conftest import execute
 from tests.services import (
     HOUR,
     ORIGIN,
@@ -61,15 +58,6 @@ NOW = "2026-01-10T12:00:00+08:00"
 YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
 SECOND_USCC = uscc_of(10)
 TOTALS_OF_GROUPS = ("meter.segment_subject", "meter.contract_year_past", "meter.coupon_past")
-
-
-@pytest.fixture
-def spare(database: str, postgres: str) -> Iterator[str]:
-    """The DSN of another empty database."""
-    name = f"{urlsplit(database).path[1:]}_spare"
-    execute(postgres, f"CREATE DATABASE {name}")
-    yield urlsplit(postgres)._replace(path=f"/{name}").geturl()
-    execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 class Diary:
@@ -637,7 +625,7 @@ async def test_a_backup_says_what_is_wrong(database, tmp_path):
         (tmp_path / "full" / "mine").touch()
         with pytest.raises(BackupFailed, match="holds something"):
             await back_up(database, known.folder, tmp_path / "full")
-        with pytest.raises(NoLedger, match="does not exist"):
+        with pytest.raises(DatabaseFault, match="does not exist"):
             await back_up(database.replace("kashi_test_", "no_"), known.folder, tmp_path / "out")
         with pytest.raises(PostgresError, match="no pg_dump of PostgreSQL 99 was found"):
             find_program("pg_dump", 99)

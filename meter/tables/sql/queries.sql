@@ -1,6 +1,9 @@
 -- name: exists
 SELECT to_regclass('meter.batch') IS NOT NULL;
 
+-- name: drop
+DROP SCHEMA meter, ledger CASCADE;
+
 -- name: registrations
 SELECT entry, data FROM meter.registration ORDER BY entry;
 
