@@ -102,6 +102,11 @@ async def collation_versions(connection: asyncpg.Connection) -> tuple[str, str]:
     return row["made_with"], row["now"]
 
 
+async def takes_writes(connection: asyncpg.Connection) -> bool:
+    """Return whether the server would take a write now."""
+    return bool(await connection.fetchval(_SQL["takes_writes"]))
+
+
 async def head(connection: asyncpg.Connection) -> Head:
     """Return the head."""
     return Head.from_row(await connection.fetchrow(_SQL["head"]))

@@ -11,6 +11,10 @@ SELECT coalesce(datcollversion, '') AS made_with, coalesce(actual, '') AS now
 FROM pg_database, pg_database_collation_actual_version(oid) AS actual
 WHERE datname = current_database();
 
+-- name: takes_writes
+-- Off on a standby, and where the database or the role is set so.
+SELECT current_setting('transaction_read_only') = 'off';
+
 -- name: head
 SELECT epoch, size, root, frontier, last_at FROM ledger.head;
 

@@ -47,6 +47,7 @@ class Running:
 
     url: str
     dsn: str
+    readers: connections.Readers
     intake: Intake
     published: Watermark
     ended: "asyncio.Task[None]"
@@ -110,6 +111,7 @@ async def running(
                 submissions=intake,
                 registry=registry,
                 readers=readers,
+                probe=connections.Probe(readers),
                 metrics=metrics,
                 keys=keys,
                 log_folder=folder.log,
@@ -124,7 +126,7 @@ async def running(
         ended = asyncio.create_task(_wait_for_first_end([sequencer, publisher], database))
         stack.push_async_callback(_cancel, ended)
         _log.info("started", url=url, size=intake.watermark.size)
-        yield Running(url, dsn, intake, publishing.published, ended)
+        yield Running(url, dsn, readers, intake, publishing.published, ended)
         _log.info("stopping", size=intake.watermark.size)
 
 

@@ -22,6 +22,15 @@ Readers = asyncpg.Pool
 MAX_READERS: Final = 8
 
 
+# Until a query is told that there is no connection for it, old or new. It needs one for its token
+# and one for its answer, and its client hears of either within five seconds.
+PATIENCE_SECONDS: Final = 2.0
+
+
+# For one statement of a query, on a server that has gone silent.
+STATEMENT_SECONDS: Final = 30.0
+
+
 SERVICE_ROLE: Final = "kashi_service"
 
 
@@ -71,6 +80,7 @@ async def connect_readers(dsn: str) -> Readers:
         dsn,
         min_size=0,
         max_size=MAX_READERS,
+        command_timeout=STATEMENT_SECONDS,
         server_settings=settings,
         connection_class=_Reader,
     )
@@ -100,15 +110,44 @@ async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[C
         raise Problem("unavailable", "the database is away") from error
 
 
+class Probe:
+    """Whether the database answers queries and takes writes; who asks at once shares the look."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self._looking: asyncio.Task[bool] | None = None
+
+    async def check(self) -> None:
+        """Raise `Problem` `unavailable` unless it does."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._takes_writes())
+            self._looking.add_done_callback(_heard)
+        if not await asyncio.shield(self._looking):
+            raise Problem("unavailable", "the database takes no writes")
+
+    async def _takes_writes(self) -> bool:
+        async with reading(self._readers, snapshot=False) as connection:
+            return await ledger_store.takes_writes(connection)
+
+
+def _heard(task: "asyncio.Task[bool]") -> None:
+    """Take note of an outcome that nobody may have waited for."""
+    if not task.cancelled():
+        task.exception()
+
+
 _releases: Final[set["asyncio.Task[None]"]] = set()  # held until they are done
 
 
 @asynccontextmanager
 async def _borrow(readers: Readers) -> AsyncIterator[Connection]:
     """Take a connection; a task gives it back, so that no response waits for that."""
-    connection = await readers.acquire()
+    connection = await readers.acquire(timeout=PATIENCE_SECONDS)
     try:
         yield cast("Connection", connection)
+    except asyncpg.InvalidSQLStatementNameError:
+        connection.terminate()  # its session has lost what was prepared: no query would succeed
+        raise
     finally:
         release = asyncio.create_task(_release(readers, connection))
         _releases.add(release)
