@@ -17,7 +17,8 @@ from ledger.book import Book
 from ledger.bundle import decode_bundle, encode_bundle
 from ledger.errors import BadProof, LedgerError
 from ledger.log import Group, Log
-from ledger.queries import load, script
+from ledger.queries import load, script, with_names
+from ledger.roles import Roles
 from ledger.tlog import EMPTY_ROOT, Frontier, leaf_hash
 
 _SQL: Final = load("ledger")
@@ -39,6 +40,12 @@ class UnsafeServer(LedgerError):  # noqa: N818 - the name says what is wrong
     """A database server that may lose what it has confirmed."""
 
     code = "unsafe_server"
+
+
+class MissingRoles(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The database lacks roles or rights that our login may not make."""
+
+    code = "missing_roles"
 
 
 class WrongEncoding(LedgerError):  # noqa: N818 - the name says what is wrong
@@ -68,10 +75,54 @@ async def exists(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval(_SQL["exists"]))
 
 
-async def create(connection: asyncpg.Connection) -> None:
-    """Make the roles and an empty ledger; the caller must be allowed to create roles."""
-    await connection.execute(script("ledger", "roles.sql"))
-    await connection.execute(script("ledger", "schema.sql"))
+async def make_roles(connection: asyncpg.Connection, roles: Roles, serving: str = "") -> None:
+    """Make of the roles what is missing; `serving` is the login of the service, if it is another.
+
+    Raises `MissingRoles` where the login may not.
+    """
+    setup = await connection.fetchval(_SQL["login"])
+    serving = serving or setup
+    if not await _missing_roles(connection, roles, serving):
+        return
+    denied = ""
+    try:
+        async with connection.transaction():
+            await connection.execute(roles_script(roles, setup, serving))
+    except asyncpg.InsufficientPrivilegeError as error:
+        denied = f" ({error.args[0]})"
+    missing = await _missing_roles(connection, roles, serving)
+    if missing:
+        raise MissingRoles(
+            f"{setup} may not make {', '.join(missing)}{denied}: an administrator runs what "
+            "kashi init --print-sql prints"
+        )
+
+
+async def _missing_roles(connection: asyncpg.Connection, roles: Roles, serving: str) -> list[str]:
+    rows = await connection.fetch(_SQL["missing_roles"], roles.owner, roles.service, serving)
+    return [row["what"] for row in rows]
+
+
+def roles_script(roles: Roles, setup: str, serving: str) -> str:
+    """Return what makes the roles, for a login that sets the ledger up and one that serves it."""
+    names = {**roles.names, "setup": setup, "serving": serving}
+    return script("ledger", "roles.sql", names)
+
+
+async def leave_owner(connection: asyncpg.Connection, roles: Roles) -> None:
+    """Give up what only making a ledger needs, if the login gave it to itself."""
+    if await connection.fetchval(_SQL["owns_by_itself"], roles.owner):
+        await connection.execute(with_names(_SQL["leave_owner"], roles.names))
+
+
+async def login_strength(connection: asyncpg.Connection, roles: Roles) -> str:
+    """Return how the login could get round the guards of the tables, or nothing if it cannot."""
+    return str(await connection.fetchval(_SQL["login_strength"], roles.owner))
+
+
+async def create(connection: asyncpg.Connection, roles: Roles) -> None:
+    """Make an empty ledger whose roles are there."""
+    await connection.execute(script("ledger", "schema.sql", roles.names))
 
 
 async def check_server(connection: asyncpg.Connection) -> None:

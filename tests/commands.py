@@ -1,10 +1,13 @@
 """The command `kashi` for tests: in this process, or as one of its own."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from meter.cli.main import main
@@ -38,6 +41,14 @@ def only_line(errors: str) -> str:
     assert errors.count("\n") == 1, errors
     assert errors.startswith(("kashi: ", "could not check: "))
     return errors
+
+
+@contextlib.contextmanager
+def elsewhere(dsn: str) -> Iterator[None]:
+    """Let commands in this process use another database."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(DATABASE_VARIABLE, dsn)
+        yield
 
 
 def environment(database: str | None = None) -> dict[str, str]:

@@ -30,6 +30,7 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.files import Files
 from ledger.folder import FolderWriter
+from ledger.roles import Roles
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
@@ -40,6 +41,7 @@ from meter.rules.kinds.table import read_entry
 from meter.rules.state import State
 from meter.service import running as service_running
 from meter.service import setup
+from meter.tables.connections import Address
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire import dsse
 from tests.books import (
@@ -297,6 +299,11 @@ def contract_body(id_: str, **changes: Any) -> dict[str, Any]:
 
 def coupon_body(year: int, amount: str, enterprise: str = ALPHA) -> dict[str, Any]:
     return {"programme": PROGRAMME, "enterprise": enterprise, "year": year, "amount": amount}
+
+
+def address_of(dsn: str, origin: str = ORIGIN) -> Address:
+    """Return the address of a ledger's database, with the ledger's roles."""
+    return Address(dsn, Roles.of(origin))
 
 
 # The stored ledger, read past the service

@@ -17,13 +17,27 @@ from meter.values.units import MICROSECONDS, parse_instant
 @main.command()
 @DATA
 @click.option("--origin", required=True, help="The ledger's name, e.g. kashi.example/shenzhen.")
+@click.option(
+    "--service-login",
+    "serving",
+    default="",
+    help="The login that serves the ledger, if it is another than that of KASHI_DATABASE_URL.",
+)
+@click.option(
+    "--print-sql",
+    is_flag=True,
+    help="Make nothing; print what an administrator runs where our login may make no roles.",
+)
 @NOW
-def init(data: Path, origin: str, now: str | None) -> None:
+def init(data: Path, origin: str, now: str | None, serving: str, *, print_sql: bool) -> None:
     """Make a ledger: keys, database, entry 0, and the authority's first token."""
     from meter.service import setup  # noqa: PLC0415 - needs kashi[server]
 
+    if print_sql:
+        click.echo(checked(lambda: setup.roles_script(origin, serving)), nl=False)
+        return
     folder = DataFolder(data)
-    run_async(lambda: setup.initialise(folder, origin, clock_of(origin, now)))
+    run_async(lambda: setup.initialise(folder, origin, clock_of(origin, now), serving))
     click.echo(f"{origin} is in {data}")
     click.echo(f"for verifiers:          {folder.log_vkey}")
     click.echo(f"the authority's token:  {folder.authority_token}")

@@ -117,7 +117,7 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
         balances = await _ask_balances(stage)
         story.step("The ledger is exported, the service stops, and an auditor verifies the folder")
         with story.bar("exporting entries") as advance:
-            await export(running.dsn, Keys(folder), exported, advance)
+            await export(running.address, Keys(folder), exported, advance)
     read = _verify_export(story, exported, signer.verifier)
     _forge(stage, path, signer)
     story.step("Balances")

@@ -34,7 +34,8 @@ from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
 from ledger.tlog import TILE_WIDTH
 from meter.host.data_folder import DataFolder
 from meter.host.postgres import find_program
-from meter.tables import connections, write
+from meter.tables import connections
+from meter.tables.connections import Address
 
 DUMP: Final = "database.dump"
 UNFINISHED: Final = "unfinished"
@@ -49,18 +50,20 @@ class BackupFailed(LedgerError):  # noqa: N818 - the name says what is wrong
     code = "backup_failed"
 
 
-async def back_up(dsn: str, folder: DataFolder, out: Path, progress: Progress | None = None) -> int:
+async def back_up(
+    address: Address, folder: DataFolder, out: Path, progress: Progress | None = None
+) -> int:
     """Copy database and log into a folder that is empty or not there; return the log's size.
 
     `progress` gets the log's files done and total. Raises `BackupFailed` or `BadFolder`.
     """
-    connection = await connections.connect(dsn)
+    connection = await connections.connect(address)
     major = connection.get_server_version().major
     await connection.close()
     _begin(out)
-    schemas = ("--schema=ledger", "--schema=meter")
-    program = find_program("pg_dump", major)
-    await _run(program, dsn, "--format=custom", *schemas, f"--file={out / DUMP}")
+    options = ("--format=custom", "--schema=ledger", "--schema=meter", f"--file={out / DUMP}")
+    role = f"--role={address.roles.service}"
+    await _run(find_program("pg_dump", major), address.dsn, role, *options)
     for file in _public_files(folder.path):
         shutil.copyfile(file, out / file.name)
     copy = partial(copy_log, folder.log, out / "log")
@@ -119,20 +122,21 @@ def take_log(backup: Path, folder: DataFolder, progress: Progress | None = None)
         )
 
 
-async def restore(dsn: str, backup: Path) -> None:
+async def restore(address: Address, backup: Path) -> None:
     """Restore the database of a backup into one without a ledger. Raises `BackupFailed`."""
-    connection = await connections.connect(dsn, owner=True)
+    connection = await connections.connect(address, owner=True)
     try:
         if await ledger_store.exists(connection):
             raise BackupFailed(
                 "the database holds a ledger: restore into an empty one, or run it without --from"
             )
-        await write.create_roles(connection)
+        await ledger_store.check_server(connection)
+        await ledger_store.make_roles(connection, address.roles)
         major = connection.get_server_version().major
     finally:
         await connection.close()
-    whole = ("--single-transaction", "--exit-on-error")
-    await _run(find_program("pg_restore", major), dsn, *whole, str(backup / DUMP))
+    options = (f"--role={address.roles.owner}", "--single-transaction", "--exit-on-error")
+    await _run(find_program("pg_restore", major), address.dsn, *options, str(backup / DUMP))
 
 
 def copy_log(source: Path, out: Path, progress: Progress | None = None) -> int:

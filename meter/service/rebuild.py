@@ -29,9 +29,9 @@ CHUNK_ENTRIES: Final = 10_000  # rows are written this often, so that memory sta
 Progress = Callable[[int, int], None]
 
 
-async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
+async def rebuild(address: connections.Address, progress: Progress | None = None) -> Head:
     """Rebuild; `progress` gets entries done and total. Raises `Inconsistent` or `Diverged`."""
-    connection = await connections.connect(dsn)
+    connection = await connections.connect(address)
     try:
         async with connection.transaction():
             head = await ledger_store.take_over(connection)

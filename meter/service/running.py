@@ -17,6 +17,7 @@ from typing import Any, Final
 from ledger import store as ledger_store
 from ledger.errors import BadPolicy
 from ledger.folder import FolderReader
+from ledger.roles import Roles
 from meter.api.app import make_app
 from meter.api.context import Context
 from meter.api.streams import Streams
@@ -32,6 +33,7 @@ from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.witnesses import Witnesses, read_policy
 from meter.service.setup import Database, SetupError, open_database, read_origin
 from meter.tables import connections, load
+from meter.tables.connections import Address
 from meter.tables.registry import Registry
 from meter.values.problems import Problem
 
@@ -46,7 +48,7 @@ class Running:
     """
 
     url: str
-    dsn: str
+    address: Address
     readers: connections.Readers
     intake: Intake
     published: Watermark
@@ -70,18 +72,18 @@ async def running(
     witnessing: Witnessing = Witnessing(),
 ) -> AsyncIterator[Running]:
     """Serve a ledger; `port` 0 takes a free one. `ended` fails when the service must stop."""
-    read_origin(folder)  # without it there is no ledger here
+    origin = read_origin(folder)
     keys = Keys(folder)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(folder))
-        dsn = database.dsn
+        database = await stack.enter_async_context(open_database(folder, origin))
+        address = database.address
         witnesses = await stack.enter_async_context(
-            _witnesses(folder, await _signing_keys(dsn, keys), witnessing)
+            _witnesses(folder, await _signing_keys(database, keys), witnessing)
         )
         registry = Registry()
         intake = Intake(
-            lambda: connections.connect(dsn, writer=True),
+            lambda: connections.connect(address, writer=True),
             keys,
             clock,
             lambda: secrets.token_hex(16),
@@ -90,7 +92,7 @@ async def running(
         )
         publishing = Publishing(
             folder.log,
-            lambda: connections.connect(dsn, patience_seconds=PATIENCE_SECONDS),
+            lambda: connections.connect(address, patience_seconds=PATIENCE_SECONDS),
             keys,
             intake.watermark,
             witnesses,
@@ -101,7 +103,7 @@ async def running(
         stack.push_async_callback(intake.stop)
         sequencer = asyncio.create_task(intake.run())
         stack.push_async_callback(_cancel, sequencer)
-        readers = await connections.connect_readers(dsn)
+        readers = await connections.connect_readers(address)
         stack.push_async_callback(readers.close)
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
@@ -126,7 +128,7 @@ async def running(
         ended = asyncio.create_task(_wait_for_first_end([sequencer, publisher], database))
         stack.push_async_callback(_cancel, ended)
         _log.info("started", url=url, size=intake.watermark.size)
-        yield Running(url, dsn, readers, intake, publishing.published, ended)
+        yield Running(url, address, readers, intake, publishing.published, ended)
         _log.info("stopping", size=intake.watermark.size)
 
 
@@ -188,14 +190,16 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
     )
 
 
-async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
+async def _signing_keys(database: Database, keys: Keys) -> list[str]:
     """Return the vkeys of the log keys that sign now.
 
     Raises `SetupError` where a private key is missing, before the present writer is ended.
     """
-    connection = await connections.connect(dsn)
+    connection = await connections.connect(database.address)
     try:
         await _note_collation(connection)
+        if database.server is None:
+            await _note_strong_login(connection, database.address.roles)
         head = await ledger_store.head(connection)
         state = await load.load_service_keys(connection)
     finally:
@@ -215,3 +219,10 @@ async def _note_collation(connection: connections.Connection) -> None:
     made_with, now = await ledger_store.collation_versions(connection)
     if made_with != now:
         _log.warning("collation_changed", made_with=made_with, now=now)
+
+
+async def _note_strong_login(connection: connections.Connection, roles: Roles) -> None:
+    """Log that our login could change what the service's role may not."""
+    strength = await ledger_store.login_strength(connection, roles)
+    if strength:
+        _log.warning("strong_login", strength=strength)

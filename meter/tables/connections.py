@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import asyncpg
 
 from ledger import store as ledger_store
 from ledger.errors import LedgerError
+from ledger.roles import Roles
 from meter.tables import faults
 from meter.values.problems import Problem
 
@@ -31,10 +33,15 @@ PATIENCE_SECONDS: Final = 2.0
 STATEMENT_SECONDS: Final = 30.0
 
 
-SERVICE_ROLE: Final = "kashi_service"
-
-
 WRITER: Final = "kashi-writer"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a ledger's database is, and the roles there that are this ledger's."""
+
+    dsn: str = field(repr=False)  # may hold a password
+    roles: Roles
 
 
 class NoLedger(LedgerError):  # noqa: N818 - the name says what is wrong
@@ -44,7 +51,11 @@ class NoLedger(LedgerError):  # noqa: N818 - the name says what is wrong
 
 
 async def connect(
-    dsn: str, *, owner: bool = False, writer: bool = False, patience_seconds: float | None = None
+    address: Address,
+    *,
+    owner: bool = False,
+    writer: bool = False,
+    patience_seconds: float | None = None,
 ) -> Connection:
     """Connect as the service, whose role may append but never change; `owner` may set up.
 
@@ -59,11 +70,11 @@ async def connect(
         "plan_cache_mode": "force_generic_plan",
     }
     if not owner:
-        settings["role"] = SERVICE_ROLE
+        settings["role"] = address.roles.service
     try:
         with faults.told():
             connection = await asyncpg.connect(
-                dsn, server_settings=settings, command_timeout=patience_seconds
+                address.dsn, server_settings=settings, command_timeout=patience_seconds
             )
     except OSError as error:
         raise faults.fault_of(error) from error
@@ -73,11 +84,11 @@ async def connect(
     return connection
 
 
-async def connect_readers(dsn: str) -> Readers:
+async def connect_readers(address: Address) -> Readers:
     """Open connections for queries."""
-    settings = {"application_name": "kashi-read", "role": SERVICE_ROLE}
+    settings = {"application_name": "kashi-read", "role": address.roles.service}
     return await asyncpg.create_pool(
-        dsn,
+        address.dsn,
         min_size=0,
         max_size=MAX_READERS,
         command_timeout=STATEMENT_SECONDS,

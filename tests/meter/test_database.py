@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from ledger.roles import Roles
 from meter.host import logs
 from meter.tables import connections
 from tests.books import record
-from tests.services import HOUR, Service, ask, serving
+from tests.services import HOUR, ORIGIN, Service, ask, serving
 
 OURS = "('ledger', 'meter')"
 
@@ -55,7 +56,7 @@ async def test_another_version_of_the_databases_own_collation_is_a_notice(databa
         pass
     changed = "UPDATE pg_database SET datcollversion = 'another' WHERE datname = current_database()"
     await ask(database, changed)
-    with logs.written_to(told := io.StringIO()):
+    with logs.write_to(told := io.StringIO()):
         async with serving(database, tmp_path) as service:
             await service.open_books()
     events = [json.loads(line) for line in told.getvalue().splitlines()]
@@ -71,7 +72,7 @@ async def test_another_version_of_the_databases_own_collation_is_a_notice(databa
 async def login(dsn: str, *words: str) -> AsyncIterator[str]:
     """Give the DSN of a login of its own, which is a member of the service's role alone."""
     name = f"clerk_{uuid.uuid4().hex[:12]}"
-    await ask(dsn, f"CREATE ROLE {name} LOGIN IN ROLE kashi_service {' '.join(words)}")
+    await ask(dsn, f"CREATE ROLE {name} LOGIN IN ROLE {Roles.of(ORIGIN).service} {' '.join(words)}")
     yield urlsplit(dsn)._replace(netloc=f"{name}@").geturl()
     await ask(dsn, f"DROP OWNED BY {name}")
     await ask(dsn, f"DROP ROLE {name}")

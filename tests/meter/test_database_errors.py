@@ -21,7 +21,7 @@ import pytest
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.postgres import find_binaries, find_program
 from meter.tables import faults
-from tests.commands import PROGRAM, environment, good, kashi, only_line, started, told
+from tests.commands import PROGRAM, elsewhere, environment, good, kashi, only_line, started, told
 from tests.conftest import execute
 from tests.services import ask
 
@@ -48,14 +48,6 @@ def init(data: Path):
 
 def serve(data: Path):
     return kashi("serve", "--data", data, "--port", 0)
-
-
-@contextlib.contextmanager
-def elsewhere(dsn: str) -> Iterator[None]:
-    """Let commands in this process use another database."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(DATABASE_VARIABLE, dsn)
-        yield
 
 
 def name_of(dsn: str) -> str:

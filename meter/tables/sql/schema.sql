@@ -8,8 +8,8 @@
 -- Every text column has the collation "C", which no update of a C library changes: an index whose
 -- order has changed loses rows, and a record id that was lost could be paid twice.
 
-CREATE SCHEMA meter AUTHORIZATION kashi_owner;
-SET ROLE kashi_owner;
+CREATE SCHEMA meter AUTHORIZATION :"owner";
+SET ROLE :"owner";
 
 CREATE TABLE meter.batch (
     provider  text COLLATE "C" NOT NULL,
@@ -228,14 +228,15 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.seq_conf
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 
-GRANT USAGE ON SCHEMA meter TO kashi_service;
+GRANT USAGE ON SCHEMA meter TO :"service";
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token
-    TO kashi_service;
-GRANT UPDATE (revoked_at) ON meter.token TO kashi_service;
+    TO :"service";
+GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq TO :"service"; -- for a backup
+GRANT UPDATE (revoked_at) ON meter.token TO :"service";
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
     meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
     meter.device_time, meter.contract_total, meter.contract_year, meter.contract_year_past,
-    meter.coupon, meter.coupon_past, meter.pool TO kashi_service;
+    meter.coupon, meter.coupon_past, meter.pool TO :"service";
 
 RESET ROLE;
