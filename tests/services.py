@@ -41,7 +41,7 @@ from meter.rules.kinds.table import read_entry
 from meter.rules.state import State
 from meter.service import running as service_running
 from meter.service import setup
-from meter.tables.connections import Address
+from meter.tables.sessions import Address
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire import dsse
 from tests.books import (

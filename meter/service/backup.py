@@ -35,7 +35,7 @@ from ledger.tlog import TILE_WIDTH
 from meter.host.data_folder import DataFolder
 from meter.host.postgres import find_program
 from meter.tables import connections
-from meter.tables.connections import Address
+from meter.tables.sessions import Address
 
 DUMP: Final = "database.dump"
 UNFINISHED: Final = "unfinished"

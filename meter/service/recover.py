@@ -28,7 +28,7 @@ from meter.publish.export import export
 from meter.publish.folder import LogMissing
 from meter.service.roll_forward import roll_forward
 from meter.tables import connections, tokens, write
-from meter.tables.connections import Address
+from meter.tables.sessions import Address
 
 TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, with the size of the ledger
 

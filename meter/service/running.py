@@ -33,8 +33,8 @@ from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.witnesses import Witnesses, read_policy
 from meter.service.setup import Database, SetupError, open_database, read_origin
 from meter.tables import connections, load
-from meter.tables.connections import Address
 from meter.tables.registry import Registry
+from meter.tables.sessions import Address
 from meter.values.problems import Problem
 
 _log: Final = logs.logger(__name__)

@@ -26,7 +26,7 @@ from meter.host.tokens import Identity, Token, new_token
 from meter.publish.export import export
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
 from meter.tables import connections, faults, tokens, write
-from meter.tables.connections import Address
+from meter.tables.sessions import Address
 
 RECEIPT_KEYID: Final = "receipt-1"
 

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, cast
 
 import asyncpg
 
 from ledger import store as ledger_store
 from ledger.errors import LedgerError
-from ledger.roles import Roles
-from meter.tables import faults
+from ledger.store import UnsafeServer
+from meter.tables import faults, sessions
+from meter.tables.sessions import Address
 from meter.values.problems import Problem
 
 Connection = asyncpg.Connection
@@ -36,14 +37,6 @@ STATEMENT_SECONDS: Final = 30.0
 WRITER: Final = "kashi-writer"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a ledger's database is, and the roles there that are this ledger's."""
-
-    dsn: str = field(repr=False)  # may hold a password
-    roles: Roles
-
-
 class NoLedger(LedgerError):  # noqa: N818 - the name says what is wrong
     """The database holds no ledger that we may use."""
 
@@ -63,30 +56,29 @@ async def connect(
     statement that takes longer than `patience_seconds` raises `TimeoutError`. Raises `NoLedger`,
     and `DatabaseFault` where the server refuses us or cannot be reached.
     """
-    settings = {
-        "application_name": WRITER if writer else "kashi",
-        "synchronous_commit": "on",
-        # Plans anew for each long list of ids cost more than what they find.
-        "plan_cache_mode": "force_generic_plan",
-    }
+    name, role = WRITER if writer else "kashi", sessions.NO_ROLE if owner else address.roles.service
+    connection = await sessions.open_session(
+        address, sessions.settings_of(name, role), patience_seconds
+    )
     if not owner:
-        settings["role"] = address.roles.service
+        await _check_ledger(connection)
+    return connection
+
+
+async def _check_ledger(connection: Connection) -> None:
     try:
-        with faults.told():
-            connection = await asyncpg.connect(
-                address.dsn, server_settings=settings, command_timeout=patience_seconds
-            )
-    except OSError as error:
-        raise faults.fault_of(error) from error
-    if not owner and not await ledger_store.exists(connection):
+        found = await ledger_store.exists(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    if not found:
         await connection.close()
         raise NoLedger("the database holds no ledger: make one with kashi init")
-    return connection
 
 
 async def connect_readers(address: Address) -> Readers:
     """Open connections for queries."""
-    settings = {"application_name": "kashi-read", "role": address.roles.service}
+    settings = sessions.settings_of("kashi-read", address.roles.service)
     return await asyncpg.create_pool(
         address.dsn,
         min_size=0,
@@ -94,6 +86,7 @@ async def connect_readers(address: Address) -> Readers:
         command_timeout=STATEMENT_SECONDS,
         server_settings=settings,
         connection_class=_Reader,
+        init=partial(sessions.check_settings, settings=settings),
     )
 
 
@@ -117,7 +110,7 @@ async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[C
                 return
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 yield connection
-    except faults.AWAY as error:
+    except (*faults.AWAY, UnsafeServer) as error:
         raise Problem("unavailable", "the database is away") from error
 
 

@@ -39,6 +39,7 @@ AWAY: Final = (
 _MEANINGS: Final = {
     "08": ("unavailable", "the database went away"),
     "26": ("unsafe_server", "a pooler deals out our session"),
+    "42P05": ("unsafe_server", "a pooler deals out sessions of others"),
     "28": ("login_refused", "the database refuses the login"),
     "25006": ("read_only", "the database takes no writes"),
     "3D000": ("no_database", "there is no such database"),
@@ -79,6 +80,8 @@ def fault_of(error: Exception) -> DatabaseFault:
         return DatabaseFault("bad_database_url", str(error))
     if isinstance(error, OSError):
         return DatabaseFault("unavailable", f"the database cannot be reached: {error}")
+    if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in str(error):
+        return DatabaseFault("unsafe_server", f"a pooler refuses our settings: {error}")
     if not isinstance(error, asyncpg.PostgresError):
         return DatabaseFault("unavailable", f"the database went away: {error}")
     state = error.sqlstate or ""
