@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,13 @@ def only_line(errors: str) -> str:
     assert errors.count("\n") == 1, errors
     assert errors.startswith(("kashi: ", "could not check: "))
     return errors
+
+
+def code(line: str) -> str:
+    """The code of a line `kashi: code: sentence`."""
+    found = re.fullmatch(r"kashi: ([a-z_]+): \S.*\n", line)
+    assert found, line
+    return found[1]
 
 
 @contextlib.contextmanager

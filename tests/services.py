@@ -382,6 +382,13 @@ def _audit(data: list[bytes], attached: dict[int, list[Any]]) -> None:
     audit.finish()
 
 
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(60):
+        while not await holds():  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.02)
+
+
 def yuan(fen: int) -> str:
     return format_money(fen)
 

@@ -66,6 +66,13 @@ def init(data: Path, origin: str, now: str | None, serving: str, *, print_sql: b
     is_flag=True,
     help="Publish checkpoints that too few witnesses have cosigned, instead of holding them back.",
 )
+@click.option(
+    "--database-seconds",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="How long a start waits for a database that is away or takes no writes.",
+)
 @NOW
 def serve(  # noqa: PLR0913 - one argument for each option
     data: Path,
@@ -76,6 +83,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
     *,
     witness_seconds: float,
     without_quorum: bool,
+    database_seconds: float,
 ) -> None:
     """Run the service until it is interrupted."""
     from meter.host import logs  # noqa: PLC0415
@@ -88,7 +96,9 @@ def serve(  # noqa: PLR0913 - one argument for each option
         origin = setup.read_origin(folder)
         clock = clock_of(origin, now)
         witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
-        async with service_running.running(folder, host, port, clock, witnessing) as running:
+        async with service_running.running(
+            folder, host, port, clock, witnessing, database_seconds
+        ) as running:
             service_running.settle_interpreter()
             click.echo(f"{origin} listens on {running.url}")
             await service_running.until_interrupted(running)

@@ -10,6 +10,7 @@ import gc
 import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,9 +34,16 @@ from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.witnesses import Witnesses, read_policy
 from meter.service.setup import Database, SetupError, open_database, read_origin
 from meter.tables import connections, load
+from meter.tables.faults import DatabaseFault
 from meter.tables.registry import Registry
 from meter.tables.sessions import Address
 from meter.values.problems import Problem
+
+RETRY_SECONDS: Final = 0.5  # between looks at a database that is awaited
+
+
+_PASSING: Final = {"unavailable", "read_only"}  # faults that a fail-over mends
+
 
 _log: Final = logs.logger(__name__)
 
@@ -64,20 +72,25 @@ class Witnessing:
 
 
 @contextlib.asynccontextmanager
-async def running(
+async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
     folder: DataFolder,
     host: str = "127.0.0.1",
     port: int = 0,
     clock: Clock = system_clock,
     witnessing: Witnessing = Witnessing(),
+    patience_seconds: float = 0,
 ) -> AsyncIterator[Running]:
-    """Serve a ledger; `port` 0 takes a free one. `ended` fails when the service must stop."""
+    """Serve a ledger; `port` 0 takes a free one. `ended` fails when the service must stop.
+
+    A database that is away, or takes no writes, is waited for at most `patience_seconds`.
+    """
     origin = read_origin(folder)
     keys = Keys(folder)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(folder, origin))
         address = database.address
+        await _wait_for_writes(address, patience_seconds)
         witnesses = await stack.enter_async_context(
             _witnesses(folder, await _signing_keys(database, keys), witnessing)
         )
@@ -130,6 +143,32 @@ async def running(
         _log.info("started", url=url, size=intake.watermark.size)
         yield Running(url, address, readers, intake, publishing.published, ended)
         _log.info("stopping", size=intake.watermark.size)
+
+
+async def _wait_for_writes(address: Address, patience_seconds: float) -> None:
+    """Wait for a database that fails over. Raises `DatabaseFault` where it takes too long."""
+    deadline, told = time.monotonic() + patience_seconds, ""
+    while True:
+        try:
+            await _check_takes_writes(address)
+        except DatabaseFault as fault:
+            if fault.code not in _PASSING or time.monotonic() >= deadline:
+                raise
+            if fault.code != told:
+                told = fault.code
+                _log.warning("database_awaited", code=fault.code, seconds=patience_seconds)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+async def _check_takes_writes(address: Address) -> None:
+    connection = await connections.connect(address)
+    try:
+        if not await ledger_store.takes_writes(connection):
+            raise DatabaseFault("read_only", "the database takes no writes: a standby, or set so")
+    finally:
+        await connection.close()
 
 
 def settle_interpreter() -> None:

@@ -107,7 +107,7 @@ def test_nonsense_is_one_line_and_no_traceback(data, tmp_path, monkeypatch):
     assert "no such day" in told(kashi("serve", "--data", data, "--now", "2025-13-01T00:00:00Z"))
     for address in ("postgresql://x@/missing?host=/nonexistent", "nonsense", "postgresql://:x"):
         monkeypatch.setenv(DATABASE_VARIABLE, address)
-        assert told(kashi("serve", "--data", data))
+        assert told(kashi("serve", "--data", data, "--database-seconds", 0))
     assert kashi("serve", "--data", data, "--port", 65536).exit_code == 2
     assert kashi("nothing").exit_code == 2
 

@@ -16,7 +16,7 @@ from ledger.roles import Roles
 from meter.host import logs
 from meter.tables import connections
 from tests.books import record
-from tests.services import HOUR, ORIGIN, Service, ask, serving
+from tests.services import HOUR, ORIGIN, Service, ask, serving, until
 
 OURS = "('ledger', 'meter')"
 
@@ -87,13 +87,6 @@ async def answers(service: Service, count: int) -> Counter[tuple[int, str]]:
     async with asyncio.timeout(60):
         found = await asyncio.gather(*(service.get("/v1/contracts/A") for _ in range(count)))
     return Counter((each.status, "" if each.status == 200 else each.code) for each in found)
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(60):
-        while not await holds():  # noqa: ASYNC110 - the database tells nobody
-            await asyncio.sleep(0.02)
 
 
 def is_ready(service: Service) -> Callable[[], Awaitable[bool]]:

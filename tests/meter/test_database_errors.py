@@ -21,7 +21,17 @@ import pytest
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.postgres import find_binaries, find_program
 from meter.tables import faults
-from tests.commands import PROGRAM, elsewhere, environment, good, kashi, only_line, started, told
+from tests.commands import (
+    PROGRAM,
+    code,
+    elsewhere,
+    environment,
+    good,
+    kashi,
+    only_line,
+    started,
+    told,
+)
 from tests.conftest import execute
 from tests.services import ask
 
@@ -47,18 +57,11 @@ def init(data: Path):
 
 
 def serve(data: Path):
-    return kashi("serve", "--data", data, "--port", 0)
+    return kashi("serve", "--data", data, "--port", 0, "--database-seconds", 0)
 
 
 def name_of(dsn: str) -> str:
     return urlsplit(dsn).path[1:]
-
-
-def code(line: str) -> str:
-    """The code of a line `kashi: code: sentence`."""
-    found = re.fullmatch(r"kashi: ([a-z_]+): \S.*\n", line)
-    assert found, line
-    return found[1]
 
 
 # One line

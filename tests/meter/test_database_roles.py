@@ -16,9 +16,8 @@ import pytest
 
 from ledger.roles import Roles
 from meter.host.postgres import Embedded, find_binaries, find_program, inspect_binaries
-from tests.commands import elsewhere, good, kashi, started, told
+from tests.commands import code, elsewhere, good, kashi, started, told
 from tests.conftest import execute, own_loop
-from tests.meter.test_database_errors import code
 from tests.services import ask
 
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")

@@ -18,10 +18,9 @@ import pytest
 from ledger.roles import Roles
 from meter.tables import connections
 from tests.books import record
-from tests.commands import elsewhere, kashi, told
+from tests.commands import code, elsewhere, kashi, told
 from tests.conftest import execute
 from tests.interop.programs import need
-from tests.meter.test_database_errors import code
 from tests.services import HOUR, ORIGIN, serving
 
 PORT = 6432
@@ -109,7 +108,7 @@ async def listening(socket: Path, process: subprocess.Popen[bytes]) -> None:
 def refusal(dsn: str, tmp_path: Path) -> str:
     """Serve through a pooler that is to be refused; the line that says so."""
     with elsewhere(dsn):
-        line = told(kashi("serve", "--data", tmp_path / "kashi", "--port", 0))
+        line = told(kashi("serve", "--data", tmp_path / "kashi", "--database-seconds", 0))
     assert code(line) == "unsafe_server"
     return line
 
