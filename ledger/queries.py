@@ -4,9 +4,13 @@ A file holds statements one after the other, each under a line `-- name: <name>`
 
     -- name: head
     SELECT epoch, size FROM ledger.head;
+
+A name that a statement can take from no parameter stands in it as psql has it: `:"owner"` for the
+identifier, `:'owner'` for the text.
 """
 
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
@@ -21,6 +25,15 @@ def load(package: str, file: str = "queries.sql") -> dict[str, str]:
     return dict(zip(names, (part.strip() for part in parts[1::2]), strict=True))
 
 
-def script(package: str, file: str) -> str:
-    """Return a whole file, to be run as it is."""
-    return (files(package) / "sql" / file).read_text(encoding="utf-8")
+def script(package: str, file: str, names: Mapping[str, str] | None = None) -> str:
+    """Read a whole file, to be run as it is once its names are filled in."""
+    text = (files(package) / "sql" / file).read_text(encoding="utf-8")
+    return with_names(text, names or {})
+
+
+def with_names(sql: str, names: Mapping[str, str]) -> str:
+    """Return SQL with its names filled in, quoted as identifiers or as text."""
+    for key, name in names.items():
+        sql = sql.replace(f':"{key}"', '"{}"'.format(name.replace('"', '""')))
+        sql = sql.replace(f":'{key}'", "'{}'".format(name.replace("'", "''")))
+    return sql

@@ -17,7 +17,8 @@ from ledger.book import Book
 from ledger.bundle import decode_bundle, encode_bundle
 from ledger.errors import BadProof, LedgerError
 from ledger.log import Group, Log
-from ledger.queries import load, script
+from ledger.queries import load, script, with_names
+from ledger.roles import Roles
 from ledger.tlog import EMPTY_ROOT, Frontier, leaf_hash
 
 _SQL: Final = load("ledger")
@@ -41,6 +42,18 @@ class UnsafeServer(LedgerError):  # noqa: N818 - the name says what is wrong
     code = "unsafe_server"
 
 
+class MissingRoles(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The database lacks roles or rights that our login may not make."""
+
+    code = "missing_roles"
+
+
+class WrongEncoding(LedgerError):  # noqa: N818 - the name says what is wrong
+    """The database does not hold every text that an entry may hold."""
+
+    code = "wrong_encoding"
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The end of the ledger; `frontier` holds the hashes of the perfect subtrees."""
@@ -62,17 +75,87 @@ async def exists(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval(_SQL["exists"]))
 
 
-async def create(connection: asyncpg.Connection) -> None:
-    """Make the roles and an empty ledger; the caller must be allowed to create roles."""
-    await connection.execute(script("ledger", "roles.sql"))
-    await connection.execute(script("ledger", "schema.sql"))
+async def make_roles(connection: asyncpg.Connection, roles: Roles, serving: str = "") -> None:
+    """Make of the roles what is missing; `serving` is the login of the service, if it is another.
+
+    Raises `MissingRoles` where the login may not.
+    """
+    setup = await connection.fetchval(_SQL["login"])
+    serving = serving or setup
+    if not await _missing_roles(connection, roles, serving):
+        return
+    denied = ""
+    try:
+        async with connection.transaction():
+            await connection.execute(roles_script(roles, setup, serving))
+    except asyncpg.InsufficientPrivilegeError as error:
+        denied = f" ({error.args[0]})"
+    missing = await _missing_roles(connection, roles, serving)
+    if missing:
+        raise MissingRoles(
+            f"{setup} may not make {', '.join(missing)}{denied}: an administrator runs what "
+            "kashi init --print-sql prints"
+        )
 
 
-async def check_durability(connection: asyncpg.Connection) -> None:
-    """Raise `UnsafeServer` for a server whose commits may not survive a crash."""
-    for name, setting in await connection.fetch(_SQL["durability"]):
+async def _missing_roles(connection: asyncpg.Connection, roles: Roles, serving: str) -> list[str]:
+    rows = await connection.fetch(_SQL["missing_roles"], roles.owner, roles.service, serving)
+    return [row["what"] for row in rows]
+
+
+def roles_script(roles: Roles, setup: str, serving: str) -> str:
+    """Return what makes the roles, for a login that sets the ledger up and one that serves it."""
+    names = {**roles.names, "setup": setup, "serving": serving}
+    return script("ledger", "roles.sql", names)
+
+
+async def leave_owner(connection: asyncpg.Connection, roles: Roles) -> None:
+    """Give up what only making a ledger needs, if the login gave it to itself."""
+    if await connection.fetchval(_SQL["owns_by_itself"], roles.owner):
+        await connection.execute(with_names(_SQL["leave_owner"], roles.names))
+
+
+async def login_strength(connection: asyncpg.Connection, roles: Roles) -> str:
+    """Return how the login could get round the guards of the tables, or nothing if it cannot."""
+    return str(await connection.fetchval(_SQL["login_strength"], roles.owner))
+
+
+async def create(connection: asyncpg.Connection, roles: Roles) -> None:
+    """Make an empty ledger whose roles are there."""
+    await connection.execute(script("ledger", "schema.sql", roles.names))
+
+
+async def check_server(connection: asyncpg.Connection) -> None:
+    """Raise `UnsafeServer` for a server whose commits may not survive a crash.
+
+    Raise `WrongEncoding` for a database that cannot hold every text.
+    """
+    rows = await connection.fetch(_SQL["server_settings"])
+    settings: dict[str, str] = {row["name"]: row["setting"] for row in rows}
+    encoding = settings.pop("server_encoding")
+    for name, setting in settings.items():
         if setting != "on":
             raise UnsafeServer(f"the server runs with {name} = {setting}")
+    if encoding != "UTF8":
+        raise WrongEncoding(
+            f"the database's encoding is {encoding}: make one with CREATE DATABASE … "
+            "ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+async def collation_versions(connection: asyncpg.Connection) -> tuple[str, str]:
+    """Return the version of the database's own collation when it was made, and now.
+
+    No column of ours is ordered by it, so another version harms other tables alone.
+    """
+    row = await connection.fetchrow(_SQL["collation_versions"])
+    assert row is not None, "we are connected to a database"
+    return row["made_with"], row["now"]
+
+
+async def takes_writes(connection: asyncpg.Connection) -> bool:
+    """Return whether the server would take a write now."""
+    return bool(await connection.fetchval(_SQL["takes_writes"]))
 
 
 async def head(connection: asyncpg.Connection) -> Head:

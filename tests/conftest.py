@@ -137,6 +137,15 @@ def database(postgres: str) -> Iterator[str]:
     execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture
+def spare(database: str, postgres: str) -> Iterator[str]:
+    """The DSN of another empty database."""
+    name = f"{urlsplit(database).path[1:]}_spare"
+    execute(postgres, f"CREATE DATABASE {name}")
+    yield urlsplit(postgres)._replace(path=f"/{name}").geturl()
+    execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real traces, where there is one."""

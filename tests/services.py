@@ -30,6 +30,7 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.files import Files
 from ledger.folder import FolderWriter
+from ledger.roles import Roles
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
 from meter.client import registration
@@ -41,6 +42,7 @@ from meter.rules.kinds.table import read_entry
 from meter.rules.state import State
 from meter.service import running as service_running
 from meter.service import setup
+from meter.tables.sessions import Address
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire import dsse
 from tests.books import (
@@ -300,6 +302,11 @@ def coupon_body(year: int, amount: str, enterprise: str = ALPHA) -> dict[str, An
     return {"programme": PROGRAMME, "enterprise": enterprise, "year": year, "amount": amount}
 
 
+def address_of(dsn: str, origin: str = ORIGIN) -> Address:
+    """Return the address of a ledger's database, with the ledger's roles."""
+    return Address(dsn, Roles.of(origin))
+
+
 # The stored ledger, read past the service
 
 
@@ -374,6 +381,13 @@ def _audit(data: list[bytes], attached: dict[int, list[Any]]) -> None:
         audit.entry(number, entry, json.loads(entry), files, tree)
         tree.append(leaf_hash(entry))
     audit.finish()
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(60):
+        while not await holds():  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.02)
 
 
 def yuan(fen: int) -> str:

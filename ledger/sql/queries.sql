@@ -1,8 +1,64 @@
 -- name: exists
 SELECT to_regclass('ledger.head') IS NOT NULL;
 
--- name: durability
-SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes');
+-- name: server_settings
+SELECT name, setting FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'server_encoding');
+
+-- name: collation_versions
+-- Of the database's own collation: when it was made, and now. A collation without one has none.
+SELECT coalesce(datcollversion, '') AS made_with, coalesce(actual, '') AS now
+FROM pg_database, pg_database_collation_actual_version(oid) AS actual
+WHERE datname = current_database();
+
+-- name: login
+SELECT session_user::text;
+
+-- name: missing_roles
+-- Of a ledger whose tables the role $1 owns, which the role $2 serves, and the login $3 by it.
+WITH named AS (
+    SELECT to_regrole($1) AS owner, to_regrole($2) AS service, to_regrole(quote_ident($3)) AS serving,
+        to_regrole(quote_ident(session_user)) AS setup,
+        CASE WHEN current_setting('server_version_num')::int >= 160000
+            THEN 'SET' ELSE 'MEMBER' END AS member
+)
+SELECT missing.what FROM named CROSS JOIN LATERAL (VALUES
+    ('the role ' || $1, owner IS NULL),
+    ('the role ' || $2, service IS NULL),
+    ('the login ' || $3, serving IS NULL),
+    (session_user || ' as a member of ' || $1, NOT pg_has_role(setup, owner, member)),
+    (session_user || ' as a member of ' || $2, NOT pg_has_role(setup, service, member)),
+    ($3 || ' as a member of ' || $2, NOT pg_has_role(serving, service, member)),
+    ('CREATE on the database for ' || $1,
+        NOT has_database_privilege(owner, current_database(), 'CREATE')),
+    ('a REVOKE of CONNECT on the database from PUBLIC',
+        has_database_privilege('public', current_database(), 'CONNECT'))
+) AS missing (what, is_missing)
+WHERE is_missing;
+
+-- name: owns_by_itself
+-- Whether the login has made itself a member of the owner's role.
+SELECT EXISTS (
+    SELECT FROM pg_auth_members
+    WHERE roleid = to_regrole($1) AND member = to_regrole(quote_ident(session_user))
+        AND grantor = member
+);
+
+-- name: leave_owner
+REVOKE :"owner" FROM SESSION_USER;
+
+-- name: login_strength
+-- How a login could change what the service's role may not.
+SELECT CASE
+    WHEN rolsuper THEN 'superuser'
+    WHEN pg_has_role(rolname, $1::text, CASE WHEN current_setting('server_version_num')::int >= 160000
+        THEN 'SET' ELSE 'MEMBER' END) THEN 'member of ' || $1
+    ELSE ''
+END FROM pg_roles WHERE rolname = session_user;
+
+-- name: takes_writes
+-- Off on a standby, and where the database or the role is set so.
+SELECT current_setting('transaction_read_only') = 'off';
 
 -- name: head
 SELECT epoch, size, root, frontier, last_at FROM ledger.head;

@@ -1,12 +1,12 @@
 -- The ledger: immutable segments, one moving head, and the balances that the entries add up to.
 --
 -- Truth is `segment`; `head` and `account` can be made anew from it. The owner role cannot log in;
--- the service works as `kashi_service`, which may append to segments but never change them, and
+-- the service's role may append to segments but never change them, and
 -- triggers refuse a change to everybody else. (A superuser can defeat both. The proof of the ledger
 -- is in signed checkpoints outside the database.)
 
-CREATE SCHEMA ledger AUTHORIZATION kashi_owner;
-SET ROLE kashi_owner;
+CREATE SCHEMA ledger AUTHORIZATION :"owner";
+SET ROLE :"owner";
 
 CREATE TABLE ledger.segment (
     -- The primary key is the compare-and-swap: two writers cannot both continue at one number.
@@ -36,7 +36,7 @@ CREATE TABLE ledger.head (
 );
 
 CREATE TABLE ledger.account (
-    name text PRIMARY KEY,
+    name text COLLATE "C" PRIMARY KEY, -- an order that no update of a C library changes
     fen  numeric NOT NULL
 );
 
@@ -67,10 +67,10 @@ CREATE TRIGGER never_empty BEFORE TRUNCATE ON ledger.head
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE ledger.head ENABLE ALWAYS TRIGGER never_empty;
 
-GRANT USAGE ON SCHEMA ledger TO kashi_service;
-GRANT SELECT, INSERT ON ledger.segment TO kashi_service;
-GRANT SELECT, UPDATE ON ledger.head TO kashi_service;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ledger.account TO kashi_service;
+GRANT USAGE ON SCHEMA ledger TO :"service";
+GRANT SELECT, INSERT ON ledger.segment TO :"service";
+GRANT SELECT, UPDATE ON ledger.head TO :"service";
+GRANT SELECT, INSERT, UPDATE, DELETE ON ledger.account TO :"service";
 
 -- sha256 of nothing is the root of the empty tree (RFC 9162 section 2.1.1).
 INSERT INTO ledger.head (epoch, size, root, frontier, last_at)

@@ -28,6 +28,7 @@ class Context:
     submissions: Submissions
     registry: Registry
     readers: connections.Readers
+    probe: connections.Probe
     metrics: Metrics
     keys: Keys
     log_folder: Path

@@ -249,9 +249,10 @@ async def get_health(_ask: Ask) -> Status:
 
 
 async def get_readiness(ask: Ask) -> Status:
-    """The service can commit."""
+    """The service can commit, and has a connection for queries."""
     if not ask.context.submissions.ready:
         raise Problem("unavailable", "the ledger is being loaded")
+    await ask.context.probe.check()
     return Status("ready")
 
 
@@ -331,6 +332,6 @@ ROUTES: Final = [
         roles=OFFICIALS,
     ),
     Route("GET", "/healthz", get_health, "The process answers", Status),
-    Route("GET", "/readyz", get_readiness, "The service can commit", Status),
+    Route("GET", "/readyz", get_readiness, "The service can commit and be queried", Status),
     Route("GET", "/metrics", get_metrics, "Prometheus metrics", "text/plain"),
 ]

@@ -1,7 +1,9 @@
 """What all commands share: the group, options, exit codes, and how a fault or progress is shown."""
 
 import asyncio
+import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from meter.values.units import parse_instant
 GOOD: Final = 0
 VIOLATED: Final = 1
 NOT_CHECKED: Final = 2
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 DATA = click.option(
     "--data",
     "data",
@@ -39,7 +42,34 @@ OUT = Console(emoji=False)  # "accrued:A:2025" is an account
 ERR = Console(stderr=True, emoji=False)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Ended(BaseException):
+    """A signal ends the command."""
+
+    def __init__(self, number: int) -> None:
+        self.number = signal.Signals(number)
+
+
+class _Commands(click.Group):
+    """All commands: one that is ended by a signal, or lacks a package, says so in one line.
+
+    A signal has an exit code of its own: 1 would say that something is violated.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with _signals_raise():
+                return super().invoke(ctx)
+        except _Ended as end:
+            complain(f"kashi: interrupted: {end.number.name} came before the end")
+            sys.exit(128 + end.number)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in {"ledger", "meter"}:
+                raise
+            complain(f"kashi: missing_extra: {error.name} is missing: pip install 'kashi[server]'")
+            sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kashi")
 def main() -> None:
     """Kashi (卡时): compute vouchers metered exactly, on a ledger that anyone can verify."""
@@ -56,13 +86,69 @@ def clock_of(origin: str, now: str | None) -> Callable[[], int]:
 
 
 def run_async(make: Callable[[], Awaitable[Any]]) -> Any:
-    """Run a coroutine; an error that the user can mend ends with one line, not a traceback."""
+    """Run a coroutine; an error that the user can mend ends with one line, not a traceback.
+
+    The first signal cancels it, so that it cleans up behind itself; a second one ends all at once.
+    """
+    came: list[int] = []
 
     async def run() -> Any:
+        _on_signal(asyncio.current_task(), came)
         return await make()
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return checked(lambda: runner.run(run()))
+    with _signals_kept(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            return checked(lambda: runner.run(run()))
+        except asyncio.CancelledError:
+            if came:
+                raise _Ended(came[0]) from None
+            raise
+
+
+def _on_signal(task: "asyncio.Task[Any] | None", came: list[int]) -> None:
+    """Cancel a task at the first signal."""
+    loop = asyncio.get_running_loop()
+
+    def end(number: int) -> None:
+        for each in _ENDING:
+            loop.remove_signal_handler(each)
+        came.append(number)
+        if task is not None:
+            task.cancel()
+
+    if _hears_signals():
+        for number in _ENDING:
+            loop.add_signal_handler(number, end, number)
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let a signal raise `_Ended` in what runs without a loop."""
+
+    def end(number: int, _frame: object) -> NoReturn:
+        raise _Ended(number)
+
+    with _signals_kept():
+        if _hears_signals():
+            for number in _ENDING:
+                signal.signal(number, end)
+        yield
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back afterwards what handles signals now."""
+    handlers = {number: signal.getsignal(number) for number in _ENDING}
+    try:
+        yield
+    finally:
+        if _hears_signals():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _hears_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -79,8 +165,6 @@ def checked(call: Callable[[], Any]) -> Any:
         return call()
     except (LedgerError, Problem, ValueError, OSError) as error:
         fail(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:
         # SetupError and PostgresError live in modules of kashi[server].
         if hasattr(error, "code") and hasattr(error, "detail"):

@@ -17,13 +17,27 @@ from meter.values.units import MICROSECONDS, format_instant, parse_instant
 @main.command()
 @DATA
 @click.option("--origin", required=True, help="The ledger's name, e.g. kashi.example/shenzhen.")
+@click.option(
+    "--service-login",
+    "serving",
+    default="",
+    help="The login that serves the ledger, if it is another than that of KASHI_DATABASE_URL.",
+)
+@click.option(
+    "--print-sql",
+    is_flag=True,
+    help="Make nothing; print what an administrator runs where our login may make no roles.",
+)
 @NOW
-def init(data: Path, origin: str, now: str | None) -> None:
+def init(data: Path, origin: str, now: str | None, serving: str, *, print_sql: bool) -> None:
     """Make a ledger: keys, database, entry 0, and the authority's first token."""
     from meter.service import setup  # noqa: PLC0415 - needs kashi[server]
 
+    if print_sql:
+        click.echo(checked(lambda: setup.roles_script(origin, serving)), nl=False)
+        return
     folder = DataFolder(data)
-    run_async(lambda: setup.initialise(folder, origin, clock_of(origin, now)))
+    run_async(lambda: setup.initialise(folder, origin, clock_of(origin, now), serving))
     click.echo(f"{origin} is in {data}")
     click.echo(f"for verifiers:          {folder.log_vkey}")
     click.echo(f"the authority's token:  {folder.authority_token}")
@@ -63,6 +77,13 @@ def init(data: Path, origin: str, now: str | None) -> None:
     show_default=True,
     help="Whoever reaches this address sees the pools and each grant.",
 )
+@click.option(
+    "--database-seconds",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="How long a start waits for a database that is away or takes no writes.",
+)
 @NOW
 def serve(  # noqa: PLR0913 - one argument for each option
     data: Path,
@@ -75,6 +96,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
     metrics_port: int | None,
     witness_seconds: float,
     without_quorum: bool,
+    database_seconds: float,
 ) -> None:
     """Run the service until it is interrupted."""
     from meter.host import logs  # noqa: PLC0415
@@ -87,9 +109,11 @@ def serve(  # noqa: PLR0913 - one argument for each option
         origin = setup.read_origin(folder)
         clock = clock_of(origin, now)
         witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
-        address = service_running.Address(host, port)
-        own = None if metrics_port is None else service_running.Address(metrics_host, metrics_port)
-        async with service_running.running(folder, address, clock, witnessing, own) as running:
+        endpoint = service_running.Endpoint(host, port)
+        own = None if metrics_port is None else service_running.Endpoint(metrics_host, metrics_port)
+        async with service_running.running(
+            folder, endpoint, clock, witnessing, own, database_seconds
+        ) as running:
             service_running.settle_interpreter()
             click.echo(f"{origin} listens on {running.url}")
             if running.metrics_url:
@@ -252,10 +276,10 @@ def demo(trace: Path | None, data: Path | None) -> None:
     from meter.demo import story  # noqa: PLC0415 - needs kashi[server]
 
     if data is not None:
-        sys.exit(story.run(trace, data, OUT, kept=True))
+        sys.exit(run_async(lambda: story.demo(trace, data, OUT, kept=True)))
     with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:
         Path(folder).chmod(0o711)
-        sys.exit(story.run(trace, Path(folder), OUT))
+        sys.exit(run_async(lambda: story.demo(trace, Path(folder), OUT)))
 
 
 @main.group()

@@ -9,7 +9,6 @@ against the verified folder, and both against the provider's own count. The firs
 ends the demonstration with exit code 1.
 """
 
-import asyncio
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,16 +67,11 @@ _FAULTS: Final = (
 )
 
 
-def run(trace: Path | None, folder: Path, console: Console, *, kept: bool = False) -> int:
+async def demo(trace: Path | None, folder: Path, console: Console, *, kept: bool = False) -> int:
     """Run the story in an empty folder and return the exit code.
 
     With `trace`, usage comes from that file. `kept` is true where the folder will stay.
     """
-    return asyncio.run(demo(trace, folder, console, kept=kept))
-
-
-async def demo(trace: Path | None, folder: Path, console: Console, *, kept: bool = False) -> int:
-    """Run the story; see `run`."""
     story = Story(console)
     try:
         await _run_steps(_scenario(trace), folder, story)
@@ -123,7 +117,7 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
         balances = await _ask_balances(stage)
         story.step("The ledger is exported, the service stops, and an auditor verifies the folder")
         with story.bar("exporting entries") as advance:
-            await export(running.dsn, Keys(folder), exported, advance)
+            await export(running.address, Keys(folder), exported, advance)
     read = _verify_export(story, exported, signer.verifier)
     _forge(stage, path, signer)
     story.step("Balances")

@@ -123,7 +123,8 @@ def _short(filename: str) -> str:
 def _safe_message(error: BaseException) -> str | None:
     """Return the message of a database or of the system, which keep quoted data apart."""
     if isinstance(error, LedgerError):
-        return error.code
+        why = None if error.__cause__ is None else _safe_message(error.__cause__)
+        return error.code if why is None else f"{error.code}: {why}"
     if hasattr(error, "sqlstate"):
         return f"{error.sqlstate}: {error.args[0] if error.args else ''}"
     return error.strerror if isinstance(error, OSError) else None

@@ -12,17 +12,18 @@ from ledger.folder import FolderWriter
 from ledger.store import Head, Inconsistent
 from meter.host.keys import Keys
 from meter.tables import connections, load, segments
+from meter.tables.sessions import Address
 
 Progress = Callable[[int, int], None]
 
 
-async def export(dsn: str, keys: Keys, out: Path, progress: Progress | None = None) -> Head:
+async def export(address: Address, keys: Keys, out: Path, progress: Progress | None = None) -> Head:
     """Export into a folder that is empty or not there; `progress` gets entries done and total.
 
     Raises `Inconsistent` where the stored entries do not give the stored root, and `Problem`
     `key_not_here` where a key that must sign is missing.
     """
-    connection = await connections.connect(dsn)
+    connection = await connections.connect(address)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return await _export(connection, keys, FolderWriter(out), progress)

@@ -98,10 +98,9 @@ class Publishing:
         if note is None:
             raise LogMissing(self._folder)
         size = claimed_checkpoint(note).size
-        async with connections.away_as_no_ledger():
-            self._connection = await self._connect()
-            self._state = await load.load_service_keys(self._connection)
-            root = await self._root_at(size)
+        self._connection = await self._connect()
+        self._state = await load.load_service_keys(self._connection)
+        root = await self._root_at(size)
         if root is None:  # the database may lack its keys, as it lacks its entries
             raise Ahead(f"{size} entries are published, the database has fewer: run kashi recover")
         check_root(self._open_checkpoint(note), lambda _: root)

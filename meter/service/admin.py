@@ -1,8 +1,8 @@
 """The work of an operator beside serving: tokens, keys, export, backup, recovery, rebuild."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +11,10 @@ from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
 from meter.host.tokens import TOKEN_ID, Identity, ListedToken, has_fitting_subject, new_token
 from meter.publish.export import export
-from meter.service.backup import back_up, restore, take_log
+from meter.service.backup import back_up, in_a_thread, restore, take_log
 from meter.service.rebuild import rebuild
 from meter.service.recover import Recovered, publish_again, recover
-from meter.service.setup import SetupError, open_database, read_origin
+from meter.service.setup import SetupError, leave_owner, open_database, read_origin
 from meter.tables import connections, pages, tokens
 
 TOKENS_AT_ONCE: Final = 1_000
@@ -64,8 +64,8 @@ async def revoke_token(folder: DataFolder, token_id: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _service_connection(folder: DataFolder) -> AsyncIterator[connections.Connection]:
-    async with open_database(folder, join=True) as database:
-        connection = await connections.connect(database.dsn)
+    async with open_database(folder, read_origin(folder), join=True) as database:
+        connection = await connections.connect(database.address)
         try:
             yield connection
         finally:
@@ -83,16 +83,14 @@ def new_key(folder: DataFolder, kind: str) -> tuple[str, dict[str, str]]:
 
 async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:
     """Export the ledger; see `meter.publish.export`."""
-    read_origin(folder)
-    async with open_database(folder, join=True) as database:
-        return await export(database.dsn, Keys(folder), out, progress)
+    async with open_database(folder, read_origin(folder), join=True) as database:
+        return await export(database.address, Keys(folder), out, progress)
 
 
 async def back_up_from(folder: DataFolder, out: Path, progress: Progress | None = None) -> int:
     """Copy database and published log; see `meter.service.backup`."""
-    read_origin(folder)
-    async with open_database(folder, join=True) as database:
-        return await back_up(database.dsn, folder, out, progress)
+    async with open_database(folder, read_origin(folder), join=True) as database:
+        return await back_up(database.address, folder, out, progress)
 
 
 async def recover_in(
@@ -100,24 +98,24 @@ async def recover_in(
 ) -> Recovered:
     """Restore a backup's database, if one is named, and roll it forward; see `service.recover`."""
     if backup is not None:
-        await asyncio.to_thread(take_log, backup, folder)
-    read_origin(folder)
-    async with open_database(folder) as database:
+        await in_a_thread(partial(take_log, backup, folder))
+    async with open_database(folder, read_origin(folder)) as database:
         if backup is not None:
-            await restore(database.dsn, backup)
-        return await recover(database.dsn, folder, progress)
+            await restore(database.address, backup)
+        done = await recover(database.address, folder, progress)
+        await leave_owner(database.address)
+        return done
 
 
 async def publish_again_in(
     folder: DataFolder, note: bytes, progress: Progress | None = None
 ) -> Head:
     """Write a lost folder again; see `meter.service.recover`."""
-    read_origin(folder)
-    async with open_database(folder) as database:
-        return await publish_again(database.dsn, folder, note, progress)
+    async with open_database(folder, read_origin(folder)) as database:
+        return await publish_again(database.address, folder, note, progress)
 
 
 async def rebuild_in(folder: DataFolder, progress: Progress | None = None) -> Head:
     """Rebuild the read models; see `meter.service.rebuild`."""
-    async with open_database(folder) as database:
-        return await rebuild(database.dsn, progress)
+    async with open_database(folder, read_origin(folder)) as database:
+        return await rebuild(database.address, progress)

@@ -3,6 +3,7 @@
     OUT/database.dump              pg_dump's, of the ledger's tables and nothing else
     OUT/log/                       the published log
     OUT/origin, OUT/log.vkey, …    whose it is, and whom it asks to witness it
+    OUT/unfinished                 only until all of that is there: the same backup begins again
 
 The log is copied after the database, so it lacks only what was about to be published, and often has
 more; `service.recover` rolls a database forward from it. Private keys are in no backup: a holder of
@@ -15,11 +16,13 @@ the dump of a newer one.
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ledger import store as ledger_store
@@ -31,11 +34,14 @@ from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
 from ledger.tlog import TILE_WIDTH
 from meter.host.data_folder import DataFolder
 from meter.host.postgres import find_program
-from meter.tables import connections, write
+from meter.tables import connections
+from meter.tables.sessions import Address
 
 DUMP: Final = "database.dump"
+UNFINISHED: Final = "unfinished"
 
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 class BackupFailed(LedgerError):  # noqa: N818 - the name says what is wrong
@@ -44,32 +50,66 @@ class BackupFailed(LedgerError):  # noqa: N818 - the name says what is wrong
     code = "backup_failed"
 
 
-async def back_up(dsn: str, folder: DataFolder, out: Path, progress: Progress | None = None) -> int:
+async def back_up(
+    address: Address, folder: DataFolder, out: Path, progress: Progress | None = None
+) -> int:
     """Copy database and log into a folder that is empty or not there; return the log's size.
 
     `progress` gets the log's files done and total. Raises `BackupFailed` or `BadFolder`.
     """
-    connection = await connections.connect(dsn)
+    connection = await connections.connect(address)
     major = connection.get_server_version().major
     await connection.close()
-    _make_empty(out)
-    schemas = ("--schema=ledger", "--schema=meter")
-    program = find_program("pg_dump", major)
-    await _run(program, dsn, "--format=custom", *schemas, f"--file={out / DUMP}")
+    _begin(out)
+    options = ("--format=custom", "--schema=ledger", "--schema=meter", f"--file={out / DUMP}")
+    role = f"--role={address.roles.service}"
+    await _run(find_program("pg_dump", major), address.dsn, role, *options)
     for file in _public_files(folder.path):
         shutil.copyfile(file, out / file.name)
-    return await asyncio.to_thread(copy_log, folder.log, out / "log", progress)
+    copy = partial(copy_log, folder.log, out / "log")
+    size = await in_a_thread(copy, progress)
+    DISK.remove(out / UNFINISHED)
+    DISK.sync_folder(out)
+    return size
 
 
-def _make_empty(out: Path) -> None:
-    """Make an empty folder that only we may enter: a dump holds contracts and prices."""
+def _begin(out: Path) -> None:
+    """Make the folder, or empty it of a backup that did not come to its end.
+
+    A dump holds contracts and prices: nobody else may enter.
+    """
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if any(out.iterdir()):
+    if (out / UNFINISHED).exists():
+        shutil.rmtree(out / "log", ignore_errors=True)
+        for file in (out / DUMP, *_public_files(out)):
+            file.unlink(missing_ok=True)
+    if {file.name for file in out.iterdir()} - {UNFINISHED}:
         raise BackupFailed(f"{out} holds something already")
+    DISK.append(out / UNFINISHED, [])
+    DISK.sync_folder(out)
+
+
+async def in_a_thread(copy: Callable[[Progress], T], progress: Progress | None = None) -> T:
+    """Copy in a thread, which ends with us also where we are cancelled."""
+    cancelled = threading.Event()
+
+    def advance(done: int, total: int) -> None:
+        if cancelled.is_set():
+            raise BackupFailed("interrupted")
+        if progress is not None:
+            progress(done, total)
+
+    try:
+        return await asyncio.to_thread(copy, advance)
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise
 
 
 def take_log(backup: Path, folder: DataFolder, progress: Progress | None = None) -> None:
     """Copy what a data folder lacks from a backup, except the database. Raises `BackupFailed`."""
+    if (backup / UNFINISHED).exists():
+        raise BackupFailed(f"{backup} did not come to its end: take another, or make it again")
     for file in _public_files(backup):
         if not (folder.path / file.name).exists():
             shutil.copyfile(file, folder.path / file.name)
@@ -82,20 +122,21 @@ def take_log(backup: Path, folder: DataFolder, progress: Progress | None = None)
         )
 
 
-async def restore(dsn: str, backup: Path) -> None:
+async def restore(address: Address, backup: Path) -> None:
     """Restore the database of a backup into one without a ledger. Raises `BackupFailed`."""
-    connection = await connections.connect(dsn, owner=True)
+    connection = await connections.connect(address, owner=True)
     try:
         if await ledger_store.exists(connection):
             raise BackupFailed(
                 "the database holds a ledger: restore into an empty one, or run it without --from"
             )
-        await write.create_roles(connection)
+        await ledger_store.check_server(connection)
+        await ledger_store.make_roles(connection, address.roles)
         major = connection.get_server_version().major
     finally:
         await connection.close()
-    whole = ("--single-transaction", "--exit-on-error")
-    await _run(find_program("pg_restore", major), dsn, *whole, str(backup / DUMP))
+    options = (f"--role={address.roles.owner}", "--single-transaction", "--exit-on-error")
+    await _run(find_program("pg_restore", major), address.dsn, *options, str(backup / DUMP))
 
 
 def copy_log(source: Path, out: Path, progress: Progress | None = None) -> int:
@@ -128,12 +169,19 @@ def _copy_tiles(source: Path, out: Path, size: int, progress: Progress | None) -
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                shutil.copyfile(source / tile.path, target)
+                _copy(source / tile.path, target)
             except FileNotFoundError:
                 missing += [tile] if tile.level != "batches" else []
         if progress is not None:
             progress(done, len(tiles))
     return missing
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all: where there is one, nobody copies it again."""
+    draft = target.with_name(f"{target.name}.new")
+    shutil.copyfile(source, draft)
+    draft.replace(target)
 
 
 def _remove_edges(out: Path, size: int) -> None:
@@ -165,10 +213,16 @@ async def _run(program: Path, dsn: str, *options: str) -> None:
         f"--dbname={address}",
         *options,
         stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
     )
-    _, errors = await process.communicate()
+    try:
+        _, errors = await process.communicate()
+    except asyncio.CancelledError:
+        process.terminate()
+        await process.wait()
+        raise
     if process.returncode != 0:
         raise BackupFailed(" ".join(errors.decode(errors="replace").split()))
 

@@ -20,6 +20,7 @@ from meter.rules.kinds.table import read_entry
 from meter.rules.state import State, Touched
 from meter.tables import connections, load, segments, write
 from meter.tables.rows import Written, note_group, note_refused, note_rows
+from meter.tables.sessions import Address
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import BATCH_TYPE, parse
 from meter.wire.receipt import parse_receipt
@@ -29,9 +30,9 @@ CHUNK_ENTRIES: Final = 10_000  # rows are written this often, so that memory sta
 Progress = Callable[[int, int], None]
 
 
-async def rebuild(dsn: str, progress: Progress | None = None) -> Head:
+async def rebuild(address: Address, progress: Progress | None = None) -> Head:
     """Rebuild; `progress` gets entries done and total. Raises `Inconsistent` or `Diverged`."""
-    connection = await connections.connect(dsn)
+    connection = await connections.connect(address)
     try:
         async with connection.transaction():
             head = await ledger_store.take_over(connection)

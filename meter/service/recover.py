@@ -28,6 +28,7 @@ from meter.publish.export import export
 from meter.publish.folder import LogMissing
 from meter.service.roll_forward import roll_forward
 from meter.tables import connections, tokens, write
+from meter.tables.sessions import Address
 
 TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, with the size of the ledger
 
@@ -52,7 +53,9 @@ class Recovered:
     has_new_token: bool = False
 
 
-async def recover(dsn: str, folder: DataFolder, progress: Progress | None = None) -> Recovered:
+async def recover(
+    address: Address, folder: DataFolder, progress: Progress | None = None
+) -> Recovered:
     """Bring the database forward to the folder's checkpoint, if it is behind.
 
     `progress` gets entries done and total. Raises `LogMissing` without a folder, `BadNote` where
@@ -61,8 +64,8 @@ async def recover(dsn: str, folder: DataFolder, progress: Progress | None = None
     """
     reader = FolderReader(folder.log)
     checkpoint = _open_checkpoint(_note(folder), own_keys(folder))
-    await _make_tables(dsn)
-    connection = await connections.connect(dsn, writer=True)
+    await _make_tables(address)
+    connection = await connections.connect(address, writer=True)
     try:
         before = await ledger_store.head(connection)
         if before.size < checkpoint.size:
@@ -79,7 +82,7 @@ async def recover(dsn: str, folder: DataFolder, progress: Progress | None = None
 
 
 async def publish_again(
-    dsn: str, folder: DataFolder, note: bytes, progress: Progress | None = None
+    address: Address, folder: DataFolder, note: bytes, progress: Progress | None = None
 ) -> Head:
     """Write a lost folder again, where a checkpoint from outside proves the database whole.
 
@@ -88,10 +91,10 @@ async def publish_again(
     """
     if folder.log.exists() and any(folder.log.iterdir()):
         raise BadFolder(f"{folder.log} holds something: recover without a checkpoint, or move it")
-    await _check_whole(dsn, _open_checkpoint(note, own_keys(folder)))
+    await _check_whole(address, _open_checkpoint(note, own_keys(folder)))
     draft = folder.log.with_suffix(".new")
     shutil.rmtree(draft, ignore_errors=True)
-    head = await export(dsn, Keys(folder), draft, progress)
+    head = await export(address, Keys(folder), draft, progress)
     DISK.rename(draft, folder.log)
     DISK.sync_folder(folder.path)
     return head
@@ -121,19 +124,20 @@ def _open_checkpoint(note: bytes, trusted: Sequence[Verifier]) -> Checkpoint:
     return checkpoint
 
 
-async def _make_tables(dsn: str) -> None:
+async def _make_tables(address: Address) -> None:
     """Make an empty ledger where there is none."""
-    connection = await connections.connect(dsn, owner=True)
+    connection = await connections.connect(address, owner=True)
     try:
-        await ledger_store.check_durability(connection)
+        await ledger_store.check_server(connection)
         if not await ledger_store.exists(connection):
-            await write.create(connection)
+            await ledger_store.make_roles(connection, address.roles)
+            await write.create(connection, address.roles)
     finally:
         await connection.close()
 
 
-async def _check_whole(dsn: str, checkpoint: Checkpoint) -> None:
-    connection = await connections.connect(dsn)
+async def _check_whole(address: Address, checkpoint: Checkpoint) -> None:
+    connection = await connections.connect(address)
     try:
         head = await ledger_store.head(connection)
         if head.size < checkpoint.size:

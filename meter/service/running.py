@@ -10,6 +10,7 @@ import gc
 import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 from ledger import store as ledger_store
 from ledger.errors import BadPolicy
 from ledger.folder import FolderReader
+from ledger.roles import Roles
 from meter.api.app import make_app, make_operator_app
 from meter.api.context import Context
 from meter.api.streams import Streams
@@ -32,9 +34,17 @@ from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.witnesses import Witnesses, read_policy
 from meter.service.setup import Database, SetupError, open_database, read_origin
 from meter.tables import connections, load
+from meter.tables.faults import DatabaseFault
 from meter.tables.registry import Registry
+from meter.tables.sessions import Address
 from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
+
+RETRY_SECONDS: Final = 0.5  # between looks at a database that is awaited
+
+
+_PASSING: Final = {"unavailable", "read_only"}  # faults that a fail-over mends
+
 
 _log: Final = logs.logger(__name__)
 
@@ -49,14 +59,15 @@ class Running:
 
     url: str
     metrics_url: str
-    dsn: str
+    address: Address
+    readers: connections.Readers
     intake: Intake
     published: Watermark
     ended: "asyncio.Task[None]"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class Endpoint:
     """Where to listen; `port` 0 takes a free one."""
 
     host: str = "127.0.0.1"
@@ -72,29 +83,32 @@ class Witnessing:
 
 
 @contextlib.asynccontextmanager
-async def running(
+async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
     folder: DataFolder,
-    address: Address = Address(),
+    endpoint: Endpoint = Endpoint(),
     clock: Clock = system_clock,
     witnessing: Witnessing = Witnessing(),
-    metrics_address: Address | None = None,
+    own: Endpoint | None = None,
+    patience_seconds: float = 0,
 ) -> AsyncIterator[Running]:
-    """Serve a ledger, and where an address is named for them all its metrics.
+    """Serve a ledger, and where `own` is named there all its metrics.
 
-    `ended` fails when the service must stop.
+    `ended` fails when the service must stop. A database that is away, or takes no writes, is waited
+    for at most `patience_seconds`.
     """
-    read_origin(folder)  # without it there is no ledger here
+    origin = read_origin(folder)
     keys = Keys(folder)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(folder))
-        dsn = database.dsn
+        database = await stack.enter_async_context(open_database(folder, origin))
+        address = database.address
+        await _wait_for_writes(address, patience_seconds)
         witnesses = await stack.enter_async_context(
-            _witnesses(folder, await _signing_keys(dsn, keys), witnessing)
+            _witnesses(folder, await _signing_keys(database, keys), witnessing)
         )
         registry = Registry()
         intake = Intake(
-            lambda: connections.connect(dsn, writer=True),
+            lambda: connections.connect(address, writer=True),
             keys,
             clock,
             lambda: secrets.token_hex(16),
@@ -103,7 +117,7 @@ async def running(
         )
         publishing = Publishing(
             folder.log,
-            lambda: connections.connect(dsn, patience_seconds=PATIENCE_SECONDS),
+            lambda: connections.connect(address, patience_seconds=PATIENCE_SECONDS),
             keys,
             intake.watermark,
             witnesses,
@@ -114,7 +128,7 @@ async def running(
         stack.push_async_callback(intake.stop)
         sequencer = asyncio.create_task(intake.run())
         stack.push_async_callback(_cancel, sequencer)
-        readers = await connections.connect_readers(dsn)
+        readers = await connections.connect_readers(address)
         stack.push_async_callback(readers.close)
         token_use = TokenUse(readers)
         stack.push_async_callback(token_use.write)
@@ -127,6 +141,7 @@ async def running(
                 submissions=intake,
                 registry=registry,
                 readers=readers,
+                probe=connections.Probe(readers),
                 metrics=metrics,
                 keys=keys,
                 log_folder=folder.log,
@@ -136,19 +151,44 @@ async def running(
                 token_use=token_use,
             )
         )
-        url = await stack.enter_async_context(listening(app, address.host, address.port))
+        url = await stack.enter_async_context(listening(app, endpoint.host, endpoint.port))
         metrics_url = ""
-        if metrics_address is not None:
-            own = make_operator_app(metrics)
-            listener = listening(own, metrics_address.host, metrics_address.port)
+        if own is not None:
+            listener = listening(make_operator_app(metrics), own.host, own.port)
             metrics_url = await stack.enter_async_context(listener) + "/metrics"
         # Ends the open event streams, or the stop would wait for them.
         stack.callback(intake.watermark.close)
         ended = asyncio.create_task(_wait_for_first_end([sequencer, publisher], database))
         stack.push_async_callback(_cancel, ended)
         _log.info("started", url=url, size=intake.watermark.size)
-        yield Running(url, metrics_url, dsn, intake, publishing.published, ended)
+        yield Running(url, metrics_url, address, readers, intake, publishing.published, ended)
         _log.info("stopping", size=intake.watermark.size)
+
+
+async def _wait_for_writes(address: Address, patience_seconds: float) -> None:
+    """Wait for a database that fails over. Raises `DatabaseFault` where it takes too long."""
+    deadline, told = time.monotonic() + patience_seconds, ""
+    while True:
+        try:
+            await _check_takes_writes(address)
+        except DatabaseFault as fault:
+            if fault.code not in _PASSING or time.monotonic() >= deadline:
+                raise
+            if fault.code != told:
+                told = fault.code
+                _log.warning("database_awaited", code=fault.code, seconds=patience_seconds)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+async def _check_takes_writes(address: Address) -> None:
+    connection = await connections.connect(address)
+    try:
+        if not await ledger_store.takes_writes(connection):
+            raise DatabaseFault("read_only", "the database takes no writes: a standby, or set so")
+    finally:
+        await connection.close()
 
 
 def settle_interpreter() -> None:
@@ -209,18 +249,20 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
     )
 
 
-async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
+async def _signing_keys(database: Database, keys: Keys) -> list[str]:
     """Return the vkeys of the log keys that sign now.
 
     Raises `SetupError` where a private key is missing, before the present writer is ended.
     """
-    async with connections.away_as_no_ledger():
-        connection = await connections.connect(dsn)
-        try:
-            head = await ledger_store.head(connection)
-            state = await load.load_service_keys(connection)
-        finally:
-            await connection.close()
+    connection = await connections.connect(database.address)
+    try:
+        await _note_collation(connection)
+        if database.server is None:
+            await _note_strong_login(connection, database.address.roles)
+        head = await ledger_store.head(connection)
+        state = await load.load_service_keys(connection)
+    finally:
+        await connection.close()
     if state.genesis is None:
         raise SetupError("no_genesis", "the database holds no entry 0")
     try:
@@ -229,3 +271,17 @@ async def _signing_keys(dsn: str, keys: Keys) -> list[str]:
     except Problem as problem:
         raise SetupError("wrong_keys", f"{state.genesis.origin}: {problem.detail}") from None
     return [signer.verifier.format() for signer in signers]
+
+
+async def _note_collation(connection: connections.Connection) -> None:
+    """Log that the database's own collation has changed: our columns have a fixed one."""
+    made_with, now = await ledger_store.collation_versions(connection)
+    if made_with != now:
+        _log.warning("collation_changed", made_with=made_with, now=now)
+
+
+async def _note_strong_login(connection: connections.Connection, roles: Roles) -> None:
+    """Log that our login could change what the service's role may not."""
+    strength = await ledger_store.login_strength(connection, roles)
+    if strength:
+        _log.warning("strong_login", strength=strength)

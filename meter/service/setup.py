@@ -10,20 +10,23 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.note import Signer
+from ledger.roles import Roles
 from meter.host.clock import Clock, system_clock
-from meter.host.data_folder import DataFolder, database_url
+from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys, public_text
 from meter.host.postgres import Embedded, PostgresError
 from meter.host.tokens import Identity, Token, new_token
 from meter.publish.export import export
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
-from meter.tables import connections, tokens, write
+from meter.tables import connections, faults, tokens, write
+from meter.tables.sessions import Address
 
 RECEIPT_KEYID: Final = "receipt-1"
 
@@ -48,9 +51,9 @@ class SetupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The ledger's database: its DSN, and the embedded server if it is ours."""
+    """The ledger's database: its address, and the embedded server if it is ours."""
 
-    dsn: str
+    address: Address
     server: Embedded | None = None
 
     async def wait_for_end(self) -> None:
@@ -69,24 +72,33 @@ def check_test_clock(origin: str) -> None:
         raise SetupError("real_origin", f"{origin}: a test clock is for .test and .example hosts")
 
 
-async def initialise(folder: DataFolder, origin: str, clock: Clock = system_clock) -> None:
-    """Make the keys, the database, entry 0, its published log and the authority's first token."""
-    if not _ORIGIN.fullmatch(origin) or len(origin) > 200:
-        raise SetupError("bad_origin", f"{origin!r} is not a URL without its scheme")
+async def initialise(
+    folder: DataFolder, origin: str, clock: Clock = system_clock, serving: str = ""
+) -> None:
+    """Make the keys, the database, entry 0, its published log and the authority's first token.
+
+    `serving` is the login of the service where it is another than the one that does all this.
+    """
+    _check_origin(origin)
     if folder.path.exists() and any(folder.path.iterdir()):
         raise SetupError("not_empty", f"{folder.path} holds something already")
     # Others may pass through, for the account that runs an embedded database; keys are 0600.
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o711)
     try:
-        await _initialise(folder, origin, clock)
-    except Exception:
+        await _initialise(folder, origin, clock, serving)
+    except BaseException:
         # Nobody has used it, and its remains would block the next try.
         for file in folder.path.iterdir():
             shutil.rmtree(file) if file.is_dir() else file.unlink()
         raise
 
 
-async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
+def _check_origin(origin: str) -> None:
+    if not _ORIGIN.fullmatch(origin) or len(origin) > 200:
+        raise SetupError("bad_origin", f"{origin!r} is not a URL without its scheme")
+
+
+async def _initialise(folder: DataFolder, origin: str, clock: Clock, serving: str) -> None:
     """Write the keys before the ledger that is made with them: a crash must not lose them."""
     log_key = Signer.from_seed(origin, secrets.token_bytes(32))
     receipt_seed = secrets.token_bytes(32)
@@ -95,12 +107,18 @@ async def _initialise(folder: DataFolder, origin: str, clock: Clock) -> None:
     folder.write_secret(folder.receipt_key, base64.b64encode(receipt_seed).decode())
     token = new_token(AUTHORITY_TOKEN_ID)
     genesis = _genesis(origin, log_key, receipt_seed, clock())
-    async with open_database(folder) as database:
-        await _create(database.dsn, genesis, token)
-        # From here on there is always a folder: without one, nothing shows what a database lacks.
-        await export(database.dsn, Keys(folder), folder.log)
-    folder.write_secret(folder.authority_token, token.text)
-    folder.origin.write_text(origin + "\n", encoding="utf-8")
+    async with open_database(folder, origin) as database:
+        try:
+            await _create(database.address, genesis, token, serving)
+            # There is always a folder: without one, nothing shows what a database lacks.
+            await export(database.address, Keys(folder), folder.log)
+            folder.write_secret(folder.authority_token, token.text)
+            folder.origin.write_text(origin + "\n", encoding="utf-8")
+            await leave_owner(database.address)
+        except BaseException:
+            with contextlib.suppress(Exception):  # what stopped us may stop this too
+                await _discard(database.address, genesis)
+            raise
 
 
 def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Genesis:
@@ -118,15 +136,16 @@ def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Gen
     )
 
 
-async def _create(dsn: str, genesis: Genesis, token: Token) -> None:
-    """Make tables, entry 0 and the token in one transaction."""
-    connection = await connections.connect(dsn, owner=True)
+async def _create(address: Address, genesis: Genesis, token: Token, serving: str) -> None:
+    """Make roles, tables, entry 0 and the token in one transaction."""
+    connection = await connections.connect(address, owner=True)
     try:
         if await ledger_store.exists(connection):
             raise SetupError("exists", "the database holds a ledger already")
-        await ledger_store.check_durability(connection)
+        await ledger_store.check_server(connection)
         async with connection.transaction():
-            await write.create(connection)
+            await ledger_store.make_roles(connection, address.roles, serving)
+            await write.create(connection, address.roles)
             head = await ledger_store.take_over(connection)
             log = await ledger_store.load_log(connection, head, FLOORED_CLASSES)
             data = encode(genesis)
@@ -138,15 +157,60 @@ async def _create(dsn: str, genesis: Genesis, token: Token) -> None:
         await connection.close()
 
 
-@contextlib.asynccontextmanager
-async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncIterator[Database]:
-    """Open the ledger's database; `join` an embedded one that serves already.
+async def leave_owner(address: Address) -> None:
+    """Give up what only making a ledger needs: whoever serves it is no owner."""
+    connection = await connections.connect(address, owner=True)
+    try:
+        await ledger_store.leave_owner(connection, address.roles)
+    finally:
+        await connection.close()
 
+
+async def _discard(address: Address, genesis: Genesis) -> None:
+    """Take back a ledger that begins with this very entry and has no other."""
+    connection = await connections.connect(address, owner=True)
+    try:
+        async with connection.transaction():
+            if not await ledger_store.exists(connection):
+                return
+            head = await ledger_store.head(connection)
+            first = await ledger_store.entries_at(connection, [0])
+            if head.size == 1 and first == {0: encode(genesis)}:
+                await write.drop(connection)
+    finally:
+        await connection.close()
+
+
+def roles_script(origin: str, serving: str = "") -> str:
+    """Return what an administrator runs where our login may make no roles. Raises `SetupError`."""
+    _check_origin(origin)
+    setup = unquote(urlsplit(database_url() or "").username or "")
+    if not setup:
+        raise SetupError("no_login", f"{DATABASE_VARIABLE} names no login: postgresql://LOGIN@…")
+    return ledger_store.roles_script(Roles.of(origin), setup, serving or setup)
+
+
+@contextlib.asynccontextmanager
+async def open_database(
+    folder: DataFolder, origin: str, *, join: bool = False
+) -> AsyncIterator[Database]:
+    """Open the database of the ledger `origin`; `join` an embedded one that serves already.
+
+    What its driver raises meanwhile becomes `DatabaseFault`, the one line that a command ends with.
     Without `join` that one is refused: a second writer would end the first, and with it the server.
     """
+    with faults.told():
+        async with _open_server(folder, join=join) as (dsn, server):
+            yield Database(Address(dsn, Roles.of(origin)), server)
+
+
+@contextlib.asynccontextmanager
+async def _open_server(
+    folder: DataFolder, *, join: bool
+) -> AsyncIterator[tuple[str, Embedded | None]]:
     named = database_url()
     if named is not None:
-        yield Database(named)
+        yield named, None
         return
     server = Embedded(folder.postgres)
     try:
@@ -158,11 +222,11 @@ async def open_database(folder: DataFolder, *, join: bool = False) -> AsyncItera
             raise SetupError("in_use", f"a service runs in {folder.path} already") from None
         if not folder.postgres_dsn.exists():
             raise
-        yield Database(folder.postgres_dsn.read_text(encoding="utf-8").strip())
+        yield folder.postgres_dsn.read_text(encoding="utf-8").strip(), None
         return
     try:
         folder.postgres_dsn.write_text(dsn + "\n", encoding="utf-8")
-        yield Database(dsn, server)
+        yield dsn, server
     finally:
         folder.postgres_dsn.unlink(missing_ok=True)
         await server.stop()

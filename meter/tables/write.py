@@ -12,6 +12,7 @@ from typing import Any, Final
 from ledger import store as ledger_store
 from ledger.log import Group
 from ledger.queries import load, script
+from ledger.roles import Roles
 from meter.rules.measure import Work, by_day
 from meter.rules.state import (
     CouponId,
@@ -45,16 +46,16 @@ _PROJECTIONS: Final = (
 )
 
 
-async def create_roles(connection: Connection) -> None:
-    """Make the roles that a restored ledger needs; they belong to the whole server."""
-    await connection.execute(script("ledger", "roles.sql"))
-
-
-async def create(connection: Connection) -> None:
-    """Make an empty ledger with the service's tables."""
+async def create(connection: Connection, roles: Roles) -> None:
+    """Make an empty ledger with the service's tables, whose roles are there."""
     async with connection.transaction():
-        await ledger_store.create(connection)
-        await connection.execute(script("meter.tables", "schema.sql"))
+        await ledger_store.create(connection, roles)
+        await connection.execute(script("meter.tables", "schema.sql", roles.names))
+
+
+async def drop(connection: Connection) -> None:
+    """Remove a ledger that nobody has used, within the caller's transaction."""
+    await connection.execute(_SQL["drop"])
 
 
 async def commit(

@@ -52,11 +52,10 @@ class Writer:
         self.epoch: int | None = None
 
     async def start(self) -> Loaded:
-        """Take the ledger over from any other writer. Raises `LedgerError`."""
-        async with connections.away_as_no_ledger():
-            self.connection = await self._connect()
-            await ledger_store.check_durability(self.connection)
-            return await self._load()
+        """Take the ledger over from whoever writes it. Raises `LedgerError`."""
+        self.connection = await self._connect()
+        await ledger_store.check_server(self.connection)
+        return await self._load()
 
     async def recover(self, on_failure: Callable[[], None]) -> Loaded:
         """Connect and load anew, for as long as it takes; `on_failure` is called at each failure.

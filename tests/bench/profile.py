@@ -32,7 +32,9 @@ from tests.bench.load import Feeds, Supply, closed_loop
 from tests.bench.report import Say, Section, Table
 from tests.bench.scale import Scale
 from tests.bench.servers import Ledger, Server, Service, cpu_seconds
+from tests.bench.workload import ORIGIN
 from tests.books import signer
+from tests.services import address_of
 
 RECEIPTS = ReceiptSigner("receipt-1", signer("receipt"))
 MICRO = 1e6
@@ -163,7 +165,7 @@ class Pipeline:
 
     @classmethod
     async def open(cls, ledger: Ledger) -> "Pipeline":
-        connection = await connections.connect(ledger.dsn)
+        connection = await connections.connect(address_of(ledger.dsn, ORIGIN))
         head = await ledger_store.take_over(connection)
         log = await ledger_store.load_log(connection, head, FLOORED_CLASSES)
         state = await load.load_state(connection, head)

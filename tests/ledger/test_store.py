@@ -11,6 +11,7 @@ from ledger import store
 from ledger.bundle import decode_bundle
 from ledger.errors import FloorBroken
 from ledger.log import Log
+from ledger.roles import Roles
 from ledger.store import Inconsistent, LostEpoch, UnsafeServer
 from ledger.tlog import Tree, leaf_hash
 from meter.host import postgres
@@ -18,6 +19,7 @@ from meter.host.postgres import Embedded
 from tests.conftest import server_folder
 
 FLOORS = ("pool",)
+ROLES = Roles.of("kashi.test/store")
 SIZES = [1, 3, 2, 5, 1]
 
 
@@ -26,15 +28,20 @@ async def owner(database):
     """Yield a superuser's connection to a new, empty ledger."""
     connection = await asyncpg.connect(database)
     async with connection.transaction():
-        await store.create(connection)
+        await make(connection)
     yield connection
     await connection.close()
+
+
+async def make(connection, roles: Roles = ROLES) -> None:
+    await store.make_roles(connection, roles)
+    await store.create(connection, roles)
 
 
 @asynccontextmanager
 async def service(database: str):
     """Connect with the role of the service."""
-    connection = await asyncpg.connect(database, server_settings={"role": "kashi_service"})
+    connection = await asyncpg.connect(database, server_settings={"role": ROLES.service})
     try:
         yield connection
     finally:
@@ -263,7 +270,7 @@ async def test_taking_over_waits_for_a_commit_under_way_and_counts_it(owner, dat
 @asynccontextmanager
 async def named(database: str):
     """Connect as the service does to write: under a name that the next writer looks for."""
-    settings = {"role": "kashi_service", "application_name": "a writer"}
+    settings = {"role": ROLES.service, "application_name": "a writer"}
     connection = await asyncpg.connect(database, server_settings=settings)
     try:
         yield connection
@@ -282,7 +289,7 @@ async def test_whoever_takes_over_ends_a_writer_that_hangs_within_a_commit(owner
         with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
             await hung.execute("COMMIT")
         # Its role may again change nothing, and a connection that only reads goes on.
-        assert await other.fetchval("SELECT current_user") == "kashi_service"
+        assert await other.fetchval("SELECT current_user") == ROLES.service
         assert await store.head(reader) == head
 
 
@@ -394,7 +401,7 @@ async def become(connection, role: str) -> None:
     if role == "superuser as a replica":
         await connection.execute("SET session_replication_role = replica")
     elif role != "superuser":
-        await connection.execute(f"SET ROLE kashi_{role}")
+        await connection.execute(f"SET ROLE {getattr(ROLES, role)}")
 
 
 async def test_there_is_one_head(owner):
@@ -405,20 +412,21 @@ async def test_there_is_one_head(owner):
 
 async def test_neither_role_can_log_in_and_the_service_owns_nothing(owner):
     rows = await owner.fetch(
-        "SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname LIKE 'kashi\\_%'"
+        "SELECT rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname = ANY ($1)",
+        [ROLES.owner, ROLES.service],
     )
     assert sorted(map(tuple, rows)) == [
-        ("kashi_owner", False, False),
-        ("kashi_service", False, False),
+        (ROLES.owner, False, False),
+        (ROLES.service, False, False),
     ]
     owners = await owner.fetch(
         "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname='ledger'"
     )
-    assert [row["tableowner"] for row in owners] == ["kashi_owner"]
+    assert [row["tableowner"] for row in owners] == [ROLES.owner]
 
 
 async def test_the_services_role_cannot_switch_the_guards_off(owner):
-    await owner.execute("SET ROLE kashi_service")
+    await owner.execute(f"SET ROLE {ROLES.service}")
     for statement in (
         "ALTER TABLE ledger.segment DISABLE TRIGGER append_only",
         "DROP TRIGGER append_only ON ledger.segment",
@@ -441,7 +449,7 @@ async def test_a_ledger_is_made_once(owner):
     assert await store.exists(owner)
     with pytest.raises(asyncpg.DuplicateSchemaError):
         async with owner.transaction():
-            await store.create(owner)
+            await make(owner)
     assert await store.head(owner) == head
 
 
@@ -450,22 +458,26 @@ async def test_an_empty_database_holds_no_ledger_and_a_rolled_back_one_neither(d
     assert not await store.exists(connection)
     transaction = connection.transaction()
     await transaction.start()
-    await store.create(connection)
+    await make(connection)
     assert await store.exists(connection)
     await transaction.rollback()
     assert not await store.exists(connection)
     await connection.close()
 
 
-async def test_several_ledgers_on_one_server_share_the_roles(owner, database):
+async def test_ledgers_on_one_server_have_roles_of_their_own(owner, database):
     name = database.partition("?")[0].rpartition("/")[2] + "_b"
     await owner.execute(f"CREATE DATABASE {name}")
     try:
         other = await asyncpg.connect(database.replace(name[:-2], name))
         async with other.transaction():
-            await store.create(other)
+            await make(other, others := Roles.of("kashi.test/other"))
         await filled(other)
         assert (await store.head(owner)).size == 0
+        assert {others.owner, others.service}.isdisjoint({ROLES.owner, ROLES.service})
+        tables = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'ledger'"
+        assert await other.fetchval(tables) == others.owner
+        assert await owner.fetchval(tables) == ROLES.owner
         await other.close()
     finally:
         await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -479,9 +491,9 @@ async def test_a_server_that_may_lose_commits_is_refused(monkeypatch):
                 async with Embedded(folder) as server:
                     connection = await asyncpg.connect(server.dsn)
                     with pytest.raises(UnsafeServer, match=f"{setting} = off"):
-                        await store.check_durability(connection)
+                        await store.check_server(connection)
                     await connection.close()
         async with Embedded(folder) as server:
             connection = await asyncpg.connect(server.dsn)
-            await store.check_durability(connection)
+            await store.check_server(connection)
             await connection.close()

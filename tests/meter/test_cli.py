@@ -9,7 +9,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -17,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from ledger.note import Signer
-from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.values.units import parse_instant
 from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
+from tests.commands import PROGRAM, environment, good, kashi, only_line, told
 from tests.conftest import server_folder
 from tests.services import (
     HOUR,
@@ -36,36 +35,8 @@ from tests.services import (
     serving,
 )
 
-REPOSITORY = Path(__file__).parents[2]
-PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
 ORIGIN = "kashi.test/cli"
 NOON = "2025-03-01T12:00:00+08:00"
-
-
-def kashi(*words: object) -> Result:
-    """Run a command in this process."""
-    return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def good(result: Result) -> str:
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.stdout
-
-
-def told(result: Result, code: int = 1) -> str:
-    """Return the one line with which a failing command ends."""
-    assert result.exit_code == code, (result.output, result.exception)
-    assert isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.output
-    assert result.stdout == ""
-    return only_line(result.stderr)
-
-
-def only_line(errors: str) -> str:
-    assert errors.endswith("\n")
-    assert errors.count("\n") == 1, errors
-    assert errors.startswith(("kashi: ", "could not check: "))
-    return errors
 
 
 @pytest.fixture
@@ -137,7 +108,7 @@ def test_nonsense_is_one_line_and_no_traceback(data, tmp_path, monkeypatch):
     assert "no such day" in told(kashi("serve", "--data", data, "--now", "2025-13-01T00:00:00Z"))
     for address in ("postgresql://x@/missing?host=/nonexistent", "nonsense", "postgresql://:x"):
         monkeypatch.setenv(DATABASE_VARIABLE, address)
-        assert told(kashi("serve", "--data", data))
+        assert told(kashi("serve", "--data", data, "--database-seconds", 0))
     assert kashi("serve", "--data", data, "--port", 65536).exit_code == 2
     assert kashi("nothing").exit_code == 2
 
@@ -514,13 +485,6 @@ class Process:
                 return response.status, json.loads(response.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
-
-
-def environment(database: str | None = None) -> dict[str, str]:
-    """Return the environment of a process, with the embedded database unless another is named."""
-    kept = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
-    named = {} if database is None else {DATABASE_VARIABLE: database}
-    return kept | named | {"PYTHONPATH": str(REPOSITORY)}
 
 
 def run(*words: object) -> subprocess.CompletedProcess:

@@ -1,5 +1,6 @@
 """The demonstration, run whole; and its loud failure where a result is not as expected."""
 
+import asyncio
 import re
 from io import StringIO
 from pathlib import Path
@@ -65,7 +66,7 @@ def small(tmp_path):
 def told(file: Path | None, folder: Path, **options) -> tuple[int, str]:
     """Run the demonstration; returns its exit code and its output on one line."""
     out = StringIO()
-    code = demo.run(file, folder, Console(file=out, width=100), **options)
+    code = asyncio.run(demo.demo(file, folder, Console(file=out, width=100), **options))
     return code, " ".join(out.getvalue().split())
 
 

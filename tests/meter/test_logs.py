@@ -16,7 +16,7 @@ from meter.tables import connections
 from meter.tables import write as tables_write
 from meter.wire.dsse import ReceiptSigner
 from tests.books import record, signer
-from tests.services import HOUR, serving
+from tests.services import HOUR, address_of, serving
 
 USAGE = [record("r1", "A", *HOUR, 64_000)]
 SECRET = "geheim-0815"
@@ -113,7 +113,7 @@ async def test_a_failed_commit_and_its_recovery_are_told(database, tmp_path, log
 async def test_a_lost_epoch_is_told(database, tmp_path, log):
     async with serving(database, tmp_path) as service:
         await service.open_books()
-        connection = await connections.connect(database)
+        connection = await connections.connect(address_of(database))
         head = await ledger_store.take_over(connection)
         await connection.close()
         assert (await service.usage(USAGE)).status == 503

@@ -13,6 +13,7 @@ from ledger.bundle import decode_bundle, encode_bundle
 from ledger.errors import LedgerError
 from ledger.folder import FolderReader
 from ledger.note import Signer, Verifier, open_checkpoint
+from ledger.roles import Roles
 from ledger.store import Inconsistent, LostEpoch
 from ledger.tiles import tiles_of
 from ledger.tlog import Frontier, leaf_hash
@@ -27,8 +28,10 @@ from meter.tables.load import Named
 from tests.books import ALPHA, BETA, DEVICE, figures, lifted, record, void
 from tests.services import (
     HOUR,
+    ORIGIN,
     PROJECTIONS,
     Service,
+    address_of,
     ask,
     check_sums,
     contract_body,
@@ -40,6 +43,7 @@ from tests.services import (
 )
 
 YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
+ROLES = Roles.of(ORIGIN)
 EVIDENCE = ("meter.batch", "meter.seq_conflict")
 
 
@@ -129,7 +133,7 @@ async def test_envelopes_and_conflicts_are_append_only(lived, role):
     if role == "superuser as a replica":
         await connection.execute("SET session_replication_role = replica")
     elif role != "superuser":
-        await connection.execute(f"SET ROLE kashi_{role}")
+        await connection.execute(f"SET ROLE {getattr(ROLES, role)}")
     for table in EVIDENCE:
         for change in (
             f"UPDATE {table} SET envelope = ''",
@@ -151,12 +155,13 @@ async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived
     rows = await ask(
         database,
         "SELECT schemaname || '.' || tablename AS name,"
-        " array_remove(ARRAY[CASE WHEN has_table_privilege('kashi_service', t.oid, 'UPDATE')"
-        "  THEN 'U' END, CASE WHEN has_table_privilege('kashi_service', t.oid, 'DELETE')"
-        "  THEN 'D' END, CASE WHEN has_table_privilege('kashi_service', t.oid, 'TRUNCATE')"
+        " array_remove(ARRAY[CASE WHEN has_table_privilege($1, t.oid, 'UPDATE')"
+        "  THEN 'U' END, CASE WHEN has_table_privilege($1, t.oid, 'DELETE')"
+        "  THEN 'D' END, CASE WHEN has_table_privilege($1, t.oid, 'TRUNCATE')"
         "  THEN 'T' END], NULL) AS may"
         " FROM pg_tables JOIN pg_class t ON relname = tablename"
         " AND relnamespace = schemaname::regnamespace WHERE schemaname IN ('ledger', 'meter')",
+        ROLES.service,
     )
     may = {row["name"]: "".join(row["may"]) for row in rows}
     assert may == {
@@ -183,7 +188,7 @@ async def test_the_loaded_state_is_the_one_that_all_entries_lead_to(database, tm
     evolved = await check_sums(database)
     assert held
     assert held.items() <= in_use(evolved).items()
-    connection = await connections.connect(database)
+    connection = await connections.connect(address_of(database))
     try:
         head = await ledger_store.head(connection)
         loaded = await load.load_state(connection, head)
@@ -208,7 +213,7 @@ async def test_named_batches_and_requests_come_with_their_stored_answers(databas
         await service.open_books()
         answer = await service.usage([record("r", "A", *HOUR, 1_000)])
         command = await service.post("/v1/coupons", coupon_body(2025, "1.00"), key="k")
-    connection = await connections.connect(database)
+    connection = await connections.connect(address_of(database))
     try:
         state = await load.load_state(connection, await ledger_store.head(connection))
         named = Named(batches={("pcl", "main", 1), ("pcl", "main", 2)}, requests={"k", "other"})
@@ -237,9 +242,9 @@ async def test_a_service_refuses_a_ledger_whose_head_contradicts_itself(database
 async def test_the_tables_are_made_once(lived):
     database, _ = lived
     before = await stored(database)
-    connection = await connections.connect(database, owner=True)
+    connection = await connections.connect(address_of(database), owner=True)
     with pytest.raises(asyncpg.DuplicateSchemaError):
-        await write.create(connection)
+        await write.create(connection, ROLES)
     await connection.close()
     assert await stored(database) == before
 
@@ -255,7 +260,9 @@ async def test_rebuilding_gives_the_rows_that_the_service_wrote(lived, monkeypat
     for chunk in (10_000, 7, 1):
         monkeypatch.setattr(rebuild_module, "CHUNK_ENTRIES", chunk)
         heard = []
-        head = await rebuild(database, lambda *progress, heard=heard: heard.append(progress))
+        head = await rebuild(
+            address_of(database), lambda *progress, heard=heard: heard.append(progress)
+        )
         assert head.size == size
         assert heard == [(number, size) for number in range(1, size + 1)]
         assert await projections(database) == before
@@ -289,7 +296,7 @@ async def test_rebuilding_mends_every_projection(lived):
     for damage in DAMAGE.values():
         await ask(database, damage)
         assert await projections(database) != before, damage
-        await rebuild(database)
+        await rebuild(address_of(database))
         assert await projections(database) == before, damage
     assert [await ask(database, f"SELECT * FROM {table}") for table in EVIDENCE] == evidence
     await check_sums(database)
@@ -300,7 +307,7 @@ async def test_a_service_goes_on_after_a_rebuild(database, tmp_path):
         await service.open_books()
         first = await service.usage([record("r", "A", *HOUR, 64_000)])
     await ask(database, "DELETE FROM meter.contract_year")
-    await rebuild(database)
+    await rebuild(address_of(database))
     async with serving(database, tmp_path) as service:
         assert (await service.balance())["granted"] == "144.00"
         assert (await service.usage([record("r", "A", *HOUR, 64_000)])).body == first.body
@@ -312,7 +319,7 @@ async def test_a_service_goes_on_after_a_rebuild(database, tmp_path):
 async def test_a_rebuild_shuts_a_running_service_out(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.open_books()
-        await rebuild(database)
+        await rebuild(address_of(database))
         answer = await service.usage([record("r", "A", *HOUR, 64_000)])
         assert (answer.status, answer.code) == (503, "unavailable")
         with pytest.raises(LostEpoch):
@@ -359,8 +366,8 @@ async def test_neither_rebuild_nor_export_takes_a_changed_entry(lived, tmp_path,
     before = await projections(database)
     await forge(database, *FORGERIES[name])
     for attempt in (
-        lambda: rebuild(database),
-        lambda: export(database, Keys(folder), tmp_path / "out"),
+        lambda: rebuild(address_of(database)),
+        lambda: export(address_of(database), Keys(folder), tmp_path / "out"),
     ):
         with pytest.raises(Inconsistent, match="do not give the root"):
             await attempt()
@@ -384,8 +391,8 @@ async def test_neither_rebuild_nor_export_takes_a_ledger_with_a_piece_missing(
     before = await projections(database)
     await change_segments(database, change)
     for attempt in (
-        lambda: rebuild(database),
-        lambda: export(database, Keys(folder), tmp_path / "out"),
+        lambda: rebuild(address_of(database)),
+        lambda: export(address_of(database), Keys(folder), tmp_path / "out"),
     ):
         with pytest.raises(LedgerError):
             await attempt()
@@ -403,7 +410,7 @@ async def test_entries_that_break_a_rule_are_not_rebuilt_even_under_their_own_ro
     await forge(database, b'A:2025",14400]', b'A:2025",14401]')
     await sign_anew(database)
     with pytest.raises(Diverged, match="14401"):
-        await rebuild(database)
+        await rebuild(address_of(database))
     assert await projections(database) == before
 
 
@@ -424,7 +431,7 @@ async def sign_anew(database: str) -> None:
 async def test_an_export_holds_all_entries_and_the_evidence_of_each_batch(lived, tmp_path):
     database, folder = lived
     out = tmp_path / "out"
-    head = await export(database, Keys(folder), out)
+    head = await export(address_of(database), Keys(folder), out)
     reader = FolderReader(out)
     verifier = Verifier.parse(folder.log_vkey.read_text().strip())
     checkpoint = open_checkpoint(reader.checkpoint(), verifier)
@@ -453,7 +460,7 @@ async def test_an_export_is_one_snapshot_while_the_service_goes_on(database, tmp
 
         keys, heads = Keys(service.folder), []
         for n in range(3):
-            exported = asyncio.create_task(export(database, keys, tmp_path / f"out{n}"))
+            exported = asyncio.create_task(export(address_of(database), keys, tmp_path / f"out{n}"))
             await asyncio.gather(grow(f"s{n}"), grow(f"t{n}"))
             heads.append(await exported)
     # Each is the ledger as it was between two commits.
@@ -470,7 +477,7 @@ async def test_an_export_never_writes_into_a_folder_that_holds_something(lived, 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
     with pytest.raises(LedgerError):
-        await export(database, Keys(folder), tmp_path / "out")
+        await export(address_of(database), Keys(folder), tmp_path / "out")
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["mine"]
 
 

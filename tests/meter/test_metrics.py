@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from meter.host.metrics import Metrics
-from meter.service.running import Address
+from meter.service.running import Endpoint
 from meter.tables import write as tables_write
 from tests.books import DEVICE, PROGRAMME, lifted, record, void
 from tests.services import HOUR, contract_body, coupon_body, serving
@@ -20,7 +20,7 @@ PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="ut
 USAGE = [record("r1", "A", *HOUR, 64_000)]
 
 
-LISTENER = {"metrics_address": Address()}
+LISTENER = {"metrics_address": Endpoint()}
 MONEY = {"kashi_granted_fen", "kashi_returned_fen", "kashi_pool_fen", "kashi_pool_left_fen"}
 
 

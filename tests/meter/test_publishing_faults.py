@@ -29,14 +29,16 @@ import pytest
 from ledger import store as ledger_store
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Verifier, open_checkpoint
+from ledger.roles import Roles
 from ledger.verify import verify
 from meter.auditor.replay import Audit
 from meter.host.data_folder import DataFolder
 from tests.books import record
-from tests.services import HOUR, Clock, Service, check_sums, serving, stored
+from tests.services import HOUR, ORIGIN, Clock, Service, check_sums, serving, stored
 
 SOCKET = ".s.PGSQL.5432"
-PUBLISHER = (b"application_name\0kashi\0", b"role\0kashi_service\0")  # in its first requests
+ROLE = Roles.of(ORIGIN).service.encode()
+PUBLISHER = (b"application_name\0kashi\0", b"role\0" + ROLE + b"\0")  # in its first requests
 FLUSH = b"H\x00\x00\x00\x04"
 ANSWERED = {FLUSH: b"TnE"}  # the end of an answer; for a preparation, the columns
 PARTS = ("opening", "first", "later")

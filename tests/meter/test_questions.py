@@ -38,6 +38,7 @@ from tests.books import (
 )
 from tests.services import (
     Service,
+    address_of,
     ask,
     contract_body,
     enterprise_body,
@@ -207,7 +208,7 @@ async def evolved(service):
 async def as_a(service, role, subject=""):
     """Return the header of a new token of a role."""
     token = new_token(f"{role}-{subject or 'x'}")
-    connection = await connections.connect(service.dsn)
+    connection = await connections.connect(address_of(service.dsn))
     try:
         await tokens.add_token(connection, Identity(token.id, role, subject), token.digest)
     finally:

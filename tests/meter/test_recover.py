@@ -7,10 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -37,14 +35,15 @@ from meter.service.admin import add_token, new_key
 from meter.service.backup import BackupFailed, _address, back_up, copy_log, restore
 from meter.service.recover import OriginLost, publish_again, recover
 from meter.tables import connections
-from meter.tables.connections import NoLedger
+from meter.tables.faults import DatabaseFault
 from meter.values.strict import decode
 from tests.books import ALPHA, BETA, DEVICE, lifted, record, uscc_of, void
-from tests.conftest import execute, server_folder
+from tests.conftest import server_folder
 from tests.services import (
     HOUR,
     ORIGIN,
     Service,
+    address_of,
     ask,
     check_sums,
     contract_body,
@@ -61,15 +60,6 @@ NOW = "2026-01-10T12:00:00+08:00"
 YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
 SECOND_USCC = uscc_of(10)
 TOTALS_OF_GROUPS = ("meter.segment_subject", "meter.contract_year_past", "meter.coupon_past")
-
-
-@pytest.fixture
-def spare(database: str, postgres: str) -> Iterator[str]:
-    """The DSN of another empty database."""
-    name = f"{urlsplit(database).path[1:]}_spare"
-    execute(postgres, f"CREATE DATABASE {name}")
-    yield urlsplit(postgres)._replace(path=f"/{name}").geturl()
-    execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 class Diary:
@@ -186,7 +176,7 @@ async def past(database, tmp_path) -> Past:
         diary = Diary(known)
         await yesterday(diary)
         size = await known.published()
-        assert await back_up(database, known.folder, tmp_path / "backup") == size
+        assert await back_up(address_of(database), known.folder, tmp_path / "backup") == size
         await today(diary)
         kinds = {entry.kind for entry in (await known.entries())[size:]}
         assert kinds == BY_NAME.keys() - {"genesis"}
@@ -233,7 +223,7 @@ def verdict(folder: DataFolder) -> int:
 
 async def test_yesterdays_database_and_todays_folder_lose_nothing(past, spare, tmp_path):
     new = past.left(tmp_path / "new")
-    await restore(spare, past.backup)
+    await restore(address_of(spare), past.backup)
     assert len(await stored(spare)) == past.size
     with pytest.raises(Ahead, match="run kashi recover"):
         async with serving(spare, tmp_path / "new"):
@@ -299,7 +289,7 @@ async def test_a_backup_alone_is_restored_by_one_command(past, spare, tmp_path):
 async def test_a_backup_whose_log_is_newer_than_the_folder_says_so(past, spare, tmp_path):
     new = past.left(tmp_path / "new")
     newer = tmp_path / "newer"
-    await back_up(past.database, past.folder, newer)
+    await back_up(address_of(past.database), past.folder, newer)
     shutil.rmtree(new.log)
     shutil.copytree(past.backup / "log", new.log)
     result = await run(spare, "recover", "--data", new.path, "--from", newer)
@@ -333,7 +323,7 @@ async def test_what_was_committed_together_is_recovered_together(database, spare
     segments = await ask(database, "SELECT first, count FROM ledger.segment")
     assert max(count for _, count in segments) > 8
     shutil.copytree(known.folder.path, tmp_path / "new" / "kashi")
-    await recover(spare, DataFolder(tmp_path / "new" / "kashi"))
+    await recover(address_of(spare), DataFolder(tmp_path / "new" / "kashi"))
     assert await rows(spare) == await rows(database)
     await check_sums(spare)
 
@@ -351,7 +341,7 @@ async def test_commands_that_were_committed_together_may_come_back_one_by_one(
     segments = await ask(database, "SELECT count FROM ledger.segment")
     assert [count for (count,) in segments][-5:] == [4] * 5
     shutil.copytree(known.folder.path, tmp_path / "new" / "kashi")
-    await recover(spare, DataFolder(tmp_path / "new" / "kashi"))
+    await recover(address_of(spare), DataFolder(tmp_path / "new" / "kashi"))
     ours, theirs = await rows(spare), await rows(database)
     for table in ("ledger.segment", *TOTALS_OF_GROUPS):
         del ours[table], theirs[table]
@@ -376,10 +366,10 @@ async def test_a_recovery_that_ends_in_the_middle_is_run_again(past, spare, tmp_
     size = -1
     while True:
         try:
-            await recover(spare, new, stop_after)
+            await recover(address_of(spare), new, stop_after)
             break
         except InterruptedError:
-            connection = await connections.connect(spare)
+            connection = await connections.connect(address_of(spare))
             head = await ledger_store.head(connection)
             await connection.close()
             assert head.size > size
@@ -397,11 +387,11 @@ async def test_there_is_nothing_to_recover_where_nothing_is_behind(past):
 
 async def test_a_recovery_shuts_a_running_service_out(past, spare, tmp_path):
     old, new = past.left(tmp_path / "old"), past.left(tmp_path / "new")
-    await restore(spare, past.backup)
+    await restore(address_of(spare), past.backup)
     shutil.rmtree(old.log)
     copy_log(past.backup / "log", old.log)
     async with serving(spare, tmp_path / "old", clock=past.clock) as known:
-        await recover(spare, new)
+        await recover(address_of(spare), new)
         assert (await known.usage([record("x", "A", *HOUR, 1)], seq=11)).code == "unavailable"
         with pytest.raises(LostEpoch):
             await known.running.ended
@@ -439,14 +429,14 @@ async def test_a_damaged_folder_is_refused_and_leaves_the_last_good_group(
         if (bad := damage(good)) is not None:
             file.write_bytes(bad)
         await ask(spare, "DROP SCHEMA IF EXISTS meter, ledger CASCADE")
-        await restore(spare, past.backup)
+        await restore(address_of(spare), past.backup)
         with pytest.raises((Violation, OtherRoot, BadFolder, BadBundle)):
-            await recover(spare, new)
+            await recover(address_of(spare), new)
         now = await stored(spare)
         assert len(now) in bounds
         assert now == whole[: len(now)]
         file.write_bytes(good)
-        await recover(spare, new)
+        await recover(address_of(spare), new)
         assert await stored(spare) == whole
     assert await rows(spare) == await rows(past.database)
 
@@ -455,7 +445,7 @@ async def test_an_entry_that_the_rules_do_not_give_is_refused_even_under_our_own
     past, spare, tmp_path
 ):
     new = past.left(tmp_path / "new")
-    await restore(spare, past.backup)
+    await restore(address_of(spare), past.backup)
     reader, size = FolderReader(past.folder.log), len(await stored(past.database))
     amount, higher = b'"amount":3000,', b'"amount":3001,'
     shutil.rmtree(new.log)
@@ -467,7 +457,7 @@ async def test_an_entry_that_the_rules_do_not_give_is_refused_even_under_our_own
     keys = [Signer.parse(file.read_text().strip()) for file in new.path.glob("log-2.key")]
     writer.finish(sign(Checkpoint(ORIGIN, size, writer.root()).format(), *keys))
     with pytest.raises(Violation, match=r"^not_as_decided: entry \d+: ") as refusal:
-        await recover(spare, new)
+        await recover(address_of(spare), new)
     whole = await stored(past.database)
     assert amount in whole[refusal.value.entry]
     assert await stored(spare) == whole[: refusal.value.entry]
@@ -477,14 +467,14 @@ async def test_an_entry_that_the_rules_would_give_too_is_refused_where_another_w
     past, spare, tmp_path
 ):
     new, whole = past.left(tmp_path / "new"), await stored(past.database)
-    await restore(spare, past.backup)
+    await restore(address_of(spare), past.backup)
     known = len(await stored(spare))
     number = next(n for n in range(known, len(whole)) if b'"salt":"' in whole[n])
     salt = whole[number].partition(b'"salt":"')[2][:32]
     file = new.log / next(iter(level_tiles("entries", len(whole)))).path
     file.write_bytes(file.read_bytes().replace(salt, salt[::-1]))
     with pytest.raises(OtherRoot, match="the folder is damaged"):
-        await recover(spare, new)
+        await recover(address_of(spare), new)
     now = await stored(spare)
     assert known <= len(now) <= number
     assert now == whole[: len(now)]
@@ -492,7 +482,7 @@ async def test_an_entry_that_the_rules_would_give_too_is_refused_where_another_w
 
 async def test_a_database_of_another_history_is_left_alone(past, spare, tmp_path):
     other, new = past.left(tmp_path / "other"), past.left(tmp_path / "new")
-    await restore(spare, past.backup)
+    await restore(address_of(spare), past.backup)
     shutil.rmtree(other.log)
     copy_log(past.backup / "log", other.log)
     async with serving(spare, tmp_path / "other", clock=past.clock) as known:
@@ -500,9 +490,9 @@ async def test_a_database_of_another_history_is_left_alone(past, spare, tmp_path
         await known.published()
     before = await rows(spare)
     with pytest.raises(OtherRoot, match="another history"):
-        await recover(spare, new)
+        await recover(address_of(spare), new)
     with pytest.raises(OtherRoot):
-        await recover(past.database, other)
+        await recover(address_of(past.database), other)
     assert await rows(spare) == before
 
 
@@ -516,7 +506,7 @@ async def test_a_checkpoint_that_is_not_ours_is_refused(past, spare, tmp_path):
     for forged in (sign(checkpoint.format(), other), sign(named, elsewhere)):
         note.write_bytes(forged)
         with pytest.raises(BadNote):
-            await recover(spare, new)
+            await recover(address_of(spare), new)
     assert await ask(spare, "SELECT to_regclass('ledger.head')") == [(None,)]
 
 
@@ -527,7 +517,7 @@ async def test_without_the_folder_nothing_goes_on_until_it_is_proved_that_nothin
     past, spare, tmp_path
 ):
     newest = (past.folder.log / "checkpoint").read_bytes()
-    await restore(spare, past.backup)
+    await restore(address_of(spare), past.backup)
     new = past.left(tmp_path / "new")
     shutil.rmtree(new.log)
     for database in (past.database, spare):
@@ -537,7 +527,7 @@ async def test_without_the_folder_nothing_goes_on_until_it_is_proved_that_nothin
         async with serving(spare, tmp_path / "new"):
             pass
     with pytest.raises(OriginLost, match="new ledger under a new origin"):
-        await publish_again(spare, new, newest)
+        await publish_again(address_of(spare), new, newest)
     assert not new.log.exists()
     (tmp_path / "witnessed").write_bytes(newest)
     words = ("recover", "--data", new.path, "--checkpoint", tmp_path / "witnessed")
@@ -562,10 +552,10 @@ async def test_an_older_checkpoint_of_this_log_will_do_and_another_logs_will_not
     stranger = sign(checkpoint.format(), Signer.from_seed(ORIGIN, bytes(32)))
     for note, error in ((stranger, BadNote), (sign(forked, ours), OtherRoot), (b"", BadNote)):
         with pytest.raises(error):
-            await publish_again(past.database, new, note)
+            await publish_again(address_of(past.database), new, note)
     (new.path / "log.new").mkdir()  # of one that was interrupted
     (new.path / "log.new" / "rest").touch()
-    head = await publish_again(past.database, new, older)
+    head = await publish_again(address_of(past.database), new, older)
     assert head.size == verdict(new) > checkpoint.size
 
 
@@ -641,16 +631,18 @@ async def test_a_backup_says_what_is_wrong(database, tmp_path):
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "mine").touch()
         with pytest.raises(BackupFailed, match="holds something"):
-            await back_up(database, known.folder, tmp_path / "full")
-        with pytest.raises(NoLedger, match="does not exist"):
-            await back_up(database.replace("kashi_test_", "no_"), known.folder, tmp_path / "out")
+            await back_up(address_of(database), known.folder, tmp_path / "full")
+        with pytest.raises(DatabaseFault, match="does not exist"):
+            await back_up(
+                address_of(database.replace("kashi_test_", "no_")), known.folder, tmp_path / "out"
+            )
         with pytest.raises(PostgresError, match="no pg_dump of PostgreSQL 99 was found"):
             find_program("pg_dump", 99)
     (tmp_path / "backup").mkdir()
     (tmp_path / "backup" / "database.dump").write_text("no dump")
     await ask(database, "DROP SCHEMA meter, ledger CASCADE")
     with pytest.raises(BackupFailed, match="pg_restore: "):
-        await restore(database, tmp_path / "backup")
+        await restore(address_of(database), tmp_path / "backup")
 
 
 def test_no_password_stands_among_the_words_of_a_program():

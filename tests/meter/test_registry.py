@@ -7,7 +7,7 @@ from pathlib import Path
 from meter.tables import connections
 from meter.tables.registry import Registered, Registry
 from tests.books import ALPHA, DEVICE, PROGRAMME, lifted
-from tests.services import Service, key_body, serving
+from tests.services import Service, address_of, key_body, serving
 
 
 @asynccontextmanager
@@ -18,7 +18,7 @@ async def frozen(
     async with serving(database, folder) as service:
         await service.open_books()
         freeze = (await service.ask("/v1/contracts/A/freeze"))["entry"]
-        connection = await connections.connect(database)
+        connection = await connections.connect(address_of(database))
         try:
             yield service, connection, freeze
         finally:

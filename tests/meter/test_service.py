@@ -20,6 +20,7 @@ from meter.service import admin, setup
 from meter.service import running as service_running
 from meter.service.setup import SetupError, check_test_clock
 from meter.tables.connections import NoLedger
+from meter.tables.faults import DatabaseFault
 from meter.values.units import MICROSECONDS
 from tests.books import ALPHA, PROGRAMME
 from tests.services import ORIGIN, Clock, ask, coupon_body, serving, stored_entries
@@ -169,10 +170,10 @@ async def test_nothing_starts_without_keys_or_without_a_ledger(folder, database)
 async def test_a_database_that_refuses_us_is_told_in_one_line(folder, database, monkeypatch):
     await setup.initialise(folder, ORIGIN)
     monkeypatch.setenv(DATABASE_VARIABLE, database.replace("kashi_test_", "missing_"))
-    with pytest.raises(NoLedger, match="does not exist"):
+    with pytest.raises(DatabaseFault, match="does not exist"):
         await start(folder)
     monkeypatch.setenv(DATABASE_VARIABLE, "postgresql://x@/y?host=/nonexistent")
-    with pytest.raises(NoLedger, match="No such file"):
+    with pytest.raises(DatabaseFault, match="No such file"):
         await start(folder)
 
 
@@ -299,7 +300,7 @@ async def test_a_service_that_cannot_listen_leaves_the_ledger_usable(folder, dat
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(OSError, match="address already in use"):
-        async with service_running.running(folder, service_running.Address(port=port)):
+        async with service_running.running(folder, service_running.Endpoint(port=port)):
             pass
     server.close()
     async with service_running.running(folder) as running:

@@ -1,6 +1,24 @@
 -- name: exists
 SELECT to_regclass('meter.batch') IS NOT NULL;
 
+-- name: session
+SELECT CASE WHEN current_user = session_user THEN 'none' ELSE current_user::text END AS role, ARRAY(
+    SELECT current_setting(name, true)
+    FROM unnest($1::text[]) WITH ORDINALITY AS asked (name, place) ORDER BY place
+) AS settings;
+
+-- name: process
+SELECT pg_backend_pid();
+
+-- name: mark_session
+SELECT set_config('kashi.session', $1, false);
+
+-- name: mark_of_session
+SELECT current_setting('kashi.session', true);
+
+-- name: drop
+DROP SCHEMA meter, ledger CASCADE;
+
 -- name: registrations
 SELECT entry, data FROM meter.registration ORDER BY entry;
 

@@ -4,20 +4,23 @@
 -- `request` belong to the service. All other tables are projections of the entries: the service
 -- writes them in the transaction that appends the entries, loads its state from them, and
 -- `kashi rebuild` makes them anew.
+--
+-- Every text column has the collation "C", which no update of a C library changes: an index whose
+-- order has changed loses rows, and a record id that was lost could be paid twice.
 
-CREATE SCHEMA meter AUTHORIZATION kashi_owner;
-SET ROLE kashi_owner;
+CREATE SCHEMA meter AUTHORIZATION :"owner";
+SET ROLE :"owner";
 
 CREATE TABLE meter.batch (
-    provider  text NOT NULL,
-    stream    text NOT NULL,
+    provider  text COLLATE "C" NOT NULL,
+    stream    text COLLATE "C" NOT NULL,
     seq       bigint NOT NULL CHECK (seq >= 1),
     entry     bigint NOT NULL UNIQUE,
-    entries   integer NOT NULL CHECK (entries >= 1),  -- its own included
-    payload   text NOT NULL,   -- hex sha256, as in the entry
+    entries   integer NOT NULL CHECK (entries >= 1), -- its own included
+    payload   text COLLATE "C" NOT NULL, -- hex sha256, as in the entry
     envelope  bytea NOT NULL,
     receipt   bytea NOT NULL,
-    signature text NOT NULL,   -- the Kashi-Signature header
+    signature text COLLATE "C" NOT NULL, -- the Kashi-Signature header
     PRIMARY KEY (provider, stream, seq)
 );
 CREATE UNIQUE INDEX batch_by_payload ON meter.batch (payload);
@@ -27,11 +30,11 @@ ALTER TABLE meter.batch ALTER COLUMN receipt SET STORAGE EXTERNAL;
 -- A signed batch whose number holds another batch: proof of what its provider did. `size` is the
 -- ledger's when it came, and `number` orders those of one size.
 CREATE TABLE meter.seq_conflict (
-    payload     text PRIMARY KEY,
+    payload     text COLLATE "C" PRIMARY KEY,
     size        bigint NOT NULL,
     number      bigint GENERATED ALWAYS AS IDENTITY,
-    provider    text NOT NULL,
-    stream      text NOT NULL,
+    provider    text COLLATE "C" NOT NULL,
+    stream      text COLLATE "C" NOT NULL,
     seq         bigint NOT NULL,
     envelope    bytea NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now()
@@ -42,13 +45,13 @@ CREATE INDEX seq_conflict_by_number ON meter.seq_conflict (provider, stream, seq
 -- Entries that register or switch something, to load the state without reading all segments.
 CREATE TABLE meter.registration (
     entry bigint PRIMARY KEY,
-    kind  text NOT NULL,
+    kind  text COLLATE "C" NOT NULL,
     data  bytea NOT NULL
 );
 
 CREATE TABLE meter.record (
-    provider text NOT NULL,
-    id       text NOT NULL,
+    provider text COLLATE "C" NOT NULL,
+    id       text COLLATE "C" NOT NULL,
     entry    bigint NOT NULL,
     voided   bigint,           -- number of the entry that took it back
     released bigint,           -- number of the entry that let its withheld part count
@@ -61,43 +64,43 @@ CREATE INDEX record_to_review ON meter.record (entry)
 
 -- The withheld part of a record: four columns of equal length, one place per run of quarter-hours.
 CREATE TABLE meter.withheld (
-    provider      text NOT NULL,
-    id            text NOT NULL,
+    provider      text COLLATE "C" NOT NULL,
+    id            text COLLATE "C" NOT NULL,
     entry         bigint NOT NULL,
-    contract      text NOT NULL,
-    device        text NOT NULL,
+    contract      text COLLATE "C" NOT NULL,
+    device        text COLLATE "C" NOT NULL,
     milli_devices bigint NOT NULL,
     starts        bigint NOT NULL,    -- microseconds, as in the entry
     ends          bigint NOT NULL,
     quarters      bigint[] NOT NULL,  -- the first of a run, since 1970 UTC
     counts        bigint[] NOT NULL,  -- quarters of a run
     device_times  bigint[] NOT NULL,  -- thousandths x seconds in each of them
-    limits        text[] NOT NULL,    -- 'contract' or 'provider'
+    limits        text[] COLLATE "C" NOT NULL, -- 'contract' or 'provider'
     PRIMARY KEY (provider, id)
 );
 CREATE INDEX withheld_by_contract ON meter.withheld (contract, entry);
 
 -- Refused results of receipts; `contract` and the columns after it are empty for a void.
 CREATE TABLE meter.refused (
-    provider text NOT NULL,
+    provider text COLLATE "C" NOT NULL,
     entry    bigint NOT NULL,         -- the batch's
     place    integer NOT NULL,        -- in its receipt: voids first, then records
-    what     text NOT NULL CHECK (what IN ('void', 'record')),
-    id       text NOT NULL,
-    contract text,
-    device   text,
+    what     text COLLATE "C" NOT NULL CHECK (what IN ('void', 'record')),
+    id       text COLLATE "C" NOT NULL,
+    contract text COLLATE "C",
+    device   text COLLATE "C",
     starts   bigint,                  -- microseconds
     ends     bigint,
-    code     text NOT NULL,
-    detail   text NOT NULL,
+    code     text COLLATE "C" NOT NULL,
+    detail   text COLLATE "C" NOT NULL,
     PRIMARY KEY (provider, entry, place)
 );
 CREATE INDEX refused_by_contract ON meter.refused (contract, provider, entry, place);
 
 -- A stream's highest number and how many it has; each range of numbers missing below is a gap.
 CREATE TABLE meter.stream (
-    provider text NOT NULL,
-    stream   text NOT NULL,
+    provider text COLLATE "C" NOT NULL,
+    stream   text COLLATE "C" NOT NULL,
     last     bigint NOT NULL,
     batches  bigint NOT NULL,
     PRIMARY KEY (provider, stream)
@@ -105,8 +108,8 @@ CREATE TABLE meter.stream (
 CREATE INDEX stream_by_spelling
     ON meter.stream (provider, lower(rtrim(stream, '.') COLLATE "C"));
 CREATE TABLE meter.gap (
-    provider text NOT NULL,
-    stream   text NOT NULL,
+    provider text COLLATE "C" NOT NULL,
+    stream   text COLLATE "C" NOT NULL,
     first    bigint NOT NULL,
     last     bigint NOT NULL CHECK (first <= last),
     PRIMARY KEY (provider, stream, first)
@@ -115,9 +118,9 @@ CREATE TABLE meter.gap (
 -- Device-time metered by Shanghai day, without what was voided. (It can have no CHECK against
 -- going below zero: a void's part alone is below it, and is checked before it is added.)
 CREATE TABLE meter.usage_day (
-    contract    text NOT NULL,
+    contract    text COLLATE "C" NOT NULL,
     day         integer NOT NULL,     -- since 1970-01-01
-    device      text NOT NULL,
+    device      text COLLATE "C" NOT NULL,
     device_time numeric NOT NULL,     -- thousandths x seconds
     PRIMARY KEY (contract, day, device)
 );
@@ -125,16 +128,16 @@ CREATE TABLE meter.usage_day (
 -- The segments that concern a subject ('contract:A', 'enterprise:…', 'provider:pcl') or hold a kind
 -- of entry ('kind:void'), so that a query need not read all of them.
 CREATE TABLE meter.segment_subject (
-    subject text NOT NULL,
+    subject text COLLATE "C" NOT NULL,
     first   bigint NOT NULL,          -- of the segment
     PRIMARY KEY (subject, first)
 );
 
 -- Device-time in use by quarter-hour of a UTC day, against which new records are held.
 CREATE TABLE meter.device_time (
-    scope    text NOT NULL CHECK (scope IN ('contract', 'provider')),
-    subject  text NOT NULL,
-    device   text NOT NULL,
+    scope    text COLLATE "C" NOT NULL CHECK (scope IN ('contract', 'provider')),
+    subject  text COLLATE "C" NOT NULL,
+    device   text COLLATE "C" NOT NULL,
     day      integer NOT NULL,       -- since 1970 UTC
     quarters bigint[] NOT NULL CHECK (cardinality(quarters) = 96),
     PRIMARY KEY (scope, subject, device, day)
@@ -142,15 +145,15 @@ CREATE TABLE meter.device_time (
 
 -- Numerators grow beyond 64 bits; see `meter/rules/rating.py`.
 CREATE TABLE meter.contract_total (
-    contract text PRIMARY KEY,
+    contract text COLLATE "C" PRIMARY KEY,
     used     numeric NOT NULL CHECK (used >= 0)
 );
 
 CREATE TABLE meter.contract_year (
-    contract   text NOT NULL,
+    contract   text COLLATE "C" NOT NULL,
     year       integer NOT NULL,
-    enterprise text NOT NULL,
-    programme  text NOT NULL,
+    enterprise text COLLATE "C" NOT NULL,
+    programme  text COLLATE "C" NOT NULL,
     eligible   numeric NOT NULL CHECK (eligible >= 0),
     withheld   numeric NOT NULL CHECK (withheld >= 0),
     entitled   bigint NOT NULL CHECK (entitled >= 0),
@@ -160,8 +163,8 @@ CREATE TABLE meter.contract_year (
 CREATE INDEX contract_year_by_coupon ON meter.contract_year (enterprise, programme, year);
 
 CREATE TABLE meter.coupon (
-    enterprise text NOT NULL,
-    programme  text NOT NULL,
+    enterprise text COLLATE "C" NOT NULL,
+    programme  text COLLATE "C" NOT NULL,
     year       integer NOT NULL,
     issued     bigint NOT NULL CHECK (issued >= 0),
     PRIMARY KEY (enterprise, programme, year)
@@ -170,11 +173,11 @@ CREATE TABLE meter.coupon (
 -- How totals stood after each group that changed them: `size` is the ledger's, after the group.
 -- A past balance is the newest row before it, and the entries since (see `meter/views/past.py`).
 CREATE TABLE meter.contract_year_past (
-    contract   text NOT NULL,
+    contract   text COLLATE "C" NOT NULL,
     year       integer NOT NULL,
     size       bigint NOT NULL,
-    enterprise text NOT NULL,
-    programme  text NOT NULL,
+    enterprise text COLLATE "C" NOT NULL,
+    programme  text COLLATE "C" NOT NULL,
     withheld   numeric NOT NULL,
     entitled   bigint NOT NULL,
     granted    bigint NOT NULL,
@@ -184,8 +187,8 @@ CREATE INDEX contract_year_past_by_coupon
     ON meter.contract_year_past (enterprise, programme, year, contract, size);
 
 CREATE TABLE meter.coupon_past (
-    enterprise text NOT NULL,
-    programme  text NOT NULL,
+    enterprise text COLLATE "C" NOT NULL,
+    programme  text COLLATE "C" NOT NULL,
     year       integer NOT NULL,
     size       bigint NOT NULL,
     issued     bigint NOT NULL,
@@ -193,7 +196,7 @@ CREATE TABLE meter.coupon_past (
 );
 
 CREATE TABLE meter.pool (
-    programme text NOT NULL,
+    programme text COLLATE "C" NOT NULL,
     year      integer NOT NULL,
     amount    bigint NOT NULL,
     issued    bigint NOT NULL CHECK (issued BETWEEN 0 AND amount),
@@ -203,9 +206,9 @@ CREATE TABLE meter.pool (
 -- Answers to commands by Idempotency-Key, so that a repeated command does nothing twice. A key
 -- belongs to the token that used it: another token may use the same one.
 CREATE TABLE meter.request (
-    token       text NOT NULL, -- its id, `by` in the entry
-    key         text NOT NULL,
-    fingerprint text NOT NULL, -- hex sha256 of the command
+    token       text COLLATE "C" NOT NULL, -- its id, `by` in the entry
+    key         text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL, -- hex sha256 of the command
     entry       bigint NOT NULL,
     answer      bytea NOT NULL,
     PRIMARY KEY (token, key)
@@ -213,9 +216,10 @@ CREATE TABLE meter.request (
 
 -- Bearer tokens; only the sha256 of the secret is kept.
 CREATE TABLE meter.token (
-    id         text PRIMARY KEY,
-    role       text NOT NULL CHECK (role IN ('authority', 'auditor', 'provider', 'enterprise')),
-    subject    text NOT NULL,        -- a provider's id, an enterprise's USCC, else empty
+    id         text COLLATE "C" PRIMARY KEY,
+    role       text COLLATE "C" NOT NULL
+        CHECK (role IN ('authority', 'auditor', 'provider', 'enterprise')),
+    subject    text COLLATE "C" NOT NULL, -- a provider's id, an enterprise's USCC, else empty
     secret     bytea NOT NULL CHECK (octet_length(secret) = 32),
     expires_at bigint,               -- microseconds since 1970 UTC, by the service's clock
     used_at    bigint,               -- likewise; kept about once a minute
@@ -231,14 +235,15 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.seq_conf
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 
-GRANT USAGE ON SCHEMA meter TO kashi_service;
+GRANT USAGE ON SCHEMA meter TO :"service";
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token
-    TO kashi_service;
-GRANT UPDATE (revoked_at, used_at) ON meter.token TO kashi_service;
+    TO :"service";
+GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq TO :"service"; -- for a backup
+GRANT UPDATE (revoked_at, used_at) ON meter.token TO :"service";
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
     meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
     meter.device_time, meter.contract_total, meter.contract_year, meter.contract_year_past,
-    meter.coupon, meter.coupon_past, meter.pool TO kashi_service;
+    meter.coupon, meter.coupon_past, meter.pool TO :"service";
 
 RESET ROLE;
