@@ -11,6 +11,7 @@ cut from the full one.
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,14 +23,16 @@ import aiohttp
 
 from ledger import bundle
 from ledger.canon import MAX_ENTRY_BYTES
-from ledger.errors import CannotCheck, LedgerError
+from ledger.errors import BadNote, CannotCheck, LedgerError, NoCheckpoint
 from ledger.folder import DRAFT
-from ledger.note import MAX_NOTE_BYTES, Verifier, open_checkpoint
+from ledger.note import MAX_NOTE_BYTES, Verifier, open_checkpoint, split_note
 from ledger.tiles import CHECKPOINT, Level, Tile, height_of, level_tiles, tiles_of
 from ledger.tlog import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH
+from meter.client import open_session, plain_chunks
+from meter.wire.batch import MAX_BATCH_BYTES
 
 MAX_AT_ONCE: Final = 8
-TIMEOUT_SECONDS: Final = 60
+TIMEOUT_SECONDS: Final = 60  # of one file, from the request to its last byte
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
@@ -46,6 +49,7 @@ async def fetch(
     _remove_drafts(folder)
     async with open_source(url, token) as source:
         note = await source.checkpoint()
+        _check_note(note, url)  # or what answers would take the place of what is kept
         (folder / CHECKPOINT).write_bytes(note)
         size = open_checkpoint(note, verifier).size
         total = sum(
@@ -55,12 +59,39 @@ async def fetch(
         await source.fetch(tiles, folder, lambda done: progress(done, total))
 
 
+class BadCache(CannotCheck):
+    """A file that was kept, and is not what the log serves."""
+
+    code = "bad_cache"
+
+
+async def check_kept(url: str, folder: Path, tiles: list[Tile], token: str | None) -> None:
+    """Fetch tiles anew, and raise `BadCache` at the first that a folder holds otherwise."""
+    with tempfile.TemporaryDirectory(prefix="kashi-verify-") as name:
+        again = Path(name)
+        async with open_source(url, token) as source:
+            await source.fetch(tiles, again, lambda _: None)
+        for tile in tiles:
+            served, kept = again / tile.path, folder / tile.path
+            if served.exists() and served.read_bytes() != kept.read_bytes():
+                detail = f"{kept} is not what {url} serves: remove it, and verify again"
+                raise BadCache(detail)
+
+
+def _check_note(note: bytes, url: str) -> None:
+    try:
+        split_note(note)
+    except BadNote as error:
+        raise NoCheckpoint(f"what {url} answers with is none: {error.detail}") from None
+
+
 class Source:
     """A published log; all methods raise `CannotCheck`."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, limit_seconds: float) -> None:
         self._session = session
         self._base = url.rstrip("/")
+        self._limit_seconds = limit_seconds
 
     async def checkpoint(self) -> bytes:
         """Fetch the note; its signatures are not checked."""
@@ -121,7 +152,7 @@ class Source:
             _remove(draft)
         return found
 
-    async def _chunks(self, path: str, limit_bytes: int | None) -> AsyncIterator[bytes]:
+    async def _chunks(self, path: str, limit_bytes: int) -> AsyncIterator[bytes]:
         """Yield a file's bytes, none where it is missing, and stop past the limit."""
         url, read_bytes = f"{self._base}/{path}", 0
         try:
@@ -129,22 +160,27 @@ class Source:
                 if response.status == 404:
                     return
                 response.raise_for_status()
-                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                if response.content_type == "text/html":
+                    raise CannotCheck(f"{url} is a web page: does this network ask for a sign-in?")
+                async for chunk in plain_chunks(response, _CHUNK_BYTES):
                     yield chunk
                     read_bytes += len(chunk)
-                    if limit_bytes is not None and read_bytes > limit_bytes:
+                    if read_bytes > limit_bytes:
                         return
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except TimeoutError:
+            raise CannotCheck(f"{url}: not all came within {self._limit_seconds:g} s") from None
+        except aiohttp.ClientError as error:
             raise CannotCheck(f"{url}: {error or type(error).__name__}") from None
 
 
 @asynccontextmanager
-async def open_source(url: str, token: str | None) -> AsyncIterator[Source]:
+async def open_source(
+    url: str, token: str | None, limit_seconds: float = TIMEOUT_SECONDS
+) -> AsyncIterator[Source]:
     """Open connections to the log at `url`, whose entries may need a token."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        yield Source(session, url)
+    async with open_session(headers, limit_seconds) as session:
+        yield Source(session, url, limit_seconds)
 
 
 def _remove_drafts(folder: Path) -> None:
@@ -188,11 +224,11 @@ def _first_part(data: bytes, tile: Tile) -> bytes:
             return data[: tile.width * HASH_BYTES]
 
 
-def _limit_bytes(tile: Tile) -> int | None:
-    """Return the most bytes that a tile can have; envelopes and receipts have no useful limit."""
+def _limit_bytes(tile: Tile) -> int:
+    """Return the largest size of a tile; no receipt is larger than the largest envelope."""
     match tile.level:
         case "batches":
-            return None
+            return tile.width * 2 * MAX_BATCH_BYTES
         case "entries":
             return tile.width * (2 + MAX_ENTRY_BYTES)
         case _:

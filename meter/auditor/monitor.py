@@ -266,7 +266,7 @@ class Monitor:
         """
         if self.following.problem is None:
             keys = self.audit.state.log_keys
-            for problem in key_problems(self.mirror.log, self._trust.verifier, keys, self.size):
+            for problem in key_problems(self._note, self._trust.verifier, keys, self.size):
                 self._keep_violation(problem)
 
     def _keep_violation(self, problem: Problem) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -24,6 +24,8 @@ from meter.cli.common import (
     progress_bar,
     run_async,
 )
+
+_EXIT_CODES: Final = {"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}
 
 
 @main.command()
@@ -63,7 +65,9 @@ def verify(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Verify an exported folder (or a URL that serves one): bytes, tree, books and every rule.
 
-    Exit code 0: good. 1: violated, the first bad entry is named. 2: could not be checked.
+    Exit code 0: good. 1: violated: it contradicts what was signed or breaks a rule, and the first
+    bad entry is named. 2: could not be checked, which accuses nobody: something is missing, still
+    being written, or unreadable.
     """
     # Slow to import, and needed only here.
     from meter.auditor.verdict import Wanted, show, verify_source  # noqa: PLC0415
@@ -79,7 +83,7 @@ def verify(  # noqa: PLR0913 - one argument for each option
         click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
     else:
         show(verdict, OUT)
-    sys.exit(GOOD if verdict.ok else VIOLATED)
+    sys.exit(_EXIT_CODES[verdict.conclusion])
 
 
 @main.command()
@@ -205,7 +209,7 @@ def verify_receipt(  # noqa: PLR0913 - one argument for each option
         click.echo(json.dumps(receipts.as_json(verdict), ensure_ascii=False, indent=2))
     else:
         receipts.show(verdict, OUT)
-    sys.exit({"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}[verdict.conclusion])
+    sys.exit(_EXIT_CODES[verdict.conclusion])
 
 
 @receipt.command("prove")
