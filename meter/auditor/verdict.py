@@ -297,11 +297,15 @@ def _receipt_problems(audit: Audit, receipts: list[Path]) -> list[Problem]:
 
 def _read_receipt(path: Path) -> tuple[bytes, str]:
     """Return receipt and signature, of a stored receipt or of a file with the signature beside."""
-    data = path.read_bytes()
-    with contextlib.suppress(BadReceiptFile):
+    data, header = path.read_bytes(), path.with_name(path.name + ".sig")
+    if header.exists():
+        return data, header.read_text(encoding="ascii").strip()
+    try:
         stored = stored_receipt.parse(data)
-        return stored.receipt.encode(), stored.signature
-    return data, path.with_name(path.name + ".sig").read_text(encoding="ascii").strip()
+    except BadReceiptFile as error:
+        detail = f"{path}: there is no {header.name} beside it, and {error.detail}"
+        raise BadReceiptFile(detail) from None
+    return stored.receipt.encode(), stored.signature
 
 
 def show(verdict: Verdict, console: Console) -> None:
