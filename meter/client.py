@@ -27,6 +27,7 @@ from msgspec import UNSET
 
 from ledger.errors import LedgerError
 from meter.values.strict import decode
+from meter.values.text import one_line
 from meter.values.units import format_instant
 from meter.wire import dsse, stored_receipt
 from meter.wire.batch import Batch, Record, Void
@@ -290,7 +291,7 @@ class Service:
                 TimeoutError,
             ) as lost:
                 if not left:
-                    told = f"{self._url}{path}: {lost or type(lost).__name__}"
+                    told = f"{self._url}{path}: {one_line(f'{lost}') or type(lost).__name__}"
                     raise Unreachable("unreachable", told) from None
                 wait_seconds = pause_seconds
             else:

@@ -14,7 +14,7 @@ import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -29,10 +29,13 @@ from ledger.note import MAX_NOTE_BYTES, Verifier, open_checkpoint, split_note
 from ledger.tiles import CHECKPOINT, Level, Tile, height_of, level_tiles, tiles_of
 from ledger.tlog import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH
 from meter.client import open_session, plain_chunks
+from meter.values.text import one_line
 from meter.wire.batch import MAX_BATCH_BYTES
 
 MAX_AT_ONCE: Final = 8
-TIMEOUT_SECONDS: Final = 60  # of one file, from the request to its last byte
+CHECKPOINT_SECONDS: Final = 20.0  # for a checkpoint, from the request to its last byte
+TIMEOUT_SECONDS: Final = 600.0  # for any other file
+STALL_SECONDS: Final = 30.0  # without a byte of it
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
@@ -57,6 +60,21 @@ async def fetch(
         )
         tiles = chain(tiles_of(size), level_tiles("batches", size))
         await source.fetch(tiles, folder, lambda done: progress(done, total))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an answer may take, whole and without a byte of it."""
+
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    file_seconds: float = TIMEOUT_SECONDS
+    stall_seconds: float = STALL_SECONDS
+
+    def of(self, whole_seconds: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=whole_seconds, sock_read=self.stall_seconds)
+
+
+LIMITS: Final = Limits()
 
 
 class BadCache(CannotCheck):
@@ -88,15 +106,17 @@ def _check_note(note: bytes, url: str) -> None:
 class Source:
     """A published log; all methods raise `CannotCheck`."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, limit_seconds: float) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, limits: Limits) -> None:
         self._session = session
         self._base = url.rstrip("/")
-        self._limit_seconds = limit_seconds
+        self._limits = limits
 
     async def checkpoint(self) -> bytes:
         """Fetch the note; its signatures are not checked."""
         data = bytearray()
-        async for chunk in self._chunks(CHECKPOINT, MAX_NOTE_BYTES):
+        async for chunk in self._chunks(
+            CHECKPOINT, MAX_NOTE_BYTES, self._limits.checkpoint_seconds
+        ):
             data += chunk
         if not data:
             raise CannotCheck(f"there is no checkpoint at {self._base}")
@@ -145,18 +165,21 @@ class Source:
     async def _download(self, tile: Tile, draft: Path) -> bool:
         """Return whether the log has the file; a missing one leaves no draft."""
         with draft.open("wb") as file:
-            async for chunk in self._chunks(tile.path, _limit_bytes(tile)):
+            limit_seconds = self._limits.file_seconds
+            async for chunk in self._chunks(tile.path, _limit_bytes(tile), limit_seconds):
                 file.write(chunk)
             found = file.tell() > 0
         if not found:
             _remove(draft)
         return found
 
-    async def _chunks(self, path: str, limit_bytes: int) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, path: str, limit_bytes: int, limit_seconds: float
+    ) -> AsyncIterator[bytes]:
         """Yield a file's bytes, none where it is missing, and stop past the limit."""
         url, read_bytes = f"{self._base}/{path}", 0
         try:
-            async with self._session.get(url) as response:
+            async with self._session.get(url, timeout=self._limits.of(limit_seconds)) as response:
                 if response.status == 404:
                     return
                 response.raise_for_status()
@@ -167,20 +190,23 @@ class Source:
                     read_bytes += len(chunk)
                     if read_bytes > limit_bytes:
                         return
+        except aiohttp.ServerTimeoutError:
+            told = f"nothing came for {self._limits.stall_seconds:g} s"
+            raise CannotCheck(f"{url}: {told}") from None
         except TimeoutError:
-            raise CannotCheck(f"{url}: not all came within {self._limit_seconds:g} s") from None
+            raise CannotCheck(f"{url}: not all came within {limit_seconds:g} s") from None
         except aiohttp.ClientError as error:
-            raise CannotCheck(f"{url}: {error or type(error).__name__}") from None
+            raise CannotCheck(f"{url}: {one_line(f'{error}') or type(error).__name__}") from None
 
 
 @asynccontextmanager
 async def open_source(
-    url: str, token: str | None, limit_seconds: float = TIMEOUT_SECONDS
+    url: str, token: str | None, limits: Limits = LIMITS
 ) -> AsyncIterator[Source]:
     """Open connections to the log at `url`, whose entries may need a token."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with open_session(headers, limit_seconds) as session:
-        yield Source(session, url, limit_seconds)
+    async with open_session(headers, limits.file_seconds) as session:
+        yield Source(session, url, limits)
 
 
 def _remove_drafts(folder: Path) -> None:

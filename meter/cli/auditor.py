@@ -86,7 +86,22 @@ def verify(  # noqa: PLR0913 - one argument for each option
     sys.exit(_EXIT_CODES[verdict.conclusion])
 
 
-@main.command()
+class _Following(click.Group):
+    """A group whose first word may be a URL, which is followed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take all words for those of `follow`, unless they begin with another command."""
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
+            args = ["follow", *args]
+        return super().parse_args(ctx, args)
+
+
+@main.group(cls=_Following)
+def monitor() -> None:
+    """Follow the log at a URL: `kashi monitor URL`. Or check the evidence that a monitor kept."""
+
+
+@monitor.command()
 @click.argument("url")
 @click.option("--vkey", required=True, help="The log's public key: a file, or its text.")
 @click.option(
@@ -115,7 +130,7 @@ def verify(  # noqa: PLR0913 - one argument for each option
     help="Alarm when there was no new checkpoint for longer.",
 )
 @click.option("--listen", metavar="HOST:PORT", help="Serve /metrics there (kashi[server]).")
-def monitor(  # noqa: PLR0913 - one argument for each option
+def follow(  # noqa: PLR0913 - one argument for each option
     url: str,
     vkey: str,
     data: Path,
@@ -163,6 +178,37 @@ async def _serve_metrics(
     async with monitor_metrics.serve_metrics(watching, host, int(port)) as url:
         say({"event": "listening", "url": url})
         yield
+
+
+@monitor.command("evidence")
+@click.argument("file", type=FILE)
+@click.option(
+    "--vkey",
+    "vkeys",
+    multiple=True,
+    required=True,
+    help="A public key of the log: a file, or its text. Repeated for a log that changed its key.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the finding as JSON.")
+def check_evidence(file: Path, vkeys: tuple[str, ...], *, as_json: bool) -> None:
+    """Check a file of evidence, of a monitor or of a witness, without the log.
+
+    Exit code 0: it proves that the log signed two histories. 1: it is false. 2: it proves nothing
+    by itself, or could not be checked.
+    """
+    from meter.auditor import evidence  # noqa: PLC0415
+    from meter.auditor.verdict import read_key  # noqa: PLC0415
+
+    try:
+        found = evidence.check(evidence.read_file(file), [read_key(vkey) for vkey in vkeys])
+    except (LedgerError, OSError) as error:
+        complain(f"could not check: {error}")
+        sys.exit(NOT_CHECKED)
+    if as_json:
+        click.echo(json.dumps({"verdict": found.conclusion, "detail": found.detail}))
+    else:
+        click.echo(f"{found.conclusion}: {found.detail}")
+    sys.exit(_EXIT_CODES[found.conclusion])
 
 
 @main.group()

@@ -34,9 +34,9 @@ from ledger.errors import BadNote, BadPolicy
 from ledger.note import Checkpoint, parse_signature, split_note
 from ledger.quorum import TrustPolicy, Witness
 from ledger.witnessing import SIZE_TYPE, AddCheckpoint
+from meter.values.text import one_line
 
 MAX_ANSWER_BYTES: Final = 65_536  # some cosignatures of 100 to 3,300 bytes each
-MAX_WORDS: Final = 200  # of what a witness says, in characters
 GRACE_SECONDS: Final = 0.25  # for the others: less than anyone waits for a checkpoint
 
 _SIZE: Final = re.compile(r"(0|[1-9][0-9]{0,18})\n?")
@@ -207,7 +207,8 @@ class Witnesses:
             told = f"no answer within {self._time_limit_seconds:g} s"
             return Failure(witness.name, "too_late", told)
         except aiohttp.ClientError as error:
-            return Failure(witness.name, "unreachable", f"{error or type(error).__name__}"[:200])
+            told = one_line(f"{error}") or type(error).__name__
+            return Failure(witness.name, "unreachable", told)
 
     async def _ask(self, witness: Witness, note: bytes) -> str | Failure:
         text, _ = split_note(note)
@@ -290,9 +291,7 @@ class _Answer:
     @property
     def words(self) -> str:
         """Return the answer in one line, for people."""
-        text = " ".join(self.text.split())[:MAX_WORDS]
-        shown = text if text.isprintable() else ascii(text)
-        return f"{self.status} {self.content_type or 'of no type'}: {shown}"
+        return f"{self.status} {self.content_type or 'of no type'}: {one_line(self.text)}"
 
 
 def _cosignature(body: bytes, text: str, verifier: CosignatureVerifier) -> str | None:

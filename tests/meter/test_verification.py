@@ -410,8 +410,8 @@ def test_an_answer_that_was_compressed_is_not_unfolded(site):
 
 
 def test_an_answer_that_never_ends_is_given_up(site, monkeypatch):
-    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(fetch.open_source.__wrapped__, "__defaults__", (0.5,))
+    limits = fetch.Limits(checkpoint_seconds=0.5, file_seconds=0.5, stall_seconds=0.5)
+    monkeypatch.setattr(fetch.open_source.__wrapped__, "__defaults__", (limits,))
 
     class Drip(_Portal):
         def do_GET(self) -> None:
