@@ -23,7 +23,7 @@ from struct import Struct
 from typing import Final
 
 from ledger.canon import MAX_ENTRY_BYTES
-from ledger.errors import BadBundle
+from ledger.errors import BadBundle, CutBundle
 from ledger.tlog import TILE_WIDTH
 
 # Four bytes can say 4 GiB. Checking one file must not take that much memory.
@@ -72,10 +72,10 @@ def iter_bundle(data: bytes, count: int) -> Iterator[bytes]:
     for number in range(count):
         start = end + _ENTRY.size
         if start > size:
-            raise BadBundle(f"the bundle ends before its entry {number}", number)
+            raise CutBundle(f"the bundle ends before its entry {number}", number)
         end = start + int.from_bytes(data[end:start], "big")
         if end > size:
-            raise BadBundle(f"the bundle ends within its entry {number}", number)
+            raise CutBundle(f"the bundle ends within its entry {number}", number)
         yield data[start:end]
     if end < size:
         raise BadBundle(f"{size - end} bytes follow entry {count - 1}", max(count - 1, 0))
@@ -113,7 +113,7 @@ def iter_attachments(read: Callable[[int], bytes], size: int) -> Iterator[tuple[
     while rest:
         header = read(min(_ATTACHMENT.size, rest))
         if len(header) < _ATTACHMENT.size:
-            raise BadBundle("the bundle ends within the head of a file", last)
+            raise CutBundle("the bundle ends within the head of a file", last)
         index, length = _ATTACHMENT.unpack(header)
         rest -= _ATTACHMENT.size
         if index < last:
@@ -121,10 +121,12 @@ def iter_attachments(read: Callable[[int], bytes], size: int) -> Iterator[tuple[
         beside = beside + 1 if index == last else 1
         if beside > MAX_ATTACHMENTS:
             raise BadBundle(f"more than {MAX_ATTACHMENTS} files are beside entry {index}", index)
-        if length > min(rest, MAX_ATTACHMENT_BYTES):
+        if length > MAX_ATTACHMENT_BYTES:
             raise BadBundle(f"a file of {length} bytes has no room here", index)
+        if length > rest:
+            raise CutBundle("the bundle ends within a file", index)
         file = read(length)
         if len(file) < length:
-            raise BadBundle("the bundle ends within a file", index)
+            raise CutBundle("the bundle ends within a file", index)
         yield index, file
         last, rest = index, rest - length

@@ -38,6 +38,12 @@ class BadNote(LedgerError):
     code = "bad_note"
 
 
+class NotSigned(BadNote):
+    """A note that none of the known keys has signed."""
+
+    code = "not_signed"
+
+
 class NotWitnessed(LedgerError):
     """A checkpoint of the log that too few witnesses have cosigned."""
 
@@ -77,6 +83,12 @@ class BadBundle(LedgerError):
         self.entry = entry
 
 
+class CutBundle(BadBundle):
+    """A bundle that ends too early, as one does that is still being copied."""
+
+    code = "incomplete_file"
+
+
 class BadFolder(LedgerError):
     """A file or folder that is in the way, unreadable, or not what its name promises."""
 
@@ -89,10 +101,28 @@ class MissingFile(BadFolder):
     code = "missing_file"
 
 
+class CutFile(BadFolder):
+    """A file that ends too early, as one does that is still being copied."""
+
+    code = "incomplete_file"
+
+
 class CannotCheck(LedgerError):
     """No verdict is possible: there is no folder, no checkpoint or no key."""
 
     code = "cannot_check"
+
+
+class NoCheckpoint(CannotCheck):
+    """A file in the place of a checkpoint that is none, as the page of a portal is."""
+
+    code = "no_checkpoint"
+
+
+class OtherKey(CannotCheck):
+    """A checkpoint that another key has signed than the one that is trusted."""
+
+    code = "other_key"
 
 
 class BadKey(CannotCheck):

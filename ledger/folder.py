@@ -2,21 +2,23 @@
 
 The writer holds one tile of entries and one of each level of hashes, however long the log is. It
 writes the checkpoint last, after all else is on the disk: a folder with a checkpoint is whole. The
-reader trusts nothing: it follows no links, opens no pipes, and reads no file beyond its limit.
+reader trusts nothing: it follows no links, opens no pipes, and reads no file beyond its limit. It
+may read beside a writer: a partial tile goes only once the full one is there, which has its part.
 """
 
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from ledger import bundle
 from ledger.bundle import Attachments, Segment
 from ledger.canon import MAX_ENTRY_BYTES
-from ledger.errors import BadBundle, BadFolder, MissingFile
+from ledger.errors import BadBundle, BadFolder, CutBundle, CutFile, MissingFile
 from ledger.files import DISK, Files
 from ledger.note import MAX_NOTE_BYTES
 from ledger.tiles import CHECKPOINT, Tile, edge_tile, has_tile, height_of, root_over, tile_path
@@ -234,41 +236,41 @@ def remove_partial(folder: Path, files: Files) -> None:
 
 
 class FolderReader:
-    """Reads a folder of unknown origin. Raises `BadFolder` or `BadBundle`."""
+    """Reads a folder of unknown origin. Raises `BadFolder` or `BadBundle`.
 
-    def __init__(self, folder: Path) -> None:
+    In a folder that `grows`, a missing partial tile is read from the full one in its place.
+    """
+
+    def __init__(self, folder: Path, *, grows: bool = False) -> None:
         self._folder = folder
+        self._grows = grows
 
     def checkpoint(self) -> bytes:
         return self._read(CHECKPOINT, MAX_NOTE_BYTES)
 
     def hashes(self, tile: Tile) -> bytes:
         """Return the joined hashes of a tile, as many as its width says."""
-        data = self._read(tile.path, tile.width * HASH_BYTES)
+        data, _ = self._read_tile(tile, HASH_BYTES)
         if len(data) < tile.width * HASH_BYTES:
-            raise BadFolder(f"{tile.path} has only {len(data)} bytes")
-        return data
+            raise CutFile(f"{tile.path} has only {len(data)} bytes")
+        return data[: tile.width * HASH_BYTES]
 
     def tree(self, size: int) -> TiledTree:
         """Return the tree of a published size; its methods read the tiles that they need.
 
         They raise what `hashes` raises.
         """
-        return TiledTree(size, self._tile_hashes)
-
-    def _tile_hashes(self, level: int, index: int, width: int) -> bytes:
-        try:
-            return self.hashes(Tile(level, index, width))
-        except MissingFile:  # the full tile may have replaced it a moment ago
-            return self.hashes(Tile(level, index, TILE_WIDTH))[: width * HASH_BYTES]
+        growing = FolderReader(self._folder, grows=True)
+        return TiledTree(size, lambda *tile: growing.hashes(Tile(*tile)))
 
     def entries(self, tile: Tile) -> list[bytes]:
         return list(self.iter_entries(tile))
 
     def iter_entries(self, tile: Tile) -> Iterator[bytes]:
         """Return the entries one by one; where the framing breaks, `BadBundle` is raised."""
-        data = self._read(tile.path, tile.width * _MAX_FRAMED_BYTES)
-        return bundle.iter_bundle(data, tile.width)
+        data, found = self._read_tile(tile, _MAX_FRAMED_BYTES)
+        entries = bundle.iter_bundle(data, found.width)
+        return entries if found == tile else islice(entries, tile.width)
 
     def attachments(self, tile: Tile) -> dict[int, list[bytes]]:
         """Return the files of the entries of a tile, by index within the tile."""
@@ -279,10 +281,12 @@ class FolderReader:
 
     def iter_attachments(self, tile: Tile) -> Iterator[tuple[int, bytes]]:
         """Yield the same one by one: the files of a tile may be larger than memory."""
-        with self._open(tile.path) as (file, size):
+        with self._open_tile(tile) as (file, size, found):
             if size == 0:
-                raise BadBundle("a bundle without attachments has no place in a folder", 0)
+                raise CutBundle("a bundle without attachments has no place in a folder", 0)
             for index, data in bundle.iter_attachments(file.read, size):
+                if index >= tile.width and found != tile:
+                    return
                 if index >= tile.width:
                     raise BadBundle(f"a file is beside entry {index} of {tile.width}", index)
                 yield index, data
@@ -316,16 +320,41 @@ class FolderReader:
             raise BadFolder(f"the folder cannot be listed: {error.strerror}") from error
 
     def _walk(self) -> Iterator[str]:
-        for name, folders, files in os.walk(self._folder, onerror=_raise):
+        for name, folders, files in os.walk(self._folder, onerror=self._raise_unless_gone):
             folder = Path(name)
             for entry in files + [link for link in folders if (folder / link).is_symlink()]:
                 yield (folder / entry).relative_to(self._folder).as_posix()
 
+    def _raise_unless_gone(self, error: OSError) -> None:
+        """Ignore a folder of partial tiles that was removed meanwhile, and not the log's own."""
+        if not isinstance(error, FileNotFoundError) or Path(error.filename) == self._folder:
+            raise error
+
     def _read(self, path: str, limit_bytes: int) -> bytes:
         with self._open(path) as (file, size):
-            if size > limit_bytes:
-                raise BadFolder(f"{path} has {size} bytes, at most {limit_bytes} are right")
-            return file.read(size)
+            return _read_all(path, file, size, limit_bytes)
+
+    def _read_tile(self, tile: Tile, limit_each_bytes: int) -> tuple[bytes, Tile]:
+        """Return the content of a tile's file, and the tile of that file."""
+        with self._open_tile(tile) as (file, size, found):
+            limit_bytes = found.width * limit_each_bytes
+            return _read_all(found.path, file, size, limit_bytes), found
+
+    @contextmanager
+    def _open_tile(self, tile: Tile) -> Iterator[tuple[BinaryIO, int, Tile]]:
+        """Yield the file of a tile or of the full one in its place, its size, and which of them."""
+        with ExitStack() as held:
+            try:
+                found = *held.enter_context(self._open(tile.path)), tile
+            except MissingFile as missing:
+                if tile.is_full or not self._grows:
+                    raise
+                full = replace(tile, width=TILE_WIDTH)
+                try:
+                    found = *held.enter_context(self._open(full.path)), full
+                except MissingFile:
+                    raise missing from None
+            yield found
 
     @contextmanager
     def _open(self, path: str) -> Iterator[tuple[BinaryIO, int]]:
@@ -375,5 +404,7 @@ def _begins_with(file: BinaryIO, start: BinaryIO) -> bool:
     return True
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _read_all(path: str, file: BinaryIO, size: int, limit_bytes: int) -> bytes:
+    if size > limit_bytes:
+        raise BadFolder(f"{path} has {size} bytes, at most {limit_bytes} are right")
+    return file.read(size)

@@ -96,22 +96,21 @@ class Following:
         self, reader: FolderReader, size: int, progress: Progress
     ) -> dict[Tile, bytes]:
         """Return the joined leaf hashes of each new tile; the first may begin with known ones."""
-        files = reader.files()
         leaves: dict[Tile, bytes] = {}
         for tile in tiles_between(self.tree.size, size, "entries"):
-            leaves[tile] = self._read_tile(reader, tile, files)
+            leaves[tile] = self._read_tile(reader, tile)
             if not leaves[tile].startswith(self._known(tile)):
                 detail = "it has changed entries that were proved before"
                 raise Unproved(Problem("bad_entry", detail, tile.first, tile.path))
             progress(tile.width)
         return leaves
 
-    def _read_tile(self, reader: FolderReader, tile: Tile, files: set[str]) -> bytes:
+    def _read_tile(self, reader: FolderReader, tile: Tile) -> bytes:
         path = tile.path
         try:
             entries = reader.entries(tile)
             path = tile.beside("batches").path
-            for data, attached in zip(entries, attachments_of(reader, tile, files), strict=True):
+            for data, attached in zip(entries, attachments_of(reader, tile), strict=True):
                 self._check_files(data, attached)
         except LedgerError as error:
             raise Unproved(Problem(error.code, error.detail, tile.first, path)) from error
@@ -154,23 +153,18 @@ def _new_entries(
     reader: FolderReader, leaves: dict[Tile, bytes], known: int, progress: Progress
 ) -> Iterator[Entry]:
     """Yield all entries after the first `known` ones."""
-    files = reader.files()
     for tile, hashes in leaves.items():
-        yield from islice(
-            _entries_of(reader, tile, hashes, files), max(0, known - tile.first), None
-        )
+        yield from islice(_entries_of(reader, tile, hashes), max(0, known - tile.first), None)
         progress(tile.width)
 
 
-def _entries_of(
-    reader: FolderReader, tile: Tile, leaves: bytes, files: set[str]
-) -> Iterator[Entry]:
+def _entries_of(reader: FolderReader, tile: Tile, leaves: bytes) -> Iterator[Entry]:
     """Return the entries of a tile, after a check that they have these leaf hashes."""
     entries = reader.entries(tile)
     # The file is read a second time, and may have changed.
     if b"".join(map(leaf_hash, entries)) != leaves:
         raise BadFolder(f"{tile.path} was changed while it was verified")
-    return zip(entries, attachments_of(reader, tile, files), strict=False)
+    return zip(entries, attachments_of(reader, tile), strict=False)
 
 
 def tiles_between(old: int, new: int, level: Level) -> Iterator[Tile]:

@@ -34,7 +34,7 @@ from typing import ClassVar, Final, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import ed25519
-from ledger.errors import BadKey, BadNote
+from ledger.errors import BadKey, BadNote, NotSigned
 from ledger.tlog import HASH_BYTES
 
 # C2SP asks for at least 16. Each line of a known key costs a verification, so there is a limit.
@@ -77,6 +77,11 @@ class PublicKey:
     def key_id(self) -> bytes:
         identity = self.name.encode() + b"\n" + self.key_type + self.public_key
         return sha256(identity).digest()[:_ID_BYTES]
+
+    @property
+    def label(self) -> str:
+        """The name and id, for people."""
+        return f"{self.name}+{self.key_id.hex()}"
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
         return ed25519.has_signed(self.public_key, message, signature)
@@ -142,6 +147,11 @@ class Signature:
     key_id: bytes
     signature: bytes
 
+    @property
+    def label(self) -> str:
+        """The name and id of the key, for people."""
+        return f"{self.name}+{self.key_id.hex()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -192,8 +202,8 @@ def sign(text: str, *signers: Signer) -> bytes:
 def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
     """Return the text of a note and its signatures by keys of `verifiers`, at least one.
 
-    Lines of other keys are ignored. Raises `BadNote`, also for a single wrong signature of a known
-    key.
+    Lines of other keys are ignored. Raises `NotSigned` where all lines are, and `BadNote` for a bad
+    note, also for a single wrong signature of a known key.
     """
     text, signatures = split_note(data)
     known = _by_name_and_id(verifiers)
@@ -208,7 +218,7 @@ def open_note(data: bytes, verifiers: Iterable[Verifier]) -> Note:
             raise BadNote(f"the signature of {signature.name} does not fit the text")
         verified[key] = signature
     if not verified:
-        raise BadNote("none of the known keys has signed")
+        raise NotSigned("none of the known keys has signed")
     return Note(text, tuple(verified.values()))
 
 

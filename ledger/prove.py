@@ -14,19 +14,18 @@ With 300 entries, where number 7 was changed:
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, product, takewhile
 from typing import Final
 
-from ledger.errors import BadBundle, BadFolder, LedgerError
-from ledger.folder import FolderReader
+from ledger.errors import BadBundle, BadFolder, LedgerError, MissingFile
+from ledger.folder import DRAFT, FolderReader
 from ledger.report import Check, Problem
 from ledger.tiles import (
     CHECKPOINT,
     Tile,
     find_tile,
     grown_tile,
-    has_tile,
     height_of,
     level_tiles,
     root_over,
@@ -36,20 +35,20 @@ from ledger.tlog import EMPTY_ROOT, HASH_BYTES, TILE_WIDTH, Frontier, Tree, leaf
 
 # Nobody reads more than this, and a hostile folder could make millions.
 MAX_PROBLEMS: Final = 100
+MAX_NAMES: Final = 5  # of files that a notice counts
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
     """The result: the first `count` entries are right; `leaf_hashes` are joined tile by tile.
 
-    Their attachments could be read, and are not proved. `files` are the paths of all files in the
-    folder.
+    Their attachments could be read, and are not proved.
     """
 
     count: int
     leaf_hashes: list[bytes]
-    files: set[str]
     problems: list[Problem]
+    notices: list[Problem]
     checks: list[Check]
 
 
@@ -57,14 +56,15 @@ class Proof:
 class _Sides:
     """The joined hashes of a tile from both sides; `node` is its computed hash in the tile above.
 
-    With a `bundle_fault`, `computed` ends where the bundle breaks. With a `held_fault`, `held` is
-    empty.
+    With a `bundle_fault`, `computed` ends where the bundle breaks, and is not `known`; nor is what
+    was computed from it. With a `held_fault`, `held` is empty.
     """
 
     tile: Tile
     computed: bytes
     held: bytes
     node: bytes
+    known: bool
     bundle_fault: LedgerError | None
     held_fault: LedgerError | None
 
@@ -95,13 +95,13 @@ def prove(
         return _empty_proof(files, list(islice(_missing_problems(files, size), MAX_PROBLEMS)))
     levels = _read_levels(reader, size, read, advance)
     truth = _find_truth(levels, size, root)
-    unreadable = _unreadable_attachments(reader, files, size)
+    unreadable = _unreadable_attachments(reader, size)
     problems = chain(
-        _root_problems(truth, size, root),
+        _root_problems(levels, truth, size, root),
         _entry_problems(levels, truth),
         unreadable.values(),
         _tile_problems(levels, truth),
-        _other_problems(reader, files, size),
+        _outgrown_problems(reader, files, size),
     )
     entries = levels[0] if levels else []
     # Where a bundle of attachments breaks, none of its tile's entries can be judged.
@@ -109,19 +109,19 @@ def prove(
     return Proof(
         count=count,
         leaf_hashes=[sides.computed for sides in entries],
-        files=files,
         problems=list(islice(problems, MAX_PROBLEMS)),
+        notices=list(_notices(files, size)),
         checks=[Check("files", len(files)), Check("entries in the signed root", count)],
     )
 
 
 def _empty_proof(files: set[str], problems: list[Problem]) -> Proof:
-    return Proof(0, [], files, problems, [Check("files", len(files))])
+    return Proof(0, [], problems, [], [Check("files", len(files))])
 
 
 def _missing_problems(files: set[str], size: int) -> Iterator[Problem]:
     for tile in tiles_of(size):
-        if tile.path not in files:
+        if files.isdisjoint((tile.path, _full(tile).path)):
             yield Problem("missing_file", f"{tile.path} is missing", tile.first, tile.path)
 
 
@@ -131,18 +131,21 @@ def _read_levels(
     """Return all tiles from both sides, level 0 first."""
     levels: list[list[_Sides]] = []
     for level in range(height_of(size)):
-        nodes = b"".join(sides.node for sides in levels[-1]) if levels else b""
+        below = levels[-1] if levels else []
         rows = []
         for tile in level_tiles(level, size):
-            rows.append(_read_tile(reader, level, tile, nodes, read))
+            first = tile.index * TILE_WIDTH
+            rows.append(_read_tile(reader, level, tile, below[first : first + tile.width], read))
             if level == 0:
                 advance(size + tile.first + tile.width)
         levels.append(rows)
     return levels
 
 
-def _read_tile(reader: FolderReader, level: int, tile: Tile, nodes: bytes, read: Tree) -> _Sides:
-    """Return a tile from both sides; `nodes` are its level's hashes by the level below."""
+def _read_tile(
+    reader: FolderReader, level: int, tile: Tile, below: list[_Sides], read: Tree
+) -> _Sides:
+    """Return a tile from both sides; `below` are the tiles whose roots it holds, if any."""
     bundle_fault = held_fault = None
     was_read = read.size >= tile.first + tile.width * tile.span
     if was_read:
@@ -150,8 +153,7 @@ def _read_tile(reader: FolderReader, level: int, tile: Tile, nodes: bytes, read:
     elif level == 0:
         computed, bundle_fault = _hash_entries(reader, tile.beside("entries"))
     else:
-        start = tile.index * TILE_WIDTH * HASH_BYTES
-        computed = nodes[start : start + tile.width * HASH_BYTES]
+        computed = b"".join(sides.node for sides in below)
     try:
         held = reader.hashes(tile)
     except LedgerError as error:
@@ -165,6 +167,7 @@ def _read_tile(reader: FolderReader, level: int, tile: Tile, nodes: bytes, read:
         # Equal sides, which are the rule, share their memory.
         held=computed if held == computed else held,
         node=node,
+        known=was_read or (bundle_fault is None and all(sides.known for sides in below)),
         bundle_fault=bundle_fault,
         held_fault=held_fault,
     )
@@ -217,7 +220,7 @@ def _side_under(node: bytes, sides: _Sides) -> bytes | None:
 
 
 def _whole_sides(sides: _Sides) -> list[bytes]:
-    distinct = dict.fromkeys((sides.computed, sides.held))
+    distinct = dict.fromkeys((sides.computed, sides.held) if sides.known else (sides.held,))
     return [hashes for hashes in distinct if len(hashes) == sides.tile.width * HASH_BYTES]
 
 
@@ -236,8 +239,12 @@ def _count_same(hashes: bytes, others: bytes) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _root_problems(truth: _Truth, size: int, root: bytes) -> Iterator[Problem]:
-    if size > 0 and not truth:
+def _root_problems(
+    levels: list[list[_Sides]], truth: _Truth, size: int, root: bytes
+) -> Iterator[Problem]:
+    # Where an edge can be read from neither side, nobody knows what the whole would give.
+    readable = all(rows[-1].tile.is_full or _whole_sides(rows[-1]) for rows in levels)
+    if size > 0 and not truth and readable:
         detail = "neither the entries nor the tiles give the signed root"
         yield Problem("bad_root", detail, file=CHECKPOINT)
     if size == 0 and root != EMPTY_ROOT:
@@ -251,7 +258,8 @@ def _entry_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Probl
         right = truth.get(tile) or sides.held or sides.computed
         same = _count_same(sides.computed, right)
         entry = tile.first + min(same, tile.width - 1)
-        if sides.bundle_fault:
+        differs = same < min(len(sides.computed), len(right)) // HASH_BYTES
+        if sides.bundle_fault and not differs:
             yield Problem(sides.bundle_fault.code, sides.bundle_fault.detail, entry, path)
         elif same < tile.width:
             held_by = "the signed root" if truth.get(tile) else "its tile"
@@ -276,17 +284,15 @@ def _tile_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Proble
             yield Problem("bad_tile", detail, tile.first, tile.path)
 
 
-def _unreadable_attachments(
-    reader: FolderReader, files: set[str], size: int
-) -> dict[Tile, Problem]:
+def _unreadable_attachments(reader: FolderReader, size: int) -> dict[Tile, Problem]:
     """Return the bundles of attachments that break, in order."""
     problems = {}
-    batches = [tile for tile in map(find_tile, files) if tile and tile.level == "batches"]
-    found = (tile for tile in batches if has_tile(size, tile))
-    for tile in sorted(found, key=lambda tile: tile.index):
+    for tile in level_tiles("batches", size):
         try:
             for _ in reader.iter_attachments(tile):
                 pass
+        except MissingFile:  # no entry of the tile has attachments
+            continue
         except LedgerError as error:
             place = error.entry if isinstance(error, BadBundle) else 0
             entry = tile.first + min(place, tile.width - 1)
@@ -294,24 +300,61 @@ def _unreadable_attachments(
     return problems
 
 
-def _other_problems(reader: FolderReader, files: set[str], size: int) -> Iterator[Problem]:
-    """Yield the problems of all files that are not tiles of that size."""
-    for path in sorted(files - {CHECKPOINT}):
+def _outgrown_problems(reader: FolderReader, files: set[str], size: int) -> Iterator[Problem]:
+    """Yield a problem for each partial tile of an older checkpoint that does not begin today's."""
+    for path in sorted(files):
         tile = find_tile(path)
-        grown = grown_tile(size, tile) if tile else None
-        if tile is None or grown is None or grown.path not in files:
-            # A stranger chose the name: it may hold control sequences of a terminal.
-            shown = path if path.isprintable() else ascii(path)
-            yield Problem("extra_file", f"a log of {size} entries has no {shown}", None, shown)
-        elif tile != grown:
-            yield from _outgrown_problems(reader, tile, grown)
+        grown = _held(grown_tile(size, tile), files) if tile else None
+        if tile and grown and tile != grown:
+            yield from _outgrown_problem(reader, tile, grown)
 
 
-def _outgrown_problems(reader: FolderReader, tile: Tile, grown: Tile) -> Iterator[Problem]:
-    """Yield a problem unless the partial tile of an older checkpoint begins the one of now."""
+def _outgrown_problem(reader: FolderReader, tile: Tile, grown: Tile) -> Iterator[Problem]:
     try:
         if not reader.has_grown(tile, grown):
             detail = f"{grown.path} does not begin with it"
             yield Problem("bad_tile", detail, tile.first, tile.path)
+    except MissingFile:
+        pass  # a writer has removed it meanwhile
     except LedgerError as error:
         yield Problem(error.code, error.detail, tile.first, tile.path)
+
+
+def _notices(files: set[str], size: int) -> Iterator[Problem]:
+    """Yield a notice for each kind of file that was not looked at."""
+    newer, foreign = [], []
+    for path in sorted(files - {CHECKPOINT}):
+        tile = find_tile(path)
+        grown = grown_tile(size, tile) if tile else None
+        if (tile and not grown) or _is_draft(path):
+            newer.append(path)
+        elif grown is None or _held(grown, files) is None:
+            foreign.append(path)
+    if newer:
+        told = f"beyond the {size} of the checkpoint"
+        yield Problem("newer_files", f"not looked at, of entries {told}: {_names(newer)}")
+    if foreign:
+        yield Problem("foreign_files", f"not looked at, of no log: {_names(foreign)}")
+
+
+def _is_draft(path: str) -> bool:
+    """Return whether a writer has not ended this file yet."""
+    name = path.removesuffix(DRAFT)
+    return name != path and (name == CHECKPOINT or find_tile(name) is not None)
+
+
+def _names(paths: list[str]) -> str:
+    # A stranger chose the names: they may hold control sequences of a terminal.
+    names = ", ".join(path if path.isprintable() else ascii(path) for path in paths[:MAX_NAMES])
+    more = len(paths) - MAX_NAMES
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _held(tile: Tile | None, files: set[str]) -> Tile | None:
+    """Return the tile or the full one in its place, whichever the folder has."""
+    wanted = (tile, _full(tile)) if tile else ()
+    return next((each for each in wanted if each.path in files), None)
+
+
+def _full(tile: Tile) -> Tile:
+    return replace(tile, width=TILE_WIDTH)

@@ -22,10 +22,13 @@ the same entry on any number of cores; only the words may differ where two judge
 Two more checks can be asked for: that enough witnesses have cosigned the checkpoint
 (`not_witnessed`), and that the log only grew since an earlier one (`rolled_back`, `forked`).
 
+A writer may be at work in the folder. The checkpoint that is read first decides which entries are
+judged; files of later entries are a notice.
+
 `ledger.following` judges a growing log in the same way, part by part.
 
 Whatever the folder holds, the verdict is a `Report`. `CannotCheck` means that there is no verdict:
-no folder, or no checkpoint that could be read.
+no folder, no checkpoint that could be read, or a checkpoint that another key signed.
 """
 
 import gc
@@ -42,9 +45,20 @@ import msgspec
 
 from ledger import canon
 from ledger.book import Book, Posting
-from ledger.errors import BadFolder, BadNote, CannotCheck, LedgerError, NotWitnessed, Violation
+from ledger.errors import (
+    BadFolder,
+    BadNote,
+    CannotCheck,
+    LedgerError,
+    MissingFile,
+    NoCheckpoint,
+    NotSigned,
+    NotWitnessed,
+    OtherKey,
+    Violation,
+)
 from ledger.folder import FolderReader
-from ledger.note import Checkpoint, Verifier, open_checkpoint
+from ledger.note import Checkpoint, Verifier, open_checkpoint, split_note
 from ledger.prove import Proof, prove
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.report import Check, Problem, Report
@@ -80,6 +94,10 @@ class Judge(Protocol):
     def finish(self) -> None:
         """Judge the whole log, after the last entry."""
 
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Return the counts of what it checked itself."""
+
 
 class Replay(Judge, Protocol):
     """The rules of the ledger's subject."""
@@ -98,20 +116,27 @@ def verify(  # noqa: PLR0913 - independent options
     progress: Progress | None = None,
     beside: Sequence[Callable[[], Judge]] = (),
     *,
+    note: bytes = b"",
     cores: int = 1,
     policy: TrustPolicy | None = None,
     since: Checkpoint | None = None,
 ) -> Report:
     """Return the verdict on a folder; `progress` gets the steps done and their total, two an entry.
 
+    `note` is its checkpoint, where the caller has read that.
+
     `beside` are makers of more judges; with several `cores`, other processes import them by name.
     `policy` names the cosignatures that are needed, and `since` is an earlier checkpoint from which
     the log must have grown.
     """
-    reader, steps = FolderReader(folder), _Steps()
-    note = _checkpoint_bytes(reader, folder)
+    reader, steps = FolderReader(folder, grows=True), _Steps()
+    note = note or read_checkpoint(folder)
     try:
         checkpoint = open_checkpoint(note, verifier)
+    except NotSigned as error:
+        signers = " and ".join(each.label for each in split_note(note)[1])
+        detail = f"{signers} signed the checkpoint, not {verifier.label}"
+        raise OtherKey(detail) from error
     except BadNote as error:
         problem = Problem(error.code, error.detail, file=CHECKPOINT)
         return Report(verifier.name, 0, b"", [problem], [])
@@ -130,7 +155,7 @@ def verify(  # noqa: PLR0913 - independent options
         proof, judged = _judge_on_one(source, replay, beside, advance)
     seen, other = _check_growth(since, checkpoint, proof) if since is not None else ([], [])
     found = [judged.problem] if judged.problem else []
-    steps.done(proof.checks + seen + judged.checks, proof.problems + other + found)
+    steps.done(proof.checks + seen + judged.all_checks, proof.problems + other + found)
     assert steps.problems or judged.size == checkpoint.size
     return Report(
         origin=checkpoint.origin,
@@ -138,6 +163,7 @@ def verify(  # noqa: PLR0913 - independent options
         root=checkpoint.root,
         problems=steps.problems,
         checks=steps.checks,
+        notices=proof.notices,
     )
 
 
@@ -157,13 +183,18 @@ class _Steps:
         self._began = now
 
 
-def _checkpoint_bytes(reader: FolderReader, folder: Path) -> bytes:
+def read_checkpoint(folder: Path) -> bytes:
+    """Return the checkpoint of a folder, whoever signed it. Raises `CannotCheck`."""
     if not folder.is_dir():
         raise CannotCheck(f"{folder} is not a folder")
     try:
-        return reader.checkpoint()
+        note = FolderReader(folder).checkpoint()
+        split_note(note)
     except BadFolder as error:
         raise CannotCheck(error.detail) from error
+    except BadNote as error:
+        raise NoCheckpoint(f"{folder / CHECKPOINT} is none: {error.detail}") from error
+    return note
 
 
 def _check_cosignatures(note: bytes, policy: TrustPolicy) -> tuple[list[Check], list[Problem]]:
@@ -211,11 +242,11 @@ class _Judgement:
     size: int
     problem: Problem | None
     tree: Tree
-    postings: int = 0
+    checks: list[Check]
 
     @property
-    def checks(self) -> list[Check]:
-        return [Check("entries replayed", self.size), Check("postings", self.postings)]
+    def all_checks(self) -> list[Check]:
+        return [Check("entries replayed", self.size), *self.checks]
 
 
 def _judge_on_one(
@@ -225,9 +256,10 @@ def _judge_on_one(
     advance: Callable[[int], None],
 ) -> tuple[Proof, _Judgement]:
     """Judge by the books, the replay and the judges beside it, and prove what was read."""
-    books, (reader, checkpoint) = Books(source.checkpoint.origin), source
+    reader, checkpoint = source
+    books = Books(checkpoint.origin)
     judges = [books, *([replay] if replay else []), *(make() for make in beside)]
-    judged = replace(_judge(source, judges, replay, advance), postings=books.postings)
+    judged = _judge(source, judges, replay, advance)
     proof = prove(reader, checkpoint.size, checkpoint.root, judged.tree, advance)
     return proof, _limit_to_proved(judged, proof, checkpoint.size)
 
@@ -273,7 +305,8 @@ def _judge(
     tree = Tree()
     judging = Judging(judges, tree, replay)
     judging.take(_read_entries(source, tree, advance), source.checkpoint.size)
-    return _Judgement(judging.passed, judging.problem, tree)
+    checks = [check for judge in judges for check in judge.checks]
+    return _Judgement(judging.passed, judging.problem, tree, checks)
 
 
 def _limit_to_proved(judged: _Judgement, proof: Proof, size: int) -> _Judgement:
@@ -283,8 +316,9 @@ def _limit_to_proved(judged: _Judgement, proof: Proof, size: int) -> _Judgement:
         problem = None  # it concerns an entry that is not proved
     passed = min(judged.size, end)
     if not problem and passed < proof.count:
-        problem = Problem("bad_folder", "it was changed while it was verified", passed)
-    return replace(judged, size=passed, problem=problem)
+        problem = Problem("changed", "it was changed while it was verified", passed)
+    checks = judged.checks if passed == judged.size else []  # which count all that was read
+    return replace(judged, size=passed, problem=problem, checks=checks)
 
 
 def _count_read(tree: Tree, proof: Proof) -> int:
@@ -303,9 +337,17 @@ def _combine(judged: Sequence[_Judgement], size: int) -> _Judgement:
         filter(None, (each.problem for each in judged)),
         key=lambda problem: size if problem.entry is None else problem.entry,
     )
-    postings = sum(each.postings for each in judged)
     size = min(each.size for each in judged)
-    return _Judgement(size, next(iter(problems), None), judged[0].tree, postings)
+    checks = _summed(check for each in judged for check in each.checks)
+    return _Judgement(size, next(iter(problems), None), judged[0].tree, checks)
+
+
+def _summed(checks: Iterable[Check]) -> list[Check]:
+    """Return one check for each name: several judges may share the work of one."""
+    counts: dict[str, int] = {}
+    for check in checks:
+        counts[check.name] = counts.get(check.name, 0) + check.count
+    return [Check(name, count) for name, count in counts.items()]
 
 
 class Judging:
@@ -352,7 +394,6 @@ def _foresee_nothing(_: bytes) -> bool:
 def _read_entries(source: _Source, tree: Tree, advance: Callable[[int], None]) -> Iterator[Entry]:
     """Yield all entries that the files hold; `tree` takes their hashes, a tile at a time."""
     reader, checkpoint = source
-    files = reader.files()
     for tile in level_tiles("entries", checkpoint.size):
         entries: list[bytes] = []
         fault: LedgerError | None = None
@@ -362,18 +403,18 @@ def _read_entries(source: _Source, tree: Tree, advance: Callable[[int], None]) -
             fault = error
             del entries[tile.width - 1 :]  # bytes after the last one are its fault
         tree.extend(b"".join(map(leaf_hash, entries)))
-        yield from zip(entries, attachments_of(reader, tile, files), strict=False)
+        yield from zip(entries, attachments_of(reader, tile), strict=False)
         if fault:
             raise fault
         advance(tile.first + tile.width)
 
 
-def attachments_of(reader: FolderReader, tile: Tile, files: set[str]) -> Iterator[list[bytes]]:
-    """Yield the attachments of each entry of a tile: none, where `files` lacks their bundle."""
-    batches = tile.beside("batches")
-    if batches.path not in files:
-        return repeat([], tile.width)
-    return by_entry(reader.iter_attachments(batches), tile.width)
+def attachments_of(reader: FolderReader, tile: Tile) -> Iterator[list[bytes]]:
+    """Yield the attachments of each entry of a tile: none, where their bundle is missing."""
+    try:
+        yield from by_entry(reader.iter_attachments(tile.beside("batches")), tile.width)
+    except MissingFile:  # raised before anything is yielded
+        yield from repeat([], tile.width)
 
 
 def by_entry(files: Iterator[tuple[int, bytes]], width: int) -> Iterator[list[bytes]]:
@@ -414,7 +455,7 @@ class Books:
     """The rules that every ledger keeps, whatever it is about."""
 
     def __init__(self, origin: str) -> None:
-        self.postings = 0
+        self._postings = 0
         self._origin = origin
         self._last_at = 0
         self._book: Book | None = None
@@ -436,10 +477,14 @@ class Books:
             raise Violation("time_went_back", f"at {entry.at}, after one at {self._last_at}")
         self._last_at = entry.at
         self._book.post(entry.postings)
-        self.postings += len(entry.postings)
+        self._postings += len(entry.postings)
 
     def finish(self) -> None:
         """Do nothing: the floors were checked at each entry."""
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        return [Check("postings", self._postings)]
 
     def _open(self, genesis: _GenesisFields) -> Book:
         if genesis.origin != self._origin:

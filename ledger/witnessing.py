@@ -20,6 +20,7 @@ and only `size_conflict` has the content type `text/x.tlog.size`:
     403  bad_signature   no known key of the log has signed, or the signature of one is wrong
     400  old_is_larger   `old` is larger than the new tree
     409  size_conflict   `old` is not the size signed last; the body is that size
+    422  bad_root        the new tree has no entries, and another root than the empty tree
     422  fork            the new tree has the size signed last, and another root
     422  bad_proof       the hashes do not lead from the root signed last to the new one
 
@@ -55,6 +56,8 @@ from ledger.tlog import EMPTY_ROOT, check_consistency
 
 # The size and the hashes take up to 2,860 bytes.
 MAX_REQUEST_BYTES: Final = MAX_NOTE_BYTES + 4_096
+
+SIZE_TYPE: Final = "text/x.tlog.size"  # of a body that is the size signed last, and nothing more
 
 _HEAD: Final = re.compile(r"old (?P<old>.+)\n(?P<hashes>(?:.+\n)*)")
 
@@ -117,6 +120,7 @@ Reason = Literal[
     "bad_signature",
     "old_is_larger",
     "size_conflict",
+    "bad_root",
     "fork",
     "bad_proof",
 ]
@@ -127,6 +131,7 @@ _STATUS: Final[dict[Reason, int]] = {
     "bad_signature": 403,
     "old_is_larger": 400,
     "size_conflict": 409,
+    "bad_root": 422,
     "fork": 422,
     "bad_proof": 422,
 }
@@ -145,7 +150,9 @@ class Refused:
 
     @property
     def content_type(self) -> str:
-        return "text/x.tlog.size" if self.reason == "size_conflict" else "text/plain"
+        """Return the exact header value; C2SP wants no parameter after the type of a size."""
+        is_size = self.reason == "size_conflict"
+        return SIZE_TYPE if is_size else "text/plain; charset=utf-8"
 
 
 def judge(
@@ -190,6 +197,8 @@ def _judge_growth(
         return _refused("old_is_larger", f"old {request.old} is larger than {checkpoint.size}")
     if request.old != known.size:
         return _refused("size_conflict", f"{known.size}")
+    if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+        return _refused("bad_root", "a tree without entries has one root, and this is another")
     if checkpoint.size == known.size and checkpoint.root != known.root:
         return _refused("fork", f"another root of {known.size} entries has been signed")
     try:

@@ -14,7 +14,7 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET
 
 from ledger.errors import LedgerError
+from meter.values.foreign_text import one_line
 from meter.values.problems import Problem
 from meter.values.strict import decode, is_id
 from meter.values.units import format_instant
@@ -33,12 +34,13 @@ from meter.wire import dsse, possession, stored_receipt
 from meter.wire.batch import Batch, Record, Void
 from meter.wire.dsse import BATCH_TYPE, RECEIPT_TYPE
 from meter.wire.receipt import Receipt, WrongReceipt, receipt_for
-from meter.wire.stored_receipt import StoredReceipt
+from meter.wire.stored_receipt import MAX_FILE_BYTES, StoredReceipt
 
 ATTEMPTS: Final = 6  # with the pauses between them, some twenty seconds
 FIRST_PAUSE_SECONDS: Final = 0.5  # doubled from one attempt to the next
 MAX_PAUSE_SECONDS: Final = 30.0  # whatever Retry-After says
 TIMEOUT_SECONDS: Final = 60  # of one attempt, response included
+MAX_RESPONSE_BYTES: Final = MAX_FILE_BYTES  # no response is longer than a stored receipt
 
 # 502 and 504 are a gateway's.
 _TRY_AGAIN: Final = frozenset({408, 502, 503, 504})
@@ -237,13 +239,14 @@ class Service:
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self._url = url.rstrip("/")
-        self._headers = {} if token is None else {hdrs.AUTHORIZATION: f"Bearer {token}"}
+        self._headers: dict[str, str] = {}
+        if token is not None:
+            self._headers[hdrs.AUTHORIZATION] = f"Bearer {token}"
         self._attempts = attempts
         self._first_pause_seconds = first_pause_seconds
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        self._session = open_session(self._headers, TIMEOUT_SECONDS)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -308,7 +311,7 @@ class Service:
                 TimeoutError,
             ) as lost:
                 if not left:
-                    told = f"{self._url}{path}: {lost or type(lost).__name__}"
+                    told = f"{self._url}{path}: {one_line(f'{lost}') or type(lost).__name__}"
                     raise Unreachable("unreachable", told) from None
                 wait_seconds = pause_seconds
             else:
@@ -335,7 +338,41 @@ class Service:
             params=query,
             allow_redirects=False,  # a redirected POST may turn into a GET
         ) as response:
-            return _Response(response.status, response.headers, await response.read())
+            return _Response(response.status, response.headers, await _read(response))
+
+
+def open_session(headers: Mapping[str, str], limit_seconds: float) -> aiohttp.ClientSession:
+    """Return a session whose requests end within the limit, the response included.
+
+    It keeps no cookies, and decompresses nothing: a small response could become one of any size.
+    """
+    return aiohttp.ClientSession(
+        headers={hdrs.ACCEPT_ENCODING: "identity", **headers},
+        timeout=aiohttp.ClientTimeout(total=limit_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    )
+
+
+async def plain_chunks(response: aiohttp.ClientResponse, size_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body of a response, at most so many bytes at a time.
+
+    Raises `aiohttp.ClientPayloadError` for a compressed one: nobody asked for that.
+    """
+    encoding = response.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    if encoding != "identity":
+        raise aiohttp.ClientPayloadError(f"the response is compressed: {encoding:.40}")
+    async for chunk in response.content.iter_chunked(size_bytes):
+        yield chunk
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in plain_chunks(response, MAX_RESPONSE_BYTES):
+        body += chunk
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise ClientError("not_kashi", f"the response has more than {MAX_RESPONSE_BYTES} bytes")
+    return bytes(body)
 
 
 def _retry_after(answer: _Response, otherwise_seconds: float) -> float:

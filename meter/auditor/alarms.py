@@ -7,8 +7,10 @@
     untrusted   the checkpoint is not signed, or too few witnesses have cosigned it
     gap         a number of a stream is missing for too long
     silence     there was no new checkpoint for too long
+    disk        the monitor cannot write, and tries again at each look
 
-Each is one line of JSON when it goes on, and one when it goes off:
+Each is one line of JSON when it goes on, and one when it goes off. Meanwhile its detail may change,
+as the other branch or the damaged log grows; that is no other alarm:
 
     {"alarm":"gap","state":"on","at":"2025-03-02T12:00:00+08:00",
      "detail":"pcl, stream main: no batches 3 to 3 since 2025-03-01T12:00:00+08:00"}
@@ -16,7 +18,7 @@ Each is one line of JSON when it goes on, and one when it goes off:
 A kept alarm stands in a file, is on again after a restart, and goes off only with that file.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -27,7 +29,7 @@ from ledger.errors import CannotCheck
 from meter.auditor.verdict import replace_file
 from meter.values.units import format_instant
 
-Kind = Literal["fork", "violation", "rollback", "damage", "untrusted", "gap", "silence"]
+Kind = Literal["fork", "violation", "rollback", "damage", "untrusted", "gap", "silence", "disk"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 LASTING: Final[frozenset[Kind]] = frozenset({"fork", "violation"})
@@ -40,9 +42,10 @@ Say = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One fault; two alarms with the same text are one."""
+    """One fault: two alarms of a kind with the same `key` are one, whatever their details."""
 
     kind: Kind
+    key: str
     detail: str
 
 
@@ -52,36 +55,59 @@ class Alarms:
     def __init__(self, path: Path, say: Say, clock: Callable[[], int]) -> None:
         """Begin with the alarms that a file keeps. Raises `CannotCheck` if it cannot be read."""
         self._path, self._say, self._clock = path, say, clock
-        self._on: dict[Alarm, None] = {}  # in the order in which they went on
-        for alarm in _read(path):
+        self._on: dict[tuple[Kind, str], Alarm] = {}  # in the order in which they went on
+        self._saved: list[Alarm] = _read(path)
+        for alarm in self._saved:
             self._switch(alarm, on=True)
 
     def keep(self, alarm: Alarm) -> None:
-        """Switch on an alarm that never goes off; it is kept before it is reported."""
+        """Switch on an alarm that never goes off, or give it another detail; `save` keeps it."""
         assert alarm.kind in LASTING
-        kept = [each for each in self._on if each.kind in LASTING]
-        if alarm not in kept and len(kept) < MAX_KEPT:
-            replace_file(self._path, msgspec.json.encode([*kept, alarm]) + b"\n")
+        place = (alarm.kind, alarm.key)
+        if place in self._on:
+            self._on[place] = alarm
+        elif len(self._lasting()) < MAX_KEPT:
             self._switch(alarm, on=True)
 
-    def settle(self, kind: Kind, details: Iterable[str]) -> None:
-        """Switch the alarms of a kind, so that exactly these are on."""
+    def save(self) -> None:
+        """Keep the lasting alarms in the file, if they have changed. Raises `OSError`."""
+        lasting = self._lasting()
+        if lasting != self._saved:
+            replace_file(self._path, msgspec.json.encode(lasting) + b"\n")
+            self._saved = lasting
+
+    def settle(self, kind: Kind, details: Mapping[str, str]) -> None:
+        """Switch the alarms of a kind, so that exactly these are on, each with its detail.
+
+        One that is on already is not reported again, though its detail may be another now.
+        """
         assert kind not in LASTING
-        wanted = {Alarm(kind, detail): None for detail in details}
-        for alarm in [each for each in self._on if each.kind == kind and each not in wanted]:
-            self._switch(alarm, on=False)
-        for alarm in [each for each in wanted if each not in self._on]:
-            self._switch(alarm, on=True)
+        on = {key: alarm for (each, key), alarm in self._on.items() if each == kind}
+        for key in [key for key in on if key not in details]:
+            self._switch(on[key], on=False)
+        for key, detail in details.items():
+            alarm = Alarm(kind, key, detail)
+            if key in on:
+                self._on[kind, key] = alarm
+            else:
+                self._switch(alarm, on=True)
 
     def count(self, kind: Kind) -> int:
         """Return how many of a kind are on."""
-        return sum(alarm.kind == kind for alarm in self._on)
+        return sum(each == kind for each, _ in self._on)
+
+    def details(self, kind: Kind) -> dict[str, str]:
+        """Return what the alarms of a kind that are on say now, by key."""
+        return {key: alarm.detail for (each, key), alarm in self._on.items() if each == kind}
+
+    def _lasting(self) -> list[Alarm]:
+        return [alarm for alarm in self._on.values() if alarm.kind in LASTING]
 
     def _switch(self, alarm: Alarm, *, on: bool) -> None:
         if on:
-            self._on[alarm] = None
+            self._on[alarm.kind, alarm.key] = alarm
         else:
-            del self._on[alarm]
+            del self._on[alarm.kind, alarm.key]
         state, at = "on" if on else "off", format_instant(self._clock())
         self._say({"alarm": alarm.kind, "state": state, "at": at, "detail": alarm.detail})
 

@@ -11,9 +11,10 @@ cut from the full one.
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -22,14 +23,19 @@ import aiohttp
 
 from ledger import bundle
 from ledger.canon import MAX_ENTRY_BYTES
-from ledger.errors import CannotCheck, LedgerError
+from ledger.errors import BadNote, CannotCheck, LedgerError, NoCheckpoint
 from ledger.folder import DRAFT
-from ledger.note import MAX_NOTE_BYTES, Verifier, open_checkpoint
+from ledger.note import MAX_NOTE_BYTES, Verifier, open_checkpoint, split_note
 from ledger.tiles import CHECKPOINT, Level, Tile, height_of, level_tiles, tiles_of
 from ledger.tlog import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH
+from meter.client import open_session, plain_chunks
+from meter.values.foreign_text import one_line
+from meter.wire.batch import MAX_BATCH_BYTES
 
 MAX_AT_ONCE: Final = 8
-TIMEOUT_SECONDS: Final = 60
+CHECKPOINT_SECONDS: Final = 20.0  # for a checkpoint, from the request to its last byte
+TIMEOUT_SECONDS: Final = 600.0  # for any other file
+STALL_SECONDS: Final = 30.0  # without a byte of it
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
@@ -46,6 +52,7 @@ async def fetch(
     _remove_drafts(folder)
     async with open_source(url, token) as source:
         note = await source.checkpoint()
+        _check_note(note, url)  # or what answers would take the place of what is kept
         (folder / CHECKPOINT).write_bytes(note)
         size = open_checkpoint(note, verifier).size
         total = sum(
@@ -55,17 +62,61 @@ async def fetch(
         await source.fetch(tiles, folder, lambda done: progress(done, total))
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an answer may take, whole and without a byte of it."""
+
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    file_seconds: float = TIMEOUT_SECONDS
+    stall_seconds: float = STALL_SECONDS
+
+    def of(self, whole_seconds: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=whole_seconds, sock_read=self.stall_seconds)
+
+
+LIMITS: Final = Limits()
+
+
+class BadCache(CannotCheck):
+    """A file that was kept, and is not what the log serves."""
+
+    code = "bad_cache"
+
+
+async def check_kept(url: str, folder: Path, tiles: list[Tile], token: str | None) -> None:
+    """Fetch tiles anew, and raise `BadCache` at the first that a folder holds otherwise."""
+    with tempfile.TemporaryDirectory(prefix="kashi-verify-") as name:
+        again = Path(name)
+        async with open_source(url, token) as source:
+            await source.fetch(tiles, again, lambda _: None)
+        for tile in tiles:
+            served, kept = again / tile.path, folder / tile.path
+            if served.exists() and served.read_bytes() != kept.read_bytes():
+                detail = f"{kept} is not what {url} serves: remove it, and verify again"
+                raise BadCache(detail)
+
+
+def _check_note(note: bytes, url: str) -> None:
+    try:
+        split_note(note)
+    except BadNote as error:
+        raise NoCheckpoint(f"what {url} answers with is none: {error.detail}") from None
+
+
 class Source:
     """A published log; all methods raise `CannotCheck`."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, limits: Limits) -> None:
         self._session = session
         self._base = url.rstrip("/")
+        self._limits = limits
 
     async def checkpoint(self) -> bytes:
         """Fetch the note; its signatures are not checked."""
         data = bytearray()
-        async for chunk in self._chunks(CHECKPOINT, MAX_NOTE_BYTES):
+        async for chunk in self._chunks(
+            CHECKPOINT, MAX_NOTE_BYTES, self._limits.checkpoint_seconds
+        ):
             data += chunk
         if not data:
             raise CannotCheck(f"there is no checkpoint at {self._base}")
@@ -114,37 +165,48 @@ class Source:
     async def _download(self, tile: Tile, draft: Path) -> bool:
         """Return whether the log has the file; a missing one leaves no draft."""
         with draft.open("wb") as file:
-            async for chunk in self._chunks(tile.path, _limit_bytes(tile)):
+            limit_seconds = self._limits.file_seconds
+            async for chunk in self._chunks(tile.path, _limit_bytes(tile), limit_seconds):
                 file.write(chunk)
             found = file.tell() > 0
         if not found:
             _remove(draft)
         return found
 
-    async def _chunks(self, path: str, limit_bytes: int | None) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, path: str, limit_bytes: int, limit_seconds: float
+    ) -> AsyncIterator[bytes]:
         """Yield a file's bytes, none where it is missing, and stop past the limit."""
         url, read_bytes = f"{self._base}/{path}", 0
         try:
-            async with self._session.get(url) as response:
+            async with self._session.get(url, timeout=self._limits.of(limit_seconds)) as response:
                 if response.status == 404:
                     return
                 response.raise_for_status()
-                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                if response.content_type == "text/html":
+                    raise CannotCheck(f"{url} is a web page: does this network ask for a sign-in?")
+                async for chunk in plain_chunks(response, _CHUNK_BYTES):
                     yield chunk
                     read_bytes += len(chunk)
-                    if limit_bytes is not None and read_bytes > limit_bytes:
+                    if read_bytes > limit_bytes:
                         return
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise CannotCheck(f"{url}: {error or type(error).__name__}") from None
+        except aiohttp.ServerTimeoutError:
+            told = f"nothing came for {self._limits.stall_seconds:g} s"
+            raise CannotCheck(f"{url}: {told}") from None
+        except TimeoutError:
+            raise CannotCheck(f"{url}: not all came within {limit_seconds:g} s") from None
+        except aiohttp.ClientError as error:
+            raise CannotCheck(f"{url}: {one_line(f'{error}') or type(error).__name__}") from None
 
 
 @asynccontextmanager
-async def open_source(url: str, token: str | None) -> AsyncIterator[Source]:
+async def open_source(
+    url: str, token: str | None, limits: Limits = LIMITS
+) -> AsyncIterator[Source]:
     """Open connections to the log at `url`, whose entries may need a token."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        yield Source(session, url)
+    async with open_session(headers, limits.file_seconds) as session:
+        yield Source(session, url, limits)
 
 
 def _remove_drafts(folder: Path) -> None:
@@ -188,11 +250,11 @@ def _first_part(data: bytes, tile: Tile) -> bytes:
             return data[: tile.width * HASH_BYTES]
 
 
-def _limit_bytes(tile: Tile) -> int | None:
-    """Return the most bytes that a tile can have; envelopes and receipts have no useful limit."""
+def _limit_bytes(tile: Tile) -> int:
+    """Return the largest size of a tile; no receipt is larger than the largest envelope."""
     match tile.level:
         case "batches":
-            return None
+            return tile.width * 2 * MAX_BATCH_BYTES
         case "entries":
             return tile.width * (2 + MAX_ENTRY_BYTES)
         case _:

@@ -2,7 +2,8 @@
 
     DIR/log         the copy, which `kashi verify DIR/log` verifies like any other folder
     DIR/new         tiles fetched for the next checkpoint, and not proved yet
-    DIR/evidence    a folder for each fork and each rollback: the checkpoints, theirs and ours
+    DIR/evidence    a file for each other branch and each rollback (`auditor.evidence`), and the
+                    hashes of each branch in a folder
     DIR/alarms.json the alarms that never go off
     DIR/tokens.json which tokens of the authority were told (`token_watch`)
 
@@ -14,14 +15,28 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.errors import CannotCheck
 from ledger.files import DISK
 from ledger.folder import FolderReader
-from ledger.note import Checkpoint
+from ledger.note import Checkpoint, claimed_checkpoint
 from ledger.tiles import CHECKPOINT, Level, Tile, edge_tile, has_tile, height_of
+from meter.auditor.evidence import Evidence, read
 from meter.auditor.verdict import replace_file
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Another history of the log than the copy's, as far as its newest checkpoint goes."""
+
+    number: int
+    checkpoint: Checkpoint
+
+    @property
+    def name(self) -> str:
+        return f"fork-{self.number}"
 
 
 class Mirror:
@@ -32,6 +47,7 @@ class Mirror:
         self.log, self.new = folder / "log", folder / "new"
         self.evidence, self.alarms = folder / "evidence", folder / "alarms.json"
         self.tokens = folder / "tokens.json"
+        self.hashes = self.evidence / "new"
         for each in (self.log, self.evidence):
             each.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
@@ -61,6 +77,7 @@ class Mirror:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _sync(staged)
                 staged.rename(path)
+            if path.exists():  # perhaps since an earlier call that failed
                 folders.update(Path(tile.path).parents)
         for folder in folders:
             DISK.sync_folder(self.log / folder)
@@ -72,16 +89,44 @@ class Mirror:
         """Remove the tiles that are fetched and not proved."""
         shutil.rmtree(self.new, ignore_errors=True)
 
-    def evidence_of(self, kind: str, checkpoint: Checkpoint) -> Path:
-        """Return the folder for the evidence of a checkpoint."""
-        return self.evidence / f"{kind}-{checkpoint.size}-{checkpoint.root.hex()[:16]}"
+    def keep_evidence(self, name: str, evidence: Evidence) -> None:
+        """Keep a file of evidence, in the place of an older one of that name."""
+        replace_file(self.evidence / f"{name}.json", evidence.format())
 
-    def keep_evidence(self, folder: Path, theirs: bytes, ours: bytes) -> None:
-        """Keep the two checkpoints, beside the tiles that may be there already."""
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / CHECKPOINT, theirs)
-        replace_file(folder / "ours", ours)
-        DISK.sync_folder(self.evidence)
+    def forks(self) -> list[Branch]:
+        """Return the other branches of which there is evidence, in the order of their numbers."""
+        found = []
+        for path in self.evidence.glob("fork-*.json"):
+            number = path.stem.removeprefix("fork-")
+            if number.isdecimal():
+                theirs = read(path.read_bytes()).theirs
+                found.append(Branch(int(number), claimed_checkpoint(theirs.encode())))
+        return sorted(found, key=lambda branch: branch.number)
+
+    def seed(self, branch: Branch | None) -> Path:
+        """Return a folder for hashes that begins with those of a branch, or empty."""
+        shutil.rmtree(self.hashes, ignore_errors=True)
+        if branch is not None and (kept := self._hashes_of(branch)).is_dir():
+            shutil.copytree(kept, self.hashes, copy_function=os.link)
+        else:
+            self.hashes.mkdir()
+        return self.hashes
+
+    def keep_hashes(self, branch: Branch) -> None:
+        """Keep the fetched hashes as those of a branch: its next ones are fetched to them."""
+        shutil.rmtree(self._hashes_of(branch), ignore_errors=True)
+        self.hashes.rename(self._hashes_of(branch))
+
+    def drop_hashes(self) -> None:
+        """Remove the fetched hashes, if they are of no branch."""
+        shutil.rmtree(self.hashes, ignore_errors=True)
+
+    def hashes_of(self, branch: Branch) -> FolderReader:
+        """Return the reader of a branch's hashes, which may be missing."""
+        return FolderReader(self._hashes_of(branch), grows=True)
+
+    def _hashes_of(self, branch: Branch) -> Path:
+        return self.evidence / branch.name
 
     def _drop_outgrown(self, old_size: int, size: int) -> None:
         levels: tuple[Level, ...] = ("entries", "batches", *range(height_of(old_size)))

@@ -13,14 +13,18 @@ Where new tiles do not prove their checkpoint, the hashes of the whole log are f
 give the signed root, but another root for the copy's entries, the log has two histories: a fork.
 Otherwise a served file is damaged.
 
-The copy is the only state: a restart replays it offline and goes on. `auditor.alarms` lists the
-alarms, `auditor.mirror` the files of the folder.
+Each other history is one branch, with one alarm and one file of evidence, both brought up to date
+as the branch grows. Its hashes are kept, so its next checkpoint costs what is new, and shows by its
+root that it goes on from the one before.
+
+A disk that cannot be written is an alarm: what is not written then is written at a later look. The
+copy and the evidence are the only state: a restart replays the copy offline and goes on.
+`auditor.alarms` lists the alarms, `auditor.mirror` the files of the folder.
 """
 
 import asyncio
 import contextlib
 import gc
-import shutil
 import signal
 import time
 from collections import Counter
@@ -28,7 +32,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ledger.errors import BadNote, CannotCheck, LedgerError, NotWitnessed
 from ledger.folder import FolderReader
@@ -37,18 +41,21 @@ from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.report import Problem
 from ledger.tiles import Level, Tile, height_of, level_tiles
-from ledger.tlog import Frontier, split_hashes
+from ledger.tlog import Tree
+from meter.auditor import evidence
 from meter.auditor.alarms import Alarm, Alarms, Say
+from meter.auditor.evidence import Evidence, Kind
 from meter.auditor.fetch import Source, open_source
 from meter.auditor.log_keys import key_problems
-from meter.auditor.mirror import Mirror
+from meter.auditor.mirror import Branch, Mirror
 from meter.auditor.replay import Audit, Gap, check_files
 from meter.auditor.token_watch import TokenWatch
 from meter.auditor.verdict import no_collections
 from meter.rules.state import signing
+from meter.values.foreign_text import one_line
 from meter.values.units import MICROSECONDS, format_instant
 
-MAX_FORKS: Final = 10  # with evidence; each takes 32 bytes an entry
+MAX_FORKS: Final = 10  # each takes 32 bytes an entry
 DIAGNOSIS_SECONDS: Final = 600  # between two, while the damage stays: each fetches all hashes
 
 
@@ -66,6 +73,15 @@ class Trust:
 
     verifier: Verifier
     policy: TrustPolicy | None = None
+
+
+class _Pending(NamedTuple):
+    """What was proved, and is not in the copy yet: the arguments of `Mirror.adopt`."""
+
+    tiles: tuple[Tile, ...]
+    note: bytes
+    old_size: int
+    size: int
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -95,6 +111,10 @@ class Monitor:
         self._note = b""
         self._refused = b""
         self._diagnose_at = 0
+        self._pending: _Pending | None = None
+        self._owes_evidence = False
+        self._branches = self.mirror.forks()
+        self._shown: Branch | None = None  # the branch that the log showed last, if it did
         self._stopped = False
 
     @property
@@ -128,14 +148,23 @@ class Monitor:
     async def poll(self, source: Source) -> None:
         """Check the log and the time once."""
         try:
+            self._finish()
             await self._look(source, await source.checkpoint())
+            self.alarms.save()
         except CannotCheck as error:
-            self.polls["failed"] += 1
-            self._say({"event": "failed", "at": self._now(), "detail": error.detail})
+            self._report_failure(error.detail)
+        except OSError as error:  # of the disk; those of the network are `CannotCheck`
+            self._report_failure(f"{error}")
+            self.alarms.settle("disk", {"": f"cannot write: {error}"})
         else:
             self.polls["answered"] += 1
             self.polled_at = self._clock()
+            self.alarms.settle("disk", {})
         self._look_at_the_time()
+
+    def _report_failure(self, detail: str) -> None:
+        self.polls["failed"] += 1
+        self._say({"event": "failed", "at": self._now(), "detail": one_line(detail)})
 
     async def _look(self, source: Source, note: bytes) -> None:
         if note == self._refused:
@@ -143,12 +172,12 @@ class Monitor:
         try:
             checkpoint = self._open_checkpoint(note)
         except BadNote as error:
-            self.alarms.settle("untrusted", [str(error)])
+            self.alarms.settle("untrusted", {"": one_line(str(error))})
             return
         missing = self._missing_witnesses(note)
         self.alarms.settle("untrusted", missing)
         if checkpoint.size <= self.size:
-            self._compare(note, checkpoint)
+            await self._compare(source, note, checkpoint)
         elif not missing:
             await self._follow(source, note, checkpoint)
 
@@ -169,45 +198,75 @@ class Monitor:
             raise BadNote(f"the checkpoint is of another log, {checkpoint.origin!r:.200}")
         return checkpoint
 
-    def _missing_witnesses(self, note: bytes) -> list[str]:
+    def _missing_witnesses(self, note: bytes) -> dict[str, str]:
         if self._trust.policy is not None:
             try:
                 open_trusted(note, self._trust.policy)
             except (BadNote, NotWitnessed) as error:
-                return [str(error)]
-        return []
+                return {"": str(error)}
+        return {}
 
-    def _compare(self, note: bytes, checkpoint: Checkpoint) -> None:
+    async def _compare(self, source: Source, note: bytes, checkpoint: Checkpoint) -> None:
         """Compare a checkpoint that has no more entries than the copy with the copy's tree."""
-        if self.following.tree.root(checkpoint.size) != checkpoint.root:
-            self._keep_fork(note, checkpoint)
+        tree = self.following.tree
+        if tree.root(checkpoint.size) != checkpoint.root:
+            await self._keep_fork(source, note, checkpoint)
             return
-        rollback = []
-        if checkpoint.size < self.size:
-            folder = self.mirror.evidence_of("rollback", checkpoint)
-            if not self.alarms.count("rollback"):
-                self.mirror.keep_evidence(folder, note, self._note)
-            rollback = [f"the log had {self.size} entries, and shows {checkpoint.size}"]
-        self.alarms.settle("rollback", rollback)
-        self.alarms.settle("damage", [])
+        self._shown = None
+        self.alarms.settle("damage", {})
+        if checkpoint.size == self.size:
+            self.alarms.settle("rollback", {})
+            return
+        self._owes_evidence |= not self.alarms.count("rollback")
+        told = f"the log had {self.size} entries, and shows {checkpoint.size}"
+        self.alarms.settle("rollback", {"": told})
+        if self._owes_evidence and checkpoint.size > 0:
+            name = f"rollback-{checkpoint.size}-{checkpoint.root.hex()[:16]}"
+            self.mirror.keep_evidence(name, self._evidence("rollback", note, tree))
+            self._owes_evidence = False
 
     async def _follow(self, source: Source, note: bytes, checkpoint: Checkpoint) -> None:
+        if await self._follow_branch(source, note, checkpoint):
+            return
         old_size = self.size
         try:
             await self._advance(source, checkpoint)
         except Unproved as error:
-            self.alarms.settle("damage", [f"size {checkpoint.size}: {error.detail}"])
-            if self._clock() >= self._diagnose_at:
-                await self._diagnose(source, note, checkpoint)
+            if not await self._diagnose(source, note, checkpoint):
+                told = f"size {checkpoint.size}: {error.detail}"
+                self.alarms.settle("damage", {"": told})
             return
-        self._diagnose_at = 0
-        tiles = _new_tiles(old_size, checkpoint.size)
-        self.mirror.adopt(tiles, note, old_size, checkpoint.size)
+        tiles = tuple(_new_tiles(old_size, checkpoint.size))
+        self._pending = _Pending(tiles, note, old_size, checkpoint.size)
+        self._keep_problem()
+        self._finish()
+
+    async def _follow_branch(self, source: Source, note: bytes, checkpoint: Checkpoint) -> bool:
+        """Return whether the branch that was shown last goes on, which costs its new hashes."""
+        if (branch := self._shown) is None:
+            return False
+        tree = await self._fetch_tree(source, checkpoint, branch)
+        goes_on = tree is not None and _begins(tree, branch)
+        if goes_on and tree is not None and not _has_root(tree, self.following.tree):
+            self._keep_branch(branch, note, checkpoint, tree)
+            return True
+        self.mirror.drop_hashes()
+        return False
+
+    def _finish(self) -> None:
+        """Take over what was proved, also after a look in which the disk did not."""
+        self.alarms.save()
+        if self._pending is None:
+            return
+        self.mirror.adopt(*self._pending)
         self.grown_at = self._clock()
-        self._report_growth(note)
+        self._diagnose_at = 0
+        self._report_growth(self._pending.note)
+        self._pending = None
+        self._shown = None
         self._check_keys()
-        self.alarms.settle("rollback", [])
-        self.alarms.settle("damage", [])
+        self.alarms.settle("rollback", {})
+        self.alarms.settle("damage", {})
 
     async def _advance(self, source: Source, checkpoint: Checkpoint) -> None:
         """Fetch, prove and judge the new tiles; leftovers that fail are fetched once more."""
@@ -224,32 +283,104 @@ class Monitor:
             else:
                 return
 
-    async def _diagnose(self, source: Source, note: bytes, checkpoint: Checkpoint) -> None:
-        """Find out whether the checkpoint is of another branch, by the hashes of the whole log."""
+    async def _diagnose(self, source: Source, note: bytes, checkpoint: Checkpoint) -> bool:
+        """Return whether a checkpoint is of another branch, by the hashes of the whole log."""
+        if self._clock() < self._diagnose_at:
+            return False
         self._diagnose_at = self._clock() + DIAGNOSIS_SECONDS
-        if self.alarms.count("fork") >= MAX_FORKS:
-            return
-        folder = self.mirror.evidence_of("fork", checkpoint)
-        shutil.rmtree(folder, ignore_errors=True)
-        await source.fetch(level_tiles(0, checkpoint.size), folder, self._go_on)
-        ours = self.following.tree.root()
-        reader = FolderReader(folder)
-        then, now = await asyncio.to_thread(_roots, reader, self.size, checkpoint.size)
-        if now == checkpoint.root and then != ours:
-            self._keep_fork(note, checkpoint)
-            self.alarms.settle("damage", [])
-            self._diagnose_at = 0
-        else:
-            shutil.rmtree(folder)
+        branch, tree = await self._find_branch(source, checkpoint)
+        is_known = branch is not None and tree is None
+        if not is_known and (tree is None or _has_root(tree, self.following.tree)):
+            self.mirror.drop_hashes()
+            return False
+        self._diagnose_at = 0
+        self._keep_branch(branch, note, checkpoint, tree)
+        return True
 
-    def _keep_fork(self, note: bytes, checkpoint: Checkpoint) -> None:
-        """Keep both checkpoints; the copy grows on only where the log grows from it."""
+    async def _keep_fork(self, source: Source, note: bytes, checkpoint: Checkpoint) -> None:
+        """Keep the proof that a checkpoint, no larger than the copy, is of another branch."""
+        if checkpoint.size == 0:
+            told = "the checkpoint of no entries has a root that no tree has"
+            self.alarms.settle("untrusted", {"": told})
+            return
+        try:
+            branch, tree = await self._find_branch(source, checkpoint)
+        except (CannotCheck, OSError):  # the two checkpoints prove it all the same
+            branch, tree = None, None
+        self._keep_branch(branch, note, checkpoint, tree)
+
+    async def _find_branch(
+        self, source: Source, checkpoint: Checkpoint
+    ) -> tuple[Branch | None, Tree | None]:
+        """Return the known branch that a checkpoint belongs to, and its tree, as far as known."""
+        for branch in reversed(self._branches):
+            if await asyncio.to_thread(self._is_within, branch, checkpoint):
+                return branch, None
+        for seed in (*reversed(self._branches), None):
+            tree = await self._fetch_tree(source, checkpoint, seed)
+            if tree is not None:
+                return next((each for each in self._branches if _begins(tree, each)), None), tree
+        return None, None
+
+    async def _fetch_tree(
+        self, source: Source, checkpoint: Checkpoint, seed: Branch | None
+    ) -> Tree | None:
+        """Return the tree of a checkpoint, None if the hashes do not prove it; a seed has some."""
+        folder = self.mirror.seed(seed)
+        await source.fetch(level_tiles(0, checkpoint.size), folder, self._go_on)
+        tree = await asyncio.to_thread(_read_tree, FolderReader(folder), checkpoint.size)
+        return tree if tree is not None and tree.root() == checkpoint.root else None
+
+    def _is_within(self, branch: Branch, checkpoint: Checkpoint) -> bool:
+        """Return whether the kept hashes of a branch begin with a smaller checkpoint's tree."""
+        if checkpoint.size > branch.checkpoint.size:
+            return False
+        tree = _read_tree(self.mirror.hashes_of(branch), branch.checkpoint.size)
+        return tree is not None and tree.root(checkpoint.size) == checkpoint.root
+
+    def _keep_branch(
+        self, branch: Branch | None, note: bytes, checkpoint: Checkpoint, tree: Tree | None
+    ) -> None:
+        """Raise the alarm of a branch, or bring it up to date; the copy stays as it is."""
+        self.alarms.settle("rollback", {})
+        self.alarms.settle("damage", {})
+        if branch is None and tree is None and self._branches:
+            branch = self._branches[-1]  # without its hashes, nobody can tell it from that one
+        number = branch.number if branch else _next_number(self._branches)
+        if number <= MAX_FORKS:
+            grown = Branch(number, checkpoint)
+            if branch is not None and checkpoint.size < branch.checkpoint.size:
+                grown = branch  # its newest checkpoint stays
+            self._keep_alarm(grown)
+            if grown is not branch:
+                self._keep_newest(grown, note, tree)
+            self._shown = grown
+        self.mirror.drop_hashes()
         self._refused = note
-        folder = self.mirror.evidence_of("fork", checkpoint)
-        if folder.exists() or self.alarms.count("fork") < MAX_FORKS:
-            self.mirror.keep_evidence(folder, note, self._note)
-            detail = f"the log signed another history of {checkpoint.size} entries: {folder.name}"
-            self.alarms.keep(Alarm("fork", detail))
+
+    def _keep_newest(self, branch: Branch, note: bytes, tree: Tree | None) -> None:
+        """Keep the evidence of a branch, and its hashes, if they are known."""
+        larger = self.following.tree
+        if tree is not None and branch.checkpoint.size > self.size:
+            larger = tree
+        self.mirror.keep_evidence(branch.name, self._evidence("fork", note, larger))
+        if tree is not None:
+            self.mirror.keep_hashes(branch)
+        others = (each for each in self._branches if each.number != branch.number)
+        self._branches = sorted([*others, branch], key=lambda each: each.number)
+
+    def _keep_alarm(self, branch: Branch) -> None:
+        size = branch.checkpoint.size
+        told = f"the log signed another history, of {size} entries: evidence/{branch.name}.json"
+        self.alarms.keep(Alarm("fork", branch.name, told))
+
+    def _evidence(self, kind: Kind, theirs: bytes, larger: Tree) -> Evidence:
+        """Return the evidence of two checkpoints; `larger` is the tree of the larger one."""
+        sizes = sorted([claimed_checkpoint(theirs).size, self.size])
+        hashes = larger.consistency_proof(*sizes)
+        return evidence.of(
+            kind, self._clock(), self._note, theirs, larger.root(sizes[0]), tuple(hashes)
+        )
 
     def _report_growth(self, note: bytes) -> None:
         """Report that the copy has grown, and the fault in the new part, if any."""
@@ -257,6 +388,9 @@ class Monitor:
         tree = self.following.tree
         event = {"event": "followed", "at": self._now(), "size": tree.size}
         self._say(event | {"judged": self.following.judged, "root": tree.root().hex()})
+        self._keep_problem()
+
+    def _keep_problem(self) -> None:
         if self.following.problem:
             self._keep_violation(self.following.problem)
 
@@ -267,21 +401,25 @@ class Monitor:
         """
         if self.following.problem is None:
             keys = self.audit.state.log_keys
-            for problem in key_problems(self.mirror.log, self._trust.verifier, keys, self.size):
+            for problem in key_problems(self._note, self._trust.verifier, keys, self.size):
                 self._keep_violation(problem)
 
     def _keep_violation(self, problem: Problem) -> None:
         where = "the ledger" if problem.entry is None else f"entry {problem.entry}"
-        self.alarms.keep(Alarm("violation", f"{where}: {problem.code}: {problem.detail}"))
+        told = f"{where}: {problem.code}: {problem.detail}"
+        self.alarms.keep(Alarm("violation", f"{where}: {problem.code}", told))
 
     def _look_at_the_time(self) -> None:
         now = self._clock()
         silent = now - self.grown_at > self._limits.silence_seconds
         since = f"no new checkpoint since {format_instant(self.grown_at)}"
-        self.alarms.settle("silence", [since] if silent else [])
-        oldest = (now - self._limits.gap_seconds) * MICROSECONDS
+        self.alarms.settle("silence", {"": since} if silent else {})
+        # No instant of the log's clock is compared with one of ours: how long a gap was open when
+        # the newest entry was made, by the log's, and how long that is ago, by ours.
+        waited = (now - self.grown_at) * MICROSECONDS
+        oldest = self.audit.state.last_at + waited - self._limits.gap_seconds * MICROSECONDS
         gaps = [gap for gap in self.audit.gaps() if gap.since < oldest]
-        self.alarms.settle("gap", map(_describe, gaps))
+        self.alarms.settle("gap", {_key(gap): _describe(gap) for gap in gaps})
 
     def _go_on(self, _done: int) -> None:
         if self._stopped:
@@ -333,18 +471,34 @@ def _new_tiles(old_size: int, size: int) -> Iterator[Tile]:
     return chain.from_iterable(tiles_between(old_size, size, level) for level in levels)
 
 
-def _roots(reader: FolderReader, old_size: int, size: int) -> tuple[bytes, bytes]:
-    """Return the roots of an old size and of the whole by a folder's hashes, empty if damaged."""
-    frontier, then = Frontier(), b""
+def _read_tree(reader: FolderReader, size: int) -> Tree | None:
+    """Return the tree of a folder's leaf hashes, None if some are missing or damaged."""
+    tree = Tree()
     try:
         for tile in level_tiles(0, size):
-            for leaf in split_hashes(reader.hashes(tile)):
-                if frontier.size == old_size:
-                    then = frontier.root()
-                frontier.append(leaf)
+            tree.extend(reader.hashes(tile))
     except LedgerError:
-        return b"", b""
-    return then, frontier.root()
+        return None
+    return tree
+
+
+def _has_root(tree: Tree, older: Tree) -> bool:
+    """Return whether a tree goes on from an older one."""
+    return tree.root(older.size) == older.root()
+
+
+def _begins(tree: Tree, branch: Branch) -> bool:
+    """Return whether a tree goes on from the newest checkpoint of a branch."""
+    older = branch.checkpoint
+    return older.size <= tree.size and tree.root(older.size) == older.root
+
+
+def _next_number(branches: list[Branch]) -> int:
+    return 1 + max((each.number for each in branches), default=0)
+
+
+def _key(gap: Gap) -> str:
+    return f"{gap.provider} {gap.stream} {gap.first} {gap.last}"
 
 
 def _describe(gap: Gap) -> str:

@@ -8,7 +8,8 @@
     the tree goes on from the one that the receipt names
     the receipt is signed by keys that entries of the same tree name, and the envelope by one
 
-Each check is good, bad, or unchecked because something is missing. One checkpoint of a trusted log
+Each check is good, bad, or unchecked because something is missing. The verdict is good only if the
+signatures of receipt and batch were checked too. One checkpoint of a trusted log
 is enough: the entry holds the digests, so no claim of the file is believed. A later proof
 (`ledger.proof`, of the same entry) shows that a checkpoint of years later still holds the batch;
 the signers of the older one may then be unknown.
@@ -23,10 +24,11 @@ from hashlib import sha256
 from typing import Final, Literal
 
 from ledger import canon, ed25519
-from ledger.errors import BadNote, LedgerError, Violation
+from ledger.errors import LedgerError, NotSigned, NotWitnessed, Violation
 from ledger.note import Checkpoint, Verifier, decode_base64, split_note
 from ledger.proof import Proof
 from ledger.quorum import Log, TrustPolicy, open_trusted
+from ledger.report import Conclusion
 from ledger.tlog import check_consistency
 from meter.rules.entries import BatchAccepted, Entry, Genesis, KeyRegistered, ReceiptKeyAdded
 from meter.rules.kinds.table import read_entry
@@ -39,9 +41,10 @@ from meter.wire.receipt import Receipt, WrongReceipt, receipt_for
 from meter.wire.stored_receipt import ProvedEntry, ReceiptProof, StoredReceipt
 
 Outcome = Literal["good", "bad", "unchecked"]
-Conclusion = Literal["good", "violated", "not_checked"]
 
 _NO_PROOF: Final = "the file holds no proof"
+_RECEIPT_SIGNATURE: Final = "receipt's signature"
+_PROVIDER_SIGNATURE: Final = "provider's signature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,21 @@ class Verdict:
     proved: bool
 
     @property
+    def unsigned(self) -> list[str]:
+        """Return the signatures that were not checked."""
+        signatures = (_RECEIPT_SIGNATURE, _PROVIDER_SIGNATURE)
+        return [
+            check.name
+            for check in self.checks
+            if check.name in signatures and check.outcome != "good"
+        ]
+
+    @property
     def conclusion(self) -> Conclusion:
+        """Return good only where no signature was taken on trust."""
         if any(check.outcome == "bad" for check in self.checks):
             return "violated"
-        return "good" if self.proved else "not_checked"
+        return "good" if self.proved and not self.unsigned else "not_checked"
 
 
 def policy_of(verifiers: Iterable[Verifier]) -> TrustPolicy:
@@ -122,8 +136,8 @@ class _Checking:
             yield "later checkpoint", self.check_later
         yield "batch", self.check_batch
         yield "growth", self.check_growth
-        yield "receipt's signature", self.check_receipt_signature
-        yield "provider's signature", self.check_provider_signature
+        yield _RECEIPT_SIGNATURE, self.check_receipt_signature
+        yield _PROVIDER_SIGNATURE, self.check_provider_signature
 
     def note(self, name: str, step: Callable[[], str]) -> None:
         try:
@@ -149,10 +163,7 @@ class _Checking:
         return f"answers the batch of {place}"
 
     def check_checkpoint(self) -> str:
-        data = self.proof().checkpoint.encode()
-        if self.later is not None and self.is_by_unknown_key(data):
-            raise _Unchecked("signed by keys that you do not name; the later one counts")
-        self.checkpoint, told = self.open_checkpoint(data)
+        self.checkpoint, told = self.open_checkpoint(self.proof().checkpoint.encode())
         return told
 
     def check_inclusion(self, entry: ProvedEntry) -> str:
@@ -209,7 +220,7 @@ class _Checking:
             self.check_all(signatures, named)
             return f"by {', '.join(keyid for keyid, _ in signatures)}, which the ledger names"
         if self.trust.receipt_key is None:
-            raise _Unchecked("no proved entry names the key")
+            raise _Unchecked("no proved entry names the key: name it with --receipt-key")
         if not any(self.has_signed(self.trust.receipt_key, each) for _, each in signatures):
             raise Violation("bad_receipt_signature", "the receipt key has not signed this")
         return "by the receipt key that you name"
@@ -246,7 +257,13 @@ class _Checking:
         """Return a checkpoint that fulfils all policies, and its description."""
         cosigners: dict[str, int] = {}
         for policy in self.trust.policies:
-            cosigned = open_trusted(data, policy)
+            try:
+                cosigned = open_trusted(data, policy)
+            except NotSigned:
+                signers = " and ".join(each.label for each in split_note(data)[1])
+                raise _Unchecked(f"{signers} signed it, and no key that you name") from None
+            except NotWitnessed as error:
+                raise _Unchecked(error.detail) from None
             cosigners |= cosigned.times
         checkpoint = cosigned.checkpoint
         if checkpoint.origin != self.answer().log:
@@ -254,19 +271,6 @@ class _Checking:
             raise Violation("other_log", detail)
         by = f", cosigned by {', '.join(cosigners)}" if cosigners else ""
         return checkpoint, f"signed by {checkpoint.origin} at {checkpoint.size} entries{by}"
-
-    def is_by_unknown_key(self, data: bytes) -> bool:
-        """Return whether some policy knows none of the keys that signed a checkpoint."""
-        try:
-            _, signatures = split_note(data)
-        except BadNote:
-            return False
-        signers = {(each.name, each.key_id) for each in signatures}
-        known = [
-            {(log.verifier.name, log.verifier.key_id) for log in policy.logs}
-            for policy in self.trust.policies
-        ]
-        return any(signers.isdisjoint(each) for each in known)
 
     def expected(self) -> Mapping[str, object]:
         """Return the fields that the batch's entry must have."""
@@ -303,7 +307,7 @@ class _Checking:
                     raise Violation("provider_mismatch", f"key {keyid} is {entry.provider}'s")
                 return _key(entry.public_key), f"{keyid}, which the ledger names"
         if self.trust.provider_key is None:
-            raise _Unchecked("no proved entry names the key")
+            raise _Unchecked("no proved entry names the key: name it with --provider-key")
         return self.trust.provider_key, "the provider's key that you name"
 
 

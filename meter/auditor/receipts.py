@@ -23,7 +23,7 @@ from meter.wire.stored_receipt import MAX_FILE_BYTES, StoredReceipt
 
 _STYLES: Final = {"good": "green", "bad": "bold red", "unchecked": "yellow"}
 _CONCLUSIONS: Final = {
-    "good": "good: the log holds this batch, and this answer to it",
+    "good": "good: the log holds this batch and this answer to it, and both are signed",
     "violated": "VIOLATED",
     "not_checked": "NOT PROVED: nothing here shows that the log holds this batch",
 }
@@ -69,8 +69,14 @@ def show(verdict: Verdict, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
-    conclusion = _CONCLUSIONS[verdict.conclusion]
-    console.print(conclusion, style="bold", highlight=False, markup=False, soft_wrap=True)
+    console.print(_conclusion(verdict), style="bold", highlight=False, markup=False, soft_wrap=True)
+
+
+def _conclusion(verdict: Verdict) -> str:
+    if verdict.conclusion == "not_checked" and verdict.proved:
+        unsigned = " and ".join(verdict.unsigned)
+        return f"NOT CHECKED: the log holds this batch, but nothing here shows the {unsigned}"
+    return _CONCLUSIONS[verdict.conclusion]
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:

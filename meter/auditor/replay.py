@@ -13,6 +13,7 @@ entry names. Such a batch is a gap in its stream, which `gaps` reports; a receip
 import base64
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, assert_never
@@ -22,6 +23,7 @@ import msgspec
 from ledger.canon import spell
 from ledger.errors import BadNote, LedgerError, Violation
 from ledger.note import Checkpoint, Verifier, open_note, split_note
+from ledger.report import Check
 from ledger.tlog import Tree
 from meter.auditor.sums import Sums, is_of_record
 from meter.rules import entries
@@ -97,6 +99,11 @@ class Totals:
         """Compare the totals."""
         self._sums.finish()
 
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Count the totals that were compared."""
+        return [Check("sums", self._sums.compared)]
+
 
 class Signatures:
     """The signatures of batches and receipts alone, as a replay that can run in another process.
@@ -108,6 +115,7 @@ class Signatures:
         self._turn = turn
         self._shares = shares
         self._batches = 0
+        self._signatures = 0
         self._state = State()  # knows the keys alone
 
     def entry(
@@ -129,13 +137,19 @@ class Signatures:
     def finish(self) -> None:
         """Do nothing: each signature is judged by itself."""
 
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Count the signatures of envelopes and receipts."""
+        return [Check("signatures", self._signatures)]
+
     def _entry(self, number: int, entry: AnyEntry, attachments: list[bytes]) -> None:
         if isinstance(entry, BatchAccepted):
             self._batches += 1
             if self._batches % self._shares == self._turn:
                 envelope, receipt, signature = _files(entry, attachments)
                 _check_envelope_signature(self._state, parse(envelope, BATCH_TYPE))
-                _check_receipt_signature(self._state, number, receipt, signature)
+                signed = _check_receipt_signature(self._state, number, receipt, signature)
+                self._signatures += 1 + signed
         elif isinstance(entry, _OF_SIGNERS):
             register(self._state, number, entry)
         elif not isinstance(entry, _OF_NO_SIGNER):
@@ -172,6 +186,7 @@ class Audit:
         self.sums = Sums() if with_sums else None
         self.tree = Tree()
         self._with_signatures = with_signatures
+        self._signatures = 0
         # The entries of the last batch that are still to come.
         self._expected: deque[bytes] = deque()
         self._batch_number = 0
@@ -215,6 +230,12 @@ class Audit:
         if self.sums is not None:
             self.sums.finish()
 
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Count the totals and the signatures, unless other judges check them."""
+        sums = [Check("sums", self.sums.compared)] if self.sums is not None else []
+        return [*sums, Check("signatures", self._signatures)] if self._with_signatures else sums
+
     def gaps(self) -> list[Gap]:
         """Return the numbers below each stream's last that no batch has filled."""
         return [
@@ -227,17 +248,29 @@ class Audit:
         """Check a provider's receipt against the audited ledger. Raises `Violation`.
 
         A well-signed receipt proves that the ledger was changed if the ledger does not hold the
-        batch with these very bytes, or if `before` is not a tree of this ledger.
+        batch with these very bytes, or if `before` is not a tree of this ledger. A receipt of later
+        entries, or without its signature, proves nothing.
         """
         try:
             claim = parse_receipt(receipt)
         except ValueError as error:
-            raise Violation("bad_receipt", _printable(str(error))) from None
-        _check_receipt_signature(self.state, claim.entries.first, receipt, signature)
-        before = claim.before
+            raise Violation("bad_receipt_file", _printable(str(error))) from None
+        first, before = claim.entries.first, claim.before
+        newer = Violation(
+            "newer_receipt", f"it is of entry {first}, and the checkpoint of {tree.size} entries"
+        )
+        try:
+            _check_receipt_signature(self.state, first, receipt, signature)
+        except Violation as error:
+            # A later entry may name the key that signed.
+            raise (
+                newer if first >= tree.size else Violation("receipt_not_signed", error.detail)
+            ) from None
         # First the stronger proof: on another branch the batch will be missing too.
         if 0 <= before.size <= tree.size and before != _before(tree, before.size):
             raise Violation("forked", f"another tree had size {before.size}")
+        if first >= tree.size:
+            raise newer
         held = self.state.batches.get((claim.provider, claim.stream, claim.seq))
         if held is None or held.receipt != receipt:
             where = f"{claim.provider}, stream {claim.stream}, number {claim.seq}"
@@ -333,7 +366,7 @@ class Audit:
         own, *others = map(spell, decided.entries)
         _compare(own, data)
         if self._with_signatures:
-            _check_receipt_signature(self.state, number, receipt, signature)
+            self._signatures += 1 + _check_receipt_signature(self.state, number, receipt, signature)
         batch = signed.batch
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
             decided.place, signed.payload_sha256, receipt, signature
@@ -395,8 +428,10 @@ def check_files(data: bytes, attachments: list[bytes]) -> None:
 
 
 def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes, str]:
-    if len(attachments) != len(ATTACHMENTS):
+    if len(attachments) < len(ATTACHMENTS):
         raise Violation("missing_attachment", f"beside a batch lie {', '.join(ATTACHMENTS)}")
+    if len(attachments) > len(ATTACHMENTS):
+        raise Violation("extra_attachment", f"beside a batch lie only {', '.join(ATTACHMENTS)}")
     envelope, receipt, signature = attachments
     if sha256(envelope).hexdigest() != entry.envelope:
         raise Violation("wrong_envelope", "the envelope is not the one that the entry names")
@@ -414,8 +449,8 @@ def _check_envelope_signature(state: State, envelope: Envelope) -> None:
         raise Violation("bad_signature", f"not a signature of key {envelope.keyid}")
 
 
-def _check_receipt_signature(state: State, number: int, receipt: bytes, header: str) -> None:
-    """Check the header by the keys that sign the receipt of a batch with this number."""
+def _check_receipt_signature(state: State, number: int, receipt: bytes, header: str) -> int:
+    """Check the header by the keys that sign a receipt of this number; return how many they are."""
     if state.genesis is None:
         raise Violation("no_genesis", "the ledger has no entry 0")
     keys = signing(state.receipt_keys, number)
@@ -432,6 +467,7 @@ def _check_receipt_signature(state: State, number: int, receipt: bytes, header: 
         for key, (_, signature) in zip(raw, signatures, strict=True)
     ):
         raise Violation("bad_receipt_signature", "the receipt key did not sign this receipt")
+    return len(keys)
 
 
 def _before(tree: Tree, size: int) -> Before:

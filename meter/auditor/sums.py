@@ -260,9 +260,13 @@ class _Meter:
 
 
 class Sums:
-    """The sums of all entries; `finish` compares the totals. Methods raise `Violation`."""
+    """The sums of all entries; `finish` compares the totals. Methods raise `Violation`.
+
+    `compared` counts the contracts, coupons, pools and enterprises whose totals were found right.
+    """
 
     def __init__(self) -> None:
+        self.compared = 0
         self._balances: defaultdict[str, int] = defaultdict(int)
         self._policies: defaultdict[str, list[_Rules]] = defaultdict(list)
         self._providers: dict[str, _Provider] = {}
@@ -330,7 +334,8 @@ class Sums:
                 coupon = (contract.fields["enterprise"], contract.fields["programme"], year)
                 entitled[coupon] += of_year
                 granted[coupon] += given
-        for coupon in sorted(self._issued.keys() | entitled.keys()):
+        coupons = self._issued.keys() | entitled.keys()
+        for coupon in sorted(coupons):
             _check_coupon(coupon, self._issued[coupon], entitled[coupon], granted[coupon], accounts)
         for pool, amount in self._pools.items():
             _check_pool(pool, amount, self._issued_of_pool[pool], accounts)
@@ -340,6 +345,7 @@ class Sums:
         for account, fen in accounts.items():
             _agree("sum_account", f"account {account}, in no total", fen, 0)
         assert sum(self._balances.values()) == 0, "a posting takes what it gives"
+        self.compared = len(self._contracts) + len(coupons) + len(self._pools) + len(owed)
 
     # Entries
 

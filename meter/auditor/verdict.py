@@ -1,6 +1,8 @@
 """The work of `kashi verify`: fetch where needed, verify with the audit's rules, check receipts
 against the ledger, and show the verdict.
 
+A service may be writing to the folder. The checkpoint that is read first decides.
+
 `Wanted` names the optional files: a trust policy, the state of an earlier run from which the log
 must have grown, a state to write after a good verdict, and a folder that keeps fetched files.
 """
@@ -21,13 +23,14 @@ from rich.table import Table
 
 from ledger.errors import BadNote, CannotCheck, Violation
 from ledger.files import DISK
-from ledger.folder import DRAFT
+from ledger.folder import DRAFT, FolderReader
 from ledger.note import Checkpoint, Verifier
 from ledger.quorum import TrustPolicy
-from ledger.report import Problem, Report
+from ledger.report import Conclusion, Problem, Report, conclude
 from ledger.seen import Seen
-from ledger.verify import Judge, verify
-from meter.auditor.fetch import fetch
+from ledger.tiles import Tile, find_tile
+from ledger.verify import Judge, read_checkpoint, verify
+from meter.auditor.fetch import check_kept, fetch
 from meter.auditor.log_keys import key_problems, signing_key
 from meter.auditor.replay import Audit, Gap, Signatures, Totals
 from meter.wire import stored_receipt
@@ -47,6 +50,23 @@ class Wanted:
 
 
 _NOTHING_MORE: Final = Wanted()
+# One line on a terminal of any width, without markup.
+_PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "soft_wrap": True}
+
+# What to do where something could not be checked, by the code of the problem.
+_COPY_AGAIN: Final = "copy all but the checkpoint into it once more, or fetch the log anew"
+REMEDIES: Final[dict[str, str]] = {
+    "missing_file": _COPY_AGAIN,
+    "incomplete_file": _COPY_AGAIN,
+    "missing_attachment": _COPY_AGAIN,
+    "bad_folder": "see to the file, or copy it again",
+    "changed": "verify it again, or a copy at which nobody writes",
+    "not_signed": "name a key in the policy that has signed",
+    "not_witnessed": "ask the log for a checkpoint that enough witnesses have cosigned",
+    "newer_receipt": "verify a newer checkpoint",
+    "bad_receipt_file": "take the answer as it came",
+    "receipt_not_signed": "take the answer and its header Kashi-Signature as they came",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +84,15 @@ class Verdict:
         return [*self.report.problems, *self.receipt_problems]
 
     @property
-    def ok(self) -> bool:
-        """Return whether there is no fault; a gap is none."""
-        return not self.problems
+    def conclusion(self) -> Conclusion:
+        """Return what follows from the problems; a gap is none."""
+        return conclude(self.problems)
 
     def as_json(self) -> dict[str, Any]:
         """Return the verdict as plain values."""
         report = self.report
         return {
-            "ok": self.ok,
+            "verdict": self.conclusion,
             "origin": report.origin,
             "size": report.size,
             "root": report.root.hex(),
@@ -81,14 +101,9 @@ class Verdict:
                 for check in report.checks
             ],
             "receipts": self.receipts,
-            "problems": [
-                {
-                    "code": problem.code,
-                    "detail": problem.detail,
-                    "entry": problem.entry,
-                    "file": problem.file,
-                }
-                for problem in self.problems
+            "problems": [_fields(problem) for problem in self.problems],
+            "notices": [
+                {"code": notice.code, "detail": notice.detail} for notice in report.notices
             ],
             "gaps": [
                 {
@@ -118,9 +133,13 @@ def verify_source(  # noqa: PLR0913 - one argument for each thing that the calle
         policy=read_policy(wanted.policy) if wanted.policy else None,
         since=_read_state(wanted.since, verifier) if wanted.since else None,
     )
+    kept = _tiles_below(wanted.cache)
     with _folder_of(source, verifier, wanted.cache, token, progress) as folder:
         verdict = _verify_folder(folder, asked, receipts, progress)
-    if wanted.state is not None and verdict.ok:
+        if kept and verdict.conclusion != "good" and _is_url(source):
+            # A damaged file of the cache is no fault of the log.
+            asyncio.run(check_kept(source, folder, kept, token))
+    if wanted.state is not None and verdict.conclusion == "good":
         report = verdict.report
         checkpoint = Checkpoint(report.origin, report.size, report.root)
         replace_file(wanted.state, Seen(checkpoint, verifier.format()).format())
@@ -172,12 +191,22 @@ def _read_state(path: Path, verifier: Verifier) -> Checkpoint:
     return seen.checkpoint
 
 
+def _is_url(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _tiles_below(cache: Path | None) -> list[Tile]:
+    """Return the tiles that a cache holds, in the order of their names."""
+    files = FolderReader(cache).files() if cache and cache.is_dir() else set()
+    return [tile for tile in map(find_tile, sorted(files)) if tile]
+
+
 @contextlib.contextmanager
 def _folder_of(
     source: str, verifier: Verifier, cache: Path | None, token: str | None, progress: Progress
 ) -> Iterator[Path]:
     """Yield the folder itself, or one into which a URL was fetched."""
-    if not source.startswith(("http://", "https://")):
+    if not _is_url(source):
         yield Path(source)
         return
     with contextlib.ExitStack() as stack:
@@ -199,20 +228,22 @@ def _verify_folder(
     cores = _cores()
     alone = cores == 1
     audit = Audit(with_sums=alone, with_signatures=alone)
+    note = read_checkpoint(folder)
     with no_collections():
-        signer = signing_key(folder, verifier)
+        signer = signing_key(folder, note, verifier)
         report = verify(
             folder,
             signer,
             audit,
             progress,
             () if alone else judges_beside(cores),
+            note=note,
             cores=cores,
             policy=asked.policy,
             since=asked.since,
         )
     if report.ok:  # only an audit to the end knows the keys
-        problems = key_problems(folder, verifier, audit.state.log_keys, report.size)
+        problems = key_problems(note, verifier, audit.state.log_keys, report.size)
         report = replace(report, problems=problems)
     stored = list(receipts)
     problems = _receipt_problems(audit, stored) if report.ok else []
@@ -266,11 +297,15 @@ def _receipt_problems(audit: Audit, receipts: list[Path]) -> list[Problem]:
 
 def _read_receipt(path: Path) -> tuple[bytes, str]:
     """Return receipt and signature, of a stored receipt or of a file with the signature beside."""
-    data = path.read_bytes()
-    with contextlib.suppress(BadReceiptFile):
+    data, header = path.read_bytes(), path.with_name(path.name + ".sig")
+    if header.exists():
+        return data, header.read_text(encoding="ascii").strip()
+    try:
         stored = stored_receipt.parse(data)
-        return stored.receipt.encode(), stored.signature
-    return data, path.with_name(path.name + ".sig").read_text(encoding="ascii").strip()
+    except BadReceiptFile as error:
+        detail = f"{path}: there is no {header.name} beside it, and {error.detail}"
+        raise BadReceiptFile(detail) from None
+    return stored.receipt.encode(), stored.signature
 
 
 def show(verdict: Verdict, console: Console) -> None:
@@ -290,14 +325,26 @@ def show(verdict: Verdict, console: Console) -> None:
             style="yellow",
             soft_wrap=True,
         )
+    for notice in report.notices:
+        console.print(f"notice: {notice.code}: {notice.detail}", **_PLAIN, style="yellow")
     for problem in verdict.problems:
         console.print(
-            _describe(problem), style="bold red", highlight=False, markup=False, soft_wrap=True
+            _describe(problem),
+            **_PLAIN,
+            style="bold red" if problem.is_violation else "bold yellow",
         )
-    if verdict.ok:
-        console.print(
-            f"good: root {report.root.hex()}", style="bold green", highlight=False, soft_wrap=True
-        )
+    if verdict.conclusion == "good":
+        console.print(f"good: root {report.root.hex()}", **_PLAIN, style="bold green")
+
+
+def _fields(problem: Problem) -> dict[str, Any]:
+    return {
+        "verdict": "violated" if problem.is_violation else "not_checked",
+        "code": problem.code,
+        "detail": problem.detail,
+        "entry": problem.entry,
+        "file": problem.file,
+    }
 
 
 def _describe(problem: Problem) -> str:
@@ -306,4 +353,7 @@ def _describe(problem: Problem) -> str:
         places.append(f"entry {problem.entry}")
     if problem.file is not None:
         places.append(problem.file)
-    return f"VIOLATED: {', '.join(places) or 'the ledger'}: {problem.code}: {problem.detail}"
+    line = f"{', '.join(places) or 'the ledger'}: {problem.code}: {problem.detail}"
+    if problem.is_violation:
+        return f"VIOLATED: {line}"
+    return f"could not check: {line}: {REMEDIES[problem.code]}"

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -25,6 +25,8 @@ from meter.cli.common import (
     progress_bar,
     run_async,
 )
+
+_EXIT_CODES: Final = {"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}
 
 
 @main.command()
@@ -64,7 +66,9 @@ def verify(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Verify an exported folder (or a URL that serves one): bytes, tree, books and every rule.
 
-    Exit code 0: good. 1: violated, the first bad entry is named. 2: could not be checked.
+    Exit code 0: good. 1: violated: it contradicts what was signed or breaks a rule, and the first
+    bad entry is named. 2: could not be checked, which accuses nobody: something is missing, still
+    being written, or unreadable.
     """
     # Slow to import, and needed only here.
     from meter.auditor.verdict import Wanted, show, verify_source  # noqa: PLC0415
@@ -80,10 +84,25 @@ def verify(  # noqa: PLR0913 - one argument for each option
         click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
     else:
         show(verdict, OUT)
-    sys.exit(GOOD if verdict.ok else VIOLATED)
+    sys.exit(_EXIT_CODES[verdict.conclusion])
 
 
-@main.command()
+class _Following(click.Group):
+    """A group whose first word may be a URL, which is followed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take all words for those of `follow`, unless they begin with another command."""
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
+            args = ["follow", *args]
+        return super().parse_args(ctx, args)
+
+
+@main.group(cls=_Following)
+def monitor() -> None:
+    """Follow the log at a URL: `kashi monitor URL`. Or check the evidence that a monitor kept."""
+
+
+@monitor.command()
 @click.argument("url")
 @click.option("--vkey", required=True, help="The log's public key: a file, or its text.")
 @click.option(
@@ -115,7 +134,7 @@ def verify(  # noqa: PLR0913 - one argument for each option
 @click.option(
     "--service", help="Also tell of the authority's tokens at this service; needs --token."
 )
-def monitor(  # noqa: PLR0913 - one argument for each option
+def follow(  # noqa: PLR0913 - one argument for each option
     url: str,
     vkey: str,
     data: Path,
@@ -171,6 +190,37 @@ async def _serve_metrics(
         yield
 
 
+@monitor.command("evidence")
+@click.argument("file", type=FILE)
+@click.option(
+    "--vkey",
+    "vkeys",
+    multiple=True,
+    required=True,
+    help="A public key of the log: a file, or its text. Repeated for a log that changed its key.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the finding as JSON.")
+def check_evidence(file: Path, vkeys: tuple[str, ...], *, as_json: bool) -> None:
+    """Check a file of evidence, of a monitor or of a witness, without the log.
+
+    Exit code 0: it proves that the log signed two histories. 1: it is false. 2: it proves nothing
+    by itself, or could not be checked.
+    """
+    from meter.auditor import evidence  # noqa: PLC0415
+    from meter.auditor.verdict import read_key  # noqa: PLC0415
+
+    try:
+        found = evidence.check(evidence.read_file(file), [read_key(vkey) for vkey in vkeys])
+    except (LedgerError, OSError) as error:
+        complain(f"could not check: {error}")
+        sys.exit(NOT_CHECKED)
+    if as_json:
+        click.echo(json.dumps({"verdict": found.conclusion, "detail": found.detail}))
+    else:
+        click.echo(f"{found.conclusion}: {found.detail}")
+    sys.exit(_EXIT_CODES[found.conclusion])
+
+
 @main.group()
 def receipt() -> None:
     """For keepers of receipts: verify one offline, bring its proof up to date."""
@@ -215,7 +265,7 @@ def verify_receipt(  # noqa: PLR0913 - one argument for each option
         click.echo(json.dumps(receipts.as_json(verdict), ensure_ascii=False, indent=2))
     else:
         receipts.show(verdict, OUT)
-    sys.exit({"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}[verdict.conclusion])
+    sys.exit(_EXIT_CODES[verdict.conclusion])
 
 
 @receipt.command("prove")

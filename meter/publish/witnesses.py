@@ -15,9 +15,9 @@ the next checkpoint meanwhile, and its late answer counts if the same one is ask
 holds up nobody, and has its line as soon as the log rests.
 
 `Failure.code` is `unreachable`, `too_late`, `refused`, `bad_answer`, or one of two that are grave.
-`ahead`: it has signed a larger tree. `contradicted` (422): by its answer, this tree does not grow
-out of the one that it has signed. Either the witness errs or lies, or this log has lost entries
-that others have seen, or has forked.
+`ahead`: it has signed a larger tree. `contradicted` (422, or a 409 that says so in words): by its
+answer, this tree does not grow out of the one that it has signed. Either the witness errs or lies,
+or this log has lost entries that others have seen, or has forked.
 """
 
 import asyncio
@@ -33,13 +33,15 @@ from ledger.cosign import CosignatureVerifier, add_cosignatures, cosigning_times
 from ledger.errors import BadNote, BadPolicy
 from ledger.note import Checkpoint, parse_signature, split_note
 from ledger.quorum import TrustPolicy, Witness
-from ledger.witnessing import AddCheckpoint
+from ledger.witnessing import SIZE_TYPE, AddCheckpoint
+from meter.values.foreign_text import one_line
 
 MAX_ANSWER_BYTES: Final = 65_536  # some cosignatures of 100 to 3,300 bytes each
-SIZE_TYPE: Final = "text/x.tlog.size"
 GRACE_SECONDS: Final = 0.25  # for the others: less than anyone waits for a checkpoint
 
-_SIZE: Final = re.compile(rb"(0|[1-9][0-9]{0,18})\n?")
+_SIZE: Final = re.compile(r"(0|[1-9][0-9]{0,18})\n?")
+# C2SP gives two reasons for a 409: another size, which has its type, and another root, in words.
+_OTHER_ROOT: Final = re.compile(r"\broots?\b|\bfork|\binconsisten", re.IGNORECASE)
 
 # The hashes that lead from the root of the smaller tree to that of the larger.
 Prove = Callable[[int, int], Sequence[bytes]]
@@ -205,7 +207,8 @@ class Witnesses:
             told = f"no answer within {self._time_limit_seconds:g} s"
             return Failure(witness.name, "too_late", told)
         except aiohttp.ClientError as error:
-            return Failure(witness.name, "unreachable", f"{error or type(error).__name__}"[:200])
+            told = one_line(f"{error}") or type(error).__name__
+            return Failure(witness.name, "unreachable", told)
 
     async def _ask(self, witness: Witness, note: bytes) -> str | Failure:
         text, _ = split_note(note)
@@ -221,8 +224,8 @@ class Witnesses:
                 return Failure(witness.name, "ahead", told)
             answer = await self._send(witness, note, signed_size, size)
         if answer.status != 200:
-            code: Code = "contradicted" if answer.status == 422 else "refused"
-            return Failure(witness.name, code, f"{answer.status}: {answer.body[:200]!r}")
+            code: Code = "contradicted" if answer.contradicts else "refused"
+            return Failure(witness.name, code, answer.words)
         line = _cosignature(answer.body, text, witness.verifier)
         if line is None:
             return Failure(witness.name, "bad_answer", "has not cosigned this checkpoint")
@@ -241,7 +244,8 @@ class Witnesses:
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
                     raise aiohttp.ClientPayloadError("the answer is too long")
-            return _Answer(response.status, response.content_type, bytes(body))
+            content_type = response.headers.get("Content-Type", "")
+            return _Answer(response.status, content_type, bytes(body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,16 +266,32 @@ class _Request:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
-    content_type: str
+    content_type: str  # the header's exact value
     body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
 
     @property
     def signed_size(self) -> int | None:
         """The size that the witness has signed, if it says that another was named."""
-        match = _SIZE.fullmatch(self.body)
+        match = _SIZE.fullmatch(self.text)
         if self.status == 409 and self.content_type == SIZE_TYPE and match:
             return int(match[1])
         return None
+
+    @property
+    def contradicts(self) -> bool:
+        """Return whether this tree cannot be one with what the witness has signed."""
+        if self.status == 409 and self.content_type != SIZE_TYPE:
+            return _OTHER_ROOT.search(self.text) is not None
+        return self.status == 422
+
+    @property
+    def words(self) -> str:
+        """Return the answer in one line, for people."""
+        return f"{self.status} {self.content_type or 'of no type'}: {one_line(self.text)}"
 
 
 def _cosignature(body: bytes, text: str, verifier: CosignatureVerifier) -> str | None:

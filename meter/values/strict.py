@@ -251,6 +251,14 @@ def _instant(text: str) -> Instant:
     return Instant(parse_instant(text))
 
 
+def check_unique_keys(data: bytes) -> None:
+    """Raise `ValueError` where a key occurs twice in an object of this JSON."""
+    try:
+        _UNIQUE_KEYS.decode(data.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):

@@ -19,7 +19,7 @@ from typing import Final, Literal, get_args
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from meter.values.strict import decode
+from meter.values.strict import check_unique_keys, decode
 from meter.wire.batch import Batch
 
 # The codes of rejected records and voids, in the order in which the rules are tried.
@@ -166,6 +166,7 @@ def parse_receipt(data: bytes) -> Receipt:
     """Return a receipt of any origin from its bytes. Raises `ValueError`."""
     try:
         fields = msgspec.json.decode(data, type=_ReceiptFields)
+        check_unique_keys(data)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return Receipt(

@@ -30,6 +30,7 @@ from msgspec import UNSET, Struct, UnsetType
 from ledger.errors import CannotCheck
 from ledger.note import claimed_checkpoint
 from ledger.tlog import Proving
+from meter.values.strict import check_unique_keys
 from meter.wire.batch import MAX_BATCH_BYTES
 from meter.wire.receipt import place_of
 
@@ -44,7 +45,7 @@ class BadReceiptFile(CannotCheck):
     code = "bad_receipt_file"
 
 
-class ProvedEntry(Struct, frozen=True):
+class ProvedEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """An entry, and the hashes that lead from it to the root of the checkpoint."""
 
     index: int
@@ -52,7 +53,7 @@ class ProvedEntry(Struct, frozen=True):
     hashes: list[str]
 
 
-class ReceiptProof(Struct, frozen=True):
+class ReceiptProof(Struct, frozen=True, forbid_unknown_fields=True):
     """A proof that the log holds the entries and extends the receipt's `before`."""
 
     checkpoint: str
@@ -60,7 +61,7 @@ class ReceiptProof(Struct, frozen=True):
     entries: list[ProvedEntry]
 
 
-class StoredReceipt(Struct, frozen=True):
+class StoredReceipt(Struct, frozen=True, forbid_unknown_fields=True):
     """A batch and its receipt as a provider keeps them, with their proof."""
 
     kind: Literal["kashi-receipt/v1"]
@@ -81,9 +82,11 @@ def store(envelope: bytes, receipt: bytes, signature: str) -> StoredReceipt:
 def parse(data: bytes) -> StoredReceipt:
     """Return a stored receipt from its file. Raises `BadReceiptFile`."""
     try:
-        return msgspec.json.decode(data, type=StoredReceipt)
+        stored = msgspec.json.decode(data, type=StoredReceipt)
+        check_unique_keys(data)  # other readers may take the other of two
     except (ValueError, RecursionError) as error:
         raise BadReceiptFile(f"not a stored receipt: {error}") from None
+    return stored
 
 
 def with_proof(

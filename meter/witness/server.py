@@ -88,7 +88,9 @@ class _Handlers:
             self._answers[answer.reason] += 1
             _log.info("refused: %s", answer.reason)
             return web.Response(
-                text=answer.body, status=answer.status, content_type=answer.content_type
+                body=answer.body.encode(),
+                status=answer.status,
+                headers={"Content-Type": answer.content_type},
             )
         self._answers["cosigned"] += 1
         return web.Response(text=answer)

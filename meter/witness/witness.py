@@ -338,6 +338,8 @@ def _contradiction(request: AddCheckpoint, refused: Refused, signed: Signed) -> 
     if refused.reason == "bad_signature":
         return None
     offered, known = claimed_checkpoint(request.note), signed.checkpoint
+    if offered.size == 0:
+        return None  # its root can only be wrong, and is no other history
     # Whatever old size was named with it.
     if offered.size == known.size and offered.root != known.root:
         return "fork"

@@ -6,7 +6,6 @@ copy. Those that sign anew show that lies of the log itself are found.
 """
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +90,17 @@ class Found(NamedTuple):
 
     def __str__(self) -> str:
         return self.change.__name__
+
+
+class Noticed(NamedTuple):
+    """A mutation that is no fault, and the notice that is told."""
+
+    change: Callable[[Copy], None]
+    code: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.change.__name__}-{self.file}"
 
 
 # Entries
@@ -376,33 +386,10 @@ FOUND = [
         two_entries_and_their_hashes_swapped, f"entry 0, {BUNDLE}", "bad_entry", "than these 256"
     ),
     Found(an_entry_with_a_space, f"entry 20, {BUNDLE}", "bad_entry", "holds another entry 20"),
-    Found(a_bundle_truncated, f"entry 255, {BUNDLE}", "bad_bundle", "ends within its entry 255"),
-    Found(the_last_entry_cut_off, f"entry 299, {LAST_BUNDLE}", "bad_bundle", "ends before"),
     Found(an_entry_added, f"entry 299, {LAST_BUNDLE}", "bad_bundle", "4 bytes follow entry 43"),
-    Found(dropped(BUNDLE), f"entry 0, {BUNDLE}", "missing_file", "is missing"),
-    Found(dropped(LAST_BUNDLE), f"entry 256, {LAST_BUNDLE}", "missing_file", "is missing"),
-    Found(dropped(TILE), f"entry 0, {TILE}", "missing_file", "is missing"),
-    Found(dropped(LAST_TILE), f"entry 256, {LAST_TILE}", "missing_file", "is missing"),
-    Found(dropped(TOP_TILE), f"entry 0, {TOP_TILE}", "missing_file", "is missing"),
-    Found(dropped(FILES), "entry 7", "missing_attachment", "envelope, receipt, signature"),
-    Found(dropped(LAST_FILES), "entry 257", "missing_attachment", "envelope, receipt, signature"),
-    Found(added("tile/0/002"), "tile/0/002", "extra_file", "a log of 300 entries has no"),
-    Found(added("tile/2/000.p/1"), "tile/2/000.p/1", "extra_file", "a log of 300 entries has no"),
-    Found(added("batches/002"), "batches/002", "extra_file", "a log of 300 entries has no"),
-    Found(added("notes.txt"), "notes.txt", "extra_file", "a log of 300 entries has no"),
-    Found(added("tile/\x1b[2J"), r"'tile/\x1b[2J'", "extra_file", "a log of 300 entries has no"),
-    Found(renamed(LAST_TILE, "tile/0/001.p/43"), f"entry 256, {LAST_TILE}", "missing_file", ""),
-    Found(renamed(LAST_TILE, "tile/0/001.p/044"), f"entry 256, {LAST_TILE}", "missing_file", ""),
-    Found(renamed(LAST_TILE, "tile/0/001"), f"entry 256, {LAST_TILE}", "missing_file", ""),
-    Found(
-        renamed(LAST_BUNDLE, "tile/entries/001"), f"entry 256, {LAST_BUNDLE}", "missing_file", ""
-    ),
-    Found(renamed(FILES, "batches/000.p/9"), "batches/000.p/9", "extra_file", "300 entries has no"),
-    Found(a_narrower_tile, f"entry 256, {LAST_TILE}", "missing_file", "is missing"),
     Found(
         an_outgrown_tile_of_other_hashes, "entry 256, tile/0/001.p/3", "bad_tile", "begin with it"
     ),
-    Found(a_tile_replaced_by_a_link, f"entry 0, {TILE}", "bad_folder", "is not a plain file"),
     Found(flipped(BUNDLE, 2), f"entry 0, {BUNDLE}", "bad_entry", "holds another entry 0"),
     Found(flipped(LAST_BUNDLE, -1), f"entry 299, {LAST_BUNDLE}", "bad_entry", "another entry 299"),
     Found(flipped(TILE, 7 * 32), f"entry 7, {TILE}", "bad_tile", "its hash 7 is not that of"),
@@ -415,19 +402,9 @@ FOUND = [
     Found(
         the_signature_of_another_receipt, "entry 7", "bad_receipt_signature", "did not sign this"
     ),
-    Found(the_signature_left_out, "entry 7", "missing_attachment", "envelope, receipt, signature"),
     Found(a_file_beside_no_batch, "entry 0", "extra_attachment", "only batches have files"),
-    Found(an_old_checkpoint, "checkpoint", "bad_root", "neither the entries nor the tiles"),
     Found(the_signature_line_doubled, "checkpoint", "bad_note", "has signed twice"),
-    Found(lines_that_end_in_crlf, "checkpoint", "bad_note", "a control character"),
-    Found(a_signature_in_another_spelling, "checkpoint", "bad_note", "another spelling of base64"),
-    Found(a_signature_without_padding, "checkpoint", "bad_note", "is not base64"),
     Found(a_size_changed, "checkpoint", "bad_note", "does not fit the text"),
-    Found(a_checkpoint_of_another_key, "checkpoint", "bad_note", "none of the known keys"),
-    Found(a_checkpoint_of_another_log, "checkpoint", "bad_note", "none of the known keys"),
-    Found(
-        a_checkpoint_of_nothing, "checkpoint", "bad_note", "an empty line, and lines of signatures"
-    ),
     Found(a_signed_size_with_a_leading_zero, "checkpoint", "bad_note", "'0300' is not a number"),
     Found(
         a_signed_root_in_another_spelling, "checkpoint", "bad_note", "another spelling of base64"
@@ -435,11 +412,67 @@ FOUND = [
     Found(a_signed_line_more, "checkpoint", "bad_note", "an origin, a size and a root"),
     Found(a_signed_origin_of_another, "checkpoint", "bad_note", "is of 'kashi.test/other'"),
     Found(a_signed_root_of_another_size, "checkpoint", "bad_root", "neither the entries nor"),
-    Found(a_signed_size_of_another_root, "checkpoint", "bad_root", "neither the entries nor"),
     Found(signed_entries_swapped, "entry 10", "not_as_decided", "id is 'r10', not 'r9'"),
     Found(a_signed_entry_with_a_space, "entry 20", "not_canonical", "another spelling"),
     Found(a_signed_entry_left_out, "entry 20", "not_as_decided", "id is 'r20', not 'r19'"),
     Found(a_signed_cost_of_a_fen_more, "entry 20", "not_as_decided", "cost is 46, not 45"),
+]
+
+# What accuses nobody, for it may be a copy that was cut short.
+UNREAD = [
+    Found(
+        a_signed_size_of_another_root,
+        "entry 256, tile/entries/001.p/43",
+        "missing_file",
+        "is missing",
+    ),
+    Found(renamed(FILES, "batches/000.p/9"), "entry 7", "missing_attachment", "envelope, receipt"),
+    Found(
+        a_bundle_truncated, f"entry 255, {BUNDLE}", "incomplete_file", "ends within its entry 255"
+    ),
+    Found(the_last_entry_cut_off, f"entry 299, {LAST_BUNDLE}", "incomplete_file", "ends before"),
+    Found(dropped(BUNDLE), f"entry 0, {BUNDLE}", "missing_file", "is missing"),
+    Found(dropped(LAST_BUNDLE), f"entry 256, {LAST_BUNDLE}", "missing_file", "is missing"),
+    Found(dropped(TILE), f"entry 0, {TILE}", "missing_file", "is missing"),
+    Found(dropped(LAST_TILE), f"entry 256, {LAST_TILE}", "missing_file", "is missing"),
+    Found(dropped(TOP_TILE), f"entry 0, {TOP_TILE}", "missing_file", "is missing"),
+    Found(dropped(FILES), "entry 7", "missing_attachment", "envelope, receipt, signature"),
+    Found(dropped(LAST_FILES), "entry 257", "missing_attachment", "envelope, receipt, signature"),
+    Found(renamed(LAST_TILE, "tile/0/001.p/43"), f"entry 256, {LAST_TILE}", "missing_file", ""),
+    Found(renamed(LAST_TILE, "tile/0/001.p/044"), f"entry 256, {LAST_TILE}", "missing_file", ""),
+    Found(a_narrower_tile, f"entry 256, {LAST_TILE}", "missing_file", "is missing"),
+    Found(a_tile_replaced_by_a_link, f"entry 0, {TILE}", "bad_folder", "is not a plain file"),
+    Found(the_signature_left_out, "entry 7", "missing_attachment", "envelope, receipt, signature"),
+    Found(an_old_checkpoint, "entry 256, tile/entries/001.p/1", "missing_file", "is missing"),
+]
+
+# Without a checkpoint that the key has signed, there is no report.
+NO_REPORT = [
+    Found(lines_that_end_in_crlf, "checkpoint", "no_checkpoint", "a control character"),
+    Found(
+        a_signature_in_another_spelling, "checkpoint", "no_checkpoint", "another spelling of base64"
+    ),
+    Found(a_signature_without_padding, "checkpoint", "no_checkpoint", "is not base64"),
+    Found(a_checkpoint_of_another_key, "checkpoint", "other_key", "signed the checkpoint, not"),
+    Found(a_checkpoint_of_another_log, "checkpoint", "other_key", "signed the checkpoint, not"),
+    Found(
+        a_checkpoint_of_nothing,
+        "checkpoint",
+        "no_checkpoint",
+        "an empty line, and lines of signatures",
+    ),
+]
+
+# What nothing that was signed needs, or what is read from where it stands.
+NOTICED = [
+    Noticed(added("tile/0/002"), "newer_files", "tile/0/002"),
+    Noticed(added("tile/2/000.p/1"), "newer_files", "tile/2/000.p/1"),
+    Noticed(added("batches/002"), "newer_files", "batches/002"),
+    Noticed(added("checkpoint.tmp"), "newer_files", "checkpoint.tmp"),
+    Noticed(added("notes.txt"), "foreign_files", "notes.txt"),
+    Noticed(added("tile/\x1b[2J"), "foreign_files", r"'tile/\x1b[2J'"),
+    Noticed(renamed(LAST_TILE, "tile/0/001"), "newer_files", "tile/0/001"),
+    Noticed(renamed(LAST_BUNDLE, "tile/entries/001"), "newer_files", "tile/entries/001"),
 ]
 
 
@@ -475,20 +508,57 @@ def test_a_mutation_is_found_and_named(copy, found):
     ended = verify(copy, "--json")
     assert ended.exit_code == 1
     verdict = json.loads(ended.stdout)
-    assert verdict["ok"] is False
-    assert line == told(verdict["problems"][0])
+    assert verdict["verdict"] == "violated"
+    assert line == f"VIOLATED: {told(verdict['problems'][0])}"
+
+
+@pytest.mark.parametrize("found", UNREAD, ids=str)
+def test_what_is_not_there_in_whole_is_named_and_accuses_nobody(copy, found):
+    found.change(copy)
+    ended = verify(copy)
+    assert (ended.exit_code, ended.stderr) == (2, "")
+    assert not {"VIOLATED", "good: "} & set(ended.stdout.split())
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("could not check: ")]
+    assert lines[0].startswith(f"could not check: {found.place}: {found.code}: ")
+    assert found.words in lines[0]
+    ended = verify(copy, "--json")
+    assert ended.exit_code == 2
+    verdict = json.loads(ended.stdout)
+    assert verdict["verdict"] == "not_checked"
+    assert lines[0].startswith(f"could not check: {told(verdict['problems'][0])}: ")
+
+
+@pytest.mark.parametrize("found", NO_REPORT, ids=str)
+def test_without_a_checkpoint_to_go_by_there_is_one_line(copy, found):
+    found.change(copy)
+    for words in ([], ["--json"]):
+        ended = verify(copy, *words)
+        assert (ended.exit_code, ended.stdout) == (2, "")
+        assert ended.stderr.startswith(f"could not check: {found.code}: ")
+        assert found.words in ended.stderr
+
+
+@pytest.mark.parametrize("noticed", NOTICED, ids=str)
+def test_what_nothing_signed_needs_is_a_notice(copy, noticed):
+    noticed.change(copy)
+    ended = verify(copy)
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    (line,) = [line for line in ended.stdout.splitlines() if line.startswith("notice: ")]
+    assert line.startswith(f"notice: {noticed.code}: ")
+    assert line.endswith(f": {noticed.file}")
 
 
 def told(problem: dict[str, Any]) -> str:
-    """Return the line of a problem that is given as JSON."""
+    """What a line says of a problem that is given as JSON."""
     entry = [] if problem["entry"] is None else [f"entry {problem['entry']}"]
     places = ", ".join([*entry, *filter(None, [problem["file"]])])
-    return f"VIOLATED: {places}: {problem['code']}: {problem['detail']}"
+    return f"{places}: {problem['code']}: {problem['detail']}"
 
 
-def test_a_wrong_key_is_found(copy):
-    line = first_problem(verify(copy, vkey=OTHER.verifier.format()))
-    assert re.match(r"VIOLATED: (checkpoint: bad_note|entry 0: wrong_log_key): .* key", line)
+def test_a_wrong_key_is_told_as_such(copy):
+    ended = verify(copy, vkey=OTHER.verifier.format())
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert f"a key of this log's, and not {OTHER.verifier.label}, which none" in ended.stderr
 
 
 @pytest.mark.parametrize("change", [dropped("checkpoint"), replaced_by_a_folder("checkpoint")])
@@ -508,8 +578,10 @@ def test_a_history_cut_short_is_found_by_who_kept_a_receipt_or_a_verdict(copy, c
     assert verify(copy, "--receipt", receipt, "--state", state).exit_code == 0
     change(copy)
     assert verify(copy).exit_code == 0
-    line = first_problem(verify(copy, "--receipt", receipt))
-    assert line.startswith(f"VIOLATED: {receipt}: batch_left_out: ")
+    # By the receipt alone, it may as well be an older copy.
+    ended = verify(copy, "--receipt", receipt)
+    assert ended.exit_code == 2
+    assert f"could not check: {receipt}: newer_receipt: " in ended.stdout
     line = first_problem(verify(copy, "--since", state))
     assert line.startswith("VIOLATED: checkpoint: rolled_back: the log had 300 entries, and now")
 

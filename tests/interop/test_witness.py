@@ -238,6 +238,29 @@ def our_witness(ledger: Ledger, tmp_path: Path) -> Iterator[Witness]:
         yield Witness(url, CosignatureVerifier.parse(vkey[0]))
 
 
+@pytest.mark.parametrize(
+    ("ask", "status", "content_type"),
+    [
+        (the_same, 200, "text/plain; charset=utf-8"),
+        (a_hash_left_out, 422, "text/plain; charset=utf-8"),
+        (another_root_of_the_same_size, 422, "text/plain; charset=utf-8"),
+        (the_signature_of_another_key, 403, "text/plain; charset=utf-8"),
+        (a_size_that_was_signed_before, 409, "text/x.tlog.size"),
+        (a_size_beyond_the_checkpoint, 400, "text/plain; charset=utf-8"),
+        (a_log_that_nobody_knows, 404, "text/plain; charset=utf-8"),
+    ],
+)
+def test_our_answers_have_the_exact_type_of_their_kind(
+    ledger, our_witness, ask, status, content_type
+):
+    """Clients of others compare the header as a whole: a parameter more is another type."""
+    assert our_witness.add(growth(ledger, 0, 256)).status == 200
+    answer = our_witness.add(ask(ledger))
+    assert (answer.status, answer.content_type) == (status, content_type)
+    shown = our_witness.shown(ledger.signer.name)
+    assert (shown.status, shown.content_type) == (200, "text/plain; charset=utf-8")
+
+
 def feed(witness: Witness, request: AddCheckpoint, folder: Path) -> str:
     """Let the foreign client ask for a cosignature."""
     need("aics_witness", (INSTALLED / "python/aics_witness").is_dir())

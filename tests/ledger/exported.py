@@ -24,6 +24,8 @@ LOG = Signer.from_seed(ORIGIN, bytes(range(32)))
 class Hashes:
     """A replay that checks the hashes of the files beside an entry."""
 
+    checks = ()
+
     def __init__(self):
         self.numbers = []
         self.finished = False
@@ -34,6 +36,8 @@ class Hashes:
     def entry(self, number, data, fields, attachments, tree):
         assert tree.size >= number
         assert canon.encode(fields) == data
+        if not attachments and fields.get("files"):
+            raise Violation("missing_attachment", "it has files")
         if [sha256(file).hexdigest() for file in attachments] != fields.get("files"):
             raise Violation("bad_files", "other files than the entry holds")
         self.numbers.append(number)

@@ -152,7 +152,7 @@ def test_a_file_that_does_not_belong_to_its_entry_is_damage_and_not_a_wrong_entr
     with pytest.raises(Unproved, match="bad_files"):
         advance(following, folder)
     path.write_bytes(honest[:-1])
-    with pytest.raises(Unproved, match="bad_bundle"):
+    with pytest.raises(Unproved, match="incomplete_file"):
         advance(following, folder)
     path.write_bytes(honest)
     advance(following, folder)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from ledger.note import Signer
+from ledger.note import Signer, Verifier
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.values.units import parse_instant
 from meter.wire.dsse import parse_signature_header
@@ -257,7 +257,7 @@ def test_a_good_export_verifies_with_exit_code_0(exported):
 
 def test_the_verdict_can_be_had_as_json(exported):
     verdict = json.loads(good(verify(exported, "--json", "--receipt", exported.receipt)))
-    assert (verdict["ok"], verdict["size"], verdict["receipts"]) == (True, exported.size, 1)
+    assert (verdict["verdict"], verdict["size"], verdict["receipts"]) == ("good", exported.size, 1)
     assert verdict["origin"] == "kashi.test/service"
     assert verdict["problems"] == []
     assert verdict["gaps"] == [{"provider": "pcl", "stream": "main", "first": 3, "last": 3}]
@@ -275,25 +275,30 @@ def test_a_changed_byte_is_exit_code_1_and_names_the_entry(exported):
     result = verify(exported, "--json")
     assert result.exit_code == 1
     verdict = json.loads(result.stdout)
-    assert verdict["ok"] is False
+    assert verdict["verdict"] == "violated"
     assert verdict["problems"][0]["entry"] == 8
 
 
-def test_any_file_changed_cut_short_or_taken_away_is_exit_code_1(exported):
+def test_any_file_changed_is_exit_code_1_and_one_cut_short_or_taken_away_2(exported):
     for path in sorted(exported.out.rglob("*")):
         if path.is_dir():
             continue
         data = path.read_bytes()
         half = len(data) // 2
-        for changed in (
-            data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :],
-            data[:-1],
-            data + b"\n",
-        ):
-            path.write_bytes(changed)
-            assert verify(exported).exit_code == 1, path
+        path.write_bytes(data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :])
+        # Of a checkpoint, it may be that nothing is left to go by.
+        assert verify(exported).exit_code in ((1, 2) if path.name == "checkpoint" else (1,)), path
+        path.write_bytes(data[:-1])
+        assert verify(exported).exit_code == 2, path
+        path.write_bytes(data + b"\n")
+        assert verify(exported).exit_code in (1, 2), path
         path.unlink()
-        assert verify(exported).exit_code == (2 if path.name == "checkpoint" else 1), path
+        result = verify(exported)
+        assert result.exit_code == 2, path
+        assert "VIOLATED" not in result.stdout
+        if path.name != "checkpoint":
+            assert "could not check: " in result.stdout
+            assert "copy all but the checkpoint into it once more" in result.stdout
         path.write_bytes(data)
     assert verify(exported).exit_code == 0
 
@@ -321,11 +326,12 @@ def test_what_cannot_be_checked_is_exit_code_2(exported, tmp_path):
     told(kashi("verify", tmp_path / "empty", "--vkey", exported.vkey), 2)
 
 
-def test_a_checkpoint_that_another_key_signed_is_a_violation(exported):
-    wrong = Signer.from_seed("kashi.test/service", bytes(32)).verifier.format()
-    result = kashi("verify", exported.out, "--vkey", wrong)
-    assert result.exit_code == 1
-    assert "VIOLATED: checkpoint: bad_note" in result.stdout
+def test_a_checkpoint_that_another_key_signed_is_exit_code_2_with_both_named(exported):
+    wrong = Signer.from_seed("kashi.test/service", bytes(32)).verifier
+    line = told(kashi("verify", exported.out, "--vkey", wrong.format()), 2)
+    assert line.startswith("could not check: other_key: ")
+    for key in (wrong, Verifier.parse(exported.vkey.read_text().strip())):
+        assert key.label in line
 
 
 def test_receipts_are_held_against_the_ledger(exported, tmp_path):
@@ -352,32 +358,36 @@ def test_receipts_are_held_against_the_ledger(exported, tmp_path):
         (b"\xff", signature),
     ):
         result = held(body, header)
-        assert result.exit_code == 1, body
-        assert f"VIOLATED: {tmp_path / 'other.json'}: " in result.stdout
+        # A receipt that is none, or not signed, accuses nobody.
+        assert result.exit_code == 2, body
+        assert "VIOLATED" not in result.stdout
+        assert f"could not check: {tmp_path / 'other.json'}: " in result.stdout
     told(held(data, None), 2)
 
 
-def test_a_receipt_whose_batch_the_ledger_does_not_hold_is_a_violation(
-    database, tmp_path, monkeypatch
-):
-    """A database was restored from a backup, and forgot a batch that it had answered."""
+def test_a_receipt_that_is_newer_than_an_export_accuses_nobody(database, tmp_path, monkeypatch):
     monkeypatch.setenv(DATABASE_VARIABLE, database)
-    receipt = tmp_path / "receipt.json"
+    receipt, vkey = tmp_path / "receipt.json", tmp_path / "kashi" / "log.vkey"
+
+    def held(export: str) -> Result:
+        return kashi("verify", tmp_path / export, "--vkey", vkey, "--receipt", receipt)
 
     async def fill() -> None:
         async with serving(database, tmp_path) as service:
             await service.open_books()
-            words = ("export", "--data", service.folder.path, tmp_path / "out")
-            good(await asyncio.to_thread(kashi, *words))
+            words = ("export", "--data", service.folder.path)
+            good(await asyncio.to_thread(kashi, *words, tmp_path / "before"))
             answer = await service.usage([record("r", "A", *HOUR, 64_000)])
             receipt.write_bytes(answer.body)
             receipt.with_name("receipt.json.sig").write_text(answer.headers["Kashi-Signature"])
+            good(await asyncio.to_thread(kashi, *words, tmp_path / "after"))
 
     asyncio.run(fill())
-    vkey = tmp_path / "kashi" / "log.vkey"
-    result = kashi("verify", tmp_path / "out", "--vkey", vkey, "--receipt", receipt)
-    assert result.exit_code == 1
-    assert "batch_left_out" in result.stdout
+    assert held("after").exit_code == 0
+    result = held("before")
+    assert result.exit_code == 2
+    assert f"could not check: {receipt}: newer_receipt: " in result.stdout
+    assert "verify a newer checkpoint" in result.stdout
 
 
 def test_export_refuses_a_folder_that_holds_something(exported):
@@ -432,12 +442,15 @@ def test_a_published_folder_is_verified_from_its_url(exported):
         told(kashi("verify", f"{url}/nothing", "--vkey", exported.vkey), 2)
         (batches,) = (exported.out / "batches").rglob("*.p/*")
         good_bytes = batches.read_bytes()
+        batches.write_bytes(good_bytes.replace(b"payload", b"Payload", 1))
+        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 1
         batches.write_bytes(good_bytes[:-100])
-        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 1
+        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 2
         batches.unlink()
-        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 1
+        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 2
         (exported.out / "checkpoint").write_bytes(b"nonsense")
-        assert kashi("verify", f"{url}/out", "--vkey", exported.vkey).exit_code == 1
+        line = told(kashi("verify", f"{url}/out", "--vkey", exported.vkey), 2)
+        assert line.startswith("could not check: no_checkpoint: ")
 
 
 # Real processes, with a database of their own

@@ -7,6 +7,7 @@ its keys while it runs.
 import asyncio
 import base64
 import json
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import note
-from ledger.errors import Violation
+from ledger.errors import CannotCheck, OtherKey, Violation
 from ledger.tlog import Tree, leaf_hash
 from meter import client
 from meter.auditor.replay import Audit
@@ -79,7 +80,10 @@ def exported(writer: Writer, vkey: str, checkpoint: str | None = None) -> list[s
 
 
 def codes(folder: Path, vkey: str) -> list[str]:
-    verdict = verify_source(str(folder), vkey, [], None, lambda *_: None)
+    try:
+        verdict = verify_source(str(folder), vkey, [], None, lambda *_: None)
+    except CannotCheck as error:
+        return [error.code]
     return [problem.code for problem in verdict.problems]
 
 
@@ -135,7 +139,7 @@ def stands(audit: Audit, receipt: bytes, signature: str, tree: Tree) -> bool:
     try:
         audit.check_receipt(receipt, signature, tree)
     except Violation as violation:
-        if violation.code != "bad_receipt_signature":
+        if violation.code != "receipt_not_signed":
             raise
         return False
     return True
@@ -183,7 +187,7 @@ def test_a_receipt_that_a_retired_key_signed_is_found(keyids):
 
 def test_whoever_trusts_one_key_of_a_log_can_verify_it_at_any_time():
     writer = opened()
-    assert [exported(writer, vkey) for vkey in (OLD, NEW)] == [[], ["bad_note"]]
+    assert [exported(writer, vkey) for vkey in (OLD, NEW)] == [[], ["other_key"]]
     writer.add_log_key()
     assert [exported(writer, vkey) for vkey in (OLD, NEW)] == [[], []]
     writer.retire_log_key()
@@ -193,7 +197,27 @@ def test_whoever_trusts_one_key_of_a_log_can_verify_it_at_any_time():
     use(writer, "r1")
     assert [exported(writer, vkey) for vkey in (OLD, NEW, THIRD)] == [[], [], []]
     stranger = log_signer("stranger").verifier.format()
-    assert exported(writer, stranger) == ["bad_note"]
+    assert exported(writer, stranger) == ["other_key"]
+
+
+def test_a_checkpoint_of_before_a_change_of_keys_is_told_as_such_and_accuses_nobody(tmp_path):
+    writer = opened()
+    writer.export(tmp_path)
+    with pytest.raises(OtherKey, match=r"not [^ ]+, which none of its entries names") as error:
+        verify_source(str(tmp_path), NEW, [], None, lambda *_: None)
+    old = note.Verifier.parse(OLD).label
+    assert error.value.detail.startswith(f"{old} signed the checkpoint, a key of this log's")
+    assert error.value.detail.endswith("the checkpoint is of before the change")
+    # Also where the change is there already, beyond the checkpoint.
+    before = (tmp_path / "checkpoint").read_bytes()
+    writer.add_log_key()
+    writer.retire_log_key()
+    shutil.copytree(writer.export(tmp_path / "later"), tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "later")
+    assert codes(tmp_path, NEW) == []
+    (tmp_path / "checkpoint").write_bytes(before)
+    assert codes(tmp_path, NEW) == ["other_key"]
+    assert codes(tmp_path, OLD) == []
 
 
 def test_a_rotation_can_be_taken_back():
@@ -229,7 +253,7 @@ def test_a_retired_key_alone_signs_nothing():
 def test_a_key_that_was_not_named_yet_signs_nothing():
     writer = opened()
     early = signed_by(writer, "log-2")
-    assert exported(writer, OLD, early) == ["bad_note"]
+    assert exported(writer, OLD, early) == ["other_key"]
     assert exported(writer, NEW, early) == ["wrong_log_key"]
 
 

@@ -1,5 +1,6 @@
 """`kashi monitor` against a web server with a ledger that grows, honestly or not."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -22,13 +23,16 @@ from ledger.files import DISK
 from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.quorum import TrustPolicy
 from ledger.verify import verify
+from meter.auditor import evidence
 from meter.auditor.alarms import KINDS, MAX_KEPT, Alarm, Alarms
+from meter.auditor.fetch import Limits as Bounds
 from meter.auditor.fetch import open_source
 from meter.auditor.monitor import Interrupted, Limits, Monitor, Trust
 from meter.auditor.replay import Audit, _Stream
 from meter.cli.main import main
-from tests.sites import NOON, Site, published
-from tests.writer import with_receipt
+from tests.books import record
+from tests.sites import NOON, START, Site, published
+from tests.writer import Writer, with_receipt
 
 PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
 DAY_SECONDS = 86_400
@@ -144,8 +148,8 @@ async def test_what_a_crash_leaves_does_not_matter(site, watch, monkeypatch):
         # The disk fails at each step in turn, and the process ends.
         for name in ("sync_folder", "append", "rename"):
             patch.setattr(type(DISK), name, failing)
-            with pytest.raises(OSError, match="the disk is gone"):
-                await watch.poll()
+            await watch.poll()
+            assert watch.alarms() == {"disk"}
             patch.undo()
             before = claimed_checkpoint((watch.data / "log/checkpoint").read_bytes()).size
             watch.restart()
@@ -158,6 +162,67 @@ async def test_what_a_crash_leaves_does_not_matter(site, watch, monkeypatch):
 
 def failing(*_: object) -> None:
     raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("name", ["sync_folder", "append", "rename"])
+async def test_a_disk_that_cannot_be_written_is_an_alarm_and_each_look_tries_again(
+    site, watch, monkeypatch, name
+):
+    site.post(90)
+    site.publish()
+    await watch.poll()
+    old = watch.monitor.size
+    for _ in range(3):
+        site.post(30)
+        site.publish()
+        with monkeypatch.context() as patch:
+            patch.setattr(type(DISK), name, failing)
+            await watch.poll()
+            assert watch.alarms() == {"disk"}
+            assert watch.detail("disk") == "cannot write: the disk is gone"
+            assert claimed_checkpoint((watch.data / "log/checkpoint").read_bytes()).size == old
+    assert watch.said("disk") == ["on"]
+    await watch.poll()
+    assert watch.said("disk") == ["on", "off"]
+    assert watch.alarms() == set()
+    assert watch.monitor.size == watch.monitor.following.judged == site.size
+    assert verify(watch.data / "log", site.writer.signer.verifier, Audit()).ok
+    watch.restart()
+    assert watch.monitor.size == site.size
+
+
+async def test_a_disk_that_is_full_while_tiles_come_is_an_alarm_too(site, watch):
+    await watch.poll()
+    site.post(30)
+    site.publish()
+    (watch.data / "new").write_bytes(b"a file where a folder must be")
+    await watch.poll()
+    assert watch.alarms() == {"disk"}
+    (watch.data / "new").unlink()
+    await watch.poll()
+    assert watch.alarms() == set()
+    assert watch.monitor.size == site.size
+
+
+async def test_a_full_disk_hides_no_fork_and_no_violation(site, watch, monkeypatch):
+    twin = site.writer.twin()
+    site.post()
+    site.publish()
+    await watch.poll()
+    twin.contract("T")
+    site.publish(twin)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(DISK), "append", failing)
+        for _ in range(2):
+            await watch.poll()
+            assert watch.alarms() == {"fork", "disk"}
+    assert watch.said("fork") == ["on"]
+    assert not (watch.data / "alarms.json").exists()
+    await watch.poll()
+    assert watch.alarms() == {"fork"}
+    watch.restart()
+    assert watch.alarms() == {"fork"}
+    assert holds(watch, "fork-1").conclusion == "good"
 
 
 async def test_a_fork_is_proved_kept_and_remembered(site, watch):
@@ -174,10 +239,9 @@ async def test_a_fork_is_proved_kept_and_remembered(site, watch):
     await watch.poll()
     assert watch.alarms() == {"fork"}
     assert watch.monitor.size == site.size
-    (folder,) = (watch.data / "evidence").iterdir()
-    assert (folder / "checkpoint").read_bytes() == theirs
-    assert (folder / "ours").read_bytes() == ours
-    assert (folder / "tile/0").is_dir()
+    found = evidence.read_file(watch.data / "evidence/fork-1.json")
+    assert (found.theirs.encode(), found.ours.encode()) == (theirs, ours)
+    assert holds(watch, "fork-1").conclusion == "good"
     await watch.poll()
     assert watch.said("fork") == ["on"]
     # The log shows its first history again, and grows: it is followed, and the alarm stays.
@@ -200,10 +264,148 @@ async def test_a_fork_of_no_more_entries_is_proved_by_two_checkpoints(site, watc
         twin.contract(f"T{number}")
     assert len(twin.leaves) <= site.size
     site.publish(twin)
-    site.fetched()
+    ours = (watch.data / "log/checkpoint").read_text()
+    shutil.rmtree(site.folder / "tile")  # the two checkpoints prove it without any tile of theirs
     await watch.poll()
-    assert set(site.fetched()) == {"checkpoint"}
     assert watch.alarms() == {"fork"}
+    found = evidence.read_file(watch.data / "evidence/fork-1.json")
+    assert (found.ours, found.theirs) == (ours, site.checkpoint.decode())
+    assert holds(watch, "fork-1").conclusion == "good"
+
+
+def grow(writer: Writer, batches: int) -> None:
+    """Write batches that nobody else writes."""
+    for number in range(len(writer.leaves), len(writer.leaves) + batches):
+        one = record(f"t{number}", "A", START, START + 60, 1_000)
+        writer.post([one], seq=10_000 + len(writer.leaves))
+
+
+def holds(watch: Watch, name: str) -> evidence.Finding:
+    """What a file of evidence proves to whoever trusts the log's key."""
+    found = evidence.read_file(watch.data / "evidence" / f"{name}.json")
+    return evidence.check(found, [watch.trusted])
+
+
+async def test_a_twin_that_keeps_growing_is_one_fork_which_is_brought_up_to_date(site, watch):
+    twin = site.writer.twin()
+    site.post(40)
+    site.publish()
+    await watch.poll()
+    ours = claimed_checkpoint(site.checkpoint)
+    sizes = []
+    # From fewer entries than the copy has, over as many, to more than two tiles.
+    for number in range(24):
+        grow(twin, 1 if number < 10 else 16)
+        site.publish(twin)
+        sizes.append(len(twin.leaves))
+        for _ in range(2):
+            await watch.poll()
+        assert watch.alarms() == {"fork"}
+        assert watch.monitor.alarms.count("fork") == 1
+        (told,) = watch.monitor.alarms.details("fork").values()
+        assert (
+            told == f"the log signed another history, of {sizes[-1]} entries: evidence/fork-1.json"
+        )
+        found = evidence.read_file(watch.data / "evidence/fork-1.json")
+        assert claimed_checkpoint(found.theirs.encode()).size == sizes[-1]
+        assert claimed_checkpoint(found.ours.encode()) == ours
+        assert holds(watch, "fork-1").conclusion == "good"
+    assert sizes[0] < ours.size < sizes[14]
+    assert sizes[-1] > 400
+    assert [line for line in watch.lines if "alarm" in line] == [
+        line for line in watch.lines if line.get("alarm") == "fork"
+    ]
+    assert watch.said("fork") == ["on"]
+    # What was fetched of it before is not fetched again.
+    site.fetched()
+    grow(twin, 1)
+    site.publish(twin)
+    await watch.poll()
+    assert "tile/0/000" not in site.fetched()
+    watch.restart()
+    assert watch.monitor.alarms.details("fork").popitem()[1].endswith("fork-1.json")
+    site.publish()
+    await watch.poll()
+    assert watch.alarms() == {"fork"}
+
+
+async def test_each_branch_has_an_alarm_of_its_own_whichever_is_shown(site, watch):
+    twins = [site.writer.twin(), site.writer.twin()]
+    site.post(3)
+    site.publish()
+    await watch.poll()
+    for number in range(8):
+        for name, twin in zip("AB", twins, strict=True):
+            for part in range(3):
+                twin.contract(f"{name}{number}-{part}")
+            site.publish(twin)
+            await watch.poll()
+    assert watch.said("fork") == ["on", "on"]
+    assert len(watch.monitor.alarms.details("fork")) == 2
+    assert {holds(watch, f"fork-{number}").conclusion for number in (1, 2)} == {"good"}
+    # A branch that is rolled back is the same branch, and its newest checkpoint stays.
+    shorter = twins[0].twin()
+    twins[0].contract("later")
+    site.publish(twins[0])
+    await watch.poll()
+    site.publish(shorter)
+    await watch.poll()
+    assert watch.said("fork") == ["on", "on"]
+    newest = evidence.read_file(watch.data / "evidence/fork-1.json")
+    assert claimed_checkpoint(newest.theirs.encode()).size == len(twins[0].leaves)
+    assert not (watch.data / "evidence/new").exists()
+
+
+async def test_a_rollback_goes_off_when_it_shows_to_be_a_fork(site, watch):
+    twin = site.writer.twin()
+    site.post(3)
+    site.publish()
+    await watch.poll()
+    site.publish(twin)
+    await watch.poll()
+    assert watch.alarms() == {"rollback"}
+    for number in range(30):
+        twin.contract(f"T{number}")
+        site.publish(twin)
+        await watch.poll()
+        assert watch.alarms() == {"fork"}
+    assert watch.said("rollback") == ["on", "off"]
+    assert watch.said("damage") == []
+
+
+async def test_one_missing_tile_in_a_growing_log_is_one_alarm_until_it_is_mended(site, watch):
+    site.post(90)
+    site.publish()
+    await watch.poll()
+    for _ in range(6):
+        site.post(50)
+        site.publish()
+        (site.folder / "tile/0/001").unlink(missing_ok=True)
+        for path in site.folder.glob("tile/0/001.p/*"):
+            path.unlink()
+        await watch.poll()
+        assert watch.alarms() == {"damage"}
+        assert watch.monitor.alarms.details("damage")[""].startswith(f"size {site.size}: ")
+        watch.now += 700
+    assert watch.said("damage") == ["on"]
+    site.publish()
+    await watch.poll()
+    assert watch.said("damage") == ["on", "off"]
+    assert watch.monitor.following.judged == site.size
+
+
+async def test_a_checkpoint_of_no_entries_with_a_wrong_root_is_no_fork(site, watch):
+    text = Checkpoint(site.writer.signer.name, 0, bytes(32)).format()
+    honest = site.checkpoint
+    for told in ("the checkpoint of no entries has a root that no tree has", "not_signed"):
+        (site.folder / "checkpoint").write_bytes(sign(text, site.writer.signer))
+        await watch.poll()
+        assert watch.alarms() == {"untrusted"}
+        assert watch.detail("untrusted").startswith(told)
+        (site.folder / "checkpoint").write_bytes(honest)
+        await watch.poll()
+        assert watch.alarms() == set()
+    assert list((watch.data / "evidence").iterdir()) == []
 
 
 async def test_tiles_of_another_branch_that_were_left_behind_do_no_harm(site, watch):
@@ -244,9 +446,12 @@ async def test_a_rollback_is_an_alarm_until_the_log_is_whole_again(site, watch):
     await watch.poll()
     assert watch.alarms() == {"rollback"}
     assert f"had {site.size} entries" in watch.detail("rollback")
-    (folder,) = (watch.data / "evidence").iterdir()
-    assert claimed_checkpoint((folder / "checkpoint").read_bytes()).size == len(shorter.leaves)
-    assert claimed_checkpoint((folder / "ours").read_bytes()).size == site.size
+    (path,) = (watch.data / "evidence").iterdir()
+    found = evidence.read_file(path)
+    assert found.kind == "rollback"
+    assert claimed_checkpoint(found.theirs.encode()).size == len(shorter.leaves)
+    assert claimed_checkpoint(found.ours.encode()).size == site.size
+    assert holds(watch, path.stem).conclusion == "not_checked"
     watch.restart()
     await watch.poll()
     assert watch.alarms() == {"rollback"}
@@ -360,18 +565,27 @@ async def test_an_envelope_that_came_damaged_is_no_violation(site, watch, damage
     assert watch.monitor.following.judged == site.size
 
 
-async def test_a_gap_is_an_alarm_when_it_is_old(site, watch):
+@pytest.mark.parametrize("skew_seconds", [0, 400 * DAY_SECONDS, -400 * DAY_SECONDS])
+async def test_a_gap_is_an_alarm_when_it_is_old_whatever_the_two_clocks_say(
+    site, watch, skew_seconds
+):
+    watch.now += skew_seconds
+    watch.restart()
     site.post(1)
     site.post(1, seq=4)
     site.publish()
     await watch.poll()
     assert watch.alarms() == set()
-    watch.now += DAY_SECONDS + 3600
+    # The log does not grow: only our clock can tell how long that is.
+    watch.now += DAY_SECONDS
+    await watch.poll()
+    assert "gap" not in watch.alarms()
+    watch.now += 3600
     site.writer.at("2025-03-02T13:00:00+08:00")
     site.post(1, seq=9)
     site.publish()
     await watch.poll()
-    # The numbers 5 to 8 are missing from now on.
+    # The numbers 5 to 8 are missing only since now, by the log's own clock.
     assert watch.alarms() == {"gap"}
     assert watch.detail("gap").startswith("pcl, stream main: no batches 2 to 3 since 2025-03-01")
     site.post(1, seq=2)
@@ -382,6 +596,15 @@ async def test_a_gap_is_an_alarm_when_it_is_old(site, watch):
     site.publish()
     await watch.poll()
     assert watch.alarms() == set()
+
+
+async def test_a_gap_of_a_log_that_rests_is_an_alarm_in_time(site, watch):
+    site.post(1, seq=2)
+    site.publish()
+    await watch.poll()
+    watch.now += DAY_SECONDS + 1
+    await watch.poll()
+    assert watch.alarms() == {"gap", "silence"}
 
 
 async def test_silence_is_an_alarm_whether_the_log_answers_or_not(site, watch):
@@ -532,7 +755,8 @@ def test_so_many_lasting_alarms_are_kept_and_no_more(tmp_path):
     said: list[dict] = []
     alarms = Alarms(tmp_path / "alarms.json", said.append, lambda: NOON)
     for number in [*range(MAX_KEPT + 5), 0]:
-        alarms.keep(Alarm("violation", str(number)))
+        alarms.keep(Alarm("violation", str(number), "told"))
+    alarms.save()
     assert alarms.count("violation") == len(said) == MAX_KEPT
     again = Alarms(tmp_path / "alarms.json", said.append, lambda: NOON)
     assert again.count("violation") == MAX_KEPT
@@ -558,12 +782,14 @@ def test_the_command_follows_says_what_it_finds_and_shows_metrics(site, tmp_path
     vkey = site.writer.signer.verifier.format()
     words = (site.url, "--vkey", vkey, "--data", tmp_path / "data", "--interval", "0.1")
     site.post(1, seq=2)
+    site.writer.at("2025-03-01T12:00:01+08:00")
+    site.post(1, seq=3)
     site.publish()
-    with running(*words, "--listen", "127.0.0.1:0") as process:
+    with running(*words, "--listen", "127.0.0.1:0", "--gap-hours", "0") as process:
         url = json.loads(process.stdout.readline())["url"]
         followed = json.loads(process.stdout.readline())
         assert (followed["event"], followed["size"]) == ("followed", site.size)
-        # The writer's clock is long ago, and so is the gap.
+        # By the log's clock, later entries came after the gap was seen.
         assert json.loads(process.stdout.readline())["alarm"] == "gap"
         with urllib.request.urlopen(url) as answer:
             metrics = answer.read().decode()
@@ -581,6 +807,49 @@ def test_the_command_follows_says_what_it_finds_and_shows_metrics(site, tmp_path
         assert process.wait(timeout=60) == 0
 
 
+async def test_evidence_is_checked_without_the_log(site, watch, tmp_path):
+    twin = site.writer.twin()
+    site.post(20)
+    site.publish()
+    await watch.poll()
+    grow(twin, 40)
+    site.publish(twin)
+    await watch.poll()
+    path = watch.data / "evidence/fork-1.json"
+    vkey = ("--vkey", site.writer.signer.verifier.format())
+
+    def checked(*words: object) -> tuple[int, str]:
+        result = CliRunner().invoke(main, ["monitor", "evidence", *map(str, words)])
+        assert "Traceback" not in result.output
+        return result.exit_code, result.output
+
+    code, told = checked(path, *vkey)
+    assert (code, told.partition(":")[0]) == (0, "good")
+    assert f"of {site.size} and {len(twin.leaves)} entries exclude each other" in told
+    assert json.loads(checked(path, *vkey, "--json")[1])["verdict"] == "good"
+    other = Signer.from_seed(site.writer.signer.name, bytes(32)).verifier.format()
+    code, told = checked(path, "--vkey", other)
+    assert (code, "other_key" in told) == (2, True)
+    assert checked(path, "--vkey", other, *vkey)[0] == 0
+    honest = json.loads(path.read_bytes())
+    bent = tmp_path / "bent.json"
+    for changes, code in (
+        ({"root": honest["hashes"][0]}, 1),
+        ({"hashes": honest["hashes"][1:]}, 1),
+        ({"theirs": honest["ours"], "hashes": []}, 1),
+        ({"kind": "rollback"}, 1),
+        ({"kind": "other"}, 2),
+        ({"more": 1}, 2),
+        ({"ours": honest["ours"].replace("\n", "\n1", 1)}, 1),
+    ):
+        bent.write_text(json.dumps(honest | changes))
+        assert checked(bent, *vkey)[0] == code, changes
+    for data in (b"", b"[]", b"nonsense", b"[" * 100_000, bytes(5_000_000)):
+        bent.write_bytes(data)
+        assert checked(bent, *vkey)[0] == 2
+    assert checked(tmp_path / "missing", *vkey)[0] == 2
+
+
 def test_what_the_command_cannot_begin_with_is_one_line(site, tmp_path):
     def told(*words: object) -> str:
         result = CliRunner().invoke(main, ["monitor", site.url, *map(str, words)])
@@ -595,3 +864,51 @@ def test_what_the_command_cannot_begin_with_is_one_line(site, tmp_path):
     assert "HOST:PORT" in told(*vkey, *data, "--listen", "8080")
     (tmp_path / "data/alarms.json").write_text("nonsense")
     assert "alarms" in told(*vkey, *data)
+
+
+# Servers that stall
+
+
+class Stalling:
+    """Takes connections, and sends what it is told to, bit by bit, or nothing."""
+
+    def __init__(self, head: bytes, drip: bytes) -> None:
+        self.head, self.drip = head, drip
+
+    async def __call__(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(self.head)
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(self.drip)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "drip", "reason"),
+    [
+        (b"", b"", "nothing came for 0.3 s"),
+        (HEAD, b"", "nothing came for 0.3 s"),
+        (HEAD, b"x", "not all came within 0.6 s"),
+        (b"HTTP/9 what\r\n\x1b\r\n\r\n", b"", "HTTP/9 what"),
+    ],
+)
+async def test_a_stalled_server_shows_within_the_limit_of_a_poll_with_a_reason(
+    tmp_path, site, head, drip, reason
+):
+    watch = Watch(site, tmp_path / "stalled")
+    server = await asyncio.start_server(Stalling(head, drip), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    limits = Bounds(checkpoint_seconds=0.6, file_seconds=0.6, stall_seconds=0.3)
+    async with open_source(url, None, limits) as source:
+        await asyncio.wait_for(watch.monitor.poll(source), 20)
+    server.close()
+    (line,) = watch.lines
+    assert line["event"] == "failed"
+    assert reason in line["detail"]
+    assert "b'" not in line["detail"]
+    assert line["detail"].isprintable()
+    watch.monitor.close()

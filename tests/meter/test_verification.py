@@ -1,19 +1,31 @@
 """The further checks of `kashi verify`: growth, witnesses; and the fetching of a log."""
 
+import contextlib
+import gzip
+import http.server
 import json
+import random
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from click.testing import CliRunner, Result
 
+from ledger.bundle import Segment, encode_bundle
 from ledger.cosign import Cosigner, add_cosignatures
 from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
+from ledger.publish import Publisher
 from ledger.seen import Seen
 from ledger.tlog import Frontier, leaf_hash
+from meter.auditor import fetch
 from meter.cli.main import main
-from tests.sites import NOON, Site, published
+from tests.books import record
+from tests.sites import NOON, START, Site, published
+from tests.writer import Writer
 
 
 @pytest.fixture
@@ -37,6 +49,15 @@ def codes(result: Result) -> list[str]:
 def good(result: Result) -> str:
     assert result.exit_code == 0, (result.output, result.exception)
     return result.stdout
+
+
+def unread(result: Result) -> list[tuple[str, str]]:
+    """The code and file of each thing that could not be checked, of a report as JSON."""
+    assert result.exit_code == 2, (result.output, result.exception)
+    report = json.loads(result.stdout)
+    assert report["verdict"] == "not_checked"
+    assert {problem["verdict"] for problem in report["problems"]} == {"not_checked"}
+    return [(problem["code"], problem["file"]) for problem in report["problems"]]
 
 
 def not_checked(result: Result) -> str:
@@ -152,7 +173,7 @@ def test_a_state_that_is_none_or_of_another_log_checks_nothing(site, tmp_path):
 # A quorum
 
 
-def test_too_few_cosignatures_are_a_violation(site, tmp_path):
+def test_too_few_cosignatures_check_nothing_and_a_wrong_one_is_a_violation(site, tmp_path):
     witnesses = [Cosigner.from_seed(f"w{n}.test/w", bytes([n] * 32)) for n in range(3)]
     lines = [f"witness w{n} {each.verifier.format()}" for n, each in enumerate(witnesses)]
     policy = tmp_path / "policy"
@@ -166,7 +187,7 @@ def test_too_few_cosignatures_are_a_violation(site, tmp_path):
         note = add_cosignatures(honest, cosignatures)
         (site.folder / "checkpoint").write_bytes(note)
         if count < 2:
-            assert codes(verify(site, *words)) == ["not_witnessed"]
+            assert unread(verify(site, *words)) == [("not_witnessed", "checkpoint")]
             continue
         checks = json.loads(good(verify(site, *words)))["checks"]
         assert {"cosignatures": count}.items() <= {c["name"]: c["count"] for c in checks}.items()
@@ -179,7 +200,7 @@ def test_a_policy_of_another_log_or_none_at_all_is_told_apart(site, tmp_path):
     policy = tmp_path / "policy"
     stranger = Signer.from_seed(site.writer.signer.name, bytes(32)).verifier.format()
     policy.write_text(f"log {stranger}\nquorum none\n")
-    assert codes(verify(site, "--policy", policy, "--json")) == ["bad_note"]
+    assert unread(verify(site, "--policy", policy, "--json")) == [("not_signed", "checkpoint")]
     for text in ("", "nonsense\n"):
         policy.write_text(text)
         assert "bad_trust_policy" in not_checked(verify(site, "--policy", policy))
@@ -201,10 +222,18 @@ def test_each_check_has_a_name_a_count_and_a_time(site, tmp_path):
         "entries as seen before",
         "entries replayed",
         "postings",
+        "sums",
+        "signatures",
     ]
+    counts = {check["name"]: check["count"] for check in report["checks"]}
+    # A contract, its enterprise, the coupon of its year, and the pools of the policy's three years.
+    assert counts["sums"] == 6
+    assert counts["signatures"] == 20 * 2
     assert all(check["seconds"] > 0 for check in report["checks"])
     shown = good(verify(site))
     assert "seconds" in shown
+    for name in counts.keys() - {"entries as seen before"}:
+        assert name in shown
     assert f"{site.size}" in shown
 
 
@@ -258,14 +287,15 @@ def test_of_a_broken_full_tile_nothing_is_cut(site, kind):
     site.publish()
     (site.folder / "checkpoint").write_bytes(old)
     (site.folder / kind / "000").write_bytes(b"broken")
-    result = verify(site, "--json", source=site.url)
-    assert set(codes(result)) <= {"missing_file", "missing_attachment", "bad_folder"}
+    found = {code for code, _ in unread(verify(site, "--json", source=site.url))}
+    assert found <= {"missing_file", "incomplete_file", "missing_attachment"}
 
 
 def test_a_signed_size_of_which_there_are_no_tiles_is_found_at_once(site):
     text = Checkpoint(site.writer.signer.name, 2**40, bytes(32)).format()
     (site.folder / "checkpoint").write_bytes(sign(text, site.writer.signer))
-    assert set(codes(verify(site, "--json", source=site.url))) == {"missing_file"}
+    found = unread(verify(site, "--json", source=site.url))
+    assert {code for code, _ in found} == {"missing_file"}
     assert site.fetched().total() < 100
 
 
@@ -273,10 +303,255 @@ def test_no_more_of_a_file_is_read_than_its_place_allows(site, tmp_path):
     (path,) = (site.folder / "tile/0").rglob("*.p/*")
     path.write_bytes(bytes(50_000_000))
     result = verify(site, "--json", "--cache", tmp_path / "cache", source=site.url)
-    assert codes(result) == ["bad_folder"]
+    assert unread(result) == [("bad_folder", path.relative_to(site.folder).as_posix())]
     held = tmp_path / "cache" / path.relative_to(site.folder)
     assert held.stat().st_size < 3_000_000
 
 
 def files_below(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["tile/entries", "tile/0", "batches"])
+def test_a_flipped_bit_in_ones_own_cache_is_named_and_is_not_the_logs_fault(site, tmp_path, kind):
+    cache = tmp_path / "cache"
+    words = ("--cache", cache)
+    site.post(100)
+    site.publish()
+    good(verify(site, *words, source=site.url))
+    kept = cache / kind / "000"
+    honest = kept.read_bytes()
+    for damage in (honest[:100] + bytes([honest[100] ^ 1]) + honest[101:], honest[:-1]):
+        kept.write_bytes(damage)
+        told = not_checked(verify(site, *words, source=site.url))
+        assert told == (
+            f"could not check: bad_cache: {kept} is not what {site.url} serves:"
+            " remove it, and verify again\n"
+        )
+    kept.unlink()
+    good(verify(site, *words, source=site.url))
+
+
+def test_what_the_log_itself_serves_wrong_is_its_fault_also_from_a_cache(site, tmp_path):
+    words = ("--cache", tmp_path / "cache", "--json")
+    (path,) = (site.folder / "tile/0").rglob("*.p/*")
+    path.write_bytes(bytes(path.stat().st_size))
+    for _ in range(2):
+        assert "bad_tile" in codes(verify(site, *words, source=site.url))
+
+
+# A network that answers for the log
+
+
+class _Portal(http.server.BaseHTTPRequestHandler):
+    """Answers all that is asked with its own page, until somebody signs in."""
+
+    content_type = "text/html; charset=utf-8"
+
+    def do_GET(self) -> None:
+        page = b"<!doctype html><title>Welcome to the hotel</title>"
+        self.send_response(200)
+        self.send_header("Content-Type", self.content_type)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.mark.parametrize(
+    ("content_type", "said"),
+    [("text/html; charset=utf-8", "is a web page"), ("text/plain", "no_checkpoint")],
+)
+def test_a_captive_portal_accuses_nobody_and_spoils_no_cache(site, tmp_path, content_type, said):
+    cache = tmp_path / "cache"
+    good(verify(site, "--cache", cache, source=site.url))
+    handler = type("Portal", (_Portal,), {"content_type": content_type})
+    with served(handler) as url:
+        assert said in not_checked(verify(site, "--cache", cache, source=f"{url}/log"))
+        assert said in not_checked(verify(site, source=f"{url}/log"))
+    assert (cache / "checkpoint").read_bytes() == site.checkpoint
+    good(verify(site, source=cache))
+
+
+def test_a_portal_that_begins_after_the_checkpoint_accuses_nobody(site):
+    note = site.checkpoint
+
+    class Late(_Portal):
+        def do_GET(self) -> None:
+            if not self.path.endswith("/checkpoint"):
+                super().do_GET()
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(note)
+
+    with served(Late) as url:
+        assert "is a web page" in not_checked(verify(site, source=f"{url}/log"))
+
+
+# Bounds
+
+
+def test_an_answer_that_was_compressed_is_not_unfolded(site):
+    class Bomb(_Portal):
+        def do_GET(self) -> None:
+            body = gzip.compress(bytes(100_000_000))
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with served(Bomb) as url:
+        told = not_checked(verify(site, source=f"{url}/log"))
+    assert "the response is compressed: gzip" in told
+
+
+def test_an_answer_that_never_ends_is_given_up(site, monkeypatch):
+    limits = fetch.Limits(checkpoint_seconds=0.5, file_seconds=0.5, stall_seconds=0.5)
+    monkeypatch.setattr(fetch.open_source.__wrapped__, "__defaults__", (limits,))
+
+    class Drip(_Portal):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:  # a byte comes again and again, so no read is ever late
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+
+    with served(Drip) as url:
+        assert "not all came within 0.5 s" in not_checked(verify(site, source=f"{url}/log"))
+
+
+@contextlib.contextmanager
+def served(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+# Beside a writer
+
+
+class Writing:
+    """A thread that publishes a ledger batch by batch, until it is told to stop."""
+
+    def __init__(self, folder: Path, records: int) -> None:
+        self.folder, self.records = folder, records
+        self.writer = Writer()
+        self.writer.activate()
+        self.writer.provider()
+        self.writer.key()
+        self.writer.enterprise()
+        self.writer.contract("A")
+        self.published = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._publisher = Publisher.open(self.folder, self._sign, claimed_checkpoint, lambda _: b"")
+        self._publish()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._publisher.close()
+
+    def wait_for_more(self) -> int:
+        """Return how many times was published, after the next time."""
+        before = self.published
+        while self.published == before:
+            time.sleep(0.001)
+        return self.published
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            number = self.published
+            names = [f"r{number}-{each}" for each in range(self.records)]
+            self.writer.post([record(name, "A", START, START + 60, 1) for name in names])
+            self._publish()
+            time.sleep(self.records / 2_000)  # or most of the time would go for the replays
+
+    def _publish(self) -> None:
+        writer = self.writer
+        first = self._publisher.size
+        entries = writer.leaves[first:]
+        beside = [
+            (number - first, files) for number, files in writer.files.items() if number >= first
+        ]
+        segment = Segment(len(entries), encode_bundle(entries), beside)
+        self._publisher.publish([segment], writer.log.root())
+        self.published += 1
+
+    def _sign(self, size: int, root: bytes) -> bytes:
+        assert size == len(self.writer.leaves)
+        return sign(Checkpoint(self.writer.signer.name, size, root).format(), self.writer.signer)
+
+
+@pytest.mark.parametrize("records", [1, 500])
+def test_twenty_runs_beside_a_writer_are_twenty_good(tmp_path, records):
+    sizes, moved = [], 0
+    with Writing(tmp_path / "log", records) as writing:
+        vkey = writing.writer.signer.verifier.format()
+        for _ in range(20):
+            before = writing.wait_for_more()
+            result = CliRunner().invoke(
+                main, ["verify", str(tmp_path / "log"), "--vkey", vkey, "--json"]
+            )
+            report = json.loads(good(result))
+            assert report["problems"] == []
+            assert {n["code"] for n in report["notices"]} <= {"newer_files"}
+            sizes.append(report["size"])
+            moved += writing.published > before
+    assert sizes == sorted(set(sizes))
+    assert moved > 0, "nobody wrote meanwhile"
+
+
+@pytest.mark.parametrize("records", [1, 500])
+def test_a_slow_copy_of_a_growing_folder_accuses_nobody_and_more_copying_makes_it_good(
+    tmp_path, records
+):
+    chance = random.Random(records)
+    with Writing(tmp_path / "log", records) as writing:
+        vkey = writing.writer.signer.verifier.format()
+        for number in range(6):
+            out = tmp_path / f"copy-{number}"
+            if number % 2:  # the checkpoint is of more entries than were copied
+                copy_slowly(tmp_path / "log", out, chance)
+                writing.wait_for_more()
+                shutil.copy(tmp_path / "log/checkpoint", out / "checkpoint")
+                result = CliRunner().invoke(main, ["verify", str(out), "--vkey", vkey])
+                assert (result.exit_code, "missing_file" in result.stdout) == (2, True)
+            for _ in range(10):
+                copy_slowly(tmp_path / "log", out, chance)
+                result = CliRunner().invoke(main, ["verify", str(out), "--vkey", vkey])
+                assert result.exit_code in (0, 2), result.output
+                assert "VIOLATED" not in result.output
+                if result.exit_code == 0:
+                    break
+            else:
+                pytest.fail("it never becomes good")
+
+
+def copy_slowly(folder: Path, out: Path, chance: random.Random) -> None:
+    """Copy as `cp -r` does, which lists first and leaves out what has gone; keep a checkpoint."""
+    paths = sorted(files_below(folder))
+    chance.shuffle(paths)
+    for path in paths:
+        if path.name == "checkpoint" and (out / path).exists():
+            continue
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy(folder / path, out / path)
+        time.sleep(0.005)

@@ -210,6 +210,21 @@ def test_a_fork_is_refused_and_both_notes_are_kept(folder, caplog):
     assert "FORK of size 9: kashi.test/log" in caplog.text
 
 
+@pytest.mark.parametrize("size", [None, 0, 9])
+def test_an_empty_tree_with_a_wrong_root_is_refused_and_is_no_fork(folder, caplog, size):
+    wrong = sign(Checkpoint(LOG.name, 0, bytes(32)).format(), LOG)
+    with opened(folder) as witness:
+        if size is not None:
+            assert status(witness.add_checkpoint(asked(0, size))) == (200, "")
+        answer = witness.add_checkpoint(request(0, 0, wrong))
+        expected = (409, "size_conflict") if size else (422, "bad_root")
+        assert status(answer) == expected
+        assert status(witness.add_checkpoint(request(9, 0, wrong)))[0] == 400
+        assert status(witness.add_checkpoint(asked(size or 0, 12))) == (200, "")
+    assert evidence_in(folder) == []
+    assert "FORK" not in caplog.text
+
+
 @pytest.mark.parametrize("old", [0, 3, 10])
 def test_a_fork_is_evidence_whatever_old_size_came_with_it(folder, old):
     with opened(folder) as witness:
@@ -659,6 +674,9 @@ def raced(witness: Witness, requests: list[bytes]) -> Checkpoint:
 # Over HTTP
 
 
+PLAIN = "text/plain; charset=utf-8"
+
+
 @dataclass(frozen=True)
 class Reply:
     status: int
@@ -672,7 +690,7 @@ async def fetch(url: str, body: bytes | None = None, **headers: str) -> Reply:
         aiohttp.ClientSession(headers=headers) as session,
         session.request("GET" if body is None else "POST", url, data=body) as response,
     ):
-        return Reply(response.status, response.content_type, await response.text())
+        return Reply(response.status, response.headers["Content-Type"], await response.text())
 
 
 def served(folder: Path, clock: Clock | None = None):
@@ -684,17 +702,17 @@ async def test_it_answers_as_the_protocol_says(folder):
         shown = f"{url}/{monitoring_path(LOG.name)}"
         assert (await fetch(shown)).status == 404
         good = await fetch(f"{url}/add-checkpoint", asked(0, 9))
-        assert (good.status, good.type) == (200, "text/plain")
+        assert (good.status, good.type) == (200, PLAIN)
         latest = await fetch(shown)
-        assert (latest.status, latest.type) == (200, "text/plain")
+        assert (latest.status, latest.type) == (200, PLAIN)
         assert latest.text == note(9).decode() + good.text
         for body, expected in (
             (asked(5, 12), Reply(409, "text/x.tlog.size", "9\n")),
             (
                 asked(9, 9, FORK),
-                Reply(422, "text/plain", "another root of 9 entries has been signed\n"),
+                Reply(422, PLAIN, "another root of 9 entries has been signed\n"),
             ),
-            (asked(9, 4), Reply(400, "text/plain", "old 9 is larger than 4\n")),
+            (asked(9, 4), Reply(400, PLAIN, "old 9 is larger than 4\n")),
         ):
             assert await fetch(f"{url}/add-checkpoint", body) == expected
         assert (await fetch(f"{url}/add-checkpoint", asked(0, 9, signer=OTHER))).status == 404
@@ -747,7 +765,7 @@ async def test_its_metrics_say_what_it_answered_and_signed(folder):
 async def test_a_malformed_request_is_refused_and_changes_nothing(folder, body):
     async with served(folder) as url:
         reply = await fetch(f"{url}/add-checkpoint", body)
-        assert (reply.status, reply.type) == (400, "text/plain")
+        assert (reply.status, reply.type) == (400, PLAIN)
         assert "Traceback" not in reply.text
     assert size_in(folder) == 0
 
@@ -1119,19 +1137,42 @@ async def test_a_slow_witness_is_left_out_at_the_time_limit():
 
 BAD = ("bad_answer", "has not cosigned this checkpoint")
 GZIP = {"Content-Encoding": "gzip"}
-LARGER = {"text": "9\n", "status": 409, "content_type": "text/x.tlog.size"}
+LARGER = {"body": b"9\n", "status": 409, "headers": {"Content-Type": "text/x.tlog.size"}}
+PLAIN_CONFLICT = {"status": 409, "content_type": "text/plain"}
 
 
 @pytest.mark.parametrize(
     ("answer", "code", "told"),
     [
         (LARGER, "ahead", "has signed a tree of 9 entries, this is of 5"),
-        (LARGER | {"text": "4\n"}, "refused", "409"),
-        (LARGER | {"content_type": "text/plain"}, "refused", "409"),
-        (LARGER | {"text": "04\n"}, "refused", "409"),
-        (LARGER | {"text": "9" * 20}, "refused", "409"),
-        (LARGER | {"text": "-1\n"}, "refused", "409"),
-        ({"text": "a fork\n", "status": 422}, "contradicted", "422: b'a fork\\n'"),
+        (LARGER | {"body": b"4\n"}, "refused", "409 text/x.tlog.size: 4"),
+        (LARGER | {"body": b"04\n"}, "refused", "409"),
+        (LARGER | {"body": b"9" * 20}, "refused", "409"),
+        (LARGER | {"body": b"-1\n"}, "refused", "409"),
+        # C2SP has one spelling of the type; a parameter is another.
+        (
+            {"text": "9\n", "status": 409, "content_type": "text/x.tlog.size"},
+            "refused",
+            "409 text/x.tlog.size; charset=utf-8: 9",
+        ),
+        (PLAIN_CONFLICT | {"text": "9\n"}, "refused", "409 text/plain; charset=utf-8: 9"),
+        (PLAIN_CONFLICT | {"text": "try later\n"}, "refused", "try later"),
+        (PLAIN_CONFLICT | {"text": "uprooted\n"}, "refused", "uprooted"),
+        (PLAIN_CONFLICT | {"text": "Root hash\nmismatch\n"}, "contradicted", "Root hash mismatch"),
+        (PLAIN_CONFLICT | {"text": "the roots differ"}, "contradicted", "the roots differ"),
+        (PLAIN_CONFLICT | {"text": "inconsistent tree"}, "contradicted", "inconsistent"),
+        (LARGER | {"body": b"another root\n"}, "refused", "another root"),
+        (
+            {"text": "a fork\n", "status": 422},
+            "contradicted",
+            "422 text/plain; charset=utf-8: a fork",
+        ),
+        (
+            {"text": "\x1b[2Jgone", "status": 403},
+            "refused",
+            r"403 text/plain; charset=utf-8: '\x1b[2Jgone'",
+        ),
+        ({"body": b"", "status": 500}, "refused", "500 of no type: "),
         ({"status": 307, "headers": {"Location": "/add-checkpoint"}}, "refused", "307"),
         ({"text": "x" * 70_000}, "unreachable", "too long"),
         ({"text": ""}, *BAD),
@@ -1276,7 +1317,7 @@ async def test_a_bug_of_the_caller_is_not_taken_for_a_witness_that_is_away():
         raise OSError("the tile cannot be read")
 
     async def conflict(_):
-        return web.Response(**(LARGER | {"text": "4\n"}))
+        return web.Response(**(LARGER | {"body": b"4\n"}))
 
     async with (
         answering(conflict) as url,
