@@ -2,7 +2,7 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import ed25519
@@ -19,6 +19,8 @@ GOOD = LOG.verifier.public_key
 WEAK = curve.weak_keys(GOOD)
 FORGED = curve.encode(curve.IDENTITY) + bytes(32)
 
+# The textbook's formulas take their time.
+properties = settings(deadline=None, max_examples=30)
 weak_keys = pytest.mark.parametrize("key", WEAK.values(), ids=WEAK)
 
 
@@ -70,11 +72,13 @@ def test_the_reason_says_which_kind_of_weak_key_it_is():
             assert words in weakness(key), name
 
 
+@properties
 @given(st.binary(min_size=32, max_size=32))
 def test_a_key_that_was_made_from_a_seed_is_good(seed):
     ed25519.check(Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw())
 
 
+@properties
 @given(st.integers(1, GROUP_ORDER - 1))
 def test_of_a_good_key_all_multiples_are_good_and_none_with_a_small_part(factor):
     point = curve.times(factor, curve.decode(GOOD))
@@ -91,6 +95,7 @@ def test_a_key_of_another_length_is_no_key(key):
     assert not ed25519.has_signed(key, b"", bytes(64))
 
 
+@properties
 @given(st.binary(min_size=32, max_size=32), st.binary(), st.binary(max_size=70))
 def test_whatever_bytes_are_a_key_or_not_nothing_else_is_raised(key, message, signature):
     assert ed25519.has_signed(key, message, signature) is False
@@ -106,6 +111,7 @@ def test_a_good_key_has_signed_what_it_signed():
     assert not ed25519.has_signed(GOOD, TEXT.encode(), signature[:-1])
 
 
+@properties
 @given(st.binary())
 def test_one_signature_would_hold_for_every_message_under_the_identity(message):
     identity = curve.encode(curve.IDENTITY)
