@@ -18,7 +18,6 @@ from typing import Any, Final
 from ledger import store as ledger_store
 from ledger.errors import BadPolicy
 from ledger.folder import FolderReader
-from ledger.roles import Roles
 from meter.api.app import make_app, make_operator_app
 from meter.api.context import Context
 from meter.api.streams import Streams
@@ -39,6 +38,9 @@ from meter.tables.registry import Registry
 from meter.tables.sessions import Address
 from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
+
+Notices = dict[str, dict[str, str]]  # values by event
+
 
 RETRY_SECONDS: Final = 0.5  # between looks at a database that is awaited
 
@@ -103,9 +105,8 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
         database = await stack.enter_async_context(open_database(folder, origin))
         address = database.address
         await _wait_for_writes(address, patience_seconds)
-        witnesses = await stack.enter_async_context(
-            _witnesses(folder, await _signing_keys(database, keys), witnessing)
-        )
+        vkeys, notices = await _look(database, keys)
+        witnesses = await stack.enter_async_context(_witnesses(folder, vkeys, witnessing))
         registry = Registry()
         intake = Intake(
             lambda: connections.connect(address, writer=True),
@@ -160,6 +161,8 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
         stack.callback(intake.watermark.close)
         ended = asyncio.create_task(_wait_for_first_end([sequencer, publisher], database))
         stack.push_async_callback(_cancel, ended)
+        for event, values in notices.items():
+            _log.warning(event, **values)
         _log.info("started", url=url, size=intake.watermark.size)
         yield Running(url, metrics_url, address, readers, intake, publishing.published, ended)
         _log.info("stopping", size=intake.watermark.size)
@@ -249,16 +252,14 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
     )
 
 
-async def _signing_keys(database: Database, keys: Keys) -> list[str]:
-    """Return the vkeys of the log keys that sign now.
+async def _look(database: Database, keys: Keys) -> tuple[list[str], Notices]:
+    """Return the vkeys of the log keys that sign now, and what is to be noted of the database.
 
     Raises `SetupError` where a private key is missing, before the present writer is ended.
     """
     connection = await connections.connect(database.address)
     try:
-        await _note_collation(connection)
-        if database.server is None:
-            await _note_strong_login(connection, database.address.roles)
+        notices = await _notices(connection, database)
         head = await ledger_store.head(connection)
         state = await load.load_service_keys(connection)
     finally:
@@ -270,18 +271,20 @@ async def _signing_keys(database: Database, keys: Keys) -> list[str]:
         signers = keys.checkpoint_signers(state, head.size)
     except Problem as problem:
         raise SetupError("wrong_keys", f"{state.genesis.origin}: {problem.detail}") from None
-    return [signer.verifier.format() for signer in signers]
+    return [signer.verifier.format() for signer in signers], notices
 
 
-async def _note_collation(connection: connections.Connection) -> None:
-    """Log that the database's own collation has changed: our columns have a fixed one."""
+async def _notices(connection: connections.Connection, database: Database) -> Notices:
+    """Return what harms nothing by itself, as events for the log.
+
+    The database's own collation has changed, by which no column of ours is ordered; or the login
+    could change what the service's role may not.
+    """
+    notices: Notices = {}
     made_with, now = await ledger_store.collation_versions(connection)
     if made_with != now:
-        _log.warning("collation_changed", made_with=made_with, now=now)
-
-
-async def _note_strong_login(connection: connections.Connection, roles: Roles) -> None:
-    """Log that our login could change what the service's role may not."""
-    strength = await ledger_store.login_strength(connection, roles)
-    if strength:
-        _log.warning("strong_login", strength=strength)
+        notices["collation_changed"] = {"made_with": made_with, "now": now}
+    strength = await ledger_store.login_strength(connection, database.address.roles)
+    if strength and database.server is None:
+        notices["strong_login"] = {"strength": strength}
+    return notices

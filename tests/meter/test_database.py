@@ -65,6 +65,23 @@ async def test_another_version_of_the_databases_own_collation_is_a_notice(databa
     assert notice["now"] != "another"
 
 
+async def test_a_login_that_could_switch_the_guards_off_is_a_notice(database, tmp_path):
+    with logs.write_to(heard := io.StringIO()):
+        async with serving(database, tmp_path) as service:
+            await service.open_books()
+        async with login(database) as weak, serving(weak, tmp_path):
+            pass
+        async with login(database) as strong:
+            await ask(database, f"GRANT {Roles.of(ORIGIN).owner} TO {name_of(strong)}")
+            async with serving(strong, tmp_path):
+                pass
+    events = [json.loads(line) for line in heard.getvalue().splitlines()]
+    assert [each["strength"] for each in events if each["event"] == "strong_login"] == [
+        "superuser",
+        f"member of {Roles.of(ORIGIN).owner}",
+    ]
+
+
 # Too few connections
 
 

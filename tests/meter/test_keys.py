@@ -339,7 +339,7 @@ def log_public(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "vkey", ["x", OLD[:-1], OLD.replace("A", "B", 1), OLD + "\u2028", "PRIVATE+KEY+" + OLD]
+    "vkey", ["x", OLD[:-1], OLD.replace("A", "B", 1), OLD + " ", "PRIVATE+KEY+" + OLD]
 )
 def test_a_text_that_is_no_vkey_is_refused(vkey):
     assert refusal(opened().ask, AddLogKey, vkey=vkey).code == "malformed"

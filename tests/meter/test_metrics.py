@@ -20,7 +20,7 @@ PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="ut
 USAGE = [record("r1", "A", *HOUR, 64_000)]
 
 
-LISTENER = {"metrics_address": Endpoint()}
+LISTENER = {"own": Endpoint()}
 MONEY = {"kashi_granted_fen", "kashi_returned_fen", "kashi_pool_fen", "kashi_pool_left_fen"}
 
 
