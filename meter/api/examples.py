@@ -30,7 +30,7 @@ from meter.rules.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
-from meter.values.strict import SCHEMAS, Fen, Id, Uscc
+from meter.values.strict import SCHEMAS, Fen, Id, Lines, Uscc
 from meter.wire.batch import Sha256Hex
 from meter.wire.dsse import BATCH_TYPE, Document
 
@@ -377,6 +377,7 @@ NARROWED: Final[dict[str, dict[str, Any]]] = {
     "number": _COUNT,
     "leaf_hash": {"pattern": r"^[0-9a-f]{64}$"},
     "ProvedEntry.index": _COUNT,
+    "ReceiptProof.checkpoint": {"pattern": SCHEMAS[Lines]["pattern"]},
 }
 
 # Of parameters in a query, where neither a default nor a schema has an example.

@@ -30,7 +30,7 @@ from msgspec import UNSET, Struct, UnsetType
 from ledger.errors import CannotCheck
 from ledger.note import claimed_checkpoint
 from ledger.tlog import Proving
-from meter.values.strict import Lines, check_unique_keys
+from meter.values.strict import check_unique_keys
 from meter.wire.batch import MAX_BATCH_BYTES
 from meter.wire.receipt import place_of
 
@@ -56,7 +56,7 @@ class ProvedEntry(Struct, frozen=True, forbid_unknown_fields=True):
 class ReceiptProof(Struct, frozen=True, forbid_unknown_fields=True):
     """A proof that the log holds the entries and extends the receipt's `before`."""
 
-    checkpoint: Lines
+    checkpoint: str
     before: list[str]
     entries: list[ProvedEntry]
 
