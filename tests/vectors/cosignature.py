@@ -151,7 +151,7 @@ def _bad() -> list[Vector]:
         bad(
             "cosigned, and not signed by the log",
             note(TEXT, ours),
-            "bad_note",
+            "not_signed",
             "the log itself must sign",
         ),
         bad(

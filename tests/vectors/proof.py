@@ -118,7 +118,7 @@ def _bad_claims() -> list[Vector]:
             file(1, PATH, note(lie, LOG.line(lie))),
             elsewhere,
         ),
-        wrong("a checkpoint of another log", file(1, PATH, other), "nobody known", "bad_note"),
+        wrong("a checkpoint of another log", file(1, PATH, other), "nobody known", "not_signed"),
         wrong("a checkpoint without signature", file(1, PATH, TEXT), "it is no note", "bad_note"),
         wrong(
             "another size than the signed one",

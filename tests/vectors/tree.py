@@ -55,17 +55,18 @@ def _bad() -> list[Vector]:
     def broken(name: str, data: bytes, why: str, count: int = 3) -> Vector:
         return bad(name, data, "bad_bundle", why, count=count)
 
+    def cut(name: str, data: bytes, why: str) -> Vector:
+        return bad(name, data, "incomplete_file", why, count=3)
+
     return [
-        broken("no bytes where there are entries", b"", "the first length is missing"),
-        broken("the last byte is missing", three[:-1], "the last entry is shorter than it says"),
+        cut("no bytes where there are entries", b"", "the first length is missing"),
+        cut("the last byte is missing", three[:-1], "the last entry is shorter than it says"),
         broken("a byte too many", three + b"\0", "nothing follows the last entry"),
         broken("an entry too many", three + framed(b"x"), "nothing follows the last entry"),
-        broken("an entry too few", framed(*ENTRIES[:2]), "the third length is missing"),
-        broken("half a length at the end", framed(*ENTRIES[:2]) + b"\0", "a length has two bytes"),
-        broken(
-            "a length and no entry", framed(*ENTRIES[:2]) + b"\0\5", "its five bytes are missing"
-        ),
-        broken(
+        cut("an entry too few", framed(*ENTRIES[:2]), "the third length is missing"),
+        cut("half a length at the end", framed(*ENTRIES[:2]) + b"\0", "a length has two bytes"),
+        cut("a length and no entry", framed(*ENTRIES[:2]) + b"\0\5", "its five bytes are missing"),
+        cut(
             "lengths in little-endian order",
             b"".join(len(entry).to_bytes(2, "little") + entry for entry in ENTRIES),
             "0x0500 is a length of 1,280",
