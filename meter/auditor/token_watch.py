@@ -34,6 +34,7 @@ class TokenWatch:
         self._url, self._token, self._path = url, token, path
         self._say, self._clock = say, clock
         self._told = _read(path)
+        self._kept = self._told
 
     async def look(self) -> None:
         """Ask the service once, and tell what has changed."""
@@ -50,11 +51,20 @@ class TokenWatch:
                 self._tell("token_revoked", name, token["revoked_at"])
         for name in self._told.keys() - listed.keys():
             self._tell("token_gone", name, "")
-        told = {name: "revoked_at" in token for name, token in listed.items()}
-        if told != self._told:
-            # Kept after it is said: it may be said twice, but not never.
-            replace_file(self._path, msgspec.json.encode(told) + b"\n")
-            self._told = told
+        self._told = {name: "revoked_at" in token for name, token in listed.items()}
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep what was told, after it is said: it may be said twice, but not never."""
+        if self._told == self._kept:
+            return
+        try:
+            replace_file(self._path, msgspec.json.encode(self._told) + b"\n")
+        except OSError as error:  # tried again at the next look
+            detail = f"cannot write {self._path}: {error}"
+            self._say({"event": "failed", "at": self._now(), "detail": detail})
+            return
+        self._kept = self._told
 
     async def _ask(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

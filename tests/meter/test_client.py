@@ -1,7 +1,9 @@
 """The client against a real service, and against a proxy that does not pass everything on."""
 
+import asyncio
 import base64
 import contextlib
+import gzip
 import itertools
 import json
 import stat
@@ -270,6 +272,51 @@ async def test_nobody_there_is_unreachable():
     async with client.Service("http://127.0.0.1:9", attempts=2, **NO_PAUSE) as service:
         with pytest.raises(Unreachable, match="unreachable: http"):
             await service.ask("/readyz")
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@asynccontextmanager
+async def sending(head: bytes, part: bytes, pause_seconds: float = 0) -> AsyncIterator[str]:
+    """Run a server that sends a head and then parts, for as long as anybody reads."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(pause_seconds)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def test_no_more_of_a_response_is_read_than_there_can_be():
+    head = OK + b"Content-Length: 1000000000000\r\n\r\n"
+    async with sending(head, bytes(1_000_000)) as url, client.Service(url) as service:
+        with pytest.raises(ClientError, match="not_kashi: the response has more than 33554432 byt"):
+            await service.ask("/v1/pools")
+
+
+async def test_a_response_that_was_compressed_is_not_unfolded():
+    body = gzip.compress(bytes(100_000_000))
+    head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with sending(head, body) as url, client.Service(url, attempts=1) as service:
+        with pytest.raises(Unreachable, match="the response is compressed: gzip"):
+            await service.ask("/v1/pools")
+
+
+async def test_a_response_that_never_ends_is_given_up(monkeypatch):
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.5)
+    head = OK + b"Content-Length: 1000\r\n\r\n"
+    async with sending(head, b" ", 0.05) as url, client.Service(url, attempts=1) as service:
+        with pytest.raises(Unreachable, match="TimeoutError"):
+            await service.ask("/v1/pools")
 
 
 async def test_a_refusal_has_the_services_code_and_is_not_tried_again(database, tmp_path):

@@ -150,6 +150,23 @@ async def watched(database, tmp_path) -> AsyncIterator[Watched]:
         yield Watched(service, token, tmp_path / "tokens.json")
 
 
+async def test_a_disk_that_cannot_be_written_ends_no_watch_and_tells_nothing_twice(
+    database, tmp_path
+):
+    async with watched(database, tmp_path) as watch:
+        watch.file.with_name("tokens.json.tmp").mkdir()  # where the draft of the file must be
+        watch.lines.clear()
+        await watch.watch.look()
+        told, failed = watch.lines
+        assert (told["notice"], told["token"]) == ("token_made", "authority-1")
+        assert failed["event"] == "failed"
+        assert "cannot write" in failed["detail"]
+        watch.file.with_name("tokens.json.tmp").rmdir()
+        assert await watch.told() == []
+        watch.restart()
+        assert await watch.told() == []
+
+
 async def test_each_token_of_the_authority_is_told_once_when_made_and_when_revoked(
     database, tmp_path
 ):

@@ -71,10 +71,8 @@ def _told(key: NoteKey, size: int, root_hash: bytes) -> dict[str, str | int]:
 def _bad_notes() -> list[Vector]:
     signed, signature = note(TEXT, LOG.line(TEXT)), LOG.key.sign(TEXT)
 
-    other = "the log has not signed"
-
-    def wrong(name: str, data: bytes, why: str) -> Vector:
-        return bad(name, data, "not_signed" if why == other else "bad_note", why)
+    def wrong(name: str, data: bytes, why: str, code: str = "bad_note") -> Vector:
+        return bad(name, data, code, why)
 
     def by(blob: bytes) -> bytes:
         return note(TEXT, f"— {LOG.name} {base64(LOG.id + blob)}\n".encode())
@@ -85,11 +83,17 @@ def _bad_notes() -> list[Vector]:
         wrong("another root than the signed one", changed(signed, b"OF2j", b"OF2k"), "it fails"),
         wrong("a bit of the signature", by(flipped(signature, 20)), "it fails"),
         wrong("the signature in its other spelling", by(respelled(signature)), "it fails"),
-        wrong("signed by another log", note(TEXT, OTHER_LOG.line(TEXT)), other),
+        wrong(
+            "signed by another log",
+            note(TEXT, OTHER_LOG.line(TEXT)),
+            "the log has not signed",
+            "not_signed",
+        ),
         wrong(
             "cosigned by a witness, and not signed by the log",
             note(TEXT, WITNESS.cosigned(TEXT, SECONDS)),
-            other,
+            "the log has not signed",
+            "not_signed",
         ),
     ]
 

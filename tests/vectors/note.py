@@ -118,7 +118,8 @@ def _bad_signatures() -> list[Vector]:
     unknown = "nobody known has signed"
 
     def wrong(name, data, why, lax=None, **given):
-        return bad(name, data, "not_signed" if why == unknown else "bad_note", why, lax, **given)
+        code = "not_signed" if why == unknown else "bad_note"
+        return bad(name, data, code, why, lax, **given)
 
     def signed(blob: bytes) -> bytes:
         return note(TEXT, line(LOG.name, blob))
