@@ -19,7 +19,7 @@ from ledger import bundle
 from ledger.bundle import Attachments, Segment
 from ledger.canon import MAX_ENTRY_BYTES
 from ledger.errors import BadBundle, BadFolder, CutBundle, CutFile, MissingFile
-from ledger.files import DISK, Files
+from ledger.files import DISK, Files, close_to_others
 from ledger.note import MAX_NOTE_BYTES
 from ledger.tiles import CHECKPOINT, Tile, edge_tile, has_tile, height_of, root_over, tile_path
 from ledger.tlog import (
@@ -53,6 +53,8 @@ class FolderWriter:
         Raises `BadFolder` if a new log's folder is not empty, or a resumed log's last tiles are
         wrong.
         """
+        if resume is None and out.is_dir():
+            close_to_others(out)
         self._out, self._files = out, files
         self._unsynced: set[Path] = set()
         self._entered = {folder for folder in (out, *out.parents) if folder.is_dir()}

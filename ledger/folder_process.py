@@ -25,6 +25,7 @@ from typing import Any, Final, Self
 
 from ledger.bundle import Segment
 from ledger.errors import BadFolder, LedgerError
+from ledger.files import files_of
 from ledger.folder import FolderWriter
 
 _MESSAGE_BYTES: Final = 1024 * 1024  # small segments are sent together up to this size
@@ -108,7 +109,7 @@ class _Server:
         try:
             # Made at the first call, so that errors of the folder are answers too.
             if self._writer is None:
-                self._writer = FolderWriter(self._folder, resume=self._size)
+                self._writer = FolderWriter(self._folder, files_of(self._folder), resume=self._size)
             target = self if method == "extend_by" else self._writer
             return getattr(target, method)(*arguments)
         except LedgerError as error:

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET
 
 from ledger.errors import LedgerError
+from ledger.files import close_to_others, open_private
 from meter.values.foreign_text import one_line
 from meter.values.problems import Problem
 from meter.values.strict import decode, is_id
@@ -96,9 +97,8 @@ def keygen(file: Path, log: str, provider: str, keyid: str) -> dict[str, str]:
     """Write a new key into a new file; return its `registration`."""
     key = Ed25519PrivateKey.generate()
     body = registration(key, log, provider, keyid)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(base64.b64encode(key.private_bytes_raw()).decode() + "\n")
+    with open_private(file, new=True) as stream:
+        stream.write(base64.b64encode(key.private_bytes_raw()) + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
     return body
@@ -122,6 +122,8 @@ def registration(key: Ed25519PrivateKey, log: str, provider: str, keyid: str) ->
 
 def load_key(file: Path) -> Ed25519PrivateKey:
     """Read a key file. Raises `ValueError`, which never repeats what the file holds."""
+    if file.stat().st_uid == os.geteuid():  # another's file is as its owner wants it
+        close_to_others(file)
     try:
         return Ed25519PrivateKey.from_private_bytes(
             dsse.decode_base64(file.read_text(encoding="ascii").strip())

@@ -227,11 +227,13 @@ async def serving(
     folder: Path,
     now: str | None = None,
     clock: Clock | None = None,
+    *,
+    group_reads_log: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Service]:
     """Run a service on a database, making the ledger where there is none."""
     clock = clock or Clock(now or NOON)
-    data = DataFolder(folder / "kashi")
+    data = DataFolder(folder / "kashi", group_reads_log)
     async with contextlib.AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv(DATABASE_VARIABLE, database)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ledger.files import make_private, open_private
 from meter.client import (
     ClientError,
     SignedReceipt,
@@ -44,7 +45,7 @@ class _Outbox:
 
     def open(self, stream: Stream) -> None:
         """Lock the folder; raise `stream.last_seq` to the highest number in it."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._folder)
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +119,7 @@ class _Outbox:
 
     def note(self, item: NotTaken) -> None:
         line = _json({"code": item.code, "detail": item.detail, "item": item.item})
-        with (self._folder / "refused.jsonl").open("ab") as stream:
+        with open_private(self._folder / "refused.jsonl", append=True) as stream:
             stream.write(line + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -130,7 +131,7 @@ class _Outbox:
 def _write(file: Path, data: bytes) -> None:
     """Write a file durably, whole or not at all."""
     draft = file.with_name(file.name + ".new")
-    with draft.open("wb") as stream:
+    with open_private(draft) as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())

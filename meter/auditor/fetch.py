@@ -24,6 +24,7 @@ import aiohttp
 from ledger import bundle
 from ledger.canon import MAX_ENTRY_BYTES
 from ledger.errors import BadNote, CannotCheck, LedgerError, NoCheckpoint
+from ledger.files import make_private, open_private
 from ledger.folder import DRAFT
 from ledger.note import MAX_NOTE_BYTES, Verifier, open_checkpoint, split_note
 from ledger.tiles import CHECKPOINT, Level, Tile, height_of, level_tiles, tiles_of
@@ -53,7 +54,8 @@ async def fetch(
     async with open_source(url, token) as source:
         note = await source.checkpoint()
         _check_note(note, url)  # or what answers would take the place of what is kept
-        (folder / CHECKPOINT).write_bytes(note)
+        with open_private(folder / CHECKPOINT) as file:
+            file.write(note)
         size = open_checkpoint(note, verifier).size
         total = sum(
             _count(level, size) for level in ("entries", "batches", *range(height_of(size)))
@@ -155,7 +157,7 @@ class Source:
 
     async def _fetch_tile(self, tile: Tile, path: Path) -> bool:
         draft = path.with_name(path.name + DRAFT)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         if await self._download(tile, draft):
             draft.rename(path)
             return True
@@ -164,7 +166,7 @@ class Source:
 
     async def _download(self, tile: Tile, draft: Path) -> bool:
         """Return whether the log has the file; a missing one leaves no draft."""
-        with draft.open("wb") as file:
+        with open_private(draft) as file:
             limit_seconds = self._limits.file_seconds
             async for chunk in self._chunks(tile.path, _limit_bytes(tile), limit_seconds):
                 file.write(chunk)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.errors import CannotCheck
-from ledger.files import DISK
+from ledger.files import DISK, make_private
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, claimed_checkpoint
 from ledger.tiles import CHECKPOINT, Level, Tile, edge_tile, has_tile, height_of
@@ -48,8 +48,8 @@ class Mirror:
         self.evidence, self.alarms = folder / "evidence", folder / "alarms.json"
         self.tokens = folder / "tokens.json"
         self.hashes = self.evidence / "new"
-        for each in (self.log, self.evidence):
-            each.mkdir(parents=True, exist_ok=True)
+        for each in (folder, self.log, self.evidence):
+            make_private(each)
         self._lock = _lock(folder)
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class Mirror:
         for tile in tiles:
             staged, path = self.new / tile.path, self.log / tile.path
             if staged.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_private(path.parent)
                 _sync(staged)
                 staged.rename(path)
             if path.exists():  # perhaps since an earlier call that failed
@@ -109,7 +109,7 @@ class Mirror:
         if branch is not None and (kept := self._hashes_of(branch)).is_dir():
             shutil.copytree(kept, self.hashes, copy_function=os.link)
         else:
-            self.hashes.mkdir()
+            make_private(self.hashes)
         return self.hashes
 
     def keep_hashes(self, branch: Branch) -> None:

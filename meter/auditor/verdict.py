@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.errors import BadNote, CannotCheck, Violation
-from ledger.files import DISK
+from ledger.files import DISK, make_private
 from ledger.folder import DRAFT, FolderReader
 from ledger.note import Checkpoint, Verifier
 from ledger.quorum import TrustPolicy
@@ -215,7 +215,7 @@ def _folder_of(
             folder = Path(stack.enter_context(temporary))
         else:
             folder = cache
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
         with contextlib.suppress(BadNote):  # that checkpoint was kept: the verdict will say so
             asyncio.run(fetch(source, verifier, folder, token, progress))
         yield folder

@@ -84,6 +84,11 @@ def init(data: Path, origin: str, now: str | None, serving: str, *, print_sql: b
     type=click.FloatRange(0),
     help="How long a start waits for a database that is away or takes no writes.",
 )
+@click.option(
+    "--group-reads-log",
+    is_flag=True,
+    help="Let the group read DATA/log, for a web server; else only the owner can.",
+)
 @NOW
 def serve(  # noqa: PLR0913 - one argument for each option
     data: Path,
@@ -94,6 +99,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
     *,
     metrics_host: str,
     metrics_port: int | None,
+    group_reads_log: bool,
     witness_seconds: float,
     without_quorum: bool,
     database_seconds: float,
@@ -103,7 +109,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
     from meter.service import running as service_running  # noqa: PLC0415
     from meter.service import setup  # noqa: PLC0415
 
-    folder = DataFolder(data)
+    folder = DataFolder(data, group_reads_log)
 
     async def run() -> None:
         origin = setup.read_origin(folder)

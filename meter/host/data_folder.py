@@ -17,14 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ledger.files import close_to_others, make_private, open_private, set_rights
+
 DATABASE_VARIABLE: Final = "KASHI_DATABASE_URL"
+_GROUP_ENTERS: Final = 0o010
+_GROUP_READS: Final = 0o050
+_ALL_ENTER: Final = 0o011
 
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """The files of one ledger."""
+    """The files of one ledger; all are their owner's alone.
+
+    With `group_reads_log` the group may read `DIR/log`, and enter DIR: a web server that serves it.
+    """
 
     path: Path
+    group_reads_log: bool = False
 
     @property
     def log_key(self) -> Path:
@@ -62,11 +71,43 @@ class DataFolder:
     def postgres_dsn(self) -> Path:
         return self.path / "postgres.dsn"
 
+    def make(self) -> None:
+        """Make the folder, or close it to others. Raises `BadFolder`."""
+        make_private(self.path)
+        self.close_to_others(is_in_use=False)
+
+    def close_to_others(self, *, is_in_use: bool) -> None:
+        """Close to others what was open, but keep the rights that somebody needs.
+
+        While a service has the folder in use, its log may be open to the group. Raises `BadFolder`.
+        """
+        if not self.path.is_dir():
+            return
+        needed = self._passage()
+        close_to_others(self.path, needed | (_GROUP_ENTERS if is_in_use else 0))
+        mode = self.path.stat().st_mode
+        if mode & needed != needed:
+            self.path.chmod(mode | needed)
+        for pattern in ("*.key", "*.token", "postgres.dsn"):
+            for file in self.path.glob(pattern):
+                close_to_others(file)
+        if not is_in_use:
+            set_rights(self.log, group_reads=self.group_reads_log)
+        elif self.log.is_dir():
+            close_to_others(self.log, _GROUP_READS)
+
+    def _passage(self) -> int:
+        """Return the rights of others to enter the folder, without looking around in it.
+
+        As root, another account runs an embedded database (`host.postgres`).
+        """
+        group = _GROUP_ENTERS if self.group_reads_log else 0
+        return group | (_ALL_ENTER if os.geteuid() == 0 and database_url() is None else 0)
+
     def write_secret(self, file: Path, text: str) -> None:
         """Write a new file that only its owner can read."""
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+        with open_private(file, new=True) as stream:
+            stream.write(f"{text}\n".encode())
             stream.flush()
             os.fsync(stream.fileno())
 

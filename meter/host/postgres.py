@@ -34,6 +34,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from ledger.files import make_private
+
 SUPERUSER = "kashi"
 PORT = 5432  # names the socket only; nothing listens on the network
 
@@ -131,7 +133,8 @@ class Embedded:
             raise PostgresError("already_started", f"the server in {self.folder} runs already")
         binaries = self._binaries or find_binaries()
         async with contextlib.AsyncExitStack() as cleanup:
-            _make_private(self.folder)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
             cleanup.enter_context(_owner_lock(self.folder / "owner.lock"))
             # The server inherits this lock; our own handle is closed once it runs.
             with _handle(self.folder / "server.lock") as server_lock:
@@ -250,11 +253,6 @@ def _output_of(*command: str) -> str:
     return ended.stdout
 
 
-def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-
-
 @contextlib.contextmanager
 def _handle(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -328,7 +326,7 @@ def _socket_folder(folder: Path) -> Iterator[Path]:
     """Yield a private folder for the socket whose path is short and plain enough for one."""
     usual = folder / "socket"
     if _suits_socket(usual):
-        _make_private(usual)
+        make_private(usual)
         yield usual
         return
     for parent in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 (a private folder in it)

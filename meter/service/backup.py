@@ -27,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 
 from ledger import store as ledger_store
 from ledger.errors import LedgerError, MissingFile
-from ledger.files import DISK
+from ledger.files import DISK, make_private, open_private
 from ledger.folder import FolderReader
 from ledger.note import claimed_checkpoint
 from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
@@ -63,9 +63,10 @@ async def back_up(
     _begin(out)
     options = ("--format=custom", "--schema=ledger", "--schema=meter", f"--file={out / DUMP}")
     role = f"--role={address.roles.service}"
+    open_private(out / DUMP).close()  # pg_dump writes into it as it is
     await _run(find_program("pg_dump", major), address.dsn, role, *options)
     for file in _public_files(folder.path):
-        shutil.copyfile(file, out / file.name)
+        _copy(file, out / file.name)
     copy = partial(copy_log, folder.log, out / "log")
     size = await in_a_thread(copy, progress)
     DISK.remove(out / UNFINISHED)
@@ -78,7 +79,7 @@ def _begin(out: Path) -> None:
 
     A dump holds contracts and prices: nobody else may enter.
     """
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(out)
     if (out / UNFINISHED).exists():
         shutil.rmtree(out / "log", ignore_errors=True)
         for file in (out / DUMP, *_public_files(out)):
@@ -112,7 +113,7 @@ def take_log(backup: Path, folder: DataFolder, progress: Progress | None = None)
         raise BackupFailed(f"{backup} did not come to its end: take another, or make it again")
     for file in _public_files(backup):
         if not (folder.path / file.name).exists():
-            shutil.copyfile(file, folder.path / file.name)
+            _copy(file, folder.path / file.name)
     kept, there = _published(backup / "log"), _published(folder.log)
     if there is None:
         copy_log(backup / "log", folder.log, progress)
@@ -167,7 +168,7 @@ def _copy_tiles(source: Path, out: Path, size: int, progress: Progress | None) -
     for done, tile in enumerate(tiles, 1):
         target = out / tile.path
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_private(target.parent)
             try:
                 _copy(source / tile.path, target)
             except FileNotFoundError:
@@ -180,7 +181,8 @@ def _copy_tiles(source: Path, out: Path, size: int, progress: Progress | None) -
 def _copy(source: Path, target: Path) -> None:
     """Copy a file whole or not at all: where there is one, nobody copies it again."""
     draft = target.with_name(f"{target.name}.new")
-    shutil.copyfile(source, draft)
+    with source.open("rb") as file, open_private(draft) as copy:
+        shutil.copyfileobj(file, copy)
     draft.replace(target)
 
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import store as ledger_store
 from ledger.canon import encode
+from ledger.files import open_private
 from ledger.note import Signer
 from ledger.roles import Roles
 from meter.host.clock import Clock, system_clock
@@ -82,8 +83,7 @@ async def initialise(
     _check_origin(origin)
     if folder.path.exists() and any(folder.path.iterdir()):
         raise SetupError("not_empty", f"{folder.path} holds something already")
-    # Others may pass through, for the account that runs an embedded database; keys are 0600.
-    folder.path.mkdir(parents=True, exist_ok=True, mode=0o711)
+    folder.make()
     try:
         await _initialise(folder, origin, clock, serving)
     except BaseException:
@@ -208,6 +208,7 @@ async def open_database(
 async def _open_server(
     folder: DataFolder, *, join: bool
 ) -> AsyncIterator[tuple[str, Embedded | None]]:
+    folder.close_to_others(is_in_use=join)
     named = database_url()
     if named is not None:
         yield named, None
@@ -225,7 +226,8 @@ async def _open_server(
         yield folder.postgres_dsn.read_text(encoding="utf-8").strip(), None
         return
     try:
-        folder.postgres_dsn.write_text(dsn + "\n", encoding="utf-8")
+        with open_private(folder.postgres_dsn) as file:
+            file.write(f"{dsn}\n".encode())
         yield dsn, server
     finally:
         folder.postgres_dsn.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ import msgspec
 
 from ledger.cosign import Cosigner, add_cosignatures, cosigning_times
 from ledger.errors import BadFolder, BadKey, BadNote, BadProof, MissingFile
-from ledger.files import DISK, Files, lock
+from ledger.files import DISK, Files, lock, make_private
 from ledger.folder import DRAFT
 from ledger.note import (
     Checkpoint,
@@ -86,7 +86,7 @@ class Evidence(msgspec.Struct, frozen=True):
 def initialise(folder: Path, name: str) -> str:
     """Make a witness in an empty folder; return its vkey. Raises `BadFolder` and `BadKey`."""
     key = Cosigner.from_seed(name, secrets.token_bytes(32))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     if any(folder.iterdir()):
         raise BadFolder(f"{folder} holds something already")
     vkey = key.verifier.format()
