@@ -108,8 +108,8 @@ async def test_a_start_with_a_wrong_clock_is_refused_until_a_person_confirms_it(
 async def test_a_ledger_is_not_made_by_a_clock_far_from_its_databases(
     database, tmp_path, monkeypatch
 ):
-    elsewhere = {"time_elsewhere": "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"}
-    monkeypatch.setattr(connections, "_SQL", elsewhere)
+    elsewhere = connections._SQL["time_elsewhere"].partition("WHERE")[0]
+    monkeypatch.setitem(connections._SQL, "time_elsewhere", elsewhere)
     monkeypatch.setenv(DATABASE_VARIABLE, database)
     folder = setup.DataFolder(tmp_path / "kashi")
     with pytest.raises(SetupError) as refused:
@@ -120,12 +120,12 @@ async def test_a_ledger_is_not_made_by_a_clock_far_from_its_databases(
         pass
 
 
-async def test_a_database_on_this_host_is_not_asked_for_its_time(database):
-    connection = await connections.connect(database, owner=True)
-    try:
+async def test_a_database_on_this_host_is_not_asked_for_its_time(database, tmp_path):
+    async with (
+        serving(database, tmp_path) as service,
+        connections.reading(service.running.readers) as connection,
+    ):
         assert await connections.time_elsewhere(connection) is None
-    finally:
-        await connection.close()
 
 
 # While it runs
