@@ -26,6 +26,7 @@ from ledger.log import Log
 from ledger.store import LostEpoch
 from meter.host import logs
 from meter.host.breath import Breath
+from meter.host.clock import WatchedClock
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.submission import BatchSubmission, CommandSubmission, Submission
@@ -55,14 +56,14 @@ _log: Final = logs.logger(__name__)
 class Intake:
     """The sequencer of one ledger. Owns the state, the log's head and the writing connection.
 
-    `clock` returns microseconds since 1970 UTC; `randomness` returns fresh hex for salts.
+    `randomness` returns fresh hex for salts.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument for each part
         self,
         connect: Callable[[], Awaitable[Connection]],
         keys: Keys,
-        clock: Callable[[], int],
+        clock: WatchedClock,
         randomness: Callable[[], str],
         metrics: Metrics,
         registry: Registry,
@@ -78,10 +79,16 @@ class Intake:
         self._log: Log
         self.state = State()
         self.watermark = Watermark()
-        self.ready = False
+        self._loaded = False
         metrics.ready.set_function(lambda: self.ready)
+        metrics.clock_ahead.set_function(lambda: clock.ahead_seconds(self.state.last_at))
 
     # What callers see
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can commit."""
+        return self._loaded and self._clock.is_right
 
     async def batch(self, signed: SignedBatch) -> StoredBatch:
         """Return the receipt of a verified batch once it is durable. Raises `Problem`."""
@@ -110,7 +117,7 @@ class Intake:
             _log.error("epoch_lost", epoch=self.writer.epoch, size=self.watermark.size)
             raise
         finally:  # nobody is left to answer what waits, or what still comes
-            self.ready = False
+            self._loaded = False
             self.watermark.close()
             self.waiting.close("this service ends")
 
@@ -164,9 +171,9 @@ class Intake:
         self.watermark.move(size)
 
     async def _decide(self, submission: Submission, group: Group) -> Outcome:
-        now = max(self._clock(), self.state.last_at)
         await self._breath.take()
         try:
+            now = max(self._clock.now(), self.state.last_at, group.earliest)
             if isinstance(submission, BatchSubmission):
                 return await self._decide_batch(submission, now, group)
             return self._decide_command(submission, now, group)
@@ -235,7 +242,7 @@ class Intake:
 
     async def _recover(self) -> None:
         """Load again from what is stored, for as long as it takes. Raises `LostEpoch`."""
-        self.ready = False
+        self._loaded = False
         refuse = partial(self.waiting.refuse_all, "the database is away")
         self._begin_with(await self.writer.recover(refuse))
         self._metrics.recoveries.inc()
@@ -246,4 +253,4 @@ class Intake:
         self._receipt_signers = self._keys.receipt_signers(self.state, self.state.size)
         self._metrics.set_ledger(self._log.size, self.state.pools)
         self.watermark.move(self._log.size)
-        self.ready = True
+        self._loaded = True

@@ -15,12 +15,12 @@ from referencing.jsonschema import DRAFT202012
 
 from meter.api import openapi
 from meter.api.routes import Route
-from meter.values.units import parse_date, parse_instant
+from meter.values.units import parse_date, parse_moment
 from meter.values.uscc import is_valid
 
 FORMATS = FormatChecker(())
 FORMATS.checks("date", ValueError)(lambda text: parse_date(text) is not None)
-FORMATS.checks("date-time", ValueError)(lambda text: parse_instant(text) is not None)
+FORMATS.checks("date-time", ValueError)(lambda text: parse_moment(text) is not None)
 FORMATS.checks("uscc")(is_valid)
 
 _DOCUMENT = "urn:document"

@@ -17,7 +17,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from ledger.roles import Roles
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
 from meter.client import registration
+from meter.host import clock as host_clock
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.intake import Intake
 from meter.rules.entries import Entry
@@ -89,6 +90,13 @@ class Clock:
 
     def advance(self, seconds: int) -> None:
         self.now += seconds * MICROSECONDS
+
+
+def moved(clock: Clock | host_clock.Clock) -> host_clock.Clock:
+    """Return the service's clock: what a test moves it by has passed, and is meant."""
+    if isinstance(clock, host_clock.Clock):
+        return replace(clock, is_confirmed=True)
+    return replace(host_clock.clock_by_hand(clock), is_confirmed=True)
 
 
 @dataclass(frozen=True)
@@ -226,7 +234,7 @@ async def serving(
     database: str,
     folder: Path,
     now: str | None = None,
-    clock: Clock | None = None,
+    clock: Clock | host_clock.Clock | None = None,
     *,
     group_reads_log: bool = False,
     **settings: Any,
@@ -238,11 +246,11 @@ async def serving(
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv(DATABASE_VARIABLE, database)
             if not data.path.exists():
-                await setup.initialise(data, ORIGIN, clock)
+                await setup.initialise(data, ORIGIN, moved(clock))
             serve = contextlib.AsyncExitStack()
             stack.push_async_callback(serve.aclose)
             running = await serve.enter_async_context(
-                service_running.running(data, clock=clock, **settings)
+                service_running.running(data, clock=moved(clock), **settings)
             )
         token = data.authority_token.read_text().strip()
         http = await stack.enter_async_context(

@@ -1,6 +1,5 @@
 """The parts that each handler works with, and the identity behind a request."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from ledger import store as ledger_store
 from ledger.store import Head
 from meter.api.streams import Streams
 from meter.api.submit import Submissions
+from meter.host.clock import WatchedClock
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.tokens import Identity, parse_header
@@ -23,7 +23,7 @@ from meter.values.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One running service; `clock` returns microseconds since 1970 UTC."""
+    """One running service."""
 
     submissions: Submissions
     registry: Registry
@@ -33,7 +33,7 @@ class Context:
     keys: Keys
     log_folder: Path
     published: Watermark
-    clock: Callable[[], int]
+    clock: WatchedClock
     streams: Streams
     token_use: TokenUse
 
@@ -52,7 +52,7 @@ async def authenticate(request: web.Request) -> Identity:
     token_id, digest = parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
     async with connections.reading(context.readers, snapshot=False) as connection:
         known = await tokens.token(connection, token_id)
-    now = context.clock()
+    now = context.clock.counted()
     if known is None or not known.admits(digest, now):
         raise Problem("unauthorized", "no such token, or it is no longer valid")
     context.token_use.note(token_id, now)

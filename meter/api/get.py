@@ -38,7 +38,7 @@ from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc, VisibleAscii, Year
-from meter.values.units import MICROSECONDS, format_money, format_price, parse_instant
+from meter.values.units import format_money, format_price, parse_moment
 from meter.wire.batch import Sha256Hex
 
 MAX_NUMBER: Final = 2**53 - 1
@@ -120,7 +120,7 @@ async def _size_at(connection: connections.Connection, head: Head, as_of: str) -
     if as_of.isascii() and as_of.isdigit():
         size = int(as_of)
     else:
-        size = await ledger_store.size_at(connection, _parse_instant(as_of) * MICROSECONDS)
+        size = await ledger_store.size_at(connection, _parse_moment(as_of))
     if not 1 <= size <= head.size:
         raise Problem("malformed", f"as_of: the ledger has had 1 to {head.size} entries")
     return size
@@ -280,9 +280,9 @@ def _entry(number: int, data: bytes) -> EntryView:
     return EntryView(number, leaf_hash(data).hex(), msgspec.Raw(data))
 
 
-def _parse_instant(text: str) -> int:
+def _parse_moment(text: str) -> int:
     try:
-        return parse_instant(text.replace(" ", "+"))  # "+" in a URL stands for a space
+        return parse_moment(text.replace(" ", "+"))  # "+" in a URL stands for a space
     except ValueError as error:
         raise Problem("malformed", f"as_of: {error}") from None
 

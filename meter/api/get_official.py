@@ -40,7 +40,14 @@ from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS, Role
 from meter.values.strict import Id, Uscc, Year
-from meter.values.units import MICROSECONDS, format_date, format_hours, format_instant, format_money
+from meter.values.units import (
+    MICROSECONDS,
+    format_date,
+    format_hours,
+    format_instant,
+    format_moment,
+    format_money,
+)
 
 
 class CouponsQuery(PageQuery, frozen=True):
@@ -226,7 +233,7 @@ def _provider(known: Registered, provider: Provider) -> ProviderView:
 def _suspect(found: Suspect) -> SuspectView:
     return SuspectView(
         entry=found.entry,
-        time=format_instant(found.at // MICROSECONDS),
+        time=format_moment(found.at),
         batch=found.payload,
         stream=found.stream,
         seq=found.seq,

@@ -44,10 +44,10 @@ Providers sign what they post, so a post needs no token. All other requests carr
 `Authorization: Bearer <token>`; a token has one of four roles, and those of a provider or an
 enterprise see only their own: what is another's is `not_found`, as is what does not exist.
 
-Money is yuan text with exactly two decimals. Instants carry an offset, dates are Shanghai's,
-periods are half-open. JSON is read strictly: unknown or duplicate keys, texts that hide and a
-byte order mark are refused. Responses carry `as_of`, the number of entries that they include: every
-batch that was answered before the query.
+Money is yuan text with exactly two decimals. Instants carry an offset, and six decimals where the
+second is not whole. Dates are Shanghai's, periods are half-open. JSON is read strictly: unknown or
+duplicate keys, texts that hide and a byte order mark are refused. Responses carry `as_of`,
+the number of entries that they include: every batch that was answered before the query.
 
 Every error is a problem document (RFC 9457) with a stable `code`. A method that a URL does not know
 is 405 `method_not_allowed`, an unknown URL is 404 `not_found`."""

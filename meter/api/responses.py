@@ -11,12 +11,15 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meter.values.roles import Role
-from meter.values.units import MICROSECONDS, format_instant
+from meter.values.units import format_moment
 from meter.wire.advice import Refusable
 
 
 class AsOf(Struct, frozen=True):
-    """How many entries a response includes, and the instant of the last of them."""
+    """How many entries a response includes, and the instant of the last of them.
+
+    Asked `as_of` either, a balance is the same.
+    """
 
     entries: int
     time: str
@@ -24,7 +27,7 @@ class AsOf(Struct, frozen=True):
 
 def as_of(size: int, last_at: int) -> AsOf:
     """Return how many entries a response includes; `last_at` is in microseconds."""
-    return AsOf(size, format_instant(last_at // MICROSECONDS))
+    return AsOf(size, format_moment(last_at))
 
 
 class Page(Struct, frozen=True, kw_only=True):

@@ -6,8 +6,9 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 from rich.console import Console
@@ -16,6 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ledger.errors import LedgerError
 from meter.values.problems import Problem
 from meter.values.units import parse_instant
+
+if TYPE_CHECKING:  # its module needs kashi[server]
+    from meter.host.clock import Clock
 
 GOOD: Final = 0
 VIOLATED: Final = 1
@@ -30,6 +34,11 @@ DATA = click.option(
 )
 NOW = click.option(
     "--now", "now", help="A test clock that runs on from this instant (.test and .example only)."
+)
+CLOCK_IS_RIGHT = click.option(
+    "--clock-is-right",
+    is_flag=True,
+    help="Begin although the clock is far from the last entry's, or from the database's.",
 )
 FILE = click.Path(path_type=Path, dir_okay=False)
 BEARER = click.option(
@@ -75,14 +84,16 @@ def main() -> None:
     """Kashi (卡时): compute vouchers metered exactly, on a ledger that anyone can verify."""
 
 
-def clock_of(origin: str, now: str | None) -> Callable[[], int]:
-    from meter.host.clock import clock_from, system_clock  # noqa: PLC0415
+def clock_of(origin: str, now: str | None, *, is_confirmed: bool) -> "Clock":
+    """Return the clock of the system, or a test's from an instant on."""
+    from meter.host.clock import SYSTEM_CLOCK, clock_from  # noqa: PLC0415
     from meter.service import setup  # noqa: PLC0415
 
     if now is None:
-        return system_clock
+        return replace(SYSTEM_CLOCK, is_confirmed=is_confirmed)
     setup.check_test_clock(origin)
-    return clock_from(checked(lambda: parse_instant(now)))
+    clock = clock_from(checked(lambda: parse_instant(now)))
+    return replace(clock, is_confirmed=is_confirmed)
 
 
 def run_async(make: Callable[[], Awaitable[Any]]) -> Any:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import click
 
-from meter.cli.common import DATA, NOW, OUT, checked, clock_of, main, progress_bar, run_async
+from meter.cli.common import (
+    CLOCK_IS_RIGHT,
+    DATA,
+    NOW,
+    OUT,
+    checked,
+    clock_of,
+    main,
+    progress_bar,
+    run_async,
+)
 from meter.host.data_folder import DataFolder
 from meter.host.tokens import Identity
 from meter.values.roles import Role
@@ -29,7 +39,16 @@ from meter.values.units import MICROSECONDS, format_instant, parse_instant
     help="Make nothing; print what an administrator runs where our login may make no roles.",
 )
 @NOW
-def init(data: Path, origin: str, now: str | None, serving: str, *, print_sql: bool) -> None:
+@CLOCK_IS_RIGHT
+def init(  # noqa: PLR0913 - one argument for each option
+    data: Path,
+    origin: str,
+    now: str | None,
+    serving: str,
+    *,
+    print_sql: bool,
+    clock_is_right: bool,
+) -> None:
     """Make a ledger: keys, database, entry 0, and the authority's first token."""
     from meter.service import setup  # noqa: PLC0415 - needs kashi[server]
 
@@ -37,7 +56,12 @@ def init(data: Path, origin: str, now: str | None, serving: str, *, print_sql: b
         click.echo(checked(lambda: setup.roles_script(origin, serving)), nl=False)
         return
     folder = DataFolder(data)
-    run_async(lambda: setup.initialise(folder, origin, clock_of(origin, now), serving))
+
+    async def run() -> None:
+        clock = clock_of(origin, now, is_confirmed=clock_is_right)
+        await setup.initialise(folder, origin, clock, serving)
+
+    run_async(run)
     click.echo(f"{origin} is in {data}")
     click.echo(f"for verifiers:          {folder.log_vkey}")
     click.echo(f"the authority's token:  {folder.authority_token}")
@@ -90,6 +114,7 @@ def init(data: Path, origin: str, now: str | None, serving: str, *, print_sql: b
     help="Let the group read DATA/log, for a web server; else only the owner can.",
 )
 @NOW
+@CLOCK_IS_RIGHT
 def serve(  # noqa: PLR0913 - one argument for each option
     data: Path,
     host: str,
@@ -103,6 +128,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
     witness_seconds: float,
     without_quorum: bool,
     database_seconds: float,
+    clock_is_right: bool,
 ) -> None:
     """Run the service until it is interrupted."""
     from meter.host import logs  # noqa: PLC0415
@@ -113,7 +139,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
 
     async def run() -> None:
         origin = setup.read_origin(folder)
-        clock = clock_of(origin, now)
+        clock = clock_of(origin, now, is_confirmed=clock_is_right)
         witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
         endpoint = service_running.Endpoint(host, port)
         own = None if metrics_port is None else service_running.Endpoint(metrics_host, metrics_port)

@@ -40,7 +40,7 @@ from meter.demo.forgery import flip_bit, grant_a_fen_more
 from meter.demo.scenario import SEED, ClusterScenario, Scenario, TraceScenario
 from meter.demo.telling import Story, fen_of, money, money_text, plain_table, result_table
 from meter.demo.trace import TraceError
-from meter.host.clock import clock_from
+from meter.host.clock import clock_by_hand, clock_from
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys
 from meter.host.postgres import PostgresError
@@ -100,11 +100,11 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
         "A real service on a PostgreSQL of its own, spoken to over HTTP; the firms are made up."
     )
     setup.check_test_clock(ORIGIN)
-    await setup.initialise(folder, ORIGIN, clock)
+    await setup.initialise(folder, ORIGIN, clock_by_hand(clock))
     token = folder.authority_token.read_text(encoding="utf-8").strip()
     signer = Signer.parse(folder.log_key.read_text(encoding="utf-8").strip())
     async with (
-        service_running.running(folder, clock=clock) as running,
+        service_running.running(folder, clock=clock_by_hand(clock)) as running,
         Service(running.url, token) as http,
     ):
         story.step("A new ledger")
@@ -139,7 +139,7 @@ class _Clock:
         self._clock = clock_from(seconds)
 
     def __call__(self) -> int:
-        return self._clock()
+        return self._clock.now()
 
     def __str__(self) -> str:
         return format_instant(self() // MICROSECONDS)

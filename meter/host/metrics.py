@@ -84,6 +84,9 @@ class Metrics:
         self.queue_bytes = self._gauge("kashi_queue_bytes", "Bytes waiting to be decided")
         self.event_streams = self._gauge("kashi_event_streams", "Open streams of events")
         self.ready = self._gauge("kashi_ready", "Whether the service can commit")
+        self.clock_ahead = self._gauge(
+            "kashi_clock_ahead_seconds", "The clock less the instant of the last entry"
+        )
         self.published = self._gauge("kashi_published_entries", "Entries in the published log")
         self.publish_failures = self._counter(
             "kashi_publish_failures", "Failed writes of the log's folder"

@@ -20,8 +20,8 @@ from meter.values.strict import (
     Date,
     Fen,
     Id,
-    Instant,
     Lines,
+    Moment,
     Name,
     Price,
     Reason,
@@ -109,7 +109,7 @@ class RevokeKey(Command, frozen=True, kw_only=True):
     """Refuse new batches under a key; others may have signed with it since `suspected_since`."""
 
     keyid: Id
-    suspected_since: Instant | UnsetType = UNSET
+    suspected_since: Moment | UnsetType = UNSET
 
 
 class AddLogKey(Command, frozen=True, kw_only=True):

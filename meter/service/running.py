@@ -22,7 +22,7 @@ from meter.api.app import make_app, make_operator_app
 from meter.api.context import Context
 from meter.api.streams import Streams
 from meter.host import logs
-from meter.host.clock import Clock, system_clock
+from meter.host.clock import SYSTEM_CLOCK, Clock, WatchedClock
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
@@ -31,7 +31,14 @@ from meter.http.connections import listening
 from meter.intake import Intake
 from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.witnesses import Witnesses, read_policy
-from meter.service.setup import Database, SetupError, open_database, read_origin
+from meter.service.setup import (
+    Database,
+    SetupError,
+    check_clock,
+    last_entry,
+    open_database,
+    read_origin,
+)
 from meter.tables import connections, load
 from meter.tables.faults import DatabaseFault
 from meter.tables.registry import Registry
@@ -63,6 +70,7 @@ class Running:
     metrics_url: str
     address: Address
     readers: connections.Readers
+    clock: WatchedClock
     intake: Intake
     published: Watermark
     ended: "asyncio.Task[None]"
@@ -88,7 +96,7 @@ class Witnessing:
 async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
     folder: DataFolder,
     endpoint: Endpoint = Endpoint(),
-    clock: Clock = system_clock,
+    clock: Clock = SYSTEM_CLOCK,
     witnessing: Witnessing = Witnessing(),
     own: Endpoint | None = None,
     patience_seconds: float = 0,
@@ -105,13 +113,14 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
         database = await stack.enter_async_context(open_database(folder, origin))
         address = database.address
         await _wait_for_writes(address, patience_seconds)
-        vkeys, notices = await _look(database, keys)
+        vkeys, notices = await _look(database, keys, clock)
         witnesses = await stack.enter_async_context(_witnesses(folder, vkeys, witnessing))
+        watched = WatchedClock(clock)
         registry = Registry()
         intake = Intake(
             lambda: connections.connect(address, writer=True),
             keys,
-            clock,
+            watched,
             lambda: secrets.token_hex(16),
             metrics,
             registry,
@@ -147,7 +156,7 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
                 keys=keys,
                 log_folder=folder.log,
                 published=publishing.published,
-                clock=clock,
+                clock=watched,
                 streams=Streams(metrics),
                 token_use=token_use,
             )
@@ -164,7 +173,8 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
         for event, values in notices.items():
             _log.warning(event, **values)
         _log.info("started", url=url, size=intake.watermark.size)
-        yield Running(url, metrics_url, address, readers, intake, publishing.published, ended)
+        published = publishing.published
+        yield Running(url, metrics_url, address, readers, watched, intake, published, ended)
         _log.info("stopping", size=intake.watermark.size)
 
 
@@ -219,11 +229,15 @@ async def _wait_for_first_end(tasks: "list[asyncio.Task[None]]", database: Datab
 
 
 async def until_interrupted(service: Running) -> None:
-    """Wait for SIGINT or SIGTERM; raise what ended the service, should it end first."""
+    """Wait for SIGINT or SIGTERM; raise what ended the service, should it end first.
+
+    Meanwhile SIGUSR1 confirms the clock.
+    """
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted.set)
+    loop.add_signal_handler(signal.SIGUSR1, service.clock.confirm)
     waiting: asyncio.Task[Any] = asyncio.create_task(interrupted.wait())
     await asyncio.wait([waiting, service.ended], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -252,16 +266,18 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
     )
 
 
-async def _look(database: Database, keys: Keys) -> tuple[list[str], Notices]:
+async def _look(database: Database, keys: Keys, clock: Clock) -> tuple[list[str], Notices]:
     """Return the vkeys of the log keys that sign now, and what is to be noted of the database.
 
-    Raises `SetupError` where a private key is missing, before the present writer is ended.
+    Raises `SetupError` where a private key is missing or the clock cannot be right, before the
+    present writer is ended.
     """
     connection = await connections.connect(database.address)
     try:
         notices = await _notices(connection, database)
         head = await ledger_store.head(connection)
         state = await load.load_service_keys(connection)
+        await check_clock(connection, clock, await last_entry(connection))
     finally:
         await connection.close()
     if state.genesis is None:

@@ -15,17 +15,18 @@ from urllib.parse import unquote, urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import store as ledger_store
-from ledger.canon import encode
+from ledger.canon import decode, encode
 from ledger.files import open_private
 from ledger.note import Signer
 from ledger.roles import Roles
-from meter.host.clock import Clock, system_clock
+from meter.host.clock import SYSTEM_CLOCK, Clock, LastEntry, doubt_at_start
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys, public_text
 from meter.host.postgres import Embedded, PostgresError
 from meter.host.tokens import Identity, Token, new_token
 from meter.publish.export import export
 from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
+from meter.rules.kinds.table import read_entry
 from meter.tables import connections, faults, tokens, write
 from meter.tables.sessions import Address
 
@@ -73,8 +74,30 @@ def check_test_clock(origin: str) -> None:
         raise SetupError("real_origin", f"{origin}: a test clock is for .test and .example hosts")
 
 
+async def check_clock(
+    connection: connections.Connection, clock: Clock, last: LastEntry | None
+) -> None:
+    """Refuse a clock that cannot be right, unless it is confirmed. Raises `SetupError`."""
+    if clock.is_confirmed:
+        return
+    database_now = await connections.time_elsewhere(connection)
+    doubt = doubt_at_start(clock.now(), last, database_now)
+    if doubt is not None:
+        raise SetupError("wrong_clock", f"{doubt}; if the clock is right, add --clock-is-right")
+
+
+async def last_entry(connection: connections.Connection) -> LastEntry | None:
+    """Return the last entry of the ledger, if it has one."""
+    number = (await ledger_store.head(connection)).size - 1
+    found = await ledger_store.entries_at(connection, [number])
+    if number not in found:
+        return None
+    entry = read_entry(decode(found[number]))
+    return LastEntry(number, entry.kind, entry.at)
+
+
 async def initialise(
-    folder: DataFolder, origin: str, clock: Clock = system_clock, serving: str = ""
+    folder: DataFolder, origin: str, clock: Clock = SYSTEM_CLOCK, serving: str = ""
 ) -> None:
     """Make the keys, the database, entry 0, its published log and the authority's first token.
 
@@ -106,10 +129,10 @@ async def _initialise(folder: DataFolder, origin: str, clock: Clock, serving: st
     folder.log_vkey.write_text(log_key.verifier.format() + "\n", encoding="utf-8")
     folder.write_secret(folder.receipt_key, base64.b64encode(receipt_seed).decode())
     token = new_token(AUTHORITY_TOKEN_ID)
-    genesis = _genesis(origin, log_key, receipt_seed, clock())
+    genesis = _genesis(origin, log_key, receipt_seed, clock.now())
     async with open_database(folder, origin) as database:
         try:
-            await _create(database.address, genesis, token, serving)
+            await _create(database.address, genesis, token, serving, clock)
             # There is always a folder: without one, nothing shows what a database lacks.
             await export(database.address, Keys(folder), folder.log)
             folder.write_secret(folder.authority_token, token.text)
@@ -136,13 +159,16 @@ def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Gen
     )
 
 
-async def _create(address: Address, genesis: Genesis, token: Token, serving: str) -> None:
+async def _create(
+    address: Address, genesis: Genesis, token: Token, serving: str, clock: Clock
+) -> None:
     """Make roles, tables, entry 0 and the token in one transaction."""
     connection = await connections.connect(address, owner=True)
     try:
         if await ledger_store.exists(connection):
             raise SetupError("exists", "the database holds a ledger already")
         await ledger_store.check_server(connection)
+        await check_clock(connection, clock, None)
         async with connection.transaction():
             await ledger_store.make_roles(connection, address.roles, serving)
             await write.create(connection, address.roles)

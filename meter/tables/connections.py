@@ -10,10 +10,13 @@ import asyncpg
 
 from ledger import store as ledger_store
 from ledger.errors import LedgerError
+from ledger.queries import load
 from ledger.store import UnsafeServer
 from meter.tables import faults, sessions
 from meter.tables.sessions import Address
 from meter.values.problems import Problem
+
+_SQL: Final = load("meter.tables")
 
 Connection = asyncpg.Connection
 
@@ -74,6 +77,12 @@ async def _check_ledger(connection: Connection) -> None:
     if not found:
         await connection.close()
         raise NoLedger("the database holds no ledger: make one with kashi init")
+
+
+async def time_elsewhere(connection: Connection) -> int | None:
+    """Return the time on the database's host, microseconds; None where that is this host."""
+    now: int | None = await connection.fetchval(_SQL["time_elsewhere"])
+    return now
 
 
 async def connect_readers(address: Address) -> Readers:

@@ -23,9 +23,14 @@ from meter.wire.receipt import Before
 
 @dataclass(slots=True)
 class Group:
-    """A group on the tree `before` it; `requests` are the idempotency keys that were used."""
+    """A group on the tree `before` it; `requests` are the idempotency keys that were used.
+
+    Its entries are of `earliest` or later, so that an instant which a response names, asked for as
+    `as_of`, never includes a later group.
+    """
 
     before: Before
+    earliest: int
     requests: dict[RequestId, Answered]
     written: Written = field(default_factory=Written)
     conflicts: list[SignedBatch] = field(default_factory=list)
@@ -71,4 +76,5 @@ async def begin_group(
             named.add_command(each.command, each.by, each.request)
     requests = await load.load_named(connection, state, named)
     await load.load_device_time(connection, state, days_of_batches(state, batches))
-    return Group(Before(log.size, base64.b64encode(log.root()).decode()), requests)
+    before = Before(log.size, base64.b64encode(log.root()).decode())
+    return Group(before, state.last_at + 1, requests)

@@ -8,7 +8,7 @@ JSON Schemas that describe them (`SCHEMAS`).
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar, get_args
 
@@ -19,11 +19,12 @@ from meter.values import uscc
 from meter.values.text import VISIBLE, check_text, check_texts, in_form_c
 from meter.values.units import (
     MICROSECONDS,
-    format_instant,
+    format_moment,
     format_money,
     format_price,
     parse_date,
     parse_instant,
+    parse_moment,
     parse_money,
     parse_price,
 )
@@ -58,6 +59,10 @@ class Fen(int):
 
 class Price(int):
     """A price per device-hour: yuan text outside, 1/10000 yuan inside."""
+
+
+class Moment(int):
+    """An instant to the microsecond: text with up to six decimals outside, microseconds inside."""
 
 
 class Date(str):
@@ -125,6 +130,14 @@ SCHEMAS: Final[dict[type, dict[str, Any]]] = {
         r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$",
         "description": "An instant in whole seconds, with `Z` or an offset.",
         "examples": ["2025-03-01T08:00:00+08:00"],
+    },
+    Moment: {
+        "type": "string",
+        "format": "date-time",
+        "pattern": r"^(?:19|[2-8][0-9]|9[0-8])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+        r"(?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$",
+        "description": "An instant with up to six decimals of a second, and `Z` or an offset.",
+        "examples": ["2025-03-01T08:00:00.250000+08:00"],
     },
 }
 PLAIN_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"  # any text, without control characters
@@ -205,22 +218,21 @@ def plain(value: Any) -> Any:
 
 
 def _from_plain(kind: type, value: object) -> object:
-    if kind not in (Fen, Price, Instant):
+    if kind not in (Fen, Price, Instant, Moment):
         return _from_text(kind, value)
     if type(value) is not int:
         raise ValueError("expected a whole number")
     # Read from the text, so that the limits of `decode` hold.
-    if kind is Instant:
-        return _from_text(kind, _instant_text(value))
+    if kind in (Instant, Moment):
+        return _from_text(kind, _instant_text(kind, value))
     return _from_text(kind, format_money(value) if kind is Fen else format_price(value))
 
 
-def _instant_text(microseconds: int) -> str:
-    seconds, rest = divmod(microseconds, MICROSECONDS)
-    if rest:
+def _instant_text(kind: type, microseconds: int) -> str:
+    if kind is Instant and microseconds % MICROSECONDS:
         raise ValueError("expected whole seconds, in microseconds")
     try:
-        return format_instant(seconds)
+        return format_moment(microseconds)
     except OverflowError:
         raise ValueError("expected an instant") from None
 
@@ -228,27 +240,34 @@ def _instant_text(microseconds: int) -> str:
 def _from_text(kind: type, value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("expected text")  # noqa: TRY004 - msgspec names the place of a ValueError
-    if kind is Instant:
-        return _instant(value)
-    if kind is Fen:
-        return Fen(parse_money(value))
-    if kind is Price:
-        return Price(parse_price(value))
-    if kind is Date:
-        parse_date(value)
-        return Date(value)
-    if kind is Lines:
-        return Lines(value)
-    if kind is Uscc:
-        if not uscc.is_valid(value):
-            raise ValueError(f"not a USCC with a right check character: {value!r}")
-        return Uscc(value)
-    raise NotImplementedError(kind)
+    return _READERS[kind](value)
 
 
 @lru_cache(maxsize=65_536)  # the records of a batch share their instants
 def _instant(text: str) -> Instant:
     return Instant(parse_instant(text))
+
+
+def _date(text: str) -> Date:
+    parse_date(text)
+    return Date(text)
+
+
+def _uscc(text: str) -> Uscc:
+    if not uscc.is_valid(text):
+        raise ValueError(f"not a USCC with a right check character: {text!r}")
+    return Uscc(text)
+
+
+_READERS: Final[dict[type, Callable[[str], object]]] = {
+    Fen: lambda text: Fen(parse_money(text)),
+    Price: lambda text: Price(parse_price(text)),
+    Date: _date,
+    Uscc: _uscc,
+    Lines: Lines,
+    Instant: _instant,
+    Moment: lambda text: Moment(parse_moment(text)),
+}
 
 
 def check_unique_keys(data: bytes) -> None:

@@ -3,12 +3,13 @@
     money    fen (1/100 yuan)       "288.00"                      <-> 28800
     price    1/10000 yuan per hour  "4.50"                        <-> 45000
     instant  whole seconds, UTC     "2025-03-01T08:00:00+08:00"   <-> 1740787200
+    moment   microseconds, UTC      "2025-03-01T08:00:00.250000+08:00" <-> 1740787200250000
     hours    thousandths × seconds  "1.5000"                      <-  5400000
     date     Asia/Shanghai          "2025-03-01"                  <-> its midnight, an instant
     year     calendar year there    2025                          <-> [midnight, midnight)
 
-Each value has one accepted spelling, except that an instant may name any offset and a price may end
-with zeros. Any other text raises `ValueError` with a sentence. No float is used.
+Each value has one accepted spelling, except that an instant may name any offset, and a price or a
+moment may end with zeros. Any other text raises `ValueError` with a sentence. No float is used.
 """
 
 import re
@@ -32,6 +33,7 @@ _INSTANT = re.compile(
     r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))",
     re.ASCII,
 )
+_FRACTION = re.compile(r"(.{19})(?:\.([0-9]{1,6}))?(.+)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the offset is added as text
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 # An instant of these years has a date in every offset, even with months added to it. The range
@@ -100,6 +102,22 @@ def format_instant(seconds: int) -> str:
     """Seconds since 1970 UTC -> the instant in Shanghai's offset, as people there read it."""
     local = _EPOCH + timedelta(seconds=seconds + SHANGHAI_OFFSET_SECONDS)
     return f"{local.isoformat()}+08:00"
+
+
+def parse_moment(text: str) -> int:
+    """An instant with up to six decimals of a second -> microseconds since 1970 UTC."""
+    match = _FRACTION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not an instant YYYY-MM-DDThh:mm:ss with Z or an offset: {text!r}")
+    fraction = match[2] or ""
+    return parse_instant(match[1] + match[3]) * MICROSECONDS + int(fraction.ljust(6, "0"))
+
+
+def format_moment(microseconds: int) -> str:
+    """Microseconds since 1970 UTC -> the instant, with six decimals unless it is a whole second."""
+    seconds, rest = divmod(microseconds, MICROSECONDS)
+    text = format_instant(seconds)
+    return f"{text[:19]}.{rest:06d}{text[19:]}" if rest else text
 
 
 @lru_cache(maxsize=4_096)

@@ -52,7 +52,7 @@ from meter.rules.entries import (
 from meter.rules.rating import cost
 from meter.rules.state import CouponId, State
 from meter.values.roles import Role
-from meter.values.units import MICROSECONDS, format_instant, format_money
+from meter.values.units import format_moment, format_money
 from meter.views.past import PastBalance, advance
 
 THRESHOLDS_PERCENT: Final = (80, 95, 100)
@@ -302,7 +302,7 @@ NamedData = tuple[str, Data]
 def _named_data(
     state: State, number: int, entry: AnyEntry, who: Viewer, changes: CouponChanges
 ) -> Iterator[NamedData]:
-    common = _Common(number, format_instant(entry.at // MICROSECONDS))
+    common = _Common(number, format_moment(entry.at))
     match who.role:
         case "enterprise":
             yield from _for_enterprise(state, entry, common, changes)

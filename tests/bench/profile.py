@@ -17,6 +17,7 @@ from typing import Any
 from ledger import store as ledger_store
 from ledger.canon import encode
 from ledger.log import Log
+from meter.host.clock import Clock
 from meter.host.metrics import Tally
 from meter.rules.decide import Decided, decide
 from meter.rules.entries import FLOORED_CLASSES
@@ -154,7 +155,7 @@ class Pipeline:
     """The steps of the sequencer on one connection, stage by stage for a whole group."""
 
     def __init__(
-        self, connection: connections.Connection, epoch: int, log: Log, state: State, clock: object
+        self, connection: connections.Connection, epoch: int, log: Log, state: State, clock: Clock
     ) -> None:
         self.stages = Stages()
         self._connection = connection
@@ -224,7 +225,7 @@ class Pipeline:
         await load.load_device_time(self._connection, state, days)
 
     def _now(self) -> int:
-        return max(self._clock(), self._state.last_at)
+        return max(self._clock.now(), self._state.last_at)
 
     def _append(self, decided: list[Decided], encoded: list[list[bytes]]) -> None:
         for each, datas in zip(decided, encoded, strict=True):

@@ -178,7 +178,7 @@ class Ledger:
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(KASHI, "serve", "--data", self.data.path),
-                *("--port", str(port), "--now", NOW),
+                *("--port", str(port), "--now", NOW, "--clock-is-right"),
                 env=self.environment,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import asyncpg
 
+from meter.host.clock import TOLERANCE_SECONDS
 from tests.faults.crowd import crowd
 from tests.faults.processes import (
+    PATIENCE_SECONDS,
     Service,
     SmallDisk,
     Stuck,
@@ -248,7 +250,7 @@ async def _need_wal(dsn: str) -> None:
 
 
 async def jump_clock(stage: Stage, number: int) -> None:
-    """Set the clock forth and back; every third time the service restarts after the jump."""
+    """Set the clock forth and back, and confirm it, every third time by a restart."""
     await _jump(stage, JUMPS_SECONDS[number % len(JUMPS_SECONDS)], restart=number % 3 == 2)
 
 
@@ -266,6 +268,9 @@ async def _jump(stage: Stage, seconds: int, *, restart: bool = False) -> None:
         after = stage.clock.now_seconds()
         if restart:
             await _kill(stage.service)
+        elif abs(seconds) > TOLERANCE_SECONDS and not stage.ground.monotonic_too:
+            await stage.service.ready(PATIENCE_SECONDS, wanted=False)
+            stage.service.send(signal.SIGUSR1)
 
     await stage.round(inject)
     last_at = await _last_at(stage.dsn)

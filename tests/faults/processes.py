@@ -105,13 +105,15 @@ class Service:
         self._keeping = asyncio.create_task(self._keep_running())
         await self.ready(patience_seconds)
 
-    async def ready(self, patience_seconds: float) -> None:
+    async def ready(self, patience_seconds: float, *, wanted: bool = True) -> None:
+        """Wait until it says that it can commit, or that it cannot. Raises `Stuck`."""
         deadline = time.monotonic() + patience_seconds
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as http:
-            while not await _says_ready(http, self.url):
+            while await _says_ready(http, self.url) != wanted:
                 if time.monotonic() > deadline:
                     raise Stuck(
-                        f"no service was ready in {patience_seconds:.0f} s. {self._last_words()}"
+                        f"no service was {'' if wanted else 'un'}ready in {patience_seconds:.0f} s."
+                        f" {self._last_words()}"
                     )
                 await asyncio.sleep(POLL_SECONDS)
 

@@ -215,7 +215,9 @@ class Stage:
         await service.start(patience_seconds)
 
     def _clock_words(self) -> tuple[str, ...]:
-        return () if self.ground.fake_clock else ("--now", NOW)
+        # A restart begins at another time than the one before ended at, and that is meant.
+        now = () if self.ground.fake_clock else ("--now", NOW)
+        return (*now, "--clock-is-right")
 
     def _environment(self) -> dict[str, str]:
         clock = {} if self.clock is None else self.clock.environment

@@ -95,6 +95,19 @@ def test_a_test_clock_gives_the_instant_of_entry_0(data, database, origin):
     assert 0 <= last_at - 1_740_801_600_000_000 < 60_000_000
 
 
+def test_a_start_with_a_wrong_clock_says_what_the_last_entry_says(data, database):
+    good(init(data, "--now", NOON))
+    serve = ("serve", "--data", data, "--port", 0)
+    for now in ("2025-03-09T12:00:00+08:00", "2025-02-28T12:00:00+08:00"):
+        refused = told(kashi(*serve, "--now", now))
+        assert "wrong_clock" in refused
+        assert "the last entry, 0 (genesis), is of 2025-03-01T12:00:0" in refused
+        assert "--clock-is-right" in refused
+    process = Process(data, database)  # with the flag
+    assert process.url.startswith("http")
+    process.end(signal.SIGKILL)
+
+
 def test_nonsense_is_one_line_and_no_traceback(data, tmp_path, monkeypatch):
     assert "bad_origin" in told(kashi("init", "--data", data, "--origin", "https://x"))
     assert "no_ledger" in told(kashi("serve", "--data", data))
@@ -461,7 +474,7 @@ class Process:
 
     def __init__(self, data: Path, database: str | None) -> None:
         self.data = data
-        words = ("--data", str(data), "--port", "0", "--now", NOON)
+        words = ("--data", str(data), "--port", "0", "--now", NOON, "--clock-is-right")
         self.process = subprocess.Popen(
             [*PROGRAM, "serve", *words],
             stdout=subprocess.PIPE,

@@ -194,7 +194,7 @@ async def test_each_command_in_its_documented_form_makes_one_entry(database, tmp
             assert entry["by"] == "authority-1"
             assert entry["request"] == f"k{number}"
             assert len(entry["salt"]) == 32
-            assert entry["at"] == service.clock.now
+            assert 0 <= entry["at"] - service.clock.now < 100  # each group is a microsecond later
             number += 1
         assert [entry.kind for entry in await service.entries()] == [
             *("genesis", "policy", "provider", "key", "enterprise", "contract", "issue"),
@@ -918,7 +918,7 @@ async def test_a_contract_shows_its_terms_and_what_was_metered(database, tmp_pat
             "cost": "288.00",
             "withheld": "0.00",
             "years": [{"year": 2025} | share],
-            "as_of": {"entries": 9, "time": "2025-03-01T12:00:00+08:00"},
+            "as_of": {"entries": 9, "time": "2025-03-01T12:00:00.000007+08:00"},
         }
         for id_ in ("nothing", "%ff", "x" * 500):
             problem(await service.get(f"/v1/contracts/{id_}"), "unknown_contract", 404)
@@ -960,7 +960,7 @@ async def pages(service: Service, limit: int):
     query = f"limit={limit}"
     while True:
         page = (await service.get(f"/v1/entries?{query}")).json
-        assert page["as_of"] == {"entries": 12, "time": "2025-03-01T12:00:00+08:00"}
+        assert page["as_of"] == {"entries": 12, "time": "2025-03-01T12:00:00.000011+08:00"}
         assert len(page["entries"]) <= limit
         if not page["entries"]:
             return

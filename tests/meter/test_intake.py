@@ -680,7 +680,8 @@ async def test_the_clock_of_the_ledger_never_goes_back(database, tmp_path):
         # Judged at the ledger's instant, by which this usage is past.
         assert [each.json["results"][0]["status"] for each in answers] == ["accepted"] * 2
         instants = [entry.at for entry in await service.entries()]
-        assert instants == [instants[0]] * 11
+        # Each group is a microsecond after the one before.
+        assert [instant - instants[0] for instant in instants] == [*range(8), 7, 8, 8]
 
 
 async def test_a_client_that_goes_away_before_its_answer_has_its_batch_stored_once(

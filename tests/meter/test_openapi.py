@@ -34,6 +34,7 @@ from meter.values.strict import (
     Fen,
     Instant,
     Lines,
+    Moment,
     Price,
     Uscc,
     decode,
@@ -249,7 +250,7 @@ async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_pat
 # Types accept what their schemas describe
 
 
-KINDS = [Fen, Price, Date, Uscc, Lines, Instant]
+KINDS = [Fen, Price, Date, Uscc, Lines, Instant, Moment]
 
 
 def takes(kind: type, text: str) -> bool:
@@ -291,6 +292,14 @@ def test_whatever_a_type_takes_its_schema_allows_and_the_reverse(kind):
             Instant,
             ["2025-03-01T08:00:00+08:00", "2025-03-01T00:00:00Z"],
             ["2025-03-01T08:00:00", "2025-03-01T24:00:00Z", "2025-03-01T08:00:00.5Z"],
+        ),
+        (
+            Moment,
+            ["2025-03-01T08:00:00.000001+08:00", "2025-03-01T00:00:00Z", "2025-03-01T08:00:00.5Z"],
+            [
+                *("2025-03-01T08:00:00.5", "2025-03-01T24:00:00.5Z", "2025-03-01T08:00:00.Z"),
+                *("2025-03-01T08:00:00.1234567Z", "2025-03-01T08:00:00,5Z"),
+            ],
         ),
     ],
 )

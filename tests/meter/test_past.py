@@ -7,7 +7,7 @@ import pytest
 from meter.rules.evolve import evolve
 from meter.rules.rating import cost
 from meter.rules.state import State
-from meter.values.units import format_instant, format_money
+from meter.values.units import format_moment, format_money
 from tests.books import ALPHA, DEVICE, PROGRAMME, lifted, parse_instant, record, void
 from tests.services import contract_body, enterprise_body, key_body, provider_body, serving
 
@@ -64,13 +64,35 @@ async def test_the_balance_as_of_every_size_is_what_the_entries_until_then_give(
         assert figures(answer.json) == expected(state), size
 
 
-async def test_the_balance_as_of_an_instant_includes_all_entries_of_that_second(history):
+async def test_the_balance_as_of_an_instant_includes_all_entries_until_that_microsecond(history):
     entries = await history.entries()
-    for instant in sorted({entry.at // 10**6 for entry in entries}):
-        size = sum(entry.at <= instant * 10**6 for entry in entries)
-        answer = await history.get(balance_url(as_of=format_instant(instant).replace("+", "%2B")))
+    for instant in sorted({entry.at for entry in entries}):
+        size = sum(entry.at <= instant for entry in entries)
+        answer = await history.get(balance_url(as_of=format_moment(instant).replace("+", "%2B")))
         assert answer.json["as_of"]["entries"] == size
         assert answer.json == (await history.get(balance_url(as_of=size))).json
+
+
+async def test_the_instant_that_an_answer_printed_gives_the_same_answer_for_ever(
+    database, tmp_path
+):
+    """Also where the clock stands still or goes back, so that it dates no two groups apart."""
+    chance = random.Random(11)
+    async with serving(database, tmp_path) as service:
+        await service.open_books(issued="1.00")
+        seen = [(await service.get(balance_url())).json]
+        for number in range(30):
+            service.clock.now += chance.choice((0, 1, 370_000, 999_999, -40_000_000))
+            records = [record(f"r{number}", "A", EIGHT, EIGHT + 5, chance.randrange(1, 9_000))]
+            assert (await service.usage(records, seq=number + 1)).status == 200
+            seen.append((await service.get(balance_url())).json)
+        assert len({each["granted"] for each in seen}) > 10
+        assert any("." in each["as_of"]["time"] for each in seen)
+        for answer in seen:
+            printed = answer["as_of"]["time"].replace("+", "%2B")
+            assert (await service.get(balance_url(as_of=printed))).json == answer
+        instants = [entry.at for entry in await service.entries()]
+        assert instants == sorted(instants)
 
 
 @pytest.mark.parametrize("as_of", ["0", "999999", "yesterday", "2024-01-01T00:00:00Z", "-1"])

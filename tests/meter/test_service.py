@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ledger.note import Signer, Verifier
-from meter.host.clock import clock_from, system_clock
+from meter.host.clock import SYSTEM_CLOCK, clock_from
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.tokens import Identity
 from meter.intake import Intake
@@ -23,7 +23,7 @@ from meter.tables.connections import NoLedger
 from meter.tables.faults import DatabaseFault
 from meter.values.units import MICROSECONDS
 from tests.books import ALPHA, PROGRAMME
-from tests.services import ORIGIN, Clock, ask, coupon_body, serving, stored_entries
+from tests.services import ORIGIN, Clock, ask, coupon_body, moved, serving, stored_entries
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def start(folder: DataFolder) -> None:
 
 
 async def test_a_new_ledger_begins_with_a_genesis_that_names_its_keys(folder, database):
-    await setup.initialise(folder, ORIGIN, Clock("2025-03-01T12:00:00+08:00"))
+    await setup.initialise(folder, ORIGIN, moved(Clock("2025-03-01T12:00:00+08:00")))
     (genesis,) = await stored_entries(database)
     assert genesis.origin == ORIGIN
     assert genesis.log_key == folder.log_vkey.read_text().strip()
@@ -145,11 +145,11 @@ def test_a_test_clock_is_for_test_and_example_hosts(origin, allowed):
 
 def test_a_test_clock_runs_on_from_its_instant_and_the_systems_is_now():
     clock = clock_from(1_000_000_000)
-    first = clock()
+    first = clock.now()
     time.sleep(0.02)
-    second = clock()
+    second = clock.now()
     assert 1_000_000_000_000_000 <= first < first + 20_000 <= second < first + 10_000_000
-    assert abs(system_clock() - time.time_ns() // 1_000) < 1_000_000
+    assert abs(SYSTEM_CLOCK.now() - time.time_ns() // 1_000) < 1_000_000
 
 
 async def test_nothing_starts_without_keys_or_without_a_ledger(folder, database):

@@ -13,10 +13,12 @@ from meter.values.units import (
     add_months,
     format_date,
     format_instant,
+    format_moment,
     format_money,
     format_price,
     parse_date,
     parse_instant,
+    parse_moment,
     parse_money,
     parse_price,
     year_of,
@@ -295,3 +297,38 @@ def test_months_later_is_in_the_right_month_and_never_on_a_later_day(day, months
     assert later.day == day.day or (
         later.day < day.day and (later + timedelta(days=1)).month != later.month
     )
+
+
+# Moments
+
+
+@properties
+@given(st.integers(-(10**15), 2**57))
+def test_a_moment_reads_back_to_the_microsecond(microseconds):
+    assert parse_moment(format_moment(microseconds)) == microseconds
+
+
+@pytest.mark.parametrize(
+    ("text", "microseconds"),
+    [
+        ("1970-01-01T00:00:01Z", 1_000_000),
+        ("1970-01-01T08:00:00.000001+08:00", 1),
+        ("1970-01-01T00:00:00.5Z", 500_000),
+        ("1970-01-01T00:00:00.120-00:01", 60_120_000),
+    ],
+)
+def test_a_moment_has_up_to_six_decimals(text, microseconds):
+    assert parse_moment(text) == microseconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1970-01-01T00:00:00.Z", "1970-01-01T00:00:00.1234567Z", "1970-01-01T00:00:00,5Z"),
+        *("1970-01-01T00:00:00.5", "1970-01-01T00:00:00.5 Z", "1970-01-01T00:00.5:00Z", "", "x"),
+        *("1970-01-01T00:00:00.+5Z", "1970-01-01T00:00:00.٥Z", "1970-01-01T00:00:00.5Z\n"),
+    ],
+)
+def test_what_is_no_moment_is_refused(text):
+    with pytest.raises(ValueError, match="not an instant"):
+        parse_moment(text)

@@ -33,7 +33,7 @@ from meter.rules.kinds.kind import (
 from meter.rules.kinds.service_keys import check_unused, origin_of
 from meter.rules.state import EnlistedBatch, Enterprise, Key, Provider, State
 from meter.values.problems import Problem
-from meter.values.units import MICROSECONDS, parse_date
+from meter.values.units import parse_date
 from meter.wire import possession
 from meter.wire.dsse import parse_public_key
 
@@ -135,7 +135,7 @@ def _judge_revocation(state: State, command: RevokeKey, stamp: Stamp) -> Judged:
     if key.revoked is not None:
         raise Problem("already_revoked", f"by entry {key.revoked}", entry=key.revoked)
     since = command.suspected_since
-    if since is not UNSET and since * MICROSECONDS > stamp.at:
+    if since is not UNSET and since > stamp.at:
         raise Problem("bad_dates", "suspected_since lies in the future")
     return NOTHING_MORE
 

@@ -19,6 +19,11 @@ SELECT current_setting('kashi.session', true);
 -- name: drop
 DROP SCHEMA meter, ledger CASCADE;
 
+-- name: time_elsewhere
+-- By a socket, or from an address of its own, the server is on our host and has our clock.
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+WHERE inet_server_addr() <> inet_client_addr();
+
 -- name: registrations
 SELECT entry, data FROM meter.registration ORDER BY entry;
 
