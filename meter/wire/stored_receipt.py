@@ -107,7 +107,7 @@ def with_proof(
         for number in numbers
     ]
     before = _hashes_text(tree.consistency_proof(place.before.size, size))
-    proof = ReceiptProof(Lines(note.decode()), before, proved)
+    proof = ReceiptProof(note.decode(), before, proved)
     return msgspec.structs.replace(stored, proof=proof)
 
 

@@ -40,8 +40,8 @@ async def refused(awaitable) -> str:
     return error.value.code
 
 
-async def start(folder: DataFolder) -> None:
-    async with service_running.running(folder):
+async def start(folder: DataFolder, **settings: Any) -> None:
+    async with service_running.running(folder, **settings):
         pass
 
 
@@ -189,7 +189,7 @@ async def test_other_keys_are_refused_before_the_running_service_is_shut_out(
         else:
             wrong.receipt_key.write_text("A" * 43 + "=")
         monkeypatch.setenv(DATABASE_VARIABLE, database)
-        assert await refused(start(wrong)) == "wrong_keys"
+        assert await refused(start(wrong, clock=moved(running.clock))) == "wrong_keys"
         await running.open_books()
         assert (await running.get("/readyz")).status == 200
 
