@@ -126,6 +126,8 @@ async def test_a_login_without_connections_left_is_503_and_never_a_fault_of_ours
         # Usage needs no further one.
         assert (await service.usage([record("r", "A", *HOUR, 1)])).status == 200
         await ask(database, f"ALTER ROLE {name_of(few)} CONNECTION LIMIT 3")
+        # The server counts those that it is about to refuse, too.
+        await until(is_ready(service))
         found = await answers(service, 60)
         assert set(found) <= {(200, ""), (503, "unavailable")}
         assert found[200, ""] > 0

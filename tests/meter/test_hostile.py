@@ -709,6 +709,7 @@ async def test_what_is_no_http_gets_a_problem_document_and_no_second_chance(
     database, tmp_path, caplog
 ):
     async with serving(database, tmp_path) as service:
+        caplog.clear()  # of notices of a start
         for request in NO_HTTP:
             raw = await Raw.opened(service, request)
             assert code_of(await raw.rest()) == "malformed", request
