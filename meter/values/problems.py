@@ -25,7 +25,8 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "method_not_allowed": (405, "The resource does not support this method"),
     "request_timeout": (408, "The request did not arrive in time"),
     "too_large": (413, "The request is larger than the limit"),
-    "unsupported_encoding": (415, "Content encodings are not accepted"),
+    "unsupported_encoding": (415, "Encoded bodies are not accepted"),
+    "expectation_failed": (417, "Nothing but 100-continue can be expected"),
     # batches
     "wrong_log": (409, "The batch was signed for another ledger"),
     "wrong_genesis": (409, "The batch was signed for another ledger of this name"),

@@ -1027,6 +1027,14 @@ async def test_a_cursor_is_good_for_its_question_alone_and_only_as_it_is(service
     assert (await service.get(f"{path}?nonsense=1")).code == "malformed"
 
 
+async def test_a_number_in_a_url_has_one_spelling(service):
+    for number in ("1e1", "1.0", "010", "+1", "1_0", "%201", "0x1", "1e400", "Infinity", "９"):
+        for query in ("/v1/entries?limit=", "/v1/entries?after=", "/v1/coupons?year="):
+            assert (await service.get(query + number)).code == "malformed", query + number
+    for query in ("/v1/entries?limit=10", "/v1/entries?after=-1", "/v1/coupons?year=2025"):
+        assert (await service.get(query)).status == 200, query
+
+
 async def test_a_cursor_belongs_to_its_filters(service):
     path = f"/v1/enterprises/{ALPHA}/usage"
     await service.usage([right()])
