@@ -36,6 +36,7 @@ class Context:
     clock: WatchedClock
     streams: Streams
     token_use: TokenUse
+    cursor_key: bytes
 
     async def snapshot(self, connection: connections.Connection) -> tuple[Head, Registered]:
         """Return the head that a connection's snapshot sees, and what is registered by then."""
