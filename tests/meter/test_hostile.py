@@ -243,7 +243,9 @@ HEAD = b'{"log":"%s","provider":"pcl","stream":"main","seq":1,' % ORIGIN.encode(
 VOIDS = HEAD + b'"voids":['
 RECORDS = HEAD + b'"records":['
 RECORD = json.dumps(record("r", "A", *HOUR, 1)).encode()
-TOO_MANY = {"one good record again", "one good void again"}
+TOO_MANY = {
+    *("empty records", "tiny keys", "keys again", "one good record again", "one good void again"),
+}
 
 
 def worst() -> dict[str, bytes]:
