@@ -5,7 +5,6 @@ in `post` (POST) and `get` (GET; each kind of user has a file of its own, `get_*
 `docs_page` describe them all.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -30,6 +29,7 @@ from meter.api.post import IDEMPOTENCY_KEY
 from meter.api.routes import serve
 from meter.host import logs
 from meter.host.metrics import Metrics
+from meter.host.turns import Share
 from meter.http.bodies import BODIES, Bodies
 from meter.http.problems import problem_response
 from meter.values.problems import Problem
@@ -66,7 +66,8 @@ def make_app(context: Context) -> web.Application:
     app[CONTEXT] = context
     app[_METRICS] = context.metrics
     app[BODIES] = Bodies()
-    app[proofs.PROVING] = asyncio.Semaphore(proofs.PROOFS_AT_ONCE)
+    app[post.ENVELOPES] = Share(post.ENVELOPES_SHARE, post.ENVELOPES_CREDIT_SECONDS)
+    app[proofs.PROVING] = proofs.Proving(context.metrics)
     app[openapi.ROUTES_SERVED] = ROUTES
     app.add_routes(map(serve, ROUTES))
     return app

@@ -199,6 +199,8 @@ def codes_of(route: Route) -> list[str]:
     codes = [*route.codes, *_GENERAL]
     if route.roles:
         codes.append("unauthorized")
+    if route.roles:
+        codes.append("busy")  # too much is asked under one token
     if route.roles and set(route.roles) != set(get_args(Role)):
         codes.append("forbidden")
     if "{" in route.path:

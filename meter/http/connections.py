@@ -37,7 +37,9 @@ _log: Final = logs.logger(__name__)
 @asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve an application; yield its URL, and at the end wait for open requests."""
-    runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS)
+    # A handler is cancelled when its client has gone, and so its query is; what waits to be decided
+    # is decided all the same.
+    runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS, handler_cancellation=True)
     async with listener(runner, host, port, MAX_CONNECTIONS, _connection) as url:
         yield url
 

@@ -64,7 +64,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "below_granted": (422, "A coupon cannot go below what it has granted"),
     "pool_below_issued": (422, "A pool cannot go below what was issued from it"),
     # the service
-    "busy": (503, "The queue is full; try again"),
+    "busy": (503, "Too much is asked at once; try again"),
     "not_published": (503, "The entry is committed but not published yet; try again"),
     "unavailable": (503, "The outcome is not known or the ledger is not ready; try again"),
     "internal": (500, "The service has failed"),
