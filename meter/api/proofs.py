@@ -77,14 +77,20 @@ class Proving:
             self._waiting -= 1
         # A thread goes on where its client has gone, so its place is taken until its end.
         making = asyncio.ensure_future(asyncio.to_thread(_timed, prove))
-        making.add_done_callback(lambda _: self._places.release())
-        made, seconds = await asyncio.shield(making)
-        if who is None:
-            self._public.charge(NOBODY, seconds)
-            self._metrics.anonymous_seconds.labels("proof").inc(seconds)
+        making.add_done_callback(partial(self._end, who))
+        made, _ = await asyncio.shield(making)
         if isinstance(made, Problem):
             raise made
         return made
+
+    def _end(self, who: Identity | None, making: "asyncio.Future[tuple[object, float]]") -> None:
+        """Free the place, and charge a public proof."""
+        self._places.release()
+        if making.cancelled() or making.exception() is not None or who is not None:
+            return
+        _, seconds = making.result()
+        self._public.charge(NOBODY, seconds)
+        self._metrics.anonymous_seconds.labels("proof").inc(seconds)
 
 
 PROVING: Final = web.AppKey("proving", Proving)
