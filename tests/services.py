@@ -36,6 +36,7 @@ from meter.auditor.replay import Audit
 from meter.client import registration
 from meter.host import clock as host_clock
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
+from meter.host.tokens import Identity
 from meter.intake import Intake
 from meter.rules.entries import Entry
 from meter.rules.evolve import evolve
@@ -43,7 +44,9 @@ from meter.rules.kinds.table import read_entry
 from meter.rules.state import State
 from meter.service import running as service_running
 from meter.service import setup
+from meter.service.admin import add_token
 from meter.tables.sessions import Address
+from meter.values.roles import Role
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire import dsse
 from tests.books import (
@@ -391,6 +394,13 @@ def _audit(data: list[bytes], attached: dict[int, list[Any]]) -> None:
         audit.entry(number, entry, json.loads(entry), files, tree)
         tree.append(leaf_hash(entry))
     audit.finish()
+
+
+async def authorization(service: Service, name: str, role: Role, subject: str = "") -> str:
+    """Make a token, and return the header that carries it."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(DATABASE_VARIABLE, service.dsn)
+        return f"Bearer {await add_token(service.folder, Identity(name, role, subject))}"
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:

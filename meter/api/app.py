@@ -5,7 +5,6 @@ in `post` (POST) and `get` (GET; each kind of user has a file of its own, `get_*
 `docs_page` describe them all.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -24,10 +23,13 @@ from meter.api import (
     proofs,
 )
 from meter.api.context import CONTEXT, Context
+from meter.api.events import LAST_EVENT_ID
 from meter.api.get import METRICS_HEADERS
+from meter.api.post import IDEMPOTENCY_KEY
 from meter.api.routes import serve
 from meter.host import logs
 from meter.host.metrics import Metrics
+from meter.host.turns import Share
 from meter.http.bodies import BODIES, Bodies
 from meter.http.problems import problem_response
 from meter.values.problems import Problem
@@ -49,6 +51,12 @@ _METRICS: Final = web.AppKey("metrics", Metrics)
 
 _log: Final = logs.logger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Of two such fields a proxy before us may read the one, and we the other.
+ONCE: Final = (
+    *(hdrs.AUTHORIZATION, IDEMPOTENCY_KEY, hdrs.CONTENT_ENCODING, hdrs.CONTENT_TYPE),
+    *(hdrs.TRANSFER_ENCODING, LAST_EVENT_ID),
+)
+_PLAIN: Final = {hdrs.CONTENT_ENCODING: "identity", hdrs.TRANSFER_ENCODING: "chunked"}
 _BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -58,7 +66,8 @@ def make_app(context: Context) -> web.Application:
     app[CONTEXT] = context
     app[_METRICS] = context.metrics
     app[BODIES] = Bodies()
-    app[proofs.PROVING] = asyncio.Semaphore(proofs.PROOFS_AT_ONCE)
+    app[post.ENVELOPES] = Share(post.ENVELOPES_SHARE, post.ENVELOPES_CREDIT_SECONDS)
+    app[proofs.PROVING] = proofs.Proving(context.metrics)
     app[openapi.ROUTES_SERVED] = ROUTES
     app.add_routes(map(serve, ROUTES))
     return app
@@ -81,7 +90,7 @@ async def _problems(request: web.Request, handler: _Handler) -> web.StreamRespon
     """Turn whatever a handler raises into a problem document."""
     logs.new_request()
     try:
-        _refuse_encodings(request)
+        _check_head(request)
         return await handler(request)
     except Problem as problem:
         return _refusal(request, problem)
@@ -97,10 +106,14 @@ async def _problems(request: web.Request, handler: _Handler) -> web.StreamRespon
         return _refusal(request, Problem("internal", "the fault was logged"))
 
 
-def _refuse_encodings(request: web.Request) -> None:
-    """Refuse compressed bodies, which could decompress to any size."""
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
-        raise Problem("unsupported_encoding", "send the body as it is")
+def _check_head(request: web.Request) -> None:
+    """Refuse a field that stands twice, and encoded bodies, which could unfold to any size."""
+    for name in ONCE:
+        if len(request.headers.getall(name, ())) > 1:
+            raise Problem("malformed", f"{name} stands twice in the head")
+    for name, plain in _PLAIN.items():
+        if request.headers.get(name, plain).lower() != plain:
+            raise Problem("unsupported_encoding", f"send the body as it is, without {name}")
 
 
 def _refusal(request: web.Request, problem: Problem, allow: str | None = None) -> web.Response:

@@ -1,6 +1,6 @@
 """The parts that each handler works with, and the identity behind a request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from meter.host.clock import WatchedClock
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.tokens import Identity, parse_header
+from meter.host.turns import Turns
 from meter.host.watermark import Watermark
 from meter.tables import connections, tokens
 from meter.tables.registry import Registered, Registry
@@ -36,6 +37,8 @@ class Context:
     clock: WatchedClock
     streams: Streams
     token_use: TokenUse
+    cursor_key: bytes
+    turns: Turns = field(default_factory=Turns)
 
     async def snapshot(self, connection: connections.Connection) -> tuple[Head, Registered]:
         """Return the head that a connection's snapshot sees, and what is registered by then."""

@@ -1,23 +1,25 @@
 """Places in long responses: a page has a `next`, which the query for the next page has as `after`.
 
-To a client the text means nothing. It is base64url (RFC 4648 section 5, unpadded) of six bytes of
-sha256 over query and place, then the place as a JSON list:
+To a client the text means nothing. It is base64url (RFC 4648 section 5, unpadded) of the first
+sixteen bytes of HMAC-SHA256 over query and place, then the place as a JSON list:
 
     ["/v1/providers/pcl/rejected",[]] and [41,3]  ->  "…WzQxLDNd"
 
-So a text that was cut, changed, or taken from another query is refused. The check is no secret:
-a place opens nothing that its URL does not.
+Its key is DIR/cursor.key. So a place is one that this service came to: a text that was cut,
+changed, made by others or taken from another query is refused. Whoever has the key can put any
+number into it, and still meets no more than a refusal or another page.
 """
 
 import base64
+import hmac
 import re
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from ledger.canon import MAX_INTEGER
 from ledger.store import Head
 from meter.api.responses import as_of
 from meter.api.routes import Ask
@@ -25,8 +27,7 @@ from meter.tables.pages import Page
 from meter.values.problems import Problem
 
 MAX_PAGE: Final = 1_000  # items; so a response stays below some hundred kilobytes
-CHECK_BYTES: Final = 6
-_LARGEST: Final = 2**63 - 1  # what the database can compare with
+TAG_BYTES: Final = 16
 _PLACE_TEXT: Final = re.compile(r"[\x20-\x7e]{0,128}")
 
 Place = TypeVar("Place", bound=tuple[int | str, ...])
@@ -68,32 +69,33 @@ def page_end(ask: Ask, head: Head, last: tuple[int | str, ...], *, more: bool) -
 def cursor(ask: Ask, place: tuple[int | str, ...]) -> str:
     """Write a place as `next`."""
     data = msgspec.json.encode(place)
-    return base64.urlsafe_b64encode(_check(ask, data) + data).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(_tag(ask, data) + data).rstrip(b"=").decode()
 
 
 def _decode(ask: Ask) -> tuple[int | str, ...] | None:
     text = ask.query.after
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        found = msgspec.json.decode(data[CHECK_BYTES:], type=tuple[int | str, ...])
+        found = msgspec.json.decode(data[TAG_BYTES:], type=tuple[int | str, ...])
     except ValueError:
         return None
     # Written again it must be the same text, so that each place has one spelling.
-    good = all(map(_is_comparable, found)) and cursor(ask, found) == text
+    good = hmac.compare_digest(cursor(ask, found), text) and all(map(_is_comparable, found))
     return found if good else None
 
 
 def _is_comparable(part: int | str) -> bool:
     if isinstance(part, int):
-        return -_LARGEST <= part <= _LARGEST
+        return -MAX_INTEGER <= part <= MAX_INTEGER
     return _PLACE_TEXT.fullmatch(part) is not None
 
 
-def _check(ask: Ask, data: bytes) -> bytes:
+def _tag(ask: Ask, data: bytes) -> bytes:
     filters = sorted(
         (name, value)
         for name, value in ask.request.query.items()
         if name not in PageQuery.__struct_fields__
     )
     query: list[Any] = [ask.request.path, filters]
-    return sha256(msgspec.json.encode(query) + data).digest()[:CHECK_BYTES]
+    text = msgspec.json.encode(query) + data
+    return hmac.digest(ask.context.cursor_key, text, "sha256")[:TAG_BYTES]

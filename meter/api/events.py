@@ -21,7 +21,6 @@ from meter.api.context import authenticate
 from meter.api.routes import Ask, Route
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import CouponId, State
-from meter.tables import connections
 from meter.tables.balances import past_balance
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -112,11 +111,11 @@ def _place(position: Position) -> bytes:
 
 async def _write_page(ask: Ask, walk: Walk, response: web.StreamResponse, size: int) -> None:
     context = ask.context
-    entries = await context.streams.page(context.readers, walk.position.entry, size)
+    entries = await context.streams.page(context.readers, walk.position.entry, size, ask.turn)
     state = context.registry.now.state  # it knows all below the watermark
     missing = walk.missing(state, entries)
     if missing:
-        walk.balances |= await _balances(context.readers, state, missing, walk.position.entry)
+        walk.balances |= await _balances(ask, state, missing, walk.position.entry)
     waiting = bytearray()
     for entry in entries:
         for event in walk.take(state, entry):
@@ -130,10 +129,10 @@ async def _write_page(ask: Ask, walk: Walk, response: web.StreamResponse, size: 
 
 
 async def _balances(
-    readers: connections.Readers, state: State, coupons: set[CouponId], number: int
+    ask: Ask, state: State, coupons: set[CouponId], number: int
 ) -> dict[CouponId, PastBalance]:
     """Read coupons as they stood before an entry: as of its group's start, then entry by entry."""
-    async with connections.reading(readers) as connection:
+    async with ask.reading() as connection:
         start = await ledger_store.segment_start(connection, number)
         balances = {
             coupon: await past_balance(connection, state, coupon, start)
@@ -166,6 +165,5 @@ ROUTES: Final = (
         "text/event-stream",
         roles=(*OFFICIALS, "enterprise", "provider"),
         query=EventsQuery,
-        codes=("busy",),
     ),
 )

@@ -418,7 +418,9 @@ REMEDIES: Final[dict[str, str]] = {
     " may take.",
     "too_large": "Send less at once: batches up to 8 MiB and 5,000 records and voids, commands"
     " up to 256 KiB.",
-    "unsupported_encoding": "Send the body without `Content-Encoding`.",
+    "unsupported_encoding": "Send the body without `Content-Encoding`, and with no other"
+    " `Transfer-Encoding` than `chunked`.",
+    "expectation_failed": "Send the request without `Expect`, or with `Expect: 100-continue`.",
     "wrong_log": "Sign for the `log` that this service's checkpoint names.",
     "wrong_genesis": "The ledger of this name was made anew: compare `genesis` with entry 0, and"
     " ask the authority.",

@@ -75,7 +75,7 @@ async def get_balance(ask: Ask) -> Balance:
     uscc, programme, year = ask.path("uscc"), ask.query.programme, ask.query.year
     coupon = (uscc, programme, year)
     past = bool(ask.query.as_of)
-    async with connections.reading(ask.context.readers, snapshot=past) as connection:
+    async with ask.reading(snapshot=past) as connection:
         if past:
             head, known = await ask.context.snapshot(connection)
             policy = _policy(known, coupon)
@@ -138,7 +138,7 @@ async def _past_balance(
 
 async def get_contract(ask: Ask) -> ContractView:
     """A contract's terms and what was metered and granted under it."""
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         _, known = await ask.context.snapshot(connection)
         contract = known.contract(ask.path("contract"))
         if contract is None:
@@ -174,7 +174,7 @@ async def get_contract(ask: Ask) -> ContractView:
 async def get_entries(ask: Ask) -> EntryPage:
     """Entries after a number, oldest first, all or those that filters find."""
     query: EntriesQuery = ask.query
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         entries = _candidates(connection, known, query)
         page, read, last = [], 0, query.after
@@ -236,7 +236,7 @@ def _is_asked_for(state: State, query: EntriesQuery, data: bytes) -> bool:
 async def get_entry(ask: Ask) -> EntryView:
     """One entry, its bytes embedded as they are, and its leaf hash."""
     number = entry_number(ask.path("entry"))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         found = await ledger_store.entries_at(connection, [number])
     if number not in found:
         raise Problem("not_found", f"no entry {number}")

@@ -90,7 +90,7 @@ async def get_enterprise_contracts(ask: Ask) -> ContractPage:
 async def contract_page(ask: Ask, choose: Callable[[Registered], list[Contract]]) -> ContractPage:
     """Return a page of chosen contracts, which are in the order of their entries."""
     after = place(ask, (-1,))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         page = page_by_entry(choose(known), after, ask.query.limit)
         totals = await pages.totals(connection, [each.registered.id for each in page.items])
@@ -109,7 +109,7 @@ async def get_usage(ask: Ask) -> UsagePage:
     first = _FIRST_DAY if query.starts is UNSET else day_of(parse_date(query.starts))
     stop = _LAST_DAY + 1 if query.ends is UNSET else day_of(parse_date(query.ends))
     after = place(ask, (first, ""))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         contracts = [
             each.registered.id
@@ -137,7 +137,7 @@ async def get_records(ask: Ask) -> RecordPage:
     of_all = query.contract is UNSET
     subject = f"enterprise:{ask.path('uscc')}" if of_all else f"contract:{query.contract}"
     (after,) = place(ask, (-1,))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         contracts = {
             each.registered.id: each for each in _asked_contracts(ask, known, query.contract)
@@ -151,7 +151,7 @@ async def get_records(ask: Ask) -> RecordPage:
 async def get_refused(ask: Ask) -> NotCountedPage:
     """An enterprise's records that were refused, in conflict, or withheld in part."""
     after = place(ask, (-1, -1))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         contracts = _asked_contracts(ask, known, ask.query.contract)
         page = await pages.not_counted(connection, contracts, after, ask.query.limit)

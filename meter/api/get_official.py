@@ -34,7 +34,7 @@ from meter.api.routes import Ask, Handler, Route
 from meter.host.tokens import ListedToken
 from meter.rules.commands import ProgrammeName
 from meter.rules.state import Contract, Enterprise, Provider
-from meter.tables import connections, pages
+from meter.tables import pages
 from meter.tables.pages import Suspect, ToReview
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
@@ -73,7 +73,7 @@ class TokensQuery(PageQuery, frozen=True):
 async def get_pools(ask: Ask) -> PoolPage:
     """All pools."""
     after = place(ask, ("", 0))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head = await ledger_store.head(connection)
         page = await pages.pools(connection, after, ask.query.limit)
     return PoolPage(
@@ -88,7 +88,7 @@ async def get_coupons(ask: Ask) -> CouponPage:
     after = place(ask, ("", "", 0))
     programme = "" if query.programme is UNSET else query.programme
     year = 0 if query.year is UNSET else query.year
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head = await ledger_store.head(connection)
         page = await pages.coupons(connection, programme, year, after, query.limit)
     return CouponPage(
@@ -102,7 +102,7 @@ async def get_coupons(ask: Ask) -> CouponPage:
 async def get_enterprises(ask: Ask) -> EnterprisePage:
     """All enterprises."""
     after = place(ask, (-1,))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
     page = page_by_entry(known.enterprises(), after, ask.query.limit)
     return EnterprisePage(
@@ -129,7 +129,7 @@ async def get_contracts(ask: Ask) -> ContractPage:
 async def get_providers(ask: Ask) -> ProviderPage:
     """All providers with their enlistments and keys."""
     after = place(ask, (-1,))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
     page = page_by_entry(known.providers(), after, ask.query.limit)
     return ProviderPage(
@@ -141,7 +141,7 @@ async def get_providers(ask: Ask) -> ProviderPage:
 async def get_suspects(ask: Ask) -> SuspectPage:
     """Batches signed by a key since others may have had it; none without a suspicion."""
     after = place(ask, (-1,))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         key = known.key(ask.path("keyid"))
         if key is None:
@@ -156,7 +156,7 @@ async def get_suspects(ask: Ask) -> SuspectPage:
 async def get_withheld(ask: Ask) -> WithheldPage:
     """Records with a withheld part that are neither released nor voided."""
     after = place(ask, (-1,))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         page = await pages.to_review(connection, after, ask.query.limit)
     return WithheldPage(
@@ -170,7 +170,7 @@ async def get_tokens(ask: Ask) -> TokenPage:
     query: TokensQuery = ask.query
     after = place(ask, ("",))
     role = "" if query.role is UNSET else query.role
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head = await ledger_store.head(connection)
         page = await pages.tokens(connection, role, *after, query.limit)
     return TokenPage(

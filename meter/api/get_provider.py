@@ -20,7 +20,7 @@ from meter.api.responses import (
     StreamView,
 )
 from meter.api.routes import Ask, Handler, Route, with_etag
-from meter.tables import connections, pages
+from meter.tables import pages
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -31,7 +31,7 @@ from meter.wire.receipt import Receipt
 
 async def get_receipt(ask: Ask) -> web.Response:
     """The stored receipt of a batch, byte for byte, with its signature."""
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         found = await pages.receipt(connection, ask.path("digest"))
     if found is None:
         raise Problem("not_found", f"no batch {ask.path('digest')}")
@@ -43,7 +43,7 @@ async def get_receipt(ask: Ask) -> web.Response:
 
 async def get_envelope(ask: Ask) -> web.Response:
     """The signed envelope as it came; also that of a batch whose number held another."""
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         found = await pages.envelope(connection, ask.path("digest"))
     if found is None:
         raise Problem("not_found", f"no batch {ask.path('digest')}")
@@ -55,7 +55,7 @@ async def get_envelope(ask: Ask) -> web.Response:
 async def get_streams(ask: Ask) -> StreamPage:
     """A provider's streams by name."""
     after = place(ask, ("",))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         _check_provider(ask, known)
         page = await pages.streams(connection, ask.path("provider"), after, ask.query.limit)
@@ -69,7 +69,7 @@ async def get_stream(ask: Ask) -> GapPage:
     """One stream and its gaps."""
     provider, name = ask.path("provider"), ask.path("stream")
     after = place(ask, (0,))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         _check_provider(ask, known)
         stream = await pages.stream(connection, provider, name)
@@ -90,7 +90,7 @@ async def get_stream(ask: Ask) -> GapPage:
 async def get_rejected(ask: Ask) -> RejectedPage:
     """What was refused of a provider's batches, and what to do about it."""
     after = place(ask, (-1, -1, 0))
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         _check_provider(ask, known)
         page = await pages.rejected(connection, ask.path("provider"), after, ask.query.limit)

@@ -35,7 +35,9 @@ PROBLEM_TYPE: Final = "application/problem+json"
 VERSION: Final = "1"  # of the API, as in its URLs
 
 # The codes that any request can meet.
-_GENERAL: Final = ("malformed", "unsupported_encoding", "unavailable", "internal")
+_GENERAL: Final = (
+    *("malformed", "unsupported_encoding", "expectation_failed", "unavailable", "internal"),
+)
 
 _INTRODUCTION: Final = """\
 Compute vouchers (算力券), metered exactly to the fen, on a ledger that anyone can verify offline.
@@ -197,6 +199,8 @@ def codes_of(route: Route) -> list[str]:
     codes = [*route.codes, *_GENERAL]
     if route.roles:
         codes.append("unauthorized")
+    if route.roles:
+        codes.append("busy")  # too much is asked under one token
     if route.roles and set(route.roles) != set(get_args(Role)):
         codes.append("forbidden")
     if "{" in route.path:

@@ -6,9 +6,12 @@ needs the same threads.
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
 
@@ -20,6 +23,9 @@ from ledger.proof import Proof
 from ledger.tlog import TiledTree
 from meter.api.get import entry_number
 from meter.api.routes import Ask, Route
+from meter.host.metrics import Metrics
+from meter.host.tokens import Identity
+from meter.host.turns import NOBODY, Share
 from meter.rules.state import State
 from meter.tables import connections, pages
 from meter.values.problems import Problem
@@ -34,8 +40,13 @@ _HEADERS: Final = {
 }
 
 
-PROVING: Final = web.AppKey("proving", asyncio.Semaphore)
 PROOFS_AT_ONCE: Final = 2
+MAX_WAITING: Final = 64  # proofs; each waits for some milliseconds
+# Of the time, for proofs that anybody asks for. Whoever needs more makes them from the tiles.
+PUBLIC_SHARE: Final = 0.25
+PUBLIC_CREDIT_SECONDS: Final = 5.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +57,61 @@ class _Published:
     tree: TiledTree
 
 
+class Proving:
+    """The proofs that are being made, each in a thread. Owns the account of the public ones."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._places = asyncio.Semaphore(PROOFS_AT_ONCE)
+        self._waiting = 0
+        self._public = Share(PUBLIC_SHARE, PUBLIC_CREDIT_SECONDS)
+
+    async def make(self, who: Identity | None, prove: Callable[[], T]) -> T:
+        """Return what `prove` makes, or raise its `Problem`; `busy` where too many are made."""
+        if self._waiting >= MAX_WAITING or (who is None and self._public.is_used_up(NOBODY)):
+            raise Problem("busy", "too many proofs are asked for")
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        # A thread goes on where its client has gone, so its place is taken until its end.
+        making = asyncio.ensure_future(asyncio.to_thread(_timed, prove))
+        making.add_done_callback(partial(self._end, who))
+        made, _ = await asyncio.shield(making)
+        if isinstance(made, Problem):
+            raise made
+        return made
+
+    def _end(self, who: Identity | None, making: "asyncio.Future[tuple[object, float]]") -> None:
+        """Free the place, and charge a public proof."""
+        self._places.release()
+        if making.cancelled() or making.exception() is not None or who is not None:
+            return
+        _, seconds = making.result()
+        self._public.charge(NOBODY, seconds)
+        self._metrics.anonymous_seconds.labels("proof").inc(seconds)
+
+
+PROVING: Final = web.AppKey("proving", Proving)
+
+
+def _timed(prove: Callable[[], T]) -> tuple[T | Problem, float]:
+    """Return what was made, or the problem, and the time that this thread took."""
+    began = time.thread_time()
+    try:
+        made = prove()
+    except Problem as problem:
+        return problem, time.thread_time() - began
+    return made, time.thread_time() - began
+
+
 async def get_entry_proof(ask: Ask) -> web.Response:
     """The proof of an entry by the newest published checkpoint (C2SP tlog-proof)."""
     number = entry_number(ask.path("entry"))
     committed = ask.context.submissions.watermark.size
-    async with ask.request.app[PROVING]:
-        proof = await asyncio.to_thread(_prove_entry, ask.context.log_folder, number, committed)
+    prove = partial(_prove_entry, ask.context.log_folder, number, committed)
+    proof = await ask.request.app[PROVING].make(ask.who, prove)
     return web.Response(body=proof, headers=_HEADERS)
 
 
@@ -63,15 +123,13 @@ def _prove_entry(folder: Path, number: int, committed: int) -> bytes:
 
 async def get_stored_receipt(ask: Ask) -> StoredReceipt:
     """A batch, its receipt, and the proof of both by the newest published checkpoint."""
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         stored, numbers = await _load_stored(ask, connection)
         entries = await ledger_store.entries_at(connection, numbers)
     # The checkpoint may be newer than the rows that were read: the entries are the same.
     committed = ask.context.submissions.watermark.size
-    async with ask.request.app[PROVING]:
-        return await asyncio.to_thread(
-            _prove_receipt, ask.context.log_folder, stored, entries, committed
-        )
+    prove = partial(_prove_receipt, ask.context.log_folder, stored, entries, committed)
+    return await ask.request.app[PROVING].make(ask.who, prove)
 
 
 async def _load_stored(
@@ -127,7 +185,7 @@ ROUTES: Final = [
         get_entry_proof,
         "The proof that an entry is in the published log (`.tlog-proof`)",
         "text/plain",
-        codes=("not_published",),
+        codes=("not_published", "busy"),
     ),
     Route(
         "GET",

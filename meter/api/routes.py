@@ -5,7 +5,8 @@ every role are all made from these declarations, so none of them can forget one.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal, assert_never
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from meter.api.context import CONTEXT, Context, authenticate
 from meter.host.tokens import Identity
+from meter.tables import connections
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS, Role
 from meter.values.strict import convert_query
@@ -54,6 +56,21 @@ class Ask:
     def path(self, name: str) -> str:
         """Return a parameter of the URL's path."""
         return self.request.match_info[name]
+
+    @asynccontextmanager
+    async def reading(self, *, snapshot: bool = True) -> AsyncIterator[connections.Connection]:
+        """Take a connection for one query, in the token's turn; see `connections.reading`.
+
+        Raises `Problem` `busy` or `unavailable`.
+        """
+        readers = self.context.readers
+        async with self.turn(), connections.reading(readers, snapshot=snapshot) as connection:
+            yield connection
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait for the token's turn."""
+        assert self.who is not None, "nothing is read for everybody"
+        return self.context.turns.turn(self.who)
 
     def must_be_theirs(self, *, enterprise: str = "", provider: str = "") -> None:
         """Raise `not_found` for a subject's token where the thing is another's."""

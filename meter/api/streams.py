@@ -6,8 +6,8 @@ for all of them. The memory that this takes is bounded, however slowly anyone re
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final
 
 from ledger import canon
@@ -23,6 +23,9 @@ MAX_STREAMS_PER_TOKEN: Final = 8
 PAGE_ENTRIES: Final = 200  # decoding them holds up everything else for some milliseconds
 MAX_PAGES: Final = 16
 
+Page = list[AnyEntry]
+Turn = Callable[[], AbstractAsyncContextManager[None]]  # of the token that asks
+
 
 class Streams:
     """One service's open streams. Owns the pages."""
@@ -30,7 +33,7 @@ class Streams:
     def __init__(self, metrics: Metrics) -> None:
         metrics.event_streams.set_function(lambda: self.open)
         self._open: Counter[str] = Counter()
-        self._pages: OrderedDict[tuple[int, int], list[AnyEntry]] = OrderedDict()
+        self._pages: OrderedDict[tuple[int, int], Page] = OrderedDict()
         self._reading = asyncio.Lock()
 
     @property
@@ -53,19 +56,28 @@ class Streams:
             if not self._open[token_id]:
                 del self._open[token_id]
 
-    async def page(self, readers: connections.Readers, first: int, size: int) -> list[AnyEntry]:
-        """Read entries from `first` on, a page at most, of a ledger of `size` durable entries."""
+    async def page(self, readers: connections.Readers, first: int, size: int, turn: Turn) -> Page:
+        """Read entries from `first` on, a page at most, of a ledger of `size` durable entries.
+
+        Whoever asks for a page that is not kept reads it in a turn of its own.
+        """
         key = first, min(size, first - first % PAGE_ENTRIES + PAGE_ENTRIES)
-        async with self._reading:
-            if key not in self._pages:
-                self._pages[key] = await _read(readers, *key)
-            self._pages.move_to_end(key)
-            while len(self._pages) > MAX_PAGES:
-                self._pages.popitem(last=False)
-            return self._pages[key]
+        if key not in self._pages:
+            async with turn(), self._reading:
+                if key not in self._pages:  # another may have read it meanwhile
+                    self._pages[key] = await _read(readers, *key)
+                return self._keep(key)
+        return self._keep(key)
+
+    def _keep(self, key: tuple[int, int]) -> Page:
+        """Return a page, and keep it longer than those that were asked for before."""
+        self._pages.move_to_end(key)
+        while len(self._pages) > MAX_PAGES:
+            self._pages.popitem(last=False)
+        return self._pages[key]
 
 
-async def _read(readers: connections.Readers, first: int, stop: int) -> list[AnyEntry]:
+async def _read(readers: connections.Readers, first: int, stop: int) -> Page:
     async with connections.reading(readers) as connection:
         return [
             read_entry(canon.decode(data))

@@ -4,6 +4,7 @@ DIR/log.key          signs checkpoints (0600), Go's PRIVATE+KEY text
 DIR/log.vkey         its public half, for verifiers
 DIR/receipt.key      signs receipts (0600), base64 of the seed
 DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `host.keys`
+DIR/cursor.key       authenticates the cursors of pages (0600), base64 of 32 bytes; `serve` makes it
 DIR/authority.token  the first bearer token of the authority (0600)
 DIR/origin           the ledger's name
 DIR/log/             the published log: see `ledger.publish`
@@ -46,6 +47,10 @@ class DataFolder:
     @property
     def receipt_key(self) -> Path:
         return self.path / "receipt.key"
+
+    @property
+    def cursor_key(self) -> Path:
+        return self.path / "cursor.key"
 
     @property
     def authority_token(self) -> Path:

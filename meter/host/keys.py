@@ -13,6 +13,7 @@ import base64
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -27,6 +28,8 @@ from meter.values.problems import Problem
 from meter.wire.dsse import ReceiptSigner, decode_base64
 
 K = TypeVar("K")
+
+CURSOR_KEY_BYTES: Final = 32
 
 _NUMBERED: Final = re.compile(r"(?:log|receipt)-([1-9][0-9]{0,8})\.key")
 
@@ -115,6 +118,18 @@ def new_receipt_key(folder: DataFolder) -> tuple[Path, str]:
     return file, public_text(key)
 
 
+def cursor_key(folder: DataFolder) -> bytes:
+    """Return the key of the cursors; the first process of a data folder makes it.
+
+    Raises `Problem` `key_not_here` where its file is spoilt. Who removes it loses open pages only.
+    """
+    if not folder.cursor_key.exists():
+        text = base64.b64encode(secrets.token_bytes(CURSOR_KEY_BYTES)).decode()
+        with suppress(FileExistsError):  # another process was faster
+            folder.write_secret(folder.cursor_key, text)
+    return _parse_file(folder.cursor_key, _cursor_key)
+
+
 def public_text(key: Ed25519PrivateKey) -> str:
     """Return the base64 of the public half, as entries name it."""
     return base64.b64encode(key.public_key().public_bytes_raw()).decode()
@@ -131,6 +146,13 @@ def _write(folder: DataFolder, kind: str, secret: Callable[[], str]) -> Path:
 
 def _receipt_key(text: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(decode_base64(text))
+
+
+def _cursor_key(text: str) -> bytes:
+    key = decode_base64(text)
+    if len(key) != CURSOR_KEY_BYTES:
+        raise ValueError("not a key of a cursor")
+    return key
 
 
 def _parse_file(file: Path, parse: Callable[[str], K]) -> K:

@@ -82,6 +82,11 @@ class Metrics:
         )
         self.entries = self._gauge("kashi_ledger_entries", "Entries in the ledger")
         self.queue_bytes = self._gauge("kashi_queue_bytes", "Bytes waiting to be decided")
+        self.anonymous_seconds = self._counter(
+            "kashi_anonymous_seconds",
+            "Time that work for unknown senders took: bad envelopes, and public proofs",
+            "work",
+        )
         self.event_streams = self._gauge("kashi_event_streams", "Open streams of events")
         self.ready = self._gauge("kashi_ready", "Whether the service can commit")
         self.clock_ahead = self._gauge(

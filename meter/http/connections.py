@@ -37,7 +37,9 @@ _log: Final = logs.logger(__name__)
 @asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve an application; yield its URL, and at the end wait for open requests."""
-    runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS)
+    # A handler is cancelled when its client has gone, and so its query is; what waits to be decided
+    # is decided all the same.
+    runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS, handler_cancellation=True)
     async with listener(runner, host, port, MAX_CONNECTIONS, _connection) as url:
         yield url
 
@@ -63,6 +65,8 @@ class _Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPExpectationFailed):  # it comes before any handler of ours
+            resp = self._refuse(Problem("expectation_failed", "send the request without Expect"))
         try:
             async with asyncio.timeout(RESPONSE_SECONDS):
                 return await super().finish_response(request, resp, start_time)
@@ -80,7 +84,12 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         if status != web.HTTPBadRequest.status_code:
             return super().handle_error(request, status, exc, message)
-        problem = Problem("malformed", "this is no HTTP/1.1 request, or its head is too large")
+        return self._refuse(
+            Problem("malformed", "this is no HTTP/1.1 request, or its head is too large")
+        )
+
+    def _refuse(self, problem: Problem) -> web.StreamResponse:
+        """Return the problem of a request that no handler saw; its connection ends with it."""
         _log.info("refused", code=problem.code, status=problem.status, method=None, route=None)
         response = problem_response(problem)
         response.force_close()

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import web
+from aiohttp import web, web_response
+
+# Told as `Server`; aiohttp's own text names its version and Python's, and has no setting for it.
+web_response.SERVER_SOFTWARE = "kashi"  # type: ignore[attr-defined]  # imported there
 
 
 @asynccontextmanager

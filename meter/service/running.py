@@ -24,7 +24,7 @@ from meter.api.streams import Streams
 from meter.host import logs
 from meter.host.clock import SYSTEM_CLOCK, Clock, WatchedClock
 from meter.host.data_folder import DataFolder
-from meter.host.keys import Keys
+from meter.host.keys import Keys, cursor_key
 from meter.host.metrics import Metrics
 from meter.host.watermark import Watermark
 from meter.http.connections import listening
@@ -159,6 +159,7 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
                 clock=watched,
                 streams=Streams(metrics),
                 token_use=token_use,
+                cursor_key=_cursor_key(folder),
             )
         )
         url = await stack.enter_async_context(listening(app, endpoint.host, endpoint.port))
@@ -264,6 +265,14 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
         time_limit_seconds=witnessing.seconds,
         publish_without_quorum=witnessing.without_quorum,
     )
+
+
+def _cursor_key(folder: DataFolder) -> bytes:
+    """Return the key of the cursors. Raises `SetupError`."""
+    try:
+        return cursor_key(folder)
+    except Problem as problem:
+        raise SetupError("wrong_keys", problem.detail) from None
 
 
 async def _look(database: Database, keys: Keys, clock: Clock) -> tuple[list[str], Notices]:

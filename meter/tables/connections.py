@@ -12,6 +12,7 @@ from ledger import store as ledger_store
 from ledger.errors import LedgerError
 from ledger.queries import load
 from ledger.store import UnsafeServer
+from meter.host.turns import CONNECTIONS
 from meter.tables import faults, sessions
 from meter.tables.sessions import Address
 from meter.values.problems import Problem
@@ -24,8 +25,8 @@ Connection = asyncpg.Connection
 Readers = asyncpg.Pool
 
 
-# Beside the writer's connection: each query takes one for some milliseconds.
-MAX_READERS: Final = 8
+# Beside the writer's connection: one for each seat of a query, and one for looking up tokens.
+MAX_READERS: Final = CONNECTIONS
 
 
 # Until a query is told that there is no connection for it, old or new. It needs one for its token

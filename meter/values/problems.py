@@ -25,7 +25,8 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "method_not_allowed": (405, "The resource does not support this method"),
     "request_timeout": (408, "The request did not arrive in time"),
     "too_large": (413, "The request is larger than the limit"),
-    "unsupported_encoding": (415, "Content encodings are not accepted"),
+    "unsupported_encoding": (415, "Encoded bodies are not accepted"),
+    "expectation_failed": (417, "Nothing but 100-continue can be expected"),
     # batches
     "wrong_log": (409, "The batch was signed for another ledger"),
     "wrong_genesis": (409, "The batch was signed for another ledger of this name"),
@@ -63,7 +64,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "below_granted": (422, "A coupon cannot go below what it has granted"),
     "pool_below_issued": (422, "A pool cannot go below what was issued from it"),
     # the service
-    "busy": (503, "The queue is full; try again"),
+    "busy": (503, "Too much is asked at once; try again"),
     "not_published": (503, "The entry is committed but not published yet; try again"),
     "unavailable": (503, "The outcome is not known or the ledger is not ready; try again"),
     "internal": (500, "The service has failed"),

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar, get_args
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from meter.values import uscc
 from meter.values.text import VISIBLE, check_text, check_texts, in_form_c
@@ -30,6 +30,7 @@ from meter.values.units import (
 )
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 
 # Ids enter account names and URLs, where ':' and '/' have a meaning. The pattern ends with \Z: "$"
 # would accept a final line feed, and ids in URLs are not checked for control characters.
@@ -196,10 +197,16 @@ def convert_plain(fields: dict[str, Any], kind: type[T]) -> T:
     return msgspec.convert(fields, kind, dec_hook=_from_plain)
 
 
-def convert_query(values: dict[str, str], kind: type[T]) -> T:
+def convert_query(values: dict[str, str], kind: type[S]) -> S:
     """Return the struct `kind` from the parameters of a URL. Raises `ValueError`."""
     check_texts(values)
-    return msgspec.convert(values, kind, strict=False, dec_hook=_from_text)
+    found = msgspec.convert(values, kind, strict=False, dec_hook=_from_text)
+    for field in msgspec.structs.fields(kind):
+        value, name = getattr(found, field.name), field.encode_name
+        # Leniently, `1e1` and `010` would be numbers too.
+        if isinstance(value, int) and name in values and values[name] != str(value):
+            raise ValueError(f"{name}: expected a whole number in digits")
+    return found
 
 
 def plain(value: Any) -> Any:

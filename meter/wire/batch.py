@@ -34,6 +34,10 @@ from meter.wire.dsse import Envelope
 
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a whole batch is held in memory
 MAX_BATCH_ITEMS: Final = 5_000  # records and voids: bounds how long one batch holds up the others
+# Counted before anything is decoded. Each item has one brace, a record at most 32 quotation marks;
+# the rest is for texts that hold some.
+MAX_BRACES: Final = 2 * MAX_BATCH_ITEMS
+MAX_QUOTES: Final = 40 * MAX_BATCH_ITEMS
 MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that balances stay live
 # The sum over a batch, such as 168 records of 31 days or 5,200 of one day. Where capacity is short,
 # each quarter-hour of a record is judged by itself, and a batch is decided in one go.
@@ -93,6 +97,7 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
 
     Raises `Problem` `bad_batch` or `too_large`.
     """
+    _check_bounds(envelope.payload)
     try:
         batch = _read(envelope.payload)
     except ValueError as error:
@@ -109,6 +114,13 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
         sha256(data).hexdigest(),
         data,
     )
+
+
+def _check_bounds(payload: bytes) -> None:
+    """Raise `Problem` for a payload with more than a batch can hold, before it is decoded."""
+    for mark, most in ((b"{", MAX_BRACES), (b'"', MAX_QUOTES)):
+        if payload.count(mark) > most:
+            raise Problem("too_large", f"more than {most} of {mark.decode()}")
 
 
 def _read(payload: bytes) -> Batch:

@@ -274,7 +274,7 @@ def _unit() -> Iterator[bytes]:
 
 
 def _place() -> Iterator[bytes]:
-    ask = Ask(URL(targets.QUESTION), None, None, cursor.PageQuery())
+    ask = Ask(URL(targets.QUESTION), targets.KEYED, None, cursor.PageQuery())
     for place in ((41, "slurm:4211:0"), (-1, ""), ("a", 1), (2**63, "")):
         yield cursor.cursor(ask, place).encode()
         yield json.dumps(place, separators=(",", ":")).encode()

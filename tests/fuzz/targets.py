@@ -11,7 +11,7 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -69,6 +69,7 @@ Target = Callable[[bytes], bool]
 
 # The place in a list, as a client sends it back.
 QUESTION = "/v1/contracts/A/records"
+KEYED = SimpleNamespace(cursor_key=bytes(32))  # all that a cursor needs of a service
 START_OF_LIST = (0, "")
 # Signed by the log of the example too, though it excludes the other.
 FORK = [*example.ENTRIES[:2], b"another"]
@@ -390,8 +391,8 @@ def unit(data: bytes) -> bool:
 def place(data: bytes) -> bool:
     """An `after` of a client is accepted only if it was given out, in that spelling."""
     given = _follow(data.decode("latin-1"))
-    ask = Ask(URL(QUESTION), None, None, cursor.PageQuery())
-    forged = cursor._check(ask, data) + data  # a client can compute it: it is no secret
+    ask = Ask(URL(QUESTION), KEYED, None, cursor.PageQuery())
+    forged = cursor._tag(ask, data) + data  # as if the key had come out
     forged_text = urlsafe_b64encode(forged).rstrip(b"=").decode()
     found = _follow(forged_text)
     assert found is None or cursor.cursor(ask, found) == forged_text
@@ -509,5 +510,5 @@ def _follow(text: str) -> Any:
     url = URL(f"{QUESTION}?after={quote(text)}", encoded=True)
     query = attempt(lambda: convert_query(dict(url.query), cursor.PageQuery), ValueError)
     # A cursor reads only path and query of a request; a URL has both.
-    ask = Ask(url, None, None, query)
+    ask = Ask(url, KEYED, None, query)
     return query and attempt(lambda: cursor.place(ask, START_OF_LIST), "malformed")

@@ -87,6 +87,15 @@ def test_no_signature_and_two_signatures_are_refused():
     assert "exactly one" in refusal(envelope(signatures=[one, one | {"keyid": "pcl-2"}]))
 
 
+def test_more_than_an_envelope_can_hold_is_refused_before_it_is_decoded():
+    one = json.dumps({"keyid": "pcl-1", "sig": SIGNATURE}).encode()
+    cut = envelope()[:-2]  # no JSON yet: a decoder would say so first
+    assert "truncated" in refusal(cut)
+    assert "exactly one" in refusal(cut + b"," + b",".join([one] * 250_000))
+    assert "exactly one" in refusal(cut + b',""' * dsse.MAX_QUOTES)
+    assert "ASCII" in refusal(cut + "é".encode())
+
+
 @pytest.mark.parametrize(
     "payload_type",
     [RECEIPT_TYPE, "application/json", BATCH_TYPE.upper(), BATCH_TYPE + " ", ""],

@@ -26,7 +26,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from meter.api.app import ROUTES
+from meter.api.app import ONCE, ROUTES
 from meter.api.post import MAX_COMMAND_BYTES
 from meter.auditor.verdict import verify_source
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
@@ -43,6 +43,7 @@ from tests.services import (
     Answer,
     Service,
     ask,
+    authorization,
     check_sums,
     contract_body,
     coupon_body,
@@ -243,7 +244,9 @@ HEAD = b'{"log":"%s","provider":"pcl","stream":"main","seq":1,' % ORIGIN.encode(
 VOIDS = HEAD + b'"voids":['
 RECORDS = HEAD + b'"records":['
 RECORD = json.dumps(record("r", "A", *HOUR, 1)).encode()
-TOO_MANY = {"one good record again", "one good void again"}
+TOO_MANY = {
+    *("empty records", "tiny keys", "keys again", "one good record again", "one good void again"),
+}
 
 
 def worst() -> dict[str, bytes]:
@@ -342,8 +345,10 @@ async def test_the_worst_bodies_are_refused_in_bounded_memory_while_others_are_s
         gate = asyncio.Semaphore(4)
 
         async def refused(name: str, body: bytes, code: str) -> None:
+            sender = re.sub("[^a-z0-9]+", "-", name)  # else it would soon be `busy`
+            token = await authorization(service, sender, "provider", "pcl")
             async with gate:
-                answer = await service.post("/v1/usage", body, None)
+                answer = await service.post("/v1/usage", body, None, Authorization=token)
             assert answer.code == code, (name, answer.body)
             assert answer.json["detail"]
             assert len(answer.body) < 1_000, name
@@ -513,16 +518,58 @@ async def test_a_bomb_is_refused_and_where_it_is_smuggled_in_taken_for_what_it_i
             assert answer.code == "unsupported_encoding"
         length = f"Content-Length: {len(data)}"
         twice = ("Content-Encoding: identity", "Content-Encoding: gzip", length)
+        chunks = ("Transfer-Encoding: gzip", "Transfer-Encoding: chunked")
         for head, code in (
-            (post_head("/v1/usage", *twice), "bad_envelope"),
+            (post_head("/v1/usage", *twice), "malformed"),
             (post_head("/v1/usage", "Transfer-Encoding: gzip", length), "malformed"),
-            (post_head("/v1/usage", "Transfer-Encoding: gzip, chunked"), "bad_envelope"),
+            (post_head("/v1/usage", "Transfer-Encoding: gzip, chunked"), "unsupported_encoding"),
+            (post_head("/v1/usage", *chunks), "malformed"),
         ):
             framed = data if b"chunked" not in head else chunk(data) + b"0\r\n\r\n"
             raw = await Raw.opened(service, head + framed)
             assert (await raw.answer()).code == code, head
             raw.abort()
         assert here.peak_mib < 100
+
+
+@pytest.mark.parametrize("name", ONCE)
+async def test_a_field_that_stands_twice_in_a_head_is_malformed(database, tmp_path, name):
+    value = {"Content-Encoding": "identity", "Transfer-Encoding": "chunked"}.get(name, "a")
+    async with serving(database, tmp_path) as service:
+        for second in (value, "b"):
+            lines = (f"{name}: {value}", f"{name}: {second}")
+            lines += () if name == "Transfer-Encoding" else ("Content-Length: 0",)
+            raw = await Raw.opened(service, post_head("/v1/coupons", *lines))
+            assert (await raw.answer()).code == "malformed", lines
+            raw.abort()
+
+
+async def test_an_expectation_is_refused_unless_it_is_100_continue(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        for path in ("/v1/usage", "/nowhere"):
+            for expected in ("200-ok", "100-continue, x", "x" * 1_000):
+                head = post_head(path, f"Expect: {expected}", "Content-Length: 2")
+                raw = await Raw.opened(service, head)
+                assert code_of(await raw.rest()) == "expectation_failed", (path, expected)
+        raw = await Raw.opened(
+            service, post_head("/v1/usage", "Expect: 100-continue", "Content-Length: 2")
+        )
+        assert await raw.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await raw.send(b"{}")
+        assert (await raw.answer()).code == "bad_envelope"
+        raw.abort()
+
+
+async def test_no_answer_tells_a_version_of_the_server(database, tmp_path):
+    asked = (
+        *("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        *("GET /healthz HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", "nonsense\r\n\r\n"),
+    )
+    async with serving(database, tmp_path) as service:
+        for request in asked:
+            raw = await Raw.opened(service, request.encode())
+            assert (await raw.answer()).headers["Server"] == "kashi", request
+            raw.abort()
 
 
 def chunk(data: bytes) -> bytes:

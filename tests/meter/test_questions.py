@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 import random
 from collections import Counter, defaultdict
@@ -1027,6 +1028,14 @@ async def test_a_cursor_is_good_for_its_question_alone_and_only_as_it_is(service
     assert (await service.get(f"{path}?nonsense=1")).code == "malformed"
 
 
+async def test_a_number_in_a_url_has_one_spelling(service):
+    for number in ("1e1", "1.0", "010", "+1", "1_0", "%201", "0x1", "1e400", "Infinity", "９"):
+        for query in ("/v1/entries?limit=", "/v1/entries?after=", "/v1/coupons?year="):
+            assert (await service.get(query + number)).code == "malformed", query + number
+    for query in ("/v1/entries?limit=10", "/v1/entries?after=-1", "/v1/coupons?year=2025"):
+        assert (await service.get(query)).status == 200, query
+
+
 async def test_a_cursor_belongs_to_its_filters(service):
     path = f"/v1/enterprises/{ALPHA}/usage"
     await service.usage([right()])
@@ -1043,19 +1052,60 @@ async def test_a_cursor_belongs_to_its_filters(service):
 )
 async def test_a_forged_place_is_refused_even_with_the_right_check(service, place):
     path = "/v1/withheld"
-    data = json.dumps(place, separators=(",", ":")).encode()
-    check = sha256(json.dumps([path, []], separators=(",", ":")).encode() + data).digest()[:6]
-    forged = base64.urlsafe_b64encode(check + data).rstrip(b"=").decode()
+    forged = made_cursor(service, path, place)
     assert (await service.get(f"{path}?after={forged}")).code == "malformed"
 
 
 @pytest.mark.parametrize("name", ["\0", "\x1f", "\ud800", "é", "x" * 200])
 async def test_a_forged_name_is_refused_even_with_the_right_check(service, name):
     path = "/v1/providers/pcl/streams"
-    data = json.dumps([name], separators=(",", ":")).encode()
-    check = sha256(json.dumps([path, []], separators=(",", ":")).encode() + data).digest()[:6]
-    forged = base64.urlsafe_b64encode(check + data).rstrip(b"=").decode()
+    forged = made_cursor(service, path, [name])
     assert (await service.get(f"{path}?after={forged}")).code == "malformed"
+
+
+def made_cursor(service, path, place, key=None):
+    """Return a cursor as a thief of the key could make it, or with another key."""
+    key = key or base64.b64decode(service.folder.cursor_key.read_text())
+    data = json.dumps(place, separators=(",", ":")).encode()
+    text = json.dumps([path, []], separators=(",", ":")).encode() + data
+    return (
+        base64.urlsafe_b64encode(hmac.digest(key, text, "sha256")[:16] + data).decode().rstrip("=")
+    )
+
+
+async def place_of(service, path):
+    """Return the place that a path's cursor holds."""
+    text = (await service.get(f"{path}?limit=1")).json["next"]
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[16:])
+
+
+@pytest.mark.parametrize("path", PAGED)
+async def test_a_cursor_may_carry_any_number_and_the_service_does_not_fail(service, path):
+    await service.usage([right(), right("x", "X"), right("w", "W", milli_devices=2_000)])
+    place = await place_of(service, path)
+    for number in (0, -1, 2**31, -(2**31) - 1, 2**53 - 1, -(2**53) + 1):
+        other = [number if isinstance(part, int) else part for part in place]
+        answer = await service.get(f"{path}?after={made_cursor(service, path, other)}")
+        assert answer.status == 200, (other, answer.body)
+    if any(isinstance(part, int) for part in place):
+        for number in (2**53, 2**63 - 1, 2**63, 2**64, -(2**63), -(2**63) - 1, 10**40):
+            other = [number if isinstance(part, int) else part for part in place]
+            answer = await service.get(f"{path}?after={made_cursor(service, path, other)}")
+            assert answer.code == "malformed", other
+
+
+async def test_a_cursor_is_authenticated_by_a_key_that_its_owner_alone_can_read(service):
+    file = service.folder.cursor_key
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(base64.b64decode(file.read_text())) == 32
+    await service.usage([right(), right("x", "X")])
+    path = "/v1/withheld"
+    own = (await service.get(f"{path}?limit=1")).json["next"]
+    place = await place_of(service, path)
+    assert own == made_cursor(service, path, place)
+    for key in (bytes(32), b""):
+        forged = made_cursor(service, path, place, key or b"another")
+        assert (await service.get(f"{path}?after={forged}")).code == "malformed"
 
 
 # Answers in general

@@ -15,6 +15,8 @@ from meter.wire.batch import (
     MAX_BATCH_BYTES,
     MAX_BATCH_ITEMS,
     MAX_BATCH_SECONDS,
+    MAX_BRACES,
+    MAX_QUOTES,
     Batch,
     SignedBatch,
     parse_batch,
@@ -436,6 +438,18 @@ def test_5000_records_and_voids_together_are_taken_and_one_more_is_too_large():
     refusal(batch(records=[], voids=[VOID] * 5_001), "too_large")
 
 
+def test_more_than_a_batch_can_hold_is_refused_before_it_is_decoded():
+    cut = batch()[:-1]  # no JSON yet: a decoder would say so first
+    refusal(cut)
+    refusal(cut + b"{}" * MAX_BRACES, "too_large")
+    refusal(cut + b'""' * (MAX_QUOTES // 2), "too_large")
+
+
+def test_texts_may_hold_braces_and_quotes_in_a_batch_of_5000_whole_records():
+    odd = RECORD | {"id": 'a{"0', "run": '"', "state": '"""', "final": True}
+    assert len(parsed(batch(records=[odd] * 4_998)).batch.records) == 4_998
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -451,7 +465,7 @@ def test_5000_records_and_voids_together_are_taken_and_one_more_is_too_large():
         batch() + batch(),
         b"[" + batch() + b"]",
         b"[" * 200_000,
-        b'{"a":' * 200_000,
+        b'{"a":' * 9_000,
         batch(records=b"[" * 200_000),
         batch().replace(b",", b",,"),
         batch().replace(b'"seq":17', b'"seq":17,'),

@@ -1,0 +1,153 @@
+"""Turns: what each caller may have running, and what its work may cost.
+
+    async with turns.turn(who):      # a read, which holds a connection of the database
+        ...
+
+A caller is the holder of one token. A few of its reads run at a time, some more wait, and each
+further one is `busy`. The time that its reads take is a debt, of which a share is forgiven with
+each second; beyond a credit its next read waits until the debt is paid. So whoever asks much
+delays itself. Officials and all others have seats of their own, and neither has the last
+connection, which is left for looking up tokens.
+
+What is done for a sender that nobody knows has a `Share` of the time, and beyond it is `busy`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from meter.host.tokens import Identity
+from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds of one token's reads, and the seats of all tokens of its kind."""
+
+    seats: int
+    running: int  # of one token at a time
+    waiting: int  # of one token, beyond those
+    share: float  # seconds of reading in a second, of one token
+    credit_seconds: float  # of reading, before the share counts
+
+
+OFFICIAL: Final = Bounds(seats=4, running=2, waiting=64, share=1.0, credit_seconds=5.0)
+SUBJECT: Final = Bounds(seats=3, running=2, waiting=64, share=0.25, credit_seconds=2.0)
+# The seats, and one connection for looking up tokens, and for whether the database answers.
+CONNECTIONS: Final = OFFICIAL.seats + SUBJECT.seats + 1
+WAIT_SECONDS: Final = 10.0  # for a turn; then the client hears that it asks too much
+
+NOBODY: Final = ""  # the sender of what came without a token
+
+Clock = Callable[[], float]
+
+
+class Debt:
+    """Seconds of work that someone took, less a share of the time since."""
+
+    def __init__(self, share: float, credit_seconds: float, clock: Clock = time.monotonic) -> None:
+        self._share = share
+        self._credit_seconds = credit_seconds
+        self._clock = clock
+        self._seconds = 0.0
+        self._at = clock()
+
+    def add(self, seconds: float) -> None:
+        """Add work that was done."""
+        self._seconds = self._rest() + seconds
+        self._at = self._clock()
+
+    def seconds_to_pay(self) -> float:
+        """Return the time until the debt is within the credit again."""
+        return max(0.0, self._rest() - self._credit_seconds) / self._share
+
+    def is_paid(self) -> bool:
+        """Return whether nothing is left of it."""
+        return not self._rest()
+
+    def _rest(self) -> float:
+        return max(0.0, self._seconds - self._share * (self._clock() - self._at))
+
+
+class _Caller:
+    """The reads of one token."""
+
+    def __init__(self, bounds: Bounds, clock: Clock) -> None:
+        self.bounds = bounds
+        self.open = 0
+        self.places = asyncio.Semaphore(bounds.running)
+        self.debt = Debt(bounds.share, bounds.credit_seconds, clock)
+
+
+class Turns:
+    """The reads of a service, by token."""
+
+    def __init__(
+        self, official: Bounds = OFFICIAL, subject: Bounds = SUBJECT, clock: Clock = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._bounds = {True: official, False: subject}
+        self._seats = {kind: asyncio.Semaphore(each.seats) for kind, each in self._bounds.items()}
+        self._callers: dict[str, _Caller] = {}
+
+    @asynccontextmanager
+    async def turn(self, who: Identity) -> AsyncIterator[None]:
+        """Wait for a turn, and count the time that it takes. Raises `Problem` `busy`."""
+        official = who.role in OFFICIALS
+        caller = self._callers.get(who.token_id)
+        if caller is None:
+            caller = self._callers[who.token_id] = _Caller(self._bounds[official], self._clock)
+        if caller.open >= caller.bounds.running + caller.bounds.waiting:
+            raise Problem("busy", f"{caller.open} requests of {who.token_id} run or wait already")
+        caller.open += 1
+        try:
+            async with AsyncExitStack() as held:
+                await self._wait(held, caller, self._seats[official])
+                began = self._clock()
+                try:
+                    yield
+                finally:
+                    caller.debt.add(self._clock() - began)
+        finally:
+            caller.open -= 1
+            if not caller.open and caller.debt.is_paid():
+                del self._callers[who.token_id]
+
+    async def _wait(self, held: AsyncExitStack, caller: _Caller, seats: asyncio.Semaphore) -> None:
+        """Take a place of the caller's, pay its debt, and take a seat."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await held.enter_async_context(caller.places)
+                if seconds := caller.debt.seconds_to_pay():
+                    await asyncio.sleep(seconds)
+                await held.enter_async_context(seats)
+        except TimeoutError:
+            raise Problem("busy", f"no turn within {WAIT_SECONDS:g} s: ask for less") from None
+
+
+class Share:
+    """A share of the time for one kind of work, of each sender: a token's id, or `NOBODY`."""
+
+    def __init__(self, share: float, credit_seconds: float, clock: Clock = time.monotonic) -> None:
+        self._new = partial(Debt, share, credit_seconds, clock)
+        self._debts: dict[str, Debt] = {}
+
+    def is_used_up(self, sender: str) -> bool:
+        """Return whether a sender took its share and more."""
+        debt = self._debts.get(sender)
+        if debt is None:
+            return False
+        if debt.is_paid():
+            del self._debts[sender]
+        return debt.seconds_to_pay() > 0
+
+    def charge(self, sender: str, seconds: float) -> None:
+        """Count work that was done for a sender."""
+        if sender not in self._debts:
+            self._debts[sender] = self._new()
+        self._debts[sender].add(seconds)
