@@ -268,6 +268,7 @@ MEANINGS: Final[dict[str, str]] = {
     "time": "The instant of the last of them.",
     "policy": "The version of the policy that was in force.",
     "class": "The ratio class, fixed when the contract is registered.",
+    "warnings": "Terms that are lawful and fund nothing, each after the name of its field.",
     "frozen": "Whether new records are refused.",
     "years": "What the contract has in each year.",
     "number": "The number of the entry, from 0.",
@@ -441,7 +442,8 @@ REMEDIES: Final[dict[str, str]] = {
     "unknown_contract": "Register the contract first, or check the id.",
     "unknown_record": "Check the provider and the record's id; a rejected record has none.",
     "unknown_year": "Choose a year that the policy's validity touches.",
-    "bad_dates": "Mend the dates as `detail` says: periods are half-open and not empty.",
+    "bad_dates": "Mend the date that `field` names as `detail` says: periods are half-open and not"
+    " empty, and a signing or a founding lies in the past.",
     "too_many_contracts": "The enterprise's contracts of the programme have reached the limit; none"
     " can be added.",
     "already_revoked": "Nothing is left to do.",

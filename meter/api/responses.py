@@ -467,6 +467,7 @@ class MadeEntry(
     entry: int
     policy: str = ""
     ratio_class: str = ""
+    warnings: list[str] = []
     issued: str = ""
     cost: str = ""
     entitled: str = ""

@@ -181,6 +181,18 @@ def test_a_release_lets_the_whole_record_count_and_use_more_than_there_is():
     assert result.withheld == "4.50"
 
 
+def test_a_released_record_takes_room_until_it_is_voided():
+    books = opened(cards=8)
+    books.post([hour("r1"), hour("r2")])
+    books.release("r2")
+    books.post([], [void("r1")])
+    (while_released,) = books.post([hour("r3")])
+    assert while_released.withheld == "36.00"
+    books.post([], [void("r2")])
+    (afterwards,) = books.post([hour("r4")])
+    assert afterwards.withheld == "0.00"
+
+
 def test_a_void_after_a_release_leaves_nothing_behind():
     books = opened(cards=8)
     books.post([hour("r1", cards=12)])
