@@ -370,6 +370,7 @@ async def expected_rejected(service, provider):
                     "status": result["status"],
                     "code": code,
                     "detail": result["detail"],
+                    "retry": code in ("unknown_contract", "in_future", "contract_frozen"),
                     "advice": ADVICE[what, code],
                 }
                 found.append((batch.entry, item))
