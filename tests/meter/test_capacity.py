@@ -255,6 +255,26 @@ def test_a_further_enlistment_counts_from_its_first_midnight_to_its_last(midnigh
     assert books.entries[-1].evidence == [("provider", begin, end, 4000 * HOUR)]
 
 
+def test_slices_of_a_card_are_devices_of_a_kind_with_a_price_and_room_of_their_own():
+    card, slice_ = "a100-80g", "a100-80g.1g.10gb"
+    books = opened(prices={card: "4.50", slice_: "0.65"})
+    books.enlist("cut", {card: 14, slice_: 14}, "2025-01-01", "2025-03-01")
+    # At the first of March one of the two cut cards is whole again.
+    books.enlist("cut-later", {card: 15, slice_: 7}, "2025-03-01", "2026-01-01")
+
+    def slices_at(id_: str, start: int, count: int, hours: int = 1):
+        body = record(id_, "A", start, start + hours * HOUR, count * 1_000, device=slice_)
+        return books.post([body])[0]
+
+    result = slices_at("three", EIGHT, 3, 2)
+    assert (result.cost, result.entitled, result.withheld) == ("3.90", "1.95", "0.00")
+    assert slices_at("four", EIGHT, 4).withheld == "0.00"
+    assert slices_at("eighth", EIGHT, 1).withheld == "0.65"
+    assert slices_at("before", EIGHT - DAY, 14).withheld == "0.00"
+    whole = books.post([record("cards", "A", EIGHT, EIGHT + HOUR, 15_000, device=card)])[0]
+    assert (whole.cost, whole.withheld) == ("67.50", "0.00")
+
+
 def test_an_enlistment_can_be_ended_and_what_was_accepted_stays_as_it_was():
     books = opened(cards=8)
     books.enlist("2025-2", 4, "2025-01-01", "2027-01-01")
