@@ -14,6 +14,8 @@ import asyncio
 import base64
 import json
 import os
+import re
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +36,7 @@ from meter.values.units import format_instant
 from meter.wire import dsse, possession, stored_receipt
 from meter.wire.batch import Batch, Record, Void
 from meter.wire.dsse import BATCH_TYPE, RECEIPT_TYPE
-from meter.wire.receipt import Receipt, WrongReceipt, receipt_for
+from meter.wire.receipt import TIME, Receipt, WrongReceipt, receipt_for
 from meter.wire.stored_receipt import MAX_FILE_BYTES, StoredReceipt
 
 ATTEMPTS: Final = 6  # with the pauses between them, some twenty seconds
@@ -45,6 +47,7 @@ MAX_RESPONSE_BYTES: Final = MAX_FILE_BYTES  # no response is longer than a store
 
 # 502 and 504 are a gateway's.
 _TRY_AGAIN: Final = frozenset({408, 502, 503, 504})
+_MICROSECONDS: Final = re.compile(r"[0-9]{1,17}")
 
 
 class ClientError(Exception):
@@ -246,6 +249,15 @@ class Service:
             self._headers[hdrs.AUTHORIZATION] = f"Bearer {token}"
         self._attempts = attempts
         self._first_pause_seconds = first_pause_seconds
+        self._clock_ahead_seconds = 0.0
+
+    @property
+    def clock_ahead_seconds(self) -> float:
+        """Seconds that this machine's clock is ahead of the service's; negative if behind.
+
+        This much at least, by the last response; zero before one.
+        """
+        return self._clock_ahead_seconds
 
     async def __aenter__(self) -> Self:
         self._session = open_session(self._headers, TIMEOUT_SECONDS)
@@ -332,6 +344,7 @@ class Service:
         headers: Mapping[str, str] | None,
         query: Mapping[str, str | int] | None,
     ) -> _Response:
+        sent = time.time()
         async with self._session.request(
             method,
             self._url + path,
@@ -340,7 +353,15 @@ class Service:
             params=query,
             allow_redirects=False,  # a redirected POST may turn into a GET
         ) as response:
+            self._compare_clocks(response.headers.get(TIME, ""), sent, time.time())
             return _Response(response.status, response.headers, await _read(response))
+
+    def _compare_clocks(self, service_time: str, sent: float, received: float) -> None:
+        """Note what the clocks surely differ by: the service answered between the two instants."""
+        if not _MICROSECONDS.fullmatch(service_time):
+            return
+        service = int(service_time) / 1_000_000
+        self._clock_ahead_seconds = max(0.0, sent - service) + min(0.0, received - service)
 
 
 def open_session(headers: Mapping[str, str], limit_seconds: float) -> aiohttp.ClientSession:

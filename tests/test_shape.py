@@ -33,7 +33,7 @@ ROOMS = {
     "views": RULES_AND_BELOW,
     "client": WIRE,
     "agent": WIRE | {"client"},
-    "auditor": RULES_AND_BELOW | {"client"},
+    "auditor": VIEWS_AND_BELOW | {"client"},
     "host": RULES_AND_BELOW,
     "tables": VIEWS_AND_BELOW | {"host"},
     "http": VALUES | {"host"},

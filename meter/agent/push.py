@@ -15,9 +15,17 @@ can be reported again too, for the service knows their ids.
     outbox/17.proved.json         batch, receipt and proof in one file, written by `prove`
                                     (`kashi receipt verify` needs no ledger for it)
     outbox/refused.jsonl          items that were not taken, one a line, with the reason
+    outbox/waiting.jsonl          records that were refused for a reason that passes
+
+Time mends some refusals: a contract that is not registered yet, a freeze, an end that lies in the
+future by a clock that is wrong. Such a record waits, and a later `report` sends it again, after a
+minute at first and after an hour at most. It ends by being accepted, or refused for good
+(`too_late`). Whatever else is reported under its id takes its place.
 """
 
 import json
+import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +33,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
-from meter.agent.spool import NotTaken, _json, _Outbox
+from meter.agent.spool import NotTaken, Waiting, _json, _Outbox
 from meter.client import (
     ATTEMPTS,
     FIRST_PAUSE_SECONDS,
@@ -39,13 +47,18 @@ from meter.client import (
 )
 from meter.values.strict import decode
 from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, Batch, Record, Void
-from meter.wire.receipt import Conflict, Rejected
+from meter.wire.receipt import PASSING_CODES, Conflict, Rejected
 
 # An envelope spells its payload in base64, four characters for three bytes, and adds a little.
 MAX_PAYLOAD_BYTES: Final = (MAX_BATCH_BYTES - 1_024) // 4 * 3
 # More taken numbers than a crash leaves: the caller has lost count of its stream.
 MAX_SEQ_CONFLICTS: Final = 3
+RETRY_SECONDS: Final = 60  # before a record is sent again; doubled each time
+MAX_RETRY_SECONDS: Final = 3_600
+# The service takes records that end 300 s ahead of its clock.
+MAX_CLOCK_SECONDS: Final = 60
 
+_log: Final = logging.getLogger(__name__)
 
 Item = Record | Void | Mapping[str, Any]  # a mapping as in the JSON of a batch
 _Fields = dict[str, Any]
@@ -53,10 +66,14 @@ _Fields = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one call of `Reporter.report` settled, older batches included."""
+    """What one call of `Reporter.report` settled, older batches included.
+
+    `waiting` are the records that later calls send again.
+    """
 
     receipts: list[VerifiedReceipt] = field(default_factory=list)
     not_taken: list[NotTaken] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
 
 
 class Reporter:
@@ -77,12 +94,14 @@ class Reporter:
         token: str | None = None,
         attempts: int = ATTEMPTS,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+        retry_seconds: int = RETRY_SECONDS,
     ) -> None:
         self._service = Service(
             url, token, attempts=attempts, first_pause_seconds=first_pause_seconds
         )
         self._stream = stream
         self._receipt_key = receipt_key
+        self._retry_seconds = retry_seconds
         self._outbox = _Outbox(folder)
 
     async def __aenter__(self) -> Self:
@@ -94,6 +113,11 @@ class Reporter:
     async def __aexit__(self, *_: object) -> None:
         await self._service.__aexit__()
         self._outbox.close()
+
+    @property
+    def clock_ahead_seconds(self) -> float:
+        """Seconds that this machine's clock is ahead of the ledger's; negative if behind."""
+        return self._service.clock_ahead_seconds
 
     async def report(self, records: Iterable[Item] = (), voids: Iterable[Item] = ()) -> Report:
         """Post voids and records, after what is left from earlier; return the results.
@@ -107,7 +131,11 @@ class Reporter:
         good_records = self._well_formed(records, Record, report)
         for part in _parts(good_voids, good_records):
             self._put_new(part)
+        for part in _parts([], self._due()):
+            self._put_new(part)
         await self._post_all(report)
+        report.waiting.extend(self._outbox.waiting().values())
+        self._check_clock()
         return report
 
     async def prove(self) -> int:
@@ -123,6 +151,27 @@ class Reporter:
                 raise BadReceipt("other_receipt", f"another answer to batch {seq} than before")
             self._outbox.keep_proof(seq, stored)
         return len(unproved)
+
+    def _due(self) -> list[_Fields]:
+        """Return the records whose time to be sent again has come; those in the spool have it."""
+        waiting, now = self._outbox.waiting(), time.time()
+        if not waiting:
+            return []
+        sent = {
+            id_ for seq in self._outbox.unsent() for id_ in _Part.of(self._outbox.payload(seq)).ids
+        }
+        return [
+            dict(each.item)
+            for id_, each in waiting.items()
+            # A time far ahead is of a clock that was set back since.
+            if id_ not in sent and not now < each.due <= now + MAX_RETRY_SECONDS
+        ]
+
+    def _check_clock(self) -> None:
+        ahead = self.clock_ahead_seconds
+        if abs(ahead) > MAX_CLOCK_SECONDS:
+            side = "ahead of" if ahead > 0 else "behind"
+            _log.warning("the clock here is %.0f s %s the ledger's: set it", abs(ahead), side)
 
     def _well_formed(
         self, items: Iterable[Item], kind: type[Record] | type[Void], report: Report
@@ -203,14 +252,24 @@ class Reporter:
     def _settle(self, seq: int, payload: bytes, receipt: VerifiedReceipt, report: Report) -> None:
         part = _Part.of(payload)
         results = receipt.receipt.voids + receipt.receipt.results
+        before = self._outbox.waiting()
+        waiting = {id_: each for id_, each in before.items() if id_ not in part.ids}
         for item, result in zip(part.voids + part.records, results, strict=True):
             match result:
+                case Rejected(code=code, detail=detail) if code in PASSING_CODES:
+                    waiting[item["id"]] = self._again(item, code, detail, before.get(item["id"]))
                 case Rejected(code=code, detail=detail):
                     self._set_aside(NotTaken(item, code, detail), report)
                 case Conflict(detail=detail):
                     self._set_aside(NotTaken(item, "conflict", detail), report)
+        self._outbox.wait(waiting)
         self._outbox.keep(seq, receipt)
         report.receipts.append(receipt)
+
+    def _again(self, item: _Fields, code: str, detail: str, before: Waiting | None) -> Waiting:
+        tries = 1 if before is None else before.tries + 1
+        pause = min(self._retry_seconds << min(tries - 1, 16), MAX_RETRY_SECONDS)
+        return Waiting(item, code, detail, tries, int(time.time()) + pause)
 
     def _set_aside(self, item: NotTaken, report: Report) -> None:
         self._outbox.note(item)
@@ -232,6 +291,10 @@ class _Part:
     @property
     def size(self) -> int:
         return len(self.voids) + len(self.records)
+
+    @property
+    def ids(self) -> set[str]:
+        return {item["id"] for item in self.voids + self.records}
 
     def halves(self) -> tuple["_Part", "_Part"]:
         """Cut in the middle, voids first."""

@@ -1,10 +1,16 @@
-"""The spool: batches that are signed and not yet answered, one file each."""
+"""The spool: batches that are signed and not yet answered, one file each, and records that wait.
+
+A record that was refused for a reason that passes waits in `waiting.jsonl`, one a line. `due` is
+when it is sent again, in seconds since 1970:
+
+    {"code":"in_future","detail":"…","tries":1,"due":1740790860,"item":{"id":"slurm:4211:0",…}}
+"""
 
 import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +38,14 @@ class NotTaken:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting(NotTaken):
+    """A record that was refused `tries` times for a reason that passes; it is sent when `due`."""
+
+    tries: int
+    due: int
+
+
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
@@ -42,6 +56,7 @@ class _Outbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._unsent: list[int] = []
+        self._waiting: dict[str, Waiting] = {}  # by the record's id
 
     def open(self, stream: Stream) -> None:
         """Lock the folder; raise `stream.last_seq` to the highest number in it."""
@@ -65,6 +80,9 @@ class _Outbox:
         ]
         self._unsent = sorted(seq for seq in numbers if f"{seq}.receipt.json" not in names)
         stream.last_seq = max([stream.last_seq, *numbers])
+        if "waiting.jsonl" in names:
+            lines = (self._folder / "waiting.jsonl").read_bytes().splitlines()
+            self._waiting = {each.item["id"]: each for each in map(_read_waiting, lines)}
         for seq in self._unsent:
             batch = decode(self.payload(seq), Batch)
             if (batch.log, batch.provider, batch.stream) != (
@@ -117,6 +135,17 @@ class _Outbox:
     def keep_proof(self, seq: int, stored: StoredReceipt) -> None:
         _write(self._folder / f"{seq}.proved.json", stored.format())
 
+    def waiting(self) -> dict[str, Waiting]:
+        """Return the records that wait, by id."""
+        return dict(self._waiting)
+
+    def wait(self, waiting: Mapping[str, Waiting]) -> None:
+        """Let exactly these records wait."""
+        if waiting != self._waiting:
+            lines = (_json(asdict(each)) + b"\n" for each in waiting.values())
+            _write(self._folder / "waiting.jsonl", b"".join(lines))
+            self._waiting = dict(waiting)
+
     def note(self, item: NotTaken) -> None:
         line = _json({"code": item.code, "detail": item.detail, "item": item.item})
         with open_private(self._folder / "refused.jsonl", append=True) as stream:
@@ -126,6 +155,10 @@ class _Outbox:
 
     def _file(self, seq: int) -> Path:
         return self._folder / f"{seq}.batch.json"
+
+
+def _read_waiting(line: bytes) -> Waiting:
+    return Waiting(**json.loads(line))
 
 
 def _write(file: Path, data: bytes) -> None:

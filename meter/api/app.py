@@ -17,6 +17,7 @@ from meter.api import (
     get_enterprise,
     get_official,
     get_provider,
+    get_questions,
     log,
     openapi,
     post,
@@ -33,6 +34,7 @@ from meter.host.turns import Share
 from meter.http.bodies import BODIES, Bodies
 from meter.http.problems import problem_response
 from meter.values.problems import Problem
+from meter.wire.receipt import TIME
 
 ROUTES: Final = (
     *post.ROUTES,
@@ -40,6 +42,7 @@ ROUTES: Final = (
     *get_provider.ROUTES,
     *get_enterprise.ROUTES,
     *get_official.ROUTES,
+    *get_questions.ROUTES,
     *events.ROUTES,
     *proofs.ROUTES,
     *log.ROUTES,
@@ -70,7 +73,13 @@ def make_app(context: Context) -> web.Application:
     app[proofs.PROVING] = proofs.Proving(context.metrics)
     app[openapi.ROUTES_SERVED] = ROUTES
     app.add_routes(map(serve, ROUTES))
+    app.on_response_prepare.append(_tell_time)
     return app
+
+
+async def _tell_time(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the time by which records are judged, so that senders can set their clocks."""
+    response.headers[TIME] = str(request.app[CONTEXT].clock())
 
 
 def make_operator_app(metrics: Metrics) -> web.Application:

@@ -154,7 +154,7 @@ async def get_suspects(ask: Ask) -> SuspectPage:
 
 
 async def get_withheld(ask: Ask) -> WithheldPage:
-    """Records with a withheld part that are neither released nor voided."""
+    """Records of which a fen or more is withheld, neither released nor voided."""
     after = place(ask, (-1,))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)

@@ -26,7 +26,7 @@ from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.wire.advice import ADVICE
 from meter.wire.dsse import Document
-from meter.wire.receipt import Receipt
+from meter.wire.receipt import PASSING_CODES, Receipt
 
 
 async def get_receipt(ask: Ask) -> web.Response:
@@ -127,6 +127,7 @@ def _rejected(refusal: pages.Refusal) -> RejectedView:
         status="conflict" if conflict else "rejected",
         code=refusal.code,
         detail=refusal.detail,
+        retry=refusal.what == "record" and refusal.code in PASSING_CODES,
         advice=ADVICE[refusal.what, refusal.code],
     )
 

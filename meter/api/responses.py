@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from meter.values.roles import Role
 from meter.values.units import format_moment
+from meter.views.flags import QuestionKind
 from meter.wire.advice import Refusable
 
 
@@ -124,6 +125,25 @@ class EntryPage(Struct, frozen=True):
     as_of: AsOf
 
 
+class QuestionView(Struct, frozen=True, kw_only=True):
+    """Something that somebody should be able to explain; `entries` are the first that show it."""
+
+    kind: QuestionKind
+    provider: str
+    contracts: list[str]
+    count: int
+    entries: list[int]
+
+
+class QuestionPage(Struct, frozen=True):
+    """Questions by kind; `next` is the number of the last entry that was searched."""
+
+    questions: list[QuestionView]
+    next: int
+    more: bool
+    as_of: AsOf
+
+
 class ReceiptKeyView(Struct, frozen=True):
     """The key that signs receipts: standard base64 of the raw public key."""
 
@@ -179,6 +199,7 @@ class RejectedView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Literal["rejected", "conflict"]
     code: str
     detail: str
+    retry: bool
     advice: str
 
 
@@ -467,6 +488,7 @@ class MadeEntry(
     entry: int
     policy: str = ""
     ratio_class: str = ""
+    warnings: list[str] = []
     issued: str = ""
     cost: str = ""
     entitled: str = ""

@@ -116,6 +116,7 @@ class Monitor:
         self._branches = self.mirror.forks()
         self._shown: Branch | None = None  # the branch that the log showed last, if it did
         self._stopped = False
+        self._asked: set[tuple[str, str, tuple[str, ...]]] = set()
 
     @property
     def size(self) -> int:
@@ -393,6 +394,15 @@ class Monitor:
     def _keep_problem(self) -> None:
         if self.following.problem:
             self._keep_violation(self.following.problem)
+        self._report_questions()
+
+    def _report_questions(self) -> None:
+        """Report each question once: a later one of its kind about the same contracts is no new."""
+        for question in self.audit.questions():
+            group = question.kind, question.provider, question.contracts
+            if group not in self._asked:
+                self._asked.add(group)
+                self._say({"event": "question", "at": self._now(), "detail": str(question)})
 
     def _check_keys(self) -> None:
         """Check that the log's own keys signed; only an audit to the end knows them.

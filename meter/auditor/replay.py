@@ -36,6 +36,7 @@ from meter.rules.kinds.service_keys import check_first_keys
 from meter.rules.kinds.table import command_of, read_entry
 from meter.rules.state import RequestId, State, StoredBatch, signing
 from meter.values.problems import Problem
+from meter.views.flags import Question, Questions
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import (
     BATCH_TYPE,
@@ -194,6 +195,7 @@ class Audit:
         self._before = 0
         self._requests: set[RequestId] = set()
         self._streams: dict[tuple[str, str], _Stream] = {}
+        self._questions = Questions(self.state)
 
     def foresees(self, data: bytes) -> bool:
         """Return whether the last batch, decided again, gave these very bytes as the next entry."""
@@ -243,6 +245,10 @@ class Audit:
             for name, stream in sorted(self._streams.items(), key=lambda item: item[0])
             for gap in stream.gaps
         ]
+
+    def questions(self) -> list[Question]:
+        """Return the money moves that are lawful and that somebody should be able to explain."""
+        return self._questions.found()
 
     def check_receipt(self, receipt: bytes, signature: str, tree: Tree) -> None:
         """Check a provider's receipt against the audited ledger. Raises `Violation`.
@@ -330,6 +336,7 @@ class Audit:
             raise Violation("repeated", f"entry {decided.entry} says the same")
         _compare(spell(decided), data)
         evolve(self.state, entry)
+        self._questions.entry(number, entry)
 
     def _check_last_checkpoint(self, number: int, checkpoint: str, tree: Tree) -> None:
         """Check the last checkpoint that a log key signs against all entries before it."""
@@ -373,6 +380,8 @@ class Audit:
         )
         stream = self._streams.setdefault((batch.provider, batch.stream), _Stream())
         stream.fill(batch.seq, entry.at)
+        for place, made in enumerate(decided.entries, number):
+            self._questions.entry(place, made)
         self._expected.extend(others)
         self._batch_number = number
         self._batch_end = number + len(decided.entries)

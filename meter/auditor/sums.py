@@ -14,7 +14,7 @@ one does not, its code is that of the violation:
     sum_enlistment   a known enlistment keeps its devices and its begin
     sum_policy       a contract is registered under the newest policy, a coupon issued under one
     sum_class        its ratio class, from the founding date and the signing
-    sum_threshold    unrelated contracts of the year reach the threshold when a coupon is issued
+    sum_threshold    contracts whose usage of the year can count reach the threshold at each issue
     sum_cap          no coupon above the cap, by the newest policy of the year
     sum_pool         no year's coupons above its pool; pool = the policy's figure − issued
     sum_cost         due = floor(Σ devices × hours × price) = Σ of the entries' `cost`
@@ -272,7 +272,7 @@ class Sums:
         self._providers: dict[str, _Provider] = {}
         self._enterprises: dict[str, dict[str, Any]] = {}
         self._contracts: dict[str, _Contract] = {}
-        self._terms: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        self._rentals: defaultdict[tuple[str, str], list[_Contract]] = defaultdict(list)
         self._meters: dict[tuple[str, str], _Meter] = {}
         self._meter_list: list[_Meter] = []
         self._in_use: dict[tuple[str, str], _InUse] = {}  # by provider and device
@@ -478,12 +478,12 @@ class Sums:
         self._issued_of_pool[fields["programme"], fields["year"]] += fen
 
     def _rented(self, coupon: _Coupon) -> int:
-        """Return the full amounts of unrelated contracts whose term touches the coupon's year."""
+        """Return the full amounts of the contracts with an eligible day in the coupon's year."""
         enterprise, programme, year = coupon
         return sum(
-            terms["amount"]
-            for terms in self._terms[enterprise, programme]
-            if not terms["related_party"] and year in _years(_days(terms))
+            contract.fields["amount"]
+            for contract in self._rentals[enterprise, programme]
+            if contract.days and year in _years(contract.days)
         )
 
     def _policy(self, fields: dict[str, Any]) -> None:
@@ -504,7 +504,7 @@ class Sums:
             raise Violation("sum_class", detail, number)
         days = _eligible_days(fields, rules)
         contract = self._contracts[fields["id"]] = _Contract(fields, rules, days)
-        self._terms[fields["enterprise"], fields["programme"]].append(fields)
+        self._rentals[fields["enterprise"], fields["programme"]].append(contract)
         for device, price in fields["prices"].items():
             at_provider = fields["provider"], device
             in_use = self._in_use.setdefault(at_provider, defaultdict(_unused_day))

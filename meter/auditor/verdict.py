@@ -13,7 +13,7 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,7 @@ from ledger.verify import Judge, read_checkpoint, verify
 from meter.auditor.fetch import check_kept, fetch
 from meter.auditor.log_keys import key_problems, signing_key
 from meter.auditor.replay import Audit, Gap, Signatures, Totals
+from meter.views.flags import Question
 from meter.wire import stored_receipt
 from meter.wire.stored_receipt import BadReceiptFile
 
@@ -71,12 +72,13 @@ REMEDIES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The report on the ledger, what receipts prove against it, and the gaps to ask about."""
+    """The report on the ledger, what receipts prove against it, gaps and questions to ask about."""
 
     report: Report
     receipts: int
     receipt_problems: list[Problem]
     gaps: list[Gap]
+    questions: list[Question]
 
     @property
     def problems(self) -> list[Problem]:
@@ -85,7 +87,7 @@ class Verdict:
 
     @property
     def conclusion(self) -> Conclusion:
-        """Return what follows from the problems; a gap is none."""
+        """Return what follows from the problems; a gap or a question is none."""
         return conclude(self.problems)
 
     def as_json(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class Verdict:
                 }
                 for gap in self.gaps
             ],
+            "questions": [asdict(question) for question in self.questions],
         }
 
 
@@ -248,7 +251,8 @@ def _verify_folder(
     stored = list(receipts)
     problems = _receipt_problems(audit, stored) if report.ok else []
     # The audit of a bad ledger may have seen what was never signed.
-    return Verdict(report, len(stored), problems, audit.gaps() if report.ok else [])
+    gaps, questions = (audit.gaps(), audit.questions()) if report.ok else ([], [])
+    return Verdict(report, len(stored), problems, gaps, questions)
 
 
 def judges_beside(cores: int) -> list[Callable[[], Judge]]:
@@ -327,6 +331,8 @@ def show(verdict: Verdict, console: Console) -> None:
         )
     for notice in report.notices:
         console.print(f"notice: {notice.code}: {notice.detail}", **_PLAIN, style="yellow")
+    for question in verdict.questions:
+        console.print(f"question: {question}", **_PLAIN, style="yellow")
     for problem in verdict.problems:
         console.print(
             _describe(problem),

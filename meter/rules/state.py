@@ -114,6 +114,10 @@ class Provider:
         """Return the disjoint sorted intervals in which a device kind is enlisted."""
         return union((start, end) for start, end, _ in self.capacity(device))
 
+    def device_kinds(self) -> set[str]:
+        """Return the device kinds that were ever enlisted."""
+        return {device for batch in self.enlistments.values() for device in batch.devices}
+
     def capacity(self, device: str) -> list[tuple[int, int, int]]:
         """Return `(start, end, devices)` of each enlistment of a device kind."""
         return [

@@ -95,7 +95,7 @@ class NotCounted:
 
 @dataclass(frozen=True, slots=True)
 class ToReview:
-    """A record with a withheld part that nobody has decided on yet; times in microseconds."""
+    """A record of which a fen or more is withheld, to be reviewed; times in microseconds."""
 
     entry: int
     provider: str
@@ -274,7 +274,10 @@ async def not_counted(
 
 
 async def to_review(connection: Connection, after: tuple[int], limit: int) -> Page[ToReview]:
-    """Return the records with a withheld part, neither released nor voided, oldest first."""
+    """Return the records that a reviewer looks at, oldest first.
+
+    A fen or more is withheld of each, and it is neither released nor voided.
+    """
     found: list[ToReview] = []
     runs_read = 0
     async for row in connection.cursor(_SQL["to_review"], *after, limit + 1, prefetch=64):

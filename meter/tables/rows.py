@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 
 from meter.rules.entries import UsageAccepted
 from meter.rules.kinds.table import BY_ENTRY
+from meter.rules.rating import cost
 from meter.rules.state import (
     AcceptedRecord,
     BatchId,
@@ -106,11 +107,19 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
 
 
 def _note_record(written: Written, state: State, number: int, usage: UsageAccepted) -> None:
-    withheld = usage.withheld is not UNSET
-    written.records.append((usage.provider, usage.id, number, None, None, withheld))
-    if withheld:
+    fen = _withheld_fen(state, usage)
+    written.records.append((usage.provider, usage.id, number, None, None, fen > 0))
+    if usage.withheld is not UNSET:
         written.withheld.append(_withheld_row(state.records[usage.provider, usage.id]))
     _note_usage(written, usage, 1)
+
+
+def _withheld_fen(state: State, usage: UsageAccepted) -> int:
+    """Return the cost of the withheld part of a record."""
+    if usage.withheld is UNSET:
+        return 0
+    price = state.contracts[usage.contract].registered.prices[usage.device]
+    return cost(sum(device_time for _, device_time in usage.withheld) * price)
 
 
 def note_batch(

@@ -22,6 +22,9 @@ from msgspec import UNSET, Struct, UnsetType
 from meter.values.strict import check_unique_keys, decode
 from meter.wire.batch import Batch
 
+# The header of each response with the ledger's time: microseconds since 1970 UTC, in digits.
+TIME: Final = "Kashi-Time"
+
 # The codes of rejected records and voids, in the order in which the rules are tried.
 RecordCode = Literal[
     "unknown_contract",
@@ -36,6 +39,11 @@ RecordCode = Literal[
 VoidCode = Literal["unknown_record", "already_voided", "too_late"]
 RECORD_CODES: Final[tuple[str, ...]] = get_args(RecordCode)
 VOID_CODES: Final[tuple[str, ...]] = get_args(VoidCode)
+# Refusals that time alone can mend: the same record can be accepted later. A receipt does not say
+# this beside the code, for a code never changes its meaning.
+PASSING_CODES: Final[frozenset[str]] = frozenset(
+    {"unknown_contract", "in_future", "contract_frozen"}
+)
 
 
 class Before(Struct, frozen=True):

@@ -39,6 +39,7 @@ from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.rules.kinds.table import command_of
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_money, parse_instant
+from meter.views.flags import Questions
 from meter.wire import dsse
 from meter.wire.receipt import Before, parse_receipt
 from tests.books import (
@@ -249,6 +250,15 @@ def test_an_honest_ledger_passes():
     assert counts["entries replayed"] == counts["entries in the signed root"] == report.size
     assert counts["postings"] == sum(len(entry.postings) for entry in writer.entries)
     assert audit.gaps() == [Gap("pcl", "main", 3, 3), Gap("pcl", "other", 1, 2)]
+
+
+def test_an_audit_asks_what_the_entries_of_a_ledger_raise_as_questions():
+    writer = honest_history()
+    _, audit = audited(writer)
+    questions = Questions(writer.state)
+    for number, entry in enumerate(writer.entries):
+        questions.entry(number, entry)
+    assert questions.found() == audit.questions() != []
 
 
 def test_every_receipt_of_an_honest_ledger_is_held():

@@ -331,12 +331,83 @@ def test_a_term_must_not_be_empty(ends):
     assert refusal(opened().contract, starts="2025-01-01", ends=ends).code == "bad_dates"
 
 
+def field_of(problem: Problem) -> tuple[str, object]:
+    assert problem.status == {"bad_dates": 422, "looks_alike": 409}[problem.code]
+    return problem.code, problem.facts["field"]
+
+
 def test_a_contract_cannot_be_signed_before_its_enterprise_was_founded():
     books = opened()
     books.enterprise(BETA, founded_on="2024-12-01")
     problem = refusal(books.contract, enterprise=BETA, signed_on="2024-11-30")
-    assert problem.code == "bad_dates"
+    assert field_of(problem) == ("bad_dates", "signed_on")
     books.contract(enterprise=BETA, signed_on="2024-12-01")
+
+
+def test_nothing_is_signed_or_founded_on_a_day_that_has_not_begun_in_shanghai():
+    books = opened().at("2025-03-01T23:59:59+08:00")
+    problem = refusal(books.contract, signed_on="2025-03-02")
+    assert field_of(problem) == ("bad_dates", "signed_on")
+    problem = refusal(books.enterprise, BETA, founded_on="2025-03-02")
+    assert field_of(problem) == ("bad_dates", "founded_on")
+    books.at("2025-03-02T00:00:00+08:00")
+    books.contract(signed_on="2025-03-02")
+    books.enterprise(BETA, founded_on="2025-03-02")
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "field"),
+    [("2024-01-01", "2024-12-18", "until"), ("2026-12-18", "2027-12-18", "from")],
+)
+def test_a_term_outside_the_policy_is_refused_and_one_that_touches_it_by_a_day_is_not(
+    starts, ends, field
+):
+    books = opened(policy_text(starts="2024-12-18", ends="2026-12-18"))
+    problem = refusal(books.contract, starts=starts, ends=ends)
+    assert field_of(problem) == ("bad_dates", field)
+    touching = {"until": {"ends": "2024-12-19"}, "from": {"starts": "2026-12-17"}}[field]
+    books.contract(**({"starts": starts, "ends": ends} | touching))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"prices": {DEVICE.upper(): "4.50"}}, "prices"),
+        ({"prices": {"h100": "4.50", "H100": "4.50"}}, "prices"),
+        ({"max_devices": {DEVICE.title(): 8}}, "max_devices"),
+        ({"max_devices": {"h100": 8, "H100": 8}}, "max_devices"),
+        ({"prices": {"h100": "4.50"}, "max_devices": {DEVICE.title(): 8}}, "max_devices"),
+        ({"use": "Training"}, "use"),
+    ],
+)
+def test_a_name_in_a_contract_that_differs_only_by_case_is_refused(changes, field):
+    assert field_of(refusal(opened().contract, **changes)) == ("looks_alike", field)
+
+
+def test_a_device_kind_is_enlisted_in_one_spelling():
+    books = opened()
+    for devices in ({DEVICE.upper(): 1}, {"h100": 1, "H100": 1}):
+        problem = refusal(books.enlist, "more", devices, "2025-01-01", "2026-01-01")
+        assert field_of(problem) == ("looks_alike", "devices")
+    twice = {"h100": 1, "H100": 1}
+    problem = refusal(books.provider, "sz", uscc=uscc_of(5), devices=twice)
+    assert field_of(problem) == ("looks_alike", "devices")
+
+
+def test_terms_that_are_lawful_and_fund_nothing_are_registered_with_a_warning():
+    books = opened()
+
+    def warnings(id_: str, **terms) -> list[str]:
+        number = books.contract(id_, **terms)
+        response = response_to(books.state, number, books.entries[number])
+        return [text.split(":")[0] for text in response.get("warnings", [])]
+
+    assert warnings("A") == []
+    assert warnings("B", use="inference") == ["use"]
+    assert warnings("C", prices={DEVICE: "4.50", "h100": "1.00", "a100": "1.00"}) == ["prices"] * 2
+    assert warnings("D", max_devices={DEVICE: 1, "h100": 1}) == ["max_devices"]
+    books.enlist("more", {"h100": 1}, "2025-01-01", "2026-01-01")
+    assert warnings("E", prices={"h100": "1.00"}, max_devices={}) == []
 
 
 def test_a_contract_of_nothing_is_malformed():
@@ -377,17 +448,6 @@ def test_only_enterprises_are_startups(applicant):
     books.enterprise(BETA, founded_on="2024-12-01", applicant=applicant)
     books.contract(enterprise=BETA)
     assert books.entries[-1].ratio_class == "standard"
-
-
-def test_an_enterprise_of_the_last_year_that_has_a_date_is_still_a_startup():
-    books = opened()
-    with pytest.raises(ValueError, match="year"):
-        books.enterprise(BETA, founded_on="9900-01-01")
-    last = "9899-12-31"
-    books.enterprise(BETA, founded_on=last)
-    books.activate(lifted(version="v2", months=120))
-    books.contract(enterprise=BETA, signed_on=last)
-    assert books.entries[-1].ratio_class == "startup"
 
 
 def test_a_uscc_must_have_its_check_character():
@@ -445,11 +505,12 @@ def test_the_threshold_is_inclusive_and_counts_full_amounts():
     "changes",
     [
         {"related_party": True},
+        {"use": "inference"},
         {"starts": "2026-01-01", "ends": "2027-01-01"},
         {"starts": "2024-12-01", "ends": "2025-01-01"},
     ],
 )
-def test_related_contracts_and_those_of_other_years_do_not_reach_the_threshold(changes):
+def test_contracts_that_cannot_be_eligible_in_the_year_do_not_reach_the_threshold(changes):
     books = with_contract(**changes)
     assert refusal(books.issue, 2025, "1.00").code == "below_threshold"
 
@@ -460,11 +521,18 @@ def test_related_contracts_and_those_of_other_years_do_not_reach_the_threshold(c
         {"starts": "2025-12-31", "ends": "2026-06-01"},
         {"starts": "2024-12-01", "ends": "2025-01-02"},
         {"starts": "2020-01-01", "ends": "2030-01-01"},
-        {"use": "inference"},
     ],
 )
 def test_a_term_that_touches_the_year_by_a_day_reaches_the_threshold(changes):
     with_contract(amount="500000.00", **changes).issue(2025, "1.00")
+
+
+def test_a_term_reaches_the_threshold_only_of_years_in_which_its_own_policy_is_valid():
+    books = with_contract(policy_text(version="first", starts="2025-01-01", ends="2026-01-01"))
+    books.activate(policy_text(version="second", starts="2025-01-01", ends="2027-01-01"))
+    assert books.state.contracts["A"].registered.ends > "2026-12-31"
+    assert refusal(books.issue, 2026, "1.00").code == "below_threshold"
+    books.issue(2025, "1.00")
 
 
 def test_the_threshold_looks_at_the_enterprises_own_contracts():

@@ -181,6 +181,18 @@ def test_a_release_lets_the_whole_record_count_and_use_more_than_there_is():
     assert result.withheld == "4.50"
 
 
+def test_a_released_record_takes_room_until_it_is_voided():
+    books = opened(cards=8)
+    books.post([hour("r1"), hour("r2")])
+    books.release("r2")
+    books.post([], [void("r1")])
+    (while_released,) = books.post([hour("r3")])
+    assert while_released.withheld == "36.00"
+    books.post([], [void("r2")])
+    (afterwards,) = books.post([hour("r4")])
+    assert afterwards.withheld == "0.00"
+
+
 def test_a_void_after_a_release_leaves_nothing_behind():
     books = opened(cards=8)
     books.post([hour("r1", cards=12)])
@@ -241,6 +253,26 @@ def test_a_further_enlistment_counts_from_its_first_midnight_to_its_last(midnigh
     books.post([record("r1", "A", edge - HOUR, edge + HOUR, 12_000)])
     begin, end = ((edge + seconds) * MICROSECONDS for seconds in outside)
     assert books.entries[-1].evidence == [("provider", begin, end, 4000 * HOUR)]
+
+
+def test_slices_of_a_card_are_devices_of_a_kind_with_a_price_and_room_of_their_own():
+    card, slice_ = "a100-80g", "a100-80g.1g.10gb"
+    books = opened(prices={card: "4.50", slice_: "0.65"})
+    books.enlist("cut", {card: 14, slice_: 14}, "2025-01-01", "2025-03-01")
+    # At the first of March one of the two cut cards is whole again.
+    books.enlist("cut-later", {card: 15, slice_: 7}, "2025-03-01", "2026-01-01")
+
+    def slices_at(id_: str, start: int, count: int, hours: int = 1):
+        body = record(id_, "A", start, start + hours * HOUR, count * 1_000, device=slice_)
+        return books.post([body])[0]
+
+    result = slices_at("three", EIGHT, 3, 2)
+    assert (result.cost, result.entitled, result.withheld) == ("3.90", "1.95", "0.00")
+    assert slices_at("four", EIGHT, 4).withheld == "0.00"
+    assert slices_at("eighth", EIGHT, 1).withheld == "0.65"
+    assert slices_at("before", EIGHT - DAY, 14).withheld == "0.00"
+    whole = books.post([record("cards", "A", EIGHT, EIGHT + HOUR, 15_000, device=card)])[0]
+    assert (whole.cost, whole.withheld) == ("67.50", "0.00")
 
 
 def test_an_enlistment_can_be_ended_and_what_was_accepted_stays_as_it_was():

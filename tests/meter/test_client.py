@@ -9,6 +9,7 @@ import json
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from meter.wire import dsse
 from meter.wire.batch import MAX_BATCH_BYTES, Batch, Record, Void
 from meter.wire.receipt import Accepted
 from tests.books import signer
-from tests.services import HOUR, ORIGIN, key_body, receipt_key, serving
+from tests.services import HOUR, ORIGIN, contract_body, key_body, receipt_key, serving
 
 NO_PAUSE = {"first_pause_seconds": 0}
 
@@ -108,7 +109,7 @@ class Proxy:
             aiohttp.ClientSession(headers=sent) as session,
             session.request(request.method, url, data=body) as answer,
         ):
-            kept = ("Kashi-Signature", "Content-Type")
+            kept = ("Kashi-Signature", "Kashi-Time", "Content-Type")
             headers = {name: answer.headers[name] for name in kept if name in answer.headers}
             data = self.bend(await answer.read(), headers)
             return web.Response(status=answer.status, body=data, headers=headers)
@@ -463,8 +464,11 @@ def a_stream(**changes) -> Stream:
     return Stream(**(fields | changes))
 
 
-def reporter(proxy: Proxy, receipt_key: str, folder: Path, **changes) -> Reporter:
-    return Reporter(proxy.url, a_stream(**changes), receipt_key, folder / "outbox", **NO_PAUSE)
+def reporter(
+    proxy: Proxy, receipt_key: str, folder: Path, retry_seconds: int = 60, **changes
+) -> Reporter:
+    pauses = NO_PAUSE | {"retry_seconds": retry_seconds}
+    return Reporter(proxy.url, a_stream(**changes), receipt_key, folder / "outbox", **pauses)
 
 
 def fields(name: str, **changes) -> dict:
@@ -602,12 +606,147 @@ async def test_what_the_receipt_rejects_is_reported_with_its_code(database, tmp_
             voids = [Void("nobody", "why not")]
             again = [usage("a"), usage("a", contract="B"), usage("b", contract="B"), usage("c")]
             report = await one.report(again, voids)
-        codes = ["unknown_record", "conflict", "unknown_contract"]
+        assert [(each.item["id"], each.code) for each in report.waiting] == [
+            ("b", "unknown_contract")
+        ]
+        codes = ["unknown_record", "conflict"]
         assert [each.code for each in report.not_taken] == codes
         lines = (tmp_path / "outbox/refused.jsonl").read_text().splitlines()
         assert [json.loads(line)["code"] for line in lines] == codes
         assert json.loads(lines[1])["item"] == fields("a", contract="B")
         assert await usage_ids(proxy) == ["a", "c"]
+
+
+async def let_it_end(proxy: Proxy) -> None:
+    proxy.service.clock.set("2025-03-01T12:01:30+08:00")
+
+
+async def unfreeze(proxy: Proxy) -> None:
+    await proxy.service.ask("/v1/contracts/A/unfreeze")
+
+
+async def register(proxy: Proxy) -> None:
+    await proxy.service.ask("/v1/contracts", **contract_body("B"))
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "mend"),
+    [
+        ("in_future", {"end": "2025-03-01T12:06:30+08:00"}, let_it_end),
+        ("unknown_contract", {"contract": "B"}, register),
+        ("contract_frozen", {}, unfreeze),
+    ],
+)
+async def test_a_refusal_that_passes_with_time_is_tried_again_until_it_has_passed(
+    database, tmp_path, code, changes, mend
+):
+    async with opened(database, tmp_path) as (proxy, key):
+        if code == "contract_frozen":
+            await proxy.service.ask("/v1/contracts/A/freeze")
+        async with reporter(proxy, key, tmp_path, retry_seconds=0) as one:
+            for tries in (1, 2):
+                report = await one.report([fields("a", **changes)] if tries == 1 else [])
+                assert report.not_taken == []
+                (waiting,) = report.waiting
+                assert (waiting.item["id"], waiting.code, waiting.tries) == ("a", code, tries)
+        await mend(proxy)
+        async with reporter(proxy, key, tmp_path, retry_seconds=0) as one:
+            assert (await one.report()).waiting == []
+            assert (await one.report()).receipts == []
+        assert await usage_ids(proxy) == ["a"]
+        assert "refused.jsonl" not in ids(tmp_path)
+
+
+async def test_a_record_that_waits_is_sent_again_later_and_later_and_not_before(database, tmp_path):
+    waiting_file = tmp_path / "outbox/waiting.jsonl"
+
+    def pause() -> int:
+        """Let the time pass until the record is due; return how long it would have been."""
+        line = json.loads(waiting_file.read_text())
+        seconds = round(line["due"] - time.time())
+        waiting_file.write_text(json.dumps(line | {"due": int(time.time())}) + "\n")
+        return seconds
+
+    pauses = []
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path, retry_seconds=1_000) as one:
+            await one.report([fields("a", contract="B")])
+        for _ in range(3):
+            sent = len(proxy.seen)
+            async with reporter(proxy, key, tmp_path, retry_seconds=1_000) as one:
+                (waiting,) = (await one.report()).waiting
+                assert len(proxy.seen) == sent
+            pauses.append(pause())
+            async with reporter(proxy, key, tmp_path, retry_seconds=1_000) as one:
+                await one.report()
+                assert len(proxy.seen) == sent + 1
+    assert waiting.tries == 3
+    assert pauses == [pytest.approx(seconds, abs=100) for seconds in (1_000, 2_000, 3_600)]
+
+
+async def test_a_record_that_waits_too_long_is_refused_for_good(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path, retry_seconds=0) as one:
+            assert (await one.report([fields("a", contract="B")])).not_taken == []
+            await register(proxy)
+            proxy.service.clock.set("2025-06-01T00:00:00+08:00")
+            report = await one.report()
+        assert ([each.code for each in report.not_taken], report.waiting) == (["too_late"], [])
+
+
+async def test_a_void_or_another_record_of_its_id_ends_the_waiting_of_a_record(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path, retry_seconds=0) as one:
+            await one.report([fields("a", contract="B"), fields("b", contract="B")])
+            report = await one.report([fields("b")], [Void("a", "not charged")])
+            assert [(each.item["id"], each.code) for each in report.not_taken] == [
+                ("a", "unknown_record")
+            ]
+            assert report.waiting == []
+            await register(proxy)
+            await one.report()
+        assert [
+            (each.id, each.contract)
+            for each in await proxy.service.entries()
+            if each.kind == "usage"
+        ] == [("b", "A")]
+
+
+async def test_a_record_that_waits_is_in_one_batch_however_long_an_outage_lasts(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path, retry_seconds=0) as one:
+            await one.report([fields("a", contract="B")])
+            proxy.faults += ["status 500"] * 3
+            for _ in range(3):
+                with pytest.raises(Refused):
+                    await one.report()
+            await one.report()
+        assert await seqs(proxy) == [1, 2]
+
+
+async def test_a_clock_that_is_off_is_told_with_every_report(database, tmp_path, caplog):
+    async with opened(database, tmp_path) as (proxy, key):
+        clock = proxy.service.clock
+        async with reporter(proxy, key, tmp_path) as one:
+            for seconds, side in ((-100, "ahead of"), (0, ""), (100, "behind")):
+                caplog.clear()
+                clock.now = (int(time.time()) + seconds) * 1_000_000
+                await one.report([fields(f"r{seconds}")])
+                if side:
+                    assert one.clock_ahead_seconds == pytest.approx(-seconds, abs=40)
+                    assert side in caplog.text
+                else:
+                    assert caplog.text == ""
+
+
+async def test_every_response_tells_the_ledgers_time(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, _):
+        service = proxy.service
+        for path in ("/healthz", "/v1/pools", "/v1/nowhere", "/v1/contracts/A"):
+            answer = await service.get(path)
+            assert answer.headers["Kashi-Time"] == str(service.clock.now), path
+        sent = await service.usage([])
+        assert sent.headers["Kashi-Time"] == str(service.clock.now)
 
 
 async def test_what_a_batch_refused_whole_holds_is_found_and_the_rest_goes_on(database, tmp_path):

@@ -494,7 +494,7 @@ def test_grants_go_on_while_a_contract_is_frozen():
         {"related_party": True},
         {"starts": "2025-03-02"},
         {"ends": "2025-03-01"},
-        {"signed_on": "2025-03-05", "starts": "2025-03-05"},
+        {"starts": "2025-03-05"},
     ],
 )
 def test_usage_that_is_not_eligible_is_metered_and_nothing_is_entitled(terms):

@@ -121,6 +121,22 @@ def signer_of(folder) -> Signer:
     return Signer.parse(folder.log_key.read_text().strip())
 
 
+# Device-time in use
+
+
+async def test_a_released_record_takes_room_after_a_restart_too(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books(lifted())
+        await service.ask("/v1/contracts", **contract_body("W", max_devices={DEVICE: 1}))
+        await service.usage([record(id_, "W", *HOUR, 1_000) for id_ in ("r1", "r2")])
+        body = {"provider": "pcl", "id": "r2", "reason": "a clock was wrong"}
+        await service.ask("/v1/records/release", **body)
+        await service.usage([], [void("r1")], seq=2)
+    async with serving(database, tmp_path) as service:
+        answer = await service.usage([record("r3", "W", *HOUR, 1_000)], seq=3)
+        assert answer.json["results"][0]["withheld"] == "4.50"
+
+
 # Evidence
 
 
@@ -270,7 +286,7 @@ async def test_rebuilding_gives_the_rows_that_the_service_wrote(lived, monkeypat
 
 DAMAGE = {
     "registration": "DELETE FROM meter.registration WHERE kind = 'contract'",
-    "record": "UPDATE meter.record SET voided = NULL, entry = entry + 1, withheld = NOT withheld",
+    "record": "UPDATE meter.record SET voided = NULL, entry = entry + 1, to_review = NOT to_review",
     "withheld": "UPDATE meter.withheld SET quarters = '{}', starts = 0",
     "refused": "DELETE FROM meter.refused",
     "stream": "UPDATE meter.stream SET last = 1, batches = 7",

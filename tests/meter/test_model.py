@@ -251,8 +251,22 @@ class Model:
             raise Refused("bad_dates")
         if yuan(body["amount"]) == 0:
             raise Refused("malformed")
+        self.check_terms(body)
+
+    def check_terms(self, body: dict) -> None:
+        if midnight(body["signed_on"]) > self.now:
+            raise Refused("bad_dates")
         if body["signed_on"] < self.enterprises[body["enterprise"]]["founded_on"]:
             raise Refused("bad_dates")
+        policy = POLICIES[self.policies[-1]]
+        if body["from"] >= policy["ends"] or body["until"] <= policy["starts"]:
+            raise Refused("bad_dates")
+        kinds = [*body["prices"]]
+        for (name, _), batch in self.enlistments.items():
+            kinds += batch["devices"] if name == body["provider"] else []
+        for kind in [*body["prices"], *body["max_devices"]]:
+            if kind not in kinds and kind.upper() in map(str.upper, kinds):
+                raise Refused("looks_alike")
 
     def contract(self, body: dict) -> int:
         body = dict(body)
@@ -284,10 +298,7 @@ class Model:
         rented = sum(
             yuan(each["amount"])
             for each in self.contracts.values()
-            if each["enterprise"] == enterprise
-            and not each["related_party"]
-            and midnight(each["from"]) < midnight(f"{year + 1}-01-01")
-            and midnight(each["until"]) > midnight(f"{year}-01-01")
+            if each["enterprise"] == enterprise and self.can_count(each, year)
         )
         if rented < yuan(policy["threshold"]):
             raise Refused("below_threshold")
@@ -298,6 +309,14 @@ class Model:
         self.issued[enterprise, year] = self.issued.get((enterprise, year), 0) + yuan(amount)
         self.regrant()
         return self.append()
+
+    def can_count(self, contract: dict, year: int) -> bool:
+        """Return whether any usage under a contract could be funded in a year."""
+        policy = self.policy_of(contract)
+        first = max(policy["starts"], contract["from"], f"{year}-01-01")
+        end = min(policy["ends"], contract["until"], f"{year + 1}-01-01")
+        funded = contract["use"] in policy["uses"] and not contract["related_party"]
+        return funded and first < end
 
     def withdraw(self, enterprise: str, year: int, amount: str) -> int:
         self.check_money(enterprise, year, amount)
@@ -737,14 +756,16 @@ contract_bodies = st.fixed_dictionaries(
         "enterprise": st.sampled_from([USCCS[0], USCCS[0], USCCS[1], USCCS[2]]),
         "provider": st.sampled_from(["p1", "p1", "p1", "p2"]),
         "amount": st.sampled_from(["100.00", "33.33", "70.01", "0.01", "0.00"]),
-        "signed_on": st.sampled_from(["2025-06-01", "2025-12-30", "2025-12-31"]),
+        "signed_on": st.sampled_from(["2025-06-01", "2025-12-30", "2025-12-31", "2026-01-06"]),
         "from": st.sampled_from(["2025-06-01", "2025-12-25"]),
         "until": st.sampled_from(["2026-06-01", "2026-12-31", "2025-12-31", "2025-06-01"]),
         "use": st.sampled_from(["training"] * 4 + ["research"]),
         "prices": st.sampled_from(
             [{DEVICE: "4.50", "unlisted": "1.00"}, {DEVICE: "12.34"}, {DEVICE: "0.3333"}]
         ),
-        "max_devices": st.sampled_from([{}, {}, {DEVICE: 4}, {DEVICE: 100}, {"none": 1}]),
+        "max_devices": st.sampled_from(
+            [{}, {}, {DEVICE: 4}, {DEVICE: 100}, {"none": 1}, {"Unlisted": 1}]
+        ),
         "related_party": st.sampled_from([False] * 5 + [True]),
         "other_public_funds": st.sampled_from(["0.00", "0.00", "10.00", "99.00"]),
     }

@@ -105,6 +105,26 @@ async def test_a_log_that_grows_is_followed_and_judged_and_kept_whole(site, watc
     assert held == shown
 
 
+async def test_each_question_is_told_once_and_is_no_alarm(site, watch):
+    def told() -> list[str]:
+        return [line["detail"] for line in watch.lines if line.get("event") == "question"]
+
+    for _ in range(3):
+        site.post(2)
+        site.publish()
+        await watch.poll()
+    (repeated,) = told()
+    assert "(repeated): pcl, contract A: entries 7, 8, 10" in repeated
+    site.writer.freeze("A")
+    site.writer.void("r1")
+    site.publish()
+    await watch.poll()
+    await watch.poll()
+    assert "(frozen_void): pcl, contract A: entries" in told()[1]
+    assert len(told()) == 2
+    assert watch.alarms() == set()
+
+
 async def test_only_what_is_new_is_fetched(site, watch):
     site.post(100)
     site.publish()
@@ -789,6 +809,7 @@ def test_the_command_follows_says_what_it_finds_and_shows_metrics(site, tmp_path
         url = json.loads(process.stdout.readline())["url"]
         followed = json.loads(process.stdout.readline())
         assert (followed["event"], followed["size"]) == ("followed", site.size)
+        assert json.loads(process.stdout.readline())["event"] == "question"
         # By the log's clock, later entries came after the gap was seen.
         assert json.loads(process.stdout.readline())["alarm"] == "gap"
         with urllib.request.urlopen(url) as answer:

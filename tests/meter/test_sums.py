@@ -960,6 +960,7 @@ def test_a_cap_lowered_later_is_no_fault():
     [
         ({"amount": "499.99"}, "249999"),
         ({"related_party": True}, "200000"),
+        ({"use": "inference"}, "200000"),
         ({"starts": "2026-01-01"}, "200000"),
         ({"starts": "2024-01-01", "ends": "2025-01-01"}, "200000"),
     ],

@@ -82,6 +82,33 @@ def test_a_gap_is_asked_about_only_in_a_ledger_that_is_good(site):
     assert json.loads(damaged.stdout)["gaps"] == []
 
 
+# Questions
+
+
+def test_a_question_is_listed_with_its_entries_and_is_no_violation(site):
+    site.post(1)
+    site.publish()
+    pair = (site.size - 2, site.size - 1)
+    told = good(verify(site))
+    entries = ", ".join(map(str, pair))
+    assert f"(repeated): pcl, contract A: entries {entries}\n" in told
+    assert told.endswith(f"good: root {claimed_checkpoint(site.checkpoint).root.hex()}\n")
+    assert json.loads(good(verify(site, "--json")))["questions"] == [
+        {
+            "kind": "repeated",
+            "provider": "pcl",
+            "contracts": ["A"],
+            "count": 1,
+            "entries": list(pair),
+        }
+    ]
+    (bundle,) = (site.folder / "tile/entries").rglob("*.p/*")
+    bundle.write_bytes(bundle.read_bytes()[:-1] + b"!")
+    damaged = verify(site, "--json")
+    assert "bad_entry" in codes(damaged)
+    assert json.loads(damaged.stdout)["questions"] == []
+
+
 # Since an earlier state
 
 

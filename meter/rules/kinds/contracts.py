@@ -1,7 +1,11 @@
-"""Contracts and their freezes; registration fixes a contract's class and limits."""
+"""Contracts and their freezes; registration fixes a contract's class and limits.
 
-from collections.abc import Iterable
-from typing import Final
+Terms that nobody can mean are refused, with the field's name in `field`. Terms that are lawful and
+fund nothing are registered, and the response has warnings: `use: …`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from meter.rules.commands import FreezeContract, RegisterContract, UnfreezeContract
 from meter.rules.entries import (
@@ -17,6 +21,8 @@ from meter.rules.kinds.kind import (
     Kind,
     Stamp,
     active_policy,
+    check_names,
+    check_not_in_future,
     check_period,
     check_spelling,
     contract_subjects,
@@ -25,7 +31,7 @@ from meter.rules.kinds.kind import (
     parties_of,
 )
 from meter.rules.rating import Interval, Terms, support_limit
-from meter.rules.state import Contract, State
+from meter.rules.state import Contract, Provider, State
 from meter.values.policy import MAX_YEARS, Policy, RatioClass
 from meter.values.problems import Problem
 from meter.values.units import add_months, parse_date
@@ -40,13 +46,14 @@ def _holder(state: State, command: RegisterContract) -> Holder | None:
     return None if known is None else (known.entry, known.registered)
 
 
-def _judge_contract(state: State, command: RegisterContract, _stamp: Stamp) -> Judged:
+def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Judged:
     check_spelling(state, "contract", command.id)
     policy = active_policy(state, command.programme)
     enterprise = state.enterprises.get(command.enterprise)
     if enterprise is None:
         raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
-    if command.provider not in state.providers:
+    provider = state.providers.get(command.provider)
+    if provider is None:
         raise Problem("unknown_provider", f"no provider {command.provider}")
     contracts = state.contracts_of(command.enterprise, command.programme)
     if len(contracts) >= MAX_CONTRACTS_PER_PROGRAMME:
@@ -54,10 +61,33 @@ def _judge_contract(state: State, command: RegisterContract, _stamp: Stamp) -> J
     check_period(command.starts, command.ends)
     if command.amount == 0:
         raise Problem("malformed", "the amount is zero")
-    if command.signed_on < enterprise.registered.founded_on:
-        raise Problem("bad_dates", "signed before the enterprise was founded")
+    _check_dates(policy, enterprise.registered, command, stamp)
+    _check_spelling(policy, provider, command)
     ratio_class = _ratio_class(policy, enterprise.registered, command.signed_on)
     return {"policy": policy.version, "ratio_class": ratio_class}, []
+
+
+def _check_dates(
+    policy: Policy, enterprise: EnterpriseRegistered, command: RegisterContract, stamp: Stamp
+) -> None:
+    """Raise `Problem` `bad_dates` where the signing or the term cannot be meant."""
+    check_not_in_future("signed_on", command.signed_on, stamp)
+    if command.signed_on < enterprise.founded_on:
+        detail = f"signed before {enterprise.founded_on}, when the enterprise was founded"
+        raise Problem("bad_dates", detail, field="signed_on")
+    outside = f"the term lies outside policy {policy.version}"
+    if parse_date(command.starts) >= policy.valid_until:
+        raise Problem("bad_dates", outside, field="from")
+    if parse_date(command.ends) <= policy.valid_from:
+        raise Problem("bad_dates", outside, field="until")
+
+
+def _check_spelling(policy: Policy, provider: Provider, command: RegisterContract) -> None:
+    """Raise `Problem` `looks_alike` for a name that people could take for a known one."""
+    check_names("use", [command.use], policy.eligible_uses)
+    known = [*command.prices, *provider.device_kinds()]
+    check_names("prices", command.prices, known)
+    check_names("max_devices", command.max_devices, [*command.max_devices, *known])
 
 
 def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: str) -> RatioClass:
@@ -97,8 +127,21 @@ def _window(policy: Policy, entry: ContractRegistered) -> Interval:
     )
 
 
-def _response(_state: State, entry: ContractRegistered) -> dict[str, str]:
-    return {"policy": entry.policy, "class": entry.ratio_class}
+def _response(state: State, entry: ContractRegistered) -> dict[str, Any]:
+    warnings = list(_warnings(state, entry))
+    told = {"policy": entry.policy, "class": entry.ratio_class}
+    return told | {"warnings": warnings} if warnings else told
+
+
+def _warnings(state: State, entry: ContractRegistered) -> Iterator[str]:
+    """Yield the terms that are lawful and fund nothing, each after the name of its field."""
+    if entry.use not in state.contracts[entry.id].policy.eligible_uses:
+        yield f"use: {entry.use} is not eligible under {entry.policy}, so nothing is entitled"
+    enlisted = state.providers[entry.provider].device_kinds()
+    for device in sorted(entry.prices.keys() - enlisted):
+        yield f"prices: {entry.provider} has not enlisted {device}, so all of it is withheld"
+    for device in sorted(entry.max_devices.keys() - entry.prices.keys()):
+        yield f"max_devices: {device} has no price, so no record can use it"
 
 
 def _contract_parties(_state: State, entry: ContractRegistered) -> Iterable[str]:

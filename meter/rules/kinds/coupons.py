@@ -16,10 +16,11 @@ from meter.rules.kinds.kind import (
     check_spelling,
     note_spelling,
 )
+from meter.rules.rating import Interval
 from meter.rules.state import Pool, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
-from meter.values.units import format_money, parse_date, year_of
+from meter.values.units import format_money, year_of
 
 # A policy
 
@@ -66,9 +67,9 @@ def _judge_issue(state: State, command: IssueCoupon, _stamp: Stamp) -> Judged:
     coupon = (command.enterprise, command.programme, command.year)
     issued = state.coupons.get(coupon, 0) + command.amount
     pool = state.pools[command.programme, command.year]
-    unrelated = _unrelated_amount(state, command)
-    if unrelated < policy.threshold:
-        needed, found = format_money(policy.threshold), format_money(unrelated)
+    rented = _rented_amount(state, command)
+    if rented < policy.threshold:
+        needed, found = format_money(policy.threshold), format_money(rented)
         raise Problem("below_threshold", f"{needed} needed, {found} found")
     if issued > policy.cap:
         raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
@@ -101,15 +102,18 @@ def _policy_of_year(state: State, command: IssueCoupon | WithdrawCoupon) -> Poli
     return policy
 
 
-def _unrelated_amount(state: State, command: IssueCoupon) -> int:
-    """Return the full amounts of the unrelated contracts whose term touches the year, in fen."""
+def _rented_amount(state: State, command: IssueCoupon) -> int:
+    """Return the full amounts of the contracts whose usage of the year can be eligible, in fen."""
     return sum(
         contract.terms.amount
         for contract in state.contracts_of(command.enterprise, command.programme)
-        if not contract.registered.related_party
-        and year_of(parse_date(contract.registered.starts)) <= command.year
-        and command.year <= year_of(parse_date(contract.registered.ends) - 1)
+        if _touches(contract.window, command.year)
     )
+
+
+def _touches(window: Interval, year: int) -> bool:
+    start, end = window
+    return start < end and year_of(start) <= year <= year_of(end - 1)
 
 
 def _coupon_posting(command: IssueCoupon | WithdrawCoupon) -> Posting:

@@ -19,6 +19,7 @@ from meter.rules.state import Contract, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.text import folded
+from meter.values.units import MICROSECONDS, parse_date
 
 E = TypeVar("E", bound=Entry)
 C = TypeVar("C", bound=Command)
@@ -62,7 +63,7 @@ def holds_nothing(_state: State, _command: Any) -> Holder | None:
     return None
 
 
-def adds_nothing(_state: State, _entry: Any) -> dict[str, str]:
+def adds_nothing(_state: State, _entry: Any) -> dict[str, Any]:
     """Return no field: the response is the number of the entry alone."""
     return {}
 
@@ -94,7 +95,7 @@ class Kind(Generic[E, C]):
     command: type[C] | None = None
     judge: Callable[[State, C, Stamp], Judged] | None = None
     holder: Callable[[State, C], Holder | None] = holds_nothing
-    response: Callable[[State, E], dict[str, str]] = adds_nothing
+    response: Callable[[State, E], dict[str, Any]] = adds_nothing
     codes: tuple[str, ...] = ()
     names_record: bool = False
     moves_money: bool = False
@@ -140,7 +141,24 @@ def note_spelling(state: State, what: str, id_: str) -> None:
 def check_period(starts: str, ends: str) -> None:
     """Raise `Problem` `bad_dates` for an empty period."""
     if ends <= starts:
-        raise Problem("bad_dates", f"the period from {starts} until {ends} is empty")
+        detail = f"the period from {starts} until {ends} is empty"
+        raise Problem("bad_dates", detail, field="until")
+
+
+def check_not_in_future(field: str, day: str, stamp: Stamp) -> None:
+    """Raise `Problem` `bad_dates` for a day that has not begun in Shanghai."""
+    if parse_date(day) * MICROSECONDS > stamp.at:
+        raise Problem("bad_dates", f"{field} lies in the future", field=field)
+
+
+def check_names(field: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `Problem` `looks_alike` for a name that people could take for a known one."""
+    spelled = {folded(each): each for each in known}
+    for name in names:
+        other = spelled.get(folded(name), name)
+        if other != name:
+            detail = f"{name} differs from {other} only in case, or in dots at its end"
+            raise Problem("looks_alike", detail, field=field)
 
 
 def contract_subjects(state: State, name: str) -> set[str]:

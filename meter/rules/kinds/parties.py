@@ -26,6 +26,8 @@ from meter.rules.kinds.kind import (
     Judged,
     Kind,
     Stamp,
+    check_names,
+    check_not_in_future,
     check_period,
     check_spelling,
     note_spelling,
@@ -52,6 +54,7 @@ def _judge_provider(state: State, command: RegisterProvider, _stamp: Stamp) -> J
     if command.uscc in state.provider_usccs:
         raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
     check_period(command.enlisted.starts, command.enlisted.ends)
+    check_names("devices", command.devices, command.devices)
     return NOTHING_MORE
 
 
@@ -76,6 +79,7 @@ def _judge_enlistment(state: State, command: EnlistProvider, _stamp: Stamp) -> J
     start, end = parse_date(command.enlisted.starts), parse_date(command.enlisted.ends)
     if known is None:
         check_spelling(state, f"enlistment of {command.provider}", command.enlisted.batch)
+        check_names("devices", command.devices, [*command.devices, *provider.device_kinds()])
         return NOTHING_MORE
     if (known.devices, known.start) != (command.devices, start):
         raise Problem("exists_differently", f"entry {known.entry} holds this batch")
@@ -136,7 +140,8 @@ def _judge_revocation(state: State, command: RevokeKey, stamp: Stamp) -> Judged:
         raise Problem("already_revoked", f"by entry {key.revoked}", entry=key.revoked)
     since = command.suspected_since
     if since is not UNSET and since > stamp.at:
-        raise Problem("bad_dates", "suspected_since lies in the future")
+        detail = "suspected_since lies in the future"
+        raise Problem("bad_dates", detail, field="suspected_since")
     return NOTHING_MORE
 
 
@@ -158,9 +163,10 @@ def _enterprise_holder(state: State, command: RegisterEnterprise) -> Holder | No
     return None if known is None else (known.entry, known.registered)
 
 
-def _judge_enterprise(state: State, command: RegisterEnterprise, _stamp: Stamp) -> Judged:
+def _judge_enterprise(state: State, command: RegisterEnterprise, stamp: Stamp) -> Judged:
     if command.uscc in state.provider_usccs:
         raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
+    check_not_in_future("founded_on", command.founded_on, stamp)
     return NOTHING_MORE
 
 
@@ -225,5 +231,5 @@ ENTERPRISE: Kind[EnterpriseRegistered, RegisterEnterprise] = Kind(
     apply=_apply_enterprise,
     subjects=_enterprise_subjects,
     rows="registration",
-    codes=("exists_differently", "role_conflict"),
+    codes=("exists_differently", "role_conflict", "bad_dates"),
 )

@@ -89,7 +89,7 @@ ORDER BY found.entry, found.place LIMIT $5;
 SELECT held.entry, held.provider, held.id, held.contract, held.device, held.milli_devices,
     held.starts, held.ends, held.quarters, held.counts, held.device_times, held.limits
 FROM meter.record JOIN meter.withheld AS held USING (provider, id)
-WHERE record.withheld AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
+WHERE record.to_review AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
 ORDER BY record.entry LIMIT $2;
 
 -- name: pools

@@ -50,17 +50,17 @@ CREATE TABLE meter.registration (
 );
 
 CREATE TABLE meter.record (
-    provider text COLLATE "C" NOT NULL,
-    id       text COLLATE "C" NOT NULL,
-    entry    bigint NOT NULL,
-    voided   bigint,           -- number of the entry that took it back
-    released bigint,           -- number of the entry that let its withheld part count
-    withheld boolean NOT NULL, -- whether a part was: `withheld` then has it
+    provider  text COLLATE "C" NOT NULL,
+    id        text COLLATE "C" NOT NULL,
+    entry     bigint NOT NULL,
+    voided    bigint,           -- number of the entry that took it back
+    released  bigint,           -- number of the entry that let its withheld part count
+    to_review boolean NOT NULL, -- whether a fen or more was withheld, which a reviewer looks at
     PRIMARY KEY (provider, id)
 );
 -- What waits for a reviewer.
 CREATE INDEX record_to_review ON meter.record (entry)
-    WHERE withheld AND voided IS NULL AND released IS NULL;
+    WHERE to_review AND voided IS NULL AND released IS NULL;
 
 -- The withheld part of a record: four columns of equal length, one place per run of quarter-hours.
 CREATE TABLE meter.withheld (

@@ -1,0 +1,249 @@
+"""Questions: money moves that are lawful, and that somebody should be able to explain.
+
+None of them is a fault, and none stops anything. The verifier and the monitor list them, and
+officials ask for them (`GET /v1/questions`):
+
+    moved          a record was voided, and the same usage posted under another contract or year
+    frozen_void    a record was voided while its contract was frozen
+    repeated       the same devices for the same interval under two ids
+    shared_run     one `run` under two contracts
+    crowded        more devices at once than enlisted, in a quarter-hour whose device-time fits
+    released       a withheld part counts now, beside what fitted before it
+
+Two records are of the same usage where both name one `run`; where one names none, if both are of
+one enterprise. Questions of one kind about the same provider and contracts are one question, with
+a count and the first entries: a hundred hours that were reported twice are one thing to ask about.
+Example:
+
+    Question("moved", "pcl", ("A", "B"), 1, (41, 57, 58))
+"""
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from msgspec import UNSET
+
+from meter.rules.capacity import QUARTER_SECONDS
+from meter.rules.entries import Entry, RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.measure import work_of
+from meter.rules.state import State
+from meter.values.units import MICROSECONDS, year_of
+
+QuestionKind = Literal["moved", "frozen_void", "repeated", "shared_run", "crowded", "released"]
+QUESTION_KINDS: Final[tuple[QuestionKind, ...]] = get_args(QuestionKind)
+
+_MEANINGS: Final[dict[QuestionKind, str]] = {
+    "moved": "voided, and posted again under another contract or year",
+    "frozen_void": "voided while the contract was frozen",
+    "repeated": "the same devices for the same interval under two ids",
+    "shared_run": "one run under two contracts",
+    "crowded": "more devices at once than enlisted",
+    "released": "a withheld part was let count",
+}
+MAX_ENTRIES_NAMED: Final = 20  # of one question: enough to begin with
+
+_Quarter = tuple[str, str, int]  # provider, device kind, quarter since 1970 UTC
+_Key = tuple[str | int, ...]
+_Group = tuple[QuestionKind, str, tuple[str, ...]]  # kind, provider, contracts
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Question:
+    """Something to explain: how often it was found, and the first entries that show it.
+
+    `contracts` is empty for `crowded`, where any may be concerned.
+    """
+
+    kind: QuestionKind
+    provider: str
+    contracts: tuple[str, ...]
+    count: int
+    entries: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Return the question in words."""
+        where = f", contract {' and '.join(self.contracts)}" if self.contracts else ""
+        entries = ", ".join(map(str, self.entries))
+        return f"{_MEANINGS[self.kind]} ({self.kind}): {self.provider}{where}: entries {entries}"
+
+
+@dataclass(slots=True)
+class _Asked:
+    count: int = 0
+    entries: list[int] = field(default_factory=list)
+
+
+class Questions:
+    """The questions that a ledger's entries raise.
+
+    `state` knows the contracts, the providers, each record that an entry voids and, when `found` is
+    called, the device-time in use of `quarters`.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._asked: defaultdict[_Group, _Asked] = defaultdict(_Asked)
+        self._spans: dict[_Key, tuple[int, UsageAccepted]] = {}
+        self._runs: dict[tuple[str, str], tuple[int, str]] = {}
+        self._voided: dict[_Key, tuple[int, int, UsageAccepted]] = {}
+        # Of records that take a part of a quarter: number, from, until (seconds), thousandths.
+        self._parts: dict[_Quarter, array[int]] = {}
+        self._changed: set[_Quarter] = set()
+        self._crowds: dict[_Quarter, list[int]] = {}
+
+    def entry(self, number: int, entry: Entry) -> None:
+        """Take an entry, in the order of the ledger; `state` may be ahead of it."""
+        match entry:
+            case UsageAccepted():
+                self._usage(number, entry)
+            case RecordVoided():
+                self._void(number, entry)
+            case RecordReleased():
+                self._ask("released", entry.provider, {entry.contract}, entry.record, number)
+            case _:
+                pass  # no other kind moves money of a record
+
+    @property
+    def quarters(self) -> Iterable[_Quarter]:
+        """The quarters whose device-time in use `found` looks at."""
+        return self._changed
+
+    def found(self) -> list[Question]:
+        """Return all questions, by kind, provider and contracts."""
+        for quarter in self._changed:
+            self._crowds[quarter] = self._crowd(quarter)
+        self._changed.clear()
+        crowded: defaultdict[_Group, _Asked] = defaultdict(_Asked)
+        for (provider, _, _), crowd in sorted(self._crowds.items()):
+            if crowd:
+                _add(crowded["crowded", provider, ()], crowd)
+        return sorted(
+            Question(*group, asked.count, tuple(asked.entries))
+            for group, asked in (self._asked | crowded).items()
+        )
+
+    def _usage(self, number: int, usage: UsageAccepted) -> None:
+        span = _span(usage)
+        self._look_for_moved(number, usage)
+        if span in self._spans:
+            other, known = self._spans[span]
+            if self._is_same(known, usage):
+                contracts = {known.contract, usage.contract}
+                self._ask("repeated", usage.provider, contracts, other, number)
+        self._spans[span] = number, usage
+        if usage.run is not UNSET:
+            first, contract = self._runs.setdefault(
+                (usage.provider, usage.run), (number, usage.contract)
+            )
+            if contract != usage.contract:
+                self._ask("shared_run", usage.provider, {contract, usage.contract}, first, number)
+        for quarter, part in _ragged(number, usage):
+            self._parts.setdefault(quarter, array("q")).extend(part)
+            self._changed.add(quarter)
+
+    def _look_for_moved(self, number: int, usage: UsageAccepted) -> None:
+        for key in _keys(usage, usage.batch):
+            if key not in self._voided:
+                continue
+            record, void, gone = self._voided[key]
+            is_elsewhere = gone.contract != usage.contract or _year(gone) != _year(usage)
+            if is_elsewhere and self._is_same(gone, usage):
+                contracts = {gone.contract, usage.contract}
+                self._ask("moved", usage.provider, contracts, record, void, number)
+                return
+
+    def _void(self, number: int, void: RecordVoided) -> None:
+        if self._state.contracts[void.contract].frozen_at(number):
+            self._ask("frozen_void", void.provider, {void.contract}, void.record, number)
+        usage = self._state.records[void.provider, void.id].usage
+        for key in _keys(usage, void.batch):
+            self._voided[key] = void.record, number, usage
+        span = _span(usage)
+        if span in self._spans and self._spans[span][0] == void.record:
+            del self._spans[span]
+        for quarter, part in _ragged(void.record, usage):
+            if quarter in self._parts:
+                self._parts[quarter] = _without(self._parts[quarter], part)
+                self._changed.add(quarter)
+
+    def _is_same(self, first: UsageAccepted, second: UsageAccepted) -> bool:
+        if first.run is not UNSET and second.run is not UNSET:
+            return first.run == second.run
+        contracts = self._state.contracts
+        owners = {contracts[each.contract].registered.enterprise for each in (first, second)}
+        return len(owners) == 1
+
+    def _crowd(self, quarter: _Quarter) -> list[int]:
+        """Return the records that were at work at once where they were more than is enlisted."""
+        provider, device, place = quarter
+        parts = list(_parts(self._parts[quarter]))
+        begin = place * QUARTER_SECONDS
+        enlisted = sum(
+            count
+            for start, end, count in self._state.providers[provider].capacity(device)
+            if start <= begin < end
+        )
+        in_use = self._state.in_use.get(("provider", provider, device))
+        used = in_use.at(place) if in_use else 0
+        ragged = sum((until - start) * milli for _, start, until, milli in parts)
+        beside = max(0, used - ragged) // QUARTER_SECONDS  # thousandths, the whole quarter long
+        for _, moment, _, _ in parts:
+            at_once = [each for each in parts if each[1] <= moment < each[2]]
+            if sum(each[3] for each in at_once) + beside > enlisted * 1_000:
+                return sorted(each[0] for each in at_once)
+        return []
+
+    def _ask(self, kind: QuestionKind, provider: str, contracts: set[str], *entries: int) -> None:
+        _add(self._asked[kind, provider, tuple(sorted(contracts))], entries)
+
+
+def _add(asked: _Asked, entries: Iterable[int]) -> None:
+    asked.count += 1
+    if len(asked.entries) < MAX_ENTRIES_NAMED:
+        asked.entries += (each for each in entries if each not in asked.entries)
+
+
+def _span(usage: UsageAccepted) -> _Key:
+    return usage.provider, usage.device, usage.milli_devices, usage.start, usage.end
+
+
+def _keys(usage: UsageAccepted, batch: object) -> Iterator[_Key]:
+    """Yield the keys by which voided usage is known again: interval, run, or amending batch."""
+    size = usage.device, usage.milli_devices, usage.end - usage.start
+    yield _span(usage)
+    if usage.run is not UNSET:
+        yield ("run", usage.provider, usage.run, *size)
+    if isinstance(batch, int):
+        yield ("batch", batch, *size)
+
+
+def _year(usage: UsageAccepted) -> int:
+    return year_of(usage.start // MICROSECONDS)
+
+
+def _ragged(number: int, usage: UsageAccepted) -> Iterator[tuple[_Quarter, "array[int]"]]:
+    """Yield the first and last quarter of a record, where it takes a part of them only.
+
+    Whole quarters need no look: what is in use there never exceeds what is enlisted. What is
+    withheld is reviewed anyway.
+    """
+    if usage.withheld is not UNSET:
+        return
+    work = work_of(usage)
+    for place in sorted({work.start // QUARTER_SECONDS, (work.end - 1) // QUARTER_SECONDS}):
+        begin = place * QUARTER_SECONDS
+        start, until = max(work.start, begin), min(work.end, begin + QUARTER_SECONDS)
+        if until - start < QUARTER_SECONDS:
+            part = array("q", (number, start, until, work.milli_devices))
+            yield (usage.provider, usage.device, place), part
+
+
+def _parts(parts: "array[int]") -> Iterator[tuple[int, int, int, int]]:
+    return zip(parts[::4], parts[1::4], parts[2::4], parts[3::4], strict=True)
+
+
+def _without(parts: "array[int]", part: "array[int]") -> "array[int]":
+    return array("q", (item for each in _parts(parts) if each[0] != part[0] for item in each))
