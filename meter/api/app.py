@@ -79,7 +79,7 @@ def make_app(context: Context) -> web.Application:
 
 async def _tell_time(request: web.Request, response: web.StreamResponse) -> None:
     """Add the time by which records are judged, so that senders can set their clocks."""
-    response.headers[TIME] = str(request.app[CONTEXT].clock())
+    response.headers[TIME] = str(request.app[CONTEXT].clock.counted())
 
 
 def make_operator_app(metrics: Metrics) -> web.Application:
