@@ -234,8 +234,10 @@ def envelope(vector: dict[str, Any]) -> Iterator[Signed]:
     if vector.get("code", "bad_signature") == "bad_signature":
         document = json.loads(b64decode(vector["bytes"]))
         (signature,) = document["signatures"]
-        key = b64decode(vector["given"]["keys"][signature["keyid"]])
-        yield key, pae(BATCH_TYPE, b64decode(document["payload"])), b64decode(signature["sig"])
+        key = vector["given"]["keys"].get(signature["keyid"])
+        if key is not None:  # without the key there is nothing to ask
+            message = pae(BATCH_TYPE, b64decode(document["payload"]))
+            yield b64decode(key), message, b64decode(signature["sig"])
 
 
 def receipt(vector: dict[str, Any]) -> Iterator[Signed]:
