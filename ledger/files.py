@@ -94,15 +94,15 @@ def open_private(
     return os.fdopen(descriptor, "ab" if append else "wb")
 
 
-def make_private(folder: Path) -> None:
+def make_private(folder: Path, kept: int = 0) -> None:
     """Make a folder, and those above it that are missing; one that is there is closed to others.
 
-    Raises `BadFolder` where it belongs to somebody else.
+    They keep the bits in `kept`. Raises `BadFolder` where it belongs to somebody else.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(FOLDER_MODE, exist_ok=True)
-    close_to_others(folder)
+    close_to_others(folder, kept)
 
 
 def close_to_others(path: Path, kept: int = 0) -> bool:

@@ -78,7 +78,7 @@ class DataFolder:
 
     def make(self) -> None:
         """Make the folder, or close it to others. Raises `BadFolder`."""
-        make_private(self.path)
+        make_private(self.path, self._passage())
         self.close_to_others(is_in_use=False)
 
     def close_to_others(self, *, is_in_use: bool) -> None:

@@ -176,15 +176,15 @@ async def test_a_providers_files_are_the_owners_alone(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.open_books()
         key = tmp_path / "pcl.key"
-        client.keygen(key)
+        client.keygen(key, ORIGIN, "pcl", "pcl-1")
         assert rights(key) == 0o600
         stream = client.Stream(ORIGIN, None, "pcl", "main", "pcl-1", signer("pcl-1"))
         outbox = wide(tmp_path / "outbox")
         public = client.public_text(receipt_key_of(service))
         async with Reporter(service.url, stream, public, outbox) as reporter:
             good = record("a", "A", *HOUR, 1_000)
-            report = await reporter.report([good, good | {"id": "b", "contract": "none"}])
-            assert [each.code for each in report.not_taken] == ["unknown_contract"]
+            report = await reporter.report([good, good | {"id": "b", "device": "abacus"}])
+            assert [each.code for each in report.not_taken] == ["unknown_device"]
         assert {path.name for path in outbox.iterdir()} > {"refused.jsonl", "1.batch.json"}
         assert open_to_others(outbox) == []
         envelope = service.envelope(seq=9)
@@ -205,7 +205,7 @@ def receipt_key_of(service: Service):
 
 def test_a_key_that_was_left_open_is_closed_when_it_is_read(tmp_path, caplog):
     key = tmp_path / "pcl.key"
-    client.keygen(key)
+    client.keygen(key, ORIGIN, "pcl", "pcl-1")
     key.chmod(0o644)
     client.load_key(key)
     assert rights(key) == 0o600

@@ -79,7 +79,7 @@ def test_a_read_only_database_is_told_by_every_command_that_writes(
     for result in (
         serve(empty),
         kashi("rebuild", "--data", empty),
-        kashi("token", "--data", empty, "clerk-2"),
+        kashi("token", "add", "--data", empty, "clerk-2"),
     ):
         assert code(told(result)) == "read_only"
     # What only reads works.
@@ -105,7 +105,7 @@ def test_a_dump_restored_without_owners_and_privileges_is_told_by_every_command(
         serve(data),
         kashi("rebuild", "--data", data),
         kashi("recover", "--data", data),
-        kashi("token", "--data", data, "clerk-2"),
+        kashi("token", "add", "--data", data, "clerk-2"),
         kashi("export", "--data", data, tmp_path / "out"),
         kashi("backup", "--data", data, tmp_path / "backup"),
     ):
@@ -209,7 +209,7 @@ def test_every_error_that_the_driver_knows_has_a_code_and_a_sentence_of_one_line
         (("init", "--origin", ORIGIN), "asyncpg"),
         (("serve",), "asyncpg"),
         (("serve",), "prometheus_client"),
-        (("token", "clerk"), "asyncpg"),
+        (("token", "add", "clerk"), "asyncpg"),
         (("export", "OUT"), "asyncpg"),
         (("backup", "OUT"), "asyncpg"),
         (("recover",), "asyncpg"),
@@ -298,7 +298,7 @@ def nobody_is_connected(dsn: str) -> None:
         ("ledger.segment", "backup", "OUT"),
         ("meter.registration", "serve", "--port", "0"),
         ("ledger.segment", "rebuild"),
-        ("meter.token", "token", "clerk-2"),
+        ("meter.token", "token", "add", "clerk-2"),
     ],
     ids=lambda each: each[1],
 )
@@ -339,7 +339,7 @@ def test_a_signal_ends_init_and_leaves_nothing_behind(empty, database, number, t
 def test_a_signal_ends_a_recovery_which_then_begins_again(data, spare, tmp_path, number):
     good(kashi("backup", "--data", data, tmp_path / "backup"))
     new = tmp_path / "new"
-    new.mkdir()
+    new.mkdir(mode=0o700)
     words = ("recover", "--data", new, "--from", tmp_path / "backup")
     with locked(spare, "pg_catalog.pg_proc"):
         process = started(spare, *words)

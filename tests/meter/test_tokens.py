@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from ledger.roles import Roles
 from meter.auditor.token_watch import TokenWatch
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
 from meter.service import admin
 from meter.tables import token_use
 from tests.books import ALPHA
-from tests.services import NOON, Service, ask, serving
+from tests.services import NOON, ORIGIN, Service, ask, serving
 
 PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
 AUTHORITY = Identity("authority-2", "authority")
@@ -111,11 +112,12 @@ async def test_a_token_in_use_is_written_from_time_to_time(database, tmp_path, m
 async def test_a_use_that_cannot_be_written_now_is_written_later(database, tmp_path, monkeypatch):
     monkeypatch.setattr(token_use, "PAUSE_SECONDS", 0.05)
     async with serving(database, tmp_path, NOON) as service:
-        await ask(database, "REVOKE UPDATE (used_at) ON meter.token FROM kashi_service")
+        role = Roles.of(ORIGIN).service
+        await ask(database, f"REVOKE UPDATE (used_at) ON meter.token FROM {role}")
         assert (await service.get("/v1/pools")).status == 200
         await asyncio.sleep(0.5)
         assert await used_at(database) is None
-        await ask(database, "GRANT UPDATE (used_at) ON meter.token TO kashi_service")
+        await ask(database, f"GRANT UPDATE (used_at) ON meter.token TO {role}")
         await until_written(database)
         assert (await service.get("/v1/pools")).status == 200
 
