@@ -20,12 +20,13 @@ from meter.api.routes import Ask, Route
 from meter.rules.capacity import QUARTERS_PER_DAY
 from meter.rules.entries import RecordEntry, RecordVoided, UsageAccepted
 from meter.rules.kinds.table import read_entry
-from meter.rules.state import AcceptedRecord, State
+from meter.rules.state import AcceptedRecord, DeviceTimeId, State
 from meter.tables import connections, load, pages
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc
 from meter.views.flags import Question, Questions
 
+ENTRIES_PER_STEP: Final = 100  # decoded before everything else may go on
 _OF_RECORDS: Final = (b'"kind":"usage"', b'"kind":"void"', b'"kind":"release"')
 
 
@@ -42,34 +43,33 @@ async def get_questions(ask: Ask) -> QuestionPage:
     query: QuestionsQuery = ask.query
     async with connections.reading(ask.context.readers) as connection:
         head, known = await ask.context.snapshot(connection)
-        found: list[tuple[int, RecordEntry]] = []
-        read, last, more = 0, query.after, False
-        async for number, data in _candidates(connection, query, head.size):
-            read, last = read + 1, number
-            entry = _record_entry(data)
-            if entry is not None:
-                found.append((number, entry))
-            if read % 100 == 0:
-                await asyncio.sleep(0)  # decoding holds up everything else
-            if read >= pages.MAX_ENTRIES_READ:
-                more = number < head.size - 1
-                break
+        found, reached = await _record_entries(connection, query, head.size)
         state = State(contracts=known.state.contracts, providers=known.state.providers)
         await _load_records(connection, state, found)
         questions = Questions(state)
         for number, entry in found:
             questions.entry(number, entry)
-        await load.load_device_time(
-            connection,
-            state,
-            {
-                (("provider", provider, device), quarter // QUARTERS_PER_DAY)
-                for provider, device, quarter in questions.quarters
-            },
-        )
-    reached = last if more else max(query.after, head.size - 1)
+        await load.load_device_time(connection, state, _days(questions))
     page = [_question(each) for each in questions.found() if _is_asked_for(query, state, each)]
-    return QuestionPage(page, reached, more, as_of(head.size, head.last_at))
+    return QuestionPage(page, reached, reached < head.size - 1, as_of(head.size, head.last_at))
+
+
+async def _record_entries(
+    connection: connections.Connection, query: QuestionsQuery, size: int
+) -> tuple[list[tuple[int, RecordEntry]], int]:
+    """Return the entries of records after a number, and the last entry that was searched."""
+    found: list[tuple[int, RecordEntry]] = []
+    read = 0
+    async for number, data in _candidates(connection, query, size):
+        read += 1
+        entry = _record_entry(data)
+        if entry is not None:
+            found.append((number, entry))
+        if read == pages.MAX_ENTRIES_READ:
+            return found, number
+        if read % ENTRIES_PER_STEP == 0:
+            await asyncio.sleep(0)
+    return found, max(query.after, size - 1)
 
 
 def _candidates(
@@ -98,6 +98,14 @@ async def _load_records(
             state.records[entry.provider, entry.id] = AcceptedRecord(number, entry, [])
     voided = {(each.provider, each.id) for _, each in found if isinstance(each, RecordVoided)}
     await load.load_records(connection, state, voided - state.records.keys())
+
+
+def _days(questions: Questions) -> set[tuple[DeviceTimeId, int]]:
+    """Return the days whose device-time in use decides about questions."""
+    return {
+        (("provider", provider, device), quarter // QUARTERS_PER_DAY)
+        for provider, device, quarter in questions.quarters
+    }
 
 
 def _is_asked_for(query: QuestionsQuery, state: State, question: Question) -> bool:
