@@ -300,6 +300,12 @@ MEANINGS: Final[dict[str, str]] = {
     "rejected": "The refusals of the page.",
     "streams": "The streams of the page.",
     "usage": "Days and device kinds of the page.",
+    "total": "The totals of the whole list; present on its last page.",
+    "rounding": "Total less the sum of all lines, which are rounded each for itself.",
+    "line": "What the line is: a record, or what voided or released it.",
+    "RecordView.record": "The number of the record's entry, where the line is another one.",
+    "UsagePage.total": "Of the whole list; on its last page.",
+    "UsagePage.rounding": "Device-hours of the total, less those of all lines.",
     # filters, and what is shown
     "kind": "The kind of the entry.",
     "EnterpriseView.kind": "What the organisation is.",
@@ -434,6 +440,7 @@ REMEDIES: Final[dict[str, str]] = {
     "wrong_genesis": "The ledger of this name was made anew: compare `genesis` with entry 0, and"
     " ask the authority.",
     "seq_conflict": "The number holds another batch: sign new records under the next free number.",
+    "moved": "Begin again with the first page; a larger `limit`, or a filter, needs fewer pages.",
     "idempotency_key_needed": "Send `Idempotency-Key`, a fresh one with each new command, the same"
     " one with each repetition.",
     "idempotency_conflict": "The key is another request's: use a fresh key for a new command.",

@@ -3,13 +3,15 @@
 All of it is about the contracts of the enterprise in the URL; nobody else's are shown.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import canon
 from meter.api.cursor import PageQuery, page_end, page_fields, place
+from meter.api.one_size import BEGIN, one_size, parse_sums, sums_text
 from meter.api.responses import (
     ContractPage,
     ContractSummary,
@@ -17,13 +19,15 @@ from meter.api.responses import (
     NotCountedView,
     RecordPage,
     RecordStatus,
+    RecordTotal,
     RecordView,
     UsageDay,
     UsagePage,
+    UsageTotal,
 )
 from meter.api.routes import Ask, Handler, Route
 from meter.rules.commands import ProgrammeName
-from meter.rules.entries import UsageAccepted
+from meter.rules.entries import RecordEntry, RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.kinds.table import read_entry
 from meter.rules.rating import cost
 from meter.rules.state import Contract
@@ -42,7 +46,9 @@ from meter.values.units import (
     format_hours,
     format_instant,
     format_money,
+    hours_of,
     parse_date,
+    write_hours,
 )
 
 STATES_AT_ONCE: Final = 500  # records read together for their status
@@ -84,22 +90,29 @@ class ContractQuery(PageQuery, frozen=True):
 
 async def get_enterprise_contracts(ask: Ask) -> ContractPage:
     """An enterprise's contracts and their totals."""
-    return await contract_page(ask, lambda known: _own_contracts(ask, known))
+    subjects = [f"enterprise:{ask.path('uscc')}"]
+    return await contract_page(ask, lambda known: _own_contracts(ask, known), subjects)
 
 
-async def contract_page(ask: Ask, choose: Callable[[Registered], list[Contract]]) -> ContractPage:
-    """Return a page of chosen contracts, which are in the order of their entries."""
-    after = place(ask, (-1,))
+async def contract_page(
+    ask: Ask, choose: Callable[[Registered], list[Contract]], subjects: Sequence[str]
+) -> ContractPage:
+    """Return a page of chosen contracts, which are in the order of their entries.
+
+    `subjects` are what they are about, all if there are none.
+    """
+    after, size = place(ask, (-1, BEGIN))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-        page = page_by_entry(choose(known), after, ask.query.limit)
+        size = await one_size(connection, head, size, subjects)
+        page = page_by_entry(choose(known), (after,), ask.query.limit)
         totals = await pages.totals(connection, [each.registered.id for each in page.items])
     return ContractPage(
         contracts=[
             _summary(each, totals[each.registered.id], frozen=known.is_frozen(each))
             for each in page.items
         ],
-        **page_fields(ask, head, page, lambda each: (each.entry,), after),
+        **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
     )
 
 
@@ -108,15 +121,23 @@ async def get_usage(ask: Ask) -> UsagePage:
     query: UsageQuery = ask.query
     first = _FIRST_DAY if query.starts is UNSET else day_of(parse_date(query.starts))
     stop = _LAST_DAY + 1 if query.ends is UNSET else day_of(parse_date(query.ends))
-    after = place(ask, (first, ""))
+    day, device, size, sums = place(ask, (first, "", BEGIN, "0 0"))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
+        size = await one_size(connection, head, size, [f"enterprise:{ask.path('uscc')}"])
         contracts = [
             each.registered.id
             for each in _asked_contracts(ask, known, query.contract)
             if query.programme in (UNSET, each.registered.programme)
         ]
-        page = await pages.usage(connection, contracts, range(first, stop), after, query.limit)
+        days = range(first, stop)
+        page = await pages.usage(connection, contracts, days, (day, device), query.limit)
+    exact, shown = parse_sums(sums, 2)
+    exact += sum(each.device_time for each in page.items)
+    shown += sum(hours_of(each.device_time) for each in page.items)
+    sums = sums_text((exact, shown))
+    if page.items:
+        day, device = page.items[-1].day, page.items[-1].device
     return UsagePage(
         usage=[
             UsageDay(
@@ -127,25 +148,40 @@ async def get_usage(ask: Ask) -> UsagePage:
             )
             for each in page.items
         ],
-        **page_fields(ask, head, page, lambda each: (each.day, each.device), after),
+        total=UNSET if page.more else UsageTotal(str(exact), format_hours(exact)),
+        rounding=UNSET if page.more else write_hours(hours_of(exact) - shown),
+        **page_end(ask, head, (day, device, size, sums), more=page.more),
     )
 
 
 async def get_records(ask: Ask) -> RecordPage:
-    """Each accepted record of an enterprise, or of one of its contracts."""
+    """Each accepted record of an enterprise, or of one of its contracts, and each void of one."""
     query: RecordQuery = ask.query
     of_all = query.contract is UNSET
     subject = f"enterprise:{ask.path('uscc')}" if of_all else f"contract:{query.contract}"
-    (after,) = place(ask, (-1,))
+    after, sums = place(ask, (-1, "0 0 0"))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         contracts = {
             each.registered.id: each for each in _asked_contracts(ask, known, query.contract)
         }
         entries = pages.entries_about(connection, subject, after)
-        records, last = await _find_records(connection, query, contracts, entries)
+        lines, last = await _find_lines(connection, query, contracts, entries)
+        listed = _added(parse_sums(sums, 3), [line.money for line in lines])
+        total: RecordTotal | UnsetType = UNSET
+        rounding: RecordTotal | UnsetType = UNSET
+        if last is None and query.status is UNSET:
+            whole = _total_of((await pages.totals(connection, list(contracts))).values())
+            total = _record_total(whole)
+            rounding = _record_total([a - b for a, b in zip(whole, listed, strict=True)])
+            listed = whole
     end = max(after, head.size - 1) if last is None else last
-    return RecordPage(records=records, **page_end(ask, head, (end,), more=last is not None))
+    return RecordPage(
+        records=[line.view for line in lines],
+        total=total,
+        rounding=rounding,
+        **page_end(ask, head, (end, sums_text(listed)), more=last is not None),
+    )
 
 
 async def get_refused(ask: Ask) -> NotCountedPage:
@@ -214,54 +250,68 @@ def _summary(contract: Contract, totals: Totals, *, frozen: bool) -> ContractSum
     )
 
 
-async def _find_records(
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the list of records, and its cost, entitlement and withheld cost in fen."""
+
+    view: RecordView
+    money: tuple[int, int, int]
+
+
+async def _find_lines(
     connection: connections.Connection,
     query: RecordQuery,
     contracts: dict[str, Contract],
     entries: AsyncIterator[tuple[int, bytes]],
-) -> tuple[list[RecordView], int | None]:
+) -> tuple[list[_Line], int | None]:
     """Read entries until a page is full, or enough was read.
 
-    Return the records of some contracts, and the number of the entry to go on from, if any.
+    Return the lines of some contracts, and the number of the entry to go on from, if any.
     """
-    found: list[RecordView] = []
-    waiting: list[tuple[int, UsageAccepted]] = []
+    found: list[_Line] = []
+    waiting: list[tuple[int, RecordEntry]] = []
     read = 0
     # Few of many records may have the status.
     many = query.limit if query.status is UNSET else max(query.limit, STATES_AT_ONCE)
+    wanted = RecordEntry if query.status is UNSET else UsageAccepted
     async for number, data in entries:
         read += 1
         entry = read_entry(canon.decode(data))
-        if isinstance(entry, UsageAccepted) and entry.contract in contracts:
+        if isinstance(entry, wanted) and entry.contract in contracts:
             waiting.append((number, entry))
         enough = read >= pages.MAX_ENTRIES_READ
         if enough or len(waiting) == many:
-            found += await _with_states(connection, query, contracts, waiting)
+            found += await _lines(connection, query, contracts, waiting)
             waiting.clear()
         if len(found) >= query.limit:
-            return found[: query.limit], found[query.limit - 1].entry
+            return found[: query.limit], found[query.limit - 1].view.entry
         if enough:
             return found, number
-    found += await _with_states(connection, query, contracts, waiting)
+    found += await _lines(connection, query, contracts, waiting)
     if len(found) > query.limit:
-        return found[: query.limit], found[query.limit - 1].entry
+        return found[: query.limit], found[query.limit - 1].view.entry
     return found, None
 
 
-async def _with_states(
+async def _lines(
     connection: connections.Connection,
     query: RecordQuery,
     contracts: dict[str, Contract],
-    usages: list[tuple[int, UsageAccepted]],
-) -> list[RecordView]:
-    """Return the records that have the status of the query."""
-    names = [(usage.provider, usage.id) for _, usage in usages]
+    entries: list[tuple[int, RecordEntry]],
+) -> list[_Line]:
+    """Return the lines of some entries; of records only those that have the query's status."""
+    names = [(each.provider, each.id) for _, each in entries if isinstance(each, UsageAccepted)]
     states = await pages.record_states(connection, names)
-    return [
-        _record(number, usage, contracts[usage.contract], *state)
-        for (number, usage), state in zip(usages, map(states.__getitem__, names), strict=True)
-        if query.status in (UNSET, _status(*state, withheld=usage.withheld is not UNSET))
-    ]
+    found = []
+    for number, entry in entries:
+        contract = contracts[entry.contract]
+        if not isinstance(entry, UsageAccepted):
+            found.append(_change(number, entry, contract))
+            continue
+        state = states[entry.provider, entry.id]
+        if query.status in (UNSET, _status(*state, withheld=entry.withheld is not UNSET)):
+            found.append(_record(number, entry, contract, *state))
+    return found
 
 
 def _record(
@@ -270,9 +320,10 @@ def _record(
     contract: Contract,
     voided: int | None,
     released: int | None,
-) -> RecordView:
-    withheld = () if usage.withheld is UNSET else usage.withheld
-    return RecordView(
+) -> _Line:
+    money = usage.cost, _entitled(usage), _withheld_cost(usage, contract)
+    view = RecordView(
+        line="record",
         entry=number,
         id=usage.id,
         provider=usage.provider,
@@ -281,13 +332,54 @@ def _record(
         milli_devices=usage.milli_devices,
         starts=format_instant(usage.start // MICROSECONDS),
         ends=format_instant(usage.end // MICROSECONDS),
-        cost=format_money(usage.cost),
-        entitled=format_money(sum(fen for _, fen in usage.entitled)),
-        withheld=withheld_amount(contract, usage.device, sum(part for _, part in withheld)),
-        status=_status(voided, released, withheld=bool(withheld)),
+        status=_status(voided, released, withheld=usage.withheld is not UNSET),
         voided=UNSET if voided is None else voided,
         released=UNSET if released is None else released,
+        cost=format_money(money[0]),
+        entitled=format_money(money[1]),
+        withheld=format_money(money[2]),
     )
+    return _Line(view, money)
+
+
+def _change(number: int, entry: RecordVoided | RecordReleased, contract: Contract) -> _Line:
+    cost = 0 if isinstance(entry, RecordReleased) else entry.cost
+    money = cost, _entitled(entry), -_withheld_cost(entry, contract)
+    view = RecordView(
+        line=entry.kind,
+        entry=number,
+        record=entry.record,
+        id=entry.id,
+        provider=entry.provider,
+        contract=entry.contract,
+        device=entry.device,
+        cost=format_money(money[0]),
+        entitled=format_money(money[1]),
+        withheld=format_money(money[2]),
+    )
+    return _Line(view, money)
+
+
+def _entitled(entry: RecordEntry) -> int:
+    return sum(fen for _, fen in entry.entitled)
+
+
+def _withheld_cost(entry: RecordEntry, contract: Contract) -> int:
+    """Return the cost of what an entry withholds, or of what it takes back of that."""
+    parts = () if entry.withheld is UNSET else entry.withheld
+    return cost(sum(part for _, part in parts) * contract.registered.prices[entry.device])
+
+
+def _record_total(money: Sequence[int]) -> RecordTotal:
+    return RecordTotal(*map(format_money, money))
+
+
+def _total_of(contracts: Iterable[Totals]) -> list[int]:
+    return _added([0, 0, 0], [(each.cost, each.entitled, each.withheld) for each in contracts])
+
+
+def _added(sums: Sequence[int], lines: Sequence[Sequence[int]]) -> list[int]:
+    return [sum(column) for column in zip(sums, *lines, strict=True)]
 
 
 def _status(voided: int | None, released: int | None, *, withheld: bool) -> RecordStatus:
@@ -334,7 +426,9 @@ def _route(
     response: type[Struct],
     query: type[PageQuery] = PageQuery,
 ) -> Route:
-    own = () if query is PageQuery else ("unknown_contract",)
+    own = [] if query is PageQuery else ["unknown_contract"]
+    if response in (ContractPage, UsagePage):  # the others only grow: what they have shown stays
+        own.append("moved")
     return Route(
         "GET",
         f"/v1/enterprises/{{uscc}}/{path}",
@@ -350,7 +444,13 @@ def _route(
 ROUTES: Final = [
     _route("contracts", get_enterprise_contracts, "An enterprise's contracts", ContractPage),
     _route("usage", get_usage, "Usage by day and device kind", UsagePage, UsageQuery),
-    _route("records", get_records, "Each accepted record", RecordPage, RecordQuery),
+    _route(
+        "records",
+        get_records,
+        "Each accepted record, void and release",
+        RecordPage,
+        RecordQuery,
+    ),
     _route(
         "refused",
         get_refused,

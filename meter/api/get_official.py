@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from ledger import store as ledger_store
 from meter.api.cursor import PageQuery, page_end, page_fields, place
 from meter.api.get_enterprise import contract_page, page_by_entry, withheld_amount
+from meter.api.one_size import BEGIN, one_size
 from meter.api.responses import (
     ContractPage,
     CouponPage,
@@ -72,29 +73,39 @@ class TokensQuery(PageQuery, frozen=True):
 
 async def get_pools(ask: Ask) -> PoolPage:
     """All pools."""
-    after = place(ask, ("", 0))
+    programme, year, size = place(ask, ("", 0, BEGIN))
     async with ask.reading() as connection:
         head = await ledger_store.head(connection)
+        size = await one_size(connection, head, size, ())
+        after = programme, year
         page = await pages.pools(connection, after, ask.query.limit)
     return PoolPage(
         pools=[_pool(each) for each in page.items],
-        **page_fields(ask, head, page, lambda each: (each.programme, each.year), after),
+        **page_fields(
+            ask, head, page, lambda each: (each.programme, each.year, size), (*after, size)
+        ),
     )
 
 
 async def get_coupons(ask: Ask) -> CouponPage:
     """Coupons with what their contracts were granted."""
     query: CouponsQuery = ask.query
-    after = place(ask, ("", "", 0))
+    enterprise, its_programme, its_year, size = place(ask, ("", "", 0, BEGIN))
+    after = enterprise, its_programme, its_year
     programme = "" if query.programme is UNSET else query.programme
     year = 0 if query.year is UNSET else query.year
     async with ask.reading() as connection:
         head = await ledger_store.head(connection)
+        size = await one_size(connection, head, size, ())
         page = await pages.coupons(connection, programme, year, after, query.limit)
     return CouponPage(
         coupons=[_coupon(each) for each in page.items],
         **page_fields(
-            ask, head, page, lambda each: (each.enterprise, each.programme, each.year), after
+            ask,
+            head,
+            page,
+            lambda each: (each.enterprise, each.programme, each.year, size),
+            (*after, size),
         ),
     )
 
@@ -123,7 +134,11 @@ async def get_contracts(ask: Ask) -> ContractPage:
             and query.provider in (UNSET, contract.registered.provider)
         ]
 
-    return await contract_page(ask, chosen)
+    if query.enterprise is not UNSET:
+        return await contract_page(ask, chosen, [f"enterprise:{query.enterprise}"])
+    if query.provider is not UNSET:
+        return await contract_page(ask, chosen, [f"provider:{query.provider}"])
+    return await contract_page(ask, chosen, ())
 
 
 async def get_providers(ask: Ask) -> ProviderPage:
@@ -155,13 +170,14 @@ async def get_suspects(ask: Ask) -> SuspectPage:
 
 async def get_withheld(ask: Ask) -> WithheldPage:
     """Records of which a fen or more is withheld, neither released nor voided."""
-    after = place(ask, (-1,))
+    after, size = place(ask, (-1, BEGIN))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-        page = await pages.to_review(connection, after, ask.query.limit)
+        size = await one_size(connection, head, size, ("kind:void", "kind:release"))
+        page = await pages.to_review(connection, size, (after,), ask.query.limit)
     return WithheldPage(
         withheld=[_withheld(each, known.state.contracts[each.contract]) for each in page.items],
-        **page_fields(ask, head, page, lambda each: (each.entry,), after),
+        **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
     )
 
 
@@ -296,10 +312,24 @@ def _route(  # noqa: PLR0913 - one argument for each option
 
 
 ROUTES: Final = [
-    _route("pools", get_pools, "The money of each programme and year", PoolPage),
-    _route("coupons", get_coupons, "Coupons and what they granted", CouponPage, CouponsQuery),
+    _route("pools", get_pools, "The money of each programme and year", PoolPage, codes=("moved",)),
+    _route(
+        "coupons",
+        get_coupons,
+        "Coupons and what they granted",
+        CouponPage,
+        CouponsQuery,
+        codes=("moved",),
+    ),
     _route("enterprises", get_enterprises, "Enterprises that may be funded", EnterprisePage),
-    _route("contracts", get_contracts, "Contracts and their totals", ContractPage, ContractsQuery),
+    _route(
+        "contracts",
+        get_contracts,
+        "Contracts and their totals",
+        ContractPage,
+        ContractsQuery,
+        codes=("moved",),
+    ),
     _route("providers", get_providers, "Providers, their enlistments and keys", ProviderPage),
     _route(
         "keys/{keyid}/suspects",
@@ -308,6 +338,8 @@ ROUTES: Final = [
         SuspectPage,
         codes=("not_found",),
     ),
-    _route("withheld", get_withheld, "Records that wait for a reviewer", WithheldPage),
+    _route(
+        "withheld", get_withheld, "Records that wait for a reviewer", WithheldPage, codes=("moved",)
+    ),
     _route("tokens", get_tokens, "Tokens that were made, without secrets", TokenPage, TokensQuery),
 ]

@@ -253,42 +253,70 @@ class UsageDay(Struct, frozen=True):
     device_hours: str
 
 
+class UsageTotal(Struct, frozen=True):
+    """Device-time of all lines of a list, exact, and in hours cut to four decimals."""
+
+    milli_device_seconds: str
+    device_hours: str
+
+
 class UsagePage(Page, frozen=True, kw_only=True):
-    """Usage by day and device kind, in that order."""
+    """Usage by day and device kind, in that order; the last page has the total of all pages.
+
+    The `device_hours` of all lines and `rounding` add up to those of the total.
+    """
 
     usage: list[UsageDay]
+    total: UsageTotal | UnsetType = UNSET
+    rounding: str | UnsetType = UNSET
 
 
 RecordStatus = Literal["accepted", "withheld", "released", "voided"]
 
 
 class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
-    """An accepted record; `cost`, `entitled` and `withheld` as its entry says.
+    """An accepted record, or a void or release of one; the money as its entry changes it.
 
-    The status `withheld` means that a part waits for a reviewer. `voided` and `released` are the
-    numbers of the entries that did so.
+    A record has a status; `withheld` means that a part waits for a reviewer. `voided` and
+    `released` are the numbers of the entries that did so. They are lines themselves, and name the
+    entry of the `record`.
     """
 
+    line: Literal["record", "void", "release"]
     entry: int
+    record: int | UnsetType = UNSET
     id: str
     provider: str
     contract: str
     device: str
-    milli_devices: int
-    starts: str
-    ends: str
+    milli_devices: int | UnsetType = UNSET
+    starts: str | UnsetType = UNSET
+    ends: str | UnsetType = UNSET
     cost: str
     entitled: str
     withheld: str
-    status: RecordStatus
+    status: RecordStatus | UnsetType = UNSET
     voided: int | UnsetType = UNSET
     released: int | UnsetType = UNSET
 
 
+class RecordTotal(Struct, frozen=True):
+    """What the contracts of a list have cost, are entitled to, and have withheld."""
+
+    cost: str
+    entitled: str
+    withheld: str
+
+
 class RecordPage(Page, frozen=True, kw_only=True):
-    """Records in the order of their entries."""
+    """Records, voids and releases in the order of their entries; the last page has the total.
+
+    All lines and `rounding` add up to the total. Lines of one `status` have none.
+    """
 
     records: list[RecordView]
+    total: RecordTotal | UnsetType = UNSET
+    rounding: RecordTotal | UnsetType = UNSET
 
 
 class NotCountedView(

@@ -218,6 +218,13 @@ async def rejected(
     return _page(found, limit)
 
 
+async def has_changed(connection: Connection, subjects: Sequence[str], size: int, now: int) -> bool:
+    """Return whether entries between two sizes concern any of some subjects, or there are any."""
+    if not subjects or size == now:
+        return size != now
+    return bool(await connection.fetchval(_SQL["has_changed"], subjects, size))
+
+
 # Contracts
 
 
@@ -273,14 +280,16 @@ async def not_counted(
     return _page([_not_counted(dict(row)) for row in rows], limit)
 
 
-async def to_review(connection: Connection, after: tuple[int], limit: int) -> Page[ToReview]:
-    """Return the records that a reviewer looks at, oldest first.
+async def to_review(
+    connection: Connection, size: int, after: tuple[int], limit: int
+) -> Page[ToReview]:
+    """Return the records that a reviewer looks at, oldest first, of entries up to a size.
 
     A fen or more is withheld of each, and it is neither released nor voided.
     """
     found: list[ToReview] = []
     runs_read = 0
-    async for row in connection.cursor(_SQL["to_review"], *after, limit + 1, prefetch=64):
+    async for row in connection.cursor(_SQL["to_review"], *after, size, limit + 1, prefetch=64):
         if len(found) == limit or runs_read >= MAX_RUNS_READ:
             return Page(found, more=True)
         found.append(_to_review(dict(row)))

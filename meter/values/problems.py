@@ -31,6 +31,8 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "wrong_log": (409, "The batch was signed for another ledger"),
     "wrong_genesis": (409, "The batch was signed for another ledger of this name"),
     "seq_conflict": (409, "This number of the stream holds another batch"),
+    # lists
+    "moved": (409, "The list has changed since its first page"),
     # the authority's commands
     "idempotency_key_needed": (400, "Where money moves, Idempotency-Key is required"),
     "idempotency_conflict": (409, "This Idempotency-Key was used with another request"),

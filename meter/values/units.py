@@ -79,8 +79,18 @@ def format_price(price: int) -> str:
 
 def format_hours(device_time: int) -> str:
     """Thousandths × seconds -> device-hours, cut to four decimals."""
-    hours, rest = divmod(device_time // 360, 10_000)
-    return f"{hours}.{rest:04d}"
+    return write_hours(hours_of(device_time))
+
+
+def hours_of(device_time: int) -> int:
+    """Thousandths × seconds -> 1/10000 of device-hours, cut."""
+    return device_time // 360
+
+
+def write_hours(hours: int) -> str:
+    """1/10000 of device-hours -> device-hours with four decimals."""
+    whole, rest = divmod(hours, 10_000)
+    return f"{whole}.{rest:04d}"
 
 
 def parse_instant(text: str) -> int:

@@ -39,6 +39,15 @@ SELECT * FROM (
 ) AS found
 ORDER BY entry, place, number LIMIT $5;
 
+-- name: has_changed
+-- Whether entries of the number $2 and later concern any of some subjects.
+SELECT EXISTS (
+    SELECT FROM meter.segment_subject AS concerned JOIN ledger.segment AS held USING (first)
+    WHERE concerned.subject = ANY ($1::text[]) AND held.first + held.count > $2
+        AND concerned.first >= coalesce(
+            (SELECT max(first) FROM ledger.segment WHERE first <= $2), 0)
+);
+
 -- name: totals
 SELECT contract, used FROM meter.contract_total WHERE contract = ANY ($1::text[]);
 
@@ -90,7 +99,8 @@ SELECT held.entry, held.provider, held.id, held.contract, held.device, held.mill
     held.starts, held.ends, held.quarters, held.counts, held.device_times, held.limits
 FROM meter.record JOIN meter.withheld AS held USING (provider, id)
 WHERE record.to_review AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
-ORDER BY record.entry LIMIT $2;
+    AND record.entry < $2
+ORDER BY record.entry LIMIT $3;
 
 -- name: pools
 SELECT programme, year, amount, issued, (
