@@ -19,6 +19,7 @@ Example:
 """
 
 from array import array
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -190,14 +191,30 @@ class Questions:
         used = in_use.at(place) if in_use else 0
         ragged = sum((until - start) * milli for _, start, until, milli in parts)
         beside = max(0, used - ragged) // QUARTER_SECONDS  # thousandths, the whole quarter long
+        begun = _RunningSum((start, milli) for _, start, _, milli in parts)
+        ended = _RunningSum((until, milli) for _, _, until, milli in parts)
         for _, moment, _, _ in parts:
-            at_once = [each for each in parts if each[1] <= moment < each[2]]
-            if sum(each[3] for each in at_once) + beside > enlisted * 1_000:
-                return sorted(each[0] for each in at_once)
+            if begun.until(moment) - ended.until(moment) + beside > enlisted * 1_000:
+                return sorted(each[0] for each in parts if each[1] <= moment < each[2])
         return []
 
     def _ask(self, kind: QuestionKind, provider: str, contracts: set[str], *entries: int) -> None:
         _add(self._asked[kind, provider, tuple(sorted(contracts))], entries)
+
+
+class _RunningSum:
+    """Sums of amounts by their moment: as many records as there are meet in one quarter."""
+
+    def __init__(self, amounts: Iterable[tuple[int, int]]) -> None:
+        self._moments: list[int] = []
+        self._sums = [0]
+        for moment, amount in sorted(amounts):
+            self._moments.append(moment)
+            self._sums.append(self._sums[-1] + amount)
+
+    def until(self, moment: int) -> int:
+        """Return the sum of all amounts up to a moment, its own included."""
+        return self._sums[bisect_right(self._moments, moment)]
 
 
 def _add(asked: _Asked, entries: Iterable[int]) -> None:
