@@ -10,9 +10,11 @@ INSTALLED := $(VENV)/.installed
 INTEROP := $(VENV)/interop/.installed
 # What is compiled runs instead of its source, and so is made anew when that was changed.
 COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/p' pyproject.toml)
+# When the last commit was made; a build takes it for its own time.
+COMMITTED = $(shell git log -1 --format=%ct)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test all vectors interop faults fuzz bench check lock clean
+.PHONY: help setup demo test all vectors interop faults fuzz bench check lock sbom wheel images clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
@@ -58,6 +60,21 @@ lock: | $(BIN)/pip ## Choose the dependencies anew; the file holds hashes and no
 	| $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --extra server --extra dev \
 	  --output-file requirements.lock pyproject.toml -
+
+sbom: $(INSTALLED) ## Write what the service is made of, as CycloneDX, into dist/sbom.json
+	@SOURCE_DATE_EPOCH=$(COMMITTED) $(BIN)/python deploy/sbom.py requirements.lock dist/sbom.json
+
+# Neither the folder, nor the umask, nor the times of files, nor what is not committed gets into it.
+wheel: $(INSTALLED) ## Build the wheel of the last commit into dist/, each time the same bytes
+	@rm -rf build/wheel
+	@mkdir -p build/wheel
+	@umask 022 && git archive HEAD | tar --extract --no-same-permissions --directory build/wheel
+	@cd build/wheel && umask 022 && SOURCE_DATE_EPOCH=$(COMMITTED) PYTHONHASHSEED=0 \
+	  CFLAGS='-ffile-prefix-map=$(CURDIR)/build/wheel=.' $(abspath $(BIN))/python -m pip wheel --quiet \
+	  --no-build-isolation --no-deps --no-cache-dir --wheel-dir $(CURDIR)/dist .
+
+images: ## Write today's digests of the base images into deploy/, with docker
+	@deploy/pin-images
 
 clean: ## Remove what the other commands made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
