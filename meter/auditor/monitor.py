@@ -390,11 +390,11 @@ class Monitor:
         event = {"event": "followed", "at": self._now(), "size": tree.size}
         self._say(event | {"judged": self.following.judged, "root": tree.root().hex()})
         self._keep_problem()
+        self._report_questions()
 
     def _keep_problem(self) -> None:
         if self.following.problem:
             self._keep_violation(self.following.problem)
-        self._report_questions()
 
     def _report_questions(self) -> None:
         """Report each question once: a later one of its kind about the same contracts is no new."""
