@@ -12,7 +12,7 @@ INTEROP := $(VENV)/interop/.installed
 COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test all vectors interop faults fuzz bench check lock clean
+.PHONY: help setup demo test all vectors interop faults fuzz mutants bench check lock clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
@@ -40,6 +40,9 @@ faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundr
 
 fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=600 one, and for longer
 	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60)
+
+mutants: $(INSTALLED) ## Plant small faults in the code one by one; ARGS='--sample 100 --seed 1' only some
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: $(INSTALLED) ## Measure speed for a quarter of an hour, into docs/benchmarks.md; ARGS='--quick' looks only
 	@$(BIN)/python -m tests.bench $(or $(ARGS),--out docs)
