@@ -14,7 +14,7 @@ COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/
 COMMITTED = $(shell git log -1 --format=%ct)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test all vectors interop faults fuzz bench check lock sbom wheel images clean
+.PHONY: help setup demo test all vectors interop faults fuzz mutants bench check lock sbom wheel images clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
@@ -42,6 +42,9 @@ faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundr
 
 fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=600 one, and for longer
 	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60)
+
+mutants: $(INSTALLED) ## Plant small faults in the code one by one; ARGS='--sample 100 --seed 1' only some
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: $(INSTALLED) ## Measure speed for a quarter of an hour, into docs/benchmarks.md; ARGS='--quick' looks only
 	@$(BIN)/python -m tests.bench $(or $(ARGS),--out docs)

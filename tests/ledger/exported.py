@@ -46,6 +46,22 @@ class Hashes:
         self.finished = True
 
 
+class Refusing(Hashes):
+    """A replay that refuses one entry, or with None the whole."""
+
+    def __init__(self, refused):
+        super().__init__()
+        self.refused = refused
+
+    def entry(self, number, *_):
+        if number == self.refused:
+            raise Violation("refused", f"entry {number}", number)
+
+    def finish(self):
+        if self.refused is None:
+            raise Violation("refused", "the whole")
+
+
 def files_of(number):
     count = 0 if number % 3 else 1 if number % 9 else 2
     return [f"file {place} of {number}".encode() for place in range(count)]

@@ -12,6 +12,7 @@ from ledger.note import (
     Checkpoint,
     Signer,
     Verifier,
+    format_signature,
     open_checkpoint,
     open_note,
     sign,
@@ -197,10 +198,48 @@ def test_a_note_in_another_spelling_is_refused(note):
     refused(note)
 
 
-@pytest.mark.parametrize("text", ["", "no end", "tab\t\n", "cr\r\n", "\ud800\n"])
+def signed(text):
+    """Sign a text, whatever it holds."""
+    line = format_signature(LOG.verifier, LOG.signature(text))
+    return f"{text}\n{line}".encode()
+
+
+CONTROL_CHARACTERS = [chr(code) for code in range(0x20) if chr(code) != "\n"]
+UNWRITABLE = [*CONTROL_CHARACTERS, "\ud800"]
+
+
+@pytest.mark.parametrize("control", CONTROL_CHARACTERS)
+def test_a_note_with_a_control_character_is_refused_though_it_is_well_signed(control):
+    assert "control character" in refused(signed(f"a{control}b\n"))
+    assert "control character" in refused(signed(TEXT) + f"{LINE[:-1]}{control}\n".encode())
+
+
+def test_a_note_without_its_last_line_feed_is_refused_though_it_is_well_signed():
+    assert open_note(signed(TEXT), [LOG.verifier]).text == TEXT
+    assert "an empty line, and lines" in refused(signed(TEXT).removesuffix(b"\n"))
+
+
+def test_the_largest_note_is_read_and_one_byte_more_is_not():
+    rest = len(signed("\n"))
+    largest = signed("x" * (MAX_NOTE_BYTES - rest) + "\n")
+    assert len(largest) == MAX_NOTE_BYTES
+    assert len(open_note(largest, [LOG.verifier]).text) == MAX_NOTE_BYTES - rest + 1
+    larger = signed("x" * (MAX_NOTE_BYTES - rest + 1) + "\n")
+    assert refused(larger) == f"a note has at most {MAX_NOTE_BYTES} bytes"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no end", "\ud800\n", *(f"{c}\n" for c in CONTROL_CHARACTERS)]
+)
 def test_a_text_that_no_note_can_hold_is_not_signed(text):
-    with pytest.raises(BadNote):
+    with pytest.raises(BadNote, match="whole lines without control characters"):
         sign(text, LOG)
+
+
+@pytest.mark.parametrize("origin", ["", "a\nb", "a\n", "\na", *UNWRITABLE])
+def test_an_origin_is_one_line_without_control_characters(origin):
+    with pytest.raises(BadNote, match="cannot be an origin"):
+        Checkpoint(origin, 0, EMPTY_ROOT)
 
 
 @pytest.mark.parametrize(

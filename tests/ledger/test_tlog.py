@@ -143,6 +143,32 @@ def test_numbers_and_hashes_that_cannot_be_are_bad_proofs(check, args):
     assert fails(check, *args)
 
 
+def test_hashes_of_other_lengths_prove_nothing_though_their_bytes_would_give_the_root():
+    left, right = leaves(2)
+    root = node_hash(left, right)
+    together = left + right
+    for cut in (31, 33):
+        first, second = together[:cut], together[cut:]
+        assert node_hash(first, second) == root
+        with pytest.raises(BadProof, match="a hash has 32 bytes"):
+            check_inclusion(first, 0, 2, root, [second])
+        with pytest.raises(BadProof, match="a hash has 32 bytes"):
+            check_inclusion(second, 1, 2, root, [first])
+        with pytest.raises(BadProof, match="a hash has 32 bytes"):
+            check_consistency(1, first, 2, root, [second])
+
+
+def test_a_tree_of_no_entries_has_one_root_the_hash_of_nothing():
+    nothing = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    assert nothing == EMPTY_ROOT == Tree().root() == Frontier().root() == tree().root(0)
+    check_consistency(0, nothing, 0, nothing, [])
+    other = leaf_hash(b"")
+    for roots in ((other, nothing), (nothing, other), (other, other)):
+        assert fails(check_consistency, 0, roots[0], 0, roots[1], [])
+    check_consistency(0, nothing, 1, other, [])
+    assert fails(check_consistency, 0, other, 1, other, [])
+
+
 def test_a_tree_proves_nothing_about_entries_it_does_not_have():
     for call in (
         lambda: tree().root(65),

@@ -20,6 +20,7 @@ from tests.ledger.exported import (
     LOG,
     ORIGIN,
     Hashes,
+    Refusing,
     checkpoint_of,
     entry_of,
     exported,
@@ -429,6 +430,20 @@ def test_a_file_that_another_process_read_otherwise_is_found(tmp_path):
     found = verify_module._limit_to_proved(judged, proof, 300)
     # Of such a file, nothing counts.
     assert (found.size, found.problem.code, found.problem.entry) == (256, "changed", 256)
+
+
+@pytest.mark.parametrize(
+    ("here", "beside", "first"),
+    [(3, [2, 4], 2), (2, [4, 3], 2), (None, [4, 3], 3)],
+)
+def test_of_what_parallel_judges_find_the_first_entry_is_named_and_the_whole_last(
+    tmp_path, monkeypatch, here, beside, first
+):
+    monkeypatch.setattr(verify_module, "_ENOUGH_TO_SHARE", 0)
+    folder = exported(tmp_path / "out", 5)
+    makers = [partial(Refusing, number) for number in beside]
+    report = verify(folder, replay=Refusing(here), beside=makers, cores=3)
+    assert [(each.code, each.entry) for each in report.problems] == [("refused", first)]
 
 
 def test_without_a_folder_or_a_checkpoint_there_is_no_verdict(tmp_path):

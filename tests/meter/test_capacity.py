@@ -20,9 +20,10 @@ from meter.rules.capacity import (
     withhold,
 )
 from meter.rules.evolve import evolve
+from meter.rules.measure import Work, by_day
 from meter.rules.state import State
 from meter.values.problems import Problem
-from meter.values.units import MICROSECONDS, parse_instant
+from meter.values.units import MICROSECONDS, day_of, day_start, parse_instant
 from tests.books import DAY, DEVICE, HOUR, Books, figures, lifted, quarters, record, slices, void
 
 EIGHT = parse_instant("2025-03-01T08:00:00+08:00")
@@ -43,6 +44,16 @@ def opened(cards: int = 8, **contract) -> Books:
 
 def hour(id_: str, cards: int = 8, contract: str = "A", start: int = EIGHT) -> dict:
     return record(id_, contract, start, start + HOUR, cards * 1000)
+
+
+def test_a_record_that_ends_at_midnight_of_shanghai_has_no_part_in_the_day_after():
+    day = day_of(EIGHT)
+    midnight = day_start(day + 1)
+    assert by_day(Work(DEVICE, 1_000, midnight - HOUR, midnight)) == [(day, 1_000 * HOUR)]
+    two_days = Work(DEVICE, 1_000, midnight - DAY, midnight + DAY)
+    assert by_day(two_days) == [(day, 1_000 * DAY), (day + 1, 1_000 * DAY)]
+    parts = by_day(Work(DEVICE, 1_000, midnight - HOUR, midnight + 1))
+    assert parts == [(day, 1_000 * HOUR), (day + 1, 1_000)]
 
 
 # The pinned examples

@@ -11,11 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from meter.rules.decide import decide
 from meter.rules.entries import BatchAccepted, RecordVoided, UsageAccepted
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.wire import dsse
-from meter.wire.receipt import RECORD_CODES, VOID_CODES, Accepted, Conflict, Duplicate, Rejected
+from meter.wire.batch import parse_batch
+from meter.wire.receipt import (
+    RECORD_CODES,
+    VOID_CODES,
+    Accepted,
+    Before,
+    Conflict,
+    Duplicate,
+    Rejected,
+)
 from tests.books import (
     ALPHA,
     DAY,
@@ -79,6 +89,17 @@ def refusal(books: Books, **changes: Any) -> Problem:
 
 def test_a_key_that_nobody_registered_is_unknown():
     assert refusal(with_contract(), keyid="nobody").code == "bad_signature"
+
+
+def test_a_batch_that_was_verified_is_not_decided_under_a_key_that_the_ledger_does_not_hold():
+    books = with_contract()
+    data = dsse.seal(dsse.BATCH_TYPE, books.payload([usage()]), "nobody", signer("nobody"))
+    sent = parse_batch(dsse.parse(data, dsse.BATCH_TYPE), data)
+    before = figures(books.state)
+    with pytest.raises(Problem, match="no registered key nobody") as refused:
+        decide(books.state, sent, books.now, Before(books.state.size, ""), salt_of(data))
+    assert refused.value.code == "bad_signature"
+    assert figures(books.state) == before
 
 
 def test_a_key_signs_for_its_own_provider_only():

@@ -23,7 +23,7 @@ from meter.rules.commands import IssueCoupon
 from meter.rules.evolve import evolve
 from meter.rules.state import State
 from meter.service.admin import add_token
-from meter.values.problems import CODES
+from meter.values.problems import CODES, Problem
 from meter.values.strict import decode
 from meter.values.units import format_money, parse_instant
 from meter.wire import dsse
@@ -383,6 +383,25 @@ async def test_two_tokens_may_use_the_same_key_in_one_group(database, tmp_path):
         assert len({answer.body for answer in answers[::2]}) == 1
         assert len({answer.body for answer in answers[1::2]}) == 1
         assert (await service.balance())["issued"] == "1000000.00"
+    await check_sums(database)
+
+
+async def test_a_key_that_is_used_twice_in_one_group_is_carried_out_once(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await carry_out(service, "/v1/contracts")
+        size = len(await stored(database))
+        command, other = (
+            decode(json.dumps(COUPON | {"amount": amount}).encode(), IssueCoupon)
+            for amount in ("500000.00", "0.01")
+        )
+        sent = [
+            service.intake.command(each, "authority-1", "k") for each in (command, command, other)
+        ]
+        first, again, conflict = await asyncio.gather(*sent, return_exceptions=True)
+        assert (first.body, first.replayed) == (again.body, False)
+        assert (first.status, again.status, again.replayed) == (201, 201, True)
+        assert (type(conflict), conflict.code) == (Problem, "idempotency_conflict")
+        assert len(await stored(database)) == size + 1
     await check_sums(database)
 
 

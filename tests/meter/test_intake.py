@@ -12,17 +12,19 @@ import asyncpg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
-from ledger.store import LostEpoch
+from ledger.store import Inconsistent, LostEpoch
 from meter import intake as intake_module
 from meter.host.waiting import MAX_QUEUE_BYTES
 from meter.rules.decide import Decision
 from meter.tables import connections
-from meter.values.units import parse_money
+from meter.values.units import MICROSECONDS, parse_money
 from meter.wire import dsse
-from tests.books import ALPHA, PROGRAMME, coupon_of, figures, record, signer, void
+from tests.books import ALPHA, PROGRAMME, coupon_of, figures, micros, record, signer, void
 from tests.services import (
     HOUR,
+    NOON,
     Answer,
+    Clock,
     Service,
     ask,
     check_sums,
@@ -57,7 +59,7 @@ async def writer_held(database: str):
     try:
         async with connection.transaction():
             await connection.execute("SELECT 1 FROM ledger.head FOR UPDATE")
-            yield
+            yield connection
     finally:
         await connection.close()
 
@@ -533,6 +535,37 @@ async def test_a_commit_of_unknown_outcome_is_looked_up_and_never_guessed(
     await check_sums(database)
 
 
+async def test_a_database_that_has_lost_what_was_committed_ends_the_service(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        (kept,) = await ask(database, "SELECT * FROM ledger.head")
+        assert (await service.usage(one("a"))).status == 200
+        await restore(database, kept)
+        assert await end_the_writer(database) == 1
+        answer = await service.usage(one("b"), seq=2)
+        assert (answer.status, answer.code) == (503, "unavailable")
+        size = kept["size"]
+        lost = f"lost what was committed: it holds {size} entries of {size + 2} that it confirmed"
+        with pytest.raises(Inconsistent, match=lost):
+            await asyncio.wait_for(service.running.ended, 5)
+
+
+async def restore(database: str, head: asyncpg.Record) -> None:
+    """Put the ledger's own tables back, as whoever restores an older copy does."""
+    connection = await asyncpg.connect(database)
+    try:
+        async with connection.transaction():
+            for table in ("segment", "head"):
+                await connection.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER USER")
+            await connection.execute("DELETE FROM ledger.segment WHERE first >= $1", head["size"])
+            await connection.execute(
+                "UPDATE ledger.head SET size = $1, root = $2, frontier = $3, last_at = $4",
+                *(head[name] for name in ("size", "root", "frontier", "last_at")),
+            )
+    finally:
+        await connection.close()
+
+
 async def test_while_the_database_is_away_everything_is_503_and_afterwards_goes_on(
     database, tmp_path, socket_folder
 ):
@@ -599,6 +632,63 @@ async def test_a_service_that_was_shut_out_ends_and_loses_nothing(database, tmp_
     assert len(state.records) == CLIENTS + 1
 
 
+TAKE_OVER = "UPDATE ledger.head SET epoch = epoch + 1"  # as another service does
+
+
+@pytest.mark.parametrize("records", [one("a"), one("b")], ids=["again", "conflict"])
+async def test_a_service_that_was_shut_out_answers_nothing_from_its_old_state(
+    database, tmp_path, records
+):
+    async with serving(database, tmp_path) as old:
+        await old.open_books()
+        assert (await old.usage(one("a"))).status == 200
+        await ask(database, TAKE_OVER)
+        answer = await old.usage(records)  # no entry is to be appended
+        assert (answer.status, answer.code) == (503, "unavailable")
+        with pytest.raises(LostEpoch):
+            await asyncio.wait_for(old.running.ended, 5)
+    assert not await ask(database, "SELECT 1 FROM meter.seq_conflict")
+
+
+async def test_a_service_that_was_shut_out_ends_at_once_and_does_not_try_to_recover(
+    database, tmp_path, monkeypatch
+):
+    async def fail() -> None:
+        raise ConnectionRefusedError
+
+    async with serving(database, tmp_path) as old:
+        await old.open_books()
+        monkeypatch.setattr(old.intake.writer, "_connect", fail)
+        await ask(database, TAKE_OVER)
+        answer = await old.usage(one("a"))
+        assert (answer.status, answer.code) == (503, "unavailable")
+        with pytest.raises(LostEpoch):
+            await asyncio.wait_for(old.running.ended, 5)
+
+
+async def test_when_the_sequencer_ends_its_followers_and_all_who_wait_or_come_are_told(
+    database, tmp_path
+):
+    async with serving(database, tmp_path) as old:
+        await old.open_books()
+        intake = old.intake
+        follower = asyncio.create_task(intake.watermark.beyond(intake.watermark.size))
+        async with writer_held(database) as other:
+            posts = [asyncio.create_task(old.usage(one("a"), stream="a"))]
+            await until_it_waits(database)
+            posts += [asyncio.create_task(old.usage(one(s), stream=s)) for s in "bc"]
+            await until_queued(old, 2)
+            await other.execute(TAKE_OVER)
+        async with asyncio.timeout(10):
+            answers = await asyncio.gather(*posts, old.usage(one("d"), stream="d"))
+            await follower
+        assert {(answer.status, answer.code) for answer in answers} == {(503, "unavailable")}
+        assert [answer.json["detail"] for answer in answers] == ["this service ends"] * 4
+        assert not intake.ready
+        with pytest.raises(LostEpoch):
+            await asyncio.wait_for(old.running.ended, 5)
+
+
 async def test_a_service_that_was_shut_out_while_it_recovers_tells_all_its_clients(
     database, tmp_path
 ):
@@ -610,7 +700,7 @@ async def test_a_service_that_was_shut_out_while_it_recovers_tells_all_its_clien
             await end_the_writer(database)
             # The old one asks for its epoch again and waits; another comes first.
             await until_it_waits(database)
-            taken = asyncio.create_task(ask(database, "UPDATE ledger.head SET epoch = epoch + 1"))
+            taken = asyncio.create_task(ask(database, TAKE_OVER))
             await end_the_writer(database)
             await asyncio.sleep(0.1)
         await taken
@@ -682,6 +772,43 @@ async def test_the_clock_of_the_ledger_never_goes_back(database, tmp_path):
         instants = [entry.at for entry in await service.entries()]
         # Each group is a microsecond after the one before.
         assert [instant - instants[0] for instant in instants] == [*range(8), 7, 8, 8]
+
+
+async def test_the_clock_of_the_ledger_stands_while_the_services_own_goes_back(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        service.clock.set("2025-02-01T00:00:00+08:00")
+        answers = [await service.usage(one("a")), await service.usage(one("b"), seq=2)]
+        assert {answer.status for answer in answers} == {200}
+        instants = [entry.at for entry in (await service.entries())[-4:]]
+        assert [instant - instants[0] for instant in instants] == [0, 0, 1, 1]
+        assert instants[0] > micros(NOON)
+
+
+class Falling(Clock):
+    """A clock that is a second earlier at each look."""
+
+    def __call__(self) -> int:
+        self.advance(-1)
+        return self.now
+
+
+async def test_a_group_is_dated_in_order_though_the_clock_goes_back_within_it(database, tmp_path):
+    async with serving(database, tmp_path, clock=Falling(NOON)) as service:
+        await service.open_books()
+        epoch = service.intake.writer.epoch
+        async with writer_held(database):
+            posts = [asyncio.create_task(service.issue(2025, "1.00"))]
+            await until_it_waits(database)
+            service.clock.advance(3_600)
+            posts += [asyncio.create_task(service.usage(one(s), stream=s)) for s in "abc"]
+            await until_queued(service, 3)
+        await asyncio.gather(*posts)
+        before, *instants = [entry.at for entry in (await service.entries())[-7:]]
+        assert (await segments(database))[-1] == len(instants) == 6
+        assert instants == [instants[0]] * 6
+        assert instants[0] > before + 3_000 * MICROSECONDS
+        assert service.intake.writer.epoch == epoch
 
 
 async def test_a_client_that_goes_away_before_its_answer_has_its_batch_stored_once(

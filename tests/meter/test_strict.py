@@ -118,6 +118,7 @@ def test_each_kind_of_text_has_one_form(name, values):
         *(b'{"id":"a","id":"a"}', b'{"inner":{"id":"a","id":"b"}}', b'{"many":{"a":"1","a":"1"}}'),
         *(b'{"id":"a","\\u0069d":"b"}', b'{"name":"\\ud800"}', b'{"name":"\\udc00\\ud800"}'),
         *(b'{"name":"\\u0000"}', b'{"name":"\\u001f"}', b'{"name":"\\u0085"}', b'{"name":"a\nb"}'),
+        *(b'{"name":"a\x7f"}', b'{"many":{"a\x7f":"1"}}'),  # as compact as JSON that is clean
         *(b"[" * 10_000, b'{"inner":' * 10_000, b'{"number":' + b"1" * 5_000 + b"}"),
     ],
 )

@@ -788,6 +788,17 @@ def test_a_record_of_nothing_or_less_is_none_at_a_glance_either(lie):
     assert outcome(Sums(), entries) == outcome(Thorough(), entries)
 
 
+def test_a_record_of_31_days_counts_and_one_that_is_longer_is_found_be_it_by_centuries():
+    books = crowded()
+    month = 31 * 24 * HOUR
+    books.post([record("a", "A", START, START + month, 1_000)])
+    *entries, last = told(books)
+    summed([*entries, last])
+    for seconds in (month + 1, 31 * month, 200 * 365 * 24 * HOUR):
+        longer = last | {"end": (START + seconds) * 10**6}
+        found([*entries, longer], "sum_record", "record a is too long", entry=len(entries))
+
+
 def test_something_withheld_or_shown_of_a_record_that_fits_is_found():
     books = crowded()
     books.post([hour("a")])
@@ -975,6 +986,17 @@ def test_a_coupon_below_the_threshold_is_found(contract, rented):
     bend_policy(books, threshold=0)
     number = books.issue(2025, "1.00")
     found(books, "sum_threshold", ALPHA, rented, "250000", entry=number)
+
+
+def test_a_coupon_at_exactly_the_threshold_is_no_fault():
+    books = Books()
+    books.activate(lifted(threshold="2500.00"))
+    books.provider()
+    books.enterprise()
+    books.contract("A", amount="2000.00")
+    books.contract("B", amount="500.00")
+    books.issue(2025, "1.00")
+    summed(told(books))
 
 
 def test_a_coupon_of_a_year_without_policy_is_found():
