@@ -23,7 +23,7 @@ from typing import Final
 from ledger.errors import BadFolder, LedgerError
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint
-from ledger.report import Problem
+from ledger.report import Finding
 from ledger.tiles import CHECKPOINT, Level, Tile, grown_tile, has_tile, height_of
 from ledger.tlog import (
     HASH_BYTES,
@@ -45,19 +45,19 @@ _TILE_BYTES: Final = TILE_WIDTH * HASH_BYTES
 
 
 class Unproved(LedgerError):  # noqa: N818 - the name says what is wrong
-    """The checkpoint does not prove what was read; `problem` names the file."""
+    """The checkpoint does not prove what was read; `finding` names the file."""
 
     code = "unproved"
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(f"{problem.file}: {problem.code}: {problem.detail}")
-        self.problem = problem
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"{finding.file}: {finding.code}: {finding.detail}")
+        self.finding = finding
 
 
 class Following:
     """A log that is verified part by part.
 
-    `problem` is the first wrong entry. After it no entry is judged, and the tree still grows.
+    `finding` is the first wrong entry. After it no entry is judged, and the tree still grows.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class Following:
         return self._judging.passed
 
     @property
-    def problem(self) -> Problem | None:
-        return self._judging.problem
+    def finding(self) -> Finding | None:
+        return self._judging.finding
 
     def advance(
         self, reader: FolderReader, checkpoint: Checkpoint, progress: Progress = lambda _: None
@@ -87,7 +87,7 @@ class Following:
             frontier.append(leaf)
         if frontier.root() != checkpoint.root:
             detail = "its root is not that of the entries"
-            raise Unproved(Problem("bad_root", detail, file=CHECKPOINT))
+            raise Unproved(Finding("bad_root", detail, file=CHECKPOINT))
         self._check_tiles(reader, b"".join(leaves.values()), checkpoint.size)
         self._frontier = frontier
         self._judge(reader, leaves, checkpoint.size, progress)
@@ -101,7 +101,7 @@ class Following:
             leaves[tile] = self._read_tile(reader, tile)
             if not leaves[tile].startswith(self._known(tile)):
                 detail = "it has changed entries that were proved before"
-                raise Unproved(Problem("bad_entry", detail, tile.first, tile.path))
+                raise Unproved(Finding("bad_entry", detail, tile.first, tile.path))
             progress(tile.width)
         return leaves
 
@@ -113,7 +113,7 @@ class Following:
             for data, attached in zip(entries, attachments_of(reader, tile), strict=True):
                 self._check_files(data, attached)
         except LedgerError as error:
-            raise Unproved(Problem(error.code, error.detail, tile.first, path)) from error
+            raise Unproved(Finding(error.code, error.detail, tile.first, path)) from error
         return b"".join(map(leaf_hash, entries))
 
     def _known(self, tile: Tile) -> bytes:
@@ -145,7 +145,7 @@ class Following:
     ) -> None:
         known = self.tree.size
         self.tree.extend(self._new_hashes(leaves))
-        if self.problem is None:
+        if self.finding is None:
             self._judging.take(_new_entries(reader, leaves, known, progress), size)
 
 
@@ -180,7 +180,7 @@ def _check_tile(reader: FolderReader, tile: Tile, hashes: bytes) -> None:
     try:
         held = reader.hashes(tile)
     except LedgerError as error:
-        raise Unproved(Problem(error.code, error.detail, tile.first, tile.path)) from error
+        raise Unproved(Finding(error.code, error.detail, tile.first, tile.path)) from error
     if held != hashes:
         detail = "its hashes are not those of the entries"
-        raise Unproved(Problem("bad_tile", detail, tile.first, tile.path))
+        raise Unproved(Finding("bad_tile", detail, tile.first, tile.path))

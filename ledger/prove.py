@@ -20,7 +20,7 @@ from typing import Final
 
 from ledger.errors import BadBundle, BadFolder, LedgerError, MissingFile
 from ledger.folder import DRAFT, FolderReader
-from ledger.report import Check, Problem
+from ledger.report import Check, Finding
 from ledger.tiles import (
     CHECKPOINT,
     Tile,
@@ -34,7 +34,7 @@ from ledger.tiles import (
 from ledger.tlog import EMPTY_ROOT, HASH_BYTES, TILE_WIDTH, Frontier, Tree, leaf_hash, split_hashes
 
 # Nobody reads more than this, and a hostile folder could make millions.
-MAX_PROBLEMS: Final = 100
+MAX_FINDINGS: Final = 100
 MAX_NAMES: Final = 5  # of files that a notice counts
 
 
@@ -47,8 +47,8 @@ class Proof:
 
     count: int
     leaf_hashes: list[bytes]
-    problems: list[Problem]
-    notices: list[Problem]
+    findings: list[Finding]
+    notices: list[Finding]
     checks: list[Check]
 
 
@@ -89,19 +89,19 @@ def prove(
     try:
         files = reader.files()
     except BadFolder as error:
-        return _empty_proof(set(), [Problem(error.code, error.detail)])
+        return _empty_proof(set(), [Finding(error.code, error.detail)])
     # The signed size may be more than any folder holds. From here on, the files bound the work.
     if size // TILE_WIDTH > len(files):
-        return _empty_proof(files, list(islice(_missing_problems(files, size), MAX_PROBLEMS)))
+        return _empty_proof(files, list(islice(_missing_findings(files, size), MAX_FINDINGS)))
     levels = _read_levels(reader, size, read, advance)
     truth = _find_truth(levels, size, root)
     unreadable = _unreadable_attachments(reader, size)
-    problems = chain(
-        _root_problems(levels, truth, size, root),
-        _entry_problems(levels, truth),
+    findings = chain(
+        _root_findings(levels, truth, size, root),
+        _entry_findings(levels, truth),
         unreadable.values(),
-        _tile_problems(levels, truth),
-        _outgrown_problems(reader, files, size),
+        _tile_findings(levels, truth),
+        _outgrown_findings(reader, files, size),
     )
     entries = levels[0] if levels else []
     # Where a bundle of attachments breaks, none of its tile's entries can be judged.
@@ -109,20 +109,20 @@ def prove(
     return Proof(
         count=count,
         leaf_hashes=[sides.computed for sides in entries],
-        problems=list(islice(problems, MAX_PROBLEMS)),
+        findings=list(islice(findings, MAX_FINDINGS)),
         notices=list(_notices(files, size)),
         checks=[Check("files", len(files)), Check("entries in the signed root", count)],
     )
 
 
-def _empty_proof(files: set[str], problems: list[Problem]) -> Proof:
-    return Proof(0, [], problems, [], [Check("files", len(files))])
+def _empty_proof(files: set[str], findings: list[Finding]) -> Proof:
+    return Proof(0, [], findings, [], [Check("files", len(files))])
 
 
-def _missing_problems(files: set[str], size: int) -> Iterator[Problem]:
+def _missing_findings(files: set[str], size: int) -> Iterator[Finding]:
     for tile in tiles_of(size):
         if files.isdisjoint((tile.path, _full(tile).path)):
-            yield Problem("missing_file", f"{tile.path} is missing", tile.first, tile.path)
+            yield Finding("missing_file", f"{tile.path} is missing", tile.first, tile.path)
 
 
 def _read_levels(
@@ -239,19 +239,19 @@ def _count_same(hashes: bytes, others: bytes) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _root_problems(
+def _root_findings(
     levels: list[list[_Sides]], truth: _Truth, size: int, root: bytes
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     # Where an edge can be read from neither side, nobody knows what the whole would give.
     readable = all(rows[-1].tile.is_full or _whole_sides(rows[-1]) for rows in levels)
     if size > 0 and not truth and readable:
         detail = "neither the entries nor the tiles give the signed root"
-        yield Problem("bad_root", detail, file=CHECKPOINT)
+        yield Finding("bad_root", detail, file=CHECKPOINT)
     if size == 0 and root != EMPTY_ROOT:
-        yield Problem("bad_root", "the root of no entries is another", file=CHECKPOINT)
+        yield Finding("bad_root", "the root of no entries is another", file=CHECKPOINT)
 
 
-def _entry_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Problem]:
+def _entry_findings(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Finding]:
     """Yield the first wrong entry of each tile."""
     for sides in levels[0] if levels else []:
         tile, path = sides.tile, sides.tile.beside("entries").path
@@ -260,33 +260,33 @@ def _entry_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Probl
         entry = tile.first + min(same, tile.width - 1)
         differs = same < min(len(sides.computed), len(right)) // HASH_BYTES
         if sides.bundle_fault and not differs:
-            yield Problem(sides.bundle_fault.code, sides.bundle_fault.detail, entry, path)
+            yield Finding(sides.bundle_fault.code, sides.bundle_fault.detail, entry, path)
         elif same < tile.width:
             held_by = "the signed root" if truth.get(tile) else "its tile"
-            yield Problem("bad_entry", f"{held_by} holds another entry {entry}", entry, path)
+            yield Finding("bad_entry", f"{held_by} holds another entry {entry}", entry, path)
         elif truth.get(tile, right) is None:
             detail = f"the signed root holds others than these {tile.width} entries"
-            yield Problem("bad_entry", detail, tile.first, path)
+            yield Finding("bad_entry", detail, tile.first, path)
 
 
-def _tile_problems(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Problem]:
+def _tile_findings(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Finding]:
     """Yield the first wrong hash of each tile's file, with the first entry below it."""
     for sides in chain.from_iterable(levels):
         tile, right = sides.tile, truth.get(sides.tile)
         if sides.held_fault:
-            yield Problem(sides.held_fault.code, sides.held_fault.detail, tile.first, tile.path)
+            yield Finding(sides.held_fault.code, sides.held_fault.detail, tile.first, tile.path)
         elif right is not None and sides.held != right:
             place = _count_same(sides.held, right)
             detail = f"its hash {place} is not that of the signed root"
-            yield Problem("bad_tile", detail, tile.first + place * tile.span, tile.path)
+            yield Finding("bad_tile", detail, tile.first + place * tile.span, tile.path)
         elif tile.level != 0 and tile in truth and right is None:
             detail = "neither it nor what is below it fits the tile above"
-            yield Problem("bad_tile", detail, tile.first, tile.path)
+            yield Finding("bad_tile", detail, tile.first, tile.path)
 
 
-def _unreadable_attachments(reader: FolderReader, size: int) -> dict[Tile, Problem]:
+def _unreadable_attachments(reader: FolderReader, size: int) -> dict[Tile, Finding]:
     """Return the bundles of attachments that break, in order."""
-    problems = {}
+    findings = {}
     for tile in level_tiles("batches", size):
         try:
             for _ in reader.iter_attachments(tile):
@@ -296,12 +296,12 @@ def _unreadable_attachments(reader: FolderReader, size: int) -> dict[Tile, Probl
         except LedgerError as error:
             place = error.entry if isinstance(error, BadBundle) else 0
             entry = tile.first + min(place, tile.width - 1)
-            problems[tile] = Problem(error.code, error.detail, entry, tile.path)
-    return problems
+            findings[tile] = Finding(error.code, error.detail, entry, tile.path)
+    return findings
 
 
-def _outgrown_problems(reader: FolderReader, files: set[str], size: int) -> Iterator[Problem]:
-    """Yield a problem for each partial tile of an older checkpoint that does not begin today's."""
+def _outgrown_findings(reader: FolderReader, files: set[str], size: int) -> Iterator[Finding]:
+    """Yield a finding for each partial tile of an older checkpoint that does not begin today's."""
     for path in sorted(files):
         tile = find_tile(path)
         grown = _held(grown_tile(size, tile), files) if tile else None
@@ -309,18 +309,18 @@ def _outgrown_problems(reader: FolderReader, files: set[str], size: int) -> Iter
             yield from _outgrown_problem(reader, tile, grown)
 
 
-def _outgrown_problem(reader: FolderReader, tile: Tile, grown: Tile) -> Iterator[Problem]:
+def _outgrown_problem(reader: FolderReader, tile: Tile, grown: Tile) -> Iterator[Finding]:
     try:
         if not reader.has_grown(tile, grown):
             detail = f"{grown.path} does not begin with it"
-            yield Problem("bad_tile", detail, tile.first, tile.path)
+            yield Finding("bad_tile", detail, tile.first, tile.path)
     except MissingFile:
         pass  # a writer has removed it meanwhile
     except LedgerError as error:
-        yield Problem(error.code, error.detail, tile.first, tile.path)
+        yield Finding(error.code, error.detail, tile.first, tile.path)
 
 
-def _notices(files: set[str], size: int) -> Iterator[Problem]:
+def _notices(files: set[str], size: int) -> Iterator[Finding]:
     """Yield a notice for each kind of file that was not looked at."""
     newer, foreign = [], []
     for path in sorted(files - {CHECKPOINT}):
@@ -332,9 +332,9 @@ def _notices(files: set[str], size: int) -> Iterator[Problem]:
             foreign.append(path)
     if newer:
         told = f"beyond the {size} of the checkpoint"
-        yield Problem("newer_files", f"not looked at, of entries {told}: {_names(newer)}")
+        yield Finding("newer_files", f"not looked at, of entries {told}: {_names(newer)}")
     if foreign:
-        yield Problem("foreign_files", f"not looked at, of no log: {_names(foreign)}")
+        yield Finding("foreign_files", f"not looked at, of no log: {_names(foreign)}")
 
 
 def _is_draft(path: str) -> bool:

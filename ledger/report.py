@@ -29,7 +29,7 @@ NOT_CHECKED: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Finding:
     """One fault: the first entry that it concerns, and the file, where known."""
 
     code: str
@@ -64,17 +64,17 @@ class Report:
     origin: str
     size: int
     root: bytes
-    problems: list[Problem]
+    findings: list[Finding]
     checks: list[Check]
-    notices: list[Problem] = field(default_factory=list)
+    notices: list[Finding] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return not self.problems
+        return not self.findings
 
 
-def conclude(problems: list[Problem]) -> Conclusion:
-    """Return the verdict that follows from all problems: one violation decides it."""
-    if any(problem.is_violation for problem in problems):
+def conclude(findings: list[Finding]) -> Conclusion:
+    """Return the verdict that follows from all findings: one violation decides it."""
+    if any(finding.is_violation for finding in findings):
         return "violated"
-    return "not_checked" if problems else "good"
+    return "not_checked" if findings else "good"

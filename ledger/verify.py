@@ -61,11 +61,11 @@ from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Verifier, open_checkpoint, split_note
 from ledger.prove import Proof, prove
 from ledger.quorum import TrustPolicy, open_trusted
-from ledger.report import Check, Problem, Report
+from ledger.report import Check, Finding, Report
 from ledger.tiles import CHECKPOINT, Tile, level_tiles
 from ledger.tlog import HASH_BYTES, TILE_WIDTH, Frontier, Tree, leaf_hash
 
-__all__ = ["Check", "Judge", "Problem", "Replay", "Report", "Violation", "verify"]
+__all__ = ["Check", "Finding", "Judge", "Replay", "Report", "Violation", "verify"]
 
 Progress = Callable[[int, int], None]
 
@@ -138,8 +138,8 @@ def verify(  # noqa: PLR0913 - independent options
         detail = f"{signers} signed the checkpoint, not {verifier.label}"
         raise OtherKey(detail) from error
     except BadNote as error:
-        problem = Problem(error.code, error.detail, file=CHECKPOINT)
-        return Report(verifier.name, 0, b"", [problem], [])
+        finding = Finding(error.code, error.detail, file=CHECKPOINT)
+        return Report(verifier.name, 0, b"", [finding], [])
     steps.done([Check("checkpoint signature", 1)])
 
     def advance(done: int) -> None:
@@ -154,14 +154,14 @@ def verify(  # noqa: PLR0913 - independent options
     else:
         proof, judged = _judge_on_one(source, replay, beside, advance)
     seen, other = _check_growth(since, checkpoint, proof) if since is not None else ([], [])
-    found = [judged.problem] if judged.problem else []
-    steps.done(proof.checks + seen + judged.all_checks, proof.problems + other + found)
-    assert steps.problems or judged.size == checkpoint.size
+    found = [judged.finding] if judged.finding else []
+    steps.done(proof.checks + seen + judged.all_checks, proof.findings + other + found)
+    assert steps.findings or judged.size == checkpoint.size
     return Report(
         origin=checkpoint.origin,
         size=checkpoint.size,
         root=checkpoint.root,
-        problems=steps.problems,
+        findings=steps.findings,
         checks=steps.checks,
         notices=proof.notices,
     )
@@ -172,14 +172,14 @@ class _Steps:
 
     def __init__(self) -> None:
         self.checks: list[Check] = []
-        self.problems: list[Problem] = []
+        self.findings: list[Finding] = []
         self._began = time.perf_counter_ns()
 
-    def done(self, checks: Iterable[Check], problems: Iterable[Problem] = ()) -> None:
-        """End a step with its checks and problems."""
+    def done(self, checks: Iterable[Check], findings: Iterable[Finding] = ()) -> None:
+        """End a step with its checks and findings."""
         now = time.perf_counter_ns()
         self.checks += (replace(check, nanoseconds=now - self._began) for check in checks)
-        self.problems += problems
+        self.findings += findings
         self._began = now
 
 
@@ -197,27 +197,27 @@ def read_checkpoint(folder: Path) -> bytes:
     return note
 
 
-def _check_cosignatures(note: bytes, policy: TrustPolicy) -> tuple[list[Check], list[Problem]]:
+def _check_cosignatures(note: bytes, policy: TrustPolicy) -> tuple[list[Check], list[Finding]]:
     try:
         cosigned = open_trusted(note, policy)
     except (BadNote, NotWitnessed) as error:
-        return [], [Problem(error.code, error.detail, file=CHECKPOINT)]
+        return [], [Finding(error.code, error.detail, file=CHECKPOINT)]
     return [Check("cosignatures", len(cosigned.times))], []
 
 
 def _check_growth(
     since: Checkpoint, checkpoint: Checkpoint, proof: Proof
-) -> tuple[list[Check], list[Problem]]:
+) -> tuple[list[Check], list[Finding]]:
     """Check that the log begins with all entries of the earlier checkpoint."""
     if checkpoint.size < since.size:
         detail = f"the log had {since.size} entries, and now has {checkpoint.size}"
-        return [], [Problem("rolled_back", detail, file=CHECKPOINT)]
+        return [], [Finding("rolled_back", detail, file=CHECKPOINT)]
     if proof.count < since.size:
-        return [], []  # a problem of the bytes was found already
+        return [], []  # a finding of the bytes was found already
     hashes = b"".join(proof.leaf_hashes[: -(-since.size // TILE_WIDTH)])
     if Frontier.over(hashes[: since.size * HASH_BYTES]).root() != since.root:
         detail = f"its first {since.size} entries are others than those it had then"
-        return [], [Problem("forked", detail, file=CHECKPOINT)]
+        return [], [Finding("forked", detail, file=CHECKPOINT)]
     return [Check("entries as seen before", since.size)], []
 
 
@@ -234,13 +234,13 @@ class _Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Judgement:
-    """How many entries the judges let pass, and the problem of the next one or of the whole.
+    """How many entries the judges let pass, and the finding of the next one or of the whole.
 
     `tree` is that of all entries that were read for them, proved or not.
     """
 
     size: int
-    problem: Problem | None
+    finding: Finding | None
     tree: Tree
     checks: list[Check]
 
@@ -306,19 +306,19 @@ def _judge(
     judging = Judging(judges, tree, replay)
     judging.take(_read_entries(source, tree, advance), source.checkpoint.size)
     checks = [check for judge in judges for check in judge.checks]
-    return _Judgement(judging.passed, judging.problem, tree, checks)
+    return _Judgement(judging.passed, judging.finding, tree, checks)
 
 
 def _limit_to_proved(judged: _Judgement, proof: Proof, size: int) -> _Judgement:
     """Return what was found in proved entries alone."""
-    end, problem = _count_read(judged.tree, proof), judged.problem
+    end, finding = _count_read(judged.tree, proof), judged.finding
     if judged.size >= end and end < size:
-        problem = None  # it concerns an entry that is not proved
+        finding = None  # it concerns an entry that is not proved
     passed = min(judged.size, end)
-    if not problem and passed < proof.count:
-        problem = Problem("changed", "it was changed while it was verified", passed)
+    if not finding and passed < proof.count:
+        finding = Finding("changed", "it was changed while it was verified", passed)
     checks = judged.checks if passed == judged.size else []  # which count all that was read
-    return replace(judged, size=passed, problem=problem, checks=checks)
+    return replace(judged, size=passed, finding=finding, checks=checks)
 
 
 def _count_read(tree: Tree, proof: Proof) -> int:
@@ -332,14 +332,14 @@ def _count_read(tree: Tree, proof: Proof) -> int:
 
 
 def _combine(judged: Sequence[_Judgement], size: int) -> _Judgement:
-    """Return what all let pass, and the first problem; one of the whole log comes last."""
-    problems = sorted(
-        filter(None, (each.problem for each in judged)),
-        key=lambda problem: size if problem.entry is None else problem.entry,
+    """Return what all let pass, and the first finding; one of the whole log comes last."""
+    findings = sorted(
+        filter(None, (each.finding for each in judged)),
+        key=lambda finding: size if finding.entry is None else finding.entry,
     )
     size = min(each.size for each in judged)
     checks = _summed(check for each in judged for check in each.checks)
-    return _Judgement(size, next(iter(problems), None), judged[0].tree, checks)
+    return _Judgement(size, next(iter(findings), None), judged[0].tree, checks)
 
 
 def _summed(checks: Iterable[Check]) -> list[Check]:
@@ -353,13 +353,13 @@ def _summed(checks: Iterable[Check]) -> list[Check]:
 class Judging:
     """Shows entries to judges one by one, until one refuses.
 
-    `passed` counts the entries that passed, and `problem` is that of the next one or of the whole.
+    `passed` counts the entries that passed, and `finding` is that of the next one or of the whole.
     An entry that `replay`, one of the judges, foresaw is not decoded. The caller grows the `tree`.
     """
 
     def __init__(self, judges: Sequence[Judge], tree: Tree, replay: Replay | None = None) -> None:
         self.passed = 0
-        self.problem: Problem | None = None
+        self.finding: Finding | None = None
         self._judges = judges
         self._tree = tree
         self._foresees = replay.foresees if replay else _foresee_nothing
@@ -372,7 +372,7 @@ class Judging:
             number = error.entry if isinstance(error, Violation) else None
             if number is None and self.passed < size:
                 number = self.passed
-            self.problem = Problem(error.code, error.detail, number)
+            self.finding = Finding(error.code, error.detail, number)
 
     def _judge(self, entries: Iterable[Entry], size: int) -> None:
         foresees, tree = self._foresees, self._tree

@@ -15,7 +15,7 @@ from ledger.canon import decode
 from ledger.errors import LedgerError, OtherKey
 from ledger.folder import FolderReader
 from ledger.note import Verifier, claimed_checkpoint, open_checkpoint, split_note
-from ledger.report import Problem
+from ledger.report import Finding
 from ledger.tiles import CHECKPOINT, level_tiles
 from meter.rules.state import ServiceKey, signing
 
@@ -24,7 +24,7 @@ def signing_key(folder: Path, note: bytes, trusted: Verifier) -> Verifier:
     """Return a key that signed a folder's checkpoint: the trusted one, or another of the log's.
 
     Nothing proves these entries yet, and anyone can name keys. So the folder is verified with the
-    returned key, and then `key_problems` checks the trusted one. Raises `OtherKey` where the log's
+    returned key, and then `key_findings` checks the trusted one. Raises `OtherKey` where the log's
     keys signed, and no entry names the trusted one.
     """
     signed = {(each.name, each.key_id) for each in split_note(note)[1]}
@@ -52,21 +52,21 @@ def _named_keys(reader: FolderReader, note: bytes) -> Iterator[Verifier]:
                 yield Verifier.parse(str(fields.get("vkey", fields.get("log_key"))))
 
 
-def key_problems(
+def key_findings(
     note: bytes, trusted: Verifier, keys: Mapping[str, ServiceKey], size: int
-) -> list[Problem]:
+) -> list[Finding]:
     """Return the faults in the keys under a checkpoint of a log that was audited up to a size.
 
     `keys` are those that the audited entries name, by vkey.
     """
     if trusted.format() not in keys:
         detail = f"the trusted key is none of the log's: {', '.join(keys)}"
-        return [Problem("wrong_log_key", detail, entry=0)]
+        return [Finding("wrong_log_key", detail, entry=0)]
     missing = [vkey for vkey in signing(keys, size) if not _has_signed(note, vkey, size)]
     if not missing:
         return []
     detail = f"the checkpoint of size {size} must be signed by {', '.join(missing)}"
-    return [Problem("wrong_log_key", detail, file=CHECKPOINT)]
+    return [Finding("wrong_log_key", detail, file=CHECKPOINT)]
 
 
 def _has_signed(data: bytes, vkey: str, size: int) -> bool:

@@ -39,14 +39,14 @@ from ledger.folder import FolderReader
 from ledger.following import Following, Unproved, tiles_between
 from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.quorum import TrustPolicy, open_trusted
-from ledger.report import Problem
+from ledger.report import Finding
 from ledger.tiles import Level, Tile, height_of, level_tiles
 from ledger.tlog import Tree
 from meter.auditor import evidence
 from meter.auditor.alarms import Alarm, Alarms, Say
 from meter.auditor.evidence import Evidence, Kind
 from meter.auditor.fetch import Source, open_source
-from meter.auditor.log_keys import key_problems
+from meter.auditor.log_keys import key_findings
 from meter.auditor.mirror import Branch, Mirror
 from meter.auditor.replay import Audit, Gap, check_files
 from meter.auditor.token_watch import TokenWatch
@@ -393,8 +393,8 @@ class Monitor:
         self._report_questions()
 
     def _keep_problem(self) -> None:
-        if self.following.problem:
-            self._keep_violation(self.following.problem)
+        if self.following.finding:
+            self._keep_violation(self.following.finding)
 
     def _report_questions(self) -> None:
         """Report each question once: a later one of its kind about the same contracts is no new."""
@@ -409,15 +409,15 @@ class Monitor:
 
         The copy of the start was checked when it came, and may not name a newer key yet.
         """
-        if self.following.problem is None:
+        if self.following.finding is None:
             keys = self.audit.state.log_keys
-            for problem in key_problems(self._note, self._trust.verifier, keys, self.size):
-                self._keep_violation(problem)
+            for finding in key_findings(self._note, self._trust.verifier, keys, self.size):
+                self._keep_violation(finding)
 
-    def _keep_violation(self, problem: Problem) -> None:
-        where = "the ledger" if problem.entry is None else f"entry {problem.entry}"
-        told = f"{where}: {problem.code}: {problem.detail}"
-        self.alarms.keep(Alarm("violation", f"{where}: {problem.code}", told))
+    def _keep_violation(self, finding: Finding) -> None:
+        where = "the ledger" if finding.entry is None else f"entry {finding.entry}"
+        told = f"{where}: {finding.code}: {finding.detail}"
+        self.alarms.keep(Alarm("violation", f"{where}: {finding.code}", told))
 
     def _look_at_the_time(self) -> None:
         now = self._clock()

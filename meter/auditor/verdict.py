@@ -26,12 +26,12 @@ from ledger.files import DISK, make_private
 from ledger.folder import DRAFT, FolderReader
 from ledger.note import Checkpoint, Verifier
 from ledger.quorum import TrustPolicy
-from ledger.report import Conclusion, Problem, Report, conclude
+from ledger.report import Conclusion, Finding, Report, conclude
 from ledger.seen import Seen
 from ledger.tiles import Tile, find_tile
 from ledger.verify import Judge, read_checkpoint, verify
 from meter.auditor.fetch import check_kept, fetch
-from meter.auditor.log_keys import key_problems, signing_key
+from meter.auditor.log_keys import key_findings, signing_key
 from meter.auditor.replay import Audit, Gap, Signatures, Totals
 from meter.views.flags import Question
 from meter.wire import stored_receipt
@@ -54,7 +54,7 @@ _NOTHING_MORE: Final = Wanted()
 # One line on a terminal of any width, without markup.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "soft_wrap": True}
 
-# What to do where something could not be checked, by the code of the problem.
+# What to do where something could not be checked, by the code of the finding.
 _COPY_AGAIN: Final = "copy all but the checkpoint into it once more, or fetch the log anew"
 REMEDIES: Final[dict[str, str]] = {
     "missing_file": _COPY_AGAIN,
@@ -76,19 +76,19 @@ class Verdict:
 
     report: Report
     receipts: int
-    receipt_problems: list[Problem]
+    receipt_findings: list[Finding]
     gaps: list[Gap]
     questions: list[Question]
 
     @property
-    def problems(self) -> list[Problem]:
+    def findings(self) -> list[Finding]:
         """All faults, those of the ledger's own bytes first."""
-        return [*self.report.problems, *self.receipt_problems]
+        return [*self.report.findings, *self.receipt_findings]
 
     @property
     def conclusion(self) -> Conclusion:
-        """Return what follows from the problems; a gap or a question is none."""
-        return conclude(self.problems)
+        """Return what follows from the findings; a gap or a question is none."""
+        return conclude(self.findings)
 
     def as_json(self) -> dict[str, Any]:
         """Return the verdict as plain values."""
@@ -103,7 +103,7 @@ class Verdict:
                 for check in report.checks
             ],
             "receipts": self.receipts,
-            "problems": [_fields(problem) for problem in self.problems],
+            "findings": [_fields(finding) for finding in self.findings],
             "notices": [
                 {"code": notice.code, "detail": notice.detail} for notice in report.notices
             ],
@@ -246,13 +246,13 @@ def _verify_folder(
             since=asked.since,
         )
     if report.ok:  # only an audit to the end knows the keys
-        problems = key_problems(note, verifier, audit.state.log_keys, report.size)
-        report = replace(report, problems=problems)
+        findings = key_findings(note, verifier, audit.state.log_keys, report.size)
+        report = replace(report, findings=findings)
     stored = list(receipts)
-    problems = _receipt_problems(audit, stored) if report.ok else []
+    findings = _receipt_findings(audit, stored) if report.ok else []
     # The audit of a bad ledger may have seen what was never signed.
     gaps, questions = (audit.gaps(), audit.questions()) if report.ok else ([], [])
-    return Verdict(report, len(stored), problems, gaps, questions)
+    return Verdict(report, len(stored), findings, gaps, questions)
 
 
 def judges_beside(cores: int) -> list[Callable[[], Judge]]:
@@ -287,16 +287,16 @@ def no_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _receipt_problems(audit: Audit, receipts: list[Path]) -> list[Problem]:
-    problems = []
+def _receipt_findings(audit: Audit, receipts: list[Path]) -> list[Finding]:
+    findings = []
     for path in receipts:
         try:
             audit.check_receipt(*_read_receipt(path), audit.tree)
         except (OSError, UnicodeDecodeError) as error:
             raise CannotCheck(f"receipt {path}: {error}") from None
         except Violation as violation:
-            problems.append(Problem(violation.code, violation.detail, file=str(path)))
-    return problems
+            findings.append(Finding(violation.code, violation.detail, file=str(path)))
+    return findings
 
 
 def _read_receipt(path: Path) -> tuple[bytes, str]:
@@ -333,33 +333,33 @@ def show(verdict: Verdict, console: Console) -> None:
         console.print(f"notice: {notice.code}: {notice.detail}", **_PLAIN, style="yellow")
     for question in verdict.questions:
         console.print(f"question: {question}", **_PLAIN, style="yellow")
-    for problem in verdict.problems:
+    for finding in verdict.findings:
         console.print(
-            _describe(problem),
+            _describe(finding),
             **_PLAIN,
-            style="bold red" if problem.is_violation else "bold yellow",
+            style="bold red" if finding.is_violation else "bold yellow",
         )
     if verdict.conclusion == "good":
         console.print(f"good: root {report.root.hex()}", **_PLAIN, style="bold green")
 
 
-def _fields(problem: Problem) -> dict[str, Any]:
+def _fields(finding: Finding) -> dict[str, Any]:
     return {
-        "verdict": "violated" if problem.is_violation else "not_checked",
-        "code": problem.code,
-        "detail": problem.detail,
-        "entry": problem.entry,
-        "file": problem.file,
+        "verdict": "violated" if finding.is_violation else "not_checked",
+        "code": finding.code,
+        "detail": finding.detail,
+        "entry": finding.entry,
+        "file": finding.file,
     }
 
 
-def _describe(problem: Problem) -> str:
+def _describe(finding: Finding) -> str:
     places = []
-    if problem.entry is not None:
-        places.append(f"entry {problem.entry}")
-    if problem.file is not None:
-        places.append(problem.file)
-    line = f"{', '.join(places) or 'the ledger'}: {problem.code}: {problem.detail}"
-    if problem.is_violation:
+    if finding.entry is not None:
+        places.append(f"entry {finding.entry}")
+    if finding.file is not None:
+        places.append(finding.file)
+    line = f"{', '.join(places) or 'the ledger'}: {finding.code}: {finding.detail}"
+    if finding.is_violation:
         return f"VIOLATED: {line}"
-    return f"could not check: {line}: {REMEDIES[problem.code]}"
+    return f"could not check: {line}: {REMEDIES[finding.code]}"

@@ -392,7 +392,7 @@ def _describe(report: Report) -> str:
     """Return the first fault as text."""
     if report.ok:
         return "nothing is wrong"
-    problem = report.problems[0]
+    problem = report.findings[0]
     place = "the ledger" if problem.entry is None else f"entry {problem.entry}"
     return f"{place}: {problem.code}: {problem.detail}"
 
@@ -420,9 +420,9 @@ def _forge(stage: _Stage, path: Path, signer: Signer) -> None:
 
 def _must_be_found(story: Story, folder: Path, verifier: Verifier, number: int) -> None:
     report = _verify(story, folder, verifier, passing=True)
-    _must(bool(report.problems), f"verification found nothing wrong in {folder.name}")
+    _must(bool(report.findings), f"verification found nothing wrong in {folder.name}")
     _must(
-        report.problems[0].entry == number, f"not entry {number} is blamed, but {_describe(report)}"
+        report.findings[0].entry == number, f"not entry {number} is blamed, but {_describe(report)}"
     )
     story.say(f"VIOLATED: {_describe(report)}", style="bold")
 

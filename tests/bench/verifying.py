@@ -32,7 +32,7 @@ def main() -> None:
         with no_collections():
             report = verify(Path(folder), read_key(vkey))
     seconds = time.perf_counter() - began
-    assert report.ok, report.problems
+    assert report.ok, report.findings
     json.dump({"size": report.size, "seconds": seconds}, sys.stdout)
 
 

@@ -181,10 +181,10 @@ async def _audited(folder: Path, vkey: Path, evidence: Evidence) -> Findings:
         folder=hand,
     )
     try:
-        problems = json.loads(output)["problems"]
+        findings = json.loads(output)["findings"]
     except ValueError:
         return Findings(wrong=[f"the audit did not end: {output[-500:]}"])
-    return Findings(wrong=[f"the audit: {problem}" for problem in problems])
+    return Findings(wrong=[f"the audit: {problem}" for problem in findings])
 
 
 def judge(export: Export, evidence: Evidence) -> Findings:

@@ -495,7 +495,7 @@ def _verdict(files: dict[str, bytes], verifier: Verifier, replay: Any) -> Any:
     scratch = _scratch(frozenset(files))
     scratch.hold(files)
     report = attempt(lambda: verify(scratch.path, verifier, replay), CannotCheck)
-    assert report is None or all(problem.detail.isprintable() for problem in report.problems)
+    assert report is None or all(problem.detail.isprintable() for problem in report.findings)
     return report
 
 

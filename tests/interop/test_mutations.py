@@ -509,7 +509,7 @@ def test_a_mutation_is_found_and_named(copy, found):
     assert ended.exit_code == 1
     verdict = json.loads(ended.stdout)
     assert verdict["verdict"] == "violated"
-    assert line == f"VIOLATED: {told(verdict['problems'][0])}"
+    assert line == f"VIOLATED: {told(verdict['findings'][0])}"
 
 
 @pytest.mark.parametrize("found", UNREAD, ids=str)
@@ -525,7 +525,7 @@ def test_what_is_not_there_in_whole_is_named_and_accuses_nobody(copy, found):
     assert ended.exit_code == 2
     verdict = json.loads(ended.stdout)
     assert verdict["verdict"] == "not_checked"
-    assert lines[0].startswith(f"could not check: {told(verdict['problems'][0])}: ")
+    assert lines[0].startswith(f"could not check: {told(verdict['findings'][0])}: ")
 
 
 @pytest.mark.parametrize("found", NO_REPORT, ids=str)

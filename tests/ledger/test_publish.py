@@ -118,7 +118,7 @@ def check_whole(folder, size, published=()):
     Beside them may be right partial tiles that a crash left, unless the full tile is there. Below
     the checkpoint may be lines of witnesses.
     """
-    assert verify(folder, LOG.verifier, Hashes()).problems == []
+    assert verify(folder, LOG.verifier, Hashes()).findings == []
     held, wanted = contents(folder), in_one_go(size)
     held["checkpoint"] = b"".join(held["checkpoint"].splitlines(keepends=True)[:5])
     assert {path: held.get(path) for path in wanted} == wanted
@@ -130,7 +130,7 @@ def check_recoverable(folder, published):
     """Check for a whole log, and files that the next publish handles; returns its size."""
     size = size_of(folder)
     report = verify(folder, LOG.verifier, Hashes())
-    assert report.problems == []
+    assert report.findings == []
     assert {notice.code for notice in report.notices} <= {"newer_files"}
     check_readable(contents(folder), size, [each for each in published if each <= size])
     return size
@@ -471,7 +471,7 @@ def test_a_long_publish_may_be_cut_off_anywhere(tmp_path, operation):
     assert size_of(log) == 300
     grown(log, LONG, files=disk)
     report = verify(log, LOG.verifier)
-    assert (report.problems, report.size) == ([], LONG)
+    assert (report.findings, report.size) == ([], LONG)
 
 
 def test_attachments_larger_than_memory_are_copied_from_width_to_width(tmp_path):

@@ -12,7 +12,7 @@ from ledger.bundle import encode_bundle
 from ledger.errors import CannotCheck, NoCheckpoint, OtherKey, Violation
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Signer, open_checkpoint, sign
-from ledger.prove import MAX_PROBLEMS
+from ledger.prove import MAX_FINDINGS
 from ledger.tiles import level_tiles, tile_path
 from ledger.tlog import EMPTY_ROOT, leaf_hash
 from ledger.verify import verify as verify_with
@@ -41,7 +41,7 @@ def verdict(folder):
 def first_problem(folder):
     """Its code, entry and file; the folder must have one."""
     try:
-        problem = verdict(folder).problems[0]
+        problem = verdict(folder).findings[0]
     except (NoCheckpoint, OtherKey) as error:
         return error.code, None, "checkpoint"
     return problem.code, problem.entry, problem.file
@@ -50,7 +50,7 @@ def first_problem(folder):
 def noticed(folder):
     """The notices of a folder that is good all the same."""
     report = verdict(folder)
-    assert report.ok, report.problems
+    assert report.ok, report.findings
     return [(notice.code, notice.detail) for notice in report.notices]
 
 
@@ -84,7 +84,7 @@ def test_an_honest_folder_is_good(tmp_path, size):
     report = verify(
         exported(tmp_path / "out", size), replay=replay, progress=lambda *step: steps.append(step)
     )
-    assert report.ok, report.problems
+    assert report.ok, report.findings
     assert (report.origin, report.size) == (ORIGIN, size)
     assert replay.numbers == list(range(size))
     assert replay.finished
@@ -158,7 +158,7 @@ def test_entries_before_a_bad_one_are_replayed_all_the_same(tmp_path):
     replace_entries(folder, 300, {7: entry_of(7, by="mallory")})
     replay = Hashes()
     report = verify(folder, replay=replay)
-    assert [(p.code, p.entry, p.file) for p in report.problems] == [
+    assert [(p.code, p.entry, p.file) for p in report.findings] == [
         ("bad_entry", 7, "tile/entries/000")
     ]
     assert replay.numbers[:7] == list(range(7))
@@ -175,10 +175,10 @@ def test_what_a_replay_finds_counts_only_before_the_first_entry_that_was_not_sig
         folder = exported(tmp_path / f"{number}", 300, {9: wrong})
         replace_entries(folder, 300, {9: wrong, number: entry_of(number, by="mallory")})
         report = verify(folder, replay=Late())
-        assert [problem.code for problem in report.problems] == codes
+        assert [problem.code for problem in report.findings] == codes
     folder = exported(tmp_path / "whole", 300)
     replace_entries(folder, 300, {7: entry_of(7, by="mallory")})
-    assert [problem.code for problem in verify(folder, replay=Late()).problems] == ["bad_entry"]
+    assert [problem.code for problem in verify(folder, replay=Late()).findings] == ["bad_entry"]
 
 
 def test_an_entry_changed_with_its_hash_is_found_in_the_tile_above(tmp_path):
@@ -202,7 +202,7 @@ def test_an_entry_and_a_tile_that_are_both_bad_are_both_named(tmp_path):
     folder = exported(tmp_path / "out", 300)
     replace_entries(folder, 300, {7: entry_of(7, by="mallory")})
     flip(folder / "tile/0/001.p/44", 32)
-    assert [(p.code, p.entry) for p in verdict(folder).problems] == [
+    assert [(p.code, p.entry) for p in verdict(folder).findings] == [
         ("bad_entry", 7),
         ("bad_tile", 257),
     ]
@@ -212,7 +212,7 @@ def test_a_bad_entry_is_named_though_no_tile_can_say_who_is_right(tmp_path):
     folder = exported(tmp_path / "out", 30)
     replace_entries(folder, 30, {7: entry_of(7, by="mallory")})
     flip(folder / "tile/0/000.p/30", 20 * 32)
-    assert [(p.code, p.entry) for p in verdict(folder).problems] == [
+    assert [(p.code, p.entry) for p in verdict(folder).findings] == [
         ("bad_root", None),
         ("bad_entry", 7),
     ]
@@ -287,7 +287,7 @@ def test_a_partial_tile_of_an_older_checkpoint_may_not_say_anything_else(tmp_pat
         changed = [b"", b"x", data[:-1], data + b"\0", data[:-1] + bytes([data[-1] ^ 1])]
         for damage in changed:
             (folder / name).write_bytes(damage)
-            problem, *others = verdict(folder).problems
+            problem, *others = verdict(folder).findings
             assert problem.code in ("bad_tile", "incomplete_file", "bad_folder", "bad_bundle")
             assert (problem.file, others) == (name, [])
         (folder / name).write_bytes(data)
@@ -299,7 +299,7 @@ def test_a_partial_tile_of_an_older_checkpoint_may_not_say_anything_else(tmp_pat
 def test_an_older_tile_with_the_bytes_of_another_width_is_named(tmp_path, level, width):
     folder, _ = grown(tmp_path, width, 300)
     (folder / f"{level}/000.p/{width}").rename(folder / f"{level}/000.p/30")
-    assert [problem.file for problem in verdict(folder).problems] == [f"{level}/000.p/30"]
+    assert [problem.file for problem in verdict(folder).findings] == [f"{level}/000.p/30"]
 
 
 def test_an_older_tile_does_not_stand_in_for_the_one_that_grew_from_it(tmp_path):
@@ -307,7 +307,7 @@ def test_an_older_tile_does_not_stand_in_for_the_one_that_grew_from_it(tmp_path)
     for name in ("tile/0/001.p", "tile/entries/001.p", "batches/001.p"):
         (folder / name / "44").rename(tmp_path / "away")
         report = verdict(folder)
-        assert {problem.code for problem in report.problems} <= {
+        assert {problem.code for problem in report.findings} <= {
             "missing_file",
             "missing_attachment",
         }
@@ -340,8 +340,8 @@ def test_a_signed_size_that_the_folder_does_not_hold_is_found_at_once(tmp_path, 
     (folder / "checkpoint").write_bytes(sign(text, LOG))
     report = verdict(folder)
     # Nobody knows whether that is a lie or a copy that was cut short.
-    assert {problem.code for problem in report.problems} == {"missing_file"}
-    assert len(report.problems) <= MAX_PROBLEMS
+    assert {problem.code for problem in report.findings} == {"missing_file"}
+    assert len(report.findings) <= MAX_FINDINGS
 
 
 def test_a_log_without_entries_has_one_root(tmp_path):
@@ -380,8 +380,8 @@ def test_a_log_without_entries_has_one_root(tmp_path):
     ],
 )
 def test_a_signed_entry_that_breaks_a_rule_is_named(tmp_path, changed, code, entry):
-    problems = verdict(exported(tmp_path / "out", 5, changed)).problems
-    assert [(p.code, p.entry) for p in problems] == ([(code, entry)] if code else [])
+    findings = verdict(exported(tmp_path / "out", 5, changed)).findings
+    assert [(p.code, p.entry) for p in findings] == ([(code, entry)] if code else [])
 
 
 def test_a_replay_may_lay_a_violation_to_another_entry_or_to_none(tmp_path):
@@ -396,7 +396,7 @@ def test_a_replay_may_lay_a_violation_to_another_entry_or_to_none(tmp_path):
     folder = exported(tmp_path / "out", 5)
     for named in (None, 3):
         report = verify(folder, replay=Late(named))
-        assert [(p.code, p.entry) for p in report.problems] == [("unexplained", named)]
+        assert [(p.code, p.entry) for p in report.findings] == [("unexplained", named)]
 
 
 def test_a_fault_in_the_replay_itself_is_not_hidden(tmp_path):
@@ -443,7 +443,7 @@ def test_of_what_parallel_judges_find_the_first_entry_is_named_and_the_whole_las
     folder = exported(tmp_path / "out", 5)
     makers = [partial(Refusing, number) for number in beside]
     report = verify(folder, replay=Refusing(here), beside=makers, cores=3)
-    assert [(each.code, each.entry) for each in report.problems] == [("refused", first)]
+    assert [(each.code, each.entry) for each in report.findings] == [("refused", first)]
 
 
 def test_without_a_folder_or_a_checkpoint_there_is_no_verdict(tmp_path):
@@ -462,7 +462,7 @@ def test_a_checkpoint_that_another_has_signed_says_nothing(tmp_path):
     entries = [entry_of(number) for number in range(3)]
     (folder / "checkpoint").write_bytes(checkpoint_of(entries, origin="kashi.test/other"))
     report = verdict(folder)
-    assert [(p.code, p.file) for p in report.problems] == [("bad_note", "checkpoint")]
+    assert [(p.code, p.file) for p in report.findings] == [("bad_note", "checkpoint")]
     assert (report.origin, report.size, report.root) == (ORIGIN, 0, b"")
 
 
@@ -472,7 +472,7 @@ def test_what_is_no_plain_file_is_a_problem(tmp_path):
         path = folder / name
         path.rename(tmp_path / "away")
         os.mkfifo(path)
-        assert name in {problem.file for problem in verdict(folder).problems}
+        assert name in {problem.file for problem in verdict(folder).findings}
         path.unlink()
         (tmp_path / "away").rename(path)
     assert verdict(folder).ok
@@ -485,7 +485,7 @@ def test_without_a_replay_attachments_must_only_be_readable(tmp_path):
     assert verify(folder).ok
     path.write_bytes(path.read_bytes()[:-1])
     last = max(number for number in range(30) if files_of(number))
-    assert [(p.code, p.entry) for p in verify(folder).problems] == [("incomplete_file", last)]
+    assert [(p.code, p.entry) for p in verify(folder).findings] == [("incomplete_file", last)]
 
 
 def test_a_log_with_three_levels_of_tiles_is_proved_from_the_top_down(tmp_path):
@@ -493,11 +493,11 @@ def test_a_log_with_three_levels_of_tiles_is_proved_from_the_top_down(tmp_path):
     folder = exported(tmp_path / "out", size)
     assert verdict(folder).ok
     flip(folder / "tile/1/000", 3 * 32)
-    assert [(p.code, p.entry, p.file) for p in verify(folder).problems] == [
+    assert [(p.code, p.entry, p.file) for p in verify(folder).findings] == [
         ("bad_tile", 3 * 256, "tile/1/000")
     ]
     flip(folder / "tile/entries/004", 2)
-    assert [(p.code, p.entry, p.file) for p in verify(folder).problems] == [
+    assert [(p.code, p.entry, p.file) for p in verify(folder).findings] == [
         ("bad_entry", 4 * 256, "tile/entries/004"),
         ("bad_tile", 0, "tile/1/000"),
     ]
@@ -545,14 +545,14 @@ def test_a_partial_tile_that_has_gone_is_read_from_the_full_one_in_its_place(tmp
             shutil.copy(grown / full, folder / full)
     replay = Hashes()
     report = verify(folder, replay=replay)
-    assert (report.problems, replay.numbers) == ([], list(range(size)))
+    assert (report.findings, replay.numbers) == ([], list(range(size)))
     # What it says of later entries, nobody has signed here; of these it must be right.
     last = folder / tile_path("entries", (size - 1) // 256, 256)
     data = last.read_bytes()
     last.write_bytes(data[:-1] + b"!")
     assert verdict(folder).ok
     last.write_bytes(data.replace(b'"by":"op-1"', b'"by":"op-2"', 1))
-    assert verdict(folder).problems[0].code == "bad_entry"
+    assert verdict(folder).findings[0].code == "bad_entry"
 
 
 @pytest.mark.parametrize("size", [3, 300, 513])
@@ -569,7 +569,7 @@ def test_a_copy_cut_short_anywhere_cannot_be_checked_and_accuses_nobody(tmp_path
             (folder / name).unlink() if length is None else os.truncate(folder / name, length)
             report = verdict(folder)
             assert not report.ok, (name, length)
-            assert not any(problem.is_violation for problem in report.problems), report.problems
+            assert not any(problem.is_violation for problem in report.findings), report.findings
             shutil.rmtree(folder)
 
 
@@ -582,14 +582,14 @@ def test_any_part_of_a_good_export_accuses_nobody(tmp_path, seed):
         path.unlink()
     report = verify(folder)
     assert not report.ok
-    assert not any(problem.is_violation for problem in report.problems), report.problems
+    assert not any(problem.is_violation for problem in report.findings), report.findings
 
 
 def test_a_contradiction_is_found_beside_what_is_missing(tmp_path):
     folder = exported(tmp_path / "out", 600)
     (folder / "tile/0/000").unlink()
     replace_entries(folder, 600, {300: entry_of(300, by="mallory")})
-    found = [(problem.code, problem.is_violation) for problem in verdict(folder).problems]
+    found = [(problem.code, problem.is_violation) for problem in verdict(folder).findings]
     assert ("bad_entry", True) in found
     assert ("missing_file", False) in found
 

@@ -105,7 +105,7 @@ def audited(writer: Writer, audit: Audit | None = None) -> tuple[Report, Audit]:
 
 def assert_found(writer: Writer, code: str, entry: int, words: str = "") -> None:
     report, _ = audited(writer)
-    (problem,) = report.problems
+    (problem,) = report.findings
     assert (problem.code, problem.entry) == (code, entry), problem
     assert words in problem.detail
     # The faults of any ledger can be shown on a terminal.
@@ -244,7 +244,7 @@ def test_an_honest_ledger_passes():
         *("enlistment", "log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
     }
     report, audit = audited(writer)
-    assert report.problems == []
+    assert report.findings == []
     assert report.size == len(writer.leaves) == audit.state.size
     counts = {check.name: check.count for check in report.checks}
     assert counts["entries replayed"] == counts["entries in the signed root"] == report.size
@@ -344,7 +344,7 @@ def test_whatever_an_honest_writer_writes_passes(history):
     for operation in history:
         carry_out(writer, *operation)
     report, _ = audited(writer)
-    assert report.problems == []
+    assert report.findings == []
     assert report.size == len(writer.leaves)
 
 
@@ -1421,7 +1421,7 @@ def test_a_request_of_one_token_may_be_that_of_another():
     command = command_of(writer.entries[-1])
     for by in ("op-2", "op-3"):
         writer.do(command, by, "request-1")
-    assert audited(writer)[0].problems == []
+    assert audited(writer)[0].findings == []
 
 
 def test_a_command_without_a_request_is_found():
@@ -1559,7 +1559,7 @@ def test_the_audit_feeds_the_sums_and_minds_them():
     audit = Audit()
     audit.sums.entry(0, encode({"kind": "batch", "postings": [["a", "b", 1]]}))
     report, _ = audited(writer, audit)
-    (problem,) = report.problems
+    (problem,) = report.findings
     assert (problem.code, problem.entry) == ("sum_account", None)
     number = next(number for number, entry in enumerate(writer.entries) if entry.kind == "usage")
     with pytest.raises(Violation, match="counts already"):
@@ -1601,10 +1601,10 @@ def test_several_processes_find_an_honest_ledger_as_good_as_one_does(monkeypatch
 def test_two_processes_name_the_first_entry_that_either_finds_wrong(monkeypatch, kind, lie, code):
     writer = honest_history(only(kind, lie))
     report = judged_by(2, writer, monkeypatch)
-    (problem,) = report.problems
+    (problem,) = report.findings
     first = next(number for number, entry in enumerate(writer.entries) if entry.kind == kind)
     assert (problem.code, problem.entry) == (code, first)
-    (alone,) = audited(writer)[0].problems
+    (alone,) = audited(writer)[0].findings
     assert problem.entry == alone.entry
 
 
@@ -1614,7 +1614,7 @@ def test_a_bad_signature_is_found_by_whichever_process_has_the_batch(monkeypatch
     for wrong in range(3):
         writer = world()
         numbers = [send_signed(writer, code if wrong == place else None) for place in range(3)]
-        (problem,) = judged_by(cores, writer, monkeypatch).problems
+        (problem,) = judged_by(cores, writer, monkeypatch).findings
         assert (problem.code, problem.entry) == (code, numbers[wrong])
 
 
@@ -1713,7 +1713,7 @@ def with_a_bit_changed(
 def assert_named(report: Report, where: tuple[str, int], owner: int | None) -> None:
     assert not report.ok, where
     if owner is not None:
-        assert report.problems[0].entry == owner, (where, report.problems)
+        assert report.findings[0].entry == owner, (where, report.findings)
 
 
 @pytest.mark.long

@@ -272,7 +272,7 @@ def test_the_verdict_can_be_had_as_json(exported):
     verdict = json.loads(good(verify(exported, "--json", "--receipt", exported.receipt)))
     assert (verdict["verdict"], verdict["size"], verdict["receipts"]) == ("good", exported.size, 1)
     assert verdict["origin"] == "kashi.test/service"
-    assert verdict["problems"] == []
+    assert verdict["findings"] == []
     assert verdict["gaps"] == [{"provider": "pcl", "stream": "main", "first": 3, "last": 3}]
     assert 14 in [check["count"] for check in verdict["checks"]]
 
@@ -289,7 +289,7 @@ def test_a_changed_byte_is_exit_code_1_and_names_the_entry(exported):
     assert result.exit_code == 1
     verdict = json.loads(result.stdout)
     assert verdict["verdict"] == "violated"
-    assert verdict["problems"][0]["entry"] == 8
+    assert verdict["findings"][0]["entry"] == 8
 
 
 def test_any_file_changed_is_exit_code_1_and_one_cut_short_or_taken_away_2(exported):

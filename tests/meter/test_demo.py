@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ledger.note import Verifier
-from ledger.report import Problem, Report
+from ledger.report import Finding, Report
 from ledger.verify import verify
 from meter import client
 from meter.auditor.replay import Audit
@@ -168,13 +168,13 @@ def test_a_trace_of_which_nothing_is_short_says_so(folder, tmp_path):
 def elsewhere(folder, verifier, *rest) -> Report:
     """Blame another entry."""
     report = verify(folder, verifier, *rest)
-    problems = [Problem(each.code, each.detail, each.entry + 1) for each in report.problems]
-    return Report(report.origin, report.size, report.root, problems, report.checks)
+    findings = [Finding(each.code, each.detail, each.entry + 1) for each in report.findings]
+    return Report(report.origin, report.size, report.root, findings, report.checks)
 
 
 def suspicious(_, verifier, *__) -> Report:
     """Find something wrong in anything."""
-    return Report(verifier.name, 0, b"", [Problem("bad_root", "it is not right")], [])
+    return Report(verifier.name, 0, b"", [Finding("bad_root", "it is not right")], [])
 
 
 def only_the_bytes(folder, verifier, _, progress) -> Report:

@@ -783,7 +783,7 @@ async def verified(database: str, folder: Path) -> list[Any]:
         await export_to(data, folder / "out")
     vkey = data.log_vkey.read_text().strip()
     verdict = verify_source(str(folder / "out"), vkey, [], None, lambda _done, _total: None)
-    return [(problem.code, problem.entry) for problem in verdict.problems]
+    return [(problem.code, problem.entry) for problem in verdict.findings]
 
 
 async def more_usage(service: Service, id_: str = "r2") -> Answer:

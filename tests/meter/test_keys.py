@@ -84,7 +84,7 @@ def codes(folder: Path, vkey: str) -> list[str]:
         verdict = verify_source(str(folder), vkey, [], None, lambda *_: None)
     except CannotCheck as error:
         return [error.code]
-    return [problem.code for problem in verdict.problems]
+    return [problem.code for problem in verdict.findings]
 
 
 def signed_by(writer: Writer, *names: str) -> str:

@@ -93,7 +93,7 @@ async def test_a_log_that_grows_is_followed_and_judged_and_kept_whole(site, watc
         assert watch.monitor.size == watch.monitor.following.judged == site.size
         assert watch.monitor.audit.state.size == site.size
         report = verify(watch.data / "log", site.writer.signer.verifier, Audit())
-        assert report.ok, report.problems
+        assert report.ok, report.findings
         assert report.size == site.size
     assert watch.alarms() == set()
     assert site.size > 512

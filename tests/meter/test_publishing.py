@@ -25,7 +25,7 @@ def verdict(service) -> int:
     """Verify the folder by every rule; returns the number of its entries."""
     verifier = Verifier.parse(service.folder.log_vkey.read_text().strip())
     report = verify(service.folder.log, verifier, Audit())
-    assert report.problems == []
+    assert report.findings == []
     return report.size
 
 

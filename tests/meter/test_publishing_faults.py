@@ -250,7 +250,7 @@ def verifier(folder: DataFolder) -> Verifier:
 def verified(folder: DataFolder, audit: Audit | None = None) -> int:
     """Verify the folder, by every rule where an audit is given; returns its number of entries."""
     report = verify(folder.log, verifier(folder), audit)
-    assert report.problems == []
+    assert report.findings == []
     return report.size
 
 

@@ -214,7 +214,7 @@ def verdict(folder: DataFolder) -> int:
     """Verify the folder by every rule under its newest key; returns the number of its entries."""
     keys = sorted(folder.path.glob("log*.vkey"), key=lambda file: file.stat().st_mtime)
     report = verify(folder.log, Verifier.parse(keys[-1].read_text().strip()), Audit())
-    assert report.problems == []
+    assert report.findings == []
     return report.size
 
 
@@ -577,7 +577,7 @@ async def test_a_backup_can_be_made_while_the_service_works(database, spare, tmp
     assert sizes == sorted(sizes)
     verifier = Verifier.parse((tmp_path / "b2" / "log.vkey").read_text().strip())
     for n in range(3):
-        assert verify(tmp_path / f"b{n}" / "log", verifier, Audit()).problems == []
+        assert verify(tmp_path / f"b{n}" / "log", verifier, Audit()).findings == []
         assert not list((tmp_path / f"b{n}").glob("*.key"))
     new = DataFolder(tmp_path / "new")
     new.path.mkdir()

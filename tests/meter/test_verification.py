@@ -43,7 +43,7 @@ def verify(site: Site, *words: object, source: object = None) -> Result:
 def codes(result: Result) -> list[str]:
     """Return the codes of a violated ledger, from its JSON."""
     assert result.exit_code == 1, (result.output, result.exception)
-    return [problem["code"] for problem in json.loads(result.stdout)["problems"]]
+    return [problem["code"] for problem in json.loads(result.stdout)["findings"]]
 
 
 def good(result: Result) -> str:
@@ -56,8 +56,8 @@ def unread(result: Result) -> list[tuple[str, str]]:
     assert result.exit_code == 2, (result.output, result.exception)
     report = json.loads(result.stdout)
     assert report["verdict"] == "not_checked"
-    assert {problem["verdict"] for problem in report["problems"]} == {"not_checked"}
-    return [(problem["code"], problem["file"]) for problem in report["problems"]]
+    assert {problem["verdict"] for problem in report["findings"]} == {"not_checked"}
+    return [(problem["code"], problem["file"]) for problem in report["findings"]]
 
 
 def not_checked(result: Result) -> str:
@@ -537,7 +537,7 @@ def test_twenty_runs_beside_a_writer_are_twenty_good(tmp_path, records):
                 main, ["verify", str(tmp_path / "log"), "--vkey", vkey, "--json"]
             )
             report = json.loads(good(result))
-            assert report["problems"] == []
+            assert report["findings"] == []
             assert {n["code"] for n in report["notices"]} <= {"newer_files"}
             sizes.append(report["size"])
             moved += writing.published > before

@@ -122,7 +122,7 @@ def violation(writer: Writer) -> tuple[str, int | None, str]:
     """Export a ledger and return what its verification finds first."""
     with tempfile.TemporaryDirectory() as folder:
         writer.export(Path(folder))
-        (problem,) = verify(Path(folder), writer.verifier, Audit()).problems
+        (problem,) = verify(Path(folder), writer.verifier, Audit()).findings
     return problem.code, problem.entry, problem.detail
 
 

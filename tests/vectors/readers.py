@@ -129,7 +129,7 @@ def _replay(*entries: bytes) -> None:
         text = Checkpoint(signer.name, writer.size, writer.root()).format()
         writer.finish(sign(text, signer))
         report = verify(Path(name), signer.verifier, Audit())
-    for problem in report.problems:
+    for problem in report.findings:
         assert problem.entry == len(entries) - 1
         raise Refused(problem.code)
 
