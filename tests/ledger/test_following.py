@@ -59,7 +59,7 @@ def test_a_log_that_is_followed_in_parts_is_judged_as_the_whole(tmp_path, seed):
         folder = exported(tmp_path / str(size), size)
         only_new_tiles(folder, old_size, size)
         advance(following, folder)
-        assert following.problem is None
+        assert following.finding is None
         assert following.judged == following.tree.size == size
         assert replay.numbers == list(range(size))
     tree = Tree()
@@ -98,11 +98,11 @@ def test_every_byte_of_a_part_counts_and_a_bad_part_changes_nothing(tmp_path):
         path.unlink()
         with pytest.raises(Unproved) as caught:
             advance(following, folder)
-        assert caught.value.problem.file == name
+        assert caught.value.finding.file == name
         path.write_bytes(data)
     advance(following, folder)
     assert following.tree.size == following.judged == 260
-    assert following.problem is None
+    assert following.finding is None
 
 
 @pytest.mark.parametrize("changed", [3, 249, 255])
@@ -134,7 +134,7 @@ def test_after_a_wrong_entry_nothing_is_judged_and_the_tree_still_grows(tmp_path
     for size in (5, 20, 300):
         advance(following, exported(tmp_path / str(size), size, wrong))
         assert following.tree.size == size
-    assert (following.problem.code, following.problem.entry) == ("time_went_back", 7)
+    assert (following.finding.code, following.finding.entry) == ("time_went_back", 7)
     assert following.judged == 7
     assert replay.numbers == list(range(7))
 
@@ -156,4 +156,4 @@ def test_a_file_that_does_not_belong_to_its_entry_is_damage_and_not_a_wrong_entr
         advance(following, folder)
     path.write_bytes(honest)
     advance(following, folder)
-    assert following.problem is None
+    assert following.finding is None

@@ -429,7 +429,7 @@ def test_a_file_that_another_process_read_otherwise_is_found(tmp_path):
     judged = verify_module._judge(source, [Hashes()], None, lambda _: None)
     found = verify_module._limit_to_proved(judged, proof, 300)
     # Of such a file, nothing counts.
-    assert (found.size, found.problem.code, found.problem.entry) == (256, "changed", 256)
+    assert (found.size, found.finding.code, found.finding.entry) == (256, "changed", 256)
 
 
 @pytest.mark.parametrize(
