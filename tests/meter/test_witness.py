@@ -1170,7 +1170,7 @@ PLAIN_CONFLICT = {"status": 409, "content_type": "text/plain"}
         (
             {"text": "\x1b[2Jgone", "status": 403},
             "refused",
-            r"403 text/plain; charset=utf-8: '\x1b[2Jgone'",
+            r"403 text/plain; charset=utf-8: \x1b[2Jgone",
         ),
         ({"body": b"", "status": 500}, "refused", "500 of no type: "),
         ({"status": 307, "headers": {"Location": "/add-checkpoint"}}, "refused", "307"),
