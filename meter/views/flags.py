@@ -19,10 +19,10 @@ Example:
 """
 
 from array import array
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, Literal, get_args
 
 from msgspec import UNSET
@@ -191,36 +191,18 @@ class Questions:
         used = in_use.at(place) if in_use else 0
         ragged = sum((until - start) * milli for _, start, until, milli in parts)
         beside = max(0, used - ragged) // QUARTER_SECONDS  # thousandths, the whole quarter long
-        begun = _RunningSum((start, milli) for _, start, _, milli in parts)
-        ended = _RunningSum((until, milli) for _, _, until, milli in parts)
-        for _, moment, _, _ in parts:
-            if begun.until(moment) - ended.until(moment) + beside > enlisted * 1_000:
-                return sorted(each[0] for each in parts if each[1] <= moment < each[2])
-        return []
+        moment = _first_above(parts, enlisted * 1_000 - beside)
+        at_once = (number for number, start, until, _ in parts if start <= moment < until)
+        return list(islice(at_once, MAX_ENTRIES_NAMED))
 
     def _ask(self, kind: QuestionKind, provider: str, contracts: set[str], *entries: int) -> None:
         _add(self._asked[kind, provider, tuple(sorted(contracts))], entries)
 
 
-class _RunningSum:
-    """Sums of amounts by their moment: as many records as there are meet in one quarter."""
-
-    def __init__(self, amounts: Iterable[tuple[int, int]]) -> None:
-        self._moments: list[int] = []
-        self._sums = [0]
-        for moment, amount in sorted(amounts):
-            self._moments.append(moment)
-            self._sums.append(self._sums[-1] + amount)
-
-    def until(self, moment: int) -> int:
-        """Return the sum of all amounts up to a moment, its own included."""
-        return self._sums[bisect_right(self._moments, moment)]
-
-
 def _add(asked: _Asked, entries: Iterable[int]) -> None:
     asked.count += 1
     if len(asked.entries) < MAX_ENTRIES_NAMED:
-        asked.entries += (each for each in entries if each not in asked.entries)
+        asked.entries += [each for each in entries if each not in asked.entries]
 
 
 def _span(usage: UsageAccepted) -> _Key:
@@ -260,6 +242,20 @@ def _ragged(number: int, usage: UsageAccepted) -> Iterator[tuple[_Quarter, "arra
 
 def _parts(parts: "array[int]") -> Iterator[tuple[int, int, int, int]]:
     return zip(parts[::4], parts[1::4], parts[2::4], parts[3::4], strict=True)
+
+
+def _first_above(parts: Iterable[tuple[int, int, int, int]], limit: int) -> int:
+    """Return the first moment at which more thousandths are at work than a limit, or -1."""
+    change: defaultdict[int, int] = defaultdict(int)
+    for _, start, until, milli_devices in parts:
+        change[start] += milli_devices
+        change[until] -= milli_devices
+    at_work = 0
+    for moment in sorted(change):
+        at_work += change[moment]
+        if at_work > limit:
+            return moment
+    return -1
 
 
 def _without(parts: "array[int]", part: "array[int]") -> "array[int]":

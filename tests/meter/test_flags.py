@@ -135,6 +135,13 @@ def test_more_cards_at_once_than_enlisted_within_a_quarter_are_asked_about():
     assert asked(books) == [Question("crowded", "pcl", (), 1, (number_of(books, "a"),))]
 
 
+def test_a_thousandth_of_a_card_too_many_at_once_is_asked_about_and_none_is_not():
+    for milli_devices, count in ((8_000, 0), (8_001, 1)):
+        books = opened(cards=8)
+        books.post([record("a", "A", EIGHT, EIGHT + 60, milli_devices)])
+        assert len(asked(books)) == count
+
+
 def test_records_that_are_many_at_once_only_together_are_asked_about():
     books = opened(cards=8)
     books.post([hour("whole", cards=4), minutes("a", 3, 8, 4), minutes("b", 7, 12, 4)])
@@ -142,6 +149,14 @@ def test_records_that_are_many_at_once_only_together_are_asked_about():
     assert asked(books) == [Question("crowded", "pcl", (), 1, numbers)]
     books.void("b")
     assert asked(books) == []
+
+
+def test_a_crowd_of_many_names_its_first_entries():
+    books = opened(cards=8)
+    books.post([minutes(f"r{number}", 0, 1, 1) for number in range(30)])
+    (question,) = [each for each in asked(books) if each.kind == "crowded"]
+    first = number_of(books, "r0")
+    assert question.entries == tuple(range(first, first + MAX_ENTRIES_NAMED))
 
 
 def test_a_release_is_asked_about():
