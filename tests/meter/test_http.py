@@ -389,7 +389,7 @@ async def test_two_tokens_may_use_the_same_key_in_one_group(database, tmp_path):
 async def test_a_key_that_is_used_twice_in_one_group_is_carried_out_once(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await carry_out(service, "/v1/contracts")
-        size = len(await stored(database))
+        size, epoch = len(await stored(database)), service.intake.writer.epoch
         command, other = (
             decode(json.dumps(COUPON | {"amount": amount}).encode(), IssueCoupon)
             for amount in ("500000.00", "0.01")
@@ -402,6 +402,8 @@ async def test_a_key_that_is_used_twice_in_one_group_is_carried_out_once(databas
         assert (first.status, again.status, again.replayed) == (201, 201, True)
         assert (type(conflict), conflict.code) == (Problem, "idempotency_conflict")
         assert len(await stored(database)) == size + 1
+        # Else the group has failed, and each was taken by itself.
+        assert service.intake.writer.epoch == epoch
     await check_sums(database)
 
 
