@@ -5,7 +5,8 @@ group is committed with it or not at all. One writer holds the *epoch*. Another 
 it over, and the first one notices at its next commit (`LostEpoch`).
 """
 
-from collections.abc import AsyncIterator
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Self
@@ -15,6 +16,7 @@ import asyncpg
 from ledger import canon
 from ledger.book import Book
 from ledger.bundle import decode_bundle, encode_bundle
+from ledger.canon import MAX_INTEGER
 from ledger.errors import BadProof, LedgerError
 from ledger.log import Group, Log
 from ledger.queries import load, script, with_names
@@ -278,8 +280,12 @@ async def size_at(connection: asyncpg.Connection, instant: int) -> int:
     if row is None:
         return (await head(connection)).size
     entries = decode_bundle(row["bundle"], row["count"])
-    later = (i for i, entry in enumerate(entries) if canon.decode(entry)["at"] > instant)
-    return int(row["first"]) + next(later)
+    return int(row["first"]) + bisect_right(entries, instant, key=_at)
+
+
+def _at(entry: bytes) -> int:
+    at: int = canon.decode(entry)["at"]
+    return at
 
 
 async def segment_start(connection: asyncpg.Connection, number: int) -> int:
@@ -296,10 +302,16 @@ async def root_at(connection: asyncpg.Connection, size: int) -> bytes | None:
     return root
 
 
-async def entries_at(connection: asyncpg.Connection, numbers: list[int]) -> dict[int, bytes]:
-    """Return single entries by number, without those beyond the end."""
+async def entries_at(
+    connection: asyncpg.Connection, numbers: Iterable[int], most_read: int = MAX_INTEGER
+) -> dict[int, bytes]:
+    """Return single entries by number, without those beyond the end.
+
+    A segment is read whole. No further one is read once those before hold `most_read` entries, so
+    the entries of later segments are left out.
+    """
     wanted = set(numbers)
-    rows = await connection.fetch(_SQL["segments_holding"], sorted(wanted))
+    rows = await connection.fetch(_SQL["segments_holding"], sorted(wanted), most_read)
     return {
         number: entry
         for row in rows

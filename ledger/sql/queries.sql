@@ -131,10 +131,17 @@ SELECT root FROM (
 WHERE size = $1;
 
 -- name: segments_holding
--- The segments that hold the given entries.
-SELECT DISTINCT held.first, held.count, held.bundle
-FROM unnest($1::bigint[]) AS wanted (number)
-CROSS JOIN LATERAL (
-    SELECT first, count, bundle FROM ledger.segment
-    WHERE first <= wanted.number ORDER BY first DESC LIMIT 1
-) AS held;
+-- The segments that hold the given entries, in order, up to the one that reaches $2 entries.
+SELECT first, held.count, held.bundle
+FROM (
+    SELECT first, sum(count) OVER (ORDER BY first) - count AS before
+    FROM (
+        SELECT DISTINCT segment.first, segment.count
+        FROM unnest($1::bigint[]) AS wanted (number)
+        CROSS JOIN LATERAL (
+            SELECT first, count FROM ledger.segment
+            WHERE first <= wanted.number ORDER BY first DESC LIMIT 1
+        ) AS segment
+    ) AS holding
+) AS chosen JOIN ledger.segment AS held USING (first)
+WHERE chosen.before < $2 ORDER BY first;

@@ -19,6 +19,7 @@ from ledger import canon
 from ledger import store as ledger_store
 from meter.api.context import authenticate
 from meter.api.routes import Ask, Route
+from meter.host.breath import Breath
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import CouponId, State
 from meter.tables.balances import past_balance
@@ -138,7 +139,9 @@ async def _balances(
             coupon: await past_balance(connection, state, coupon, start)
             for coupon in sorted(coupons)
         }
+        breath = Breath()
         async for _, data in ledger_store.entries(connection, start, number):
+            await breath.take()  # a group may have thousands
             apply_to_balances(balances, state, read_entry(canon.decode(data)))
     return balances
 

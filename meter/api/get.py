@@ -204,8 +204,10 @@ def _candidates(
         return pages.entries_of_record(connection, query.record, providers, query.after)
     subjects = _subjects(query)
     if not subjects:
-        return ledger_store.entries(connection, query.after + 1, known.size)
-    return pages.entries_about(connection, subjects[0], query.after)
+        end = min(known.size, query.after + 1 + query.limit)
+        return ledger_store.entries(connection, query.after + 1, end)
+    most = pages.MAX_ENTRIES_READ + 1  # one more, to see whether there are
+    return pages.entries_about(connection, subjects[0], query.after, most)
 
 
 def _subjects(query: EntriesQuery) -> list[str]:

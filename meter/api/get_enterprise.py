@@ -3,9 +3,9 @@
 All of it is about the contracts of the enterprise in the URL; nobody else's are shown.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, get_args
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -26,13 +26,14 @@ from meter.api.responses import (
     UsageTotal,
 )
 from meter.api.routes import Ask, Handler, Route
+from meter.host.breath import Breath
 from meter.rules.commands import ProgrammeName
 from meter.rules.entries import RecordEntry, RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.kinds.table import read_entry
 from meter.rules.rating import cost
 from meter.rules.state import Contract
-from meter.tables import connections, pages
-from meter.tables.pages import NotCounted, Totals
+from meter.tables import pages
+from meter.tables.pages import HeldEntry, NotCounted, Totals
 from meter.tables.registry import Registered
 from meter.tables.rows import CONFLICT
 from meter.values.problems import Problem
@@ -50,8 +51,6 @@ from meter.values.units import (
     parse_date,
     write_hours,
 )
-
-STATES_AT_ONCE: Final = 500  # records read together for their status
 
 _FIRST_DAY: Final = day_of(parse_date("1900-01-01"))
 _LAST_DAY: Final = day_of(parse_date("9899-12-31"))
@@ -157,30 +156,37 @@ async def get_usage(ask: Ask) -> UsagePage:
 async def get_records(ask: Ask) -> RecordPage:
     """Each accepted record of an enterprise, or of one of its contracts, and each void of one."""
     query: RecordQuery = ask.query
-    of_all = query.contract is UNSET
-    subject = f"enterprise:{ask.path('uscc')}" if of_all else f"contract:{query.contract}"
+    statuses = get_args(RecordStatus) if query.status is UNSET else [query.status]
     after, sums = place(ask, (-1, "0 0 0"))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         contracts = {
             each.registered.id: each for each in _asked_contracts(ask, known, query.contract)
         }
-        entries = pages.entries_about(connection, subject, after)
-        lines, last = await _find_lines(connection, query, contracts, entries)
+        page = await pages.records(
+            connection,
+            list(contracts),
+            statuses,
+            after,
+            query.limit,
+            changes=query.status is UNSET,
+        )
+        lines = await _lines(page.items, contracts)
         listed = _added(parse_sums(sums, 3), [line.money for line in lines])
         total: RecordTotal | UnsetType = UNSET
         rounding: RecordTotal | UnsetType = UNSET
-        if last is None and query.status is UNSET:
+        if not page.more and query.status is UNSET:
             whole = _total_of((await pages.totals(connection, list(contracts))).values())
             total = _record_total(whole)
             rounding = _record_total([a - b for a, b in zip(whole, listed, strict=True)])
             listed = whole
-    end = max(after, head.size - 1) if last is None else last
+    # At the end of what there is, all of the ledger was searched.
+    end = page.items[-1].entry if page.more else max(after, head.size - 1)
     return RecordPage(
         records=[line.view for line in lines],
         total=total,
         rounding=rounding,
-        **page_end(ask, head, (end, sums_text(listed)), more=last is not None),
+        **page_end(ask, head, (end, sums_text(listed)), more=page.more),
     )
 
 
@@ -258,73 +264,27 @@ class _Line:
     money: tuple[int, int, int]
 
 
-async def _find_lines(
-    connection: connections.Connection,
-    query: RecordQuery,
-    contracts: dict[str, Contract],
-    entries: AsyncIterator[tuple[int, bytes]],
-) -> tuple[list[_Line], int | None]:
-    """Read entries until a page is full, or enough was read.
-
-    Return the lines of some contracts, and the number of the entry to go on from, if any.
-    """
-    found: list[_Line] = []
-    waiting: list[tuple[int, RecordEntry]] = []
-    read = 0
-    # Few of many records may have the status.
-    many = query.limit if query.status is UNSET else max(query.limit, STATES_AT_ONCE)
-    wanted = RecordEntry if query.status is UNSET else UsageAccepted
-    async for number, data in entries:
-        read += 1
-        entry = read_entry(canon.decode(data))
-        if isinstance(entry, wanted) and entry.contract in contracts:
-            waiting.append((number, entry))
-        enough = read >= pages.MAX_ENTRIES_READ
-        if enough or len(waiting) == many:
-            found += await _lines(connection, query, contracts, waiting)
-            waiting.clear()
-        if len(found) >= query.limit:
-            return found[: query.limit], found[query.limit - 1].view.entry
-        if enough:
-            return found, number
-    found += await _lines(connection, query, contracts, waiting)
-    if len(found) > query.limit:
-        return found[: query.limit], found[query.limit - 1].view.entry
-    return found, None
-
-
-async def _lines(
-    connection: connections.Connection,
-    query: RecordQuery,
-    contracts: dict[str, Contract],
-    entries: list[tuple[int, RecordEntry]],
-) -> list[_Line]:
-    """Return the lines of some entries; of records only those that have the query's status."""
-    names = [(each.provider, each.id) for _, each in entries if isinstance(each, UsageAccepted)]
-    states = await pages.record_states(connection, names)
-    found = []
-    for number, entry in entries:
+async def _lines(found: list[HeldEntry], contracts: dict[str, Contract]) -> list[_Line]:
+    """Decode entries that accepted or changed records, and let others be served meanwhile."""
+    breath, lines = Breath(), []
+    for each in found:
+        await breath.take()
+        entry = read_entry(canon.decode(each.data))
+        assert isinstance(entry, RecordEntry), "meter.record points at such entries"
         contract = contracts[entry.contract]
-        if not isinstance(entry, UsageAccepted):
-            found.append(_change(number, entry, contract))
-            continue
-        state = states[entry.provider, entry.id]
-        if query.status in (UNSET, _status(*state, withheld=entry.withheld is not UNSET)):
-            found.append(_record(number, entry, contract, *state))
-    return found
+        lines.append(
+            _record(each, entry, contract)
+            if isinstance(entry, UsageAccepted)
+            else _change(each.entry, entry, contract)
+        )
+    return lines
 
 
-def _record(
-    number: int,
-    usage: UsageAccepted,
-    contract: Contract,
-    voided: int | None,
-    released: int | None,
-) -> _Line:
+def _record(held: HeldEntry, usage: UsageAccepted, contract: Contract) -> _Line:
     money = usage.cost, _entitled(usage), _withheld_cost(usage, contract)
     view = RecordView(
         line="record",
-        entry=number,
+        entry=held.entry,
         id=usage.id,
         provider=usage.provider,
         contract=usage.contract,
@@ -332,9 +292,9 @@ def _record(
         milli_devices=usage.milli_devices,
         starts=format_instant(usage.start // MICROSECONDS),
         ends=format_instant(usage.end // MICROSECONDS),
-        status=_status(voided, released, withheld=usage.withheld is not UNSET),
-        voided=UNSET if voided is None else voided,
-        released=UNSET if released is None else released,
+        status=held.status,
+        voided=UNSET if held.voided is None else held.voided,
+        released=UNSET if held.released is None else held.released,
         cost=format_money(money[0]),
         entitled=format_money(money[1]),
         withheld=format_money(money[2]),
@@ -382,14 +342,6 @@ def _added(sums: Sequence[int], lines: Sequence[Sequence[int]]) -> list[int]:
     return [sum(column) for column in zip(sums, *lines, strict=True)]
 
 
-def _status(voided: int | None, released: int | None, *, withheld: bool) -> RecordStatus:
-    if voided is not None:
-        return "voided"
-    if released is not None:
-        return "released"
-    return "withheld" if withheld else "accepted"
-
-
 def withheld_amount(contract: Contract, device: str, device_time: int) -> str:
     """Return the cost of withheld device-time at the contract's price."""
     return format_money(cost(device_time * contract.registered.prices[device]))
@@ -403,7 +355,7 @@ def _not_counted(found: NotCounted, contract: Contract) -> NotCountedView:
         status: Any = "conflict" if conflict else "rejected"
     else:
         detail, withheld = "", withheld_amount(contract, found.device, found.withheld)
-        status = _status(found.voided, found.released, withheld=True)
+        status = found.status
     return NotCountedView(
         entry=found.key[0],
         id=found.id,

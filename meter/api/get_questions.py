@@ -41,7 +41,7 @@ class QuestionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 async def get_questions(ask: Ask) -> QuestionPage:
     """What the records after a number raise as questions."""
     query: QuestionsQuery = ask.query
-    async with connections.reading(ask.context.readers) as connection:
+    async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         found, reached = await _record_entries(connection, query, head.size)
         state = State(contracts=known.state.contracts, providers=known.state.providers)
@@ -65,7 +65,7 @@ async def _record_entries(
         entry = _record_entry(data)
         if entry is not None:
             found.append((number, entry))
-        if read == pages.MAX_ENTRIES_READ:
+        if read == pages.MAX_QUESTIONED:
             return found, number
         if read % ENTRIES_PER_STEP == 0:
             await asyncio.sleep(0)
@@ -75,11 +75,12 @@ async def _record_entries(
 def _candidates(
     connection: connections.Connection, query: QuestionsQuery, size: int
 ) -> AsyncIterator[tuple[int, bytes]]:
+    most = pages.MAX_QUESTIONED
     if query.enterprise is not UNSET:
-        return pages.entries_about(connection, f"enterprise:{query.enterprise}", query.after)
+        return pages.entries_about(connection, f"enterprise:{query.enterprise}", query.after, most)
     if query.provider is not UNSET:
-        return pages.entries_about(connection, f"provider:{query.provider}", query.after)
-    return ledger_store.entries(connection, query.after + 1, size)
+        return pages.entries_about(connection, f"provider:{query.provider}", query.after, most)
+    return ledger_store.entries(connection, query.after + 1, min(size, query.after + 1 + most))
 
 
 def _record_entry(data: bytes) -> RecordEntry | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ledger import canon
 from ledger import store as ledger_store
+from meter.host.breath import Breath
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import (
     CouponId,
@@ -52,7 +53,9 @@ async def past_balance(
     balance = PastBalance(issued or 0)
     for contract, *numbers in await connection.fetch(_SQL["past_shares"], *coupon, start):
         balance.shares[contract] = PastShare(*map(int, numbers))
+    breath = Breath()
     async for _, data in ledger_store.entries(connection, start, size):
+        await breath.take()  # a group may have thousands
         advance(balance, state, coupon, read_entry(canon.decode(data)))
     return balance
 

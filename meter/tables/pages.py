@@ -5,9 +5,8 @@ Functions take the caller's connection, in whose snapshot they read. They know n
 next page begins. `tables/write.py` writes the tables.
 """
 
-import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
@@ -17,6 +16,7 @@ from msgspec import Struct
 from ledger import store as ledger_store
 from ledger.bundle import decode_bundle
 from ledger.queries import load
+from meter.host.breath import Breath
 from meter.host.tokens import Identity, ListedToken
 from meter.rules.capacity import Withheld
 from meter.rules.entries import Evidence
@@ -26,10 +26,13 @@ from meter.rules.state import Contract, Key, RecordId
 from meter.tables.connections import Connection
 from meter.values.roles import Role
 from meter.wire.advice import Refusable
+from meter.wire.batch import MAX_BATCH_ITEMS
 from meter.wire.receipt import EntryRange
 
 # A page reads no more than this, whatever it finds; its cursor leads on.
-MAX_ENTRIES_READ: Final = 20_000  # some tens of milliseconds of reading
+MAX_ENTRIES_READ: Final = 5_000  # some tens of milliseconds of reading
+MAX_QUESTIONED: Final = 20_000  # entries, for what a question is about lies far apart
+MAX_ROWS_READ: Final = 20_000  # of an index, for each contract so many as the page may have items
 MAX_RUNS_READ: Final = 100_000  # a record of 31 days can be withheld in 2,977 runs
 
 _SQL: Final = load("meter.tables", "pages.sql")
@@ -76,7 +79,7 @@ class Refusal:
 class NotCounted:
     """A record that was refused, or has a withheld part (`withheld`, device-time).
 
-    Times in microseconds; `voided` and `released` are numbers of entries.
+    Times in microseconds; `status` is there where a part was withheld.
     """
 
     key: tuple[int, int]
@@ -89,8 +92,21 @@ class NotCounted:
     code: str
     detail: str
     withheld: int | None
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEntry:
+    """An entry that accepted, voided or released a record, by number and bytes.
+
+    Where it accepted one: the record's status, and the numbers of those that changed it.
+    """
+
+    entry: int
+    status: Any  # one of those that were asked for, or none
     voided: int | None
     released: int | None
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,27 +264,41 @@ async def usage(
     limit: int,
 ) -> Page[UsageDay]:
     """Return the device-time of some contracts, summed by day and kind."""
+    limit = _fair(limit, len(contracts))
     rows = await connection.fetch(
         _SQL["usage"], contracts, days.start, days.stop, *after, limit + 1
     )
     return _page([UsageDay(day, device, int(total)) for day, device, total in rows], limit)
 
 
-async def record_states(
-    connection: Connection, records: Iterable[RecordId]
-) -> dict[RecordId, tuple[int | None, int | None]]:
-    """Return the numbers of the entries that voided and released some records."""
-    names = list(records)
-    rows = await connection.fetch(
-        _SQL["record_states"], [name[0] for name in names], [name[1] for name in names]
-    )
-    return {(row["provider"], row["id"]): (row["voided"], row["released"]) for row in rows}
+async def records(  # noqa: PLR0913 - one argument for each filter
+    connection: Connection,
+    contracts: Sequence[str],
+    statuses: Sequence[str],
+    after: int,
+    limit: int,
+    *,
+    changes: bool,
+) -> Page[HeldEntry]:
+    """Return the records of some contracts that have one of some statuses, by their entries.
+
+    With `changes`, also the entries that voided and released any of them. A page ends early where
+    its entries lie far apart.
+    """
+    limit = _fair(limit, len(contracts) * (len(statuses) + 2))
+    rows = await connection.fetch(_SQL["records"], contracts, statuses, after, limit + 1, changes)
+    page = _page([dict(row) for row in rows], limit)
+    numbers = [row["entry"] for row in page.items]
+    entries = await ledger_store.entries_at(connection, numbers, MAX_ENTRIES_READ)
+    found = [HeldEntry(data=entries[row["entry"]], **row) for row in page.items[: len(entries)]]
+    return Page(found, more=page.more or len(found) < len(page.items))
 
 
 async def not_counted(
     connection: Connection, contracts: Sequence[Contract], after: tuple[int, int], limit: int
 ) -> Page[NotCounted]:
     """Return the records of some contracts that were refused, or withheld in part."""
+    limit = _fair(limit, 2 * len(contracts))
     terms = [contract.registered for contract in contracts]
     rows = await connection.fetch(
         _SQL["refused_or_withheld"],
@@ -313,7 +343,8 @@ async def suspects(
     provider, reached = key.registered.provider, max(after[0], first - 1)
     found: dict[int, tuple[_Suspected, list[RecordId]]] = {}
     read, more = 0, False
-    async for number, data in entries_about(connection, f"provider:{provider}", reached):
+    most = MAX_ENTRIES_READ + MAX_BATCH_ITEMS + 2  # to the end of a batch
+    async for number, data in entries_about(connection, f"provider:{provider}", reached, most):
         entry, read = msgspec.json.decode(data, type=_Suspected), read + 1
         if entry.batch in found:
             if entry.kind == "usage":
@@ -324,7 +355,7 @@ async def suspects(
         elif entry.kind == "batch" and entry.by == key.registered.keyid:
             found[number] = entry, []
         reached = number
-    states = await record_states(connection, [name for _, own in found.values() for name in own])
+    voided = await _voided(connection, [name for _, own in found.values() for name in own])
     items = [
         Suspect(
             number,
@@ -332,11 +363,18 @@ async def suspects(
             batch.payload,
             batch.stream,
             batch.seq,
-            sum(states[name][0] is None for name in own),
+            len(own) - len(voided.intersection(own)),
         )
         for number, (batch, own) in found.items()
     ]
     return Page(items, more), (reached,)
+
+
+async def _voided(connection: Connection, names: Sequence[RecordId]) -> set[RecordId]:
+    """Return those of some accepted records that were taken back."""
+    providers, ids = [name[0] for name in names], [name[1] for name in names]
+    rows = await connection.fetch(_SQL["voided"], providers, ids)
+    return {(row["provider"], row["id"]) for row in rows}
 
 
 class _Suspected(Struct):
@@ -381,20 +419,21 @@ async def tokens(
 
 
 async def entries_about(
-    connection: Connection, subject: str, after: int
+    connection: Connection, subject: str, after: int, most: int
 ) -> AsyncIterator[tuple[int, bytes]]:
     """Yield the entries after a number of each segment that concerns a subject, in order.
 
-    Not each entry concerns it; see `rules.subjects`.
+    Not each entry concerns it; see `rules.subjects`. At least `most` are yielded if there are as
+    many, and no segment more than that takes.
     """
     start = await ledger_store.segment_start(connection, after + 1)
-    # Each segment holds an entry or more, so no search needs more segments.
-    query = (_SQL["segments_about"], subject, start, MAX_ENTRIES_READ + 1)
+    breath = Breath()
+    query = (_SQL["segments_about"], subject, start, most + after + 1 - start)
     async for first, count, bundle in connection.cursor(*query, prefetch=16):
         for number, data in enumerate(decode_bundle(bundle, count), first):
             if number > after:
+                await breath.take()  # whoever reads them decodes them
                 yield number, data
-        await asyncio.sleep(0)  # decoding holds up everything else
 
 
 async def entries_of_batch(
@@ -424,6 +463,11 @@ class _MadeEntries(Struct):
     """The field of a receipt that names the entries of its batch."""
 
     entries: EntryRange
+
+
+def _fair(limit: int, parts: int) -> int:
+    """Return how many items a page can have where each is chosen from as many for each part."""
+    return max(1, min(limit, MAX_ROWS_READ // max(1, parts)))
 
 
 def _page(found: list[T], limit: int) -> Page[T]:

@@ -33,7 +33,7 @@ class Written:
 
     batches: list[tuple[Any, ...]] = field(default_factory=list)
     registrations: list[tuple[int, str, bytes]] = field(default_factory=list)
-    records: list[tuple[str, str, int, None, None, bool]] = field(default_factory=list)
+    records: list[tuple[str, str, int, str, None, None, bool, bool]] = field(default_factory=list)
     withheld: list[tuple[Any, ...]] = field(default_factory=list)
     voids: list[tuple[str, str, int]] = field(default_factory=list)
     releases: list[tuple[str, str, int]] = field(default_factory=list)
@@ -65,8 +65,6 @@ def _note_past(written: Written, state: State, touched: Touched) -> None:
                 terms.id,
                 year,
                 state.size,
-                terms.enterprise,
-                terms.programme,
                 Decimal(share.withheld),
                 share.entitled,
                 share.granted,
@@ -107,9 +105,10 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
 
 
 def _note_record(written: Written, state: State, number: int, usage: UsageAccepted) -> None:
-    fen = _withheld_fen(state, usage)
-    written.records.append((usage.provider, usage.id, number, None, None, fen > 0))
-    if usage.withheld is not UNSET:
+    withheld, fen = usage.withheld is not UNSET, _withheld_fen(state, usage)
+    name = usage.provider, usage.id
+    written.records.append((*name, number, usage.contract, None, None, withheld, fen > 0))
+    if withheld:
         written.withheld.append(_withheld_row(state.records[usage.provider, usage.id]))
     _note_usage(written, usage, 1)
 

@@ -5,7 +5,7 @@ group's entries. The read-model rows *are* the state: `load_state` reads them, `
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -27,6 +27,10 @@ from meter.values.units import MICROSECONDS
 from meter.wire.batch import SignedBatch
 
 _SQL: Final = load("meter.tables")
+# Without its status, which the database makes.
+_RECORD: Final = (
+    *("provider", "id", "entry", "contract", "voided", "released", "withheld", "to_review"),
+)
 _PROJECTIONS: Final = (
     "registration",
     "record",
@@ -73,7 +77,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     """Write a group's rows and the totals that it touched, within the caller's transaction."""
     await _copy(connection, "batch", written.batches)
     await _copy(connection, "registration", written.registrations)
-    await _copy(connection, "record", written.records)
+    await _copy(connection, "record", written.records, _RECORD)
     await _copy(connection, "withheld", written.withheld)
     await _copy(connection, "refused", written.refused)
     await _copy(connection, "segment_subject", written.segment_subjects)
@@ -99,9 +103,16 @@ async def add_registration(connection: Connection, number: int, kind: str, data:
     await _copy(connection, "segment_subject", [(f"kind:{kind}", number)])
 
 
-async def _copy(connection: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
+async def _copy(
+    connection: Connection,
+    table: str,
+    rows: Sequence[tuple[Any, ...]],
+    columns: Sequence[str] | None = None,
+) -> None:
     if rows:
-        await connection.copy_records_to_table(table, schema_name="meter", records=rows)
+        await connection.copy_records_to_table(
+            table, schema_name="meter", records=rows, columns=columns
+        )
 
 
 async def _put_contracts(connection: Connection, state: State, touched: Iterable[str]) -> None:

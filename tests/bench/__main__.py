@@ -20,7 +20,18 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.bench import audit, curves, flat, ingest, latency, machine, profile, published, report
+from tests.bench import (
+    audit,
+    beside,
+    curves,
+    flat,
+    ingest,
+    latency,
+    machine,
+    profile,
+    published,
+    report,
+)
 from tests.bench.report import Say, Section
 from tests.bench.scale import FULL, QUICK, Scale
 from tests.bench.servers import postgres
@@ -32,6 +43,7 @@ MEASUREMENTS = {
     "flat": flat.run,
     "latency": latency.run,
     "published": published.run,
+    "beside": beside.run,
 }
 
 
@@ -42,7 +54,7 @@ MEASUREMENTS = {
 @click.option("--out", type=click.Path(path_type=Path), help="Whose benchmarks.md is written.")
 @click.option("--step", default="", help="Keep the profile under this name.")
 def main(names: tuple[str, ...], only: str, out: Path | None, step: str, *, quick: bool) -> None:
-    """Measure NAMES (profile, ingest, audit, flat, latency, published), or everything."""
+    """Measure NAMES (profile, ingest, audit, flat, latency, published, beside), or everything."""
     wanted = [*names, *filter(None, only.split(","))] or list(MEASUREMENTS)
     if unknown := set(wanted) - MEASUREMENTS.keys():
         raise click.UsageError(f"there is no {', '.join(sorted(unknown))}")

@@ -11,7 +11,7 @@ import gc
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from math import ceil, inf
@@ -60,11 +60,13 @@ class Supply:
     reporter. Batches that were signed and not sent stay for the next window.
     """
 
-    def __init__(self, feeds: "Feeds", clients: int, records: int) -> None:
+    def __init__(
+        self, feeds: "Feeds", clients: int, records: int, providers: Sequence[str] = PROVIDERS
+    ) -> None:
         self.records = records
         self.waiting: list[deque[Envelope]] = [deque() for _ in range(clients)]
         self._feeds = feeds
-        self._streams = [feeds.stream(PROVIDERS[n % len(PROVIDERS)]) for n in range(clients)]
+        self._streams = [feeds.stream(providers[n % len(providers)]) for n in range(clients)]
 
     def top_up(self, records: int) -> None:
         """Sign until this many records wait, the same number of batches for each client."""

@@ -27,6 +27,7 @@ class Scale:
     published_singly: int  # records
     idle_seconds: float
     proofs: int
+    read_records: int  # that a ledger has which is read
 
 
 FULL = Scale(
@@ -50,6 +51,7 @@ FULL = Scale(
     published_singly=50_000,
     idle_seconds=10.0,
     proofs=1_000,
+    read_records=25_000,
 )
 QUICK = Scale(
     rounds=1,
@@ -72,6 +74,7 @@ QUICK = Scale(
     published_singly=1_000,
     idle_seconds=1.0,
     proofs=100,
+    read_records=3_000,
 )
 TINY = Scale(
     rounds=1,
@@ -94,4 +97,5 @@ TINY = Scale(
     published_singly=20,
     idle_seconds=0.2,
     proofs=5,
+    read_records=1_500,
 )

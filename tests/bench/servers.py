@@ -157,7 +157,7 @@ class Ledger:
     async def kashi(self, command: str, *words: str) -> str:
         """Run a command of `kashi` that must succeed, and return what it printed."""
         process = await asyncio.create_subprocess_exec(
-            *(KASHI, command, "--data", self.data.path, *words),
+            *(KASHI, *command.split(), "--data", self.data.path, *words),
             env=self.environment,
             stdout=asyncio.subprocess.PIPE,
         )

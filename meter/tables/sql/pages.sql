@@ -66,10 +66,29 @@ FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
 ) AS held
 GROUP BY held.day, held.device ORDER BY held.day, held.device LIMIT $6;
 
--- name: record_states
-SELECT held.provider, held.id, held.voided, held.released
+-- name: records
+-- Of some contracts, those of some statuses, and where $5 says so the entries that voided and
+-- released any: $4 of each kind are enough.
+SELECT held.* FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
+    SELECT found.* FROM unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
+        SELECT entry, status, voided, released FROM meter.record
+        WHERE contract = own.contract AND status = asked.status AND entry > $3
+        ORDER BY entry LIMIT $4
+    ) AS found
+    UNION ALL
+    (SELECT voided, NULL, NULL, NULL FROM meter.record
+    WHERE $5::boolean AND contract = own.contract AND voided > $3 ORDER BY voided LIMIT $4)
+    UNION ALL
+    (SELECT released, NULL, NULL, NULL FROM meter.record
+    WHERE $5::boolean AND contract = own.contract AND released > $3 ORDER BY released LIMIT $4)
+) AS held
+ORDER BY held.entry LIMIT $4;
+
+-- name: voided
+SELECT held.provider, held.id
 FROM unnest($1::text[], $2::text[]) AS asked (provider, id)
-JOIN meter.record AS held USING (provider, id);
+JOIN meter.record AS held USING (provider, id)
+WHERE held.voided IS NOT NULL;
 
 -- name: refused_or_withheld
 -- Of some contracts with their providers: records that were refused, or accepted with a part
@@ -78,7 +97,7 @@ JOIN meter.record AS held USING (provider, id);
 SELECT found.*, own.contract
 FROM unnest($1::text[], $2::text[]) AS own (contract, provider) CROSS JOIN LATERAL (
     (SELECT entry, place, provider, id, device, starts, ends, code, detail,
-        NULL::numeric AS withheld, NULL::bigint AS voided, NULL::bigint AS released
+        NULL::numeric AS withheld, NULL AS status
     FROM meter.refused AS held
     WHERE held.contract = own.contract AND held.provider = own.provider
         AND (entry, place) > ($3, $4::bigint)
@@ -86,7 +105,7 @@ FROM unnest($1::text[], $2::text[]) AS own (contract, provider) CROSS JOIN LATER
     UNION ALL
     (SELECT held.entry, -1, held.provider, held.id, held.device, held.starts, held.ends,
         'withheld', '', (SELECT sum(part * count) FROM unnest(held.device_times, held.counts) AS run (part, count)),
-        record.voided, record.released
+        record.status
     FROM (
         SELECT * FROM meter.withheld
         WHERE contract = own.contract AND entry > $3 ORDER BY entry LIMIT $5
@@ -111,23 +130,36 @@ FROM meter.pool
 WHERE (programme, year) > ($1, $2::bigint) ORDER BY programme, year LIMIT $3;
 
 -- name: coupons
-SELECT coupon.enterprise, coupon.programme, coupon.year, coupon.issued, share.entitled,
-    share.granted
-FROM meter.coupon CROSS JOIN LATERAL (
+-- Of the pools that match, each of which has an order of its own: the first of each are enough.
+SELECT coupon.*, share.entitled, share.granted
+FROM (
+    SELECT held.* FROM meter.pool CROSS JOIN LATERAL (
+        SELECT enterprise, programme, year, issued FROM meter.coupon
+        WHERE programme = pool.programme AND year = pool.year AND enterprise >= $3
+            AND (enterprise, programme, year) > ($3, $4, $5::bigint)
+        ORDER BY enterprise LIMIT $6
+    ) AS held
+    WHERE ($1 = '' OR pool.programme = $1) AND ($2 = 0 OR pool.year = $2)
+    ORDER BY held.enterprise, held.programme, held.year LIMIT $6
+) AS coupon CROSS JOIN LATERAL (
     SELECT coalesce(sum(entitled), 0) AS entitled, coalesce(sum(granted), 0) AS granted
     FROM meter.contract_year AS held
     WHERE held.enterprise = coupon.enterprise AND held.programme = coupon.programme
         AND held.year = coupon.year
 ) AS share
-WHERE ($1 = '' OR coupon.programme = $1) AND ($2 = 0 OR coupon.year = $2)
-    AND (coupon.enterprise, coupon.programme, coupon.year) > ($3, $4, $5::bigint)
-ORDER BY coupon.enterprise, coupon.programme, coupon.year LIMIT $6;
+ORDER BY coupon.enterprise, coupon.programme, coupon.year;
 
 -- name: segments_about
-SELECT held.first, held.count, held.bundle
-FROM meter.segment_subject AS concerned JOIN ledger.segment AS held USING (first)
-WHERE concerned.subject = $1 AND concerned.first >= $2
-ORDER BY concerned.first LIMIT $3;
+-- Up to the one that reaches $3 entries; each holds one or more.
+SELECT first, held.count, held.bundle
+FROM (
+    SELECT first, sum(segment.count) OVER (ORDER BY first) - segment.count AS before
+    FROM (
+        SELECT first FROM meter.segment_subject
+        WHERE subject = $1 AND first >= $2 ORDER BY first LIMIT $3
+    ) AS concerned JOIN ledger.segment USING (first)
+) AS chosen JOIN ledger.segment AS held USING (first)
+WHERE chosen.before < $3 ORDER BY first;
 
 -- name: record_entries
 SELECT entry, voided, released FROM meter.record

@@ -243,10 +243,13 @@ WHERE (enterprise, programme, year) = ($1, $2, $3) AND size <= $4
 ORDER BY size DESC LIMIT 1;
 
 -- name: past_shares
-SELECT DISTINCT ON (contract) contract, withheld, entitled, granted
-FROM meter.contract_year_past
-WHERE (enterprise, programme, year) = ($1, $2, $3) AND size <= $4
-ORDER BY contract, size DESC;
+SELECT own.contract, past.withheld, past.entitled, past.granted
+FROM meter.contract_year AS own CROSS JOIN LATERAL (
+    SELECT withheld, entitled, granted FROM meter.contract_year_past
+    WHERE contract = own.contract AND year = own.year AND size <= $4
+    ORDER BY size DESC LIMIT 1
+) AS past
+WHERE (own.enterprise, own.programme, own.year) = ($1, $2, $3) ORDER BY own.contract;
 
 -- name: contract
 SELECT head.size, head.last_at,

@@ -53,11 +53,20 @@ CREATE TABLE meter.record (
     provider  text COLLATE "C" NOT NULL,
     id        text COLLATE "C" NOT NULL,
     entry     bigint NOT NULL,
+    contract  text COLLATE "C" NOT NULL,
     voided    bigint,           -- number of the entry that took it back
     released  bigint,           -- number of the entry that let its withheld part count
-    to_review boolean NOT NULL, -- whether a fen or more was withheld, which a reviewer looks at
+    withheld  boolean NOT NULL, -- whether a part was: `withheld` then has it
+    to_review boolean NOT NULL, -- whether a fen or more was, which a reviewer looks at
+    status    text COLLATE "C" NOT NULL GENERATED ALWAYS AS (
+        CASE WHEN voided IS NOT NULL THEN 'voided' WHEN released IS NOT NULL THEN 'released'
+            WHEN withheld THEN 'withheld' ELSE 'accepted' END
+    ) STORED,
     PRIMARY KEY (provider, id)
 );
+CREATE INDEX record_by_status ON meter.record (contract, status, entry);
+CREATE INDEX record_by_void ON meter.record (contract, voided) WHERE voided IS NOT NULL;
+CREATE INDEX record_by_release ON meter.record (contract, released) WHERE released IS NOT NULL;
 -- What waits for a reviewer.
 CREATE INDEX record_to_review ON meter.record (entry)
     WHERE to_review AND voided IS NULL AND released IS NULL;
@@ -160,7 +169,7 @@ CREATE TABLE meter.contract_year (
     granted    bigint NOT NULL CHECK (granted BETWEEN 0 AND entitled),
     PRIMARY KEY (contract, year)
 );
-CREATE INDEX contract_year_by_coupon ON meter.contract_year (enterprise, programme, year);
+CREATE INDEX contract_year_by_coupon ON meter.contract_year (programme, year, enterprise);
 
 CREATE TABLE meter.coupon (
     enterprise text COLLATE "C" NOT NULL,
@@ -169,6 +178,7 @@ CREATE TABLE meter.coupon (
     issued     bigint NOT NULL CHECK (issued >= 0),
     PRIMARY KEY (enterprise, programme, year)
 );
+CREATE INDEX coupon_by_pool ON meter.coupon (programme, year, enterprise);
 
 -- How totals stood after each group that changed them: `size` is the ledger's, after the group.
 -- A past balance is the newest row before it, and the entries since (see `meter/views/past.py`).
@@ -176,15 +186,11 @@ CREATE TABLE meter.contract_year_past (
     contract   text COLLATE "C" NOT NULL,
     year       integer NOT NULL,
     size       bigint NOT NULL,
-    enterprise text COLLATE "C" NOT NULL,
-    programme  text COLLATE "C" NOT NULL,
     withheld   numeric NOT NULL,
     entitled   bigint NOT NULL,
     granted    bigint NOT NULL,
     PRIMARY KEY (contract, year, size)
 );
-CREATE INDEX contract_year_past_by_coupon
-    ON meter.contract_year_past (enterprise, programme, year, contract, size);
 
 CREATE TABLE meter.coupon_past (
     enterprise text COLLATE "C" NOT NULL,
