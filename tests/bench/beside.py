@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -174,7 +174,9 @@ async def _post(service: Service, feeds: Feeds, scale: Scale, times: Times) -> N
         found = await _post_singly(service, feeds, seconds)
         assert not flooding.done(), "the flood ended before the posts did"
     finally:
-        await _cancelled(flooding)
+        for waiting in flood.waiting:
+            waiting.clear()
+        await flooding  # what is open is answered first
     times.add(f"a flood of {FLOOD_RECORDS} a batch, {FLOOD_CLIENTS} clients", found)
 
 
@@ -182,12 +184,6 @@ async def _post_singly(service: Service, feeds: Feeds, seconds: float) -> list[f
     supply = Supply(feeds, 1, 1, [POSTING])
     supply.top_up(round(MOST_POSTED * seconds))
     return (await closed_loop(service, supply, seconds)).latencies
-
-
-async def _cancelled(task: Awaitable[object]) -> None:
-    asyncio.ensure_future(task).cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def _bars(reads: Times, posts: Times) -> list[Bar]:

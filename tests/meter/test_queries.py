@@ -18,7 +18,11 @@ QUERIES = load("meter.tables", "pages.sql")
 SMALL = {"pool", "token"}
 # Filters beside an index. A day on which all was taken back has no usage, a page begins among the
 # conflicts of one size, and a record that was asked for by its id may not be voided.
-BESIDE = {("usage", "usage_day"), ("rejected", "seq_conflict"), ("voided", "record")}
+# A segment that has changed something since then was found by its number.
+BESIDE = {
+    *(("usage", "usage_day"), ("rejected", "seq_conflict"), ("voided", "record")),
+    ("has_changed", "segment"),
+}
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
