@@ -78,8 +78,12 @@ def make_app(context: Context) -> web.Application:
 
 
 async def _tell_time(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the time by which records are judged, so that senders can set their clocks."""
-    response.headers[TIME] = str(request.app[CONTEXT].clock.counted())
+    """Add the time by which records are judged, so that senders can set their clocks.
+
+    The published log has the same headers from any web server.
+    """
+    if not request.path.startswith("/log/"):
+        response.headers[TIME] = str(request.app[CONTEXT].clock.counted())
 
 
 def make_operator_app(metrics: Metrics) -> web.Application:
