@@ -48,10 +48,11 @@ class Mutant:
 
 def mutants(source: str) -> list[Mutant]:
     """Return all mutants of a source, in its order; of those with one name each has a number."""
+    lines = source.splitlines(keepends=True)
     found: list[Mutant] = []
     names: Counter[str] = Counter()
     for place, (begin, until), new in sorted(_changes(ast.parse(source), "module")):
-        start, end = _offset(source, *begin), _offset(source, *until)
+        start, end = _offset(lines, *begin), _offset(lines, *until)
         name = f"{place}, line {begin[0]}: {_in_a_line(source[start:end])} -> {new}"
         names[name] += 1
         number = f" ({names[name]})" if names[name] > 1 else ""
@@ -127,9 +128,8 @@ def _span(node: ast.expr | ast.stmt) -> tuple[_Place, _Place]:
     return (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
 
 
-def _offset(source: str, line: int, column_bytes: int) -> int:
+def _offset(lines: list[str], line: int, column_bytes: int) -> int:
     """Return a place as a number of characters."""
-    lines = source.splitlines(keepends=True)
     in_line = lines[line - 1].encode()[:column_bytes].decode()
     return sum(map(len, lines[: line - 1])) + len(in_line)
 
