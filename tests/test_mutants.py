@@ -8,7 +8,7 @@ import pytest
 from tests.mutants import run
 from tests.mutants.judges import JUDGES, judges_of
 from tests.mutants.mutate import mutants
-from tests.mutants.page import Result, Results, digest_of, table
+from tests.mutants.page import Result, Results, table
 from tests.mutants.run import REPOSITORY, copied
 
 SOURCE = '''
@@ -90,6 +90,8 @@ def test_tests_find_a_fault_or_miss_it_and_the_source_is_right_afterwards():
     with copied() as copy:
         assert copy.judge(file, fault.source, tests, 0) == "found"
         assert copy.judge(file, source + "\n", tests, 0) == "missed"
+        digests = [copy.digest_of(file, each) for each in (tests, [], tests * 2, tests)]
+    assert len(set(digests)) == 3
 
 
 def test_a_fault_that_hangs_is_found_by_its_time(monkeypatch):
@@ -105,9 +107,6 @@ def test_results_are_kept_and_hold_for_the_very_files_that_gave_them(tmp_path):
         Results(path).add(Result("a.py", "f: 1 -> 2", "digest", verdict))
         assert Results(path).verdict("a.py", "f: 1 -> 2", "digest") == verdict
     assert Results(path).verdict("a.py", "f: 1 -> 2", "other") is None
-    test = "tests/ledger/test_log.py"
-    digests = [digest_of("ledger/log.py", tests) for tests in ([test], [], [test, test])]
-    assert len(set(digests)) == 3
 
 
 def test_the_table_counts_by_file_what_was_judged():

@@ -113,6 +113,9 @@ def test_an_entry_is_applied_whole_or_not_at_all():
         ["a\n", "b", 1],
         ["ä", "b", 1],
         ["a", ["b"], 1],
+        ["a", 7, 1],
+        [b"a", "b", 1],
+        ["a", None, 1],
         {"from": "a", "to": "b", "fen": 1},
     ],
 )

@@ -270,6 +270,12 @@ def test_a_checkpoint_in_another_spelling_is_refused(text):
         Checkpoint.parse(text)
 
 
+def test_a_log_may_have_as_many_entries_as_63_bits_can_count():
+    largest = TEXT.replace("\n3\n", "\n9223372036854775807\n")
+    assert Checkpoint.parse(largest).size == 2**63 - 1
+    assert Checkpoint.parse(largest).format() == largest
+
+
 @given(st.text(min_size=1), st.integers(), st.binary(min_size=31, max_size=33))
 def test_a_checkpoint_that_can_be_made_is_read_back(origin, size, root):
     try:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.mutants.judges import JUDGES, judges_of
 from tests.mutants.mutate import Mutant, mutants
-from tests.mutants.page import Result, Results, digest_of, table
+from tests.mutants.page import Result, Results, table
 from tests.mutants.run import REPOSITORY, Copy, Verdict, copied
 
 Planted = tuple[str, Mutant]  # a file and its mutant
@@ -75,7 +75,7 @@ def _verdict(
 ) -> Verdict:
     """Return a verdict that is known, or judge; `seconds` has how long a file's tests take."""
     tests = judges_of(file)
-    digest = digest_of(file, tests)
+    digest = copy.digest_of(file, tests)
     verdict = results.verdict(file, mutant.name, digest)
     if verdict is None:
         if file not in seconds:

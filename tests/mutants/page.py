@@ -5,14 +5,12 @@ A result holds as long as the file and its judges are those that were run.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from tests.mutants.run import REPOSITORY, Verdict
+from tests.mutants.run import Verdict
 
 HEAD: Final = ("file", "mutants", "judged", "found", "by time", "missed", "found of judged")
 
@@ -25,12 +23,6 @@ class Result:
     name: str
     digest: str
     verdict: Verdict
-
-
-def digest_of(file: str, tests: Iterable[str]) -> str:
-    """Return the SHA-256 of a file and of its judges."""
-    texts = [(REPOSITORY / each).read_bytes() for each in (file, *tests)]
-    return sha256(b"".join(sha256(text).digest() for text in texts)).hexdigest()
 
 
 class Results:

@@ -4,6 +4,7 @@ The copy has no compiled module: the source that is changed is the one that runs
 """
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
@@ -22,6 +24,7 @@ FILES: Final = ("pyproject.toml", "README.md", "Makefile", "CONTRIBUTING.md")
 # A mutant that makes a test hang is found by the time that it takes.
 PATIENCE: Final = 4  # times the time of the tests without a fault
 LEAST_SECONDS: Final = 60
+MOST_BYTES: Final = 4 << 30  # of address space: a loop without end must not fill the machine
 
 FAILED: Final = 1  # pytest: some test failed
 UNCOLLECTED: Final = 2  # pytest: a module could not be imported
@@ -38,6 +41,11 @@ class Copy:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    def digest_of(self, file: str, tests: list[str]) -> str:
+        """Return the SHA-256 of a file and of the tests that judge it."""
+        texts = [(self._root / each).read_bytes() for each in (file, *tests)]
+        return sha256(b"".join(sha256(text).digest() for text in texts)).hexdigest()
 
     def seconds_of(self, tests: list[str]) -> float:
         """Run tests on the source as it is, and return how long they take. Raises `JudgesError`."""
@@ -74,6 +82,7 @@ class Copy:
             text=True,
             start_new_session=True,
         )
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
         try:
             told, _ = process.communicate(timeout=seconds)
         except BaseException:
