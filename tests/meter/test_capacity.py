@@ -24,7 +24,19 @@ from meter.rules.measure import Work, by_day
 from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, day_of, day_start, parse_instant
-from tests.books import DAY, DEVICE, HOUR, Books, figures, lifted, quarters, record, slices, void
+from tests.books import (
+    DAY,
+    DEVICE,
+    HOUR,
+    Books,
+    figures,
+    lifted,
+    properties,
+    quarters,
+    record,
+    slices,
+    void,
+)
 
 EIGHT = parse_instant("2025-03-01T08:00:00+08:00")
 QUARTER = EIGHT // QUARTER_SECONDS
@@ -311,6 +323,7 @@ def test_the_same_enlistment_twice_is_there_already_and_another_under_its_name_i
 # Properties
 
 
+@properties
 @given(
     st.lists(
         st.tuples(st.integers(-40, 40), st.integers(1, 40), st.integers(1, 9000), st.booleans()),
@@ -370,6 +383,7 @@ def test_what_fits_to_the_last_thousandth_of_a_second_is_taken_and_one_more_is_w
     assert in_use.at(EIGHT // 900) == 1
 
 
+@properties
 @given(SPANS, SPANS, st.integers(0, 3 * 10**3))
 def test_what_is_taken_fits_and_what_is_in_use_is_what_the_quarters_add_up_to(first, second, count):
     in_use = DeviceTime()
@@ -387,6 +401,7 @@ def test_what_is_taken_fits_and_what_is_in_use_is_what_the_quarters_add_up_to(fi
     assert quarters_in(in_use) == quarters_of(first)
 
 
+@properties
 @given(
     SPANS,
     st.lists(SPANS, max_size=4),
@@ -429,6 +444,7 @@ def test_withheld_runs_are_what_lacks_room_quarter_by_quarter(wanted, used, rent
     assert quarters_in(in_use) == before
 
 
+@properties
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)), max_size=6))
 def test_steps_hold_at_each_moment_what_is_then_in_force(enlisted):
     devices = [(min(a, b), max(a, b), count) for a, b, count in enlisted]
