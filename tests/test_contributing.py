@@ -21,7 +21,8 @@ def test_every_make_target_that_is_named_exists():
 
 def test_make_all_is_what_ci_runs():
     (steps,) = re.findall(r"^all: ([a-z ]+) ##", MAKEFILE, re.MULTILINE)
-    assert re.findall(r"^ +(?:timed )?make ([a-z]+)$", CI, re.MULTILINE) == steps.split()
+    called = re.findall(r"^ +(?:[A-Z_]+=\w+ )?(?:timed )?make ([a-z]+)(?: #.*)?$", CI, re.MULTILINE)
+    assert called == steps.split()
 
 
 def test_ci_tells_the_seconds_of_each_step_and_pytest_has_the_last_word():
