@@ -42,6 +42,7 @@ from tests.services import (
     ask,
     check_sums,
     key_body,
+    moved,
     projections,
     receipt_key,
     serving,
@@ -484,7 +485,7 @@ async def test_keys_rotate_while_the_service_runs_and_restarts(database, tmp_pat
     await check_sums(database)
     (folder.path / "receipt-2.key").unlink()
     with pytest.raises(setup.SetupError, match="wrong_keys"):
-        await running.running(folder).__aenter__()
+        await running.running(folder, clock=moved(known.clock)).__aenter__()
 
 
 async def test_a_key_whose_private_half_is_not_here_is_not_taken(database, tmp_path):

@@ -229,13 +229,15 @@ async def test_named_batches_and_requests_come_with_their_stored_answers(databas
         await service.open_books()
         answer = await service.usage([record("r", "A", *HOUR, 1_000)])
         command = await service.post("/v1/coupons", coupon_body(2025, "1.00"), key="k")
+        by = (await service.entries())[-1].by
     connection = await connections.connect(address_of(database))
     try:
         state = await load.load_state(connection, await ledger_store.head(connection))
-        named = Named(batches={("pcl", "main", 1), ("pcl", "main", 2)}, requests={"k", "other"})
+        batches = {("pcl", "main", 1), ("pcl", "main", 2)}
+        named = Named(batches=batches, requests={(by, "k"), (by, "other"), ("other", "k")})
         requests = await load.load_named(connection, state, named)
         assert {key: (each.entry, each.answer) for key, each in requests.items()} == {
-            "k": (command.json["entry"], command.body)
+            (by, "k"): (command.json["entry"], command.body)
         }
         ((batch, held),) = state.batches.items()
         assert batch == ("pcl", "main", 1)
