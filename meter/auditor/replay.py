@@ -179,10 +179,16 @@ class Audit:
     """A replay of one ledger from its first entry. Methods raise `Violation`.
 
     Without `with_sums` or `with_signatures`, the caller runs `Totals` or `Signatures` over the same
-    entries.
+    entries. Without `with_questions`, a replay may begin from a loaded state.
     """
 
-    def __init__(self, *, with_sums: bool = True, with_signatures: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        with_sums: bool = True,
+        with_signatures: bool = True,
+        with_questions: bool = True,
+    ) -> None:
         self.state = State()
         self.sums = Sums() if with_sums else None
         self.tree = Tree()
@@ -195,7 +201,7 @@ class Audit:
         self._before = 0
         self._requests: set[RequestId] = set()
         self._streams: dict[tuple[str, str], _Stream] = {}
-        self._questions = Questions(self.state)
+        self._questions = Questions(self.state) if with_questions else None
 
     def foresees(self, data: bytes) -> bool:
         """Return whether the last batch, decided again, gave these very bytes as the next entry."""
@@ -248,7 +254,7 @@ class Audit:
 
     def questions(self) -> list[Question]:
         """Return the money moves that are lawful and that somebody should be able to explain."""
-        return self._questions.found()
+        return [] if self._questions is None else self._questions.found()
 
     def check_receipt(self, receipt: bytes, signature: str, tree: Tree) -> None:
         """Check a provider's receipt against the audited ledger. Raises `Violation`.
@@ -336,7 +342,11 @@ class Audit:
             raise Violation("repeated", f"entry {decided.entry} says the same")
         _compare(spell(decided), data)
         evolve(self.state, entry)
-        self._questions.entry(number, entry)
+        self._ask_about(number, entry)
+
+    def _ask_about(self, number: int, entry: Entry) -> None:
+        if self._questions is not None:
+            self._questions.entry(number, entry)
 
     def _check_last_checkpoint(self, number: int, checkpoint: str, tree: Tree) -> None:
         """Check the last checkpoint that a log key signs against all entries before it."""
@@ -381,7 +391,7 @@ class Audit:
         stream = self._streams.setdefault((batch.provider, batch.stream), _Stream())
         stream.fill(batch.seq, entry.at)
         for place, made in enumerate(decided.entries, number):
-            self._questions.entry(place, made)
+            self._ask_about(place, made)
         self._expected.extend(others)
         self._batch_number = number
         self._batch_end = number + len(decided.entries)

@@ -108,7 +108,7 @@ class _Writer:
     ) -> None:
         self._connection = connection
         self._reader, self._checkpoint = reader, checkpoint
-        self._audit = Audit(with_sums=False)
+        self._audit = Audit(with_sums=False, with_questions=False)  # which need all that was before
 
     async def take_over(self) -> None:
         """Become the only writer, and load the state at the database's end."""
