@@ -1200,6 +1200,10 @@ async def test_the_lines_of_records_add_up_to_the_totals_of_their_contracts(serv
             ]
             assert [fen(found[-1]["total"][column]) for column in MONEY] == totals
             assert [added(found, "records", column) for column in MONEY] == totals
+            rounding = [fen(found[-1]["rounding"][column]) for column in MONEY]
+            held = [line for page in found for line in page["records"] if fen(line["withheld"])]
+            assert rounding[:2] == [0, 0]
+            assert abs(rounding[2]) <= len(held)  # each is less than a fen
 
 
 @pytest.mark.usefixtures("past")
@@ -1241,6 +1245,13 @@ async def test_withheld_lines_and_their_rounding_add_up(service):
     ]
     assert found[-1]["total"]["withheld"] == withheld == "3.37"
     assert found[-1]["rounding"]["withheld"] == "0.01"
+    # Whoever goes on from the end has the rounding of before already.
+    await service.usage([record("w4", "W", *quarter, 1_000)], seq=2)
+    path = f"/v1/enterprises/{ALPHA}/records?after={found[-1]['next']}"
+    (later,) = [page async for page in pages(service, path, 7)]
+    assert [line["withheld"] for line in later["records"]] == ["1.12"]
+    assert later["total"]["withheld"] == (await service.contract("W"))["withheld"] == "4.50"
+    assert later["rounding"]["withheld"] == "0.01"
 
 
 async def test_a_void_between_two_pages_of_usage_is_told_and_not_added(service):
@@ -1289,6 +1300,22 @@ async def test_a_list_that_is_added_up_is_of_one_size_on_all_its_pages(service, 
     answer = await service.get(f"{path}{mark}limit=1&after={first['next']}")
     assert (answer.status, answer.code) == (409, "moved")
     assert (await service.get(f"{path}{mark}limit=1")).status == 200
+
+
+async def test_a_record_that_came_since_the_first_page_of_the_queue_waits_for_the_next_reading(
+    service,
+):
+    await service.usage([right(f"w{n}", "W", milli_devices=2_000) for n in range(2)])
+    arrived = count(2)
+
+    async def arrive():
+        number = next(arrived)
+        if number < 5:  # or a list that takes them up would never end
+            await service.usage([right(f"w{number}", "W", milli_devices=2_000)], seq=number)
+
+    found = await everything(service, "/v1/withheld", "withheld", 1, arrive)
+    assert [each["id"] for each in found] == ["w0", "w1"]
+    assert len(await everything(service, "/v1/withheld", "withheld")) == 3
 
 
 @pytest.mark.parametrize("text", ["", "1", "1 2 3", "1  2", "1 x", " 1 2", "1.5 2", "1 2 ", "+1 2"])
