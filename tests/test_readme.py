@@ -54,7 +54,7 @@ def run_bash(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
             f"trap 'kill $(jobs -p) 2>/dev/null || :' EXIT\n{script}",
         ],
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": path, DATABASE_VARIABLE: ""},
         capture_output=True,
         text=True,
         timeout=120,

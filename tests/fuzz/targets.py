@@ -111,7 +111,7 @@ def signed(data: bytes) -> bool:
     return _goes_on(
         lambda writer: writer.send(sent),
         *("bad_batch", "too_large", "wrong_log", "wrong_genesis", "seq_conflict"),
-        "provider_mismatch",
+        *("provider_mismatch", "looks_alike"),
     )
 
 

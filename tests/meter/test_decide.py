@@ -858,7 +858,7 @@ def test_a_hostile_payload_gets_documented_codes_and_nothing_else(payload):
             "id": st.sampled_from(["r", "old", "s"]),
             "contract": st.sampled_from(["A", "Z", "none"]),
             "device": st.sampled_from([DEVICE, "none"]),
-            "milli_devices": st.integers(1 - 2**53, 2**53 - 1) | st.integers(1, 10**9),
+            "milli_devices": st.integers() | st.integers(1, 10**9),
             "start": st.integers(START - 40 * DAY, START + 40 * DAY).map(format_instant),
             "end": st.integers(START - 40 * DAY, START + 40 * DAY).map(format_instant),
             "final": st.booleans(),
@@ -872,7 +872,7 @@ def test_a_record_of_the_right_form_always_gets_one_result(changes):
     if isinstance(result, Problem):
         # An integer that no reader of ours keeps exact.
         assert result.code == "bad_batch"
-        assert abs(changes["milli_devices"]) >= 2**63
+        assert abs(changes["milli_devices"]) >= 2**53
         return
     assert result.status in {"accepted", "duplicate", "conflict", "rejected"}
     assert code(result) in {None, *RECORD_CODES}

@@ -453,10 +453,18 @@ def test_an_answer_that_never_ends_is_given_up(site, monkeypatch):
         assert "not all came within 0.5 s" in not_checked(verify(site, source=f"{url}/log"))
 
 
+class _QuietServer(http.server.ThreadingHTTPServer):
+    """A server that says nothing of clients that went away, for stderr is looked at."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def served(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with _QuietServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
