@@ -10,6 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from meter.cli.main import main
+from meter.host.data_folder import DATABASE_VARIABLE
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
