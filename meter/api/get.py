@@ -323,6 +323,7 @@ ROUTES: Final = [
         "Entries of the ledger, in order",
         EntryPage,
         roles=OFFICIALS,
+        is_large=True,
         query=EntriesQuery,
     ),
     Route(

@@ -133,7 +133,8 @@ def _rejected(refusal: pages.Refusal) -> RejectedView:
 
 
 def _batch_route(path: str, handler: Handler, summary: str, response: type[Struct]) -> Route:
-    return Route("GET", path, handler, summary, response, roles=(*OFFICIALS, "provider"))
+    roles = (*OFFICIALS, "provider")
+    return Route("GET", path, handler, summary, response, roles=roles, is_large=True)
 
 
 def _page_route(path: str, handler: Handler, summary: str, response: type[Struct]) -> Route:

@@ -194,6 +194,7 @@ ROUTES: Final = [
         "A batch and its receipt, with the proof to verify them offline",
         StoredReceipt,
         roles=(*OFFICIALS, "provider"),
+        is_large=True,
         codes=("not_published",),
     ),
 ]

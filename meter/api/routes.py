@@ -4,6 +4,7 @@ The application, the check of roles, the OpenAPI document and the test that walk
 every role are all made from these declarations, so none of them can forget one.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,7 +18,8 @@ from msgspec import Struct
 
 from meter.api.context import CONTEXT, Context, authenticate
 from meter.host.tokens import Identity
-from meter.tables import connections
+from meter.http import connections
+from meter.tables.connections import Connection, reading
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS, Role
 from meter.values.strict import convert_query
@@ -58,19 +60,24 @@ class Ask:
         return self.request.match_info[name]
 
     @asynccontextmanager
-    async def reading(self, *, snapshot: bool = True) -> AsyncIterator[connections.Connection]:
-        """Take a connection for one query, in the token's turn; see `connections.reading`.
+    async def reading(self, *, snapshot: bool = True) -> AsyncIterator[Connection]:
+        """Take a connection for one query, in the token's turn; see `tables.connections`.
 
         Raises `Problem` `busy` or `unavailable`.
         """
         readers = self.context.readers
-        async with self.turn(), connections.reading(readers, snapshot=snapshot) as connection:
+        async with self.turn(), reading(readers, snapshot=snapshot) as connection:
             yield connection
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait for the token's turn."""
         assert self.who is not None, "nothing is read for everybody"
         return self.context.turns.turn(self.who)
+
+    def sending(self) -> AbstractAsyncContextManager[None]:
+        """Wait until a large response for the token may be made."""
+        assert self.who is not None, "nothing large is for everybody"
+        return self.context.turns.sending(self.who)
 
     def must_be_theirs(self, *, enterprise: str = "", provider: str = "") -> None:
         """Raise `not_found` for a subject's token where the thing is another's."""
@@ -99,7 +106,8 @@ class Route:
 
     `response` is the type of a good response's JSON, or its media type as text; `body` the struct
     of the request's JSON, or a media type. `codes` are its own ones beside the general. With
-    `takes_rest`, the last parameter of the path takes all the rest of it, slashes too.
+    `takes_rest`, the last parameter of the path takes all the rest of it, slashes too. Of a token,
+    few responses that may be large (`is_large`) are in memory at a time.
     """
 
     method: Literal["GET", "POST"]
@@ -112,6 +120,7 @@ class Route:
     body: type[Struct] | str | None = None
     codes: tuple[str, ...] = ()
     takes_rest: bool = False
+    is_large: bool = False
 
 
 def serve(route: Route) -> web.RouteDef:
@@ -123,21 +132,38 @@ def serve(route: Route) -> web.RouteDef:
             _check_role(route, who)
             _check_subject(request, who)
         _check_path(request)
-        query = _query(route, request)
+        ask = Ask(request, request.app[CONTEXT], who, _query(route, request))
         try:
-            response = await route.handler(Ask(request, request.app[CONTEXT], who, query))
+            if not route.is_large:
+                return await _respond(route, ask)
+            async with ask.sending():
+                return await _send(request, await _respond(route, ask))
         except Problem as problem:
             raise _hide_existence(problem, who) from None
-        return (
-            with_etag(request, msgspec.json.encode(response))
-            if isinstance(response, Struct)
-            else response
-        )
 
     path = route.path.removesuffix("}") + ":.+}" if route.takes_rest else route.path
     if route.method == "GET":
         return web.get(path, handle)  # and HEAD with it (RFC 9110 section 9.1)
     return web.post(path, handle)
+
+
+async def _respond(route: Route, ask: Ask) -> web.StreamResponse:
+    response = await route.handler(ask)
+    if isinstance(response, Struct):
+        return with_etag(ask.request, msgspec.json.encode(response))
+    return response
+
+
+async def _send(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Send a response until its client has read it, or cut off a client that does not."""
+    try:
+        async with asyncio.timeout(connections.RESPONSE_SECONDS):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 def _check_role(route: Route, who: Identity) -> None:

@@ -40,6 +40,7 @@ OFFICIAL: Final = Bounds(seats=4, running=2, waiting=64, share=1.0, credit_secon
 SUBJECT: Final = Bounds(seats=3, running=2, waiting=64, share=0.25, credit_seconds=2.0)
 # The seats, and one connection for looking up tokens, and for whether the database answers.
 CONNECTIONS: Final = OFFICIAL.seats + SUBJECT.seats + 1
+LARGE_RESPONSES: Final = 2  # of one token at a time: each may be of some 12 MB
 WAIT_SECONDS: Final = 10.0  # for a turn; then the client hears that it asks too much
 
 NOBODY: Final = ""  # the sender of what came without a token
@@ -81,6 +82,7 @@ class _Caller:
         self.bounds = bounds
         self.open = 0
         self.places = asyncio.Semaphore(bounds.running)
+        self.large = asyncio.Semaphore(LARGE_RESPONSES)
         self.debt = Debt(bounds.share, bounds.credit_seconds, clock)
 
 
@@ -98,36 +100,55 @@ class Turns:
     @asynccontextmanager
     async def turn(self, who: Identity) -> AsyncIterator[None]:
         """Wait for a turn, and count the time that it takes. Raises `Problem` `busy`."""
-        official = who.role in OFFICIALS
+        async with self._caller(who) as caller, AsyncExitStack() as held:
+            async with _waiting():
+                await held.enter_async_context(caller.places)
+                if seconds := caller.debt.seconds_to_pay():
+                    await asyncio.sleep(seconds)
+                await held.enter_async_context(self._seats[who.role in OFFICIALS])
+            began = self._clock()
+            try:
+                yield
+            finally:
+                caller.debt.add(self._clock() - began)
+
+    @asynccontextmanager
+    async def sending(self, who: Identity) -> AsyncIterator[None]:
+        """Wait until a large response of a token may be made; it is held until its client has it.
+
+        Raises `Problem` `busy`.
+        """
+        async with self._caller(who) as caller, AsyncExitStack() as held:
+            async with _waiting():
+                await held.enter_async_context(caller.large)
+            yield
+
+    @asynccontextmanager
+    async def _caller(self, who: Identity) -> AsyncIterator[_Caller]:
+        """Count a request of a token, which is forgotten once it has none and owes nothing."""
+        bounds = self._bounds[who.role in OFFICIALS]
         caller = self._callers.get(who.token_id)
         if caller is None:
-            caller = self._callers[who.token_id] = _Caller(self._bounds[official], self._clock)
-        if caller.open >= caller.bounds.running + caller.bounds.waiting:
+            caller = self._callers[who.token_id] = _Caller(bounds, self._clock)
+        if caller.open >= bounds.running + bounds.waiting:
             raise Problem("busy", f"{caller.open} requests of {who.token_id} run or wait already")
         caller.open += 1
         try:
-            async with AsyncExitStack() as held:
-                await self._wait(held, caller, self._seats[official])
-                began = self._clock()
-                try:
-                    yield
-                finally:
-                    caller.debt.add(self._clock() - began)
+            yield caller
         finally:
             caller.open -= 1
             if not caller.open and caller.debt.is_paid():
                 del self._callers[who.token_id]
 
-    async def _wait(self, held: AsyncExitStack, caller: _Caller, seats: asyncio.Semaphore) -> None:
-        """Take a place of the caller's, pay its debt, and take a seat."""
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await held.enter_async_context(caller.places)
-                if seconds := caller.debt.seconds_to_pay():
-                    await asyncio.sleep(seconds)
-                await held.enter_async_context(seats)
-        except TimeoutError:
-            raise Problem("busy", f"no turn within {WAIT_SECONDS:g} s: ask for less") from None
+
+@asynccontextmanager
+async def _waiting() -> AsyncIterator[None]:
+    """Wait for a turn, but not for ever."""
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            yield
+    except TimeoutError:
+        raise Problem("busy", f"no turn within {WAIT_SECONDS:g} s: ask for less") from None
 
 
 class Share:

@@ -5,6 +5,8 @@ Reads are held where they are by a lock on a table, so that nothing here depends
 
 import asyncio
 import base64
+import json
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +15,10 @@ import asyncpg
 import pytest
 
 from meter.api import post, proofs
+from meter.host import turns
 from meter.host.turns import OFFICIAL, SUBJECT
-from tests.books import ALPHA, BETA, record
+from meter.wire import dsse
+from tests.books import ALPHA, BETA, record, signer
 from tests.services import (
     HOUR,
     Answer,
@@ -158,6 +162,50 @@ async def test_a_batch_whose_client_has_gone_is_committed_all_the_same(database,
         assert [each["status"] for each in answer.json["results"]] == ["accepted"]
         entries = await service.entries()
         assert [each.kind for each in entries].count("batch") == 1
+
+
+async def unread(service: Service, path: str, token: str) -> asyncio.StreamWriter:
+    """Ask on a connection whose answer nobody reads, beyond what the kernel keeps."""
+    host, port = service.url.removeprefix("http://").split(":")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
+    _, writer = await asyncio.open_connection(sock=client, limit=1_024)
+    head = f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\r\n"
+    writer.write(head.encode())
+    return writer
+
+
+async def test_large_responses_that_nobody_reads_are_few_in_memory(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 1.0)
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        greedy = await authorization(service, "greedy", "provider", "pcl")
+        neighbour = await authorization(service, "neighbour", "provider", "pcl")
+        small = json.loads(service.envelope([record("r", "A", *HOUR, 1_000)]))
+        payload = base64.b64decode(small["payload"]) + b" " * 5_900_000
+        batch = dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", signer("pcl-1"))
+        receipt = await service.post("/v1/usage", batch, None)
+        path = f"/v1/batches/{receipt.json['batch']}/envelope"
+        writers = [await unread(service, path, greedy) for _ in range(turns.LARGE_RESPONSES)]
+
+        async def are_held() -> bool:
+            return (await service.get(path, Authorization=greedy)).status == 503
+
+        await until(are_held)
+        answer = await service.get(path, Authorization=greedy)
+        assert (answer.code, answer.headers["Retry-After"]) == ("busy", "1")
+        assert (await service.get(path, Authorization=neighbour)).body == batch
+        own = "/v1/providers/pcl/streams"
+        assert (await service.get(own, Authorization=greedy)).status == 200
+        for writer in writers:
+            writer.transport.abort()
+
+        async def are_gone() -> bool:
+            return (await service.get(path, Authorization=greedy)).status == 200
+
+        await until(are_gone)
 
 
 # Envelopes of nobody's

@@ -145,6 +145,22 @@ async def test_a_turn_that_does_not_come_in_time_is_busy(monkeypatch):
         pass
 
 
+async def test_a_token_has_two_large_responses_at_a_time_and_small_ones_beside_them(monkeypatch):
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.01)
+    shared = Turns(FEW, FEW)
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(shared.sending(FIRM))
+        with pytest.raises(Problem, match="ask for less"):
+            async with shared.sending(FIRM):
+                pytest.fail("three at a time")
+        async with shared.sending(OTHER), shared.turn(FIRM):
+            pass
+    async with shared.sending(FIRM):
+        pass
+    assert not shared._callers
+
+
 async def test_callers_that_owe_nothing_are_forgotten():
     clock = Clock()
     shared = Turns(FEW, FEW, clock)
