@@ -13,7 +13,9 @@ from meter.rules.state import StoredBatch
 from meter.values.problems import Problem
 
 MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024  # beyond this the service says 503 rather than swell
-MAX_GROUP_BYTES: Final = 4 * 1024 * 1024  # bounds a commit's time; one batch may exceed it
+# Bounds a commit's time, and so how long a flood of one provider delays another; one batch may
+# exceed it. Larger groups take no more records a second.
+MAX_GROUP_BYTES: Final = 1024 * 1024
 
 Outcome = StoredBatch | CommandResponse | Problem
 

@@ -44,7 +44,7 @@ MOST_FLOODED = 60_000  # records a second, which no flood reaches here
 MOST_POSTED = 1_000
 QUIET = "alone"
 
-BAR_READS = 5.0  # times the quiet case
+BAR_READS = 15.0  # times the quiet case
 BAR_POSTS = 100.0
 
 
