@@ -37,7 +37,7 @@ from ledger.tlog import (
 from ledger.verify import Books, Entry, Judging, Replay, attachments_of
 
 # Called with the number of entries read or judged since the last call.
-Progress = Callable[[int], None]
+Advance = Callable[[int], None]
 # Raises `LedgerError` unless the files belong to the entry with these bytes.
 CheckFiles = Callable[[bytes, list[bytes]], None]
 
@@ -78,7 +78,7 @@ class Following:
         return self._judging.finding
 
     def advance(
-        self, reader: FolderReader, checkpoint: Checkpoint, progress: Progress = lambda _: None
+        self, reader: FolderReader, checkpoint: Checkpoint, progress: Advance = lambda _: None
     ) -> None:
         """Prove and judge all entries up to a checkpoint that is not smaller. Raises `Unproved`."""
         leaves = self._read_leaves(reader, checkpoint.size, progress)
@@ -92,9 +92,7 @@ class Following:
         self._frontier = frontier
         self._judge(reader, leaves, checkpoint.size, progress)
 
-    def _read_leaves(
-        self, reader: FolderReader, size: int, progress: Progress
-    ) -> dict[Tile, bytes]:
+    def _read_leaves(self, reader: FolderReader, size: int, progress: Advance) -> dict[Tile, bytes]:
         """Return the joined leaf hashes of each new tile; the first may begin with known ones."""
         leaves: dict[Tile, bytes] = {}
         for tile in tiles_between(self.tree.size, size, "entries"):
@@ -141,7 +139,7 @@ class Following:
             )
 
     def _judge(
-        self, reader: FolderReader, leaves: dict[Tile, bytes], size: int, progress: Progress
+        self, reader: FolderReader, leaves: dict[Tile, bytes], size: int, progress: Advance
     ) -> None:
         known = self.tree.size
         self.tree.extend(self._new_hashes(leaves))
@@ -150,7 +148,7 @@ class Following:
 
 
 def _new_entries(
-    reader: FolderReader, leaves: dict[Tile, bytes], known: int, progress: Progress
+    reader: FolderReader, leaves: dict[Tile, bytes], known: int, progress: Advance
 ) -> Iterator[Entry]:
     """Yield all entries after the first `known` ones."""
     for tile, hashes in leaves.items():

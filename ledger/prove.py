@@ -306,10 +306,10 @@ def _outgrown_findings(reader: FolderReader, files: set[str], size: int) -> Iter
         tile = find_tile(path)
         grown = _held(grown_tile(size, tile), files) if tile else None
         if tile and grown and tile != grown:
-            yield from _outgrown_problem(reader, tile, grown)
+            yield from _outgrown_finding(reader, tile, grown)
 
 
-def _outgrown_problem(reader: FolderReader, tile: Tile, grown: Tile) -> Iterator[Finding]:
+def _outgrown_finding(reader: FolderReader, tile: Tile, grown: Tile) -> Iterator[Finding]:
     try:
         if not reader.has_grown(tile, grown):
             detail = f"{grown.path} does not begin with it"

@@ -59,6 +59,7 @@ from ledger.errors import (
 )
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Verifier, open_checkpoint, split_note
+from ledger.progress import Done, Progress
 from ledger.prove import Proof, prove
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.report import Check, Finding, Report
@@ -67,7 +68,6 @@ from ledger.tlog import HASH_BYTES, TILE_WIDTH, Frontier, Tree, leaf_hash
 
 __all__ = ["Check", "Finding", "Judge", "Replay", "Report", "Violation", "verify"]
 
-Progress = Callable[[int, int], None]
 
 _ENOUGH_TO_SHARE: Final = 10_000  # entries: with fewer, starting processes costs more than it saves
 
@@ -253,7 +253,7 @@ def _judge_on_one(
     source: _Source,
     replay: Replay | None,
     beside: Sequence[Callable[[], Judge]],
-    advance: Callable[[int], None],
+    advance: Done,
 ) -> tuple[Proof, _Judgement]:
     """Judge by the books, the replay and the judges beside it, and prove what was read."""
     reader, checkpoint = source
@@ -269,7 +269,7 @@ def _judge_on_several(
     replay: Replay | None,
     beside: Sequence[Callable[[], Judge]],
     cores: int,
-    advance: Callable[[int], None],
+    advance: Done,
 ) -> tuple[Proof, _Judgement]:
     """Do the same, with the replay in this process and the rest in as many as are of use."""
     size = source.checkpoint.size
@@ -299,7 +299,7 @@ def _judge(
     source: _Source,
     judges: Sequence[Judge],
     replay: Replay | None,
-    advance: Callable[[int], None],
+    advance: Done,
 ) -> _Judgement:
     """Judge the entries that the folder holds, proved or not."""
     tree = Tree()
@@ -391,7 +391,7 @@ def _foresee_nothing(_: bytes) -> bool:
     return False
 
 
-def _read_entries(source: _Source, tree: Tree, advance: Callable[[int], None]) -> Iterator[Entry]:
+def _read_entries(source: _Source, tree: Tree, advance: Done) -> Iterator[Entry]:
     """Yield all entries that the files hold; `tree` takes their hashes, a tile at a time."""
     reader, checkpoint = source
     for tile in level_tiles("entries", checkpoint.size):

@@ -58,7 +58,7 @@ class _OfWitness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Judgement:
     """The conclusion from a file of evidence: good where it proves what it says."""
 
     conclusion: Conclusion
@@ -97,7 +97,7 @@ def read_file(path: Path) -> Evidence:
     return read(data)
 
 
-def check(evidence: Evidence, keys: Collection[Verifier]) -> Finding:
+def check(evidence: Evidence, keys: Collection[Verifier]) -> Judgement:
     """Return what a file proves to whoever trusts these keys of a log. Raises `OtherKey`."""
     try:
         ours, theirs = (_open(text, keys) for text in (evidence.ours, evidence.theirs))
@@ -113,25 +113,27 @@ def check(evidence: Evidence, keys: Collection[Verifier]) -> Finding:
     except OtherKey:
         raise
     except LedgerError as error:
-        return Finding("violated", f"the evidence is false: {error}")
+        return Judgement("violated", f"the evidence is false: {error}")
     return _conclude(evidence, smaller, larger, root)
 
 
-def _conclude(evidence: Evidence, smaller: Checkpoint, larger: Checkpoint, root: bytes) -> Finding:
+def _conclude(
+    evidence: Evidence, smaller: Checkpoint, larger: Checkpoint, root: bytes
+) -> Judgement:
     forked = smaller.root != root
     if evidence.kind == "rollback":
         if forked:
-            return Finding("violated", "the evidence is false: the two are a fork, no rollback")
+            return Judgement("violated", "the evidence is false: the two are a fork, no rollback")
         sizes = f"{larger.size} entries, and an older checkpoint of {smaller.size}"
-        return Finding(
+        return Judgement(
             "not_checked",
             f"{larger.origin} signed a checkpoint of {sizes}; which was shown last, only the"
             " monitor says",
         )
     if not forked:
-        return Finding("violated", "the evidence is false: one checkpoint goes on from the other")
+        return Judgement("violated", "the evidence is false: one checkpoint goes on from the other")
     sizes = f"{smaller.size} and {larger.size}" if smaller.size < larger.size else f"{larger.size}"
-    return Finding(
+    return Judgement(
         "good",
         f"{larger.origin} signed two histories: its checkpoints of {sizes} entries exclude each"
         " other",

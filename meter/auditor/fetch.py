@@ -12,7 +12,7 @@ cut from the full one.
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -27,6 +27,7 @@ from ledger.errors import BadNote, CannotCheck, LedgerError, NoCheckpoint
 from ledger.files import make_private, open_private
 from ledger.folder import DRAFT
 from ledger.note import MAX_NOTE_BYTES, Verifier, open_checkpoint, split_note
+from ledger.progress import Done, Progress
 from ledger.tiles import CHECKPOINT, Level, Tile, height_of, level_tiles, tiles_of
 from ledger.tlog import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH
 from meter.client import open_session, plain_chunks
@@ -39,8 +40,6 @@ TIMEOUT_SECONDS: Final = 600.0  # for any other file
 STALL_SECONDS: Final = 30.0  # without a byte of it
 
 _CHUNK_BYTES: Final = 1024 * 1024
-
-Progress = Callable[[int, int], None]
 
 
 async def fetch(
@@ -124,9 +123,7 @@ class Source:
             raise CannotCheck(f"there is no checkpoint at {self._base}")
         return bytes(data)
 
-    async def fetch(
-        self, tiles: Iterable[Tile], folder: Path, progress: Callable[[int], None]
-    ) -> None:
+    async def fetch(self, tiles: Iterable[Tile], folder: Path, progress: Done) -> None:
         """Fetch the tiles that the folder lacks; `progress` gets how many are there.
 
         Ends at the first required tile that the log lacks: the verification reports it, and a log

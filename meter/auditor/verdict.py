@@ -25,6 +25,7 @@ from ledger.errors import BadNote, CannotCheck, Violation
 from ledger.files import DISK, make_private
 from ledger.folder import DRAFT, FolderReader
 from ledger.note import Checkpoint, Verifier
+from ledger.progress import Progress
 from ledger.quorum import TrustPolicy
 from ledger.report import Conclusion, Finding, Report, conclude
 from ledger.seen import Seen
@@ -36,8 +37,6 @@ from meter.auditor.replay import Audit, Gap, Signatures, Totals
 from meter.views.flags import Question
 from meter.wire import stored_receipt
 from meter.wire.stored_receipt import BadReceiptFile
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,15 @@ Beside each batch's entry lie its envelope, its receipt and the receipt's signat
 export is one snapshot of the database, and its root is computed again before it is signed.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from ledger import store as ledger_store
 from ledger.folder import FolderWriter
+from ledger.progress import Progress
 from ledger.store import Head, Inconsistent
 from meter.host.keys import Keys
 from meter.tables import connections, load, segments
 from meter.tables.sessions import Address
-
-Progress = Callable[[int, int], None]
 
 
 async def export(address: Address, keys: Keys, out: Path, progress: Progress | None = None) -> Head:

@@ -1,11 +1,12 @@
 """The work of an operator beside serving: tokens, keys, export, backup, recovery, rebuild."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from ledger.progress import Progress
 from ledger.store import Head
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
@@ -18,8 +19,6 @@ from meter.service.setup import SetupError, leave_owner, open_database, read_ori
 from meter.tables import connections, pages, tokens
 
 TOKENS_AT_ONCE: Final = 1_000
-
-Progress = Callable[[int, int], None]
 
 
 async def add_token(folder: DataFolder, identity: Identity, expires_at: int | None = None) -> str:

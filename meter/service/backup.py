@@ -30,6 +30,7 @@ from ledger.errors import LedgerError, MissingFile
 from ledger.files import DISK, make_private, open_private
 from ledger.folder import FolderReader
 from ledger.note import claimed_checkpoint
+from ledger.progress import Progress
 from ledger.tiles import CHECKPOINT, Tile, level_tiles, tiles_of
 from ledger.tlog import TILE_WIDTH
 from meter.host.data_folder import DataFolder
@@ -40,7 +41,6 @@ from meter.tables.sessions import Address
 DUMP: Final = "database.dump"
 UNFINISHED: Final = "unfinished"
 
-Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 

@@ -5,13 +5,13 @@ entries must give the stored root, and every effect is computed by the rules aga
 was refused is read from the stored receipts.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.book import Book
 from ledger.log import Log
+from ledger.progress import Progress
 from ledger.store import Head
 from ledger.tlog import Frontier
 from meter.rules.entries import FLOORED_CLASSES, RecordReleased, RecordVoided
@@ -26,8 +26,6 @@ from meter.wire.dsse import BATCH_TYPE, parse
 from meter.wire.receipt import parse_receipt
 
 CHUNK_ENTRIES: Final = 10_000  # rows are written this often, so that memory stays bounded
-
-Progress = Callable[[int, int], None]
 
 
 async def rebuild(address: Address, progress: Progress | None = None) -> Head:

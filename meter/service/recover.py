@@ -9,7 +9,7 @@ folder, cannot go on: its origin is lost.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from ledger.errors import BadFolder, BadKey, BadNote, LedgerError, MissingFile
 from ledger.files import DISK
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
+from ledger.progress import Progress
 from ledger.publish import OtherRoot
 from ledger.store import Head
 from ledger.tlog import Frontier, leaf_hash
@@ -31,8 +32,6 @@ from meter.tables import connections, tokens, write
 from meter.tables.sessions import Address
 
 TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, with the size of the ledger
-
-Progress = Callable[[int, int], None]
 
 
 class OriginLost(LedgerError):  # noqa: N818 - the name says what is wrong

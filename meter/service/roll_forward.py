@@ -16,7 +16,7 @@ No folder holds these, and they stay lost: tokens, signed batches whose number w
 receipts for that, which providers hold, prove the loss.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -31,6 +31,7 @@ from ledger.errors import BadProof, LedgerError, MissingFile, Violation
 from ledger.folder import FolderReader
 from ledger.log import Log
 from ledger.note import Checkpoint
+from ledger.progress import Progress
 from ledger.publish import OtherRoot
 from ledger.tiles import Tile, level_tiles
 from ledger.tlog import Tree, check_consistency
@@ -49,8 +50,6 @@ from meter.values.problems import Problem
 from meter.wire.batch import SignedBatch, parse_batch
 from meter.wire.dsse import BATCH_TYPE, parse
 from meter.wire.receipt import parse_receipt
-
-Progress = Callable[[int, int], None]
 
 
 async def roll_forward(

@@ -300,7 +300,7 @@ def grow(writer: Writer, batches: int) -> None:
         writer.post([one], seq=10_000 + len(writer.leaves))
 
 
-def holds(watch: Watch, name: str) -> evidence.Finding:
+def holds(watch: Watch, name: str) -> evidence.Judgement:
     """What a file of evidence proves to whoever trusts the log's key."""
     found = evidence.read_file(watch.data / "evidence" / f"{name}.json")
     return evidence.check(found, [watch.trusted])
