@@ -6,7 +6,6 @@ that far more, and the verifier and the monitor see everything. What lies betwee
 found by their provider.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
@@ -17,6 +16,7 @@ from ledger import store as ledger_store
 from meter.api.get import MAX_NUMBER
 from meter.api.responses import QuestionPage, QuestionView, as_of
 from meter.api.routes import Ask, Route
+from meter.host.breath import Breath
 from meter.rules.capacity import QUARTERS_PER_DAY
 from meter.rules.entries import RecordEntry, RecordVoided, UsageAccepted
 from meter.rules.kinds.table import read_entry
@@ -26,7 +26,6 @@ from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc
 from meter.views.flags import Question, Questions
 
-ENTRIES_PER_STEP: Final = 100  # decoded before everything else may go on
 _OF_RECORDS: Final = (b'"kind":"usage"', b'"kind":"void"', b'"kind":"release"')
 
 
@@ -59,16 +58,15 @@ async def _record_entries(
 ) -> tuple[list[tuple[int, RecordEntry]], int]:
     """Return the entries of records after a number, and the last entry that was searched."""
     found: list[tuple[int, RecordEntry]] = []
-    read = 0
+    breath, read = Breath(), 0
     async for number, data in _candidates(connection, query, size):
+        await breath.take()
         read += 1
         entry = _record_entry(data)
         if entry is not None:
             found.append((number, entry))
         if read == pages.MAX_QUESTIONED:
             return found, number
-        if read % ENTRIES_PER_STEP == 0:
-            await asyncio.sleep(0)
     return found, max(query.after, size - 1)
 
 

@@ -1,8 +1,4 @@
-"""The running service: keys, database, intake and HTTP, put together.
-
-`initialise` makes a ledger, `running` serves one until it is left, `open_database` opens whichever
-database the ledger has, starting the embedded one where needed.
-"""
+"""The running service: keys, database, clock, intake, publishing and HTTP, put together."""
 
 import asyncio
 import contextlib
@@ -48,12 +44,8 @@ from meter.values.problems import Problem
 
 Notices = dict[str, dict[str, str]]  # values by event
 
-
 RETRY_SECONDS: Final = 0.5  # between looks at a database that is awaited
-
-
 _PASSING: Final = {"unavailable", "read_only"}  # faults that a fail-over mends
-
 
 _log: Final = logs.logger(__name__)
 

@@ -20,24 +20,15 @@ from meter.values.problems import Problem
 _SQL: Final = load("meter.tables")
 
 Connection = asyncpg.Connection
-
-
 Readers = asyncpg.Pool
-
 
 # Beside the writer's connection: one for each seat of a query, and one for looking up tokens.
 MAX_READERS: Final = CONNECTIONS
-
-
 # Until a query is told that there is no connection for it, old or new. It needs one for its token
 # and one for its answer, and its client hears of either within five seconds.
 PATIENCE_SECONDS: Final = 2.0
-
-
 # For one statement of a query, on a server that has gone silent.
 STATEMENT_SECONDS: Final = 30.0
-
-
 WRITER: Final = "kashi-writer"
 
 

@@ -27,7 +27,6 @@ from meter.tables.connections import Connection
 from meter.values.roles import Role
 from meter.wire.advice import Refusable
 from meter.wire.batch import MAX_BATCH_ITEMS
-from meter.wire.receipt import EntryRange
 
 # A page reads no more than this, whatever it finds; its cursor leads on.
 MAX_ENTRIES_READ: Final = 5_000  # some tens of milliseconds of reading
@@ -443,9 +442,8 @@ async def entries_of_batch(
     row = await connection.fetchrow(_SQL["batch_entry"], payload)
     if row is None:
         return
-    made = msgspec.json.decode(row["receipt"], type=_MadeEntries).entries
-    first, stop = max(made.first, after + 1), made.first + made.count
-    async for number, data in ledger_store.entries(connection, first, stop):
+    first, stop = row["entry"], row["entry"] + row["entries"]
+    async for number, data in ledger_store.entries(connection, max(first, after + 1), stop):
         yield number, data
 
 
@@ -457,12 +455,6 @@ async def entries_of_record(
     numbers = [number for row in rows for number in row if number is not None and number > after]
     for number, data in sorted((await ledger_store.entries_at(connection, numbers)).items()):
         yield number, data
-
-
-class _MadeEntries(Struct):
-    """The field of a receipt that names the entries of its batch."""
-
-    entries: EntryRange
 
 
 def _fair(limit: int, parts: int) -> int:

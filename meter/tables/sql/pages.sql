@@ -166,7 +166,7 @@ SELECT entry, voided, released FROM meter.record
 WHERE id = $1 AND provider = ANY ($2::text[]);
 
 -- name: batch_entry
-SELECT entry, receipt FROM meter.batch WHERE payload = $1;
+SELECT entry, entries FROM meter.batch WHERE payload = $1;
 
 -- name: tokens
 -- All roles where `$1` is empty.
