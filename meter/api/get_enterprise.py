@@ -281,7 +281,7 @@ async def _lines(found: list[HeldEntry], contracts: dict[str, Contract]) -> list
 
 
 def _record(held: HeldEntry, usage: UsageAccepted, contract: Contract) -> _Line:
-    money = usage.cost, _entitled(usage), _withheld_cost(usage, contract)
+    money = usage.cost, _entitled(usage), _cost_withheld_by(usage, contract)
     view = RecordView(
         line="record",
         entry=held.entry,
@@ -304,7 +304,7 @@ def _record(held: HeldEntry, usage: UsageAccepted, contract: Contract) -> _Line:
 
 def _change(number: int, entry: RecordVoided | RecordReleased, contract: Contract) -> _Line:
     cost = 0 if isinstance(entry, RecordReleased) else entry.cost
-    money = cost, _entitled(entry), -_withheld_cost(entry, contract)
+    money = cost, _entitled(entry), -_cost_withheld_by(entry, contract)
     view = RecordView(
         line=entry.kind,
         entry=number,
@@ -324,10 +324,10 @@ def _entitled(entry: RecordEntry) -> int:
     return sum(fen for _, fen in entry.entitled)
 
 
-def _withheld_cost(entry: RecordEntry, contract: Contract) -> int:
+def _cost_withheld_by(entry: RecordEntry, contract: Contract) -> int:
     """Return the cost of what an entry withholds, or of what it takes back of that."""
     parts = () if entry.withheld is UNSET else entry.withheld
-    return cost(sum(part for _, part in parts) * contract.registered.prices[entry.device])
+    return withheld_cost(contract, entry.device, sum(part for _, part in parts))
 
 
 def _record_total(money: Sequence[int]) -> RecordTotal:
@@ -342,9 +342,9 @@ def _added(sums: Sequence[int], lines: Sequence[Sequence[int]]) -> list[int]:
     return [sum(column) for column in zip(sums, *lines, strict=True)]
 
 
-def withheld_amount(contract: Contract, device: str, device_time: int) -> str:
-    """Return the cost of withheld device-time at the contract's price."""
-    return format_money(cost(device_time * contract.registered.prices[device]))
+def withheld_cost(contract: Contract, device: str, device_time: int) -> int:
+    """Return the cost of withheld device-time at the contract's price, fen."""
+    return cost(device_time * contract.registered.prices[device])
 
 
 def _not_counted(found: NotCounted, contract: Contract) -> NotCountedView:
@@ -354,7 +354,7 @@ def _not_counted(found: NotCounted, contract: Contract) -> NotCountedView:
         detail, withheld = ("" if conflict else found.detail), ""
         status: Any = "conflict" if conflict else "rejected"
     else:
-        detail, withheld = "", withheld_amount(contract, found.device, found.withheld)
+        detail, withheld = "", format_money(withheld_cost(contract, found.device, found.withheld))
         status = found.status
     return NotCountedView(
         entry=found.key[0],

@@ -24,7 +24,7 @@ from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_
 from meter.rules.salts import salt_in_batch
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
-from meter.values.text import folded
+from meter.values.text import ALIKE, folded
 from meter.values.units import MICROSECONDS, format_money
 from meter.wire.batch import MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
 from meter.wire.receipt import (
@@ -165,8 +165,7 @@ def _answer_before(state: State, signed: SignedBatch) -> StoredBatch | None:
     stored = state.batches.get((batch.provider, batch.stream, batch.seq))
     known = state.streams.get((batch.provider, folded(batch.stream)), batch.stream)
     if known != batch.stream:
-        detail = f"stream {known} differs only in case, or in dots at its end"
-        raise Problem("looks_alike", detail)
+        raise Problem("looks_alike", f"stream {known} {ALIKE}")
     if stored is None and key.revoked is not None:
         raise Problem("key_revoked", f"{signed.keyid} by entry {key.revoked}", entry=key.revoked)
     if stored is not None and stored.payload != signed.payload_sha256:

@@ -17,6 +17,7 @@ from meter.service.rebuild import rebuild
 from meter.service.recover import Recovered, publish_again, recover
 from meter.service.setup import SetupError, leave_owner, open_database, read_origin
 from meter.tables import connections, pages, tokens
+from meter.values.text import ALIKE
 
 TOKENS_AT_ONCE: Final = 1_000
 
@@ -36,8 +37,7 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
         if known == identity.token_id:
             raise SetupError("exists", f"there is a token {known}")
         if known is not None:
-            detail = f"token {known} differs only in case, or in dots at its end"
-            raise SetupError("looks_alike", detail)
+            raise SetupError("looks_alike", f"token {known} {ALIKE}")
         await tokens.add_token(connection, identity, token.digest, expires_at)
     return token.text
 

@@ -18,6 +18,8 @@ from unicodedata import is_normalized, normalize, ucd_3_2_0
 # Not blank: something is there beside spaces, and U+2800, which is a Braille cell without dots.
 VISIBLE: Final = r"^[\s\u2800]*[^\s\u2800][\s\S]*\Z"
 
+ALIKE: Final = "differs only in case, or in dots at its end"
+
 _CONTROL: Final = "Cc"
 _REFUSED: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 # They show nothing, and 3.2 has them in none of those categories: a soft hyphen, joiners, fillers,

@@ -18,7 +18,7 @@ from meter.rules.entries import ContractRegistered, Entry, Posting
 from meter.rules.state import Contract, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
-from meter.values.text import folded
+from meter.values.text import ALIKE, folded
 from meter.values.units import MICROSECONDS, parse_date
 
 E = TypeVar("E", bound=Entry)
@@ -130,7 +130,7 @@ def check_spelling(state: State, what: str, id_: str) -> None:
     """Raise `Problem` `looks_alike` where people could take another id for this one."""
     known = state.spelled.get((what, folded(id_)))
     if known is not None and known != id_:
-        raise Problem("looks_alike", f"{what} {known} differs only in case, or in dots at its end")
+        raise Problem("looks_alike", f"{what} {known} {ALIKE}")
 
 
 def note_spelling(state: State, what: str, id_: str) -> None:
@@ -157,7 +157,7 @@ def check_names(field: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         other = spelled.get(folded(name), name)
         if other != name:
-            detail = f"{name} differs from {other} only in case, or in dots at its end"
+            detail = f"{other} is known, and {name} {ALIKE}"
             raise Problem("looks_alike", detail, field=field)
 
 
