@@ -11,7 +11,7 @@ import http.server
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +69,28 @@ class Site:
         return (self.folder / "checkpoint").read_bytes()
 
 
+class _QuietServer(http.server.ThreadingHTTPServer):
+    """A server that says nothing of clients that went away, for stderr is looked at."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def web_server(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve with a handler; yield the URL."""
+    with _QuietServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @contextmanager
 def published(folder: Path) -> Iterator[Site]:
     """Serve a folder that holds the folder of the ledger."""
@@ -80,11 +102,5 @@ def published(folder: Path) -> Iterator[Site]:
 
     folder.mkdir()
     handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield Site(folder / "log", f"http://127.0.0.1:{server.server_port}", asked)
-        finally:
-            server.shutdown()
-            thread.join()
+    with web_server(handler) as url:
+        yield Site(folder / "log", url, asked)

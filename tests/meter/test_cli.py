@@ -9,7 +9,6 @@ import os
 import signal
 import stat
 import subprocess
-import threading
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from tests.services import (
     provider_body,
     serving,
 )
+from tests.sites import web_server
 
 ORIGIN = "kashi.test/cli"
 NOON = "2025-03-01T12:00:00+08:00"
@@ -432,15 +432,8 @@ def published(folder: Path):
         def log_message(self, *_: object) -> None:
             pass
 
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with web_server(functools.partial(Quiet, directory=str(folder))) as url:
+        yield url
 
 
 def test_a_published_folder_is_verified_from_its_url(exported):

@@ -24,7 +24,7 @@ from ledger.tlog import Frontier, leaf_hash
 from meter.auditor import fetch
 from meter.cli.main import main
 from tests.books import record
-from tests.sites import NOON, START, Site, published
+from tests.sites import NOON, START, Site, published, web_server
 from tests.writer import Writer
 
 
@@ -395,7 +395,7 @@ def test_a_captive_portal_accuses_nobody_and_spoils_no_cache(site, tmp_path, con
     cache = tmp_path / "cache"
     good(verify(site, "--cache", cache, source=site.url))
     handler = type("Portal", (_Portal,), {"content_type": content_type})
-    with served(handler) as url:
+    with web_server(handler) as url:
         assert said in not_checked(verify(site, "--cache", cache, source=f"{url}/log"))
         assert said in not_checked(verify(site, source=f"{url}/log"))
     assert (cache / "checkpoint").read_bytes() == site.checkpoint
@@ -414,7 +414,7 @@ def test_a_portal_that_begins_after_the_checkpoint_accuses_nobody(site):
             self.end_headers()
             self.wfile.write(note)
 
-    with served(Late) as url:
+    with web_server(Late) as url:
         assert "is a web page" in not_checked(verify(site, source=f"{url}/log"))
 
 
@@ -431,7 +431,7 @@ def test_an_answer_that_was_compressed_is_not_unfolded(site):
             self.end_headers()
             self.wfile.write(body)
 
-    with served(Bomb) as url:
+    with web_server(Bomb) as url:
         told = not_checked(verify(site, source=f"{url}/log"))
     assert "the response is compressed: gzip" in told
 
@@ -449,29 +449,8 @@ def test_an_answer_that_never_ends_is_given_up(site, monkeypatch):
                     self.wfile.write(b"x")
                     time.sleep(0.05)
 
-    with served(Drip) as url:
+    with web_server(Drip) as url:
         assert "not all came within 0.5 s" in not_checked(verify(site, source=f"{url}/log"))
-
-
-class _QuietServer(http.server.ThreadingHTTPServer):
-    """A server that says nothing of clients that went away, for stderr is looked at."""
-
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def served(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    with _QuietServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 # Beside a writer
