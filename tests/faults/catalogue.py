@@ -208,7 +208,7 @@ async def stop_until_replaced(stage: Stage, _: int) -> None:
 
 def _must_be_shut_out(stage: Stage, *services: Service) -> None:
     """Check that a service ended because another took over, or was cut off at its start."""
-    said = ("lost_epoch", "no_ledger: the database went away")
+    said = ("lost_epoch", "the database went away")
     for end in (end for service in services for end in service.ends):
         if end.code not in (0, -signal.SIGTERM) and not any(word in end.told for word in said):
             stage.found.wrong.append(f"a service that was shut out ended with {end}")

@@ -653,12 +653,12 @@ async def expected_refused(service, contracts, providers):
             if result["status"] in ("rejected", "conflict"):
                 code = result.get("code", "conflict")
                 key = (batch.entry, place, content["id"], result["status"], code)
-                found.append((*key, content["start"], content["contract"]))
+                found.append((*key, content["start"], content["contract"], ""))
     for each in expected_records(await service.entries(), contracts):
         if each["line"] == "record" and each["withheld"] != "0.00":
             status = "withheld" if each["status"] == "accepted" else each["status"]
             key = (each["entry"], -1, each["id"], status, "withheld", each["start"])
-            found.append((*key, each["contract"]))
+            found.append((*key, each["contract"], each["withheld"]))
     return [(key[0], *key[2:]) for key in sorted(found)]
 
 
@@ -671,8 +671,8 @@ async def test_an_enterprise_sees_which_of_its_records_do_not_count(service):
         expected = await expected_refused(service, contracts, providers)
         for limit in (1, 5, 1_000):
             found = await everything(service, path, "refused", limit)
-            names = ("entry", "id", "status", "code", "start", "contract")
-            assert [tuple(each[name] for name in names) for each in found] == expected
+            names = ("entry", "id", "status", "code", "start", "contract", "withheld")
+            assert [tuple(each.get(name, "") for name in names) for each in found] == expected
         statuses |= {each["status"] for each in found}
         for contract in contracts:
             one = await everything(service, f"{path}?contract={contract}", "refused")
