@@ -60,37 +60,59 @@ _RESULTS = {
     "conflict": Conflict,
     "rejected": Rejected,
 }
+# What stands before a figure in the file: its section, or lines of it, then its key.
 _POLICY_PLACES = {
     "version": ("", "version"),
     "programme": ("", "programme"),
-    "starts": ("validity", "from"),
-    "ends": ("validity", "until"),
-    "standard": ("ratio", "standard"),
-    "startup": ("ratio", "startup"),
-    "combined_standard": ("combined_support", "standard"),
-    "combined_startup": ("combined_support", "startup"),
-    "cap": ("cap", "amount"),
-    "pool": ("pool", "amount"),
-    "threshold": ("threshold", "amount"),
-    "months": ("startup", "months"),
-    "uses": ("use", "eligible"),
-    "lateness": ("lateness", "days"),
+    "meter": ("", "meter"),
+    "applicants": ("", "applicants"),
+    "starts": (r"\[validity\]", "from"),
+    "ends": (r"\[validity\]", "until"),
+    "standard": (r'\[\[class\]\]\nname = "standard"', "ratio"),
+    "startup": (r'\[\[class\]\]\nname = "startup"', "ratio"),
+    "combined": (r"\[combined_support\]", "ratio"),
+    "cap": (r"\[cap\]", "amount"),
+    "pool": (r"\[pool\]", "amount"),
+    "threshold": (r"\[threshold\]", "amount"),
+    "months": (r"\[startup\]", "months"),
+    "uses": (r"\[use\]", "eligible"),
+    "lateness": (r"\[lateness\]", "days"),
 }
+_COMBINED = {"standard": 5_000, "startup": 6_000}
 
 
 def policy_text(**figures: str | int | list[str]) -> str:
     """Return the shipped policy file with other figures, e.g. `policy_text(threshold="0.00")`."""
     text = SHIPPED
+    combined = {
+        kind: figures.pop(f"combined_{kind}") for kind in _COMBINED if f"combined_{kind}" in figures
+    }
+    if combined:
+        figures["combined"] = _COMBINED | combined
     for name, value in ({"version": "test"} | figures).items():
         section, key = _POLICY_PLACES[name]
-        start = rf"\[{section}\][^\[]*?" if section else ""
-        # JSON's texts, integers and lists of texts are TOML's too.
-        line = json.dumps(value, ensure_ascii=False)
+        start = rf"{section}[^\[]*?" if section else ""
+        line = _as_toml(value)
         text, found = re.subn(
             rf"({start}\n{key} = )[^\n]*", lambda match, line=line: match[1] + line, text, count=1
         )
         assert found == 1, name
     return text
+
+
+def without_sections(text: str, *sections: str) -> str:
+    """Return a policy file without some of its sections."""
+    for section in sections:
+        text, found = re.subn(rf"\n\[+{section}\](?:\n|.)*?(?=\n\n\[|\Z)", "", text)
+        assert found, section
+    return text
+
+
+def _as_toml(value: Any) -> str:
+    """Return a value as TOML: its texts, integers and lists are JSON's."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def uscc_of(number: int) -> str:

@@ -205,7 +205,8 @@ MEANINGS: Final[dict[str, str]] = {
     "enterprise": "The enterprise's Unified Social Credit Code.",
     "amount": f"{_YUAN}, above zero.",
     "signed_on": "The date of the signing.",
-    "use": "What is computed; the policy says which uses are eligible.",
+    "use": "What is computed; the policy says which of these uses are eligible.",
+    "programmes": "The programmes that draw on the pool: its owner's and those that share it.",
     "prices": "Yuan per device-hour, with up to four decimals, by device kind.",
     "max_devices": "Rented devices by kind; a kind that is not named has no limit.",
     "related_party": "Whether enterprise and provider are related parties.",
@@ -260,7 +261,7 @@ MEANINGS: Final[dict[str, str]] = {
     "detail": "The facts of this case, in a sentence.",
     "issued": f"What the coupon holds in all. {_YUAN}.",
     "remaining": f"Issued, but not granted. {_YUAN}.",
-    "cap": f"What one enterprise may get in the year. {_YUAN}.",
+    "cap": f"What one enterprise may get in the year, where there is a limit. {_YUAN}.",
     "contracts": "Each contract's share.",
     "as_of": "How much of the ledger this response includes.",
     "BalanceQuery.as_of": "A past size of the ledger, or an instant; without it, now.",
@@ -451,6 +452,12 @@ REMEDIES: Final[dict[str, str]] = {
     " if both are meant.",
     "looks_alike": "Use the spelling that `detail` names if that one is meant; else choose an id"
     " that nobody takes for it.",
+    "unsupported_section": "Leave out the section that `section` names, or wait for a version that"
+    " carries it out.",
+    "pool_owner": "Name the pool's owner, which stays the same in all versions of a programme.",
+    "not_applicant": "Check the programme and the enterprise's `kind`: `detail` names those that it"
+    " funds.",
+    "wrong_meter": "Check the programme: `detail` says what it funds.",
     "role_conflict": "One organisation cannot be both: check the USCC.",
     "unknown_policy": "Kashi ships no such file: check programme and version, or send `content`.",
     "unknown_programme": "Activate a policy of the programme first, or check the name.",
@@ -479,7 +486,7 @@ REMEDIES: Final[dict[str, str]] = {
     "cap_exceeded": "Issue less: `detail` names the cap.",
     "pool_exceeded": "Issue less: `detail` names what is left in the pool.",
     "below_granted": "Withdraw less: what is granted stays.",
-    "pool_below_issued": "Raise the pool in the policy file: more was issued from it.",
+    "no_budget": "Set the year's budget first: the policy states no sum.",
     "busy": "Send the same again after `Retry-After` seconds.",
     "not_published": "Ask again after `Retry-After` seconds; usually it takes a quarter of one. A"
     " batch is committed all the same, and posting it again gives its stored receipt.",

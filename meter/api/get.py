@@ -96,7 +96,7 @@ async def get_balance(ask: Ask) -> Balance:
         entitled=format_money(entitled),
         uncovered=format_money(entitled - granted),
         withheld=format_money(sum(_withheld(share) for share in balance.shares)),
-        cap=format_money(policy.cap),
+        cap=UNSET if policy.cap is None else format_money(policy.cap),
         contracts=[
             ContractShare(contract=share["contract"], **_share(share)) for share in balance.shares
         ],

@@ -203,6 +203,7 @@ def _pool(pool: pages.Pool) -> PoolView:
         format_money(pool.issued),
         format_money(pool.amount - pool.issued),
         format_money(pool.granted),
+        pool.programmes,
     )
 
 

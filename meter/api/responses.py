@@ -72,7 +72,7 @@ class Balance(Struct, frozen=True, kw_only=True):
     entitled: str
     uncovered: str
     withheld: str
-    cap: str
+    cap: str | UnsetType = UNSET
     contracts: list[ContractShare]
     as_of: AsOf
 
@@ -347,7 +347,10 @@ class NotCountedPage(Page, frozen=True, kw_only=True):
 
 
 class PoolView(Struct, frozen=True):
-    """The money of a programme and year: amount = issued + left; granted is part of issued."""
+    """The money of a pool and year: amount = issued + left; granted is part of issued.
+
+    `programme` owns the pool; `programmes` draw on it.
+    """
 
     programme: str
     year: int
@@ -355,6 +358,7 @@ class PoolView(Struct, frozen=True):
     issued: str
     left: str
     granted: str
+    programmes: list[str]
 
 
 class PoolPage(Page, frozen=True, kw_only=True):

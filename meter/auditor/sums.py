@@ -12,16 +12,19 @@ one does not, its code is that of the violation:
     sum_eligible     eligible usage by year: policy validity ∩ term ∩ enlistment, use, parties, less
                      what is withheld; a release adds that
     sum_enlistment   a known enlistment keeps its devices and its begin
-    sum_policy       a contract is registered under the newest policy, a coupon issued under one
+    sum_policy       a contract is registered under the newest policy, a coupon issued under one;
+                     a programme's pool keeps its owner
+    sum_applicant    who has a contract may apply under its policy, and usage is what that funds
     sum_class        its ratio class, from the founding date and the signing
     sum_threshold    contracts whose usage of the year can count reach the threshold at each issue
     sum_cap          no coupon above the cap, by the newest policy of the year
-    sum_pool         no year's coupons above its pool; pool = the policy's figure − issued
+    sum_pool         no issue above the year's pool, which programmes may share; pool = what is set
+                     aside − issued
     sum_cost         due = floor(Σ devices × hours × price) = Σ of the entries' `cost`
     sum_entitled     the formula's figure by contract and year = Σ of the entries' `entitled`
     sum_granted      0 ≤ accrued ≤ entitled; Σ accrued = min(issued, Σ entitled), and ≤ cost
     sum_coupon       coupon = issued − granted
-    sum_treasury     treasury = −(the policy's figure)
+    sum_treasury     treasury = −(what is set aside): the policy's figure, or what is issued if more
     sum_enterprise   enterprise = −Σ due of its contracts
     sum_account      no other account holds anything
 
@@ -133,17 +136,24 @@ def is_of_record(data: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What a policy file says, in fen and as fractions."""
+    """What a policy file says, in fen and as fractions; None where it sets no limit.
+
+    `classes` are the names of the derived ones: by `standard` and `startup`.
+    """
 
     version: str
+    meter: str
+    applicants: list[str]
     valid: range
+    classes: dict[str, str]
     ratio: dict[str, Fraction]
-    combined: dict[str, Fraction]
-    cap: int
-    pool: int
+    combined: dict[str, Fraction] | None
+    cap: int | None
+    pool: int | None
+    owner: str
     threshold: int
     startup_months: int
-    uses: list[str]
+    uses: list[str] | None
 
     @property
     def years(self) -> range:
@@ -282,7 +292,7 @@ class Sums:
         self._withheld: dict[tuple[str, str], array[int]] = {}
         self._issued: defaultdict[_Coupon, int] = defaultdict(int)
         self._issued_of_pool: defaultdict[_Pool, int] = defaultdict(int)
-        self._pools: dict[_Pool, int] = {}
+        self._pools: dict[_Pool, int] = {}  # what the owners' policies state
 
     def entry(self, number: int, data: bytes) -> None:
         """Add the next entry, whose form the audit has checked."""
@@ -309,7 +319,7 @@ class Sums:
             case "withdrawal":
                 self._add_issued(fields, -fields["amount"])
             case "policy":
-                self._policy(fields)
+                self._policy(number, fields)
             case "provider":
                 provider = self._providers[fields["id"]] = _Provider()
                 _enlist(number, provider, fields)
@@ -337,8 +347,8 @@ class Sums:
         coupons = self._issued.keys() | entitled.keys()
         for coupon in sorted(coupons):
             _check_coupon(coupon, self._issued[coupon], entitled[coupon], granted[coupon], accounts)
-        for pool, amount in self._pools.items():
-            _check_pool(pool, amount, self._issued_of_pool[pool], accounts)
+        for pool, limit in self._pools.items():
+            _check_pool(pool, limit, self._issued_of_pool[pool], accounts)
         for enterprise, cost in owed.items():
             held = accounts.pop(f"enterprise:{enterprise}", 0)
             _agree("sum_enterprise", f"enterprise {enterprise}", held, -cost)
@@ -469,13 +479,18 @@ class Sums:
             detail = f"{enterprise} rents for {rented} fen in {year}, {rules.threshold} are needed"
             raise Violation("sum_threshold", detail, number)
         what = f"issued for {programme} {year}"
-        _stay_below("sum_cap", f"{what} to {enterprise}", self._issued[coupon], rules.cap, number)
-        total = self._issued_of_pool[programme, year]
-        _stay_below("sum_pool", what, total, rules.pool, number)
+        if rules.cap is not None:
+            held = self._issued[coupon]
+            _stay_below("sum_cap", f"{what} to {enterprise}", held, rules.cap, number)
+        pool = rules.owner, year
+        if pool not in self._pools:
+            raise Violation("sum_policy", f"no policy of {rules.owner} touches {year}", number)
+        _stay_below("sum_pool", what, self._issued_of_pool[pool], self._pools[pool], number)
 
     def _add_issued(self, fields: dict[str, Any], fen: int) -> None:
         self._issued[_coupon_of(fields)] += fen
-        self._issued_of_pool[fields["programme"], fields["year"]] += fen
+        owner = self._policies[fields["programme"]][-1].owner
+        self._issued_of_pool[owner, fields["year"]] += fen
 
     def _rented(self, coupon: _Coupon) -> int:
         """Return the full amounts of the contracts with an eligible day in the coupon's year."""
@@ -486,11 +501,15 @@ class Sums:
             if contract.days and year in _years(contract.days)
         )
 
-    def _policy(self, fields: dict[str, Any]) -> None:
+    def _policy(self, number: int, fields: dict[str, Any]) -> None:
         rules = _read_rules(fields["content"])
-        self._policies[fields["programme"]].append(rules)
-        for year in rules.years:
-            self._pools[fields["programme"], year] = rules.pool
+        versions = self._policies[programme := fields["programme"]]
+        if versions and versions[-1].owner != rules.owner:
+            raise Violation("sum_policy", f"the pool of {programme} has another owner", number)
+        versions.append(rules)
+        if rules.owner == programme:
+            for year in rules.years:
+                self._pools[programme, year] = rules.pool or 0
 
     def _contract(self, number: int, fields: dict[str, Any]) -> None:
         versions = self._policies[fields["programme"]]
@@ -498,6 +517,10 @@ class Sums:
             detail = f"{fields['policy']} is not the newest policy of {fields['programme']}"
             raise Violation("sum_policy", detail, number)
         rules = versions[-1]
+        applicant = self._enterprises[fields["enterprise"]]["applicant"]
+        if rules.meter != "device-time" or applicant not in rules.applicants:
+            detail = f"a contract of an {applicant} under {fields['programme']}, by {rules.meter}"
+            raise Violation("sum_applicant", detail, number)
         ratio_class = _class_of(self._enterprises[fields["enterprise"]], fields, rules)
         if fields["class"] != ratio_class:
             detail = f"contract {fields['id']} is {fields['class']}, by its dates {ratio_class}"
@@ -650,8 +673,11 @@ def _entitlement(contract: _Contract) -> dict[int, int]:
     """Return fen by year: the ratio of the usage within the amount, within the support left."""
     terms, rules = contract.fields, contract.rules
     amount_left = Fraction(terms["amount"])
-    support = floor(rules.combined[terms["class"]] * terms["amount"])
-    support_left = max(0, support - terms["other_public_funds"])
+    if rules.combined is None:
+        support_left = floor(rules.ratio[terms["class"]] * terms["amount"])
+    else:
+        support = floor(rules.combined[terms["class"]] * terms["amount"])
+        support_left = max(0, support - terms["other_public_funds"])
     entitled = {}
     for year, work in sorted(contract.eligible.items()):
         counted = min(Fraction(work, _WORK_PER_FEN), amount_left)
@@ -671,9 +697,9 @@ def _check_coupon(
     _agree("sum_coupon", f"coupon of {what}", held, issued - granted)
 
 
-def _check_pool(pool: _Pool, amount: int, issued: int, accounts: dict[str, int]) -> None:
+def _check_pool(pool: _Pool, limit: int, issued: int, accounts: dict[str, int]) -> None:
     programme, year = pool
-    _stay_below("sum_pool", f"issued for {programme} {year}", issued, amount)
+    amount = max(issued, limit)  # a limit may be lowered below what was issued before
     held = accounts.pop(f"pool:{programme}:{year}", 0)
     _agree("sum_pool", f"pool of {programme} {year}", held, amount - issued)
     held = accounts.pop(f"treasury:{programme}:{year}", 0)
@@ -695,42 +721,50 @@ def _stay_below(code: str, what: str, fen: int, limit: int, entry: int | None = 
 
 def _read_rules(text: str) -> _Rules:
     file = tomllib.loads(text)
+    classes = file.get("class", [])
     return _Rules(
         version=file["version"],
+        meter=file["meter"],
+        applicants=file["applicants"],
         valid=_days(file["validity"]),
-        ratio=_ratios(file["ratio"]),
-        combined=_ratios(file["combined_support"]),
-        cap=_fen(file["cap"]),
-        pool=_fen(file["pool"]),
-        threshold=_fen(file["threshold"]),
-        startup_months=file["startup"]["months"],
-        uses=file["use"]["eligible"],
+        classes={each["when"]: each["name"] for each in classes if "when" in each},
+        ratio=_ratios({each["name"]: each["ratio"] for each in classes if "ratio" in each}),
+        combined=_ratios(file["combined_support"]["ratio"]) if "combined_support" in file else None,
+        cap=_fen(file, "cap"),
+        pool=_fen(file, "pool"),
+        owner=file.get("pool", {}).get("shared_with", file["programme"]),
+        threshold=_fen(file, "threshold") or 0,
+        startup_months=file.get("startup", {}).get("months", 0),
+        uses=file["use"]["eligible"] if "use" in file else None,
     )
 
 
-def _ratios(section: dict[str, Any]) -> dict[str, Fraction]:
-    return {name: Fraction(section[name], 10_000) for name in ("standard", "startup")}
+def _ratios(basis_points: dict[str, int]) -> dict[str, Fraction]:
+    return {name: Fraction(value, 10_000) for name, value in basis_points.items()}
 
 
-def _fen(section: dict[str, Any]) -> int:
-    return int(Fraction(section["amount"]) * 100)
+def _fen(file: dict[str, Any], section: str) -> int | None:
+    amount = file.get(section, {}).get("amount")
+    return None if amount is None else int(Fraction(amount) * 100)
 
 
 def _class_of(enterprise: dict[str, Any], contract: dict[str, Any], rules: _Rules) -> str:
     """Return the class; a startup is founded less than the policy's months before the signing."""
-    if enterprise["applicant"] != "enterprise":
-        return "standard"
+    standard = rules.classes["standard"]
+    if enterprise["applicant"] != "enterprise" or "startup" not in rules.classes:
+        return standard
     founded = date.fromisoformat(enterprise["founded_on"])
     years, month = divmod(founded.month - 1 + rules.startup_months, 12)
     year, month = founded.year + years, month + 1
     # Where the month is too short, its last day (Civil Code, article 202).
     grown_up = date(year, month, min(founded.day, monthrange(year, month)[1]))
-    return "startup" if date.fromisoformat(contract["signed_on"]) < grown_up else "standard"
+    is_startup = date.fromisoformat(contract["signed_on"]) < grown_up
+    return rules.classes["startup"] if is_startup else standard
 
 
 def _eligible_days(contract: dict[str, Any], rules: _Rules) -> range:
     """Return the days of policy validity ∩ term, none where use or parties are not eligible."""
-    if contract["related_party"] or contract["use"] not in rules.uses:
+    if contract["related_party"] or (rules.uses is not None and contract["use"] not in rules.uses):
         return range(0)
     term = _days(contract)
     return range(max(rules.valid.start, term.start), min(rules.valid.stop, term.stop))

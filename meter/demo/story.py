@@ -216,6 +216,7 @@ async def _register(stage: _Stage, scenario: Scenario) -> None:
 
 
 def _policy_line(rules: Policy) -> str:
+    assert rules.cap is not None, "the Measures have one"
     standard, startup = (rules.ratio_bp[name] // 100 for name in ("standard", "startup"))
     return (
         f"policy {rules.programme} {rules.version}: {standard} %, startups {startup} %,"

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.rules import entries
-from meter.rules.entries import Applicant
+from meter.values.policy_file import Applicant, Use
 from meter.values.strict import (
     Date,
     Fen,
@@ -160,7 +160,7 @@ class RegisterContract(
     signed_on: Date
     starts: Date
     ends: Date
-    use: Id
+    use: Use
     prices: Prices
     max_devices: Annotated[
         dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]], Meta(max_length=MAX_DEVICE_KINDS)

@@ -28,7 +28,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from meter.values.policy import RatioClass
+from meter.values.policy_file import Applicant
 from meter.values.units import MICROSECONDS
 
 Posting = tuple[str, str, int]
@@ -38,7 +38,6 @@ Evidence = tuple[Literal["contract", "provider"], int, int, int]
 FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "pool")
 
 Salt = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-Applicant = Literal["enterprise", "university", "institute"]
 
 
 class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,7 +206,7 @@ class ContractRegistered(
     related_party: bool
     other_public_funds: int
     policy: str
-    ratio_class: RatioClass
+    ratio_class: str
 
 
 class ContractFrozen(AuthorityEntry, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from meter.values.policy import Policy
 from meter.wire.receipt import EntryRange
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
-PoolId = tuple[str, int]  # programme, year
+PoolId = tuple[str, int]  # programme that owns it, year
 RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
 RequestId = tuple[str, str]  # token id, its idempotency key
@@ -244,10 +244,25 @@ class Enterprise:
 
 @dataclass
 class Pool:
-    """The money of one programme and year, fen."""
+    """The money of one programme and year, fen: what the policy states, and what was issued.
 
-    amount: int = 0
+    `programmes` draw on it: the owner, and those that share it. `stated` is None where the policy
+    states no sum.
+    """
+
+    stated: int | None = None
     issued: int = 0
+    programmes: list[str] = field(default_factory=list)
+
+    @property
+    def limit(self) -> int:
+        """The most that may be issued."""
+        return 0 if self.stated is None else self.stated
+
+    @property
+    def amount(self) -> int:
+        """What was set aside: the limit, unless more had been issued when it was lowered."""
+        return max(self.issued, self.limit)
 
 
 class AcceptedRecord(Struct):
@@ -346,6 +361,10 @@ class State:
             if number < size and year in policy.years:
                 return policy
         return None
+
+    def pool_id(self, programme: str, year: int) -> PoolId:
+        """Return the pool from which a programme's money of a year comes."""
+        return self.active[programme].pool_owner, year
 
     def take_touched(self) -> Touched:
         """Return what changed since the last call, and begin anew."""

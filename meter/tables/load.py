@@ -22,7 +22,6 @@ from meter.rules.state import (
     AcceptedRecord,
     BatchId,
     DeviceTimeId,
-    Pool,
     RecordId,
     RequestId,
     Share,
@@ -82,8 +81,8 @@ async def load_state(connection: Connection, head: Head) -> State:
     for enterprise, programme, year, issued, granted in await connection.fetch(_SQL["coupons"]):
         state.coupons[enterprise, programme, year] = issued
         state.granted[enterprise, programme, year] = int(granted)
-    for programme, year, amount, issued in await connection.fetch(_SQL["pools"]):
-        state.pools[programme, year] = Pool(amount, issued)
+    for programme, year, issued in await connection.fetch(_SQL["pools"]):
+        state.pools[programme, year].issued = issued
     state.take_touched()
     return state
 

@@ -135,13 +135,14 @@ class UsageDay:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The money of one programme and year, fen."""
+    """The money of one programme and year, fen; `programmes` draw on it."""
 
     programme: str
     year: int
     amount: int
     issued: int
     granted: int
+    programmes: list[str]
 
 
 @dataclass(frozen=True, slots=True)

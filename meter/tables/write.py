@@ -149,7 +149,7 @@ async def _put_usage_days(connection: Connection, written: Written) -> None:
             added[contract, day, device] += device_time
     rows = [(*place, Decimal(device_time)) for place, device_time in added.items()]
     if rows:
-        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 4))
+        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 5))
 
 
 async def _put_device_time(
@@ -167,9 +167,10 @@ async def _put_coupons(connection: Connection, state: State, touched: Iterable[C
 
 
 async def _put_pools(connection: Connection, state: State, touched: Iterable[PoolId]) -> None:
-    rows = [(*pool, state.pools[pool].amount, state.pools[pool].issued) for pool in touched]
+    pools = ((pool, state.pools[pool]) for pool in touched)
+    rows = [(*name, pool.amount, pool.issued, " ".join(pool.programmes)) for name, pool in pools]
     if rows:
-        await connection.execute(_SQL["put_pools"], *_columns(rows, 4))
+        await connection.execute(_SQL["put_pools"], *_columns(rows, 5))
 
 
 async def clear_projections(connection: Connection) -> None:

@@ -1,146 +1,211 @@
-"""A policy: one version of one programme's rules, read from a TOML file.
+"""A policy: one version of one programme's rules, in the units of the core.
 
-Files lie in `meter/policies/`, named `<programme>-<version>.toml`; every figure stands beside its
-article and its standing. An entry of the ledger holds the text of the file, so an auditor
-reads the very rules that were applied. Example: `policies/training-coupon-2024-12.toml`.
+`values/policy_file.py` reads the text; files lie in `meter/policies/`, named
+`<programme>-<version>.toml`. An entry of the ledger holds the text of the file, so an auditor reads
+the very rules that were applied.
 """
 
 import re
-import tomllib
 from importlib.resources import files
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Self, get_args
 
-from msgspec import Meta, Struct, ValidationError, convert
+from msgspec import Struct
 
+from meter.values import policy_file
+from meter.values.policy_file import (
+    IMPLIED_CLASS,
+    AllocationMode,
+    Applicant,
+    ClassSection,
+    Derivation,
+    Evidence,
+    InvoiceBase,
+    MeterName,
+    Per,
+    PolicyFile,
+    Prorate,
+    RoundingMode,
+    Running,
+    Use,
+)
 from meter.values.problems import Problem
-from meter.values.strict import Name, Reason
-from meter.values.text import check_texts
-from meter.values.units import DAY_SECONDS, parse_date, parse_money, year_of
+from meter.values.units import DAY_SECONDS, parse_date, year_of
 
-# The text must fit into one entry of 65,535 bytes, where JSON may write a character as two.
-MAX_POLICY_BYTES = 30_000
-# The time to read a dotted key grows with the square of its parts: many parts would take seconds.
-MAX_POLICY_DOTS = 1_000
-# A change of one contract can move money in each of its years; one entry must hold all of it.
-MAX_YEARS = 4
-
-Standing = Literal["measures", "guide", "practice", "judgement"]
-BasisPoints = Annotated[int, Meta(ge=0, le=10_000)]
-RatioClass = Literal["standard", "startup"]
-
+USES: Final[frozenset[Use]] = frozenset(get_args(Use))
+NO_LATENESS_SECONDS: Final = 10_000 * 366 * DAY_SECONDS  # longer than time is counted here
 
 _SHIPPED: Final = files("meter").joinpath("policies")
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class _Sourced(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    article: Reason
-    standing: Standing
+class FundingClass(Struct, frozen=True, kw_only=True):
+    """A class: basis points of what it cost, or a fixed sum, or neither; and its cap in fen."""
+
+    name: str
+    title: str
+    title_en: str
+    ratio_bp: int | None
+    fixed: int | None
+    cap: int | None
+    when: Derivation | None
 
 
-class _Validity(_Sourced, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
-    starts: str
-    ends: str
+class ClaimRules(Struct, frozen=True, kw_only=True):
+    """How long after its year a claim may be made, what it must show, days of public notice."""
 
-
-class _Ratio(_Sourced, frozen=True, kw_only=True):
-    standard: BasisPoints
-    startup: BasisPoints
-
-
-class _Amount(_Sourced, frozen=True, kw_only=True):
-    amount: str
-
-
-class _Startup(_Sourced, frozen=True, kw_only=True):
-    months: Annotated[int, Meta(ge=0, le=120)]
-
-
-class _Use(_Sourced, frozen=True, kw_only=True):
-    eligible: list[str]
-
-
-class _Lateness(_Sourced, frozen=True, kw_only=True):
-    days: Annotated[int, Meta(ge=0, le=3_660)]
-
-
-class _File(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    programme: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}\Z")]
-    version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")]
-    title: Name
-    validity: _Validity
-    ratio: _Ratio
-    combined_support: _Ratio
-    cap: _Amount
-    pool: _Amount
-    threshold: _Amount
-    startup: _Startup
-    use: _Use
-    lateness: _Lateness
+    months: int
+    evidence: frozenset[Evidence]
+    invoice_base: InvoiceBase
+    notice_days: int
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """The rules in the units of the core: fen, basis points, instants.
+    """The rules in fen, basis points, instants and months; None where a file sets no limit.
 
-    Validity is the half-open interval `[valid_from, valid_until)`.
+    Validity is the half-open interval `[valid_from, valid_until)`. `pool_owner` is the programme
+    whose accounts hold the pool: this one, unless it shares another's. `takes_from` is the instant
+    from which this version holds for contracts of earlier ones.
     """
 
     programme: str
     version: str
     title: str
+    title_en: str
+    responsible: tuple[str, ...]
+    applicants: frozenset[Applicant]
+    group: str
+    meter: MeterName
     valid_from: int
     valid_until: int
-    ratio_bp: dict[RatioClass, int]
-    combined_bp: dict[RatioClass, int]
-    cap: int
-    pool: int
+    classes: dict[str, FundingClass]
+    running: Running
+    takes_from: int | None
+    cap: int | None
+    cap_per: Per
+    once: bool
+    pool: int | None
+    pool_owner: str
+    combined_bp: dict[str, int]
     threshold: int
     startup_months: int
-    eligible_uses: frozenset[str]
+    eligible_uses: frozenset[Use]
     lateness_seconds: int
+    age_months: tuple[int, int] | None
+    rounding: RoundingMode
+    prorate: Prorate
+    allocation: AllocationMode
+    claims: ClaimRules | None
+    enlistment_required: bool
 
     @property
     def years(self) -> range:
         """The calendar years that the validity touches; each has a pool of its own."""
         return range(year_of(self.valid_from), year_of(self.valid_until - 1) + 1)
 
+    @property
+    def ratio_bp(self) -> dict[str, int]:
+        """The basis points of the classes that have some, by name."""
+        return {
+            name: each.ratio_bp for name, each in self.classes.items() if each.ratio_bp is not None
+        }
+
+    def derived_class(self, derivation: Derivation) -> str | None:
+        """Return the class of a startup or another applicant; None where an award names it."""
+        names = {each.when: name for name, each in self.classes.items() if each.when is not None}
+        return names.get(derivation, names.get("standard"))
+
+    def support_bp(self, class_name: str) -> int:
+        """Return the basis points that limit a contract: of all public money, else its ratio."""
+        return self.combined_bp.get(class_name, self.ratio_bp[class_name])
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the policy of a file's text. Raises `Problem` `bad_policy`."""
-        if len(text.encode("utf-8", "replace")) > MAX_POLICY_BYTES:
-            raise Problem("bad_policy", f"longer than {MAX_POLICY_BYTES} bytes")
-        if text.count(".") > MAX_POLICY_DOTS:
-            raise Problem("bad_policy", f"more than {MAX_POLICY_DOTS} dots")
-        try:
-            fields = tomllib.loads(text)
-            check_texts(fields)
-            policy = cls._from_file(convert(fields, _File))
-        except (ValidationError, ValueError, RecursionError) as error:
-            raise Problem("bad_policy", str(error)) from None
-        if policy.valid_until <= policy.valid_from or len(policy.years) > MAX_YEARS:
-            raise Problem("bad_policy", f"the validity must touch 1 to {MAX_YEARS} years")
-        return policy
+        return cls._from_file(policy_file.read(text))
 
     @classmethod
-    def _from_file(cls, file: _File) -> Self:
+    def _from_file(cls, file: PolicyFile) -> Self:
+        pool, claims, cap, age = file.pool, file.claims, file.cap, file.age
+        shared_with = None if pool is None else pool.shared_with
+        effective = None if file.transition is None else file.transition.effective
+        combined = {} if file.combined_support is None else file.combined_support.ratio
         return cls(
             programme=file.programme,
             version=file.version,
             title=file.title,
+            title_en=file.title_en,
+            responsible=tuple(file.responsible),
+            applicants=frozenset(file.applicants),
+            group=file.group,
+            meter=file.meter,
             valid_from=parse_date(file.validity.starts),
             valid_until=parse_date(file.validity.ends),
-            ratio_bp={"standard": file.ratio.standard, "startup": file.ratio.startup},
-            combined_bp={
-                "standard": file.combined_support.standard,
-                "startup": file.combined_support.startup,
-            },
-            cap=parse_money(file.cap.amount),
-            pool=parse_money(file.pool.amount),
-            threshold=parse_money(file.threshold.amount),
-            startup_months=file.startup.months,
-            eligible_uses=frozenset(file.use.eligible),
-            lateness_seconds=file.lateness.days * DAY_SECONDS,
+            classes=_classes(file),
+            running="keep" if file.transition is None else file.transition.running,
+            takes_from=None if effective is None else parse_date(effective),
+            cap=None if cap is None else _fen(cap.amount),
+            cap_per="applicant-year" if cap is None else cap.per,
+            once=cap is not None and cap.once,
+            pool=None if pool is None else _fen(pool.amount),
+            pool_owner=shared_with or file.programme,
+            combined_bp=dict(combined),
+            threshold=0 if file.threshold is None else int(file.threshold.amount),
+            startup_months=0 if file.startup is None else file.startup.months,
+            eligible_uses=USES if file.use is None else frozenset(file.use.eligible),
+            lateness_seconds=(
+                NO_LATENESS_SECONDS if file.lateness is None else file.lateness.days * DAY_SECONDS
+            ),
+            age_months=None if age is None else (age.starts, age.ends),
+            rounding="fen" if file.rounding is None else file.rounding.mode,
+            prorate="none" if file.rounding is None else file.rounding.prorate,
+            allocation="ordered" if file.allocation is None else file.allocation.mode,
+            claims=(
+                None
+                if claims is None
+                else ClaimRules(
+                    months=claims.months,
+                    evidence=frozenset(claims.evidence),
+                    invoice_base=claims.invoice_base,
+                    notice_days=claims.notice_days,
+                )
+            ),
+            enlistment_required=file.enlistment is not None and file.enlistment.required,
         )
+
+
+def _classes(file: PolicyFile) -> dict[str, FundingClass]:
+    if file.classes is None:
+        return {IMPLIED_CLASS: _implied_class(file)}
+    return {each.name: _funding_class(each) for each in file.classes}
+
+
+def _funding_class(section: ClassSection) -> FundingClass:
+    return FundingClass(
+        name=section.name,
+        title=section.title,
+        title_en=section.title_en,
+        ratio_bp=section.ratio,
+        fixed=_fen(section.fixed),
+        cap=_fen(section.cap),
+        when=section.when,
+    )
+
+
+def _implied_class(file: PolicyFile) -> FundingClass:
+    """Return the one class of awards that only the caps of the programme limit."""
+    return FundingClass(
+        name=IMPLIED_CLASS,
+        title=file.title,
+        title_en=file.title_en,
+        ratio_bp=None,
+        fixed=None,
+        cap=None,
+        when="standard",
+    )
+
+
+def _fen(amount: int | None) -> int | None:
+    return None if amount is None else int(amount)
 
 
 def shipped_text(programme: str, version: str) -> str:

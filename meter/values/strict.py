@@ -197,6 +197,14 @@ def convert_plain(fields: dict[str, Any], kind: type[T]) -> T:
     return msgspec.convert(fields, kind, dec_hook=_from_plain)
 
 
+def convert_texts(fields: dict[str, Any], kind: type[T]) -> T:
+    """Return the struct `kind` from the values of a file, whose texts were checked.
+
+    Raises `msgspec.ValidationError`, whose text names the place.
+    """
+    return msgspec.convert(fields, kind, dec_hook=_from_text)
+
+
 def convert_query(values: dict[str, str], kind: type[S]) -> S:
     """Return the struct `kind` from the parameters of a URL. Raises `ValueError`."""
     check_texts(values)

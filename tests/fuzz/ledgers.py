@@ -73,6 +73,14 @@ def goes_on(do: Callable[[Writer], object]) -> None:
     audit.finish()
 
 
+def audit(writer: Writer) -> None:
+    """Audit all that was written. Raises `Violation`."""
+    found, tree = Audit(), Tree()
+    for number in range(len(writer.leaves)):
+        _replay(writer, number, found, tree)
+    found.finish()
+
+
 @cache
 def _audited() -> tuple[Audit, Tree]:
     audit, tree = Audit(), Tree()

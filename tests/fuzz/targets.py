@@ -52,7 +52,7 @@ from meter.rules.commands import ActivatePolicy, fields_of
 from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of, read_entry
 from meter.values import units, uscc
-from meter.values.policy import Policy
+from meter.values.policy import USES, Policy
 from meter.values.problems import CODES, Problem
 from meter.values.strict import convert_query, decode_request
 from meter.wire import dsse
@@ -299,9 +299,12 @@ def policy(data: bytes) -> bool:
         return False
     rules = sums._read_rules(text)
     assert (found.cap, found.pool, found.threshold) == (rules.cap, rules.pool, rules.threshold)
+    assert (found.meter, found.pool_owner) == (rules.meter, rules.owner)
+    assert found.applicants == set(rules.applicants)
     assert found.ratio_bp == {name: 10_000 * ratio for name, ratio in rules.ratio.items()}
-    assert found.combined_bp == {name: 10_000 * ratio for name, ratio in rules.combined.items()}
-    assert found.eligible_uses == set(rules.uses)
+    combined = rules.combined or {}
+    assert found.combined_bp == {name: 10_000 * ratio for name, ratio in combined.items()}
+    assert found.eligible_uses == (USES if rules.uses is None else set(rules.uses))
     assert found.startup_months == rules.startup_months
     assert list(found.years) == list(rules.years)
     return True

@@ -1391,14 +1391,14 @@ def test_a_coupon_against_the_limits_is_found(figures, lie, words):
 
 def test_a_coupon_beyond_the_pool_is_found():
     writer = world(pool="500.00")
-    writer.state.pools[PROGRAMME, 2025].amount = 10**9
+    writer.state.pools[PROGRAMME, 2025].stated = 10**9
     with found(writer, "floor_broken", f"pool:{PROGRAMME}:2025"):
         writer.issue(2025, "100.01")
 
 
 def test_a_coupon_beyond_the_pool_without_postings_is_found():
     writer = world(pool="500.00")
-    writer.state.pools[PROGRAMME, 2025].amount = 10**9
+    writer.state.pools[PROGRAMME, 2025].stated = 10**9
     writer.tell = changed("issue", postings=[])
     with found(writer, "not_allowed", "pool_exceeded"):
         writer.issue(2025, "100.01")

@@ -90,7 +90,7 @@ async def open_all(service: Service) -> None:
         "B": {"provider": "other"},
         "C": {"enterprise": BETA},
         "W": {"max_devices": {DEVICE: 1}},
-        "F": {"use": "rendering"},
+        "F": {"use": "other"},
     }.items():
         await service.ask("/v1/contracts", **contract_body(id_, prices=PRICES, **terms))
     await service.post("/v1/contracts/F/freeze")
@@ -722,6 +722,7 @@ async def test_pools_and_coupons_add_up_as_the_entries_say(service):
                     if year in contract.shares
                 )
             ),
+            "programmes": [PROGRAMME],
         }
         for (programme, year), pool in sorted(state.pools.items())
     ]

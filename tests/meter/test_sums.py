@@ -846,7 +846,7 @@ def test_an_entitlement_beyond_the_cost_is_found():
     books.post([usage("a")])
     entries = told(books)
     content = entries[1]["content"]
-    entries[1]["content"] = content.replace("standard = 5000", "standard = 11000", 1)
+    entries[1]["content"] = content.replace("ratio = 5000", "ratio = 11000", 1)
     found(entries, "sum_granted", "contract A: 4950 fen, more than 4500")
 
 
@@ -948,16 +948,38 @@ def test_a_coupon_above_the_cap_is_found():
 
 def test_coupons_above_the_pool_are_found():
     books = world(pool="350.00")
-    books.state.pools[PROGRAMME, 2025].amount = 10**9
+    books.state.pools[PROGRAMME, 2025].stated = 10**9
     number = books.issue(2025, "50.01", BETA)
     found(books, "sum_pool", f"{PROGRAMME} 2025", "35001", "35000", entry=number)
 
 
-def test_a_pool_lowered_below_what_was_issued_is_found():
+def test_a_pool_that_gave_back_what_was_issued_is_found():
     books = world()
     books.state.pools[PROGRAMME, 2025].issued = 0
     books.activate(lifted(version="next", pool="299.99"))
-    found(books, "sum_pool", f"{PROGRAMME} 2025", "30000", "29999")
+    found(books, "sum_pool", f"{PROGRAMME} 2025", "-1", "0")
+
+
+def test_a_pool_lowered_below_what_was_issued_is_no_fault_and_issues_no_more():
+    books = world()
+    books.activate(lifted(version="next", pool="299.99"))
+    books.withdraw(2025, "0.01", BETA)
+    summed(told(books))
+    books.state.pools[PROGRAMME, 2025].stated = 30_000
+    number = books.issue(2025, "0.01", BETA)
+    found(books, "sum_pool", f"{PROGRAMME} 2025", "30000", "29999", entry=number)
+
+
+def test_what_a_lowered_pool_gets_back_goes_on_to_the_treasury():
+    books = world()
+    books.activate(lifted(version="next", pool="200.00"))
+    books.withdraw(2025, "100.00", BETA)
+    assert told(books)[-1]["postings"][1:] == [
+        [f"pool:{PROGRAMME}:2025", f"treasury:{PROGRAMME}:2025", 10_000]
+    ]
+    entries = told(books)
+    entries[-1]["postings"].pop()
+    found(entries, "sum_pool", f"{PROGRAMME} 2025", "10000", "0")
 
 
 def test_a_cap_lowered_later_is_no_fault():

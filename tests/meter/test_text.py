@@ -189,8 +189,8 @@ def test_a_policys_title_is_neither_blank_nor_in_another_form():
 
 def titled(title: str) -> str:
     """The shipped policy under another title."""
-    assert SHIPPED.count('title = "训练券"') == 1
-    return SHIPPED.replace('title = "训练券"', f'title = "{title}"')
+    assert SHIPPED.count('title = "训力券"') == 1
+    return SHIPPED.replace('title = "训力券"', f'title = "{title}"')
 
 
 # Ids

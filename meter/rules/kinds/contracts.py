@@ -32,7 +32,8 @@ from meter.rules.kinds.kind import (
 )
 from meter.rules.rating import Interval, Terms, support_limit
 from meter.rules.state import Contract, Provider, State
-from meter.values.policy import MAX_YEARS, Policy, RatioClass
+from meter.values.policy import Policy
+from meter.values.policy_file import MAX_YEARS
 from meter.values.problems import Problem
 from meter.values.units import add_months, parse_date
 
@@ -58,13 +59,23 @@ def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Ju
     contracts = state.contracts_of(command.enterprise, command.programme)
     if len(contracts) >= MAX_CONTRACTS_PER_PROGRAMME:
         raise Problem("too_many_contracts", f"the limit is {MAX_CONTRACTS_PER_PROGRAMME}")
+    _check_programme(policy, enterprise.registered)
     check_period(command.starts, command.ends)
     if command.amount == 0:
         raise Problem("malformed", "the amount is zero")
     _check_dates(policy, enterprise.registered, command, stamp)
-    _check_spelling(policy, provider, command)
+    _check_spelling(provider, command)
     ratio_class = _ratio_class(policy, enterprise.registered, command.signed_on)
     return {"policy": policy.version, "ratio_class": ratio_class}, []
+
+
+def _check_programme(policy: Policy, enterprise: EnterpriseRegistered) -> None:
+    """Raise `Problem` where no contract of the enterprise can be funded by the programme."""
+    if policy.meter != "device-time":
+        raise Problem("wrong_meter", f"{policy.programme} funds by {policy.meter}")
+    if enterprise.applicant not in policy.applicants:
+        known = ", ".join(sorted(policy.applicants))
+        raise Problem("not_applicant", f"{policy.programme} funds {known}")
 
 
 def _check_dates(
@@ -82,28 +93,27 @@ def _check_dates(
         raise Problem("bad_dates", outside, field="until")
 
 
-def _check_spelling(policy: Policy, provider: Provider, command: RegisterContract) -> None:
+def _check_spelling(provider: Provider, command: RegisterContract) -> None:
     """Raise `Problem` `looks_alike` for a name that people could take for a known one."""
-    check_names("use", [command.use], policy.eligible_uses)
     known = [*command.prices, *provider.device_kinds()]
     check_names("prices", command.prices, known)
     check_names("max_devices", command.max_devices, [*command.max_devices, *known])
 
 
-def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: str) -> RatioClass:
-    """Return `startup` if the enterprise was founded less than the policy's months before."""
-    if enterprise.applicant != "enterprise":
-        return "standard"
-    # Dates of one form compare as text.
+def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: str) -> str:
+    """Return the class of a startup if the enterprise was one on the day, else the standard one."""
     startup_until = add_months(enterprise.founded_on, policy.startup_months)
-    return "startup" if signed_on < startup_until else "standard"
+    # Dates of one form compare as text.
+    is_startup = enterprise.applicant == "enterprise" and signed_on < startup_until
+    ratio_class = policy.derived_class("startup" if is_startup else "standard")
+    assert ratio_class is not None, "the classes of what is metered are derived"
+    return ratio_class
 
 
 def _apply_contract(state: State, number: int, entry: ContractRegistered) -> None:
     policy = state.policies[entry.programme][entry.policy]
-    limit = support_limit(
-        entry.amount, policy.combined_bp[entry.ratio_class], entry.other_public_funds
-    )
+    funds = entry.other_public_funds if policy.combined_bp else 0
+    limit = support_limit(entry.amount, policy.support_bp(entry.ratio_class), funds)
     contract = Contract(
         entry=number,
         registered=entry,
@@ -181,7 +191,7 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
     response=_response,
     codes=(
         *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
-        *("looks_alike", "too_many_contracts", "bad_dates"),
+        *("looks_alike", "too_many_contracts", "bad_dates", "not_applicant", "wrong_meter"),
     ),
 )
 FREEZE: Kind[ContractFrozen, FreezeContract] = Kind(

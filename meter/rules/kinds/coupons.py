@@ -1,82 +1,37 @@
-"""Money for coupons: a policy opens the pools, an issue fills a coupon, a withdrawal empties it."""
+"""Money for coupons: an issue fills a coupon from the pool of its year, a withdrawal empties it."""
 
 from collections.abc import Iterable
 
-from msgspec import UNSET
-
-from meter.rules.commands import ActivatePolicy, IssueCoupon, WithdrawCoupon
+from meter.rules.commands import IssueCoupon, WithdrawCoupon
 from meter.rules.effects import apply_grants, check_same, coupon_grants, grant_postings
-from meter.rules.entries import CouponIssued, CouponWithdrawn, PolicyActivated, Posting
-from meter.rules.kinds.kind import (
-    Holder,
-    Judged,
-    Kind,
-    Stamp,
-    active_policy,
-    check_spelling,
-    note_spelling,
-)
+from meter.rules.entries import CouponIssued, CouponWithdrawn, Posting
+from meter.rules.kinds.kind import Judged, Kind, Stamp, active_policy
+from meter.rules.kinds.policies import pool_postings
 from meter.rules.rating import Interval
-from meter.rules.state import Pool, State
+from meter.rules.state import Pool, PoolId, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.units import format_money, year_of
-
-# A policy
-
-
-def _policy_holder(state: State, command: ActivatePolicy) -> Holder | None:
-    return state.policy_entries.get((command.programme, command.version))
-
-
-def _judge_policy(state: State, command: ActivatePolicy, _stamp: Stamp) -> Judged:
-    assert command.content is not UNSET, "the API fills in the shipped file"
-    policy = Policy.parse(command.content)
-    if (policy.programme, policy.version) != (command.programme, command.version):
-        raise Problem("bad_policy", f"the file is of {policy.programme} {policy.version}")
-    check_spelling(state, f"policy of {policy.programme}", policy.version)
-    postings: list[Posting] = []
-    for year in policy.years:
-        pool = state.pools.get((policy.programme, year), Pool())
-        if policy.pool < pool.issued:
-            raise Problem("pool_below_issued", f"{year}: {format_money(pool.issued)} were issued")
-        treasury, account = f"treasury:{policy.programme}:{year}", f"pool:{policy.programme}:{year}"
-        if policy.pool > pool.amount:
-            postings.append((treasury, account, policy.pool - pool.amount))
-        elif policy.pool < pool.amount:
-            postings.append((account, treasury, pool.amount - policy.pool))
-    return {}, postings
-
-
-def _apply_policy(state: State, number: int, entry: PolicyActivated) -> None:
-    policy = Policy.parse(entry.content)
-    state.policies.setdefault(policy.programme, {})[policy.version] = policy
-    state.policy_entries[policy.programme, policy.version] = number, entry
-    state.active[policy.programme] = policy
-    note_spelling(state, f"policy of {policy.programme}", policy.version)
-    for year in policy.years:
-        state.pools.setdefault((policy.programme, year), Pool()).amount = policy.pool
-        state.touched.pools.add((policy.programme, year))
-
-
-# Issue and withdrawal
 
 
 def _judge_issue(state: State, command: IssueCoupon, _stamp: Stamp) -> Judged:
     policy = _policy_of_year(state, command)
     coupon = (command.enterprise, command.programme, command.year)
     issued = state.coupons.get(coupon, 0) + command.amount
-    pool = state.pools[command.programme, command.year]
+    pool_id, pool = _pool_of(state, command)
     rented = _rented_amount(state, command)
     if rented < policy.threshold:
         needed, found = format_money(policy.threshold), format_money(rented)
         raise Problem("below_threshold", f"{needed} needed, {found} found")
-    if issued > policy.cap:
+    if policy.cap is not None and issued > policy.cap:
         raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
-    if pool.issued + command.amount > pool.amount:
-        raise Problem("pool_exceeded", f"{format_money(pool.amount - pool.issued)} are left")
+    if pool.stated is None:
+        raise Problem("no_budget", f"{pool_id[0]} states no pool, and {command.year} has no budget")
+    if pool.issued + command.amount > pool.limit:
+        left = max(0, pool.limit - pool.issued)
+        raise Problem("pool_exceeded", f"{format_money(left)} are left")
     grants = coupon_grants(state, coupon, issued)
-    return {}, [_coupon_posting(command), *grant_postings(grants)]
+    return {}, [_coupon_posting(state, command), *grant_postings(grants)]
 
 
 def _judge_withdrawal(state: State, command: WithdrawCoupon, _stamp: Stamp) -> Judged:
@@ -85,8 +40,8 @@ def _judge_withdrawal(state: State, command: WithdrawCoupon, _stamp: Stamp) -> J
     granted = state.granted.get(coupon, 0)
     if state.coupons.get(coupon, 0) - command.amount < granted:
         raise Problem("below_granted", f"{format_money(granted)} are granted")
-    pool, account, fen = _coupon_posting(command)
-    return {}, [(account, pool, fen)]
+    pool, account, fen = _coupon_posting(state, command)
+    return {}, [(account, pool, fen), *_given_back(state, command)]
 
 
 def _policy_of_year(state: State, command: IssueCoupon | WithdrawCoupon) -> Policy:
@@ -97,9 +52,25 @@ def _policy_of_year(state: State, command: IssueCoupon | WithdrawCoupon) -> Poli
     policy = state.policy_of(command.programme, command.year, state.size)
     if policy is None:
         raise Problem("unknown_year", f"no policy of {command.programme} touches {command.year}")
+    if state.pool_id(command.programme, command.year) not in state.pools:
+        raise Problem("unknown_year", f"no policy of {policy.pool_owner} touches {command.year}")
     if command.amount == 0:
         raise Problem("malformed", "the amount is zero")
     return policy
+
+
+def _pool_of(
+    state: State, change: IssueCoupon | WithdrawCoupon | CouponIssued | CouponWithdrawn
+) -> tuple[PoolId, Pool]:
+    pool_id = state.pool_id(change.programme, change.year)
+    return pool_id, state.pools[pool_id]
+
+
+def _given_back(state: State, command: WithdrawCoupon | CouponWithdrawn) -> list[Posting]:
+    """Return what goes on to the treasury: issued above a limit that was lowered since."""
+    pool_id, pool = _pool_of(state, command)
+    after = Pool(pool.stated, pool.issued - command.amount)
+    return pool_postings(pool_id, pool.amount, after.amount)
 
 
 def _rented_amount(state: State, command: IssueCoupon) -> int:
@@ -116,30 +87,34 @@ def _touches(window: Interval, year: int) -> bool:
     return start < end and year_of(start) <= year <= year_of(end - 1)
 
 
-def _coupon_posting(command: IssueCoupon | WithdrawCoupon) -> Posting:
-    pool = f"pool:{command.programme}:{command.year}"
+def _coupon_posting(state: State, command: IssueCoupon | WithdrawCoupon) -> Posting:
+    owner, year = state.pool_id(command.programme, command.year)
+    pool = f"pool:{owner}:{year}"
     coupon = f"coupon:{command.programme}:{command.year}:{command.enterprise}"
     return pool, coupon, int(command.amount)
 
 
 def _apply_issue(state: State, _number: int, entry: CouponIssued) -> None:
-    _apply_change(state, entry, entry.amount)
+    coupon = (entry.enterprise, entry.programme, entry.year)
+    grants = coupon_grants(state, coupon, state.coupons.get(coupon, 0) + entry.amount)
+    check_same(entry.postings[1:], grant_postings(grants))
+    _add_issued(state, entry, entry.amount)
+    apply_grants(state, grants)
 
 
 def _apply_withdrawal(state: State, _number: int, entry: CouponWithdrawn) -> None:
-    _apply_change(state, entry, -entry.amount)
+    """Apply a withdrawal: what is granted stays, so no grant changes."""
+    check_same(entry.postings[1:], _given_back(state, entry))
+    _add_issued(state, entry, -entry.amount)
 
 
-def _apply_change(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> None:
+def _add_issued(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> None:
     coupon = (entry.enterprise, entry.programme, entry.year)
-    issued = state.coupons.get(coupon, 0) + fen
-    grants = coupon_grants(state, coupon, issued)
-    check_same(entry.postings[1:], grant_postings(grants))
-    state.coupons[coupon] = issued
-    state.pools[entry.programme, entry.year].issued += fen
+    state.coupons[coupon] = state.coupons.get(coupon, 0) + fen
+    pool_id, pool = _pool_of(state, entry)
+    pool.issued += fen
     state.touched.coupons.add(coupon)
-    state.touched.pools.add((entry.programme, entry.year))
-    apply_grants(state, grants)
+    state.touched.pools.add(pool_id)
 
 
 def _subjects(_state: State, entry: CouponIssued | CouponWithdrawn) -> Iterable[str]:
@@ -151,15 +126,6 @@ def _response(state: State, entry: CouponIssued | CouponWithdrawn) -> dict[str, 
     return {"issued": format_money(issued)}
 
 
-POLICY: Kind[PolicyActivated, ActivatePolicy] = Kind(
-    entry=PolicyActivated,
-    command=ActivatePolicy,
-    holder=_policy_holder,
-    judge=_judge_policy,
-    apply=_apply_policy,
-    rows="registration",
-    codes=("bad_policy", "unknown_policy", "exists_differently", "pool_below_issued"),
-)
 ISSUE: Kind[CouponIssued, IssueCoupon] = Kind(
     entry=CouponIssued,
     command=IssueCoupon,
@@ -170,7 +136,7 @@ ISSUE: Kind[CouponIssued, IssueCoupon] = Kind(
     response=_response,
     codes=(
         *("unknown_programme", "unknown_enterprise", "unknown_year", "below_threshold"),
-        *("cap_exceeded", "pool_exceeded"),
+        *("cap_exceeded", "pool_exceeded", "no_budget"),
     ),
     moves_money=True,
 )

@@ -8,13 +8,13 @@ from msgspec import UNSET, to_builtins
 
 from meter.rules.commands import Command
 from meter.rules.entries import AnyEntry, Entry
-from meter.rules.kinds import contracts, coupons, parties, service_keys, usage
+from meter.rules.kinds import contracts, coupons, parties, policies, service_keys, usage
 from meter.rules.kinds.kind import Kind
 from meter.values.strict import convert_plain
 
 KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     service_keys.GENESIS,
-    coupons.POLICY,
+    policies.POLICY,
     parties.PROVIDER,
     parties.ENLISTMENT,
     parties.KEY,

@@ -122,9 +122,9 @@ WHERE record.to_review AND record.voided IS NULL AND record.released IS NULL AND
 ORDER BY record.entry LIMIT $3;
 
 -- name: pools
-SELECT programme, year, amount, issued, (
+SELECT programme, year, amount, issued, programmes, (
     SELECT coalesce(sum(granted), 0) FROM meter.contract_year AS share
-    WHERE share.programme = pool.programme AND share.year = pool.year
+    WHERE share.programme = ANY (pool.programmes) AND share.year = pool.year
 ) AS granted
 FROM meter.pool
 WHERE (programme, year) > ($1, $2::bigint) ORDER BY programme, year LIMIT $3;
@@ -133,13 +133,14 @@ WHERE (programme, year) > ($1, $2::bigint) ORDER BY programme, year LIMIT $3;
 -- Of the pools that match, each of which has an order of its own: the first of each are enough.
 SELECT coupon.*, share.entitled, share.granted
 FROM (
-    SELECT held.* FROM meter.pool CROSS JOIN LATERAL (
+    SELECT held.* FROM meter.pool CROSS JOIN unnest(pool.programmes) AS drawing (programme)
+    CROSS JOIN LATERAL (
         SELECT enterprise, programme, year, issued FROM meter.coupon
-        WHERE programme = pool.programme AND year = pool.year AND enterprise >= $3
+        WHERE programme = drawing.programme AND year = pool.year AND enterprise >= $3
             AND (enterprise, programme, year) > ($3, $4, $5::bigint)
         ORDER BY enterprise LIMIT $6
     ) AS held
-    WHERE ($1 = '' OR pool.programme = $1) AND ($2 = 0 OR pool.year = $2)
+    WHERE ($1 = '' OR drawing.programme = $1) AND ($2 = 0 OR pool.year = $2)
     ORDER BY held.enterprise, held.programme, held.year LIMIT $6
 ) AS coupon CROSS JOIN LATERAL (
     SELECT coalesce(sum(entitled), 0) AS entitled, coalesce(sum(granted), 0) AS granted

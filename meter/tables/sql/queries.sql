@@ -49,7 +49,7 @@ SELECT enterprise, programme, year, issued,
 FROM meter.coupon AS held;
 
 -- name: pools
-SELECT programme, year, amount, issued FROM meter.pool;
+SELECT programme, year, issued FROM meter.pool;
 
 -- name: known_batches
 SELECT held.provider, held.stream, held.seq, held.entry, held.entries,
@@ -176,10 +176,12 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[])
 ON CONFLICT (enterprise, programme, year) DO UPDATE SET issued = EXCLUDED.issued;
 
 -- name: put_pools
-INSERT INTO meter.pool (programme, year, amount, issued)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
+INSERT INTO meter.pool (programme, year, amount, issued, programmes)
+SELECT programme, year, amount, issued, string_to_array(programmes, ' ')
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[])
+    AS pool (programme, year, amount, issued, programmes)
 ON CONFLICT (programme, year) DO UPDATE SET
-    amount = EXCLUDED.amount, issued = EXCLUDED.issued;
+    amount = EXCLUDED.amount, issued = EXCLUDED.issued, programmes = EXCLUDED.programmes;
 
 -- name: clear_registration
 DELETE FROM meter.registration;

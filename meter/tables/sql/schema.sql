@@ -201,11 +201,13 @@ CREATE TABLE meter.coupon_past (
     PRIMARY KEY (enterprise, programme, year, size)
 );
 
+-- The money of the programme that owns a pool, and of those that share it: `programmes` are both.
 CREATE TABLE meter.pool (
-    programme text COLLATE "C" NOT NULL,
-    year      integer NOT NULL,
-    amount    bigint NOT NULL,
-    issued    bigint NOT NULL CHECK (issued BETWEEN 0 AND amount),
+    programme  text COLLATE "C" NOT NULL,
+    year       integer NOT NULL,
+    amount     bigint NOT NULL,
+    issued     bigint NOT NULL CHECK (issued BETWEEN 0 AND amount),
+    programmes text[] COLLATE "C" NOT NULL CHECK (programme = ANY (programmes)),
     PRIMARY KEY (programme, year)
 );
 

@@ -1,0 +1,129 @@
+"""Policies: an activation puts a version of a programme's rules in force and opens its pools.
+
+A programme's pool has one owner for ever: the programme itself, or the one whose pool it shares.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from meter.rules.commands import ActivatePolicy
+from meter.rules.entries import PolicyActivated, Posting
+from meter.rules.kinds.kind import Holder, Judged, Kind, Stamp, check_spelling, note_spelling
+from meter.rules.state import Pool, PoolId, State
+from meter.values.policy import Policy
+from meter.values.problems import Problem
+
+
+def pool_postings(pool: PoolId, before: int, after: int) -> list[Posting]:
+    """Return the posting that changes what was set aside for a pool."""
+    programme, year = pool
+    treasury, account = f"treasury:{programme}:{year}", f"pool:{programme}:{year}"
+    if after > before:
+        return [(treasury, account, after - before)]
+    return [(account, treasury, before - after)] if after < before else []
+
+
+def _holder(state: State, command: ActivatePolicy) -> Holder | None:
+    return state.policy_entries.get((command.programme, command.version))
+
+
+def _judge(state: State, command: ActivatePolicy, _stamp: Stamp) -> Judged:
+    assert command.content is not UNSET, "the API fills in the shipped file"
+    policy = Policy.parse(command.content)
+    if (policy.programme, policy.version) != (command.programme, command.version):
+        raise Problem("bad_policy", f"the file is of {policy.programme} {policy.version}")
+    check_spelling(state, f"policy of {policy.programme}", policy.version)
+    _check_supported(policy)
+    _check_owner(state, policy)
+    _check_meter(state, policy)
+    return {}, list(_postings(state, policy))
+
+
+def _check_supported(policy: Policy) -> None:
+    """Raise `Problem` `unsupported_section` for the first section that no rule carries out."""
+    for section, why in _unsupported(policy):
+        raise Problem("unsupported_section", f"{section}: {why}", section=section)
+
+
+def _unsupported(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Yield what a file asks for and no rule carries out, by section."""
+    if policy.meter != "device-time":
+        yield "meter", f"{policy.meter} is not funded"
+    if policy.running == "take":
+        yield "transition", "running contracts keep their rules"
+    if policy.rounding != "fen" or policy.prorate != "none":
+        yield "rounding", "fractions are cut at the fen, and nothing is counted by days"
+    if policy.allocation != "ordered":
+        yield "allocation", "a pool is issued in the order of the decisions"
+    if policy.claims is not None:
+        yield "claims", "nothing is claimed here"
+    if not policy.enlistment_required and policy.meter == "device-time":
+        yield "enlistment", "devices count only where they are enlisted"
+
+
+def _check_owner(state: State, policy: Policy) -> None:
+    """Check that the pool has the owner that it had, and that this one does not share itself."""
+    before = state.active.get(policy.programme)
+    if before is not None and before.pool_owner != policy.pool_owner:
+        detail = f"the pool of {policy.programme} is that of {before.pool_owner}, and stays so"
+        raise Problem("pool_owner", detail, section="pool")
+    if policy.pool_owner == policy.programme:
+        return
+    owner = state.active.get(policy.pool_owner)
+    if owner is None:
+        raise Problem("unknown_programme", f"{policy.pool_owner} has no active policy")
+    if owner.pool_owner != owner.programme:
+        detail = f"{owner.programme} shares the pool of {owner.pool_owner} itself"
+        raise Problem("pool_owner", detail, section="pool")
+
+
+def _check_meter(state: State, policy: Policy) -> None:
+    before = state.active.get(policy.programme)
+    if before is not None and before.meter != policy.meter:
+        raise Problem("wrong_meter", f"{policy.programme} funds by {before.meter}, and goes on so")
+
+
+def _postings(state: State, policy: Policy) -> Iterator[Posting]:
+    """Yield what the pools of an owner's years get or give back."""
+    if policy.pool_owner != policy.programme:
+        return
+    for year in policy.years:
+        pool = state.pools.get((policy.programme, year), Pool())
+        after = Pool(policy.pool, pool.issued)
+        yield from pool_postings((policy.programme, year), pool.amount, after.amount)
+
+
+def _apply(state: State, number: int, entry: PolicyActivated) -> None:
+    policy = Policy.parse(entry.content)
+    state.policies.setdefault(policy.programme, {})[policy.version] = policy
+    state.policy_entries[policy.programme, policy.version] = number, entry
+    state.active[policy.programme] = policy
+    note_spelling(state, f"policy of {policy.programme}", policy.version)
+    if policy.pool_owner == policy.programme:
+        for year in policy.years:
+            state.pools.setdefault((policy.programme, year), Pool()).stated = policy.pool
+    _note_programmes(state, policy.pool_owner)
+
+
+def _note_programmes(state: State, owner: str) -> None:
+    """Note in each pool of an owner which programmes draw on it."""
+    programmes = [name for name, each in state.active.items() if each.pool_owner == owner]
+    for pool_id, pool in state.pools.items():
+        if pool_id[0] == owner:
+            pool.programmes = programmes
+            state.touched.pools.add(pool_id)
+
+
+POLICY: Kind[PolicyActivated, ActivatePolicy] = Kind(
+    entry=PolicyActivated,
+    command=ActivatePolicy,
+    holder=_holder,
+    judge=_judge,
+    apply=_apply,
+    rows="registration",
+    codes=(
+        *("bad_policy", "unknown_policy", "exists_differently", "looks_alike"),
+        *("unsupported_section", "pool_owner", "unknown_programme", "wrong_meter"),
+    ),
+)
