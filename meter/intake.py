@@ -32,13 +32,14 @@ from meter.host.metrics import Metrics
 from meter.host.submission import BatchSubmission, CommandSubmission, Submission
 from meter.host.waiting import Outcome, Waiting
 from meter.host.watermark import Watermark
-from meter.rules.commands import Command, fingerprint_of
+from meter.rules.commands import Asked, fingerprint_of
 from meter.rules.decide import RECORDS_PER_STEP, Decided, Decision
 from meter.rules.decide_command import CommandResponse, decide_command, response_to
 from meter.rules.entries import Entry
 from meter.rules.evolve import evolve
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.state import State, StoredBatch
+from meter.rules.two_persons import command_asked_for
 from meter.tables.connections import Connection
 from meter.tables.group import Group, begin_group
 from meter.tables.load import Answered
@@ -96,7 +97,7 @@ class Intake:
         self.waiting.put(submission)
         return await submission.outcome
 
-    async def command(self, command: Command, by: str, request: str | None) -> CommandResponse:
+    async def command(self, command: Asked, by: str, request: str | None) -> CommandResponse:
         """Return the answer to the authority's command once it is durable. Raises `Problem`."""
         submission = CommandSubmission(command, by, request, self._randomness())
         self.waiting.put(submission)
@@ -211,16 +212,17 @@ class Intake:
     def _decide_command(
         self, submission: CommandSubmission, now: int, group: Group
     ) -> CommandResponse:
-        command, key = submission.command, submission.request
+        asked, key = submission.command, submission.request
         request = key if key is not None else f"auto-{submission.salt}"
-        fingerprint = fingerprint_of(command)
-        answer = group.answer_to((submission.by, request), fingerprint)
+        fingerprint, owner = fingerprint_of(asked), self.state.people.owner_of(submission.by)
+        answer = group.answer_to((owner, request), fingerprint)
         if answer is not None:
             return answer
+        command = command_asked_for(self.state, asked)
         root = self._log.root()
         checkpoint = self._keys.last_checkpoint(command, self.state, self._log.size, root)
         stamp = Stamp(now, submission.by, request, submission.salt, checkpoint)
-        entry = decide_command(self.state, command, stamp)
+        entry = decide_command(self.state, asked, stamp)
         if isinstance(entry, Existing):
             return CommandResponse(200, msgspec.json.encode({"entry": entry.entry}))
         self._keys.check_private_key(command)
@@ -228,7 +230,7 @@ class Intake:
         evolve(self.state, entry)
         self._receipt_signers = self._keys.receipt_signers(self.state, self.state.size)
         body = msgspec.json.encode(response_to(self.state, number, entry))
-        group.note_request((submission.by, request), Answered(fingerprint, number, body))
+        group.note_request((owner, request), Answered(fingerprint, number, body))
         return CommandResponse(201, body)
 
     def _append(self, entry: Entry, group: Group) -> int:

@@ -16,7 +16,7 @@ import base64
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -31,13 +31,14 @@ from meter.rules import commands
 from meter.rules.capacity import QUARTERS_PER_DAY
 from meter.rules.decide import decide
 from meter.rules.decide_command import decide_command
-from meter.rules.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
+from meter.rules.entries import FLOORED_CLASSES, Entry, FirstPerson, Genesis, ReceiptKey
 from meter.rules.evolve import evolve
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.rating import DENOMINATOR
 from meter.rules.state import AcceptedRecord, Contract, DeviceTimeId, Share, State, StoredBatch
+from meter.rules.two_persons import ALONE
 from meter.values.problems import Problem
-from meter.values.strict import decode_request
+from meter.values.strict import Number, decode_request
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.values.uscc import ALPHABET, check_character
 from meter.wire import dsse
@@ -208,9 +209,14 @@ class Coupon(NamedTuple):
 
 
 class Books:
-    """The state of a ledger and all of its entries, at first only the genesis."""
+    """The state of a ledger and all of its entries, at first only the genesis.
 
-    def __init__(self, now: str = "2025-03-01T12:00:00+08:00") -> None:
+    Each of its `persons` has a token `<person>-1`; one alone does all.
+    """
+
+    def __init__(
+        self, now: str = "2025-03-01T12:00:00+08:00", persons: Sequence[str] = ("op",)
+    ) -> None:
         self.state = State()
         self.entries: list[Entry] = []
         self.receipts: list[bytes] = []
@@ -220,7 +226,8 @@ class Books:
         self._append(
             Genesis(
                 at=self.now,
-                by="op-1",
+                by=f"{persons[0]}-1",
+                person=persons[0],
                 request="genesis",
                 salt="00" * 16,
                 postings=[],
@@ -228,6 +235,10 @@ class Books:
                 floors=list(FLOORED_CLASSES),
                 log_key=vkey,
                 receipt_key=ReceiptKey("receipt-1", "ed25519", key),
+                persons=[FirstPerson(person, f"{person}-1") for person in persons],
+                one_person=len(persons) == 1,
+                alone=ALONE,
+                contract_limit=100_000_000,
             )
         )
 
@@ -240,14 +251,12 @@ class Books:
 
     def ask(self, kind: type[commands.Command], /, **body: Any) -> int:
         """Ask for a command by its JSON body; returns the number of its entry, new or old."""
-        # `from` is a keyword of Python, and `kind` is an argument of this method.
-        names = {"starts": "from", "ends": "until", "applicant": "kind"}
-        body = {names.get(name, name): value for name, value in body.items()}
-        command = decode_request(json.dumps(body, ensure_ascii=False).encode(), kind, {})
-        return self.do(command)
+        data = json.dumps(_renamed(body), ensure_ascii=False).encode()
+        return self.do(decode_request(data, kind, {}))
 
-    def do(self, command: commands.Command, by: str = "op-1", request: str | None = None) -> int:
-        """Decide a command and apply its entry."""
+    def do(self, command: commands.Asked, by: str | None = None, request: str | None = None) -> int:
+        """Decide a command, by default of the first person, and apply its entry."""
+        by = by or self.entries[0].by
         request = request or f"request-{len(self.entries)}"
         salt = salt_of(f"request-{len(self.entries)}".encode())
         ends = isinstance(command, commands.RetireLogKey)
@@ -256,6 +265,27 @@ class Books:
         if isinstance(answer, Existing):
             return answer.entry
         return self._append(answer)
+
+    def propose(self, command: str, by: str | None = None, /, **body: Any) -> int:
+        """Propose a command by the name of its kind; returns the number of the proposal."""
+        return self.do(commands.Propose(command=command, body=_renamed(body)), by)
+
+    def confirm(self, proposal: int, by: str) -> int:
+        """Confirm a proposal with a token; returns the number of the command's entry."""
+        return self.do(commands.ConfirmProposal(proposal=Number(proposal)), by)
+
+    def end_proposal(self, proposal: int, by: str | None = None) -> int:
+        return self.do(commands.EndProposal(proposal=Number(proposal)), by)
+
+    def person(self, id_: str) -> int:
+        return self.ask(commands.RegisterPerson, id=id_)
+
+    def token(self, id_: str, holder: str) -> int:
+        return self.ask(commands.MakeToken, id=id_, holder=holder)
+
+    def recover_person(self, id_: str, token: str) -> int:
+        """Do what an operator does offline."""
+        return self.do(commands.RecoverPerson(id=id_, token=token), token)
 
     def activate(self, text: str = SHIPPED, **more: Any) -> int:
         fields = {
@@ -450,6 +480,12 @@ def lifted(**figures: str | int | list[str]) -> str:
     return policy_text(**({"threshold": "0.00", "lateness": 3_660} | figures))
 
 
+def _renamed(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a body with the names of JSON: `from` is a keyword of Python, `kind` an argument."""
+    names = {"starts": "from", "ends": "until", "applicant": "kind"}
+    return {names.get(name, name): value for name, value in body.items()}
+
+
 def coupon_of(state: State, coupon: tuple[str, str, int]) -> Coupon:
     enterprise, programme, year = coupon
     shares = [
@@ -487,6 +523,7 @@ def figures(state: State) -> dict[str, Any]:
             "in_use": _in_use(state),
         },
         "keys": {id_: (each.entry, each.revoked) for id_, each in state.keys.items()},
+        "people": state.people,
         "providers": {
             id_: (each.registered, each.enlistments) for id_, each in state.providers.items()
         },

@@ -66,6 +66,7 @@ HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
 PROJECTIONS = (
     *(
         "registration",
+        "closed_proposal",
         "record",
         "withheld",
         "refused",
@@ -233,29 +234,33 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(
+async def serving(  # noqa: PLR0913 - one argument for each thing that a test chooses
     database: str,
     folder: Path,
     now: str | None = None,
     clock: Clock | host_clock.Clock | None = None,
     *,
     group_reads_log: bool = False,
+    authority: setup.Authority = setup.TRIAL,
     **settings: Any,
 ) -> AsyncIterator[Service]:
-    """Run a service on a database, making the ledger where there is none."""
+    """Run a service on a database, making the ledger where there is none.
+
+    One person does all, and `Service` asks as the first one, unless `authority` says other.
+    """
     clock = clock or Clock(now or NOON)
     data = DataFolder(folder / "kashi", group_reads_log)
     async with contextlib.AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv(DATABASE_VARIABLE, database)
             if not data.path.exists():
-                await setup.initialise(data, ORIGIN, moved(clock))
+                await setup.initialise(data, ORIGIN, authority, moved(clock))
             serve = contextlib.AsyncExitStack()
             stack.push_async_callback(serve.aclose)
             running = await serve.enter_async_context(
                 service_running.running(data, clock=moved(clock), **settings)
             )
-        token = data.authority_token.read_text().strip()
+        token = data.token_of(authority.persons[0]).read_text().strip()
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
                 headers={"Authorization": f"Bearer {token}"},
@@ -397,7 +402,9 @@ def _audit(data: list[bytes], attached: dict[int, list[Any]]) -> None:
 
 
 async def authorization(service: Service, name: str, role: Role, subject: str = "") -> str:
-    """Make a token, and return the header that carries it."""
+    """Make a token, and return the header that carries it; the ledger names the authority's."""
+    if role == "authority":
+        await service.ask("/v1/tokens", id=name, holder="authority")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(DATABASE_VARIABLE, service.dsn)
         return f"Bearer {await add_token(service.folder, Identity(name, role, subject))}"

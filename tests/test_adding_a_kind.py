@@ -73,7 +73,7 @@ def add_struct_and_kind(copy: Path) -> None:
     put(rules / "commands.py", "def fields_of(", code["meter/rules/commands.py"] + "\n\n")
     (rules / "kinds/remarks.py").write_text(code["meter/rules/kinds/remarks.py"])
     table = rules / "kinds/table.py"
-    put(table, "service_keys, usage\n", "remarks, ")
+    put(table, "    service_keys,\n", "    remarks,\n")
     put(table, "    coupons.ISSUE,\n", "    remarks.REMARK,\n")
 
 

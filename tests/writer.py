@@ -23,7 +23,7 @@ book, tree and checkpoint are consistent with it. There are four ways to lie:
 import copy
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -61,6 +61,7 @@ class Writer(Books):
         now: str = "2025-03-01T12:00:00+08:00",
         floors: tuple[str, ...] = FLOORED_CLASSES,
         genesis: Mapping[str, Any] | None = None,
+        persons: Sequence[str] = ("op",),
     ) -> None:
         """Begin a ledger; the writer checks these `floors`, `genesis` changes entry 0."""
         self.signer = log_signer("log")
@@ -75,7 +76,7 @@ class Writer(Books):
         self.tell_files: Callable[[list[bytes]], list[bytes]] = lambda files: files
         self._genesis = genesis or {}
         self._before: Before | None = None
-        super().__init__(now)
+        super().__init__(now, persons)
 
     @contextmanager
     def group(self) -> Iterator[None]:

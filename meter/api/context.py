@@ -56,7 +56,13 @@ async def authenticate(request: web.Request) -> Identity:
     async with connections.reading(context.readers, snapshot=False) as connection:
         known = await tokens.token(connection, token_id)
     now = context.clock.counted()
-    if known is None or not known.admits(digest, now):
+    if known is None or not known.admits(digest, now) or not _has_person(context, known.identity):
         raise Problem("unauthorized", "no such token, or it is no longer valid")
     context.token_use.note(token_id, now)
     return known.identity
+
+
+def _has_person(context: Context, who: Identity) -> bool:
+    """Return whether the ledger knows who stands behind a token of the authority."""
+    people = context.registry.now.state.people
+    return who.role != "authority" or people.person_of(who.token_id) is not None

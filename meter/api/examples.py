@@ -15,12 +15,19 @@ from meter.rules.commands import (
     ActivatePolicy,
     AddLogKey,
     AddReceiptKey,
+    ConfirmProposal,
+    EndPerson,
+    EndProposal,
+    EndToken,
     EnlistProvider,
     FreezeContract,
     IssueCoupon,
+    MakeToken,
+    Propose,
     RegisterContract,
     RegisterEnterprise,
     RegisterKey,
+    RegisterPerson,
     RegisterProvider,
     ReleaseRecord,
     RetireLogKey,
@@ -30,7 +37,8 @@ from meter.rules.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
-from meter.values.strict import SCHEMAS, Fen, Id, Lines, Uscc
+from meter.rules.two_persons import PROPOSABLE
+from meter.values.strict import SCHEMAS, Fen, Id, Lines, Number, Uscc
 from meter.wire.batch import Sha256Hex
 from meter.wire.dsse import BATCH_TYPE, Document
 
@@ -61,6 +69,13 @@ _PAYLOAD: Final = json.dumps(BATCH, separators=(",", ":")).encode()
 
 # In the order in which each can succeed.
 BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
+    Propose: {"command": "person", "body": {"id": "li"}},
+    ConfirmProposal: {},
+    EndProposal: {},
+    RegisterPerson: {"id": "zhao"},
+    MakeToken: {"id": "li-2", "holder": "li"},
+    EndToken: {"reason": "the phone was lost"},
+    EndPerson: {"reason": "li has left the office"},
     ActivatePolicy: {"programme": "training-coupon", "version": "2024-12"},
     RegisterProvider: {
         "id": "pcl",
@@ -158,6 +173,9 @@ PATHS: Final[dict[str, tuple[Any, str, str]]] = {
     "provider": (Id, "pcl", "The provider's id."),
     "contract": (Id, "TC-2025-0001", "The contract's id."),
     "keyid": (Id, _KEYID, "The name under which the key is registered."),
+    "id": (Id, "li", "The person's id."),
+    "token": (Id, "li-2", "The token's id."),
+    "proposal": (Number, "1", "The number of the proposal's entry."),
     "stream": (Id, "cloudbrain-2", "One of the provider's streams of batches."),
     "digest": (
         Sha256Hex,
@@ -214,8 +232,13 @@ MEANINGS: Final[dict[str, str]] = {
     "contract": "The contract's id.",
     "year": "A calendar year in Shanghai.",
     "id": "The id, unique for ever.",
+    "RegisterPerson.id": "An id of the person; it need not be the name.",
+    "MakeToken.id": "The token's id, which stands in the entries that are made with it.",
     "ReleaseRecord.id": "The id of the record.",
     "VoidRecord.id": "The id of the record.",
+    "holder": "The person who holds the token.",
+    "command": "The kind of the entry that the command makes.",
+    "body": "The JSON of the command's own POST, with what stands in its URL.",
     # batches of a provider
     "payloadType": "What the payload is.",
     "payload": "The batch's exact bytes in standard, padded base64.",
@@ -269,6 +292,7 @@ MEANINGS: Final[dict[str, str]] = {
     "time": "The instant of the last of them.",
     "policy": "The version of the policy that was in force.",
     "class": "The ratio class, fixed when the contract is registered.",
+    "MadeEntry.until": "The instant from which the proposal cannot be confirmed.",
     "warnings": "Terms that are lawful and fund nothing, each after the name of its field.",
     "frozen": "Whether new records are refused.",
     "years": "What the contract has in each year.",
@@ -317,6 +341,18 @@ MEANINGS: Final[dict[str, str]] = {
     "keys": "Its signing keys.",
     "revoked": "Whether new batches under the key are refused.",
     "suspects": "The batches of the page.",
+    "persons": "The persons of the page.",
+    "PersonView.id": "The person's id; the name stays outside the ledger.",
+    "PersonView.tokens": "The ids of the tokens that have not ended.",
+    "ended": "The number of the entry that ended the person.",
+    "proposals": "The proposals of the page.",
+    "ProposalView.time": "When it was made.",
+    "ProposalView.until": "The instant from which it cannot be confirmed.",
+    "ProposalView.reason": "Why it was proposed.",
+    "ProposalView.status": "What became of it.",
+    "ProposalsQuery.status": "What became of them.",
+    "closed": "The number of the entry that confirmed or ended it.",
+    "person": "The person of the authority.",
     "tokens": "The tokens of the page.",
     "TokenView.id": "The token's id, which the entries name that were made with it.",
     "role": "For whom the token is.",
@@ -368,6 +404,8 @@ NARROWED: Final[dict[str, dict[str, Any]]] = {
     "public_key": {"pattern": r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"},
     "RegisterKey.proof": {"pattern": r"^[A-Za-z0-9+/]{85}[AQgw]==$"},
     "amount": {"pattern": SCHEMAS[Fen]["pattern"].replace("^", r"^(?!0\.00$)", 1)},
+    "Propose.command": {"enum": list(PROPOSABLE)},
+    "ProposalsQuery.status": {"examples": ["open"]},
     "payloadType": {"const": BATCH_TYPE},
     "payload": {
         "pattern": _FROM_BASE64,
@@ -476,6 +514,16 @@ REMEDIES: Final[dict[str, str]] = {
     "overlap_open": "Retire the key that `detail` names first.",
     "key_not_here": "Make the key with `kashi key new` in the service's data folder, and name the"
     " public half that it prints.",
+    "two_persons_needed": "Send it to /v1/proposals as the `body` of `command`; another person then"
+    " confirms it.",
+    "same_person": "Let another person confirm it, with a token of that person.",
+    "not_its_maker": "Let the person who made it end it, or leave it: it ends after 30 days.",
+    "unknown_person": "Register the person first, or check the id.",
+    "unknown_token": "Check the id; `GET /v1/persons` lists the tokens.",
+    "unknown_proposal": "Check the number; `GET /v1/proposals` lists them.",
+    "proposal_closed": "Nothing is left to do if it was confirmed; else propose it again.",
+    "already_ended": "Nothing is left to do; an id that has ended does not come back.",
+    "last_person": "Register another person first.",
     "already_frozen": "Nothing is left to do.",
     "not_frozen": "Nothing is left to do.",
     "already_voided": "Nothing is left to do.",

@@ -187,10 +187,10 @@ async def get_tokens(ask: Ask) -> TokenPage:
     after = place(ask, ("",))
     role = "" if query.role is UNSET else query.role
     async with ask.reading() as connection:
-        head = await ledger_store.head(connection)
+        head, known = await ask.context.snapshot(connection)
         page = await pages.tokens(connection, role, *after, query.limit)
     return TokenPage(
-        tokens=[_token(each) for each in page.items],
+        tokens=[_token(known, each) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.identity.token_id,), after),
     )
 
@@ -283,11 +283,13 @@ def _withheld(found: ToReview, contract: Contract) -> WithheldView:
     )
 
 
-def _token(token: ListedToken) -> TokenView:
+def _token(known: Registered, token: ListedToken) -> TokenView:
+    is_theirs = token.identity.role == "authority"
     return TokenView(
         id=token.identity.token_id,
         role=token.identity.role,
         subject=token.identity.subject,
+        person=known.person_of_token(token.identity.token_id) if is_theirs else "",
         made_at=format_instant(token.made_at // MICROSECONDS),
         expires_at=_instant(token.expires_at),
         used_at=_instant(token.used_at),

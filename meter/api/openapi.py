@@ -18,7 +18,7 @@ from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
 from meter.api.post import IDEMPOTENCY_KEY, REPLAYED, SIGNATURE
 from meter.api.routes import Ask, Route, with_etag
 from meter.api.schemas import JsonSchema, Schemas
-from meter.rules.commands import Command
+from meter.rules.commands import Asked
 from meter.values.problems import CODES, Problem
 from meter.values.roles import Role
 from meter.wire.batch import Batch
@@ -229,7 +229,7 @@ def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
 
 def _operation_id(route: Route) -> str:
     """Return the name of the command, or of the handler, whose verb is the method."""
-    if isinstance(route.body, type) and issubclass(route.body, Command):
+    if isinstance(route.body, type) and issubclass(route.body, Asked):
         name = route.body.__name__
     else:
         name = route.handler.__name__.title().replace("_", "")
@@ -286,10 +286,10 @@ def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
 
 def _responses(route: Route, schemas: Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
     good = _good(route, schemas)
-    if isinstance(route.body, type) and issubclass(route.body, Command):
+    if isinstance(route.body, type) and issubclass(route.body, Asked):
         headers = {REPLAYED: _header(REPLAYED)}
         yield "201", {"description": "Done: the entry that was made.", "headers": headers, **good}
-        if "exists_differently" in route.codes:
+        if not _MAY_EXIST.isdisjoint(route.codes):
             yield "200", {"description": "It was there already, with equal content.", **good}
     else:
         yield "200", {"description": route.summary, **good}
@@ -301,6 +301,10 @@ def _responses(route: Route, schemas: Schemas) -> Iterator[tuple[str, dict[str, 
         alike = [code for code in codes if CODES[code][0] == status]
         shared = {"$ref": f"#/components/responses/{alike[0]}"}
         yield str(status), shared if len(alike) == 1 else _problems(status, alike)
+
+
+# A registration has one of these, and equal content is no error.
+_MAY_EXIST: Final = frozenset({"exists_differently", "looks_alike"})
 
 
 def _good(route: Route, schemas: Schemas) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """POST: the provider's batches, and the authority's commands.
 
 A command's fields stand in the body, or in the URL where the URL names the thing. Where money
-moves, `Idempotency-Key` is required; elsewhere it is welcome.
+moves, `Idempotency-Key` is required; elsewhere it is welcome. What needs two persons is proposed by
+one, with all fields in the proposal's `body`, and confirmed by the other.
 """
 
 import asyncio
 import contextlib
 import re
 import time
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from aiohttp import web
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from meter.api.context import authenticate
 from meter.api.responses import MadeEntry
@@ -24,13 +25,21 @@ from meter.rules.commands import (
     ActivatePolicy,
     AddLogKey,
     AddReceiptKey,
+    Asked,
     Command,
+    ConfirmProposal,
+    EndPerson,
+    EndProposal,
+    EndToken,
     EnlistProvider,
     FreezeContract,
     IssueCoupon,
+    MakeToken,
+    Propose,
     RegisterContract,
     RegisterEnterprise,
     RegisterKey,
+    RegisterPerson,
     RegisterProvider,
     ReleaseRecord,
     RetireLogKey,
@@ -40,7 +49,10 @@ from meter.rules.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
+from meter.rules.kinds.policies import POLICY
+from meter.rules.kinds.proposals import PROPOSAL, PROPOSAL_END
 from meter.rules.kinds.table import BY_COMMAND
+from meter.rules.two_persons import PROPOSABLE, proposed_command
 from meter.rules.verified import verified
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
@@ -129,12 +141,12 @@ async def _wait_until_published(published: Watermark, entries: EntryRange) -> No
         raise Problem("not_published", f"the batch is committed up to entry {last}")
 
 
-def _handler_of(kind: type[Command]) -> Handler:
+def _handler_of(kind: type[Asked]) -> Handler:
     """Return the handler of one kind of command."""
 
     async def post_command(ask: Ask) -> web.Response:
         assert ask.who is not None, "commands are not public"
-        key = _idempotency_key(ask.request, kind)
+        key = _idempotency_key(ask.request, must_be_there=_moves_money(kind))
         command = await _read_command(ask.request, kind)
         answer = await ask.context.submissions.command(command, ask.who.token_id, key)
         return web.Response(
@@ -147,10 +159,15 @@ def _handler_of(kind: type[Command]) -> Handler:
     return post_command
 
 
-def _idempotency_key(request: web.Request, kind: type[Command]) -> str | None:
+def _moves_money(kind: type[Asked]) -> bool:
+    """Return whether a command moves money; a proposal is confirmed once, whatever it holds."""
+    return issubclass(kind, Command) and BY_COMMAND[kind].moves_money
+
+
+def _idempotency_key(request: web.Request, *, must_be_there: bool) -> str | None:
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is None:
-        if BY_COMMAND[kind].moves_money:
+        if must_be_there:
             raise Problem("idempotency_key_needed", "send a fresh key with each new command")
         return None
     if not _KEY.fullmatch(key) or key.startswith("auto-"):
@@ -158,7 +175,7 @@ def _idempotency_key(request: web.Request, kind: type[Command]) -> str | None:
     return key
 
 
-async def _read_command(request: web.Request, kind: type[Command]) -> Command:
+async def _read_command(request: web.Request, kind: type[Asked]) -> Asked:
     body = await request.app[BODIES].read(request, MAX_COMMAND_BYTES)
     try:
         command = decode_request(body or b"{}", kind, request.match_info)
@@ -166,13 +183,20 @@ async def _read_command(request: web.Request, kind: type[Command]) -> Command:
         raise Problem("malformed", str(error)) from None
     if isinstance(command, ActivatePolicy) and command.content is UNSET:
         text = shipped_text(command.programme, command.version)
-        return ActivatePolicy(
-            programme=command.programme,
-            version=command.version,
-            content=Lines(text),
-            reason=command.reason,
-        )
+        return structs.replace(command, content=Lines(text))
+    if isinstance(command, Propose):
+        if command.command == POLICY.name:
+            command = structs.replace(command, body=_with_content(command.body))
+        proposed_command(command)  # before it waits: it may be anything
     return command
+
+
+def _with_content(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of a policy with the text of the shipped file, where it names one."""
+    programme, version = body.get("programme"), body.get("version")
+    if "content" in body or not (isinstance(programme, str) and isinstance(version, str)):
+        return body
+    return body | {"content": shipped_text(programme, version)}
 
 
 # The URL of each command, and what it does; codes, body and roles follow from its kind.
@@ -197,15 +221,23 @@ COMMANDS: Final[dict[type[Command], tuple[str, str]]] = {
     WithdrawCoupon: ("/v1/coupons/withdraw", "Take back what a coupon has not granted"),
     VoidRecord: ("/v1/records/void", "Take a record back, at any age"),
     ReleaseRecord: ("/v1/records/release", "Let the withheld part of a record count"),
+    RegisterPerson: ("/v1/persons", "Let a person speak for the authority"),
+    EndPerson: ("/v1/persons/{id}/end", "End a person, with all tokens and open proposals"),
+    MakeToken: ("/v1/tokens", "Name a token of the authority, and its person"),
+    EndToken: ("/v1/tokens/{token}/end", "End a token of the authority"),
+    Propose: ("/v1/proposals", "Propose a command, for another person to confirm"),
+    EndProposal: ("/v1/proposals/{proposal}/end", "End a proposal of one's own"),
 }
-if set(COMMANDS) != set(BY_COMMAND):
-    raise TypeError(f"no URL, or no kind: {set(COMMANDS) ^ set(BY_COMMAND)}")
+_posted: Final = {command for command, kind in BY_COMMAND.items() if kind.persons}
+if set(COMMANDS) != _posted:
+    raise TypeError(f"no URL, or no kind: {set(COMMANDS) ^ _posted}")
 
 
 def _command(command: type[Command]) -> Route:
     path, summary = COMMANDS[command]
     kind = BY_COMMAND[command]
     needed = ("idempotency_key_needed",) if kind.moves_money else ()
+    two = ("two_persons_needed",) if kind.name not in _ALWAYS_ALONE else ()
     return Route(
         "POST",
         path,
@@ -214,10 +246,29 @@ def _command(command: type[Command]) -> Route:
         MadeEntry,
         roles=("authority",),
         body=command,
-        codes=("idempotency_conflict", *needed, *kind.codes),
+        codes=("idempotency_conflict", *needed, *two, *kind.codes),
     )
 
 
+# What every ledger lets one person do: a contract has a limit, and a ledger may let less.
+_ALWAYS_ALONE: Final = {PROPOSAL.name, PROPOSAL_END.name}
+_CONFIRMATION: Final = Route(
+    "POST",
+    "/v1/proposals/{proposal}/confirm",
+    _handler_of(ConfirmProposal),
+    "Give a proposed command as its second person",
+    MadeEntry,
+    roles=("authority",),
+    body=ConfirmProposal,
+    codes=tuple(
+        dict.fromkeys(
+            (
+                *("idempotency_conflict", "same_person", "unknown_proposal", "proposal_closed"),
+                *(code for kind in PROPOSABLE.values() for code in kind.codes),
+            )
+        )
+    ),
+)
 ROUTES: Final = [
     Route(
         "POST",
@@ -241,4 +292,5 @@ ROUTES: Final = [
         ),
     ),
     *map(_command, COMMANDS),
+    _CONFIRMATION,
 ]

@@ -5,7 +5,7 @@ that one holds something now. A page can be short, even empty, and have more aft
 reads is bounded too. The `next` of the last page can be used again later.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -489,11 +489,15 @@ class WithheldPage(Page, frozen=True, kw_only=True):
 
 
 class TokenView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A bearer token, without its secret. `used_at` is kept about once a minute."""
+    """A bearer token, without its secret. `used_at` is kept about once a minute.
+
+    `person` is whose it is, if it is the authority's and the ledger names it.
+    """
 
     id: str
     role: Role
     subject: str
+    person: str = ""
     made_at: str
     expires_at: str = ""
     used_at: str = ""
@@ -504,6 +508,45 @@ class TokenPage(Page, frozen=True, kw_only=True):
     """Tokens by id."""
 
     tokens: list[TokenView]
+
+
+class PersonView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person who speaks, or spoke, for the authority, and the tokens that have not ended."""
+
+    id: str
+    entry: int
+    tokens: list[str]
+    ended: int | UnsetType = UNSET
+
+
+class PersonPage(Page, frozen=True, kw_only=True):
+    """Persons in the order of their entries."""
+
+    persons: list[PersonView]
+
+
+# An expired proposal is one that grew too old.
+ProposalStatus = Literal["open", "confirmed", "ended", "expired"]
+
+
+class ProposalView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A proposed command. `closed` is the entry that confirmed or ended it."""
+
+    entry: int
+    time: str
+    until: str
+    person: str
+    command: str
+    body: dict[str, Any]
+    reason: str = ""
+    status: ProposalStatus
+    closed: int | UnsetType = UNSET
+
+
+class ProposalPage(Page, frozen=True, kw_only=True):
+    """Proposals in the order of their entries."""
+
+    proposals: list[ProposalView]
 
 
 class Status(Struct, frozen=True):
@@ -524,3 +567,4 @@ class MadeEntry(
     issued: str = ""
     cost: str = ""
     entitled: str = ""
+    until: str = ""

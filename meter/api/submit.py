@@ -6,7 +6,7 @@
 from typing import Protocol
 
 from meter.host.watermark import Watermark
-from meter.rules.commands import Command
+from meter.rules.commands import Asked
 from meter.rules.decide_command import CommandResponse
 from meter.rules.state import StoredBatch
 from meter.wire.batch import SignedBatch
@@ -29,6 +29,6 @@ class Submissions(Protocol):
         """Take a verified batch; return its stored receipt."""
         ...
 
-    async def command(self, command: Command, by: str, request: str | None) -> CommandResponse:
+    async def command(self, command: Asked, by: str, request: str | None) -> CommandResponse:
         """Take a command by a token's id and its idempotency key; return the answer."""
         ...

@@ -8,6 +8,7 @@
     gap         a number of a stream is missing for too long
     silence     there was no new checkpoint for too long
     disk        the monitor cannot write, and tries again at each look
+    recovered   an operator gave a person a token offline, past the persons: kept
 
 Each is one line of JSON when it goes on, and one when it goes off. Meanwhile its detail may change,
 as the other branch or the damaged log grows; that is no other alarm:
@@ -29,10 +30,12 @@ from ledger.errors import CannotCheck
 from meter.auditor.verdict import replace_file
 from meter.values.units import format_instant
 
-Kind = Literal["fork", "violation", "rollback", "damage", "untrusted", "gap", "silence", "disk"]
+Kind = Literal[
+    "fork", "violation", "rollback", "damage", "untrusted", "gap", "silence", "disk", "recovered"
+]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-LASTING: Final[frozenset[Kind]] = frozenset({"fork", "violation"})
+LASTING: Final[frozenset[Kind]] = frozenset({"fork", "violation", "recovered"})
 
 # Enough to act on; a log that goes wrong with every entry could fill the disk.
 MAX_KEPT: Final = 100

@@ -117,6 +117,7 @@ class Monitor:
         self._shown: Branch | None = None  # the branch that the log showed last, if it did
         self._stopped = False
         self._asked: set[tuple[str, str, tuple[str, ...]]] = set()
+        self._decisions_told = 0
 
     @property
     def size(self) -> int:
@@ -397,8 +398,19 @@ class Monitor:
             self._keep_violation(self.following.finding)
 
     def _report_questions(self) -> None:
-        """Report each question once: a later one of its kind about the same contracts is no new."""
+        """Report each question once: a later one of its kind about the same contracts is no new.
+
+        A decision is a question of its own each time, and an alarm where no two persons made it.
+        """
+        for decision in self.audit.decisions[self._decisions_told :]:
+            if decision.is_alarming:
+                self.alarms.keep(Alarm("recovered", f"entry {decision.entry}", str(decision)))
+            else:
+                self._say({"event": "question", "at": self._now(), "detail": str(decision)})
+        self._decisions_told = len(self.audit.decisions)
         for question in self.audit.questions():
+            if question.kind == "released":
+                continue  # each release is a decision
             group = question.kind, question.provider, question.contracts
             if group not in self._asked:
                 self._asked.add(group)

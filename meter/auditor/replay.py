@@ -5,8 +5,8 @@ command of the authority and each signed batch is decided again, on the state th
 before it give and with the entry's own `at`; the result must be the very entries and the very
 receipt that the ledger holds. So a wrong amount, a wrong refusal, a revoked key or a dropped record
 is found, and its entry named. Beside it run independent sums (`auditor.sums`), so that one bug
-cannot hide in both. An audit cannot see two things offline: who held a token, and a batch that no
-entry names. Such a batch is a gap in its stream, which `gaps` reports; a receipt proves it
+cannot hide in both. An audit cannot see two things offline: in whose hands a token was, and a batch
+that no entry names. Such a batch is a gap in its stream, which `gaps` reports; a receipt proves it
 (`check_receipt`).
 """
 
@@ -33,9 +33,11 @@ from meter.rules.entries import AnyEntry, BatchAccepted, Entry
 from meter.rules.evolve import evolve, register
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.kinds.service_keys import check_first_keys
-from meter.rules.kinds.table import command_of, read_entry
+from meter.rules.kinds.table import read_entry
 from meter.rules.state import RequestId, State, StoredBatch, signing
+from meter.rules.two_persons import asked_by, check_genesis
 from meter.values.problems import Problem
+from meter.views.decisions import Decision, decision_of
 from meter.views.flags import Question, Questions
 from meter.wire.batch import parse_batch
 from meter.wire.dsse import (
@@ -169,6 +171,8 @@ _OF_NO_SIGNER = (
     | entries.KeyRevoked
     | entries.LogKeyAdded
     | entries.LogKeyRetired
+    | entries.PersonEntry
+    | entries.ProposalEntry
     | entries.ContractEntry
     | entries.CouponEntry
     | entries.RecordEntry
@@ -202,6 +206,7 @@ class Audit:
         self._requests: set[RequestId] = set()
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._questions = Questions(self.state) if with_questions else None
+        self.decisions: list[Decision] = []  # those that somebody should look at
 
     def foresees(self, data: bytes) -> bool:
         """Return whether the last batch, decided again, gave these very bytes as the next entry."""
@@ -319,6 +324,7 @@ class Audit:
         if entry.postings:
             raise Violation("not_as_decided", "a genesis moves no money")
         check_first_keys(entry)
+        check_genesis(entry)
         evolve(self.state, entry)
 
     def _command(
@@ -328,21 +334,25 @@ class Audit:
         request = fields.get("request")
         if self.state.genesis is None or request is None or "batch" in fields:
             raise Violation("unexpected_entry", f"a {entry.kind} entry has no place here")
-        if (entry.by, request) in self._requests:
-            detail = f"an earlier entry of its token carries request {request!r}"
+        owner = self.state.people.owner_of(entry.by)
+        if (owner, request) in self._requests:
+            detail = f"an earlier entry of its person carries request {request!r}"
             raise Violation("request_reused", detail)
-        self._requests.add((entry.by, request))
+        self._requests.add((owner, request))
         checkpoint = ""
         if isinstance(entry, entries.LogKeyRetired):
             checkpoint = entry.checkpoint
             self._check_last_checkpoint(number, checkpoint, tree)
         stamp = Stamp(entry.at, entry.by, request, entry.salt, checkpoint)
-        decided = decide_command(self.state, command_of(entry), stamp)
+        decided = decide_command(self.state, asked_by(entry), stamp)
         if isinstance(decided, Existing):
             raise Violation("repeated", f"entry {decided.entry} says the same")
         _compare(spell(decided), data)
         evolve(self.state, entry)
         self._ask_about(number, entry)
+        decision = decision_of(self.state, number, entry)
+        if decision is not None:
+            self.decisions.append(decision)
 
     def _ask_about(self, number: int, entry: Entry) -> None:
         if self._questions is not None:

@@ -27,6 +27,7 @@ one does not, its code is that of the violation:
     sum_treasury     treasury = −(what is set aside): the policy's figure, or what is issued if more
     sum_enterprise   enterprise = −Σ due of its contracts
     sum_account      no other account holds anything
+    sum_persons      who gave each command, and whether that was enough: `auditor.sum_persons`
 
 A violation names the entry of a void or record; for a total, the contract, or enterprise and year.
 Which of an enterprise's contracts a coupon pays depends on history: that is left to the audit.
@@ -53,6 +54,7 @@ from typing import Any, Final, Literal, assert_never
 import msgspec
 
 from ledger.errors import Violation
+from meter.auditor.sum_persons import Persons
 
 _SECOND: Final = 1_000_000  # microseconds
 _QUARTER: Final = 15 * 60  # seconds
@@ -83,12 +85,15 @@ _RECORD_OF_ONE_YEAR: Final = Struct(_RECORD.format + _OF_YEAR.format[1:])
 _USAGE: Final = b'"kind":"usage"'
 _VOID: Final = b'"kind":"void"'
 _RELEASE: Final = b'"kind":"release"'
+_REQUEST: Final = b'"request":'
 
 # Entries of these kinds add to no sum but that of their postings. Any other kind is a violation, so
 # that a new one cannot pass unseen.
 _OF_NO_SUM: Final = {
     *("genesis", "batch", "key", "revocation", "freeze", "unfreeze"),
     *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
+    *("person", "person_end", "person_recovery", "token", "token_end"),
+    *("proposal", "proposal_end"),
 }
 
 _OF_TIME: Final = " (year, thousandths × seconds)"
@@ -293,6 +298,7 @@ class Sums:
         self._issued: defaultdict[_Coupon, int] = defaultdict(int)
         self._issued_of_pool: defaultdict[_Pool, int] = defaultdict(int)
         self._pools: dict[_Pool, int] = {}  # what the owners' policies state
+        self._persons = Persons()
 
     def entry(self, number: int, data: bytes) -> None:
         """Add the next entry, whose form the audit has checked."""
@@ -300,6 +306,8 @@ class Sums:
             self._other(number, msgspec.json.decode(data))
             return
         entry = _of_record.decode(data)
+        if entry.kind != "usage" and _REQUEST in data:  # by the authority
+            self._persons.entry(number, msgspec.json.decode(data))
         self._post(entry.postings)
         match entry.kind:
             case "usage":
@@ -312,6 +320,7 @@ class Sums:
                 assert_never(unknown)
 
     def _other(self, number: int, fields: dict[str, Any]) -> None:
+        self._persons.entry(number, fields)
         self._post(fields["postings"])
         match fields["kind"]:
             case "issue":

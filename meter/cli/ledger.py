@@ -21,12 +21,28 @@ from meter.cli.common import (
 from meter.host.data_folder import DataFolder
 from meter.host.tokens import Identity
 from meter.values.roles import Role
-from meter.values.units import MICROSECONDS, format_instant, parse_instant
+from meter.values.units import MICROSECONDS, format_instant, parse_instant, parse_money
 
 
 @main.command()
 @DATA
 @click.option("--origin", required=True, help="The ledger's name, e.g. kashi.example/shenzhen.")
+@click.option(
+    "--persons",
+    default="",
+    help="The ids of two or more persons of the authority, e.g. wang,li. Entry 0 names them.",
+)
+@click.option(
+    "--one-person",
+    is_flag=True,
+    help="For a trial under .test or .example: one person gives each command alone.",
+)
+@click.option(
+    "--contract-limit",
+    default="1000000.00",
+    show_default=True,
+    help="In yuan: a contract of more needs two persons.",
+)
 @click.option(
     "--service-login",
     "serving",
@@ -40,31 +56,37 @@ from meter.values.units import MICROSECONDS, format_instant, parse_instant
 )
 @NOW
 @CLOCK_IS_RIGHT
-def init(  # noqa: PLR0913 - one argument for each option
+def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     data: Path,
     origin: str,
+    persons: str,
+    contract_limit: str,
     now: str | None,
     serving: str,
     *,
+    one_person: bool,
     print_sql: bool,
     clock_is_right: bool,
 ) -> None:
-    """Make a ledger: keys, database, entry 0, and the authority's first token."""
+    """Make a ledger: keys, database, entry 0, and a token for each person of the authority."""
     from meter.service import setup  # noqa: PLC0415 - needs kashi[server]
 
     if print_sql:
         click.echo(checked(lambda: setup.roles_script(origin, serving)), nl=False)
         return
-    folder = DataFolder(data)
+    folder, limit = DataFolder(data), checked(lambda: parse_money(contract_limit))
+    named = persons.split(",") if persons else [setup.ONE_PERSON] if one_person else []
+    authority = setup.Authority(named, one_person, limit)
 
     async def run() -> None:
         clock = clock_of(origin, now, is_confirmed=clock_is_right)
-        await setup.initialise(folder, origin, clock, serving)
+        await setup.initialise(folder, origin, authority, clock, serving)
 
     run_async(run)
     click.echo(f"{origin} is in {data}")
     click.echo(f"for verifiers:          {folder.log_vkey}")
-    click.echo(f"the authority's token:  {folder.authority_token}")
+    for person in named:
+        click.echo(f"a token for {person}:  {folder.token_of(person)}")
 
 
 @main.command()
@@ -214,6 +236,27 @@ def _shown(microseconds: int | None) -> str:
 
 @main.command()
 @DATA
+@click.option("--recover", "name", required=True, help="The id of a known or a new person.")
+@NOW
+@CLOCK_IS_RIGHT
+def person(data: Path, name: str, now: str | None, *, clock_is_right: bool) -> None:
+    """Give a person a token where too few can act; stop the service first.
+
+    The ledger gets an entry that every monitor is alarmed by.
+    """
+    from meter.service import persons, setup  # noqa: PLC0415
+
+    folder = DataFolder(data)
+
+    async def run() -> str:
+        clock = clock_of(setup.read_origin(folder), now, is_confirmed=clock_is_right)
+        return await persons.recover_person(folder, name, clock)
+
+    click.echo(f"{run_async(run)} is in {folder.token_of(name)}; every monitor raises an alarm")
+
+
+@main.command()
+@DATA
 @click.argument("out", type=click.Path(path_type=Path))
 def export(data: Path, out: Path) -> None:
     """Write the ledger into the folder OUT, for offline verification."""
@@ -275,8 +318,9 @@ def recover(data: Path, backup_: Path | None, checkpoint: Path | None) -> None:
         click.echo(f"nothing to recover: {size} entries, root {root}")
     else:
         click.echo(f"{size - done.before} recovered: {size} entries, root {root}")
-    if done.has_new_token:
-        click.echo(f"the authority's new token:  {folder.authority_token}")
+    if done.renewed:
+        for person in done.renewed:
+            click.echo(f"a new token for {person}:  {folder.token_of(person)}")
     elif done.before < size:
         click.echo("tokens are those of the backup: one revoked since then is valid again")
 

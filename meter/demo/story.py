@@ -55,6 +55,7 @@ from meter.wire.batch import Batch, Record
 from meter.wire.receipt import Accepted, Receipt, Result
 
 ORIGIN: Final = "kashi.example/shenzhen"
+AUTHORITY: Final = setup.Authority(("wang", "li"))
 
 
 class DemoError(Exception):
@@ -100,16 +101,16 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
         "A real service on a PostgreSQL of its own, spoken to over HTTP; the firms are made up."
     )
     setup.check_test_clock(ORIGIN)
-    await setup.initialise(folder, ORIGIN, clock_by_hand(clock))
-    token = folder.authority_token.read_text(encoding="utf-8").strip()
+    await setup.initialise(folder, ORIGIN, AUTHORITY, clock_by_hand(clock))
     signer = Signer.parse(folder.log_key.read_text(encoding="utf-8").strip())
     async with (
         service_running.running(folder, clock=clock_by_hand(clock)) as running,
-        Service(running.url, token) as http,
+        Service(running.url, _token(folder, "wang")) as wang,
+        Service(running.url, _token(folder, "li")) as li,
     ):
         story.step("A new ledger")
         story.say(f"{ORIGIN} answers at {running.url}, where it is {clock}.")
-        stage = await _set_stage(story, scenario.cast, clock, http)
+        stage = await _set_stage(story, scenario.cast, clock, wang, li)
         await _register(stage, scenario)
         await _post_usage(stage, scenario)
         _show_shortfall(stage, scenario)
@@ -124,6 +125,10 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
     _show_balances(stage, balances)
     _check_balances(story, balances, read)
     _check_device_time(story, scenario, read)
+
+
+def _token(folder: DataFolder, person: str) -> str:
+    return folder.token_of(person).read_text(encoding="utf-8").strip()
 
 
 # The stage
@@ -152,23 +157,37 @@ class _Stage:
     story: Story
     cast: Cast
     clock: _Clock
-    http: Service
+    http: Service  # of the authority's first person
+    second: Service
     receipt_key: str
     stream: Stream
     requests: Iterator[int] = field(default_factory=lambda: count(1))
     classes: dict[str, str] = field(default_factory=dict)  # by enterprise
     accepted: list[tuple[Record, Accepted]] = field(default_factory=list)
 
-    async def command(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Post as the authority, each time under a fresh idempotency key."""
-        return await self.http.command(path, body, f"demo-{next(self.requests)}")
+    async def decide(self, command: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Let one person of the authority propose a command, and the other confirm it."""
+        return await self.confirm(self.second, await self.propose(command, body))
+
+    async def propose(self, command: str, body: Mapping[str, Any]) -> int:
+        """Propose a command, under a fresh idempotency key; return the proposal's number."""
+        proposal = {"command": command, "body": body}
+        answer = await self.http.command("/v1/proposals", proposal, f"demo-{next(self.requests)}")
+        return int(answer["entry"])
+
+    async def confirm(self, person: Service, proposal: int) -> dict[str, Any]:
+        """Confirm a proposal as one of the persons."""
+        path = f"/v1/proposals/{proposal}/confirm"
+        return await person.command(path, {}, f"demo-{next(self.requests)}")
 
     async def post(self, batch: Batch) -> VerifiedReceipt:
         """Post as the provider."""
         return await self.http.post_batch(self.stream.sign(batch), self.receipt_key)
 
 
-async def _set_stage(story: Story, cast: Cast, clock: _Clock, http: Service) -> _Stage:
+async def _set_stage(
+    story: Story, cast: Cast, clock: _Clock, http: Service, second: Service
+) -> _Stage:
     """Set the stage, with what entry 0 says to a provider that joins."""
     genesis = (await http.ask("/v1/entries/0"))["entry"]
     stream = Stream(
@@ -179,7 +198,8 @@ async def _set_stage(story: Story, cast: Cast, clock: _Clock, http: Service) -> 
         keyid=KEYID,
         key=simulated_key(SEED),
     )
-    return _Stage(story, cast, clock, http, genesis["receipt_key"]["public_key"], stream)
+    key = genesis["receipt_key"]["public_key"]
+    return _Stage(story, cast, clock, http, second, key, stream)
 
 
 # The steps
@@ -189,29 +209,30 @@ async def _register(stage: _Stage, scenario: Scenario) -> None:
     stage.story.step("The authority sets the rules and registers who takes part")
     table = plain_table("entry", "", right=("entry",))
 
-    async def add(path: str, body: Mapping[str, Any], told: str) -> dict[str, Any]:
-        answer = await stage.command(path, body)
+    async def add(command: str, body: Mapping[str, Any], told: str) -> dict[str, Any]:
+        answer = await stage.decide(command, body)
         kind = f", {answer['class']}" if "class" in answer else ""
         table.add_row(str(answer["entry"]), told + kind)
         return answer
 
     cast = stage.cast
-    await add("/v1/policies", scenario.policy, _policy_line(scenario.rules))
+    await add("policy", scenario.policy, _policy_line(scenario.rules))
     devices = ", ".join(f"{number:,} {kind}" for kind, number in cast.provider["devices"].items())
-    await add("/v1/providers", cast.provider, f"provider {PROVIDER}: {devices}")
+    await add("provider", cast.provider, f"provider {PROVIDER}: {devices}")
     signing = registration(stage.stream.key, stage.stream.log, PROVIDER, KEYID)
-    await add(f"/v1/providers/{PROVIDER}/keys", signing, f"its signing key {KEYID}")
+    await add("key", {"provider": PROVIDER, **signing}, f"its signing key {KEYID}")
     for body in cast.enterprises:
         told = f"{body['kind']} {body['name']}, founded {body['founded_on']}"
-        await add("/v1/enterprises", body, told)
+        await add("enterprise", body, told)
     for body in cast.contracts:
         uscc = str(body["enterprise"])
         told = f"contract {body['id']} of {cast.name_of(uscc)} over {money_text(body['amount'])}"
-        stage.classes[uscc] = (await add("/v1/contracts", body, told))["class"]
+        stage.classes[uscc] = (await add("contract", body, told))["class"]
     for body in cast.coupons:
         amount, name = money_text(body["amount"]), cast.name_of(body["enterprise"])
-        await add("/v1/coupons", body, f"coupon {body['year']} for {name}: {amount}")
+        await add("issue", body, f"coupon {body['year']} for {name}: {amount}")
     stage.story.show(table)
+    await _try_alone(stage)
     await _try_beyond_cap(stage)
 
 
@@ -224,10 +245,27 @@ def _policy_line(rules: Policy) -> str:
     )
 
 
+async def _try_alone(stage: _Stage) -> None:
+    """Let one person try what needs two."""
+    proposal = await stage.propose("issue", stage.cast.coupons[0])
+    try:
+        await stage.confirm(stage.http, proposal)
+    except Refused as refused:
+        _must(refused.code == "same_person", f"one person twice was refused as {refused}")
+        wang, li = AUTHORITY.persons
+        stage.story.good(f"{wang} proposed each of these, and {li} confirmed it")
+        stage.story.good(f"{wang} alone is refused: {refused}")
+        await stage.http.command(
+            f"/v1/proposals/{proposal}/end", {}, f"demo-{next(stage.requests)}"
+        )
+        return
+    raise DemoError("one person confirmed an own proposal")
+
+
 async def _try_beyond_cap(stage: _Stage) -> None:
     coupon = next(body for body in stage.cast.coupons if body["amount"] == CAP)
     try:
-        await stage.command("/v1/coupons", {**coupon, "amount": "0.01"})
+        await stage.decide("issue", {**coupon, "amount": "0.01"})
     except Refused as refused:
         _must(refused.code == "cap_exceeded", f"a fen above the cap was refused as {refused}")
         stage.story.good(

@@ -5,7 +5,7 @@ DIR/log.vkey         its public half, for verifiers
 DIR/receipt.key      signs receipts (0600), base64 of the seed
 DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `host.keys`
 DIR/cursor.key       authenticates the cursors of pages (0600), base64 of 32 bytes; `serve` makes it
-DIR/authority.token  the first bearer token of the authority (0600)
+DIR/<person>.token   a bearer token of a person of the authority (0600)
 DIR/origin           the ledger's name
 DIR/log/             the published log: see `ledger.publish`
 DIR/witnesses.policy the witnesses that it needs (`ledger.quorum`), if any
@@ -52,9 +52,9 @@ class DataFolder:
     def cursor_key(self) -> Path:
         return self.path / "cursor.key"
 
-    @property
-    def authority_token(self) -> Path:
-        return self.path / "authority.token"
+    def token_of(self, person: str) -> Path:
+        """Return the file with a token of a person of the authority."""
+        return self.path / f"{person}.token"
 
     @property
     def origin(self) -> Path:

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from meter.rules.commands import Command
+from meter.rules.commands import Asked
 from meter.rules.decide_command import CommandResponse
 from meter.rules.state import StoredBatch
 from meter.values.problems import Problem
@@ -56,7 +56,7 @@ class BatchSubmission(_Waiting[StoredBatch]):
 class CommandSubmission(_Waiting[CommandResponse]):
     """A command of the authority: by which token, under which idempotency key, with which salt."""
 
-    command: Command
+    command: Asked
     by: str
     request: str | None
     salt: str

@@ -17,12 +17,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from meter.rules import entries
 from meter.values.policy_file import Applicant, Use
 from meter.values.strict import (
+    Body,
     Date,
     Fen,
     Id,
     Lines,
     Moment,
     Name,
+    Number,
     Price,
     Reason,
     Uscc,
@@ -215,7 +217,65 @@ class VoidRecord(Command, frozen=True, kw_only=True):
     reason: Reason
 
 
-def fields_of(command: Command) -> dict[str, Any]:
+class RegisterPerson(Command, frozen=True, kw_only=True):
+    """Let a person speak for the authority; the name stays outside the ledger."""
+
+    id: Id
+
+
+class EndPerson(Command, frozen=True, kw_only=True):
+    """End the person named in the URL, with all tokens and open proposals of that person."""
+
+    id: Id
+
+
+class MakeToken(Command, frozen=True, kw_only=True):
+    """Name a token of the authority and the person who holds it; an operator makes its secret."""
+
+    id: Id
+    holder: Id
+
+
+class EndToken(Command, frozen=True, kw_only=True):
+    """End the token named in the URL, from the next request on."""
+
+    token: Id
+
+
+class RecoverPerson(Command, frozen=True, kw_only=True):
+    """Give a token to a known or a new person; an operator does, offline."""
+
+    id: Id
+    token: Id
+
+
+class Propose(Command, frozen=True, kw_only=True):
+    """Propose a command that another person then confirms.
+
+    `command` names the kind of its entry; `body` is what its POST takes, its URL's fields included.
+    """
+
+    command: ProgrammeName
+    body: Body
+
+
+class EndProposal(Command, frozen=True, kw_only=True):
+    """End the proposal named in the URL; its maker does."""
+
+    proposal: Number
+
+
+class ConfirmProposal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Give, as its second person, the command of the proposal named in the URL."""
+
+    proposal: Number
+
+
+# What the authority asks for: a command of its own, or that of a proposal.
+Asked = Command | ConfirmProposal
+
+
+def fields_of(command: Asked) -> dict[str, Any]:
     """Return the fields that the command's entry repeats, as plain values."""
     values = {name: plain(getattr(command, name)) for name in command.__struct_fields__}
     return {name: _as_in_entry(value) for name, value in values.items()}
@@ -233,7 +293,7 @@ def _as_in_entry(value: Any) -> Any:
     return value
 
 
-def fingerprint_of(command: Command) -> str:
+def fingerprint_of(command: Asked) -> str:
     """Return the hex sha256 of a command, to compare commands that carry one Idempotency-Key."""
     fields = {name: value for name, value in fields_of(command).items() if value is not UNSET}
     content = msgspec.json.encode([type(command).__name__, fields], order="sorted")

@@ -1,18 +1,20 @@
 """Decide a command of the authority: check it against the state, and make its one entry.
 
-`decide_command` reads the state and changes nothing; `evolve` applies the entry. The command's kind
-(`rules/kinds/`) judges it. A refusal is a `Problem`. To register equal content a second time is no
+`decide_command` reads the state and changes nothing; `evolve` applies the entry. Whether the person
+may give it is decided first (`rules/two_persons.py`), then the command's kind (`rules/kinds/`)
+judges it. A refusal is a `Problem`. To register equal content a second time is no
 error: it makes no entry and leads to `Existing`.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from meter.rules.commands import Command, fields_of, same_but_for_reason
+from meter.rules.commands import Asked, Command, fields_of, same_but_for_reason
 from meter.rules.entries import Entry
 from meter.rules.kinds.kind import Existing, Holder, Judged, Stamp
 from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of
 from meter.rules.state import State
+from meter.rules.two_persons import acting_person, check_persons, command_asked_for
 from meter.values.problems import Problem
 
 
@@ -28,18 +30,24 @@ class CommandResponse:
     replayed: bool = False
 
 
-def decide_command(state: State, command: Command, stamp: Stamp) -> Entry | Existing:
+def decide_command(state: State, asked: Asked, stamp: Stamp) -> Entry | Existing:
     """Return the entry of a command, or the one that exists. Raises `Problem`."""
+    command = command_asked_for(state, asked)
+    person = acting_person(state, command, stamp)
+    proposal = check_persons(state, asked, person, stamp.at)
     judged = _judge(state, command, stamp)
     if isinstance(judged, Existing):
         return judged
     extra, postings = judged
+    if proposal is not None:
+        extra = extra | {"proposal": proposal.entry}
     entry: Entry = BY_COMMAND[type(command)].entry(
         **fields_of(command),
         **extra,
         postings=postings,
         at=stamp.at,
         by=stamp.by,
+        person=person,
         request=stamp.request,
         salt=stamp.salt,
     )

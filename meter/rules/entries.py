@@ -3,8 +3,9 @@
 Common to all: `v` 1, `kind`, `at` (microseconds since 1970 UTC, never decreasing), `by` (key id or
 token id), `postings` (`[from, to, fen]`) and `salt` (128 bits in hex, for nobody to guess an entry
 from its public leaf hash; see `rules/salts.py`). Entries made by the authority add `request` (the
-idempotency key) and may add `reason`. Money is fen, prices 1/10000 yuan per device-hour, `start`
-and `end` microseconds, dates Shanghai text, `eligible` is `[year, thousandths × seconds]`.
+idempotency key) and `person` (whose token it was); they may add `reason`, and `proposal` (the
+number of the proposal that they confirm or end). Money is fen, prices 1/10000 yuan per device-hour,
+`start` and `end` microseconds, dates Shanghai text, `eligible` is `[year, thousandths × seconds]`.
 One usage entry:
 
     {"at":1740790800000000,"batch":40,"by":"pcl-2025a","contract":"TC-2025-0001","cost":28800,
@@ -24,7 +25,7 @@ Accounts (classes `pool`, `coupon`, `accrued` and `due` never go below zero):
     due:<contract>                   cost of the contract's metered usage
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -55,6 +56,8 @@ class AuthorityEntry(Entry, frozen=True, kw_only=True):
     """The further fields of the authority's entries."""
 
     request: str
+    person: str
+    proposal: int | UnsetType = UNSET
     reason: str | UnsetType = UNSET
 
 
@@ -76,14 +79,87 @@ class ReceiptKey(Struct, frozen=True, forbid_unknown_fields=True):
     public_key: str
 
 
+class FirstPerson(Struct, frozen=True, forbid_unknown_fields=True):
+    """A person whom entry 0 names, and the id of the first token."""
+
+    id: str
+    token: str
+
+
 class Genesis(AuthorityEntry, frozen=True, kw_only=True):
-    """Entry 0: the name of the ledger, its first keys, and the account classes with a floor."""
+    """Entry 0: the name of the ledger, its first keys and persons, the accounts with a floor.
+
+    `alone` lists the kinds of entries whose command one person gives alone, a contract up to
+    `contract_limit` (fen). With `one_person`, a trial ledger, nothing needs two.
+    """
 
     kind: Literal["genesis"] = "genesis"
     origin: str
     floors: list[str]
     log_key: str
     receipt_key: ReceiptKey
+    persons: list[FirstPerson]
+    one_person: bool
+    alone: list[str]
+    contract_limit: int
+
+
+class PersonRegistered(AuthorityEntry, frozen=True, kw_only=True):
+    """A person who may speak for the authority; the name stays outside the ledger."""
+
+    kind: Literal["person"] = "person"
+    id: str
+
+
+class PersonEnded(AuthorityEntry, frozen=True, kw_only=True):
+    """The end of a person, with all tokens and open proposals of that person."""
+
+    kind: Literal["person_end"] = "person_end"
+    id: str
+
+
+class PersonRecovered(AuthorityEntry, frozen=True, kw_only=True):
+    """A token that an operator made offline, for a known or a new person, by nobody's command.
+
+    `by` is that token, and `person` the one who holds it.
+    """
+
+    kind: Literal["person_recovery"] = "person_recovery"
+    id: str
+    token: str
+
+
+class TokenMade(AuthorityEntry, frozen=True, kw_only=True):
+    """A token of the authority and the person who holds it; the secret is in no entry."""
+
+    kind: Literal["token"] = "token"
+    id: str
+    holder: str
+
+
+class TokenEnded(AuthorityEntry, frozen=True, kw_only=True):
+    """The end of a token of the authority."""
+
+    kind: Literal["token_end"] = "token_end"
+    token: str
+
+
+class ProposalMade(AuthorityEntry, frozen=True, kw_only=True):
+    """A command that waits for another person; `body` is the JSON of its request.
+
+    What stands in the command's URL stands in `body` here.
+    """
+
+    kind: Literal["proposal"] = "proposal"
+    command: str
+    body: dict[str, Any]
+
+
+class ProposalEnded(AuthorityEntry, frozen=True, kw_only=True):
+    """The end of a proposal by its maker."""
+
+    kind: Literal["proposal_end"] = "proposal_end"
+    proposal: int
 
 
 class PolicyActivated(AuthorityEntry, frozen=True, kw_only=True):
@@ -325,13 +401,18 @@ class RecordVoided(Entry, frozen=True, kw_only=True):
     withheld: list[tuple[int, int]] | UnsetType = UNSET
     batch: int | UnsetType = UNSET
     request: str | UnsetType = UNSET
+    person: str | UnsetType = UNSET
+    proposal: int | UnsetType = UNSET
 
 
 RecordEntry = UsageAccepted | RecordVoided | RecordReleased
 CouponEntry = CouponIssued | CouponWithdrawn
 ContractEntry = ContractRegistered | ContractFrozen | ContractUnfrozen
 ServiceKeyEntry = LogKeyAdded | LogKeyRetired | ReceiptKeyAdded | ReceiptKeyRetired
-LedgerEntry = Genesis | PolicyActivated | ServiceKeyEntry  # these concern all alike
+PersonEntry = PersonRegistered | PersonEnded | PersonRecovered | TokenMade | TokenEnded
+ProposalEntry = ProposalMade | ProposalEnded
+# These concern nobody in particular: officials alone are told of them.
+LedgerEntry = Genesis | PolicyActivated | ServiceKeyEntry | PersonEntry | ProposalEntry
 PartyEntry = ProviderRegistered | ProviderEnlisted | KeyRegistered | EnterpriseRegistered
 # Every struct of an entry; `rules/kinds/table.py` compares it with the kinds.
 AnyEntry = (

@@ -15,6 +15,9 @@ def evolve(state: State, entry: Entry) -> None:
     """Apply the next entry, whose number is `state.size`. Raises `Diverged`."""
     number = state.size
     BY_ENTRY[type(entry)].apply(state, number, entry)
+    proposal: object = getattr(entry, "proposal", None)
+    if isinstance(proposal, int):  # confirmed or ended
+        state.people.close(proposal, number)
     state.size = number + 1
     state.last_at = entry.at
 

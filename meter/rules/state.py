@@ -25,6 +25,7 @@ from meter.rules.entries import (
     ProviderRegistered,
     UsageAccepted,
 )
+from meter.rules.people import People
 from meter.rules.rating import Entitlement, Interval, Terms, union
 from meter.values.policy import Policy
 from meter.wire.receipt import EntryRange
@@ -33,7 +34,7 @@ CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme that owns it, year
 RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
-RequestId = tuple[str, str]  # token id, its idempotency key
+RequestId = tuple[str, str]  # owner (`People.owner_of`), its idempotency key
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
 
 MAX_HELD_STREAMS: Final = 20_000  # names that the service keeps in memory
@@ -333,6 +334,7 @@ class State:
     enterprises: dict[str, Enterprise] = field(default_factory=dict)
     contracts: dict[str, Contract] = field(default_factory=dict)
     provider_usccs: dict[str, str] = field(default_factory=dict)
+    people: People = field(default_factory=People)
     spelled: dict[tuple[str, str], str] = field(default_factory=dict)
     streams: dict[tuple[str, str], str] = field(default_factory=dict)
     coupons: dict[CouponId, int] = field(default_factory=dict)

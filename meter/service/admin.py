@@ -16,7 +16,7 @@ from meter.service.backup import back_up, in_a_thread, restore, take_log
 from meter.service.rebuild import rebuild
 from meter.service.recover import Recovered, publish_again, recover
 from meter.service.setup import SetupError, leave_owner, open_database, read_origin
-from meter.tables import connections, pages, tokens
+from meter.tables import connections, load, pages, tokens
 from meter.values.text import ALIKE
 
 TOKENS_AT_ONCE: Final = 1_000
@@ -38,8 +38,21 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
             raise SetupError("exists", f"there is a token {known}")
         if known is not None:
             raise SetupError("looks_alike", f"token {known} {ALIKE}")
+        await _check_person(connection, identity)
         await tokens.add_token(connection, identity, token.digest, expires_at)
     return token.text
+
+
+async def _check_person(connection: connections.Connection, identity: Identity) -> None:
+    """Refuse a token of the authority that the ledger does not name, and any other that it does."""
+    people = await load.load_people(connection)
+    name = identity.token_id
+    if identity.role != "authority":
+        if name in people.tokens:
+            raise SetupError("exists", f"{name} is a token of {people.tokens[name].person}")
+    elif people.person_of(name) is None:
+        detail = f"the ledger names no token {name} that is in force: POST /v1/tokens comes first"
+        raise SetupError("not_named", detail)
 
 
 async def list_tokens(folder: DataFolder) -> list[ListedToken]:

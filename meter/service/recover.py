@@ -11,7 +11,6 @@ folder, cannot go on: its origin is lost.
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ledger import store as ledger_store
 from ledger.errors import BadFolder, BadKey, BadNote, LedgerError, MissingFile
@@ -28,10 +27,8 @@ from meter.host.tokens import Identity, new_token
 from meter.publish.export import export
 from meter.publish.folder import LogMissing
 from meter.service.roll_forward import roll_forward
-from meter.tables import connections, tokens, write
+from meter.tables import connections, load, tokens, write
 from meter.tables.sessions import Address
-
-TOKEN_ID: Final = "recovered-{}"  # noqa: S105 - an id, with the size of the ledger
 
 
 class OriginLost(LedgerError):  # noqa: N818 - the name says what is wrong
@@ -44,12 +41,12 @@ class OriginLost(LedgerError):  # noqa: N818 - the name says what is wrong
 class Recovered:
     """How many entries the database held, and where it ends now.
 
-    `has_new_token`: there was no token, so the authority got one (`DIR/authority.token`).
+    `renewed` are the persons who got a new secret (`DIR/<person>.token`): there was no token.
     """
 
     before: int
     head: Head
-    has_new_token: bool = False
+    renewed: Sequence[str] = ()
 
 
 async def recover(
@@ -72,12 +69,11 @@ async def recover(
         else:
             await _check_holds(connection, checkpoint)
         head = await ledger_store.head(connection)
-        made = not await tokens.has_tokens(connection)
-        if made:
-            await _renew_token(connection, folder, TOKEN_ID.format(head.size))
+        has_tokens = await tokens.has_tokens(connection)
+        renewed = [] if has_tokens else await _renew_tokens(connection, folder)
     finally:
         await connection.close()
-    return Recovered(before.size, head, made)
+    return Recovered(before.size, head, renewed)
 
 
 async def publish_again(
@@ -160,11 +156,24 @@ async def _check_holds(connection: connections.Connection, checkpoint: Checkpoin
         raise OtherRoot(f"the database's first {checkpoint.size} entries are not those published")
 
 
-async def _renew_token(
-    connection: connections.Connection, folder: DataFolder, token_id: str
+async def _renew_tokens(connection: connections.Connection, folder: DataFolder) -> list[str]:
+    """Make a secret for the newest token of each person, and return the persons.
+
+    Entries say which tokens have ended, so none of those comes back.
+    """
+    people = await load.load_people(connection)
+    newest = {person: people.tokens_of(person)[-1:] for person in people.active()}
+    for person, names in newest.items():
+        for name in names:
+            await renew_token(connection, folder, name, person)
+    return [person for person, names in newest.items() if names]
+
+
+async def renew_token(
+    connection: connections.Connection, folder: DataFolder, token_id: str, person: str
 ) -> None:
-    """Make the authority a token of a new name, for an old one may have been revoked."""
+    """Make the secret of a token that the ledger names, in the file of its person."""
     token = new_token(token_id)
     await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
-    folder.authority_token.unlink(missing_ok=True)
-    folder.write_secret(folder.authority_token, token.text)
+    folder.token_of(person).unlink(missing_ok=True)
+    folder.write_secret(folder.token_of(person), token.text)

@@ -40,8 +40,10 @@ from meter.auditor.replay import Audit
 from meter.rules.commands import fingerprint_of
 from meter.rules.decide_command import response_to
 from meter.rules.entries import FLOORED_CLASSES, BatchAccepted, RecordReleased, RecordVoided
-from meter.rules.kinds.table import BY_ENTRY, command_of, read_entry
+from meter.rules.kinds.table import BY_ENTRY, read_entry
 from meter.rules.measure import days_of, days_of_batch, work_of
+from meter.rules.state import State
+from meter.rules.two_persons import asked_by
 from meter.tables import connections, load, rows
 from meter.tables.load import Named
 from meter.tables.rows import Written
@@ -150,11 +152,11 @@ class _Writer:
     async def _load(self, submission: _Submission) -> None:
         """Load what a submission names, as far as this group does not hold it already."""
         state, signed = self._state, submission.signed
-        named = _named(submission)
+        named = _named(state, submission)
         records = frozenset(named.records)
         named.records -= state.records.keys()
         if await load.load_named(self._connection, state, named):
-            raise Violation("request_reused", "an earlier entry of its token carries its request")
+            raise Violation("request_reused", "an earlier entry of its person carries its request")
         days = set(days_of_batch(state, signed.batch)) if signed else set()
         for record in (state.records[name] for name in records if name in state.records):
             days.update(days_of(state.contracts[record.usage.contract], work_of(record.usage)))
@@ -183,18 +185,18 @@ class _Writer:
     def _note_request(self, entry: Any, number: int, written: Written) -> None:
         """Note the answer to a command anew, for a repetition under the same key."""
         answer = msgspec.json.encode(response_to(self._state, number, entry))
-        fingerprint = fingerprint_of(command_of(entry))
-        written.requests.append((entry.by, entry.request, fingerprint, number, answer))
+        fingerprint, owner = fingerprint_of(asked_by(entry)), self._state.people.owner_of(entry.by)
+        written.requests.append((owner, entry.request, fingerprint, number, answer))
 
 
-def _named(submission: _Submission) -> Named:
+def _named(state: State, submission: _Submission) -> Named:
     named, entry = Named(), submission.entry
     if submission.signed is not None:
         named.add_batch(submission.signed.batch)
     elif isinstance(entry, RecordVoided | RecordReleased):
         named.records.add((entry.provider, entry.id))
     if BY_ENTRY[type(entry)].command is not None and entry.request is not UNSET:
-        named.requests.add((entry.by, entry.request))
+        named.requests.add((state.people.owner_of(entry.by), entry.request))
     return named
 
 

@@ -1,12 +1,11 @@
-"""Make a ledger and open its database: keys, tables, entry 0, the first token."""
+"""Make a ledger and open its database: keys, tables, entry 0, a token for each person."""
 
 import asyncio
 import base64
 import contextlib
-import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,23 +22,36 @@ from meter.host.clock import SYSTEM_CLOCK, Clock, LastEntry, doubt_at_start
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys, public_text
 from meter.host.postgres import Embedded, PostgresError
-from meter.host.tokens import Identity, Token, new_token
+from meter.host.tokens import TOKEN_ID, Identity, Token, new_token
 from meter.publish.export import export
-from meter.rules.entries import FLOORED_CLASSES, Genesis, ReceiptKey
+from meter.rules.entries import FLOORED_CLASSES, FirstPerson, Genesis, ReceiptKey
+from meter.rules.kinds.people import FEWEST_PERSONS
 from meter.rules.kinds.table import read_entry
+from meter.rules.two_persons import ALONE
 from meter.tables import connections, faults, tokens, write
 from meter.tables.sessions import Address
+from meter.values.origin import is_origin, is_trial
+from meter.values.text import ALIKE, folded
 
 RECEIPT_KEYID: Final = "receipt-1"
 
 
-AUTHORITY_TOKEN_ID: Final = "authority-1"  # noqa: S105 - an id, not a secret
+ONE_PERSON: Final = "authority"  # the id of the person of a trial ledger
 
 
-_ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*")
+CONTRACT_LIMIT: Final = 100_000_000  # fen; a contract of more needs two persons
 
 
-_TEST_HOST: Final = re.compile(r"(?:^|\.)(?:test|example)$")
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The first persons of a ledger; with `is_trial` there is one, who does all."""
+
+    persons: Sequence[str]
+    is_trial: bool = False
+    contract_limit: int = CONTRACT_LIMIT
+
+
+TRIAL: Final = Authority((ONE_PERSON,), is_trial=True)
 
 
 class SetupError(Exception):
@@ -69,8 +81,7 @@ class Database:
 
 def check_test_clock(origin: str) -> None:
     """Refuse a test clock for a ledger that may be a real one. Raises `SetupError`."""
-    host = origin.partition("/")[0].partition(":")[0]
-    if not _TEST_HOST.search(host):
+    if not is_trial(origin):
         raise SetupError("real_origin", f"{origin}: a test clock is for .test and .example hosts")
 
 
@@ -97,18 +108,23 @@ async def last_entry(connection: connections.Connection) -> LastEntry | None:
 
 
 async def initialise(
-    folder: DataFolder, origin: str, clock: Clock = SYSTEM_CLOCK, serving: str = ""
+    folder: DataFolder,
+    origin: str,
+    authority: Authority,
+    clock: Clock = SYSTEM_CLOCK,
+    serving: str = "",
 ) -> None:
-    """Make the keys, the database, entry 0, its published log and the authority's first token.
+    """Make the keys, the database, entry 0, its published log and a token for each person.
 
     `serving` is the login of the service where it is another than the one that does all this.
     """
     _check_origin(origin)
+    _check_authority(origin, authority)
     if folder.path.exists() and any(folder.path.iterdir()):
         raise SetupError("not_empty", f"{folder.path} holds something already")
     folder.make()
     try:
-        await _initialise(folder, origin, clock, serving)
+        await _initialise(folder, origin, authority, clock, serving)
     except BaseException:
         # Nobody has used it, and its remains would block the next try.
         for file in folder.path.iterdir():
@@ -117,25 +133,48 @@ async def initialise(
 
 
 def _check_origin(origin: str) -> None:
-    if not _ORIGIN.fullmatch(origin) or len(origin) > 200:
+    if not is_origin(origin):
         raise SetupError("bad_origin", f"{origin!r} is not a URL without its scheme")
 
 
-async def _initialise(folder: DataFolder, origin: str, clock: Clock, serving: str) -> None:
+def _check_authority(origin: str, authority: Authority) -> None:
+    """Raise `SetupError` for persons whom no entry 0 could name."""
+    if authority.is_trial:
+        if not is_trial(origin):
+            raise SetupError("real_origin", f"{origin}: one person is for .test and .example hosts")
+        if len(authority.persons) != 1:
+            raise SetupError("bad_persons", "a ledger of one person names one")
+    elif len(authority.persons) < FEWEST_PERSONS:
+        raise SetupError("bad_persons", f"name {FEWEST_PERSONS} persons or more")
+    for person in authority.persons:
+        if not TOKEN_ID.fullmatch(_first_token(person)):
+            raise SetupError("bad_name", f"{person!r} is not 1 to 62 of A-Z a-z 0-9 . _ -")
+    if len(set(map(folded, authority.persons))) != len(authority.persons):
+        raise SetupError("looks_alike", f"the id of one person {ALIKE}")
+
+
+def _first_token(person: str) -> str:
+    return f"{person}-1"
+
+
+async def _initialise(
+    folder: DataFolder, origin: str, authority: Authority, clock: Clock, serving: str
+) -> None:
     """Write the keys before the ledger that is made with them: a crash must not lose them."""
     log_key = Signer.from_seed(origin, secrets.token_bytes(32))
     receipt_seed = secrets.token_bytes(32)
     folder.write_secret(folder.log_key, log_key.format())
     folder.log_vkey.write_text(log_key.verifier.format() + "\n", encoding="utf-8")
     folder.write_secret(folder.receipt_key, base64.b64encode(receipt_seed).decode())
-    token = new_token(AUTHORITY_TOKEN_ID)
-    genesis = _genesis(origin, log_key, receipt_seed, clock.now())
+    made = {person: new_token(_first_token(person)) for person in authority.persons}
+    genesis = _genesis(origin, authority, log_key, receipt_seed, clock.now())
     async with open_database(folder, origin) as database:
         try:
-            await _create(database.address, genesis, token, serving, clock)
+            await _create(database.address, genesis, made.values(), serving, clock)
             # There is always a folder: without one, nothing shows what a database lacks.
             await export(database.address, Keys(folder), folder.log)
-            folder.write_secret(folder.authority_token, token.text)
+            for person, token in made.items():
+                folder.write_secret(folder.token_of(person), token.text)
             folder.origin.write_text(origin + "\n", encoding="utf-8")
             await leave_owner(database.address)
         except BaseException:
@@ -144,11 +183,15 @@ async def _initialise(folder: DataFolder, origin: str, clock: Clock, serving: st
             raise
 
 
-def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Genesis:
+def _genesis(
+    origin: str, authority: Authority, log_key: Signer, receipt_seed: bytes, now: int
+) -> Genesis:
     receipts = public_text(Ed25519PrivateKey.from_private_bytes(receipt_seed))
+    persons = [FirstPerson(person, _first_token(person)) for person in authority.persons]
     return Genesis(
         at=now,
-        by=AUTHORITY_TOKEN_ID,
+        by=persons[0].token,
+        person=persons[0].id,
         postings=[],
         request="init",
         salt=secrets.token_hex(16),
@@ -156,13 +199,17 @@ def _genesis(origin: str, log_key: Signer, receipt_seed: bytes, now: int) -> Gen
         floors=list(FLOORED_CLASSES),
         log_key=log_key.verifier.format(),
         receipt_key=ReceiptKey(RECEIPT_KEYID, "ed25519", receipts),
+        persons=persons,
+        one_person=authority.is_trial,
+        alone=ALONE,
+        contract_limit=authority.contract_limit,
     )
 
 
 async def _create(
-    address: Address, genesis: Genesis, token: Token, serving: str, clock: Clock
+    address: Address, genesis: Genesis, made: Iterable[Token], serving: str, clock: Clock
 ) -> None:
-    """Make roles, tables, entry 0 and the token in one transaction."""
+    """Make roles, tables, entry 0 and the tokens in one transaction."""
     connection = await connections.connect(address, owner=True)
     try:
         if await ledger_store.exists(connection):
@@ -178,7 +225,8 @@ async def _create(
             log.append(data, genesis.at, genesis.postings)
             await ledger_store.append(connection, head.epoch, log.take_group())
             await write.add_registration(connection, 0, genesis.kind, data)
-            await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
+            for token in made:
+                await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
     finally:
         await connection.close()
 

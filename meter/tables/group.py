@@ -49,12 +49,12 @@ class Group:
         self.tally.results.update(result.status for result in decided.results)
 
     def note_request(self, request: RequestId, answered: Answered) -> None:
-        """Note the answer to a command under the idempotency key of its token."""
+        """Note the answer to a command under its idempotency key."""
         self.requests[request] = answered
         self.written.requests.append((*request, *answered))
 
     def answer_to(self, request: RequestId, fingerprint: str) -> CommandResponse | None:
-        """Return the answer that a token's key has. Raises `Problem` `idempotency_conflict`."""
+        """Return the answer that a key has. Raises `Problem` `idempotency_conflict`."""
         answered = self.requests.get(request)
         if answered is None:
             return None
@@ -73,7 +73,7 @@ async def begin_group(
             named.add_batch(each.signed.batch)
             batches.append(each.signed.batch)
         else:
-            named.add_command(each.command, each.by, each.request)
+            named.add_command(state, each.command, each.by, each.request)
     requests = await load.load_named(connection, state, named)
     await load.load_device_time(connection, state, days_of_batches(state, batches))
     before = Before(log.size, base64.b64encode(log.root()).decode())

@@ -3,6 +3,7 @@
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,11 +13,12 @@ from ledger import canon
 from ledger import store as ledger_store
 from ledger.store import Head
 from meter.rules.capacity import Withheld
-from meter.rules.commands import Command
+from meter.rules.commands import Asked, Propose
 from meter.rules.entries import RecordReleased, UsageAccepted
 from meter.rules.evolve import register
 from meter.rules.kinds.table import BY_COMMAND, read_entry
 from meter.rules.measure import by_year
+from meter.rules.people import People
 from meter.rules.rating import entitle
 from meter.rules.state import (
     AcceptedRecord,
@@ -28,9 +30,11 @@ from meter.rules.state import (
     State,
     StoredBatch,
 )
+from meter.rules.two_persons import command_asked_for, proposed_command
 from meter.tables.connections import Connection
 from meter.tables.rows import _columns
 from meter.tables.write import _SQL
+from meter.values.problems import Problem
 from meter.values.text import folded
 from meter.wire.batch import Batch
 from meter.wire.receipt import EntryRange
@@ -58,12 +62,16 @@ class Named:
         self.records.update((batch.provider, void.id) for void in batch.voids)
         self.records.update((batch.provider, record.id) for record in batch.records)
 
-    def add_command(self, command: Command, by: str, request: str | None) -> None:
-        """Add what a command names, and the idempotency key of the token that it is by."""
+    def add_command(self, state: State, asked: Asked, by: str, request: str | None) -> None:
+        """Add what a command names, also one that is proposed, and its idempotency key."""
         if request is not None:
-            self.requests.add((by, request))
-        if BY_COMMAND[type(command)].names_record:
-            self.records.add((command.provider, command.id))  # type: ignore[attr-defined]
+            self.requests.add((state.people.owner_of(by), request))
+        with suppress(Problem):  # it will be refused
+            command = command_asked_for(state, asked)
+            if isinstance(command, Propose):  # it may be confirmed in the same group
+                command = proposed_command(command)
+            if BY_COMMAND[type(command)].names_record:
+                self.records.add((command.provider, command.id))  # type: ignore[attr-defined]
 
 
 async def load_state(connection: Connection, head: Head) -> State:
@@ -71,6 +79,8 @@ async def load_state(connection: Connection, head: Head) -> State:
     state = State(size=head.size, last_at=head.last_at)
     for number, data in await connection.fetch(_SQL["registrations"]):
         register(state, number, read_entry(canon.decode(data)))
+    for proposal, closed in await connection.fetch(_SQL["closed_proposals"]):
+        state.people.close(proposal, closed)
     for contract, used in await connection.fetch(_SQL["contract_totals"]):
         state.contracts[contract].used = int(used)
     for contract, year, *numbers in await connection.fetch(_SQL["contract_years"]):
@@ -95,6 +105,14 @@ async def load_service_keys(connection: Connection) -> State:
     return state
 
 
+async def load_people(connection: Connection) -> People:
+    """Load who speaks for the authority."""
+    state = State()
+    for number, data in await connection.fetch(_SQL["people_registrations"]):
+        register(state, number, read_entry(canon.decode(data)))
+    return state.people
+
+
 async def load_named(
     connection: Connection, state: State, named: Named
 ) -> dict[RequestId, Answered]:
@@ -105,7 +123,7 @@ async def load_named(
     if not named.requests:
         return {}
     rows = await connection.fetch(_SQL["known_requests"], *_columns(named.requests, 2))
-    return {(token, key): Answered(*rest) for token, key, *rest in rows}
+    return {(owner, key): Answered(*rest) for owner, key, *rest in rows}
 
 
 async def _load_batches(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:

@@ -170,6 +170,13 @@ class Totals:
 # Batches and streams
 
 
+class Closed(NamedTuple):
+    """The entry that closed a proposal, and whether it confirmed it."""
+
+    entry: int
+    is_confirmed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Suspect:
     """A batch that another may have signed; `counting` is the number of its unvoided records."""
@@ -413,6 +420,12 @@ async def tokens(
     """Return the tokens of a role by id, those after one; of all roles where it is empty."""
     rows = await connection.fetch(_SQL["tokens"], role, after, limit + 1)
     return _page([ListedToken(Identity(*row[:3]), *row[3:]) for row in rows], limit)
+
+
+async def closed_proposals(connection: Connection) -> dict[int, Closed]:
+    """Return what closed proposals, by their numbers; those that only grew old are not there."""
+    rows = await connection.fetch(_SQL["closed_proposals"])
+    return {row["proposal"]: Closed(row["entry"], row["is_confirmed"]) for row in rows}
 
 
 # Entries

@@ -15,13 +15,14 @@ from ledger import canon
 from ledger.queries import load
 from meter.rules.evolve import register
 from meter.rules.kinds.table import read_entry
+from meter.rules.people import AuthorityToken, Person, Proposal
 from meter.rules.state import Contract, EnlistedBatch, Enterprise, Key, Provider, State, signing
 from meter.tables.connections import Connection
 from meter.values.policy import Policy
 
 _SQL: Final = load("meter.tables")
 
-Held = TypeVar("Held", Contract, Enterprise, Key, Provider)
+Held = TypeVar("Held", Contract, Enterprise, Key, Provider, Proposal, AuthorityToken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,32 @@ class Registered:
     def policy_of(self, programme: str, year: int) -> Policy | None:
         """Return the newest policy of a programme that touches a year."""
         return self.state.policy_of(programme, year, self.size)
+
+    def proposals(self) -> list[Proposal]:
+        """Return all proposals in the order of their entries."""
+        return self._all(self.state.people.proposals.values())
+
+    def person_of_token(self, token_id: str) -> str:
+        """Return whose token it is, if the ledger names it by now; else an empty text."""
+        token = self._known(self.state.people.tokens.get(token_id))
+        return "" if token is None else token.person
+
+    def persons(self) -> list[tuple[str, Person]]:
+        """Return all persons by id, in the order of their entries."""
+        people = self.state.people.persons.items()
+        return [(name, person) for name, person in people if person.entry < self.size]
+
+    def ended(self, held: Person | AuthorityToken) -> int | None:
+        """Return the entry that has ended a person or token by now."""
+        return held.ended if held.ended is not None and held.ended < self.size else None
+
+    def tokens_of(self, person: str) -> list[str]:
+        """Return the tokens of a person that have not ended by now."""
+        return [
+            name
+            for name, token in self.state.people.tokens.items()
+            if token.person == person and self._known(token) and self.ended(token) is None
+        ]
 
     def receipt_key(self) -> tuple[str, str]:
         """Return id and base64 of the newest key that signs receipts."""

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, assert_never
 from msgspec import UNSET
 from msgspec.structs import astuple
 
-from meter.rules.entries import UsageAccepted
+from meter.rules.entries import ProposalEnded, UsageAccepted
 from meter.rules.kinds.table import BY_ENTRY
 from meter.rules.rating import cost
 from meter.rules.state import (
@@ -33,6 +33,7 @@ class Written:
 
     batches: list[tuple[Any, ...]] = field(default_factory=list)
     registrations: list[tuple[int, str, bytes]] = field(default_factory=list)
+    closed_proposals: list[tuple[int, int, bool]] = field(default_factory=list)
     records: list[tuple[str, str, int, str, None, None, bool, bool]] = field(default_factory=list)
     withheld: list[tuple[Any, ...]] = field(default_factory=list)
     voids: list[tuple[str, str, int]] = field(default_factory=list)
@@ -89,6 +90,7 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
         case "void":
             written.voids.append((entry.provider, entry.id, number))
             _note_usage(written, state.records[entry.provider, entry.id].usage, -1)
+            _note_closed_proposal(written, number, entry)
             written.subjects.add("kind:void")
             return
         case "batch":  # `note_batch` has what no entry holds
@@ -101,7 +103,15 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
             written.registrations.append((number, entry.kind, data))
         case unknown:
             assert_never(unknown)
+    _note_closed_proposal(written, number, entry)
     written.subjects |= subjects_of(state, entry)
+
+
+def _note_closed_proposal(written: Written, number: int, entry: Any) -> None:
+    proposal = getattr(entry, "proposal", UNSET)
+    if proposal is not UNSET:
+        is_confirmed = not isinstance(entry, ProposalEnded)
+        written.closed_proposals.append((proposal, number, is_confirmed))
 
 
 def _note_record(written: Written, state: State, number: int, usage: UsageAccepted) -> None:

@@ -33,6 +33,7 @@ _RECORD: Final = (
 )
 _PROJECTIONS: Final = (
     "registration",
+    "closed_proposal",
     "record",
     "withheld",
     "refused",
@@ -77,6 +78,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     """Write a group's rows and the totals that it touched, within the caller's transaction."""
     await _copy(connection, "batch", written.batches)
     await _copy(connection, "registration", written.registrations)
+    await _copy(connection, "closed_proposal", written.closed_proposals)
     await _copy(connection, "record", written.records, _RECORD)
     await _copy(connection, "withheld", written.withheld)
     await _copy(connection, "refused", written.refused)

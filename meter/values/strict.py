@@ -41,6 +41,7 @@ is_id: Final = re.compile(_ID).match
 _VISIBLE_ASCII: Final = r"^[\x21-\x7e]{1,128}\Z"
 VisibleAscii = Annotated[str, Meta(pattern=_VISIBLE_ASCII)]
 is_visible_ascii: Final = re.compile(_VISIBLE_ASCII).match
+_NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,14})\Z").match
 # Texts that people see. The schema says more than the pattern, after which `check_texts` runs.
 _SHOWN: Final = {
     "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u2800\u0000-\u001f\u007f-\u009f]"
@@ -52,6 +53,8 @@ Reason = Annotated[
 ]
 Note = Annotated[str, Meta(min_length=1, max_length=128, pattern=VISIBLE, extra_json_schema=_SHOWN)]
 Year = Annotated[int, Meta(ge=1900, le=9998)]
+# The JSON of another request, whose own type reads it later: until then its texts are unchecked.
+Body = Annotated[dict[str, Any], Meta(max_length=64)]
 
 
 class Fen(int):
@@ -86,6 +89,10 @@ class Lines(str):
 
 class Instant(int):
     """An instant: text with an offset outside, seconds since 1970 UTC inside."""
+
+
+class Number(int):
+    """The number of an entry in a URL: digits outside."""
 
 
 # A schema cannot say that a day exists or that a check character is right; it says all the rest.
@@ -139,6 +146,12 @@ SCHEMAS: Final[dict[type, dict[str, Any]]] = {
         r"(?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$",
         "description": "An instant with up to six decimals of a second, and `Z` or an offset.",
         "examples": ["2025-03-01T08:00:00.250000+08:00"],
+    },
+    Number: {
+        "type": "string",
+        "pattern": r"^(?:0|[1-9][0-9]{0,14})$",
+        "description": "The number of an entry, in digits.",
+        "examples": ["7"],
     },
 }
 PLAIN_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"  # any text, without control characters
@@ -233,13 +246,15 @@ def plain(value: Any) -> Any:
 
 
 def _from_plain(kind: type, value: object) -> object:
-    if kind not in (Fen, Price, Instant, Moment):
+    if kind not in (Fen, Price, Instant, Moment, Number):
         return _from_text(kind, value)
     if type(value) is not int:
         raise ValueError("expected a whole number")
     # Read from the text, so that the limits of `decode` hold.
     if kind in (Instant, Moment):
         return _from_text(kind, _instant_text(kind, value))
+    if kind is Number:
+        return _from_text(kind, str(value))
     return _from_text(kind, format_money(value) if kind is Fen else format_price(value))
 
 
@@ -268,6 +283,12 @@ def _date(text: str) -> Date:
     return Date(text)
 
 
+def _number(text: str) -> Number:
+    if not _NUMBER(text):
+        raise ValueError("expected the number of an entry")
+    return Number(text)
+
+
 def _uscc(text: str) -> Uscc:
     if not uscc.is_valid(text):
         raise ValueError(f"not a USCC with a right check character: {text!r}")
@@ -282,6 +303,7 @@ _READERS: Final[dict[type, Callable[[str], object]]] = {
     Lines: Lines,
     Instant: _instant,
     Moment: lambda text: Moment(parse_moment(text)),
+    Number: _number,
 }
 
 
@@ -310,4 +332,6 @@ def _check_texts(fields: Any, kind: type) -> None:
         hint = hints.get(name)
         is_lines = hint is Lines or Lines in get_args(hint)
         check_text(name)
+        if hint is Body:
+            continue
         check_texts(value.replace("\n", "") if is_lines and isinstance(value, str) else value)

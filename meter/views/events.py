@@ -71,6 +71,7 @@ _VERBS: Final[Mapping[type[Entry], str]] = {
 _CONDENSED: Final = (
     *("id", "provider", "stream", "seq", "keyid", "contract", "record"),
     *("enterprise", "uscc", "programme", "version", "year"),
+    *("holder", "token", "command", "proposal"),
 )
 
 
@@ -151,10 +152,11 @@ class KeyData(Data, frozen=True, kw_only=True):
 
 
 class EntryData(Data, frozen=True, kw_only=True):
-    """An entry in short, for officials."""
+    """An entry in short, for officials; `person` is empty where a provider made it."""
 
     kind: str
     by: str
+    person: str
     about: dict[str, str | int]
     cost: str
     granted: str
@@ -462,12 +464,14 @@ def reaches(percent: int, issued: int, granted: int) -> bool:
 
 
 def _condensed(entry: Entry, common: _Common) -> EntryData:
-    about = {name: getattr(entry, name) for name in _CONDENSED if hasattr(entry, name)}
+    found = {name: getattr(entry, name, UNSET) for name in _CONDENSED}
+    about = {name: value for name, value in found.items() if value is not UNSET}
     return EntryData(
         entry=common.number,
         time=common.time,
         kind=entry.kind,
         by=entry.by,
+        person=_person(entry),
         about=about,
         cost=format_money(getattr(entry, "cost", 0)),
         granted=format_money(sum(fen for _, _, fen in _grants(entry))),
@@ -495,6 +499,11 @@ def _issued_and_granted(balance: PastBalance) -> tuple[int, int]:
 
 def _is_by_authority(entry: Entry) -> bool:
     return isinstance(entry, AuthorityEntry) or getattr(entry, "request", UNSET) is not UNSET
+
+
+def _person(entry: Entry) -> str:
+    person: Any = getattr(entry, "person", UNSET)
+    return "" if person is UNSET else str(person)
 
 
 def _reason(entry: Entry) -> str:

@@ -141,7 +141,7 @@ class Ledger:
     async def make(cls, server: Server, name: str) -> "Ledger":
         """Make a ledger and open its books through its own service."""
         ledger = cls(name, await server.create(name), DataFolder(server.folder / name))
-        await ledger.kashi("init", "--origin", ORIGIN, "--now", NOW)
+        await ledger.kashi("init", "--origin", ORIGIN, "--one-person", "--now", NOW)
         async with ledger.serving() as running, aiohttp.ClientSession() as http:
             for number, (path, body) in enumerate(commands()):
                 headers = running.authorization | {"Idempotency-Key": f"opening-{number}"}
@@ -185,7 +185,7 @@ class Ledger:
             )
         line = (await process.stdout.readline()).decode()
         assert " listens on " in line, f"the service did not start: {self.log.read_text()[-2000:]}"
-        token = self.data.authority_token.read_text().strip()
+        token = self.data.token_of("authority").read_text().strip()
         return Service(line.split()[-1], process, token)
 
     def clock(self) -> Clock:

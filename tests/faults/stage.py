@@ -179,10 +179,10 @@ class Stage:
         """Make the ledger, start its processes, and make the cast known."""
         self.folder.chmod(0o711)  # the account that runs an embedded database passes through
         await self._lay_ground()
-        init = ("init", "--data", self.data.path, "--origin", ORIGIN, *self._clock_words())
-        await kashi(*init, environment=self._environment())
+        words = ("--data", self.data.path, "--origin", ORIGIN, "--one-person")
+        await kashi("init", *words, *self._clock_words(), environment=self._environment())
         await self._start_service(PATIENCE_SECONDS)
-        token = self.data.authority_token.read_text(encoding="utf-8").strip()
+        token = self.data.token_of("authority").read_text(encoding="utf-8").strip()
         clients = Clients(token, await _receipt_key(self.service.url), self.evidence)
         self.clients = await self._stack.enter_async_context(clients)
         await self.clients.know(self.service.url)

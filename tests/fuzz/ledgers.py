@@ -17,8 +17,9 @@ from ledger.note import Checkpoint, Signer, sign
 from ledger.tiles import CHECKPOINT, Tile
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
+from meter.rules import commands
 from meter.values.units import parse_instant
-from tests.books import BETA, DEVICE, HOUR, ORIGIN, lifted, record, void
+from tests.books import ALPHA, BETA, DEVICE, HOUR, ORIGIN, PROGRAMME, lifted, record, void
 from tests.ledger.exported import exported
 from tests.writer import Writer
 
@@ -48,7 +49,19 @@ def story() -> Writer:
     writer.unfreeze("B")
     writer.withdraw(2025, "1.00")
     writer.enlist("2025-2", 1, "2025-01-01", "2026-01-01")
+    _add_people(writer)
     return writer
+
+
+def _add_people(writer: Writer) -> None:
+    writer.person("li")
+    writer.token("li-1", "li")
+    coupon = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "1.00"}
+    writer.confirm(writer.propose("withdrawal", **coupon), "li-1")
+    writer.end_proposal(writer.propose("withdrawal", **coupon))
+    writer.ask(commands.EndToken, token="li-1")
+    writer.ask(commands.EndPerson, id="li")
+    writer.recover_person("zhao", "zhao-1")
 
 
 def policy(**figures: Any) -> str:

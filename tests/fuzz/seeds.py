@@ -367,5 +367,16 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
         {"provider": "pcl", "id": "r2", "reason": "looked at"},
         {"provider": "pcl", "id": "r5", "reason": "again"},
     ],
+    "RegisterPerson": [{"id": "chen"}, {"id": "op"}, {"id": "li"}],
+    "EndPerson": [{"id": "op"}, {"id": "zhao", "reason": "has left"}],
+    "MakeToken": [{"id": "op-2", "holder": "op"}, {"id": "li-1", "holder": "op"}],
+    "EndToken": [{"token": "op-1"}, {"token": "zhao-1"}, {"token": "none"}],
+    "RecoverPerson": [{"id": "chen", "token": "op-1"}],
+    "Propose": [
+        {"command": "issue", "body": _COUPON},
+        {"command": "release", "body": {"provider": "pcl", "id": "r2", "reason": "looked at"}},
+        {"command": "policy", "body": {"programme": PROGRAMME, "version": "x", "content": "a\nb"}},
+    ],
+    "EndProposal": [{"proposal": "1"}, {"proposal": "0"}],
     "VoidRecord": [{"provider": "pcl", "id": id_, "reason": "found"} for id_ in ("r2", "r5", "r1")],
 }

@@ -48,9 +48,10 @@ from meter.auditor import sums
 from meter.auditor.replay import Audit
 from meter.demo import trace as traces
 from meter.host.tokens import parse_header
-from meter.rules.commands import ActivatePolicy, fields_of
+from meter.rules.commands import ActivatePolicy, Propose, fields_of
 from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of, read_entry
+from meter.rules.two_persons import proposed_command
 from meter.values import units, uscc
 from meter.values.policy import USES, Policy
 from meter.values.problems import CODES, Problem
@@ -154,7 +155,9 @@ def command(data: bytes) -> bool:
     found = attempt(lambda: decode_request(body, kind, {}), ValueError) if kind else None
     if found is None:
         return False
-    reading.strict_json(body, may_hold="\n" if kind is ActivatePolicy else "")
+    if kind is Propose and attempt(lambda: proposed_command(found), *CODES) is None:
+        return False  # the service refuses it before it is decided
+    reading.strict_json(body, may_hold="\n" if kind in (ActivatePolicy, Propose) else "")
     if kind is ActivatePolicy and found.content is UNSET:
         return False  # the service fills in a file of its own
     return _goes_on(lambda writer: writer.do(found), *CODES)

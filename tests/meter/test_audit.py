@@ -33,6 +33,7 @@ from ledger.tlog import Tree, leaf_hash
 from ledger.verify import Books, verify
 from meter.auditor.replay import Audit, Gap, Totals
 from meter.auditor.verdict import judges_beside
+from meter.rules import commands
 from meter.rules.capacity import Withheld
 from meter.rules.decide import Decided
 from meter.rules.entries import FLOORED_CLASSES, Entry
@@ -204,10 +205,23 @@ def honest_history(tell: Callable[[int, Entry], Any] | None = None) -> Writer:
     writer.key("pcl-2")
     writer.revoke("pcl-1", suspected_since="2025-03-01T11:00:00+08:00")
     writer.activate(policy(version="next", pool="450000000.00"))
+    meet_people(writer)
     writer.at("2025-03-02T12:00:00+08:00")
     writer.post(keyid="pcl-2", records=[usage("r7", "S", milli_devices=460)])
     rotate_keys(writer)
     return writer
+
+
+def meet_people(writer: Writer) -> None:
+    """Let a person come, confirm a proposal, and leave; recover another."""
+    writer.person("li")
+    writer.token("li-1", "li")
+    writer.confirm(writer.propose("freeze", contract="S"), "li-1")
+    writer.confirm(writer.propose("unfreeze", contract="S"), "li-1")
+    writer.end_proposal(writer.propose("freeze", contract="S"))
+    writer.ask(commands.EndToken, token="li-1")
+    writer.ask(commands.EndPerson, id="li")
+    writer.recover_person("zhao", "zhao-1")
 
 
 def rotate_keys(writer: Writer) -> None:
@@ -242,6 +256,8 @@ def test_an_honest_ledger_passes():
         *("genesis", "policy", "provider", "key", "revocation", "enterprise", "contract"),
         *("freeze", "unfreeze", "issue", "withdrawal", "batch", "usage", "void", "release"),
         *("enlistment", "log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
+        *("person", "person_end", "person_recovery", "token", "token_end"),
+        *("proposal", "proposal_end"),
     }
     report, audit = audited(writer)
     assert report.findings == []
@@ -1416,12 +1432,23 @@ def test_a_request_carried_out_twice_is_found():
         writer.write(replace(writer.entries[-1], postings=[]))
 
 
-def test_a_request_of_one_token_may_be_that_of_another():
+def test_a_request_of_one_person_may_be_that_of_another():
     writer = world()
     command = command_of(writer.entries[-1])
-    for by in ("op-2", "op-3"):
-        writer.do(command, by, "request-1")
+    for person in ("li", "zhao"):
+        writer.ask(commands.RegisterPerson, id=person)
+        writer.ask(commands.MakeToken, id=f"{person}-1", holder=person)
+        writer.do(command, f"{person}-1", "request-1")
     assert audited(writer)[0].findings == []
+
+
+def test_a_request_of_one_person_is_found_again_under_another_token():
+    writer = world()
+    command = command_of(writer.entries[-1])
+    writer.ask(commands.MakeToken, id="op-2", holder="op")
+    writer.do(command, "op-2", "again")
+    with found(writer, "request_reused"):
+        writer.do(command, "op-1", "again")
 
 
 def test_a_command_without_a_request_is_found():
@@ -1475,8 +1502,8 @@ HOSTILE = [
     *([], [[]], {}, {"x:y": 1}, {"x": -1}, {"x": 0}, {"x": 2**53 - 1}, {"x\n": 1}),
     [["treasury:x:2025", "accrued:A:2025", 1]],
 ]
-# No rule depends on the names of tokens and requests, so any text is right.
-FREE_TEXTS = {"by", "request", "salt", "log_key"}
+# No rule depends on the names of requests, so any text is right.
+FREE_TEXTS = {"request", "salt", "log_key"}
 
 
 def could_be(kind: str, field: str, value: Any) -> bool:
@@ -1486,14 +1513,19 @@ def could_be(kind: str, field: str, value: Any) -> bool:
     if field == "suspected_since":
         # Any microsecond that is past is as good.
         return type(value) is int and value < 2**53 - 1
+    if field == "contract_limit":
+        return type(value) is int and value >= 0
     if isinstance(value, str):
         return (
             field in FREE_TEXTS
             or (field in {"name", "reason"} and 0 < len(value) <= 200 and value.isprintable())
-            or (field in {"id", "use", "keyid", "enlisted.batch"} and value in HOSTILE[5:7])
+            or (
+                field in {"id", "use", "keyid", "enlisted.batch", "body.contract"}
+                and value in HOSTILE[5:7]
+            )
         )
     # By type as well: True equals 1.
-    others = {"other_public_funds": 0, "related_party": True, "max_devices": {}}
+    others = {"other_public_funds": 0, "related_party": True, "max_devices": {}, "alone": []}
     return type(value) is type(others.get(field)) and value == others[field]
 
 

@@ -704,6 +704,7 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     books.void("r")
     books.revoke(suspected_since="2025-03-01T08:00:00+08:00")
     rotate_keys(books)
+    meet_people(books)
     kinds = set()
     for entry in books.entries[1:]:
         if isinstance(entry, UsageAccepted | entries.BatchAccepted):
@@ -713,6 +714,15 @@ def test_every_entry_of_the_authority_gives_its_command_back():
         assert fields_of(command) == {name: getattr(entry, name) for name in fields_of(command)}
         kinds.add(type(command))
     assert kinds == set(BY_COMMAND)
+
+
+def meet_people(books):
+    books.person("li")
+    books.token("li-1", "li")
+    books.end_proposal(books.propose("freeze", contract="A", reason="seen on site"))
+    books.ask(commands.EndToken, token="li-1")
+    books.ask(commands.EndPerson, id="li")
+    books.recover_person("zhao", "zhao-1")
 
 
 def rotate_keys(books):
@@ -732,6 +742,7 @@ def test_every_entry_survives_its_bytes():
     books.release("s")
     books.post(voids=[void("r", "节点故障"), void("t", "节点故障")])
     rotate_keys(books)
+    meet_people(books)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {
         *(entries.KeyRevoked, entries.ContractFrozen, entries.ContractUnfrozen),
@@ -834,6 +845,8 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
         "record": 2**53 - 1,
         "reason": "\U00020000" * 500,
         "request": "r" * 200,
+        "person": "w" * 64,
+        "proposal": 2**53 - 1,
     }
     run: entries.Evidence = ("provider", 2**53 - 1, 2**53 - 1, 2**53 - 1)
     for worst in (

@@ -47,7 +47,7 @@ def data(database, tmp_path, monkeypatch) -> Path:
 
 
 def init(data: Path, *words: str) -> Result:
-    return kashi("init", "--data", data, "--origin", ORIGIN, *words)
+    return kashi("init", "--data", data, "--origin", ORIGIN, "--one-person", *words)
 
 
 # Making a ledger
@@ -75,22 +75,22 @@ def test_init_refuses_a_folder_that_holds_something(data):
 
 def test_init_refuses_a_second_ledger_in_one_database(data, tmp_path):
     good(init(data))
-    again = kashi("init", "--data", tmp_path / "b", "--origin", ORIGIN)
+    again = kashi("init", "--data", tmp_path / "b", "--origin", ORIGIN, "--one-person")
     assert "exists" in told(again)
 
 
 def test_a_test_clock_is_refused_for_a_real_ledger(data):
     real = "kashi.shenzhen.gov.cn/x"
-    words = ("--data", data, "--origin", real, "--now", NOON)
+    words = ("--data", data, "--origin", real, "--persons", "wang,li", "--now", NOON)
     assert "real_origin" in told(kashi("init", *words))
     assert not data.exists()
-    good(kashi("init", "--data", data, "--origin", real))
+    good(kashi("init", "--data", data, "--origin", real, "--persons", "wang,li"))
     assert "real_origin" in told(kashi("serve", "--data", data, "--port", 0, "--now", NOON))
 
 
 @pytest.mark.parametrize("origin", ["kashi.example/shenzhen", "kashi.test"])
 def test_a_test_clock_gives_the_instant_of_entry_0(data, database, origin):
-    good(kashi("init", "--data", data, "--origin", origin, "--now", NOON))
+    good(kashi("init", "--data", data, "--origin", origin, "--one-person", "--now", NOON))
     ((last_at,),) = asyncio.run(ask(database, "SELECT last_at FROM ledger.head"))
     assert 0 <= last_at - 1_740_801_600_000_000 < 60_000_000
 
@@ -109,7 +109,8 @@ def test_a_start_with_a_wrong_clock_says_what_the_last_entry_says(data, database
 
 
 def test_nonsense_is_one_line_and_no_traceback(data, tmp_path, monkeypatch):
-    assert "bad_origin" in told(kashi("init", "--data", data, "--origin", "https://x"))
+    words = ("init", "--data", data, "--origin", "https://x", "--one-person")
+    assert "bad_origin" in told(kashi(*words))
     assert "no_ledger" in told(kashi("serve", "--data", data))
     assert "no_ledger" in told(kashi("export", "--data", data, tmp_path / "out"))
     assert "no_ledger" in told(kashi("token", "add", "--data", data, "x"))
@@ -128,7 +129,9 @@ def test_nonsense_is_one_line_and_no_traceback(data, tmp_path, monkeypatch):
 
 def test_token_prints_a_token_that_the_service_takes(data, database):
     good(init(data, "--now", NOON))
-    token = good(kashi("token", "add", "--data", data, "officer-2")).strip()
+    officer = ("token", "add", "--data", data, "officer-2")
+    assert "not_named" in told(kashi(*officer))
+    token = good(kashi(*officer, "--role", "auditor")).strip()
     assert token.startswith("officer-2.")
     expires = ("--expires", "2026-01-01T00:00:00+08:00")
     good(
@@ -149,7 +152,7 @@ def test_token_prints_a_token_that_the_service_takes(data, database):
     assert [tuple(row) for row in asyncio.run(ask(database, shown))] == [
         ("authority-1", "authority", "", None),
         ("centre", "provider", "pcl", 1_767_196_800_000_000),
-        ("officer-2", "authority", "", None),
+        ("officer-2", "auditor", "", None),
     ]
 
 
@@ -527,7 +530,8 @@ def one_line(ended: subprocess.CompletedProcess) -> str:
 def home():
     """A ledger with an embedded database and a provider's key, made once."""
     with server_folder() as folder:
-        made = run("init", "--data", folder / "data", "--origin", ORIGIN, "--now", NOON)
+        words = ("--data", folder / "data", "--origin", ORIGIN, "--one-person", "--now", NOON)
+        made = run("init", *words)
         assert made.returncode == 0, made.stderr
         yield folder
 
@@ -610,7 +614,9 @@ def test_commands_beside_a_running_service_join_its_database_or_are_refused(home
         second = run("serve", "--data", home / "data", "--port", "0")
         assert "in_use" in one_line(second)
         assert "in_use" in one_line(run("rebuild", "--data", home / "data"))
-        assert "not_empty" in one_line(run("init", "--data", home / "data", "--origin", ORIGIN))
+        words = ("--data", home / "data", "--origin", ORIGIN, "--one-person")
+        assert "not_empty" in one_line(run("init", *words))
+        process.request("/v1/tokens", {"id": "officer-2", "holder": "authority"})
         token = run("token", "add", "--data", home / "data", "officer-2")
         assert token.returncode == 0, token.stderr
         status, _ = process.request("/v1/entries", token=token.stdout.strip())
@@ -686,17 +692,17 @@ def test_a_failed_init_leaves_nothing_that_would_stand_in_the_way_of_the_next(
 ):
     monkeypatch.setenv(DATABASE_VARIABLE, database.replace("kashi_test_", "missing_"))
     folder = home / "failed"
-    told(kashi("init", "--data", folder, "--origin", ORIGIN))
+    told(kashi("init", "--data", folder, "--origin", ORIGIN, "--one-person"))
     assert not any(folder.iterdir())
     monkeypatch.setenv(DATABASE_VARIABLE, database)
-    good(kashi("init", "--data", folder, "--origin", ORIGIN))
+    good(kashi("init", "--data", folder, "--origin", ORIGIN, "--one-person"))
 
 
 def test_a_second_service_on_a_shared_database_ends_the_first_with_one_line(
     database, tmp_path, monkeypatch
 ):
     monkeypatch.setenv(DATABASE_VARIABLE, database)
-    good(kashi("init", "--data", tmp_path / "data", "--origin", ORIGIN, "--now", NOON))
+    good(init(tmp_path / "data", "--now", NOON))
     with served(tmp_path, database) as old, served(tmp_path, database) as new:
         body = {"programme": PROGRAMME, "version": "2024-12"}
         status, answer = old.request("/v1/policies", body)

@@ -429,7 +429,7 @@ async def test_an_answer_that_is_no_receipt_is_refused(database, tmp_path, body)
 
 async def test_a_command_is_repeated_under_its_key_and_done_once(database, tmp_path):
     async with opened(database, tmp_path, "lost-after") as (proxy, _):
-        token = proxy.service.folder.authority_token.read_text().strip()
+        token = proxy.service.folder.token_of("authority").read_text().strip()
         body = {
             "programme": "training-coupon",
             "enterprise": "91440300708461136T",

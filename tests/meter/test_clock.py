@@ -113,9 +113,9 @@ async def test_a_ledger_is_not_made_by_a_clock_far_from_its_databases(
     monkeypatch.setenv(DATABASE_VARIABLE, database)
     folder = setup.DataFolder(tmp_path / "kashi")
     with pytest.raises(SetupError) as refused:
-        await setup.initialise(folder, ORIGIN, clock_from(parse_instant(NOON)))
+        await setup.initialise(folder, ORIGIN, setup.TRIAL, clock_from(parse_instant(NOON)))
     assert refused.value.code == "wrong_clock"
-    await setup.initialise(folder, ORIGIN, SYSTEM_CLOCK)
+    await setup.initialise(folder, ORIGIN, setup.TRIAL, SYSTEM_CLOCK)
     async with service_running.running(folder):
         pass
 

@@ -42,6 +42,9 @@ COMMANDS = {
     "a revocation": ("/v1/keys/pcl-1/revoke", {}),
     "an issue": ("/v1/coupons", coupon_body(2025, "100.00", ALPHA)),
     "a void": ("/v1/records/void", {"provider": "pcl", "id": "r1", "reason": "wrong"}),
+    "a person": ("/v1/persons", {"id": "li"}),
+    "a token": ("/v1/tokens", {"id": "authority-2", "holder": "authority"}),
+    "a proposal": ("/v1/proposals", {"command": "person", "body": {"id": "li"}}),
     "a batch": ("/v1/usage", None),
 }
 # The bodies of `tests.services` have the names of the core.

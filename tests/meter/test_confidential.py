@@ -119,7 +119,7 @@ async def test_what_was_left_open_is_closed_at_the_next_start_and_told(database,
     async with serving(database, tmp_path):
         assert open_to_others(data.path) == []
     told = [each.getMessage() for each in caplog.records if each.name == "ledger.files"]
-    for path in (data.path, data.log_key, data.receipt_key, data.authority_token, data.log):
+    for path in (data.path, data.log_key, data.receipt_key, data.token_of("authority"), data.log):
         assert f"{path} was open to others, and is closed now" in told
 
 

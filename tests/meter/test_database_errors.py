@@ -53,7 +53,7 @@ def data(empty) -> Path:
 
 
 def init(data: Path):
-    return kashi("init", "--data", data, "--origin", ORIGIN)
+    return kashi("init", "--data", data, "--origin", ORIGIN, "--one-person")
 
 
 def serve(data: Path):
@@ -79,7 +79,7 @@ def test_a_read_only_database_is_told_by_every_command_that_writes(
     for result in (
         serve(empty),
         kashi("rebuild", "--data", empty),
-        kashi("token", "add", "--data", empty, "clerk-2"),
+        kashi("token", "add", "--data", empty, "clerk-2", "--role", "auditor"),
     ):
         assert code(told(result)) == "read_only"
     # What only reads works.
@@ -105,7 +105,7 @@ def test_a_dump_restored_without_owners_and_privileges_is_told_by_every_command(
         serve(data),
         kashi("rebuild", "--data", data),
         kashi("recover", "--data", data),
-        kashi("token", "add", "--data", data, "clerk-2"),
+        kashi("token", "add", "--data", data, "clerk-2", "--role", "auditor"),
         kashi("export", "--data", data, tmp_path / "out"),
         kashi("backup", "--data", data, tmp_path / "backup"),
     ):
@@ -161,7 +161,7 @@ def test_a_database_that_cannot_be_entered_is_told_by_every_command(
 ):
     with elsewhere(change(urlsplit(database)).geturl()):
         for result in (
-            kashi("init", "--data", tmp_path / "new", "--origin", ORIGIN),
+            kashi("init", "--data", tmp_path / "new", "--origin", ORIGIN, "--one-person"),
             serve(data),
             kashi("rebuild", "--data", data),
             kashi("recover", "--data", data),
@@ -206,7 +206,7 @@ def test_every_error_that_the_driver_knows_has_a_code_and_a_sentence_of_one_line
 @pytest.mark.parametrize(
     ("words", "missing"),
     [
-        (("init", "--origin", ORIGIN), "asyncpg"),
+        (("init", "--origin", ORIGIN, "--one-person"), "asyncpg"),
         (("serve",), "asyncpg"),
         (("serve",), "prometheus_client"),
         (("token", "add", "clerk"), "asyncpg"),
@@ -298,7 +298,7 @@ def nobody_is_connected(dsn: str) -> None:
         ("ledger.segment", "backup", "OUT"),
         ("meter.registration", "serve", "--port", "0"),
         ("ledger.segment", "rebuild"),
-        ("meter.token", "token", "add", "clerk-2"),
+        ("meter.token", "token", "add", "clerk-2", "--role", "auditor"),
     ],
     ids=lambda each: each[1],
 )
@@ -327,7 +327,7 @@ def test_a_signal_ends_a_command_in_one_line_and_the_next_try_works(
 @pytest.mark.parametrize("table", ["pg_catalog.pg_namespace", "pg_catalog.pg_proc"])
 def test_a_signal_ends_init_and_leaves_nothing_behind(empty, database, number, table):
     with locked(database, table):
-        process = started(database, "init", "--data", empty, "--origin", ORIGIN)
+        process = started(database, "init", "--data", empty, "--origin", ORIGIN, "--one-person")
         until_it_waits(database, process)
         interrupted(process, number)
     assert list(empty.iterdir()) == []
@@ -355,14 +355,14 @@ def test_a_signal_ends_init_and_its_embedded_database(number):
     with tempfile.TemporaryDirectory(prefix="kashi-test-") as name:
         data = Path(name) / "data"
         Path(name).chmod(0o711)
-        process = started(None, "init", "--data", data, "--origin", ORIGIN)
+        process = started(None, "init", "--data", data, "--origin", ORIGIN, "--one-person")
         pid_file = data / "postgres" / "data" / "postmaster.pid"
         while not pid_file.exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         interrupted(process, number)
         assert list(data.iterdir()) == []
-        again = started(None, "init", "--data", data, "--origin", ORIGIN)
+        again = started(None, "init", "--data", data, "--origin", ORIGIN, "--one-person")
         output, errors = again.communicate(timeout=60)
         assert (again.returncode, errors) == (0, ""), output
 

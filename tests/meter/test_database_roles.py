@@ -79,7 +79,7 @@ def may_be(dsn: str, login: str, role: str) -> bool:
 
 
 def init(data: Path, origin: str, *words: str):
-    return kashi("init", "--data", data, "--origin", origin, *words)
+    return kashi("init", "--data", data, "--origin", origin, "--one-person", *words)
 
 
 def serves(dsn: str, data: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_ledger_lives_with_roles_that_an_administrator_made_beforehand(server,
     data, backup = tmp_path / "data", tmp_path / "backup"
     serves(server.address(database, serving), data)
     with elsewhere(server.address(database, serving)):
-        good(kashi("token", "add", "--data", data, "clerk-2"))
+        good(kashi("token", "add", "--data", data, "clerk-2", "--role", "auditor"))
         good(kashi("rebuild", "--data", data))
         good(kashi("recover", "--data", data))
         good(kashi("export", "--data", data, tmp_path / "out"))
@@ -319,7 +319,7 @@ def test_every_command_refuses_the_database_of_another_ledger(server, two, tmp_p
                     kashi("serve", "--data", ledger.data, "--port", 0),
                     kashi("rebuild", "--data", ledger.data),
                     kashi("recover", "--data", ledger.data),
-                    kashi("token", "add", "--data", ledger.data, "clerk-2"),
+                    kashi("token", "add", "--data", ledger.data, "clerk-2", "--role", "auditor"),
                     kashi("export", "--data", ledger.data, tmp_path / "out"),
                     kashi("backup", "--data", ledger.data, tmp_path / "backup"),
                 ):

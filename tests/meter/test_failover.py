@@ -19,6 +19,7 @@ from tests.commands import code, elsewhere, good, kashi, started, told
 from tests.services import HOUR, ask, check_sums, serving, until
 
 ORIGIN = "kashi.test/failover"
+INIT = ("init", "--origin", ORIGIN, "--one-person")
 BINARIES = find_binaries()
 
 
@@ -117,7 +118,7 @@ async def test_a_running_service_goes_on_with_the_standby(pair, tmp_path):
 async def test_a_start_waits_for_the_standby_to_take_writes(pair, tmp_path, address):
     data = tmp_path / "data"
     with elsewhere(pair.address):
-        good(await asyncio.to_thread(kashi, "init", "--data", data, "--origin", ORIGIN))
+        good(await asyncio.to_thread(kashi, *INIT, "--data", data))
     await pair.fail()
     dsn = pair.address if address == "both" else pair.standby
     with elsewhere(dsn):
@@ -137,7 +138,7 @@ async def test_a_start_waits_for_the_standby_to_take_writes(pair, tmp_path, addr
 async def test_a_signal_ends_a_start_that_waits(pair, tmp_path):
     data = tmp_path / "data"
     with elsewhere(pair.address):
-        good(await asyncio.to_thread(kashi, "init", "--data", data, "--origin", ORIGIN))
+        good(await asyncio.to_thread(kashi, *INIT, "--data", data))
     process = started(pair.standby, "serve", "--data", data, "--port", 0)
     assert "database_awaited" in await asyncio.to_thread(process.stderr.readline)
     process.send_signal(signal.SIGTERM)
@@ -151,7 +152,7 @@ async def test_a_database_that_is_set_to_take_writes_again_is_awaited_at_a_start
 ):
     data, name = tmp_path / "data", urlsplit(database).path[1:]
     with elsewhere(database):
-        good(await asyncio.to_thread(kashi, "init", "--data", data, "--origin", ORIGIN))
+        good(await asyncio.to_thread(kashi, *INIT, "--data", data))
     await ask(postgres, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     process = started(database, "serve", "--data", data, "--port", 0, "--database-seconds", 300)
     waits = await asyncio.to_thread(process.stderr.readline)

@@ -815,16 +815,21 @@ async def test_a_changed_row_is_found_by_verification_at_the_entry_that_it_made_
     assert await verified(database, tmp_path) == [found]
 
 
-async def test_a_token_that_is_put_into_the_database_works_and_only_its_name_shows(
+async def test_a_secret_that_is_put_into_the_database_works_where_an_entry_names_the_token(
     database, tmp_path
 ):
     """Nobody can prove who held a token, as docs/threat-model.md says."""
     await with_one_record(database, tmp_path)
     row = "('dba', 'authority', '', sha256('secret'))"
     await ask(database, f"INSERT INTO meter.token (id, role, subject, secret) VALUES {row}")
+    swapped = "UPDATE meter.token SET secret = sha256('secret') WHERE id = 'authority-1'"
     async with serving(database, tmp_path) as service:
         body = coupon_body(2025, "1.00")
         answer = await service.post("/v1/coupons", body, key="k", Authorization="Bearer dba.secret")
+        assert answer.code == "unauthorized"
+        await ask(database, swapped)
+        header = "Bearer authority-1.secret"
+        answer = await service.post("/v1/coupons", body, key="k", Authorization=header)
         assert answer.status == 201
-        assert (await service.entries())[-1].by == "dba"
+        assert (await service.entries())[-1].by == "authority-1"
     assert await verified(database, tmp_path) == []

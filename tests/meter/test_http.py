@@ -162,7 +162,9 @@ def test_every_route_is_looked_at_here():
     elsewhere |= {
         *("/v1/log-keys", "/v1/log-keys/retire"),  # test_keys
         *("/v1/receipt-keys", "/v1/receipt-keys/retire"),
-    }
+        *("/v1/persons", "/v1/persons/{id}/end", "/v1/tokens", "/v1/tokens/{token}/end"),
+        *(f"/v1/proposals{rest}" for rest in ("", "/{proposal}/confirm", "/{proposal}/end")),
+    }  # test_proposals
     assert posts == named | elsewhere
     assert {route.path for route in get.ROUTES} == {
         "/v1/enterprises/{uscc}/balance",
@@ -341,27 +343,29 @@ async def test_the_same_key_and_body_get_the_stored_answer_also_after_a_restart(
     assert len(await stored(database)) == size
 
 
-async def test_two_tokens_may_use_the_same_key_and_neither_gets_the_others_answer(
+async def test_two_persons_may_use_the_same_key_and_neither_gets_the_others_answer(
     database, tmp_path
 ):
     async with serving(database, tmp_path) as service:
         await carry_out(service, "/v1/contracts")
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv(DATABASE_VARIABLE, database)
-            token = await add_token(service.folder, Identity("authority-2", "authority"))
+            await service.ask("/v1/persons", id="li")
+            await service.ask("/v1/tokens", id="li-1", holder="li")
+            token = await add_token(service.folder, Identity("li-1", "authority"))
         headers = {"Authorization": f"Bearer {token}"}
         other = COUPON | {"reason": "the second clerk's"}
         first = await service.post("/v1/coupons", COUPON, key="k")
         second = await service.post("/v1/coupons", other, key="k", **headers)
         assert [first.json, second.json] == [
-            {"entry": 6, "issued": "500000.00"},
-            {"entry": 7, "issued": "1000000.00"},
+            {"entry": 8, "issued": "500000.00"},
+            {"entry": 9, "issued": "1000000.00"},
         ]
         assert "Idempotent-Replayed" not in second.headers
         entries = await service.entries()
-        assert [(entry.by, entry.request) for entry in entries[6:]] == [
+        assert [(entry.by, entry.request) for entry in entries[8:]] == [
             ("authority-1", "k"),
-            ("authority-2", "k"),
+            ("li-1", "k"),
         ]
         assert (await service.post("/v1/coupons", COUPON, key="k")).body == first.body
         again = await service.post("/v1/coupons", other, key="k", **headers)
@@ -371,11 +375,13 @@ async def test_two_tokens_may_use_the_same_key_and_neither_gets_the_others_answe
     await check_sums(database)
 
 
-async def test_two_tokens_may_use_the_same_key_in_one_group(database, tmp_path):
+async def test_two_persons_may_use_the_same_key_in_one_group(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await carry_out(service, "/v1/contracts")
+        await service.ask("/v1/persons", id="li")
+        await service.ask("/v1/tokens", id="li-1", holder="li")
         command = decode(json.dumps(COUPON).encode(), IssueCoupon)
-        names = [f"authority-{number % 2}" for number in range(8)]
+        names = ["authority-1", "li-1"] * 4
         answers = await asyncio.gather(
             *(service.intake.command(command, name, "k") for name in names)
         )
@@ -504,7 +510,7 @@ async def test_a_stream_that_looks_like_another_is_refused_also_after_a_restart(
 async def test_authority_and_auditors_need_a_token_and_learn_nothing_without(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await up_to_coupon(service)
-        token = service.folder.authority_token.read_text().strip()
+        token = service.folder.token_of("authority").read_text().strip()
         service.http.headers.clear()
         for header in (
             *(None, "", "Bearer", "Bearer ", "Bearer .", "Bearer x", "Basic eDp5"),
@@ -559,11 +565,12 @@ async def test_a_token_of_another_officer_signs_with_its_own_name(database, tmp_
 
     async with serving(database, tmp_path) as service:
         monkeypatch.setenv("KASHI_DATABASE_URL", database)
+        await service.ask("/v1/tokens", id="officer-2", holder="authority")
         token = await running.add_token(service.folder, Identity("officer-2", "authority"))
         assert token.startswith("officer-2.")
         answer = await service.post("/v1/policies", POLICY, Authorization=f"Bearer {token}")
         assert answer.status == 201
-        assert (await service.get("/v1/entries/1")).json["entry"]["by"] == "officer-2"
+        assert (await service.get("/v1/entries/2")).json["entry"]["by"] == "officer-2"
 
 
 # The form of requests

@@ -127,7 +127,7 @@ async def test_a_lost_epoch_is_told(database, tmp_path, log):
 def secrets_of(service, more: list[bytes]) -> dict[str, str]:
     """Return all that no log may hold: tokens, keys, and posted texts in any spelling."""
     folder = service.folder
-    token = folder.authority_token.read_text().strip()
+    token = folder.token_of("authority").read_text().strip()
     seed = signer("pcl-1").private_bytes_raw()
     found = {
         "token": token.partition(".")[2],

@@ -102,6 +102,9 @@ async def lived(database, tmp_path):
         for seq in range(900, 903):
             await service.usage([record(f"r{seq}", "A", *YEAR_EDGE, 777)], seq=seq)
         await service.usage([record("other", "A", *HOUR, 1)], seq=900)
+        number = service.intake.watermark.size
+        await service.ask("/v1/proposals", command="freeze", body={"contract": "A"})
+        await service.ask(f"/v1/proposals/{number}/confirm")
         folder = service.folder
     return database, folder
 
@@ -229,15 +232,15 @@ async def test_named_batches_and_requests_come_with_their_stored_answers(databas
         await service.open_books()
         answer = await service.usage([record("r", "A", *HOUR, 1_000)])
         command = await service.post("/v1/coupons", coupon_body(2025, "1.00"), key="k")
-        by = (await service.entries())[-1].by
+        owner = f"person:{(await service.entries())[-1].person}"
     connection = await connections.connect(address_of(database))
     try:
         state = await load.load_state(connection, await ledger_store.head(connection))
         batches = {("pcl", "main", 1), ("pcl", "main", 2)}
-        named = Named(batches=batches, requests={(by, "k"), (by, "other"), ("other", "k")})
+        named = Named(batches=batches, requests={(owner, "k"), (owner, "other"), ("other", "k")})
         requests = await load.load_named(connection, state, named)
         assert {key: (each.entry, each.answer) for key, each in requests.items()} == {
-            (by, "k"): (command.json["entry"], command.body)
+            (owner, "k"): (command.json["entry"], command.body)
         }
         ((batch, held),) = state.batches.items()
         assert batch == ("pcl", "main", 1)

@@ -76,7 +76,7 @@ async def test_an_auditor_verifies_the_running_service_by_its_url(database, tmp_
         await service.open_books()
         await service.usage([record("r", "A", *HOUR, 1_000)])
         await service.published()
-        token = service.folder.authority_token.read_text().strip()
+        token = service.folder.token_of("authority").read_text().strip()
         words = ["verify", f"{service.url}/log", "--vkey", str(service.folder.log_vkey)]
         result = await asyncio.to_thread(CliRunner().invoke, main, [*words, "--token", token])
         assert result.exit_code == 0, result.output

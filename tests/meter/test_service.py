@@ -46,7 +46,7 @@ async def start(folder: DataFolder, **settings: Any) -> None:
 
 
 async def test_a_new_ledger_begins_with_a_genesis_that_names_its_keys(folder, database):
-    await setup.initialise(folder, ORIGIN, moved(Clock("2025-03-01T12:00:00+08:00")))
+    await setup.initialise(folder, ORIGIN, setup.TRIAL, moved(Clock("2025-03-01T12:00:00+08:00")))
     (genesis,) = await stored_entries(database)
     assert genesis.origin == ORIGIN
     assert genesis.log_key == folder.log_vkey.read_text().strip()
@@ -60,7 +60,7 @@ async def test_a_new_ledger_begins_with_a_genesis_that_names_its_keys(folder, da
 
 
 async def test_secrets_are_for_their_owner_alone(folder, database):
-    await setup.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
     modes = {
         path.name: stat.S_IMODE(path.stat().st_mode)
         for path in folder.path.iterdir()
@@ -70,18 +70,18 @@ async def test_secrets_are_for_their_owner_alone(folder, database):
     assert modes.keys() == secrets | {"log.vkey", "origin"}
     assert {modes[name] for name in secrets} == {0o600}
     kept = await ask(database, "SELECT id, role, secret FROM meter.token")
-    token = folder.authority_token.read_text().strip()
+    token = folder.token_of("authority").read_text().strip()
     assert [tuple(row) for row in kept] == [
         ("authority-1", "authority", sha256(token.partition(".")[2].encode()).digest())
     ]
 
 
 async def test_two_ledgers_have_nothing_secret_in_common(folder, tmp_path, database):
-    await setup.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
     await ask(database, "DROP SCHEMA ledger CASCADE")
     await ask(database, "DROP SCHEMA meter CASCADE")
     other = DataFolder(tmp_path / "other")
-    await setup.initialise(other, ORIGIN)
+    await setup.initialise(other, ORIGIN, setup.TRIAL)
     for name in ("log.key", "log.vkey", "receipt.key", "authority.token"):
         assert (folder.path / name).read_text() != (other.path / name).read_text()
 
@@ -89,15 +89,16 @@ async def test_two_ledgers_have_nothing_secret_in_common(folder, tmp_path, datab
 async def test_a_folder_that_holds_something_is_left_alone(folder, database):
     folder.path.mkdir()
     (folder.path / "mine").write_text("x")
-    assert await refused(setup.initialise(folder, ORIGIN)) == "not_empty"
+    assert await refused(setup.initialise(folder, ORIGIN, setup.TRIAL)) == "not_empty"
     assert [path.name for path in folder.path.iterdir()] == ["mine"]
     assert await ask(database, "SELECT to_regclass('ledger.head')::text AS t") == [(None,)]
 
 
 async def test_a_database_that_holds_a_ledger_is_left_alone(folder, tmp_path, database):
-    await setup.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
     before = await stored_entries(database)
-    assert await refused(setup.initialise(DataFolder(tmp_path / "b"), ORIGIN)) == "exists"
+    other = DataFolder(tmp_path / "b")
+    assert await refused(setup.initialise(other, ORIGIN, setup.TRIAL)) == "exists"
     assert await stored_entries(database) == before
     await start(folder)
 
@@ -112,7 +113,7 @@ async def test_a_database_that_holds_a_ledger_is_left_alone(folder, tmp_path, da
 )
 async def test_an_origin_is_a_url_without_its_scheme(tmp_path, origin):
     folder = DataFolder(tmp_path / "kashi")
-    assert await refused(setup.initialise(folder, origin)) == "bad_origin"
+    assert await refused(setup.initialise(folder, origin, setup.TRIAL)) == "bad_origin"
     assert not folder.path.exists()
 
 
@@ -155,20 +156,20 @@ def test_a_test_clock_runs_on_from_its_instant_and_the_systems_is_now():
 async def test_nothing_starts_without_keys_or_without_a_ledger(folder, database):
     assert await refused(start(folder)) == "no_ledger"
     assert await refused(admin.export_to(folder, folder.path / "out")) == "no_ledger"
-    await setup.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
     await ask(database, "DROP SCHEMA ledger CASCADE")
     for attempt in (
         start(folder),
         admin.export_to(folder, folder.path / "out"),
         admin.rebuild_in(folder),
-        admin.add_token(folder, Identity("b", "authority")),
+        admin.add_token(folder, Identity("b", "auditor")),
     ):
         with pytest.raises(NoLedger, match="kashi init"):
             await attempt
 
 
 async def test_a_database_that_refuses_us_is_told_in_one_line(folder, database, monkeypatch):
-    await setup.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
     monkeypatch.setenv(DATABASE_VARIABLE, database.replace("kashi_test_", "missing_"))
     with pytest.raises(DatabaseFault, match="does not exist"):
         await start(folder)
@@ -195,8 +196,8 @@ async def test_other_keys_are_refused_before_the_running_service_is_shut_out(
 
 
 async def test_tokens_have_names_of_their_own(folder):
-    await setup.initialise(folder, ORIGIN)
-    officer = Identity("officer-2", "authority")
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
+    officer = Identity("officer-2", "auditor")
     assert (await admin.add_token(folder, officer)).startswith("officer-2.")
     for name in ("officer-2", "authority-1"):
         assert await refused(admin.add_token(folder, Identity(name, "auditor"))) == "exists"
@@ -211,16 +212,20 @@ async def test_tokens_have_names_of_their_own(folder):
         *[("provider", "a:b"), ("enterprise", "pcl"), ("enterprise", f"{ALPHA[:-1]}0")],
     ],
 )
-async def test_a_subject_is_for_providers_and_enterprises_and_needed_there(folder, role, subject):
-    await setup.initialise(folder, ORIGIN)
+async def test_a_subject_is_for_providers_and_enterprises_and_needed_there(
+    folder, role, subject, database
+):
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
     assert await refused(admin.add_token(folder, Identity("a", role, subject))) == "bad_subject"
     # The name is still free.
     fitting = {"provider": "pcl", "enterprise": ALPHA}.get(role, "")
-    await admin.add_token(folder, Identity("a", role, fitting))
+    name = "authority-1" if role == "authority" else "a"
+    await ask(database, "DELETE FROM meter.token WHERE id = 'authority-1'")
+    await admin.add_token(folder, Identity(name, role, fitting))
 
 
 async def test_only_a_token_that_opens_something_can_be_revoked(folder):
-    await setup.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
     assert await refused(admin.revoke_token(folder, "nobody")) == "no_token"
     await admin.revoke_token(folder, "authority-1")
     assert await refused(admin.revoke_token(folder, "authority-1")) == "no_token"
@@ -259,6 +264,7 @@ async def test_the_secret_of_a_token_is_neither_stored_nor_logged(
     caplog.set_level(logging.DEBUG)
     async with serving(database, tmp_path) as running:
         monkeypatch.setenv(DATABASE_VARIABLE, database)
+        await running.ask("/v1/tokens", id="officer-2", holder="authority")
         text = await admin.add_token(running.folder, Identity("officer-2", "authority"))
         await running.open_books()
         header = f"Bearer {text}"
@@ -269,7 +275,7 @@ async def test_the_secret_of_a_token_is_neither_stored_nor_logged(
         monkeypatch.setattr(Intake, "command", fail)
         policy = {"programme": PROGRAMME, "version": "2024-12"}
         assert (await running.post("/v1/policies", policy)).status == 500
-        tokens = [text, running.folder.authority_token.read_text().strip()]
+        tokens = [text, running.folder.token_of("authority").read_text().strip()]
     secrets = [token.partition(".")[2] for token in tokens]
     tables = await ask(
         database,
@@ -296,7 +302,7 @@ async def fail(*_: Any) -> None:
 
 
 async def test_a_service_that_cannot_listen_leaves_the_ledger_usable(folder, database):
-    await setup.initialise(folder, ORIGIN)
+    await setup.initialise(folder, ORIGIN, setup.TRIAL)
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(OSError, match="address already in use"):

@@ -193,6 +193,7 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
         *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
         *("looks_alike", "too_many_contracts", "bad_dates", "not_applicant", "wrong_meter"),
     ),
+    persons=1,
 )
 FREEZE: Kind[ContractFrozen, FreezeContract] = Kind(
     entry=ContractFrozen,
@@ -202,6 +203,7 @@ FREEZE: Kind[ContractFrozen, FreezeContract] = Kind(
     subjects=_freeze_subjects,
     rows="registration",
     codes=("unknown_contract", "already_frozen"),
+    persons=1,
 )
 UNFREEZE: Kind[ContractUnfrozen, UnfreezeContract] = Kind(
     entry=ContractUnfrozen,

@@ -86,6 +86,8 @@ class Kind(Generic[E, C]):
     - `response(state, entry)` returns the fields of the response beside the entry's number.
     - `names_record`: the command names a record, which must be loaded before the command is judged.
     - `moves_money`: the command needs an idempotency key.
+    - `persons`: how many persons of the authority give the command; none where an operator does,
+      offline. Entry 0 of a ledger lists the kinds that one person gives (`rules/two_persons.py`).
     """
 
     entry: type[E]
@@ -99,6 +101,7 @@ class Kind(Generic[E, C]):
     codes: tuple[str, ...] = ()
     names_record: bool = False
     moves_money: bool = False
+    persons: Literal[0, 1, 2] = 2
 
     @property
     def name(self) -> str:

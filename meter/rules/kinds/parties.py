@@ -222,6 +222,7 @@ REVOCATION: Kind[KeyRevoked, RevokeKey] = Kind(
     subjects=_revocation_subjects,
     rows="registration",
     codes=("not_found", "already_revoked", "bad_dates"),
+    persons=1,
 )
 ENTERPRISE: Kind[EnterpriseRegistered, RegisterEnterprise] = Kind(
     entry=EnterpriseRegistered,
@@ -232,4 +233,5 @@ ENTERPRISE: Kind[EnterpriseRegistered, RegisterEnterprise] = Kind(
     subjects=_enterprise_subjects,
     rows="registration",
     codes=("exists_differently", "role_conflict", "bad_dates"),
+    persons=1,
 )

@@ -15,6 +15,7 @@ from meter.rules.entries import (
     ReceiptKeyAdded,
     ReceiptKeyRetired,
 )
+from meter.rules.kinds import people
 from meter.rules.kinds.kind import (
     NOTHING_MORE,
     Existing,
@@ -42,6 +43,7 @@ def _apply_genesis(state: State, number: int, entry: Genesis) -> None:
     state.log_keys[entry.log_key] = ServiceKey(number, entry.log_key)
     state.receipt_keys[key.keyid] = ServiceKey(number, key.public_key)
     note_spelling(state, "receipt key", key.keyid)
+    people.note_first(state, number, entry)
 
 
 def _judge_log_key(state: State, command: AddLogKey, _stamp: Stamp) -> Judged:

@@ -8,12 +8,28 @@ from msgspec import UNSET, to_builtins
 
 from meter.rules.commands import Command
 from meter.rules.entries import AnyEntry, Entry
-from meter.rules.kinds import contracts, coupons, parties, policies, service_keys, usage
+from meter.rules.kinds import (
+    contracts,
+    coupons,
+    parties,
+    people,
+    policies,
+    proposals,
+    service_keys,
+    usage,
+)
 from meter.rules.kinds.kind import Kind
 from meter.values.strict import convert_plain
 
 KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     service_keys.GENESIS,
+    people.PERSON,
+    people.PERSON_END,
+    people.PERSON_RECOVERY,
+    people.TOKEN,
+    people.TOKEN_END,
+    proposals.PROPOSAL,
+    proposals.PROPOSAL_END,
     policies.POLICY,
     parties.PROVIDER,
     parties.ENLISTMENT,

@@ -176,3 +176,6 @@ SELECT id, role, subject, (extract(epoch FROM created_at) * 1000000)::bigint, ex
 FROM meter.token
 WHERE ($1 = '' OR role = $1) AND id > $2
 ORDER BY id LIMIT $3;
+
+-- name: closed_proposals
+SELECT proposal, entry, is_confirmed FROM meter.closed_proposal;

@@ -35,6 +35,14 @@ SELECT entry, data FROM meter.registration
 WHERE kind IN ('genesis', 'log_key', 'log_key_retirement', 'receipt_key', 'receipt_key_retirement')
 ORDER BY entry;
 
+-- name: people_registrations
+SELECT entry, data FROM meter.registration
+WHERE kind IN ('genesis', 'person', 'person_end', 'person_recovery', 'token', 'token_end')
+ORDER BY entry;
+
+-- name: closed_proposals
+SELECT proposal, entry FROM meter.closed_proposal;
+
 -- name: contract_totals
 SELECT contract, used FROM meter.contract_total;
 
@@ -86,9 +94,9 @@ VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quarters;
 
 -- name: known_requests
-SELECT held.token, held.key, held.fingerprint, held.entry, held.answer
-FROM unnest($1::text[], $2::text[]) AS asked (token, key)
-JOIN meter.request AS held USING (token, key);
+SELECT held.owner, held.key, held.fingerprint, held.entry, held.answer
+FROM unnest($1::text[], $2::text[]) AS asked (owner, key)
+JOIN meter.request AS held USING (owner, key);
 
 -- name: keep_seq_conflict
 -- One is proof enough; some more are kept, but not all that a provider may send.
@@ -185,6 +193,9 @@ ON CONFLICT (programme, year) DO UPDATE SET
 
 -- name: clear_registration
 DELETE FROM meter.registration;
+
+-- name: clear_closed_proposal
+DELETE FROM meter.closed_proposal;
 
 -- name: clear_record
 DELETE FROM meter.record;

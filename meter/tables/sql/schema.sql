@@ -49,6 +49,13 @@ CREATE TABLE meter.registration (
     data  bytea NOT NULL
 );
 
+-- Proposals that an entry has confirmed or ended; one that only grew too old is not here.
+CREATE TABLE meter.closed_proposal (
+    proposal     bigint PRIMARY KEY,  -- the number of its entry
+    entry        bigint NOT NULL,
+    is_confirmed boolean NOT NULL
+);
+
 CREATE TABLE meter.record (
     provider  text COLLATE "C" NOT NULL,
     id        text COLLATE "C" NOT NULL,
@@ -212,17 +219,18 @@ CREATE TABLE meter.pool (
 );
 
 -- Answers to commands by Idempotency-Key, so that a repeated command does nothing twice. A key
--- belongs to the token that used it: another token may use the same one.
+-- belongs to the person who used it: another person may use the same one.
 CREATE TABLE meter.request (
-    token       text COLLATE "C" NOT NULL, -- its id, `by` in the entry
+    owner       text COLLATE "C" NOT NULL, -- 'person:wang', or 'token:…' for one of nobody
     key         text COLLATE "C" NOT NULL,
     fingerprint text COLLATE "C" NOT NULL, -- hex sha256 of the command
     entry       bigint NOT NULL,
     answer      bytea NOT NULL,
-    PRIMARY KEY (token, key)
+    PRIMARY KEY (owner, key)
 );
 
--- Bearer tokens; only the sha256 of the secret is kept.
+-- Bearer tokens; only the sha256 of the secret is kept. Of the authority's, entries say whose they
+-- are: one that no entry names opens nothing.
 CREATE TABLE meter.token (
     id         text COLLATE "C" PRIMARY KEY,
     role       text COLLATE "C" NOT NULL
@@ -249,8 +257,8 @@ GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.to
 GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq TO :"service"; -- for a backup
 GRANT UPDATE (revoked_at, used_at) ON meter.token TO :"service";
 -- Projections may be emptied and made anew.
-GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.record, meter.withheld,
-    meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
+GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.closed_proposal, meter.record,
+    meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
     meter.device_time, meter.contract_total, meter.contract_year, meter.contract_year_past,
     meter.coupon, meter.coupon_past, meter.pool TO :"service";
 

@@ -1,0 +1,121 @@
+"""GET, for authority and auditor: who speaks for the authority, and what is proposed."""
+
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from meter.api.cursor import PageQuery, page_end, page_fields, place
+from meter.api.get_enterprise import page_by_entry
+from meter.api.responses import (
+    PersonPage,
+    PersonView,
+    ProposalPage,
+    ProposalStatus,
+    ProposalView,
+)
+from meter.api.routes import Ask, Route
+from meter.rules.people import Person, Proposal
+from meter.tables import pages
+from meter.tables.pages import Closed
+from meter.tables.registry import Registered
+from meter.values.roles import OFFICIALS
+from meter.values.units import format_moment
+
+
+class ProposalsQuery(PageQuery, frozen=True):
+    """A page of proposals: of one status."""
+
+    status: ProposalStatus | UnsetType = UNSET
+
+
+async def get_persons(ask: Ask) -> PersonPage:
+    """All persons, also those who have ended."""
+    # Entry 0 names several, so a place is no entry, but how many were shown.
+    (shown,) = place(ask, (0,))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+    rest = known.persons()[shown:]
+    page = rest[: ask.query.limit]
+    return PersonPage(
+        persons=[_person(known, *each) for each in page],
+        **page_end(ask, head, (shown + len(page),), more=len(rest) > len(page)),
+    )
+
+
+async def get_proposals(ask: Ask) -> ProposalPage:
+    """Proposals, and what became of them."""
+    query: ProposalsQuery = ask.query
+    after = place(ask, (-1,))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        closed = await pages.closed_proposals(connection)
+    now = max(ask.context.clock.counted(), head.last_at)
+    found = [
+        each
+        for each in known.proposals()
+        if query.status in (UNSET, _status(known, each, closed.get(each.entry), now))
+    ]
+    page = page_by_entry(found, after, query.limit)
+    return ProposalPage(
+        proposals=[_proposal(known, each, closed.get(each.entry), now) for each in page.items],
+        **page_fields(ask, head, page, lambda each: (each.entry,), after),
+    )
+
+
+def _person(known: Registered, name: str, person: Person) -> PersonView:
+    ended = known.ended(person)
+    return PersonView(
+        id=name,
+        entry=person.entry,
+        tokens=known.tokens_of(name),
+        ended=UNSET if ended is None else ended,
+    )
+
+
+def _proposal(
+    known: Registered, proposal: Proposal, closed: Closed | None, now: int
+) -> ProposalView:
+    made = proposal.made
+    return ProposalView(
+        entry=proposal.entry,
+        time=format_moment(made.at),
+        until=format_moment(proposal.until),
+        person=made.person,
+        command=made.command,
+        body=made.body,
+        reason="" if made.reason is UNSET else made.reason,
+        status=_status(known, proposal, closed, now),
+        closed=UNSET if closed is None else closed.entry,
+    )
+
+
+def _status(
+    known: Registered, proposal: Proposal, closed: Closed | None, now: int
+) -> ProposalStatus:
+    if closed is not None:
+        return "confirmed" if closed.is_confirmed else "ended"
+    if known.ended(known.state.people.persons[proposal.made.person]) is not None:
+        return "ended"
+    return "expired" if now >= proposal.until else "open"
+
+
+ROUTES: Final = [
+    Route(
+        "GET",
+        "/v1/persons",
+        get_persons,
+        "Persons who speak for the authority, and their tokens",
+        PersonPage,
+        roles=OFFICIALS,
+        query=PageQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/proposals",
+        get_proposals,
+        "Commands that were proposed, and what became of them",
+        ProposalPage,
+        roles=OFFICIALS,
+        query=ProposalsQuery,
+    ),
+]

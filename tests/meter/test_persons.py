@@ -1,0 +1,439 @@
+"""Two persons: who may give a command alone, who confirms one, and until when; the rules alone."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from ledger.errors import Violation
+from ledger.tlog import Tree, leaf_hash
+from meter.auditor.replay import Audit
+from meter.auditor.sums import Sums
+from meter.rules import commands
+from meter.rules.entries import FirstPerson
+from meter.rules.kinds.table import BY_NAME
+from meter.rules.two_persons import ALONE, PROPOSABLE, check_genesis, needs_two
+from meter.values.problems import Problem
+from meter.values.units import DAY_SECONDS, MICROSECONDS
+from tests.books import ALPHA, BETA, PROGRAMME, SHIPPED, Books
+from tests.writer import Writer, bent
+
+DAYS_30 = 30 * DAY_SECONDS * MICROSECONDS
+ISSUE = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "400.00"}
+CONTRACT = {
+    "id": "A",
+    "programme": PROGRAMME,
+    "enterprise": ALPHA,
+    "provider": "pcl",
+    "amount": "1000000.00",
+    "signed_on": "2024-12-01",
+    "starts": "2024-12-01",
+    "ends": "2027-01-01",
+    "use": "training",
+    "prices": {"ascend-910b": "4.50"},
+    "related_party": False,
+}
+
+
+def two(**names: Any) -> Writer:
+    """Return a ledger of wang and li, in which `ALPHA` has contract A and can get a coupon."""
+    writer = Writer(persons=("wang", "li"), **names)
+    by_both(writer, "policy", programme=PROGRAMME, version="2024-12", content=SHIPPED)
+    by_both(
+        writer,
+        "provider",
+        id="pcl",
+        uscc="91350100M000100Y43",
+        name="鹏城云脑",
+        devices={"ascend-910b": 512},
+        enlisted={"batch": "1", "from": "2025-01-01", "until": "2027-01-01"},
+    )
+    writer.enterprise()
+    writer.contract("A")
+    return writer
+
+
+def by_both(books: Books, command: str, /, **body: Any) -> int:
+    """Let wang propose and li confirm; returns the number of the command's entry."""
+    return books.confirm(books.propose(command, "wang-1", **body), "li-1")
+
+
+def refusal(ask: Any, *arguments: Any, **named: Any) -> str:
+    with pytest.raises(Problem) as problem:
+        ask(*arguments, **named)
+    return problem.value.code
+
+
+def audit(writer: Writer) -> Audit:
+    """Judge all entries as an auditor does."""
+    judge, tree = Audit(), Tree()
+    for number, data in enumerate(writer.leaves):
+        judge.entry(number, data, msgspec.json.decode(data), writer.files.get(number, []), tree)
+        tree.append(leaf_hash(data))
+    judge.finish()
+    add_up(writer)
+    return judge
+
+
+def violation(writer: Writer) -> str:
+    """Return what the audit finds; the independent sums find a fault in the same entry."""
+    with pytest.raises(Violation) as found:
+        audit(writer)
+    with pytest.raises(Violation) as summed:
+        add_up(writer)
+    assert summed.value.code == "sum_persons"
+    return f"{found.value.code}: {found.value.detail}"
+
+
+def add_up(writer: Writer) -> None:
+    sums = Sums()
+    for number, data in enumerate(writer.leaves):
+        sums.entry(number, data)
+    sums.finish()
+
+
+# Alone or not
+
+
+def test_one_person_gives_what_the_list_names_and_nothing_else():
+    assert [
+        *("contract", "enterprise", "freeze", "proposal", "proposal_end"),
+        *("revocation", "token_end"),
+    ] == ALONE
+    assert {name for name, kind in BY_NAME.items() if kind.command and kind.persons == 0} == {
+        "person_recovery"
+    }
+    assert set(PROPOSABLE) == {
+        *("policy", "provider", "enlistment", "key", "revocation", "enterprise", "contract"),
+        *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
+        *("freeze", "unfreeze", "issue", "withdrawal", "release", "void"),
+        *("person", "person_end", "token", "token_end"),
+    }
+
+
+def test_a_command_that_needs_two_is_refused_to_one_and_nothing_is_booked():
+    books = two()
+    before = len(books.entries)
+    assert refusal(books.issue, 2025, "1.00") == "two_persons_needed"
+    assert refusal(books.key) == "two_persons_needed"
+    assert refusal(books.person, "zhao") == "two_persons_needed"
+    assert refusal(books.unfreeze, "A") == "two_persons_needed"
+    books.freeze("A")
+    books.ask(commands.EndToken, token="li-1")
+    assert len(books.entries) == before + 2
+
+
+def test_a_contract_above_the_ledgers_figure_needs_two():
+    books = two()
+    limit = books.state.genesis.contract_limit
+    assert limit == 100_000_000
+    books.contract("B", amount="1000000.00")
+    assert refusal(books.contract, "C", amount="1000000.01") == "two_persons_needed"
+    number = by_both(books, "contract", **CONTRACT | {"id": "C", "amount": "1000000.01"})
+    assert books.state.contracts["C"].entry == number
+
+
+def test_a_ledger_may_let_one_person_give_less():
+    writer = Writer(persons=("wang", "li"), genesis={"alone": ["proposal"]})
+    genesis = writer.state.genesis
+    freeze, propose = commands.FreezeContract(contract="A"), commands.Propose(command="", body={})
+    assert needs_two(genesis, freeze)
+    assert not needs_two(genesis, propose)
+    assert refusal(writer.enterprise) == "two_persons_needed"
+
+
+def test_in_a_trial_ledger_one_person_gives_each_command_and_confirms_alone():
+    books = Books()
+    books.person("li")
+    assert books.confirm(books.propose("person", id="zhao"), "op-1") == len(books.entries) - 1
+
+
+# Confirmation
+
+
+def test_the_entry_of_a_confirmed_command_names_both():
+    books = two()
+    number = books.propose("issue", "wang-1", **ISSUE, reason="decision 12")
+    proposal = books.entries[number]
+    assert (proposal.by, proposal.person, proposal.command) == ("wang-1", "wang", "issue")
+    assert proposal.body == ISSUE | {"reason": "decision 12"}
+    assert books.state.coupons == {}
+    entry = books.entries[books.confirm(number, "li-1")]
+    assert (entry.by, entry.person, entry.proposal) == ("li-1", "li", number)
+    assert (entry.kind, entry.amount, entry.reason) == ("issue", 40_000, "decision 12")
+    assert books.state.coupons == {(ALPHA, PROGRAMME, 2025): 40_000}
+    assert audit(books).state.people == books.state.people
+
+
+def test_another_token_of_the_same_person_confirms_nothing():
+    books = two()
+    by_both(books, "token", id="wang-2", holder="wang")
+    number = books.propose("issue", "wang-1", **ISSUE)
+    for token in ("wang-1", "wang-2"):
+        assert refusal(books.confirm, number, token) == "same_person"
+    assert books.confirm(number, "li-1")
+
+
+def test_a_proposal_is_decided_on_the_state_of_its_confirmation():
+    books = two()
+    early = books.propose("issue", "wang-1", **ISSUE | {"enterprise": BETA})
+    assert refusal(books.confirm, early, "li-1") == "unknown_enterprise"
+    first = books.propose("issue", "wang-1", **ISSUE | {"amount": "10000000.00"})
+    second = books.propose("issue", "wang-1", **ISSUE | {"amount": "10000000.00"})
+    books.confirm(second, "li-1")
+    size = len(books.entries)
+    assert refusal(books.confirm, first, "li-1") == "cap_exceeded"
+    assert len(books.entries) == size
+    # It stays open: what stood in its way may pass.
+    by_both(books, "withdrawal", **ISSUE | {"amount": "10000000.00"})
+    assert books.confirm(first, "li-1") == len(books.entries) - 1
+
+
+def test_a_proposal_is_confirmed_once():
+    books = two()
+    number = books.propose("issue", "wang-1", **ISSUE)
+    entry = books.confirm(number, "li-1")
+    with pytest.raises(Problem) as problem:
+        books.confirm(number, "li-1")
+    assert (problem.value.code, problem.value.facts) == ("proposal_closed", {"entry": entry})
+
+
+def test_a_proposal_of_what_exists_already_makes_no_entry():
+    books = two()
+    entry = books.state.enterprises[ALPHA].entry
+    body = {"uscc": ALPHA, "name": "深圳某某科技", "applicant": "enterprise"}
+    number = books.propose("enterprise", "wang-1", **body, founded_on="2019-04-01")
+    assert books.confirm(number, "li-1") == entry
+    assert len(books.entries) == number + 1
+
+
+@pytest.mark.parametrize(("late", "code"), [(-1, ""), (0, "proposal_closed")])
+def test_a_proposal_is_open_for_thirty_days(late, code):
+    books = two()
+    number = books.propose("issue", "wang-1", **ISSUE)
+    books.now += DAYS_30 + late
+    if code:
+        assert refusal(books.confirm, number, "li-1") == code
+        assert refusal(books.end_proposal, number, "wang-1") == code
+    else:
+        assert books.confirm(number, "li-1")
+        audit(books)
+
+
+def test_a_proposal_is_ended_by_its_maker_alone():
+    books = two()
+    by_both(books, "token", id="wang-2", holder="wang")
+    number = books.propose("issue", "wang-1", **ISSUE)
+    assert refusal(books.end_proposal, number, "li-1") == "not_its_maker"
+    books.end_proposal(number, "wang-2")
+    assert refusal(books.confirm, number, "li-1") == "proposal_closed"
+    assert refusal(books.end_proposal, number, "wang-1") == "proposal_closed"
+    audit(books)
+
+
+def test_a_proposal_ends_with_its_maker():
+    books = two()
+    by_both(books, "person", id="zhao")
+    number = books.propose("issue", "wang-1", **ISSUE)
+    end = books.propose("person_end", "li-1", id="wang")
+    by_both(books, "token", id="zhao-1", holder="zhao")
+    books.confirm(end, "zhao-1")
+    assert refusal(books.confirm, number, "li-1") == "proposal_closed"
+    assert refusal(books.propose, "issue", "wang-1", **ISSUE) == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("command", "body"),
+    [
+        ("nothing", {}),
+        ("proposal", {"command": "issue", "body": ISSUE}),
+        ("proposal_end", {"proposal": "1"}),
+        ("person_recovery", {"id": "x", "token": "x-1"}),
+        ("batch", {}),
+        ("issue", {}),
+        ("issue", ISSUE | {"amount": 400}),
+        ("issue", ISSUE | {"more": 1}),
+        ("issue", ISSUE | {"reason": "a\u202eb"}),
+        ("issue", ISSUE | {"reason": "e\u0301"}),
+        ("freeze", {"contract": "A", "reason": "two\nlines"}),
+        ("person", {"id": None}),
+        ("person", {"id": 1.5}),
+    ],
+)
+def test_a_proposal_that_no_command_could_be_read_from_is_malformed(command, body):
+    books = two()
+    before = len(books.entries)
+    assert refusal(books.propose, command, "wang-1", **body) == "malformed"
+    assert len(books.entries) == before
+
+
+def test_what_is_no_proposal_cannot_be_confirmed_or_ended():
+    books = two()
+    for number in (0, 10_000):
+        assert refusal(books.confirm, number, "li-1") == "unknown_proposal"
+        assert refusal(books.end_proposal, number, "li-1") == "unknown_proposal"
+
+
+# Persons and tokens
+
+
+def test_two_persons_remain_or_one_in_a_trial_ledger():
+    books = two()
+    end = books.propose("person_end", "wang-1", id="li")
+    assert refusal(books.confirm, end, "li-1") == "last_person"
+    by_both(books, "person", id="zhao")
+    books.confirm(end, "li-1")
+    assert books.state.people.active() == ["wang", "zhao"]
+    trial = Books()
+    assert refusal(trial.ask, commands.EndPerson, id="op") == "last_person"
+    trial.person("li")
+    trial.ask(commands.EndPerson, id="op")
+    assert trial.state.people.active() == ["li"]
+
+
+def test_an_id_that_has_ended_does_not_come_back_and_none_looks_like_another():
+    books = Books()
+    first = books.person("li")
+    assert books.person("li") == first
+    assert refusal(books.person, "Li") == "looks_alike"
+    token = books.token("li-1", "li")
+    assert books.token("li-1", "li") == token
+    assert refusal(books.token, "li-1", "op") == "exists_differently"
+    assert refusal(books.token, "LI-1", "li") == "looks_alike"
+    books.ask(commands.EndToken, token="li-1")
+    assert refusal(books.token, "li-1", "li") == "already_ended"
+    assert refusal(books.ask, commands.EndToken, token="li-1") == "already_ended"
+    books.ask(commands.EndPerson, id="li")
+    assert refusal(books.person, "li") == "already_ended"
+    assert refusal(books.ask, commands.EndPerson, id="li") == "already_ended"
+    assert refusal(books.token, "li-2", "li") == "already_ended"
+    assert refusal(books.recover_person, "li", "li-3") == "already_ended"
+    assert refusal(books.token, "x", "nobody") == "unknown_person"
+    assert refusal(books.ask, commands.EndPerson, id="nobody") == "unknown_person"
+    assert refusal(books.ask, commands.EndToken, token="nobodys") == "unknown_token"
+
+
+def test_a_token_that_no_entry_names_or_that_has_ended_gives_no_command():
+    books = two()
+    command = commands.FreezeContract(contract="A")
+    assert refusal(books.do, command, "zhao-1") == "unauthorized"
+    books.ask(commands.EndToken, token="li-1")
+    assert refusal(books.do, command, "li-1") == "unauthorized"
+    assert books.do(command, "wang-1")
+
+
+def test_an_operator_recovers_a_known_or_a_new_person_by_an_entry():
+    books = two()
+    books.ask(commands.EndToken, token="li-1")
+    books.recover_person("li", "li-2")
+    books.recover_person("zhao", "zhao-1")
+    entry = books.entries[-1]
+    assert (entry.kind, entry.by, entry.person) == ("person_recovery", "zhao-1", "zhao")
+    assert books.confirm(books.propose("issue", "li-2", **ISSUE), "zhao-1")
+    assert refusal(books.recover_person, "wang", "wang-1") == "exists_differently"
+    recovery = commands.RecoverPerson(id="wang", token="wang-2")
+    assert refusal(books.do, recovery, "li-2") == "unauthorized"
+    audit(books)
+
+
+# Entry 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"persons": [FirstPerson("wang", "wang-1")]}, "last_person"),
+        ({"persons": [], "one_person": True}, "last_person"),
+        ({"one_person": True}, "last_person"),
+        (
+            {
+                "persons": [FirstPerson("wang", "wang-1")],
+                "one_person": True,
+                "origin": "kashi.gov.cn/x",
+            },
+            "two_persons_needed",
+        ),
+        ({"persons": [FirstPerson("wang", "wang-1"), FirstPerson("Wang", "b")]}, "looks_alike"),
+        ({"persons": [FirstPerson("wang", "wang-1"), FirstPerson("b", "wang-1")]}, "looks_alike"),
+        ({"persons": [FirstPerson("wang", "wang-1"), FirstPerson("a b", "b")]}, "malformed"),
+        ({"alone": [*ALONE, "unfreeze"]}, "two_persons_needed"),
+        ({"alone": ["issue"]}, "two_persons_needed"),
+        ({"alone": ["freeze", "contract"]}, "two_persons_needed"),
+        ({"contract_limit": -1}, "two_persons_needed"),
+        ({"by": "li-1"}, "unauthorized"),
+        ({"person": "li"}, "unauthorized"),
+    ],
+)
+def test_an_auditor_refuses_an_entry_0_that_lets_one_person_do_more(changes, code):
+    genesis = Books(persons=("wang", "li")).entries[0]
+    check_genesis(genesis)
+    assert refusal(check_genesis, replace(genesis, **changes)) == code
+
+
+def test_the_audit_checks_the_persons_of_entry_0():
+    assert "last_person" in violation(Writer(persons=("wang", "li"), genesis={"one_person": True}))
+
+
+# A dishonest writer
+
+
+def lenient(writer: Writer) -> Any:
+    """Decide as if one person were enough."""
+    genesis = replace(writer.state.genesis, one_person=True)
+    return bent(writer.state, genesis=genesis)
+
+
+def test_an_unconfirmed_command_is_found():
+    writer = two()
+    with lenient(writer):
+        writer.issue(2025, "1.00")
+    assert "two_persons_needed" in violation(writer)
+
+
+def test_one_person_twice_is_found():
+    writer = two()
+    number = writer.propose("issue", "wang-1", **ISSUE)
+    with lenient(writer):
+        writer.confirm(number, "wang-1")
+    assert "same_person" in violation(writer)
+
+
+def test_a_confirmation_after_thirty_days_is_found():
+    writer = two()
+    number = writer.propose("issue", "wang-1", **ISSUE)
+    proposal = writer.state.people.proposals[number]
+    writer.now += DAYS_30
+    with bent(proposal, made=replace(proposal.made, at=writer.now)):
+        writer.confirm(number, "li-1")
+    assert "proposal_closed" in violation(writer)
+
+
+def test_a_confirmation_of_what_was_ended_or_confirmed_is_found():
+    for close in (
+        lambda writer, number: writer.end_proposal(number, "wang-1"),
+        lambda writer, number: writer.confirm(number, "li-1"),
+    ):
+        writer = two()
+        number = writer.propose("issue", "wang-1", **ISSUE)
+        close(writer, number)
+        with bent(writer.state.people.proposals[number], closed=None):
+            writer.confirm(number, "li-1")
+        assert "proposal_closed" in violation(writer)
+
+
+def test_another_command_than_the_proposed_one_is_found():
+    writer = two()
+    number = writer.propose("issue", "wang-1", **ISSUE)
+    proposal = writer.state.people.proposals[number]
+    more = replace(proposal.made, body=ISSUE | {"amount": "400.01"})
+    with bent(proposal, made=more):
+        writer.confirm(number, "li-1")
+    assert "not_as_decided: amount is 40001, not 40000" in violation(writer)
+
+
+def test_another_person_than_the_tokens_is_found():
+    writer = two()
+    writer.tell = lambda _, entry: replace(entry, person="li")
+    writer.freeze("A")
+    assert "person is 'li', not 'wang'" in violation(writer)
