@@ -103,8 +103,9 @@ async def lived(database, tmp_path):
             await service.usage([record(f"r{seq}", "A", *YEAR_EDGE, 777)], seq=seq)
         await service.usage([record("other", "A", *HOUR, 1)], seq=900)
         number = service.intake.watermark.size
-        await service.ask("/v1/proposals", command="freeze", body={"contract": "A"})
-        await service.ask(f"/v1/proposals/{number}/confirm")
+        person = {"command": "person", "body": {"id": "li"}}
+        for path, body in (("", person), (f"/{number}/confirm", {})):
+            assert (await service.post(f"/v1/proposals{path}", body, None)).status == 201
         folder = service.folder
     return database, folder
 
