@@ -32,6 +32,7 @@ from tests.services import (
     enterprise_body,
     provider_body,
     serving,
+    stored_entries,
 )
 from tests.sites import web_server
 
@@ -77,6 +78,33 @@ def test_init_refuses_a_second_ledger_in_one_database(data, tmp_path):
     good(init(data))
     again = kashi("init", "--data", tmp_path / "b", "--origin", ORIGIN, "--one-person")
     assert "exists" in told(again)
+
+
+def test_init_names_persons_with_a_token_each_and_recovers_one(data, database):
+    words = ("init", "--data", data, "--now", NOON)
+    assert "bad_persons" in told(kashi(*words, "--origin", ORIGIN))
+    assert "bad_persons" in told(kashi(*words, "--origin", ORIGIN, "--persons", "wang"))
+    real = ("--origin", "kashi.shenzhen.gov.cn/x", "--one-person")
+    assert "real_origin" in told(kashi("init", "--data", data, *real))
+    limit = ("--contract-limit", "500.5")
+    assert "two decimals" in told(kashi(*words, "--origin", ORIGIN, "--one-person", *limit))
+    limit = ("--contract-limit", "500.50")
+    output = good(kashi(*words, "--origin", ORIGIN, "--persons", "wang,li", *limit))
+    for name in ("wang", "li"):
+        assert f"a token for {name}:  {data / name}.token" in output
+        assert (data / f"{name}.token").read_text().startswith(f"{name}-1.")
+    (genesis,) = asyncio.run(stored_entries(database))
+    assert [(each.id, each.token) for each in genesis.persons] == [
+        ("wang", "wang-1"),
+        ("li", "li-1"),
+    ]
+    assert (genesis.one_person, genesis.contract_limit) == (False, 50_050)
+    recover = ("person", "--data", data, "--now", NOON, "--recover")
+    assert f"zhao-1 is in {data}/zhao.token" in good(kashi(*recover, "zhao"))
+    assert "looks_alike" in told(kashi(*recover, "Zhao"))
+    assert (data / "zhao.token").read_text().startswith("zhao-1.")
+    assert stat.S_IMODE((data / "zhao.token").stat().st_mode) == 0o600
+    assert asyncio.run(stored_entries(database))[-1].kind == "person_recovery"
 
 
 def test_a_test_clock_is_refused_for_a_real_ledger(data):

@@ -10,13 +10,14 @@ from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
 from meter.auditor.sums import Sums
+from meter.client import registration
 from meter.rules import commands
 from meter.rules.entries import FirstPerson
 from meter.rules.kinds.table import BY_NAME
 from meter.rules.two_persons import ALONE, PROPOSABLE, check_genesis, needs_two
 from meter.values.problems import Problem
 from meter.values.units import DAY_SECONDS, MICROSECONDS
-from tests.books import ALPHA, BETA, PROGRAMME, SHIPPED, Books
+from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, Books, signer
 from tests.writer import Writer, bent
 
 DAYS_30 = 30 * DAY_SECONDS * MICROSECONDS
@@ -430,6 +431,35 @@ def test_another_command_than_the_proposed_one_is_found():
     with bent(proposal, made=more):
         writer.confirm(number, "li-1")
     assert "not_as_decided: amount is 40001, not 40000" in violation(writer)
+
+
+def test_the_sums_read_prices_instants_and_periods_as_a_proposal_has_them():
+    writer = two()
+    by_both(writer, "contract", **CONTRACT | {"id": "B"})
+    by_both(writer, "key", **registration(signer("pcl-1"), ORIGIN, "pcl", "pcl-1"), provider="pcl")
+    by_both(writer, "revocation", keyid="pcl-1", suspected_since="2025-03-01T08:00:00+08:00")
+    audit(writer)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prices": {"ascend-910b": "4.51"}},
+        {"prices": {"ascend-910c": "4.50"}},
+        {"starts": "2024-12-02"},
+        {"amount": "999999.99"},
+        {"related_party": True},
+    ],
+)
+def test_a_contract_with_other_terms_than_the_proposed_ones_is_found(changes):
+    writer = two()
+    body = {("from" if name == "starts" else name): value for name, value in changes.items()}
+    number = writer.propose("contract", "wang-1", **CONTRACT | {"id": "B"})
+    proposal = writer.state.people.proposals[number]
+    other = replace(proposal.made, body=proposal.made.body | body)
+    with bent(proposal, made=other):
+        writer.confirm(number, "li-1")
+    assert "not_as_decided" in violation(writer)
 
 
 def test_another_person_than_the_tokens_is_found():
