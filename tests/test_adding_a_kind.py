@@ -92,7 +92,7 @@ def test_the_page_adds_a_kind(copy):
     # The sums refuse what they do not know.
     tried = run(copy, "-c", TRY)
     assert "sum_kind" in tried.stderr
-    put(copy / "meter/auditor/sums.py", '"genesis", "batch",', '"remark", ')
+    put(copy / "meter/auditor/sums.py", '"batch", "key",', '"remark", ')
     tried = run(copy, "-c", TRY)
     assert tried.stdout == "tried\n", tried.stderr
 

@@ -59,7 +59,9 @@ _LAST_DAY: Final = day_of(parse_date("9899-12-31"))
 class HasEntry(Protocol):
     """What an entry registered: `entry` is its number."""
 
-    entry: int
+    @property
+    def entry(self) -> int:
+        """The number of the entry."""
 
 
 T = TypeVar("T", bound=HasEntry)
@@ -126,7 +128,7 @@ async def get_usage(ask: Ask) -> UsagePage:
         size = await one_size(connection, head, size, [f"enterprise:{ask.path('uscc')}"])
         contracts = [
             each.registered.id
-            for each in _asked_contracts(ask, known, query.contract)
+            for each in asked_contracts(ask, known, query.contract)
             if query.programme in (UNSET, each.registered.programme)
         ]
         days = range(first, stop)
@@ -161,7 +163,7 @@ async def get_records(ask: Ask) -> RecordPage:
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         contracts = {
-            each.registered.id: each for each in _asked_contracts(ask, known, query.contract)
+            each.registered.id: each for each in asked_contracts(ask, known, query.contract)
         }
         page = await pages.records(
             connection,
@@ -195,7 +197,7 @@ async def get_refused(ask: Ask) -> NotCountedPage:
     after = place(ask, (-1, -1))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-        contracts = _asked_contracts(ask, known, ask.query.contract)
+        contracts = asked_contracts(ask, known, ask.query.contract)
         page = await pages.not_counted(connection, contracts, after, ask.query.limit)
     by_id = {each.registered.id: each for each in contracts}
     return NotCountedPage(
@@ -215,7 +217,7 @@ def _own_contracts(ask: Ask, known: Registered) -> list[Contract]:
     return known.contracts_of(enterprise)
 
 
-def _asked_contracts(ask: Ask, known: Registered, asked: str | UnsetType) -> list[Contract]:
+def asked_contracts(ask: Ask, known: Registered, asked: str | UnsetType) -> list[Contract]:
     """Return the contract that the query names, which must be the enterprise's, or all."""
     own = _own_contracts(ask, known)
     if asked is UNSET:

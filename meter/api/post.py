@@ -25,25 +25,39 @@ from meter.rules.commands import (
     ActivatePolicy,
     AddLogKey,
     AddReceiptKey,
+    ApproveClaim,
     Asked,
+    CheckClaim,
     Command,
     ConfirmProposal,
+    EndClaim,
     EndPerson,
     EndProposal,
     EndToken,
     EnlistProvider,
+    EnterClaim,
+    EnterObjection,
+    EnterRedInvoice,
+    ForfeitGrant,
     FreezeContract,
     IssueCoupon,
     MakeToken,
+    NoticeClaim,
+    OrderClaim,
+    PayClaim,
     Propose,
+    RecoverDebt,
     RegisterContract,
     RegisterEnterprise,
     RegisterKey,
     RegisterPerson,
     RegisterProvider,
     ReleaseRecord,
+    ResolveObjection,
     RetireLogKey,
     RetireReceiptKey,
+    ReturnPayment,
+    RevokeClaim,
     RevokeKey,
     UnfreezeContract,
     VoidRecord,
@@ -148,6 +162,7 @@ def _handler_of(kind: type[Asked]) -> Handler:
         assert ask.who is not None, "commands are not public"
         key = _idempotency_key(ask.request, must_be_there=_moves_money(kind))
         command = await _read_command(ask.request, kind)
+        _check_firm(ask, command)
         answer = await ask.context.submissions.command(command, ask.who.token_id, key)
         return web.Response(
             body=answer.body,
@@ -157,6 +172,15 @@ def _handler_of(kind: type[Asked]) -> Handler:
         )
 
     return post_command
+
+
+def _check_firm(ask: Ask, command: Asked) -> None:
+    """Raise `Problem` where a firm's token gives a command about what is another's."""
+    assert ask.who is not None, "commands are not public"
+    if ask.who.role == "enterprise":
+        firm = BY_COMMAND[type(command)].firm if isinstance(command, Command) else None
+        assert firm is not None, "the route lets no other command of a firm pass"
+        ask.must_be_theirs(enterprise=firm(ask.context.registry.now.state, command))
 
 
 def _moves_money(kind: type[Asked]) -> bool:
@@ -219,6 +243,23 @@ COMMANDS: Final[dict[type[Command], tuple[str, str]]] = {
     UnfreezeContract: ("/v1/contracts/{contract}/unfreeze", "Take a contract's records again"),
     IssueCoupon: ("/v1/coupons", "Issue money from the pool to an enterprise's coupon"),
     WithdrawCoupon: ("/v1/coupons/withdraw", "Take back what a coupon has not granted"),
+    EnterClaim: ("/v1/claims", "Claim what an item was granted in a year"),
+    CheckClaim: ("/v1/claims/{claim}/check", "Confirm that a claim agrees with its papers"),
+    EndClaim: ("/v1/claims/{claim}/end", "Return, reject or withdraw a claim"),
+    ApproveClaim: ("/v1/claims/{claim}/approve", "Approve a claim: its money becomes payable"),
+    NoticeClaim: ("/v1/claims/{claim}/notice", "Give public notice of an approved claim"),
+    EnterObjection: ("/v1/claims/{claim}/objections", "Enter an objection to a claim"),
+    ResolveObjection: (
+        "/v1/claims/{claim}/objections/{objection}/resolve",
+        "Resolve an objection",
+    ),
+    RevokeClaim: ("/v1/claims/{claim}/revoke", "Take an approval back"),
+    OrderClaim: ("/v1/claims/{claim}/order", "Order the payment, debts set off"),
+    PayClaim: ("/v1/claims/{claim}/payment", "Enter that the bank has paid"),
+    ReturnPayment: ("/v1/claims/{claim}/payment-return", "Enter that a payment came back"),
+    RecoverDebt: ("/v1/recoveries", "Enter what came back of a debt"),
+    EnterRedInvoice: ("/v1/invoices/red", "Enter a red invoice"),
+    ForfeitGrant: ("/v1/items/{item}/forfeits", "Set what is forfeited of a grant"),
     VoidRecord: ("/v1/records/void", "Take a record back, at any age"),
     ReleaseRecord: ("/v1/records/release", "Let the withheld part of a record count"),
     RegisterPerson: ("/v1/persons", "Let a person speak for the authority"),
@@ -244,7 +285,7 @@ def _command(command: type[Command]) -> Route:
         _handler_of(command),
         summary,
         MadeEntry,
-        roles=("authority",),
+        roles=("authority",) if kind.firm is None else ("authority", "enterprise"),
         body=command,
         codes=("idempotency_conflict", *needed, *two, *kind.codes),
     )

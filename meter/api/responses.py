@@ -10,6 +10,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from meter.rules.claim_book import ClaimState
+from meter.rules.entries import Ground
 from meter.values.roles import Role
 from meter.values.units import format_moment
 from meter.views.flags import QuestionKind
@@ -386,6 +388,99 @@ class CouponPage(Page, frozen=True, kw_only=True):
     coupons: list[CouponView]
 
 
+class ClaimSummary(Struct, frozen=True, kw_only=True):
+    """A claim: what it asks for (nothing: all that is open), what was approved, the cash to pay."""
+
+    id: str
+    entry: int
+    item: str
+    programme: str
+    year: int
+    enterprise: str
+    state: ClaimState
+    asked: str
+    approved: str
+    cash: str
+
+
+class ClaimPage(Page, frozen=True, kw_only=True):
+    """Claims in the order of their entries."""
+
+    claims: list[ClaimSummary]
+
+
+class InvoiceView(Struct, frozen=True, kw_only=True):
+    """An invoice of a claim; of its `part`, `disallowed` does not count."""
+
+    number: str
+    issued_on: str
+    seller: str
+    buyer: str
+    amount: str
+    tax: str
+    part: str
+    disallowed: str
+    sha256: str
+
+
+class PaymentView(Struct, frozen=True, kw_only=True):
+    """A payment of a claim; of its `part`, `disallowed` does not count."""
+
+    bank: str
+    reference: str
+    paid_on: str
+    amount: str
+    part: str
+    disallowed: str
+
+
+class ObjectionView(Struct, frozen=True):
+    """An objection, by the number of its entry."""
+
+    entry: int
+    resolved: bool
+
+
+class ClaimView(ClaimSummary, frozen=True, kw_only=True, omit_defaults=True):
+    """A claim with its papers; the notice is a half-open period of Shanghai dates."""
+
+    invoices: list[InvoiceView]
+    payments: list[PaymentView]
+    delivery: str = ""
+    notice_from: str = ""
+    notice_until: str = ""
+    objections: list[ObjectionView]
+    maker: str = ""
+    checker: str = ""
+    approver: str = ""
+    as_of: AsOf
+
+
+class AccountView(Struct, frozen=True, kw_only=True):
+    """An item in a year: what may be paid in all is `limit`; what was paid beyond it is `debt`.
+
+    `invoiced` and `paid_by_firm` are empty where the policy asks for no such evidence.
+    """
+
+    item: str
+    year: int
+    granted: str
+    forfeited: str
+    ratio_bp: int
+    invoiced: str
+    paid_by_firm: str
+    limit: str
+    payable: str
+    paid: str
+    debt: str
+
+
+class AccountPage(Page, frozen=True, kw_only=True):
+    """Accounts in the order of their items' entries, then by year."""
+
+    accounts: list[AccountView]
+
+
 class EnterpriseView(Struct, frozen=True, kw_only=True):
     """An enterprise that may be funded; `contracts` is the number of its contracts."""
 
@@ -568,3 +663,6 @@ class MadeEntry(
     cost: str = ""
     entitled: str = ""
     until: str = ""
+    limit: str = ""
+    bound: Ground | Literal[""] = ""
+    cash: str = ""

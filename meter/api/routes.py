@@ -35,7 +35,8 @@ NOT_YOURS: Final = "there is no such thing for this token"
 # Codes that would show a provider or an enterprise whether something exists that could be
 # another's: they see `not_found` in both cases, with the same detail.
 REVEALING: Final = {
-    *("not_found", "unknown_enterprise", "unknown_provider", "unknown_contract", "unknown_record")
+    *("not_found", "unknown_enterprise", "unknown_provider", "unknown_contract"),
+    *("unknown_record", "unknown_claim"),
 }
 
 # Characters that no id holds, and that the database would refuse.

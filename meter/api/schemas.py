@@ -67,13 +67,21 @@ class Schemas:
         if origin is Literal:
             known = {"const": arguments[0]} if len(arguments) == 1 else {"enum": list(arguments)}
             return {"type": "string", **known}
-        if origin is list:
-            return {"type": "array", "items": self.of(arguments[0], strict=strict)}
+        if origin in (list, tuple):
+            return self._array(origin, arguments, strict=strict)
         if origin is dict:
             keys, values = (self.of(each, strict=strict) for each in arguments)
             names = {} if keys == _PLAIN[str] else {"propertyNames": keys}
             return {"type": "object", **names, "additionalProperties": values}
         return self._simple(hint, strict=strict)
+
+    def _array(self, origin: type, items: tuple[Any, ...], *, strict: bool) -> JsonSchema:
+        """Return the schema of a list of one type, or of a tuple of several."""
+        schemas = [self.of(each, strict=strict) for each in items]
+        if origin is list:
+            return {"type": "array", "items": schemas[0]}
+        size = {"minItems": len(items), "maxItems": len(items)}
+        return {"type": "array", "prefixItems": schemas, **size}
 
     def field(self, owner: str, field: FieldInfo, *, strict: bool, omitted: bool) -> JsonSchema:
         """Return the schema of a struct's field: its type, default, meaning and example."""

@@ -175,6 +175,7 @@ _OF_NO_SIGNER = (
     | entries.ProposalEntry
     | entries.ContractEntry
     | entries.CouponEntry
+    | entries.ClaimEntry
     | entries.RecordEntry
 )
 

@@ -22,6 +22,8 @@ _TRIALS: Final = ("test", "example")
 _BY_ONE: Final = {
     *("enterprise", "contract", "freeze", "revocation", "token_end"),
     *("proposal", "proposal_end"),
+    *("claim", "claim_check", "claim_end", "approval", "notice", "objection", "resolution"),
+    *("claim_revocation", "order", "payment"),
 }
 # Of an entry and of a request one field has different names.
 _NAMES: Final = {"kind": "applicant"}
@@ -36,6 +38,7 @@ class Persons:
         self._contract_limit = 0
         self._persons: set[str] = set()  # those who have not ended
         self._holders: dict[str, str] = {}  # of the tokens that have not ended
+        self._ended: set[str] = set()  # tokens
         self._open: dict[int, dict[str, Any]] = {}
 
     def entry(self, number: int, fields: dict[str, Any]) -> None:
@@ -48,6 +51,8 @@ class Persons:
         elif kind == "person_recovery":
             self._persons.add(fields["id"])
             self._holders[fields["token"]] = fields["id"]
+        if self._is_by_firm(fields):
+            return
         if self._holders.get(fields["by"]) != person or person not in self._persons:
             raise _wrong(number, f"{fields['by']} is no token of {person}")
         if kind == "proposal_end":
@@ -57,6 +62,13 @@ class Persons:
         elif not self._may_alone(fields):
             raise _wrong(number, f"a {kind} by {person} alone")
         self._apply(number, fields)
+
+    def _is_by_firm(self, fields: dict[str, Any]) -> bool:
+        """Return whether a firm made or withdrew a claim of its own, with a token of its own."""
+        kind = fields["kind"]
+        is_theirs = kind == "claim" or (kind == "claim_end" and fields["outcome"] == "withdrawn")
+        is_official = fields["by"] in self._holders or fields["by"] in self._ended
+        return is_theirs and fields["person"] == "" and not is_official
 
     def _begin(self, number: int, fields: dict[str, Any]) -> None:
         self._is_trial, self._alone = fields["one_person"], set(fields["alone"])
@@ -114,6 +126,7 @@ class Persons:
                 self._holders[fields["id"]] = fields["holder"]
             case "token_end":
                 self._holders.pop(fields["token"], None)
+                self._ended.add(fields["token"])
             case "proposal":
                 self._open[number] = fields
 

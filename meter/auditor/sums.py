@@ -28,6 +28,7 @@ one does not, its code is that of the violation:
     sum_enterprise   enterprise = −Σ due of its contracts
     sum_account      no other account holds anything
     sum_persons      who gave each command, and whether that was enough: `auditor.sum_persons`
+    sum_claims, sum_papers, sum_invoice, sum_notice, sum_cash: `auditor.sum_claims`
 
 A violation names the entry of a void or record; for a total, the contract, or enterprise and year.
 Which of an enterprise's contracts a coupon pays depends on history: that is left to the audit.
@@ -54,6 +55,8 @@ from typing import Any, Final, Literal, assert_never
 import msgspec
 
 from ledger.errors import Violation
+from meter.auditor.sum_claims import KINDS as _OF_CLAIMS
+from meter.auditor.sum_claims import Claims, Item
 from meter.auditor.sum_persons import Persons
 
 _SECOND: Final = 1_000_000  # microseconds
@@ -90,7 +93,7 @@ _REQUEST: Final = b'"request":'
 # Entries of these kinds add to no sum but that of their postings. Any other kind is a violation, so
 # that a new one cannot pass unseen.
 _OF_NO_SUM: Final = {
-    *("genesis", "batch", "key", "revocation", "freeze", "unfreeze"),
+    *("batch", "key", "revocation", "freeze", "unfreeze"),
     *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
     *("person", "person_end", "person_recovery", "token", "token_end"),
     *("proposal", "proposal_end"),
@@ -159,6 +162,7 @@ class _Rules:
     threshold: int
     startup_months: int
     uses: list[str] | None
+    claims: dict[str, Any] | None
 
     @property
     def years(self) -> range:
@@ -171,6 +175,7 @@ class _Provider:
 
     batches: dict[str, tuple[dict[str, int], range]] = field(default_factory=dict)
     meters: "list[_Meter]" = field(default_factory=list)
+    uscc: str = ""
 
     def enlist(self, name: str, devices: dict[str, int], days: range) -> None:
         """Add a batch, or give it another end."""
@@ -299,6 +304,7 @@ class Sums:
         self._issued_of_pool: defaultdict[_Pool, int] = defaultdict(int)
         self._pools: dict[_Pool, int] = {}  # what the owners' policies state
         self._persons = Persons()
+        self._claims = Claims(self._balances)
 
     def entry(self, number: int, data: bytes) -> None:
         """Add the next entry, whose form the audit has checked."""
@@ -330,7 +336,7 @@ class Sums:
             case "policy":
                 self._policy(number, fields)
             case "provider":
-                provider = self._providers[fields["id"]] = _Provider()
+                provider = self._providers[fields["id"]] = _Provider(uscc=fields["uscc"])
                 _enlist(number, provider, fields)
             case "enlistment":
                 _enlist(number, self._providers[fields["provider"]], fields)
@@ -338,6 +344,8 @@ class Sums:
                 self._enterprises[fields["uscc"]] = fields
             case "contract":
                 self._contract(number, fields)
+            case kind if kind in _OF_CLAIMS:
+                self._claims.entry(number, fields)
             case kind if kind not in _OF_NO_SUM:
                 raise Violation("sum_kind", f"no sum knows what a {kind} entry adds", number)
 
@@ -358,6 +366,7 @@ class Sums:
             _check_coupon(coupon, self._issued[coupon], entitled[coupon], granted[coupon], accounts)
         for pool, limit in self._pools.items():
             _check_pool(pool, limit, self._issued_of_pool[pool], accounts)
+        self._claims.finish(accounts)
         for enterprise, cost in owed.items():
             held = accounts.pop(f"enterprise:{enterprise}", 0)
             _agree("sum_enterprise", f"enterprise {enterprise}", held, -cost)
@@ -536,6 +545,8 @@ class Sums:
             raise Violation("sum_class", detail, number)
         days = _eligible_days(fields, rules)
         contract = self._contracts[fields["id"]] = _Contract(fields, rules, days)
+        if rules.claims is not None:
+            self._claims.add_item(fields["id"], self._item(fields, rules))
         self._rentals[fields["enterprise"], fields["programme"]].append(contract)
         for device, price in fields["prices"].items():
             at_provider = fields["provider"], device
@@ -553,6 +564,15 @@ class Sums:
             self._meters[fields["id"], device] = meter
             self._meter_list.append(meter)
             meter.provider.meters.append(meter)
+
+    def _item(self, fields: dict[str, Any], rules: _Rules) -> Item:
+        return Item(
+            enterprise=fields["enterprise"],
+            programme=fields["programme"],
+            seller=self._providers[fields["provider"]].uscc,
+            ratio=rules.ratio[fields["class"]],
+            rules=rules.claims or {},
+        )
 
 
 def _enlist(number: int, provider: _Provider, fields: dict[str, Any]) -> None:
@@ -745,6 +765,7 @@ def _read_rules(text: str) -> _Rules:
         threshold=_fen(file, "threshold") or 0,
         startup_months=file.get("startup", {}).get("months", 0),
         uses=file["use"]["eligible"] if "use" in file else None,
+        claims=file.get("claims"),
     )
 
 

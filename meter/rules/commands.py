@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.rules import entries
+from meter.rules.entries import ClaimOutcome, ObjectionOutcome
 from meter.values.policy_file import Applicant, Use
 from meter.values.strict import (
     Body,
@@ -28,9 +29,11 @@ from meter.values.strict import (
     Price,
     Reason,
     Uscc,
+    VisibleAscii,
     Year,
     plain,
 )
+from meter.wire.batch import Sha256Hex
 
 # A contract or an enlistment must fit into one entry with the prices or devices of all its kinds.
 MAX_DEVICE_KINDS: Final = 32
@@ -43,6 +46,11 @@ PublicKeyText = Annotated[str, Meta(min_length=44, max_length=44)]
 ProofText = Annotated[str, Meta(min_length=88, max_length=88)]
 Vkey = Annotated[str, Meta(min_length=1, max_length=300)]
 ProgrammeName = Annotated[str, Meta(min_length=1, max_length=32)]
+# A claim with all its papers must fit into one entry.
+MAX_PAPERS: Final = 100
+# Twenty digits; invoices of before have a code and a number.
+InvoiceNumber = Annotated[str, Meta(pattern=r"^([0-9]{20}|[0-9]{10,12}-[0-9]{8})\Z")]
+Link = Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,300}\Z")]
 
 
 class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,6 +209,154 @@ class WithdrawCoupon(Command, frozen=True, kw_only=True):
     amount: Fen
 
 
+class InvoiceBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An invoice of a claim; `part` is what is claimed for of its `amount`."""
+
+    number: InvoiceNumber
+    issued_on: Date
+    seller: Uscc
+    buyer: Uscc
+    amount: Fen
+    tax: Fen
+    part: Fen
+    sha256: Sha256Hex
+
+
+class PaymentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A payment by the firm; `part` is what is claimed for of its `amount`."""
+
+    bank: Id
+    reference: Id
+    paid_on: Date
+    amount: Fen
+    part: Fen
+
+
+class EnterClaim(Command, frozen=True, kw_only=True):
+    """Claim what an item was granted in a year; `amount` is all that is open where it is left out.
+
+    `delivery` is the hex sha256 of the proof of delivery.
+    """
+
+    id: Id
+    item: Id
+    year: Year
+    amount: Fen | UnsetType = UNSET
+    invoices: Annotated[list[InvoiceBody], Meta(max_length=MAX_PAPERS)] = []
+    payments: Annotated[list[PaymentBody], Meta(max_length=MAX_PAPERS)] = []
+    delivery: Sha256Hex | UnsetType = UNSET
+
+
+class CheckClaim(Command, frozen=True, kw_only=True):
+    """Confirm that the claim named in the URL agrees with its papers; not by its maker."""
+
+    claim: Id
+
+
+class EndClaim(Command, frozen=True, kw_only=True):
+    """End a claim before its approval; its firm may withdraw it."""
+
+    claim: Id
+    outcome: ClaimOutcome
+
+
+class ApproveClaim(Command, frozen=True, kw_only=True):
+    """Approve a claim; by neither of those who made and checked it.
+
+    `disallowed` lists what does not count of a paper: an invoice's number or `bank:reference`, and
+    yuan.
+    """
+
+    claim: Id
+    amount: Fen
+    disallowed: Annotated[list[tuple[VisibleAscii, Fen]], Meta(max_length=2 * MAX_PAPERS)] = []
+
+
+class NoticeClaim(Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
+    """Give public notice of an approved claim."""
+
+    claim: Id
+    starts: Date
+    ends: Date
+    url: Link
+
+
+class EnterObjection(Command, frozen=True, kw_only=True):
+    """Enter an objection to a claim under notice, by the hex sha256 of its text."""
+
+    claim: Id
+    sha256: Sha256Hex
+
+
+class ResolveObjection(Command, frozen=True, kw_only=True):
+    """Resolve an objection, named by the number of its entry."""
+
+    claim: Id
+    objection: Number
+    outcome: ObjectionOutcome
+    reason: Reason
+
+
+class RevokeClaim(Command, frozen=True, kw_only=True):
+    """Take an approval back before the order."""
+
+    claim: Id
+    reason: Reason
+
+
+class OrderClaim(Command, frozen=True, kw_only=True):
+    """Order the payment of a claim whose notice is over; not by its approver."""
+
+    claim: Id
+
+
+class PayClaim(Command, frozen=True, kw_only=True):
+    """Enter that the bank has paid an ordered claim."""
+
+    claim: Id
+    bank_reference: Id
+    paid_on: Date
+
+
+class ReturnPayment(Command, frozen=True, kw_only=True):
+    """Enter that the bank has sent a payment back."""
+
+    claim: Id
+    returned_on: Date
+    reason: Reason
+
+
+class RecoverDebt(Command, frozen=True, kw_only=True):
+    """Enter what came back of a debt: by bank, or out of the cash of an ordered claim."""
+
+    item: Id
+    year: Year
+    amount: Fen
+    bank_reference: Id | UnsetType = UNSET
+    claim: Id | UnsetType = UNSET
+
+
+class EnterRedInvoice(Command, frozen=True, kw_only=True):
+    """Enter a red invoice: `number` counts `amount` less, and `refunded` of it was paid back."""
+
+    number: InvoiceNumber
+    red_number: InvoiceNumber
+    confirmation: Id
+    year: Year
+    amount: Fen
+    refunded: Fen
+    issued_on: Date
+
+
+class ForfeitGrant(Command, frozen=True, kw_only=True):
+    """Set what is forfeited, in all, of what an item was granted in a year."""
+
+    item: Id
+    year: Year
+    amount: Fen
+    reason: Reason
+
+
 class ReleaseRecord(Command, frozen=True, kw_only=True):
     """Let the withheld part of a provider's record count, after a person has reviewed it."""
 
@@ -277,8 +433,7 @@ Asked = Command | ConfirmProposal
 
 def fields_of(command: Asked) -> dict[str, Any]:
     """Return the fields that the command's entry repeats, as plain values."""
-    values = {name: plain(getattr(command, name)) for name in command.__struct_fields__}
-    return {name: _as_in_entry(value) for name, value in values.items()}
+    return {name: _as_in_entry(getattr(command, name)) for name in command.__struct_fields__}
 
 
 def same_but_for_reason(first: Command, second: Command) -> bool:
@@ -287,10 +442,22 @@ def same_but_for_reason(first: Command, second: Command) -> bool:
     return type(first) is type(second) and ours | {"reason": UNSET} == theirs | {"reason": UNSET}
 
 
+# The structs that stand in a command, and those that stand in its entry for them.
+_IN_ENTRY: Final[dict[type[Struct], type[Struct]]] = {
+    Enlisted: entries.Enlistment,
+    InvoiceBody: entries.Invoice,
+    PaymentBody: entries.Payment,
+}
+
+
 def _as_in_entry(value: Any) -> Any:
-    if isinstance(value, Enlisted):
-        return entries.Enlistment(plain(value.batch), plain(value.starts), plain(value.ends))
-    return value
+    if isinstance(value, list | tuple):
+        return type(value)(_as_in_entry(each) for each in value)
+    if isinstance(value, Struct):
+        return _IN_ENTRY[type(value)](
+            **{n: plain(getattr(value, n)) for n in value.__struct_fields__}
+        )
+    return plain(value)
 
 
 def fingerprint_of(command: Asked) -> str:

@@ -15,7 +15,7 @@ One usage entry:
        ["coupon:training-coupon:2025:91440300708461136T","accrued:TC-2025-0001:2025",14400]],
      "provider":"pcl","salt":"4c6f7a0f3be1d5a2907e66c1d8b3f219","start":1740787200000000,"v":1}
 
-Accounts (classes `pool`, `coupon`, `accrued` and `due` never go below zero):
+Accounts (the classes in `FLOORED_CLASSES` never go below zero):
 
     treasury:<programme>:<year>      what the city set aside, as a debt
     pool:<programme>:<year>          not yet issued
@@ -23,6 +23,9 @@ Accounts (classes `pool`, `coupon`, `accrued` and `due` never go below zero):
     accrued:<contract>:<year>        granted to the contract
     enterprise:<uscc>                what the enterprise owes, as a debt
     due:<contract>                   cost of the contract's metered usage
+    claims:<item>:<year>             what was approved and not taken back, as a debt
+    payable:<item>:<year>            approved, not yet ordered
+    paid:<item>:<year>               ordered, and not taken back
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -36,9 +39,12 @@ Posting = tuple[str, str, int]
 # The limit that withheld, from and until (microseconds), thousandths × seconds.
 Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
-FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "pool")
+FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "paid", "payable", "pool")
 
 Salt = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+ClaimOutcome = Literal["returned", "rejected", "withdrawn"]
+ObjectionOutcome = Literal["upheld", "dismissed"]
+Ground = Literal["granted", "invoiced", "paid"]  # of the limit of a claim
 
 
 class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -319,6 +325,182 @@ class CouponWithdrawn(AuthorityEntry, frozen=True, kw_only=True):
     amount: int
 
 
+class Invoice(Struct, frozen=True, forbid_unknown_fields=True):
+    """An invoice that a claim rests on; `part` is the fen of it that are claimed for.
+
+    `amount` and `part` are gross or net, as the policy's `invoice_base` says.
+    """
+
+    number: str
+    issued_on: str
+    seller: str
+    buyer: str
+    amount: int
+    tax: int
+    part: int
+    sha256: str
+
+
+class Payment(Struct, frozen=True, forbid_unknown_fields=True):
+    """A payment by the firm that a claim rests on; `part` is the fen of it that are claimed for."""
+
+    bank: str
+    reference: str
+    paid_on: str
+    amount: int
+    part: int
+
+
+class ClaimEntered(AuthorityEntry, frozen=True, kw_only=True):
+    """A claim (核销) for what an item was granted in a year, with its papers.
+
+    `delivery` is the hex sha256 of the proof of delivery.
+    """
+
+    kind: Literal["claim"] = "claim"
+    id: str
+    item: str
+    year: int
+    amount: int | UnsetType = UNSET
+    invoices: list[Invoice]
+    payments: list[Payment]
+    delivery: str | UnsetType = UNSET
+
+
+class ClaimChecked(AuthorityEntry, frozen=True, kw_only=True):
+    """A second person has compared the claim with its papers."""
+
+    kind: Literal["claim_check"] = "claim_check"
+    claim: str
+
+
+class ClaimEnded(AuthorityEntry, frozen=True, kw_only=True):
+    """A claim is ended before its approval."""
+
+    kind: Literal["claim_end"] = "claim_end"
+    claim: str
+    outcome: ClaimOutcome
+
+
+class ClaimApproved(AuthorityEntry, frozen=True, kw_only=True):
+    """A claim is approved: money becomes payable.
+
+    `granted`, `forfeited`, `ratio_bp`, `invoiced` and `paid` are the grounds of the limit, `bound`
+    names the one that sets it, and `claimed` was approved before. `disallowed` is fen by paper.
+    """
+
+    kind: Literal["approval"] = "approval"
+    claim: str
+    amount: int
+    disallowed: list[tuple[str, int]]
+    granted: int
+    forfeited: int
+    ratio_bp: int
+    invoiced: int | None
+    paid: int | None
+    claimed: int
+    bound: Ground
+
+
+class ClaimNoticed(
+    AuthorityEntry, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}
+):
+    """The public notice (公示) of an approved claim: Shanghai dates, half-open."""
+
+    kind: Literal["notice"] = "notice"
+    claim: str
+    starts: str
+    ends: str
+    url: str
+
+
+class ObjectionEntered(AuthorityEntry, frozen=True, kw_only=True):
+    """An objection to a claim under notice, by the hex sha256 of its text."""
+
+    kind: Literal["objection"] = "objection"
+    claim: str
+    sha256: str
+
+
+class ObjectionResolved(AuthorityEntry, frozen=True, kw_only=True):
+    """The end of an objection, which is the entry `objection`."""
+
+    kind: Literal["resolution"] = "resolution"
+    claim: str
+    objection: int
+    outcome: ObjectionOutcome
+
+
+class ClaimRevoked(AuthorityEntry, frozen=True, kw_only=True):
+    """An approval is taken back before the order: nothing is payable, and the papers are free."""
+
+    kind: Literal["claim_revocation"] = "claim_revocation"
+    claim: str
+
+
+class ClaimOrdered(AuthorityEntry, frozen=True, kw_only=True):
+    """The order (兑付) to pay a claim; `cash` is left after the firm's debts were set off."""
+
+    kind: Literal["order"] = "order"
+    claim: str
+    cash: int
+
+
+class ClaimPaid(AuthorityEntry, frozen=True, kw_only=True):
+    """The bank has paid a claim's cash."""
+
+    kind: Literal["payment"] = "payment"
+    claim: str
+    bank_reference: str
+    paid_on: str
+
+
+class PaymentReturned(AuthorityEntry, frozen=True, kw_only=True):
+    """The bank sent a payment back; `cash` is left to be sent again after a further set-off."""
+
+    kind: Literal["payment_return"] = "payment_return"
+    claim: str
+    returned_on: str
+    cash: int
+
+
+class DebtRecovered(AuthorityEntry, frozen=True, kw_only=True):
+    """Money came back for an item in debt: by bank, or out of the cash of an ordered claim."""
+
+    kind: Literal["recovery"] = "recovery"
+    item: str
+    year: int
+    amount: int
+    bank_reference: str | UnsetType = UNSET
+    claim: str | UnsetType = UNSET
+
+
+class RedInvoiceEntered(AuthorityEntry, frozen=True, kw_only=True):
+    """A red invoice: `number` counts `amount` less, and `refunded` of it was paid back.
+
+    It is about the claims of one `item` for one `year`.
+    """
+
+    kind: Literal["red_invoice"] = "red_invoice"
+    number: str
+    red_number: str
+    confirmation: str
+    item: str
+    year: int
+    amount: int
+    refunded: int
+    issued_on: str
+
+
+class GrantForfeited(AuthorityEntry, frozen=True, kw_only=True):
+    """Of what an item was granted in a year, `amount` is forfeited in all."""
+
+    kind: Literal["forfeit"] = "forfeit"
+    item: str
+    year: int
+    amount: int
+
+
 class BatchAccepted(Entry, frozen=True, kw_only=True):
     """A signed batch that was judged; the entries of its voids and records follow at once.
 
@@ -405,6 +587,20 @@ class RecordVoided(Entry, frozen=True, kw_only=True):
     proposal: int | UnsetType = UNSET
 
 
+ClaimStep = (
+    ClaimChecked
+    | ClaimEnded
+    | ClaimApproved
+    | ClaimNoticed
+    | ObjectionEntered
+    | ObjectionResolved
+    | ClaimRevoked
+    | ClaimOrdered
+    | ClaimPaid
+    | PaymentReturned
+)
+ItemEntry = ClaimEntered | DebtRecovered | RedInvoiceEntered | GrantForfeited
+ClaimEntry = ClaimStep | ItemEntry
 RecordEntry = UsageAccepted | RecordVoided | RecordReleased
 CouponEntry = CouponIssued | CouponWithdrawn
 ContractEntry = ContractRegistered | ContractFrozen | ContractUnfrozen
@@ -421,6 +617,7 @@ AnyEntry = (
     | KeyRevoked
     | ContractEntry
     | CouponEntry
+    | ClaimEntry
     | BatchAccepted
     | RecordEntry
 )

@@ -16,6 +16,7 @@ from typing import Final, final
 from msgspec import Struct
 
 from meter.rules.capacity import DeviceTime, Limit, Room, Withheld
+from meter.rules.claim_book import ClaimBook
 from meter.rules.entries import (
     ContractRegistered,
     EnterpriseRegistered,
@@ -343,6 +344,7 @@ class State:
     records: dict[RecordId, AcceptedRecord] = field(default_factory=dict)
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
     in_use: dict[DeviceTimeId, DeviceTime] = field(default_factory=dict)
+    claims: ClaimBook = field(default_factory=ClaimBook)
     touched: Touched = field(default_factory=Touched)
 
     def contracts_of(self, enterprise: str, programme: str) -> list[Contract]:

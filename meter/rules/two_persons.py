@@ -72,15 +72,17 @@ def proposed_command(proposal: Propose | ProposalMade) -> Command:
 
 
 def acting_person(state: State, command: Command, stamp: Stamp) -> str:
-    """Return the person of a command's token. Raises `Problem` `unauthorized`."""
+    """Return the person of a command's token; none where a firm gives it. Raises `unauthorized`."""
     if isinstance(command, RecoverPerson):
         if stamp.by != command.token:
             raise Problem("unauthorized", "its token is the one that it makes")
         return command.id
     person = state.people.person_of(stamp.by)
-    if person is None:
+    if person is not None:
+        return person
+    if BY_COMMAND[type(command)].firm is None or stamp.by in state.people.tokens:
         raise Problem("unauthorized", "no such token, or it is no longer valid")
-    return person
+    return ""
 
 
 def check_persons(state: State, asked: Asked, person: str, now: int) -> Proposal | None:
@@ -97,7 +99,7 @@ def check_persons(state: State, asked: Asked, person: str, now: int) -> Proposal
         return proposal
     if isinstance(asked, Propose):
         proposed_command(asked)
-    if needs_two(genesis, asked):
+    if person and needs_two(genesis, asked):
         name = BY_COMMAND[type(asked)].name
         raise Problem("two_persons_needed", f"propose it: POST /v1/proposals, command {name!r}")
     return None

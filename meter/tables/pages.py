@@ -241,6 +241,14 @@ async def rejected(
     return _page(found, limit)
 
 
+async def grants(connection: Connection, contracts: Sequence[str]) -> dict[str, dict[int, int]]:
+    """Return what contracts were granted by year, in fen."""
+    found: dict[str, dict[int, int]] = {name: {} for name in contracts}
+    for contract, year, fen in await connection.fetch(_SQL["grants"], contracts):
+        found[contract][year] = fen
+    return found
+
+
 async def has_changed(connection: Connection, subjects: Sequence[str], size: int, now: int) -> bool:
     """Return whether entries between two sizes concern any of some subjects, or there are any."""
     if not subjects or size == now:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from ledger import canon
 from ledger.queries import load
+from meter.rules.claim_book import Claim
 from meter.rules.evolve import register
 from meter.rules.kinds.table import read_entry
 from meter.rules.people import AuthorityToken, Person, Proposal
@@ -51,6 +52,15 @@ class Registered:
     def key(self, keyid: str) -> Key | None:
         """Return a provider's key that is registered by now."""
         return self._known(self.state.keys.get(keyid))
+
+    def claim(self, name: str) -> Claim | None:
+        """Return a claim as it stands by now."""
+        return self.state.claims.claim(name, self.size)
+
+    def claims(self) -> list[Claim]:
+        """Return all claims as they stand by now, in the order of their entries."""
+        found = (self.claim(name) for name in self.state.claims.claims)
+        return [claim for claim in found if claim is not None]
 
     def contracts(self) -> list[Contract]:
         """Return all contracts in the order of their entries."""

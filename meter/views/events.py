@@ -24,7 +24,7 @@ makes one event.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, assert_never
+from typing import Any, Final, assert_never, get_args
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -33,6 +33,15 @@ from meter.rules.entries import (
     AnyEntry,
     AuthorityEntry,
     BatchAccepted,
+    ClaimApproved,
+    ClaimChecked,
+    ClaimEnded,
+    ClaimEntered,
+    ClaimEntry,
+    ClaimNoticed,
+    ClaimOrdered,
+    ClaimPaid,
+    ClaimRevoked,
     ContractEntry,
     ContractFrozen,
     ContractRegistered,
@@ -40,13 +49,20 @@ from meter.rules.entries import (
     CouponEntry,
     CouponIssued,
     CouponWithdrawn,
+    DebtRecovered,
     Entry,
+    GrantForfeited,
+    ItemEntry,
     KeyRevoked,
     LedgerEntry,
+    ObjectionEntered,
+    ObjectionResolved,
     PartyEntry,
+    PaymentReturned,
     RecordEntry,
     RecordReleased,
     RecordVoided,
+    RedInvoiceEntered,
     UsageAccepted,
 )
 from meter.rules.rating import cost
@@ -67,9 +83,28 @@ _VERBS: Final[Mapping[type[Entry], str]] = {
     ContractFrozen: "frozen",
     ContractUnfrozen: "unfrozen",
 }
+# The events of a claim, by its entries.
+_CLAIM_EVENTS: Final[Mapping[type[Entry], str]] = {
+    ClaimEntered: "claim.entered",
+    ClaimChecked: "claim.checked",
+    ClaimEnded: "claim.ended",
+    ClaimApproved: "claim.approved",
+    ClaimNoticed: "claim.noticed",
+    ObjectionEntered: "claim.objected",
+    ObjectionResolved: "claim.resolved",
+    ClaimRevoked: "claim.revoked",
+    ClaimOrdered: "claim.ordered",
+    ClaimPaid: "claim.paid",
+    PaymentReturned: "payment.returned",
+    DebtRecovered: "debt.recovered",
+    RedInvoiceEntered: "invoice.reversed",
+    GrantForfeited: "grant.forfeited",
+}
+if set(_CLAIM_EVENTS) != set(get_args(ClaimEntry)):
+    raise TypeError("an entry of a claim has no event")
 # The fields that officials see of any entry that has them.
 _CONDENSED: Final = (
-    *("id", "provider", "stream", "seq", "keyid", "contract", "record"),
+    *("id", "provider", "stream", "seq", "keyid", "contract", "record", "claim", "item"),
     *("enterprise", "uscc", "programme", "version", "year"),
     *("holder", "token", "command", "proposal"),
 )
@@ -143,6 +178,17 @@ class ContractData(Data, frozen=True, kw_only=True):
     """A contract was registered, frozen or unfrozen."""
 
     contract: str
+
+
+class ClaimData(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """A step of a claim, or a change of what may be paid for an item and year."""
+
+    claim: str = ""
+    item: str
+    year: int
+    amount: str = ""
+    cash: str = ""
+    reason: str = ""
 
 
 class KeyData(Data, frozen=True, kw_only=True):
@@ -261,7 +307,9 @@ def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
         years = {year for year, _ in _withheld(entry)}
         years |= {year for _, year, _ in _grants(entry)}
         return [contract.coupon_id(year) for year in sorted(years)]
-    if isinstance(entry, LedgerEntry | PartyEntry | KeyRevoked | ContractEntry | BatchAccepted):
+    if isinstance(
+        entry, LedgerEntry | PartyEntry | KeyRevoked | ContractEntry | ClaimEntry | BatchAccepted
+    ):
         return []
     assert_never(entry)
 
@@ -335,6 +383,8 @@ def _for_enterprise(
         yield from _other_grants(state, entry, common, "")
     elif isinstance(entry, ContractEntry):
         yield _contract(entry, common)
+    elif isinstance(entry, ClaimEntry):
+        yield _claim(state, entry, common)
     elif not isinstance(entry, LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted):
         assert_never(entry)
 
@@ -349,7 +399,7 @@ def _for_provider(entry: AnyEntry, common: _Common, changes: CouponChanges) -> I
         yield "key.revoked", data
     elif isinstance(entry, ContractEntry):
         yield _contract(entry, common)
-    elif not isinstance(entry, UsageAccepted | CouponEntry | LedgerEntry | PartyEntry):
+    elif not isinstance(entry, UsageAccepted | CouponEntry | ClaimEntry | LedgerEntry | PartyEntry):
         assert_never(entry)
 
 
@@ -437,6 +487,37 @@ def _contract(
     return f"contract.{_VERBS[type(entry)]}", data
 
 
+def _claim(state: State, entry: ClaimEntry, common: _Common) -> NamedData:
+    item, year = _item_year(state, entry)
+    claim = entry.id if isinstance(entry, ClaimEntered) else getattr(entry, "claim", UNSET)
+    return (
+        _CLAIM_EVENTS[type(entry)],
+        ClaimData(
+            entry=common.number,
+            time=common.time,
+            claim="" if claim is UNSET else claim,
+            item=item,
+            year=year,
+            amount=_money(getattr(entry, "amount", UNSET)),
+            cash=_money(getattr(entry, "cash", UNSET)),
+            reason=_reason(entry),
+        ),
+    )
+
+
+def _item_year(state: State, entry: ClaimEntry) -> tuple[str, int]:
+    """Return the item and year of an entry about a claim or an item."""
+    if isinstance(entry, ItemEntry):
+        return entry.item, entry.year
+    claim = state.claims.claim(entry.claim)
+    assert claim is not None, "an entry about a claim follows it"
+    return claim.item_year
+
+
+def _money(fen: Any) -> str:
+    return "" if fen is UNSET else format_money(fen)
+
+
 def _thresholds(common: _Common, changes: CouponChanges) -> Iterator[NamedData]:
     for coupon, after in changes.after.items():
         enterprise, programme, year = coupon
@@ -517,6 +598,9 @@ def _enterprise_of(state: State, entry: AnyEntry) -> str:
         return entry.enterprise
     if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen):
         return state.contracts[entry.contract].registered.enterprise
+    if isinstance(entry, ClaimEntry):
+        item, _ = _item_year(state, entry)
+        return state.contracts[item].registered.enterprise
     if isinstance(entry, LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted):
         return ""
     assert_never(entry)
@@ -532,7 +616,7 @@ def _provider_of(state: State, entry: AnyEntry) -> str:
         return entry.provider if entry.batch is UNSET else ""
     if isinstance(entry, ContractFrozen | ContractUnfrozen):
         return state.contracts[entry.contract].registered.provider
-    if isinstance(entry, UsageAccepted | CouponEntry | LedgerEntry | PartyEntry):
+    if isinstance(entry, UsageAccepted | CouponEntry | ClaimEntry | LedgerEntry | PartyEntry):
         return ""
     assert_never(entry)
 

@@ -21,6 +21,7 @@ from meter.rules import commands
 from meter.values.units import parse_instant
 from tests.books import ALPHA, BETA, DEVICE, HOUR, ORIGIN, PROGRAMME, lifted, record, void
 from tests.ledger.exported import exported
+from tests.papers import take_every_step
 from tests.writer import Writer
 
 TALL = 300  # entries; 256 fill the first tile
@@ -50,6 +51,7 @@ def story() -> Writer:
     writer.withdraw(2025, "1.00")
     writer.enlist("2025-2", 1, "2025-01-01", "2026-01-01")
     _add_people(writer)
+    take_every_step(writer, "A", 2025)
     return writer
 
 

@@ -26,6 +26,7 @@ from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, public_text, si
 from tests.fuzz import ledgers, targets
 from tests.ledger import example
 from tests.ledger.exported import LOG, checkpoint_of, entry_of
+from tests.papers import papers
 from tests.traces import trace as trace_text
 
 HOME = Path(__file__).parent
@@ -367,6 +368,39 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
         {"provider": "pcl", "id": "r2", "reason": "looked at"},
         {"provider": "pcl", "id": "r5", "reason": "again"},
     ],
+    "EnterClaim": [
+        {"id": "C4", "item": "A", "year": 2025} | papers("4" * 20, "P-4", "2025-03-01"),
+        {"id": "C3", "item": "A", "year": 2025},
+        {"id": "C5", "item": "B", "year": 2026, "amount": "0.00"},
+    ],
+    "CheckClaim": [{"claim": "C3"}, {"claim": "none"}],
+    "EndClaim": [{"claim": "C3", "outcome": "withdrawn"}],
+    "ApproveClaim": [{"claim": "C3", "amount": "1.00", "disallowed": [["3" * 20, "0.01"]]}],
+    "NoticeClaim": [
+        {"claim": "C3", "from": "2025-03-10", "until": "2025-03-20", "url": "https://a.test/"}
+    ],
+    "EnterObjection": [{"claim": "C3", "sha256": "0f" * 32}],
+    "ResolveObjection": [{"claim": "C3", "objection": "1", "outcome": "upheld", "reason": "so"}],
+    "RevokeClaim": [{"claim": "C3", "reason": "a mistake"}],
+    "OrderClaim": [{"claim": "C3"}],
+    "PayClaim": [{"claim": "C3", "bank_reference": "b-1", "paid_on": "2025-03-01"}],
+    "ReturnPayment": [{"claim": "C3", "returned_on": "2025-03-01", "reason": "closed"}],
+    "RecoverDebt": [
+        {"item": "A", "year": 2025, "amount": "0.01", "bank_reference": "b-2"},
+        {"item": "A", "year": 2025, "amount": "0.01", "claim": "C3"},
+    ],
+    "EnterRedInvoice": [
+        {
+            "number": "3" * 20,
+            "red_number": "5" * 20,
+            "confirmation": "red-2",
+            "year": 2025,
+            "amount": "0.01",
+            "refunded": "0.01",
+            "issued_on": "2025-03-01",
+        }
+    ],
+    "ForfeitGrant": [{"item": "A", "year": 2025, "amount": "2.00", "reason": "a breach"}],
     "RegisterPerson": [{"id": "chen"}, {"id": "op"}, {"id": "li"}],
     "EndPerson": [{"id": "op"}, {"id": "zhao", "reason": "has left"}],
     "MakeToken": [{"id": "op-2", "holder": "op"}, {"id": "li-1", "holder": "op"}],

@@ -32,6 +32,7 @@ from tests.books import (
     uscc_of,
     void,
 )
+from tests.papers import take_every_step
 
 HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
 
@@ -695,6 +696,7 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     books.issue(2025, "200.00", reason="round 1")
     use(books, "r", "A", 64_000)
     books.withdraw(2025, "1.00")
+    take_every_step(books, "A", 2025)
     books.freeze("A")
     books.unfreeze("A")
     books.enlist("more", 4, "2025-01-01", "2026-01-01", reason="round 2")
@@ -743,6 +745,9 @@ def test_every_entry_survives_its_bytes():
     books.post(voids=[void("r", "节点故障"), void("t", "节点故障")])
     rotate_keys(books)
     meet_people(books)
+    books.issue(2025, "200.00")
+    use(books, "c", "A", 64_000)
+    take_every_step(books, "A", 2025)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {
         *(entries.KeyRevoked, entries.ContractFrozen, entries.ContractUnfrozen),

@@ -10,6 +10,7 @@ import pytest
 
 from meter.api.app import ROUTES
 from tests.books import ALPHA, BETA, PROGRAMME, record, uscc_of, void
+from tests.papers import papers
 from tests.services import (
     HOUR,
     contract_body,
@@ -33,6 +34,7 @@ CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON ledger.segment
 IS_HELD = f"SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND NOT granted"
 
 # Each of these would show in some answer before its commit, if answers could.
+PAPERS = papers(day="2025-02-01")
 COMMANDS = {
     "a contract": ("/v1/contracts", contract_body("NEW")),
     "a freeze": ("/v1/contracts/A/freeze", {}),
@@ -45,6 +47,8 @@ COMMANDS = {
     "a person": ("/v1/persons", {"id": "li"}),
     "a token": ("/v1/tokens", {"id": "authority-2", "holder": "authority"}),
     "a proposal": ("/v1/proposals", {"command": "person", "body": {"id": "li"}}),
+    "a claim": ("/v1/claims", {"id": "NEW", "item": "A", "year": 2024} | PAPERS),
+    "a check": ("/v1/claims/C1/check", {}),
     "a batch": ("/v1/usage", None),
 }
 # The bodies of `tests.services` have the names of the core.
@@ -58,6 +62,7 @@ def paths(digests: list[str], size: int) -> list[str]:
     values = {
         "uscc": [ALPHA, BETA],
         "contract": ["A", "NEW"],
+        "claim": ["C1", "NEW"],
         "provider": ["pcl", "new"],
         "keyid": ["pcl-1", "pcl-2"],
         "stream": ["main"],
@@ -85,6 +90,7 @@ async def test_no_answer_tells_of_a_commit_that_is_open_and_then_fails(name, dat
     async with serving(database, tmp_path) as service:
         await service.open_books()
         assert (await service.usage([record("r1", "A", *HOUR, 1_000)])).status == 200
+        await service.ask("/v1/claims", id="C1", item="A", year=2025, **PAPERS)
         size = await service.published()
         batch = service.envelope([record("r2", "A", *HOUR, 1_000)], [void("r1")], seq=2)
         digests = ["0" * 64, sha256(batch).hexdigest()]

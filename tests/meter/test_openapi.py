@@ -148,7 +148,9 @@ def test_an_idempotency_key_is_required_where_money_moves():
         if parameter["name"] == "Idempotency-Key" and parameter["required"]
     }
     assert required == {
-        *("/v1/coupons", "/v1/coupons/withdraw", "/v1/records/void", "/v1/records/release")
+        *("/v1/coupons", "/v1/coupons/withdraw", "/v1/records/void", "/v1/records/release"),
+        *(f"/v1/claims/{{claim}}/{step}" for step in ("approve", "revoke", "order")),
+        *("/v1/claims/{claim}/payment-return", "/v1/recoveries"),
     }
 
 
@@ -234,6 +236,9 @@ async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_pat
         # The examples have no private keys.
         **dict.fromkeys(("AddLogKey", "AddReceiptKey"), "key_not_here"),
         **dict.fromkeys(("RetireLogKey", "RetireReceiptKey"), "not_found"),
+        "OrderClaim": "notice_running",  # and so nothing is paid
+        **dict.fromkeys(("PayClaim", "ReturnPayment", "EndClaim"), "wrong_state"),
+        "RecoverDebt": "above_debt",
     }
     async with telling(database, tmp_path, monkeypatch) as service:
         by_body = {route.body: route for route in routes_with_body()}

@@ -99,8 +99,9 @@ def add_up(writer: Writer) -> None:
 
 def test_one_person_gives_what_the_list_names_and_nothing_else():
     assert [
-        *("contract", "enterprise", "freeze", "proposal", "proposal_end"),
-        *("revocation", "token_end"),
+        *("approval", "claim", "claim_check", "claim_end", "claim_revocation", "contract"),
+        *("enterprise", "freeze", "notice", "objection", "order", "payment", "proposal"),
+        *("proposal_end", "resolution", "revocation", "token_end"),
     ] == ALONE
     assert {name for name, kind in BY_NAME.items() if kind.command and kind.persons == 0} == {
         "person_recovery"
@@ -110,6 +111,9 @@ def test_one_person_gives_what_the_list_names_and_nothing_else():
         *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
         *("freeze", "unfreeze", "issue", "withdrawal", "release", "void"),
         *("person", "person_end", "token", "token_end"),
+        *("approval", "claim", "claim_check", "claim_end", "claim_revocation", "notice"),
+        *("objection", "order", "payment", "resolution"),
+        *("payment_return", "recovery", "red_invoice", "forfeit"),
     }
 
 

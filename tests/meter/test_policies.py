@@ -41,7 +41,6 @@ def sharing(programme: str = "sharing", owner: str = PROGRAMME, **figures) -> st
         ("rounding", with_section('[rounding]\nmode = "yuan-per-step"')),
         ("rounding", with_section('[rounding]\nprorate = "days"')),
         ("allocation", with_section('[allocation]\nmode = "proportional"')),
-        ("claims", with_section("[claims]\nmonths = 6")),
         ("enlistment", without_sections(SHIPPED, "enlistment")),
         ("enlistment", SHIPPED.replace("required = true", "required = false")),
     ],

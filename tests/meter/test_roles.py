@@ -26,6 +26,7 @@ from meter.service import admin as running
 from meter.values.roles import OFFICIALS, Role
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, uscc_of, void
 from tests.described import Described
+from tests.papers import papers
 from tests.services import (
     HOUR,
     Answer,
@@ -55,6 +56,10 @@ class Side:
         return f"TC-{self.word}"
 
     @property
+    def claim(self) -> str:
+        return f"CL-{self.word}"
+
+    @property
     def keyid(self) -> str:
         return f"{self.provider}-key"
 
@@ -65,6 +70,12 @@ class Side:
     @property
     def record(self) -> str:
         return f"{self.word}:1"
+
+    def papers(self) -> dict[str, Any]:
+        """Return the papers of the side's claim."""
+        found = papers(f"{SIDES.index(self):020d}", self.word, "2025-02-01")
+        parties = {"seller": self.provider_uscc, "buyer": self.enterprise}
+        return found | {"invoices": [each | parties for each in found["invoices"]]}
 
     @property
     def names(self) -> set[str]:
@@ -95,7 +106,10 @@ VALUES = {
     "batch": lambda side: DIGESTS.get(side, NO_DIGEST),
     "entry": lambda side: "999999" if side is NOBODY else "0",
     "level": lambda side: "9" if side is NOBODY else "0",
+    "claim": lambda side: side.claim,
+    "item": lambda side: side.contract,
     # Of the authority, whose tokens have no subject.
+    "objection": lambda _: "999999",
     "id": lambda _: "nobody",
     "token": lambda _: "nobody-1",
     "proposal": lambda _: "999999",
@@ -115,7 +129,7 @@ HARMLESS = {
     "until",
     "since",
 }
-HARMLESS |= {"date", "device", "role", "status", "wait"}
+HARMLESS |= {"date", "device", "role", "state", "status", "wait"}
 
 WRONG_TOKENS = [
     *(None, "", "Bearer", "Bearer x.y", "Basic eDp5", "Bearer authority-1.x", "Bearer é.é"),
@@ -216,6 +230,8 @@ async def fill(service: Service, side: Side) -> None:
             DIGESTS[side] = answer.json["batch"]
     released = {"provider": side.provider, "id": f"{side.word}:2", "reason": f"by {side.word}"}
     await service.ask("/v1/records/release", **released)
+    claim = {"id": side.claim, "item": side.contract, "year": 2025}
+    await service.ask("/v1/claims", **claim, **side.papers())
 
 
 def note_salts(entries: list[bytes]) -> None:

@@ -66,6 +66,20 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/sums.py": ("test_sums",),
     "meter/auditor/token_watch.py": ("test_tokens",),
     "meter/auditor/verdict.py": ("test_verification",),
+    "meter/auditor/sum_claims.py": ("test_sum_claims", "test_claims", "test_claim_model"),
+    "meter/auditor/sum_persons.py": ("test_persons", "test_proposals"),
+    "meter/rules/claim_book.py": ("test_claims", "test_claim_model"),
+    "meter/rules/items.py": ("test_claims", "test_claim_model"),
+    "meter/rules/payable.py": ("test_claims", "test_claim_model"),
+    "meter/rules/people.py": ("test_persons", "test_proposals"),
+    "meter/rules/two_persons.py": ("test_persons", "test_proposals", "test_authority"),
+    "meter/rules/kinds/claims.py": ("test_claims", "test_claim_model", "test_claims_http"),
+    "meter/rules/kinds/payments.py": ("test_claims", "test_claim_model"),
+    "meter/rules/kinds/people.py": ("test_persons", "test_authority"),
+    "meter/rules/kinds/policies.py": ("test_policies", "test_authority"),
+    "meter/rules/kinds/proposals.py": ("test_proposals", "test_persons"),
+    "meter/rules/kinds/recoveries.py": ("test_claims", "test_claim_model"),
+    "meter/rules/kinds/reviews.py": ("test_claims", "test_claim_model"),
 }
 
 

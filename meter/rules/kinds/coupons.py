@@ -19,7 +19,7 @@ def _judge_issue(state: State, command: IssueCoupon, _stamp: Stamp) -> Judged:
     coupon = (command.enterprise, command.programme, command.year)
     issued = state.coupons.get(coupon, 0) + command.amount
     pool_id, pool = _pool_of(state, command)
-    rented = _rented_amount(state, command)
+    rented = rented_amount(state, command.enterprise, command.programme, command.year)
     if rented < policy.threshold:
         needed, found = format_money(policy.threshold), format_money(rented)
         raise Problem("below_threshold", f"{needed} needed, {found} found")
@@ -73,12 +73,12 @@ def _given_back(state: State, command: WithdrawCoupon | CouponWithdrawn) -> list
     return pool_postings(pool_id, pool.amount, after.amount)
 
 
-def _rented_amount(state: State, command: IssueCoupon) -> int:
+def rented_amount(state: State, enterprise: str, programme: str, year: int) -> int:
     """Return the full amounts of the contracts whose usage of the year can be eligible, in fen."""
     return sum(
         contract.terms.amount
-        for contract in state.contracts_of(command.enterprise, command.programme)
-        if _touches(contract.window, command.year)
+        for contract in state.contracts_of(enterprise, programme)
+        if _touches(contract.window, year)
     )
 
 

@@ -86,6 +86,8 @@ class Kind(Generic[E, C]):
     - `response(state, entry)` returns the fields of the response beside the entry's number.
     - `names_record`: the command names a record, which must be loaded before the command is judged.
     - `moves_money`: the command needs an idempotency key.
+    - `firm(state, command)` returns the USCC of the enterprise that may give the command too, with
+      a token of its own; it raises `Problem`. None for a command of the authority alone.
     - `persons`: how many persons of the authority give the command; none where an operator does,
       offline. Entry 0 of a ledger lists the kinds that one person gives (`rules/two_persons.py`).
     """
@@ -101,6 +103,7 @@ class Kind(Generic[E, C]):
     codes: tuple[str, ...] = ()
     names_record: bool = False
     moves_money: bool = False
+    firm: Callable[[State, C], str] | None = None
     persons: Literal[0, 1, 2] = 2
 
     @property
@@ -152,6 +155,17 @@ def check_not_in_future(field: str, day: str, stamp: Stamp) -> None:
     """Raise `Problem` `bad_dates` for a day that has not begun in Shanghai."""
     if parse_date(day) * MICROSECONDS > stamp.at:
         raise Problem("bad_dates", f"{field} lies in the future", field=field)
+
+
+def check_another_person(state: State, stamp: Stamp, *others: str) -> None:
+    """Raise `Problem` `same_person` where the one who acts is among others who acted before.
+
+    In a trial ledger one person does all.
+    """
+    assert state.genesis is not None, "entry 0 comes first"
+    person = state.people.person_of(stamp.by) or stamp.by
+    if person in others and not state.genesis.one_person:
+        raise Problem("same_person", f"{person} acted on it before: another person does this")
 
 
 def check_names(field: str, names: Iterable[str], known: Iterable[str]) -> None:

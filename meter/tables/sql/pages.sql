@@ -55,6 +55,10 @@ SELECT contract, used FROM meter.contract_total WHERE contract = ANY ($1::text[]
 SELECT contract, withheld, entitled, granted FROM meter.contract_year
 WHERE contract = ANY ($1::text[]);
 
+-- name: grants
+SELECT contract, year, granted FROM meter.contract_year
+WHERE contract = ANY ($1::text[]) ORDER BY contract, year;
+
 -- name: usage
 -- The first days of each contract are enough: no later one can be among the first of all.
 SELECT held.day, held.device, sum(held.device_time) AS device_time

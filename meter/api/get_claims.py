@@ -1,0 +1,249 @@
+"""GET, for officials and firms: claims with their papers, and the accounts that they are paid from.
+
+A firm sees its own. Who acted is told to officials only.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import UNSET, UnsetType
+
+from meter.api.cursor import PageQuery, page_fields, place
+from meter.api.get_enterprise import asked_contracts, page_by_entry
+from meter.api.one_size import BEGIN, one_size
+from meter.api.responses import (
+    AccountPage,
+    AccountView,
+    ClaimPage,
+    ClaimSummary,
+    ClaimView,
+    InvoiceView,
+    ObjectionView,
+    PaymentView,
+    as_of,
+)
+from meter.api.routes import Ask, Route
+from meter.rules.claim_book import Claim, ClaimState, invoice_name, payment_name
+from meter.rules.items import item_of, make_grounds
+from meter.rules.payable import debt
+from meter.rules.state import Contract
+from meter.tables import pages
+from meter.tables.registry import Registered
+from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
+from meter.values.strict import Id, Uscc
+from meter.values.units import MICROSECONDS, format_date, format_money
+
+
+class OwnClaimsQuery(PageQuery, frozen=True):
+    """A page of claims: in one state, or for one item."""
+
+    state: ClaimState | UnsetType = UNSET
+    item: Id | UnsetType = UNSET
+
+
+class ClaimsQuery(OwnClaimsQuery, frozen=True):
+    """A page of claims: of one firm too."""
+
+    enterprise: Uscc | UnsetType = UNSET
+
+
+class ItemQuery(PageQuery, frozen=True):
+    """A page of accounts: of one item."""
+
+    item: Id | UnsetType = UNSET
+
+
+async def get_claims(ask: Ask) -> ClaimPage:
+    """Claims in the order of their entries."""
+    return await _claim_page(ask, lambda known: known.contracts())
+
+
+async def get_own_claims(ask: Ask) -> ClaimPage:
+    """A firm's claims in the order of their entries."""
+    return await _claim_page(ask, lambda known: asked_contracts(ask, known, ask.query.item))
+
+
+async def _claim_page(ask: Ask, items: Callable[[Registered], list[Contract]]) -> ClaimPage:
+    """Return a page of the claims for some items."""
+    after, query = place(ask, (-1,)), ask.query
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+    names = {each.registered.id for each in items(known)}
+    chosen = [
+        claim
+        for claim in known.claims()
+        if claim.entered.item in names
+        and query.state in (UNSET, claim.state)
+        and query.item in (UNSET, claim.entered.item)
+        and getattr(query, "enterprise", UNSET) in (UNSET, _firm_of(known, claim))
+    ]
+    page = page_by_entry(chosen, after, query.limit)
+    return ClaimPage(
+        claims=[ClaimSummary(**_summary(known, each)) for each in page.items],
+        **page_fields(ask, head, page, lambda each: (each.entry,), after),
+    )
+
+
+async def get_claim(ask: Ask) -> ClaimView:
+    """A claim with its papers."""
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+    claim = known.claim(ask.path("claim"))
+    if claim is None:
+        raise Problem("unknown_claim", f"no claim {ask.path('claim')}")
+    ask.must_be_theirs(enterprise=_firm_of(known, claim))
+    assert ask.who is not None, "claims are not public"
+    official = ask.who.role in OFFICIALS
+    entered = claim.entered
+    return ClaimView(
+        **_summary(known, claim),
+        invoices=[
+            InvoiceView(
+                number=each.number,
+                issued_on=each.issued_on,
+                seller=each.seller,
+                buyer=each.buyer,
+                amount=format_money(each.amount),
+                tax=format_money(each.tax),
+                part=format_money(each.part),
+                disallowed=format_money(claim.disallowed.get(invoice_name(each.number), 0)),
+                sha256=each.sha256,
+            )
+            for each in entered.invoices
+        ],
+        payments=[
+            PaymentView(
+                bank=each.bank,
+                reference=each.reference,
+                paid_on=each.paid_on,
+                amount=format_money(each.amount),
+                part=format_money(each.part),
+                disallowed=format_money(
+                    claim.disallowed.get(payment_name(each.bank, each.reference), 0)
+                ),
+            )
+            for each in entered.payments
+        ],
+        delivery="" if entered.delivery is UNSET else entered.delivery,
+        notice_from=_date(claim.notice[0]),
+        notice_until=_date(claim.notice[1]),
+        objections=[ObjectionView(*each) for each in claim.objections.items()],
+        maker=claim.maker if official else "",
+        checker=claim.checker if official else "",
+        approver=claim.approver if official else "",
+        as_of=as_of(head.size, head.last_at),
+    )
+
+
+async def get_accounts(ask: Ask) -> AccountPage:
+    """What a firm was granted, has claimed and was paid, by item and year."""
+    after, size = place(ask, (-1, BEGIN))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        size = await one_size(connection, head, size, [f"enterprise:{ask.path('uscc')}"])
+        contracts = asked_contracts(ask, known, ask.query.item)
+        page = page_by_entry(contracts, (after,), ask.query.limit)
+        grants = await pages.grants(connection, [each.registered.id for each in page.items])
+    return AccountPage(
+        accounts=[
+            _account(known, each, year, fen)
+            for each in page.items
+            if each.policy.claims is not None
+            for year, fen in grants[each.registered.id].items()
+        ],
+        **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
+    )
+
+
+def _account(known: Registered, contract: Contract, year: int, granted: int) -> AccountView:
+    state = known.state
+    item = item_of(state, contract)
+    account = state.claims.account((item.name, year), known.size)
+    counted = state.claims.counted((item.name, year), known.size)
+    grounds = make_grounds(item, granted, account, counted)
+    return AccountView(
+        item=item.name,
+        year=year,
+        granted=format_money(granted),
+        forfeited=format_money(account.forfeited),
+        ratio_bp=item.ratio_bp,
+        invoiced=_asked(grounds.invoiced),
+        paid_by_firm=_asked(grounds.paid),
+        limit=format_money(grounds.limit),
+        payable=format_money(account.payable),
+        paid=format_money(account.paid),
+        debt=format_money(debt(account.paid, grounds.limit)),
+    )
+
+
+def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
+    entered = claim.entered
+    contract = known.state.contracts[entered.item].registered
+    return {
+        "id": entered.id,
+        "entry": claim.entry,
+        "item": entered.item,
+        "programme": contract.programme,
+        "year": entered.year,
+        "enterprise": contract.enterprise,
+        "state": claim.state,
+        "asked": "" if entered.amount is UNSET else format_money(entered.amount),
+        "approved": format_money(claim.approved),
+        "cash": format_money(claim.cash),
+    }
+
+
+def _firm_of(known: Registered, claim: Claim) -> str:
+    return known.state.contracts[claim.entered.item].registered.enterprise
+
+
+def _asked(fen: int | None) -> str:
+    """Return money, or nothing where the policy asks for no such evidence."""
+    return "" if fen is None else format_money(fen)
+
+
+def _date(microseconds: int) -> str:
+    return format_date(microseconds // MICROSECONDS) if microseconds else ""
+
+
+ROUTES: Final = [
+    Route(
+        "GET",
+        "/v1/claims",
+        get_claims,
+        "Claims in all their states",
+        ClaimPage,
+        roles=OFFICIALS,
+        query=ClaimsQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/claims/{claim}",
+        get_claim,
+        "A claim with its papers",
+        ClaimView,
+        roles=(*OFFICIALS, "enterprise"),
+        codes=("unknown_claim",),
+    ),
+    Route(
+        "GET",
+        "/v1/enterprises/{uscc}/claims",
+        get_own_claims,
+        "An enterprise's claims",
+        ClaimPage,
+        roles=(*OFFICIALS, "enterprise"),
+        query=OwnClaimsQuery,
+        codes=("unknown_enterprise", "unknown_contract"),
+    ),
+    Route(
+        "GET",
+        "/v1/enterprises/{uscc}/accounts",
+        get_accounts,
+        "What an enterprise was granted and paid, by item and year",
+        AccountPage,
+        roles=(*OFFICIALS, "enterprise"),
+        query=ItemQuery,
+        codes=("unknown_enterprise", "unknown_contract", "moved"),
+    ),
+]

@@ -1,0 +1,655 @@
+"""Claims, from their papers to payment and recovery: each step, each refusal, each sum."""
+
+from typing import Any, get_args
+
+import pytest
+
+from ledger.canon import encode
+from meter.auditor.sums import Sums
+from meter.rules import commands
+from meter.rules.claim_book import Claim
+from meter.rules.entries import ClaimEntry
+from meter.rules.items import debt_of, grounds_of, known_item
+from meter.values.problems import Problem
+from meter.values.units import format_money
+from tests.books import (
+    BETA,
+    DEVICE,
+    Books,
+    balances,
+    figures,
+    opened,
+    record,
+    uscc_of,
+)
+from tests.papers import (
+    DAY,
+    DIGEST,
+    NUMBER,
+    PATIENT,
+    Office,
+    day_after,
+    day_of,
+    invoice,
+    payment,
+    take_every_step,
+)
+
+A_YEAR_LATER = "2026-02-02T12:00:00+08:00"
+PASSING = ("size", "last_at", "people")  # what a proposal changes too
+
+
+class Desk:
+    """Books with contracts that are used and granted, and the steps of claims by four persons."""
+
+    def __init__(self, **contracts: str) -> None:
+        """Register contracts, each used to its whole amount, at 1.00 an hour and 50 %."""
+        self.books = Office("2025-06-01T12:00:00+08:00")
+        self.books.activate(PATIENT)
+        self.books.provider()
+        self.books.key()
+        self.books.enterprise()
+        for name, amount in contracts.items():
+            self.books.contract(name, amount="1000000.00", prices={DEVICE: "1.00"})
+            self.use(name, amount)
+        total = sum(self.books.share(name, 2025).entitled for name in contracts)
+        self.books.issue(2025, format_money(total))
+        self.books.at(A_YEAR_LATER)
+
+    def use(self, contract: str, amount: str, year: int = 2025) -> str:
+        """Post a record that costs so much, and return its id."""
+        begin = f"{year}-05-20T08:00:00+08:00"
+        end = f"{year}-05-20T09:00:00+08:00"
+        cards = int(amount.replace(".", "")) * 10
+        id_ = f"{contract}-{len(self.books.entries)}"
+        (result,) = self.books.post([record(id_, contract, begin, end, cards)])
+        assert result.status == "accepted"
+        return id_
+
+    def enter(self, id_: str = "C1", item: str = "A", year: int = 2025, **changes: Any) -> int:
+        body = {
+            "id": id_,
+            "item": item,
+            "year": year,
+            "invoices": [invoice()],
+            "payments": [payment()],
+            "delivery": DIGEST,
+        } | changes
+        body = {name: value for name, value in body.items() if value is not None}
+        return self.books.ask(commands.EnterClaim, by="maker", **body)
+
+    def check(self, claim: str = "C1", by: str = "checker") -> int:
+        return self.books.ask(commands.CheckClaim, by=by, claim=claim)
+
+    def approve(self, amount: str, claim: str = "C1", by: str = "approver", **more: Any) -> int:
+        return self.books.ask(commands.ApproveClaim, by=by, claim=claim, amount=amount, **more)
+
+    def notice(self, claim: str = "C1", starts: str = "", days: int = 7) -> int:
+        starts = starts or self.today()
+        ends = day_after(starts, days)
+        body = {"claim": claim, "starts": starts, "ends": ends, "url": "https://city.test/n/1"}
+        return self.books.ask(commands.NoticeClaim, **body)
+
+    def order(self, claim: str = "C1", by: str = "payer") -> int:
+        return self.books.ask(commands.OrderClaim, by=by, claim=claim)
+
+    def pay(self, claim: str = "C1") -> int:
+        body = {"claim": claim, "bank_reference": "city-1", "paid_on": self.today()}
+        return self.books.ask(commands.PayClaim, **body)
+
+    def claimed(self, amount: str, claim: str = "C1", **papers: Any) -> None:
+        """Take a claim from its papers to the order."""
+        self.enter(claim, **papers)
+        self.check(claim)
+        self.approve(amount, claim)
+        self.notice(claim)
+        self.books.at(self.books.now + 8 * DAY)
+        self.order(claim)
+
+    def today(self) -> str:
+        return day_of(self.books)
+
+    def end(self, outcome: str, claim: str = "C1") -> int:
+        return self.books.ask(commands.EndClaim, claim=claim, outcome=outcome)
+
+    def revoke(self, claim: str = "C1") -> int:
+        return self.books.ask(commands.RevokeClaim, claim=claim, reason="a mistake")
+
+    def object(self, claim: str = "C1") -> int:
+        return self.books.ask(commands.EnterObjection, claim=claim, sha256=DIGEST)
+
+    def resolve(self, objection: int, claim: str = "C1") -> int:
+        body = {
+            "claim": claim,
+            "objection": str(objection),
+            "outcome": "dismissed",
+            "reason": "seen",
+        }
+        return self.books.ask(commands.ResolveObjection, **body)
+
+    def give_back(self, claim: str = "C1") -> int:
+        body = {"claim": claim, "returned_on": self.today(), "reason": "a wrong account"}
+        return self.books.ask(commands.ReturnPayment, **body)
+
+    def recover(
+        self,
+        amount: str,
+        item: str = "A",
+        claim: str | None = None,
+        bank_reference: str | None = "",
+    ) -> int:
+        """Recover by bank, or out of the cash of a claim."""
+        if bank_reference == "":
+            bank_reference = "city-2" if claim is None else None
+        how = {"claim": claim, "bank_reference": bank_reference}
+        given = {name: value for name, value in how.items() if value is not None}
+        return self.books.ask(commands.RecoverDebt, item=item, year=2025, amount=amount, **given)
+
+    def red(self, amount: str, refunded: str = "0.00", **changes: Any) -> int:
+        body = {
+            "number": NUMBER,
+            "red_number": "7" * 20,
+            "confirmation": "red-1",
+            "year": 2025,
+            "amount": amount,
+            "refunded": refunded,
+            "issued_on": "2026-01-31",
+        } | changes
+        return self.books.ask(commands.EnterRedInvoice, **body)
+
+    def forfeit(self, amount: str) -> int:
+        body = {"item": "A", "year": 2025, "amount": amount, "reason": "a breach"}
+        return self.books.ask(commands.ForfeitGrant, **body)
+
+    def debt(self, item: str = "A", year: int = 2025) -> tuple[int, int]:
+        """Return the limit of what may be paid, and what was paid beyond it, in fen."""
+        state = self.books.state
+        limit = grounds_of(state, known_item(state, item), year).limit
+        return limit, debt_of(state, known_item(state, item), year)
+
+    def claim(self, name: str = "C1") -> Claim:
+        claim = self.books.state.claims.claim(name)
+        assert claim is not None
+        return claim
+
+    def money(self, item: str = "A", year: int = 2025) -> tuple[str, str, str]:
+        """Return claims, payable and paid of an item and year, as yuan."""
+        (*_, held) = balances(self.books.entries)
+        names = ("claims", "payable", "paid")
+        return tuple(format_money(held.get(f"{name}:{item}:{year}", 0)) for name in names)
+
+
+def refusal(ask: Any, *arguments: Any, **changes: Any) -> Problem:
+    """Ask and be refused; nothing may change but the proposal of what needs two persons."""
+    books = ask.__self__.books
+    before = told(books)
+    with pytest.raises(Problem) as refused:
+        ask(*arguments, **changes)
+    assert told(books) == before
+    return refused.value
+
+
+def told(books: Books) -> tuple[Any, ...]:
+    """Return all that books say, without proposals."""
+    state = {name: each for name, each in figures(books.state).items() if name not in PASSING}
+    made = [each for each in books.entries if each.kind not in ("proposal", "proposal_end")]
+    return state, repr(books.state.claims), made
+
+
+def summed(books: Books) -> None:
+    """Compare the books with the independent sums."""
+    sums = Sums()
+    for number, entry in enumerate(books.entries):
+        sums.entry(number, encode(entry))
+    sums.finish()
+
+
+def checked(**changes: Any) -> Desk:
+    """Return a desk with a claim C1 of A, 500,000.00 granted, that was checked."""
+    desk = Desk(A="1000000.00")
+    desk.enter(**changes)
+    desk.check()
+    return desk
+
+
+# From the papers to the payment
+
+
+def test_a_claim_goes_from_its_papers_to_the_payment():
+    desk = Desk(A="1000000.00")
+    states, sums = [], []
+    for step in (
+        desk.enter,
+        desk.check,
+        lambda: desk.approve("500000.00"),
+        desk.notice,
+        lambda: desk.books.at(desk.books.now + 8 * DAY),
+        desk.order,
+        desk.pay,
+    ):
+        step()
+        states.append(desk.claim().state)
+        sums.append(desk.money())
+    nothing, approved = ("0.00", "0.00", "0.00"), ("-500000.00", "500000.00", "0.00")
+    assert states == [*("entered", "checked", "approved", "noticed", "noticed", "ordered", "paid")]
+    assert sums == [nothing] * 2 + [approved] * 3 + [("-500000.00", "0.00", "500000.00")] * 2
+    assert desk.claim().cash == 50_000_000
+    summed(desk.books)
+
+
+def test_the_least_of_grant_invoices_and_payments_is_payable():
+    desk = checked(invoices=[invoice(amount="700000.33")], payments=[payment(amount="650000.10")])
+    desk.approve("100000.00")
+    assert desk.books.entries[-1].bound == "paid"
+    assert desk.books.entries[-1].paid == 65_000_010
+    desk.notice()
+    desk.books.at(desk.books.now + 8 * DAY)
+    desk.order()
+    # The same papers cannot be claimed for twice: of these nothing is left.
+    desk.enter("C2", invoices=[invoice("9" * 20, "0.01")], payments=[payment("P-2", "0.01")])
+    desk.check("C2")
+    assert refusal(desk.approve, "225000.07", "C2").code == "above_payable"
+    desk.approve("225000.05", "C2")
+    assert desk.books.entries[-1].claimed == 10_000_000
+
+
+def test_a_red_invoice_after_the_payment_leaves_a_debt():
+    desk = Desk(A="1000000.00")
+    desk.claimed(
+        "325000.05",
+        invoices=[invoice(amount="700000.33")],
+        payments=[payment(amount="650000.10")],
+    )
+    assert desk.debt() == (32_500_005, 0)
+    desk.red("100000.00", refunded="50000.00")
+    assert desk.debt() == (30_000_005, 2_500_000)
+
+
+def test_a_debt_is_set_off_before_any_cash():
+    """1,000,000.00 used and 500,000.00 paid; voids leave 200,000.00; 180,000.00 come back."""
+    desk = Desk(A="400000.00", B="1000000.00")
+    more = desk.use("A", "600000.00")
+    desk.books.issue(2025, "300000.00")
+    desk.claimed("500000.00")
+    desk.books.void(more)
+    assert desk.debt() == (20_000_000, 30_000_000)
+    papers = {
+        "invoices": [invoice("1" * 20, "240000.00")],
+        "payments": [payment("P-9", "240000.00")],
+    }
+    desk.claimed("120000.00", "C2", item="B", **papers)
+    assert (desk.claim("C2").state, desk.claim("C2").cash) == ("paid", 0)
+    assert desk.debt() == (20_000_000, 18_000_000)
+    assert refusal(desk.recover, "180000.01").code == "above_debt"
+    desk.recover("180000.00")
+    assert desk.debt() == (20_000_000, 0)
+    assert desk.money() == ("-200000.00", "0.00", "200000.00")
+    assert desk.money("B") == ("-120000.00", "0.00", "120000.00")
+    summed(desk.books)
+
+
+def test_what_is_granted_again_lowers_the_debt_and_needs_new_papers():
+    """Issued 500,000.00, paid 300,000.00; voids to 250,000.00, then 100,000.00 more."""
+    desk = Desk(A="500000.00")
+    more = desk.use("A", "500000.00")
+    desk.books.issue(2025, "250000.00")
+    papers = {"invoices": [invoice(amount="600000.00")], "payments": [payment(amount="600000.00")]}
+    desk.claimed("300000.00", **papers)
+    desk.books.void(more)
+    assert desk.debt() == (25_000_000, 5_000_000)
+    desk.use("A", "200000.00")
+    assert desk.books.share("A", 2025).granted == 35_000_000
+    assert desk.debt() == (30_000_000, 0)
+
+
+def test_a_recovery_out_of_an_ordered_claim_lowers_its_cash():
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.claimed("500000.00")
+    papers = {"invoices": [invoice("1" * 20)], "payments": [payment("P-9")]}
+    desk.claimed("400000.00", "C2", item="B", **papers)
+    desk.red("1000000.00", refunded="0.00")
+    assert desk.debt() == (0, 50_000_000)
+    assert refusal(desk.recover, "400000.01", claim="C2").code == "above_payable"
+    desk.recover("150000.00", claim="C2")
+    assert (desk.claim("C2").state, desk.claim("C2").cash) == ("ordered", 25_000_000)
+    desk.recover("250000.00", claim="C2")
+    assert (desk.claim("C2").state, desk.claim("C2").cash) == ("paid", 0)
+    assert desk.debt() == (0, 10_000_000)
+    assert refusal(desk.recover, "0.01", claim="C2").code == "wrong_state"
+    summed(desk.books)
+
+
+def test_a_payment_that_comes_back_is_set_off_again_and_sent_again():
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.claimed("500000.00")
+    desk.pay()
+    papers = {"invoices": [invoice("1" * 20)], "payments": [payment("P-9")]}
+    desk.claimed("400000.00", "C2", item="B", **papers)
+    desk.pay("C2")
+    desk.red("1000000.00", refunded="0.00")
+    assert refusal(desk.give_back, "C3").code == "unknown_claim"
+    desk.give_back("C2")  # 400,000.00 against a debt of 500,000.00
+    assert (desk.claim("C2").state, desk.claim("C2").cash) == ("paid", 0)
+    assert refusal(desk.give_back, "C2").code == "wrong_state"
+    assert desk.debt() == (0, 10_000_000)
+    summed(desk.books)
+
+
+def test_a_payment_that_comes_back_without_a_debt_is_sent_again_whole():
+    desk = Desk(A="1000000.00")
+    desk.claimed("500000.00")
+    assert refusal(desk.give_back).code == "wrong_state"
+    desk.pay()
+    desk.give_back()
+    assert (desk.claim().state, desk.claim().cash) == ("ordered", 50_000_000)
+    desk.pay()
+    assert desk.claim().state == "paid"
+    summed(desk.books)
+
+
+def test_a_claim_of_nothing_is_approved_where_its_papers_lower_a_debt():
+    desk = Desk(A="1000000.00")
+    desk.claimed("500000.00")
+    desk.red("400000.00", refunded="0.00")
+    assert desk.debt() == (30_000_000, 20_000_000)
+    desk.enter("C2", invoices=[invoice("1" * 20, "100000.00")], payments=[payment("P-9", "1.00")])
+    desk.check("C2")
+    assert refusal(desk.approve, "0.01", "C2").code == "nothing_payable"
+    desk.approve("0.00", "C2")
+    desk.notice("C2")
+    desk.books.at(desk.books.now + 8 * DAY)
+    desk.order("C2")
+    assert desk.claim("C2").state == "paid"
+    assert desk.debt() == (35_000_000, 15_000_000)
+    summed(desk.books)
+
+
+def test_a_claim_of_nothing_that_lowers_no_debt_is_refused():
+    assert refusal(checked().approve, "0.00").code == "nothing_payable"
+
+
+def test_a_forfeit_is_set_and_not_added():
+    desk = Desk(A="1000000.00")
+    desk.claimed("500000.00")
+    assert refusal(desk.forfeit, "500000.01").code == "above_granted"
+    desk.forfeit("200000.00")
+    assert desk.debt() == (30_000_000, 20_000_000)
+    desk.forfeit("50000.00")
+    assert desk.debt() == (45_000_000, 5_000_000)
+    desk.forfeit("0.00")
+    assert desk.debt() == (50_000_000, 0)
+    summed(desk.books)
+
+
+def test_the_earliest_debt_is_set_off_first():
+    """Debts of 10.00 for 2025 and 2026, and 15.00 of cash."""
+    desk = Desk(A="900000.00", B="900000.00")
+    desk.claimed("10.00", invoices=[invoice(part="20.00")], payments=[payment(part="20.00")])
+    desk.books.at("2026-06-01T12:00:00+08:00")
+    desk.use("A", "1000.00", 2026)
+    desk.books.issue(2026, "500.00")
+    papers = {"invoices": [invoice(part="30.00")], "payments": [payment(part="30.00")]}
+    desk.claimed("15.00", "C2", year=2026, **papers)
+    desk.red("20.00")
+    desk.red("20.00", red_number="8" * 20, year=2026)
+    assert (desk.debt()[1], desk.debt(year=2026)[1]) == (1_000, 1_000)
+    desk.use("B", "1000.00", 2026)
+    desk.books.issue(2026, "500.00")
+    papers = {"invoices": [invoice("1" * 20)], "payments": [payment("P-9")]}
+    desk.claimed("15.00", "C3", item="B", year=2026, **papers)
+    assert (desk.debt()[1], desk.debt(year=2026)[1]) == (0, 500)
+    summed(desk.books)
+
+
+def test_every_step_of_claims_is_taken_and_adds_up():
+    books = opened()
+    books.contract("A")
+    books.issue(2025, "500000.00")
+    begin = "2025-03-01T08:00:00+08:00"
+    books.post([record("r", "A", begin, "2025-03-01T09:00:00+08:00", 64_000)])
+    take_every_step(books, "A", 2025)
+    assert set(get_args(ClaimEntry)) <= {type(entry) for entry in books.entries}
+    summed(books)
+
+
+# Who may
+
+
+@pytest.mark.parametrize("approver", ["maker", "checker"])
+def test_who_made_or_checked_a_claim_does_not_approve_it(approver):
+    desk = checked()
+    assert refusal(desk.approve, "1.00", by=approver).code == "same_person"
+    desk.approve("1.00")
+
+
+def test_who_made_a_claim_does_not_check_it_and_who_approved_does_not_order():
+    desk = Desk(A="1000000.00")
+    desk.enter()
+    assert refusal(desk.check, by="maker").code == "same_person"
+    desk.check()
+    desk.approve("1.00")
+    desk.notice()
+    desk.books.at(desk.books.now + 8 * DAY)
+    assert refusal(desk.order, by="approver").code == "same_person"
+    desk.order(by="checker")
+
+
+# Entering
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"item": "Z"}, "unknown_contract"),
+        ({"year": 2023}, "unknown_year"),
+        ({"year": 2024}, "year_closed"),
+        ({"amount": "0.00"}, "malformed"),
+        ({"invoices": []}, "evidence_missing"),
+        ({"payments": []}, "evidence_missing"),
+        ({"delivery": None}, "evidence_missing"),
+        ({"invoices": [invoice(), invoice()]}, "malformed"),
+        ({"payments": [payment(), payment()]}, "malformed"),
+        ({"invoices": [invoice(part="1000000.01")]}, "malformed"),
+        ({"invoices": [invoice(part="0.00")]}, "malformed"),
+        ({"invoices": [invoice(tax="1000000.01")]}, "malformed"),
+        ({"payments": [payment(part="1000000.01")]}, "malformed"),
+        ({"invoices": [invoice(issued_on="2026-02-03")]}, "bad_dates"),
+        ({"payments": [payment() | {"paid_on": "2026-02-03"}]}, "bad_dates"),
+        ({"invoices": [invoice(seller=uscc_of(3))]}, "invoice_party"),
+        ({"invoices": [invoice(buyer=BETA)]}, "invoice_party"),
+    ],
+)
+def test_a_claim_that_cannot_be_meant_is_refused(changes, code):
+    desk = Desk(A="1000000.00")
+    assert refusal(desk.enter, **changes).code == code
+
+
+def test_claims_for_a_year_are_open_from_its_first_day_for_six_months_after_it():
+    desk = Desk(A="1000000.00")
+    desk.books.at("2025-12-31T23:59:59+08:00")
+    assert refusal(desk.enter, year=2026).code == "bad_dates"
+    desk.books.at("2026-07-01T00:00:00+08:00")
+    assert refusal(desk.enter).code == "year_closed"
+    desk.books.now -= 1
+    desk.enter()
+
+
+def test_one_claim_of_an_item_and_year_is_open():
+    desk = checked()
+    assert refusal(desk.enter, "C2").code == "claim_open"
+    desk.end("returned")
+    desk.enter("C2")
+    assert refusal(desk.end, "rejected").code == "wrong_state"
+    assert desk.enter("C2") == len(desk.books.entries) - 1
+    assert refusal(desk.enter, "C2", amount="1.00").code == "exists_differently"
+    assert refusal(desk.enter, "c2").code == "looks_alike"
+
+
+# Approval
+
+
+def test_an_approval_stays_below_what_was_asked_for():
+    desk = checked(amount="10.00")
+    assert refusal(desk.approve, "10.01").code == "above_payable"
+    desk.approve("10.00")
+
+
+def test_what_is_disallowed_of_a_paper_does_not_count():
+    desk = checked()
+    disallowed = [[NUMBER, "400000.00"], ["102584000002:P-1", "300000.00"]]
+    assert refusal(desk.approve, "300000.01", disallowed=disallowed).code == "above_payable"
+    desk.approve("300000.00", disallowed=disallowed)
+    entry = desk.books.entries[-1]
+    assert (entry.invoiced, entry.paid, entry.bound) == (60_000_000, 70_000_000, "invoiced")
+    summed(desk.books)
+
+
+@pytest.mark.parametrize(
+    "disallowed",
+    [[["1" * 20, "1.00"]], [[NUMBER, "0.00"]], [[NUMBER, "1000000.01"]], [[NUMBER, "1.00"]] * 2],
+)
+def test_what_cannot_be_disallowed_is_refused(disallowed):
+    assert refusal(checked().approve, "1.00", disallowed=disallowed).code == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("papers", "code"),
+    [
+        ({"payments": [payment("P-9")]}, "invoice_used"),
+        ({"invoices": [invoice("1" * 20)]}, "reference_used"),
+    ],
+)
+def test_a_paper_is_bound_to_its_item_until_the_approval_is_revoked(papers, code):
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.enter()
+    desk.check()
+    desk.enter("C2", "B", **papers)
+    desk.check("C2")
+    desk.approve("1.00")
+    problem = refusal(desk.approve, "1.00", "C2")
+    assert (problem.code, problem.facts) == (code, {"entry": desk.claim().entry})
+    desk.revoke()
+    desk.approve("1.00", "C2")
+    assert desk.money() == ("0.00", "0.00", "0.00")
+    summed(desk.books)
+
+
+def test_the_parts_of_one_invoice_stay_within_its_amount_over_the_years():
+    desk = Desk(A="500000.00")
+    desk.claimed("100000.00", invoices=[invoice(part="700000.00")])
+    desk.books.at("2026-07-02T12:00:00+08:00")
+    desk.use("A", "400000.00", 2026)
+    desk.books.issue(2026, "200000.00")
+    later = {"year": 2026, "payments": [payment("P-2")]}
+    desk.enter("C2", invoices=[invoice(part="300000.01")], **later)
+    desk.check("C2")
+    assert refusal(desk.approve, "1.00", "C2").code == "invoice_used"
+    desk.end("returned", "C2")
+    desk.enter("C3", invoices=[invoice(part="300000.00", tax="1.00")], **later)
+    desk.check("C3")
+    assert refusal(desk.approve, "1.00", "C3").code == "invoice_used"  # another tax
+    desk.end("returned", "C3")
+    desk.enter("C4", invoices=[invoice(part="300000.00")], **later)
+    desk.check("C4")
+    desk.approve("150000.00", "C4")
+    summed(desk.books)
+
+
+def test_a_firm_below_the_threshold_is_approved_nothing():
+    desk = Desk(A="1000000.00")
+    desk.enter()
+    desk.check()
+    desk.books.state.contracts["A"].window = (0, 0)
+    assert refusal(desk.approve, "1.00").code == "below_threshold"
+
+
+# Notice and objections
+
+
+def test_a_notice_begins_today_at_the_earliest_and_lasts_seven_days():
+    desk = checked()
+    desk.approve("1.00")
+    assert refusal(desk.notice, starts="2026-02-01").code == "bad_dates"
+    assert refusal(desk.notice, days=6).code == "bad_dates"
+    desk.notice()
+    assert refusal(desk.notice).code == "wrong_state"
+
+
+def test_an_order_waits_for_the_end_of_the_notice_and_of_all_objections():
+    desk = checked()
+    desk.approve("1.00")
+    assert refusal(desk.object).code == "wrong_state"
+    assert refusal(desk.order).code == "wrong_state"
+    desk.notice()
+    first, second = desk.object(), desk.object()
+    desk.books.at("2026-02-08T23:59:59+08:00")
+    assert refusal(desk.order).code == "notice_running"
+    desk.books.at("2026-02-09T00:00:00+08:00")
+    assert refusal(desk.order).code == "objection_open"
+    desk.resolve(first)
+    assert refusal(desk.resolve, first).code == "wrong_state"
+    assert refusal(desk.resolve, first + 10).code == "unknown_objection"
+    assert refusal(desk.order).facts == {"entry": second}
+    desk.resolve(second)
+    desk.order()
+
+
+def test_an_approval_can_be_revoked_until_the_order():
+    desk = checked()
+    assert refusal(desk.revoke).code == "wrong_state"
+    desk.approve("1.00")
+    desk.notice()
+    desk.revoke()
+    assert (desk.claim().state, desk.money()) == ("ended", ("0.00", "0.00", "0.00"))
+    desk.claimed("1.00", "C2")
+    assert refusal(desk.revoke, "C2").code == "wrong_state"
+    summed(desk.books)
+
+
+# Red invoices
+
+
+def test_a_red_invoice_takes_back_what_was_claimed_for_at_most():
+    desk = checked(invoices=[invoice(part="300000.00")])
+    assert refusal(desk.red, "1.00").code == "unknown_invoice"
+    desk.approve("100000.00", disallowed=[[NUMBER, "100000.00"]])
+    assert refusal(desk.red, "200000.01").code == "above_invoice"
+    number = desk.red("150000.00")
+    assert desk.red("150000.00") == number
+    assert refusal(desk.red, "150000.01").code == "exists_differently"
+    assert refusal(desk.red, "50000.01", red_number="8" * 20).code == "above_invoice"
+    assert refusal(desk.red, "0.00", red_number="8" * 20).code == "malformed"
+    assert refusal(desk.red, "1.00", red_number="8" * 20, year=2026).code == "unknown_invoice"
+    assert (
+        refusal(desk.red, "1.00", red_number="8" * 20, issued_on="2026-02-03").code == "bad_dates"
+    )
+    desk.red("50000.00", red_number="8" * 20)
+    summed(desk.books)
+
+
+def test_a_red_invoice_of_a_claim_that_was_revoked_takes_nothing_back():
+    desk = checked()
+    desk.approve("1.00")
+    desk.red("1000000.00", refunded="1000000.00")
+    desk.revoke()
+    desk.claimed("500000.00", "C2", invoices=[invoice("1" * 20)], payments=[payment("P-2")])
+    assert desk.debt() == (50_000_000, 0)
+    summed(desk.books)
+
+
+# Recovery
+
+
+def test_a_recovery_names_a_bank_reference_or_a_claim():
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.claimed("500000.00")
+    desk.forfeit("1.00")
+    assert refusal(desk.recover, "1.00", bank_reference=None).code == "malformed"
+    assert refusal(desk.recover, "1.00", claim="C1", bank_reference="b").code == "malformed"
+    assert refusal(desk.recover, "0.00").code == "malformed"
+    assert refusal(desk.recover, "1.00", item="Z").code == "unknown_contract"
+    desk.recover("0.50")
+    assert refusal(desk.recover, "0.51").code == "above_debt"
+    desk.recover("0.50", claim="C1")
+    assert desk.claim().cash == 49_999_950
+    summed(desk.books)

@@ -1,0 +1,282 @@
+"""Findings of the sums of claims where a writer is dishonest, or a rule of the core is wrong.
+
+The entries are those of an honest office; one is changed, left out or added by hand, and the
+postings with it where the accounts would show it at once.
+"""
+
+from typing import Any
+
+import pytest
+
+from ledger.canon import decode, encode
+from ledger.errors import Violation
+from meter.auditor.sums import Sums
+from tests.meter.test_claims import Desk
+from tests.papers import NUMBER, invoice, payment
+from tests.services import yuan
+
+Fields = dict[str, Any]
+
+
+def paid() -> list[Fields]:
+    """Return the entries of a claim of 400,000.00 that was paid, of 500,000.00 granted."""
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.claimed("400000.00")
+    desk.pay()
+    return told(desk)
+
+
+def in_debt(by: str = "forfeit") -> Desk:
+    """Return a desk with 400,000.00 paid for A and 300,000.00 of debt."""
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.claimed("400000.00")
+    if by == "forfeit":
+        desk.forfeit("400000.00")
+    else:
+        desk.red("800000.00")
+    assert desk.debt() == (10_000_000, 30_000_000)
+    return desk
+
+
+def told(desk: Desk) -> list[Fields]:
+    return [decode(encode(entry)) for entry in desk.books.entries]
+
+
+def of_kind(entries: list[Fields], kind: str, place: int = -1) -> Fields:
+    return [each for each in entries if each["kind"] == kind][place]
+
+
+def found(entries: list[Fields], code: str, *words: str) -> None:
+    with pytest.raises(Violation) as violation:
+        summed(entries)
+    assert violation.value.code == code, violation.value.detail
+    assert all(word in violation.value.detail for word in words), violation.value.detail
+
+
+def summed(entries: list[Fields]) -> None:
+    sums = Sums()
+    for number, fields in enumerate(entries):
+        sums.entry(number, encode(fields))
+    sums.finish()
+
+
+def tell(entries: list[Fields], entry: Fields, **changes: Any) -> None:
+    """Change an entry, and the proposal that it confirms."""
+    entry.update(changes)
+    body = entries[entry["proposal"]]["body"]
+    body.update({name: yuan(each) if name == "amount" else each for name, each in changes.items()})
+
+
+def move(entry: Fields, fen: int) -> None:
+    """Let all postings of an entry move so much more."""
+    entry["postings"] = [[source, target, old + fen] for source, target, old in entry["postings"]]
+
+
+def test_honest_entries_pass():
+    summed(paid())
+    summed(told(in_debt()))
+    summed(told(in_debt("red")))
+
+
+# Approval
+
+
+def test_a_fen_too_much_at_approval_is_found():
+    entries = paid()
+    approval = of_kind(entries, "approval")
+    approval["amount"] += 10_000_001
+    move(approval, 10_000_001)
+    found(entries, "sum_papers", "the limit is 50000000")
+
+
+@pytest.mark.parametrize("paper", ["invoices", "payments"])
+def test_an_approval_above_what_a_paper_shows_is_found(paper):
+    entries = paid()
+    of_kind(entries, "claim")[paper][0]["part"] -= 20_000_001
+    found(entries, "sum_papers", "the limit is 39999999")
+
+
+def test_an_approval_that_forgets_what_was_approved_before_is_found():
+    desk = Desk(A="1000000.00")
+    desk.claimed("400000.00")
+    more = {"invoices": [invoice("1" * 20)], "payments": [payment("P-2")]}
+    desk.enter("C2", **more)
+    desk.check("C2")
+    desk.approve("100000.00", "C2")
+    entries = told(desk)
+    summed(entries)
+    of_kind(entries, "approval")["amount"] += 1
+    move(of_kind(entries, "approval"), 1)
+    found(entries, "sum_papers", "approved above 40000000")
+
+
+def test_an_amount_that_its_posting_does_not_have_is_found():
+    entries = paid()
+    move(of_kind(entries, "approval"), -1)
+    found(entries, "sum_claims", "A:2025")
+
+
+def test_a_forfeit_above_the_grant_is_found():
+    entries = told(in_debt())
+    tell(entries, of_kind(entries, "forfeit"), amount=50_000_001)
+    found(entries, "sum_papers", "forfeited")
+
+
+# Papers
+
+
+def test_one_invoice_of_two_items_is_found():
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.claimed("400000.00")
+    desk.claimed("1.00", "C2", item="B", invoices=[invoice("1" * 20)], payments=[payment("P-2")])
+    entries = told(desk)
+    summed(entries)
+    of_kind(entries, "claim")["invoices"][0]["number"] = NUMBER
+    found(entries, "sum_invoice", NUMBER, "bound")
+
+
+def test_parts_of_an_invoice_above_its_amount_are_found():
+    entries = paid()
+    invoice_of_it = of_kind(entries, "claim")["invoices"][0]
+    invoice_of_it["amount"] = invoice_of_it["part"] - 1
+    found(entries, "sum_invoice", "claimed for")
+
+
+@pytest.mark.parametrize("party", ["seller", "buyer"])
+def test_an_invoice_between_others_is_found(party):
+    entries = paid()
+    of_kind(entries, "claim")["invoices"][0][party] = "91350100M000100Y43"
+    found(entries, "sum_invoice", "between the parties")
+
+
+def test_a_red_invoice_above_what_counts_is_found():
+    desk = Desk(A="1000000.00")
+    desk.claimed("400000.00")
+    desk.red("1000000.00")
+    entries = told(desk)
+    summed(entries)
+    tell(entries, of_kind(entries, "red_invoice"), amount=100_000_001)
+    found(entries, "sum_invoice", "taken back")
+
+
+def other_papers() -> dict[str, Any]:
+    return {"invoices": [invoice("1" * 20)], "payments": [payment("P-2")]}
+
+
+# Steps, persons, notice
+
+
+@pytest.mark.parametrize("kind", ["claim_check", "approval", "notice"])
+def test_a_step_that_is_left_out_is_found(kind):
+    entries = paid()
+    entries.remove(of_kind(entries, kind))
+    found(entries, "sum_claims", "as it is")
+
+
+def test_a_claim_outside_its_window_is_found():
+    entries = paid()
+    of_kind(entries, "claim")["year"] = 2024
+    found(entries, "sum_claims", "a claim for 2024")
+
+
+@pytest.mark.parametrize("papers", ["invoices", "payments", "delivery"])
+def test_a_claim_without_what_the_policy_asks_for_is_found(papers):
+    entries = paid()
+    of_kind(entries, "claim")[papers] = [] if papers != "delivery" else ""
+    found(entries, "sum_claims", "the claim has no")
+
+
+def test_two_open_claims_of_one_item_and_year_are_found():
+    desk = Desk(A="1000000.00")
+    desk.enter()
+    entries = told(desk)
+    found([*entries, of_kind(entries, "claim") | {"id": "C2"}], "sum_claims", "is open")
+
+
+@pytest.mark.parametrize("kind", ["claim_check", "approval"])
+def test_one_person_twice_is_found(kind):
+    entries = paid()
+    of_kind(entries, kind).update(by="maker-1", person="maker")
+    found(entries, "sum_persons", "maker acts twice")
+
+
+def test_an_order_by_its_approver_is_found():
+    entries = paid()
+    of_kind(entries, "order").update(by="approver-1", person="approver")
+    found(entries, "sum_persons", "orders it")
+
+
+def test_an_order_before_the_end_of_the_notice_is_found():
+    entries = paid()
+    of_kind(entries, "notice")["until"] = "2026-02-28"
+    found(entries, "sum_notice", "end of a notice")
+
+
+def test_a_notice_of_six_days_is_found():
+    entries = paid()
+    of_kind(entries, "notice")["until"] = "2026-02-08"
+    found(entries, "sum_notice", "end of a notice")
+
+
+def test_an_order_beside_an_open_objection_is_found():
+    entries = paid()
+    notice = of_kind(entries, "notice")
+    objection = {"kind": "objection", "claim": "C1", "sha256": "0f" * 32, "postings": []}
+    place = entries.index(notice) + 1
+    more = {name: notice[name] for name in ("at", "by", "person", "request", "salt", "v")}
+    found([*entries[:place], objection | more, *entries[place:]], "sum_notice", "objection")
+
+
+# Cash
+
+
+@pytest.mark.parametrize("by", ["forfeit", "red"])
+def test_cash_beside_a_debt_is_found(by):
+    desk = in_debt(by)
+    desk.claimed("300000.00", "C2", item="B", **other_papers())
+    entries = told(desk)
+    summed(entries)
+    order = of_kind(entries, "order")
+    assert order["cash"] == 0
+    order["cash"], order["postings"] = 30_000_000, order["postings"][:1]
+    found(entries, "sum_cash", "beside the debts")
+
+
+def test_cash_that_differs_from_what_is_left_is_found():
+    entries = paid()
+    of_kind(entries, "order")["cash"] += 1
+    found(entries, "sum_cash", "are left")
+
+
+def test_more_than_a_debt_set_off_is_found():
+    desk = in_debt()
+    desk.claimed("400000.00", "C2", item="B", **other_papers())
+    entries = told(desk)
+    order = of_kind(entries, "order")
+    (account, claims, fen) = order["postings"][1]
+    order["cash"] -= 1
+    order["postings"][1] = [account, claims, fen + 1]
+    found(entries, "sum_cash", "set off")
+
+
+def test_a_recovery_above_the_debt_is_found():
+    desk = in_debt()
+    desk.recover("300000.00")
+    entries = told(desk)
+    summed(entries)
+    recovery = of_kind(entries, "recovery")
+    tell(entries, recovery, amount=30_000_001)
+    move(recovery, 1)
+    found(entries, "sum_cash", "recovered")
+
+
+def test_a_recovery_out_of_cash_that_was_paid_is_found():
+    desk = in_debt()
+    desk.pay()
+    desk.recover("300000.00")
+    entries = told(desk)
+    recovery = of_kind(entries, "recovery")
+    for each in (recovery, entries[recovery["proposal"]]["body"]):
+        del each["bank_reference"]
+    tell(entries, recovery, claim="C1")
+    found(entries, "sum_cash", "cash")
