@@ -198,9 +198,9 @@ def _firm_of(known: Registered, claim: Claim) -> str:
     return known.state.contracts[claim.entered.item].registered.enterprise
 
 
-def _asked(fen: int | None) -> str:
+def _asked(fen: int | UnsetType) -> str:
     """Return money, or nothing where the policy asks for no such evidence."""
-    return "" if fen is None else format_money(fen)
+    return "" if fen is UNSET else format_money(fen)
 
 
 def _date(microseconds: int) -> str:

@@ -29,7 +29,6 @@ from meter.values.strict import (
     Price,
     Reason,
     Uscc,
-    VisibleAscii,
     Year,
     plain,
 )
@@ -50,6 +49,8 @@ ProgrammeName = Annotated[str, Meta(min_length=1, max_length=32)]
 MAX_PAPERS: Final = 100
 # Twenty digits; invoices of before have a code and a number.
 InvoiceNumber = Annotated[str, Meta(pattern=r"^([0-9]{20}|[0-9]{10,12}-[0-9]{8})\Z")]
+# An invoice's number, or bank and reference of a payment.
+PaperName = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,129}\Z")]
 Link = Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,300}\Z")]
 
 
@@ -269,7 +270,7 @@ class ApproveClaim(Command, frozen=True, kw_only=True):
 
     claim: Id
     amount: Fen
-    disallowed: Annotated[list[tuple[VisibleAscii, Fen]], Meta(max_length=2 * MAX_PAPERS)] = []
+    disallowed: Annotated[list[tuple[PaperName, Fen]], Meta(max_length=2 * MAX_PAPERS)] = []
 
 
 class NoticeClaim(Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):

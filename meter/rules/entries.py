@@ -385,8 +385,9 @@ class ClaimEnded(AuthorityEntry, frozen=True, kw_only=True):
 class ClaimApproved(AuthorityEntry, frozen=True, kw_only=True):
     """A claim is approved: money becomes payable.
 
-    `granted`, `forfeited`, `ratio_bp`, `invoiced` and `paid` are the grounds of the limit, `bound`
-    names the one that sets it, and `claimed` was approved before. `disallowed` is fen by paper.
+    `granted`, `forfeited`, `ratio_bp`, `invoiced` and `paid` are the grounds of the limit (the last
+    two where the policy asks for them), `bound` names the one that sets it, and `claimed` was
+    approved before. `disallowed` is fen by paper.
     """
 
     kind: Literal["approval"] = "approval"
@@ -396,8 +397,8 @@ class ClaimApproved(AuthorityEntry, frozen=True, kw_only=True):
     granted: int
     forfeited: int
     ratio_bp: int
-    invoiced: int | None
-    paid: int | None
+    invoiced: int | UnsetType = UNSET
+    paid: int | UnsetType = UNSET
     claimed: int
     bound: Ground
 

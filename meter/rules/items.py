@@ -1,6 +1,6 @@
 """An item: what is granted, claimed and paid; and the grounds on which its claims rest."""
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from meter.rules.claim_book import Account, Claim, Counted, ItemYear
 from meter.rules.payable import Grounds, debt
@@ -74,8 +74,8 @@ def make_grounds(item: Item, granted_fen: int, account: Account, counted: Counte
         granted=granted_fen,
         forfeited=account.forfeited,
         ratio_bp=item.ratio_bp,
-        invoiced=counted.invoiced if "invoice" in asked else None,
-        paid=counted.paid if "payment" in asked else None,
+        invoiced=counted.invoiced if "invoice" in asked else UNSET,
+        paid=counted.paid if "payment" in asked else UNSET,
     )
 
 

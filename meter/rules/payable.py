@@ -10,7 +10,7 @@ it. Example: 500,000.00 granted, 700,000.33 invoiced, 650,000.10 paid at 50 % gi
 
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from meter.rules.entries import Ground
 from meter.rules.rating import FULL_BP
@@ -19,21 +19,21 @@ from meter.rules.rating import FULL_BP
 class Grounds(Struct, frozen=True):
     """What bounds the payment for one item and year: G, F, bp, I and P.
 
-    `invoiced` and `paid` are None where the policy asks for no such evidence.
+    `invoiced` and `paid` are unset where the policy asks for no such evidence.
     """
 
     granted: int
     forfeited: int
     ratio_bp: int
-    invoiced: int | None
-    paid: int | None
+    invoiced: int | UnsetType
+    paid: int | UnsetType
 
     def limits(self) -> dict[Ground, int]:
         """Return the limit of each ground that is asked for."""
         found: dict[Ground, int] = {"granted": self.granted - self.forfeited}
-        if self.invoiced is not None:
+        if self.invoiced is not UNSET:
             found["invoiced"] = self.ratio_bp * self.invoiced // FULL_BP
-        if self.paid is not None:
+        if self.paid is not UNSET:
             found["paid"] = self.ratio_bp * self.paid // FULL_BP
         return found
 

@@ -1,13 +1,16 @@
 """Claims, from their papers to payment and recovery: each step, each refusal, each sum."""
 
+import json
+import re
 from typing import Any, get_args
 
 import pytest
 
-from ledger.canon import encode
+from ledger.canon import MAX_ENTRY_BYTES, encode
 from meter.auditor.sums import Sums
 from meter.rules import commands
 from meter.rules.claim_book import Claim
+from meter.rules.commands import MAX_PAPERS
 from meter.rules.entries import ClaimEntry
 from meter.rules.items import debt_of, grounds_of, known_item
 from meter.values.problems import Problem
@@ -42,10 +45,10 @@ PASSING = ("size", "last_at", "people")  # what a proposal changes too
 class Desk:
     """Books with contracts that are used and granted, and the steps of claims by four persons."""
 
-    def __init__(self, **contracts: str) -> None:
+    def __init__(self, policy: str = PATIENT, **contracts: str) -> None:
         """Register contracts, each used to its whole amount, at 1.00 an hour and 50 %."""
         self.books = Office("2025-06-01T12:00:00+08:00")
-        self.books.activate(PATIENT)
+        self.books.activate(policy)
         self.books.provider()
         self.books.key()
         self.books.enterprise()
@@ -486,6 +489,51 @@ def test_one_claim_of_an_item_and_year_is_open():
 
 
 # Approval
+
+
+@pytest.mark.parametrize(
+    ("evidence", "bound", "limit"),
+    [
+        ([], "granted", "500000.00"),
+        (["invoice"], "invoiced", "350000.00"),
+        (["payment"], "paid", "300000.00"),
+        (["delivery"], "granted", "500000.00"),
+    ],
+)
+def test_only_what_the_policy_asks_for_is_a_ground(evidence, bound, limit):
+    text = re.sub(r"evidence = .*", f"evidence = {json.dumps(evidence)}", PATIENT)
+    desk = Desk(text, A="1000000.00")
+    papers = {
+        "invoices": [invoice(amount="700000.00")] if evidence != ["payment"] else [],
+        "payments": [payment(amount="600000.00")] if evidence != ["invoice"] else [],
+        "delivery": DIGEST if evidence == ["delivery"] else None,
+    }
+    desk.enter(**papers)
+    desk.check()
+    assert refusal(desk.approve, f"{limit[:-1]}1").code == "above_payable"
+    desk.approve(limit)
+    assert desk.books.entries[-1].bound == bound
+    summed(desk.books)
+
+
+def test_the_largest_claim_and_its_approval_fit_into_entries():
+    desk = Desk(A="1000000.00")
+    most = "9999999999999.99"
+    numbers = [f"{number:012d}-12345678" for number in range(MAX_PAPERS)]
+    references = [f"{number:064d}" for number in range(MAX_PAPERS)]
+    parts = {"amount": most, "part": most}
+    desk.enter(
+        "i" * 64,
+        reason="龙" * 500,
+        invoices=[invoice(each, tax=most) | parts for each in numbers],
+        payments=[payment(each) | parts | {"bank": "b" * 64} for each in references],
+    )
+    desk.check("i" * 64)
+    names = [*numbers, *(f"{'b' * 64}:{each}" for each in references)]
+    disallowed = [[name, "9999999999999.98"] for name in names]
+    desk.approve("0.50", "i" * 64, disallowed=disallowed, reason="龙" * 500)
+    assert all(len(encode(entry)) <= MAX_ENTRY_BYTES for entry in desk.books.entries)
+    summed(desk.books)
 
 
 def test_an_approval_stays_below_what_was_asked_for():
