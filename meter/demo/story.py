@@ -1,7 +1,8 @@
 """`kashi demo`: the whole story once, on real parts, told step by step.
 
     a new ledger -> rules, contracts, coupons -> signed usage over HTTP -> a coupon runs out
-      -> a void gives money back -> export -> verification -> two forgeries -> balances
+      -> a void gives money back -> a claim is paid -> export -> verification -> two forgeries
+      -> balances
 
 The service runs in this process on a PostgreSQL of its own, and everybody speaks to it over HTTP.
 Usage comes from a scenario (`meter.demo.scenario`). Each step is checked: the service's responses
@@ -37,6 +38,7 @@ from meter.client import (
 from meter.demo.books import FolderBooks
 from meter.demo.cast import CAP, KEYID, PROVIDER, Cast
 from meter.demo.forgery import flip_bit, grant_a_fen_more
+from meter.demo.payment import NOTICE_DAYS, Payment, Persons
 from meter.demo.scenario import SEED, ClusterScenario, Scenario, TraceScenario
 from meter.demo.telling import Story, fen_of, money, money_text, plain_table, result_table
 from meter.demo.trace import TraceError
@@ -44,13 +46,15 @@ from meter.host.clock import clock_by_hand, clock_from
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys
 from meter.host.postgres import PostgresError
+from meter.host.tokens import Identity
 from meter.publish.export import export
 from meter.service import running as service_running
 from meter.service import setup
+from meter.service.admin import add_token
 from meter.service.setup import SetupError
 from meter.values.policy import Policy
 from meter.values.problems import Problem
-from meter.values.units import MICROSECONDS, format_instant
+from meter.values.units import DAY_SECONDS, MICROSECONDS, format_instant
 from meter.wire.batch import Batch, Record
 from meter.wire.receipt import Accepted, Receipt, Result
 
@@ -115,6 +119,7 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
         await _post_usage(stage, scenario)
         _show_shortfall(stage, scenario)
         await _void_one(stage, scenario)
+        await _pay_claim(stage, folder, running.url)
         balances = await _ask_balances(stage)
         story.step("The ledger is exported, the service stops, and an auditor verifies the folder")
         with story.bar("exporting entries") as advance:
@@ -396,6 +401,40 @@ def _record_to_void(
             if back > 0:
                 found.append((others > 0, back, record))
     return max(found, key=lambda each: each[:2], default=(False, 0, None))[2]
+
+
+async def _pay_claim(stage: _Stage, folder: DataFolder, url: str) -> None:
+    """Let the enterprise with the largest grant claim it, and pay the claim."""
+    stage.story.step("An enterprise claims what it was granted, and the city pays")
+    uscc, account = await _largest_account(stage)
+    token = await add_token(folder, Identity("firm", "enterprise", uscc))
+    async with Service(url, token) as firm:
+        persons = Persons(firm, stage.http, stage.second)
+        payment = Payment(persons, account, stage.cast.provider["uscc"], uscc)
+        await payment.enter(stage.clock())
+        await payment.review(stage.clock())
+        stage.clock.move_to(stage.clock() // MICROSECONDS + (NOTICE_DAYS + 1) * DAY_SECONDS)
+        await payment.pay(stage.clock())
+        after = await firm.ask(f"/v1/enterprises/{uscc}/accounts?item={account['item']}")
+    table = plain_table("who", "what", "yuan", right=("yuan",))
+    for who, what, fen in payment.rows:
+        table.add_row(who, what, money_text(fen) if fen else "")
+    stage.story.show(table)
+    stage.story.good(f"who checked it may not approve it: {payment.refusal}")
+    paid = next(each["paid"] for each in after["accounts"] if each["year"] == account["year"])
+    _must(paid == account["granted"], f"{paid} was paid of {account['granted']}")
+    stage.story.good(f"{stage.cast.name_of(uscc)} was paid all that {account['item']} was granted")
+
+
+async def _largest_account(stage: _Stage) -> tuple[str, dict[str, Any]]:
+    """Return the account with the largest grant, and whose it is."""
+    found: list[tuple[int, str, dict[str, Any]]] = []
+    for body in stage.cast.enterprises:
+        uscc = str(body["uscc"])
+        accounts = (await stage.http.ask(f"/v1/enterprises/{uscc}/accounts"))["accounts"]
+        found += ((fen_of(each["granted"]), uscc, each) for each in accounts)
+    _, uscc, account = max(found, key=lambda each: each[0])
+    return uscc, account
 
 
 async def _ask_balances(stage: _Stage) -> list[dict[str, Any]]:
