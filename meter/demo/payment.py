@@ -66,7 +66,8 @@ class Payment:
         }
         item = {"id": CLAIM, "item": self._account["item"], "year": self._account["year"]}
         await self._tell(self._persons.firm, "/v1/claims", item | papers)
-        self.rows.append(("the enterprise", f"claims with an invoice of {money_text(paid)}, which it paid", ""))
+        told = f"claims with an invoice of {money_text(paid)}, which it paid"
+        self.rows.append(("the enterprise", told, ""))
 
     async def review(self, today: int) -> None:
         """Check and approve the claim, and give notice of it."""

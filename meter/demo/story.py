@@ -407,6 +407,9 @@ async def _pay_claim(stage: _Stage, folder: DataFolder, url: str) -> None:
     """Let the enterprise with the largest grant claim it, and pay the claim."""
     stage.story.step("An enterprise claims what it was granted, and the city pays")
     uscc, account = await _largest_account(stage)
+    if fen_of(account["granted"]) == 0:
+        stage.story.say("Not here: no coupon has granted anything that is left.")
+        return
     token = await add_token(folder, Identity("firm", "enterprise", uscc))
     async with Service(url, token) as firm:
         persons = Persons(firm, stage.http, stage.second)

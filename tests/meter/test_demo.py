@@ -43,6 +43,7 @@ STEPS = (
     "A simulated cluster works for three weeks",
     "A coupon runs out in the middle of a record",
     "A void gives money back",
+    "An enterprise claims what it was granted, and the city pays",
     "The ledger is exported, the service stops, and an auditor verifies",
     "Two forgeries",
     "Balances",
@@ -82,12 +83,22 @@ def test_the_whole_story_comes_out(folder):
     assert "sent again, as after a lost answer: the same receipt" in text
     check_that_the_coupon_ran_out(text)
     check_that_the_void_gave_to_the_other_contract(text)
+    check_the_payment(text)
     check_the_forgeries(text)
     assert "2025 startup 60,000.00" in text
     assert "60,000.00 14,435.40 0.00" in text, "granted, uncovered and remaining of the startup"
     assert "both sides agree in each figure" in text
     assert f"kashi verify {folder}/export --vkey {folder}/log.vkey" in text.replace("/ ", "/")
     check_what_is_left_behind(folder)
+
+
+def check_the_payment(text: str) -> None:
+    approved, paid = re.search(
+        r"check and approve it ([\d,.]+) .* pays what is left after debts ([\d,.]+) ", text
+    ).groups()
+    assert approved == paid != "0.00"
+    assert "same_person: wang acted on it before" in text
+    assert "甲机器人公司 was paid all that TC-2025-0001 was granted" in text
 
 
 def check_that_the_coupon_ran_out(text: str) -> None:
@@ -160,6 +171,7 @@ def test_a_trace_of_which_nothing_is_short_says_so(folder, tmp_path):
     assert code == 0, text
     assert "Not here: the coupons cover all of this usage." in text
     assert "are free in the coupon again" in text
+    assert "Not here: no coupon has granted anything that is left." in text
 
 
 # Where it must fail
