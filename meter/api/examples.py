@@ -638,6 +638,7 @@ REMEDIES: Final[dict[str, str]] = {
     "unknown_year": "Choose a year that the policy's validity touches.",
     "bad_dates": "Mend the date that `field` names as `detail` says: periods are half-open and not"
     " empty, and a signing or a founding lies in the past.",
+    "no_policy": "Mend signing or term, or activate a policy that is valid then.",
     "too_many_contracts": "The enterprise's contracts of the programme have reached the limit; none"
     " can be added.",
     "already_revoked": "Nothing is left to do.",

@@ -12,8 +12,8 @@ one does not, its code is that of the violation:
     sum_eligible     eligible usage by year: policy validity ∩ term ∩ enlistment, use, parties, less
                      what is withheld; a release adds that
     sum_enlistment   a known enlistment keeps its devices and its begin
-    sum_policy       a contract is registered under the newest policy, a coupon issued under one;
-                     a programme's pool keeps its owner
+    sum_policy       a contract has the policy in force at its signing, else the first within its
+                     term; a coupon is issued under one; a programme's pool keeps its owner
     sum_applicant    who has a contract may apply under its policy, and usage is what that funds
     sum_class        its ratio class, from the founding date and the signing
     sum_threshold    contracts whose usage of the year can count reach the threshold at each issue
@@ -530,11 +530,11 @@ class Sums:
                 self._pools[programme, year] = rules.pool or 0
 
     def _contract(self, number: int, fields: dict[str, Any]) -> None:
-        versions = self._policies[fields["programme"]]
-        if not versions or versions[-1].version != fields["policy"]:
-            detail = f"{fields['policy']} is not the newest policy of {fields['programme']}"
+        rules = _rules_of(fields, self._policies[fields["programme"]])
+        if rules is None or rules.version != fields["policy"]:
+            ours = "no policy" if rules is None else rules.version
+            detail = f"contract {fields['id']} has {fields['policy']}, by its dates {ours}"
             raise Violation("sum_policy", detail, number)
-        rules = versions[-1]
         applicant = self._enterprises[fields["enterprise"]]["applicant"]
         if rules.meter != "device-time" or applicant not in rules.applicants:
             detail = f"a contract of an {applicant} under {fields['programme']}, by {rules.meter}"
@@ -776,6 +776,19 @@ def _ratios(basis_points: dict[str, int]) -> dict[str, Fraction]:
 def _fen(file: dict[str, Any], section: str) -> int | None:
     amount = file.get(section, {}).get("amount")
     return None if amount is None else int(Fraction(amount) * 100)
+
+
+def _rules_of(contract: dict[str, Any], versions: list[_Rules]) -> _Rules | None:
+    """Return the rules on the day of the signing, else on the first day that has any."""
+    term = _days(contract)
+    # Within the term, the first day with any rules is its own first or one on which some begin.
+    days = [term.start, *sorted(rules.valid.start for rules in versions)]
+    signed = date.fromisoformat(contract["signed_on"]).toordinal()
+    for day in (signed, *(day for day in days if day in term)):
+        for rules in reversed(versions):  # the newest one first
+            if day in rules.valid:
+                return rules
+    return None
 
 
 def _class_of(enterprise: dict[str, Any], contract: dict[str, Any], rules: _Rules) -> str:

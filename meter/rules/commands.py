@@ -161,7 +161,7 @@ class RegisterEnterprise(Command, frozen=True, kw_only=True, rename={"applicant"
 class RegisterContract(
     Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}
 ):
-    """Register a compute service contract under the programme's active policy."""
+    """Register a compute service contract under the policy that was in force at its signing."""
 
     id: Id
     programme: ProgrammeName

@@ -271,7 +271,7 @@ class ContractRegistered(
     kw_only=True,
     rename={"starts": "from", "ends": "until", "ratio_class": "class"},
 ):
-    """A compute service contract; `policy` and `class` are fixed here, at registration."""
+    """A compute service contract; `policy` and `class` are fixed here, by its signing."""
 
     kind: Literal["contract"] = "contract"
     id: str

@@ -370,6 +370,28 @@ class State:
         """Return the pool from which a programme's money of a year comes."""
         return self.active[programme].pool_owner, year
 
+    def policy_for(self, programme: str, signed: int, starts: int, ends: int) -> Policy | None:
+        """Return the policy of a contract from its signing and its half-open term (seconds).
+
+        It is the one in force at the signing, however late the contract is registered, else the
+        first within the term. Of policies whose validities overlap, the newest one is in force.
+        """
+        at_signing = self._policy_in_force(programme, signed)
+        if at_signing is not None:
+            return at_signing
+        begins = [
+            max(policy.valid_from, starts)
+            for policy in self.policies.get(programme, {}).values()
+            if max(policy.valid_from, starts) < min(policy.valid_until, ends)
+        ]
+        return self._policy_in_force(programme, min(begins)) if begins else None
+
+    def _policy_in_force(self, programme: str, instant: int) -> Policy | None:
+        for policy in reversed(self.policies.get(programme, {}).values()):
+            if policy.valid_from <= instant < policy.valid_until:
+                return policy
+        return None
+
     def take_touched(self) -> Touched:
         """Return what changed since the last call, and begin anew."""
         touched, self.touched = self.touched, Touched()

@@ -202,6 +202,45 @@ def test_a_contract_keeps_the_policy_under_which_it_was_registered():
     assert [books.state.contracts[name].registered.policy for name in "AB"] == ["test", "v2"]
 
 
+OLD, NEW = ("2024-12-18", "2025-07-01"), ("2025-06-01", "2027-01-01")
+
+
+@pytest.mark.parametrize(
+    ("signed_on", "starts", "ends", "policy"),
+    [
+        ("2025-05-31", "2025-08-01", "2026-01-01", "old"),  # though its term is in the new one
+        ("2025-06-01", "2025-06-02", "2026-01-01", "newest"),  # where both are in force
+        ("2025-07-01", "2025-01-01", "2026-01-01", "new"),
+        ("2024-12-17", "2024-12-01", "2026-01-01", "old"),  # signed before either
+        ("2024-12-17", "2025-06-01", "2026-01-01", "newest"),
+        ("2024-12-17", "2025-05-31", "2026-01-01", "old"),
+    ],
+)
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+def test_a_contract_has_the_policy_of_its_signing_else_the_first_of_its_term(
+    signed_on, starts, ends, policy, order
+):
+    books = Books("2026-11-01T12:00:00+08:00")
+    for version in order:
+        begins, stops = {"old": OLD, "new": NEW}[version]
+        books.activate(lifted(version=version, starts=begins, ends=stops))
+    books.provider()
+    books.enterprise()
+    books.contract(signed_on=signed_on, starts=starts, ends=ends)
+    in_force = order[-1] if policy == "newest" else policy
+    assert books.state.contracts["A"].registered.policy == in_force
+
+
+def test_a_contract_without_any_policy_at_its_signing_and_in_its_term_is_refused():
+    books = opened(lifted(starts="2025-01-01", ends="2025-02-01"))
+    for starts, ends in (("2024-12-01", "2025-01-01"), ("2025-02-01", "2025-03-01")):
+        problem = refusal(books.contract, signed_on="2024-12-31", starts=starts, ends=ends)
+        assert (problem.code, problem.status) == ("no_policy", 422)
+    assert refusal(books.contract, signed_on="2025-02-01", starts="2025-02-01").code == "no_policy"
+    books.contract("A", signed_on="2024-12-31", starts="2024-12-01", ends="2025-01-02")
+    books.contract("B", signed_on="2025-01-31", starts="2025-02-01", ends="2025-03-01")
+
+
 def test_the_limits_of_a_year_are_those_of_the_newest_policy_that_touches_it():
     books = with_contract(lifted())
     books.activate(lifted(version="v2", starts="2026-01-01", ends="2027-01-01", cap="10.00"))
@@ -362,18 +401,14 @@ def test_nothing_is_signed_or_founded_on_a_day_that_has_not_begun_in_shanghai():
     books.enterprise(BETA, founded_on="2025-03-02")
 
 
-@pytest.mark.parametrize(
-    ("starts", "ends", "field"),
-    [("2024-01-01", "2024-12-18", "until"), ("2026-12-18", "2027-12-18", "from")],
-)
-def test_a_term_outside_the_policy_is_refused_and_one_that_touches_it_by_a_day_is_not(
-    starts, ends, field
-):
+@pytest.mark.parametrize(("ends", "is_refused"), [("2024-12-18", True), ("2024-12-19", False)])
+def test_a_term_that_ends_before_the_policy_of_its_signing_is_refused(ends, is_refused):
     books = opened(policy_text(starts="2024-12-18", ends="2026-12-18"))
-    problem = refusal(books.contract, starts=starts, ends=ends)
-    assert field_of(problem) == ("bad_dates", field)
-    touching = {"until": {"ends": "2024-12-19"}, "from": {"starts": "2026-12-17"}}[field]
-    books.contract(**({"starts": starts, "ends": ends} | touching))
+    terms = {"signed_on": "2024-12-18", "starts": "2024-01-01", "ends": ends}
+    if is_refused:
+        assert field_of(refusal(books.contract, **terms)) == ("bad_dates", "until")
+    else:
+        books.contract(**terms)
 
 
 @pytest.mark.parametrize(
@@ -411,6 +446,9 @@ def test_terms_that_are_lawful_and_fund_nothing_are_registered_with_a_warning():
     assert warnings("A") == []
     assert warnings("B", use="inference") == ["use"]
     assert warnings("C", prices={DEVICE: "4.50", "h100": "1.00", "a100": "1.00"}) == ["prices"] * 2
+    after = {"signed_on": "2025-01-01", "starts": "2026-12-18", "ends": "2027-12-18"}
+    assert warnings("F", **after) == ["from"]
+    assert warnings("G", **(after | {"starts": "2026-12-17"})) == []
     assert warnings("D", max_devices={DEVICE: 1, "h100": 1}) == ["max_devices"]
     books.enlist("more", {"h100": 1}, "2025-01-01", "2026-01-01")
     assert warnings("E", prices={"h100": "1.00"}, max_devices={}) == []

@@ -50,6 +50,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 QUARTER = timedelta(minutes=15)
 YEARS = (2025, 2026)
+DAYS = [f"{datetime(2025, 1, 1) + timedelta(days=each):%Y-%m-%d}" for each in range(800)]
 
 POLICIES: dict[str, dict[str, Any]] = {
     "v1": {
@@ -255,8 +256,10 @@ class Model:
             raise Refused("bad_dates")
         if body["signed_on"] < self.enterprises[body["enterprise"]]["founded_on"]:
             raise Refused("bad_dates")
-        policy = POLICIES[self.policies[-1]]
-        if body["from"] >= policy["ends"] or body["until"] <= policy["starts"]:
+        version = self.version_for(body)
+        if version is None:
+            raise Refused("no_policy")
+        if body["until"] <= POLICIES[version]["starts"]:
             raise Refused("bad_dates")
         kinds = [*body["prices"]]
         for (name, _), batch in self.enlistments.items():
@@ -265,11 +268,20 @@ class Model:
             if kind not in kinds and kind.upper() in map(str.upper, kinds):
                 raise Refused("looks_alike")
 
+    def version_for(self, body: dict) -> str | None:
+        """Return the newest version in force on the signing, else on the first day that has one."""
+        term = (day for day in DAYS if body["from"] <= day < body["until"])
+        for day in (body["signed_on"], *term):
+            for version in reversed(self.policies):
+                if POLICIES[version]["starts"] <= day < POLICIES[version]["ends"]:
+                    return version
+        return None
+
     def contract(self, body: dict) -> int:
         body = dict(body)
         known = self.contracts.get(body["id"])
         # Values that are fixed at registration are not part of the request.
-        body["policy"] = known["policy"] if known else (self.policies or [None])[-1]
+        body["policy"] = known["policy"] if known else self.version_for(body)
         return self.register("contract", body["id"], body, self.check_contract, self.contracts)
 
     def revoke(self, keyid: str) -> int:
@@ -753,8 +765,10 @@ contract_bodies = st.fixed_dictionaries(
         "enterprise": st.sampled_from([USCCS[0], USCCS[0], USCCS[1], USCCS[2]]),
         "provider": st.sampled_from(["p1", "p1", "p1", "p2"]),
         "amount": st.sampled_from(["100.00", "33.33", "70.01", "0.01", "0.00"]),
-        "signed_on": st.sampled_from(["2025-06-01", "2025-12-30", "2025-12-31", "2026-01-06"]),
-        "from": st.sampled_from(["2025-06-01", "2025-12-25"]),
+        "signed_on": st.sampled_from(
+            ["2025-05-31", "2025-06-01", "2025-12-30", "2025-12-31", "2026-01-06"]
+        ),
+        "from": st.sampled_from(["2025-06-01", "2025-12-25", "2025-12-31"]),
         "until": st.sampled_from(["2026-06-01", "2026-12-31", "2025-12-31", "2025-06-01"]),
         "use": st.sampled_from(["training"] * 4 + ["research"]),
         "prices": st.sampled_from(

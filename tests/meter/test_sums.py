@@ -1109,12 +1109,33 @@ def test_no_university_is_a_startup():
     found([*entries, last | {"class": "startup"}], "sum_class", "standard", entry=number)
 
 
-def test_a_contract_under_an_older_policy_is_found():
+@pytest.mark.parametrize(
+    ("signed_on", "starts", "right", "wrong"),
+    [
+        ("2025-02-01", "2025-02-01", "next", "test"),  # the newest one
+        ("2025-01-31", "2025-03-01", "test", "next"),  # that of the signing
+        ("2024-12-01", "2025-02-01", "next", "test"),  # the first one in the term
+        ("2024-12-01", "2025-01-31", "test", "next"),
+        ("2024-12-01", "2024-12-01", "test", "next"),
+    ],
+)
+def test_a_contract_under_another_policy_than_that_of_its_dates_is_found(
+    signed_on, starts, right, wrong
+):
     books = world()
-    books.activate(lifted(version="next"))
+    books.activate(lifted(version="next", starts="2025-02-01", ends="2026-12-18"))
+    number = books.contract("Z", signed_on=signed_on, starts=starts)
+    *entries, last = told(books)
+    assert last["policy"] == right
+    found([*entries, last | {"policy": wrong}], "sum_policy", wrong, right, entry=number)
+
+
+def test_a_contract_without_a_policy_is_found():
+    books = world()
     number = books.contract("Z")
     *entries, last = told(books)
-    found([*entries, last | {"policy": "test"}], "sum_policy", PROGRAMME, "test", entry=number)
+    outside = last | {"signed_on": "2027-01-01", "from": "2026-12-18"}
+    found([*entries, outside], "sum_policy", "test", "no policy", entry=number)
 
 
 def test_contracts_keep_the_policy_under_which_they_were_registered():

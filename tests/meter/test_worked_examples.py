@@ -209,6 +209,21 @@ def test_what_a_late_record_frees_goes_to_the_next_contract_that_is_short(cut):
     assert results[-1].bound == ["contract_amount"]
 
 
+@pytest.mark.parametrize("cut", [WHOLE, 977])
+def test_a_contract_registered_late_has_the_policy_of_its_signing(cut):
+    books = opened(lifted(ends="2026-12-18"), now="2026-12-20T12:00:00+08:00")
+    books.activate(lifted(version="next", starts="2026-12-18", ends="2028-12-18", standard=4_000))
+    books.contract("A", signed_on="2026-11-01", starts="2026-11-01", ends="2027-11-01")
+    books.issue(2026, "100.00")
+    start = parse_instant("2026-11-10T08:00:00+08:00")
+    post_in_cuts(books, record("r", "A", start, start + HOUR, 8_000), cut)
+    assert books.coupon(2026) == (10_000, 1_800, 1_800)
+    # Its own policy ends before the next one begins to rule newer contracts.
+    start = parse_instant("2026-12-18T08:00:00+08:00")
+    results = post_in_cuts(books, record("after", "A", start, start + HOUR, 8_000), cut)
+    assert (total(results, "cost"), total(results, "entitled")) == (3_600, 0)
+
+
 def test_a_yearly_rental_of_499999_99_is_below_the_threshold_and_500000_reaches_it():
     books = opened()
     books.contract("A", amount="499999.99")

@@ -49,7 +49,7 @@ def _holder(state: State, command: RegisterContract) -> Holder | None:
 
 def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Judged:
     check_spelling(state, "contract", command.id)
-    policy = active_policy(state, command.programme)
+    active_policy(state, command.programme)
     enterprise = state.enterprises.get(command.enterprise)
     if enterprise is None:
         raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
@@ -59,11 +59,12 @@ def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Ju
     contracts = state.contracts_of(command.enterprise, command.programme)
     if len(contracts) >= MAX_CONTRACTS_PER_PROGRAMME:
         raise Problem("too_many_contracts", f"the limit is {MAX_CONTRACTS_PER_PROGRAMME}")
-    _check_programme(policy, enterprise.registered)
     check_period(command.starts, command.ends)
     if command.amount == 0:
         raise Problem("malformed", "the amount is zero")
-    _check_dates(policy, enterprise.registered, command, stamp)
+    _check_signing(enterprise.registered, command, stamp)
+    policy = _policy_of(state, command)
+    _check_programme(policy, enterprise.registered)
     _check_spelling(provider, command)
     ratio_class = _ratio_class(policy, enterprise.registered, command.signed_on)
     return {"policy": policy.version, "ratio_class": ratio_class}, []
@@ -78,19 +79,27 @@ def _check_programme(policy: Policy, enterprise: EnterpriseRegistered) -> None:
         raise Problem("not_applicant", f"{policy.programme} funds {known}")
 
 
-def _check_dates(
-    policy: Policy, enterprise: EnterpriseRegistered, command: RegisterContract, stamp: Stamp
+def _check_signing(
+    enterprise: EnterpriseRegistered, command: RegisterContract, stamp: Stamp
 ) -> None:
-    """Raise `Problem` `bad_dates` where the signing or the term cannot be meant."""
+    """Raise `Problem` `bad_dates` where the signing cannot be meant."""
     check_not_in_future("signed_on", command.signed_on, stamp)
     if command.signed_on < enterprise.founded_on:
         detail = f"signed before {enterprise.founded_on}, when the enterprise was founded"
         raise Problem("bad_dates", detail, field="signed_on")
-    outside = f"the term lies outside policy {policy.version}"
-    if parse_date(command.starts) >= policy.valid_until:
-        raise Problem("bad_dates", outside, field="from")
+
+
+def _policy_of(state: State, command: RegisterContract) -> Policy:
+    """Return the policy in force at the signing, else within the term. Raises `Problem`."""
+    days = (command.signed_on, command.starts, command.ends)
+    policy = state.policy_for(command.programme, *map(parse_date, days))
+    if policy is None:
+        detail = f"none of {command.programme} is in force at the signing or within the term"
+        raise Problem("no_policy", detail)
+    # A later policy can reach beyond this one's end, but none before its begin.
     if parse_date(command.ends) <= policy.valid_from:
-        raise Problem("bad_dates", outside, field="until")
+        raise Problem("bad_dates", f"the term ends before policy {policy.version}", field="until")
+    return policy
 
 
 def _check_spelling(provider: Provider, command: RegisterContract) -> None:
@@ -145,7 +154,10 @@ def _response(state: State, entry: ContractRegistered) -> dict[str, Any]:
 
 def _warnings(state: State, entry: ContractRegistered) -> Iterator[str]:
     """Yield the terms that are lawful and fund nothing, each after the name of its field."""
-    if entry.use not in state.contracts[entry.id].policy.eligible_uses:
+    policy = state.contracts[entry.id].policy
+    if parse_date(entry.starts) >= policy.valid_until:
+        yield f"from: the term begins after {entry.policy} has ended, so nothing is entitled"
+    if entry.use not in policy.eligible_uses:
         yield f"use: {entry.use} is not eligible under {entry.policy}, so nothing is entitled"
     enlisted = state.providers[entry.provider].device_kinds()
     for device in sorted(entry.prices.keys() - enlisted):
@@ -191,7 +203,8 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
     response=_response,
     codes=(
         *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
-        *("looks_alike", "too_many_contracts", "bad_dates", "not_applicant", "wrong_meter"),
+        *("looks_alike", "too_many_contracts", "bad_dates", "no_policy"),
+        *("not_applicant", "wrong_meter"),
     ),
     persons=1,
 )
