@@ -17,6 +17,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -34,7 +35,6 @@ from meter.rules.decide_command import decide_command
 from meter.rules.entries import FLOORED_CLASSES, Entry, FirstPerson, Genesis, ReceiptKey
 from meter.rules.evolve import evolve
 from meter.rules.kinds.kind import Existing, Stamp
-from meter.rules.rating import DENOMINATOR
 from meter.rules.state import AcceptedRecord, Contract, DeviceTimeId, Share, State, StoredBatch
 from meter.rules.two_persons import ALONE
 from meter.values.problems import Problem
@@ -43,7 +43,7 @@ from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.values.uscc import ALPHABET, check_character
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
-from meter.wire.receipt import Accepted, Before, Conflict, Duplicate, Rejected, Result
+from meter.wire.receipt import REASONS, Accepted, Before, Conflict, Duplicate, Rejected, Result
 
 ORIGIN = "kashi.test/books"
 PROGRAMME = "training-coupon"
@@ -169,6 +169,11 @@ def record(
         "start": start if isinstance(start, str) else format_instant(start),
         "end": end if isinstance(end, str) else format_instant(end),
     } | more
+
+
+def day_number(day: str) -> int:
+    """Return the number of a Shanghai date in entries, which count from 1970-01-01."""
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days
 
 
 def void(id_: str, reason: str = "node failed, not charged") -> dict[str, Any]:
@@ -453,8 +458,19 @@ class Books:
     def share(self, contract: str, year: int) -> Share:
         return self.state.contracts[contract].shares.get(year, Share())
 
+    def eligible(self, contract: str, year: int) -> int:
+        """Return the eligible numerator of a year, not rounded."""
+        segments = self.state.contracts[contract].segments
+        return sum(segment.eligible for segment in segments if segment.year == year)
+
+    def ineligible(self, contract: str) -> dict[str, int]:
+        """Return the numerators that count for nothing, by reason, not rounded."""
+        numerators = zip(REASONS, self.state.contracts[contract].ineligible, strict=True)
+        return {reason: numerator for reason, numerator in numerators if numerator}
+
     def cost(self, contract: str) -> int:
-        return self.state.contracts[contract].used // DENOMINATOR
+        held = self.state.contracts[contract]
+        return held.used // held.terms.denominator
 
     def granted(self, contract: str) -> int:
         return sum(share.granted for share in self.state.contracts[contract].shares.values())
@@ -554,7 +570,7 @@ def expected_balances(state: State) -> dict[str, int]:
         coupon = coupon_of(state, (enterprise, programme, year))
         accounts[f"coupon:{programme}:{year}:{enterprise}"] = coupon.issued - coupon.granted
     for contract in state.contracts.values():
-        cost = contract.used // DENOMINATOR
+        cost = contract.used // contract.terms.denominator
         accounts[f"due:{contract.registered.id}"] = cost
         accounts[f"enterprise:{contract.registered.enterprise}"] -= cost
         for year, share in contract.shares.items():
@@ -577,16 +593,19 @@ def _contract_figures(contract: Contract) -> Any:
         contract.registered,
         contract.used,
         contract.frozen,
+        contract.segments,
+        contract.ineligible,
         {
-            year: (share.eligible, share.withheld, share.entitled, share.granted)
+            year: (share.withheld, share.entitled, share.granted)
             for year, share in contract.shares.items()
         },
-        (dict(entitlement.by_year), entitlement.amount_bound, entitlement.support_bound),
+        {year: fen for year, fen in entitlement.by_year.items() if fen},
+        (entitlement.amount_bound, entitlement.support_bound),
     )
 
 
 def _record_figures(held: AcceptedRecord) -> Any:
-    return held.entry, held.eligible, held.withheld, held.voided, held.released
+    return held.entry, held.fits, held.withheld, held.voided, held.released
 
 
 def _in_use(state: State) -> dict[DeviceTimeId, dict[int, int]]:

@@ -75,7 +75,7 @@ PROJECTIONS = (
         "usage_day",
         "segment_subject",
     ),
-    *("device_time", "contract_total", "contract_year", "contract_year_past"),
+    *("device_time", "contract_total", "contract_segment", "contract_year", "contract_year_past"),
     *("coupon", "coupon_past", "pool"),
 )
 

@@ -23,14 +23,17 @@ from meter.api.responses import (
     ContractView,
     EntryPage,
     EntryView,
+    PriceView,
     Status,
     YearShare,
     as_of,
+    costs_by_reason,
 )
 from meter.api.routes import Ask, Route
+from meter.rules.entries import PriceFor
 from meter.rules.kinds.table import KindName, read_entry
-from meter.rules.rating import cost
-from meter.rules.state import CouponId, State
+from meter.rules.rating import cost, parts_of_cost
+from meter.rules.state import Contract, CouponId, State
 from meter.rules.subjects import subjects_of
 from meter.tables import balances, connections, pages
 from meter.tables.registry import Registered
@@ -83,7 +86,10 @@ async def get_balance(ask: Ask) -> Balance:
             balance = await _past_balance(connection, known.state, coupon, size)
         else:
             balance = await balances.balance(connection, coupon)
-            policy = _policy(await ask.context.registry.at(connection, balance.size), coupon)
+            known = await ask.context.registry.at(connection, balance.size)
+            policy = _policy(known, coupon)
+    contracts = known.state.contracts
+    withheld = [_withheld(share, contracts[share["contract"]]) for share in balance.shares]
     granted = sum(share["granted"] for share in balance.shares)
     entitled = sum(share["entitled"] for share in balance.shares)
     return Balance(
@@ -95,10 +101,11 @@ async def get_balance(ask: Ask) -> Balance:
         remaining=format_money(balance.issued - granted),
         entitled=format_money(entitled),
         uncovered=format_money(entitled - granted),
-        withheld=format_money(sum(_withheld(share) for share in balance.shares)),
+        withheld=format_money(sum(withheld)),
         cap=UNSET if policy.cap is None else format_money(policy.cap),
         contracts=[
-            ContractShare(contract=share["contract"], **_share(share)) for share in balance.shares
+            ContractShare(contract=share["contract"], **_share(share, fen))
+            for share, fen in zip(balance.shares, withheld, strict=True)
         ],
         as_of=as_of(balance.size, balance.last_at),
     )
@@ -146,6 +153,11 @@ async def get_contract(ask: Ask) -> ContractView:
         terms = contract.registered
         ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
         totals = await balances.contract_totals(connection, terms.id)
+    by_year = [_withheld(share, contract) for share in totals.years]
+    numerators = totals.eligible, sum(int(each["withheld"]) for each in totals.years)
+    eligible, withheld, *ineligible = parts_of_cost(
+        0, (*numerators, *totals.ineligible), contract.terms.denominator
+    )
     return ContractView(
         id=terms.id,
         entry=contract.entry,
@@ -159,14 +171,21 @@ async def get_contract(ask: Ask) -> ContractView:
         starts=terms.starts,
         ends=terms.ends,
         use=terms.use,
-        prices={device: format_price(price) for device, price in terms.prices.items()},
+        prices={device: _price(price) for device, price in terms.prices.items()},
         max_devices=terms.max_devices,
         related_party=terms.related_party,
         other_public_funds=format_money(terms.other_public_funds),
         frozen=known.is_frozen(contract),
-        cost=format_money(cost(totals.used)),
-        withheld=format_money(sum(_withheld(share) for share in totals.years)),
-        years=[YearShare(year=share["year"], **_share(share)) for share in totals.years],
+        cost=format_money(eligible + withheld + sum(ineligible)),
+        eligible=format_money(eligible),
+        withheld=format_money(withheld),
+        ineligible=format_money(sum(ineligible)),
+        reasons=costs_by_reason(ineligible),
+        years=[
+            YearShare(year=share["year"], **_share(share, fen))
+            for share, fen in zip(totals.years, by_year, strict=True)
+        ],
+        rounding=format_money(withheld - sum(by_year)),
         as_of=as_of(totals.size, totals.last_at),
     )
 
@@ -263,19 +282,25 @@ async def get_metrics(ask: Ask) -> web.Response:
     return web.Response(body=ask.context.metrics.text(), headers=METRICS_HEADERS)
 
 
-def _share(share: dict[str, Any]) -> dict[str, str]:
+def _price(price: int | PriceFor) -> str | PriceView:
+    if isinstance(price, int):
+        return format_price(price)
+    return PriceView(format_price(price.amount), price.per)
+
+
+def _share(share: dict[str, Any], withheld: int) -> dict[str, str]:
     entitled, granted = share["entitled"], share["granted"]
     return {
         "entitled": format_money(entitled),
         "granted": format_money(granted),
         "uncovered": format_money(entitled - granted),
-        "withheld": format_money(_withheld(share)),
+        "withheld": format_money(withheld),
     }
 
 
-def _withheld(share: dict[str, Any]) -> int:
+def _withheld(share: dict[str, Any], contract: Contract) -> int:
     """Return the cost of what was withheld in a year; the numerator may be large, so it is text."""
-    return cost(int(share["withheld"]))
+    return cost(int(share["withheld"]), contract.terms.denominator)
 
 
 def _entry(number: int, data: bytes) -> EntryView:

@@ -24,13 +24,19 @@ from meter.api.responses import (
     UsageDay,
     UsagePage,
     UsageTotal,
+    costs_by_reason,
 )
 from meter.api.routes import Ask, Handler, Route
 from meter.host.breath import Breath
 from meter.rules.commands import ProgrammeName
-from meter.rules.entries import RecordEntry, RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.entries import (
+    ReasonCost,
+    RecordEntry,
+    RecordReleased,
+    RecordVoided,
+    UsageAccepted,
+)
 from meter.rules.kinds.table import read_entry
-from meter.rules.rating import cost
 from meter.rules.state import Contract
 from meter.tables import pages
 from meter.tables.pages import HeldEntry, NotCounted, Totals
@@ -107,7 +113,7 @@ async def contract_page(
         head, known = await ask.context.snapshot(connection)
         size = await one_size(connection, head, size, subjects)
         page = page_by_entry(choose(known), (after,), ask.query.limit)
-        totals = await pages.totals(connection, [each.registered.id for each in page.items])
+        totals = await pages.totals(connection, page.items)
     return ContractPage(
         contracts=[
             _summary(each, totals[each.registered.id], frozen=known.is_frozen(each))
@@ -159,7 +165,7 @@ async def get_records(ask: Ask) -> RecordPage:
     """Each accepted record of an enterprise, or of one of its contracts, and each void of one."""
     query: RecordQuery = ask.query
     statuses = get_args(RecordStatus) if query.status is UNSET else [query.status]
-    after, sums = place(ask, (-1, "0 0 0"))
+    after, sums = place(ask, (-1, "0 0 0 0"))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         contracts = {
@@ -173,12 +179,12 @@ async def get_records(ask: Ask) -> RecordPage:
             query.limit,
             changes=query.status is UNSET,
         )
-        lines = await _lines(page.items, contracts)
-        listed = _added(parse_sums(sums, 3), [line.money for line in lines])
+        lines = await _lines(page.items)
+        listed = _added(parse_sums(sums, 4), [line.money for line in lines])
         total: RecordTotal | UnsetType = UNSET
         rounding: RecordTotal | UnsetType = UNSET
         if not page.more and query.status is UNSET:
-            whole = _total_of((await pages.totals(connection, list(contracts))).values())
+            whole = _total_of((await pages.totals(connection, contracts.values())).values())
             total = _record_total(whole)
             rounding = _record_total([a - b for a, b in zip(whole, listed, strict=True)])
             listed = whole
@@ -199,9 +205,8 @@ async def get_refused(ask: Ask) -> NotCountedPage:
         head, known = await ask.context.snapshot(connection)
         contracts = asked_contracts(ask, known, ask.query.contract)
         page = await pages.not_counted(connection, contracts, after, ask.query.limit)
-    by_id = {each.registered.id: each for each in contracts}
     return NotCountedPage(
-        refused=[_not_counted(each, by_id[each.contract]) for each in page.items],
+        refused=[_not_counted(each) for each in page.items],
         **page_fields(ask, head, page, lambda each: each.key, after),
     )
 
@@ -255,35 +260,33 @@ def _summary(contract: Contract, totals: Totals, *, frozen: bool) -> ContractSum
         granted=format_money(totals.granted),
         uncovered=format_money(totals.entitled - totals.granted),
         withheld=format_money(totals.withheld),
+        ineligible=format_money(sum(totals.ineligible)),
+        reasons=costs_by_reason(totals.ineligible),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of the list of records, and its cost, entitlement and withheld cost in fen."""
+    """A line of the list of records, and what it adds to the total's figures, in fen."""
 
     view: RecordView
-    money: tuple[int, int, int]
+    money: tuple[int, int, int, int]
 
 
-async def _lines(found: list[HeldEntry], contracts: dict[str, Contract]) -> list[_Line]:
+async def _lines(found: list[HeldEntry]) -> list[_Line]:
     """Decode entries that accepted or changed records, and let others be served meanwhile."""
     breath, lines = Breath(), []
     for each in found:
         await breath.take()
         entry = read_entry(canon.decode(each.data))
         assert isinstance(entry, RecordEntry), "meter.record points at such entries"
-        contract = contracts[entry.contract]
         lines.append(
-            _record(each, entry, contract)
-            if isinstance(entry, UsageAccepted)
-            else _change(each.entry, entry, contract)
+            _record(each, entry) if isinstance(entry, UsageAccepted) else _change(each.entry, entry)
         )
     return lines
 
 
-def _record(held: HeldEntry, usage: UsageAccepted, contract: Contract) -> _Line:
-    money = usage.cost, _entitled(usage), _cost_withheld_by(usage, contract)
+def _record(held: HeldEntry, usage: UsageAccepted) -> _Line:
     view = RecordView(
         line="record",
         entry=held.entry,
@@ -297,16 +300,12 @@ def _record(held: HeldEntry, usage: UsageAccepted, contract: Contract) -> _Line:
         status=held.status,
         voided=UNSET if held.voided is None else held.voided,
         released=UNSET if held.released is None else held.released,
-        cost=format_money(money[0]),
-        entitled=format_money(money[1]),
-        withheld=format_money(money[2]),
+        **_figures(usage),
     )
-    return _Line(view, money)
+    return _Line(view, _money(usage))
 
 
-def _change(number: int, entry: RecordVoided | RecordReleased, contract: Contract) -> _Line:
-    cost = 0 if isinstance(entry, RecordReleased) else entry.cost
-    money = cost, _entitled(entry), -_cost_withheld_by(entry, contract)
+def _change(number: int, entry: RecordVoided | RecordReleased) -> _Line:
     view = RecordView(
         line=entry.kind,
         entry=number,
@@ -315,21 +314,30 @@ def _change(number: int, entry: RecordVoided | RecordReleased, contract: Contrac
         provider=entry.provider,
         contract=entry.contract,
         device=entry.device,
-        cost=format_money(money[0]),
-        entitled=format_money(money[1]),
-        withheld=format_money(money[2]),
+        **_figures(entry),
     )
-    return _Line(view, money)
+    return _Line(view, _money(entry))
 
 
-def _entitled(entry: RecordEntry) -> int:
-    return sum(fen for _, fen in entry.entitled)
+def _figures(entry: RecordEntry) -> dict[str, Any]:
+    names = ("cost", "entitled", "withheld", "ineligible")
+    figures = dict(zip(names, map(format_money, _money(entry)), strict=True))
+    reasons = {reason: format_money(fen) for reason, fen in _ineligible(entry)}
+    return figures | {"reasons": reasons}
 
 
-def _cost_withheld_by(entry: RecordEntry, contract: Contract) -> int:
-    """Return the cost of what an entry withholds, or of what it takes back of that."""
-    parts = () if entry.withheld is UNSET else entry.withheld
-    return withheld_cost(contract, entry.device, sum(part for _, part in parts))
+def _money(entry: RecordEntry) -> tuple[int, int, int, int]:
+    """Return the fen by which an entry changes cost, entitlement and what does not count."""
+    return (
+        0 if isinstance(entry, RecordReleased) else entry.cost,
+        sum(fen for _, fen in entry.entitled),
+        0 if entry.withheld_cost is UNSET else entry.withheld_cost,
+        sum(fen for _, fen in _ineligible(entry)),
+    )
+
+
+def _ineligible(entry: RecordEntry) -> ReasonCost:
+    return [] if entry.ineligible is UNSET else entry.ineligible
 
 
 def _record_total(money: Sequence[int]) -> RecordTotal:
@@ -337,26 +345,22 @@ def _record_total(money: Sequence[int]) -> RecordTotal:
 
 
 def _total_of(contracts: Iterable[Totals]) -> list[int]:
-    return _added([0, 0, 0], [(each.cost, each.entitled, each.withheld) for each in contracts])
+    totals = [(each.cost, each.entitled, each.withheld, sum(each.ineligible)) for each in contracts]
+    return _added([0, 0, 0, 0], totals)
 
 
 def _added(sums: Sequence[int], lines: Sequence[Sequence[int]]) -> list[int]:
     return [sum(column) for column in zip(sums, *lines, strict=True)]
 
 
-def withheld_cost(contract: Contract, device: str, device_time: int) -> int:
-    """Return the cost of withheld device-time at the contract's price, fen."""
-    return cost(device_time * contract.registered.prices[device])
-
-
-def _not_counted(found: NotCounted, contract: Contract) -> NotCountedView:
+def _not_counted(found: NotCounted) -> NotCountedView:
     if found.withheld is None:
         conflict = found.code == CONFLICT
         # The detail of a conflict names an entry that may be another enterprise's.
         detail, withheld = ("" if conflict else found.detail), ""
         status: Any = "conflict" if conflict else "rejected"
     else:
-        detail, withheld = "", format_money(withheld_cost(contract, found.device, found.withheld))
+        detail, withheld = "", format_money(found.withheld)
         status = found.status
     return NotCountedView(
         entry=found.key[0],

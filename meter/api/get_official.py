@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ledger import store as ledger_store
 from meter.api.cursor import PageQuery, page_end, page_fields, place
-from meter.api.get_enterprise import contract_page, page_by_entry, withheld_cost
+from meter.api.get_enterprise import contract_page, page_by_entry
 from meter.api.one_size import BEGIN, one_size
 from meter.api.responses import (
     ContractPage,
@@ -270,7 +270,7 @@ def _withheld(found: ToReview, contract: Contract) -> WithheldView:
         starts=format_instant(found.starts // MICROSECONDS),
         ends=format_instant(found.ends // MICROSECONDS),
         device_hours=format_hours(found.withheld),
-        amount=format_money(withheld_cost(contract, found.device, found.withheld)),
+        amount=format_money(found.cost),
         evidence=[
             EvidenceView(
                 limit,

@@ -5,6 +5,7 @@ that one holds something now. A page can be short, even empty, and have more aft
 reads is bounded too. The `next` of the last page can be used again later.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -13,9 +14,10 @@ from msgspec import UNSET, Struct, UnsetType
 from meter.rules.claim_book import ClaimState
 from meter.rules.entries import Ground
 from meter.values.roles import Role
-from meter.values.units import format_moment
+from meter.values.units import format_moment, format_money
 from meter.views.flags import QuestionKind
 from meter.wire.advice import Refusable
+from meter.wire.receipt import REASONS, Reason
 
 
 class AsOf(Struct, frozen=True):
@@ -31,6 +33,12 @@ class AsOf(Struct, frozen=True):
 def as_of(size: int, last_at: int) -> AsOf:
     """Return how many entries a response includes; `last_at` is in microseconds."""
     return AsOf(size, format_moment(last_at))
+
+
+def costs_by_reason(fen: Iterable[int]) -> dict[Reason, str]:
+    """Return ineligible costs by reason, without reasons that cost nothing."""
+    costs = zip(REASONS, fen, strict=True)
+    return {reason: format_money(cost) for reason, cost in costs if cost}
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -79,13 +87,24 @@ class Balance(Struct, frozen=True, kw_only=True):
     as_of: AsOf
 
 
+class PriceView(Struct, frozen=True):
+    """The price of a device for a day, or for a calendar month."""
+
+    amount: str
+    per: Literal["day", "month"]
+
+
 class ContractView(
     Struct,
     frozen=True,
     kw_only=True,
     rename={"starts": "from", "ends": "until", "ratio_class": "class"},
 ):
-    """A contract's terms, and what was metered and granted under it."""
+    """A contract's terms, and what was metered and granted under it.
+
+    The cost is eligible, withheld or ineligible; `reasons` has the last by reason. What is withheld
+    in the years and `rounding` add up to what is withheld.
+    """
 
     id: str
     entry: int
@@ -99,14 +118,18 @@ class ContractView(
     starts: str
     ends: str
     use: str
-    prices: dict[str, str]
+    prices: dict[str, str | PriceView]
     max_devices: dict[str, int]
     related_party: bool
     other_public_funds: str
     frozen: bool
     cost: str
+    eligible: str
     withheld: str
+    ineligible: str
+    reasons: dict[Reason, str]
     years: list[YearShare]
+    rounding: str
     as_of: AsOf
 
 
@@ -217,7 +240,7 @@ class ContractSummary(
     kw_only=True,
     rename={"starts": "from", "ends": "until", "ratio_class": "class"},
 ):
-    """A contract and its totals."""
+    """A contract and its totals; what of the cost counts for nothing also by reason."""
 
     id: str
     entry: int
@@ -234,6 +257,8 @@ class ContractSummary(
     granted: str
     uncovered: str
     withheld: str
+    ineligible: str
+    reasons: dict[Reason, str]
 
 
 class ContractPage(Page, frozen=True, kw_only=True):
@@ -297,17 +322,20 @@ class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "
     cost: str
     entitled: str
     withheld: str
+    ineligible: str
+    reasons: dict[Reason, str]
     status: RecordStatus | UnsetType = UNSET
     voided: int | UnsetType = UNSET
     released: int | UnsetType = UNSET
 
 
 class RecordTotal(Struct, frozen=True):
-    """What the contracts of a list have cost, are entitled to, and have withheld."""
+    """What the contracts of a list cost and are entitled to, what is withheld and ineligible."""
 
     cost: str
     entitled: str
     withheld: str
+    ineligible: str
 
 
 class RecordPage(Page, frozen=True, kw_only=True):

@@ -7,10 +7,11 @@ one does not, its code is that of the violation:
 
     sum_record       a record counts once, and lasts at most 31 days; a void takes back one that
                      counts, a release one with a withheld part
-    sum_withheld     what does not fit by quarter-hour, or no longer is withheld, by year
+    sum_withheld     what does not fit by quarter-hour, or no longer is withheld, by day; its cost
     sum_evidence     by which limit, and when, in runs of quarters
-    sum_eligible     eligible usage by year: policy validity ∩ term ∩ enlistment, use, parties, less
-                     what is withheld; a release adds that
+    sum_fits         what is enlisted, or needs no enlistment, less what is withheld, by day
+    sum_ineligible   what counts for nothing, by reason: parties, use, policy validity, term,
+                     enlistment; a void takes off, and a release changes, what it is worth then
     sum_enlistment   a known enlistment keeps its devices and its begin
     sum_policy       a contract has the policy in force at its signing, else the first within its
                      term; a coupon is issued under one; a programme's pool keeps its owner
@@ -20,7 +21,7 @@ one does not, its code is that of the violation:
     sum_cap          no coupon above the cap, by the newest policy of the year
     sum_pool         no issue above the year's pool, which programmes may share; pool = what is set
                      aside − issued
-    sum_cost         due = floor(Σ devices × hours × price) = Σ of the entries' `cost`
+    sum_cost         due = floor(Σ device-time of a day × its price) = Σ of the entries' `cost`
     sum_entitled     the formula's figure by contract and year = Σ of the entries' `entitled`
     sum_granted      0 ≤ accrued ≤ entitled; Σ accrued = min(issued, Σ entitled), and ≤ cost
     sum_coupon       coupon = issued − granted
@@ -35,8 +36,8 @@ Which of an enterprise's contracts a coupon pays depends on history: that is lef
 
 Capacity depends on the order of the entries: a quarter has in use what the records before left
 there. That takes 0.8 kB for each day, provider or limited contract, and kind of device. Nearly all
-records lie within one day, fit, and count whole: `_at_a_glance` takes those, an hour in some 3 µs.
-`_closely` takes the others, an hour across midnight in 12 µs and 31 days in 3 ms.
+records lie within one day, fit, and are eligible: `_at_a_glance` takes those, an hour in some 3 µs.
+`_closely` takes the others, an hour across midnight in 20 µs and 31 days in 3 ms.
 """
 
 import tomllib
@@ -78,11 +79,11 @@ _LONGEST_EVIDENCE: Final = 16  # runs; the last one takes the rest
 # Work is counted in thousandths of a device × seconds × 1/10000 yuan per device-hour.
 _WORK_PER_FEN: Final = 1_000 * 3_600 * 100
 
-# Entry, thousandths, start, end and meter of a record, then its eligible part by year. Packed, for
+# Entry, thousandths, start, end and meter of a record, then what fits of it by day. Packed, for
 # there may be millions.
 _RECORD: Final = Struct("<qqqqi")
-_OF_YEAR: Final = Struct("<hq")
-_RECORD_OF_ONE_YEAR: Final = Struct(_RECORD.format + _OF_YEAR.format[1:])
+_OF_DAY: Final = Struct("<iq")
+_RECORD_OF_ONE_DAY: Final = Struct(_RECORD.format + _OF_DAY.format[1:])
 
 # As canonical JSON has it.
 _USAGE: Final = b'"kind":"usage"'
@@ -99,11 +100,16 @@ _OF_NO_SUM: Final = {
     *("proposal", "proposal_end"),
 }
 
-_OF_TIME: Final = " (year, thousandths × seconds)"
+_OF_TIME: Final = " (day since 1970, thousandths × seconds)"
+
+# Why usage counts for nothing, in the order in which the cost is told.
+_REASONS: Final = ("related_party", "use", "outside_policy", "outside_term", "not_enlisted")
 
 _Coupon = tuple[str, str, int]  # enterprise, programme, year
 _Pool = tuple[str, int]  # programme, year
-_Time = list[tuple[int, int]]  # quarter or year, thousandths × seconds
+_Time = list[tuple[int, int]]  # quarter or day, thousandths × seconds
+_Usage = dict[int, tuple[int, int, int]]  # by day: device-time in all, what fits, what is withheld
+_Work = dict[str, int | Fraction]  # by "eligible", "withheld" and reason
 _InUse = defaultdict[int, "array[int]"]  # device-time by day, in each day by quarter
 _Limit = tuple[str, int, "array[int]"]  # its name, what fits into a quarter, what is in use in each
 _Evidence = list[tuple[str, int, int, int]]  # limit, from and until, thousandths × seconds
@@ -123,8 +129,10 @@ class _OfRecord(msgspec.Struct, frozen=True, gc=False):
     start: int = 0  # microseconds
     end: int = 0
     cost: int = 0  # a release costs nothing more
-    eligible: _Time = []
+    fits: _Time = []
     withheld: _Time = []
+    withheld_cost: int = 0
+    ineligible: list[tuple[str, int]] = []
     evidence: _Evidence = []
     record: int = -1
 
@@ -163,6 +171,7 @@ class _Rules:
     startup_months: int
     uses: list[str] | None
     claims: dict[str, Any] | None
+    needs_enlistment: bool
 
     @property
     def years(self) -> range:
@@ -199,35 +208,54 @@ class _Contract:
     fields: dict[str, Any]
     rules: _Rules
     days: range
-    work: int = 0
-    eligible: dict[int, int] = field(default_factory=dict)
+    meters: "list[_Meter]" = field(default_factory=list)
+    work: int | Fraction = 0
     stated_cost: int = 0
     stated_entitled: dict[int, int] = field(default_factory=dict)
+
+    def reason(self, day: int) -> str:
+        """Return why enlisted usage of a day counts for nothing, or an empty text."""
+        if self.fields["related_party"]:
+            return "related_party"
+        if self.rules.uses is not None and self.fields["use"] not in self.rules.uses:
+            return "use"
+        if day not in self.rules.valid:
+            return "outside_policy"
+        return "" if day in self.days else "outside_term"
 
 
 @dataclass(frozen=True, slots=True)
 class _Day:
-    """A day of a meter: the year in which usage counts, 0 where it does not, and the limits."""
+    """A day of a meter: its price, why usage counts for nothing, the limits, and the usage.
 
-    year: int
+    `price` is for an hour, in 1/10000 yuan. `used` is the device-time of all unvoided records,
+    what of it fits, and what is withheld.
+    """
+
+    price: int | Fraction
+    reason: str
+    is_enlisted: bool
     limits: list[_Limit]
+    used: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Meter:
     """One kind of device under a contract, and what is in use there and at the provider.
 
-    `rented` is `None` where the contract does not limit the device. `days` is a cache.
+    `rented` is `None` where the contract does not limit the device. `used` is by day; `days` is a
+    cache.
     """
 
     index: int
     contract: _Contract
     provider: _Provider
     device: str
-    price: int
+    price: int | dict[str, Any]
     rented: int | None
     in_use: _InUse
     in_use_at_provider: _InUse
+    used: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(_no_usage))
     days: dict[int, _Day] = field(default_factory=dict)
 
     def day(self, day: int) -> _Day:
@@ -241,20 +269,36 @@ class _Meter:
 
     def _day(self, day: int) -> _Day:
         devices = self.provider.devices(self.device, day)
-        is_eligible = devices and day in self.contract.days
         limits = [("provider", devices * _FULL_QUARTER, self.in_use_at_provider[day])]
         if self.rented is not None:
             limits.append(("contract", self.rented * _FULL_QUARTER, self.in_use[day]))
-        return _Day(date.fromordinal(day).year if is_eligible else 0, limits)
+        return _Day(
+            self.price_on(day), self.contract.reason(day), devices > 0, limits, self.used[day]
+        )
+
+    def price_on(self, day: int) -> int | Fraction:
+        """Return the price per device-hour on a day, in 1/10000 yuan."""
+        if isinstance(self.price, int):
+            return self.price
+        hours = 24
+        if self.price["per"] == "month":
+            date_ = date.fromordinal(day)
+            hours *= monthrange(date_.year, date_.month)[1]
+        return Fraction(self.price["amount"], hours)
 
     def short(self, wanted: _Time) -> list[tuple[str, int, int]]:
-        """Return what does not fit: the limit that leaves less, the quarter, the device-time."""
+        """Return what does not fit: the limit that leaves less, the quarter, the device-time.
+
+        What is not enlisted on a day is held against no limit.
+        """
         short = []
         for quarter, time in wanted:
-            limits, place = self.day(_day_of(quarter)).limits, _place_of(quarter)
+            day, place = self.day(_day_of(quarter)), _place_of(quarter)
+            if not day.is_enlisted:
+                continue
             # Where both leave the same, `min` takes the contract's, first in the alphabet.
             left, limit = min(
-                [(max(0, room - in_use[place]), limit) for limit, room, in_use in limits]
+                [(max(0, room - in_use[place]), limit) for limit, room, in_use in day.limits]
             )
             if time > left:
                 short.append((limit, quarter, time - left))
@@ -266,17 +310,36 @@ class _Meter:
             for _, _, in_use in self.day(_day_of(quarter)).limits:
                 in_use[_place_of(quarter)] += sign * time
 
-    def eligible(self, parts: _Time) -> _Time:
-        """Return the eligible part of device-time by quarter, summed by year."""
-        days = _sums((_day_of(quarter), time) for quarter, time in parts)
-        return _sums((year, time) for day, time in days if (year := self.day(day).year))
+    def usage(self, wanted: _Time, missing: _Time) -> _Usage:
+        """Return a new record by day, from its quarters."""
+        withheld = dict(_by_day(missing))
+        fits = [
+            (day, time - withheld.get(day, 0))
+            for day, time in _by_day(wanted)
+            if self.day(day).is_enlisted or not self.contract.rules.needs_enlistment
+        ]
+        return _usage(wanted, fits, missing)
 
-    def count(self, work: int, eligible: _Time, sign: int) -> None:
-        """Add device-time to the contract's work (1), or take it off again (-1)."""
-        contract, worth = self.contract, sign * self.price
-        contract.work += worth * work
-        for year, time in eligible:
-            contract.eligible[year] = contract.eligible.get(year, 0) + worth * time
+    def work(self, usage: _Usage) -> _Work:
+        """Return what usage is worth by the terms of now."""
+        work: _Work = dict.fromkeys(("eligible", "withheld", *_REASONS), 0)
+        for day, (time, fits, withheld) in usage.items():
+            terms = self.day(day)
+            work["withheld"] += withheld * terms.price
+            if terms.reason:
+                work[terms.reason] += (time - withheld) * terms.price
+            else:
+                work["eligible"] += fits * terms.price
+                work["not_enlisted"] += (time - withheld - fits) * terms.price
+        return work
+
+    def count(self, usage: _Usage, sign: int) -> None:
+        """Count usage (1), or no longer (-1)."""
+        for day, times in usage.items():
+            terms = self.day(day)
+            self.contract.work += sign * times[0] * terms.price
+            for place, time in enumerate(times):
+                terms.used[place] += sign * time
 
 
 class Sums:
@@ -396,9 +459,8 @@ class Sums:
     def _at_a_glance(self, number: int, meter: _Meter, usage: _OfRecord) -> bytes | None:
         """Count a record within one day that fits and whose entry says so; return None for others.
 
-        `_closely` would find the same. All quarters of a day have the same limits, and all count in
-        the same year or none does. Where the record exceeds no limit, nothing is withheld, and it
-        counts whole or not at all.
+        `_closely` would find the same. All quarters of a day have the same limits, and all count or
+        none does. Where the record exceeds no limit, nothing is withheld, and it counts whole.
         """
         milli_devices, start, end = work = usage.work
         first, last = start // _QUARTER, (end - 1) // _QUARTER
@@ -406,20 +468,23 @@ class Sums:
         if milli_devices <= 0 or end <= start or place + last - first >= _QUARTERS_PER_DAY:
             return None
         day, time = meter.day(day_number + _EPOCH), milli_devices * (end - start)
-        eligible = [(day.year, time)] if day.year else []
-        if usage.eligible != eligible or usage.withheld or usage.evidence:
+        if day.reason or usage.fits != [(day_number, time)]:
+            return None
+        if usage.withheld or usage.evidence or usage.ineligible or usage.withheld_cost:
             return None
         # Whole quarters, less what lies before the start and after the end.
         parts = [milli_devices * _QUARTER] * (last - first + 1)
         parts[0] -= milli_devices * (start - first * _QUARTER)
         parts[-1] -= milli_devices * ((last + 1) * _QUARTER - end)
-        if not _fill(day.limits, place, parts):
+        if not day.is_enlisted or not _fill(day.limits, place, parts):
             return None
-        meter.count(time, eligible, 1)
-        return _pack(number, meter, work, eligible)
+        day.used[0] += time
+        day.used[1] += time
+        meter.contract.work += time * day.price
+        return _RECORD_OF_ONE_DAY.pack(number, *work, meter.index, day_number, time)
 
     def _closely(self, number: int, meter: _Meter, usage: _OfRecord) -> bytes:
-        milli_devices, start, end = work = usage.work
+        _, start, end = work = usage.work
         if end - start > _LONGEST_RECORD:  # or its quarters could be of a thousand years
             raise Violation("sum_record", f"record {usage.id} is too long", number)
         wanted = _by_quarter(*work)
@@ -427,46 +492,49 @@ class Sums:
         missing = [(quarter, time) for _, quarter, time in short]
         _check_withheld(number, usage, missing)
         _check_evidence(number, usage, _runs(short))
+        by_day = meter.usage(wanted, missing)
+        _check_fits(number, usage, by_day)
+        _check_costs(number, usage, meter.contract.work, {}, meter.work(by_day))
         meter.use(wanted, 1)
         meter.use(missing, -1)
-        minus = [(year, -time) for year, time in meter.eligible(missing)]
-        eligible = _sums([*meter.eligible(wanted), *minus])
-        _check_eligible(number, usage, eligible)
-        meter.count(milli_devices * (end - start), eligible, 1)
+        meter.count(by_day, 1)
         if missing:
             parts = array("q", [number for part in missing for number in part])
             self._withheld[usage.provider, usage.id] = parts
-        return _pack(number, meter, work, eligible)
+        return _pack(number, meter, work, by_day)
 
     def _void(self, number: int, void: _OfRecord) -> None:
-        meter, (milli_devices, start, end), eligible = self._find_record(number, void)
-        missing = self._take_withheld(void)
+        meter, work, fits = self._find_record(number, void)
+        missing, wanted = self._take_withheld(void), _by_quarter(*work)
         _check_withheld(number, void, missing)
-        meter.use(_by_quarter(milli_devices, start, end), -1)
+        by_day = _usage(wanted, fits, missing)
+        meter.use(wanted, -1)
         meter.use(missing, 1)
-        meter.count(milli_devices * (end - start), eligible, -1)
+        meter.count(by_day, -1)
+        _check_costs(number, void, meter.contract.work, meter.work(by_day), {})
         self._records[void.provider][void.id] = None
         _add_stated(meter.contract, void)
 
     def _release(self, number: int, release: _OfRecord) -> None:
-        meter, work, eligible = self._find_record(number, release)
+        meter, work, fits = self._find_record(number, release)
         missing = self._take_withheld(release)
         if not missing:
             detail = f"record {release.id} of {release.provider} has no withheld part"
             raise Violation("sum_record", detail, number)
         _check_withheld(number, release, missing)
-        released = meter.eligible(missing)
-        _check_eligible(number, release, released)
+        held = _usage(_by_quarter(*work), fits, missing)
+        freed = {day: (time, fits + withheld, 0) for day, (time, fits, withheld) in held.items()}
+        meter.count(held, -1)
+        _check_costs(number, release, meter.contract.work, meter.work(held), meter.work(freed))
         meter.use(missing, 1)
-        meter.count(0, released, 1)
-        packed = _pack(release.record, meter, work, _sums([*eligible, *released]))
-        self._records[release.provider][release.id] = packed
+        meter.count(freed, 1)
+        self._records[release.provider][release.id] = _pack(release.record, meter, work, freed)
         _add_stated(meter.contract, release)
 
     def _find_record(
         self, number: int, entry: _OfRecord
     ) -> tuple[_Meter, tuple[int, int, int], _Time]:
-        """Return the record of a void or release: meter, work, and its eligible part by year."""
+        """Return the record of a void or release: meter, work, and what fits of it by day."""
         packed = self._records[entry.provider].get(entry.id)
         if packed is None:
             detail = f"record {entry.id} of {entry.provider} does not count"
@@ -476,8 +544,8 @@ class Sums:
         ours = record, meter.contract.fields["id"], meter.device
         if ours != (entry.record, entry.contract, entry.device):
             raise Violation("sum_record", f"record {entry.id} is that of entry {record}", number)
-        eligible = list(_OF_YEAR.iter_unpack(packed[_RECORD.size :]))
-        return meter, (milli_devices, start, end), eligible
+        fits = [(day + _EPOCH, time) for day, time in _OF_DAY.iter_unpack(packed[_RECORD.size :])]
+        return meter, (milli_devices, start, end), fits
 
     def _take_withheld(self, entry: _OfRecord) -> _Time:
         """Remove and return the withheld part of a record: device-time by quarter."""
@@ -561,6 +629,7 @@ class Sums:
                 in_use=defaultdict(_unused_day),
                 in_use_at_provider=in_use,
             )
+            contract.meters.append(meter)
             self._meters[fields["id"], device] = meter
             self._meter_list.append(meter)
             meter.provider.meters.append(meter)
@@ -616,19 +685,28 @@ def _unused_day() -> "array[int]":
     return array("q", _NOTHING_USED)
 
 
-def _sums(parts: Iterable[tuple[int, int]]) -> _Time:
-    """Return device-time summed by year or day, ascending, without zeros."""
+def _no_usage() -> list[int]:
+    return [0, 0, 0]
+
+
+def _by_day(parts: _Time) -> _Time:
+    """Return device-time by quarter summed by day, ascending."""
     totals: dict[int, int] = {}
-    for key, time in parts:
-        totals[key] = totals.get(key, 0) + time
-    return [(key, time) for key, time in sorted(totals.items()) if time]
+    for quarter, time in parts:
+        day = _day_of(quarter)
+        totals[day] = totals.get(day, 0) + time
+    return sorted(totals.items())
 
 
-def _pack(entry: int, meter: _Meter, work: tuple[int, int, int], eligible: _Time) -> bytes:
-    if len(eligible) == 1:
-        return _RECORD_OF_ONE_YEAR.pack(entry, *work, meter.index, *eligible[0])
-    of_years = b"".join(_OF_YEAR.pack(*of_year) for of_year in eligible)
-    return _RECORD.pack(entry, *work, meter.index) + of_years
+def _usage(wanted: _Time, fits: _Time, missing: _Time) -> _Usage:
+    """Return a known record by day."""
+    fitting, withheld = dict(fits), dict(_by_day(missing))
+    return {day: (time, fitting.get(day, 0), withheld.get(day, 0)) for day, time in _by_day(wanted)}
+
+
+def _pack(entry: int, meter: _Meter, work: tuple[int, int, int], usage: _Usage) -> bytes:
+    fits = [(day - _EPOCH, fits) for day, (_, fits, _) in usage.items() if fits]
+    return _RECORD.pack(entry, *work, meter.index) + b"".join(_OF_DAY.pack(*each) for each in fits)
 
 
 def _runs(short: list[tuple[str, int, int]]) -> _Evidence:
@@ -645,16 +723,45 @@ def _runs(short: list[tuple[str, int, int]]) -> _Evidence:
 
 
 def _check_withheld(number: int, entry: _OfRecord, missing: _Time) -> None:
-    ours = _sums((date.fromordinal(_day_of(quarter)).year, time) for quarter, time in missing)
+    ours = [(day - _EPOCH, time) for day, time in _by_day(missing)]
     if entry.withheld != ours:
         detail = f"{entry.withheld} of record {entry.id} is stated as withheld, not {ours}"
         raise Violation("sum_withheld", detail + _OF_TIME, number)
 
 
-def _check_eligible(number: int, entry: _OfRecord, ours: _Time) -> None:
-    if entry.eligible != ours:
-        detail = f"{entry.eligible} of record {entry.id} is stated as eligible, not {ours}"
-        raise Violation("sum_eligible", detail + _OF_TIME, number)
+def _check_fits(number: int, usage: _OfRecord, by_day: _Usage) -> None:
+    ours = [(day - _EPOCH, fits) for day, (_, fits, _) in by_day.items() if fits]
+    if usage.fits != ours:
+        detail = f"{usage.fits} of record {usage.id} is stated to fit, not {ours}"
+        raise Violation("sum_fits", detail + _OF_TIME, number)
+
+
+def _check_costs(
+    number: int, entry: _OfRecord, others: int | Fraction, before: _Work, after: _Work
+) -> None:
+    """Compare the parts of a cost that an entry states, on top of the contract's other work."""
+    was, now = _costs(others, before), _costs(others, after)
+    changes = {part: now[part] - was[part] for part in now}
+    withheld = changes.pop("withheld")
+    if entry.withheld_cost != withheld:
+        detail = f"{entry.withheld_cost} fen of record {entry.id} are stated as withheld"
+        raise Violation("sum_withheld", f"{detail}, not {withheld}", number)
+    del changes["eligible"]
+    differs = {part for part in changes if before.get(part, 0) != after.get(part, 0)}
+    ours = [(reason, fen) for reason, fen in changes.items() if reason in differs]
+    if entry.ineligible != ours:
+        detail = f"{entry.ineligible} of record {entry.id} is stated as ineligible, not {ours}"
+        raise Violation("sum_ineligible", f"{detail} (fen)", number)
+
+
+def _costs(others: int | Fraction, work: _Work) -> dict[str, int]:
+    """Return the fen of each part: how much a rounded total grows as one part follows the other."""
+    total, costs = Fraction(others, _WORK_PER_FEN), {}
+    for part in ("eligible", "withheld", *_REASONS):
+        grown = total + Fraction(work.get(part, 0), _WORK_PER_FEN)
+        costs[part] = floor(grown) - floor(total)
+        total = grown
+    return costs
 
 
 def _check_evidence(number: int, usage: _OfRecord, ours: _Evidence) -> None:
@@ -674,7 +781,12 @@ def _add_stated(contract: _Contract, entry: _OfRecord) -> None:
 
 
 def _check_cost(name: str, contract: _Contract, accounts: dict[str, int]) -> int:
-    cost = floor(Fraction(contract.work, _WORK_PER_FEN))
+    work = sum(
+        time * meter.price_on(day)
+        for meter in contract.meters
+        for day, (time, _, _) in meter.used.items()
+    )
+    cost = floor(Fraction(work, _WORK_PER_FEN))
     _agree("sum_cost", f"cost of contract {name}", accounts.pop(f"due:{name}", 0), cost)
     _agree("sum_cost", f"costs in the entries of contract {name}", contract.stated_cost, cost)
     return cost
@@ -707,8 +819,13 @@ def _entitlement(contract: _Contract) -> dict[int, int]:
     else:
         support = floor(rules.combined[terms["class"]] * terms["amount"])
         support_left = max(0, support - terms["other_public_funds"])
+    eligible: defaultdict[int, int | Fraction] = defaultdict(int)
+    for meter in contract.meters:
+        for day, (_, fits, _) in meter.used.items():
+            if day in contract.days:
+                eligible[date.fromordinal(day).year] += fits * meter.price_on(day)
     entitled = {}
-    for year, work in sorted(contract.eligible.items()):
+    for year, work in sorted(eligible.items()):
         counted = min(Fraction(work, _WORK_PER_FEN), amount_left)
         amount_left -= counted
         entitled[year] = min(floor(rules.ratio[terms["class"]] * counted), support_left)
@@ -766,6 +883,7 @@ def _read_rules(text: str) -> _Rules:
         startup_months=file.get("startup", {}).get("months", 0),
         uses=file["use"]["eligible"] if "use" in file else None,
         claims=file.get("claims"),
+        needs_enlistment=file.get("enlistment", {}).get("required", False),
     )
 
 

@@ -434,7 +434,10 @@ Asked = Command | ConfirmProposal
 
 def fields_of(command: Asked) -> dict[str, Any]:
     """Return the fields that the command's entry repeats, as plain values."""
-    return {name: _as_in_entry(getattr(command, name)) for name in command.__struct_fields__}
+    fields = {name: _as_in_entry(getattr(command, name)) for name in command.__struct_fields__}
+    if isinstance(command, RegisterContract):
+        fields["prices"] = _prices_in_entry(fields["prices"])
+    return fields
 
 
 def same_but_for_reason(first: Command, second: Command) -> bool:
@@ -459,6 +462,13 @@ def _as_in_entry(value: Any) -> Any:
             **{n: plain(getattr(value, n)) for n in value.__struct_fields__}
         )
     return plain(value)
+
+
+def _prices_in_entry(prices: dict[str, Any]) -> dict[str, int | entries.PriceFor]:
+    return {
+        device: entries.PriceFor(**price) if isinstance(price, dict) else price
+        for device, price in prices.items()
+    }
 
 
 def fingerprint_of(command: Asked) -> str:

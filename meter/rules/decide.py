@@ -20,7 +20,7 @@ from meter.rules.effects import (
     void_fields,
 )
 from meter.rules.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
-from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_year
+from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_day
 from meter.rules.salts import salt_in_batch
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
@@ -34,6 +34,7 @@ from meter.wire.receipt import (
     Duplicate,
     EntryRange,
     Limit,
+    Reason,
     Receipt,
     RecordCode,
     Rejected,
@@ -44,6 +45,7 @@ from meter.wire.receipt import (
 MAX_MILLI_DEVICES: Final = 10**9
 MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
 RECORDS_PER_STEP: Final = 25  # some hundred microseconds of deciding
+_NO_REASONS: Final[dict[Reason, str]] = {}
 SECONDS_PER_STEP: Final = 31 * 86_400  # of all its records, each of which costs by quarter-hour
 
 
@@ -314,9 +316,10 @@ def _rate(
     state: State, contract: Contract, record: Record, context: _Context
 ) -> tuple[AcceptedRecord, UsageEffect]:
     work = Work(record.device, record.milli_devices, record.start, record.end)
-    measured = admit(meter_of(state, contract, record.device), work)
-    withheld = measured.withheld
-    effect = accepted_effect(state, contract, work, measured)
+    meter = meter_of(state, contract, record.device)
+    measured = admit(meter, work)
+    withheld, fits = measured.withheld, measured.fits
+    effect = accepted_effect(state, contract, meter, measured)
     usage = UsageAccepted(
         at=context.now,
         by=context.by,
@@ -334,13 +337,15 @@ def _rate(
         run=record.run,
         state=record.state,
         final=record.final,
-        cost=effect.cost,
-        eligible=measured.eligible,
+        cost=effect.costs.all,
+        fits=fits,
         entitled=effect.entitled,
-        withheld=withheld_by_year(withheld) if withheld else UNSET,
+        withheld=withheld_by_day(withheld) if withheld else UNSET,
+        withheld_cost=effect.costs.withheld if withheld else UNSET,
         evidence=evidence_of(withheld) if withheld else UNSET,
+        ineligible=effect.costs.ineligible or UNSET,
     )
-    return AcceptedRecord(state.size, usage, measured.eligible, withheld), effect
+    return AcceptedRecord(state.size, usage, fits, withheld), effect
 
 
 def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:
@@ -353,15 +358,21 @@ def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:
     for year, fen in effect.granted():
         granted += fen
         granted_by_year[year] = fen
+    costs, ineligible, reasons = effect.costs, 0, _NO_REASONS
+    if costs.ineligible:
+        ineligible = sum(fen for _, fen in costs.ineligible)
+        reasons = {reason: format_money(fen) for reason, fen in costs.ineligible}
     return Accepted(
         record_id,
         "accepted",
         number,
-        format_money(effect.cost),
+        format_money(costs.all),
         format_money(entitled),
         format_money(granted),
         format_money(entitled - granted),
-        format_money(effect.withheld_cost),
+        format_money(costs.withheld),
+        format_money(ineligible),
+        reasons,
         {str(year): format_money(fen) for year, fen in granted_by_year.items()},
         _bound(effect),
     )

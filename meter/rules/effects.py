@@ -1,39 +1,46 @@
 """The effect of one entry on money: computed first, applied afterwards.
 
-A record (sign +1) or its void (sign -1) changes the numerators of its own contract, hence its cost
-and entitlement. An issue or a withdrawal changes the issued sum of a coupon. Rule R then runs for
-every coupon (enterprise, programme, year) whose issued sum or entitlements changed, and may move
-money between contracts of its enterprise.
+A record, its void or its release changes the numerators of its own contract, hence its cost and
+entitlement. A void subtracts what its record is worth by the terms of then. An issue or a
+withdrawal changes the issued sum of a coupon. Rule R then runs for every coupon (enterprise,
+programme, year) whose issued sum or entitlements changed, and may move money between contracts of
+its enterprise.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 from msgspec import UNSET
 
 from ledger.errors import LedgerError
-from meter.rules.capacity import Withheld
-from meter.rules.entries import Posting
+from meter.rules.entries import Posting, ReasonCost
 from meter.rules.measure import (
+    DayUsage,
     Measured,
-    Work,
-    by_year,
+    added,
+    day_terms,
     free,
     meter_of,
     occupy,
-    withheld_by_year,
+    released,
+    still_withheld,
+    usage_of,
+    withheld_by_day,
     work_of,
 )
-from meter.rules.rating import Entitlement, cost, entitle, regrant
+from meter.rules.rating import Entitlement, cost, entitle, parts_of_cost, regrant
 from meter.rules.state import (
     AcceptedRecord,
     Contract,
     CouponId,
+    Meter,
     State,
 )
+from meter.wire.receipt import REASONS
 
-Numerators = list[tuple[int, int]]  # by year, signed
+Numerators = list[tuple[int, int]]  # by year, or by place; signed
+_NOT_ENLISTED: Final = REASONS.index("not_enlisted")
 
 
 class Diverged(LedgerError):  # noqa: N818 - it is a finding about a ledger
@@ -60,18 +67,42 @@ class Grant:
 
 @final
 @dataclass
+class Worth:
+    """The signed numerators of usage under its contract.
+
+    `eligible` is by the place of its segment, `withheld` by year, `ineligible` by the place of its
+    reason. Together they are the whole.
+    """
+
+    numerator: int
+    eligible: Numerators
+    withheld: Numerators
+    ineligible: Numerators
+
+
+@final
+@dataclass
+class Costs:
+    """The signed fen of usage; `withheld` and `ineligible` are parts of all."""
+
+    all: int
+    withheld: int
+    ineligible: ReasonCost
+
+
+@final
+@dataclass
 class UsageEffect:
-    """What a record, its void or its release changes, in signed numerators and signed fen.
+    """What a record, its void or its release changes, signed.
 
     `entitlement` is that of the record's own contract, after the entry.
     """
 
     contract: Contract
-    numerator: int
-    eligible: Numerators
-    withheld: Numerators
-    cost: int
-    withheld_cost: int
+    device: str
+    days: list[DayUsage]
+    worth: Worth
+    costs: Costs
     entitlement: Entitlement
     entitled: Numerators
     grants: list[Grant]
@@ -84,95 +115,153 @@ class UsageEffect:
 
     def postings(self) -> list[Posting]:
         """Return the postings: the cost first, then the grants in order."""
-        owed = _posting(self.contract.debtor, self.contract.due, self.cost)
+        owed = _posting(self.contract.debtor, self.contract.due, self.costs.all)
         return owed + grant_postings(self.grants) if self.grants else owed
 
 
-def usage_effect(
-    state: State, contract: Contract, numerator: int, eligible: Numerators, withheld: Numerators
-) -> UsageEffect:
-    """Return what a record does to its contract and to the others under the same coupons.
-
-    `numerator` is the whole usage; `eligible` and `withheld` are parts of it, by year. They are
-    negative where usage is taken away.
-    """
-    entitlement, entitled = contract.entitlement, []
-    grants: list[Grant] = []
-    if eligible:
-        entitlement = entitle(_eligible_after(contract, eligible), contract.terms)
-        entitled = _entitled_changes(contract, entitlement)
-        for year, _ in entitled:
-            grants += _changed_grants(state, contract, year, entitlement.by_year[year])
-    return UsageEffect(
-        contract,
-        numerator,
-        eligible,
-        withheld,
-        cost(contract.used + numerator) - cost(contract.used),
-        _withheld_cost(contract, withheld) if withheld else 0,
-        entitlement,
-        entitled,
-        grants,
-    )
-
-
 def accepted_effect(
-    state: State, contract: Contract, work: Work, measured: Measured
+    state: State, contract: Contract, meter: Meter, measured: Measured
 ) -> UsageEffect:
     """Return the effect of accepting a record."""
-    price = contract.registered.prices[work.device]
-    withheld = measured.withheld
-    return usage_effect(
-        state,
-        contract,
-        work.device_time * price,
-        priced(measured.eligible, price),
-        priced(withheld_by_year(withheld), price) if withheld else [],
-    )
+    days, worth = measured.days, worth_of(contract, meter, measured.days)
+    return _usage_effect(state, contract, meter.device, days, worth, _costs(contract, 0, worth))
 
 
 def void_effect(state: State, record: AcceptedRecord) -> UsageEffect:
-    """Return the effect of voiding a record: its numerators are subtracted."""
-    contract = state.contracts[record.usage.contract]
-    price = contract.registered.prices[record.usage.device]
-    return usage_effect(
+    """Return the effect of voiding a record."""
+    contract, device = state.contracts[record.usage.contract], record.usage.device
+    usage = usage_of(record)
+    worth = worth_of(contract, meter_of(state, contract, device), usage)
+    costs = _costs(contract, worth.numerator, worth)
+    days = [(day, -time, -fits, -withheld) for day, time, fits, withheld in usage]
+    return _usage_effect(
         state,
         contract,
-        -record.usage.device_time * price,
-        priced(record.eligible, -price),
-        priced(withheld_by_year(still_withheld(record)), -price),
+        device,
+        days,
+        Worth(
+            -worth.numerator,
+            _negated(worth.eligible),
+            _negated(worth.withheld),
+            _negated(worth.ineligible),
+        ),
+        Costs(-costs.all, -costs.withheld, [(reason, -fen) for reason, fen in costs.ineligible]),
     )
 
 
-def release_effect(
-    state: State, record: AcceptedRecord, eligible: list[tuple[int, int]]
+def release_effect(state: State, record: AcceptedRecord) -> UsageEffect:
+    """Return the effect of releasing a record: what is withheld of it fits from then on."""
+    contract, device = state.contracts[record.usage.contract], record.usage.device
+    meter, usage = meter_of(state, contract, device), usage_of(record)
+    changes = released(usage)
+    worth = worth_of(contract, meter, changes)
+    held = worth_of(contract, meter, usage)
+    before = _costs(contract, held.numerator, held)
+    freed = Worth(
+        held.numerator,
+        added([*held.eligible, *worth.eligible]),
+        [],
+        added([*held.ineligible, *worth.ineligible]),
+    )
+    after, told = _costs(contract, held.numerator, freed), dict(before.ineligible)
+    more = [(reason, fen - told.get(reason, 0)) for reason, fen in after.ineligible]
+    changed = {REASONS[place] for place, _ in worth.ineligible}
+    costs = Costs(0, -before.withheld, [each for each in more if each[0] in changed])
+    return _usage_effect(state, contract, device, changes, worth, costs)
+
+
+def worth_of(contract: Contract, meter: Meter, usage: list[DayUsage]) -> Worth:
+    """Return what usage is worth by the terms of now."""
+    if len(usage) == 1:  # most records are within a day, fit, and are eligible
+        day, time, fits, _ = usage[0]
+        terms = day_terms(contract, meter, day)
+        if fits == time and terms.segment >= 0:
+            numerator = time * terms.price
+            return Worth(numerator, [(terms.segment, numerator)], [], [])
+    eligible: Numerators = []
+    withheld: Numerators = []
+    ineligible: Numerators = []
+    for day, time, fits, held in usage:
+        terms = day_terms(contract, meter, day)
+        rest = time - held
+        if terms.segment >= 0:
+            eligible.append((terms.segment, fits * terms.price))
+            ineligible.append((_NOT_ENLISTED, (rest - fits) * terms.price))
+        else:
+            ineligible.append((terms.reason, rest * terms.price))
+        withheld.append((terms.year, held * terms.price))
+    parts = [[part for part in added(each) if part[1]] for each in (eligible, withheld, ineligible)]
+    whole = sum(numerator for each in parts for _, numerator in each)
+    return Worth(whole, parts[0], parts[1], parts[2])
+
+
+def _costs(contract: Contract, counted: int, worth: Worth) -> Costs:
+    """Return the fen of usage on top of the contract's other usage.
+
+    `counted` is its numerator where it is among the contract's already, else 0.
+    """
+    base, denominator = contract.used - counted, contract.terms.denominator
+    if not worth.withheld and not worth.ineligible:
+        all_ = cost(base + worth.numerator, denominator) - cost(base, denominator)
+        return Costs(all_, 0, [])
+    numerators = [
+        sum(numerator for _, numerator in worth.eligible),
+        sum(numerator for _, numerator in worth.withheld),
+        *(numerator for _, numerator in worth.ineligible),
+    ]
+    parts = parts_of_cost(base, numerators, denominator)
+    reasons = [REASONS[place] for place, _ in worth.ineligible]
+    return Costs(sum(parts), parts[1], list(zip(reasons, parts[2:], strict=True)))
+
+
+def _negated(numerators: Numerators) -> Numerators:
+    return [(key, -numerator) for key, numerator in numerators]
+
+
+def _usage_effect(  # noqa: PLR0913, PLR0917 - one argument for each part
+    state: State,
+    contract: Contract,
+    device: str,
+    days: list[DayUsage],
+    worth: Worth,
+    costs: Costs,
 ) -> UsageEffect:
-    """Return the effect of releasing a record; `eligible` is the part that will count."""
-    contract = state.contracts[record.usage.contract]
-    price = contract.registered.prices[record.usage.device]
-    withheld = priced(withheld_by_year(record.withheld), -price)
-    return usage_effect(state, contract, 0, priced(eligible, price), withheld)
-
-
-def still_withheld(record: AcceptedRecord) -> list[Withheld]:
-    """Return the part of a record that is withheld now: nothing after its release."""
-    return [] if record.released is not None else record.withheld
-
-
-def priced(device_time: Iterable[tuple[int, int]], price: int) -> Numerators:
-    """Return the numerators of device-time by year."""
-    return [(year, part * price) for year, part in device_time]
+    """Return what usage does to its contract and to the others under the same coupons."""
+    entitlement, entitled = contract.entitlement, []
+    grants: list[Grant] = []
+    if worth.eligible:
+        entitlement = entitle(_eligible_after(contract, worth.eligible), contract.terms)
+        entitled = _entitled_changes(contract, entitlement)
+        for year, _ in entitled:
+            grants += _changed_grants(state, contract, year, entitlement.by_year[year])
+    return UsageEffect(contract, device, days, worth, costs, entitlement, entitled, grants)
 
 
 def void_fields(record: AcceptedRecord, effect: UsageEffect) -> dict[str, Any]:
     """Return the fields of a void's entry that follow from the record and the effect."""
+    withheld = withheld_by_day(still_withheld(record))
     return {
         "record": record.entry,
         "contract": record.usage.contract,
         "device": record.usage.device,
-        "cost": effect.cost,
+        "cost": effect.costs.all,
         "entitled": effect.entitled,
-        "withheld": withheld_by_year(still_withheld(record)) or UNSET,
+        "withheld": withheld or UNSET,
+        "withheld_cost": effect.costs.withheld if withheld else UNSET,
+        "ineligible": effect.costs.ineligible or UNSET,
+    }
+
+
+def release_fields(record: AcceptedRecord, effect: UsageEffect) -> dict[str, Any]:
+    """Return the fields of a release's entry that follow from the record and the effect."""
+    return {
+        "record": record.entry,
+        "contract": record.usage.contract,
+        "device": record.usage.device,
+        "withheld": withheld_by_day(record.withheld),
+        "withheld_cost": effect.costs.withheld,
+        "entitled": effect.entitled,
+        "ineligible": effect.costs.ineligible or UNSET,
     }
 
 
@@ -196,16 +285,21 @@ def grant_postings(grants: Iterable[Grant]) -> list[Posting]:
 
 def _apply_effect(state: State, effect: UsageEffect) -> None:
     """Apply the effect of a record, its void or its release to the state."""
-    contract = effect.contract
-    contract.used += effect.numerator
-    for year, change in effect.eligible:
-        contract.share(year).eligible += change
-    for year, change in effect.withheld:
+    contract, worth = effect.contract, effect.worth
+    name = contract.registered.id
+    contract.used += worth.numerator
+    for place, change in worth.eligible:
+        contract.segments[place].eligible += change
+    for year, change in worth.withheld:
         contract.share(year).withheld += change
+    for place, change in worth.ineligible:
+        contract.ineligible[place] += change
     for year, fen in effect.entitled:
         contract.share(year).entitled += fen
     contract.entitlement = effect.entitlement
-    state.touched.contracts.add(contract.registered.id)
+    state.touched.contracts.add(name)
+    for day, time, fits, withheld in effect.days:
+        state.touched.add_usage((name, day, effect.device), time, fits, withheld)
     apply_grants(state, effect.grants)
 
 
@@ -223,19 +317,13 @@ def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageE
     record.voided = number
 
 
-def apply_release(
-    state: State,
-    record: AcceptedRecord,
-    number: int,
-    effect: UsageEffect,
-    eligible: list[tuple[int, int]],
-) -> None:
+def apply_release(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
     """Apply a release, the entry `number`, to the state."""
     _apply_effect(state, effect)
     work, meter = work_of(record.usage), meter_of(state, effect.contract, record.usage.device)
     free(meter, work, record.withheld)
     occupy(meter, work, [])
-    record.eligible = by_year([*record.eligible, *eligible])
+    record.fits = added([*record.fits, *((day, fits) for day, _, fits, _ in effect.days)])
     record.released = number
 
 
@@ -248,14 +336,6 @@ def apply_grants(state: State, grants: Iterable[Grant]) -> None:
         state.touched.contracts.add(contract.registered.id)
 
 
-def _withheld_cost(contract: Contract, changes: Numerators) -> int:
-    """Return the change of the contract's withheld cost, rounded down by year as in the balance."""
-    held = {year: contract.shares[year].withheld for year, _ in changes if year in contract.shares}
-    return sum(
-        cost(held.get(year, 0) + change) - cost(held.get(year, 0)) for year, change in changes
-    )
-
-
 def _entitled_changes(contract: Contract, entitlement: Entitlement) -> list[tuple[int, int]]:
     changes = []
     for year, fen in entitlement.by_year.items():
@@ -265,10 +345,16 @@ def _entitled_changes(contract: Contract, entitlement: Entitlement) -> list[tupl
     return changes
 
 
-def _eligible_after(contract: Contract, changes: Numerators) -> dict[int, int]:
-    after = {year: share.eligible for year, share in contract.shares.items()}
-    for year, change in changes:
-        after[year] = after.get(year, 0) + change
+def _eligible_after(contract: Contract, changes: Numerators) -> list[tuple[int, int, int]]:
+    """Return year, ratio and numerator of the segments that have usage, or had it until now."""
+    after = []
+    for place, segment in enumerate(contract.segments):
+        numerator = segment.eligible
+        for changed, change in changes:
+            if changed == place:
+                numerator += change
+        if numerator or segment.eligible:
+            after.append((segment.year, segment.ratio_bp, numerator))
     return after
 
 

@@ -5,12 +5,12 @@ token id), `postings` (`[from, to, fen]`) and `salt` (128 bits in hex, for nobod
 from its public leaf hash; see `rules/salts.py`). Entries made by the authority add `request` (the
 idempotency key) and `person` (whose token it was); they may add `reason`, and `proposal` (the
 number of the proposal that they confirm or end). Money is fen, prices 1/10000 yuan per device-hour,
-`start` and `end` microseconds, dates Shanghai text, `eligible` is `[year, thousandths × seconds]`.
-One usage entry:
+`start` and `end` microseconds, dates Shanghai text. Parts of usage are `[day, thousandths ×
+seconds]`, by Shanghai days since 1970-01-01. One usage entry:
 
     {"at":1740790800000000,"batch":40,"by":"pcl-2025a","contract":"TC-2025-0001","cost":28800,
-     "device":"ascend-910b","eligible":[[2025,230400000]],"end":1740790800000000,
-     "entitled":[[2025,14400]],"id":"slurm:4211:0","kind":"usage","milli_devices":64000,
+     "device":"ascend-910b","end":1740790800000000,"entitled":[[2025,14400]],
+     "fits":[[20148,230400000]],"id":"slurm:4211:0","kind":"usage","milli_devices":64000,
      "postings":[["enterprise:91440300708461136T","due:TC-2025-0001",28800],
        ["coupon:training-coupon:2025:91440300708461136T","accrued:TC-2025-0001:2025",14400]],
      "provider":"pcl","salt":"4c6f7a0f3be1d5a2907e66c1d8b3f219","start":1740787200000000,"v":1}
@@ -34,8 +34,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.values.policy_file import Applicant
 from meter.values.units import MICROSECONDS
+from meter.wire.receipt import Reason
 
 Posting = tuple[str, str, int]
+DailyTime = list[tuple[int, int]]  # Shanghai day since 1970-01-01, thousandths × seconds
+ReasonCost = list[tuple[Reason, int]]  # fen
 # The limit that withheld, from and until (microseconds), thousandths × seconds.
 Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
@@ -65,6 +68,13 @@ class AuthorityEntry(Entry, frozen=True, kw_only=True):
     person: str
     proposal: int | UnsetType = UNSET
     reason: str | UnsetType = UNSET
+
+
+class PriceFor(Struct, frozen=True, forbid_unknown_fields=True):
+    """The price of a device for a day, or for a calendar month of Shanghai."""
+
+    amount: int
+    per: Literal["day", "month"]
 
 
 class Enlistment(
@@ -271,7 +281,10 @@ class ContractRegistered(
     kw_only=True,
     rename={"starts": "from", "ends": "until", "ratio_class": "class"},
 ):
-    """A compute service contract; `policy` and `class` are fixed here, by its signing."""
+    """A compute service contract; `policy` and `class` are fixed here, by its signing.
+
+    A price that is a number is for an hour.
+    """
 
     kind: Literal["contract"] = "contract"
     id: str
@@ -283,7 +296,7 @@ class ContractRegistered(
     starts: str
     ends: str
     use: str
-    prices: dict[str, int]
+    prices: dict[str, int | PriceFor]
     max_devices: dict[str, int]
     related_party: bool
     other_public_funds: int
@@ -525,7 +538,9 @@ class BatchAccepted(Entry, frozen=True, kw_only=True):
 class UsageAccepted(Entry, frozen=True, kw_only=True):
     """A metered record; `cost` and `entitled` are the growth of its own contract's sums.
 
-    `withheld` (by year, like `eligible`) and `evidence` are present where capacity was short.
+    `fits` is the part that was enlisted and had room, whether or not it is eligible. `withheld`,
+    its cost and the `evidence` are present where capacity was short; `ineligible`, by reason, where
+    a part counts for nothing. All else of the cost is eligible.
     """
 
     kind: Literal["usage"] = "usage"
@@ -541,10 +556,12 @@ class UsageAccepted(Entry, frozen=True, kw_only=True):
     state: str | UnsetType = UNSET
     final: bool | UnsetType = UNSET
     cost: int
-    eligible: list[tuple[int, int]]
+    fits: DailyTime
     entitled: list[tuple[int, int]]
-    withheld: list[tuple[int, int]] | UnsetType = UNSET
+    withheld: DailyTime | UnsetType = UNSET
+    withheld_cost: int | UnsetType = UNSET
     evidence: list[Evidence] | UnsetType = UNSET
+    ineligible: ReasonCost | UnsetType = UNSET
 
     @property
     def device_time(self) -> int:
@@ -553,7 +570,10 @@ class UsageAccepted(Entry, frozen=True, kw_only=True):
 
 
 class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
-    """A release: of the `withheld` part of a record, `eligible` counts now; both by year."""
+    """A release: the `withheld` part of a record fits from now on.
+
+    `withheld_cost` and `ineligible` are changes: a part can be ineligible for another reason.
+    """
 
     kind: Literal["release"] = "release"
     provider: str
@@ -561,15 +581,16 @@ class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
     record: int
     contract: str
     device: str
-    eligible: list[tuple[int, int]]
-    withheld: list[tuple[int, int]]
+    withheld: DailyTime
+    withheld_cost: int
     entitled: list[tuple[int, int]]
+    ineligible: ReasonCost | UnsetType = UNSET
 
 
 class RecordVoided(Entry, frozen=True, kw_only=True):
     """A void of a record, by its provider (`batch`) or by the authority (`request`).
 
-    `withheld` is the part of the record that was withheld until now, by year.
+    `withheld` is the part of the record that was withheld until now. The figures are changes.
     """
 
     kind: Literal["void"] = "void"
@@ -581,7 +602,9 @@ class RecordVoided(Entry, frozen=True, kw_only=True):
     reason: str
     cost: int
     entitled: list[tuple[int, int]]
-    withheld: list[tuple[int, int]] | UnsetType = UNSET
+    withheld: DailyTime | UnsetType = UNSET
+    withheld_cost: int | UnsetType = UNSET
+    ineligible: ReasonCost | UnsetType = UNSET
     batch: int | UnsetType = UNSET
     request: str | UnsetType = UNSET
     person: str | UnsetType = UNSET

@@ -43,7 +43,7 @@ def item_of(state: State, contract: Contract) -> Item:
         seller=state.providers[terms.provider].registered.uscc,
         policy=contract.policy,
         claims=claims,
-        ratio_bp=contract.terms.ratio_bp,
+        ratio_bp=contract.policy.ratio_bp[terms.ratio_class],
     )
 
 

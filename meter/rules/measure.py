@@ -1,8 +1,12 @@
-"""Measure a record: how much is eligible, and how much is withheld for want of capacity.
+"""Measure a record by Shanghai day: how much fits, and how much is withheld for want of capacity.
 
-This is decided once, when the record is accepted, by the device-time in use at that moment. Only a
-void or a reviewer's release changes it later. `admit`, `occupy` and `free` keep the device-time in
-use.
+This is decided once, when the record is accepted, by the enlistments and the device-time in use at
+that moment. Only a void or a reviewer's release changes it later. What is not enlisted on a day is
+held against no limit: it is not withheld, and fits only where the policy needs no enlistment.
+`admit`, `occupy` and `free` keep the device-time in use.
+
+`day_terms` has what a day's usage is worth by the terms of now: its price, and where it counts, or
+the reason why it does not.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,19 +25,29 @@ from meter.rules.capacity import (
     take,
     withhold,
 )
-from meter.rules.entries import Evidence, UsageAccepted
-from meter.rules.rating import overlap, years_of
-from meter.rules.state import Contract, DeviceTimeId, Meter, State
-from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start
+from meter.rules.entries import DailyTime, Evidence, UsageAccepted
+from meter.rules.rating import overlap
+from meter.rules.state import (
+    MAX_METER_DAYS,
+    AcceptedRecord,
+    Contract,
+    DayTerms,
+    DeviceTimeId,
+    Meter,
+    State,
+)
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start, year_of
 from meter.wire.batch import (
     MAX_RECORD_SECONDS,
     Batch,
     Record,
 )
+from meter.wire.receipt import REASONS, Reason
 
 MAX_EVIDENCE = 16  # runs of quarters in an entry, which must stay below 65,535 bytes
 
-YearlyTime = list[tuple[int, int]]  # year, thousandths × seconds
+# Shanghai day; of its thousandths × seconds all, what fits, and what is withheld.
+DayUsage = tuple[int, int, int, int]
 
 
 @final
@@ -55,9 +69,13 @@ class Work:
 @final
 @dataclass
 class Measured:
-    """The eligible part of some work, by year, and the withheld part, by quarter."""
+    """Some work by day; the part that was enlisted and had room, and the withheld part.
 
-    eligible: YearlyTime
+    The latter is by quarter.
+    """
+
+    days: list[DayUsage]
+    fits: DailyTime
     withheld: list[Withheld]
 
 
@@ -76,56 +94,80 @@ def meter_of(state: State, contract: Contract, device: str) -> Meter:
 
 
 def admit(meter: Meter, work: Work) -> Measured:
-    """Add work to the device-time in use, as far as it fits, and return how much of it counts.
-
-    Work counts within validity ∩ term ∩ enlistment, less the part that did not fit.
-    """
+    """Add work to the device-time in use, without what is withheld of it, and measure it."""
     start, end, milli_devices = work.start, work.end, work.milli_devices
-    eligible = []
-    for begin, until, year in meter.eligible:
-        if begin < end and start < until:
-            seconds = min(end, until) - max(start, begin)
-            eligible.append((year, milli_devices * seconds))
+    # The rooms have a limit at enlisted times alone, so what fits in all of them is enlisted.
     if take(meter.rooms, start, end, milli_devices):
-        return Measured(eligible if len(eligible) < 2 else by_year(eligible), [])
-    withheld = withhold(start, end, milli_devices, meter.rooms)
+        fits = by_day(work)
+        return Measured([(day, time, time, 0) for day, time in fits], fits, [])
+    withheld: list[Withheld] = []
+    for begin, until in overlap(meter.enlisted, start, end):
+        withheld += withhold(begin, until, milli_devices, meter.rooms)
     occupy(meter, work, withheld)
-    eligible += [(year, -device_time) for year, device_time in _eligible_of(meter, withheld)]
-    return Measured([part for part in by_year(eligible) if part[1]], withheld)
+    allowed = by_day(work)
+    if meter.needs_enlistment:
+        allowed = [
+            (day, milli_devices * (until - begin))
+            for enlisted in overlap(meter.enlisted, start, end)
+            for day, begin, until in _days_of(*enlisted)
+        ]
+    missing = withheld_by_day(withheld)
+    left = added([*allowed, *((day, -time) for day, time in missing)])
+    fits = [(day, time) for day, time in left if time]
+    return Measured(_daily_usage(work, fits, missing), fits, withheld)
 
 
-def released_eligible(meter: Meter, withheld: list[Withheld]) -> YearlyTime:
-    """Return the withheld device-time that counts once it is released, by year."""
-    return by_year(_eligible_of(meter, withheld))
+def usage_of(record: AcceptedRecord) -> list[DayUsage]:
+    """Return a record by day, as it stands now."""
+    return _daily_usage(work_of(record.usage), record.fits, withheld_by_day(still_withheld(record)))
 
 
-def withheld_by_year(withheld: Iterable[Withheld]) -> YearlyTime:
-    """Return the withheld device-time by Shanghai year."""
-    return by_year(
-        (year, (end - start) // QUARTER_SECONDS * part.device_time)
+def released(usage: Iterable[DayUsage]) -> list[DayUsage]:
+    """Return how usage changes where all that is withheld fits from now on."""
+    return [(day, 0, withheld, -withheld) for day, _, _, withheld in usage if withheld]
+
+
+def still_withheld(record: AcceptedRecord) -> list[Withheld]:
+    """Return the part of a record that is withheld now: nothing after its release."""
+    return [] if record.released is not None else record.withheld
+
+
+def withheld_by_day(withheld: Iterable[Withheld]) -> DailyTime:
+    """Return the withheld device-time by Shanghai day."""
+    return added(
+        (day, (until - begin) // QUARTER_SECONDS * part.device_time)
         for part in withheld
-        for start, end, year in years_of([(part.start, part.end)])
+        for day, begin, until in _days_of(part.start, part.end)
     )
 
 
-def by_year(parts: Iterable[tuple[int, int]]) -> YearlyTime:
-    """Return device-time added up by year, ascending."""
+def added(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return numbers added up by day or year, ascending."""
     totals: dict[int, int] = {}
-    for year, device_time in parts:
-        totals[year] = totals.get(year, 0) + device_time
+    for key, number in parts:
+        totals[key] = totals.get(key, 0) + number
     return sorted(totals.items())
 
 
-def by_day(work: Work) -> list[tuple[int, int]]:
+def by_day(work: Work) -> DailyTime:
     """Return work by Shanghai day: day since 1970-01-01, thousandths × seconds."""
     first, last = day_of(work.start), day_of(work.end - 1)
     if first == last:
         return [(first, work.device_time)]
-    borders = [work.start, *(day_start(day) for day in range(first + 1, last + 1)), work.end]
     return [
         (day, work.milli_devices * (end - start))
-        for day, (start, end) in enumerate(pairwise(borders), first)
+        for day, start, end in _days_of(work.start, work.end)
     ]
+
+
+def day_terms(contract: Contract, meter: Meter, day: int) -> DayTerms:
+    """Return what holds for a meter on a Shanghai day."""
+    terms = meter.days.get(day)
+    if terms is None:
+        if len(meter.days) >= MAX_METER_DAYS:
+            meter.days.clear()
+        terms = meter.days[day] = _new_day_terms(contract, meter, day)
+    return terms
 
 
 def evidence_of(withheld: list[Withheld]) -> list[Evidence]:
@@ -173,7 +215,6 @@ def device_time_ids(contract: Contract, device: str) -> list[DeviceTimeId]:
 def _new_meter(state: State, contract: Contract, device: str) -> Meter:
     terms = contract.registered
     provider = state.providers[terms.provider]
-    enlisted = overlap(provider.enlisted(device), *contract.window)
     rooms = [
         Room(
             name[0],
@@ -184,16 +225,43 @@ def _new_meter(state: State, contract: Contract, device: str) -> Meter:
         )
         for name in device_time_ids(contract, device)
     ]
-    return Meter(terms.prices[device], list(years_of(enlisted)), rooms)
+    needs_enlistment = contract.policy.enlistment_required
+    return Meter(device, provider.enlisted(device), needs_enlistment, rooms)
 
 
-def _eligible_of(meter: Meter, withheld: Iterable[Withheld]) -> Iterator[tuple[int, int]]:
-    """Yield year and device-time of each withheld quarter that is eligible."""
-    for part in withheld:
-        for start, end, year in meter.eligible:
-            seconds = min(end, part.end) - max(start, part.start)
-            if seconds > 0:
-                yield year, seconds // QUARTER_SECONDS * part.device_time
+def _new_day_terms(contract: Contract, meter: Meter, day: int) -> DayTerms:
+    start = day_start(day)
+    place, reason = -1, -1
+    for number, segment in enumerate(contract.segments):
+        if segment.start <= start < segment.end:
+            place = number
+    if place < 0:
+        reason = REASONS.index(_reason(contract, start))
+    return DayTerms(year_of(start), contract.price_on(meter.device, day), place, reason)
+
+
+def _reason(contract: Contract, start: int) -> Reason:
+    """Return the first reason why usage of a day, which is in no segment, counts for nothing."""
+    if contract.registered.related_party:
+        return "related_party"
+    versions = [each for each in contract.versions if each.start <= start < each.end]
+    policy = versions[0].policy if versions else contract.policy
+    if contract.registered.use not in policy.eligible_uses:
+        return "use"
+    return "outside_term" if versions else "outside_policy"
+
+
+def _daily_usage(work: Work, fits: DailyTime, withheld: DailyTime) -> list[DayUsage]:
+    fitting, missing = dict(fits), dict(withheld)
+    return [(day, time, fitting.get(day, 0), missing.get(day, 0)) for day, time in by_day(work)]
+
+
+def _days_of(start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield `[start, end)` (seconds) cut at the midnights of Shanghai: day, start, end."""
+    first, last = day_of(start), day_of(end - 1)
+    borders = [start, *(day_start(day) for day in range(first + 1, last + 1)), end]
+    for day, (begin, until) in enumerate(pairwise(borders), first):
+        yield day, begin, until
 
 
 def _change_use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: int) -> None:

@@ -2,6 +2,7 @@
 
     numerator    thousandths × seconds × price; one fen is `DENOMINATOR`
     cost         floor(M / D), so that slicing a record never gains or loses a fen
+    parts        how much of a cost is eligible, withheld and ineligible, to the fen
     entitlement  one floor per contract and year; a pure function of the contract's eligible usage
     grant        rule R: what the coupon of a year gives to each of the enterprise's contracts
 
@@ -17,6 +18,15 @@ from meter.values.units import year_of, year_start
 # 1/10000 yuan × thousandths × seconds, per fen: 3600 s × 1000 thousandths × 100 (1/10000 per fen)
 DENOMINATOR: Final = 3600 * 1000 * 100
 FULL_BP: Final = 10_000
+# So that a price for a day or a month is a whole number for each second, numerators are scaled: a
+# day has 24 hours, and 377580 is the least common multiple of the 28 to 31 days of a month.
+HOURS_PER_DAY: Final = 24
+MONTH_PARTS: Final = 377_580
+SCALES: Final[dict[str, int]] = {
+    "hour": 1,
+    "day": HOURS_PER_DAY,
+    "month": HOURS_PER_DAY * MONTH_PARTS,
+}
 
 Interval = tuple[int, int]
 
@@ -24,11 +34,18 @@ Interval = tuple[int, int]
 @final
 @dataclass
 class Terms:
-    """The terms of a contract that decide its entitlement, in fen and basis points."""
+    """The terms of a contract that decide its entitlement, in fen, and the numerator of a fen."""
 
     amount: int
-    ratio_bp: int
     support_limit: int
+    denominator: int = DENOMINATOR
+    numerator: int = field(init=False)  # of the amount
+    divisor: int = field(init=False)  # of numerators that are weighted by basis points
+
+    def __post_init__(self) -> None:
+        """Multiply once what each record needs."""
+        self.numerator = self.amount * self.denominator
+        self.divisor = FULL_BP * self.denominator
 
 
 @final
@@ -41,9 +58,22 @@ class Entitlement:
     support_bound: bool = False
 
 
-def cost(numerator: int) -> int:
+def cost(numerator: int, denominator: int = DENOMINATOR) -> int:
     """Return the fen of a numerator, rounded down: the rule is "不超过" (no more than)."""
-    return numerator // DENOMINATOR
+    return numerator // denominator
+
+
+def parts_of_cost(base: int, numerators: Iterable[int], denominator: int) -> list[int]:
+    """Return the fen of each numerator on top of those before it, all on top of `base`.
+
+    They are differences of one floor, so they add up to the growth of the cost.
+    """
+    parts, fen = [], base // denominator
+    for numerator in numerators:
+        base += numerator
+        parts.append(base // denominator - fen)
+        fen = base // denominator
+    return parts
 
 
 def support_limit(amount: int, combined_bp: int, other_public_funds: int) -> int:
@@ -51,20 +81,24 @@ def support_limit(amount: int, combined_bp: int, other_public_funds: int) -> int
     return max(0, combined_bp * amount // FULL_BP - other_public_funds)
 
 
-def entitle(eligible: dict[int, int], terms: Terms) -> Entitlement:
-    """Return the entitlement from eligible numerators `X` by year, earlier years first.
+def entitle(segments: list[tuple[int, int, int]], terms: Terms) -> Entitlement:
+    """Return the entitlement from `(year, bp, X)` of segments, in the order of their time.
 
-    N[y] = min(X[y], A·D − ΣN before);  E[y] = min(floor(bp·N[y] / (10000·D)), L − ΣE before)
+    N[s] = min(X[s], A·D − ΣN before)
+    E[y] = min(floor(Σ bp[s]·N[s] / (10000·D)), L − ΣE before), over the segments of a year
     """
-    room = terms.amount * DENOMINATOR
+    room = terms.numerator
     support = terms.support_limit
-    by_year: dict[int, int] = {}
+    weighted: dict[int, int] = {}  # Σ bp[s]·N[s] by year
     amount_bound = support_bound = False
-    for year, counted in sorted(eligible.items()):
+    for year, ratio_bp, counted in segments:
         if counted > room:
-            counted, amount_bound = room, True  # noqa: PLW2901 - N[y], where X[y] is more
+            counted, amount_bound = room, True  # noqa: PLW2901 - N[s], where X[s] is more
         room -= counted
-        fen = terms.ratio_bp * counted // (FULL_BP * DENOMINATOR)
+        weighted[year] = weighted.get(year, 0) + ratio_bp * counted
+    by_year: dict[int, int] = {}
+    for year, total in weighted.items():
+        fen = total // terms.divisor
         if fen > support:
             fen, support_bound = support, True
         by_year[year] = fen

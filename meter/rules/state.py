@@ -19,6 +19,7 @@ from meter.rules.capacity import DeviceTime, Limit, Room, Withheld
 from meter.rules.claim_book import ClaimBook
 from meter.rules.entries import (
     ContractRegistered,
+    DailyTime,
     EnterpriseRegistered,
     Genesis,
     KeyRegistered,
@@ -27,9 +28,10 @@ from meter.rules.entries import (
     UsageAccepted,
 )
 from meter.rules.people import People
-from meter.rules.rating import Entitlement, Interval, Terms, union
+from meter.rules.rating import MONTH_PARTS, Entitlement, Interval, Terms, union
 from meter.values.policy import Policy
-from meter.wire.receipt import EntryRange
+from meter.values.units import days_of_month
+from meter.wire.receipt import REASONS, EntryRange
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme that owns it, year
@@ -37,9 +39,11 @@ RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
 RequestId = tuple[str, str]  # owner (`People.owner_of`), its idempotency key
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
+UsageDayId = tuple[str, int, str]  # contract, Shanghai day since 1970-01-01, device kind
 
 MAX_HELD_STREAMS: Final = 20_000  # names that the service keeps in memory
 MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps in memory
+MAX_METER_DAYS: Final = 100  # whose terms a meter keeps: records come some weeks late at most
 
 
 @dataclass
@@ -131,24 +135,66 @@ class Provider:
 
 @final
 @dataclass
-class Meter:
-    """One device kind under one contract: its price, when its usage counts, where it must fit.
+class Version:
+    """A policy, and the time in which its rules hold for a contract."""
 
-    `price` is 1/10000 yuan per device-hour. `eligible` are the times in which usage counts, as
-    disjoint ascending `(from, until, year)` in seconds, each within one Shanghai year.
+    policy: Policy
+    start: int
+    end: int
+
+
+@final
+@dataclass
+class Segment:
+    """A time in which usage counts by one ratio: within one year and one policy.
+
+    `eligible` is the numerator `X` of its usage.
     """
 
+    year: int
+    policy: str
+    ratio_bp: int
+    start: int
+    end: int
+    eligible: int = 0
+
+
+@final
+@dataclass
+class DayTerms:
+    """What holds for one device kind under a contract on one Shanghai day.
+
+    `segment` is the place of the segment in which the day lies. It is -1 where usage counts for
+    nothing; then `reason` is its place in `REASONS`.
+    """
+
+    year: int
     price: int
-    eligible: list[tuple[int, int, int]]
+    segment: int
+    reason: int
+
+
+@final
+@dataclass
+class Meter:
+    """One device kind under one contract: when it is enlisted, and where its usage must fit.
+
+    Where it `needs_enlistment`, nothing fits at another time. `days` are the terms of the days that
+    were needed last.
+    """
+
+    device: str
+    enlisted: list[Interval]
+    needs_enlistment: bool
     rooms: list[Room]
+    days: dict[int, DayTerms] = field(default_factory=dict)
 
 
 @final
 @dataclass
 class Share:
-    """One contract in one year: eligible and withheld numerators, entitled and granted fen."""
+    """One contract in one year: the withheld numerator, entitled and granted fen."""
 
-    eligible: int = 0
     withheld: int = 0
     entitled: int = 0
     granted: int = 0
@@ -164,24 +210,31 @@ class Accounts:
     accrued: str
 
 
+def _nothing_by_reason() -> list[int]:
+    return [0] * len(REASONS)
+
+
 @final
 @dataclass
 class Contract:
     """A contract with its running totals.
 
-    `used` is the numerator `M`. `window` is the time in which usage can be eligible: policy
-    validity ∩ term, empty where the use or the parties are not eligible. `debtor` and `due` are the
-    accounts of its cost. `freezes` holds the numbers of the entries that froze and unfroze it, by
-    turns. `meters` and `accounts` (by year) are made when they are needed; `meters` are made again
-    when the provider's enlistments change.
+    `policy` is that of its signing, `versions` those whose rules hold, in the order of their time.
+    `segments` are the times in which its usage is eligible, in order: none where use or parties are
+    not. `used` is the numerator `M`, `ineligible` what of it counts for nothing, by reason.
+    `debtor` and `due` are the accounts of its cost. `freezes` holds the numbers of the entries that
+    froze and unfroze it, by turns. `meters` and `accounts` (by year) are made when they are needed;
+    `meters` are made again when the provider's enlistments change.
     """
 
     entry: int
     registered: ContractRegistered
     policy: Policy
     terms: Terms
-    window: Interval
+    versions: list[Version]
+    segments: list[Segment]
     used: int = 0
+    ineligible: list[int] = field(default_factory=_nothing_by_reason)
     freezes: list[int] = field(default_factory=list)
     shares: dict[int, Share] = field(default_factory=dict)
     entitlement: Entitlement = field(default_factory=Entitlement)
@@ -203,6 +256,19 @@ class Contract:
     def frozen_at(self, size: int) -> bool:
         """Return whether new records were refused after the first `size` entries."""
         return sum(number < size for number in self.freezes) % 2 == 1
+
+    def touches(self, year: int) -> bool:
+        """Return whether usage of a year can be eligible."""
+        return any(segment.year == year for segment in self.segments)
+
+    def price_on(self, device: str, day: int) -> int:
+        """Return the numerator of a thousandth of a device in a second of a Shanghai day."""
+        price = self.registered.prices[device]
+        if isinstance(price, int):
+            return price
+        if price.per == "day":
+            return price.amount
+        return price.amount * (MONTH_PARTS // days_of_month(day))
 
     def share(self, year: int) -> Share:
         """Return the share of a year, empty at first."""
@@ -270,13 +336,12 @@ class Pool:
 class AcceptedRecord(Struct):
     """An accepted record, and the numbers of the entries that voided or released it.
 
-    `eligible` is the part that counts now, thousandths × seconds by year; `withheld` is the part
-    that did not fit.
+    `fits` is the enlisted part that has room, by day; `withheld` is the part that did not fit.
     """
 
     entry: int
     usage: UsageAccepted
-    eligible: list[tuple[int, int]]
+    fits: DailyTime
     withheld: list[Withheld] = []
     voided: int | None = None
     released: int | None = None
@@ -294,12 +359,27 @@ class StoredBatch(Struct, frozen=True):
 @final
 @dataclass
 class Touched:
-    """The contracts, coupons, pools and days that a group changed."""
+    """The contracts, coupons, pools and days that a group changed.
+
+    `usage` has, by contract, Shanghai day and device kind, how much more device-time there is: all,
+    what fits, and what is withheld. In a replay, where nobody takes it, that is all there is.
+    """
 
     contracts: set[str] = field(default_factory=set)
     coupons: set[CouponId] = field(default_factory=set)
     pools: set[PoolId] = field(default_factory=set)
     days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
+    usage: dict[UsageDayId, list[int]] = field(default_factory=dict)
+
+    def add_usage(self, day: UsageDayId, time: int, fits: int, withheld: int) -> None:
+        """Add device-time to a day; negative numbers take it off."""
+        held = self.usage.get(day)
+        if held is None:
+            self.usage[day] = [time, fits, withheld]
+        else:
+            held[0] += time
+            held[1] += fits
+            held[2] += withheld
 
     def update(self, other: "Touched") -> None:
         """Add what another group changed."""
@@ -307,6 +387,8 @@ class Touched:
         self.coupons |= other.coupons
         self.pools |= other.pools
         self.days |= other.days
+        for day, (time, fits, withheld) in other.usage.items():
+            self.add_usage(day, time, fits, withheld)
 
 
 @final

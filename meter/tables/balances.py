@@ -29,11 +29,15 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class ContractTotals:
-    """A contract's numerator and its years, at one size of the ledger; fen."""
+    """A contract's numerators and its years, at one size of the ledger.
+
+    `eligible` and `ineligible`, by reason, are numerators; `years` has those of what is withheld.
+    """
 
     size: int
     last_at: int
-    used: int
+    eligible: int
+    ineligible: list[int]
     years: list[dict[str, Any]]
 
 
@@ -64,4 +68,10 @@ async def contract_totals(connection: Connection, contract: str) -> ContractTota
     """Read a contract's totals, as of the last commit."""
     row = await connection.fetchrow(_SQL["contract"], contract)
     assert row is not None, "the head is always there"
-    return ContractTotals(row["size"], row["last_at"], int(row["used"]), json.loads(row["years"]))
+    return ContractTotals(
+        row["size"],
+        row["last_at"],
+        int(row["eligible"]),
+        list(map(int, row["ineligible"])),
+        json.loads(row["years"]),
+    )

@@ -17,7 +17,7 @@ from meter.rules.commands import Asked, Propose
 from meter.rules.entries import RecordReleased, UsageAccepted
 from meter.rules.evolve import register
 from meter.rules.kinds.table import BY_COMMAND, read_entry
-from meter.rules.measure import by_year
+from meter.rules.measure import added
 from meter.rules.people import People
 from meter.rules.rating import entitle
 from meter.rules.state import (
@@ -81,13 +81,12 @@ async def load_state(connection: Connection, head: Head) -> State:
         register(state, number, read_entry(canon.decode(data)))
     for proposal, closed in await connection.fetch(_SQL["closed_proposals"]):
         state.people.close(proposal, closed)
-    for contract, used in await connection.fetch(_SQL["contract_totals"]):
+    for contract, used, *ineligible in await connection.fetch(_SQL["contract_totals"]):
         state.contracts[contract].used = int(used)
+        state.contracts[contract].ineligible = list(map(int, ineligible))
+    await _load_segments(connection, state)
     for contract, year, *numbers in await connection.fetch(_SQL["contract_years"]):
         state.contracts[contract].shares[year] = Share(*map(int, numbers))
-    for held in state.contracts.values():
-        eligible_by_year = {year: share.eligible for year, share in held.shares.items()}
-        held.entitlement = entitle(eligible_by_year, held.terms)
     for enterprise, programme, year, issued, granted in await connection.fetch(_SQL["coupons"]):
         state.coupons[enterprise, programme, year] = issued
         state.granted[enterprise, programme, year] = int(granted)
@@ -95,6 +94,20 @@ async def load_state(connection: Connection, head: Head) -> State:
         state.pools[programme, year].issued = issued
     state.take_touched()
     return state
+
+
+async def _load_segments(connection: Connection, state: State) -> None:
+    held = {
+        (contract, year, policy): int(eligible)
+        for contract, year, policy, eligible in await connection.fetch(_SQL["contract_segments"])
+    }
+    for name, contract in state.contracts.items():
+        for segment in contract.segments:
+            segment.eligible = held.get((name, segment.year, segment.policy), 0)
+        contract.entitlement = entitle(
+            [(each.year, each.ratio_bp, each.eligible) for each in contract.segments],
+            contract.terms,
+        )
 
 
 async def load_service_keys(connection: Connection) -> State:
@@ -166,14 +179,14 @@ async def _load_records(
 def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> AcceptedRecord:
     usage = read_entry(canon.decode(entries[row["entry"]]))
     assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
-    eligible = usage.eligible
+    fits = usage.fits
     if row["released"] is not None:
         release = read_entry(canon.decode(entries[row["released"]]))
         assert isinstance(release, RecordReleased), "meter.record points at release entries"
-        eligible = by_year([*eligible, *release.eligible])
+        fits = added([*fits, *release.withheld])
     columns = (row["quarters"], row["counts"], row["device_times"], row["limits"])
     withheld = [Withheld(*run) for run in zip(*columns, strict=True)]
-    return AcceptedRecord(row["entry"], usage, eligible, withheld, row["voided"], row["released"])
+    return AcceptedRecord(row["entry"], usage, fits, withheld, row["voided"], row["released"])
 
 
 async def load_device_time(

@@ -5,9 +5,8 @@ Functions take the caller's connection, in whose snapshot they read. They know n
 next page begins. `tables/write.py` writes the tables.
 """
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -21,12 +20,13 @@ from meter.host.tokens import Identity, ListedToken
 from meter.rules.capacity import Withheld
 from meter.rules.entries import Evidence
 from meter.rules.measure import evidence_of
-from meter.rules.rating import cost
+from meter.rules.rating import parts_of_cost
 from meter.rules.state import Contract, Key, RecordId
 from meter.tables.connections import Connection
 from meter.values.roles import Role
 from meter.wire.advice import Refusable
 from meter.wire.batch import MAX_BATCH_ITEMS
+from meter.wire.receipt import REASONS
 
 # A page reads no more than this, whatever it finds; its cursor leads on.
 MAX_ENTRIES_READ: Final = 5_000  # some tens of milliseconds of reading
@@ -76,7 +76,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class NotCounted:
-    """A record that was refused, or has a withheld part (`withheld`, device-time).
+    """A record that was refused, or has a withheld part (`withheld`, its cost in fen).
 
     Times in microseconds; `status` is there where a part was withheld.
     """
@@ -110,7 +110,10 @@ class HeldEntry:
 
 @dataclass(frozen=True, slots=True)
 class ToReview:
-    """A record of which a fen or more is withheld, to be reviewed; times in microseconds."""
+    """A record of which a fen or more is withheld, to be reviewed; times in microseconds.
+
+    `cost`, in fen, is that of the withheld part.
+    """
 
     entry: int
     provider: str
@@ -120,6 +123,7 @@ class ToReview:
     milli_devices: int
     starts: int
     ends: int
+    cost: int
     withheld: int
     evidence: list[Evidence]
 
@@ -159,10 +163,14 @@ class Coupon:
 
 @dataclass(slots=True)
 class Totals:
-    """What was metered and granted under a contract, fen."""
+    """What was metered and granted under a contract, fen.
+
+    `ineligible` is by reason. What of the cost is neither that nor withheld is eligible.
+    """
 
     cost: int = 0
     withheld: int = 0
+    ineligible: list[int] = field(default_factory=lambda: [0] * len(REASONS))
     entitled: int = 0
     granted: int = 0
 
@@ -259,16 +267,20 @@ async def has_changed(connection: Connection, subjects: Sequence[str], size: int
 # Contracts
 
 
-async def totals(connection: Connection, contracts: Sequence[str]) -> dict[str, Totals]:
-    """Return the totals of some contracts."""
-    found: defaultdict[str, Totals] = defaultdict(Totals)
-    for contract, used in await connection.fetch(_SQL["totals"], contracts):
-        found[contract].cost = cost(int(used))
-    for contract, withheld, entitled, granted in await connection.fetch(_SQL["years"], contracts):
-        found[contract].withheld += cost(int(withheld))
-        found[contract].entitled += entitled
-        found[contract].granted += granted
-    return {contract: found[contract] for contract in contracts}
+async def totals(connection: Connection, contracts: Iterable[Contract]) -> dict[str, Totals]:
+    """Return the totals of some contracts by their ids."""
+    denominators = {each.registered.id: each.terms.denominator for each in contracts}
+    found = {name: Totals() for name in denominators}
+    for name, *numerators in await connection.fetch(_SQL["totals"], list(found)):
+        held = found[name]
+        eligible, held.withheld, *held.ineligible = parts_of_cost(
+            0, map(int, numerators), denominators[name]
+        )
+        held.cost = eligible + held.withheld + sum(held.ineligible)
+    for name, entitled, granted in await connection.fetch(_SQL["years"], list(found)):
+        found[name].entitled += entitled
+        found[name].granted += granted
+    return found
 
 
 async def usage(
@@ -502,6 +514,4 @@ def _to_review(row: dict[str, Any]) -> ToReview:
 
 
 def _not_counted(row: dict[str, Any]) -> NotCounted:
-    key = row.pop("entry"), row.pop("place")
-    withheld = row.pop("withheld")
-    return NotCounted(key=key, withheld=None if withheld is None else int(withheld), **row)
+    return NotCounted(key=(row.pop("entry"), row.pop("place")), **row)

@@ -10,7 +10,6 @@ from msgspec.structs import astuple
 
 from meter.rules.entries import ProposalEnded, UsageAccepted
 from meter.rules.kinds.table import BY_ENTRY
-from meter.rules.rating import cost
 from meter.rules.state import (
     AcceptedRecord,
     BatchId,
@@ -43,8 +42,6 @@ class Written:
     past_coupons: list[tuple[Any, ...]] = field(default_factory=list)
     refused: list[tuple[Any, ...]] = field(default_factory=list)
     numbers: list[BatchId] = field(default_factory=list)
-    # Thousandths of devices added by contract, device, start and end: a batch has few such spans.
-    usage: dict[tuple[str, str, int, int], int] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)  # of the group's entries
     segment_subjects: list[tuple[str, int]] = field(default_factory=list)
 
@@ -89,7 +86,6 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
             return
         case "void":
             written.voids.append((entry.provider, entry.id, number))
-            _note_usage(written, state.records[entry.provider, entry.id].usage, -1)
             _note_closed_proposal(written, number, entry)
             written.subjects.add("kind:void")
             return
@@ -115,20 +111,11 @@ def _note_closed_proposal(written: Written, number: int, entry: Any) -> None:
 
 
 def _note_record(written: Written, state: State, number: int, usage: UsageAccepted) -> None:
-    withheld, fen = usage.withheld is not UNSET, _withheld_fen(state, usage)
-    name = usage.provider, usage.id
-    written.records.append((*name, number, usage.contract, None, None, withheld, fen > 0))
+    withheld, name = usage.withheld_cost is not UNSET, (usage.provider, usage.id)
+    to_review = usage.withheld_cost is not UNSET and usage.withheld_cost > 0
+    written.records.append((*name, number, usage.contract, None, None, withheld, to_review))
     if withheld:
-        written.withheld.append(_withheld_row(state.records[usage.provider, usage.id]))
-    _note_usage(written, usage, 1)
-
-
-def _withheld_fen(state: State, usage: UsageAccepted) -> int:
-    """Return the cost of the withheld part of a record."""
-    if usage.withheld is UNSET:
-        return 0
-    price = state.contracts[usage.contract].registered.prices[usage.device]
-    return cost(sum(device_time for _, device_time in usage.withheld) * price)
+        written.withheld.append(_withheld_row(state.records[name]))
 
 
 def note_batch(
@@ -173,11 +160,6 @@ def _about(record: Record) -> tuple[Any, ...]:
     return "record", record.contract, record.device, *times
 
 
-def _note_usage(written: Written, usage: UsageAccepted, sign: int) -> None:
-    span = (usage.contract, usage.device, usage.start, usage.end)
-    written.usage[span] = written.usage.get(span, 0) + sign * usage.milli_devices
-
-
 def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
     runs = _columns(map(astuple, record.withheld), 4)
     usage = record.usage
@@ -191,6 +173,7 @@ def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
         usage.start,
         usage.end,
         *runs,
+        usage.withheld_cost,
     )
 
 

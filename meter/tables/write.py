@@ -4,8 +4,7 @@ Functions take the caller's connection; `write` the caller's transaction, the on
 group's entries. The read-model rows *are* the state: `load_state` reads them, `write` keeps them.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -13,17 +12,16 @@ from ledger import store as ledger_store
 from ledger.log import Group
 from ledger.queries import load, script
 from ledger.roles import Roles
-from meter.rules.measure import Work, by_day
 from meter.rules.state import (
     CouponId,
     DeviceTimeId,
     PoolId,
     State,
     Touched,
+    UsageDayId,
 )
 from meter.tables.connections import Connection
 from meter.tables.rows import Written, _columns, note_group
-from meter.values.units import MICROSECONDS
 from meter.wire.batch import SignedBatch
 
 _SQL: Final = load("meter.tables")
@@ -43,6 +41,7 @@ _PROJECTIONS: Final = (
     "segment_subject",
     "device_time",
     "contract_total",
+    "contract_segment",
     "contract_year",
     "contract_year_past",
     "coupon",
@@ -92,7 +91,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
         await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
     if written.numbers:
         await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
-    await _put_usage_days(connection, written)
+    await _put_usage_days(connection, touched.usage)
     await _put_device_time(connection, state, touched.days)
     await _put_contracts(connection, state, touched.contracts)
     await _put_coupons(connection, state, touched.coupons)
@@ -121,18 +120,23 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
     contracts = [state.contracts[name] for name in sorted(touched)]
     if not contracts:
         return
-    await connection.execute(
-        _SQL["put_contract_totals"],
-        [contract.registered.id for contract in contracts],
-        [Decimal(contract.used) for contract in contracts],
-    )
+    totals = [
+        (contract.registered.id, *map(Decimal, (contract.used, *contract.ineligible)))
+        for contract in contracts
+    ]
+    await connection.execute(_SQL["put_contract_totals"], *_columns(totals, 7))
+    segments = [
+        (contract.registered.id, segment.year, segment.policy, Decimal(segment.eligible))
+        for contract in contracts
+        for segment in contract.segments
+    ]
+    await connection.execute(_SQL["put_contract_segments"], *_columns(segments, 4))
     rows = [
         (
             contract.registered.id,
             year,
             contract.registered.enterprise,
             contract.registered.programme,
-            Decimal(share.eligible),
             Decimal(share.withheld),
             share.entitled,
             share.granted,
@@ -140,18 +144,15 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
         for contract in contracts
         for year, share in contract.shares.items()
     ]
-    await connection.execute(_SQL["put_contract_years"], *_columns(rows, 8))
+    await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
 
 
-async def _put_usage_days(connection: Connection, written: Written) -> None:
-    added: defaultdict[tuple[str, int, str], int] = defaultdict(int)
-    for (contract, device, start, end), milli_devices in written.usage.items():
-        work = Work(device, milli_devices, start // MICROSECONDS, end // MICROSECONDS)
-        for day, device_time in by_day(work):
-            added[contract, day, device] += device_time
-    rows = [(*place, Decimal(device_time)) for place, device_time in added.items()]
+async def _put_usage_days(
+    connection: Connection, added: Mapping[UsageDayId, Iterable[int]]
+) -> None:
+    rows = [(*day, *map(Decimal, device_times)) for day, device_times in added.items()]
     if rows:
-        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 5))
+        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 6))
 
 
 async def _put_device_time(

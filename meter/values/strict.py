@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -29,6 +29,7 @@ from meter.values.units import (
     parse_price,
 )
 
+Per = Literal["hour", "day", "month"]
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
 
@@ -62,7 +63,18 @@ class Fen(int):
 
 
 class Price(int):
-    """A price per device-hour: yuan text outside, 1/10000 yuan inside."""
+    """A price of a device: yuan outside, 1/10000 yuan inside.
+
+    A text is per hour; per day or month it is an object: `{"amount":"3000.00","per":"month"}`.
+    """
+
+    per: Per
+
+    def __new__(cls, amount: int, per: Per = "hour") -> Self:
+        """Make a price of 1/10000 yuan."""
+        made = super().__new__(cls, amount)
+        made.per = per
+        return made
 
 
 class Moment(int):
@@ -95,6 +107,12 @@ class Number(int):
     """The number of an entry in a URL: digits outside."""
 
 
+_PRICE_TEXT: Final = {
+    "type": "string",
+    "format": "price",
+    "pattern": r"^(?!0(?:\.0{1,4})?$)(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,4})?$",
+}
+
 # A schema cannot say that a day exists or that a check character is right; it says all the rest.
 SCHEMAS: Final[dict[type, dict[str, Any]]] = {
     Fen: {
@@ -105,11 +123,20 @@ SCHEMAS: Final[dict[type, dict[str, Any]]] = {
         "examples": ["288.00"],
     },
     Price: {
-        "type": "string",
-        "format": "price",
-        "pattern": r"^(?!0(?:\.0{1,4})?$)(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,4})?$",
-        "description": "Yuan per device-hour with up to four decimals, above zero.",
-        "examples": ["4.50"],
+        "oneOf": [
+            _PRICE_TEXT | {"description": "Yuan per device-hour with up to four decimals."},
+            {
+                "type": "object",
+                "properties": {
+                    "amount": _PRICE_TEXT,
+                    "per": {"type": "string", "enum": ["day", "month"]},
+                },
+                "required": ["amount", "per"],
+                "additionalProperties": False,
+            },
+        ],
+        "description": "The price of a device for an hour, or for a day or calendar month.",
+        "examples": ["4.50", {"amount": "3000.00", "per": "month"}],
     },
     Date: {
         "type": "string",
@@ -234,10 +261,10 @@ def plain(value: Any) -> Any:
     """Return a value as an entry holds it: without marker types, instants in microseconds."""
     if isinstance(value, bool) or value is msgspec.UNSET:
         return value
-    if isinstance(value, Instant):
-        return value * MICROSECONDS
+    if isinstance(value, Price) and value.per != "hour":
+        return {"amount": int(value), "per": value.per}
     if isinstance(value, int):
-        return int(value)
+        return int(value * MICROSECONDS if isinstance(value, Instant) else value)
     if isinstance(value, str):
         return str(value)
     if isinstance(value, dict):
@@ -248,6 +275,8 @@ def plain(value: Any) -> Any:
 def _from_plain(kind: type, value: object) -> object:
     if kind not in (Fen, Price, Instant, Moment, Number):
         return _from_text(kind, value)
+    if kind is Price and isinstance(value, dict):
+        return _price_per(value, _price_text)
     if type(value) is not int:
         raise ValueError("expected a whole number")
     # Read from the text, so that the limits of `decode` hold.
@@ -267,7 +296,25 @@ def _instant_text(kind: type, microseconds: int) -> str:
         raise ValueError("expected an instant") from None
 
 
+def _price_text(amount: object) -> object:
+    if type(amount) is not int:
+        raise ValueError("expected a whole number")
+    return format_price(amount)
+
+
+def _price_per(fields: dict[str, Any], text_of: Callable[[object], object]) -> Price:
+    """Return a price per day or month; `text_of` returns the text of its amount."""
+    if fields.keys() != {"amount", "per"} or fields["per"] not in ("day", "month"):
+        raise ValueError("expected an amount, and per day or month")
+    text = text_of(fields["amount"])
+    if not isinstance(text, str):
+        raise ValueError("expected text")  # noqa: TRY004 - msgspec names the place of a ValueError
+    return Price(parse_price(text), fields["per"])
+
+
 def _from_text(kind: type, value: object) -> object:
+    if kind is Price and isinstance(value, dict):
+        return _price_per(value, lambda amount: amount)
     if not isinstance(value, str):
         raise ValueError("expected text")  # noqa: TRY004 - msgspec names the place of a ValueError
     return _READERS[kind](value)

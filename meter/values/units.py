@@ -13,6 +13,7 @@ moment may end with zeros. Any other text raises `ValueError` with a sentence. N
 """
 
 import re
+from calendar import monthrange
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -148,6 +149,12 @@ def format_date(seconds: int) -> str:
 def day_of(seconds: int) -> int:
     """Return the Shanghai day on which an instant falls, counted from 1970-01-01 there."""
     return (seconds + SHANGHAI_OFFSET_SECONDS) // DAY_SECONDS
+
+
+def days_of_month(day: int) -> int:
+    """Return how many days the calendar month of a Shanghai day has."""
+    found = date.fromordinal(day + _EPOCH_ORDINAL)
+    return monthrange(found.year, found.month)[1]
 
 
 def day_start(day: int) -> int:

@@ -65,11 +65,11 @@ from meter.rules.entries import (
     RedInvoiceEntered,
     UsageAccepted,
 )
-from meter.rules.rating import cost
 from meter.rules.state import CouponId, State
 from meter.values.roles import Role
 from meter.values.units import format_moment, format_money
 from meter.views.past import PastBalance, advance
+from meter.wire.receipt import Reason
 
 THRESHOLDS_PERCENT: Final = (80, 95, 100)
 
@@ -128,7 +128,9 @@ class RecordData(Data, frozen=True, kw_only=True, omit_defaults=True):
     granted: str
     uncovered: str
     withheld: str
+    ineligible: str
     by_year: dict[str, str]
+    reasons: dict[Reason, str] = {}
     by_authority: bool = False
     reason: str = ""
 
@@ -253,7 +255,8 @@ class Walk:
     """A walk through the entries that turns them into a viewer's events, one after the other.
 
     `balances` holds the coupons that were needed so far, as they stand at the position; their
-    `entitled` is not kept up. `state` knows the terms of contracts, which never change.
+    `entitled` and `withheld` are not kept up. `state` knows the terms of contracts, which never
+    change.
     """
 
     who: Viewer
@@ -299,14 +302,13 @@ def concerns(state: State, entry: AnyEntry, who: Viewer) -> bool:
 
 
 def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
-    """Return the coupons whose money or withheld cost an entry changes."""
+    """Return the coupons whose money an entry changes."""
     if isinstance(entry, CouponEntry):
         return [(entry.enterprise, entry.programme, entry.year)]
     if isinstance(entry, RecordEntry):
         contract = state.contracts[entry.contract]
-        years = {year for year, _ in _withheld(entry)}
-        years |= {year for _, year, _ in _grants(entry)}
-        return [contract.coupon_id(year) for year in sorted(years)]
+        years = sorted({year for _, year, _ in _grants(entry)})
+        return [contract.coupon_id(year) for year in years]
     if isinstance(
         entry, LedgerEntry | PartyEntry | KeyRevoked | ContractEntry | ClaimEntry | BatchAccepted
     ):
@@ -320,7 +322,6 @@ class CouponChanges:
 
     before: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
     after: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
-    withheld_cost: int = 0  # the change of the entry's own contract
 
 
 def apply_to_balances(
@@ -333,17 +334,9 @@ def apply_to_balances(
         if balance is None:
             continue
         changes.before[coupon] = _issued_and_granted(balance)
-        changes.withheld_cost -= _withheld_cost(balance, entry)
         advance(balance, state, coupon, entry)
         changes.after[coupon] = _issued_and_granted(balance)
-        changes.withheld_cost += _withheld_cost(balance, entry)
     return changes
-
-
-def _withheld_cost(balance: PastBalance, entry: Entry) -> int:
-    if not isinstance(entry, RecordEntry) or entry.contract not in balance.shares:
-        return 0
-    return cost(balance.shares[entry.contract].withheld)
 
 
 NamedData = tuple[str, Data]
@@ -358,7 +351,7 @@ def _named_data(
             yield from _for_enterprise(state, entry, common, changes)
             yield from _thresholds(common, changes)
         case "provider":
-            yield from _for_provider(entry, common, changes)
+            yield from _for_provider(entry, common)
         case "authority" | "auditor":
             yield "entry", _condensed(entry, common)
             yield from _thresholds(common, changes)
@@ -376,7 +369,7 @@ def _for_enterprise(
     state: State, entry: AnyEntry, common: _Common, changes: CouponChanges
 ) -> Iterator[NamedData]:
     if isinstance(entry, RecordEntry):
-        yield _record(entry, common, changes)
+        yield _record(entry, common)
         yield from _other_grants(state, entry, common, entry.contract)
     elif isinstance(entry, CouponEntry):
         yield _coupon(entry, common, changes)
@@ -389,11 +382,11 @@ def _for_enterprise(
         assert_never(entry)
 
 
-def _for_provider(entry: AnyEntry, common: _Common, changes: CouponChanges) -> Iterator[NamedData]:
+def _for_provider(entry: AnyEntry, common: _Common) -> Iterator[NamedData]:
     if isinstance(entry, BatchAccepted):
         yield _batch(entry, common)
     elif isinstance(entry, RecordVoided | RecordReleased):
-        yield _record(entry, common, changes)
+        yield _record(entry, common)
     elif isinstance(entry, KeyRevoked):
         data = KeyData(entry=common.number, time=common.time, keyid=entry.keyid)
         yield "key.revoked", data
@@ -419,11 +412,12 @@ def _batch(entry: BatchAccepted, common: _Common) -> NamedData:
     )
 
 
-def _record(entry: RecordEntry, common: _Common, changes: CouponChanges) -> NamedData:
+def _record(entry: RecordEntry, common: _Common) -> NamedData:
     granted_by_year = {year: fen for name, year, fen in _grants(entry) if name == entry.contract}
     granted = sum(granted_by_year.values())
     entitled = sum(fen for _, fen in entry.entitled)
     years = sorted({year for year, _ in entry.entitled} | granted_by_year.keys())
+    reasons = [] if entry.ineligible is UNSET else entry.ineligible
     return (
         f"record.{_VERBS[type(entry)]}",
         RecordData(
@@ -436,7 +430,9 @@ def _record(entry: RecordEntry, common: _Common, changes: CouponChanges) -> Name
             entitled=format_money(entitled),
             granted=format_money(granted),
             uncovered=format_money(entitled - granted),
-            withheld=format_money(changes.withheld_cost),
+            withheld=format_money(0 if entry.withheld_cost is UNSET else entry.withheld_cost),
+            ineligible=format_money(sum(fen for _, fen in reasons)),
+            reasons={reason: format_money(fen) for reason, fen in reasons},
             by_year={str(year): format_money(granted_by_year.get(year, 0)) for year in years},
             by_authority=_is_by_authority(entry),
             reason=_reason(entry),
@@ -568,10 +564,6 @@ def _grants(entry: Entry) -> list[tuple[str, int, int]]:
                 _, contract, year = account.split(":")
                 found.append((contract, int(year), sign * fen))
     return found
-
-
-def _withheld(entry: RecordEntry) -> Iterable[tuple[int, int]]:
-    return [] if entry.withheld is UNSET else entry.withheld
 
 
 def _issued_and_granted(balance: PastBalance) -> tuple[int, int]:

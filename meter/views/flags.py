@@ -31,7 +31,7 @@ from meter.rules.capacity import QUARTER_SECONDS
 from meter.rules.entries import Entry, RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.measure import work_of
 from meter.rules.state import State
-from meter.values.units import MICROSECONDS, year_of
+from meter.values.units import MICROSECONDS, day_of, year_of
 
 QuestionKind = Literal["moved", "frozen_void", "repeated", "shared_run", "crowded", "released"]
 QUESTION_KINDS: Final[tuple[QuestionKind, ...]] = get_args(QuestionKind)
@@ -227,15 +227,15 @@ def _ragged(number: int, usage: UsageAccepted) -> Iterator[tuple[_Quarter, "arra
     """Yield the first and last quarter of a record, where it takes a part of them only.
 
     Whole quarters need no look: what is in use there never exceeds what is enlisted. What is
-    withheld is reviewed anyway.
+    withheld is reviewed anyway, and what is not enlisted counts for nothing.
     """
     if usage.withheld is not UNSET:
         return
-    work = work_of(usage)
+    work, enlisted = work_of(usage), {day for day, _ in usage.fits}
     for place in sorted({work.start // QUARTER_SECONDS, (work.end - 1) // QUARTER_SECONDS}):
         begin = place * QUARTER_SECONDS
         start, until = max(work.start, begin), min(work.end, begin + QUARTER_SECONDS)
-        if until - start < QUARTER_SECONDS:
+        if until - start < QUARTER_SECONDS and day_of(begin) in enlisted:
             part = array("q", (number, start, until, work.milli_devices))
             yield (usage.provider, usage.device, place), part
 

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from meter.rules.entries import Entry, RecordEntry, RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.state import CouponId, State
+from meter.values.units import day_start, year_of
 
 
 @dataclass(slots=True)
@@ -65,7 +66,6 @@ def _change_share(
     terms = state.contracts[entry.contract].registered
     if (terms.enterprise, terms.programme) != (enterprise, programme):
         return
-    price = terms.prices[entry.device]
     match entry:
         case UsageAccepted():
             sign = 1
@@ -74,8 +74,9 @@ def _change_share(
         case _:
             assert_never(entry)
     entitled = dict(entry.entitled).get(year)
-    withheld = {} if entry.withheld is UNSET else dict(entry.withheld)
     if entitled is not None:
         balance.share(terms.id).entitled += entitled
-    if year in withheld:
-        balance.share(terms.id).withheld += sign * withheld[year] * price
+    for day, device_time in () if entry.withheld is UNSET else entry.withheld:
+        if year_of(day_start(day)) == year:
+            price = state.contracts[terms.id].price_on(entry.device, day)
+            balance.share(terms.id).withheld += sign * device_time * price

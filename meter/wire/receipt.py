@@ -4,13 +4,15 @@
      "before":{"size":38,"root":"…"},"entries":{"first":40,"count":3},"voids":[…],"results":[…]}
 
     {"id":"slurm:4211:0","status":"accepted","entry":42,"cost":"288.00","entitled":"144.00",
-     "granted":"144.00","uncovered":"0.00","withheld":"0.00","by_year":{"2025":"144.00"},"bound":[]}
+     "granted":"144.00","uncovered":"0.00","withheld":"0.00","ineligible":"0.00","reasons":{},
+     "by_year":{"2025":"144.00"},"bound":[]}
     {"id":"slurm:4211:0","status":"duplicate","entry":42}
     {"id":"slurm:4211:0","status":"duplicate","entry":42,"detail":"…"}
     {"id":"slurm:4211:0","status":"conflict","entry":42,"detail":"…"}
     {"id":"slurm:4212:0","status":"rejected","code":"unknown_contract","detail":"…"}
 
-The figures are signed changes of the record's own contract. All are yuan text.
+The figures are signed changes of the record's own contract. All are yuan text. What of the cost is
+neither withheld nor `ineligible` is eligible; `reasons` has the ineligible cost by reason.
 """
 
 from hashlib import sha256
@@ -46,6 +48,11 @@ PASSING_CODES: Final[frozenset[str]] = frozenset(
 )
 
 
+# Why usage counts for nothing, in the order in which the reasons are tried.
+Reason = Literal["related_party", "use", "outside_policy", "outside_term", "not_enlisted"]
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+
+
 class Before(Struct, frozen=True):
     """The tree on which the batch's group was built; `root` is base64."""
 
@@ -74,6 +81,8 @@ class Accepted(Struct, frozen=True):
     granted: str
     uncovered: str
     withheld: str
+    ineligible: str
+    reasons: dict[Reason, str]
     by_year: dict[str, str]
     bound: list[Limit]
 

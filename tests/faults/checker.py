@@ -151,8 +151,8 @@ class Export:
         return Totals({name: fen for name, fen in accounts.items() if fen}, records)
 
     def _judged(self, entry: Mapping[str, Any], number: int) -> tuple[Any, ...]:
-        plain = [entry[name] for name in ("contract", "cost", "eligible", "entitled")]
-        return *plain, entry.get("withheld"), number in self.books.voided
+        plain = [entry[name] for name in ("contract", "cost", "fits", "entitled")]
+        return *plain, entry.get("withheld"), entry.get("ineligible"), number in self.books.voided
 
 
 async def check_export(

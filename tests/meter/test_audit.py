@@ -38,8 +38,9 @@ from meter.rules.capacity import Withheld
 from meter.rules.decide import Decided
 from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.rules.kinds.table import command_of
+from meter.rules.state import Segment
 from meter.values.problems import Problem
-from meter.values.units import MICROSECONDS, format_money, parse_instant
+from meter.values.units import MICROSECONDS, day_of, format_money, parse_instant
 from meter.views.flags import Questions
 from meter.wire import dsse
 from meter.wire.receipt import Before, parse_receipt
@@ -62,6 +63,7 @@ from tests.books import (
 from tests.writer import Writer, bent, with_receipt
 
 START = parse_instant("2025-02-20T08:00:00+08:00")
+TODAY = day_of(START)
 END_OF_2026 = "2027-01-01T12:00:00+08:00"
 
 
@@ -160,7 +162,7 @@ def in_2026(usage: Any) -> Any:
     coupon, accrued = f"coupon:{PROGRAMME}:2026:{ALPHA}", "accrued:A:2026"
     return replace(
         posting(usage, 1, lambda _, __, fen: (coupon, accrued, fen)),
-        eligible=[(2026, time) for _, time in usage.eligible],
+        fits=[(day + 365, time) for day, time in usage.fits],
         entitled=[(2026, fen) for _, fen in usage.entitled],
     )
 
@@ -238,15 +240,17 @@ def exceed(writer: Writer) -> None:
     """Use more than is rented and more than is enlisted; release it, and void it."""
     prices = {DEVICE: "4.50", "other": "1.00"}
     writer.contract("L", max_devices={DEVICE: 8}, prices=prices)
-    writer.post([usage("l1", "L"), usage("l2", "L"), usage("l3", "L", 24, device="other")])
+    writer.post([usage("l1", "L"), usage("l2", "L"), usage("l0", "L", 24, device="other")])
     writer.release("l1")
     writer.void("l2")
+    writer.enlist("2025-1b", {"other": 20}, "2025-02-01", "2025-02-21")
+    writer.post([usage("l3", "L", 24, device="other")])
     writer.enlist("2025-2", {"other": 24}, "2025-02-01", "2025-02-21", reason="round 2")
     writer.release("l3")
     writer.post([usage("l4", "L", 24, device="other"), usage("l5", "L")])
     writer.enlist("2025-2", {"other": 24}, "2025-02-01", "2025-02-15")
     with writer.group():
-        writer.post([usage("l6", "L", device="other")], [void("l3"), void("l4")])
+        writer.post([usage("l6", "L", device="other")], [void(f"l{n}") for n in (0, 3, 4)])
         writer.post([usage("l7", "L", 30, milli_devices=1_000)], [void("l5")])
 
 
@@ -280,7 +284,7 @@ def test_an_audit_asks_what_the_entries_of_a_ledger_raise_as_questions():
 def test_every_receipt_of_an_honest_ledger_is_held():
     writer = honest_history()
     _, audit = audited(writer)
-    assert len(writer.receipts) == 12
+    assert len(writer.receipts) == 13
     for receipt, signature in zip(writer.receipts, writer.signatures, strict=True):
         audit.check_receipt(receipt, signature, tree_of(writer))
 
@@ -387,8 +391,16 @@ USAGE_LIES = {
         lambda usage: posting(usage, 0, lambda _, *others: (f"enterprise:{BETA}", *others)),
         "postings",
     ),
-    "the wrong year is eligible": (lambda usage: replace(usage, eligible=[(2024, 1)]), "eligible"),
-    "all is in the wrong year": (in_2026, "[2026, 57600000]"),
+    "it fits on the wrong day": (lambda usage: replace(usage, fits=[(TODAY + 1, 1)]), "fits"),
+    "all is in the wrong year": (in_2026, f"[{TODAY + 365}, 57600000]"),
+    "something is ineligible": (
+        lambda usage: replace(usage, ineligible=[("use", 1)]),
+        "ineligible is [['use', 1]], not None",
+    ),
+    "something costs, being withheld": (
+        lambda usage: replace(usage, withheld_cost=1),
+        "withheld_cost is 1, not None",
+    ),
     "more devices": (lambda usage: replace(usage, milli_devices=16_001), "milli_devices"),
     "a second more": (lambda usage: replace(usage, end=usage.end + MICROSECONDS), "end"),
     "another device": (lambda usage: replace(usage, device="other"), "device"),
@@ -883,19 +895,21 @@ CAPACITY_LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda usage: replace(usage, withheld=UNSET, evidence=UNSET),
         "withheld is None",
     ),
-    "nothing is withheld, and all is eligible": (
-        lambda usage: replace(
-            usage, withheld=UNSET, evidence=UNSET, eligible=[(2025, 16_000 * HOUR)]
-        ),
-        "eligible",
+    "nothing is withheld, and all fits": (
+        lambda usage: replace(usage, withheld=UNSET, evidence=UNSET, fits=[(TODAY, 16_000 * HOUR)]),
+        "fits",
     ),
     "more is withheld": (
-        lambda usage: replace(usage, withheld=[(2025, 8_000 * HOUR + 1)]),
-        "withheld is [[2025, 28800001]]",
+        lambda usage: replace(usage, withheld=[(TODAY, 8_000 * HOUR + 1)]),
+        f"withheld is [[{TODAY}, 28800001]]",
     ),
-    "it is withheld in another year": (
-        lambda usage: replace(usage, withheld=[(2026, 8_000 * HOUR)]),
+    "it is withheld on another day": (
+        lambda usage: replace(usage, withheld=[(TODAY + 1, 8_000 * HOUR)]),
         "withheld",
+    ),
+    "what is withheld costs less": (
+        lambda usage: replace(usage, withheld_cost=3_599),
+        "withheld_cost is 3599, not 3600",
     ),
     "nothing is evident": (lambda usage: replace(usage, evidence=[]), "evidence"),
     "another limit is evident": (
@@ -930,14 +944,14 @@ def test_a_lie_about_what_is_withheld_is_found(change, words):
     writer.tell = only("usage", change)
     with found(writer, "not_as_decided", words, after=1):
         writer.post([usage("over", "L")])
-        assert writer.entries[-1].withheld == [(2025, 8_000 * HOUR)]
+        assert writer.entries[-1].withheld == [(TODAY, 8_000 * HOUR)]
 
 
 def test_a_record_called_withheld_in_the_entry_alone_is_found():
     writer = crowded()
     begin, end = (instant * MICROSECONDS for instant in (START, START + HOUR))
     run = ("provider", begin, end, 8_000 * HOUR)
-    writer.tell = changed("usage", withheld=[(2025, 8_000 * HOUR)], evidence=[run])
+    writer.tell = changed("usage", withheld=[(TODAY, 8_000 * HOUR)], evidence=[run])
     with found(writer, "not_as_decided", "evidence", after=1):
         writer.post([usage("fits", "L", milli_devices=8_000)])
 
@@ -984,7 +998,7 @@ def test_a_void_that_frees_what_was_never_in_use_is_found_where_the_next_record_
         writer.post([usage("next", "L")])
 
 
-@pytest.mark.parametrize("withheld", [UNSET, [], [(2025, 8_000 * HOUR - 1)], [(2024, 1)]])
+@pytest.mark.parametrize("withheld", [UNSET, [], [(TODAY, 8_000 * HOUR - 1)], [(TODAY - 1, 1)]])
 @pytest.mark.parametrize("by_the_authority", [True, False])
 def test_a_void_that_tells_otherwise_of_what_was_withheld_is_found(withheld, by_the_authority):
     writer = crowded()
@@ -998,7 +1012,7 @@ def test_a_void_that_takes_back_what_was_released_is_found():
     writer = crowded()
     writer.post([usage("over", "L")])
     writer.release("over")
-    writer.tell = changed("void", withheld=[(2025, 8_000 * HOUR)])
+    writer.tell = changed("void", withheld=[(TODAY, 8_000 * HOUR)])
     with found(writer, "not_as_decided", "withheld"):
         writer.void("over")
 
@@ -1037,10 +1051,11 @@ def test_a_release_of_a_record_that_was_taken_back_is_found():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"eligible": [(2025, 8_000 * HOUR + 1)]}, "eligible is [[2025, 28800001]]"),
-        ({"eligible": [(2026, 8_000 * HOUR)]}, "eligible"),
-        ({"eligible": []}, "eligible"),
-        ({"withheld": [(2025, 16_000 * HOUR)]}, "withheld"),
+        ({"withheld": [(TODAY, 8_000 * HOUR + 1)]}, f"withheld is [[{TODAY}, 28800001]]"),
+        ({"withheld": [(TODAY + 1, 8_000 * HOUR)]}, "withheld"),
+        ({"withheld": []}, "withheld"),
+        ({"withheld_cost": -3_599}, "withheld_cost"),
+        ({"ineligible": [("use", 1)]}, "ineligible"),
         ({"entitled": [(2025, 1_801)]}, "entitled"),
         ({"device": "other"}, "device"),
         ({"contract": "A"}, "contract"),
@@ -1060,9 +1075,10 @@ def test_a_release_of_which_more_counts_than_the_term_allows_is_found():
     writer = crowded(starts="2025-02-21")
     writer.post([usage("over", "L")])
     contract = writer.state.contracts["L"]
+    always = [Segment(2025, "test", 5_000, 0, 10**12)]
     with (
-        bent(contract, window=(0, 10**12), meters={}),
-        found(writer, "not_as_decided", "eligible is [[2025, 28800000]], not []"),
+        bent(contract, segments=always, meters={}),
+        found(writer, "not_as_decided", "ineligible is None, not [['outside_term', 3600]]"),
     ):
         writer.release("over")
 

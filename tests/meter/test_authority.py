@@ -4,6 +4,7 @@ import pytest
 from msgspec import UNSET
 
 from ledger.canon import MAX_ENTRY_BYTES, encode
+from ledger.canon import decode as decode_canonical
 from meter.rules import commands, entries
 from meter.rules.commands import fields_of, same_but_for_reason
 from meter.rules.decide_command import response_to
@@ -14,6 +15,7 @@ from meter.rules.measure import MAX_EVIDENCE
 from meter.values.problems import Problem
 from meter.values.strict import decode
 from meter.values.units import MICROSECONDS, parse_instant
+from meter.wire.receipt import REASONS
 from tests.books import (
     ALPHA,
     BETA,
@@ -22,6 +24,7 @@ from tests.books import (
     PROGRAMME,
     PROVIDER_USCC,
     Books,
+    day_number,
     figures,
     lifted,
     opened,
@@ -454,6 +457,32 @@ def test_terms_that_are_lawful_and_fund_nothing_are_registered_with_a_warning():
     assert warnings("E", prices={"h100": "1.00"}, max_devices={}) == []
 
 
+@pytest.mark.parametrize(
+    "prices",
+    [
+        {DEVICE: "4.50", "h100": {"amount": "100.00", "per": "day"}},
+        {DEVICE: {"amount": "1.00", "per": "month"}, "h100": {"amount": "1.00", "per": "day"}},
+    ],
+)
+def test_the_prices_of_a_contract_are_for_one_time(prices):
+    problem = refusal(opened().contract, prices=prices)
+    assert (problem.code, problem.facts) == ("malformed", {"field": "prices"})
+
+
+@pytest.mark.parametrize("per", ["day", "month"])
+def test_a_price_for_a_day_or_a_month_stands_in_the_entry_and_comes_back(per):
+    books, price = opened(), {"amount": "3000.00", "per": per}
+    number = books.contract(prices={DEVICE: price})
+    entry = books.entries[number]
+    told = decode_canonical(encode(entry))
+    assert told["prices"] == {DEVICE: {"amount": 30_000_000, "per": per}}
+    assert read_entry(told) == entry
+    assert fields_of(command_of(entry))["prices"] == entry.prices
+    assert books.contract(prices={DEVICE: price}) == number
+    for other in (price | {"per": {"day": "month", "month": "day"}[per]}, "3000.00"):
+        assert refusal(books.contract, prices={DEVICE: other}).code == "exists_differently"
+
+
 def test_a_contract_of_nothing_is_malformed():
     assert refusal(opened().contract, amount="0.00").code == "malformed"
     opened().contract(amount="0.01")
@@ -480,10 +509,9 @@ def test_a_startup_was_founded_less_than_12_months_before_the_signing(
     books.enterprise(BETA, founded_on=founded_on)
     books.contract(enterprise=BETA, signed_on=signed_on)
     assert books.entries[-1].ratio_class == ratio_class
-    assert (
-        books.state.contracts["A"].terms.ratio_bp
-        == {"standard": 5000, "startup": 6000}[ratio_class]
-    )
+    ratio_bp = {"standard": 5000, "startup": 6000}[ratio_class]
+    segments = books.state.contracts["A"].segments
+    assert {segment.ratio_bp for segment in segments} == {ratio_bp}
 
 
 @pytest.mark.parametrize("applicant", ["university", "institute"])
@@ -687,7 +715,8 @@ def test_a_release_lets_what_is_withheld_count_once():
     entry = books.entries[number]
     assert isinstance(entry, RecordReleased)
     assert (entry.record, entry.contract, entry.device) == (number - 1, "A", DEVICE)
-    assert entry.withheld == entry.eligible == [(2025, 8_000 * 3_600)]
+    assert entry.withheld == [(day_number("2025-03-01"), 8_000 * 3_600)]
+    assert (entry.withheld_cost, entry.ineligible) == (-3_600, UNSET)
     assert entry.entitled == [(2025, 1_800)]
     assert entry.postings == [(f"coupon:{PROGRAMME}:2025:{ALPHA}", "accrued:A:2025", 1_800)]
     assert entry.reason == "a clock was wrong"
@@ -872,6 +901,7 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
     ]
     assert len(postings) == MAX_CONTRACTS_PER_PROGRAMME * 4
     by_year = [(2025 + year, largest) for year in range(4)]
+    by_day = [(20_000 + day, largest) for day in range(32)]
     common = {
         "at": 2**53 - 1,
         "by": "b" * 64,
@@ -881,7 +911,9 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
         "contract": contracts[0],
         "device": "d" * 64,
         "entitled": by_year,
-        "withheld": by_year,
+        "withheld": by_day,
+        "withheld_cost": largest,
+        "ineligible": [(reason, largest) for reason in REASONS],
         "salt": "00" * 16,
     }
     asked = {
@@ -894,7 +926,7 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
     run: entries.Evidence = ("provider", 2**53 - 1, 2**53 - 1, 2**53 - 1)
     for worst in (
         RecordVoided(**common, **asked, cost=largest),
-        RecordReleased(**common, **asked, eligible=by_year),
+        RecordReleased(**common, **asked),
         UsageAccepted(
             **common,
             batch=2**53 - 1,
@@ -905,7 +937,7 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
             state="\U00020000" * 128,
             final=False,
             cost=largest,
-            eligible=by_year,
+            fits=by_day,
             evidence=[run] * MAX_EVIDENCE,
         ),
     ):
@@ -923,9 +955,11 @@ def test_a_record_of_which_every_second_quarter_is_withheld_fits_into_an_entry()
     usage = books.entries[-1]
     assert len(usage.evidence) == MAX_EVIDENCE
     assert usage.evidence[-1][2] == (start + month - quarter) * MICROSECONDS
-    assert usage.withheld == [(2025, len(busy) * quarter * 1_000)]
-    assert sum(time for *_, time in usage.evidence) == usage.withheld[0][1]
-    assert len(encode(usage)) < 2_000
+    withheld = sum(time for _, time in usage.withheld)
+    assert withheld == len(busy) * quarter * 1_000
+    assert withheld + sum(time for _, time in usage.fits) == month * 1_000
+    assert sum(time for *_, time in usage.evidence) == withheld
+    assert len(encode(usage)) < 3_000
 
 
 def test_a_policy_of_the_largest_size_fits_into_an_entry_whatever_its_characters():
@@ -993,6 +1027,15 @@ def test_a_provider_and_a_contract_with_all_that_they_may_hold_fit_into_an_entry
         ("contract", {"prices": {DEVICE: "-1.00"}}),
         ("contract", {"prices": {DEVICE: "1.00000"}}),
         ("contract", {"prices": {DEVICE: 4.5}}),
+        *(
+            ("contract", {"prices": {DEVICE: price}})
+            for price in (
+                *({}, {"amount": "1.00"}, {"per": "day"}, {"amount": "1.00", "per": "hour"}),
+                *({"amount": 1, "per": "day"}, {"amount": "0.00", "per": "month"}),
+                *({"amount": {}, "per": "day"}, {"amount": "1.00", "per": ["day"]}),
+                {"amount": "1.00", "per": "day", "note": "x"},
+            )
+        ),
         ("contract", {"amount": 1000000}),
         ("contract", {"amount": "1000000"}),
         ("contract", {"amount": "1000000.0"}),

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.canon import encode
+from meter.auditor.sums import Sums
 from meter.rules.capacity import (
     QUARTER_SECONDS,
     QUARTERS_PER_DAY,
@@ -35,11 +37,13 @@ from tests.books import (
     quarters,
     record,
     slices,
+    uscc_of,
     void,
 )
 
 EIGHT = parse_instant("2025-03-01T08:00:00+08:00")
 QUARTER = EIGHT // QUARTER_SECONDS
+TODAY = day_of(EIGHT)
 
 
 def opened(cards: int = 8, **contract) -> Books:
@@ -97,7 +101,8 @@ def test_what_does_not_fit_is_metered_and_told_but_not_entitled():
     assert result.entitled == "18.00"
     assert result.withheld == "18.00"
     usage = books.entries[-1]
-    assert usage.withheld == [(2025, 4000 * HOUR)]
+    assert usage.withheld == [(TODAY, 4000 * HOUR)]
+    assert usage.withheld_cost == 18_00
     start = EIGHT * MICROSECONDS
     assert usage.evidence == [("provider", start, start + HOUR * MICROSECONDS, 4000 * HOUR)]
 
@@ -128,7 +133,7 @@ def test_only_the_quarters_that_are_full_withhold():
     books.post([record("r1", "A", EIGHT + 900, EIGHT + 1800, 8000)])
     books.post([hour("r2")])
     usage = books.entries[-1]
-    assert usage.eligible == [(2025, 8000 * 2700)]
+    assert usage.fits == [(TODAY, 8000 * 2700)]
     start = (EIGHT + 900) * MICROSECONDS
     assert usage.evidence == [("provider", start, start + 900 * MICROSECONDS, 8000 * 900)]
 
@@ -138,11 +143,11 @@ def test_device_time_within_a_quarter_adds_up_whenever_in_it_the_work_was():
     results = books.post(record(id_, "A", EIGHT, EIGHT + 450, 1000) for id_ in ("r1", "r2"))
     assert [result.withheld for result in results] == ["0.00", "0.00"]
     (third,) = books.post([record("r3", "A", EIGHT + 899, EIGHT + 900, 1000)])
-    assert books.entries[-1].withheld == [(2025, 1000)]
+    assert books.entries[-1].withheld == [(TODAY, 1000)]
     assert third.entitled == "0.00"
 
 
-def test_outside_every_enlistment_all_is_withheld():
+def test_outside_every_enlistment_nothing_is_enlisted_and_nothing_withheld():
     books = Books()
     books.activate(lifted())
     books.provider(enlisted={"batch": "b", "from": "2025-03-02", "until": "2025-04-01"})
@@ -150,15 +155,81 @@ def test_outside_every_enlistment_all_is_withheld():
     books.enterprise()
     books.contract("A", max_devices={})
     (result,) = books.post([hour("r1")])
-    assert (result.cost, result.withheld, result.entitled) == ("36.00", "36.00", "0.00")
+    assert (result.cost, result.withheld, result.entitled) == ("36.00", "0.00", "0.00")
+    assert (result.ineligible, result.reasons) == ("36.00", {"not_enlisted": "36.00"})
 
 
-def test_withheld_is_told_by_the_year_in_which_it_was():
+def test_what_is_not_enlisted_is_held_against_no_limit_but_takes_room():
+    books = Books()
+    books.activate(lifted())
+    books.provider(enlisted={"batch": "b", "from": "2025-03-02", "until": "2025-04-01"})
+    books.key()
+    books.enterprise()
+    books.contract("A", max_devices={DEVICE: 8})
+    (result,) = books.post([hour("r1", cards=12)])
+    assert result.reasons == {"not_enlisted": "54.00"}
+    books.enlist("late", {DEVICE: 20}, "2025-03-01", "2025-03-02")
+    # Of the 8 that are rented 12 are in use, so nothing is left.
+    (result,) = books.post([hour("r2", cards=1)])
+    assert (result.withheld, result.reasons) == ("4.50", {})
+    # The first record stays what it was, and its void finds it so.
+    (result,) = books.post([], [void("r1")])
+    assert (result.withheld, result.reasons) == ("0.00", {"not_enlisted": "-54.00"})
+    assert books.ineligible("A") == {}
+    (result,) = books.post([hour("r3", cards=8)])
+    assert (result.withheld, result.entitled) == ("0.00", "18.00")
+
+
+def test_where_a_policy_needs_no_enlistment_what_is_not_enlisted_counts_without_a_limit():
+    books = Books()
+    books.activate(lifted().replace("required = true", "required = false"))
+    books.provider(enlisted={"batch": "b", "from": "2025-03-01", "until": "2025-03-02"})
+    books.key()
+    books.enterprise()
+    books.contract("A", max_devices={DEVICE: 8})
+    night = parse_instant("2025-02-28T23:00:00+08:00")
+    (result,) = books.post([record("r", "A", night, night + 2 * HOUR, 9_000)])
+    assert books.entries[-1].fits == [(TODAY - 1, 9_000 * HOUR), (TODAY, 8_000 * HOUR)]
+    assert (result.withheld, result.ineligible) == ("4.50", "0.00")
+    summed(books)
+
+
+def summed(books: Books) -> None:
+    sums = Sums()
+    for number, entry in enumerate(books.entries):
+        sums.entry(number, encode(entry))
+    sums.finish()
+
+
+def test_a_record_is_withheld_on_the_days_on_which_its_devices_are_enlisted():
+    books = opened(cards=8)
+    books.provider(
+        "sz", uscc=uscc_of(7), devices={DEVICE: 4}, enlisted=span("2025-02-27", "2025-02-28")
+    )
+    books.enlist("second", 2, "2025-03-01", "2025-03-02", "sz")
+    books.key("sz-1", "sz")
+    books.contract("Z", provider="sz", max_devices={})
+    first = parse_instant("2025-02-27T23:00:00+08:00")
+    body = record("r", "Z", first, first + 26 * HOUR, 5_000)
+    (result,) = books.post([body], provider="sz", keyid="sz-1")
+    usage, days = books.entries[-1], [day_of(first), day_of(first) + 2]
+    assert usage.fits == [(days[0], 4_000 * HOUR), (days[1], 2_000 * HOUR)]
+    assert usage.withheld == [(days[0], 1_000 * HOUR), (days[1], 3_000 * HOUR)]
+    assert (result.withheld, result.reasons) == ("18.00", {"not_enlisted": "540.00"})
+    assert (result.cost, result.entitled) == ("585.00", "13.50")
+
+
+def span(starts: str, ends: str) -> dict[str, str]:
+    return {"batch": "first", "from": starts, "until": ends}
+
+
+def test_withheld_is_told_by_the_day_in_which_it_was():
     books = opened(cards=1)
     books.at("2026-01-02T00:00:00+08:00")
     new_year = parse_instant("2026-01-01T00:00:00+08:00")
     books.post([record("r1", "A", new_year - 1800, new_year + 1800, 3000)])
-    assert books.entries[-1].withheld == [(2025, 2000 * 1800), (2026, 2000 * 1800)]
+    last_day = day_of(new_year) - 1
+    assert books.entries[-1].withheld == [(last_day, 2000 * 1800), (last_day + 1, 2000 * 1800)]
     assert [books.share("A", year).withheld for year in (2025, 2026)] == [2000 * 1800 * 45_000] * 2
 
 
@@ -222,7 +293,8 @@ def test_a_void_after_a_release_leaves_nothing_behind():
     books.release("r1")
     books.post([], [void("r1")])
     share = books.share("A", 2025)
-    assert (share.eligible, share.withheld, share.entitled, share.granted) == (0, 0, 0, 0)
+    assert (share.withheld, share.entitled, share.granted) == (0, 0, 0)
+    assert books.eligible("A", 2025) == 0
     assert figures(books.state)["records"]["in_use"] == {}
 
 
@@ -252,6 +324,7 @@ def test_a_release_gives_nothing_outside_the_window_in_which_usage_is_eligible()
     books.release("r1")
     assert books.coupon(2025).entitled == 0
     assert books.share("A", 2025).withheld == 0
+    assert books.ineligible("A") == {"outside_term": 12_000 * HOUR * 45_000}
 
 
 # Enlistments
@@ -344,7 +417,7 @@ def test_never_more_in_use_than_there_is_and_every_entry_can_be_replayed(work):
     for standing in books.state.records.values():
         usage = standing.usage
         withheld = sum(run.total for run in standing.withheld)
-        assert sum(part for _, part in usage.eligible) + withheld == usage.device_time
+        assert sum(part for _, part in usage.fits) + withheld == usage.device_time
     replayed = State()
     for entry in books.entries:
         evolve(replayed, entry)

@@ -607,7 +607,7 @@ def test_a_firm_below_the_threshold_is_approved_nothing():
     desk = Desk(A="1000000.00")
     desk.enter()
     desk.check()
-    desk.books.state.contracts["A"].window = (0, 0)
+    desk.books.state.contracts["A"].segments = []
     assert refusal(desk.approve, "1.00").code == "below_threshold"
 
 

@@ -14,7 +14,7 @@ from msgspec import UNSET
 from meter.rules.decide import Decision, decide
 from meter.rules.entries import BatchAccepted, RecordVoided, UsageAccepted
 from meter.values.problems import Problem
-from meter.values.units import MICROSECONDS, format_instant, parse_instant
+from meter.values.units import MICROSECONDS, day_of, format_instant, parse_instant
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
 from meter.wire.receipt import (
@@ -287,7 +287,7 @@ def test_the_usage_entry_says_what_was_metered_and_moves_the_money():
         state="RUNNING",
         final=False,
         cost=28_800,
-        eligible=[(2025, 64_000 * HOUR)],
+        fits=[(day_of(START), 64_000 * HOUR)],
         entitled=[(2025, 14_400)],
         postings=[
             (f"enterprise:{ALPHA}", "due:A", 28_800),
@@ -509,23 +509,28 @@ def test_grants_go_on_while_a_contract_is_frozen():
 
 
 @pytest.mark.parametrize(
-    "terms",
+    ("terms", "reason"),
     [
-        {"use": "inference"},
-        {"related_party": True},
-        {"starts": "2025-03-02"},
-        {"ends": "2025-03-01"},
-        {"starts": "2025-03-05"},
+        ({"use": "inference"}, "use"),
+        ({"related_party": True}, "related_party"),
+        ({"starts": "2025-03-02"}, "outside_term"),
+        ({"ends": "2025-03-01"}, "outside_term"),
+        ({"starts": "2025-03-05"}, "outside_term"),
+        ({"starts": "2025-03-05", "use": "inference", "related_party": True}, "related_party"),
+        ({"starts": "2025-03-05", "use": "inference"}, "use"),
     ],
 )
-def test_usage_that_is_not_eligible_is_metered_and_nothing_is_entitled(terms):
+def test_usage_that_is_not_eligible_is_metered_and_says_why_nothing_is_entitled(terms, reason):
     books = with_contract()
     books.contract("N", **terms)
     result = verdict(books, contract="N")
     assert (result.status, result.cost) == ("accepted", "288.00")
     assert (result.entitled, result.granted, result.by_year) == ("0.00", "0.00", {})
     assert result.bound == []
-    assert books.entries[-1].eligible == []
+    assert (result.withheld, result.ineligible) == ("0.00", "288.00")
+    assert result.reasons == {reason: "288.00"}
+    assert books.entries[-1].ineligible == [(reason, 28_800)]
+    assert books.entries[-1].fits == [(day_of(START), 64_000 * HOUR)]  # it takes room all the same
     assert books.entries[-1].postings == [(f"enterprise:{ALPHA}", "due:N", 28_800)]
 
 
@@ -536,11 +541,15 @@ def test_usage_counts_from_the_first_second_of_the_validity_to_its_last(edge):
     inside = 1 if edge.startswith("2024") else -1
     second = parse_instant(edge)
     for begin, eligible in ((second, inside > 0), (second - 1, inside < 0)):
-        name = str(begin)
-        books.post([record(name, "A", begin, begin + 1, 1_000)])
-        assert books.entries[-1].eligible == ([(int(edge[:4]), 1_000)] if eligible else [])
+        before = books.eligible("A", int(edge[:4]))
+        (result,) = books.post([record(str(begin), "A", begin, begin + 1, 1_000)])
+        more = books.eligible("A", int(edge[:4])) - before
+        assert more == (1_000 * 45_000 if eligible else 0)
+        assert list(result.reasons) == ([] if eligible else ["outside_policy"])
+    before = books.eligible("A", int(edge[:4]))
     books.post([record("across", "A", second - 60, second + 90, 1)])
-    assert books.entries[-1].eligible == [(int(edge[:4]), 90 if inside > 0 else 60)]
+    more = books.eligible("A", int(edge[:4])) - before
+    assert more == (90 if inside > 0 else 60) * 45_000
 
 
 def test_usage_counts_from_the_first_second_of_term_and_enlistment_to_their_last():
@@ -556,19 +565,26 @@ def test_usage_counts_from_the_first_second_of_term_and_enlistment_to_their_last
     books.contract("T", provider="sz", starts="2025-02-01", ends="2025-02-10", prices=prices)
     months = {"start": "2025-01-20T00:00:00+08:00", "end": "2025-02-15T00:00:00+08:00"}
 
-    def eligible(**changes: Any) -> list:
+    def eligible(**changes: Any) -> int:
         body = usage(contract="T", milli_devices=1, id=str(books.state.size)) | changes
+        before = books.eligible("T", 2025)
         books.post([body], provider="sz", keyid="sz-1")
-        return books.entries[-1].eligible
+        return (books.eligible("T", 2025) - before) // 45_000
 
     # From the enlistment's first day (2 February) to the term's last (9 February).
-    assert eligible(**months) == [(2025, 8 * DAY)]
-    assert eligible(device="unlisted", **months) == []
+    assert eligible(**months) == 8 * DAY
+    assert eligible(device="unlisted", **months) == 0
     edge = {"start": "2025-02-01T23:59:59+08:00", "end": "2025-02-02T00:00:01+08:00"}
-    assert eligible(**edge) == [(2025, 1)]
+    assert eligible(**edge) == 1
     edge = {"start": "2025-02-09T23:59:59+08:00", "end": "2025-02-10T00:00:01+08:00"}
-    assert eligible(**edge) == [(2025, 1)]
-    assert eligible(start="2025-02-10T00:00:00+08:00", end="2025-02-10T00:00:01+08:00") == []
+    assert eligible(**edge) == 1
+    assert eligible(start="2025-02-10T00:00:00+08:00", end="2025-02-10T00:00:01+08:00") == 0
+    reasons = {reason: work // 45_000 for reason, work in books.ineligible("T").items()}
+    # Outside the term comes first; of the unlisted kind all that is inside is not enlisted.
+    assert reasons == {
+        "outside_term": 2 * (12 + 5) * DAY + 1 + 1,
+        "not_enlisted": DAY + 9 * DAY + 1,
+    }
 
 
 # Voids
@@ -587,6 +603,8 @@ def test_a_void_takes_money_back_and_answers_with_signed_figures():
         granted="-144.00",
         uncovered="0.00",
         withheld="0.00",
+        ineligible="0.00",
+        reasons={},
         by_year={"2025": "-144.00"},
         bound=[],
     )
@@ -697,7 +715,7 @@ def test_the_receipt_is_these_bytes():
             '"detail":"no accepted record of this id"}],'
             '"results":[{"id":"slurm:4211:0","status":"accepted","entry":8,"cost":"288.00",'
             '"entitled":"144.00","granted":"144.00","uncovered":"0.00","withheld":"0.00",'
-            '"by_year":{"2025":"144.00"},"bound":[]},'
+            '"ineligible":"0.00","reasons":{},"by_year":{"2025":"144.00"},"bound":[]},'
             '{"id":"slurm:4212:0","status":"rejected","code":"unknown_contract",'
             '"detail":"pcl has no contract TC-9"}]}'
         ).encode()
@@ -748,6 +766,7 @@ def test_the_same_batch_on_the_same_state_at_the_same_time_gives_the_same_bytes(
 
 REFUSALS_OF_A_SIGNED_BATCH = {
     "bad_batch",
+    "provider_mismatch",
     "seq_conflict",
     "wrong_genesis",
     "wrong_log",

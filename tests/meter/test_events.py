@@ -21,7 +21,6 @@ from meter.api import streams
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
 from meter.rules.evolve import evolve
-from meter.rules.rating import cost
 from meter.rules.state import State
 from meter.service import admin as services
 from meter.tables import write as tables_write
@@ -218,12 +217,12 @@ def some_record(chance, name: str, contracts: str) -> dict:
 def standing(state: State) -> tuple[dict, dict]:
     """Return the year of each contract, and each coupon with the sum of its contracts; fen."""
     shares = {
-        (name, year): (share.entitled, share.granted, cost(share.withheld))
+        (name, year): (share.entitled, share.granted)
         for name, contract in state.contracts.items()
         for year, share in contract.shares.items()
     }
     coupons = {coupon: (fen, 0) for coupon, fen in state.coupons.items()}
-    for (name, year), (_, granted, _) in shares.items():
+    for (name, year), (_, granted) in shares.items():
         coupon = state.contracts[name].coupon_id(year)
         issued, sum_ = coupons.get(coupon, (0, 0))
         coupons[coupon] = issued, sum_ + granted
@@ -256,9 +255,9 @@ def meaning(state, entry, viewer, before, after):
 
 
 def changes(before, after):
-    """Return the change of the year of each contract: entitled, granted, withheld cost."""
+    """Return the change of the year of each contract: entitled and granted."""
     return {
-        key: tuple(new - old for new, old in zip(held, before[0].get(key, (0, 0, 0)), strict=True))
+        key: tuple(new - old for new, old in zip(held, before[0].get(key, (0, 0)), strict=True))
         for key, held in after[0].items()
     }
 
@@ -274,12 +273,15 @@ def of_contracts(state, entry, viewer, changed):
     hidden = viewer.role == "provider" and (entry.kind == "usage" or own_void)
     if about in mine and entry.kind in RECORDS and not hidden:
         money = [
-            sum(each[i] for (name, _), each in changed.items() if name == about) for i in range(3)
+            sum(each[i] for (name, _), each in changed.items() if name == about) for i in range(2)
         ]
+        withheld = 0 if entry.withheld_cost is UNSET else entry.withheld_cost
+        reasons = {} if entry.ineligible is UNSET else dict(entry.ineligible)
+        money += [withheld, sum(reasons.values()), reasons]
         yield f"record.{RECORDS[entry.kind]}", entry.id, getattr(entry, "cost", 0), *money
     elif about in mine and entry.kind in CONTRACTS:
         yield f"contract.{CONTRACTS[entry.kind]}", about
-    for (name, year), (_, granted, _) in changed.items():
+    for (name, year), (_, granted) in changed.items():
         if viewer.role == "enterprise" and name in mine and name != about and granted:
             yield "grant.changed", name, year, granted
 
@@ -321,8 +323,9 @@ def told(heard: Heard) -> list[tuple]:
             case ("entry",):
                 figures = data["kind"], fen.get("granted", 0)
             case "record", _:
-                names = ("cost", "entitled", "granted", "withheld")
-                figures = data["record"], *(fen[key] for key in names)
+                names = ("cost", "entitled", "granted", "withheld", "ineligible")
+                reasons = {name: money(text) for name, text in data.get("reasons", {}).items()}
+                figures = data["record"], *(fen[key] for key in names), reasons
                 assert fen["uncovered"] == fen["entitled"] - fen["granted"]
                 by_year = {year: money(text) for year, text in data["by_year"].items()}
                 assert sum(by_year.values()) == fen["granted"]
@@ -342,7 +345,9 @@ def told(heard: Heard) -> list[tuple]:
     return found
 
 
-MONEY = {"cost", "entitled", "granted", "uncovered", "withheld", "issued", "amount"}
+MONEY = {
+    *("cost", "entitled", "granted", "uncovered", "withheld", "ineligible", "issued", "amount"),
+}
 
 
 def money(text: str) -> int:

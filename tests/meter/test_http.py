@@ -797,6 +797,8 @@ async def test_the_documented_batch_gets_a_signed_receipt_with_every_figure(data
             "granted": "144.00",
             "uncovered": "0.00",
             "withheld": "0.00",
+            "ineligible": "0.00",
+            "reasons": {},
             "by_year": {"2025": "144.00"},
             "bound": [],
         }
@@ -944,13 +946,74 @@ async def test_a_contract_shows_its_terms_and_what_was_metered(database, tmp_pat
             "class": "standard",
             "frozen": False,
             "cost": "288.00",
+            "eligible": "288.00",
             "withheld": "0.00",
+            "ineligible": "0.00",
+            "reasons": {},
             "years": [{"year": 2025} | share],
+            "rounding": "0.00",
             "as_of": {"entries": 9, "time": "2025-03-01T12:00:00.000007+08:00"},
         }
         for id_ in ("nothing", "%ff", "x" * 500):
             problem(await service.get(f"/v1/contracts/{id_}"), "unknown_contract", 404)
         problem(await service.get("/v1/contracts/%00"), "malformed", 400)
+
+
+async def test_what_counts_for_nothing_is_told_with_its_reason(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await up_to_coupon(service)
+        number = "TC-2025-0002"
+        await service.ask(
+            "/v1/contracts",
+            **contract_body(
+                number,
+                starts="2025-03-01",
+                prices={"ascend-910b": {"amount": "3100.00", "per": "month"}, "h100": PER_MONTH},
+                max_devices={"ascend-910b": 1},
+            ),
+        )
+        one, two = (f"2025-02-28T2{hour}:00:00+08:00" for hour in (2, 3))
+        last = "2025-03-01T01:00:00+08:00"
+        body = record("a", number, two, last, 2_000)  # an hour before the term, and one in it
+        await service.usage([body, record("b", number, one, two, 1_000, device="h100")])
+        await service.usage([record("c", number, two, last, 1_000, device="h100")], seq=2)
+        # 3100.00 / 672 and / 744 are 4.6130… and 4.1666…; 672.00 / 672 and / 744 are 1 and 0.9032…
+        shown = await service.contract(number)
+        parts = {name: shown[name] for name in ("cost", "eligible", "withheld", "ineligible")}
+        assert parts == {
+            "cost": "20.46",
+            "eligible": "4.16",
+            "withheld": "8.78",
+            "ineligible": "7.52",
+        }
+        assert shown["reasons"] == {"outside_term": "6.61", "not_enlisted": "0.91"}
+        assert shown["prices"]["h100"] == PER_MONTH
+        path = f"/v1/enterprises/{ALPHA}/records?contract={number}"
+        page = (await service.get(path)).json
+        for line in page["records"]:
+            reasons = sum(fen(text) for text in line["reasons"].values())
+            assert reasons == fen(line["ineligible"])
+        assert [line["withheld"] for line in page["records"]] == ["8.78", "0.00", "0.00"]
+        names = ("cost", "withheld", "ineligible")
+        for name in names:
+            listed = sum(fen(line[name]) for line in page["records"])
+            assert listed + fen(page["rounding"][name]) == fen(shown[name])
+        assert page["total"] == {name: shown[name] for name in names} | {"entitled": "2.08"}
+        (summary,) = [
+            each
+            for each in (await service.get(f"/v1/enterprises/{ALPHA}/contracts")).json["contracts"]
+            if each["id"] == number
+        ]
+        assert {name: summary[name] for name in (*names, "reasons")} == {
+            name: shown[name] for name in (*names, "reasons")
+        }
+
+
+PER_MONTH = {"amount": "672.00", "per": "month"}
+
+
+def fen(text: str) -> int:
+    return round(float(text) * 100)
 
 
 async def test_entries_are_the_ledgers_own_bytes(database, tmp_path):

@@ -28,6 +28,7 @@ from tests.books import (
     balances,
     coupon_ids,
     coupon_of,
+    day_number,
     expected_balances,
     figures,
     lifted,
@@ -198,10 +199,10 @@ def assert_records_fit(state: State) -> None:
             for run in held.withheld
             for place in range(run.count)
         }
-        eligible = sum(time for _, time in held.eligible)
+        fits = sum(time for _, time in held.fits)
         if held.released is not None:
             withheld, released = {}, True
-        assert eligible + sum(withheld.values()) <= usage.device_time
+        assert fits + sum(withheld.values()) <= usage.device_time
         if held.voided is not None:
             continue
         terms = state.contracts[usage.contract].registered
@@ -328,9 +329,9 @@ def totals(books: Books, telling: list[Any]) -> dict[str, Any]:
             for enterprise in (ALPHA, BETA)
             for year in YEARS
         },
-        "eligible": {
-            (id_, year): books.share(id_, year).eligible for id_ in CONTRACTS for year in YEARS
-        },
+        "eligible": {(id_, year): books.eligible(id_, year) for id_ in CONTRACTS for year in YEARS},
+        "ineligible": {id_: books.ineligible(id_) for id_ in CONTRACTS},
+        "usage": {day: times for day, times in state.touched.usage.items() if any(times)},
         "pools": {year: state.pools["training-coupon", year].issued for year in YEARS},
     }
 
@@ -364,9 +365,11 @@ def test_voiding_everything_in_any_order_brings_every_figure_back_to_nothing(
         assert_grants_follow_the_rule(books.state)
     for id_ in CONTRACTS:
         assert books.cost(id_) == 0
-        assert all(books.share(id_, y).granted == books.share(id_, y).eligible == 0 for y in YEARS)
+        assert all(books.share(id_, y).granted == books.eligible(id_, y) == 0 for y in YEARS)
+        assert books.ineligible(id_) == {}
         assert all(books.share(id_, year).withheld == 0 for year in YEARS)
     assert all(books.coupon(year).granted == 0 for year in YEARS)
+    assert not any(map(any, books.state.touched.usage.values()))
     assert figures(books.state)["records"]["in_use"] == {}
 
 
@@ -404,6 +407,9 @@ def test_a_year_of_slices_by_the_second_gains_and_loses_no_fen():
     assert books.granted("A") == 3 * 3601 * 1234 // 7200
 
 
+THAT_DAY = day_number("2025-02-20")
+
+
 def a_fen_more(entry: Any) -> dict[str, Any]:
     *others, (debtor, creditor, fen) = entry.postings
     return {"postings": [*others, (debtor, creditor, fen + 1)]}
@@ -413,12 +419,12 @@ def a_fen_more(entry: Any) -> dict[str, Any]:
     ("kind", "change"),
     [
         (UsageAccepted, a_fen_more),
-        (UsageAccepted, lambda _: {"eligible": [(2025, 12_000 * HOUR)]}),
-        (UsageAccepted, lambda _: {"withheld": [(2025, 4_000 * HOUR - 1)]}),
+        (UsageAccepted, lambda _: {"fits": [(THAT_DAY, 12_000 * HOUR)]}),
+        (UsageAccepted, lambda _: {"withheld": [(THAT_DAY, 4_000 * HOUR - 1)]}),
         (UsageAccepted, lambda _: {"withheld": UNSET, "evidence": UNSET}),
         (RecordReleased, a_fen_more),
-        (RecordReleased, lambda _: {"eligible": [(2025, 4_000 * HOUR - 1)]}),
-        (RecordReleased, lambda _: {"eligible": [], "entitled": [], "postings": []}),
+        (RecordReleased, lambda _: {"withheld": [(THAT_DAY, 4_000 * HOUR - 1)]}),
+        (RecordReleased, lambda _: {"withheld": [], "entitled": [], "postings": []}),
         (RecordVoided, a_fen_more),
         (CouponIssued, a_fen_more),
     ],

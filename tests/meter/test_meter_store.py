@@ -20,12 +20,13 @@ from ledger.tlog import Frontier, leaf_hash
 from meter.host.keys import Keys
 from meter.publish.export import export
 from meter.rules.effects import Diverged
+from meter.rules.evolve import evolve
 from meter.rules.state import State
 from meter.service import rebuild as rebuild_module
 from meter.service.rebuild import rebuild
 from meter.tables import connections, load, write
 from meter.tables.load import Named
-from tests.books import ALPHA, BETA, DEVICE, figures, lifted, record, void
+from tests.books import ALPHA, BETA, DEVICE, day_number, figures, lifted, record, void
 from tests.services import (
     HOUR,
     ORIGIN,
@@ -40,6 +41,7 @@ from tests.services import (
     projections,
     serving,
     stored,
+    stored_entries,
 )
 
 YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
@@ -301,6 +303,7 @@ DAMAGE = {
     "segment_subject": "DELETE FROM meter.segment_subject WHERE subject LIKE '%A'",
     "device_time": "DELETE FROM meter.device_time",
     "contract_total": "UPDATE meter.contract_total SET used = used + 1",
+    "contract_segment": "UPDATE meter.contract_segment SET eligible = eligible + 1",
     "contract_year": "UPDATE meter.contract_year SET granted = 0",
     "contract_year_past": "UPDATE meter.contract_year_past SET size = size + 1000",
     "coupon": "DELETE FROM meter.coupon",
@@ -322,6 +325,25 @@ async def test_rebuilding_mends_every_projection(lived):
         assert await projections(database) == before, damage
     assert [await ask(database, f"SELECT * FROM {table}") for table in EVIDENCE] == evidence
     await check_sums(database)
+
+
+async def test_the_days_of_usage_are_those_of_a_replay(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.ask("/v1/contracts", **contract_body("L", max_devices={DEVICE: 4}))
+        night = ("2025-02-27T22:00:00+08:00", "2025-02-28T03:00:00+08:00")
+        await service.usage([record(id_, "L", *night, 3_000) for id_ in ("a", "b", "c")])
+        await service.ask("/v1/records/release", provider="pcl", id="b", reason="seen")
+        await service.usage([record("e", "L", *night, 1_000)], [void("c")], seq=2)
+    state = State()
+    for entry in await stored_entries(database):
+        evolve(state, entry)
+    rows = await ask(database, "SELECT * FROM meter.usage_day")
+    held = {tuple(row)[:3]: [*map(int, tuple(row)[3:])] for row in rows}
+    assert held == state.touched.usage
+    day = day_number("2025-02-27")
+    assert held["L", day, DEVICE] == [7_000 * 7_200, 6_000 * 7_200, 1_000 * 7_200]
+    assert held["L", day + 1, DEVICE] == [7_000 * 10_800, 6_000 * 10_800, 1_000 * 10_800]
 
 
 async def test_a_service_goes_on_after_a_rebuild(database, tmp_path):

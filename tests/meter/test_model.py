@@ -11,8 +11,8 @@ every step, and at the end the independent sums of the audit must find no fault 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta, timezone
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -35,6 +35,7 @@ from tests.books import (
     Books,
     balances,
     bounded,
+    day_number,
     expected_balances,
     figures,
     policy_text,
@@ -50,7 +51,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 QUARTER = timedelta(minutes=15)
 YEARS = (2025, 2026)
-DAYS = [f"{datetime(2025, 1, 1) + timedelta(days=each):%Y-%m-%d}" for each in range(800)]
+# Of a cost, in the order in which it is told.
+PARTS = (
+    *("eligible", "withheld"),
+    *("related_party", "use", "outside_policy", "outside_term", "not_enlisted"),
+)
+DAYS = [f"{START + timedelta(days=each):%Y-%m-%d}" for each in range(-400, 400)]
 
 POLICIES: dict[str, dict[str, Any]] = {
     "v1": {
@@ -118,18 +124,28 @@ class Refused(Exception):  # noqa: N818 - it is an answer
 class AcceptedRecord:
     """A record in the model: the JSON, its contract, and what was decided once.
 
-    `hours` are the device-hours that count by year, `short` the quarters in which it did not fit.
+    `enlisted` are the days on which its devices were, `short` the quarters in which it did not fit.
     """
 
     body: dict[str, Any]
     entry: int
-    hours: dict[int, Fraction]
+    enlisted: set[str]
     short: list["Short"]
     voided: bool = False
     released: bool = False
 
     def withheld(self) -> list["Short"]:
         return [] if self.released else self.short
+
+    def by_day(self) -> Iterator[tuple[str, int, int, int]]:
+        """Yield day, device-time, what of it fits, and what is withheld."""
+        whole, held = Counter[str](), Counter[str]()
+        for quarter, time in quarters(self.body):
+            whole[day_of(quarter)] += time
+        for short in self.withheld():
+            held[day_of(short.quarter)] += short.time
+        for day, time in whole.items():
+            yield day, time, time - held[day] if day in self.enlisted else 0, held[day]
 
 
 @dataclass(frozen=True)
@@ -247,7 +263,7 @@ class Model:
             raise Refused("unknown_provider")
         if body["until"] <= body["from"]:
             raise Refused("bad_dates")
-        if yuan(body["amount"]) == 0:
+        if yuan(body["amount"]) == 0 or len(set(map(per, body["prices"].values()))) > 1:
             raise Refused("malformed")
         self.check_terms(body)
 
@@ -377,10 +393,6 @@ class Model:
             raise Refused("already_released")
         contract = self.contracts[record.body["contract"]]
         before = sum(self.entitled(contract)[0].values())
-        for year, hours in self.hours(
-            contract, record.body, [(s.quarter, s.time) for s in record.short]
-        ):
-            record.hours[year] = record.hours.get(year, Fraction(0)) + hours
         self.use(record.body, [(short.quarter, short.time) for short in record.short])
         record.released = True
         self.regrant()
@@ -393,15 +405,19 @@ class Model:
         """Let a record use the free devices."""
         contract = self.contracts[body["contract"]]
         short = []
+        enlisted = {
+            day
+            for day in {day_of(quarter) for quarter, _ in quarters(body)}
+            if self.enlisted(contract["provider"], body["device"], day)
+        }
         for quarter, time in quarters(body):
             left, limit = self.room(contract, body["device"], quarter)
-            if time > left:
+            if time > left and day_of(quarter) in enlisted:
                 short.append(Short(quarter, time - left, limit))
         held = {each.quarter: each.time for each in short}
         fits = [(quarter, time - held.get(quarter, 0)) for quarter, time in quarters(body)]
         self.use(body, fits)
-        hours = dict(self.hours(contract, body, fits))
-        return AcceptedRecord(body, self.size, hours, short)
+        return AcceptedRecord(body, self.size, enlisted, short)
 
     def apply_void(self, record: AcceptedRecord) -> None:
         held = {each.quarter: each.time for each in record.withheld()}
@@ -435,36 +451,44 @@ class Model:
             if name == provider and batch["from"] <= day < batch["until"]
         )
 
-    def hours(
-        self, contract: dict, body: dict, parts: list[tuple[int, int]]
-    ) -> Iterator[tuple[int, Fraction]]:
-        """Yield the eligible device-hours by year, of thousandths × seconds by quarter."""
+    def reason(self, contract: dict, day: str) -> str:
+        """Return why usage of an enlisted day counts for nothing, or an empty text."""
         policy = self.policy_of(contract)
-        if contract["related_party"] or contract["use"] not in policy["uses"]:
-            return
-        by_day: Counter[str] = Counter()
-        for quarter, time in parts:
-            by_day[day_of(quarter)] += time
-        for year in YEARS:
-            time = sum(
-                each
-                for day, each in by_day.items()
-                if day[:4] == str(year)
-                and policy["starts"] <= day < policy["ends"]
-                and contract["from"] <= day < contract["until"]
-                and self.enlisted(contract["provider"], body["device"], day)
-            )
-            yield year, Fraction(time, 3_600_000)
+        if contract["related_party"]:
+            return "related_party"
+        if contract["use"] not in policy["uses"]:
+            return "use"
+        if not policy["starts"] <= day < policy["ends"]:
+            return "outside_policy"
+        return "" if contract["from"] <= day < contract["until"] else "outside_term"
+
+    def worth(self, contract: dict, record: AcceptedRecord) -> dict[str, Fraction]:
+        """Return the cost of a record by what it is, not rounded."""
+        worth = dict.fromkeys(PARTS, Fraction(0))
+        for day, time, fits, held in record.by_day():
+            price = price_on(contract, record.body["device"], day) / 3_600_000
+            reason = self.reason(contract, day)
+            worth["withheld"] += held * price
+            worth[reason or "eligible"] += (fits if not reason else time - held) * price
+            worth["not_enlisted"] += 0 if reason else (time - held - fits) * price
+        return worth
 
     def withheld(self, contract: dict) -> dict[int, Fraction]:
         """Return the withheld cost by year, not rounded."""
         by_year: dict[int, Fraction] = {}
         for record in self.live(contract):
-            price = Fraction(contract["prices"][record.body["device"]])
-            for year, time in short_by_year(record.withheld()).items():
-                cost = Fraction(time, 3_600_000) * price
+            for short in record.withheld():
+                day = day_of(short.quarter)
+                year = int(day[:4])
+                price = price_on(contract, record.body["device"], day)
+                cost = Fraction(short.time, 3_600_000) * price
                 by_year[year] = by_year.get(year, Fraction(0)) + cost
         return by_year
+
+    def ineligible(self, contract: dict) -> dict[str, Fraction]:
+        """Return the cost that counts for nothing by reason, not rounded."""
+        worths = [self.worth(contract, record) for record in self.live(contract)]
+        return {part: sum((each[part] for each in worths), Fraction(0)) for part in PARTS[2:]}
 
     # Everything from the set of records
 
@@ -478,19 +502,21 @@ class Model:
             if not record.voided and record.body["contract"] == contract["id"]
         ]
 
+    def value(self, contract: dict) -> Fraction:
+        """Return the cost, not rounded."""
+        worths = [self.worth(contract, record).values() for record in self.live(contract)]
+        return sum(map(sum, worths), Fraction(0))
+
     def cost(self, contract: dict) -> Fraction:
-        return down_to_a_fen(
-            sum(
-                (value(record.body, contract) for record in self.live(contract)),
-                Fraction(0),
-            )
-        )
+        return down_to_a_fen(self.value(contract))
 
     def eligible(self, contract: dict, year: int) -> Fraction:
         return sum(
             (
-                record.hours.get(year, 0) * Fraction(contract["prices"][record.body["device"]])
+                Fraction(fits, 3_600_000) * price_on(contract, record.body["device"], day)
                 for record in self.live(contract)
+                for day, _, fits, _ in record.by_day()
+                if day[:4] == str(year) and not self.reason(contract, day)
             ),
             Fraction(0),
         )
@@ -573,9 +599,9 @@ class Model:
         contract = self.contracts[record.body["contract"]]
         if self.is_late(record.body, contract):
             return {"id": id_, "status": "rejected", "code": "too_late"}
-        before = self.standing(contract)
+        before, worth = self.standing(contract), self.worth(contract, record)
         self.apply_void(record)
-        return self.accepted(id_, contract, before)
+        return self.accepted(id_, contract, before, worth, -1)
 
     def judge(self, provider: str, body: dict) -> dict:
         known = self.records.get((provider, body["id"]))
@@ -588,9 +614,9 @@ class Model:
             return {"id": body["id"], "status": "rejected", "code": code}
         contract = self.contracts[body["contract"]]
         before = self.standing(contract)
-        self.records[provider, body["id"]] = self.take(body)
+        record = self.records[provider, body["id"]] = self.take(body)
         self.regrant()
-        return self.accepted(body["id"], contract, before)
+        return self.accepted(body["id"], contract, before, self.worth(contract, record), 1)
 
     def refusal(self, provider: str, body: dict) -> str | None:
         contract = self.contracts.get(body["contract"])
@@ -612,14 +638,17 @@ class Model:
         lateness = timedelta(days=self.policy_of(contract)["lateness"])
         return self.now - moment(body["end"]) > lateness
 
-    def standing(self, contract: dict) -> tuple[Fraction, dict, dict, Fraction]:
-        """Return cost, entitlement and grants by year, and the withheld cost, floored by year."""
+    def standing(self, contract: dict) -> tuple[Fraction, dict, dict]:
+        """Return cost, and entitlement and grants by year."""
         granted = {year: self.grants.get((contract["id"], year), Fraction(0)) for year in YEARS}
-        withheld = sum(map(down_to_a_fen, self.withheld(contract).values()), Fraction(0))
-        return self.cost(contract), self.entitled(contract)[0], granted, withheld
+        return self.cost(contract), self.entitled(contract)[0], granted
 
-    def accepted(self, id_: str, contract: dict, before: tuple) -> dict:
-        cost, entitled, granted, withheld = self.standing(contract)
+    def accepted(self, id_: str, contract: dict, before: tuple, worth: dict, sign: int) -> dict:
+        """Answer a record or its void, of the `worth` that the contract now has or has not."""
+        cost, entitled, granted = self.standing(contract)
+        others = self.value(contract) - (sum(worth.values()) if sign > 0 else 0)
+        parts = {part: sign * fen for part, fen in rounded(others, worth).items()}
+        reasons = {part: text(parts[part]) for part in PARTS[2:] if worth[part]}
         more_entitled = {year: entitled[year] - before[1][year] for year in YEARS}
         more_granted = {year: granted[year] - before[2][year] for year in YEARS}
         bound = self.entitled(contract)[1]
@@ -634,7 +663,9 @@ class Model:
             "entitled": text(sums[0]),
             "granted": text(sums[1]),
             "uncovered": text(sums[0] - sums[1]),
-            "withheld": text(withheld - before[3]),
+            "withheld": text(parts["withheld"]),
+            "ineligible": text(sum(parts[part] for part in PARTS[2:])),
+            "reasons": reasons,
             "by_year": {
                 str(year): text(more_granted[year])
                 for year in YEARS
@@ -663,11 +694,19 @@ def later(day: str, months: int) -> str:
             number -= 1
 
 
-def value(body: dict, contract: dict) -> Fraction:
-    """Return what the devices cost, in yuan."""
-    devices = Fraction(body["milli_devices"], 1000)
-    hours = Fraction((moment(body["end"]) - moment(body["start"])) // SECOND, 3600)
-    return devices * hours * Fraction(contract["prices"][body["device"]])
+def per(price: str | dict) -> str:
+    return price["per"] if isinstance(price, dict) else "hour"
+
+
+def price_on(contract: dict, device: str, day: str) -> Fraction:
+    """Return what a device costs for an hour of a day, in yuan."""
+    price = contract["prices"][device]
+    if per(price) == "hour":
+        return Fraction(price)
+    first = date.fromisoformat(f"{day[:7]}-01")
+    following = date.fromisoformat(f"{later(day, 1)[:7]}-01")
+    hours = 24 * (following - first).days if per(price) == "month" else 24
+    return Fraction(price["amount"]) / hours
 
 
 def quarters(body: dict) -> Iterator[tuple[int, int]]:
@@ -686,11 +725,13 @@ def day_of(quarter: int) -> str:
     return f"{(EPOCH + quarter * QUARTER).astimezone(SHANGHAI):%Y-%m-%d}"
 
 
-def short_by_year(short: list[Short]) -> dict[int, int]:
-    by_year: Counter[int] = Counter()
-    for each in short:
-        by_year[int(day_of(each.quarter)[:4])] += each.time
-    return dict(by_year)
+def rounded(others: Fraction, worth: dict[str, Fraction]) -> dict[str, Fraction]:
+    """Return by how many whole fen a cost grows with each part, on top of other usage."""
+    parts = {}
+    for part in PARTS:
+        parts[part] = down_to_a_fen(others + worth[part]) - down_to_a_fen(others)
+        others += worth[part]
+    return parts
 
 
 def evidence(short: list[Short]) -> list[list]:
@@ -724,7 +765,7 @@ def meaning(body: dict) -> dict:
 # Drawn requests: few names, so that things meet; most valid, some not.
 
 USCCS = [uscc_of(number) for number in (1, 2, 3, 4)]
-CONTRACTS = ["A", "B", "C", "D", "E", "F", "G"]
+CONTRACTS = ["A", "B", "C", "D", "E", "F", "G", "M"]
 PROVIDERS = ["p1", "p2"]
 KEYS = ["k1", "k2", "k3"]
 usccs = st.sampled_from(USCCS)
@@ -772,7 +813,15 @@ contract_bodies = st.fixed_dictionaries(
         "until": st.sampled_from(["2026-06-01", "2026-12-31", "2025-12-31", "2025-06-01"]),
         "use": st.sampled_from(["training"] * 4 + ["research"]),
         "prices": st.sampled_from(
-            [{DEVICE: "4.50", "unlisted": "1.00"}, {DEVICE: "12.34"}, {DEVICE: "0.3333"}]
+            [
+                *({DEVICE: "4.50", "unlisted": "1.00"}, {DEVICE: "12.34"}, {DEVICE: "0.3333"}),
+                {DEVICE: {"amount": "100.01", "per": "day"}},
+                {
+                    DEVICE: {"amount": "3000.00", "per": "month"},
+                    "unlisted": {"amount": "0.0001", "per": "month"},
+                },
+                {DEVICE: "4.50", "unlisted": {"amount": "9.99", "per": "day"}},
+            ]
         ),
         "max_devices": st.sampled_from(
             [{}, {}, {DEVICE: 4}, {DEVICE: 100}, {"none": 1}, {"Unlisted": 1}]
@@ -836,7 +885,7 @@ def record_bodies(draw) -> dict:
 @st.composite
 def good_records(draw) -> dict:
     return draw(record_bodies()) | {
-        "contract": draw(st.sampled_from("AABBDDEF")),
+        "contract": draw(st.sampled_from("AABBDDEFM")),
         "device": DEVICE,
         "milli_devices": draw(st.sampled_from([460, 1_000, 3_000, 7_001])),
         "ago": draw(st.sampled_from([0, 0, 61, 1_800, 3_601, 7_200, 10_800, 86_400])),
@@ -896,6 +945,8 @@ class BooksMachine(RuleBasedStateMachine):
         # At the threshold, signed on the day on which a startup is no longer one.
         self.contract(BASE_CONTRACT | {"id": "D", "enterprise": USCCS[1], "amount": "80.00"})
         self.contract(BASE_CONTRACT | {"id": "E", "related_party": True})
+        monthly = {DEVICE: {"amount": "3000.00", "per": "month"}}
+        self.contract(BASE_CONTRACT | {"id": "M", "prices": monthly})
         if coupons:
             self.issue(USCCS[0], 2025, "60.00")
             self.issue(USCCS[0], 2026, "33.33")
@@ -1126,14 +1177,29 @@ class BooksMachine(RuleBasedStateMachine):
         model = Model(contracts=self.model.contracts)
         for record in self.model.records.values():
             usage = decode(encode(self.books.entries[record.entry]))
-            withheld = short_by_year(record.short)
-            assert usage.get("withheld", []) == [list(each) for each in sorted(withheld.items())]
+            days = list(replace(record, released=False).by_day())
+            assert usage["fits"] == [[day_number(day), fits] for day, _, fits, _ in days if fits]
+            withheld = [[day_number(day), held] for day, *_, held in days if held]
+            assert usage.get("withheld", []) == withheld
             assert usage.get("evidence", []) == evidence(record.short)
             if not record.voided:
                 held = {each.quarter: -each.time for each in record.withheld()}
                 model.use(record.body, [*quarters(record.body), *held.items()])
+        self.days_are_those_of_the_records()
         in_use = figures(self.books.state)["records"]["in_use"]
         assert in_use == {name: dict(+each) for name, each in model.in_use.items() if +each}
+
+    def days_are_those_of_the_records(self) -> None:
+        """Check how much there is, fits and is withheld by contract, day and device kind."""
+        expected: dict[tuple[str, int, str], list[int]] = {}
+        for contract in self.model.contracts.values():
+            for record in self.model.live(contract):
+                for day, *times in record.by_day():
+                    key = contract["id"], day_number(day), record.body["device"]
+                    known = expected.get(key, [0, 0, 0])
+                    expected[key] = [a + b for a, b in zip(known, times, strict=True)]
+        usage = self.books.state.touched.usage
+        assert {key: times for key, times in usage.items() if any(times)} == expected
 
     @invariant()
     def each_figure_is_the_models_and_a_replay_comes_to_the_same(self) -> None:
@@ -1145,7 +1211,7 @@ class BooksMachine(RuleBasedStateMachine):
         assert state.size == model.size
         assert set(state.contracts) == set(model.contracts)
         for id_, body in model.contracts.items():
-            cost, entitled, granted, _ = model.standing(body)
+            cost, entitled, granted = model.standing(body)
             assert Fraction(self.books.cost(id_), 100) == cost
             self.each_year_is_the_models(body)
             for year in YEARS:
@@ -1164,14 +1230,21 @@ class BooksMachine(RuleBasedStateMachine):
         }
 
     def each_year_is_the_models(self, contract: dict) -> None:
-        """Compare what is eligible and withheld, before any rounding."""
+        """Compare what is eligible, withheld and ineligible, before any rounding."""
         withheld = self.model.withheld(contract)
+        yuan_ = 100 * self.books.state.contracts[contract["id"]].terms.denominator
         shares = self.books.state.contracts[contract["id"]].shares
         for year in {*YEARS, *shares, *withheld}:
             share = self.books.share(contract["id"], year)
             eligible = self.model.eligible(contract, year)
-            assert Fraction(share.eligible, 3_600 * 1_000 * 10_000) == eligible
-            assert Fraction(share.withheld, 3_600 * 1_000 * 10_000) == withheld.get(year, 0)
+            ours = self.books.eligible(contract["id"], year)
+            assert Fraction(ours, yuan_) == eligible
+            assert Fraction(share.withheld, yuan_) == withheld.get(year, 0)
+        reasons = self.model.ineligible(contract)
+        assert {
+            reason: Fraction(numerator, yuan_)
+            for reason, numerator in self.books.ineligible(contract["id"]).items()
+        } == {reason: cost for reason, cost in reasons.items() if cost}
 
 
 def undetailed(result: dict) -> dict:

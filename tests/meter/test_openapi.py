@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -260,7 +261,7 @@ async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_pat
 KINDS = [Fen, Price, Date, Uscc, Lines, Instant, Moment, Number]
 
 
-def takes(kind: type, text: str) -> bool:
+def takes(kind: type, text: Any) -> bool:
     holder = type("Holder", (Struct,), {"__annotations__": {"value": kind}}, frozen=True)
     try:
         decode(json.dumps({"value": text}).encode(), holder)
@@ -273,7 +274,7 @@ def takes(kind: type, text: str) -> bool:
 def test_whatever_a_type_takes_its_schema_allows_and_the_reverse(kind):
     assert set(SCHEMAS) == set(KINDS)
     validator = TOLD.validator(SCHEMAS[kind])
-    pattern = SCHEMAS[kind]["pattern"]
+    pattern = SCHEMAS[kind].get("oneOf", [SCHEMAS[kind]])[0]["pattern"]
 
     @properties
     @given(st.from_regex(pattern.replace("$", r"\Z")) | st.text(max_size=30))
@@ -285,6 +286,17 @@ def test_whatever_a_type_takes_its_schema_allows_and_the_reverse(kind):
             assert takes(kind, text) == validator.is_valid(text), text
 
     agree()
+
+
+@pytest.mark.parametrize("per", ["hour", "day", "month", "", "Month", 1])
+@pytest.mark.parametrize("amount", ["0.0001", "0.00", "100000", "4.", 4])
+@pytest.mark.parametrize("more", [{}, {"note": "x"}])
+def test_a_price_for_a_day_or_month_is_what_its_schema_says(per, amount, more):
+    price = {"amount": amount, "per": per} | more
+    validator = TOLD.validator(SCHEMAS[Price])
+    is_good = per in ("day", "month") and amount == "0.0001" and not more
+    assert takes(Price, price) == validator.is_valid(price) == is_good
+    assert not takes(Price, {"amount": amount})
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,6 @@ def sharing(programme: str = "sharing", owner: str = PROGRAMME, **figures) -> st
         ("rounding", with_section('[rounding]\nmode = "yuan-per-step"')),
         ("rounding", with_section('[rounding]\nprorate = "days"')),
         ("allocation", with_section('[allocation]\nmode = "proportional"')),
-        ("enlistment", without_sections(SHIPPED, "enlistment")),
-        ("enlistment", SHIPPED.replace("required = true", "required = false")),
     ],
 )
 def test_what_no_rule_carries_out_is_refused_with_its_section(section, text):
@@ -167,8 +165,7 @@ def test_without_a_list_of_uses_each_use_is_funded():
     books = opened(without_sections(lifted(), "use"))
     books.contract("A", use="other")
     books.issue(2025, "1.00")
-    start, end = books.state.contracts["A"].window
-    assert start < end
+    assert books.state.contracts["A"].touches(2025)
     summed(told(books))
 
 

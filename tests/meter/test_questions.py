@@ -7,7 +7,6 @@ import json
 import random
 from collections import Counter, defaultdict
 from datetime import date, timedelta
-from fractions import Fraction
 from hashlib import sha256
 from itertools import count
 from types import SimpleNamespace
@@ -27,7 +26,7 @@ from meter.values.problems import Problem
 from meter.values.units import format_instant, format_money, parse_instant
 from meter.wire.advice import ADVICE
 from meter.wire.batch import MAX_SEQ
-from meter.wire.receipt import RECORD_CODES, VOID_CODES
+from meter.wire.receipt import REASONS, RECORD_CODES, VOID_CODES
 from tests.books import (
     ALPHA,
     BETA,
@@ -493,7 +492,22 @@ def summary(contract):
         "entitled": format_money(entitled),
         "granted": format_money(granted),
         "uncovered": format_money(entitled - granted),
-        "withheld": format_money(sum(cost(share.withheld) for share in shares)),
+        **uncounted(contract, shares),
+    }
+
+
+def uncounted(contract, shares):
+    """Return what of a contract's cost does not count, by the sums of its records."""
+    eligible = sum(segment.eligible for segment in contract.segments)
+    counted = eligible + sum(share.withheld for share in shares)
+    reasons, reached = {}, counted
+    for reason, numerator in zip(REASONS, contract.ineligible, strict=True):
+        reasons[reason] = cost(reached + numerator) - cost(reached)
+        reached += numerator
+    return {
+        "withheld": format_money(cost(counted) - cost(eligible)),
+        "ineligible": format_money(cost(contract.used) - cost(counted)),
+        "reasons": {reason: format_money(fen) for reason, fen in reasons.items() if fen},
     }
 
 
@@ -580,9 +594,18 @@ def expected_records(entries, contracts):
     ]
 
 
+def expected_figures(entry):
+    reasons = dict(entry.ineligible) if entry.ineligible else {}
+    return {
+        "cost": format_money(entry.cost if entry.kind != "release" else 0),
+        "entitled": format_money(sum(fen for _, fen in entry.entitled)),
+        "withheld": format_money(entry.withheld_cost or 0),
+        "ineligible": format_money(sum(reasons.values())),
+        "reasons": {reason: format_money(fen) for reason, fen in reasons.items()},
+    }
+
+
 def expected_change(number, entry):
-    held = dict(entry.withheld) if entry.withheld else {}
-    price = {DEVICE: 45_000, OTHER_DEVICE: 123_456}[entry.device]
     return {
         "line": entry.kind,
         "entry": number,
@@ -591,17 +614,13 @@ def expected_change(number, entry):
         "provider": entry.provider,
         "contract": entry.contract,
         "device": entry.device,
-        "cost": format_money(entry.cost if entry.kind == "void" else 0),
-        "entitled": format_money(sum(fen for _, fen in entry.entitled)),
-        "withheld": format_money(-(sum(held.values()) * price // (3600 * 1000 * 100))),
+        **expected_figures(entry),
     }
 
 
 def expected_record(number, entry, voided, released):
-    held = dict(entry.withheld) if entry.withheld else {}
-    status = "withheld" if held else "accepted"
+    status = "withheld" if entry.withheld else "accepted"
     status = "released" if released is not None else status
-    price = {DEVICE: 45_000, OTHER_DEVICE: 123_456}[entry.device]
     return {
         "line": "record",
         "entry": number,
@@ -612,9 +631,7 @@ def expected_record(number, entry, voided, released):
         "milli_devices": entry.milli_devices,
         "start": format_instant(entry.start // 10**6),
         "end": format_instant(entry.end // 10**6),
-        "cost": format_money(entry.cost),
-        "entitled": format_money(sum(fen for _, fen in entry.entitled)),
-        "withheld": format_money(sum(held.values()) * price // (3600 * 1000 * 100)),
+        **expected_figures(entry),
         "status": "voided" if voided is not None else status,
         **({"voided": voided} if voided is not None else {}),
         **({"released": released} if released is not None else {}),
@@ -821,10 +838,8 @@ async def test_the_queue_holds_what_was_withheld_until_it_is_released_or_voided(
     assert await everything(service, "/v1/withheld", "withheld", 1) == []
 
 
-def worth_a_fen(state, record):
-    price = state.contracts[record.usage.contract].registered.prices[record.usage.device]
-    hours = Fraction(sum(part.device_time for part in record.withheld), 3_600_000)
-    return hours * Fraction(price, 10_000) >= Fraction(1, 100)
+def worth_a_fen(record):
+    return (record.usage.withheld_cost or 0) > 0
 
 
 async def test_what_is_withheld_of_less_than_a_fen_waits_for_no_reviewer(service):
@@ -846,7 +861,7 @@ async def test_the_queue_is_what_the_entries_say_after_any_past(service):
     expected = [
         each.entry
         for each in sorted(state.records.values(), key=lambda each: each.entry)
-        if each.voided is None and each.released is None and worth_a_fen(state, each)
+        if each.voided is None and each.released is None and worth_a_fen(each)
     ]
     assert expected
     for limit in (1, 1_000):
@@ -1183,7 +1198,7 @@ def added(pages_, name, column):
     return sum(lines) + fen(pages_[-1]["rounding"][column])
 
 
-MONEY = ("cost", "entitled", "withheld")
+MONEY = ("cost", "entitled", "withheld", "ineligible")
 
 
 @pytest.mark.usefixtures("past")
@@ -1198,13 +1213,14 @@ async def test_the_lines_of_records_add_up_to_the_totals_of_their_contracts(serv
                 sum(fen(each["cost"]) for each in contracts),
                 sum(fen(year["entitled"]) for each in contracts for year in each["years"]),
                 sum(fen(each["withheld"]) for each in contracts),
+                sum(fen(each["ineligible"]) for each in contracts),
             ]
             assert [fen(found[-1]["total"][column]) for column in MONEY] == totals
             assert [added(found, "records", column) for column in MONEY] == totals
             rounding = [fen(found[-1]["rounding"][column]) for column in MONEY]
-            held = [line for page in found for line in page["records"] if fen(line["withheld"])]
+            lines = [line for page in found for line in page["records"]]
             assert rounding[:2] == [0, 0]
-            assert abs(rounding[2]) <= len(held)  # each is less than a fen
+            assert all(abs(fen_) <= len(lines) for fen_ in rounding)  # each is less than a fen
 
 
 @pytest.mark.usefixtures("past")
@@ -1241,18 +1257,20 @@ async def test_withheld_lines_and_their_rounding_add_up(service):
     await service.usage([record(f"w{n}", "W", *quarter, 1_000) for n in range(4)])
     found = [page async for page in pages(service, f"/v1/enterprises/{ALPHA}/records", 7)]
     withheld = (await service.contract("W"))["withheld"]
+    # Of 4.50 in all, what grows the cost from 1.12.
     assert [line["withheld"] for page in found for line in page["records"]] == [
-        *("0.00", "1.12", "1.12", "1.12")
+        *("0.00", "1.13", "1.12", "1.13")
     ]
-    assert found[-1]["total"]["withheld"] == withheld == "3.37"
-    assert found[-1]["rounding"]["withheld"] == "0.01"
-    # Whoever goes on from the end has the rounding of before already.
-    await service.usage([record("w4", "W", *quarter, 1_000)], seq=2)
+    assert found[-1]["total"]["withheld"] == withheld == "3.38"
+    assert found[-1]["rounding"]["withheld"] == "0.00"
+    # In the contract, what is eligible comes first: 2.25 and then 5.62.
+    free = ("2026-01-02T09:00:00+08:00", "2026-01-02T09:15:00+08:00")
+    await service.usage([record("w4", "W", *free, 1_000)], seq=2)
     path = f"/v1/enterprises/{ALPHA}/records?after={found[-1]['next']}"
     (later,) = [page async for page in pages(service, path, 7)]
-    assert [line["withheld"] for line in later["records"]] == ["1.12"]
-    assert later["total"]["withheld"] == (await service.contract("W"))["withheld"] == "4.50"
-    assert later["rounding"]["withheld"] == "0.01"
+    assert [(line["cost"], line["withheld"]) for line in later["records"]] == [("1.12", "0.00")]
+    assert later["total"]["withheld"] == (await service.contract("W"))["withheld"] == "3.37"
+    assert later["rounding"]["withheld"] == "-0.01"
 
 
 async def test_a_void_between_two_pages_of_usage_is_told_and_not_added(service):

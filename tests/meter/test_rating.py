@@ -14,6 +14,7 @@ from meter.rules.rating import (
     cost,
     entitle,
     overlap,
+    parts_of_cost,
     regrant,
     seconds_by_year,
     support_limit,
@@ -32,10 +33,14 @@ numerators = st.one_of(
 terms = st.builds(
     Terms,
     amount=st.integers(0, 3_000) | st.integers(0, 10**12),
-    ratio_bp=st.sampled_from([0, 1, 3_333, 5_000, 6_000, 10_000]),
     support_limit=st.integers(0, 2_000) | st.integers(0, 10**12),
 )
-by_year = st.dictionaries(st.integers(2023, 2028), numerators, max_size=4)
+segments = st.lists(
+    st.tuples(
+        st.integers(2023, 2026), st.sampled_from([0, 1, 3_333, 5_000, 6_000, 10_000]), numerators
+    ),
+    max_size=6,
+).map(lambda drawn: sorted(drawn, key=lambda segment: segment[0]))
 shares = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=6)
 
 
@@ -43,23 +48,31 @@ def floor_fen(yuan: Fraction) -> int:
     return yuan.numerator * 100 // yuan.denominator
 
 
-def slow_entitle(eligible: dict[int, int], terms: Terms) -> tuple[dict[int, int], bool, bool]:
-    """Compute the same in yuan, year by year, with all earlier values in lists."""
+def slow_entitle(
+    segments: list[tuple[int, int, int]], terms: Terms
+) -> tuple[dict[int, int], bool, bool]:
+    """Compute the same in yuan, with all earlier values in lists."""
     amount, limit = Fraction(terms.amount, 100), terms.support_limit
     counted: list[Fraction] = []
+    for _, _, numerator in segments:
+        counted.append(min(in_yuan(numerator), amount - sum(counted)))
+    years = sorted({year for year, _, _ in segments})
     entitled: list[int] = []
     wanted: list[int] = []
-    for year in sorted(eligible):
-        yuan = Fraction(eligible[year], 3600 * 1000 * 10_000)
-        counted.append(min(yuan, amount - sum(counted)))
-        wanted.append(floor_fen(counted[-1] * Fraction(terms.ratio_bp, 10_000)))
+    for year in years:
+        parts = [
+            yuan * Fraction(ratio_bp, 10_000)
+            for (other, ratio_bp, _), yuan in zip(segments, counted, strict=True)
+            if other == year
+        ]
+        wanted.append(floor_fen(sum(parts, Fraction(0))))
         entitled.append(min(wanted[-1], limit - sum(entitled)))
-    used = sum(Fraction(each, 3600 * 1000 * 10_000) for each in eligible.values())
-    return (
-        dict(zip(sorted(eligible), entitled, strict=True)),
-        sum(counted) < used,
-        entitled != wanted,
-    )
+    used = sum(in_yuan(numerator) for _, _, numerator in segments)
+    return dict(zip(years, entitled, strict=True)), sum(counted) < used, entitled != wanted
+
+
+def in_yuan(numerator: int) -> Fraction:
+    return Fraction(numerator, 3600 * 1000 * 10_000)
 
 
 def test_the_denominator_is_a_device_hour_at_a_ten_thousandth_of_a_yuan():
@@ -83,60 +96,79 @@ def test_costs_of_slices_sum_up_to_the_cost_of_the_whole(parts):
     assert total == cost(sum(parts)) == floor_fen(Fraction(sum(parts), DENOMINATOR * 100))
 
 
+@properties
+@given(st.integers(0, 10**12), st.lists(numerators, max_size=7), st.sampled_from([1, 24]))
+def test_the_parts_of_a_cost_add_up_to_its_growth_and_nothing_has_no_part(base, parts, scale):
+    denominator = DENOMINATOR * scale
+    fen = parts_of_cost(base, parts, denominator)
+    assert sum(fen) == cost(base + sum(parts), denominator) - cost(base, denominator)
+    for numerator, part in zip(parts, fen, strict=True):
+        assert part in (cost(numerator, denominator), cost(numerator, denominator) + 1)
+        assert part == 0 or numerator > 0
+
+
 @settings(properties, max_examples=300)
-@given(by_year, terms)
-def test_entitlement_is_what_the_slow_version_says(eligible, terms):
-    answer = entitle(eligible, terms)
-    expected = slow_entitle(eligible, terms)
+@given(segments, terms)
+def test_entitlement_is_what_the_slow_version_says(segments, terms):
+    answer = entitle(segments, terms)
+    expected = slow_entitle(segments, terms)
     assert (dict(answer.by_year), answer.amount_bound, answer.support_bound) == expected
 
 
 @properties
-@given(by_year, terms)
-def test_entitlement_stays_within_ratio_amount_and_support(eligible, terms):
-    entitled = entitle(eligible, terms).by_year
+@given(segments, terms)
+def test_entitlement_stays_within_ratio_amount_and_support(segments, terms):
+    entitled = entitle(segments, terms).by_year
     assert all(fen >= 0 for fen in entitled.values())
     total = sum(entitled.values())
     assert total <= terms.support_limit
-    assert total * 10_000 <= terms.ratio_bp * terms.amount
-    assert total * 10_000 * DENOMINATOR <= terms.ratio_bp * sum(eligible.values())
+    highest = max((ratio_bp for _, ratio_bp, _ in segments), default=0)
+    assert total * 10_000 <= highest * terms.amount
+    weighted = sum(ratio_bp * numerator for _, ratio_bp, numerator in segments)
+    assert total * 10_000 * DENOMINATOR <= weighted
 
 
 @properties
-@given(by_year, terms, st.randoms())
-def test_entitlement_does_not_depend_on_the_order_of_the_years_in_the_mapping(
-    eligible, terms, random
-):
-    items = list(eligible.items())
-    random.shuffle(items)
-    assert entitle(dict(items), terms) == entitle(eligible, terms)
+@given(segments, terms, st.sampled_from([24, 24 * 377_580]))
+def test_entitlement_does_not_depend_on_the_scale_of_the_numerators(segments, terms, scale):
+    scaled = [(year, ratio_bp, numerator * scale) for year, ratio_bp, numerator in segments]
+    finer = Terms(terms.amount, terms.support_limit, DENOMINATOR * scale)
+    assert entitle(scaled, finer) == entitle(segments, terms)
 
 
 def test_a_year_has_one_floor_and_not_one_for_each_record():
     half_a_fen = DENOMINATOR
-    terms = Terms(amount=10**6, ratio_bp=5_000, support_limit=10**6)
-    assert entitle({2025: half_a_fen}, terms).by_year == {2025: 0}
-    assert entitle({2025: 2 * half_a_fen}, terms).by_year == {2025: 1}
-    # Two years have one each.
-    assert entitle({2025: half_a_fen, 2026: half_a_fen}, terms).by_year == {2025: 0, 2026: 0}
+    terms = Terms(amount=10**6, support_limit=10**6)
+    year = (2025, 5_000, half_a_fen)
+    assert entitle([year], terms).by_year == {2025: 0}
+    assert entitle([(2025, 5_000, 2 * half_a_fen)], terms).by_year == {2025: 1}
+    # Two segments of a year share one; two years have one each.
+    assert entitle([year, year], terms).by_year == {2025: 1}
+    assert entitle([year, (2026, 5_000, half_a_fen)], terms).by_year == {2025: 0, 2026: 0}
 
 
-def test_earlier_years_come_first_for_the_amount_and_for_the_support():
-    terms = Terms(amount=100, ratio_bp=5_000, support_limit=40)
-    answer = entitle({2026: 80 * DENOMINATOR, 2025: 60 * DENOMINATOR}, terms)
+def test_earlier_segments_come_first_for_the_amount_and_for_the_support():
+    terms = Terms(amount=100, support_limit=40)
+    answer = entitle([(2025, 5_000, 60 * DENOMINATOR), (2026, 5_000, 80 * DENOMINATOR)], terms)
     assert answer.by_year == {2025: 30, 2026: 10}
     assert (answer.amount_bound, answer.support_bound) == (True, True)
 
 
+def test_a_version_with_another_ratio_takes_what_is_left_of_the_amount():
+    million = 1_000_000_00
+    halves = [(2026, bp, 600_000_00 * DENOMINATOR) for bp in (5_000, 4_000)]
+    assert entitle(halves, Terms(million, million // 2)).by_year == {2026: 460_000_00}
+
+
 def test_an_amount_used_up_exactly_does_not_bind():
-    terms = Terms(amount=100, ratio_bp=5_000, support_limit=50)
-    exactly = entitle({2025: 100 * DENOMINATOR}, terms)
+    terms = Terms(amount=100, support_limit=50)
+    exactly = entitle([(2025, 5_000, 100 * DENOMINATOR)], terms)
     assert (exactly.by_year, exactly.amount_bound, exactly.support_bound) == (
         {2025: 50},
         False,
         False,
     )
-    more = entitle({2025: 100 * DENOMINATOR + 1}, terms)
+    more = entitle([(2025, 5_000, 100 * DENOMINATOR + 1)], terms)
     assert (more.by_year, more.amount_bound, more.support_bound) == ({2025: 50}, True, False)
 
 

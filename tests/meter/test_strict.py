@@ -70,6 +70,7 @@ def refusal(data: bytes, kind: type = Thing, fixed: dict[str, str] | None = None
         ("money", "1234.56", 123_456),
         ("price", "4.5", 45_000),
         ("price", "0.0001", 1),
+        ("price", {"amount": "3000.00", "per": "month"}, 30_000_000),
         ("day", "2024-02-29", "2024-02-29"),
         ("uscc", ALPHA, ALPHA),
         ("text", "a\nb\n", "a\nb\n"),
@@ -88,7 +89,7 @@ def test_each_kind_of_text_is_read_into_its_value(name, text, value):
     ("name", "values"),
     [
         ("money", ["1", "1.0", "01.00", "-1.00", "+1.00", "1,00", " 1.00", "1.00 ", "", 1, 1.0]),
-        ("price", ["0", "0.00000", "4.", ".5", "1e2", "-1", "100000", 4.5, 4, None]),
+        ("price", ["0", "0.00000", "4.", ".5", "1e2", "-1", "100000", 4.5, 4, None, {}]),
         ("day", ["2025-02-29", "2025-1-01", "20250101", "2025-01-01T00:00:00Z", "", 20250101]),
         ("uscc", [ALPHA.lower(), ALPHA[:-1], ALPHA[:-1] + "X", "", ALPHA + "\n", 1]),
         ("instant", ["2025-03-01T08:00:00", "2025-03-01 08:00:00Z", "2025-03-01T08:00:60Z", 1]),

@@ -19,8 +19,8 @@ from ledger.errors import Violation
 from meter.auditor.sums import Sums
 from meter.rules.capacity import QUARTER_SECONDS, DeviceTime
 from meter.rules.kinds.table import BY_NAME
-from meter.rules.state import EnlistedBatch
-from meter.values.units import parse_instant
+from meter.rules.state import EnlistedBatch, Segment
+from meter.values.units import day_of, parse_instant
 from tests.books import (
     ALPHA,
     BETA,
@@ -29,15 +29,16 @@ from tests.books import (
     PROGRAMME,
     Books,
     attempt,
+    day_number,
     lifted,
     properties,
     record,
     slices,
-    uscc_of,
     void,
 )
 
 START = parse_instant("2025-02-20T08:00:00+08:00")
+TODAY = day_of(START)
 FOREVER = (0, 10**12)
 END_OF_2026 = "2027-01-01T12:00:00+08:00"
 
@@ -96,11 +97,16 @@ def bend(books: Books, contract: str, **terms: Any) -> None:
     held.terms = dataclasses.replace(held.terms, **terms)
 
 
+def bend_ratio(books: Books, contract: str, ratio_bp: int) -> None:
+    for segment in books.state.contracts[contract].segments:
+        segment.ratio_bp = ratio_bp
+
+
 def count_always(books: Books, contract: str) -> None:
     """Let the core count the usage of a contract at any time."""
     held = books.state.contracts[contract]
-    held.window = FOREVER
-    held.meters.clear()  # made from the window, when needed
+    held.segments = [Segment(2025, "test", 5_000, *FOREVER)]
+    held.meters.clear()  # made from the segments, when needed
 
 
 # Honest books
@@ -133,6 +139,30 @@ def test_a_price_that_is_not_the_contract_s_is_found():
     contract.registered = msgspec.structs.replace(contract.registered, prices={DEVICE: 45_001})
     books.post([usage("a", hours=10)])
     found(books, "sum_cost", "contract A", "45001", "45000")
+
+
+def test_the_price_of_another_month_is_found():
+    books = world()
+    prices = {DEVICE: {"amount": "3000.00", "per": "month"}}
+    books.contract("Z", prices=prices, amount="1000.00")
+    midnight = parse_instant("2025-03-01T00:00:00+08:00")
+    books.post([record("z", "Z", midnight - HOUR, midnight + HOUR, 1_000)])
+    books.post([record("y", "Z", midnight, midnight + HOUR, 1_000)])
+    entries = told(books)
+    assert [entry["cost"] for entry in entries[-3:] if entry["kind"] == "usage"] == [849, 403]
+    summed(entries)
+    *entries, last = entries
+    owed, *granted = last["postings"]
+    february = last | {"cost": 446, "postings": [[*owed[:2], 446], *granted]}
+    found([*entries, february], "sum_cost", "contract Z", "1295", "1252")
+
+
+def test_a_price_for_a_day_is_for_24_hours():
+    books = world()
+    books.contract("Z", prices={DEVICE: {"amount": "100.00", "per": "day"}}, amount="1000.00")
+    books.post([record("z", "Z", START, START + 25 * HOUR, 1_000)])
+    assert told(books)[-1]["cost"] == 10_416
+    summed(told(books))
 
 
 def test_a_floor_for_each_record_is_found():
@@ -178,24 +208,24 @@ def test_a_cost_that_another_enterprise_owes_is_found():
     found([*entries, last | {"postings": other}], "sum_enterprise", ALPHA, "-4500")
 
 
-# Eligible usage
+# What fits, and what counts for nothing
 
 
-@pytest.mark.parametrize("eligible", [[], [[2024, 36_000_000]], [[2025, 35_999_999]]])
-def test_another_eligible_usage_is_found_at_its_entry(eligible):
+@pytest.mark.parametrize(
+    "fits", [[], [[TODAY - 1, 36_000_000]], [[TODAY, 35_999_999]], [[TODAY, 36_000_001]]]
+)
+def test_another_fitting_usage_is_found_at_its_entry(fits):
     books = world()
     books.post([usage("a")])
-    *entries, last = told(books)
-    found([*entries, last | {"eligible": eligible}], "sum_eligible", "record a", entry=len(entries))
+    found_with(books, {"fits": fits}, "sum_fits", "record a")
 
 
-def test_a_year_that_begins_at_midnight_of_utc_is_found():
+def test_a_day_that_begins_at_midnight_of_utc_is_found():
     books = world()
     books.post([across_the_year("a")])
-    *entries, last = told(books)
-    assert last["eligible"] == [[2025, 144_000_000], [2026, 144_000_000]]
-    utc = [[2025, 288_000_000]]
-    found([*entries, last | {"eligible": utc}], "sum_eligible", entry=len(entries))
+    last_day = day_number("2025-12-31")
+    assert told(books)[-1]["fits"] == [[last_day, 144_000_000], [last_day + 1, 144_000_000]]
+    found_with(books, {"fits": [[last_day, 288_000_000]]}, "sum_fits")
 
 
 def not_of_the_measures(books: Books) -> Fields:
@@ -222,18 +252,80 @@ def of_another_use(books: Books) -> Fields:
 
 
 @pytest.mark.parametrize(
-    "case",
+    ("case", "reason"),
     [
-        not_of_the_measures,
-        outside_the_term,
-        of_related_parties,
-        of_another_use,
+        (not_of_the_measures, "outside_policy"),
+        (outside_the_term, "outside_term"),
+        (of_related_parties, "related_party"),
+        (of_another_use, "use"),
     ],
 )
-def test_usage_that_is_not_eligible_is_found(case):
+def test_usage_that_is_not_eligible_and_counts_is_found(case, reason):
     books = world()
     books.post([case(books)])
-    found(books, "sum_eligible", "record a", entry=len(books.entries) - 1)
+    found_last(books, "sum_ineligible", "record a", reason)
+
+
+def not_eligible() -> Books:
+    """Return books with a record of which an hour is outside the term, and one not enlisted."""
+    books = Books(END_OF_2026)
+    books.activate(lifted())
+    books.provider(enlisted=span("2025-1", "2025-01-01", "2025-02-21"))
+    books.key()
+    books.enterprise()
+    books.contract("A", starts="2025-02-20", max_devices={DEVICE: 8})
+    midnight = parse_instant("2025-02-20T00:00:00+08:00")
+    books.post([record("a", "A", midnight - HOUR, midnight + 25 * HOUR, 9_000)])
+    return books
+
+
+def test_each_reason_has_its_cost_and_a_void_takes_it_off():
+    books = not_eligible()
+    entry = told(books)[-1]
+    assert entry["ineligible"] == [["outside_term", 3_600], ["not_enlisted", 4_050]]
+    assert (entry["cost"], entry["withheld_cost"]) == (26 * 4_050, 25 * 450)
+    books.void("a")
+    entry = told(books)[-1]
+    assert entry["ineligible"] == [["outside_term", -3_600], ["not_enlisted", -4_050]]
+    assert (entry["cost"], entry["withheld_cost"]) == (-26 * 4_050, -25 * 450)
+    summed(told(books))
+
+
+@pytest.mark.parametrize(
+    "ineligible",
+    [
+        [],
+        [["outside_term", 3_600]],
+        [["not_enlisted", 4_050]],
+        [["not_enlisted", 4_050], ["outside_term", 3_600]],
+        [["outside_term", 3_600], ["not_enlisted", 4_049]],
+        [["outside_policy", 3_600], ["not_enlisted", 4_050]],
+        [["outside_term", 3_600], ["not_enlisted", 4_050], ["use", 0]],
+    ],
+)
+@pytest.mark.parametrize("is_voided", [False, True])
+def test_a_reason_that_is_left_out_or_another_is_found(ineligible, is_voided):
+    books = not_eligible()
+    if is_voided:
+        books.void("a")
+        ineligible = [[reason, -fen] for reason, fen in ineligible]
+    found_with(books, {"ineligible": ineligible}, "sum_ineligible", "record a")
+
+
+@pytest.mark.parametrize("fen", [0, 25 * 450 - 1, 25 * 450 + 1])
+@pytest.mark.parametrize("is_voided", [False, True])
+def test_another_cost_of_what_is_withheld_is_found(fen, is_voided):
+    books = not_eligible()
+    if is_voided:
+        books.void("a")
+        fen = -fen
+    found_with(books, {"withheld_cost": fen}, "sum_withheld", "record a")
+
+
+def test_a_part_that_is_not_enlisted_and_is_said_to_fit_is_found():
+    books = not_eligible()
+    *days, (day, time) = told(books)[-1]["fits"]
+    found_with(books, {"fits": [*days, [day, time], [day + 1, 9_000 * HOUR]]}, "sum_fits")
 
 
 # Capacity
@@ -325,7 +417,7 @@ def test_a_record_that_counts_though_nothing_is_left_for_it_is_found():
     books.post([hour("a")])
     seem_used(books, -8)
     books.post([hour("b")])
-    assert books.entries[-1].eligible == [(2025, 8_000 * HOUR)]
+    assert books.entries[-1].fits == [(TODAY, 8_000 * HOUR)]
     found_last(books, "sum_withheld", "record b", "[]", str(8_000 * HOUR))
 
 
@@ -333,9 +425,9 @@ def test_a_thousandth_of_a_device_for_a_second_too_much_is_found():
     books = crowded()
     books.post([hour("a"), record("b", "A", START + HOUR - 1, START + HOUR, 1)])
     *entries, last = told(books)
-    assert last.pop("withheld") == [[2025, 1]]
+    assert last.pop("withheld") == [[TODAY, 1]]
     assert last.pop("evidence")
-    last |= {"eligible": [[2025, 1]]}
+    last |= {"fits": [[TODAY, 1]]}
     found([*entries, last], "sum_withheld", "record b", entry=len(entries))
 
 
@@ -357,8 +449,8 @@ def test_a_limit_of_the_contract_that_is_not_minded_is_found():
 @pytest.mark.parametrize(
     "withheld",
     [
-        *([], [[2025, 4_000 * HOUR - 1]], [[2025, 4_000 * HOUR + 1]], [[2026, 4_000 * HOUR]]),
-        [[2025, 2_000 * HOUR], [2025, 2_000 * HOUR]],
+        *([], [[TODAY, 4_000 * HOUR - 1]], [[TODAY, 4_000 * HOUR + 1]], [[2025, 4_000 * HOUR]]),
+        [[TODAY, 2_000 * HOUR], [TODAY, 2_000 * HOUR]],
     ],
 )
 def test_another_withheld_figure_is_found_in_a_record_its_void_and_its_release(withheld):
@@ -382,16 +474,17 @@ def test_a_void_that_takes_back_what_was_released_from_being_withheld_is_found()
     books.release("a")
     books.void("a")
     assert "withheld" not in told(books)[-1]
-    found_with(books, {"withheld": [[2025, 4_000 * HOUR]]}, "sum_withheld")
+    found_with(books, {"withheld": [[TODAY, 4_000 * HOUR]]}, "sum_withheld")
 
 
-def test_what_is_withheld_is_of_the_year_of_shanghai():
+def test_what_is_withheld_is_of_the_day_of_shanghai():
     books = crowded(cards=1)
     books.post([across_the_year("a")])
     four_hours = 9_000 * 4 * HOUR
-    assert told(books)[-1]["withheld"] == [[2025, four_hours], [2026, four_hours]]
+    last_day = day_number("2025-12-31")
+    assert told(books)[-1]["withheld"] == [[last_day, four_hours], [last_day + 1, four_hours]]
     summed(told(books))
-    found_with(books, {"withheld": [[2025, 2 * four_hours]]}, "sum_withheld")
+    found_with(books, {"withheld": [[last_day, 2 * four_hours]]}, "sum_withheld")
 
 
 def shown(start: int, end: int, cards: int, limit: str = "provider") -> list[Any]:
@@ -448,10 +541,10 @@ def test_the_last_of_many_runs_of_evidence_takes_the_rest():
     assert last[3] == 25 * 1_000 * QUARTER_SECONDS
 
 
-def test_withheld_time_that_is_called_eligible_is_found():
+def test_withheld_time_that_is_said_to_fit_is_found():
     books = crowded()
     books.post([hour("a", 12)])
-    found_with(books, {"eligible": [[2025, 12_000 * HOUR]]}, "sum_eligible", "record a")
+    found_with(books, {"fits": [[TODAY, 12_000 * HOUR]]}, "sum_fits", "record a")
 
 
 def test_a_void_that_does_not_free_is_found_where_the_next_record_is_withheld():
@@ -513,25 +606,26 @@ def test_a_release_or_void_of_another_record_is_found(lie):
     found_with(books, lie, "sum_record", "that of entry 8")
 
 
-@pytest.mark.parametrize(
-    "eligible", [[], [[2025, 4_000 * HOUR + 1]], [[2025, 12_000 * HOUR]], [[2026, 4_000 * HOUR]]]
-)
-def test_a_release_of_which_more_or_less_counts_is_found(eligible):
-    books = crowded()
-    books.post([hour("a", 12)])
-    books.release("a")
-    found_with(books, {"eligible": eligible}, "sum_eligible", "record a")
-
-
-def test_a_release_of_which_something_counts_outside_the_term_is_found():
+def test_a_release_that_makes_the_record_count_outside_the_term_is_found():
     books = crowded(starts="2025-03-01")
     books.post([hour("a", 12)])
     count_always(books, "A")
     books.release("a")
-    found_last(books, "sum_eligible", "[]")
+    found_last(books, "sum_ineligible", "outside_term")
 
 
-def test_a_release_of_which_something_counts_after_the_enlistment_is_found():
+def test_a_release_tells_what_becomes_ineligible_for_another_reason():
+    books = crowded(starts="2025-03-01")
+    books.post([hour("a", 12)])
+    books.release("a")
+    entry = told(books)[-1]
+    assert (entry["withheld_cost"], entry["ineligible"]) == (-1_800, [["outside_term", 1_800]])
+    summed(told(books))
+    found_with(books, {"ineligible": []}, "sum_ineligible", "outside_term", "1800")
+    found_with(books, {"withheld_cost": 0}, "sum_withheld", "-1800")
+
+
+def test_what_is_not_enlisted_is_not_withheld_and_cannot_be_released():
     books = Books(END_OF_2026)
     books.activate(lifted())
     books.provider(enlisted=span("2025-1", "2025-01-01", "2025-02-20"))
@@ -539,10 +633,12 @@ def test_a_release_of_which_something_counts_after_the_enlistment_is_found():
     books.enterprise()
     books.contract("A")
     books.post([hour("a")])
-    books.release("a")
-    assert told(books)[-1]["eligible"] == []
+    entry = told(books)[-1]
+    assert (entry["fits"], entry["ineligible"]) == ([], [["not_enlisted", 3_600]])
+    assert "withheld" not in entry
     summed(told(books))
-    found_with(books, {"eligible": [[2025, 8_000 * HOUR]]}, "sum_eligible", "[]")
+    found_with(books, {"withheld": [[TODAY, 8_000 * HOUR]]}, "sum_withheld", "[]")
+    assert attempt(lambda: books.release("a")).code == "nothing_withheld"
 
 
 def test_a_release_that_grants_nothing_is_found():
@@ -562,18 +658,12 @@ def test_a_void_takes_back_what_counted_whatever_is_enlisted_since():
     books.enlist("more", 4, "2025-01-01", "2025-02-20")
     books.void("a")
     summed(told(books))
-    books = crowded(cards=1)
-    books.provider("sz", uscc=uscc_of(7), enlisted=span("2025-1", "2026-01-01", "2027-01-01"))
-    books.key("sz-1", "sz")
-    books.contract("Z", provider="sz")
-    books.post([hour("z", 12, "Z")], keyid="sz-1", provider="sz")
-    assert told(books)[-1]["withheld"] == [[2025, 12_000 * HOUR]]
-    books.enlist("late", 4, "2025-01-01", "2026-01-01", "sz")
-    books.release("z", "sz")
-    assert told(books)[-1]["eligible"] == [[2025, 12_000 * HOUR]]
-    books.enlist("late", 4, "2025-01-01", "2025-01-02", "sz")
-    books.void("z", "sz")
-    assert books.share("Z", 2025).eligible == 0
+    books.enlist("more", 4, "2025-01-01", "2025-03-01")
+    books.post([hour("b", 13)])
+    books.release("b")
+    books.enlist("more", 4, "2025-01-01", "2025-02-20")
+    books.void("b")
+    assert (books.eligible("A", 2025), books.cost("A")) == (0, 0)
     summed(told(books))
 
 
@@ -608,7 +698,7 @@ def test_usage_after_the_enlistment_is_found():
     books.contract("A")
     enlist_unseen(books)
     books.post([usage("a")])
-    found_last(books, "sum_withheld")
+    found_last(books, "sum_fits")
 
 
 def test_a_device_that_was_never_enlisted_is_found():
@@ -616,7 +706,7 @@ def test_a_device_that_was_never_enlisted_is_found():
     books.contract("Z", prices={"other": "4.50"})
     enlist_unseen(books, "other")
     books.post([usage("a", "Z", device="other")])
-    found_last(books, "sum_withheld")
+    found_last(books, "sum_fits")
 
 
 @pytest.mark.parametrize(
@@ -673,7 +763,8 @@ def test_only_records_across_midnight_and_such_as_do_not_fit_take_a_closer_look(
     for number, fields in enumerate(told(books)):
         watched.entry(number, encode(fields))
     watched.finish()
-    closely = ["across", "no-room-under-the-contract", "no-room-at-the-provider"]
+    closely = ["across", "does-not-count", "no-room-under-the-contract"]
+    closely += ["room-at-the-provider", "no-room-at-the-provider"]
     assert watched.looked_at == closely
 
 
@@ -685,9 +776,10 @@ def held(sums: Sums) -> list[Any]:
         dict(sums._records),
         sums._withheld,
         [{day: [*times] for day, times in each.items() if any(times)} for each in in_use],
+        [(each.work, each.stated_cost, each.stated_entitled) for each in sums._contracts.values()],
         [
-            (each.work, each.eligible, each.stated_cost, each.stated_entitled)
-            for each in sums._contracts.values()
+            {day: times for day, times in meter.used.items() if any(times)}
+            for meter in sums._meter_list
         ],
     ]
 
@@ -736,11 +828,14 @@ lies = st.sampled_from(
     [
         {},
         {"withheld": []},
-        {"withheld": [[2025, 1_000]]},
+        {"withheld": [[TODAY, 1_000]]},
+        {"withheld_cost": 1},
         {"evidence": [shown(0, 1, 4)]},
-        {"eligible": []},
-        {"eligible": [[2025, 6_000 * HOUR]]},
-        {"eligible": [[2025, 0]], "milli_devices": 0},
+        {"fits": []},
+        {"fits": [[TODAY, 6_000 * HOUR]]},
+        {"fits": [[TODAY, 0]], "milli_devices": 0},
+        {"ineligible": [["use", 0]]},
+        {"ineligible": []},
         {"milli_devices": 12_001},
         {"milli_devices": -1_000},
         {"entitled": [[2025, 1]]},
@@ -772,12 +867,12 @@ def test_what_is_found_at_a_glance_is_found_closely_too(history, lie, liar):
 @pytest.mark.parametrize(
     "lie",
     [
-        {"milli_devices": 0, "eligible": []},
-        {"milli_devices": 0, "eligible": [[2025, 0]]},
-        {"milli_devices": -8_000, "eligible": [[2025, -8_000 * HOUR]]},
-        {"end": START * 10**6, "eligible": []},
-        {"end": (START + 1) * 10**6, "start": (START + 1) * 10**6, "eligible": [[2025, 0]]},
-        {"end": (START - HOUR) * 10**6, "eligible": [[2025, -8_000 * HOUR]]},
+        {"milli_devices": 0, "fits": []},
+        {"milli_devices": 0, "fits": [[TODAY, 0]]},
+        {"milli_devices": -8_000, "fits": [[TODAY, -8_000 * HOUR]]},
+        {"end": START * 10**6, "fits": []},
+        {"end": (START + 1) * 10**6, "start": (START + 1) * 10**6, "fits": [[TODAY, 0]]},
+        {"end": (START - HOUR) * 10**6, "fits": [[TODAY, -8_000 * HOUR]]},
     ],
 )
 def test_a_record_of_nothing_or_less_is_none_at_a_glance_either(lie):
@@ -794,6 +889,7 @@ def test_a_record_of_31_days_counts_and_one_that_is_longer_is_found_be_it_by_cen
     books.post([record("a", "A", START, START + month, 1_000)])
     *entries, last = told(books)
     summed([*entries, last])
+    assert len(last["fits"]) == 32
     for seconds in (month + 1, 31 * month, 200 * 365 * 24 * HOUR):
         longer = last | {"end": (START + seconds) * 10**6}
         found([*entries, longer], "sum_record", "record a is too long", entry=len(entries))
@@ -802,7 +898,7 @@ def test_a_record_of_31_days_counts_and_one_that_is_longer_is_found_be_it_by_cen
 def test_something_withheld_or_shown_of_a_record_that_fits_is_found():
     books = crowded()
     books.post([hour("a")])
-    found_with(books, {"withheld": [[2025, 1_000]]}, "sum_withheld", "record a")
+    found_with(books, {"withheld": [[TODAY, 1_000]]}, "sum_withheld", "record a")
     found_with(books, {"evidence": [shown(0, 1, 4)]}, "sum_evidence", "record a")
 
 
@@ -812,7 +908,7 @@ def test_a_day_is_as_full_as_it_was_whatever_days_came_in_between():
     days = [START + day * 24 * HOUR for day in range(1, 70)]
     books.post(record(f"d{day}", "A", day, day + HOUR, 8_000) for day in days)
     books.post([hour("b", 6)])
-    assert told(books)[-1]["withheld"] == [[2025, 4_000 * HOUR]]
+    assert told(books)[-1]["withheld"] == [[TODAY, 4_000 * HOUR]]
     summed(told(books))
 
 
@@ -821,7 +917,7 @@ def test_a_day_is_as_full_as_it_was_whatever_days_came_in_between():
 
 def test_a_ratio_of_51_percent_is_found():
     books = world()
-    bend(books, "A", ratio_bp=5_100)
+    bend_ratio(books, "A", 5_100)
     books.post([usage("a")])
     found(books, "sum_entitled", "contract A in 2025", "2295", "2250")
 
@@ -842,7 +938,7 @@ def test_an_entitlement_beyond_the_combined_support_is_found():
 
 def test_an_entitlement_beyond_the_cost_is_found():
     books = world(combined_standard=10_000)
-    bend(books, "A", ratio_bp=11_000)
+    bend_ratio(books, "A", 11_000)
     books.post([usage("a")])
     entries = told(books)
     content = entries[1]["content"]

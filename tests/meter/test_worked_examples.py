@@ -224,6 +224,48 @@ def test_a_contract_registered_late_has_the_policy_of_its_signing(cut):
     assert (total(results, "cost"), total(results, "entitled")) == (3_600, 0)
 
 
+def month(amount: str) -> dict:
+    return {DEVICE: {"amount": amount, "per": "month"}}
+
+
+@pytest.mark.parametrize("order", range(2))
+@pytest.mark.parametrize(("cards", "cost"), [(1, 300_000), (8, 2_400_000)])
+@pytest.mark.parametrize("hours", [31 * 24, 24, 7])
+def test_a_card_for_all_of_july_costs_its_price_for_a_month(cards, cost, hours, order):
+    books = opened(lifted(), now="2025-09-01T12:00:00+08:00")
+    books.contract("A", prices=month("3000.00"))
+    books.issue(2025, "500000.00")
+    july = record("r", "A", "2025-07-01T00:00:00+08:00", "2025-08-01T00:00:00+08:00", cards * 1_000)
+    post_in_cuts(books, july, hours * HOUR, order)
+    assert (books.cost("A"), books.granted("A")) == (cost, cost // 2)
+
+
+@pytest.mark.parametrize("cut", [WHOLE, 60])
+def test_an_hour_of_a_month_is_dearer_where_the_month_is_shorter(cut):
+    books = opened(lifted(), now="2025-09-01T12:00:00+08:00")
+    books.contract("A", prices=month("3000.00"))
+    books.issue(2025, "500000.00")
+    last_hour = record("r", "A", "2025-02-28T23:00:00+08:00", "2025-03-01T00:00:00+08:00", 1_000)
+    post_in_cuts(books, last_hour, cut)
+    assert books.cost("A") == 446  # 3000.00 / 672
+    first_hour = record("s", "A", "2025-03-01T00:00:00+08:00", "2025-03-01T01:00:00+08:00", 1_000)
+    post_in_cuts(books, first_hour, cut)
+    assert books.cost("A") == 446 + 403  # and 3000.00 / 744, without a floor in between
+
+
+@pytest.mark.parametrize("cut", [WHOLE, 977])
+def test_a_day_has_24_hours(cut):
+    books = opened()
+    books.contract("A", prices={DEVICE: {"amount": "100.00", "per": "day"}})
+    books.issue(2025, "500000.00")
+    day = record("r", "A", "2025-02-20T08:00:00+08:00", "2025-02-21T08:00:00+08:00", 1_000)
+    post_in_cuts(books, day, cut)
+    assert (books.cost("A"), books.granted("A")) == (10_000, 5_000)
+    third = record("s", "A", "2025-02-22T08:00:00+08:00", "2025-02-22T16:00:00+08:00", 1_000)
+    post_in_cuts(books, third, cut)
+    assert books.cost("A") == 13_333
+
+
 def test_a_yearly_rental_of_499999_99_is_below_the_threshold_and_500000_reaches_it():
     books = opened()
     books.contract("A", amount="499999.99")

@@ -32,6 +32,8 @@ ACCEPTED = {
     "granted": "144.00",
     "uncovered": "0.00",
     "withheld": "0.00",
+    "ineligible": "0.00",
+    "reasons": {},
     "by_year": {"2025": "144.00"},
     "bound": [],
 }

@@ -30,11 +30,12 @@ from meter.rules.kinds.kind import (
     note_spelling,
     parties_of,
 )
-from meter.rules.rating import Interval, Terms, support_limit
-from meter.rules.state import Contract, Provider, State
+from meter.rules.rating import DENOMINATOR, SCALES, Terms, overlap, support_limit, years_of
+from meter.rules.state import Contract, Provider, Segment, State, Version
 from meter.values.policy import Policy
 from meter.values.policy_file import MAX_YEARS
 from meter.values.problems import Problem
+from meter.values.strict import Per
 from meter.values.units import add_months, parse_date
 
 # A posting takes about 200 bytes at most, and one void can move money in each contract and year of
@@ -62,6 +63,8 @@ def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Ju
     check_period(command.starts, command.ends)
     if command.amount == 0:
         raise Problem("malformed", "the amount is zero")
+    if len({price.per for price in command.prices.values()}) > 1:
+        raise Problem("malformed", "prices: all are per hour, per day or per month", field="prices")
     _check_signing(enterprise.registered, command, stamp)
     policy = _policy_of(state, command)
     _check_programme(policy, enterprise.registered)
@@ -123,12 +126,14 @@ def _apply_contract(state: State, number: int, entry: ContractRegistered) -> Non
     policy = state.policies[entry.programme][entry.policy]
     funds = entry.other_public_funds if policy.combined_bp else 0
     limit = support_limit(entry.amount, policy.support_bp(entry.ratio_class), funds)
+    versions = [Version(policy, policy.valid_from, policy.valid_until)]
     contract = Contract(
         entry=number,
         registered=entry,
         policy=policy,
-        terms=Terms(entry.amount, policy.ratio_bp[entry.ratio_class], limit),
-        window=_window(policy, entry),
+        terms=Terms(entry.amount, limit, DENOMINATOR * SCALES[_per(entry)]),
+        versions=versions,
+        segments=list(_segments(entry, versions)),
     )
     state.contracts[entry.id] = contract
     note_spelling(state, "contract", entry.id)
@@ -136,14 +141,23 @@ def _apply_contract(state: State, number: int, entry: ContractRegistered) -> Non
     siblings.setdefault(entry.programme, []).append(contract)
 
 
-def _window(policy: Policy, entry: ContractRegistered) -> Interval:
-    """Return the time in which usage can be eligible: policy validity ∩ contract term."""
-    if entry.related_party or entry.use not in policy.eligible_uses:
-        return 0, 0
-    return (
-        max(policy.valid_from, parse_date(entry.starts)),
-        min(policy.valid_until, parse_date(entry.ends)),
-    )
+def _per(entry: ContractRegistered) -> Per:
+    """Return the time for which the prices are: one for all of them."""
+    price = next(iter(entry.prices.values()))
+    return "hour" if isinstance(price, int) else price.per
+
+
+def _segments(entry: ContractRegistered, versions: Iterable[Version]) -> Iterator[Segment]:
+    """Yield the times in which usage is eligible, by policy and year."""
+    if entry.related_party:
+        return
+    term = parse_date(entry.starts), parse_date(entry.ends)
+    for version in versions:
+        policy = version.policy
+        if entry.use in policy.eligible_uses:
+            ratio_bp = policy.ratio_bp[entry.ratio_class]
+            for start, end, year in years_of(overlap([(version.start, version.end)], *term)):
+                yield Segment(year, policy.version, ratio_bp, start, end)
 
 
 def _response(state: State, entry: ContractRegistered) -> dict[str, Any]:
@@ -161,7 +175,7 @@ def _warnings(state: State, entry: ContractRegistered) -> Iterator[str]:
         yield f"use: {entry.use} is not eligible under {entry.policy}, so nothing is entitled"
     enlisted = state.providers[entry.provider].device_kinds()
     for device in sorted(entry.prices.keys() - enlisted):
-        yield f"prices: {entry.provider} has not enlisted {device}, so all of it is withheld"
+        yield f"prices: {entry.provider} has not enlisted {device}, so none of it is eligible"
     for device in sorted(entry.max_devices.keys() - entry.prices.keys()):
         yield f"max_devices: {device} has no price, so no record can use it"
 

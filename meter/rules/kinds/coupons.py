@@ -7,11 +7,10 @@ from meter.rules.effects import apply_grants, check_same, coupon_grants, grant_p
 from meter.rules.entries import CouponIssued, CouponWithdrawn, Posting
 from meter.rules.kinds.kind import Judged, Kind, Stamp, active_policy
 from meter.rules.kinds.policies import pool_postings
-from meter.rules.rating import Interval
 from meter.rules.state import Pool, PoolId, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
-from meter.values.units import format_money, year_of
+from meter.values.units import format_money
 
 
 def _judge_issue(state: State, command: IssueCoupon, _stamp: Stamp) -> Judged:
@@ -78,13 +77,8 @@ def rented_amount(state: State, enterprise: str, programme: str, year: int) -> i
     return sum(
         contract.terms.amount
         for contract in state.contracts_of(enterprise, programme)
-        if _touches(contract.window, year)
+        if contract.touches(year)
     )
-
-
-def _touches(window: Interval, year: int) -> bool:
-    start, end = window
-    return start < end and year_of(start) <= year <= year_of(end - 1)
 
 
 def _coupon_posting(state: State, command: IssueCoupon | WithdrawCoupon) -> Posting:

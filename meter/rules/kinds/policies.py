@@ -56,8 +56,6 @@ def _unsupported(policy: Policy) -> Iterator[tuple[str, str]]:
         yield "rounding", "fractions are cut at the fen, and nothing is counted by days"
     if policy.allocation != "ordered":
         yield "allocation", "a pool is issued in the order of the decisions"
-    if not policy.enlistment_required and policy.meter == "device-time":
-        yield "enlistment", "devices count only where they are enlisted"
 
 
 def _check_owner(state: State, policy: Policy) -> None:

@@ -10,12 +10,13 @@ from meter.rules.effects import (
     apply_void,
     check_same,
     release_effect,
+    release_fields,
     void_effect,
     void_fields,
 )
 from meter.rules.entries import BatchAccepted, RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.kinds.kind import Judged, Kind, Stamp, contract_subjects
-from meter.rules.measure import admit, meter_of, released_eligible, withheld_by_year, work_of
+from meter.rules.measure import admit, meter_of, withheld_by_day, work_of
 from meter.rules.state import AcceptedRecord, State
 from meter.values.problems import Problem
 from meter.values.units import format_money
@@ -27,12 +28,13 @@ def _apply_batch(_state: State, _number: int, _entry: BatchAccepted) -> None:
 
 def _apply_usage(state: State, number: int, entry: UsageAccepted) -> None:
     contract, work = state.contracts[entry.contract], work_of(entry)
-    measured = admit(meter_of(state, contract, entry.device), work)
-    effect = accepted_effect(state, contract, work, measured)
+    meter = meter_of(state, contract, entry.device)
+    measured = admit(meter, work)
+    effect = accepted_effect(state, contract, meter, measured)
     check_same(entry.postings, effect.postings())
-    check_same(entry.eligible, measured.eligible)
-    check_same(entry.withheld or [], withheld_by_year(measured.withheld))
-    accept(state, AcceptedRecord(number, entry, measured.eligible, measured.withheld), effect)
+    check_same(entry.fits, measured.fits)
+    check_same(entry.withheld or [], withheld_by_day(measured.withheld))
+    accept(state, AcceptedRecord(number, entry, measured.fits, measured.withheld), effect)
 
 
 def _judge_void(state: State, command: VoidRecord, _stamp: Stamp) -> Judged:
@@ -54,27 +56,16 @@ def _judge_release(state: State, command: ReleaseRecord, _stamp: Stamp) -> Judge
         raise Problem("nothing_withheld", f"all of record {command.id} counts")
     if record.released is not None:
         raise Problem("already_released", f"by entry {record.released}", entry=record.released)
-    meter = meter_of(state, state.contracts[record.usage.contract], record.usage.device)
-    eligible = released_eligible(meter, record.withheld)
-    effect = release_effect(state, record, eligible)
-    fields = {
-        "record": record.entry,
-        "contract": record.usage.contract,
-        "device": record.usage.device,
-        "withheld": withheld_by_year(record.withheld),
-        "eligible": eligible,
-        "entitled": effect.entitled,
-    }
-    return fields, effect.postings()
+    effect = release_effect(state, record)
+    return release_fields(record, effect), effect.postings()
 
 
 def _apply_release(state: State, number: int, entry: RecordReleased) -> None:
     record = state.records[entry.provider, entry.id]
-    meter = meter_of(state, state.contracts[entry.contract], record.usage.device)
-    effect = release_effect(state, record, entry.eligible)
+    effect = release_effect(state, record)
     check_same(entry.postings, effect.postings())
-    check_same(entry.eligible, released_eligible(meter, record.withheld))
-    apply_release(state, record, number, effect, entry.eligible)
+    check_same(entry.withheld, withheld_by_day(record.withheld))
+    apply_release(state, record, number, effect)
 
 
 def _unvoided_record(state: State, command: VoidRecord | ReleaseRecord) -> AcceptedRecord:

@@ -49,11 +49,16 @@ SELECT EXISTS (
 );
 
 -- name: totals
-SELECT contract, used FROM meter.contract_total WHERE contract = ANY ($1::text[]);
+SELECT contract,
+    coalesce((SELECT sum(eligible) FROM meter.contract_segment AS own
+        WHERE own.contract = held.contract), 0) AS eligible,
+    coalesce((SELECT sum(withheld) FROM meter.contract_year AS own
+        WHERE own.contract = held.contract), 0) AS withheld,
+    related_party, use, outside_policy, outside_term, not_enlisted
+FROM meter.contract_total AS held WHERE contract = ANY ($1::text[]);
 
 -- name: years
-SELECT contract, withheld, entitled, granted FROM meter.contract_year
-WHERE contract = ANY ($1::text[]);
+SELECT contract, entitled, granted FROM meter.contract_year WHERE contract = ANY ($1::text[]);
 
 -- name: grants
 SELECT contract, year, granted FROM meter.contract_year
@@ -101,15 +106,14 @@ WHERE held.voided IS NOT NULL;
 SELECT found.*, own.contract
 FROM unnest($1::text[], $2::text[]) AS own (contract, provider) CROSS JOIN LATERAL (
     (SELECT entry, place, provider, id, device, starts, ends, code, detail,
-        NULL::numeric AS withheld, NULL AS status
+        NULL::bigint AS withheld, NULL AS status
     FROM meter.refused AS held
     WHERE held.contract = own.contract AND held.provider = own.provider
         AND (entry, place) > ($3, $4::bigint)
     ORDER BY entry, place LIMIT $5)
     UNION ALL
     (SELECT held.entry, -1, held.provider, held.id, held.device, held.starts, held.ends,
-        'withheld', '', (SELECT sum(part * count) FROM unnest(held.device_times, held.counts) AS run (part, count)),
-        record.status
+        'withheld', '', held.cost, record.status
     FROM (
         SELECT * FROM meter.withheld
         WHERE contract = own.contract AND entry > $3 ORDER BY entry LIMIT $5
@@ -119,7 +123,7 @@ ORDER BY found.entry, found.place LIMIT $5;
 
 -- name: to_review
 SELECT held.entry, held.provider, held.id, held.contract, held.device, held.milli_devices,
-    held.starts, held.ends, held.quarters, held.counts, held.device_times, held.limits
+    held.starts, held.ends, held.cost, held.quarters, held.counts, held.device_times, held.limits
 FROM meter.record JOIN meter.withheld AS held USING (provider, id)
 WHERE record.to_review AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
     AND record.entry < $2

@@ -44,10 +44,14 @@ ORDER BY entry;
 SELECT proposal, entry FROM meter.closed_proposal;
 
 -- name: contract_totals
-SELECT contract, used FROM meter.contract_total;
+SELECT contract, used, related_party, use, outside_policy, outside_term, not_enlisted
+FROM meter.contract_total;
+
+-- name: contract_segments
+SELECT contract, year, policy, eligible FROM meter.contract_segment;
 
 -- name: contract_years
-SELECT contract, year, eligible, withheld, entitled, granted FROM meter.contract_year;
+SELECT contract, year, withheld, entitled, granted FROM meter.contract_year;
 
 -- name: coupons
 SELECT enterprise, programme, year, issued,
@@ -160,23 +164,35 @@ INSERT INTO meter.gap (provider, stream, first, last)
 SELECT provider, stream, lower(numbers), upper(numbers) - 1 FROM gaps;
 
 -- name: put_usage_days
-INSERT INTO meter.usage_day AS held (contract, day, device, device_time)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[])
+INSERT INTO meter.usage_day AS held (contract, day, device, device_time, fits, withheld)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[], $5::numeric[],
+    $6::numeric[])
 ON CONFLICT (contract, day, device) DO UPDATE SET
-    device_time = held.device_time + EXCLUDED.device_time;
+    device_time = held.device_time + EXCLUDED.device_time,
+    fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld;
 
 -- name: put_contract_totals
-INSERT INTO meter.contract_total (contract, used)
-SELECT * FROM unnest($1::text[], $2::numeric[])
-ON CONFLICT (contract) DO UPDATE SET used = EXCLUDED.used;
+INSERT INTO meter.contract_total
+    (contract, used, related_party, use, outside_policy, outside_term, not_enlisted)
+SELECT * FROM unnest($1::text[], $2::numeric[], $3::numeric[], $4::numeric[], $5::numeric[],
+    $6::numeric[], $7::numeric[])
+ON CONFLICT (contract) DO UPDATE SET
+    used = EXCLUDED.used, related_party = EXCLUDED.related_party, use = EXCLUDED.use,
+    outside_policy = EXCLUDED.outside_policy, outside_term = EXCLUDED.outside_term,
+    not_enlisted = EXCLUDED.not_enlisted;
+
+-- name: put_contract_segments
+INSERT INTO meter.contract_segment (contract, year, policy, eligible)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[])
+ON CONFLICT (contract, year, policy) DO UPDATE SET eligible = EXCLUDED.eligible;
 
 -- name: put_contract_years
 INSERT INTO meter.contract_year
-    (contract, year, enterprise, programme, eligible, withheld, entitled, granted)
+    (contract, year, enterprise, programme, withheld, entitled, granted)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::numeric[],
-    $6::numeric[], $7::bigint[], $8::bigint[])
+    $6::bigint[], $7::bigint[])
 ON CONFLICT (contract, year) DO UPDATE SET
-    eligible = EXCLUDED.eligible, withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
+    withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
 
 -- name: put_coupons
 INSERT INTO meter.coupon (enterprise, programme, year, issued)
@@ -224,6 +240,9 @@ DELETE FROM meter.device_time;
 -- name: clear_contract_total
 DELETE FROM meter.contract_total;
 
+-- name: clear_contract_segment
+DELETE FROM meter.contract_segment;
+
 -- name: clear_contract_year
 DELETE FROM meter.contract_year;
 
@@ -266,7 +285,9 @@ WHERE (own.enterprise, own.programme, own.year) = ($1, $2, $3) ORDER BY own.cont
 
 -- name: contract
 SELECT head.size, head.last_at,
-    coalesce((SELECT used FROM meter.contract_total WHERE contract = $1), 0) AS used,
+    coalesce((SELECT sum(eligible) FROM meter.contract_segment WHERE contract = $1), 0) AS eligible,
+    coalesce((SELECT ARRAY[related_party, use, outside_policy, outside_term, not_enlisted]
+        FROM meter.contract_total WHERE contract = $1), '{0,0,0,0,0}') AS ineligible,
     coalesce((SELECT json_agg(json_build_object(
             'year', year, 'withheld', withheld::text, 'entitled', entitled, 'granted', granted) ORDER BY year)
         FROM meter.contract_year WHERE contract = $1), '[]') AS years

@@ -92,6 +92,7 @@ CREATE TABLE meter.withheld (
     counts        bigint[] NOT NULL,  -- quarters of a run
     device_times  bigint[] NOT NULL,  -- thousandths x seconds in each of them
     limits        text[] COLLATE "C" NOT NULL, -- 'contract' or 'provider'
+    cost          bigint NOT NULL,    -- of the part, fen, as in the entry
     PRIMARY KEY (provider, id)
 );
 CREATE INDEX withheld_by_contract ON meter.withheld (contract, entry);
@@ -131,13 +132,16 @@ CREATE TABLE meter.gap (
     PRIMARY KEY (provider, stream, first)
 );
 
--- Device-time metered by Shanghai day, without what was voided. (It can have no CHECK against
--- going below zero: a void's part alone is below it, and is checked before it is added.)
+-- Device-time metered by Shanghai day, without what was voided: all of it, what is enlisted and has
+-- room, and what is withheld. (It can have no CHECK against going below zero: a void's part alone is
+-- below it, and is checked before it is added.)
 CREATE TABLE meter.usage_day (
     contract    text COLLATE "C" NOT NULL,
     day         integer NOT NULL,     -- since 1970-01-01
     device      text COLLATE "C" NOT NULL,
     device_time numeric NOT NULL,     -- thousandths x seconds
+    fits        numeric NOT NULL,
+    withheld    numeric NOT NULL,
     PRIMARY KEY (contract, day, device)
 );
 
@@ -159,10 +163,25 @@ CREATE TABLE meter.device_time (
     PRIMARY KEY (scope, subject, device, day)
 );
 
--- Numerators grow beyond 64 bits; see `meter/rules/rating.py`.
+-- Numerators grow beyond 64 bits; see `meter/rules/rating.py`. After `used`, which is all, come those
+-- that count for nothing, by reason.
 CREATE TABLE meter.contract_total (
-    contract text COLLATE "C" PRIMARY KEY,
-    used     numeric NOT NULL CHECK (used >= 0)
+    contract       text COLLATE "C" PRIMARY KEY,
+    used           numeric NOT NULL CHECK (used >= 0),
+    related_party  numeric NOT NULL CHECK (related_party >= 0),
+    use            numeric NOT NULL CHECK (use >= 0),
+    outside_policy numeric NOT NULL CHECK (outside_policy >= 0),
+    outside_term   numeric NOT NULL CHECK (outside_term >= 0),
+    not_enlisted   numeric NOT NULL CHECK (not_enlisted >= 0)
+);
+
+-- Eligible numerators by segment: a year, and the policy by whose ratio they count.
+CREATE TABLE meter.contract_segment (
+    contract text COLLATE "C" NOT NULL,
+    year     integer NOT NULL,
+    policy   text COLLATE "C" NOT NULL,
+    eligible numeric NOT NULL CHECK (eligible >= 0),
+    PRIMARY KEY (contract, year, policy)
 );
 
 CREATE TABLE meter.contract_year (
@@ -170,7 +189,6 @@ CREATE TABLE meter.contract_year (
     year       integer NOT NULL,
     enterprise text COLLATE "C" NOT NULL,
     programme  text COLLATE "C" NOT NULL,
-    eligible   numeric NOT NULL CHECK (eligible >= 0),
     withheld   numeric NOT NULL CHECK (withheld >= 0),
     entitled   bigint NOT NULL CHECK (entitled >= 0),
     granted    bigint NOT NULL CHECK (granted BETWEEN 0 AND entitled),
@@ -259,7 +277,7 @@ GRANT UPDATE (revoked_at, used_at) ON meter.token TO :"service";
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.closed_proposal, meter.record,
     meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
-    meter.device_time, meter.contract_total, meter.contract_year, meter.contract_year_past,
-    meter.coupon, meter.coupon_past, meter.pool TO :"service";
+    meter.device_time, meter.contract_total, meter.contract_segment, meter.contract_year,
+    meter.contract_year_past, meter.coupon, meter.coupon_past, meter.pool TO :"service";
 
 RESET ROLE;
