@@ -84,6 +84,13 @@ def postgres() -> Iterator[str]:
     if named:
         yield named
         return
+    with server() as dsn:
+        yield dsn
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Yield a superuser's DSN of a server, which stops afterwards."""
     # Its loop is its own and runs only here, for each test has a loop that ends with the test.
     with server_folder() as folder, own_loop() as runner:
         server = Embedded(folder)

@@ -1,15 +1,18 @@
 """The mutation tester: which faults it plants, who judges them, and what it tells."""
 
 import ast
+import re
+import shutil
 from datetime import date
 
 import pytest
 
-from tests.mutants import run
+from tests.mutants import page, run
 from tests.mutants.judges import JUDGES, judges_of
 from tests.mutants.mutate import mutants
-from tests.mutants.page import Result, Results, table
-from tests.mutants.run import REPOSITORY, copied
+from tests.mutants.page import NO_FAULTS, table
+from tests.mutants.results import Results, digest_of
+from tests.mutants.run import REPOSITORY, Judgement, JudgesError, copied
 
 SOURCE = '''
 LIMIT: int = 7
@@ -24,32 +27,49 @@ def first(values: list[int], *, quick: bool = True) -> int | None:
     return values[0] if quick else 2
     return -values[1] // 2
 '''
-FAULTS = [
-    "first, line 4: True -> False",
-    "first, line 7: not values -> values",
-    "first, line 7: not values or values[0] < LIMIT -> not (not values or values[0] < LIMIT)",
-    "first, line 7: not values or values[0] < LIMIT -> not values",
-    "first, line 7: not values or values[0] < LIMIT -> values[0] < LIMIT",
-    "first, line 7: 0 -> 1",
-    "first, line 7: values[0] < LIMIT -> values[0] <= LIMIT",
-    'first, line 8: raise ValueError(f"{values[0] + 1}") -> pass',
-    "first, line 10: values.sort() -> pass",
-    "first, line 12: -values[1] -> values[1]",
-    "first, line 11: values[0] if quick else 2 -> 2 if quick else values[0]",
-    "first, line 11: 0 -> 1",
-    "first, line 11: 2 -> 3",
-    "first, line 12: -values[1] // 2 -> -values[1] * 2",
-    "first, line 12: 1 -> 2",
-    "first, line 12: 2 -> 3",
-    "module, line 2: 7 -> 8",
-]
+IF = " in if not values or values[0] < LIMIT:"
+QUICK = " in return values[0] if quick else 2"
+HALF = " in return -values[1] // 2"
+FAULTS = {
+    "module: 7 -> 8 in LIMIT: int = 7": 2,
+    "first: True -> False in def first(values: list[int], *, quick: bool = True) -> int | None:": 4,
+    "first: not values or values[0] < LIMIT -> not (not values or values[0] < LIMIT)" + IF: 7,
+    "first: not values or values[0] < LIMIT -> not values" + IF: 7,
+    "first: not values or values[0] < LIMIT -> values[0] < LIMIT" + IF: 7,
+    "first: not values -> values" + IF: 7,
+    "first: values[0] < LIMIT -> values[0] <= LIMIT" + IF: 7,
+    "first: 0 -> 1" + IF: 7,
+    'first: raise ValueError(f"{values[0] + 1}") -> pass': 8,
+    "first: values.sort() -> pass": 10,
+    "first: values[0] if quick else 2 -> 2 if quick else values[0]" + QUICK: 11,
+    "first: 0 -> 1" + QUICK: 11,
+    "first: 2 -> 3" + QUICK: 11,
+    "first: -values[1] // 2 -> -values[1] * 2" + HALF: 12,
+    "first: -values[1] -> values[1]" + HALF: 12,
+    "first: 1 -> 2" + HALF: 12,
+    "first: 2 -> 3" + HALF: 12,
+}
 
 
 def test_each_small_fault_is_planted_once_and_named():
     found = mutants(SOURCE)
-    assert sorted(mutant.name for mutant in found) == sorted(FAULTS)
+    assert {mutant.name: mutant.line for mutant in found} == FAULTS
+    assert len(found) == len(FAULTS)
     (left_out,) = (each.source for each in found if each.name.endswith("sort() -> pass"))
     assert left_out == SOURCE.replace("values.sort()", "pass")
+
+
+def test_what_a_class_forbids_is_changed_and_not_how_it_is_made():
+    names = [each.name for each in mutants("class A(B, frozen=True, strict=True): pass\n")]
+    assert names == [
+        "A: True -> False in class A(B, frozen=True, strict=True): pass",
+    ]
+
+
+def test_equal_faults_of_one_line_are_numbered():
+    names = [mutant.name for mutant in mutants("x = a < b, a < b\n")]
+    name = "module: a < b -> a <= b in x = a < b, a < b"
+    assert names == [name, f"{name} (2)"]
 
 
 def test_a_changed_part_keeps_its_place_between_its_neighbours():
@@ -67,11 +87,8 @@ def test_every_mutant_of_a_file_can_be_read_and_is_another_with_a_name_of_its_ow
         assert ast.dump(ast.parse(mutant.source)) != meaning, mutant.name
 
 
-# They hold names and little else, or choose what is imported.
-NOT_JUDGED = {
-    f"ledger/{name}.py"
-    for name in ("__init__", "errors", "progress", "queries", "roles", "seen", "sources")
-}
+# They hold no code, or choose what is imported.
+NOT_JUDGED = {f"ledger/{name}.py" for name in ("__init__", "progress", "sources")}
 
 
 def test_every_file_of_the_rules_the_log_and_the_audit_has_judges_and_all_are_there():
@@ -84,37 +101,126 @@ def test_every_file_of_the_rules_the_log_and_the_audit_has_judges_and_all_are_th
     assert [judge for judge in judges if not (REPOSITORY / judge).is_file()] == []
 
 
+@pytest.mark.parametrize("file", NO_FAULTS)
+def test_each_change_that_is_no_fault_can_be_planted_and_has_a_reason(file):
+    names = {mutant.name for mutant in mutants((REPOSITORY / file).read_text(encoding="utf-8"))}
+    assert [name for name in NO_FAULTS[file] if name not in names] == []
+    assert all(re.fullmatch(r"[A-Z`].{15,}\.", reason) for reason in NO_FAULTS[file].values())
+
+
+LOG = "ledger/log.py"
+LOG_TESTS = ["tests/ledger/test_log.py"]
+
+
 def test_tests_find_a_fault_or_miss_it_and_the_source_is_right_afterwards():
-    file, tests = "ledger/log.py", ["tests/ledger/test_log.py"]
-    source = (REPOSITORY / file).read_text(encoding="utf-8")
-    (fault,) = (each for each in mutants(source) if each.name.endswith("at < self.last_at)"))
+    source = (REPOSITORY / LOG).read_text(encoding="utf-8")
+    other, wrong = source.replace("an entry", "one line"), source.replace("at < self", "at > self")
     with copied() as copy:
-        assert copy.judge(file, fault.source, tests, 0) == "found"
-        assert copy.judge(file, source + "\n", tests, 0) == "missed"
-        digests = [copy.digest_of(file, each) for each in (tests, [], tests * 2, tests)]
-    assert len(set(digests)) == 3
+        assert copy.judge(LOG, other, LOG_TESTS) == Judgement("missed")
+        # Of the same size and maybe of the same second: its bytecode is not taken for the other's.
+        found = copy.judge(LOG, wrong, LOG_TESTS)
+        assert found.verdict == "found"
+        assert found.by in copy.seconds_of(LOG_TESTS)
+        assert (copy.root / LOG).read_text(encoding="utf-8") == source
+        assert copy.judge(LOG, source, LOG_TESTS, [found.by]) == Judgement("missed")
+
+
+def test_the_tests_that_are_named_begin():
+    source = (REPOSITORY / LOG).read_text(encoding="utf-8")
+    with copied() as copy:
+        begins, *_, ends = copy.seconds_of(LOG_TESTS)
+        for first, by in [([], begins), ([ends], ends)]:
+            found = copy.judge(LOG, source.replace("def append", "def add"), LOG_TESTS, first)
+            assert found == Judgement("found", by)
 
 
 def test_a_fault_that_hangs_is_found_by_its_time(monkeypatch):
-    monkeypatch.setattr(run, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(run, "LEAST_SECONDS", 2)
+    source = (REPOSITORY / LOG).read_text(encoding="utf-8")
+    while_imported = "import time\ntime.sleep(1_000)\n"
+    in_a_test = source.replace("leaf = leaf_hash(data)", "while True: pass")
     with copied() as copy:
-        hanging = "import time\ntime.sleep(1_000)\n"
-        assert copy.judge("ledger/log.py", hanging, ["tests/ledger/test_log.py"], 2) == "timeout"
+        first, *_ = copy.seconds_of(LOG_TESTS)
+        assert copy.judge(LOG, while_imported, LOG_TESTS) == Judgement("timeout")
+        assert copy.judge(LOG, in_a_test, LOG_TESTS) == Judgement("timeout", first)
 
 
-def test_results_are_kept_and_hold_for_the_very_files_that_gave_them(tmp_path):
+def test_tests_that_fail_without_a_fault_judge_nothing():
+    with copied() as copy, pytest.raises(JudgesError, match=r"test_none\.py ends with 4"):
+        copy.judge(LOG, "", ["tests/ledger/test_none.py"])
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder with a source and its tests."""
+    for name, text in {"a.py": "x = 1\n", "t.py": TESTS, "u.py": "def test_u(): pass\n"}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+TESTS = "y = 2\ndef test_one(): pass\ndef test_two(): pass\n"
+BOTH = ["t.py", "u.py"]
+
+
+def test_results_are_kept(tmp_path, tree):
     path = tmp_path / "new" / "results"
-    for verdict in ("missed", "found"):
-        Results(path).add(Result("a.py", "f: 1 -> 2", "digest", verdict))
-        assert Results(path).verdict("a.py", "f: 1 -> 2", "digest") == verdict
-    assert Results(path).verdict("a.py", "f: 1 -> 2", "other") is None
+    for judgement in (Judgement("missed"), Judgement("found", "t.py::test_one[1]")):
+        Results(path, tree).add("a.py", "f: 1 -> 2", BOTH, judgement)
+        assert Results(path, tree).judgement("a.py", "f: 1 -> 2", BOTH) == judgement
+    assert Results(path, tree).judgement("a.py", "f: 1 -> 3", BOTH) is None
+    assert Results(path, tree).finds("a.py") == {"t.py::test_one[1]": 1}
+    assert Results(path, tree).finds("b.py") == {}
+    (tree / "t.py").rename(tree / "s.py")
+    assert Results(path, tree).judgement("a.py", "f: 1 -> 2", ["s.py"]) is None
 
 
-def test_the_table_counts_by_file_what_was_judged():
-    counts = {"a.py": 10, "b.py": 5, "c.py": 1}
-    verdicts = {"a.py": ["found", "missed", "timeout"], "b.py": ["found"]}
-    assert table(counts, verdicts, date(2025, 3, 1)).splitlines()[4:] == [
-        "| a.py | 10 | 3 | 1 | 1 | 1 | 66.7 % |",
-        "| b.py | 5 | 1 | 1 | 0 | 0 | 100.0 % |",
-        "| all | 16 | 4 | 2 | 1 | 1 | 75.0 % |",
+@pytest.mark.parametrize(
+    ("file", "text", "holds"),
+    [
+        ("t.py", "import os\n" + TESTS, {"found"}),
+        ("t.py", TESTS + "def test_three(): pass\n", {"found"}),
+        ("t.py", TESTS.replace("def test_two(): pass", "# None."), {"found"}),
+        ("t.py", TESTS.replace("one(): pass", "one(): y"), set()),
+        ("t.py", TESTS.replace("2", "3"), set()),
+        ("u.py", "def test_v(): pass\n", {"found"}),
+        ("a.py", "x = 1  # One.\n", set()),
+    ],
+)
+def test_a_fault_stays_found_beside_other_tests_and_missed_while_none_changes(
+    tree, file, text, holds
+):
+    by = {"found": "t.py::test_one", "missed": None}
+    before = {verdict: digest_of(tree, "a.py", BOTH, test) for verdict, test in by.items()}
+    changed = tree.parent / f"{tree.name}-changed"
+    shutil.copytree(tree, changed)
+    (changed / file).write_text(text, encoding="utf-8")
+    after = {verdict: digest_of(changed, "a.py", BOTH, test) for verdict, test in by.items()}
+    assert {verdict for verdict in by if before[verdict] == after[verdict]} == holds
+
+
+def test_the_table_counts_by_file_what_was_judged_and_names_what_was_not():
+    told = {
+        "a.py": {"f": "found", "g": "missed", "h": "timeout", "i": "missed", "j": None},
+        "b.py": {"k": "found"},
+        "c.py": {"l": None},
+        "d.py": {},
+    }
+    no_faults = {"a.py": {"g": "Nobody sees it.", "f": "Somebody does."}}
+    assert table(told, date(2025, 3, 1), no_faults).splitlines() == [
+        "Made by `make mutants` on 2025-03-01: 5 of 7 mutants were judged.",
+        "Not run: `c.py`.",
+        "",
+        "| file | mutants | judged | found | by time | no fault | missed | found of faults |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| a.py | 5 | 4 | 1 | 1 | 1 | 1 | 66.7 % |",
+        "| b.py | 1 | 1 | 1 | 0 | 0 | 0 | 100.0 % |",
+        "| all | 7 | 5 | 2 | 1 | 1 | 1 | 75.0 % |",
     ]
+
+
+def test_the_page_has_a_place_for_the_table(tmp_path, monkeypatch):
+    copy = tmp_path / "reliability.md"
+    copy.write_text(page.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(page, "PAGE", copy)
+    page.write("a table")
+    assert f"{page.BEGIN}\na table\n{page.END}" in copy.read_text(encoding="utf-8")

@@ -53,10 +53,10 @@ def rows_shown(page: str, rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if f"\n| {row.title} |" in between]
 
 
-def put(page: str, text: str) -> str:
-    """Put a text between the markers of a page."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no place between {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+def put(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
+    """Put a text between two markers of a page."""
+    before, has_begin, rest = page.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
+        raise ValueError(f"the page has no place between {begin} and {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"

@@ -76,6 +76,16 @@ def test_a_floor_looks_at_the_net_of_an_entry():
     assert book.take_touched() == {"a": 5, "b": -5}
 
 
+def test_an_account_may_be_spent_to_its_floor_and_has_nothing_before_its_first_posting():
+    book = Book(["pool"])
+    assert book.balance("pool") == 0
+    book.post([("a", "pool", 5)])
+    book.post([("pool", "b", 5)])
+    assert book.balance("pool") == 0
+    with pytest.raises(FloorBroken):
+        book.post([("pool", "b", 1)])
+
+
 def test_amounts_grow_beyond_64_bits():
     book = Book(balances={"a": -(2**80), "b": 2**80})
     book.post([("a", "b", 2**90)])
@@ -122,6 +132,23 @@ def test_an_entry_is_applied_whole_or_not_at_all():
 def test_a_posting_has_two_accounts_and_a_positive_amount(posting):
     with pytest.raises(BadPosting):
         Book().post([posting])
+
+
+@pytest.mark.parametrize(
+    ("posting", "detail"),
+    [
+        (["a", "b", 0], "0 fen is not a positive amount"),
+        (["a", "a", -1], "-1 fen is not a positive amount"),
+        (["a", "a", 1], "'a' posts to itself"),
+        (["a", "a", True], "['a', 'a', True] is not [from, to, fen]"),
+        (["a", "b", False], "['a', 'b', False] is not [from, to, fen]"),
+        (["a", "b", 1.5], "['a', 'b', 1.5] is not [from, to, fen]"),
+    ],
+)
+def test_what_is_wrong_with_a_posting_is_said(posting, detail):
+    with pytest.raises(BadPosting) as error:
+        Book().post([posting])
+    assert error.value.detail == detail
 
 
 @pytest.mark.parametrize("name", ["", "pool:", "pool:a", "p l", "pool\n"])

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.bundle import (
-    MAX_ATTACHMENT_BYTES,
-    MAX_ATTACHMENTS,
+    Segment,
     decode_attachments,
     decode_bundle,
     encode_attachment,
@@ -15,7 +14,7 @@ from ledger.bundle import (
     iter_attachments,
     iter_bundle,
 )
-from ledger.errors import BadBundle
+from ledger.errors import BadBundle, CutBundle
 
 files = st.dictionaries(
     st.integers(0, 255), st.lists(st.binary(max_size=20), min_size=1, max_size=3), max_size=6
@@ -97,6 +96,16 @@ def test_the_entry_at_which_attachments_break_is_named(data, entry):
     assert refused(decode_attachments, bytes.fromhex(data)) == entry
 
 
+def test_bytes_that_are_missing_and_bytes_that_are_wrong_are_told_apart():
+    for data in ("03", "0300000002ff"):
+        with pytest.raises(CutBundle):
+            decode_attachments(bytes.fromhex(data))
+    for data in ("03ffffffff78", "030000000178" + "020000000178"):
+        with pytest.raises(BadBundle) as error:
+            decode_attachments(bytes.fromhex(data))
+        assert type(error.value) is BadBundle
+
+
 def test_a_file_that_ends_while_it_is_read_is_found():
     pieces = iter([bytes.fromhex("0500000001"), b""])
     assert refused(list, iter_attachments(lambda _: next(pieces), 6)) == 5
@@ -106,18 +115,32 @@ def test_what_has_no_room_is_not_written():
     assert refused(encode_bundle, [b"", b"x" * 65_536]) == 1
     assert refused(encode_attachment, 256, [b"x"]) == 256
     assert refused(encode_attachment, -1, [b"x"]) == -1
-    assert refused(encode_attachment, 7, [bytes(MAX_ATTACHMENT_BYTES + 1)]) == 7
+    assert refused(encode_attachment, 7, [bytes(16 * 1024 * 1024 + 1)]) == 7
+
+
+def test_the_longest_entry_and_the_longest_file_are_read_back():
+    longest = b"x" * 65_535
+    assert decode_bundle(encode_bundle([longest]), 1) == [longest]
+    largest = bytes(16 * 1024 * 1024)
+    assert decode_attachments(encode_attachment(7, [largest])) == {7: [largest]}
+
+
+def test_a_segment_is_as_large_as_its_bundle_and_its_files():
+    assert Segment(2, b"12345", [(0, [b"123", b"4"]), (1, [b"12"])]).size_bytes == 11
 
 
 def test_an_entry_without_files_leaves_no_trace():
     assert encode_attachments({4: []}) == b""
 
 
-def test_an_entry_has_a_bounded_number_of_files():
-    many = encode_attachments({3: [b"x"] * MAX_ATTACHMENTS})
-    assert decode_attachments(many) == {3: [b"x"] * MAX_ATTACHMENTS}
+@pytest.mark.parametrize("index", [0, 3])
+def test_an_entry_has_at_most_64_files(index):
+    many = encode_attachments({index: [b"x"] * 64})
+    assert decode_attachments(many) == {index: [b"x"] * 64}
     with pytest.raises(BadBundle, match="no room"):
-        encode_attachments({3: [b"x"] * (MAX_ATTACHMENTS + 1)})
+        encode_attachments({index: [b"x"] * 65})
+    with pytest.raises(BadBundle, match="more than"):
+        decode_attachments(many + encode_attachments({index: [b"x"]}))
     with pytest.raises(BadBundle, match="more than"):
         for _ in iter_attachments(bytes, 10**12):  # as a sparse file reads
             pass

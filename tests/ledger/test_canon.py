@@ -182,6 +182,17 @@ def test_a_struct_is_written_with_its_fields_sorted_and_unset_ones_left_out():
     assert encode(value) == b'{"amount":1,"inner":{"from":3,"until":2},"pairs":[["a",1]],"v":1}'
 
 
+class Holding(msgspec.Struct):
+    a: object
+
+
+def test_a_struct_may_hold_no_deeper_nesting_than_another_value():
+    deepest, deeper = (msgspec.json.decode(nested(MAX_DEPTH + more)) for more in (0, 1))
+    assert decode(encode(Holding(deepest))) == {"a": deepest}
+    with pytest.raises(NotCanonical):
+        encode(Holding(deeper))
+
+
 def test_a_struct_that_holds_none_is_refused():
     with pytest.raises(NotCanonical):
         encode(Outer(1, Inner(1, 2), [], amount=None))

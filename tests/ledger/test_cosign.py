@@ -2,7 +2,7 @@ import base64
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledger.cosign import (
@@ -174,12 +174,13 @@ def test_two_known_cosigners_of_one_name_are_refused():
     assert opened(COSIGNED, WITNESS, WITNESS).times == {WITNESS.name: TIME}
 
 
+@example(2**63 - 1)
 @given(st.integers(0, MAX_TIME))
 def test_any_time_that_can_be_signed_is_read_back(time):
     assert opened(noted(WITNESS.cosign(TEXT, time))).times == {WITNESS.name: time}
 
 
-@pytest.mark.parametrize("time", [-1, MAX_TIME + 1, 2**64])
+@pytest.mark.parametrize("time", [-1, 2**63, 2**64])
 def test_a_time_that_cannot_be_is_not_signed(time):
     with pytest.raises(BadNote):
         WITNESS.cosign(TEXT, time)

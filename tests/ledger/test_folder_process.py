@@ -7,12 +7,14 @@ import time
 
 import pytest
 
+from ledger.bundle import Segment, encode_bundle
 from ledger.errors import BadFolder
 from ledger.files import lock
 from ledger.folder import FolderReader
 from ledger.folder_process import FolderProcess
 from ledger.note import Checkpoint, open_checkpoint, sign
 from ledger.publish import OtherRoot, Publisher
+from ledger.tiles import Tile
 from ledger.tlog import Frontier, leaf_hash
 from tests.ledger.exported import LOG, ORIGIN, entry_of, exported, segments
 
@@ -107,6 +109,44 @@ def test_a_process_that_is_killed_is_an_os_error(tmp_path):
             out.publish(segments(3, 4), root(4))
     with publisher(tmp_path / "log") as out:
         assert out.size == 3
+
+
+class Asking(FolderProcess):
+    """Keeps the names of what it asks for."""
+
+    def __init__(self, *arguments):
+        self.asked = []
+        super().__init__(*arguments)
+
+    def _ask(self, method, *arguments):
+        self.asked.append(method)
+        return super()._ask(method, *arguments)
+
+
+def test_small_segments_are_sent_once_they_are_a_mebibyte(tmp_path):
+    part = Segment(1, encode_bundle([bytes(32 * 1024 - 2)]))
+    assert part.size_bytes == 32 * 1024
+    with Asking(tmp_path, 0, lock(tmp_path)) as writer:
+        for _ in range(2):
+            for _ in range(31):
+                writer.extend(part)
+            assert writer.asked == []
+            writer.extend(part)
+            assert writer.asked == ["extend_by"]
+            writer.asked.clear()
+        writer.extend(part)
+        writer.settle()
+        assert writer.asked == ["extend_by", "settle"]
+    assert len(FolderReader(tmp_path).entries(Tile("entries", 0, 65))) == 65
+
+
+def test_the_process_ends_with_its_parent_and_by_no_signal_to_end(tmp_path):
+    with Asking(tmp_path, 0, lock(tmp_path)) as writer:
+        writer.root()
+        assert os.getsid(writer._process.pid) == writer._process.pid
+        writer._process.terminate()
+        assert writer.root() == root(0)
+    assert writer._process.returncode == 0
 
 
 PARENT = """

@@ -105,12 +105,17 @@ def test_every_byte_of_a_part_counts_and_a_bad_part_changes_nothing(tmp_path):
     assert following.finding is None
 
 
+def test_a_tile_of_which_one_entry_is_known_is_followed(tmp_path):
+    following = follow(tmp_path, 1, 3, 257, 259)
+    assert (following.tree.size, following.finding) == (259, None)
+
+
 @pytest.mark.parametrize("changed", [3, 249, 255])
 def test_another_branch_is_not_followed(tmp_path, changed):
     following = follow(tmp_path, 250)
     other = exported(tmp_path / "other", 520, {changed: entry_of(changed, by="mallory")})
     if changed < 250:
-        with pytest.raises(Unproved):
+        with pytest.raises(Unproved, match="bad_entry"):
             advance(following, other)
         assert following.tree.size == 250
     else:

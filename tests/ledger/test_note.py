@@ -12,10 +12,12 @@ from ledger.note import (
     Checkpoint,
     Signer,
     Verifier,
+    claimed_checkpoint,
     format_signature,
     open_checkpoint,
     open_note,
     sign,
+    split_note,
 )
 from ledger.tlog import EMPTY_ROOT, Tree, check_inclusion, leaf_hash
 
@@ -153,6 +155,7 @@ def test_a_known_key_signs_once():
 
 def test_unknown_lines_are_ignored_up_to_a_limit():
     line = WITNESS_LINE.encode()
+    assert MAX_SIGNATURES == 100
     assert open_note(NOTE + line * (MAX_SIGNATURES - 1), [LOG.verifier]).text == TEXT
     assert "at most" in refused(NOTE + line * MAX_SIGNATURES)
     assert "at most" in refused(NOTE + b"x" * MAX_NOTE_BYTES)
@@ -219,10 +222,15 @@ def test_a_note_without_its_last_line_feed_is_refused_though_it_is_well_signed()
     assert "an empty line, and lines" in refused(signed(TEXT).removesuffix(b"\n"))
 
 
+def test_lines_of_signatures_are_no_note_without_a_text():
+    with pytest.raises(BadNote, match="an empty line"):
+        split_note(LINE.encode())
+
+
 def test_the_largest_note_is_read_and_one_byte_more_is_not():
     rest = len(signed("\n"))
     largest = signed("x" * (MAX_NOTE_BYTES - rest) + "\n")
-    assert len(largest) == MAX_NOTE_BYTES
+    assert len(largest) == MAX_NOTE_BYTES == 1_000_000
     assert len(open_note(largest, [LOG.verifier]).text) == MAX_NOTE_BYTES - rest + 1
     larger = signed("x" * (MAX_NOTE_BYTES - rest + 1) + "\n")
     assert refused(larger) == f"a note has at most {MAX_NOTE_BYTES} bytes"
@@ -250,6 +258,7 @@ def test_an_origin_is_one_line_without_control_characters(origin):
         TEXT[:-1],
         TEXT + "\n",
         TEXT + "extension\n",
+        TEXT + "x",
         "\n" + TEXT,
         TEXT.replace("\n3\n", "\n03\n"),
         TEXT.replace("\n3\n", "\n+3\n"),
@@ -268,6 +277,10 @@ def test_an_origin_is_one_line_without_control_characters(origin):
 def test_a_checkpoint_in_another_spelling_is_refused(text):
     with pytest.raises(BadNote):
         Checkpoint.parse(text)
+
+
+def test_the_checkpoint_of_a_note_is_read_whoever_signed_it():
+    assert claimed_checkpoint(sign(TEXT, OTHER)) == Checkpoint.parse(TEXT)
 
 
 def test_a_log_may_have_as_many_entries_as_63_bits_can_count():
@@ -293,7 +306,8 @@ def test_a_checkpoint_is_of_the_log_whose_key_has_signed_it():
 
 def test_two_known_keys_that_share_name_and_id_are_refused(monkeypatch):
     monkeypatch.setattr(Verifier, "key_id", b"same")
-    refused(NOTE, LOG.verifier, Verifier(LOG.name, OTHER.verifier.public_key))
+    other = Verifier(LOG.name, OTHER.verifier.public_key)
+    assert refused(NOTE, LOG.verifier, other) == "two known keys have the same name and id"
 
 
 mixed_bytes = st.binary(max_size=300) | st.builds(

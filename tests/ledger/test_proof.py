@@ -135,6 +135,11 @@ def test_a_proof_in_another_spelling_is_refused(data):
         Proof.parse(data)
 
 
+def test_a_proof_without_an_empty_line_is_no_proof():
+    with pytest.raises(BadProof, match="an empty line"):
+        Proof.parse(PROOF.partition(b"\n\n")[0])
+
+
 def test_proof_of_the_only_entry_has_no_hashes():
     note = signed(tree_of([b"alone"]), 1)
     proof = Proof(0, (), note)
@@ -181,6 +186,7 @@ def test_the_largest_proof_is_read_back_and_a_larger_one_is_not_looked_at():
     note = COSIGNED + "— x ".encode() + b"A" * 900_000 + b"\n"
     proof = Proof(MAX_SIZE - 1, (bytes(32),) * MAX_HASHES, note, bytes(MAX_EXTRA_BYTES))
     data = proof.format()
+    assert (MAX_HASHES, MAX_EXTRA_BYTES) == (63, 65_536)
     assert len(data) - len(note) <= MAX_PROOF_BYTES - MAX_NOTE_BYTES
     assert Proof.parse(data) == proof
     with pytest.raises(BadProof, match="at most"):

@@ -104,6 +104,11 @@ def test_a_log_has_the_tiles_that_are_listed_for_it_and_no_others(size):
         assert has_tile(size, tile) == (tile in listed)
 
 
+def test_a_full_tile_of_roots_begins_another_level():
+    sizes = (0, 1, 255, 256, 65_535, 65_536, 2**24 - 1, 2**24)
+    assert [height_of(size) for size in sizes] == [0, 1, 1, 2, 2, 3, 3, 4]
+
+
 def test_a_tile_grows_with_the_log_and_is_at_its_edge_until_it_is_full():
     assert edge_tile("entries", 0) is None
     assert edge_tile("entries", 300) == Tile("entries", 1, 44)
@@ -113,6 +118,7 @@ def test_a_tile_grows_with_the_log_and_is_at_its_edge_until_it_is_full():
     assert grown_tile(300, Tile("batches", 0, 3)) == Tile("batches", 0, 256)
     assert grown_tile(300, Tile(0, 1, 45)) is None
     assert grown_tile(300, Tile(0, 2, 1)) is None
+    assert grown_tile(300, Tile(0, 1, 0)) is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 600, 65_535, 65_536, 65_800])

@@ -201,6 +201,14 @@ def test_a_tile_of_level_1_holds_the_roots_of_full_tiles_below():
     )
 
 
+def test_a_tree_has_the_hashes_of_its_leaves_and_the_root_of_each_full_tile():
+    assert Tree().leaf_hashes() == b""
+    assert tree(3).leaf_hashes() == b"".join(leaves(3))
+    big = tree(70_000)
+    assert big.tile_root(0, 1) == root_by_definition(leaves(512)[256:])
+    assert big.tile_root(1, 0) == big.root(65_536)
+
+
 def test_a_tree_of_tiles_gives_the_proofs_of_the_whole_one_and_reads_few_tiles():
     read = []
 

@@ -234,7 +234,7 @@ def test_the_largest_request_is_read_back_and_a_larger_one_is_not_looked_at():
     data = asked.format()
     assert len(data) - len(note) <= MAX_REQUEST_BYTES - MAX_NOTE_BYTES
     assert AddCheckpoint.parse(data) == asked
-    assert "at most" in answer_to(data + b"x" * MAX_REQUEST_BYTES).body
+    assert "a request has at most" in answer_to(data + b"x" * MAX_REQUEST_BYTES).body
 
 
 def test_a_witness_shows_each_log_under_the_hash_of_its_origin():

@@ -15,6 +15,7 @@ from meter.rules.capacity import (
     QUARTERS_PER_DAY,
     DeviceTime,
     Room,
+    Withheld,
     day_parts,
     steady,
     steps_of,
@@ -22,7 +23,7 @@ from meter.rules.capacity import (
     withhold,
 )
 from meter.rules.evolve import evolve
-from meter.rules.measure import Work, by_day
+from meter.rules.measure import Work, by_day, evidence_of
 from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, day_of, day_start, parse_instant
@@ -126,6 +127,12 @@ def test_a_device_kind_that_the_contract_does_not_limit_is_limited_by_the_provid
     books = opened(cards=100, max_devices={"other-card": 1})
     (result,) = books.post([hour("r1", cards=100)])
     assert result.withheld == "0.00"
+
+
+def test_of_a_contract_and_a_provider_with_equal_room_the_contract_is_named():
+    books = opened(cards=8, max_devices={DEVICE: 8})
+    books.post([hour("r1", cards=9)])
+    assert [limit for limit, *_ in books.entries[-1].evidence] == ["contract"]
 
 
 def test_only_the_quarters_that_are_full_withhold():
@@ -247,6 +254,21 @@ def test_evidence_has_a_bounded_number_of_runs_and_the_last_takes_the_rest():
 
 
 # Void and release
+
+
+def test_evidence_goes_on_while_the_limit_does_and_no_quarter_is_left_out():
+    withheld = [
+        Withheld(0, 2, 5, "contract"),
+        Withheld(2, 1, 7, "contract"),
+        Withheld(3, 1, 7, "provider"),
+        Withheld(5, 1, 7, "provider"),
+    ]
+    minute = 60 * MICROSECONDS
+    assert evidence_of(withheld) == [
+        ("contract", 0, 45 * minute, 17),
+        ("provider", 45 * minute, 60 * minute, 7),
+        ("provider", 75 * minute, 90 * minute, 7),
+    ]
 
 
 def test_a_void_frees_only_what_was_in_use():
@@ -443,6 +465,17 @@ def quarters_in(in_use: DeviceTime) -> Counter[int]:
             if time
         }
     )
+
+
+def test_the_days_that_changed_are_known_until_they_are_taken():
+    in_use = DeviceTime()
+    assert (in_use.at(QUARTER), in_use.touched) == (0, set())
+    in_use.add(day_parts(2 * DAY - HOUR, 2 * DAY + HOUR), 1)
+    assert in_use.touched == {1, 2}
+    in_use.touched.clear()
+    in_use.add_in(4 * QUARTERS_PER_DAY - 1, 2, -1)
+    assert in_use.touched == {3, 4}
+    assert {len(in_use.day(number)) for number in range(5)} == {QUARTERS_PER_DAY}
 
 
 def test_what_fits_to_the_last_thousandth_of_a_second_is_taken_and_one_more_is_withheld():

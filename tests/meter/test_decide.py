@@ -753,6 +753,31 @@ def test_uncovered_is_what_is_entitled_and_not_granted():
     assert result.bound == ["coupon"]
 
 
+def test_a_batch_leaves_its_time_and_the_name_of_its_stream():
+    books = with_contract().at("2025-03-01T12:00:01+08:00")
+    books.post(stream="main")
+    assert books.state.last_at == books.now
+    with pytest.raises(Problem, match="looks_alike"):
+        books.post(stream="Main")
+    books.post(stream="main")
+
+
+def test_a_coupon_of_one_fen_is_granted():
+    books = with_contract()
+    books.withdraw(2025, "499999.99")
+    assert verdict(books).granted == "0.01"
+
+
+def test_a_contract_that_is_used_up_stays_so_beside_usage_that_does_not_count():
+    books = opened()
+    books.contract("A", amount="100.00")
+    assert verdict(books).bound == ["contract_amount", "coupon"]
+    early = {"start": "2024-11-30T23:00:00+08:00", "end": "2024-12-01T00:00:00+08:00"}
+    books.at("2024-12-02T00:00:00+08:00")
+    result = verdict(books, id="early", **early)
+    assert (result.entitled, result.bound) == ("0.00", ["contract_amount", "coupon"])
+
+
 def test_the_same_batch_on_the_same_state_at_the_same_time_gives_the_same_bytes():
     one, two = with_two_providers(), with_two_providers()
     for books in (one, two):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from meter.rules.rating import (
     DENOMINATOR,
+    Entitlement,
     Terms,
     cost,
     entitle,
@@ -158,6 +159,12 @@ def test_a_version_with_another_ratio_takes_what_is_left_of_the_amount():
     million = 1_000_000_00
     halves = [(2026, bp, 600_000_00 * DENOMINATOR) for bp in (5_000, 4_000)]
     assert entitle(halves, Terms(million, million // 2)).by_year == {2026: 460_000_00}
+
+
+def test_what_is_not_used_is_entitled_to_nothing_and_bound_by_nothing():
+    nothing = entitle([], Terms(0, 0))
+    assert nothing == Entitlement()
+    assert (nothing.by_year, nothing.amount_bound, nothing.support_bound) == ({}, False, False)
 
 
 def test_an_amount_used_up_exactly_does_not_bind():

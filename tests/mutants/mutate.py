@@ -4,7 +4,7 @@ A comparison is off by one or turned round, a part of a condition is left out or
 a sign or a number changed, a statement that raises, calls or stores left out. Texts, annotations,
 assertions and logging stay as they are. One example:
 
-    Mutant("Frontier.root, line 57: size < 2 -> size <= 2", "...")
+    Mutant("Frontier.root: size < 2 -> size <= 2 in if size < 2:", 57, "...")
 """
 
 import ast
@@ -40,25 +40,30 @@ _KEPT: Final = ("_log.", "assert_never(")  # statements that begin so
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault by name, and the whole source with it."""
+    """A fault by name, its line, and the whole source with it.
+
+    The name stays when code comes and goes around it.
+    """
 
     name: str
+    line: int
     source: str
 
 
 def mutants(source: str) -> list[Mutant]:
-    """Return all mutants of a source, in its order; of those with one name each has a number."""
+    """Return all mutants of a source, in its order; where names are equal, a number follows."""
     lines = source.splitlines(keepends=True)
     found: list[Mutant] = []
     names: Counter[str] = Counter()
     for place, (begin, until), new in sorted(_changes(ast.parse(source), "module")):
         start, end = _offset(lines, *begin), _offset(lines, *until)
-        name = f"{place}, line {begin[0]}: {_in_a_line(source[start:end])} -> {new}"
+        old, line = " ".join(source[start:end].split()), lines[begin[0] - 1].strip()
+        name = f"{place}: {old} -> {new}" + (f" in {line}" if line != old else "")
         names[name] += 1
         number = f" ({names[name]})" if names[name] > 1 else ""
         # In parentheses, for what stands around it may bind closer.
         text = new if new == _LEFT_OUT else f"({new})"
-        found.append(Mutant(name + number, source[:start] + text + source[end:]))
+        found.append(Mutant(name + number, begin[0], source[:start] + text + source[end:]))
     return found
 
 
@@ -86,8 +91,18 @@ def _parts(node: ast.AST) -> Iterator[ast.AST]:
     for field, value in ast.iter_fields(node):
         if field not in {"annotation", "returns", "decorator_list"}:
             for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST) and not isinstance(child, ast.Assert | ast.JoinedStr):
+                if isinstance(child, ast.AST) and not _is_left_as_it_is(child):
                     yield child
+
+
+def _is_left_as_it_is(node: ast.AST) -> bool:
+    match node:
+        case ast.Assert() | ast.JoinedStr():
+            return True
+        case ast.keyword(arg="frozen" | "kw_only"):  # how a class is made, as its decorators say
+            return True
+        case _:
+            return False
 
 
 def _of_expression(node: ast.expr) -> Iterator[ast.expr]:
@@ -132,7 +147,3 @@ def _offset(lines: list[str], line: int, column_bytes: int) -> int:
     """Return a place as a number of characters."""
     in_line = lines[line - 1].encode()[:column_bytes].decode()
     return sum(map(len, lines[: line - 1])) + len(in_line)
-
-
-def _in_a_line(text: str) -> str:
-    return " ".join(text.split())

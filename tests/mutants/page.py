@@ -1,65 +1,78 @@
-"""The results of mutants, kept between runs, and their table in docs/reliability.md.
+"""The table of docs/reliability.md, which only the runner writes.
 
-A result holds as long as the file and its judges are those that were run.
+A mutant that no test can find, because it changes nothing that anyone sees, is no fault. It stands
+in no_faults.toml with its reason:
+
+    ["ledger/tlog.py"]
+    "Frontier.root: size < 2 -> size <= 2" = "A tree of two is never asked here."
 """
 
-import json
+import tomllib
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.mutants.run import Verdict
+from tests.faults.page import put
+from tests.mutants.run import REPOSITORY, Verdict
 
-HEAD: Final = ("file", "mutants", "judged", "found", "by time", "missed", "found of judged")
+PAGE: Final = REPOSITORY / "docs" / "reliability.md"
+BEGIN: Final = "<!-- mutants: begin -->"
+END: Final = "<!-- mutants: end -->"
+FIGURES: Final = ("mutants", "judged", "found", "by time", "no fault", "missed")
+HEAD: Final = ("file", *FIGURES, "found of faults")
 
+NoFaults = Mapping[str, Mapping[str, str]]  # a reason by file and name of a mutant
+NO_FAULTS: Final[NoFaults] = tomllib.loads(
+    Path(__file__).with_name("no_faults.toml").read_text(encoding="utf-8")
+)
 
-@dataclass(frozen=True)
-class Result:
-    """The verdict on one mutant; `digest` is of its file and of the tests that judged it."""
-
-    file: str
-    name: str
-    digest: str
-    verdict: Verdict
-
-
-class Results:
-    """The results in a file, one to a line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        found = [Result(**json.loads(line)) for line in lines]
-        self._verdicts = {(each.file, each.name, each.digest): each.verdict for each in found}
-
-    def verdict(self, file: str, name: str, digest: str) -> Verdict | None:
-        """Return the verdict on a mutant, if it was judged by these very tests."""
-        return self._verdicts.get((file, name, digest))
-
-    def add(self, result: Result) -> None:
-        """Keep a result at once, so that a run that is stopped loses none."""
-        self._verdicts[result.file, result.name, result.digest] = result.verdict
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
+Told = Mapping[str, Verdict | None]  # by name of a mutant; None where it was not judged
 
 
-def table(counts: dict[str, int], verdicts: dict[str, list[Verdict]], day: date) -> str:
-    """Return the figures by file as Markdown; `counts` are of all mutants, judged or not."""
-    lines = [f"Made by `make mutants` on {day.isoformat()}.", ""]
+def write(text: str) -> None:
+    """Put a table into docs/reliability.md."""
+    page = put(PAGE.read_text(encoding="utf-8"), text, BEGIN, END)
+    PAGE.write_text(page, encoding="utf-8")
+
+
+def table(told: Mapping[str, Told], day: date, no_faults: NoFaults = NO_FAULTS) -> str:
+    """Return the figures by file as Markdown, below what was judged and what was not."""
+    rows = {file: _figures(each, no_faults.get(file, {})) for file, each in told.items()}
+    every = sum(rows.values(), Counter())
+    lines = [_sentences(every, rows, day), ""]
     lines += [f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
-    rows = {file: (counts[file], verdicts[file]) for file in counts if verdicts.get(file)}
-    every = [verdict for _, found in rows.values() for verdict in found]
-    for name, (count, found) in [*rows.items(), ("all", (sum(counts.values()), every))]:
-        lines.append(f"| {' | '.join(_cells(name, count, found))} |")
-    return "\n".join(lines)
+    lines += [_line(file, row) for file, row in rows.items() if row["judged"]]
+    return "\n".join([*lines, _line("all", every)])
 
 
-def _cells(name: str, count: int, verdicts: list[Verdict]) -> list[str]:
-    told = Counter(verdicts)
-    seen = told["found"] + told["timeout"]
-    figures = (count, len(verdicts), told["found"], told["timeout"], told["missed"])
-    share = f"{100 * seen / len(verdicts):.1f} %" if verdicts else "-"
-    return [name, *(f"{each:,}" for each in figures), share]
+def _figures(told: Told, no_faults: Mapping[str, str]) -> Counter[str]:
+    found = Counter(_figure(verdict, name in no_faults) for name, verdict in told.items())
+    return found + Counter({"mutants": len(told), "judged": len(told) - found["not judged"]})
+
+
+def _figure(verdict: Verdict | None, no_fault: bool) -> str:
+    match verdict:
+        case None:
+            return "not judged"
+        case "timeout":
+            return "by time"
+        case "missed" if no_fault:
+            return "no fault"
+        case _:
+            return verdict
+
+
+def _sentences(every: Counter[str], rows: Mapping[str, Counter[str]], day: date) -> str:
+    judged = f"{every['judged']:,} of {every['mutants']:,} mutants were judged"
+    text = f"Made by `make mutants` on {day.isoformat()}: {judged}."
+    left = [f"`{file}`" for file, row in rows.items() if row["mutants"] and not row["judged"]]
+    return f"{text}\nNot run: {', '.join(left)}." if left else text
+
+
+def _line(name: str, row: Counter[str]) -> str:
+    seen = row["found"] + row["by time"]
+    faults = seen + row["missed"]
+    share = f"{100 * seen / faults:.1f} %" if faults else "-"
+    return f"| {' | '.join([name, *(f'{row[each]:,}' for each in FIGURES), share])} |"
