@@ -358,11 +358,41 @@ class Books:
         }
         return self.ask(commands.RegisterContract, **(body | changes))
 
+    def project(self, id_: str = "P", **changes: Any) -> int:
+        return self.ask(commands.RegisterProject, **({"id": id_, "title": "示范项目"} | changes))
+
+    def audit(self, amount: str, project: str = "P") -> int:
+        return self.ask(commands.AuditProject, project=project, amount=amount, document="审计报告")
+
+    def fund(self, amount: str, project: str = "P", **changes: Any) -> int:
+        body = {"reference": "1号", "level": "district", "document": "拨付通知"}
+        return self.ask(
+            commands.FundProject, **({"project": project, "amount": amount} | body | changes)
+        )
+
+    def award(self, id_: str, programme: str, amount: str, **changes: Any) -> int:
+        body = {
+            "id": id_,
+            "programme": programme,
+            "enterprise": ALPHA,
+            "year": 2025,
+            "amount": amount,
+            "document": "评审意见",
+        }
+        return self.ask(commands.MakeAward, **(body | changes))
+
+    def change_award(self, award: str, amount: str, reason: str = "found by the audit") -> int:
+        return self.ask(commands.ChangeAward, award=award, amount=amount, reason=reason)
+
     def freeze(self, contract: str) -> int:
         return self.ask(commands.FreezeContract, contract=contract)
 
     def unfreeze(self, contract: str) -> int:
         return self.ask(commands.UnfreezeContract, contract=contract)
+
+    def budget(self, year: int, amount: str, **changes: Any) -> int:
+        body = {"programme": PROGRAMME, "year": year, "amount": amount, "document": "12号"}
+        return self.ask(commands.SetBudget, **(body | changes))
 
     def issue(self, year: int, amount: str, enterprise: str = ALPHA, **changes: Any) -> int:
         body = {"programme": PROGRAMME, "enterprise": enterprise, "year": year, "amount": amount}
@@ -498,7 +528,7 @@ def lifted(**figures: str | int | list[str]) -> str:
 
 def _renamed(body: dict[str, Any]) -> dict[str, Any]:
     """Return a body with the names of JSON: `from` is a keyword of Python, `kind` an argument."""
-    names = {"starts": "from", "ends": "until", "applicant": "kind"}
+    names = {"starts": "from", "ends": "until", "applicant": "kind", "named": "class"}
     return {names.get(name, name): value for name, value in body.items()}
 
 
@@ -507,10 +537,15 @@ def coupon_of(state: State, coupon: tuple[str, str, int]) -> Coupon:
     shares = [
         contract.shares.get(year, Share()) for contract in state.contracts_of(enterprise, programme)
     ]
+    awarded = sum(
+        each.amount
+        for each in state.awards.values()
+        if (each.made.enterprise, each.made.programme, each.made.year) == coupon
+    )
     return Coupon(
         issued=state.coupons.get(coupon, 0),
-        entitled=sum(share.entitled for share in shares),
-        granted=sum(share.granted for share in shares),
+        entitled=sum(share.entitled for share in shares) + awarded,
+        granted=sum(share.granted for share in shares) + awarded,
     )
 
 
@@ -533,6 +568,11 @@ def figures(state: State) -> dict[str, Any]:
         "coupons": dict(state.coupons),
         "granted": {id_: fen for id_, fen in state.granted.items() if fen},
         "pools": {id_: (pool.amount, pool.issued) for id_, pool in state.pools.items()},
+        "budgets": {id_: pool.budget for id_, pool in state.pools.items()},
+        "awards": {id_: (each.made, each.amounts) for id_, each in state.awards.items()},
+        "projects": {
+            id_: (each.registered, each.funds, each.audits) for id_, each in state.projects.items()
+        },
         # A running service holds only those of these that its last groups named.
         "records": {
             "by_id": {id_: _record_figures(each) for id_, each in state.records.items()},
@@ -569,6 +609,8 @@ def expected_balances(state: State) -> dict[str, int]:
     for enterprise, programme, year in coupon_ids(state):
         coupon = coupon_of(state, (enterprise, programme, year))
         accounts[f"coupon:{programme}:{year}:{enterprise}"] = coupon.issued - coupon.granted
+    for award in state.awards.values():
+        accounts[f"accrued:{award.made.id}:{award.made.year}"] = award.amount
     for contract in state.contracts.values():
         cost = contract.used // contract.terms.denominator
         accounts[f"due:{contract.registered.id}"] = cost

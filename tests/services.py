@@ -179,6 +179,21 @@ class Service:
         else:
             await self.ask("/v1/policies", programme=PROGRAMME, version="test", content=text)
 
+    async def fund_awards(self, amount: str = "30000000.00") -> None:
+        """Put a policy of awards in force, with a budget."""
+        await self.ask("/v1/policies", programme="adaptation", version="2024-12")
+        budget = {"programme": "adaptation", "year": 2025, "document": "12号"}
+        await self.ask("/v1/budgets", amount=amount, **budget)
+
+    async def award(self, id_: str, amount: str, project: str, **changes: Any) -> dict[str, Any]:
+        """Register a project with other money, and make an award for it."""
+        await self.ask("/v1/projects", id=project, title=f"适配 {project}")
+        funds = {"reference": "7号", "level": "district", "amount": "0.50", "document": "通知"}
+        await self.ask(f"/v1/projects/{project}/funds", **funds)
+        body = {"programme": "adaptation", "enterprise": ALPHA, "year": 2025, "base": "5000000.00"}
+        terms = {"id": id_, "project": project, "amount": amount, "document": "评审"}
+        return await self.ask("/v1/awards", **(body | terms | changes))
+
     async def issue(self, year: int, amount: str, enterprise: str = ALPHA) -> None:
         await self.ask("/v1/coupons", **coupon_body(year, amount, enterprise))
 

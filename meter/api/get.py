@@ -18,6 +18,7 @@ from ledger.store import Head
 from ledger.tlog import leaf_hash
 from meter.api.cursor import Limit
 from meter.api.responses import (
+    AwardShare,
     Balance,
     ContractShare,
     ContractView,
@@ -59,14 +60,17 @@ class BalanceQuery(Struct, frozen=True, forbid_unknown_fields=True):
 class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """A page of the entries after a number that match every filter.
 
-    `contract`, `provider` and `enterprise` find what concerns them; `record` what accepted,
-    released or voided records of this id; `batch` what the batch with this digest made.
+    `contract`, `award`, `project`, `provider` and `enterprise` find what concerns them; `record`
+    what accepted, released or voided records of this id; `batch` what the batch with this digest
+    made.
     """
 
     after: Annotated[int, Meta(ge=-1, le=MAX_NUMBER)] = -1
     limit: Limit = 100
     kind: KindName | UnsetType = UNSET
     contract: Id | UnsetType = UNSET
+    award: Id | UnsetType = UNSET
+    project: Id | UnsetType = UNSET
     record: VisibleAscii | UnsetType = UNSET
     provider: Id | UnsetType = UNSET
     batch: Sha256Hex | UnsetType = UNSET
@@ -88,8 +92,12 @@ async def get_balance(ask: Ask) -> Balance:
             balance = await balances.balance(connection, coupon)
             known = await ask.context.registry.at(connection, balance.size)
             policy = _policy(known, coupon)
-    contracts = known.state.contracts
-    withheld = [_withheld(share, contracts[share["contract"]]) for share in balance.shares]
+    held = known.state.contracts
+    contracts = [
+        (share, _withheld(share, held[share["contract"]]))
+        for share in balance.shares
+        if share["contract"] in held
+    ]
     granted = sum(share["granted"] for share in balance.shares)
     entitled = sum(share["entitled"] for share in balance.shares)
     return Balance(
@@ -101,11 +109,16 @@ async def get_balance(ask: Ask) -> Balance:
         remaining=format_money(balance.issued - granted),
         entitled=format_money(entitled),
         uncovered=format_money(entitled - granted),
-        withheld=format_money(sum(withheld)),
+        withheld=format_money(sum(fen for _, fen in contracts)),
         cap=UNSET if policy.cap is None else format_money(policy.cap),
         contracts=[
             ContractShare(contract=share["contract"], **_share(share, fen))
-            for share, fen in zip(balance.shares, withheld, strict=True)
+            for share, fen in contracts
+        ],
+        awards=[
+            AwardShare(award=share["contract"], granted=format_money(share["granted"]))
+            for share in balance.shares
+            if share["contract"] in known.state.awards
         ],
         as_of=as_of(balance.size, balance.last_at),
     )
@@ -233,6 +246,8 @@ def _subjects(query: EntriesQuery) -> list[str]:
     """Return the subjects of the filters, as `rules.subjects` names them, the rarest first."""
     asked: list[tuple[str, str | UnsetType]] = [
         ("contract", query.contract),
+        ("award", query.award),
+        ("project", query.project),
         ("enterprise", query.enterprise),
         ("provider", query.provider),
     ]

@@ -204,7 +204,13 @@ def _pool(pool: pages.Pool) -> PoolView:
         format_money(pool.amount - pool.issued),
         format_money(pool.granted),
         pool.programmes,
+        _money(pool.stated),
+        _money(pool.budget),
     )
+
+
+def _money(fen: int | None) -> str | UnsetType:
+    return UNSET if fen is None else format_money(fen)
 
 
 def _coupon(coupon: pages.Coupon) -> CouponView:

@@ -64,6 +64,13 @@ class ContractShare(Share, frozen=True, kw_only=True):
     contract: str
 
 
+class AwardShare(Struct, frozen=True, kw_only=True):
+    """What one award has of a coupon: all of it is granted."""
+
+    award: str
+    granted: str
+
+
 class YearShare(Share, frozen=True, kw_only=True):
     """A contract's share of one year's coupon."""
 
@@ -84,6 +91,7 @@ class Balance(Struct, frozen=True, kw_only=True):
     withheld: str
     cap: str | UnsetType = UNSET
     contracts: list[ContractShare]
+    awards: list[AwardShare]
     as_of: AsOf
 
 
@@ -379,7 +387,8 @@ class NotCountedPage(Page, frozen=True, kw_only=True):
 class PoolView(Struct, frozen=True):
     """The money of a pool and year: amount = issued + left; granted is part of issued.
 
-    `programme` owns the pool; `programmes` draw on it.
+    `programme` owns the pool; `programmes` draw on it. `stated` is the policy's figure and `budget`
+    the city's, where there is one.
     """
 
     programme: str
@@ -389,6 +398,8 @@ class PoolView(Struct, frozen=True):
     left: str
     granted: str
     programmes: list[str]
+    stated: str | UnsetType = UNSET
+    budget: str | UnsetType = UNSET
 
 
 class PoolPage(Page, frozen=True, kw_only=True):
@@ -524,6 +535,61 @@ class EnterprisePage(Page, frozen=True, kw_only=True):
     """Enterprises in the order of their registration."""
 
     enterprises: list[EnterpriseView]
+
+
+class AwardAmount(Struct, frozen=True):
+    """What an award was set to, and the number of the entry that did it."""
+
+    entry: int
+    amount: str
+
+
+class AwardView(Struct, frozen=True, kw_only=True, rename={"funding_class": "class"}):
+    """An award: `amount` is issued and granted now, `base` what a ratio was taken of."""
+
+    id: str
+    entry: int
+    programme: str
+    policy: str
+    funding_class: str
+    enterprise: str
+    project: str | UnsetType = UNSET
+    year: int
+    base: str | UnsetType = UNSET
+    amount: str
+    document: str
+    amounts: list[AwardAmount]
+
+
+class AwardPage(Page, frozen=True, kw_only=True):
+    """Awards in the order of their entries."""
+
+    awards: list[AwardView]
+
+
+class FundsView(Struct, frozen=True):
+    """Other public money: its reference, the level that gives it, and its sum."""
+
+    reference: str
+    level: str
+    amount: str
+
+
+class ProjectView(Struct, frozen=True, kw_only=True):
+    """A project, other public money for it, and the ids of its awards."""
+
+    id: str
+    entry: int
+    title: str
+    audited_investment: str | UnsetType = UNSET
+    funds: list[FundsView]
+    awards: list[str]
+
+
+class ProjectPage(Page, frozen=True, kw_only=True):
+    """Projects in the order of their registration."""
+
+    projects: list[ProjectView]
 
 
 class EnlistmentView(Struct, frozen=True, rename={"starts": "from", "ends": "until"}):

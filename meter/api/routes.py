@@ -36,7 +36,7 @@ NOT_YOURS: Final = "there is no such thing for this token"
 # another's: they see `not_found` in both cases, with the same detail.
 REVEALING: Final = {
     *("not_found", "unknown_enterprise", "unknown_provider", "unknown_contract"),
-    *("unknown_record", "unknown_claim"),
+    *("unknown_record", "unknown_claim", "unknown_award", "unknown_project"),
 }
 
 # Characters that no id holds, and that the database would refuse.

@@ -165,6 +165,7 @@ _OF_SIGNERS = (
 )
 _OF_NO_SIGNER = (
     entries.PolicyActivated
+    | entries.BudgetSet
     | entries.ProviderRegistered
     | entries.ProviderEnlisted
     | entries.EnterpriseRegistered
@@ -176,6 +177,8 @@ _OF_NO_SIGNER = (
     | entries.ContractEntry
     | entries.CouponEntry
     | entries.ClaimEntry
+    | entries.AwardEntry
+    | entries.ProjectEntry
     | entries.RecordEntry
 )
 

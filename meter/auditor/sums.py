@@ -15,7 +15,12 @@ one does not, its code is that of the violation:
     sum_enlistment   a known enlistment keeps its devices and its begin
     sum_policy       a contract has the policy in force at its signing, else the first within its
                      term; a coupon is issued under one; a programme's pool keeps its owner
-    sum_applicant    who has a contract may apply under its policy, and usage is what that funds
+    sum_applicant    who has a contract or an award may apply under its policy, which funds that
+    sum_role         who provides devices has no contract and no coupon for device-time
+    sum_award        an award is at most the ratio of its base, its fixed sum, and what the others
+                     leave of its caps, less other public money; accrued = its newest amount
+    sum_project      with national or provincial money, awards of a project are at most its audited
+                     investment less municipal and district money, where that is known
     sum_class        its ratio class, from the founding date and the signing
     sum_threshold    contracts whose usage of the year can count reach the threshold at each issue
     sum_cap          no coupon above the cap, by the newest policy of the year
@@ -25,7 +30,9 @@ one does not, its code is that of the violation:
     sum_entitled     the formula's figure by contract and year = Σ of the entries' `entitled`
     sum_granted      0 ≤ accrued ≤ entitled; Σ accrued = min(issued, Σ entitled), and ≤ cost
     sum_coupon       coupon = issued − granted
-    sum_treasury     treasury = −(what is set aside): the policy's figure, or what is issued if more
+    sum_budget       a budget is the owner's, at most the policy's figure, at least what is issued
+    sum_treasury     treasury = −(what is set aside): the smaller of the policy's figure and the
+                     budget, or what is issued if more
     sum_enterprise   enterprise = −Σ due of its contracts
     sum_account      no other account holds anything
     sum_persons      who gave each command, and whether that was enough: `auditor.sum_persons`
@@ -44,7 +51,7 @@ import tomllib
 from array import array
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
@@ -172,6 +179,11 @@ class _Rules:
     uses: list[str] | None
     claims: dict[str, Any] | None
     needs_enlistment: bool
+    sections: dict[str, dict[str, Any]]  # of the classes, by name
+    per: str
+    once: bool
+    age: tuple[int, int] | None
+    group: str
 
     @property
     def years(self) -> range:
@@ -196,6 +208,20 @@ class _Provider:
         """Count the devices of a kind that are enlisted on a day."""
         batches = self.batches.values()
         return sum(devices.get(device, 0) for devices, days in batches if day in days)
+
+
+@dataclass(slots=True)
+class _Award:
+    """An award's entry, its class, and its newest amount."""
+
+    fields: dict[str, Any]
+    name: str
+    amount: int = 0
+
+    @property
+    def programme(self) -> str:
+        programme: str = self.fields["programme"]
+        return programme
 
 
 @dataclass(slots=True)
@@ -355,6 +381,12 @@ class Sums:
         self._providers: dict[str, _Provider] = {}
         self._enterprises: dict[str, dict[str, Any]] = {}
         self._contracts: dict[str, _Contract] = {}
+        self._awards: dict[str, _Award] = {}
+        self._awarded: defaultdict[str, list[_Award]] = defaultdict(list)  # by programme
+        # Other public money by project and reference: level and fen.
+        self._funds: defaultdict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
+        self._audited: dict[str, int] = {}
+        self._serving: set[str] = set()  # USCCs of those who provide devices
         self._rentals: defaultdict[tuple[str, str], list[_Contract]] = defaultdict(list)
         self._meters: dict[tuple[str, str], _Meter] = {}
         self._meter_list: list[_Meter] = []
@@ -365,9 +397,25 @@ class Sums:
         self._withheld: dict[tuple[str, str], array[int]] = {}
         self._issued: defaultdict[_Coupon, int] = defaultdict(int)
         self._issued_of_pool: defaultdict[_Pool, int] = defaultdict(int)
-        self._pools: dict[_Pool, int] = {}  # what the owners' policies state
         self._persons = Persons()
         self._claims = Claims(self._balances)
+        self._adders: dict[str, Callable[[int, dict[str, Any]], None]] = {
+            "issue": self._issue,
+            "withdrawal": self._withdrawal,
+            "policy": self._policy,
+            "budget": self._budget,
+            "award": self._award,
+            "award_change": self._award_change,
+            "project": self._project,
+            "project_audit": self._project_audit,
+            "project_funds": self._project_funds,
+            "provider": self._provider,
+            "enlistment": self._enlistment,
+            "enterprise": self._enterprise,
+            "contract": self._contract,
+        }
+        self._stated: dict[_Pool, int | None] = {}  # by the owners' policies
+        self._budgets: dict[_Pool, int] = {}
 
     def entry(self, number: int, data: bytes) -> None:
         """Add the next entry, whose form the audit has checked."""
@@ -391,26 +439,13 @@ class Sums:
     def _other(self, number: int, fields: dict[str, Any]) -> None:
         self._persons.entry(number, fields)
         self._post(fields["postings"])
-        match fields["kind"]:
-            case "issue":
-                self._issue(number, fields)
-            case "withdrawal":
-                self._add_issued(fields, -fields["amount"])
-            case "policy":
-                self._policy(number, fields)
-            case "provider":
-                provider = self._providers[fields["id"]] = _Provider(uscc=fields["uscc"])
-                _enlist(number, provider, fields)
-            case "enlistment":
-                _enlist(number, self._providers[fields["provider"]], fields)
-            case "enterprise":
-                self._enterprises[fields["uscc"]] = fields
-            case "contract":
-                self._contract(number, fields)
-            case kind if kind in _OF_CLAIMS:
-                self._claims.entry(number, fields)
-            case kind if kind not in _OF_NO_SUM:
-                raise Violation("sum_kind", f"no sum knows what a {kind} entry adds", number)
+        kind = fields["kind"]
+        if kind in self._adders:
+            self._adders[kind](number, fields)
+        elif kind in _OF_CLAIMS:
+            self._claims.entry(number, fields)
+        elif kind not in _OF_NO_SUM:
+            raise Violation("sum_kind", f"no sum knows what a {kind} entry adds", number)
 
     def finish(self) -> None:
         """Compare all totals with the balances; none of these may be left over."""
@@ -424,11 +459,16 @@ class Sums:
                 coupon = (contract.fields["enterprise"], contract.fields["programme"], year)
                 entitled[coupon] += of_year
                 granted[coupon] += given
+        for name, award in self._awards.items():
+            account = f"accrued:{name}:{award.fields['year']}"
+            _agree("sum_award", f"award {name}", accounts.pop(account, 0), award.amount)
+            entitled[_coupon_of(award.fields)] += award.amount
+            granted[_coupon_of(award.fields)] += award.amount
         coupons = self._issued.keys() | entitled.keys()
         for coupon in sorted(coupons):
             _check_coupon(coupon, self._issued[coupon], entitled[coupon], granted[coupon], accounts)
-        for pool, limit in self._pools.items():
-            _check_pool(pool, limit, self._issued_of_pool[pool], accounts)
+        for pool in self._stated:
+            _check_pool(pool, self._limit(pool), self._issued_of_pool[pool], accounts)
         self._claims.finish(accounts)
         for enterprise, cost in owed.items():
             held = accounts.pop(f"enterprise:{enterprise}", 0)
@@ -436,7 +476,7 @@ class Sums:
         for account, fen in accounts.items():
             _agree("sum_account", f"account {account}, in no total", fen, 0)
         assert sum(self._balances.values()) == 0, "a posting takes what it gives"
-        self.compared = len(self._contracts) + len(coupons) + len(self._pools) + len(owed)
+        self.compared = len(self._contracts) + len(coupons) + len(self._stated) + len(owed)
 
     # Entries
 
@@ -555,10 +595,8 @@ class Sums:
     def _issue(self, number: int, fields: dict[str, Any]) -> None:
         """Check a coupon by the limits of the newest policy that touches its year."""
         enterprise, programme, year = coupon = _coupon_of(fields)
-        touching = [rules for rules in self._policies[programme] if year in rules.years]
-        if not touching:
-            raise Violation("sum_policy", f"no policy of {programme} touches {year}", number)
-        rules = touching[-1]
+        rules = self._rules_of_year(number, programme, year)
+        self._check_applicant(number, fields, rules, "device-time")
         self._add_issued(fields, fields["amount"])
         rented = self._rented(coupon)
         if rented < rules.threshold:
@@ -568,10 +606,146 @@ class Sums:
         if rules.cap is not None:
             held = self._issued[coupon]
             _stay_below("sum_cap", f"{what} to {enterprise}", held, rules.cap, number)
+        self._check_pool_of(number, rules, year)
+
+    def _rules_of_year(self, number: int, programme: str, year: int) -> _Rules:
+        """Return the newest policy that touches a year."""
+        touching = [rules for rules in self._policies[programme] if year in rules.years]
+        if not touching:
+            raise Violation("sum_policy", f"no policy of {programme} touches {year}", number)
+        return touching[-1]
+
+    def _check_pool_of(self, number: int, rules: _Rules, year: int) -> None:
         pool = rules.owner, year
-        if pool not in self._pools:
+        if pool not in self._stated:
             raise Violation("sum_policy", f"no policy of {rules.owner} touches {year}", number)
-        _stay_below("sum_pool", what, self._issued_of_pool[pool], self._pools[pool], number)
+        issued, what = self._issued_of_pool[pool], f"issued of the pool of {rules.owner} {year}"
+        _stay_below("sum_pool", what, issued, self._limit(pool), number)
+
+    def _check_applicant(
+        self, number: int, fields: dict[str, Any], rules: _Rules, meter: str
+    ) -> None:
+        uscc = fields["enterprise"]
+        applicant = self._enterprises[uscc]["applicant"]
+        if rules.meter != meter or applicant not in rules.applicants:
+            detail = f"{meter} of an {applicant} under {fields['programme']}, by {rules.meter}"
+            raise Violation("sum_applicant", detail, number)
+        if meter == "device-time" and uscc in self._serving:
+            raise Violation("sum_role", f"{uscc} provides devices, and applies for them", number)
+
+    def _enterprise(self, _number: int, fields: dict[str, Any]) -> None:
+        self._enterprises[fields["uscc"]] = fields
+
+    def _provider(self, number: int, fields: dict[str, Any]) -> None:
+        self._check_no_applicant(number, fields["uscc"])
+        self._serving.add(fields["uscc"])
+        provider = self._providers[fields["id"]] = _Provider(uscc=fields["uscc"])
+        _enlist(number, provider, fields)
+
+    def _enlistment(self, number: int, fields: dict[str, Any]) -> None:
+        _enlist(number, self._providers[fields["provider"]], fields)
+
+    def _check_no_applicant(self, number: int, uscc: str) -> None:
+        """Check that a new provider has not applied for device-time before."""
+        programmes = {programme for enterprise, programme, _ in self._issued if enterprise == uscc}
+        programmes |= {programme for enterprise, programme in self._rentals if enterprise == uscc}
+        if any(self._policies[each][-1].meter == "device-time" for each in programmes):
+            raise Violation("sum_role", f"{uscc} applied for devices, and provides them", number)
+
+    def _award(self, number: int, fields: dict[str, Any]) -> None:
+        rules = self._rules_of_year(number, fields["programme"], fields["year"])
+        self._check_applicant(number, fields, rules, "award")
+        if rules.version != fields["policy"]:
+            raise Violation("sum_policy", f"{fields['policy']} is not the newest policy", number)
+        enterprise = self._enterprises[fields["enterprise"]]
+        founded, today = date.fromisoformat(enterprise["founded_on"]), _today(fields)
+        if rules.age is not None:
+            starts, ends = (_months_after(founded, months) for months in rules.age)
+            if not starts <= today < ends:
+                raise Violation("sum_applicant", f"{enterprise['uscc']} has not the age", number)
+        derived = _class_on(enterprise, today, rules) if rules.classes else None
+        if fields.get("derived") != derived or ("class" in fields) == (derived is not None):
+            raise Violation("sum_class", f"the class of award {fields['id']}", number)
+        award = _Award(fields, derived or fields["class"])
+        self._awards[fields["id"]] = award
+        self._awarded[award.programme].append(award)
+        self._set_award(number, award, fields["amount"])
+
+    def _award_change(self, number: int, fields: dict[str, Any]) -> None:
+        self._set_award(number, self._awards[fields["award"]], fields["amount"])
+
+    def _project_funds(self, _number: int, fields: dict[str, Any]) -> None:
+        funds = self._funds[fields["project"]]
+        funds[fields["reference"]] = fields["level"], fields["amount"]
+
+    def _project(self, _number: int, fields: dict[str, Any]) -> None:
+        if "audited_investment" in fields:
+            self._audited[fields["id"]] = fields["audited_investment"]
+
+    def _project_audit(self, _number: int, fields: dict[str, Any]) -> None:
+        self._audited[fields["project"]] = fields["amount"]
+
+    def _set_award(self, number: int, award: _Award, amount: int) -> None:
+        """Give an award its amount; where that grows, all limits must hold."""
+        fields, growth = award.fields, amount - award.amount
+        self._add_issued(fields, growth)
+        if growth > 0:
+            rules = self._rules_of_year(number, award.programme, fields["year"])
+            for what, limit in self._limits_of(award, rules):
+                _stay_below("sum_award", f"award {fields['id']}, {what}", amount, limit, number)
+            self._check_project(number, award, amount)
+            self._check_pool_of(number, rules, fields["year"])
+            self._check_stacking(number, award, rules)
+        award.amount = amount
+
+    def _limits_of(self, award: _Award, rules: _Rules) -> Iterator[tuple[str, int]]:
+        """Yield what limits an award: its class, and what the others of its caps leave."""
+        section, fields = rules.sections[award.name], award.fields
+        funds = 0
+        if rules.combined is not None:
+            funds = sum(fen for _, fen in self._funds[fields["project"]].values())
+        if "ratio" in section:
+            yield "its ratio", floor(Fraction(section["ratio"], 10_000) * fields["base"]) - funds
+        if "fixed" in section:
+            yield "its fixed sum", _yuan(section["fixed"]) - funds
+        awarded = self._awarded[award.programme]
+        others = [each for each in awarded if _share_caps(each, award, rules)]
+        if rules.once and others:
+            yield "the only one", 0
+        if "cap" in section:
+            of_class = sum(each.amount for each in others if each.name == award.name)
+            yield "the cap of its class", _yuan(section["cap"]) - of_class - funds
+        if rules.cap is not None:
+            yield "the cap", rules.cap - sum(each.amount for each in others) - funds
+
+    def _check_project(self, number: int, award: _Award, amount: int) -> None:
+        """Check the ceiling of a project that the nation or the province funds too."""
+        project = award.fields.get("project")
+        if project not in self._audited:
+            return
+        by_level: defaultdict[str, int] = defaultdict(int)
+        for level, fen in self._funds[project].values():
+            by_level[level] += fen
+        if by_level["national"] + by_level["provincial"]:
+            awards = (each for awards in self._awarded.values() for each in awards)
+            ours = (each for each in awards if each.fields.get("project") == project)
+            given = amount + sum(each.amount for each in ours if each is not award)
+            local = given + by_level["municipal"] + by_level["district"]
+            what = f"city and districts for project {project}"
+            _stay_below("sum_project", what, local, self._audited[project], number)
+
+    def _check_stacking(self, number: int, award: _Award, rules: _Rules) -> None:
+        project = award.fields.get("project")
+        for programme, awards in self._awarded.items():
+            if programme == award.programme or self._policies[programme][-1].group != rules.group:
+                continue
+            funding = (each.fields.get("project") for each in awards if each.amount)
+            if project is not None and project in funding:
+                detail = f"{programme} and {award.programme} fund project {project}"
+                raise Violation("sum_award", detail, number)
+
+    def _withdrawal(self, _number: int, fields: dict[str, Any]) -> None:
+        self._add_issued(fields, -fields["amount"])
 
     def _add_issued(self, fields: dict[str, Any], fen: int) -> None:
         self._issued[_coupon_of(fields)] += fen
@@ -595,7 +769,24 @@ class Sums:
         versions.append(rules)
         if rules.owner == programme:
             for year in rules.years:
-                self._pools[programme, year] = rules.pool or 0
+                self._stated[programme, year] = rules.pool
+
+    def _budget(self, number: int, fields: dict[str, Any]) -> None:
+        programme, year, amount = fields["programme"], fields["year"], fields["amount"]
+        pool = programme, year
+        if pool not in self._stated:
+            raise Violation("sum_budget", f"{programme} owns no pool of {year}", number)
+        what, stated = f"budget of {programme} {year}", self._stated[pool]
+        if stated is not None:
+            _stay_below("sum_budget", what, amount, stated, number)
+        issued = self._issued_of_pool[pool]
+        _stay_below("sum_budget", f"issued above the {what}", issued, amount, number)
+        self._budgets[pool] = amount
+
+    def _limit(self, pool: _Pool) -> int:
+        """Return the most that a pool may issue: what is stated and the budget, where present."""
+        limits = [fen for fen in (self._stated[pool], self._budgets.get(pool)) if fen is not None]
+        return min(limits, default=0)
 
     def _contract(self, number: int, fields: dict[str, Any]) -> None:
         rules = _rules_of(fields, self._policies[fields["programme"]])
@@ -603,11 +794,9 @@ class Sums:
             ours = "no policy" if rules is None else rules.version
             detail = f"contract {fields['id']} has {fields['policy']}, by its dates {ours}"
             raise Violation("sum_policy", detail, number)
-        applicant = self._enterprises[fields["enterprise"]]["applicant"]
-        if rules.meter != "device-time" or applicant not in rules.applicants:
-            detail = f"a contract of an {applicant} under {fields['programme']}, by {rules.meter}"
-            raise Violation("sum_applicant", detail, number)
-        ratio_class = _class_of(self._enterprises[fields["enterprise"]], fields, rules)
+        self._check_applicant(number, fields, rules, "device-time")
+        signed_on = date.fromisoformat(fields["signed_on"])
+        ratio_class = _class_on(self._enterprises[fields["enterprise"]], signed_on, rules)
         if fields["class"] != ratio_class:
             detail = f"contract {fields['id']} is {fields['class']}, by its dates {ratio_class}"
             raise Violation("sum_class", detail, number)
@@ -873,7 +1062,11 @@ def _read_rules(text: str) -> _Rules:
         meter=file["meter"],
         applicants=file["applicants"],
         valid=_days(file["validity"]),
-        classes={each["when"]: each["name"] for each in classes if "when" in each},
+        classes=(
+            {each["when"]: each["name"] for each in classes if "when" in each}
+            if classes
+            else {"standard": "standard"}
+        ),
         ratio=_ratios({each["name"]: each["ratio"] for each in classes if "ratio" in each}),
         combined=_ratios(file["combined_support"]["ratio"]) if "combined_support" in file else None,
         cap=_fen(file, "cap"),
@@ -884,6 +1077,11 @@ def _read_rules(text: str) -> _Rules:
         uses=file["use"]["eligible"] if "use" in file else None,
         claims=file.get("claims"),
         needs_enlistment=file.get("enlistment", {}).get("required", False),
+        sections={each["name"]: each for each in classes} or {"standard": {}},
+        per=file.get("cap", {}).get("per", ""),
+        once=file.get("cap", {}).get("once", False),
+        age=(file["age"]["from"], file["age"]["until"]) if "age" in file else None,
+        group=file["group"],
     )
 
 
@@ -893,7 +1091,7 @@ def _ratios(basis_points: dict[str, int]) -> dict[str, Fraction]:
 
 def _fen(file: dict[str, Any], section: str) -> int | None:
     amount = file.get(section, {}).get("amount")
-    return None if amount is None else int(Fraction(amount) * 100)
+    return None if amount is None else _yuan(amount)
 
 
 def _rules_of(contract: dict[str, Any], versions: list[_Rules]) -> _Rules | None:
@@ -909,17 +1107,40 @@ def _rules_of(contract: dict[str, Any], versions: list[_Rules]) -> _Rules | None
     return None
 
 
-def _class_of(enterprise: dict[str, Any], contract: dict[str, Any], rules: _Rules) -> str:
-    """Return the class; a startup is founded less than the policy's months before the signing."""
+def _yuan(text: str) -> int:
+    """Return fen."""
+    return int(Fraction(text) * 100)
+
+
+def _share_caps(other: _Award, award: _Award, rules: _Rules) -> bool:
+    """Return whether another award with money counts under the caps of this one."""
+    if other is award or not other.amount:
+        return False
+    same = {"project": ["project"], "applicant-year": ["enterprise", "year"]}
+    names = same.get(rules.per, ["enterprise"])
+    return all(other.fields.get(name) == award.fields.get(name) for name in names)
+
+
+def _today(fields: dict[str, Any]) -> date:
+    """Return the day in Shanghai on which an entry was made."""
+    quarter = fields["at"] // _SECOND // _QUARTER
+    return date.fromordinal(_day_of(quarter))
+
+
+def _months_after(day: date, months: int) -> date:
+    """Return the same day some months later, or the month's last (Civil Code, article 202)."""
+    years, month = divmod(day.month - 1 + months, 12)
+    year, month = day.year + years, month + 1
+    return date(year, month, min(day.day, monthrange(year, month)[1]))
+
+
+def _class_on(enterprise: dict[str, Any], day: date, rules: _Rules) -> str:
+    """Return the derived class; a startup was founded less than the policy's months before."""
     standard = rules.classes["standard"]
     if enterprise["applicant"] != "enterprise" or "startup" not in rules.classes:
         return standard
     founded = date.fromisoformat(enterprise["founded_on"])
-    years, month = divmod(founded.month - 1 + rules.startup_months, 12)
-    year, month = founded.year + years, month + 1
-    # Where the month is too short, its last day (Civil Code, article 202).
-    grown_up = date(year, month, min(founded.day, monthrange(year, month)[1]))
-    is_startup = date.fromisoformat(contract["signed_on"]) < grown_up
+    is_startup = day < _months_after(founded, rules.startup_months)
     return rules.classes["startup"] if is_startup else standard
 
 

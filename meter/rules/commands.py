@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.rules import entries
-from meter.rules.entries import ClaimOutcome, ObjectionOutcome
+from meter.rules.entries import ClaimOutcome, FundsLevel, ObjectionOutcome
 from meter.values.policy_file import Applicant, Use
 from meter.values.strict import (
     Body,
@@ -25,6 +25,7 @@ from meter.values.strict import (
     Lines,
     Moment,
     Name,
+    Note,
     Number,
     Price,
     Reason,
@@ -190,6 +191,63 @@ class UnfreezeContract(Command, frozen=True, kw_only=True):
     """Accept records of the contract again."""
 
     contract: Id
+
+
+class SetBudget(Command, frozen=True, kw_only=True):
+    """Set what the pool of a year may issue at most; `document` names what says so."""
+
+    programme: ProgrammeName
+    year: Year
+    amount: Fen
+    document: Name
+
+
+class RegisterProject(Command, frozen=True, kw_only=True):
+    """Register a project that awards and contracts may be for."""
+
+    id: Id
+    title: Name
+    audited_investment: Fen | UnsetType = UNSET
+
+
+class AuditProject(Command, frozen=True, kw_only=True):
+    """Set the audited investment of the project named in the URL."""
+
+    project: Id
+    amount: Fen
+    document: Name
+
+
+class FundProject(Command, frozen=True, kw_only=True):
+    """Set the sum of other public money that has a reference, for the project in the URL."""
+
+    project: Id
+    reference: Note
+    level: FundsLevel
+    amount: Fen
+    document: Name
+
+
+class MakeAward(Command, frozen=True, kw_only=True, rename={"named": "class"}):
+    """Issue and grant money to an enterprise, under a programme that makes awards."""
+
+    id: Id
+    programme: ProgrammeName
+    named: ProgrammeName | UnsetType = UNSET
+    enterprise: Uscc
+    project: Id | UnsetType = UNSET
+    year: Year
+    base: Fen | UnsetType = UNSET
+    amount: Fen
+    document: Name
+
+
+class ChangeAward(Command, frozen=True, kw_only=True):
+    """Set the amount of the award named in the URL; 0.00 takes it back."""
+
+    award: Id
+    amount: Fen
+    reason: Reason
 
 
 class IssueCoupon(Command, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ Accounts (the classes in `FLOORED_CLASSES` never go below zero):
     treasury:<programme>:<year>      what the city set aside, as a debt
     pool:<programme>:<year>          not yet issued
     coupon:<programme>:<year>:<uscc> issued, not yet granted
-    accrued:<contract>:<year>        granted to the contract
+    accrued:<item>:<year>            granted to the contract or award
     enterprise:<uscc>                what the enterprise owes, as a debt
     due:<contract>                   cost of the contract's metered usage
     claims:<item>:<year>             what was approved and not taken back, as a debt
@@ -44,6 +44,7 @@ Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
 FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "paid", "payable", "pool")
 
+FundsLevel = Literal["national", "provincial", "municipal", "district"]
 Salt = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 ClaimOutcome = Literal["returned", "rejected", "withdrawn"]
 ObjectionOutcome = Literal["upheld", "dismissed"]
@@ -316,6 +317,79 @@ class ContractUnfrozen(AuthorityEntry, frozen=True, kw_only=True):
 
     kind: Literal["unfreeze"] = "unfreeze"
     contract: str
+
+
+class BudgetSet(AuthorityEntry, frozen=True, kw_only=True):
+    """What a year's pool may issue at most, by a document of the city."""
+
+    kind: Literal["budget"] = "budget"
+    programme: str
+    year: int
+    amount: int
+    document: str
+
+
+class ProjectRegistered(AuthorityEntry, frozen=True, kw_only=True):
+    """A project that awards and contracts may be for."""
+
+    kind: Literal["project"] = "project"
+    id: str
+    title: str
+    audited_investment: int | UnsetType = UNSET
+
+
+class ProjectAudited(AuthorityEntry, frozen=True, kw_only=True):
+    """The audited investment of a project, which limits all municipal money for it."""
+
+    kind: Literal["project_audit"] = "project_audit"
+    project: str
+    amount: int
+    document: str
+
+
+class ProjectFunded(AuthorityEntry, frozen=True, kw_only=True):
+    """Other public money for a project: the newest amount of a reference counts."""
+
+    kind: Literal["project_funds"] = "project_funds"
+    project: str
+    reference: str
+    level: FundsLevel
+    amount: int
+    document: str
+
+
+class AwardMade(AuthorityEntry, frozen=True, kw_only=True, rename={"named": "class"}):
+    """An award: issued and granted in one entry.
+
+    The class is `named` where the policy does not derive it; else it is `derived`. `base` is what
+    a ratio is of.
+    """
+
+    kind: Literal["award"] = "award"
+    id: str
+    programme: str
+    named: str | UnsetType = UNSET
+    enterprise: str
+    project: str | UnsetType = UNSET
+    year: int
+    base: int | UnsetType = UNSET
+    amount: int
+    document: str
+    policy: str
+    derived: str | UnsetType = UNSET
+
+    @property
+    def class_name(self) -> str:
+        """The class of the award."""
+        return str(self.derived if self.named is UNSET else self.named)
+
+
+class AwardChanged(AuthorityEntry, frozen=True, kw_only=True):
+    """The new amount of an award; the difference moves between pool, coupon and grant."""
+
+    kind: Literal["award_change"] = "award_change"
+    award: str
+    amount: int
 
 
 class CouponIssued(AuthorityEntry, frozen=True, kw_only=True):
@@ -627,12 +701,14 @@ ItemEntry = ClaimEntered | DebtRecovered | RedInvoiceEntered | GrantForfeited
 ClaimEntry = ClaimStep | ItemEntry
 RecordEntry = UsageAccepted | RecordVoided | RecordReleased
 CouponEntry = CouponIssued | CouponWithdrawn
+AwardEntry = AwardMade | AwardChanged
+ProjectEntry = ProjectRegistered | ProjectAudited | ProjectFunded
 ContractEntry = ContractRegistered | ContractFrozen | ContractUnfrozen
 ServiceKeyEntry = LogKeyAdded | LogKeyRetired | ReceiptKeyAdded | ReceiptKeyRetired
 PersonEntry = PersonRegistered | PersonEnded | PersonRecovered | TokenMade | TokenEnded
 ProposalEntry = ProposalMade | ProposalEnded
 # These concern nobody in particular: officials alone are told of them.
-LedgerEntry = Genesis | PolicyActivated | ServiceKeyEntry | PersonEntry | ProposalEntry
+LedgerEntry = Genesis | PolicyActivated | BudgetSet | ServiceKeyEntry | PersonEntry | ProposalEntry
 PartyEntry = ProviderRegistered | ProviderEnlisted | KeyRegistered | EnterpriseRegistered
 # Every struct of an entry; `rules/kinds/table.py` compares it with the kinds.
 AnyEntry = (
@@ -642,6 +718,8 @@ AnyEntry = (
     | ContractEntry
     | CouponEntry
     | ClaimEntry
+    | AwardEntry
+    | ProjectEntry
     | BatchAccepted
     | RecordEntry
 )

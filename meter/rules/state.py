@@ -18,12 +18,15 @@ from msgspec import Struct
 from meter.rules.capacity import DeviceTime, Limit, Room, Withheld
 from meter.rules.claim_book import ClaimBook
 from meter.rules.entries import (
+    AwardMade,
     ContractRegistered,
     DailyTime,
     EnterpriseRegistered,
+    FundsLevel,
     Genesis,
     KeyRegistered,
     PolicyActivated,
+    ProjectRegistered,
     ProviderRegistered,
     UsageAccepted,
 )
@@ -303,29 +306,79 @@ class Contract:
 
 @dataclass
 class Enterprise:
-    """An enterprise; `contracts` lists its contracts by programme in the order of their entries."""
+    """An enterprise; its contracts by programme, and its awards, in the order of their entries."""
 
     entry: int
     registered: EnterpriseRegistered
     contracts: dict[str, list[Contract]] = field(default_factory=dict)
+    awards: "list[Award]" = field(default_factory=list)
+
+
+@dataclass
+class Award:
+    """An award; `amounts` are the numbers of the entries that set its sum, and the fen."""
+
+    entry: int
+    made: AwardMade
+    amounts: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def amount(self) -> int:
+        """What is granted now, fen."""
+        return self.amounts[-1][1] if self.amounts else 0
+
+    def amount_at(self, size: int) -> int:
+        """Return what was granted after the first `size` entries, fen."""
+        return [0, *(fen for number, fen in self.amounts if number < size)][-1]
+
+
+@dataclass
+class Project:
+    """A project with its awards.
+
+    `funds` are the entries about other public money: number, reference, level, fen; `audits` those
+    about the audited investment: number, fen.
+    """
+
+    entry: int
+    registered: ProjectRegistered
+    funds: list[tuple[int, str, FundsLevel, int]] = field(default_factory=list)
+    audits: list[tuple[int, int]] = field(default_factory=list)
+    awards: list[Award] = field(default_factory=list)
+
+    def sums(self, size: int | None = None) -> dict[str, tuple[FundsLevel, int]]:
+        """Return other public money by reference: level and fen, after `size` entries or all."""
+        return {
+            reference: (level, fen)
+            for number, reference, level, fen in self.funds
+            if size is None or number < size
+        }
+
+    def audited(self, size: int | None = None) -> int | None:
+        """Return the audited investment, fen, or None while it is not known."""
+        known = [fen for number, fen in self.audits if size is None or number < size]
+        return known[-1] if known else None
 
 
 @dataclass
 class Pool:
-    """The money of one programme and year, fen: what the policy states, and what was issued.
+    """The money of one programme and year: what the policy states, the budget, what is issued.
 
     `programmes` draw on it: the owner, and those that share it. `stated` is None where the policy
-    states no sum.
+    states no sum, `budget` where none was set.
     """
 
     stated: int | None = None
+    budget: int | None = None
     issued: int = 0
     programmes: list[str] = field(default_factory=list)
 
     @property
     def limit(self) -> int:
-        """The most that may be issued."""
-        return 0 if self.stated is None else self.stated
+        """The most that may be issued: the smaller of the two, nothing without either."""
+        if self.stated is None or self.budget is None:
+            return (self.stated or 0) + (self.budget or 0)
+        return min(self.stated, self.budget)
 
     @property
     def amount(self) -> int:
@@ -359,13 +412,14 @@ class StoredBatch(Struct, frozen=True):
 @final
 @dataclass
 class Touched:
-    """The contracts, coupons, pools and days that a group changed.
+    """The contracts, awards, coupons, pools and days that a group changed.
 
     `usage` has, by contract, Shanghai day and device kind, how much more device-time there is: all,
     what fits, and what is withheld. In a replay, where nobody takes it, that is all there is.
     """
 
     contracts: set[str] = field(default_factory=set)
+    awards: set[str] = field(default_factory=set)
     coupons: set[CouponId] = field(default_factory=set)
     pools: set[PoolId] = field(default_factory=set)
     days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
@@ -384,6 +438,7 @@ class Touched:
     def update(self, other: "Touched") -> None:
         """Add what another group changed."""
         self.contracts |= other.contracts
+        self.awards |= other.awards
         self.coupons |= other.coupons
         self.pools |= other.pools
         self.days |= other.days
@@ -416,6 +471,8 @@ class State:
     receipt_keys: dict[str, ServiceKey] = field(default_factory=dict)
     enterprises: dict[str, Enterprise] = field(default_factory=dict)
     contracts: dict[str, Contract] = field(default_factory=dict)
+    awards: dict[str, Award] = field(default_factory=dict)
+    projects: dict[str, Project] = field(default_factory=dict)
     provider_usccs: dict[str, str] = field(default_factory=dict)
     people: People = field(default_factory=People)
     spelled: dict[tuple[str, str], str] = field(default_factory=dict)

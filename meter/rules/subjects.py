@@ -1,7 +1,9 @@
 """The subjects of an entry: whom it concerns, and under what it is found again.
 
     contract:TC-2025-0001             entries about a contract, and those that move its money
-    enterprise:91440300708461136T     the enterprise itself, its contracts and its coupons
+    award:AW-2025-0001                entries about an award
+    project:PJ-2025-0001              entries about a project, and its awards
+    enterprise:91440300708461136T     the enterprise itself, its contracts, awards and coupons
     provider:pcl                      the provider itself, its keys, batches and contracts
     kind:void                         entries of one kind
 
@@ -22,7 +24,7 @@ def subjects_of(state: State, entry: Entry) -> set[str]:
     return {
         f"kind:{entry.kind}",
         *BY_ENTRY[type(entry)].subjects(state, entry),
-        *subjects_of_contracts(state, _moved_contracts(entry)),
+        *subjects_of_contracts(state, _moved_contracts(state, entry)),
     }
 
 
@@ -31,13 +33,15 @@ def subjects_of_contracts(state: State, contracts: Iterable[str]) -> set[str]:
     return {subject for name in contracts for subject in contract_subjects(state, name)}
 
 
-def _moved_contracts(entry: Entry) -> Iterator[str]:
+def _moved_contracts(state: State, entry: Entry) -> Iterator[str]:
     """Yield the contracts whose grants or cost an entry moves; rule R may move several.
 
-    Their accounts are `accrued:<contract>:<year>` and `due:<contract>`.
+    Their accounts are `accrued:<contract>:<year>` and `due:<contract>`. An award's money is moved
+    by entries that name it.
     """
     for source, target, _ in entry.postings:
         for account in (source, target):
             kind, _, rest = account.partition(":")
-            if kind in ("accrued", "due"):
-                yield rest.partition(":")[0]
+            name = rest.partition(":")[0]
+            if kind in ("accrued", "due") and name in state.contracts:
+                yield name

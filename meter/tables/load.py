@@ -86,7 +86,8 @@ async def load_state(connection: Connection, head: Head) -> State:
         state.contracts[contract].ineligible = list(map(int, ineligible))
     await _load_segments(connection, state)
     for contract, year, *numbers in await connection.fetch(_SQL["contract_years"]):
-        state.contracts[contract].shares[year] = Share(*map(int, numbers))
+        if contract in state.contracts:  # an award's entries have its sums already
+            state.contracts[contract].shares[year] = Share(*map(int, numbers))
     for enterprise, programme, year, issued, granted in await connection.fetch(_SQL["coupons"]):
         state.coupons[enterprise, programme, year] = issued
         state.granted[enterprise, programme, year] = int(granted)

@@ -146,6 +146,8 @@ class Pool:
     amount: int
     issued: int
     granted: int
+    stated: int | None
+    budget: int | None
     programmes: list[str]
 
 

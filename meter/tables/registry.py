@@ -17,13 +17,25 @@ from meter.rules.claim_book import Claim
 from meter.rules.evolve import register
 from meter.rules.kinds.table import read_entry
 from meter.rules.people import AuthorityToken, Person, Proposal
-from meter.rules.state import Contract, EnlistedBatch, Enterprise, Key, Provider, State, signing
+from meter.rules.state import (
+    Award,
+    Contract,
+    EnlistedBatch,
+    Enterprise,
+    Key,
+    Project,
+    Provider,
+    State,
+    signing,
+)
 from meter.tables.connections import Connection
 from meter.values.policy import Policy
 
 _SQL: Final = load("meter.tables")
 
-Held = TypeVar("Held", Contract, Enterprise, Key, Provider, Proposal, AuthorityToken)
+Held = TypeVar(
+    "Held", Award, Contract, Enterprise, Key, Project, Provider, Proposal, AuthorityToken
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,22 @@ class Registered:
         """Return all claims as they stand by now, in the order of their entries."""
         found = (self.claim(name) for name in self.state.claims.claims)
         return [claim for claim in found if claim is not None]
+
+    def award(self, name: str) -> Award | None:
+        """Return an award that is made by now."""
+        return self._known(self.state.awards.get(name))
+
+    def awards(self) -> list[Award]:
+        """Return all awards in the order of their entries."""
+        return self._all(self.state.awards.values())
+
+    def project(self, name: str) -> Project | None:
+        """Return a project that is registered by now."""
+        return self._known(self.state.projects.get(name))
+
+    def projects(self) -> list[Project]:
+        """Return all projects in the order of their entries."""
+        return self._all(self.state.projects.values())
 
     def contracts(self) -> list[Contract]:
         """Return all contracts in the order of their entries."""

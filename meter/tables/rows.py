@@ -69,6 +69,11 @@ def _note_past(written: Written, state: State, touched: Touched) -> None:
             )
             for year, share in state.contracts[name].shares.items()
         )
+    awards = [state.awards[name] for name in sorted(touched.awards)]
+    written.past_shares += (
+        (each.made.id, each.made.year, state.size, Decimal(0), each.amount, each.amount)
+        for each in awards
+    )
     written.past_coupons += (
         (*coupon, state.size, state.coupons[coupon]) for coupon in sorted(touched.coupons)
     )

@@ -94,6 +94,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _put_usage_days(connection, touched.usage)
     await _put_device_time(connection, state, touched.days)
     await _put_contracts(connection, state, touched.contracts)
+    await _put_awards(connection, state, touched.awards)
     await _put_coupons(connection, state, touched.coupons)
     await _put_pools(connection, state, touched.pools)
 
@@ -147,6 +148,16 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
     await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
 
 
+async def _put_awards(connection: Connection, state: State, touched: Iterable[str]) -> None:
+    awards = [state.awards[name] for name in sorted(touched)]
+    rows = [
+        (each.made.id, each.made.year, each.made.enterprise, each.made.programme, each.amount)
+        for each in awards
+    ]
+    if rows:
+        await connection.execute(_SQL["put_awards"], *_columns(rows, 5))
+
+
 async def _put_usage_days(
     connection: Connection, added: Mapping[UsageDayId, Iterable[int]]
 ) -> None:
@@ -171,9 +182,12 @@ async def _put_coupons(connection: Connection, state: State, touched: Iterable[C
 
 async def _put_pools(connection: Connection, state: State, touched: Iterable[PoolId]) -> None:
     pools = ((pool, state.pools[pool]) for pool in touched)
-    rows = [(*name, pool.amount, pool.issued, " ".join(pool.programmes)) for name, pool in pools]
+    rows = [
+        (*name, pool.amount, pool.issued, pool.stated, pool.budget, " ".join(pool.programmes))
+        for name, pool in pools
+    ]
     if rows:
-        await connection.execute(_SQL["put_pools"], *_columns(rows, 5))
+        await connection.execute(_SQL["put_pools"], *_columns(rows, 7))
 
 
 async def clear_projections(connection: Connection) -> None:

@@ -352,8 +352,13 @@ def _check_combined_support(file: PolicyFile) -> None:
     if file.combined_support is None:
         return
     names = {each.name for each in file.classes or []} or {IMPLIED_CLASS}
-    if file.combined_support.ratio.keys() != names:
+    ratio = file.combined_support.ratio
+    if ratio.keys() != names:
         refuse("combined_support", f"its ratio needs the classes {', '.join(sorted(names))}")
+    # Other money is taken off an award, so two ratios would say two things.
+    own = {each.name: each.ratio for each in file.classes or []}
+    if file.meter == "award" and ratio != own:
+        refuse("combined_support", "for awards it repeats the ratio of each class")
 
 
 def _check_meaning(file: PolicyFile) -> None:

@@ -1,6 +1,6 @@
 """Decisions of the authority that somebody should know of: rare, lawful, and worth a question.
 
-    policy, provider's and service's keys, persons and their tokens, releases, large issues
+    policy, provider's and service's keys, persons and their tokens, releases, large sums issued
 
 A monitor tells each as a question, with who proposed it and who confirmed it. It raises an alarm
 for a token that an operator made offline: no two persons stand behind it.
@@ -12,6 +12,8 @@ from typing import Final
 from msgspec import UNSET
 
 from meter.rules.entries import (
+    AwardChanged,
+    AwardMade,
     CouponIssued,
     Entry,
     KeyRegistered,
@@ -68,12 +70,19 @@ def _told(entry: Entry) -> str | None:
             what = f"token {entry.id} of person {entry.holder}"
         case RecordReleased():
             what = f"release of record {entry.id} of {entry.provider}"
-        case CouponIssued() if entry.amount > LARGE_ISSUE:
-            year = f"{entry.programme} {entry.year}"
-            what = f"issue of {format_money(entry.amount)} to {entry.enterprise} for {year}"
+        case CouponIssued() | AwardMade() | AwardChanged() if entry.amount > LARGE_ISSUE:
+            what = _large(entry)
         case _:
             what = None
     return what
+
+
+def _large(entry: CouponIssued | AwardMade | AwardChanged) -> str:
+    amount = format_money(entry.amount)
+    if isinstance(entry, AwardChanged):
+        return f"award {entry.award}, now of {amount}"
+    what = f"award {entry.id}" if isinstance(entry, AwardMade) else "issue"
+    return f"{what} of {amount} to {entry.enterprise} for {entry.programme} {entry.year}"
 
 
 def _by(state: State, entry: Entry) -> str:

@@ -8,8 +8,9 @@
     event: coupon.threshold
     data: {"entry":41,…,"programme":"training-coupon","year":2025,"percent":80,…}
 
-An enterprise sees what happens to its records, contracts and coupons. A provider sees its batches,
-and what others do to its records, keys and contracts. Officials see one condensed `entry` for each
+An enterprise sees what happens to its records, contracts, coupons and awards, and to the money of
+projects that it has an award for. A provider sees its batches, and what others do to its records,
+keys and contracts. Officials see one condensed `entry` for each
 entry, and the thresholds. No event shows another subject's data. Where a record moves money of
 further contracts, their enterprise sees it and the provider does not.
 
@@ -32,6 +33,9 @@ from msgspec import UNSET, Struct
 from meter.rules.entries import (
     AnyEntry,
     AuthorityEntry,
+    AwardChanged,
+    AwardEntry,
+    AwardMade,
     BatchAccepted,
     ClaimApproved,
     ClaimChecked,
@@ -59,6 +63,10 @@ from meter.rules.entries import (
     ObjectionResolved,
     PartyEntry,
     PaymentReturned,
+    ProjectAudited,
+    ProjectEntry,
+    ProjectFunded,
+    ProjectRegistered,
     RecordEntry,
     RecordReleased,
     RecordVoided,
@@ -82,6 +90,10 @@ _VERBS: Final[Mapping[type[Entry], str]] = {
     ContractRegistered: "registered",
     ContractFrozen: "frozen",
     ContractUnfrozen: "unfrozen",
+    AwardMade: "made",
+    AwardChanged: "changed",
+    ProjectFunded: "funded",
+    ProjectAudited: "audited",
 }
 # The events of a claim, by its entries.
 _CLAIM_EVENTS: Final[Mapping[type[Entry], str]] = {
@@ -105,9 +117,25 @@ if set(_CLAIM_EVENTS) != set(get_args(ClaimEntry)):
 # The fields that officials see of any entry that has them.
 _CONDENSED: Final = (
     *("id", "provider", "stream", "seq", "keyid", "contract", "record", "claim", "item"),
-    *("enterprise", "uscc", "programme", "version", "year"),
+    *("enterprise", "uscc", "programme", "version", "year", "award", "project"),
     *("holder", "token", "command", "proposal"),
 )
+# Entries that change no coupon, and those that no provider or no enterprise sees.
+_OF_NO_COUPON = (
+    LedgerEntry
+    | PartyEntry
+    | KeyRevoked
+    | ContractEntry
+    | BatchAccepted
+    | AwardEntry
+    | ProjectEntry
+    | ClaimEntry
+)
+_OF_NO_PROVIDER = (
+    UsageAccepted | CouponEntry | LedgerEntry | PartyEntry | AwardEntry | ProjectEntry | ClaimEntry
+)
+_OF_NO_ENTERPRISE = LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted | ProjectRegistered
+_ProjectMoney = ProjectFunded | ProjectAudited
 
 
 class Data(Struct, frozen=True, kw_only=True):
@@ -163,6 +191,32 @@ class ThresholdData(Data, frozen=True, kw_only=True):
     percent: int
     issued: str
     granted: str
+
+
+class AwardData(Data, frozen=True, kw_only=True):
+    """An award was made or changed: `amount` is its sum now, `granted` the change."""
+
+    award: str
+    programme: str
+    year: int
+    amount: str
+    granted: str
+
+
+class FundsData(Data, frozen=True, kw_only=True):
+    """Other public money for a project was set: `amount` is the sum of the reference now."""
+
+    project: str
+    reference: str
+    level: str
+    amount: str
+
+
+class AuditData(Data, frozen=True, kw_only=True):
+    """The audited investment of a project was set."""
+
+    project: str
+    amount: str
 
 
 class BatchData(Data, frozen=True, kw_only=True):
@@ -267,8 +321,8 @@ class Walk:
         """Return the coupons whose balances, as of the position, the entries from there on need."""
         return {
             coupon
-            for entry in entries
-            if concerns(state, entry, self.who)
+            for number, entry in enumerate(entries, self.position.entry)
+            if concerns(state, number, entry, self.who)
             for coupon in coupons_of(state, entry)
             if coupon not in self.balances
         }
@@ -278,7 +332,7 @@ class Walk:
         number, seen = self.position.entry, self.position.seen
         changes = apply_to_balances(self.balances, state, entry)
         self.position = Position(number + 1)
-        if not concerns(state, entry, self.who):
+        if not concerns(state, number, entry, self.who):
             return []
         named = list(_named_data(state, number, entry, self.who, changes))
         events = [
@@ -288,11 +342,11 @@ class Walk:
         return events[seen:]
 
 
-def concerns(state: State, entry: AnyEntry, who: Viewer) -> bool:
+def concerns(state: State, number: int, entry: AnyEntry, who: Viewer) -> bool:
     """Return whether an entry concerns a viewer."""
     match who.role:
         case "enterprise":
-            return _enterprise_of(state, entry) == who.subject
+            return who.subject in _enterprises_of(state, number, entry)
         case "provider":
             return _provider_of(state, entry) == who.subject
         case "authority" | "auditor":
@@ -309,9 +363,8 @@ def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
         contract = state.contracts[entry.contract]
         years = sorted({year for _, year, _ in _grants(entry)})
         return [contract.coupon_id(year) for year in years]
-    if isinstance(
-        entry, LedgerEntry | PartyEntry | KeyRevoked | ContractEntry | ClaimEntry | BatchAccepted
-    ):
+    # Of the coupon of an award all is granted always: its events need no balance.
+    if isinstance(entry, _OF_NO_COUPON):
         return []
     assert_never(entry)
 
@@ -378,7 +431,11 @@ def _for_enterprise(
         yield _contract(entry, common)
     elif isinstance(entry, ClaimEntry):
         yield _claim(state, entry, common)
-    elif not isinstance(entry, LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted):
+    elif isinstance(entry, AwardEntry):
+        yield _award(state, entry, common)
+    elif isinstance(entry, _ProjectMoney):
+        yield _project_money(entry, common)
+    elif not isinstance(entry, _OF_NO_ENTERPRISE):
         assert_never(entry)
 
 
@@ -392,7 +449,7 @@ def _for_provider(entry: AnyEntry, common: _Common) -> Iterator[NamedData]:
         yield "key.revoked", data
     elif isinstance(entry, ContractEntry):
         yield _contract(entry, common)
-    elif not isinstance(entry, UsageAccepted | CouponEntry | ClaimEntry | LedgerEntry | PartyEntry):
+    elif not isinstance(entry, _OF_NO_PROVIDER):
         assert_never(entry)
 
 
@@ -514,6 +571,37 @@ def _money(fen: Any) -> str:
     return "" if fen is UNSET else format_money(fen)
 
 
+def _award(state: State, entry: AwardEntry, common: _Common) -> NamedData:
+    made = entry if isinstance(entry, AwardMade) else state.awards[entry.award].made
+    data = AwardData(
+        entry=common.number,
+        time=common.time,
+        award=made.id,
+        programme=made.programme,
+        year=made.year,
+        amount=format_money(entry.amount),
+        granted=format_money(sum(fen for _, _, fen in _grants(entry))),
+    )
+    return f"award.{_VERBS[type(entry)]}", data
+
+
+def _project_money(entry: ProjectFunded | ProjectAudited, common: _Common) -> NamedData:
+    data: Data
+    money = format_money(entry.amount)
+    if isinstance(entry, ProjectFunded):
+        data = FundsData(
+            entry=common.number,
+            time=common.time,
+            project=entry.project,
+            reference=entry.reference,
+            level=entry.level,
+            amount=money,
+        )
+    else:
+        data = AuditData(entry=common.number, time=common.time, project=entry.project, amount=money)
+    return f"project.{_VERBS[type(entry)]}", data
+
+
 def _thresholds(common: _Common, changes: CouponChanges) -> Iterator[NamedData]:
     for coupon, after in changes.after.items():
         enterprise, programme, year = coupon
@@ -584,17 +672,22 @@ def _reason(entry: Entry) -> str:
     return "" if reason is UNSET else str(reason)
 
 
-def _enterprise_of(state: State, entry: AnyEntry) -> str:
-    """Return the enterprise that sees an entry, or an empty text."""
-    if isinstance(entry, CouponEntry | ContractRegistered):
-        return entry.enterprise
+def _enterprises_of(state: State, number: int, entry: AnyEntry) -> set[str]:
+    """Return the enterprises that see an entry: of a project's, those with an award before it."""
+    if isinstance(entry, CouponEntry | ContractRegistered | AwardMade):
+        return {entry.enterprise}
+    if isinstance(entry, AwardChanged):
+        return {state.awards[entry.award].made.enterprise}
     if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen):
-        return state.contracts[entry.contract].registered.enterprise
+        return {state.contracts[entry.contract].registered.enterprise}
     if isinstance(entry, ClaimEntry):
         item, _ = _item_year(state, entry)
-        return state.contracts[item].registered.enterprise
-    if isinstance(entry, LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted):
-        return ""
+        return {state.contracts[item].registered.enterprise}
+    if isinstance(entry, _ProjectMoney):
+        awards = state.projects[entry.project].awards
+        return {each.made.enterprise for each in awards if each.entry < number}
+    if isinstance(entry, _OF_NO_ENTERPRISE):
+        return set()
     assert_never(entry)
 
 
@@ -608,7 +701,7 @@ def _provider_of(state: State, entry: AnyEntry) -> str:
         return entry.provider if entry.batch is UNSET else ""
     if isinstance(entry, ContractFrozen | ContractUnfrozen):
         return state.contracts[entry.contract].registered.provider
-    if isinstance(entry, UsageAccepted | CouponEntry | ClaimEntry | LedgerEntry | PartyEntry):
+    if isinstance(entry, _OF_NO_PROVIDER):
         return ""
     assert_never(entry)
 

@@ -10,7 +10,15 @@ from typing import assert_never
 
 from msgspec import UNSET
 
-from meter.rules.entries import Entry, RecordEntry, RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.entries import (
+    AwardEntry,
+    AwardMade,
+    Entry,
+    RecordEntry,
+    RecordReleased,
+    RecordVoided,
+    UsageAccepted,
+)
 from meter.rules.state import CouponId, State
 from meter.values.units import day_start, year_of
 
@@ -26,7 +34,7 @@ class PastShare:
 
 @dataclass(slots=True)
 class PastBalance:
-    """A coupon as it stood; `shares` by contract."""
+    """A coupon as it stood; `shares` by contract or award."""
 
     issued: int = 0
     shares: dict[str, PastShare] = field(default_factory=dict)
@@ -41,6 +49,8 @@ def advance(balance: PastBalance, state: State, coupon: CouponId, entry: Entry) 
     _move_money(balance, coupon, entry)
     if isinstance(entry, RecordEntry):
         _change_share(balance, state, coupon, entry)
+    elif isinstance(entry, AwardEntry):
+        _change_award(balance, entry)
 
 
 def _move_money(balance: PastBalance, coupon: CouponId, entry: Entry) -> None:
@@ -54,6 +64,13 @@ def _move_money(balance: PastBalance, coupon: CouponId, entry: Entry) -> None:
             balance.share(other.split(":")[1]).granted += sign * fen
         else:
             balance.issued -= sign * fen
+
+
+def _change_award(balance: PastBalance, entry: AwardEntry) -> None:
+    """Entitle an award to what it was granted."""
+    name = entry.id if isinstance(entry, AwardMade) else entry.award
+    if name in balance.shares:
+        balance.shares[name].entitled = balance.shares[name].granted
 
 
 def _change_share(

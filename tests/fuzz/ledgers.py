@@ -18,6 +18,7 @@ from ledger.tiles import CHECKPOINT, Tile
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
 from meter.rules import commands
+from meter.values.policy import shipped_text
 from meter.values.units import parse_instant
 from tests.books import ALPHA, BETA, DEVICE, HOUR, ORIGIN, PROGRAMME, lifted, record, void
 from tests.ledger.exported import exported
@@ -41,7 +42,15 @@ def story() -> Writer:
     writer.enterprise(BETA, founded_on="2024-06-01")
     writer.contract("A", amount="1000.00", max_devices={DEVICE: 8})
     writer.contract("B", enterprise=BETA, amount="1000.00", other_public_funds="1.00")
+    writer.budget(2025, "1000.00")
     writer.issue(2025, "400.00")
+    writer.activate(without_comments(shipped_text("adaptation", "2024-12")))
+    writer.budget(2025, "50.00", programme="adaptation")
+    writer.project(audited_investment="90.00")
+    writer.fund("5.00")
+    writer.audit("80.00")
+    writer.award("W", "adaptation", "20.00", project="P", base="60.00")
+    writer.change_award("W", "15.00")
     writer.post([usage("r1"), usage("r2", milli_devices=16_000), usage("r3", hour=2)])
     writer.post([usage("r4", contract="B"), usage("r5", hour=2)], [void("r1")])
     writer.release("r5")
@@ -68,7 +77,11 @@ def _add_people(writer: Writer) -> None:
 
 def policy(**figures: Any) -> str:
     """Return a policy without its comments: in a short text, more changes matter."""
-    return re.sub(r"(?m)^#.*\n| *#.*$", "", lifted(**figures))
+    return without_comments(lifted(**figures))
+
+
+def without_comments(text: str) -> str:
+    return re.sub(r"(?m)^#.*\n| *#.*$", "", text)
 
 
 def usage(

@@ -299,6 +299,16 @@ def _payload(records: Any = (), voids: Any = (), **changes: Any) -> bytes:
 
 
 # The authority's requests by the name of their command, first those that the story allows.
+_AWARD = {
+    "id": "V",
+    "programme": "adaptation",
+    "enterprise": ALPHA,
+    "project": "P",
+    "year": 2025,
+    "base": "60.00",
+    "amount": "10.00",
+    "document": "评审",
+}
 _COUPON = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "1.00"}
 _ENLISTED = {"batch": "2025-3", "from": "2025-01-01", "until": "2026-01-01"}
 _BODIES: dict[str, list[dict[str, Any]]] = {
@@ -362,6 +372,23 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
     ],
     "FreezeContract": [{"contract": "A"}, {"contract": "none"}],
     "UnfreezeContract": [{"contract": "A"}],
+    "SetBudget": [
+        {"programme": PROGRAMME, "year": 2025, "amount": amount, "document": "12号"}
+        for amount in ("400.00", "399.99")
+    ],
+    "RegisterProject": [
+        {"id": "Q", "title": "项目"},
+        {"id": "Q", "title": "项目", "audited_investment": "1.00"},
+    ],
+    "AuditProject": [{"project": "P", "amount": "7.00", "document": "报告"}],
+    "FundProject": [
+        {"project": "P", "reference": name, "level": level, "amount": "1.00", "document": "x"}
+        for name, level in (("1号", "district"), ("2号", "national"))
+    ],
+    "MakeAward": [_AWARD, _AWARD | {"amount": "25.01"}, _AWARD | {"class": "standard"}],
+    "ChangeAward": [
+        {"award": "W", "amount": amount, "reason": "a reason"} for amount in ("0.00", "16.00")
+    ],
     "IssueCoupon": [_COUPON, _COUPON | {"enterprise": BETA, "reason": "a reason"}],
     "WithdrawCoupon": [_COUPON, _COUPON | {"amount": "400.00"}],
     "ReleaseRecord": [

@@ -380,6 +380,53 @@ async def test_each_subject_is_told_what_the_books_say(history):
     }
 
 
+async def test_awards_and_the_money_of_their_projects_are_told_to_their_enterprises(
+    database, tmp_path
+):
+    async with serving(database, tmp_path) as service:
+        await service.ask("/v1/policies", programme="adaptation", version="2024-12")
+        await service.ask(
+            "/v1/budgets", programme="adaptation", year=YEAR, amount="9.00", document="12号"
+        )
+        for uscc in (ALPHA, BETA):
+            await service.ask("/v1/enterprises", **enterprise_body(uscc, name=uscc))
+        for project in ("P", "Q"):
+            await service.ask("/v1/projects", id=project, title="适配")
+        funds = {"reference": "7号", "level": "district", "document": "通知"}
+        award = {"programme": "adaptation", "year": YEAR, "base": "8.00", "document": "评审"}
+        await service.ask("/v1/projects/P/funds", amount="0.00", **funds)  # of no enterprise yet
+        await service.ask(
+            "/v1/awards", id="A", enterprise=ALPHA, project="P", amount="3.00", **award
+        )
+        await service.ask(
+            "/v1/awards", id="B", enterprise=BETA, project="Q", amount="2.00", **award
+        )
+        await service.ask("/v1/projects/P/funds", amount="1.00", **funds)
+        await service.ask("/v1/projects/P/audit", amount="7.50", document="报告")
+        last = await service.ask("/v1/awards/A/change", amount="2.50", reason="less")
+        heard = await replay(service, await token(service, "alpha", "enterprise", ALPHA))
+        of_award = {"award": "A", "programme": "adaptation", "year": YEAR}
+        assert [(name, without_place(data)) for _, name, data in heard.events] == [
+            ("award.made", of_award | {"amount": "3.00", "granted": "3.00"}),
+            (
+                "project.funded",
+                {"project": "P", "reference": "7号", "level": "district", "amount": "1.00"},
+            ),
+            ("project.audited", {"project": "P", "amount": "7.50"}),
+            ("award.changed", of_award | {"amount": "2.50", "granted": "-0.50"}),
+        ]
+        heard = await replay(service, await token(service, "beta", "enterprise", BETA))
+        assert [name for _, name, _ in heard.events] == ["award.made"]
+        heard = await replay(service, await token(service, "audit", "auditor"))
+        assert len(heard.named("entry")) == last["entry"] + 1
+        about = {"enterprise": BETA, "programme": "adaptation", "year": YEAR}
+        assert heard.named("entry")[9]["about"] == about | {"id": "B", "project": "Q"}
+
+
+def without_place(data: dict) -> dict:
+    return {name: value for name, value in data.items() if name not in ("entry", "time")}
+
+
 def well_numbered(ids: list[str]) -> bool:
     """Return whether the events of an entry have numbers from 1, and the last the entry alone."""
     found = defaultdict(list)

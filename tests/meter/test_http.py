@@ -91,6 +91,8 @@ CONTRACT = {
     "other_public_funds": "0.00",
 }
 COUPON = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "500000.00"}
+BUDGET = {"programme": PROGRAMME, "year": 2025, "amount": "1000000.00", "document": "12号"}
+FUNDS = {"reference": "7号", "level": "district", "amount": "1.00", "document": "通知"}
 VOID = {"provider": "pcl", "id": "slurm:4211:0", "reason": "found by the auditors"}
 RECORD = {
     "id": "slurm:4211:0",
@@ -118,8 +120,12 @@ COMMANDS = [
     ("/v1/contracts/TC-2025-0001/unfreeze", {}),
     ("/v1/records/void", VOID),
     ("/v1/keys/pcl-1/revoke", {}),
+    ("/v1/budgets", BUDGET),
+    ("/v1/projects", {"id": "P", "title": "适配", "audited_investment": "6.00"}),
+    ("/v1/projects/P/audit", {"amount": "5.00", "document": "审计报告"}),
+    ("/v1/projects/P/funds", FUNDS),
 ]
-MOVING_MONEY = ["/v1/coupons", "/v1/coupons/withdraw", "/v1/records/void"]
+MOVING_MONEY = ["/v1/coupons", "/v1/coupons/withdraw", "/v1/records/void", "/v1/budgets"]
 QUESTIONS = [BALANCE, "/v1/contracts/TC-2025-0001", "/v1/entries", "/v1/entries/0"]
 
 
@@ -156,12 +162,14 @@ def test_every_route_is_looked_at_here():
         path.replace("/pcl/", "/{provider}/")
         .replace("/pcl-1/", "/{keyid}/")
         .replace("/TC-2025-0001/", "/{contract}/")
+        .replace("/P/", "/{project}/")
         for path, _ in COMMANDS
     }
     elsewhere = {"/v1/providers/{provider}/enlistments", "/v1/records/release"}  # test_openapi
     elsewhere |= {
         *("/v1/log-keys", "/v1/log-keys/retire"),  # test_keys
         *("/v1/receipt-keys", "/v1/receipt-keys/retire"),
+        *("/v1/awards", "/v1/awards/{award}/change"),  # test_awards
         *("/v1/persons", "/v1/persons/{id}/end", "/v1/tokens", "/v1/tokens/{token}/end"),
         *(f"/v1/proposals{rest}" for rest in ("", "/{proposal}/confirm", "/{proposal}/end")),
     }  # test_proposals
@@ -203,6 +211,7 @@ async def test_each_command_in_its_documented_form_makes_one_entry(database, tmp
         assert [entry.kind for entry in await service.entries()] == [
             *("genesis", "policy", "provider", "key", "enterprise", "contract", "issue"),
             *("withdrawal", "freeze", "unfreeze", "batch", "usage", "void", "revocation"),
+            *("budget", "project", "project_audit", "project_funds"),
         ]
     await check_sums(database)
 
@@ -270,7 +279,6 @@ REFUSED = [
     ),
     ("/v1/providers/nobody/keys", KEY | {"keyid": "n"}, "unknown_provider"),
     ("/v1/keys/nobody/revoke", {}, "not_found"),
-    ("/v1/enterprises", ENTERPRISE | {"uscc": PROVIDER_USCC}, "role_conflict"),
     ("/v1/contracts", CONTRACT | {"id": "x", "provider": "nobody"}, "unknown_provider"),
     ("/v1/contracts", CONTRACT | {"id": "x", "enterprise": BETA}, "unknown_enterprise"),
     ("/v1/contracts", CONTRACT | {"id": "x", "programme": "x"}, "unknown_programme"),
@@ -895,6 +903,7 @@ async def test_the_balance_says_all_of_a_coupon_and_of_each_contracts_share(data
                     "withheld": "0.00",
                 },
             ],
+            "awards": [],
             "as_of": {"entries": 11, "time": "2025-03-01T12:01:00+08:00"},
         }
 

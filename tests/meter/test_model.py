@@ -91,6 +91,44 @@ DEFAULTS: dict[str, Any] = {
     "uses": ["training"],
 }
 TEXTS = {name: policy_text(version=name, **figures) for name, figures in POLICIES.items()}
+# Awards draw on the same pool: half of a base, less other money, up to 40.00 for a project.
+PRIZE = "prize"
+PRIZE_CAP = "40.00"
+PRIZE_TEXT = f"""
+programme = "{PRIZE}"
+version = "1"
+title = "奖"
+title_en = "Prize"
+responsible = ["市"]
+applicants = ["enterprise"]
+group = "{PRIZE}"
+meter = "award"
+[validity]
+from = "2025-01-01"
+until = "2027-01-01"
+article = "1"
+standing = "judgement"
+[[class]]
+name = "standard"
+title = "企业"
+title_en = "Enterprise"
+ratio = 5000
+article = "1"
+standing = "judgement"
+[combined_support]
+ratio = {{ standard = 5000 }}
+article = "1"
+standing = "judgement"
+[cap]
+per = "project"
+amount = "{PRIZE_CAP}"
+article = "1"
+standing = "judgement"
+[pool]
+shared_with = "{PROGRAMME}"
+article = "1"
+standing = "judgement"
+"""
 TEXTS["v1 altered"] = policy_text(version="v1", **(POLICIES["v1"] | {"cap": "121.00"}))
 
 
@@ -178,6 +216,11 @@ class Model:
     )
     issued: dict[tuple[str, int], Fraction] = field(default_factory=dict)
     pools: dict[int, Fraction] = field(default_factory=dict)
+    budgets: dict[int, Fraction] = field(default_factory=dict)
+    # Other public money of project P by reference; awards, each with its newest amount.
+    funds: dict[str, tuple[str, Fraction]] = field(default_factory=dict)
+    audited: Fraction | None = None
+    awards: dict[str, dict] = field(default_factory=dict)
     records: dict[tuple[str, str], AcceptedRecord] = field(default_factory=dict)
     batches: dict[tuple[str, str, int], tuple[bytes, bytes]] = field(default_factory=dict)
     grants: dict[tuple[str, int], Fraction] = field(default_factory=dict)
@@ -214,7 +257,9 @@ class Model:
 
     def check_provider(self, body: dict) -> None:
         usccs = {each["uscc"] for each in self.providers.values()}
-        if body["uscc"] in self.enterprises or body["uscc"] in usccs:
+        applied = {each["enterprise"] for each in self.contracts.values()}
+        applied |= {enterprise for enterprise, _ in self.issued}
+        if body["uscc"] in applied or body["uscc"] in usccs:
             raise Refused("role_conflict")
         if body["enlisted"]["until"] <= body["enlisted"]["from"]:
             raise Refused("bad_dates")
@@ -251,7 +296,10 @@ class Model:
             raise Refused("exists_differently")
 
     def check_enterprise(self, body: dict) -> None:
-        if body["uscc"] in {each["uscc"] for each in self.providers.values()}:
+        """Allow it: who provides devices may apply for something else."""
+
+    def check_role(self, enterprise: str) -> None:
+        if enterprise in {each["uscc"] for each in self.providers.values()}:
             raise Refused("role_conflict")
 
     def check_contract(self, body: dict) -> None:
@@ -261,6 +309,7 @@ class Model:
             raise Refused("unknown_enterprise")
         if body["provider"] not in self.providers:
             raise Refused("unknown_provider")
+        self.check_role(body["enterprise"])
         if body["until"] <= body["from"]:
             raise Refused("bad_dates")
         if yuan(body["amount"]) == 0 or len(set(map(per, body["prices"].values()))) > 1:
@@ -320,6 +369,7 @@ class Model:
 
     def issue(self, enterprise: str, year: int, amount: str) -> int:
         policy = self.check_money(enterprise, year, amount)
+        self.check_role(enterprise)
         rented = sum(
             yuan(each["amount"])
             for each in self.contracts.values()
@@ -329,8 +379,7 @@ class Model:
             raise Refused("below_threshold")
         if self.issued.get((enterprise, year), 0) + yuan(amount) > yuan(policy["cap"]):
             raise Refused("cap_exceeded")
-        if self.issued_from(year) + yuan(amount) > self.pools[year]:
-            raise Refused("pool_exceeded")
+        self.check_pool(year, yuan(amount))
         self.issued[enterprise, year] = self.issued.get((enterprise, year), 0) + yuan(amount)
         self.regrant()
         return self.append()
@@ -367,7 +416,85 @@ class Model:
         return POLICIES[touching[-1]]
 
     def issued_from(self, year: int) -> Fraction:
-        return sum((fen for (_, each), fen in self.issued.items() if each == year), Fraction(0))
+        coupons = sum(fen for (_, each), fen in self.issued.items() if each == year)
+        return coupons + sum(
+            (each["is"] for each in self.awards.values() if each["year"] == year), Fraction(0)
+        )
+
+    def limit(self, year: int) -> Fraction:
+        return min(self.pools[year], self.budgets.get(year, self.pools[year]))
+
+    def check_pool(self, year: int, more: Fraction) -> None:
+        if self.issued_from(year) + more > self.limit(year):
+            raise Refused("pool_exceeded")
+
+    def budget(self, year: int, amount: str) -> int:
+        if not self.policies:
+            raise Refused("unknown_programme")
+        if year not in self.pools:
+            raise Refused("unknown_year")
+        if yuan(amount) > self.pools[year]:
+            raise Refused("pool_exceeded")
+        if yuan(amount) < self.issued_from(year):
+            raise Refused("pool_below_issued")
+        self.budgets[year] = yuan(amount)
+        return self.append()
+
+    def fund(self, reference: str, level: str, amount: str) -> int:
+        self.funds[reference] = level, yuan(amount)
+        return self.append()
+
+    def audit(self, amount: str) -> int:
+        self.audited = yuan(amount)
+        return self.append()
+
+    def award(self, body: dict) -> int:
+        known = self.awards.get(body["id"])
+        if known is not None:
+            if known["body"] != body:
+                raise Refused("exists_differently")
+            return known["entry"]
+        if body["id"] in [*self.contracts, "P"]:
+            raise Refused("exists_differently")
+        if body["enterprise"] not in self.enterprises:
+            raise Refused("unknown_enterprise")
+        if body["year"] not in (2025, 2026):
+            raise Refused("unknown_year")
+        if self.enterprises[body["enterprise"]]["kind"] != "enterprise":
+            raise Refused("not_applicant")
+        if yuan(body["amount"]) == 0:
+            raise Refused("malformed")
+        award = {"body": body, "year": body["year"], "is": Fraction(0), "entry": self.size}
+        self.check_award(award, yuan(body["amount"]))
+        self.awards[body["id"]] = award | {"is": yuan(body["amount"])}
+        return self.append()
+
+    def change_award(self, id_: str, amount: str) -> int | None:
+        award = self.awards.get(id_)
+        if award is None:
+            raise Refused("unknown_award")
+        if yuan(amount) == award["is"]:
+            return None
+        if yuan(amount) > award["is"]:
+            self.check_award(award, yuan(amount))
+        award["is"] = yuan(amount)
+        return self.append()
+
+    def check_award(self, award: dict, amount: Fraction) -> None:
+        body, other_money = award["body"], sum(each for _, each in self.funds.values())
+        if amount > down_to_a_fen(yuan(body["base"]) / 2) - other_money:
+            raise Refused("above_need")
+        others = sum(
+            each["is"] for each in self.awards.values() if each["body"]["id"] != body["id"]
+        )
+        if amount > yuan(PRIZE_CAP) - others - other_money:
+            raise Refused("cap_exceeded")
+        above = [each for level, each in self.funds.values() if level == "national"]
+        if self.audited is not None and sum(above) > 0:
+            local = other_money - sum(above)
+            if local + others + amount > self.audited:
+                raise Refused("project_ceiling")
+        self.check_pool(award["year"], amount - award["is"])
 
     def contracts_of(self, enterprise: str) -> list[dict]:
         return [each for each in self.contracts.values() if each["enterprise"] == enterprise]
@@ -776,6 +903,21 @@ issue_years = st.sampled_from([2025, 2026, 2025, 2026, 2027, 2024])
 devices = st.sampled_from([DEVICE, DEVICE, DEVICE, "unlisted", "none"])
 record_ids = st.sampled_from([f"r{number}" for number in range(14)])
 
+award_bodies = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from(["W", "W", "X", "Y", "P", "A"]),
+        "programme": st.just(PRIZE),
+        "enterprise": st.sampled_from([USCCS[0], USCCS[0], USCCS[1], USCCS[3]]),
+        "class": st.just("standard"),
+        "project": st.just("P"),
+        "year": st.sampled_from([2025, 2025, 2026, 2027]),
+        "base": st.sampled_from(["20.01", "66.67", "100.00", "100.00"]),
+        "amount": st.sampled_from(
+            ["0.00", "0.01", "10.00", "10.01", "15.00", "15.01", "15.01", "33.33", "40.00", "40.01"]
+        ),
+        "document": st.sampled_from(["x", "x", "x", "y"]),
+    }
+)
 provider_bodies = st.fixed_dictionaries(
     {
         "id": st.sampled_from(PROVIDERS),
@@ -928,10 +1070,18 @@ class BooksMachine(RuleBasedStateMachine):
                 answers.append(str(refused))
         assert answers[0] == answers[1], answers
 
-    @initialize(coupons=st.booleans(), cards=st.sampled_from([3, 8, 10_000_000]))
-    def begin(self, coupons: bool, cards: int) -> None:
+    @initialize(
+        coupons=st.booleans(), audited=st.booleans(), cards=st.sampled_from([3, 8, 10_000_000])
+    )
+    def begin(self, coupons: bool, audited: bool, cards: int) -> None:
         """Begin with all that usage needs: two providers, two enterprises, contracts."""
         self.activate("v1")
+        self.both(lambda: self.books.activate(PRIZE_TEXT), self.model.append)
+        self.both(self.books.project, self.model.append)
+        if audited:
+            self.audit("20.00")
+            self.fund("1", "national", "5.00")
+            self.fund("2", "municipal", "5.00")
         for name, code in (("p1", USCCS[2]), ("p2", USCCS[3])):
             body = BASE_PROVIDER | {"id": name, "uscc": code, "devices": {DEVICE: cards}}
             self.provider(body)
@@ -1036,6 +1186,44 @@ class BooksMachine(RuleBasedStateMachine):
             lambda: self.books.withdraw(year, amount, enterprise),
             lambda: self.model.withdraw(enterprise, year, amount),
         )
+
+    @rule(
+        year=issue_years,
+        amount=st.sampled_from(["0.00", "60.00", "93.33", "150.00", "150.01", "200.00", "200.01"]),
+    )
+    def budget(self, year: int, amount: str) -> None:
+        self.both(lambda: self.books.budget(year, amount), lambda: self.model.budget(year, amount))
+
+    @rule(
+        reference=st.sampled_from(["1", "2"]),
+        level=st.sampled_from(["national", "district", "municipal"]),
+        amount=st.sampled_from(["0.00", "0.00", "5.00"]),
+    )
+    def fund(self, reference: str, level: str, amount: str) -> None:
+        self.both(
+            lambda: self.books.fund(amount, reference=reference, level=level),
+            lambda: self.model.fund(reference, level, amount),
+        )
+
+    @rule(amount=st.sampled_from(["0.00", "10.00", "20.00", "99.00"]))
+    def audit(self, amount: str) -> None:
+        self.both(lambda: self.books.audit(amount), lambda: self.model.audit(amount))
+
+    @rule(body=award_bodies)
+    def award(self, body: dict) -> None:
+        self.both(
+            lambda: self.books.ask(commands.MakeAward, **body), lambda: self.model.award(body)
+        )
+
+    @rule(id_=st.sampled_from(["W", "W", "X", "Y", "A"]), amount=amounts)
+    def change_award(self, id_: str, amount: str) -> None:
+        size = self.model.size
+
+        def core() -> int | None:
+            number = self.books.change_award(id_, amount)
+            return number if number >= size else None
+
+        self.both(core, lambda: self.model.change_award(id_, amount))
 
     @rule(provider=providers, id_=record_ids)
     def void_by_name(self, provider: str, id_: str) -> None:
@@ -1221,10 +1409,13 @@ class BooksMachine(RuleBasedStateMachine):
         issued = {id_: amount for id_, amount in model.issued.items() if amount}
         assert issued == {
             (enterprise, year): Fraction(fen, 100)
-            for (enterprise, _, year), fen in state.coupons.items()
-            if fen
+            for (enterprise, programme, year), fen in state.coupons.items()
+            if fen and programme == PROGRAMME
         }
-        set_aside = {year: max(pool, model.issued_from(year)) for year, pool in model.pools.items()}
+        assert {id_: each["is"] for id_, each in model.awards.items()} == {
+            id_: Fraction(each.amount, 100) for id_, each in state.awards.items()
+        }
+        set_aside = {year: max(model.limit(year), model.issued_from(year)) for year in model.pools}
         assert set_aside == {
             year: Fraction(pool.amount, 100) for (_, year), pool in state.pools.items()
         }

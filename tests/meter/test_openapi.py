@@ -27,7 +27,7 @@ from meter.api import docs_page, examples, openapi
 from meter.api.app import ROUTES
 from meter.api.openapi import path_names
 from meter.api.routes import Route
-from meter.rules.commands import Asked, EndProposal, RegisterKey
+from meter.rules.commands import Asked, EndProposal, MakeAward, RegisterKey
 from meter.values.problems import CODES
 from meter.values.strict import (
     SCHEMAS,
@@ -72,6 +72,8 @@ async def telling(database: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 async def tell(service: Service, route: Route) -> Answer:
+    if route.body is MakeAward:
+        await service.fund_awards()
     return await service.post(concrete(route), examples.BODIES[route.body])
 
 
@@ -152,6 +154,7 @@ def test_an_idempotency_key_is_required_where_money_moves():
         *("/v1/coupons", "/v1/coupons/withdraw", "/v1/records/void", "/v1/records/release"),
         *(f"/v1/claims/{{claim}}/{step}" for step in ("approve", "revoke", "order")),
         *("/v1/claims/{claim}/payment-return", "/v1/recoveries"),
+        *("/v1/budgets", "/v1/awards", "/v1/awards/{award}/change"),
     }
 
 

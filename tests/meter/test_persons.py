@@ -114,6 +114,7 @@ def test_one_person_gives_what_the_list_names_and_nothing_else():
         *("approval", "claim", "claim_check", "claim_end", "claim_revocation", "notice"),
         *("objection", "order", "payment", "resolution"),
         *("payment_return", "recovery", "red_invoice", "forfeit"),
+        *("budget", "project", "project_audit", "project_funds", "award", "award_change"),
     }
 
 

@@ -101,7 +101,6 @@ def test_each_section_is_read():
             class_of("open"),
             '[cap]\nper = "project"\namount = "30.00"\nonce = true',
             '[pool]\nshared_with = "other"',
-            "[combined_support]\nratio = { new = 7000, held = 1, open = 10000 }",
             "[age]\nfrom = 6\nuntil = 48",
             '[transition]\nrunning = "take"\neffective = "2026-01-01"',
             '[claims]\nmonths = 3\nevidence = ["invoice"]\ninvoice_base = "net"\nnotice_days = 5',
@@ -111,13 +110,19 @@ def test_each_section_is_read():
     assert figures == [(5_000, None, 2_000), (None, 300, None), (None, None, None)]
     assert (policy.cap, policy.cap_per, policy.once) == (3_000, "project", True)
     assert (policy.pool, policy.pool_owner) == (None, "other")
-    assert policy.combined_bp == {"new": 7_000, "held": 1, "open": 10_000}
     assert policy.age_months == (6, 48)
     assert policy.running == "take"
     assert policy.takes_from == parse_instant("2026-01-01T00:00:00+08:00")
     claims = policy.claims
     assert (claims.months, claims.evidence, claims.invoice_base) == (3, {"invoice"}, "net")
     assert claims.notice_days == 5
+
+
+def test_combined_support_of_an_award_repeats_its_ratio():
+    policy = Policy.parse(
+        award(class_of("a", "ratio = 5000"), "[combined_support]\nratio = { a = 5000 }")
+    )
+    assert policy.combined_bp == {"a": 5_000}
 
 
 def test_a_class_is_derived_or_named_by_the_award():
@@ -246,6 +251,11 @@ def test_figures_at_the_edge_of_their_range_are_taken(figures):
         ("pool", award('[pool]\namount = "1.00"\nshared_with = "other"')),
         ("pool", award('[pool]\nshared_with = "prize"')),
         ("combined_support", award("[combined_support]\nratio = {}")),
+        ("combined_support", award("[combined_support]\nratio = { standard = 1 }")),
+        (
+            "combined_support",
+            award(class_of("a", "ratio = 2"), "[combined_support]\nratio = { a = 1 }"),
+        ),
         ("age", award("[age]\nfrom = 6\nuntil = 6")),
         ("age", award("[age]\nfrom = -1\nuntil = 6")),
         ("rounding", metered('[rounding]\nmode = "up"')),
@@ -279,7 +289,6 @@ def test_no_line_of_the_head_can_be_left_out(key):
         '[transition]\nrunning = "keep"',
         '[cap]\nper = "project"\namount = "1.00"',
         '[pool]\namount = "1.00"',
-        "[combined_support]\nratio = { standard = 1 }",
         "[age]\nfrom = 6\nuntil = 48",
         "[claims]\nmonths = 6",
     ],

@@ -740,6 +740,7 @@ async def test_pools_and_coupons_add_up_as_the_entries_say(service):
                 )
             ),
             "programmes": [PROGRAMME],
+            "stated": "500000000.00",
         }
         for (programme, year), pool in sorted(state.pools.items())
     ]

@@ -78,6 +78,14 @@ class Side:
         return found | {"invoices": [each | parties for each in found["invoices"]]}
 
     @property
+    def award(self) -> str:
+        return f"AW-{self.word}"
+
+    @property
+    def project(self) -> str:
+        return f"PJ-{self.word}"
+
+    @property
     def names(self) -> set[str]:
         """Return the names that no answer to the other side may hold."""
         return {self.enterprise, self.provider, self.provider_uscc, self.word}
@@ -99,6 +107,8 @@ VALUES = {
     "enterprise": lambda side: side.enterprise,
     "provider": lambda side: side.provider,
     "contract": lambda side: side.contract,
+    "award": lambda side: side.award,
+    "project": lambda side: side.project,
     "keyid": lambda side: side.keyid,
     "stream": lambda side: side.stream,
     "record": lambda side: side.record,
@@ -167,6 +177,7 @@ async def world(
     async with serving(database, folder) as service:
         monkeypatch.setenv(DATABASE_VARIABLE, database)
         await service.activate()
+        await service.fund_awards()
         for side in SIDES:
             await fill(service, side)
         await service.ask("/v1/tokens", id="authority", holder="authority")
@@ -208,6 +219,7 @@ async def fill(service: Service, side: Side) -> None:
     )
     await service.ask("/v1/contracts", **contract)
     await service.issue(2025, "500000.00", side.enterprise)
+    await service.award(side.award, "1.00", side.project, enterprise=side.enterprise)
     batches = [
         (
             [

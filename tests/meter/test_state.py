@@ -23,7 +23,7 @@ from tests.books import (
 
 START = parse_instant("2025-03-01T08:00:00+08:00")
 TODAY = START // DAY
-NAMES = ("contracts", "coupons", "pools", "days")
+NAMES = ("contracts", "awards", "coupons", "pools", "days")
 
 
 def with_two_contracts() -> Books:
@@ -50,7 +50,7 @@ def test_an_entry_touches_what_it_changes_and_nothing_else():
     books.contract("A")
     touched(books)
     coupon, pool = (ALPHA, PROGRAMME, 2025), (PROGRAMME, 2025)
-    nothing = {"contracts": set(), "coupons": set(), "pools": set(), "days": set()}
+    nothing = {name: set() for name in NAMES}
     books.issue(2025, "100.00")
     assert touched(books) == nothing | {"coupons": {coupon}, "pools": {pool}}
     books.post([record("r", "A", START, START + HOUR, 1_000)])
@@ -80,10 +80,16 @@ def test_a_record_that_earns_nothing_touches_its_contract_too():
 
 def test_what_two_groups_touched_is_what_either_did():
     one, other = (
-        Touched({name}, {(name, name, year)}, {(name, year)}, {(("provider", name, name), year)})
+        Touched(
+            contracts={name},
+            awards={name},
+            coupons={(name, name, year)},
+            pools={(name, year)},
+            days={(("provider", name, name), year)},
+        )
         for name, year in (("a", 1), ("b", 2))
     )
-    both = Touched(*(getattr(one, name) | getattr(other, name) for name in NAMES))
+    both = Touched(**{name: getattr(one, name) | getattr(other, name) for name in NAMES})
     one.update(other)
     assert one == both
 

@@ -21,11 +21,13 @@ from meter.rules.kinds.kind import (
     Kind,
     Stamp,
     active_policy,
+    check_applicant,
     check_names,
     check_not_in_future,
     check_period,
     check_spelling,
     contract_subjects,
+    item_holder,
     known_contract,
     note_spelling,
     parties_of,
@@ -44,12 +46,11 @@ MAX_CONTRACTS_PER_PROGRAMME: Final = 256 // MAX_YEARS
 
 
 def _holder(state: State, command: RegisterContract) -> Holder | None:
-    known = state.contracts.get(command.id)
-    return None if known is None else (known.entry, known.registered)
+    return item_holder(state, command.id)
 
 
 def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Judged:
-    check_spelling(state, "contract", command.id)
+    check_spelling(state, "item", command.id)
     active_policy(state, command.programme)
     enterprise = state.enterprises.get(command.enterprise)
     if enterprise is None:
@@ -67,19 +68,17 @@ def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Ju
         raise Problem("malformed", "prices: all are per hour, per day or per month", field="prices")
     _check_signing(enterprise.registered, command, stamp)
     policy = _policy_of(state, command)
-    _check_programme(policy, enterprise.registered)
+    _check_programme(state, policy, enterprise.registered)
     _check_spelling(provider, command)
     ratio_class = _ratio_class(policy, enterprise.registered, command.signed_on)
     return {"policy": policy.version, "ratio_class": ratio_class}, []
 
 
-def _check_programme(policy: Policy, enterprise: EnterpriseRegistered) -> None:
+def _check_programme(state: State, policy: Policy, enterprise: EnterpriseRegistered) -> None:
     """Raise `Problem` where no contract of the enterprise can be funded by the programme."""
     if policy.meter != "device-time":
         raise Problem("wrong_meter", f"{policy.programme} funds by {policy.meter}")
-    if enterprise.applicant not in policy.applicants:
-        known = ", ".join(sorted(policy.applicants))
-        raise Problem("not_applicant", f"{policy.programme} funds {known}")
+    check_applicant(state, policy, enterprise)
 
 
 def _check_signing(
@@ -136,7 +135,7 @@ def _apply_contract(state: State, number: int, entry: ContractRegistered) -> Non
         segments=list(_segments(entry, versions)),
     )
     state.contracts[entry.id] = contract
-    note_spelling(state, "contract", entry.id)
+    note_spelling(state, "item", entry.id)
     siblings = state.enterprises[entry.enterprise].contracts
     siblings.setdefault(entry.programme, []).append(contract)
 
@@ -218,7 +217,7 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
     codes=(
         *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
         *("looks_alike", "too_many_contracts", "bad_dates", "no_policy"),
-        *("not_applicant", "wrong_meter"),
+        *("not_applicant", "wrong_meter", "role_conflict"),
     ),
     persons=1,
 )

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from meter.rules.commands import IssueCoupon, WithdrawCoupon
 from meter.rules.effects import apply_grants, check_same, coupon_grants, grant_postings
 from meter.rules.entries import CouponIssued, CouponWithdrawn, Posting
-from meter.rules.kinds.kind import Judged, Kind, Stamp, active_policy
-from meter.rules.kinds.policies import pool_postings
-from meter.rules.state import Pool, PoolId, State
+from meter.rules.kinds.kind import Judged, Kind, Stamp, active_policy, check_applicant
+from meter.rules.kinds.pools import check_pool, check_year, given_back
+from meter.rules.state import State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.units import format_money
@@ -15,20 +15,16 @@ from meter.values.units import format_money
 
 def _judge_issue(state: State, command: IssueCoupon, _stamp: Stamp) -> Judged:
     policy = _policy_of_year(state, command)
+    check_applicant(state, policy, state.enterprises[command.enterprise].registered)
     coupon = (command.enterprise, command.programme, command.year)
     issued = state.coupons.get(coupon, 0) + command.amount
-    pool_id, pool = _pool_of(state, command)
     rented = rented_amount(state, command.enterprise, command.programme, command.year)
     if rented < policy.threshold:
         needed, found = format_money(policy.threshold), format_money(rented)
         raise Problem("below_threshold", f"{needed} needed, {found} found")
     if policy.cap is not None and issued > policy.cap:
         raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
-    if pool.stated is None:
-        raise Problem("no_budget", f"{pool_id[0]} states no pool, and {command.year} has no budget")
-    if pool.issued + command.amount > pool.limit:
-        left = max(0, pool.limit - pool.issued)
-        raise Problem("pool_exceeded", f"{format_money(left)} are left")
+    check_pool(state, state.pool_id(command.programme, command.year), command.amount)
     grants = coupon_grants(state, coupon, issued)
     return {}, [_coupon_posting(state, command), *grant_postings(grants)]
 
@@ -45,31 +41,21 @@ def _judge_withdrawal(state: State, command: WithdrawCoupon, _stamp: Stamp) -> J
 
 def _policy_of_year(state: State, command: IssueCoupon | WithdrawCoupon) -> Policy:
     """Return the newest policy that touches the year. Raises `Problem`."""
-    active_policy(state, command.programme)
+    if active_policy(state, command.programme).meter == "award":
+        raise Problem("wrong_meter", f"awards of {command.programme} are issued when they are made")
     if command.enterprise not in state.enterprises:
         raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
     policy = state.policy_of(command.programme, command.year, state.size)
     if policy is None:
         raise Problem("unknown_year", f"no policy of {command.programme} touches {command.year}")
-    if state.pool_id(command.programme, command.year) not in state.pools:
-        raise Problem("unknown_year", f"no policy of {policy.pool_owner} touches {command.year}")
+    check_year(state, command.programme, command.year)
     if command.amount == 0:
         raise Problem("malformed", "the amount is zero")
     return policy
 
 
-def _pool_of(
-    state: State, change: IssueCoupon | WithdrawCoupon | CouponIssued | CouponWithdrawn
-) -> tuple[PoolId, Pool]:
-    pool_id = state.pool_id(change.programme, change.year)
-    return pool_id, state.pools[pool_id]
-
-
 def _given_back(state: State, command: WithdrawCoupon | CouponWithdrawn) -> list[Posting]:
-    """Return what goes on to the treasury: issued above a limit that was lowered since."""
-    pool_id, pool = _pool_of(state, command)
-    after = Pool(pool.stated, pool.issued - command.amount)
-    return pool_postings(pool_id, pool.amount, after.amount)
+    return given_back(state, state.pool_id(command.programme, command.year), command.amount)
 
 
 def rented_amount(state: State, enterprise: str, programme: str, year: int) -> int:
@@ -105,8 +91,8 @@ def _apply_withdrawal(state: State, _number: int, entry: CouponWithdrawn) -> Non
 def _add_issued(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> None:
     coupon = (entry.enterprise, entry.programme, entry.year)
     state.coupons[coupon] = state.coupons.get(coupon, 0) + fen
-    pool_id, pool = _pool_of(state, entry)
-    pool.issued += fen
+    pool_id = state.pool_id(entry.programme, entry.year)
+    state.pools[pool_id].issued += fen
     state.touched.coupons.add(coupon)
     state.touched.pools.add(pool_id)
 
@@ -131,6 +117,7 @@ ISSUE: Kind[CouponIssued, IssueCoupon] = Kind(
     codes=(
         *("unknown_programme", "unknown_enterprise", "unknown_year", "below_threshold"),
         *("cap_exceeded", "pool_exceeded", "no_budget"),
+        *("wrong_meter", "not_applicant", "role_conflict"),
     ),
     moves_money=True,
 )
@@ -142,6 +129,9 @@ WITHDRAWAL: Kind[CouponWithdrawn, WithdrawCoupon] = Kind(
     subjects=_subjects,
     rows="totals",
     response=_response,
-    codes=("unknown_programme", "unknown_enterprise", "unknown_year", "below_granted"),
+    codes=(
+        *("unknown_programme", "unknown_enterprise", "unknown_year", "below_granted"),
+        "wrong_meter",
+    ),
     moves_money=True,
 )

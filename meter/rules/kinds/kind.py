@@ -14,8 +14,8 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import msgspec
 
 from meter.rules.commands import Command
-from meter.rules.entries import ContractRegistered, Entry, Posting
-from meter.rules.state import Contract, State
+from meter.rules.entries import ContractRegistered, EnterpriseRegistered, Entry, Posting
+from meter.rules.state import Contract, Project, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.text import ALIKE, folded
@@ -130,6 +130,40 @@ def known_contract(state: State, name: str) -> Contract:
     if contract is None:
         raise Problem("unknown_contract", f"no contract {name}")
     return contract
+
+
+def known_project(state: State, name: str) -> Project:
+    """Return a project. Raises `Problem` `unknown_project`."""
+    project = state.projects.get(name)
+    if project is None:
+        raise Problem("unknown_project", f"no project {name}")
+    return project
+
+
+def item_holder(state: State, name: str) -> Holder | None:
+    """Return the entry that holds an id: contracts, awards and projects share one space of ids."""
+    contract, award = state.contracts.get(name), state.awards.get(name)
+    if contract is not None:
+        return contract.entry, contract.registered
+    if award is not None:
+        return award.entry, award.made
+    project = state.projects.get(name)
+    return None if project is None else (project.entry, project.registered)
+
+
+def serves(state: State, uscc: str, policy: Policy) -> bool:
+    """Return whether an organisation is a provider under a programme: of devices, all do."""
+    return policy.meter == "device-time" and uscc in state.provider_usccs
+
+
+def check_applicant(state: State, policy: Policy, enterprise: EnterpriseRegistered) -> None:
+    """Raise `Problem` where a programme cannot fund an organisation."""
+    if enterprise.applicant not in policy.applicants:
+        known = ", ".join(sorted(policy.applicants))
+        raise Problem("not_applicant", f"{policy.programme} funds {known}")
+    if serves(state, enterprise.uscc, policy):
+        name = state.provider_usccs[enterprise.uscc]
+        raise Problem("role_conflict", f"{enterprise.uscc} is {name}, which serves the programme")
 
 
 def check_spelling(state: State, what: str, id_: str) -> None:

@@ -49,13 +49,23 @@ def _provider_holder(state: State, command: RegisterProvider) -> Holder | None:
 
 def _judge_provider(state: State, command: RegisterProvider, _stamp: Stamp) -> Judged:
     check_spelling(state, "provider", command.id)
-    if command.uscc in state.enterprises:
-        raise Problem("role_conflict", f"{command.uscc} is an enterprise")
+    served = _served(state, command.uscc)
+    if served is not None:
+        raise Problem("role_conflict", f"{command.uscc} has applied under {served}")
     if command.uscc in state.provider_usccs:
         raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
     check_period(command.enlisted.starts, command.enlisted.ends)
     check_names("devices", command.devices, command.devices)
     return NOTHING_MORE
+
+
+def _served(state: State, uscc: str) -> str | None:
+    """Return a programme under which an organisation has applied, and that it would serve."""
+    enterprise = state.enterprises.get(uscc)
+    applied = set() if enterprise is None else set(enterprise.contracts)
+    applied |= {programme for name, programme, _ in state.coupons if name == uscc}
+    served = (name for name in applied if state.active[name].meter == "device-time")
+    return min(served, default=None)
 
 
 def _apply_provider(state: State, number: int, entry: ProviderRegistered) -> None:
@@ -163,9 +173,7 @@ def _enterprise_holder(state: State, command: RegisterEnterprise) -> Holder | No
     return None if known is None else (known.entry, known.registered)
 
 
-def _judge_enterprise(state: State, command: RegisterEnterprise, stamp: Stamp) -> Judged:
-    if command.uscc in state.provider_usccs:
-        raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
+def _judge_enterprise(_state: State, command: RegisterEnterprise, stamp: Stamp) -> Judged:
     check_not_in_future("founded_on", command.founded_on, stamp)
     return NOTHING_MORE
 
@@ -232,6 +240,6 @@ ENTERPRISE: Kind[EnterpriseRegistered, RegisterEnterprise] = Kind(
     apply=_apply_enterprise,
     subjects=_enterprise_subjects,
     rows="registration",
-    codes=("exists_differently", "role_conflict", "bad_dates"),
+    codes=("exists_differently", "bad_dates"),
     persons=1,
 )

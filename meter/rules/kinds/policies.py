@@ -4,24 +4,17 @@ A programme's pool has one owner for ever: the programme itself, or the one whos
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from msgspec import UNSET
 
 from meter.rules.commands import ActivatePolicy
 from meter.rules.entries import PolicyActivated, Posting
 from meter.rules.kinds.kind import Holder, Judged, Kind, Stamp, check_spelling, note_spelling
-from meter.rules.state import Pool, PoolId, State
+from meter.rules.kinds.pools import set_aside
+from meter.rules.state import Pool, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
-
-
-def pool_postings(pool: PoolId, before: int, after: int) -> list[Posting]:
-    """Return the posting that changes what was set aside for a pool."""
-    programme, year = pool
-    treasury, account = f"treasury:{programme}:{year}", f"pool:{programme}:{year}"
-    if after > before:
-        return [(treasury, account, after - before)]
-    return [(account, treasury, before - after)] if after < before else []
 
 
 def _holder(state: State, command: ActivatePolicy) -> Holder | None:
@@ -48,8 +41,8 @@ def _check_supported(policy: Policy) -> None:
 
 def _unsupported(policy: Policy) -> Iterator[tuple[str, str]]:
     """Yield what a file asks for and no rule carries out, by section."""
-    if policy.meter != "device-time":
-        yield "meter", f"{policy.meter} is not funded"
+    if policy.meter == "purchase":
+        yield "meter", "purchases are not funded"
     if policy.running == "take":
         yield "transition", "running contracts keep their rules"
     if policy.rounding != "fen" or policy.prorate != "none":
@@ -86,8 +79,8 @@ def _postings(state: State, policy: Policy) -> Iterator[Posting]:
         return
     for year in policy.years:
         pool = state.pools.get((policy.programme, year), Pool())
-        after = Pool(policy.pool, pool.issued)
-        yield from pool_postings((policy.programme, year), pool.amount, after.amount)
+        after = replace(pool, stated=policy.pool)
+        yield from set_aside((policy.programme, year), pool.amount, after.amount)
 
 
 def _apply(state: State, number: int, entry: PolicyActivated) -> None:

@@ -9,6 +9,8 @@ from msgspec import UNSET, to_builtins
 from meter.rules.commands import Command
 from meter.rules.entries import AnyEntry, Entry
 from meter.rules.kinds import (
+    awards,
+    budgets,
     claims,
     contracts,
     coupons,
@@ -16,6 +18,7 @@ from meter.rules.kinds import (
     payments,
     people,
     policies,
+    projects,
     proposals,
     recoveries,
     reviews,
@@ -35,6 +38,7 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     proposals.PROPOSAL,
     proposals.PROPOSAL_END,
     policies.POLICY,
+    budgets.BUDGET,
     parties.PROVIDER,
     parties.ENLISTMENT,
     parties.KEY,
@@ -47,6 +51,11 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     contracts.CONTRACT,
     contracts.FREEZE,
     contracts.UNFREEZE,
+    projects.PROJECT,
+    projects.AUDIT,
+    projects.FUNDS,
+    awards.AWARD,
+    awards.CHANGE,
     coupons.ISSUE,
     coupons.WITHDRAWAL,
     claims.CLAIM,

@@ -130,7 +130,7 @@ WHERE record.to_review AND record.voided IS NULL AND record.released IS NULL AND
 ORDER BY record.entry LIMIT $3;
 
 -- name: pools
-SELECT programme, year, amount, issued, programmes, (
+SELECT programme, year, amount, issued, stated, budget, programmes, (
     SELECT coalesce(sum(granted), 0) FROM meter.contract_year AS share
     WHERE share.programme = ANY (pool.programmes) AND share.year = pool.year
 ) AS granted

@@ -194,18 +194,30 @@ SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::nume
 ON CONFLICT (contract, year) DO UPDATE SET
     withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
 
+-- name: put_awards
+-- An award is to its coupon what a contract is, entitled to all that it is granted.
+INSERT INTO meter.contract_year
+    (contract, year, enterprise, programme, withheld, entitled, granted)
+SELECT id, year, enterprise, programme, 0, fen, fen
+FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[])
+    AS award (id, year, enterprise, programme, fen)
+ON CONFLICT (contract, year) DO UPDATE SET
+    entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
+
 -- name: put_coupons
 INSERT INTO meter.coupon (enterprise, programme, year, issued)
 SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[])
 ON CONFLICT (enterprise, programme, year) DO UPDATE SET issued = EXCLUDED.issued;
 
 -- name: put_pools
-INSERT INTO meter.pool (programme, year, amount, issued, programmes)
-SELECT programme, year, amount, issued, string_to_array(programmes, ' ')
-FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::text[])
-    AS pool (programme, year, amount, issued, programmes)
+INSERT INTO meter.pool (programme, year, amount, issued, stated, budget, programmes)
+SELECT programme, year, amount, issued, stated, budget, string_to_array(programmes, ' ')
+FROM unnest(
+    $1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[]
+) AS pool (programme, year, amount, issued, stated, budget, programmes)
 ON CONFLICT (programme, year) DO UPDATE SET
-    amount = EXCLUDED.amount, issued = EXCLUDED.issued, programmes = EXCLUDED.programmes;
+    amount = EXCLUDED.amount, issued = EXCLUDED.issued, stated = EXCLUDED.stated,
+    budget = EXCLUDED.budget, programmes = EXCLUDED.programmes;
 
 -- name: clear_registration
 DELETE FROM meter.registration;

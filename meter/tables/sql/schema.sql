@@ -184,6 +184,7 @@ CREATE TABLE meter.contract_segment (
     PRIMARY KEY (contract, year, policy)
 );
 
+-- Also of awards, each in its one year.
 CREATE TABLE meter.contract_year (
     contract   text COLLATE "C" NOT NULL,
     year       integer NOT NULL,
@@ -232,6 +233,8 @@ CREATE TABLE meter.pool (
     year       integer NOT NULL,
     amount     bigint NOT NULL,
     issued     bigint NOT NULL CHECK (issued BETWEEN 0 AND amount),
+    stated     bigint,               -- by the policy
+    budget     bigint,
     programmes text[] COLLATE "C" NOT NULL CHECK (programme = ANY (programmes)),
     PRIMARY KEY (programme, year)
 );
