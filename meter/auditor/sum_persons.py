@@ -20,7 +20,7 @@ _TRIALS: Final = ("test", "example")
 
 # What any ledger may let one person do.
 _BY_ONE: Final = {
-    *("enterprise", "contract", "freeze", "revocation", "token_end"),
+    *("enterprise", "project", "contract", "freeze", "revocation", "token_end"),
     *("proposal", "proposal_end"),
     *("claim", "claim_check", "claim_end", "approval", "notice", "objection", "resolution"),
     *("claim_revocation", "order", "payment"),
@@ -89,7 +89,8 @@ class Persons:
         if self._is_trial or kind in ("genesis", "person_recovery"):
             return True
         is_large = kind == "contract" and fields["amount"] > self._contract_limit
-        return kind in self._alone and not is_large
+        is_audited = kind == "project" and "audited_investment" in fields
+        return kind in self._alone and not (is_large or is_audited)
 
     def _end(self, number: int, fields: dict[str, Any]) -> None:
         proposal = self._take_open(number, fields)

@@ -1,9 +1,10 @@
 """Two persons: which commands need them, and how one confirms what another proposed.
 
 A person of the authority gives a command alone where entry 0 lists its kind in `alone`, a contract
-up to `contract_limit`. Any other command is proposed by one person and confirmed by another, and
-decided on the state of then; its entry names the proposal. An operator's offline command needs
-nobody, which its entry shows. In a trial ledger (`one_person`) one person does all.
+up to `contract_limit`, a project without its audited investment. Any other command is proposed by
+one person and confirmed by another, and decided on the state of then; its entry names the proposal.
+An operator's offline command needs nobody, which its entry shows. In a trial ledger (`one_person`)
+one person does all.
 """
 
 from typing import Final
@@ -18,6 +19,7 @@ from meter.rules.commands import (
     Propose,
     RecoverPerson,
     RegisterContract,
+    RegisterProject,
 )
 from meter.rules.entries import Entry, Genesis, ProposalEnded, ProposalMade
 from meter.rules.kinds.kind import Stamp
@@ -111,6 +113,8 @@ def needs_two(genesis: Genesis, command: Command) -> bool:
     if genesis.one_person or not kind.persons:
         return False
     if isinstance(command, RegisterContract) and command.amount > genesis.contract_limit:
+        return True
+    if isinstance(command, RegisterProject) and command.audited_investment is not UNSET:
         return True
     return kind.name not in genesis.alone
 

@@ -100,8 +100,8 @@ def add_up(writer: Writer) -> None:
 def test_one_person_gives_what_the_list_names_and_nothing_else():
     assert [
         *("approval", "claim", "claim_check", "claim_end", "claim_revocation", "contract"),
-        *("enterprise", "freeze", "notice", "objection", "order", "payment", "proposal"),
-        *("proposal_end", "resolution", "revocation", "token_end"),
+        *("enterprise", "freeze", "notice", "objection", "order", "payment", "project"),
+        *("proposal", "proposal_end", "resolution", "revocation", "token_end"),
     ] == ALONE
     assert {name for name, kind in BY_NAME.items() if kind.command and kind.persons == 0} == {
         "person_recovery"
@@ -116,6 +116,17 @@ def test_one_person_gives_what_the_list_names_and_nothing_else():
         *("payment_return", "recovery", "red_invoice", "forfeit"),
         *("budget", "project", "project_audit", "project_funds", "award", "award_change"),
     }
+
+
+def test_a_project_is_registered_by_one_and_its_audited_investment_by_two():
+    writer = two()
+    writer.project("P")
+    assert refusal(writer.project, "Q", audited_investment="1.00") == "two_persons_needed"
+    by_both(writer, "project", id="Q", title="平台", audited_investment="1.00")
+    audit(writer)
+    with lenient(writer):
+        writer.project("R", audited_investment="1.00")
+    assert "two_persons_needed" in violation(writer)
 
 
 def test_a_command_that_needs_two_is_refused_to_one_and_nothing_is_booked():

@@ -94,6 +94,7 @@ PROJECT: Kind[ProjectRegistered, RegisterProject] = Kind(
     apply=_apply_project,
     subjects=_registered_subjects,
     rows="registration",
+    persons=1,
     codes=("exists_differently", "looks_alike"),
 )
 AUDIT: Kind[ProjectAudited, AuditProject] = Kind(
