@@ -88,9 +88,10 @@ def _net(postings: Iterable[Any]) -> dict[Any, int]:
 
 def _fault_of(posting: Any) -> str:
     match posting:
-        case [str(), str(), int(fen)] if fen <= 0 and type(fen) is int:
+        # A bool is an int to a pattern, and to compiled code behind one.
+        case [str(), str(), fen] if type(fen) is int and fen <= 0:
             return f"{fen} fen is not a positive amount"
-        case [str(source), str(target), int(fen)] if source == target and type(fen) is int:
+        case [str(source), str(target), fen] if type(fen) is int and source == target:
             return f"{source!r:.200} posts to itself"
         case _:
             return f"{posting!r:.200} is not [from, to, fen]"

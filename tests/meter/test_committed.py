@@ -63,6 +63,8 @@ def paths(digests: list[str], size: int) -> list[str]:
         "uscc": [ALPHA, BETA],
         "contract": ["A", "NEW"],
         "claim": ["C1", "NEW"],
+        "award": ["NEW"],
+        "project": ["P", "NEW"],
         "provider": ["pcl", "new"],
         "keyid": ["pcl-1", "pcl-2"],
         "stream": ["main"],

@@ -38,6 +38,7 @@ from meter.tables.faults import DatabaseFault
 from meter.values.strict import decode
 from tests.books import ALPHA, BETA, DEVICE, lifted, record, uscc_of, void
 from tests.conftest import server_folder
+from tests.papers import papers
 from tests.services import (
     HOUR,
     ORIGIN,
@@ -134,6 +135,8 @@ async def today(diary: Diary) -> None:
     await ask("/v1/records/release", provider="pcl", id="w2", reason="seen")
     await diary.usage([record("a4", "A", *YEAR_EDGE, 50)], [void("w3"), void("w3")], seq=8)
     await ask("/v1/records/void", provider="pcl", id="a2", reason="not charged")
+    await award(diary)
+    await claim(diary)
     await meet(diary)
     await rotate(diary)
     await diary.usage([], seq=9, keyid="pcl-2")
@@ -153,6 +156,54 @@ async def meet(diary: Diary) -> None:
     await ask("/v1/proposals", command="withdrawal", body=coupon_body(2026, "0.02", BETA))
     await ask("/v1/tokens/li-1/end")
     await ask("/v1/persons/li/end")
+
+
+async def award(diary: Diary) -> None:
+    """Fund a project by an award, and lower it."""
+    ask = diary.ask
+    await ask("/v1/policies", programme="adaptation", version="2024-12")
+    budget = {"programme": "adaptation", "year": 2026, "amount": "100.00", "document": "12"}
+    await ask("/v1/budgets", **budget)
+    await ask("/v1/projects", id="P", title="适配")
+    funds = {"reference": "7", "level": "district", "amount": "1.00", "document": "notice"}
+    await ask("/v1/projects/P/funds", **funds)
+    await ask("/v1/projects/P/audit", amount="90.00", document="report")
+    terms = {"programme": "adaptation", "enterprise": ALPHA, "project": "P", "year": 2026}
+    await ask("/v1/awards", id="AW", base="80.00", amount="9.00", document="opinion", **terms)
+    await ask("/v1/awards/AW/change", amount="8.00", reason="a smaller cost")
+
+
+async def claim(diary: Diary) -> None:
+    """Take every step of claims for contract A in 2025."""
+    ask = diary.ask
+
+    async def enter(name: str, number: str) -> None:
+        await ask("/v1/claims", id=name, item="A", year=2025, **papers(number, name, "2026-01-09"))
+
+    await enter("C1", "1" * 20)
+    await ask("/v1/claims/C1/end", outcome="returned")
+    for name, number in (("C2", "2" * 20), ("C3", "3" * 20)):
+        await enter(name, number)
+        await ask(f"/v1/claims/{name}/check")
+        await ask(f"/v1/claims/{name}/approve", amount="1.00")
+        if name == "C2":
+            await ask("/v1/claims/C2/revoke", reason="a mistake")
+    notice = {"starts": "2026-01-10", "ends": "2026-01-17", "url": "https://city.test/1"}
+    await ask("/v1/claims/C3/notice", **notice)
+    number = diary.service.intake.watermark.size
+    await ask("/v1/claims/C3/objections", sha256="0f" * 32)
+    outcome = {"outcome": "dismissed", "reason": "seen"}
+    await ask(f"/v1/claims/C3/objections/{number}/resolve", **outcome)
+    diary.service.clock.advance(8 * 86_400)
+    await ask("/v1/claims/C3/order")
+    await ask("/v1/claims/C3/payment", bank_reference="city-1", paid_on="2026-01-18")
+    await ask("/v1/claims/C3/payment-return", returned_on="2026-01-18", reason="closed")
+    red = {"number": "3" * 20, "red_number": "4" * 20, "confirmation": "red-1", "year": 2025}
+    fen = {"amount": "999999.00", "refunded": "0.00", "issued_on": "2026-01-18"}
+    await ask("/v1/invoices/red", **red, **fen)
+    owed = {"year": 2025, "amount": "0.10"}
+    await ask("/v1/items/A/forfeits", **owed, reason="a breach")
+    await ask("/v1/recoveries", item="A", **owed, bank_reference="city-2")
 
 
 async def rotate(diary: Diary) -> None:
