@@ -617,6 +617,11 @@ def expected_balances(state: State) -> dict[str, int]:
         accounts[f"enterprise:{contract.registered.enterprise}"] -= cost
         for year, share in contract.shares.items():
             accounts[f"accrued:{contract.registered.id}:{year}"] = share.granted
+    for (item, year), versions in state.claims.accounts.items():
+        account = versions[-1]
+        accounts[f"payable:{item}:{year}"] = account.payable
+        accounts[f"paid:{item}:{year}"] = account.paid
+        accounts[f"claims:{item}:{year}"] = -account.payable - account.paid
     return {account: fen for account, fen in accounts.items() if fen}
 
 
