@@ -137,6 +137,8 @@ def _signals_raise() -> Iterator[None]:
     """Let a signal raise `_Ended` in what runs without a loop."""
 
     def end(number: int, _frame: object) -> NoReturn:
+        # An object that is half made now complains when it goes; nobody needs to hear of that.
+        sys.unraisablehook = lambda _: None
         raise _Ended(number)
 
     with _signals_kept():

@@ -376,6 +376,32 @@ def test_a_signal_to_a_verification_is_no_verdict(data, number):
         interrupted(process, number)
 
 
+HALF_MADE = """
+import os, signal
+from meter.cli import common
+
+class Half:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.made = True
+
+    def __del__(self):
+        print(self.made)
+
+try:
+    with common._signals_raise():
+        Half()
+except common._Ended as end:
+    print(end.number.name)
+"""
+
+
+def test_what_a_signal_leaves_half_made_does_not_complain():
+    command = [sys.executable, "-c", HALF_MADE]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("SIGTERM\n", "")
+
+
 # A backup begins again
 
 
