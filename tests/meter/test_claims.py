@@ -603,6 +603,14 @@ def test_the_parts_of_one_invoice_stay_within_its_amount_over_the_years():
     summed(desk.books)
 
 
+def test_a_firm_that_may_not_apply_any_more_is_approved_nothing():
+    desk = checked()
+    applicants = 'applicants = ["institute"]'
+    text = re.sub(r"(?m)^applicants = .*$", applicants, PATIENT).replace('2024-12"', '2025-01"')
+    desk.books.activate(text)
+    assert refusal(desk.approve, "1.00").code == "not_applicant"
+
+
 def test_a_firm_below_the_threshold_is_approved_nothing():
     desk = Desk(A="1000000.00")
     desk.enter()

@@ -1,7 +1,7 @@
 """Claims (核销): a firm's papers for what an item was granted in a year, their check, their end."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from msgspec import UNSET
 
@@ -43,15 +43,6 @@ def known_claim(state: State, name: str, *allowed: ClaimState) -> Claim:
     if claim.state not in allowed:
         raise Problem("wrong_state", f"claim {name} is {claim.state}", entry=claim.number)
     return claim
-
-
-def step(**changes: Any) -> Callable[[State, int, ClaimStep], None]:
-    """Return how an entry is applied that changes its claim in the same way each time."""
-
-    def apply(state: State, number: int, entry: ClaimStep) -> None:
-        state.claims.change(entry.claim, number, **changes)
-
-    return apply
 
 
 def claim_subjects(state: State, entry: ClaimStep) -> Iterable[str]:
@@ -173,6 +164,10 @@ def _judge_end(state: State, command: EndClaim, stamp: Stamp) -> Judged:
     return NOTHING_MORE
 
 
+def _apply_end(state: State, number: int, entry: ClaimEnded) -> None:
+    state.claims.change(entry.claim, number, state="ended")
+
+
 def _ending_firm(state: State, command: EndClaim) -> str:
     claim = state.claims.claim(command.claim)
     if claim is None:
@@ -216,7 +211,7 @@ END: Kind[ClaimEnded, EndClaim] = Kind(
     entry=ClaimEnded,
     command=EndClaim,
     judge=_judge_end,
-    apply=step(state="ended"),
+    apply=_apply_end,
     subjects=claim_subjects,
     firm=_ending_firm,
     rows="registration",

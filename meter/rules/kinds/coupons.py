@@ -15,13 +15,9 @@ from meter.values.units import format_money
 
 def _judge_issue(state: State, command: IssueCoupon, _stamp: Stamp) -> Judged:
     policy = _policy_of_year(state, command)
-    check_applicant(state, policy, state.enterprises[command.enterprise].registered)
+    check_fundable(state, policy, command.enterprise, command.year)
     coupon = (command.enterprise, command.programme, command.year)
     issued = state.coupons.get(coupon, 0) + command.amount
-    rented = rented_amount(state, command.enterprise, command.programme, command.year)
-    if rented < policy.threshold:
-        needed, found = format_money(policy.threshold), format_money(rented)
-        raise Problem("below_threshold", f"{needed} needed, {found} found")
     if policy.cap is not None and issued > policy.cap:
         raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
     check_pool(state, state.pool_id(command.programme, command.year), command.amount)
@@ -58,7 +54,16 @@ def _given_back(state: State, command: WithdrawCoupon | CouponWithdrawn) -> list
     return given_back(state, state.pool_id(command.programme, command.year), command.amount)
 
 
-def rented_amount(state: State, enterprise: str, programme: str, year: int) -> int:
+def check_fundable(state: State, policy: Policy, enterprise: str, year: int) -> None:
+    """Raise `Problem` where an enterprise may not apply, or rents too little in a year."""
+    check_applicant(state, policy, state.enterprises[enterprise].registered)
+    rented = _rented_amount(state, policy.programme, enterprise, year)
+    if rented < policy.threshold:
+        needed, found = format_money(policy.threshold), format_money(rented)
+        raise Problem("below_threshold", f"{needed} needed, {found} found")
+
+
+def _rented_amount(state: State, programme: str, enterprise: str, year: int) -> int:
     """Return the full amounts of the contracts whose usage of the year can be eligible, in fen."""
     return sum(
         contract.terms.amount

@@ -22,7 +22,7 @@ from meter.rules.entries import (
 )
 from meter.rules.items import Item, debt_of, grounds_of, known_item
 from meter.rules.kinds.claims import CLAIM_CODES, claim_subjects, known_claim
-from meter.rules.kinds.coupons import rented_amount
+from meter.rules.kinds.coupons import check_fundable
 from meter.rules.kinds.kind import (
     NOTHING_MORE,
     Judged,
@@ -42,7 +42,7 @@ def _judge_approval(state: State, command: ApproveClaim, stamp: Stamp) -> Judged
     claim = known_claim(state, command.claim, "checked")
     check_another_person(state, stamp, claim.maker, claim.checker)
     item, year = known_item(state, claim.entered.item), claim.entered.year
-    _check_applicant(state, item, year)
+    _check_fundable(state, item, year)
     claim = replace(claim, disallowed=_disallowed(claim, command))
     _check_papers(state, claim)
     grounds = grounds_of(state, item, year, claim)
@@ -60,13 +60,11 @@ def _judge_approval(state: State, command: ApproveClaim, stamp: Stamp) -> Judged
     return fields, _approval_postings(claim, command.amount)
 
 
-def _check_applicant(state: State, item: Item, year: int) -> None:
-    """Raise `Problem` where the firm could not be issued a coupon of the year today."""
-    policy = item.policy
-    rented = rented_amount(state, item.enterprise, item.programme, year)
-    if rented < policy.threshold:
-        needed, found = format_money(policy.threshold), format_money(rented)
-        raise Problem("below_threshold", f"{needed} needed, {found} found")
+def _check_fundable(state: State, item: Item, year: int) -> None:
+    """Raise `Problem` where the firm could not be issued a coupon of the year any more."""
+    policy = state.policy_of(item.programme, year, state.size)
+    assert policy is not None, "a policy touched the year when the claim was entered"
+    check_fundable(state, policy, item.enterprise, year)
 
 
 def _disallowed(claim: Claim, command: ApproveClaim) -> dict[str, int]:
@@ -214,7 +212,8 @@ APPROVAL: Kind[ClaimApproved, ApproveClaim] = Kind(
     response=_approval_response,
     codes=(
         *CLAIM_CODES,
-        *("same_person", "below_threshold", "invoice_used", "reference_used"),
+        *("same_person", "not_applicant", "role_conflict", "below_threshold"),
+        *("invoice_used", "reference_used"),
         *("nothing_payable", "above_payable"),
     ),
     moves_money=True,
