@@ -17,6 +17,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from datetime import date
 from hashlib import sha256
 from importlib.resources import files
@@ -569,9 +570,10 @@ def figures(state: State) -> dict[str, Any]:
         "granted": {id_: fen for id_, fen in state.granted.items() if fen},
         "pools": {id_: (pool.amount, pool.issued) for id_, pool in state.pools.items()},
         "budgets": {id_: pool.budget for id_, pool in state.pools.items()},
-        "awards": {id_: (each.made, each.amounts) for id_, each in state.awards.items()},
+        "awards": {id_: (each.made, tuple(each.amounts)) for id_, each in state.awards.items()},
         "projects": {
-            id_: (each.registered, each.funds, each.audits) for id_, each in state.projects.items()
+            id_: (each.registered, tuple(each.funds), tuple(each.audits))
+            for id_, each in state.projects.items()
         },
         # A running service holds only those of these that its last groups named.
         "records": {
@@ -579,9 +581,10 @@ def figures(state: State) -> dict[str, Any]:
             "in_use": _in_use(state),
         },
         "keys": {id_: (each.entry, each.revoked) for id_, each in state.keys.items()},
-        "people": state.people,
+        "people": deepcopy(state.people),
+        "claims": deepcopy(state.claims),
         "providers": {
-            id_: (each.registered, each.enlistments) for id_, each in state.providers.items()
+            id_: (each.registered, dict(each.enlistments)) for id_, each in state.providers.items()
         },
         "enterprises": {id_: each.registered for id_, each in state.enterprises.items()},
         "active": state.active,

@@ -192,11 +192,11 @@ def refusal(ask: Any, *arguments: Any, **changes: Any) -> Problem:
     return refused.value
 
 
-def told(books: Books) -> tuple[Any, ...]:
+def told(books: Books) -> tuple[dict[str, Any], list[Any]]:
     """Return all that books say, without proposals."""
     state = {name: each for name, each in figures(books.state).items() if name not in PASSING}
     made = [each for each in books.entries if each.kind not in ("proposal", "proposal_end")]
-    return state, repr(books.state.claims), made
+    return state, made
 
 
 def summed(books: Books) -> None:
