@@ -54,7 +54,7 @@ class BatchSubmission(_Waiting[StoredBatch]):
 
 @dataclass(eq=False, slots=True)
 class CommandSubmission(_Waiting[CommandResponse]):
-    """A command of the authority: by which token, under which idempotency key, with which salt."""
+    """A command: by which token, under which idempotency key, with which salt."""
 
     command: Asked
     by: str

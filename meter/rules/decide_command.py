@@ -1,9 +1,9 @@
-"""Decide a command of the authority: check it against the state, and make its one entry.
+"""Decide a command: check it against the state, and make its one entry.
 
 `decide_command` reads the state and changes nothing; `evolve` applies the entry. Whether the person
 may give it is decided first (`rules/two_persons.py`), then the command's kind (`rules/kinds/`)
-judges it. A refusal is a `Problem`. To register equal content a second time is no
-error: it makes no entry and leads to `Existing`.
+judges it. A refusal is a `Problem`. To register equal content a second time is no error: it makes
+no entry and leads to `Existing`.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def decide_command(state: State, asked: Asked, stamp: Stamp) -> Entry | Existing
     """Return the entry of a command, or the one that exists. Raises `Problem`."""
     command = command_asked_for(state, asked)
     person = acting_person(state, command, stamp)
-    proposal = check_persons(state, asked, person, stamp.at)
+    proposal = check_persons(state, asked, person, stamp)
     judged = _judge(state, command, stamp)
     if isinstance(judged, Existing):
         return judged

@@ -1,5 +1,7 @@
 """Pages read from the service's tables, each bounded in items and in what is read.
 
+Tables of few rows are read whole: those of pools, tokens, and decisions of two persons.
+
 Functions take the caller's connection, in whose snapshot they read. They know nothing of HTTP; a
 *page* is a list of at most `limit` items and whether there are more, an item's key says where the
 next page begins. `tables/write.py` writes the tables.

@@ -1,1 +1,1 @@
-"""What entries mean to people, pure: events and past balances."""
+"""What entries mean to people, pure: events, past balances, questions and decisions."""

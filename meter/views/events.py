@@ -8,10 +8,10 @@
     event: coupon.threshold
     data: {"entry":41,…,"programme":"training-coupon","year":2025,"percent":80,…}
 
-An enterprise sees what happens to its records, contracts, coupons and awards, and to the money of
-projects that it has an award for. A provider sees its batches, and what others do to its records,
-keys and contracts. Officials see one condensed `entry` for each
-entry, and the thresholds. No event shows another subject's data. Where a record moves money of
+An enterprise sees what happens to its records, contracts, coupons, awards and claims, and to the
+money of projects that it has an award for. A provider sees its batches, and what others do to its
+records, keys and contracts. Officials see one condensed `entry` for each entry, and the thresholds.
+No event shows another subject's data. Where a record moves money of
 further contracts, their enterprise sees it and the provider does not.
 
 The id is the entry's number. Where an entry makes several events, all but the last have a suffix,
@@ -309,8 +309,8 @@ class Walk:
     """A walk through the entries that turns them into a viewer's events, one after the other.
 
     `balances` holds the coupons that were needed so far, as they stand at the position; their
-    `entitled` and `withheld` are not kept up. `state` knows the terms of contracts, which never
-    change.
+    `entitled` and `withheld` are not kept up. Of `state`, only what never changes is
+    looked up: terms of contracts, what a claim is for, and when a project's awards were made.
     """
 
     who: Viewer
