@@ -141,7 +141,7 @@ class Questions:
             )
             if contract != usage.contract:
                 self._ask("shared_run", usage.provider, {contract, usage.contract}, first, number)
-        for quarter, part in _ragged(number, usage):
+        for quarter, part in self._ragged(number, usage):
             self._parts.setdefault(quarter, array("q")).extend(part)
             self._changed.add(quarter)
 
@@ -165,7 +165,7 @@ class Questions:
         span = _span(usage)
         if span in self._spans and self._spans[span][0] == void.record:
             del self._spans[span]
-        for quarter, part in _ragged(void.record, usage):
+        for quarter, part in self._ragged(void.record, usage):
             if quarter in self._parts:
                 self._parts[quarter] = _without(self._parts[quarter], part)
                 self._changed.add(quarter)
@@ -177,16 +177,36 @@ class Questions:
         owners = {contracts[each.contract].registered.enterprise for each in (first, second)}
         return len(owners) == 1
 
+    def _ragged(self, number: int, usage: UsageAccepted) -> Iterator[tuple[_Quarter, "array[int]"]]:
+        """Yield the first and last quarter of a record, where it takes a part of them only.
+
+        Whole quarters need no look: what is in use there never exceeds what is enlisted. What is
+        withheld is reviewed anyway, and what is not enlisted has no limit.
+        """
+        if usage.withheld is not UNSET:
+            return
+        work, fitting = work_of(usage), {day for day, _ in usage.fits}
+        needed = self._state.contracts[usage.contract].policy.enlistment_required
+        for place in sorted({work.start // QUARTER_SECONDS, (work.end - 1) // QUARTER_SECONDS}):
+            begin = place * QUARTER_SECONDS
+            start, until = max(work.start, begin), min(work.end, begin + QUARTER_SECONDS)
+            if until - start == QUARTER_SECONDS or day_of(begin) not in fitting:
+                continue
+            if needed or self._enlisted(usage.provider, usage.device, begin):
+                part = array("q", (number, start, until, work.milli_devices))
+                yield (usage.provider, usage.device, place), part
+
+    def _enlisted(self, provider: str, device: str, moment: int) -> int:
+        """Return how many devices of a kind a provider has enlisted at a moment."""
+        capacity = self._state.providers[provider].capacity(device)
+        return sum(count for start, end, count in capacity if start <= moment < end)
+
     def _crowd(self, quarter: _Quarter) -> list[int]:
         """Return the records that were at work at once where they were more than is enlisted."""
         provider, device, place = quarter
         parts = list(_parts(self._parts[quarter]))
         begin = place * QUARTER_SECONDS
-        enlisted = sum(
-            count
-            for start, end, count in self._state.providers[provider].capacity(device)
-            if start <= begin < end
-        )
+        enlisted = self._enlisted(provider, device, begin)
         in_use = self._state.in_use.get(("provider", provider, device))
         used = in_use.at(place) if in_use else 0
         ragged = sum((until - start) * milli for _, start, until, milli in parts)
@@ -221,23 +241,6 @@ def _keys(usage: UsageAccepted, batch: object) -> Iterator[_Key]:
 
 def _year(usage: UsageAccepted) -> int:
     return year_of(usage.start // MICROSECONDS)
-
-
-def _ragged(number: int, usage: UsageAccepted) -> Iterator[tuple[_Quarter, "array[int]"]]:
-    """Yield the first and last quarter of a record, where it takes a part of them only.
-
-    Whole quarters need no look: what is in use there never exceeds what is enlisted. What is
-    withheld is reviewed anyway, and what is not enlisted counts for nothing.
-    """
-    if usage.withheld is not UNSET:
-        return
-    work, enlisted = work_of(usage), {day for day, _ in usage.fits}
-    for place in sorted({work.start // QUARTER_SECONDS, (work.end - 1) // QUARTER_SECONDS}):
-        begin = place * QUARTER_SECONDS
-        start, until = max(work.start, begin), min(work.end, begin + QUARTER_SECONDS)
-        if until - start < QUARTER_SECONDS and day_of(begin) in enlisted:
-            part = array("q", (number, start, until, work.milli_devices))
-            yield (usage.provider, usage.device, place), part
 
 
 def _parts(parts: "array[int]") -> Iterator[tuple[int, int, int, int]]:

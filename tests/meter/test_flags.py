@@ -128,6 +128,21 @@ def test_one_run_under_two_contracts_is_asked_about_whatever_its_intervals():
     assert asked(books) == [Question("shared_run", "pcl", ("A", "C"), 1, numbers)]
 
 
+def test_devices_that_need_no_enlistment_are_never_too_many():
+    books = Books(NOW)
+    text = lifted()
+    start = text.index("[enlistment]")
+    books.activate(text[:start] + text[start:].replace("true", "false", 1))
+    books.provider(devices={"other": 8})
+    books.key()
+    books.enterprise()
+    books.contract("A", max_devices={})
+    books.issue(2025, "100.00")
+    books.post([minutes("a", 0, 5, 8)])
+    assert books.share("A", 2025).granted > 0
+    assert asked(books) == []
+
+
 def test_more_cards_at_once_than_enlisted_within_a_quarter_are_asked_about():
     books = opened(cards=8)
     (result,) = books.post([minutes("a", 0, 5, 16)])
