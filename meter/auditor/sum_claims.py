@@ -50,6 +50,7 @@ KINDS: Final = frozenset([*_STEPS, "genesis", "claim", "recovery", "red_invoice"
 _OPEN: Final = ("entered", "checked", "approved", "noticed")
 _BOUND: Final = ("approved", "noticed", "ordered", "paid")
 _COUNTED: Final = ("ordered", "paid")
+_TAKEN_BACK: Final = ("amount", "refunded")  # by a red invoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Item:
     programme: str
     seller: str
     ratio: Fraction
-    rules: Mapping[str, Any]
+    rules: Mapping[str, Any]  # its figures may be left out
 
     @property
     def evidence(self) -> Sequence[str]:
@@ -179,7 +180,9 @@ class Claims:
             if other.state in _OPEN:
                 detail = f"claim {other.fields['id']} is open for the same item and year"
                 raise Violation("sum_claims", detail, number)
-        item = self._items[fields["item"]]
+        item = self._items.get(fields["item"])
+        if item is None:
+            raise Violation("sum_claims", f"nothing is claimed for {fields['item']}", number)
         self._check_window(number, item, fields)
         for invoice in fields["invoices"]:
             if (invoice["seller"], invoice["buyer"]) != (item.seller, item.enterprise):
@@ -194,7 +197,7 @@ class Claims:
     def _check_window(self, number: int, item: Item, fields: dict[str, Any]) -> None:
         years, month = divmod(item.months, 12)
         closed = date(fields["year"] + 1 + years, month + 1, 1)
-        today = date.fromordinal(_day(fields["at"]))
+        today = date.fromordinal(day_of(fields["at"]))
         if not date(fields["year"], 1, 1) <= today < closed:
             raise Violation("sum_claims", f"a claim for {fields['year']} on {today}", number)
         given = {
@@ -218,7 +221,9 @@ class Claims:
                 self._act(number, claim, fields)
                 self._approve(number, claim, fields)
             case "notice":
-                claim.notice = _days(fields)
+                claim.notice = days_of(fields)
+                if claim.notice.start < day_of(fields["at"]):
+                    raise Violation("sum_notice", "the notice begins before its entry", number)
             case "objection":
                 claim.objections[number] = False
             case "resolution":
@@ -244,6 +249,8 @@ class Claims:
         # The posting of this entry is in the balance already.
         before = -self._balances.get(_name("claims", claim.account), 0) - claim.approved
         limit = self._limit(claim.account, claim)
+        if claim.approved > claim.fields.get("amount", claim.approved):
+            raise Violation("sum_papers", "more than the claim asks for is approved", number)
         if claim.approved and before + claim.approved > limit:
             detail = f"{claim.approved} fen are approved above {before}, the limit is {limit}"
             raise Violation("sum_papers", detail, number)
@@ -267,7 +274,7 @@ class Claims:
         if _actor(fields) == claim.persons[2] and not self._one_person:
             raise Violation("sum_persons", "who approved a claim orders it", number)
         item = self._items[claim.fields["item"]]
-        today = _day(fields["at"])
+        today = day_of(fields["at"])
         if len(claim.notice) < item.notice_days or today < claim.notice.stop:
             raise Violation("sum_notice", "the order comes before the end of a notice", number)
         if not all(claim.objections.values()):
@@ -319,11 +326,20 @@ class Claims:
             if name == fields["number"]
         )
         known = [each for each in self._red[account] if each["number"] == fields["number"]]
-        red = sum(each["amount"] for each in known)
-        if red + fields["amount"] > counts:
+        red, refunded = (sum(each[key] for each in [*known, fields]) for key in _TAKEN_BACK)
+        if red > counts:
             detail = f"{fields['number']} counts {counts} fen, more is taken back"
             raise Violation("sum_invoice", detail, number)
+        if refunded > self._amount_of(fields["number"]):
+            raise Violation("sum_invoice", f"more than {fields['number']} is refunded", number)
         self._red[account].append(fields)
+
+    def _amount_of(self, invoice: str) -> int:
+        """Return the amount of an invoice that an approved claim names."""
+        claims = (each for each in self._of_paper[invoice] if each.state in _BOUND)
+        papers = (paper for claim in claims for name, paper, _ in claim.papers() if name == invoice)
+        amount: int = next(papers)["amount"]
+        return amount
 
     # Limits and debts
 
@@ -372,11 +388,12 @@ def _name(kind: str, account: Account) -> str:
     return f"{kind}:{account[0]}:{account[1]}"
 
 
-def _day(moment: int) -> int:
+def day_of(moment: int) -> int:
     """Return the ordinal of the Shanghai day of microseconds since 1970."""
     return (moment // _SECOND + _AHEAD) // _DAY + _EPOCH
 
 
-def _days(section: dict[str, Any]) -> range:
+def days_of(section: dict[str, Any]) -> range:
+    """Return the days from `from` until `until`, dates of Shanghai, half-open."""
     first, until = (date.fromisoformat(section[name]) for name in ("from", "until"))
     return range(first.toordinal(), until.toordinal())

@@ -64,7 +64,7 @@ import msgspec
 
 from ledger.errors import Violation
 from meter.auditor.sum_claims import KINDS as _OF_CLAIMS
-from meter.auditor.sum_claims import Claims, Item
+from meter.auditor.sum_claims import Claims, Item, day_of, days_of
 from meter.auditor.sum_persons import Persons
 
 _SECOND: Final = 1_000_000  # microseconds
@@ -658,7 +658,10 @@ class Sums:
         if rules.version != fields["policy"]:
             raise Violation("sum_policy", f"{fields['policy']} is not the newest policy", number)
         enterprise = self._enterprises[fields["enterprise"]]
-        founded, today = date.fromisoformat(enterprise["founded_on"]), _today(fields)
+        founded, today = (
+            date.fromisoformat(enterprise["founded_on"]),
+            date.fromordinal(day_of(fields["at"])),
+        )
         if rules.age is not None:
             starts, ends = (_months_after(founded, months) for months in rules.age)
             if not starts <= today < ends:
@@ -803,7 +806,7 @@ class Sums:
         days = _eligible_days(fields, rules)
         contract = self._contracts[fields["id"]] = _Contract(fields, rules, days)
         if rules.claims is not None:
-            self._claims.add_item(fields["id"], self._item(fields, rules))
+            self._claims.add_item(fields["id"], self._item(fields, rules, rules.claims))
         self._rentals[fields["enterprise"], fields["programme"]].append(contract)
         for device, price in fields["prices"].items():
             at_provider = fields["provider"], device
@@ -823,19 +826,19 @@ class Sums:
             self._meter_list.append(meter)
             meter.provider.meters.append(meter)
 
-    def _item(self, fields: dict[str, Any], rules: _Rules) -> Item:
+    def _item(self, fields: dict[str, Any], rules: _Rules, claims: dict[str, Any]) -> Item:
         return Item(
             enterprise=fields["enterprise"],
             programme=fields["programme"],
             seller=self._providers[fields["provider"]].uscc,
             ratio=rules.ratio[fields["class"]],
-            rules=rules.claims or {},
+            rules=claims,
         )
 
 
 def _enlist(number: int, provider: _Provider, fields: dict[str, Any]) -> None:
     """Add a provider's devices; a known enlistment can only get another end."""
-    devices, days = fields["devices"], _days(fields["enlisted"])
+    devices, days = fields["devices"], days_of(fields["enlisted"])
     name = fields["enlisted"]["batch"]
     known_devices, known_days = provider.batches.get(name, (devices, days))
     if (known_devices, known_days.start) != (devices, days.start):
@@ -1061,7 +1064,7 @@ def _read_rules(text: str) -> _Rules:
         version=file["version"],
         meter=file["meter"],
         applicants=file["applicants"],
-        valid=_days(file["validity"]),
+        valid=days_of(file["validity"]),
         classes=(
             {each["when"]: each["name"] for each in classes if "when" in each}
             if classes
@@ -1096,7 +1099,7 @@ def _fen(file: dict[str, Any], section: str) -> int | None:
 
 def _rules_of(contract: dict[str, Any], versions: list[_Rules]) -> _Rules | None:
     """Return the rules on the day of the signing, else on the first day that has any."""
-    term = _days(contract)
+    term = days_of(contract)
     # Within the term, the first day with any rules is its own first or one on which some begin.
     days = [term.start, *sorted(rules.valid.start for rules in versions)]
     signed = date.fromisoformat(contract["signed_on"]).toordinal()
@@ -1121,12 +1124,6 @@ def _share_caps(other: _Award, award: _Award, rules: _Rules) -> bool:
     return all(other.fields.get(name) == award.fields.get(name) for name in names)
 
 
-def _today(fields: dict[str, Any]) -> date:
-    """Return the day in Shanghai on which an entry was made."""
-    quarter = fields["at"] // _SECOND // _QUARTER
-    return date.fromordinal(_day_of(quarter))
-
-
 def _months_after(day: date, months: int) -> date:
     """Return the same day some months later, or the month's last (Civil Code, article 202)."""
     years, month = divmod(day.month - 1 + months, 12)
@@ -1148,18 +1145,12 @@ def _eligible_days(contract: dict[str, Any], rules: _Rules) -> range:
     """Return the days of policy validity ∩ term, none where use or parties are not eligible."""
     if contract["related_party"] or (rules.uses is not None and contract["use"] not in rules.uses):
         return range(0)
-    term = _days(contract)
+    term = days_of(contract)
     return range(max(rules.valid.start, term.start), min(rules.valid.stop, term.stop))
 
 
 def _coupon_of(fields: dict[str, Any]) -> _Coupon:
     return fields["enterprise"], fields["programme"], fields["year"]
-
-
-def _days(section: dict[str, Any]) -> range:
-    """Read `from` and `until`, dates of Shanghai, half-open."""
-    first, until = (date.fromisoformat(section[name]) for name in ("from", "until"))
-    return range(first.toordinal(), until.toordinal())
 
 
 def _years(days: range) -> range:

@@ -680,6 +680,9 @@ def test_a_red_invoice_takes_back_what_was_claimed_for_at_most():
         refusal(desk.red, "1.00", red_number="8" * 20, issued_on="2026-02-03").code == "bad_dates"
     )
     desk.red("50000.00", red_number="8" * 20)
+    more = {"red_number": "9" * 20, "refunded": "1000000.01"}
+    assert refusal(desk.red, "0.00", **more).code == "above_invoice"
+    desk.red("0.00", **(more | {"refunded": "1000000.00"}))
     summed(desk.books)
 
 

@@ -110,6 +110,20 @@ def test_an_approval_that_forgets_what_was_approved_before_is_found():
     found(entries, "sum_papers", "approved above 40000000")
 
 
+def test_an_approval_above_what_the_claim_asks_for_is_found():
+    entries = paid()
+    of_kind(entries, "claim")["amount"] = 39_999_999
+    found(entries, "sum_papers", "asks for")
+
+
+def test_a_claim_under_a_policy_without_claims_is_found():
+    entries = paid()
+    policy = of_kind(entries, "policy")
+    for each in (policy, entries[policy["proposal"]]["body"]):
+        each["content"] = each["content"].partition("[claims]")[0]
+    found(entries, "sum_claims", "nothing is claimed for A")
+
+
 def test_an_amount_that_its_posting_does_not_have_is_found():
     entries = paid()
     move(of_kind(entries, "approval"), -1)
@@ -157,6 +171,18 @@ def test_a_red_invoice_above_what_counts_is_found():
     summed(entries)
     tell(entries, of_kind(entries, "red_invoice"), amount=100_000_001)
     found(entries, "sum_invoice", "taken back")
+
+
+def test_a_refund_above_an_invoice_is_found():
+    desk = Desk(A="1000000.00")
+    desk.claimed("400000.00")
+    desk.red("1.00", refunded="1000000.00")
+    entries = told(desk)
+    summed(entries)
+    red = of_kind(entries, "red_invoice")
+    red["refunded"] += 1
+    entries[red["proposal"]]["body"]["refunded"] = "1000000.01"
+    found(entries, "sum_invoice", "refunded")
 
 
 def other_papers() -> dict[str, Any]:
@@ -216,6 +242,12 @@ def test_a_notice_of_six_days_is_found():
     entries = paid()
     of_kind(entries, "notice")["until"] = "2026-02-08"
     found(entries, "sum_notice", "end of a notice")
+
+
+def test_a_notice_that_began_before_its_entry_is_found():
+    entries = paid()
+    of_kind(entries, "notice")["from"] = "2026-02-01"
+    found(entries, "sum_notice", "before its entry")
 
 
 def test_an_order_beside_an_open_objection_is_found():

@@ -71,15 +71,19 @@ def _judge_red(state: State, command: EnterRedInvoice, stamp: Stamp) -> Judged:
     bound = [each for each in state.claims.bound_to(name) if each.entered.year == command.year]
     if not bound:
         raise Problem("unknown_invoice", f"no approved claim for {command.year} has it")
-    item = bound[0].entered.item
-    left = sum(each.allowed(name, dict(each.papers())[name]) for each in bound)
-    left -= sum(
-        red.amount
+    item, papers = bound[0].entered.item, [dict(each.papers())[name] for each in bound]
+    known = [
+        red
         for _, red in state.claims.red.get((item, command.year), [])
         if red.number == command.number
-    )
+    ]
+    left = sum(each.allowed(name, paper) for each, paper in zip(bound, papers, strict=True))
+    left -= sum(red.amount for red in known)
     if command.amount > left:
         raise Problem("above_invoice", f"{format_money(left)} of {command.number} are claimed for")
+    left = papers[0].amount - sum(red.refunded for red in known)
+    if command.refunded > left:
+        raise Problem("above_invoice", f"{format_money(left)} of {command.number} can be refunded")
     return {"item": item}, []
 
 
