@@ -1,6 +1,5 @@
 """A claim in the demonstration: an enterprise claims what it was granted, and the city pays it."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
@@ -11,7 +10,6 @@ from meter.demo.telling import fen_of, money_text
 from meter.rules.rating import FULL_BP
 from meter.values.units import MICROSECONDS, format_date, format_money
 
-NOTICE_DAYS: Final = 7
 CLAIM: Final = "CL-2025-0001"
 
 Row = tuple[str, str, str]  # who, what, the money
@@ -29,10 +27,13 @@ class Persons:
 class Payment:
     """The steps of one claim, each told as a row."""
 
-    def __init__(self, persons: Persons, account: dict[str, Any], seller: str, buyer: str) -> None:
+    def __init__(
+        self, persons: Persons, account: dict[str, Any], parties: dict[str, str], notice_days: int
+    ) -> None:
         self._persons = persons
+        self._notice_days = notice_days
         self._account = account
-        self._parties = {"seller": seller, "buyer": buyer}
+        self._parties = parties
         self.rows: list[Row] = []
         self.refusal = ""
 
@@ -80,7 +81,7 @@ class Payment:
         answer = await self._step(second, "approve", amount=self._account["granted"])
         self.rows.append(("two persons", "check and approve it", self._account["granted"]))
         starts = date.fromisoformat(format_date(today // MICROSECONDS))
-        until = starts + timedelta(NOTICE_DAYS)
+        until = starts + timedelta(self._notice_days)
         notice = {"from": str(starts), "until": str(until), "url": "https://city.example/17"}
         await self._step(first, "notice", **notice)
         self.rows.append(("the public", f"can object until {until}; {answer['bound']} binds", ""))
@@ -96,8 +97,7 @@ class Payment:
         return await self._tell(who, f"/v1/claims/{CLAIM}/{step}", body)
 
     async def _tell(self, who: Service, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        tell: Callable[..., Awaitable[dict[str, Any]]] = who.command
-        return await tell(path, body, f"claim-{path.rpartition('/')[2]}")
+        return await who.command(path, body, f"claim-{path.rpartition('/')[2]}")
 
 
 def _digest(name: str) -> str:

@@ -38,7 +38,7 @@ from meter.client import (
 from meter.demo.books import FolderBooks
 from meter.demo.cast import CAP, KEYID, PROVIDER, Cast
 from meter.demo.forgery import flip_bit, grant_a_fen_more
-from meter.demo.payment import NOTICE_DAYS, Payment, Persons
+from meter.demo.payment import Payment, Persons
 from meter.demo.scenario import SEED, ClusterScenario, Scenario, TraceScenario
 from meter.demo.telling import Story, fen_of, money, money_text, plain_table, result_table
 from meter.demo.trace import TraceError
@@ -52,9 +52,15 @@ from meter.service import running as service_running
 from meter.service import setup
 from meter.service.admin import add_token
 from meter.service.setup import SetupError
-from meter.values.policy import Policy
+from meter.values.policy import ClaimRules, Policy
 from meter.values.problems import Problem
-from meter.values.units import DAY_SECONDS, MICROSECONDS, format_instant
+from meter.values.units import (
+    DAY_SECONDS,
+    MICROSECONDS,
+    add_months,
+    format_date,
+    format_instant,
+)
 from meter.wire.batch import Batch, Record
 from meter.wire.receipt import Accepted, Receipt, Result
 
@@ -119,7 +125,7 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
         await _post_usage(stage, scenario)
         _show_shortfall(stage, scenario)
         await _void_one(stage, scenario)
-        await _pay_claim(stage, folder, running.url)
+        await _pay_claim(stage, scenario.rules, folder, running.url)
         balances = await _ask_balances(stage)
         story.step("The ledger is exported, the service stops, and an auditor verifies the folder")
         with story.bar("exporting entries") as advance:
@@ -403,20 +409,24 @@ def _record_to_void(
     return max(found, key=lambda each: each[:2], default=(False, 0, None))[2]
 
 
-async def _pay_claim(stage: _Stage, folder: DataFolder, url: str) -> None:
-    """Let the enterprise with the largest grant claim it, and pay the claim."""
+async def _pay_claim(stage: _Stage, rules: Policy, folder: DataFolder, url: str) -> None:
+    """Let the enterprise with the largest grant that can be claimed claim it, and pay the claim."""
     stage.story.step("An enterprise claims what it was granted, and the city pays")
-    uscc, account = await _largest_account(stage)
-    if fen_of(account["granted"]) == 0:
-        stage.story.say("Not here: no coupon has granted anything that is left.")
+    assert rules.claims is not None, "the shipped policy has rules for claims"
+    found = await _largest_account(stage, rules.claims)
+    if found is None:
+        stage.story.say("Not here: no coupon has granted anything that can be claimed.")
         return
+    uscc, account = found
+    days = rules.claims.notice_days
     token = await add_token(folder, Identity("firm", "enterprise", uscc))
     async with Service(url, token) as firm:
         persons = Persons(firm, stage.http, stage.second)
-        payment = Payment(persons, account, stage.cast.provider["uscc"], uscc)
+        parties = {"seller": stage.cast.provider["uscc"], "buyer": uscc}
+        payment = Payment(persons, account, parties, days)
         await payment.enter(stage.clock())
         await payment.review(stage.clock())
-        stage.clock.move_to(stage.clock() // MICROSECONDS + (NOTICE_DAYS + 1) * DAY_SECONDS)
+        stage.clock.move_to(stage.clock() // MICROSECONDS + (days + 1) * DAY_SECONDS)
         await payment.pay(stage.clock())
         after = await firm.ask(f"/v1/enterprises/{uscc}/accounts?item={account['item']}")
     table = plain_table("who", "what", "yuan", right=("yuan",))
@@ -429,15 +439,23 @@ async def _pay_claim(stage: _Stage, folder: DataFolder, url: str) -> None:
     stage.story.good(f"{stage.cast.name_of(uscc)} was paid all that {account['item']} was granted")
 
 
-async def _largest_account(stage: _Stage) -> tuple[str, dict[str, Any]]:
-    """Return the account with the largest grant, and whose it is."""
+async def _largest_account(stage: _Stage, rules: ClaimRules) -> tuple[str, dict[str, Any]] | None:
+    """Return whose account has the largest grant of a year whose claims are open, and the account.
+
+    None where nothing is granted.
+    """
+    today = format_date(stage.clock() // MICROSECONDS)
     found: list[tuple[int, str, dict[str, Any]]] = []
     for body in stage.cast.enterprises:
         uscc = str(body["uscc"])
         accounts = (await stage.http.ask(f"/v1/enterprises/{uscc}/accounts"))["accounts"]
-        found += ((fen_of(each["granted"]), uscc, each) for each in accounts)
-    _, uscc, account = max(found, key=lambda each: each[0])
-    return uscc, account
+        found += (
+            (fen_of(each["granted"]), uscc, each)
+            for each in accounts
+            if today < add_months(f"{each['year'] + 1}-01-01", rules.months)
+        )
+    fen, uscc, account = max(found, key=lambda each: each[0], default=(0, "", {}))
+    return (uscc, account) if fen else None
 
 
 async def _ask_balances(stage: _Stage) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ def test_a_trace_of_which_nothing_is_short_says_so(folder, tmp_path):
     assert code == 0, text
     assert "Not here: the coupons cover all of this usage." in text
     assert "are free in the coupon again" in text
-    assert "Not here: no coupon has granted anything that is left." in text
+    assert "Not here: no coupon has granted anything that can be claimed." in text
 
 
 # Where it must fail
