@@ -126,8 +126,7 @@ class ClaimBook:
     def move(self, item_year: ItemYear, number: int, *, payable: int = 0, paid: int = 0) -> None:
         """Add signed fen to what is payable and paid for an item and year."""
         now = self.account(item_year)
-        changed = replace(now, number=number, payable=now.payable + payable, paid=now.paid + paid)
-        self.accounts.setdefault(item_year, []).append(changed)
+        self._set(item_year, number, payable=now.payable + payable, paid=now.paid + paid)
 
     def post(self, number: int, postings: Iterable[Posting]) -> None:
         """Move the money of an entry's postings between what is payable, paid and taken back."""
@@ -139,7 +138,10 @@ class ClaimBook:
 
     def forfeit(self, item_year: ItemYear, number: int, fen: int) -> None:
         """Set what is forfeited of an item and year."""
-        changed = replace(self.account(item_year), number=number, forfeited=fen)
+        self._set(item_year, number, forfeited=fen)
+
+    def _set(self, item_year: ItemYear, number: int, **changes: int) -> None:
+        changed = replace(self.account(item_year), number=number, **changes)
         self.accounts.setdefault(item_year, []).append(changed)
 
     def take_red(self, item_year: ItemYear, number: int, entry: RedInvoiceEntered) -> None:

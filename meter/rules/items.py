@@ -3,6 +3,7 @@
 from msgspec import UNSET, Struct
 
 from meter.rules.claim_book import Account, Claim, Counted, ItemYear
+from meter.rules.kinds.kind import known_contract
 from meter.rules.payable import Grounds, debt
 from meter.rules.state import Contract, State
 from meter.values.policy import ClaimRules, Policy
@@ -24,10 +25,7 @@ class Item(Struct, frozen=True):
 
 def known_item(state: State, name: str) -> Item:
     """Return an item. Raises `Problem` `unknown_contract`, `no_claims`."""
-    contract = state.contracts.get(name)
-    if contract is None:
-        raise Problem("unknown_contract", f"no contract {name}")
-    return item_of(state, contract)
+    return item_of(state, known_contract(state, name))
 
 
 def item_of(state: State, contract: Contract) -> Item:

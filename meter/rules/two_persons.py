@@ -22,9 +22,9 @@ from meter.rules.commands import (
     RegisterProject,
 )
 from meter.rules.entries import Entry, Genesis, ProposalEnded, ProposalMade
-from meter.rules.kinds.kind import Stamp
+from meter.rules.kinds.kind import Stamp, check_another_person
 from meter.rules.kinds.people import FEWEST_PERSONS
-from meter.rules.kinds.proposals import PROPOSAL, PROPOSAL_END, open_proposal
+from meter.rules.kinds.proposals import PROPOSAL, PROPOSAL_END, known_proposal, open_proposal
 from meter.rules.kinds.table import BY_COMMAND, KINDS, command_of
 from meter.rules.people import Proposal
 from meter.rules.state import State
@@ -46,10 +46,7 @@ def command_asked_for(state: State, asked: Asked) -> Command:
     """Return a command, or the one of the proposal that is to be confirmed. Raises `Problem`."""
     if not isinstance(asked, ConfirmProposal):
         return asked
-    proposal = state.people.proposals.get(asked.proposal)
-    if proposal is None:
-        raise Problem("unknown_proposal", f"entry {asked.proposal} is no proposal")
-    return proposed_command(proposal.made)
+    return proposed_command(known_proposal(state, asked.proposal).made)
 
 
 def asked_by(entry: Entry) -> Asked:
@@ -87,7 +84,7 @@ def acting_person(state: State, command: Command, stamp: Stamp) -> str:
     return ""
 
 
-def check_persons(state: State, asked: Asked, person: str, now: int) -> Proposal | None:
+def check_persons(state: State, asked: Asked, person: str, stamp: Stamp) -> Proposal | None:
     """Return the proposal that is confirmed, if one is. Raises `Problem`.
 
     `two_persons_needed`, `same_person`, `unknown_proposal`, `proposal_closed`, `malformed`.
@@ -95,9 +92,8 @@ def check_persons(state: State, asked: Asked, person: str, now: int) -> Proposal
     genesis = state.genesis
     assert genesis is not None, "entry 0 comes first"
     if isinstance(asked, ConfirmProposal):
-        proposal = open_proposal(state, asked.proposal, now)
-        if proposal.made.person == person and not genesis.one_person:
-            raise Problem("same_person", f"{person} proposed it: another person confirms")
+        proposal = open_proposal(state, asked.proposal, stamp.at)
+        check_another_person(state, stamp, proposal.made.person)
         return proposal
     if isinstance(asked, Propose):
         proposed_command(asked)

@@ -149,13 +149,14 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
 
 
 async def _put_awards(connection: Connection, state: State, touched: Iterable[str]) -> None:
-    awards = [state.awards[name] for name in sorted(touched)]
-    rows = [
-        (each.made.id, each.made.year, each.made.enterprise, each.made.programme, each.amount)
-        for each in awards
-    ]
+    """Put awards where contracts are: each is entitled to all that it is granted."""
+    rows = []
+    for award in (state.awards[name] for name in sorted(touched)):
+        made, fen = award.made, award.amount
+        name = made.id, made.year, made.enterprise, made.programme
+        rows.append((*name, Decimal(0), fen, fen))
     if rows:
-        await connection.execute(_SQL["put_awards"], *_columns(rows, 5))
+        await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
 
 
 async def _put_usage_days(

@@ -35,11 +35,17 @@ CLAIM_CODES: Final = ("unknown_claim", "wrong_state")
 # What all claims share
 
 
-def known_claim(state: State, name: str, *allowed: ClaimState) -> Claim:
-    """Return a claim in one of some states. Raises `Problem` `unknown_claim`, `wrong_state`."""
+def any_claim(state: State, name: str) -> Claim:
+    """Return a claim in any state. Raises `Problem` `unknown_claim`."""
     claim = state.claims.claim(name)
     if claim is None:
         raise Problem("unknown_claim", f"no claim {name}")
+    return claim
+
+
+def known_claim(state: State, name: str, *allowed: ClaimState) -> Claim:
+    """Return a claim in one of some states. Raises `Problem` `unknown_claim`, `wrong_state`."""
+    claim = any_claim(state, name)
     if claim.state not in allowed:
         raise Problem("wrong_state", f"claim {name} is {claim.state}", entry=claim.number)
     return claim
@@ -47,9 +53,7 @@ def known_claim(state: State, name: str, *allowed: ClaimState) -> Claim:
 
 def claim_subjects(state: State, entry: ClaimStep) -> Iterable[str]:
     """Return the subjects of an entry about a claim: the claim and its firm, not its provider."""
-    claim = state.claims.claim(entry.claim)
-    assert claim is not None, "an entry about a claim follows it"
-    return subjects_of_item(state, claim.entered.item, entry.claim)
+    return subjects_of_item(state, any_claim(state, entry.claim).entered.item, entry.claim)
 
 
 def subjects_of_item(state: State, item: str, *claims: str) -> set[str]:
@@ -169,10 +173,8 @@ def _apply_end(state: State, number: int, entry: ClaimEnded) -> None:
 
 
 def _ending_firm(state: State, command: EndClaim) -> str:
-    claim = state.claims.claim(command.claim)
-    if claim is None:
-        raise Problem("unknown_claim", f"no claim {command.claim}")
-    return known_contract(state, claim.entered.item).registered.enterprise
+    item = any_claim(state, command.claim).entered.item
+    return known_contract(state, item).registered.enterprise
 
 
 CLAIM: Kind[ClaimEntered, EnterClaim] = Kind(

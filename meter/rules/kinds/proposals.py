@@ -45,11 +45,17 @@ def _apply_end(state: State, number: int, entry: ProposalEnded) -> None:
     state.people.close(entry.proposal, number)
 
 
-def open_proposal(state: State, number: int, now: int) -> Proposal:
-    """Return a proposal that can be confirmed. Raises `unknown_proposal`, `proposal_closed`."""
+def known_proposal(state: State, number: int) -> Proposal:
+    """Return a proposal. Raises `Problem` `unknown_proposal`."""
     proposal = state.people.proposals.get(number)
     if proposal is None:
         raise Problem("unknown_proposal", f"entry {number} is no proposal")
+    return proposal
+
+
+def open_proposal(state: State, number: int, now: int) -> Proposal:
+    """Return a proposal that can be confirmed. Raises `unknown_proposal`, `proposal_closed`."""
+    proposal = known_proposal(state, number)
     if proposal.closed is not None:
         raise Problem("proposal_closed", f"by entry {proposal.closed}", entry=proposal.closed)
     maker = state.people.persons[proposal.made.person]

@@ -1,6 +1,3 @@
--- name: exists
-SELECT to_regclass('meter.batch') IS NOT NULL;
-
 -- name: session
 SELECT CASE WHEN current_user = session_user THEN 'none' ELSE current_user::text END AS role, ARRAY(
     SELECT current_setting(name, true)
@@ -193,16 +190,6 @@ SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::nume
     $6::bigint[], $7::bigint[])
 ON CONFLICT (contract, year) DO UPDATE SET
     withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
-
--- name: put_awards
--- An award is to its coupon what a contract is, entitled to all that it is granted.
-INSERT INTO meter.contract_year
-    (contract, year, enterprise, programme, withheld, entitled, granted)
-SELECT id, year, enterprise, programme, 0, fen, fen
-FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[])
-    AS award (id, year, enterprise, programme, fen)
-ON CONFLICT (contract, year) DO UPDATE SET
-    entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
 
 -- name: put_coupons
 INSERT INTO meter.coupon (enterprise, programme, year, issued)
