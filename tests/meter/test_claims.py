@@ -256,6 +256,14 @@ def test_the_least_of_grant_invoices_and_payments_is_payable():
     assert desk.books.entries[-1].claimed == 10_000_000
 
 
+@pytest.mark.parametrize("paper", ["invoices", "payments"])
+def test_half_of_an_odd_fen_is_not_payable(paper):
+    odd = {"invoices": [invoice(amount="0.03")], "payments": [payment(amount="0.03")]}
+    desk = checked(**{paper: odd[paper]})
+    assert refusal(desk.approve, "0.02").code == "above_payable"
+    desk.approve("0.01")
+
+
 def test_a_red_invoice_after_the_payment_leaves_a_debt():
     desk = Desk(A="1000000.00")
     desk.claimed(
