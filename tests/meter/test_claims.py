@@ -6,7 +6,9 @@ from typing import Any, get_args
 
 import pytest
 
+from ledger.book import Book
 from ledger.canon import MAX_ENTRY_BYTES, encode
+from ledger.errors import FloorBroken
 from meter.auditor.sums import Sums
 from meter.rules import commands
 from meter.rules.claim_book import Claim
@@ -421,6 +423,13 @@ def test_every_step_of_claims_is_taken_and_adds_up():
     take_every_step(books, "A", 2025)
     assert set(get_args(ClaimEntry)) <= {type(entry) for entry in books.entries}
     summed(books)
+
+
+@pytest.mark.parametrize(("account", "other"), [("payable", "paid"), ("paid", "claims")])
+def test_what_is_payable_and_paid_never_goes_below_zero(account, other):
+    book = Book(Office(A_YEAR_LATER).entries[0].floors)
+    with pytest.raises(FloorBroken):
+        book.post([(f"{account}:A:2025", f"{other}:A:2025", 1)])
 
 
 # Who may

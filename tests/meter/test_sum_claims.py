@@ -226,6 +226,31 @@ def test_one_person_twice_is_found(kind):
     found(entries, "sum_persons", "maker acts twice")
 
 
+@pytest.mark.parametrize("kind", ["claim_check", "approval", "notice", "order", "payment"])
+def test_a_step_of_the_authority_that_a_firm_takes_is_found(kind):
+    entries = paid()
+    of_kind(entries, kind).update(by="a-firm", person="")
+    found(entries, "sum_persons", "a-firm")
+
+
+def test_a_firm_enters_and_withdraws_a_claim_and_ends_it_no_other_way():
+    desk = Desk(A="1000000.00")
+    desk.enter()
+    desk.end("withdrawn")
+    entries = told(desk)
+    for kind in ("claim", "claim_end"):
+        of_kind(entries, kind).update(by="a-firm", person="")
+    summed(entries)
+    of_kind(entries, "claim_end")["outcome"] = "rejected"
+    found(entries, "sum_persons", "a-firm")
+
+
+def test_a_claim_by_a_token_of_the_authority_without_its_person_is_found():
+    entries = paid()
+    of_kind(entries, "claim")["person"] = ""
+    found(entries, "sum_persons", "maker-1")
+
+
 def test_an_order_by_its_approver_is_found():
     entries = paid()
     of_kind(entries, "order").update(by="approver-1", person="approver")
