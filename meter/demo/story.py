@@ -410,7 +410,7 @@ def _record_to_void(
 
 
 async def _pay_claim(stage: _Stage, rules: Policy, folder: DataFolder, url: str) -> None:
-    """Let the enterprise with the largest grant that can be claimed claim it, and pay the claim."""
+    """Pay a claim for the largest grant of a year whose claims are open."""
     stage.story.step("An enterprise claims what it was granted, and the city pays")
     assert rules.claims is not None, "the shipped policy has rules for claims"
     found = await _largest_account(stage, rules.claims)
