@@ -198,6 +198,17 @@ def test_a_fault_stays_found_beside_other_tests_and_missed_while_none_changes(
     assert {verdict for verdict in by if before[verdict] == after[verdict]} == holds
 
 
+def test_only_results_that_hold_are_kept(tree, tmp_path):
+    path, file = tmp_path / "r" / "mutants.jsonl", tree / "a.py"
+    Results(path, tree).add("a.py", "f: old", BOTH, Judgement("missed"))
+    file.write_text(file.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    held = Judgement("found", "t.py::test_one")
+    Results(path, tree).add("a.py", "f: new", BOTH, held)
+    Results(path, tree).keep(("a.py", name, BOTH) for name in ("f: old", "f: new", "f: unjudged"))
+    assert Results(path, tree).judgement("a.py", "f: new", BOTH) == held
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1
+
+
 def test_the_table_counts_by_file_what_was_judged_and_names_what_was_not():
     told = {
         "a.py": {"f": "found", "g": "missed", "h": "timeout", "i": "missed", "j": None},

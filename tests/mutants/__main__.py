@@ -32,13 +32,16 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), 
     "--results",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=REPOSITORY / "build" / "mutants.jsonl",
+    default=REPOSITORY / "tests" / "mutants" / "verdicts.jsonl",
     help="Where they are kept; what is judged there is not judged again.",
 )
 def main(only: tuple[str, ...], sample: int | None, seed: int, write: bool, path: Path) -> None:
     """Judge mutants, and print each that no test found. Exit code 1 where one is a fault."""
     if write:
-        page.write(_table(list(JUDGES), Results(path, REPOSITORY)))
+        results = Results(path, REPOSITORY)
+        judged = ((file, judges_of(file)) for file in JUDGES)
+        results.keep((file, each.name, by) for file, by in judged for each in _mutants_of(file))
+        page.write(_table(list(JUDGES), results))
         return
     console = Console(highlight=False, markup=False, soft_wrap=True)
     files = list(only or JUDGES)

@@ -7,7 +7,7 @@ other tests come. One that was missed is judged again when any of its judges has
 import ast
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
@@ -44,11 +44,15 @@ class Results:
 
     def judgement(self, file: str, name: str, tests: Sequence[str]) -> Judgement | None:
         """Return the judgement on a mutant that holds today, if there is one."""
+        result = self._result(file, name, tests)
+        return result and result.judgement
+
+    def _result(self, file: str, name: str, tests: Sequence[str]) -> Result | None:
         for result in reversed(self._results[file, name]):
             if self._is_there(result.by) and result.digest == digest_of(
                 self._root, file, tests, result.by
             ):
-                return result.judgement
+                return result
         return None
 
     def _is_there(self, test: str | None) -> bool:
@@ -63,6 +67,12 @@ class Results:
         with self._path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(asdict(result)) + "\n")
 
+    def keep(self, held: Iterable[tuple[str, str, Sequence[str]]]) -> None:
+        """Write the file anew with the results that hold, from file, name and tests of mutants."""
+        results = (self._result(*each) for each in held)
+        lines = [json.dumps(asdict(result)) for result in results if result]
+        self._path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
     def finds(self, file: str) -> Counter[str]:
         """Return how many faults of a file each test has found."""
         every = (result for results in self._results.values() for result in results)
@@ -73,10 +83,10 @@ class Results:
 
 
 def digest_of(root: Path, file: str, tests: Sequence[str], by: str | None) -> str:
-    """Return the SHA-256 of a file, and of the test that found a fault in it, else of all tests."""
+    """Return 16 digits of the SHA-256 of a file and the test that found a fault, or all tests."""
     named = [by] if by else tests
     texts = [(root / file).read_bytes(), *(_text_of_test(root, each).encode() for each in named)]
-    return sha256(b"".join(sha256(text).digest() for text in texts)).hexdigest()
+    return sha256(b"".join(sha256(text).digest() for text in texts)).hexdigest()[:16]
 
 
 @cache
