@@ -127,8 +127,12 @@ def verify_source(  # noqa: PLR0913 - one argument for each thing that the calle
     progress: Progress,
     *,
     wanted: Wanted = _NOTHING_MORE,
+    make_audit: Callable[..., Audit] = Audit,
 ) -> Verdict:
-    """Verify a folder, or a URL that serves one. Raises `CannotCheck`."""
+    """Verify a folder, or a URL that serves one, by an audit that is made here.
+
+    Raises `CannotCheck`.
+    """
     verifier = read_key(vkey)
     asked = _Asked(
         verifier,
@@ -137,7 +141,7 @@ def verify_source(  # noqa: PLR0913 - one argument for each thing that the calle
     )
     kept = _tiles_below(wanted.cache)
     with _folder_of(source, verifier, wanted.cache, token, progress) as folder:
-        verdict = _verify_folder(folder, asked, receipts, progress)
+        verdict = _verify_folder(folder, asked, receipts, progress, make_audit)
         if kept and verdict.conclusion != "good" and _is_url(source):
             # A damaged file of the cache is no fault of the log.
             asyncio.run(check_kept(source, folder, kept, token))
@@ -224,12 +228,16 @@ def _folder_of(
 
 
 def _verify_folder(
-    folder: Path, asked: _Asked, receipts: Iterable[Path], progress: Progress
+    folder: Path,
+    asked: _Asked,
+    receipts: Iterable[Path],
+    progress: Progress,
+    make_audit: Callable[..., Audit],
 ) -> Verdict:
     verifier = asked.verifier
     cores = _cores()
     alone = cores == 1
-    audit = Audit(with_sums=alone, with_signatures=alone)
+    audit = make_audit(with_sums=alone, with_signatures=alone)
     note = read_checkpoint(folder)
     with no_collections():
         signer = signing_key(folder, note, verifier)

@@ -87,6 +87,48 @@ def verify(  # noqa: PLR0913 - one argument for each option
     sys.exit(_EXIT_CODES[verdict.conclusion])
 
 
+@main.command("what-if")
+@click.argument("source")
+@click.option("--vkey", required=True, help="The log's public key: a file, or its text.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    required=True,
+    type=FILE,
+    help="A policy file. One of a version that the log knows takes its place. May be repeated.",
+)
+@BEARER
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+def what_if_command(
+    source: str, vkey: str, policies: tuple[Path, ...], bearer: str | None, *, as_json: bool
+) -> None:
+    """Verify a log, and tell what it would have paid under other policies.
+
+    Exit code 0: told. 1: the log is violated. 2: it, or a policy, could not be checked.
+    """
+    from meter.auditor import what_if  # noqa: PLC0415 - slow to import, and needed only here
+    from meter.auditor.alternative import compare  # noqa: PLC0415
+    from meter.auditor.verdict import show  # noqa: PLC0415
+
+    try:
+        texts = what_if.read_policies(policies)
+        with progress_bar("verifying") as advance:
+            verdict, audit = what_if.verify_and_record(source, vkey, bearer, advance)
+        if verdict.conclusion != "good":
+            show(verdict, OUT)
+            sys.exit(_EXIT_CODES[verdict.conclusion])
+        with progress_bar("comparing") as advance:
+            outcome = compare(audit, texts, advance)
+    except (LedgerError, OSError) as error:
+        complain(f"could not check: {error}")
+        sys.exit(NOT_CHECKED)
+    if as_json:
+        click.echo(json.dumps(what_if.as_json(verdict, outcome), ensure_ascii=False, indent=2))
+    else:
+        what_if.show(verdict, outcome, OUT)
+
+
 class _Following(click.Group):
     """A group whose first word may be a URL, which is followed."""
 

@@ -283,7 +283,7 @@ def grant_postings(grants: Iterable[Grant]) -> list[Posting]:
     return postings
 
 
-def _apply_effect(state: State, effect: UsageEffect) -> None:
+def apply_usage_effect(state: State, effect: UsageEffect) -> None:
     """Apply the effect of a record, its void or its release to the state."""
     contract, worth = effect.contract, effect.worth
     name = contract.registered.id
@@ -305,13 +305,13 @@ def _apply_effect(state: State, effect: UsageEffect) -> None:
 
 def accept(state: State, record: AcceptedRecord, effect: UsageEffect) -> None:
     """Apply an accepted record to the state; `admit` has counted its device-time already."""
-    _apply_effect(state, effect)
+    apply_usage_effect(state, effect)
     state.records[record.usage.provider, record.usage.id] = record
 
 
 def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
     """Apply a void, the entry `number`, to the state."""
-    _apply_effect(state, effect)
+    apply_usage_effect(state, effect)
     meter = meter_of(state, effect.contract, record.usage.device)
     free(meter, work_of(record.usage), still_withheld(record))
     record.voided = number
@@ -319,10 +319,15 @@ def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageE
 
 def apply_release(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
     """Apply a release, the entry `number`, to the state."""
-    _apply_effect(state, effect)
+    apply_usage_effect(state, effect)
     work, meter = work_of(record.usage), meter_of(state, effect.contract, record.usage.device)
     free(meter, work, record.withheld)
     occupy(meter, work, [])
+    note_release(record, number, effect)
+
+
+def note_release(record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
+    """Note in a record that its withheld part fits since the entry `number`."""
     record.fits = added([*record.fits, *((day, fits) for day, _, fits, _ in effect.days)])
     record.released = number
 

@@ -1,0 +1,236 @@
+"""What other policies would have paid: figures, cuts, and the command line."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.errors import CannotCheck
+from ledger.verify import verify
+from meter.auditor.alternative import Cut, Outcome, Recorder, compare
+from meter.rules import commands
+from meter.values.units import parse_instant
+from tests.books import ALPHA, BETA, DAY, DEVICE, HOUR, lifted, record
+from tests.commands import kashi
+from tests.histories import history
+from tests.papers import papers, take_every_step
+from tests.writer import Writer
+
+NOW = "2025-12-30T12:00:00+08:00"
+START = parse_instant("2025-12-01T08:00:00+08:00")
+
+
+def recorded(writer: Writer) -> Recorder:
+    """Export and verify."""
+    audit = Recorder()
+    with tempfile.TemporaryDirectory() as folder:
+        writer.export(Path(folder))
+        assert verify(Path(folder), writer.verifier, audit).ok
+    return audit
+
+
+def under(writer: Writer, *texts: str) -> Outcome:
+    return compare(recorded(writer), texts, lambda _done, _total: None)
+
+
+def changes(outcome: Outcome) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return what differs by item and figure: fen before and after."""
+    return {
+        (each.item, each.figure): (each.before, each.after)
+        for each in outcome.figures
+        if each.before != each.after
+    }
+
+
+@pytest.fixture
+def writer() -> Writer:
+    """A ledger with contract A: 288.00 used, 1,000.00 issued, 144.00 granted."""
+    writer = Writer(NOW)
+    writer.activate(lifted())
+    writer.provider(devices={DEVICE: 1_000})
+    writer.key()
+    writer.enterprise()
+    writer.contract("A", amount="100000.00", signed_on="2025-03-01", starts="2025-03-01")
+    writer.issue(2025, "1000.00")
+    writer.post([record("r1", "A", START, START + HOUR, 64_000)])
+    return writer
+
+
+def claim(writer: Writer, amount: str | None = None) -> None:
+    """Approve, notice, order and pay a claim for all that is granted to A, or for an amount."""
+    paid = papers(day="2025-12-30")
+    writer.ask(commands.EnterClaim, id="C", item="A", year=2025, **paid)
+    writer.ask(commands.CheckClaim, claim="C")
+    writer.ask(commands.ApproveClaim, claim="C", amount=amount or "144.00", disallowed=[])
+    notice = {"starts": "2025-12-30", "ends": "2026-01-07", "url": "https://city.test/1"}
+    writer.ask(commands.NoticeClaim, claim="C", **notice)
+    writer.at("2026-01-08T12:00:00+08:00")
+    writer.ask(commands.OrderClaim, claim="C")
+    writer.ask(commands.PayClaim, claim="C", bank_reference="city-1", paid_on="2026-01-08")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_under_its_own_file_a_random_ledger_does_not_differ(seed):
+    writer = history(seed)
+    outcome = under(writer, lifted(pool="1000.00"))
+    assert changes(outcome) == {}
+    assert outcome.cuts == []
+    assert len(outcome.figures) > 0
+
+
+def test_under_its_own_file_a_ledger_with_every_step_of_a_claim_does_not_differ(writer):
+    take_every_step(writer, "A", 2025)
+    outcome = under(writer, lifted())
+    assert (changes(outcome), outcome.cuts) == ({}, [])
+    approved = [each.before for each in outcome.figures if each.figure == "approved"]
+    assert approved == [800]  # 10.00, and 1.00 recovered twice
+
+
+def test_a_lower_ratio_lowers_what_is_entitled_granted_and_approved(writer):
+    claim(writer)
+    approval = next(n for n, entry in enumerate(writer.entries) if entry.kind == "approval")
+    text = lifted(standard=4_000)
+    outcome = under(writer, text)
+    assert changes(outcome) == {
+        ("A", "entitled"): (14_400, 11_520),
+        ("A", "granted"): (14_400, 11_520),
+        ("A", "approved"): (14_400, 11_520),
+    }
+    assert outcome.cuts == [Cut(approval, "approval", "above_payable", 14_400, 11_520)]
+
+
+def test_a_higher_ratio_leaves_more_payable_and_cuts_nothing(writer):
+    claim(writer)
+    text = lifted(standard=6_000, combined_standard=6_000)
+    outcome = under(writer, text)
+    assert changes(outcome) == {
+        ("A", "entitled"): (14_400, 17_280),
+        ("A", "granted"): (14_400, 17_280),
+        ("A", "payable"): (0, 2_880),
+    }
+    assert outcome.cuts == []
+
+
+def test_issues_are_cut_to_cap_and_pool(writer):
+    writer.issue(2025, "500.00")
+    first, second = [n for n, each in enumerate(writer.entries) if each.kind == "issue"]
+    outcome = under(writer, lifted(cap="1200.00"))
+    assert changes(outcome) == {("", "issued"): (150_000, 120_000)}
+    assert outcome.cuts == [Cut(second, "issue", "cap_exceeded", 50_000, 20_000)]
+    outcome = under(writer, lifted(pool="100.00"))
+    assert changes(outcome) == {
+        ("", "issued"): (150_000, 10_000),
+        ("A", "granted"): (14_400, 10_000),
+        ("A", "uncovered"): (0, 4_400),
+    }
+    assert outcome.cuts == [
+        Cut(first, "issue", "pool_exceeded", 100_000, 10_000),
+        Cut(second, "issue", "pool_exceeded", 50_000, 0),
+    ]
+
+
+def test_a_contract_that_no_version_covers_is_left_out_with_all_that_follows(writer):
+    writer.void("r1")
+    claims = papers(day="2025-12-30")
+    writer.ask(commands.EnterClaim, id="C", item="A", year=2025, **claims)
+    text = lifted(ends="2025-02-01")
+    outcome = under(writer, text)
+    assert changes(outcome) == {}
+    assert [(cut.kind, cut.code) for cut in outcome.cuts] == [
+        ("contract", "no_policy"),
+        ("claim", "unknown_contract"),
+    ]
+
+
+def test_a_new_version_counts_for_contracts_signed_after_its_begin():
+    writer = Writer("2025-11-01T12:00:00+08:00")
+    writer.activate(lifted())
+    writer.provider(devices={DEVICE: 1_000})
+    writer.key()
+    writer.enterprise()
+    writer.enterprise(BETA, founded_on="2024-01-01")
+    writer.contract("A", amount="100000.00")
+    writer.issue(2025, "1000.00")
+    writer.at(NOW)
+    writer.contract("B", enterprise=BETA, amount="100000.00", signed_on="2025-12-02")
+    writer.issue(2025, "1000.00", BETA)
+    for name in ("A", "B"):
+        writer.post([record(f"r-{name}", name, START + 5 * DAY, START + 5 * DAY + HOUR, 64_000)])
+    text = lifted(version="later", starts="2025-12-01", standard=4_000)
+    outcome = under(writer, text)
+    assert changes(outcome) == {
+        ("B", "entitled"): (14_400, 11_520),
+        ("B", "granted"): (14_400, 11_520),
+    }
+    assert outcome.cuts == []
+
+
+def test_a_file_that_the_ledger_cannot_have_is_refused(writer):
+    with pytest.raises(CannotCheck, match="bad_policy"):
+        under(writer, "programme = 1")
+    with pytest.raises(CannotCheck, match="the ledger has no policy of nowhere"):
+        under(writer, lifted().replace('"training-coupon"', '"nowhere"'))
+
+
+# The command line
+
+
+@pytest.fixture
+def folder(writer, tmp_path) -> Iterator[tuple[Path, Path]]:
+    """An exported ledger, and a policy file of 40 %."""
+    writer.issue(2025, "500.00")
+    writer.export(tmp_path / "log")
+    (tmp_path / "log.vkey").write_text(writer.verifier.format())
+    text = lifted(cap="1200.00", standard=4_000)
+    (tmp_path / "new.toml").write_text(text, encoding="utf-8")
+    return tmp_path / "log", tmp_path / "new.toml"
+
+
+def what_if(log: Path, policy: Path, *words: str) -> Any:
+    return kashi("what-if", log, "--vkey", log.with_name("log.vkey"), "--policy", policy, *words)
+
+
+def test_the_command_prints_figures_totals_and_cuts_as_json(folder):
+    result = what_if(*folder, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    changed = {"before": "144.00", "after": "115.20", "difference": "-28.80"}
+    row = {"year": 2025, "programme": "training-coupon", "enterprise": ALPHA, "item": "A"}
+    assert row | {"figure": "entitled"} | changed in told["figures"]
+    issued = {"before": "1500.00", "after": "1200.00", "difference": "-300.00"}
+    total = {"year": 2025, "programme": "training-coupon", "enterprise": "", "item": None}
+    assert total | {"figure": "issued"} | issued in told["totals"]
+    (cut,) = told["otherwise"]
+    assert (cut["code"], cut["asked"], cut["allowed"]) == ("cap_exceeded", "500.00", "200.00")
+    assert told["size"] > 0
+    assert len(told["root"]) == 64
+
+
+def test_the_command_prints_tables(folder):
+    result = what_if(*folder)
+    assert result.exit_code == 0, result.output
+    for words in ("entitled", "-28.80", "cap_exceeded", "200.00", "3 figures differ, 3 do not"):
+        assert words in result.output
+
+
+def test_a_violated_log_is_told_and_not_compared(folder):
+    log, policy = folder
+    path = next(each for each in sorted((log / "tile" / "entries").rglob("*")) if each.is_file())
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+    result = what_if(log, policy)
+    assert result.exit_code == 1
+    assert "VIOLATED" in result.output
+    assert "figures differ" not in result.output
+
+
+def test_a_policy_that_cannot_be_read_is_told(folder, tmp_path):
+    log, _ = folder
+    result = what_if(log, tmp_path / "none.toml")
+    assert result.exit_code == 2
+    assert "the policy cannot be read" in result.output
