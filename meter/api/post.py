@@ -215,18 +215,17 @@ async def _read_command(request: web.Request, kind: type[Asked]) -> Asked:
         text = shipped_text(command.programme, command.version)
         return structs.replace(command, content=Lines(text))
     if isinstance(command, Propose):
+        proposed_command(command)  # before it waits: it may be anything
         if command.command == POLICY.name:
             command = structs.replace(command, body=_with_content(command.body))
-        proposed_command(command)  # before it waits: it may be anything
     return command
 
 
 def _with_content(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the body of a policy with the text of the shipped file, where it names one."""
-    programme, version = body.get("programme"), body.get("version")
-    if "content" in body or not (isinstance(programme, str) and isinstance(version, str)):
+    """Return the body of a policy with its text: without one, the shipped file is meant."""
+    if "content" in body:
         return body
-    return body | {"content": shipped_text(programme, version)}
+    return body | {"content": shipped_text(body["programme"], body["version"])}
 
 
 # The URL of each command, and what it does; codes, body and roles follow from its kind.

@@ -124,7 +124,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     def __init__(self, code: str, detail: str, **facts: int | str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
-        self.detail = detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]}…"
+        self.detail = detail if len(detail) <= MAX_DETAIL else _shortened(detail)
         self.facts = facts
         self.status, self.title = CODES[code]
 
@@ -138,3 +138,9 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
             "detail": self.detail,
             **self.facts,
         }
+
+
+def _shortened(detail: str) -> str:
+    """Return both ends of a detail: what is wrong stands first, and where it is last."""
+    end = MAX_DETAIL // 5
+    return f"{detail[: MAX_DETAIL - end]}…{detail[-end:]}"

@@ -338,7 +338,7 @@ def _number(text: str) -> Number:
 
 def _uscc(text: str) -> Uscc:
     if not uscc.is_valid(text):
-        raise ValueError(f"not a USCC with a right check character: {text!r}")
+        raise ValueError(f"not a USCC with a right check character: {text!r:.80}")
     return Uscc(text)
 
 
@@ -373,7 +373,10 @@ _UNIQUE_KEYS: Final = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _check_texts(fields: Any, kind: type) -> None:
-    """Raise `ValueError` for a text that is not taken; line feeds are, in a text of `Lines`."""
+    """Raise `ValueError` for a text that is not taken, with its field.
+
+    Line feeds are taken in a text of `Lines`.
+    """
     hints = getattr(kind, "__annotations__", {})
     for name, value in fields.items() if isinstance(fields, dict) else ():
         hint = hints.get(name)
@@ -381,4 +384,7 @@ def _check_texts(fields: Any, kind: type) -> None:
         check_text(name)
         if hint is Body:
             continue
-        check_texts(value.replace("\n", "") if is_lines and isinstance(value, str) else value)
+        try:
+            check_texts(value.replace("\n", "") if is_lines and isinstance(value, str) else value)
+        except ValueError as error:
+            raise ValueError(f"{error} - at `$.{name}`") from None

@@ -46,10 +46,10 @@ def parse_money(text: str) -> int:
     """Yuan with exactly two decimals -> fen, 0 to `MAX_FEN`."""
     match = _MONEY.fullmatch(text)
     if match is None:
-        raise ValueError(f"not an amount in yuan with two decimals: {text!r}")
+        raise ValueError(f"not an amount in yuan with two decimals: {text!r:.80}")
     fen = int(match[1]) * FEN_PER_YUAN + int(match[2])
     if fen > MAX_FEN:
-        raise ValueError(f"amount too large: {text!r}")
+        raise ValueError(f"amount too large: {text!r:.80}")
     return fen
 
 
@@ -64,7 +64,7 @@ def parse_price(text: str) -> int:
     """Yuan per device-hour with up to four decimals -> 1/10000 yuan, above zero."""
     match = _PRICE.fullmatch(text)
     if match is None:
-        raise ValueError(f"not a price in yuan with up to four decimals: {text!r}")
+        raise ValueError(f"not a price in yuan with up to four decimals: {text!r:.80}")
     price = int(match[1]) * 10_000 + int((match[2] or "").ljust(4, "0"))
     if price == 0:
         raise ValueError("a price must be above zero")
@@ -98,10 +98,10 @@ def parse_instant(text: str) -> int:
     """`YYYY-MM-DDThh:mm:ss` with `Z` or `±hh:mm` -> seconds since 1970 UTC."""
     match = _INSTANT.fullmatch(text)
     if match is None:
-        raise ValueError(f"not an instant YYYY-MM-DDThh:mm:ss with Z or an offset: {text!r}")
+        raise ValueError(f"not an instant YYYY-MM-DDThh:mm:ss with Z or an offset: {text!r:.80}")
     year, month, day, hour, minute, second = map(int, match.groups()[:6])
     if hour > 23 or minute > 59 or second > 59:
-        raise ValueError(f"no such time of day: {text!r}")
+        raise ValueError(f"no such time of day: {text!r:.80}")
     local = _days(year, month, day, text) * DAY_SECONDS + hour * 3600 + minute * 60 + second
     if match[7] is None:
         return local
@@ -119,7 +119,7 @@ def parse_moment(text: str) -> int:
     """An instant with up to six decimals of a second -> microseconds since 1970 UTC."""
     match = _FRACTION.fullmatch(text)
     if match is None:
-        raise ValueError(f"not an instant YYYY-MM-DDThh:mm:ss with Z or an offset: {text!r}")
+        raise ValueError(f"not an instant YYYY-MM-DDThh:mm:ss with Z or an offset: {text!r:.80}")
     fraction = match[2] or ""
     return parse_instant(match[1] + match[3]) * MICROSECONDS + int(fraction.ljust(6, "0"))
 
@@ -136,7 +136,7 @@ def parse_date(text: str) -> int:
     """`YYYY-MM-DD` in Asia/Shanghai -> the instant at which that day begins there."""
     match = _DATE.fullmatch(text)
     if match is None:
-        raise ValueError(f"not a date YYYY-MM-DD: {text!r}")
+        raise ValueError(f"not a date YYYY-MM-DD: {text!r:.80}")
     year, month, day = map(int, match.groups())
     return _days(year, month, day, text) * DAY_SECONDS - SHANGHAI_OFFSET_SECONDS
 
@@ -188,8 +188,8 @@ def year_of(seconds: int) -> int:
 
 def _days(year: int, month: int, day: int, text: str) -> int:
     if year not in _YEARS:
-        raise ValueError(f"a year outside {_YEARS.start} to {_YEARS.stop - 1}: {text!r}")
+        raise ValueError(f"a year outside {_YEARS.start} to {_YEARS.stop - 1}: {text!r:.80}")
     try:
         return date(year, month, day).toordinal() - _EPOCH_ORDINAL
     except ValueError:
-        raise ValueError(f"no such day: {text!r}") from None
+        raise ValueError(f"no such day: {text!r:.80}") from None
