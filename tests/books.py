@@ -674,3 +674,13 @@ def _in_use(state: State) -> dict[DeviceTimeId, dict[int, int]]:
 
 def _stream(body: dict[str, Any]) -> tuple[str, str]:
     return body["provider"], body["stream"]
+
+
+def usage_by_day(state: State) -> dict[tuple[str, int, str], list[int]]:
+    """Return device-time by contract, day and device kind: all, what fits, what is withheld."""
+    return {
+        (contract, *day): times
+        for contract, days in state.touched.usage.items()
+        for day, times in days.items()
+        if any(times)
+    }

@@ -179,7 +179,7 @@ def _account(known: Registered, contract: Contract, year: int, granted: int) -> 
 
 def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
     entered = claim.entered
-    contract = known.state.contracts[entered.item].registered
+    contract = known.state.contracts[entered.item].agreed
     return {
         "id": entered.id,
         "entry": claim.entry,
@@ -195,7 +195,7 @@ def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
 
 
 def _firm_of(known: Registered, claim: Claim) -> str:
-    return known.state.contracts[claim.entered.item].registered.enterprise
+    return known.state.contracts[claim.entered.item].agreed.enterprise
 
 
 def _asked(fen: int | UnsetType) -> str:

@@ -130,7 +130,7 @@ async def get_contracts(ask: Ask) -> ContractPage:
         return [
             contract
             for contract in known.contracts()
-            if query.enterprise in (UNSET, contract.registered.enterprise)
+            if query.enterprise in (UNSET, contract.agreed.enterprise)
             and query.provider in (UNSET, contract.registered.provider)
         ]
 
@@ -269,7 +269,7 @@ def _withheld(found: ToReview, contract: Contract) -> WithheldView:
         entry=found.entry,
         id=found.id,
         provider=found.provider,
-        enterprise=contract.registered.enterprise,
+        enterprise=contract.agreed.enterprise,
         contract=found.contract,
         device=found.device,
         milli_devices=found.milli_devices,

@@ -111,7 +111,7 @@ def _is_asked_for(query: QuestionsQuery, state: State, question: Question) -> bo
     """Return whether a question is about the subjects of the filters: segments hold others too."""
     if query.provider not in (UNSET, question.provider):
         return False
-    owners = {state.contracts[name].registered.enterprise for name in question.contracts}
+    owners = {state.contracts[name].agreed.enterprise for name in question.contracts}
     return query.enterprise is UNSET or query.enterprise in owners
 
 

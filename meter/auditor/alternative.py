@@ -302,7 +302,7 @@ def _figures_of(state: State) -> _Figures:
         for (enterprise, programme, year), fen in state.coupons.items()
     }
     for name, contract in state.contracts.items():
-        terms = contract.registered
+        terms = contract.agreed
         for year, share in contract.shares.items():
             place = year, terms.programme, terms.enterprise, name
             figures[place] = _of_item(state, name, year, share.entitled, share.granted)

@@ -26,6 +26,7 @@ QUARTERS_PER_DAY: Final = 96
 
 _UNUSED: Final = bytes(8 * QUARTERS_PER_DAY)  # 64-bit numbers
 _EVER: Final = 2**62  # seconds: before and after everything
+_NO_LIMIT: Final = 10**12  # devices: more than all records of a quarter-hour can use
 
 Limit = Literal["contract", "provider"]
 Step = tuple[int, int, int]  # from and until (seconds), device-time that fits into a quarter
@@ -190,6 +191,18 @@ def take(rooms: list[Room], start: int, end: int, milli_devices: int) -> bool:
 def steady(count: int) -> list[Step]:
     """Return the steps of a number of devices that never changes."""
     return [(-_EVER, _EVER, count * 1000 * QUARTER_SECONDS)]
+
+
+def stepped(limits: Sequence[tuple[int, int | None]]) -> list[Step]:
+    """Return the steps of numbers of devices, each with its begin; where it is None, all fits.
+
+    The first one holds since ever.
+    """
+    begins = [-_EVER, *(begin for begin, _ in limits[1:]), _EVER]
+    return [
+        (begin, until, (_NO_LIMIT if count is None else count) * 1000 * QUARTER_SECONDS)
+        for (begin, until), (_, count) in zip(pairwise(begins), limits, strict=True)
+    ]
 
 
 def steps_of(devices: Iterable[tuple[int, int, int]]) -> list[Step]:

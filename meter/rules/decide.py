@@ -25,7 +25,7 @@ from meter.rules.salts import salt_in_batch
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
 from meter.values.text import ALIKE, folded
-from meter.values.units import MICROSECONDS, format_money
+from meter.values.units import MICROSECONDS, day_of, format_money
 from meter.wire.batch import MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
 from meter.wire.receipt import (
     Accepted,
@@ -294,8 +294,8 @@ def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the w
     """Return the code and detail of the first rule that the record breaks."""
     if contract is None or contract.registered.provider != context.provider:
         return "unknown_contract", f"{context.provider} has no contract {record.contract}"
-    terms, lateness = contract.registered, contract.policy.lateness_seconds
-    if record.device not in terms.prices:
+    terms, lateness = contract.agreed, contract.policy.lateness_seconds
+    if not contract.has_price(record.device, day_of(record.start)):
         return "unknown_device", f"{terms.id} has no price for {record.device}"
     if not 1 <= record.milli_devices <= MAX_MILLI_DEVICES:
         return "bad_devices", f"milli_devices is not in 1 to {MAX_MILLI_DEVICES}"

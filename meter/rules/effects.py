@@ -115,7 +115,7 @@ class UsageEffect:
 
     def postings(self) -> list[Posting]:
         """Return the postings: the cost first, then the grants in order."""
-        owed = _posting(self.contract.debtor, self.contract.due, self.costs.all)
+        owed = posting(self.contract.debtor, self.contract.due, self.costs.all)
         return owed + grant_postings(self.grants) if self.grants else owed
 
 
@@ -233,7 +233,7 @@ def _usage_effect(  # noqa: PLR0913, PLR0917 - one argument for each part
         entitlement = entitle(_eligible_after(contract, worth.eligible), contract.terms)
         entitled = _entitled_changes(contract, entitlement)
         for year, _ in entitled:
-            grants += _changed_grants(state, contract, year, entitlement.by_year[year])
+            grants += changed_grants(state, contract, year, entitlement.by_year[year])
     return UsageEffect(contract, device, days, worth, costs, entitlement, entitled, grants)
 
 
@@ -269,8 +269,8 @@ def coupon_grants(state: State, coupon: CouponId, issued: int) -> list[Grant]:
     """Return the grants that rule R changes once the issued sum of a coupon is `issued` fen."""
     enterprise, programme, year = coupon
     contracts = state.contracts_of(enterprise, programme)
-    return _rule_r(
-        contracts, year, issued, [_entitled_and_granted(contract, year) for contract in contracts]
+    return rule_r(
+        contracts, year, issued, [contract.entitled_and_granted(year) for contract in contracts]
     )
 
 
@@ -279,7 +279,7 @@ def grant_postings(grants: Iterable[Grant]) -> list[Posting]:
     postings: list[Posting] = []
     for grant in grants:
         accounts = grant.contract.accounts_of(grant.year)
-        postings += _posting(accounts.coupon, accounts.accrued, grant.fen)
+        postings += posting(accounts.coupon, accounts.accrued, grant.fen)
     return postings
 
 
@@ -299,7 +299,7 @@ def apply_usage_effect(state: State, effect: UsageEffect) -> None:
     contract.entitlement = effect.entitlement
     state.touched.contracts.add(name)
     for day, time, fits, withheld in effect.days:
-        state.touched.add_usage((name, day, effect.device), time, fits, withheld)
+        state.touched.add_usage(name, (day, effect.device), time, fits, withheld)
     apply_grants(state, effect.grants)
 
 
@@ -313,7 +313,7 @@ def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageE
     """Apply a void, the entry `number`, to the state."""
     apply_usage_effect(state, effect)
     meter = meter_of(state, effect.contract, record.usage.device)
-    free(meter, work_of(record.usage), still_withheld(record))
+    free(meter, work_of(record.usage), still_withheld(record), record.entry)
     record.voided = number
 
 
@@ -321,8 +321,8 @@ def apply_release(state: State, record: AcceptedRecord, number: int, effect: Usa
     """Apply a release, the entry `number`, to the state."""
     apply_usage_effect(state, effect)
     work, meter = work_of(record.usage), meter_of(state, effect.contract, record.usage.device)
-    free(meter, work, record.withheld)
-    occupy(meter, work, [])
+    free(meter, work, record.withheld, record.entry)
+    occupy(meter, work, [], record.entry)
     note_release(record, number, effect)
 
 
@@ -344,7 +344,7 @@ def apply_grants(state: State, grants: Iterable[Grant]) -> None:
 def _entitled_changes(contract: Contract, entitlement: Entitlement) -> list[tuple[int, int]]:
     changes = []
     for year, fen in entitlement.by_year.items():
-        change = fen - _entitled_and_granted(contract, year)[0]
+        change = fen - contract.entitled_and_granted(year)[0]
         if change:
             changes.append((year, change))
     return changes
@@ -363,28 +363,29 @@ def _eligible_after(contract: Contract, changes: Numerators) -> list[tuple[int, 
     return after
 
 
-def _changed_grants(state: State, own: Contract, year: int, entitled: int) -> list[Grant]:
+def changed_grants(state: State, own: Contract, year: int, entitled: int) -> list[Grant]:
     """Return the grants that rule R changes once a contract is entitled to `entitled` fen."""
     coupon = own.coupon_id(year)
     issued = state.coupons.get(coupon, 0)
     if issued == 0:
         return []  # nothing was granted, and nothing can be
-    before, granted = _entitled_and_granted(own, year)
+    before, granted = own.entitled_and_granted(year)
     if entitled > before:
         # While a coupon has money left, no contract is short: only this one can take more.
         more = min(entitled - granted, issued - state.granted.get(coupon, 0))
         return [Grant(own, year, more)] if more else []
-    contracts = state.contracts_of(own.registered.enterprise, own.registered.programme)
+    contracts = state.contracts_of(own.agreed.enterprise, own.registered.programme)
     shares = [
-        (entitled, granted) if contract is own else _entitled_and_granted(contract, year)
+        (entitled, granted) if contract is own else contract.entitled_and_granted(year)
         for contract in contracts
     ]
-    return _rule_r(contracts, year, issued, shares)
+    return rule_r(contracts, year, issued, shares)
 
 
-def _rule_r(
+def rule_r(
     contracts: list[Contract], year: int, issued: int, shares: list[tuple[int, int]]
 ) -> list[Grant]:
+    """Return the grants that rule R changes, from what contracts are entitled to and granted."""
     return [
         Grant(contract, year, new - old)
         for contract, (_, old), new in zip(contracts, shares, regrant(issued, shares), strict=True)
@@ -392,12 +393,7 @@ def _rule_r(
     ]
 
 
-def _entitled_and_granted(contract: Contract, year: int) -> tuple[int, int]:
-    share = contract.shares.get(year)
-    return (share.entitled, share.granted) if share else (0, 0)
-
-
-def _posting(debtor: str, creditor: str, fen: int) -> list[Posting]:
+def posting(debtor: str, creditor: str, fen: int) -> list[Posting]:
     """Return one posting, turned round for a negative change, or none for zero."""
     if fen == 0:
         return []

@@ -46,6 +46,7 @@ FLOORED_CLASSES: Final = ("accrued", "coupon", "due", "paid", "payable", "pool")
 
 FundsLevel = Literal["national", "provincial", "municipal", "district"]
 Salt = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+AmendmentMode = Literal["supplement", "correction"]
 ClaimOutcome = Literal["returned", "rejected", "withdrawn"]
 ObjectionOutcome = Literal["upheld", "dismissed"]
 Ground = Literal["granted", "invoiced", "paid"]  # of the limit of a claim
@@ -303,6 +304,40 @@ class ContractRegistered(
     other_public_funds: int
     policy: str
     ratio_class: str
+
+
+class ContractAmended(
+    AuthorityEntry,
+    frozen=True,
+    kw_only=True,
+    rename={"starts": "from", "ends": "until", "ratio_class": "class"},
+):
+    """An amendment of a contract, and by how many fen it changes the sums of what was metered.
+
+    A `supplement` was signed on `signed_on` and holds from `effective` on; a `correction` replaces
+    what was registered. `policy` and `class` are those of the contract from now on.
+    """
+
+    kind: Literal["amendment"] = "amendment"
+    contract: str
+    mode: AmendmentMode
+    effective: str | UnsetType = UNSET
+    signed_on: str | UnsetType = UNSET
+    amount: int | UnsetType = UNSET
+    starts: str | UnsetType = UNSET
+    ends: str | UnsetType = UNSET
+    prices: dict[str, int | PriceFor] | UnsetType = UNSET
+    max_devices: dict[str, int] | UnsetType = UNSET
+    use: str | UnsetType = UNSET
+    related_party: bool | UnsetType = UNSET
+    enterprise: str | UnsetType = UNSET
+    document: str
+    policy: str
+    ratio_class: str
+    cost: int
+    entitled: list[tuple[int, int]]
+    withheld_cost: int | UnsetType = UNSET
+    ineligible: ReasonCost | UnsetType = UNSET
 
 
 class ContractFrozen(AuthorityEntry, frozen=True, kw_only=True):

@@ -27,4 +27,4 @@ def register(state: State, number: int, entry: Entry) -> None:
     kind = BY_ENTRY[type(entry)]
     if kind.rows != "registration":
         raise Diverged(f"an entry of kind {entry.kind} registers nothing")
-    kind.apply(state, number, entry)
+    (kind.register or kind.apply)(state, number, entry)

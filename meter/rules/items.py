@@ -30,7 +30,7 @@ def known_item(state: State, name: str) -> Item:
 
 def item_of(state: State, contract: Contract) -> Item:
     """Return a contract as an item. Raises `Problem` `no_claims`."""
-    terms, claims = contract.registered, contract.policy.claims
+    terms, claims = contract.agreed, contract.policy.claims
     if claims is None:
         raise Problem("no_claims", f"{terms.policy} of {terms.programme} has no section [claims]")
     return Item(

@@ -17,10 +17,11 @@ from typing import final
 from meter.rules.capacity import (
     QUARTER_SECONDS,
     Room,
+    Step,
     Withheld,
     day_parts,
     days,
-    steady,
+    stepped,
     steps_of,
     take,
     withhold,
@@ -103,7 +104,7 @@ def admit(meter: Meter, work: Work) -> Measured:
     withheld: list[Withheld] = []
     for begin, until in overlap(meter.enlisted, start, end):
         withheld += withhold(begin, until, milli_devices, meter.rooms)
-    occupy(meter, work, withheld)
+    occupy(meter, work, withheld, meter.counted_since)
     allowed = by_day(work)
     if meter.needs_enlistment:
         allowed = [
@@ -186,14 +187,14 @@ def evidence_of(withheld: list[Withheld]) -> list[Evidence]:
     return runs
 
 
-def occupy(meter: Meter, work: Work, withheld: Iterable[Withheld]) -> None:
-    """Add work to the device-time in use, without its withheld part."""
-    _change_use(meter, work, withheld, 1)
+def occupy(meter: Meter, work: Work, withheld: Iterable[Withheld], entry: int) -> None:
+    """Add the work of a record to the device-time in use, without its withheld part."""
+    _change_use(meter, work, withheld, entry, 1)
 
 
-def free(meter: Meter, work: Work, withheld: Iterable[Withheld]) -> None:
-    """Take work out of the device-time in use, without its withheld part."""
-    _change_use(meter, work, withheld, -1)
+def free(meter: Meter, work: Work, withheld: Iterable[Withheld], entry: int) -> None:
+    """Take the work of a record out of the device-time in use, without its withheld part."""
+    _change_use(meter, work, withheld, entry, -1)
 
 
 def days_of(contract: Contract, work: Work) -> Iterator[tuple[DeviceTimeId, int]]:
@@ -207,7 +208,7 @@ def device_time_ids(contract: Contract, device: str) -> list[DeviceTimeId]:
     """Return the counts of device-time for work under a contract; its own, if it has a limit."""
     terms = contract.registered
     ids: list[DeviceTimeId] = [("provider", terms.provider, device)]
-    if device in terms.max_devices:
+    if device in contract.agreed.max_devices:
         ids.insert(0, ("contract", terms.id, device))
     return ids
 
@@ -218,7 +219,7 @@ def _new_meter(state: State, contract: Contract, device: str) -> Meter:
     rooms = [
         Room(
             name[0],
-            steady(terms.max_devices[device])
+            _rented(contract, device)
             if name[0] == "contract"
             else steps_of(provider.capacity(device)),
             state.device_time(name),
@@ -226,7 +227,14 @@ def _new_meter(state: State, contract: Contract, device: str) -> Meter:
         for name in device_time_ids(contract, device)
     ]
     needs_enlistment = contract.policy.enlistment_required
-    return Meter(device, provider.enlisted(device), needs_enlistment, rooms)
+    since = contract.counted_since.get(device, 0)
+    return Meter(device, provider.enlisted(device), needs_enlistment, rooms, since)
+
+
+def _rented(contract: Contract, device: str) -> list[Step]:
+    """Return the capacity of the rented devices of a kind that the contract limits."""
+    limits = [(day_start(each.first_day), each.max_devices.get(device)) for each in contract.steps]
+    return stepped(limits)
 
 
 def _new_day_terms(contract: Contract, meter: Meter, day: int) -> DayTerms:
@@ -242,11 +250,11 @@ def _new_day_terms(contract: Contract, meter: Meter, day: int) -> DayTerms:
 
 def _reason(contract: Contract, start: int) -> Reason:
     """Return the first reason why usage of a day, which is in no segment, counts for nothing."""
-    if contract.registered.related_party:
+    if contract.agreed.related_party:
         return "related_party"
     versions = [each for each in contract.versions if each.start <= start < each.end]
     policy = versions[0].policy if versions else contract.policy
-    if contract.registered.use not in policy.eligible_uses:
+    if contract.agreed.use not in policy.eligible_uses:
         return "use"
     return "outside_term" if versions else "outside_policy"
 
@@ -264,9 +272,13 @@ def _days_of(start: int, end: int) -> Iterator[tuple[int, int, int]]:
         yield day, begin, until
 
 
-def _change_use(meter: Meter, work: Work, withheld: Iterable[Withheld], sign: int) -> None:
+def _change_use(
+    meter: Meter, work: Work, withheld: Iterable[Withheld], entry: int, sign: int
+) -> None:
     parts = day_parts(work.start, work.end)
     for room in meter.rooms:
+        if entry < meter.counted_since and room.limit == "contract":
+            continue
         room.in_use.add(parts, sign * work.milli_devices)
         for missing in withheld:
             room.in_use.add_in(missing.quarter, missing.count, -sign * missing.device_time)

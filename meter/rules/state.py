@@ -17,8 +17,10 @@ from msgspec import Struct
 
 from meter.rules.capacity import DeviceTime, Limit, Room, Withheld
 from meter.rules.claim_book import ClaimBook
+from meter.rules.contract_terms import ContractTerms, Segment, Step, Version
 from meter.rules.entries import (
     AwardMade,
+    ContractAmended,
     ContractRegistered,
     DailyTime,
     EnterpriseRegistered,
@@ -31,9 +33,8 @@ from meter.rules.entries import (
     UsageAccepted,
 )
 from meter.rules.people import People
-from meter.rules.rating import MONTH_PARTS, Entitlement, Interval, Terms, union
+from meter.rules.rating import Entitlement, Interval, Terms, union
 from meter.values.policy import Policy
-from meter.values.units import days_of_month
 from meter.wire.receipt import REASONS, EntryRange
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
@@ -42,7 +43,8 @@ RecordId = tuple[str, str]  # provider, record id
 BatchId = tuple[str, str, int]  # provider, stream, seq
 RequestId = tuple[str, str]  # owner (`People.owner_of`), its idempotency key
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
-UsageDayId = tuple[str, int, str]  # contract, Shanghai day since 1970-01-01, device kind
+# By Shanghai day since 1970-01-01 and device kind: device-time in all, what fits, what is withheld.
+UsageDays = dict[tuple[int, str], list[int]]
 
 MAX_HELD_STREAMS: Final = 20_000  # names that the service keeps in memory
 MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps in memory
@@ -138,32 +140,6 @@ class Provider:
 
 @final
 @dataclass
-class Version:
-    """A policy, and the time in which its rules hold for a contract."""
-
-    policy: Policy
-    start: int
-    end: int
-
-
-@final
-@dataclass
-class Segment:
-    """A time in which usage counts by one ratio: within one year and one policy.
-
-    `eligible` is the numerator `X` of its usage.
-    """
-
-    year: int
-    policy: str
-    ratio_bp: int
-    start: int
-    end: int
-    eligible: int = 0
-
-
-@final
-@dataclass
 class DayTerms:
     """What holds for one device kind under a contract on one Shanghai day.
 
@@ -182,14 +158,16 @@ class DayTerms:
 class Meter:
     """One device kind under one contract: when it is enlisted, and where its usage must fit.
 
-    Where it `needs_enlistment`, nothing fits at another time. `days` are the terms of the days that
-    were needed last.
+    Where it `needs_enlistment`, nothing fits at another time. The contract's own count of
+    device-time in use has the records of entry `counted_since` and later. `days` are the terms of
+    the days that were needed last.
     """
 
     device: str
     enlisted: list[Interval]
     needs_enlistment: bool
     rooms: list[Room]
+    counted_since: int = 0
     days: dict[int, DayTerms] = field(default_factory=dict)
 
 
@@ -222,22 +200,26 @@ def _nothing_by_reason() -> list[int]:
 class Contract:
     """A contract with its running totals.
 
-    `policy` is that of its signing, `versions` those whose rules hold, in the order of their time.
-    `segments` are the times in which its usage is eligible, in order: none where use or parties are
-    not. `used` is the numerator `M`, `ineligible` what of it counts for nothing, by reason.
-    `debtor` and `due` are the accounts of its cost. `freezes` holds the numbers of the entries that
-    froze and unfroze it, by turns. `meters` and `accounts` (by year) are made when they are needed;
-    `meters` are made again when the provider's enlistments change.
+    What follows from `registered` and `amendments` (with the numbers of their entries) is
+    explained at `ContractTerms`. `used` is the numerator `M`, `ineligible` what of it counts for
+    nothing, by reason. `debtor` and `due` are the accounts of its cost. `counted_since` has the
+    entries that first limited a device kind, where an amendment did. `freezes` holds the numbers
+    of the entries that froze and unfroze it, by turns. `meters` and `accounts` (by year) are made
+    when they are needed; `meters` are made again when the provider's enlistments change.
     """
 
     entry: int
     registered: ContractRegistered
+    agreed: ContractRegistered
+    steps: list[Step]
     policy: Policy
     terms: Terms
     versions: list[Version]
     segments: list[Segment]
+    amendments: list[tuple[int, ContractAmended]] = field(default_factory=list)
     used: int = 0
     ineligible: list[int] = field(default_factory=_nothing_by_reason)
+    counted_since: dict[str, int] = field(default_factory=dict)
     freezes: list[int] = field(default_factory=list)
     shares: dict[int, Share] = field(default_factory=dict)
     entitlement: Entitlement = field(default_factory=Entitlement)
@@ -248,8 +230,31 @@ class Contract:
 
     def __post_init__(self) -> None:
         """Name the accounts once: each record posts to them."""
-        self.debtor = f"enterprise:{self.registered.enterprise}"
+        self.debtor = f"enterprise:{self.agreed.enterprise}"
         self.due = f"due:{self.registered.id}"
+
+    @staticmethod
+    def of(entry: int, registered: ContractRegistered, found: ContractTerms) -> "Contract":
+        """Return a contract without usage."""
+        return Contract(
+            entry=entry,
+            registered=registered,
+            agreed=found.agreed,
+            steps=found.steps,
+            policy=found.policy,
+            terms=found.terms,
+            versions=found.versions,
+            segments=found.segments,
+        )
+
+    def take(self, found: "ContractTerms | Contract") -> None:
+        """Take new terms; the segments have the usage that comes with them."""
+        self.agreed, self.steps = found.agreed, found.steps
+        self.policy, self.terms = found.policy, found.terms
+        self.versions, self.segments = found.versions, found.segments
+        self.debtor = f"enterprise:{self.agreed.enterprise}"
+        self.meters.clear()
+        self.accounts.clear()
 
     @property
     def frozen(self) -> bool:
@@ -266,12 +271,17 @@ class Contract:
 
     def price_on(self, device: str, day: int) -> int:
         """Return the numerator of a thousandth of a device in a second of a Shanghai day."""
-        price = self.registered.prices[device]
-        if isinstance(price, int):
-            return price
-        if price.per == "day":
-            return price.amount
-        return price.amount * (MONTH_PARTS // days_of_month(day))
+        return self.step_of(day).price_on(device, day)
+
+    def has_price(self, device: str, day: int) -> bool:
+        """Return whether a device kind has a price on a Shanghai day."""
+        return device in self.steps[0].prices or device in self.step_of(day).prices
+
+    def step_of(self, day: int) -> Step:
+        """Return the prices and rented devices of a Shanghai day."""
+        if len(self.steps) == 1:
+            return self.steps[0]
+        return next(step for step in reversed(self.steps) if step.first_day <= day)
 
     def share(self, year: int) -> Share:
         """Return the share of a year, empty at first."""
@@ -279,6 +289,11 @@ class Contract:
         if found is None:
             found = self.shares[year] = Share()
         return found
+
+    def entitled_and_granted(self, year: int) -> tuple[int, int]:
+        """Return the fen of a year."""
+        share = self.shares.get(year)
+        return (share.entitled, share.granted) if share else (0, 0)
 
     def coupon_id(self, year: int) -> CouponId:
         """Return the coupon that pays for this contract's usage of a year."""
@@ -295,7 +310,7 @@ class Contract:
         name, programme, enterprise = (
             self.registered.id,
             self.registered.programme,
-            self.registered.enterprise,
+            self.agreed.enterprise,
         )
         return Accounts(
             coupon_id=(enterprise, programme, year),
@@ -414,22 +429,29 @@ class StoredBatch(Struct, frozen=True):
 class Touched:
     """The contracts, awards, coupons, pools and days that a group changed.
 
-    `usage` has, by contract, Shanghai day and device kind, how much more device-time there is: all,
-    what fits, and what is withheld. In a replay, where nobody takes it, that is all there is.
+    `amended` are those of the contracts that have other terms.
+    `usage` has, by contract, then Shanghai day and device kind, how much more device-time there is:
+    all, what fits, and what is withheld. In a replay, where nobody takes it, that is all there is.
     """
 
     contracts: set[str] = field(default_factory=set)
+    amended: set[str] = field(default_factory=set)
     awards: set[str] = field(default_factory=set)
     coupons: set[CouponId] = field(default_factory=set)
     pools: set[PoolId] = field(default_factory=set)
     days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
-    usage: dict[UsageDayId, list[int]] = field(default_factory=dict)
+    usage: dict[str, UsageDays] = field(default_factory=dict)
 
-    def add_usage(self, day: UsageDayId, time: int, fits: int, withheld: int) -> None:
-        """Add device-time to a day; negative numbers take it off."""
-        held = self.usage.get(day)
+    def add_usage(
+        self, contract: str, day: tuple[int, str], time: int, fits: int, withheld: int
+    ) -> None:
+        """Add device-time to a day of a contract; negative numbers take it off."""
+        days = self.usage.get(contract)
+        if days is None:
+            days = self.usage[contract] = {}
+        held = days.get(day)
         if held is None:
-            self.usage[day] = [time, fits, withheld]
+            days[day] = [time, fits, withheld]
         else:
             held[0] += time
             held[1] += fits
@@ -438,12 +460,14 @@ class Touched:
     def update(self, other: "Touched") -> None:
         """Add what another group changed."""
         self.contracts |= other.contracts
+        self.amended |= other.amended
         self.awards |= other.awards
         self.coupons |= other.coupons
         self.pools |= other.pools
         self.days |= other.days
-        for day, (time, fits, withheld) in other.usage.items():
-            self.add_usage(day, time, fits, withheld)
+        for contract, days in other.usage.items():
+            for day, (time, fits, withheld) in days.items():
+                self.add_usage(contract, day, time, fits, withheld)
 
 
 @final
@@ -451,6 +475,7 @@ class Touched:
 class State:
     """The whole state. `size` is the number of entries, `last_at` the last entry's `at`.
 
+    `usage_days` holds, by contract, what was metered before `touched` began, where it was loaded.
     `coupons` holds the issued fen of each coupon, `granted` the fen that its contracts were
     granted. `log_keys` are the service's keys by vkey, `receipt_keys` those by keyid, both in the
     order of their entries. `spelled` holds each registered id by what it names and by `folded`,
@@ -484,11 +509,22 @@ class State:
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
     in_use: dict[DeviceTimeId, DeviceTime] = field(default_factory=dict)
     claims: ClaimBook = field(default_factory=ClaimBook)
+    usage_days: dict[str, UsageDays] = field(default_factory=dict)
     touched: Touched = field(default_factory=Touched)
 
     def contracts_of(self, enterprise: str, programme: str) -> list[Contract]:
         """Return the contracts that share the enterprise's coupons of a programme, oldest first."""
         return self.enterprises[enterprise].contracts.get(programme, [])
+
+    def usage_of(self, contract: str) -> UsageDays:
+        """Return what was metered under a contract by day; the service has loaded it."""
+        found = {day: list(held) for day, held in self.usage_days.get(contract, {}).items()}
+        for day, more in self.touched.usage.get(contract, {}).items():
+            held = found.get(day)
+            found[day] = (
+                list(more) if held is None else [a + b for a, b in zip(held, more, strict=True)]
+            )
+        return found
 
     def device_time(self, name: DeviceTimeId) -> DeviceTime:
         """Return the count of device-time in use of one kind, under a contract or at a provider."""
@@ -547,6 +583,7 @@ class State:
         """
         self.records.clear()
         self.batches.clear()
+        self.usage_days.clear()
         if len(self.streams) > MAX_HELD_STREAMS:
             self.streams.clear()
         if sum(len(count.days) for count in self.in_use.values()) > MAX_HELD_DAYS:

@@ -18,7 +18,7 @@ from meter.rules.state import (
     PoolId,
     State,
     Touched,
-    UsageDayId,
+    UsageDays,
 )
 from meter.tables.connections import Connection
 from meter.tables.rows import Written, _columns, note_group
@@ -136,7 +136,7 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
         (
             contract.registered.id,
             year,
-            contract.registered.enterprise,
+            contract.agreed.enterprise,
             contract.registered.programme,
             Decimal(share.withheld),
             share.entitled,
@@ -159,10 +159,12 @@ async def _put_awards(connection: Connection, state: State, touched: Iterable[st
         await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
 
 
-async def _put_usage_days(
-    connection: Connection, added: Mapping[UsageDayId, Iterable[int]]
-) -> None:
-    rows = [(*day, *map(Decimal, device_times)) for day, device_times in added.items()]
+async def _put_usage_days(connection: Connection, added: Mapping[str, UsageDays]) -> None:
+    rows = [
+        (contract, *day, *map(Decimal, device_times))
+        for contract, days in added.items()
+        for day, device_times in days.items()
+    ]
     if rows:
         await connection.execute(_SQL["put_usage_days"], *_columns(rows, 6))
 

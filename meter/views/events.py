@@ -679,10 +679,10 @@ def _enterprises_of(state: State, number: int, entry: AnyEntry) -> set[str]:
     if isinstance(entry, AwardChanged):
         return {state.awards[entry.award].made.enterprise}
     if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen):
-        return {state.contracts[entry.contract].registered.enterprise}
+        return {state.contracts[entry.contract].agreed.enterprise}
     if isinstance(entry, ClaimEntry):
         item, _ = _item_year(state, entry)
-        return {state.contracts[item].registered.enterprise}
+        return {state.contracts[item].agreed.enterprise}
     if isinstance(entry, _ProjectMoney):
         awards = state.projects[entry.project].awards
         return {each.made.enterprise for each in awards if each.entry < number}

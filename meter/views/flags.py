@@ -174,7 +174,7 @@ class Questions:
         if first.run is not UNSET and second.run is not UNSET:
             return first.run == second.run
         contracts = self._state.contracts
-        owners = {contracts[each.contract].registered.enterprise for each in (first, second)}
+        owners = {contracts[each.contract].agreed.enterprise for each in (first, second)}
         return len(owners) == 1
 
     def _ragged(self, number: int, usage: UsageAccepted) -> Iterator[tuple[_Quarter, "array[int]"]]:

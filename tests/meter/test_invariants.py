@@ -36,6 +36,7 @@ from tests.books import (
     properties,
     record,
     slices,
+    usage_by_day,
     void,
 )
 
@@ -331,7 +332,7 @@ def totals(books: Books, telling: list[Any]) -> dict[str, Any]:
         },
         "eligible": {(id_, year): books.eligible(id_, year) for id_ in CONTRACTS for year in YEARS},
         "ineligible": {id_: books.ineligible(id_) for id_ in CONTRACTS},
-        "usage": {day: times for day, times in state.touched.usage.items() if any(times)},
+        "usage": usage_by_day(state),
         "pools": {year: state.pools["training-coupon", year].issued for year in YEARS},
     }
 
@@ -369,7 +370,7 @@ def test_voiding_everything_in_any_order_brings_every_figure_back_to_nothing(
         assert books.ineligible(id_) == {}
         assert all(books.share(id_, year).withheld == 0 for year in YEARS)
     assert all(books.coupon(year).granted == 0 for year in YEARS)
-    assert not any(map(any, books.state.touched.usage.values()))
+    assert usage_by_day(books.state) == {}
     assert figures(books.state)["records"]["in_use"] == {}
 
 

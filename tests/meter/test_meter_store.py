@@ -26,7 +26,7 @@ from meter.service import rebuild as rebuild_module
 from meter.service.rebuild import rebuild
 from meter.tables import connections, load, write
 from meter.tables.load import Named
-from tests.books import ALPHA, BETA, DEVICE, day_number, figures, lifted, record, void
+from tests.books import ALPHA, BETA, DEVICE, day_number, figures, lifted, record, usage_by_day, void
 from tests.services import (
     HOUR,
     ORIGIN,
@@ -340,7 +340,7 @@ async def test_the_days_of_usage_are_those_of_a_replay(database, tmp_path):
         evolve(state, entry)
     rows = await ask(database, "SELECT * FROM meter.usage_day")
     held = {tuple(row)[:3]: [*map(int, tuple(row)[3:])] for row in rows}
-    assert held == state.touched.usage
+    assert held == usage_by_day(state)
     day = day_number("2025-02-27")
     assert held["L", day, DEVICE] == [7_000 * 7_200, 6_000 * 7_200, 1_000 * 7_200]
     assert held["L", day + 1, DEVICE] == [7_000 * 10_800, 6_000 * 10_800, 1_000 * 10_800]

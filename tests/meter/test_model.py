@@ -41,6 +41,7 @@ from tests.books import (
     policy_text,
     public_text,
     signer,
+    usage_by_day,
     uscc_of,
 )
 
@@ -1386,8 +1387,7 @@ class BooksMachine(RuleBasedStateMachine):
                     key = contract["id"], day_number(day), record.body["device"]
                     known = expected.get(key, [0, 0, 0])
                     expected[key] = [a + b for a, b in zip(known, times, strict=True)]
-        usage = self.books.state.touched.usage
-        assert {key: times for key, times in usage.items() if any(times)} == expected
+        assert usage_by_day(self.books.state) == expected
 
     @invariant()
     def each_figure_is_the_models_and_a_replay_comes_to_the_same(self) -> None:

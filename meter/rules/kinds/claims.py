@@ -134,7 +134,7 @@ def _check_part(name: str, part: int, amount: int) -> None:
 
 
 def _entering_firm(state: State, command: EnterClaim) -> str:
-    return known_contract(state, command.item).registered.enterprise
+    return known_contract(state, command.item).agreed.enterprise
 
 
 def _apply_claim(state: State, number: int, entry: ClaimEntered) -> None:
@@ -174,7 +174,7 @@ def _apply_end(state: State, number: int, entry: ClaimEnded) -> None:
 
 def _ending_firm(state: State, command: EndClaim) -> str:
     item = any_claim(state, command.claim).entered.item
-    return known_contract(state, item).registered.enterprise
+    return known_contract(state, item).agreed.enterprise
 
 
 CLAIM: Kind[ClaimEntered, EnterClaim] = Kind(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from meter.rules.commands import FreezeContract, RegisterContract, UnfreezeContract
+from meter.rules.contract_terms import terms_of
 from meter.rules.entries import (
     ContractFrozen,
     ContractRegistered,
@@ -32,12 +33,10 @@ from meter.rules.kinds.kind import (
     note_spelling,
     parties_of,
 )
-from meter.rules.rating import DENOMINATOR, SCALES, Terms, overlap, support_limit, years_of
-from meter.rules.state import Contract, Provider, Segment, State, Version
+from meter.rules.state import Contract, Provider, State
 from meter.values.policy import Policy
 from meter.values.policy_file import MAX_YEARS
 from meter.values.problems import Problem
-from meter.values.strict import Per
 from meter.values.units import add_months, parse_date
 
 # A posting takes about 200 bytes at most, and one void can move money in each contract and year of
@@ -122,41 +121,12 @@ def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: st
 
 
 def _apply_contract(state: State, number: int, entry: ContractRegistered) -> None:
-    policy = state.policies[entry.programme][entry.policy]
-    funds = entry.other_public_funds if policy.combined_bp else 0
-    limit = support_limit(entry.amount, policy.support_bp(entry.ratio_class), funds)
-    versions = [Version(policy, policy.valid_from, policy.valid_until)]
-    contract = Contract(
-        entry=number,
-        registered=entry,
-        policy=policy,
-        terms=Terms(entry.amount, limit, DENOMINATOR * SCALES[_per(entry)]),
-        versions=versions,
-        segments=list(_segments(entry, versions)),
-    )
+    found = terms_of(entry, [], state.policies[entry.programme])
+    contract = Contract.of(number, entry, found)
     state.contracts[entry.id] = contract
     note_spelling(state, "item", entry.id)
     siblings = state.enterprises[entry.enterprise].contracts
     siblings.setdefault(entry.programme, []).append(contract)
-
-
-def _per(entry: ContractRegistered) -> Per:
-    """Return the time for which the prices are: one for all of them."""
-    price = next(iter(entry.prices.values()))
-    return "hour" if isinstance(price, int) else price.per
-
-
-def _segments(entry: ContractRegistered, versions: Iterable[Version]) -> Iterator[Segment]:
-    """Yield the times in which usage is eligible, by policy and year."""
-    if entry.related_party:
-        return
-    term = parse_date(entry.starts), parse_date(entry.ends)
-    for version in versions:
-        policy = version.policy
-        if entry.use in policy.eligible_uses:
-            ratio_bp = policy.ratio_bp[entry.ratio_class]
-            for start, end, year in years_of(overlap([(version.start, version.end)], *term)):
-                yield Segment(year, policy.version, ratio_bp, start, end)
 
 
 def _response(state: State, entry: ContractRegistered) -> dict[str, Any]:

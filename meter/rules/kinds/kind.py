@@ -80,6 +80,8 @@ class Kind(Generic[E, C]):
     - `judge(state, command, stamp)` returns fields and postings of the entry, or `Existing`; it
       raises `Problem` with one of `codes`. None for entries that no command makes.
     - `apply(state, number, entry)` puts the entry into the state. It raises `Diverged`.
+    - `register(state, number, entry)` puts what it registers into a state whose totals are loaded
+      from rows; None where that is what `apply` does.
     - `subjects(state, entry)` names whom the entry concerns (`rules/subjects.py`).
     - `rows` names what the tables keep of it.
     - `holder(state, command)` returns the entry that holds the id of the command, if there is one.
@@ -95,6 +97,7 @@ class Kind(Generic[E, C]):
     entry: type[E]
     apply: Callable[[State, int, E], None]
     rows: Rows
+    register: Callable[[State, int, E], None] | None = None
     subjects: Callable[[State, E], Iterable[str]] = concerns_all
     command: type[C] | None = None
     judge: Callable[[State, C, Stamp], Judged] | None = None
@@ -214,7 +217,7 @@ def check_names(field: str, names: Iterable[str], known: Iterable[str]) -> None:
 
 def contract_subjects(state: State, name: str) -> set[str]:
     """Return the subjects of a contract: itself and its parties."""
-    return parties_of(state.contracts[name].registered)
+    return parties_of(state.contracts[name].agreed)
 
 
 def parties_of(terms: ContractRegistered) -> set[str]:

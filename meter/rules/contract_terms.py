@@ -1,0 +1,210 @@
+"""The terms of a contract: they follow from its registration, its amendments, and policies.
+
+    registration, corrections      the original terms, from the contract's first day on
+    supplements                    prices and rented devices from a day on; amount and end as newest
+    policies                       the versions whose rules hold, and so the segments of its usage
+
+Everything here is a pure function of those, in the order of entries, so the terms never depend on
+when they were asked for. `rules/effects.py` computes what a change of terms does to money.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar, final
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from meter.rules.entries import ContractAmended, ContractRegistered, PriceFor
+from meter.rules.rating import (
+    DENOMINATOR,
+    MONTH_PARTS,
+    SCALES,
+    Terms,
+    overlap,
+    support_limit,
+    years_of,
+)
+from meter.values.policy import Policy
+from meter.values.strict import Per
+from meter.values.units import day_of, days_of_month, parse_date
+
+T = TypeVar("T")
+
+FIRST_DAY: Final = -1_000_000  # before every day that can be written
+# Of what replaces an original term, the fields that have the same name in the registration.
+CORRECTED: Final = (
+    *("amount", "signed_on", "starts", "ends", "use", "related_party", "enterprise"),
+)
+
+
+@final
+@dataclass
+class Step:
+    """Prices and rented devices from a Shanghai day on, until the next step."""
+
+    first_day: int
+    prices: dict[str, int | PriceFor]
+    max_devices: dict[str, int]
+
+    def price_on(self, device: str, day: int) -> int:
+        """Return the numerator of a thousandth of a device in a second of a Shanghai day."""
+        price = self.prices[device]
+        if isinstance(price, int):
+            return price
+        if price.per == "day":
+            return price.amount
+        return price.amount * (MONTH_PARTS // days_of_month(day))
+
+
+@final
+@dataclass
+class Version:
+    """A policy, and the time in which its rules hold for a contract."""
+
+    policy: Policy
+    start: int
+    end: int
+
+
+@final
+@dataclass
+class Segment:
+    """A time in which usage counts by one ratio: within one year and one policy.
+
+    `eligible` is the numerator `X` of its usage.
+    """
+
+    year: int
+    policy: str
+    ratio_bp: int
+    start: int
+    end: int
+    eligible: int = 0
+
+
+@final
+@dataclass
+class ContractTerms:
+    """What holds for a contract.
+
+    `agreed` are the newest terms in the form of a registration, with the prices and devices of the
+    last step. `policy` is that of its signing, `versions` those whose rules hold, in the order of
+    their time. `segments` are the times in which its usage is eligible, in order: none where use or
+    parties are not.
+    """
+
+    agreed: ContractRegistered
+    steps: list[Step]
+    policy: Policy
+    terms: Terms
+    versions: list[Version]
+    segments: list[Segment]
+
+
+def terms_of(
+    registered: ContractRegistered,
+    amendments: Sequence[ContractAmended],
+    policies: Mapping[str, Policy],
+) -> ContractTerms:
+    """Return the terms of a contract; `policies` are its programme's, by version, as activated."""
+    original = original_terms(registered, amendments)
+    steps = list(_steps(original, amendments))
+    agreed = replace(
+        _newest(original, amendments),
+        prices=steps[-1].prices,
+        max_devices=steps[-1].max_devices,
+    )
+    policy = policies[agreed.policy]
+    versions = [Version(policy, policy.valid_from, policy.valid_until)]
+    return ContractTerms(
+        agreed=agreed,
+        steps=steps,
+        policy=policy,
+        terms=_limits(agreed, policy),
+        versions=versions,
+        segments=list(_segments(agreed, versions)),
+    )
+
+
+def original_terms(
+    registered: ContractRegistered, amendments: Iterable[ContractAmended]
+) -> ContractRegistered:
+    """Return the terms of the contract's first day, as corrected."""
+    for entry in amendments:
+        if entry.mode == "correction":
+            changes = {
+                name: value for name in CORRECTED if (value := getattr(entry, name)) is not UNSET
+            }
+            registered = replace(
+                registered,
+                **changes,
+                prices=_merged(registered.prices, entry.prices),
+                max_devices=_merged(registered.max_devices, entry.max_devices),
+                policy=entry.policy,
+                ratio_class=entry.ratio_class,
+            )
+    return registered
+
+
+def supplements(amendments: Iterable[ContractAmended]) -> list[ContractAmended]:
+    """Return the supplements by the day from which they hold, then in the order of entries."""
+    found = (each for each in amendments if each.mode == "supplement")
+    return sorted(found, key=lambda each: str(each.effective))
+
+
+def _newest(
+    original: ContractRegistered, amendments: Iterable[ContractAmended]
+) -> ContractRegistered:
+    """Return the terms with the newest amount and end."""
+    for each in supplements(amendments):
+        original = replace(
+            original,
+            amount=original.amount if each.amount is UNSET else each.amount,
+            ends=original.ends if each.ends is UNSET else each.ends,
+        )
+    return original
+
+
+def _steps(original: ContractRegistered, amendments: Iterable[ContractAmended]) -> Iterator[Step]:
+    """Yield the steps in the order of their days, the original terms first."""
+    step = Step(FIRST_DAY, original.prices, original.max_devices)
+    for each in supplements(amendments):
+        first_day = day_of(parse_date(str(each.effective)))
+        if first_day > step.first_day:
+            yield step
+        step = Step(
+            first_day,
+            _merged(step.prices, each.prices),
+            _merged(step.max_devices, each.max_devices),
+        )
+    yield step
+
+
+def _merged(old: dict[str, T], new: dict[str, T] | UnsetType) -> dict[str, T]:
+    return old if new is UNSET else {**old, **new}
+
+
+def _limits(agreed: ContractRegistered, policy: Policy) -> Terms:
+    funds = agreed.other_public_funds if policy.combined_bp else 0
+    limit = support_limit(agreed.amount, policy.support_bp(agreed.ratio_class), funds)
+    return Terms(agreed.amount, limit, DENOMINATOR * SCALES[per_of(agreed)])
+
+
+def per_of(terms: ContractRegistered) -> Per:
+    """Return the time for which the prices are: one for all of them."""
+    price = next(iter(terms.prices.values()))
+    return "hour" if isinstance(price, int) else price.per
+
+
+def _segments(terms: ContractRegistered, versions: Iterable[Version]) -> Iterator[Segment]:
+    """Yield the times in which usage is eligible, by policy and year."""
+    if terms.related_party:
+        return
+    term = parse_date(terms.starts), parse_date(terms.ends)
+    for version in versions:
+        policy = version.policy
+        if terms.use in policy.eligible_uses:
+            ratio_bp = policy.ratio_bp[terms.ratio_class]
+            for start, end, year in years_of(overlap([(version.start, version.end)], *term)):
+                yield Segment(year, policy.version, ratio_bp, start, end)
