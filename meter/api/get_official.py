@@ -117,7 +117,7 @@ async def get_enterprises(ask: Ask) -> EnterprisePage:
         head, known = await ask.context.snapshot(connection)
     page = page_by_entry(known.enterprises(), after, ask.query.limit)
     return EnterprisePage(
-        enterprises=[_enterprise(known, each) for each in page.items],
+        enterprises=[enterprise_view(known, each) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.entry,), after),
     )
 
@@ -148,7 +148,7 @@ async def get_providers(ask: Ask) -> ProviderPage:
         head, known = await ask.context.snapshot(connection)
     page = page_by_entry(known.providers(), after, ask.query.limit)
     return ProviderPage(
-        providers=[_provider(known, each) for each in page.items],
+        providers=[provider_view(known, each) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.entry,), after),
     )
 
@@ -226,7 +226,8 @@ def _coupon(coupon: pages.Coupon) -> CouponView:
     )
 
 
-def _enterprise(known: Registered, enterprise: Enterprise) -> EnterpriseView:
+def enterprise_view(known: Registered, enterprise: Enterprise) -> EnterpriseView:
+    """Return an enterprise as it is shown."""
     registered = enterprise.registered
     return EnterpriseView(
         uscc=registered.uscc,
@@ -238,7 +239,8 @@ def _enterprise(known: Registered, enterprise: Enterprise) -> EnterpriseView:
     )
 
 
-def _provider(known: Registered, provider: Provider) -> ProviderView:
+def provider_view(known: Registered, provider: Provider) -> ProviderView:
+    """Return a provider as it is shown."""
     registered = provider.registered
     return ProviderView(
         id=registered.id,

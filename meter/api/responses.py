@@ -760,3 +760,104 @@ class MadeEntry(
     limit: str = ""
     bound: Ground | Literal[""] = ""
     cash: str = ""
+
+
+class ProgrammeView(Struct, frozen=True):
+    """A programme by the title of its newest policy, and the calendar years of all its policies."""
+
+    programme: str
+    title: str
+    title_en: str
+    years: list[int]
+
+
+class Me(Struct, frozen=True, kw_only=True):
+    """Who a token is: `person` of the authority's, `subject` and `name` of a party's."""
+
+    token: str
+    role: Role
+    subject: str | UnsetType = UNSET
+    person: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    programmes: list[ProgrammeView]
+    as_of: AsOf
+
+
+class ClassView(Struct, frozen=True, kw_only=True):
+    """A class of funding: basis points, or a fixed sum, or neither; and its cap."""
+
+    name: str
+    title: str
+    title_en: str
+    ratio: int | UnsetType = UNSET
+    fixed: str | UnsetType = UNSET
+    cap: str | UnsetType = UNSET
+
+
+class PolicyView(Struct, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
+    """A policy in force: its main figures, and its whole file."""
+
+    entry: int
+    programme: str
+    version: str
+    title: str
+    title_en: str
+    meter: str
+    starts: str
+    ends: str
+    classes: list[ClassView]
+    cap: str | UnsetType = UNSET
+    pool: str | UnsetType = UNSET
+    pool_owner: str
+    content: str
+
+
+class PolicyPage(Page, frozen=True, kw_only=True):
+    """Policies in the order of their entries."""
+
+    policies: list[PolicyView]
+
+
+class Named(Struct, frozen=True):
+    """An organisation by id and name."""
+
+    id: str
+    name: str
+
+
+class EnterpriseDetail(Struct, frozen=True, kw_only=True):
+    """An enterprise, and the providers of its contracts."""
+
+    enterprise: EnterpriseView
+    providers: list[Named]
+
+
+FoundKind = Literal[
+    "enterprise",
+    "provider",
+    "contract",
+    "award",
+    "project",
+    "claim",
+    "key",
+    "person",
+    "entry",
+    "batch",
+    "record",
+]
+
+
+class FoundView(Struct, frozen=True):
+    """Something found; `name` is that of an organisation or project, or a record's provider."""
+
+    kind: FoundKind
+    id: str
+    name: str
+
+
+class SearchView(Struct, frozen=True, kw_only=True):
+    """What was found; with `more`, a longer text finds less."""
+
+    found: list[FoundView]
+    more: bool
+    as_of: AsOf

@@ -39,6 +39,15 @@ Held = TypeVar(
 
 
 @dataclass(frozen=True, slots=True)
+class ActivePolicy:
+    """A policy, the number of the entry that put it in force, and the text of its file."""
+
+    entry: int
+    policy: Policy
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Registered:
     """What the first `size` entries register.
 
@@ -126,6 +135,15 @@ class Registered:
     def policy_of(self, programme: str, year: int) -> Policy | None:
         """Return the newest policy of a programme that touches a year."""
         return self.state.policy_of(programme, year, self.size)
+
+    def policies(self) -> list[ActivePolicy]:
+        """Return all policies in the order of their entries."""
+        found = (
+            ActivePolicy(number, self.state.policies[programme][version], str(entry.content))
+            for (programme, version), (number, entry) in self.state.policy_entries.items()
+            if number < self.size
+        )
+        return sorted(found, key=lambda each: each.entry)
 
     def proposals(self) -> list[Proposal]:
         """Return all proposals in the order of their entries."""

@@ -92,7 +92,7 @@ class Side:
 
 
 LEFT = Side(ALPHA, "pcl", uscc_of(9), "links")
-RIGHT = Side(BETA, "ncl", uscc_of(8), "rechts")
+RIGHT = Side(BETA, "qcl", uscc_of(8), "rechts")
 NOBODY = Side(uscc_of(77), "nobody", uscc_of(78), "niemand")
 SIDES = (LEFT, RIGHT)
 NO_DIGEST = "0" * 64
@@ -125,7 +125,7 @@ VALUES = {
     "proposal": lambda _: "999999",
     "tile": lambda side: f"{'999' if side is NOBODY else '000'}.p/{PUBLISHED.get('size', 1)}",
 }
-REQUIRED = {"programme": PROGRAMME, "year": "2025"}
+REQUIRED = {"programme": PROGRAMME, "year": "2025", "q": "links"}
 # Optional parameters that name nobody.
 HARMLESS = {
     "role",
