@@ -345,6 +345,7 @@ class Books:
     def contract(self, id_: str = "A", **changes: Any) -> int:
         body = {
             "id": id_,
+            "contract_no": f"HT-{id_}",
             "programme": PROGRAMME,
             "enterprise": ALPHA,
             "provider": "pcl",
@@ -358,6 +359,12 @@ class Books:
             "related_party": False,
         }
         return self.ask(commands.RegisterContract, **(body | changes))
+
+    def fund_contract(self, contract: str, amount: str, **changes: Any) -> int:
+        body = {"reference": "1号", "level": "district", "document": "拨付通知"}
+        return self.ask(
+            commands.FundContract, **({"contract": contract, "amount": amount} | body | changes)
+        )
 
     def project(self, id_: str = "P", **changes: Any) -> int:
         return self.ask(commands.RegisterProject, **({"id": id_, "title": "示范项目"} | changes))

@@ -52,7 +52,7 @@ def history(seed: int) -> Writer:
     writer.contract("A", amount="1000.00")
     writer.contract("B", amount="50.00")
     writer.contract("L", max_devices={DEVICE: 2})
-    writer.contract("S", enterprise=BETA, amount="200.00", other_public_funds="60.00")
+    writer.contract("S", enterprise=BETA, amount="200.00")
     for _ in range(STEPS):
         try:
             random.choice(OPERATIONS)(writer, random)
@@ -106,6 +106,11 @@ def _freeze(writer: Writer, random: Random) -> None:
     random.choice((writer.freeze, writer.unfreeze))(random.choice(("A", "S")))
 
 
+def _fund(writer: Writer, random: Random) -> None:
+    amount, reference = random.choice(("0.00", "0.01", "60.00")), random.choice(("1", "2"))
+    writer.fund_contract(random.choice(("A", "B", "S")), amount, reference=reference)
+
+
 def _enlist(writer: Writer, random: Random) -> None:
     ends = random.choice(("2025-06-01", "2026-01-01", "2026-06-01"))
     writer.enlist("more", {DEVICE: 9}, "2025-01-01", ends)
@@ -113,7 +118,7 @@ def _enlist(writer: Writer, random: Random) -> None:
 
 OPERATIONS: tuple[Callable[[Writer, Random], None], ...] = (
     *(_post, _post, _post, _post, _issue, _issue),
-    *(_withdraw, _void, _release, _release, _freeze, _enlist),
+    *(_withdraw, _void, _release, _release, _freeze, _enlist, _fund),
 )
 
 if __name__ == "__main__":

@@ -194,6 +194,11 @@ class Service:
         terms = {"id": id_, "project": project, "amount": amount, "document": "评审"}
         return await self.ask("/v1/awards", **(body | terms | changes))
 
+    async def fund_contract(self, contract: str, amount: str, reference: str = "1号") -> Any:
+        """Set a district's money for a contract."""
+        funds = {"reference": reference, "level": "district", "document": "通知"}
+        return await self.ask(f"/v1/contracts/{contract}/funds", amount=amount, **funds)
+
     async def issue(self, year: int, amount: str, enterprise: str = ALPHA) -> None:
         await self.ask("/v1/coupons", **coupon_body(year, amount, enterprise))
 
@@ -318,6 +323,7 @@ def enterprise_body(uscc: str = ALPHA, **changes: Any) -> dict[str, Any]:
 def contract_body(id_: str, **changes: Any) -> dict[str, Any]:
     return {
         "id": id_,
+        "contract_no": f"HT-{id_}",
         "programme": PROGRAMME,
         "enterprise": ALPHA,
         "provider": "pcl",

@@ -30,6 +30,7 @@ from meter.rules.commands import (
     EnterRedInvoice,
     ForfeitGrant,
     FreezeContract,
+    FundContract,
     FundProject,
     IssueCoupon,
     MakeAward,
@@ -124,6 +125,7 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
     },
     RegisterContract: {
         "id": "TC-2025-0001",
+        "contract_no": "深算租〔2025〕001号",
         "programme": "training-coupon",
         "enterprise": _ENTERPRISE,
         "provider": "pcl",
@@ -135,7 +137,12 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
         "prices": {"ascend-910b": "4.50"},
         "max_devices": {"ascend-910b": 512},
         "related_party": False,
-        "other_public_funds": "0.00",
+    },
+    FundContract: {
+        "reference": "深龙科创〔2025〕3号",
+        "level": "district",
+        "amount": "100000.00",
+        "document": "区级资助拨付通知",
     },
     SetBudget: {
         "programme": "training-coupon",
@@ -287,7 +294,7 @@ PATHS: Final[dict[str, tuple[Any, str, str]]] = {
     "token": (Id, "li-2", "The token's id."),
     "claim": (Id, "CL-2025-0001", "The claim's id."),
     "item": (Id, "TC-2025-0001", "The id of a contract."),
-    "objection": (Number, "29", "The number of the objection's entry."),
+    "objection": (Number, "30", "The number of the objection's entry."),
     "proposal": (Number, "1", "The number of the proposal's entry."),
     "stream": (Id, "cloudbrain-2", "One of the provider's streams of batches."),
     "digest": (
@@ -340,6 +347,12 @@ MEANINGS: Final[dict[str, str]] = {
     "document": "The document that says so, by its number or name.",
     "title": "The project's title.",
     "audited_investment": f"What the project's audit found to be invested. {_YUAN}.",
+    "contract_no": "The number that the parties gave to the contract, unique between them.",
+    "RegisterContract.project": "The id of the project that the contract is for.",
+    "ContractView.project": "The id of the project that the contract is for.",
+    "follows": "The id of an earlier contract; it is recorded, and changes nothing.",
+    "FundContract.reference": "The name of the sum; its newest amount counts.",
+    "FundContract.amount": f"The sum now. {_YUAN}.",
     "FundProject.reference": "The name of the sum; its newest amount counts.",
     "FundsView.reference": "The name of the sum; its newest amount counts.",
     "level": "Whose money it is.",
@@ -365,7 +378,6 @@ MEANINGS: Final[dict[str, str]] = {
     "per": "The time for which the price is: a day, or a calendar month.",
     "max_devices": "Rented devices by kind; a kind that is not named has no limit.",
     "related_party": "Whether enterprise and provider are related parties.",
-    "other_public_funds": f"Other public money for this contract. {_YUAN}.",
     "contract": "The contract's id.",
     "year": "A calendar year in Shanghai.",
     "id": "The id, unique for ever.",
@@ -749,6 +761,7 @@ REMEDIES: Final[dict[str, str]] = {
     "unknown_year": "Choose a year that the policy's validity touches.",
     "bad_dates": "Mend the date that `field` names as `detail` says: periods are half-open and not"
     " empty, and a signing or a founding lies in the past.",
+    "contract_known": "It may be registered already, as `entry` has it; else check `contract_no`.",
     "no_policy": "Mend signing or term, or activate a policy that is valid then.",
     "too_many_contracts": "The enterprise's contracts of the programme have reached the limit; none"
     " can be added.",

@@ -29,6 +29,7 @@ from meter.api.responses import (
     YearShare,
     as_of,
     costs_by_reason,
+    funds_view,
 )
 from meter.api.routes import Ask, Route
 from meter.rules.entries import PriceFor
@@ -166,6 +167,8 @@ async def get_contract(ask: Ask) -> ContractView:
         terms = contract.registered
         ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
         totals = await balances.contract_totals(connection, terms.id)
+    assert ask.who is not None, "contracts are not public"
+    told = ask.who.role != "provider"
     by_year = [_withheld(share, contract) for share in totals.years]
     numerators = totals.eligible, sum(int(each["withheld"]) for each in totals.years)
     eligible, withheld, *ineligible = parts_of_cost(
@@ -174,10 +177,13 @@ async def get_contract(ask: Ask) -> ContractView:
     return ContractView(
         id=terms.id,
         entry=contract.entry,
+        contract_no=terms.contract_no,
         programme=terms.programme,
         policy=terms.policy,
         enterprise=terms.enterprise,
         provider=terms.provider,
+        project=terms.project if told else UNSET,
+        follows=terms.follows if told else UNSET,
         ratio_class=terms.ratio_class,
         amount=format_money(terms.amount),
         signed_on=terms.signed_on,
@@ -187,7 +193,7 @@ async def get_contract(ask: Ask) -> ContractView:
         prices={device: _price(price) for device, price in terms.prices.items()},
         max_devices=terms.max_devices,
         related_party=terms.related_party,
-        other_public_funds=format_money(terms.other_public_funds),
+        funds=funds_view(contract.sums(known.size)) if told else UNSET,
         frozen=known.is_frozen(contract),
         cost=format_money(eligible + withheld + sum(ineligible)),
         eligible=format_money(eligible),

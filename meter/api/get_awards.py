@@ -11,9 +11,9 @@ from meter.api.responses import (
     AwardAmount,
     AwardPage,
     AwardView,
-    FundsView,
     ProjectPage,
     ProjectView,
+    funds_view,
 )
 from meter.api.routes import Ask, Route
 from meter.rules.commands import ProgrammeName
@@ -124,10 +124,7 @@ def _project(known: Registered, project: Project) -> ProjectView:
         entry=project.entry,
         title=project.registered.title,
         audited_investment=UNSET if audited is None else format_money(audited),
-        funds=[
-            FundsView(reference, level, format_money(fen))
-            for reference, (level, fen) in project.sums(known.size).items()
-        ],
+        funds=funds_view(project.sums(known.size)),
         awards=[each.made.id for each in project.awards if each.entry < known.size],
     )
 

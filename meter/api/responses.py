@@ -5,7 +5,7 @@ that one holds something now. A page can be short, even empty, and have more aft
 reads is bounded too. The `next` of the last page can be used again later.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -33,6 +33,13 @@ class AsOf(Struct, frozen=True):
 def as_of(size: int, last_at: int) -> AsOf:
     """Return how many entries a response includes; `last_at` is in microseconds."""
     return AsOf(size, format_moment(last_at))
+
+
+def funds_view(sums: Mapping[str, tuple[str, int]]) -> "list[FundsView]":
+    """Return other public money from level and fen by reference."""
+    return [
+        FundsView(reference, level, format_money(fen)) for reference, (level, fen) in sums.items()
+    ]
 
 
 def costs_by_reason(fen: Iterable[int]) -> dict[Reason, str]:
@@ -102,6 +109,14 @@ class PriceView(Struct, frozen=True):
     per: Literal["day", "month"]
 
 
+class FundsView(Struct, frozen=True):
+    """Other public money: its reference, the level that gives it, and its sum."""
+
+    reference: str
+    level: str
+    amount: str
+
+
 class ContractView(
     Struct,
     frozen=True,
@@ -111,15 +126,19 @@ class ContractView(
     """A contract's terms, and what was metered and granted under it.
 
     The cost is eligible, withheld or ineligible; `reasons` has the last by reason. What is withheld
-    in the years and `rounding` add up to what is withheld.
+    in the years and `rounding` add up to what is withheld. The provider is not told of `project`,
+    `follows` and `funds`.
     """
 
     id: str
     entry: int
+    contract_no: str
     programme: str
     policy: str
     enterprise: str
     provider: str
+    project: str | UnsetType = UNSET
+    follows: str | UnsetType = UNSET
     ratio_class: str
     amount: str
     signed_on: str
@@ -129,7 +148,7 @@ class ContractView(
     prices: dict[str, str | PriceView]
     max_devices: dict[str, int]
     related_party: bool
-    other_public_funds: str
+    funds: list[FundsView] | UnsetType = UNSET
     frozen: bool
     cost: str
     eligible: str
@@ -565,14 +584,6 @@ class AwardPage(Page, frozen=True, kw_only=True):
     """Awards in the order of their entries."""
 
     awards: list[AwardView]
-
-
-class FundsView(Struct, frozen=True):
-    """Other public money: its reference, the level that gives it, and its sum."""
-
-    reference: str
-    level: str
-    amount: str
 
 
 class ProjectView(Struct, frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ from meter.rules.entries import (
     BudgetSet,
     ClaimEntry,
     ContractEntry,
+    ContractFunded,
     CouponEntry,
     PolicyActivated,
     ProjectEntry,
@@ -65,7 +66,15 @@ from meter.values.strict import Fen
 from meter.values.units import MICROSECONDS
 
 # What is decided again; all else about parties, persons and keys is as it was.
-_DECIDED: Final = BudgetSet | ContractEntry | CouponEntry | AwardEntry | ProjectEntry | ClaimEntry
+_DECIDED: Final = (
+    BudgetSet
+    | ContractEntry
+    | ContractFunded
+    | CouponEntry
+    | AwardEntry
+    | ProjectEntry
+    | ClaimEntry
+)
 # The commands whose sum can be cut.
 _Sum = (
     IssueCoupon

@@ -175,6 +175,7 @@ _OF_NO_SIGNER = (
     | entries.PersonEntry
     | entries.ProposalEntry
     | entries.ContractEntry
+    | entries.ContractFunded
     | entries.CouponEntry
     | entries.ClaimEntry
     | entries.AwardEntry

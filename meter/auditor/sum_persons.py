@@ -27,6 +27,16 @@ _BY_ONE: Final = {
 }
 # Of an entry and of a request one field has different names.
 _NAMES: Final = {"kind": "applicant"}
+# What a request may leave out; its entry then has nothing there.
+_OPTIONAL: Final[dict[str, tuple[str, ...]]] = {
+    "contract": ("project", "follows", "max_devices"),
+    "project": ("audited_investment",),
+    "award": ("class", "project", "base"),
+    "revocation": ("suspected_since",),
+    "claim": ("amount", "invoices", "payments", "delivery"),
+    "approval": ("disallowed",),
+    "recovery": ("bank_reference", "claim"),
+}
 
 
 class Persons:
@@ -103,6 +113,8 @@ class Persons:
             raise _wrong(number, f"{fields['person']} confirms a proposal of the same person")
         stated = {name: fields.get(_NAMES.get(name, name)) for name in proposal["body"]}
         is_same = all(_agrees(name, proposal["body"][name], stated[name]) for name in stated)
+        left_out = set(_OPTIONAL.get(fields["kind"], ())) - proposal["body"].keys()
+        is_same &= not any(fields.get(name) for name in left_out)
         if proposal["command"] != fields["kind"] or not is_same:
             raise _wrong(number, f"it is not what entry {fields['proposal']} proposes")
 

@@ -5,6 +5,8 @@ Nothing of the core is used here: the bytes are read anew, `Fraction` and calend
 a policy is read from its text, and the balances are those of the postings. These must agree; where
 one does not, its code is that of the violation:
 
+    sum_contract     no two contracts of the same parties have one number; a contract follows one
+                     that is known
     sum_record       a record counts once, and lasts at most 31 days; a void takes back one that
                      counts, a release one with a withheld part
     sum_withheld     what does not fit by quarter-hour, or no longer is withheld, by day; its cost
@@ -27,7 +29,8 @@ one does not, its code is that of the violation:
     sum_pool         no issue above the year's pool, which programmes may share; pool = what is set
                      aside − issued
     sum_cost         due = floor(Σ device-time of a day × its price) = Σ of the entries' `cost`
-    sum_entitled     the formula's figure by contract and year = Σ of the entries' `entitled`
+    sum_entitled     the formula's figure by contract and year, by the newest sums of other public
+                     money = Σ of the entries' `entitled`
     sum_granted      0 ≤ accrued ≤ entitled; Σ accrued = min(issued, Σ entitled), and ≤ cost
     sum_coupon       coupon = issued − granted
     sum_budget       a budget is the owner's, at most the policy's figure, at least what is issued
@@ -238,6 +241,12 @@ class _Contract:
     work: int | Fraction = 0
     stated_cost: int = 0
     stated_entitled: dict[int, int] = field(default_factory=dict)
+    funds: dict[str, int] = field(default_factory=dict)  # other public money by reference
+
+    def add_stated(self, entitled: Iterable[tuple[int, int]]) -> None:
+        """Add what an entry states of the entitlement by year."""
+        for year, fen in entitled:
+            self.stated_entitled[year] = self.stated_entitled.get(year, 0) + fen
 
     def reason(self, day: int) -> str:
         """Return why enlisted usage of a day counts for nothing, or an empty text."""
@@ -381,6 +390,7 @@ class Sums:
         self._providers: dict[str, _Provider] = {}
         self._enterprises: dict[str, dict[str, Any]] = {}
         self._contracts: dict[str, _Contract] = {}
+        self._contract_nos: set[tuple[str, str, str]] = set()  # by enterprise and provider
         self._awards: dict[str, _Award] = {}
         self._awarded: defaultdict[str, list[_Award]] = defaultdict(list)  # by programme
         # Other public money by project and reference: level and fen.
@@ -413,6 +423,7 @@ class Sums:
             "enlistment": self._enlistment,
             "enterprise": self._enterprise,
             "contract": self._contract,
+            "contract_funds": self._contract_funds,
         }
         self._stated: dict[_Pool, int | None] = {}  # by the owners' policies
         self._budgets: dict[_Pool, int] = {}
@@ -803,6 +814,7 @@ class Sums:
         if fields["class"] != ratio_class:
             detail = f"contract {fields['id']} is {fields['class']}, by its dates {ratio_class}"
             raise Violation("sum_class", detail, number)
+        self._check_number(number, fields)
         days = _eligible_days(fields, rules)
         contract = self._contracts[fields["id"]] = _Contract(fields, rules, days)
         if rules.claims is not None:
@@ -825,6 +837,20 @@ class Sums:
             self._meters[fields["id"], device] = meter
             self._meter_list.append(meter)
             meter.provider.meters.append(meter)
+
+    def _check_number(self, number: int, fields: dict[str, Any]) -> None:
+        """Check the number that the parties gave, and the contract that this one follows."""
+        name = fields["enterprise"], fields["provider"], fields["contract_no"]
+        if name in self._contract_nos:
+            raise Violation("sum_contract", f"number {name[2]} is that of two contracts", number)
+        if "follows" in fields and fields["follows"] not in self._contracts:
+            raise Violation("sum_contract", f"{fields['id']} follows no contract", number)
+        self._contract_nos.add(name)
+
+    def _contract_funds(self, _number: int, fields: dict[str, Any]) -> None:
+        contract = self._contracts[fields["contract"]]
+        contract.funds[fields["reference"]] = fields["amount"]
+        contract.add_stated(fields["entitled"])
 
     def _item(self, fields: dict[str, Any], rules: _Rules, claims: dict[str, Any]) -> Item:
         return Item(
@@ -965,8 +991,7 @@ def _check_evidence(number: int, usage: _OfRecord, ours: _Evidence) -> None:
 def _add_stated(contract: _Contract, entry: _OfRecord) -> None:
     """Add what a usage, void or release entry states of its contract."""
     contract.stated_cost += entry.cost
-    for year, fen in entry.entitled:
-        contract.stated_entitled[year] = contract.stated_entitled.get(year, 0) + fen
+    contract.add_stated(entry.entitled)
 
 
 # Totals
@@ -1010,7 +1035,7 @@ def _entitlement(contract: _Contract) -> dict[int, int]:
         support_left = floor(rules.ratio[terms["class"]] * terms["amount"])
     else:
         support = floor(rules.combined[terms["class"]] * terms["amount"])
-        support_left = max(0, support - terms["other_public_funds"])
+        support_left = max(0, support - sum(contract.funds.values()))
     eligible: defaultdict[int, int | Fraction] = defaultdict(int)
     for meter in contract.meters:
         for day, (_, fits, _) in meter.used.items():

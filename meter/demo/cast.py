@@ -70,6 +70,7 @@ class _Season:
     def contract(self, name: str, uscc: str, amount: str, devices: Iterable[str]) -> Body:
         return {
             "id": name,
+            "contract_no": f"深算租-{name}",
             "programme": PROGRAMME,
             "enterprise": uscc,
             "provider": PROVIDER,

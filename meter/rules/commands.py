@@ -165,9 +165,12 @@ class RegisterContract(
     """Register a compute service contract under the policy that was in force at its signing."""
 
     id: Id
+    contract_no: Note
     programme: ProgrammeName
     enterprise: Uscc
     provider: Id
+    project: Id | UnsetType = UNSET
+    follows: Id | UnsetType = UNSET
     amount: Fen
     signed_on: Date
     starts: Date
@@ -178,7 +181,6 @@ class RegisterContract(
         dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]], Meta(max_length=MAX_DEVICE_KINDS)
     ] = {}
     related_party: bool
-    other_public_funds: Fen = Fen(0)
 
 
 class FreezeContract(Command, frozen=True, kw_only=True):
@@ -191,6 +193,16 @@ class UnfreezeContract(Command, frozen=True, kw_only=True):
     """Accept records of the contract again."""
 
     contract: Id
+
+
+class FundContract(Command, frozen=True, kw_only=True):
+    """Set the sum of other public money that has a reference, for the contract in the URL."""
+
+    contract: Id
+    reference: Note
+    level: FundsLevel
+    amount: Fen
+    document: Name
 
 
 class SetBudget(Command, frozen=True, kw_only=True):

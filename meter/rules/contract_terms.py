@@ -1,7 +1,8 @@
-"""The terms of a contract: they follow from its registration, its amendments, and policies.
+"""The terms of a contract: they follow from its registration, amendments, funds, and policies.
 
     registration, corrections      the original terms, from the contract's first day on
     supplements                    prices and rented devices from a day on; amount and end as newest
+    other funds                    the newest sums lower what the contract can be entitled to
     policies                       the versions whose rules hold, and so the segments of its usage
 
 Everything here is a pure function of those, in the order of entries, so the terms never depend on
@@ -106,8 +107,13 @@ def terms_of(
     registered: ContractRegistered,
     amendments: Sequence[ContractAmended],
     policies: Mapping[str, Policy],
+    *,
+    other_funds: int,
 ) -> ContractTerms:
-    """Return the terms of a contract; `policies` are its programme's, by version, as activated."""
+    """Return the terms of a contract; `policies` are its programme's, by version, as activated.
+
+    `other_funds` are the fen of other public money for it.
+    """
     original = original_terms(registered, amendments)
     steps = list(_steps(original, amendments))
     agreed = replace(
@@ -121,7 +127,7 @@ def terms_of(
         agreed=agreed,
         steps=steps,
         policy=policy,
-        terms=_limits(agreed, policy),
+        terms=limits_of(agreed, policy, other_funds),
         versions=versions,
         segments=list(_segments(agreed, versions)),
     )
@@ -185,9 +191,10 @@ def _merged(old: dict[str, T], new: dict[str, T] | UnsetType) -> dict[str, T]:
     return old if new is UNSET else {**old, **new}
 
 
-def _limits(agreed: ContractRegistered, policy: Policy) -> Terms:
-    funds = agreed.other_public_funds if policy.combined_bp else 0
-    limit = support_limit(agreed.amount, policy.support_bp(agreed.ratio_class), funds)
+def limits_of(agreed: ContractRegistered, policy: Policy, other_funds: int) -> Terms:
+    """Return the limits of an entitlement; other funds lower them where the policy counts both."""
+    counted = other_funds if policy.combined_bp else 0
+    limit = support_limit(agreed.amount, policy.support_bp(agreed.ratio_class), counted)
     return Terms(agreed.amount, limit, DENOMINATOR * SCALES[per_of(agreed)])
 
 

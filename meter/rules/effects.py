@@ -1,10 +1,10 @@
 """The effect of one entry on money: computed first, applied afterwards.
 
 A record, its void or its release changes the numerators of its own contract, hence its cost and
-entitlement. A void subtracts what its record is worth by the terms of then. An issue or a
-withdrawal changes the issued sum of a coupon. Rule R then runs for every coupon (enterprise,
-programme, year) whose issued sum or entitlements changed, and may move money between contracts of
-its enterprise.
+entitlement. A void subtracts what its record is worth by the terms of then. Other terms of a
+contract change its entitlement. An issue or a withdrawal changes the issued sum of a coupon. Rule R
+then runs for every coupon (enterprise, programme, year) whose issued sum or entitlements changed,
+and may move money between contracts of its enterprise.
 """
 
 from collections.abc import Iterable

@@ -285,14 +285,18 @@ class ContractRegistered(
 ):
     """A compute service contract; `policy` and `class` are fixed here, by its signing.
 
-    A price that is a number is for an hour.
+    A price that is a number is for an hour. `contract_no` is the number that its parties gave it;
+    `follows` is an earlier contract, for the record only.
     """
 
     kind: Literal["contract"] = "contract"
     id: str
+    contract_no: str
     programme: str
     enterprise: str
     provider: str
+    project: str | UnsetType = UNSET
+    follows: str | UnsetType = UNSET
     amount: int
     signed_on: str
     starts: str
@@ -301,7 +305,6 @@ class ContractRegistered(
     prices: dict[str, int | PriceFor]
     max_devices: dict[str, int]
     related_party: bool
-    other_public_funds: int
     policy: str
     ratio_class: str
 
@@ -352,6 +355,21 @@ class ContractUnfrozen(AuthorityEntry, frozen=True, kw_only=True):
 
     kind: Literal["unfreeze"] = "unfreeze"
     contract: str
+
+
+class ContractFunded(AuthorityEntry, frozen=True, kw_only=True):
+    """Other public money for a contract: the newest amount of a reference counts.
+
+    `entitled` is the growth of the contract's entitlement, by year.
+    """
+
+    kind: Literal["contract_funds"] = "contract_funds"
+    contract: str
+    reference: str
+    level: FundsLevel
+    amount: int
+    document: str
+    entitled: list[tuple[int, int]]
 
 
 class BudgetSet(AuthorityEntry, frozen=True, kw_only=True):
@@ -751,6 +769,7 @@ AnyEntry = (
     | PartyEntry
     | KeyRevoked
     | ContractEntry
+    | ContractFunded
     | CouponEntry
     | ClaimEntry
     | AwardEntry

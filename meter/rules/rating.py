@@ -76,9 +76,9 @@ def parts_of_cost(base: int, numerators: Iterable[int], denominator: int) -> lis
     return parts
 
 
-def support_limit(amount: int, combined_bp: int, other_public_funds: int) -> int:
+def support_limit(amount: int, combined_bp: int, other_funds: int) -> int:
     """Return the most that this programme may add to other public money for a contract, in fen."""
-    return max(0, combined_bp * amount // FULL_BP - other_public_funds)
+    return max(0, combined_bp * amount // FULL_BP - other_funds)
 
 
 def entitle(segments: list[tuple[int, int, int]], terms: Terms) -> Entitlement:

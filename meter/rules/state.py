@@ -9,7 +9,7 @@ batches name: they are loaded before the batches are decided, and forgotten some
 commit. A replay holds all. Everything else is small.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -40,6 +40,7 @@ from meter.wire.receipt import REASONS, EntryRange
 CouponId = tuple[str, str, int]  # enterprise, programme, year
 PoolId = tuple[str, int]  # programme that owns it, year
 RecordId = tuple[str, str]  # provider, record id
+FundsEntry = tuple[int, str, FundsLevel, int]  # number of the entry, reference, level, fen
 BatchId = tuple[str, str, int]  # provider, stream, seq
 RequestId = tuple[str, str]  # owner (`People.owner_of`), its idempotency key
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
@@ -204,8 +205,9 @@ class Contract:
     explained at `ContractTerms`. `used` is the numerator `M`, `ineligible` what of it counts for
     nothing, by reason. `debtor` and `due` are the accounts of its cost. `counted_since` has the
     entries that first limited a device kind, where an amendment did. `freezes` holds the numbers
-    of the entries that froze and unfroze it, by turns. `meters` and `accounts` (by year) are made
-    when they are needed; `meters` are made again when the provider's enlistments change.
+    of the entries that froze and unfroze it, by turns, `funds` the entries about other public
+    money. `meters` and `accounts` (by year) are made when they are needed; `meters` are made again
+    when the provider's enlistments change.
     """
 
     entry: int
@@ -221,6 +223,7 @@ class Contract:
     ineligible: list[int] = field(default_factory=_nothing_by_reason)
     counted_since: dict[str, int] = field(default_factory=dict)
     freezes: list[int] = field(default_factory=list)
+    funds: list[FundsEntry] = field(default_factory=list)
     shares: dict[int, Share] = field(default_factory=dict)
     entitlement: Entitlement = field(default_factory=Entitlement)
     meters: dict[str, Meter] = field(default_factory=dict)
@@ -264,6 +267,10 @@ class Contract:
     def frozen_at(self, size: int) -> bool:
         """Return whether new records were refused after the first `size` entries."""
         return sum(number < size for number in self.freezes) % 2 == 1
+
+    def sums(self, size: int | None = None) -> dict[str, tuple[FundsLevel, int]]:
+        """Return other public money by reference: level and fen, after `size` entries or all."""
+        return newest_sums(self.funds, size)
 
     def touches(self, year: int) -> bool:
         """Return whether usage of a year can be eligible."""
@@ -349,30 +356,36 @@ class Award:
 
 @dataclass
 class Project:
-    """A project with its awards.
+    """A project with its awards and contracts.
 
-    `funds` are the entries about other public money: number, reference, level, fen; `audits` those
-    about the audited investment: number, fen.
+    `funds` are the entries about other public money; `audits` those about the audited investment:
+    number, fen.
     """
 
     entry: int
     registered: ProjectRegistered
-    funds: list[tuple[int, str, FundsLevel, int]] = field(default_factory=list)
+    funds: list[FundsEntry] = field(default_factory=list)
     audits: list[tuple[int, int]] = field(default_factory=list)
     awards: list[Award] = field(default_factory=list)
+    contracts: list[Contract] = field(default_factory=list)
 
     def sums(self, size: int | None = None) -> dict[str, tuple[FundsLevel, int]]:
         """Return other public money by reference: level and fen, after `size` entries or all."""
-        return {
-            reference: (level, fen)
-            for number, reference, level, fen in self.funds
-            if size is None or number < size
-        }
+        return newest_sums(self.funds, size)
 
     def audited(self, size: int | None = None) -> int | None:
         """Return the audited investment, fen, or None while it is not known."""
         known = [fen for number, fen in self.audits if size is None or number < size]
         return known[-1] if known else None
+
+
+def newest_sums(funds: Iterable[FundsEntry], size: int | None) -> dict[str, tuple[FundsLevel, int]]:
+    """Return the newest level and fen of each reference, after `size` entries or all."""
+    return {
+        reference: (level, fen)
+        for number, reference, level, fen in funds
+        if size is None or number < size
+    }
 
 
 @dataclass
@@ -477,9 +490,10 @@ class State:
 
     `usage_days` holds, by contract, what was metered before `touched` began, where it was loaded.
     `coupons` holds the issued fen of each coupon, `granted` the fen that its contracts were
-    granted. `log_keys` are the service's keys by vkey, `receipt_keys` those by keyid, both in the
-    order of their entries. `spelled` holds each registered id by what it names and by `folded`,
-    `streams` the name of a stream by its provider and by `folded`.
+    granted. `contract_nos` has the ids of contracts by enterprise, provider and number. `log_keys`
+    are the service's keys by vkey, `receipt_keys` those by keyid, both in the order of their
+    entries. `spelled` holds each registered id by what it names and by `folded`, `streams` the name
+    of a stream by its provider and by `folded`.
     """
 
     size: int = 0
@@ -496,6 +510,7 @@ class State:
     receipt_keys: dict[str, ServiceKey] = field(default_factory=dict)
     enterprises: dict[str, Enterprise] = field(default_factory=dict)
     contracts: dict[str, Contract] = field(default_factory=dict)
+    contract_nos: dict[tuple[str, str, str], str] = field(default_factory=dict)
     awards: dict[str, Award] = field(default_factory=dict)
     projects: dict[str, Project] = field(default_factory=dict)
     provider_usccs: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The effect of changed terms on money: an amendment, or other public money for a contract.
+"""The effect of changed terms on money: an amendment, or other limits of an entitlement.
 
 What was booked is rated anew by the terms of now: device-time, what of it fits, and what is
 withheld by day stay as they were decided. Rule R then runs for each coupon whose entitlements
@@ -24,7 +24,7 @@ from meter.rules.effects import (
 )
 from meter.rules.entries import Posting
 from meter.rules.measure import meter_of
-from meter.rules.rating import Entitlement, entitle, parts_of_cost
+from meter.rules.rating import Entitlement, Terms, entitle, parts_of_cost
 from meter.rules.state import Contract, State
 from meter.values.problems import Problem
 from meter.wire.receipt import REASONS
@@ -107,6 +107,36 @@ def apply_terms(state: State, effect: TermsEffect) -> None:
     apply_grants(state, grants)
     state.touched.contracts.add(contract.registered.id)
     state.touched.amended.add(contract.registered.id)
+
+
+@final
+@dataclass
+class LimitsEffect:
+    """What other limits of an entitlement change, signed; `entitlement` is that with them."""
+
+    entitlement: Entitlement
+    entitled: list[tuple[int, int]]
+    grants: list[Grant]
+
+
+def limits_effect(state: State, contract: Contract, limits: Terms) -> LimitsEffect:
+    """Return the effect of other limits; what is eligible stays."""
+    used = (each for each in contract.segments if each.eligible)
+    entitlement = entitle([(each.year, each.ratio_bp, each.eligible) for each in used], limits)
+    effect = LimitsEffect(entitlement, _changed_entitlement(contract, entitlement), [])
+    for year, _ in effect.entitled:
+        entitled = entitlement.by_year.get(year, 0)
+        effect.grants += changed_grants(state, contract, year, entitled)
+    return effect
+
+
+def apply_limits(state: State, contract: Contract, effect: LimitsEffect) -> None:
+    """Apply the effect of other limits to the state."""
+    for year, fen in effect.entitled:
+        contract.share(year).entitled += fen
+    contract.entitlement = effect.entitlement
+    state.touched.contracts.add(contract.registered.id)
+    apply_grants(state, effect.grants)
 
 
 def take_terms(state: State, contract: Contract, terms: ContractTerms | Contract) -> None:

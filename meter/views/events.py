@@ -8,11 +8,11 @@
     event: coupon.threshold
     data: {"entry":41,…,"programme":"training-coupon","year":2025,"percent":80,…}
 
-An enterprise sees what happens to its records, contracts, coupons, awards and claims, and to the
-money of projects that it has an award for. A provider sees its batches, and what others do to its
-records, keys and contracts. Officials see one condensed `entry` for each entry, and the thresholds.
-No event shows another subject's data. Where a record moves money of
-further contracts, their enterprise sees it and the provider does not.
+An enterprise sees what happens to its records, contracts, coupons, awards and claims, to other
+public money for its contracts, and to the money of projects that it has an award for. A provider
+sees its batches, and what others do to its records, keys and contracts. Officials see one condensed
+`entry` for each entry, and the thresholds. No event shows another subject's data. Where a record
+moves money of further contracts, their enterprise sees it and the provider does not.
 
 The id is the entry's number. Where an entry makes several events, all but the last have a suffix,
 so the bare number means that the whole entry was seen. Events and ids depend on the entries alone,
@@ -48,6 +48,7 @@ from meter.rules.entries import (
     ClaimRevoked,
     ContractEntry,
     ContractFrozen,
+    ContractFunded,
     ContractRegistered,
     ContractUnfrozen,
     CouponEntry,
@@ -132,7 +133,14 @@ _OF_NO_COUPON = (
     | ClaimEntry
 )
 _OF_NO_PROVIDER = (
-    UsageAccepted | CouponEntry | LedgerEntry | PartyEntry | AwardEntry | ProjectEntry | ClaimEntry
+    UsageAccepted
+    | ContractFunded
+    | CouponEntry
+    | LedgerEntry
+    | PartyEntry
+    | AwardEntry
+    | ProjectEntry
+    | ClaimEntry
 )
 _OF_NO_ENTERPRISE = LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted | ProjectRegistered
 _ProjectMoney = ProjectFunded | ProjectAudited
@@ -210,6 +218,18 @@ class FundsData(Data, frozen=True, kw_only=True):
     reference: str
     level: str
     amount: str
+
+
+class ContractFundsData(Data, frozen=True, kw_only=True):
+    """Other public money for a contract was set; the contract's figures changed by this much."""
+
+    contract: str
+    reference: str
+    level: str
+    amount: str
+    entitled: str
+    granted: str
+    uncovered: str
 
 
 class AuditData(Data, frozen=True, kw_only=True):
@@ -359,7 +379,7 @@ def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
     """Return the coupons whose money an entry changes."""
     if isinstance(entry, CouponEntry):
         return [(entry.enterprise, entry.programme, entry.year)]
-    if isinstance(entry, RecordEntry):
+    if isinstance(entry, RecordEntry | ContractFunded):
         contract = state.contracts[entry.contract]
         years = sorted({year for _, year, _ in _grants(entry)})
         return [contract.coupon_id(year) for year in years]
@@ -427,6 +447,9 @@ def _for_enterprise(
     elif isinstance(entry, CouponEntry):
         yield _coupon(entry, common, changes)
         yield from _other_grants(state, entry, common, "")
+    elif isinstance(entry, ContractFunded):
+        yield _contract_funds(entry, common)
+        yield from _other_grants(state, entry, common, entry.contract)
     elif isinstance(entry, ContractEntry):
         yield _contract(entry, common)
     elif isinstance(entry, ClaimEntry):
@@ -538,6 +561,23 @@ def _contract(
     name = entry.id if isinstance(entry, ContractRegistered) else entry.contract
     data = ContractData(entry=common.number, time=common.time, contract=name)
     return f"contract.{_VERBS[type(entry)]}", data
+
+
+def _contract_funds(entry: ContractFunded, common: _Common) -> NamedData:
+    granted = sum(fen for name, _, fen in _grants(entry) if name == entry.contract)
+    entitled = sum(fen for _, fen in entry.entitled)
+    data = ContractFundsData(
+        entry=common.number,
+        time=common.time,
+        contract=entry.contract,
+        reference=entry.reference,
+        level=entry.level,
+        amount=format_money(entry.amount),
+        entitled=format_money(entitled),
+        granted=format_money(granted),
+        uncovered=format_money(entitled - granted),
+    )
+    return "contract.funded", data
 
 
 def _claim(state: State, entry: ClaimEntry, common: _Common) -> NamedData:
@@ -678,7 +718,7 @@ def _enterprises_of(state: State, number: int, entry: AnyEntry) -> set[str]:
         return {entry.enterprise}
     if isinstance(entry, AwardChanged):
         return {state.awards[entry.award].made.enterprise}
-    if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen):
+    if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen | ContractFunded):
         return {state.contracts[entry.contract].agreed.enterprise}
     if isinstance(entry, ClaimEntry):
         item, _ = _item_year(state, entry)

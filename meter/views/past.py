@@ -13,6 +13,7 @@ from msgspec import UNSET
 from meter.rules.entries import (
     AwardEntry,
     AwardMade,
+    ContractFunded,
     Entry,
     RecordEntry,
     RecordReleased,
@@ -49,6 +50,8 @@ def advance(balance: PastBalance, state: State, coupon: CouponId, entry: Entry) 
     _move_money(balance, coupon, entry)
     if isinstance(entry, RecordEntry):
         _change_share(balance, state, coupon, entry)
+    elif isinstance(entry, ContractFunded):
+        _change_entitled(balance, state, coupon, entry)
     elif isinstance(entry, AwardEntry):
         _change_award(balance, entry)
 
@@ -79,9 +82,7 @@ def _change_share(
     coupon: CouponId,
     entry: RecordEntry,
 ) -> None:
-    enterprise, programme, year = coupon
-    terms = state.contracts[entry.contract].registered
-    if (terms.enterprise, terms.programme) != (enterprise, programme):
+    if not _change_entitled(balance, state, coupon, entry):
         return
     match entry:
         case UsageAccepted():
@@ -90,10 +91,21 @@ def _change_share(
             sign = -1
         case _:
             assert_never(entry)
+    for day, device_time in () if entry.withheld is UNSET else entry.withheld:
+        if year_of(day_start(day)) == coupon[2]:
+            price = state.contracts[entry.contract].price_on(entry.device, day)
+            balance.share(entry.contract).withheld += sign * device_time * price
+
+
+def _change_entitled(
+    balance: PastBalance, state: State, coupon: CouponId, entry: RecordEntry | ContractFunded
+) -> bool:
+    """Change what a contract is entitled to; return whether the coupon pays for it."""
+    enterprise, programme, year = coupon
+    terms = state.contracts[entry.contract].registered
+    if (terms.enterprise, terms.programme) != (enterprise, programme):
+        return False
     entitled = dict(entry.entitled).get(year)
     if entitled is not None:
         balance.share(terms.id).entitled += entitled
-    for day, device_time in () if entry.withheld is UNSET else entry.withheld:
-        if year_of(day_start(day)) == year:
-            price = state.contracts[terms.id].price_on(entry.device, day)
-            balance.share(terms.id).withheld += sign * device_time * price
+    return True

@@ -151,6 +151,7 @@ def _contract(number: int) -> dict[str, Any]:
         rented = {"max_devices": dict.fromkeys(DEVICES, 512)}
     return {
         "id": contract_id(number),
+        "contract_no": f"HT-{number}",
         "programme": PROGRAMME,
         "enterprise": enterprise_of(number),
         "provider": provider_of(number),

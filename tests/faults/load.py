@@ -236,6 +236,7 @@ def _contract(
 ) -> Mapping[str, Any]:
     return {
         "id": name,
+        "contract_no": f"HT-{name}",
         "programme": PROGRAMME,
         "enterprise": uscc,
         "provider": provider,

@@ -356,6 +356,7 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
     "RegisterContract": [
         {
             "id": "C",
+            "contract_no": "HT-C",
             "programme": PROGRAMME,
             "enterprise": BETA,
             "provider": "pcl",
@@ -367,8 +368,19 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
             "prices": {"ascend-910b": "4.50", "other": "0.0001"},
             "max_devices": {"other": 8},
             "related_party": False,
-            "other_public_funds": "1.00",
+            "project": "P",
+            "follows": "A",
         }
+    ],
+    "FundContract": [
+        {
+            "contract": "A",
+            "reference": "1号",
+            "level": "district",
+            "amount": amount,
+            "document": "通知",
+        }
+        for amount in ("0.00", "499.99")
     ],
     "FreezeContract": [{"contract": "A"}, {"contract": "none"}],
     "UnfreezeContract": [{"contract": "A"}],

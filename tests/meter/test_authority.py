@@ -119,7 +119,8 @@ def test_another_reason_does_not_make_it_another_thing():
         ("contract", {"ends": "2027-01-02"}),
         ("contract", {"related_party": True}),
         ("contract", {"max_devices": {}}),
-        ("contract", {"other_public_funds": "0.01"}),
+        ("contract", {"contract_no": "HT-2"}),
+        ("contract", {"follows": "B"}),
         ("contract", {"use": "inference"}),
     ],
 )
@@ -771,7 +772,8 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     books.freeze("A")
     books.unfreeze("A")
     books.enlist("more", 4, "2025-01-01", "2026-01-01", reason="round 2")
-    books.contract("B", max_devices={DEVICE: 1})
+    books.contract("B", max_devices={DEVICE: 1}, follows="A")
+    books.fund_contract("B", "1.00", reason="told late")
     use(books, "s", "B", 64_000)
     books.release("s")
     books.void("r")
@@ -822,6 +824,7 @@ def test_every_entry_survives_its_bytes():
     books.issue(2025, "200.00", reason="第一批")
     books.post([record("r", "A", *HOUR, 64_000, run="x", state="完成", final=True)])
     books.contract("B", max_devices={DEVICE: 1})
+    books.fund_contract("B", "1.00")
     books.enlist("more", 4, "2025-01-01", "2026-01-01")
     books.post([record("s", "B", *HOUR, 64_000), record("t", "B", *HOUR, 64_000)])
     books.release("s")

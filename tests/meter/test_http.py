@@ -77,6 +77,7 @@ PROVIDER = {
 KEY = key_body("pcl-1")
 CONTRACT = {
     "id": "TC-2025-0001",
+    "contract_no": "深算租〔2025〕001号",
     "programme": PROGRAMME,
     "enterprise": ALPHA,
     "provider": "pcl",
@@ -88,7 +89,6 @@ CONTRACT = {
     "prices": {"ascend-910b": "4.50"},
     "max_devices": {"ascend-910b": 512},
     "related_party": False,
-    "other_public_funds": "0.00",
 }
 COUPON = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "500000.00"}
 BUDGET = {"programme": PROGRAMME, "year": 2025, "amount": "1000000.00", "document": "12号"}
@@ -124,6 +124,7 @@ COMMANDS = [
     ("/v1/projects", {"id": "P", "title": "适配", "audited_investment": "6.00"}),
     ("/v1/projects/P/audit", {"amount": "5.00", "document": "审计报告"}),
     ("/v1/projects/P/funds", FUNDS),
+    ("/v1/contracts/TC-2025-0001/funds", FUNDS),
 ]
 MOVING_MONEY = ["/v1/coupons", "/v1/coupons/withdraw", "/v1/records/void", "/v1/budgets"]
 QUESTIONS = [BALANCE, "/v1/contracts/TC-2025-0001", "/v1/entries", "/v1/entries/0"]
@@ -211,7 +212,7 @@ async def test_each_command_in_its_documented_form_makes_one_entry(database, tmp
         assert [entry.kind for entry in await service.entries()] == [
             *("genesis", "policy", "provider", "key", "enterprise", "contract", "issue"),
             *("withdrawal", "freeze", "unfreeze", "batch", "usage", "void", "revocation"),
-            *("budget", "project", "project_audit", "project_funds"),
+            *("budget", "project", "project_audit", "project_funds", "contract_funds"),
         ]
     await check_sums(database)
 
@@ -233,13 +234,13 @@ async def test_answers_say_what_follows_from_the_command(database, tmp_path):
 async def test_optional_fields_may_be_left_out_and_a_reason_may_be_given(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await carry_out(service, "/v1/enterprises")
-        left_out = {"max_devices", "other_public_funds"}
-        body = {name: value for name, value in CONTRACT.items() if name not in left_out}
+        body = {name: value for name, value in CONTRACT.items() if name != "max_devices"}
         answer = await service.post("/v1/contracts", body | {"reason": "batch 3"})
         assert answer.status == 201
         entry = (await service.get("/v1/entries/5")).json["entry"]
         assert entry["reason"] == "batch 3"
-        assert (entry["max_devices"], entry["other_public_funds"]) == ({}, 0)
+        assert entry["max_devices"] == {}
+        assert not {"project", "follows"} & entry.keys()
 
 
 async def test_what_exists_with_equal_content_is_200_and_with_other_content_409(database, tmp_path):
@@ -955,6 +956,7 @@ async def test_a_contract_shows_its_terms_and_what_was_metered(database, tmp_pat
             "entry": 5,
             "policy": "2024-12",
             "class": "standard",
+            "funds": [],
             "frozen": False,
             "cost": "288.00",
             "eligible": "288.00",
@@ -1207,6 +1209,7 @@ def case(
         "contracts": [{"id": "A"}],
         "enterprise": ALPHA,
         "founded_on": "2019-04-01",
+        "funds": {},
         "shares": {},
         "bound": [],
     }
@@ -1250,7 +1253,7 @@ EXAMPLES = {
         [full_use("A", 100_000_000, "2025-02-20T08:00:00+08:00")],
         {"A": "1000000.00"},
         {2025: ("500000.00", "200000.00", "200000.00", "0.00")},
-        contracts=[{"id": "A", "other_public_funds": "300000.00"}],
+        funds={"A": "300000.00"},
         bound=["combined_support"],
     ),
     "usage before the measures took effect": case(
@@ -1309,6 +1312,8 @@ async def test_the_worked_examples_give_the_same_figures_whole_and_sliced(
         await service.ask("/v1/enterprises", **enterprise_body(founded_on=example.founded_on))
         for changes in example.contracts:
             await service.ask("/v1/contracts", **contract_body(changes["id"], **changes))
+        for contract, amount in example.funds.items():
+            await service.fund_contract(contract, amount)
         for year, (issued, *_) in example.coupons.items():
             if issued != "0.00":
                 await service.issue(year, issued)

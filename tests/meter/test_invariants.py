@@ -107,7 +107,8 @@ def small_world(*coupons: Issue, cards: int = 10_000_000) -> Books:
     common = {"prices": prices, "max_devices": {}}
     books.contract("A", amount="100.00", **common)
     books.contract("B", amount="60.00", starts="2025-07-01", ends="2026-07-01", **common)
-    books.contract("C", amount="250.01", other_public_funds="90.00", **common)
+    books.contract("C", amount="250.01", **common)
+    books.fund_contract("C", "90.00")
     rented = {"max_devices": {DEVICE: min(cards, 3)}} if cards < 100 else {}
     books.contract("S", enterprise=BETA, amount="120.00", **(common | rented))
     books.contract("U", amount="100.00", use="inference", **common)

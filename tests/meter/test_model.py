@@ -221,6 +221,10 @@ class Model:
     # Other public money of project P by reference; awards, each with its newest amount.
     funds: dict[str, tuple[str, Fraction]] = field(default_factory=dict)
     audited: Fraction | None = None
+    # Other public money of contracts by reference.
+    contract_funds: defaultdict[str, dict[str, Fraction]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
     awards: dict[str, dict] = field(default_factory=dict)
     records: dict[tuple[str, str], AcceptedRecord] = field(default_factory=dict)
     batches: dict[tuple[str, str, int], tuple[bytes, bytes]] = field(default_factory=dict)
@@ -310,12 +314,21 @@ class Model:
             raise Refused("unknown_enterprise")
         if body["provider"] not in self.providers:
             raise Refused("unknown_provider")
+        self.check_number(body)
         self.check_role(body["enterprise"])
         if body["until"] <= body["from"]:
             raise Refused("bad_dates")
         if yuan(body["amount"]) == 0 or len(set(map(per, body["prices"].values()))) > 1:
             raise Refused("malformed")
         self.check_terms(body)
+
+    def check_number(self, body: dict) -> None:
+        for other in self.contracts.values():
+            if all(other[each] == body[each] for each in ("enterprise", "provider")):
+                if other["contract_no"] == body["contract_no"]:
+                    raise Refused("contract_known")
+                if other["contract_no"].upper() == body["contract_no"].upper():
+                    raise Refused("looks_alike")
 
     def check_terms(self, body: dict) -> None:
         if midnight(body["signed_on"]) > self.now:
@@ -443,6 +456,13 @@ class Model:
 
     def fund(self, reference: str, level: str, amount: str) -> int:
         self.funds[reference] = level, yuan(amount)
+        return self.append()
+
+    def fund_contract(self, contract: str, reference: str, amount: str) -> int:
+        if contract not in self.contracts:
+            raise Refused("unknown_contract")
+        self.contract_funds[contract][reference] = yuan(amount)
+        self.regrant()
         return self.append()
 
     def audit(self, amount: str) -> int:
@@ -661,7 +681,7 @@ class Model:
         kind = "startup" if self.is_startup(contract) else "standard"
         amount = yuan(contract["amount"])
         support = down_to_a_fen(amount * Fraction(policy[f"combined_{kind}"], 10_000))
-        support = max(Fraction(0), support - yuan(contract["other_public_funds"]))
+        support = max(Fraction(0), support - sum(self.contract_funds[contract["id"]].values()))
         counted, entitled, bound = Fraction(0), {}, set()
         for year in YEARS:
             eligible = self.eligible(contract, year)
@@ -945,6 +965,7 @@ enterprise_bodies = st.fixed_dictionaries(
 contract_bodies = st.fixed_dictionaries(
     {
         "id": st.sampled_from(["A", *"EFFGG"]),
+        "contract_no": st.sampled_from("AEFGHe"),
         "programme": st.sampled_from([PROGRAMME] * 6 + ["other"]),
         "enterprise": st.sampled_from([USCCS[0], USCCS[0], USCCS[1], USCCS[2]]),
         "provider": st.sampled_from(["p1", "p1", "p1", "p2"]),
@@ -970,7 +991,6 @@ contract_bodies = st.fixed_dictionaries(
             [{}, {}, {DEVICE: 4}, {DEVICE: 100}, {"none": 1}, {"Unlisted": 1}]
         ),
         "related_party": st.sampled_from([False] * 5 + [True]),
-        "other_public_funds": st.sampled_from(["0.00", "0.00", "10.00", "99.00"]),
     }
 )
 BASE_ENTERPRISE = {"name": "x", "kind": "enterprise"}
@@ -986,7 +1006,6 @@ BASE_CONTRACT = {
     "prices": {DEVICE: "4.50", "unlisted": "1.00"},
     "max_devices": {},
     "related_party": False,
-    "other_public_funds": "0.00",
 }
 BASE_PROVIDER = {
     "name": "x",
@@ -1090,14 +1109,14 @@ class BooksMachine(RuleBasedStateMachine):
         self.key("k2", "p2", "k2")
         for code, founded_on in ((USCCS[0], "2019-04-01"), (USCCS[1], "2024-06-01")):
             self.enterprise(BASE_ENTERPRISE | {"uscc": code, "founded_on": founded_on})
-        self.contract(BASE_CONTRACT | {"id": "A"})
-        self.contract(BASE_CONTRACT | {"id": "B", "amount": "70.01", "max_devices": {DEVICE: 4}})
-        self.contract(BASE_CONTRACT | {"id": "C", "provider": "p2", "other_public_funds": "30.00"})
+        self.base_contract("A")
+        self.base_contract("B", amount="70.01", max_devices={DEVICE: 4})
+        self.base_contract("C", provider="p2")
+        self.fund_contract("C", "1", "30.00")
         # At the threshold, signed on the day on which a startup is no longer one.
-        self.contract(BASE_CONTRACT | {"id": "D", "enterprise": USCCS[1], "amount": "80.00"})
-        self.contract(BASE_CONTRACT | {"id": "E", "related_party": True})
-        monthly = {DEVICE: {"amount": "3000.00", "per": "month"}}
-        self.contract(BASE_CONTRACT | {"id": "M", "prices": monthly})
+        self.base_contract("D", enterprise=USCCS[1], amount="80.00")
+        self.base_contract("E", related_party=True)
+        self.base_contract("M", prices={DEVICE: {"amount": "3000.00", "per": "month"}})
         if coupons:
             self.issue(USCCS[0], 2025, "60.00")
             self.issue(USCCS[0], 2026, "33.33")
@@ -1157,6 +1176,9 @@ class BooksMachine(RuleBasedStateMachine):
             ),
         )
 
+    def base_contract(self, id_: str, **changes: Any) -> None:
+        self.contract(BASE_CONTRACT | {"id": id_, "contract_no": id_} | changes)
+
     def contract(self, body: dict) -> None:
         self.both(
             lambda: self.books.ask(commands.RegisterContract, **body),
@@ -1204,6 +1226,17 @@ class BooksMachine(RuleBasedStateMachine):
         self.both(
             lambda: self.books.fund(amount, reference=reference, level=level),
             lambda: self.model.fund(reference, level, amount),
+        )
+
+    @rule(
+        contract=contract_ids,
+        reference=st.sampled_from(["1", "2"]),
+        amount=st.sampled_from(["0.00", "10.00", "39.99", "99.00"]),
+    )
+    def fund_contract(self, contract: str, reference: str, amount: str) -> None:
+        self.both(
+            lambda: self.books.fund_contract(contract, amount, reference=reference),
+            lambda: self.model.fund_contract(contract, reference, amount),
         )
 
     @rule(amount=st.sampled_from(["0.00", "10.00", "20.00", "99.00"]))

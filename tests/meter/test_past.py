@@ -48,6 +48,9 @@ async def random_past(service, chance):
         names += [each["id"] for each in records]
         if step % 8 == 4:
             await service.issue(2025, f"{chance.randrange(1, 300)}.00")
+        if step % 8 == 5:
+            amount = chance.choice(("0.00", "499999.00", "600000.00"))
+            await service.fund_contract(chance.choice("ABC"), amount)
         if step % 8 == 7 and names:
             body = {"provider": "pcl", "id": names[0], "reason": "seen by a reviewer"}
             await service.post("/v1/records/release", body)

@@ -24,6 +24,7 @@ DAYS_30 = 30 * DAY_SECONDS * MICROSECONDS
 ISSUE = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "400.00"}
 CONTRACT = {
     "id": "A",
+    "contract_no": "HT-A",
     "programme": PROGRAMME,
     "enterprise": ALPHA,
     "provider": "pcl",
@@ -115,6 +116,7 @@ def test_one_person_gives_what_the_list_names_and_nothing_else():
         *("objection", "order", "payment", "resolution"),
         *("payment_return", "recovery", "red_invoice", "forfeit"),
         *("budget", "project", "project_audit", "project_funds", "award", "award_change"),
+        "contract_funds",
     }
 
 
@@ -147,7 +149,8 @@ def test_a_contract_above_the_ledgers_figure_needs_two():
     assert limit == 100_000_000
     books.contract("B", amount="1000000.00")
     assert refusal(books.contract, "C", amount="1000000.01") == "two_persons_needed"
-    number = by_both(books, "contract", **CONTRACT | {"id": "C", "amount": "1000000.01"})
+    more = {"id": "C", "contract_no": "HT-C", "amount": "1000000.01"}
+    number = by_both(books, "contract", **CONTRACT | more)
     assert books.state.contracts["C"].entry == number
 
 
@@ -451,7 +454,7 @@ def test_another_command_than_the_proposed_one_is_found():
 
 def test_the_sums_read_prices_instants_and_periods_as_a_proposal_has_them():
     writer = two()
-    by_both(writer, "contract", **CONTRACT | {"id": "B"})
+    by_both(writer, "contract", **CONTRACT | {"id": "B", "contract_no": "HT-B"})
     by_both(writer, "key", **registration(signer("pcl-1"), ORIGIN, "pcl", "pcl-1"), provider="pcl")
     by_both(writer, "revocation", keyid="pcl-1", suspected_since="2025-03-01T08:00:00+08:00")
     audit(writer)
@@ -465,12 +468,15 @@ def test_the_sums_read_prices_instants_and_periods_as_a_proposal_has_them():
         {"starts": "2024-12-02"},
         {"amount": "999999.99"},
         {"related_party": True},
+        {"contract_no": "HT-C"},
+        {"follows": "A"},
     ],
 )
 def test_a_contract_with_other_terms_than_the_proposed_ones_is_found(changes):
     writer = two()
     body = {("from" if name == "starts" else name): value for name, value in changes.items()}
-    number = writer.propose("contract", "wang-1", **CONTRACT | {"id": "B"})
+    terms = CONTRACT | {"id": "B", "contract_no": "HT-B"}
+    number = writer.propose("contract", "wang-1", **terms)
     proposal = writer.state.people.proposals[number]
     other = replace(proposal.made, body=proposal.made.body | body)
     with bent(proposal, made=other):

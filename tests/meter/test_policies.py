@@ -157,7 +157,8 @@ def test_without_a_cap_only_the_pool_limits_a_coupon():
 
 def test_without_combined_support_other_public_money_lowers_nothing():
     books = opened(without_sections(lifted(), "combined_support"))
-    books.contract("A", other_public_funds="1000000.00")
+    books.contract("A")
+    books.fund_contract("A", "1000000.00")
     assert books.state.contracts["A"].terms.support_limit == 50_000_000
 
 

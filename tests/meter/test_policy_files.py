@@ -171,10 +171,11 @@ def used(text: str, programme: str = "drawn") -> Writer:
     writer.enterprise(uscc_of(3), applicant="other")
     start, end = "2025-02-28T23:00:00+08:00", "2025-03-01T02:00:00+08:00"
     for number, uscc in enumerate((ALPHA, BETA, uscc_of(3))):
-        terms = {"programme": programme, "enterprise": uscc, "other_public_funds": "10.00"}
+        terms = {"programme": programme, "enterprise": uscc}
         use = ("training", "research")[number % 2]
         with suppress(Problem):
             writer.contract(f"C{number}", use=use, signed_on="2025-02-01", **terms)
+            writer.fund_contract(f"C{number}", "10.00")
         for amount in ("100.00", "2.00", "0.01"):
             with suppress(Problem):
                 writer.issue(2025, amount, uscc, programme=programme)

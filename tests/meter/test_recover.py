@@ -167,6 +167,7 @@ async def award(diary: Diary) -> None:
     await ask("/v1/projects", id="P", title="适配")
     funds = {"reference": "7", "level": "district", "amount": "1.00", "document": "notice"}
     await ask("/v1/projects/P/funds", **funds)
+    await ask("/v1/contracts/B/funds", **funds)
     await ask("/v1/projects/P/audit", amount="90.00", document="report")
     terms = {"programme": "adaptation", "enterprise": ALPHA, "project": "P", "year": 2026}
     await ask("/v1/awards", id="AW", base="80.00", amount="9.00", document="opinion", **terms)

@@ -219,6 +219,7 @@ async def fill(service: Service, side: Side) -> None:
     )
     await service.ask("/v1/contracts", **contract)
     await service.issue(2025, "500000.00", side.enterprise)
+    await service.fund_contract(side.contract, "0.02", f"fund {side.word}")
     await service.award(side.award, "1.00", side.project, enterprise=side.enterprise)
     batches = [
         (

@@ -55,7 +55,8 @@ def world(now: str = END_OF_2026, **figures: Any) -> Books:
     books.enterprise(BETA, founded_on="2024-06-01")
     books.contract("A", amount="1000.00")
     books.contract("B", amount="1000.00")
-    books.contract("S", enterprise=BETA, amount="1000.00", other_public_funds="590.00")
+    books.contract("S", enterprise=BETA, amount="1000.00")
+    books.fund_contract("S", "590.00")
     books.issue(2025, "200.00")
     books.issue(2026, "100.00")
     books.issue(2025, "100.00", BETA)
@@ -1270,7 +1271,7 @@ def test_a_record_voided_twice_is_found():
 
 
 @pytest.mark.parametrize(
-    "lie", [{"id": "unknown"}, {"provider": "sz"}, {"record": 14}, {"contract": "B"}]
+    "lie", [{"id": "unknown"}, {"provider": "sz"}, {"record": 15}, {"contract": "B"}]
 )
 def test_a_void_of_another_record_is_found(lie):
     *entries, last = voided(world())

@@ -102,6 +102,16 @@ def test_a_lower_ratio_lowers_what_is_entitled_granted_and_approved(writer):
     assert outcome.cuts == [Cut(approval, "approval", "above_payable", 14_400, 11_520)]
 
 
+def test_funds_of_a_contract_are_facts_and_lower_what_other_files_give(writer):
+    writer.fund_contract("A", "49900.00")
+    assert (under(writer, lifted()).cuts, writer.granted("A")) == ([], 10_000)
+    outcome = under(writer, lifted(combined_standard=4_995))
+    assert changes(outcome) == {
+        ("A", "entitled"): (10_000, 5_000),
+        ("A", "granted"): (10_000, 5_000),
+    }
+
+
 def test_a_higher_ratio_leaves_more_payable_and_cuts_nothing(writer):
     claim(writer)
     text = lifted(standard=6_000, combined_standard=6_000)

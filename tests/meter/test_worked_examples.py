@@ -147,7 +147,8 @@ def test_the_coupon_bounds_a_startup_contract_of_30_million(cut):
 @pytest.mark.parametrize("cut", [WHOLE, 977])
 def test_other_public_funds_leave_200000_of_the_combined_50_percent(cut):
     books = opened()
-    books.contract("A", other_public_funds="300000.00")
+    books.contract("A")
+    books.fund_contract("A", "300000.00")
     books.issue(2025, "500000.00")
     for usage in full_use("A", 100_000_000, "2025-02-20T08:00:00+08:00"):
         results = post_in_cuts(books, usage, cut)

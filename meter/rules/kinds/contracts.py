@@ -1,4 +1,4 @@
-"""Contracts and their freezes; registration fixes a contract's class and limits.
+"""Contracts and their freezes; registration fixes a contract's class.
 
 Terms that nobody can mean are refused, with the field's name in `field`. Terms that are lawful and
 fund nothing are registered, and the response has warnings: `use: …`.
@@ -6,6 +6,8 @@ fund nothing are registered, and the response has warnings: `use: …`.
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
+
+from msgspec import UNSET
 
 from meter.rules.commands import FreezeContract, RegisterContract, UnfreezeContract
 from meter.rules.contract_terms import terms_of
@@ -30,6 +32,7 @@ from meter.rules.kinds.kind import (
     contract_subjects,
     item_holder,
     known_contract,
+    known_project,
     note_spelling,
     parties_of,
 )
@@ -37,6 +40,7 @@ from meter.rules.state import Contract, Provider, State
 from meter.values.policy import Policy
 from meter.values.policy_file import MAX_YEARS
 from meter.values.problems import Problem
+from meter.values.text import folded
 from meter.values.units import add_months, parse_date
 
 # A posting takes about 200 bytes at most, and one void can move money in each contract and year of
@@ -57,6 +61,11 @@ def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Ju
     provider = state.providers.get(command.provider)
     if provider is None:
         raise Problem("unknown_provider", f"no provider {command.provider}")
+    _check_number(state, command)
+    if command.project is not UNSET:
+        known_project(state, command.project)
+    if command.follows is not UNSET:
+        known_contract(state, command.follows)
     contracts = state.contracts_of(command.enterprise, command.programme)
     if len(contracts) >= MAX_CONTRACTS_PER_PROGRAMME:
         raise Problem("too_many_contracts", f"the limit is {MAX_CONTRACTS_PER_PROGRAMME}")
@@ -71,6 +80,18 @@ def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Ju
     _check_spelling(provider, command)
     ratio_class = _ratio_class(policy, enterprise.registered, command.signed_on)
     return {"policy": policy.version, "ratio_class": ratio_class}, []
+
+
+def _check_number(state: State, command: RegisterContract) -> None:
+    """Raise `Problem` where the parties have a contract of this number already."""
+    parties = command.enterprise, command.provider
+    known = state.contract_nos.get((*parties, folded(command.contract_no)))
+    if known is None:
+        return
+    contract = state.contracts[known]
+    check_names("contract_no", [command.contract_no], [contract.registered.contract_no])
+    detail = f"contract {known} has this number"
+    raise Problem("contract_known", detail, entry=contract.entry)
 
 
 def _check_programme(state: State, policy: Policy, enterprise: EnterpriseRegistered) -> None:
@@ -121,10 +142,14 @@ def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: st
 
 
 def _apply_contract(state: State, number: int, entry: ContractRegistered) -> None:
-    found = terms_of(entry, [], state.policies[entry.programme])
+    found = terms_of(entry, [], state.policies[entry.programme], other_funds=0)
     contract = Contract.of(number, entry, found)
     state.contracts[entry.id] = contract
     note_spelling(state, "item", entry.id)
+    name = entry.enterprise, entry.provider, folded(entry.contract_no)
+    state.contract_nos[name] = entry.id
+    if entry.project is not UNSET:
+        state.projects[entry.project].contracts.append(contract)
     siblings = state.enterprises[entry.enterprise].contracts
     siblings.setdefault(entry.programme, []).append(contract)
 
@@ -186,7 +211,8 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
     response=_response,
     codes=(
         *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
-        *("looks_alike", "too_many_contracts", "bad_dates", "no_policy"),
+        *("looks_alike", "contract_known", "unknown_project", "unknown_contract"),
+        *("too_many_contracts", "bad_dates", "no_policy"),
         *("not_applicant", "wrong_meter", "role_conflict"),
     ),
     persons=1,
