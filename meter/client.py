@@ -15,6 +15,7 @@ import base64
 import json
 import os
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -232,7 +233,8 @@ class Service:
     """A service at a URL; use it as `async with Service(url) as service`.
 
     Sending twice does no harm, so each call is repeated on a lost connection and on 503. All
-    methods raise `Refused` or `Unreachable`. Posting a batch needs no `token`.
+    methods raise `Refused` or `Unreachable`. Posting a batch needs no `token`. `trust` makes the
+    `tls` of a service behind an own CA, or behind a proxy that wants a certificate.
     """
 
     def __init__(
@@ -240,6 +242,7 @@ class Service:
         url: str,
         token: str | None = None,
         *,
+        tls: ssl.SSLContext | None = None,
         attempts: int = ATTEMPTS,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
@@ -247,6 +250,7 @@ class Service:
         self._headers: dict[str, str] = {}
         if token is not None:
             self._headers[hdrs.AUTHORIZATION] = f"Bearer {token}"
+        self._tls = tls
         self._attempts = attempts
         self._first_pause_seconds = first_pause_seconds
         self._clock_ahead_seconds = 0.0
@@ -260,7 +264,7 @@ class Service:
         return self._clock_ahead_seconds
 
     async def __aenter__(self) -> Self:
-        self._session = open_session(self._headers, TIMEOUT_SECONDS)
+        self._session = open_session(self._headers, TIMEOUT_SECONDS, self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -364,7 +368,20 @@ class Service:
         self._clock_ahead_seconds = max(0.0, sent - service) + min(0.0, received - service)
 
 
-def open_session(headers: Mapping[str, str], limit_seconds: float) -> aiohttp.ClientSession:
+def trust(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Return what https connections trust: one CA, or those of the system; and who calls.
+
+    Raises `OSError` (`ssl.SSLError` too) where a file is not there, or holds something else.
+    """
+    context = ssl.create_default_context(cafile=ca)
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def open_session(
+    headers: Mapping[str, str], limit_seconds: float, tls: ssl.SSLContext | None = None
+) -> aiohttp.ClientSession:
     """Return a session whose requests end within the limit, the response included.
 
     It keeps no cookies, and decompresses nothing: a small response could become one of any size.
@@ -374,6 +391,7 @@ def open_session(headers: Mapping[str, str], limit_seconds: float) -> aiohttp.Cl
         timeout=aiohttp.ClientTimeout(total=limit_seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
+        connector=aiohttp.TCPConnector(ssl=True if tls is None else tls),
     )
 
 

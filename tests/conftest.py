@@ -39,14 +39,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class Scheduling(LoadScopeScheduling):
-    """Hands out each test by itself, but those of `interop/` together and first.
+    """Hands out each test by itself, but those of `interop/` and of `slurm/` together and first.
 
-    They share ledgers and programs that take long to make. The marks of pytest-xdist for this
-    have no effect with pytest 9.
+    They share ledgers, programs and a cluster that take long to make. The marks of pytest-xdist for
+    this have no effect with pytest 9.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "interop" if nodeid.startswith("tests/interop/") else nodeid
+        for shared in ("interop", "slurm"):
+            if nodeid.startswith(f"tests/{shared}/"):
+                return shared
+        return nodeid
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

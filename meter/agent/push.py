@@ -25,6 +25,7 @@ minute at first and after an hour at most. It ends by being accepted, or refused
 
 import json
 import logging
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -33,7 +34,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
 
-from meter.agent.spool import NotTaken, Waiting, _json, _Outbox
+from meter.agent.spool import FolderOutbox, NotTaken, Outbox, Waiting, as_json
 from meter.client import (
     ATTEMPTS,
     FIRST_PAUSE_SECONDS,
@@ -79,9 +80,11 @@ class Report:
 class Reporter:
     """Reports the usage of one stream: use it as `async with Reporter(…) as reporter`.
 
-    A folder belongs to one stream, and one process at a time may use it. `stream.last_seq` matters
-    only where the folder is new and the stream is not. Entering raises `ClientError` (`in_use`,
-    `other_stream`), and `ValueError` where a batch may not have the stream's names.
+    An outbox (a folder, or another store) belongs to one stream, and one process at a time may
+    use it. `stream.last_seq` matters only where it is new and the stream is not. A batch whose
+    number is taken gets another one, so many times (`max_seq_conflicts`). Entering raises
+    `ClientError` (`in_use`, `other_stream`), and `ValueError` where a batch may not have the
+    stream's names.
     """
 
     def __init__(  # noqa: PLR0913 - where, as whom, checked by what, kept where
@@ -89,20 +92,23 @@ class Reporter:
         url: str,
         stream: Stream,
         receipt_key: str,
-        folder: Path,
+        outbox: Path | Outbox,
         *,
         token: str | None = None,
+        tls: ssl.SSLContext | None = None,
         attempts: int = ATTEMPTS,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
         retry_seconds: int = RETRY_SECONDS,
+        max_seq_conflicts: int = MAX_SEQ_CONFLICTS,
     ) -> None:
         self._service = Service(
-            url, token, attempts=attempts, first_pause_seconds=first_pause_seconds
+            url, token, tls=tls, attempts=attempts, first_pause_seconds=first_pause_seconds
         )
         self._stream = stream
         self._receipt_key = receipt_key
         self._retry_seconds = retry_seconds
-        self._outbox = _Outbox(folder)
+        self._max_seq_conflicts = max_seq_conflicts
+        self._outbox = FolderOutbox(outbox) if isinstance(outbox, Path) else outbox
 
     async def __aenter__(self) -> Self:
         decode(self._payload(1, _Part([], [])), Batch)  # a name that no batch may have ends here
@@ -127,16 +133,27 @@ class Reporter:
         and the next call (or the next process) goes on with them.
         """
         report = Report()
-        good_voids = self._well_formed(voids, Void, report)
-        good_records = self._well_formed(records, Record, report)
-        for part in _parts(good_voids, good_records):
-            self._put_new(part)
-        for part in _parts([], self._due()):
-            self._put_new(part)
+        report.not_taken.extend(self.enqueue(records, voids))
         await self._post_all(report)
         report.waiting.extend(self._outbox.waiting().values())
         self._check_clock()
         return report
+
+    def enqueue(self, records: Iterable[Item] = (), voids: Iterable[Item] = ()) -> list[NotTaken]:
+        """Put voids, records and what waits into numbered batches, for the next `report`.
+
+        Return what is not worth sending. A caller whose own store is the outbox does this within
+        its `change`.
+        """
+        malformed = Report()
+        with self._outbox.change():
+            good_voids = self._well_formed(voids, Void, malformed)
+            good_records = self._well_formed(records, Record, malformed)
+            for part in _parts(good_voids, good_records):
+                self._put_new(part)
+            for part in _parts([], self._due()):
+                self._put_new(part)
+        return malformed.not_taken
 
     async def prove(self) -> int:
         """Fetch and keep the proof of each batch that has a receipt and none; return how many.
@@ -197,7 +214,7 @@ class Reporter:
         head = {"log": stream.log, "genesis": stream.genesis, "provider": stream.provider}
         body = {"stream": stream.name, "seq": seq, "voids": part.voids, "records": part.records}
         known = {name: value for name, value in (head | body).items() if value is not None}
-        return _json(known)
+        return as_json(known)
 
     async def _post_all(self, report: Report) -> None:
         queue = deque(self._outbox.unsent())
@@ -211,7 +228,7 @@ class Reporter:
             except Refused as refused:
                 if refused.status == 413 or refused.code == "bad_batch":
                     queue.extendleft(reversed(self._split(seq, payload, refused, report)))
-                elif refused.code == "seq_conflict" and conflicts < MAX_SEQ_CONFLICTS:
+                elif refused.code == "seq_conflict" and conflicts < self._max_seq_conflicts:
                     conflicts += 1
                     queue.appendleft(self._renumber(seq, payload))
                 elif refused.status == 500:
@@ -234,19 +251,22 @@ class Reporter:
             raise refused
         if part.size == 1:
             (item,) = part.voids + part.records
-            self._set_aside(NotTaken(item, refused.code, refused.detail), report)
-            self._outbox.put(seq, self._payload(seq, _Part([], [])))
+            with self._outbox.change():
+                self._set_aside(NotTaken(item, refused.code, refused.detail), report)
+                self._outbox.put(seq, self._payload(seq, _Part([], [])))
             return [seq]
         first, second = part.halves()
-        # Before the first half shrinks: sent twice is harmless, never sent is lost.
-        other = self._put_new(second)
-        self._outbox.put(seq, self._payload(seq, first))
+        with self._outbox.change():
+            # Before the first half shrinks: sent twice is harmless, never sent is lost.
+            other = self._put_new(second)
+            self._outbox.put(seq, self._payload(seq, first))
         return [seq, other]
 
     def _renumber(self, seq: int, payload: bytes) -> int:
         """Move a batch to another number, where its own is taken; ids keep its records unique."""
-        other = self._put_new(_Part.of(payload))
-        self._outbox.drop(seq)
+        with self._outbox.change():
+            other = self._put_new(_Part.of(payload))
+            self._outbox.drop(seq)
         return other
 
     def _settle(self, seq: int, payload: bytes, receipt: VerifiedReceipt, report: Report) -> None:
@@ -254,16 +274,18 @@ class Reporter:
         results = receipt.receipt.voids + receipt.receipt.results
         before = self._outbox.waiting()
         waiting = {id_: each for id_, each in before.items() if id_ not in part.ids}
-        for item, result in zip(part.voids + part.records, results, strict=True):
-            match result:
-                case Rejected(code=code, detail=detail) if code in PASSING_CODES:
-                    waiting[item["id"]] = self._again(item, code, detail, before.get(item["id"]))
-                case Rejected(code=code, detail=detail):
-                    self._set_aside(NotTaken(item, code, detail), report)
-                case Conflict(detail=detail):
-                    self._set_aside(NotTaken(item, "conflict", detail), report)
-        self._outbox.wait(waiting)
-        self._outbox.keep(seq, receipt)
+        with self._outbox.change():
+            for item, result in zip(part.voids + part.records, results, strict=True):
+                match result:
+                    case Rejected(code=code, detail=detail) if code in PASSING_CODES:
+                        tried = before.get(item["id"])
+                        waiting[item["id"]] = self._again(item, code, detail, tried)
+                    case Rejected(code=code, detail=detail):
+                        self._set_aside(NotTaken(item, code, detail), report)
+                    case Conflict(detail=detail):
+                        self._set_aside(NotTaken(item, "conflict", detail), report)
+            self._outbox.wait(waiting)
+            self._outbox.keep(seq, receipt)
         report.receipts.append(receipt)
 
     def _again(self, item: _Fields, code: str, detail: str, before: Waiting | None) -> Waiting:
@@ -311,7 +333,7 @@ def _parts(voids: list[_Fields], records: list[_Fields]) -> Iterable[_Part]:
     whole = _Part(voids, records)
     if not whole.size:
         return []
-    size_bytes = sum(len(_json(item)) + 1 for item in voids + records)
+    size_bytes = sum(len(as_json(item)) + 1 for item in voids + records)
     if whole.size <= MAX_BATCH_ITEMS and size_bytes + 1_024 <= MAX_PAYLOAD_BYTES:
         return [whole]
     first, second = whole.halves()
@@ -327,13 +349,13 @@ def _fields_of(item: Item, kind: type[Record] | type[Void]) -> _Fields:
             fields = {"id": item.id, "reason": item.reason}
         case _:
             fields = dict(item)
-    decode(_json(fields), kind)
+    decode(as_json(fields), kind)
     return fields
 
 
 def _describe(item: Item) -> Mapping[str, Any]:
     """Return any reported item in a form that JSON can hold."""
     try:
-        return dict(json.loads(_json(item)))  # type: ignore[arg-type]
+        return dict(json.loads(as_json(item)))  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return {"repr": repr(item)}

@@ -1,24 +1,26 @@
-"""The spool: batches that are signed and not yet answered, one file each, and records that wait.
+"""The outbox: batches on their way, what was answered, and records that wait.
 
-A record that was refused for a reason that passes waits in `waiting.jsonl`, one a line. `due` is
-when it is sent again, in seconds since 1970:
+Two stores have this form: a folder, here, and the agent's spool (`store.py`). In the folder each
+batch is a file. A record that was refused for a reason that passes waits in `waiting.jsonl`, one a
+line. `due` is when it is sent again, in seconds since 1970:
 
     {"code":"in_future","detail":"…","tries":1,"due":1740790860,"item":{"id":"slurm:4211:0",…}}
 """
 
+import contextlib
 import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ledger.files import make_private, open_private
 from meter.client import (
     ClientError,
-    SignedReceipt,
     Stream,
+    VerifiedReceipt,
 )
 from meter.values.strict import decode
 from meter.wire.batch import Batch
@@ -46,12 +48,57 @@ class Waiting(NotTaken):
     due: int
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+class Outbox(Protocol):
+    """What a reporter keeps; each call is durable once it returns, or once its `change` ends."""
+
+    def open(self, stream: Stream) -> None:
+        """Lock it for this process; raise `stream.last_seq` to the highest number in it.
+
+        Raises `ClientError` `in_use` or `other_stream`.
+        """
+
+    def close(self) -> None: ...
+
+    def change(self) -> contextlib.AbstractContextManager[None]:
+        """Group changes: all or none where the store can, else in their order."""
+
+    def unsent(self) -> Sequence[int]:
+        """Return the numbers of batches without a receipt, in order."""
+
+    def payload(self, seq: int) -> bytes: ...
+
+    def put(self, seq: int, payload: bytes) -> None:
+        """Write a batch, or another in its place."""
+
+    def drop(self, seq: int) -> None: ...
+
+    def keep(self, seq: int, receipt: VerifiedReceipt) -> None:
+        """Write a batch's receipt: it is settled."""
+
+    def unproved(self) -> Sequence[int]:
+        """Return the numbers of batches with a receipt and without a proof."""
+
+    def answer(self, seq: int) -> tuple[bytes, str]:
+        """Return a receipt and its signature."""
+
+    def keep_proof(self, seq: int, stored: StoredReceipt) -> None: ...
+
+    def waiting(self) -> dict[str, Waiting]:
+        """Return the records that wait, by id."""
+
+    def wait(self, waiting: Mapping[str, Waiting]) -> None:
+        """Let exactly these records wait."""
+
+    def note(self, item: NotTaken) -> None:
+        """Write down what was not taken."""
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-class _Outbox:
-    """The folder; each change is durable and atomic."""
+class FolderOutbox:
+    """A folder; each change is durable and atomic."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -59,7 +106,6 @@ class _Outbox:
         self._waiting: dict[str, Waiting] = {}  # by the record's id
 
     def open(self, stream: Stream) -> None:
-        """Lock the folder; raise `stream.last_seq` to the highest number in it."""
         make_private(self._folder)
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -93,15 +139,17 @@ class _Outbox:
     def close(self) -> None:
         os.close(self._lock)
 
+    def change(self) -> contextlib.AbstractContextManager[None]:
+        """Group changes, whose order is what a crash leaves whole."""
+        return contextlib.nullcontext()
+
     def unsent(self) -> Sequence[int]:
-        """Return the numbers of batches without a receipt."""
         return list(self._unsent)
 
     def payload(self, seq: int) -> bytes:
         return self._file(seq).read_bytes()
 
     def put(self, seq: int, payload: bytes) -> None:
-        """Write a batch, or another in its place."""
         _write(self._file(seq), payload)
         if seq not in self._unsent:
             self._unsent.append(seq)
@@ -110,7 +158,7 @@ class _Outbox:
         self._file(seq).unlink()
         self._unsent.remove(seq)
 
-    def keep(self, seq: int, receipt: SignedReceipt) -> None:
+    def keep(self, seq: int, receipt: VerifiedReceipt) -> None:
         """Write signature and receipt; the receipt comes last, as a mark that all is done."""
         file = self._folder / f"{seq}.receipt.json"
         _write(file.with_name(file.name + ".sig"), receipt.signature.encode())
@@ -118,7 +166,6 @@ class _Outbox:
         self._unsent.remove(seq)
 
     def unproved(self) -> Sequence[int]:
-        """Return the numbers of batches with a receipt and without a proof."""
         names = {path.name for path in self._folder.iterdir()}
         answered = (
             int(name.removesuffix(".receipt.json"))
@@ -128,7 +175,6 @@ class _Outbox:
         return sorted(seq for seq in answered if f"{seq}.proved.json" not in names)
 
     def answer(self, seq: int) -> tuple[bytes, str]:
-        """Return a receipt and its signature."""
         file = self._folder / f"{seq}.receipt.json"
         return file.read_bytes(), file.with_name(file.name + ".sig").read_text(encoding="ascii")
 
@@ -136,18 +182,16 @@ class _Outbox:
         _write(self._folder / f"{seq}.proved.json", stored.format())
 
     def waiting(self) -> dict[str, Waiting]:
-        """Return the records that wait, by id."""
         return dict(self._waiting)
 
     def wait(self, waiting: Mapping[str, Waiting]) -> None:
-        """Let exactly these records wait."""
         if waiting != self._waiting:
-            lines = (_json(asdict(each)) + b"\n" for each in waiting.values())
+            lines = (as_json(asdict(each)) + b"\n" for each in waiting.values())
             _write(self._folder / "waiting.jsonl", b"".join(lines))
             self._waiting = dict(waiting)
 
     def note(self, item: NotTaken) -> None:
-        line = _json({"code": item.code, "detail": item.detail, "item": item.item})
+        line = as_json({"code": item.code, "detail": item.detail, "item": item.item})
         with open_private(self._folder / "refused.jsonl", append=True) as stream:
             stream.write(line + b"\n")
             stream.flush()

@@ -187,7 +187,8 @@ def _check_sender(state: State, signed: SignedBatch) -> Key:
     if batch.log != genesis.origin:
         raise Problem("wrong_log", f"this is {genesis.origin}")
     if batch.genesis is not UNSET and batch.genesis != state.genesis_hash:
-        raise Problem("wrong_genesis", f"entry 0 here has the hash {state.genesis_hash}")
+        detail = f"entry 0 here has the hash {state.genesis_hash}"
+        raise Problem("wrong_genesis", detail, genesis=state.genesis_hash)
     return key
 
 

@@ -1,0 +1,196 @@
+"""The agent: a reading of the scheduler becomes slices, batches and posts.
+
+    async with Agent(read_config(file)) as agent:
+        outcome = await agent.once()
+
+One round reads, writes down what was seen and what follows from it in one transaction, and posts
+what is unsent. Whatever stops it, the next round goes on: what was written is posted, what was not
+is read again.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from meter.agent.collect import slurm
+from meter.agent.config import Config
+from meter.agent.plan import Slice, plan, vanished
+from meter.agent.push import Report, Reporter
+from meter.agent.slice import Rhythm
+from meter.agent.store import Spool
+from meter.agent.usage import Reading, Run
+from meter.client import (
+    ATTEMPTS,
+    FIRST_PAUSE_SECONDS,
+    ClientError,
+    Stream,
+    load_key,
+    record_fields,
+    trust,
+)
+from meter.values.units import DAY_SECONDS
+from meter.wire.batch import Record, Void
+
+# Rows change, and appear, long after the fact.
+LOOK_BACK_SECONDS: Final = 2 * DAY_SECONDS
+# What ended at the very edge of the look-back may be missing without being gone.
+_EDGE_SECONDS: Final = 60
+
+Collect = Callable[[int], Awaitable[Reading]]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one round did: the reading, what follows from it, and what was settled."""
+
+    reading: Reading
+    records: list[Record] = field(default_factory=list)
+    voids: list[Void] = field(default_factory=list)
+    report: Report = field(default_factory=Report)
+    faults: list[str] = field(default_factory=list)
+
+
+class Agent:
+    """The agent of one stream; use it as `async with Agent(config) as agent`.
+
+    Entering raises `ClientError` (`in_use`, `other_stream`, `spool`), `ValueError` and `OSError`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        collect: Collect | None = None,
+        attempts: int = ATTEMPTS,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self.spool = Spool(Path(config.spool))
+        self._config = config
+        self._rhythm: Rhythm = config.slurm.rhythm
+        self._collect = collect or self._read_slurm
+        service, provider = config.service, config.provider
+        stream = Stream(
+            log=service.log,
+            genesis=service.genesis,
+            provider=provider.id,
+            name=provider.stream,
+            keyid=provider.keyid,
+            key=load_key(Path(provider.key)),
+        )
+        self._reporter = Reporter(
+            service.url,
+            stream,
+            service.receipt_key,
+            self.spool,
+            token=read_token(config),
+            tls=trust(*(None if each is None else Path(each) for each in service.tls_files)),
+            attempts=attempts,
+            first_pause_seconds=first_pause_seconds,
+            # The spool gives each number once: if one is taken, the spool is not the newest.
+            max_seq_conflicts=0,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._reporter.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._reporter.__aexit__()
+
+    @property
+    def clock_ahead_seconds(self) -> float:
+        """Seconds that this machine's clock is ahead of the ledger's; negative if behind."""
+        return self._reporter.clock_ahead_seconds
+
+    async def once(self, *, is_dry: bool = False) -> Outcome:
+        """Read, write down, post. A dry round changes and posts nothing.
+
+        Raises `ClientError` `spool` only: other faults are in the outcome.
+        """
+        outcome = Outcome(await self._collect(self._since()))
+        outcome.faults += outcome.reading.faults
+        with self.spool.change(is_undone=is_dry):
+            self._take(outcome)
+        if is_dry:
+            return outcome
+        try:
+            report = await self._reporter.report()
+        except ClientError as error:
+            if error.code == "spool":
+                raise
+            outcome.faults.append(_told(error))
+        else:
+            report.not_taken[:0] = outcome.report.not_taken
+            outcome.report = report
+        return outcome
+
+    async def _read_slurm(self, since: int) -> Reading:
+        return await slurm.read(self._config.slurm.cluster, since, int(time.time()))
+
+    def _since(self) -> int:
+        """Return how far back the next reading looks."""
+        known = self.spool.fact("complete_at")
+        complete_at = self._config.slurm.since if known is None else int(known)
+        oldest = self.spool.oldest_open
+        return min(complete_at, complete_at if oldest is None else oldest) - LOOK_BACK_SECONDS
+
+    def _take(self, outcome: Outcome) -> None:
+        """Write down a reading and what follows from it, within one change."""
+        reading = outcome.reading
+        for run in reading.runs.values():
+            if run.end is None or run.end > self._config.slurm.since:
+                self.spool.see(run, reading.at)
+        gone: set[str] = set()
+        if reading.is_complete:
+            gone = self.spool.runs_since(reading.since + _EDGE_SECONDS) - reading.runs.keys()
+            self.spool.set_fact("complete_at", str(reading.at))
+        for id_ in sorted(reading.runs.keys() | self.spool.unsettled() | gone):
+            self._judge(id_, outcome, is_gone=id_ in gone)
+        outcome.report.not_taken.extend(self._reporter.enqueue(outcome.records, outcome.voids))
+
+    def _judge(self, id_: str, outcome: Outcome, *, is_gone: bool) -> None:
+        """Report what is due of a run, or see that it is gone from the accounting."""
+        found = self.spool.run(id_)
+        if found is None:  # it ended before the agent's time
+            return
+        run, known = found
+        is_shown = id_ in outcome.reading.runs
+        if is_gone and run.end is None:
+            self.spool.stand(id_, "doubtful")
+        if known.slices and (is_gone or (known.question == "vanished" and not is_shown)):
+            made = vanished(run, known)
+        elif run.standing == "doubtful" or (run.end is None and not is_shown):
+            return  # it may have ended
+        else:
+            made = plan(run, known, self._config.map, self._rhythm, outcome.reading.at)
+        self.spool.apply(run, known, made)
+        outcome.records += [each.record() for each in made.slices]
+        outcome.voids += voids_of(made.voids, run)
+
+
+def voids_of(slices: list[Slice], run: Run) -> list[Void]:
+    """Return what takes back the slices that the ledger may hold."""
+    reason = f"{run.id} is {run.state} until {run.end}, by the accounting"
+    return [Void(each.id, reason) for each in slices if each.standing in ("sent", "held")]
+
+
+def read_token(config: Config) -> str | None:
+    """Return the token in the file that the configuration names. Raises `OSError`."""
+    file = config.service.token
+    return None if file is None else Path(file).read_text(encoding="ascii").strip()
+
+
+def lines_of(outcome: Outcome) -> list[dict[str, object]]:
+    """Return what a round would post, as JSON."""
+    lines: list[dict[str, object]] = []
+    lines += ({"void": each.id, "reason": each.reason} for each in outcome.voids)
+    lines += (record_fields(each) for each in outcome.records)
+    return lines
+
+
+def _told(error: ClientError) -> str:
+    if error.code == "seq_conflict":
+        return f"{error}: this spool is not the stream's newest"
+    return str(error)

@@ -1,0 +1,120 @@
+-- name: fact
+SELECT value FROM fact WHERE name = ?
+
+-- name: set_fact
+INSERT INTO fact VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: last_seq
+SELECT coalesce(max(seq), 0) FROM batch
+
+-- name: unsent
+SELECT seq FROM batch WHERE receipt IS NULL ORDER BY seq
+
+-- name: payload
+SELECT payload FROM batch WHERE seq = ?
+
+-- name: put_batch
+INSERT INTO batch (seq, payload, made_at) VALUES (?, ?, ?)
+ON CONFLICT (seq) DO UPDATE SET payload = excluded.payload
+
+-- name: drop_batch
+DELETE FROM batch WHERE seq = ?
+
+-- name: keep_receipt
+UPDATE batch SET receipt = ?, signature = ?, received_at = ? WHERE seq = ?
+
+-- name: unproved
+SELECT seq FROM batch WHERE receipt IS NOT NULL AND proof IS NULL ORDER BY seq
+
+-- name: receipt
+SELECT receipt, signature FROM batch WHERE seq = ?
+
+-- name: keep_proof
+UPDATE batch SET proof = ? WHERE seq = ?
+
+-- name: waiting
+SELECT item, code, detail, tries, due FROM waiting ORDER BY id
+
+-- name: clear_waiting
+DELETE FROM waiting
+
+-- name: drop_waiting
+DELETE FROM waiting WHERE id = ?
+
+-- name: wait
+INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: note
+INSERT INTO refused (item, code, detail) VALUES (?, ?, ?)
+
+-- name: settle_slice
+UPDATE slice SET standing = ?, code = ? WHERE id = ?
+
+-- name: slice_standing
+SELECT standing FROM slice WHERE id = ?
+
+-- name: put_slice
+INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET contract = excluded.contract, milli_devices = excluded.milli_devices,
+    until = excluded.until, state = excluded.state, final = excluded.final, standing = 'sent', code = ''
+
+-- name: slices
+SELECT id, run, contract, device, milli_devices, start, until, revision, state, final, standing, code
+FROM slice WHERE run = ? ORDER BY start, device, revision
+
+-- name: put_run
+INSERT INTO run (id, account, partition, state, allocation, start, until, ran, was_suspended,
+    standing, seen_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET account = excluded.account, partition = excluded.partition,
+    state = excluded.state, allocation = excluded.allocation, start = excluded.start,
+    until = excluded.until, ran = excluded.ran, was_suspended = excluded.was_suspended,
+    standing = excluded.standing, seen_at = excluded.seen_at
+
+-- name: judge_run
+UPDATE run SET quarantine = ?, question = ?, detail = ?, is_approved = ?, terms = ? WHERE id = ?
+
+-- name: approve
+UPDATE run SET is_approved = 1 WHERE id = ? AND question IS NOT NULL
+
+-- name: stand_run
+UPDATE run SET standing = ? WHERE id = ?
+
+-- name: run
+SELECT id, account, partition, state, allocation, start, until, ran, was_suspended, standing,
+    terms, is_approved, question
+FROM run WHERE id = ?
+
+-- name: unsettled_runs
+SELECT id FROM run WHERE quarantine IS NOT NULL OR question IS NOT NULL
+UNION SELECT run FROM slice WHERE standing IN ('waiting', 'refused')
+
+-- name: runs_since
+SELECT id FROM run WHERE until IS NULL UNION SELECT id FROM run WHERE until >= ?
+
+-- name: oldest_open
+SELECT min(start) FROM run WHERE until IS NULL
+
+-- name: count_standing
+SELECT count(*) FROM run WHERE standing = ? AND question IS NULL
+
+-- name: quarantined
+SELECT id, account, allocation, start, until, seen_at, ran, quarantine, detail FROM run
+WHERE quarantine IS NOT NULL ORDER BY start, id
+
+-- name: questions
+SELECT id, account, allocation, start, until, seen_at, ran, question, detail FROM run
+WHERE question IS NOT NULL ORDER BY start, id
+
+-- name: refused_slices
+SELECT id, run, contract, device, milli_devices, start, until, revision, state, final, standing, code
+FROM slice WHERE standing = 'refused' ORDER BY start, id
+
+-- name: count_unsent
+SELECT count(*), min(made_at) FROM batch WHERE receipt IS NULL
+
+-- name: last_receipt
+SELECT max(received_at) FROM batch
+
+-- name: device_seconds
+SELECT standing, coalesce(sum(milli_devices * (until - start)), 0) FROM slice GROUP BY standing

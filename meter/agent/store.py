@@ -1,0 +1,321 @@
+"""The agent's spool: a SQLite file with all that the agent knows, and the outbox of its reporter.
+
+The file is written through to the disk at each change (WAL, `synchronous=FULL`), belongs to one
+process at a time, and to one stream. What a reading changed, the batches of it and how far the
+reading came move in one transaction; a receipt and its results in the next. So the spool never lags
+behind what was posted, and a number that it gives is taken by nobody else.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ledger.files import lock, make_private, open_private
+from ledger.queries import load, script
+from meter.agent.plan import Known, Plan, Slice, SliceStanding, Trouble
+from meter.agent.spool import NotTaken, Waiting
+from meter.agent.usage import Run, Standing
+from meter.client import ClientError, Stream, VerifiedReceipt
+from meter.values.strict import decode
+from meter.wire.batch import Batch
+from meter.wire.receipt import PASSING_CODES, Accepted, Conflict, Duplicate, Rejected
+from meter.wire.stored_receipt import StoredReceipt
+
+SCHEMA_VERSION: Final = 1
+_SQL: Final = load("meter.agent", "store.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A run for people: why it is held up, and for how long it ran as far as is known."""
+
+    run: str
+    account: str
+    allocation: str
+    seconds: int
+    trouble: Trouble
+
+
+class Spool:
+    """The spool of one stream; it is the `Outbox` of a reporter. Raises `ClientError` `spool`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._depth = 0
+
+    # The outbox
+
+    def open(self, stream: Stream) -> None:
+        make_private(self._file.parent)
+        try:
+            self._lock = lock(self._file.parent)
+        except BlockingIOError:
+            raise ClientError("in_use", f"{self._file} is in use by another process") from None
+        try:
+            self._open(stream)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, stream: Stream) -> None:
+        with contextlib.suppress(FileExistsError):
+            open_private(self._file, new=True).close()
+        with _faults(self._file):
+            self._db = sqlite3.connect(self._file, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.executescript(script("meter.agent", "schema.sql"))
+        own = json.dumps([stream.log, stream.genesis, stream.provider, stream.name])
+        with self.change():
+            known = self.fact("stream")
+            if known is None:
+                self.set_fact("stream", own)
+            elif known != own:
+                raise ClientError("other_stream", f"{self._file} is the spool of {known}")
+        (last_seq,) = self._one("last_seq")
+        stream.last_seq = max(stream.last_seq, last_seq)
+
+    def close(self) -> None:
+        if hasattr(self, "_db"):
+            self._db.close()
+        os.close(self._lock)
+
+    @contextlib.contextmanager
+    def change(self, *, is_undone: bool = False) -> Iterator[None]:
+        """Make all changes within, or none; they are on the disk once it ends.
+
+        One that `is_undone` is made for its result, and leaves nothing.
+        """
+        if self._depth:
+            yield
+            return
+        self._depth += 1
+        try:
+            with _faults(self._file):
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("ROLLBACK" if is_undone else "COMMIT")
+        finally:
+            self._depth -= 1
+
+    def unsent(self) -> Sequence[int]:
+        return [seq for (seq,) in self._all("unsent")]
+
+    def payload(self, seq: int) -> bytes:
+        (payload,) = self._one("payload", seq)
+        return bytes(payload)
+
+    def put(self, seq: int, payload: bytes) -> None:
+        self._do("put_batch", seq, payload, int(time.time()))
+
+    def drop(self, seq: int) -> None:
+        self._do("drop_batch", seq)
+
+    def keep(self, seq: int, receipt: VerifiedReceipt) -> None:
+        now = int(time.time())
+        self._do("keep_receipt", receipt.body, receipt.signature, now, seq)
+        batch = decode(self.payload(seq), Batch)
+        for void, result in zip(batch.voids, receipt.receipt.voids, strict=True):
+            match result:
+                # What the ledger does not hold counts no more than what was taken back.
+                case Accepted() | Duplicate() | Conflict():
+                    self._settle(void.id, "void")
+                case Rejected(code="already_voided" | "unknown_record"):
+                    self._settle(void.id, "void")
+                case Rejected(code=code):
+                    self._settle(void.id, "held", code)
+        for record, result in zip(batch.records, receipt.receipt.results, strict=True):
+            # A record that is to be taken back stays so, whatever became of it.
+            if self._one("slice_standing", record.id) not in (("sent",), ("waiting",)):
+                continue
+            match result:
+                case Accepted() | Duplicate():
+                    self._settle(record.id, "held")
+                case Conflict():
+                    self._settle(record.id, "refused", "conflict")
+                case Rejected(code=code):
+                    standing: SliceStanding = "waiting" if code in PASSING_CODES else "refused"
+                    self._settle(record.id, standing, code)
+
+    def unproved(self) -> Sequence[int]:
+        return [seq for (seq,) in self._all("unproved")]
+
+    def answer(self, seq: int) -> tuple[bytes, str]:
+        receipt, signature = self._one("receipt", seq)
+        return bytes(receipt), str(signature)
+
+    def keep_proof(self, seq: int, stored: StoredReceipt) -> None:
+        self._do("keep_proof", stored.format(), seq)
+
+    def waiting(self) -> dict[str, Waiting]:
+        found = (Waiting(json.loads(item), *rest) for item, *rest in self._all("waiting"))
+        return {each.item["id"]: each for each in found}
+
+    def wait(self, waiting: Mapping[str, Waiting]) -> None:
+        with self.change():
+            self._do("clear_waiting")
+            for id_, each in waiting.items():
+                fields = asdict(each)
+                item = json.dumps(fields.pop("item"), ensure_ascii=False)
+                self._do(
+                    "wait", id_, item, *(fields[n] for n in ("code", "detail", "tries", "due"))
+                )
+
+    def note(self, item: NotTaken) -> None:
+        text = json.dumps(item.item, ensure_ascii=False)
+        self._do("note", text, item.code, item.detail)
+        if "id" in item.item and "reason" not in item.item:
+            self._settle(item.item["id"], "refused", item.code)
+
+    # Facts, runs and slices
+
+    def fact(self, name: str) -> str | None:
+        found = self._one("fact", name)
+        return None if found is None else str(found[0])
+
+    def set_fact(self, name: str, value: str) -> None:
+        self._do("set_fact", name, value)
+
+    def see(self, run: Run, at: int) -> None:
+        """Write down a run as it was seen."""
+        self._do(
+            "put_run",
+            *(run.id, run.account, run.partition, run.state, run.allocation, run.begin, run.end),
+            *(run.ran, run.was_suspended, run.standing, at),
+        )
+
+    def apply(self, run: Run, known: Known, plan: Plan) -> None:
+        """Write down what a plan says of a run."""
+        for each in plan.dropped:
+            self._settle(each.id, "void", each.code)
+            self._do("drop_waiting", each.id)
+        for each in plan.voids:
+            is_known = each.standing in ("sent", "held")
+            self._settle(each.id, "voiding" if is_known else "void")
+            self._do("drop_waiting", each.id)
+        for each in plan.slices:
+            self._do("put_slice", *asdict(each).values())
+        stands = {each.id for each in known.standing} - {each.id for each in plan.voids}
+        terms = run.terms if plan.slices or not stands else known.terms
+        trouble = plan.question or plan.quarantine
+        self._do(
+            "judge_run",
+            None if plan.quarantine is None else plan.quarantine.code,
+            None if plan.question is None else plan.question.code,
+            "" if trouble is None else trouble.detail,
+            known.is_approved and plan.question is not None,
+            json.dumps(terms),
+            run.id,
+        )
+
+    def approve(self, run: str) -> bool:
+        """Let the correction of a run be made; return whether one waits."""
+        with self.change():
+            return self._db.execute(_SQL["approve"], (run,)).rowcount == 1
+
+    def stand(self, run: str, standing: Standing) -> None:
+        self._do("stand_run", standing, run)
+
+    def run(self, id_: str) -> tuple[Run, Known] | None:
+        """Return a run as it was seen last, and what was reported of it."""
+        row = self._one("run", id_)
+        if row is None:
+            return None
+        *seen, terms, is_approved, question = row
+        names = ("id", "account", "partition", "state", "allocation", "begin", "end", "ran")
+        fields = dict(zip((*names, "was_suspended", "standing"), seen, strict=True))
+        fields["was_suspended"] = bool(fields["was_suspended"])
+        before = None if terms is None else tuple(json.loads(terms))
+        slices = [_slice(each) for each in self._all("slices", id_)]
+        return Run(**fields), Known(slices, before, bool(is_approved), question)
+
+    def unsettled(self) -> set[str]:
+        """Return the runs that are held up, or of which a slice was not taken."""
+        return {id_ for (id_,) in self._all("unsettled_runs")}
+
+    def runs_since(self, since: int) -> set[str]:
+        """Return the runs without an end, or that ended since."""
+        return {id_ for (id_,) in self._all("runs_since", since)}
+
+    @property
+    def oldest_open(self) -> int | None:
+        """Return when the oldest run without an end began."""
+        (start,) = self._one("oldest_open")
+        return None if start is None else int(start)
+
+    # For people
+
+    def count(self, standing: Standing) -> int:
+        (count,) = self._one("count_standing", standing)
+        return int(count)
+
+    def quarantined(self) -> list[Held]:
+        return [_held(row) for row in self._all("quarantined")]
+
+    def questions(self) -> list[Held]:
+        return [_held(row) for row in self._all("questions")]
+
+    def refused(self) -> list[Slice]:
+        return [_slice(row) for row in self._all("refused_slices")]
+
+    def unsent_since(self) -> tuple[int, int | None]:
+        """Return how many batches are unsent, and when the oldest was made."""
+        count, made_at = self._one("count_unsent")
+        return count, made_at
+
+    @property
+    def last_receipt_at(self) -> int | None:
+        (received_at,) = self._one("last_receipt")
+        return None if received_at is None else int(received_at)
+
+    def milli_device_seconds(self) -> dict[str, int]:
+        """Return thousandths of devices × seconds by the standing of their slices."""
+        return dict(self._all("device_seconds"))
+
+    # SQL
+
+    def _settle(self, slice_: str, standing: SliceStanding, code: str = "") -> None:
+        self._do("settle_slice", standing, code, slice_)
+
+    def _do(self, name: str, *values: Any) -> None:
+        with self.change():
+            self._db.execute(_SQL[name], values)
+
+    def _one(self, name: str, *values: Any) -> Any:
+        with _faults(self._file):
+            return self._db.execute(_SQL[name], values).fetchone()
+
+    def _all(self, name: str, *values: Any) -> list[Any]:
+        with _faults(self._file):
+            return self._db.execute(_SQL[name], values).fetchall()
+
+
+def _slice(row: Sequence[Any]) -> Slice:
+    fields = dict(zip(Slice.__dataclass_fields__, row, strict=True))
+    return Slice(**(fields | {"final": bool(fields["final"])}))
+
+
+def _held(row: Sequence[Any]) -> Held:
+    id_, account, allocation, start, until, seen_at, _, code, detail = row
+    seconds = max(0, (seen_at if until is None else until) - start)
+    return Held(id_, account, allocation, seconds, Trouble(code, detail))
+
+
+@contextlib.contextmanager
+def _faults(file: Path) -> Iterator[None]:
+    """Raise what SQLite complains of as `ClientError`: the disk is full, the file is no spool."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise ClientError("spool", f"{file}: {error}") from error
