@@ -79,6 +79,7 @@ _POLICY_PLACES = {
     "months": (r"\[startup\]", "months"),
     "uses": (r"\[use\]", "eligible"),
     "lateness": (r"\[lateness\]", "days"),
+    "claim_months": (r"\[claims\]", "months"),
 }
 _COMBINED = {"standard": 5_000, "startup": 6_000}
 
@@ -389,6 +390,12 @@ class Books:
         }
         return self.ask(commands.MakeAward, **(body | changes))
 
+    def expire(self, year: int, programme: str = PROGRAMME, **more: Any) -> int:
+        return self.ask(commands.ExpireCoupons, programme=programme, year=year, **more)
+
+    def close(self, year: int, programme: str = PROGRAMME, **more: Any) -> int:
+        return self.ask(commands.CloseYear, programme=programme, year=year, **more)
+
     def change_award(self, award: str, amount: str, reason: str = "found by the audit") -> int:
         return self.ask(commands.ChangeAward, award=award, amount=amount, reason=reason)
 
@@ -530,8 +537,9 @@ def opened(policy: str = SHIPPED, now: str = "2025-03-01T12:00:00+08:00") -> Boo
 
 
 def lifted(**figures: str | int | list[str]) -> str:
-    """Return a policy without a threshold and without a limit for late records."""
-    return policy_text(**({"threshold": "0.00", "lateness": 3_660} | figures))
+    """Return a policy without a threshold, or a limit for late records and issues."""
+    lifting: dict[str, Any] = {"threshold": "0.00", "lateness": 3_660, "claim_months": 60}
+    return policy_text(**(lifting | figures))
 
 
 def _renamed(body: dict[str, Any]) -> dict[str, Any]:
@@ -578,6 +586,7 @@ def figures(state: State) -> dict[str, Any]:
         "pools": {id_: (pool.amount, pool.issued) for id_, pool in state.pools.items()},
         "budgets": {id_: pool.budget for id_, pool in state.pools.items()},
         "awards": {id_: (each.made, tuple(each.amounts)) for id_, each in state.awards.items()},
+        "closed": dict(state.closed),
         "projects": {
             id_: (each.registered, tuple(each.funds), tuple(each.audits))
             for id_, each in state.projects.items()

@@ -126,6 +126,14 @@ def take_every_step(books: Books, item: str, year: int) -> None:
     books.ask(commands.ForfeitGrant, **owed, reason="a breach")
 
 
+def end_year(books: Books, year: int) -> None:
+    """Issue a yuan for a year, let it expire when claims are over, and close the year."""
+    books.issue(year, "1.00")
+    books.at(f"{year + 1}-07-01T00:00:00+08:00")
+    books.expire(year)
+    books.close(year)
+
+
 def day_of(books: Books) -> str:
     """Return the Shanghai date of the books' clock."""
     return day_after("1970-01-01", (books.now // 1_000_000 + 8 * 3_600) // 86_400)

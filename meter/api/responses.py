@@ -517,13 +517,15 @@ class ClaimView(ClaimSummary, frozen=True, kw_only=True, omit_defaults=True):
 class AccountView(Struct, frozen=True, kw_only=True):
     """An item in a year: what may be paid in all is `limit`; what was paid beyond it is `debt`.
 
-    `invoiced` and `paid_by_firm` are empty where the policy asks for no such evidence.
+    `invoiced` and `paid_by_firm` are empty where the policy asks for no such evidence. `lapsed` is
+    zero until the year is closed.
     """
 
     item: str
     year: int
     granted: str
     forfeited: str
+    lapsed: str
     ratio_bp: int
     invoiced: str
     paid_by_firm: str
@@ -765,6 +767,8 @@ class MadeEntry(
     ratio_class: str = ""
     warnings: list[str] = []
     issued: str = ""
+    expired: str = ""
+    left: str = ""
     cost: str = ""
     entitled: str = ""
     until: str = ""

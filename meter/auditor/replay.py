@@ -166,6 +166,7 @@ _OF_SIGNERS = (
 _OF_NO_SIGNER = (
     entries.PolicyActivated
     | entries.BudgetSet
+    | entries.YearClosed
     | entries.ProviderRegistered
     | entries.ProviderEnlisted
     | entries.EnterpriseRegistered
@@ -177,6 +178,7 @@ _OF_NO_SIGNER = (
     | entries.ContractEntry
     | entries.ContractFunded
     | entries.CouponEntry
+    | entries.CouponsExpired
     | entries.ClaimEntry
     | entries.AwardEntry
     | entries.ProjectEntry

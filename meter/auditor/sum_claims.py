@@ -121,6 +121,12 @@ class Claims:
         """Add a contract."""
         self._items[name] = item
 
+    def open_items(self, year: int) -> Iterator[str]:
+        """Yield the items that an open claim for a year is for."""
+        for claim in self._claims.values():
+            if claim.state in _OPEN and claim.account[1] == year:
+                yield claim.account[0]
+
     def entry(self, number: int, fields: dict[str, Any]) -> None:
         """Add an entry of one of `KINDS`. Raises `Violation`."""
         kind = fields["kind"]

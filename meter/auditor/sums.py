@@ -24,6 +24,9 @@ one does not, its code is that of the violation:
     sum_project      with national or provincial money, awards of a project are at most its audited
                      investment less municipal and district money, where that is known
     sum_class        its ratio class, from the founding date and the signing
+    sum_need         no coupon above what the contracts of its year can ever be entitled to
+    sum_year         no issue for a year whose claims have ended, or that is closed; what coupons
+                     have left expires after that; none has anything left when a year is closed
     sum_threshold    contracts whose usage of the year can count reach the threshold at each issue
     sum_cap          no coupon above the cap, by the newest policy of the year
     sum_pool         no issue above the year's pool, which programmes may share; pool = what is set
@@ -412,6 +415,8 @@ class Sums:
         self._adders: dict[str, Callable[[int, dict[str, Any]], None]] = {
             "issue": self._issue,
             "withdrawal": self._withdrawal,
+            "expiry": self._expiry,
+            "year_closing": self._closing,
             "policy": self._policy,
             "budget": self._budget,
             "award": self._award,
@@ -427,6 +432,7 @@ class Sums:
         }
         self._stated: dict[_Pool, int | None] = {}  # by the owners' policies
         self._budgets: dict[_Pool, int] = {}
+        self._closed: set[tuple[str, int]] = set()  # programme, year
 
     def entry(self, number: int, data: bytes) -> None:
         """Add the next entry, whose form the audit has checked."""
@@ -608,6 +614,7 @@ class Sums:
         enterprise, programme, year = coupon = _coupon_of(fields)
         rules = self._rules_of_year(number, programme, year)
         self._check_applicant(number, fields, rules, "device-time")
+        self._check_year_open(number, fields)
         self._add_issued(fields, fields["amount"])
         rented = self._rented(coupon)
         if rented < rules.threshold:
@@ -617,6 +624,8 @@ class Sums:
         if rules.cap is not None:
             held = self._issued[coupon]
             _stay_below("sum_cap", f"{what} to {enterprise}", held, rules.cap, number)
+        need = sum(map(_need, self._contracts_of(coupon)))
+        _stay_below("sum_need", f"{what} to {enterprise}", self._issued[coupon], need, number)
         self._check_pool_of(number, rules, year)
 
     def _rules_of_year(self, number: int, programme: str, year: int) -> _Rules:
@@ -683,10 +692,11 @@ class Sums:
         award = _Award(fields, derived or fields["class"])
         self._awards[fields["id"]] = award
         self._awarded[award.programme].append(award)
-        self._set_award(number, award, fields["amount"])
+        self._set_award(number, award, fields["amount"], fields["at"])
 
     def _award_change(self, number: int, fields: dict[str, Any]) -> None:
-        self._set_award(number, self._awards[fields["award"]], fields["amount"])
+        award = self._awards[fields["award"]]
+        self._set_award(number, award, fields["amount"], fields["at"])
 
     def _project_funds(self, _number: int, fields: dict[str, Any]) -> None:
         funds = self._funds[fields["project"]]
@@ -699,11 +709,12 @@ class Sums:
     def _project_audit(self, _number: int, fields: dict[str, Any]) -> None:
         self._audited[fields["project"]] = fields["amount"]
 
-    def _set_award(self, number: int, award: _Award, amount: int) -> None:
+    def _set_award(self, number: int, award: _Award, amount: int, at: int) -> None:
         """Give an award its amount; where that grows, all limits must hold."""
         fields, growth = award.fields, amount - award.amount
         self._add_issued(fields, growth)
         if growth > 0:
+            self._check_year_open(number, fields | {"at": at})
             rules = self._rules_of_year(number, award.programme, fields["year"])
             for what, limit in self._limits_of(award, rules):
                 _stay_below("sum_award", f"award {fields['id']}, {what}", amount, limit, number)
@@ -761,6 +772,59 @@ class Sums:
     def _withdrawal(self, _number: int, fields: dict[str, Any]) -> None:
         self._add_issued(fields, -fields["amount"])
 
+    def _expiry(self, number: int, fields: dict[str, Any]) -> None:
+        programme, year = fields["programme"], fields["year"]
+        self._check_year_over(number, fields)
+        amount = 0
+        for source, _, fen in fields["postings"]:
+            kind, *name = source.split(":")
+            if kind != "coupon":
+                continue
+            coupon = name[2], name[0], int(name[1])
+            if coupon[1:] != (programme, year) or self._balances[source]:
+                raise Violation("sum_year", f"of {source} not all expires", number)
+            self._add_issued(fields | {"enterprise": coupon[0]}, -fen)
+            amount += fen
+        if amount != fields["amount"]:
+            raise Violation("sum_year", f"{amount} fen expire, not {fields['amount']}", number)
+
+    def _closing(self, number: int, fields: dict[str, Any]) -> None:
+        name = fields["programme"], fields["year"]
+        self._check_year_over(number, fields)
+        for coupon in self._issued:
+            if coupon[1:] == name and self._balances["coupon:{1}:{2}:{0}".format(*coupon)]:
+                raise Violation("sum_year", f"the coupon of {coupon[0]} has a rest", number)
+        open_ = self._claims.open_items(fields["year"])
+        if any(self._programme_of(item) == fields["programme"] for item in open_):
+            raise Violation("sum_year", f"a claim is open, and {name} is closed", number)
+        if name in self._closed:
+            raise Violation("sum_year", f"{name} is closed twice", number)
+        self._closed.add(name)
+
+    def _programme_of(self, item: str) -> str:
+        programme: str = self._contracts[item].fields["programme"]
+        return programme
+
+    def _check_year_open(self, number: int, fields: dict[str, Any]) -> None:
+        name = programme, year = fields["programme"], fields["year"]
+        ends = self._claims_end(programme, year)
+        if name in self._closed or (ends is not None and day_of(fields["at"]) >= ends):
+            raise Violation("sum_year", f"an issue for {programme} {year}, which is over", number)
+
+    def _check_year_over(self, number: int, fields: dict[str, Any]) -> None:
+        programme, year = fields["programme"], fields["year"]
+        ends = self._claims_end(programme, year)
+        if ends is None or day_of(fields["at"]) < ends:
+            raise Violation("sum_year", f"claims for {programme} {year} are open", number)
+
+    def _claims_end(self, programme: str, year: int) -> int | None:
+        """Return the day after the last on which a claim for a year can be made."""
+        touching = (rules for rules in self._policies[programme] if year in rules.years)
+        months = [int(each.claims.get("months", 6)) for each in touching if each.claims is not None]
+        if not months:
+            return None
+        return _months_after(date(year + 1, 1, 1), max(months)).toordinal()
+
     def _add_issued(self, fields: dict[str, Any], fen: int) -> None:
         self._issued[_coupon_of(fields)] += fen
         owner = self._policies[fields["programme"]][-1].owner
@@ -768,12 +832,14 @@ class Sums:
 
     def _rented(self, coupon: _Coupon) -> int:
         """Return the full amounts of the contracts with an eligible day in the coupon's year."""
+        return sum(contract.fields["amount"] for contract in self._contracts_of(coupon))
+
+    def _contracts_of(self, coupon: _Coupon) -> Iterator[_Contract]:
+        """Yield the contracts with an eligible day in the coupon's year."""
         enterprise, programme, year = coupon
-        return sum(
-            contract.fields["amount"]
-            for contract in self._rentals[enterprise, programme]
-            if contract.days and year in _years(contract.days)
-        )
+        for contract in self._rentals[enterprise, programme]:
+            if contract.days and year in _years(contract.days):
+                yield contract
 
     def _policy(self, number: int, fields: dict[str, Any]) -> None:
         rules = _read_rules(fields["content"])
@@ -1027,15 +1093,26 @@ def _check_grants(
     _stay_below("sum_granted", f"granted to contract {name}", total, cost)
 
 
+def _need(contract: _Contract) -> int:
+    """Return the most that a contract can ever be entitled to in a year, in fen."""
+    terms = contract.fields
+    by_ratio: int = floor(contract.rules.ratio[terms["class"]] * terms["amount"])
+    return min(_support(contract), by_ratio)
+
+
+def _support(contract: _Contract) -> int:
+    """Return the most that other public money leaves of a contract, in fen."""
+    terms, rules = contract.fields, contract.rules
+    ratio = (rules.ratio if rules.combined is None else rules.combined)[terms["class"]]
+    funds = 0 if rules.combined is None else sum(contract.funds.values())
+    support: int = floor(ratio * terms["amount"]) - funds
+    return max(0, support)
+
+
 def _entitlement(contract: _Contract) -> dict[int, int]:
     """Return fen by year: the ratio of the usage within the amount, within the support left."""
     terms, rules = contract.fields, contract.rules
-    amount_left = Fraction(terms["amount"])
-    if rules.combined is None:
-        support_left = floor(rules.ratio[terms["class"]] * terms["amount"])
-    else:
-        support = floor(rules.combined[terms["class"]] * terms["amount"])
-        support_left = max(0, support - sum(contract.funds.values()))
+    amount_left, support_left = Fraction(terms["amount"]), _support(contract)
     eligible: defaultdict[int, int | Fraction] = defaultdict(int)
     for meter in contract.meters:
         for day, (_, fits, _) in meter.used.items():

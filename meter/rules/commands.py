@@ -280,6 +280,23 @@ class WithdrawCoupon(Command, frozen=True, kw_only=True):
     amount: Fen
 
 
+class ExpireCoupons(Command, frozen=True, kw_only=True):
+    """Return to the pool what coupons of a year have left, once its claims are closed.
+
+    One entry takes 400 coupons: repeat it until the response's `left` is 0.00.
+    """
+
+    programme: ProgrammeName
+    year: Year
+
+
+class CloseYear(Command, frozen=True, kw_only=True):
+    """Close a programme's year, once no claim is open and no coupon has anything left."""
+
+    programme: ProgrammeName
+    year: Year
+
+
 class InvoiceBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An invoice of a claim; `part` is what is claimed for of its `amount`."""
 

@@ -465,6 +465,26 @@ class CouponWithdrawn(AuthorityEntry, frozen=True, kw_only=True):
     amount: int
 
 
+class CouponsExpired(AuthorityEntry, frozen=True, kw_only=True):
+    """What coupons of a year have left goes back to the pool; `amount` is the sum of it.
+
+    The postings name the coupons. There may be more of them than one entry takes.
+    """
+
+    kind: Literal["expiry"] = "expiry"
+    programme: str
+    year: int
+    amount: int
+
+
+class YearClosed(AuthorityEntry, frozen=True, kw_only=True):
+    """The end of a programme's year: nothing more is issued or claimed for it."""
+
+    kind: Literal["year_closing"] = "year_closing"
+    programme: str
+    year: int
+
+
 class Invoice(Struct, frozen=True, forbid_unknown_fields=True):
     """An invoice that a claim rests on; `part` is the fen of it that are claimed for.
 
@@ -761,7 +781,15 @@ ServiceKeyEntry = LogKeyAdded | LogKeyRetired | ReceiptKeyAdded | ReceiptKeyReti
 PersonEntry = PersonRegistered | PersonEnded | PersonRecovered | TokenMade | TokenEnded
 ProposalEntry = ProposalMade | ProposalEnded
 # These concern nobody in particular: officials alone are told of them.
-LedgerEntry = Genesis | PolicyActivated | BudgetSet | ServiceKeyEntry | PersonEntry | ProposalEntry
+LedgerEntry = (
+    Genesis
+    | PolicyActivated
+    | BudgetSet
+    | YearClosed
+    | ServiceKeyEntry
+    | PersonEntry
+    | ProposalEntry
+)
 PartyEntry = ProviderRegistered | ProviderEnlisted | KeyRegistered | EnterpriseRegistered
 # Every struct of an entry; `rules/kinds/table.py` compares it with the kinds.
 AnyEntry = (
@@ -771,6 +799,7 @@ AnyEntry = (
     | ContractEntry
     | ContractFunded
     | CouponEntry
+    | CouponsExpired
     | ClaimEntry
     | AwardEntry
     | ProjectEntry

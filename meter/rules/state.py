@@ -493,7 +493,8 @@ class State:
     granted. `contract_nos` has the ids of contracts by enterprise, provider and number. `log_keys`
     are the service's keys by vkey, `receipt_keys` those by keyid, both in the order of their
     entries. `spelled` holds each registered id by what it names and by `folded`, `streams` the name
-    of a stream by its provider and by `folded`.
+    of a stream by its provider and by `folded`. `closed` holds the entries that closed a year, by
+    programme and year.
     """
 
     size: int = 0
@@ -520,6 +521,7 @@ class State:
     coupons: dict[CouponId, int] = field(default_factory=dict)
     granted: dict[CouponId, int] = field(default_factory=dict)
     pools: dict[PoolId, Pool] = field(default_factory=dict)
+    closed: dict[tuple[str, int], int] = field(default_factory=dict)
     records: dict[RecordId, AcceptedRecord] = field(default_factory=dict)
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
     in_use: dict[DeviceTimeId, DeviceTime] = field(default_factory=dict)

@@ -20,7 +20,7 @@ not on the time of the query. Figures are signed changes, in yuan, as in a recei
 
 An entry crosses a threshold if `granted / issued` of a coupon was below it before the entry and is
 not below it afterwards. A coupon without money is below every threshold. So each upward crossing
-makes one event.
+makes one event; an expiry makes none.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,6 +53,7 @@ from meter.rules.entries import (
     ContractUnfrozen,
     CouponEntry,
     CouponIssued,
+    CouponsExpired,
     CouponWithdrawn,
     DebtRecovered,
     Entry,
@@ -74,6 +75,7 @@ from meter.rules.entries import (
     RedInvoiceEntered,
     UsageAccepted,
 )
+from meter.rules.kinds.periods import expired
 from meter.rules.state import CouponId, State
 from meter.values.roles import Role
 from meter.values.units import format_moment, format_money
@@ -136,6 +138,7 @@ _OF_NO_PROVIDER = (
     UsageAccepted
     | ContractFunded
     | CouponEntry
+    | CouponsExpired
     | LedgerEntry
     | PartyEntry
     | AwardEntry
@@ -323,6 +326,10 @@ class Viewer:
     role: Role
     subject: str = ""
 
+    def may_see(self, coupon: CouponId) -> bool:
+        """Return whether a coupon is no other enterprise's than the viewer."""
+        return self.role != "enterprise" or coupon[0] == self.subject
+
 
 @dataclass(slots=True)
 class Walk:
@@ -344,7 +351,7 @@ class Walk:
             for number, entry in enumerate(entries, self.position.entry)
             if concerns(state, number, entry, self.who)
             for coupon in coupons_of(state, entry)
-            if coupon not in self.balances
+            if coupon not in self.balances and self.who.may_see(coupon)
         }
 
     def take(self, state: State, entry: AnyEntry) -> list[Event]:
@@ -379,6 +386,8 @@ def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
     """Return the coupons whose money an entry changes."""
     if isinstance(entry, CouponEntry):
         return [(entry.enterprise, entry.programme, entry.year)]
+    if isinstance(entry, CouponsExpired):
+        return [coupon for coupon, _ in expired(entry)]
     if isinstance(entry, RecordEntry | ContractFunded):
         contract = state.contracts[entry.contract]
         years = sorted({year for _, year, _ in _grants(entry)})
@@ -422,12 +431,12 @@ def _named_data(
     match who.role:
         case "enterprise":
             yield from _for_enterprise(state, entry, common, changes)
-            yield from _thresholds(common, changes)
+            yield from _thresholds(entry, common, changes)
         case "provider":
             yield from _for_provider(entry, common)
         case "authority" | "auditor":
             yield "entry", _condensed(entry, common)
-            yield from _thresholds(common, changes)
+            yield from _thresholds(entry, common, changes)
         case unknown:
             assert_never(unknown)
 
@@ -450,6 +459,8 @@ def _for_enterprise(
     elif isinstance(entry, ContractFunded):
         yield _contract_funds(entry, common)
         yield from _other_grants(state, entry, common, entry.contract)
+    elif isinstance(entry, CouponsExpired):
+        yield from _expiries(entry, common, changes)
     elif isinstance(entry, ContractEntry):
         yield _contract(entry, common)
     elif isinstance(entry, ClaimEntry):
@@ -539,19 +550,32 @@ def _other_grants(state: State, entry: Entry, common: _Common, own: str) -> Iter
 def _coupon(
     entry: CouponIssued | CouponWithdrawn, common: _Common, changes: CouponChanges
 ) -> NamedData:
-    issued, granted = changes.after[entry.enterprise, entry.programme, entry.year]
+    coupon = (entry.enterprise, entry.programme, entry.year)
     sign = 1 if isinstance(entry, CouponIssued) else -1
-    return (
-        f"coupon.{_VERBS[type(entry)]}",
-        CouponData(
-            entry=common.number,
-            time=common.time,
-            programme=entry.programme,
-            year=entry.year,
-            amount=format_money(sign * entry.amount),
-            issued=format_money(issued),
-            granted=format_money(granted),
-        ),
+    name = f"coupon.{_VERBS[type(entry)]}"
+    return name, _coupon_data(coupon, sign * entry.amount, common, changes)
+
+
+def _expiries(
+    entry: CouponsExpired, common: _Common, changes: CouponChanges
+) -> Iterator[NamedData]:
+    """Yield what expires of the coupons that the viewer may see: `changes` has no others."""
+    for coupon, fen in expired(entry):
+        if coupon in changes.after:
+            yield "coupon.expired", _coupon_data(coupon, -fen, common, changes)
+
+
+def _coupon_data(coupon: CouponId, fen: int, common: _Common, changes: CouponChanges) -> CouponData:
+    _, programme, year = coupon
+    issued, granted = changes.after[coupon]
+    return CouponData(
+        entry=common.number,
+        time=common.time,
+        programme=programme,
+        year=year,
+        amount=format_money(fen),
+        issued=format_money(issued),
+        granted=format_money(granted),
     )
 
 
@@ -612,7 +636,7 @@ def _money(fen: Any) -> str:
 
 
 def _award(state: State, entry: AwardEntry, common: _Common) -> NamedData:
-    made = entry if isinstance(entry, AwardMade) else state.awards[entry.award].made
+    made = _made(state, entry)
     data = AwardData(
         entry=common.number,
         time=common.time,
@@ -623,6 +647,11 @@ def _award(state: State, entry: AwardEntry, common: _Common) -> NamedData:
         granted=format_money(sum(fen for _, _, fen in _grants(entry))),
     )
     return f"award.{_VERBS[type(entry)]}", data
+
+
+def _made(state: State, entry: AwardEntry) -> AwardMade:
+    """Return the entry that made an award."""
+    return entry if isinstance(entry, AwardMade) else state.awards[entry.award].made
 
 
 def _project_money(entry: ProjectFunded | ProjectAudited, common: _Common) -> NamedData:
@@ -642,7 +671,9 @@ def _project_money(entry: ProjectFunded | ProjectAudited, common: _Common) -> Na
     return f"project.{_VERBS[type(entry)]}", data
 
 
-def _thresholds(common: _Common, changes: CouponChanges) -> Iterator[NamedData]:
+def _thresholds(entry: Entry, common: _Common, changes: CouponChanges) -> Iterator[NamedData]:
+    if isinstance(entry, CouponsExpired):
+        return  # nobody has to act: the year is over
     for coupon, after in changes.after.items():
         enterprise, programme, year = coupon
         issued, granted = after
@@ -712,12 +743,16 @@ def _reason(entry: Entry) -> str:
     return "" if reason is UNSET else str(reason)
 
 
-def _enterprises_of(state: State, number: int, entry: AnyEntry) -> set[str]:
+def _enterprises_of(  # noqa: PLR0911 - one for each family of entries
+    state: State, number: int, entry: AnyEntry
+) -> set[str]:
     """Return the enterprises that see an entry: of a project's, those with an award before it."""
-    if isinstance(entry, CouponEntry | ContractRegistered | AwardMade):
+    if isinstance(entry, CouponEntry | ContractRegistered):
         return {entry.enterprise}
-    if isinstance(entry, AwardChanged):
-        return {state.awards[entry.award].made.enterprise}
+    if isinstance(entry, CouponsExpired):
+        return {enterprise for (enterprise, _, _), _ in expired(entry)}
+    if isinstance(entry, AwardEntry):
+        return {_made(state, entry).enterprise}
     if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen | ContractFunded):
         return {state.contracts[entry.contract].agreed.enterprise}
     if isinstance(entry, ClaimEntry):

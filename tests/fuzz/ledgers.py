@@ -32,7 +32,7 @@ START = parse_instant("2025-02-20T08:00:00+08:00")
 @cache
 def story() -> Writer:
     """Return a ledger with every kind of entry, ready for more: r2 counts, half is withheld."""
-    writer = Writer()
+    writer = Writer("2025-01-15T12:00:00+08:00")
     writer.activate(policy())
     writer.provider()
     writer.key()
@@ -40,6 +40,7 @@ def story() -> Writer:
     writer.revoke("pcl-2")
     writer.enterprise()
     writer.enterprise(BETA, founded_on="2024-06-01")
+    _end_year(writer)
     writer.contract("A", amount="1000.00", max_devices={DEVICE: 8})
     writer.contract("B", enterprise=BETA, amount="1000.00", follows="A")
     writer.fund_contract("B", "1.00")
@@ -63,6 +64,16 @@ def story() -> Writer:
     _add_people(writer)
     take_every_step(writer, "A", 2025)
     return writer
+
+
+def _end_year(writer: Writer) -> None:
+    """End 2024 for a programme whose claims are open for a month."""
+    writer.activate(policy(programme="brief", claim_months=1))
+    writer.contract("E", programme="brief", enterprise=BETA)
+    writer.issue(2024, "2.00", BETA, programme="brief")
+    writer.at("2025-03-01T12:00:00+08:00")
+    writer.expire(2024, "brief")
+    writer.close(2024, "brief")
 
 
 def _add_people(writer: Writer) -> None:

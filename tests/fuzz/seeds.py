@@ -403,6 +403,11 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
     ],
     "IssueCoupon": [_COUPON, _COUPON | {"enterprise": BETA, "reason": "a reason"}],
     "WithdrawCoupon": [_COUPON, _COUPON | {"amount": "400.00"}],
+    "ExpireCoupons": [
+        {"programme": "brief", "year": 2024},
+        {"programme": PROGRAMME, "year": 2025},
+    ],
+    "CloseYear": [{"programme": "brief", "year": 2024}, {"programme": PROGRAMME, "year": 2025}],
     "ReleaseRecord": [
         {"provider": "pcl", "id": "r2", "reason": "looked at"},
         {"provider": "pcl", "id": "r5", "reason": "again"},

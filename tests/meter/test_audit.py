@@ -1452,6 +1452,7 @@ def test_a_request_carried_out_twice_is_found():
 def test_a_request_of_one_person_may_be_that_of_another():
     writer = world()
     command = command_of(writer.entries[-1])
+    writer.contract("C", amount="1000.00")
     for person in ("li", "zhao"):
         writer.ask(commands.RegisterPerson, id=person)
         writer.ask(commands.MakeToken, id=f"{person}-1", holder=person)
@@ -1462,6 +1463,7 @@ def test_a_request_of_one_person_may_be_that_of_another():
 def test_a_request_of_one_person_is_found_again_under_another_token():
     writer = world()
     command = command_of(writer.entries[-1])
+    writer.contract("C", amount="1000.00")
     writer.ask(commands.MakeToken, id="op-2", holder="op")
     writer.do(command, "op-2", "again")
     with found(writer, "request_reused"):

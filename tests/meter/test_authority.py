@@ -35,7 +35,7 @@ from tests.books import (
     uscc_of,
     void,
 )
-from tests.papers import take_every_step
+from tests.papers import end_year, take_every_step
 
 HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
 
@@ -557,9 +557,10 @@ def test_an_issue_is_checked_in_this_order():
     assert refusal(books.issue, 2030, "0.00").code == "unknown_year"
     assert refusal(books.issue, 2025, "0.00").code == "malformed"
     assert refusal(books.issue, 2025, "6.01").code == "below_threshold"
-    books.contract()
+    books.contract(other_public_funds="499994.50")
     assert refusal(books.issue, 2025, "6.01").code == "cap_exceeded"
-    assert refusal(books.issue, 2025, "6.00").code == "pool_exceeded"
+    assert refusal(books.issue, 2025, "6.00").code == "above_need"
+    assert refusal(books.issue, 2025, "5.50").code == "pool_exceeded"
     books.issue(2025, "5.00")
 
 
@@ -619,7 +620,7 @@ def test_the_threshold_looks_at_the_enterprises_own_contracts():
 
 
 def test_the_cap_holds_for_the_sum_of_a_year_inclusive():
-    books = with_contract()
+    books = with_contract(amount="40000000.00")
     assert refusal(books.issue, 2025, "10000000.01").code == "cap_exceeded"
     books.issue(2025, "9999999.99")
     assert refusal(books.issue, 2025, "0.02").code == "cap_exceeded"
@@ -634,6 +635,7 @@ def test_the_cap_holds_for_the_sum_of_a_year_inclusive():
 def test_the_pool_holds_for_all_enterprises_of_a_year_inclusive():
     books = with_contract(lifted(pool="100.00"))
     books.enterprise(BETA)
+    books.contract("B", enterprise=BETA)
     books.issue(2025, "60.00")
     assert refusal(books.issue, 2025, "40.01", BETA).code == "pool_exceeded"
     books.issue(2025, "40.00", BETA)
@@ -781,6 +783,7 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     rotate_keys(books)
     meet_people(books)
     award(books)
+    end_year(books, 2026)
     kinds = set()
     for entry in books.entries[1:]:
         if isinstance(entry, UsageAccepted | entries.BatchAccepted):
@@ -835,6 +838,7 @@ def test_every_entry_survives_its_bytes():
     use(books, "c", "A", 64_000)
     take_every_step(books, "A", 2025)
     award(books)
+    end_year(books, 2026)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {
         *(entries.KeyRevoked, entries.ContractFrozen, entries.ContractUnfrozen),

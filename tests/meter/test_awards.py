@@ -438,7 +438,7 @@ def test_a_computing_centre_may_apply_for_research_and_not_for_what_it_serves():
     books.contract("A2")
     assert refusal(books.provider, "sz", uscc=ALPHA).code == "role_conflict"
     books.enterprise(BETA)
-    books.issue(2025, "1.00", BETA)
+    books.contract("B", enterprise=BETA)
     assert refusal(books.provider, "sz", uscc=BETA).code == "role_conflict"
     books.enterprise(uscc_of(3))
     books.provider("sz", uscc=uscc_of(3))

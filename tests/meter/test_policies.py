@@ -149,7 +149,7 @@ def test_without_a_pool_nothing_is_issued_before_there_is_a_budget():
 
 def test_without_a_cap_only_the_pool_limits_a_coupon():
     books = opened(without_sections(lifted(), "cap"))
-    books.contract("A", amount="600000000.00")
+    books.contract("A", amount="1200000000.00")
     books.issue(2025, "500000000.00")
     assert refusal(books.issue, 2025, "0.01").code == "pool_exceeded"
     summed(told(books))

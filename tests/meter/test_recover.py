@@ -137,6 +137,7 @@ async def today(diary: Diary) -> None:
     await ask("/v1/records/void", provider="pcl", id="a2", reason="not charged")
     await award(diary)
     await claim(diary)
+    await end_year(diary)
     await meet(diary)
     await rotate(diary)
     await diary.usage([], seq=9, keyid="pcl-2")
@@ -205,6 +206,18 @@ async def claim(diary: Diary) -> None:
     owed = {"year": 2025, "amount": "0.10"}
     await ask("/v1/items/A/forfeits", **owed, reason="a breach")
     await ask("/v1/recoveries", item="A", **owed, bank_reference="city-2")
+
+
+async def end_year(diary: Diary) -> None:
+    """End 2025 for a programme whose claims are open for a month."""
+    ask, name = diary.ask, "brief"
+    text = lifted(programme=name, claim_months=1)
+    await ask("/v1/policies", programme=name, version="test", content=text)
+    await ask("/v1/contracts", **contract_body("E", programme=name, enterprise=BETA))
+    await ask("/v1/coupons", **coupon_body(2025, "2.22", BETA) | {"programme": name})
+    diary.service.clock.set("2026-02-01T00:00:00+08:00")
+    await ask("/v1/coupons/expire", programme=name, year=2025)
+    await ask("/v1/years/close", programme=name, year=2025)
 
 
 async def rotate(diary: Diary) -> None:

@@ -59,6 +59,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/verified.py": ("test_dsse", "test_http"),
     "meter/rules/kinds/awards.py": ("test_awards", "test_budgets"),
     "meter/rules/kinds/budgets.py": ("test_budgets", "test_awards"),
+    "meter/rules/kinds/periods.py": ("test_periods",),
     "meter/rules/kinds/pools.py": ("test_budgets", "test_awards", "test_policies"),
     "meter/rules/kinds/projects.py": ("test_awards",),
     "meter/rules/kinds/contracts.py": _KINDS,

@@ -30,6 +30,7 @@ from meter.rules.kinds.kind import (
     known_project,
     note_spelling,
 )
+from meter.rules.kinds.periods import check_open
 from meter.rules.kinds.pools import check_pool, check_year, given_back
 from meter.rules.kinds.projects import city_ceiling
 from meter.rules.rating import FULL_BP
@@ -55,6 +56,7 @@ def _judge(state: State, command: MakeAward, stamp: Stamp) -> Judged:
     if policy.meter != "award":
         raise Problem("wrong_meter", f"{policy.programme} funds by {policy.meter}")
     check_year(state, command.programme, command.year)
+    check_open(state, command.programme, command.year, stamp)
     check_applicant(state, policy, enterprise.registered)
     today = format_date(stamp.at // MICROSECONDS)
     _check_age(policy, enterprise.registered, today)
@@ -214,7 +216,7 @@ def _apply(state: State, number: int, entry: AwardMade) -> None:
     _set(state, award, number, entry.amount)
 
 
-def _judge_change(state: State, command: ChangeAward, _stamp: Stamp) -> Judged:
+def _judge_change(state: State, command: ChangeAward, stamp: Stamp) -> Judged:
     award = state.awards.get(command.award)
     if award is None:
         raise Problem("unknown_award", f"no award {command.award}")
@@ -223,6 +225,7 @@ def _judge_change(state: State, command: ChangeAward, _stamp: Stamp) -> Judged:
         return Existing(award.amounts[-1][0])
     made = award.made
     if amount > award.amount:
+        check_open(state, made.programme, made.year, stamp)
         policy = state.policy_of(made.programme, made.year, state.size)
         assert policy is not None, "a policy touched the year when the award was made"
         if made.class_name not in policy.classes:
@@ -270,7 +273,7 @@ def _response(_state: State, entry: AwardMade) -> dict[str, Any]:
 
 _LIMITS = (
     *("above_need", "cap_exceeded", "project_ceiling", "pool_exceeded", "no_budget", "stacked"),
-    "unknown_class",
+    *("unknown_class", "year_closed"),
 )
 AWARD: Kind[AwardMade, MakeAward] = Kind(
     entry=AwardMade,

@@ -26,6 +26,7 @@ from meter.rules.kinds.kind import (
     known_contract,
     note_spelling,
 )
+from meter.rules.kinds.periods import check_not_closed
 from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, add_months, parse_date
@@ -75,6 +76,7 @@ def _judge_claim(state: State, command: EnterClaim, stamp: Stamp) -> Judged:
     item = known_item(state, command.item)
     check_year(item, command.year)
     _check_window(item, command.year, stamp)
+    check_not_closed(state, item.programme, command.year)
     for other in state.claims.claims_of((command.item, command.year)):
         if other.state in OPEN:
             detail = f"claim {other.entered.id} for {command.item} {command.year} is {other.state}"

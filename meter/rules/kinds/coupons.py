@@ -6,20 +6,27 @@ from meter.rules.commands import IssueCoupon, WithdrawCoupon
 from meter.rules.effects import apply_grants, check_same, coupon_grants, grant_postings
 from meter.rules.entries import CouponIssued, CouponWithdrawn, Posting
 from meter.rules.kinds.kind import Judged, Kind, Stamp, active_policy, check_applicant
+from meter.rules.kinds.periods import check_open
 from meter.rules.kinds.pools import check_pool, check_year, given_back
-from meter.rules.state import State
+from meter.rules.rating import FULL_BP
+from meter.rules.state import CouponId, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.units import format_money
 
 
-def _judge_issue(state: State, command: IssueCoupon, _stamp: Stamp) -> Judged:
+def _judge_issue(state: State, command: IssueCoupon, stamp: Stamp) -> Judged:
     policy = _policy_of_year(state, command)
+    check_open(state, command.programme, command.year, stamp)
     check_fundable(state, policy, command.enterprise, command.year)
     coupon = (command.enterprise, command.programme, command.year)
     issued = state.coupons.get(coupon, 0) + command.amount
     if policy.cap is not None and issued > policy.cap:
         raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
+    need = _need(state, coupon)
+    if issued > need:
+        detail = f"{format_money(issued)} is above {format_money(need)}, all that can be entitled"
+        raise Problem("above_need", detail)
     check_pool(state, state.pool_id(command.programme, command.year), command.amount)
     grants = coupon_grants(state, coupon, issued)
     return {}, [_coupon_posting(state, command), *grant_postings(grants)]
@@ -72,6 +79,18 @@ def _rented_amount(state: State, programme: str, enterprise: str, year: int) -> 
     )
 
 
+def _need(state: State, coupon: CouponId) -> int:
+    """Return the most that the contracts of a coupon's year could be entitled to, in fen."""
+    enterprise, programme, year = coupon
+    need = 0
+    for contract in state.contracts_of(enterprise, programme):
+        ratios = [segment.ratio_bp for segment in contract.segments if segment.year == year]
+        if ratios:
+            by_ratio = max(ratios) * contract.terms.amount // FULL_BP
+            need += min(contract.terms.support_limit, by_ratio)
+    return need
+
+
 def _coupon_posting(state: State, command: IssueCoupon | WithdrawCoupon) -> Posting:
     owner, year = state.pool_id(command.programme, command.year)
     pool = f"pool:{owner}:{year}"
@@ -121,7 +140,7 @@ ISSUE: Kind[CouponIssued, IssueCoupon] = Kind(
     response=_response,
     codes=(
         *("unknown_programme", "unknown_enterprise", "unknown_year", "below_threshold"),
-        *("cap_exceeded", "pool_exceeded", "no_budget"),
+        *("year_closed", "cap_exceeded", "above_need", "pool_exceeded", "no_budget"),
         *("wrong_meter", "not_applicant", "role_conflict"),
     ),
     moves_money=True,
