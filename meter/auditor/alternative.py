@@ -48,11 +48,13 @@ from meter.rules.entries import (
     ContractEntry,
     ContractFunded,
     CouponEntry,
+    CouponsExpired,
     PolicyActivated,
     ProjectEntry,
     RecordReleased,
     RecordVoided,
     UsageAccepted,
+    YearClosed,
 )
 from meter.rules.evolve import evolve
 from meter.rules.items import grounds_of, known_item
@@ -71,6 +73,8 @@ _DECIDED: Final = (
     | ContractEntry
     | ContractFunded
     | CouponEntry
+    | CouponsExpired
+    | YearClosed
     | AwardEntry
     | ProjectEntry
     | ClaimEntry

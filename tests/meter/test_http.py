@@ -90,7 +90,7 @@ CONTRACT = {
     "max_devices": {"ascend-910b": 512},
     "related_party": False,
 }
-COUPON = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "500000.00"}
+COUPON = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "100000.00"}
 BUDGET = {"programme": PROGRAMME, "year": 2025, "amount": "1000000.00", "document": "12号"}
 FUNDS = {"reference": "7号", "level": "district", "amount": "1.00", "document": "通知"}
 VOID = {"provider": "pcl", "id": "slurm:4211:0", "reason": "found by the auditors"}
@@ -224,9 +224,9 @@ async def test_answers_say_what_follows_from_the_command(database, tmp_path):
         answer = await service.post("/v1/contracts", CONTRACT)
         assert answer.json == {"entry": 5, "policy": "2024-12", "class": "standard"}
         answer = await service.post("/v1/coupons", COUPON)
-        assert answer.json == {"entry": 6, "issued": "500000.00"}
+        assert answer.json == {"entry": 6, "issued": "100000.00"}
         answer = await service.post("/v1/coupons/withdraw", COUPON | {"amount": "1.00"})
-        assert answer.json == {"entry": 7, "issued": "499999.00"}
+        assert answer.json == {"entry": 7, "issued": "99999.00"}
         await service.usage([RECORD])
         answer = await service.post("/v1/records/void", VOID)
         assert answer.json == {"entry": 10, "cost": "-288.00", "entitled": "-144.00"}
@@ -289,7 +289,7 @@ REFUSED = [
     ("/v1/coupons", COUPON | {"year": 2027}, "unknown_year"),
     ("/v1/coupons", COUPON | {"year": 2024}, "below_threshold"),
     ("/v1/coupons", COUPON | {"amount": "10000000.00"}, "cap_exceeded"),
-    ("/v1/coupons/withdraw", COUPON | {"amount": "500000.01"}, "below_granted"),
+    ("/v1/coupons/withdraw", COUPON | {"amount": "100000.01"}, "below_granted"),
     ("/v1/records/void", VOID, "unknown_record"),
     ("/v1/policies", {"programme": "x", "version": "1"}, "unknown_policy"),
 ]
@@ -370,8 +370,8 @@ async def test_two_persons_may_use_the_same_key_and_neither_gets_the_others_answ
         first = await service.post("/v1/coupons", COUPON, key="k")
         second = await service.post("/v1/coupons", other, key="k", **headers)
         assert [first.json, second.json] == [
-            {"entry": 8, "issued": "500000.00"},
-            {"entry": 9, "issued": "1000000.00"},
+            {"entry": 8, "issued": "100000.00"},
+            {"entry": 9, "issued": "200000.00"},
         ]
         assert "Idempotent-Replayed" not in second.headers
         entries = await service.entries()
@@ -400,7 +400,7 @@ async def test_two_persons_may_use_the_same_key_in_one_group(database, tmp_path)
         assert [answer.replayed for answer in answers] == [False, False, *[True] * 6]
         assert len({answer.body for answer in answers[::2]}) == 1
         assert len({answer.body for answer in answers[1::2]}) == 1
-        assert (await service.balance())["issued"] == "1000000.00"
+        assert (await service.balance())["issued"] == "200000.00"
     await check_sums(database)
 
 
@@ -410,7 +410,7 @@ async def test_a_key_that_is_used_twice_in_one_group_is_carried_out_once(databas
         size, epoch = len(await stored(database)), service.intake.writer.epoch
         command, other = (
             decode(json.dumps(COUPON | {"amount": amount}).encode(), IssueCoupon)
-            for amount in ("500000.00", "0.01")
+            for amount in ("100000.00", "0.01")
         )
         sent = [
             service.intake.command(each, "authority-1", "k") for each in (command, command, other)
@@ -440,7 +440,7 @@ async def test_the_same_key_with_another_body_or_command_is_409(database, tmp_pa
         assert (await service.post("/v1/coupons", COUPON, key="k")).status == 201
         size = len(await stored(database))
         for path, body in (
-            ("/v1/coupons", COUPON | {"amount": "500000.01"}),
+            ("/v1/coupons", COUPON | {"amount": "100000.01"}),
             ("/v1/coupons", COUPON | {"reason": "again"}),
             ("/v1/coupons/withdraw", COUPON),
             ("/v1/enterprises", ENTERPRISE | {"uscc": BETA}),
@@ -465,12 +465,12 @@ async def test_a_command_sent_many_times_at_once_is_carried_out_once(database, t
             *(service.post("/v1/coupons", COUPON, key="k") for _ in range(32))
         )
         assert {(answer.status, answer.body) for answer in answers} == {
-            (201, b'{"entry":6,"issued":"500000.00"}')
+            (201, b'{"entry":6,"issued":"100000.00"}')
         }
-        assert (await service.balance())["issued"] == "500000.00"
+        assert (await service.balance())["issued"] == "100000.00"
         # The same body under many keys is many commands.
         await asyncio.gather(*(service.post("/v1/coupons", COUPON) for _ in range(4)))
-        assert (await service.balance())["issued"] == "2500000.00"
+        assert (await service.balance())["issued"] == "500000.00"
 
 
 async def test_an_idempotency_key_is_visible_ascii(database, tmp_path):
@@ -623,11 +623,11 @@ HOSTILE_BODIES = [
     json.dumps(COUPON).replace("}", ',"amount":"1.00"}').encode(),
     json.dumps(COUPON).replace("training-coupon", "training\\ud800coupon").encode(),
     json.dumps(COUPON).replace("training-coupon", "training\\u0000").encode(),
-    json.dumps(COUPON).replace("500000.00", "500000").encode(),
-    json.dumps(COUPON).replace('"500000.00"', "500000.00").encode(),
-    json.dumps(COUPON).replace("500000.00", "-1.00").encode(),
-    json.dumps(COUPON).replace("500000.00", "0.00").encode(),
-    json.dumps(COUPON).replace("500000.00", "٥.٠٠").encode(),
+    json.dumps(COUPON).replace("100000.00", "100000").encode(),
+    json.dumps(COUPON).replace('"100000.00"', "100000.00").encode(),
+    json.dumps(COUPON).replace("100000.00", "-1.00").encode(),
+    json.dumps(COUPON).replace("100000.00", "0.00").encode(),
+    json.dumps(COUPON).replace("100000.00", "٥.٠٠").encode(),
     json.dumps(COUPON).replace(ALPHA, ALPHA.lower()).encode(),
     json.dumps(COUPON | {"unknown": 1}).encode(),
     json.dumps(COUPON | {"reason": ""}).encode(),
@@ -1239,7 +1239,7 @@ EXAMPLES = {
     "a contract of 19,999,999.99": case(
         [full_use("A", 1_999_999_999, "2025-02-20T08:00:00+08:00")],
         {"A": "19999999.99"},
-        {2025: ("10000000.00", "9999999.99", "9999999.99", "0.00")},
+        {2025: ("9999999.99", "9999999.99", "9999999.99", "0.00")},
         contracts=[{"id": "A", "amount": "19999999.99"}],
     ),
     "a startup contract of 30,000,000.00": case(
@@ -1253,7 +1253,7 @@ EXAMPLES = {
     "other public funds": case(
         [full_use("A", 100_000_000, "2025-02-20T08:00:00+08:00")],
         {"A": "1000000.00"},
-        {2025: ("500000.00", "200000.00", "200000.00", "0.00")},
+        {2025: ("200000.00", "200000.00", "200000.00", "0.00")},
         funds={"A": "300000.00"},
         bound=["combined_support"],
     ),

@@ -45,7 +45,7 @@ CONTRACTS = ("A", "B", "C", "S", "U")
 OWNER = {"A": ALPHA, "B": ALPHA, "C": ALPHA, "U": ALPHA, "S": BETA}
 YEARS = (2024, 2025, 2026)
 REFUSALS = {
-    *("below_granted", "pool_exceeded", "unknown_record", "already_voided"),
+    *("below_granted", "above_need", "pool_exceeded", "unknown_record", "already_voided"),
     *("nothing_withheld", "already_released"),
 }
 FLOORED = ("accrued:", "coupon:", "due:", "pool:")
@@ -282,12 +282,12 @@ def histories(draw) -> tuple[list[dict[str, Any]], list[Issue], list[Any], list[
         each | {"id": f"u{number}"}
         for number, each in enumerate(draw(st.lists(usages, min_size=3, max_size=8)))
     ]
-    # A pool for each year holds 400.00: at most three issues for each are never refused.
+    # BETA can need 72.00 in each year, ALPHA more: three issues for each are never refused.
     issues = [
         Issue(enterprise, year, fen)
         for year in YEARS
         for enterprise, fen in draw(
-            st.lists(st.tuples(st.sampled_from([ALPHA, BETA]), sums), max_size=3)
+            st.lists(st.tuples(st.sampled_from([ALPHA, BETA]), st.integers(1, 2_400)), max_size=3)
         )
     ]
     return usage, issues, draw(tellings(usage, issues)), draw(tellings(usage, issues))

@@ -393,6 +393,13 @@ class Model:
             raise Refused("below_threshold")
         if self.issued.get((enterprise, year), 0) + yuan(amount) > yuan(policy["cap"]):
             raise Refused("cap_exceeded")
+        need = sum(
+            min(self.support(each), down_to_a_fen(yuan(each["amount"]) * self.ratio(each)))
+            for each in self.contracts_of(enterprise)
+            if self.can_count(each, year)
+        )
+        if self.issued.get((enterprise, year), 0) + yuan(amount) > need:
+            raise Refused("above_need")
         self.check_pool(year, yuan(amount))
         self.issued[enterprise, year] = self.issued.get((enterprise, year), 0) + yuan(amount)
         self.regrant()
@@ -675,13 +682,21 @@ class Model:
         grown_up = later(enterprise["founded_on"], months)
         return enterprise["kind"] == "enterprise" and contract["signed_on"] < grown_up
 
+    def kind(self, contract: dict) -> str:
+        return "startup" if self.is_startup(contract) else "standard"
+
+    def ratio(self, contract: dict) -> Fraction:
+        return Fraction(self.policy_of(contract)[self.kind(contract)], 10_000)
+
+    def support(self, contract: dict) -> Fraction:
+        """Return the most that other public money leaves."""
+        combined = self.policy_of(contract)[f"combined_{self.kind(contract)}"]
+        support = down_to_a_fen(yuan(contract["amount"]) * Fraction(combined, 10_000))
+        return max(Fraction(0), support - sum(self.contract_funds[contract["id"]].values()))
+
     def entitled(self, contract: dict) -> tuple[dict[int, Fraction], set[str]]:
         """Return the entitlement by year, and which limits bound it."""
-        policy = self.policy_of(contract)
-        kind = "startup" if self.is_startup(contract) else "standard"
-        amount = yuan(contract["amount"])
-        support = down_to_a_fen(amount * Fraction(policy[f"combined_{kind}"], 10_000))
-        support = max(Fraction(0), support - sum(self.contract_funds[contract["id"]].values()))
+        amount, support = yuan(contract["amount"]), self.support(contract)
         counted, entitled, bound = Fraction(0), {}, set()
         for year in YEARS:
             eligible = self.eligible(contract, year)
@@ -689,7 +704,7 @@ class Model:
             if usable < eligible:
                 bound.add("contract_amount")
             counted += usable
-            wanted = down_to_a_fen(usable * Fraction(policy[kind], 10_000))
+            wanted = down_to_a_fen(usable * self.ratio(contract))
             entitled[year] = min(wanted, support - sum(entitled.values()))
             if entitled[year] < wanted:
                 bound.add("combined_support")

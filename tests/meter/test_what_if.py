@@ -13,7 +13,7 @@ from ledger.verify import verify
 from meter.auditor.alternative import Cut, Outcome, Recorder, compare
 from meter.rules import commands
 from meter.values.units import parse_instant
-from tests.books import ALPHA, BETA, DAY, DEVICE, HOUR, lifted, record
+from tests.books import ALPHA, BETA, DAY, DEVICE, HOUR, lifted, record, without_sections
 from tests.commands import kashi
 from tests.histories import history
 from tests.papers import papers, take_every_step
@@ -112,6 +112,28 @@ def test_funds_of_a_contract_are_facts_and_lower_what_other_files_give(writer):
     }
 
 
+def test_what_expires_follows_from_what_is_granted(writer):
+    writer.activate(lifted(version="next", claim_months=6))
+    writer.issue(2026, "500.00")
+    writer.post([record("r2", "A", START - 30 * DAY, START - 30 * DAY + HOUR, 64_000)])
+    writer.at("2031-01-01T00:00:00+08:00")
+    expiry = writer.expire(2025)
+    closing = writer.close(2025)
+    outcome = under(writer, lifted())
+    assert (changes(outcome), outcome.cuts) == ({}, [])
+    outcome = under(writer, lifted(standard=4_000))
+    assert changes(outcome)["", "issued"] == (28_800, 23_040)
+    assert outcome.cuts == []
+    outcome = under(writer, without_sections(lifted(), "claims"), longer())
+    codes = [(cut.entry, cut.code) for cut in outcome.cuts]
+    assert codes == [(expiry, "no_claims"), (closing, "no_claims")]
+
+
+def longer() -> str:
+    """Return the second version without claims."""
+    return without_sections(lifted(version="next"), "claims")
+
+
 def test_a_higher_ratio_leaves_more_payable_and_cuts_nothing(writer):
     claim(writer)
     text = lifted(standard=6_000, combined_standard=6_000)
@@ -148,9 +170,10 @@ def test_a_contract_that_no_version_covers_is_left_out_with_all_that_follows(wri
     writer.ask(commands.EnterClaim, id="C", item="A", year=2025, **claims)
     text = lifted(ends="2025-02-01")
     outcome = under(writer, text)
-    assert changes(outcome) == {}
+    assert changes(outcome) == {("", "issued"): (100_000, 0)}
     assert [(cut.kind, cut.code) for cut in outcome.cuts] == [
         ("contract", "no_policy"),
+        ("issue", "above_need"),
         ("claim", "unknown_contract"),
     ]
 
