@@ -557,7 +557,8 @@ def test_an_issue_is_checked_in_this_order():
     assert refusal(books.issue, 2030, "0.00").code == "unknown_year"
     assert refusal(books.issue, 2025, "0.00").code == "malformed"
     assert refusal(books.issue, 2025, "6.01").code == "below_threshold"
-    books.contract(other_public_funds="499994.50")
+    books.contract("A")
+    books.fund_contract("A", "499994.50")
     assert refusal(books.issue, 2025, "6.01").code == "cap_exceeded"
     assert refusal(books.issue, 2025, "6.00").code == "above_need"
     assert refusal(books.issue, 2025, "5.50").code == "pool_exceeded"

@@ -115,11 +115,11 @@ def count_always(books: Books, contract: str) -> None:
 
 def test_honest_books_pass():
     books = world()
+    books.withdraw(2026, "0.01")
     books.post([usage("a"), usage("b", "B"), usage("s", "S", 20), usage("a"), usage("z", "nobody")])
     books.post([across_the_year("a2"), across_the_year("b2", "B")], [void("a")])
     books.post(slices(usage("a3", hours=12), 977))
     books.void("b")
-    books.withdraw(2026, "0.01")
     books.activate(lifted(version="next", cap="1.00"))
     books.contract("C", amount="0.01")
     books.post([usage("c", "C", 100)])
