@@ -34,18 +34,36 @@ def _tile_of(folder: Path, number: int) -> tuple[Tile, int]:
 
 
 def grant_a_fen_more(folder: Path, out: Path, number: int, signer: Signer) -> None:
-    """Write the log anew with one entry changed, well hashed and signed."""
+    """Write the log anew with a fen more granted in one entry, well hashed and signed.
+
+    Where the coupon expires, a fen less is left of it: so the books still add up.
+    """
     writer, frontier = FolderWriter(out), Frontier()
+    coupon = ""
     for at, data, files in entries_of(folder, size_of(folder)):
-        changed = _with_a_fen_more(data) if at == number else data
+        changed = data
+        if at == number:
+            coupon, changed = _with_a_fen_more(data)
+        elif coupon and b'"kind":"expiry"' in data and coupon.encode() in data:
+            changed = _with_a_fen_less(data, coupon)
         writer.add(changed, files)
         frontier.append(leaf_hash(changed))
     checkpoint = Checkpoint(signer.name, frontier.size, frontier.root())
     writer.finish(sign(checkpoint.format(), signer))
 
 
-def _with_a_fen_more(data: bytes) -> bytes:
+def _with_a_fen_more(data: bytes) -> tuple[str, bytes]:
+    """Return the coupon that pays, and an entry by which it pays a fen more."""
     entry = canon.decode(data)
     grant = next(posting for posting in entry["postings"] if posting[1].startswith("accrued:"))
     grant[2] += 1
+    return grant[0], canon.encode(entry)
+
+
+def _with_a_fen_less(data: bytes, coupon: str) -> bytes:
+    """Return an expiry that takes a fen less from a coupon."""
+    entry = canon.decode(data)
+    rest = next(posting for posting in entry["postings"] if posting[0] == coupon)
+    rest[2] -= 1
+    entry["amount"] -= 1
     return canon.encode(entry)

@@ -1,8 +1,8 @@
 """`kashi demo`: the whole story once, on real parts, told step by step.
 
     a new ledger -> rules, contracts, coupons -> signed usage over HTTP -> a coupon runs out
-      -> a void gives money back -> a claim is paid -> export -> verification -> two forgeries
-      -> balances
+      -> a void gives money back -> a claim is paid -> a debt comes back -> the year is closed
+      -> export -> verification -> two forgeries -> balances
 
 The service runs in this process on a PostgreSQL of its own, and everybody speaks to it over HTTP.
 Usage comes from a scenario (`meter.demo.scenario`). Each step is checked: the service's responses
@@ -37,6 +37,7 @@ from meter.client import (
 )
 from meter.demo.books import FolderBooks
 from meter.demo.cast import CAP, KEYID, PROVIDER, Cast
+from meter.demo.ending import Ending
 from meter.demo.forgery import flip_bit, grant_a_fen_more
 from meter.demo.payment import Payment, Persons
 from meter.demo.scenario import SEED, ClusterScenario, Scenario, TraceScenario
@@ -60,6 +61,7 @@ from meter.values.units import (
     add_months,
     format_date,
     format_instant,
+    parse_date,
 )
 from meter.wire.batch import Batch, Record
 from meter.wire.receipt import Accepted, Receipt, Result
@@ -125,7 +127,10 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
         await _post_usage(stage, scenario)
         _show_shortfall(stage, scenario)
         await _void_one(stage, scenario)
-        await _pay_claim(stage, scenario.rules, folder, running.url)
+        paid = await _pay_claim(stage, scenario.rules, folder, running.url)
+        if paid is not None:
+            await _take_back(stage, *paid)
+            await _end_year(stage, scenario.rules, paid[1]["year"])
         balances = await _ask_balances(stage)
         story.step("The ledger is exported, the service stops, and an auditor verifies the folder")
         with story.bar("exporting entries") as advance:
@@ -409,14 +414,19 @@ def _record_to_void(
     return max(found, key=lambda each: each[:2], default=(False, 0, None))[2]
 
 
-async def _pay_claim(stage: _Stage, rules: Policy, folder: DataFolder, url: str) -> None:
-    """Pay a claim for the largest grant of a year whose claims are open."""
+async def _pay_claim(
+    stage: _Stage, rules: Policy, folder: DataFolder, url: str
+) -> tuple[str, dict[str, Any]] | None:
+    """Pay a claim for the largest grant of a year whose claims are open.
+
+    Return whose it was, and the account; None where nothing is granted.
+    """
     stage.story.step("An enterprise claims what it was granted, and the city pays")
     assert rules.claims is not None, "the shipped policy has rules for claims"
     found = await _largest_account(stage, rules.claims)
     if found is None:
         stage.story.say("Not here: no coupon has granted anything that can be claimed.")
-        return
+        return None
     uscc, account = found
     days = rules.claims.notice_days
     token = await add_token(folder, Identity("firm", "enterprise", uscc))
@@ -428,15 +438,49 @@ async def _pay_claim(stage: _Stage, rules: Policy, folder: DataFolder, url: str)
         await payment.review(stage.clock())
         stage.clock.move_to(stage.clock() // MICROSECONDS + (days + 1) * DAY_SECONDS)
         await payment.pay(stage.clock())
-        after = await firm.ask(f"/v1/enterprises/{uscc}/accounts?item={account['item']}")
+        paid = (await _account(stage, uscc, account))["paid"]
     table = plain_table("who", "what", "yuan", right=("yuan",))
     for who, what, fen in payment.rows:
         table.add_row(who, what, money_text(fen) if fen else "")
     stage.story.show(table)
     stage.story.good(f"who checked it may not approve it: {payment.refusal}")
-    paid = next(each["paid"] for each in after["accounts"] if each["year"] == account["year"])
     _must(paid == account["granted"], f"{paid} was paid of {account['granted']}")
     stage.story.good(f"{stage.cast.name_of(uscc)} was paid all that {account['item']} was granted")
+    return found
+
+
+async def _take_back(stage: _Stage, uscc: str, account: dict[str, Any]) -> None:
+    """Find a breach, take a part of the grant away, and let the money come back."""
+    item, year = account["item"], account["year"]
+    stage.story.step("A breach is found: a part is taken away and comes back")
+    ending = Ending(stage.decide, stage.cast.coupons[0]["programme"], year)
+    taken = await ending.forfeit(item, account["granted"])
+    debt = (await _account(stage, uscc, account))["debt"]
+    _must(debt == taken, f"{taken} was taken away, and the debt is {debt}")
+    stage.story.say(f"{money_text(taken)} of {item} are forfeited; what was paid leaves that debt.")
+    await ending.recover(item, debt)
+    after = await _account(stage, uscc, account)
+    _must(after["debt"] == "0.00", f"after the recovery {after['debt']} are owed")
+    stage.story.good(f"{stage.cast.name_of(uscc)} paid {money_text(debt)} back and owes nothing")
+
+
+async def _account(stage: _Stage, uscc: str, account: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the account of an item and year as it is now."""
+    path = f"/v1/enterprises/{uscc}/accounts"
+    accounts = (await stage.http.ask(path, item=account["item"]))["accounts"]
+    return next(each for each in accounts if each["year"] == account["year"])
+
+
+async def _end_year(stage: _Stage, rules: Policy, year: int) -> None:
+    """Close a year once its claims are over."""
+    assert rules.claims is not None, "the shipped policy has rules for claims"
+    ends = add_months(f"{year + 1}-01-01", rules.claims.months)
+    stage.story.step(f"Claims for {year} are over: what coupons have left expires")
+    stage.clock.move_to(max(parse_date(ends), stage.clock() // MICROSECONDS))
+    table = plain_table("who", "what", "yuan", right=("yuan",))
+    for who, what, fen in await Ending(stage.decide, rules.programme, year).close():
+        table.add_row(who, what, money_text(fen) if fen else "")
+    stage.story.show(table)
 
 
 async def _largest_account(stage: _Stage, rules: ClaimRules) -> tuple[str, dict[str, Any]] | None:

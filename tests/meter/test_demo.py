@@ -44,6 +44,8 @@ STEPS = (
     "A coupon runs out in the middle of a record",
     "A void gives money back",
     "An enterprise claims what it was granted, and the city pays",
+    "A breach is found: a part is taken away and comes back",
+    "Claims for 2025 are over: what coupons have left expires",
     "The ledger is exported, the service stops, and an auditor verifies",
     "Two forgeries",
     "Balances",
@@ -99,6 +101,17 @@ def check_the_payment(text: str) -> None:
     assert approved == paid != "0.00"
     assert "same_person: wang acted on it before" in text
     assert "甲机器人公司 was paid all that TC-2025-0001 was granted" in text
+    taken, back = re.search(
+        r"([\d,.]+) of TC-2025-0001 are forfeited; .* 甲机器人公司 paid ([\d,.]+) back", text
+    ).groups()
+    assert fen(taken) == fen(back) == fen(paid) // 100
+    expired = re.search(r"what they have left goes back to the pool ([\d,.]+) ", text)[1]
+    assert fen(expired) > 0
+    assert "2025 is closed: nothing carries over" in text
+
+
+def fen(text: str) -> int:
+    return int(text.replace(",", "").replace(".", ""))
 
 
 def check_that_the_coupon_ran_out(text: str) -> None:
