@@ -367,6 +367,20 @@ class Books:
             commands.FundContract, **({"contract": contract, "amount": amount} | body | changes)
         )
 
+    def supplement(self, effective: str, contract: str = "A", **changes: Any) -> int:
+        """Amend a contract from a day on, as its parties signed it the day before."""
+        return self._amend("supplement", contract, {"effective": effective} | changes)
+
+    def correct(self, contract: str = "A", **changes: Any) -> int:
+        """Correct what was registered by mistake."""
+        return self._amend("correction", contract, changes)
+
+    def _amend(self, mode: str, contract: str, changes: dict[str, Any]) -> int:
+        body = {"contract": contract, "mode": mode, "document": "补充协议", "reason": "as signed"}
+        if mode == "supplement":
+            body["signed_on"] = "2024-12-01"
+        return self.ask(commands.AmendContract, **(body | changes))
+
     def project(self, id_: str = "P", **changes: Any) -> int:
         return self.ask(commands.RegisterProject, **({"id": id_, "title": "示范项目"} | changes))
 
@@ -633,7 +647,7 @@ def expected_balances(state: State) -> dict[str, int]:
     for contract in state.contracts.values():
         cost = contract.used // contract.terms.denominator
         accounts[f"due:{contract.registered.id}"] = cost
-        accounts[f"enterprise:{contract.registered.enterprise}"] -= cost
+        accounts[f"enterprise:{contract.agreed.enterprise}"] -= cost
         for year, share in contract.shares.items():
             accounts[f"accrued:{contract.registered.id}:{year}"] = share.granted
     for (item, year), versions in state.claims.accounts.items():
@@ -657,6 +671,9 @@ def _contract_figures(contract: Contract) -> Any:
     return (
         contract.entry,
         contract.registered,
+        contract.agreed,
+        contract.steps,
+        contract.counted_since,
         contract.used,
         contract.frozen,
         contract.segments,

@@ -111,6 +111,30 @@ def _fund(writer: Writer, random: Random) -> None:
     writer.fund_contract(random.choice(("A", "B", "S")), amount, reference=reference)
 
 
+def _amend(writer: Writer, random: Random) -> None:
+    changes: dict[str, Any] = {
+        "prices": {DEVICE: f"{random.randrange(1, 9)}.{random.randrange(100):02}"}
+    }
+    if random.random() < 0.5:
+        changes |= {"amount": format_money(random.randrange(1, 120_000))}
+    if random.random() < 0.3:
+        changes |= {"max_devices": {DEVICE: random.randrange(1, 9)}}
+    if random.random() < 0.3:
+        changes |= {"ends": random.choice(("2025-12-01", "2026-01-01", "2027-06-01"))}
+    contract = random.choice(CONTRACTS)
+    if random.random() < 0.5:
+        days = ("2024-12-18", "2025-01-01", "2026-01-01", "2026-06-01")
+        writer.supplement(random.choice(days), contract, **changes)
+        return
+    if random.random() < 0.5:
+        changes |= {"related_party": random.random() < 0.3}
+    if random.random() < 0.4:
+        changes |= {"enterprise": random.choice((ALPHA, BETA))}
+    if random.random() < 0.3:
+        changes |= {"starts": random.choice(("2024-12-01", "2025-01-01"))}
+    writer.correct(contract, **changes)
+
+
 def _enlist(writer: Writer, random: Random) -> None:
     ends = random.choice(("2025-06-01", "2026-01-01", "2026-06-01"))
     writer.enlist("more", {DEVICE: 9}, "2025-01-01", ends)
@@ -118,7 +142,7 @@ def _enlist(writer: Writer, random: Random) -> None:
 
 OPERATIONS: tuple[Callable[[Writer, Random], None], ...] = (
     *(_post, _post, _post, _post, _issue, _issue),
-    *(_withdraw, _void, _release, _release, _freeze, _enlist, _fund),
+    *(_withdraw, _void, _release, _release, _freeze, _enlist, _fund, _amend, _amend),
 )
 
 if __name__ == "__main__":

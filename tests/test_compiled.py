@@ -71,7 +71,12 @@ def test_random_histories_come_to_the_same_bytes():
     assert ours == reference
     # The most important kinds are there.
     kinds = ours["kinds"]
-    assert min(kinds[kind] for kind in ("usage", "void", "release", "issue", "withdrawal")) > 50
+    assert (
+        min(
+            kinds[kind] for kind in ("usage", "void", "release", "issue", "withdrawal", "amendment")
+        )
+        > 50
+    )
     assert ours["withheld"] > 100
 
 

@@ -140,9 +140,9 @@ async def _balances(
             for coupon in sorted(coupons)
         }
         breath = Breath()
-        async for _, data in ledger_store.entries(connection, start, number):
+        async for place, data in ledger_store.entries(connection, start, number):
             await breath.take()  # a group may have thousands
-            apply_to_balances(balances, state, read_entry(canon.decode(data)))
+            apply_to_balances(balances, state, place, read_entry(canon.decode(data)))
     return balances
 
 

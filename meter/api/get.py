@@ -24,15 +24,15 @@ from meter.api.responses import (
     ContractView,
     EntryPage,
     EntryView,
-    PriceView,
     Status,
     YearShare,
     as_of,
     costs_by_reason,
     funds_view,
+    price_view,
 )
 from meter.api.routes import Ask, Route
-from meter.rules.entries import PriceFor
+from meter.rules.contract_terms import step_of
 from meter.rules.kinds.table import KindName, read_entry
 from meter.rules.rating import cost, parts_of_cost
 from meter.rules.state import Contract, CouponId, State
@@ -43,7 +43,7 @@ from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc, VisibleAscii, Year
-from meter.values.units import format_money, format_price, parse_moment
+from meter.values.units import MICROSECONDS, day_of, format_money, parse_moment
 from meter.wire.batch import Sha256Hex
 
 MAX_NUMBER: Final = 2**53 - 1
@@ -164,11 +164,13 @@ async def get_contract(ask: Ask) -> ContractView:
         contract = known.contract(ask.path("contract"))
         if contract is None:
             raise Problem("unknown_contract", f"no contract {ask.path('contract')}")
-        terms = contract.registered
+        held = known.terms(contract)
+        terms = held.agreed
         ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
         totals = await balances.contract_totals(connection, terms.id)
     assert ask.who is not None, "contracts are not public"
     told = ask.who.role != "provider"
+    today = step_of(held.steps, day_of(totals.last_at // MICROSECONDS))
     by_year = [_withheld(share, contract) for share in totals.years]
     numerators = totals.eligible, sum(int(each["withheld"]) for each in totals.years)
     eligible, withheld, *ineligible = parts_of_cost(
@@ -190,10 +192,11 @@ async def get_contract(ask: Ask) -> ContractView:
         starts=terms.starts,
         ends=terms.ends,
         use=terms.use,
-        prices={device: _price(price) for device, price in terms.prices.items()},
-        max_devices=terms.max_devices,
+        prices={device: price_view(price) for device, price in today.prices.items()},
+        max_devices=today.max_devices,
         related_party=terms.related_party,
         funds=funds_view(contract.sums(known.size)) if told else UNSET,
+        amendments=[number for number, _ in contract.amendments if number < known.size],
         frozen=known.is_frozen(contract),
         cost=format_money(eligible + withheld + sum(ineligible)),
         eligible=format_money(eligible),
@@ -301,12 +304,6 @@ async def get_readiness(ask: Ask) -> Status:
 async def get_metrics(ask: Ask) -> web.Response:
     """Prometheus metrics, without those of money."""
     return web.Response(body=ask.context.metrics.text(), headers=METRICS_HEADERS)
-
-
-def _price(price: int | PriceFor) -> str | PriceView:
-    if isinstance(price, int):
-        return format_price(price)
-    return PriceView(format_price(price.amount), price.per)
 
 
 def _share(share: dict[str, Any], withheld: int) -> dict[str, str]:

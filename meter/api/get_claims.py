@@ -182,7 +182,7 @@ def _account(known: Registered, contract: Contract, year: int, granted: int) -> 
 
 def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
     entered = claim.entered
-    contract = known.state.contracts[entered.item].agreed
+    contract = known.terms(known.state.contracts[entered.item]).agreed
     return {
         "id": entered.id,
         "entry": claim.entry,
@@ -198,7 +198,7 @@ def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
 
 
 def _firm_of(known: Registered, claim: Claim) -> str:
-    return known.state.contracts[claim.entered.item].agreed.enterprise
+    return known.state.contracts[claim.entered.item].enterprise_at(known.size)
 
 
 def _asked(fen: int | UnsetType) -> str:

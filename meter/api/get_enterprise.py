@@ -30,6 +30,7 @@ from meter.api.routes import Ask, Handler, Route
 from meter.host.breath import Breath
 from meter.rules.commands import ProgrammeName
 from meter.rules.entries import (
+    ContractAmended,
     ReasonCost,
     RecordEntry,
     RecordReleased,
@@ -115,10 +116,7 @@ async def contract_page(
         page = page_by_entry(choose(known), (after,), ask.query.limit)
         totals = await pages.totals(connection, page.items)
     return ContractPage(
-        contracts=[
-            _summary(each, totals[each.registered.id], frozen=known.is_frozen(each))
-            for each in page.items
-        ],
+        contracts=[_summary(known, each, totals[each.registered.id]) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
     )
 
@@ -182,17 +180,21 @@ async def get_records(ask: Ask) -> RecordPage:
         lines = await _lines(page.items)
         listed = _added(parse_sums(sums, 4), [line.money for line in lines])
         total: RecordTotal | UnsetType = UNSET
+        amended: RecordTotal | UnsetType = UNSET
         rounding: RecordTotal | UnsetType = UNSET
         if not page.more and query.status is UNSET:
             whole = _total_of((await pages.totals(connection, contracts.values())).values())
-            total = _record_total(whole)
-            rounding = _record_total([a - b for a, b in zip(whole, listed, strict=True)])
+            changed = _amended(known, contracts.values())
+            total, amended = _record_total(whole), _record_total(changed)
+            shown = _added(listed, [changed])
+            rounding = _record_total([a - b for a, b in zip(whole, shown, strict=True)])
             listed = whole
     # At the end of what there is, all of the ledger was searched.
     end = page.items[-1].entry if page.more else max(after, head.size - 1)
     return RecordPage(
         records=[line.view for line in lines],
         total=total,
+        amended=amended,
         rounding=rounding,
         **page_end(ask, head, (end, sums_text(listed)), more=page.more),
     )
@@ -242,8 +244,8 @@ def page_by_entry(items: list[T], after: tuple[int], limit: int) -> pages.Page[T
     return pages.Page(found[:limit], more=len(found) > limit)
 
 
-def _summary(contract: Contract, totals: Totals, *, frozen: bool) -> ContractSummary:
-    terms = contract.registered
+def _summary(known: Registered, contract: Contract, totals: Totals) -> ContractSummary:
+    terms = known.terms(contract).agreed
     return ContractSummary(
         id=terms.id,
         entry=contract.entry,
@@ -254,7 +256,7 @@ def _summary(contract: Contract, totals: Totals, *, frozen: bool) -> ContractSum
         amount=format_money(terms.amount),
         starts=terms.starts,
         ends=terms.ends,
-        frozen=frozen,
+        frozen=known.is_frozen(contract),
         cost=format_money(totals.cost),
         entitled=format_money(totals.entitled),
         granted=format_money(totals.granted),
@@ -326,7 +328,13 @@ def _figures(entry: RecordEntry) -> dict[str, Any]:
     return figures | {"reasons": reasons}
 
 
-def _money(entry: RecordEntry) -> tuple[int, int, int, int]:
+def _amended(known: Registered, contracts: Iterable[Contract]) -> list[int]:
+    """Return the fen by which amendments have changed the figures of contracts."""
+    entries = (entry for each in contracts for entry in known.amendments_of(each))
+    return _added([0, 0, 0, 0], [_money(entry) for entry in entries])
+
+
+def _money(entry: RecordEntry | ContractAmended) -> tuple[int, int, int, int]:
     """Return the fen by which an entry changes cost, entitlement and what does not count."""
     return (
         0 if isinstance(entry, RecordReleased) else entry.cost,
@@ -336,7 +344,7 @@ def _money(entry: RecordEntry) -> tuple[int, int, int, int]:
     )
 
 
-def _ineligible(entry: RecordEntry) -> ReasonCost:
+def _ineligible(entry: RecordEntry | ContractAmended) -> ReasonCost:
     return [] if entry.ineligible is UNSET else entry.ineligible
 
 

@@ -130,7 +130,7 @@ async def get_contracts(ask: Ask) -> ContractPage:
         return [
             contract
             for contract in known.contracts()
-            if query.enterprise in (UNSET, contract.agreed.enterprise)
+            if query.enterprise in (UNSET, contract.enterprise_at(known.size))
             and query.provider in (UNSET, contract.registered.provider)
         ]
 

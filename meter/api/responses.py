@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meter.rules.claim_book import ClaimState
-from meter.rules.entries import Ground
+from meter.rules.entries import AmendmentMode, Ground, PriceFor
 from meter.values.roles import Role
-from meter.values.units import format_moment, format_money
+from meter.values.units import format_moment, format_money, format_price
 from meter.views.flags import QuestionKind
 from meter.wire.advice import Refusable
 from meter.wire.receipt import REASONS, Reason
@@ -117,13 +117,20 @@ class FundsView(Struct, frozen=True):
     amount: str
 
 
+def price_view(price: int | PriceFor) -> str | PriceView:
+    """Return a price as responses have it."""
+    if isinstance(price, int):
+        return format_price(price)
+    return PriceView(format_price(price.amount), price.per)
+
+
 class ContractView(
     Struct,
     frozen=True,
     kw_only=True,
     rename={"starts": "from", "ends": "until", "ratio_class": "class"},
 ):
-    """A contract's terms, and what was metered and granted under it.
+    """A contract's terms as they are now, and what was metered and granted under it.
 
     The cost is eligible, withheld or ineligible; `reasons` has the last by reason. What is withheld
     in the years and `rounding` add up to what is withheld. The provider is not told of `project`,
@@ -149,6 +156,7 @@ class ContractView(
     max_devices: dict[str, int]
     related_party: bool
     funds: list[FundsView] | UnsetType = UNSET
+    amendments: list[int]
     frozen: bool
     cost: str
     eligible: str
@@ -157,6 +165,55 @@ class ContractView(
     reasons: dict[Reason, str]
     years: list[YearShare]
     rounding: str
+    as_of: AsOf
+
+
+class ChangeView(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"starts": "from", "ends": "until", "ratio_class": "class"},
+):
+    """An entry about a contract: who made it, the terms that it names, and what it changed.
+
+    `cost`, `entitled` and `granted` are signed changes by an amendment or other public money.
+    """
+
+    entry: int
+    kind: str
+    time: str
+    by: str
+    person: str
+    contract_no: str | UnsetType = UNSET
+    project: str | UnsetType = UNSET
+    follows: str | UnsetType = UNSET
+    mode: AmendmentMode | UnsetType = UNSET
+    effective: str | UnsetType = UNSET
+    enterprise: str | UnsetType = UNSET
+    amount: str | UnsetType = UNSET
+    signed_on: str | UnsetType = UNSET
+    starts: str | UnsetType = UNSET
+    ends: str | UnsetType = UNSET
+    use: str | UnsetType = UNSET
+    prices: dict[str, str | PriceView] | UnsetType = UNSET
+    max_devices: dict[str, int] | UnsetType = UNSET
+    related_party: bool | UnsetType = UNSET
+    policy: str | UnsetType = UNSET
+    ratio_class: str | UnsetType = UNSET
+    reference: str | UnsetType = UNSET
+    level: str | UnsetType = UNSET
+    document: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    cost: str | UnsetType = UNSET
+    entitled: str | UnsetType = UNSET
+    granted: str | UnsetType = UNSET
+
+
+class HistoryView(Struct, frozen=True):
+    """The entries about a contract in order."""
+
+    history: list[ChangeView]
     as_of: AsOf
 
 
@@ -368,11 +425,12 @@ class RecordTotal(Struct, frozen=True):
 class RecordPage(Page, frozen=True, kw_only=True):
     """Records, voids and releases in the order of their entries; the last page has the total.
 
-    All lines and `rounding` add up to the total. Lines of one `status` have none.
+    All lines, `amended` and `rounding` add up to the total. Lines of one `status` have none.
     """
 
     records: list[RecordView]
     total: RecordTotal | UnsetType = UNSET
+    amended: RecordTotal | UnsetType = UNSET
     rounding: RecordTotal | UnsetType = UNSET
 
 

@@ -72,6 +72,7 @@ from ledger.errors import Violation
 from meter.auditor.sum_claims import KINDS as _OF_CLAIMS
 from meter.auditor.sum_claims import Claims, Item, day_of, days_of
 from meter.auditor.sum_persons import Persons
+from meter.auditor.sum_terms import Terms
 
 _SECOND: Final = 1_000_000  # microseconds
 _QUARTER: Final = 15 * 60  # seconds
@@ -82,6 +83,7 @@ _QUARTERS_PER_DAY: Final = 96
 _QUARTERS_AHEAD: Final = 32
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _FULL_QUARTER: Final = 1_000 * _QUARTER  # of one device, in thousandths × seconds
+_ROOM_FOR_ALL: Final = 10**18  # of a kind that is limited on other days alone
 _NOTHING_USED: Final = bytes(8 * _QUARTERS_PER_DAY)
 
 _DAYS_AT_HAND: Final = 64  # of each meter: records come some weeks late at most
@@ -234,9 +236,11 @@ class _Award:
 class _Contract:
     """A contract's entry, the work of its unvoided records, and the sums that entries state.
 
-    `days` are those of policy validity ∩ term, none where use or parties are not eligible.
+    `fields` are the terms of the whole. `days` are those of policy validity ∩ term, none where use
+    or parties are not eligible.
     """
 
+    terms: Terms
     fields: dict[str, Any]
     rules: _Rules
     days: range
@@ -250,6 +254,15 @@ class _Contract:
         """Add what an entry states of the entitlement by year."""
         for year, fen in entitled:
             self.stated_entitled[year] = self.stated_entitled.get(year, 0) + fen
+
+    def parts(self) -> _Work:
+        """Return all work of the contract by the terms of now."""
+        parts: _Work = dict.fromkeys(("eligible", "withheld", *_REASONS), 0)
+        for meter in self.meters:
+            usage = {day: (time, fits, held) for day, (time, fits, held) in meter.used.items()}
+            for part, work in meter.work(usage).items():
+                parts[part] += work
+        return parts
 
     def reason(self, day: int) -> str:
         """Return why enlisted usage of a day counts for nothing, or an empty text."""
@@ -277,20 +290,19 @@ class _Day:
     used: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Meter:
     """One kind of device under a contract, and what is in use there and at the provider.
 
-    `rented` is `None` where the contract does not limit the device. `used` is by day; `days` is a
-    cache.
+    `limited` is the entry since which the contract limits the device on some days, or None; records
+    of before are not counted as in use there. `used` is by day; `days` is a cache.
     """
 
     index: int
     contract: _Contract
     provider: _Provider
     device: str
-    price: int | dict[str, Any]
-    rented: int | None
+    limited: int | None
     in_use: _InUse
     in_use_at_provider: _InUse
     used: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(_no_usage))
@@ -308,21 +320,21 @@ class _Meter:
     def _day(self, day: int) -> _Day:
         devices = self.provider.devices(self.device, day)
         limits = [("provider", devices * _FULL_QUARTER, self.in_use_at_provider[day])]
-        if self.rented is not None:
-            limits.append(("contract", self.rented * _FULL_QUARTER, self.in_use[day]))
+        if self.limited is not None:
+            rented = self.contract.terms.on("max_devices", self.device, day)
+            room = _ROOM_FOR_ALL if rented is None else rented * _FULL_QUARTER
+            limits.append(("contract", room, self.in_use[day]))
         return _Day(
             self.price_on(day), self.contract.reason(day), devices > 0, limits, self.used[day]
         )
 
     def price_on(self, day: int) -> int | Fraction:
         """Return the price per device-hour on a day, in 1/10000 yuan."""
-        if isinstance(self.price, int):
-            return self.price
-        hours = 24
-        if self.price["per"] == "month":
-            date_ = date.fromordinal(day)
-            hours *= monthrange(date_.year, date_.month)[1]
-        return Fraction(self.price["amount"], hours)
+        price = self.contract.terms.price_on(self.device, day)
+        if price is None:
+            detail = f"{self.contract.fields['id']} has no price for {self.device} on a day of it"
+            raise Violation("sum_record", detail)
+        return price
 
     def short(self, wanted: _Time) -> list[tuple[str, int, int]]:
         """Return what does not fit: the limit that leaves less, the quarter, the device-time.
@@ -342,11 +354,12 @@ class _Meter:
                 short.append((limit, quarter, time - left))
         return short
 
-    def use(self, parts: _Time, sign: int) -> None:
-        """Count device-time by quarter as in use (1), or no longer (-1)."""
+    def use(self, parts: _Time, sign: int, entry: int) -> None:
+        """Count device-time of a record by quarter as in use (1), or no longer (-1)."""
         for quarter, time in parts:
-            for _, _, in_use in self.day(_day_of(quarter)).limits:
-                in_use[_place_of(quarter)] += sign * time
+            for limit, _, in_use in self.day(_day_of(quarter)).limits:
+                if limit == "provider" or entry >= (self.limited or 0):
+                    in_use[_place_of(quarter)] += sign * time
 
     def usage(self, wanted: _Time, missing: _Time) -> _Usage:
         """Return a new record by day, from its quarters."""
@@ -429,6 +442,7 @@ class Sums:
             "enterprise": self._enterprise,
             "contract": self._contract,
             "contract_funds": self._contract_funds,
+            "amendment": self._amendment,
         }
         self._stated: dict[_Pool, int | None] = {}  # by the owners' policies
         self._budgets: dict[_Pool, int] = {}
@@ -552,8 +566,8 @@ class Sums:
         by_day = meter.usage(wanted, missing)
         _check_fits(number, usage, by_day)
         _check_costs(number, usage, meter.contract.work, {}, meter.work(by_day))
-        meter.use(wanted, 1)
-        meter.use(missing, -1)
+        meter.use(wanted, 1, number)
+        meter.use(missing, -1, number)
         meter.count(by_day, 1)
         if missing:
             parts = array("q", [number for part in missing for number in part])
@@ -565,8 +579,8 @@ class Sums:
         missing, wanted = self._take_withheld(void), _by_quarter(*work)
         _check_withheld(number, void, missing)
         by_day = _usage(wanted, fits, missing)
-        meter.use(wanted, -1)
-        meter.use(missing, 1)
+        meter.use(wanted, -1, void.record)
+        meter.use(missing, 1, void.record)
         meter.count(by_day, -1)
         _check_costs(number, void, meter.contract.work, meter.work(by_day), {})
         self._records[void.provider][void.id] = None
@@ -583,7 +597,7 @@ class Sums:
         freed = {day: (time, fits + withheld, 0) for day, (time, fits, withheld) in held.items()}
         meter.count(held, -1)
         _check_costs(number, release, meter.contract.work, meter.work(held), meter.work(freed))
-        meter.use(missing, 1)
+        meter.use(missing, 1, release.record)
         meter.count(freed, 1)
         self._records[release.provider][release.id] = _pack(release.record, meter, work, freed)
         _add_stated(meter.contract, release)
@@ -869,6 +883,28 @@ class Sums:
         return min(limits, default=0)
 
     def _contract(self, number: int, fields: dict[str, Any]) -> None:
+        terms, rules = Terms(fields), self._check_derived(number, fields)
+        self._check_number(number, fields)
+        contract = _Contract(terms, terms.whole, rules, _eligible_days(fields, rules))
+        self._contracts[fields["id"]] = contract
+        self._rentals[fields["enterprise"], fields["programme"]].append(contract)
+        self._set_terms(number, contract, terms, rules)
+
+    def _amendment(self, number: int, fields: dict[str, Any]) -> None:
+        contract = self._contracts[fields["contract"]]
+        terms, rules = contract.terms.amend(fields), contract.rules
+        if fields["mode"] == "correction":
+            rules = self._check_derived(number, terms.original)
+        _check_additions(number, self._enterprises, terms, rules, fields)
+        self._contract_nos.discard(_name_of_parties(contract.fields))
+        self._check_number(number, terms.original)
+        self._move(number, contract, terms.original["enterprise"])
+        was, entitled = contract.parts(), _entitlement(contract)
+        self._set_terms(number, contract, terms, rules)
+        _check_amended(number, contract, fields, was, entitled)
+
+    def _check_derived(self, number: int, fields: dict[str, Any]) -> _Rules:
+        """Check policy and class of a contract by its dates, and that its firm may have it."""
         rules = _rules_of(fields, self._policies[fields["programme"]])
         if rules is None or rules.version != fields["policy"]:
             ours = "no policy" if rules is None else rules.version
@@ -880,33 +916,61 @@ class Sums:
         if fields["class"] != ratio_class:
             detail = f"contract {fields['id']} is {fields['class']}, by its dates {ratio_class}"
             raise Violation("sum_class", detail, number)
-        self._check_number(number, fields)
-        days = _eligible_days(fields, rules)
-        contract = self._contracts[fields["id"]] = _Contract(fields, rules, days)
+        return rules
+
+    def _move(self, number: int, contract: _Contract, enterprise: str) -> None:
+        """Give a contract to another enterprise, unless the city has paid for it."""
+        fields = contract.fields
+        if fields["enterprise"] == enterprise:
+            return
+        for account, fen in self._balances.items():
+            if fen and account.startswith((f"payable:{fields['id']}:", f"paid:{fields['id']}:")):
+                raise Violation("sum_claims", f"{account} holds {fen} fen of another", number)
+        self._rentals[fields["enterprise"], fields["programme"]].remove(contract)
+        self._rentals[enterprise, fields["programme"]].append(contract)
+
+    def _set_terms(self, number: int, contract: _Contract, terms: Terms, rules: _Rules) -> None:
+        """Give a contract its terms; a kind that is limited now is counted from then on."""
+        whole = terms.whole
+        contract.terms, contract.fields, contract.rules = terms, whole, rules
+        contract.days = _eligible_days(whole, rules)
         if rules.claims is not None:
-            self._claims.add_item(fields["id"], self._item(fields, rules, rules.claims))
-        self._rentals[fields["enterprise"], fields["programme"]].append(contract)
-        for device, price in fields["prices"].items():
-            at_provider = fields["provider"], device
-            in_use = self._in_use.setdefault(at_provider, defaultdict(_unused_day))
-            meter = _Meter(
-                index=len(self._meter_list),
-                contract=contract,
-                provider=self._providers[fields["provider"]],
-                device=device,
-                price=price,
-                rented=fields["max_devices"].get(device),
-                in_use=defaultdict(_unused_day),
-                in_use_at_provider=in_use,
-            )
-            contract.meters.append(meter)
-            self._meters[fields["id"], device] = meter
-            self._meter_list.append(meter)
-            meter.provider.meters.append(meter)
+            self._claims.add_item(whole["id"], self._item(whole, rules, rules.claims))
+        for device in sorted(terms.kinds("prices")):
+            if (whole["id"], device) not in self._meters:
+                self._add_meter(contract, device)
+        limited = terms.kinds("max_devices")
+        for meter in contract.meters:
+            if meter.limited is None and meter.device in limited:
+                meter.limited = number
+            meter.days.clear()
+        contract.work = sum(
+            time * meter.price_on(day)
+            for meter in contract.meters
+            for day, (time, _, _) in meter.used.items()
+        )
+
+    def _add_meter(self, contract: _Contract, device: str) -> None:
+        name, provider = contract.fields["id"], contract.fields["provider"]
+        meter = _Meter(
+            index=len(self._meter_list),
+            contract=contract,
+            provider=self._providers[provider],
+            device=device,
+            limited=None,
+            in_use=defaultdict(_unused_day),
+            in_use_at_provider=self._in_use.setdefault(
+                (provider, device), defaultdict(_unused_day)
+            ),
+        )
+        contract.meters.append(meter)
+        self._meters[name, device] = meter
+        self._meter_list.append(meter)
+        meter.provider.meters.append(meter)
 
     def _check_number(self, number: int, fields: dict[str, Any]) -> None:
         """Check the number that the parties gave, and the contract that this one follows."""
-        name = fields["enterprise"], fields["provider"], fields["contract_no"]
+        name = _name_of_parties(fields)
         if name in self._contract_nos:
             raise Violation("sum_contract", f"number {name[2]} is that of two contracts", number)
         if "follows" in fields and fields["follows"] not in self._contracts:
@@ -1048,6 +1112,55 @@ def _costs(others: int | Fraction, work: _Work) -> dict[str, int]:
     return costs
 
 
+def _check_additions(
+    number: int,
+    enterprises: dict[str, dict[str, Any]],
+    terms: Terms,
+    rules: _Rules,
+    fields: dict[str, Any],
+) -> None:
+    """Check that an amendment keeps the class, and that a startup no more adds nothing as one."""
+    original = terms.original
+    if (fields["policy"], fields["class"]) != (original["policy"], original["class"]):
+        raise Violation("sum_class", f"a supplement gives {original['id']} a class", number)
+    if original["class"] == rules.classes["standard"]:
+        return
+    for day in map(date.fromisoformat, terms.additions()):
+        if _class_on(enterprises[original["enterprise"]], day, rules) != original["class"]:
+            raise Violation("sum_class", f"{original['id']} is added to on {day}", number)
+
+
+def _check_amended(
+    number: int,
+    contract: _Contract,
+    fields: dict[str, Any],
+    was: _Work,
+    entitled: dict[int, int],
+) -> None:
+    """Compare what an amendment states with the contract's sums before and after it."""
+    before, after = _costs(0, was), _costs(0, contract.parts())
+    changes = {part: after[part] - before[part] for part in after}
+    name, cost = contract.fields["id"], sum(changes.values())
+    _agree("sum_cost", f"change by the amendment of {name}", fields["cost"], cost, number)
+    withheld = changes.pop("withheld")
+    stated = fields.get("withheld_cost", 0)
+    _agree("sum_withheld", f"change by the amendment of {name}", stated, withheld, number)
+    del changes["eligible"]
+    ineligible = [[reason, fen] for reason, fen in changes.items() if fen]
+    if fields.get("ineligible", []) != ineligible:
+        detail = f"{fields.get('ineligible', [])} is stated as ineligible, not {ineligible}"
+        raise Violation("sum_ineligible", f"amendment of {name}: {detail} (fen)", number)
+    now = _entitlement(contract)
+    years = sorted(entitled.keys() | now.keys())
+    grown = [[year, now.get(year, 0) - entitled.get(year, 0)] for year in years]
+    ours = [each for each in grown if each[1]]
+    if fields["entitled"] != ours:
+        detail = f"{fields['entitled']} is stated, not {ours}"
+        raise Violation("sum_entitled", f"amendment of {name}: {detail} (year, fen)", number)
+    contract.stated_cost += fields["cost"]
+    contract.add_stated(fields["entitled"])
+
+
 def _check_evidence(number: int, usage: _OfRecord, ours: _Evidence) -> None:
     if usage.evidence != ours:
         detail = f"what is withheld of record {usage.id} is shown by {usage.evidence!r:.200}"
@@ -1146,9 +1259,9 @@ def _check_pool(pool: _Pool, limit: int, issued: int, accounts: dict[str, int]) 
     _agree("sum_treasury", f"treasury of {programme} {year}", held, -amount)
 
 
-def _agree(code: str, what: str, held: int, ours: int) -> None:
+def _agree(code: str, what: str, held: int, ours: int, entry: int | None = None) -> None:
     if held != ours:
-        raise Violation(code, f"{what}: the ledger says {held} fen, the sums give {ours}")
+        raise Violation(code, f"{what}: the ledger says {held} fen, the sums give {ours}", entry)
 
 
 def _stay_below(code: str, what: str, fen: int, limit: int, entry: int | None = None) -> None:
@@ -1249,6 +1362,10 @@ def _eligible_days(contract: dict[str, Any], rules: _Rules) -> range:
         return range(0)
     term = days_of(contract)
     return range(max(rules.valid.start, term.start), min(rules.valid.stop, term.stop))
+
+
+def _name_of_parties(fields: dict[str, Any]) -> tuple[str, str, str]:
+    return fields["enterprise"], fields["provider"], fields["contract_no"]
 
 
 def _coupon_of(fields: dict[str, Any]) -> _Coupon:

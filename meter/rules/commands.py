@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.rules import entries
-from meter.rules.entries import ClaimOutcome, FundsLevel, ObjectionOutcome
+from meter.rules.entries import AmendmentMode, ClaimOutcome, FundsLevel, ObjectionOutcome
 from meter.values.policy_file import Applicant, Use
 from meter.values.strict import (
     Body,
@@ -181,6 +181,32 @@ class RegisterContract(
         dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]], Meta(max_length=MAX_DEVICE_KINDS)
     ] = {}
     related_party: bool
+
+
+class AmendContract(Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
+    """Amend the contract named in the URL.
+
+    A `supplement` was signed on `signed_on` and holds from `effective` on. A `correction` replaces
+    what was registered by mistake, from the contract's first day on; it alone may have `from`,
+    `use`, `related_party`, `enterprise` and `contract_no`, and its `signed_on` is the contract's.
+    `document` names what shows it.
+    """
+
+    contract: Id
+    mode: AmendmentMode
+    effective: Date | UnsetType = UNSET
+    signed_on: Date | UnsetType = UNSET
+    amount: Fen | UnsetType = UNSET
+    starts: Date | UnsetType = UNSET
+    ends: Date | UnsetType = UNSET
+    prices: Prices | UnsetType = UNSET
+    max_devices: Devices | UnsetType = UNSET
+    use: Use | UnsetType = UNSET
+    related_party: bool | UnsetType = UNSET
+    enterprise: Uscc | UnsetType = UNSET
+    contract_no: Note | UnsetType = UNSET
+    document: Name
+    reason: Reason
 
 
 class FreezeContract(Command, frozen=True, kw_only=True):
@@ -522,7 +548,7 @@ Asked = Command | ConfirmProposal
 def fields_of(command: Asked) -> dict[str, Any]:
     """Return the fields that the command's entry repeats, as plain values."""
     fields = {name: _as_in_entry(getattr(command, name)) for name in command.__struct_fields__}
-    if isinstance(command, RegisterContract):
+    if isinstance(command, RegisterContract | AmendContract) and command.prices is not UNSET:
         fields["prices"] = _prices_in_entry(fields["prices"])
     return fields
 

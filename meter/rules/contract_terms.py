@@ -36,6 +36,7 @@ FIRST_DAY: Final = -1_000_000  # before every day that can be written
 # Of what replaces an original term, the fields that have the same name in the registration.
 CORRECTED: Final = (
     *("amount", "signed_on", "starts", "ends", "use", "related_party", "enterprise"),
+    "contract_no",
 )
 
 
@@ -157,6 +158,11 @@ def supplements(amendments: Iterable[ContractAmended]) -> list[ContractAmended]:
     """Return the supplements by the day from which they hold, then in the order of entries."""
     found = (each for each in amendments if each.mode == "supplement")
     return sorted(found, key=lambda each: str(each.effective))
+
+
+def step_of(steps: Sequence[Step], day: int) -> Step:
+    """Return the prices and rented devices of a Shanghai day."""
+    return next(step for step in reversed(steps) if step.first_day <= day)
 
 
 def _newest(

@@ -334,6 +334,7 @@ class ContractAmended(
     use: str | UnsetType = UNSET
     related_party: bool | UnsetType = UNSET
     enterprise: str | UnsetType = UNSET
+    contract_no: str | UnsetType = UNSET
     document: str
     policy: str
     ratio_class: str
@@ -776,7 +777,7 @@ RecordEntry = UsageAccepted | RecordVoided | RecordReleased
 CouponEntry = CouponIssued | CouponWithdrawn
 AwardEntry = AwardMade | AwardChanged
 ProjectEntry = ProjectRegistered | ProjectAudited | ProjectFunded
-ContractEntry = ContractRegistered | ContractFrozen | ContractUnfrozen
+ContractEntry = ContractRegistered | ContractAmended | ContractFrozen | ContractUnfrozen
 ServiceKeyEntry = LogKeyAdded | LogKeyRetired | ReceiptKeyAdded | ReceiptKeyRetired
 PersonEntry = PersonRegistered | PersonEnded | PersonRecovered | TokenMade | TokenEnded
 ProposalEntry = ProposalMade | ProposalEnded

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from meter.rules.capacity import DeviceTime, Limit, Room, Withheld
 from meter.rules.claim_book import ClaimBook
-from meter.rules.contract_terms import ContractTerms, Segment, Step, Version
+from meter.rules.contract_terms import ContractTerms, Segment, Step, Version, step_of, terms_of
 from meter.rules.entries import (
     AwardMade,
     ContractAmended,
@@ -286,9 +286,7 @@ class Contract:
 
     def step_of(self, day: int) -> Step:
         """Return the prices and rented devices of a Shanghai day."""
-        if len(self.steps) == 1:
-            return self.steps[0]
-        return next(step for step in reversed(self.steps) if step.first_day <= day)
+        return self.steps[0] if len(self.steps) == 1 else step_of(self.steps, day)
 
     def share(self, year: int) -> Share:
         """Return the share of a year, empty at first."""
@@ -296,6 +294,14 @@ class Contract:
         if found is None:
             found = self.shares[year] = Share()
         return found
+
+    def enterprise_at(self, size: int) -> str:
+        """Return whose contract it was after the first `size` entries."""
+        enterprise = self.registered.enterprise
+        for number, entry in self.amendments:
+            if number < size and entry.enterprise is not UNSET:
+                enterprise = entry.enterprise
+        return enterprise
 
     def entitled_and_granted(self, year: int) -> tuple[int, int]:
         """Return the fen of a year."""
@@ -328,12 +334,16 @@ class Contract:
 
 @dataclass
 class Enterprise:
-    """An enterprise; its contracts by programme, and its awards, in the order of their entries."""
+    """An enterprise; its contracts by programme, and its awards, in the order of their entries.
+
+    `left` are contracts that were corrected to be another's.
+    """
 
     entry: int
     registered: EnterpriseRegistered
     contracts: dict[str, list[Contract]] = field(default_factory=dict)
     awards: "list[Award]" = field(default_factory=list)
+    left: list[Contract] = field(default_factory=list)
 
 
 @dataclass
@@ -442,13 +452,14 @@ class StoredBatch(Struct, frozen=True):
 class Touched:
     """The contracts, awards, coupons, pools and days that a group changed.
 
-    `amended` are those of the contracts that have other terms.
+    `amended` has the shares of a contract by year after an entry that changed its terms, by its id
+    and the size with that entry.
     `usage` has, by contract, then Shanghai day and device kind, how much more device-time there is:
     all, what fits, and what is withheld. In a replay, where nobody takes it, that is all there is.
     """
 
     contracts: set[str] = field(default_factory=set)
-    amended: set[str] = field(default_factory=set)
+    amended: dict[tuple[str, int], dict[int, Share]] = field(default_factory=dict)
     awards: set[str] = field(default_factory=set)
     coupons: set[CouponId] = field(default_factory=set)
     pools: set[PoolId] = field(default_factory=set)
@@ -473,7 +484,7 @@ class Touched:
     def update(self, other: "Touched") -> None:
         """Add what another group changed."""
         self.contracts |= other.contracts
-        self.amended |= other.amended
+        self.amended.update(other.amended)
         self.awards |= other.awards
         self.coupons |= other.coupons
         self.pools |= other.pools
@@ -532,6 +543,15 @@ class State:
     def contracts_of(self, enterprise: str, programme: str) -> list[Contract]:
         """Return the contracts that share the enterprise's coupons of a programme, oldest first."""
         return self.enterprises[enterprise].contracts.get(programme, [])
+
+    def terms_at(self, contract: Contract, size: int) -> ContractTerms | Contract:
+        """Return the terms of a contract after the first `size` entries."""
+        known = [entry for number, entry in contract.amendments if number < size]
+        if len(known) == len(contract.amendments):
+            return contract
+        policies = self.policies[contract.registered.programme]
+        funds = sum(fen for _, fen in contract.sums(size).values())
+        return terms_of(contract.registered, known, policies, other_funds=funds)
 
     def usage_of(self, contract: str) -> UsageDays:
         """Return what was metered under a contract by day; the service has loaded it."""

@@ -6,6 +6,7 @@ changed. A contract that changes to another enterprise leaves the coupons of the
 """
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -27,6 +28,7 @@ from meter.rules.measure import meter_of
 from meter.rules.rating import Entitlement, Terms, entitle, parts_of_cost
 from meter.rules.state import Contract, State
 from meter.values.problems import Problem
+from meter.values.text import folded
 from meter.wire.receipt import REASONS
 
 LARGEST: Final = 2**53  # an entry holds integers below it
@@ -88,8 +90,8 @@ def terms_effect(state: State, contract: Contract, terms: ContractTerms) -> Term
     return effect
 
 
-def apply_terms(state: State, effect: TermsEffect) -> None:
-    """Apply the effect of new terms to the state."""
+def apply_terms(state: State, number: int, effect: TermsEffect) -> None:
+    """Apply the effect of new terms, by the entry `number`, to the state."""
     contract, after = effect.contract, effect.after
     apply_grants(state, effect.left)
     granted = {year: share.granted for year, share in contract.shares.items()}
@@ -106,7 +108,8 @@ def apply_terms(state: State, effect: TermsEffect) -> None:
     )
     apply_grants(state, grants)
     state.touched.contracts.add(contract.registered.id)
-    state.touched.amended.add(contract.registered.id)
+    after_entry = {year: copy(share) for year, share in contract.shares.items()}
+    state.touched.amended[contract.registered.id, number + 1] = after_entry
 
 
 @final
@@ -142,13 +145,22 @@ def apply_limits(state: State, contract: Contract, effect: LimitsEffect) -> None
 def take_terms(state: State, contract: Contract, terms: ContractTerms | Contract) -> None:
     """Give a contract its new terms; with another enterprise it is among the contracts of that."""
     programme, before = contract.registered.programme, contract.agreed.enterprise
+    del state.contract_nos[_number_of(contract)]
     contract.take(terms)
+    state.contract_nos[_number_of(contract)] = contract.registered.id
     if contract.agreed.enterprise != before:
         state.contracts_of(before, programme).remove(contract)
+        state.enterprises[before].left.append(contract)
         siblings = state.enterprises[contract.agreed.enterprise].contracts
         held = siblings.setdefault(programme, [])
         held.append(contract)
         held.sort(key=lambda each: each.entry)
+
+
+def _number_of(contract: Contract) -> tuple[str, str, str]:
+    """Return the parties of a contract, and the number that they gave it."""
+    agreed = contract.agreed
+    return agreed.enterprise, agreed.provider, folded(agreed.contract_no)
 
 
 def _rated(state: State, contract: Contract, terms: ContractTerms) -> Contract:
@@ -163,8 +175,8 @@ def _rated(state: State, contract: Contract, terms: ContractTerms) -> Contract:
             after.share(year).withheld += numerator
         for place, numerator in worth.ineligible:
             after.ineligible[place] += numerator
-    numerators = [(each.year, each.ratio_bp, each.eligible) for each in after.segments]
-    after.entitlement = entitle(numerators, after.terms)
+    used = [(each.year, each.ratio_bp, each.eligible) for each in after.segments if each.eligible]
+    after.entitlement = entitle(used, after.terms)
     for year, fen in after.entitlement.by_year.items():
         after.share(year).entitled = fen
     return after

@@ -14,7 +14,7 @@ from ledger.log import Log
 from ledger.progress import Progress
 from ledger.store import Head
 from ledger.tlog import Frontier
-from meter.rules.entries import FLOORED_CLASSES, RecordReleased, RecordVoided
+from meter.rules.entries import FLOORED_CLASSES, ContractAmended, RecordReleased, RecordVoided
 from meter.rules.evolve import evolve
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import State, Touched
@@ -55,6 +55,8 @@ async def _replay(
             log.append(data, entry.at, entry.postings)
             if isinstance(entry, RecordVoided | RecordReleased):
                 await _load_record(connection, state, entry)
+            if isinstance(entry, ContractAmended):
+                await _load_usage(connection, state, entry.contract, waiting)
             evolve(state, entry)
             note_rows(written, state, number, entry, data)
             if progress is not None:
@@ -66,6 +68,7 @@ async def _replay(
             log.take_group()  # only the frontier and the balances are needed on
             await write.write(connection, state, waiting, written)
             state.records.clear()
+            state.usage_days.clear()
             done, written, waiting = state.size, Written(), Touched()
 
 
@@ -80,6 +83,15 @@ async def _read_receipts(connection: connections.Connection, head: Head) -> None
             await write.write(connection, State(), Touched(), written)
             written = Written()
     await write.write(connection, State(), Touched(), written)
+
+
+async def _load_usage(
+    connection: connections.Connection, state: State, contract: str, waiting: Touched
+) -> None:
+    """Load a contract's usage by day: what is stored, and what waits to be."""
+    await load.load_usage_days(connection, state, contract)
+    stored = Touched(usage={contract: state.usage_days[contract]})
+    stored.update(Touched(usage={contract: waiting.usage.get(contract, {})}))
 
 
 async def _load_record(

@@ -195,6 +195,8 @@ def _named(state: State, submission: _Submission) -> Named:
         named.add_batch(submission.signed.batch)
     elif isinstance(entry, RecordVoided | RecordReleased):
         named.records.add((entry.provider, entry.id))
+    elif BY_ENTRY[type(entry)].changes_terms:
+        named.amended.add(entry.contract)
     if BY_ENTRY[type(entry)].command is not None and entry.request is not UNSET:
         named.requests.add((state.people.owner_of(entry.by), entry.request))
     return named

@@ -7,6 +7,7 @@ from typing import Any
 from ledger import canon
 from ledger import store as ledger_store
 from meter.host.breath import Breath
+from meter.rules.entries import ContractAmended
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import (
     CouponId,
@@ -55,13 +56,35 @@ async def past_balance(
     start = await ledger_store.segment_start(connection, size)
     issued = await connection.fetchval(_SQL["past_coupon"], *coupon, start)
     balance = PastBalance(issued or 0)
-    for contract, *numbers in await connection.fetch(_SQL["past_shares"], *coupon, start):
-        balance.shares[contract] = PastShare(*map(int, numbers))
+    items, year = _items_of(state, coupon, size), coupon[2]
+    for item, *numbers in await connection.fetch(_SQL["past_shares"], items, year, start):
+        balance.shares[item] = PastShare(*map(int, numbers))
+    rows = await connection.fetch(_SQL["amended_shares"], items, year, start, size)
+    amended = {(entry, item): PastShare(*map(int, numbers)) for entry, item, *numbers in rows}
     breath = Breath()
-    async for _, data in ledger_store.entries(connection, start, size):
+    async for number, data in ledger_store.entries(connection, start, size):
         await breath.take()  # a group may have thousands
-        advance(balance, state, coupon, read_entry(canon.decode(data)))
+        entry = read_entry(canon.decode(data))
+        advance(balance, state, coupon, number, entry)
+        if isinstance(entry, ContractAmended) and (number, entry.contract) in amended:
+            balance.shares[entry.contract] = amended[number, entry.contract]
+    balance.shares = {name: share for name, share in balance.shares.items() if name in items}
     return balance
+
+
+def _items_of(state: State, coupon: CouponId, size: int) -> list[str]:
+    """Return the contracts and awards that a coupon paid for when the ledger had some size."""
+    enterprise, programme, _ = coupon
+    contracts = (each for each in state.contracts.values() if each.entry < size)
+    made = (each.made for each in state.awards.values() if each.entry < size)
+    return [
+        *(
+            each.registered.id
+            for each in contracts
+            if each.registered.programme == programme and each.enterprise_at(size) == enterprise
+        ),
+        *(each.id for each in made if (each.enterprise, each.programme) == (enterprise, programme)),
+    ]
 
 
 async def contract_totals(connection: Connection, contract: str) -> ContractTotals:

@@ -55,6 +55,7 @@ class Named:
     batches: set[BatchId] = field(default_factory=set)
     records: set[RecordId] = field(default_factory=set)
     requests: set[RequestId] = field(default_factory=set)
+    amended: set[str] = field(default_factory=set)  # contracts whose terms change
 
     def add_batch(self, batch: Batch) -> None:
         """Add what a signed batch names."""
@@ -72,6 +73,8 @@ class Named:
                 command = proposed_command(command)
             if BY_COMMAND[type(command)].names_record:
                 self.records.add((command.provider, command.id))  # type: ignore[attr-defined]
+            if BY_COMMAND[type(command)].changes_terms:
+                self.amended.add(command.contract)  # type: ignore[attr-defined]
 
 
 async def load_state(connection: Connection, head: Head) -> State:
@@ -134,6 +137,8 @@ async def load_named(
     await _load_batches(connection, state, named.batches)
     await _load_streams(connection, state, named.batches)
     await load_records(connection, state, named.records)
+    for contract in named.amended:
+        await load_usage_days(connection, state, contract)
     if not named.requests:
         return {}
     rows = await connection.fetch(_SQL["known_requests"], *_columns(named.requests, 2))
@@ -188,6 +193,14 @@ def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> AcceptedRecord:
     columns = (row["quarters"], row["counts"], row["device_times"], row["limits"])
     withheld = [Withheld(*run) for run in zip(*columns, strict=True)]
     return AcceptedRecord(row["entry"], usage, fits, withheld, row["voided"], row["released"])
+
+
+async def load_usage_days(connection: Connection, state: State, contract: str) -> None:
+    """Load what is stored of a contract's usage by day."""
+    state.usage_days[contract] = {
+        (day, device): list(map(int, device_times))
+        for day, device, *device_times in await connection.fetch(_SQL["usage_days"], contract)
+    }
 
 
 async def load_device_time(

@@ -14,6 +14,8 @@ from typing import Final, TypeVar
 from ledger import canon
 from ledger.queries import load
 from meter.rules.claim_book import Claim
+from meter.rules.contract_terms import ContractTerms
+from meter.rules.entries import ContractAmended
 from meter.rules.evolve import register
 from meter.rules.kinds.table import read_entry
 from meter.rules.people import AuthorityToken, Person, Proposal
@@ -51,8 +53,8 @@ class ActivePolicy:
 class Registered:
     """What the first `size` entries register.
 
-    `state` may know more: only what an entry of the snapshot names is looked up there, for what is
-    registered once never changes.
+    `state` may know more: what an entry of the snapshot names is looked up there, and what changes
+    is asked for with the size.
     """
 
     state: State
@@ -111,10 +113,21 @@ class Registered:
         """Return all providers in the order of their entries."""
         return self._all(self.state.providers.values())
 
+    def terms(self, contract: Contract) -> ContractTerms | Contract:
+        """Return the terms of a contract as they are by now."""
+        return self.state.terms_at(contract, self.size)
+
+    def amendments_of(self, contract: Contract) -> list[ContractAmended]:
+        """Return the amendments of a contract by now, in the order of their entries."""
+        return [entry for number, entry in contract.amendments if number < self.size]
+
     def contracts_of(self, enterprise: Enterprise) -> list[Contract]:
         """Return an enterprise's contracts of all programmes in the order of their entries."""
-        own = (each for held in enterprise.contracts.values() for each in held)
-        return sorted(self._all(own), key=lambda each: each.entry)
+        own = [each for held in enterprise.contracts.values() for each in held]
+        found = {each.entry: each for each in self._all([*own, *enterprise.left])}
+        uscc = enterprise.registered.uscc
+        held = (found[number] for number in sorted(found))
+        return [each for each in held if each.enterprise_at(self.size) == uscc]
 
     def keys_of(self, provider: Provider) -> dict[str, bool]:
         """Return the ids of a provider's keys, each with whether it is revoked."""

@@ -69,6 +69,13 @@ def _note_past(written: Written, state: State, touched: Touched) -> None:
             )
             for year, share in state.contracts[name].shares.items()
         )
+    # After an amendment within the group, which no entry tells in full.
+    written.past_shares += (
+        (name, year, size, Decimal(share.withheld), share.entitled, share.granted)
+        for (name, size), shares in touched.amended.items()
+        if size < state.size
+        for year, share in shares.items()
+    )
     awards = [state.awards[name] for name in sorted(touched.awards)]
     written.past_shares += (
         (each.made.id, each.made.year, state.size, Decimal(0), each.amount, each.amount)

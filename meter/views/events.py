@@ -31,6 +31,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from meter.rules.entries import (
+    AmendmentMode,
     AnyEntry,
     AuthorityEntry,
     AwardChanged,
@@ -46,6 +47,7 @@ from meter.rules.entries import (
     ClaimOrdered,
     ClaimPaid,
     ClaimRevoked,
+    ContractAmended,
     ContractEntry,
     ContractFrozen,
     ContractFunded,
@@ -91,6 +93,7 @@ _VERBS: Final[Mapping[type[Entry], str]] = {
     CouponIssued: "issued",
     CouponWithdrawn: "withdrawn",
     ContractRegistered: "registered",
+    ContractAmended: "amended",
     ContractFrozen: "frozen",
     ContractUnfrozen: "unfrozen",
     AwardMade: "made",
@@ -128,7 +131,9 @@ _OF_NO_COUPON = (
     LedgerEntry
     | PartyEntry
     | KeyRevoked
-    | ContractEntry
+    | ContractRegistered
+    | ContractFrozen
+    | ContractUnfrozen
     | BatchAccepted
     | AwardEntry
     | ProjectEntry
@@ -147,6 +152,7 @@ _OF_NO_PROVIDER = (
 )
 _OF_NO_ENTERPRISE = LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted | ProjectRegistered
 _ProjectMoney = ProjectFunded | ProjectAudited
+_AboutContract = RecordEntry | ContractAmended | ContractFrozen | ContractUnfrozen | ContractFunded
 
 
 class Data(Struct, frozen=True, kw_only=True):
@@ -259,6 +265,17 @@ class ContractData(Data, frozen=True, kw_only=True):
     contract: str
 
 
+class AmendmentData(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """A contract was amended; its figures changed so. Its provider sees the cost alone."""
+
+    contract: str
+    mode: AmendmentMode
+    cost: str
+    entitled: str = ""
+    granted: str = ""
+    reason: str = ""
+
+
 class ClaimData(Data, frozen=True, kw_only=True, omit_defaults=True):
     """A step of a claim, or a change of what may be paid for an item and year."""
 
@@ -350,14 +367,14 @@ class Walk:
             coupon
             for number, entry in enumerate(entries, self.position.entry)
             if concerns(state, number, entry, self.who)
-            for coupon in coupons_of(state, entry)
+            for coupon in coupons_of(entry)
             if coupon not in self.balances and self.who.may_see(coupon)
         }
 
     def take(self, state: State, entry: AnyEntry) -> list[Event]:
         """Step over the entry at the position; return its events that were not seen."""
         number, seen = self.position.entry, self.position.seen
-        changes = apply_to_balances(self.balances, state, entry)
+        changes = apply_to_balances(self.balances, state, number, entry)
         self.position = Position(number + 1)
         if not concerns(state, number, entry, self.who):
             return []
@@ -382,20 +399,26 @@ def concerns(state: State, number: int, entry: AnyEntry, who: Viewer) -> bool:
             assert_never(unknown)
 
 
-def coupons_of(state: State, entry: AnyEntry) -> list[CouponId]:
+def coupons_of(entry: AnyEntry) -> list[CouponId]:
     """Return the coupons whose money an entry changes."""
     if isinstance(entry, CouponEntry):
         return [(entry.enterprise, entry.programme, entry.year)]
     if isinstance(entry, CouponsExpired):
         return [coupon for coupon, _ in expired(entry)]
-    if isinstance(entry, RecordEntry | ContractFunded):
-        contract = state.contracts[entry.contract]
-        years = sorted({year for _, year, _ in _grants(entry)})
-        return [contract.coupon_id(year) for year in years]
+    if isinstance(entry, RecordEntry | ContractAmended | ContractFunded):
+        return sorted(set(_coupons_in(entry)))
     # Of the coupon of an award all is granted always: its events need no balance.
     if isinstance(entry, _OF_NO_COUPON):
         return []
     assert_never(entry)
+
+
+def _coupons_in(entry: Entry) -> Iterator[CouponId]:
+    for posting in entry.postings:
+        for account in posting[:2]:
+            if account.startswith("coupon:"):
+                _, programme, year, enterprise = account.split(":")
+                yield enterprise, programme, int(year)
 
 
 @dataclass(slots=True)
@@ -407,16 +430,16 @@ class CouponChanges:
 
 
 def apply_to_balances(
-    balances: Mapping[CouponId, PastBalance], state: State, entry: AnyEntry
+    balances: Mapping[CouponId, PastBalance], state: State, number: int, entry: AnyEntry
 ) -> CouponChanges:
     """Apply an entry to the balances that are present, and return their changes."""
     changes = CouponChanges()
-    for coupon in coupons_of(state, entry):
+    for coupon in coupons_of(entry):
         balance = balances.get(coupon)
         if balance is None:
             continue
         changes.before[coupon] = _issued_and_granted(balance)
-        advance(balance, state, coupon, entry)
+        advance(balance, state, coupon, number, entry)
         changes.after[coupon] = _issued_and_granted(balance)
     return changes
 
@@ -456,8 +479,8 @@ def _for_enterprise(
     elif isinstance(entry, CouponEntry):
         yield _coupon(entry, common, changes)
         yield from _other_grants(state, entry, common, "")
-    elif isinstance(entry, ContractFunded):
-        yield _contract_funds(entry, common)
+    elif isinstance(entry, ContractFunded | ContractAmended):
+        yield _changed_terms(entry, common)
         yield from _other_grants(state, entry, common, entry.contract)
     elif isinstance(entry, CouponsExpired):
         yield from _expiries(entry, common, changes)
@@ -481,6 +504,8 @@ def _for_provider(entry: AnyEntry, common: _Common) -> Iterator[NamedData]:
     elif isinstance(entry, KeyRevoked):
         data = KeyData(entry=common.number, time=common.time, keyid=entry.keyid)
         yield "key.revoked", data
+    elif isinstance(entry, ContractAmended):
+        yield _amendment(entry, common, money=False)
     elif isinstance(entry, ContractEntry):
         yield _contract(entry, common)
     elif not isinstance(entry, _OF_NO_PROVIDER):
@@ -587,6 +612,12 @@ def _contract(
     return f"contract.{_VERBS[type(entry)]}", data
 
 
+def _changed_terms(entry: ContractFunded | ContractAmended, common: _Common) -> NamedData:
+    if isinstance(entry, ContractFunded):
+        return _contract_funds(entry, common)
+    return _amendment(entry, common, money=True)
+
+
 def _contract_funds(entry: ContractFunded, common: _Common) -> NamedData:
     granted = sum(fen for name, _, fen in _grants(entry) if name == entry.contract)
     entitled = sum(fen for _, fen in entry.entitled)
@@ -602,6 +633,22 @@ def _contract_funds(entry: ContractFunded, common: _Common) -> NamedData:
         uncovered=format_money(entitled - granted),
     )
     return "contract.funded", data
+
+
+def _amendment(entry: ContractAmended, common: _Common, *, money: bool) -> NamedData:
+    granted = sum(fen for name, _, fen in _grants(entry) if name == entry.contract)
+    entitled = sum(fen for _, fen in entry.entitled)
+    data = AmendmentData(
+        entry=common.number,
+        time=common.time,
+        contract=entry.contract,
+        mode=entry.mode,
+        cost=format_money(entry.cost),
+        entitled=format_money(entitled) if money else "",
+        granted=format_money(granted) if money else "",
+        reason=_reason(entry),
+    )
+    return "contract.amended", data
 
 
 def _claim(state: State, entry: ClaimEntry, common: _Common) -> NamedData:
@@ -753,11 +800,12 @@ def _enterprises_of(  # noqa: PLR0911 - one for each family of entries
         return {enterprise for (enterprise, _, _), _ in expired(entry)}
     if isinstance(entry, AwardEntry):
         return {_made(state, entry).enterprise}
-    if isinstance(entry, RecordEntry | ContractFrozen | ContractUnfrozen | ContractFunded):
-        return {state.contracts[entry.contract].agreed.enterprise}
+    if isinstance(entry, _AboutContract):
+        contract = state.contracts[entry.contract]  # an amendment may move it
+        return {contract.enterprise_at(number), contract.enterprise_at(number + 1)}
     if isinstance(entry, ClaimEntry):
         item, _ = _item_year(state, entry)
-        return {state.contracts[item].agreed.enterprise}
+        return {state.contracts[item].enterprise_at(number)}
     if isinstance(entry, _ProjectMoney):
         awards = state.projects[entry.project].awards
         return {each.made.enterprise for each in awards if each.entry < number}
@@ -774,7 +822,7 @@ def _provider_of(state: State, entry: AnyEntry) -> str:
         return entry.provider
     if isinstance(entry, RecordVoided):
         return entry.provider if entry.batch is UNSET else ""
-    if isinstance(entry, ContractFrozen | ContractUnfrozen):
+    if isinstance(entry, ContractAmended | ContractFrozen | ContractUnfrozen):
         return state.contracts[entry.contract].registered.provider
     if isinstance(entry, _OF_NO_PROVIDER):
         return ""

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from msgspec import UNSET
 
+from meter.rules.contract_terms import step_of
 from meter.rules.entries import (
     AwardEntry,
     AwardMade,
@@ -45,13 +46,18 @@ class PastBalance:
         return self.shares.setdefault(contract, PastShare())
 
 
-def advance(balance: PastBalance, state: State, coupon: CouponId, entry: Entry) -> None:
-    """Apply one entry to a balance; `state` knows the contracts' terms, which never change."""
+def advance(
+    balance: PastBalance, state: State, coupon: CouponId, number: int, entry: Entry
+) -> None:
+    """Apply an entry to a balance; `state` knows the terms of contracts, those of then too.
+
+    What is withheld under a contract after its amendment has a row of its own.
+    """
     _move_money(balance, coupon, entry)
     if isinstance(entry, RecordEntry):
-        _change_share(balance, state, coupon, entry)
+        _change_share(balance, state, coupon, number, entry)
     elif isinstance(entry, ContractFunded):
-        _change_entitled(balance, state, coupon, entry)
+        _change_entitled(balance, state, coupon, number, entry)
     elif isinstance(entry, AwardEntry):
         _change_award(balance, entry)
 
@@ -80,9 +86,10 @@ def _change_share(
     balance: PastBalance,
     state: State,
     coupon: CouponId,
+    number: int,
     entry: RecordEntry,
 ) -> None:
-    if not _change_entitled(balance, state, coupon, entry):
+    if not _change_entitled(balance, state, coupon, number, entry):
         return
     match entry:
         case UsageAccepted():
@@ -93,19 +100,25 @@ def _change_share(
             assert_never(entry)
     for day, device_time in () if entry.withheld is UNSET else entry.withheld:
         if year_of(day_start(day)) == coupon[2]:
-            price = state.contracts[entry.contract].price_on(entry.device, day)
+            steps = state.terms_at(state.contracts[entry.contract], number).steps
+            price = step_of(steps, day).price_on(entry.device, day)
             balance.share(entry.contract).withheld += sign * device_time * price
 
 
 def _change_entitled(
-    balance: PastBalance, state: State, coupon: CouponId, entry: RecordEntry | ContractFunded
+    balance: PastBalance,
+    state: State,
+    coupon: CouponId,
+    number: int,
+    entry: RecordEntry | ContractFunded,
 ) -> bool:
     """Change what a contract is entitled to; return whether the coupon pays for it."""
     enterprise, programme, year = coupon
-    terms = state.contracts[entry.contract].registered
-    if (terms.enterprise, terms.programme) != (enterprise, programme):
+    contract = state.contracts[entry.contract]
+    ours = contract.enterprise_at(number), contract.registered.programme
+    if ours != (enterprise, programme):
         return False
     entitled = dict(entry.entitled).get(year)
     if entitled is not None:
-        balance.share(terms.id).entitled += entitled
+        balance.share(entry.contract).entitled += entitled
     return True

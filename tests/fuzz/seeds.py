@@ -382,6 +382,15 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
         }
         for amount in ("0.00", "499.99")
     ],
+    "AmendContract": [
+        {"contract": "A", "mode": "correction", "document": "x", "reason": "a reason"} | changes
+        for changes in (
+            {"amount": "1200.00", "from": "2024-12-02", "until": "2026-12-01"},
+            {"signed_on": "2024-12-02", "use": "training", "related_party": True},
+            {"enterprise": BETA, "prices": {"ascend-910b": "4.00"}, "max_devices": {"other": 8}},
+            {"mode": "supplement", "effective": "2025-02-01", "signed_on": "2025-01-01"},
+        )
+    ],
     "FreezeContract": [{"contract": "A"}, {"contract": "none"}],
     "UnfreezeContract": [{"contract": "A"}],
     "SetBudget": [

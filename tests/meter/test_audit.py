@@ -7,6 +7,7 @@ else. The check of hashes and signatures is shown by a change of every byte of a
 import base64
 import contextlib
 import copy
+import dataclasses
 import random
 import re
 import tempfile
@@ -200,6 +201,8 @@ def honest_history(tell: Callable[[int, Entry], Any] | None = None) -> Writer:
     writer.freeze("A")
     writer.post([usage("r5"), usage("r6", "B")])
     writer.unfreeze("A")
+    writer.supplement("2025-02-01", "B", prices={DEVICE: "4.00"}, amount="1200.00")
+    writer.correct("A", prices={DEVICE: "4.40"}, ends="2026-12-01")
     exceed(writer)
     writer.issue(2025, "100.00")
     writer.issue(2025, "1000.00", BETA, reason="a reason")
@@ -259,7 +262,17 @@ def test_an_honest_ledger_passes():
     writer = honest_history()
     assert {entry.kind for entry in writer.entries} == {
         *("genesis", "policy", "provider", "key", "revocation", "enterprise", "contract"),
-        *("freeze", "unfreeze", "issue", "withdrawal", "batch", "usage", "void", "release"),
+        *(
+            "amendment",
+            "freeze",
+            "unfreeze",
+            "issue",
+            "withdrawal",
+            "batch",
+            "usage",
+            "void",
+            "release",
+        ),
         *("enlistment", "log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
         *("person", "person_end", "person_recovery", "token", "token_end"),
         *("proposal", "proposal_end", "contract_funds"),
@@ -335,6 +348,13 @@ operations = st.one_of(
         st.sampled_from([ALPHA, BETA]),
     ),
     st.tuples(st.sampled_from(["freeze", "unfreeze"]), st.sampled_from(["A", "S"])),
+    st.tuples(
+        st.just("amend"),
+        st.sampled_from(["A", "B", "S"]),
+        st.sampled_from([None, "2025-01-01", "2025-02-20", "2026-01-01"]),
+        st.sampled_from([{}, {"amount": "300.00"}, {"max_devices": {DEVICE: 8}}]),
+        st.integers(1, 90_000),
+    ),
 )
 
 
@@ -350,9 +370,22 @@ def carry_out(writer: Writer, name: str, *arguments: Any) -> None:
         ids = [id_ for (_, id_), held in writer.state.records.items() if held.withheld]
         arguments = (ids[-1] if ids else arguments[0],)
     try:
-        getattr(writer, name)(*arguments)
+        if name == "amend":
+            amend(writer, *arguments)
+        else:
+            getattr(writer, name)(*arguments)
     except Problem:
         assert name != "post"
+
+
+def amend(
+    writer: Writer, contract: str, effective: str | None, changes: dict[str, Any], price: int
+) -> None:
+    changes = changes | {"prices": {DEVICE: f"{price // 10_000}.{price % 10_000:04}"}}
+    if effective is None:
+        writer.correct(contract, **changes)
+    else:
+        writer.supplement(effective, contract, **changes)
 
 
 @settings(properties, max_examples=60)
@@ -671,7 +704,7 @@ def too_late(writer: Writer) -> Any:
 def without_a_price(writer: Writer) -> Any:
     writer.contract("Z", prices={"other": "1.00"})
     contract = writer.state.contracts["Z"]
-    return bent(contract, registered=replace(contract.registered, prices={DEVICE: 45_000}))
+    return bent(contract, steps=[dataclasses.replace(contract.steps[0], prices={DEVICE: 45_000})])
 
 
 @pytest.mark.parametrize("lie", [frozen, with_another_provider, too_late, without_a_price])
@@ -967,9 +1000,9 @@ def test_a_record_that_counts_beyond_what_is_enlisted_is_found():
 def test_a_record_that_counts_beyond_what_is_rented_is_found():
     writer = crowded(max_devices={DEVICE: 4})
     contract = writer.state.contracts["L"]
-    unlimited = replace(contract.registered, max_devices={})
+    unlimited = replace(contract.agreed, max_devices={})
     with (
-        bent(contract, registered=unlimited),
+        bent(contract, agreed=unlimited),
         found(writer, "wrong_receipt", "'withheld': '0.00'"),
     ):
         writer.post([usage("over", "L", milli_devices=5_000)])
@@ -1537,7 +1570,11 @@ def could_be(kind: str, field: str, value: Any) -> bool:
     if isinstance(value, str):
         return (
             field in FREE_TEXTS
-            or (field in {"name", "reason"} and 0 < len(value) <= 200 and value.isprintable())
+            or (
+                field in {"name", "reason", "document"}
+                and 0 < len(value) <= 200
+                and value.isprintable()
+            )
             or (
                 field in {"id", "use", "keyid", "enlisted.batch", "body.contract"}
                 and value in HOSTILE[5:7]

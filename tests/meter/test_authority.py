@@ -6,10 +6,10 @@ from msgspec import UNSET
 from ledger.canon import MAX_ENTRY_BYTES, encode
 from ledger.canon import decode as decode_canonical
 from meter.rules import commands, entries
-from meter.rules.commands import fields_of, same_but_for_reason
+from meter.rules.commands import MAX_DEVICE_KINDS, fields_of, same_but_for_reason
 from meter.rules.decide_command import response_to
 from meter.rules.entries import RecordReleased, RecordVoided, UsageAccepted
-from meter.rules.kinds.contracts import MAX_CONTRACTS_PER_PROGRAMME
+from meter.rules.kinds.contracts import MAX_CONTRACTS_OF_YEAR
 from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of, read_entry
 from meter.rules.measure import MAX_EVIDENCE
 from meter.values.policy import shipped_text
@@ -599,7 +599,7 @@ def test_contracts_that_cannot_be_eligible_in_the_year_do_not_reach_the_threshol
     [
         {"starts": "2025-12-31", "ends": "2026-06-01"},
         {"starts": "2024-12-01", "ends": "2025-01-02"},
-        {"starts": "2020-01-01", "ends": "2030-01-01"},
+        {"starts": "2023-01-01", "ends": "2027-01-01"},
     ],
 )
 def test_a_term_that_touches_the_year_by_a_day_reaches_the_threshold(changes):
@@ -784,6 +784,8 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     rotate_keys(books)
     meet_people(books)
     award(books)
+    books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
+    books.correct("B", use="other", related_party=True, starts="2024-12-02")
     end_year(books, 2026)
     kinds = set()
     for entry in books.entries[1:]:
@@ -839,6 +841,8 @@ def test_every_entry_survives_its_bytes():
     use(books, "c", "A", 64_000)
     take_every_step(books, "A", 2025)
     award(books)
+    books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
+    books.correct("B", use="other", related_party=True, starts="2024-12-02")
     end_year(books, 2026)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {
@@ -859,7 +863,7 @@ def test_an_entry_of_another_kind_is_refused(kind):
 
 def test_the_limit_of_contracts_holds_for_an_enterprise_and_a_programme():
     books = opened(lifted())
-    for number in range(MAX_CONTRACTS_PER_PROGRAMME):
+    for number in range(MAX_CONTRACTS_OF_YEAR):
         books.contract(f"C{number}")
     problem = refusal(books.contract, "more")
     assert (problem.code, problem.status) == ("too_many_contracts", 422)
@@ -886,7 +890,7 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
         start = parse_instant(f"{year}-03-01T08:00:00+08:00")
         return record(f"{contract}-{year}", contract, start, start + seconds, milli_devices)
 
-    contracts = [f"{number:064d}" for number in range(MAX_CONTRACTS_PER_PROGRAMME)]
+    contracts = [f"{number:064d}" for number in range(MAX_CONTRACTS_OF_YEAR)]
     terms = {"programme": name, "provider": "p" * 64, "starts": "2025-01-01", "ends": "2029-01-01"}
     # 2.00 yuan for each later year of the first contract; the others wait for two fen a year each.
     for contract in contracts:
@@ -924,7 +928,7 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
         for contract in contracts
         for year in range(4)
     ]
-    assert len(postings) == MAX_CONTRACTS_PER_PROGRAMME * 4
+    assert len(postings) == MAX_CONTRACTS_OF_YEAR * 4
     by_year = [(2025 + year, largest) for year in range(4)]
     by_day = [(20_000 + day, largest) for day in range(32)]
     common = {
@@ -965,8 +969,52 @@ def test_an_entry_that_moves_money_in_every_contract_and_year_fits_into_its_byte
             fits=by_day,
             evidence=[run] * MAX_EVIDENCE,
         ),
+        _largest_amendment(contracts[0], postings),
     ):
         assert len(encode(worst)) <= MAX_ENTRY_BYTES
+
+
+def _largest_amendment(contract: str, postings: list[entries.Posting]) -> entries.Entry:
+    """Return an amendment that moves a contract from coupons which pay all others then."""
+    largest = 10**15
+    others = [
+        (f"coupon:{'p' * 32}:{2029 + year}:{BETA}", f"accrued:{contract}:{2029 + year}", largest)
+        for year in range(4)
+    ]
+    kinds = [f"{number:064d}" for number in range(MAX_DEVICE_KINDS)]
+    return entries.ContractAmended(
+        at=2**53 - 1,
+        by="b" * 64,
+        person="w" * 64,
+        request="r" * 200,
+        proposal=2**53 - 1,
+        salt="00" * 16,
+        reason="\U00020000" * 500,
+        document="\U00020000" * 200,
+        contract=contract,
+        mode="correction",
+        signed_on="2025-01-01",
+        amount=largest,
+        starts="2025-01-01",
+        ends="2029-01-01",
+        prices={kind: entries.PriceFor(10**9, "month") for kind in kinds},
+        max_devices=dict.fromkeys(kinds, 10**7),
+        use="training",
+        related_party=False,
+        enterprise=BETA,
+        policy="v" * 64,
+        ratio_class="c" * 32,
+        cost=-(2**53) + 1,
+        withheld_cost=-(2**53) + 1,
+        ineligible=[(reason, -(2**53) + 1) for reason in REASONS],
+        entitled=[(2025 + year, -largest) for year in range(8)],
+        postings=[
+            (f"enterprise:{BETA}", f"enterprise:{ALPHA}", 2**53 - 1),
+            (f"enterprise:{BETA}", f"due:{contract}", 2**53 - 1),
+            *postings,
+            *others,
+        ],
+    )
 
 
 def test_a_record_of_which_every_second_quarter_is_withheld_fits_into_an_entry():

@@ -10,7 +10,7 @@ from ledger.errors import Violation
 from meter.auditor.sums import Sums
 from meter.rules.entries import ContractFunded
 from meter.rules.evolve import evolve
-from meter.rules.kinds.contracts import MAX_CONTRACTS_PER_PROGRAMME
+from meter.rules.kinds.contracts import MAX_CONTRACTS_OF_YEAR
 from meter.rules.state import State
 from meter.service.rebuild import rebuild
 from meter.values.problems import Problem
@@ -224,7 +224,7 @@ def test_the_largest_entry_fits():
     name, contract = "p" * 32, "c" * 64
     postings = [
         (f"coupon:{name}:{2025 + year}:{ALPHA}", f"accrued:{number:064d}:{2025 + year}", largest)
-        for number in range(MAX_CONTRACTS_PER_PROGRAMME)
+        for number in range(MAX_CONTRACTS_OF_YEAR)
         for year in range(4)
     ]
     entry = ContractFunded(

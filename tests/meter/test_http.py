@@ -105,6 +105,12 @@ RECORD = {
     "state": "RUNNING",
     "final": False,
 }
+CORRECTION = {
+    "mode": "correction",
+    "amount": "1000000.00",
+    "document": "合同扫描件",
+    "reason": "a digit was wrong",
+}
 BALANCE = f"/v1/enterprises/{ALPHA}/balance?programme={PROGRAMME}&year=2025"
 
 # In an order in which each can succeed.
@@ -116,6 +122,7 @@ COMMANDS = [
     ("/v1/contracts", CONTRACT),
     ("/v1/coupons", COUPON),
     ("/v1/coupons/withdraw", COUPON | {"amount": "1.00"}),
+    ("/v1/contracts/TC-2025-0001/amend", CORRECTION),
     ("/v1/contracts/TC-2025-0001/freeze", {}),
     ("/v1/contracts/TC-2025-0001/unfreeze", {}),
     ("/v1/records/void", VOID),
@@ -126,7 +133,10 @@ COMMANDS = [
     ("/v1/projects/P/funds", FUNDS),
     ("/v1/contracts/TC-2025-0001/funds", FUNDS),
 ]
-MOVING_MONEY = ["/v1/coupons", "/v1/coupons/withdraw", "/v1/records/void", "/v1/budgets"]
+MOVING_MONEY = [
+    *("/v1/coupons", "/v1/coupons/withdraw", "/v1/records/void", "/v1/budgets"),
+    "/v1/contracts/TC-2025-0001/amend",
+]
 QUESTIONS = [BALANCE, "/v1/contracts/TC-2025-0001", "/v1/entries", "/v1/entries/0"]
 
 
@@ -212,8 +222,9 @@ async def test_each_command_in_its_documented_form_makes_one_entry(database, tmp
             number += 1
         assert [entry.kind for entry in await service.entries()] == [
             *("genesis", "policy", "provider", "key", "enterprise", "contract", "issue"),
-            *("withdrawal", "freeze", "unfreeze", "batch", "usage", "void", "revocation"),
-            *("budget", "project", "project_audit", "project_funds", "contract_funds"),
+            *("withdrawal", "amendment", "freeze", "unfreeze", "batch", "usage", "void"),
+            *("revocation", "budget", "project", "project_audit", "project_funds"),
+            "contract_funds",
         ]
     await check_sums(database)
 
@@ -958,6 +969,7 @@ async def test_a_contract_shows_its_terms_and_what_was_metered(database, tmp_pat
             "policy": "2024-12",
             "class": "standard",
             "funds": [],
+            "amendments": [],
             "frozen": False,
             "cost": "288.00",
             "eligible": "288.00",

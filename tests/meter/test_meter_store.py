@@ -73,7 +73,24 @@ async def history(service: Service, seed: int, steps: int = 40) -> None:
             case 3:
                 path = f"/v1/contracts/{chance.choice(contracts)}"
                 await service.post(f"{path}/{chance.choice(['freeze', 'unfreeze'])}")
-            case 4 if ids:
+            case 4:
+                amendment = {
+                    "prices": {DEVICE: f"{chance.randrange(1, 9)}.00"},
+                    "amount": chance.choice(["5.00", "70.00", "900.00"]),
+                    "document": "协议",
+                    "reason": "as signed",
+                } | chance.choice(
+                    [
+                        {"mode": "correction", "enterprise": chance.choice([ALPHA, BETA])},
+                        {
+                            "mode": "supplement",
+                            "effective": chance.choice(["2025-01-01", "2026-01-01"]),
+                            "signed_on": "2024-12-01",
+                        },
+                    ]
+                )
+                await service.post(f"/v1/contracts/{chance.choice(contracts)}/amend", amendment)
+            case 5 if ids:
                 body = {"provider": "pcl", "id": chance.choice(ids), "reason": "found"}
                 await service.post("/v1/records/void", body)
             case _:

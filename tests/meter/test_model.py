@@ -207,6 +207,8 @@ class Model:
     keys: dict[str, dict] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     enterprises: dict[str, dict] = field(default_factory=dict)
+    # Contracts as they were registered, and as they stand, with the prices of supplements by day.
+    registered: dict[str, dict] = field(default_factory=dict)
     contracts: dict[str, dict] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     entry_of: dict[tuple, int] = field(default_factory=dict)
@@ -320,7 +322,8 @@ class Model:
             raise Refused("bad_dates")
         if yuan(body["amount"]) == 0 or len(set(map(per, body["prices"].values()))) > 1:
             raise Refused("malformed")
-        self.check_terms(body)
+        self.check_dates(body)
+        self.check_kinds(body)
 
     def check_number(self, body: dict) -> None:
         for other in self.contracts.values():
@@ -330,7 +333,7 @@ class Model:
                 if other["contract_no"].upper() == body["contract_no"].upper():
                     raise Refused("looks_alike")
 
-    def check_terms(self, body: dict) -> None:
+    def check_dates(self, body: dict) -> None:
         if midnight(body["signed_on"]) > self.now:
             raise Refused("bad_dates")
         if body["signed_on"] < self.enterprises[body["enterprise"]]["founded_on"]:
@@ -340,6 +343,8 @@ class Model:
             raise Refused("no_policy")
         if body["until"] <= POLICIES[version]["starts"]:
             raise Refused("bad_dates")
+
+    def check_kinds(self, body: dict) -> None:
         kinds = [*body["prices"]]
         for (name, _), batch in self.enlistments.items():
             kinds += batch["devices"] if name == body["provider"] else []
@@ -358,10 +363,32 @@ class Model:
 
     def contract(self, body: dict) -> int:
         body = dict(body)
-        known = self.contracts.get(body["id"])
+        known = self.registered.get(body["id"])
         # Values that are fixed at registration are not part of the request.
         body["policy"] = known["policy"] if known else self.version_for(body)
-        return self.register("contract", body["id"], body, self.check_contract, self.contracts)
+        number = self.register("contract", body["id"], body, self.check_contract, self.registered)
+        self.contracts.setdefault(body["id"], body | {"later": []})
+        return number
+
+    def amend(self, id_: str, effective: str, changes: dict) -> int:
+        """Correct a contract, or change prices from a day on."""
+        if id_ not in self.contracts:
+            raise Refused("unknown_contract")
+        terms = dict(self.contracts[id_])
+        if effective:
+            terms["later"] = [*terms["later"], (effective, changes["prices"])]
+        else:
+            terms |= changes | {"prices": terms["prices"] | changes["prices"]}
+        prices = [terms["prices"], *(each for _, each in terms["later"])]
+        if len({per(price) for each in prices for price in each.values()}) > 1:
+            raise Refused("malformed")
+        if not effective:
+            terms["policy"] = self.version_for(terms)
+            self.check_dates(terms)
+            self.check_role(terms["enterprise"])
+        self.contracts[id_] = terms
+        self.regrant()
+        return self.append()
 
     def revoke(self, keyid: str) -> int:
         if keyid not in self.keys:
@@ -864,6 +891,9 @@ def per(price: str | dict) -> str:
 def price_on(contract: dict, device: str, day: str) -> Fraction:
     """Return what a device costs for an hour of a day, in yuan."""
     price = contract["prices"][device]
+    for effective, prices in sorted(contract["later"], key=lambda each: each[0]):
+        if effective <= day:
+            price = prices.get(device, price)
     if per(price) == "hour":
         return Fraction(price)
     first = date.fromisoformat(f"{day[:7]}-01")
@@ -1199,6 +1229,25 @@ class BooksMachine(RuleBasedStateMachine):
             lambda: self.books.ask(commands.RegisterContract, **body),
             lambda: self.model.contract(body),
         )
+
+    @rule(
+        contract=contract_ids,
+        effective=st.sampled_from(["", "2025-12-31", "2026-01-01", "2026-01-03"]),
+        price=st.sampled_from(["4.00", "0.3333", "9.99", {"amount": "2000.00", "per": "month"}]),
+        changes=st.sampled_from(
+            [{}, {"amount": "70.00"}, {"use": "research"}, {"related_party": True}]
+        ),
+    )
+    def amend(self, contract: str, effective: str, price: Any, changes: dict) -> None:
+        changes = {"prices": {DEVICE: price}} | ({} if effective else changes)
+        signed = self.model.contracts.get(contract, BASE_CONTRACT)["signed_on"]
+
+        def core() -> int:
+            if effective:
+                return self.books.supplement(effective, contract, signed_on=signed, **changes)
+            return self.books.correct(contract, **changes)
+
+        self.both(core, lambda: self.model.amend(contract, effective, changes))
 
     @rule(keyid=st.sampled_from(["k2", "k3", "k3", "none"]))
     def revoke(self, keyid: str) -> None:

@@ -156,6 +156,7 @@ def test_an_idempotency_key_is_required_where_money_moves():
         *(f"/v1/claims/{{claim}}/{step}" for step in ("approve", "revoke", "order")),
         *("/v1/claims/{claim}/payment-return", "/v1/recoveries"),
         *("/v1/budgets", "/v1/awards", "/v1/awards/{award}/change"),
+        "/v1/contracts/{contract}/amend",
     }
 
 

@@ -130,6 +130,10 @@ async def today(diary: Diary) -> None:
     await ask("/v1/contracts/F/freeze", reason="asked about")
     await diary.usage([record("f1", "F", *HOUR, 1), record("a3", "A", *HOUR, 9)], seq=7)
     await ask("/v1/contracts/F/unfreeze")
+    amendment = {"document": "协议", "reason": "as signed", "prices": {DEVICE: "4.00"}}
+    signed = {"mode": "supplement", "effective": "2025-06-01", "signed_on": "2025-05-01"}
+    await ask("/v1/contracts/A/amend", amount="900000.00", **signed, **amendment)
+    await ask("/v1/contracts/W/amend", mode="correction", enterprise=BETA, **amendment)
     szu = {"provider": "szu", "stream": "gpu", "keyid": "szu-1"}
     await diary.usage([record("s1", "S", *YEAR_EDGE, 9_000), record("s1", "S", *HOUR, 1)], **szu)
     await ask("/v1/records/release", provider="pcl", id="w2", reason="seen")

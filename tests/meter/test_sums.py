@@ -137,7 +137,7 @@ def test_nothing_sums_up_to_nothing():
 def test_a_price_that_is_not_the_contract_s_is_found():
     books = world()
     contract = books.state.contracts["A"]
-    contract.registered = msgspec.structs.replace(contract.registered, prices={DEVICE: 45_001})
+    contract.steps = [dataclasses.replace(contract.steps[0], prices={DEVICE: 45_001})]
     books.post([usage("a", hours=10)])
     found(books, "sum_cost", "contract A", "45001", "45000")
 
@@ -442,7 +442,7 @@ def test_a_record_that_is_withheld_though_it_fits_is_found():
 def test_a_limit_of_the_contract_that_is_not_minded_is_found():
     books = crowded(max_devices={DEVICE: 4})
     contract = books.state.contracts["A"]
-    contract.registered = msgspec.structs.replace(contract.registered, max_devices={})
+    contract.agreed = msgspec.structs.replace(contract.agreed, max_devices={})
     books.post([hour("a", 5)])
     found_last(books, "sum_withheld", str(1_000 * HOUR))
 

@@ -4,7 +4,8 @@ Terms that nobody can mean are refused, with the field's name in `field`. Terms 
 fund nothing are registered, and the response has warnings: `use: …`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -16,6 +17,7 @@ from meter.rules.entries import (
     ContractRegistered,
     ContractUnfrozen,
     EnterpriseRegistered,
+    PriceFor,
 )
 from meter.rules.kinds.kind import (
     NOTHING_MORE,
@@ -41,11 +43,15 @@ from meter.values.policy import Policy
 from meter.values.policy_file import MAX_YEARS
 from meter.values.problems import Problem
 from meter.values.text import folded
-from meter.values.units import add_months, parse_date
+from meter.values.units import add_months, parse_date, year_of
 
-# A posting takes about 200 bytes at most, and one void can move money in each contract and year of
-# the enterprise. All these postings must fit into an entry of 65,535 bytes.
-MAX_CONTRACTS_PER_PROGRAMME: Final = 256 // MAX_YEARS
+# A posting takes about 200 bytes at most, and one entry can move money in each contract of a year,
+# in as many years as a term touches. All these postings must fit into an entry of 65,535 bytes.
+MAX_CONTRACTS_OF_YEAR: Final = 256 // MAX_YEARS
+
+# Terms of a contract, in a command or as they are agreed.
+SomeTerms = RegisterContract | ContractRegistered
+SomePrices = Mapping[str, int | PriceFor]
 
 
 def _holder(state: State, command: RegisterContract) -> Holder | None:
@@ -55,41 +61,73 @@ def _holder(state: State, command: RegisterContract) -> Holder | None:
 def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Judged:
     check_spelling(state, "item", command.id)
     active_policy(state, command.programme)
-    enterprise = state.enterprises.get(command.enterprise)
-    if enterprise is None:
-        raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
-    provider = state.providers.get(command.provider)
-    if provider is None:
+    _known_enterprise(state, command.enterprise)
+    if command.provider not in state.providers:
         raise Problem("unknown_provider", f"no provider {command.provider}")
-    _check_number(state, command)
+    check_number(state, command)
     if command.project is not UNSET:
         known_project(state, command.project)
     if command.follows is not UNSET:
         known_contract(state, command.follows)
-    contracts = state.contracts_of(command.enterprise, command.programme)
-    if len(contracts) >= MAX_CONTRACTS_PER_PROGRAMME:
-        raise Problem("too_many_contracts", f"the limit is {MAX_CONTRACTS_PER_PROGRAMME}")
-    check_period(command.starts, command.ends)
-    if command.amount == 0:
-        raise Problem("malformed", "the amount is zero")
-    if len({price.per for price in command.prices.values()}) > 1:
-        raise Problem("malformed", "prices: all are per hour, per day or per month", field="prices")
-    _check_signing(enterprise.registered, command, stamp)
-    policy = _policy_of(state, command)
-    _check_programme(state, policy, enterprise.registered)
-    _check_spelling(provider, command)
-    ratio_class = _ratio_class(policy, enterprise.registered, command.signed_on)
+    check_terms(command, [command.prices])
+    policy, ratio_class = derive_policy_and_class(state, command, stamp)
+    _check_spelling(state.providers[command.provider], command)
+    check_contracts_of_years(state, command)
     return {"policy": policy.version, "ratio_class": ratio_class}, []
 
 
-def _check_number(state: State, command: RegisterContract) -> None:
-    """Raise `Problem` where the parties have a contract of this number already."""
-    parties = command.enterprise, command.provider
-    known = state.contract_nos.get((*parties, folded(command.contract_no)))
-    if known is None:
+def check_terms(terms: SomeTerms, prices: Iterable[SomePrices]) -> None:
+    """Raise `Problem` for terms that nobody can mean; `prices` are those of each time."""
+    check_period(terms.starts, terms.ends)
+    if terms.amount == 0:
+        raise Problem("malformed", "the amount is zero")
+    # A number is a price for an hour, in an entry.
+    if len({getattr(price, "per", "hour") for each in prices for price in each.values()}) > 1:
+        raise Problem("malformed", "prices: all are per hour, per day or per month", field="prices")
+
+
+def derive_policy_and_class(state: State, terms: SomeTerms, stamp: Stamp) -> tuple[Policy, str]:
+    """Return policy and class of a contract by its signing. Raises `Problem`."""
+    enterprise = _known_enterprise(state, terms.enterprise)
+    _check_signing(enterprise, terms, stamp)
+    policy = _policy_of(state, terms)
+    _check_programme(state, policy, enterprise)
+    return policy, _ratio_class(policy, enterprise, terms.signed_on)
+
+
+def _known_enterprise(state: State, uscc: str) -> EnterpriseRegistered:
+    """Return an enterprise. Raises `Problem` `unknown_enterprise`."""
+    if uscc not in state.enterprises:
+        raise Problem("unknown_enterprise", f"no enterprise {uscc}")
+    return state.enterprises[uscc].registered
+
+
+def check_contracts_of_years(state: State, terms: SomeTerms, own: Contract | None = None) -> None:
+    """Raise `Problem` for a term of too many years, or one more contract in a year than fit."""
+    years = _years_of(terms)
+    if len(years) > MAX_YEARS:
+        raise Problem("bad_dates", f"the term touches more than {MAX_YEARS} years", field="until")
+    held = state.contracts_of(terms.enterprise, terms.programme)
+    touched = Counter(year for each in held if each is not own for year in _years_of(each.agreed))
+    for year in years:
+        if touched[year] >= MAX_CONTRACTS_OF_YEAR:
+            detail = f"{MAX_CONTRACTS_OF_YEAR} contracts touch {year}, which is the limit"
+            raise Problem("too_many_contracts", detail)
+
+
+def _years_of(terms: SomeTerms) -> range:
+    """Return the years that the term touches."""
+    return range(year_of(parse_date(terms.starts)), year_of(parse_date(terms.ends) - 1) + 1)
+
+
+def check_number(state: State, terms: SomeTerms) -> None:
+    """Raise `Problem` where the parties have another contract of this number."""
+    parties = terms.enterprise, terms.provider
+    known = state.contract_nos.get((*parties, folded(terms.contract_no)))
+    if known is None or known == terms.id:
         return
     contract = state.contracts[known]
-    check_names("contract_no", [command.contract_no], [contract.registered.contract_no])
+    check_names("contract_no", [terms.contract_no], [contract.agreed.contract_no])
     detail = f"contract {known} has this number"
     raise Problem("contract_known", detail, entry=contract.entry)
 
@@ -101,9 +139,7 @@ def _check_programme(state: State, policy: Policy, enterprise: EnterpriseRegiste
     check_applicant(state, policy, enterprise)
 
 
-def _check_signing(
-    enterprise: EnterpriseRegistered, command: RegisterContract, stamp: Stamp
-) -> None:
+def _check_signing(enterprise: EnterpriseRegistered, command: SomeTerms, stamp: Stamp) -> None:
     """Raise `Problem` `bad_dates` where the signing cannot be meant."""
     check_not_in_future("signed_on", command.signed_on, stamp)
     if command.signed_on < enterprise.founded_on:
@@ -111,7 +147,7 @@ def _check_signing(
         raise Problem("bad_dates", detail, field="signed_on")
 
 
-def _policy_of(state: State, command: RegisterContract) -> Policy:
+def _policy_of(state: State, command: SomeTerms) -> Policy:
     """Return the policy in force at the signing, else within the term. Raises `Problem`."""
     days = (command.signed_on, command.starts, command.ends)
     policy = state.policy_for(command.programme, *map(parse_date, days))
@@ -133,12 +169,17 @@ def _check_spelling(provider: Provider, command: RegisterContract) -> None:
 
 def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: str) -> str:
     """Return the class of a startup if the enterprise was one on the day, else the standard one."""
-    startup_until = add_months(enterprise.founded_on, policy.startup_months)
-    # Dates of one form compare as text.
-    is_startup = enterprise.applicant == "enterprise" and signed_on < startup_until
-    ratio_class = policy.derived_class("startup" if is_startup else "standard")
+    startup = is_startup(policy, enterprise, signed_on)
+    ratio_class = policy.derived_class("startup" if startup else "standard")
     assert ratio_class is not None, "the classes of what is metered are derived"
     return ratio_class
+
+
+def is_startup(policy: Policy, enterprise: EnterpriseRegistered, day: str) -> bool:
+    """Return whether an enterprise was a startup on a day."""
+    startup_until = add_months(enterprise.founded_on, policy.startup_months)
+    # Dates of one form compare as text.
+    return enterprise.applicant == "enterprise" and day < startup_until
 
 
 def _apply_contract(state: State, number: int, entry: ContractRegistered) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from meter.rules.commands import Command
 from meter.rules.entries import ContractRegistered, EnterpriseRegistered, Entry, Posting
@@ -87,6 +88,8 @@ class Kind(Generic[E, C]):
     - `holder(state, command)` returns the entry that holds the id of the command, if there is one.
     - `response(state, entry)` returns the fields of the response beside the entry's number.
     - `names_record`: the command names a record, which must be loaded before the command is judged.
+    - `changes_terms`: the command changes the terms of its `contract`, whose usage must be loaded
+      before the command is judged.
     - `moves_money`: the command needs an idempotency key.
     - `firm(state, command)` returns the USCC of the enterprise that may give the command too, with
       a token of its own; it raises `Problem`. None for a command of the authority alone.
@@ -105,6 +108,7 @@ class Kind(Generic[E, C]):
     response: Callable[[State, E], dict[str, Any]] = adds_nothing
     codes: tuple[str, ...] = ()
     names_record: bool = False
+    changes_terms: bool = False
     moves_money: bool = False
     firm: Callable[[State, C], str] | None = None
     persons: Literal[0, 1, 2] = 2
@@ -216,8 +220,11 @@ def check_names(field: str, names: Iterable[str], known: Iterable[str]) -> None:
 
 
 def contract_subjects(state: State, name: str) -> set[str]:
-    """Return the subjects of a contract: itself and its parties."""
-    return parties_of(state.contracts[name].agreed)
+    """Return the subjects of a contract: itself and its parties, earlier ones too."""
+    contract = state.contracts[name]
+    corrected = (entry.enterprise for _, entry in contract.amendments)
+    earlier = {f"enterprise:{each}" for each in corrected if each is not UNSET}
+    return parties_of(contract.registered) | earlier
 
 
 def parties_of(terms: ContractRegistered) -> set[str]:

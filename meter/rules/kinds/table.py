@@ -9,6 +9,7 @@ from msgspec import UNSET, to_builtins
 from meter.rules.commands import Command
 from meter.rules.entries import AnyEntry, Entry
 from meter.rules.kinds import (
+    amendments,
     awards,
     budgets,
     claims,
@@ -51,6 +52,7 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     service_keys.RECEIPT_KEY_RETIREMENT,
     parties.ENTERPRISE,
     contracts.CONTRACT,
+    amendments.AMENDMENT,
     contracts.FREEZE,
     contracts.UNFREEZE,
     funds.FUNDS,

@@ -168,6 +168,9 @@ ON CONFLICT (contract, day, device) DO UPDATE SET
     device_time = held.device_time + EXCLUDED.device_time,
     fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld;
 
+-- name: usage_days
+SELECT day, device, device_time, fits, withheld FROM meter.usage_day WHERE contract = $1;
+
 -- name: put_contract_totals
 INSERT INTO meter.contract_total
     (contract, used, related_party, use, outside_policy, outside_term, not_enlisted)
@@ -183,12 +186,15 @@ INSERT INTO meter.contract_segment (contract, year, policy, eligible)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[])
 ON CONFLICT (contract, year, policy) DO UPDATE SET eligible = EXCLUDED.eligible;
 
+-- name: clear_segments_of
+DELETE FROM meter.contract_segment WHERE contract = ANY ($1::text[]);
+
 -- name: put_contract_years
 INSERT INTO meter.contract_year
     (contract, year, enterprise, programme, withheld, entitled, granted)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::numeric[],
     $6::bigint[], $7::bigint[])
-ON CONFLICT (contract, year) DO UPDATE SET
+ON CONFLICT (contract, year) DO UPDATE SET enterprise = EXCLUDED.enterprise,
     withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
 
 -- name: put_coupons
@@ -274,13 +280,19 @@ WHERE (enterprise, programme, year) = ($1, $2, $3) AND size <= $4
 ORDER BY size DESC LIMIT 1;
 
 -- name: past_shares
+-- Of contracts and awards in a year.
 SELECT own.contract, past.withheld, past.entitled, past.granted
-FROM meter.contract_year AS own CROSS JOIN LATERAL (
+FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
     SELECT withheld, entitled, granted FROM meter.contract_year_past
-    WHERE contract = own.contract AND year = own.year AND size <= $4
+    WHERE contract = own.contract AND year = $2 AND size <= $3
     ORDER BY size DESC LIMIT 1
 ) AS past
-WHERE (own.enterprise, own.programme, own.year) = ($1, $2, $3) ORDER BY own.contract;
+ORDER BY own.contract;
+
+-- name: amended_shares
+-- How they stood after entries that amended them, by the entry, in a group and up to a size.
+SELECT size - 1 AS entry, contract, withheld, entitled, granted FROM meter.contract_year_past
+WHERE contract = ANY ($1::text[]) AND year = $2 AND size > $3 AND size <= $4;
 
 -- name: contract
 SELECT head.size, head.last_at,

@@ -1,0 +1,223 @@
+"""Amendments of contracts: a supplement that the parties signed, or the correction of a mistake.
+
+A supplement holds from a day on; its amount and its end are those of the whole contract. A
+correction replaces what was registered, from the contract's first day on, and the class and the
+policy are derived again. Usage that is booked already is rated anew by the terms of then.
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from meter.rules.claim_book import OPEN
+from meter.rules.commands import AmendContract, fields_of
+from meter.rules.contract_terms import ContractTerms, original_terms, supplements, terms_of
+from meter.rules.effects import check_same
+from meter.rules.entries import ContractAmended
+from meter.rules.kinds.contracts import (
+    check_contracts_of_years,
+    check_number,
+    check_terms,
+    derive_policy_and_class,
+    is_startup,
+)
+from meter.rules.kinds.kind import (
+    Judged,
+    Kind,
+    Stamp,
+    check_names,
+    check_not_in_future,
+    contract_subjects,
+    known_contract,
+)
+from meter.rules.state import Contract, State
+from meter.rules.terms_effect import apply_terms, take_terms, terms_effect
+from meter.values.problems import Problem
+from meter.values.units import format_money
+
+_OF_CORRECTION = ("starts", "use", "related_party", "enterprise", "contract_no")
+
+
+def _judge(state: State, command: AmendContract, stamp: Stamp) -> Judged:
+    contract = known_contract(state, command.contract)
+    _check_form(command)
+    entry = _draft(state, contract, command, stamp)
+    terms = _terms_after(state, contract, entry)
+    check_terms(terms.agreed, [step.prices for step in terms.steps])
+    _check_signing(contract, entry, stamp)
+    _check_class(state, contract, entry)
+    check_number(state, terms.agreed)
+    check_contracts_of_years(state, terms.agreed, contract)
+    if terms.agreed.enterprise != contract.agreed.enterprise:
+        _check_unclaimed(state, contract)
+    effect = terms_effect(state, contract, terms)
+    derived = {"policy": entry.policy, "ratio_class": entry.ratio_class}
+    return derived | effect.fields(), effect.postings()
+
+
+def _check_form(command: AmendContract) -> None:
+    """Raise `Problem` `malformed` for fields that the mode needs, or that it has not."""
+    if command.mode == "supplement":
+        for name in ("effective", "signed_on"):
+            if getattr(command, name) is UNSET:
+                raise Problem("malformed", f"a supplement needs {name}", field=name)
+        for name in _OF_CORRECTION:
+            if getattr(command, name) is not UNSET:
+                told = "from" if name == "starts" else name
+                raise Problem("malformed", f"only a correction changes {told}", field=told)
+        if all(
+            each is UNSET
+            for each in (command.amount, command.ends, command.prices, command.max_devices)
+        ):
+            raise Problem("malformed", "it changes nothing")
+    elif command.effective is not UNSET:
+        detail = "a correction holds from the contract's first day on"
+        raise Problem("malformed", detail, field="effective")
+
+
+def _draft(
+    state: State, contract: Contract, command: AmendContract, stamp: Stamp
+) -> ContractAmended:
+    """Return the entry but for its effect; a correction derives policy and class again."""
+    entry = ContractAmended(
+        **fields_of(command),
+        policy=contract.agreed.policy,
+        ratio_class=contract.agreed.ratio_class,
+        cost=0,
+        entitled=[],
+        at=stamp.at,
+        by=stamp.by,
+        person="",
+        request=stamp.request,
+        salt=stamp.salt,
+        postings=[],
+    )
+    if entry.mode == "correction":
+        original = original_terms(contract.registered, _with(contract, entry))
+        check_terms(original, [original.prices])
+        policy, ratio_class = derive_policy_and_class(state, original, stamp)
+        entry = replace(entry, policy=policy.version, ratio_class=ratio_class)
+    known = [*contract.agreed.prices, *_kinds_of(state, contract)]
+    for field in ("prices", "max_devices"):
+        names: Any = getattr(entry, field)
+        check_names(field, [] if names is UNSET else names, known)
+    return entry
+
+
+def _with(contract: Contract, entry: ContractAmended) -> list[ContractAmended]:
+    return [*(each for _, each in contract.amendments), entry]
+
+
+def _kinds_of(state: State, contract: Contract) -> set[str]:
+    return state.providers[contract.registered.provider].device_kinds()
+
+
+def _terms_after(state: State, contract: Contract, entry: ContractAmended) -> ContractTerms:
+    policies = state.policies[contract.registered.programme]
+    funds = sum(fen for _, fen in contract.sums().values())
+    return terms_of(contract.registered, _with(contract, entry), policies, other_funds=funds)
+
+
+def _check_signing(contract: Contract, entry: ContractAmended, stamp: Stamp) -> None:
+    """Raise `Problem` `bad_dates` for a supplement whose signing cannot be meant."""
+    if entry.mode == "supplement":
+        signed_on = str(entry.signed_on)
+        check_not_in_future("signed_on", signed_on, stamp)
+        if signed_on < contract.agreed.signed_on:
+            detail = f"signed before the contract was, on {contract.agreed.signed_on}"
+            raise Problem("bad_dates", detail, field="signed_on")
+
+
+def _check_class(state: State, contract: Contract, entry: ContractAmended) -> None:
+    """Raise `Problem` `class_changed` where a firm adds to its contract as a startup no more.
+
+    Of supplements that hold from the same day, the newest counts.
+    """
+    amendments = _with(contract, entry)
+    original = original_terms(contract.registered, amendments)
+    policy = state.policies[original.programme][original.policy]
+    if original.ratio_class == policy.derived_class("standard"):
+        return
+    enterprise = state.enterprises[original.enterprise].registered
+    amount, ends = original.amount, original.ends
+    for _, group in groupby(supplements(amendments), key=lambda each: each.effective):
+        before, lawful = (amount, ends), {"amount": True, "ends": True}
+        for each in group:
+            startup = is_startup(policy, enterprise, str(each.signed_on))
+            if each.amount is not UNSET:
+                amount, lawful["amount"] = each.amount, startup or each.amount <= before[0]
+            if each.ends is not UNSET:
+                ends, lawful["ends"] = each.ends, startup or each.ends <= before[1]
+        if not all(lawful.values()):
+            raise Problem("class_changed", "the firm was a startup no more: register a contract")
+
+
+def _check_unclaimed(state: State, contract: Contract) -> None:
+    """Raise `Problem` where a contract that has claims would change to another enterprise."""
+    name = contract.registered.id
+    for item, year in state.claims.by_item:
+        if item != name:
+            continue
+        if any(claim.state in OPEN for claim in state.claims.claims_of((name, year))):
+            raise Problem("claim_open", f"a claim for {name} and {year} is open")
+        if state.claims.account((name, year)).claimed:
+            raise Problem("wrong_state", f"{name} was paid for {year}: its enterprise stays")
+
+
+def _register(state: State, number: int, entry: ContractAmended) -> None:
+    contract = state.contracts[entry.contract]
+    terms = _terms_after(state, contract, entry)
+    _note(contract, number, entry, terms)
+    take_terms(state, contract, terms)
+
+
+def _apply(state: State, number: int, entry: ContractAmended) -> None:
+    contract = state.contracts[entry.contract]
+    terms = _terms_after(state, contract, entry)
+    effect = terms_effect(state, contract, terms)
+    check_same(entry.postings, effect.postings())
+    _note(contract, number, entry, terms)
+    apply_terms(state, number, effect)
+
+
+def _note(contract: Contract, number: int, entry: ContractAmended, terms: ContractTerms) -> None:
+    contract.amendments.append((number, entry))
+    for device in terms.agreed.max_devices.keys() - contract.agreed.max_devices.keys():
+        contract.counted_since[device] = number
+
+
+def _subjects(state: State, entry: ContractAmended) -> Iterable[str]:
+    found = contract_subjects(state, entry.contract)
+    return found if entry.enterprise is UNSET else {*found, f"enterprise:{entry.enterprise}"}
+
+
+def _response(_state: State, entry: ContractAmended) -> dict[str, Any]:
+    return {
+        "policy": entry.policy,
+        "class": entry.ratio_class,
+        "cost": format_money(entry.cost),
+        "entitled": format_money(sum(fen for _, fen in entry.entitled)),
+    }
+
+
+AMENDMENT: Kind[ContractAmended, AmendContract] = Kind(
+    entry=ContractAmended,
+    command=AmendContract,
+    judge=_judge,
+    apply=_apply,
+    register=_register,
+    subjects=_subjects,
+    rows="registration",
+    response=_response,
+    codes=(
+        *("unknown_contract", "unknown_enterprise", "bad_dates", "looks_alike", "no_policy"),
+        "contract_known",
+        *("not_applicant", "wrong_meter", "role_conflict", "too_many_contracts", "too_large"),
+        *("class_changed", "claim_open", "wrong_state"),
+    ),
+    moves_money=True,
+    changes_terms=True,
+)
