@@ -32,8 +32,9 @@ ROOMS = {
     "rules": WIRE,
     "views": RULES_AND_BELOW,
     "client": WIRE,
-    "agent": WIRE | {"client"},
-    "auditor": VIEWS_AND_BELOW | {"client"},
+    "exposition": set(),
+    "agent": WIRE | {"client", "exposition"},
+    "auditor": VIEWS_AND_BELOW | {"client", "exposition"},
     "host": RULES_AND_BELOW,
     "tables": VIEWS_AND_BELOW | {"host"},
     "http": VALUES | {"host"},
@@ -69,7 +70,7 @@ READS_POLICIES = {"meter/values/policy.py": {"importlib.resources.files"}}
 DATABASE = {"meter/tables/*", "ledger/store.py"}
 HTTP = {
     *("meter/http/*", "meter/api/*", "meter/client.py", "meter/witness/server.py"),
-    *("meter/auditor/fetch.py", "meter/auditor/monitor_metrics.py", "meter/publish/witnesses.py"),
+    *("meter/auditor/fetch.py", "meter/exposition.py", "meter/publish/witnesses.py"),
 }
 
 IMPURE_MODULES = {

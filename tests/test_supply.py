@@ -273,27 +273,29 @@ def test_each_service_of_the_compose_file_has_a_read_only_root_and_gets_no_right
 
 
 UNIT = REPOSITORY / "deploy/kashi.service"
+AGENT = REPOSITORY / "deploy/kashi-agent.service"
 
 
-def test_the_unit_has_a_umask_a_read_only_root_and_gets_no_rights():
-    lines = UNIT.read_text().splitlines()
+@pytest.mark.parametrize("file", [UNIT, AGENT], ids=lambda each: each.stem)
+def test_a_unit_has_a_umask_a_read_only_root_and_gets_no_rights(file):
+    lines = file.read_text().splitlines()
     for line in (
         "UMask=0077",
         "ProtectSystem=strict",
         "NoNewPrivileges=yes",
-        "StateDirectory=kashi",
+        f"StateDirectory={file.stem}",
     ):
         assert line in lines
     assert [line for line in lines if line.startswith("ReadWritePaths")] == []
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """Return the unit with a program that is on this machine."""
+@pytest.fixture(params=[UNIT, AGENT], ids=lambda each: each.stem)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a unit with a program that is on this machine."""
     if shutil.which("systemd-analyze") is None and "CI" not in os.environ:
         pytest.skip("systemd-analyze is missing")
-    copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/opt/kashi/bin/kashi serve", "/bin/true serve"))
+    copy = tmp_path / request.param.name
+    copy.write_text(request.param.read_text().replace("/opt/kashi/bin/kashi", "/bin/true"))
     return copy
 
 

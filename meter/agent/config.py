@@ -19,12 +19,13 @@ An entry that names more wins over one that names less. What no entry covers, or
 is not guessed: the run waits in quarantine until the map says what it is.
 """
 
+import ssl
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -33,17 +34,24 @@ from msgspec import Meta, Struct
 from meter.agent.devices import Unvaluable, devices_in
 from meter.agent.slice import Rhythm, Span
 from meter.agent.usage import Run
+from meter.client import trust
 from meter.values.strict import Date, Id, Instant, convert_texts
 from meter.values.text import check_texts
 from meter.values.units import parse_date
 from meter.wire.batch import MAX_RECORD_SECONDS, LogName, Sha256Hex
 
 _ALWAYS: Final = 1 << 62
+# The fields that are paths, by section.
+_PATHS: Final[dict[str | None, tuple[str, ...]]] = {
+    None: ("spool",),
+    "service": ("token", "ca", "certificate", "private_key"),
+    "provider": ("key",),
+}
 Filter = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the service is, and which ledger it keeps; files as paths."""
+    """Where the service is, and which ledger it keeps; `token` and the three after it are files."""
 
     url: str
     log: LogName
@@ -53,10 +61,6 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ca: str | None = None
     certificate: str | None = None
     private_key: str | None = None
-
-    @property
-    def tls_files(self) -> tuple[str | None, str | None, str | None]:
-        return self.ca, self.certificate, self.private_key
 
 
 class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,6 +137,19 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     ignore: Sequence[IgnoreRule] = ()
 
     @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """Return what https connections trust, and who calls. Raises `OSError`."""
+        service = self.service
+        files = (service.ca, service.certificate, service.private_key)
+        return trust(*(None if each is None else Path(each) for each in files))
+
+    @cached_property
+    def token(self) -> str | None:
+        """Return the token in its file. Raises `OSError` and `ValueError`."""
+        file = self.service.token
+        return None if file is None else Path(file).read_text(encoding="ascii").strip()
+
+    @cached_property
     def map(self) -> "Map":
         return Map(self.contract, self.device, self.ignore)
 
@@ -142,12 +159,25 @@ def read_config(file: Path) -> Config:
     try:
         fields = tomllib.loads(file.read_text(encoding="utf-8"))
         check_texts(fields)
-        config = convert_texts(fields, Config)
+        config = convert_texts(_with_paths(fields, file.absolute().parent), Config)
         _check_url(config.service.url)
         _check_rules(config)
     except ValueError as error:  # of TOML, of UTF-8, of a type
         raise ValueError(f"{file}: {error}") from None
     return config
+
+
+def _with_paths(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the fields with whole paths: those of the file are relative to its folder."""
+    made = fields
+    for section, names in _PATHS.items():
+        place = made if section is None else made.get(section)
+        if not isinstance(place, dict):
+            continue  # its type is told later
+        place = dict(place)
+        place |= {name: str(folder / place[name]) for name in names if type(place.get(name)) is str}
+        made = place if section is None else made | {section: place}
+    return made
 
 
 def _check_url(url: str) -> None:

@@ -13,8 +13,7 @@ from typing import Final
 
 from meter.agent.collect import slurm
 from meter.agent.config import Config
-from meter.agent.run import read_token
-from meter.client import ClientError, Refused, Service, load_key, sign_batch, trust
+from meter.client import ClientError, Refused, Service, load_key, sign_batch
 from meter.wire.batch import Batch
 
 MAX_CLOCK_SECONDS: Final = 60
@@ -136,8 +135,7 @@ async def _service(config: Config) -> AsyncIterator[Finding]:
     settings, provider = config.service, config.provider
     try:
         key = load_key(Path(provider.key))
-        token = read_token(config)
-        tls = trust(*(None if each is None else Path(each) for each in settings.tls_files))
+        token, tls = config.token, config.tls
     except (OSError, ValueError) as error:
         yield Finding(str(error), "correct the file's name in [service] or [provider]")
         return

@@ -8,17 +8,19 @@ what is unsent. Whatever stops it, the next round goes on: what was written is p
 is read again.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 from meter.agent.collect import slurm
-from meter.agent.config import Config
+from meter.agent.config import Config, read_config
 from meter.agent.plan import Slice, plan, vanished
 from meter.agent.push import Report, Reporter
 from meter.agent.slice import Rhythm
+from meter.agent.status import Status, status_of
 from meter.agent.store import Spool
 from meter.agent.usage import Reading, Run
 from meter.client import (
@@ -28,7 +30,6 @@ from meter.client import (
     Stream,
     load_key,
     record_fields,
-    trust,
 )
 from meter.values.units import DAY_SECONDS
 from meter.wire.batch import Record, Void
@@ -49,6 +50,7 @@ class Outcome:
     records: list[Record] = field(default_factory=list)
     voids: list[Void] = field(default_factory=list)
     report: Report = field(default_factory=Report)
+    clock_ahead_seconds: dict[str, float] = field(default_factory=dict)  # of `slurm`, `service`
     faults: list[str] = field(default_factory=list)
 
 
@@ -84,8 +86,8 @@ class Agent:
             stream,
             service.receipt_key,
             self.spool,
-            token=read_token(config),
-            tls=trust(*(None if each is None else Path(each) for each in service.tls_files)),
+            token=config.token,
+            tls=config.tls,
             attempts=attempts,
             first_pause_seconds=first_pause_seconds,
             # The spool gives each number once: if one is taken, the spool is not the newest.
@@ -99,17 +101,14 @@ class Agent:
     async def __aexit__(self, *_: object) -> None:
         await self._reporter.__aexit__()
 
-    @property
-    def clock_ahead_seconds(self) -> float:
-        """Seconds that this machine's clock is ahead of the ledger's; negative if behind."""
-        return self._reporter.clock_ahead_seconds
-
     async def once(self, *, is_dry: bool = False) -> Outcome:
         """Read, write down, post. A dry round changes and posts nothing.
 
         Raises `ClientError` `spool` only: other faults are in the outcome.
         """
+        now = time.time()
         outcome = Outcome(await self._collect(self._since()))
+        outcome.clock_ahead_seconds["slurm"] = now - outcome.reading.at
         outcome.faults += outcome.reading.faults
         with self.spool.change(is_undone=is_dry):
             self._take(outcome)
@@ -124,6 +123,7 @@ class Agent:
         else:
             report.not_taken[:0] = outcome.report.not_taken
             outcome.report = report
+        outcome.clock_ahead_seconds["service"] = self._reporter.clock_ahead_seconds
         return outcome
 
     async def _read_slurm(self, since: int) -> Reading:
@@ -170,16 +170,29 @@ class Agent:
         outcome.voids += voids_of(made.voids, run)
 
 
+async def run(
+    file: Path, every_seconds: float, tell: Callable[[Outcome | None, Status | None, str], None]
+) -> NoReturn:
+    """Run a round now and then, for ever; tell of each its outcome, the status, and the trouble.
+
+    A round reads the file anew, and has the spool only meanwhile: so the map can be changed and a
+    correction approved at any time. A fault that stops a round does not stop the next.
+    """
+    while True:
+        began = time.monotonic()
+        try:
+            async with Agent(read_config(file)) as agent:
+                outcome = await agent.once()
+                tell(outcome, status_of(agent.spool), "")
+        except (ClientError, OSError, ValueError) as error:
+            tell(None, None, str(error))
+        await asyncio.sleep(max(0.0, began + every_seconds - time.monotonic()))
+
+
 def voids_of(slices: list[Slice], run: Run) -> list[Void]:
     """Return what takes back the slices that the ledger may hold."""
     reason = f"{run.id} is {run.state} until {run.end}, by the accounting"
     return [Void(each.id, reason) for each in slices if each.standing in ("sent", "held")]
-
-
-def read_token(config: Config) -> str | None:
-    """Return the token in the file that the configuration names. Raises `OSError`."""
-    file = config.service.token
-    return None if file is None else Path(file).read_text(encoding="ascii").strip()
 
 
 def lines_of(outcome: Outcome) -> list[dict[str, object]]:

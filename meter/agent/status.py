@@ -16,6 +16,10 @@ TROUBLE: Final = 1
 ATTENTION: Final = 3
 
 
+# A reading or a receipt that is older is trouble: a round should come every minute.
+MAX_AGE_SECONDS: Final = 900
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """The figures; instants in seconds since 1970, None for what never was."""
@@ -36,6 +40,15 @@ class Status:
     def wants_attention(self) -> bool:
         """Return whether somebody has to do something."""
         return bool(self.quarantined or self.questions or self.waiting or self.refused)
+
+    def faults(self, now: int) -> list[str]:
+        """Return what has been going wrong for a while."""
+        found = []
+        if self.complete_at is None or self.complete_at < now - MAX_AGE_SECONDS:
+            found.append(f"the last complete reading was {_ago(self.complete_at, now)}")
+        if self.unsent_since is not None and self.unsent_since < now - MAX_AGE_SECONDS:
+            found.append(f"the oldest unsent batch was made {_ago(self.unsent_since, now)}")
+        return found
 
     def lines(self, now: int) -> Iterator[str]:
         """Yield what a person reads."""

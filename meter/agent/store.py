@@ -27,7 +27,7 @@ from meter.wire.batch import Batch
 from meter.wire.receipt import PASSING_CODES, Accepted, Conflict, Duplicate, Rejected
 from meter.wire.stored_receipt import StoredReceipt
 
-SCHEMA_VERSION: Final = 1
+_PAUSE_SECONDS: Final = 0.1
 _SQL: Final = load("meter.agent", "store.sql")
 
 
@@ -66,12 +66,7 @@ class Spool:
     def _open(self, stream: Stream) -> None:
         with contextlib.suppress(FileExistsError):
             open_private(self._file, new=True).close()
-        with _faults(self._file):
-            self._db = sqlite3.connect(self._file, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.executescript(script("meter.agent", "schema.sql"))
+        self._connect()
         own = json.dumps([stream.log, stream.genesis, stream.provider, stream.name])
         with self.change():
             known = self.fact("stream")
@@ -81,6 +76,52 @@ class Spool:
                 raise ClientError("other_stream", f"{self._file} is the spool of {known}")
         (last_seq,) = self._one("last_seq")
         stream.last_seq = max(stream.last_seq, last_seq)
+
+    def _connect(self) -> None:
+        with _faults(self._file):
+            self._db = sqlite3.connect(self._file, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.executescript(script("meter.agent", "schema.sql"))
+
+    @classmethod
+    @contextlib.contextmanager
+    def looking(cls, file: Path) -> Iterator["Spool"]:
+        """Open a spool to look at it, whoever uses it. Raises `ClientError` `spool`."""
+        spool = cls(file)
+        with _faults(file):
+            spool._db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+            try:
+                yield spool
+            finally:
+                spool._db.close()
+
+    @classmethod
+    @contextlib.contextmanager
+    def changing(cls, file: Path, patience_seconds: float) -> Iterator["Spool"]:
+        """Open a spool that is there to change it, waiting for who uses it.
+
+        Raises `ClientError` `in_use` or `spool`.
+        """
+        with cls.looking(file):
+            pass
+        until = time.monotonic() + patience_seconds
+        spool = cls(file)
+        while True:
+            try:
+                spool._lock = lock(file.parent)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise ClientError("in_use", f"{file} is in use by another process") from None
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                break
+        try:
+            spool._connect()
+            yield spool
+        finally:
+            spool.close()
 
     def close(self) -> None:
         if hasattr(self, "_db"):

@@ -1,14 +1,10 @@
-"""The metrics of a monitor in Prometheus' form: `/metrics`, and nothing else.
+"""The metrics of a monitor, in Prometheus' form.
 
 No label names anybody; the details of an alarm stand in the monitor's own lines.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Iterator
 
-from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -16,10 +12,8 @@ from prometheus_client.registry import Collector
 from meter.auditor.alarms import KINDS
 from meter.auditor.monitor import Monitor
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-
-class _Standing(Collector):
+class MonitorMetrics(Collector):
     """The state of a monitor, read at each scrape."""
 
     def __init__(self, monitor: Monitor) -> None:
@@ -46,24 +40,3 @@ class _Standing(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"kashi_monitor_{name}", about, value=value)
-
-
-@asynccontextmanager
-async def serve_metrics(monitor: Monitor, host: str, port: int) -> AsyncIterator[str]:
-    """Serve `/metrics`; yield its URL."""
-    registry = CollectorRegistry()
-    registry.register(_Standing(monitor))
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE})
-
-    app = web.Application()
-    app.add_routes([web.get("/metrics", metrics)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        yield f"http://{host}:{runner.addresses[0][1]}/metrics"
-    finally:
-        await runner.cleanup()

@@ -1,18 +1,24 @@
-"""The agent's commands: `kashi agent doctor`, `once`."""
+"""The agent's commands: `kashi agent doctor`, `once`, `run`, `status` and what waits for people."""
 
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from meter.cli.common import ERR, FILE, checked, complain, main, run_async
+from meter.cli.common import ERR, FILE, checked, complain, host_and_port, main, run_async
 
 if TYPE_CHECKING:
     from meter.agent.run import Agent, Outcome
+    from meter.agent.status import Status
+    from meter.agent.store import Held, Spool
+
+# A round of the agent takes no longer, but where Slurm or the service is slow.
+_PATIENCE_SECONDS: Final = 60.0
 
 T = TypeVar("T")
 CONFIG = click.option(
@@ -77,6 +83,124 @@ def once(file: Path, is_dry: bool) -> None:
         return exit_code(status, outcome.faults)
 
     sys.exit(_with_agent(file, round_))
+
+
+@agent.command()
+@CONFIG
+@click.option("--every", type=click.FloatRange(1, 3_600), default=60.0, help="Seconds of a round.")
+@click.option("--listen", metavar="HOST:PORT", help="Serve /metrics there (kashi[server]).")
+def run(file: Path, every: float, listen: str | None) -> None:
+    """Report for ever, a round every minute; the file is read anew each time."""
+    from meter.agent import run as rounds  # noqa: PLC0415
+
+    async def report() -> None:
+        async with _metrics(listen) as note:
+
+            def tell(outcome: "Outcome | None", status: "Status | None", trouble: str) -> None:
+                note(outcome, status)
+                if outcome is None:
+                    complain(f"kashi: {trouble}")
+                else:
+                    _tell(outcome)
+
+            await rounds.run(file, every, tell)
+
+    run_async(report)
+
+
+@asynccontextmanager
+async def _metrics(
+    listen: str | None,
+) -> "AsyncIterator[Callable[[Outcome | None, Status | None], None]]":
+    """Serve the agent's metrics, if `listen` names an address; yield what takes in a round."""
+    if listen is None:
+        yield lambda _outcome, _status: None
+        return
+    from meter.agent.metrics import AgentMetrics  # noqa: PLC0415 - needs kashi[server]
+    from meter.exposition import serve_metrics  # noqa: PLC0415 - the same
+
+    metrics = AgentMetrics()
+    async with serve_metrics(metrics, *host_and_port(listen)) as url:
+        ERR.print(f"metrics at {url}", soft_wrap=True)
+        yield metrics.note
+
+
+@agent.command()
+@CONFIG
+def status(file: Path) -> None:
+    """Show how the agent stands, also while it runs."""
+    from meter.agent.status import exit_code, status_of  # noqa: PLC0415
+
+    now = int(time.time())
+    with _looking(file) as spool:
+        found = checked(lambda: status_of(spool))
+    for line in found.lines(now):
+        click.echo(line)
+    faults = found.faults(now)
+    for fault in faults:
+        complain(f"kashi: {fault}")
+    sys.exit(exit_code(found, faults))
+
+
+@agent.command()
+@CONFIG
+def quarantine(file: Path) -> None:
+    """List the runs that are not reported, and why."""
+    with _looking(file) as spool:
+        held = checked(spool.quarantined)
+    _list(held)
+
+
+@agent.group(invoke_without_command=True)
+@CONFIG
+@click.pass_context
+def corrections(context: click.Context, file: Path) -> None:
+    """List the corrections that wait for a person, and why."""
+    context.obj = file
+    if context.invoked_subcommand is None:
+        with _looking(file) as spool:
+            held = checked(spool.questions)
+        _list(held)
+
+
+@corrections.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.pass_obj
+def approve(file: Path, runs: tuple[str, ...]) -> None:
+    """Let the corrections of RUNS be made in the next round."""
+    from meter.agent.config import read_config  # noqa: PLC0415
+    from meter.agent.store import Spool  # noqa: PLC0415
+
+    def approve_all() -> list[str]:
+        place = Path(read_config(file).spool)
+        with Spool.changing(place, _PATIENCE_SECONDS) as spool:
+            return [each for each in runs if not spool.approve(each)]
+
+    unknown = checked(approve_all)
+    for each in unknown:
+        complain(f"kashi: no correction of {each} waits")
+    sys.exit(1 if unknown else 0)
+
+
+@contextmanager
+def _looking(file: Path) -> "Iterator[Spool]":
+    """Open the spool of a configuration to look at it."""
+    from meter.agent.config import read_config  # noqa: PLC0415
+    from meter.agent.store import Spool  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        place = Path(checked(lambda: read_config(file)).spool)
+        yield checked(lambda: stack.enter_context(Spool.looking(place)))
+
+
+def _list(held: "Sequence[Held]") -> None:
+    """Print runs, one a line, and exit with 3 where there are some."""
+    for each in held:
+        click.echo(
+            f"{each.run}  {each.account}  {each.seconds} s  {each.trouble.code}:"
+            f" {each.trouble.detail}  {each.allocation}"
+        )
+    sys.exit(3 if held else 0)
 
 
 def _with_agent(file: Path, do: "Callable[[Agent], Awaitable[T]]") -> T:

@@ -21,6 +21,7 @@ from meter.cli.common import (
     POLICY,
     VIOLATED,
     complain,
+    host_and_port,
     main,
     progress_bar,
     run_async,
@@ -222,12 +223,10 @@ async def _serve_metrics(
     if listen is None:
         yield
         return
-    from meter.auditor import monitor_metrics  # noqa: PLC0415 - needs kashi[server]
+    from meter.auditor.monitor_metrics import MonitorMetrics  # noqa: PLC0415 - needs kashi[server]
+    from meter.exposition import serve_metrics  # noqa: PLC0415 - the same
 
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal():
-        raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
-    async with monitor_metrics.serve_metrics(watching, host, int(port)) as url:
+    async with serve_metrics(MonitorMetrics(watching), *host_and_port(listen)) as url:
         say({"event": "listening", "url": url})
         yield
 

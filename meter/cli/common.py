@@ -190,6 +190,14 @@ def fail(error: Exception) -> NoReturn:
     sys.exit(1)
 
 
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Return where `--listen` says to listen."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
+    return host, int(port)
+
+
 def complain(line: str) -> None:
     # One line, however narrow the terminal: scripts read it too.
     ERR.print(line, style="bold red", highlight=False, markup=False, soft_wrap=True)
