@@ -144,7 +144,8 @@ class Spool:
                 try:
                     yield
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    if self._db.in_transaction:  # a full disk ended it already
+                        self._db.execute("ROLLBACK")
                     raise
                 self._db.execute("ROLLBACK" if is_undone else "COMMIT")
         finally:

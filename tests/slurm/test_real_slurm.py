@@ -11,6 +11,7 @@ import datetime as dt
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -145,6 +146,12 @@ async def site(database: str, folder: Path, cluster: Cluster) -> AsyncIterator[S
             "RECEIPT_KEY": base64.b64encode(receipt_key(service)).decode(),
         }
         await place.sh(block("sh config"))
+        # The cluster has jobs of other tests.
+        file = folder / "provider/agent.toml"
+        now = format_instant(int(time.time()))
+        text, count = re.subn(r'since = "[^"]*"', f'since = "{now}"', file.read_text())
+        assert count == 1
+        file.write_text(text)
     yield place
 
 
@@ -230,6 +237,37 @@ async def test_doctor_finds_a_type_that_nodes_have_and_slurm_does_not_account_fo
     assert wrong == ["Slurm does not account for gres/gpu:1g.10gb"]
 
 
+@pytest.mark.long
+async def test_doctor_finds_that_it_may_not_see_the_jobs_of_others(database, tmp_path):
+    """With PrivateData, `sacct` of nobody in particular succeeds, and shows nothing."""
+    needs_slurm()
+    with tempfile.TemporaryDirectory(prefix="kashi-slurm-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        with Cluster(folder, private=True) as private:
+            async with site(database, tmp_path, private) as place, place.service():
+                ours = await place.kashi("agent", "doctor", "--config", "agent.toml")
+                assert ours[0] == 0, ours[1]
+                job = private.submit("--gres=gpu:1", script="sleep 300")
+                private.wait_running(job)
+                counted = re.compile(r"Jobs running:\s+1$", re.MULTILINE)
+                private.wait(lambda: counted.search(private.run("sdiag").stdout) is not None)
+                strange = folder / "bin"
+                strange.mkdir()
+                for command in ("sacct", "squeue", "sdiag", "scontrol", "sinfo"):
+                    real = shutil.which(command)
+                    as_nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups"
+                    (strange / command).write_text(f'#!/bin/sh\nexec {as_nobody} {real} "$@"\n')
+                    (strange / command).chmod(0o755)
+                path = place.environment["PATH"]
+                place.environment["PATH"] = f"{strange}:{path}"
+                out = await findings(place)
+                assert "WRONG  running by sacct 0, squeue 0, sdiag 1" in out
+                assert "AdminLevel" in out
+                assert out.count("WRONG") == 1
+                private.run("scancel", job)
+
+
 # All of it
 
 
@@ -252,9 +290,7 @@ async def test_whatever_is_stopped_the_ledger_says_what_slurm_says(database, tmp
     async with site(database, tmp_path, cluster) as place:
         file = tmp_path / "provider/agent.toml"
         began = int(time.time())
-        since = format_instant(began)
-        text = re.sub(r'since = "[^"]*"', f'{SHORT}since = "{since}"', file.read_text())
-        file.write_text(text)
+        file.write_text(file.read_text().replace("[slurm]\n", f"[slurm]\n{SHORT}"))
         jobs = [
             await asyncio.to_thread(
                 cluster.submit, *options, account=account, script=f"sleep {seconds}"
@@ -318,9 +354,11 @@ async def metered(service: Service) -> list[tuple[str, str, int, int, int, bool]
 
 
 def final_rows(cluster: Cluster, began: int) -> list[dict[str, str]]:
+    """Return the rows of jobs that were submitted since."""
     text = cluster.run("env", "SLURM_TIME_FORMAT=%s", *collector.sacct_command(began - 60)).stdout
     rows = [line.split("\x1f") for line in text.splitlines()]
-    return [dict(zip(collector.FIELDS, row, strict=True)) for row in rows]
+    named = [dict(zip(collector.FIELDS, row, strict=True)) for row in rows]
+    return [row for row in named if int(row["Submit"]) >= began]
 
 
 def expected(rows: list[dict[str, str]]) -> Counter[tuple[str, str]]:
