@@ -34,7 +34,12 @@ from meter.host.waiting import Outcome, Waiting
 from meter.host.watermark import Watermark
 from meter.rules.commands import Asked, fingerprint_of
 from meter.rules.decide import RECORDS_PER_STEP, Decided, Decision
-from meter.rules.decide_command import CommandResponse, decide_command, response_to
+from meter.rules.decide_command import (
+    CommandResponse,
+    decide_command,
+    entries_following,
+    response_to,
+)
 from meter.rules.entries import Entry
 from meter.rules.evolve import evolve
 from meter.rules.kinds.kind import Existing, Stamp
@@ -177,7 +182,7 @@ class Intake:
             now = max(self._clock.now(), self.state.last_at, group.earliest)
             if isinstance(submission, BatchSubmission):
                 return await self._decide_batch(submission, now, group)
-            return self._decide_command(submission, now, group)
+            return await self._decide_command(submission, now, group)
         except Problem as problem:
             if problem.code == "seq_conflict" and isinstance(submission, BatchSubmission):
                 group.conflicts.append(submission.signed)
@@ -209,7 +214,7 @@ class Intake:
             if index % RECORDS_PER_STEP == 0:
                 await self._breath.take()
 
-    def _decide_command(
+    async def _decide_command(
         self, submission: CommandSubmission, now: int, group: Group
     ) -> CommandResponse:
         asked, key = submission.command, submission.request
@@ -228,10 +233,19 @@ class Intake:
         self._keys.check_private_key(command)
         number = self._append(entry, group)
         evolve(self.state, entry)
+        await self._append_following(number, entry, group)
         self._receipt_signers = self._keys.receipt_signers(self.state, self.state.size)
         body = msgspec.json.encode(response_to(self.state, number, entry))
         group.note_request((owner, request), Answered(fingerprint, number, body))
         return CommandResponse(201, body)
+
+    async def _append_following(self, number: int, entry: Entry, group: Group) -> None:
+        following = entries_following(self.state, number, entry)
+        for index, each in enumerate(following, 1):
+            self._append(each, group)
+            evolve(self.state, each)
+            if index % RECORDS_PER_STEP == 0:
+                await self._breath.take()
 
     def _append(self, entry: Entry, group: Group) -> int:
         """Append an entry, note its rows, and return its number."""

@@ -32,7 +32,7 @@ from meter.client import registration
 from meter.rules import commands
 from meter.rules.capacity import QUARTERS_PER_DAY
 from meter.rules.decide import decide
-from meter.rules.decide_command import decide_command
+from meter.rules.decide_command import decide_command, entries_following
 from meter.rules.entries import FLOORED_CLASSES, Entry, FirstPerson, Genesis, ReceiptKey
 from meter.rules.evolve import evolve
 from meter.rules.kinds.kind import Existing, Stamp
@@ -271,7 +271,10 @@ class Books:
         answer = decide_command(self.state, command, stamp)
         if isinstance(answer, Existing):
             return answer.entry
-        return self._append(answer)
+        number = self._append(answer)
+        for made in entries_following(self.state, number, answer):
+            self._append(made)
+        return number
 
     def propose(self, command: str, by: str | None = None, /, **body: Any) -> int:
         """Propose a command by the name of its kind; returns the number of the proposal."""
@@ -403,6 +406,11 @@ class Books:
             "document": "评审意见",
         }
         return self.ask(commands.MakeAward, **(body | changes))
+
+    def allocate(self, year: int, *requests: tuple[str, str], **changes: Any) -> int:
+        """Divide a pool; each request is a USCC and yuan."""
+        body = {"programme": PROGRAMME, "year": year, "requests": requests}
+        return self.ask(commands.AllocatePool, **(body | changes))
 
     def expire(self, year: int, programme: str = PROGRAMME, **more: Any) -> int:
         return self.ask(commands.ExpireCoupons, programme=programme, year=year, **more)

@@ -825,6 +825,7 @@ class MadeEntry(
     ratio_class: str = ""
     warnings: list[str] = []
     issued: str = ""
+    allotted: str = ""
     expired: str = ""
     left: str = ""
     cost: str = ""

@@ -31,6 +31,7 @@ from meter.rules.commands import (
     RecoverDebt,
     WithdrawCoupon,
 )
+from meter.rules.decide_command import entries_following
 from meter.rules.effects import (
     accept,
     accepted_effect,
@@ -47,9 +48,11 @@ from meter.rules.entries import (
     ClaimEntry,
     ContractEntry,
     ContractFunded,
+    CouponAllotted,
     CouponEntry,
     CouponsExpired,
     PolicyActivated,
+    PoolAllocated,
     ProjectEntry,
     RecordReleased,
     RecordVoided,
@@ -75,6 +78,7 @@ _DECIDED: Final = (
     | CouponEntry
     | CouponsExpired
     | YearClosed
+    | PoolAllocated
     | AwardEntry
     | ProjectEntry
     | ClaimEntry
@@ -185,6 +189,8 @@ class _Alternative:
                 self._change_record(number, entry)
             case PolicyActivated():
                 self._activate(entry)
+            case CouponAllotted():
+                pass  # it followed from its allocation, as decided here
             case _ if isinstance(entry, _DECIDED):
                 self._decide(number, entry)
             case _:
@@ -273,7 +279,10 @@ class _Alternative:
     def _apply(self, entry: AuthorityEntry, judged: Judged) -> None:
         if not isinstance(judged, Existing):
             fields, postings = judged
-            evolve(self.state, replace(entry, **fields, postings=postings))
+            number, made = self.state.size, replace(entry, **fields, postings=postings)
+            evolve(self.state, made)
+            for each in entries_following(self.state, number, made):
+                evolve(self.state, each)
 
 
 def _read(state: State, text: str) -> tuple[tuple[str, str], tuple[Policy, str]]:

@@ -28,7 +28,7 @@ from ledger.tlog import Tree
 from meter.auditor.sums import Sums, is_of_record
 from meter.rules import entries
 from meter.rules.decide import Decided, decide
-from meter.rules.decide_command import decide_command
+from meter.rules.decide_command import decide_command, entries_following
 from meter.rules.entries import AnyEntry, BatchAccepted, Entry
 from meter.rules.evolve import evolve, register
 from meter.rules.kinds.kind import Existing, Stamp
@@ -167,6 +167,7 @@ _OF_NO_SIGNER = (
     entries.PolicyActivated
     | entries.BudgetSet
     | entries.YearClosed
+    | entries.PoolAllocated
     | entries.ProviderRegistered
     | entries.ProviderEnlisted
     | entries.EnterpriseRegistered
@@ -205,9 +206,9 @@ class Audit:
         self.tree = Tree()
         self._with_signatures = with_signatures
         self._signatures = 0
-        # The entries of the last batch that are still to come.
+        # The entries that are still to come of the last batch, or follow from the last command.
         self._expected: deque[bytes] = deque()
-        self._batch_number = 0
+        self._made_by = 0
         self._batch_end = 0
         self._before = 0
         self._requests: set[RequestId] = set()
@@ -244,8 +245,8 @@ class Audit:
         if self._expected:
             raise Violation(
                 "batch_incomplete",
-                f"{len(self._expected)} entries of the batch are missing",
-                self._batch_number,
+                f"{len(self._expected)} entries that follow from it are missing",
+                self._made_by,
             )
         if self.sums is not None:
             self.sums.finish()
@@ -356,6 +357,15 @@ class Audit:
             raise Violation("repeated", f"entry {decided.entry} says the same")
         _compare(spell(decided), data)
         evolve(self.state, entry)
+        self._look_at(number, entry)
+        following = entries_following(self.state, number, entry)
+        for place, made in enumerate(following, number + 1):
+            evolve(self.state, made)
+            self._look_at(place, made)
+            self._expected.append(spell(made))
+        self._made_by = number
+
+    def _look_at(self, number: int, entry: Entry) -> None:
         self._ask_about(number, entry)
         decision = decision_of(self.state, number, entry)
         if decision is not None:
@@ -410,7 +420,7 @@ class Audit:
         for place, made in enumerate(decided.entries, number):
             self._ask_about(place, made)
         self._expected.extend(others)
-        self._batch_number = number
+        self._made_by = number
         self._batch_end = number + len(decided.entries)
 
 

@@ -24,6 +24,7 @@ one does not, its code is that of the violation:
     sum_project      with national or provincial money, awards of a project are at most its audited
                      investment less municipal and district money, where that is known
     sum_class        its ratio class, from the founding date and the signing
+    sum_allocation   an allocation divides a pool as it says, and those very issues follow it
     sum_need         no coupon above what the contracts of its year can ever be entitled to
     sum_year         no issue for a year whose claims have ended, or that is closed; what coupons
                      have left expires after that; none has anything left when a year is closed
@@ -192,6 +193,7 @@ class _Rules:
     once: bool
     age: tuple[int, int] | None
     group: str
+    is_proportional: bool
 
     @property
     def years(self) -> range:
@@ -427,6 +429,8 @@ class Sums:
         self._claims = Claims(self._balances)
         self._adders: dict[str, Callable[[int, dict[str, Any]], None]] = {
             "issue": self._issue,
+            "allocation": self._allocation,
+            "allotment": self._allotment,
             "withdrawal": self._withdrawal,
             "expiry": self._expiry,
             "year_closing": self._closing,
@@ -447,6 +451,8 @@ class Sums:
         self._stated: dict[_Pool, int | None] = {}  # by the owners' policies
         self._budgets: dict[_Pool, int] = {}
         self._closed: set[tuple[str, int]] = set()  # programme, year
+        # Allotments that must follow: the allocation's number and fields, an enterprise and fen.
+        self._allotments: list[tuple[int, dict[str, Any], str, int]] = []
 
     def entry(self, number: int, data: bytes) -> None:
         """Add the next entry, whose form the audit has checked."""
@@ -471,6 +477,8 @@ class Sums:
         self._persons.entry(number, fields)
         self._post(fields["postings"])
         kind = fields["kind"]
+        if self._allotments and kind != "allotment":
+            raise Violation("sum_allocation", "issues of an allocation are missing", number)
         if kind in self._adders:
             self._adders[kind](number, fields)
         elif kind in _OF_CLAIMS:
@@ -480,6 +488,9 @@ class Sums:
 
     def finish(self) -> None:
         """Compare all totals with the balances; none of these may be left over."""
+        if self._allotments:
+            number = self._allotments[0][0]
+            raise Violation("sum_allocation", "issues of an allocation are missing", number)
         accounts = dict(self._balances)
         entitled: defaultdict[_Coupon, int] = defaultdict(int)
         granted: defaultdict[_Coupon, int] = defaultdict(int)
@@ -623,24 +634,60 @@ class Sums:
         parts = self._withheld.pop((entry.provider, entry.id), array("q"))
         return list(zip(parts[::2], parts[1::2], strict=True))
 
+    def _allocation(self, number: int, fields: dict[str, Any]) -> None:
+        """Divide the pool, and expect an issue for each enterprise that gets anything."""
+        programme, year, requests = fields["programme"], fields["year"], fields["requests"]
+        rules = self._rules_of_year(number, programme, year)
+        pool = rules.owner, year
+        self._check_pool_of(number, rules, year)
+        asked = [fen for _, fen in requests]
+        allotted = _divide(asked, self._limit(pool) - self._issued_of_pool[pool])
+        if fields["allotted"] != allotted or len({firm for firm, _ in requests}) < len(requests):
+            detail = f"{fields['allotted']!r:.200} are allotted, not {allotted!r:.200}"
+            raise Violation("sum_allocation", detail, number)
+        if not rules.is_proportional:
+            raise Violation("sum_allocation", f"{programme} {year} is not proportional", number)
+        for (firm, whole), fen in zip(requests, allotted, strict=True):
+            self._check_coupon_limits(number, {**fields, "enterprise": firm}, whole)
+            if fen:
+                self._allotments.append((number, fields, firm, fen))
+
+    def _allotment(self, number: int, fields: dict[str, Any]) -> None:
+        if not self._allotments:
+            raise Violation("sum_allocation", "no allocation leads to it", number)
+        allocation, whole, firm, fen = self._allotments.pop(0)
+        ours = {"allocation": allocation, "enterprise": firm, "amount": fen}
+        ours |= {name: whole[name] for name in ("programme", "year", "at", "by")}
+        for name, value in ours.items():
+            if fields[name] != value:
+                detail = f"{name} is {fields[name]}, by the allocation {value}"
+                raise Violation("sum_allocation", detail, number)
+        self._add_issued(fields, fen)
+
     def _issue(self, number: int, fields: dict[str, Any]) -> None:
-        """Check a coupon by the limits of the newest policy that touches its year."""
+        if self._rules_of_year(number, fields["programme"], fields["year"]).is_proportional:
+            raise Violation("sum_allocation", "a single issue, of a pool that is divided", number)
+        self._check_coupon_limits(number, fields, fields["amount"])
+        self._add_issued(fields, fields["amount"])
+        rules = self._rules_of_year(number, fields["programme"], fields["year"])
+        self._check_pool_of(number, rules, fields["year"])
+
+    def _check_coupon_limits(self, number: int, fields: dict[str, Any], fen: int) -> None:
+        """Check so much more of a coupon by the newest policy that touches its year."""
         enterprise, programme, year = coupon = _coupon_of(fields)
         rules = self._rules_of_year(number, programme, year)
         self._check_applicant(number, fields, rules, "device-time")
         self._check_year_open(number, fields)
-        self._add_issued(fields, fields["amount"])
+        held = self._issued[coupon] + fen
         rented = self._rented(coupon)
         if rented < rules.threshold:
             detail = f"{enterprise} rents for {rented} fen in {year}, {rules.threshold} are needed"
             raise Violation("sum_threshold", detail, number)
         what = f"issued for {programme} {year}"
         if rules.cap is not None:
-            held = self._issued[coupon]
             _stay_below("sum_cap", f"{what} to {enterprise}", held, rules.cap, number)
         need = sum(map(_need, self._contracts_of(coupon)))
-        _stay_below("sum_need", f"{what} to {enterprise}", self._issued[coupon], need, number)
-        self._check_pool_of(number, rules, year)
+        _stay_below("sum_need", f"{what} to {enterprise}", held, need, number)
 
     def _rules_of_year(self, number: int, programme: str, year: int) -> _Rules:
         """Return the newest policy that touches a year."""
@@ -1300,6 +1347,7 @@ def _read_rules(text: str) -> _Rules:
         once=file.get("cap", {}).get("once", False),
         age=(file["age"]["from"], file["age"]["until"]) if "age" in file else None,
         group=file["group"],
+        is_proportional=file.get("allocation", {}).get("mode") == "proportional",
     )
 
 
@@ -1366,6 +1414,19 @@ def _eligible_days(contract: dict[str, Any], rules: _Rules) -> range:
 
 def _name_of_parties(fields: dict[str, Any]) -> tuple[str, str, str]:
     return fields["enterprise"], fields["provider"], fields["contract_no"]
+
+
+def _divide(asked: list[int], left: int) -> list[int]:
+    """Return what each gets of a sum: all, or its share cut to the fen, and a fen by remainder."""
+    if sum(asked) <= left:
+        return asked
+    shares = [Fraction(fen * left, sum(asked)) for fen in asked]
+    given = [floor(share) for share in shares]
+    for place in sorted(range(len(asked)), key=lambda each: (given[each] - shares[each], each)):
+        if sum(given) == left:
+            break
+        given[place] += 1
+    return given
 
 
 def _coupon_of(fields: dict[str, Any]) -> _Coupon:

@@ -48,6 +48,8 @@ Vkey = Annotated[str, Meta(min_length=1, max_length=300)]
 ProgrammeName = Annotated[str, Meta(min_length=1, max_length=32)]
 # A claim with all its papers must fit into one entry.
 MAX_PAPERS: Final = 100
+# The requests of an allocation must fit into one entry.
+MAX_REQUESTS: Final = 500
 # Twenty digits; invoices of before have a code and a number.
 InvoiceNumber = Annotated[str, Meta(pattern=r"^([0-9]{20}|[0-9]{10,12}-[0-9]{8})\Z")]
 # An invoice's number, or bank and reference of a payment.
@@ -295,6 +297,14 @@ class IssueCoupon(Command, frozen=True, kw_only=True):
     enterprise: Uscc
     year: Year
     amount: Fen
+
+
+class AllocatePool(Command, frozen=True, kw_only=True):
+    """Divide the pool of a year among all who ask: each an enterprise's USCC and yuan."""
+
+    programme: ProgrammeName
+    year: Year
+    requests: Annotated[list[tuple[Uscc, Fen]], Meta(min_length=1, max_length=MAX_REQUESTS)]
 
 
 class WithdrawCoupon(Command, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Decide a command: check it against the state, and make its one entry.
+"""Decide a command: check it against the state, and make its entry, and those that follow from it.
 
 `decide_command` reads the state and changes nothing; `evolve` applies the entry. Whether the person
 may give it is decided first (`rules/two_persons.py`), then the command's kind (`rules/kinds/`)
@@ -6,6 +6,7 @@ judges it. A refusal is a `Problem`. To register equal content a second time is 
 no entry and leads to `Existing`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,11 @@ def decide_command(state: State, asked: Asked, stamp: Stamp) -> Entry | Existing
         salt=stamp.salt,
     )
     return entry
+
+
+def entries_following(state: State, number: int, entry: Entry) -> Iterable[Entry]:
+    """Return the entries that follow from one; each is applied before the next is taken."""
+    return BY_ENTRY[type(entry)].following(state, number, entry)
 
 
 def _judge(state: State, command: Command, stamp: Stamp) -> Judged:

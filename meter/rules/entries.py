@@ -456,6 +456,30 @@ class CouponIssued(AuthorityEntry, frozen=True, kw_only=True):
     amount: int
 
 
+class PoolAllocated(AuthorityEntry, frozen=True, kw_only=True):
+    """The division of a pool among requests: what each enterprise asked for and is allotted.
+
+    An entry for each sum above zero follows it.
+    """
+
+    kind: Literal["allocation"] = "allocation"
+    programme: str
+    year: int
+    requests: list[tuple[str, int]]
+    allotted: list[int]
+
+
+class CouponAllotted(Entry, frozen=True, kw_only=True):
+    """An issue that follows from an allocation, the entry of that number."""
+
+    kind: Literal["allotment"] = "allotment"
+    programme: str
+    enterprise: str
+    year: int
+    amount: int
+    allocation: int
+
+
 class CouponWithdrawn(AuthorityEntry, frozen=True, kw_only=True):
     """Money that the coupon has not granted goes back to the pool."""
 
@@ -774,7 +798,7 @@ ClaimStep = (
 ItemEntry = ClaimEntered | DebtRecovered | RedInvoiceEntered | GrantForfeited
 ClaimEntry = ClaimStep | ItemEntry
 RecordEntry = UsageAccepted | RecordVoided | RecordReleased
-CouponEntry = CouponIssued | CouponWithdrawn
+CouponEntry = CouponIssued | CouponAllotted | CouponWithdrawn
 AwardEntry = AwardMade | AwardChanged
 ProjectEntry = ProjectRegistered | ProjectAudited | ProjectFunded
 ContractEntry = ContractRegistered | ContractAmended | ContractFrozen | ContractUnfrozen
@@ -787,6 +811,7 @@ LedgerEntry = (
     | PolicyActivated
     | BudgetSet
     | YearClosed
+    | PoolAllocated
     | ServiceKeyEntry
     | PersonEntry
     | ProposalEntry

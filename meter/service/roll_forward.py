@@ -87,7 +87,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Submission:
-    """The entries of one submission: a command's, or a batch's and those of its records.
+    """The entries of one submission: a command's and what follows, or a batch's and its records'.
 
     `entry` is the first one, decoded.
     """
@@ -224,13 +224,19 @@ def _attachments(reader: FolderReader, tile: Tile) -> Iterator[tuple[int, bytes]
 
 
 def _submissions(entries: Iterator[_Held]) -> Iterator[_Submission]:
-    """Yield the submissions: a batch's entry together with those of its records."""
-    for first, together in groupby(entries, lambda held: held.fields.get("batch", held.number)):
+    """Yield the submissions: an entry together with those that name it as their first."""
+    for first, together in groupby(entries, _first_of):
         held = list(together)
         with _at(first):
             entry = read_entry(held[0].fields)
             signed = _read_batch(held[0]) if isinstance(entry, BatchAccepted) else None
         yield _Submission(held, entry, signed)
+
+
+def _first_of(held: _Held) -> Any:
+    """Return the number of the batch or allocation that an entry belongs to, or its own."""
+    fields = held.fields
+    return fields.get("batch", fields.get("allocation", held.number))
 
 
 def _read_batch(held: _Held) -> SignedBatch:

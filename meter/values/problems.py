@@ -85,6 +85,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "project_ceiling": (422, "City and districts would give more than the audited investment"),
     "stacked": (422, "Another programme of the same group funds the project"),
     "pool_exceeded": (422, "The pool of the year does not hold as much"),
+    "wrong_allocation": (422, "The policy issues its pool in another way"),
     "pool_below_issued": (422, "A budget cannot go below what was issued from the pool"),
     "no_budget": (422, "The policy states no pool, and the year has no budget"),
     "below_granted": (422, "A coupon cannot go below what it has granted"),

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from meter.rules.entries import (
     AwardChanged,
     AwardMade,
+    CouponAllotted,
     CouponIssued,
     Entry,
     KeyRegistered,
@@ -70,14 +71,16 @@ def _told(entry: Entry) -> str | None:
             what = f"token {entry.id} of person {entry.holder}"
         case RecordReleased():
             what = f"release of record {entry.id} of {entry.provider}"
-        case CouponIssued() | AwardMade() | AwardChanged() if entry.amount > LARGE_ISSUE:
+        case CouponIssued() | CouponAllotted() | AwardMade() | AwardChanged() if (
+            entry.amount > LARGE_ISSUE
+        ):
             what = _large(entry)
         case _:
             what = None
     return what
 
 
-def _large(entry: CouponIssued | AwardMade | AwardChanged) -> str:
+def _large(entry: CouponIssued | CouponAllotted | AwardMade | AwardChanged) -> str:
     amount = format_money(entry.amount)
     if isinstance(entry, AwardChanged):
         return f"award {entry.award}, now of {amount}"

@@ -53,6 +53,7 @@ from meter.rules.entries import (
     ContractFunded,
     ContractRegistered,
     ContractUnfrozen,
+    CouponAllotted,
     CouponEntry,
     CouponIssued,
     CouponsExpired,
@@ -91,6 +92,7 @@ _VERBS: Final[Mapping[type[Entry], str]] = {
     RecordVoided: "voided",
     RecordReleased: "released",
     CouponIssued: "issued",
+    CouponAllotted: "issued",
     CouponWithdrawn: "withdrawn",
     ContractRegistered: "registered",
     ContractAmended: "amended",
@@ -572,11 +574,9 @@ def _other_grants(state: State, entry: Entry, common: _Common, own: str) -> Iter
             )
 
 
-def _coupon(
-    entry: CouponIssued | CouponWithdrawn, common: _Common, changes: CouponChanges
-) -> NamedData:
+def _coupon(entry: CouponEntry, common: _Common, changes: CouponChanges) -> NamedData:
     coupon = (entry.enterprise, entry.programme, entry.year)
-    sign = 1 if isinstance(entry, CouponIssued) else -1
+    sign = -1 if isinstance(entry, CouponWithdrawn) else 1
     name = f"coupon.{_VERBS[type(entry)]}"
     return name, _coupon_data(coupon, sign * entry.amount, common, changes)
 

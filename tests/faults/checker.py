@@ -250,8 +250,8 @@ def _coupons(export: Export) -> tuple[Counter[Any], Counter[Any], Counter[Any]]:
     entitled: Counter[Any] = Counter()
     granted: Counter[Any] = Counter()
     for entry in export.entries:
-        if entry["kind"] in ("issue", "withdrawal"):
-            sign = 1 if entry["kind"] == "issue" else -1
+        if entry["kind"] in ("issue", "allotment", "withdrawal"):
+            sign = -1 if entry["kind"] == "withdrawal" else 1
             issued[entry["enterprise"], str(entry["year"])] += sign * entry["amount"]
         for year, fen in entry.get("entitled", ()):
             entitled[owners[entry["contract"]], str(year)] += fen

@@ -40,6 +40,7 @@ def story() -> Writer:
     writer.revoke("pcl-2")
     writer.enterprise()
     writer.enterprise(BETA, founded_on="2024-06-01")
+    _divide(writer)
     _end_year(writer)
     writer.contract("A", amount="1000.00", max_devices={DEVICE: 8})
     writer.contract("B", enterprise=BETA, amount="1000.00", follows="A")
@@ -66,6 +67,15 @@ def story() -> Writer:
     _add_people(writer)
     take_every_step(writer, "A", 2025)
     return writer
+
+
+def _divide(writer: Writer) -> None:
+    """Divide a pool of three fen between two."""
+    section = '[allocation]\nmode = "proportional"\narticle = "1"\nstanding = "measures"\n'
+    writer.activate(f"{policy(programme='divided', pool='0.03')}\n{section}")
+    for id_, uscc in (("D1", ALPHA), ("D2", BETA)):
+        writer.contract(id_, programme="divided", enterprise=uscc)
+    writer.allocate(2025, (ALPHA, "0.02"), (BETA, "0.04"), programme="divided")
 
 
 def _end_year(writer: Writer) -> None:

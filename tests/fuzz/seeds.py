@@ -412,6 +412,10 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
     ],
     "IssueCoupon": [_COUPON, _COUPON | {"enterprise": BETA, "reason": "a reason"}],
     "WithdrawCoupon": [_COUPON, _COUPON | {"amount": "400.00"}],
+    "AllocatePool": [
+        {"programme": "divided", "year": year, "requests": [[ALPHA, "0.01"], [BETA, "0.50"]]}
+        for year in (2025, 2026)
+    ],
     "ExpireCoupons": [
         {"programme": "brief", "year": 2024},
         {"programme": PROGRAMME, "year": 2025},

@@ -786,10 +786,11 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     award(books)
     books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
     books.correct("B", use="other", related_party=True, starts="2024-12-02")
+    divide(books)
     end_year(books, 2026)
     kinds = set()
     for entry in books.entries[1:]:
-        if isinstance(entry, UsageAccepted | entries.BatchAccepted):
+        if isinstance(entry, UsageAccepted | entries.BatchAccepted | entries.CouponAllotted):
             continue
         command = command_of(entry)
         assert same_but_for_reason(command, command_of(type(entry)(**_fields(entry))))
@@ -818,6 +819,14 @@ def award(books):
     books.change_award("W", "4.00")
 
 
+def divide(books):
+    """Divide a pool."""
+    section = '[allocation]\nmode = "proportional"\narticle = "1"\nstanding = "measures"\n'
+    books.activate(f"{lifted(programme='divided')}\n{section}")
+    books.contract("D", programme="divided")
+    books.allocate(2025, (ALPHA, "1.00"), programme="divided")
+
+
 def rotate_keys(books):
     books.add_log_key()
     books.add_receipt_key()
@@ -843,6 +852,7 @@ def test_every_entry_survives_its_bytes():
     award(books)
     books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
     books.correct("B", use="other", related_party=True, starts="2024-12-02")
+    divide(books)
     end_year(books, 2026)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {

@@ -151,7 +151,7 @@ def test_an_idempotency_key_is_required_where_money_moves():
         if parameter["name"] == "Idempotency-Key" and parameter["required"]
     }
     assert required == {
-        *("/v1/coupons", "/v1/coupons/withdraw", "/v1/coupons/expire"),
+        *("/v1/coupons", "/v1/coupons/withdraw", "/v1/coupons/expire", "/v1/allocations"),
         *("/v1/records/void", "/v1/records/release"),
         *(f"/v1/claims/{{claim}}/{step}" for step in ("approve", "revoke", "order")),
         *("/v1/claims/{claim}/payment-return", "/v1/recoveries"),
@@ -245,6 +245,7 @@ async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_pat
         "OrderClaim": "notice_running",  # and so nothing is paid
         **dict.fromkeys(("PayClaim", "ReturnPayment", "EndClaim"), "wrong_state"),
         "RecoverDebt": "above_debt",
+        "AllocatePool": "wrong_allocation",
         **dict.fromkeys(("ExpireCoupons", "CloseYear"), "year_open"),
     }
     async with telling(database, tmp_path, monkeypatch) as service:

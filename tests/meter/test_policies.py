@@ -40,7 +40,6 @@ def sharing(programme: str = "sharing", owner: str = PROGRAMME, **figures) -> st
         ("transition", with_section('[transition]\nrunning = "take"\neffective = "2026-01-01"')),
         ("rounding", with_section('[rounding]\nmode = "yuan-per-step"')),
         ("rounding", with_section('[rounding]\nprorate = "days"')),
-        ("allocation", with_section('[allocation]\nmode = "proportional"')),
     ],
 )
 def test_what_no_rule_carries_out_is_refused_with_its_section(section, text):
@@ -56,6 +55,7 @@ def test_what_no_rule_carries_out_is_refused_with_its_section(section, text):
         '[transition]\nrunning = "keep"',
         '[rounding]\nmode = "fen"',
         '[allocation]\nmode = "ordered"',
+        '[allocation]\nmode = "proportional"',
     ],
 )
 def test_a_section_that_says_what_is_done_anyhow_is_taken(section):

@@ -141,6 +141,7 @@ async def today(diary: Diary) -> None:
     await ask("/v1/records/void", provider="pcl", id="a2", reason="not charged")
     await award(diary)
     await claim(diary)
+    await allocate(diary)
     await end_year(diary)
     await meet(diary)
     await rotate(diary)
@@ -210,6 +211,18 @@ async def claim(diary: Diary) -> None:
     owed = {"year": 2025, "amount": "0.10"}
     await ask("/v1/items/A/forfeits", **owed, reason="a breach")
     await ask("/v1/recoveries", item="A", **owed, bank_reference="city-2")
+
+
+async def allocate(diary: Diary) -> None:
+    """Divide a pool of 3.00 among two, in a group that its entries do not end."""
+    ask, name = diary.ask, "divided"
+    text = lifted(programme=name, pool="3.00")
+    section = '[allocation]\nmode = "proportional"\narticle = "1"\nstanding = "measures"\n'
+    await ask("/v1/policies", programme=name, version="test", content=f"{text}\n{section}")
+    for id_, uscc in (("D1", ALPHA), ("D2", BETA)):
+        await ask("/v1/contracts", **contract_body(id_, programme=name, enterprise=uscc))
+    requests = [[ALPHA, "2.00"], [BETA, "4.00"]]
+    await ask("/v1/allocations", programme=name, year=2026, requests=requests)
 
 
 async def end_year(diary: Diary) -> None:

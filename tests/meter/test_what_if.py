@@ -129,6 +129,25 @@ def test_what_expires_follows_from_what_is_granted(writer):
     assert codes == [(expiry, "no_claims"), (closing, "no_claims")]
 
 
+def test_a_pool_is_divided_anew_among_those_who_asked():
+    section = '[allocation]\nmode = "proportional"\narticle = "1"\nstanding = "measures"\n'
+    writer = Writer(NOW)
+    writer.activate(f"{lifted(pool='3.00')}\n{section}")
+    writer.provider()
+    for name, uscc in (("A", ALPHA), ("B", BETA)):
+        writer.enterprise(uscc)
+        writer.contract(name, enterprise=uscc)
+    number = writer.allocate(2025, (ALPHA, "2.00"), (BETA, "4.00"))
+    outcome = under(writer, f"{lifted(pool='3.00')}\n{section}")
+    assert (changes(outcome), outcome.cuts) == ({}, [])
+    outcome = under(writer, f"{lifted(pool='9.00')}\n{section}")
+    issued = {each.enterprise: (each.before, each.after) for each in outcome.figures}
+    assert issued == {ALPHA: (100, 200), BETA: (200, 400)}
+    assert outcome.cuts == []
+    outcome = under(writer, lifted(pool="3.00"))
+    assert outcome.cuts == [Cut(number, "allocation", "wrong_allocation", None, None)]
+
+
 def longer() -> str:
     """Return the second version without claims."""
     return without_sections(lifted(version="next"), "claims")

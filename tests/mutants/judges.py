@@ -62,6 +62,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/amendments.py": ("test_amendments",),
     "meter/rules/kinds/awards.py": ("test_awards", "test_budgets"),
     "meter/rules/kinds/budgets.py": ("test_budgets", "test_awards"),
+    "meter/rules/kinds/allocations.py": ("test_allocations",),
     "meter/rules/kinds/periods.py": ("test_periods",),
     "meter/rules/kinds/pools.py": ("test_budgets", "test_awards", "test_policies"),
     "meter/rules/kinds/projects.py": ("test_awards",),

@@ -1,58 +1,96 @@
 """Money for coupons: an issue fills a coupon from the pool of its year, a withdrawal empties it."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from meter.rules.commands import IssueCoupon, WithdrawCoupon
+from meter.rules.commands import Command, IssueCoupon, WithdrawCoupon
 from meter.rules.effects import apply_grants, check_same, coupon_grants, grant_postings
-from meter.rules.entries import CouponIssued, CouponWithdrawn, Posting
+from meter.rules.entries import (
+    CouponAllotted,
+    CouponEntry,
+    CouponIssued,
+    CouponWithdrawn,
+    Posting,
+)
 from meter.rules.kinds.kind import Judged, Kind, Stamp, active_policy, check_applicant
 from meter.rules.kinds.periods import check_open
 from meter.rules.kinds.pools import check_pool, check_year, given_back
 from meter.rules.rating import FULL_BP
 from meter.rules.state import CouponId, State
 from meter.values.policy import Policy
+from meter.values.policy_file import AllocationMode
 from meter.values.problems import Problem
 from meter.values.units import format_money
 
 
 def _judge_issue(state: State, command: IssueCoupon, stamp: Stamp) -> Judged:
-    policy = _policy_of_year(state, command)
-    check_open(state, command.programme, command.year, stamp)
-    check_fundable(state, policy, command.enterprise, command.year)
-    coupon = (command.enterprise, command.programme, command.year)
-    issued = state.coupons.get(coupon, 0) + command.amount
+    programme, year, amount = command.programme, command.year, command.amount
+    policy = year_rules(state, programme, year, command.enterprise, amount, stamp)
+    check_mode(policy, "ordered")
+    coupon = (command.enterprise, programme, year)
+    check_sum(state, policy, coupon, int(amount))
+    check_pool(state, state.pool_id(programme, year), amount)
+    return {}, issue_postings(state, coupon, int(amount))
+
+
+def year_rules(  # noqa: PLR0913, PLR0917 - one argument for each field
+    state: State, programme: str, year: int, enterprise: str, amount: int, stamp: Stamp
+) -> Policy:
+    """Return the policy by which an enterprise may be issued money for a year. Raises `Problem`."""
+    policy = _policy_of_year(state, programme, year, enterprise, amount)
+    check_open(state, programme, year, stamp)
+    check_fundable(state, policy, enterprise, year)
+    return policy
+
+
+def check_mode(policy: Policy, mode: AllocationMode) -> None:
+    """Raise `Problem` `wrong_allocation` where a policy issues its pool in the other way."""
+    if policy.allocation != mode:
+        paths = {"ordered": "/v1/coupons", "proportional": "/v1/allocations"}
+        detail = f"{policy.version} is {policy.allocation}: POST {paths[policy.allocation]}"
+        raise Problem("wrong_allocation", detail)
+
+
+def check_sum(state: State, policy: Policy, coupon: CouponId, fen: int) -> None:
+    """Raise `Problem` where so much more is above the cap, or can never be needed."""
+    issued = state.coupons.get(coupon, 0) + fen
     if policy.cap is not None and issued > policy.cap:
         raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
     need = _need(state, coupon)
     if issued > need:
         detail = f"{format_money(issued)} is above {format_money(need)}, all that can be entitled"
         raise Problem("above_need", detail)
-    check_pool(state, state.pool_id(command.programme, command.year), command.amount)
-    grants = coupon_grants(state, coupon, issued)
-    return {}, [_coupon_posting(state, command), *grant_postings(grants)]
+
+
+def issue_postings(state: State, coupon: CouponId, fen: int) -> list[Posting]:
+    """Return the postings of an issue: pool to coupon, and what rule R grants of it."""
+    grants = coupon_grants(state, coupon, state.coupons.get(coupon, 0) + fen)
+    return [_coupon_posting(state, coupon, fen), *grant_postings(grants)]
 
 
 def _judge_withdrawal(state: State, command: WithdrawCoupon, _stamp: Stamp) -> Judged:
-    _policy_of_year(state, command)
     coupon = (command.enterprise, command.programme, command.year)
+    _policy_of_year(state, command.programme, command.year, command.enterprise, command.amount)
     granted = state.granted.get(coupon, 0)
     if state.coupons.get(coupon, 0) - command.amount < granted:
         raise Problem("below_granted", f"{format_money(granted)} are granted")
-    pool, account, fen = _coupon_posting(state, command)
+    pool, account, fen = _coupon_posting(state, coupon, int(command.amount))
     return {}, [(account, pool, fen), *_given_back(state, command)]
 
 
-def _policy_of_year(state: State, command: IssueCoupon | WithdrawCoupon) -> Policy:
+def _policy_of_year(
+    state: State, programme: str, year: int, enterprise: str, amount: int
+) -> Policy:
     """Return the newest policy that touches the year. Raises `Problem`."""
-    if active_policy(state, command.programme).meter == "award":
-        raise Problem("wrong_meter", f"awards of {command.programme} are issued when they are made")
-    if command.enterprise not in state.enterprises:
-        raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
-    policy = state.policy_of(command.programme, command.year, state.size)
+    if active_policy(state, programme).meter == "award":
+        raise Problem("wrong_meter", f"awards of {programme} are issued when they are made")
+    if enterprise not in state.enterprises:
+        raise Problem("unknown_enterprise", f"no enterprise {enterprise}")
+    policy = state.policy_of(programme, year, state.size)
     if policy is None:
-        raise Problem("unknown_year", f"no policy of {command.programme} touches {command.year}")
-    check_year(state, command.programme, command.year)
-    if command.amount == 0:
+        raise Problem("unknown_year", f"no policy of {programme} touches {year}")
+    check_year(state, programme, year)
+    if amount == 0:
         raise Problem("malformed", "the amount is zero")
     return policy
 
@@ -91,14 +129,13 @@ def _need(state: State, coupon: CouponId) -> int:
     return need
 
 
-def _coupon_posting(state: State, command: IssueCoupon | WithdrawCoupon) -> Posting:
-    owner, year = state.pool_id(command.programme, command.year)
-    pool = f"pool:{owner}:{year}"
-    coupon = f"coupon:{command.programme}:{command.year}:{command.enterprise}"
-    return pool, coupon, int(command.amount)
+def _coupon_posting(state: State, coupon: CouponId, fen: int) -> Posting:
+    enterprise, programme, year = coupon
+    owner, _ = state.pool_id(programme, year)
+    return f"pool:{owner}:{year}", f"coupon:{programme}:{year}:{enterprise}", fen
 
 
-def _apply_issue(state: State, _number: int, entry: CouponIssued) -> None:
+def _apply_issue(state: State, _number: int, entry: CouponIssued | CouponAllotted) -> None:
     coupon = (entry.enterprise, entry.programme, entry.year)
     grants = coupon_grants(state, coupon, state.coupons.get(coupon, 0) + entry.amount)
     check_same(entry.postings[1:], grant_postings(grants))
@@ -112,7 +149,7 @@ def _apply_withdrawal(state: State, _number: int, entry: CouponWithdrawn) -> Non
     _add_issued(state, entry, -entry.amount)
 
 
-def _add_issued(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -> None:
+def _add_issued(state: State, entry: CouponEntry, fen: int) -> None:
     coupon = (entry.enterprise, entry.programme, entry.year)
     state.coupons[coupon] = state.coupons.get(coupon, 0) + fen
     pool_id = state.pool_id(entry.programme, entry.year)
@@ -121,7 +158,7 @@ def _add_issued(state: State, entry: CouponIssued | CouponWithdrawn, fen: int) -
     state.touched.pools.add(pool_id)
 
 
-def _subjects(_state: State, entry: CouponIssued | CouponWithdrawn) -> Iterable[str]:
+def _subjects(_state: State, entry: CouponEntry) -> Iterable[str]:
     return (f"enterprise:{entry.enterprise}",)
 
 
@@ -130,6 +167,11 @@ def _response(state: State, entry: CouponIssued | CouponWithdrawn) -> dict[str, 
     return {"issued": format_money(issued)}
 
 
+ISSUE_CODES: Final = (
+    *("unknown_programme", "unknown_enterprise", "unknown_year", "below_threshold"),
+    *("year_closed", "cap_exceeded", "above_need", "pool_exceeded", "no_budget"),
+    *("wrong_meter", "wrong_allocation", "not_applicant", "role_conflict"),
+)
 ISSUE: Kind[CouponIssued, IssueCoupon] = Kind(
     entry=CouponIssued,
     command=IssueCoupon,
@@ -138,12 +180,11 @@ ISSUE: Kind[CouponIssued, IssueCoupon] = Kind(
     subjects=_subjects,
     rows="totals",
     response=_response,
-    codes=(
-        *("unknown_programme", "unknown_enterprise", "unknown_year", "below_threshold"),
-        *("year_closed", "cap_exceeded", "above_need", "pool_exceeded", "no_budget"),
-        *("wrong_meter", "not_applicant", "role_conflict"),
-    ),
+    codes=ISSUE_CODES,
     moves_money=True,
+)
+ALLOTMENT: Kind[CouponAllotted, Command] = Kind(
+    entry=CouponAllotted, apply=_apply_issue, subjects=_subjects, rows="totals"
 )
 WITHDRAWAL: Kind[CouponWithdrawn, WithdrawCoupon] = Kind(
     entry=CouponWithdrawn,

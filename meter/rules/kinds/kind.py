@@ -69,6 +69,11 @@ def adds_nothing(_state: State, _entry: Any) -> dict[str, Any]:
     return {}
 
 
+def nothing_follows(_state: State, _number: int, _entry: Any) -> Iterable[Entry]:
+    """Return no entry: the entry stands alone."""
+    return ()
+
+
 def concerns_all(_state: State, _entry: Any) -> Iterable[str]:
     """Return no subject: the entry concerns all alike."""
     return ()
@@ -84,6 +89,8 @@ class Kind(Generic[E, C]):
     - `register(state, number, entry)` puts what it registers into a state whose totals are loaded
       from rows; None where that is what `apply` does.
     - `subjects(state, entry)` names whom the entry concerns (`rules/subjects.py`).
+    - `following(state, number, entry)` yields the entries that follow from it and belong to the
+      same decision, before anything else; each is applied before the next is asked for.
     - `rows` names what the tables keep of it.
     - `holder(state, command)` returns the entry that holds the id of the command, if there is one.
     - `response(state, entry)` returns the fields of the response beside the entry's number.
@@ -102,6 +109,7 @@ class Kind(Generic[E, C]):
     rows: Rows
     register: Callable[[State, int, E], None] | None = None
     subjects: Callable[[State, E], Iterable[str]] = concerns_all
+    following: Callable[[State, int, E], Iterable[Entry]] = nothing_follows
     command: type[C] | None = None
     judge: Callable[[State, C, Stamp], Judged] | None = None
     holder: Callable[[State, C], Holder | None] = holds_nothing

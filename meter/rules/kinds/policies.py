@@ -47,8 +47,6 @@ def _unsupported(policy: Policy) -> Iterator[tuple[str, str]]:
         yield "transition", "running contracts keep their rules"
     if policy.rounding != "fen" or policy.prorate != "none":
         yield "rounding", "fractions are cut at the fen, and nothing is counted by days"
-    if policy.allocation != "ordered":
-        yield "allocation", "a pool is issued in the order of the decisions"
 
 
 def _check_owner(state: State, policy: Policy) -> None:

@@ -9,6 +9,7 @@ from msgspec import UNSET, to_builtins
 from meter.rules.commands import Command
 from meter.rules.entries import AnyEntry, Entry
 from meter.rules.kinds import (
+    allocations,
     amendments,
     awards,
     budgets,
@@ -62,6 +63,8 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     awards.AWARD,
     awards.CHANGE,
     coupons.ISSUE,
+    allocations.ALLOCATION,
+    coupons.ALLOTMENT,
     coupons.WITHDRAWAL,
     periods.EXPIRY,
     periods.CLOSING,
