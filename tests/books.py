@@ -346,6 +346,11 @@ class Books:
             commands.RegisterEnterprise, **(body | {"founded_on": founded_on} | changes)
         )
 
+    def succeed(self, uscc: str, successor: str, **changes: Any) -> int:
+        body = {"effective": "2025-01-01", "document": "变更通知书"}
+        names = {"uscc": uscc, "successor": successor}
+        return self.ask(commands.SucceedEnterprise, **(names | body | changes))
+
     def contract(self, id_: str = "A", **changes: Any) -> int:
         body = {
             "id": id_,
@@ -624,7 +629,10 @@ def figures(state: State) -> dict[str, Any]:
         "providers": {
             id_: (each.registered, dict(each.enlistments)) for id_, each in state.providers.items()
         },
-        "enterprises": {id_: each.registered for id_, each in state.enterprises.items()},
+        "enterprises": {
+            id_: (each.registered, each.succession, tuple(each.succeeded))
+            for id_, each in state.enterprises.items()
+        },
         "active": state.active,
     }
 

@@ -45,6 +45,10 @@ class Context:
         head = await ledger_store.head(connection)
         return head, await self.registry.at(connection, head.size)
 
+    def last_successor(self, uscc: str) -> str:
+        """Return who stands in an enterprise's place by the last commit; else itself."""
+        return self.registry.now.state.last_successor(uscc)
+
 
 CONTEXT: Final = web.AppKey("context", Context)
 

@@ -168,5 +168,6 @@ ROUTES: Final = (
         "text/event-stream",
         roles=(*OFFICIALS, "enterprise", "provider"),
         query=EventsQuery,
+        ends_with_succession=True,
     ),
 )

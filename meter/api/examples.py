@@ -58,6 +58,7 @@ from meter.rules.commands import (
     RevokeClaim,
     RevokeKey,
     SetBudget,
+    SucceedEnterprise,
     UnfreezeContract,
     VoidRecord,
     WithdrawCoupon,
@@ -70,6 +71,7 @@ from meter.wire.dsse import BATCH_TYPE, Document
 EntryNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
 
 _ENTERPRISE: Final = "91440300708461136T"
+_SUCCESSOR: Final = "91440300000000022N"
 _INVOICE: Final = "25442000000000000017"
 _KEYID: Final = "pcl-2025a"
 _VKEY: Final = "kashi.example/shenzhen+66f54c2a+Aexmc8I8Ouv5dKeNg2zsGNI55/rN5ItC696XYSLENCsI"
@@ -275,6 +277,11 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
     },
     ExpireCoupons: {"programme": "training-coupon", "year": 2025},
     CloseYear: {"programme": "training-coupon", "year": 2025},
+    SucceedEnterprise: {
+        "successor": _SUCCESSOR,
+        "effective": "2025-02-28",
+        "document": "工商变更通知书 2025-118",
+    },
     FreezeContract: {"reason": "the provider reported a wrong price"},
     UnfreezeContract: {"reason": "the price was corrected"},
     ReleaseRecord: {
@@ -456,6 +463,11 @@ MEANINGS: Final[dict[str, str]] = {
     "refunded": f"What the provider paid back. {_YUAN}.",
     "claims": "The claims of the page.",
     "accounts": "Items and years of the page.",
+    "payee": "The USCC of the one who is paid: the last successor of the item's enterprise.",
+    "successor": "The USCC of the enterprise that takes its place.",
+    "SucceedEnterprise.effective": "The date from which the successor stands in its place; not in"
+    " the future.",
+    "succeeded": "The USCCs of those whose place it took.",
     "asked": f"What the claim asks for; empty: all that is open. {_YUAN}.",
     "approved": f"What was approved. {_YUAN}.",
     "cash": f"What the bank is to pay, or has paid. {_YUAN}.",
@@ -803,6 +815,7 @@ REMEDIES: Final[dict[str, str]] = {
     "unknown_year": "Choose a year that the policy's validity touches.",
     "bad_dates": "Mend the date that `field` names as `detail` says: periods are half-open and not"
     " empty, and a signing or a founding lies in the past.",
+    "succeeded": "Name the successor, which `detail` names; its own token reads on.",
     "contract_known": "It may be registered already, as `entry` has it; else check `contract_no`.",
     "no_policy": "Mend signing or term, or activate a policy that is valid then.",
     "too_many_contracts": "The enterprise's contracts of the programme have reached the limit; none"

@@ -194,6 +194,7 @@ def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
         "asked": "" if entered.amount is UNSET else format_money(entered.amount),
         "approved": format_money(claim.approved),
         "cash": format_money(claim.cash),
+        "payee": claim.payee,
     }
 
 

@@ -236,6 +236,8 @@ def enterprise_view(known: Registered, enterprise: Enterprise) -> EnterpriseView
         kind=registered.applicant,
         founded_on=registered.founded_on,
         contracts=len(known.contracts_of(enterprise)),
+        successor=known.successor(enterprise) or UNSET,
+        succeeded=known.succeeded(enterprise),
     )
 
 

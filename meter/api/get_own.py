@@ -72,8 +72,9 @@ def _own_programmes(known: Registered, who: Identity) -> set[str]:
     """Return the programmes under which a token's subject has something; of officials all."""
     contracts = [each.agreed for each in known.contracts()]
     if who.role == "enterprise":
-        awards = (each.made for each in known.awards() if each.made.enterprise == who.subject)
-        own = {each.programme for each in contracts if each.enterprise == who.subject}
+        firm = known.state.firm_of(who.subject)
+        awards = (each.made for each in known.awards() if each.made.enterprise in firm)
+        own = {each.programme for each in contracts if each.enterprise in firm}
         return own | {each.programme for each in awards}
     if who.role == "provider":
         return {each.programme for each in contracts if each.provider == who.subject}

@@ -203,6 +203,8 @@ def codes_of(route: Route) -> list[str]:
         codes.append("busy")  # too much is asked under one token
     if route.roles and set(route.roles) != set(get_args(Role)):
         codes.append("forbidden")
+    if "enterprise" in route.roles and not route.ends_with_succession:
+        codes.append("succeeded")
     if "{" in route.path:
         codes.append("not_found")
     if route.body is not None:

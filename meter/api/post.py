@@ -70,6 +70,7 @@ from meter.rules.commands import (
     RevokeClaim,
     RevokeKey,
     SetBudget,
+    SucceedEnterprise,
     UnfreezeContract,
     VoidRecord,
     WithdrawCoupon,
@@ -249,6 +250,10 @@ COMMANDS: Final[dict[type[Command], tuple[str, str]]] = {
     AddReceiptKey: ("/v1/receipt-keys", "Sign receipts with a further key"),
     RetireReceiptKey: ("/v1/receipt-keys/retire", "Sign no further receipt with a key"),
     RegisterEnterprise: ("/v1/enterprises", "Register who may be funded"),
+    SucceedEnterprise: (
+        "/v1/enterprises/{uscc}/succeed",
+        "Let a successor take an enterprise's place",
+    ),
     RegisterContract: ("/v1/contracts", "Register a compute service contract"),
     AmendContract: ("/v1/contracts/{contract}/amend", "Amend a contract, or correct its terms"),
     FreezeContract: ("/v1/contracts/{contract}/freeze", "Refuse new records of a contract"),

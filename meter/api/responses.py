@@ -517,6 +517,7 @@ class ClaimSummary(Struct, frozen=True, kw_only=True):
     asked: str
     approved: str
     cash: str
+    payee: str
 
 
 class ClaimPage(Page, frozen=True, kw_only=True):
@@ -600,7 +601,10 @@ class AccountPage(Page, frozen=True, kw_only=True):
 
 
 class EnterpriseView(Struct, frozen=True, kw_only=True):
-    """An enterprise that may be funded; `contracts` is the number of its contracts."""
+    """An enterprise that may be funded; `contracts` is the number of its contracts.
+
+    `successor` stands in its place, and it stands in that of `succeeded`.
+    """
 
     uscc: str
     entry: int
@@ -608,6 +612,8 @@ class EnterpriseView(Struct, frozen=True, kw_only=True):
     kind: str
     founded_on: str
     contracts: int
+    successor: str | UnsetType = UNSET
+    succeeded: list[str]
 
 
 class EnterprisePage(Page, frozen=True, kw_only=True):
@@ -834,6 +840,7 @@ class MadeEntry(
     limit: str = ""
     bound: Ground | Literal[""] = ""
     cash: str = ""
+    payee: str = ""
 
 
 class ProgrammeView(Struct, frozen=True):

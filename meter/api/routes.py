@@ -88,7 +88,7 @@ class Ask:
             case "authority" | "auditor":
                 return
             case "enterprise":
-                owner = enterprise
+                owner = self.context.last_successor(enterprise)
             case "provider":
                 owner = provider
             case unknown:
@@ -107,7 +107,8 @@ class Route:
 
     `response` is the type of a good response's JSON, or its media type as text; `body` the struct
     of the request's JSON, or a media type. `codes` are its own ones beside the general. With
-    `takes_rest`, the last parameter of the path takes all the rest of it, slashes too. Of a token,
+    `takes_rest`, the last parameter of the path takes all the rest of it, slashes too. One that
+    `ends_with_succession` tells an enterprise itself nothing about the time after it. Of a token,
     few responses that may be large (`is_large`) are in memory at a time.
     """
 
@@ -121,6 +122,7 @@ class Route:
     body: type[Struct] | str | None = None
     codes: tuple[str, ...] = ()
     takes_rest: bool = False
+    ends_with_succession: bool = False
     is_large: bool = False
 
 
@@ -131,7 +133,7 @@ def serve(route: Route) -> web.RouteDef:
         who = await authenticate(request) if route.roles else None
         if who is not None:
             _check_role(route, who)
-            _check_subject(request, who)
+            _check_subject(route, request, who)
         _check_path(request)
         ask = Ask(request, request.app[CONTEXT], who, _query(route, request))
         try:
@@ -172,10 +174,23 @@ def _check_role(route: Route, who: Identity) -> None:
         raise Problem("forbidden", f"this is for {', '.join(route.roles)}, not for {who.role}")
 
 
-def _check_subject(request: web.Request, who: Identity) -> None:
-    """Raise `not_found` for another's subject, whether it exists or not."""
+def _check_subject(route: Route, request: web.Request, who: Identity) -> None:
+    """Raise `not_found` for another's subject, whether it exists or not.
+
+    A successor stands in the place of whom it succeeded, whose own tokens get `succeeded`.
+    """
+    context = request.app[CONTEXT]
+    if who.role == "enterprise" and not route.ends_with_succession:
+        successor = context.last_successor(who.subject)
+        if successor != who.subject:
+            raise Problem("succeeded", f"by {successor}, whose token reads on")
     for name, role in OWNERS.items():
-        if who.role == role and request.match_info.get(name, who.subject) != who.subject:
+        if who.role != role or name not in request.match_info:
+            continue
+        owner = request.match_info[name]
+        if role == "enterprise":
+            owner = context.last_successor(owner)
+        if owner != who.subject:
             raise Problem("not_found", NOT_YOURS)
 
 

@@ -171,6 +171,7 @@ _OF_NO_SIGNER = (
     | entries.ProviderRegistered
     | entries.ProviderEnlisted
     | entries.EnterpriseRegistered
+    | entries.EnterpriseSucceeded
     | entries.KeyRevoked
     | entries.LogKeyAdded
     | entries.LogKeyRetired

@@ -24,6 +24,7 @@ from math import floor
 from typing import Any, Final
 
 from ledger.errors import Violation
+from meter.auditor.sum_firms import Firms
 
 Account = tuple[str, int]  # item, year
 
@@ -104,8 +105,9 @@ class _Claim:
 class Claims:
     """The sums of all claims. `balances` are those of the ledger, after each entry's postings."""
 
-    def __init__(self, balances: Mapping[str, int]) -> None:
+    def __init__(self, balances: Mapping[str, int], firms: Firms) -> None:
         self._balances = balances
+        self._firms = firms
         self._one_person = False
         self._items: dict[str, Item] = {}
         self._claims: dict[str, _Claim] = {}
@@ -191,7 +193,8 @@ class Claims:
             raise Violation("sum_claims", f"nothing is claimed for {fields['item']}", number)
         self._check_window(number, item, fields)
         for invoice in fields["invoices"]:
-            if (invoice["seller"], invoice["buyer"]) != (item.seller, item.enterprise):
+            buyers = self._firms.members(item.enterprise)
+            if invoice["seller"] != item.seller or invoice["buyer"] not in buyers:
                 detail = f"invoice {invoice['number']} is not between the parties"
                 raise Violation("sum_invoice", detail, number)
         self._claims[fields["id"]] = claim
@@ -289,6 +292,9 @@ class Claims:
 
     def _cash(self, number: int, claim: _Claim, fields: dict[str, Any], cash: int) -> None:
         """Check what is set off against cash; where none is left, the claim is paid."""
+        payee = self._firms.last(self._items[claim.fields["item"]].enterprise)
+        if fields["payee"] != payee:
+            raise Violation("sum_cash", f"{fields['payee']} is paid, not {payee}", number)
         claim.state = "ordered" if fields["cash"] else "paid"
         claim.cash = fields["cash"]
         for source, target, fen in fields["postings"]:
@@ -315,7 +321,8 @@ class Claims:
             return
         claim = self._claims[fields["claim"]]
         ours, theirs = self._items[account[0]], self._items[claim.fields["item"]]
-        if (ours.enterprise, ours.programme) != (theirs.enterprise, theirs.programme):
+        is_same = self._firms.last(ours.enterprise) == self._firms.last(theirs.enterprise)
+        if not is_same or ours.programme != theirs.programme:
             raise Violation("sum_cash", "another firm's cash pays a debt", number)
         if claim.state != "ordered" or fields["amount"] > claim.cash:
             raise Violation("sum_cash", f"claim {fields['claim']} has not as much cash", number)
@@ -380,7 +387,9 @@ class Claims:
 
     def _debts(self, own: Item) -> Iterator[Account]:
         """Yield the accounts of a firm in a programme that were paid beyond their limit."""
-        for account in sorted(self._of_firm[own.enterprise, own.programme]):
+        codes = self._firms.members(own.enterprise)
+        accounts = {each for code in codes for each in self._of_firm[code, own.programme]}
+        for account in sorted(accounts):
             if self._balances.get(_name("paid", account), 0) > self._limit(account):
                 yield account
 

@@ -44,6 +44,8 @@ one does not, its code is that of the violation:
     sum_account      no other account holds anything
     sum_persons      who gave each command, and whether that was enough: `auditor.sum_persons`
     sum_claims, sum_papers, sum_invoice, sum_notice, sum_cash: `auditor.sum_claims`
+    sum_firm         who stands in whose place: `auditor.sum_firms`; thresholds, caps and roles are
+                     those of a firm, that is of a last successor and all that it succeeded
 
 A violation names the entry of a void or record; for a total, the contract, or enterprise and year.
 Which of an enterprise's contracts a coupon pays depends on history: that is left to the audit.
@@ -72,6 +74,7 @@ import msgspec
 from ledger.errors import Violation
 from meter.auditor.sum_claims import KINDS as _OF_CLAIMS
 from meter.auditor.sum_claims import Claims, Item, day_of, days_of
+from meter.auditor.sum_firms import Firms
 from meter.auditor.sum_persons import Persons
 from meter.auditor.sum_terms import Terms
 
@@ -426,7 +429,8 @@ class Sums:
         self._issued: defaultdict[_Coupon, int] = defaultdict(int)
         self._issued_of_pool: defaultdict[_Pool, int] = defaultdict(int)
         self._persons = Persons()
-        self._claims = Claims(self._balances)
+        self._firms = Firms()
+        self._claims = Claims(self._balances, self._firms)
         self._adders: dict[str, Callable[[int, dict[str, Any]], None]] = {
             "issue": self._issue,
             "allocation": self._allocation,
@@ -444,6 +448,7 @@ class Sums:
             "provider": self._provider,
             "enlistment": self._enlistment,
             "enterprise": self._enterprise,
+            "succession": self._succession,
             "contract": self._contract,
             "contract_funds": self._contract_funds,
             "amendment": self._amendment,
@@ -684,6 +689,8 @@ class Sums:
             detail = f"{enterprise} rents for {rented} fen in {year}, {rules.threshold} are needed"
             raise Violation("sum_threshold", detail, number)
         what = f"issued for {programme} {year}"
+        firm = self._firms.members(enterprise)
+        held = sum(self._issued[code, programme, year] for code in firm)
         if rules.cap is not None:
             _stay_below("sum_cap", f"{what} to {enterprise}", held, rules.cap, number)
         need = sum(map(_need, self._contracts_of(coupon)))
@@ -711,11 +718,16 @@ class Sums:
         if rules.meter != meter or applicant not in rules.applicants:
             detail = f"{meter} of an {applicant} under {fields['programme']}, by {rules.meter}"
             raise Violation("sum_applicant", detail, number)
-        if meter == "device-time" and uscc in self._serving:
+        if meter == "device-time" and not self._serving.isdisjoint(self._firms.members(uscc)):
             raise Violation("sum_role", f"{uscc} provides devices, and applies for them", number)
 
     def _enterprise(self, _number: int, fields: dict[str, Any]) -> None:
         self._enterprises[fields["uscc"]] = fields
+
+    def _succession(self, number: int, fields: dict[str, Any]) -> None:
+        self._firms.succeed(number, fields)
+        if not self._serving.isdisjoint(self._firms.members(fields["uscc"])):
+            self._check_no_applicant(number, fields["uscc"])
 
     def _provider(self, number: int, fields: dict[str, Any]) -> None:
         self._check_no_applicant(number, fields["uscc"])
@@ -727,13 +739,15 @@ class Sums:
         _enlist(number, self._providers[fields["provider"]], fields)
 
     def _check_no_applicant(self, number: int, uscc: str) -> None:
-        """Check that a new provider has not applied for device-time before."""
-        programmes = {programme for enterprise, programme, _ in self._issued if enterprise == uscc}
-        programmes |= {programme for enterprise, programme in self._rentals if enterprise == uscc}
+        """Check that no code of a provider's firm has applied for device-time."""
+        firm = set(self._firms.members(uscc))
+        programmes = {programme for enterprise, programme, _ in self._issued if enterprise in firm}
+        programmes |= {programme for enterprise, programme in self._rentals if enterprise in firm}
         if any(self._policies[each][-1].meter == "device-time" for each in programmes):
             raise Violation("sum_role", f"{uscc} applied for devices, and provides them", number)
 
     def _award(self, number: int, fields: dict[str, Any]) -> None:
+        self._firms.check_active(number, fields["enterprise"])
         rules = self._rules_of_year(number, fields["programme"], fields["year"])
         self._check_applicant(number, fields, rules, "award")
         if rules.version != fields["policy"]:
@@ -795,7 +809,7 @@ class Sums:
         if "fixed" in section:
             yield "its fixed sum", _yuan(section["fixed"]) - funds
         awarded = self._awarded[award.programme]
-        others = [each for each in awarded if _share_caps(each, award, rules)]
+        others = [each for each in awarded if self._share_caps(each, award, rules)]
         if rules.once and others:
             yield "the only one", 0
         if "cap" in section:
@@ -803,6 +817,17 @@ class Sums:
             yield "the cap of its class", _yuan(section["cap"]) - of_class - funds
         if rules.cap is not None:
             yield "the cap", rules.cap - sum(each.amount for each in others) - funds
+
+    def _share_caps(self, other: _Award, award: _Award, rules: _Rules) -> bool:
+        """Return whether another award with money counts under the caps of this one."""
+        if other is award or not other.amount:
+            return False
+        first, second = other.fields, award.fields
+        if rules.per == "project":
+            return bool(first.get("project") == second.get("project"))
+        if rules.per == "applicant-year" and first["year"] != second["year"]:
+            return False
+        return first["enterprise"] in self._firms.members(second["enterprise"])
 
     def _check_project(self, number: int, award: _Award, amount: int) -> None:
         """Check the ceiling of a project that the nation or the province funds too."""
@@ -896,11 +921,12 @@ class Sums:
         return sum(contract.fields["amount"] for contract in self._contracts_of(coupon))
 
     def _contracts_of(self, coupon: _Coupon) -> Iterator[_Contract]:
-        """Yield the contracts with an eligible day in the coupon's year."""
+        """Yield the contracts of a coupon's firm with an eligible day in its year."""
         enterprise, programme, year = coupon
-        for contract in self._rentals[enterprise, programme]:
-            if contract.days and year in _years(contract.days):
-                yield contract
+        for code in self._firms.members(enterprise):
+            for contract in self._rentals[code, programme]:
+                if contract.days and year in _years(contract.days):
+                    yield contract
 
     def _policy(self, number: int, fields: dict[str, Any]) -> None:
         rules = _read_rules(fields["content"])
@@ -930,6 +956,7 @@ class Sums:
         return min(limits, default=0)
 
     def _contract(self, number: int, fields: dict[str, Any]) -> None:
+        self._firms.check_active(number, fields["enterprise"])
         terms, rules = Terms(fields), self._check_derived(number, fields)
         self._check_number(number, fields)
         contract = _Contract(terms, terms.whole, rules, _eligible_days(fields, rules))
@@ -943,8 +970,9 @@ class Sums:
         if fields["mode"] == "correction":
             rules = self._check_derived(number, terms.original)
         _check_additions(number, self._enterprises, terms, rules, fields)
-        self._contract_nos.discard(_name_of_parties(contract.fields))
-        self._check_number(number, terms.original)
+        if (name := _name_of_parties(contract.fields)) != _name_of_parties(terms.original):
+            self._contract_nos.discard(name)
+            self._check_number(number, terms.original)
         self._move(number, contract, terms.original["enterprise"])
         was, entitled = contract.parts(), _entitlement(contract)
         self._set_terms(number, contract, terms, rules)
@@ -970,6 +998,7 @@ class Sums:
         fields = contract.fields
         if fields["enterprise"] == enterprise:
             return
+        self._firms.check_active(number, enterprise)
         for account, fen in self._balances.items():
             if fen and account.startswith((f"payable:{fields['id']}:", f"paid:{fields['id']}:")):
                 raise Violation("sum_claims", f"{account} holds {fen} fen of another", number)
@@ -1018,7 +1047,8 @@ class Sums:
     def _check_number(self, number: int, fields: dict[str, Any]) -> None:
         """Check the number that the parties gave, and the contract that this one follows."""
         name = _name_of_parties(fields)
-        if name in self._contract_nos:
+        firm = self._firms.members(fields["enterprise"])
+        if any((code, *name[1:]) in self._contract_nos for code in firm):
             raise Violation("sum_contract", f"number {name[2]} is that of two contracts", number)
         if "follows" in fields and fields["follows"] not in self._contracts:
             raise Violation("sum_contract", f"{fields['id']} follows no contract", number)
@@ -1376,15 +1406,6 @@ def _rules_of(contract: dict[str, Any], versions: list[_Rules]) -> _Rules | None
 def _yuan(text: str) -> int:
     """Return fen."""
     return int(Fraction(text) * 100)
-
-
-def _share_caps(other: _Award, award: _Award, rules: _Rules) -> bool:
-    """Return whether another award with money counts under the caps of this one."""
-    if other is award or not other.amount:
-        return False
-    same = {"project": ["project"], "applicant-year": ["enterprise", "year"]}
-    names = same.get(rules.per, ["enterprise"])
-    return all(other.fields.get(name) == award.fields.get(name) for name in names)
 
 
 def _months_after(day: date, months: int) -> date:

@@ -37,8 +37,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     """A claim after the entry `number`; `entry` is the number of its first one.
 
     `maker`, `checker` and `approver` are persons, or the firm's token. `approved` and `cash` are
-    fen; `disallowed` is fen by paper. `notice` is its begin and end in microseconds. `objections`
-    holds the numbers of those entries, each with whether it is resolved.
+    fen; the `payee` is a USCC; `disallowed` is fen by paper. `notice` is its begin and end in
+    microseconds. `objections` holds the numbers of those entries, each with whether it is resolved.
     """
 
     number: int
@@ -53,6 +53,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     notice: tuple[int, int] = (0, 0)
     objections: dict[int, bool] = {}
     cash: int = 0
+    payee: str = ""
 
     @property
     def item_year(self) -> ItemYear:

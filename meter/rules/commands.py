@@ -161,6 +161,15 @@ class RegisterEnterprise(Command, frozen=True, kw_only=True, rename={"applicant"
     founded_on: Date
 
 
+class SucceedEnterprise(Command, frozen=True, kw_only=True):
+    """Let a successor take the place of the enterprise named in the URL."""
+
+    uscc: Uscc
+    successor: Uscc
+    effective: Date
+    document: Name
+
+
 class RegisterContract(
     Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}
 ):

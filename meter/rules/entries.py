@@ -277,6 +277,16 @@ class EnterpriseRegistered(AuthorityEntry, frozen=True, kw_only=True):
     founded_on: str
 
 
+class EnterpriseSucceeded(AuthorityEntry, frozen=True, kw_only=True):
+    """A successor takes an enterprise's place: by a merger, a new code, or a mistyped one."""
+
+    kind: Literal["succession"] = "succession"
+    uscc: str
+    successor: str
+    effective: str
+    document: str
+
+
 class ContractRegistered(
     AuthorityEntry,
     frozen=True,
@@ -625,11 +635,15 @@ class ClaimRevoked(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class ClaimOrdered(AuthorityEntry, frozen=True, kw_only=True):
-    """The order (兑付) to pay a claim; `cash` is left after the firm's debts were set off."""
+    """The order (兑付) to pay a claim; `cash` is left after the firm's debts were set off.
+
+    The `payee` is the last successor of the item's enterprise, which may be itself.
+    """
 
     kind: Literal["order"] = "order"
     claim: str
     cash: int
+    payee: str
 
 
 class ClaimPaid(AuthorityEntry, frozen=True, kw_only=True):
@@ -648,6 +662,7 @@ class PaymentReturned(AuthorityEntry, frozen=True, kw_only=True):
     claim: str
     returned_on: str
     cash: int
+    payee: str
 
 
 class DebtRecovered(AuthorityEntry, frozen=True, kw_only=True):
@@ -822,6 +837,7 @@ AnyEntry = (
     LedgerEntry
     | PartyEntry
     | KeyRevoked
+    | EnterpriseSucceeded
     | ContractEntry
     | ContractFunded
     | CouponEntry

@@ -84,10 +84,10 @@ def debt_of(state: State, item: Item, year: int) -> int:
 
 
 def accounts_of_firm(state: State, enterprise: str, programme: str) -> list[tuple[int, Item]]:
-    """Return year and item of a firm's accounts in a programme: by year, then item."""
+    """Return year and item of the accounts of an enterprise's firm: by year, then item."""
     found = [
         (year, item_of(state, contract))
-        for contract in state.contracts_of(enterprise, programme)
+        for contract in state.contracts_of_firm(enterprise, programme)
         for year in contract.policy.years
         if (contract.registered.id, year) in state.claims.accounts
     ]

@@ -24,6 +24,7 @@ from meter.rules.entries import (
     ContractRegistered,
     DailyTime,
     EnterpriseRegistered,
+    EnterpriseSucceeded,
     FundsLevel,
     Genesis,
     KeyRegistered,
@@ -336,11 +337,14 @@ class Contract:
 class Enterprise:
     """An enterprise; its contracts by programme, and its awards, in the order of their entries.
 
-    `left` are contracts that were corrected to be another's.
+    `left` are contracts that were corrected to be another's. `succession` is the entry that gave it
+    a successor, with its number; `succeeded` are the USCCs whose place it took.
     """
 
     entry: int
     registered: EnterpriseRegistered
+    succession: tuple[int, EnterpriseSucceeded] | None = None
+    succeeded: list[str] = field(default_factory=list)
     contracts: dict[str, list[Contract]] = field(default_factory=dict)
     awards: "list[Award]" = field(default_factory=list)
     left: list[Contract] = field(default_factory=list)
@@ -562,6 +566,30 @@ class State:
                 list(more) if held is None else [a + b for a, b in zip(held, more, strict=True)]
             )
         return found
+
+    def last_successor(self, uscc: str, size: int | None = None) -> str:
+        """Return who stands in an enterprise's place, after `size` entries or all; else itself."""
+        while True:
+            enterprise = self.enterprises.get(uscc)
+            if enterprise is None or enterprise.succession is None:
+                return uscc
+            number, entry = enterprise.succession
+            if size is not None and number >= size:
+                return uscc
+            uscc = entry.successor
+
+    def firm_of(self, uscc: str) -> list[str]:
+        """Return the USCCs of a firm: the last successor, and all that it succeeded."""
+        found = [self.last_successor(uscc)]
+        for each in found:  # it grows meanwhile
+            enterprise = self.enterprises.get(each)
+            found += [] if enterprise is None else enterprise.succeeded
+        return found
+
+    def contracts_of_firm(self, enterprise: str, programme: str) -> list[Contract]:
+        """Return the contracts of all codes of an enterprise's firm under a programme."""
+        codes = self.firm_of(enterprise)
+        return [each for code in codes for each in self.contracts_of(code, programme)]
 
     def device_time(self, name: DeviceTimeId) -> DeviceTime:
         """Return the count of device-time in use of one kind, under a contract or at a provider."""

@@ -129,6 +129,16 @@ class Registered:
         held = (found[number] for number in sorted(found))
         return [each for each in held if each.enterprise_at(self.size) == uscc]
 
+    def successor(self, enterprise: Enterprise) -> str:
+        """Return the USCC of an enterprise's own successor, empty while it has none."""
+        number, entry = enterprise.succession or (self.size, None)
+        return "" if entry is None or number >= self.size else entry.successor
+
+    def succeeded(self, enterprise: Enterprise) -> list[str]:
+        """Return the USCCs of those whose place an enterprise took itself, in order."""
+        held = ((uscc, self.state.enterprises[uscc]) for uscc in enterprise.succeeded)
+        return [uscc for uscc, each in held if self.successor(each)]
+
     def keys_of(self, provider: Provider) -> dict[str, bool]:
         """Return the ids of a provider's keys, each with whether it is revoked."""
         return {

@@ -56,6 +56,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "unknown_record": (404, "No accepted record of this id"),
     "unknown_year": (422, "The policy does not touch this year"),
     "bad_dates": (422, "The dates contradict each other, or lie where they cannot"),
+    "succeeded": (409, "The enterprise has a successor"),
     "contract_known": (409, "The parties have a contract of this number already"),
     "no_policy": (422, "No policy is in force at the signing or within the term"),
     "too_many_contracts": (422, "The enterprise has as many contracts as one entry can hold"),

@@ -9,8 +9,9 @@
     data: {"entry":41,…,"programme":"training-coupon","year":2025,"percent":80,…}
 
 An enterprise sees what happens to its records, contracts, coupons, awards and claims, to other
-public money for its contracts, and to the money of projects that it has an award for. A provider
-sees its batches, and what others do to its records, keys and contracts. Officials see one condensed
+public money for its contracts, and to the money of projects that it has an award for. Of an
+enterprise that was succeeded, its last successor sees what happens from then on. A provider sees
+its batches, and what others do to its records, keys and contracts. Officials see one condensed
 `entry` for each entry, and the thresholds. No event shows another subject's data. Where a record
 moves money of further contracts, their enterprise sees it and the provider does not.
 
@@ -59,6 +60,7 @@ from meter.rules.entries import (
     CouponsExpired,
     CouponWithdrawn,
     DebtRecovered,
+    EnterpriseSucceeded,
     Entry,
     GrantForfeited,
     ItemEntry,
@@ -133,6 +135,7 @@ _OF_NO_COUPON = (
     LedgerEntry
     | PartyEntry
     | KeyRevoked
+    | EnterpriseSucceeded
     | ContractRegistered
     | ContractFrozen
     | ContractUnfrozen
@@ -146,6 +149,7 @@ _OF_NO_PROVIDER = (
     | ContractFunded
     | CouponEntry
     | CouponsExpired
+    | EnterpriseSucceeded
     | LedgerEntry
     | PartyEntry
     | AwardEntry
@@ -289,6 +293,14 @@ class ClaimData(Data, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
+class SuccessionData(Data, frozen=True, kw_only=True):
+    """A successor took an enterprise's place: the enterprise is told nothing more."""
+
+    enterprise: str
+    successor: str
+    effective: str
+
+
 class KeyData(Data, frozen=True, kw_only=True):
     """A provider's key was revoked."""
 
@@ -345,9 +357,9 @@ class Viewer:
     role: Role
     subject: str = ""
 
-    def may_see(self, coupon: CouponId) -> bool:
-        """Return whether a coupon is no other enterprise's than the viewer."""
-        return self.role != "enterprise" or coupon[0] == self.subject
+    def may_see(self, state: State, number: int, coupon: CouponId) -> bool:
+        """Return whether a coupon is no other firm's than the viewer's, at an entry."""
+        return self.role != "enterprise" or state.last_successor(coupon[0], number) == self.subject
 
 
 @dataclass(slots=True)
@@ -370,7 +382,7 @@ class Walk:
             for number, entry in enumerate(entries, self.position.entry)
             if concerns(state, number, entry, self.who)
             for coupon in coupons_of(entry)
-            if coupon not in self.balances and self.who.may_see(coupon)
+            if coupon not in self.balances and self.who.may_see(state, number, coupon)
         }
 
     def take(self, state: State, entry: AnyEntry) -> list[Event]:
@@ -392,7 +404,8 @@ def concerns(state: State, number: int, entry: AnyEntry, who: Viewer) -> bool:
     """Return whether an entry concerns a viewer."""
     match who.role:
         case "enterprise":
-            return who.subject in _enterprises_of(state, number, entry)
+            codes = _enterprises_of(state, number, entry)
+            return who.subject in {state.last_successor(code, number) for code in codes}
         case "provider":
             return _provider_of(state, entry) == who.subject
         case "authority" | "auditor":
@@ -486,16 +499,33 @@ def _for_enterprise(
         yield from _other_grants(state, entry, common, entry.contract)
     elif isinstance(entry, CouponsExpired):
         yield from _expiries(entry, common, changes)
-    elif isinstance(entry, ContractEntry):
-        yield _contract(entry, common)
-    elif isinstance(entry, ClaimEntry):
-        yield _claim(state, entry, common)
-    elif isinstance(entry, AwardEntry):
-        yield _award(state, entry, common)
-    elif isinstance(entry, _ProjectMoney):
-        yield _project_money(entry, common)
     elif not isinstance(entry, _OF_NO_ENTERPRISE):
-        assert_never(entry)
+        yield _one_event(state, entry, common)
+
+
+def _one_event(
+    state: State,
+    entry: ContractRegistered
+    | ContractFrozen
+    | ContractUnfrozen
+    | ClaimEntry
+    | AwardEntry
+    | EnterpriseSucceeded
+    | _ProjectMoney,
+    common: _Common,
+) -> NamedData:
+    """Return the only event of an entry that an enterprise sees."""
+    if isinstance(entry, ContractRegistered | ContractFrozen | ContractUnfrozen):
+        return _contract(entry, common)
+    if isinstance(entry, ClaimEntry):
+        return _claim(state, entry, common)
+    if isinstance(entry, AwardEntry):
+        return _award(state, entry, common)
+    if isinstance(entry, EnterpriseSucceeded):
+        return _succession(entry, common)
+    if isinstance(entry, _ProjectMoney):
+        return _project_money(entry, common)
+    assert_never(entry)
 
 
 def _for_provider(entry: AnyEntry, common: _Common) -> Iterator[NamedData]:
@@ -701,6 +731,17 @@ def _made(state: State, entry: AwardEntry) -> AwardMade:
     return entry if isinstance(entry, AwardMade) else state.awards[entry.award].made
 
 
+def _succession(entry: EnterpriseSucceeded, common: _Common) -> NamedData:
+    data = SuccessionData(
+        entry=common.number,
+        time=common.time,
+        enterprise=entry.uscc,
+        successor=entry.successor,
+        effective=entry.effective,
+    )
+    return "enterprise.succeeded", data
+
+
 def _project_money(entry: ProjectFunded | ProjectAudited, common: _Common) -> NamedData:
     data: Data
     money = format_money(entry.amount)
@@ -793,11 +834,16 @@ def _reason(entry: Entry) -> str:
 def _enterprises_of(  # noqa: PLR0911 - one for each family of entries
     state: State, number: int, entry: AnyEntry
 ) -> set[str]:
-    """Return the enterprises that see an entry: of a project's, those with an award before it."""
+    """Return the enterprises that an entry is about: of a project's, those with an award by then.
+
+    Of each, the last successor by then sees it.
+    """
     if isinstance(entry, CouponEntry | ContractRegistered):
         return {entry.enterprise}
     if isinstance(entry, CouponsExpired):
         return {enterprise for (enterprise, _, _), _ in expired(entry)}
+    if isinstance(entry, EnterpriseSucceeded):
+        return {entry.uscc, entry.successor}
     if isinstance(entry, AwardEntry):
         return {_made(state, entry).enterprise}
     if isinstance(entry, _AboutContract):

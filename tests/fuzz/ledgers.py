@@ -20,7 +20,18 @@ from meter.auditor.replay import Audit
 from meter.rules import commands
 from meter.values.policy import shipped_text
 from meter.values.units import parse_instant
-from tests.books import ALPHA, BETA, DEVICE, HOUR, ORIGIN, PROGRAMME, lifted, record, void
+from tests.books import (
+    ALPHA,
+    BETA,
+    DEVICE,
+    HOUR,
+    ORIGIN,
+    PROGRAMME,
+    lifted,
+    record,
+    uscc_of,
+    void,
+)
 from tests.ledger.exported import exported
 from tests.papers import take_every_step
 from tests.writer import Writer
@@ -45,6 +56,8 @@ def story() -> Writer:
     writer.contract("A", amount="1000.00", max_devices={DEVICE: 8})
     writer.contract("B", enterprise=BETA, amount="1000.00", follows="A")
     writer.fund_contract("B", "1.00")
+    writer.enterprise(uscc_of(3))
+    writer.succeed(uscc_of(3), BETA)
     writer.budget(2025, "1000.00")
     writer.issue(2025, "400.00")
     writer.activate(without_comments(shipped_text("adaptation", "2024-12")))

@@ -372,6 +372,9 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
             "follows": "A",
         }
     ],
+    "SucceedEnterprise": [
+        {"uscc": BETA, "successor": ALPHA, "effective": "2025-01-01", "document": "公告"}
+    ],
     "FundContract": [
         {
             "contract": "A",

@@ -18,10 +18,11 @@ from meter.rules.entries import ClaimEnded, ClaimEntry
 from meter.rules.items import debt_of, known_item
 from meter.values.problems import Problem
 from meter.values.units import parse_instant
-from tests.books import ALPHA, BETA, DEVICE, PROVIDER_USCC, balances, record
+from tests.books import ALPHA, BETA, DEVICE, PROVIDER_USCC, balances, record, uscc_of
 from tests.meter.test_claims import summed
 from tests.papers import DAY, DIGEST, PATIENT, Office, day_after, day_of
 
+GAMMA = uscc_of(3)
 ITEMS = {"A": ALPHA, "B": ALPHA, "C": BETA}
 YEARS = (2025, 2026)
 NUMBERS = [f"{number:020d}" for number in range(30)]
@@ -61,6 +62,7 @@ class Claim:
     state: str = "entered"
     approved: int = 0
     cash: int = 0
+    payee: str = ""
     until: int = 0
     objections: dict[int, bool] = field(default_factory=dict)
 
@@ -76,6 +78,16 @@ class Model:
         self.red: list[tuple[str, str, int, int, int]] = []  # invoice, item, year, amount, refunded
         self.by_bank = 0
         self.set_off_fen = 0
+        self.successors: dict[str, str] = {}
+
+    def last(self, code: str) -> str:
+        while code in self.successors:
+            code = self.successors[code]
+        return code
+
+    def firm(self, item: str) -> str:
+        """Return who is paid for an item."""
+        return self.last(ITEMS[item])
 
     def of(self, item: str, year: int, *states: str) -> list[Claim]:
         """Return the claims of an item and year in some states."""
@@ -116,7 +128,7 @@ class Model:
 
     def debts(self, firm: str) -> list[tuple[str, int]]:
         """Return the accounts of a firm, by year and then in the order of its contracts."""
-        return [(item, year) for year in YEARS for item in ITEMS if ITEMS[item] == firm]
+        return [(item, year) for year in YEARS for item in ITEMS if self.firm(item) == firm]
 
     def claim(self, name: str, *states: str) -> Claim:
         if name not in self.claims:
@@ -125,9 +137,11 @@ class Model:
             raise Refused("wrong_state")
         return self.claims[name]
 
-    def enter(self, name: str, claim: Claim) -> None:
+    def enter(self, name: str, claim: Claim, buyer: str) -> None:
         if self.of(claim.item, claim.year, *OPEN):
             raise Refused("claim_open")
+        if self.last(buyer) != self.firm(claim.item):
+            raise Refused("invoice_party")
         self.claims[name] = claim
 
     def check(self, name: str, person: str) -> None:
@@ -191,7 +205,8 @@ class Model:
         self.set_off(claim, claim.approved)
 
     def set_off(self, claim: Claim, cash: int) -> None:
-        debts = {each: self.debt(*each) for each in self.debts(ITEMS[claim.item])}
+        claim.payee = self.firm(claim.item)
+        debts = {each: self.debt(*each) for each in self.debts(claim.payee)}
         for account, owed in debts.items():
             part = min(cash, owed)
             self.set_off_fen += part
@@ -206,7 +221,7 @@ class Model:
             self.by_bank += amount
         else:
             claim = self.claim(name, "ordered")
-            if ITEMS[claim.item] != ITEMS[account[0]]:
+            if self.firm(claim.item) != self.firm(account[0]):
                 raise Refused("unknown_claim")
             if amount > claim.cash:
                 raise Refused("above_payable")
@@ -256,6 +271,7 @@ class History:
         self.books.key()
         self.books.enterprise()
         self.books.enterprise(BETA)
+        self.books.enterprise(GAMMA)
         for name, firm in ITEMS.items():
             prices = {DEVICE: "1.00"}
             self.books.contract(name, amount="900000.00", prices=prices, enterprise=firm)
@@ -338,8 +354,10 @@ class History:
             [self.paper(f"{BANK}:{each}", more) for each in references],
             ["maker"],
         )
+        codes = [*[ITEMS[item]] * 6, ALPHA, BETA, GAMMA]
+        buyer = self.chance.choice(codes)
         self.ask_both(
-            lambda: self.model.enter(name, claim),
+            lambda: self.model.enter(name, claim, buyer),
             commands.EnterClaim,
             by="maker",
             id=name,
@@ -350,7 +368,7 @@ class History:
                     "number": each.name,
                     "issued_on": "2026-01-01",
                     "seller": PROVIDER_USCC,
-                    "buyer": ITEMS[item],
+                    "buyer": buyer,
                     "amount": yuan(each.amount),
                     "tax": "0.00",
                     "part": yuan(each.part),
@@ -375,6 +393,29 @@ class History:
         """Draw a paper whose amount is so much more than its part."""
         part = self.fen()
         return Paper(name, part + more, part, part)
+
+    def fund(self) -> None:
+        """Set other public money for a contract, of which half is the support of its amount."""
+        item, amount = self.item(), self.chance.choice(["0.00", "449900.00", "449990.01"])
+        self.books.fund_contract(item, amount, reference=self.chance.choice("12"))
+        self.learn()
+
+    def succeed(self) -> None:
+        """Let one code after the other be succeeded, seldom."""
+        codes = self.chance.choice([(BETA, ALPHA), (BETA, GAMMA), (ALPHA, GAMMA), (GAMMA, ALPHA)])
+        if self.chance.random() < 0.5:
+            return
+        old, new = codes
+
+        def theirs() -> None:
+            if self.model.successors.get(old) == new:
+                return
+            if old in self.model.successors or self.model.last(new) == old:
+                raise Refused("succeeded")
+            self.model.successors[old] = new
+
+        day = {"effective": "2026-01-01", "document": "公告"}
+        self.ask_both(theirs, commands.SucceedEnterprise, uscc=old, successor=new, **day)
 
     def check(self) -> None:
         name, person = self.claim("entered"), self.person("checker")
@@ -552,20 +593,22 @@ class History:
         for name, claim in self.model.claims.items():
             theirs = self.books.state.claims.claim(name)
             assert theirs is not None
-            assert (theirs.state, theirs.cash) == (claim.state, claim.cash)
+            ours = claim.state, claim.cash, claim.payee
+            assert (theirs.state, theirs.cash, theirs.payee) == ours
 
 
 # What usually happens, and what goes wrong, by its weight.
 STEPS = {
     **dict.fromkeys(("enter", "check", "approve", "notice", "wait", "order"), 8),
     **dict.fromkeys(("use", "void", "recover", "resolve"), 4),
-    **dict.fromkeys(("pay", "red", "forfeit"), 2),
+    **dict.fromkeys(("pay", "red", "forfeit", "fund", "succeed"), 2),
     **dict.fromkeys(("object", "revoke", "give_back"), 1),
 }
 REFUSALS = {
     *("unknown_claim", "claim_open", "wrong_state", "same_person", "invoice_used"),
     *("reference_used", "nothing_payable", "above_payable", "notice_running", "objection_open"),
     *("unknown_objection", "above_debt", "unknown_invoice", "above_invoice", "above_granted"),
+    *("succeeded", "invoice_party"),
 }
 
 

@@ -207,6 +207,7 @@ class Model:
     keys: dict[str, dict] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     enterprises: dict[str, dict] = field(default_factory=dict)
+    successors: dict[str, str] = field(default_factory=dict)
     # Contracts as they were registered, and as they stand, with the prices of supplements by day.
     registered: dict[str, dict] = field(default_factory=dict)
     contracts: dict[str, dict] = field(default_factory=dict)
@@ -266,7 +267,7 @@ class Model:
         usccs = {each["uscc"] for each in self.providers.values()}
         applied = {each["enterprise"] for each in self.contracts.values()}
         applied |= {enterprise for enterprise, _ in self.issued}
-        if body["uscc"] in applied or body["uscc"] in usccs:
+        if not self.firm(body["uscc"]).isdisjoint(applied) or body["uscc"] in usccs:
             raise Refused("role_conflict")
         if body["enlisted"]["until"] <= body["enlisted"]["from"]:
             raise Refused("bad_dates")
@@ -306,14 +307,43 @@ class Model:
         """Allow it: who provides devices may apply for something else."""
 
     def check_role(self, enterprise: str) -> None:
-        if enterprise in {each["uscc"] for each in self.providers.values()}:
+        if not self.firm(enterprise).isdisjoint(each["uscc"] for each in self.providers.values()):
             raise Refused("role_conflict")
+
+    def last(self, code: str) -> str:
+        """Return who stands in a code's place, at any remove."""
+        return self.last(self.successors[code]) if code in self.successors else code
+
+    def firm(self, code: str) -> set[str]:
+        return {each for each in {*self.enterprises, code} if self.last(each) == self.last(code)}
+
+    def check_active(self, code: str) -> None:
+        if code not in self.enterprises:
+            raise Refused("unknown_enterprise")
+        if code in self.successors:
+            raise Refused("succeeded")
+
+    def succeed(self, code: str, successor: str) -> int:
+        if not {code, successor} <= set(self.enterprises):
+            raise Refused("unknown_enterprise")
+        if self.successors.get(code) == successor:
+            return self.entry_of["succession", code]
+        if code in self.successors or self.last(successor) == code:
+            raise Refused("succeeded")
+        both = self.firm(code) | self.firm(successor)
+        applied = {each["enterprise"] for each in self.contracts.values()}
+        applied |= {enterprise for enterprise, _ in self.issued}
+        serving = {each["uscc"] for each in self.providers.values()}
+        if both & applied and both & serving:
+            raise Refused("role_conflict")
+        self.successors[code] = successor
+        self.entry_of["succession", code] = self.size
+        return self.append()
 
     def check_contract(self, body: dict) -> None:
         if not self.policies or body["programme"] != PROGRAMME:
             raise Refused("unknown_programme")
-        if body["enterprise"] not in self.enterprises:
-            raise Refused("unknown_enterprise")
+        self.check_active(body["enterprise"])
         if body["provider"] not in self.providers:
             raise Refused("unknown_provider")
         self.check_number(body)
@@ -326,8 +356,9 @@ class Model:
         self.check_kinds(body)
 
     def check_number(self, body: dict) -> None:
+        firm = self.firm(body["enterprise"])
         for other in self.contracts.values():
-            if all(other[each] == body[each] for each in ("enterprise", "provider")):
+            if other["enterprise"] in firm and other["provider"] == body["provider"]:
                 if other["contract_no"] == body["contract_no"]:
                     raise Refused("contract_known")
                 if other["contract_no"].upper() == body["contract_no"].upper():
@@ -414,11 +445,12 @@ class Model:
         rented = sum(
             yuan(each["amount"])
             for each in self.contracts.values()
-            if each["enterprise"] == enterprise and self.can_count(each, year)
+            if each["enterprise"] in self.firm(enterprise) and self.can_count(each, year)
         )
         if rented < yuan(policy["threshold"]):
             raise Refused("below_threshold")
-        if self.issued.get((enterprise, year), 0) + yuan(amount) > yuan(policy["cap"]):
+        held = sum(self.issued.get((each, year), 0) for each in self.firm(enterprise))
+        if held + yuan(amount) > yuan(policy["cap"]):
             raise Refused("cap_exceeded")
         need = sum(
             min(self.support(each), down_to_a_fen(yuan(each["amount"]) * self.ratio(each)))
@@ -511,8 +543,7 @@ class Model:
             return known["entry"]
         if body["id"] in [*self.contracts, "P"]:
             raise Refused("exists_differently")
-        if body["enterprise"] not in self.enterprises:
-            raise Refused("unknown_enterprise")
+        self.check_active(body["enterprise"])
         if body["year"] not in (2025, 2026):
             raise Refused("unknown_year")
         if self.enterprises[body["enterprise"]]["kind"] != "enterprise":
@@ -1248,6 +1279,11 @@ class BooksMachine(RuleBasedStateMachine):
             return self.books.correct(contract, **changes)
 
         self.both(core, lambda: self.model.amend(contract, effective, changes))
+
+    @rule(codes=st.sampled_from([(1, 0), (1, 0), (0, 1), (0, 2), (2, 1), (1, 1)]))
+    def succeed(self, codes: tuple[int, int]) -> None:
+        old, new = (USCCS[each] for each in codes)
+        self.both(lambda: self.books.succeed(old, new), lambda: self.model.succeed(old, new))
 
     @rule(keyid=st.sampled_from(["k2", "k3", "k3", "none"]))
     def revoke(self, keyid: str) -> None:

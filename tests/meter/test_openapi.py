@@ -238,6 +238,7 @@ def test_the_example_batch_is_signed_by_the_example_key():
 async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_path, monkeypatch):
     refused = {
         "EndProposal": "proposal_closed",  # it was confirmed
+        "SucceedEnterprise": "unknown_enterprise",  # the successor is not registered
         "ReleaseRecord": "nothing_withheld",  # all of the example's record counts
         # The examples have no private keys.
         **dict.fromkeys(("AddLogKey", "AddReceiptKey"), "key_not_here"),

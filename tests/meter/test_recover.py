@@ -174,6 +174,9 @@ async def award(diary: Diary) -> None:
     funds = {"reference": "7", "level": "district", "amount": "1.00", "document": "notice"}
     await ask("/v1/projects/P/funds", **funds)
     await ask("/v1/contracts/B/funds", **funds)
+    await ask("/v1/enterprises", **enterprise_body(uscc_of(4)))
+    merger = {"successor": BETA, "effective": "2026-01-01", "document": "notice"}
+    await ask(f"/v1/enterprises/{uscc_of(4)}/succeed", **merger)
     await ask("/v1/projects/P/audit", amount="90.00", document="report")
     terms = {"programme": "adaptation", "enterprise": ALPHA, "project": "P", "year": 2026}
     await ask("/v1/awards", id="AW", base="80.00", amount="9.00", document="opinion", **terms)

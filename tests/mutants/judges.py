@@ -69,6 +69,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/contracts.py": _KINDS,
     "meter/rules/kinds/coupons.py": (*_KINDS, "test_effects", "test_worked_examples"),
     "meter/rules/kinds/funds.py": ("test_contract_funds",),
+    "meter/rules/kinds/successions.py": ("test_successions",),
     "meter/rules/kinds/kind.py": _KINDS,
     "meter/rules/kinds/parties.py": (*_KINDS, "test_weak_keys"),
     "meter/rules/kinds/service_keys.py": (*_KINDS, "test_keys"),

@@ -7,6 +7,7 @@ The allocation's entry holds the requests and what each is allotted; an entry fo
 zero follows it, in the order of the list. Officials alone are told of the requests.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -25,9 +26,15 @@ def _judge(state: State, command: AllocatePool, stamp: Stamp) -> Judged:
     firms = [enterprise for enterprise, _ in command.requests]
     if len(set(firms)) < len(firms):
         raise Problem("malformed", "an enterprise asks twice", field="requests")
+    of_firm: Counter[str] = Counter()  # all that the codes of a firm ask for
     for enterprise, fen in command.requests:
+        of_firm[state.last_successor(enterprise)] += int(fen)
+    for enterprise, fen in command.requests:
+        coupon = (enterprise, command.programme, command.year)
         try:
-            _check_request(state, command, enterprise, int(fen), stamp)
+            policy = year_rules(state, *coupon[1:], enterprise, int(fen), stamp)
+            check_mode(policy, "proportional")
+            check_sum(state, policy, coupon, of_firm[state.last_successor(enterprise)])
         except Problem as problem:
             detail = f"{enterprise}: {problem.detail}"
             raise Problem(problem.code, detail, **problem.facts) from None
@@ -36,15 +43,6 @@ def _judge(state: State, command: AllocatePool, stamp: Stamp) -> Judged:
     pool = state.pools[pool_id]
     allotted = allot([int(fen) for _, fen in command.requests], pool.limit - pool.issued)
     return {"allotted": allotted}, []
-
-
-def _check_request(
-    state: State, command: AllocatePool, enterprise: str, fen: int, stamp: Stamp
-) -> None:
-    """Raise `Problem` where a single issue of all that is asked for would be refused."""
-    policy = year_rules(state, command.programme, command.year, enterprise, fen, stamp)
-    check_mode(policy, "proportional")
-    check_sum(state, policy, (enterprise, command.programme, command.year), fen)
 
 
 def allot(requests: Sequence[int], left: int) -> list[int]:

@@ -16,7 +16,7 @@ from meter.rules.claim_book import OPEN
 from meter.rules.commands import AmendContract, fields_of
 from meter.rules.contract_terms import ContractTerms, original_terms, supplements, terms_of
 from meter.rules.effects import check_same
-from meter.rules.entries import ContractAmended
+from meter.rules.entries import ContractAmended, ContractRegistered
 from meter.rules.kinds.contracts import (
     check_contracts_of_years,
     check_number,
@@ -28,6 +28,7 @@ from meter.rules.kinds.kind import (
     Judged,
     Kind,
     Stamp,
+    active_enterprise,
     check_names,
     check_not_in_future,
     contract_subjects,
@@ -49,13 +50,19 @@ def _judge(state: State, command: AmendContract, stamp: Stamp) -> Judged:
     check_terms(terms.agreed, [step.prices for step in terms.steps])
     _check_signing(contract, entry, stamp)
     _check_class(state, contract, entry)
-    check_number(state, terms.agreed)
+    if _number_of(terms.agreed) != _number_of(contract.agreed):
+        check_number(state, terms.agreed)
     check_contracts_of_years(state, terms.agreed, contract)
     if terms.agreed.enterprise != contract.agreed.enterprise:
+        active_enterprise(state, terms.agreed.enterprise)
         _check_unclaimed(state, contract)
     effect = terms_effect(state, contract, terms)
     derived = {"policy": entry.policy, "ratio_class": entry.ratio_class}
     return derived | effect.fields(), effect.postings()
+
+
+def _number_of(terms: ContractRegistered) -> tuple[str, str]:
+    return terms.enterprise, terms.contract_no
 
 
 def _check_form(command: AmendContract) -> None:
@@ -214,7 +221,7 @@ AMENDMENT: Kind[ContractAmended, AmendContract] = Kind(
     response=_response,
     codes=(
         *("unknown_contract", "unknown_enterprise", "bad_dates", "looks_alike", "no_policy"),
-        "contract_known",
+        *("contract_known", "succeeded"),
         *("not_applicant", "wrong_meter", "role_conflict", "too_many_contracts", "too_large"),
         *("class_changed", "claim_open", "wrong_state"),
     ),

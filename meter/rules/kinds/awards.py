@@ -23,6 +23,7 @@ from meter.rules.kinds.kind import (
     Judged,
     Kind,
     Stamp,
+    active_enterprise,
     active_policy,
     check_applicant,
     check_spelling,
@@ -47,9 +48,7 @@ def _holder(state: State, command: MakeAward) -> Holder | None:
 def _judge(state: State, command: MakeAward, stamp: Stamp) -> Judged:
     check_spelling(state, "item", command.id)
     active_policy(state, command.programme)
-    enterprise = state.enterprises.get(command.enterprise)
-    if enterprise is None:
-        raise Problem("unknown_enterprise", f"no enterprise {command.enterprise}")
+    enterprise = active_enterprise(state, command.enterprise)
     policy = state.policy_of(command.programme, command.year, state.size)
     if policy is None:
         raise Problem("unknown_year", f"no policy of {command.programme} touches {command.year}")
@@ -167,7 +166,8 @@ class _Wanted:
             assert project is not None, "the request was checked"
             found = project.awards
         else:
-            found = self.state.enterprises[made.enterprise].awards
+            codes = self.state.firm_of(made.enterprise)
+            found = [each for code in codes for each in self.state.enterprises[code].awards]
         return [
             each
             for each in found
@@ -286,6 +286,7 @@ AWARD: Kind[AwardMade, MakeAward] = Kind(
     response=_response,
     codes=(
         *("exists_differently", "looks_alike", "unknown_programme", "unknown_enterprise"),
+        "succeeded",
         *("unknown_year", "unknown_project", "wrong_meter", "not_applicant", "role_conflict"),
         *_LIMITS,
     ),

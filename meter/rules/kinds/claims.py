@@ -82,7 +82,7 @@ def _judge_claim(state: State, command: EnterClaim, stamp: Stamp) -> Judged:
             detail = f"claim {other.entered.id} for {command.item} {command.year} is {other.state}"
             raise Problem("claim_open", detail, entry=other.entry)
     _check_evidence(item, command)
-    _check_papers(item, command, stamp)
+    _check_papers(state, item, command, stamp)
     return NOTHING_MORE
 
 
@@ -109,7 +109,7 @@ def _check_evidence(item: Item, command: EnterClaim) -> None:
             raise Problem("evidence_missing", detail, field=fields[asked])
 
 
-def _check_papers(item: Item, command: EnterClaim, stamp: Stamp) -> None:
+def _check_papers(state: State, item: Item, command: EnterClaim, stamp: Stamp) -> None:
     """Raise `Problem` for a paper that cannot be meant, or is not between the two parties."""
     if command.amount == 0:
         raise Problem("malformed", "the amount is zero")
@@ -117,13 +117,14 @@ def _check_papers(item: Item, command: EnterClaim, stamp: Stamp) -> None:
     references = [(each.bank, each.reference) for each in command.payments]
     if len({*numbers, *references}) < len(numbers) + len(references):
         raise Problem("malformed", "a paper stands in the claim twice")
+    buyers = state.firm_of(item.enterprise)
     for invoice in command.invoices:
         check_not_in_future("issued_on", invoice.issued_on, stamp)
         _check_part(invoice.number, invoice.part, invoice.amount)
         if invoice.tax > invoice.amount:
             raise Problem("malformed", f"the tax of {invoice.number} is above its amount")
-        if (invoice.seller, invoice.buyer) != (item.seller, item.enterprise):
-            detail = f"{invoice.number} is not from {item.seller} to {item.enterprise}"
+        if invoice.seller != item.seller or invoice.buyer not in buyers:
+            detail = f"{invoice.number} is not from {item.seller} to {' or '.join(buyers)}"
             raise Problem("invoice_party", detail)
     for payment in command.payments:
         check_not_in_future("paid_on", payment.paid_on, stamp)

@@ -25,6 +25,7 @@ from meter.rules.kinds.kind import (
     Judged,
     Kind,
     Stamp,
+    active_enterprise,
     active_policy,
     check_applicant,
     check_names,
@@ -34,6 +35,7 @@ from meter.rules.kinds.kind import (
     contract_subjects,
     item_holder,
     known_contract,
+    known_enterprise,
     known_project,
     note_spelling,
     parties_of,
@@ -61,7 +63,7 @@ def _holder(state: State, command: RegisterContract) -> Holder | None:
 def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Judged:
     check_spelling(state, "item", command.id)
     active_policy(state, command.programme)
-    _known_enterprise(state, command.enterprise)
+    active_enterprise(state, command.enterprise)
     if command.provider not in state.providers:
         raise Problem("unknown_provider", f"no provider {command.provider}")
     check_number(state, command)
@@ -88,18 +90,11 @@ def check_terms(terms: SomeTerms, prices: Iterable[SomePrices]) -> None:
 
 def derive_policy_and_class(state: State, terms: SomeTerms, stamp: Stamp) -> tuple[Policy, str]:
     """Return policy and class of a contract by its signing. Raises `Problem`."""
-    enterprise = _known_enterprise(state, terms.enterprise)
+    enterprise = known_enterprise(state, terms.enterprise).registered
     _check_signing(enterprise, terms, stamp)
     policy = _policy_of(state, terms)
     _check_programme(state, policy, enterprise)
     return policy, _ratio_class(policy, enterprise, terms.signed_on)
-
-
-def _known_enterprise(state: State, uscc: str) -> EnterpriseRegistered:
-    """Return an enterprise. Raises `Problem` `unknown_enterprise`."""
-    if uscc not in state.enterprises:
-        raise Problem("unknown_enterprise", f"no enterprise {uscc}")
-    return state.enterprises[uscc].registered
 
 
 def check_contracts_of_years(state: State, terms: SomeTerms, own: Contract | None = None) -> None:
@@ -107,7 +102,7 @@ def check_contracts_of_years(state: State, terms: SomeTerms, own: Contract | Non
     years = _years_of(terms)
     if len(years) > MAX_YEARS:
         raise Problem("bad_dates", f"the term touches more than {MAX_YEARS} years", field="until")
-    held = state.contracts_of(terms.enterprise, terms.programme)
+    held = state.contracts_of_firm(terms.enterprise, terms.programme)
     touched = Counter(year for each in held if each is not own for year in _years_of(each.agreed))
     for year in years:
         if touched[year] >= MAX_CONTRACTS_OF_YEAR:
@@ -122,14 +117,14 @@ def _years_of(terms: SomeTerms) -> range:
 
 def check_number(state: State, terms: SomeTerms) -> None:
     """Raise `Problem` where the parties have another contract of this number."""
-    parties = terms.enterprise, terms.provider
-    known = state.contract_nos.get((*parties, folded(terms.contract_no)))
-    if known is None or known == terms.id:
-        return
-    contract = state.contracts[known]
-    check_names("contract_no", [terms.contract_no], [contract.agreed.contract_no])
-    detail = f"contract {known} has this number"
-    raise Problem("contract_known", detail, entry=contract.entry)
+    for code in state.firm_of(terms.enterprise):
+        known = state.contract_nos.get((code, terms.provider, folded(terms.contract_no)))
+        if known is None or known == terms.id:
+            continue
+        contract = state.contracts[known]
+        check_names("contract_no", [terms.contract_no], [contract.agreed.contract_no])
+        detail = f"contract {known} has this number"
+        raise Problem("contract_known", detail, entry=contract.entry)
 
 
 def _check_programme(state: State, policy: Policy, enterprise: EnterpriseRegistered) -> None:
@@ -252,6 +247,7 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
     response=_response,
     codes=(
         *("exists_differently", "unknown_programme", "unknown_enterprise", "unknown_provider"),
+        "succeeded",
         *("looks_alike", "contract_known", "unknown_project", "unknown_contract"),
         *("too_many_contracts", "bad_dates", "no_policy"),
         *("not_applicant", "wrong_meter", "role_conflict"),

@@ -53,12 +53,13 @@ def check_mode(policy: Policy, mode: AllocationMode) -> None:
 
 def check_sum(state: State, policy: Policy, coupon: CouponId, fen: int) -> None:
     """Raise `Problem` where so much more is above the cap, or can never be needed."""
-    issued = state.coupons.get(coupon, 0) + fen
-    if policy.cap is not None and issued > policy.cap:
-        raise Problem("cap_exceeded", f"{format_money(issued)} is above {format_money(policy.cap)}")
+    of_firm = issued_to_firm(state, coupon) + fen
+    if policy.cap is not None and of_firm > policy.cap:
+        detail = f"{format_money(of_firm)} is above {format_money(policy.cap)}"
+        raise Problem("cap_exceeded", detail)
     need = _need(state, coupon)
-    if issued > need:
-        detail = f"{format_money(issued)} is above {format_money(need)}, all that can be entitled"
+    if of_firm > need:
+        detail = f"{format_money(of_firm)} is above {format_money(need)}, all that can be entitled"
         raise Problem("above_need", detail)
 
 
@@ -112,21 +113,28 @@ def _rented_amount(state: State, programme: str, enterprise: str, year: int) -> 
     """Return the full amounts of the contracts whose usage of the year can be eligible, in fen."""
     return sum(
         contract.terms.amount
-        for contract in state.contracts_of(enterprise, programme)
+        for contract in state.contracts_of_firm(enterprise, programme)
         if contract.touches(year)
     )
 
 
 def _need(state: State, coupon: CouponId) -> int:
-    """Return the most that the contracts of a coupon's year could be entitled to, in fen."""
+    """Return the most that a firm's contracts of a year could be entitled to, in fen."""
     enterprise, programme, year = coupon
     need = 0
-    for contract in state.contracts_of(enterprise, programme):
+    for contract in state.contracts_of_firm(enterprise, programme):
         ratios = [segment.ratio_bp for segment in contract.segments if segment.year == year]
         if ratios:
             by_ratio = max(ratios) * contract.terms.amount // FULL_BP
             need += min(contract.terms.support_limit, by_ratio)
     return need
+
+
+def issued_to_firm(state: State, coupon: CouponId) -> int:
+    """Return what was issued to all codes of a coupon's firm, in fen."""
+    enterprise, programme, year = coupon
+    codes = state.firm_of(enterprise)
+    return sum(state.coupons.get((code, programme, year), 0) for code in codes)
 
 
 def _coupon_posting(state: State, coupon: CouponId, fen: int) -> Posting:

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from meter.rules.commands import Command
 from meter.rules.entries import ContractRegistered, EnterpriseRegistered, Entry, Posting
-from meter.rules.state import Contract, Project, State
+from meter.rules.state import Contract, Enterprise, Project, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.text import ALIKE, folded
@@ -139,6 +139,23 @@ def active_policy(state: State, programme: str) -> Policy:
     return policy
 
 
+def known_enterprise(state: State, uscc: str) -> Enterprise:
+    """Return an enterprise. Raises `Problem` `unknown_enterprise`."""
+    enterprise = state.enterprises.get(uscc)
+    if enterprise is None:
+        raise Problem("unknown_enterprise", f"no enterprise {uscc}")
+    return enterprise
+
+
+def active_enterprise(state: State, uscc: str) -> Enterprise:
+    """Return an enterprise without a successor. Raises `Problem`."""
+    enterprise = known_enterprise(state, uscc)
+    if enterprise.succession is not None:
+        number, entry = enterprise.succession
+        raise Problem("succeeded", f"{uscc} was succeeded by {entry.successor}", entry=number)
+    return enterprise
+
+
 def known_contract(state: State, name: str) -> Contract:
     """Return a contract. Raises `Problem` `unknown_contract`."""
     contract = state.contracts.get(name)
@@ -171,14 +188,22 @@ def serves(state: State, uscc: str, policy: Policy) -> bool:
     return policy.meter == "device-time" and uscc in state.provider_usccs
 
 
+def applied_programmes(state: State, uscc: str) -> set[str]:
+    """Return the programmes under which an organisation has contracts, awards or coupons."""
+    enterprise = state.enterprises.get(uscc)
+    applied = set() if enterprise is None else set(enterprise.contracts)
+    return applied | {programme for name, programme, _ in state.coupons if name == uscc}
+
+
 def check_applicant(state: State, policy: Policy, enterprise: EnterpriseRegistered) -> None:
     """Raise `Problem` where a programme cannot fund an organisation."""
     if enterprise.applicant not in policy.applicants:
         known = ", ".join(sorted(policy.applicants))
         raise Problem("not_applicant", f"{policy.programme} funds {known}")
-    if serves(state, enterprise.uscc, policy):
-        name = state.provider_usccs[enterprise.uscc]
-        raise Problem("role_conflict", f"{enterprise.uscc} is {name}, which serves the programme")
+    for code in state.firm_of(enterprise.uscc):
+        if serves(state, code, policy):
+            name = state.provider_usccs[code]
+            raise Problem("role_conflict", f"{code} is {name}, which serves the programme")
 
 
 def check_spelling(state: State, what: str, id_: str) -> None:

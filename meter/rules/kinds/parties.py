@@ -26,6 +26,7 @@ from meter.rules.kinds.kind import (
     Judged,
     Kind,
     Stamp,
+    applied_programmes,
     check_names,
     check_not_in_future,
     check_period,
@@ -60,10 +61,8 @@ def _judge_provider(state: State, command: RegisterProvider, _stamp: Stamp) -> J
 
 
 def _served(state: State, uscc: str) -> str | None:
-    """Return a programme under which an organisation has applied, and that it would serve."""
-    enterprise = state.enterprises.get(uscc)
-    applied = set() if enterprise is None else set(enterprise.contracts)
-    applied |= {programme for name, programme, _ in state.coupons if name == uscc}
+    """Return a programme under which a firm has applied, and that it would serve."""
+    applied = {name for code in state.firm_of(uscc) for name in applied_programmes(state, code)}
     served = (name for name in applied if state.active[name].meter == "device-time")
     return min(served, default=None)
 

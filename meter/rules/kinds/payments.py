@@ -38,7 +38,12 @@ def _judge_order(state: State, command: OrderClaim, stamp: Stamp) -> Judged:
     fen = claim.approved
     ordered = [(f"payable:{item}:{year}", f"paid:{item}:{year}", fen)] if fen else []
     cash, postings = _set_off(state, claim, fen, being_ordered=True)
-    return {"cash": cash}, ordered + postings
+    return {"cash": cash, "payee": _payee(state, claim)}, ordered + postings
+
+
+def _payee(state: State, claim: Claim) -> str:
+    """Return who is paid: the last successor of the item's enterprise."""
+    return state.last_successor(known_item(state, claim.entered.item).enterprise)
 
 
 def _set_off(
@@ -79,7 +84,7 @@ def _debt(state: State, item: Item, year: int, own: Claim | None) -> int:
 def _apply_cash(state: State, number: int, entry: ClaimOrdered | PaymentReturned) -> None:
     """Apply the cash that is left: where there is none, the claim is paid."""
     status = "ordered" if entry.cash else "paid"
-    state.claims.change(entry.claim, number, state=status, cash=entry.cash)
+    state.claims.change(entry.claim, number, state=status, cash=entry.cash, payee=entry.payee)
     state.claims.post(number, entry.postings)
 
 
@@ -102,11 +107,11 @@ def _judge_return(state: State, command: ReturnPayment, stamp: Stamp) -> Judged:
         raise Problem("wrong_state", f"no cash was paid for claim {command.claim}")
     check_not_in_future("returned_on", command.returned_on, stamp)
     cash, postings = _set_off(state, claim, claim.cash)
-    return {"cash": cash}, postings
+    return {"cash": cash, "payee": _payee(state, claim)}, postings
 
 
 def _cash_response(_state: State, entry: ClaimOrdered | PaymentReturned) -> dict[str, str]:
-    return {"cash": format_money(entry.cash)}
+    return {"cash": format_money(entry.cash), "payee": entry.payee}
 
 
 ORDER: Kind[ClaimOrdered, OrderClaim] = Kind(

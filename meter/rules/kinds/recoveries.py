@@ -28,16 +28,18 @@ def _judge_recovery(state: State, command: RecoverDebt, _stamp: Stamp) -> Judged
         raise Problem("above_debt", f"{format_money(owed)} are owed for {command.year}")
     if command.claim is not UNSET:
         claim = known_claim(state, command.claim, "ordered")
-        _check_same_firm(item, known_item(state, claim.entered.item), claim)
+        _check_same_firm(state, item, claim)
         if command.amount > claim.cash:
             raise Problem("above_payable", f"the claim's cash is {format_money(claim.cash)}")
     account = f"{command.item}:{command.year}"
     return {}, [(f"paid:{account}", f"claims:{account}", int(command.amount))]
 
 
-def _check_same_firm(item: Item, other: Item, claim: Claim) -> None:
+def _check_same_firm(state: State, item: Item, claim: Claim) -> None:
     """Raise `Problem` `unknown_claim` for a claim of another firm or programme."""
-    if (item.enterprise, item.programme) != (other.enterprise, other.programme):
+    other = known_item(state, claim.entered.item)
+    firms = [state.last_successor(each.enterprise) for each in (item, other)]
+    if firms[0] != firms[1] or item.programme != other.programme:
         detail = f"{claim.entered.id} is no claim of {item.enterprise} under {item.programme}"
         raise Problem("unknown_claim", detail)
 

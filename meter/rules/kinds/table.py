@@ -27,6 +27,7 @@ from meter.rules.kinds import (
     recoveries,
     reviews,
     service_keys,
+    successions,
     usage,
 )
 from meter.rules.kinds.kind import Kind
@@ -52,6 +53,7 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     service_keys.RECEIPT_KEY,
     service_keys.RECEIPT_KEY_RETIREMENT,
     parties.ENTERPRISE,
+    successions.SUCCESSION,
     contracts.CONTRACT,
     amendments.AMENDMENT,
     contracts.FREEZE,
