@@ -126,6 +126,10 @@ class Agent:
         outcome.clock_ahead_seconds["service"] = self._reporter.clock_ahead_seconds
         return outcome
 
+    async def read(self, since: int) -> Reading:
+        """Return what the scheduler says, of what ended since."""
+        return await self._collect(since - LOOK_BACK_SECONDS)
+
     async def _read_slurm(self, since: int) -> Reading:
         return await slurm.read(self._config.slurm.cluster, since, int(time.time()))
 
@@ -205,5 +209,5 @@ def lines_of(outcome: Outcome) -> list[dict[str, object]]:
 
 def _told(error: ClientError) -> str:
     if error.code == "seq_conflict":
-        return f"{error}: this spool is not the stream's newest"
+        return f"{error}: this spool is not the stream's newest; kashi agent adopt makes it so"
     return str(error)

@@ -75,7 +75,7 @@ class Spool:
             elif known != own:
                 raise ClientError("other_stream", f"{self._file} is the spool of {known}")
         (last_seq,) = self._one("last_seq")
-        stream.last_seq = max(stream.last_seq, last_seq)
+        stream.last_seq = max(stream.last_seq, last_seq, int(self.fact("last_seq") or 0))
 
     def _connect(self) -> None:
         with _faults(self._file):
@@ -260,6 +260,21 @@ class Spool:
             json.dumps(terms),
             run.id,
         )
+
+    def forget_unsettled(self, last_seq: int) -> set[str]:
+        """Drop what is on its way, for the stream goes on after a number; return its runs."""
+        runs = {id_ for (id_,) in self._all("runs_on_the_way")}
+        for name in ("drop_unsent", "clear_waiting"):
+            self._do(name)
+        self.set_fact("last_seq", str(last_seq))
+        return runs
+
+    def adopt(self, run: str, slices: Sequence[Slice], terms: tuple[str, str, str]) -> None:
+        """Let a run have these slices and no others."""
+        self._do("drop_slices", run)
+        for each in slices:
+            self._do("adopt_slice", *asdict(each).values())
+        self._do("set_terms", json.dumps(terms), run)
 
     def approve(self, run: str) -> bool:
         """Let the correction of a run be made; return whether one waits."""

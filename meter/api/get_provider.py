@@ -1,13 +1,14 @@
-"""GET, for providers: their batches' receipts, missing numbers, and refusals.
+"""GET, for providers: their batches' receipts, missing numbers, records, and refusals.
 
 A batch is named by the hex sha256 of its payload, which its sender can compute before any response.
 """
 
-from typing import Final
+from typing import Annotated, Final, Literal
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct
 
+from ledger import canon
 from meter.api.cursor import PageQuery, page_fields, place
 from meter.api.post import SIGNATURE
 from meter.api.responses import (
@@ -16,17 +17,28 @@ from meter.api.responses import (
     ReceiptKeyView,
     RejectedPage,
     RejectedView,
+    ReportedPage,
+    ReportedView,
     StreamPage,
     StreamView,
 )
 from meter.api.routes import Ask, Handler, Route, with_etag
+from meter.rules.entries import RecordVoided, UsageAccepted
+from meter.rules.kinds.table import read_entry
 from meter.tables import pages
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
+from meter.values.units import MICROSECONDS, format_instant
 from meter.wire.advice import ADVICE
 from meter.wire.dsse import Document
 from meter.wire.receipt import PASSING_CODES, Receipt
+
+
+class ReportedQuery(PageQuery, frozen=True):
+    """A page of records; `run` asks for those whose id is `<run>:` and more."""
+
+    run: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{0,128}\Z")] = ""
 
 
 async def get_receipt(ask: Ask) -> web.Response:
@@ -100,10 +112,50 @@ async def get_rejected(ask: Ask) -> RejectedPage:
     )
 
 
+async def get_reported(ask: Ask) -> ReportedPage:
+    """A provider's accepted records by id, of one run if it is named: what a lost spool held."""
+    after = place(ask, ("",))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        _check_provider(ask, known)
+        page = await pages.reported(
+            connection, ask.path("provider"), ask.query.run, *after, ask.query.limit
+        )
+    return ReportedPage(
+        records=[_reported(each) for each in page.items],
+        **page_fields(ask, head, page, lambda each: (each.id,), after),
+    )
+
+
 async def get_receipt_key(ask: Ask) -> ReceiptKeyView:
     """The newest key that signs receipts."""
     keyid, public_key = ask.context.registry.now.receipt_key()
     return ReceiptKeyView(keyid, "ed25519", public_key)
+
+
+def _reported(held: pages.Reported) -> ReportedView:
+    usage = read_entry(canon.decode(held.data))
+    assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
+    void = None if held.void is None else read_entry(canon.decode(held.void))
+    assert void is None or isinstance(void, RecordVoided), "meter.record points at voids"
+    return ReportedView(
+        entry=held.entry,
+        id=usage.id,
+        contract=usage.contract,
+        device=usage.device,
+        milli_devices=usage.milli_devices,
+        starts=format_instant(usage.start // MICROSECONDS),
+        ends=format_instant(usage.end // MICROSECONDS),
+        run=usage.run,
+        state=usage.state,
+        final=usage.final,
+        voided=UNSET if held.voided is None else held.voided,
+        voided_by=UNSET if void is None else _side(void),
+    )
+
+
+def _side(void: RecordVoided) -> Literal["provider", "authority"]:
+    return "authority" if void.batch is UNSET else "provider"
 
 
 def _check_provider(ask: Ask, known: Registered) -> None:
@@ -158,6 +210,16 @@ ROUTES: Final = [
     _page_route("streams", get_streams, "A provider's streams", StreamPage),
     _page_route("streams/{stream}", get_stream, "A stream and its gaps", GapPage),
     _page_route("rejected", get_rejected, "Refusals, and what to do about them", RejectedPage),
+    Route(
+        "GET",
+        "/v1/providers/{provider}/records",
+        get_reported,
+        "A provider's accepted records",
+        ReportedPage,
+        roles=(*OFFICIALS, "provider"),
+        query=ReportedQuery,
+        codes=("unknown_provider",),
+    ),
     Route(
         "GET",
         "/v1/receipt-key",

@@ -318,6 +318,32 @@ class RejectedPage(Page, frozen=True, kw_only=True):
     rejected: list[RejectedView]
 
 
+class ReportedView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
+    """A record as its provider sent it, and the entry that accepted it.
+
+    `voided` is the number of the entry that took it back, `voided_by` the side that asked for it.
+    """
+
+    entry: int
+    id: str
+    contract: str
+    device: str
+    milli_devices: int
+    starts: str
+    ends: str
+    run: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    final: bool | UnsetType = UNSET
+    voided: int | UnsetType = UNSET
+    voided_by: Literal["provider", "authority"] | UnsetType = UNSET
+
+
+class ReportedPage(Page, frozen=True, kw_only=True):
+    """A provider's accepted records, by id."""
+
+    records: list[ReportedView]
+
+
 class ContractSummary(
     Struct,
     frozen=True,

@@ -182,6 +182,22 @@ def approve(file: Path, runs: tuple[str, ...]) -> None:
     sys.exit(1 if unknown else 0)
 
 
+@agent.command()
+@CONFIG
+def adopt(file: Path) -> None:
+    """Fill a new spool, or an older copy, with what the service holds; post nothing."""
+    from meter.agent.adopt import adopt as fill  # noqa: PLC0415
+    from meter.agent.config import read_config  # noqa: PLC0415
+
+    async def fill_from_service(agent: "Agent") -> None:
+        done = await fill(agent, read_config(file), int(time.time()))
+        click.echo(
+            f"{done.runs} runs have {done.slices} slices; the stream goes on after {done.last_seq}"
+        )
+
+    _with_agent(file, fill_from_service)
+
+
 @contextmanager
 def _looking(file: Path) -> "Iterator[Spool]":
     """Open the spool of a configuration to look at it."""

@@ -7,6 +7,7 @@ Functions take the caller's connection, in whose snapshot they read. They know n
 next page begins. `tables/write.py` writes the tables.
 """
 
+import itertools
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
@@ -108,6 +109,17 @@ class HeldEntry:
     voided: int | None
     released: int | None
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A record by the entry that accepted it, and by the one that took it back, where one did."""
+
+    id: str
+    entry: int
+    data: bytes
+    voided: int | None
+    void: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +337,31 @@ async def records(  # noqa: PLR0913 - one argument for each filter
     return Page(found, more=page.more or len(found) < len(page.items))
 
 
+async def reported(
+    connection: Connection, provider: str, run: str, after: str, limit: int
+) -> Page[Reported]:
+    """Return a provider's records by id; with a run, those whose id is the run's, `:` and more.
+
+    A page ends early where its entries lie far apart.
+    """
+    first, last = (f"{run}:", f"{run};") if run else ("", "\x7f")  # ids are visible ASCII
+    rows = await connection.fetch(_SQL["reported"], provider, after, first, last, limit + 1)
+    page = _page([dict(row) for row in rows], limit)
+    numbers = [_own(row) for row in page.items]
+    every = itertools.chain.from_iterable(numbers)
+    read = await ledger_store.entries_at(connection, every, MAX_ENTRIES_READ)
+    # The first may lie behind all others, and each page has one at least.
+    if numbers:
+        read |= await ledger_store.entries_at(connection, numbers[0])
+    found: list[Reported] = []
+    for row in page.items:
+        if not read.keys() >= _own(row):
+            break
+        void = None if row["voided"] is None else read[row["voided"]]
+        found.append(Reported(row["id"], row["entry"], read[row["entry"]], row["voided"], void))
+    return Page(found, more=page.more or len(found) < len(page.items))
+
+
 async def not_counted(
     connection: Connection, contracts: Sequence[Contract], after: tuple[int, int], limit: int
 ) -> Page[NotCounted]:
@@ -493,6 +530,11 @@ async def entries_of_record(
     numbers = [number for row in rows for number in row if number is not None and number > after]
     for number, data in sorted((await ledger_store.entries_at(connection, numbers)).items()):
         yield number, data
+
+
+def _own(row: dict[str, Any]) -> set[int]:
+    """Return the entries that accepted a record and took it back."""
+    return {row["entry"], row["voided"]} - {None}
 
 
 def _fair(limit: int, parts: int) -> int:

@@ -1041,6 +1041,7 @@ async def test_the_end_of_a_list_is_where_to_ask_again(service, path):
 
 PAGED = [
     "/v1/providers/pcl/streams",
+    "/v1/providers/pcl/records",
     "/v1/providers/pcl/streams/main",
     "/v1/providers/pcl/rejected",
     f"/v1/enterprises/{ALPHA}/contracts",

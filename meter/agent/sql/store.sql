@@ -58,6 +58,22 @@ INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET contract = excluded.contract, milli_devices = excluded.milli_devices,
     until = excluded.until, state = excluded.state, final = excluded.final, standing = 'sent', code = ''
 
+-- name: adopt_slice
+INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: drop_slices
+DELETE FROM slice WHERE run = ?
+
+-- name: drop_unsent
+DELETE FROM batch WHERE receipt IS NULL
+
+-- name: runs_on_the_way
+SELECT DISTINCT run FROM slice WHERE standing NOT IN ('held', 'void')
+
+-- name: set_terms
+UPDATE run SET terms = ?, quarantine = NULL, question = NULL, detail = '', is_approved = 0
+WHERE id = ?
+
 -- name: slices
 SELECT id, run, contract, device, milli_devices, start, until, revision, state, final, standing, code
 FROM slice WHERE run = ? ORDER BY start, device, revision

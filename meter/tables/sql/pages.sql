@@ -93,6 +93,11 @@ SELECT held.* FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
 ) AS held
 ORDER BY held.entry LIMIT $4;
 
+-- name: reported
+-- A provider's records by id, within [$3, $4) and after $2.
+SELECT id, entry, voided FROM meter.record
+WHERE provider = $1 AND id > $2 AND id >= $3 AND id < $4 ORDER BY id LIMIT $5;
+
 -- name: voided
 SELECT held.provider, held.id
 FROM unnest($1::text[], $2::text[]) AS asked (provider, id)
