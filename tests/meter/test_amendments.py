@@ -526,6 +526,7 @@ def test_the_sums_agree_in_any_history(seed):
 def test_the_sums_agree_on_what_is_withheld_and_on_a_move():
     books = ledger(max_devices={})
     books.enterprise(BETA)
+    books.contract("Z", enterprise=BETA)
     books.issue(2025, "300.00")
     books.issue(2025, "100.00", BETA)
     books.post([hours("a", "2025-05-01", 10)])

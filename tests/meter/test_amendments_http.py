@@ -150,6 +150,7 @@ async def test_events_tell_of_amendments_and_a_contract_that_leaves(service, mon
 async def test_a_balance_of_the_past_is_of_the_terms_of_then(service):
     await service.ask("/v1/contracts", **contract_body("W", max_devices={DEVICE: 4}))
     await service.usage([record("w", "W", *MARCH, 10_000), record("a", "A", *MARCH, 1_000)])
+    await service.ask("/v1/contracts", **contract_body("Z", enterprise=BETA))
     await service.issue(2025, "1000.00", BETA)
     balances = [(size_of(service), await service.balance())]
     for body in (CORRECTION, CORRECTION | {"enterprise": BETA, "prices": {DEVICE: "5.00"}}):
