@@ -161,7 +161,7 @@ def _account(known: Registered, contract: Contract, year: int, granted: int) -> 
     item = item_of(state, contract)
     account = state.claims.account((item.name, year), known.size)
     counted = state.claims.counted((item.name, year), known.size)
-    grounds = make_grounds(item, granted, account, counted)
+    grounds = make_grounds(item, year, granted, account, counted)
     unclaimed = max(0, granted - account.forfeited - account.claimed)
     closed = state.closed.get((item.programme, year), known.size) < known.size
     return AccountView(
@@ -170,7 +170,7 @@ def _account(known: Registered, contract: Contract, year: int, granted: int) -> 
         granted=format_money(granted),
         forfeited=format_money(account.forfeited),
         lapsed=format_money(unclaimed if closed else 0),
-        ratio_bp=item.ratio_bp,
+        ratio_bp=item.ratios[year],
         invoiced=_asked(grounds.invoiced),
         paid_by_firm=_asked(grounds.paid),
         limit=format_money(grounds.limit),

@@ -69,6 +69,7 @@ from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.strict import Fen
 from meter.values.units import MICROSECONDS
+from meter.wire.batch import MAX_AHEAD_SECONDS
 
 # What is decided again; all else about parties, persons and keys is as it was.
 _DECIDED: Final = (
@@ -297,9 +298,10 @@ def _read(state: State, text: str) -> tuple[tuple[str, str], tuple[Policy, str]]
 
 
 def _begins(policy: Policy) -> int:
-    """Return when a version begins to hold, in microseconds."""
-    seconds = policy.valid_from if policy.takes_from is None else policy.takes_from
-    return seconds * MICROSECONDS
+    """Return when a version begins to hold, in microseconds; it takes contracts soon after."""
+    if policy.takes_from is None:
+        return policy.valid_from * MICROSECONDS
+    return (policy.takes_from - MAX_AHEAD_SECONDS) * MICROSECONDS
 
 
 def _judge(state: State, command: Command, entry: AuthorityEntry) -> Judged:

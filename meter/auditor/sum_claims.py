@@ -16,7 +16,7 @@ violation:
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
@@ -61,7 +61,7 @@ class Item:
     enterprise: str
     programme: str
     seller: str
-    ratio: Fraction
+    ratio: Callable[[int], Fraction]  # by year
     rules: Mapping[str, Any]  # its figures may be left out
 
     @property
@@ -378,11 +378,12 @@ class Claims:
                 invoiced[red["number"]] -= red["amount"]
                 paid -= red["refunded"]
         item = self._items[account[0]]
+        ratio = item.ratio(account[1])
         limits = [self._granted(account) - self._forfeited[account]]
         if "invoice" in item.evidence:
-            limits.append(floor(item.ratio * sum(max(0, fen) for fen in invoiced.values())))
+            limits.append(floor(ratio * sum(max(0, fen) for fen in invoiced.values())))
         if "payment" in item.evidence:
-            limits.append(floor(item.ratio * max(0, paid)))
+            limits.append(floor(ratio * max(0, paid)))
         return max(0, min(limits))
 
     def _debts(self, own: Item) -> Iterator[Account]:

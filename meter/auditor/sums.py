@@ -191,6 +191,7 @@ class _Rules:
     uses: list[str] | None
     claims: dict[str, Any] | None
     needs_enlistment: bool
+    takes: int | None  # the day from which it holds for contracts of earlier versions
     sections: dict[str, dict[str, Any]]  # of the classes, by name
     per: str
     once: bool
@@ -241,14 +242,15 @@ class _Award:
 class _Contract:
     """A contract's entry, the work of its unvoided records, and the sums that entries state.
 
-    `fields` are the terms of the whole. `days` are those of policy validity ∩ term, none where use
-    or parties are not eligible.
+    `fields` are the terms of the whole, `rules` those of its signing. `versions` are the rules that
+    hold, each with its days, in the order of time.
     """
 
     terms: Terms
     fields: dict[str, Any]
     rules: _Rules
-    days: range
+    versions: list[tuple[range, _Rules]]
+    activated: int  # how many versions there were when it was registered
     meters: "list[_Meter]" = field(default_factory=list)
     work: int | Fraction = 0
     stated_cost: int = 0
@@ -273,11 +275,35 @@ class _Contract:
         """Return why enlisted usage of a day counts for nothing, or an empty text."""
         if self.fields["related_party"]:
             return "related_party"
-        if self.rules.uses is not None and self.fields["use"] not in self.rules.uses:
+        rules = next((rules for days, rules in self.versions if day in days), None)
+        if not _funds_use(rules or self.rules, self.fields):
             return "use"
-        if day not in self.rules.valid:
+        if rules is None:
             return "outside_policy"
-        return "" if day in self.days else "outside_term"
+        return "" if day in days_of(self.fields) else "outside_term"
+
+    def counting(self) -> list[tuple[range, Fraction]]:
+        """Return the days on which usage can count, by version, with its ratio."""
+        if self.fields["related_party"]:
+            return []
+        term = days_of(self.fields)
+        found = (
+            (range(max(days.start, term.start), min(days.stop, term.stop)), self._ratio_in(rules))
+            for days, rules in self.versions
+            if _funds_use(rules, self.fields)
+        )
+        return [(days, ratio) for days, ratio in found if days]
+
+    def ratio_of(self, year: int) -> Fraction:
+        """Return the highest ratio by which usage of a year can count, else that of its signing."""
+        ratios = [ratio for days, ratio in self.counting() if year in _years(days)]
+        return max(ratios, default=self._ratio_in(self.rules))
+
+    def _ratio_in(self, rules: _Rules) -> Fraction:
+        """Return the ratio of the class that other rules derive as these derive this one."""
+        own = self.rules.classes.items()
+        when = next(when for when, name in own if name == self.fields["class"])
+        return rules.ratio[rules.classes.get(when, rules.classes["standard"])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -693,7 +719,7 @@ class Sums:
         held = sum(self._issued[code, programme, year] for code in firm)
         if rules.cap is not None:
             _stay_below("sum_cap", f"{what} to {enterprise}", held, rules.cap, number)
-        need = sum(map(_need, self._contracts_of(coupon)))
+        need = sum(_need(contract, year) for contract in self._contracts_of(coupon))
         _stay_below("sum_need", f"{what} to {enterprise}", held, need, number)
 
     def _rules_of_year(self, number: int, programme: str, year: int) -> _Rules:
@@ -925,7 +951,7 @@ class Sums:
         enterprise, programme, year = coupon
         for code in self._firms.members(enterprise):
             for contract in self._rentals[code, programme]:
-                if contract.days and year in _years(contract.days):
+                if any(year in _years(days) for days, _ in contract.counting()):
                     yield contract
 
     def _policy(self, number: int, fields: dict[str, Any]) -> None:
@@ -934,9 +960,36 @@ class Sums:
         if versions and versions[-1].owner != rules.owner:
             raise Violation("sum_policy", f"the pool of {programme} has another owner", number)
         versions.append(rules)
+        if rules.takes is not None:
+            self._take(number, programme, fields["at"], rules.takes)
         if rules.owner == programme:
             for year in rules.years:
                 self._stated[programme, year] = rules.pool
+
+    def _take(self, number: int, programme: str, at: int, day: int) -> None:
+        """Give running contracts the rules of a new version, on a day that has no usage yet."""
+        if day <= day_of(at):
+            raise Violation(
+                "sum_policy", f"{programme} takes contracts from a day on before", number
+            )
+        for contract in self._contracts.values():
+            if contract.fields["programme"] == programme:
+                self._set_versions(contract)
+                if any(
+                    each >= day and times[0]
+                    for meter in contract.meters
+                    for each, times in meter.used.items()
+                ):
+                    detail = f"contract {contract.fields['id']} is taken, and has usage since then"
+                    raise Violation("sum_policy", detail, number)
+
+    def _set_versions(self, contract: _Contract) -> None:
+        fields, rules = contract.fields, contract.rules
+        contract.versions = _versions(rules, self._policies[fields["programme"]])
+        if rules.claims is not None:
+            self._claims.add_item(fields["id"], self._item(contract, rules.claims))
+        for meter in contract.meters:
+            meter.days.clear()
 
     def _budget(self, number: int, fields: dict[str, Any]) -> None:
         programme, year, amount = fields["programme"], fields["year"], fields["amount"]
@@ -959,7 +1012,8 @@ class Sums:
         self._firms.check_active(number, fields["enterprise"])
         terms, rules = Terms(fields), self._check_derived(number, fields)
         self._check_number(number, fields)
-        contract = _Contract(terms, terms.whole, rules, _eligible_days(fields, rules))
+        activated = len(self._policies[fields["programme"]])
+        contract = _Contract(terms, terms.whole, rules, [], activated)
         self._contracts[fields["id"]] = contract
         self._rentals[fields["enterprise"], fields["programme"]].append(contract)
         self._set_terms(number, contract, terms, rules)
@@ -968,7 +1022,7 @@ class Sums:
         contract = self._contracts[fields["contract"]]
         terms, rules = contract.terms.amend(fields), contract.rules
         if fields["mode"] == "correction":
-            rules = self._check_derived(number, terms.original)
+            rules = self._check_derived(number, terms.original, contract.activated)
         _check_additions(number, self._enterprises, terms, rules, fields)
         if (name := _name_of_parties(contract.fields)) != _name_of_parties(terms.original):
             self._contract_nos.discard(name)
@@ -978,9 +1032,14 @@ class Sums:
         self._set_terms(number, contract, terms, rules)
         _check_amended(number, contract, fields, was, entitled)
 
-    def _check_derived(self, number: int, fields: dict[str, Any]) -> _Rules:
-        """Check policy and class of a contract by its dates, and that its firm may have it."""
-        rules = _rules_of(fields, self._policies[fields["programme"]])
+    def _check_derived(
+        self, number: int, fields: dict[str, Any], activated: int | None = None
+    ) -> _Rules:
+        """Check policy and class of a contract by its dates, and that its firm may have it.
+
+        A correction looks at the versions of its registration alone.
+        """
+        rules = _rules_of(fields, self._policies[fields["programme"]][:activated])
         if rules is None or rules.version != fields["policy"]:
             ours = "no policy" if rules is None else rules.version
             detail = f"contract {fields['id']} has {fields['policy']}, by its dates {ours}"
@@ -1009,9 +1068,6 @@ class Sums:
         """Give a contract its terms; a kind that is limited now is counted from then on."""
         whole = terms.whole
         contract.terms, contract.fields, contract.rules = terms, whole, rules
-        contract.days = _eligible_days(whole, rules)
-        if rules.claims is not None:
-            self._claims.add_item(whole["id"], self._item(whole, rules, rules.claims))
         for device in sorted(terms.kinds("prices")):
             if (whole["id"], device) not in self._meters:
                 self._add_meter(contract, device)
@@ -1019,7 +1075,7 @@ class Sums:
         for meter in contract.meters:
             if meter.limited is None and meter.device in limited:
                 meter.limited = number
-            meter.days.clear()
+        self._set_versions(contract)
         contract.work = sum(
             time * meter.price_on(day)
             for meter in contract.meters
@@ -1059,12 +1115,13 @@ class Sums:
         contract.funds[fields["reference"]] = fields["amount"]
         contract.add_stated(fields["entitled"])
 
-    def _item(self, fields: dict[str, Any], rules: _Rules, claims: dict[str, Any]) -> Item:
+    def _item(self, contract: _Contract, claims: dict[str, Any]) -> Item:
+        fields = contract.fields
         return Item(
             enterprise=fields["enterprise"],
             programme=fields["programme"],
             seller=self._providers[fields["provider"]].uscc,
-            ratio=rules.ratio[fields["class"]],
+            ratio=contract.ratio_of,
             rules=claims,
         )
 
@@ -1283,10 +1340,10 @@ def _check_grants(
     _stay_below("sum_granted", f"granted to contract {name}", total, cost)
 
 
-def _need(contract: _Contract) -> int:
+def _need(contract: _Contract, year: int) -> int:
     """Return the most that a contract can ever be entitled to in a year, in fen."""
     terms = contract.fields
-    by_ratio: int = floor(contract.rules.ratio[terms["class"]] * terms["amount"])
+    by_ratio: int = floor(contract.ratio_of(year) * terms["amount"])
     return min(_support(contract), by_ratio)
 
 
@@ -1301,18 +1358,23 @@ def _support(contract: _Contract) -> int:
 
 def _entitlement(contract: _Contract) -> dict[int, int]:
     """Return fen by year: the ratio of the usage within the amount, within the support left."""
-    terms, rules = contract.fields, contract.rules
-    amount_left, support_left = Fraction(terms["amount"]), _support(contract)
-    eligible: defaultdict[int, int | Fraction] = defaultdict(int)
+    amount_left, support_left = Fraction(contract.fields["amount"]), _support(contract)
+    counting = contract.counting()
+    eligible: defaultdict[tuple[int, int], int | Fraction] = defaultdict(int)
     for meter in contract.meters:
         for day, (_, fits, _) in meter.used.items():
-            if day in contract.days:
-                eligible[date.fromordinal(day).year] += fits * meter.price_on(day)
-    entitled = {}
-    for year, work in sorted(eligible.items()):
+            for place, (days, _) in enumerate(counting):
+                if day in days:
+                    year = date.fromordinal(day).year
+                    eligible[year, place] += fits * meter.price_on(day)
+    weighted: defaultdict[int, Fraction] = defaultdict(Fraction)
+    for (year, place), work in sorted(eligible.items()):
         counted = min(Fraction(work, _WORK_PER_FEN), amount_left)
         amount_left -= counted
-        entitled[year] = min(floor(rules.ratio[terms["class"]] * counted), support_left)
+        weighted[year] += counting[place][1] * counted
+    entitled = {}
+    for year, worth in weighted.items():
+        entitled[year] = min(floor(worth), support_left)
         support_left -= entitled[year]
     return entitled
 
@@ -1372,6 +1434,7 @@ def _read_rules(text: str) -> _Rules:
         uses=file["use"]["eligible"] if "use" in file else None,
         claims=file.get("claims"),
         needs_enlistment=file.get("enlistment", {}).get("required", False),
+        takes=_taking_day(file.get("transition", {})),
         sections={each["name"]: each for each in classes} or {"standard": {}},
         per=file.get("cap", {}).get("per", ""),
         once=file.get("cap", {}).get("once", False),
@@ -1379,6 +1442,12 @@ def _read_rules(text: str) -> _Rules:
         group=file["group"],
         is_proportional=file.get("allocation", {}).get("mode") == "proportional",
     )
+
+
+def _taking_day(transition: dict[str, Any]) -> int | None:
+    if transition.get("running") != "take":
+        return None
+    return date.fromisoformat(transition["effective"]).toordinal()
 
 
 def _ratios(basis_points: dict[str, int]) -> dict[str, Fraction]:
@@ -1425,14 +1494,6 @@ def _class_on(enterprise: dict[str, Any], day: date, rules: _Rules) -> str:
     return rules.classes["startup"] if is_startup else standard
 
 
-def _eligible_days(contract: dict[str, Any], rules: _Rules) -> range:
-    """Return the days of policy validity ∩ term, none where use or parties are not eligible."""
-    if contract["related_party"] or (rules.uses is not None and contract["use"] not in rules.uses):
-        return range(0)
-    term = days_of(contract)
-    return range(max(rules.valid.start, term.start), min(rules.valid.stop, term.stop))
-
-
 def _name_of_parties(fields: dict[str, Any]) -> tuple[str, str, str]:
     return fields["enterprise"], fields["provider"], fields["contract_no"]
 
@@ -1448,6 +1509,24 @@ def _divide(asked: list[int], left: int) -> list[int]:
             break
         given[place] += 1
     return given
+
+
+def _funds_use(rules: _Rules, contract: dict[str, Any]) -> bool:
+    return rules.uses is None or contract["use"] in rules.uses
+
+
+def _versions(own: _Rules, activated: list[_Rules]) -> list[tuple[range, _Rules]]:
+    """Return the rules that hold for contracts of some rules, each with its days."""
+    versions = [(own.valid, own)]
+    for rules in activated[activated.index(own) + 1 :]:
+        if rules.takes is not None:
+            cut = (
+                (range(days.start, min(days.stop, rules.takes)), each) for days, each in versions
+            )
+            begin = max(rules.takes, rules.valid.start)
+            versions = [(days, each) for days, each in cut if days]
+            versions.append((range(begin, rules.valid.stop), rules))
+    return versions
 
 
 def _coupon_of(fields: dict[str, Any]) -> _Coupon:

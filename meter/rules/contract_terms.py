@@ -123,15 +123,40 @@ def terms_of(
         max_devices=steps[-1].max_devices,
     )
     policy = policies[agreed.policy]
-    versions = [Version(policy, policy.valid_from, policy.valid_until)]
+    versions = versions_of(policy, policies)
     return ContractTerms(
         agreed=agreed,
         steps=steps,
         policy=policy,
         terms=limits_of(agreed, policy, other_funds),
         versions=versions,
-        segments=list(_segments(agreed, versions)),
+        segments=list(_segments(agreed, policy, versions)),
     )
+
+
+def versions_of(own: Policy, policies: Mapping[str, Policy]) -> list[Version]:
+    """Return the versions whose rules hold for contracts of a policy, in the order of their time.
+
+    A later one that takes running contracts holds from its own day on.
+    """
+    versions = [Version(own, own.valid_from, own.valid_until)]
+    for name in list(policies)[list(policies).index(own.version) + 1 :]:
+        taken, policy = policies[name].takes_from, policies[name]
+        if taken is not None:
+            before = (Version(v.policy, v.start, min(v.end, taken)) for v in versions)
+            begin = max(taken, policy.valid_from)
+            versions = [
+                *(version for version in before if version.start < version.end),
+                Version(policy, begin, policy.valid_until),
+            ]
+    return versions
+
+
+def class_in(policy: Policy, own: Policy, class_name: str) -> str:
+    """Return the class of another version that is derived as a contract's class is."""
+    when = own.classes[class_name].when
+    found = None if when is None else policy.derived_class(when)
+    return class_name if found is None else found
 
 
 def original_terms(
@@ -210,7 +235,9 @@ def per_of(terms: ContractRegistered) -> Per:
     return "hour" if isinstance(price, int) else price.per
 
 
-def _segments(terms: ContractRegistered, versions: Iterable[Version]) -> Iterator[Segment]:
+def _segments(
+    terms: ContractRegistered, own: Policy, versions: Iterable[Version]
+) -> Iterator[Segment]:
     """Yield the times in which usage is eligible, by policy and year."""
     if terms.related_party:
         return
@@ -218,6 +245,6 @@ def _segments(terms: ContractRegistered, versions: Iterable[Version]) -> Iterato
     for version in versions:
         policy = version.policy
         if terms.use in policy.eligible_uses:
-            ratio_bp = policy.ratio_bp[terms.ratio_class]
+            ratio_bp = policy.ratio_bp[class_in(policy, own, terms.ratio_class)]
             for start, end, year in years_of(overlap([(version.start, version.end)], *term)):
                 yield Segment(year, policy.version, ratio_bp, start, end)

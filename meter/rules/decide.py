@@ -26,7 +26,7 @@ from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
 from meter.values.text import ALIKE, folded
 from meter.values.units import MICROSECONDS, day_of, format_money
-from meter.wire.batch import MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
+from meter.wire.batch import MAX_AHEAD_SECONDS, MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
 from meter.wire.receipt import (
     Accepted,
     Before,
@@ -43,7 +43,6 @@ from meter.wire.receipt import (
 )
 
 MAX_MILLI_DEVICES: Final = 10**9
-MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
 RECORDS_PER_STEP: Final = 25  # some hundred microseconds of deciding
 _NO_REASONS: Final[dict[Reason, str]] = {}
 SECONDS_PER_STEP: Final = 31 * 86_400  # of all its records, each of which costs by quarter-hour

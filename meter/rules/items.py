@@ -11,7 +11,7 @@ from meter.values.problems import Problem
 
 
 class Item(Struct, frozen=True):
-    """A contract as claims see it: whose it is, its rules, and its highest ratio of a year."""
+    """A contract as claims see it: whose it is, its rules, and its highest ratio of each year."""
 
     name: str
     entry: int
@@ -20,7 +20,8 @@ class Item(Struct, frozen=True):
     seller: str
     policy: Policy
     claims: ClaimRules
-    ratio_bp: int
+    years: frozenset[int]
+    ratios: dict[int, int]
 
 
 def known_item(state: State, name: str) -> Item:
@@ -41,13 +42,14 @@ def item_of(state: State, contract: Contract) -> Item:
         seller=state.providers[terms.provider].registered.uscc,
         policy=contract.policy,
         claims=claims,
-        ratio_bp=contract.policy.ratio_bp[terms.ratio_class],
+        years=frozenset(contract.years),
+        ratios={year: contract.ratio_of(year) for year in contract.years},
     )
 
 
 def check_year(item: Item, year: int) -> None:
     """Raise `Problem` `unknown_year` for a year in which nothing can be granted to the item."""
-    if year not in item.policy.years:
+    if year not in item.years:
         raise Problem("unknown_year", f"policy {item.policy.version} does not touch {year}")
 
 
@@ -62,16 +64,18 @@ def grounds_of(state: State, item: Item, year: int, also: Claim | None = None) -
     """Return the grounds of an item's payments; `also` is a claim whose papers count as well."""
     item_year = item.name, year
     account, counted = state.claims.account(item_year), state.claims.counted(item_year, also=also)
-    return make_grounds(item, granted(state, item_year), account, counted)
+    return make_grounds(item, year, granted(state, item_year), account, counted)
 
 
-def make_grounds(item: Item, granted_fen: int, account: Account, counted: Counted) -> Grounds:
+def make_grounds(
+    item: Item, year: int, granted_fen: int, account: Account, counted: Counted
+) -> Grounds:
     """Return the grounds of payments from a grant, an account and the papers that count."""
     asked = item.claims.evidence
     return Grounds(
         granted=granted_fen,
         forfeited=account.forfeited,
-        ratio_bp=item.ratio_bp,
+        ratio_bp=item.ratios[year],
         invoiced=counted.invoiced if "invoice" in asked else UNSET,
         paid=counted.paid if "payment" in asked else UNSET,
     )
@@ -88,7 +92,7 @@ def accounts_of_firm(state: State, enterprise: str, programme: str) -> list[tupl
     found = [
         (year, item_of(state, contract))
         for contract in state.contracts_of_firm(enterprise, programme)
-        for year in contract.policy.years
+        for year in contract.years
         if (contract.registered.id, year) in state.claims.accounts
     ]
     return sorted(found, key=lambda each: (each[0], each[1].entry))

@@ -9,7 +9,7 @@ batches name: they are loaded before the batches are decided, and forgotten some
 commit. A replay holds all. Everything else is small.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -36,6 +36,7 @@ from meter.rules.entries import (
 from meter.rules.people import People
 from meter.rules.rating import Entitlement, Interval, Terms, union
 from meter.values.policy import Policy
+from meter.values.units import year_of
 from meter.wire.receipt import REASONS, EntryRange
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
@@ -273,6 +274,20 @@ class Contract:
         """Return other public money by reference: level and fen, after `size` entries or all."""
         return newest_sums(self.funds, size)
 
+    @property
+    def years(self) -> set[int]:
+        """The years that its policies touch: a grant can be claimed for each."""
+        return {
+            year
+            for version in self.versions
+            for year in range(year_of(version.start), year_of(version.end - 1) + 1)
+        }
+
+    def ratio_of(self, year: int) -> int:
+        """Return the highest basis points of a year, or those of its own policy."""
+        ratios = [segment.ratio_bp for segment in self.segments if segment.year == year]
+        return max(ratios, default=self.policy.ratio_bp[self.agreed.ratio_class])
+
     def touches(self, year: int) -> bool:
         """Return whether usage of a year can be eligible."""
         return any(segment.year == year for segment in self.segments)
@@ -498,6 +513,14 @@ class Touched:
                 self.add_usage(contract, day, time, fits, withheld)
 
 
+def _policy_in_force(policies: Sequence[Policy], instant: int) -> Policy | None:
+    """Return the newest policy that is valid at an instant."""
+    for policy in reversed(policies):
+        if policy.valid_from <= instant < policy.valid_until:
+            return policy
+    return None
+
+
 @final
 @dataclass
 class State:
@@ -550,10 +573,15 @@ class State:
 
     def terms_at(self, contract: Contract, size: int) -> ContractTerms | Contract:
         """Return the terms of a contract after the first `size` entries."""
+        programme = contract.registered.programme
         known = [entry for number, entry in contract.amendments if number < size]
-        if len(known) == len(contract.amendments):
+        policies = {
+            name: policy
+            for name, policy in self.policies[programme].items()
+            if self.policy_entries[programme, name][0] < size
+        }
+        if (len(known), len(policies)) == (len(contract.amendments), len(self.policies[programme])):
             return contract
-        policies = self.policies[contract.registered.programme]
         funds = sum(fen for _, fen in contract.sums(size).values())
         return terms_of(contract.registered, known, policies, other_funds=funds)
 
@@ -610,27 +638,29 @@ class State:
         """Return the pool from which a programme's money of a year comes."""
         return self.active[programme].pool_owner, year
 
-    def policy_for(self, programme: str, signed: int, starts: int, ends: int) -> Policy | None:
+    def policy_for(
+        self, programme: str, signed: int, starts: int, ends: int, size: int
+    ) -> Policy | None:
         """Return the policy of a contract from its signing and its half-open term (seconds).
 
         It is the one in force at the signing, however late the contract is registered, else the
-        first within the term. Of policies whose validities overlap, the newest one is in force.
+        first within the term. Of policies whose validities overlap, the newest one is in force, of
+        those that the first `size` entries activate.
         """
-        at_signing = self._policy_in_force(programme, signed)
+        policies = [
+            policy
+            for name, policy in self.policies.get(programme, {}).items()
+            if self.policy_entries[programme, name][0] < size
+        ]
+        at_signing = _policy_in_force(policies, signed)
         if at_signing is not None:
             return at_signing
         begins = [
             max(policy.valid_from, starts)
-            for policy in self.policies.get(programme, {}).values()
+            for policy in policies
             if max(policy.valid_from, starts) < min(policy.valid_until, ends)
         ]
-        return self._policy_in_force(programme, min(begins)) if begins else None
-
-    def _policy_in_force(self, programme: str, instant: int) -> Policy | None:
-        for policy in reversed(self.policies.get(programme, {}).values()):
-            if policy.valid_from <= instant < policy.valid_until:
-                return policy
-        return None
+        return _policy_in_force(policies, min(begins)) if begins else None
 
     def take_touched(self) -> Touched:
         """Return what changed since the last call, and begin anew."""

@@ -38,6 +38,7 @@ MAX_BATCH_ITEMS: Final = 5_000  # records and voids: bounds how long one batch h
 # the rest is for texts that hold some.
 MAX_BRACES: Final = 2 * MAX_BATCH_ITEMS
 MAX_QUOTES: Final = 40 * MAX_BATCH_ITEMS
+MAX_AHEAD_SECONDS: Final = 300  # how far a provider's clock may run ahead of ours
 MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that balances stay live
 # The sum over a batch, such as 168 records of 31 days or 5,200 of one day. Where capacity is short,
 # each quarter-hour of a record is judged by itself, and a batch is decided in one go.

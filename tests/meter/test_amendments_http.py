@@ -5,7 +5,7 @@ import pytest
 from meter.api import events
 from meter.service import rebuild
 from meter.service.setup import Authority
-from tests.books import ALPHA, BETA, DEVICE, lifted, record, void
+from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, lifted, record, void
 from tests.meter.test_events import replay
 from tests.services import (
     address_of,
@@ -37,6 +37,15 @@ CORRECTION = {
     "document": "合同扫描件",
     "reason": "a digit was wrong",
 }
+
+
+TAKING = """
+[transition]
+running = "take"
+effective = "2025-04-20"
+article = "1"
+standing = "judgement"
+"""
 
 
 async def open_books(service):
@@ -172,6 +181,22 @@ async def test_the_records_of_a_contract_add_up_with_its_amendments(service):
     assert page["amended"]["cost"] == "-640.20"
     assert page["total"]["cost"] == "28168.80"
     assert page["rounding"]["cost"] == "0.00"
+
+
+async def test_a_version_takes_a_contract_and_a_restart_knows_it(database, tmp_path):
+    async with serving(database, tmp_path, now="2025-04-01T12:00:00+08:00") as service:
+        await open_books(service)
+        await service.usage([record("a", "A", *MARCH, 1_000)])
+        content = lifted(version="v2", standard=4_000) + TAKING
+        body = {"programme": PROGRAMME, "version": "v2", "content": content}
+        await service.ask("/v1/policies", **body)
+    async with serving(database, tmp_path, now=NOW) as service:
+        await service.usage([record("b", "A", *MAY, 1_000)], seq=2)
+        assert await sums(service) == ("900.00", "405.00")
+        before = await projections(database)
+        await rebuild.rebuild(address_of(database))
+        assert await projections(database) == before
+    await check_sums(database)
 
 
 async def test_a_rebuild_finds_the_same(service, database, monkeypatch):

@@ -387,7 +387,7 @@ class Model:
         """Return the newest version in force on the signing, else on the first day that has one."""
         term = (day for day in DAYS if body["from"] <= day < body["until"])
         for day in (body["signed_on"], *term):
-            for version in reversed(self.policies):
+            for version in reversed(self.policies[: body.get("activated")]):
                 if POLICIES[version]["starts"] <= day < POLICIES[version]["ends"]:
                     return version
         return None
@@ -398,7 +398,8 @@ class Model:
         # Values that are fixed at registration are not part of the request.
         body["policy"] = known["policy"] if known else self.version_for(body)
         number = self.register("contract", body["id"], body, self.check_contract, self.registered)
-        self.contracts.setdefault(body["id"], body | {"later": []})
+        now = {"later": [], "activated": len(self.policies)}
+        self.contracts.setdefault(body["id"], body | now)
         return number
 
     def amend(self, id_: str, effective: str, changes: dict) -> int:

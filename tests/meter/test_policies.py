@@ -37,7 +37,6 @@ def sharing(programme: str = "sharing", owner: str = PROGRAMME, **figures) -> st
 @pytest.mark.parametrize(
     ("section", "text"),
     [
-        ("transition", with_section('[transition]\nrunning = "take"\neffective = "2026-01-01"')),
         ("rounding", with_section('[rounding]\nmode = "yuan-per-step"')),
         ("rounding", with_section('[rounding]\nprorate = "days"')),
     ],

@@ -46,7 +46,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/intake.py": ("test_intake", "test_http"),
     "meter/rules/capacity.py": ("test_capacity", "test_worked_examples"),
     "meter/rules/commands.py": _KINDS,
-    "meter/rules/contract_terms.py": ("test_amendments", *_RULES),
+    "meter/rules/contract_terms.py": ("test_amendments", "test_take", *_RULES),
     "meter/rules/decide.py": _RULES,
     "meter/rules/decide_command.py": ("test_authority", "test_invariants"),
     "meter/rules/effects.py": _RULES,

@@ -1,8 +1,8 @@
 """Amendments of contracts: a supplement that the parties signed, or the correction of a mistake.
 
 A supplement holds from a day on; its amount and its end are those of the whole contract. A
-correction replaces what was registered, from the contract's first day on, and the class and the
-policy are derived again. Usage that is booked already is rated anew by the terms of then.
+correction replaces what was registered, from the contract's first day on; the class and the policy
+are derived again, as if it had been registered so. Usage that is booked is rated anew.
 """
 
 from collections.abc import Iterable
@@ -105,7 +105,7 @@ def _draft(
     if entry.mode == "correction":
         original = original_terms(contract.registered, _with(contract, entry))
         check_terms(original, [original.prices])
-        policy, ratio_class = derive_policy_and_class(state, original, stamp)
+        policy, ratio_class = derive_policy_and_class(state, original, stamp, contract.entry)
         entry = replace(entry, policy=policy.version, ratio_class=ratio_class)
     known = [*contract.agreed.prices, *_kinds_of(state, contract)]
     for field in ("prices", "max_devices"):

@@ -72,7 +72,7 @@ def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Ju
     if command.follows is not UNSET:
         known_contract(state, command.follows)
     check_terms(command, [command.prices])
-    policy, ratio_class = derive_policy_and_class(state, command, stamp)
+    policy, ratio_class = derive_policy_and_class(state, command, stamp, state.size)
     _check_spelling(state.providers[command.provider], command)
     check_contracts_of_years(state, command)
     return {"policy": policy.version, "ratio_class": ratio_class}, []
@@ -88,11 +88,16 @@ def check_terms(terms: SomeTerms, prices: Iterable[SomePrices]) -> None:
         raise Problem("malformed", "prices: all are per hour, per day or per month", field="prices")
 
 
-def derive_policy_and_class(state: State, terms: SomeTerms, stamp: Stamp) -> tuple[Policy, str]:
-    """Return policy and class of a contract by its signing. Raises `Problem`."""
+def derive_policy_and_class(
+    state: State, terms: SomeTerms, stamp: Stamp, size: int
+) -> tuple[Policy, str]:
+    """Return policy and class of a contract by its signing. Raises `Problem`.
+
+    The policy is one of those in the first `size` entries.
+    """
     enterprise = known_enterprise(state, terms.enterprise).registered
     _check_signing(enterprise, terms, stamp)
-    policy = _policy_of(state, terms)
+    policy = _policy_of(state, terms, size)
     _check_programme(state, policy, enterprise)
     return policy, _ratio_class(policy, enterprise, terms.signed_on)
 
@@ -142,10 +147,11 @@ def _check_signing(enterprise: EnterpriseRegistered, command: SomeTerms, stamp: 
         raise Problem("bad_dates", detail, field="signed_on")
 
 
-def _policy_of(state: State, command: SomeTerms) -> Policy:
+def _policy_of(state: State, command: SomeTerms, size: int) -> Policy:
     """Return the policy in force at the signing, else within the term. Raises `Problem`."""
     days = (command.signed_on, command.starts, command.ends)
-    policy = state.policy_for(command.programme, *map(parse_date, days))
+    signed, starts, ends = map(parse_date, days)
+    policy = state.policy_for(command.programme, signed, starts, ends, size)
     if policy is None:
         detail = f"none of {command.programme} is in force at the signing or within the term"
         raise Problem("no_policy", detail)

@@ -9,25 +9,30 @@ from dataclasses import replace
 from msgspec import UNSET
 
 from meter.rules.commands import ActivatePolicy
+from meter.rules.contract_terms import terms_of
 from meter.rules.entries import PolicyActivated, Posting
 from meter.rules.kinds.kind import Holder, Judged, Kind, Stamp, check_spelling, note_spelling
 from meter.rules.kinds.pools import set_aside
-from meter.rules.state import Pool, State
+from meter.rules.state import Contract, Pool, State
+from meter.rules.terms_effect import note_terms
 from meter.values.policy import Policy
 from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS
+from meter.wire.batch import MAX_AHEAD_SECONDS
 
 
 def _holder(state: State, command: ActivatePolicy) -> Holder | None:
     return state.policy_entries.get((command.programme, command.version))
 
 
-def _judge(state: State, command: ActivatePolicy, _stamp: Stamp) -> Judged:
+def _judge(state: State, command: ActivatePolicy, stamp: Stamp) -> Judged:
     assert command.content is not UNSET, "the API fills in the shipped file"
     policy = Policy.parse(command.content)
     if (policy.programme, policy.version) != (command.programme, command.version):
         raise Problem("bad_policy", f"the file is of {policy.programme} {policy.version}")
     check_spelling(state, f"policy of {policy.programme}", policy.version)
     _check_supported(policy)
+    _check_transition(policy, stamp)
     _check_owner(state, policy)
     _check_meter(state, policy)
     return {}, list(_postings(state, policy))
@@ -43,10 +48,19 @@ def _unsupported(policy: Policy) -> Iterator[tuple[str, str]]:
     """Yield what a file asks for and no rule carries out, by section."""
     if policy.meter == "purchase":
         yield "meter", "purchases are not funded"
-    if policy.running == "take":
-        yield "transition", "running contracts keep their rules"
     if policy.rounding != "fen" or policy.prorate != "none":
         yield "rounding", "fractions are cut at the fen, and nothing is counted by days"
+
+
+def _check_transition(policy: Policy, stamp: Stamp) -> None:
+    """Raise `Problem` `bad_dates` where contracts are not taken later than all that is booked."""
+    if policy.takes_from is None:
+        return
+    if policy.takes_from * MICROSECONDS <= stamp.at + MAX_AHEAD_SECONDS * MICROSECONDS:
+        detail = "contracts are taken from a later midnight on, after all that is booked"
+        raise Problem("bad_dates", detail, field="effective")
+    if policy.takes_from >= policy.valid_until:
+        raise Problem("bad_dates", "it takes contracts after its own end", field="effective")
 
 
 def _check_owner(state: State, policy: Policy) -> None:
@@ -86,11 +100,28 @@ def _apply(state: State, number: int, entry: PolicyActivated) -> None:
     state.policies.setdefault(policy.programme, {})[policy.version] = policy
     state.policy_entries[policy.programme, policy.version] = number, entry
     state.active[policy.programme] = policy
+    if policy.takes_from is not None:
+        for contract in state.contracts.values():
+            if contract.registered.programme == policy.programme:
+                _take(state, number, contract)
     note_spelling(state, f"policy of {policy.programme}", policy.version)
     if policy.pool_owner == policy.programme:
         for year in policy.years:
             state.pools.setdefault((policy.programme, year), Pool()).stated = policy.pool
     _note_programmes(state, policy.pool_owner)
+
+
+def _take(state: State, number: int, contract: Contract) -> None:
+    """Give a contract its versions anew; what is booked lies in segments that stay."""
+    policies = state.policies[contract.registered.programme]
+    amendments = [entry for _, entry in contract.amendments]
+    funds = sum(fen for _, fen in contract.sums().values())
+    found = terms_of(contract.registered, amendments, policies, other_funds=funds)
+    eligible = {(each.year, each.policy): each.eligible for each in contract.segments}
+    for segment in found.segments:
+        segment.eligible = eligible.get((segment.year, segment.policy), 0)
+    contract.take(found)
+    note_terms(state, number, contract)
 
 
 def _note_programmes(state: State, owner: str) -> None:
@@ -112,5 +143,6 @@ POLICY: Kind[PolicyActivated, ActivatePolicy] = Kind(
     codes=(
         *("bad_policy", "unknown_policy", "exists_differently", "looks_alike"),
         *("unsupported_section", "pool_owner", "unknown_programme", "wrong_meter"),
+        "bad_dates",
     ),
 )
