@@ -684,8 +684,9 @@ class Sums:
                 self._allotments.append((number, fields, firm, fen))
 
     def _allotment(self, number: int, fields: dict[str, Any]) -> None:
+        named = fields["allocation"]
         if not self._allotments:
-            raise Violation("sum_allocation", "no allocation leads to it", number)
+            raise Violation("sum_allocation", f"no issue is left of entry {named}", number)
         allocation, whole, firm, fen = self._allotments.pop(0)
         ours = {"allocation": allocation, "enterprise": firm, "amount": fen}
         ours |= {name: whole[name] for name in ("programme", "year", "at", "by")}

@@ -253,7 +253,7 @@ def test_an_issue_that_is_missing_of_another_sum_or_alone_is_found():
     found([*entries[:-1], last], "sum_allocation", "enterprise", entry=number + 2)
     found([*entries, last | {"amount": 2_000}], "sum_allocation", "2001", entry=number + 3)
     found([*entries, last | {"by": "li-1"}], "sum_allocation", "li-1", entry=number + 3)
-    found([*entries, last, last], "sum_allocation", "no allocation", entry=number + 4)
+    found([*entries, last, last], "sum_allocation", "no issue is left", entry=number + 4)
     found([*entries, entries[1]], "sum_allocation", "missing", entry=number + 3)
 
 
