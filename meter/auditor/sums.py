@@ -710,14 +710,13 @@ class Sums:
         rules = self._rules_of_year(number, programme, year)
         self._check_applicant(number, fields, rules, "device-time")
         self._check_year_open(number, fields)
-        held = self._issued[coupon] + fen
         rented = self._rented(coupon)
         if rented < rules.threshold:
             detail = f"{enterprise} rents for {rented} fen in {year}, {rules.threshold} are needed"
             raise Violation("sum_threshold", detail, number)
         what = f"issued for {programme} {year}"
         firm = self._firms.members(enterprise)
-        held = sum(self._issued[code, programme, year] for code in firm)
+        held = fen + sum(self._issued[code, programme, year] for code in firm)
         if rules.cap is not None:
             _stay_below("sum_cap", f"{what} to {enterprise}", held, rules.cap, number)
         need = sum(_need(contract, year) for contract in self._contracts_of(coupon))

@@ -7,7 +7,7 @@ import pytest
 from ledger.canon import decode, encode
 from ledger.errors import Violation
 from meter.auditor.sums import Sums
-from meter.rules.kinds.contracts import MAX_CONTRACTS_PER_PROGRAMME
+from meter.rules.kinds.contracts import MAX_CONTRACTS_OF_YEAR
 from meter.service.rebuild import rebuild
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
@@ -161,7 +161,7 @@ def test_caps_of_coupons_and_awards_and_the_threshold_are_those_of_the_firm():
 
 def test_the_number_of_contracts_and_of_each_contract_are_those_of_the_firm():
     books = firms()
-    for number in range(MAX_CONTRACTS_PER_PROGRAMME - 1):
+    for number in range(MAX_CONTRACTS_OF_YEAR - 1):
         books.contract(f"C{number}")
     books.succeed(ALPHA, BETA)
     assert code(books.contract, "D", enterprise=BETA, contract_no="HT-C0") == "contract_known"
