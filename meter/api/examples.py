@@ -183,7 +183,7 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
         "programme": "training-coupon",
         "enterprise": _ENTERPRISE,
         "year": 2025,
-        "amount": "500000.00",
+        "amount": "400000.00",
     },
     WithdrawCoupon: {
         "programme": "training-coupon",

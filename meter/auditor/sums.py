@@ -678,7 +678,9 @@ class Sums:
             raise Violation("sum_allocation", detail, number)
         if not rules.is_proportional:
             raise Violation("sum_allocation", f"{programme} {year} is not proportional", number)
-        for (firm, whole), fen in zip(requests, allotted, strict=True):
+        for (firm, _), fen in zip(requests, allotted, strict=True):
+            codes = set(self._firms.members(firm))
+            whole = sum(each for code, each in requests if code in codes)
             self._check_coupon_limits(number, {**fields, "enterprise": firm}, whole)
             if fen:
                 self._allotments.append((number, fields, firm, fen))

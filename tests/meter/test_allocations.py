@@ -31,7 +31,7 @@ from tests.meter.test_audit import audited
 from tests.meter.test_authority import refusal
 from tests.meter.test_events import replay
 from tests.meter.test_policies import with_section
-from tests.meter.test_sums import found, summed, told
+from tests.meter.test_sums import bend_policy, found, summed, told
 from tests.services import (
     HOUR,
     authorization,
@@ -255,6 +255,20 @@ def test_an_issue_that_is_missing_of_another_sum_or_alone_is_found():
     found([*entries, last | {"by": "li-1"}], "sum_allocation", "li-1", entry=number + 3)
     found([*entries, last, last], "sum_allocation", "no issue is left", entry=number + 4)
     found([*entries, entries[1]], "sum_allocation", "missing", entry=number + 3)
+
+
+def test_what_two_codes_of_a_firm_ask_for_together_is_within_its_cap():
+    books = three(cap="60.00")
+    books.succeed(FIRMS[0], FIRMS[1])
+    asked = [(FIRMS[0], "30.00"), (FIRMS[1], "30.01")]
+    problem = refusal(books.allocate, 2025, *asked)
+    assert (problem.code, problem.detail) == (
+        "cap_exceeded",
+        f"{FIRMS[0]}: 60.01 is above 60.00",
+    )
+    bend_policy(books, cap=10**9)
+    number = books.allocate(2025, *asked)
+    found(books, "sum_cap", "6001", "6000", entry=number)
 
 
 def test_a_single_issue_of_a_divided_pool_is_found():
