@@ -7,11 +7,13 @@ The untyped figure is the sum, on all nodes; typed ones tell its kinds. Where th
 it, a type is missing in Slurm's `AccountingStorageTRES`, and nobody can say what was held.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
 _GRES: Final = "gres/"
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
 
 
 class Unvaluable(ValueError):  # noqa: N818 - the name says what is wrong
@@ -30,7 +32,7 @@ def devices_in(allocation: str) -> Mapping[str, int]:
         name, _, count = item.rpartition("=")
         if name.startswith(_GRES):
             resource, _, kind = name.removeprefix(_GRES).partition(":")
-            if not count.isdecimal() or kind in counts[resource]:
+            if not _COUNT.fullmatch(count) or kind in counts[resource]:
                 raise Unvaluable("unreadable", f"cannot be read: {allocation:.200}")
             counts[resource][kind] = int(count)
     found: dict[str, int] = {}

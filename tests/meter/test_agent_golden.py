@@ -3,6 +3,7 @@
 Those of tests/slurm/golden were recorded by tests/slurm/record.py; more are in KASHI_REAL_DATA.
 """
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from meter.agent.collect import slurm
+from meter.agent.devices import devices_in
 from meter.agent.plan import Known, plan
 from meter.agent.slice import Rhythm
 from meter.agent.usage import Run
@@ -118,6 +120,26 @@ def test_suspended_time_of_a_real_cluster_counts_where_it_is_charged(real_data, 
     runs = golden(real_data / "sacct-golden/06-suspended.sacct").runs
     slices, _ = reported(runs, tmp_path, CHARGED)
     assert device_seconds(slices) == {"h100": 176_000}
+
+
+def test_what_slurm_writes_as_json_agrees_with_the_rows(real_data):
+    """JSON changes its shape by release, so the agent reads rows; both have to say the same."""
+    folder = real_data / "sacct-golden"
+    runs = {}
+    for name in ("05-resized", "06-suspended"):
+        runs |= golden(folder / f"{name}.sacct").runs
+    text = (folder / "json-22.05-resized-and-suspended.json").read_text(encoding="utf-8")
+    jobs = json.loads(text)["jobs"]
+    assert len(jobs) == 3
+    for job in jobs:
+        time = job["time"]
+        seen = runs[f"slurm:c1:{job['job_id']}:{time['submission']}"]
+        assert (seen.begin, seen.end) == (max(time["start"], time["submission"]), time["end"])
+        assert seen.ran == time["elapsed"] - (seen.begin - time["start"])
+        assert seen.was_suspended == (time["suspended"] > 0)
+        typed = {each["name"]: each["count"] for each in job["tres"]["allocated"]}
+        typed.pop("gpu")
+        assert devices_in(seen.allocation) == typed
 
 
 def test_a_late_accounting_invents_nothing(real_data, tmp_path):

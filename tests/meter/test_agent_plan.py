@@ -175,6 +175,7 @@ def test_an_entry_that_names_more_wins(tmp_path):
         ("", {"allocation": "gres/gpu:h100=1,gres/gpu=3"}, "types_differ"),
         ("", {"allocation": "gres/gpu:h100=1"}, "types_differ"),
         ("", {"allocation": "gres/gpu=two"}, "unreadable"),
+        ("", {"allocation": f"gres/gpu={10**9}"}, "unreadable"),
         ("", {"allocation": "gres/gpu=1,gres/gpu=2"}, "unreadable"),
         ("", {"standing": "twice"}, "twice"),
     ],

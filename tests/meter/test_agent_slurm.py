@@ -3,12 +3,16 @@
 The commands are scripts here, so that each can fail; tests/slurm has the real ones.
 """
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meter.agent.collect import slurm
 from meter.agent.config import Config
+from meter.agent.devices import Unvaluable, devices_in
 from meter.agent.doctor import cluster_findings
 from tests.agents import config
 
@@ -151,6 +155,8 @@ async def test_with_a_complaint_whole_rows_still_count(commands):
         {"ElapsedRaw": ""},
         {"State": ""},
         {"JobIDRaw": "1.batch"},
+        {"JobIDRaw": "٣"},
+        {"Submit": "9" * 13},
         {"NodeList": f"gpu1{slurm.SEPARATOR}x"},
     ],
 )
@@ -185,6 +191,25 @@ def test_the_command_has_no_state_and_no_names_of_jobs():
     assert {"-a", "-X", "-D", "-P", "-n", "--noconvert"} <= set(command)
     assert not {"-s", "-T"} & set(command)
     assert not {"JobName", "Comment", "Restarts"} & set(command[-1].split("=")[1].split(","))
+
+
+CELLS = st.one_of(
+    st.sampled_from(["1", f"{T0}", "Unknown", "None", "0", "RUNNING", "SUSPENDED", "00:00:16"]),
+    st.sampled_from(["gres/gpu=1", "gres/gpu:a=1,gres/gpu=1", "gres/gpu=-1", "c1", "9" * 30]),
+    st.text(max_size=20),
+)
+ROWS = st.lists(CELLS, min_size=13, max_size=15).map(slurm.SEPARATOR.join)
+
+
+@given(st.lists(st.one_of(ROWS, st.text(max_size=60)), max_size=4).map("\n".join), st.text())
+def test_no_output_whatever_stops_the_reader(sacct, squeue):
+    rows, _ = slurm.rows_of(sacct, "c1")
+    for each in slurm.runs_of(rows, slurm.confirmed_by(squeue)).values():
+        assert 0 < each.begin < 10**12
+        assert each.end is None or each.begin <= each.end < 10**12
+        assert 0 <= each.ran < 10**12
+        with contextlib.suppress(Unvaluable):
+            assert all(0 < count < 10**9 * 99 for count in devices_in(each.allocation).values())
 
 
 # Which runs there are

@@ -31,6 +31,7 @@ _TIMEOUT_SECONDS: Final = 300
 _FOREIGN: Final = re.compile(r"(SACCT|SQUEUE|SINFO|SLURM_CLUSTERS)")
 _NO_TIME: Final = frozenset({"", "0", "None", "Unknown"})
 _RUNNING: Final = frozenset({"RUNNING", "SUSPENDED"})
+_NUMBER: Final = re.compile(r"[0-9]{1,12}")
 _QUEUE: Final = re.compile(r"^DBD Agent queue size:\s*(\d+)$", re.MULTILINE)
 _CLOCK: Final = re.compile(r"^sdiag output at .*\((\d+)\)$", re.MULTILINE)
 _JOBS: Final = re.compile(r"^Jobs running:\s*(\d+)$", re.MULTILINE)
@@ -118,6 +119,7 @@ async def run(*command: str) -> Output:
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()
     told = " ".join(complaint.decode(errors="replace").split())
     if process.returncode:
         return Output("", f"{command[0]}: exit {process.returncode}: {told:.500}")
@@ -150,8 +152,8 @@ def _is_whole(row: Row) -> bool:
     numbers = ("JobIDRaw", "Submit", "ElapsedRaw")
     times = (row["Start"], row["End"])
     return (
-        all(row[name].isdecimal() for name in numbers)
-        and all(each in _NO_TIME or each.isdecimal() for each in times)
+        all(_NUMBER.fullmatch(row[name]) for name in numbers)
+        and all(each in _NO_TIME or _NUMBER.fullmatch(each) for each in times)
         and bool(row["State"])
     )
 
