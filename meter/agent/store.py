@@ -229,6 +229,12 @@ class Spool:
     def set_fact(self, name: str, value: str) -> None:
         self._do("set_fact", name, value)
 
+    def look_back(self, since: int) -> None:
+        """Let the next reading begin no later than at an instant."""
+        known = self.fact("complete_at")
+        if known is None or int(known) > since:
+            self.set_fact("complete_at", str(since))
+
     def see(self, run: Run, at: int) -> None:
         """Write down a run as it was seen."""
         self._do(

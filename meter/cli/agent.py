@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from meter.cli.common import ERR, FILE, checked, complain, host_and_port, main, run_async
+from meter.values.units import parse_instant
 
 if TYPE_CHECKING:
     from meter.agent.run import Agent, Outcome
@@ -180,6 +181,22 @@ def approve(file: Path, runs: tuple[str, ...]) -> None:
     for each in unknown:
         complain(f"kashi: no correction of {each} waits")
     sys.exit(1 if unknown else 0)
+
+
+@agent.command()
+@CONFIG
+@click.option("--from", "since", required=True, help="An instant, as 2026-11-01T00:00:00+08:00.")
+def replay(file: Path, since: str) -> None:
+    """Let the next round look as far back as an instant: Slurm's accounting was mended."""
+    from meter.agent.config import read_config  # noqa: PLC0415
+    from meter.agent.store import Spool  # noqa: PLC0415
+
+    def look_back() -> None:
+        instant = parse_instant(since)
+        with Spool.changing(Path(read_config(file).spool), _PATIENCE_SECONDS) as spool:
+            spool.look_back(instant)
+
+    checked(look_back)
 
 
 @agent.command()

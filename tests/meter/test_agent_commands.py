@@ -109,6 +109,30 @@ async def test_people_see_what_waits_and_approve_it(database, tmp_path, commands
         assert (await kashi(tmp_path, "corrections"))[:2] == (0, "")
 
 
+async def test_a_replay_finds_what_slurm_learnt_long_afterwards(database, tmp_path, commands):
+    """The script prints the row only to who looks back far enough."""
+    async with clustered(database, tmp_path) as (service, _, _):
+        late = T0 + 3 * 3_600
+        says(commands, late)
+        await kashi(tmp_path, "once")
+        (commands.folder / "old.txt").write_text(ended(1, T0 - 900_000, 50) + "\n")
+        far = "2025-02-17T00:00:00"
+        old = f"cat {commands.folder}/old.txt"
+        commands.script(
+            "sacct",
+            f'while [ "$1" != -S ]; do shift; done; [[ "$2" > {far} ]] || {old}',
+        )
+        await kashi(tmp_path, "once")
+        assert await metered(service) == {}
+        status, _, complaint = await kashi(tmp_path, "replay", "--from", "2025-02-18T00:00+08:00")
+        assert status == 1
+        assert complaint.startswith("kashi: not an instant")
+        assert (await kashi(tmp_path, "replay", "--from", "2025-02-18T00:00:00+08:00"))[0] == 0
+        assert (await kashi(tmp_path, "replay", "--from", "2025-02-19T00:00:00+08:00"))[0] == 0
+        status, _, _ = await kashi(tmp_path, "once")
+        assert await metered(service) == {f"slurm:c1:1:{T0 - 900_000}": 50_000}
+
+
 async def test_status_is_read_from_the_spool_and_tells_what_is_old(database, tmp_path, commands):
     async with clustered(database, tmp_path):
         status, _, complaint = await kashi(tmp_path, "status")

@@ -272,14 +272,13 @@ async def test_doctor_finds_that_it_may_not_see_the_jobs_of_others(database, tmp
 
 
 JOBS = [  # options, account, seconds
-    *((("--gres=gpu:1",), "acc-a", seconds) for seconds in (1, 3, 12, 25, 33)),
+    *((("--gres=gpu:1",), "acc-a", seconds) for seconds in (1, 3, 12, 45, 33)),
     *((("--gres=gpu:h100:2",), "acc-b", seconds) for seconds in (2, 7, 14, 21)),
     *((("--gres=npu:2",), "acc-a", seconds) for seconds in (4, 15, 31)),
     *((("-w", "shard1", "--gres=shard:3"), "acc-b", seconds) for seconds in (5, 16)),
     (("-w", "mig1", "--gres=gpu:h100:1,gpu:1g.10gb:2"), "acc-b", 9),
-    (("-N2", "-w", "gpu1,gpu2", "--gres=gpu:1"), "acc-a", 18),
-    (("--array=0-5%3", "--gres=npu:1"), "acc-b", 6),
-    (("--gres=gpu:1", "-t", "1"), "acc-a", 28),
+    (("-N2", "-w", "gpu1,gpu2", "--gres=gpu:1"), "acc-a", 50),
+    (("--array=0-23%4", "--gres=npu:1"), "acc-b", 3),
     (("-w", "npu1"), "acc-a", 3),  # no device
 ]
 
@@ -301,13 +300,17 @@ async def test_whatever_is_stopped_the_ledger_says_what_slurm_says(database, tmp
             await rounds(place, 8)
             # Some are seen while they run: a slice that is not the last.
             assert any(not final for *_, final in await metered(service))
-            cancelled, requeued = jobs[4], jobs[8]
+            suspended, cancelled, requeued, resized = jobs[3], jobs[4], jobs[8], jobs[15]
+            await asyncio.to_thread(cluster.run, "scontrol", "suspend", suspended)
+            resize = ("scontrol", "update", f"jobid={resized}", "numnodes=1")
+            await asyncio.to_thread(cluster.run, *resize)
             await asyncio.to_thread(cluster.run, "scancel", cancelled)
             await asyncio.to_thread(cluster.run, "scontrol", "requeue", requeued, check=False)
             await asyncio.to_thread(cluster.stop, "slurmdbd")
             await rounds(place, 5)
             await asyncio.to_thread(cluster.start, "slurmdbd")
             await rounds(place, 4)
+            await asyncio.to_thread(cluster.run, "scontrol", "resume", suspended)
         await rounds(place, 4)  # nobody takes the batches
         async with place.service() as service:
             await rounds(place, 3)
@@ -329,7 +332,9 @@ async def test_whatever_is_stopped_the_ledger_says_what_slurm_says(database, tmp
                 found[run, device] += milli * (end - start)
             assert found == expected(rows)
             assert disjoint(await metered(service))
-            assert len({run for run, _ in found}) >= 20
+            assert len({run for run, _ in found}) >= 40
+            assert {"RESIZING", "REQUEUED"} <= {row["State"] for row in rows}
+            assert any(row["Suspended"] != "00:00:00" for row in rows)
         await check_sums(database)
 
 
@@ -367,10 +372,11 @@ def expected(rows: list[dict[str, str]]) -> Counter[tuple[str, str]]:
     for row in rows:
         if not row["Start"].isdecimal():
             continue
-        begin, end = max(int(row["Start"]), int(row["Submit"])), int(row["End"])
+        # Without what was suspended, and without what passed before a resizing.
+        before = max(0, int(row["Submit"]) - int(row["Start"]))
+        seconds = int(row["ElapsedRaw"]) - before
         cards = dict(re.findall(r"gres/([^=]+)=(\d+)", row["AllocTRES"]))
         for name, (device, milli) in WORTH.items():
-            seconds = end - begin
             if name in cards and seconds and row["Account"] in ("acc-a", "acc-b"):
                 run = f"slurm:{NAME}:{row['JobIDRaw']}:{row['Submit']}"
                 found[run, device] += int(cards[name]) * milli * seconds
