@@ -7,6 +7,7 @@ import pytest
 from ledger.canon import decode, encode
 from ledger.errors import Violation
 from meter.auditor.sums import Sums
+from meter.rules import commands
 from meter.rules.kinds.contracts import MAX_CONTRACTS_OF_YEAR
 from meter.service.rebuild import rebuild
 from meter.values.policy import shipped_text
@@ -16,6 +17,7 @@ from tests.books import (
     ALPHA,
     BETA,
     DEVICE,
+    PROGRAMME,
     PROVIDER_USCC,
     Books,
     lifted,
@@ -156,6 +158,40 @@ def test_caps_of_coupons_and_awards_and_the_threshold_are_those_of_the_firm():
     more = {"enterprise": BETA}
     assert code(books.award, "X", "open-source", "400000.01", **more) == "cap_exceeded"
     books.award("X", "open-source", "400000.00", **more)
+    summed(told(books))
+
+
+def test_what_the_firm_needs_bounds_what_all_its_codes_are_issued():
+    books = firms()
+    books.contract("A", amount="100.00")
+    books.contract("B", amount="40.00", enterprise=BETA)
+    books.issue(2025, "50.00")
+    assert code(books.issue, 2025, "20.01", BETA) == "above_need"
+    books.succeed(ALPHA, BETA)
+    assert code(books.issue, 2025, "20.01", BETA) == "above_need"
+    books.issue(2025, "20.00", BETA)
+    summed(told(books))
+
+
+def divided() -> Books:
+    """Return books whose pool is allocated, with a cap of 100.00, and a firm of two codes."""
+    text = lifted(cap="100.00") + '\n[allocation]\nmode = "proportional"\narticle = "1"\n'
+    books = opened(text + 'standing = "judgement"\n')
+    books.enterprise(BETA)
+    for name, uscc in (("A", ALPHA), ("B", BETA)):
+        books.contract(name, enterprise=uscc)
+    books.succeed(ALPHA, BETA)
+    return books
+
+
+def test_what_two_codes_of_a_firm_ask_for_in_one_allocation_counts_together():
+    books, asks = divided(), {"programme": PROGRAMME, "year": 2025}
+    requests = [[ALPHA, "60.00"], [BETA, "40.01"]]
+    more = refused(books.ask, commands.AllocatePool, requests=requests, **asks)
+    assert (more.code, ALPHA in more.detail) == ("cap_exceeded", True)
+    requests[1][1] = "40.00"
+    books.ask(commands.AllocatePool, requests=requests, **asks)
+    assert books.coupon(2025).issued + books.coupon(2025, BETA).issued == 10_000
     summed(told(books))
 
 
@@ -355,6 +391,12 @@ def test_limits_that_count_one_code_alone_are_found():
 
     books = apart(cap="100.00")
     books.issue(2025, "60.00", BETA)
+    found(told(books), "sum_cap", "12000")
+    books = divided()
+    books.state.enterprises[ALPHA].succession = None
+    books.state.enterprises[BETA].succeeded.clear()
+    requests = [[ALPHA, "60.00"], [BETA, "60.00"]]
+    books.ask(commands.AllocatePool, programme=PROGRAMME, year=2025, requests=requests)
     found(told(books), "sum_cap", "12000")
     books = apart()
     books.contract("C", enterprise=BETA, contract_no="HT-A")
