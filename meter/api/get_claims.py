@@ -3,13 +3,14 @@
 A firm sees its own. Who acted is told to officials only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 
 from meter.api.cursor import PageQuery, page_fields, place
-from meter.api.get_enterprise import asked_contracts, page_by_entry
+from meter.api.get_enterprise import page_by_entry
 from meter.api.one_size import BEGIN, one_size
 from meter.api.responses import (
     AccountPage,
@@ -24,9 +25,9 @@ from meter.api.responses import (
 )
 from meter.api.routes import Ask, Route
 from meter.rules.claim_book import Claim, ClaimState, invoice_name, payment_name
-from meter.rules.items import item_of, make_grounds
+from meter.rules.items import Item, known_item, make_grounds
 from meter.rules.payable import debt
-from meter.rules.state import Contract
+from meter.rules.state import Award, Contract
 from meter.tables import pages
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
@@ -56,20 +57,20 @@ class ItemQuery(PageQuery, frozen=True):
 
 async def get_claims(ask: Ask) -> ClaimPage:
     """Claims in the order of their entries."""
-    return await _claim_page(ask, lambda known: known.contracts())
+    return await _claim_page(ask, lambda known: [*known.contracts(), *known.awards()])
 
 
 async def get_own_claims(ask: Ask) -> ClaimPage:
     """A firm's claims in the order of their entries."""
-    return await _claim_page(ask, lambda known: asked_contracts(ask, known, ask.query.item))
+    return await _claim_page(ask, lambda known: _own_items(ask, known))
 
 
-async def _claim_page(ask: Ask, items: Callable[[Registered], list[Contract]]) -> ClaimPage:
+async def _claim_page(ask: Ask, items: Callable[[Registered], list[Contract | Award]]) -> ClaimPage:
     """Return a page of the claims for some items."""
     after, query = place(ask, (-1,)), ask.query
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-    names = {each.registered.id for each in items(known)}
+    names = {_name(each) for each in items(known)}
     chosen = [
         claim
         for claim in known.claims()
@@ -142,23 +143,45 @@ async def get_accounts(ask: Ask) -> AccountPage:
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         size = await one_size(connection, head, size, [f"enterprise:{ask.path('uscc')}"])
-        contracts = asked_contracts(ask, known, ask.query.item)
-        page = page_by_entry(contracts, (after,), ask.query.limit)
-        grants = await pages.grants(connection, [each.registered.id for each in page.items])
+        page = page_by_entry(_own_items(ask, known), (after,), ask.query.limit)
+        grants = await pages.grants(connection, [_name(each) for each in page.items])
     return AccountPage(
         accounts=[
-            _account(known, each, year, fen)
-            for each in page.items
-            if each.policy.claims is not None
-            for year, fen in grants[each.registered.id].items()
+            _account(known, item, year, fen)
+            for item in _claimable(known, page.items)
+            for year, fen in grants[item.name].items()
         ],
         **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
     )
 
 
-def _account(known: Registered, contract: Contract, year: int, granted: int) -> AccountView:
+def _own_items(ask: Ask, known: Registered) -> list[Contract | Award]:
+    """Return contracts and awards of the URL's enterprise: the one that the query names, or all."""
+    enterprise = known.enterprise(ask.path("uscc"))
+    if enterprise is None:
+        raise Problem("unknown_enterprise", f"no enterprise {ask.path('uscc')}")
+    own: list[Contract | Award] = [*known.contracts_of(enterprise)]
+    own += (each for each in known.awards() if each.made.enterprise == ask.path("uscc"))
+    own.sort(key=lambda each: each.entry)
+    found = [each for each in own if ask.query.item in (UNSET, _name(each))]
+    if not found and ask.query.item is not UNSET:
+        raise Problem("unknown_contract", f"{ask.path('uscc')} has no item {ask.query.item}")
+    return found
+
+
+def _name(item: Contract | Award) -> str:
+    return item.made.id if isinstance(item, Award) else item.registered.id
+
+
+def _claimable(known: Registered, items: Iterable[Contract | Award]) -> Iterator[Item]:
+    """Yield those whose policy has rules for claims."""
+    for each in items:
+        with suppress(Problem):
+            yield known_item(known.state, _name(each))
+
+
+def _account(known: Registered, item: Item, year: int, granted: int) -> AccountView:
     state = known.state
-    item = item_of(state, contract)
     account = state.claims.account((item.name, year), known.size)
     counted = state.claims.counted((item.name, year), known.size)
     grounds = make_grounds(item, year, granted, account, counted)
@@ -182,14 +205,13 @@ def _account(known: Registered, contract: Contract, year: int, granted: int) -> 
 
 def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
     entered = claim.entered
-    contract = known.terms(known.state.contracts[entered.item]).agreed
     return {
         "id": entered.id,
         "entry": claim.entry,
         "item": entered.item,
-        "programme": contract.programme,
+        "programme": _programme(known, entered.item),
         "year": entered.year,
-        "enterprise": contract.enterprise,
+        "enterprise": _firm_of(known, claim),
         "state": claim.state,
         "asked": "" if entered.amount is UNSET else format_money(entered.amount),
         "approved": format_money(claim.approved),
@@ -199,7 +221,14 @@ def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
 
 
 def _firm_of(known: Registered, claim: Claim) -> str:
-    return known.state.contracts[claim.entered.item].enterprise_at(known.size)
+    return known.state.owner_of(claim.entered.item, known.size)
+
+
+def _programme(known: Registered, item: str) -> str:
+    contract = known.state.contracts.get(item)
+    if contract is None:
+        return known.state.awards[item].made.programme
+    return contract.registered.programme
 
 
 def _asked(fen: int | UnsetType) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meter.rules.claim_book import ClaimState
-from meter.rules.entries import AmendmentMode, Ground, PriceFor
+from meter.rules.entries import AmendmentMode, Bound, PriceFor
 from meter.values.roles import Role
 from meter.values.units import format_moment, format_money, format_price
 from meter.views.flags import QuestionKind
@@ -864,7 +864,7 @@ class MadeEntry(
     entitled: str = ""
     until: str = ""
     limit: str = ""
-    bound: Ground | Literal[""] = ""
+    bound: Bound | Literal[""] = ""
     cash: str = ""
     payee: str = ""
 

@@ -56,11 +56,14 @@ _TAKEN_BACK: Final = ("amount", "refunded")  # by a red invoice
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What claims need of a contract, and of the rules it was registered under (`[claims]`)."""
+    """What claims need of a contract or award, and of the rules it has (`[claims]`).
+
+    Any other firm may have sold what an award is for.
+    """
 
     enterprise: str
     programme: str
-    seller: str
+    seller: str | None
     ratio: Callable[[int], Fraction]  # by year
     rules: Mapping[str, Any]  # its figures may be left out
 
@@ -122,6 +125,11 @@ class Claims:
     def add_item(self, name: str, item: Item) -> None:
         """Add a contract."""
         self._items[name] = item
+
+    def item_of(self, claim: str) -> str:
+        """Return the item of a claim."""
+        item: str = self._claims[claim].fields["item"]
+        return item
 
     def open_items(self, year: int) -> Iterator[str]:
         """Yield the items that an open claim for a year is for."""
@@ -193,8 +201,9 @@ class Claims:
             raise Violation("sum_claims", f"nothing is claimed for {fields['item']}", number)
         self._check_window(number, item, fields)
         for invoice in fields["invoices"]:
-            buyers = self._firms.members(item.enterprise)
-            if invoice["seller"] != item.seller or invoice["buyer"] not in buyers:
+            buyers, seller = set(self._firms.members(item.enterprise)), invoice["seller"]
+            is_sold = seller not in buyers if item.seller is None else seller == item.seller
+            if not is_sold or invoice["buyer"] not in buyers:
                 detail = f"invoice {invoice['number']} is not between the parties"
                 raise Violation("sum_invoice", detail, number)
         self._claims[fields["id"]] = claim

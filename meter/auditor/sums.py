@@ -22,7 +22,9 @@ one does not, its code is that of the violation:
     sum_award        an award is at most the ratio of its base, its fixed sum, and what the others
                      leave of its caps, less other public money; accrued = its newest amount
     sum_project      with national or provincial money, awards of a project are at most its audited
-                     investment less municipal and district money, where that is known
+                     investment less municipal and district money, where that is known; so is what
+                     is approved for all its items, once it is known; one programme of a group is
+                     paid for it
     sum_class        its ratio class, from the founding date and the signing
     sum_allocation   an allocation divides a pool as it says, and those very issues follow it
     sum_need         no coupon above what the contracts of its year can ever be entitled to
@@ -514,6 +516,8 @@ class Sums:
             self._adders[kind](number, fields)
         elif kind in _OF_CLAIMS:
             self._claims.entry(number, fields)
+            if kind == "approval":
+                self._check_approval(number, fields)
         elif kind not in _OF_NO_SUM:
             raise Violation("sum_kind", f"no sum knows what a {kind} entry adds", number)
 
@@ -795,6 +799,8 @@ class Sums:
         award = _Award(fields, derived or fields["class"])
         self._awards[fields["id"]] = award
         self._awarded[award.programme].append(award)
+        if rules.claims is not None:
+            self._claims.add_item(fields["id"], _award_item(award, rules, rules.claims))
         self._set_award(number, award, fields["amount"], fields["at"])
 
     def _award_change(self, number: int, fields: dict[str, Any]) -> None:
@@ -873,6 +879,49 @@ class Sums:
             what = f"city and districts for project {project}"
             _stay_below("sum_project", what, local, self._audited[project], number)
 
+    def _check_approval(self, number: int, fields: dict[str, Any]) -> None:
+        """Check who is paid by an approval, and the project that it is for."""
+        item = self._claims.item_of(fields["claim"])
+        held = self._awards.get(item) or self._contracts[item]
+        programme, project = held.fields["programme"], held.fields.get("project")
+        applicant = self._enterprises[self._firms.last(held.fields["enterprise"])]["applicant"]
+        if applicant not in self._policies[programme][-1].applicants:
+            raise Violation("sum_applicant", f"an {applicant} is paid by {programme}", number)
+        if project is None:
+            return
+        claimed: defaultdict[str, int] = defaultdict(int)  # by programme
+        for account, fen in self._balances.items():
+            kind, _, rest = account.partition(":")
+            name = rest.partition(":")[0]
+            if kind == "claims" and fen:
+                other = self._awards.get(name) or self._contracts[name]
+                if other.fields.get("project") == project:
+                    claimed[other.fields["programme"]] -= fen
+        group = self._policies[programme][-1].group
+        for each, fen in claimed.items():
+            if fen and each != programme and self._policies[each][-1].group == group:
+                detail = f"{each} and {programme} are paid for project {project}"
+                raise Violation("sum_project", detail, number)
+        self._check_claims_ceiling(number, fields, project, sum(claimed.values()))
+
+    def _check_claims_ceiling(
+        self, number: int, fields: dict[str, Any], project: str, claimed: int
+    ) -> None:
+        """Check that city and districts give no more than is invested; `claimed` has this claim."""
+        funds = list(self._funds[project].values())
+        above = sum(fen for level, fen in funds if level in ("national", "provincial"))
+        local = sum(fen for _, fen in funds) - above
+        if not above or not fields["amount"]:
+            return
+        if project not in self._audited:
+            raise Violation("sum_project", f"project {project} is not audited", number)
+        what = f"city and districts for project {project}"
+        _stay_below("sum_project", what, claimed + local, self._audited[project], number)
+        ours = self._audited[project], local, claimed - fields["amount"]
+        stated = tuple(fields.get(name) for name in ("audited", "local", "project_claimed"))
+        if stated != ours:
+            raise Violation("sum_project", f"{stated} are stated, not {ours}", number)
+
     def _check_stacking(self, number: int, award: _Award, rules: _Rules) -> None:
         project = award.fields.get("project")
         for programme, awards in self._awarded.items():
@@ -916,7 +965,8 @@ class Sums:
         self._closed.add(name)
 
     def _programme_of(self, item: str) -> str:
-        programme: str = self._contracts[item].fields["programme"]
+        held = self._awards.get(item) or self._contracts[item]
+        programme: str = held.fields["programme"]
         return programme
 
     def _check_year_open(self, number: int, fields: dict[str, Any]) -> None:
@@ -1126,6 +1176,17 @@ class Sums:
             ratio=contract.ratio_of,
             rules=claims,
         )
+
+
+def _award_item(award: _Award, rules: _Rules, claims: dict[str, Any]) -> Item:
+    ratio = Fraction(rules.sections[award.name].get("ratio", 10_000), 10_000)
+    return Item(
+        enterprise=award.fields["enterprise"],
+        programme=award.programme,
+        seller=None,
+        ratio=lambda _year: ratio,
+        rules=claims,
+    )
 
 
 def _enlist(number: int, provider: _Provider, fields: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ AmendmentMode = Literal["supplement", "correction"]
 ClaimOutcome = Literal["returned", "rejected", "withdrawn"]
 ObjectionOutcome = Literal["upheld", "dismissed"]
 Ground = Literal["granted", "invoiced", "paid"]  # of the limit of a claim
+Bound = Literal["granted", "invoiced", "paid", "project"]  # what bounds an approval
 
 
 class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -582,7 +583,9 @@ class ClaimApproved(AuthorityEntry, frozen=True, kw_only=True):
 
     `granted`, `forfeited`, `ratio_bp`, `invoiced` and `paid` are the grounds of the limit (the last
     two where the policy asks for them), `bound` names the one that sets it, and `claimed` was
-    approved before. `disallowed` is fen by paper.
+    approved before. `disallowed` is fen by paper. Where the ceiling of a project counts, `audited`
+    is its audited investment, `local` the money of city and districts for it, and `project_claimed`
+    what was approved for all of its items before.
     """
 
     kind: Literal["approval"] = "approval"
@@ -595,7 +598,10 @@ class ClaimApproved(AuthorityEntry, frozen=True, kw_only=True):
     invoiced: int | UnsetType = UNSET
     paid: int | UnsetType = UNSET
     claimed: int
-    bound: Ground
+    audited: int | UnsetType = UNSET
+    local: int | UnsetType = UNSET
+    project_claimed: int | UnsetType = UNSET
+    bound: Bound
 
 
 class ClaimNoticed(

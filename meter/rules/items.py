@@ -1,23 +1,28 @@
 """An item: what is granted, claimed and paid; and the grounds on which its claims rest."""
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from meter.rules.claim_book import Account, Claim, Counted, ItemYear
 from meter.rules.kinds.kind import known_contract
 from meter.rules.payable import Grounds, debt
-from meter.rules.state import Contract, State
+from meter.rules.rating import FULL_BP
+from meter.rules.state import Award, Contract, State
 from meter.values.policy import ClaimRules, Policy
 from meter.values.problems import Problem
 
 
 class Item(Struct, frozen=True):
-    """A contract as claims see it: whose it is, its rules, and its highest ratio of each year."""
+    """A contract or an award as claims see it: whose it is, its rules, its highest ratio by year.
+
+    `seller` is None for an award, which any seller's invoice may show. `project` is what it is for.
+    """
 
     name: str
     entry: int
     programme: str
     enterprise: str
-    seller: str
+    seller: str | None
+    project: str | UnsetType
     policy: Policy
     claims: ClaimRules
     years: frozenset[int]
@@ -26,25 +31,61 @@ class Item(Struct, frozen=True):
 
 def known_item(state: State, name: str) -> Item:
     """Return an item. Raises `Problem` `unknown_contract`, `no_claims`."""
-    return item_of(state, known_contract(state, name))
+    award = state.awards.get(name)
+    return (
+        contract_item(state, known_contract(state, name))
+        if award is None
+        else award_item(state, award)
+    )
 
 
-def item_of(state: State, contract: Contract) -> Item:
+def item_enterprise(state: State, name: str) -> str:
+    """Return the enterprise of an item. Raises `Problem` `unknown_contract`."""
+    award = state.awards.get(name)
+    return known_contract(state, name).agreed.enterprise if award is None else award.made.enterprise
+
+
+def contract_item(state: State, contract: Contract) -> Item:
     """Return a contract as an item. Raises `Problem` `no_claims`."""
-    terms, claims = contract.agreed, contract.policy.claims
-    if claims is None:
-        raise Problem("no_claims", f"{terms.policy} of {terms.programme} has no section [claims]")
+    terms = contract.agreed
     return Item(
         name=terms.id,
         entry=contract.entry,
         programme=terms.programme,
         enterprise=terms.enterprise,
         seller=state.providers[terms.provider].registered.uscc,
+        project=terms.project,
         policy=contract.policy,
-        claims=claims,
+        claims=_claim_rules(contract.policy),
         years=frozenset(contract.years),
         ratios={year: contract.ratio_of(year) for year in contract.years},
     )
+
+
+def award_item(state: State, award: Award) -> Item:
+    """Return an award as an item. Raises `Problem` `no_claims`."""
+    made = award.made
+    policy = state.policies[made.programme][made.policy]
+    ratio_bp = policy.classes[made.class_name].ratio_bp
+    return Item(
+        name=made.id,
+        entry=award.entry,
+        programme=made.programme,
+        enterprise=made.enterprise,
+        seller=None,
+        project=made.project,
+        policy=policy,
+        claims=_claim_rules(policy),
+        years=frozenset([made.year]),
+        ratios={made.year: FULL_BP if ratio_bp is None else ratio_bp},
+    )
+
+
+def _claim_rules(policy: Policy) -> ClaimRules:
+    if policy.claims is None:
+        detail = f"{policy.version} of {policy.programme} has no section [claims]"
+        raise Problem("no_claims", detail)
+    return policy.claims
 
 
 def check_year(item: Item, year: int) -> None:
@@ -56,6 +97,9 @@ def check_year(item: Item, year: int) -> None:
 def granted(state: State, item_year: ItemYear) -> int:
     """Return what an item is granted in a year, in fen."""
     name, year = item_year
+    award = state.awards.get(name)
+    if award is not None:
+        return award.amount if award.made.year == year else 0
     share = state.contracts[name].shares.get(year)
     return share.granted if share else 0
 
@@ -89,10 +133,16 @@ def debt_of(state: State, item: Item, year: int) -> int:
 
 def accounts_of_firm(state: State, enterprise: str, programme: str) -> list[tuple[int, Item]]:
     """Return year and item of the accounts of an enterprise's firm: by year, then item."""
+    contracts = state.contracts_of_firm(enterprise, programme)
+    awards = (each for code in state.firm_of(enterprise) for each in state.enterprises[code].awards)
+    names = [(each.registered.id, each.years) for each in contracts]
+    names += [
+        (each.made.id, {each.made.year}) for each in awards if each.made.programme == programme
+    ]
     found = [
-        (year, item_of(state, contract))
-        for contract in state.contracts_of_firm(enterprise, programme)
-        for year in contract.years
-        if (contract.registered.id, year) in state.claims.accounts
+        (year, known_item(state, name))
+        for name, years in names
+        for year in years
+        if (name, year) in state.claims.accounts
     ]
     return sorted(found, key=lambda each: (each[0], each[1].entry))

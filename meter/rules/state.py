@@ -614,6 +614,13 @@ class State:
             found += [] if enterprise is None else enterprise.succeeded
         return found
 
+    def owner_of(self, item: str, size: int) -> str:
+        """Return the enterprise of a contract or award, after `size` entries."""
+        contract = self.contracts.get(item)
+        return (
+            self.awards[item].made.enterprise if contract is None else contract.enterprise_at(size)
+        )
+
     def contracts_of_firm(self, enterprise: str, programme: str) -> list[Contract]:
         """Return the contracts of all codes of an enterprise's firm under a programme."""
         codes = self.firm_of(enterprise)

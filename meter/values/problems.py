@@ -84,6 +84,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "cap_exceeded": (422, "The cap of an applicant or a project would be exceeded"),
     "above_need": (422, "The sum is more than could ever be needed"),
     "project_ceiling": (422, "City and districts would give more than the audited investment"),
+    "audit_missing": (422, "The project's audited investment is not known yet"),
     "stacked": (422, "Another programme of the same group funds the project"),
     "pool_exceeded": (422, "The pool of the year does not hold as much"),
     "wrong_allocation": (422, "The policy issues its pool in another way"),

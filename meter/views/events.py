@@ -851,7 +851,7 @@ def _enterprises_of(  # noqa: PLR0911 - one for each family of entries
         return {contract.enterprise_at(number), contract.enterprise_at(number + 1)}
     if isinstance(entry, ClaimEntry):
         item, _ = _item_year(state, entry)
-        return {state.contracts[item].enterprise_at(number)}
+        return {state.owner_of(item, number)}
     if isinstance(entry, _ProjectMoney):
         awards = state.projects[entry.project].awards
         return {each.made.enterprise for each in awards if each.entry < number}

@@ -65,7 +65,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/allocations.py": ("test_allocations",),
     "meter/rules/kinds/periods.py": ("test_periods",),
     "meter/rules/kinds/pools.py": ("test_budgets", "test_awards", "test_policies"),
-    "meter/rules/kinds/projects.py": ("test_awards",),
+    "meter/rules/kinds/projects.py": ("test_awards", "test_award_claims"),
     "meter/rules/kinds/contracts.py": _KINDS,
     "meter/rules/kinds/coupons.py": (*_KINDS, "test_effects", "test_worked_examples"),
     "meter/rules/kinds/funds.py": ("test_contract_funds",),

@@ -13,7 +13,7 @@ from meter.rules.entries import (
     ClaimEntered,
     ClaimStep,
 )
-from meter.rules.items import Item, check_year, known_item
+from meter.rules.items import Item, check_year, item_enterprise, known_item
 from meter.rules.kinds.kind import (
     NOTHING_MORE,
     Holder,
@@ -23,7 +23,6 @@ from meter.rules.kinds.kind import (
     check_another_person,
     check_not_in_future,
     check_spelling,
-    known_contract,
     note_spelling,
 )
 from meter.rules.kinds.periods import check_not_closed
@@ -123,8 +122,10 @@ def _check_papers(state: State, item: Item, command: EnterClaim, stamp: Stamp) -
         _check_part(invoice.number, invoice.part, invoice.amount)
         if invoice.tax > invoice.amount:
             raise Problem("malformed", f"the tax of {invoice.number} is above its amount")
-        if invoice.seller != item.seller or invoice.buyer not in buyers:
-            detail = f"{invoice.number} is not from {item.seller} to {' or '.join(buyers)}"
+        seller = item.seller or "another"
+        is_sold = invoice.seller not in buyers if item.seller is None else invoice.seller == seller
+        if not is_sold or invoice.buyer not in buyers:
+            detail = f"{invoice.number} is not from {seller} to {' or '.join(buyers)}"
             raise Problem("invoice_party", detail)
     for payment in command.payments:
         check_not_in_future("paid_on", payment.paid_on, stamp)
@@ -137,7 +138,7 @@ def _check_part(name: str, part: int, amount: int) -> None:
 
 
 def _entering_firm(state: State, command: EnterClaim) -> str:
-    return known_contract(state, command.item).agreed.enterprise
+    return item_enterprise(state, command.item)
 
 
 def _apply_claim(state: State, number: int, entry: ClaimEntered) -> None:
@@ -176,8 +177,7 @@ def _apply_end(state: State, number: int, entry: ClaimEnded) -> None:
 
 
 def _ending_firm(state: State, command: EndClaim) -> str:
-    item = any_claim(state, command.claim).entered.item
-    return known_contract(state, item).agreed.enterprise
+    return item_enterprise(state, any_claim(state, command.claim).entered.item)
 
 
 CLAIM: Kind[ClaimEntered, EnterClaim] = Kind(

@@ -10,7 +10,7 @@ most its audited investment.
 from collections.abc import Iterable
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from meter.rules.commands import AuditProject, FundProject, RegisterProject
 from meter.rules.entries import ProjectAudited, ProjectFunded, ProjectRegistered
@@ -27,6 +27,7 @@ from meter.rules.kinds.kind import (
     note_spelling,
 )
 from meter.rules.state import Project, State
+from meter.values.problems import Problem
 
 _LOCAL: Final = ("municipal", "district")
 
@@ -40,6 +41,43 @@ def city_ceiling(project: Project) -> int | None:
     if audited is None or not any(fen for level, fen in sums if level not in _LOCAL):
         return None
     return max(0, audited - sum(fen for level, fen in sums if level in _LOCAL))
+
+
+class Ceiling(Struct, frozen=True):
+    """What city and districts may give for a project, in fen, and what they gave."""
+
+    audited: int
+    local: int
+    claimed: int
+
+    @property
+    def left(self) -> int:
+        """What can still be approved for items of the project."""
+        return max(0, self.audited - self.local - self.claimed)
+
+
+def claims_ceiling(state: State, project: Project) -> Ceiling | None:
+    """Return the ceiling of what is approved for a project's items, if there is one.
+
+    Raises `Problem` `audit_missing` while the audited investment is not known.
+    """
+    sums, audited = list(project.sums().values()), project.audited()
+    if not any(fen for level, fen in sums if level not in _LOCAL):
+        return None
+    if audited is None:
+        raise Problem("audit_missing", f"project {project.registered.id} has no audited investment")
+    local = sum(fen for level, fen in sums if level in _LOCAL)
+    return Ceiling(audited, local, sum(claimed_for(state, project).values()))
+
+
+def claimed_for(state: State, project: Project) -> dict[str, int]:
+    """Return what was approved and not taken back for each item of a project, in fen."""
+    years = {each.registered.id: list(each.years) for each in project.contracts}
+    years |= {each.made.id: [each.made.year] for each in project.awards}
+    return {
+        name: sum(state.claims.account((name, year)).claimed for year in held)
+        for name, held in years.items()
+    }
 
 
 def _holder(state: State, command: RegisterProject) -> Holder | None:

@@ -1,5 +1,8 @@
 """The review of a claim: approval, public notice (公示), objections, and the approval's end."""
 
+from typing import Any
+
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from meter.rules.claim_book import Claim, actor
@@ -29,7 +32,9 @@ from meter.rules.kinds.kind import (
     Kind,
     Stamp,
     check_another_person,
+    check_applicant,
 )
+from meter.rules.kinds.projects import Ceiling, claimed_for, claims_ceiling
 from meter.rules.payable import Grounds, debt
 from meter.rules.state import State
 from meter.values.problems import Problem
@@ -43,12 +48,14 @@ def _judge_approval(state: State, command: ApproveClaim, stamp: Stamp) -> Judged
     check_another_person(state, stamp, claim.maker, claim.checker)
     item, year = known_item(state, claim.entered.item), claim.entered.year
     _check_fundable(state, item, year)
+    _check_stacking(state, item)
     claim = replace(claim, disallowed=_disallowed(claim, command))
     _check_papers(state, claim)
     grounds = grounds_of(state, item, year, claim)
     claimed = state.claims.account(claim.item_year).claimed
     _check_amount(state, claim, command.amount, grounds, claimed)
-    fields = {
+    ceiling = _ceiling(state, item, int(command.amount))
+    fields: dict[str, Any] = {
         "granted": grounds.granted,
         "forfeited": grounds.forfeited,
         "ratio_bp": grounds.ratio_bp,
@@ -57,14 +64,47 @@ def _judge_approval(state: State, command: ApproveClaim, stamp: Stamp) -> Judged
         "claimed": claimed,
         "bound": grounds.bound,
     }
+    if ceiling is not None:
+        fields |= {
+            "audited": ceiling.audited,
+            "local": ceiling.local,
+            "project_claimed": ceiling.claimed,
+        }
+        if ceiling.left < grounds.limit - claimed:
+            fields["bound"] = "project"
     return fields, _approval_postings(claim, command.amount)
 
 
 def _check_fundable(state: State, item: Item, year: int) -> None:
-    """Raise `Problem` where the firm could not be issued a coupon of the year any more."""
+    """Raise `Problem` where the last successor may not apply, or the firm rents too little."""
     policy = state.policy_of(item.programme, year, state.size)
     assert policy is not None, "a policy touched the year when the claim was entered"
-    check_fundable(state, policy, item.enterprise, year)
+    last = state.last_successor(item.enterprise)
+    check_applicant(state, policy, state.enterprises[last].registered)
+    if policy.meter != "award":
+        check_fundable(state, policy, item.enterprise, year)
+
+
+def _check_stacking(state: State, item: Item) -> None:
+    """Raise `Problem` `stacked` where the city pays for the project by another programme."""
+    if item.project is UNSET:
+        return
+    group = state.active[item.programme].group
+    for name, fen in claimed_for(state, state.projects[item.project]).items():
+        other = state.active[known_item(state, name).programme] if fen else None
+        if other and other.programme != item.programme and other.group == group:
+            raise Problem("stacked", f"{name} of {other.programme} is paid for the project")
+
+
+def _ceiling(state: State, item: Item, amount: int) -> Ceiling | None:
+    """Return the ceiling of the item's project, where it has one. Raises `Problem`."""
+    if item.project is UNSET or amount == 0:
+        return None
+    ceiling = claims_ceiling(state, state.projects[item.project])
+    if ceiling is not None and amount > ceiling.left:
+        left = format_money(ceiling.left)
+        raise Problem("project_ceiling", f"{left} are left of the audited investment")
+    return ceiling
 
 
 def _disallowed(claim: Claim, command: ApproveClaim) -> dict[str, int]:
@@ -213,7 +253,7 @@ APPROVAL: Kind[ClaimApproved, ApproveClaim] = Kind(
     codes=(
         *CLAIM_CODES,
         *("same_person", "not_applicant", "role_conflict", "below_threshold"),
-        *("invoice_used", "reference_used"),
+        *("invoice_used", "reference_used", "stacked", "project_ceiling", "audit_missing"),
         *("nothing_payable", "above_payable"),
     ),
     moves_money=True,
