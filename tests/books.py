@@ -389,6 +389,14 @@ class Books:
             body["signed_on"] = "2024-12-01"
         return self.ask(commands.AmendContract, **(body | changes))
 
+    def late_window(
+        self, starts: str, ends: str, open_until: str, contract: str = "A", **changes: Any
+    ) -> int:
+        """Take records of a period whatever their age, before a day."""
+        days = {"starts": starts, "ends": ends, "open_until": open_until}
+        body = {"contract": contract, "reason": "booked on the wrong contract"} | days
+        return self.ask(commands.OpenLateWindow, **(body | changes))
+
     def project(self, id_: str = "P", **changes: Any) -> int:
         return self.ask(commands.RegisterProject, **({"id": id_, "title": "示范项目"} | changes))
 

@@ -16,6 +16,7 @@ from meter.rules.entries import (
     ContractEntry,
     ContractFunded,
     ContractRegistered,
+    LateWindowOpened,
     PriceFor,
 )
 from meter.rules.kinds.table import read_entry
@@ -55,8 +56,9 @@ async def get_history(ask: Ask) -> HistoryView:
 def _numbers(known: Registered, contract: Contract, *, money: bool) -> list[int]:
     """Return the numbers of the entries about a contract, in order."""
     amended = [number for number, _ in contract.amendments]
+    opened = [each.number for each in contract.late_windows]
     funded = [number for number, *_ in contract.funds] if money else []
-    numbers = sorted([contract.entry, *amended, *funded, *contract.freezes])
+    numbers = sorted([contract.entry, *amended, *funded, *contract.freezes, *opened])
     return [number for number in numbers if number < known.size]
 
 
@@ -69,6 +71,8 @@ def _change(number: int, entry: ContractEntry | ContractFunded, *, money: bool) 
     if isinstance(entry, ContractAmended):
         told |= {"mode": entry.mode, "effective": entry.effective, "document": entry.document}
         told |= {"cost": format_money(entry.cost)}
+    if isinstance(entry, LateWindowOpened):
+        told |= {"starts": entry.starts, "ends": entry.ends, "open_until": entry.open_until}
     if isinstance(entry, ContractFunded):
         told |= {"reference": entry.reference, "level": entry.level, "document": entry.document}
         told |= {"amount": format_money(entry.amount)}

@@ -190,6 +190,7 @@ class ChangeView(
     follows: str | UnsetType = UNSET
     mode: AmendmentMode | UnsetType = UNSET
     effective: str | UnsetType = UNSET
+    open_until: str | UnsetType = UNSET
     enterprise: str | UnsetType = UNSET
     amount: str | UnsetType = UNSET
     signed_on: str | UnsetType = UNSET

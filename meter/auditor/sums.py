@@ -115,7 +115,7 @@ _REQUEST: Final = b'"request":'
 # Entries of these kinds add to no sum but that of their postings. Any other kind is a violation, so
 # that a new one cannot pass unseen.
 _OF_NO_SUM: Final = {
-    *("batch", "key", "revocation", "freeze", "unfreeze"),
+    *("batch", "key", "revocation", "freeze", "unfreeze", "late_window"),
     *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
     *("person", "person_end", "person_recovery", "token", "token_end"),
     *("proposal", "proposal_end"),

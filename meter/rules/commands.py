@@ -242,6 +242,21 @@ class FundContract(Command, frozen=True, kw_only=True):
     document: Name
 
 
+class OpenLateWindow(
+    Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}
+):
+    """Take records of the contract named in the URL whatever their age, before `open_until`.
+
+    Their intervals lie in the half-open period.
+    """
+
+    contract: Id
+    starts: Date
+    ends: Date
+    open_until: Date
+    reason: Reason
+
+
 class SetBudget(Command, frozen=True, kw_only=True):
     """Set what the pool of a year may issue at most; `document` names what says so."""
 

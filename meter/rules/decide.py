@@ -246,9 +246,10 @@ def _void_refusal(
     if record.voided is not None:
         detail = f"voided by entry {record.voided}"
         return Rejected(void.id, "rejected", "already_voided", detail)
-    policy = state.contracts[record.usage.contract].policy
-    if now > record.usage.end + policy.lateness_seconds * MICROSECONDS:
-        detail = f"more than {policy.lateness_seconds} s after its end; ask the authority"
+    contract = state.contracts[record.usage.contract]
+    if contract.is_too_late(0, record.usage.end // MICROSECONDS, now):
+        lateness = contract.policy.lateness_seconds
+        detail = f"more than {lateness} s after its end; ask the authority"
         return Rejected(void.id, "rejected", "too_late", detail)
     return None
 
@@ -294,7 +295,7 @@ def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the w
     """Return the code and detail of the first rule that the record breaks."""
     if contract is None or contract.registered.provider != context.provider:
         return "unknown_contract", f"{context.provider} has no contract {record.contract}"
-    terms, lateness = contract.agreed, contract.policy.lateness_seconds
+    terms = contract.agreed
     if not contract.has_price(record.device, day_of(record.start)):
         return "unknown_device", f"{terms.id} has no price for {record.device}"
     if not 1 <= record.milli_devices <= MAX_MILLI_DEVICES:
@@ -305,8 +306,8 @@ def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the w
         return "too_long", f"longer than {MAX_RECORD_SECONDS} s: slice it"
     if record.end * MICROSECONDS > context.now + MAX_AHEAD_SECONDS * MICROSECONDS:
         return "in_future", f"ends more than {MAX_AHEAD_SECONDS} s ahead of this ledger's clock"
-    if context.now > (record.end + lateness) * MICROSECONDS:
-        return "too_late", f"more than {lateness} s after its end"
+    if contract.is_too_late(record.start, record.end, context.now):
+        return "too_late", f"more than {contract.policy.lateness_seconds} s after its end"
     if contract.frozen:
         return "contract_frozen", f"{terms.id} takes no new records"
     return None

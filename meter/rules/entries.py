@@ -384,6 +384,21 @@ class ContractFunded(AuthorityEntry, frozen=True, kw_only=True):
     entitled: list[tuple[int, int]]
 
 
+class LateWindowOpened(
+    AuthorityEntry, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}
+):
+    """Records whose interval lies in `[from, until)` are taken whatever their age.
+
+    All are Shanghai dates; the window is open before `open_until`.
+    """
+
+    kind: Literal["late_window"] = "late_window"
+    contract: str
+    starts: str
+    ends: str
+    open_until: str
+
+
 class BudgetSet(AuthorityEntry, frozen=True, kw_only=True):
     """What a year's pool may issue at most, by a document of the city."""
 
@@ -822,7 +837,9 @@ RecordEntry = UsageAccepted | RecordVoided | RecordReleased
 CouponEntry = CouponIssued | CouponAllotted | CouponWithdrawn
 AwardEntry = AwardMade | AwardChanged
 ProjectEntry = ProjectRegistered | ProjectAudited | ProjectFunded
-ContractEntry = ContractRegistered | ContractAmended | ContractFrozen | ContractUnfrozen
+ContractEntry = (
+    ContractRegistered | ContractAmended | ContractFrozen | ContractUnfrozen | LateWindowOpened
+)
 ServiceKeyEntry = LogKeyAdded | LogKeyRetired | ReceiptKeyAdded | ReceiptKeyRetired
 PersonEntry = PersonRegistered | PersonEnded | PersonRecovered | TokenMade | TokenEnded
 ProposalEntry = ProposalMade | ProposalEnded

@@ -36,7 +36,7 @@ from meter.rules.entries import (
 from meter.rules.people import People
 from meter.rules.rating import Entitlement, Interval, Terms, union
 from meter.values.policy import Policy
-from meter.values.units import year_of
+from meter.values.units import MICROSECONDS, year_of
 from meter.wire.receipt import REASONS, EntryRange
 
 CouponId = tuple[str, str, int]  # enterprise, programme, year
@@ -200,6 +200,17 @@ def _nothing_by_reason() -> list[int]:
 
 @final
 @dataclass
+class LateWindow:
+    """Records in `[start, end)` are taken before `open_until` (seconds), by the entry `number`."""
+
+    number: int
+    start: int
+    end: int
+    open_until: int
+
+
+@final
+@dataclass
 class Contract:
     """A contract with its running totals.
 
@@ -225,6 +236,8 @@ class Contract:
     ineligible: list[int] = field(default_factory=_nothing_by_reason)
     counted_since: dict[str, int] = field(default_factory=dict)
     freezes: list[int] = field(default_factory=list)
+    freeze_times: list[int] = field(default_factory=list)
+    late_windows: list[LateWindow] = field(default_factory=list)
     funds: list[FundsEntry] = field(default_factory=list)
     shares: dict[int, Share] = field(default_factory=dict)
     entitlement: Entitlement = field(default_factory=Entitlement)
@@ -269,6 +282,26 @@ class Contract:
     def frozen_at(self, size: int) -> bool:
         """Return whether new records were refused after the first `size` entries."""
         return sum(number < size for number in self.freezes) % 2 == 1
+
+    def is_too_late(self, start: int, end: int, now: int) -> bool:
+        """Return whether a record of `[start, end)` (seconds) is too old at `now` (microseconds).
+
+        The time in which the contract was frozen makes it no older. In a late window any age is
+        allowed.
+        """
+        ends, lateness = end * MICROSECONDS, self.policy.lateness_seconds * MICROSECONDS
+        if now - ends <= lateness or now - ends - self._frozen_time(ends, now) <= lateness:
+            return False
+        return not any(
+            each.start <= start and end <= each.end and now < each.open_until * MICROSECONDS
+            for each in self.late_windows
+        )
+
+    def _frozen_time(self, since: int, until: int) -> int:
+        """Return for how long the contract was frozen within a time, all in microseconds."""
+        times = [*self.freeze_times, until] if self.frozen else self.freeze_times
+        pairs = zip(times[::2], times[1::2], strict=True)
+        return sum(max(0, min(end, until) - max(begin, since)) for begin, end in pairs)
 
     def sums(self, size: int | None = None) -> dict[str, tuple[FundsLevel, int]]:
         """Return other public money by reference: level and fen, after `size` entries or all."""

@@ -1,6 +1,7 @@
 """Decisions of the authority that somebody should know of: rare, lawful, and worth a question.
 
-    policy, provider's and service's keys, persons and their tokens, releases, large sums issued
+    policy, provider's and service's keys, persons and their tokens, releases, late windows,
+    large sums issued
 
 A monitor tells each as a question, with who proposed it and who confirmed it. It raises an alarm
 for a token that an operator made offline: no two persons stand behind it.
@@ -18,6 +19,7 @@ from meter.rules.entries import (
     CouponIssued,
     Entry,
     KeyRegistered,
+    LateWindowOpened,
     LogKeyAdded,
     PersonRecovered,
     PersonRegistered,
@@ -69,6 +71,8 @@ def _told(entry: Entry) -> str | None:
             what = f"person {entry.id}"
         case TokenMade():
             what = f"token {entry.id} of person {entry.holder}"
+        case LateWindowOpened():
+            what = f"late window of contract {entry.contract}, {entry.starts} until {entry.ends}"
         case RecordReleased():
             what = f"release of record {entry.id} of {entry.provider}"
         case CouponIssued() | CouponAllotted() | AwardMade() | AwardChanged() if (

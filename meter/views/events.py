@@ -65,6 +65,7 @@ from meter.rules.entries import (
     GrantForfeited,
     ItemEntry,
     KeyRevoked,
+    LateWindowOpened,
     LedgerEntry,
     ObjectionEntered,
     ObjectionResolved,
@@ -139,6 +140,7 @@ _OF_NO_COUPON = (
     | ContractRegistered
     | ContractFrozen
     | ContractUnfrozen
+    | LateWindowOpened
     | BatchAccepted
     | AwardEntry
     | ProjectEntry
@@ -158,7 +160,14 @@ _OF_NO_PROVIDER = (
 )
 _OF_NO_ENTERPRISE = LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted | ProjectRegistered
 _ProjectMoney = ProjectFunded | ProjectAudited
-_AboutContract = RecordEntry | ContractAmended | ContractFrozen | ContractUnfrozen | ContractFunded
+_AboutContract = (
+    RecordEntry
+    | ContractAmended
+    | ContractFrozen
+    | ContractUnfrozen
+    | LateWindowOpened
+    | ContractFunded
+)
 
 
 class Data(Struct, frozen=True, kw_only=True):
@@ -280,6 +289,16 @@ class AmendmentData(Data, frozen=True, kw_only=True, omit_defaults=True):
     entitled: str = ""
     granted: str = ""
     reason: str = ""
+
+
+class LateWindowData(Data, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
+    """Late records of a contract are taken before `open_until`, those within the period."""
+
+    contract: str
+    starts: str
+    ends: str
+    open_until: str
+    reason: str
 
 
 class ClaimData(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -508,6 +527,7 @@ def _one_event(
     entry: ContractRegistered
     | ContractFrozen
     | ContractUnfrozen
+    | LateWindowOpened
     | ClaimEntry
     | AwardEntry
     | EnterpriseSucceeded
@@ -515,7 +535,7 @@ def _one_event(
     common: _Common,
 ) -> NamedData:
     """Return the only event of an entry that an enterprise sees."""
-    if isinstance(entry, ContractRegistered | ContractFrozen | ContractUnfrozen):
+    if isinstance(entry, ContractRegistered | ContractFrozen | ContractUnfrozen | LateWindowOpened):
         return _contract(entry, common)
     if isinstance(entry, ClaimEntry):
         return _claim(state, entry, common)
@@ -635,11 +655,27 @@ def _coupon_data(coupon: CouponId, fen: int, common: _Common, changes: CouponCha
 
 
 def _contract(
-    entry: ContractRegistered | ContractFrozen | ContractUnfrozen, common: _Common
+    entry: ContractRegistered | ContractFrozen | ContractUnfrozen | LateWindowOpened,
+    common: _Common,
 ) -> NamedData:
+    if isinstance(entry, LateWindowOpened):
+        return _late_window(entry, common)
     name = entry.id if isinstance(entry, ContractRegistered) else entry.contract
     data = ContractData(entry=common.number, time=common.time, contract=name)
     return f"contract.{_VERBS[type(entry)]}", data
+
+
+def _late_window(entry: LateWindowOpened, common: _Common) -> NamedData:
+    data = LateWindowData(
+        entry=common.number,
+        time=common.time,
+        contract=entry.contract,
+        starts=entry.starts,
+        ends=entry.ends,
+        open_until=entry.open_until,
+        reason=_reason(entry),
+    )
+    return "contract.late_window", data
 
 
 def _changed_terms(entry: ContractFunded | ContractAmended, common: _Common) -> NamedData:
@@ -868,7 +904,7 @@ def _provider_of(state: State, entry: AnyEntry) -> str:
         return entry.provider
     if isinstance(entry, RecordVoided):
         return entry.provider if entry.batch is UNSET else ""
-    if isinstance(entry, ContractAmended | ContractFrozen | ContractUnfrozen):
+    if isinstance(entry, ContractAmended | ContractFrozen | ContractUnfrozen | LateWindowOpened):
         return state.contracts[entry.contract].registered.provider
     if isinstance(entry, _OF_NO_PROVIDER):
         return ""

@@ -394,6 +394,11 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
             {"mode": "supplement", "effective": "2025-02-01", "signed_on": "2025-01-01"},
         )
     ],
+    "OpenLateWindow": [
+        {"contract": "A", "from": "2025-01-01", "until": day, "open_until": "2026-01-01"}
+        | {"reason": "a reason"}
+        for day in ("2025-01-08", "2025-01-01")
+    ],
     "FreezeContract": [{"contract": "A"}, {"contract": "none"}],
     "UnfreezeContract": [{"contract": "A"}],
     "SetBudget": [

@@ -113,13 +113,17 @@ async def test_the_history_tells_each_reader_what_is_theirs(service):
     await service.usage([record("a", "A", *MARCH, 64_000)])
     await service.ask("/v1/contracts/A/amend", **SUPPLEMENT, amount="900000.00", until="2026-06-01")
     await service.ask("/v1/contracts/A/amend", **CORRECTION)
+    days = {"starts": "2025-01-01", "ends": "2025-01-08", "open_until": "2025-08-01"}
+    await service.ask("/v1/contracts/A/late-window", reason="a long outage", **days)
     await service.ask("/v1/contracts/A/freeze", reason="asked about")
     firm = {"Authorization": await authorization(service, "firm", "enterprise", ALPHA)}
     provider = {"Authorization": await authorization(service, "pcl", "provider", "pcl")}
     told = (await service.get("/v1/contracts/A/history", **firm)).json["history"]
     assert told == (await service.get("/v1/contracts/A/history")).json["history"]
-    assert [each["kind"] for each in told] == ["contract", "amendment", "amendment", "freeze"]
-    first, supplement, correction, freeze = told
+    kinds = ["contract", "amendment", "amendment", "late_window", "freeze"]
+    assert [each["kind"] for each in told] == kinds
+    first, supplement, correction, window, freeze = told
+    assert (window["until"], window["open_until"]) == ("2025-01-08", "2025-08-01")
     assert (first["amount"], first["prices"]) == ("1000000.00", {DEVICE: "4.50"})
     assert supplement["effective"] == "2025-04-10"
     assert (supplement["amount"], supplement["until"]) == ("900000.00", "2026-06-01")

@@ -788,6 +788,7 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     award(books)
     books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
     books.correct("B", use="other", related_party=True, starts="2024-12-02")
+    books.late_window("2025-01-01", "2025-01-08", "2026-01-01")
     divide(books)
     end_year(books, 2026)
     kinds = set()
@@ -856,6 +857,7 @@ def test_every_entry_survives_its_bytes():
     award(books)
     books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
     books.correct("B", use="other", related_party=True, starts="2024-12-02")
+    books.late_window("2025-01-01", "2025-01-08", "2026-01-01")
     divide(books)
     end_year(books, 2026)
     kinds = {type(entry) for entry in books.entries}

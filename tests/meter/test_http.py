@@ -105,6 +105,12 @@ RECORD = {
     "state": "RUNNING",
     "final": False,
 }
+LATE_WINDOW = {
+    "from": "2025-01-01",
+    "until": "2025-01-08",
+    "open_until": "2026-01-01",
+    "reason": "a long outage",
+}
 CORRECTION = {
     "mode": "correction",
     "amount": "1000000.00",
@@ -123,6 +129,7 @@ COMMANDS = [
     ("/v1/coupons", COUPON),
     ("/v1/coupons/withdraw", COUPON | {"amount": "1.00"}),
     ("/v1/contracts/TC-2025-0001/amend", CORRECTION),
+    ("/v1/contracts/TC-2025-0001/late-window", LATE_WINDOW),
     ("/v1/contracts/TC-2025-0001/freeze", {}),
     ("/v1/contracts/TC-2025-0001/unfreeze", {}),
     ("/v1/records/void", VOID),
@@ -224,7 +231,16 @@ async def test_each_command_in_its_documented_form_makes_one_entry(database, tmp
             number += 1
         assert [entry.kind for entry in await service.entries()] == [
             *("genesis", "policy", "provider", "key", "enterprise", "contract", "issue"),
-            *("withdrawal", "amendment", "freeze", "unfreeze", "batch", "usage", "void"),
+            *(
+                "withdrawal",
+                "amendment",
+                "late_window",
+                "freeze",
+                "unfreeze",
+                "batch",
+                "usage",
+                "void",
+            ),
             *("revocation", "budget", "project", "project_audit", "project_funds"),
             "contract_funds",
         ]

@@ -212,6 +212,8 @@ class Model:
     registered: dict[str, dict] = field(default_factory=dict)
     contracts: dict[str, dict] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
+    # When a contract was frozen and unfrozen, by turns.
+    switched: defaultdict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
     entry_of: dict[tuple, int] = field(default_factory=dict)
     enlistments: dict[tuple[str, str], dict] = field(default_factory=dict)
     # Thousandths × seconds by quarter, of a contract's or a provider's devices of one kind.
@@ -436,6 +438,7 @@ class Model:
         if (contract in self.frozen) == frozen:
             raise Refused("already_frozen" if frozen else "not_frozen")
         self.frozen ^= {contract}
+        self.switched[contract].append(self.now)
         return self.append()
 
     # Money
@@ -856,8 +859,15 @@ class Model:
         }
         return next((code for code, is_broken in broken.items() if is_broken), None)
 
+    def frozen_time(self, contract: str, since: datetime) -> timedelta:
+        switched = [*self.switched[contract], self.now]
+        pairs = zip(switched[::2], switched[1::2], strict=False)
+        times = (max(end, since) - max(begin, since) for begin, end in pairs)
+        return sum(times, timedelta(0))
+
     def is_late(self, body: dict, contract: dict) -> bool:
         lateness = timedelta(days=self.policy_of(contract)["lateness"])
+        lateness += self.frozen_time(contract["id"], moment(body["end"]))
         return self.now - moment(body["end"]) > lateness
 
     def standing(self, contract: dict) -> tuple[Fraction, dict, dict]:

@@ -110,7 +110,7 @@ def test_one_person_gives_what_the_list_names_and_nothing_else():
     assert set(PROPOSABLE) == {
         *("policy", "provider", "enlistment", "key", "revocation", "enterprise", "contract"),
         *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
-        *("freeze", "unfreeze", "release", "void", "amendment"),
+        *("freeze", "unfreeze", "release", "void", "amendment", "late_window"),
         *("issue", "allocation", "withdrawal", "expiry", "year_closing"),
         *("person", "person_end", "token", "token_end"),
         *("approval", "claim", "claim_check", "claim_end", "claim_revocation", "notice"),

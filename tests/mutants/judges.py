@@ -71,6 +71,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/funds.py": ("test_contract_funds",),
     "meter/rules/kinds/successions.py": ("test_successions",),
     "meter/rules/kinds/kind.py": _KINDS,
+    "meter/rules/kinds/late_windows.py": ("test_late_windows",),
     "meter/rules/kinds/parties.py": (*_KINDS, "test_weak_keys"),
     "meter/rules/kinds/service_keys.py": (*_KINDS, "test_keys"),
     "meter/rules/kinds/table.py": _KINDS,

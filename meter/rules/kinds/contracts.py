@@ -235,7 +235,9 @@ def _judge_unfreeze(state: State, command: UnfreezeContract, _stamp: Stamp) -> J
 def _apply_freeze_change(
     state: State, number: int, entry: ContractFrozen | ContractUnfrozen
 ) -> None:
-    state.contracts[entry.contract].freezes.append(number)
+    contract = state.contracts[entry.contract]
+    contract.freezes.append(number)
+    contract.freeze_times.append(entry.at)
 
 
 def _freeze_subjects(state: State, entry: ContractFrozen | ContractUnfrozen) -> Iterable[str]:
