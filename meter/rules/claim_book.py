@@ -3,8 +3,9 @@
     entered → checked → approved → noticed → ordered → paid
     entered, checked, approved, noticed → ended
 
-An *item* is a contract or an award. Each change makes a new version, which knows the number of its entry, so
-the book can be read as it stood after any entry. The papers of a claim count from its order on;
+An *item* is a contract or an award. Each change makes a new version, which knows the number of its
+entry, so the book can be read as it stood after any entry. The papers of a claim count from its
+order on;
 they are bound to its item from its approval on, until it is revoked.
 """
 

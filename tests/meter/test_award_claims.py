@@ -22,6 +22,7 @@ from tests.books import (
     lifted,
     record,
     uscc_of,
+    without_sections,
 )
 from tests.papers import DAY, DIGEST, day_after, day_of, invoice, payment
 from tests.services import (
@@ -44,8 +45,8 @@ standing = "judgement"
 
 
 def claimable(programme: str, **changes: str) -> str:
-    """Return the shipped file of a programme with rules for claims, and other lines."""
-    text = shipped_text(programme, "2024-12") + CLAIMS
+    """Return the shipped file of a programme with other rules for claims, and other lines."""
+    text = without_sections(shipped_text(programme, "2024-12"), "claims") + CLAIMS
     for old, new in changes.items():
         line = next(each for each in text.splitlines() if each.startswith(f"{old} = "))
         text = text.replace(line, f"{old} = {new}")

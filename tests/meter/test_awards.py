@@ -22,6 +22,7 @@ from tests.books import (
     lifted,
     opened,
     uscc_of,
+    without_sections,
 )
 from tests.fuzz.ledgers import audit
 from tests.meter.test_authority import field_of, refusal
@@ -279,7 +280,7 @@ def test_what_is_given_once_is_not_given_again_unless_it_was_taken_back():
 )
 def test_an_age_is_counted_in_months_from_the_founding_to_the_award_half_open(now, code):
     books = Books(now)
-    text = shipped("returnee").replace("2024-12-18", "2020-01-01")
+    text = without_sections(shipped("returnee"), "claims").replace("2024-12-18", "2020-01-01")
     books.activate(text.replace("2026-12-18", "2022-01-01"))
     books.enterprise(founded_on="2019-04-01")
     books.budget(2020, POOL, programme="returnee")
@@ -577,7 +578,7 @@ def test_a_raise_above_a_limit_is_found():
 
 def test_a_second_award_of_what_is_given_once_is_found():
     books = Books("2020-01-01T12:00:00+08:00")
-    text = shipped("returnee").replace("2024-12-18", "2020-01-01")
+    text = without_sections(shipped("returnee"), "claims").replace("2024-12-18", "2020-01-01")
     books.activate(text.replace("2026-12-18", "2022-01-01"))
     books.enterprise()
     books.budget(2020, POOL, programme="returnee")
