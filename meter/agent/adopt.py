@@ -59,6 +59,7 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
                 spool.adopt(id_, slices, found[0].terms)
                 count += len(slices)
             spool.set_fact("complete_at", str(since))
+            spool.set_fact("map", "")  # whatever is missing is due
     return Adopted(len(ids), count, last_seq)
 
 

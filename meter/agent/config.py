@@ -24,6 +24,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -148,6 +149,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         """Return the token in its file. Raises `OSError` and `ValueError`."""
         file = self.service.token
         return None if file is None else Path(file).read_text(encoding="ascii").strip()
+
+    @property
+    def map_digest(self) -> str:
+        """Return what differs where the map does: hex sha256."""
+        rules = msgspec.json.encode([self.contract, self.device, self.ignore])
+        return sha256(rules).hexdigest()
 
     @cached_property
     def map(self) -> "Map":

@@ -142,15 +142,18 @@ class Agent:
 
     def _take(self, outcome: Outcome) -> None:
         """Write down a reading and what follows from it, within one change."""
-        reading = outcome.reading
-        for run in reading.runs.values():
+        reading, digest = outcome.reading, self._config.map_digest
+        settled = self.spool.settled(reading.since) if self.spool.fact("map") == digest else {}
+        self.spool.set_fact("map", digest)
+        new = {id_: run for id_, run in reading.runs.items() if settled.get(id_) != run}
+        for run in new.values():
             if run.end is None or run.end > self._config.slurm.since:
                 self.spool.see(run, reading.at)
         gone: set[str] = set()
         if reading.is_complete:
             gone = self.spool.runs_since(reading.since + _EDGE_SECONDS) - reading.runs.keys()
             self.spool.set_fact("complete_at", str(reading.at))
-        for id_ in sorted(reading.runs.keys() | self.spool.unsettled() | gone):
+        for id_ in sorted(new.keys() | self.spool.unsettled() | gone):
             self._judge(id_, outcome, is_gone=id_ in gone)
         outcome.report.not_taken.extend(self._reporter.enqueue(outcome.records, outcome.voids))
 

@@ -296,16 +296,17 @@ class Spool:
         if row is None:
             return None
         *seen, terms, is_approved, question = row
-        names = ("id", "account", "partition", "state", "allocation", "begin", "end", "ran")
-        fields = dict(zip((*names, "was_suspended", "standing"), seen, strict=True))
-        fields["was_suspended"] = bool(fields["was_suspended"])
         before = None if terms is None else tuple(json.loads(terms))
         slices = [_slice(each) for each in self._all("slices", id_)]
-        return Run(**fields), Known(slices, before, bool(is_approved), question)
+        return _run(seen), Known(slices, before, bool(is_approved), question)
 
     def unsettled(self) -> set[str]:
         """Return the runs that are held up, or of which a slice was not taken."""
         return {id_ for (id_,) in self._all("unsettled_runs")}
+
+    def settled(self, since: int) -> dict[str, Run]:
+        """Return the runs that ended since and of which nothing can be due by the same map."""
+        return {row[0]: _run(row) for row in self._all("settled_runs", since)}
 
     def runs_since(self, since: int) -> set[str]:
         """Return the runs without an end, or that ended since."""
@@ -362,6 +363,12 @@ class Spool:
     def _all(self, name: str, *values: Any) -> list[Any]:
         with _faults(self._file):
             return self._db.execute(_SQL[name], values).fetchall()
+
+
+def _run(row: Sequence[Any]) -> Run:
+    names = ("id", "account", "partition", "state", "allocation", "begin", "end", "ran")
+    fields = dict(zip((*names, "was_suspended", "standing"), row, strict=True))
+    return Run(**(fields | {"was_suspended": bool(fields["was_suspended"])}))
 
 
 def _slice(row: Sequence[Any]) -> Slice:

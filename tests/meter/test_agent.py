@@ -17,7 +17,7 @@ from meter.agent.usage import Reading
 from meter.client import ClientError, load_key, registration
 from meter.rules.entries import UsageAccepted
 from meter.values.units import parse_instant
-from tests.agents import config, reading, run
+from tests.agents import MAP, config, reading, run
 from tests.services import (
     ORIGIN,
     contract_body,
@@ -286,6 +286,40 @@ async def test_an_open_run_that_a_reading_does_not_show_is_not_sliced(database, 
         _, status = await rounds(read_config(tmp_path / "agent/agent.toml"), scheduler)
         assert await metered(service) == {}
         assert status.doubtful == 1
+
+
+async def test_a_run_that_was_ignored_is_reported_once_the_map_says_so(database, tmp_path):
+    ignored = '\n[[ignore]]\naccount = "acc-none"\n'
+    async with clustered(database, tmp_path, map_=MAP + ignored) as (service, file, scheduler):
+        seen = run(1, T0, T0 + 100, account="acc-none")
+        for _ in range(2):
+            scheduler.says(T0 + 200, seen)
+        outcome, status = await rounds(file, scheduler)
+        assert exit_code(status, outcome.faults) == 0
+        text = (tmp_path / "agent/agent.toml").read_text()
+        text = text.replace("[[ignore]]", "[[contract]]") + 'contract = "B"\n'
+        (tmp_path / "agent/agent.toml").write_text(text)
+        scheduler.says(T0 + 300, seen)
+        await rounds(read_config(tmp_path / "agent/agent.toml"), scheduler)
+        assert await metered(service) == {seen.id: 200_000}
+
+
+async def test_what_is_settled_is_not_written_again(database, tmp_path, monkeypatch):
+    async with clustered(database, tmp_path) as (service, file, scheduler):
+        jobs = [run(raw, T0 + raw, T0 + raw + 100) for raw in range(100)]
+        scheduler.says(T0 + 300, *jobs)
+        await rounds(file, scheduler)
+        do, names = Spool._do, []
+
+        def counting(spool: Spool, name: str, *values: object) -> None:
+            names.append(name)
+            do(spool, name, *values)
+
+        monkeypatch.setattr(Spool, "_do", counting)
+        scheduler.says(T0 + 360, *jobs, run(100, T0, T0 + 350))
+        await rounds(file, scheduler)
+        assert names.count("put_run") == names.count("judge_run") == names.count("put_slice") == 1
+        assert len(await metered(service)) == 101
 
 
 async def test_a_dry_round_changes_and_posts_nothing(database, tmp_path):

@@ -105,6 +105,13 @@ FROM run WHERE id = ?
 SELECT id FROM run WHERE quarantine IS NOT NULL OR question IS NOT NULL
 UNION SELECT run FROM slice WHERE standing IN ('waiting', 'refused')
 
+-- name: settled_runs
+SELECT id, account, partition, state, allocation, start, until, ran, was_suspended, standing
+FROM run
+WHERE until >= ? AND quarantine IS NULL AND question IS NULL AND id NOT IN (
+    SELECT run FROM slice WHERE standing NOT IN ('sent', 'held')
+)
+
 -- name: runs_since
 SELECT id FROM run WHERE until IS NULL UNION SELECT id FROM run WHERE until >= ?
 
