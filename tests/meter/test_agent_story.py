@@ -177,7 +177,7 @@ async def story(folder: Path, told, steps, losses) -> None:
     for pause, kind, length, is_complete in steps:
         at += pause
         await one_round(folder, peer, told, at, kind, length, complete=is_complete)
-    at = max(at, T0 + 6_000)
+    at, peer.losses = max(at, T0 + 6_000), iter(())
     for _ in range(4):
         at += 100
         await one_round(folder, peer, told, at, "whole", 900, complete=True, approve=True)
