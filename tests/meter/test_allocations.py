@@ -124,6 +124,12 @@ def test_what_is_left_after_one_allocation_is_divided_by_the_next():
     check(books)
 
 
+def test_the_last_fen_is_allotted():
+    books = three(pool="0.01")
+    number = books.allocate(2025, *asking("1.00"))
+    assert issued(books, number) == [1]
+
+
 def test_who_is_allotted_nothing_has_no_entry():
     books = three(pool="0.02")
     number = books.allocate(2025, *asking("1.00", "1.00", "1.00"))

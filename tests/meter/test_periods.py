@@ -1,10 +1,14 @@
 """The end of a year: issues stop, what coupons have left expires, the year is closed."""
 
 import pytest
+from msgspec.structs import replace
 
 from meter.rules import commands
+from meter.rules.effects import Diverged
+from meter.rules.evolve import evolve
 from meter.rules.kinds import periods
 from meter.rules.kinds.periods import free_rests
+from meter.rules.state import State
 from tests.books import (
     ALPHA,
     BETA,
@@ -141,6 +145,14 @@ def test_of_several_policies_the_last_to_end_decides():
     books.issue(2025, "1.00")
     assert refusal(books.expire, 2025).code == "year_open"
     books.at("2026-08-01T00:00:00+08:00").expire(2025)
+    check(books)
+
+
+def test_a_policy_that_does_not_touch_the_year_does_not_decide():
+    books = used()
+    books.activate(lifted(version="later", starts="2026-01-01", ends="2028-01-01"))
+    books.at(OVER).expire(2025)
+    assert refusal(books.expire, 2026).code == "year_open"
     check(books)
 
 
@@ -288,6 +300,20 @@ def test_a_year_with_an_open_claim_is_not_closed_and_the_claim_may_finish():
     check(books)
 
 
+def test_an_open_claim_of_another_year_or_programme_does_not_hinder():
+    books = used()
+    books.activate(lifted(programme="other", claim_months=12))
+    books.contract("B", programme="other")
+    books.at(OVER)
+    for name, item, year in (("C1", "A", 2026), ("C2", "B", 2025)):
+        number = f"{year}{name[1]}".zfill(20)
+        entering = {"id": name, "item": item, "year": year} | papers(number, name, "2026-06-30")
+        books.ask(commands.EnterClaim, **entering)
+    books.expire(2025)
+    books.close(2025)
+    check(books)
+
+
 def test_a_claim_that_has_ended_is_not_open():
     books = claimed()
     books.expire(2025)
@@ -317,6 +343,21 @@ def test_records_and_voids_of_a_closed_year_go_on():
     books.void("r")
     assert books.coupon(2025) == (14_400, 14_400, 14_400)
     check(books)
+
+
+@pytest.mark.parametrize(
+    "lie", [{"postings": []}, {"amount": 5_599}, {"amount": 5_599, "postings": []}]
+)
+def test_an_expiry_of_another_rest_cannot_be_replayed(lie):
+    books = used().at(OVER)
+    books.expire(2025)
+    *entries, expiry = books.entries
+    state = State()
+    for entry in entries:
+        evolve(state, entry)
+    with pytest.raises(Diverged):
+        evolve(state, replace(expiry, **lie))
+    evolve(state, expiry)
 
 
 # What the sums find
@@ -388,6 +429,8 @@ async def test_a_year_ends_over_http(database, tmp_path):
         assert (await service.post("/v1/coupons/expire", year)).code == "year_open"
         service.clock.set(OVER)
         assert (await service.post("/v1/years/close", year)).code == "free_rest"
+        without_key = await service.post("/v1/coupons/expire", year, None)
+        assert without_key.code == "idempotency_key_needed"
         made = await service.ask("/v1/coupons/expire", **year)
         assert (made["expired"], made["left"]) == ("356.00", "0.00")
         (account,) = (await service.get(f"/v1/enterprises/{ALPHA}/accounts")).json["accounts"]
@@ -403,6 +446,8 @@ async def test_a_year_ends_over_http(database, tmp_path):
         await service.ask("/v1/years/close", **year)
         await check_sums(service.dsn)
     async with serving(database, tmp_path, now=OVER) as service:
+        pools = (await service.get("/v1/pools")).json["pools"]
+        assert {each["year"]: each["issued"] for each in pools}[2025] == "144.00"
         assert (await service.post("/v1/years/close", year, "later")).code == "year_closed"
         assert (await service.post("/v1/coupons/expire", year, "last")).code == "nothing_free"
         (account,) = (await service.get(f"/v1/enterprises/{ALPHA}/accounts")).json["accounts"]

@@ -67,7 +67,11 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/pools.py": ("test_budgets", "test_awards", "test_policies"),
     "meter/rules/kinds/projects.py": ("test_awards", "test_award_claims"),
     "meter/rules/kinds/contracts.py": _KINDS,
-    "meter/rules/kinds/coupons.py": (*_KINDS, "test_effects", "test_worked_examples"),
+    "meter/rules/kinds/coupons.py": (
+        *_KINDS,
+        *("test_effects", "test_worked_examples"),
+        *("test_periods", "test_allocations", "test_awards"),
+    ),
     "meter/rules/kinds/funds.py": ("test_contract_funds",),
     "meter/rules/kinds/successions.py": ("test_successions",),
     "meter/rules/kinds/kind.py": _KINDS,

@@ -83,19 +83,18 @@ def _judge_expiry(state: State, command: ExpireCoupons, stamp: Stamp) -> Judged:
     rests = free_rests(state, command.programme, command.year)[:MAX_EXPIRED]
     if not rests:
         raise Problem("nothing_free", f"no coupon of {command.programme} {command.year}")
-    amount = sum(fen for _, fen in rests)
-    return {"amount": amount}, _expiry_postings(state, rests, amount)
+    amount, postings = _expiry_of(state, rests)
+    return {"amount": amount}, postings
 
 
-def _expiry_postings(
-    state: State, rests: Iterable[tuple[CouponId, int]], amount: int
-) -> list[Posting]:
-    postings: list[Posting] = []
+def _expiry_of(state: State, rests: list[tuple[CouponId, int]]) -> tuple[int, list[Posting]]:
+    """Return the sum of what some coupons have left, and the postings that take it back."""
+    amount, postings = sum(fen for _, fen in rests), []
     for (enterprise, programme, year), fen in rests:
         owner, _ = pool_id = state.pool_id(programme, year)
         coupon = f"coupon:{programme}:{year}:{enterprise}"
         postings.append((coupon, f"pool:{owner}:{year}", fen))
-    return postings + given_back(state, pool_id, amount)
+    return amount, postings + given_back(state, pool_id, amount)
 
 
 def expired(entry: CouponsExpired) -> list[tuple[CouponId, int]]:
@@ -111,7 +110,7 @@ def expired(entry: CouponsExpired) -> list[tuple[CouponId, int]]:
 
 def _apply_expiry(state: State, _number: int, entry: CouponsExpired) -> None:
     rests = free_rests(state, entry.programme, entry.year)[:MAX_EXPIRED]
-    check_same(entry.postings, _expiry_postings(state, rests, entry.amount))
+    check_same((entry.amount, entry.postings), _expiry_of(state, rests))
     for coupon, fen in rests:
         state.coupons[coupon] -= fen
         state.touched.coupons.add(coupon)
