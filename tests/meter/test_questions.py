@@ -787,6 +787,7 @@ async def test_enterprises_and_providers_are_listed_as_they_were_registered(serv
             "kind": "enterprise",
             "founded_on": "2019-04-01",
             "contracts": contracts,
+            "succeeded": [],
         }
         for uscc, contracts in ((ALPHA, 4), (BETA, 1))
     ]

@@ -97,6 +97,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/what_if.py": ("test_what_if",),
     "meter/auditor/sum_claims.py": ("test_sum_claims", "test_claims", "test_claim_model"),
     "meter/auditor/sum_terms.py": ("test_amendments",),
+    "meter/auditor/sum_firms.py": ("test_successions",),
     "meter/auditor/sum_persons.py": ("test_persons", "test_proposals"),
     "meter/rules/claim_book.py": ("test_claims", "test_claim_model"),
     "meter/rules/items.py": ("test_claims", "test_claim_model"),
