@@ -2,9 +2,10 @@
 
 from typing import Final
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
-from meter.api.cursor import PageQuery, page_end, page_fields, place
+from meter.api.cursor import PageQuery, page_end, place
 from meter.api.get_enterprise import page_by_entry
 from meter.api.responses import (
     PersonPage,
@@ -20,6 +21,9 @@ from meter.tables.pages import Closed
 from meter.tables.registry import Registered
 from meter.values.roles import OFFICIALS
 from meter.values.units import format_moment
+
+MAX_PROPOSALS_READ: Final = 1_000  # for a page, however few of them have the status
+MAX_BODIES_BYTES: Final = 1_000_000  # of a page's proposals: a policy file has up to 256 KiB
 
 
 class ProposalsQuery(PageQuery, frozen=True):
@@ -45,20 +49,26 @@ async def get_persons(ask: Ask) -> PersonPage:
 async def get_proposals(ask: Ask) -> ProposalPage:
     """Proposals, and what became of them."""
     query: ProposalsQuery = ask.query
-    after = place(ask, (-1,))
+    (after,) = place(ask, (-1,))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-        closed = await pages.closed_proposals(connection)
+        rest = page_by_entry(known.proposals(), (after,), MAX_PROPOSALS_READ)
+        numbers = [each.entry for each in rest.items]
+        closed = await pages.closed_proposals(connection, numbers)
     now = max(ask.context.clock.counted(), head.last_at)
-    found = [
-        each
-        for each in known.proposals()
-        if query.status in (UNSET, _status(known, each, closed.get(each.entry), now))
-    ]
-    page = page_by_entry(found, after, query.limit)
+    found: list[Proposal] = []
+    size, read = 0, after
+    for each in rest.items:
+        if len(found) == query.limit or size > MAX_BODIES_BYTES:
+            break
+        read = each.entry
+        if query.status in (UNSET, _status(known, each, closed.get(each.entry), now)):
+            found.append(each)
+            size += len(msgspec.json.encode(each.made.body))
+    more = rest.more or read != max([after, *numbers])
     return ProposalPage(
-        proposals=[_proposal(known, each, closed.get(each.entry), now) for each in page.items],
-        **page_fields(ask, head, page, lambda each: (each.entry,), after),
+        proposals=[_proposal(known, each, closed.get(each.entry), now) for each in found],
+        **page_end(ask, head, (read,), more=more),
     )
 
 

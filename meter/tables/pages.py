@@ -483,9 +483,9 @@ async def tokens(
     return _page([ListedToken(Identity(*row[:3]), *row[3:]) for row in rows], limit)
 
 
-async def closed_proposals(connection: Connection) -> dict[int, Closed]:
-    """Return what closed proposals, by their numbers; those that only grew old are not there."""
-    rows = await connection.fetch(_SQL["closed_proposals"])
+async def closed_proposals(connection: Connection, numbers: Sequence[int]) -> dict[int, Closed]:
+    """Return what closed some proposals, by number; those that only grew old are not there."""
+    rows = await connection.fetch(_SQL["closed_proposals"], numbers)
     return {row["proposal"]: Closed(row["entry"], row["is_confirmed"]) for row in rows}
 
 

@@ -262,10 +262,11 @@ def test_an_approval_above_the_ceiling_is_found():
     books.award("W", "event", "2000000.00", project="P", base="4000000.00")
     enter(books, "C1", "W")
     books.fund("1.00", level="national")
-    books.audit("5.00")
-    books.state.projects["P"].audits[-1] = (0, 600)
+    books.fund("1.00", reference="2号", level="district")
+    books.audit("6.00")
+    books.state.projects["P"].audits[-1] = (0, 700)
     approve(books, "C1", "5.01")
-    found(books, "sum_project", "project P", "501", "500")
+    found(books, "sum_project", "project P", "601", "600")
 
 
 def test_an_approval_before_the_audit_is_found():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from meter.api import get_people
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.tokens import Identity
 from meter.rules import commands
@@ -341,3 +342,38 @@ async def test_a_ledger_that_lost_its_tokens_gives_each_person_a_secret_again(
             assert (await both.post(name, "/v1/proposals/1/confirm")).code == "proposal_closed"
             header = f"Bearer {old[name].strip()}"
             assert (await both.service.get("/v1/pools", Authorization=header)).status == 401
+
+
+async def test_a_page_of_proposals_reads_a_bounded_number_and_holds_bounded_bodies(
+    database, tmp_path, monkeypatch
+):
+    async def pages(both: City, query: str) -> list[list[int]]:
+        """Return the numbers on each page of a list."""
+        found, after, more = [], "", True
+        while more:
+            path = f"/v1/proposals?after={after}{query}"
+            page = (await both.service.get(path)).json
+            found.append([each["entry"] for each in page["proposals"]])
+            after, more = page["next"], page["more"]
+        return found
+
+    async with city(database, tmp_path) as both:
+        numbers = [await both.propose("person", id=f"p{n}") for n in range(7)]
+        for number in numbers[:5]:
+            assert (await both.confirm(number)).status == 201
+        assert await pages(both, "&limit=3") == [numbers[:3], numbers[3:6], numbers[6:]]
+        assert await pages(both, "&status=open") == [numbers[5:]]
+        monkeypatch.setattr(get_people, "MAX_PROPOSALS_READ", 2)
+        assert await pages(both, "&status=open") == [[], [], [numbers[5]], [numbers[6]]]
+        assert await pages(both, "&limit=1&status=confirmed") == [
+            *([number] for number in numbers[:5]),
+            [],
+        ]
+        monkeypatch.setattr(get_people, "MAX_PROPOSALS_READ", 100)
+        monkeypatch.setattr(get_people, "MAX_BODIES_BYTES", 20)
+        body = len('{"id":"p0"}')
+        assert 20 < 2 * body < 40
+        last = (await both.service.get("/v1/proposals")).json["next"]
+        assert await pages(both, "") == [numbers[:2], numbers[2:4], numbers[4:6], numbers[6:]]
+        later = (await both.service.get(f"/v1/proposals?after={last}")).json["proposals"]
+        assert [each["entry"] for each in later] == numbers[2:4]

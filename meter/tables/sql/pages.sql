@@ -191,4 +191,5 @@ WHERE ($1 = '' OR role = $1) AND id > $2
 ORDER BY id LIMIT $3;
 
 -- name: closed_proposals
-SELECT proposal, entry, is_confirmed FROM meter.closed_proposal;
+SELECT proposal, entry, is_confirmed FROM meter.closed_proposal
+WHERE proposal = ANY ($1::bigint[]);
