@@ -484,6 +484,8 @@ MEANINGS: Final[dict[str, str]] = {
     "notice_from": "The first day of the public notice.",
     "notice_until": "The first day after the public notice.",
     "objections": "The objections to the claim.",
+    "shared_invoices": "Invoices that another open claim names too, for the checker.",
+    "SharedInvoiceView.number": "The number of the invoice.",
     "resolved": "Whether the objection is resolved.",
     "maker": "Who entered it: a person, or the enterprise's token.",
     "checker": "The person who checked it.",

@@ -21,6 +21,7 @@ from meter.api.responses import (
     InvoiceView,
     ObjectionView,
     PaymentView,
+    SharedInvoiceView,
     as_of,
 )
 from meter.api.routes import Ask, Route
@@ -130,11 +131,17 @@ async def get_claim(ask: Ask) -> ClaimView:
         notice_from=_date(claim.notice[0]),
         notice_until=_date(claim.notice[1]),
         objections=[ObjectionView(*each) for each in claim.objections.items()],
+        shared_invoices=_shared(known, claim) if official else UNSET,
         maker=claim.maker if official else "",
         checker=claim.checker if official else "",
         approver=claim.approver if official else "",
         as_of=as_of(head.size, head.last_at),
     )
+
+
+def _shared(known: Registered, claim: Claim) -> list[SharedInvoiceView]:
+    book = known.state.claims
+    return [SharedInvoiceView(*each) for each in book.shared_invoices(claim, known.size)]
 
 
 async def get_accounts(ask: Ask) -> AccountPage:

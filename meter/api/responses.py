@@ -578,6 +578,13 @@ class PaymentView(Struct, frozen=True, kw_only=True):
     disallowed: str
 
 
+class SharedInvoiceView(Struct, frozen=True):
+    """An invoice that another open claim names too: it can count only once."""
+
+    number: str
+    claim: str
+
+
 class ObjectionView(Struct, frozen=True):
     """An objection, by the number of its entry."""
 
@@ -586,7 +593,10 @@ class ObjectionView(Struct, frozen=True):
 
 
 class ClaimView(ClaimSummary, frozen=True, kw_only=True, omit_defaults=True):
-    """A claim with its papers; the notice is a half-open period of Shanghai dates."""
+    """A claim with its papers; the notice is a half-open period of Shanghai dates.
+
+    Officials alone are told who acted, and of `shared_invoices`.
+    """
 
     invoices: list[InvoiceView]
     payments: list[PaymentView]
@@ -594,6 +604,7 @@ class ClaimView(ClaimSummary, frozen=True, kw_only=True, omit_defaults=True):
     notice_from: str = ""
     notice_until: str = ""
     objections: list[ObjectionView]
+    shared_invoices: list[SharedInvoiceView] | UnsetType = UNSET
     maker: str = ""
     checker: str = ""
     approver: str = ""

@@ -169,6 +169,17 @@ class ClaimBook:
         found = (self.claims[name][-1] for name in self.by_paper.get(paper, []))
         return [claim for claim in found if claim.state in BOUND]
 
+    def shared_invoices(self, claim: Claim, size: int | None = None) -> list[tuple[str, str]]:
+        """Return each invoice of a claim that another open claim names, with that claim's id."""
+        return [
+            (invoice.number, name)
+            for invoice in claim.entered.invoices
+            for name in self.by_paper.get(invoice_name(invoice.number), [])
+            if name != claim.entered.id
+            and (other := self.claim(name, size)) is not None
+            and other.state in OPEN
+        ]
+
     def counted(
         self, item_year: ItemYear, size: int | None = None, also: Claim | None = None
     ) -> Counted:

@@ -110,6 +110,27 @@ async def test_each_sees_its_own_claims_and_officials_who_acted(service):
         assert [each["id"] for each in answer.json["claims"]] == expected, path
 
 
+async def test_an_invoice_in_two_open_claims_is_a_flag_that_officials_alone_are_told(service):
+    ours, theirs = await firm(service), await firm(service, BETA)
+    body = contract_body("B", enterprise=BETA, prices={DEVICE: "1.00"})
+    await service.ask("/v1/contracts", **body)
+    first = {"id": "C1", "item": "A", "year": 2025, **PAPERS}
+    assert (await service.post("/v1/claims", first, **ours)).status == 201
+    (shared,) = ({**each, "buyer": BETA} for each in PAPERS["invoices"])
+    second = first | {"id": "C2", "item": "B", "invoices": [shared, shared | {"number": "5" * 20}]}
+    assert (await service.post("/v1/claims", second, **theirs)).status == 201
+    flags = (await service.get("/v1/claims/C1")).json["shared_invoices"]
+    assert flags == [{"number": NUMBER, "claim": "C2"}]
+    for path, headers in (("C1", ours), ("C2", theirs)):
+        view = await service.get(f"/v1/claims/{path}", **headers)
+        assert (view.status, "shared_invoices" in view.json) == (200, False)
+    answer = await service.ask("/v1/claims/C2/check")
+    assert answer["warnings"] == [f"invoices: {NUMBER} stands in claim C1 too"]
+    await service.ask("/v1/claims/C2/end", outcome="returned")
+    assert (await service.get("/v1/claims/C1")).json["shared_invoices"] == []
+    assert "warnings" not in await service.ask("/v1/claims/C1/check")
+
+
 async def test_an_enterprise_claims_for_its_own_items_and_withdraws_and_no_more(service):
     ours, theirs = await firm(service), await firm(service, BETA)
     body = {"id": "C1", "item": "A", "year": 2025, **PAPERS}

@@ -1,7 +1,7 @@
 """Claims (核销): a firm's papers for what an item was granted in a year, their check, their end."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from msgspec import UNSET
 
@@ -165,6 +165,13 @@ def _apply_check(state: State, number: int, entry: ClaimChecked) -> None:
     state.claims.change(entry.claim, number, state="checked", checker=checker)
 
 
+def _check_response(state: State, entry: ClaimChecked) -> dict[str, Any]:
+    """Return a warning for each invoice that another open claim names: it can count only once."""
+    shared = state.claims.shared_invoices(any_claim(state, entry.claim))
+    warnings = [f"invoices: {number} stands in claim {name} too" for number, name in shared]
+    return {"warnings": warnings} if warnings else {}
+
+
 def _judge_end(state: State, command: EndClaim, stamp: Stamp) -> Judged:
     known_claim(state, command.claim, "entered", "checked")
     if state.people.person_of(stamp.by) is None and command.outcome != "withdrawn":
@@ -209,6 +216,7 @@ CHECK: Kind[ClaimChecked, CheckClaim] = Kind(
     apply=_apply_check,
     subjects=claim_subjects,
     rows="registration",
+    response=_check_response,
     persons=1,
     codes=(*CLAIM_CODES, "same_person"),
 )
