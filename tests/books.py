@@ -389,6 +389,14 @@ class Books:
             body["signed_on"] = "2024-12-01"
         return self.ask(commands.AmendContract, **(body | changes))
 
+    def amend_enterprise(self, uscc: str = ALPHA, **changes: Any) -> int:
+        body = {"uscc": uscc, "document": "变更登记通知书", "reason": "as registered there"}
+        return self.ask(commands.AmendEnterprise, **(body | changes))
+
+    def amend_provider(self, name: str, provider: str = "pcl", **changes: Any) -> int:
+        body = {"provider": provider, "document": "更名批复", "reason": "as decided"}
+        return self.ask(commands.AmendProvider, **(body | {"name": name} | changes))
+
     def late_window(
         self, starts: str, ends: str, open_until: str, contract: str = "A", **changes: Any
     ) -> int:

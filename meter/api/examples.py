@@ -17,6 +17,8 @@ from meter.rules.commands import (
     AddReceiptKey,
     AllocatePool,
     AmendContract,
+    AmendEnterprise,
+    AmendProvider,
     ApproveClaim,
     AuditProject,
     ChangeAward,
@@ -262,6 +264,16 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
     },
     RevokeClaim: {"reason": "the objection was right"},
     EndClaim: {"outcome": "withdrawn"},
+    AmendEnterprise: {
+        "name": "深圳某某智能",
+        "document": "准予变更登记通知书",
+        "reason": "the firm has another name",
+    },
+    AmendProvider: {
+        "name": "鹏城国家实验室",
+        "document": "更名批复",
+        "reason": "the centre has another name",
+    },
     AmendContract: {
         "mode": "supplement",
         "effective": "2025-03-01",
@@ -373,6 +385,7 @@ MEANINGS: Final[dict[str, str]] = {
     "vkey": "The log's key as `signed-note` writes it: name, id and base64, joined by `+`.",
     "suspected_since": "The instant since which others may have the key; not in the future.",
     "RegisterEnterprise.kind": "What the organisation is.",
+    "AmendEnterprise.kind": "What the organisation is.",
     "founded_on": "The date of its founding, which decides the ratio class.",
     "enterprise": "The enterprise's Unified Social Credit Code.",
     "amount": f"{_YUAN}, above zero.",

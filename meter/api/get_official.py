@@ -228,7 +228,7 @@ def _coupon(coupon: pages.Coupon) -> CouponView:
 
 def enterprise_view(known: Registered, enterprise: Enterprise) -> EnterpriseView:
     """Return an enterprise as it is shown."""
-    registered = enterprise.registered
+    registered = enterprise.facts_at(known.size)
     return EnterpriseView(
         uscc=registered.uscc,
         entry=enterprise.entry,
@@ -243,7 +243,7 @@ def enterprise_view(known: Registered, enterprise: Enterprise) -> EnterpriseView
 
 def provider_view(known: Registered, provider: Provider) -> ProviderView:
     """Return a provider as it is shown."""
-    registered = provider.registered
+    registered = provider.facts_at(known.size)
     return ProviderView(
         id=registered.id,
         entry=provider.entry,

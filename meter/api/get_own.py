@@ -65,7 +65,7 @@ async def get_me(ask: Ask) -> Me:
 
 def _name(known: Registered, who: Identity) -> str:
     held = known.enterprise(who.subject) or known.provider(who.subject)
-    return held.registered.name if held is not None else ""
+    return held.facts_at(known.size).name if held is not None else ""
 
 
 def _own_programmes(known: Registered, who: Identity) -> set[str]:
@@ -143,7 +143,7 @@ async def get_enterprise(ask: Ask) -> EnterpriseDetail:
     providers = ((name, known.provider(name)) for name in sorted(names))
     return EnterpriseDetail(
         enterprise=enterprise_view(known, enterprise),
-        providers=[Named(name, held.registered.name) for name, held in providers if held],
+        providers=[Named(name, held.facts_at(known.size).name) for name, held in providers if held],
     )
 
 
@@ -173,12 +173,12 @@ def _by_id(known: Registered, asked: str) -> Iterator[FoundView]:
     """Yield what has this very id, or USCC."""
     enterprise, provider = known.enterprise(asked), known.provider(asked)
     if enterprise is not None:
-        yield FoundView("enterprise", asked, enterprise.registered.name)
+        yield FoundView("enterprise", asked, enterprise.facts_at(known.size).name)
     if provider is not None:
-        yield FoundView("provider", asked, provider.registered.name)
+        yield FoundView("provider", asked, provider.facts_at(known.size).name)
     for each in known.providers():
         if each.registered.uscc == asked:
-            yield FoundView("provider", each.registered.id, each.registered.name)
+            yield FoundView("provider", each.registered.id, each.facts_at(known.size).name)
     held: dict[FoundKind, object] = {
         "contract": known.contract(asked),
         "award": known.award(asked),
@@ -215,11 +215,13 @@ def _by_name(known: Registered, asked: str) -> Iterator[FoundView]:
     """Yield the organisations whose name begins so, whatever the case of its letters."""
     begin = asked.casefold()
     for enterprise in known.enterprises():
-        if enterprise.registered.name.casefold().startswith(begin):
-            yield FoundView("enterprise", enterprise.registered.uscc, enterprise.registered.name)
+        if enterprise.facts_at(known.size).name.casefold().startswith(begin):
+            yield FoundView(
+                "enterprise", enterprise.registered.uscc, enterprise.facts_at(known.size).name
+            )
     for provider in known.providers():
-        if provider.registered.name.casefold().startswith(begin):
-            yield FoundView("provider", provider.registered.id, provider.registered.name)
+        if provider.facts_at(known.size).name.casefold().startswith(begin):
+            yield FoundView("provider", provider.registered.id, provider.facts_at(known.size).name)
 
 
 _ALL: Final = (*OFFICIALS, "enterprise", "provider")

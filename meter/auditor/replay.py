@@ -170,6 +170,8 @@ _OF_NO_SIGNER = (
     | entries.PoolAllocated
     | entries.ProviderRegistered
     | entries.ProviderEnlisted
+    | entries.ProviderAmended
+    | entries.EnterpriseAmended
     | entries.EnterpriseRegistered
     | entries.EnterpriseSucceeded
     | entries.KeyRevoked

@@ -115,12 +115,13 @@ _REQUEST: Final = b'"request":'
 # Entries of these kinds add to no sum but that of their postings. Any other kind is a violation, so
 # that a new one cannot pass unseen.
 _OF_NO_SUM: Final = {
-    *("batch", "key", "revocation", "freeze", "unfreeze", "late_window"),
+    *("batch", "key", "revocation", "freeze", "unfreeze", "late_window", "provider_amendment"),
     *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
     *("person", "person_end", "person_recovery", "token", "token_end"),
     *("proposal", "proposal_end"),
 }
 
+_OF_ENTERPRISE: Final = ("name", "applicant", "founded_on")  # what can be amended
 _OF_TIME: Final = " (day since 1970, thousandths × seconds)"
 
 # Why usage counts for nothing, in the order in which the cost is told.
@@ -476,6 +477,7 @@ class Sums:
             "provider": self._provider,
             "enlistment": self._enlistment,
             "enterprise": self._enterprise,
+            "enterprise_amendment": self._enterprise_amendment,
             "succession": self._succession,
             "contract": self._contract,
             "contract_funds": self._contract_funds,
@@ -755,6 +757,10 @@ class Sums:
 
     def _enterprise(self, _number: int, fields: dict[str, Any]) -> None:
         self._enterprises[fields["uscc"]] = fields
+
+    def _enterprise_amendment(self, _number: int, fields: dict[str, Any]) -> None:
+        changes = {name: fields[name] for name in _OF_ENTERPRISE if name in fields}
+        self._enterprises[fields["uscc"]] = self._enterprises[fields["uscc"]] | changes
 
     def _succession(self, number: int, fields: dict[str, Any]) -> None:
         self._firms.succeed(number, fields)

@@ -170,6 +170,26 @@ class SucceedEnterprise(Command, frozen=True, kw_only=True):
     document: Name
 
 
+class AmendEnterprise(Command, frozen=True, kw_only=True, rename={"applicant": "kind"}):
+    """Amend the enterprise named in the URL, for later contracts and awards."""
+
+    uscc: Uscc
+    name: Name | UnsetType = UNSET
+    applicant: Applicant | UnsetType = UNSET
+    founded_on: Date | UnsetType = UNSET
+    document: Name
+    reason: Reason
+
+
+class AmendProvider(Command, frozen=True, kw_only=True):
+    """Give the provider named in the URL another name."""
+
+    provider: Id
+    name: Name
+    document: Name
+    reason: Reason
+
+
 class RegisterContract(
     Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}
 ):

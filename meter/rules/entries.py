@@ -210,6 +210,26 @@ class ProviderEnlisted(AuthorityEntry, frozen=True, kw_only=True):
     enlisted: Enlistment
 
 
+class ProviderAmended(AuthorityEntry, frozen=True, kw_only=True):
+    """A provider's new name, by a document."""
+
+    kind: Literal["provider_amendment"] = "provider_amendment"
+    provider: str
+    name: str
+    document: str
+
+
+class EnterpriseAmended(AuthorityEntry, frozen=True, kw_only=True):
+    """What an enterprise is from now on: for later contracts and awards."""
+
+    kind: Literal["enterprise_amendment"] = "enterprise_amendment"
+    uscc: str
+    name: str | UnsetType = UNSET
+    applicant: Applicant | UnsetType = UNSET
+    founded_on: str | UnsetType = UNSET
+    document: str
+
+
 class KeyRegistered(AuthorityEntry, frozen=True, kw_only=True):
     """A provider's signing key: base64 of the raw key, and of its proof (`wire/possession.py`)."""
 
@@ -854,7 +874,14 @@ LedgerEntry = (
     | PersonEntry
     | ProposalEntry
 )
-PartyEntry = ProviderRegistered | ProviderEnlisted | KeyRegistered | EnterpriseRegistered
+PartyEntry = (
+    ProviderRegistered
+    | ProviderEnlisted
+    | ProviderAmended
+    | KeyRegistered
+    | EnterpriseRegistered
+    | EnterpriseAmended
+)
 # Every struct of an entry; `rules/kinds/table.py` compares it with the kinds.
 AnyEntry = (
     LedgerEntry

@@ -107,13 +107,20 @@ class EnlistedBatch:
 class Provider:
     """A provider and its enlistments by the name of their batch.
 
-    `announced` lists them in the order of their entries, including those whose end was moved later.
+    `announced` lists them in the order of their entries, including those whose end was moved later;
+    `amended` are the provider's facts since some entries.
     """
 
     entry: int
     registered: ProviderRegistered
+    amended: list[tuple[int, ProviderRegistered]] = field(default_factory=list)
     enlistments: dict[str, EnlistedBatch] = field(default_factory=dict)
     announced: list[tuple[str, EnlistedBatch]] = field(default_factory=list)
+
+    def facts_at(self, size: int) -> ProviderRegistered:
+        """Return who it is by the first `size` entries."""
+        known = (facts for number, facts in reversed(self.amended) if number < size)
+        return next(known, self.registered)
 
     def enlist(self, name: str, batch: EnlistedBatch) -> None:
         """Put a batch into force, or move its end."""
@@ -386,16 +393,28 @@ class Enterprise:
     """An enterprise; its contracts by programme, and its awards, in the order of their entries.
 
     `left` are contracts that were corrected to be another's. `succession` is the entry that gave it
-    a successor, with its number; `succeeded` are the USCCs whose place it took.
+    a successor, with its number; `succeeded` are the USCCs whose place it took. `amended` are its
+    facts since some entries.
     """
 
     entry: int
     registered: EnterpriseRegistered
+    amended: list[tuple[int, EnterpriseRegistered]] = field(default_factory=list)
     succession: tuple[int, EnterpriseSucceeded] | None = None
     succeeded: list[str] = field(default_factory=list)
     contracts: dict[str, list[Contract]] = field(default_factory=dict)
     awards: "list[Award]" = field(default_factory=list)
     left: list[Contract] = field(default_factory=list)
+
+    @property
+    def facts(self) -> EnterpriseRegistered:
+        """Who it is, and since when, as amended."""
+        return self.amended[-1][1] if self.amended else self.registered
+
+    def facts_at(self, size: int) -> EnterpriseRegistered:
+        """Return its facts by the first `size` entries."""
+        known = (facts for number, facts in reversed(self.amended) if number < size)
+        return next(known, self.registered)
 
 
 @dataclass

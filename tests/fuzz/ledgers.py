@@ -73,6 +73,8 @@ def story() -> Writer:
     writer.void("r3")
     writer.freeze("B")
     writer.unfreeze("B")
+    writer.amend_enterprise(applicant="university", founded_on="2019-04-02")
+    writer.amend_provider("另一名")
     writer.late_window("2025-01-01", "2025-01-08", "2025-04-01")
     writer.supplement("2025-02-01", amount="1100.00", ends="2027-02-01", prices={DEVICE: "4.40"})
     writer.correct("B", use="training", contract_no="B-1", max_devices={DEVICE: 80})

@@ -394,6 +394,11 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
             {"mode": "supplement", "effective": "2025-02-01", "signed_on": "2025-01-01"},
         )
     ],
+    "AmendEnterprise": [
+        {"uscc": ALPHA, "document": "x", "reason": "a reason"} | changes
+        for changes in ({"name": "甲"}, {"kind": "university", "founded_on": "2019-01-01"})
+    ],
+    "AmendProvider": [{"provider": "pcl", "name": "甲", "document": "x", "reason": "a reason"}],
     "OpenLateWindow": [
         {"contract": "A", "from": "2025-01-01", "until": day, "open_until": "2026-01-01"}
         | {"reason": "a reason"}

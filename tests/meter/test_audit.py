@@ -201,6 +201,8 @@ def honest_history(tell: Callable[[int, Entry], Any] | None = None) -> Writer:
     writer.freeze("A")
     writer.post([usage("r5"), usage("r6", "B")])
     writer.unfreeze("A")
+    writer.amend_enterprise(name="另一名")
+    writer.amend_provider("另一名")
     writer.late_window("2025-01-01", "2025-01-08", "2025-04-01")
     writer.supplement("2025-02-01", "B", prices={DEVICE: "4.00"}, amount="1200.00")
     writer.correct("A", prices={DEVICE: "4.40"}, ends="2026-12-01")
@@ -264,7 +266,7 @@ def test_an_honest_ledger_passes():
     assert {entry.kind for entry in writer.entries} == {
         *("genesis", "policy", "provider", "key", "revocation", "enterprise", "contract"),
         *(
-            *("amendment", "late_window"),
+            *("amendment", "late_window", "enterprise_amendment", "provider_amendment"),
             "freeze",
             "unfreeze",
             "issue",

@@ -117,7 +117,7 @@ def test_one_person_gives_what_the_list_names_and_nothing_else():
         *("objection", "order", "payment", "resolution"),
         *("payment_return", "recovery", "red_invoice", "forfeit"),
         *("budget", "project", "project_audit", "project_funds", "award", "award_change"),
-        *("contract_funds", "succession"),
+        *("contract_funds", "succession", "enterprise_amendment", "provider_amendment"),
     }
 
 

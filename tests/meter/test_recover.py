@@ -130,6 +130,9 @@ async def today(diary: Diary) -> None:
     await ask("/v1/contracts/F/freeze", reason="asked about")
     await diary.usage([record("f1", "F", *HOUR, 1), record("a3", "A", *HOUR, 9)], seq=7)
     await ask("/v1/contracts/F/unfreeze")
+    renamed = {"name": "另一名", "document": "通知书", "reason": "another name"}
+    await ask(f"/v1/enterprises/{BETA}/amend", **renamed)
+    await ask("/v1/providers/pcl/amend", **renamed)
     window = {"starts": "2025-12-01", "ends": "2025-12-08", "open_until": "2026-02-01"}
     await ask("/v1/contracts/A/late-window", reason="a long outage", **window)
     amendment = {"document": "协议", "reason": "as signed", "prices": {DEVICE: "4.00"}}

@@ -59,6 +59,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/subjects.py": ("test_events",),
     "meter/rules/terms_effect.py": ("test_amendments",),
     "meter/rules/verified.py": ("test_dsse", "test_http"),
+    "meter/rules/kinds/amended_parties.py": ("test_amended_parties",),
     "meter/rules/kinds/amendments.py": ("test_amendments",),
     "meter/rules/kinds/awards.py": ("test_awards", "test_budgets"),
     "meter/rules/kinds/budgets.py": ("test_budgets", "test_awards"),

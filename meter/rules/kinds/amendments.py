@@ -148,7 +148,7 @@ def _check_class(state: State, contract: Contract, entry: ContractAmended) -> No
     policy = state.policies[original.programme][original.policy]
     if original.ratio_class == policy.derived_class("standard"):
         return
-    enterprise = state.enterprises[original.enterprise].registered
+    enterprise = state.enterprises[original.enterprise].facts
     amount, ends = original.amount, original.ends
     for _, group in groupby(supplements(amendments), key=lambda each: each.effective):
         before, lawful = (amount, ends), {"amount": True, "ends": True}

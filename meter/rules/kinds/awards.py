@@ -56,10 +56,10 @@ def _judge(state: State, command: MakeAward, stamp: Stamp) -> Judged:
         raise Problem("wrong_meter", f"{policy.programme} funds by {policy.meter}")
     check_year(state, command.programme, command.year)
     check_open(state, command.programme, command.year, stamp)
-    check_applicant(state, policy, enterprise.registered)
+    check_applicant(state, policy, enterprise.facts)
     today = format_date(stamp.at // MICROSECONDS)
-    _check_age(policy, enterprise.registered, today)
-    derived = _derived_class(policy, enterprise.registered, today)
+    _check_age(policy, enterprise.facts, today)
+    derived = _derived_class(policy, enterprise.facts, today)
     _check_request(policy, command, derived)
     of_class = policy.classes[derived or str(command.named)]
     _Wanted(state, policy, command, of_class, int(command.amount)).check()

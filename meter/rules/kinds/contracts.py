@@ -95,7 +95,7 @@ def derive_policy_and_class(
 
     The policy is one of those in the first `size` entries.
     """
-    enterprise = known_enterprise(state, terms.enterprise).registered
+    enterprise = known_enterprise(state, terms.enterprise).facts
     _check_signing(enterprise, terms, stamp)
     policy = _policy_of(state, terms, size)
     _check_programme(state, policy, enterprise)

@@ -102,7 +102,7 @@ def _given_back(state: State, command: WithdrawCoupon | CouponWithdrawn) -> list
 
 def check_fundable(state: State, policy: Policy, enterprise: str, year: int) -> None:
     """Raise `Problem` where an enterprise may not apply, or rents too little in a year."""
-    check_applicant(state, policy, state.enterprises[enterprise].registered)
+    check_applicant(state, policy, state.enterprises[enterprise].facts)
     rented = _rented_amount(state, policy.programme, enterprise, year)
     if rented < policy.threshold:
         needed, found = format_money(policy.threshold), format_money(rented)

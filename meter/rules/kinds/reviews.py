@@ -80,7 +80,7 @@ def _check_fundable(state: State, item: Item, year: int) -> None:
     policy = state.policy_of(item.programme, year, state.size)
     assert policy is not None, "a policy touched the year when the claim was entered"
     last = state.last_successor(item.enterprise)
-    check_applicant(state, policy, state.enterprises[last].registered)
+    check_applicant(state, policy, state.enterprises[last].facts)
     if policy.meter != "award":
         check_fundable(state, policy, item.enterprise, year)
 

@@ -10,6 +10,7 @@ from meter.rules.commands import Command
 from meter.rules.entries import AnyEntry, Entry
 from meter.rules.kinds import (
     allocations,
+    amended_parties,
     amendments,
     awards,
     budgets,
@@ -56,6 +57,8 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     parties.ENTERPRISE,
     successions.SUCCESSION,
     contracts.CONTRACT,
+    amended_parties.ENTERPRISE_AMENDMENT,
+    amended_parties.PROVIDER_AMENDMENT,
     amendments.AMENDMENT,
     contracts.FREEZE,
     contracts.UNFREEZE,
