@@ -5,8 +5,7 @@
 
 An *item* is a contract or an award. Each change makes a new version, which knows the number of its
 entry, so the book can be read as it stood after any entry. The papers of a claim count from its
-order on;
-they are bound to its item from its approval on, until it is revoked.
+order on; they are bound to its item from its approval on, until it is revoked.
 """
 
 from collections.abc import Iterable, Iterator

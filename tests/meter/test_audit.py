@@ -41,7 +41,7 @@ from meter.rules.entries import FLOORED_CLASSES, Entry
 from meter.rules.kinds.table import command_of
 from meter.rules.state import Segment
 from meter.values.problems import Problem
-from meter.values.units import MICROSECONDS, day_of, format_money, parse_instant
+from meter.values.units import MAX_FEN, MICROSECONDS, day_of, format_money, parse_instant
 from meter.views.flags import Questions
 from meter.wire import dsse
 from meter.wire.receipt import Before, parse_receipt
@@ -1570,11 +1570,13 @@ def could_be(kind: str, field: str, value: Any) -> bool:
         return type(value) is int and value < 2**53 - 1
     if field == "contract_limit":
         return type(value) is int and value >= 0
+    if (kind, field) == ("contract_funds", "amount"):
+        return type(value) is int and 0 <= value <= MAX_FEN
     if isinstance(value, str):
         return (
             field in FREE_TEXTS
             or (
-                field in {"name", "reason", "document"}
+                field in {"name", "reason", "document", "contract_no", "reference"}
                 and 0 < len(value) <= 200
                 and value.isprintable()
             )
