@@ -42,7 +42,7 @@ COMMANDS = {
     "a provider": ("/v1/providers", provider_body("new", uscc=uscc_of(7))),
     "a key": ("/v1/providers/pcl/keys", key_body("pcl-2")),
     "a revocation": ("/v1/keys/pcl-1/revoke", {}),
-    "an issue": ("/v1/coupons", coupon_body(2025, "100.00", ALPHA)),
+    "an issue": ("/v1/coupons", coupon_body(2026, "100.00", ALPHA)),
     "a void": ("/v1/records/void", {"provider": "pcl", "id": "r1", "reason": "wrong"}),
     "a person": ("/v1/persons", {"id": "li"}),
     "a token": ("/v1/tokens", {"id": "authority-2", "holder": "authority"}),
