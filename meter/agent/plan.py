@@ -180,7 +180,8 @@ def _wrong(
     before, after = _seconds(spans_held), total(run, charges_suspended=charges_suspended)
     if wrong and 2 * after < before:
         return wrong, Trouble("shrunk", f"{before} s are reported, it ran for {after} s")
-    if wrong and (run.end < at - MAX_AGE_SECONDS or any(each.code for each in wrong)):
+    is_refused = any(each.code for each in wrong if each.standing == "held")  # a void was
+    if wrong and (run.end < at - MAX_AGE_SECONDS or is_refused):
         return wrong, Trouble("old", f"it ended {(at - run.end) // DAY_SECONDS} days ago")
     return wrong, None
 

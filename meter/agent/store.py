@@ -159,7 +159,11 @@ class Spool:
         return bytes(payload)
 
     def put(self, seq: int, payload: bytes) -> None:
-        self._do("put_batch", seq, payload, int(time.time()))
+        with self.change():
+            self._do("put_batch", seq, payload, int(time.time()))
+            for record in json.loads(payload)["records"]:
+                # What waited is on its way again: the ledger may hold it from now on.
+                self._do("send_again", record["id"])
 
     def drop(self, seq: int) -> None:
         self._do("drop_batch", seq)

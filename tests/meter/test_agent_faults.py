@@ -13,9 +13,9 @@ from meter.agent.status import exit_code
 from meter.agent.store import Spool
 from meter.client import ClientError, keygen
 from tests.agents import run
-from tests.meter.test_agent import T0, agent_of, clustered, make_due, metered, rounds
+from tests.meter.test_agent import PRICES, T0, agent_of, clustered, make_due, metered, rounds
 from tests.meter.test_client import proxied
-from tests.services import ORIGIN
+from tests.services import ORIGIN, contract_body
 
 
 def changed(folder: Path, old: str, new: str) -> Config:
@@ -176,6 +176,28 @@ async def test_a_revoked_key_is_told_and_the_next_key_goes_on(database, tmp_path
         _, status = await rounds(other, scheduler)
         assert await metered(service) == {f"slurm:c1:1:{T0}": 200_000}
         assert (status.unsent, await gaps(service)) == (0, 0)
+
+
+async def test_a_record_that_is_on_its_way_again_is_taken_back_where_it_turns_out_wrong(
+    database, tmp_path
+):
+    """It waited, was put into a batch, and nobody heard that batch; meanwhile the run shrank."""
+    async with clustered(database, tmp_path, "B") as (service, file, scheduler):
+        scheduler.says(T0 + 900, run(1, T0, T0 + 100))
+        _, status = await rounds(file, scheduler)
+        assert dict(status.waiting) == {"unknown_contract": 1}
+        make_due(file)
+        away = changed(tmp_path, file.service.url, "http://127.0.0.1:9")
+        for end in (100, 80):
+            scheduler.says(T0 + 950, run(1, T0, T0 + end))
+        _, status = await rounds(away, scheduler)
+        assert status.unsent == 2
+        await service.ask("/v1/contracts", **contract_body("A", prices=PRICES))
+        back = changed(tmp_path, "http://127.0.0.1:9", file.service.url)
+        scheduler.says(T0 + 960, run(1, T0, T0 + 80))
+        _, status = await rounds(back, scheduler)
+        assert await metered(service) == {f"slurm:c1:1:{T0}": 160_000}
+        assert status.milli_device_seconds == {"held": 160_000, "void": 200_000}
 
 
 async def test_the_spool_of_yesterday_posts_nothing(database, tmp_path):

@@ -312,6 +312,16 @@ def test_some_corrections_wait_for_a_person(tmp_path, changes, at, code):
     assert all(each.revision == 1 for each in approved.slices)
 
 
+def test_a_void_that_was_refused_waits_for_a_person_and_a_record_that_was_does_not(tmp_path):
+    map_, known = config(tmp_path).map, held(tmp_path, run(1, T0, T0 + 100))
+    seen = run(1, T0, T0 + 90)
+    refused = replace(known, slices=[replace(known.slices[0], code="too_late")])
+    assert plan(seen, refused, map_, RHYTHM, T0 + 999).question.code == "old"
+    waits = replace(known.slices[0], standing="waiting", code="unknown_contract")
+    made = plan(seen, replace(known, slices=[waits]), map_, RHYTHM, T0 + 999)
+    assert (made.question, made.voids, spans(made)) == (None, [waits], [(T0, T0 + 90)])
+
+
 def test_a_run_of_exactly_half_is_corrected_and_one_second_less_waits(tmp_path):
     map_, known = config(tmp_path).map, held(tmp_path, run(1, T0, T0 + 100))
     assert plan(run(1, T0, T0 + 50), known, map_, RHYTHM, T0 + 999).question is None

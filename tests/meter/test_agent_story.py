@@ -1,8 +1,8 @@
 """The agent over any story: runs that begin, end, are suspended, and are seen late or wrongly.
 
 The service is a peer in memory that keeps the service's promises about ids: it takes an id once,
-says `duplicate` or `conflict` afterwards, and takes a record back once. It loses answers. In the
-end, when Slurm has told the truth, the ledger says exactly that.
+says `duplicate` or `conflict` afterwards, and takes a record back once. It learns of a contract
+late, and loses answers. In the end, when Slurm has told the truth, the ledger says exactly that.
 """
 
 import asyncio
@@ -46,6 +46,7 @@ class Peer:
     """A service in memory; `losses` says of each post whether it or its answer is lost."""
 
     losses: Iterator[str]
+    unknown: set[str]  # contracts that are not registered yet
     records: dict[str, Record] = field(default_factory=dict)
     voided: set[str] = field(default_factory=set)
     batches: dict[int, tuple[str, VerifiedReceipt]] = field(default_factory=dict)
@@ -86,6 +87,8 @@ class Peer:
 
     def _record(self, record: Record) -> Result:
         held = self.records.get(record.id)
+        if held is None and record.contract in self.unknown:
+            return Rejected(record.id, "rejected", "unknown_contract", "")
         if held is None:
             self.records[record.id] = record
             return accepted(record.id)
@@ -173,11 +176,14 @@ def test_whatever_was_seen_in_between_the_ledger_says_in_the_end_what_happened(t
 
 
 async def story(folder: Path, told, steps, losses) -> None:
-    peer, at = Peer(iter(losses)), T0
-    for pause, kind, length, is_complete in steps:
+    peer, at = Peer(iter(losses), {"B"}), T0
+    for number, (pause, kind, length, is_complete) in enumerate(steps):
         at += pause
+        if number == 5:
+            peer.unknown.clear()
         await one_round(folder, peer, told, at, kind, length, complete=is_complete)
     at, peer.losses = max(at, T0 + 6_000), iter(())
+    peer.unknown.clear()
     for _ in range(4):
         at += 100
         await one_round(folder, peer, told, at, "whole", 900, complete=True, approve=True)
@@ -210,6 +216,8 @@ async def one_round(  # noqa: PLR0913, PLR0917 - what a round is made of
         if approve:
             for each in agent.spool.questions():
                 agent.spool.approve(each.run)
+        # What waits is sent again in each round.
+        agent.spool._db.execute("UPDATE waiting SET due = 1")
         await agent.once()
         status = status_of(agent.spool)
     assert not status.refused

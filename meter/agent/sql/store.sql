@@ -50,6 +50,9 @@ INSERT INTO refused (item, code, detail) VALUES (?, ?, ?)
 -- name: settle_slice
 UPDATE slice SET standing = ?, code = ? WHERE id = ?
 
+-- name: send_again
+UPDATE slice SET standing = 'sent', code = '' WHERE id = ? AND standing = 'waiting'
+
 -- name: slice_standing
 SELECT standing FROM slice WHERE id = ?
 
