@@ -90,7 +90,7 @@ def paths(digests: list[str], size: int) -> list[str]:
 async def test_no_answer_tells_of_a_commit_that_is_open_and_then_fails(name, database, tmp_path):
     path, body = COMMANDS[name]
     async with serving(database, tmp_path) as service:
-        await service.open_books()
+        await service.open_books(issued="400000.00")
         assert (await service.usage([record("r1", "A", *HOUR, 1_000)])).status == 200
         await service.ask("/v1/claims", id="C1", item="A", year=2025, **PAPERS)
         size = await service.published()

@@ -196,7 +196,7 @@ async def test_two_payloads_of_one_number_at_once_give_one_batch_and_one_conflic
     database, tmp_path
 ):
     async with serving(database, tmp_path) as service:
-        await service.open_books()
+        await service.open_books(issued="400000.00")
         async with writer_held(database):
             blocked = asyncio.create_task(service.issue(2025, "1.00"))
             await until_it_waits(database)
@@ -365,7 +365,7 @@ async def test_a_write_that_fails_is_503_hurts_no_other_and_succeeds_later(
     database, tmp_path, trigger
 ):
     async with serving(database, tmp_path) as service:
-        await service.open_books()
+        await service.open_books(issued="400000.00")
         for statement in (FAILING, trigger):
             await ask(database, statement)
         size = len(await stored(database))
@@ -509,7 +509,7 @@ async def test_a_commit_of_unknown_outcome_is_looked_up_and_never_guessed(
         proxied(database, socket_folder) as proxy,
         serving(proxy.dsn, tmp_path) as service,
     ):
-        await service.open_books()
+        await service.open_books(issued="400000.00")
         size = len(await stored(database))
         epoch = service.intake.writer.epoch
         for seq in range(1, 4):
@@ -531,7 +531,7 @@ async def test_a_commit_of_unknown_outcome_is_looked_up_and_never_guessed(
         answer = await service.post("/v1/coupons", coupon_body(2025, "1.00"), key="once")
         assert (answer.status, answer.code) == (503, "unavailable")
         answer = await service.post("/v1/coupons", coupon_body(2025, "1.00"), key="once")
-        assert (answer.status, answer.json["issued"]) == (201, "500001.00")
+        assert (answer.status, answer.json["issued"]) == (201, "400001.00")
     await check_sums(database)
 
 
@@ -573,7 +573,7 @@ async def test_while_the_database_is_away_everything_is_503_and_afterwards_goes_
         proxied(database, socket_folder) as proxy,
         serving(proxy.dsn, tmp_path) as service,
     ):
-        await service.open_books()
+        await service.open_books(issued="400000.00")
         await service.published()
         await proxy.stop()
         envelopes = [service.envelope(one(f"s{n}"), stream=f"s{n}") for n in range(12)]
@@ -604,7 +604,7 @@ async def test_while_the_database_is_away_everything_is_503_and_afterwards_goes_
 
 async def test_a_service_that_was_shut_out_ends_and_loses_nothing(database, tmp_path):
     async with serving(database, tmp_path) as old:
-        await old.open_books()
+        await old.open_books(issued="400000.00")
         first = await old.usage(one("a"), stream="a")
         async with serving(database, tmp_path) as new:
             size = len(await stored(database))
@@ -795,7 +795,7 @@ class Falling(Clock):
 
 async def test_a_group_is_dated_in_order_though_the_clock_goes_back_within_it(database, tmp_path):
     async with serving(database, tmp_path, clock=Falling(NOON)) as service:
-        await service.open_books()
+        await service.open_books(issued="400000.00")
         epoch = service.intake.writer.epoch
         async with writer_held(database):
             posts = [asyncio.create_task(service.issue(2025, "1.00"))]
