@@ -249,7 +249,7 @@ async def test_the_loaded_state_is_the_one_that_all_entries_lead_to(database, tm
 
 async def test_named_batches_and_requests_come_with_their_stored_answers(database, tmp_path):
     async with serving(database, tmp_path) as service:
-        await service.open_books()
+        await service.open_books(issued="400000.00")
         answer = await service.usage([record("r", "A", *HOUR, 1_000)])
         command = await service.post("/v1/coupons", coupon_body(2025, "1.00"), key="k")
         owner = f"person:{(await service.entries())[-1].person}"

@@ -71,7 +71,7 @@ async def test_prometheus_finds_no_fault_with_the_metrics_of_a_used_service(data
 
 async def test_no_public_figure_is_money_or_moves_by_what_a_record_is_worth(database, tmp_path):
     async with serving(database, tmp_path, **LISTENER) as service:
-        await service.open_books(lifted())
+        await service.open_books(lifted(), issued="400000.00")
 
         async def moved(seq: int, devices: int) -> dict[tuple[str, ...], float]:
             """By how much the public figures, beside times, move with a record and a coupon."""

@@ -360,7 +360,7 @@ async def test_a_database_that_does_not_answer_holds_up_publishing_and_is_counte
 ):
     monkeypatch.setattr("meter.service.running.PATIENCE_SECONDS", 0.2)
     async with serving(database, tmp_path) as service:
-        await service.open_books()
+        await service.open_books(issued="400000.00")
         await service.published()
         before = await failures(service)
         connection = await asyncpg.connect(database)
