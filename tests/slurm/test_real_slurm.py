@@ -176,6 +176,10 @@ async def test_the_page_runs_on_a_real_slurm(database, tmp_path, cluster):
         other = await asyncio.to_thread(
             cluster.submit, "--gres=gpu:1", account="acc-none", script="sleep 2"
         )
+        for each in (job, other):
+            await asyncio.to_thread(
+                cluster.wait, lambda each=each: cluster.state(each) == "COMPLETED"
+            )
         await asyncio.to_thread(cluster.wait_ended, job, other)
         out = await place.sh(block("sh once"))
         expected = re.sub(r", \d+ s\)", ", 2 s)", block("text once"))
