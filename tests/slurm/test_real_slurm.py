@@ -54,7 +54,7 @@ WORTH = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[Cluster]:
     needs_slurm()
     with tempfile.TemporaryDirectory(prefix="kashi-slurm-") as name:
