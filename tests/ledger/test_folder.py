@@ -4,6 +4,7 @@ import pytest
 
 from ledger.bundle import Segment
 from ledger.errors import BadBundle, BadFolder, MissingFile
+from ledger.files import DISK
 from ledger.folder import FolderReader, FolderWriter
 from ledger.note import open_checkpoint
 from ledger.tiles import Tile, level_tiles, tiles_of
@@ -171,3 +172,15 @@ def test_an_attachment_is_not_read_before_it_is_known_to_be_there(tmp_path):
         file.write(b"\x00\xff\xff\xff\xff")
         file.truncate(2**40)
     refused(FolderReader(out).iter_attachments, Tile("batches", 0, 3), error=BadBundle)
+
+
+def test_what_is_appended_is_in_the_file_before_it_is_synced(tmp_path, monkeypatch):
+    path, sizes, fsync = tmp_path / "file", [], os.fsync
+
+    def note(number: int) -> None:
+        sizes.append(os.fstat(number).st_size)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", note)
+    DISK.append(path, [b"one", b"two"])
+    assert sizes == [6]
