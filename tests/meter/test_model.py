@@ -458,10 +458,10 @@ class Model:
             raise Refused("cap_exceeded")
         need = sum(
             min(self.support(each), down_to_a_fen(yuan(each["amount"]) * self.ratio(each)))
-            for each in self.contracts_of(enterprise)
-            if self.can_count(each, year)
+            for each in self.contracts.values()
+            if each["enterprise"] in self.firm(enterprise) and self.can_count(each, year)
         )
-        if self.issued.get((enterprise, year), 0) + yuan(amount) > need:
+        if held + yuan(amount) > need:
             raise Refused("above_need")
         self.check_pool(year, yuan(amount))
         self.issued[enterprise, year] = self.issued.get((enterprise, year), 0) + yuan(amount)
