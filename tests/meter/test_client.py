@@ -433,18 +433,18 @@ async def test_a_command_is_repeated_under_its_key_and_done_once(database, tmp_p
         body = {
             "programme": "training-coupon",
             "enterprise": "91440300708461136T",
-            "year": 2025,
+            "year": 2026,
             "amount": "1.00",
         }
         async with client.Service(proxy.url, token, **NO_PAUSE) as service:
             answer = await service.command("/v1/coupons", body, "issue-2")
-            assert answer["issued"] == "500001.00"
+            assert answer["issued"] == "1.00"
             balance = await service.ask(
                 f"/v1/enterprises/{body['enterprise']}/balance",
                 programme="training-coupon",
-                year=2025,
+                year=2026,
             )
-        assert balance["issued"] == "500001.00"
+        assert balance["issued"] == "1.00"
 
 
 async def test_an_answer_that_is_not_json_is_told(database, tmp_path):

@@ -137,6 +137,7 @@ async def test_each_decision_is_told_once_and_a_recovered_person_is_an_alarm_for
     begun = len(told())
     assert "key pcl-1 of provider pcl, by op: entry 3" in told()
     writer = site.writer
+    writer.contract("LARGE", amount="4000000.00")
     writer.person("li")
     writer.token("li-1", "li")
     number = writer.propose("issue", "op-1", **coupon_body(2025, "1000000.01"))
