@@ -31,7 +31,7 @@ from tests.meter.test_audit import audited
 from tests.meter.test_authority import refusal
 from tests.meter.test_events import replay
 from tests.meter.test_policies import with_section
-from tests.meter.test_sums import bend_policy, found, summed, told
+from tests.meter.test_sums import bend_policy, found
 from tests.services import (
     HOUR,
     authorization,
@@ -42,6 +42,7 @@ from tests.services import (
     provider_body,
     serving,
 )
+from tests.summing import summed, told
 from tests.writer import Writer
 
 SECTION = '[allocation]\nmode = "proportional"'

@@ -4,9 +4,6 @@ from typing import Any
 
 import pytest
 
-from ledger.canon import decode, encode
-from ledger.errors import Violation
-from meter.auditor.sums import Sums
 from meter.rules import commands
 from meter.rules.entries import ClaimApproved
 from meter.rules.items import debt_of, known_item
@@ -33,6 +30,7 @@ from tests.services import (
     enterprise_body,
     serving,
 )
+from tests.summing import found, summed, told
 
 NOW = "2025-06-01T12:00:00+08:00"
 SELLER = uscc_of(7)
@@ -110,24 +108,6 @@ def refused(ask: Any, *arguments: Any, **named: Any) -> str:
     with pytest.raises(Problem) as problem:
         ask(*arguments, **named)
     return problem.value.code
-
-
-def told(books: Books) -> list[dict[str, Any]]:
-    return [decode(encode(entry)) for entry in books.entries]
-
-
-def summed(entries: list[dict[str, Any]]) -> None:
-    sums = Sums()
-    for number, fields in enumerate(entries):
-        sums.entry(number, encode(fields))
-    sums.finish()
-
-
-def found(books: Books | list[dict[str, Any]], code: str, *words: str) -> None:
-    with pytest.raises(Violation) as violation:
-        summed(told(books) if isinstance(books, Books) else books)
-    assert violation.value.code == code, violation.value.detail
-    assert all(word in violation.value.detail for word in words), violation.value.detail
 
 
 def debt(books: Books, item: str) -> int:

@@ -26,8 +26,9 @@ from tests.books import (
 )
 from tests.fuzz.ledgers import audit
 from tests.meter.test_authority import field_of, refusal
-from tests.meter.test_sums import found, summed, told
+from tests.meter.test_sums import found
 from tests.services import Service, address_of, authorization, enterprise_body, serving
+from tests.summing import summed, told
 from tests.writer import Writer
 
 NOW = "2025-03-01T12:00:00+08:00"

@@ -16,8 +16,9 @@ from tests.books import (
 )
 from tests.meter.test_authority import refusal
 from tests.meter.test_policies import sharing
-from tests.meter.test_sums import found, summed, told
+from tests.meter.test_sums import found
 from tests.services import serving
+from tests.summing import summed, told
 
 
 def with_contract(text: str) -> Books:

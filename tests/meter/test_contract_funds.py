@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from ledger.canon import MAX_ENTRY_BYTES, decode, encode
-from ledger.errors import Violation
-from meter.auditor.sums import Sums
+from ledger.canon import MAX_ENTRY_BYTES, encode
 from meter.rules.entries import ContractFunded
 from meter.rules.evolve import evolve
 from meter.rules.kinds.contracts import MAX_CONTRACTS_OF_YEAR
@@ -43,6 +41,7 @@ from tests.services import (
     provider_body,
     serving,
 )
+from tests.summing import found, summed, told
 
 MARCH = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
 
@@ -80,24 +79,6 @@ def last(books: Books) -> ContractFunded:
     entry = books.entries[-1]
     assert isinstance(entry, ContractFunded)
     return entry
-
-
-def told(books: Books) -> list[dict[str, Any]]:
-    return [decode(encode(entry)) for entry in books.entries]
-
-
-def summed(entries: list[dict[str, Any]]) -> None:
-    sums = Sums()
-    for number, fields in enumerate(entries):
-        sums.entry(number, encode(fields))
-    sums.finish()
-
-
-def found(entries: list[dict[str, Any]], code: str, *words: str) -> None:
-    with pytest.raises(Violation) as violation:
-        summed(entries)
-    assert violation.value.code == code, violation.value.detail
-    assert all(word in violation.value.detail for word in words), violation.value.detail
 
 
 # What they do

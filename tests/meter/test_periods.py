@@ -26,7 +26,7 @@ from tests.books import (
 from tests.meter.test_authority import refusal
 from tests.meter.test_events import replay
 from tests.meter.test_policies import sharing
-from tests.meter.test_sums import found, summed, told
+from tests.meter.test_sums import found
 from tests.papers import papers
 from tests.services import (
     HOUR,
@@ -36,6 +36,7 @@ from tests.services import (
     enterprise_body,
     serving,
 )
+from tests.summing import summed, told
 
 LAST_MOMENT = "2026-06-30T23:59:59+08:00"
 OVER = "2026-07-01T00:00:00+08:00"

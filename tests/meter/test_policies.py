@@ -18,8 +18,8 @@ from tests.books import (
     without_sections,
 )
 from tests.meter.test_authority import refusal
-from tests.meter.test_sums import summed, told
 from tests.services import HOUR, contract_body, coupon_body, serving
+from tests.summing import summed, told
 
 SOURCE = 'article = "(1)"\nstanding = "measures"\n'
 

@@ -4,9 +4,6 @@ from typing import Any
 
 import pytest
 
-from ledger.canon import decode, encode
-from ledger.errors import Violation
-from meter.auditor.sums import Sums
 from meter.rules import commands
 from meter.rules.kinds.contracts import MAX_CONTRACTS_OF_YEAR
 from meter.service.rebuild import rebuild
@@ -40,6 +37,7 @@ from tests.services import (
     provider_body,
     serving,
 )
+from tests.summing import found, summed, told
 
 GAMMA = uscc_of(3)
 DELTA = uscc_of(4)
@@ -61,24 +59,6 @@ def firms(**policy: Any) -> Books:
     for uscc in (BETA, GAMMA):
         books.enterprise(uscc)
     return books
-
-
-def told(books: Books) -> list[dict[str, Any]]:
-    return [decode(encode(entry)) for entry in books.entries]
-
-
-def summed(entries: list[dict[str, Any]]) -> None:
-    sums = Sums()
-    for number, fields in enumerate(entries):
-        sums.entry(number, encode(fields))
-    sums.finish()
-
-
-def found(entries: list[dict[str, Any]], code_: str, *words: str) -> None:
-    with pytest.raises(Violation) as violation:
-        summed(entries)
-    assert violation.value.code == code_, violation.value.detail
-    assert all(word in violation.value.detail for word in words), violation.value.detail
 
 
 # Chains

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from ledger.canon import decode, encode
-from ledger.errors import Violation
-from meter.auditor.sums import Sums
 from tests.meter.test_claims import Desk
 from tests.papers import NUMBER, invoice, payment
 from tests.services import yuan
+from tests.summing import found, summed
 
 Fields = dict[str, Any]
 
@@ -44,20 +43,6 @@ def told(desk: Desk) -> list[Fields]:
 
 def of_kind(entries: list[Fields], kind: str, place: int = -1) -> Fields:
     return [each for each in entries if each["kind"] == kind][place]
-
-
-def found(entries: list[Fields], code: str, *words: str) -> None:
-    with pytest.raises(Violation) as violation:
-        summed(entries)
-    assert violation.value.code == code, violation.value.detail
-    assert all(word in violation.value.detail for word in words), violation.value.detail
-
-
-def summed(entries: list[Fields]) -> None:
-    sums = Sums()
-    for number, fields in enumerate(entries):
-        sums.entry(number, encode(fields))
-    sums.finish()
 
 
 def tell(entries: list[Fields], entry: Fields, **changes: Any) -> None:

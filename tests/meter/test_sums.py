@@ -5,7 +5,7 @@ and posting. Where no state can do that, the entries are written by hand.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.canon import decode, encode
+from ledger.canon import encode
 from ledger.errors import Violation
 from meter.auditor.sums import Sums
 from meter.rules.capacity import QUARTER_SECONDS, DeviceTime
 from meter.rules.kinds.table import BY_NAME
 from meter.rules.state import EnlistedBatch, Segment
 from meter.values.units import day_of, parse_instant
+from tests import summing
 from tests.books import (
     ALPHA,
     BETA,
@@ -36,6 +37,7 @@ from tests.books import (
     slices,
     void,
 )
+from tests.summing import summed, told
 
 START = parse_instant("2025-02-20T08:00:00+08:00")
 TODAY = day_of(START)
@@ -71,25 +73,8 @@ def across_the_year(id_: str, contract: str = "A") -> Fields:
     return record(id_, contract, "2025-12-31T20:00:00+08:00", "2026-01-01T04:00:00+08:00", 10_000)
 
 
-def told(books: Books) -> list[Fields]:
-    return [decode(encode(entry)) for entry in books.entries]
-
-
-def summed(entries: Iterable[Fields]) -> None:
-    sums = Sums()
-    for number, fields in enumerate(entries):
-        sums.entry(number, encode(fields))
-    sums.finish()
-
-
 def found(entries: list[Fields] | Books, code: str, *words: str, entry: int | None = None) -> None:
-    if isinstance(entries, Books):
-        entries = told(entries)
-    with pytest.raises(Violation) as violation:
-        summed(entries)
-    assert violation.value.code == code
-    assert violation.value.entry == entry
-    assert all(word in violation.value.detail for word in words), violation.value.detail
+    assert summing.found(entries, code, *words).entry == entry
 
 
 def bend(books: Books, contract: str, **terms: Any) -> None:
