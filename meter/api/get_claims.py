@@ -200,7 +200,7 @@ def _account(known: Registered, item: Item, year: int, granted: int) -> AccountV
         granted=format_money(granted),
         forfeited=format_money(account.forfeited),
         lapsed=format_money(unclaimed if closed else 0),
-        ratio_bp=item.ratios[year],
+        ratio_bp=item.ratios.get(year, item.ratio_bp),
         invoiced=_asked(grounds.invoiced),
         paid_by_firm=_asked(grounds.paid),
         limit=format_money(grounds.limit),

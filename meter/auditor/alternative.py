@@ -68,7 +68,7 @@ from meter.rules.state import AcceptedRecord, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.strict import Fen
-from meter.values.units import MICROSECONDS
+from meter.values.units import MICROSECONDS, day_of
 from meter.wire.batch import MAX_AHEAD_SECONDS
 
 # What is decided again; all else about parties, persons and keys is as it was.
@@ -202,8 +202,9 @@ class _Alternative:
     def _accept(self, number: int, entry: UsageAccepted) -> None:
         """Apply a record: what of it fitted and what was withheld are facts."""
         contract = self.state.contracts.get(entry.contract)
-        if contract is None:
-            return
+        first_day = day_of(entry.start // MICROSECONDS)
+        if contract is None or not contract.has_price(entry.device, first_day):
+            return  # the contract was refused, or the amendment that named the price
         withheld = self._facts.records[entry.provider, entry.id].withheld
         record = AcceptedRecord(number, entry, entry.fits, withheld)
         measured = Measured(usage_of(record), record.fits, withheld)

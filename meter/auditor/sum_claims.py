@@ -126,10 +126,9 @@ class Claims:
         """Add a contract."""
         self._items[name] = item
 
-    def item_of(self, claim: str) -> str:
-        """Return the item of a claim."""
-        item: str = self._claims[claim].fields["item"]
-        return item
+    def item_year_of(self, claim: str) -> tuple[str, int]:
+        """Return the item of a claim, and its year."""
+        return self._claims[claim].account
 
     def open_items(self, year: int) -> Iterator[str]:
         """Yield the items that an open claim for a year is for."""

@@ -887,11 +887,11 @@ class Sums:
 
     def _check_approval(self, number: int, fields: dict[str, Any]) -> None:
         """Check who is paid by an approval, and the project that it is for."""
-        item = self._claims.item_of(fields["claim"])
+        item, year = self._claims.item_year_of(fields["claim"])
         held = self._awards.get(item) or self._contracts[item]
         programme, project = held.fields["programme"], held.fields.get("project")
         applicant = self._enterprises[self._firms.last(held.fields["enterprise"])]["applicant"]
-        if applicant not in self._policies[programme][-1].applicants:
+        if applicant not in self._rules_of_year(number, programme, year).applicants:
             raise Violation("sum_applicant", f"an {applicant} is paid by {programme}", number)
         if project is None:
             return

@@ -101,11 +101,13 @@ class ClaimBook:
     """All claims by id, and accounts by item and year; each with its versions, the newest last.
 
     `by_item` lists the claims of an item and year in the order of their entries, `by_paper` those
-    that name a paper. `red` lists the red invoices of an item and year.
+    that name a paper. `red` lists the red invoices of an item and year, `years` the years in which
+    an item has an account.
     """
 
     claims: dict[str, list[Claim]] = field(default_factory=dict)
     accounts: dict[ItemYear, list[Account]] = field(default_factory=dict)
+    years: dict[str, set[int]] = field(default_factory=dict)
     by_item: dict[ItemYear, list[str]] = field(default_factory=dict)
     by_paper: dict[str, list[str]] = field(default_factory=dict)
     red: dict[ItemYear, list[tuple[int, RedInvoiceEntered]]] = field(default_factory=dict)
@@ -144,6 +146,11 @@ class ClaimBook:
     def _set(self, item_year: ItemYear, number: int, **changes: int) -> None:
         changed = replace(self.account(item_year), number=number, **changes)
         self.accounts.setdefault(item_year, []).append(changed)
+        self.years.setdefault(item_year[0], set()).add(item_year[1])
+
+    def years_of(self, item: str) -> list[int]:
+        """Return the years in which an item has an account."""
+        return sorted(self.years.get(item, ()))
 
     def take_red(self, item_year: ItemYear, number: int, entry: RedInvoiceEntered) -> None:
         """Add a red invoice."""

@@ -15,6 +15,7 @@ class Item(Struct, frozen=True):
     """A contract or an award as claims see it: whose it is, its rules, its highest ratio by year.
 
     `seller` is None for an award, which any seller's invoice may show. `project` is what it is for.
+    `ratio_bp` is that of any year which `ratios` does not have.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Item(Struct, frozen=True):
     claims: ClaimRules
     years: frozenset[int]
     ratios: dict[int, int]
+    ratio_bp: int
 
 
 def known_item(state: State, name: str) -> Item:
@@ -45,6 +47,12 @@ def item_enterprise(state: State, name: str) -> str:
     return known_contract(state, name).agreed.enterprise if award is None else award.made.enterprise
 
 
+def item_programme(state: State, name: str) -> str:
+    """Return the programme of an item. Raises `Problem` `unknown_contract`."""
+    award = state.awards.get(name)
+    return known_contract(state, name).agreed.programme if award is None else award.made.programme
+
+
 def contract_item(state: State, contract: Contract) -> Item:
     """Return a contract as an item. Raises `Problem` `no_claims`."""
     terms = contract.agreed
@@ -59,6 +67,7 @@ def contract_item(state: State, contract: Contract) -> Item:
         claims=_claim_rules(contract.policy),
         years=frozenset(contract.years),
         ratios={year: contract.ratio_of(year) for year in contract.years},
+        ratio_bp=contract.policy.ratio_bp[terms.ratio_class],
     )
 
 
@@ -77,7 +86,8 @@ def award_item(state: State, award: Award) -> Item:
         policy=policy,
         claims=_claim_rules(policy),
         years=frozenset([made.year]),
-        ratios={made.year: FULL_BP if ratio_bp is None else ratio_bp},
+        ratios={},
+        ratio_bp=FULL_BP if ratio_bp is None else ratio_bp,
     )
 
 
@@ -119,7 +129,7 @@ def make_grounds(
     return Grounds(
         granted=granted_fen,
         forfeited=account.forfeited,
-        ratio_bp=item.ratios[year],
+        ratio_bp=item.ratios.get(year, item.ratio_bp),
         invoiced=counted.invoiced if "invoice" in asked else UNSET,
         paid=counted.paid if "payment" in asked else UNSET,
     )
@@ -135,14 +145,9 @@ def accounts_of_firm(state: State, enterprise: str, programme: str) -> list[tupl
     """Return year and item of the accounts of an enterprise's firm: by year, then item."""
     contracts = state.contracts_of_firm(enterprise, programme)
     awards = (each for code in state.firm_of(enterprise) for each in state.enterprises[code].awards)
-    names = [(each.registered.id, each.years) for each in contracts]
-    names += [
-        (each.made.id, {each.made.year}) for each in awards if each.made.programme == programme
-    ]
+    names = [each.registered.id for each in contracts]
+    names += [each.made.id for each in awards if each.made.programme == programme]
     found = [
-        (year, known_item(state, name))
-        for name, years in names
-        for year in years
-        if (name, year) in state.claims.accounts
+        (year, known_item(state, name)) for name in names for year in state.claims.years_of(name)
     ]
     return sorted(found, key=lambda each: (each[0], each[1].entry))

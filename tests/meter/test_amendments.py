@@ -262,6 +262,7 @@ def test_a_contract_moves_to_another_enterprise_with_all_its_money():
 def test_prices_per_month_stay_so():
     books = ledger(prices={DEVICE: {"amount": "3000.00", "per": "month"}})
     refused("malformed", books.supplement, "2025-04-01", prices={DEVICE: "4.00"})
+    refused("malformed", books.correct, prices={DEVICE: "4.00"})
     price = {"amount": "3100.00", "per": "month"}
     books.supplement("2025-08-01", prices={DEVICE: price})
     books.post([hours("a", "2025-07-01", 8, 31 * 24), hours("b", "2025-08-01", 8, 31 * 24)])

@@ -729,3 +729,10 @@ def test_a_recovery_names_a_bank_reference_or_a_claim():
     desk.recover("0.50", claim="C1")
     assert desk.claim().cash == 49_999_950
     summed(desk.books)
+
+
+def test_nothing_is_owed_for_a_year_that_no_policy_touches():
+    desk = Desk(A="1000000.00")
+    body = {"item": "A", "year": 2099, "amount": "1.00", "bank_reference": "b-1"}
+    with pytest.raises(Problem, match="above_debt"):
+        desk.books.ask(commands.RecoverDebt, **body)

@@ -179,3 +179,13 @@ def test_the_sums_find_the_ratio_of_the_wrong_version():
     with pytest.raises(Violation) as caught:
         checked(books)
     assert caught.value.code in ("diverged", "sum_entitled")
+
+
+def test_a_year_of_two_ratios_can_need_what_the_higher_one_gives():
+    books = ledger()
+    books.activate(text())
+    # 50 % of 1,000,000.00 before July, 40 % from then on.
+    with pytest.raises(Problem, match="above_need"):
+        books.issue(2025, "500000.01")
+    books.issue(2025, "500000.00")
+    checked(books)

@@ -14,7 +14,13 @@ from msgspec.structs import replace
 
 from meter.rules.claim_book import OPEN
 from meter.rules.commands import AmendContract, fields_of
-from meter.rules.contract_terms import ContractTerms, original_terms, supplements, terms_of
+from meter.rules.contract_terms import (
+    ContractTerms,
+    original_terms,
+    per_of,
+    supplements,
+    terms_of,
+)
 from meter.rules.effects import check_same
 from meter.rules.entries import ContractAmended, ContractRegistered
 from meter.rules.kinds.contracts import (
@@ -48,6 +54,9 @@ def _judge(state: State, command: AmendContract, stamp: Stamp) -> Judged:
     entry = _draft(state, contract, command, stamp)
     terms = _terms_after(state, contract, entry)
     check_terms(terms.agreed, [step.prices for step in terms.steps])
+    if per_of(terms.agreed) != per_of(contract.agreed):
+        detail = f"prices are per {per_of(contract.agreed)}, and stay so"
+        raise Problem("malformed", detail, field="prices")
     _check_signing(contract, entry, stamp)
     _check_class(state, contract, entry)
     if _number_of(terms.agreed) != _number_of(contract.agreed):

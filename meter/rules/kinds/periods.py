@@ -13,7 +13,7 @@ from meter.rules.claim_book import OPEN
 from meter.rules.commands import CloseYear, ExpireCoupons
 from meter.rules.effects import check_same
 from meter.rules.entries import CouponsExpired, Posting, YearClosed
-from meter.rules.items import known_item
+from meter.rules.items import item_programme
 from meter.rules.kinds.kind import NOTHING_MORE, Judged, Kind, Stamp, active_policy
 from meter.rules.kinds.pools import check_year, given_back
 from meter.rules.state import CouponId, State
@@ -145,7 +145,7 @@ def _judge_closing(state: State, command: CloseYear, stamp: Stamp) -> Judged:
 def _check_no_claim(state: State, command: CloseYear) -> None:
     """Raise `Problem` `claim_open` where a claim for the year has neither ended nor an order."""
     for item, year in state.claims.by_item:
-        if year != command.year or known_item(state, item).programme != command.programme:
+        if year != command.year or item_programme(state, item) != command.programme:
             continue
         for claim in state.claims.claims_of((item, year)):
             if claim.state in OPEN:

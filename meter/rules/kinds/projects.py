@@ -72,11 +72,12 @@ def claims_ceiling(state: State, project: Project) -> Ceiling | None:
 
 def claimed_for(state: State, project: Project) -> dict[str, int]:
     """Return what was approved and not taken back for each item of a project, in fen."""
-    years = {each.registered.id: list(each.years) for each in project.contracts}
-    years |= {each.made.id: [each.made.year] for each in project.awards}
+    names = [each.registered.id for each in project.contracts]
+    names += [each.made.id for each in project.awards]
+    book = state.claims
     return {
-        name: sum(state.claims.account((name, year)).claimed for year in held)
-        for name, held in years.items()
+        name: sum(book.account((name, year)).claimed for year in book.years_of(name))
+        for name in names
     }
 
 
