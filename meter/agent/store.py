@@ -182,17 +182,14 @@ class Spool:
                 case Rejected(code=code):
                     self._settle(void.id, "held", code)
         for record, result in zip(batch.records, receipt.receipt.results, strict=True):
-            # A record that is to be taken back stays so, whatever became of it.
-            if self._one("slice_standing", record.id) not in (("sent",), ("waiting",)):
-                continue
             match result:
                 case Accepted() | Duplicate():
-                    self._settle(record.id, "held")
+                    self._settle_record(record.id, "held")
                 case Conflict():
-                    self._settle(record.id, "refused", "conflict")
+                    self._settle_record(record.id, "refused", "conflict")
                 case Rejected(code=code):
                     standing: SliceStanding = "waiting" if code in PASSING_CODES else "refused"
-                    self._settle(record.id, standing, code)
+                    self._settle_record(record.id, standing, code)
 
     def unproved(self) -> Sequence[int]:
         return [seq for (seq,) in self._all("unproved")]
@@ -222,7 +219,12 @@ class Spool:
         text = json.dumps(item.item, ensure_ascii=False)
         self._do("note", text, item.code, item.detail)
         if "id" in item.item and "reason" not in item.item:
-            self._settle(item.item["id"], "refused", item.code)
+            self._settle_record(item.item["id"], "refused", item.code)
+
+    def _settle_record(self, id_: str, standing: SliceStanding, code: str = "") -> None:
+        """Settle a slice that is on its way; one that is to be taken back stays so."""
+        if self._one("slice_standing", id_) in (("sent",), ("waiting",)):
+            self._settle(id_, standing, code)
 
     # Facts, runs and slices
 

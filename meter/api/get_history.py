@@ -6,6 +6,7 @@ Its provider sees no money but the cost.
 from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from ledger import canon
 from ledger import store as ledger_store
@@ -42,14 +43,17 @@ async def get_history(ask: Ask) -> HistoryView:
         enterprise = known.terms(contract).agreed.enterprise
         ask.must_be_theirs(enterprise=enterprise, provider=contract.registered.provider)
         assert ask.who is not None, "a contract is not public"
-        money = ask.who.role != "provider"
+        money, official = ask.who.role != "provider", ask.who.role in OFFICIALS
         numbers = _numbers(known, contract, money=money)
         entries = await ledger_store.entries_at(connection, numbers)
     changes = []
     for number in numbers:
         entry = read_entry(canon.decode(entries[number]))
         assert isinstance(entry, ContractEntry | ContractFunded), "they are about the contract"
-        changes.append(_change(number, entry, money=money))
+        change = _change(number, entry, money=money)
+        if official:
+            change = replace(change, by=entry.by, person=entry.person)
+        changes.append(change)
     return HistoryView(history=changes, as_of=as_of(head.size, head.last_at))
 
 
@@ -82,8 +86,6 @@ def _change(number: int, entry: ContractEntry | ContractFunded, *, money: bool) 
         entry=number,
         kind=entry.kind,
         time=format_moment(entry.at),
-        by=entry.by,
-        person=entry.person,
         reason=entry.reason,
         **told,
     )

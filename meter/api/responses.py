@@ -175,16 +175,17 @@ class ChangeView(
     omit_defaults=True,
     rename={"starts": "from", "ends": "until", "ratio_class": "class"},
 ):
-    """An entry about a contract: who made it, the terms that it names, and what it changed.
+    """An entry about a contract: the terms that it names, and what it changed.
 
+    Officials are told who made it: `by` and `person`.
     `cost`, `entitled` and `granted` are signed changes by an amendment or other public money.
     """
 
     entry: int
     kind: str
     time: str
-    by: str
-    person: str
+    by: str | UnsetType = UNSET
+    person: str | UnsetType = UNSET
     contract_no: str | UnsetType = UNSET
     project: str | UnsetType = UNSET
     follows: str | UnsetType = UNSET

@@ -5,15 +5,18 @@ import contextlib
 import sqlite3
 import stat
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from meter.agent.config import Config, read_config
+from meter.agent.plan import Slice
 from meter.agent.run import Agent
+from meter.agent.spool import NotTaken
 from meter.agent.status import exit_code, status_of
 from meter.agent.store import Spool
-from meter.agent.usage import Reading
+from meter.agent.usage import Reading, Run
 from meter.client import ClientError, load_key, registration
 from meter.rules.entries import UsageAccepted
 from meter.values.units import parse_instant
@@ -378,6 +381,26 @@ async def test_the_spool_is_of_one_process_and_one_stream_and_closed_to_others(d
         (tmp_path / "agent/agent.toml").write_text(other.replace('"cluster"', '"another"'))
         with pytest.raises(ClientError, match="other_stream"):
             await agent_of(read_config(tmp_path / "agent/agent.toml"), scheduler).__aenter__()
+
+
+@pytest.mark.parametrize("standing", ["voiding", "void", "held"])
+async def test_a_record_that_is_to_be_taken_back_stays_so_whatever_is_said_of_it(
+    database, tmp_path, standing
+):
+    async with clustered(database, tmp_path) as (_, file, scheduler):
+        seen = run(1, T0 - 9, T0)
+        scheduler.says(T0, seen)
+        async with agent_of(file, scheduler) as agent:
+            await agent.once()
+            [one] = slices_of(agent, seen)
+            agent.spool.adopt(seen.id, [replace(one, standing=standing)], seen.terms)
+            agent.spool.note(NotTaken({"id": one.id}, "conflict", "other content"))
+            assert [each.standing for each in slices_of(agent, seen)] == [standing]
+
+
+def slices_of(agent: Agent, seen: Run) -> list[Slice]:
+    _, known = agent.spool.run(seen.id)
+    return list(known.slices)
 
 
 async def test_what_is_no_spool_is_told_and_left_alone(tmp_path):

@@ -119,7 +119,11 @@ async def test_the_history_tells_each_reader_what_is_theirs(service):
     firm = {"Authorization": await authorization(service, "firm", "enterprise", ALPHA)}
     provider = {"Authorization": await authorization(service, "pcl", "provider", "pcl")}
     told = (await service.get("/v1/contracts/A/history", **firm)).json["history"]
-    assert told == (await service.get("/v1/contracts/A/history")).json["history"]
+    officials = (await service.get("/v1/contracts/A/history")).json["history"]
+    assert {(each.pop("by"), each.pop("person")) for each in officials} == {
+        ("authority-1", "authority")
+    }
+    assert told == officials
     kinds = ["contract", "amendment", "amendment", "late_window", "freeze"]
     assert [each["kind"] for each in told] == kinds
     first, supplement, correction, window, freeze = told
@@ -133,7 +137,7 @@ async def test_the_history_tells_each_reader_what_is_theirs(service):
     assert freeze["reason"] == "asked about"
     theirs = (await service.get("/v1/contracts/A/history", **provider)).json["history"]
     assert theirs[2]["cost"] == "-640.00"
-    assert not {"entitled", "granted"} & theirs[2].keys()
+    assert not {"entitled", "granted", "by", "person"} & theirs[2].keys()
     other = {"Authorization": await authorization(service, "beta", "enterprise", BETA)}
     assert (await service.get("/v1/contracts/A/history", **other)).code == "not_found"
 

@@ -57,6 +57,7 @@ CREATE TABLE IF NOT EXISTS batch (
     received_at INTEGER,
     proof BLOB
 ) STRICT;
+CREATE INDEX IF NOT EXISTS batch_received ON batch (received_at);
 CREATE INDEX IF NOT EXISTS batch_unsent ON batch (seq) WHERE receipt IS NULL;
 CREATE INDEX IF NOT EXISTS batch_unproved ON batch (seq) WHERE receipt IS NOT NULL AND proof IS NULL;
 
