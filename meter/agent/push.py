@@ -219,9 +219,18 @@ class Reporter:
     async def _post_all(self, report: Report) -> None:
         queue = deque(self._outbox.unsent())
         conflicts, fault = 0, None
+        failed: list[int] = []
+        deferred: set[int] = set()
         while queue:
             seq = queue.popleft()
             payload = self._outbox.payload(seq)
+            if seq not in deferred and self._takes_back(payload, queue):
+                deferred.add(seq)
+                queue.append(seq)  # a void before its record would find nothing
+                continue
+            if self._takes_back(payload, failed):
+                failed.append(seq)
+                continue
             try:
                 envelope = sign_payload(payload, self._stream.keyid, self._stream.key)
                 receipt = await self._service.post_batch(envelope, self._receipt_key)
@@ -233,12 +242,22 @@ class Reporter:
                     queue.appendleft(self._renumber(seq, payload))
                 elif refused.status == 500:
                     fault = refused  # it may be this batch alone, so the others go on
+                    failed.append(seq)
                 else:
                     raise
             else:
                 self._settle(seq, payload, receipt, report)
         if fault is not None:
             raise fault
+
+    def _takes_back(self, payload: bytes, others: Iterable[int]) -> bool:
+        """Return whether a batch voids a record that another one brings."""
+        voided = {void["id"] for void in _Part.of(payload).voids}
+        return bool(voided) and any(
+            record["id"] in voided
+            for seq in others
+            for record in _Part.of(self._outbox.payload(seq)).records
+        )
 
     def _split(self, seq: int, payload: bytes, refused: Refused, report: Report) -> list[int]:
         """Cut a batch in two; return their numbers. A single item is set aside.

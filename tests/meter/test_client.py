@@ -788,6 +788,37 @@ async def test_a_fault_at_one_batch_does_not_hold_up_the_others(database, tmp_pa
         assert await usage_ids(proxy) == ["b", "a"]
 
 
+def in_batches(one, *parts) -> None:
+    """Put batches into the outbox, the first of them as number 1."""
+    for seq, (voids, records) in enumerate(parts, 1):
+        one._outbox.put(seq, one._payload(seq, push._Part(voids, records)))
+    one._stream.last_seq = len(parts)
+
+
+TAKEN_BACK = {"id": "a", "reason": "it ran for less"}
+
+
+async def test_a_void_waits_for_the_batch_that_brings_its_record(database, tmp_path):
+    async with opened(database, tmp_path, "status 500") as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            in_batches(one, ([], [fields("a")]), ([TAKEN_BACK], [fields("a.1")]))
+            with pytest.raises(Refused, match="http_500"):
+                await one.report()
+            assert await usage_ids(proxy) == []
+            assert (await one.report()).not_taken == []
+        assert await usage_ids(proxy) == ["a", "a.1"]
+        assert [each.id for each in await proxy.service.entries() if each.kind == "void"] == ["a"]
+
+
+async def test_a_void_comes_after_its_record_whatever_their_numbers_are(database, tmp_path):
+    async with opened(database, tmp_path) as (proxy, key):
+        async with reporter(proxy, key, tmp_path) as one:
+            in_batches(one, ([TAKEN_BACK], [fields("a.1")]), ([], [fields("a")]))
+            assert (await one.report()).not_taken == []
+        assert await usage_ids(proxy) == ["a", "a.1"]
+        assert [each.id for each in await proxy.service.entries() if each.kind == "void"] == ["a"]
+
+
 async def test_under_a_new_key_the_batches_of_the_revoked_one_go_on(database, tmp_path):
     async with opened(database, tmp_path) as (proxy, key):
         await proxy.service.ask("/v1/keys/pcl-1/revoke")
