@@ -52,7 +52,7 @@ Filter = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the service is, and which ledger it keeps; `token` and the three after it are files."""
+    """The service and its ledger; `token` and the three after it are files."""
 
     url: str
     log: LogName
@@ -65,7 +65,7 @@ class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """As whom the agent reports; `key` is a file."""
+    """The provider for whom the agent reports; `key` is a file."""
 
     id: Id
     stream: Id
@@ -74,7 +74,7 @@ class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SlurmSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which cluster is read, from when on, and how it is cut."""
+    """The cluster that is read, since when, and how its runs are cut."""
 
     cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}\Z")]
     since: Instant
@@ -211,7 +211,7 @@ def _check_rules(config: Config) -> None:
 
 
 class Map:
-    """Says to which contract a run belongs, and which devices it held."""
+    """The map from runs to contracts and devices."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ _SQL: Final = load("meter.agent", "store.sql")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A run for people: why it is held up, and for how long it ran as far as is known."""
+    """A run that is not reported as it stands, and why; `seconds` is for how long it is known to run."""
 
     run: str
     account: str
