@@ -33,7 +33,7 @@ _SQL: Final = load("meter.agent", "store.sql")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A run that is not reported as it stands, and why; `seconds` is for how long it is known to run."""
+    """A run that is not reported as it stands, and why; `seconds` is its known length."""
 
     run: str
     account: str
