@@ -33,9 +33,9 @@ from ledger.files import close_to_others, open_private
 from meter.values.foreign_text import one_line
 from meter.values.problems import Problem
 from meter.values.strict import decode, is_id
-from meter.values.units import format_instant
+from meter.values.units import format_instant, format_money
 from meter.wire import dsse, possession, stored_receipt
-from meter.wire.batch import Batch, Record, Void
+from meter.wire.batch import Batch, Purchase, Record, Void
 from meter.wire.dsse import BATCH_TYPE, RECEIPT_TYPE
 from meter.wire.receipt import TIME, Receipt, WrongReceipt, receipt_for
 from meter.wire.stored_receipt import MAX_FILE_BYTES, StoredReceipt
@@ -164,6 +164,7 @@ def payload_of(batch: Batch) -> bytes:
     """Write a batch as it travels, instants in Shanghai's offset."""
     fields = {name: getattr(batch, name) for name in batch.__struct_fields__}
     fields["records"] = [record_fields(record) for record in batch.records]
+    fields["purchases"] = [purchase_fields(purchase) for purchase in batch.purchases]
     return msgspec.json.encode({key: value for key, value in fields.items() if value is not UNSET})
 
 
@@ -171,6 +172,13 @@ def record_fields(record: Record) -> dict[str, Any]:
     """Return a record as JSON, instants in Shanghai's offset."""
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     fields |= {"start": format_instant(record.start), "end": format_instant(record.end)}
+    return {name: value for name, value in fields.items() if value is not UNSET}
+
+
+def purchase_fields(purchase: Purchase) -> dict[str, Any]:
+    """Return a purchase as JSON, its amount as yuan text."""
+    fields = {name: getattr(purchase, name) for name in purchase.__struct_fields__}
+    fields["amount"] = format_money(purchase.amount)
     return {name: value for name, value in fields.items() if value is not UNSET}
 
 
@@ -191,7 +199,12 @@ class Stream:
     key: Ed25519PrivateKey
     last_seq: int = 0
 
-    def next_batch(self, records: Iterable[Record], voids: Iterable[Void] = ()) -> Batch:
+    def next_batch(
+        self,
+        records: Iterable[Record] = (),
+        voids: Iterable[Void] = (),
+        purchases: Iterable[Purchase] = (),
+    ) -> Batch:
         """Take the next number."""
         self.last_seq += 1
         return Batch(
@@ -202,6 +215,7 @@ class Stream:
             seq=self.last_seq,
             voids=list(voids),
             records=list(records),
+            purchases=list(purchases),
         )
 
     def sign(self, batch: Batch) -> bytes:

@@ -173,6 +173,12 @@ def record(
     } | more
 
 
+def purchase(id_: str, contract: str, amount: str, delivered_on: str, **more: Any) -> dict:
+    """Return a purchase as JSON."""
+    names = {"id": id_, "contract": contract, "amount": amount}
+    return names | {"delivered_on": delivered_on} | more
+
+
 def day_number(day: str) -> int:
     """Return the number of a Shanghai date in entries, which count from 1970-01-01."""
     return (date.fromisoformat(day) - date(1970, 1, 1)).days
@@ -315,6 +321,13 @@ class Books:
         }
         return self.ask(commands.RegisterProvider, **(body | changes))
 
+    def vendor(self, id_: str, uscc: str, *serves: str) -> int:
+        """Register who sells what some programmes fund, with its key `<id>-1`."""
+        names = {"id": id_, "uscc": uscc, "name": "深圳数据交易所"}
+        number = self.ask(commands.RegisterProvider, **names, serves=list(serves))
+        self.key(f"{id_}-1", id_)
+        return number
+
     def key(self, keyid: str = "pcl-1", provider: str = "pcl", **changes: Any) -> int:
         body = registration(signer(keyid), ORIGIN, provider, keyid)
         return self.ask(commands.RegisterKey, **({"provider": provider} | body | changes))
@@ -368,6 +381,11 @@ class Books:
             "related_party": False,
         }
         return self.ask(commands.RegisterContract, **(body | changes))
+
+    def shop(self, id_: str, programme: str, provider: str, **changes: Any) -> int:
+        """Register a contract of purchases."""
+        terms = {"programme": programme, "provider": provider, "prices": {}, "max_devices": {}}
+        return self.contract(id_, **(terms | changes))
 
     def fund_contract(self, contract: str, amount: str, **changes: Any) -> int:
         body = {"reference": "1号", "level": "district", "document": "拨付通知"}
@@ -512,6 +530,13 @@ class Books:
         self.send(dsse.seal(dsse.BATCH_TYPE, payload, keyid, signer(keyid)))
         receipt = self.receipt()
         return [_RESULTS[each["status"]](**each) for each in receipt["voids"] + receipt["results"]]
+
+    def sell(
+        self, *purchases: dict[str, Any], vendor: str = "szdex", voids: Iterable[Any] = ()
+    ) -> list[Result]:
+        """Sign a vendor's batch and post it; returns the results of its voids and purchases."""
+        body = {"provider": vendor, "purchases": list(purchases)}
+        return self.post((), voids, f"{vendor}-1", **body)
 
     def send(self, data: bytes) -> bytes:
         """Take an envelope as the service does, and return the receipt's bytes."""

@@ -16,9 +16,10 @@ from typing import Any
 
 from ledger.sources import is_compiled
 from meter.rules import decide
+from meter.values.policy import shipped_text
 from meter.values.problems import Problem
 from meter.values.units import format_money, parse_instant
-from tests.books import ALPHA, BETA, DEVICE, lifted, record, void
+from tests.books import ALPHA, BETA, DEVICE, lifted, purchase, record, uscc_of, void
 from tests.writer import Writer
 
 NOW = "2027-01-01T12:00:00+08:00"
@@ -28,6 +29,9 @@ EDGES = [
     parse_instant(f"{day}T00:00:00+08:00")
     for day in ("2024-12-18", "2025-01-01", "2026-01-01", "2026-12-18")
 ]
+CORPUS = shipped_text("corpus-coupon", "2024-12").replace("days = 35", "days = 3660") + (
+    '\n[rounding]\nprorate = "days"\narticle = "1"\nstanding = "measures"\n'
+)
 CONTRACTS = ("A", "B", "L", "S", "nobody")
 DEVICES = (DEVICE, DEVICE, DEVICE, "other")
 
@@ -53,6 +57,9 @@ def history(seed: int) -> Writer:
     writer.contract("B", amount="50.00")
     writer.contract("L", max_devices={DEVICE: 2})
     writer.contract("S", enterprise=BETA, amount="200.00")
+    writer.activate(CORPUS)
+    writer.vendor("szdex", uscc_of(71), "corpus-coupon")
+    writer.shop("K", "corpus-coupon", "szdex", amount="300.00")
     for _ in range(STEPS):
         try:
             random.choice(OPERATIONS)(writer, random)
@@ -78,6 +85,18 @@ def _record(random: Random) -> dict[str, Any]:
     return record(
         _id(random), random.choice(CONTRACTS), start, start + seconds, thousandths, device=device
     )
+
+
+def _sell(writer: Writer, random: Random) -> None:
+    """Post purchases, a part of them services, and take one back."""
+    days = [f"{year}-{month:02}-17" for year in (2024, 2025, 2026) for month in (1, 6, 12)]
+    bought = []
+    for _ in range(random.randrange(1, 4)):
+        starts, ends = random.choice(days), random.choice(days)
+        dates = {"service_from": starts, "service_until": ends} if random.random() < 0.7 else {}
+        amount = format_money(random.randrange(1, 90_00))
+        bought.append(purchase(_id(random), "K", amount, random.choice(days), **dates))
+    writer.sell(*bought, voids=[void(_id(random))])
 
 
 def _id(random: Random) -> str:
@@ -142,7 +161,7 @@ def _enlist(writer: Writer, random: Random) -> None:
 
 OPERATIONS: tuple[Callable[[Writer, Random], None], ...] = (
     *(_post, _post, _post, _post, _issue, _issue),
-    *(_withdraw, _void, _release, _release, _freeze, _enlist, _fund, _amend, _amend),
+    *(_withdraw, _void, _release, _release, _freeze, _enlist, _fund, _amend, _amend, _sell, _sell),
 )
 
 if __name__ == "__main__":

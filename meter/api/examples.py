@@ -525,6 +525,14 @@ MEANINGS: Final[dict[str, str]] = {
     "seq": "The number of the batch in its stream, from 1, unique for ever.",
     "voids": "Records to take back; they come before the records.",
     "records": "Usage: a device, a contract, a period.",
+    "purchases": "What was bought under contracts of purchases; a trading platform or vendor sends"
+    " them.",
+    "Purchase.id": "The provider's id of the purchase, unique for ever, among records too.",
+    "Purchase.amount": f"What was bought for. {_YUAN}.",
+    "delivered_on": "The day of its delivery in Shanghai: a purchase is as old as that day's end.",
+    "service_from": "The first day of a service.",
+    "service_until": "The day after a service's last.",
+    "serves": "The programmes of purchases that a trading platform or vendor serves.",
     "Void.id": "The id of an accepted record.",
     "Record.id": "The provider's id of the record, unique for ever.",
     "device": "The kind of device.",
@@ -539,7 +547,7 @@ MEANINGS: Final[dict[str, str]] = {
     "before": "The tree on which the group of this batch was built.",
     "Receipt.entries": "Where the batch's entries are in the ledger.",
     "Receipt.voids": "The result of each void, in order.",
-    "results": "The result of each record, in order.",
+    "results": "The result of each record, then of each purchase, in order.",
     "Before.size": "Number of entries.",
     "Before.root": "The Merkle root over them (RFC 9162), in base64.",
     "first": "The number of the batch's own entry.",
@@ -803,8 +811,7 @@ REMEDIES: Final[dict[str, str]] = {
     "method_not_allowed": "Use a method that the `Allow` header names.",
     "request_timeout": "Send the same again, or less at once: `detail` names the time that a body"
     " may take.",
-    "too_large": "Send less at once: batches up to 8 MiB and 5,000 records and voids, commands"
-    " up to 256 KiB.",
+    "too_large": "Send less at once: batches up to 8 MiB and 5,000 items, commands up to 256 KiB.",
     "unsupported_encoding": "Send the body without `Content-Encoding`, and with no other"
     " `Transfer-Encoding` than `chunked`.",
     "expectation_failed": "Send the request without `Expect`, or with `Expect: 100-continue`.",
@@ -829,6 +836,7 @@ REMEDIES: Final[dict[str, str]] = {
     "not_applicant": "Check the programme and the enterprise's `kind`: `detail` names those that it"
     " funds.",
     "wrong_meter": "Check the programme: `detail` says what it funds.",
+    "not_served": "Name a provider that serves the programme, or register one that does.",
     "role_conflict": "Who serves a programme cannot apply under it: check the USCC.",
     "unknown_policy": "Kashi ships no such file: check programme and version, or send `content`.",
     "unknown_programme": "Activate a policy of the programme first, or check the name.",

@@ -24,12 +24,14 @@ from meter.api.responses import (
     UsageDay,
     UsagePage,
     UsageTotal,
+    content_of,
     costs_by_reason,
 )
 from meter.api.routes import Ask, Handler, Route
 from meter.host.breath import Breath
 from meter.rules.commands import ProgrammeName
 from meter.rules.entries import (
+    AcceptedEntry,
     ContractAmended,
     ReasonCost,
     RecordEntry,
@@ -134,6 +136,7 @@ async def get_usage(ask: Ask) -> UsagePage:
             each.registered.id
             for each in asked_contracts(ask, known, query.contract)
             if query.programme in (UNSET, each.registered.programme)
+            and each.policy.meter == "device-time"
         ]
         days = range(first, stop)
         page = await pages.usage(connection, contracts, days, (day, device), query.limit)
@@ -283,28 +286,25 @@ async def _lines(found: list[HeldEntry]) -> list[_Line]:
         entry = read_entry(canon.decode(each.data))
         assert isinstance(entry, RecordEntry), "meter.record points at such entries"
         lines.append(
-            _record(each, entry) if isinstance(entry, UsageAccepted) else _change(each.entry, entry)
+            _record(each, entry) if isinstance(entry, AcceptedEntry) else _change(each.entry, entry)
         )
     return lines
 
 
-def _record(held: HeldEntry, usage: UsageAccepted) -> _Line:
+def _record(held: HeldEntry, accepted: AcceptedEntry) -> _Line:
     view = RecordView(
-        line="record",
+        line="record" if isinstance(accepted, UsageAccepted) else "purchase",
         entry=held.entry,
-        id=usage.id,
-        provider=usage.provider,
-        contract=usage.contract,
-        device=usage.device,
-        milli_devices=usage.milli_devices,
-        starts=format_instant(usage.start // MICROSECONDS),
-        ends=format_instant(usage.end // MICROSECONDS),
+        id=accepted.id,
+        provider=accepted.provider,
+        contract=accepted.contract,
         status=held.status,
         voided=UNSET if held.voided is None else held.voided,
         released=UNSET if held.released is None else held.released,
-        **_figures(usage),
+        **content_of(accepted),
+        **_figures(accepted),
     )
-    return _Line(view, _money(usage))
+    return _Line(view, _money(accepted))
 
 
 def _change(number: int, entry: RecordVoided | RecordReleased) -> _Line:
@@ -375,7 +375,7 @@ def _not_counted(found: NotCounted) -> NotCountedView:
         id=found.id,
         provider=found.provider,
         contract=found.contract,
-        device=found.device,
+        device=found.device or "",
         starts=format_instant(found.starts // MICROSECONDS),
         ends=format_instant(found.ends // MICROSECONDS),
         status=status,

@@ -249,6 +249,7 @@ def provider_view(known: Registered, provider: Provider) -> ProviderView:
         entry=provider.entry,
         uscc=registered.uscc,
         name=registered.name,
+        serves=[] if registered.serves is UNSET else registered.serves,
         enlistments=[
             EnlistmentView(name, each.devices, format_date(each.start), format_date(each.end))
             for name, each in known.enlistments_of(provider).items()

@@ -3,7 +3,7 @@
 A batch is named by the hex sha256 of its payload, which its sender can compute before any response.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct
@@ -21,15 +21,15 @@ from meter.api.responses import (
     ReportedView,
     StreamPage,
     StreamView,
+    content_of,
 )
 from meter.api.routes import Ask, Handler, Route, with_etag
-from meter.rules.entries import RecordVoided, UsageAccepted
+from meter.rules.entries import AcceptedEntry, PurchaseAccepted, RecordVoided
 from meter.rules.kinds.table import read_entry
 from meter.tables import pages
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
-from meter.values.units import MICROSECONDS, format_instant
 from meter.wire.advice import ADVICE
 from meter.wire.dsse import Document
 from meter.wire.receipt import PASSING_CODES, Receipt
@@ -134,24 +134,26 @@ async def get_receipt_key(ask: Ask) -> ReceiptKeyView:
 
 
 def _reported(held: pages.Reported) -> ReportedView:
-    usage = read_entry(canon.decode(held.data))
-    assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
+    accepted = read_entry(canon.decode(held.data))
+    assert isinstance(accepted, AcceptedEntry), "meter.record points at such entries"
     void = None if held.void is None else read_entry(canon.decode(held.void))
     assert void is None or isinstance(void, RecordVoided), "meter.record points at voids"
     return ReportedView(
         entry=held.entry,
-        id=usage.id,
-        contract=usage.contract,
-        device=usage.device,
-        milli_devices=usage.milli_devices,
-        starts=format_instant(usage.start // MICROSECONDS),
-        ends=format_instant(usage.end // MICROSECONDS),
-        run=usage.run,
-        state=usage.state,
-        final=usage.final,
+        id=accepted.id,
+        contract=accepted.contract,
+        **content_of(accepted),
+        **_opaque(accepted),
         voided=UNSET if held.voided is None else held.voided,
         voided_by=UNSET if void is None else _side(void),
     )
+
+
+def _opaque(accepted: AcceptedEntry) -> dict[str, Any]:
+    """Return what a record told beside its usage, which decides nothing."""
+    if isinstance(accepted, PurchaseAccepted):
+        return {}
+    return {"run": accepted.run, "state": accepted.state, "final": accepted.final}
 
 
 def _side(void: RecordVoided) -> Literal["provider", "authority"]:
@@ -179,7 +181,7 @@ def _rejected(refusal: pages.Refusal) -> RejectedView:
         status="conflict" if conflict else "rejected",
         code=refusal.code,
         detail=refusal.detail,
-        retry=refusal.what == "record" and refusal.code in PASSING_CODES,
+        retry=refusal.what in ("record", "purchase") and refusal.code in PASSING_CODES,
         advice=ADVICE[refusal.what, refusal.code],
     )
 

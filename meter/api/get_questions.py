@@ -18,7 +18,7 @@ from meter.api.responses import QuestionPage, QuestionView, as_of
 from meter.api.routes import Ask, Route
 from meter.host.breath import Breath
 from meter.rules.capacity import QUARTERS_PER_DAY
-from meter.rules.entries import RecordEntry, RecordVoided, UsageAccepted
+from meter.rules.entries import AcceptedEntry, RecordEntry, RecordVoided
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import AcceptedRecord, DeviceTimeId, State
 from meter.tables import connections, load, pages
@@ -26,7 +26,9 @@ from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc
 from meter.views.flags import Question, Questions
 
-_OF_RECORDS: Final = (b'"kind":"usage"', b'"kind":"void"', b'"kind":"release"')
+_OF_RECORDS: Final = (
+    *(b'"kind":"usage"', b'"kind":"purchase"', b'"kind":"void"', b'"kind":"release"'),
+)
 
 
 class QuestionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +95,7 @@ async def _load_records(
 ) -> None:
     """Let the state know each record that one of the entries voids."""
     for number, entry in found:
-        if isinstance(entry, UsageAccepted):
+        if isinstance(entry, AcceptedEntry):
             state.records[entry.provider, entry.id] = AcceptedRecord(number, entry, [])
     voided = {(each.provider, each.id) for _, each in found if isinstance(each, RecordVoided)}
     await load.load_records(connection, state, voided - state.records.keys())

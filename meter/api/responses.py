@@ -12,9 +12,15 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meter.rules.claim_book import ClaimState
-from meter.rules.entries import AmendmentMode, Bound, PriceFor
+from meter.rules.entries import AcceptedEntry, AmendmentMode, Bound, PriceFor, UsageAccepted
 from meter.values.roles import Role
-from meter.values.units import format_moment, format_money, format_price
+from meter.values.units import (
+    MICROSECONDS,
+    format_instant,
+    format_moment,
+    format_money,
+    format_price,
+)
 from meter.views.flags import QuestionKind
 from meter.wire.advice import Refusable
 from meter.wire.receipt import REASONS, Reason
@@ -46,6 +52,23 @@ def costs_by_reason(fen: Iterable[int]) -> dict[Reason, str]:
     """Return ineligible costs by reason, without reasons that cost nothing."""
     costs = zip(REASONS, fen, strict=True)
     return {reason: format_money(cost) for reason, cost in costs if cost}
+
+
+def content_of(accepted: AcceptedEntry) -> dict[str, Any]:
+    """Return what was used, or bought, as views have it."""
+    if isinstance(accepted, UsageAccepted):
+        return {
+            "device": accepted.device,
+            "milli_devices": accepted.milli_devices,
+            "starts": format_instant(accepted.start // MICROSECONDS),
+            "ends": format_instant(accepted.end // MICROSECONDS),
+        }
+    return {
+        "amount": format_money(accepted.amount),
+        "delivered_on": accepted.delivered_on,
+        "service_from": accepted.service_from,
+        "service_until": accepted.service_until,
+    }
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -298,7 +321,7 @@ class GapPage(Page, frozen=True, kw_only=True):
 class RejectedView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A refused part of a batch, the reason, and what to do about it.
 
-    `what` is a record, a void, or a whole batch, whose number holds another one.
+    `what` is a record, a purchase, a void, or a whole batch, whose number holds another one.
     """
 
     batch: str
@@ -321,7 +344,7 @@ class RejectedPage(Page, frozen=True, kw_only=True):
 
 
 class ReportedView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
-    """A record as its provider sent it, and the entry that accepted it.
+    """A record or purchase as its provider sent it, and the entry that accepted it.
 
     `voided` is the number of the entry that took it back, `voided_by` the side that asked for it.
     """
@@ -329,10 +352,14 @@ class ReportedView(Struct, frozen=True, kw_only=True, rename={"starts": "start",
     entry: int
     id: str
     contract: str
-    device: str
-    milli_devices: int
-    starts: str
-    ends: str
+    device: str | UnsetType = UNSET
+    milli_devices: int | UnsetType = UNSET
+    starts: str | UnsetType = UNSET
+    ends: str | UnsetType = UNSET
+    amount: str | UnsetType = UNSET
+    delivered_on: str | UnsetType = UNSET
+    service_from: str | UnsetType = UNSET
+    service_until: str | UnsetType = UNSET
     run: str | UnsetType = UNSET
     state: str | UnsetType = UNSET
     final: bool | UnsetType = UNSET
@@ -414,23 +441,27 @@ RecordStatus = Literal["accepted", "withheld", "released", "voided"]
 
 
 class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
-    """An accepted record, or a void or release of one; the money as its entry changes it.
+    """An accepted record or purchase, or a void or release of one; the money as it changes.
 
-    A record has a status; `withheld` means that a part waits for a reviewer. `voided` and
-    `released` are the numbers of the entries that did so. They are lines themselves, and name the
-    entry of the `record`.
+    A record has a device, a purchase an amount and dates. Both have a status; `withheld` means that
+    a part waits for a reviewer. `voided` and `released` are the numbers of the entries that did so.
+    They are lines themselves, and name the entry of the `record`.
     """
 
-    line: Literal["record", "void", "release"]
+    line: Literal["record", "purchase", "void", "release"]
     entry: int
     record: int | UnsetType = UNSET
     id: str
     provider: str
     contract: str
-    device: str
+    device: str | UnsetType = UNSET
     milli_devices: int | UnsetType = UNSET
     starts: str | UnsetType = UNSET
     ends: str | UnsetType = UNSET
+    amount: str | UnsetType = UNSET
+    delivered_on: str | UnsetType = UNSET
+    service_from: str | UnsetType = UNSET
+    service_until: str | UnsetType = UNSET
     cost: str
     entitled: str
     withheld: str
@@ -467,14 +498,15 @@ class NotCountedView(
 ):
     """A record that was refused, or withheld in part, and the fate of that part.
 
-    `entry` is the record's, or that of the batch in which it was refused; `withheld` its cost.
+    `entry` is the record's, or that of the batch in which it was refused; `withheld` its cost. A
+    purchase has no device, and the day of its delivery.
     """
 
     entry: int
     id: str
     provider: str
     contract: str
-    device: str
+    device: str = ""
     starts: str
     ends: str
     status: Literal["rejected", "conflict", "withheld", "released", "voided"]
@@ -742,12 +774,13 @@ class SuspectPage(Page, frozen=True, kw_only=True):
 
 
 class ProviderView(Struct, frozen=True, kw_only=True):
-    """A provider, its enlistments and its keys."""
+    """A provider, the programmes of purchases that it serves, its enlistments and its keys."""
 
     id: str
     entry: int
     uscc: str
     name: str
+    serves: list[str]
     enlistments: list[EnlistmentView]
     keys: list[KeyView]
 

@@ -41,6 +41,7 @@ from meter.rules.effects import (
     void_effect,
 )
 from meter.rules.entries import (
+    AcceptedEntry,
     AnyEntry,
     AuthorityEntry,
     AwardEntry,
@@ -54,6 +55,7 @@ from meter.rules.entries import (
     PolicyActivated,
     PoolAllocated,
     ProjectEntry,
+    PurchaseAccepted,
     RecordReleased,
     RecordVoided,
     UsageAccepted,
@@ -64,6 +66,7 @@ from meter.rules.items import grounds_of, known_item
 from meter.rules.kinds.kind import Existing, Judged, Stamp
 from meter.rules.kinds.table import BY_ENTRY, command_of, read_entry
 from meter.rules.measure import Measured, meter_of, usage_of
+from meter.rules.purchases import measured_purchase
 from meter.rules.state import AcceptedRecord, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
@@ -149,7 +152,7 @@ class Recorder(Audit):
         """Judge the next entry, and keep it."""
         super().entry(number, data, fields, attachments, tree)
         entry = read_entry(msgspec.json.decode(data) if fields is None else fields)
-        if isinstance(entry, UsageAccepted):
+        if isinstance(entry, AcceptedEntry):
             entry = self.state.records[entry.provider, entry.id].usage  # it is held there anyway
         self.entries.append(entry)
 
@@ -186,6 +189,8 @@ class _Alternative:
         match entry:
             case UsageAccepted():
                 self._accept(number, entry)
+            case PurchaseAccepted():
+                self._buy(number, entry)
             case RecordVoided() | RecordReleased():
                 self._change_record(number, entry)
             case PolicyActivated():
@@ -210,6 +215,16 @@ class _Alternative:
         measured = Measured(usage_of(record), record.fits, withheld)
         meter = meter_of(self.state, contract, entry.device)
         accept(self.state, record, accepted_effect(self.state, contract, meter, measured))
+
+    def _buy(self, number: int, entry: PurchaseAccepted) -> None:
+        """Apply a purchase: the days on which it counts are facts."""
+        contract = self.state.contracts.get(entry.contract)
+        if contract is None:  # it was refused
+            return
+        measured = measured_purchase(entry, by_days=entry.by_days)
+        meter = meter_of(self.state, contract, entry.device)
+        effect = accepted_effect(self.state, contract, meter, measured)
+        accept(self.state, AcceptedRecord(number, entry, measured.fits), effect)
 
     def _change_record(self, number: int, entry: RecordVoided | RecordReleased) -> None:
         record = self.state.records.get((entry.provider, entry.id))

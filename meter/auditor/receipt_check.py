@@ -288,6 +288,7 @@ class _Checking:
             "before": receipt.before.size,
             "voids": len(self.batch.voids),
             "records": len(self.batch.records),
+            "purchases": len(self.batch.purchases),
         }
 
     def check_all(self, signatures: list[tuple[str, bytes]], keys: Mapping[str, bytes]) -> None:

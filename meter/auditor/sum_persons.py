@@ -29,7 +29,8 @@ _BY_ONE: Final = {
 _NAMES: Final = {"kind": "applicant"}
 # What a request may leave out; its entry then has nothing there.
 _OPTIONAL: Final[dict[str, tuple[str, ...]]] = {
-    "contract": ("project", "follows", "max_devices"),
+    "contract": ("project", "follows", "prices", "max_devices"),
+    "provider": ("serves", "devices", "enlisted"),
     "project": ("audited_investment",),
     "award": ("class", "project", "base"),
     "revocation": ("suspected_since",),
@@ -152,6 +153,10 @@ def _agrees(name: str, proposed: Any, stated: Any) -> bool:
     if isinstance(proposed, dict) and isinstance(stated, dict):
         return proposed.keys() == stated.keys() and all(
             _agrees(name, proposed[key], stated[key]) for key in proposed
+        )
+    if isinstance(proposed, list) and isinstance(stated, list):
+        return len(proposed) == len(stated) and all(
+            _agrees(name, *each) for each in zip(proposed, stated, strict=True)
         )
     if isinstance(proposed, str) and isinstance(stated, int):
         if "T" in proposed:

@@ -9,6 +9,8 @@ one does not, its code is that of the violation:
                      that is known
     sum_record       a record counts once, and lasts at most 31 days; a void takes back one that
                      counts, a release one with a withheld part
+    sum_purchase     a purchase counts whole or by the days of its service, as its policy says; one
+                     for a contract where that counts in yuan
     sum_withheld     what does not fit by quarter-hour, or no longer is withheld, by day; its cost
     sum_evidence     by which limit, and when, in runs of quarters
     sum_fits         what is enlisted, or needs no enlistment, less what is withheld, by day
@@ -18,7 +20,8 @@ one does not, its code is that of the violation:
     sum_policy       a contract has the policy in force at its signing, else the first within its
                      term; a coupon is issued under one; a programme's pool keeps its owner
     sum_applicant    who has a contract or an award may apply under its policy, which funds that
-    sum_role         who provides devices has no contract and no coupon for device-time
+    sum_role         who serves a programme, of devices each of device-time, has no contract and no
+                     coupon under it; a contract is with one who does
     sum_award        an award is at most the ratio of its base, its fixed sum, and what the others
                      leave of its caps, less other public money; accrued = its newest amount
     sum_project      with national or provincial money, awards of a project are at most its audited
@@ -110,6 +113,7 @@ _RECORD_OF_ONE_DAY: Final = Struct(_RECORD.format + _OF_DAY.format[1:])
 _USAGE: Final = b'"kind":"usage"'
 _VOID: Final = b'"kind":"void"'
 _RELEASE: Final = b'"kind":"release"'
+_PURCHASE: Final = b'"kind":"purchase"'
 _REQUEST: Final = b'"request":'
 
 # Entries of these kinds add to no sum but that of their postings. Any other kind is a violation, so
@@ -121,6 +125,7 @@ _OF_NO_SUM: Final = {
     *("proposal", "proposal_end"),
 }
 
+_METERED: Final = ("device-time", "purchase")
 _OF_ENTERPRISE: Final = ("name", "applicant", "founded_on")  # what can be amended
 _OF_TIME: Final = " (day since 1970, thousandths × seconds)"
 
@@ -138,15 +143,20 @@ _Evidence = list[tuple[str, int, int, int]]  # limit, from and until, thousandth
 
 
 class _OfRecord(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a usage, void or release entry that sums need."""
+    """The fields of a usage, purchase, void or release entry that sums need."""
 
-    kind: Literal["usage", "void", "release"]
+    kind: Literal["usage", "purchase", "void", "release"]
     postings: list[tuple[str, str, int]]
     provider: str
     id: str
     contract: str
-    device: str
     entitled: _Time
+    device: str = ""  # of a purchase
+    amount: int = 0
+    delivered_on: str = ""
+    service_from: str = ""
+    service_until: str = ""
+    by_days: bool = False
     milli_devices: int = 0
     start: int = 0  # microseconds
     end: int = 0
@@ -168,8 +178,8 @@ _of_record: Final = msgspec.json.Decoder(_OfRecord)
 
 
 def is_of_record(data: bytes) -> bool:
-    """Return whether an entry is a usage, void or release, which `Sums` reads as `_OfRecord`."""
-    return _USAGE in data or _VOID in data or _RELEASE in data
+    """Return whether an entry is of a record or purchase, which `Sums` reads as `_OfRecord`."""
+    return _USAGE in data or _VOID in data or _RELEASE in data or _PURCHASE in data
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +211,8 @@ class _Rules:
     age: tuple[int, int] | None
     group: str
     is_proportional: bool
+    by_days: bool  # what a service costs counts by its days
+    in_yuan: bool  # each step is cut at the yuan
 
     @property
     def years(self) -> range:
@@ -363,7 +375,9 @@ class _Meter:
         )
 
     def price_on(self, day: int) -> int | Fraction:
-        """Return the price per device-hour on a day, in 1/10000 yuan."""
+        """Return the price per device-hour on a day, in 1/10000 yuan; 1 of what is work already."""
+        if not self.device:
+            return 1
         price = self.contract.terms.price_on(self.device, day)
         if price is None:
             detail = f"{self.contract.fields['id']} has no price for {self.device} on a day of it"
@@ -446,7 +460,8 @@ class Sums:
         # Other public money by project and reference: level and fen.
         self._funds: defaultdict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
         self._audited: dict[str, int] = {}
-        self._serving: set[str] = set()  # USCCs of those who provide devices
+        # What providers serve, by USCC: named programmes, or None of those with devices.
+        self._serving: dict[str, list[str] | None] = {}
         self._rentals: defaultdict[tuple[str, str], list[_Contract]] = defaultdict(list)
         self._meters: dict[tuple[str, str], _Meter] = {}
         self._meter_list: list[_Meter] = []
@@ -501,6 +516,8 @@ class Sums:
         match entry.kind:
             case "usage":
                 self._usage(number, entry)
+            case "purchase":
+                self._purchase(number, entry)
             case "void":
                 self._void(number, entry)
             case "release":
@@ -575,6 +592,27 @@ class Sums:
         records[name] = at_a_glance or self._closely(number, meter, usage)
         _add_stated(meter.contract, usage)
 
+    def _purchase(self, number: int, entry: _OfRecord) -> None:
+        """Count what was bought, on one day or on those of its service."""
+        meter = self._meters.get((entry.contract, ""))
+        records, name = self._records[entry.provider], entry.id
+        if meter is None or name in records:
+            why = "counts already" if name in records else "is under no contract of purchases"
+            raise Violation("sum_record", f"purchase {name} of {entry.provider} {why}", number)
+        contract, rules = meter.contract, meter.contract.rules
+        if entry.by_days != (rules.by_days and entry.service_from != ""):
+            detail = f"purchase {name} counts by days: {entry.by_days}"
+            raise Violation("sum_purchase", detail, number)
+        if rules.in_yuan and contract.work:
+            detail = f"purchase {name} is the second one of {entry.contract}"
+            raise Violation("sum_purchase", detail, number)
+        days = _days_of_purchase(entry)
+        by_day = _bought(entry.amount, days)
+        _check_costs(number, entry, contract.work, {}, meter.work(by_day))
+        meter.count(by_day, 1)
+        records[name] = _RECORD.pack(number, entry.amount, days.start, days.stop, meter.index)
+        _add_stated(contract, entry)
+
     def _at_a_glance(self, number: int, meter: _Meter, usage: _OfRecord) -> bytes | None:
         """Count a record within one day that fits and whose entry says so; return None for others.
 
@@ -624,11 +662,15 @@ class Sums:
 
     def _void(self, number: int, void: _OfRecord) -> None:
         meter, work, fits = self._find_record(number, void)
-        missing, wanted = self._take_withheld(void), _by_quarter(*work)
-        _check_withheld(number, void, missing)
-        by_day = _usage(wanted, fits, missing)
-        meter.use(wanted, -1, void.record)
-        meter.use(missing, 1, void.record)
+        if meter.device:
+            missing, wanted = self._take_withheld(void), _by_quarter(*work)
+            _check_withheld(number, void, missing)
+            by_day = _usage(wanted, fits, missing)
+            meter.use(wanted, -1, void.record)
+            meter.use(missing, 1, void.record)
+        else:
+            amount, first, after = work
+            by_day = _bought(amount, range(first, after))
         meter.count(by_day, -1)
         _check_costs(number, void, meter.contract.work, meter.work(by_day), {})
         self._records[void.provider][void.id] = None
@@ -653,7 +695,10 @@ class Sums:
     def _find_record(
         self, number: int, entry: _OfRecord
     ) -> tuple[_Meter, tuple[int, int, int], _Time]:
-        """Return the record of a void or release: meter, work, and what fits of it by day."""
+        """Return the record of a void or release: meter, work, and what fits of it by day.
+
+        The work of a purchase is its amount, the first of its days, and the one after the last.
+        """
         packed = self._records[entry.provider].get(entry.id)
         if packed is None:
             detail = f"record {entry.id} of {entry.provider} does not count"
@@ -716,7 +761,7 @@ class Sums:
         """Check so much more of a coupon by the newest policy that touches its year."""
         enterprise, programme, year = coupon = _coupon_of(fields)
         rules = self._rules_of_year(number, programme, year)
-        self._check_applicant(number, fields, rules, "device-time")
+        self._check_applicant(number, fields, rules, *_METERED)
         self._check_year_open(number, fields)
         rented = self._rented(coupon)
         if rented < rules.threshold:
@@ -745,15 +790,24 @@ class Sums:
         _stay_below("sum_pool", what, issued, self._limit(pool), number)
 
     def _check_applicant(
-        self, number: int, fields: dict[str, Any], rules: _Rules, meter: str
+        self, number: int, fields: dict[str, Any], rules: _Rules, *meters: str
     ) -> None:
-        uscc = fields["enterprise"]
+        uscc, programme = fields["enterprise"], fields["programme"]
         applicant = self._enterprises[uscc]["applicant"]
-        if rules.meter != meter or applicant not in rules.applicants:
-            detail = f"{meter} of an {applicant} under {fields['programme']}, by {rules.meter}"
+        if rules.meter not in meters or applicant not in rules.applicants:
+            detail = f"an {applicant} under {programme}, by {rules.meter}"
             raise Violation("sum_applicant", detail, number)
-        if meter == "device-time" and not self._serving.isdisjoint(self._firms.members(uscc)):
-            raise Violation("sum_role", f"{uscc} provides devices, and applies for them", number)
+        if any(self._serves(code, programme) for code in self._firms.members(uscc)):
+            raise Violation("sum_role", f"{uscc} serves {programme}, and applies", number)
+
+    def _serves(self, uscc: str, programme: str) -> bool:
+        """Return whether an organisation provides what a programme funds."""
+        if uscc not in self._serving:
+            return False
+        named = self._serving[uscc]
+        if self._policies[programme][-1].meter == "device-time":
+            return named is None
+        return named is not None and programme in named
 
     def _enterprise(self, _number: int, fields: dict[str, Any]) -> None:
         self._enterprises[fields["uscc"]] = fields
@@ -764,25 +818,26 @@ class Sums:
 
     def _succession(self, number: int, fields: dict[str, Any]) -> None:
         self._firms.succeed(number, fields)
-        if not self._serving.isdisjoint(self._firms.members(fields["uscc"])):
-            self._check_no_applicant(number, fields["uscc"])
+        self._check_no_applicant(number, fields["uscc"])
 
     def _provider(self, number: int, fields: dict[str, Any]) -> None:
+        self._serving[fields["uscc"]] = fields.get("serves")
         self._check_no_applicant(number, fields["uscc"])
-        self._serving.add(fields["uscc"])
         provider = self._providers[fields["id"]] = _Provider(uscc=fields["uscc"])
-        _enlist(number, provider, fields)
+        if "serves" not in fields:
+            _enlist(number, provider, fields)
 
     def _enlistment(self, number: int, fields: dict[str, Any]) -> None:
         _enlist(number, self._providers[fields["provider"]], fields)
 
     def _check_no_applicant(self, number: int, uscc: str) -> None:
-        """Check that no code of a provider's firm has applied for device-time."""
+        """Check that no code of a firm has applied for what another one serves."""
         firm = set(self._firms.members(uscc))
         programmes = {programme for enterprise, programme, _ in self._issued if enterprise in firm}
         programmes |= {programme for enterprise, programme in self._rentals if enterprise in firm}
-        if any(self._policies[each][-1].meter == "device-time" for each in programmes):
-            raise Violation("sum_role", f"{uscc} applied for devices, and provides them", number)
+        for each in programmes:
+            if any(self._serves(code, each) for code in firm):
+                raise Violation("sum_role", f"{uscc} applied under {each}, and serves it", number)
 
     def _award(self, number: int, fields: dict[str, Any]) -> None:
         self._firms.check_active(number, fields["enterprise"])
@@ -1069,6 +1124,9 @@ class Sums:
     def _contract(self, number: int, fields: dict[str, Any]) -> None:
         self._firms.check_active(number, fields["enterprise"])
         terms, rules = Terms(fields), self._check_derived(number, fields)
+        if not self._serves(self._providers[fields["provider"]].uscc, fields["programme"]):
+            detail = f"{fields['provider']} does not serve {fields['programme']}"
+            raise Violation("sum_role", detail, number)
         self._check_number(number, fields)
         activated = len(self._policies[fields["programme"]])
         contract = _Contract(terms, terms.whole, rules, [], activated)
@@ -1102,7 +1160,7 @@ class Sums:
             ours = "no policy" if rules is None else rules.version
             detail = f"contract {fields['id']} has {fields['policy']}, by its dates {ours}"
             raise Violation("sum_policy", detail, number)
-        self._check_applicant(number, fields, rules, "device-time")
+        self._check_applicant(number, fields, rules, *_METERED)
         signed_on = date.fromisoformat(fields["signed_on"])
         ratio_class = _class_on(self._enterprises[fields["enterprise"]], signed_on, rules)
         if fields["class"] != ratio_class:
@@ -1126,7 +1184,8 @@ class Sums:
         """Give a contract its terms; a kind that is limited now is counted from then on."""
         whole = terms.whole
         contract.terms, contract.fields, contract.rules = terms, whole, rules
-        for device in sorted(terms.kinds("prices")):
+        kinds = {""} if rules.meter == "purchase" else terms.kinds("prices")
+        for device in sorted(kinds):
             if (whole["id"], device) not in self._meters:
                 self._add_meter(contract, device)
         limited = terms.kinds("max_devices")
@@ -1206,6 +1265,23 @@ def _enlist(number: int, provider: _Provider, fields: dict[str, Any]) -> None:
 
 
 # Device-time
+
+
+def _days_of_purchase(entry: _OfRecord) -> range:
+    """Return the days on which a purchase counts."""
+    if entry.by_days:
+        return days_of({"from": entry.service_from, "until": entry.service_until})
+    delivered = date.fromisoformat(entry.delivered_on).toordinal()
+    return range(delivered, delivered + 1)
+
+
+def _bought(amount: int, days: range) -> _Usage:
+    """Return the work of a purchase by day: up to each, its share cut to a whole number."""
+    work, usage = amount * _WORK_PER_FEN, {}
+    for place, day in enumerate(days):
+        part = work * (place + 1) // len(days) - work * place // len(days)
+        usage[day] = (part, part, 0)
+    return usage
 
 
 def _by_quarter(milli_devices: int, start: int, end: int) -> _Time:
@@ -1438,14 +1514,19 @@ def _entitlement(contract: _Contract) -> dict[int, int]:
                     eligible[year, place] += fits * meter.price_on(day)
     weighted: defaultdict[int, Fraction] = defaultdict(Fraction)
     for (year, place), work in sorted(eligible.items()):
-        counted = min(Fraction(work, _WORK_PER_FEN), amount_left)
+        counted = min(_cut(Fraction(work, _WORK_PER_FEN), contract.rules), amount_left)
         amount_left -= counted
         weighted[year] += counting[place][1] * counted
     entitled = {}
     for year, worth in weighted.items():
-        entitled[year] = min(floor(worth), support_left)
+        entitled[year] = min(floor(_cut(worth, contract.rules)), support_left)
         support_left -= entitled[year]
     return entitled
+
+
+def _cut(fen: Fraction, rules: _Rules) -> Fraction:
+    """Return a step's figure, cut at the yuan where the rules count so."""
+    return Fraction(fen // 100 * 100) if rules.in_yuan else fen
 
 
 def _check_coupon(
@@ -1510,6 +1591,8 @@ def _read_rules(text: str) -> _Rules:
         age=(file["age"]["from"], file["age"]["until"]) if "age" in file else None,
         group=file["group"],
         is_proportional=file.get("allocation", {}).get("mode") == "proportional",
+        by_days=file.get("rounding", {}).get("prorate") == "days",
+        in_yuan=file.get("rounding", {}).get("mode") == "yuan-per-step",
     )
 
 

@@ -86,13 +86,17 @@ class Enlisted(
 
 
 class RegisterProvider(Command, frozen=True, kw_only=True):
-    """Enlist a provider with its devices (whole devices by kind)."""
+    """Enlist a provider with its devices (whole devices by kind).
+
+    A trading platform or vendor has none: it `serves` programmes of purchases.
+    """
 
     id: Id
     uscc: Uscc
     name: Name
-    devices: Devices
-    enlisted: Enlisted
+    serves: Annotated[list[ProgrammeName], Meta(min_length=1, max_length=16)] | UnsetType = UNSET
+    devices: Devices | UnsetType = UNSET
+    enlisted: Enlisted | UnsetType = UNSET
 
 
 class EnlistProvider(Command, frozen=True, kw_only=True):
@@ -193,7 +197,10 @@ class AmendProvider(Command, frozen=True, kw_only=True):
 class RegisterContract(
     Command, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}
 ):
-    """Register a compute service contract under the policy that was in force at its signing."""
+    """Register a service contract under the policy that was in force at its signing.
+
+    Device-time has `prices`, purchases have neither those nor `max_devices`.
+    """
 
     id: Id
     contract_no: Note
@@ -207,7 +214,7 @@ class RegisterContract(
     starts: Date
     ends: Date
     use: Use
-    prices: Prices
+    prices: Annotated[dict[Id, Price], Meta(max_length=MAX_DEVICE_KINDS)] = {}
     max_devices: Annotated[
         dict[Id, Annotated[int, Meta(ge=1, le=10_000_000)]], Meta(max_length=MAX_DEVICE_KINDS)
     ] = {}

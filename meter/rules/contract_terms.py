@@ -16,7 +16,7 @@ from typing import Final, TypeVar, final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from meter.rules.entries import ContractAmended, ContractRegistered, PriceFor
+from meter.rules.entries import NO_DEVICE, ContractAmended, ContractRegistered, PriceFor
 from meter.rules.rating import (
     DENOMINATOR,
     MONTH_PARTS,
@@ -50,7 +50,12 @@ class Step:
     max_devices: dict[str, int]
 
     def price_on(self, device: str, day: int) -> int:
-        """Return the numerator of a thousandth of a device in a second of a Shanghai day."""
+        """Return the numerator of a thousandth of a device in a second of a Shanghai day.
+
+        What is bought is in numerators already.
+        """
+        if device == NO_DEVICE:
+            return 1
         price = self.prices[device]
         if isinstance(price, int):
             return price
@@ -226,12 +231,13 @@ def limits_of(agreed: ContractRegistered, policy: Policy, other_funds: int) -> T
     """Return the limits of an entitlement; other funds lower them where the policy counts both."""
     counted = other_funds if policy.combined_bp else 0
     limit = support_limit(agreed.amount, policy.support_bp(agreed.ratio_class), counted)
-    return Terms(agreed.amount, limit, DENOMINATOR * SCALES[per_of(agreed)])
+    denominator = DENOMINATOR * SCALES[per_of(agreed)]
+    return Terms(agreed.amount, limit, denominator, policy.rounding == "yuan-per-step")
 
 
 def per_of(terms: ContractRegistered) -> Per:
-    """Return the time for which the prices are: one for all of them."""
-    price = next(iter(terms.prices.values()))
+    """Return the time for which the prices are: one for all of them, an hour without any."""
+    price = next(iter(terms.prices.values()), 0)
     return "hour" if isinstance(price, int) else price.per
 
 

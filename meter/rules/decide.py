@@ -1,4 +1,4 @@
-"""The deciding of a signed batch: each void and record is judged, then the receipt written.
+"""The deciding of a signed batch: voids, records, purchases are judged, then the receipt written.
 
 The same batch, state and `now` always give the same bytes: the service runs this once and every
 auditor runs it again. Nothing here reads a clock or does I/O. The state advances record by record,
@@ -19,14 +19,31 @@ from meter.rules.effects import (
     void_effect,
     void_fields,
 )
-from meter.rules.entries import BatchAccepted, Entry, RecordVoided, UsageAccepted
+from meter.rules.entries import (
+    NO_DEVICE,
+    BatchAccepted,
+    Entry,
+    PurchaseAccepted,
+    RecordVoided,
+    UsageAccepted,
+)
 from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_day
+from meter.rules.purchases import counts_by_days, measured_purchase, refuse_purchase
 from meter.rules.salts import salt_in_batch
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
+from meter.values.strict import plain
 from meter.values.text import ALIKE, folded
 from meter.values.units import MICROSECONDS, day_of, format_money
-from meter.wire.batch import MAX_AHEAD_SECONDS, MAX_RECORD_SECONDS, Batch, Record, SignedBatch, Void
+from meter.wire.batch import (
+    MAX_AHEAD_SECONDS,
+    MAX_RECORD_SECONDS,
+    Batch,
+    Purchase,
+    Record,
+    SignedBatch,
+    Void,
+)
 from meter.wire.receipt import (
     Accepted,
     Before,
@@ -44,6 +61,7 @@ from meter.wire.receipt import (
 
 MAX_MILLI_DEVICES: Final = 10**9
 RECORDS_PER_STEP: Final = 25  # some hundred microseconds of deciding
+_OTHER_KIND: Final = "entry {} is of another kind: usage or a purchase"
 _NO_REASONS: Final[dict[Reason, str]] = {}
 SECONDS_PER_STEP: Final = 31 * 86_400  # of all its records, each of which costs by quarter-hour
 
@@ -62,7 +80,7 @@ class Decided(Struct, frozen=True):
 class _Context:
     """What the records of one batch share: `now` in microseconds, `number` and `salt` of its entry.
 
-    `judged` counts its voids and records, refused ones too.
+    `judged` counts its voids, records and purchases, refused ones too.
     """
 
     provider: str
@@ -73,7 +91,7 @@ class _Context:
     judged: int = 0
 
     def next_salt(self) -> str:
-        """Return the salt of the entry of the void or record that is judged now."""
+        """Return the salt of the entry of what is judged now."""
         return salt_in_batch(self.salt, self.judged)
 
 
@@ -115,13 +133,14 @@ class Decision:
         self._entries: list[Entry] = []
         self._voids: list[Result] = []
         self._records: list[Result] = []
+        self._purchases: list[Result] = []
         if self.result is None:
             state.size += 1  # the batch's own entry; its content is known only at the end
 
     def step(self) -> None:
-        """Judge the next voids or records, or write the receipt when all are judged."""
+        """Judge the next items of a kind, or write the receipt when all are judged."""
         batch, state, context = self._sent.batch, self._state, self._context
-        voids, records = len(self._voids), len(self._records)
+        voids, records, purchases = len(self._voids), len(self._records), len(self._purchases)
         if voids < len(batch.voids):
             for void in batch.voids[voids : voids + RECORDS_PER_STEP]:
                 self._voids.append(_decide_void(state, void, context, self._entries))
@@ -134,11 +153,17 @@ class Decision:
                 seconds += max(0, min(record.end - record.start, MAX_RECORD_SECONDS))
                 if seconds >= SECONDS_PER_STEP:
                     return
+        elif purchases < len(batch.purchases):
+            # One by one: a service of years counts on each of its days.
+            purchase = batch.purchases[purchases]
+            self._purchases.append(_decide_purchase(state, purchase, context, self._entries))
+            context.judged += 1
         else:
             self.result = self._end()
 
     def _end(self) -> Decided:
         batch, context = self._sent.batch, self._context
+        results = self._records + self._purchases
         place = EntryRange(context.number, 1 + len(self._entries))
         receipt = encode_receipt(
             Receipt(
@@ -150,13 +175,13 @@ class Decision:
                 before=self._before,
                 entries=place,
                 voids=self._voids,
-                results=self._records,
+                results=results,
             )
         )
         self._state.last_at = context.now
         self._state.streams[batch.provider, folded(batch.stream)] = batch.stream
         own = _batch_entry(self._sent, context, self._before, receipt)
-        return Decided(place, [own, *self._entries], receipt, self._voids + self._records)
+        return Decided(place, [own, *self._entries], receipt, self._voids + results)
 
 
 def _answer_before(state: State, signed: SignedBatch) -> StoredBatch | None:
@@ -209,6 +234,7 @@ def _batch_entry(
         before=before.size,
         voids=len(batch.voids),
         records=len(batch.records),
+        purchases=len(batch.purchases),
     )
 
 
@@ -270,8 +296,43 @@ def _decide_record(state: State, record: Record, context: _Context, entries: lis
     return _accepted(record.id, accepted.entry, effect)
 
 
+def _decide_purchase(
+    state: State, purchase: Purchase, context: _Context, entries: list[Entry]
+) -> Result:
+    known = state.records.get((context.provider, purchase.id))
+    if known is not None:
+        return _known_purchase(known, purchase)
+    contract = state.contracts.get(purchase.contract)
+    refusal = refuse_purchase(contract, purchase, context.provider, context.now)
+    if refusal is not None:
+        return Rejected(purchase.id, "rejected", *refusal)
+    assert contract is not None
+    accepted, effect = _rate_purchase(state, contract, purchase, context)
+    entries.append(accepted.usage)
+    accept(state, accepted, effect)
+    state.size += 1
+    return _accepted(purchase.id, accepted.entry, effect)
+
+
+def _known_purchase(known: AcceptedRecord, purchase: Purchase) -> Duplicate | Conflict:
+    usage = known.usage
+    if isinstance(usage, UsageAccepted):
+        return Conflict(purchase.id, "conflict", known.entry, _OTHER_KIND.format(known.entry))
+    different = [
+        name
+        for name in ("contract", "amount", "delivered_on", "service_from", "service_until")
+        if getattr(usage, name) != getattr(purchase, name)
+    ]
+    if different:
+        detail = f"differs from entry {known.entry} in {', '.join(different)}"
+        return Conflict(purchase.id, "conflict", known.entry, detail)
+    return Duplicate(purchase.id, "duplicate", known.entry)
+
+
 def _duplicate_or_conflict(known: AcceptedRecord, record: Record) -> Duplicate | Conflict:
     usage = known.usage
+    if isinstance(usage, PurchaseAccepted):
+        return Conflict(record.id, "conflict", known.entry, _OTHER_KIND.format(known.entry))
     different = _differences(usage, record, ("contract", "device", "milli_devices"))
     different += ["start"] * (usage.start != record.start * MICROSECONDS)
     different += ["end"] * (usage.end != record.end * MICROSECONDS)
@@ -297,6 +358,8 @@ def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the w
         return "unknown_contract", f"{context.provider} has no contract {record.contract}"
     terms = contract.agreed
     if not contract.has_price(record.device, day_of(record.start)):
+        if contract.policy.meter == "purchase":
+            return "wrong_meter", f"{terms.id} takes purchases, not records of usage"
         return "unknown_device", f"{terms.id} has no price for {record.device}"
     if not 1 <= record.milli_devices <= MAX_MILLI_DEVICES:
         return "bad_devices", f"milli_devices is not in 1 to {MAX_MILLI_DEVICES}"
@@ -347,6 +410,33 @@ def _rate(
         ineligible=effect.costs.ineligible or UNSET,
     )
     return AcceptedRecord(state.size, usage, fits, withheld), effect
+
+
+def _rate_purchase(
+    state: State, contract: Contract, purchase: Purchase, context: _Context
+) -> tuple[AcceptedRecord, UsageEffect]:
+    by_days = counts_by_days(contract, purchase)
+    measured = measured_purchase(purchase, by_days=by_days)
+    effect = accepted_effect(state, contract, meter_of(state, contract, NO_DEVICE), measured)
+    entry = PurchaseAccepted(
+        at=context.now,
+        by=context.by,
+        postings=effect.postings(),
+        salt=context.next_salt(),
+        batch=context.number,
+        provider=context.provider,
+        id=purchase.id,
+        contract=contract.registered.id,
+        amount=plain(purchase.amount),
+        delivered_on=plain(purchase.delivered_on),
+        service_from=plain(purchase.service_from),
+        service_until=plain(purchase.service_until),
+        by_days=by_days,
+        cost=effect.costs.all,
+        entitled=effect.entitled,
+        ineligible=effect.costs.ineligible or UNSET,
+    )
+    return AcceptedRecord(state.size, entry, measured.fits), effect
 
 
 def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:

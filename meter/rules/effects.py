@@ -14,7 +14,7 @@ from typing import Any, Final, final
 from msgspec import UNSET
 
 from ledger.errors import LedgerError
-from meter.rules.entries import Posting, ReasonCost
+from meter.rules.entries import Posting, ReasonCost, UsageAccepted
 from meter.rules.measure import (
     DayUsage,
     Measured,
@@ -243,7 +243,7 @@ def void_fields(record: AcceptedRecord, effect: UsageEffect) -> dict[str, Any]:
     return {
         "record": record.entry,
         "contract": record.usage.contract,
-        "device": record.usage.device,
+        "device": record.usage.device or UNSET,
         "cost": effect.costs.all,
         "entitled": effect.entitled,
         "withheld": withheld or UNSET,
@@ -312,15 +312,19 @@ def accept(state: State, record: AcceptedRecord, effect: UsageEffect) -> None:
 def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
     """Apply a void, the entry `number`, to the state."""
     apply_usage_effect(state, effect)
-    meter = meter_of(state, effect.contract, record.usage.device)
-    free(meter, work_of(record.usage), still_withheld(record), record.entry)
+    usage = record.usage
+    if isinstance(usage, UsageAccepted):  # a purchase takes no device
+        meter = meter_of(state, effect.contract, usage.device)
+        free(meter, work_of(usage), still_withheld(record), record.entry)
     record.voided = number
 
 
 def apply_release(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
     """Apply a release, the entry `number`, to the state."""
     apply_usage_effect(state, effect)
-    work, meter = work_of(record.usage), meter_of(state, effect.contract, record.usage.device)
+    usage = record.usage
+    assert isinstance(usage, UsageAccepted), "nothing of a purchase is withheld"
+    work, meter = work_of(usage), meter_of(state, effect.contract, usage.device)
     free(meter, work, record.withheld, record.entry)
     occupy(meter, work, [], record.entry)
     note_release(record, number, effect)

@@ -33,12 +33,13 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.values.policy_file import Applicant
-from meter.values.units import MICROSECONDS
+from meter.values.units import DAY_SECONDS, MICROSECONDS, parse_date
 from meter.wire.receipt import Reason
 
 Posting = tuple[str, str, int]
 DailyTime = list[tuple[int, int]]  # Shanghai day since 1970-01-01, thousandths × seconds
 ReasonCost = list[tuple[Reason, int]]  # fen
+NO_DEVICE: Final = ""  # the kind of device of what is bought
 # The limit that withheld, from and until (microseconds), thousandths × seconds.
 Evidence = tuple[Literal["contract", "provider"], int, int, int]
 
@@ -191,14 +192,18 @@ class PolicyActivated(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class ProviderRegistered(AuthorityEntry, frozen=True, kw_only=True):
-    """A provider with its first enlistment; `devices` counts whole devices by kind."""
+    """A provider with its first enlistment; `devices` counts whole devices by kind.
+
+    A trading platform or vendor has none: it `serves` programmes of purchases.
+    """
 
     kind: Literal["provider"] = "provider"
     id: str
     uscc: str
     name: str
-    devices: dict[str, int]
-    enlisted: Enlistment
+    serves: list[str] | UnsetType = UNSET
+    devices: dict[str, int] | UnsetType = UNSET
+    enlisted: Enlistment | UnsetType = UNSET
 
 
 class ProviderEnlisted(AuthorityEntry, frozen=True, kw_only=True):
@@ -314,10 +319,10 @@ class ContractRegistered(
     kw_only=True,
     rename={"starts": "from", "ends": "until", "ratio_class": "class"},
 ):
-    """A compute service contract; `policy` and `class` are fixed here, by its signing.
+    """A service contract; `policy` and `class` are fixed here, by its signing.
 
-    A price that is a number is for an hour. `contract_no` is the number that its parties gave it;
-    `follows` is an earlier contract, for the record only.
+    A price that is a number is for an hour; a contract of purchases has none. `contract_no` is the
+    number that its parties gave it; `follows` is an earlier contract, for the record only.
     """
 
     kind: Literal["contract"] = "contract"
@@ -333,7 +338,7 @@ class ContractRegistered(
     starts: str
     ends: str
     use: str
-    prices: dict[str, int | PriceFor]
+    prices: dict[str, int | PriceFor] = {}
     max_devices: dict[str, int]
     related_party: bool
     policy: str
@@ -744,11 +749,12 @@ class GrantForfeited(AuthorityEntry, frozen=True, kw_only=True):
 
 
 class BatchAccepted(Entry, frozen=True, kw_only=True):
-    """A signed batch that was judged; the entries of its voids and records follow at once.
+    """A signed batch that was judged; the entries of what it asked for follow at once.
 
     `payload`, `envelope`, `receipt` are hex sha256; `before` is the size of the ledger on which the
-    group was built; `voids` and `records` count what the batch asked for, accepted or not. `salt`
-    is a secret among the provider and officials: those of the batch's other entries follow from it.
+    group was built; `voids`, `records` and `purchases` count what the batch asked for, accepted or
+    not. `salt` is a secret among the provider and officials: those of the batch's other entries
+    follow from it.
     """
 
     kind: Literal["batch"] = "batch"
@@ -761,6 +767,7 @@ class BatchAccepted(Entry, frozen=True, kw_only=True):
     before: int
     voids: int
     records: int
+    purchases: int
 
 
 class UsageAccepted(Entry, frozen=True, kw_only=True):
@@ -797,6 +804,55 @@ class UsageAccepted(Entry, frozen=True, kw_only=True):
         return self.milli_devices * ((self.end - self.start) // MICROSECONDS)
 
 
+class PurchaseAccepted(Entry, frozen=True, kw_only=True):
+    """A purchase of `amount` fen; `cost` and `entitled` are the growth of its contract's sums.
+
+    It counts on the day of its delivery, or `by_days` of its service (half-open dates). Where a
+    part counts for nothing, `ineligible` says so by reason.
+    """
+
+    kind: Literal["purchase"] = "purchase"
+    batch: int
+    provider: str
+    id: str
+    contract: str
+    amount: int
+    delivered_on: str
+    service_from: str | UnsetType = UNSET
+    service_until: str | UnsetType = UNSET
+    by_days: bool
+    cost: int
+    entitled: list[tuple[int, int]]
+    ineligible: ReasonCost | UnsetType = UNSET
+
+    @property
+    def device(self) -> str:
+        """What is bought is of no kind of device."""
+        return NO_DEVICE
+
+    @property
+    def withheld(self) -> UnsetType:
+        """Nothing of a purchase is withheld."""
+        return UNSET
+
+    @property
+    def withheld_cost(self) -> UnsetType:
+        """Nothing of a purchase is withheld."""
+        return UNSET
+
+    @property
+    def end(self) -> int:
+        """The end of the day of its delivery, in microseconds, from which its age is counted."""
+        return (parse_date(self.delivered_on) + DAY_SECONDS) * MICROSECONDS
+
+    @property
+    def service(self) -> tuple[int, int] | None:
+        """The seconds in which the service is rendered, where it has dates."""
+        if self.service_from is UNSET or self.service_until is UNSET:
+            return None
+        return parse_date(self.service_from), parse_date(self.service_until)
+
+
 class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
     """A release: the `withheld` part of a record fits from now on.
 
@@ -818,7 +874,8 @@ class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
 class RecordVoided(Entry, frozen=True, kw_only=True):
     """A void of a record, by its provider (`batch`) or by the authority (`request`).
 
-    `withheld` is the part of the record that was withheld until now. The figures are changes.
+    `withheld` is the part of the record that was withheld until now. The figures are changes. A
+    purchase has no `device`.
     """
 
     kind: Literal["void"] = "void"
@@ -826,7 +883,7 @@ class RecordVoided(Entry, frozen=True, kw_only=True):
     id: str
     record: int
     contract: str
-    device: str
+    device: str | UnsetType = UNSET
     reason: str
     cost: int
     entitled: list[tuple[int, int]]
@@ -853,7 +910,8 @@ ClaimStep = (
 )
 ItemEntry = ClaimEntered | DebtRecovered | RedInvoiceEntered | GrantForfeited
 ClaimEntry = ClaimStep | ItemEntry
-RecordEntry = UsageAccepted | RecordVoided | RecordReleased
+AcceptedEntry = UsageAccepted | PurchaseAccepted
+RecordEntry = AcceptedEntry | RecordVoided | RecordReleased
 CouponEntry = CouponIssued | CouponAllotted | CouponWithdrawn
 AwardEntry = AwardMade | AwardChanged
 ProjectEntry = ProjectRegistered | ProjectAudited | ProjectFunded

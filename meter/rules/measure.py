@@ -26,7 +26,13 @@ from meter.rules.capacity import (
     take,
     withhold,
 )
-from meter.rules.entries import DailyTime, Evidence, UsageAccepted
+from meter.rules.entries import (
+    NO_DEVICE,
+    DailyTime,
+    Evidence,
+    PurchaseAccepted,
+    UsageAccepted,
+)
 from meter.rules.rating import overlap
 from meter.rules.state import (
     MAX_METER_DAYS,
@@ -120,6 +126,8 @@ def admit(meter: Meter, work: Work) -> Measured:
 
 def usage_of(record: AcceptedRecord) -> list[DayUsage]:
     """Return a record by day, as it stands now."""
+    if isinstance(record.usage, PurchaseAccepted):
+        return [(day, numerator, numerator, 0) for day, numerator in record.fits]
     return _daily_usage(work_of(record.usage), record.fits, withheld_by_day(still_withheld(record)))
 
 
@@ -204,6 +212,13 @@ def days_of(contract: Contract, work: Work) -> Iterator[tuple[DeviceTimeId, int]
             yield name, day
 
 
+def days_of_record(state: State, record: AcceptedRecord) -> Iterator[tuple[DeviceTimeId, int]]:
+    """Yield the counts of device-time and the days to which a record belongs: a purchase, none."""
+    usage = record.usage
+    if isinstance(usage, UsageAccepted):
+        yield from days_of(state.contracts[usage.contract], work_of(usage))
+
+
 def device_time_ids(contract: Contract, device: str) -> list[DeviceTimeId]:
     """Return the counts of device-time for work under a contract; its own, if it has a limit."""
     terms = contract.registered
@@ -215,6 +230,8 @@ def device_time_ids(contract: Contract, device: str) -> list[DeviceTimeId]:
 
 def _new_meter(state: State, contract: Contract, device: str) -> Meter:
     terms = contract.registered
+    if device == NO_DEVICE:
+        return Meter(device, [], needs_enlistment=False, rooms=[])
     provider = state.providers[terms.provider]
     rooms = [
         Room(
@@ -301,7 +318,7 @@ def days_of_batches(state: State, batches: Iterable[Batch]) -> set[tuple[DeviceT
     """
     found = {day for batch in batches for day in days_of_batch(state, batch)}
     for known in state.records.values():
-        found.update(days_of(state.contracts[known.usage.contract], work_of(known.usage)))
+        found.update(days_of_record(state, known))
     return found
 
 

@@ -18,6 +18,7 @@ from meter.values.units import year_of, year_start
 # 1/10000 yuan × thousandths × seconds, per fen: 3600 s × 1000 thousandths × 100 (1/10000 per fen)
 DENOMINATOR: Final = 3600 * 1000 * 100
 FULL_BP: Final = 10_000
+YUAN: Final = 100  # fen
 # So that a price for a day or a month is a whole number for each second, numerators are scaled: a
 # day has 24 hours, and 377580 is the least common multiple of the 28 to 31 days of a month.
 HOURS_PER_DAY: Final = 24
@@ -34,11 +35,15 @@ Interval = tuple[int, int]
 @final
 @dataclass
 class Terms:
-    """The terms of a contract that decide its entitlement, in fen, and the numerator of a fen."""
+    """The terms of a contract that decide its entitlement, in fen, and the numerator of a fen.
+
+    Where all is counted `in_yuan`, each step is cut at the whole yuan.
+    """
 
     amount: int
     support_limit: int
     denominator: int = DENOMINATOR
+    in_yuan: bool = False
     numerator: int = field(init=False)  # of the amount
     divisor: int = field(init=False)  # of numerators that are weighted by basis points
 
@@ -86,12 +91,16 @@ def entitle(segments: list[tuple[int, int, int]], terms: Terms) -> Entitlement:
 
     N[s] = min(X[s], A·D − ΣN before)
     E[y] = min(floor(Σ bp[s]·N[s] / (10000·D)), L − ΣE before), over the segments of a year
+
+    In yuan, X[s] and the floor are cut at the whole yuan.
     """
     room = terms.numerator
     support = terms.support_limit
     weighted: dict[int, int] = {}  # Σ bp[s]·N[s] by year
     amount_bound = support_bound = False
     for year, ratio_bp, counted in segments:
+        if terms.in_yuan:
+            counted -= counted % (YUAN * terms.denominator)  # noqa: PLW2901 - X[s]
         if counted > room:
             counted, amount_bound = room, True  # noqa: PLW2901 - N[s], where X[s] is more
         room -= counted
@@ -99,6 +108,8 @@ def entitle(segments: list[tuple[int, int, int]], terms: Terms) -> Entitlement:
     by_year: dict[int, int] = {}
     for year, total in weighted.items():
         fen = total // terms.divisor
+        if terms.in_yuan:
+            fen -= fen % YUAN
         if fen > support:
             fen, support_bound = support, True
         by_year[year] = fen

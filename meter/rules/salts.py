@@ -5,8 +5,8 @@ records follow from the batch's, so that an audit can decide the batch again:
 
     HMAC-SHA256(key: the 16 bytes of the batch's salt, text: the number in decimal), 16 bytes of it
 
-The number counts the voids, then the records of the batch, from 0, refused ones too. Who knows the
-salt of one record (an enterprise, of its own) learns nothing of another's.
+The number counts the voids, then the records, then the purchases of the batch, from 0, refused ones
+too. Who knows the salt of one record (an enterprise, of its own) learns nothing of another's.
 """
 
 import hmac

@@ -19,6 +19,7 @@ from meter.rules.capacity import DeviceTime, Limit, Room, Withheld
 from meter.rules.claim_book import ClaimBook
 from meter.rules.contract_terms import ContractTerms, Segment, Step, Version, step_of, terms_of
 from meter.rules.entries import (
+    AcceptedEntry,
     AwardMade,
     ContractAmended,
     ContractRegistered,
@@ -31,7 +32,6 @@ from meter.rules.entries import (
     PolicyActivated,
     ProjectRegistered,
     ProviderRegistered,
-    UsageAccepted,
 )
 from meter.rules.people import People
 from meter.rules.rating import Entitlement, Interval, Terms, union
@@ -496,13 +496,14 @@ class Pool:
 
 
 class AcceptedRecord(Struct):
-    """An accepted record, and the numbers of the entries that voided or released it.
+    """An accepted record or purchase, and the numbers of the entries that voided or released it.
 
-    `fits` is the enlisted part that has room, by day; `withheld` is the part that did not fit.
+    `fits` is the enlisted part that has room, by day; `withheld` is the part that did not fit. A
+    purchase fits whole, and has numerators by day.
     """
 
     entry: int
-    usage: UsageAccepted
+    usage: AcceptedEntry
     fits: DailyTime
     withheld: list[Withheld] = []
     voided: int | None = None

@@ -41,7 +41,7 @@ from meter.rules.commands import fingerprint_of
 from meter.rules.decide_command import response_to
 from meter.rules.entries import FLOORED_CLASSES, BatchAccepted, RecordReleased, RecordVoided
 from meter.rules.kinds.table import BY_ENTRY, read_entry
-from meter.rules.measure import days_of, days_of_batch, work_of
+from meter.rules.measure import days_of_batch, days_of_record
 from meter.rules.state import State
 from meter.rules.two_persons import asked_by
 from meter.tables import connections, load, rows
@@ -159,7 +159,7 @@ class _Writer:
             raise Violation("request_reused", "an earlier entry of its person carries its request")
         days = set(days_of_batch(state, signed.batch)) if signed else set()
         for record in (state.records[name] for name in records if name in state.records):
-            days.update(days_of(state.contracts[record.usage.contract], work_of(record.usage)))
+            days.update(days_of_record(state, record))
         await load.load_device_time(self._connection, state, days)
 
     def _take(self, held: _Held, submission: _Submission, written: Written, tree: Tree) -> None:

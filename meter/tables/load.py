@@ -14,11 +14,12 @@ from ledger import store as ledger_store
 from ledger.store import Head
 from meter.rules.capacity import Withheld
 from meter.rules.commands import Asked, Propose
-from meter.rules.entries import RecordReleased, UsageAccepted
+from meter.rules.entries import PurchaseAccepted, RecordReleased, UsageAccepted
 from meter.rules.evolve import register
 from meter.rules.kinds.table import BY_COMMAND, read_entry
 from meter.rules.measure import added
 from meter.rules.people import People
+from meter.rules.purchases import measured_purchase
 from meter.rules.rating import entitle
 from meter.rules.state import (
     AcceptedRecord,
@@ -60,8 +61,7 @@ class Named:
     def add_batch(self, batch: Batch) -> None:
         """Add what a signed batch names."""
         self.batches.add((batch.provider, batch.stream, batch.seq))
-        self.records.update((batch.provider, void.id) for void in batch.voids)
-        self.records.update((batch.provider, record.id) for record in batch.records)
+        self.records.update((batch.provider, item) for item in batch.item_ids)
 
     def add_command(self, state: State, asked: Asked, by: str, request: str | None) -> None:
         """Add what a command names, also one that is proposed, and its idempotency key."""
@@ -184,7 +184,10 @@ async def _load_records(
 
 def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> AcceptedRecord:
     usage = read_entry(canon.decode(entries[row["entry"]]))
-    assert isinstance(usage, UsageAccepted), "meter.record points at usage entries"
+    if isinstance(usage, PurchaseAccepted):
+        fits = measured_purchase(usage, by_days=usage.by_days).fits
+        return AcceptedRecord(row["entry"], usage, fits, voided=row["voided"])
+    assert isinstance(usage, UsageAccepted), "meter.record points at accepted entries"
     fits = usage.fits
     if row["released"] is not None:
         release = read_entry(canon.decode(entries[row["released"]]))

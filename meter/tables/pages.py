@@ -81,14 +81,14 @@ class Refusal:
 class NotCounted:
     """A record that was refused, or has a withheld part (`withheld`, its cost in fen).
 
-    Times in microseconds; `status` is there where a part was withheld.
+    Times in microseconds; `status` is there where a part was withheld. A purchase has no device.
     """
 
     key: tuple[int, int]
     contract: str
     provider: str
     id: str
-    device: str
+    device: str | None
     starts: int
     ends: int
     code: str
@@ -415,7 +415,7 @@ async def suspects(
     async for number, data in entries_about(connection, f"provider:{provider}", reached, most):
         entry, read = msgspec.json.decode(data, type=_Suspected), read + 1
         if entry.batch in found:
-            if entry.kind == "usage":
+            if entry.kind in ("usage", "purchase"):
                 found[entry.batch][1].append((provider, entry.id))
         elif len(found) == limit or read > MAX_ENTRIES_READ:
             more = True

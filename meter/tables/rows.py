@@ -18,8 +18,8 @@ from meter.rules.state import (
     Touched,
 )
 from meter.rules.subjects import subjects_of, subjects_of_contracts
-from meter.values.units import MICROSECONDS
-from meter.wire.batch import Batch, Record, SignedBatch
+from meter.values.units import DAY_SECONDS, MICROSECONDS, parse_date
+from meter.wire.batch import Batch, SignedBatch
 from meter.wire.receipt import Accepted, Conflict, Duplicate, RecordCode, Rejected, Result, VoidCode
 
 CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
@@ -96,6 +96,11 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
             _note_record(written, state, number, entry)
             written.subjects.add("kind:usage")  # its contract is touched
             return
+        case "purchase":
+            name = entry.provider, entry.id
+            written.records.append((*name, number, entry.contract, None, None, False, False))
+            written.subjects.add("kind:purchase")
+            return
         case "void":
             written.voids.append((entry.provider, entry.id, number))
             _note_closed_proposal(written, number, entry)
@@ -146,7 +151,7 @@ def note_batch(
 
 
 def note_refused(written: Written, batch: Batch, number: int, results: list[Result]) -> None:
-    """Note the refused results of a batch: those of its voids first, then of its records.
+    """Note the refused results of a batch, which are in the order of a receipt.
 
     `number` is that of the batch's entry.
     """
@@ -160,21 +165,30 @@ def note_refused(written: Written, batch: Batch, number: int, results: list[Resu
                 code = CONFLICT
             case _:
                 assert_never(result)
-        index = place - len(batch.voids)
-        about = _about(batch.records[index]) if index >= 0 else ("void", *[None] * 4)
-        what, *content = about
+        what, *content = _about(batch, place)
         key = (batch.provider, number, place, what, result.id)
         written.refused.append((*key, *content, code, result.detail))
 
 
-def _about(record: Record) -> tuple[Any, ...]:
-    times = (record.start * MICROSECONDS, record.end * MICROSECONDS)
-    return "record", record.contract, record.device, *times
+def _about(batch: Batch, place: int) -> tuple[Any, ...]:
+    """Return what a result is about: contract, device, start and end, as far as it has them."""
+    place -= len(batch.voids)
+    if place < 0:
+        return "void", None, None, None, None
+    if place < len(batch.records):
+        record = batch.records[place]
+        times = (record.start * MICROSECONDS, record.end * MICROSECONDS)
+        return "record", record.contract, record.device, *times
+    purchase = batch.purchases[place - len(batch.records)]
+    delivered = parse_date(purchase.delivered_on)
+    times = (delivered * MICROSECONDS, (delivered + DAY_SECONDS) * MICROSECONDS)
+    return "purchase", purchase.contract, None, *times
 
 
 def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
     runs = _columns(map(astuple, record.withheld), 4)
     usage = record.usage
+    assert isinstance(usage, UsageAccepted), "nothing of a purchase is withheld"
     return (
         usage.provider,
         usage.id,

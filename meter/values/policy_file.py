@@ -368,6 +368,17 @@ def _check_meaning(file: PolicyFile) -> None:
             refuse(section, f"it says nothing about {file.meter}")
 
 
+def _check_rounding(file: PolicyFile) -> None:
+    rounding = file.rounding
+    if rounding is None or (rounding.mode, rounding.prorate) == ("fen", "none"):
+        return
+    if file.meter != "purchase":
+        refuse("rounding", "only purchases are counted so")
+    years = {year_of(parse_date(file.validity.starts)), year_of(parse_date(file.validity.ends) - 1)}
+    if rounding.mode == "yuan-per-step" and len(years) > 1:
+        refuse("rounding", "by the yuan, the validity lies within one year: one segment")
+
+
 def _check_age(file: PolicyFile) -> None:
     if file.age is not None and file.age.ends <= file.age.starts:
         refuse("age", "no month lies between `from` and `until`")
@@ -390,5 +401,6 @@ _CHECKS: Final[tuple[Callable[[PolicyFile], None], ...]] = (
     _check_cap,
     _check_pool,
     _check_combined_support,
+    _check_rounding,
     _check_age,
 )

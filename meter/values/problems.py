@@ -45,6 +45,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "not_applicant": (422, "The programme does not fund organisations like this one"),
     "unknown_class": (422, "The policy has no class of this name"),
     "wrong_meter": (422, "The programme funds something else than this"),
+    "not_served": (422, "The provider does not serve the programme"),
     "role_conflict": (409, "Who serves a programme cannot apply under it"),
     "unknown_policy": (404, "No policy file of this programme and version"),
     "unknown_programme": (404, "The programme has no active policy"),

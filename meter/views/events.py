@@ -32,6 +32,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from meter.rules.entries import (
+    AcceptedEntry,
     AmendmentMode,
     AnyEntry,
     AuthorityEntry,
@@ -75,6 +76,7 @@ from meter.rules.entries import (
     ProjectEntry,
     ProjectFunded,
     ProjectRegistered,
+    PurchaseAccepted,
     RecordEntry,
     RecordReleased,
     RecordVoided,
@@ -92,6 +94,7 @@ THRESHOLDS_PERCENT: Final = (80, 95, 100)
 
 _VERBS: Final[Mapping[type[Entry], str]] = {
     UsageAccepted: "accepted",
+    PurchaseAccepted: "accepted",
     RecordVoided: "voided",
     RecordReleased: "released",
     CouponIssued: "issued",
@@ -147,7 +150,7 @@ _OF_NO_COUPON = (
     | ClaimEntry
 )
 _OF_NO_PROVIDER = (
-    UsageAccepted
+    AcceptedEntry
     | ContractFunded
     | CouponEntry
     | CouponsExpired
@@ -264,7 +267,7 @@ class AuditData(Data, frozen=True, kw_only=True):
 
 
 class BatchData(Data, frozen=True, kw_only=True):
-    """A provider's batch was accepted; `voids` and `records` count all that it asked for."""
+    """A provider's batch was accepted; the counts are of all that it asked for."""
 
     batch: str
     stream: str
@@ -272,6 +275,7 @@ class BatchData(Data, frozen=True, kw_only=True):
     keyid: str
     voids: int
     records: int
+    purchases: int
 
 
 class ContractData(Data, frozen=True, kw_only=True):
@@ -576,6 +580,7 @@ def _batch(entry: BatchAccepted, common: _Common) -> NamedData:
             keyid=entry.by,
             voids=entry.voids,
             records=entry.records,
+            purchases=entry.purchases,
         ),
     )
 

@@ -28,7 +28,13 @@ from typing import Final, Literal, get_args
 from msgspec import UNSET
 
 from meter.rules.capacity import QUARTER_SECONDS
-from meter.rules.entries import Entry, RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.entries import (
+    Entry,
+    PurchaseAccepted,
+    RecordReleased,
+    RecordVoided,
+    UsageAccepted,
+)
 from meter.rules.measure import work_of
 from meter.rules.state import State
 from meter.values.units import MICROSECONDS, day_of, year_of
@@ -160,6 +166,8 @@ class Questions:
         if self._state.contracts[void.contract].frozen_at(number):
             self._ask("frozen_void", void.provider, {void.contract}, void.record, number)
         usage = self._state.records[void.provider, void.id].usage
+        if isinstance(usage, PurchaseAccepted):
+            return
         for key in _keys(usage, void.batch):
             self._voided[key] = void.record, number, usage
         span = _span(usage)

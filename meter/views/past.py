@@ -16,6 +16,7 @@ from meter.rules.entries import (
     AwardMade,
     ContractFunded,
     Entry,
+    PurchaseAccepted,
     RecordEntry,
     RecordReleased,
     RecordVoided,
@@ -92,7 +93,7 @@ def _change_share(
     if not _change_entitled(balance, state, coupon, number, entry):
         return
     match entry:
-        case UsageAccepted():
+        case UsageAccepted() | PurchaseAccepted():
             sign = 1
         case RecordVoided() | RecordReleased():
             sign = -1
@@ -101,7 +102,7 @@ def _change_share(
     for day, device_time in () if entry.withheld is UNSET else entry.withheld:
         if year_of(day_start(day)) == coupon[2]:
             steps = state.terms_at(state.contracts[entry.contract], number).steps
-            price = step_of(steps, day).price_on(entry.device, day)
+            price = step_of(steps, day).price_on(str(entry.device), day)
             balance.share(entry.contract).withheld += sign * device_time * price
 
 

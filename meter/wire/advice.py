@@ -2,11 +2,12 @@
 
 from typing import Final, Literal
 
-Refusable = Literal["record", "void", "batch"]
+Refusable = Literal["record", "purchase", "void", "batch"]
 
 ADVICE: Final[dict[tuple[Refusable, str], str]] = {
     ("record", "unknown_contract"): "Correct the contract's id, or have the authority register the"
     " contract, then send the record again under the same id.",
+    ("record", "wrong_meter"): "Name a contract of device-time: this one takes purchases.",
     ("record", "unknown_device"): "Name a device kind that the contract has a price for, and send"
     " the record again under the same id.",
     ("record", "bad_devices"): "State the devices in thousandths, 8000 for 8 cards, and send the"
@@ -21,6 +22,25 @@ ADVICE: Final[dict[tuple[Refusable, str], str]] = {
     ("record", "contract_frozen"): "Ask the authority why the contract is frozen; once it is not,"
     " send the record again under the same id.",
     ("record", "conflict"): "Find out which record is right: void the accepted one and send the"
+    " other under a new id, or do nothing if the accepted one is right.",
+    ("purchase", "unknown_contract"): "Correct the contract's id, or have the authority register"
+    " the contract, then send the purchase again under the same id.",
+    ("purchase", "wrong_meter"): "Name a contract of purchases: this one takes records of usage.",
+    ("purchase", "bad_amount"): "State the amount in yuan, above 0.00, and send the purchase again"
+    " under the same id.",
+    ("purchase", "bad_interval"): "State both dates of the service, the end after the start, or"
+    " none, and send the purchase again under the same id.",
+    ("purchase", "too_long"): "Divide the service into purchases of at most 1461 days, each with"
+    " its own id.",
+    ("purchase", "in_future"): "Send the purchase again under the same id once the day of its"
+    " delivery has begun.",
+    ("purchase", "too_late"): "Ask the authority, which can open a late window; post purchases"
+    " within days of their delivery.",
+    ("purchase", "contract_frozen"): "Ask the authority why the contract is frozen; once it is not,"
+    " send the purchase again under the same id.",
+    ("purchase", "second_purchase"): "Void the contract's purchase first if it is wrong: under this"
+    " programme a contract has one.",
+    ("purchase", "conflict"): "Find out which purchase is right: void the accepted one and send the"
     " other under a new id, or do nothing if the accepted one is right.",
     (
         "void",

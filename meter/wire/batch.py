@@ -6,9 +6,14 @@
        "milli_devices":64000,"start":"2025-03-01T08:00:00+08:00",
        "end":"2025-03-01T09:00:00+08:00","run":"slurm:4211","state":"RUNNING","final":false}]}
 
-`genesis` (hex sha256 of entry 0), `run`, `state` and `final` are optional. A payload of another
-form is refused whole. Values are judged record by record (`rules/decide.py`), so that one wrong
-record does not harm the others.
+A trading platform or vendor sends `purchases` beside its records, or instead of them:
+
+     "purchases":[{"id":"order-7001","contract":"CC-2025-0001","amount":"333333.33",
+       "delivered_on":"2025-03-01","service_from":"2025-03-01","service_until":"2026-03-01"}]
+
+`genesis` (hex sha256 of entry 0), `run`, `state` and `final` are optional, and so are the dates of
+a service, half-open. A payload of another form is refused whole. Values are judged record by record
+(`rules/decide.py`), so that one wrong record does not harm the others.
 """
 
 from collections.abc import Sequence
@@ -20,6 +25,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ledger.canon import MAX_INTEGER
 from meter.values.problems import Problem
 from meter.values.strict import (
+    Date,
+    Fen,
     Id,
     Instant,
     Note,
@@ -29,11 +36,12 @@ from meter.values.strict import (
     is_id,
     is_visible_ascii,
 )
-from meter.values.units import DAY_SECONDS
+from meter.values.units import DAY_SECONDS, parse_date
 from meter.wire.dsse import Envelope
 
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a whole batch is held in memory
-MAX_BATCH_ITEMS: Final = 5_000  # records and voids: bounds how long one batch holds up the others
+# Voids, records and purchases: bounds how long one batch holds up the others.
+MAX_BATCH_ITEMS: Final = 5_000
 # Counted before anything is decoded. Each item has one brace, a record at most 32 quotation marks;
 # the rest is for texts that hold some.
 MAX_BRACES: Final = 2 * MAX_BATCH_ITEMS
@@ -43,6 +51,9 @@ MAX_RECORD_SECONDS: Final = 31 * DAY_SECONDS  # longer ones are sliced, so that 
 # The sum over a batch, such as 168 records of 31 days or 5,200 of one day. Where capacity is short,
 # each quarter-hour of a record is judged by itself, and a batch is decided in one go.
 MAX_BATCH_SECONDS: Final = 5_200 * DAY_SECONDS
+# A term touches at most four years. A purchase by days of service adds to each day of them.
+MAX_SERVICE_SECONDS: Final = 1_461 * DAY_SECONDS
+MAX_BATCH_SERVICE_SECONDS: Final = 50 * MAX_SERVICE_SECONDS  # 200 services of a year
 MAX_SEQ: Final = MAX_INTEGER
 
 
@@ -71,6 +82,27 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     final: bool | UnsetType = UNSET
 
 
+class Purchase(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an enterprise bought under a contract for `amount` fen, and when it was delivered.
+
+    A service has the half-open dates in which it is rendered.
+    """
+
+    id: VisibleAscii
+    contract: Id
+    amount: Fen
+    delivered_on: Date
+    service_from: Date | UnsetType = UNSET
+    service_until: Date | UnsetType = UNSET
+
+    @property
+    def service(self) -> tuple[int, int] | None:
+        """The seconds in which the service is rendered, where both dates are told."""
+        if self.service_from is UNSET or self.service_until is UNSET:
+            return None
+        return parse_date(self.service_from), parse_date(self.service_until)
+
+
 class Batch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The signed payload."""
 
@@ -81,6 +113,13 @@ class Batch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     seq: Annotated[int, Meta(ge=1, le=MAX_SEQ)]
     voids: list[Void] = []
     records: list[Record] = []
+    purchases: list[Purchase] = []
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The ids of voids, records and purchases, in the order of a receipt's results."""
+        records = [each.id for each in self.records]
+        return [each.id for each in self.voids] + records + [each.id for each in self.purchases]
 
 
 class SignedBatch(Struct, frozen=True):
@@ -103,11 +142,7 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
         batch = _read(envelope.payload)
     except ValueError as error:
         raise Problem("bad_batch", str(error)) from None
-    if len(batch.voids) + len(batch.records) > MAX_BATCH_ITEMS:
-        raise Problem("too_large", f"more than {MAX_BATCH_ITEMS} records and voids")
-    spans = (record.end - record.start for record in batch.records)
-    if sum(span for span in spans if 0 < span <= MAX_RECORD_SECONDS) > MAX_BATCH_SECONDS:
-        raise Problem("too_large", f"its records last more than {MAX_BATCH_SECONDS} s together")
+    _check_size(batch)
     return SignedBatch(
         batch,
         envelope.keyid,
@@ -115,6 +150,20 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
         sha256(data).hexdigest(),
         data,
     )
+
+
+def _check_size(batch: Batch) -> None:
+    """Raise `Problem` for a batch that would take too long to decide."""
+    if len(batch.voids) + len(batch.records) + len(batch.purchases) > MAX_BATCH_ITEMS:
+        raise Problem("too_large", f"more than {MAX_BATCH_ITEMS} records, purchases and voids")
+    spans = (record.end - record.start for record in batch.records)
+    if sum(span for span in spans if 0 < span <= MAX_RECORD_SECONDS) > MAX_BATCH_SECONDS:
+        raise Problem("too_large", f"its records last more than {MAX_BATCH_SECONDS} s together")
+    services = (each.service for each in batch.purchases)
+    spans = (each[1] - each[0] for each in services if each is not None)
+    if sum(span for span in spans if 0 < span <= MAX_SERVICE_SECONDS) > MAX_BATCH_SERVICE_SECONDS:
+        days = MAX_BATCH_SERVICE_SECONDS // DAY_SECONDS
+        raise Problem("too_large", f"its services last more than {days} days together")
 
 
 def _check_bounds(payload: bytes) -> None:

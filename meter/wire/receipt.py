@@ -1,4 +1,4 @@
-"""The receipt of a batch, with one result for each void and record.
+"""The receipt of a batch: a result for each void, then for each record and each purchase.
 
     {"batch":"<sha256 of the payload>","log":…,"provider":…,"stream":…,"seq":17,
      "before":{"size":38,"root":"…"},"entries":{"first":40,"count":3},"voids":[…],"results":[…]}
@@ -30,13 +30,16 @@ TIME: Final = "Kashi-Time"
 # The codes of rejected records and voids, in the order in which the rules are tried.
 RecordCode = Literal[
     "unknown_contract",
+    "wrong_meter",
     "unknown_device",
     "bad_devices",
+    "bad_amount",
     "bad_interval",
     "too_long",
     "in_future",
     "too_late",
     "contract_frozen",
+    "second_purchase",
 ]
 VoidCode = Literal["unknown_record", "already_voided", "too_late"]
 RECORD_CODES: Final[tuple[str, ...]] = get_args(RecordCode)
@@ -172,9 +175,8 @@ def receipt_for(payload: bytes, body: bytes) -> Receipt:
         sha256(payload).hexdigest(),
     ):
         raise WrongReceipt("other_batch", f"this is a receipt for batch {receipt.batch:.64}")
-    sent = [void.id for void in batch.voids] + [record.id for record in batch.records]
-    if [result.id for result in receipt.voids + receipt.results] != sent:
-        detail = "not one result for each void and record, in their order"
+    if [result.id for result in receipt.voids + receipt.results] != batch.item_ids:
+        detail = "not one result for each void, record and purchase, in their order"
         raise WrongReceipt("bad_receipt", detail)
     return receipt
 

@@ -28,6 +28,7 @@ from tests.books import (
     ORIGIN,
     PROGRAMME,
     lifted,
+    purchase,
     record,
     uscc_of,
     void,
@@ -73,6 +74,7 @@ def story() -> Writer:
     writer.void("r3")
     writer.freeze("B")
     writer.unfreeze("B")
+    _sell(writer)
     writer.amend_enterprise(applicant="university", founded_on="2019-04-02")
     writer.amend_provider("另一名")
     writer.late_window("2025-01-01", "2025-01-08", "2025-04-01")
@@ -83,6 +85,23 @@ def story() -> Writer:
     _add_people(writer)
     take_every_step(writer, "A", 2025)
     return writer
+
+
+def _sell(writer: Writer) -> None:
+    """Sell corpora, one by days of service, and take one back."""
+    section = '[rounding]\nprorate = "days"\narticle = "1"\nstanding = "measures"\n'
+    text = without_comments(shipped_text("corpus-coupon", "2024-12")).replace("= 35", "= 3660")
+    writer.activate(f"{text}\n{section}")
+    writer.vendor("szdex", uscc_of(71), "corpus-coupon")
+    writer.shop("K", "corpus-coupon", "szdex")
+    writer.issue(2025, "8.00", programme="corpus-coupon")
+    dates = {"service_from": "2024-12-17", "service_until": "2025-01-06"}
+    writer.sell(
+        purchase("p1", "K", "20.00", "2025-01-01", **dates),
+        purchase("p2", "K", "30.01", "2025-01-02"),
+        purchase("p3", "A", "1.00", "2025-01-02"),
+    )
+    writer.sell(voids=[void("p2")])
 
 
 def _divide(writer: Writer) -> None:

@@ -22,7 +22,18 @@ from meter.api import cursor
 from meter.api.routes import Ask
 from meter.client import registration
 from meter.wire import dsse
-from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, public_text, signer, uscc_of, void
+from tests.books import (
+    ALPHA,
+    BETA,
+    ORIGIN,
+    PROGRAMME,
+    SHIPPED,
+    public_text,
+    purchase,
+    signer,
+    uscc_of,
+    void,
+)
 from tests.fuzz import ledgers, targets
 from tests.ledger import example
 from tests.ledger.exported import LOG, checkpoint_of, entry_of
@@ -96,6 +107,9 @@ def _batch() -> Iterator[bytes]:
     yield _payload([first | {"state": "\x00"}])
     yield _payload([first | {"milli_devices": 1.0}])
     yield _payload(seq=True)
+    bought = purchase("p1", "K", "20.00", "2025-03-01")
+    yield _payload(purchases=[bought, bought | {"service_from": "2025-03-01"}])
+    yield _payload(purchases=[bought | {"amount": 20}])
     yield _payload().replace(b'"seq"', b'"seq": 1, "seq"')
 
 
@@ -109,6 +123,8 @@ def _signed() -> Iterator[bytes]:
     yield _payload(seq=1)
     yield _payload(log="kashi.test/other")
     yield _payload(provider="other")
+    dates = {"service_from": "2024-12-31", "service_until": "2025-01-02"}
+    yield _payload(purchases=[purchase("p1", "A", "20.00", "2025-01-01", **dates)])
 
 
 def _receipt() -> Iterator[bytes]:

@@ -32,6 +32,7 @@ from tests.meter.test_authority import refusal
 from tests.meter.test_events import replay
 from tests.meter.test_policies import with_section
 from tests.meter.test_sums import bend_policy, found
+from tests.papers import Office
 from tests.services import (
     HOUR,
     authorization,
@@ -250,6 +251,17 @@ def test_another_division_is_found():
     entries = told(books)
     other = entries[number] | {"allotted": [4_667, 3_333, 2_000]}
     found([*entries[:number], other], "sum_allocation", "4667", entry=number)
+
+
+def test_what_two_persons_allocate_is_what_was_proposed():
+    books = Office("2025-03-01T12:00:00+08:00")
+    books.activate(proportional(pool="100.00"))
+    firms(books, ALPHA, *FIRMS[:2])
+    number = books.allocate(2025, *asking("70.00", "50.01", "30.02"))
+    check(books)
+    entries = told(books)
+    entries[number - 1]["body"]["requests"][1][1] = "50.02"
+    found(entries[: number + 1], "sum_persons", "not what entry", entry=number)
 
 
 def test_an_issue_that_is_missing_of_another_sum_or_alone_is_found():

@@ -249,6 +249,7 @@ def test_batches_leave_an_entry_with_their_hashes_and_counts():
         before=size,
         voids=1,
         records=2,
+        purchases=0,
     )
     assert isinstance(used, UsageAccepted)
     assert (used.batch, used.by, used.at) == (size, "pcl-1", books.now)
@@ -429,13 +430,16 @@ def test_a_record_that_breaks_several_rules_gets_the_code_of_the_first(broken, c
 def test_every_code_of_a_record_stands_in_the_order_of_the_documents():
     assert RECORD_CODES == (
         "unknown_contract",
+        "wrong_meter",
         "unknown_device",
         "bad_devices",
+        "bad_amount",
         "bad_interval",
         "too_long",
         "in_future",
         "too_late",
         "contract_frozen",
+        "second_purchase",
     )
 
 

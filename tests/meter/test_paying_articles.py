@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from meter.values.units import format_money, parse_money
-from tests.books import ALPHA, DEVICE, PROVIDER_USCC, record, uscc_of
+from tests.books import ALPHA, DEVICE, PROVIDER_USCC, purchase, record, uscc_of
 from tests.meter.test_measures import ROWS
 from tests.papers import DIGEST, day_after
 from tests.services import (
@@ -38,6 +38,7 @@ class Case(NamedTuple):
 
 
 AWARDS = [
+    Case("corpus-reward", None, "1000000.00", applicant="university"),
     Case("application", "demonstration", "1500000.00", "5000000.00", code="above_need"),
     Case("application", "demonstration", "2000000.00", "9000000.00"),
     Case("application", "benchmark", "10000000.00"),
@@ -64,17 +65,18 @@ AWARDS = [
 ]
 
 
-# It draws on the pool of a programme of purchases, which no rule carries out.
-NOT_YET = {"corpus-reward"}
-
-
 def test_each_programme_of_awards_has_a_case():
     named = {case.programme for case in AWARDS}
-    assert named | NOT_YET == {name for name, row in ROWS.items() if row.meter == "award"}
+    assert named == {name for name, row in ROWS.items() if row.meter == "award"}
+
+
+SHARING = {"corpus-reward": "corpus-coupon"}
 
 
 async def put_in_force(service: Service, programme: str) -> None:
-    """Activate a programme; where its policy states no pool, set a budget."""
+    """Activate a programme, after one whose pool it shares; set a budget where none is stated."""
+    if programme in SHARING:
+        await put_in_force(service, SHARING[programme])
     await service.ask("/v1/policies", programme=programme, version="2024-12")
     if ROWS[programme].pool is None:
         budget = {"programme": programme, "year": 2025, "amount": "90000000.00"}
@@ -146,4 +148,28 @@ async def test_training_compute_is_used_and_half_of_it_paid(database, tmp_path):
         (result,) = (await service.usage([record("r", "A", *days, 64_000)])).json["results"]
         assert (result["cost"], result["granted"]) == ("6912.00", "3456.00")
         await pay(service, "A", "3456.00", "6912.00", PROVIDER_USCC)
+        await check_sums(database)
+
+
+@pytest.mark.parametrize(
+    ("programme", "use"), [("corpus-coupon", "training"), ("model-coupon", "application")]
+)
+async def test_what_is_bought_is_delivered_and_three_tenths_of_it_paid(
+    database, tmp_path, programme, use
+):
+    async with serving(database, tmp_path, now=NOW) as service:
+        await put_in_force(service, programme)
+        vendor = {"id": "szdex", "uscc": uscc_of(71), "name": "深圳数据交易所"}
+        await service.ask("/v1/providers", **vendor, serves=[programme])
+        await service.ask("/v1/providers/szdex/keys", **key_body("szdex-1", "szdex"))
+        await service.ask("/v1/enterprises", **enterprise_body())
+        terms = contract_body("A", programme=programme, provider="szdex", use=use, prices={})
+        await service.ask("/v1/contracts", **terms)
+        coupon = {"programme": programme, "enterprise": ALPHA, "year": 2025}
+        await service.ask("/v1/coupons", amount="300000.00", **coupon)
+        bought = [purchase("p", "A", "333333.33", TODAY)]
+        names = {"provider": "szdex", "keyid": "szdex-1"}
+        (result,) = (await service.usage(purchases=bought, **names)).json["results"]
+        assert (result["cost"], result["granted"]) == ("333333.33", "99999.99")
+        await pay(service, "A", "99999.99", "333333.33", uscc_of(71))
         await check_sums(database)

@@ -35,17 +35,17 @@ def sharing(programme: str = "sharing", owner: str = PROGRAMME, **figures) -> st
 
 
 @pytest.mark.parametrize(
-    ("section", "text"),
+    "text",
     [
-        ("rounding", with_section('[rounding]\nmode = "yuan-per-step"')),
-        ("rounding", with_section('[rounding]\nprorate = "days"')),
+        with_section('[rounding]\nmode = "yuan-per-step"'),
+        with_section('[rounding]\nprorate = "days"'),
     ],
 )
-def test_what_no_rule_carries_out_is_refused_with_its_section(section, text):
+def test_device_time_is_cut_at_the_fen_and_counts_on_its_own_days(text):
     problem = refusal(Books().activate, text)
-    assert (problem.code, problem.status) == ("unsupported_section", 422)
-    assert problem.facts == {"section": section}
-    assert problem.detail.startswith(f"{section}: ")
+    assert (problem.code, problem.status) == ("bad_policy", 400)
+    assert problem.facts == {"section": "rounding"}
+    assert problem.detail.startswith("rounding: ")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meter.values.policy import Policy
+from meter.values.policy import Policy, shipped_text
 from meter.values.policy_file import PolicyFile
 from meter.values.problems import Problem
 from tests.books import (
@@ -16,6 +16,7 @@ from tests.books import (
     attempt,
     policy_text,
     properties,
+    purchase,
     record,
     uscc_of,
     void,
@@ -166,6 +167,9 @@ def used(text: str, programme: str = "drawn") -> Writer:
     writer.activate(text)
     writer.provider()
     writer.key()
+    sells = writer.state.active[programme].meter == "purchase"
+    if sells:
+        writer.vendor("szdex", uscc_of(71), programme)
     writer.enterprise(founded_on="2025-01-01")
     writer.enterprise(BETA, applicant="university")
     writer.enterprise(uscc_of(3), applicant="other")
@@ -174,12 +178,18 @@ def used(text: str, programme: str = "drawn") -> Writer:
         terms = {"programme": programme, "enterprise": uscc}
         use = ("training", "research")[number % 2]
         with suppress(Problem):
+            if sells:
+                terms |= {"provider": "szdex", "prices": {}, "max_devices": {}}
             writer.contract(f"C{number}", use=use, signed_on="2025-02-01", **terms)
             writer.fund_contract(f"C{number}", "10.00")
         for amount in ("100.00", "2.00", "0.01"):
             with suppress(Problem):
                 writer.issue(2025, amount, uscc, programme=programme)
         writer.post([record(f"r{number}", f"C{number}", start, end, 8_000)])
+        if sells:
+            dates = {"service_from": "2025-02-27", "service_until": "2025-03-06"}
+            bought = [purchase(f"s{number}", f"C{number}", "70.03", "2025-02-28", **dates)]
+            writer.sell(*bought, purchase(f"p{number}", f"C{number}", "5.00", "2025-03-01"))
         with suppress(Problem):
             writer.withdraw(2025, "1.00", uscc, programme=programme)
     writer.post([record("late", "C0", "2024-12-31T20:00:00+08:00", end, 1)], [void("r0")])
@@ -199,6 +209,13 @@ def test_any_policy_file_gives_a_ledger_that_verifies_or_is_refused_with_its_sec
     if isinstance(writer, Problem):
         assert writer.code in OF_THE_LEDGER or writer.facts["section"] in SECTIONS
         return
+    audit(writer)
+
+
+def test_a_drawn_file_of_purchases_can_be_put_to_use():
+    text = shipped_text("model-coupon", "2024-12").replace('"model-coupon"', '"drawn"')
+    writer = used(text.replace('"application"', '"training"'))
+    assert {entry.kind for entry in writer.entries} >= {"contract", "issue", "purchase"}
     audit(writer)
 
 

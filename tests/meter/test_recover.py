@@ -35,8 +35,9 @@ from meter.service.backup import BackupFailed, _address, back_up, copy_log, rest
 from meter.service.recover import OriginLost, publish_again, recover
 from meter.tables import connections
 from meter.tables.faults import DatabaseFault
+from meter.values.policy import shipped_text
 from meter.values.strict import decode
-from tests.books import ALPHA, BETA, DEVICE, lifted, record, uscc_of, void
+from tests.books import ALPHA, BETA, DEVICE, lifted, purchase, record, uscc_of, void
 from tests.conftest import server_folder
 from tests.papers import papers
 from tests.services import (
@@ -60,6 +61,9 @@ NOW = "2026-01-10T12:00:00+08:00"
 YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
 SECOND_USCC = uscc_of(10)
 TOTALS_OF_GROUPS = ("meter.segment_subject", "meter.contract_year_past", "meter.coupon_past")
+
+
+ROUNDING = '\n[rounding]\nprorate = "days"\narticle = "none"\nstanding = "judgement"\n'
 
 
 class Diary:
@@ -144,6 +148,7 @@ async def today(diary: Diary) -> None:
     await ask("/v1/records/release", provider="pcl", id="w2", reason="seen")
     await diary.usage([record("a4", "A", *YEAR_EDGE, 50)], [void("w3"), void("w3")], seq=8)
     await ask("/v1/records/void", provider="pcl", id="a2", reason="not charged")
+    await sell(diary)
     await award(diary)
     await claim(diary)
     await allocate(diary)
@@ -153,6 +158,27 @@ async def today(diary: Diary) -> None:
     await diary.usage([], seq=9, keyid="pcl-2")
     await ask("/v1/keys/pcl-1/revoke", suspected_since="2026-01-01T00:00:00+08:00")
     await diary.usage([record("s2", "S", *HOUR, 1)], [void("s1")], seq=2, **szu)
+
+
+async def sell(diary: Diary) -> None:
+    """Sell corpora, one by days of service, and take one back."""
+    text = shipped_text("corpus-coupon", "2024-12") + ROUNDING
+    policy = {"programme": "corpus-coupon", "version": "2024-12", "content": text}
+    await diary.ask("/v1/policies", **policy)
+    vendor = {"id": "szdex", "uscc": uscc_of(71), "name": "深圳数据交易所"}
+    await diary.ask("/v1/providers", **vendor, serves=["corpus-coupon"])
+    await diary.ask("/v1/providers/szdex/keys", **key_body("szdex-1", "szdex"))
+    terms = contract_body("K", programme="corpus-coupon", provider="szdex", prices={})
+    await diary.ask("/v1/contracts", **terms)
+    dates = {"service_from": "2025-12-20", "service_until": "2026-01-09"}
+    bought = [
+        purchase("k1", "K", "20.01", "2026-01-09", **dates),
+        purchase("k2", "K", "5.00", "2026-01-08"),
+        purchase("k3", "K", "0.00", "2026-01-08"),
+    ]
+    szdex = {"provider": "szdex", "keyid": "szdex-1"}
+    await diary.usage(purchases=bought, **szdex)
+    await diary.usage([], [void("k1")], seq=2, **szdex)
 
 
 async def meet(diary: Diary) -> None:

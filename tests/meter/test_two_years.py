@@ -21,14 +21,14 @@ from meter.rules.items import debt_of, known_item
 from meter.rules.rating import DENOMINATOR
 from meter.values.problems import Problem
 from meter.values.units import format_money, parse_instant
-from tests.books import ALPHA, BETA, DEVICE, SHIPPED, policy_text, record, uscc_of
+from tests.books import ALPHA, BETA, DEVICE, SHIPPED, policy_text, purchase, record, uscc_of
 from tests.meter.test_measures import text_of
 from tests.papers import DIGEST, Office, day_after, day_of
 from tests.writer import Writer
 
 GOLDEN = Path(__file__).with_name("two_years.txt")
 GAMMA = uscc_of(3)
-LONGGANG, EXCHANGE, VENDOR = uscc_of(21), uscc_of(22), uscc_of(23)
+LONGGANG, EXCHANGE, VENDOR, SUPPLIER = map(uscc_of, (21, 22, 23, 24))
 NAMES = {ALPHA: "甲机器人", BETA: "乙大模型", GAMMA: "丙语音"}
 CORPUS = text_of("corpus-coupon").replace("50000000.00", "1000000.00") + (
     '\n[allocation]\nmode = "proportional"\narticle = "none"\nstanding = "judgement"\n'
@@ -53,7 +53,7 @@ def later(standard: int) -> str:
 
 
 LOWER = later(4_000)
-POLICIES = (SHIPPED, LOWER, *map(text_of, ("adaptation", "event")))
+POLICIES = (SHIPPED, LOWER, CORPUS, *map(text_of, ("model-coupon", "adaptation", "event")))
 
 
 class City(Office, Writer):
@@ -81,9 +81,7 @@ class City(Office, Writer):
         number = f"{len(self.entries):020d}"
         invoice = {"number": number, "issued_on": self.today, "tax": "0.00", "sha256": DIGEST}
         payment = {"bank": "102584000002", "reference": number, "paid_on": self.today}
-        terms = self.state.contracts[item].agreed
-        seller = self.state.providers[terms.provider].registered.uscc
-        parties = {"seller": seller, "buyer": terms.enterprise}
+        parties = self.parties_of(item)
         papers = {
             "invoices": [invoice | paper | parties],
             "payments": [payment | paper],
@@ -91,15 +89,32 @@ class City(Office, Writer):
         self.ask(commands.EnterClaim, id=id_, item=item, year=year, delivery=DIGEST, **papers)
         self.ask(commands.CheckClaim, by="checker", claim=id_)
 
+    def parties_of(self, item: str) -> dict[str, str]:
+        """Return who sells and buys what a contract or an award pays for."""
+        if item in self.state.awards:
+            return {"seller": SUPPLIER, "buyer": self.state.awards[item].made.enterprise}
+        terms = self.state.contracts[item].agreed
+        seller = self.state.providers[terms.provider].registered.uscc
+        return {"seller": seller, "buyer": terms.enterprise}
+
+    def buy(self, contract: str, amount: str, vendor: str) -> None:
+        """Post a purchase that is delivered today."""
+        name = f"{contract}-{len(self.entries)}"
+        (result,) = self.sell(purchase(name, contract, amount, self.today), vendor=vendor)
+        assert type(result).__name__ == "Accepted", result
+
     def approve(self, id_: str, amount: str) -> None:
         """Approve a claim, and give notice of it."""
         self.ask(commands.ApproveClaim, by="approver", claim=id_, amount=amount, disallowed=[])
         notice = {"starts": self.today, "ends": day_after(self.today, 7)}
         self.ask(commands.NoticeClaim, claim=id_, url="https://city.test/notice", **notice)
 
-    def pay(self, id_: str) -> str:
-        """Order and pay a claim a week and a day later; returns the cash."""
+    def wait(self) -> None:
+        """Let a notice run out: a week and a day."""
         self.on(day_after(self.today, 8))
+
+    def pay(self, id_: str) -> str:
+        """Order and pay a claim; returns the cash."""
         self.ask(commands.OrderClaim, by="payer", claim=id_)
         cash = self.state.claims.claim(id_).cash
         if cash:
@@ -116,12 +131,12 @@ class City(Office, Writer):
         account = self.state.claims.account((item, year))
         return f"approved {format_money(account.claimed)}, paid {format_money(account.paid)}"
 
-    def expire(self, year: int) -> None:
-        """Return the free rests of a year's training coupons to the pool."""
-        self.ask(commands.ExpireCoupons, programme="training-coupon", year=year)
+    def expire(self, year: int, programme: str = "training-coupon") -> None:
+        """Return the free rests of a year's coupons to the pool."""
+        self.ask(commands.ExpireCoupons, programme=programme, year=year)
 
-    def close(self, year: int) -> None:
-        self.ask(commands.CloseYear, programme="training-coupon", year=year)
+    def close(self, year: int, programme: str = "training-coupon") -> None:
+        self.ask(commands.CloseYear, programme=programme, year=year)
 
     def grants(self, item: str, year: int) -> tuple[str, str]:
         """Return what a contract is entitled to and granted in a year."""
@@ -132,7 +147,7 @@ class City(Office, Writer):
 def the_first_days(city: City) -> None:
     """December 2024: policies, budgets, parties."""
     city.on("2024-12-18")
-    for text in (SHIPPED, text_of("adaptation"), text_of("event")):
+    for text in (SHIPPED, CORPUS, *map(text_of, ("model-coupon", "adaptation", "event"))):
         city.activate(text)
     for programme in ("adaptation", "event"):
         city.budget(2025, "20000000.00", programme=programme)
@@ -140,6 +155,8 @@ def the_first_days(city: City) -> None:
     city.provider("lg", uscc=LONGGANG, name="龙岗智算中心", devices={DEVICE: 200})
     for name in ("pcl", "lg"):
         city.key(f"{name}-1", name)
+    city.vendor("szdex", EXCHANGE, "corpus-coupon")
+    city.vendor("moxing", VENDOR, "model-coupon")
     city.enterprise(ALPHA, name=NAMES[ALPHA], founded_on="2015-03-01")
     city.enterprise(BETA, name=NAMES[BETA], founded_on="2024-06-01")
     city.enterprise(GAMMA, name=NAMES[GAMMA], founded_on="2018-01-01")
@@ -158,6 +175,35 @@ def the_contracts_of_2025(city: City) -> None:
     assert classes == ["standard", "startup", "standard"]
     for uscc, amount in ((ALPHA, "500000.00"), (BETA, "300000.00"), (GAMMA, "300000.00")):
         city.issue(2025, amount, uscc)
+
+
+def the_corpora_and_models_of_2025(city: City) -> None:
+    """Two firms share a pool that is too small; one of them buys a model too."""
+    city.on("2025-02-10")
+    terms = {"signed_on": "2025-02-10", "starts": "2025-02-10", "ends": "2026-02-10"}
+    model = {"amount": "400000.00", "use": "application"}
+    city.shop("KA", "corpus-coupon", "szdex", amount="3000000.00", **terms)
+    city.shop("KB", "corpus-coupon", "szdex", enterprise=BETA, amount="2000000.00", **terms)
+    city.shop("MB", "model-coupon", "moxing", enterprise=BETA, **model, **terms)
+    with pytest.raises(Problem, match="proportional"):
+        city.issue(2025, "900000.00", programme="corpus-coupon")
+    # They ask for 1,500,000.00 of 1,000,000.00, so each gets two thirds.
+    requests = (ALPHA, "900000.00"), (BETA, "600000.00")
+    city.allocate(2025, *requests, programme="corpus-coupon")
+    shares = [city.coupon(2025, uscc, "corpus-coupon").issued for uscc in (ALPHA, BETA)]
+    assert shares == [600_000_00, 400_000_00]
+    city.issue(2025, "120000.00", BETA, programme="model-coupon")
+    # 30 % of 2,500,000.00 are more than its share; of 1,000,000.00 they are less.
+    city.on("2025-03-01").buy("KA", "1000000.00", "szdex")
+    city.on("2025-05-01").buy("KA", "1500000.00", "szdex")
+    city.on("2025-05-02").buy("KB", "1000000.00", "szdex")
+    assert city.grants("KA", 2025) == ("750000.00", "600000.00")
+    assert city.grants("KB", 2025) == ("300000.00", "300000.00")
+    # 30 % of 333,333.33, then up to the contract's amount.
+    city.on("2025-05-03").buy("MB", "333333.33", "moxing")
+    assert city.grants("MB", 2025) == ("99999.99", "99999.99")
+    city.on("2025-05-04").buy("MB", "100000.00", "moxing")
+    assert city.grants("MB", 2025) == ("120000.00", "120000.00")
 
 
 def the_year_2025(city: City) -> None:
@@ -219,9 +265,21 @@ def the_claims_for_2025(city: City) -> None:
         city.approve("C-A", "500000.01")
     for name, amount in (("C-A", "500000.00"), ("C-S", "248832.00"), ("C-B", "51168.00")):
         city.approve(name, amount)
+    city.wait()
     assert [city.pay(name) for name in ("C-A", "C-S", "C-B")] == [
         *("500000.00", "248832.00", "51168.00")
     ]
+    city.claim("C-KA", "KA", 2025, "2500000.00")
+    city.claim("C-KB", "KB", 2025, "1000000.00")
+    city.claim("C-MB", "MB", 2025, "400000.00")
+    city.claim("C-AD", "AD", 2025, "5000000.00")
+    city.claim("C-EV", "EV", 2025, "2000000.00")
+    others = {"C-KA": "600000.00", "C-KB": "300000.00", "C-MB": "120000.00"}
+    others |= {"C-AD": "1500000.00", "C-EV": "1000000.00"}
+    for name, amount in others.items():
+        city.approve(name, amount)
+    city.wait()
+    assert {name: city.pay(name) for name in others} == others
 
 
 def the_fraud(city: City) -> None:
@@ -259,6 +317,7 @@ def the_year_2026(city: City) -> None:
     with pytest.raises(Problem, match="claim_open"):
         city.close(2025)
     # What the successor owes for A is set off against what it gets for G.
+    city.wait()
     assert city.pay("C-G") == "124720.00"
     assert city.debt("A", 2025) == "0.00"
     city.close(2025)
@@ -284,12 +343,15 @@ def the_last_claims(city: City) -> None:
     city.claim("D-G", "G", 2026, "300000.00")
     for name, amount in (("D-A", "172032.00"), ("D-G", "120000.00")):
         city.approve(name, amount)
+    city.wait()
     assert [city.pay(name) for name in ("D-A", "D-G")] == ["172032.00", "120000.00"]
     city.on("2027-07-01")
     with pytest.raises(Problem, match="year_closed"):
         city.claim("D-B", "B", 2026, "162000.00")
     city.expire(2026)
     city.close(2026)
+    city.expire(2025, "corpus-coupon")
+    city.close(2025, "corpus-coupon")
 
 
 def statement(city: City) -> str:
@@ -302,7 +364,8 @@ def statement(city: City) -> str:
             item = f"  {contract.registered.id}: entitled {entitled}, granted {granted}"
             lines.append(f"{item}, {city.account(contract.registered.id, year)}")
         lines += [
-            f"  {award.made.id}: awarded {format_money(award.amount)}"
+            f"  {award.made.id}: awarded {format_money(award.amount)}, "
+            f"{city.account(award.made.id, year)}"
             for award in state.enterprises[uscc].awards
             if (award.made.programme, award.made.year) == (programme, year)
         ]
@@ -323,6 +386,7 @@ def told() -> City:
 CHAPTERS = (
     the_first_days,
     the_contracts_of_2025,
+    the_corpora_and_models_of_2025,
     the_year_2025,
     the_awards,
     the_claims_for_2025,

@@ -17,6 +17,14 @@ RECORD = {
 OPTIONAL = {"run": "slurm:4211", "state": "RUNNING", "final": False}
 VOID = {"id": "slurm:4100:3", "reason": "node failed, not charged"}
 HEAD = {"log": "kashi.example/shenzhen", "provider": "pcl", "stream": "cloudbrain-2", "seq": 17}
+PURCHASE = {
+    "id": "order-7001",
+    "contract": "CC-2025-0001",
+    "amount": "333333.33",
+    "delivered_on": "2025-03-01",
+}
+DATES = {"service_from": "2025-03-01", "service_until": "2026-03-01"}
+BOUGHT = {**PURCHASE, "amount": 333_333_33}
 # 2025-03-01 00:00 and 01:00 UTC.
 EIGHT, NINE = 1_740_787_200, 1_740_790_800
 READ = {**RECORD, "start": EIGHT, "end": NINE}
@@ -28,12 +36,13 @@ def vectors() -> Format:
         "batch",
         "The payload of a usage batch, which the signature of its envelope covers. A good one has"
         " `id` (the SHA-256 of these bytes, by which the batch is known) and `batch`, its fields;"
-        " instants are seconds since 1970 UTC, lists that are left out are empty. A batch of this"
-        " form may still be refused, and so may each of its records, by what the ledger holds.",
+        " instants are seconds since 1970 UTC, amounts fen, lists that are left out are empty. A"
+        " batch of this form may still be refused, and so may each of its records and purchases, by"
+        " what the ledger holds.",
         {},
         [
             *(*_good(), *_bad_json(), *_bad_texts(), *_bad_fields()),
-            *(*_bad_records(), *_bad_instants(), *_too_large()),
+            *(*_bad_records(), *_bad_instants(), *_bad_purchases(), *_too_large()),
         ],
     )
 
@@ -112,14 +121,30 @@ def _good() -> list[Vector]:
             batch(RECORD, RECORD),
             [READ, READ],
         ),
+        _bought("a purchase, with a void", [PURCHASE], [BOUGHT], voids=(VOID,)),
+        _bought("a purchase of a service", [PURCHASE | DATES], [BOUGHT | DATES]),
+        _bought(
+            "a purchase for nothing: it will be refused, not the batch",
+            [PURCHASE | {"amount": "0.00"}],
+            [BOUGHT | {"amount": 0}],
+        ),
+        _bought(
+            "a service with one date: it will be refused, not the batch",
+            [PURCHASE | {"service_from": "2025-03-01"}],
+            [BOUGHT | {"service_from": "2025-03-01"}],
+        ),
     ]
 
 
 def _batch(
     name: str, data: bytes, records: list[Any], voids: list[Any] | None = None, **more: Any
 ) -> Vector:
-    fields = HEAD | more | {"voids": voids or [], "records": records}
+    fields = HEAD | {"purchases": []} | more | {"voids": voids or [], "records": records}
     return good(name, data, {"id": sha256(data).hexdigest(), "batch": fields})
+
+
+def _bought(name: str, sent: list[Any], read: list[Any], voids: tuple[Any, ...] = ()) -> Vector:
+    return _batch(name, batch(purchases=sent, voids=voids), [], list(voids), purchases=read)
 
 
 def _timed(name: str, text: str, seconds: int) -> Vector:
@@ -340,21 +365,55 @@ def _bad_instants() -> list[Vector]:
     ]
 
 
+def _bad_purchases() -> list[Vector]:
+    def other(name: str, why: str, **changes: Any) -> Vector:
+        return _wrong(name, batch(purchases=[PURCHASE | changes]), why)
+
+    def without(name: str) -> Vector:
+        left = {key: value for key, value in PURCHASE.items() if key != name}
+        return _wrong(f"a purchase without {name}", batch(purchases=[left]), "it is needed")
+
+    yuan = "an amount is yuan text with two decimals"
+    day = "a day is YYYY-MM-DD, and exists"
+    return [
+        *map(without, PURCHASE),
+        other("a purchase with a device", "there are no other fields", device="ascend-910b"),
+        other("a purchase for a number", yuan, amount=333_333.33),
+        other("a purchase with one decimal", yuan, amount="333333.3"),
+        other("a purchase below zero", yuan, amount="-1.00"),
+        other("a delivery with a time", day, delivered_on="2025-03-01T00:00:00+08:00"),
+        other("a delivery on a day that does not exist", day, delivered_on="2025-02-29"),
+        other("a service without a first day, as null", day, service_from=None),
+        _wrong("purchases that are null", batch(purchases=None), "what is empty is left out"),
+    ]
+
+
 def _too_large() -> list[Vector]:
     def months(count: int) -> bytes:
         """Return a batch of records of 31 days."""
         span = {"start": "2025-03-01T00:00:00Z", "end": "2025-04-01T00:00:00Z"}
         return batch(*(RECORD | span | {"id": f"{number}"} for number in range(count)))
 
+    def services(count: int) -> bytes:
+        """Return a batch of services of four years."""
+        dates = {"service_from": "2025-03-01", "service_until": "2029-03-01"}
+        return batch(purchases=[PURCHASE | dates | {"id": f"{number}"} for number in range(count)])
+
     def voids(count: int) -> bytes:
         return batch(voids=tuple({"id": "x", "reason": "x"} for _ in range(count)))
 
     return [
-        bad("5,001 voids", voids(5_001), "too_large", "there are at most 5,000 voids and records"),
+        bad("5,001 voids", voids(5_001), "too_large", "there are at most 5,000 items"),
         bad(
             "168 records of 31 days",
             months(168),
             "too_large",
             "they last at most 5,200 days together",
+        ),
+        bad(
+            "51 services of 1,461 days",
+            services(51),
+            "too_large",
+            "they last at most 73,050 days together",
         ),
     ]

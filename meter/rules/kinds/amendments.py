@@ -51,6 +51,7 @@ _OF_CORRECTION = ("starts", "use", "related_party", "enterprise", "contract_no")
 def _judge(state: State, command: AmendContract, stamp: Stamp) -> Judged:
     contract = known_contract(state, command.contract)
     _check_form(command)
+    _check_meter(contract, command)
     entry = _draft(state, contract, command, stamp)
     terms = _terms_after(state, contract, entry)
     check_terms(terms.agreed, [step.prices for step in terms.steps])
@@ -92,6 +93,14 @@ def _check_form(command: AmendContract) -> None:
     elif command.effective is not UNSET:
         detail = "a correction holds from the contract's first day on"
         raise Problem("malformed", detail, field="effective")
+
+
+def _check_meter(contract: Contract, command: AmendContract) -> None:
+    """Raise `Problem` `malformed` for prices or devices of a contract of purchases."""
+    if contract.policy.meter == "purchase":
+        for name in ("prices", "max_devices"):
+            if getattr(command, name) is not UNSET:
+                raise Problem("malformed", f"a contract of purchases has no {name}", field=name)
 
 
 def _draft(

@@ -33,6 +33,7 @@ from meter.rules.kinds.kind import (
     check_period,
     check_spelling,
     contract_subjects,
+    is_served,
     item_holder,
     known_contract,
     known_enterprise,
@@ -73,9 +74,23 @@ def _judge_contract(state: State, command: RegisterContract, stamp: Stamp) -> Ju
         known_contract(state, command.follows)
     check_terms(command, [command.prices])
     policy, ratio_class = derive_policy_and_class(state, command, stamp, state.size)
+    _check_meter(state, command, policy)
     _check_spelling(state.providers[command.provider], command)
     check_contracts_of_years(state, command)
     return {"policy": policy.version, "ratio_class": ratio_class}, []
+
+
+def _check_meter(state: State, command: RegisterContract, policy: Policy) -> None:
+    """Raise `Problem` where provider or terms do not fit what the programme funds."""
+    if not is_served(state.providers[command.provider].registered, policy):
+        detail = f"{command.provider} does not serve {policy.programme}"
+        raise Problem("not_served", detail, field="provider")
+    if policy.meter == "device-time" and not command.prices:
+        raise Problem("malformed", "device-time needs prices", field="prices")
+    if policy.meter == "purchase":
+        for name in ("prices", "max_devices"):
+            if getattr(command, name):
+                raise Problem("malformed", f"a contract of purchases has no {name}", field=name)
 
 
 def check_terms(terms: SomeTerms, prices: Iterable[SomePrices]) -> None:
@@ -134,7 +149,7 @@ def check_number(state: State, terms: SomeTerms) -> None:
 
 def _check_programme(state: State, policy: Policy, enterprise: EnterpriseRegistered) -> None:
     """Raise `Problem` where no contract of the enterprise can be funded by the programme."""
-    if policy.meter != "device-time":
+    if policy.meter == "award":
         raise Problem("wrong_meter", f"{policy.programme} funds by {policy.meter}")
     check_applicant(state, policy, enterprise)
 
@@ -258,7 +273,7 @@ CONTRACT: Kind[ContractRegistered, RegisterContract] = Kind(
         "succeeded",
         *("looks_alike", "contract_known", "unknown_project", "unknown_contract"),
         *("too_many_contracts", "bad_dates", "no_policy"),
-        *("not_applicant", "wrong_meter", "role_conflict"),
+        *("not_applicant", "wrong_meter", "not_served", "role_conflict"),
     ),
     persons=1,
 )

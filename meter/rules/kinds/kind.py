@@ -14,8 +14,14 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET
 
-from meter.rules.commands import Command
-from meter.rules.entries import ContractRegistered, EnterpriseRegistered, Entry, Posting
+from meter.rules.commands import Command, RegisterProvider
+from meter.rules.entries import (
+    ContractRegistered,
+    EnterpriseRegistered,
+    Entry,
+    Posting,
+    ProviderRegistered,
+)
 from meter.rules.state import Contract, Enterprise, Project, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
@@ -55,8 +61,8 @@ Holder = tuple[int, Entry]
 # What the tables keep of an entry:
 #   registration   the entry itself; the state is loaded from these
 #   totals         only the sums that it changes
-#   batch, usage, void, release   rows of their own
-Rows = Literal["registration", "totals", "batch", "usage", "void", "release"]
+#   batch, usage, purchase, void, release   rows of their own
+Rows = Literal["registration", "totals", "batch", "usage", "purchase", "void", "release"]
 
 
 def holds_nothing(_state: State, _command: Any) -> Holder | None:
@@ -184,8 +190,19 @@ def item_holder(state: State, name: str) -> Holder | None:
 
 
 def serves(state: State, uscc: str, policy: Policy) -> bool:
-    """Return whether an organisation is a provider under a programme: of devices, all do."""
-    return policy.meter == "device-time" and uscc in state.provider_usccs
+    """Return whether an organisation is a provider under a programme.
+
+    All that have devices are under each that funds device-time, others under those that they name.
+    """
+    name = state.provider_usccs.get(uscc)
+    return name is not None and is_served(state.providers[name].registered, policy)
+
+
+def is_served(provider: ProviderRegistered | RegisterProvider, policy: Policy) -> bool:
+    """Return whether a provider has contracts under a programme."""
+    if policy.meter == "device-time":
+        return provider.serves is UNSET
+    return provider.serves is not UNSET and policy.programme in provider.serves
 
 
 def applied_programmes(state: State, uscc: str) -> set[str]:

@@ -13,6 +13,7 @@ from meter.rules.commands import (
     RevokeKey,
 )
 from meter.rules.entries import (
+    Enlistment,
     EnterpriseRegistered,
     KeyRegistered,
     KeyRevoked,
@@ -26,11 +27,13 @@ from meter.rules.kinds.kind import (
     Judged,
     Kind,
     Stamp,
+    active_policy,
     applied_programmes,
     check_names,
     check_not_in_future,
     check_period,
     check_spelling,
+    is_served,
     note_spelling,
 )
 from meter.rules.kinds.service_keys import check_unused, origin_of
@@ -50,27 +53,46 @@ def _provider_holder(state: State, command: RegisterProvider) -> Holder | None:
 
 def _judge_provider(state: State, command: RegisterProvider, _stamp: Stamp) -> Judged:
     check_spelling(state, "provider", command.id)
-    served = _served(state, command.uscc)
+    _check_offer(state, command)
+    served = _served(state, command)
     if served is not None:
         raise Problem("role_conflict", f"{command.uscc} has applied under {served}")
     if command.uscc in state.provider_usccs:
         raise Problem("role_conflict", f"{command.uscc} is {state.provider_usccs[command.uscc]}")
-    check_period(command.enlisted.starts, command.enlisted.ends)
-    check_names("devices", command.devices, command.devices)
     return NOTHING_MORE
 
 
-def _served(state: State, uscc: str) -> str | None:
+def _check_offer(state: State, command: RegisterProvider) -> None:
+    """Raise `Problem` unless the provider has devices, or serves programmes of purchases."""
+    devices, enlisted, serves = command.devices, command.enlisted, command.serves
+    if serves is UNSET:
+        if devices is UNSET or enlisted is UNSET:
+            detail = "it has devices and their enlistment, or serves programmes of purchases"
+            raise Problem("malformed", detail, field="devices")
+        check_period(enlisted.starts, enlisted.ends)
+        check_names("devices", devices, devices)
+        return
+    if devices is not UNSET or enlisted is not UNSET:
+        raise Problem("malformed", "who serves purchases has no devices", field="devices")
+    for programme in serves:
+        meter = active_policy(state, programme).meter
+        if meter != "purchase":
+            raise Problem("wrong_meter", f"{programme} funds by {meter}", field="serves")
+
+
+def _served(state: State, command: RegisterProvider) -> str | None:
     """Return a programme under which a firm has applied, and that it would serve."""
-    applied = {name for code in state.firm_of(uscc) for name in applied_programmes(state, code)}
-    served = (name for name in applied if state.active[name].meter == "device-time")
+    codes = state.firm_of(command.uscc)
+    applied = {name for code in codes for name in applied_programmes(state, code)}
+    served = (name for name in applied if is_served(command, state.active[name]))
     return min(served, default=None)
 
 
 def _apply_provider(state: State, number: int, entry: ProviderRegistered) -> None:
     state.providers[entry.id] = Provider(number, entry)
     note_spelling(state, "provider", entry.id)
-    _enlist(state, entry.id, number, entry)
+    if entry.devices is not UNSET and entry.enlisted is not UNSET:
+        _enlist(state, entry.id, number, entry.devices, entry.enlisted)
     state.provider_usccs[entry.uscc] = entry.id
 
 
@@ -83,6 +105,8 @@ def _provider_subjects(_state: State, entry: ProviderRegistered) -> Iterable[str
 
 def _judge_enlistment(state: State, command: EnlistProvider, _stamp: Stamp) -> Judged:
     provider = _known_provider(state, command.provider)
+    if provider.registered.serves is not UNSET:
+        raise Problem("wrong_meter", f"{command.provider} serves purchases, and has no devices")
     check_period(command.enlisted.starts, command.enlisted.ends)
     known = provider.enlistments.get(command.enlisted.batch)
     start, end = parse_date(command.enlisted.starts), parse_date(command.enlisted.ends)
@@ -96,21 +120,18 @@ def _judge_enlistment(state: State, command: EnlistProvider, _stamp: Stamp) -> J
 
 
 def _apply_enlistment(state: State, number: int, entry: ProviderEnlisted) -> None:
-    _enlist(state, entry.provider, number, entry)
+    _enlist(state, entry.provider, number, entry.devices, entry.enlisted)
     for contract in state.contracts.values():
         if contract.registered.provider == entry.provider:
             contract.meters.clear()
 
 
 def _enlist(
-    state: State, provider: str, number: int, entry: ProviderRegistered | ProviderEnlisted
+    state: State, provider: str, number: int, devices: dict[str, int], enlisted: Enlistment
 ) -> None:
-    enlisted = entry.enlisted
     start, end = parse_date(enlisted.starts), parse_date(enlisted.ends)
     note_spelling(state, f"enlistment of {provider}", enlisted.batch)
-    state.providers[provider].enlist(
-        enlisted.batch, EnlistedBatch(number, entry.devices, start, end)
-    )
+    state.providers[provider].enlist(enlisted.batch, EnlistedBatch(number, devices, start, end))
 
 
 # A key
@@ -200,7 +221,10 @@ PROVIDER: Kind[ProviderRegistered, RegisterProvider] = Kind(
     apply=_apply_provider,
     subjects=_provider_subjects,
     rows="registration",
-    codes=("exists_differently", "looks_alike", "role_conflict", "bad_dates"),
+    codes=(
+        *("exists_differently", "looks_alike", "role_conflict", "bad_dates"),
+        *("unknown_programme", "wrong_meter"),
+    ),
 )
 ENLISTMENT: Kind[ProviderEnlisted, EnlistProvider] = Kind(
     entry=ProviderEnlisted,
@@ -209,7 +233,7 @@ ENLISTMENT: Kind[ProviderEnlisted, EnlistProvider] = Kind(
     apply=_apply_enlistment,
     subjects=_provider_of_entry,
     rows="registration",
-    codes=("unknown_provider", "exists_differently", "looks_alike", "bad_dates"),
+    codes=(*("unknown_provider", "exists_differently", "looks_alike", "bad_dates", "wrong_meter"),),
 )
 KEY: Kind[KeyRegistered, RegisterKey] = Kind(
     entry=KeyRegistered,

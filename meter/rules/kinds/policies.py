@@ -31,36 +31,30 @@ def _judge(state: State, command: ActivatePolicy, stamp: Stamp) -> Judged:
     if (policy.programme, policy.version) != (command.programme, command.version):
         raise Problem("bad_policy", f"the file is of {policy.programme} {policy.version}")
     check_spelling(state, f"policy of {policy.programme}", policy.version)
-    _check_supported(policy)
-    _check_transition(policy, stamp)
+    _check_transition(state, policy, stamp)
     _check_owner(state, policy)
     _check_meter(state, policy)
     return {}, list(_postings(state, policy))
 
 
-def _check_supported(policy: Policy) -> None:
-    """Raise `Problem` `unsupported_section` for the first section that no rule carries out."""
-    for section, why in _unsupported(policy):
-        raise Problem("unsupported_section", f"{section}: {why}", section=section)
-
-
-def _unsupported(policy: Policy) -> Iterator[tuple[str, str]]:
-    """Yield what a file asks for and no rule carries out, by section."""
-    if policy.meter == "purchase":
-        yield "meter", "purchases are not funded"
-    if policy.rounding != "fen" or policy.prorate != "none":
-        yield "rounding", "fractions are cut at the fen, and nothing is counted by days"
-
-
-def _check_transition(policy: Policy, stamp: Stamp) -> None:
-    """Raise `Problem` `bad_dates` where contracts are not taken later than all that is booked."""
+def _check_transition(state: State, policy: Policy, stamp: Stamp) -> None:
+    """Raise `Problem` where contracts are not taken later than all that is booked."""
     if policy.takes_from is None:
         return
+    for version, known in state.policies.get(policy.programme, {}).items():
+        if known.prorate != "none" or known.rounding != "fen":
+            detail = f"contracts of {version} have services that are booked ahead, or one segment"
+            raise Problem("unsupported_section", f"transition: {detail}", section="transition")
     if policy.takes_from * MICROSECONDS <= stamp.at + MAX_AHEAD_SECONDS * MICROSECONDS:
         detail = "contracts are taken from a later midnight on, after all that is booked"
-        raise Problem("bad_dates", detail, field="effective")
+        raise Problem("bad_dates", detail, field="effective", section="transition")
     if policy.takes_from >= policy.valid_until:
-        raise Problem("bad_dates", "it takes contracts after its own end", field="effective")
+        raise Problem(
+            "bad_dates",
+            "it takes contracts after its own end",
+            field="effective",
+            section="transition",
+        )
 
 
 def _check_owner(state: State, policy: Policy) -> None:

@@ -26,6 +26,7 @@ from meter.rules.kinds import (
     policies,
     projects,
     proposals,
+    purchases,
     recoveries,
     reviews,
     service_keys,
@@ -91,6 +92,7 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     recoveries.FORFEIT,
     usage.BATCH,
     usage.USAGE,
+    purchases.PURCHASE,
     usage.RELEASE,
     usage.VOID,
 )

@@ -97,12 +97,13 @@ CREATE TABLE meter.withheld (
 );
 CREATE INDEX withheld_by_contract ON meter.withheld (contract, entry);
 
--- Refused results of receipts; `contract` and the columns after it are empty for a void.
+-- Refused results of receipts; `contract` and the columns after it are empty for a void. Of a
+-- purchase, which has no device, start and end are those of the day of its delivery.
 CREATE TABLE meter.refused (
     provider text COLLATE "C" NOT NULL,
     entry    bigint NOT NULL,         -- the batch's
-    place    integer NOT NULL,        -- in its receipt: voids first, then records
-    what     text COLLATE "C" NOT NULL CHECK (what IN ('void', 'record')),
+    place    integer NOT NULL,        -- in its receipt: voids first, then records, then purchases
+    what     text COLLATE "C" NOT NULL CHECK (what IN ('void', 'record', 'purchase')),
     id       text COLLATE "C" NOT NULL,
     contract text COLLATE "C",
     device   text COLLATE "C",
@@ -133,7 +134,7 @@ CREATE TABLE meter.gap (
 );
 
 -- Device-time metered by Shanghai day, without what was voided: all of it, what is enlisted and has
--- room, and what is withheld. (It can have no CHECK against going below zero: a void's part alone is
+-- room, and what is withheld; of purchases, numerators, without a device. (It can have no CHECK against going below zero: a void's part alone is
 -- below it, and is checked before it is added.)
 CREATE TABLE meter.usage_day (
     contract    text COLLATE "C" NOT NULL,
