@@ -10,8 +10,10 @@ A file of a version that the ledger knows takes its place. Another one is activa
 to hold: at `effective` of its section `[transition]`, else when its validity begins.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +24,7 @@ from ledger.progress import Progress
 from ledger.tlog import Tree
 from meter.auditor.replay import Audit
 from meter.rules.commands import (
+    AllocatePool,
     ApproveClaim,
     ChangeAward,
     Command,
@@ -104,13 +107,17 @@ _Figures = dict[_Place, dict[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A command that was decided otherwise: fen asked and allowed, None where it names no sum."""
+    """A command that was decided otherwise: fen asked and allowed, None where it names no sum.
+
+    Of an allocation it is the request of an `enterprise`.
+    """
 
     entry: int
     kind: str
     code: str
     asked: int | None
     allowed: int | None
+    enterprise: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,37 +268,74 @@ class _Alternative:
         self._activate(replace(entry, version=policy.version, at=at))
 
     def _decide(self, number: int, entry: AuthorityEntry) -> None:
-        """Decide a command again; where its sum is too large, for the most that is allowed."""
+        """Decide a command again; where a sum is too large, for the most that is allowed."""
         command = command_of(entry)
         try:
             judged = _judge(self.state, command, entry)
         except Problem as problem:
-            allowed = self._most_allowed(command, entry)
-            asked = int(command.amount) if isinstance(command, _Sum) else None
-            self.cuts.append(Cut(number, entry.kind, problem.code, asked, allowed))
-            if not allowed:
+            sums = self._cut(number, command, entry, problem.code)
+            if not sums:
                 return
-            command = replace(command, amount=Fen(allowed))
+            command, entry = replace(command, **sums), replace(entry, **sums)
             judged = _judge(self.state, command, entry)
-            entry = replace(entry, amount=allowed)
         self._apply(entry, judged)
 
-    def _most_allowed(self, command: Command, entry: AuthorityEntry) -> int | None:
-        """Return the largest sum that is not refused, 0 if each is; None where there is no sum.
+    def _cut(
+        self, number: int, command: Command, entry: AuthorityEntry, code: str
+    ) -> dict[str, Any]:
+        """List a refused command, and return its field of sums as allowed; none where all are 0."""
+        if isinstance(command, AllocatePool):
+            requests = list(self._cut_requests(number, command, entry))
+            return {"requests": requests} if requests else {}
+        if not isinstance(command, _Sum):
+            self.cuts.append(Cut(number, entry.kind, code, None, None))
+            return {}
+        asked = int(command.amount)
+        allowed, _ = self._most_allowed(entry, asked, partial(_with_amount, command))
+        self.cuts.append(Cut(number, entry.kind, code, asked, allowed))
+        return {"amount": Fen(allowed)} if allowed else {}
+
+    def _cut_requests(
+        self, number: int, command: AllocatePool, entry: AuthorityEntry
+    ) -> Iterator[tuple[str, Fen]]:
+        """Yield the requests as allowed; what the codes of a firm share goes to its first ones."""
+        of_firms: defaultdict[str, list[tuple[str, Fen]]] = defaultdict(list)
+        for enterprise, fen in command.requests:
+            of_firm = of_firms[self.state.last_successor(enterprise)]
+            asking = partial(_with_request, command, of_firm, enterprise)
+            allowed, code = self._most_allowed(entry, int(fen), asking)
+            if code:
+                self.cuts.append(Cut(number, entry.kind, code, int(fen), allowed, enterprise))
+            if allowed:
+                of_firm.append((enterprise, Fen(allowed)))
+                yield of_firm[-1]
+
+    def _most_allowed(
+        self, entry: AuthorityEntry, asked: int, of_sum: Callable[[int], Command]
+    ) -> tuple[int, str]:
+        """Return the largest sum that is not refused, 0 if each is, and why all is, if it is.
 
         Where a sum is allowed, each smaller one is.
         """
-        if not isinstance(command, _Sum):
-            return None
-        allowed, refused = 0, int(command.amount)
+        code = self._refusal(of_sum(asked), entry)
+        if not code:
+            return asked, code
+        allowed, refused = 0, asked
         while refused - allowed > 1:
             tried = (allowed + refused) // 2
-            try:
-                _judge(self.state, replace(command, amount=Fen(tried)), entry)
-                allowed = tried
-            except Problem:
+            if self._refusal(of_sum(tried), entry):
                 refused = tried
-        return allowed
+            else:
+                allowed = tried
+        return allowed, code
+
+    def _refusal(self, command: Command, entry: AuthorityEntry) -> str:
+        """Return the code by which a command is refused, or an empty text."""
+        try:
+            _judge(self.state, command, entry)
+        except Problem as problem:
+            return problem.code
+        return ""
 
     def _apply(self, entry: AuthorityEntry, judged: Judged) -> None:
         if not isinstance(judged, Existing):
@@ -326,6 +370,17 @@ def _judge(state: State, command: Command, entry: AuthorityEntry) -> Judged:
     assert judge is not None, "a command made the entry"
     judged: Judged = judge(state, command, stamp)
     return judged
+
+
+def _with_amount(command: Any, fen: int) -> Command:
+    asking: Command = replace(command, amount=Fen(fen))
+    return asking
+
+
+def _with_request(
+    command: AllocatePool, others: list[tuple[str, Fen]], enterprise: str, fen: int
+) -> Command:
+    return replace(command, requests=[*others, (enterprise, Fen(fen))])
 
 
 def _differences(before: _Figures, after: _Figures) -> Iterator[Difference]:

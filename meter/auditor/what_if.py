@@ -99,12 +99,12 @@ def _table(title: str, figures: Iterable[Difference]) -> Table:
 
 
 def _cuts(cuts: Iterable[Cut]) -> Table:
-    table = Table("entry", "kind", "refused as", title="decided otherwise")
+    table = Table("entry", "kind", "firm", "refused as", title="decided otherwise")
     for name in ("asked", "allowed"):
         table.add_column(name, justify="right")
     for cut in cuts:
         sums = (_text(cut.asked) or "", _text(cut.allowed) or "")
-        table.add_row(str(cut.entry), cut.kind, cut.code, *sums)
+        table.add_row(str(cut.entry), cut.kind, cut.enterprise, cut.code, *sums)
     return table
 
 

@@ -13,12 +13,23 @@ from ledger.verify import verify
 from meter.auditor.alternative import Cut, Outcome, Recorder, compare
 from meter.rules import commands
 from meter.values.units import parse_instant
-from tests.books import ALPHA, BETA, DAY, DEVICE, HOUR, lifted, record, without_sections
+from tests.books import (
+    ALPHA,
+    BETA,
+    DAY,
+    DEVICE,
+    HOUR,
+    lifted,
+    record,
+    uscc_of,
+    without_sections,
+)
 from tests.commands import kashi
 from tests.histories import history
 from tests.papers import papers, take_every_step
 from tests.writer import Writer
 
+GAMMA = uscc_of(3)
 NOW = "2025-12-30T12:00:00+08:00"
 START = parse_instant("2025-12-01T08:00:00+08:00")
 
@@ -129,23 +140,70 @@ def test_what_expires_follows_from_what_is_granted(writer):
     assert codes == [(expiry, "no_claims"), (closing, "no_claims")]
 
 
-def test_a_pool_is_divided_anew_among_those_who_asked():
+def proportional(**figures: str) -> str:
     section = '[allocation]\nmode = "proportional"\narticle = "1"\nstanding = "measures"\n'
+    return f"{lifted(**figures)}\n{section}"
+
+
+def dividing(pool: str, *firms: str) -> Writer:
+    """Return a ledger of firms with a contract each, whose pool is divided."""
     writer = Writer(NOW)
-    writer.activate(f"{lifted(pool='3.00')}\n{section}")
+    writer.activate(proportional(pool=pool))
     writer.provider()
-    for name, uscc in (("A", ALPHA), ("B", BETA)):
+    for uscc in firms:
         writer.enterprise(uscc)
-        writer.contract(name, enterprise=uscc)
+        writer.contract(f"of-{uscc}", enterprise=uscc)
+    return writer
+
+
+def issued(outcome: Outcome) -> dict[str, tuple[int, int]]:
+    """Return what each firm is issued: fen before and after."""
+    of_coupons = (each for each in outcome.figures if each.figure == "issued")
+    return {each.enterprise: (each.before, each.after) for each in of_coupons}
+
+
+def test_a_pool_is_divided_anew_among_those_who_asked():
+    writer = dividing("3.00", ALPHA, BETA)
     number = writer.allocate(2025, (ALPHA, "2.00"), (BETA, "4.00"))
-    outcome = under(writer, f"{lifted(pool='3.00')}\n{section}")
+    outcome = under(writer, proportional(pool="3.00"))
     assert (changes(outcome), outcome.cuts) == ({}, [])
-    outcome = under(writer, f"{lifted(pool='9.00')}\n{section}")
-    issued = {each.enterprise: (each.before, each.after) for each in outcome.figures}
-    assert issued == {ALPHA: (100, 200), BETA: (200, 400)}
+    outcome = under(writer, proportional(pool="9.00"))
+    assert issued(outcome) == {ALPHA: (100, 200), BETA: (200, 400)}
     assert outcome.cuts == []
-    outcome = under(writer, lifted(pool="3.00"))
-    assert outcome.cuts == [Cut(number, "allocation", "wrong_allocation", None, None)]
+    for text, code in (
+        (lifted(pool="3.00"), "wrong_allocation"),
+        (proportional(pool="0.00"), "pool_exceeded"),
+    ):
+        outcome = under(writer, text)
+        assert issued(outcome) == {ALPHA: (100, 0), BETA: (200, 0)}
+        assert outcome.cuts == [
+            Cut(number, "allocation", code, 200, 0, ALPHA),
+            Cut(number, "allocation", code, 400, 0, BETA),
+        ]
+
+
+def test_a_request_above_a_lowered_cap_is_cut_and_the_pool_divided_among_what_is_left():
+    writer = dividing("10.00", ALPHA, BETA, GAMMA)
+    number = writer.allocate(2025, (ALPHA, "6.00"), (BETA, "4.00"), (GAMMA, "5.00"))
+    outcome = under(writer, proportional(pool="10.00", cap="5.00"))
+    # Of 14.00: 3.57 and 2/14 of a fen, 2.85 and 10/14, 3.57 and 2/14; the fen left is for BETA.
+    assert issued(outcome) == {ALPHA: (400, 357), BETA: (267, 286), GAMMA: (333, 357)}
+    assert outcome.cuts == [Cut(number, "allocation", "cap_exceeded", 600, 500, ALPHA)]
+
+
+def test_requests_of_one_firm_are_cut_together_and_in_the_order_of_the_list():
+    writer = dividing("9.00", ALPHA, BETA, GAMMA)
+    writer.succeed(ALPHA, BETA)
+    number = writer.allocate(2025, (BETA, "3.00"), (GAMMA, "1.00"), (ALPHA, "4.00"))
+    outcome = under(writer, proportional(pool="9.00", cap="5.00"))
+    assert issued(outcome) == {ALPHA: (400, 200), BETA: (300, 300), GAMMA: (100, 100)}
+    assert outcome.cuts == [Cut(number, "allocation", "cap_exceeded", 400, 200, ALPHA)]
+    outcome = under(writer, proportional(pool="9.00", cap="2.00"))
+    assert issued(outcome) == {ALPHA: (400, 0), BETA: (300, 200), GAMMA: (100, 100)}
+    assert outcome.cuts == [
+        Cut(number, "allocation", "cap_exceeded", 300, 200, BETA),
+        Cut(number, "allocation", "cap_exceeded", 400, 0, ALPHA),
+    ]
 
 
 def longer() -> str:
