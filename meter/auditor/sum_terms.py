@@ -68,17 +68,24 @@ class Terms:
             hours *= monthrange(date_.year, date_.month)[1]
         return Fraction(price["amount"], hours)
 
-    def additions(self) -> list[str]:
-        """Return when those supplements were signed that raise the amount or the end."""
-        signed = []
+    def additions(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the supplements that raise the amount or the end, each with the field.
+
+        One that replaces another of the same day adds what is above both that and the day before.
+        """
+        found: list[tuple[str, dict[str, Any]]] = []
         for name in ("amount", "until"):
             held = self.original[name]
-            by_day = {each["effective"]: each for each in self._by_day() if name in each}
-            for each in by_day.values():
-                if each[name] > held:
-                    signed.append(each["signed_on"])
+            day, before = "", held
+            for each in self._by_day():
+                if name not in each:
+                    continue
+                if each["effective"] != day:
+                    day, before = each["effective"], held
+                if each[name] > max(before, held):
+                    found.append((name, each))
                 held = each[name]
-        return signed
+        return found
 
     def _by_day(self) -> list[dict[str, Any]]:
         return sorted(self.supplements, key=lambda each: str(each["effective"]))

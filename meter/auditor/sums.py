@@ -1139,7 +1139,8 @@ class Sums:
         terms, rules = contract.terms.amend(fields), contract.rules
         if fields["mode"] == "correction":
             rules = self._check_derived(number, terms.original, contract.activated)
-        _check_additions(number, self._enterprises, terms, rules, fields)
+        _check_kept(number, terms, fields)
+        _check_additions(number, self._enterprises, contract.terms, terms, rules)
         if (name := _name_of_parties(contract.fields)) != _name_of_parties(terms.original):
             self._contract_nos.discard(name)
             self._check_number(number, terms.original)
@@ -1391,21 +1392,30 @@ def _costs(others: int | Fraction, work: _Work) -> dict[str, int]:
     return costs
 
 
-def _check_additions(
-    number: int,
-    enterprises: dict[str, dict[str, Any]],
-    terms: Terms,
-    rules: _Rules,
-    fields: dict[str, Any],
-) -> None:
-    """Check that an amendment keeps the class, and that a startup no more adds nothing as one."""
+def _check_kept(number: int, terms: Terms, fields: dict[str, Any]) -> None:
+    """Check that a supplement keeps policy and class; a correction derives them again."""
     original = terms.original
     if (fields["policy"], fields["class"]) != (original["policy"], original["class"]):
         raise Violation("sum_class", f"a supplement gives {original['id']} a class", number)
+
+
+def _check_additions(
+    number: int, enterprises: dict[str, dict[str, Any]], was: Terms, terms: Terms, rules: _Rules
+) -> None:
+    """Check that a startup no more adds nothing as one.
+
+    What is added already was checked then, unless it is added to another class now.
+    """
+    original = terms.original
     if original["class"] == rules.classes["standard"]:
         return
-    for day in map(date.fromisoformat, terms.additions()):
-        if _class_on(enterprises[original["enterprise"]], day, rules) != original["class"]:
+    derived = ("enterprise", "policy", "class")
+    is_same = all(original[name] == was.original[name] for name in derived)
+    known = was.additions() if is_same else []
+    for each in terms.additions():
+        day = date.fromisoformat(each[1]["signed_on"])
+        startup = _class_on(enterprises[original["enterprise"]], day, rules) == original["class"]
+        if not startup and each not in known:
             raise Violation("sum_class", f"{original['id']} is added to on {day}", number)
 
 

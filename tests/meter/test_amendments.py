@@ -312,6 +312,7 @@ def test_a_firm_that_is_a_startup_no_more_adds_to_no_contract_of_a_startup():
     refused("class_changed", books.correct, amount="899999.99")
     books.correct(amount="900000.00")
     books.supplement("2026-01-01", amount="2000000.00", signed_on="2025-12-31")
+    checked(books)
 
 
 def test_sums_that_no_entry_can_hold_are_refused():

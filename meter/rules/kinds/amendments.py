@@ -5,7 +5,7 @@ correction replaces what was registered, from the contract's first day on; the c
 are derived again, as if it had been registered so. Usage that is booked is rated anew.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -159,25 +159,45 @@ def _check_signing(contract: Contract, entry: ContractAmended, stamp: Stamp) -> 
 def _check_class(state: State, contract: Contract, entry: ContractAmended) -> None:
     """Raise `Problem` `class_changed` where a firm adds to its contract as a startup no more.
 
-    Of supplements that hold from the same day, the newest counts.
+    Each addition is judged once, by what is known of the firm when it is made: a correction that
+    derives another class, policy or enterprise makes all of them anew.
     """
     amendments = _with(contract, entry)
-    original = original_terms(contract.registered, amendments)
-    policy = state.policies[original.programme][original.policy]
-    if original.ratio_class == policy.derived_class("standard"):
+    before = original_terms(contract.registered, amendments[:-1])
+    after = original_terms(contract.registered, amendments)
+    policy = state.policies[after.programme][after.policy]
+    if after.ratio_class == policy.derived_class("standard"):
         return
-    enterprise = state.enterprises[original.enterprise].facts
-    amount, ends = original.amount, original.ends
-    for _, group in groupby(supplements(amendments), key=lambda each: each.effective):
-        before, lawful = (amount, ends), {"amount": True, "ends": True}
-        for each in group:
-            startup = is_startup(policy, enterprise, str(each.signed_on))
-            if each.amount is not UNSET:
-                amount, lawful["amount"] = each.amount, startup or each.amount <= before[0]
-            if each.ends is not UNSET:
-                ends, lawful["ends"] = each.ends, startup or each.ends <= before[1]
-        if not all(lawful.values()):
+    held = list(_additions(before, amendments[:-1])) if _derived(before) == _derived(after) else []
+    enterprise = state.enterprises[after.enterprise].facts
+    for name, each in _additions(after, amendments):
+        startup = is_startup(policy, enterprise, str(each.signed_on))
+        if not startup and (name, each) not in held:
             raise Problem("class_changed", "the firm was a startup no more: register a contract")
+
+
+def _derived(original: ContractRegistered) -> tuple[str, str, str]:
+    return original.enterprise, original.policy, original.ratio_class
+
+
+def _additions(
+    original: ContractRegistered, amendments: list[ContractAmended]
+) -> Iterator[tuple[str, ContractAmended]]:
+    """Yield the supplements that raise the amount or the end, with the field.
+
+    One that replaces another of the same day adds what is more than that and than the day before.
+    """
+    for name in ("amount", "ends"):
+        held = getattr(original, name)
+        for _, of_day in groupby(supplements(amendments), key=lambda each: each.effective):
+            before = held
+            for each in of_day:
+                value = getattr(each, name)
+                if value is UNSET:
+                    continue
+                if value > max(before, held):
+                    yield name, each
+                held = value
 
 
 def _check_unclaimed(state: State, contract: Contract) -> None:
