@@ -137,7 +137,7 @@ class Questions:
         self._look_for_moved(number, usage)
         if span in self._spans:
             other, known = self._spans[span]
-            if self._is_same(known, usage):
+            if self._is_same(number, known, usage):
                 contracts = {known.contract, usage.contract}
                 self._ask("repeated", usage.provider, contracts, other, number)
         self._spans[span] = number, usage
@@ -157,7 +157,7 @@ class Questions:
                 continue
             record, void, gone = self._voided[key]
             is_elsewhere = gone.contract != usage.contract or _year(gone) != _year(usage)
-            if is_elsewhere and self._is_same(gone, usage):
+            if is_elsewhere and self._is_same(number, gone, usage):
                 contracts = {gone.contract, usage.contract}
                 self._ask("moved", usage.provider, contracts, record, void, number)
                 return
@@ -178,12 +178,13 @@ class Questions:
                 self._parts[quarter] = _without(self._parts[quarter], part)
                 self._changed.add(quarter)
 
-    def _is_same(self, first: UsageAccepted, second: UsageAccepted) -> bool:
+    def _is_same(self, number: int, first: UsageAccepted, second: UsageAccepted) -> bool:
+        """Return whether two records are of the same usage, by what entry `number` could know."""
         if first.run is not UNSET and second.run is not UNSET:
             return first.run == second.run
         contracts = self._state.contracts
-        owners = {contracts[each.contract].agreed.enterprise for each in (first, second)}
-        return len(owners) == 1
+        one, other = (contracts[each.contract].enterprise_at(number) for each in (first, second))
+        return one == other
 
     def _ragged(self, number: int, usage: UsageAccepted) -> Iterator[tuple[_Quarter, "array[int]"]]:
         """Yield the first and last quarter of a record, where it takes a part of them only.

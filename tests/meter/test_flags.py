@@ -198,6 +198,19 @@ def test_each_kind_of_question_has_words():
         assert f"({kind}): pcl, contract A and B: entries 41, 57" in text
 
 
+def test_an_enterprise_is_that_of_the_entry_which_raises_the_question():
+    books = opened()
+    books.post([hour("a"), hour("b", "B"), hour("d", cards=9), hour("x", cards=5)])
+    books.post([hour("e", "B", cards=9), hour("y", "C", cards=5)], [void("d")])
+    before = kinds(books)
+    assert before == [("moved", ("A", "B")), ("repeated", ("A", "B"))]
+    books.correct("B", enterprise=BETA)
+    books.correct("C", enterprise=ALPHA)
+    assert kinds(books) == before
+    books.post([hour("z", cards=5), hour("f", cards=9)])
+    assert kinds(books) == [*before, ("repeated", ("A", "C"))]
+
+
 # What wants none
 
 
