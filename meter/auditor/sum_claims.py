@@ -4,7 +4,8 @@ Nothing of the core is used here. These must hold; where one does not, its code 
 violation:
 
     sum_claims       a claim is made in time, with what the policy asks for; its steps follow each
-                     other; approved and not taken back = −claims = payable + paid
+                     other; approved and not taken back = −claims = payable + paid; what becomes
+                     another enterprise's has no claim that is open, and nothing payable or paid
     sum_papers       approved ≤ min(granted − forfeited, ratio × invoiced, ratio × paid) − approved
                      before
     sum_invoice      a paper counts for one item, and within its amount; it is between the parties;
@@ -115,6 +116,7 @@ class Claims:
         self._items: dict[str, Item] = {}
         self._claims: dict[str, _Claim] = {}
         self._of_account: defaultdict[Account, list[_Claim]] = defaultdict(list)
+        self._years: defaultdict[str, set[int]] = defaultdict(set)  # by item
         self._of_firm: defaultdict[tuple[str, str], set[Account]] = defaultdict(set)
         self._of_paper: defaultdict[str, list[_Claim]] = defaultdict(list)
         self._forfeited: defaultdict[Account, int] = defaultdict(int)
@@ -129,6 +131,16 @@ class Claims:
     def item_year_of(self, claim: str) -> tuple[str, int]:
         """Return the item of a claim, and its year."""
         return self._claims[claim].account
+
+    def check_unclaimed(self, number: int, item: str) -> None:
+        """Check that an item has no claim that is open, and nothing payable or paid."""
+        for year in sorted(self._years.get(item, ())):
+            if any(claim.state in _OPEN for claim in self._of_account[item, year]):
+                detail = f"{item} becomes another's, and a claim of {year} is open"
+                raise Violation("sum_claims", detail, number)
+            if fen := -self._balances.get(_name("claims", (item, year)), 0):
+                detail = f"{item} becomes another's, and {fen} fen of {year} are payable or paid"
+                raise Violation("sum_claims", detail, number)
 
     def open_items(self, year: int) -> Iterator[str]:
         """Yield the items that an open claim for a year is for."""
@@ -207,6 +219,7 @@ class Claims:
                 raise Violation("sum_invoice", detail, number)
         self._claims[fields["id"]] = claim
         self._of_account[claim.account].append(claim)
+        self._years[claim.account[0]].add(claim.account[1])
         self._of_firm[item.enterprise, item.programme].add(claim.account)
         for name, _, _ in claim.papers():
             self._of_paper[name].append(claim)

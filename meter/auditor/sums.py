@@ -19,7 +19,8 @@ one does not, its code is that of the violation:
     sum_enlistment   a known enlistment keeps its devices and its begin
     sum_policy       a contract has the policy in force at its signing, else the first within its
                      term; a coupon is issued under one; a programme's pool keeps its owner
-    sum_applicant    who has a contract or an award may apply under its policy, which funds that
+    sum_applicant    who has a contract or an award, and the last successor of who is issued money
+                     or paid, may apply under the policy, which funds that
     sum_role         who serves a programme, of devices each of device-time, has no contract and no
                      coupon under it; a contract is with one who does
     sum_award        an award is at most the ratio of its base, its fixed sum, and what the others
@@ -761,7 +762,8 @@ class Sums:
         """Check so much more of a coupon by the newest policy that touches its year."""
         enterprise, programme, year = coupon = _coupon_of(fields)
         rules = self._rules_of_year(number, programme, year)
-        self._check_applicant(number, fields, rules, *_METERED)
+        last = self._firms.last(enterprise)
+        self._check_applicant(number, fields | {"enterprise": last}, rules, *_METERED)
         self._check_year_open(number, fields)
         rented = self._rented(coupon)
         if rented < rules.threshold:
@@ -1170,14 +1172,12 @@ class Sums:
         return rules
 
     def _move(self, number: int, contract: _Contract, enterprise: str) -> None:
-        """Give a contract to another enterprise, unless the city has paid for it."""
+        """Give a contract to another enterprise, unless a claim for it is open or paid."""
         fields = contract.fields
         if fields["enterprise"] == enterprise:
             return
         self._firms.check_active(number, enterprise)
-        for account, fen in self._balances.items():
-            if fen and account.startswith((f"payable:{fields['id']}:", f"paid:{fields['id']}:")):
-                raise Violation("sum_claims", f"{account} holds {fen} fen of another", number)
+        self._claims.check_unclaimed(number, fields["id"])
         self._rentals[fields["enterprise"], fields["programme"]].remove(contract)
         self._rentals[enterprise, fields["programme"]].append(contract)
 

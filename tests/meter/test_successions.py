@@ -38,6 +38,7 @@ from tests.services import (
     serving,
 )
 from tests.summing import found, summed, told
+from tests.writer import bent
 
 GAMMA = uscc_of(3)
 DELTA = uscc_of(4)
@@ -293,7 +294,44 @@ def test_cash_of_the_firm_pays_a_debt_of_another_code_and_no_other_firms_does():
     summed(told(desk.books))
 
 
+def test_who_applies_for_the_old_code_is_the_last_successor():
+    desk = Merger()
+    desk.books.amend_enterprise(ALPHA, applicant="other")  # which the programme does not fund
+    assert code(desk.books.issue, 2025, "1.00") == "not_applicant"
+    desk.enter()
+    desk.check()
+    assert refusal(desk.approve, "1.00").code == "not_applicant"
+    desk.books.succeed(ALPHA, BETA)
+    desk.books.issue(2025, "1.00")
+    desk.approve("1.00")
+    desk.books.amend_enterprise(BETA, applicant="other")
+    assert code(desk.books.issue, 2025, "1.00") == "not_applicant"
+    desk.revoke()
+    desk.enter("C2")
+    desk.check("C2")
+    assert refusal(desk.approve, "1.00", "C2").code == "not_applicant"
+    desk.books.succeed(BETA, GAMMA)
+    desk.approve("1.00", "C2")
+    summed(told(desk.books))
+
+
 # Lies
+
+
+def test_an_issue_to_a_successor_that_is_not_funded_is_found():
+    for kinds in (("enterprise", "other"), ("other", "enterprise")):
+        books = firms()
+        books.contract("A")
+        for uscc, kind in zip((ALPHA, BETA), kinds, strict=True):
+            books.amend_enterprise(uscc, applicant=kind)
+        books.succeed(ALPHA, BETA)
+        if kinds[1] == "enterprise":
+            books.issue(2025, "1.00")
+            summed(told(books))
+        else:
+            with bent(books.state.enterprises[ALPHA], succession=None):
+                books.issue(2025, "1.00")
+            found(books, "sum_applicant", "other")
 
 
 def merged() -> list[dict[str, Any]]:

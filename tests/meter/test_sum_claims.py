@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from ledger.canon import decode, encode
+from meter.rules.kinds import amendments
+from tests.books import BETA
+from tests.meter.test_amendments import refused
 from tests.meter.test_claims import Desk
-from tests.papers import NUMBER, invoice, payment
+from tests.papers import DAY, NUMBER, invoice, payment
 from tests.services import yuan
 from tests.summing import found, summed
 
@@ -61,6 +64,51 @@ def test_honest_entries_pass():
     summed(paid())
     summed(told(in_debt()))
     summed(told(in_debt("red")))
+
+
+# To another enterprise
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("enter", "is open"),
+        ("check", "is open"),
+        ("approve", "is open"),
+        ("notice", "is open"),
+        ("order", "10000 fen of 2025 are payable or paid"),
+        ("pay", "10000 fen of 2025 are payable or paid"),
+    ],
+)
+def test_a_contract_that_becomes_anothers_beside_its_claims_is_found(step, words, monkeypatch):
+    desk = Desk(A="1000000.00")
+    desk.books.enterprise(BETA)
+    for each in ("enter", "check", "approve", "notice", "order", "pay"):
+        if each == "order":
+            desk.books.at(desk.books.now + 8 * DAY)
+        getattr(desk, each)(*(("100.00",) if each == "approve" else ()))
+        if each == step:
+            break
+    code = "claim_open" if "open" in words else "wrong_state"
+    refused(code, desk.books.correct, enterprise=BETA)
+    monkeypatch.setattr(amendments, "_check_unclaimed", lambda *_: None)
+    desk.books.correct(enterprise=BETA)
+    found(told(desk), "sum_claims", "A becomes another's", words)
+
+
+@pytest.mark.parametrize("outcome", ["returned", "revoked"])
+def test_a_contract_whose_claims_all_ended_unpaid_may_become_anothers(outcome):
+    desk = Desk(A="1000000.00")
+    desk.books.enterprise(BETA)
+    desk.enter()
+    desk.check()
+    if outcome == "returned":
+        desk.end(outcome)
+    else:
+        desk.approve("100.00")
+        desk.revoke()
+    desk.books.correct(enterprise=BETA)
+    summed(told(desk))
 
 
 # Approval

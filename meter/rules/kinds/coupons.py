@@ -101,8 +101,11 @@ def _given_back(state: State, command: WithdrawCoupon | CouponWithdrawn) -> list
 
 
 def check_fundable(state: State, policy: Policy, enterprise: str, year: int) -> None:
-    """Raise `Problem` where an enterprise may not apply, or rents too little in a year."""
-    check_applicant(state, policy, state.enterprises[enterprise].facts)
+    """Raise `Problem` where a firm may not apply, or rents too little in a year.
+
+    Of a firm its last successor applies: it is paid.
+    """
+    check_applicant(state, policy, state.enterprises[state.last_successor(enterprise)].facts)
     rented = _rented_amount(state, policy.programme, enterprise, year)
     if rented < policy.threshold:
         needed, found = format_money(policy.threshold), format_money(rented)

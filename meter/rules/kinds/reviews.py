@@ -32,7 +32,6 @@ from meter.rules.kinds.kind import (
     Kind,
     Stamp,
     check_another_person,
-    check_applicant,
 )
 from meter.rules.kinds.projects import Ceiling, claimed_for, claims_ceiling
 from meter.rules.payable import Grounds, debt
@@ -76,13 +75,10 @@ def _judge_approval(state: State, command: ApproveClaim, stamp: Stamp) -> Judged
 
 
 def _check_fundable(state: State, item: Item, year: int) -> None:
-    """Raise `Problem` where the last successor may not apply, or the firm rents too little."""
+    """Raise `Problem` where the firm may not apply, or has contracts and rents too little."""
     policy = state.policy_of(item.programme, year, state.size)
     assert policy is not None, "a policy touched the year when the claim was entered"
-    last = state.last_successor(item.enterprise)
-    check_applicant(state, policy, state.enterprises[last].facts)
-    if policy.meter != "award":
-        check_fundable(state, policy, item.enterprise, year)
+    check_fundable(state, policy, item.enterprise, year)
 
 
 def _check_stacking(state: State, item: Item) -> None:
