@@ -132,6 +132,11 @@ class Claims:
         """Return the item of a claim, and its year."""
         return self._claims[claim].account
 
+    def claimed(self, item: str) -> int:
+        """Return the fen of an item that are approved: payable, and paid less what came back."""
+        years = self._years.get(item, ())
+        return -sum(self._balances.get(_name("claims", (item, year)), 0) for year in years)
+
     def check_unclaimed(self, number: int, item: str) -> None:
         """Check that an item has no claim that is open, and nothing payable or paid."""
         for year in sorted(self._years.get(item, ())):

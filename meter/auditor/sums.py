@@ -461,6 +461,7 @@ class Sums:
         # Other public money by project and reference: level and fen.
         self._funds: defaultdict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
         self._audited: dict[str, int] = {}
+        self._of_project: defaultdict[str, list[str]] = defaultdict(list)  # awards and contracts
         # What providers serve, by USCC: named programmes, or None of those with devices.
         self._serving: dict[str, list[str] | None] = {}
         self._rentals: defaultdict[tuple[str, str], list[_Contract]] = defaultdict(list)
@@ -862,6 +863,7 @@ class Sums:
         award = _Award(fields, derived or fields["class"])
         self._awards[fields["id"]] = award
         self._awarded[award.programme].append(award)
+        self._note_project(fields)
         if rules.claims is not None:
             self._claims.add_item(fields["id"], _award_item(award, rules, rules.claims))
         self._set_award(number, award, fields["amount"], fields["at"])
@@ -926,6 +928,10 @@ class Sums:
             return False
         return first["enterprise"] in self._firms.members(second["enterprise"])
 
+    def _note_project(self, fields: dict[str, Any]) -> None:
+        if "project" in fields:
+            self._of_project[fields["project"]].append(fields["id"])
+
     def _check_project(self, number: int, award: _Award, amount: int) -> None:
         """Check the ceiling of a project that the nation or the province funds too."""
         project = award.fields.get("project")
@@ -935,8 +941,8 @@ class Sums:
         for level, fen in self._funds[project].values():
             by_level[level] += fen
         if by_level["national"] + by_level["provincial"]:
-            awards = (each for awards in self._awarded.values() for each in awards)
-            ours = (each for each in awards if each.fields.get("project") == project)
+            names = (name for name in self._of_project[project] if name in self._awards)
+            ours = (self._awards[name] for name in names)
             given = amount + sum(each.amount for each in ours if each is not award)
             local = given + by_level["municipal"] + by_level["district"]
             what = f"city and districts for project {project}"
@@ -953,13 +959,8 @@ class Sums:
         if project is None:
             return
         claimed: defaultdict[str, int] = defaultdict(int)  # by programme
-        for account, fen in self._balances.items():
-            kind, _, rest = account.partition(":")
-            name = rest.partition(":")[0]
-            if kind == "claims" and fen:
-                other = self._awards.get(name) or self._contracts[name]
-                if other.fields.get("project") == project:
-                    claimed[other.fields["programme"]] -= fen
+        for name in self._of_project[project]:
+            claimed[self._programme_of(name)] += self._claims.claimed(name)
         group = self._policies[programme][-1].group
         for each, fen in claimed.items():
             if fen and each != programme and self._policies[each][-1].group == group:
@@ -987,12 +988,12 @@ class Sums:
 
     def _check_stacking(self, number: int, award: _Award, rules: _Rules) -> None:
         project = award.fields.get("project")
-        for programme, awards in self._awarded.items():
-            if programme == award.programme or self._policies[programme][-1].group != rules.group:
+        for name in () if project is None else self._of_project[project]:
+            other = self._awards.get(name)
+            if other is None or other.programme == award.programme or not other.amount:
                 continue
-            funding = (each.fields.get("project") for each in awards if each.amount)
-            if project is not None and project in funding:
-                detail = f"{programme} and {award.programme} fund project {project}"
+            if self._policies[other.programme][-1].group == rules.group:
+                detail = f"{other.programme} and {award.programme} fund project {project}"
                 raise Violation("sum_award", detail, number)
 
     def _withdrawal(self, _number: int, fields: dict[str, Any]) -> None:
@@ -1133,6 +1134,7 @@ class Sums:
         activated = len(self._policies[fields["programme"]])
         contract = _Contract(terms, terms.whole, rules, [], activated)
         self._contracts[fields["id"]] = contract
+        self._note_project(fields)
         self._rentals[fields["enterprise"], fields["programme"]].append(contract)
         self._set_terms(number, contract, terms, rules)
 

@@ -107,11 +107,6 @@ def apply_terms(state: State, number: int, effect: TermsEffect) -> None:
         for each in effect.grants
     )
     apply_grants(state, grants)
-    note_terms(state, number, contract)
-
-
-def note_terms(state: State, number: int, contract: Contract) -> None:
-    """Note that a contract has other terms since the entry `number`."""
     state.touched.contracts.add(contract.registered.id)
     after_entry = {year: copy(share) for year, share in contract.shares.items()}
     state.touched.amended[contract.registered.id, number + 1] = after_entry

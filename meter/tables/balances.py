@@ -9,10 +9,7 @@ from ledger import store as ledger_store
 from meter.host.breath import Breath
 from meter.rules.entries import ContractAmended
 from meter.rules.kinds.table import read_entry
-from meter.rules.state import (
-    CouponId,
-    State,
-)
+from meter.rules.state import CouponId, State
 from meter.tables.connections import Connection
 from meter.tables.write import _SQL
 from meter.views.past import PastBalance, PastShare, advance
@@ -74,17 +71,21 @@ async def past_balance(
 
 def _items_of(state: State, coupon: CouponId, size: int) -> list[str]:
     """Return the contracts and awards that a coupon paid for when the ledger had some size."""
-    enterprise, programme, _ = coupon
-    contracts = (each for each in state.contracts.values() if each.entry < size)
-    made = (each.made for each in state.awards.values() if each.entry < size)
-    return [
-        *(
-            each.registered.id
-            for each in contracts
-            if each.registered.programme == programme and each.enterprise_at(size) == enterprise
-        ),
-        *(each.id for each in made if (each.enterprise, each.programme) == (enterprise, programme)),
-    ]
+    uscc, programme, _ = coupon
+    enterprise = state.enterprises[uscc]
+    contracts = {
+        each.registered.id
+        for each in [*state.contracts_of(uscc, programme), *enterprise.left]
+        if each.registered.programme == programme
+        and each.entry < size
+        and each.enterprise_at(size) == uscc
+    }
+    awards = {
+        each.made.id
+        for each in enterprise.awards
+        if each.made.programme == programme and each.entry < size
+    }
+    return sorted(contracts | awards)
 
 
 async def contract_totals(connection: Connection, contract: str) -> ContractTotals:

@@ -93,9 +93,9 @@ async def write(connection: Connection, state: State, touched: Touched, written:
         await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
     await _put_usage_days(connection, touched.usage)
     await _put_device_time(connection, state, touched.days)
-    if touched.amended:  # a segment may be gone
-        names = sorted({name for name, _ in touched.amended})
-        await connection.execute(_SQL["clear_segments_of"], names)
+    emptied = touched.contracts if written.voids else {name for name, _ in touched.amended}
+    if emptied:  # of some segments
+        await connection.execute(_SQL["clear_segments_of"], sorted(emptied))
     await _put_contracts(connection, state, touched.contracts)
     await _put_awards(connection, state, touched.awards)
     await _put_coupons(connection, state, touched.coupons)
@@ -133,6 +133,7 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
         (contract.registered.id, segment.year, segment.policy, Decimal(segment.eligible))
         for contract in contracts
         for segment in contract.segments
+        if segment.eligible
     ]
     await connection.execute(_SQL["put_contract_segments"], *_columns(segments, 4))
     rows = [

@@ -99,9 +99,11 @@ def _change_share(
             sign = -1
         case _:
             assert_never(entry)
-    for day, device_time in () if entry.withheld is UNSET else entry.withheld:
+    if entry.withheld is UNSET:
+        return
+    steps = state.terms_at(state.contracts[entry.contract], number).steps
+    for day, device_time in entry.withheld:
         if year_of(day_start(day)) == coupon[2]:
-            steps = state.terms_at(state.contracts[entry.contract], number).steps
             price = step_of(steps, day).price_on(str(entry.device), day)
             balance.share(entry.contract).withheld += sign * device_time * price
 

@@ -191,19 +191,34 @@ async def test_the_records_of_a_contract_add_up_with_its_amendments(service):
     assert page["rounding"]["cost"] == "0.00"
 
 
-async def test_a_version_takes_a_contract_and_a_restart_knows_it(database, tmp_path):
+async def test_a_version_takes_a_contract_and_a_restart_knows_it(database, tmp_path, monkeypatch):
     async with serving(database, tmp_path, now="2025-04-01T12:00:00+08:00") as service:
         await open_books(service)
         await service.usage([record("a", "A", *MARCH, 1_000)])
         content = lifted(version="v2", standard=4_000) + TAKING
         body = {"programme": PROGRAMME, "version": "v2", "content": content}
+        before = await projections(database)
         await service.ask("/v1/policies", **body)
+        changed = {
+            name for name, rows in (await projections(database)).items() if rows != before[name]
+        }
+        # Nothing of a contract: what is booked lies before.
+        assert changed == {"meter.registration", "meter.segment_subject"}
     async with serving(database, tmp_path, now=NOW) as service:
         await service.usage([record("b", "A", *MAY, 1_000)], seq=2)
         assert await sums(service) == ("900.00", "405.00")
+        await service.usage([], [void("a")], seq=3)
+        assert await sums(service) == ("450.00", "180.00")
+        await check_sums(database)
         before = await projections(database)
-        await rebuild.rebuild(address_of(database))
-        assert await projections(database) == before
+        for chunk in (10_000, 7, 1):
+            monkeypatch.setattr(rebuild, "CHUNK_ENTRIES", chunk)
+            await rebuild.rebuild(address_of(database))
+            assert await projections(database) == before
+    async with serving(database, tmp_path, now=NOW) as service:
+        assert await sums(service) == ("450.00", "180.00")
+        await service.usage([], [void("b")], seq=4)
+        assert await sums(service) == ("0.00", "0.00")
     await check_sums(database)
 
 

@@ -14,7 +14,6 @@ from meter.rules.entries import PolicyActivated, Posting
 from meter.rules.kinds.kind import Holder, Judged, Kind, Stamp, check_spelling, note_spelling
 from meter.rules.kinds.pools import set_aside
 from meter.rules.state import Contract, Pool, State
-from meter.rules.terms_effect import note_terms
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS
@@ -97,7 +96,7 @@ def _apply(state: State, number: int, entry: PolicyActivated) -> None:
     if policy.takes_from is not None:
         for contract in state.contracts.values():
             if contract.registered.programme == policy.programme:
-                _take(state, number, contract)
+                _take(state, contract)
     note_spelling(state, f"policy of {policy.programme}", policy.version)
     if policy.pool_owner == policy.programme:
         for year in policy.years:
@@ -105,7 +104,7 @@ def _apply(state: State, number: int, entry: PolicyActivated) -> None:
     _note_programmes(state, policy.pool_owner)
 
 
-def _take(state: State, number: int, contract: Contract) -> None:
+def _take(state: State, contract: Contract) -> None:
     """Give a contract its versions anew; what is booked lies in segments that stay."""
     policies = state.policies[contract.registered.programme]
     amendments = [entry for _, entry in contract.amendments]
@@ -115,7 +114,6 @@ def _take(state: State, number: int, contract: Contract) -> None:
     for segment in found.segments:
         segment.eligible = eligible.get((segment.year, segment.policy), 0)
     contract.take(found)
-    note_terms(state, number, contract)
 
 
 def _note_programmes(state: State, owner: str) -> None:

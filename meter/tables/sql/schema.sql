@@ -176,7 +176,7 @@ CREATE TABLE meter.contract_total (
     not_enlisted   numeric NOT NULL CHECK (not_enlisted >= 0)
 );
 
--- Eligible numerators by segment: a year, and the policy by whose ratio they count.
+-- Eligible numerators by segment: a year, and the policy by whose ratio they count. None is zero.
 CREATE TABLE meter.contract_segment (
     contract text COLLATE "C" NOT NULL,
     year     integer NOT NULL,
