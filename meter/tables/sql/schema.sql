@@ -176,12 +176,12 @@ CREATE TABLE meter.contract_total (
     not_enlisted   numeric NOT NULL CHECK (not_enlisted >= 0)
 );
 
--- Eligible numerators by segment: a year, and the policy by whose ratio they count. None is zero.
+-- Eligible numerators by segment: a year, and the policy by whose ratio they count.
 CREATE TABLE meter.contract_segment (
     contract text COLLATE "C" NOT NULL,
     year     integer NOT NULL,
     policy   text COLLATE "C" NOT NULL,
-    eligible numeric NOT NULL CHECK (eligible >= 0),
+    eligible numeric NOT NULL CHECK (eligible > 0),
     PRIMARY KEY (contract, year, policy)
 );
 
