@@ -13,10 +13,10 @@ from typing import Final
 
 from meter.agent.collect import slurm
 from meter.agent.config import Config
+from meter.agent.push import MAX_CLOCK_SECONDS
 from meter.client import ClientError, Refused, Service, load_key, sign_batch
 from meter.wire.batch import Batch
 
-MAX_CLOCK_SECONDS: Final = 60
 # Between two commands a job may begin or end, and sdiag counts jobs every 30 s.
 _TRIES: Final = 8
 _PAUSE_SECONDS: Final = 5

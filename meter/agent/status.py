@@ -17,7 +17,7 @@ ATTENTION: Final = 3
 
 
 # A reading or a receipt that is older is trouble: a round should come every minute.
-MAX_AGE_SECONDS: Final = 900
+MAX_SILENCE_SECONDS: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Status:
     def faults(self, now: int) -> list[str]:
         """Return what has been going wrong for a while."""
         found = []
-        if self.complete_at is None or self.complete_at < now - MAX_AGE_SECONDS:
+        if self.complete_at is None or self.complete_at < now - MAX_SILENCE_SECONDS:
             found.append(f"the last complete reading was {_ago(self.complete_at, now)}")
-        if self.unsent_since is not None and self.unsent_since < now - MAX_AGE_SECONDS:
+        if self.unsent_since is not None and self.unsent_since < now - MAX_SILENCE_SECONDS:
             found.append(f"the oldest unsent batch was made {_ago(self.unsent_since, now)}")
         return found
 

@@ -62,7 +62,8 @@ def _numbers(known: Registered, contract: Contract, *, money: bool) -> list[int]
     amended = [number for number, _ in contract.amendments]
     opened = [each.number for each in contract.late_windows]
     funded = [number for number, *_ in contract.funds] if money else []
-    numbers = sorted([contract.entry, *amended, *funded, *contract.freezes, *opened])
+    frozen = [number for number, _ in contract.freezes]
+    numbers = sorted([contract.entry, *amended, *funded, *frozen, *opened])
     return [number for number in numbers if number < known.size]
 
 

@@ -157,6 +157,11 @@ def versions_of(own: Policy, policies: Mapping[str, Policy]) -> list[Version]:
     return versions
 
 
+def eligible_usage(segments: Iterable[Segment]) -> list[tuple[int, int, int]]:
+    """Return year, basis points and numerator of the segments that have usage."""
+    return [(each.year, each.ratio_bp, each.eligible) for each in segments if each.eligible]
+
+
 def class_in(policy: Policy, own: Policy, class_name: str) -> str:
     """Return the class of another version that is derived as a contract's class is."""
     when = own.classes[class_name].when

@@ -224,8 +224,8 @@ class Contract:
     What follows from `registered` and `amendments` (with the numbers of their entries) is
     explained at `ContractTerms`. `used` is the numerator `M`, `ineligible` what of it counts for
     nothing, by reason. `debtor` and `due` are the accounts of its cost. `counted_since` has the
-    entries that first limited a device kind, where an amendment did. `freezes` holds the numbers
-    of the entries that froze and unfroze it, by turns, `funds` the entries about other public
+    entries that first limited a device kind, where an amendment did. `freezes` holds number and
+    time of the entries that froze and unfroze it, by turns, `funds` the entries about other public
     money. `meters` and `accounts` (by year) are made when they are needed; `meters` are made again
     when the provider's enlistments change.
     """
@@ -242,8 +242,7 @@ class Contract:
     used: int = 0
     ineligible: list[int] = field(default_factory=_nothing_by_reason)
     counted_since: dict[str, int] = field(default_factory=dict)
-    freezes: list[int] = field(default_factory=list)
-    freeze_times: list[int] = field(default_factory=list)
+    freezes: list[tuple[int, int]] = field(default_factory=list)
     late_windows: list[LateWindow] = field(default_factory=list)
     funds: list[FundsEntry] = field(default_factory=list)
     shares: dict[int, Share] = field(default_factory=dict)
@@ -288,7 +287,7 @@ class Contract:
 
     def frozen_at(self, size: int) -> bool:
         """Return whether new records were refused after the first `size` entries."""
-        return sum(number < size for number in self.freezes) % 2 == 1
+        return sum(number < size for number, _ in self.freezes) % 2 == 1
 
     def is_too_late(self, start: int, end: int, now: int) -> bool:
         """Return whether a record of `[start, end)` (seconds) is too old at `now` (microseconds).
@@ -306,13 +305,25 @@ class Contract:
 
     def _frozen_time(self, since: int, until: int) -> int:
         """Return for how long the contract was frozen within a time, all in microseconds."""
-        times = [*self.freeze_times, until] if self.frozen else self.freeze_times
+        times = [at for _, at in self.freezes]
+        if self.frozen:
+            times.append(until)
         pairs = zip(times[::2], times[1::2], strict=True)
         return sum(max(0, min(end, until) - max(begin, since)) for begin, end in pairs)
 
     def sums(self, size: int | None = None) -> dict[str, tuple[FundsLevel, int]]:
         """Return other public money by reference: level and fen, after `size` entries or all."""
         return newest_sums(self.funds, size)
+
+    def terms_with(
+        self,
+        amendments: Sequence[ContractAmended],
+        policies: Mapping[str, Policy],
+        size: int | None = None,
+    ) -> ContractTerms:
+        """Return the terms by amendments, policies, and the funds of `size` entries or all."""
+        funds = sum(fen for _, fen in self.sums(size).values())
+        return terms_of(self.registered, amendments, policies, other_funds=funds)
 
     @property
     def years(self) -> set[int]:
@@ -633,10 +644,11 @@ class State:
             for name, policy in self.policies[programme].items()
             if self.policy_entries[programme, name][0] < size
         }
-        if (len(known), len(policies)) == (len(contract.amendments), len(self.policies[programme])):
+        funds = [each for each in contract.funds if each[0] < size]
+        held = contract.amendments, self.policies[programme], contract.funds
+        if (len(known), len(policies), len(funds)) == tuple(map(len, held)):
             return contract
-        funds = sum(fen for _, fen in contract.sums(size).values())
-        return terms_of(contract.registered, known, policies, other_funds=funds)
+        return contract.terms_with(known, policies, size)
 
     def usage_of(self, contract: str) -> UsageDays:
         """Return what was metered under a contract by day; the service has loaded it."""

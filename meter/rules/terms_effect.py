@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from msgspec import UNSET
 
-from meter.rules.contract_terms import ContractTerms
+from meter.rules.contract_terms import ContractTerms, eligible_usage
 from meter.rules.effects import (
     Costs,
     Grant,
@@ -124,8 +124,7 @@ class LimitsEffect:
 
 def limits_effect(state: State, contract: Contract, limits: Terms) -> LimitsEffect:
     """Return the effect of other limits; what is eligible stays."""
-    used = (each for each in contract.segments if each.eligible)
-    entitlement = entitle([(each.year, each.ratio_bp, each.eligible) for each in used], limits)
+    entitlement = entitle(eligible_usage(contract.segments), limits)
     effect = LimitsEffect(entitlement, _changed_entitlement(contract, entitlement), [])
     for year, _ in effect.entitled:
         entitled = entitlement.by_year.get(year, 0)
@@ -175,8 +174,7 @@ def _rated(state: State, contract: Contract, terms: ContractTerms) -> Contract:
             after.share(year).withheld += numerator
         for place, numerator in worth.ineligible:
             after.ineligible[place] += numerator
-    used = [(each.year, each.ratio_bp, each.eligible) for each in after.segments if each.eligible]
-    after.entitlement = entitle(used, after.terms)
+    after.entitlement = entitle(eligible_usage(after.segments), after.terms)
     for year, fen in after.entitlement.by_year.items():
         after.share(year).entitled = fen
     return after

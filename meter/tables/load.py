@@ -14,6 +14,7 @@ from ledger import store as ledger_store
 from ledger.store import Head
 from meter.rules.capacity import Withheld
 from meter.rules.commands import Asked, Propose
+from meter.rules.contract_terms import eligible_usage
 from meter.rules.entries import PurchaseAccepted, RecordReleased, UsageAccepted
 from meter.rules.evolve import register
 from meter.rules.kinds.table import BY_COMMAND, read_entry
@@ -108,10 +109,7 @@ async def _load_segments(connection: Connection, state: State) -> None:
     for name, contract in state.contracts.items():
         for segment in contract.segments:
             segment.eligible = held.get((name, segment.year, segment.policy), 0)
-        contract.entitlement = entitle(
-            [(each.year, each.ratio_bp, each.eligible) for each in contract.segments],
-            contract.terms,
-        )
+        contract.entitlement = entitle(eligible_usage(contract.segments), contract.terms)
 
 
 async def load_service_keys(connection: Connection) -> State:

@@ -124,6 +124,17 @@ def test_an_entry_holds_the_changes_by_year_and_all_postings():
     summed(told(books))
 
 
+def test_the_terms_of_before_have_the_sums_of_then():
+    books = world()
+    contract, limits = books.state.contracts["A"], []
+    for amount in ("100.00", "250.00"):
+        books.fund_contract("A", amount)
+        limits.append((books.state.size, contract.terms.support_limit))
+    assert [limit for _, limit in limits] == [35_000, 20_000]
+    for size, limit in [(limits[0][0] - 1, 45_000), *limits]:
+        assert books.state.terms_at(contract, size).terms.support_limit == limit
+
+
 def test_without_combined_support_funds_are_kept_and_change_nothing():
     books = opened(without_sections(lifted(), "combined_support"), "2026-03-01T12:00:00+08:00")
     books.contract("A", amount="900.00", max_devices={})

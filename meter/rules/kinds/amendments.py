@@ -19,7 +19,6 @@ from meter.rules.contract_terms import (
     original_terms,
     per_of,
     supplements,
-    terms_of,
 )
 from meter.rules.effects import check_same
 from meter.rules.entries import ContractAmended, ContractRegistered
@@ -28,7 +27,6 @@ from meter.rules.kinds.contracts import (
     check_number,
     check_terms,
     derive_policy_and_class,
-    is_startup,
 )
 from meter.rules.kinds.kind import (
     Judged,
@@ -38,6 +36,7 @@ from meter.rules.kinds.kind import (
     check_names,
     check_not_in_future,
     contract_subjects,
+    is_startup,
     known_contract,
 )
 from meter.rules.state import Contract, State
@@ -142,8 +141,7 @@ def _kinds_of(state: State, contract: Contract) -> set[str]:
 
 def _terms_after(state: State, contract: Contract, entry: ContractAmended) -> ContractTerms:
     policies = state.policies[contract.registered.programme]
-    funds = sum(fen for _, fen in contract.sums().values())
-    return terms_of(contract.registered, _with(contract, entry), policies, other_funds=funds)
+    return contract.terms_with(_with(contract, entry), policies)
 
 
 def _check_signing(contract: Contract, entry: ContractAmended, stamp: Stamp) -> None:

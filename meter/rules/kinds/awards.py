@@ -27,6 +27,7 @@ from meter.rules.kinds.kind import (
     active_policy,
     check_applicant,
     check_spelling,
+    class_on,
     item_holder,
     known_project,
     note_spelling,
@@ -59,7 +60,7 @@ def _judge(state: State, command: MakeAward, stamp: Stamp) -> Judged:
     check_applicant(state, policy, enterprise.facts)
     today = format_date(stamp.at // MICROSECONDS)
     _check_age(policy, enterprise.facts, today)
-    derived = _derived_class(policy, enterprise.facts, today)
+    derived = class_on(policy, enterprise.facts, today)
     _check_request(policy, command, derived)
     of_class = policy.classes[derived or str(command.named)]
     _Wanted(state, policy, command, of_class, int(command.amount)).check()
@@ -75,13 +76,6 @@ def _check_age(policy: Policy, enterprise: EnterpriseRegistered, today: str) -> 
     if not starts <= today < ends:
         detail = f"founded on {enterprise.founded_on}, it may apply from {starts} until {ends}"
         raise Problem("not_applicant", detail)
-
-
-def _derived_class(policy: Policy, enterprise: EnterpriseRegistered, today: str) -> str | None:
-    """Return the class that follows from the founding, or None where the award names it."""
-    startup_until = add_months(enterprise.founded_on, policy.startup_months)
-    is_startup = enterprise.applicant == "enterprise" and today < startup_until
-    return policy.derived_class("startup" if is_startup else "standard")
 
 
 def _check_request(policy: Policy, command: MakeAward, derived: str | None) -> None:

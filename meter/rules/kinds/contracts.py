@@ -32,6 +32,7 @@ from meter.rules.kinds.kind import (
     check_not_in_future,
     check_period,
     check_spelling,
+    class_on,
     contract_subjects,
     is_served,
     item_holder,
@@ -46,7 +47,7 @@ from meter.values.policy import Policy
 from meter.values.policy_file import MAX_YEARS
 from meter.values.problems import Problem
 from meter.values.text import folded
-from meter.values.units import add_months, parse_date, year_of
+from meter.values.units import parse_date, year_of
 
 # A posting takes about 200 bytes at most, and one entry can move money in each contract of a year,
 # in as many years as a term touches. All these postings must fit into an entry of 65,535 bytes.
@@ -114,7 +115,9 @@ def derive_policy_and_class(
     _check_signing(enterprise, terms, stamp)
     policy = _policy_of(state, terms, size)
     _check_programme(state, policy, enterprise)
-    return policy, _ratio_class(policy, enterprise, terms.signed_on)
+    ratio_class = class_on(policy, enterprise, terms.signed_on)
+    assert ratio_class is not None, "the classes of what is metered are derived"
+    return policy, ratio_class
 
 
 def check_contracts_of_years(state: State, terms: SomeTerms, own: Contract | None = None) -> None:
@@ -183,21 +186,6 @@ def _check_spelling(provider: Provider, command: RegisterContract) -> None:
     check_names("max_devices", command.max_devices, [*command.max_devices, *known])
 
 
-def _ratio_class(policy: Policy, enterprise: EnterpriseRegistered, signed_on: str) -> str:
-    """Return the class of a startup if the enterprise was one on the day, else the standard one."""
-    startup = is_startup(policy, enterprise, signed_on)
-    ratio_class = policy.derived_class("startup" if startup else "standard")
-    assert ratio_class is not None, "the classes of what is metered are derived"
-    return ratio_class
-
-
-def is_startup(policy: Policy, enterprise: EnterpriseRegistered, day: str) -> bool:
-    """Return whether an enterprise was a startup on a day."""
-    startup_until = add_months(enterprise.founded_on, policy.startup_months)
-    # Dates of one form compare as text.
-    return enterprise.applicant == "enterprise" and day < startup_until
-
-
 def _apply_contract(state: State, number: int, entry: ContractRegistered) -> None:
     found = terms_of(entry, [], state.policies[entry.programme], other_funds=0)
     contract = Contract.of(number, entry, found)
@@ -251,8 +239,7 @@ def _apply_freeze_change(
     state: State, number: int, entry: ContractFrozen | ContractUnfrozen
 ) -> None:
     contract = state.contracts[entry.contract]
-    contract.freezes.append(number)
-    contract.freeze_times.append(entry.at)
+    contract.freezes.append((number, entry.at))
 
 
 def _freeze_subjects(state: State, entry: ContractFrozen | ContractUnfrozen) -> Iterable[str]:

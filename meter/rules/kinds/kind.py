@@ -26,7 +26,7 @@ from meter.rules.state import Contract, Enterprise, Project, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.text import ALIKE, folded
-from meter.values.units import MICROSECONDS, parse_date
+from meter.values.units import MICROSECONDS, add_months, parse_date
 
 E = TypeVar("E", bound=Entry)
 C = TypeVar("C", bound=Command)
@@ -221,6 +221,18 @@ def check_applicant(state: State, policy: Policy, enterprise: EnterpriseRegister
         if serves(state, code, policy):
             name = state.provider_usccs[code]
             raise Problem("role_conflict", f"{code} is {name}, which serves the programme")
+
+
+def is_startup(policy: Policy, enterprise: EnterpriseRegistered, day: str) -> bool:
+    """Return whether an enterprise was a startup on a day."""
+    startup_until = add_months(enterprise.founded_on, policy.startup_months)
+    # Dates of one form compare as text.
+    return enterprise.applicant == "enterprise" and day < startup_until
+
+
+def class_on(policy: Policy, enterprise: EnterpriseRegistered, day: str) -> str | None:
+    """Return the class that follows from the founding, or None where the policy derives none."""
+    return policy.derived_class("startup" if is_startup(policy, enterprise, day) else "standard")
 
 
 def check_spelling(state: State, what: str, id_: str) -> None:

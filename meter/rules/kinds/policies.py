@@ -9,7 +9,6 @@ from dataclasses import replace
 from msgspec import UNSET
 
 from meter.rules.commands import ActivatePolicy
-from meter.rules.contract_terms import terms_of
 from meter.rules.entries import PolicyActivated, Posting
 from meter.rules.kinds.kind import Holder, Judged, Kind, Stamp, check_spelling, note_spelling
 from meter.rules.kinds.pools import set_aside
@@ -107,9 +106,7 @@ def _apply(state: State, number: int, entry: PolicyActivated) -> None:
 def _take(state: State, contract: Contract) -> None:
     """Give a contract its versions anew; what is booked lies in segments that stay."""
     policies = state.policies[contract.registered.programme]
-    amendments = [entry for _, entry in contract.amendments]
-    funds = sum(fen for _, fen in contract.sums().values())
-    found = terms_of(contract.registered, amendments, policies, other_funds=funds)
+    found = contract.terms_with([entry for _, entry in contract.amendments], policies)
     eligible = {(each.year, each.policy): each.eligible for each in contract.segments}
     for segment in found.segments:
         segment.eligible = eligible.get((segment.year, segment.policy), 0)
