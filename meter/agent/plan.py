@@ -1,9 +1,10 @@
 """What to report of one run, and what to take back: pure.
 
 `plan` compares a run, as it was seen, with the slices that are held of it. Time that is missing
-becomes new slices. What is wrong, because the run turned out shorter, is taken back and reported
-again under the next revision. Some corrections wait for a person, for more often than not Slurm is
-wrong then: see `Question`.
+becomes new slices. What is wrong, because the run turned out shorter, is taken back. Only once the
+ledger has taken a void is that time reported again, under the next revision: where it refused the
+void, both would count. Some corrections wait for a person, for more often than not Slurm is wrong
+then: see `Question`.
 
 A slice is the part of a run with one contract, on one device kind. Its id is the run's with the
 device, its start and a revision, so nothing that is reported twice counts twice.
@@ -15,7 +16,7 @@ from typing import Final, Literal
 
 from meter.agent.config import Map, Piece
 from meter.agent.devices import Unvaluable
-from meter.agent.slice import Rhythm, Span, due, surplus, total
+from meter.agent.slice import Rhythm, Span, covered, due, surplus, total
 from meter.agent.usage import Run
 from meter.values.strict import Instant
 from meter.values.units import DAY_SECONDS
@@ -27,8 +28,9 @@ MAX_AGE_SECONDS: Final = 35 * DAY_SECONDS
 # Sent: no receipt yet. Held: the ledger has it. Waiting: refused for a reason that passes.
 SliceStanding = Literal["sent", "held", "waiting", "refused", "voiding", "void"]
 # Why a correction waits for a person: the run is gone from the accounting; it has shrunk by more
-# than half; its account or devices changed; it is too old for the service to take a void.
-Question = Literal["vanished", "shrunk", "changed", "old"]
+# than half; its account or devices changed; it is too old for the service to take a void; the
+# service did not take one.
+Question = Literal["vanished", "shrunk", "changed", "old", "not_voided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,16 @@ class Slice:
     @property
     def span(self) -> Span:
         return self.start, self.end
+
+    @property
+    def is_in_ledger(self) -> bool:
+        """Return whether the ledger has it, or may have it."""
+        return self.standing in ("sent", "held", "voiding")
+
+    @property
+    def is_stuck(self) -> bool:
+        """Return whether its void was refused."""
+        return self.standing == "held" and bool(self.code)
 
     def record(self) -> Record:
         """Return what is sent."""
@@ -82,7 +94,8 @@ class Trouble:
 class Plan:
     """What changes: new slices, those to take back, and what stands in the way.
 
-    `dropped` are slices that the ledger refused, and that would be others by the map of now.
+    `dropped` are slices that the ledger refused, and that would be others by the map of now. A plan
+    `is_unfinished` until voids on their way are answered: then more can be reported.
     """
 
     slices: list[Slice] = field(default_factory=list)
@@ -90,6 +103,7 @@ class Plan:
     voids: list[Slice] = field(default_factory=list)
     quarantine: Trouble | None = None
     question: Trouble | None = None
+    is_unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +130,33 @@ def plan(run: Run, known: Known, map_: Map, rhythm: Rhythm, at: int) -> Plan:
     try:
         devices = map_.devices(run)
         charges = _charges_suspended(run, map_) if devices else False
-    except Unvaluable as wrong:
-        return Plan(quarantine=Trouble(wrong.code, wrong.detail))
+    except Unvaluable as fault:
+        return Plan(quarantine=Trouble(fault.code, fault.detail))
     outdated = [each for each in known.standing if _is_outdated(each, run, devices, map_)]
     held = [each for each in known.standing if each not in outdated]
-    wrong_ones, question = _wrong(run, held, known, charges_suspended=charges, at=at)
+    wrong, question = _wrong(run, held, known, devices, charges_suspended=charges, at=at)
     if question is not None and not known.is_approved:
         return Plan(question=question)
-    kept = [each for each in held if each not in wrong_ones]
-    revision = _revision(known, wrong_ones)
-    spans = due(run, _spans(kept), at, rhythm, charges_suspended=charges) if devices else []
-    slices, quarantine = _cut(run, spans, devices, map_, revision)
-    return Plan(slices, outdated, wrong_ones, quarantine)
+    stuck = [
+        each
+        for each in held
+        if each.is_stuck and (each in wrong or _would_be_another(each, run, devices, map_))
+    ]
+    wrong = [each for each in wrong if not each.is_stuck] + (stuck if known.is_approved else [])
+    gone = {each.id for each in wrong if not each.is_in_ledger}
+    kept = [each for each in held if each.id not in gone]
+    # What is being taken back is in the way until the ledger says that it is.
+    kept += [each for each in known.slices if each.standing == "voiding"]
+    is_unfinished = len(kept) > len(held) or len(wrong) > len(gone)
+    revision = _revision(known, wrong)
+    slices, quarantine = [], None
+    for device, milli in devices.items():
+        spans = due(run, _spans(kept, device, devices), at, rhythm, charges_suspended=charges)
+        made, trouble = _cut(run, spans, device, milli, map_, revision)
+        slices += made
+        quarantine = quarantine or trouble
+    question = _not_voided(stuck) if stuck and not known.is_approved else None
+    return Plan(slices, outdated, wrong, quarantine, question, is_unfinished)
 
 
 def vanished(run: Run, known: Known) -> Plan:
@@ -136,14 +165,27 @@ def vanished(run: Run, known: Known) -> Plan:
         return Plan()
     if known.is_approved:
         return Plan(voids=known.standing)
+    if all(each.is_stuck for each in known.standing):
+        return Plan(question=_not_voided(known.standing))
     return Plan(question=Trouble("vanished", f"{run.id} is gone from the accounting"))
+
+
+def _not_voided(slices: Sequence[Slice]) -> Trouble:
+    ids = ", ".join(each.id for each in slices)
+    codes = ", ".join(sorted({each.code for each in slices}))
+    return Trouble("not_voided", f"the service did not take the void of {ids}: {codes}")
 
 
 def _revision(known: Known, wrong: Sequence[Slice]) -> int:
     """Return the revision of new slices: above that of any slice that was taken back."""
-    gone = [each for each in known.slices if each not in known.standing or each in wrong]
-    least = [each.revision for each in known.slices] + [each.revision + 1 for each in gone]
-    return max(least, default=0)
+    wrong_ids = {each.id for each in wrong}
+    return max(
+        (
+            each.revision + (each.standing in ("voiding", "void") or each.id in wrong_ids)
+            for each in known.slices
+        ),
+        default=0,
+    )
 
 
 def _charges_suspended(run: Run, map_: Map) -> bool:
@@ -158,6 +200,11 @@ def _is_outdated(slice_: Slice, run: Run, devices: Mapping[str, int], map_: Map)
     """
     if slice_.standing not in ("waiting", "refused") or slice_.code == "conflict":
         return False
+    return _would_be_another(slice_, run, devices, map_)
+
+
+def _would_be_another(slice_: Slice, run: Run, devices: Mapping[str, int], map_: Map) -> bool:
+    """Return whether a slice would have another contract or number of devices by the map of now."""
     try:
         rule = map_.contract(run, slice_.start)
     except Unvaluable:
@@ -166,37 +213,52 @@ def _is_outdated(slice_: Slice, run: Run, devices: Mapping[str, int], map_: Map)
     return now != (slice_.contract, slice_.milli_devices)
 
 
-def _wrong(
-    run: Run, held: Sequence[Slice], known: Known, *, charges_suspended: bool, at: int
+def _wrong(  # noqa: PLR0913 - what a judgement looks at
+    run: Run,
+    held: Sequence[Slice],
+    known: Known,
+    devices: Mapping[str, int],
+    *,
+    charges_suspended: bool,
+    at: int,
 ) -> tuple[list[Slice], Trouble | None]:
-    """Return the slices that have to be taken back, and why a person has to see that first."""
-    if held and known.terms is not None and known.terms != run.terms:
+    """Return the slices that have to be taken back, and why a person has to see that first.
+
+    Those whose void was refused are among them, and raise no question here.
+    """
+    fresh = [each for each in held if not each.is_stuck]
+    if fresh and known.terms is not None and known.terms != run.terms:
         return list(held), Trouble("changed", f"was {known.terms}, is {run.terms}")
     if run.end is None or not held:
         return [], None
-    spans_held = _spans(held)
-    spans = surplus(run, spans_held, charges_suspended=charges_suspended)
-    wrong = [each for each in held if each.span in spans]
-    before, after = _seconds(spans_held), total(run, charges_suspended=charges_suspended)
-    if wrong and 2 * after < before:
+    wrong_ids: set[str] = set()
+    before = 0
+    for device in devices or [""]:
+        spans_held = _spans(held, device, devices)
+        spans = set(surplus(run, spans_held, charges_suspended=charges_suspended))
+        wrong_ids |= {each.id for each in _track(held, device, devices) if each.span in spans}
+        before = max(before, covered(spans_held))
+    wrong = [each for each in held if each.id in wrong_ids]
+    after = total(run, charges_suspended=charges_suspended)
+    in_question = [each for each in wrong if not each.is_stuck]
+    if in_question and 2 * after < before:
         return wrong, Trouble("shrunk", f"{before} s are reported, it ran for {after} s")
-    is_refused = any(each.code for each in wrong if each.standing == "held")  # a void was
-    if wrong and (run.end < at - MAX_AGE_SECONDS or is_refused):
-        return wrong, Trouble("old", f"it ended {(at - run.end) // DAY_SECONDS} days ago")
+    # A void has to come in time, and so does what is reported again.
+    ends = [min(run.end, each.end) for each in in_question if each.is_in_ledger]
+    if ends and min(ends) < at - MAX_AGE_SECONDS:
+        return wrong, Trouble("old", f"it ended {(at - min(ends)) // DAY_SECONDS} days ago")
     return wrong, None
 
 
-def _cut(
-    run: Run, spans: Sequence[Span], devices: Mapping[str, int], map_: Map, revision: int
+def _cut(  # noqa: PLR0913, PLR0917 - what a slice is made of
+    run: Run, spans: Sequence[Span], device: str, milli: int, map_: Map, revision: int
 ) -> tuple[list[Slice], Trouble | None]:
     """Return the slices of the stretches, up to the first instant that has no contract."""
     slices: list[Slice] = []
     try:
         for span in spans:
             for piece in map_.pieces(run, span):
-                slices += [
-                    _slice(run, piece, device, milli, revision) for device, milli in devices.items()
-                ]
+                slices.append(_slice(run, piece, device, milli, revision))  # noqa: PERF401 - those before a fault stay
     except Unvaluable as wrong:
         return slices, Trouble(wrong.code, wrong.detail)
     return slices, None
@@ -218,10 +280,14 @@ def _slice(run: Run, piece: Piece, device: str, milli_devices: int, revision: in
     )
 
 
-def _spans(slices: Sequence[Slice]) -> list[Span]:
-    """Return the stretches of slices; those on several devices are one."""
-    return sorted({each.span for each in slices})
+def _track(slices: Sequence[Slice], device: str, devices: Mapping[str, int]) -> list[Slice]:
+    """Return the slices that tell what is reported of a device of the run.
+
+    One whose device the map does not give the run any more may have been this one.
+    """
+    return [each for each in slices if each.device == device or each.device not in devices]
 
 
-def _seconds(spans: Sequence[Span]) -> int:
-    return sum(end - start for start, end in spans)
+def _spans(slices: Sequence[Slice], device: str, devices: Mapping[str, int]) -> list[Span]:
+    """Return the stretches of a device's slices."""
+    return sorted({each.span for each in _track(slices, device, devices)})

@@ -10,8 +10,8 @@ is read again.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
@@ -115,14 +115,15 @@ class Agent:
         if is_dry:
             return outcome
         try:
-            report = await self._reporter.report()
+            await self._post(outcome)
+            with self.spool.change():
+                # Their voids are answered now.
+                self._judge_all(self.spool.unfinished(), outcome)
+            await self._post(outcome)
         except ClientError as error:
             if error.code == "spool":
                 raise
             outcome.faults.append(_told(error))
-        else:
-            report.not_taken[:0] = outcome.report.not_taken
-            outcome.report = report
         outcome.clock_ahead_seconds["service"] = self._reporter.clock_ahead_seconds
         return outcome
 
@@ -140,6 +141,15 @@ class Agent:
         oldest = self.spool.oldest_open
         return min(complete_at, complete_at if oldest is None else oldest) - LOOK_BACK_SECONDS
 
+    async def _post(self, outcome: Outcome) -> None:
+        """Post what is unsent, and add what comes of it to a round's report."""
+        before, report = outcome.report, await self._reporter.report()
+        outcome.report = Report(
+            before.receipts + report.receipts,
+            before.not_taken + report.not_taken,
+            report.waiting,
+        )
+
     def _take(self, outcome: Outcome) -> None:
         """Write down a reading and what follows from it, within one change."""
         reading, digest = outcome.reading, self._config.map_digest
@@ -153,9 +163,15 @@ class Agent:
         if reading.is_complete:
             gone = self.spool.runs_since(reading.since + _EDGE_SECONDS) - reading.runs.keys()
             self.spool.set_fact("complete_at", str(reading.at))
-        for id_ in sorted(new.keys() | self.spool.unsettled() | gone):
+        self._judge_all(new.keys() | self.spool.unsettled() | gone, outcome, gone)
+
+    def _judge_all(self, ids: set[str], outcome: Outcome, gone: Collection[str] = ()) -> None:
+        """Report what is due of runs, and put it into batches."""
+        records, voids = len(outcome.records), len(outcome.voids)
+        for id_ in sorted(ids):
             self._judge(id_, outcome, is_gone=id_ in gone)
-        outcome.report.not_taken.extend(self._reporter.enqueue(outcome.records, outcome.voids))
+        due = outcome.records[records:], outcome.voids[voids:]
+        outcome.report.not_taken.extend(self._reporter.enqueue(*due))
 
     def _judge(self, id_: str, outcome: Outcome, *, is_gone: bool) -> None:
         """Report what is due of a run, or see that it is gone from the accounting."""
@@ -163,10 +179,11 @@ class Agent:
         if found is None:  # it ended before the agent's time
             return
         run, known = found
+        if is_gone and (known.slices or run.end is None):
+            run = replace(run, standing="gone" if known.slices else "doubtful")
+            self.spool.stand(id_, run.standing)
         is_shown = id_ in outcome.reading.runs
-        if is_gone and run.end is None:
-            self.spool.stand(id_, "doubtful")
-        if known.slices and (is_gone or (known.question == "vanished" and not is_shown)):
+        if run.standing == "gone":
             made = vanished(run, known)
         elif run.standing == "doubtful" or (run.end is None and not is_shown):
             return  # it may have ended

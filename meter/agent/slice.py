@@ -15,7 +15,6 @@ it surely ran up to a boundary for all seconds so far, less those since the boun
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 from meter.agent.usage import Run
 
@@ -43,22 +42,30 @@ def due(
         seconds = _seconds_until(run, at, until, charges_suspended=charges_suspended)
     else:
         until, seconds = run.end, total(run, charges_suspended=charges_suspended)
-    missing = seconds - sum(end - start for start, end in held)
+    missing = seconds - covered(held)
     return _fill(run.begin, until, held, missing)
 
 
 def surplus(run: Run, held: Sequence[Span], *, charges_suspended: bool) -> list[Span]:
     """Return what is held of an ended run and is wrong: from the first wrong stretch on."""
     seconds = total(run, charges_suspended=charges_suspended)
-    ordered, right = sorted(held), 0
+    ordered = sorted(held)
+    right, until = 0, run.begin
+    for count, (start, end) in enumerate(ordered):
+        right += max(0, end - max(start, until))
+        until = max(until, end)
+        if start < run.begin or until > (run.end or 0) or right > seconds:
+            return ordered[count:]
+    return []
 
-    def is_right(span: Span) -> bool:
-        nonlocal right
-        start, end = span
-        right += end - start
-        return run.begin <= start and end <= (run.end or 0) and right <= seconds
 
-    return ordered[len(list(takewhile(is_right, ordered))) :]
+def covered(spans: Sequence[Span]) -> int:
+    """Return the seconds within stretches, which may overlap."""
+    seconds, until = 0, 0
+    for start, end in sorted(spans):
+        seconds += max(0, end - max(start, until))
+        until = max(until, end)
+    return seconds
 
 
 def total(run: Run, *, charges_suspended: bool) -> int:

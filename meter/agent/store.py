@@ -218,8 +218,11 @@ class Spool:
     def note(self, item: NotTaken) -> None:
         text = json.dumps(item.item, ensure_ascii=False)
         self._do("note", text, item.code, item.detail)
-        if "id" in item.item and "reason" not in item.item:
-            self._settle_record(item.item["id"], "refused", item.code)
+        id_ = str(item.item.get("id"))
+        if "reason" not in item.item:
+            self._settle_record(id_, "refused", item.code)
+        elif self._one("slice_standing", id_) == ("voiding",):
+            self._settle(id_, "held", item.code)
 
     def _settle_record(self, id_: str, standing: SliceStanding, code: str = "") -> None:
         """Settle a slice that is on its way; one that is to be taken back stays so."""
@@ -269,6 +272,7 @@ class Spool:
             None if plan.question is None else plan.question.code,
             "" if trouble is None else trouble.detail,
             known.is_approved and plan.question is not None,
+            plan.is_unfinished,
             json.dumps(terms),
             run.id,
         )
@@ -309,6 +313,10 @@ class Spool:
     def unsettled(self) -> set[str]:
         """Return the runs that are held up, or of which a slice was not taken."""
         return {id_ for (id_,) in self._all("unsettled_runs")}
+
+    def unfinished(self) -> set[str]:
+        """Return the runs of which more is due once their voids are answered."""
+        return {id_ for (id_,) in self._all("unfinished_runs")}
 
     def settled(self, since: int) -> dict[str, Run]:
         """Return the runs that ended since and of which nothing can be due by the same map."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Ended: the end is known. Open: it runs by two sources. Doubtful: neither. Twice: one id, two rows.
-Standing = Literal["ended", "open", "doubtful", "twice"]
+# Gone: it was reported, and a complete reading did not show it; only the spool says so.
+Standing = Literal["ended", "open", "doubtful", "twice", "gone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

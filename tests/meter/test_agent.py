@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from meter.agent.config import Config, read_config
-from meter.agent.plan import Slice
+from meter.agent.plan import MAX_AGE_SECONDS, Slice
 from meter.agent.run import Agent
 from meter.agent.spool import NotTaken
 from meter.agent.status import exit_code, status_of
@@ -228,6 +228,69 @@ async def test_a_shorter_end_is_corrected_in_the_ledger(database, tmp_path):
         _, status = await rounds(file, scheduler)
         assert await metered(service) == {f"slurm:c1:1:{T0}": 2_000 * 1_700}
         assert status.milli_device_seconds == {"held": 3_400_000, "void": 3_600_000}
+
+
+async def test_where_a_void_is_refused_its_record_counts_and_nothing_in_its_place(
+    database, tmp_path
+):
+    """The first slice is too old for a void by the service's clock, the second is not."""
+    async with clustered(database, tmp_path) as (service, file, scheduler):
+        for at in (T0 + 1_000, T0 + 2_000):
+            scheduler.says(at, run(1, T0))
+        await rounds(file, scheduler)
+        moved = run(1, T0, T0 + 1_700, account="acc-b")
+        await approve_all(file, scheduler, T0 + 3_000, moved)
+        noon = parse_instant(NOON)
+        service.clock.advance(T0 + 900 + MAX_AGE_SECONDS + 50 - noon)
+        for at in (T0 + 3_100, T0 + 3_200):
+            scheduler.says(at, moved)
+        outcome, status = await rounds(file, scheduler)
+        assert await metered(service) == {moved.id: 2_000 * 1_700}
+        assert [each.trouble.code for each in status.questions] == ["not_voided"]
+        assert exit_code(status, outcome.faults) == 3
+        assert "not_voided" in "".join(status.lines(T0))
+        first = f"{moved.id}:h100:{T0}:0"
+        await service.ask("/v1/records/void", provider="pcl", id=first, reason="as asked")
+        await approve_all(file, scheduler, T0 + 3_300, moved)
+        scheduler.says(T0 + 3_400, moved)
+        _, status = await rounds(file, scheduler)
+        assert await metered(service) == {moved.id: 2_000 * 800}
+        assert (status.questions, dict(status.refused)) == ((), {"too_late": 1})
+
+
+async def approve_all(file, scheduler: Scheduler, at: int, *runs) -> None:
+    """Let a round ask its questions, and approve them."""
+    scheduler.says(at, *runs)
+    async with agent_of(file, scheduler) as agent:
+        await agent.once()
+        for each in agent.spool.questions():
+            agent.spool.approve(each.run)
+
+
+async def test_a_correction_is_finished_also_where_the_accounting_is_not_looked_at_so_far_back(
+    database, tmp_path
+):
+    """The answer to the void comes a round later, and then the run is out of sight."""
+    async with clustered(database, tmp_path) as (service, file, scheduler):
+        scheduler.says(T0 + 200, run(1, T0, T0 + 100))
+        await rounds(file, scheduler)
+        away = config(
+            tmp_path / "agent",
+            genesis=file.service.genesis,
+            receipt_key=file.service.receipt_key,
+        )
+        scheduler.says(T0 + 300, run(1, T0, T0 + 90))
+        await rounds(away, scheduler)
+        back = config(
+            tmp_path / "agent",
+            url=service.url,
+            genesis=file.service.genesis,
+            receipt_key=file.service.receipt_key,
+        )
+        scheduler.says(T0 + 400, faults=("sacct: exit 1",))
+        _, status = await rounds(back, scheduler)
+        assert await metered(service) == {f"slurm:c1:1:{T0}": 2_000 * 90}
+        assert status.milli_device_seconds == {"held": 180_000, "void": 200_000}
 
 
 async def test_a_run_that_is_gone_is_asked_about_and_corrected_once_approved(database, tmp_path):

@@ -281,10 +281,25 @@ def test_of_a_run_that_turns_out_shorter_the_first_wrong_slice_and_all_later_are
         (T0 + 900, T0 + 1_800),
         (T0 + 1_800, T0 + 2_700),
     ]
-    assert spans(made) == [(T0 + 900, T0 + 1_700)]
-    assert made.slices[0].id == f"{seen.id}:h100:{T0 + 900}:1"
-    again = plan(seen, settle(known, made, seen.terms), map_, RHYTHM, T0 + 4_000)
-    assert again == Plan()
+    # Not before the ledger has taken the voids.
+    assert (spans(made), made.is_unfinished) == ([], True)
+    gone = {each.id for each in made.voids}
+    leaving = [replace(s, standing="voiding") if s.id in gone else s for s in known.slices]
+    waits = plan(seen, replace(known, slices=leaving), map_, RHYTHM, T0 + 4_000)
+    assert waits == Plan(is_unfinished=True)
+    known = settle(known, made, seen.terms)
+    rest = plan(seen, known, map_, RHYTHM, T0 + 4_000)
+    assert (spans(rest), rest.is_unfinished) == ([(T0 + 900, T0 + 1_700)], False)
+    assert rest.slices[0].id == f"{seen.id}:h100:{T0 + 900}:1"
+    assert plan(seen, settle(known, rest, seen.terms), map_, RHYTHM, T0 + 4_000) == Plan()
+
+
+def test_while_voids_are_on_their_way_a_run_that_goes_on_is_reported_beside_them(tmp_path):
+    map_, known = config(tmp_path).map, held(tmp_path, run(1, T0), at=T0 + 960)
+    leaving = replace(known, slices=[replace(known.slices[0], standing="voiding")])
+    made = plan(run(1, T0), leaving, map_, RHYTHM, T0 + 1_860)
+    assert (spans(made), made.is_unfinished) == ([(T0 + 900, T0 + 1_800)], True)
+    assert [each.revision for each in made.slices] == [1]
 
 
 @pytest.mark.parametrize(
@@ -306,17 +321,44 @@ def test_some_corrections_wait_for_a_person(tmp_path, changes, at, code):
     assert made.question.code == code
     approved = plan(seen, replace(known, is_approved=True), map_, RHYTHM, at)
     assert [each.id for each in approved.voids] == [each.id for each in known.slices]
-    assert sum(end - start for start, end in spans(approved)) == (
+    assert approved.slices == []
+    rest = plan(seen, settle(known, approved, seen.terms), map_, RHYTHM, at)
+    assert sum(end - start for start, end in spans(rest)) == (
         0 if seen.allocation == "cpu=1" else (seen.end or 0) - T0
     )
-    assert all(each.revision == 1 for each in approved.slices)
+    assert all(each.revision == 1 for each in rest.slices)
 
 
-def test_a_void_that_was_refused_waits_for_a_person_and_a_record_that_was_does_not(tmp_path):
+def test_a_correction_is_old_where_any_slice_of_it_is(tmp_path):
+    """The run ended in time for a void, and its wrong slice did not."""
+    map_, known = config(tmp_path).map, held(tmp_path, run(1, T0), at=T0 + 960)
+    seen = replace(run(1, T0, T0 + 1_800), ran=899, was_suspended=True)
+    edge = T0 + 900 + MAX_AGE_SECONDS
+    assert plan(seen, known, map_, RHYTHM, edge).question is None
+    assert plan(seen, known, map_, RHYTHM, edge + 1).question.code == "old"
+
+
+def test_a_void_that_was_refused_waits_for_a_person_and_keeps_its_time(tmp_path):
     map_, known = config(tmp_path).map, held(tmp_path, run(1, T0, T0 + 100))
     seen = run(1, T0, T0 + 90)
     refused = replace(known, slices=[replace(known.slices[0], code="too_late")])
-    assert plan(seen, refused, map_, RHYTHM, T0 + 999).question.code == "old"
+    made = plan(seen, refused, map_, RHYTHM, T0 + 999)
+    assert (made.slices, made.voids, made.question.code) == ([], [], "not_voided")
+    assert refused.slices[0].id in made.question.detail
+    again = plan(seen, replace(refused, is_approved=True), map_, RHYTHM, T0 + 999)
+    assert (again.slices, again.voids, again.question) == ([], refused.slices, None)
+    # Where the slice turns out right after all, nobody is asked any more.
+    right = plan(run(1, T0, T0 + 100), refused, map_, RHYTHM, T0 + 999)
+    assert right == Plan()
+    # Of another account: what the ledger keeps is not reported a second time.
+    other = replace(run(1, T0, T0 + 100), account="acc-b")
+    made = plan(other, replace(refused, terms=other.terms), map_, RHYTHM, T0 + 999)
+    assert (made.slices, made.voids, made.question.code) == ([], [], "not_voided")
+
+
+def test_a_record_that_was_refused_is_replaced_at_once(tmp_path):
+    map_, known = config(tmp_path).map, held(tmp_path, run(1, T0, T0 + 100))
+    seen = run(1, T0, T0 + 90)
     waits = replace(known.slices[0], standing="waiting", code="unknown_contract")
     made = plan(seen, replace(known, slices=[waits]), map_, RHYTHM, T0 + 999)
     assert (made.question, made.voids, spans(made)) == (None, [waits], [(T0, T0 + 90)])
@@ -333,6 +375,8 @@ def test_a_run_that_is_gone_is_taken_back_only_when_a_person_says_so(tmp_path):
     made = vanished(seen, known)
     assert (made.voids, made.question.code) == ([], "vanished")
     assert vanished(seen, replace(known, is_approved=True)).voids == known.slices
+    stuck = replace(known, slices=[replace(each, code="too_late") for each in known.slices])
+    assert vanished(seen, stuck).question.code == "not_voided"
     assert vanished(seen, Known()) == Plan()
 
 
@@ -349,3 +393,32 @@ def test_a_refused_slice_is_planned_anew_once_the_map_says_another_thing(tmp_pat
     assert plan(seen, known, other, RHYTHM, T0 + 999) == Plan()
     conflict = replace(known, slices=[replace(refused.slices[0], code="conflict")])
     assert plan(seen, conflict, other, RHYTHM, T0 + 999) == Plan()
+
+
+def test_of_a_run_with_two_kinds_of_devices_the_one_that_was_refused_is_planned_anew(tmp_path):
+    both = "gres/gpu:h100=1,gres/gpu:1g.10gb=2,gres/gpu=3"
+    seen = run(1, T0, T0 + 100, allocation=both)
+    known = held(tmp_path, seen)
+    assert [each.device for each in known.slices] == ["h100", "h100-1g.10gb"]
+    slices = [known.slices[0], replace(known.slices[1], standing="refused", code="unknown_device")]
+    refused = replace(known, slices=slices)
+    other = config(tmp_path, map_=MAP.replace('device = "h100-1g.10gb"', 'device = "mig"')).map
+    made = plan(seen, refused, other, RHYTHM, T0 + 999)
+    assert [(each.device, each.milli_devices) for each in made.slices] == [("mig", 2_000)]
+    assert made.dropped == slices[1:]
+    again = settle(replace(known, slices=slices[:1]), made, seen.terms)
+    assert plan(seen, again, other, RHYTHM, T0 + 999) == Plan()
+    # What the ledger holds under another name is the same card.
+    assert plan(seen, known, other, RHYTHM, T0 + 999) == Plan()
+
+
+def test_slices_of_two_devices_that_do_not_meet_are_each_judged_by_themselves(tmp_path):
+    both = "gres/gpu:h100=1,gres/gpu:1g.10gb=2,gres/gpu=3"
+    seen = run(1, T0, T0 + 1_800, allocation=both)
+    map_, known = config(tmp_path).map, held(tmp_path, seen)
+    first, second = known.slices
+    halves = [replace(first, end=T0 + 900), replace(first, id="x", start=T0 + 900), second]
+    known = replace(known, slices=halves)
+    assert plan(seen, known, map_, RHYTHM, T0 + 9_999) == Plan()
+    made = plan(replace(seen, end=T0 + 1_000), known, map_, RHYTHM, T0 + 9_999)
+    assert [each.id for each in made.voids] == ["x", second.id]

@@ -6,7 +6,8 @@ CREATE TABLE IF NOT EXISTS fact (
 ) STRICT;
 
 -- A run as it was seen last. `terms` is its account, partition and allocation when its first
--- slice was made. A quarantine or a question says why nothing, or nothing more, is reported.
+-- slice was made. A quarantine or a question says why nothing, or nothing more, is reported. A run
+-- is unfinished while voids of it are on their way: then the ledger's answer decides what is due.
 CREATE TABLE IF NOT EXISTS run (
     id TEXT PRIMARY KEY,
     account TEXT NOT NULL,
@@ -23,12 +24,14 @@ CREATE TABLE IF NOT EXISTS run (
     quarantine TEXT,
     question TEXT,
     detail TEXT NOT NULL DEFAULT '',
-    is_approved INTEGER NOT NULL DEFAULT 0
+    is_approved INTEGER NOT NULL DEFAULT 0,
+    is_unfinished INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS run_unended ON run (start) WHERE until IS NULL;
 CREATE INDEX IF NOT EXISTS run_ended ON run (until);
 CREATE INDEX IF NOT EXISTS run_unsettled ON run (id)
-    WHERE quarantine IS NOT NULL OR question IS NOT NULL;
+    WHERE quarantine IS NOT NULL OR question IS NOT NULL OR is_unfinished;
+CREATE INDEX IF NOT EXISTS run_unfinished ON run (id) WHERE is_unfinished;
 
 CREATE TABLE IF NOT EXISTS slice (
     id TEXT PRIMARY KEY,

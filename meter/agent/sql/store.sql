@@ -74,7 +74,8 @@ DELETE FROM batch WHERE receipt IS NULL
 SELECT DISTINCT run FROM slice WHERE standing NOT IN ('held', 'void')
 
 -- name: set_terms
-UPDATE run SET terms = ?, quarantine = NULL, question = NULL, detail = '', is_approved = 0
+UPDATE run SET terms = ?, quarantine = NULL, question = NULL, detail = '', is_approved = 0,
+    is_unfinished = 0
 WHERE id = ?
 
 -- name: slices
@@ -91,7 +92,8 @@ ON CONFLICT (id) DO UPDATE SET account = excluded.account, partition = excluded.
     standing = excluded.standing, seen_at = excluded.seen_at
 
 -- name: judge_run
-UPDATE run SET quarantine = ?, question = ?, detail = ?, is_approved = ?, terms = ? WHERE id = ?
+UPDATE run SET quarantine = ?, question = ?, detail = ?, is_approved = ?, is_unfinished = ?, terms = ?
+WHERE id = ?
 
 -- name: approve
 UPDATE run SET is_approved = 1 WHERE id = ? AND question IS NOT NULL
@@ -105,13 +107,16 @@ SELECT id, account, partition, state, allocation, start, until, ran, was_suspend
 FROM run WHERE id = ?
 
 -- name: unsettled_runs
-SELECT id FROM run WHERE quarantine IS NOT NULL OR question IS NOT NULL
+SELECT id FROM run WHERE quarantine IS NOT NULL OR question IS NOT NULL OR is_unfinished
 UNION SELECT run FROM slice WHERE standing IN ('waiting', 'refused')
+
+-- name: unfinished_runs
+SELECT id FROM run WHERE is_unfinished
 
 -- name: settled_runs
 SELECT id, account, partition, state, allocation, start, until, ran, was_suspended, standing
 FROM run
-WHERE until >= ? AND quarantine IS NULL AND question IS NULL AND id NOT IN (
+WHERE until >= ? AND quarantine IS NULL AND question IS NULL AND NOT is_unfinished AND id NOT IN (
     SELECT run FROM slice WHERE standing NOT IN ('sent', 'held')
 )
 
