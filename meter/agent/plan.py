@@ -12,6 +12,7 @@ device, its start and a revision, so nothing that is reported twice counts twice
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final, Literal
 
 from meter.agent.config import Map, Piece
@@ -19,7 +20,7 @@ from meter.agent.devices import Unvaluable
 from meter.agent.slice import Rhythm, Span, covered, due, surplus, total
 from meter.agent.usage import Run
 from meter.values.strict import Instant
-from meter.values.units import DAY_SECONDS
+from meter.values.units import DAY_SECONDS, format_instant
 from meter.wire.batch import Record
 
 # The service takes records, and providers' voids, for so long.
@@ -89,6 +90,11 @@ class Trouble:
     code: str
     detail: str
 
+    @property
+    def mark(self) -> str:
+        """Return what differs where the trouble is another one: 8 hex digits."""
+        return sha256(f"{self.code}: {self.detail}".encode()).hexdigest()[:8]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -108,12 +114,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was reported of a run: its slices, and its account, partition and devices then."""
+    """What was reported of a run: its slices, and its account, partition and devices then.
+
+    `approved` is the mark of the question to which a person said yes.
+    """
 
     slices: Sequence[Slice] = ()
     terms: tuple[str, str, str] | None = None
-    is_approved: bool = False
-    question: str | None = None
+    approved: str | None = None
 
     @property
     def standing(self) -> list[Slice]:
@@ -135,14 +143,17 @@ def plan(run: Run, known: Known, map_: Map, rhythm: Rhythm, at: int) -> Plan:
     outdated = [each for each in known.standing if _is_outdated(each, run, devices, map_)]
     held = [each for each in known.standing if each not in outdated]
     wrong, question = _wrong(run, held, known, devices, charges_suspended=charges, at=at)
-    if question is not None and not known.is_approved:
+    if question is not None and question.mark != known.approved:
         return Plan(question=question)
     stuck = [
         each
         for each in held
         if each.is_stuck and (each in wrong or _would_be_another(each, run, devices, map_))
     ]
-    wrong = [each for each in wrong if not each.is_stuck] + (stuck if known.is_approved else [])
+    wrong = [each for each in wrong if not each.is_stuck]
+    question = _not_voided(stuck)
+    if question is not None and question.mark == known.approved:
+        wrong, question = wrong + stuck, None
     gone = {each.id for each in wrong if not each.is_in_ledger}
     kept = [each for each in held if each.id not in gone]
     # What is being taken back is in the way until the ledger says that it is.
@@ -155,7 +166,6 @@ def plan(run: Run, known: Known, map_: Map, rhythm: Rhythm, at: int) -> Plan:
         made, trouble = _cut(run, spans, device, milli, map_, revision)
         slices += made
         quarantine = quarantine or trouble
-    question = _not_voided(stuck) if stuck and not known.is_approved else None
     return Plan(slices, outdated, wrong, quarantine, question, is_unfinished)
 
 
@@ -163,16 +173,21 @@ def vanished(run: Run, known: Known) -> Plan:
     """Return what to do about a reported run that a complete reading does not show."""
     if not known.standing:
         return Plan()
-    if known.is_approved:
+    question = _not_voided([each for each in known.standing if each.is_stuck])
+    if question is None or not all(each.is_stuck for each in known.standing):
+        seconds = covered(sorted({each.span for each in known.standing}))
+        detail = f"{seconds} s are reported, and {run.id} is gone from the accounting"
+        question = Trouble("vanished", detail)
+    if question.mark == known.approved:
         return Plan(voids=known.standing)
-    if all(each.is_stuck for each in known.standing):
-        return Plan(question=_not_voided(known.standing))
-    return Plan(question=Trouble("vanished", f"{run.id} is gone from the accounting"))
+    return Plan(question=question)
 
 
-def _not_voided(slices: Sequence[Slice]) -> Trouble:
-    ids = ", ".join(each.id for each in slices)
-    codes = ", ".join(sorted({each.code for each in slices}))
+def _not_voided(stuck: Sequence[Slice]) -> Trouble | None:
+    if not stuck:
+        return None
+    ids = ", ".join(each.id for each in stuck)
+    codes = ", ".join(sorted({each.code for each in stuck}))
     return Trouble("not_voided", f"the service did not take the void of {ids}: {codes}")
 
 
@@ -224,29 +239,33 @@ def _wrong(  # noqa: PLR0913 - what a judgement looks at
 ) -> tuple[list[Slice], Trouble | None]:
     """Return the slices that have to be taken back, and why a person has to see that first.
 
-    Those whose void was refused are among them, and raise no question here.
+    Those whose void was refused are among them, and raise no question here. What a question tells
+    is what a person approves: it is another one once any of that changes.
     """
+    before = max(covered(_spans(held, each, devices)) for each in devices or [""])
+    told = f"{before} s are reported"
+    if run.end is not None:
+        after = total(run, charges_suspended=charges_suspended)
+        told += f", it ran for {after} s"
     fresh = [each for each in held if not each.is_stuck]
     if fresh and known.terms is not None and known.terms != run.terms:
-        return list(held), Trouble("changed", f"was {known.terms}, is {run.terms}")
+        return list(held), Trouble("changed", f"{told}, it was {known.terms}, is {run.terms}")
     if run.end is None or not held:
         return [], None
     wrong_ids: set[str] = set()
-    before = 0
     for device in devices or [""]:
         spans_held = _spans(held, device, devices)
         spans = set(surplus(run, spans_held, charges_suspended=charges_suspended))
         wrong_ids |= {each.id for each in _track(held, device, devices) if each.span in spans}
-        before = max(before, covered(spans_held))
     wrong = [each for each in held if each.id in wrong_ids]
-    after = total(run, charges_suspended=charges_suspended)
     in_question = [each for each in wrong if not each.is_stuck]
     if in_question and 2 * after < before:
-        return wrong, Trouble("shrunk", f"{before} s are reported, it ran for {after} s")
+        return wrong, Trouble("shrunk", told)
     # A void has to come in time, and so does what is reported again.
     ends = [min(run.end, each.end) for each in in_question if each.is_in_ledger]
     if ends and min(ends) < at - MAX_AGE_SECONDS:
-        return wrong, Trouble("old", f"it ended {(at - min(ends)) // DAY_SECONDS} days ago")
+        oldest = format_instant(min(ends))
+        return wrong, Trouble("old", f"{told}, and what is wrong goes back to {oldest}")
     return wrong, None
 
 

@@ -41,6 +41,11 @@ class Held:
     seconds: int
     trouble: Trouble
 
+    @property
+    def name(self) -> str:
+        """Return what a person approves: the run, and the trouble as it is told."""
+        return f"{self.run}@{self.trouble.mark}"
+
 
 class Spool:
     """The spool of one stream; it is the `Outbox` of a reporter. Raises `ClientError` `spool`."""
@@ -271,7 +276,6 @@ class Spool:
             None if plan.quarantine is None else plan.quarantine.code,
             None if plan.question is None else plan.question.code,
             "" if trouble is None else trouble.detail,
-            known.is_approved and plan.question is not None,
             plan.is_unfinished,
             json.dumps(terms),
             run.id,
@@ -292,10 +296,31 @@ class Spool:
             self._do("adopt_slice", *asdict(each).values())
         self._do("set_terms", json.dumps(terms), run)
 
-    def approve(self, run: str) -> bool:
-        """Let the correction of a run be made; return whether one waits."""
+    def approve(self, names: Sequence[str]) -> list[str]:
+        """Let corrections be made, each `Held.name`; return why not.
+
+        Where any is not what waits now, none is made.
+        """
         with self.change():
-            return self._db.execute(_SQL["approve"], (run,)).rowcount == 1
+            refusals = [told for each in names if (told := self._refusal(each))]
+            if not refusals:
+                for each in names:
+                    run, _, mark = each.rpartition("@")
+                    self._do("approve", mark, run)
+        return refusals
+
+    def _refusal(self, name: str) -> str:
+        """Return why a correction cannot be approved by a name, or nothing."""
+        run, _, mark = name.rpartition("@")
+        if not run:
+            return f"{name} is not RUN@MARK, as `kashi agent corrections` tells it"
+        found = self._one("question", run)
+        if found is None:
+            return f"no correction of {run} waits"
+        question = Trouble(*found)
+        if question.mark == mark:
+            return ""
+        return f"it is another correction of {run} now: {question.code}: {question.detail}"
 
     def stand(self, run: str, standing: Standing) -> None:
         self._do("stand_run", standing, run)
@@ -305,10 +330,10 @@ class Spool:
         row = self._one("run", id_)
         if row is None:
             return None
-        *seen, terms, is_approved, question = row
+        *seen, terms, approved = row
         before = None if terms is None else tuple(json.loads(terms))
         slices = [_slice(each) for each in self._all("slices", id_)]
-        return _run(seen), Known(slices, before, bool(is_approved), question)
+        return _run(seen), Known(slices, before, approved)
 
     def unsettled(self) -> set[str]:
         """Return the runs that are held up, or of which a slice was not taken."""

@@ -149,7 +149,7 @@ def quarantine(file: Path) -> None:
     """List the runs that are not reported, and why."""
     with _looking(file) as spool:
         held = checked(spool.quarantined)
-    _list(held)
+    _list(held, [each.run for each in held])
 
 
 @agent.group(invoke_without_command=True)
@@ -161,26 +161,29 @@ def corrections(context: click.Context, file: Path) -> None:
     if context.invoked_subcommand is None:
         with _looking(file) as spool:
             held = checked(spool.questions)
-        _list(held)
+        _list(held, [each.name for each in held])
 
 
 @corrections.command()
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, metavar="RUN@MARK...")
 @click.pass_obj
-def approve(file: Path, runs: tuple[str, ...]) -> None:
-    """Let the corrections of RUNS be made in the next round."""
+def approve(file: Path, names: tuple[str, ...]) -> None:
+    """Let corrections be made in the next round, each named as the list tells it.
+
+    Where any of them is another one by now, none is approved.
+    """
     from meter.agent.config import read_config  # noqa: PLC0415
     from meter.agent.store import Spool  # noqa: PLC0415
 
     def approve_all() -> list[str]:
         place = Path(read_config(file).spool)
         with Spool.changing(place, _PATIENCE_SECONDS) as spool:
-            return [each for each in runs if not spool.approve(each)]
+            return spool.approve(names)
 
-    unknown = checked(approve_all)
-    for each in unknown:
-        complain(f"kashi: no correction of {each} waits")
-    sys.exit(1 if unknown else 0)
+    refusals = checked(approve_all)
+    for each in refusals:
+        complain(f"kashi: {each}")
+    sys.exit(1 if refusals else 0)
 
 
 @agent.command()
@@ -226,11 +229,11 @@ def _looking(file: Path) -> "Iterator[Spool]":
         yield checked(lambda: stack.enter_context(Spool.looking(place)))
 
 
-def _list(held: "Sequence[Held]") -> None:
-    """Print runs, one a line, and exit with 3 where there are some."""
-    for each in held:
+def _list(held: "Sequence[Held]", names: list[str]) -> None:
+    """Print runs by their names, one a line, and exit with 3 where there are some."""
+    for name, each in zip(names, held, strict=True):
         click.echo(
-            f"{each.run}  {each.account}  {each.seconds} s  {each.trouble.code}:"
+            f"{name}  {each.account}  {each.seconds} s  {each.trouble.code}:"
             f" {each.trouble.detail}  {each.allocation}"
         )
     sys.exit(3 if held else 0)

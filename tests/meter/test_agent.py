@@ -263,8 +263,7 @@ async def approve_all(file, scheduler: Scheduler, at: int, *runs) -> None:
     scheduler.says(at, *runs)
     async with agent_of(file, scheduler) as agent:
         await agent.once()
-        for each in agent.spool.questions():
-            agent.spool.approve(each.run)
+        assert not agent.spool.approve([each.name for each in agent.spool.questions()])
 
 
 async def test_a_correction_is_finished_also_where_the_accounting_is_not_looked_at_so_far_back(
@@ -305,8 +304,7 @@ async def test_a_run_that_is_gone_is_asked_about_and_corrected_once_approved(dat
         scheduler.says(T0 + 400)
         scheduler.says(T0 + 500)
         async with agent_of(file, scheduler) as agent:
-            assert agent.spool.approve(seen.id)
-            assert not agent.spool.approve("slurm:c1:2:1")
+            assert agent.spool.approve([agent.spool.questions()[0].name]) == []
             await agent.once()
         outcome, status = await rounds(file, scheduler)
         assert await metered(service) == {}
@@ -324,7 +322,7 @@ async def test_a_run_that_comes_back_after_it_was_taken_back_is_reported_again(d
         for runs in ([], [seen], [seen]):
             scheduler.says(T0 + 300, *runs)
         async with agent_of(file, scheduler) as agent:
-            agent.spool.approve(seen.id)
+            agent.spool.approve([agent.spool.questions()[0].name])
         await rounds(file, scheduler)
         assert await metered(service) == {seen.id: 200_000}
         ids = [entry.id for entry in await service.entries() if entry.kind == "usage"]

@@ -99,14 +99,45 @@ async def test_people_see_what_waits_and_approve_it(database, tmp_path, commands
         assert out.startswith(f"{names[1]}  acc-none  60 s  no_contract: acc-none in batch has no")
         status, out, _ = await kashi(tmp_path, "corrections")
         assert status == 3
-        assert out.startswith(f"{names[0]}  acc-a  20 s  shrunk: 50 s are reported, it ran for 20")
-        status, _, complaint = await kashi(tmp_path, "corrections", "approve", names[1])
-        assert (status, complaint) == (1, f"kashi: no correction of {names[1]} waits\n")
-        assert (await kashi(tmp_path, "corrections", "approve", names[0]))[0] == 0
+        name, _, told = out.partition("  ")
+        assert told.startswith("acc-a  20 s  shrunk: 50 s are reported, it ran for 20 s")
+        assert name.startswith(f"{names[0]}@")
+        for unfit, why in (
+            (f"{names[1]}@12345678", f"no correction of {names[1]} waits"),
+            (names[0], f"{names[0]} is not RUN@MARK, as `kashi agent corrections` tells it"),
+        ):
+            status, _, complaint = await kashi(tmp_path, "corrections", "approve", name, unfit)
+            assert (status, complaint) == (1, f"kashi: {why}\n")
+        await kashi(tmp_path, "once")
+        assert await metered(service) == {names[0]: 50_000}  # all or none
+        assert (await kashi(tmp_path, "corrections", "approve", name))[0] == 0
         assert await metered(service) == {names[0]: 50_000}  # not before the next round
         await kashi(tmp_path, "once")
         assert await metered(service) == {names[0]: 20_000}
         assert (await kashi(tmp_path, "corrections"))[:2] == (0, "")
+
+
+async def test_an_approval_is_of_what_the_person_saw(database, tmp_path, commands):
+    """The run changes again after it was listed, and once more after it was approved."""
+    async with clustered(database, tmp_path) as (service, _, _):
+        run_ = f"slurm:c1:1:{T0}"
+        says(commands, T0 + 100, ended(1, T0, 50))
+        await kashi(tmp_path, "once")
+        seen = {}
+        for seconds in (20, 10, 5):
+            says(commands, T0 + 200, ended(1, T0, seconds))
+            await kashi(tmp_path, "once")
+            seen[seconds] = (await kashi(tmp_path, "corrections"))[1].partition("  ")[0]
+            if seconds == 10:
+                status, _, complaint = await kashi(tmp_path, "corrections", "approve", seen[20])
+                told = f"it is another correction of {run_} now: shrunk: 50 s are reported, it ran"
+                assert (status, complaint) == (1, f"kashi: {told} for 10 s\n")
+                assert (await kashi(tmp_path, "corrections", "approve", seen[10]))[0] == 0
+        assert len(set(seen.values())) == 3
+        assert await metered(service) == {run_: 50_000}
+        assert (await kashi(tmp_path, "corrections", "approve", seen[5]))[0] == 0
+        assert (await kashi(tmp_path, "once"))[0] == 0
+        assert await metered(service) == {run_: 5_000}
 
 
 async def test_a_replay_finds_what_slurm_learnt_long_afterwards(database, tmp_path, commands):
@@ -171,7 +202,7 @@ async def test_run_goes_on_whatever_stops_a_round_and_takes_the_map_as_it_is(
         assert found['kashi_agent_clock_ahead_seconds{of="slurm"}'] > 60
         assert len(await metered(service)) == 2
         # An approval waits for the round that has the spool, and no longer.
-        status, _, complaint = await kashi(tmp_path, "corrections", "approve", "slurm:c1:1:1")
+        status, _, complaint = await kashi(tmp_path, "corrections", "approve", "slurm:c1:1:1@0")
         assert (status, complaint) == (1, "kashi: no correction of slurm:c1:1:1 waits\n")
         assert (await kashi(tmp_path, "status"))[0] == 1  # its clock is of years ago
 

@@ -319,7 +319,8 @@ def test_some_corrections_wait_for_a_person(tmp_path, changes, at, code):
     assert (made.slices, made.voids) == ([], [])
     assert made.question is not None
     assert made.question.code == code
-    approved = plan(seen, replace(known, is_approved=True), map_, RHYTHM, at)
+    known = replace(known, approved=made.question.mark)
+    approved = plan(seen, known, map_, RHYTHM, at)
     assert [each.id for each in approved.voids] == [each.id for each in known.slices]
     assert approved.slices == []
     rest = plan(seen, settle(known, approved, seen.terms), map_, RHYTHM, at)
@@ -345,7 +346,7 @@ def test_a_void_that_was_refused_waits_for_a_person_and_keeps_its_time(tmp_path)
     made = plan(seen, refused, map_, RHYTHM, T0 + 999)
     assert (made.slices, made.voids, made.question.code) == ([], [], "not_voided")
     assert refused.slices[0].id in made.question.detail
-    again = plan(seen, replace(refused, is_approved=True), map_, RHYTHM, T0 + 999)
+    again = plan(seen, replace(refused, approved=made.question.mark), map_, RHYTHM, T0 + 999)
     assert (again.slices, again.voids, again.question) == ([], refused.slices, None)
     # Where the slice turns out right after all, nobody is asked any more.
     right = plan(run(1, T0, T0 + 100), refused, map_, RHYTHM, T0 + 999)
@@ -374,7 +375,7 @@ def test_a_run_that_is_gone_is_taken_back_only_when_a_person_says_so(tmp_path):
     known = held(tmp_path, seen)
     made = vanished(seen, known)
     assert (made.voids, made.question.code) == ([], "vanished")
-    assert vanished(seen, replace(known, is_approved=True)).voids == known.slices
+    assert vanished(seen, replace(known, approved=made.question.mark)).voids == known.slices
     stuck = replace(known, slices=[replace(each, code="too_late") for each in known.slices])
     assert vanished(seen, stuck).question.code == "not_voided"
     assert vanished(seen, Known()) == Plan()

@@ -214,8 +214,7 @@ async def one_round(  # noqa: PLR0913, PLR0917 - what a round is made of
     agent._reporter._service.post_batch = peer.post_batch
     async with agent:
         if approve:
-            for each in agent.spool.questions():
-                agent.spool.approve(each.run)
+            assert not agent.spool.approve([each.name for each in agent.spool.questions()])
         # What waits is sent again in each round.
         agent.spool._db.execute("UPDATE waiting SET due = 1")
         await agent.once()

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS fact (
 
 -- A run as it was seen last. `terms` is its account, partition and allocation when its first
 -- slice was made. A quarantine or a question says why nothing, or nothing more, is reported. A run
--- is unfinished while voids of it are on their way: then the ledger's answer decides what is due.
+-- is approved by the mark of the question that a person saw. It is unfinished while voids of it are on their way: then the ledger's answer decides what is due.
 CREATE TABLE IF NOT EXISTS run (
     id TEXT PRIMARY KEY,
     account TEXT NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS run (
     quarantine TEXT,
     question TEXT,
     detail TEXT NOT NULL DEFAULT '',
-    is_approved INTEGER NOT NULL DEFAULT 0,
+    approved TEXT,
     is_unfinished INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS run_unended ON run (start) WHERE until IS NULL;

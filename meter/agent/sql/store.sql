@@ -74,7 +74,7 @@ DELETE FROM batch WHERE receipt IS NULL
 SELECT DISTINCT run FROM slice WHERE standing NOT IN ('held', 'void')
 
 -- name: set_terms
-UPDATE run SET terms = ?, quarantine = NULL, question = NULL, detail = '', is_approved = 0,
+UPDATE run SET terms = ?, quarantine = NULL, question = NULL, detail = '', approved = NULL,
     is_unfinished = 0
 WHERE id = ?
 
@@ -92,18 +92,18 @@ ON CONFLICT (id) DO UPDATE SET account = excluded.account, partition = excluded.
     standing = excluded.standing, seen_at = excluded.seen_at
 
 -- name: judge_run
-UPDATE run SET quarantine = ?, question = ?, detail = ?, is_approved = ?, is_unfinished = ?, terms = ?
+UPDATE run SET quarantine = ?, question = ?, detail = ?, approved = NULL, is_unfinished = ?, terms = ?
 WHERE id = ?
 
 -- name: approve
-UPDATE run SET is_approved = 1 WHERE id = ? AND question IS NOT NULL
+UPDATE run SET approved = ? WHERE id = ?
 
 -- name: stand_run
 UPDATE run SET standing = ? WHERE id = ?
 
 -- name: run
 SELECT id, account, partition, state, allocation, start, until, ran, was_suspended, standing,
-    terms, is_approved, question
+    terms, approved
 FROM run WHERE id = ?
 
 -- name: unsettled_runs
@@ -132,6 +132,9 @@ SELECT count(*) FROM run WHERE standing = ? AND question IS NULL
 -- name: quarantined
 SELECT id, account, allocation, start, until, seen_at, ran, quarantine, detail FROM run
 WHERE quarantine IS NOT NULL ORDER BY start, id
+
+-- name: question
+SELECT question, detail FROM run WHERE id = ? AND question IS NOT NULL
 
 -- name: questions
 SELECT id, account, allocation, start, until, seen_at, ran, question, detail FROM run
