@@ -105,11 +105,11 @@ async def _counts(config: Config) -> Finding:
     """Return whether accounting and controller show this user the same running jobs."""
     told = ""
     for _ in range(_TRIES):
-        squeue = await slurm.run("squeue", "-h", "-t", "R,S", "-o", "%A|%T|%S")
+        squeue = await slurm.run(*slurm.SQUEUE, "-t", "R,S")
         sacct = await slurm.run(*slurm.sacct_command(int(time.time()) - 60))
         diagnosis, _ = await slurm.diagnose()
         rows, _ = slurm.rows_of(sacct.text, config.slurm.cluster)
-        confirmed = slurm.confirmed_by(squeue.text)
+        confirmed = slurm.confirmed_by(slurm.shown_by(squeue.text)[0])
         runs = slurm.runs_of(rows, confirmed).values()
         unended, shown = sum(each.end is None for each in runs), len(confirmed)
         running = 0 if diagnosis is None else diagnosis.running

@@ -132,7 +132,8 @@ class Agent:
         return await self._collect(since - LOOK_BACK_SECONDS)
 
     async def _read_slurm(self, since: int) -> Reading:
-        return await slurm.read(self._config.slurm.cluster, since, int(time.time()))
+        settings = self._config.slurm
+        return await slurm.read(settings.cluster, since, int(time.time()), settings.settle_seconds)
 
     def _since(self) -> int:
         """Return how far back the next reading looks."""

@@ -62,6 +62,25 @@ def test_each_recorded_file_is_looked_at():
     assert {file.stem for file in RECORDED.glob("*.sacct")} == set(EXPECTED)
 
 
+def test_a_run_that_the_accounting_lacks_makes_a_reading_incomplete_whatever_the_queue_says():
+    """Readings after an outage of slurmdbd, in which an unmapped job began and ended."""
+    text = (RECORDED / "accounting-late.readings").read_text(encoding="utf-8")
+    heads = re.findall(r"^## at=(\d+) queue=(\d+)$", text, re.MULTILINE)
+    parts = re.split(r"^## at=.*\n", text, flags=re.MULTILINE)[1:]
+    standings = []
+    for (at, queue), part in zip(heads, parts, strict=True):
+        squeue, sacct = part.split("## sacct\n")
+        rows, wrong = slurm.rows_of(sacct.replace("|", slurm.SEPARATOR), "c1")
+        shown, unread = slurm.shown_by(squeue)
+        assert (wrong, unread) == ([], [])
+        standing = [each.standing for each in slurm.runs_of(rows, set()).values()]
+        is_complete = not slurm.missing_in(rows, shown, int(at) - 2)
+        assert is_complete == (standing == ["ended"])
+        assert is_complete or int(queue)  # here the queue told it too
+        standings.append("".join(standing))
+    assert list(dict.fromkeys(standings)) == ["", "doubtful", "ended"]
+
+
 def test_what_was_suspended_counts_where_the_contract_says_so(tmp_path):
     runs = golden(RECORDED / "suspended-then-resized.sacct").runs
     slices, _ = reported(runs, tmp_path, CHARGED)

@@ -88,7 +88,7 @@ def commands(tmp_path, monkeypatch) -> Commands:
 
 
 async def read():
-    return await slurm.read("c1", T0 - 100, T0 + 5_000)
+    return await slurm.read("c1", T0 - 100, T0 + 5_000, 60)
 
 
 async def test_a_reading_has_the_controllers_time_and_is_complete(commands):
@@ -144,6 +144,47 @@ async def test_with_a_complaint_whole_rows_still_count(commands):
     found = await read()
     assert list(found.runs) == [f"slurm:c1:1:{T0}"]
     assert found.faults[0].startswith("sacct: a row is not whole: c1")
+
+
+@pytest.mark.parametrize(
+    ("squeue", "is_missing"),
+    [
+        (f"2|RUNNING|{T0 + 40}|NONE", True),
+        (f"2|RUNNING|{T0 + 41}|NONE", False),  # the accounting may lag for so long
+        (f"2|SUSPENDED|{T0}|NONE", True),
+        (f"2|COMPLETING|{T0}|{T0 + 90}", True),
+        (f"2|COMPLETED|{T0}|{T0 + 40}", True),
+        (f"2|COMPLETED|{T0}|{T0 + 41}", False),
+        (f"2|CANCELLED|{T0}|{T0 + 40}", True),
+        (f"2|CANCELLED|{T0}|{T0}", False),  # before it began
+        (f"2|PENDING|{T0}|NONE", False),  # when it may begin
+        ("2|PENDING|N/A|N/A", False),
+        (f"2|CONFIGURING|{T0}|NONE", False),
+        (f"1|COMPLETED|{T0}|{T0 + 9}", False),
+        (f"1|RUNNING|{T0 + 20}|NONE", True),  # again, and the accounting has the first run only
+    ],
+)
+async def test_what_squeue_has_long_shown_and_the_accounting_lacks_makes_a_reading_incomplete(
+    commands, squeue, is_missing
+):
+    commands.prints("sacct", f"{row()}\n")
+    commands.prints("squeue", f"{squeue}\n")
+    told = f"sacct is behind squeue by 1 runs: {squeue[0]}"
+    assert (await read()).faults == ((told,) if is_missing else ())
+
+
+async def test_an_end_that_squeue_has_long_shown_and_the_accounting_lacks_is_told(commands):
+    commands.prints("squeue", f"1|COMPLETED|{T0}|{T0 + 9}\n")
+    commands.prints("sacct", f"{row(**OPEN)}\n")
+    assert (await read()).faults == ("sacct is behind squeue by 1 runs: 1",)
+    # The first row of a resized run has an end, the second has none yet.
+    commands.prints("sacct", f"{row(State='RESIZING')}\n{row(**OPEN, Submit=str(T0 + 9))}\n")
+    assert len((await read()).faults) == 1
+
+
+async def test_a_row_of_squeue_that_cannot_be_read_is_told(commands):
+    commands.prints("squeue", f"2|RUNNING|{T0}\n")
+    assert (await read()).faults == (f"squeue: a row is not whole: 2|RUNNING|{T0}",)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +245,9 @@ ROWS = st.lists(CELLS, min_size=13, max_size=15).map(slurm.SEPARATOR.join)
 @given(st.lists(st.one_of(ROWS, st.text(max_size=60)), max_size=4).map("\n".join), st.text())
 def test_no_output_whatever_stops_the_reader(sacct, squeue):
     rows, _ = slurm.rows_of(sacct, "c1")
-    for each in slurm.runs_of(rows, slurm.confirmed_by(squeue)).values():
+    shown, _ = slurm.shown_by(squeue)
+    slurm.missing_in(rows, shown, T0)
+    for each in slurm.runs_of(rows, slurm.confirmed_by(shown)).values():
         assert 0 < each.begin < 10**12
         assert each.end is None or each.begin <= each.end < 10**12
         assert 0 <= each.ran < 10**12
@@ -218,7 +261,9 @@ def test_no_output_whatever_stops_the_reader(sacct, squeue):
 def runs(*rows: str, squeue: str = "") -> dict:
     found, faults = slurm.rows_of("\n".join(rows), "c1")
     assert not faults
-    return slurm.runs_of(found, slurm.confirmed_by(squeue))
+    shown, faults = slurm.shown_by(squeue)
+    assert not faults
+    return slurm.runs_of(found, slurm.confirmed_by(shown))
 
 
 def standings(*rows: str, squeue: str = "") -> list[str]:
@@ -228,14 +273,14 @@ def standings(*rows: str, squeue: str = "") -> list[str]:
 @pytest.mark.parametrize(
     ("squeue", "standing"),
     [
-        (f"1|RUNNING|{T0}", "open"),
-        (f"1|SUSPENDED|{T0}", "open"),
-        (f"1|COMPLETED|{T0}", "doubtful"),
-        (f"1|COMPLETING|{T0}", "doubtful"),
-        (f"2|RUNNING|{T0}", "doubtful"),
+        (f"1|RUNNING|{T0}|NONE", "open"),
+        (f"1|SUSPENDED|{T0}|NONE", "open"),
+        (f"1|COMPLETED|{T0}|NONE", "doubtful"),
+        (f"1|COMPLETING|{T0}|NONE", "doubtful"),
+        (f"2|RUNNING|{T0}|NONE", "doubtful"),
         ("", "doubtful"),
         # The same job runs again, and the accounting lacks both an end and the new run.
-        (f"1|RUNNING|{T0 + 60}", "doubtful"),
+        (f"1|RUNNING|{T0 + 60}|NONE", "doubtful"),
     ],
 )
 def test_a_run_without_an_end_is_open_where_the_controller_has_it_of_this_start(squeue, standing):
@@ -254,7 +299,7 @@ def test_what_never_began_is_no_run(start):
 
 def test_of_two_open_rows_of_a_job_only_the_later_one_can_run():
     resized = row(**OPEN, Submit=str(T0 + 50))
-    assert standings(row(**OPEN), resized, squeue=f"1|RUNNING|{T0}") == ["doubtful", "open"]
+    assert standings(row(**OPEN), resized, squeue=f"1|RUNNING|{T0}|NONE") == ["doubtful", "open"]
 
 
 def test_a_resized_run_begins_when_it_was_resized_and_counts_no_second_twice():

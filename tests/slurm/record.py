@@ -4,13 +4,14 @@ Each case runs its jobs on a cluster of `cluster.py`, and its rows are written a
 them, with `|` in place of 0x1f. Nothing in `golden/` is typed by hand.
 """
 
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from meter.agent.collect import slurm
+from meter.agent.collect import slurm as collector
 from tests.slurm.cluster import Cluster
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -55,6 +56,27 @@ def suspended_then_resized(slurm: Cluster) -> list[str]:
     return [job]
 
 
+def accounting_late(slurm: Cluster) -> str:
+    """Return readings after an outage of slurmdbd in which a job began and ended."""
+    slurm.stop("slurmdbd")
+    job = slurm.submit("--gres=gpu:1", account="acc-none", script="sleep 2")
+    slurm.wait(lambda: slurm.state(job) == "COMPLETED")
+    time.sleep(3)
+    slurm.start("slurmdbd")
+    slurm.environment["SLURM_TIME_FORMAT"] = "%s"
+    readings = ""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        diagnosis = slurm.run("sdiag").stdout
+        (at,) = re.findall(r"^sdiag output at .*\((\d+)\)$", diagnosis, re.MULTILINE)
+        (queue,) = re.findall(r"^DBD Agent queue size:\s*(\d+)$", diagnosis, re.MULTILINE)
+        squeue = slurm.run(*collector.SQUEUE, "-t", "all", "-j", job).stdout
+        sacct = slurm.run(*collector.sacct_command(int(at) - 3600), "-j", job).stdout
+        readings += f"## at={at} queue={queue}\n{squeue}## sacct\n{sacct}"
+        time.sleep(0.5)
+    return readings.replace(collector.SEPARATOR, "|")
+
+
 CASES: list[Callable[[Cluster], list[str]]] = [
     shards,
     mig_declared,
@@ -76,17 +98,21 @@ def main(wanted: list[str]) -> None:
                 cluster.wait_ended(*jobs)
                 time.sleep(1)
                 write(cluster, case, jobs, version)
+            if accounting_late.__name__ in wanted:
+                head = f"# {version}, recorded by tests/slurm/record.py (accounting_late)\n"
+                (GOLDEN / "accounting-late.readings").write_text(
+                    head + accounting_late(cluster), encoding="utf-8"
+                )
 
 
 def write(cluster: Cluster, case: Callable[[Cluster], list[str]], jobs: list[str], by: str) -> None:
-    command = [*slurm.sacct_command(int(time.time()) - 3600), "-j", ",".join(jobs)]
+    command = [*collector.sacct_command(int(time.time()) - 3600), "-j", ",".join(jobs)]
     cluster.environment["SLURM_TIME_FORMAT"] = "%s"
-    rows = cluster.run(*command).stdout.replace(slurm.SEPARATOR, "|")
-    head = (
-        f"# {by}, recorded by tests/slurm/record.py ({case.__name__})\n{'|'.join(slurm.FIELDS)}\n"
-    )
+    rows = cluster.run(*command).stdout.replace(collector.SEPARATOR, "|")
+    names = "|".join(collector.FIELDS)
+    head = f"# {by}, recorded by tests/slurm/record.py ({case.__name__})\n{names}\n"
     (GOLDEN / f"{case.__name__.replace('_', '-')}.sacct").write_text(head + rows, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [each.__name__ for each in CASES])
+    main(sys.argv[1:] or [each.__name__ for each in [*CASES, accounting_late]])

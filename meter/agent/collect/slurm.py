@@ -2,8 +2,9 @@
 
 `sacct` has the runs, `squeue` what runs now, and `sdiag` whether the accounting is up to date. Seen
 on Slurm 22.05: for seconds after an outage of slurmdbd, `sacct` succeeds and lacks a run that has
-ended, or shows it running. So a reading says what it lacks (`Reading.faults`), and a run without an
-end is open only where `squeue` has the same run of the same start.
+ended, or shows it running. So a reading says what it lacks (`Reading.faults`), also what `squeue`
+still shows of runs that `sacct` has not heard of. A run without an end is open only where `squeue`
+has the same run of the same start.
 
 A run is (cluster, JobIDRaw, Submit). A job id is used again after a requeue, and a resized job has
 two rows of one start; the later run begins when it was submitted, which is when it was resized.
@@ -13,7 +14,7 @@ import asyncio
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,6 +24,7 @@ FIELDS: Final = (
     *("Cluster", "JobIDRaw", "JobID", "DBIndex", "Account", "Partition", "State", "Submit"),
     *("Start", "End", "ElapsedRaw", "Suspended", "AllocTRES", "NodeList"),
 )
+SQUEUE: Final = ("squeue", "-h", "-o", "%A|%T|%S|%e")
 SEPARATOR: Final = "\x1f"
 SAMPLES: Final = 10  # of the queue to slurmdbd, which is seldom empty on a busy cluster
 _SAMPLE_PAUSE_SECONDS: Final = 0.1
@@ -31,6 +33,13 @@ _TIMEOUT_SECONDS: Final = 300
 _FOREIGN: Final = re.compile(r"(SACCT|SQUEUE|SINFO|SLURM_CLUSTERS)")
 _NO_TIME: Final = frozenset({"", "0", "None", "Unknown"})
 _RUNNING: Final = frozenset({"RUNNING", "SUSPENDED"})
+# Jobs of other states have not begun, and show when they are expected to.
+_BEGAN: Final = _RUNNING | {"COMPLETING", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}
+_ENDED: Final = frozenset(
+    {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"}
+    | {"BOOT_FAIL", "DEADLINE"}
+)
+_SHOWN: Final = 5  # of the runs that the accounting lacks
 _NUMBER: Final = re.compile(r"[0-9]{1,12}")
 _QUEUE: Final = re.compile(r"^DBD Agent queue size:\s*(\d+)$", re.MULTILINE)
 _CLOCK: Final = re.compile(r"^sdiag output at .*\((\d+)\)$", re.MULTILINE)
@@ -54,23 +63,48 @@ class Diagnosis:
     running: int
 
 
-async def read(cluster: str, since: int, otherwise_at: int) -> Reading:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A job as `squeue` shows it."""
+
+    raw: str
+    state: str
+    start: str
+    end: str
+
+    @property
+    def changed_at(self) -> int | None:
+        """Return when it began or ended last; None where it never ran."""
+        if self.start in _NO_TIME or not _NUMBER.fullmatch(self.start):
+            return None
+        if self.state in _BEGAN:
+            return int(self.start)
+        # What was cancelled before it began has one time for both.
+        is_run = self.state in _ENDED and self.end != self.start and _NUMBER.fullmatch(self.end)
+        return int(self.end) if is_run else None
+
+
+async def read(cluster: str, since: int, otherwise_at: int, settle_seconds: int) -> Reading:
     """Return what Slurm knows of the runs since an instant.
 
-    `otherwise_at` is the time of the reading where the controller does not tell its own.
+    `otherwise_at` is the time of the reading where the controller does not tell its own. What
+    `squeue` shows for longer than `settle_seconds` has to be in the accounting.
     """
     diagnosis, faults = await diagnose(SAMPLES)
     # Before sacct: what ends in between is not confirmed, which is right.
-    squeue = await run("squeue", "-h", "-t", "all", "-o", "%A|%T|%S")
+    squeue = await run(*SQUEUE, "-t", "all")
     sacct = await run(*sacct_command(since))
     rows, broken = rows_of(sacct.text, cluster)
-    faults += [each.fault for each in (squeue, sacct) if each.fault] + broken
+    shown, unread = shown_by(squeue.text)
+    faults += [each.fault for each in (squeue, sacct) if each.fault] + broken + unread
     if diagnosis is not None and diagnosis.queue:
         faults.append(f"sdiag: {diagnosis.queue} messages wait for slurmdbd")
+    if diagnosis is not None and not sacct.fault:
+        faults += missing_in(rows, shown, diagnosis.at - settle_seconds)
     return Reading(
         at=otherwise_at if diagnosis is None else diagnosis.at,
         since=since,
-        runs=runs_of(rows, confirmed_by(squeue.text)),
+        runs=runs_of(rows, confirmed_by(shown)),
         faults=tuple(faults),
     )
 
@@ -158,10 +192,38 @@ def _is_whole(row: Row) -> bool:
     )
 
 
-def confirmed_by(squeue: str) -> set[tuple[str, str]]:
+def shown_by(squeue: str) -> tuple[list[Shown], list[str]]:
+    """Return the jobs that `squeue` printed, and what is wrong with other lines."""
+    shown = []
+    faults = []
+    for line in filter(None, squeue.split("\n")):
+        values = line.split("|")
+        if len(values) == len(fields(Shown)):
+            shown.append(Shown(*values))
+        else:
+            faults.append(f"squeue: a row is not whole: {line:.200}")
+    return shown, faults
+
+
+def confirmed_by(shown: Iterable[Shown]) -> set[tuple[str, str]]:
     """Return (JobIDRaw, Start) of what runs or is suspended."""
-    rows = (line.split("|") for line in squeue.split("\n"))
-    return {(row[0], row[2]) for row in rows if len(row) == 3 and row[1] in _RUNNING}
+    return {(each.raw, each.start) for each in shown if each.state in _RUNNING}
+
+
+def missing_in(rows: Iterable[Row], shown: Iterable[Shown], until: int) -> list[str]:
+    """Return the fault that `sacct` lacks begins or ends which came before an instant."""
+    known = {(row["JobIDRaw"], row["Start"]) for row in rows}
+    unended = {(row["JobIDRaw"], row["Start"]) for row in rows if row["End"] in _NO_TIME}
+    missing = []
+    for each in shown:
+        run_, changed_at = (each.raw, each.start), each.changed_at
+        is_late = run_ not in known or (each.state in _ENDED and run_ in unended)
+        if changed_at is not None and changed_at <= until and is_late:
+            missing.append(each.raw)
+    if not missing:
+        return []
+    named = ", ".join(missing[:_SHOWN])
+    return [f"sacct is behind squeue by {len(missing)} runs: {named}"]
 
 
 def runs_of(rows: Iterable[Row], confirmed: set[tuple[str, str]]) -> dict[str, Run]:
