@@ -8,18 +8,22 @@ missing of them is planned anew.
 A record that the authority took back stays reported: it is not for the agent to send it again.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
+
+from msgspec import Meta, Struct
 
 from meter.agent.config import Config
-from meter.agent.plan import MAX_AGE_SECONDS, Slice, SliceStanding
+from meter.agent.plan import MAX_AGE_SECONDS, Slice
 from meter.agent.run import Agent
 from meter.agent.usage import Run
 from meter.client import ClientError, Refused, Service
-from meter.values.units import parse_instant
+from meter.values.strict import Instant, convert_texts
 
 _PAGE: Final = 1_000
+_REVISION: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,43 @@ class Adopted:
     last_seq: int
 
 
+class _Stream(Struct, frozen=True):
+    """What the service says of a stream."""
+
+    last: Annotated[int, Meta(ge=0)]
+
+
+class _Reported(Struct, frozen=True):
+    """What the service says of a record."""
+
+    id: str
+    contract: str
+    device: str
+    milli_devices: Annotated[int, Meta(ge=1)]
+    start: Instant
+    end: Instant
+    state: str = ""
+    final: bool = False
+    voided_by: str | None = None
+
+
+class _Page(Struct, frozen=True):
+    """A page of records."""
+
+    records: Sequence[_Reported]
+    next: str
+    more: bool
+
+
+_T = TypeVar("_T", _Stream, _Page)
+
+
 async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
     """Fill an agent's spool from the service.
 
     Runs are looked for as far back as the service takes records. Raises `ClientError`: `no_token`,
-    `incomplete` where Slurm does not tell all, and what the service says; then nothing is changed.
+    `incomplete` where the scheduler does not tell all, `not_kashi` where the response is not one of
+    a service, and what the service says; then nothing is changed.
     """
     if config.token is None:
         raise ClientError("no_token", "the service tells records to a token of the provider only")
@@ -67,7 +103,7 @@ async def _last_seq(service: Service, config: Config) -> int:
     """Return the last number of the stream, 0 for one that the service does not know."""
     path = f"/v1/providers/{config.provider.id}/streams/{config.provider.stream}"
     try:
-        return int((await service.ask(path))["last"])
+        return _read(await service.ask(path), _Stream).last
     except Refused as refused:
         if refused.code == "not_found":
             return 0
@@ -79,25 +115,36 @@ async def _slices(service: Service, provider: str, run: Run) -> AsyncIterator[Sl
     after, is_more = "", True
     while is_more:
         path = f"/v1/providers/{provider}/records"
-        page = await service.ask(path, run=run.id, after=after, limit=_PAGE)
-        for each in page["records"]:
+        page = _read(await service.ask(path, run=run.id, after=after, limit=_PAGE), _Page)
+        for each in page.records:
             yield _slice(run.id, each)
-        after, is_more = page["next"], page["more"]
+        if page.more and page.next == after:
+            raise ClientError("not_kashi", f"the records of {run.id} never end")
+        after, is_more = page.next, page.more
 
 
-def _slice(run: str, record: Mapping[str, Any]) -> Slice:
-    revision = str(record["id"]).rpartition(":")[2]
-    standing: SliceStanding = "void" if record.get("voided_by") == "provider" else "held"
+def _slice(run: str, record: _Reported) -> Slice:
+    if record.end <= record.start:
+        raise ClientError("not_kashi", f"{record.id} ends before it begins")
+    revision = record.id.rpartition(":")[2]
     return Slice(
-        id=record["id"],
+        id=record.id,
         run=run,
-        contract=record["contract"],
-        device=record["device"],
-        milli_devices=record["milli_devices"],
-        start=parse_instant(record["start"]),
-        end=parse_instant(record["end"]),
-        revision=int(revision) if revision.isdecimal() else 0,
-        state=record.get("state", ""),
-        final=record.get("final", False),
-        standing=standing,
+        contract=record.contract,
+        device=record.device,
+        milli_devices=record.milli_devices,
+        start=record.start,
+        end=record.end,
+        revision=int(revision) if _REVISION.fullmatch(revision) else 0,
+        state=record.state,
+        final=record.final,
+        standing="void" if record.voided_by == "provider" else "held",
     )
+
+
+def _read(answer: dict[str, Any], kind: type[_T]) -> _T:
+    """Return an answer in the form that it must have. Raises `ClientError` `not_kashi`."""
+    try:
+        return convert_texts(answer, kind)
+    except ValueError as error:
+        raise ClientError("not_kashi", f"the response is not of this service: {error}") from None

@@ -109,6 +109,7 @@ class Reporter:
         self._retry_seconds = retry_seconds
         self._max_seq_conflicts = max_seq_conflicts
         self._outbox = FolderOutbox(outbox) if isinstance(outbox, Path) else outbox
+        self._known_ids: dict[int, _Ids] = {}
 
     async def __aenter__(self) -> Self:
         decode(self._payload(1, _Part([], [])), Batch)  # a name that no batch may have ends here
@@ -174,9 +175,7 @@ class Reporter:
         waiting, now = self._outbox.waiting(), time.time()
         if not waiting:
             return []
-        sent = {
-            id_ for seq in self._outbox.unsent() for id_ in _Part.of(self._outbox.payload(seq)).ids
-        }
+        sent = {id_ for seq in self._outbox.unsent() for id_ in self._ids(seq).records}
         return [
             dict(each.item)
             for id_, each in waiting.items()
@@ -205,9 +204,19 @@ class Reporter:
     def _put_new(self, part: "_Part") -> int:
         """Write a batch into the folder under the next number; return the number."""
         seq = self._stream.last_seq + 1
-        self._outbox.put(seq, self._payload(seq, part))
+        self._put(seq, part)
         self._stream.last_seq = seq
         return seq
+
+    def _put(self, seq: int, part: "_Part") -> None:
+        self._outbox.put(seq, self._payload(seq, part))
+        self._known_ids[seq] = _Ids.of(part)
+
+    def _ids(self, seq: int) -> "_Ids":
+        """Return what an unsent batch voids and brings; its payload is read once for that."""
+        if seq not in self._known_ids:
+            self._known_ids[seq] = _Ids.of(_Part.of(self._outbox.payload(seq)))
+        return self._known_ids[seq]
 
     def _payload(self, seq: int, part: "_Part") -> bytes:
         stream = self._stream
@@ -223,14 +232,14 @@ class Reporter:
         deferred: set[int] = set()
         while queue:
             seq = queue.popleft()
-            payload = self._outbox.payload(seq)
-            if seq not in deferred and self._takes_back(payload, queue):
+            if seq not in deferred and self._takes_back(seq, queue):
                 deferred.add(seq)
                 queue.append(seq)  # a void before its record would find nothing
                 continue
-            if self._takes_back(payload, failed):
+            if self._takes_back(seq, failed):
                 failed.append(seq)
                 continue
+            payload = self._outbox.payload(seq)
             try:
                 envelope = sign_payload(payload, self._stream.keyid, self._stream.key)
                 receipt = await self._service.post_batch(envelope, self._receipt_key)
@@ -250,14 +259,10 @@ class Reporter:
         if fault is not None:
             raise fault
 
-    def _takes_back(self, payload: bytes, others: Iterable[int]) -> bool:
+    def _takes_back(self, seq: int, others: Iterable[int]) -> bool:
         """Return whether a batch voids a record that another one brings."""
-        voided = {void["id"] for void in _Part.of(payload).voids}
-        return bool(voided) and any(
-            record["id"] in voided
-            for seq in others
-            for record in _Part.of(self._outbox.payload(seq)).records
-        )
+        voided = self._ids(seq).voids
+        return bool(voided) and any(voided & self._ids(other).records for other in others)
 
     def _split(self, seq: int, payload: bytes, refused: Refused, report: Report) -> list[int]:
         """Cut a batch in two; return their numbers. A single item is set aside.
@@ -272,13 +277,13 @@ class Reporter:
             (item,) = part.voids + part.records
             with self._outbox.change():
                 self._set_aside(NotTaken(item, refused.code, refused.detail), report)
-                self._outbox.put(seq, self._payload(seq, _Part([], [])))
+                self._put(seq, _Part([], []))
             return [seq]
         first, second = part.halves()
         with self._outbox.change():
             # Before the first half shrinks: sent twice is harmless, never sent is lost.
             other = self._put_new(second)
-            self._outbox.put(seq, self._payload(seq, first))
+            self._put(seq, first)
         return [seq, other]
 
     def _renumber(self, seq: int, payload: bytes) -> int:
@@ -305,6 +310,7 @@ class Reporter:
                         self._set_aside(NotTaken(item, "conflict", detail), report)
             self._outbox.wait(waiting)
             self._outbox.keep(seq, receipt)
+        self._known_ids.pop(seq, None)
         report.receipts.append(receipt)
 
     def _again(self, item: _Fields, code: str, detail: str, before: Waiting | None) -> Waiting:
@@ -345,6 +351,19 @@ class _Part:
             _Part(self.voids[:middle], self.records[:rest]),
             _Part(self.voids[middle:], self.records[rest:]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """The ids of a batch's voids and records."""
+
+    voids: frozenset[str]
+    records: frozenset[str]
+
+    @classmethod
+    def of(cls, part: _Part) -> Self:
+        voids, records = ([each["id"] for each in items] for items in (part.voids, part.records))
+        return cls(frozenset(voids), frozenset(records))
 
 
 def _parts(voids: list[_Fields], records: list[_Fields]) -> Iterable[_Part]:

@@ -127,6 +127,10 @@ class Agent:
         outcome.clock_ahead_seconds["service"] = self._reporter.clock_ahead_seconds
         return outcome
 
+    async def prove(self) -> None:
+        """Fetch and keep the proofs that the spool lacks. Raises `ClientError`."""
+        await self._reporter.prove()
+
     async def read(self, since: int) -> Reading:
         """Return what the scheduler says, of what ended since."""
         return await self._collect(since - LOOK_BACK_SECONDS)

@@ -150,7 +150,7 @@ class FolderOutbox:
         return self._file(seq).read_bytes()
 
     def put(self, seq: int, payload: bytes) -> None:
-        _write(self._file(seq), payload)
+        write_file(self._file(seq), payload)
         if seq not in self._unsent:
             self._unsent.append(seq)
 
@@ -161,8 +161,8 @@ class FolderOutbox:
     def keep(self, seq: int, receipt: VerifiedReceipt) -> None:
         """Write signature and receipt; the receipt comes last, as a mark that all is done."""
         file = self._folder / f"{seq}.receipt.json"
-        _write(file.with_name(file.name + ".sig"), receipt.signature.encode())
-        _write(file, receipt.body)
+        write_file(file.with_name(file.name + ".sig"), receipt.signature.encode())
+        write_file(file, receipt.body)
         self._unsent.remove(seq)
 
     def unproved(self) -> Sequence[int]:
@@ -179,7 +179,7 @@ class FolderOutbox:
         return file.read_bytes(), file.with_name(file.name + ".sig").read_text(encoding="ascii")
 
     def keep_proof(self, seq: int, stored: StoredReceipt) -> None:
-        _write(self._folder / f"{seq}.proved.json", stored.format())
+        write_file(self._folder / f"{seq}.proved.json", stored.format())
 
     def waiting(self) -> dict[str, Waiting]:
         return dict(self._waiting)
@@ -187,7 +187,7 @@ class FolderOutbox:
     def wait(self, waiting: Mapping[str, Waiting]) -> None:
         if waiting != self._waiting:
             lines = (as_json(asdict(each)) + b"\n" for each in waiting.values())
-            _write(self._folder / "waiting.jsonl", b"".join(lines))
+            write_file(self._folder / "waiting.jsonl", b"".join(lines))
             self._waiting = dict(waiting)
 
     def note(self, item: NotTaken) -> None:
@@ -205,7 +205,7 @@ def _read_waiting(line: bytes) -> Waiting:
     return Waiting(**json.loads(line))
 
 
-def _write(file: Path, data: bytes) -> None:
+def write_file(file: Path, data: bytes) -> None:
     """Write a file durably, whole or not at all."""
     draft = file.with_name(file.name + ".new")
     with open_private(draft) as stream:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from ledger.files import lock, make_private, open_private
 from ledger.queries import load, script
 from meter.agent.plan import Known, Plan, Slice, SliceStanding, Trouble
-from meter.agent.spool import NotTaken, Waiting
+from meter.agent.spool import NotTaken, Waiting, write_file
 from meter.agent.usage import Run, Standing
 from meter.client import ClientError, Stream, VerifiedReceipt
 from meter.values.strict import decode
@@ -205,6 +205,20 @@ class Spool:
 
     def keep_proof(self, seq: int, stored: StoredReceipt) -> None:
         self._do("keep_proof", stored.format(), seq)
+
+    def write_proofs(self, folder: Path) -> int:
+        """Write each batch with its receipt and proof into a file, where it has none.
+
+        Returns how many were written. Raises `OSError`.
+        """
+        make_private(folder)
+        known = {file.name for file in folder.iterdir()}
+        names = {seq: f"{seq}.proved.json" for (seq,) in self._all("proved")}
+        new = {seq: name for seq, name in names.items() if name not in known}
+        for seq, name in new.items():
+            (proof,) = self._one("proof", seq)
+            write_file(folder / name, proof)
+        return len(new)
 
     def waiting(self) -> dict[str, Waiting]:
         found = (Waiting(json.loads(item), *rest) for item, *rest in self._all("waiting"))

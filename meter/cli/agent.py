@@ -218,6 +218,19 @@ def adopt(file: Path) -> None:
     _with_agent(file, fill_from_service)
 
 
+@agent.command()
+@CONFIG
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def receipts(file: Path, folder: Path) -> None:
+    """Write each batch with its receipt and proof into FOLDER, for `kashi receipt verify`."""
+
+    async def write(agent: "Agent") -> None:
+        await agent.prove()
+        click.echo(f"{agent.spool.write_proofs(folder)} new")
+
+    _with_agent(file, write)
+
+
 @contextmanager
 def _looking(file: Path) -> "Iterator[Spool]":
     """Open the spool of a configuration to look at it."""

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from ledger.note import Verifier
 from meter.agent.adopt import Adopted, adopt
 from meter.agent.config import read_config
 from meter.agent.status import exit_code, status_of
-from meter.client import ClientError, Refused
+from meter.auditor import receipts
+from meter.client import ClientError, Refused, Service
 from tests.agents import run
 from tests.books import record
 from tests.meter.test_agent import T0, agent_of, clustered, metered, rounds
 from tests.meter.test_agent_faults import gaps
+from tests.meter.test_receipts import outcomes, verdict, vkey_of
 from tests.services import HOUR, authorization, contract_body, key_body
 
 NOW = T0 + 5_000
@@ -124,6 +127,79 @@ async def test_nothing_changes_where_slurm_or_the_service_does_not_tell_all(data
             status = status_of(agent.spool)
         assert (status.complete_at, status.milli_device_seconds) == (T0 + 1_000, {"held": 200_000})
         assert await metered(service) == {f"slurm:c1:1:{T0}": 200_000}
+
+
+RECORD = {
+    "entry": 5,
+    "id": "slurm:c1:1:5:h100:5:0",
+    "contract": "A",
+    "device": "h100",
+    "milli_devices": 2_000,
+    "start": "2025-03-01T08:00:00+08:00",
+    "end": "2025-03-01T09:00:00+08:00",
+}
+PAGE = {"records": [], "next": "", "more": False}
+UNFIT = [
+    ({}, PAGE),
+    ({"last": "2"}, PAGE),
+    ({"last": -1}, PAGE),
+    ({"last": 2}, {}),
+    ({"last": 2}, PAGE | {"records": {}}),
+    ({"last": 2}, PAGE | {"next": None}),
+    ({"last": 2}, PAGE | {"more": True}),  # for ever
+    *(
+        ({"last": 2}, PAGE | {"records": [{k: v for k, v in RECORD.items() if k != name}]})
+        for name in RECORD
+        if name != "entry"
+    ),
+    *(
+        ({"last": 2}, PAGE | {"records": [RECORD | changes]})
+        for changes in (
+            {"milli_devices": 0},
+            {"milli_devices": "1"},
+            {"start": "yesterday"},
+            {"end": RECORD["start"]},
+            {"final": 1},
+        )
+    ),
+]
+
+
+async def test_an_answer_of_another_form_is_told_and_changes_nothing(
+    database, tmp_path, monkeypatch
+):
+    async with told(database, tmp_path) as (_, file, scheduler):
+        scheduler.says(T0 + 1_000, run(1, T0, T0 + 100))
+        await rounds(file, scheduler)
+        for stream, page in UNFIT:
+
+            async def ask(_self, path: str, stream=stream, page=page, **_query: object):
+                return stream if "/streams/" in path else page
+
+            scheduler.says(T0 + 1_100, run(1, T0, T0 + 100))
+            with monkeypatch.context() as patch:
+                patch.setattr(Service, "ask", ask)
+                with pytest.raises(ClientError, match=r"^not_kashi: "):
+                    await adopted(file, scheduler)
+        async with agent_of(file, scheduler) as agent:
+            status = status_of(agent.spool)
+        assert (status.complete_at, status.milli_device_seconds) == (T0 + 1_000, {"held": 200_000})
+
+
+async def test_receipts_are_written_with_their_proofs_for_anyone_to_verify(database, tmp_path):
+    async with told(database, tmp_path) as (service, file, scheduler):
+        for raw in (1, 2):
+            scheduler.says(T0 + 1_000, run(raw, T0, T0 + 100))
+        await rounds(file, scheduler)
+        for new in (2, 0):
+            # What is not published yet is asked for again.
+            async with agent_of(file, scheduler, attempts=5) as agent:
+                await agent.prove()
+                assert agent.spool.write_proofs(tmp_path / "receipts") == new
+        log = Verifier.parse(vkey_of(service))
+        for seq in (1, 2):
+            stored = receipts.read(tmp_path / f"receipts/{seq}.proved.json")
+            assert outcomes(verdict(stored, log)) == {}
 
 
 # The route

@@ -900,7 +900,7 @@ class CrashError(Exception):
 async def test_a_crash_at_any_write_of_the_folder_loses_and_doubles_nothing(
     database, tmp_path, monkeypatch, written
 ):
-    write, left = spool._write, 0
+    write, left = spool.write_file, 0
 
     def dying(file: Path, data: bytes) -> None:
         nonlocal left
@@ -917,7 +917,7 @@ async def test_a_crash_at_any_write_of_the_folder_loses_and_doubles_nothing(
             records = [usage(f"{name}:{n}", milli_devices=1) for n in range(5)]
             with monkeypatch.context() as patch, contextlib.suppress(CrashError):
                 left = crash
-                patch.setattr(spool, "_write", dying)
+                patch.setattr(spool, "write_file", dying)
                 async with reporter(proxy, key, folder, name=name) as one:
                     await one.report(records)
             async with reporter(proxy, key, folder, name=name) as one:

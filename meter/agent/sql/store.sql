@@ -32,6 +32,12 @@ SELECT receipt, signature FROM batch WHERE seq = ?
 -- name: keep_proof
 UPDATE batch SET proof = ? WHERE seq = ?
 
+-- name: proved
+SELECT seq FROM batch WHERE proof IS NOT NULL ORDER BY seq
+
+-- name: proof
+SELECT proof FROM batch WHERE seq = ?
+
 -- name: waiting
 SELECT item, code, detail, tries, due FROM waiting ORDER BY id
 
