@@ -49,9 +49,10 @@ def config(  # noqa: PLR0913 - one argument for each thing that a test chooses
     receipt_key: str = "",
     map_: str = MAP,
     slurm: str = "",
+    source: str = "",
     service: str = "",
 ) -> Config:
-    """Write an agent's file and key, and read the file."""
+    """Write an agent's file and key, and read the file; a `source` takes the place of Slurm."""
     folder.mkdir(exist_ok=True)
     key = folder / "pcl.key"
     if not key.exists():
@@ -79,6 +80,8 @@ def config(  # noqa: PLR0913 - one argument for each thing that a test chooses
         {slurm}
     """
     text = re.sub(r"^\s*since = $", "", text, flags=re.MULTILINE)
+    if source:
+        text = re.sub(r"^\s*\[slurm\]\n.*", lambda _: source, text, flags=re.MULTILINE | re.DOTALL)
     file.write_text(dedent(text) + dedent(map_), encoding="utf-8")
     return read_config(file)
 

@@ -75,7 +75,7 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
     """
     if config.token is None:
         raise ClientError("no_token", "the service tells records to a token of the provider only")
-    since = max(config.slurm.since, now - MAX_AGE_SECONDS)
+    since = max(config.source.since, now - MAX_AGE_SECONDS)
     reading = await agent.read(since)
     if not reading.is_complete:
         raise ClientError("incomplete", "; ".join(reading.faults))
@@ -84,7 +84,7 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
         last_seq = await _last_seq(service, config)
         with spool.change():
             for run in reading.runs.values():
-                if run.end is None or run.end > config.slurm.since:
+                if run.end is None or run.end > config.source.since:
                     spool.see(run, reading.at)
             ids = spool.forget_unsettled(last_seq) | spool.runs_since(since)
             count = 0
@@ -96,6 +96,7 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
                 count += len(slices)
             spool.set_fact("complete_at", str(since))
             spool.set_fact("map", "")  # whatever is missing is due
+            spool.set_fact("cursor", "")
     return Adopted(len(ids), count, last_seq)
 
 

@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from meter.agent.devices import Unvaluable, devices_in
+from meter.agent.devices import Unvaluable, thousandths_in
 from meter.agent.slice import Rhythm, Span
 from meter.agent.usage import Run
 from meter.client import trust
@@ -47,6 +47,7 @@ _PATHS: Final[dict[str | None, tuple[str, ...]]] = {
     None: ("spool",),
     "service": ("token", "ca", "certificate", "private_key"),
     "provider": ("key",),
+    "file": ("path", "mapping"),
 }
 Filter = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -84,6 +85,21 @@ class SlurmSettings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def rhythm(self) -> Rhythm:
         return Rhythm(self.slice_seconds, self.settle_seconds)
+
+
+class FileSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of jobs that is read, by which mapping, since when; both are files.
+
+    `mapping` may be the name of one that comes with the package.
+    """
+
+    path: str
+    mapping: str
+    since: Instant
+
+    @property
+    def rhythm(self) -> Rhythm:
+        return Rhythm()
 
 
 class ContractRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,10 +148,18 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     spool: str
     service: ServiceSettings
     provider: ProviderSettings
-    slurm: SlurmSettings
+    slurm: SlurmSettings | None = None
+    file: FileSettings | None = None
     contract: Sequence[ContractRule] = ()
     device: Sequence[DeviceRule] = ()
     ignore: Sequence[IgnoreRule] = ()
+
+    @property
+    def source(self) -> SlurmSettings | FileSettings:
+        """Return what is read."""
+        found = self.slurm or self.file
+        assert found is not None, "read_config has seen that there is one"
+        return found
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
@@ -167,6 +191,7 @@ def read_config(file: Path) -> Config:
         fields = tomllib.loads(file.read_text(encoding="utf-8"))
         check_texts(fields)
         config = convert_texts(_with_paths(fields, file.absolute().parent), Config)
+        _check_source(config)
         _check_url(config.service.url)
         _check_rules(config)
     except ValueError as error:  # of TOML, of UTF-8, of a type
@@ -185,6 +210,11 @@ def _with_paths(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
         place |= {name: str(folder / place[name]) for name in names if type(place.get(name)) is str}
         made = place if section is None else made | {section: place}
     return made
+
+
+def _check_source(config: Config) -> None:
+    if sum(each is not None for each in (config.slurm, config.file)) != 1:
+        raise ValueError("either [slurm] or [file] says what is read")
 
 
 def _check_url(url: str) -> None:
@@ -234,11 +264,15 @@ class Map:
     def devices(self, run: Run) -> Mapping[str, int]:
         """Return the thousandths of each device kind that a run held. Raises `Unvaluable`."""
         held: dict[str, int] = {}
-        for resource, count in devices_in(run.allocation).items():
+        for resource, thousandths in thousandths_in(run.allocation).items():
             if self._is_ignored(resource, run):
                 continue
             rule = self._device(resource, run.partition)
-            held[rule.device] = held.get(rule.device, 0) + count * rule.milli
+            milli, rest = divmod(thousandths * rule.milli, 1_000)
+            if rest:
+                told = f"{thousandths} thousandths of {resource}, each {rule.milli} of"
+                raise Unvaluable("not_whole", f"{told} {rule.device}, are no whole thousandths")
+            held[rule.device] = held.get(rule.device, 0) + milli
         return held
 
     def _is_ignored(self, resource: str, run: Run) -> bool:

@@ -1,10 +1,11 @@
-"""Which devices a run held, read from what Slurm allocated (`AllocTRES`): pure.
+"""Which devices a run held, read from what its scheduler allocated: pure.
 
-    billing=4,cpu=4,gres/gpu:h100=2,gres/gpu=2,node=1      two `gpu:h100`
+    billing=4,cpu=4,gres/gpu:h100=2,gres/gpu=2,node=1      two `gpu:h100` (Slurm's `AllocTRES`)
     billing=1,cpu=1,gres/npu=4,node=1                      four `npu`, of no known type
+    milli/gpu=460                                          460 thousandths of a `gpu` (others)
 
-The untyped figure is the sum, on all nodes; typed ones tell its kinds. Where they do not add up to
-it, a type is missing in Slurm's `AccountingStorageTRES`, and nobody can say what was held.
+Slurm's untyped figure is the sum, on all nodes; typed ones tell its kinds. Where they do not add up
+to it, a type is missing in Slurm's `AccountingStorageTRES`, and nobody can say what was held.
 """
 
 import re
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
+THOUSANDTHS: Final = "milli/"
 _GRES: Final = "gres/"
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
 
@@ -23,6 +25,16 @@ class Unvaluable(ValueError):  # noqa: N818 - the name says what is wrong
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+
+
+def thousandths_in(allocation: str) -> Mapping[str, int]:
+    """Return the thousandths of devices by resource. Raises `Unvaluable`."""
+    found = {resource: 1_000 * count for resource, count in devices_in(allocation).items()}
+    for item in allocation.split(","):
+        if item.startswith(THOUSANDTHS):
+            resource, _, held = item.removeprefix(THOUSANDTHS).rpartition("=")
+            found[resource] = int(held)
+    return found
 
 
 def devices_in(allocation: str) -> Mapping[str, int]:

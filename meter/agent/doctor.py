@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from meter.agent.collect import slurm
-from meter.agent.config import Config
+from meter.agent.collect import job_file, slurm
+from meter.agent.config import Config, FileSettings, SlurmSettings
 from meter.agent.push import MAX_CLOCK_SECONDS
 from meter.client import ClientError, Refused, Service, load_key, sign_batch
 from meter.wire.batch import Batch
@@ -39,18 +39,30 @@ class Finding:
 
 async def examine(config: Config) -> AsyncIterator[Finding]:
     """Yield all findings; nothing is changed, and nothing is posted that a ledger would take."""
-    async for finding in _slurm(config):
-        yield finding
+    match config.source:
+        case SlurmSettings() as settings:
+            async for finding in _slurm(config, settings):
+                yield finding
+        case FileSettings() as settings:
+            yield _file(settings)
     async for finding in _service(config):
         yield finding
 
 
-async def _slurm(config: Config) -> AsyncIterator[Finding]:
+def _file(settings: FileSettings) -> Finding:
+    reading = job_file.read(Path(settings.path), Path(settings.mapping), None)
+    for fault in reading.faults:
+        return Finding(fault, "correct `path` or `mapping` in [file], or the mapping")
+    bad = 0 if reading.part is None else len(reading.part.bad)
+    return Finding(f"{settings.path} has the mapped columns; lines that cannot be read: {bad}")
+
+
+async def _slurm(config: Config, settings: SlurmSettings) -> AsyncIterator[Finding]:
     fields = await slurm.run("sacct", "--helpformat")
-    settings = await slurm.run("scontrol", "show", "config")
+    told = await slurm.run("scontrol", "show", "config")
     nodes = await slurm.run("sinfo", "-h", "-o", "%G")
     diagnosis, faults = await slurm.diagnose()
-    faults += [each.fault for each in (fields, settings, nodes) if each.fault]
+    faults += [each.fault for each in (fields, told, nodes) if each.fault]
     for fault in faults:
         yield Finding(
             fault, "run the agent where Slurm's commands work, as a user who may use them"
@@ -59,19 +71,17 @@ async def _slurm(config: Config) -> AsyncIterator[Finding]:
         return
     for name in slurm.missing_fields(fields.text):
         yield Finding(f"sacct has no field {name}", "use Slurm 22.05 or newer")
-    for finding in cluster_findings(config, settings.text, nodes.text):
+    for finding in cluster_findings(config, settings.cluster, told.text, nodes.text):
         yield finding
     yield _clock("Slurm", time.time() - diagnosis.at)
-    yield await _counts(config)
+    yield await _counts(settings.cluster)
 
 
-def cluster_findings(config: Config, settings: str, nodes: str) -> Iterator[Finding]:
+def cluster_findings(config: Config, cluster: str, settings: str, nodes: str) -> Iterator[Finding]:
     """Yield what is wrong with the cluster's name and with the resources that it accounts for."""
     name = _setting(settings, "ClusterName")
-    if name != config.slurm.cluster:
-        yield Finding(
-            f"this cluster is {name}, not {config.slurm.cluster}", "correct `cluster` in [slurm]"
-        )
+    if name != cluster:
+        yield Finding(f"this cluster is {name}, not {cluster}", "correct `cluster` in [slurm]")
     declared = set(_setting(settings, "AccountingStorageTRES").lower().split(","))
     mapped = {each.removesuffix(":*") for each in config.map.resources}
     wanted = mapped | {each.partition(":")[0] for each in mapped}
@@ -101,14 +111,14 @@ def _types(nodes: str) -> Iterator[str]:
             yield ":".join([name, *rest[:-1]])
 
 
-async def _counts(config: Config) -> Finding:
+async def _counts(cluster: str) -> Finding:
     """Return whether accounting and controller show this user the same running jobs."""
     told = ""
     for _ in range(_TRIES):
         squeue = await slurm.run(*slurm.SQUEUE, "-t", "R,S")
         sacct = await slurm.run(*slurm.sacct_command(int(time.time()) - 60))
         diagnosis, _ = await slurm.diagnose()
-        rows, _ = slurm.rows_of(sacct.text, config.slurm.cluster)
+        rows, _ = slurm.rows_of(sacct.text, cluster)
         confirmed = slurm.confirmed_by(slurm.shown_by(squeue.text)[0])
         runs = slurm.runs_of(rows, confirmed).values()
         unended, shown = sum(each.end is None for each in runs), len(confirmed)

@@ -9,14 +9,15 @@ is read again.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
-from meter.agent.collect import slurm
-from meter.agent.config import Config, read_config
+from meter.agent.collect import job_file, slurm
+from meter.agent.config import Config, FileSettings, SlurmSettings, read_config
 from meter.agent.plan import Slice, plan, vanished
 from meter.agent.push import Report, Reporter
 from meter.agent.slice import Rhythm
@@ -53,6 +54,21 @@ class Outcome:
     clock_ahead_seconds: dict[str, float] = field(default_factory=dict)  # of `slurm`, `service`
     faults: list[str] = field(default_factory=list)
 
+    @property
+    def has_more(self) -> bool:
+        """Return whether there is more to read now."""
+        part = self.reading.part
+        return part is not None and part.has_more and not self.faults
+
+    def add(self, later: "Outcome") -> None:
+        """Take in what came of reading on."""
+        self.reading = later.reading
+        self.records += later.records
+        self.voids += later.voids
+        self.report = _both(self.report, later.report)
+        self.clock_ahead_seconds |= later.clock_ahead_seconds
+        self.faults += later.faults
+
 
 class Agent:
     """The agent of one stream; use it as `async with Agent(config) as agent`.
@@ -70,8 +86,8 @@ class Agent:
     ) -> None:
         self.spool = Spool(Path(config.spool))
         self._config = config
-        self._rhythm: Rhythm = config.slurm.rhythm
-        self._collect = collect or self._read_slurm
+        self._rhythm: Rhythm = config.source.rhythm
+        self._collect = collect or self._read
         service, provider = config.service, config.provider
         stream = Stream(
             log=service.log,
@@ -102,13 +118,20 @@ class Agent:
         await self._reporter.__aexit__()
 
     async def once(self, *, is_dry: bool = False) -> Outcome:
-        """Read, write down, post. A dry round changes and posts nothing.
+        """Read, write down, post, until nothing is left to read. A dry round changes nothing.
 
         Raises `ClientError` `spool` only: other faults are in the outcome.
         """
+        outcome = await self._once(is_dry=is_dry)
+        while outcome.has_more and not is_dry:
+            outcome.add(await self._once(is_dry=False))
+        return outcome
+
+    async def _once(self, *, is_dry: bool) -> Outcome:
         now = time.time()
         outcome = Outcome(await self._collect(self._since()))
-        outcome.clock_ahead_seconds["slurm"] = now - outcome.reading.at
+        if outcome.reading.part is None:
+            outcome.clock_ahead_seconds["slurm"] = now - outcome.reading.at
         outcome.faults += outcome.reading.faults
         with self.spool.change(is_undone=is_dry):
             self._take(outcome)
@@ -132,43 +155,62 @@ class Agent:
         await self._reporter.prove()
 
     async def read(self, since: int) -> Reading:
-        """Return what the scheduler says, of what ended since."""
-        return await self._collect(since - LOOK_BACK_SECONDS)
+        """Return all that the scheduler says, of what ended since."""
+        if self._config.file is None:
+            return await self._collect(since - LOOK_BACK_SECONDS)
+        return await self._read_file(self._config.file, None, sys.maxsize)
 
-    async def _read_slurm(self, since: int) -> Reading:
-        settings = self._config.slurm
-        return await slurm.read(settings.cluster, since, int(time.time()), settings.settle_seconds)
+    async def _read(self, since: int) -> Reading:
+        match self._config.source:
+            case SlurmSettings(cluster=cluster, settle_seconds=settle_seconds):
+                return await slurm.read(cluster, since, int(time.time()), settle_seconds)
+            case FileSettings() as settings:
+                is_same_map = self.spool.fact("map") == self._config.map_digest
+                cursor = self.spool.fact("cursor") if is_same_map else None
+                return await self._read_file(settings, cursor, job_file.MAX_LINES)
+
+    @staticmethod
+    async def _read_file(settings: FileSettings, cursor: str | None, max_lines: int) -> Reading:
+        places = Path(settings.path), Path(settings.mapping)
+        return await asyncio.to_thread(job_file.read, *places, cursor, max_lines)
 
     def _since(self) -> int:
         """Return how far back the next reading looks."""
         known = self.spool.fact("complete_at")
-        complete_at = self._config.slurm.since if known is None else int(known)
+        complete_at = self._config.source.since if known is None else int(known)
         oldest = self.spool.oldest_open
         return min(complete_at, complete_at if oldest is None else oldest) - LOOK_BACK_SECONDS
 
     async def _post(self, outcome: Outcome) -> None:
         """Post what is unsent, and add what comes of it to a round's report."""
-        before, report = outcome.report, await self._reporter.report()
-        outcome.report = Report(
-            before.receipts + report.receipts,
-            before.not_taken + report.not_taken,
-            report.waiting,
-        )
+        outcome.report = _both(outcome.report, await self._reporter.report())
 
     def _take(self, outcome: Outcome) -> None:
         """Write down a reading and what follows from it, within one change."""
         reading, digest = outcome.reading, self._config.map_digest
-        settled = self.spool.settled(reading.since) if self.spool.fact("map") == digest else {}
+        is_same_map = self.spool.fact("map") == digest and bool(reading.runs)
+        settled = self.spool.settled(reading.since) if is_same_map else {}
         self.spool.set_fact("map", digest)
         new = {id_: run for id_, run in reading.runs.items() if settled.get(id_) != run}
         for run in new.values():
-            if run.end is None or run.end > self._config.slurm.since:
-                self.spool.see(run, reading.at)
+            if run.end is None or run.end > self._config.source.since:
+                self.spool.see(self._told_apart(run, reading), reading.at)
         gone: set[str] = set()
         if reading.is_complete:
-            gone = self.spool.runs_since(reading.since + _EDGE_SECONDS) - reading.runs.keys()
             self.spool.set_fact("complete_at", str(reading.at))
+        if reading.part is not None:
+            self.spool.keep_part(reading.part)
+        elif reading.is_complete:
+            gone = self.spool.runs_since(reading.since + _EDGE_SECONDS) - reading.runs.keys()
         self._judge_all(new.keys() | self.spool.unsettled() | gone, outcome, gone)
+
+    def _told_apart(self, run: Run, reading: Reading) -> Run:
+        """Return a run, as `twice` where an earlier part of the file has another of this name."""
+        if reading.part is None or reading.part.is_anew:
+            return run
+        found = self.spool.run(run.id)
+        is_one = found is None or found[0].begin == run.begin
+        return run if is_one else replace(run, standing="twice")
 
     def _judge_all(self, ids: set[str], outcome: Outcome, gone: Collection[str] = ()) -> None:
         """Report what is due of runs, and put it into batches."""
@@ -222,6 +264,10 @@ def voids_of(slices: list[Slice], run: Run) -> list[Void]:
     """Return what takes back the slices that the ledger may hold."""
     reason = f"{run.id} is {run.state} until {run.end}, by the accounting"
     return [Void(each.id, reason) for each in slices if each.standing in ("sent", "held")]
+
+
+def _both(one: Report, later: Report) -> Report:
+    return Report(one.receipts + later.receipts, one.not_taken + later.not_taken, later.waiting)
 
 
 def lines_of(outcome: Outcome) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from ledger.files import lock, make_private, open_private
 from ledger.queries import load, script
 from meter.agent.plan import Known, Plan, Slice, SliceStanding, Trouble
 from meter.agent.spool import NotTaken, Waiting, write_file
-from meter.agent.usage import Run, Standing
+from meter.agent.usage import FilePart, Run, Standing
 from meter.client import ClientError, Stream, VerifiedReceipt
 from meter.values.strict import decode
 from meter.wire.batch import Batch
@@ -262,6 +262,17 @@ class Spool:
         known = self.fact("complete_at")
         if known is None or int(known) > since:
             self.set_fact("complete_at", str(since))
+        # A file is read anew, and what is wrong with it is told anew.
+        self.set_fact("cursor", "")
+        self._do("drop_all_bad_lines")
+
+    def keep_part(self, part: FilePart) -> None:
+        """Write down how far a file was read, and the lines that could not be read."""
+        if part.is_anew:
+            self._do("drop_bad_lines", part.source)
+        for each in part.bad:
+            self._do("put_bad_line", part.source, *astuple(each))
+        self.set_fact("cursor", part.cursor)
 
     def see(self, run: Run, at: int) -> None:
         """Write down a run as it was seen."""
@@ -378,7 +389,12 @@ class Spool:
         return int(count)
 
     def quarantined(self) -> list[Held]:
-        return [_held(row) for row in self._all("quarantined")]
+        """Return the runs that are not reported, and the lines that cannot be read."""
+        lines = [
+            Held(f"line {number}", "-", text, 0, Trouble("unreadable_line", reason))
+            for number, reason, text in self._all("bad_lines")
+        ]
+        return [_held(row) for row in self._all("quarantined")] + lines
 
     def questions(self) -> list[Held]:
         return [_held(row) for row in self._all("questions")]

@@ -40,17 +40,43 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that cannot be read, and why; `text` is how it begins."""
+
+    number: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """The part of a file that a reading is of; `cursor` is where the next one goes on.
+
+    `source` names the file whatever its length. One that is read `is_anew` has no lines yet that
+    could not be read.
+    """
+
+    source: str
+    cursor: str
+    is_anew: bool
+    has_more: bool
+    bad: tuple[BadLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """The runs that were seen, `at` by the scheduler's clock.
 
-    It is complete where there are no `faults`: then a run that is missing is gone. Runs with an end
-    and open runs are right in any case. `since` is how far it looked back.
+    It is complete where there are no `faults`: then a run that is missing is gone, but where it is
+    of a `part` of a file. Runs with an end and open runs are right in any case. `since` is how far
+    it looked back.
     """
 
     at: int
     since: int
     runs: Mapping[str, Run]
     faults: tuple[str, ...] = ()
+    part: FilePart | None = None
 
     @property
     def is_complete(self) -> bool:

@@ -190,13 +190,17 @@ def approve(file: Path, names: tuple[str, ...]) -> None:
 @CONFIG
 @click.option("--from", "since", required=True, help="An instant, as 2026-11-01T00:00:00+08:00.")
 def replay(file: Path, since: str) -> None:
-    """Let the next round look as far back as an instant: Slurm's accounting was mended."""
+    """Let the next round look as far back as an instant: what it reads was mended.
+
+    A file of jobs is read anew, from its beginning.
+    """
     from meter.agent.config import read_config  # noqa: PLC0415
     from meter.agent.store import Spool  # noqa: PLC0415
 
     def look_back() -> None:
         instant = parse_instant(since)
-        with Spool.changing(Path(read_config(file).spool), _PATIENCE_SECONDS) as spool:
+        place = Path(read_config(file).spool)
+        with Spool.changing(place, _PATIENCE_SECONDS) as spool, spool.change():
             spool.look_back(instant)
 
     checked(look_back)

@@ -336,7 +336,7 @@ NODES = (
 
 
 def wrong(file: Config, settings: str, nodes: str = NODES) -> list[str]:
-    return [each.what for each in cluster_findings(file, settings, nodes) if not each.is_good]
+    return [each.what for each in cluster_findings(file, "c1", settings, nodes) if not each.is_good]
 
 
 def test_each_mapped_resource_and_each_type_of_it_has_to_be_accounted_for(tmp_path):

@@ -234,10 +234,10 @@ async def test_doctor_finds_a_type_that_nodes_have_and_slurm_does_not_account_fo
         config = read_config(tmp_path / "provider/agent.toml")
     settings = cluster.run("scontrol", "show", "config").stdout
     nodes = cluster.run("sinfo", "-h", "-o", "%G").stdout
-    assert all(finding.is_good for finding in cluster_findings(config, settings, nodes))
+    assert all(finding.is_good for finding in cluster_findings(config, "c1", settings, nodes))
     bent = settings.replace("gres/gpu:1g.10gb,", "")
     assert bent != settings
-    wrong = [each.what for each in cluster_findings(config, bent, nodes) if not each.is_good]
+    wrong = [each.what for each in cluster_findings(config, "c1", bent, nodes) if not each.is_good]
     assert wrong == ["Slurm does not account for gres/gpu:1g.10gb"]
 
 

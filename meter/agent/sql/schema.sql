@@ -81,3 +81,12 @@ CREATE TABLE IF NOT EXISTS refused (
     code TEXT NOT NULL,
     detail TEXT NOT NULL
 ) STRICT;
+
+-- Lines of a file of jobs that cannot be read; `source` is the file's.
+CREATE TABLE IF NOT EXISTS bad_line (
+    source TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (source, number)
+) STRICT;

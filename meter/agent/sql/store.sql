@@ -158,3 +158,16 @@ SELECT max(received_at) FROM batch
 
 -- name: device_seconds
 SELECT standing, coalesce(sum(milli_devices * (until - start)), 0) FROM slice GROUP BY standing
+
+-- name: drop_bad_lines
+DELETE FROM bad_line WHERE source = ?
+
+-- name: drop_all_bad_lines
+DELETE FROM bad_line
+
+-- name: put_bad_line
+INSERT INTO bad_line VALUES (?, ?, ?, ?)
+ON CONFLICT (source, number) DO UPDATE SET reason = excluded.reason, text = excluded.text
+
+-- name: bad_lines
+SELECT number, reason, text FROM bad_line ORDER BY source, number
