@@ -258,7 +258,9 @@ class Contract:
         self.due = f"due:{self.registered.id}"
 
     @staticmethod
-    def of(entry: int, registered: ContractRegistered, found: ContractTerms) -> "Contract":
+    def of(
+        entry: int, registered: ContractRegistered, found: "ContractTerms | Contract"
+    ) -> "Contract":
         """Return a contract without usage."""
         return Contract(
             entry=entry,

@@ -75,6 +75,10 @@ FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
 ) AS held
 GROUP BY held.day, held.device ORDER BY held.day, held.device LIMIT $6;
 
+-- name: usage_until
+SELECT day, device, device_time, fits, withheld FROM meter.usage_day
+WHERE contract = $1 AND day < $2::bigint ORDER BY day, device;
+
 -- name: records
 -- Of some contracts, those of some statuses, and where $5 says so the entries that voided and
 -- released any: $4 of each kind are enough.

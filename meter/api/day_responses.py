@@ -1,0 +1,44 @@
+"""The JSON of days: what was used, issued and granted, day by day."""
+
+from msgspec import Struct
+
+from meter.api.responses import AsOf
+
+
+class DayView(Struct, frozen=True, kw_only=True):
+    """Usage of a Shanghai day under one contract, voided records left out.
+
+    `cost` and `entitled` are by how much the day's usage makes the contract's totals grow, on top
+    of the days before it, by the terms of now. What is granted has no day.
+    """
+
+    date: str
+    contract: str
+    milli_device_seconds: str
+    device_hours: str
+    cost: str
+    entitled: str
+
+
+class DaysTotal(Struct, frozen=True, kw_only=True):
+    """The days of one contract in the year together.
+
+    The cost of all years is the contract's cost, and `entitled` is what it is entitled to in the
+    year, to the fen. The `device_hours` of the lines and `rounding` add up to those here.
+    """
+
+    contract: str
+    milli_device_seconds: str
+    device_hours: str
+    cost: str
+    entitled: str
+    rounding: str
+
+
+class DaysView(Struct, frozen=True, kw_only=True):
+    """The days of use of a year, by date and contract, and the total of each contract."""
+
+    year: int
+    days: list[DayView]
+    contracts: list[DaysTotal]
+    as_of: AsOf

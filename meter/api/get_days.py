@@ -1,0 +1,114 @@
+"""GET: a year by day."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec import UNSET, Struct, UnsetType
+
+from meter.api.day_responses import DaysTotal, DaysView, DayView
+from meter.api.get_enterprise import asked_contracts
+from meter.api.responses import as_of
+from meter.api.routes import Ask, Route
+from meter.host.breath import Breath
+from meter.rules.commands import ProgrammeName
+from meter.rules.state import Contract
+from meter.tables import pages
+from meter.tables.connections import Connection
+from meter.tables.registry import Registered
+from meter.values.roles import OFFICIALS
+from meter.values.strict import Id, Year
+from meter.values.units import (
+    day_of,
+    day_start,
+    format_date,
+    format_hours,
+    format_money,
+    hours_of,
+    write_hours,
+    year_start,
+)
+from meter.views.days import DayOfUse, days_of_use
+
+
+class DaysQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """A year of days, of one programme or contract, or of all."""
+
+    year: Year
+    programme: ProgrammeName | UnsetType = UNSET
+    contract: Id | UnsetType = UNSET
+
+
+async def get_days(ask: Ask) -> DaysView:
+    """What each day of a year cost and was entitled to, by contract."""
+    query: DaysQuery = ask.query
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        contracts = [
+            each
+            for each in asked_contracts(ask, known, query.contract)
+            if query.programme in (UNSET, each.registered.programme)
+        ]
+        days = await _days(connection, known, contracts, query.year)
+    held = [(name, day) for name, own in days.items() for day in own]
+    held.sort(key=lambda found: found[1].day)  # contracts stay in the order of their entries
+    return DaysView(
+        year=query.year,
+        days=[_day(name, day) for name, day in held],
+        contracts=[_total(name, own) for name, own in days.items() if own],
+        as_of=as_of(head.size, head.last_at),
+    )
+
+
+async def _days(
+    connection: Connection, known: Registered, contracts: Iterable[Contract], year: int
+) -> dict[str, list[DayOfUse]]:
+    """Return the days of a year by contract; those before it decide what is left for them."""
+    breath, stop = Breath(), day_of(year_start(year + 1))
+    found: dict[str, list[DayOfUse]] = {}
+    for contract in contracts:
+        usage = [line async for line in pages.usage_until(connection, contract.registered.id, stop)]
+        own = found.setdefault(contract.registered.id, [])
+        for day in days_of_use(contract, known.terms(contract), usage):
+            await breath.take()
+            if day.year == year:
+                own.append(day)
+    return found
+
+
+def _day(contract: str, day: DayOfUse) -> DayView:
+    return DayView(
+        date=format_date(day_start(day.day)),
+        contract=contract,
+        milli_device_seconds=str(day.device_time),
+        device_hours=format_hours(day.device_time),
+        cost=format_money(day.cost),
+        entitled=format_money(day.entitled),
+    )
+
+
+def _total(contract: str, days: Sequence[DayOfUse]) -> DaysTotal:
+    device_time = sum(day.device_time for day in days)
+    shown = sum(hours_of(day.device_time) for day in days)
+    return DaysTotal(
+        contract=contract,
+        milli_device_seconds=str(device_time),
+        device_hours=format_hours(device_time),
+        cost=format_money(sum(day.cost for day in days)),
+        entitled=format_money(sum(day.entitled for day in days)),
+        rounding=write_hours(hours_of(device_time) - shown),
+    )
+
+
+ROUTES: Final = [
+    Route(
+        "GET",
+        "/v1/enterprises/{uscc}/days",
+        get_days,
+        "What each day of a year cost and was entitled to",
+        DaysView,
+        roles=(*OFFICIALS, "enterprise"),
+        query=DaysQuery,
+        codes=("unknown_enterprise", "unknown_contract"),
+        is_large=True,
+    ),
+]
