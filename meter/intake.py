@@ -179,7 +179,7 @@ class Intake:
     async def _decide(self, submission: Submission, group: Group) -> Outcome:
         await self._breath.take()
         try:
-            now = max(self._clock.now(), self.state.last_at, group.earliest)
+            now = group.instant(max(self._clock.now(), self.state.last_at))
             if isinstance(submission, BatchSubmission):
                 return await self._decide_batch(submission, now, group)
             return await self._decide_command(submission, now, group)

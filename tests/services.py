@@ -76,7 +76,7 @@ PROJECTIONS = (
         "segment_subject",
     ),
     *("device_time", "contract_total", "contract_segment", "contract_year", "contract_year_past"),
-    *("coupon", "coupon_past", "pool"),
+    *("coupon", "coupon_past", "coupon_day", "pool_day", "pool"),
 )
 
 

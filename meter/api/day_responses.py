@@ -35,6 +35,47 @@ class DaysTotal(Struct, frozen=True, kw_only=True):
     rounding: str
 
 
+class CouponDay(Struct, frozen=True, kw_only=True):
+    """A coupon at the end of a Shanghai day of the ledger: issued = granted + remaining."""
+
+    date: str
+    issued: str
+    granted: str
+    remaining: str
+
+
+class CouponDays(Struct, frozen=True, kw_only=True):
+    """The ledger days on which a coupon changed; between two of them nothing did."""
+
+    enterprise: str
+    programme: str
+    year: int
+    days: list[CouponDay]
+    as_of: AsOf
+
+
+class PoolDay(Struct, frozen=True, kw_only=True):
+    """A pool at the end of a Shanghai day of the ledger.
+
+    amount = issued + left; granted is part of issued.
+    """
+
+    date: str
+    amount: str
+    issued: str
+    left: str
+    granted: str
+
+
+class PoolDays(Struct, frozen=True, kw_only=True):
+    """The ledger days on which a pool changed; `programme` owns it."""
+
+    programme: str
+    year: int
+    days: list[PoolDay]
+    as_of: AsOf
+
+
 class DaysView(Struct, frozen=True, kw_only=True):
     """The days of use of a year, by date and contract, and the total of each contract."""
 

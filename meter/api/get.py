@@ -86,13 +86,13 @@ async def get_balance(ask: Ask) -> Balance:
     async with ask.reading(snapshot=past) as connection:
         if past:
             head, known = await ask.context.snapshot(connection)
-            policy = _policy(known, coupon)
+            policy = policy_of_coupon(known, coupon)
             size = await _size_at(connection, head, ask.query.as_of)
             balance = await _past_balance(connection, known.state, coupon, size)
         else:
             balance = await balances.balance(connection, coupon)
             known = await ask.context.registry.at(connection, balance.size)
-            policy = _policy(known, coupon)
+            policy = policy_of_coupon(known, coupon)
     held = known.state.contracts
     contracts = [
         (share, _withheld(share, held[share["contract"]]))
@@ -125,7 +125,7 @@ async def get_balance(ask: Ask) -> Balance:
     )
 
 
-def _policy(known: Registered, coupon: CouponId) -> Policy:
+def policy_of_coupon(known: Registered, coupon: CouponId) -> Policy:
     """Return the policy that allows such a coupon. Raises `Problem`."""
     uscc, programme, year = coupon
     if known.enterprise(uscc) is None:

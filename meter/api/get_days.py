@@ -1,11 +1,20 @@
 """GET: a year by day."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from meter.api.day_responses import DaysTotal, DaysView, DayView
+from meter.api.day_responses import (
+    CouponDay,
+    CouponDays,
+    DaysTotal,
+    DaysView,
+    DayView,
+    PoolDay,
+    PoolDays,
+)
+from meter.api.get import policy_of_coupon
 from meter.api.get_enterprise import asked_contracts
 from meter.api.responses import as_of
 from meter.api.routes import Ask, Route
@@ -15,6 +24,7 @@ from meter.rules.state import Contract
 from meter.tables import pages
 from meter.tables.connections import Connection
 from meter.tables.registry import Registered
+from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Year
 from meter.values.units import (
@@ -38,6 +48,13 @@ class DaysQuery(Struct, frozen=True, forbid_unknown_fields=True):
     contract: Id | UnsetType = UNSET
 
 
+class MoneyQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """The coupon, or the pool, of a programme and year."""
+
+    programme: Annotated[str, Meta(max_length=64)]
+    year: Year
+
+
 async def get_days(ask: Ask) -> DaysView:
     """What each day of a year cost and was entitled to, by contract."""
     query: DaysQuery = ask.query
@@ -59,6 +76,65 @@ async def get_days(ask: Ask) -> DaysView:
     )
 
 
+async def get_coupon_days(ask: Ask) -> CouponDays:
+    """A coupon as it stood at the end of each day of the ledger."""
+    coupon = (ask.path("uscc"), ask.query.programme, ask.query.year)
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        policy_of_coupon(known, coupon)
+        days = await pages.coupon_days(connection, coupon)
+    return CouponDays(
+        enterprise=coupon[0],
+        programme=coupon[1],
+        year=coupon[2],
+        days=[
+            CouponDay(
+                date=_date(day),
+                issued=format_money(issued),
+                granted=format_money(granted),
+                remaining=format_money(issued - granted),
+            )
+            for day, issued, granted in changed(days)
+        ],
+        as_of=as_of(head.size, head.last_at),
+    )
+
+
+async def get_pool_days(ask: Ask) -> PoolDays:
+    """A pool as it stood at the end of each day of the ledger."""
+    programme, year = ask.query.programme, ask.query.year
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        policy = known.policy_of(programme, year)
+        if policy is None:
+            raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")
+        days = await pages.pool_days(connection, (policy.pool_owner, year))
+    return PoolDays(
+        programme=policy.pool_owner,
+        year=year,
+        days=[
+            PoolDay(
+                date=_date(day),
+                amount=format_money(amount),
+                issued=format_money(issued),
+                left=format_money(amount - issued),
+                granted=format_money(granted),
+            )
+            for day, amount, issued, granted in changed(days)
+        ],
+        as_of=as_of(head.size, head.last_at),
+    )
+
+
+def changed(days: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
+    """Yield the days, each with its figures, that differ from the day before them."""
+    before: Sequence[int] = ()
+    for day in days:
+        if day[1:] != before and (before or any(day[1:])):
+            yield day
+        before = day[1:]
+
+
 async def _days(
     connection: Connection, known: Registered, contracts: Iterable[Contract], year: int
 ) -> dict[str, list[DayOfUse]]:
@@ -77,13 +153,17 @@ async def _days(
 
 def _day(contract: str, day: DayOfUse) -> DayView:
     return DayView(
-        date=format_date(day_start(day.day)),
+        date=_date(day.day),
         contract=contract,
         milli_device_seconds=str(day.device_time),
         device_hours=format_hours(day.device_time),
         cost=format_money(day.cost),
         entitled=format_money(day.entitled),
     )
+
+
+def _date(day: int) -> str:
+    return format_date(day_start(day))
 
 
 def _total(contract: str, days: Sequence[DayOfUse]) -> DaysTotal:
@@ -110,5 +190,25 @@ ROUTES: Final = [
         query=DaysQuery,
         codes=("unknown_enterprise", "unknown_contract"),
         is_large=True,
+    ),
+    Route(
+        "GET",
+        "/v1/enterprises/{uscc}/coupon-days",
+        get_coupon_days,
+        "A coupon at the end of each day of the ledger",
+        CouponDays,
+        roles=(*OFFICIALS, "enterprise"),
+        query=MoneyQuery,
+        codes=("unknown_enterprise", "unknown_programme"),
+    ),
+    Route(
+        "GET",
+        "/v1/pool-days",
+        get_pool_days,
+        "A pool at the end of each day of the ledger",
+        PoolDays,
+        roles=OFFICIALS,
+        query=MoneyQuery,
+        codes=("unknown_programme",),
     ),
 ]

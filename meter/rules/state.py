@@ -593,6 +593,8 @@ class State:
     """The whole state. `size` is the number of entries, `last_at` the last entry's `at`.
 
     `usage_days` holds, by contract, what was metered before `touched` began, where it was loaded.
+    `noted` and `noted_pools` have what the rows by day add up to: the issued and granted fen of
+    coupons, the amounts of pools.
     `coupons` holds the issued fen of each coupon, `granted` the fen that its contracts were
     granted. `contract_nos` has the ids of contracts by enterprise, provider and number. `log_keys`
     are the service's keys by vkey, `receipt_keys` those by keyid, both in the order of their
@@ -632,6 +634,8 @@ class State:
     claims: ClaimBook = field(default_factory=ClaimBook)
     usage_days: dict[str, UsageDays] = field(default_factory=dict)
     touched: Touched = field(default_factory=Touched)
+    noted: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
+    noted_pools: dict[PoolId, int] = field(default_factory=dict)
 
     def contracts_of(self, enterprise: str, programme: str) -> list[Contract]:
         """Return the contracts that share the enterprise's coupons of a programme, oldest first."""

@@ -94,6 +94,7 @@ def apply_terms(state: State, number: int, effect: TermsEffect) -> None:
     """Apply the effect of new terms, by the entry `number`, to the state."""
     contract, after = effect.contract, effect.after
     apply_grants(state, effect.left)
+    state.touched.coupons.update(each.contract.coupon_id(each.year) for each in effect.left)
     granted = {year: share.granted for year, share in contract.shares.items()}
     take_terms(state, contract, after)
     contract.used, contract.ineligible = after.used, after.ineligible

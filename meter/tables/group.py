@@ -17,6 +17,7 @@ from meter.tables.connections import Connection
 from meter.tables.load import Answered, Named
 from meter.tables.rows import Written
 from meter.values.problems import Problem
+from meter.values.units import MICROSECONDS, day_of, day_start
 from meter.wire.batch import SignedBatch
 from meter.wire.receipt import Before
 
@@ -36,6 +37,17 @@ class Group:
     conflicts: list[SignedBatch] = field(default_factory=list)
     batches: dict[str, str] = field(default_factory=dict)  # digests by entry
     tally: Tally = field(default_factory=Tally)
+    latest: int | None = None
+
+    def instant(self, now: int) -> int:
+        """Return the instant of the next entry, from `now`, which is no earlier than the last one.
+
+        All entries of a group are of one Shanghai day, so that rows by day follow from its totals.
+        """
+        now = max(now, self.earliest)
+        if self.latest is None:
+            self.latest = day_start(day_of(now // MICROSECONDS) + 1) * MICROSECONDS - 1
+        return min(now, self.latest)
 
     def note_entry(self, state: State, number: int, entry: Entry, data: bytes) -> None:
         """Note the rows and the money of an entry."""

@@ -98,6 +98,8 @@ async def load_state(connection: Connection, head: Head) -> State:
     for programme, year, issued in await connection.fetch(_SQL["pools"]):
         state.pools[programme, year].issued = issued
     state.take_touched()
+    state.noted = {name: (fen, state.granted[name]) for name, fen in state.coupons.items()}
+    state.noted_pools = {name: pool.amount for name, pool in state.pools.items()}
     return state
 
 

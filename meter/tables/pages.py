@@ -24,7 +24,7 @@ from meter.rules.capacity import Withheld
 from meter.rules.entries import Evidence
 from meter.rules.measure import evidence_of
 from meter.rules.rating import parts_of_cost
-from meter.rules.state import Contract, Key, RecordId
+from meter.rules.state import Contract, CouponId, Key, PoolId, RecordId
 from meter.tables.connections import Connection
 from meter.values.roles import Role
 from meter.wire.advice import Refusable
@@ -480,6 +480,18 @@ async def pools(connection: Connection, after: tuple[str, int], limit: int) -> P
     """Return all pools by programme and year."""
     rows = await connection.fetch(_SQL["pools"], *after, limit + 1)
     return _page([Pool(**_whole(dict(row), "granted")) for row in rows], limit)
+
+
+async def coupon_days(connection: Connection, coupon: CouponId) -> list[tuple[int, int, int]]:
+    """Return the ledger days on which a coupon changed: issued and granted at its end, fen."""
+    rows = await connection.fetch(_SQL["coupon_days"], *coupon)
+    return [(day, int(issued), int(granted)) for day, issued, granted in rows]
+
+
+async def pool_days(connection: Connection, pool: PoolId) -> list[tuple[int, int, int, int]]:
+    """Return the ledger days on which a pool changed: amount, issued and granted at its end."""
+    rows = await connection.fetch(_SQL["pool_days"], *pool)
+    return [(day, *map(int, fen)) for day, *fen in rows]
 
 
 async def coupons(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Final, Literal, TypeVar, assert_never
 
 from msgspec import UNSET
 from msgspec.structs import astuple
@@ -13,14 +13,18 @@ from meter.rules.kinds.table import BY_ENTRY
 from meter.rules.state import (
     AcceptedRecord,
     BatchId,
+    CouponId,
+    PoolId,
     State,
     StoredBatch,
     Touched,
 )
 from meter.rules.subjects import subjects_of, subjects_of_contracts
-from meter.values.units import DAY_SECONDS, MICROSECONDS, parse_date
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_date
 from meter.wire.batch import Batch, SignedBatch
 from meter.wire.receipt import Accepted, Conflict, Duplicate, RecordCode, Rejected, Result, VoidCode
+
+T = TypeVar("T")
 
 CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
 RefusedCode = RecordCode | VoidCode | Literal["conflict"]
@@ -40,6 +44,8 @@ class Written:
     requests: list[tuple[str, str, str, int, bytes]] = field(default_factory=list)
     past_shares: list[tuple[Any, ...]] = field(default_factory=list)
     past_coupons: list[tuple[Any, ...]] = field(default_factory=list)
+    coupon_days: dict[tuple[CouponId, int], list[int]] = field(default_factory=dict)
+    pool_days: dict[tuple[PoolId, int], list[int]] = field(default_factory=dict)
     refused: list[tuple[Any, ...]] = field(default_factory=list)
     numbers: list[BatchId] = field(default_factory=list)
     subjects: set[str] = field(default_factory=set)  # of the group's entries
@@ -49,6 +55,7 @@ class Written:
 def note_group(written: Written, state: State, touched: Touched, first: int) -> None:
     """Note the rows of a whole group: the totals after it, and its subjects."""
     _note_past(written, state, touched)
+    _note_money(written, state, touched)
     # `touched` has the contracts whose money changed; `note_rows` has noted the other subjects.
     written.subjects |= subjects_of_contracts(state, touched.contracts)
     written.segment_subjects += ((subject, first) for subject in sorted(written.subjects))
@@ -84,6 +91,42 @@ def _note_past(written: Written, state: State, touched: Touched) -> None:
     written.past_coupons += (
         (*coupon, state.size, state.coupons[coupon]) for coupon in sorted(touched.coupons)
     )
+
+
+def _note_money(written: Written, state: State, touched: Touched) -> None:
+    """Note by how much coupons and pools have changed on the Shanghai day of a group.
+
+    All entries of a group are of one day.
+    """
+    day = day_of(state.last_at // MICROSECONDS)
+    for coupon in sorted(_coupons_of(state, touched)):
+        now = state.coupons[coupon], state.granted.get(coupon, 0)
+        before = state.noted.get(coupon, (0, 0))
+        if now != before:
+            state.noted[coupon] = now
+            issued, granted = now[0] - before[0], now[1] - before[1]
+            _, programme, year = coupon
+            pool = state.pool_id(programme, year)
+            _add(written.coupon_days, (coupon, day), [issued, granted])
+            _add(written.pool_days, (pool, day), [0, issued, granted])
+    for pool in sorted(touched.pools):
+        amount = state.pools[pool].amount
+        change = amount - state.noted_pools.get(pool, 0)
+        state.noted_pools[pool] = amount
+        if change:
+            _add(written.pool_days, (pool, day), [change, 0, 0])
+
+
+def _coupons_of(state: State, touched: Touched) -> set[CouponId]:
+    """Return the coupons that a group may have changed."""
+    contracts = (state.contracts[name] for name in touched.contracts)
+    found = {contract.coupon_id(year) for contract in contracts for year in contract.shares}
+    return (found & state.coupons.keys()) | touched.coupons
+
+
+def _add(sums: dict[T, list[int]], key: T, changes: list[int]) -> None:
+    held = sums.get(key, [0] * len(changes))
+    sums[key] = [a + b for a, b in zip(held, changes, strict=True)]
 
 
 def note_rows(written: Written, state: State, number: int, entry: Any, data: bytes) -> None:

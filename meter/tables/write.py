@@ -46,6 +46,8 @@ _PROJECTIONS: Final = (
     "contract_year_past",
     "coupon",
     "coupon_past",
+    "coupon_day",
+    "pool_day",
     "pool",
 )
 
@@ -100,6 +102,12 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _put_awards(connection, state, touched.awards)
     await _put_coupons(connection, state, touched.coupons)
     await _put_pools(connection, state, touched.pools)
+    coupon_days = [(*key, day, *sums) for (key, day), sums in written.coupon_days.items()]
+    if coupon_days:
+        await connection.execute(_SQL["put_coupon_days"], *_columns(coupon_days, 6))
+    pool_days = [(*key, day, *sums) for (key, day), sums in written.pool_days.items()]
+    if pool_days:
+        await connection.execute(_SQL["put_pool_days"], *_columns(pool_days, 6))
 
 
 async def add_registration(connection: Connection, number: int, kind: str, data: bytes) -> None:

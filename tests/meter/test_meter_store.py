@@ -325,6 +325,8 @@ DAMAGE = {
     "contract_year_past": "UPDATE meter.contract_year_past SET size = size + 1000",
     "coupon": "DELETE FROM meter.coupon",
     "coupon_past": "DELETE FROM meter.coupon_past",
+    "coupon_day": "UPDATE meter.coupon_day SET day = day + 1",
+    "pool_day": "UPDATE meter.pool_day SET granted = granted + 1",
     "pool": "UPDATE meter.pool SET issued = 0, amount = 1",
     "account": "UPDATE ledger.account SET fen = fen + 100",
     "added": "INSERT INTO meter.coupon VALUES ('x', 'y', 2025, 5)",

@@ -167,6 +167,17 @@ FROM (
 ) AS share
 ORDER BY coupon.enterprise, coupon.programme, coupon.year;
 
+-- name: coupon_days
+SELECT day, sum(issued) OVER by_day AS issued, sum(granted) OVER by_day AS granted
+FROM meter.coupon_day WHERE enterprise = $1 AND programme = $2 AND year = $3
+WINDOW by_day AS (ORDER BY day) ORDER BY day;
+
+-- name: pool_days
+SELECT day, sum(amount) OVER by_day AS amount, sum(issued) OVER by_day AS issued,
+    sum(granted) OVER by_day AS granted
+FROM meter.pool_day WHERE programme = $1 AND year = $2
+WINDOW by_day AS (ORDER BY day) ORDER BY day;
+
 -- name: segments_about
 -- Up to the one that reaches $3 entries; each holds one or more.
 SELECT first, held.count, held.bundle

@@ -212,6 +212,20 @@ ON CONFLICT (programme, year) DO UPDATE SET
     amount = EXCLUDED.amount, issued = EXCLUDED.issued, stated = EXCLUDED.stated,
     budget = EXCLUDED.budget, programmes = EXCLUDED.programmes;
 
+-- name: put_coupon_days
+INSERT INTO meter.coupon_day AS held (enterprise, programme, year, day, issued, granted)
+SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::integer[], $5::bigint[],
+    $6::bigint[])
+ON CONFLICT (enterprise, programme, year, day) DO UPDATE SET
+    issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted;
+
+-- name: put_pool_days
+INSERT INTO meter.pool_day AS held (programme, year, day, amount, issued, granted)
+SELECT * FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[],
+    $6::bigint[])
+ON CONFLICT (programme, year, day) DO UPDATE SET amount = held.amount + EXCLUDED.amount,
+    issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted;
+
 -- name: clear_registration
 DELETE FROM meter.registration;
 
@@ -256,6 +270,12 @@ DELETE FROM meter.contract_year_past;
 
 -- name: clear_coupon_past
 DELETE FROM meter.coupon_past;
+
+-- name: clear_coupon_day
+DELETE FROM meter.coupon_day;
+
+-- name: clear_pool_day
+DELETE FROM meter.pool_day;
 
 -- name: clear_coupon
 DELETE FROM meter.coupon;

@@ -228,6 +228,29 @@ CREATE TABLE meter.coupon_past (
     PRIMARY KEY (enterprise, programme, year, size)
 );
 
+-- By how much a coupon changed on a Shanghai day of the ledger; a day on which nothing came of all
+-- its changes is a row of zeros.
+CREATE TABLE meter.coupon_day (
+    enterprise text COLLATE "C" NOT NULL,
+    programme  text COLLATE "C" NOT NULL,
+    year       integer NOT NULL,      -- of the coupon
+    day        integer NOT NULL,      -- since 1970-01-01
+    issued     bigint NOT NULL,
+    granted    bigint NOT NULL,
+    PRIMARY KEY (enterprise, programme, year, day)
+);
+
+-- Likewise of a pool: what was set aside, and of all its coupons together.
+CREATE TABLE meter.pool_day (
+    programme text COLLATE "C" NOT NULL, -- the pool's owner
+    year      integer NOT NULL,
+    day       integer NOT NULL,
+    amount    bigint NOT NULL,
+    issued    bigint NOT NULL,
+    granted   bigint NOT NULL,
+    PRIMARY KEY (programme, year, day)
+);
+
 -- The money of the programme that owns a pool, and of those that share it: `programmes` are both.
 CREATE TABLE meter.pool (
     programme  text COLLATE "C" NOT NULL,
@@ -282,6 +305,7 @@ GRANT UPDATE (revoked_at, used_at) ON meter.token TO :"service";
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.closed_proposal, meter.record,
     meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
     meter.device_time, meter.contract_total, meter.contract_segment, meter.contract_year,
-    meter.contract_year_past, meter.coupon, meter.coupon_past, meter.pool TO :"service";
+    meter.contract_year_past, meter.coupon, meter.coupon_past, meter.coupon_day, meter.pool_day,
+    meter.pool TO :"service";
 
 RESET ROLE;
