@@ -1,8 +1,9 @@
 """The JSON of days: what was used, issued and granted, day by day."""
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from meter.api.responses import AsOf
+from meter.views.forecast import Status as ForecastStatus
 
 
 class DayView(Struct, frozen=True, kw_only=True):
@@ -73,6 +74,33 @@ class PoolDays(Struct, frozen=True, kw_only=True):
     programme: str
     year: int
     days: list[PoolDay]
+    as_of: AsOf
+
+
+class ForecastView(Struct, frozen=True, kw_only=True):
+    """How long a coupon lasts if use goes on as in the last 28 complete days.
+
+    `entitled` is that of these `days`, of which `used_days` had usage. On `end` nothing remains;
+    `earliest` and `latest` follow from the busiest and the quietest week. One that is missing lies
+    beyond what can be foreseen. The coupon pays for use before `expires`; then `unused` stays.
+    """
+
+    enterprise: str
+    programme: str
+    year: int
+    status: ForecastStatus
+    today: str
+    remaining: str
+    days: int
+    used_days: int
+    entitled: str
+    first: str | UnsetType = UNSET
+    last: str | UnsetType = UNSET
+    end: str | UnsetType = UNSET
+    earliest: str | UnsetType = UNSET
+    latest: str | UnsetType = UNSET
+    expires: str
+    unused: str
     as_of: AsOf
 
 

@@ -1,5 +1,6 @@
 """GET: a year by day."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Final
 
@@ -11,6 +12,7 @@ from meter.api.day_responses import (
     DaysTotal,
     DaysView,
     DayView,
+    ForecastView,
     PoolDay,
     PoolDays,
 )
@@ -21,13 +23,14 @@ from meter.api.routes import Ask, Route
 from meter.host.breath import Breath
 from meter.rules.commands import ProgrammeName
 from meter.rules.state import Contract
-from meter.tables import pages
+from meter.tables import balances, pages
 from meter.tables.connections import Connection
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Year
 from meter.values.units import (
+    MICROSECONDS,
     day_of,
     day_start,
     format_date,
@@ -38,6 +41,7 @@ from meter.values.units import (
     year_start,
 )
 from meter.views.days import DayOfUse, days_of_use
+from meter.views.forecast import Coupon, forecast
 
 
 class DaysQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +69,9 @@ async def get_days(ask: Ask) -> DaysView:
             for each in asked_contracts(ask, known, query.contract)
             if query.programme in (UNSET, each.registered.programme)
         ]
-        days = await _days(connection, known, contracts, query.year)
+        # The days before the year decide what is left for it.
+        found = await _days(connection, known, contracts, day_of(year_start(query.year + 1)))
+    days = {name: [day for day in own if day.year == query.year] for name, own in found.items()}
     held = [(name, day) for name, own in days.items() for day in own]
     held.sort(key=lambda found: found[1].day)  # contracts stay in the order of their entries
     return DaysView(
@@ -126,6 +132,49 @@ async def get_pool_days(ask: Ask) -> PoolDays:
     )
 
 
+async def get_forecast(ask: Ask) -> ForecastView:
+    """How long a coupon lasts, if use goes on as in the last four weeks."""
+    coupon = (ask.path("uscc"), ask.query.programme, ask.query.year)
+    today = day_of(ask.context.clock.counted() // MICROSECONDS)
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        policy = policy_of_coupon(known, coupon)
+        contracts = [
+            each
+            for each in asked_contracts(ask, known, UNSET)
+            if each.registered.programme == coupon[1]
+        ]
+        providers = {each.registered.provider for each in contracts}
+        gaps = await pages.gap_days(connection, sorted(providers))
+        entitled = _entitled_by_day(await _days(connection, known, contracts, today + 1))
+        balance = await balances.balance(connection, coupon)
+    held = Coupon(
+        remaining=balance.issued - sum(share["granted"] for share in balance.shares),
+        starts=day_of(year_start(coupon[2])),
+        ends=day_of(min(policy.valid_until, year_start(coupon[2] + 1))),
+    )
+    found = forecast(held, entitled, gaps, today)
+    return ForecastView(
+        enterprise=coupon[0],
+        programme=coupon[1],
+        year=coupon[2],
+        status=found.status,
+        today=_date(today),
+        remaining=format_money(held.remaining),
+        days=len(found.days),
+        used_days=found.used_days,
+        entitled=format_money(found.entitled),
+        first=_date_if(min(found.days, default=None)),
+        last=_date_if(max(found.days, default=None)),
+        end=_date_if(found.end),
+        earliest=_date_if(found.earliest),
+        latest=_date_if(found.latest),
+        expires=_date(held.ends),
+        unused=format_money(found.unused),
+        as_of=as_of(head.size, head.last_at),
+    )
+
+
 def changed(days: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
     """Yield the days, each with its figures, that differ from the day before them."""
     before: Sequence[int] = ()
@@ -136,18 +185,25 @@ def changed(days: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
 
 
 async def _days(
-    connection: Connection, known: Registered, contracts: Iterable[Contract], year: int
+    connection: Connection, known: Registered, contracts: Iterable[Contract], stop: int
 ) -> dict[str, list[DayOfUse]]:
-    """Return the days of a year by contract; those before it decide what is left for them."""
-    breath, stop = Breath(), day_of(year_start(year + 1))
+    """Return the days before one by contract."""
+    breath = Breath()
     found: dict[str, list[DayOfUse]] = {}
     for contract in contracts:
         usage = [line async for line in pages.usage_until(connection, contract.registered.id, stop)]
         own = found.setdefault(contract.registered.id, [])
         for day in days_of_use(contract, known.terms(contract), usage):
             await breath.take()
-            if day.year == year:
-                own.append(day)
+            own.append(day)
+    return found
+
+
+def _entitled_by_day(days: dict[str, list[DayOfUse]]) -> dict[int, int]:
+    """Return what each day with usage was entitled to under all contracts together, fen."""
+    found: dict[int, int] = {}
+    for each in itertools.chain.from_iterable(days.values()):
+        found[each.day] = found.get(each.day, 0) + each.entitled
     return found
 
 
@@ -164,6 +220,10 @@ def _day(contract: str, day: DayOfUse) -> DayView:
 
 def _date(day: int) -> str:
     return format_date(day_start(day))
+
+
+def _date_if(day: int | None) -> str | UnsetType:
+    return UNSET if day is None else _date(day)
 
 
 def _total(contract: str, days: Sequence[DayOfUse]) -> DaysTotal:
@@ -200,6 +260,17 @@ ROUTES: Final = [
         roles=(*OFFICIALS, "enterprise"),
         query=MoneyQuery,
         codes=("unknown_enterprise", "unknown_programme"),
+    ),
+    Route(
+        "GET",
+        "/v1/enterprises/{uscc}/forecast",
+        get_forecast,
+        "How long a coupon lasts",
+        ForecastView,
+        roles=(*OFFICIALS, "enterprise"),
+        query=MoneyQuery,
+        codes=("unknown_enterprise", "unknown_programme"),
+        is_large=True,
     ),
     Route(
         "GET",

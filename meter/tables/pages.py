@@ -27,6 +27,7 @@ from meter.rules.rating import parts_of_cost
 from meter.rules.state import Contract, CouponId, Key, PoolId, RecordId
 from meter.tables.connections import Connection
 from meter.values.roles import Role
+from meter.values.units import MICROSECONDS, day_of
 from meter.wire.advice import Refusable
 from meter.wire.batch import MAX_BATCH_ITEMS
 from meter.wire.receipt import REASONS
@@ -35,6 +36,8 @@ from meter.wire.receipt import REASONS
 MAX_ENTRIES_READ: Final = 5_000  # some tens of milliseconds of reading
 MAX_QUESTIONED: Final = 20_000  # entries, for what a question is about lies far apart
 MAX_ROWS_READ: Final = 20_000  # of an index, for each contract so many as the page may have items
+MAX_GAPS_READ: Final = 1_000  # each with the batches beside it
+_ALWAYS: Final = -1_000_000  # a day before every other
 MAX_RUNS_READ: Final = 100_000  # a record of 31 days can be withheld in 2,977 runs
 
 _SQL: Final = load("meter.tables", "pages.sql")
@@ -254,6 +257,20 @@ async def gaps(
     """Return the ranges of a stream's missing numbers that begin after a number, ends included."""
     rows = await connection.fetch(_SQL["gaps"], provider, name, *after, limit + 1)
     return _page([(first, last) for first, last in rows], limit)
+
+
+async def gap_days(connection: Connection, providers: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the Shanghai days about which streams of some providers may lack usage, ends included.
+
+    What a missing batch reports is taken to lie between the acceptance of the batches beside it.
+    Where nothing was accepted before, or gaps are too many to be read, all days may lack some.
+    """
+    rows = await connection.fetch(_SQL["gap_days"], providers, MAX_GAPS_READ + 1)
+    found = [
+        (_ALWAYS if begin is None else day_of(begin // MICROSECONDS), day_of(end // MICROSECONDS))
+        for begin, end in rows
+    ]
+    return found if len(found) <= MAX_GAPS_READ else [(_ALWAYS, -_ALWAYS)]
 
 
 async def rejected(
