@@ -617,6 +617,9 @@ MEANINGS: Final[dict[str, str]] = {
     "total": "The totals of the whole list; present on its last page.",
     "rounding": "Total less the sum of all lines, which are rounded each for itself.",
     "line": "What the line is: a record, or what voided or released it.",
+    "order": "`newest` first, or the oldest.",
+    "RecordView.evidence": "What was withheld, and beyond which limit.",
+    "RecordView.granted": f"What the entry moved from the coupon to the contract. {_YUAN}, signed.",
     "RecordView.record": "The number of the record's entry, where the line is another one.",
     "UsagePage.total": "Of the whole list; on its last page.",
     "UsagePage.rounding": "Device-hours of the total, less those of all lines.",
@@ -806,6 +809,7 @@ QUERIES: Final[dict[str, Any]] = {
     "state": "entered",
     "q": "鹏城",
     "item": "TC-2025-0001",
+    "device": "ascend-910b",
 }
 
 # What a person or a program does about each problem.

@@ -3,13 +3,14 @@
 All of it is about the contracts of the enterprise in the URL; nobody else's are shown.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar, get_args
+from typing import Any, Final, Literal, Protocol, TypeVar, get_args
 
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import canon
+from ledger.canon import MAX_INTEGER
 from meter.api.cursor import PageQuery, page_end, page_fields, place
 from meter.api.one_size import BEGIN, one_size, parse_sums, sums_text
 from meter.api.responses import (
@@ -17,6 +18,7 @@ from meter.api.responses import (
     ContractSummary,
     NotCountedPage,
     NotCountedView,
+    RecordEvidence,
     RecordPage,
     RecordStatus,
     RecordTotal,
@@ -31,6 +33,7 @@ from meter.api.routes import Ask, Handler, Route
 from meter.host.breath import Breath
 from meter.rules.commands import ProgrammeName
 from meter.rules.entries import (
+    NO_DEVICE,
     AcceptedEntry,
     ContractAmended,
     ReasonCost,
@@ -60,6 +63,7 @@ from meter.values.units import (
     parse_date,
     write_hours,
 )
+from meter.views.past import granted_by
 
 _FIRST_DAY: Final = day_of(parse_date("1900-01-01"))
 _LAST_DAY: Final = day_of(parse_date("9899-12-31"))
@@ -85,11 +89,25 @@ class UsageQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "unti
     ends: Date | UnsetType = UNSET
 
 
-class RecordQuery(PageQuery, frozen=True):
-    """A page of records: of one contract, or of one status."""
+class RecordQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "until"}):
+    """A page of records: of one contract, status or device kind, or that begin on some days."""
 
     contract: Id | UnsetType = UNSET
     status: RecordStatus | UnsetType = UNSET
+    order: Literal["oldest", "newest"] = "oldest"
+    device: Id | UnsetType = UNSET
+    starts: Date | UnsetType = UNSET
+    ends: Date | UnsetType = UNSET
+
+    @property
+    def by_use(self) -> bool:
+        """Whether records are chosen by their use."""
+        return any(each is not UNSET for each in (self.device, self.starts, self.ends))
+
+    @property
+    def statuses(self) -> list[str]:
+        """Those that are asked for."""
+        return list(get_args(RecordStatus)) if self.status is UNSET else [self.status]
 
 
 class ContractQuery(PageQuery, frozen=True):
@@ -126,9 +144,8 @@ async def contract_page(
 async def get_usage(ask: Ask) -> UsagePage:
     """Device-time by day and kind."""
     query: UsageQuery = ask.query
-    first = _FIRST_DAY if query.starts is UNSET else day_of(parse_date(query.starts))
-    stop = _LAST_DAY + 1 if query.ends is UNSET else day_of(parse_date(query.ends))
-    day, device, size, sums = place(ask, (first, "", BEGIN, "0 0"))
+    days = _days(query)
+    day, device, size, sums = place(ask, (days.start, "", BEGIN, "0 0"))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         size = await one_size(connection, head, size, [f"enterprise:{ask.path('uscc')}"])
@@ -138,7 +155,6 @@ async def get_usage(ask: Ask) -> UsagePage:
             if query.programme in (UNSET, each.registered.programme)
             and each.policy.meter == "device-time"
         ]
-        days = range(first, stop)
         page = await pages.usage(connection, contracts, days, (day, device), query.limit)
     exact, shown = parse_sums(sums, 2)
     exact += sum(each.device_time for each in page.items)
@@ -165,7 +181,10 @@ async def get_usage(ask: Ask) -> UsagePage:
 async def get_records(ask: Ask) -> RecordPage:
     """Each accepted record of an enterprise, or of one of its contracts, and each void of one."""
     query: RecordQuery = ask.query
-    statuses = get_args(RecordStatus) if query.status is UNSET else [query.status]
+    if query.by_use:
+        return await _chosen_records(ask)
+    if query.order == "newest":
+        return await _newest_records(ask)
     after, sums = place(ask, (-1, "0 0 0 0"))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
@@ -175,10 +194,11 @@ async def get_records(ask: Ask) -> RecordPage:
         page = await pages.records(
             connection,
             list(contracts),
-            statuses,
+            query.statuses,
             after,
             query.limit,
             changes=query.status is UNSET,
+            newest=False,
         )
         lines = await _lines(page.items)
         listed = _added(parse_sums(sums, 4), [line.money for line in lines])
@@ -200,6 +220,53 @@ async def get_records(ask: Ask) -> RecordPage:
         amended=amended,
         rounding=rounding,
         **page_end(ask, head, (end, sums_text(listed)), more=page.more),
+    )
+
+
+async def _newest_records(ask: Ask) -> RecordPage:
+    """Records, voids and releases from the newest entry on."""
+    query: RecordQuery = ask.query
+    (before,) = place(ask, (MAX_INTEGER,))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        contracts = [each.registered.id for each in asked_contracts(ask, known, query.contract)]
+        page = await pages.records(
+            connection,
+            contracts,
+            query.statuses,
+            before,
+            query.limit,
+            changes=query.status is UNSET,
+            newest=True,
+        )
+    return RecordPage(
+        records=[line.view for line in await _lines(page.items)],
+        **page_fields(ask, head, page, lambda each: (each.entry,), (before,)),
+    )
+
+
+async def _chosen_records(ask: Ask) -> RecordPage:
+    """Records of some days of use or of a device kind."""
+    query: RecordQuery = ask.query
+    newest = query.order == "newest"
+    (after,) = place(ask, (MAX_INTEGER if newest else -1,))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        contracts = asked_contracts(ask, known, query.contract)
+        devices = {device for each in contracts for device in known.terms(each).agreed.prices}
+        devices.add(NO_DEVICE)  # of purchases
+        chosen = pages.Chosen(
+            [each.registered.id for each in contracts],
+            query.statuses,
+            _days(query),
+            sorted(devices) if query.device is UNSET else [query.device],
+        )
+        page, end = await pages.chosen_records(
+            connection, chosen, after, query.limit, newest=newest
+        )
+    return RecordPage(
+        records=[line.view for line in await _lines(page.items)],
+        **page_end(ask, head, (end,), more=page.more),
     )
 
 
@@ -236,6 +303,13 @@ def asked_contracts(ask: Ask, known: Registered, asked: str | UnsetType) -> list
     if not found:
         raise Problem("unknown_contract", f"{ask.path('uscc')} has no contract {asked}")
     return found
+
+
+def _days(query: UsageQuery | RecordQuery) -> range:
+    """Return the days of a query's half-open period."""
+    first = _FIRST_DAY if query.starts is UNSET else day_of(parse_date(query.starts))
+    stop = _LAST_DAY + 1 if query.ends is UNSET else day_of(parse_date(query.ends))
+    return range(first, stop)
 
 
 # Shaping
@@ -301,10 +375,28 @@ def _record(held: HeldEntry, accepted: AcceptedEntry) -> _Line:
         status=held.status,
         voided=UNSET if held.voided is None else held.voided,
         released=UNSET if held.released is None else held.released,
+        evidence=list(_evidence(accepted)),
         **content_of(accepted),
         **_figures(accepted),
     )
     return _Line(view, _money(accepted))
+
+
+def _evidence(accepted: AcceptedEntry) -> Iterator[RecordEvidence]:
+    """Yield what was withheld, and beyond which limit."""
+    evidence = accepted.evidence if isinstance(accepted, UsageAccepted) else UNSET
+    runs = [] if evidence is UNSET else evidence
+    for limit, start, end, device_time in runs:
+        if limit == "contract":
+            yield RecordEvidence(
+                limit=limit,
+                starts=format_instant(start // MICROSECONDS),
+                ends=format_instant(end // MICROSECONDS),
+                device_hours=format_hours(device_time),
+            )
+    beyond = sum(device_time for limit, _, _, device_time in runs if limit == "provider")
+    if beyond:
+        yield RecordEvidence(limit="provider", device_hours=format_hours(beyond))
 
 
 def _change(number: int, entry: RecordVoided | RecordReleased) -> _Line:
@@ -324,6 +416,7 @@ def _change(number: int, entry: RecordVoided | RecordReleased) -> _Line:
 def _figures(entry: RecordEntry) -> dict[str, Any]:
     names = ("cost", "entitled", "withheld", "ineligible")
     figures = dict(zip(names, map(format_money, _money(entry)), strict=True))
+    figures["granted"] = format_money(granted_by(entry, entry.contract))
     reasons = {reason: format_money(fen) for reason, fen in _ineligible(entry)}
     return figures | {"reasons": reasons}
 

@@ -26,6 +26,7 @@ from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.units import format_moment, format_money
+from meter.views.past import granted_by
 
 _PLAIN_TERMS: Final = (
     *("contract_no", "enterprise", "signed_on", "starts", "ends", "use"),
@@ -110,12 +111,7 @@ def _prices(prices: dict[str, int | PriceFor] | UnsetType) -> Any:
 
 def _granted(entry: ContractAmended | ContractFunded) -> dict[str, str]:
     """Return the changes of what the contract is entitled to and granted."""
-    prefix = f"accrued:{entry.contract}:"
-    granted = sum(
-        fen * (target.startswith(prefix) - source.startswith(prefix))
-        for source, target, fen in entry.postings
-    )
-    entitled = sum(fen for _, fen in entry.entitled)
+    entitled, granted = sum(fen for _, fen in entry.entitled), granted_by(entry, entry.contract)
     return {"entitled": format_money(entitled), "granted": format_money(granted)}
 
 

@@ -440,12 +440,26 @@ class UsagePage(Page, frozen=True, kw_only=True):
 RecordStatus = Literal["accepted", "withheld", "released", "voided"]
 
 
+class RecordEvidence(Struct, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
+    """Device-time of a record that was withheld, and the limit that it was beyond.
+
+    Of the contract's own limit with the time. When all of a provider's devices were in use is its
+    other customers' affair, so of that limit only the sum is told.
+    """
+
+    limit: Literal["contract", "provider"]
+    starts: str | UnsetType = UNSET
+    ends: str | UnsetType = UNSET
+    device_hours: str
+
+
 class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
     """An accepted record or purchase, or a void or release of one; the money as it changes.
 
     A record has a device, a purchase an amount and dates. Both have a status; `withheld` means that
-    a part waits for a reviewer. `voided` and `released` are the numbers of the entries that did so.
-    They are lines themselves, and name the entry of the `record`.
+    a part waits for a reviewer. `granted` is what the entry moved to the contract; later entries
+    may have moved it on. `voided` and `released` are the numbers of the entries that did so. They
+    are lines themselves, and name the entry of the `record`.
     """
 
     line: Literal["record", "purchase", "void", "release"]
@@ -464,9 +478,11 @@ class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "
     service_until: str | UnsetType = UNSET
     cost: str
     entitled: str
+    granted: str
     withheld: str
     ineligible: str
     reasons: dict[Reason, str]
+    evidence: list[RecordEvidence] = []
     status: RecordStatus | UnsetType = UNSET
     voided: int | UnsetType = UNSET
     released: int | UnsetType = UNSET
@@ -484,7 +500,9 @@ class RecordTotal(Struct, frozen=True):
 class RecordPage(Page, frozen=True, kw_only=True):
     """Records, voids and releases in the order of their entries; the last page has the total.
 
-    All lines, `amended` and `rounding` add up to the total. Lines of one `status` have none.
+    All lines, `amended` and `rounding` add up to the total. Lines that a filter chose, and the
+    newest first, have none. `from` and `until` choose records, and nothing else, by the
+    Shanghai day on which they begin, `device` by their kind.
     """
 
     records: list[RecordView]

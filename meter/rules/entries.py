@@ -33,7 +33,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meter.values.policy_file import Applicant
-from meter.values.units import DAY_SECONDS, MICROSECONDS, parse_date
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_date
 from meter.wire.receipt import Reason
 
 Posting = tuple[str, str, int]
@@ -844,6 +844,12 @@ class PurchaseAccepted(Entry, frozen=True, kw_only=True):
     def end(self) -> int:
         """The end of the day of its delivery, in microseconds, from which its age is counted."""
         return (parse_date(self.delivered_on) + DAY_SECONDS) * MICROSECONDS
+
+    @property
+    def first_day(self) -> int:
+        """The first Shanghai day on which it counts, since 1970-01-01."""
+        begins = self.service if self.by_days else None
+        return day_of(begins[0] if begins else parse_date(self.delivered_on))
 
     @property
     def service(self) -> tuple[int, int] | None:

@@ -354,15 +354,61 @@ async def records(  # noqa: PLR0913 - one argument for each filter
     limit: int,
     *,
     changes: bool,
+    newest: bool,
 ) -> Page[HeldEntry]:
     """Return the records of some contracts that have one of some statuses, by their entries.
 
-    With `changes`, also the entries that voided and released any of them. A page ends early where
-    its entries lie far apart.
+    They are those after an entry, or before it, `newest` first. With `changes`, also the entries
+    that voided and released any of them. A page ends early where its entries lie far apart.
     """
     limit = _fair(limit, len(contracts) * (len(statuses) + 2))
-    rows = await connection.fetch(_SQL["records"], contracts, statuses, after, limit + 1, changes)
-    page = _page([dict(row) for row in rows], limit)
+    query = _SQL["newest_records" if newest else "records"]
+    rows = await connection.fetch(query, contracts, statuses, after, limit + 1, changes)
+    return await _held(connection, _page([dict(row) for row in rows], limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Records by contract, status, and the Shanghai day on which they begin, and device kind."""
+
+    contracts: Sequence[str]
+    statuses: Sequence[str]
+    days: range
+    devices: Sequence[str]
+
+
+async def chosen_records(
+    connection: Connection, chosen: Chosen, after: int, limit: int, *, newest: bool
+) -> tuple[Page[HeldEntry], int]:
+    """Return the chosen records after an entry, or before it, `newest` first; and the end of these.
+
+    The usage of the days says between which entries they lie; not all in between are chosen. A page
+    ends where it has read enough of them.
+    """
+    limit = _fair(limit, len(chosen.contracts) * len(chosen.statuses))
+    own = chosen.contracts, chosen.statuses
+    days = chosen.days.start, chosen.days.stop
+    span = await connection.fetchrow(_SQL["span_of_days"], own[0], *days, chosen.devices)
+    if span is None or span["first"] is None:
+        return Page([], more=False), after
+    first, last = span["first"], span["last"]
+    first, last = (first, min(last, after - 1)) if newest else (max(first, after + 1), last)
+    prefix, most = "newest_" if newest else "", MAX_ROWS_READ // max(1, len(own[0]) * len(own[1]))
+    end = await connection.fetchval(
+        _SQL[f"{prefix}end_of_reading"], *own, first, last, max(1, most)
+    )
+    if end is not None:
+        first, last = (end, last) if newest else (first, end)
+    rows = await connection.fetch(
+        _SQL[f"{prefix}chosen_records"], *own, first, last, *days, chosen.devices, limit + 1
+    )
+    page = await _held(connection, _page([dict(row) for row in rows], limit))
+    if page.more or end is None:
+        return page, page.items[-1].entry if page.items else after
+    return Page(page.items, more=True), end
+
+
+async def _held(connection: Connection, page: Page[dict[str, Any]]) -> Page[HeldEntry]:
     numbers = [row["entry"] for row in page.items]
     entries = await ledger_store.entries_at(connection, numbers, MAX_ENTRIES_READ)
     found = [HeldEntry(data=entries[row["entry"]], **row) for row in page.items[: len(entries)]]

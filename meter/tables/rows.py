@@ -26,7 +26,10 @@ from meter.wire.receipt import Accepted, Conflict, Duplicate, RecordCode, Reject
 
 T = TypeVar("T")
 
+_ENTRY: Final = 2  # the places in a row of `Written.records`
+_USAGE_DAY: Final = slice(3, 6)
 CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
+UsageDay = tuple[str, int, str]  # contract, Shanghai day since 1970-01-01, device kind
 RefusedCode = RecordCode | VoidCode | Literal["conflict"]
 
 
@@ -37,7 +40,9 @@ class Written:
     batches: list[tuple[Any, ...]] = field(default_factory=list)
     registrations: list[tuple[int, str, bytes]] = field(default_factory=list)
     closed_proposals: list[tuple[int, int, bool]] = field(default_factory=list)
-    records: list[tuple[str, str, int, str, None, None, bool, bool]] = field(default_factory=list)
+    records: list[tuple[Any, ...]] = field(default_factory=list)
+    spanned: int = 0  # of the records, those that are in `spans`
+    spans: dict[UsageDay, tuple[int, int]] = field(default_factory=dict)
     withheld: list[tuple[Any, ...]] = field(default_factory=list)
     voids: list[tuple[str, str, int]] = field(default_factory=list)
     releases: list[tuple[str, str, int]] = field(default_factory=list)
@@ -56,6 +61,7 @@ def note_group(written: Written, state: State, touched: Touched, first: int) -> 
     """Note the rows of a whole group: the totals after it, and its subjects."""
     _note_past(written, state, touched)
     _note_money(written, state, touched)
+    _note_spans(written)
     # `touched` has the contracts whose money changed; `note_rows` has noted the other subjects.
     written.subjects |= subjects_of_contracts(state, touched.contracts)
     written.segment_subjects += ((subject, first) for subject in sorted(written.subjects))
@@ -117,6 +123,18 @@ def _note_money(written: Written, state: State, touched: Touched) -> None:
             _add(written.pool_days, (pool, day), [change, 0, 0])
 
 
+def _note_spans(written: Written) -> None:
+    """Note between which entries the records of a group lie, for the days on which they begin."""
+    records = written.records[written.spanned :]
+    written.spanned = len(written.records)
+    if not records:
+        return
+    first, last = records[0][_ENTRY], records[-1][_ENTRY]
+    for day in {record[_USAGE_DAY] for record in records}:
+        held = written.spans.get(day, (first, last))
+        written.spans[day] = min(held[0], first), max(held[1], last)
+
+
 def _coupons_of(state: State, touched: Touched) -> set[CouponId]:
     """Return the coupons that a group may have changed."""
     contracts = (state.contracts[name] for name in touched.contracts)
@@ -140,8 +158,8 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
             written.subjects.add("kind:usage")  # its contract is touched
             return
         case "purchase":
-            name = entry.provider, entry.id
-            written.records.append((*name, number, entry.contract, None, None, False, False))
+            name, use = (entry.provider, entry.id), (entry.contract, entry.first_day, entry.device)
+            written.records.append((*name, number, *use, None, None, False, False))
             written.subjects.add("kind:purchase")
             return
         case "void":
@@ -173,7 +191,8 @@ def _note_closed_proposal(written: Written, number: int, entry: Any) -> None:
 def _note_record(written: Written, state: State, number: int, usage: UsageAccepted) -> None:
     withheld, name = usage.withheld_cost is not UNSET, (usage.provider, usage.id)
     to_review = usage.withheld_cost is not UNSET and usage.withheld_cost > 0
-    written.records.append((*name, number, usage.contract, None, None, withheld, to_review))
+    use = usage.contract, day_of(usage.start // MICROSECONDS), usage.device
+    written.records.append((*name, number, *use, None, None, withheld, to_review))
     if withheld:
         written.withheld.append(_withheld_row(state.records[name]))
 

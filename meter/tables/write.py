@@ -21,13 +21,14 @@ from meter.rules.state import (
     UsageDays,
 )
 from meter.tables.connections import Connection
-from meter.tables.rows import Written, _columns, note_group
+from meter.tables.rows import UsageDay, Written, _columns, note_group
 from meter.wire.batch import SignedBatch
 
 _SQL: Final = load("meter.tables")
 # Without its status, which the database makes.
 _RECORD: Final = (
-    *("provider", "id", "entry", "contract", "voided", "released", "withheld", "to_review"),
+    *("provider", "id", "entry", "contract", "day", "device"),
+    *("voided", "released", "withheld", "to_review"),
 )
 _PROJECTIONS: Final = (
     "registration",
@@ -93,7 +94,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
         await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
     if written.numbers:
         await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
-    await _put_usage_days(connection, touched.usage)
+    await _put_usage_days(connection, touched.usage, written.spans)
     await _put_device_time(connection, state, touched.days)
     emptied = touched.contracts if written.voids else {name for name, _ in touched.amended}
     if emptied:  # of some segments
@@ -171,14 +172,18 @@ async def _put_awards(connection: Connection, state: State, touched: Iterable[st
         await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
 
 
-async def _put_usage_days(connection: Connection, added: Mapping[str, UsageDays]) -> None:
+async def _put_usage_days(
+    connection: Connection,
+    added: Mapping[str, UsageDays],
+    spans: Mapping[UsageDay, tuple[int, int]],
+) -> None:
     rows = [
-        (contract, *day, *map(Decimal, device_times))
+        (contract, *day, *map(Decimal, device_times), *spans.get((contract, *day), (None, None)))
         for contract, days in added.items()
         for day, device_times in days.items()
     ]
     if rows:
-        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 6))
+        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 8))
 
 
 async def _put_device_time(

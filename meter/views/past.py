@@ -47,6 +47,15 @@ class PastBalance:
         return self.shares.setdefault(contract, PastShare())
 
 
+def granted_by(entry: Entry, item: str) -> int:
+    """Return by how much an entry changes what a contract or award was granted, fen."""
+    prefix = f"accrued:{item}:"
+    return sum(
+        fen * (target.startswith(prefix) - source.startswith(prefix))
+        for source, target, fen in entry.postings
+    )
+
+
 def advance(
     balance: PastBalance, state: State, coupon: CouponId, number: int, entry: Entry
 ) -> None:

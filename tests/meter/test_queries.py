@@ -23,6 +23,8 @@ SMALL = {"pool", "token", "closed_proposal"}
 BESIDE = {
     *(("usage", "usage_day"), ("rejected", "seq_conflict"), ("voided", "record")),
     ("has_changed", "segment"),
+    # Of records whose number is bounded, those of some days and device kinds.
+    *(("chosen_records", "record"), ("newest_chosen_records", "record")),
 }
 
 

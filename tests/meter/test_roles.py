@@ -139,7 +139,7 @@ HARMLESS = {
     "until",
     "since",
 }
-HARMLESS |= {"date", "device", "role", "run", "state", "status", "wait"}
+HARMLESS |= {"date", "order", "device", "role", "run", "state", "status", "wait"}
 
 WRONG_TOKENS = [
     *(None, "", "Bearer", "Bearer x.y", "Basic eDp5", "Bearer authority-1.x", "Bearer é.é"),

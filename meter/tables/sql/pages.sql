@@ -115,6 +115,69 @@ SELECT held.* FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
 ) AS held
 ORDER BY held.entry LIMIT $4;
 
+-- name: newest_records
+-- The same from the newest entry on, before $3.
+SELECT held.* FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
+    SELECT found.* FROM unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
+        SELECT entry, status, voided, released FROM meter.record
+        WHERE contract = own.contract AND status = asked.status AND entry < $3
+        ORDER BY entry DESC LIMIT $4
+    ) AS found
+    UNION ALL
+    (SELECT voided, NULL, NULL, NULL FROM meter.record
+    WHERE $5::boolean AND contract = own.contract AND voided < $3 ORDER BY voided DESC LIMIT $4)
+    UNION ALL
+    (SELECT released, NULL, NULL, NULL FROM meter.record
+    WHERE $5::boolean AND contract = own.contract AND released < $3
+    ORDER BY released DESC LIMIT $4)
+) AS held
+ORDER BY held.entry DESC LIMIT $4;
+
+-- name: span_of_days
+-- The entries between which all records lie that begin on days in [$2, $3), of some device kinds.
+SELECT min(first) AS first, max(last) AS last FROM meter.usage_day
+WHERE contract = ANY ($1::text[]) AND day >= $2::bigint AND day < $3::bigint
+    AND device = ANY ($4::text[]);
+
+-- name: end_of_reading
+-- The entry up to which no more than $5 records lie of each contract and status, from $3 to $4.
+SELECT min(found.entry) FROM unnest($1::text[]) AS own (contract)
+CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
+    SELECT entry FROM meter.record
+    WHERE contract = own.contract AND status = asked.status AND entry >= $3 AND entry <= $4
+    ORDER BY entry OFFSET $5 - 1 LIMIT 1
+) AS found;
+
+-- name: chosen_records
+-- Of the records from $3 to $4, those that begin on days in [$5, $6), of some device kinds.
+SELECT found.* FROM unnest($1::text[]) AS own (contract)
+CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
+    SELECT entry, status, voided, released FROM meter.record
+    WHERE contract = own.contract AND status = asked.status AND entry >= $3 AND entry <= $4
+        AND day >= $5::bigint AND day < $6::bigint AND device = ANY ($7::text[])
+    ORDER BY entry LIMIT $8
+) AS found
+ORDER BY found.entry LIMIT $8;
+
+-- name: newest_end_of_reading
+-- The same from $4 down to $3.
+SELECT max(found.entry) FROM unnest($1::text[]) AS own (contract)
+CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
+    SELECT entry FROM meter.record
+    WHERE contract = own.contract AND status = asked.status AND entry >= $3 AND entry <= $4
+    ORDER BY entry DESC OFFSET $5 - 1 LIMIT 1
+) AS found;
+
+-- name: newest_chosen_records
+SELECT found.* FROM unnest($1::text[]) AS own (contract)
+CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
+    SELECT entry, status, voided, released FROM meter.record
+    WHERE contract = own.contract AND status = asked.status AND entry >= $3 AND entry <= $4
+        AND day >= $5::bigint AND day < $6::bigint AND device = ANY ($7::text[])
+    ORDER BY entry DESC LIMIT $8
+) AS found
+ORDER BY found.entry DESC LIMIT $8;
+
 -- name: reported
 -- A provider's records by id, within [$3, $4) and after $2.
 SELECT id, entry, voided FROM meter.record

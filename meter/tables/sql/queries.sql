@@ -161,12 +161,14 @@ INSERT INTO meter.gap (provider, stream, first, last)
 SELECT provider, stream, lower(numbers), upper(numbers) - 1 FROM gaps;
 
 -- name: put_usage_days
-INSERT INTO meter.usage_day AS held (contract, day, device, device_time, fits, withheld)
+INSERT INTO meter.usage_day AS held
+    (contract, day, device, device_time, fits, withheld, first, last)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[], $5::numeric[],
-    $6::numeric[])
+    $6::numeric[], $7::bigint[], $8::bigint[])
 ON CONFLICT (contract, day, device) DO UPDATE SET
     device_time = held.device_time + EXCLUDED.device_time,
-    fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld;
+    fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld,
+    first = least(held.first, EXCLUDED.first), last = greatest(held.last, EXCLUDED.last);
 
 -- name: usage_days
 SELECT day, device, device_time, fits, withheld FROM meter.usage_day WHERE contract = $1;

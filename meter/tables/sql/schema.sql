@@ -61,6 +61,8 @@ CREATE TABLE meter.record (
     id        text COLLATE "C" NOT NULL,
     entry     bigint NOT NULL,
     contract  text COLLATE "C" NOT NULL,
+    day       integer NOT NULL, -- the Shanghai day on which it begins, since 1970-01-01
+    device    text COLLATE "C" NOT NULL,
     voided    bigint,           -- number of the entry that took it back
     released  bigint,           -- number of the entry that let its withheld part count
     withheld  boolean NOT NULL, -- whether a part was: `withheld` then has it
@@ -134,7 +136,9 @@ CREATE TABLE meter.gap (
 );
 
 -- Device-time metered by Shanghai day, without what was voided: all of it, what is enlisted and has
--- room, and what is withheld; of purchases, numerators, without a device. (It can have no CHECK against going below zero: a void's part alone is
+-- room, and what is withheld; of purchases, numerators, without a device. `first` and `last` bound
+-- the entries of the records that begin on the day: those of the commits that have any. (It can have
+-- no CHECK against going below zero: a void's part alone is
 -- below it, and is checked before it is added.)
 CREATE TABLE meter.usage_day (
     contract    text COLLATE "C" NOT NULL,
@@ -143,6 +147,8 @@ CREATE TABLE meter.usage_day (
     device_time numeric NOT NULL,     -- thousandths x seconds
     fits        numeric NOT NULL,
     withheld    numeric NOT NULL,
+    first       bigint,               -- none where all of it began on the day before
+    last        bigint,
     PRIMARY KEY (contract, day, device)
 );
 
