@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger import canon
@@ -31,7 +31,7 @@ from meter.api.responses import (
     funds_view,
     price_view,
 )
-from meter.api.routes import Ask, Route
+from meter.api.routes import NOT_YOURS, Ask, Route, with_etag
 from meter.rules.contract_terms import step_of
 from meter.rules.kinds.table import KindName, read_entry
 from meter.rules.rating import cost, parts_of_cost
@@ -44,9 +44,15 @@ from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc, VisibleAscii, Year
 from meter.values.units import MICROSECONDS, day_of, format_money, parse_moment
+from meter.views.events import Viewer
+from meter.views.told import is_told
 from meter.wire.batch import Sha256Hex
 
 MAX_NUMBER: Final = 2**53 - 1
+_BYTES_FOR_ONE: Final[dict[str, str]] = {
+    hdrs.CONTENT_TYPE: "application/octet-stream",
+    hdrs.CACHE_CONTROL: "private, no-cache",
+}
 METRICS_HEADERS: Final = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
@@ -280,12 +286,28 @@ def _is_asked_for(state: State, query: EntriesQuery, data: bytes) -> bool:
 
 async def get_entry(ask: Ask) -> EntryView:
     """One entry, its bytes embedded as they are, and its leaf hash."""
+    return _entry(*await _told_entry(ask))
+
+
+async def get_entry_bytes(ask: Ask) -> web.Response:
+    """One entry's canonical bytes, and nothing else."""
+    _, data = await _told_entry(ask)
+    return with_etag(ask.request, data, _BYTES_FOR_ONE)
+
+
+async def _told_entry(ask: Ask) -> tuple[int, bytes]:
+    """Return the number and the bytes of an entry that the token's subject may read."""
+    assert ask.who is not None, "entries are not public"
     number = entry_number(ask.path("entry"))
     async with ask.reading() as connection:
+        _, known = await ask.context.snapshot(connection)
         found = await ledger_store.entries_at(connection, [number])
     if number not in found:
         raise Problem("not_found", f"no entry {number}")
-    return _entry(number, found[number])
+    entry, who = read_entry(canon.decode(found[number])), Viewer(ask.who.role, ask.who.subject)
+    if not is_told(known.state, known.size, number, entry, who):
+        raise Problem("not_found", NOT_YOURS)
+    return number, found[number]
 
 
 async def get_health(_ask: Ask) -> Status:
@@ -375,7 +397,15 @@ ROUTES: Final = [
         get_entry,
         "One entry of the ledger",
         EntryView,
-        roles=OFFICIALS,
+        roles=(*OFFICIALS, "enterprise", "provider"),
+    ),
+    Route(
+        "GET",
+        "/v1/entries/{entry}/bytes",
+        get_entry_bytes,
+        "The canonical bytes of one entry",
+        "application/octet-stream",
+        roles=(*OFFICIALS, "enterprise", "provider"),
     ),
     Route("GET", "/healthz", get_health, "The process answers", Status),
     Route("GET", "/readyz", get_readiness, "The service can commit and be queried", Status),

@@ -427,7 +427,7 @@ def concerns(state: State, number: int, entry: AnyEntry, who: Viewer) -> bool:
     """Return whether an entry concerns a viewer."""
     match who.role:
         case "enterprise":
-            codes = _enterprises_of(state, number, entry)
+            codes = enterprises_of(state, number, entry)
             return who.subject in {state.last_successor(code, number) for code in codes}
         case "provider":
             return _provider_of(state, entry) == who.subject
@@ -872,7 +872,7 @@ def _reason(entry: Entry) -> str:
     return "" if reason is UNSET else str(reason)
 
 
-def _enterprises_of(  # noqa: PLR0911 - one for each family of entries
+def enterprises_of(  # noqa: PLR0911 - one for each family of entries
     state: State, number: int, entry: AnyEntry
 ) -> set[str]:
     """Return the enterprises that an entry is about: of a project's, those with an award by then.

@@ -203,6 +203,7 @@ def test_every_route_is_looked_at_here():
         "/v1/contracts/{contract}",
         "/v1/entries",
         "/v1/entries/{entry}",
+        "/v1/entries/{entry}/bytes",
         "/healthz",
         "/readyz",
         "/metrics",

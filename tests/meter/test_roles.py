@@ -97,6 +97,7 @@ NOBODY = Side(uscc_of(77), "nobody", uscc_of(78), "niemand")
 SIDES = (LEFT, RIGHT)
 NO_DIGEST = "0" * 64
 DIGESTS: dict[Side, str] = {}  # known once a batch was posted
+ENTRIES: dict[Side, str] = {}  # one of each side, that both of its parties may read
 SALTS: dict[Side, set[str]] = {}  # of the entries that concern a side
 SECRETS: dict[Side, set[str]] = {}  # the salts of its batches
 PUBLISHED: dict[str, int] = {}  # entries, and the width of the last tile
@@ -114,7 +115,7 @@ VALUES = {
     "record": lambda side: side.record,
     "digest": lambda side: DIGESTS.get(side, NO_DIGEST),
     "batch": lambda side: DIGESTS.get(side, NO_DIGEST),
-    "entry": lambda side: "999999" if side is NOBODY else "0",
+    "entry": lambda side: "999999" if side is NOBODY else ENTRIES.get(side, "0"),
     "level": lambda side: "9" if side is NOBODY else "0",
     "claim": lambda side: side.claim,
     "item": lambda side: side.contract,
@@ -219,6 +220,10 @@ async def fill(service: Service, side: Side) -> None:
     )
     await service.ask("/v1/contracts", **contract)
     await service.issue(2025, "500000.00", side.enterprise)
+    window = {"starts": "2025-01-01", "ends": "2025-01-02", "open_until": "2025-04-01"}
+    path = f"/v1/contracts/{side.contract}/late-window"
+    opened = await service.ask(path, reason=f"for {side.word}", **window)
+    ENTRIES[side] = str(opened["entry"])
     await service.fund_contract(side.contract, "0.02", f"fund {side.word}")
     await service.award(side.award, "1.00", side.project, enterprise=side.enterprise)
     batches = [
