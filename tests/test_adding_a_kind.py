@@ -93,6 +93,10 @@ def test_the_page_adds_a_kind(copy):
     tried = run(copy, "-c", TRY)
     assert "sum_kind" in tried.stderr
     put(copy / "meter/auditor/sums.py", '"batch", "key",', '"remark", ')
+    # Whom it is told to is said, or nothing starts.
+    tried = run(copy, "-c", TRY)
+    assert "TOLD and KINDS differ: {'remark'}" in tried.stderr
+    put(copy / "meter/views/told.py", "    # money\n", '    "remark": _FIRM,\n')
     tried = run(copy, "-c", TRY)
     assert tried.stdout == "tried\n", tried.stderr
 

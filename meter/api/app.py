@@ -23,6 +23,7 @@ from meter.api import (
     get_own,
     get_people,
     get_provider,
+    get_public,
     get_questions,
     log,
     openapi,
@@ -45,6 +46,7 @@ from meter.wire.receipt import TIME
 ROUTES: Final = (
     *post.ROUTES,
     *get.ROUTES,
+    *get_public.ROUTES,
     *get_provider.ROUTES,
     *get_enterprise.ROUTES,
     *get_days.ROUTES,
@@ -83,6 +85,7 @@ def make_app(context: Context) -> web.Application:
     app[BODIES] = Bodies()
     app[post.ENVELOPES] = Share(post.ENVELOPES_SHARE, post.ENVELOPES_CREDIT_SECONDS)
     app[proofs.PROVING] = proofs.Proving(context.metrics)
+    app[get_public.PUBLIC] = get_public.PublicTotals()
     app[openapi.ROUTES_SERVED] = ROUTES
     app.add_routes(map(serve, ROUTES))
     app.on_response_prepare.append(_tell_time)

@@ -545,6 +545,17 @@ async def pools(connection: Connection, after: tuple[str, int], limit: int) -> P
     return _page([Pool(**_whole(dict(row), "granted")) for row in rows], limit)
 
 
+async def all_pools(connection: Connection) -> list[Pool]:
+    """Return all pools by programme and year: a row for each year of a programme."""
+    return (await pools(connection, ("", 0), MAX_ROWS_READ)).items
+
+
+async def holders(connection: Connection, pool: Pool, day: int) -> int:
+    """Return how many enterprises held coupons of a pool before a Shanghai day of the ledger."""
+    count: int = await connection.fetchval(_SQL["holders"], pool.programmes, pool.year, day)
+    return count
+
+
 async def coupon_days(connection: Connection, coupon: CouponId) -> list[tuple[int, int, int]]:
     """Return the ledger days on which a coupon changed: issued and granted at its end, fen."""
     rows = await connection.fetch(_SQL["coupon_days"], *coupon)

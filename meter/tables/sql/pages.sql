@@ -259,6 +259,15 @@ SELECT day, sum(amount) OVER by_day AS amount, sum(issued) OVER by_day AS issued
 FROM meter.pool_day WHERE programme = $1 AND year = $2
 WINDOW by_day AS (ORDER BY day) ORDER BY day;
 
+-- name: holders
+SELECT count(DISTINCT coupon.enterprise)
+FROM meter.coupon CROSS JOIN LATERAL (
+    SELECT sum(coupon_day.issued) AS issued FROM meter.coupon_day
+    WHERE enterprise = coupon.enterprise AND programme = coupon.programme
+        AND year = coupon.year AND day < $3::bigint
+) AS held
+WHERE coupon.programme = ANY ($1::text[]) AND coupon.year = $2 AND held.issued > 0;
+
 -- name: segments_about
 -- Up to the one that reaches $3 entries; each holds one or more.
 SELECT first, held.count, held.bundle
