@@ -13,6 +13,7 @@ from itertools import groupby
 
 from meter.rules.contract_terms import ContractTerms, Segment
 from meter.rules.effects import worth_of
+from meter.rules.entries import NO_DEVICE
 from meter.rules.rating import cost, entitle
 from meter.rules.state import Contract, Meter
 from meter.values.units import day_start, year_of
@@ -24,7 +25,10 @@ UsageLine = tuple[int, str, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class DayOfUse:
-    """A Shanghai day of use under one contract: thousandths × seconds, and fen."""
+    """A Shanghai day of use under one contract: thousandths × seconds, and fen.
+
+    What was bought has no device-time.
+    """
 
     day: int
     device_time: int
@@ -45,12 +49,13 @@ def days_of_use(
     meters: dict[str, Meter] = {}
     costs = entitled = 0
     for day, lines in groupby(usage, key=lambda line: line[0]):
-        device_time = 0
+        device_time = used = 0
         for _, device, time, fits, withheld in lines:
-            device_time += time
+            used += time
+            device_time += time if device != NO_DEVICE else 0
             meter = meters.setdefault(device, _meter(device))
             _add(rated, meter, (day, time, fits, withheld))
-        if device_time == 0:  # all of it was taken back
+        if used == 0:  # all of it was taken back
             continue
         before = costs, entitled
         costs, entitled = cost(rated.used, rated.terms.denominator), _entitled(rated)

@@ -50,7 +50,7 @@ TOLD: Final[Mapping[str, frozenset[Party]]] = {
     **dict.fromkeys(("enterprise", "enterprise_amendment", "succession"), _FIRM),
     **dict.fromkeys(("freeze", "unfreeze", "late_window"), _BOTH),
     **dict.fromkeys(("contract", "amendment", "contract_funds"), _FIRM),
-    **dict.fromkeys(("usage", "void", "release"), _FIRM),
+    **dict.fromkeys(("usage", "purchase", "void", "release"), _FIRM),
     # money
     **dict.fromkeys(("issue", "allotment", "withdrawal"), _FIRM),
     **dict.fromkeys(("award", "award_change", "project_funds", "project_audit"), _FIRM),
