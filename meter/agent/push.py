@@ -43,11 +43,12 @@ from meter.client import (
     Service,
     Stream,
     VerifiedReceipt,
+    purchase_fields,
     record_fields,
     sign_payload,
 )
 from meter.values.strict import decode
-from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, Batch, Record, Void
+from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS, Batch, Purchase, Record, Void
 from meter.wire.receipt import PASSING_CODES, Conflict, Rejected
 
 # An envelope spells its payload in base64, four characters for three bytes, and adds a little.
@@ -61,7 +62,7 @@ MAX_CLOCK_SECONDS: Final = 60
 
 _log: Final = logging.getLogger(__name__)
 
-Item = Record | Void | Mapping[str, Any]  # a mapping as in the JSON of a batch
+Item = Record | Void | Purchase | Mapping[str, Any]  # a mapping as in the JSON of a batch
 _Fields = dict[str, Any]
 
 
@@ -112,7 +113,7 @@ class Reporter:
         self._known_ids: dict[int, _Ids] = {}
 
     async def __aenter__(self) -> Self:
-        decode(self._payload(1, _Part([], [])), Batch)  # a name that no batch may have ends here
+        decode(self._payload(1, _Part()), Batch)  # a name that no batch may have ends here
         self._outbox.open(self._stream)
         await self._service.__aenter__()
         return self
@@ -126,33 +127,44 @@ class Reporter:
         """Seconds that this machine's clock is ahead of the ledger's; negative if behind."""
         return self._service.clock_ahead_seconds
 
-    async def report(self, records: Iterable[Item] = (), voids: Iterable[Item] = ()) -> Report:
-        """Post voids and records, after what is left from earlier; return the results.
+    async def report(
+        self,
+        records: Iterable[Item] = (),
+        voids: Iterable[Item] = (),
+        purchases: Iterable[Item] = (),
+    ) -> Report:
+        """Post what is given, after what is left from earlier; return the results.
 
         An item that the service does not take stops no other. Raises `Unreachable`, `BadReceipt`,
         and `Refused` for a fault of the sender or the service; all items are in the folder then,
         and the next call (or the next process) goes on with them.
         """
         report = Report()
-        report.not_taken.extend(self.enqueue(records, voids))
+        report.not_taken.extend(self.enqueue(records, voids, purchases))
         await self._post_all(report)
         report.waiting.extend(self._outbox.waiting().values())
         self._check_clock()
         return report
 
-    def enqueue(self, records: Iterable[Item] = (), voids: Iterable[Item] = ()) -> list[NotTaken]:
-        """Put voids, records and what waits into numbered batches, for the next `report`.
+    def enqueue(
+        self,
+        records: Iterable[Item] = (),
+        voids: Iterable[Item] = (),
+        purchases: Iterable[Item] = (),
+    ) -> list[NotTaken]:
+        """Put what is given and what waits into numbered batches, for the next `report`.
 
         Return what is not worth sending. A caller whose own store is the outbox does this within
         its `change`.
         """
         malformed = Report()
         with self._outbox.change():
-            good_voids = self._well_formed(voids, Void, malformed)
-            good_records = self._well_formed(records, Record, malformed)
-            for part in _parts(good_voids, good_records):
-                self._put_new(part)
-            for part in _parts([], self._due()):
+            given = _Part(
+                self._well_formed(voids, Void, malformed),
+                self._well_formed(records, Record, malformed),
+                self._well_formed(purchases, Purchase, malformed),
+            )
+            for part in (*_parts(given), *_parts(_part_of(self._due()))):
                 self._put_new(part)
         return malformed.not_taken
 
@@ -171,7 +183,7 @@ class Reporter:
         return len(unproved)
 
     def _due(self) -> list[_Fields]:
-        """Return the records whose time to be sent again has come; those in the spool have it."""
+        """Return what is to be sent again now; what is in an unsent batch is on its way."""
         waiting, now = self._outbox.waiting(), time.time()
         if not waiting:
             return []
@@ -190,7 +202,7 @@ class Reporter:
             _log.warning("the clock here is %.0f s %s the ledger's: set it", abs(ahead), side)
 
     def _well_formed(
-        self, items: Iterable[Item], kind: type[Record] | type[Void], report: Report
+        self, items: Iterable[Item], kind: type[Record | Void | Purchase], report: Report
     ) -> list[_Fields]:
         """Set aside each item for which the service would refuse the whole batch."""
         good = []
@@ -222,6 +234,7 @@ class Reporter:
         stream = self._stream
         head = {"log": stream.log, "genesis": stream.genesis, "provider": stream.provider}
         body = {"stream": stream.name, "seq": seq, "voids": part.voids, "records": part.records}
+        body["purchases"] = part.purchases or None
         known = {name: value for name, value in (head | body).items() if value is not None}
         return as_json(known)
 
@@ -274,10 +287,10 @@ class Reporter:
         if not part.size:
             raise refused
         if part.size == 1:
-            (item,) = part.voids + part.records
+            (item,) = part.items
             with self._outbox.change():
                 self._set_aside(NotTaken(item, refused.code, refused.detail), report)
-                self._put(seq, _Part([], []))
+                self._put(seq, _Part())
             return [seq]
         first, second = part.halves()
         with self._outbox.change():
@@ -299,7 +312,7 @@ class Reporter:
         before = self._outbox.waiting()
         waiting = {id_: each for id_, each in before.items() if id_ not in part.ids}
         with self._outbox.change():
-            for item, result in zip(part.voids + part.records, results, strict=True):
+            for item, result in zip(part.items, results, strict=True):
                 match result:
                     case Rejected(code=code, detail=detail) if code in PASSING_CODES:
                         tried = before.get(item["id"])
@@ -325,66 +338,82 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The voids and records of one batch, as JSON."""
+    """The voids, records and purchases of one batch, as JSON."""
 
-    voids: list[_Fields]
-    records: list[_Fields]
+    voids: list[_Fields] = field(default_factory=list)
+    records: list[_Fields] = field(default_factory=list)
+    purchases: list[_Fields] = field(default_factory=list)
 
     @classmethod
     def of(cls, payload: bytes) -> Self:
         batch = json.loads(payload)
-        return cls(batch["voids"], batch["records"])
+        return cls(batch["voids"], batch["records"], batch.get("purchases", []))
+
+    @property
+    def items(self) -> list[_Fields]:
+        return self.voids + self.records + self.purchases
 
     @property
     def size(self) -> int:
-        return len(self.voids) + len(self.records)
+        return len(self.items)
 
     @property
     def ids(self) -> set[str]:
-        return {item["id"] for item in self.voids + self.records}
+        return {item["id"] for item in self.items}
 
     def halves(self) -> tuple["_Part", "_Part"]:
-        """Cut in the middle, voids first."""
+        """Cut in the middle of the items, in their order."""
         middle = self.size // 2
-        rest = max(0, middle - len(self.voids))
-        return (
-            _Part(self.voids[:middle], self.records[:rest]),
-            _Part(self.voids[middle:], self.records[rest:]),
-        )
+        return self._slice(0, middle), self._slice(middle, self.size)
+
+    def _slice(self, first: int, stop: int) -> "_Part":
+        parts = []
+        for items in (self.voids, self.records, self.purchases):
+            parts.append(items[max(0, first) : max(0, stop)])
+            first, stop = first - len(items), stop - len(items)
+        return _Part(*parts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ids:
-    """The ids of a batch's voids and records."""
+    """The ids of a batch's voids, and of its records and purchases."""
 
     voids: frozenset[str]
     records: frozenset[str]
 
     @classmethod
     def of(cls, part: _Part) -> Self:
-        voids, records = ([each["id"] for each in items] for items in (part.voids, part.records))
+        brought = part.records + part.purchases
+        voids, records = ([each["id"] for each in items] for items in (part.voids, brought))
         return cls(frozenset(voids), frozenset(records))
 
 
-def _parts(voids: list[_Fields], records: list[_Fields]) -> Iterable[_Part]:
+def _part_of(items: list[_Fields]) -> _Part:
+    """Return records and purchases by kind: a purchase has a day of delivery."""
+    bought = [item for item in items if "delivered_on" in item]
+    return _Part([], [item for item in items if "delivered_on" not in item], bought)
+
+
+def _parts(whole: _Part) -> list[_Part]:
     """Cut into batches that the service's limits allow, in order."""
-    whole = _Part(voids, records)
     if not whole.size:
         return []
-    size_bytes = sum(len(as_json(item)) + 1 for item in voids + records)
+    size_bytes = sum(len(as_json(item)) + 1 for item in whole.items)
     if whole.size <= MAX_BATCH_ITEMS and size_bytes + 1_024 <= MAX_PAYLOAD_BYTES:
         return [whole]
     first, second = whole.halves()
-    return [*_parts(first.voids, first.records), *_parts(second.voids, second.records)]
+    return [*_parts(first), *_parts(second)]
 
 
-def _fields_of(item: Item, kind: type[Record] | type[Void]) -> _Fields:
+def _fields_of(item: Item, kind: type[Record | Void | Purchase]) -> _Fields:
     """Return an item as JSON; raises where the service would refuse its form."""
     match item:
         case Record():
             fields = record_fields(item)
         case Void():
             fields = {"id": item.id, "reason": item.reason}
+        case Purchase():
+            fields = purchase_fields(item)
         case _:
             fields = dict(item)
     decode(as_json(fields), kind)

@@ -1,11 +1,16 @@
 """Purchases over HTTP: from a vendor's registration to its lists, a restart and a rebuild."""
 
+import base64
 from typing import Any
 
+from meter.agent import push
+from meter.client import Stream
 from meter.service.rebuild import rebuild
 from meter.values.policy import shipped_text
-from tests.books import ALPHA, BETA, purchase, uscc_of, void
+from meter.wire.batch import Purchase, Void
+from tests.books import ALPHA, BETA, purchase, signer, uscc_of, void
 from tests.services import (
+    ORIGIN,
     Answer,
     Service,
     address_of,
@@ -15,6 +20,7 @@ from tests.services import (
     enterprise_body,
     key_body,
     projections,
+    receipt_key,
     serving,
 )
 
@@ -26,7 +32,7 @@ BY_DAYS = shipped_text(PROGRAMME, "2024-12") + (
 SERVICE_DATES = {"service_from": "2025-12-01", "service_until": "2026-12-01"}
 
 
-async def open_shop(service: Service, text: str | None = None) -> None:
+async def open_shop(service: Service, text: str | None = None, **terms: Any) -> None:
     """Register the vendor `szdex` and ALPHA's contract C of purchases, and issue a coupon."""
     content = {} if text is None else {"content": text}
     await service.ask("/v1/policies", programme=PROGRAMME, version="2024-12", **content)
@@ -34,7 +40,7 @@ async def open_shop(service: Service, text: str | None = None) -> None:
     await service.ask("/v1/providers", **vendor, serves=[PROGRAMME])
     await service.ask("/v1/providers/szdex/keys", **key_body("szdex-1", "szdex"))
     await service.ask("/v1/enterprises", **enterprise_body())
-    await service.ask("/v1/contracts", **shop_body())
+    await service.ask("/v1/contracts", **shop_body(**terms))
     coupon = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2026, "amount": "1000.00"}
     await service.ask("/v1/coupons", **coupon)
 
@@ -143,3 +149,56 @@ async def test_another_enterprise_and_its_provider_see_nothing_of_a_purchase(dat
         vendor = await authorization(service, "szdex", "provider", "szdex")
         seen = (await service.get("/v1/contracts/C", Authorization=vendor)).json
         assert seen["cost"] == "10.00"
+
+
+async def test_worked_examples_of_purchases(database, tmp_path):
+    async with serving(database, tmp_path, now=NOW) as service:
+        await open_shop(service)
+        coupon = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2026}
+        await service.ask("/v1/coupons", amount="299000.00", **coupon)
+        amounts = ["333333.33", "333333.33", "333333.35"]
+        bought = [purchase(f"p{n}", "C", each, "2026-03-01") for n, each in enumerate(amounts)]
+        results = (await sell(service, *bought)).json["results"]
+        assert [each["granted"] for each in results] == ["99999.99", "100000.00", "100000.01"]
+        await check_sums(database)
+
+
+async def test_the_worked_example_of_whole_yuan(database, tmp_path):
+    text = BY_DAYS.replace('"2024-12-18"', '"2026-01-01"').replace(
+        "[rounding]\n", '[rounding]\nmode = "yuan-per-step"\n'
+    )
+    async with serving(database, tmp_path, now=NOW) as service:
+        await open_shop(service, text, amount="200000.00")
+        # 305 of 729 days lie before 2026-12-18.
+        dates = {"service_from": "2026-02-16", "service_until": "2028-02-15"}
+        bought = purchase("p", "C", "200000.00", "2026-02-16", **dates)
+        (result,) = (await sell(service, bought)).json["results"]
+        assert (result["entitled"], result["ineligible"]) == ("25102.00", "116323.74")
+        again = await sell(service, purchase("q", "C", "1.00", "2026-02-16"), seq=2)
+        assert again.json["results"][0]["code"] == "second_purchase"
+        await check_sums(database)
+
+
+async def test_a_vendors_reporter_sends_what_waits_again_and_cuts_long_lists(
+    database, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(push, "MAX_BATCH_ITEMS", 2)
+    async with serving(database, tmp_path, now=NOW) as service:
+        await open_shop(service)
+        stream = Stream(ORIGIN, None, "szdex", "main", "szdex-1", signer("szdex-1"))
+        key = base64.b64encode(receipt_key(service)).decode()
+        reporter = push.Reporter(
+            service.url, stream, key, tmp_path / "outbox", retry_seconds=0, first_pause_seconds=0
+        )
+        async with reporter:
+            early = Purchase("early", "C", 30_00, "2026-03-16")
+            bought = [Purchase(f"p{n}", "C", 10_00, "2026-03-01") for n in range(4)]
+            report = await reporter.report(purchases=[*bought, early, {"id": "no"}])
+            assert len(report.receipts) == 3
+            assert [each.item["id"] for each in report.waiting] == ["early"]
+            assert [each.code for each in report.not_taken] == ["malformed"]
+            service.clock.advance(86_400)
+            report = await reporter.report(voids=[Void("p0", "returned")])
+            assert report.waiting == []
+        assert (await service.contract("C"))["cost"] == "60.00"
+        await check_sums(database)

@@ -76,6 +76,8 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/funds.py": ("test_contract_funds",),
     "meter/rules/kinds/successions.py": ("test_successions",),
     "meter/rules/kinds/kind.py": _KINDS,
+    "meter/rules/kinds/purchases.py": ("test_purchases",),
+    "meter/rules/purchases.py": ("test_purchases",),
     "meter/rules/kinds/late_windows.py": ("test_late_windows",),
     "meter/rules/kinds/parties.py": (*_KINDS, "test_weak_keys"),
     "meter/rules/kinds/service_keys.py": (*_KINDS, "test_keys"),
