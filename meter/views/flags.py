@@ -5,14 +5,15 @@ officials ask for them (`GET /v1/questions`):
 
     moved          a record was voided, and the same usage posted under another contract or year
     frozen_void    a record was voided while its contract was frozen
-    repeated       the same devices for the same interval under two ids
+    repeated       the same devices for the same interval, or one purchase, under two ids
     shared_run     one `run` under two contracts
     crowded        more devices at once than enlisted, in a quarter-hour whose device-time fits
     released       a withheld part counts now, beside what fitted before it
 
 Two records are of the same usage where both name one `run`; where one names none, if both are of
-one enterprise. Questions of one kind about the same provider and contracts are one question, with
-a count and the first entries: a hundred hours that were reported twice are one thing to ask about.
+one enterprise. So are two purchases of one amount and day. Questions of one kind about the same
+provider and contracts are one question, with a count and the first entries: a hundred hours that
+were reported twice are one thing to ask about.
 Example:
 
     Question("moved", "pcl", ("A", "B"), 1, (41, 57, 58))
@@ -25,10 +26,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal, get_args
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from meter.rules.capacity import QUARTER_SECONDS
 from meter.rules.entries import (
+    NO_DEVICE,
+    AcceptedEntry,
     Entry,
     PurchaseAccepted,
     RecordReleased,
@@ -37,7 +40,7 @@ from meter.rules.entries import (
 )
 from meter.rules.measure import work_of
 from meter.rules.state import State
-from meter.values.units import MICROSECONDS, day_of, year_of
+from meter.values.units import MICROSECONDS, day_of, day_start, year_of
 
 QuestionKind = Literal["moved", "frozen_void", "repeated", "shared_run", "crowded", "released"]
 QUESTION_KINDS: Final[tuple[QuestionKind, ...]] = get_args(QuestionKind)
@@ -93,9 +96,9 @@ class Questions:
     def __init__(self, state: State) -> None:
         self._state = state
         self._asked: defaultdict[_Group, _Asked] = defaultdict(_Asked)
-        self._spans: dict[_Key, tuple[int, UsageAccepted]] = {}
+        self._spans: dict[_Key, tuple[int, AcceptedEntry]] = {}
         self._runs: dict[tuple[str, str], tuple[int, str]] = {}
-        self._voided: dict[_Key, tuple[int, int, UsageAccepted]] = {}
+        self._voided: dict[_Key, tuple[int, int, AcceptedEntry]] = {}
         # Of records that take a part of a quarter: number, from, until (seconds), thousandths.
         self._parts: dict[_Quarter, array[int]] = {}
         self._changed: set[_Quarter] = set()
@@ -105,7 +108,10 @@ class Questions:
         """Take an entry, in the order of the ledger; `state` may be ahead of it."""
         match entry:
             case UsageAccepted():
+                self._look_for_same(number, entry)
                 self._usage(number, entry)
+            case PurchaseAccepted():
+                self._look_for_same(number, entry)
             case RecordVoided():
                 self._void(number, entry)
             case RecordReleased():
@@ -132,15 +138,17 @@ class Questions:
             for group, asked in (self._asked | crowded).items()
         )
 
-    def _usage(self, number: int, usage: UsageAccepted) -> None:
-        span = _span(usage)
-        self._look_for_moved(number, usage)
+    def _look_for_same(self, number: int, accepted: AcceptedEntry) -> None:
+        span = _span(accepted)
+        self._look_for_moved(number, accepted)
         if span in self._spans:
             other, known = self._spans[span]
-            if self._is_same(number, known, usage):
-                contracts = {known.contract, usage.contract}
-                self._ask("repeated", usage.provider, contracts, other, number)
-        self._spans[span] = number, usage
+            if self._is_same(number, known, accepted):
+                contracts = {known.contract, accepted.contract}
+                self._ask("repeated", accepted.provider, contracts, other, number)
+        self._spans[span] = number, accepted
+
+    def _usage(self, number: int, usage: UsageAccepted) -> None:
         if usage.run is not UNSET:
             first, contract = self._runs.setdefault(
                 (usage.provider, usage.run), (number, usage.contract)
@@ -151,37 +159,38 @@ class Questions:
             self._parts.setdefault(quarter, array("q")).extend(part)
             self._changed.add(quarter)
 
-    def _look_for_moved(self, number: int, usage: UsageAccepted) -> None:
-        for key in _keys(usage, usage.batch):
+    def _look_for_moved(self, number: int, accepted: AcceptedEntry) -> None:
+        for key in _keys(accepted, accepted.batch):
             if key not in self._voided:
                 continue
             record, void, gone = self._voided[key]
-            is_elsewhere = gone.contract != usage.contract or _year(gone) != _year(usage)
-            if is_elsewhere and self._is_same(number, gone, usage):
-                contracts = {gone.contract, usage.contract}
-                self._ask("moved", usage.provider, contracts, record, void, number)
+            is_elsewhere = gone.contract != accepted.contract or _year(gone) != _year(accepted)
+            if is_elsewhere and self._is_same(number, gone, accepted):
+                contracts = {gone.contract, accepted.contract}
+                self._ask("moved", accepted.provider, contracts, record, void, number)
                 return
 
     def _void(self, number: int, void: RecordVoided) -> None:
         if self._state.contracts[void.contract].frozen_at(number):
             self._ask("frozen_void", void.provider, {void.contract}, void.record, number)
         usage = self._state.records[void.provider, void.id].usage
-        if isinstance(usage, PurchaseAccepted):
-            return
         for key in _keys(usage, void.batch):
             self._voided[key] = void.record, number, usage
         span = _span(usage)
         if span in self._spans and self._spans[span][0] == void.record:
             del self._spans[span]
+        if isinstance(usage, PurchaseAccepted):
+            return
         for quarter, part in self._ragged(void.record, usage):
             if quarter in self._parts:
                 self._parts[quarter] = _without(self._parts[quarter], part)
                 self._changed.add(quarter)
 
-    def _is_same(self, number: int, first: UsageAccepted, second: UsageAccepted) -> bool:
+    def _is_same(self, number: int, first: AcceptedEntry, second: AcceptedEntry) -> bool:
         """Return whether two records are of the same usage, by what entry `number` could know."""
-        if first.run is not UNSET and second.run is not UNSET:
-            return first.run == second.run
+        runs = [_run(first), _run(second)]
+        if UNSET not in runs:
+            return runs[0] == runs[1]
         contracts = self._state.contracts
         one, other = (contracts[each.contract].enterprise_at(number) for each in (first, second))
         return one == other
@@ -234,22 +243,38 @@ def _add(asked: _Asked, entries: Iterable[int]) -> None:
         asked.entries += [each for each in entries if each not in asked.entries]
 
 
-def _span(usage: UsageAccepted) -> _Key:
+def _span(accepted: AcceptedEntry) -> _Key:
+    if isinstance(accepted, PurchaseAccepted):
+        dates = accepted.delivered_on, *(accepted.service or ())
+        return accepted.provider, "purchase", accepted.amount, *dates
+    usage = accepted
     return usage.provider, usage.device, usage.milli_devices, usage.start, usage.end
 
 
-def _keys(usage: UsageAccepted, batch: object) -> Iterator[_Key]:
+def _keys(accepted: AcceptedEntry, batch: object) -> Iterator[_Key]:
     """Yield the keys by which voided usage is known again: interval, run, or amending batch."""
-    size = usage.device, usage.milli_devices, usage.end - usage.start
-    yield _span(usage)
-    if usage.run is not UNSET:
-        yield ("run", usage.provider, usage.run, *size)
+    yield _span(accepted)
+    size: _Key = (
+        (NO_DEVICE, accepted.amount)
+        if isinstance(accepted, PurchaseAccepted)
+        else (*(accepted.device, accepted.milli_devices, accepted.end - accepted.start),)
+    )
+    run = _run(accepted)
+    if run is not UNSET:
+        yield ("run", accepted.provider, run, *size)
     if isinstance(batch, int):
         yield ("batch", batch, *size)
 
 
-def _year(usage: UsageAccepted) -> int:
-    return year_of(usage.start // MICROSECONDS)
+def _run(accepted: AcceptedEntry) -> str | UnsetType:
+    return UNSET if isinstance(accepted, PurchaseAccepted) else accepted.run
+
+
+def _year(accepted: AcceptedEntry) -> int:
+    """Return the year of the first day on which it counts."""
+    if isinstance(accepted, PurchaseAccepted):
+        return year_of(day_start(accepted.first_day))
+    return year_of(accepted.start // MICROSECONDS)
 
 
 def _parts(parts: "array[int]") -> Iterator[tuple[int, int, int, int]]:

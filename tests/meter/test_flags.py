@@ -6,9 +6,21 @@ import pytest
 
 from ledger.canon import encode
 from meter.rules.kinds.table import read_entry
+from meter.values.policy import shipped_text
 from meter.values.units import parse_instant
 from meter.views.flags import MAX_ENTRIES_NAMED, QUESTION_KINDS, Question, Questions
-from tests.books import ALPHA, BETA, DEVICE, HOUR, Books, lifted, record, void
+from tests.books import (
+    ALPHA,
+    BETA,
+    DEVICE,
+    HOUR,
+    Books,
+    lifted,
+    purchase,
+    record,
+    uscc_of,
+    void,
+)
 from tests.services import contract_body, serving
 
 EIGHT = parse_instant("2025-12-31T08:00:00+08:00")
@@ -304,3 +316,39 @@ async def test_a_crowd_is_seen_beside_what_the_tables_say_is_in_use(database, tm
         answer = await service.get(f"/v1/questions?after={after}")
         (question,) = answer.json["questions"]
         assert (question["kind"], question["entries"]) == ("crowded", [after + 4])
+
+
+def shopped(*purchases: dict, books: Books | None = None) -> Books:
+    """Return books with contracts K and L of purchases of one enterprise."""
+    books = books or opened()
+    text = shipped_text("corpus-coupon", "2024-12").replace("= 35", "= 3660")
+    books.activate(text)
+    books.vendor("szdex", uscc_of(71), "corpus-coupon")
+    books.shop("K", "corpus-coupon", "szdex")
+    books.shop("L", "corpus-coupon", "szdex")
+    books.sell(*purchases)
+    return books
+
+
+def test_one_purchase_under_two_ids_is_asked_about_and_another_day_is_not():
+    first = purchase("p", "K", "10.00", "2025-12-31")
+    books = shopped(
+        first, first | {"id": "q", "contract": "L"}, first | {"id": "o", "amount": "9.00"}
+    )
+    assert kinds(books) == [("repeated", ("K", "L"))]
+    books.sell(voids=[void("p")])
+    books.sell(first | {"id": "r", "delivered_on": "2025-12-30"})
+    assert kinds(books) == [("repeated", ("K", "L"))]
+
+
+def test_a_purchase_that_is_taken_back_and_sold_elsewhere_is_asked_about():
+    books = shopped(purchase("p", "K", "10.00", "2025-12-31"))
+    books.sell(voids=[void("p")])
+    books.sell(purchase("q", "L", "10.00", "2025-12-31"))
+    assert kinds(books) == [("moved", ("K", "L"))]
+
+
+def test_a_purchase_that_one_batch_moves_into_the_next_year_is_asked_about():
+    books = shopped(purchase("p", "K", "10.00", "2025-12-31"))
+    books.sell(purchase("q", "K", "10.00", "2026-01-01"), voids=[void("p")])
+    assert kinds(books) == [("moved", ("K",))]
