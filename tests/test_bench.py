@@ -6,6 +6,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from itertools import islice
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -14,6 +15,7 @@ from rich.console import Console
 from tests.bench import __main__ as bench
 from tests.bench import copying, profile, published, report
 from tests.bench.load import Feeds, Supply, Window, closed_loop, open_loop, percentile
+from tests.bench.ratios import floor_program
 from tests.bench.report import Section, Table
 from tests.bench.scale import TINY
 from tests.bench.servers import Ledger, postgres
@@ -75,6 +77,25 @@ async def test_the_load_is_what_a_city_would_see():
     assert 0 < withheld < 300
     assert limited > 5
     assert Counter(row["short"] for row in short).keys() == {True, False}
+
+
+async def test_the_floor_program_stores_all_that_it_answers():
+    async with postgres() as server, floor_program(server) as program:
+        supply = Supply(Feeds(), clients=2, records=50)
+        supply.top_up(400)
+        window = await closed_loop(program, supply)
+        connection = await asyncpg.connect(database_of(server, "floor"))
+        rows = await connection.fetchrow(
+            "SELECT (SELECT count(*) FROM record), (SELECT count(*) FROM batch),"
+            " (SELECT sum(length(hashes)) FROM segment)"
+        )
+        await connection.close()
+    assert window.records == 400
+    assert list(rows) == [400, 8, 32 * 408]
+
+
+def database_of(server, name: str) -> str:
+    return urlsplit(server.postgres.dsn)._replace(path=f"/{name}").geturl()
 
 
 async def test_a_latency_begins_when_the_batch_was_due_and_only_good_answers_count():

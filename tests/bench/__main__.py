@@ -30,6 +30,7 @@ from tests.bench import (
     machine,
     profile,
     published,
+    ratios,
     report,
 )
 from tests.bench.report import Say, Section
@@ -38,6 +39,7 @@ from tests.bench.servers import postgres
 
 MEASUREMENTS = {
     "profile": profile.run,
+    "ratios": ratios.run,
     "ingest": ingest.run,
     "audit": audit.run,
     "flat": flat.run,
@@ -54,7 +56,7 @@ MEASUREMENTS = {
 @click.option("--out", type=click.Path(path_type=Path), help="Whose benchmarks.md is written.")
 @click.option("--step", default="", help="Keep the profile under this name.")
 def main(names: tuple[str, ...], only: str, out: Path | None, step: str, *, quick: bool) -> None:
-    """Measure NAMES (profile, ingest, audit, flat, latency, published, beside), or everything."""
+    """Measure NAMES, or everything: profile, ratios, ingest, audit, flat, latency, …"""
     wanted = [*names, *filter(None, only.split(","))] or list(MEASUREMENTS)
     if unknown := set(wanted) - MEASUREMENTS.keys():
         raise click.UsageError(f"there is no {', '.join(sorted(unknown))}")

@@ -21,8 +21,8 @@ from tests.bench.servers import Ledger, Server
 from tests.bench.verifying import LOG_ALONE, WITH_RULES
 
 BATCH_RECORDS = 500
-BAR_RATE = 40_000
-BAR_TWO_CORES = 1.3
+BAR_OF_LOG = 0.4  # of the log alone
+BAR_TWO_CORES = 1.7
 BAR_LOG_ALONE = 80_000
 CORES = (1, 2)
 AS_WRITTEN = "as-written"
@@ -125,9 +125,10 @@ def _table(cases: list[Case]) -> Table:
 
 def _bars(case: Case) -> list[Bar]:
     rules, log = case.rates[WITH_RULES], case.rates[LOG_ALONE]
-    rate, what = median(rules.by_cores[1]), f"audit with replay, {case.records} records a batch"
-    wanted = f"≥ {BAR_RATE:,} usage entries/s"
-    bars = [Bar(f"{what}, one core", wanted, f"{rate:,.0f}/s", rate >= BAR_RATE)]
+    ratio = median(rules.by_cores[1]) / median(log.by_cores[1])
+    what, wanted = f"audit with replay, {case.records} records a batch", f"≥ {BAR_OF_LOG:g}"
+    named = f"{what}, one core ÷ the log alone"
+    bars = [Bar(named, wanted, f"{ratio:.2f}", ratio >= BAR_OF_LOG)]
     if len(os.sched_getaffinity(0)) >= max(CORES):
         met = rules.gain >= BAR_TWO_CORES
         wanted = f"≥ {BAR_TWO_CORES} × one core"
