@@ -59,16 +59,19 @@ from tests.meter.paper.draws import (
     providers,
     record_bodies,
     record_ids,
+    requests,
 )
 from tests.meter.paper.model import Model
 from tests.meter.paper.values import (
     PRIZE_TEXT,
     PROGRAMME,
+    SECOND,
     START,
     TEXTS,
     YEARS,
     Refused,
     evidence,
+    midnight,
     quarters,
 )
 
@@ -96,9 +99,12 @@ class BooksMachine(RuleBasedStateMachine):
         assert answers[0] == answers[1], answers
 
     @initialize(
-        coupons=st.booleans(), audited=st.booleans(), cards=st.sampled_from([3, 8, 10_000_000])
+        coupons=st.booleans(),
+        audited=st.booleans(),
+        versions=st.lists(st.sampled_from(["v2", "v3", "v3", "v4", "v4"]), max_size=2),
+        cards=st.sampled_from([3, 8, 10_000_000]),
     )
-    def begin(self, coupons: bool, audited: bool, cards: int) -> None:
+    def begin(self, coupons: bool, audited: bool, versions: list[str], cards: int) -> None:
         """Begin with all that usage needs: two providers, two enterprises, contracts."""
         self.activate("v1")
         self.both(lambda: self.books.activate(PRIZE_TEXT), self.model.append)
@@ -127,6 +133,10 @@ class BooksMachine(RuleBasedStateMachine):
             self.issue(USCCS[0], 2026, "33.33")
             self.issue(USCCS[1], 2025, "20.00")
             self.issue(USCCS[1], 2026, "0.01")
+        for version in versions:
+            self.activate(version)
+        if coupons:
+            self.allocate(2026, [(USCCS[0], "20.00"), (USCCS[1], "33.33")])
 
     @rule(what=st.data())
     def register(self, what: Any) -> None:
@@ -214,6 +224,18 @@ class BooksMachine(RuleBasedStateMachine):
         old, new = (USCCS[each] for each in codes)
         self.both(lambda: self.books.succeed(old, new), lambda: self.model.succeed(old, new))
 
+    @rule(
+        contract=st.sampled_from(["A", "A", "B", "D", "none"]),
+        starts=st.sampled_from(["2025-11-01", "2025-12-20", "2026-01-01", "2026-02-01"]),
+        ends=st.sampled_from(["2026-01-01", "2026-01-02", "2026-02-01", "2026-03-01"]),
+        open_until=st.sampled_from(["2026-01-06", "2026-03-01", "2027-01-01"]),
+    )
+    def late_window(self, contract: str, starts: str, ends: str, open_until: str) -> None:
+        self.both(
+            lambda: self.books.late_window(starts, ends, open_until, contract),
+            lambda: self.model.late_window(contract, starts, ends, open_until),
+        )
+
     @rule(keyid=st.sampled_from(["k2", "k3", "k3", "none"]))
     def revoke(self, keyid: str) -> None:
         self.both(lambda: self.books.revoke(keyid), lambda: self.model.revoke(keyid))
@@ -238,6 +260,32 @@ class BooksMachine(RuleBasedStateMachine):
             lambda: self.books.withdraw(year, amount, enterprise),
             lambda: self.model.withdraw(enterprise, year, amount),
         )
+
+    @rule(
+        year=st.sampled_from([2026, 2026, 2026, 2025]),
+        requests=requests,
+    )
+    def allocate(self, year: int, requests: list[tuple[str, str]]) -> None:
+        self.both(
+            lambda: self.books.allocate(year, *requests),
+            lambda: self.model.allocate(year, requests),
+        )
+
+    @rule(year=issue_years)
+    def expire(self, year: int) -> None:
+        self.both(lambda: self.books.expire(year), lambda: self.model.expire(year))
+
+    @rule(year=issue_years)
+    def close(self, year: int) -> None:
+        self.both(lambda: self.books.close(year), lambda: self.model.close(year))
+
+    @rule(day=st.sampled_from(["2026-02-01", "2026-03-01"]), closed=st.booleans())
+    def let_a_year_end(self, day: str, closed: bool) -> None:
+        """Let the claims for 2025 end, and what coupons have left expire."""
+        self.wait(max(0, (midnight(day) - self.model.now) // SECOND))
+        self.expire(2025)
+        if closed:
+            self.close(2025)
 
     @rule(
         year=issue_years,
@@ -349,6 +397,13 @@ class BooksMachine(RuleBasedStateMachine):
     @rule(drawn=st.lists(good_records(), min_size=2, max_size=4))
     def post_good_records_under_any_id(self, drawn: list[dict]) -> None:
         self.send("k1", [placed(each, self.model.now) for each in drawn], [], {})
+
+    @rule(drawn=good_records(), days=st.sampled_from([40, 41, 60]), opened=st.booleans())
+    def post_a_late_record(self, drawn: dict, days: int, opened: bool) -> None:
+        if opened:
+            self.late_window(drawn["contract"], "2025-10-01", "2026-02-01", "2026-04-01")
+        late = drawn | {"id": f"s{self.model.size}", "ago": days * 86_400}
+        self.send("k1", [placed(late, self.model.now)], [], {})
 
     @rule(drawn=good_records())
     def the_other_provider_posts(self, drawn: dict) -> None:
@@ -474,6 +529,7 @@ class BooksMachine(RuleBasedStateMachine):
             for (enterprise, programme, year), fen in state.coupons.items()
             if fen and programme == PROGRAMME
         }
+        self.coupons_pay_what_they_can()
         assert {id_: each["is"] for id_, each in model.awards.items()} == {
             id_: Fraction(each.amount, 100) for id_, each in state.awards.items()
         }
@@ -481,6 +537,16 @@ class BooksMachine(RuleBasedStateMachine):
         assert set_aside == {
             year: Fraction(pool.amount, 100) for (_, year), pool in state.pools.items()
         }
+
+    def coupons_pay_what_they_can(self) -> None:
+        """Check that what is granted is the smaller of what is issued and what is entitled."""
+        model = self.model
+        for enterprise in model.enterprises:
+            contracts = model.contracts_of(enterprise)
+            for year in YEARS:
+                granted = sum(model.grants.get((each["id"], year), 0) for each in contracts)
+                entitled = sum(model.entitled(each)[0][year] for each in contracts)
+                assert granted == min(model.issued.get((enterprise, year), 0), entitled)
 
     def each_year_is_the_models(self, contract: dict) -> None:
         """Compare what is eligible, withheld and ineligible, before any rounding."""

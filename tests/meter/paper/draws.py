@@ -19,6 +19,21 @@ issue_years = st.sampled_from([2025, 2026, 2025, 2026, 2027, 2024])
 devices = st.sampled_from([DEVICE, DEVICE, DEVICE, "unlisted", "none"])
 record_ids = st.sampled_from([f"r{number}" for number in range(14)])
 
+_FIRST, _SECOND, _THIRD = USCCS[:3]
+requests = st.sampled_from(
+    [
+        [(_FIRST, "20.00"), (_SECOND, "33.33")],
+        [(_SECOND, "40.00"), (_FIRST, "59.99")],
+        [(_FIRST, "33.33"), (_SECOND, "0.02")],
+        [(_FIRST, "0.01")],
+        [(_SECOND, "20.00")],
+        [(_FIRST, "60.01")],
+        [(_SECOND, "1.00"), (_FIRST, "0.00")],
+        [(_FIRST, "1.00"), (_FIRST, "1.00")],
+        [(_FIRST, "1.00"), (_THIRD, "1.00")],
+    ]
+)
+
 award_bodies = st.fixed_dictionaries(
     {
         "id": st.sampled_from(["W", "W", "X", "Y", "P", "A"]),

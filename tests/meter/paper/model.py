@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from tests.books import ORIGIN
 from tests.meter.paper.money import Money
-from tests.meter.paper.values import PARTS, YEARS, Refused, meaning, moment, rounded, text
+from tests.meter.paper.values import PARTS, YEARS, Refused, meaning, midnight, moment, rounded, text
 
 
 class Model(Money):
@@ -44,7 +44,7 @@ class Model(Money):
         if record.voided:
             return {"id": id_, "status": "rejected", "code": "already_voided"}
         contract = self.contracts[record.body["contract"]]
-        if self.is_late(record.body, contract):
+        if self.is_old(record.body, contract):
             return {"id": id_, "status": "rejected", "code": "too_late"}
         before, worth = self.standing(contract), self.worth(contract, record)
         self.apply_void(record)
@@ -87,10 +87,19 @@ class Model(Money):
         times = (max(end, since) - max(begin, since) for begin, end in pairs)
         return sum(times, timedelta(0))
 
-    def is_late(self, body: dict, contract: dict) -> bool:
+    def is_old(self, body: dict, contract: dict) -> bool:
         lateness = timedelta(days=self.policy_of(contract)["lateness"])
         lateness += self.frozen_time(contract["id"], moment(body["end"]))
         return self.now - moment(body["end"]) > lateness
+
+    def is_late(self, body: dict, contract: dict) -> bool:
+        """Return whether a record is too old, and in no late window; late voids have none."""
+        return self.is_old(body, contract) and not any(
+            midnight(starts) <= moment(body["start"])
+            and moment(body["end"]) <= midnight(ends)
+            and self.now < midnight(open_until)
+            for starts, ends, open_until in self.windows[contract["id"]]
+        )
 
     def standing(self, contract: dict) -> tuple[Fraction, dict, dict]:
         """Return cost, and entitlement and grants by year."""

@@ -1,46 +1,133 @@
 """Coupons, pools, other public money and awards, on paper."""
 
+from datetime import datetime
 from fractions import Fraction
 
 from tests.meter.paper.rating import Rating
-from tests.meter.paper.values import POLICIES, PRIZE_CAP, Refused, down_to_a_fen, years_of, yuan
+from tests.meter.paper.values import (
+    DEFAULTS,
+    POLICIES,
+    PRIZE_CAP,
+    PROPORTIONAL,
+    Refused,
+    down_to_a_fen,
+    later,
+    midnight,
+    years_of,
+    yuan,
+)
 
 
 class Money(Rating):
     """What the city gives, and its limits."""
 
     def issue(self, enterprise: str, year: int, amount: str) -> int:
-        policy = self.check_money(enterprise, year, amount)
-        self.check_role(enterprise)
-        rented = sum(
-            yuan(each["amount"])
-            for each in self.contracts.values()
-            if each["enterprise"] in self.firm(enterprise) and self.can_count(each, year)
-        )
-        if rented < yuan(policy["threshold"]):
-            raise Refused("below_threshold")
-        held = sum(self.issued.get((each, year), 0) for each in self.firm(enterprise))
-        if held + yuan(amount) > yuan(policy["cap"]):
-            raise Refused("cap_exceeded")
-        need = sum(
-            min(self.support(each), down_to_a_fen(yuan(each["amount"]) * self.ratio(each)))
-            for each in self.contracts.values()
-            if each["enterprise"] in self.firm(enterprise) and self.can_count(each, year)
-        )
-        if held + yuan(amount) > need:
-            raise Refused("above_need")
+        self.check_coupon(enterprise, year, amount, yuan(amount), proportional=False)
         self.check_pool(year, yuan(amount))
-        self.issued[enterprise, year] = self.issued.get((enterprise, year), 0) + yuan(amount)
-        self.regrant()
+        self.add_issued(enterprise, year, yuan(amount))
         return self.append()
 
-    def can_count(self, contract: dict, year: int) -> bool:
-        """Return whether any usage under a contract could be funded in a year."""
-        policy = self.policy_of(contract)
-        first = max(policy["starts"], contract["from"], f"{year}-01-01")
-        end = min(policy["ends"], contract["until"], f"{year + 1}-01-01")
-        funded = contract["use"] in policy["uses"] and not contract["related_party"]
-        return funded and first < end
+    def add_issued(self, enterprise: str, year: int, amount: Fraction) -> None:
+        self.issued[enterprise, year] = self.issued.get((enterprise, year), Fraction(0)) + amount
+        self.regrant()
+
+    def check_coupon(
+        self, enterprise: str, year: int, amount: str, of_firm: Fraction, *, proportional: bool
+    ) -> None:
+        """Check an amount, of all that the firm is issued with it; the pool is looked at later."""
+        version = self.check_money(enterprise, year, amount)
+        policy = POLICIES[version]
+        if year in self.closed or self.now >= self.claims_end(year):
+            raise Refused("year_closed")
+        self.check_role(enterprise)
+        counting = [
+            each
+            for each in self.contracts.values()
+            if each["enterprise"] in self.firm(enterprise) and self.ratios(each, year)
+        ]
+        if sum(yuan(each["amount"]) for each in counting) < yuan(policy["threshold"]):
+            raise Refused("below_threshold")
+        if (version in PROPORTIONAL) != proportional:
+            raise Refused("wrong_allocation")
+        held = of_firm + sum(self.issued.get((each, year), 0) for each in self.firm(enterprise))
+        if held > yuan(policy["cap"]):
+            raise Refused("cap_exceeded")
+        need = sum(
+            min(
+                self.support(each),
+                down_to_a_fen(yuan(each["amount"]) * max(self.ratios(each, year))),
+            )
+            for each in counting
+        )
+        if held > need:
+            raise Refused("above_need")
+
+    def ratios(self, contract: dict, year: int) -> list[Fraction]:
+        """Return the ratios by which usage under a contract could be funded in a year."""
+        found = []
+        for begin, end, version in self.versions(contract):
+            first = max(begin, contract["from"], f"{year}-01-01")
+            until = min(end, contract["until"], f"{year + 1}-01-01")
+            is_used = contract["use"] in (DEFAULTS | POLICIES[version])["uses"]
+            if is_used and not contract["related_party"] and first < until:
+                found.append(self.ratio(contract, version))
+        return found
+
+    def allocate(self, year: int, requests: list[tuple[str, str]]) -> int:
+        asked = [yuan(amount) for _, amount in requests]
+        if len({code for code, _ in requests}) < len(requests):
+            raise Refused("malformed")
+        for code, amount in requests:
+            firm = self.firm(code)
+            whole = sum((yuan(each) for other, each in requests if other in firm), Fraction(0))
+            self.check_coupon(code, year, amount, whole, proportional=True)
+        self.check_pool(year, Fraction(1, 100))
+        number = self.append()
+        left = self.limit(year) - self.issued_from(year)
+        for (code, _), amount in zip(requests, divided(asked, left), strict=True):
+            if amount:
+                self.add_issued(code, year, amount)
+                self.append()
+        return number
+
+    def claims_end(self, year: int) -> datetime:
+        touching = [name for name in self.policies if year in years_of(POLICIES[name])]
+        months = max(POLICIES[name]["claim_months"] for name in touching)
+        return midnight(later(f"{year + 1}-01-01", months))
+
+    def check_over(self, year: int) -> None:
+        if not self.policies:
+            raise Refused("unknown_programme")
+        if year not in self.pools:
+            raise Refused("unknown_year")
+        if self.now < self.claims_end(year):
+            raise Refused("year_open")
+
+    def rests(self, year: int) -> dict[str, Fraction]:
+        found = {}
+        for enterprise in self.enterprises:
+            contracts = self.contracts_of(enterprise)
+            granted = sum(self.grants.get((each["id"], year), 0) for each in contracts)
+            found[enterprise] = self.issued.get((enterprise, year), Fraction(0)) - granted
+        return {enterprise: rest for enterprise, rest in found.items() if rest}
+
+    def expire(self, year: int) -> int:
+        self.check_over(year)
+        rests = self.rests(year)
+        if not rests:
+            raise Refused("nothing_free")
+        for enterprise, rest in rests.items():
+            self.issued[enterprise, year] -= rest
+        return self.append()
+
+    def close(self, year: int) -> int:
+        self.check_over(year)
+        if year in self.closed:
+            raise Refused("year_closed")
+        if self.rests(year):
+            raise Refused("free_rest")
+        self.closed.add(year)
+        return self.append()
 
     def withdraw(self, enterprise: str, year: int, amount: str) -> int:
         self.check_money(enterprise, year, amount)
@@ -53,7 +140,8 @@ class Money(Rating):
         self.regrant()
         return self.append()
 
-    def check_money(self, enterprise: str, year: int, amount: str) -> dict:
+    def check_money(self, enterprise: str, year: int, amount: str) -> str:
+        """Return the newest version that touches the year."""
         if not self.policies:
             raise Refused("unknown_programme")
         if enterprise not in self.enterprises:
@@ -63,7 +151,7 @@ class Money(Rating):
             raise Refused("unknown_year")
         if yuan(amount) == 0:
             raise Refused("malformed")
-        return POLICIES[touching[-1]]
+        return touching[-1]
 
     def issued_from(self, year: int) -> Fraction:
         coupons = sum(fen for (_, each), fen in self.issued.items() if each == year)
@@ -151,3 +239,15 @@ class Money(Rating):
             if local + others + amount > self.audited:
                 raise Refused("project_ceiling")
         self.check_pool(award["year"], amount - award["is"])
+
+
+def divided(asked: list[Fraction], left: Fraction) -> list[Fraction]:
+    """Return what each gets of what is left: fen that remain go to the largest fractions."""
+    if sum(asked) <= left:
+        return asked
+    shares = [each * left / sum(asked) for each in asked]
+    given = [down_to_a_fen(each) for each in shares]
+    while sum(given) < left:
+        lacks = [share - each for share, each in zip(shares, given, strict=True)]
+        given[lacks.index(max(lacks))] += Fraction(1, 100)
+    return given

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +11,7 @@ from tests.meter.paper.values import (
     POLICIES,
     PROGRAMME,
     START,
+    TAKING,
     AcceptedRecord,
     Refused,
     midnight,
@@ -38,6 +39,10 @@ class Parties:
     frozen: set[str] = field(default_factory=set)
     # When a contract was frozen and unfrozen, by turns.
     switched: defaultdict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    # Days of late windows of a contract: from, until, open until.
+    windows: defaultdict[str, list[tuple[str, str, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     entry_of: dict[tuple, int] = field(default_factory=dict)
     enlistments: dict[tuple[str, str], dict] = field(default_factory=dict)
     # Thousandths × seconds by quarter, of a contract's or a provider's devices of one kind.
@@ -47,6 +52,7 @@ class Parties:
     issued: dict[tuple[str, int], Fraction] = field(default_factory=dict)
     pools: dict[int, Fraction] = field(default_factory=dict)
     budgets: dict[int, Fraction] = field(default_factory=dict)
+    closed: set[int] = field(default_factory=set)
     # Other public money of project P by reference; awards, each with its newest amount.
     funds: dict[str, tuple[str, Fraction]] = field(default_factory=dict)
     audited: Fraction | None = None
@@ -82,6 +88,8 @@ class Parties:
             if name != version:
                 raise Refused("exists_differently")
             return self.entry_of["policy", version]
+        if version in TAKING and midnight(TAKING[version]) <= self.now + timedelta(minutes=5):
+            raise Refused("bad_dates")
         policy = POLICIES[version]
         pool = yuan(policy["pool"])
         self.pools |= dict.fromkeys(years_of(policy), pool)
@@ -173,12 +181,12 @@ class Parties:
         if body["provider"] not in self.providers:
             raise Refused("unknown_provider")
         self.check_number(body)
-        self.check_role(body["enterprise"])
         if body["until"] <= body["from"]:
             raise Refused("bad_dates")
         if yuan(body["amount"]) == 0 or len(set(map(per, body["prices"].values()))) > 1:
             raise Refused("malformed")
         self.check_dates(body)
+        self.check_role(body["enterprise"])
         self.check_kinds(body)
 
     def check_number(self, body: dict) -> None:
@@ -265,6 +273,14 @@ class Parties:
             raise Refused("already_frozen" if frozen else "not_frozen")
         self.frozen ^= {contract}
         self.switched[contract].append(self.now)
+        return self.append()
+
+    def late_window(self, contract: str, starts: str, ends: str, open_until: str) -> int:
+        if contract not in self.contracts:
+            raise Refused("unknown_contract")
+        if ends <= starts or midnight(starts) > self.now or midnight(open_until) <= self.now:
+            raise Refused("bad_dates")
+        self.windows[contract].append((starts, ends, open_until))
         return self.append()
 
     def contracts_of(self, enterprise: str) -> list[dict]:

@@ -7,6 +7,7 @@ from tests.meter.paper.values import (
     DEFAULTS,
     PARTS,
     POLICIES,
+    TAKING,
     YEARS,
     AcceptedRecord,
     Refused,
@@ -105,12 +106,12 @@ class Rating(Parties):
 
     def reason(self, contract: dict, day: str) -> str:
         """Return why usage of an enlisted day counts for nothing, or an empty text."""
-        policy = self.policy_of(contract)
+        version = self.version_on(contract, day)
         if contract["related_party"]:
             return "related_party"
-        if contract["use"] not in policy["uses"]:
+        if contract["use"] not in (DEFAULTS | POLICIES[version or contract["policy"]])["uses"]:
             return "use"
-        if not policy["starts"] <= day < policy["ends"]:
+        if version is None:
             return "outside_policy"
         return "" if contract["from"] <= day < contract["until"] else "outside_term"
 
@@ -147,6 +148,21 @@ class Rating(Parties):
     def policy_of(self, contract: dict) -> dict:
         return DEFAULTS | POLICIES[contract["policy"]]
 
+    def versions(self, contract: dict) -> list[tuple[str, str, str]]:
+        """Return the days of the versions that hold for a contract, in order: from, until, name."""
+        own = contract["policy"]
+        found = [(POLICIES[own]["starts"], POLICIES[own]["ends"], own)]
+        for name in self.policies[self.policies.index(own) + 1 :]:
+            if name in TAKING:
+                day, policy = TAKING[name], POLICIES[name]
+                found = [(begin, min(end, day), each) for begin, end, each in found]
+                found.append((max(day, policy["starts"]), policy["ends"], name))
+        return [each for each in found if each[0] < each[1]]
+
+    def version_on(self, contract: dict, day: str) -> str | None:
+        names = (name for begin, end, name in self.versions(contract) if begin <= day < end)
+        return next(names, None)
+
     def live(self, contract: dict) -> list[AcceptedRecord]:
         return [
             record
@@ -163,15 +179,19 @@ class Rating(Parties):
         return down_to_a_fen(self.value(contract))
 
     def eligible(self, contract: dict, year: int) -> Fraction:
-        return sum(
-            (
-                Fraction(fits, 3_600_000) * price_on(contract, record.body["device"], day)
-                for record in self.live(contract)
-                for day, _, fits, _ in record.by_day()
-                if day[:4] == str(year) and not self.reason(contract, day)
-            ),
-            Fraction(0),
-        )
+        return sum(self.by_version(contract, year).values(), Fraction(0))
+
+    def by_version(self, contract: dict, year: int) -> dict[str, Fraction]:
+        """Return the eligible usage of a year by the version that held then, in order."""
+        found = {name: Fraction(0) for _, _, name in self.versions(contract)}
+        for record in self.live(contract):
+            for day, _, fits, _ in record.by_day():
+                if day[:4] == str(year) and not self.reason(contract, day):
+                    worth = Fraction(fits, 3_600_000) * price_on(
+                        contract, record.body["device"], day
+                    )
+                    found[self.version_on(contract, day)] += worth
+        return found
 
     def is_startup(self, contract: dict) -> bool:
         enterprise = self.enterprises[contract["enterprise"]]
@@ -182,8 +202,8 @@ class Rating(Parties):
     def kind(self, contract: dict) -> str:
         return "startup" if self.is_startup(contract) else "standard"
 
-    def ratio(self, contract: dict) -> Fraction:
-        return Fraction(self.policy_of(contract)[self.kind(contract)], 10_000)
+    def ratio(self, contract: dict, version: str) -> Fraction:
+        return Fraction((DEFAULTS | POLICIES[version])[self.kind(contract)], 10_000)
 
     def support(self, contract: dict) -> Fraction:
         """Return the most that other public money leaves."""
@@ -196,12 +216,14 @@ class Rating(Parties):
         amount, support = yuan(contract["amount"]), self.support(contract)
         counted, entitled, bound = Fraction(0), {}, set()
         for year in YEARS:
-            eligible = self.eligible(contract, year)
-            usable = min(eligible, amount - counted)
-            if usable < eligible:
-                bound.add("contract_amount")
-            counted += usable
-            wanted = down_to_a_fen(usable * self.ratio(contract))
+            worth = Fraction(0)
+            for version, eligible in self.by_version(contract, year).items():
+                usable = min(eligible, amount - counted)
+                if usable < eligible:
+                    bound.add("contract_amount")
+                counted += usable
+                worth += usable * self.ratio(contract, version)
+            wanted = down_to_a_fen(worth)
             entitled[year] = min(wanted, support - sum(entitled.values()))
             if entitled[year] < wanted:
                 bound.add("combined_support")

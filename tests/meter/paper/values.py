@@ -32,6 +32,7 @@ POLICIES: dict[str, dict[str, Any]] = {
         "pool": "200.00",
         "threshold": "80.00",
         "lateness": 40,
+        "claim_months": 1,
     },
     "v2": {
         "starts": "2025-12-31",
@@ -46,8 +47,36 @@ POLICIES: dict[str, dict[str, Any]] = {
         "months": 6,
         "uses": ["training", "research"],
         "lateness": 400,
+        "claim_months": 2,
+    },
+    "v3": {
+        "starts": "2026-01-01",
+        "ends": "2026-12-25",
+        "standard": 4_000,
+        "startup": 7_001,
+        "combined_standard": 9_000,
+        "combined_startup": 9_000,
+        "cap": "90.00",
+        "pool": "180.00",
+        "threshold": "0.00",
+        "uses": ["training", "research"],
+        "lateness": 40,
+        "claim_months": 1,
+    },
+    "v4": {
+        "starts": "2026-01-05",
+        "ends": "2027-01-01",
+        "cap": "60.00",
+        "pool": "70.00",
+        "threshold": "0.00",
+        "uses": ["training"],
+        "lateness": 40,
+        "claim_months": 1,
     },
 }
+TAKING = {"v3": "2026-01-08"}  # from when versions take running contracts
+PROPORTIONAL = {"v4"}
+SOURCE = 'article = "1"\nstanding = "judgement"\n'
 DEFAULTS: dict[str, Any] = {
     "standard": 5_000,
     "startup": 6_000,
@@ -57,6 +86,10 @@ DEFAULTS: dict[str, Any] = {
     "uses": ["training"],
 }
 TEXTS = {name: policy_text(version=name, **figures) for name, figures in POLICIES.items()}
+for _name, _day in TAKING.items():
+    TEXTS[_name] += f'\n[transition]\nrunning = "take"\neffective = "{_day}"\n{SOURCE}'
+for _name in PROPORTIONAL:
+    TEXTS[_name] += f'\n[allocation]\nmode = "proportional"\n{SOURCE}'
 # Awards draw on the same pool: half of a base, less other money, up to 40.00 for a project.
 PRIZE = "prize"
 PRIZE_CAP = "40.00"
