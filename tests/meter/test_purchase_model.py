@@ -97,12 +97,16 @@ class Paper:
         fits = VALID[0] <= day < VALID[1] and date(2024, 12, 20) <= day < contract.ends
         return fits and contract.use == "training" and not contract.related_party
 
-    def entitled(self, name: str) -> dict[int, Fraction]:
+    def eligible(self, name: str) -> dict[int, Fraction]:
         contract, by_year = self.contracts[name], dict.fromkeys(YEARS, Fraction(0))
         for each in self.live(name):
             for day, fen in each.parts().items():
                 if self.counts(contract, day):
                     by_year[day.year] += fen
+        return by_year
+
+    def entitled(self, name: str) -> dict[int, Fraction]:
+        contract, by_year = self.contracts[name], self.eligible(name)
         # Other public money lowers nothing: the policy has no section for it.
         left, support, found = contract.amount, Fraction(floor(RATIO * contract.amount)), {}
         for year in YEARS:
@@ -283,8 +287,9 @@ class PurchaseMachine(RuleBasedStateMachine):
         self.paper.regrant()
         for name in self.paper.contracts:
             assert self.books.cost(name) == self.paper.cost(name)
-            entitled = self.paper.entitled(name)
+            entitled, eligible = self.paper.entitled(name), self.paper.eligible(name)
             for year in YEARS:
+                assert Fraction(self.books.eligible(name, year), UNIT) == eligible[year]
                 share = self.books.share(name, year)
                 assert share.entitled == entitled[year]
                 assert share.granted == self.paper.granted[name, year]

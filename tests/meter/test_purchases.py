@@ -18,9 +18,11 @@ from ledger.verify import verify
 from meter.auditor.replay import Audit
 from meter.rules import commands
 from meter.rules.evolve import evolve
+from meter.rules.purchases import measured_purchase
 from meter.rules.state import State
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
+from meter.wire.batch import Purchase
 from meter.wire.receipt import Accepted, Conflict, Duplicate, Rejected
 from tests.books import (
     ALPHA,
@@ -132,6 +134,15 @@ def test_a_service_counts_by_its_days_where_the_policy_says_so():
     (whole,) = books.sell(purchase("p", "C", "1.00", "2026-01-01"))
     assert (whole.entitled, whole.cost) == ("0.30", "1.00")
     summed(told(books))
+
+
+def test_a_days_share_is_cut_downwards_and_all_of_them_are_the_whole():
+    bought = Purchase("s", "C", 1, "2026-01-01", "2026-01-01", "2026-01-08")
+    parts = [part for _, part, _, _ in measured_purchase(bought, by_days=True).days]
+    # A fen is 360,000,000 parts; of seven days the first k have floor(k/7) of them.
+    assert parts[:2] == [51_428_571, 51_428_571]
+    assert parts[-1] == 51_428_572
+    assert sum(parts) == 360_000_000
 
 
 def test_days_of_service_outside_the_term_count_for_nothing_and_say_so():
