@@ -46,6 +46,7 @@ async def test_everything_is_measured_and_the_page_shows_it(tmp_path):
         "Records a second, by size of batch",
         "Records a second, by size of the ledger",
         "Latency against load",
+        "Amendment, by days of usage",
         "Publish delay, by size of the ledger",
     }
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.bench import (
+    amending,
     audit,
     beside,
     curves,
@@ -42,6 +43,7 @@ MEASUREMENTS = {
     "ratios": ratios.run,
     "ingest": ingest.run,
     "audit": audit.run,
+    "amending": amending.run,
     "flat": flat.run,
     "latency": latency.run,
     "published": published.run,
@@ -56,7 +58,7 @@ MEASUREMENTS = {
 @click.option("--out", type=click.Path(path_type=Path), help="Whose benchmarks.md is written.")
 @click.option("--step", default="", help="Keep the profile under this name.")
 def main(names: tuple[str, ...], only: str, out: Path | None, step: str, *, quick: bool) -> None:
-    """Measure NAMES, or everything: profile, ratios, ingest, audit, flat, latency, …"""
+    """Measure NAMES, or everything: profile, ratios, ingest, audit, amending, flat, latency, …"""
     wanted = [*names, *filter(None, only.split(","))] or list(MEASUREMENTS)
     if unknown := set(wanted) - MEASUREMENTS.keys():
         raise click.UsageError(f"there is no {', '.join(sorted(unknown))}")
