@@ -6,7 +6,8 @@ a policy is read from its text, and the balances are those of the postings. Thes
 one does not, its code is that of the violation:
 
     sum_contract     no two contracts of the same parties have one number; a contract follows one
-                     that is known
+                     that is known; a term touches at most four years, and at most 64 contracts of a
+                     firm and programme a year, as of each contract and amendment
     sum_record       a record counts once, and lasts at most 31 days; a void takes back one that
                      counts, a release one with a withheld part
     sum_purchase     a purchase counts whole or by the days of its service, as its policy says; one
@@ -99,6 +100,8 @@ _NOTHING_USED: Final = bytes(8 * _QUARTERS_PER_DAY)
 _DAYS_AT_HAND: Final = 64  # of each meter: records come some weeks late at most
 
 _LONGEST_RECORD: Final = 31 * 86_400  # seconds
+_MOST_YEARS: Final = 4  # that a term touches
+_MOST_CONTRACTS: Final = 64  # of a firm and programme, that touch one year
 _LONGEST_EVIDENCE: Final = 16  # runs; the last one takes the rest
 
 # Work is counted in thousandths of a device × seconds × 1/10000 yuan per device-hour.
@@ -1137,6 +1140,7 @@ class Sums:
         self._note_project(fields)
         self._rentals[fields["enterprise"], fields["programme"]].append(contract)
         self._set_terms(number, contract, terms, rules)
+        self._check_years(number, contract)
 
     def _amendment(self, number: int, fields: dict[str, Any]) -> None:
         contract = self._contracts[fields["contract"]]
@@ -1151,7 +1155,22 @@ class Sums:
         self._move(number, contract, terms.original["enterprise"])
         was, entitled = contract.parts(), _entitlement(contract)
         self._set_terms(number, contract, terms, rules)
+        self._check_years(number, contract)
         _check_amended(number, contract, fields, was, entitled)
+
+    def _check_years(self, number: int, contract: _Contract) -> None:
+        """Check how many years a term touches, and how many contracts of its firm each of them."""
+        fields, years = contract.fields, _years(days_of(contract.fields))
+        if len(years) > _MOST_YEARS:
+            detail = f"the term of {fields['id']} touches {len(years)} years"
+            raise Violation("sum_contract", detail, number)
+        codes = self._firms.members(fields["enterprise"])
+        rentals = [self._rentals.get((code, fields["programme"]), []) for code in codes]
+        terms = [_years(days_of(each.fields)) for held in rentals for each in held]
+        for year in years:
+            if (count := sum(year in each for each in terms)) > _MOST_CONTRACTS:
+                detail = f"{count} contracts of the firm of {fields['id']} touch {year}"
+                raise Violation("sum_contract", detail, number)
 
     def _check_derived(
         self, number: int, fields: dict[str, Any], activated: int | None = None
