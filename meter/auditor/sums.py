@@ -460,7 +460,7 @@ class Sums:
         self._contracts: dict[str, _Contract] = {}
         self._contract_nos: set[tuple[str, str, str]] = set()  # by enterprise and provider
         self._awards: dict[str, _Award] = {}
-        self._awarded: defaultdict[str, list[_Award]] = defaultdict(list)  # by programme
+        self._awarded: defaultdict[str, list[_Award]] = defaultdict(list)  # by enterprise
         # Other public money by project and reference: level and fen.
         self._funds: defaultdict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
         self._audited: dict[str, int] = {}
@@ -865,7 +865,7 @@ class Sums:
             raise Violation("sum_class", f"the class of award {fields['id']}", number)
         award = _Award(fields, derived or fields["class"])
         self._awards[fields["id"]] = award
-        self._awarded[award.programme].append(award)
+        self._awarded[fields["enterprise"]].append(award)
         self._note_project(fields)
         if rules.claims is not None:
             self._claims.add_item(fields["id"], _award_item(award, rules, rules.claims))
@@ -910,8 +910,7 @@ class Sums:
             yield "its ratio", floor(Fraction(section["ratio"], 10_000) * fields["base"]) - funds
         if "fixed" in section:
             yield "its fixed sum", _yuan(section["fixed"]) - funds
-        awarded = self._awarded[award.programme]
-        others = [each for each in awarded if self._share_caps(each, award, rules)]
+        others = [each for each in self._sharing_caps(award, rules) if each.amount]
         if rules.once and others:
             yield "the only one", 0
         if "cap" in section:
@@ -920,16 +919,19 @@ class Sums:
         if rules.cap is not None:
             yield "the cap", rules.cap - sum(each.amount for each in others) - funds
 
-    def _share_caps(self, other: _Award, award: _Award, rules: _Rules) -> bool:
-        """Return whether another award with money counts under the caps of this one."""
-        if other is award or not other.amount:
-            return False
-        first, second = other.fields, award.fields
+    def _sharing_caps(self, award: _Award, rules: _Rules) -> Iterator[_Award]:
+        """Yield the other awards that count under the caps of this one."""
+        fields = award.fields
         if rules.per == "project":
-            return bool(first.get("project") == second.get("project"))
-        if rules.per == "applicant-year" and first["year"] != second["year"]:
-            return False
-        return first["enterprise"] in self._firms.members(second["enterprise"])
+            names = self._of_project[fields["project"]]
+            found = [self._awards[name] for name in names if name in self._awards]
+        else:
+            codes = self._firms.members(fields["enterprise"])
+            found = [each for code in codes for each in self._awarded.get(code, ())]
+        for each in found:
+            is_counted = rules.per != "applicant-year" or each.fields["year"] == fields["year"]
+            if is_counted and each.programme == award.programme and each is not award:
+                yield each
 
     def _note_project(self, fields: dict[str, Any]) -> None:
         if "project" in fields:

@@ -426,6 +426,20 @@ def test_limits_that_count_one_code_alone_are_found():
     found(entries, "sum_role", ALPHA)
 
 
+def test_an_award_that_counts_those_of_one_code_alone_is_found():
+    books = firms()
+    books.activate(shipped_text("open-source", "2024-12"))
+    books.budget(2025, "5000000.00", programme="open-source")
+    books.award("W", "open-source", "600000.00")
+    books.succeed(ALPHA, BETA)
+    books.state.enterprises[ALPHA].succession = None
+    books.state.enterprises[BETA].succeeded.clear()
+    books.award("X", "open-source", "400000.00", enterprise=BETA)
+    summed(told(books))
+    books.change_award("X", "400000.01")
+    found(books, "sum_award", "the cap", "40000001", "40000000")
+
+
 def test_a_succession_between_a_provider_and_an_applicant_is_found():
     books = firms()
     books.enterprise(PROVIDER_USCC)
