@@ -515,8 +515,9 @@ class BooksMachine(RuleBasedStateMachine):
         model, state = self.model, self.books.state
         assert state.size == model.size
         assert set(state.contracts) == set(model.contracts)
+        standing = {id_: model.standing(body) for id_, body in model.contracts.items()}
         for id_, body in model.contracts.items():
-            cost, entitled, granted = model.standing(body)
+            cost, entitled, granted = standing[id_]
             assert Fraction(self.books.cost(id_), 100) == cost
             self.each_year_is_the_models(body)
             for year in YEARS:
@@ -529,7 +530,7 @@ class BooksMachine(RuleBasedStateMachine):
             for (enterprise, programme, year), fen in state.coupons.items()
             if fen and programme == PROGRAMME
         }
-        self.coupons_pay_what_they_can()
+        self.coupons_pay_what_they_can(standing)
         assert {id_: each["is"] for id_, each in model.awards.items()} == {
             id_: Fraction(each.amount, 100) for id_, each in state.awards.items()
         }
@@ -538,15 +539,14 @@ class BooksMachine(RuleBasedStateMachine):
             year: Fraction(pool.amount, 100) for (_, year), pool in state.pools.items()
         }
 
-    def coupons_pay_what_they_can(self) -> None:
+    def coupons_pay_what_they_can(self, standing: dict[str, tuple]) -> None:
         """Check that what is granted is the smaller of what is issued and what is entitled."""
-        model = self.model
-        for enterprise in model.enterprises:
-            contracts = model.contracts_of(enterprise)
+        for enterprise in self.model.enterprises:
+            of_firm = [standing[each["id"]] for each in self.model.contracts_of(enterprise)]
             for year in YEARS:
-                granted = sum(model.grants.get((each["id"], year), 0) for each in contracts)
-                entitled = sum(model.entitled(each)[0][year] for each in contracts)
-                assert granted == min(model.issued.get((enterprise, year), 0), entitled)
+                entitled = sum(each[year] for _, each, _ in of_firm)
+                granted = sum(each[year] for _, _, each in of_firm)
+                assert granted == min(self.model.issued.get((enterprise, year), 0), entitled)
 
     def each_year_is_the_models(self, contract: dict) -> None:
         """Compare what is eligible, withheld and ineligible, before any rounding."""
