@@ -25,7 +25,8 @@ from ledger.errors import BadNote, LedgerError, Violation
 from ledger.note import Checkpoint, Verifier, open_note, split_note
 from ledger.report import Check
 from ledger.tlog import Tree
-from meter.auditor.sums import Sums, is_of_record
+from meter.auditor.sum_records import is_of_record
+from meter.auditor.sums import Sums
 from meter.rules import entries
 from meter.rules.decide import Decided, decide
 from meter.rules.decide_command import decide_command, entries_following

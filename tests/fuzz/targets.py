@@ -44,8 +44,8 @@ from ledger.witnessing import Accepted, AddCheckpoint, Witnessed, judge
 from meter import client
 from meter.api import cursor
 from meter.api.routes import Ask
-from meter.auditor import sums
 from meter.auditor.replay import Audit
+from meter.auditor.sum_rules import read_rules
 from meter.demo import trace as traces
 from meter.host.tokens import parse_header
 from meter.rules.commands import ActivatePolicy, Propose, fields_of
@@ -300,7 +300,7 @@ def policy(data: bytes) -> bool:
     found = attempt(lambda: Policy.parse(text), "bad_policy")
     if found is None:
         return False
-    rules = sums._read_rules(text)
+    rules = read_rules(text)
     assert (found.cap, found.pool, found.threshold) == (rules.cap, rules.pool, rules.threshold)
     assert (found.meter, found.pool_owner) == (rules.meter, rules.owner)
     assert found.applicants == set(rules.applicants)

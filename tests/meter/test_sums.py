@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ledger.canon import encode
 from ledger.errors import Violation
+from meter.auditor.sum_records import Records
 from meter.auditor.sums import Sums
 from meter.rules.capacity import QUARTER_SECONDS, DeviceTime
 from meter.rules.kinds.table import BY_NAME
@@ -709,8 +710,8 @@ def test_an_enlistment_that_changes_more_than_its_end_is_found(devices, starts):
 # At a glance, and closely
 
 
-class Watched(Sums):
-    """Sums that note the records that need a closer look."""
+class WatchedRecords(Records):
+    """Those that note which need a closer look."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -721,11 +722,17 @@ class Watched(Sums):
         return super()._closely(number, meter, usage)
 
 
-class Thorough(Sums):
-    """Sums that look closely at every record."""
+class ThoroughRecords(Records):
+    """Those that look closely at every one."""
 
     def _at_a_glance(self, *_: Any) -> None:
         return None
+
+
+def sums_with(records: Records) -> Sums:
+    sums = Sums()
+    sums._records = records
+    return sums
 
 
 def test_only_records_across_midnight_and_such_as_do_not_fit_take_a_closer_look():
@@ -745,27 +752,29 @@ def test_only_records_across_midnight_and_such_as_do_not_fit_take_a_closer_look(
             record("room-beside-it", "A", midnight + 8_101, midnight + HOUR * 24, 5_999),
         ]
     )
-    watched = Watched()
+    records = WatchedRecords()
+    watched = sums_with(records)
     for number, fields in enumerate(told(books)):
         watched.entry(number, encode(fields))
     watched.finish()
     closely = ["across", "does-not-count", "no-room-under-the-contract"]
     closely += ["room-at-the-provider", "no-room-at-the-provider"]
-    assert watched.looked_at == closely
+    assert records.looked_at == closely
 
 
 def held(sums: Sums) -> list[Any]:
     """Return all that sums have collected of usage."""
-    in_use = [*sums._in_use.values(), *(meter.in_use for meter in sums._meter_list)]
+    records = sums._records
+    in_use = [*records._in_use.values(), *(meter.in_use for meter in records._meter_list)]
     return [
         dict(sums._balances),
-        dict(sums._records),
-        sums._withheld,
+        dict(records._records),
+        records._withheld,
         [{day: [*times] for day, times in each.items() if any(times)} for each in in_use],
         [(each.work, each.stated_cost, each.stated_entitled) for each in sums._contracts.values()],
         [
             {day: times for day, times in meter.used.items() if any(times)}
-            for meter in sums._meter_list
+            for meter in records._meter_list
         ],
     ]
 
@@ -847,7 +856,7 @@ def test_what_is_found_at_a_glance_is_found_closely_too(history, lie, liar):
     usages = [fields for fields in entries if fields["kind"] == "usage"]
     if usages:
         usages[liar % len(usages)].update(lie)
-    assert outcome(Sums(), entries) == outcome(Thorough(), entries)
+    assert outcome(Sums(), entries) == outcome(sums_with(ThoroughRecords()), entries)
 
 
 @pytest.mark.parametrize(
@@ -866,7 +875,7 @@ def test_a_record_of_nothing_or_less_is_none_at_a_glance_either(lie):
     books.post([hour("a")])
     *entries, last = told(books)
     entries.append(last | lie)
-    assert outcome(Sums(), entries) == outcome(Thorough(), entries)
+    assert outcome(Sums(), entries) == outcome(sums_with(ThoroughRecords()), entries)
 
 
 def test_a_record_of_31_days_counts_and_one_that_is_longer_is_found_be_it_by_centuries():

@@ -14,6 +14,7 @@ _RULES: Final = (
     "test_authority",
 )
 _KINDS: Final = ("test_authority", "test_strict", "test_decide")
+_SUMS: Final = ("test_sums", "test_sum_years")
 
 # By path below the repository; of tests/ledger/ for ledger/, else of tests/meter/, unless the name
 # of the folder stands before.
@@ -94,10 +95,14 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/receipt_check.py": ("test_receipts",),
     "meter/auditor/receipts.py": ("test_receipts",),
     "meter/auditor/replay.py": ("test_audit",),
-    "meter/auditor/sums.py": ("test_sums", "test_sum_years"),
+    "meter/auditor/sums.py": _SUMS,
     "meter/auditor/token_watch.py": ("test_tokens",),
     "meter/auditor/verdict.py": ("test_verification",),
     "meter/auditor/what_if.py": ("test_what_if",),
+    "meter/auditor/sum_meters.py": _SUMS,
+    "meter/auditor/sum_records.py": (*_SUMS, "test_purchases"),
+    "meter/auditor/sum_rules.py": (*_SUMS, "test_take", "test_awards"),
+    "meter/auditor/sum_totals.py": (*_SUMS, "test_purchases"),
     "meter/auditor/sum_claims.py": ("test_sum_claims", "test_claims", "test_claim_model"),
     "meter/auditor/sum_terms.py": ("test_amendments", "test_additions"),
     "meter/auditor/sum_firms.py": ("test_successions",),
