@@ -41,9 +41,10 @@ ROOMS = {
     "intake": RULES_AND_BELOW | {"host", "tables"},
     "publish": TABLES_AND_BELOW,
     "api": TABLES_AND_BELOW | {"http"},
+    "console": VALUES | {"host", "http", "api"},
     "service": {
         *("values", "wire", "rules", "views", "client", "agent", "auditor", "host", "tables"),
-        *("http", "intake", "publish", "api"),
+        *("http", "intake", "publish", "api", "console"),
     },
 }
 COMPOSED = {"witness", "cli", "demo"}
@@ -58,6 +59,7 @@ PURE_FILES = {
     *SUMS,
     *("meter/demo/__init__.py", "meter/demo/cast.py", "meter/demo/telling.py"),
     "meter/demo/trace.py",
+    *("meter/console/formats.py", "meter/console/palette.py", "meter/console/chart.py"),
 }
 # All of `ledger/` is pure but these; a new name here is a decision, so first see whether the I/O
 # can move to a file that is here already.

@@ -1,0 +1,88 @@
+"""How figures and times are written for people, in Chinese and English.
+
+Money comes as the API's yuan text and is never computed here. Tables and sentences have all of it,
+`¥1,438,941.60`; only the axis of a chart is short, `144万` or `1.4M`. Times are Beijing's, and say
+so, whatever the reader's clock is set to.
+"""
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Final, Literal
+
+Language = Literal["zh", "en"]
+
+LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en")
+MINUS: Final = "\N{MINUS SIGN}"
+BEIJING: Final = timezone(timedelta(hours=8))
+
+_DECIMAL: Final = re.compile(r"(-?)([0-9]+)((?:\.[0-9]+)?)")
+_DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_MONTHS: Final = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+_SHORT: Final[dict[Language, tuple[tuple[int, str], ...]]] = {
+    "zh": ((10**8, "亿"), (10**4, "万")),
+    "en": ((10**9, "bn"), (10**6, "M"), (10**3, "k")),
+}
+_LABEL: Final[dict[Language, str]] = {"zh": "北京时间", "en": "Beijing time"}
+
+
+def money(yuan: str) -> str:
+    """`1438941.60` -> `¥1,438,941.60`."""
+    sign, whole, rest = _parts(yuan)
+    return f"{sign}¥{whole}{rest}"
+
+
+def number(text: str) -> str:
+    """`-1234567.8900` -> `−1,234,567.89`: device-hours and counts, without zeros at the end."""
+    sign, whole, rest = _parts(text)
+    return f"{sign}{whole}{rest.rstrip('0').rstrip('.')}"
+
+
+def short(units: int, language: Language) -> str:
+    """Return a figure of an axis with at most one decimal: `144万`, `1.4M`."""
+    sign, units = (MINUS, -units) if units < 0 else ("", units)
+    for size, name in _SHORT[language]:
+        if units >= size:
+            tenths = (units * 10 + size // 2) // size
+            whole, rest = divmod(tenths, 10)
+            return f"{sign}{whole:,}{f'.{rest}' if rest else ''}{name}"
+    return f"{sign}{units:,}"
+
+
+def percent(part: int, whole: int) -> str:
+    """Return a share cut to one decimal; only all is `100%`, and only nothing is `0%`."""
+    if whole <= 0 or part <= 0:
+        return "0%"
+    if part >= whole:
+        return f"{part * 100 // whole}%"
+    tenths = part * 1_000 // whole
+    return f"{tenths // 10}.{tenths % 10}%" if tenths else "<0.1%"
+
+
+def date(text: str, language: Language) -> str:
+    """`2025-03-01` -> `2025年3月1日`, `1 March 2025`."""
+    match = _DATE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a date: {text!r:.40}")
+    year, month, day = map(int, match.groups())
+    if language == "zh":
+        return f"{year}年{month}月{day}日"
+    return f"{day} {_MONTHS[month - 1]} {year}"
+
+
+def moment(text: str, language: Language) -> str:
+    """Return an instant of the API to the second, in Beijing time, and say so."""
+    there = datetime.fromisoformat(text).astimezone(BEIJING)
+    time = f"{date(there.date().isoformat(), language)} {there:%H:%M:%S}"
+    return f"{time}（{_LABEL[language]}）" if language == "zh" else f"{time} ({_LABEL[language]})"
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return sign, whole part with separators, and the rest with its point."""
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a figure: {text!r:.40}")
+    sign, whole, rest = match.groups()
+    return MINUS if sign else "", f"{int(whole):,}", rest
