@@ -23,7 +23,7 @@ from meter.rules.state import State
 from meter.tables import connections, tokens
 from meter.tables import pages as tables_pages
 from meter.values.problems import Problem
-from meter.values.units import format_instant, format_money, parse_instant
+from meter.values.units import format_hours, format_instant, format_money, parse_instant
 from meter.wire.advice import ADVICE
 from meter.wire.batch import MAX_SEQ
 from meter.wire.receipt import REASONS, RECORD_CODES, VOID_CODES
@@ -599,10 +599,29 @@ def expected_figures(entry):
     return {
         "cost": format_money(entry.cost if entry.kind != "release" else 0),
         "entitled": format_money(sum(fen for _, fen in entry.entitled)),
+        "granted": format_money(granted_in(entry)),
         "withheld": format_money(entry.withheld_cost or 0),
         "ineligible": format_money(sum(reasons.values())),
         "reasons": {reason: format_money(fen) for reason, fen in reasons.items()},
+        "evidence": expected_evidence(entry) if entry.kind == "usage" else [],
     }
+
+
+def granted_in(entry):
+    """What the entry moves from coupons to its own contract, less what it moves back."""
+    own = [p for p in entry.postings if f"accrued:{entry.contract}:" in " ".join(p[:2])]
+    return sum(fen if source.startswith("coupon:") else -fen for source, _, fen in own)
+
+
+def expected_evidence(entry):
+    """The contract's own limit with its times; of the provider's, the sum."""
+    runs, told = entry.evidence or [], []
+    for limit, start, end, device_time in runs:
+        if limit == "contract":
+            times = {"from": format_instant(start // 10**6), "until": format_instant(end // 10**6)}
+            told.append({"limit": limit, **times, "device_hours": format_hours(device_time)})
+    rest = sum(run[3] for run in runs if run[0] == "provider")
+    return told + ([{"limit": "provider", "device_hours": format_hours(rest)}] if rest else [])
 
 
 def expected_change(number, entry):
@@ -656,6 +675,35 @@ async def test_each_record_is_told_as_its_entry_says_with_what_became_of_it(serv
             assert found == [each for each in all_of_them if each.get("status") == status]
     found = await everything(service, f"/v1/enterprises/{BETA}/records", "records")
     assert found == expected_records(entries, "C")
+
+
+@pytest.mark.usefixtures("past")
+@pytest.mark.parametrize("limit", [7, 1_000])
+async def test_records_are_told_newest_first_and_by_days_and_kinds(service, limit):
+    records = f"/v1/enterprises/{ALPHA}/records"
+    all_of_them = expected_records(await service.entries(), "ABWF")
+    found = await everything(service, f"{records}?order=newest", "records", limit)
+    assert found == all_of_them[::-1]
+    own = [each for each in all_of_them if each["line"] == "record"]
+    days = sorted({each["start"][:10] for each in own})
+    devices = {each["device"] for each in own}
+    assert len(days) > 3
+    assert len(devices) > 1
+    begin, end = days[1], days[-2]
+    asked = {f"device={device}": lambda each, d=device: each["device"] == d for device in devices}
+    asked |= {
+        f"from={begin}&until={end}": lambda each: begin <= each["start"][:10] < end,
+        f"from={end}&status=accepted": lambda each: (
+            each["start"][:10] >= end and each["status"] == "accepted"
+        ),
+    }
+    for query, fits in asked.items():
+        expected = list(filter(fits, own))
+        assert expected, query
+        found = await everything(service, f"{records}?{query}", "records", limit)
+        assert found == expected, query
+        newest = await everything(service, f"{records}?{query}&order=newest", "records", limit)
+        assert newest == expected[::-1], query
 
 
 async def expected_refused(service, contracts, providers):
