@@ -72,6 +72,7 @@ LEDGER_SHELL = {
 READS_POLICIES = {"meter/values/policy.py": {"importlib.resources.files"}}
 DATABASE = {"meter/tables/*", "ledger/store.py"}
 HTTP = {
+    *("meter/console/app.py", "meter/console/page.py"),
     *("meter/http/*", "meter/api/*", "meter/client.py", "meter/witness/server.py"),
     *("meter/auditor/fetch.py", "meter/exposition.py", "meter/publish/witnesses.py"),
 }

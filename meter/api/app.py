@@ -5,7 +5,7 @@ in `post` (POST) and `get` (GET; each kind of user has a file of its own, `get_*
 `docs_page` describe them all.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -35,7 +35,7 @@ from meter.api.context import CONTEXT, Context
 from meter.api.events import LAST_EVENT_ID
 from meter.api.get import METRICS_HEADERS
 from meter.api.post import IDEMPOTENCY_KEY
-from meter.api.routes import serve
+from meter.api.routes import Route, serve
 from meter.host import logs
 from meter.host.metrics import Metrics
 from meter.host.turns import Share
@@ -79,8 +79,8 @@ _PLAIN: Final = {hdrs.CONTENT_ENCODING: "identity", hdrs.TRANSFER_ENCODING: "chu
 _BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
-def make_app(context: Context) -> web.Application:
-    """Build the application around one running intake."""
+def make_app(context: Context, pages: Iterable[Route] = ()) -> web.Application:
+    """Build the application around one running intake, with pages beside the API."""
     app = web.Application(middlewares=[_problems])
     app[CONTEXT] = context
     app[_METRICS] = context.metrics
@@ -89,7 +89,7 @@ def make_app(context: Context) -> web.Application:
     app[proofs.PROVING] = proofs.Proving(context.metrics)
     app[get_public.PUBLIC] = get_public.PublicTotals()
     app[openapi.ROUTES_SERVED] = ROUTES
-    app.add_routes(map(serve, ROUTES))
+    app.add_routes(map(serve, (*ROUTES, *pages)))
     app.on_response_prepare.append(_tell_time)
     return app
 

@@ -22,7 +22,7 @@ BINARY: Final = "application/octet-stream"
 _FOR_EVER: Final = "max-age=31536000, immutable"
 
 
-async def get_checkpoint(ask: Ask) -> web.StreamResponse:
+async def get_checkpoint(ask: Ask) -> web.Response:
     """The newest checkpoint that all published files belong to."""
     headers = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8", hdrs.CACHE_CONTROL: "no-cache"}
     file = ask.context.log_folder / CHECKPOINT

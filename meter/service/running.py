@@ -17,6 +17,7 @@ from ledger.folder import FolderReader
 from meter.api.app import make_app, make_operator_app
 from meter.api.context import Context
 from meter.api.streams import Streams
+from meter.console import app as console
 from meter.host import logs
 from meter.host.clock import SYSTEM_CLOCK, Clock, WatchedClock
 from meter.host.data_folder import DataFolder
@@ -152,7 +153,8 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
                 streams=Streams(metrics),
                 token_use=token_use,
                 cursor_key=_cursor_key(folder),
-            )
+            ),
+            console.ROUTES,
         )
         url = await stack.enter_async_context(listening(app, endpoint.host, endpoint.port))
         metrics_url = ""

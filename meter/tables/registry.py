@@ -194,6 +194,10 @@ class Registered:
             if token.person == person and self._known(token) and self.ended(token) is None
         ]
 
+    def log_keys(self) -> list[str]:
+        """Return the vkeys that sign checkpoints, the oldest first."""
+        return list(signing(self.state.log_keys, self.size))
+
     def receipt_key(self) -> tuple[str, str]:
         """Return id and base64 of the newest key that signs receipts."""
         keyid, key = list(signing(self.state.receipt_keys, self.size).items())[-1]

@@ -621,7 +621,7 @@ async def test_a_token_of_another_officer_signs_with_its_own_name(database, tmp_
 
 async def test_an_unknown_url_is_404_and_a_wrong_method_405_with_allow(database, tmp_path):
     async with serving(database, tmp_path) as service:
-        for path in ("/", "/nope", "/v1", "/v1/usage/", "/v1/contracts//freeze", "/v2/usage"):
+        for path in ("/nope", "/nope/", "/v1", "/v1/usage/", "/v1/contracts//freeze", "/v2/usage"):
             for method in ("GET", "POST"):
                 problem(await service.send(method, path), "not_found", 404)
         for path, allowed in (

@@ -1,0 +1,243 @@
+"""The console's pages over HTTP: what they show is what the API answers, and nothing gets in."""
+
+import gzip
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from meter.console import app, page
+from meter.console.formats import LANGUAGES, money
+from meter.console.words import WORDS, words
+from meter.values.problems import Problem
+from tests.books import ALPHA, PROGRAMME, lifted, uscc_of
+from tests.services import (
+    Clock,
+    authorization,
+    contract_body,
+    enterprise_body,
+    provider_body,
+    serving,
+)
+
+FIRMS = [ALPHA, *(uscc_of(number) for number in (31, 32, 33, 34))]
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+EVIL = '<script>alert("x")</script>'
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.text.append(" ".join(data.split()))
+
+
+@pytest.fixture
+async def service(database, tmp_path):
+    """Five firms have coupons of 1,438,941.60 yuan together, since March."""
+    clock = Clock("2025-03-20T12:00:00+08:00")
+    policy = lifted(pool="90000000.00")
+    assert 'title_en = "Training coupon"' in policy
+    policy = policy.replace('title_en = "Training coupon"', f"title_en = '{EVIL}'")
+    async with serving(database, tmp_path, clock=clock) as service:
+        await service.activate(policy)
+        await service.ask("/v1/providers", **provider_body())
+        for number, uscc in enumerate(FIRMS):
+            await service.ask("/v1/enterprises", **enterprise_body(uscc))
+            body = contract_body(f"C{number}", enterprise=uscc, amount="5000000.00")
+            await service.ask("/v1/contracts", **body)
+            await service.issue(2025, "287788.32", uscc)
+        clock.set("2025-04-02T12:00:00+08:00")
+        await service.published()
+        yield service
+
+
+async def shown(service, path, **headers):
+    answer = await service.get(path, Authorization="", **headers)
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    return answer, Elements(answer.body.decode())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_the_public_page_shows_what_the_api_answers(service, language):
+    answer, found = await shown(service, f"/{language}/")
+    assert answer.status == 200
+    public = (await service.get("/v1/public")).json
+    assert len(public["pools"]) == 3
+    for pool in public["pools"]:
+        assert str(pool["year"]) in found.text
+        assert money(pool["amount"]) in found.text
+    assert found.text.count("¥90,000,000.00") == 3
+    assert "¥1,438,941.60" in found.text
+    assert found.text.count(words(language)["few"]) == 2
+    checkpoint = (await service.get("/log/checkpoint")).body.decode().splitlines()
+    assert set(checkpoint[:3]) <= set(found.text)
+    key = (await service.get("/v1/receipt-key")).json
+    assert f"{key['keyid']} {key['public_key']}" in found.text
+    (vkey,) = service.intake.state.log_keys
+    assert vkey in found.text
+    assert words(language)["keys"] in found.text
+    assert not any("object at 0x" in text for text in found.text)
+    command = next(text for text in found.text if text.startswith("kashi verify"))
+    assert command == f"kashi verify {service.url} --vkey '{vkey}' --token …"
+
+
+async def test_dates_are_beijings_and_say_so(service):
+    _, chinese = await shown(service, "/zh/")
+    _, english = await shown(service, "/en/")
+    assert any("2025年4月1日" in text and "北京时间" in text for text in chinese.text)
+    assert any("1 April 2025" in text and "Beijing time" in text for text in english.text)
+
+
+async def test_names_stay_text(service):
+    answer, found = await shown(service, "/en/")
+    assert EVIL in found.text
+    assert EVIL.encode() not in answer.body
+    assert html.escape(EVIL, quote=False).replace('"', "&#34;").encode() in answer.body
+
+
+@pytest.mark.parametrize("path", ["/zh/", "/en/", "/"])
+async def test_nothing_gets_into_a_page(service, path):
+    answer = await service.http.get(service.url + path, allow_redirects=False)
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    for tag, attributes in Elements(await answer.text()).found:
+        assert tag not in ("script", "style", "iframe", "object", "base")
+        assert not any(name == "style" or name.startswith("on") for name in attributes)
+        for name in ("href", "src"):
+            link = attributes.get(name)
+            assert link is None or re.match(r"/(?!/)|#", link), link
+
+
+async def test_every_link_of_the_page_leads_somewhere(service):
+    _, found = await shown(service, "/en/")
+    links = {each["href"] for _, each in found.found if (each.get("href") or "").startswith("/")}
+    assert {"/zh/", "/docs", "/log/checkpoint"} <= links
+    for link in links:
+        assert (await service.get(link, Authorization="")).status == 200, link
+
+
+async def test_assets_have_the_hash_of_their_content_and_stay(service):
+    assert len(page.ASSETS) == 2
+    for name, data in page.ASSETS.items():
+        answer = await service.get(f"/assets/{name}", Authorization="")
+        assert (answer.status, answer.body) == (200, data)
+        assert answer.headers["Cache-Control"] == "max-age=31536000, immutable"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert (await service.get("/assets/console.css")).code == "not_found"
+    assert (await service.get("/assets/..%2Fapp.py")).code == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("accept", "language"),
+    [
+        (None, "zh"),
+        ("", "zh"),
+        ("en-GB,en;q=0.9", "en"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("fr,en;q=0.5,zh;q=0.4", "en"),
+        ("fr", "zh"),
+        ("en;q=0,zh;q=0", "zh"),
+        ("en;q=x", "zh"),
+        ("EN", "en"),
+    ],
+)
+async def test_the_start_leads_to_the_language_that_the_browser_prefers(service, accept, language):
+    headers = {"Authorization": ""} | ({} if accept is None else {"Accept-Language": accept})
+    async with service.http.get(service.url, headers=headers, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, f"/{language}/")
+        assert answer.headers["Vary"] == "Accept-Language"
+
+
+async def test_what_is_in_no_language_is_no_page(service):
+    for path in ("/fr/", "/zh", "/v1/", "/zh/nope"):
+        assert (await service.get(path)).code == "not_found"
+
+
+async def test_a_problem_of_a_page_is_a_page():
+    async def refuse(_ask, _language):
+        raise Problem("busy", EVIL)
+
+    answer = await app._shown(refuse, "en")(None)
+    found = Elements(answer.body.decode())
+    assert (answer.status, answer.headers["Content-Security-Policy"]) == (503, POLICY)
+    assert {EVIL, "busy"} <= set(found.text)
+
+
+async def test_a_shared_link_may_have_something_after_it(service):
+    answer, _ = await shown(service, "/zh/?from=timeline&isappinstalled=0")
+    assert answer.status == 200
+
+
+async def test_a_page_is_the_same_for_every_token_and_every_method_that_reads(service):
+    firm = await authorization(service, "firm", "enterprise", ALPHA)
+    await service.published()
+    plain = (await service.get("/en/", Authorization="")).body
+    for token in (firm, "Bearer x.y", ""):
+        assert (await service.get("/en/", Authorization=token)).body == plain
+    head = await service.send("HEAD", "/en/")
+    assert (head.status, head.body) == (200, b"")
+    assert (await service.post("/en/", {})).code == "method_not_allowed"
+    tag = (await service.get("/en/")).headers["ETag"]
+    assert (await service.get("/en/", If_None_Match=tag)).status == 304
+
+
+async def test_pages_are_no_part_of_the_api_s_description(service):
+    described = (await service.get("/openapi.json")).json["paths"]
+    assert not {route.path for route in app.ROUTES} & described.keys()
+
+
+async def test_pages_and_style_are_small(service):
+    for language in LANGUAGES:
+        body = (await service.get(f"/{language}/")).body
+        assert len(body) <= 120_000
+        assert len(gzip.compress(body)) <= 25_000
+    (style,) = [data for name, data in page.ASSETS.items() if name.endswith(".css")]
+    assert len(style) <= 16_384
+    text = style.decode()
+    assert "light-dark(" not in text
+    assert not re.search(r"url\(|@import", text)
+    # No rule within a rule, other than of a medium.
+    assert not re.search(r"\{[^{}@]*\{", re.sub(r"@media[^{]*\{|@page[^}]*\}", "", text))
+
+
+async def test_a_ledger_that_nothing_was_issued_from_says_what_comes_next(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.published()
+        _, found = await shown(service, "/zh/")
+        assert words("zh")["no_programmes"] in found.text
+        (service.folder.log / "checkpoint").unlink()
+        answer, found = await shown(service, "/zh/")
+        assert answer.status == 200
+        assert words("zh")["not_published"] in found.text
+
+
+def test_every_text_is_in_both_languages_and_used():
+    templates = "".join(
+        page._ENVIRONMENT.loader.get_source(page._ENVIRONMENT, name)[0]
+        for name in page._ENVIRONMENT.list_templates()
+    )
+    used = set(re.findall(r"\bw\.([a-z_]+)", templates))
+    assert used == set(WORDS)
+    for text in WORDS.values():
+        assert text.zh.strip()
+        assert text.en.strip()
+        assert re.findall(r"\{\w+\}", text.zh) == re.findall(r"\{\w+\}", text.en)
+    assert PROGRAMME not in templates
