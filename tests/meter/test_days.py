@@ -32,7 +32,9 @@ def check(state: State) -> int:
         for year, share in contract.shares.items():
             own = [day for day in days if day.year == year]
             assert sum(day.entitled for day in own) == share.entitled
-        assert all(day.cost >= 0 <= day.entitled and day.device_time > 0 for day in days)
+        assert all(day.cost >= 0 <= day.entitled and day.device_time >= 0 for day in days)
+        if contract.policy.meter == "device-time":
+            assert all(day.device_time for day in days)
         count += len(days)
     return count
 

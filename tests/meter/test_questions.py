@@ -410,9 +410,18 @@ async def test_what_was_refused_is_what_the_receipts_say_in_their_order(service,
             assert sum(each["what"] != "batch" for each in found[:place]) == before
 
 
+OF_PURCHASES = {
+    *("unknown_contract", "wrong_meter", "bad_amount", "bad_interval", "too_long", "in_future"),
+    *("too_late", "contract_frozen", "second_purchase"),
+}
+OF_RECORDS = [code for code in RECORD_CODES if code not in ("bad_amount", "second_purchase")]
+
+
 def test_there_is_advice_for_everything_that_can_be_refused():
+    assert OF_PURCHASES.union(OF_RECORDS) == set(RECORD_CODES)
     assert set(ADVICE) == {
-        *(("record", code) for code in (*RECORD_CODES, "conflict")),
+        *(("record", code) for code in (*OF_RECORDS, "conflict")),
+        *(("purchase", code) for code in (*OF_PURCHASES, "conflict")),
         *(("void", code) for code in VOID_CODES),
         ("batch", "seq_conflict"),
     }
@@ -422,7 +431,8 @@ def test_there_is_advice_for_everything_that_can_be_refused():
 
 
 async def test_each_code_is_told_with_its_advice(service):
-    assert set(WRONG) == set(RECORD_CODES)
+    codes = [code for code in OF_RECORDS if code != "wrong_meter"]  # test_purchases has it
+    assert set(WRONG) == set(codes)
     await service.usage([right("kept"), right("gone")])
     await service.usage([], [void("gone")], seq=2)
     wrong = [right(code, **changes) for code, changes in WRONG.items()]
@@ -436,7 +446,7 @@ async def test_each_code_is_told_with_its_advice(service):
     assert [(each["what"], each["code"]) for each in found] == [
         ("void", "unknown_record"),
         ("void", "already_voided"),
-        *(("record", code) for code in RECORD_CODES),
+        *(("record", code) for code in codes),
         ("record", "conflict"),
         ("void", "too_late"),
         ("batch", "seq_conflict"),
@@ -846,6 +856,7 @@ async def test_enterprises_and_providers_are_listed_as_they_were_registered(serv
         "entry": state.providers["pcl"].entry,
         "uscc": uscc_of(9),
         "name": "鹏城实验室",
+        "serves": [],
         "enlistments": [
             {
                 "batch": "2025-1",
