@@ -75,6 +75,7 @@ HTTP = {
     *("meter/console/app.py", "meter/console/page.py"),
     *("meter/http/*", "meter/api/*", "meter/client.py", "meter/witness/server.py"),
     *("meter/auditor/fetch.py", "meter/exposition.py", "meter/publish/witnesses.py"),
+    "meter/agent/collect/kubernetes.py",
 }
 
 IMPURE_MODULES = {

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -48,6 +48,7 @@ _PATHS: Final[dict[str | None, tuple[str, ...]]] = {
     "service": ("token", "ca", "certificate", "private_key"),
     "provider": ("key",),
     "file": ("path", "mapping"),
+    "kubernetes": ("token", "ca", "certificate", "private_key"),
 }
 Filter = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -77,6 +78,7 @@ class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class SlurmSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The cluster that is read, since when, and how its runs are cut."""
 
+    clock: ClassVar[str | None] = "slurm"  # whose time is compared with ours
     cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}\Z")]
     since: Instant
     slice_seconds: Annotated[int, Meta(ge=10, le=86_400)] = 900
@@ -93,6 +95,7 @@ class FileSettings(Struct, frozen=True, forbid_unknown_fields=True):
     `mapping` may be the name of one that comes with the package.
     """
 
+    clock: ClassVar[str | None] = None  # whose time is compared with ours
     path: str
     mapping: str
     since: Instant
@@ -100,6 +103,30 @@ class FileSettings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def rhythm(self) -> Rhythm:
         return Rhythm()
+
+
+class KubernetesSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The Kubernetes cluster that is read, since when, and how its runs are cut.
+
+    `token`, `ca`, `certificate` and `private_key` are files. Without an `url`, the agent is a pod
+    of the cluster. `account_label` is the label of a pod that tells its account.
+    """
+
+    clock: ClassVar[str | None] = "kubernetes"  # whose time is compared with ours
+    cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}\Z")]
+    since: Instant
+    url: str | None = None
+    token: str | None = None
+    ca: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+    account_label: Filter | None = None
+    slice_seconds: Annotated[int, Meta(ge=10, le=86_400)] = 900
+    settle_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+
+    @property
+    def rhythm(self) -> Rhythm:
+        return Rhythm(self.slice_seconds, self.settle_seconds)
 
 
 class ContractRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,12 +154,17 @@ class IgnoreRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeviceRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """The device kind of a resource, and how many thousandths one of it is."""
+    """The device kind of a resource, and how many thousandths one of it is.
+
+    Where a run asks for `memory` too, one is its share of `memory_total`, rounded up.
+    """
 
     resource: Filter
     device: Id
     milli: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
     partition: Filter | None = None
+    memory: Filter | None = None
+    memory_total: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Piece(Struct, frozen=True):
@@ -150,14 +182,15 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     provider: ProviderSettings
     slurm: SlurmSettings | None = None
     file: FileSettings | None = None
+    kubernetes: KubernetesSettings | None = None
     contract: Sequence[ContractRule] = ()
     device: Sequence[DeviceRule] = ()
     ignore: Sequence[IgnoreRule] = ()
 
     @property
-    def source(self) -> SlurmSettings | FileSettings:
+    def source(self) -> SlurmSettings | FileSettings | KubernetesSettings:
         """Return what is read."""
-        found = self.slurm or self.file
+        found = self.slurm or self.file or self.kubernetes
         assert found is not None, "read_config has seen that there is one"
         return found
 
@@ -213,8 +246,10 @@ def _with_paths(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _check_source(config: Config) -> None:
-    if sum(each is not None for each in (config.slurm, config.file)) != 1:
-        raise ValueError("either [slurm] or [file] says what is read")
+    if sum(each is not None for each in (config.slurm, config.file, config.kubernetes)) != 1:
+        raise ValueError("one of [slurm], [kubernetes] and [file] says what is read")
+    if config.kubernetes is not None and config.kubernetes.url is not None:
+        _check_url(config.kubernetes.url)
 
 
 def _check_url(url: str) -> None:
@@ -232,6 +267,9 @@ def _check_rules(config: Config) -> None:
     for (resource, _), count in known.items():
         if count > 1:
             raise ValueError(f"two entries of [[device]] are for {resource}")
+    for device in config.device:
+        if (device.memory is None) != (device.memory_total is None):
+            raise ValueError(f"{device.resource} has only one of memory and memory_total")
     for rule in config.contract:
         if rule.span[0] >= rule.span[1]:
             raise ValueError(f"{rule.contract} of {rule.account} ends before it begins")
@@ -251,6 +289,7 @@ class Map:
     ) -> None:
         self._contracts = contracts
         self._devices = {(rule.resource, rule.partition): rule for rule in devices}
+        self._memory = {rule.memory: rule.resource for rule in devices if rule.memory is not None}
         self._ignored = [rule for rule in ignored if rule.resource is None]
         self._ignored_resources = {
             (rule.resource, rule.account, rule.partition) for rule in ignored if rule.resource
@@ -264,13 +303,16 @@ class Map:
     def devices(self, run: Run) -> Mapping[str, int]:
         """Return the thousandths of each device kind that a run held. Raises `Unvaluable`."""
         held: dict[str, int] = {}
-        for resource, thousandths in thousandths_in(run.allocation).items():
-            if self._is_ignored(resource, run):
+        found = thousandths_in(run.allocation)
+        for resource, thousandths in found.items():
+            # The memory of a device tells its share, and is none itself.
+            if self._is_ignored(resource, run) or self._memory.get(resource) in found:
                 continue
             rule = self._device(resource, run.partition)
-            milli, rest = divmod(thousandths * rule.milli, 1_000)
+            each = _milli(rule, found)
+            milli, rest = divmod(thousandths * each, 1_000)
             if rest:
-                told = f"{thousandths} thousandths of {resource}, each {rule.milli} of"
+                told = f"{thousandths} thousandths of {resource}, each {each} of"
                 raise Unvaluable("not_whole", f"{told} {rule.device}, are no whole thousandths")
             held[rule.device] = held.get(rule.device, 0) + milli
         return held
@@ -334,6 +376,14 @@ class Map:
             if rule is not None:
                 yield Piece((start, until), rule.contract)
             start = until
+
+
+def _milli(rule: DeviceRule, held: Mapping[str, int]) -> int:
+    """Return how many thousandths of a device one of a resource is."""
+    if rule.memory is None or rule.memory_total is None or rule.memory not in held:
+        return rule.milli
+    # What is held is in thousandths: of the memory, too.
+    return min(1_000, -(-held[rule.memory] // rule.memory_total))
 
 
 _Rule = TypeVar("_Rule", ContractRule, IgnoreRule)

@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from typing import Final
 
 THOUSANDTHS: Final = "milli/"
+CLAIMS: Final = "claims/"
 _GRES: Final = "gres/"
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
+_MILLI: Final = re.compile(r"[0-9]{1,30}")
 
 
 class Unvaluable(ValueError):  # noqa: N818 - the name says what is wrong
@@ -31,8 +33,12 @@ def thousandths_in(allocation: str) -> Mapping[str, int]:
     """Return the thousandths of devices by resource. Raises `Unvaluable`."""
     found = {resource: 1_000 * count for resource, count in devices_in(allocation).items()}
     for item in allocation.split(","):
+        if item.startswith(CLAIMS):
+            raise Unvaluable("resource_claims", "what its resource claims hold is not read")
         if item.startswith(THOUSANDTHS):
             resource, _, held = item.removeprefix(THOUSANDTHS).rpartition("=")
+            if not _MILLI.fullmatch(held):
+                raise Unvaluable("unreadable", f"cannot be read: {allocation:.200}")
             found[resource] = int(held)
     return found
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from meter.agent.collect import job_file, slurm
-from meter.agent.config import Config, FileSettings, SlurmSettings
+from meter.agent.collect import job_file, kubernetes, slurm
+from meter.agent.config import Config, FileSettings, KubernetesSettings, SlurmSettings
 from meter.agent.push import MAX_CLOCK_SECONDS
 from meter.client import ClientError, Refused, Service, load_key, sign_batch
 from meter.wire.batch import Batch
@@ -45,6 +45,9 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
                 yield finding
         case FileSettings() as settings:
             yield _file(settings)
+        case KubernetesSettings() as settings:
+            async for finding in _kubernetes(settings):
+                yield finding
     async for finding in _service(config):
         yield finding
 
@@ -55,6 +58,16 @@ def _file(settings: FileSettings) -> Finding:
         return Finding(fault, "correct `path` or `mapping` in [file], or the mapping")
     bad = 0 if reading.part is None else len(reading.part.bad)
     return Finding(f"{settings.path} has the mapped columns; lines that cannot be read: {bad}")
+
+
+async def _kubernetes(settings: KubernetesSettings) -> AsyncIterator[Finding]:
+    reading = await kubernetes.read(settings, {}, None, int(time.time()))
+    for fault in reading.faults:
+        yield Finding(fault, "correct [kubernetes], or let the agent's user list and watch pods")
+    if reading.is_complete:
+        running = sum(each.end is None for each in reading.runs.values())
+        yield Finding(f"pods that were scheduled: {len(reading.runs)}, without an end {running}")
+        yield _clock("the API server", time.time() - reading.at)
 
 
 async def _slurm(config: Config, settings: SlurmSettings) -> AsyncIterator[Finding]:

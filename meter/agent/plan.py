@@ -30,8 +30,8 @@ MAX_AGE_SECONDS: Final = 35 * DAY_SECONDS
 SliceStanding = Literal["sent", "held", "waiting", "refused", "voiding", "void"]
 # Why a correction waits for a person: the run is gone from the accounting; it has shrunk by more
 # than half; its account or devices changed; it is too old for the service to take a void; the
-# service did not take one.
-Question = Literal["vanished", "shrunk", "changed", "old", "not_voided"]
+# service did not take one. Unseen: it ended nobody knows when, after what is reported.
+Question = Literal["vanished", "shrunk", "changed", "old", "not_voided", "unseen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +166,15 @@ def plan(run: Run, known: Known, map_: Map, rhythm: Rhythm, at: int) -> Plan:
         made, trouble = _cut(run, spans, device, milli, map_, revision)
         slices += made
         quarantine = quarantine or trouble
+    if run.standing == "unseen":
+        unseen = _unseen(run)
+        question = question or (None if unseen.mark == known.approved else unseen)
     return Plan(slices, outdated, wrong, quarantine, question, is_unfinished)
+
+
+def _unseen(run: Run) -> Trouble:
+    seen_at = "never" if run.end is None else format_instant(run.end)
+    return Trouble("unseen", f"it was last seen at {seen_at}, and nobody knows how long it ran on")
 
 
 def vanished(run: Run, known: Known) -> Plan:

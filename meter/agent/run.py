@@ -16,8 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
-from meter.agent.collect import job_file, slurm
-from meter.agent.config import Config, FileSettings, SlurmSettings, read_config
+from meter.agent.collect import job_file, kubernetes, slurm
+from meter.agent.config import (
+    Config,
+    FileSettings,
+    KubernetesSettings,
+    SlurmSettings,
+    read_config,
+)
 from meter.agent.plan import Slice, plan, vanished
 from meter.agent.push import Report, Reporter
 from meter.agent.slice import Rhythm
@@ -130,8 +136,8 @@ class Agent:
     async def _once(self, *, is_dry: bool) -> Outcome:
         now = time.time()
         outcome = Outcome(await self._collect(self._since()))
-        if outcome.reading.part is None:
-            outcome.clock_ahead_seconds["slurm"] = now - outcome.reading.at
+        if self._config.source.clock is not None:
+            outcome.clock_ahead_seconds[self._config.source.clock] = now - outcome.reading.at
         outcome.faults += outcome.reading.faults
         with self.spool.change(is_undone=is_dry):
             self._take(outcome)
@@ -156,18 +162,23 @@ class Agent:
 
     async def read(self, since: int) -> Reading:
         """Return all that the scheduler says, of what ended since."""
-        if self._config.file is None:
-            return await self._collect(since - LOOK_BACK_SECONDS)
-        return await self._read_file(self._config.file, None, sys.maxsize)
+        match self._config.source:
+            case FileSettings() as settings:
+                return await self._read_file(settings, None, sys.maxsize)
+            case _:
+                return await self._collect(since - LOOK_BACK_SECONDS)
 
     async def _read(self, since: int) -> Reading:
         match self._config.source:
             case SlurmSettings(cluster=cluster, settle_seconds=settle_seconds):
                 return await slurm.read(cluster, since, int(time.time()), settle_seconds)
             case FileSettings() as settings:
-                is_same_map = self.spool.fact("map") == self._config.map_digest
-                cursor = self.spool.fact("cursor") if is_same_map else None
+                cursor = self.spool.fact("cursor")
                 return await self._read_file(settings, cursor, job_file.MAX_LINES)
+            case KubernetesSettings() as settings:
+                known = self.spool.unended(kubernetes.prefix_of(settings))
+                cursor = self.spool.fact("cursor")
+                return await kubernetes.read(settings, known, cursor, int(time.time()))
 
     @staticmethod
     async def _read_file(settings: FileSettings, cursor: str | None, max_lines: int) -> Reading:
@@ -188,8 +199,8 @@ class Agent:
     def _take(self, outcome: Outcome) -> None:
         """Write down a reading and what follows from it, within one change."""
         reading, digest = outcome.reading, self._config.map_digest
-        is_same_map = self.spool.fact("map") == digest and bool(reading.runs)
-        settled = self.spool.settled(reading.since) if is_same_map else {}
+        is_same_map = self.spool.fact("map") == digest
+        settled = self.spool.settled(reading.since) if is_same_map and reading.runs else {}
         self.spool.set_fact("map", digest)
         new = {id_: run for id_, run in reading.runs.items() if settled.get(id_) != run}
         for run in new.values():
@@ -200,9 +211,14 @@ class Agent:
             self.spool.set_fact("complete_at", str(reading.at))
         if reading.part is not None:
             self.spool.keep_part(reading.part)
+        ids = new.keys() | self.spool.unsettled()
+        if reading.cursor is not None:
+            self.spool.set_fact("cursor", reading.cursor)
+            if not is_same_map:  # what was told before is not told again
+                ids |= self.spool.runs_since(self._config.source.since)
         elif reading.is_complete:
             gone = self.spool.runs_since(reading.since + _EDGE_SECONDS) - reading.runs.keys()
-        self._judge_all(new.keys() | self.spool.unsettled() | gone, outcome, gone)
+        self._judge_all(ids | gone, outcome, gone)
 
     def _told_apart(self, run: Run, reading: Reading) -> Run:
         """Return a run, as `twice` where an earlier part of the file has another of this name."""
@@ -236,6 +252,8 @@ class Agent:
             return  # it may have ended
         else:
             made = plan(run, known, self._config.map, self._rhythm, outcome.reading.at)
+            if run.standing == "unseen" and made.question is None:
+                self.spool.stand(id_, "ended")
         self.spool.apply(run, known, made)
         outcome.records += [each.record() for each in made.slices]
         outcome.voids += voids_of(made.voids, run)

@@ -267,12 +267,11 @@ class Spool:
         self._do("drop_all_bad_lines")
 
     def keep_part(self, part: FilePart) -> None:
-        """Write down how far a file was read, and the lines that could not be read."""
+        """Write down the lines of a file that could not be read."""
         if part.is_anew:
             self._do("drop_bad_lines", part.source)
         for each in part.bad:
             self._do("put_bad_line", part.source, *astuple(each))
-        self.set_fact("cursor", part.cursor)
 
     def see(self, run: Run, at: int) -> None:
         """Write down a run as it was seen."""
@@ -367,6 +366,11 @@ class Spool:
     def unfinished(self) -> set[str]:
         """Return the runs of which more is due once their voids are answered."""
         return {id_ for (id_,) in self._all("unfinished_runs")}
+
+    def unended(self, prefix: str) -> dict[str, tuple[Run, int]]:
+        """Return the runs without an end whose id begins so, and when each was last seen."""
+        rows = self._all("unended_runs", prefix)
+        return {row[0]: (_run(row[:-1]), row[-1]) for row in rows}
 
     def settled(self, since: int) -> dict[str, Run]:
         """Return the runs that ended since and of which nothing can be due by the same map."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Ended: the end is known. Open: it runs by two sources. Doubtful: neither. Twice: one id, two rows.
-# Gone: it was reported, and a complete reading did not show it; only the spool says so.
-Standing = Literal["ended", "open", "doubtful", "twice", "gone"]
+# Gone: it was reported, and a complete reading did not show it; only the spool says so. Unseen: it
+# ended some time after its `end`, which is when it was last seen.
+Standing = Literal["ended", "open", "doubtful", "twice", "gone", "unseen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +51,13 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePart:
-    """The part of a file that a reading is of; `cursor` is where the next one goes on.
+    """The part of a file that a reading is of.
 
     `source` names the file whatever its length. One that is read `is_anew` has no lines yet that
     could not be read.
     """
 
     source: str
-    cursor: str
     is_anew: bool
     has_more: bool
     bad: tuple[BadLine, ...] = ()
@@ -67,15 +67,16 @@ class FilePart:
 class Reading:
     """The runs that were seen, `at` by the scheduler's clock.
 
-    It is complete where there are no `faults`: then a run that is missing is gone, but where it is
-    of a `part` of a file. Runs with an end and open runs are right in any case. `since` is how far
-    it looked back.
+    It is complete where there are no `faults`: then a run that is missing is gone, unless a reading
+    tells only what came after another; then its `cursor` is where the next one goes on. Runs with
+    an end and open runs are right in any case. `since` is how far it looked back.
     """
 
     at: int
     since: int
     runs: Mapping[str, Run]
     faults: tuple[str, ...] = ()
+    cursor: str | None = None
     part: FilePart | None = None
 
     @property

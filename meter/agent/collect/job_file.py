@@ -72,16 +72,16 @@ def read(file: Path, mapping: Path, cursor: str | None, max_lines: int = MAX_LIN
     try:
         layout = read_layout(mapping)
         with file.open("rb") as stream:
-            part, runs = _read(stream, layout, cursor, max_lines)
+            part, runs, end = _read(stream, layout, cursor, max_lines)
     except (OSError, ValueError) as error:
         return Reading(at=now, since=now, runs={}, faults=(str(error),))
     since = min((run.begin if run.end is None else run.end for run in runs.values()), default=now)
-    return Reading(at=now, since=since, runs=runs, part=part)
+    return Reading(at=now, since=since, runs=runs, cursor=end, part=part)
 
 
 def _read(
     stream: BinaryIO, layout: Layout, cursor: str | None, max_lines: int
-) -> tuple[FilePart, dict[str, Run]]:
+) -> tuple[FilePart, dict[str, Run], str]:
     known = None if not cursor else msgspec.json.decode(cursor, type=Cursor)
     start = _start(stream, layout)
     is_anew = known is None or not _goes_on(stream, known, start)
@@ -103,12 +103,11 @@ def _read(
     end = Cursor(start.layout, start.head, offset, number, here.header)
     part = FilePart(
         source=start.head,
-        cursor=msgspec.json.encode(end).decode() if start.head else "",
         is_anew=is_anew,
         has_more=number - here.line == max_lines,
         bad=tuple(bad),
     )
-    return part, runs
+    return part, runs, msgspec.json.encode(end).decode() if start.head else ""
 
 
 def _newer(before: Run | None, run: Run) -> Run:

@@ -126,6 +126,10 @@ WHERE until >= ? AND quarantine IS NULL AND question IS NULL AND NOT is_unfinish
     SELECT run FROM slice WHERE standing NOT IN ('sent', 'held')
 )
 
+-- name: unended_runs
+SELECT id, account, partition, state, allocation, start, until, ran, was_suspended, standing, seen_at
+FROM run WHERE until IS NULL AND id GLOB ? || '*'
+
 -- name: runs_since
 SELECT id FROM run WHERE until IS NULL UNION SELECT id FROM run WHERE until >= ?
 
