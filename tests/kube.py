@@ -1,4 +1,4 @@
-"""A stand-in for the part of a Kubernetes API server that lists and watches pods.
+"""A stand-in for the part of a Kubernetes API server that lists and watches pods and claims.
 
     async with ApiServer() as server:
         server.put(pod("u1"))
@@ -19,12 +19,20 @@ from typing import Any, Self
 from aiohttp import web
 
 JSON = dict[str, Any]
-PODS = {
-    "name": "pods",
-    "singularName": "pod",
-    "namespaced": True,
-    "kind": "Pod",
-    "verbs": ["get", "list", "watch"],
+VERBS = {"namespaced": True, "verbs": ["get", "list", "watch"]}
+KINDS = {
+    "/api/v1": {"name": "pods", "singularName": "pod", "kind": "Pod"} | VERBS,
+    "/apis/resource.k8s.io/v1": {
+        "name": "resourceclaims",
+        "singularName": "resourceclaim",
+        "kind": "ResourceClaim",
+        **VERBS,
+    },
+}
+GROUP = {
+    "name": "resource.k8s.io",
+    "versions": [{"groupVersion": "resource.k8s.io/v1", "version": "v1"}],
+    "preferredVersion": {"groupVersion": "resource.k8s.io/v1", "version": "v1"},
 }
 
 
@@ -32,13 +40,15 @@ class ApiServer:
     """One server on a free port; `clock` is its time, `url` its address.
 
     `patience_seconds` is for how long a watch without changes is kept at most. Answers that `fail`
-    holds are given in place of the next ones: (status, JSON), or "cut" for a watch that breaks.
+    holds are given in place of the next ones about pods: (status, JSON), or "cut" for a watch that
+    breaks. `asked` is what was asked of pods. Without `has_claims` there are none of them: 404.
     """
 
     def __init__(self, clock: Callable[[], float], token: str | None = None) -> None:
         self.clock = clock
         self.patience_seconds = 0.05
-        self.pods: dict[str, JSON] = {}
+        self.objects: dict[str, JSON] = {}
+        self.has_claims = True
         self.fail: list[tuple[int, JSON] | str] = []
         self.asked: list[str] = []
         self.gone_as_event = False
@@ -53,8 +63,9 @@ class ApiServer:
         app = web.Application()
         app.router.add_get("/api", self._versions)
         app.router.add_get("/apis", self._groups)
-        app.router.add_get("/api/v1", self._resources)
-        app.router.add_get("/api/v1/pods", self._pods)
+        for path, kind in KINDS.items():
+            app.router.add_get(path, self._resources)
+            app.router.add_get(f"{path}/{kind['name']}", self._objects)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -68,29 +79,29 @@ class ApiServer:
 
     # What happens
 
-    def put(self, pod: JSON) -> None:
-        uid = pod["metadata"]["uid"]
-        self._note("MODIFIED" if uid in self.pods else "ADDED", pod)
+    def put(self, body: JSON) -> None:
+        uid = body["metadata"]["uid"]
+        self._note("MODIFIED" if uid in self.objects else "ADDED", body)
 
-    def delete(self, uid: str, **changes: JSON) -> None:
-        """Delete a pod; `changes` are its last ones."""
-        self._note("DELETED", self.pods[uid] | changes)
+    def delete(self, uid: str) -> None:
+        self._note("DELETED", self.objects[uid])
 
     def forget(self) -> None:
         """Know the changes until now no more."""
         self._forgotten = self._version
         self._changes.clear()
 
-    def _note(self, kind: str, pod: JSON) -> None:
+    def _note(self, event: str, body: JSON) -> None:
         self._version += 1
-        pod = copy.deepcopy(pod)
-        pod["metadata"]["resourceVersion"] = f"{self._version}"
-        self._changes.append((self._version, kind, pod))
-        if kind == "DELETED":
-            self.pods.pop(pod["metadata"]["uid"])
+        body = copy.deepcopy(body)
+        body["metadata"]["resourceVersion"] = f"{self._version}"
+        self._changes.append((self._version, event, body))
+        if event == "DELETED":
+            self.objects.pop(body["metadata"]["uid"])
         else:
-            self.pods[pod["metadata"]["uid"]] = pod
-        self._changed.set()
+            self.objects[body["metadata"]["uid"]] = body
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     # What is answered
 
@@ -104,38 +115,48 @@ class ApiServer:
         return self._answer({"kind": "APIVersions", "versions": ["v1"]})
 
     async def _groups(self, _: web.Request) -> web.Response:
-        return self._answer({"kind": "APIGroupList", "apiVersion": "v1", "groups": []})
+        groups = [GROUP] if self.has_claims else []
+        return self._answer({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 
-    async def _resources(self, _: web.Request) -> web.Response:
-        body = {"kind": "APIResourceList", "groupVersion": "v1", "resources": [PODS]}
-        return self._answer(body)
+    async def _resources(self, request: web.Request) -> web.Response:
+        version = request.path.removeprefix("/apis/").removeprefix("/api/")
+        body = {"kind": "APIResourceList", "groupVersion": version}
+        return self._answer(body | {"resources": [KINDS[request.path]]})
 
-    async def _pods(self, request: web.Request) -> web.StreamResponse:
+    async def _objects(self, request: web.Request) -> web.StreamResponse:
         query = request.query
+        path, _, _ = request.path.rpartition("/")
+        kind = KINDS[path]["kind"]
         is_watch = query.get("watch") in ("1", "true")
-        self.asked.append("watch" if is_watch else "list")
+        if kind != "Pod" and not self.has_claims:
+            return self._answer(status_of(404, "the server has no such resource"), 404)
+        if kind == "Pod":
+            self.asked.append("watch" if is_watch else "list")
         if self._token and request.headers.get("Authorization") != f"Bearer {self._token}":
             return self._answer(status_of(401, "Unauthorized"), 401)
-        failing = self.fail.pop(0) if self.fail else None
+        failing = self.fail.pop(0) if self.fail and kind == "Pod" else None
         if isinstance(failing, tuple):
             return self._answer(failing[1], failing[0])
         if is_watch:
-            return await self._watch(request, is_cut=failing == "cut")
-        return self._list(int(query.get("limit", "0")), query.get("continue", ""))
+            return await self._watch(request, kind, is_cut=failing == "cut")
+        return self._list(kind, int(query.get("limit", "0")), query.get("continue", ""))
 
-    def _list(self, limit: int, after: str) -> web.Response:
+    def _list(self, kind: str, limit: int, after: str) -> web.Response:
         version, first = (int(each) for each in (after or f"{self._version}:0").split(":"))
         if version < self._forgotten:
             return self._answer(status_of(410, "The provided continue parameter is too old"), 410)
-        pods = sorted(self.pods.values(), key=lambda each: each["metadata"]["name"])
-        last = first + limit if limit else len(pods)
+        found = [each for each in self.objects.values() if each["kind"] == kind]
+        found.sort(key=lambda each: each["metadata"]["name"])
+        last = first + limit if limit else len(found)
         meta: JSON = {"resourceVersion": f"{version}"}
-        if last < len(pods):
+        if last < len(found):
             meta["continue"] = f"{version}:{last}"
-        body = {"kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": pods[first:last]}
-        return self._answer(body)
+        body = {"kind": f"{kind}List", "apiVersion": "v1", "metadata": meta}
+        return self._answer(body | {"items": found[first:last]})
 
-    async def _watch(self, request: web.Request, *, is_cut: bool) -> web.StreamResponse:
+    async def _watch(
+        self, request: web.Request, wanted: str, *, is_cut: bool
+    ) -> web.StreamResponse:
         query = request.query
         version = int(query.get("resourceVersion") or self._version)
         if version < self._forgotten and not self.gone_as_event:
@@ -144,8 +165,8 @@ class ApiServer:
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
 
-        async def send(kind: str, body: JSON) -> None:
-            await response.write(json.dumps({"type": kind, "object": body}).encode() + b"\n")
+        async def send(event: str, body: JSON) -> None:
+            await response.write(json.dumps({"type": event, "object": body}).encode() + b"\n")
 
         if version < self._forgotten:
             await send("ERROR", status_of(410, "too old resource version"))
@@ -154,22 +175,22 @@ class ApiServer:
             float(query.get("timeoutSeconds", "1800")), self.patience_seconds
         )
         while (left := until - asyncio.get_running_loop().time()) > 0:
-            self._changed.clear()
-            for number, kind, pod in list(self._changes):
-                if number > version:
-                    await send(kind, pod)
+            changed = self._changed
+            for number, event, body in list(self._changes):
+                if number > version and body["kind"] == wanted:
+                    await send(event, body)
                     version = number
                     if is_cut:
                         request.transport.abort()
                         return response
             try:
                 async with asyncio.timeout(left):
-                    await self._changed.wait()
+                    await changed.wait()
             except TimeoutError:
                 break
         if self.bookmarks and query.get("allowWatchBookmarks") == "true":
             meta = {"resourceVersion": f"{self._version}", "creationTimestamp": None}
-            await send("BOOKMARK", {"kind": "Pod", "apiVersion": "v1", "metadata": meta})
+            await send("BOOKMARK", {"kind": wanted, "apiVersion": "v1", "metadata": meta})
         return response
 
 

@@ -113,7 +113,7 @@ class KubernetesSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     clock: ClassVar[str | None] = "kubernetes"  # whose time is compared with ours
-    cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}\Z")]
+    cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,20}\Z")]
     since: Instant
     url: str | None = None
     token: str | None = None

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Final
 
 THOUSANDTHS: Final = "milli/"
-CLAIMS: Final = "claims/"
+UNREAD: Final = "claims/unread"
 _GRES: Final = "gres/"
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
 _MILLI: Final = re.compile(r"[0-9]{1,30}")
@@ -33,7 +33,7 @@ def thousandths_in(allocation: str) -> Mapping[str, int]:
     """Return the thousandths of devices by resource. Raises `Unvaluable`."""
     found = {resource: 1_000 * count for resource, count in devices_in(allocation).items()}
     for item in allocation.split(","):
-        if item.startswith(CLAIMS):
+        if item == UNREAD:
             raise Unvaluable("resource_claims", "what its resource claims hold is not read")
         if item.startswith(THOUSANDTHS):
             resource, _, held = item.removeprefix(THOUSANDTHS).rpartition("=")

@@ -63,10 +63,11 @@ def _file(settings: FileSettings) -> Finding:
 async def _kubernetes(settings: KubernetesSettings) -> AsyncIterator[Finding]:
     reading = await kubernetes.read(settings, {}, None, int(time.time()))
     for fault in reading.faults:
-        yield Finding(fault, "correct [kubernetes], or let the agent's user list and watch pods")
+        remedy = "or let the agent's user list and watch pods and resourceclaims"
+        yield Finding(fault, f"correct [kubernetes], {remedy}")
     if reading.is_complete:
         running = sum(each.end is None for each in reading.runs.values())
-        yield Finding(f"pods that were scheduled: {len(reading.runs)}, without an end {running}")
+        yield Finding(f"pods and allocated claims: {len(reading.runs)}, without an end {running}")
         yield _clock("the API server", time.time() - reading.at)
 
 

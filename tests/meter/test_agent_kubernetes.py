@@ -244,7 +244,10 @@ GOLDEN = {
         pod(containers=[container({"nvidia.com/gpu": "1500m"})], **ENDED),
         "unreadable",
     ),
-    "claims": (pod(spec={"resourceClaims": [{"name": "gpu"}]}, **ENDED), "resource_claims"),
+    "what its claims hold is theirs": (
+        pod(spec={"resourceClaims": [{"name": "gpu"}]}, **ENDED),
+        {"h100": 200_000},
+    ),
     "a namespace without a contract": (pod(namespace="other", **ENDED), "no_contract"),
     "over, nobody knows since when": (pod(phase="Failed", statuses=()), {}),
 }
@@ -421,7 +424,7 @@ async def test_a_pod_that_was_only_missed_goes_on(database, tmp_path):
     async with site(database, tmp_path) as place:
         place.server.put(pod())
         await place.once(T0 + 1_000)
-        missed = place.server.pods.pop("u1")
+        missed = place.server.objects.pop("u1")
         place.server.put(pod("u2", T0 + 1_100))
         place.server.forget()
         _, status = await place.once(T0 + 1_900)
@@ -468,7 +471,7 @@ async def test_a_watch_without_a_bookmark_confirms_nothing(database, tmp_path):
     ("answer", "told"),
     [
         ((403, problem(403, "pods is forbidden")), "the API server answers 403: pods is forbidden"),
-        ((200, {"items": 1}), "Expected `array`"),
+        ((200, {"metadata": {}, "items": 1}), "Expected `array`"),
         ((200, {"metadata": {}, "items": [{}]}), "missing required field `metadata`"),
         (
             (
@@ -516,16 +519,12 @@ async def test_long_lists_come_in_pages_and_begin_anew_where_one_is_too_old(
     async with site(database, tmp_path) as place:
         for number in range(10):
             place.server.put(pod(f"u{number}", **ENDED))
-        found, version = await pods_of(place.server)
-        assert (len(found), version, len(place.server.asked)) == (10, "1010", 4)
-        place.server.fail = []
+        async with Api.of(msgspec.structs.replace(SETTINGS, url=place.server.url)) as api:
+            found = await api.all(kubernetes.PODS)
+        assert (len(found.items), found.version) == (10, "1010")
+        assert place.server.asked == ["list"] * 4
         await place.once(T0 + 1_000)
         assert len(await metered(place.service)) == 10
-
-
-async def pods_of(server: ApiServer):
-    async with Api.of(msgspec.structs.replace(SETTINGS, url=server.url)) as api:
-        return await api.pods(3)
 
 
 async def test_an_unmapped_pod_is_reported_whole_once_it_is_mapped_though_it_is_gone(
@@ -564,16 +563,145 @@ async def test_doctor_tells_whether_pods_are_told(database, tmp_path):
         place.server.put(pod())
         file = read_config(place.folder / "agent.toml")
         found = [each async for each in examine(file)]
-        assert found[0].what == "pods that were scheduled: 1, without an end 1"
+        assert found[0].what == "pods and allocated claims: 1, without an end 1"
         place.server.fail = [(403, problem(403, "no"))]
         found = [each async for each in examine(file)]
-        assert "list and watch pods" in found[0].remedy
+        assert "list and watch pods and resourceclaims" in found[0].remedy
 
 
 async def test_outside_a_cluster_an_address_is_needed(monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     found = await kubernetes.read(SETTINGS, {}, None, T0)
     assert found.faults == ("kubernetes: this process is no pod, and [kubernetes] has no `url`",)
+
+
+# Resource claims
+
+
+def claim(uid: str, *results: dict, since: int | None = T0) -> dict:
+    """Return a claim that was given these devices; without any, it waits."""
+    requests = [
+        {"name": "cards", "exactly": {"deviceClassName": "gpu.example", "count": 2}},
+        {
+            "name": "any",
+            "firstAvailable": [
+                {"name": "big", "deviceClassName": "gpu.example"},
+                {"name": "small", "deviceClassName": "slice.example"},
+            ],
+        },
+    ]
+    allocation = {"devices": {"results": list(results)}}
+    if since is not None:
+        allocation["allocationTimestamp"] = at(since)
+    head = {"uid": uid, "name": f"claim-{uid}", "namespace": "team-a"}
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": head | {"resourceVersion": "1"},
+        "spec": {"devices": {"requests": requests}},
+        "status": {"allocation": allocation} if results else {},
+    }
+
+
+def given(request: str, device: str, **more) -> dict:
+    return {"request": request, "driver": "d", "pool": "p", "device": device} | more
+
+
+CARDS = given("cards", "0"), given("cards", "1")
+CLAIM_MAP = MAP + (
+    '[[device]]\nresource = "gpu.example"\ndevice = "h100"\n'
+    '[[device]]\nresource = "slice.example"\ndevice = "h100-1g.10gb"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("results", "allocation"),
+    [
+        (CARDS, "milli/gpu.example=2000"),
+        (
+            (given("any/small", "0"), given("any/big", "1")),
+            "milli/gpu.example=1000,milli/slice.example=1000",
+        ),
+        ((*CARDS, given("cards", "2", adminAccess=True)), "milli/gpu.example=2000"),
+        ((given("cards", "0", adminAccess=False),), "milli/gpu.example=1000"),
+        ((given("cards", "0", adminAccess=True),), ""),
+        ((given("cards", "0", shareID="x"),), "milli/gpu.example=share"),
+        ((given("gone", "0"),), "milli/?=1000"),
+    ],
+)
+def test_a_claim_holds_the_devices_that_it_was_given(results, allocation):
+    body = msgspec.convert(claim("c1", *results), kubernetes.Claim)
+    (found,) = kubernetes.runs_of_claim(body, SETTINGS, {}, T0 + 5)
+    assert (found.id, found.begin, found.end) == (f"k8s:k1:claim:c1:{T0}", T0, None)
+    assert (found.account, found.allocation) == ("team-a", allocation)
+
+
+async def test_a_claim_counts_once_however_many_pods_share_it(database, tmp_path):
+    async with site(database, tmp_path, map_=CLAIM_MAP) as place:
+        shared = {"resourceClaims": [{"name": "x", "resourceClaimName": "claim-c1"}]}
+        plain_cpu = [container({"cpu": "1"})]
+        place.server.put(claim("c0"))  # it waits
+        place.server.put(claim("c1", *CARDS))
+        for uid in ("u1", "u2"):
+            place.server.put(pod(uid, containers=plain_cpu, spec=shared))
+        await place.once(T0 + 30)
+        await place.once(T0 + 960)
+        run_ = f"k8s:k1:claim:c1:{T0}"
+        assert await metered(place.service) == {run_: 2_000 * 900}
+        place.server.delete("u1")
+        place.server.delete("u2")
+        place.server.put(claim("c1"))  # given back
+        outcome, status = await place.once(T0 + 1_000)
+        assert await metered(place.service) == {run_: 2_000 * 1_000}
+        assert exit_code(status, outcome.faults) == 0
+        place.server.put(claim("c1", given("any/small", "7"), since=T0 + 1_100))  # and given again
+        await place.once(T0 + 1_110)
+        place.server.delete("c1")
+        await place.once(T0 + 1_200)
+        again = f"k8s:k1:claim:c1:{T0 + 1_100}"
+        assert await metered(place.service) == {run_: 2_000 * 1_000, again: 1_000 * 100}
+
+
+async def test_a_claim_whose_begin_is_not_told_began_when_it_was_seen(database, tmp_path):
+    async with site(database, tmp_path, map_=CLAIM_MAP) as place:
+        await place.once(T0)
+        place.server.put(claim("c1", *CARDS, since=None))
+        for now in (T0 + 60, T0 + 120, T0 + 180):
+            place.server.put(claim("c1", *CARDS, since=None))
+            await place.once(now)
+        place.server.delete("c1")
+        await place.once(T0 + 260)
+        assert await metered(place.service) == {f"k8s:k1:claim:c1:{T0 + 60}": 2_000 * 200}
+
+
+async def test_a_claim_that_is_gone_unseen_is_asked_about(database, tmp_path):
+    async with site(database, tmp_path, map_=CLAIM_MAP) as place:
+        for uid in ("c1", "c2", "c3"):
+            place.server.put(claim(uid, *CARDS))
+        await place.once(T0 + 500)
+        place.server.delete("c1")
+        place.server.put(claim("c2"))
+        place.server.forget()
+        _, status = await place.once(T0 + 1_900)
+        assert await metered(place.service) == {
+            f"k8s:k1:claim:c1:{T0}": 2_000 * 500,
+            f"k8s:k1:claim:c2:{T0}": 2_000 * 500,
+            f"k8s:k1:claim:c3:{T0}": 2_000 * 1_800,
+        }
+        assert [each.trouble.code for each in status.questions] == ["unseen", "unseen"]
+
+
+async def test_where_claims_cannot_be_read_pods_that_have_some_are_not_reported(database, tmp_path):
+    async with site(database, tmp_path, map_=CLAIM_MAP) as place:
+        place.server.has_claims = False
+        place.server.put(pod("u1", spec={"resourceClaims": [{"name": "x"}]}, **ENDED))
+        place.server.put(pod("u2", **ENDED))
+        _, status = await place.once(T0 + 200)
+        assert await metered(place.service) == {"k8s:k1:u2": 200_000}
+        held = [(each.run, each.trouble.code) for each in status.quarantined]
+        assert held == [("k8s:k1:u1", "resource_claims")]
+        outcome, _ = await place.once(T0 + 300)
+        assert outcome.faults == []
 
 
 # A real client, and a real cluster
@@ -609,12 +737,15 @@ async def test_kubectl_lists_and_watches_the_stand_in(tmp_path, monkeypatch):
         server.patience_seconds = 1.0
         where = ("--server", server.url, "get", "pods", "--all-namespaces")
         listed = json.loads(await kubectl(*where, "--chunk-size=3", "-o", "json"))
-        assert {each["metadata"]["uid"] for each in listed["items"]} == set(server.pods)
+        assert {each["metadata"]["uid"] for each in listed["items"]} == set(server.objects)
         watching = asyncio.create_task(kubectl(*where, "--watch-only", "-o", "name"))
         while server.asked[-1:] != ["watch"]:  # noqa: ASYNC110 - kubectl tells nobody
             await asyncio.sleep(0.05)
         server.put(pod("u9"))
         assert await watching == "pod/pod-u9\n"
+        server.put(claim("c1", *CARDS))
+        where = ("--server", server.url, "get", "resourceclaims", "--all-namespaces")
+        assert await kubectl(*where, "-o", "name") == "resourceclaim.resource.k8s.io/claim-c1\n"
 
 
 @pytest.mark.skipif("KASHI_TEST_KUBECONFIG" not in os.environ, reason="no real cluster is named")
@@ -632,7 +763,7 @@ async def test_a_real_cluster_tells_the_agent_what_it_tells_kubectl():
         found = await kubernetes.read(settings, {}, None, T0)
         assert found.faults == ()
         runs = {run.id for each in listed["items"] if (run := run_of_json(each)) is not None}
-        assert runs == set(found.runs)
+        assert runs == {id_ for id_ in found.runs if ":claim:" not in id_}
         known = {id_: (run, found.at) for id_, run in found.runs.items() if run.end is None}
         later = await kubernetes.read(settings, known, found.cursor, T0)
         assert later.faults == ()

@@ -1,25 +1,27 @@
-"""Read runs from a Kubernetes cluster: its pods, by list and watch.
+"""Read runs from a Kubernetes cluster: its pods and resource claims, by list and watch.
 
 A run is a pod, by its UID, from when it was scheduled until its last container finished, or until
-it was deleted. Restarts of containers change nothing. A pod that never was scheduled is no run.
+it was deleted. Restarts of containers change nothing. A pod that never was scheduled is no run. A
+run is also an allocation of a resource claim (DRA), however many pods share it, until it ends.
 
-The first reading lists all pods. Each later one asks for what changed since (a watch of some
-seconds): a pod without a change goes on, where a bookmark says that all changes were told. Where
-the changes are known no more (410), all pods are listed and compared: a pod that is gone was seen
-last at the reading before, and nobody knows for how long it ran on.
+The first reading lists all of them. Each later one asks for what changed since (a watch of some
+seconds): what did not change goes on, where a bookmark says that all changes were told. Where the
+changes are known no more (410), all are listed and compared: what is gone was seen last at the
+reading before, and nobody knows for how long it ran on.
 
 What a pod holds are its effective requests: of containers together, or of an init container where
 that is more. All extended resources (`nvidia.com/gpu`) count, and the map says what they are. The
 metrics of cards are not read: labels lack, and allocations outlive pods.
 """
 
+import asyncio
 import os
 import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self
@@ -29,7 +31,7 @@ import msgspec
 from msgspec import Struct
 
 from meter.agent.config import KubernetesSettings
-from meter.agent.devices import CLAIMS, THOUSANDTHS
+from meter.agent.devices import THOUSANDTHS, UNREAD
 from meter.agent.usage import Reading, Run, Standing
 from meter.client import trust
 from meter.values.units import parse_instant
@@ -38,8 +40,8 @@ PAGE: Final = 500
 WATCH_SECONDS: Final = 5
 MAX_OBJECT_BYTES: Final = 4 << 20  # etcd takes 1.5 MB
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=300, sock_read=60)
-_PODS: Final = "/api/v1/pods"
 _GOOD: Final = 200
+_NOT_FOUND: Final = 404
 _GONE: Final = 410
 _OVER: Final = frozenset({"Succeeded", "Failed"})
 # They tell when a pod stopped that has no container to tell it: one that was evicted at once.
@@ -130,11 +132,96 @@ class Pod(Struct, frozen=True):
     status: Status = Status()
 
 
-class PodList(Struct, frozen=True):
-    """A page of pods."""
+class NamedClass(Struct, frozen=True, rename="camel"):
+    """A class of devices that is asked for; `name` is that of a choice."""
+
+    device_class_name: str = ""
+    name: str = ""
+
+
+class ClaimRequest(Struct, frozen=True, rename="camel"):
+    """A request of a claim: for one class, or for the first of several that can be had."""
+
+    name: str
+    exactly: NamedClass | None = None
+    first_available: Sequence[NamedClass] = ()
+
+
+class Wanted(Struct, frozen=True):
+    """What a claim asks for."""
+
+    requests: Sequence[ClaimRequest] = ()
+
+
+class ClaimSpec(Struct, frozen=True):
+    """A claim as it was made."""
+
+    devices: Wanted = Wanted()
+
+
+class Result(Struct, frozen=True, rename="camel"):
+    """A device that a claim was given; `request` is `NAME` or `NAME/CHOICE`."""
+
+    request: str
+    admin_access: bool | None = None
+    share_id: str | None = msgspec.field(default=None, name="shareID")
+
+
+class Given(Struct, frozen=True):
+    """The devices that a claim was given."""
+
+    results: Sequence[Result] = ()
+
+
+class Allocation(Struct, frozen=True, rename="camel"):
+    """What a claim was given, and since when, where that is told."""
+
+    devices: Given = Given()
+    allocation_timestamp: str | None = None
+
+
+class ClaimStatus(Struct, frozen=True):
+    """What is known of a claim."""
+
+    allocation: Allocation | None = None
+
+
+class Claim(Struct, frozen=True):
+    """What is read of a resource claim (resource.k8s.io/v1)."""
 
     metadata: Meta
-    items: Sequence[Pod]
+    spec: ClaimSpec = ClaimSpec()
+    status: ClaimStatus = ClaimStatus()
+
+
+Item = Pod | Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Where objects of a kind are, what each is read as, and how the ids of their runs go on."""
+
+    path: str
+    type: type[Pod] | type[Claim]
+    infix: str
+
+
+PODS: Final = Kind("/api/v1/pods", Pod, "")
+CLAIMS: Final = Kind("/apis/resource.k8s.io/v1/resourceclaims", Claim, "claim:")
+
+
+class Cursor(Struct, frozen=True):
+    """The versions after what was read; `claims` is empty where a cluster has none of them."""
+
+    pods: str = ""
+    claims: str = ""
+
+
+class Page(Struct, frozen=True):
+    """A page of objects."""
+
+    metadata: Meta
+    items: Sequence[msgspec.Raw]
 
 
 class Problem(Struct, frozen=True):
@@ -152,14 +239,24 @@ class Event(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """All objects of a kind at some time, and the version after them."""
+
+    items: Sequence[Item]
+    version: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed, as (type, pod), and the version after it.
+    """What changed, as (type, object), since before some time; and the version after it.
 
     It `is_whole` where a bookmark said that nothing more had changed by then.
     """
 
-    events: Sequence[tuple[str, Pod]]
+    events: Sequence[tuple[str, Item]]
     version: str
+    at: int
     is_whole: bool
 
 
@@ -171,12 +268,15 @@ class GoneError(ApiError):
     """The changes since a version are known no more."""
 
 
+class AbsentError(ApiError):
+    """The server has no objects of a kind."""
+
+
 class Api:
-    """An API server, as `async with Api(…) as api`; `at` is its time at the last answer."""
+    """An API server, as `async with Api(…) as api`."""
 
     def __init__(self, url: str, token: Path | None, tls: ssl.SSLContext) -> None:
         self._url, self._token, self._tls = url.rstrip("/"), token, tls
-        self.at = 0
 
     @classmethod
     def of(cls, settings: KubernetesSettings) -> Self:
@@ -210,42 +310,43 @@ class Api:
     async def __aexit__(self, *_: object) -> None:
         await self._http.close()
 
-    async def pods(self, limit: int = PAGE) -> tuple[list[Pod], str]:
-        """Return all pods, and the version to watch from."""
-        found: list[Pod] = []
+    async def all(self, kind: Kind) -> Listed:
+        """Return all objects of a kind. Raises `AbsentError` where the server knows none."""
+        found: list[Item] = []
         after, at = "", 0
         while True:
-            query = {"limit": str(limit)} | ({"continue": after} if after else {})
-            async with self._get(query) as response:
-                page = msgspec.json.decode(await response.read(), type=PodList)
-            at = at or self.at
-            found += page.items
+            query = {"limit": str(PAGE)} | ({"continue": after} if after else {})
+            async with self._get(kind, query) as response:
+                page = msgspec.json.decode(await response.read(), type=Page)
+                at = at or _date(response)  # what came later is not in the first page
+            found += (msgspec.json.decode(each, type=kind.type) for each in page.items)
             after = page.metadata.continue_
             if not after:
-                self.at = at  # what came later is not in the first page
-                return found, page.metadata.resource_version
+                return Listed(found, page.metadata.resource_version, at)
 
-    async def changes(self, version: str, seconds: int) -> Changes:
-        """Return what changed since a version."""
-        query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(seconds)}
-        found: list[tuple[str, Pod]] = []
+    async def changes(self, kind: Kind, version: str) -> Changes:
+        """Return what changed since a version. Raises `GoneError`."""
+        query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(WATCH_SECONDS)}
+        found: list[tuple[str, Item]] = []
         is_whole = False
-        async with self._get(query | {"allowWatchBookmarks": "true"}) as response:
+        async with self._get(kind, query | {"allowWatchBookmarks": "true"}) as response:
             async for line in _lines(response.content):
                 event = msgspec.json.decode(line, type=Event)
                 if event.type == "ERROR":
                     _raise(msgspec.json.decode(event.object, type=Problem))
-                pod = msgspec.json.decode(event.object, type=Pod)
-                version = pod.metadata.resource_version
+                item = msgspec.json.decode(event.object, type=kind.type)
+                version = item.metadata.resource_version
                 if event.type == "BOOKMARK":
                     is_whole = True
                 else:
-                    found.append((event.type, pod))
-        return Changes(found, version, is_whole)
+                    found.append((event.type, item))
+            return Changes(found, version, _date(response), is_whole)
 
     @asynccontextmanager
-    async def _get(self, query: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with self._http.get(f"{self._url}{_PODS}", params=query) as response:
+    async def _get(
+        self, kind: Kind, query: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with self._http.get(f"{self._url}{kind.path}", params=query) as response:
             if response.status != _GOOD:
                 body = await response.content.read(MAX_OBJECT_BYTES)
                 try:
@@ -253,13 +354,15 @@ class Api:
                 except ValueError:
                     told = response.reason or ""
                 _raise(Problem(response.status, told))
-            date = response.headers.get("Date", "")
-            self.at = int(parsedate_to_datetime(date).timestamp())
             yield response
 
 
+def _date(response: aiohttp.ClientResponse) -> int:
+    return int(parsedate_to_datetime(response.headers.get("Date", "")).timestamp())
+
+
 def _raise(problem: Problem) -> NoReturn:
-    kind = GoneError if problem.code == _GONE else ApiError
+    kind = {_GONE: GoneError, _NOT_FOUND: AbsentError}.get(problem.code, ApiError)
     raise kind(f"the API server answers {problem.code}: {problem.message:.500}")
 
 
@@ -293,45 +396,102 @@ async def read(
     `known` are the runs without an end, each with the time when it was last seen. `otherwise_at` is
     the time of the reading where the API server tells none.
     """
+    before = msgspec.json.decode(cursor, type=Cursor) if cursor else Cursor()
     try:
         async with Api.of(settings) as api:
-            try:
-                return await _read_changes(api, settings, known, cursor)
-            except GoneError:
-                return await _read_all(api, settings, known)
+            found = await asyncio.gather(
+                _read(api, settings, PODS, before.pods, known),
+                _read(api, settings, CLAIMS, before.claims, known),
+            )
     except (ApiError, aiohttp.ClientError, OSError, ValueError) as error:
         fault = f"kubernetes: {f'{error}' or type(error).__name__}"
         return Reading(otherwise_at, otherwise_at, {}, (fault,))
+    pods, claims = found
+    runs = {**pods.runs, **claims.runs}
+    if not claims.version:  # the claims of pods cannot be read
+        runs |= {id_: _with_claims(run) for id_, run in pods.claiming.items()}
+    after = Cursor(pods.version, claims.version)
+    return Reading(
+        at=min(each.at for each in found if each.version),
+        since=_since(runs),
+        runs=runs,
+        faults=tuple(dict.fromkeys(pods.faults + claims.faults)),
+        cursor=msgspec.json.encode(after).decode(),
+    )
 
 
-async def _read_changes(
+@dataclass(slots=True)
+class _Found:
+    """The runs of a kind, the pods among them that have claims, and the version after them."""
+
+    at: int = 0
+    version: str = ""
+    runs: dict[str, Run] = field(default_factory=dict)
+    claiming: dict[str, Run] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+
+    def note(self, item: Item, run: Run) -> None:
+        self.runs[run.id] = run
+        if isinstance(item, Pod) and item.spec.resource_claims:
+            self.claiming[run.id] = run
+
+
+async def _read(
     api: Api,
     settings: KubernetesSettings,
+    kind: Kind,
+    version: str,
     known: Mapping[str, tuple[Run, int]],
-    cursor: str | None,
-) -> Reading:
-    if not cursor:
-        raise GoneError("nothing was read yet")
-    changes = await api.changes(cursor, WATCH_SECONDS)
-    runs = {id_: run for id_, (run, _) in known.items()} if changes.is_whole else {}
-    for kind, pod in changes.events:
-        run = run_of(pod, settings, deleted_at=api.at if kind == "DELETED" else None)
-        if run is not None:
+) -> _Found:
+    """Read what changed of a kind, or all of it."""
+    own = {id_: each for id_, each in known.items() if _kind_of(id_, settings) is kind}
+    try:
+        if version:
+            return _changed(await api.changes(kind, version), settings, own)
+    except GoneError:
+        pass
+    try:
+        return _compared(await api.all(kind), settings, own)
+    except AbsentError:
+        if kind is CLAIMS and not own:
+            return _Found()
+        raise
+
+
+def _kind_of(id_: str, settings: KubernetesSettings) -> Kind:
+    return CLAIMS if id_.startswith(prefix_of(settings) + CLAIMS.infix) else PODS
+
+
+def _changed(
+    changes: Changes, settings: KubernetesSettings, known: Mapping[str, tuple[Run, int]]
+) -> _Found:
+    found = _Found(changes.at, changes.version)
+    if changes.is_whole:
+        found.runs = {id_: run for id_, (run, _) in known.items()}
+    else:
+        found.faults = ("kubernetes: a watch ended before all was told",)
+    runs = {id_: run for id_, (run, _) in known.items()}
+    for event, item in changes.events:
+        for run in _runs_of(item, settings, runs, changes.at, is_deleted=event == "DELETED"):
             runs[run.id] = run
-    faults = () if changes.is_whole else ("kubernetes: a watch ended before all was told",)
-    return Reading(api.at, _since(runs), runs, faults, changes.version)
+            found.note(item, run)
+    return found
 
 
-async def _read_all(
-    api: Api, settings: KubernetesSettings, known: Mapping[str, tuple[Run, int]]
-) -> Reading:
-    pods, version = await api.pods()
-    made = (run_of(pod, settings) for pod in pods)
-    runs = {run.id: run for run in made if run is not None}
+def _compared(
+    listed: Listed, settings: KubernetesSettings, known: Mapping[str, tuple[Run, int]]
+) -> _Found:
+    found = _Found(listed.at, listed.version)
+    runs = {id_: run for id_, (run, _) in known.items()}
+    for item in listed.items:
+        for run in _runs_of(item, settings, runs, listed.at):
+            # When an allocation ended that only a list shows to be over, is not known.
+            if run.id not in known or isinstance(item, Pod) or run.end is None:
+                found.note(item, run)
     for id_, (run, seen_at) in known.items():
-        if id_ not in runs and run.standing == "open":
-            runs[id_] = replace(run, end=max(run.begin, seen_at), standing="unseen")
-    return Reading(api.at, _since(runs), runs, cursor=version)
+        if id_ not in found.runs and run.standing == "open":
+            found.runs[id_] = replace(run, end=max(run.begin, seen_at), standing="unseen")
+    return found
 
 
 def _since(runs: Mapping[str, Run]) -> int:
@@ -339,14 +499,92 @@ def _since(runs: Mapping[str, Run]) -> int:
     return min((each.begin if each.end is None else each.end for each in runs.values()), default=0)
 
 
-# What a pod tells
+# What an object tells
+
+
+def _runs_of(
+    item: Item,
+    settings: KubernetesSettings,
+    known: Mapping[str, Run],
+    at: int,
+    *,
+    is_deleted: bool = False,
+) -> Iterator[Run]:
+    """Yield the runs of an object: of a claim, an earlier allocation that is over, and the last."""
+    match item:
+        case Pod():
+            run = run_of(item, settings, deleted_at=at if is_deleted else None)
+            if run is not None:
+                yield run
+        case Claim():
+            yield from runs_of_claim(item, settings, known, at, is_deleted=is_deleted)
+
+
+def runs_of_claim(
+    claim: Claim,
+    settings: KubernetesSettings,
+    known: Mapping[str, Run],
+    at: int,
+    *,
+    is_deleted: bool = False,
+) -> Iterator[Run]:
+    """Yield the allocations of a claim: one that is over now, and the one that lasts.
+
+    One whose begin is not told began when it was first seen. Raises `ValueError`.
+    """
+    prefix = f"{prefix_of(settings)}{CLAIMS.infix}{claim.metadata.uid}:"
+    earlier = [run for id_, run in known.items() if id_.startswith(prefix) and run.end is None]
+    allocation = None if is_deleted else claim.status.allocation
+    told = None if allocation is None else allocation.allocation_timestamp
+    begin = parse_instant(told) if told else (earlier[0].begin if earlier else at)
+    for run in earlier:
+        if allocation is None or run.begin != begin:
+            yield replace(run, end=max(run.begin, at), standing="ended", state="deallocated")
+    if allocation is not None:
+        account, partition = _account(claim.metadata, settings)
+        yield Run(
+            id=f"{prefix}{begin}",
+            account=account,
+            partition=partition,
+            state="allocated",
+            allocation=_allocated(claim, allocation),
+            begin=begin,
+            end=None,
+            ran=0,
+            was_suspended=False,
+            standing="open",
+        )
+
+
+def _allocated(claim: Claim, allocation: Allocation) -> str:
+    """Return what an allocation gave, by class; access for administration takes no device."""
+    classes: dict[str, str] = {}
+    for request in claim.spec.devices.requests:
+        if request.exactly is not None:
+            classes[request.name] = request.exactly.device_class_name
+        for choice in request.first_available:
+            classes[f"{request.name}/{choice.name}"] = choice.device_class_name
+    results = [each for each in allocation.devices.results if not each.admin_access]
+    held = Counter(classes.get(each.request, "?") for each in results)
+    if any(each.share_id is not None for each in results):
+        return f"{THOUSANDTHS}{'+'.join(sorted(held))}=share"  # nobody tells how much of it
+    return ",".join(f"{THOUSANDTHS}{name}={1_000 * held[name]}" for name in sorted(held))
+
+
+def _account(meta: Meta, settings: KubernetesSettings) -> tuple[str, str]:
+    """Return account and partition: the namespace alone, or a label's value and the namespace."""
+    if settings.account_label is None:
+        return meta.namespace, ""
+    return meta.labels.get(settings.account_label, ""), meta.namespace
+
+
+def _with_claims(run: Run) -> Run:
+    """Return the run of a pod as one of which not all can be told."""
+    return replace(run, allocation=",".join(filter(None, (UNREAD, run.allocation))))
 
 
 def run_of(pod: Pod, settings: KubernetesSettings, deleted_at: int | None = None) -> Run | None:
-    """Return the run of a pod, or None where it was not scheduled. Raises `ValueError`.
-
-    Without a label that tells the account, it is the namespace; with one, that is the partition.
-    """
+    """Return the run of a pod, or None where it was not scheduled. Raises `ValueError`."""
     begins = [
         each.last_transition_time
         for each in pod.status.conditions
@@ -354,14 +592,15 @@ def run_of(pod: Pod, settings: KubernetesSettings, deleted_at: int | None = None
     ]
     if not begins or begins[0] is None:
         return None
-    begin, meta, label = parse_instant(begins[0]), pod.metadata, settings.account_label
+    begin = parse_instant(begins[0])
+    account, partition = _account(pod.metadata, settings)
     end = _end(pod, deleted_at)
     is_over = pod.status.phase in _OVER or deleted_at is not None
     unended: Standing = "doubtful" if is_over else "open"
     return Run(
-        id=prefix_of(settings) + meta.uid,
-        account=meta.namespace if label is None else meta.labels.get(label, ""),
-        partition="" if label is None else meta.namespace,
+        id=prefix_of(settings) + pod.metadata.uid,
+        account=account,
+        partition=partition,
         state=" ".join(filter(None, (pod.status.phase, pod.status.reason)))[:_STATE_LENGTH],
         allocation=_allocation(pod.spec),
         begin=begin,
@@ -400,7 +639,7 @@ def _end(pod: Pod, deleted_at: int | None) -> int | None:
 
 def _allocation(spec: Spec) -> str:
     """Return what a pod held, as `devices.py` reads it."""
-    held = [f"{CLAIMS}{len(spec.resource_claims)}"] if spec.resource_claims else []
+    held: list[str] = []
     try:
         held += (
             f"{THOUSANDTHS}{name}={1_000 * count}"
