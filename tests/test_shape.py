@@ -57,6 +57,8 @@ PURE_ROOMS = {"meter/values/*", "meter/wire/*", "meter/rules/*", "meter/views/*"
 PURE_FILES = {
     *("meter/auditor/replay.py", "meter/auditor/receipt_check.py"),
     *SUMS,
+    *("meter/agent/slice.py", "meter/agent/devices.py"),
+    *("meter/agent/usage.py", "meter/agent/collect/columns.py"),
     *("meter/demo/__init__.py", "meter/demo/cast.py", "meter/demo/telling.py"),
     "meter/demo/trace.py",
     *("meter/console/formats.py", "meter/console/palette.py", "meter/console/chart.py"),

@@ -187,7 +187,9 @@ class Reporter:
         waiting, now = self._outbox.waiting(), time.time()
         if not waiting:
             return []
-        sent = {id_ for seq in self._outbox.unsent() for id_ in self._ids(seq).records}
+        # What an unsent batch takes back does not wait any more once that batch is answered.
+        unsent = [self._ids(seq) for seq in self._outbox.unsent()]
+        sent = {id_ for ids in unsent for id_ in ids.records | ids.voids}
         return [
             dict(each.item)
             for id_, each in waiting.items()

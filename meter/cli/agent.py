@@ -35,7 +35,7 @@ DRY = click.option("--dry-run", "is_dry", is_flag=True, help="Show it, and chang
 
 @main.group()
 def agent() -> None:
-    """For a cluster that reports itself: read Slurm, post what was used.
+    """For a cluster that reports itself: read its scheduler, post what was used.
 
     Exit codes: 0 all is well; 1 trouble; 3 somebody has to look.
     """

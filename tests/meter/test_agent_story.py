@@ -2,7 +2,8 @@
 
 The service is a peer in memory that keeps the service's promises about ids: it takes an id once,
 says `duplicate` or `conflict` afterwards, and takes a record back once. It learns of a contract
-late, and loses answers. In the end, when Slurm has told the truth, the ledger says exactly that.
+late, loses answers, and refuses voids. At no time does it count a second of a run twice, and in the
+end, when Slurm has told the truth and it takes what it refused, the ledger says exactly that.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meter.agent.run import Agent
@@ -43,10 +44,14 @@ UNKNOWN = '\n[[contract]]\naccount = "acc-late"\ncontract = "C"\n'
 
 @dataclass
 class Peer:
-    """A service in memory; `losses` says of each post whether it or its answer is lost."""
+    """A service in memory; `losses` says of each post whether it or its answer is lost.
+
+    So many voids are refused (`refusals`).
+    """
 
     losses: Iterator[str]
     unknown: set[str]  # contracts that are not registered yet
+    refusals: int
     records: dict[str, Record] = field(default_factory=dict)
     voided: set[str] = field(default_factory=set)
     batches: dict[int, tuple[str, VerifiedReceipt]] = field(default_factory=dict)
@@ -82,6 +87,9 @@ class Peer:
             return Rejected(id_, "rejected", "unknown_record", "")
         if id_ in self.voided:
             return Rejected(id_, "rejected", "already_voided", "")
+        if self.refusals:
+            self.refusals -= 1
+            return Rejected(id_, "rejected", "too_late", "")
         self.voided.add(id_)
         return accepted(id_)
 
@@ -169,22 +177,42 @@ LOSSES = st.lists(st.sampled_from(["kept", "lost", "unheard"]), max_size=10)
 
 @pytest.mark.long
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 3).flatmap(lambda n: st.tuples(*map(truths, range(n)))), STEPS, LOSSES)
-def test_whatever_was_seen_in_between_the_ledger_says_in_the_end_what_happened(told, steps, losses):
+@given(
+    st.integers(1, 3).flatmap(lambda n: st.tuples(*map(truths, range(n)))),
+    STEPS,
+    LOSSES,
+    st.integers(0, 3),
+)
+# A void is on its way, unanswered, while the record that it takes back was refused and waits.
+@example(
+    told=(
+        Truth(0, T0, T0 + 125, (T0, T0), "acc-b", T0 + 65),
+        Truth(1, T0, T0 + 1_117, (T0, T0), "acc-a", T0 + 417),
+    ),
+    steps=[(788, "whole", 300, False), (1, "wrong", 300, False), (824, "whole", 300, False)]
+    + [(1, "whole", 300, False)] * 2,
+    losses=["lost", "unheard", "kept", "unheard", "unheard", "lost"],
+    refusals=0,
+)
+def test_whatever_was_seen_in_between_the_ledger_says_in_the_end_what_happened(
+    told, steps, losses, refusals
+):
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(story(Path(folder), told, steps, losses))
+        asyncio.run(story(Path(folder), told, steps, losses, refusals))
 
 
-async def story(folder: Path, told, steps, losses) -> None:
-    peer, at = Peer(iter(losses), {"B"}), T0
+async def story(folder: Path, told, steps, losses, refusals) -> None:
+    peer, at = Peer(iter(losses), {"B"}, refusals), T0
     for number, (pause, kind, length, is_complete) in enumerate(steps):
         at += pause
         if number == 5:
             peer.unknown.clear()
         await one_round(folder, peer, told, at, kind, length, complete=is_complete)
+        for rows in peer.standing().values():
+            assert all(one[1] <= two[0] for one, two in pairwise(rows))
     at, peer.losses = max(at, T0 + 6_000), iter(())
     peer.unknown.clear()
-    for _ in range(4):
+    for _ in range(8):
         at += 100
         await one_round(folder, peer, told, at, "whole", 900, complete=True, approve=True)
     found = peer.standing()

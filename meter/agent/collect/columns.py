@@ -69,7 +69,7 @@ class Constants(Struct, frozen=True, forbid_unknown_fields=True):
     account: str | None = None
     partition: str = ""
     resource: str | None = None
-    devices: str | int | float | None = None
+    devices: str | int | None = None
     milli: int = 1_000
     state: str = "ENDED"
 

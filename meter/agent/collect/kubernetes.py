@@ -514,7 +514,8 @@ def _runs_of(
     match item:
         case Pod():
             run = run_of(item, settings, deleted_at=at if is_deleted else None)
-            if run is not None:
+            # Most pods of a cluster hold no device, and are not looked at again.
+            if run is not None and (run.allocation or item.spec.resource_claims):
                 yield run
         case Claim():
             yield from runs_of_claim(item, settings, known, at, is_deleted=is_deleted)
