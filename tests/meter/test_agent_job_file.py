@@ -419,9 +419,9 @@ def test_a_mapping_with_a_fault_is_refused_with_its_place(tmp_path, old, new, to
 
 def test_an_agents_file_names_one_thing_that_is_read(tmp_path):
     config(tmp_path, source=SOURCE)
-    with pytest.raises(ValueError, match=r"either \[slurm\] or \[file\]"):
+    with pytest.raises(ValueError, match=r"one of \[slurm\], \[kubernetes\] and \[file\]"):
         config(tmp_path, source="\n")
-    with pytest.raises(ValueError, match=r"either \[slurm\] or \[file\]"):
+    with pytest.raises(ValueError, match=r"one of \[slurm\], \[kubernetes\] and \[file\]"):
         config(tmp_path, source=f'{SOURCE}\n[slurm]\ncluster = "c"\nsince = "{NOON}"\n')
 
 
