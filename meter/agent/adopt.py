@@ -18,7 +18,6 @@ from msgspec import Meta, Struct
 from meter.agent.config import Config
 from meter.agent.plan import MAX_AGE_SECONDS, Slice
 from meter.agent.run import Agent
-from meter.agent.usage import Run
 from meter.client import ClientError, Refused, Service
 from meter.values.strict import Instant, convert_texts
 
@@ -41,7 +40,7 @@ class _Stream(Struct, frozen=True):
     last: Annotated[int, Meta(ge=0)]
 
 
-class _Reported(Struct, frozen=True):
+class Reported(Struct, frozen=True):
     """What the service says of a record."""
 
     id: str
@@ -54,11 +53,16 @@ class _Reported(Struct, frozen=True):
     final: bool = False
     voided_by: str | None = None
 
+    @property
+    def milli_device_seconds(self) -> int:
+        """What counts of it."""
+        return 0 if self.voided_by else self.milli_devices * (self.end - self.start)
+
 
 class _Page(Struct, frozen=True):
     """A page of records."""
 
-    records: Sequence[_Reported]
+    records: Sequence[Reported]
     next: str
     more: bool
 
@@ -91,7 +95,8 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
             for id_ in sorted(ids):
                 found = spool.run(id_)
                 assert found is not None, "the spool names its own runs"
-                slices = [each async for each in _slices(service, config.provider.id, found[0])]
+                records = [each async for each in reported(service, config.provider.id, id_)]
+                slices = [_slice(id_, each) for each in records]
                 spool.adopt(id_, slices, found[0].terms)
                 count += len(slices)
             spool.set_fact("complete_at", str(since))
@@ -111,22 +116,22 @@ async def _last_seq(service: Service, config: Config) -> int:
         raise
 
 
-async def _slices(service: Service, provider: str, run: Run) -> AsyncIterator[Slice]:
-    """Yield what the service holds of a run."""
+async def reported(service: Service, provider: str, run: str) -> AsyncIterator[Reported]:
+    """Yield what the service holds of a run. Raises `ClientError`."""
     after, is_more = "", True
     while is_more:
         path = f"/v1/providers/{provider}/records"
-        page = _read(await service.ask(path, run=run.id, after=after, limit=_PAGE), _Page)
+        page = _read(await service.ask(path, run=run, after=after, limit=_PAGE), _Page)
         for each in page.records:
-            yield _slice(run.id, each)
+            if each.end <= each.start:
+                raise ClientError("not_kashi", f"{each.id} ends before it begins")
+            yield each
         if page.more and page.next == after:
-            raise ClientError("not_kashi", f"the records of {run.id} never end")
+            raise ClientError("not_kashi", f"the records of {run} never end")
         after, is_more = page.next, page.more
 
 
-def _slice(run: str, record: _Reported) -> Slice:
-    if record.end <= record.start:
-        raise ClientError("not_kashi", f"{record.id} ends before it begins")
+def _slice(run: str, record: Reported) -> Slice:
     revision = record.id.rpartition(":")[2]
     return Slice(
         id=record.id,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from meter.cli.common import ERR, FILE, checked, complain, host_and_port, main, run_async
-from meter.values.units import parse_instant
+from meter.values.units import parse_date, parse_instant
 
 if TYPE_CHECKING:
     from meter.agent.run import Agent, Outcome
@@ -220,6 +220,27 @@ def adopt(file: Path) -> None:
         )
 
     _with_agent(file, fill_from_service)
+
+
+@agent.command()
+@CONFIG
+@click.option("--day", required=True, help="A Shanghai day, as 2026-11-28.")
+def verify(file: Path, day: str) -> None:
+    """Compare the runs of a day by the scheduler, the spool and the service; post nothing."""
+    from meter.agent.compare import compare_day, table_of  # noqa: PLC0415
+    from meter.agent.config import read_config  # noqa: PLC0415
+
+    begin = checked(lambda: parse_date(day))
+
+    async def compare(agent: "Agent") -> int:
+        compared = await compare_day(agent, read_config(file), begin)
+        for line in table_of(compared):
+            click.echo(line)
+        if any(each.is_wrong for each in compared):
+            return 1
+        return 3 if any(each.reason for each in compared) else 0
+
+    sys.exit(_with_agent(file, compare))
 
 
 @agent.command()
