@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meter.values.policy import Policy
+from meter.values.policy import Policy, shipped_text
 from meter.values.policy_file import PolicyFile
 from tests.books import SHIPPED, without_sections
 
@@ -28,11 +28,14 @@ def test_each_section_of_the_schema_has_an_example():
 
 @pytest.mark.parametrize("example", SECTIONS, ids=section_of)
 def test_an_example_stands_in_a_policy(example):
-    """With the shipped text for what is metered, with the page's head for awards."""
+    """With the shipped text for what it is about, with the page's head for awards."""
     section = section_of(example)
     before = Policy.parse(HEAD)
     if section in ("class", "age", "cap", "transition", "claims"):
         changed = Policy.parse(f"{HEAD}\n{example}")
+    elif section == "rounding":  # of purchases, within a year
+        text = shipped_text("corpus-coupon", "2024-12").replace('"2024-12-18"', '"2026-01-01"')
+        before, changed = Policy.parse(text), Policy.parse(f"{text}\n{example}")
     else:
         before = Policy.parse(SHIPPED)
         has_it = re.search(rf"^\[{section}\]", SHIPPED, re.MULTILINE)

@@ -97,10 +97,13 @@ def batch(data: bytes) -> bool:
     found = attempt(lambda: parse_batch(unproved, b"").batch, "bad_batch", "too_large")
     if found is None:
         return False
-    again = {"voids": [], "records": []} | reading.strict_json(data)
+    kinds = ("voids", "records", "purchases")
+    again = {kind: [] for kind in kinds} | reading.strict_json(data)
     for record in again["records"]:
         record |= {name: reading.instant(record[name]) for name in ("start", "end")}
-    plain = {name: [_given(each) for each in getattr(found, name)] for name in ("voids", "records")}
+    for bought in again["purchases"]:
+        bought["amount"] = int(bought["amount"].replace(".", ""))
+    plain = {name: [_given(each) for each in getattr(found, name)] for name in kinds}
     # As texts: to Python 1, 1.0 and True are equal.
     assert _sorted_json(_given(found) | plain) == _sorted_json(again)
     return True

@@ -767,7 +767,9 @@ async def test_what_is_no_http_gets_a_problem_document_and_no_second_chance(
         for request in NO_HTTP:
             raw = await Raw.opened(service, request)
             assert code_of(await raw.rest()) == "malformed", request
-        large = await Raw.opened(service, post_head("/", *(f"X: {'a' * 8_000}" for _ in range(38))))
+        large = await Raw.opened(
+            service, post_head("/x", *(f"X: {'a' * 8_000}" for _ in range(38)))
+        )
         assert (await large.answer()).code == "not_found"
         large.abort()
     assert [each for each in caplog.records if each.levelname in ("WARNING", "ERROR")] == []
