@@ -13,6 +13,8 @@ from ledger.log import Group
 from ledger.queries import load, script
 from ledger.roles import Roles
 from meter.rules.state import (
+    Award,
+    Contract,
     CouponId,
     DeviceTimeId,
     PoolId,
@@ -94,21 +96,13 @@ async def write(connection: Connection, state: State, touched: Touched, written:
         await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
     if written.numbers:
         await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
-    await _put_usage_days(connection, touched.usage, written.spans)
     await _put_device_time(connection, state, touched.days)
     emptied = touched.contracts if written.voids else {name for name, _ in touched.amended}
     if emptied:  # of some segments
         await connection.execute(_SQL["clear_segments_of"], sorted(emptied))
-    await _put_contracts(connection, state, touched.contracts)
-    await _put_awards(connection, state, touched.awards)
+    await _put_sums(connection, state, touched, written)
     await _put_coupons(connection, state, touched.coupons)
     await _put_pools(connection, state, touched.pools)
-    coupon_days = [(*key, day, *sums) for (key, day), sums in written.coupon_days.items()]
-    if coupon_days:
-        await connection.execute(_SQL["put_coupon_days"], *_columns(coupon_days, 6))
-    pool_days = [(*key, day, *sums) for (key, day), sums in written.pool_days.items()]
-    if pool_days:
-        await connection.execute(_SQL["put_pool_days"], *_columns(pool_days, 6))
 
 
 async def add_registration(connection: Connection, number: int, kind: str, data: bytes) -> None:
@@ -129,23 +123,43 @@ async def _copy(
         )
 
 
-async def _put_contracts(connection: Connection, state: State, touched: Iterable[str]) -> None:
-    contracts = [state.contracts[name] for name in sorted(touched)]
-    if not contracts:
-        return
-    totals = [
+async def _put_sums(
+    connection: Connection, state: State, touched: Touched, written: Written
+) -> None:
+    """Write the sums of contracts, awards, coupons and pools, in all and by day."""
+    contracts = [state.contracts[name] for name in sorted(touched.contracts)]
+    awards = [state.awards[name] for name in sorted(touched.awards)]
+    tables = (
+        (_usage_days(touched.usage, written.spans), 8),
+        (_contract_totals(contracts), 7),
+        (_contract_segments(contracts), 4),
+        ([*_contract_years(contracts), *_award_years(awards)], 7),
+        ([(*key, day, *sums) for (key, day), sums in written.coupon_days.items()], 6),
+        ([(*key, day, *sums) for (key, day), sums in written.pool_days.items()], 6),
+    )
+    if any(rows for rows, _ in tables):
+        columns = (column for rows, count in tables for column in _columns(rows, count))
+        await connection.execute(_SQL["put_sums"], *columns)
+
+
+def _contract_totals(contracts: list[Contract]) -> list[tuple[Any, ...]]:
+    return [
         (contract.registered.id, *map(Decimal, (contract.used, *contract.ineligible)))
         for contract in contracts
     ]
-    await connection.execute(_SQL["put_contract_totals"], *_columns(totals, 7))
-    segments = [
+
+
+def _contract_segments(contracts: list[Contract]) -> list[tuple[Any, ...]]:
+    return [
         (contract.registered.id, segment.year, segment.policy, Decimal(segment.eligible))
         for contract in contracts
         for segment in contract.segments
         if segment.eligible
     ]
-    await connection.execute(_SQL["put_contract_segments"], *_columns(segments, 4))
-    rows = [
+
+
+def _contract_years(contracts: list[Contract]) -> list[tuple[Any, ...]]:
+    return [
         (
             contract.registered.id,
             year,
@@ -158,32 +172,27 @@ async def _put_contracts(connection: Connection, state: State, touched: Iterable
         for contract in contracts
         for year, share in contract.shares.items()
     ]
-    await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
 
 
-async def _put_awards(connection: Connection, state: State, touched: Iterable[str]) -> None:
-    """Put awards where contracts are: each is entitled to all that it is granted."""
-    rows = []
-    for award in (state.awards[name] for name in sorted(touched)):
-        made, fen = award.made, award.amount
-        name = made.id, made.year, made.enterprise, made.programme
-        rows.append((*name, Decimal(0), fen, fen))
-    if rows:
-        await connection.execute(_SQL["put_contract_years"], *_columns(rows, 7))
+def _award_years(awards: list[Award]) -> list[tuple[Any, ...]]:
+    """Return awards as years of contracts: each is entitled to all that it is granted."""
+    return [
+        (
+            *(award.made.id, award.made.year, award.made.enterprise, award.made.programme),
+            *(Decimal(0), award.amount, award.amount),
+        )
+        for award in awards
+    ]
 
 
-async def _put_usage_days(
-    connection: Connection,
-    added: Mapping[str, UsageDays],
-    spans: Mapping[UsageDay, tuple[int, int]],
-) -> None:
-    rows = [
+def _usage_days(
+    added: Mapping[str, UsageDays], spans: Mapping[UsageDay, tuple[int, int]]
+) -> list[tuple[Any, ...]]:
+    return [
         (contract, *day, *map(Decimal, device_times), *spans.get((contract, *day), (None, None)))
         for contract, days in added.items()
         for day, device_times in days.items()
     ]
-    if rows:
-        await connection.execute(_SQL["put_usage_days"], *_columns(rows, 8))
 
 
 async def _put_device_time(

@@ -160,44 +160,57 @@ WITH new AS (
 INSERT INTO meter.gap (provider, stream, first, last)
 SELECT provider, stream, lower(numbers), upper(numbers) - 1 FROM gaps;
 
--- name: put_usage_days
-INSERT INTO meter.usage_day AS held
-    (contract, day, device, device_time, fits, withheld, first, last)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[], $5::numeric[],
-    $6::numeric[], $7::bigint[], $8::bigint[])
-ON CONFLICT (contract, day, device) DO UPDATE SET
-    device_time = held.device_time + EXCLUDED.device_time,
-    fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld,
-    first = least(held.first, EXCLUDED.first), last = greatest(held.last, EXCLUDED.last);
+-- name: put_sums
+-- One statement for all that usage changes: each one costs a group more than its rows do.
+WITH days AS (
+    INSERT INTO meter.usage_day AS held
+        (contract, day, device, device_time, fits, withheld, first, last)
+    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[], $5::numeric[],
+        $6::numeric[], $7::bigint[], $8::bigint[])
+    ON CONFLICT (contract, day, device) DO UPDATE SET
+        device_time = held.device_time + EXCLUDED.device_time,
+        fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld,
+        first = least(held.first, EXCLUDED.first), last = greatest(held.last, EXCLUDED.last)
+), totals AS (
+    INSERT INTO meter.contract_total
+        (contract, used, related_party, use, outside_policy, outside_term, not_enlisted)
+    SELECT * FROM unnest($9::text[], $10::numeric[], $11::numeric[], $12::numeric[], $13::numeric[],
+        $14::numeric[], $15::numeric[])
+    ON CONFLICT (contract) DO UPDATE SET
+        used = EXCLUDED.used, related_party = EXCLUDED.related_party, use = EXCLUDED.use,
+        outside_policy = EXCLUDED.outside_policy, outside_term = EXCLUDED.outside_term,
+        not_enlisted = EXCLUDED.not_enlisted
+), segments AS (
+    INSERT INTO meter.contract_segment (contract, year, policy, eligible)
+    SELECT * FROM unnest($16::text[], $17::integer[], $18::text[], $19::numeric[])
+    ON CONFLICT (contract, year, policy) DO UPDATE SET eligible = EXCLUDED.eligible
+), years AS (
+    INSERT INTO meter.contract_year
+        (contract, year, enterprise, programme, withheld, entitled, granted)
+    SELECT * FROM unnest($20::text[], $21::integer[], $22::text[], $23::text[], $24::numeric[],
+        $25::bigint[], $26::bigint[])
+    ON CONFLICT (contract, year) DO UPDATE SET enterprise = EXCLUDED.enterprise,
+        withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted
+), coupon_days AS (
+    INSERT INTO meter.coupon_day AS held (enterprise, programme, year, day, issued, granted)
+    SELECT * FROM unnest($27::text[], $28::text[], $29::integer[], $30::integer[], $31::bigint[],
+        $32::bigint[])
+    ON CONFLICT (enterprise, programme, year, day) DO UPDATE SET
+        issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
+), pool_days AS (
+    INSERT INTO meter.pool_day AS held (programme, year, day, amount, issued, granted)
+    SELECT * FROM unnest($33::text[], $34::integer[], $35::integer[], $36::bigint[], $37::bigint[],
+        $38::bigint[])
+    ON CONFLICT (programme, year, day) DO UPDATE SET amount = held.amount + EXCLUDED.amount,
+        issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
+)
+SELECT;
 
 -- name: usage_days
 SELECT day, device, device_time, fits, withheld FROM meter.usage_day WHERE contract = $1;
 
--- name: put_contract_totals
-INSERT INTO meter.contract_total
-    (contract, used, related_party, use, outside_policy, outside_term, not_enlisted)
-SELECT * FROM unnest($1::text[], $2::numeric[], $3::numeric[], $4::numeric[], $5::numeric[],
-    $6::numeric[], $7::numeric[])
-ON CONFLICT (contract) DO UPDATE SET
-    used = EXCLUDED.used, related_party = EXCLUDED.related_party, use = EXCLUDED.use,
-    outside_policy = EXCLUDED.outside_policy, outside_term = EXCLUDED.outside_term,
-    not_enlisted = EXCLUDED.not_enlisted;
-
--- name: put_contract_segments
-INSERT INTO meter.contract_segment (contract, year, policy, eligible)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[])
-ON CONFLICT (contract, year, policy) DO UPDATE SET eligible = EXCLUDED.eligible;
-
 -- name: clear_segments_of
 DELETE FROM meter.contract_segment WHERE contract = ANY ($1::text[]);
-
--- name: put_contract_years
-INSERT INTO meter.contract_year
-    (contract, year, enterprise, programme, withheld, entitled, granted)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::numeric[],
-    $6::bigint[], $7::bigint[])
-ON CONFLICT (contract, year) DO UPDATE SET enterprise = EXCLUDED.enterprise,
-    withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted;
 
 -- name: put_coupons
 INSERT INTO meter.coupon (enterprise, programme, year, issued)
@@ -213,20 +226,6 @@ FROM unnest(
 ON CONFLICT (programme, year) DO UPDATE SET
     amount = EXCLUDED.amount, issued = EXCLUDED.issued, stated = EXCLUDED.stated,
     budget = EXCLUDED.budget, programmes = EXCLUDED.programmes;
-
--- name: put_coupon_days
-INSERT INTO meter.coupon_day AS held (enterprise, programme, year, day, issued, granted)
-SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::integer[], $5::bigint[],
-    $6::bigint[])
-ON CONFLICT (enterprise, programme, year, day) DO UPDATE SET
-    issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted;
-
--- name: put_pool_days
-INSERT INTO meter.pool_day AS held (programme, year, day, amount, issued, granted)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[],
-    $6::bigint[])
-ON CONFLICT (programme, year, day) DO UPDATE SET amount = held.amount + EXCLUDED.amount,
-    issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted;
 
 -- name: clear_registration
 DELETE FROM meter.registration;
