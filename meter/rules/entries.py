@@ -338,7 +338,7 @@ class ContractRegistered(
     starts: str
     ends: str
     use: str
-    prices: dict[str, int | PriceFor] = {}
+    prices: dict[str, int | PriceFor]
     max_devices: dict[str, int]
     related_party: bool
     policy: str

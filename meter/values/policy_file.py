@@ -71,7 +71,7 @@ ClassName = ProgrammeName
 Months = Annotated[int, Meta(ge=0, le=MAX_MONTHS)]
 
 # How msgspec ends a message: with the place of a value or a key, or with the name of a field.
-_PLACE: Final = re.compile(r" - at `(?:key in )?\$\.(\w+)[^`]*`\Z")
+_PLACE: Final = re.compile(r" - at `(?:key` in `|key in )?\$\.(\w+)[^`]*`\Z")
 _FIELD: Final = re.compile(r" field `(.*)`\Z")
 
 

@@ -223,6 +223,7 @@ def test_figures_at_the_edge_of_their_range_are_taken(figures):
         ("allocation", award('[allocation]\nmode = "ordered"')),
         ("enlistment", award("[enlistment]\nrequired = true")),
         ("enlistment", policy_text(meter="purchase")),
+        ("combined_support", policy_text(combined={"Standard": 5_000, "startup": 6_000})),
         # Classes.
         ("class", without_sections(SHIPPED, "class", "startup", "combined_support")),
         ("class", award(class_of("a", "ratio = 1"), class_of("a", "ratio = 2"))),

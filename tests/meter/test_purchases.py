@@ -18,6 +18,7 @@ from ledger.verify import verify
 from meter.auditor.replay import Audit
 from meter.rules import commands
 from meter.rules.evolve import evolve
+from meter.rules.kinds.table import read_entry
 from meter.rules.purchases import measured_purchase
 from meter.rules.state import State
 from meter.values.policy import shipped_text
@@ -490,3 +491,10 @@ def test_beta_may_buy_from_the_same_vendor():
     books.shop("D", PROGRAMME, "szdex", enterprise=BETA, contract_no="HT-D")
     (result,) = books.sell(purchase("d", "D", "10.00", "2026-03-01"))
     assert result.entitled == "3.00"
+
+
+def test_the_entry_of_a_contract_says_that_it_has_no_prices():
+    entry = told(shop())[-1]
+    assert (entry["kind"], entry["prices"], entry["max_devices"]) == ("contract", {}, {})
+    with pytest.raises(ValueError, match="prices"):
+        read_entry({name: value for name, value in entry.items() if name != "prices"})
