@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from meter.rules.contract_terms import ContractTerms, Segment
+from meter.rules.contract_terms import ContractTerms, Segment, eligible_usage
 from meter.rules.effects import worth_of
 from meter.rules.entries import NO_DEVICE
 from meter.rules.rating import cost, entitle
@@ -85,6 +85,4 @@ def _add(contract: Contract, meter: Meter, usage: tuple[int, int, int, int]) -> 
 
 def _entitled(contract: Contract) -> int:
     """Return what a contract is entitled to in all years, fen."""
-    held = (each for each in contract.segments if each.eligible)
-    used = [(each.year, each.ratio_bp, each.eligible) for each in held]
-    return sum(entitle(used, contract.terms).by_year.values())
+    return sum(entitle(eligible_usage(contract.segments), contract.terms).by_year.values())
