@@ -69,7 +69,7 @@ from meter.rules.items import grounds_of, known_item
 from meter.rules.kinds.kind import Existing, Judged, Stamp
 from meter.rules.kinds.table import BY_ENTRY, command_of, read_entry
 from meter.rules.measure import Measured, meter_of, usage_of
-from meter.rules.purchases import measured_purchase
+from meter.rules.purchases import purchase_effect
 from meter.rules.state import AcceptedRecord, State
 from meter.values.policy import Policy
 from meter.values.problems import Problem
@@ -228,9 +228,7 @@ class _Alternative:
         contract = self.state.contracts.get(entry.contract)
         if contract is None:  # it was refused
             return
-        measured = measured_purchase(entry, by_days=entry.by_days)
-        meter = meter_of(self.state, contract, entry.device)
-        effect = accepted_effect(self.state, contract, meter, measured)
+        measured, effect = purchase_effect(self.state, contract, entry, by_days=entry.by_days)
         accept(self.state, AcceptedRecord(number, entry, measured.fits), effect)
 
     def _change_record(self, number: int, entry: RecordVoided | RecordReleased) -> None:

@@ -20,7 +20,6 @@ from meter.rules.effects import (
     void_fields,
 )
 from meter.rules.entries import (
-    NO_DEVICE,
     BatchAccepted,
     Entry,
     PurchaseAccepted,
@@ -28,7 +27,7 @@ from meter.rules.entries import (
     UsageAccepted,
 )
 from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_day
-from meter.rules.purchases import counts_by_days, measured_purchase, refuse_purchase
+from meter.rules.purchases import counts_by_days, purchase_effect, refuse_purchase
 from meter.rules.salts import salt_in_batch
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.values.problems import Problem
@@ -416,8 +415,7 @@ def _rate_purchase(
     state: State, contract: Contract, purchase: Purchase, context: _Context
 ) -> tuple[AcceptedRecord, UsageEffect]:
     by_days = counts_by_days(contract, purchase)
-    measured = measured_purchase(purchase, by_days=by_days)
-    effect = accepted_effect(state, contract, meter_of(state, contract, NO_DEVICE), measured)
+    measured, effect = purchase_effect(state, contract, purchase, by_days=by_days)
     entry = PurchaseAccepted(
         at=context.now,
         by=context.by,

@@ -11,10 +11,11 @@ from itertools import pairwise
 
 from msgspec import UNSET
 
-from meter.rules.entries import PurchaseAccepted
-from meter.rules.measure import Measured
+from meter.rules.effects import UsageEffect, accepted_effect
+from meter.rules.entries import NO_DEVICE, PurchaseAccepted
+from meter.rules.measure import Measured, meter_of
 from meter.rules.rating import DENOMINATOR
-from meter.rules.state import Contract
+from meter.rules.state import Contract, State
 from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_date
 from meter.wire.batch import MAX_AHEAD_SECONDS, MAX_SERVICE_SECONDS, Purchase
 from meter.wire.receipt import RecordCode
@@ -39,6 +40,15 @@ def measured_purchase(purchase: Purchase | PurchaseAccepted, *, by_days: bool) -
             (day, after - before) for day, (before, after) in enumerate(pairwise(borders), first)
         ]
     return Measured([(day, part, part, 0) for day, part in days], days, [])
+
+
+def purchase_effect(
+    state: State, contract: Contract, purchase: Purchase | PurchaseAccepted, *, by_days: bool
+) -> tuple[Measured, UsageEffect]:
+    """Return a purchase as usage, and the effect of accepting it."""
+    measured = measured_purchase(purchase, by_days=by_days)
+    meter = meter_of(state, contract, NO_DEVICE)
+    return measured, accepted_effect(state, contract, meter, measured)
 
 
 def refuse_purchase(  # noqa: PLR0911 - one rule after the other, in the order of the wire

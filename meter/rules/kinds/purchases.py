@@ -3,20 +3,17 @@
 from collections.abc import Iterable
 
 from meter.rules.commands import Command
-from meter.rules.effects import accept, accepted_effect, check_same
+from meter.rules.effects import accept, check_same
 from meter.rules.entries import PurchaseAccepted
 from meter.rules.kinds.kind import Kind, contract_subjects
-from meter.rules.measure import meter_of
-from meter.rules.purchases import counts_by_days, measured_purchase
+from meter.rules.purchases import counts_by_days, purchase_effect
 from meter.rules.state import AcceptedRecord, State
 
 
 def _apply(state: State, number: int, entry: PurchaseAccepted) -> None:
     contract = state.contracts[entry.contract]
     check_same(entry.by_days, counts_by_days(contract, entry))
-    measured = measured_purchase(entry, by_days=entry.by_days)
-    meter = meter_of(state, contract, entry.device)
-    effect = accepted_effect(state, contract, meter, measured)
+    measured, effect = purchase_effect(state, contract, entry, by_days=entry.by_days)
     check_same(entry.postings, effect.postings())
     accept(state, AcceptedRecord(number, entry, measured.fits), effect)
 
