@@ -286,6 +286,10 @@ def test_who_serves_purchases_has_no_devices_and_names_programmes_of_purchases()
     refused("malformed", ask, commands.RegisterProvider, **both)
     refused("wrong_meter", ask, commands.RegisterProvider, **offer, serves=["training-coupon"])
     refused("unknown_programme", ask, commands.RegisterProvider, **offer, serves=["nothing"])
+    twice = [PROGRAMME, PROGRAMME]
+    assert refused("malformed", ask, commands.RegisterProvider, **offer, serves=twice).facts == {
+        "field": "serves"
+    }
     refused("wrong_meter", books.enlist, "b", 1, "2025-01-01", "2026-01-01", "szdex")
 
 

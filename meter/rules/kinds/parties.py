@@ -74,6 +74,8 @@ def _check_offer(state: State, command: RegisterProvider) -> None:
         return
     if devices is not UNSET or enlisted is not UNSET:
         raise Problem("malformed", "who serves purchases has no devices", field="devices")
+    if len(set(serves)) != len(serves):
+        raise Problem("malformed", "a programme stands there twice", field="serves")
     for programme in serves:
         meter = active_policy(state, programme).meter
         if meter != "purchase":
@@ -233,7 +235,7 @@ ENLISTMENT: Kind[ProviderEnlisted, EnlistProvider] = Kind(
     apply=_apply_enlistment,
     subjects=_provider_of_entry,
     rows="registration",
-    codes=(*("unknown_provider", "exists_differently", "looks_alike", "bad_dates", "wrong_meter"),),
+    codes=("unknown_provider", "exists_differently", "looks_alike", "bad_dates", "wrong_meter"),
 )
 KEY: Kind[KeyRegistered, RegisterKey] = Kind(
     entry=KeyRegistered,
