@@ -4,6 +4,7 @@
 core.
 """
 
+import hmac
 import random
 from collections import defaultdict
 from datetime import date, timedelta
@@ -112,6 +113,15 @@ def test_by_the_yuan_each_step_is_cut_of_one_purchase_in_one_segment():
     (again,) = books.sell(purchase("q", "C", "1000.99", "2026-05-01"))
     assert (again.cost, again.entitled) == ("1000.99", "300.00")
     summed(told(books))
+
+
+def test_by_the_yuan_the_counted_cost_is_cut_before_the_ratio():
+    # 30 % of 3.34 is 1.00 and some, of its whole yuan 0.90.
+    for amount, entitled_to in (("3.33", "0.00"), ("3.34", "0.00"), ("4.00", "1.00")):
+        books = shop(IN_YUAN)
+        (result,) = books.sell(purchase("p", "C", amount, "2026-05-01"))
+        assert (result.cost, result.entitled) == (amount, entitled_to)
+        summed(told(books))
 
 
 # When it counts
@@ -239,6 +249,18 @@ def test_what_is_delivered_today_counts_and_ages_from_the_end_of_its_day():
     assert books.sell(purchase("r", "C", "10.00", "2026-06-01"))[0].status == "accepted"
 
 
+def test_a_day_may_begin_five_minutes_ahead_of_the_ledgers_clock():
+    books = shop().at("2026-06-01T23:54:59+08:00")
+    assert books.sell(purchase("p", "C", "10.00", "2026-06-02"))[0].code == "in_future"
+    books.at("2026-06-01T23:55:00+08:00")
+    assert books.sell(purchase("p", "C", "10.00", "2026-06-02"))[0].status == "accepted"
+
+
+def test_a_service_may_last_as_long_as_a_term_can():
+    (result,) = shop(BY_DAYS).sell(service("s", "1461.00", "2026-01-01", "2030-01-01"))
+    assert (result.cost, result.reasons) == ("1461.00", {"outside_policy": "1110.00"})
+
+
 def test_a_frozen_contract_takes_no_purchase():
     books = shop()
     books.freeze("C")
@@ -270,6 +292,26 @@ def test_a_purchase_does_not_take_the_id_of_a_record():
     (result,) = books.post(purchases=[purchase("r", "T", "10.00", "2026-03-01")])
     assert isinstance(result, Conflict)
     assert "another kind" in result.detail
+
+
+def test_the_salts_of_purchases_count_after_those_of_voids_and_records():
+    books = shop()
+    books.sell(purchase("gone", "C", "10.00", "2026-03-01"))
+    books.post(
+        [record("r", "C", *DAWN, 1_000)],
+        [void("gone")],
+        keyid="szdex-1",
+        provider="szdex",
+        purchases=[
+            purchase("none", "C", "0.00", "2026-03-01"),
+            purchase("p", "C", "10.00", "2026-03-01"),
+            purchase("q", "C", "10.00", "2026-03-01"),
+        ],
+    )
+    batch, voided, *bought = books.entries[-4:]
+    secret = bytes.fromhex(batch.salt)
+    digests = [hmac.digest(secret, b"%d" % number, "sha256") for number in (0, 3, 4)]
+    assert [each.salt for each in (voided, *bought)] == [each[:16].hex() for each in digests]
 
 
 # Who serves, and who applies
@@ -330,8 +372,9 @@ def test_no_version_takes_contracts_whose_services_are_booked_ahead():
         + 'standing = "judgement"\n'
     )
     shop().activate(taking)
-    problem = refused("unsupported_section", shop(BY_DAYS).activate, taking)
-    assert problem.facts["section"] == "transition"
+    for text in (BY_DAYS, WITHIN_2026 + ROUNDING.format("yuan-per-step", "none")):
+        problem = refused("unsupported_section", shop(text).activate, taking)
+        assert problem.facts["section"] == "transition"
 
 
 @pytest.mark.parametrize(

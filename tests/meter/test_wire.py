@@ -15,6 +15,7 @@ from meter.wire.batch import (
     MAX_BATCH_BYTES,
     MAX_BATCH_ITEMS,
     MAX_BATCH_SECONDS,
+    MAX_BATCH_SERVICE_SECONDS,
     MAX_BRACES,
     MAX_QUOTES,
     Batch,
@@ -34,6 +35,12 @@ RECORD = {
     "run": "slurm:4211",
     "state": "RUNNING",
     "final": False,
+}
+PURCHASE = {
+    "id": "order-7001",
+    "contract": "CC-2025-0001",
+    "amount": "333333.33",
+    "delivered_on": "2025-03-01",
 }
 VOID = {"id": "slurm:4100:3", "reason": "node failed, not charged"}
 BATCH = {
@@ -430,12 +437,26 @@ def test_records_that_last_too_long_together_are_too_large():
     refusal(batch(records=[*days, *months, *others, *days[:28]]), "too_large")
 
 
-def test_5000_records_and_voids_together_are_taken_and_one_more_is_too_large():
+def test_services_that_last_too_long_together_are_too_large():
+    def lasting(start: str, end: str, count: int) -> list[dict[str, Any]]:
+        return [PURCHASE | {"service_from": start, "service_until": end}] * count
+
+    assert MAX_BATCH_SERVICE_SECONDS == 50 * 1_461 * 86_400
+    longest, day = lasting("2025-01-01", "2029-01-01", 49), lasting("2025-01-01", "2025-01-02", 1)
+    # What ends before it starts or is too long is judged as a purchase, and counts nothing.
+    others = lasting("2025-01-02", "2025-01-01", 9) + lasting("2025-01-01", "2029-01-02", 9)
+    parsed(batch(purchases=[*longest, *others, *(day * 1_461), PURCHASE]))
+    refusal(batch(purchases=[*longest, *others, *(day * 1_462)]), "too_large")
+
+
+def test_5000_records_purchases_and_voids_together_are_taken_and_one_more_is_too_large():
     small = RECORD | {"run": MISSING, "state": MISSING, "final": MISSING}
     assert (MAX_BATCH_ITEMS, MAX_BATCH_BYTES) == (5_000, 8 * 1024 * 1024)
     assert len(parsed(batch(records=[small] * 4_999, voids=[VOID])).batch.records) == 4_999
     refusal(batch(records=[small] * 5_000, voids=[VOID]), "too_large")
     refusal(batch(records=[], voids=[VOID] * 5_001), "too_large")
+    parsed(batch(records=[small] * 3_000, purchases=[PURCHASE] * 1_999))
+    refusal(batch(records=[small] * 3_000, purchases=[PURCHASE] * 2_000), "too_large")
 
 
 def test_more_than_a_batch_can_hold_is_refused_before_it_is_decoded():
