@@ -282,6 +282,26 @@ def test_one_id_holds_one_purchase_or_record():
     assert "another kind" in fourth.detail
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"contract": "D"},
+        {"amount": "10.01"},
+        {"delivered_on": "2026-03-02"},
+        {"service_from": "2026-03-02"},
+        {"service_until": "2026-04-02"},
+    ],
+)
+def test_each_difference_from_what_an_id_holds_is_a_conflict(change):
+    books = shop()
+    books.shop("D", PROGRAMME, "szdex", contract_no="HT-D")
+    bought = service("p", "10.00", "2026-03-01", "2026-04-01")
+    (first,) = books.sell(bought)
+    (second,) = books.sell(bought | change)
+    detail = f"differs from entry {first.entry} in {', '.join(change)}"
+    assert second == Conflict("p", "conflict", first.entry, detail)
+
+
 def test_a_purchase_does_not_take_the_id_of_a_record():
     books = shop()
     books.activate(lifted())
