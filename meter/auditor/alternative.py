@@ -253,7 +253,23 @@ class _Alternative:
         except Problem as problem:
             told = f"{entry.programme} {entry.version}: {problem.code}: {problem.detail}"
             raise CannotCheck(told) from None
+        self._check_taking(Policy.parse(entry.content))
         self._apply(entry, judged)
+
+    def _check_taking(self, policy: Policy) -> None:
+        """Raise `CannotCheck` where a version takes contracts from a day on that has usage.
+
+        The ledger's own versions may have booked services ahead, whatever the files say.
+        """
+        if policy.takes_from is None:
+            return
+        first, contracts = day_of(policy.takes_from), self.state.contracts
+        for name, days in self.state.touched.usage.items():
+            if contracts[name].registered.programme != policy.programme:
+                continue
+            if any(day >= first and usage[0] for (day, _), usage in days.items()):
+                told = f"{policy.programme} {policy.version}: contract {name} has usage since then"
+                raise CannotCheck(told)
 
     def _activate_new(self, policy: Policy) -> None:
         """Put a version in force that the ledger does not know, beside one that it knows."""

@@ -12,6 +12,7 @@ from ledger.errors import CannotCheck
 from ledger.verify import verify
 from meter.auditor.alternative import Cut, Outcome, Recorder, compare
 from meter.rules import commands
+from meter.values.policy import shipped_text
 from meter.values.units import parse_instant
 from tests.books import (
     ALPHA,
@@ -20,8 +21,10 @@ from tests.books import (
     DEVICE,
     HOUR,
     lifted,
+    purchase,
     record,
     uscc_of,
+    void,
     without_sections,
 )
 from tests.commands import kashi
@@ -30,6 +33,9 @@ from tests.papers import papers, take_every_step
 from tests.writer import Writer
 
 GAMMA = uscc_of(3)
+CORPUS = "corpus-coupon"
+CORPUS_FILE = shipped_text(CORPUS, "2024-12").replace("days = 35", "days = 3660")
+BY_DAYS = CORPUS_FILE + '\n[rounding]\nprorate = "days"\narticle = "none"\nstanding = "judgement"\n'
 NOW = "2025-12-30T12:00:00+08:00"
 START = parse_instant("2025-12-01T08:00:00+08:00")
 
@@ -111,6 +117,49 @@ def test_a_lower_ratio_lowers_what_is_entitled_granted_and_approved(writer):
         ("A", "approved"): (14_400, 11_520),
     }
     assert outcome.cuts == [Cut(approval, "approval", "above_payable", 14_400, 11_520)]
+
+
+@pytest.fixture
+def shop() -> Writer:
+    """A ledger of purchases: 365.00 for the service of 2026, 109.50 granted, and a void."""
+    writer = Writer("2026-06-01T12:00:00+08:00")
+    writer.activate(BY_DAYS)
+    writer.vendor("szdex", uscc_of(71), CORPUS)
+    writer.enterprise()
+    writer.shop("C", CORPUS, "szdex", ends="2027-06-01")
+    writer.issue(2026, "1000.00", programme=CORPUS)
+    service = {"service_from": "2026-01-01", "service_until": "2027-01-01"}
+    writer.sell(
+        purchase("s", "C", "365.00", "2026-01-01", **service),
+        purchase("p", "C", "9.99", "2026-01-01"),
+    )
+    writer.sell(voids=[void("p")])
+    return writer
+
+
+def test_the_days_of_purchases_are_facts_and_other_files_rate_them(shop):
+    assert shop.granted("C") == 105_30  # the policy ends on 18 December
+    for text in (BY_DAYS, CORPUS_FILE):
+        outcome = under(shop, text)
+        assert (changes(outcome), outcome.cuts) == ({}, [])
+    outcome = under(shop, BY_DAYS.replace("ratio = 3000", "ratio = 2000"))
+    assert changes(outcome) == {
+        ("C", "entitled"): (105_30, 70_20),
+        ("C", "granted"): (105_30, 70_20),
+    }
+
+
+def test_no_file_takes_contracts_whose_services_are_booked_ahead(shop):
+    taking = CORPUS_FILE.replace('version = "2024-12"', 'version = "next"') + (
+        '\n[transition]\nrunning = "take"\neffective = "2026-09-01"\narticle = "none"\n'
+        'standing = "judgement"\n'
+    )
+    shop.at("2026-10-01T12:00:00+08:00")
+    shop.freeze("C")
+    with pytest.raises(CannotCheck, match="unsupported_section"):
+        under(shop, BY_DAYS, taking)
+    with pytest.raises(CannotCheck, match="contract C has usage since then"):
+        under(shop, CORPUS_FILE, taking)
 
 
 def test_funds_of_a_contract_are_facts_and_lower_what_other_files_give(writer):
