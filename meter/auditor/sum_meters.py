@@ -86,6 +86,14 @@ class Contract:
         for year, fen in entitled:
             self.stated_entitled[year] = self.stated_entitled.get(year, 0) + fen
 
+    def priced(self) -> int | Fraction:
+        """Return all work of the contract by the prices of now."""
+        return sum(
+            time * meter.price_on(day)
+            for meter in self.meters
+            for day, (time, _, _) in meter.used.items()
+        )
+
     def parts(self) -> Work:
         """Return all work of the contract by the terms of now."""
         parts: Work = dict.fromkeys(("eligible", "withheld", *REASONS), 0)

@@ -18,12 +18,7 @@ Pool = tuple[str, int]  # programme, year
 
 
 def check_cost(name: str, contract: Contract, accounts: dict[str, int]) -> int:
-    work = sum(
-        time * meter.price_on(day)
-        for meter in contract.meters
-        for day, (time, _, _) in meter.used.items()
-    )
-    cost = floor(Fraction(work, WORK_PER_FEN))
+    cost = floor(Fraction(contract.priced(), WORK_PER_FEN))
     agree("sum_cost", f"cost of contract {name}", accounts.pop(f"due:{name}", 0), cost)
     agree("sum_cost", f"costs in the entries of contract {name}", contract.stated_cost, cost)
     return cost

@@ -763,11 +763,7 @@ class Sums:
             if meter.limited is None and meter.device in limited:
                 meter.limited = number
         self._set_versions(contract)
-        contract.work = sum(
-            time * meter.price_on(day)
-            for meter in contract.meters
-            for day, (time, _, _) in meter.used.items()
-        )
+        contract.work = contract.priced()
 
     def _check_number(self, number: int, fields: dict[str, Any]) -> None:
         """Check the number that the parties gave, and the contract that this one follows."""
@@ -814,9 +810,6 @@ def _enlist(number: int, provider: Provider, fields: dict[str, Any]) -> None:
     if (known_devices, known_days.start) != (devices, days.start):
         raise Violation("sum_enlistment", f"enlistment {name} has other devices or days", number)
     provider.enlist(name, devices, days)
-
-
-# Device-time
 
 
 def _check_kept(number: int, terms: Terms, fields: dict[str, Any]) -> None:
@@ -875,12 +868,6 @@ def _check_amended(
         raise Violation("sum_entitled", f"amendment of {name}: {detail} (year, fen)", number)
     contract.stated_cost += fields["cost"]
     contract.add_stated(fields["entitled"])
-
-
-# Totals
-
-
-# Policies, classes, time
 
 
 def _name_of_parties(fields: dict[str, Any]) -> tuple[str, str, str]:

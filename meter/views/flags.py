@@ -254,11 +254,11 @@ def _span(accepted: AcceptedEntry) -> _Key:
 def _keys(accepted: AcceptedEntry, batch: object) -> Iterator[_Key]:
     """Yield the keys by which voided usage is known again: interval, run, or amending batch."""
     yield _span(accepted)
-    size: _Key = (
-        (NO_DEVICE, accepted.amount)
-        if isinstance(accepted, PurchaseAccepted)
-        else (*(accepted.device, accepted.milli_devices, accepted.end - accepted.start),)
-    )
+    size: _Key
+    if isinstance(accepted, PurchaseAccepted):
+        size = NO_DEVICE, accepted.amount
+    else:
+        size = accepted.device, accepted.milli_devices, accepted.end - accepted.start
     run = _run(accepted)
     if run is not UNSET:
         yield ("run", accepted.provider, run, *size)
