@@ -18,6 +18,7 @@ from msgspec.structs import asdict, replace
 from ledger.verify import verify
 from meter.auditor.replay import Audit
 from meter.rules import commands
+from meter.rules.effects import Diverged
 from meter.rules.evolve import evolve
 from meter.rules.kinds.table import read_entry
 from meter.rules.purchases import measured_purchase
@@ -484,6 +485,16 @@ def bought_in_days() -> Books:
     books = shop(BY_DAYS)
     books.sell(service("s", "365.00", "2025-12-01", "2026-12-01"))
     return books
+
+
+@pytest.mark.parametrize("lies", [{"by_days": False}, {"postings": []}])
+def test_a_purchase_that_differs_from_the_rules_cannot_be_replayed(lies):
+    *before, bought = bought_in_days().entries
+    state = State()
+    for entry in before:
+        evolve(state, entry)
+    with pytest.raises(Diverged):
+        evolve(state, replace(bought, **lies))
 
 
 def with_lie(books: Books, **lies: Any) -> list[dict[str, Any]]:
