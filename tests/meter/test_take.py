@@ -1,5 +1,7 @@
 """What a new version of a policy does to running contracts: it takes them, or they keep theirs."""
 
+from typing import Any
+
 import pytest
 
 from ledger.canon import encode
@@ -16,9 +18,11 @@ from tests.books import (
     expected_balances,
     figures,
     lifted,
+    micros,
     opened,
     record,
 )
+from tests.summing import found, summed, told
 
 NOON = "2025-06-30T12:00:00+08:00"
 TAKING = '\n[transition]\nrunning = "take"\neffective = "2025-07-01"\narticle = "1"\n'
@@ -179,6 +183,29 @@ def test_the_sums_find_the_ratio_of_the_wrong_version():
     with pytest.raises(Violation) as caught:
         checked(books)
     assert caught.value.code in ("diverged", "sum_entitled")
+
+
+def taken_late(at: str, effective: str) -> list[dict[str, Any]]:
+    """Return entries with usage of 10 July, then a version that lies about when it takes."""
+    books = ledger("2025-07-30T12:00:00+08:00")
+    use(books, "b", "2025-07-10", 1_000)
+    books.activate(text(effective="2025-09-01"))
+    entries = told(books)
+    taking = entries[-1]["content"].replace("2025-09-01", effective)
+    entries[-1] |= {"at": micros(at), "content": taking}
+    return entries
+
+
+def test_the_sums_find_a_version_that_takes_contracts_from_a_day_that_has_begun():
+    noon = "2025-07-30T12:00:00+08:00"
+    summed(taken_late(noon, "2025-07-31"))
+    found(taken_late(noon, "2025-07-30"), "sum_policy", "from a day on before")
+
+
+def test_the_sums_find_a_version_that_takes_contracts_whose_usage_is_booked():
+    evening = "2025-07-09T23:00:00+08:00"
+    summed(taken_late(evening, "2025-07-11"))
+    found(taken_late(evening, "2025-07-10"), "sum_policy", "A is taken", "has usage since then")
 
 
 def test_a_year_of_two_ratios_can_need_what_the_higher_one_gives():
