@@ -80,7 +80,10 @@ def refuse_purchase(  # noqa: PLR0911 - one rule after the other, in the order o
 
 
 def _refuse_service(purchase: Purchase) -> tuple[RecordCode, str] | None:
-    """Return why the dates of a service cannot be meant."""
+    """Return why the dates of a service cannot be meant.
+
+    It begins near its delivery: each of its days is rated anew by every amendment.
+    """
     if (purchase.service_from is UNSET) != (purchase.service_until is UNSET):
         return "bad_interval", "service_from and service_until come together"
     if purchase.service is None:
@@ -88,6 +91,9 @@ def _refuse_service(purchase: Purchase) -> tuple[RecordCode, str] | None:
     starts, ends = purchase.service
     if ends <= starts:
         return "bad_interval", "service_until is not after service_from"
+    days = MAX_SERVICE_SECONDS // DAY_SECONDS
+    if abs(starts - parse_date(purchase.delivered_on)) > MAX_SERVICE_SECONDS:
+        return "bad_interval", f"service_from is more than {days} days from delivered_on"
     if ends - starts > MAX_SERVICE_SECONDS:
-        return "too_long", f"a service of more than {MAX_SERVICE_SECONDS // DAY_SECONDS} days"
+        return "too_long", f"a service of more than {days} days"
     return None

@@ -28,8 +28,8 @@ ADVICE: Final[dict[tuple[Refusable, str], str]] = {
     ("purchase", "wrong_meter"): "Name a contract of purchases: this one takes records of usage.",
     ("purchase", "bad_amount"): "State the amount in yuan, above 0.00, and send the purchase again"
     " under the same id.",
-    ("purchase", "bad_interval"): "State both dates of the service, the end after the start, or"
-    " none, and send the purchase again under the same id.",
+    ("purchase", "bad_interval"): "State both dates of the service, the start within 1461 days of"
+    " the delivery and the end after it, or none, and send the purchase again under the same id.",
     ("purchase", "too_long"): "Divide the service into purchases of at most 1461 days, each with"
     " its own id.",
     ("purchase", "in_future"): "Send the purchase again under the same id once the day of its"

@@ -25,6 +25,7 @@ from meter.rules.purchases import measured_purchase
 from meter.rules.state import State
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
+from meter.values.units import day_of, parse_date
 from meter.wire.batch import Purchase
 from meter.wire.receipt import Accepted, Conflict, Duplicate, Rejected
 from tests.books import (
@@ -148,6 +149,16 @@ def test_a_service_counts_by_its_days_where_the_policy_says_so():
     summed(told(books))
 
 
+def test_a_purchase_begins_on_the_first_day_on_which_it_counts():
+    for text, day in ((FILE, "2026-05-01"), (BY_DAYS, "2026-01-01")):
+        books = shop(text)
+        books.sell(
+            service("s", "365.00", "2026-01-01", "2027-01-01") | {"delivered_on": "2026-05-01"}
+        )
+        first = min(each for _, each, _ in usage_by_day(books.state))
+        assert books.entries[-1].first_day == first == day_of(parse_date(day))
+
+
 def test_a_days_share_is_cut_downwards_and_all_of_them_are_the_whole():
     bought = Purchase("s", "C", 1, "2026-01-01", "2026-01-01", "2026-01-08")
     parts = [part for _, part, _, _ in measured_purchase(bought, by_days=True).days]
@@ -260,6 +271,19 @@ def test_a_day_may_begin_five_minutes_ahead_of_the_ledgers_clock():
 def test_a_service_may_last_as_long_as_a_term_can():
     (result,) = shop(BY_DAYS).sell(service("s", "1461.00", "2026-01-01", "2030-01-01"))
     assert (result.cost, result.reasons) == ("1461.00", {"outside_policy": "1110.00"})
+
+
+def test_a_service_begins_within_the_days_of_a_term_of_its_delivery():
+    books, delivered = shop(BY_DAYS), date(2026, 5, 1)
+
+    def beginning(days: int) -> Any:
+        begin = delivered + timedelta(days)
+        bought = service(f"s{days}", "1.00", str(begin), str(begin + timedelta(1)))
+        (result,) = books.sell(bought | {"delivered_on": str(delivered)})
+        return result
+
+    assert all(isinstance(beginning(days), Accepted) for days in (-1_461, 1_461))
+    assert all(beginning(days).code == "bad_interval" for days in (-1_462, 1_462))
 
 
 def test_a_frozen_contract_takes_no_purchase():
