@@ -387,6 +387,9 @@ def test_what_a_log_signed_falsely_does_not_fit_what_the_file_holds(ledger, numb
     for field in ("payload", "envelope", "receipt", "by", "stream", "provider"):
         file = signed_lie(ledger, number, name, **{field: (number, "x")})
         assert outcomes(verdict(file)) == {"batch": "not_as_entered"}, field
+    for field in ("seq", "before", "voids", "records", "purchases"):
+        file = signed_lie(ledger, number, name, **{field: (number, 9)})
+        assert outcomes(verdict(file)) == {"batch": "not_as_entered"}, field
     file = signed_lie(ledger, number, name, provider=(3, "ncl"))
     assert outcomes(verdict(file))["provider's signature"] == "provider_mismatch"
     file = signed_lie(ledger, number, name, keyid=(3, "pcl-2"))
