@@ -88,8 +88,7 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
         last_seq = await _last_seq(service, config)
         with spool.change():
             for run in reading.runs.values():
-                if run.end is None or run.end > config.source.since:
-                    spool.see(run, reading.at)
+                spool.see(run, reading.at)
             ids = spool.forget_unsettled(last_seq) | spool.runs_since(since)
             count = 0
             for id_ in sorted(ids):

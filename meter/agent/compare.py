@@ -14,7 +14,7 @@ from typing import Final
 
 from meter.agent.adopt import Reported, reported
 from meter.agent.config import Config
-from meter.agent.plan import Known, Plan, plan
+from meter.agent.plan import Known, Plan, Slice, SliceStanding, plan
 from meter.agent.run import Agent
 from meter.agent.usage import Run
 from meter.client import ClientError, Service
@@ -29,7 +29,7 @@ WRONG: Final = "differs"
 class Compared:
     """One run by the three, in thousandths × seconds, and why they differ: `""` where they agree.
 
-    A code of a quarantine or of a question, `on_its_way` (not taken yet), `open` (it runs on),
+    A code of a quarantine or of a question, `on_its_way` (not taken yet), `open` (no end is known),
     `voided` (the authority took it back), `gone` (the scheduler does not show it), or `differs`.
     """
 
@@ -57,62 +57,102 @@ async def compare_day(agent: Agent, config: Config, day: int) -> list[Compared]:
     reading = await agent.read(day)
     if not reading.is_complete:
         raise ClientError("incomplete", "; ".join(reading.faults))
-    runs = {id_: run for id_, run in reading.runs.items() if _overlaps(run, day)}
-    for id_ in agent.spool.runs_since(day):
-        found = agent.spool.run(id_)
-        if found is not None and _overlaps(found[0], day):
-            runs.setdefault(id_, found[0])
+    ids = {id_ for id_, run in reading.runs.items() if _overlaps(run, day)}
+    kept = {id_: agent.spool.run(id_) for id_ in ids | agent.spool.runs_since(day)}
+    ids |= {id_ for id_, found in kept.items() if found is not None and _overlaps(found[0], day)}
     compared = []
     async with Service(config.service.url, config.token, tls=config.tls) as service:
-        for id_, run in sorted(runs.items()):
+        for id_ in sorted(ids):
             records = [each async for each in reported(service, config.provider.id, id_)]
-            found = agent.spool.run(id_)
-            known = Known() if found is None else found[1]
-            told = run if id_ in reading.runs else None
-            compared.append(judge(run, told, known, records, config, reading.at))
+            seen, known = kept[id_] or (None, Known())
+            told = reading.runs.get(id_)
+            is_next = seen is not None or told is None or agent.sees_again(told)
+            sides = Sides(told, seen, known, records, is_next=is_next)
+            compared.append(judge(sides, config, reading.at))
     return compared
 
 
-def judge(  # noqa: PLR0913, PLR0917 - what a judgement looks at
-    run: Run,
-    told: Run | None,
-    known: Known,
-    records: Sequence[Reported],
-    config: Config,
-    at: int,
-) -> Compared:
-    """Return how a run stands by the three; `told` is what the scheduler says of it now."""
-    made = Plan() if told is None else plan(told, Known(), config.map, config.source.rhythm, at)
-    by_scheduler = sum(each.milli_devices * (each.end - each.start) for each in made.slices)
-    held = [each for each in known.slices if each.standing == "held"]
-    by_spool = sum(each.milli_devices * (each.end - each.start) for each in held)
-    by_service = sum(each.milli_device_seconds for each in records)
-    agree = by_scheduler == by_spool == by_service and made.quarantine is None
-    reason = "" if agree else next(_reasons(run, told, made, known, records), WRONG)
-    if by_spool != by_service and reason == "open":
-        reason = WRONG
-    return Compared(run.id, run.account, by_scheduler, by_spool, by_service, reason)
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """One run as the scheduler tells it, as the spool saw it last, and what is reported of it.
+
+    A side that does not know it is None. The next round looks at it where it `is_next`.
+    """
+
+    told: Run | None
+    seen: Run | None
+    known: Known
+    records: Sequence[Reported]
+    is_next: bool = True
+
+    @property
+    def run(self) -> Run:
+        found = self.told or self.seen
+        assert found is not None, "one side knows it"
+        return found
+
+    def held(self, *standings: SliceStanding) -> int:
+        """Return what the spool has of some standings."""
+        return sum(_size(each) for each in self.known.slices if each.standing in standings)
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """Return what the service counts, by record."""
+        sizes = {each.id: each.milli_device_seconds for each in self.records}
+        return {id_: size for id_, size in sizes.items() if size}
+
+    @property
+    def voided(self) -> set[str]:
+        """Return the records that the authority took back."""
+        return {each.id for each in self.records if each.voided_by == "authority"}
+
+    @property
+    def expected(self) -> dict[str, int]:
+        """Return what the service would count by the spool; what is on its way is there, or not."""
+        standing = [each for each in self.known.slices if each.id not in self.voided]
+        return {
+            each.id: _size(each)
+            for each in standing
+            if each.standing == "held" or (each.is_in_ledger and each.id in self.counted)
+        }
 
 
-def _reasons(
-    run: Run, told: Run | None, made: Plan, known: Known, records: Sequence[Reported]
-) -> Iterator[str]:
+def judge(sides: Sides, config: Config, at: int) -> Compared:
+    """Return how a run stands by the three."""
+    made, due = Plan(), Plan()
+    if sides.told is not None:
+        rules = config.map, config.source.rhythm, at
+        made, due = plan(sides.told, Known(), *rules), plan(sides.told, sides.known, *rules)
+    sizes = sum(map(_size, made.slices)), sides.held("held"), sum(sides.counted.values())
+    trouble = made.quarantine or due.question
+    reason = next(_reasons(sides, sizes, None if trouble is None else trouble.code), WRONG)
+    return Compared(sides.run.id, sides.run.account, *sizes, reason)
+
+
+def _reasons(sides: Sides, sizes: tuple[int, int, int], trouble: str | None) -> Iterator[str]:
     """Yield why a run may differ, the surest first."""
-    if any(each.voided_by == "authority" for each in records):
-        yield "voided"
-    if made.quarantine is not None:
-        yield made.quarantine.code
-    if told is None:
+    by_scheduler, by_spool, by_service = sizes
+    # What explains one difference does not excuse another, between spool and service.
+    if sides.counted != sides.expected:
+        yield WRONG
+    if trouble is not None:
+        yield trouble
+    if by_scheduler == by_spool:
+        yield "" if by_spool == by_service else "voided" if sides.voided else "on_its_way"
+    if sides.told is None:
         yield "gone"
-    if any(each.standing in ("sent", "waiting", "voiding") for each in known.slices):
+    if by_scheduler == sides.held("held", "sent", "waiting") or sides.held("voiding"):
         yield "on_its_way"
-    refused = [each for each in known.slices if each.standing == "refused" or each.is_stuck]
-    if refused:
-        yield refused[0].code
-    if not known.slices and not records:
-        yield "on_its_way"
-    if run.end is None:
+    slices = sides.known.slices
+    yield from (each.code for each in slices if each.standing == "refused" or each.is_stuck)
+    if sides.run.end is None:
         yield "open"
+    if sides.is_next and (not slices or (sides.seen is not None and sides.seen.end is None)):
+        yield "on_its_way"
+
+
+def _size(slice_: Slice) -> int:
+    return slice_.milli_devices * (slice_.end - slice_.start)
 
 
 def _overlaps(run: Run, day: int) -> bool:

@@ -161,12 +161,25 @@ class Agent:
         await self._reporter.prove()
 
     async def read(self, since: int) -> Reading:
-        """Return all that the scheduler says, of what ended since."""
+        """Return all that the scheduler says of what counts, and ended since."""
         match self._config.source:
             case FileSettings() as settings:
-                return await self._read_file(settings, None, sys.maxsize)
-            case _:
-                return await self._collect(since - LOOK_BACK_SECONDS)
+                reading = await self._read_file(settings, None, sys.maxsize)
+            case KubernetesSettings() as settings:  # changes alone are not all
+                reading = await self._read_pods(settings, None)
+            case SlurmSettings():
+                reading = await self._collect(since - LOOK_BACK_SECONDS)
+        runs = {id_: run for id_, run in reading.runs.items() if self._counts(run)}
+        return replace(reading, runs=runs)
+
+    def sees_again(self, run: Run) -> bool:
+        """Return whether the next round sees a run of which the spool knows nothing."""
+        is_slurm = isinstance(self._config.source, SlurmSettings)
+        return not is_slurm or run.end is None or run.end >= self._since()
+
+    def _counts(self, run: Run) -> bool:
+        """Return whether a run did not end before all that is reported."""
+        return run.end is None or run.end > self._config.source.since
 
     async def _read(self, since: int) -> Reading:
         match self._config.source:
@@ -176,9 +189,11 @@ class Agent:
                 cursor = self.spool.fact("cursor")
                 return await self._read_file(settings, cursor, job_file.MAX_LINES)
             case KubernetesSettings() as settings:
-                known = self.spool.unended(kubernetes.prefix_of(settings))
-                cursor = self.spool.fact("cursor")
-                return await kubernetes.read(settings, known, cursor, int(time.time()))
+                return await self._read_pods(settings, self.spool.fact("cursor"))
+
+    async def _read_pods(self, settings: KubernetesSettings, cursor: str | None) -> Reading:
+        known = self.spool.unended(kubernetes.prefix_of(settings))
+        return await kubernetes.read(settings, known, cursor, int(time.time()))
 
     @staticmethod
     async def _read_file(settings: FileSettings, cursor: str | None, max_lines: int) -> Reading:
@@ -204,7 +219,7 @@ class Agent:
         self.spool.set_fact("map", digest)
         new = {id_: run for id_, run in reading.runs.items() if settled.get(id_) != run}
         for run in new.values():
-            if run.end is None or run.end > self._config.source.since:
+            if self._counts(run):
                 self.spool.see(self._told_apart(run, reading), reading.at)
         gone: set[str] = set()
         if reading.is_complete:
