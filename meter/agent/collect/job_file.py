@@ -131,7 +131,7 @@ def _start(stream: BinaryIO, layout: Layout) -> Cursor:
     stream.seek(0)
     first = stream.readline(MAX_LINE_BYTES)
     if layout.form == "jsonl":
-        head = sha256(first).hexdigest() if first.endswith(b"\n") else ""
+        head = sha256(first).hexdigest() if _is_settled(first) else ""
         return Cursor(digest, head, 0, 0, ())
     second = stream.readline(MAX_LINE_BYTES)
     try:
@@ -143,8 +143,13 @@ def _start(stream: BinaryIO, layout: Layout) -> Cursor:
         raise ValueError(f"line 1 has no column {', '.join(missing)}")
     if len(set(header)) < len(header):
         raise ValueError("line 1 has a column twice")
-    head = sha256(first + second).hexdigest() if second.endswith(b"\n") else ""
+    head = sha256(first + second).hexdigest() if _is_settled(second) else ""
     return Cursor(digest, head, len(first), 1, header)
+
+
+def _is_settled(line: bytes) -> bool:
+    """Return whether what was read of a line stays as it is when the file grows."""
+    return line.endswith(b"\n") or len(line) == MAX_LINE_BYTES
 
 
 def _goes_on(stream: BinaryIO, known: Cursor, start: Cursor) -> bool:
