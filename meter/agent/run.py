@@ -26,7 +26,7 @@ from meter.agent.config import (
 )
 from meter.agent.plan import Slice, plan, vanished
 from meter.agent.push import Report, Reporter
-from meter.agent.slice import Rhythm
+from meter.agent.slice import Rhythm, Span
 from meter.agent.status import Status, status_of
 from meter.agent.store import Spool
 from meter.agent.usage import Reading, Run
@@ -217,6 +217,8 @@ class Agent:
         is_same_map = self.spool.fact("map") == digest
         settled = self.spool.settled(reading.since) if is_same_map and reading.runs else {}
         self.spool.set_fact("map", digest)
+        if reading.part is not None:
+            self.spool.keep_part(reading.part, reading.at)
         new = {id_: run for id_, run in reading.runs.items() if settled.get(id_) != run}
         for run in new.values():
             if self._counts(run):
@@ -224,8 +226,6 @@ class Agent:
         gone: set[str] = set()
         if reading.is_complete:
             self.spool.set_fact("complete_at", str(reading.at))
-        if reading.part is not None:
-            self.spool.keep_part(reading.part)
         ids = new.keys() | self.spool.unsettled()
         if reading.cursor is not None:
             self.spool.set_fact("cursor", reading.cursor)
@@ -236,11 +236,20 @@ class Agent:
         self._judge_all(ids | gone, outcome, gone)
 
     def _told_apart(self, run: Run, reading: Reading) -> Run:
-        """Return a run, as `twice` where an earlier part of the file has another of this name."""
-        if reading.part is None or reading.part.is_anew:
+        """Return a run of a file, as `twice` where the file told another job of this name.
+
+        What was read before the file was read anew may have been mended: then a run that overlaps
+        what it was is the same job.
+        """
+        found = None if reading.part is None else self.spool.run(run.id)
+        if reading.part is None or found is None:
             return run
-        found = self.spool.run(run.id)
-        is_one = found is None or found[0].begin == run.begin
+        before, known = found
+        if reading.part.is_anew or not self.spool.is_of_this_pass(run.id):
+            spans = [each.span for each in known.standing]
+            is_one = run.end is None or not spans or _overlap(spans, (run.begin, run.end))
+        else:
+            is_one = before.begin == run.begin and before.standing != "twice"
         return run if is_one else replace(run, standing="twice")
 
     def _judge_all(self, ids: set[str], outcome: Outcome, gone: Collection[str] = ()) -> None:
@@ -291,6 +300,11 @@ async def run(
         except (ClientError, OSError, ValueError) as error:
             tell(None, None, str(error))
         await asyncio.sleep(max(0.0, began + every_seconds - time.monotonic()))
+
+
+def _overlap(spans: list[Span], other: Span) -> bool:
+    """Return whether a stretch overlaps what lies between the ends of others."""
+    return min(spans)[0] < other[1] and other[0] < max(end for _, end in spans)
 
 
 def voids_of(slices: list[Slice], run: Run) -> list[Void]:

@@ -266,12 +266,18 @@ class Spool:
         self.set_fact("cursor", "")
         self._do("drop_all_bad_lines")
 
-    def keep_part(self, part: FilePart) -> None:
-        """Write down the lines of a file that could not be read."""
+    def keep_part(self, part: FilePart, at: int) -> None:
+        """Write down the lines of a file that could not be read, and when it was begun anew."""
         if part.is_anew:
             self._do("drop_bad_lines", part.source)
+            self.set_fact("begun_at", str(at))
         for each in part.bad:
             self._do("put_bad_line", part.source, *astuple(each))
+
+    def is_of_this_pass(self, run: str) -> bool:
+        """Return whether a run was seen since its file was begun anew."""
+        (seen_at,) = self._one("seen_at", run)
+        return int(seen_at) >= int(self.fact("begun_at") or 0)
 
     def see(self, run: Run, at: int) -> None:
         """Write down a run as it was seen."""

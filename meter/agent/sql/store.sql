@@ -112,6 +112,9 @@ SELECT id, account, partition, state, allocation, start, until, ran, was_suspend
     terms, approved
 FROM run WHERE id = ?
 
+-- name: seen_at
+SELECT seen_at FROM run WHERE id = ?
+
 -- name: unsettled_runs
 SELECT id FROM run WHERE quarantine IS NOT NULL OR question IS NOT NULL OR is_unfinished
 UNION SELECT run FROM slice WHERE standing IN ('waiting', 'refused')
