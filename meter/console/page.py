@@ -3,6 +3,7 @@
 Templates only format. What they show are answers of the API; no page computes money.
 """
 
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
@@ -31,6 +32,10 @@ HEADERS: Final[dict[str, str]] = {
     **SECURITY,
 }
 _FOR_EVER: Final = "max-age=31536000, immutable"
+_RANGE: Final = re.compile(
+    r"(?P<language>[a-z]+)(?:-[a-z0-9-]+)?"
+    r"(?:[ \t]*;[ \t]*q=(?P<weight>0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
+)
 _TYPES: Final = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
 
 
@@ -85,18 +90,11 @@ def preferred(accept_language: str) -> Language:
     """Return the language that a browser prefers, by RFC 9110 section 12.5.4; else Chinese."""
     best: tuple[float, Language] = (0.0, "zh")
     for part in accept_language.lower().split(",")[:20]:
-        name, _, quality = part.strip().partition(";q=")
+        found = _RANGE.fullmatch(part.strip())
         for language in formats.LANGUAGES:
-            if name.partition("-")[0] == language and _weight(quality) > best[0]:
-                best = (_weight(quality), language)
+            if found and found["language"] == language and float(found["weight"] or 1) > best[0]:
+                best = (float(found["weight"] or 1), language)
     return best[1]
-
-
-def _weight(text: str) -> float:
-    try:
-        return float(text) if text else 1.0
-    except ValueError:
-        return 0.0
 
 
 def _render(template: str, language: Language, **values: Any) -> bytes:

@@ -156,6 +156,8 @@ async def test_assets_have_the_hash_of_their_content_and_stay(service):
         ("fr", "zh"),
         ("en;q=0,zh;q=0", "zh"),
         ("en;q=x", "zh"),
+        ("en;q=inf,zh", "zh"),
+        ("fr, en ; q=0.5, zh; q=0.4", "en"),
         ("EN", "en"),
     ],
 )
