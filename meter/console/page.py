@@ -17,6 +17,7 @@ from meter.api.routes import with_etag
 from meter.console import formats, palette
 from meter.console.formats import Language
 from meter.console.words import words
+from meter.http.problems import headers_of
 from meter.values.problems import Problem
 
 SECURITY: Final[dict[str, str]] = {
@@ -73,7 +74,8 @@ def show(
 def show_problem(problem: Problem, language: Language) -> web.Response:
     """Return the page of a problem, with its status."""
     body = _render("problem.html", language, problem=problem)
-    return web.Response(status=problem.status, body=body, headers=HEADERS)
+    headers = {**HEADERS, **headers_of(problem)}
+    return web.Response(status=problem.status, body=body, headers=headers)
 
 
 def asset(name: str) -> web.Response:

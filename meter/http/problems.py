@@ -12,11 +12,7 @@ RETRY_AFTER_SECONDS: Final = "1"
 
 def problem_response(problem: Problem, allow: str | None = None) -> web.Response:
     """Return a problem as a response, with the headers of its status."""
-    headers = {}
-    if problem.status == web.HTTPServiceUnavailable.status_code:
-        headers[hdrs.RETRY_AFTER] = RETRY_AFTER_SECONDS
-    if problem.status == web.HTTPUnauthorized.status_code:
-        headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    headers = headers_of(problem)
     if allow is not None:
         headers[hdrs.ALLOW] = allow
     return web.Response(
@@ -25,3 +21,12 @@ def problem_response(problem: Problem, allow: str | None = None) -> web.Response
         content_type="application/problem+json",
         headers=headers,
     )
+
+
+def headers_of(problem: Problem) -> dict[str, str]:
+    """Return what a problem's status says in headers, whatever the form of its body."""
+    if problem.status == web.HTTPServiceUnavailable.status_code:
+        return {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS}
+    if problem.status == web.HTTPUnauthorized.status_code:
+        return {hdrs.WWW_AUTHENTICATE: "Bearer"}
+    return {}

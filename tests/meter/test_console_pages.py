@@ -181,6 +181,7 @@ async def test_a_problem_of_a_page_is_a_page():
     found = Elements(answer.body.decode())
     assert (answer.status, answer.headers["Content-Security-Policy"]) == (503, POLICY)
     assert {EVIL, "busy"} <= set(found.text)
+    assert answer.headers["Retry-After"] == "1"
 
 
 async def test_a_shared_link_may_have_something_after_it(service):
