@@ -5,7 +5,7 @@ all that is reported of it hangs on the id: `slurm:c1:4211:1795912741`. A readin
 at one time. It does not decide what is charged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,7 +69,8 @@ class Reading:
 
     It is complete where there are no `faults`: then a run that is missing is gone, unless a reading
     tells only what came after another; then its `cursor` is where the next one goes on. Runs with
-    an end and open runs are right in any case. `since` is how far it looked back.
+    an end and open runs are right in any case. `since` is how far it looked back: no run in it
+    ended before.
     """
 
     at: int
@@ -82,3 +83,8 @@ class Reading:
     @property
     def is_complete(self) -> bool:
         return not self.faults
+
+
+def first_end(runs: Iterable[Run], otherwise: int) -> int:
+    """Return when the first of those that ended did so; `otherwise` where none did."""
+    return min((run.end for run in runs if run.end is not None), default=otherwise)

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from meter.agent.collect.columns import Layout, run_of
-from meter.agent.usage import BadLine, FilePart, Reading, Run
+from meter.agent.usage import BadLine, FilePart, Reading, Run, first_end
 from meter.values.strict import convert_texts
 from meter.values.text import check_texts
 
@@ -75,7 +75,7 @@ def read(file: Path, mapping: Path, cursor: str | None, max_lines: int = MAX_LIN
             part, runs, end = _read(stream, layout, cursor, max_lines)
     except (OSError, ValueError) as error:
         return Reading(at=now, since=now, runs={}, faults=(str(error),))
-    since = min((run.begin if run.end is None else run.end for run in runs.values()), default=now)
+    since = first_end(runs.values(), now)
     return Reading(at=now, since=since, runs=runs, cursor=end, part=part)
 
 

@@ -32,7 +32,7 @@ from msgspec import Struct
 
 from meter.agent.config import KubernetesSettings
 from meter.agent.devices import THOUSANDTHS, UNREAD
-from meter.agent.usage import Reading, Run, Standing
+from meter.agent.usage import Reading, Run, Standing, first_end
 from meter.client import trust
 from meter.values.units import parse_instant
 
@@ -411,9 +411,10 @@ async def read(
     if not claims.version:  # the claims of pods cannot be read
         runs |= {id_: _with_claims(run) for id_, run in pods.claiming.items()}
     after = Cursor(pods.version, claims.version)
+    at = min(each.at for each in found if each.version)
     return Reading(
-        at=min(each.at for each in found if each.version),
-        since=_since(runs),
+        at=at,
+        since=first_end(runs.values(), at),
         runs=runs,
         faults=tuple(dict.fromkeys(pods.faults + claims.faults)),
         cursor=msgspec.json.encode(after).decode(),
@@ -492,11 +493,6 @@ def _compared(
         if id_ not in found.runs and run.standing == "open":
             found.runs[id_] = replace(run, end=max(run.begin, seen_at), standing="unseen")
     return found
-
-
-def _since(runs: Mapping[str, Run]) -> int:
-    """Return how far back runs go."""
-    return min((each.begin if each.end is None else each.end for each in runs.values()), default=0)
 
 
 # What an object tells
