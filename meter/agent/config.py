@@ -51,19 +51,31 @@ _PATHS: Final[dict[str | None, tuple[str, ...]]] = {
     "kubernetes": ("token", "ca", "certificate", "private_key"),
 }
 Filter = Annotated[str, Meta(min_length=1, max_length=200)]
+SliceSeconds = Annotated[int, Meta(ge=10, le=86_400)]
+SettleSeconds = Annotated[int, Meta(ge=1, le=3_600)]
 
 
-class ServiceSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The service and its ledger; `token` and the three after it are files."""
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who calls over https, and what is trusted; all are files."""
+
+    token: str | None = None
+    ca: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+
+    def trust(self) -> ssl.SSLContext:
+        """Return what connections are made with. Raises `OSError`."""
+        files = (self.ca, self.certificate, self.private_key)
+        return trust(*(None if each is None else Path(each) for each in files))
+
+
+class ServiceSettings(Caller, frozen=True, forbid_unknown_fields=True):
+    """The service and its ledger."""
 
     url: str
     log: LogName
     genesis: Sha256Hex
     receipt_key: str
-    token: str | None = None
-    ca: str | None = None
-    certificate: str | None = None
-    private_key: str | None = None
 
 
 class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,8 +93,8 @@ class SlurmSettings(Struct, frozen=True, forbid_unknown_fields=True):
     clock: ClassVar[str | None] = "slurm"  # whose time is compared with ours
     cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}\Z")]
     since: Instant
-    slice_seconds: Annotated[int, Meta(ge=10, le=86_400)] = 900
-    settle_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    slice_seconds: SliceSeconds = 900
+    settle_seconds: SettleSeconds = 60
 
     @property
     def rhythm(self) -> Rhythm:
@@ -105,24 +117,20 @@ class FileSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return Rhythm()
 
 
-class KubernetesSettings(Struct, frozen=True, forbid_unknown_fields=True):
+class KubernetesSettings(Caller, frozen=True, forbid_unknown_fields=True):
     """The Kubernetes cluster that is read, since when, and how its runs are cut.
 
-    `token`, `ca`, `certificate` and `private_key` are files. Without an `url`, the agent is a pod
-    of the cluster. `account_label` is the label of a pod that tells its account.
+    Without an `url`, the agent is a pod of the cluster. `account_label` is the label of a pod that
+    tells its account.
     """
 
     clock: ClassVar[str | None] = "kubernetes"  # whose time is compared with ours
     cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,20}\Z")]
     since: Instant
     url: str | None = None
-    token: str | None = None
-    ca: str | None = None
-    certificate: str | None = None
-    private_key: str | None = None
     account_label: Filter | None = None
-    slice_seconds: Annotated[int, Meta(ge=10, le=86_400)] = 900
-    settle_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    slice_seconds: SliceSeconds = 900
+    settle_seconds: SettleSeconds = 60
 
     @property
     def rhythm(self) -> Rhythm:
@@ -197,9 +205,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     @cached_property
     def tls(self) -> ssl.SSLContext:
         """Return what https connections trust, and who calls. Raises `OSError`."""
-        service = self.service
-        files = (service.ca, service.certificate, service.private_key)
-        return trust(*(None if each is None else Path(each) for each in files))
+        return self.service.trust()
 
     @cached_property
     def token(self) -> str | None:
@@ -225,7 +231,7 @@ def read_config(file: Path) -> Config:
         check_texts(fields)
         config = convert_texts(_with_paths(fields, file.absolute().parent), Config)
         _check_source(config)
-        _check_url(config.service.url)
+        _check_url("service", config.service.url)
         _check_rules(config)
     except ValueError as error:  # of TOML, of UTF-8, of a type
         raise ValueError(f"{file}: {error}") from None
@@ -249,17 +255,17 @@ def _check_source(config: Config) -> None:
     if sum(each is not None for each in (config.slurm, config.file, config.kubernetes)) != 1:
         raise ValueError("one of [slurm], [kubernetes] and [file] says what is read")
     if config.kubernetes is not None and config.kubernetes.url is not None:
-        _check_url(config.kubernetes.url)
+        _check_url("kubernetes", config.kubernetes.url)
 
 
-def _check_url(url: str) -> None:
+def _check_url(section: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         is_good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
     except ValueError:  # of the port
         is_good = False
     if not is_good or parts.query or parts.fragment:
-        raise ValueError(f"`url` in [service] is not one of a service: {url:.200}")
+        raise ValueError(f"`url` in [{section}] is not one of a service: {url:.200}")
 
 
 def _check_rules(config: Config) -> None:

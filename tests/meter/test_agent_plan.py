@@ -243,6 +243,9 @@ def test_a_file_with_a_fault_is_refused_with_its_place(tmp_path, text):
 def test_an_url_that_is_none_is_refused(tmp_path, url):
     with pytest.raises(ValueError, match=r"agent\.toml: `url`"):
         config(tmp_path, url=url)
+    cluster = f'[kubernetes]\ncluster = "k1"\nsince = "2026-01-01T00:00:00+08:00"\nurl = "{url}"\n'
+    with pytest.raises(ValueError, match=r"agent\.toml: `url` in \[kubernetes\]"):
+        config(tmp_path, source=cluster)
 
 
 def test_devices_are_those_of_all_nodes():

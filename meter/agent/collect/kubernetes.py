@@ -285,10 +285,8 @@ class Api:
         Raises `ApiError` and `OSError`.
         """
         if settings.url is not None:
-            files = (settings.ca, settings.certificate, settings.private_key)
-            tls = trust(*(None if each is None else Path(each) for each in files))
             token = None if settings.token is None else Path(settings.token)
-            return cls(settings.url, token, tls)
+            return cls(settings.url, token, settings.trust())
         host, port = (os.environ.get(f"KUBERNETES_SERVICE_{each}", "") for each in ("HOST", "PORT"))
         if not host:
             raise ApiError("this process is no pod, and [kubernetes] has no `url`")
