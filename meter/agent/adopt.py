@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from meter.agent.config import Config
 from meter.agent.plan import MAX_AGE_SECONDS, Slice
 from meter.agent.run import Agent
+from meter.agent.usage import Reading
 from meter.client import ClientError, Refused, Service
 from meter.values.strict import Instant, convert_texts
 
@@ -77,12 +78,8 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
     `incomplete` where the scheduler does not tell all, `not_kashi` where the response is not one of
     a service, and what the service says; then nothing is changed.
     """
-    if config.token is None:
-        raise ClientError("no_token", "the service tells records to a token of the provider only")
     since = max(config.source.since, now - MAX_AGE_SECONDS)
-    reading = await agent.read(since)
-    if not reading.is_complete:
-        raise ClientError("incomplete", "; ".join(reading.faults))
+    reading = await read_all(agent, config, since)
     spool = agent.spool
     async with Service(config.service.url, config.token, tls=config.tls) as service:
         last_seq = await _last_seq(service, config)
@@ -102,6 +99,19 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
             spool.set_fact("map", "")  # whatever is missing is due
             spool.set_fact("cursor", "")
     return Adopted(len(ids), count, last_seq)
+
+
+async def read_all(agent: Agent, config: Config, since: int) -> Reading:
+    """Return a complete reading, for one who may ask the service what it holds.
+
+    Raises `ClientError`: `no_token`, and `incomplete` where the scheduler does not tell all.
+    """
+    if config.token is None:
+        raise ClientError("no_token", "the service tells records to a token of the provider only")
+    reading = await agent.read(since)
+    if not reading.is_complete:
+        raise ClientError("incomplete", "; ".join(reading.faults))
+    return reading
 
 
 async def _last_seq(service: Service, config: Config) -> int:

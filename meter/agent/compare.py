@@ -8,16 +8,16 @@ service counts. Where they differ there is a reason, or something is wrong:
     slurm:c1:4212:1795912800  acc-b    0.000    0.000  0.000  no_contract
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from meter.agent.adopt import Reported, reported
+from meter.agent.adopt import Reported, read_all, reported
 from meter.agent.config import Config
 from meter.agent.plan import Known, Plan, Slice, SliceStanding, plan
 from meter.agent.run import Agent
 from meter.agent.usage import Run
-from meter.client import ClientError, Service
+from meter.client import Service
 from meter.values.units import DAY_SECONDS
 
 _SIDES: Final = ("scheduler", "spool", "service")
@@ -52,11 +52,7 @@ async def compare_day(agent: Agent, config: Config, day: int) -> list[Compared]:
     Raises `ClientError`: `no_token`, `incomplete` where the scheduler does not tell all, and what
     the service says.
     """
-    if config.token is None:
-        raise ClientError("no_token", "the service tells records to a token of the provider only")
-    reading = await agent.read(day)
-    if not reading.is_complete:
-        raise ClientError("incomplete", "; ".join(reading.faults))
+    reading = await read_all(agent, config, day)
     ids = {id_ for id_, run in reading.runs.items() if _overlaps(run, day)}
     kept = {id_: agent.spool.run(id_) for id_ in ids | agent.spool.runs_since(day)}
     ids |= {id_ for id_, found in kept.items() if found is not None and _overlaps(found[0], day)}
@@ -93,7 +89,7 @@ class Sides:
 
     def held(self, *standings: SliceStanding) -> int:
         """Return what the spool has of some standings."""
-        return sum(_size(each) for each in self.known.slices if each.standing in standings)
+        return _sum(each for each in self.known.slices if each.standing in standings)
 
     @property
     def counted(self) -> dict[str, int]:
@@ -109,11 +105,12 @@ class Sides:
     @property
     def expected(self) -> dict[str, int]:
         """Return what the service would count by the spool; what is on its way is there, or not."""
-        standing = [each for each in self.known.slices if each.id not in self.voided]
+        voided, counted = self.voided, self.counted
         return {
-            each.id: _size(each)
-            for each in standing
-            if each.standing == "held" or (each.is_in_ledger and each.id in self.counted)
+            each.id: each.milli_device_seconds
+            for each in self.known.slices
+            if each.id not in voided
+            and (each.standing == "held" or (each.is_in_ledger and each.id in counted))
         }
 
 
@@ -123,7 +120,7 @@ def judge(sides: Sides, config: Config, at: int) -> Compared:
     if sides.told is not None:
         rules = config.map, config.source.rhythm, at
         made, due = plan(sides.told, Known(), *rules), plan(sides.told, sides.known, *rules)
-    sizes = sum(map(_size, made.slices)), sides.held("held"), sum(sides.counted.values())
+    sizes = _sum(made.slices), sides.held("held"), _sum(sides.records)
     trouble = made.quarantine or due.question
     reason = next(_reasons(sides, sizes, None if trouble is None else trouble.code), WRONG)
     return Compared(sides.run.id, sides.run.account, *sizes, reason)
@@ -151,8 +148,8 @@ def _reasons(sides: Sides, sizes: tuple[int, int, int], trouble: str | None) -> 
         yield "on_its_way"
 
 
-def _size(slice_: Slice) -> int:
-    return slice_.milli_devices * (slice_.end - slice_.start)
+def _sum(parts: Iterable[Slice | Reported]) -> int:
+    return sum(each.milli_device_seconds for each in parts)
 
 
 def _overlaps(run: Run, day: int) -> bool:

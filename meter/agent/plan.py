@@ -59,6 +59,10 @@ class Slice:
         return self.start, self.end
 
     @property
+    def milli_device_seconds(self) -> int:
+        return self.milli_devices * (self.end - self.start)
+
+    @property
     def is_in_ledger(self) -> bool:
         """Return whether the ledger has it, or may have it."""
         return self.standing in ("sent", "held", "voiding")
