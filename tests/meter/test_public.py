@@ -90,6 +90,31 @@ async def test_a_policy_of_later_is_not_told_before_its_month_is_closed(service)
     assert before == "2025-04-01"
 
 
+async def test_a_new_name_of_a_programme_is_told_once_its_month_is_closed(service):
+    service.clock.set("2025-04-01T00:30:00+08:00")
+    later = lifted(pool="9000.00", version="later", starts="2026-12-18", ends="2027-12-18")
+    content = later.replace('title = "训力券"', 'title = "新训力券"')
+    await service.ask("/v1/policies", programme=PROGRAMME, version="later", content=content)
+    for now, title in (
+        ("2025-04-01T02:00:00+08:00", "训力券"),
+        ("2025-05-01T02:00:00+08:00", "新训力券"),
+    ):
+        service.clock.set(now)
+        pools = (await service.get("/v1/public", Authorization="")).json["pools"]
+        assert {each["title"] for each in pools} == {title}
+
+
+async def test_what_the_first_day_of_a_month_brings_is_of_that_month(service):
+    """The fifth holder, and what it was issued, are told a month later."""
+    service.clock.set("2025-04-01T00:30:00+08:00")
+    await service.issue(2025, "100.00", FIRMS[4])
+    service.clock.set("2025-04-01T02:00:00+08:00")
+    assert (await told(service))[1][2025] == ("9000.00", None)
+    service.clock.set("2025-05-01T02:00:00+08:00")
+    await service.issue(2025, "3.00", FIRMS[4])
+    assert (await told(service))[1][2025] == ("9000.00", "500.00")
+
+
 async def test_many_who_ask_at_once_are_answered_by_one_reading(service, monkeypatch):
     read = []
     real = pages.all_pools
