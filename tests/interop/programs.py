@@ -112,7 +112,7 @@ def need(tool: str, is_there: object) -> None:
         return
     if os.environ.get("CI") == "true":
         pytest.fail(f"{tool} is missing, and CI installs it")
-    pytest.skip(f"{tool} is not installed; see tests/interop/install")
+    pytest.skip(f"{tool} is not installed; see .ci/run and tests/interop/install")
 
 
 def sample(size: int) -> list[int]:
