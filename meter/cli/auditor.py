@@ -27,7 +27,7 @@ from meter.cli.common import (
     run_async,
 )
 
-_EXIT_CODES: Final = {"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}
+EXIT_CODES: Final = {"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}
 
 
 @main.command()
@@ -85,7 +85,7 @@ def verify(  # noqa: PLR0913 - one argument for each option
         click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
     else:
         show(verdict, OUT)
-    sys.exit(_EXIT_CODES[verdict.conclusion])
+    sys.exit(EXIT_CODES[verdict.conclusion])
 
 
 @main.command("what-if")
@@ -118,7 +118,7 @@ def what_if_command(
             verdict, audit = what_if.verify_and_record(source, vkey, bearer, advance)
         if verdict.conclusion != "good":
             show(verdict, OUT)
-            sys.exit(_EXIT_CODES[verdict.conclusion])
+            sys.exit(EXIT_CODES[verdict.conclusion])
         with progress_bar("comparing") as advance:
             outcome = compare(audit, texts, advance)
     except (LedgerError, OSError) as error:
@@ -259,7 +259,7 @@ def check_evidence(file: Path, vkeys: tuple[str, ...], *, as_json: bool) -> None
         click.echo(json.dumps({"verdict": found.conclusion, "detail": found.detail}))
     else:
         click.echo(f"{found.conclusion}: {found.detail}")
-    sys.exit(_EXIT_CODES[found.conclusion])
+    sys.exit(EXIT_CODES[found.conclusion])
 
 
 @main.group()
@@ -306,7 +306,7 @@ def verify_receipt(  # noqa: PLR0913 - one argument for each option
         click.echo(json.dumps(receipts.as_json(verdict), ensure_ascii=False, indent=2))
     else:
         receipts.show(verdict, OUT)
-    sys.exit(_EXIT_CODES[verdict.conclusion])
+    sys.exit(EXIT_CODES[verdict.conclusion])
 
 
 @receipt.command("prove")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # its module needs kashi[server]
 GOOD: Final = 0
 VIOLATED: Final = 1
 NOT_CHECKED: Final = 2
+_OF_AUDITS: Final = ("pyarrow", "xlsxwriter")  # packages of kashi[audit]
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 DATA = click.option(
     "--data",
@@ -74,7 +75,8 @@ class _Commands(click.Group):
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] in {"ledger", "meter"}:
                 raise
-            complain(f"kashi: missing_extra: {error.name} is missing: pip install 'kashi[server]'")
+            extra = "audit" if error.name in _OF_AUDITS else "server"
+            complain(f"kashi: missing_extra: {error.name} is missing: pip install 'kashi[{extra}]'")
             sys.exit(1)
 
 

@@ -1,0 +1,111 @@
+"""A log that was verified in this run, and its entries.
+
+A paper rests on the very bytes that were judged, whatever happens to the folder afterwards: each
+entry that the audit has passed is kept in a temporary file, a line each, since canonical JSON has
+no line feed. So memory does not grow with the log.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from ledger.errors import LedgerError
+from ledger.files import open_private
+from ledger.progress import Progress
+from ledger.tlog import Tree
+from meter.auditor.replay import Audit
+from meter.auditor.verdict import Verdict, verify_source
+from meter.rules.entries import AnyEntry
+from meter.rules.kinds.table import read_entry
+from meter.rules.state import State
+
+
+class NotGood(LedgerError):  # noqa: N818 - the name says what is wrong
+    """No paper is made from a log that is not good; `verdict` says why."""
+
+    code = "not_good"
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"the log is {verdict.conclusion}")
+        self.verdict = verdict
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEntry:
+    """An entry, its number and its exact bytes."""
+
+    number: int
+    entry: AnyEntry
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLog:
+    """A good log of `size` entries; `root` is in hex. It can be read inside the `with` alone."""
+
+    verdict: Verdict
+    state: State
+    kept: Path
+
+    @property
+    def origin(self) -> str:
+        return self.verdict.report.origin
+
+    @property
+    def size(self) -> int:
+        return self.verdict.report.size
+
+    @property
+    def root(self) -> str:
+        return self.verdict.report.root.hex()
+
+    def entries(self) -> Iterator[KeptEntry]:
+        """Yield all entries, in order."""
+        with self.kept.open("rb") as lines:
+            for number, line in enumerate(lines):
+                data = line[:-1]
+                yield KeptEntry(number, read_entry(msgspec.json.decode(data)), data)
+
+
+class _KeepingAudit(Audit):
+    """An audit that writes down each entry that it has passed."""
+
+    def __init__(self, kept: BinaryIO, **parts: bool) -> None:
+        super().__init__(**parts)
+        self._kept = kept
+
+    def entry(
+        self,
+        number: int,
+        data: bytes,
+        fields: dict[str, Any] | None,
+        attachments: list[bytes],
+        tree: Tree,
+    ) -> None:
+        super().entry(number, data, fields, attachments, tree)
+        self._kept.write(data + b"\n")
+
+
+@contextmanager
+def verified(
+    source: str, vkey: str, token: str | None, progress: Progress
+) -> Iterator[VerifiedLog]:
+    """Verify a folder or a URL, and yield the log. Raises `NotGood` and `CannotCheck`."""
+    audits: list[_KeepingAudit] = []
+    with tempfile.TemporaryDirectory(prefix="kashi-papers-") as folder:
+        path = Path(folder) / "entries"
+        with open_private(path, new=True) as kept:
+
+            def make_audit(**parts: bool) -> Audit:
+                audits.append(_KeepingAudit(kept, **parts))
+                return audits[0]
+
+            verdict = verify_source(source, vkey, (), token, progress, make_audit=make_audit)
+        if verdict.conclusion != "good":
+            raise NotGood(verdict)
+        yield VerifiedLog(verdict, audits[0].state, path)

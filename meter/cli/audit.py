@@ -1,0 +1,92 @@
+"""The auditor's papers: `kashi audit`, which writes from a log that it has verified."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ledger.errors import LedgerError
+from meter.cli.auditor import EXIT_CODES
+from meter.cli.common import BEARER, NOT_CHECKED, OUT, complain, main, progress_bar
+
+if TYPE_CHECKING:  # slow to import, and needed only inside
+    from meter.auditor.papers.log import VerifiedLog
+
+_KEY = click.option("--vkey", required=True, help="The log's public key: a file, or its text.")
+_PERIOD = click.option(
+    "--period", help="A year, 2025, or a month, 2025-03, by the ledger's dates; else all."
+)
+_TARGET = click.argument("target", type=click.Path(path_type=Path))
+
+
+@main.group()
+def audit() -> None:
+    """Write an auditor's papers from a log, which is verified first."""
+
+
+@audit.command()
+@click.argument("source")
+@_TARGET
+@_KEY
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(["csv", "xlsx", "parquet", "beancount", "hledger", "ledger"]),
+    help="The form of the files.",
+)
+@_PERIOD
+@BEARER
+def export(  # noqa: PLR0913, PLR0917 - one argument for each option
+    source: str, target: Path, vkey: str, form: str, period: str | None, bearer: str | None
+) -> None:
+    """Verify SOURCE, a folder or a URL, and write its tables or books into the new folder TARGET.
+
+    Exit code 0: written. 1: the log is violated. 2: it could not be checked, or not written.
+    """
+    from meter.auditor.papers import export as exporting  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers.period import Period  # noqa: PLC0415
+
+    with _told("write"):
+        chosen = Period.parse(period) if period else Period()
+        exporting.check_target(target)
+    with (
+        _verified(source, vkey, bearer) as log,
+        _told("write"),
+        progress_bar("writing") as advance,
+    ):
+        exporting.export(log, exporting.read_format(form), chosen, target, advance)
+        click.echo(f"{target}: {log.origin}, {log.size} entries, root {log.root}")
+
+
+@contextmanager
+def _verified(source: str, vkey: str, bearer: str | None) -> Iterator["VerifiedLog"]:
+    """Yield the log where it is good; say what is wrong, and exit, where it is not."""
+    from meter.auditor.papers.log import NotGood, verified  # noqa: PLC0415 - slow to import
+    from meter.auditor.verdict import show  # noqa: PLC0415
+
+    try:
+        with (
+            progress_bar("verifying") as advance,
+            verified(source, vkey, bearer, advance) as log,
+        ):
+            yield log
+    except NotGood as found:
+        show(found.verdict, OUT)
+        sys.exit(EXIT_CODES[found.verdict.conclusion])
+    except (LedgerError, OSError) as error:
+        complain(f"could not check: {error}")
+        sys.exit(NOT_CHECKED)
+
+
+@contextmanager
+def _told(work: str) -> Iterator[None]:
+    """Say why a work could not be done, and exit: 1 would say that the log is violated."""
+    try:
+        yield
+    except (LedgerError, OSError, ValueError) as error:
+        complain(f"could not {work}: {error}")
+        sys.exit(NOT_CHECKED)
