@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from meter.auditor.papers.books import Beancount
+from meter.auditor.papers.export import FORMATS
 from meter.auditor.papers.period import Period
 from meter.auditor.papers.tables import TABLES
 from meter.values.units import format_moment, format_money, parse_instant
@@ -30,6 +31,7 @@ PROGRAMS = {
     "ledger": ["ledger", "--pedantic", "-f", "books.ledger", "balance"],
 }
 BOOKS = sorted(PROGRAMS)
+PAGE = Path(__file__).parents[2] / "docs/audit.md"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -350,3 +352,24 @@ def test_what_an_interrupted_export_left_is_begun_anew(writer, log, tmp_path):
 def test_an_export_is_closed_to_others(folder):
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+# The page about it
+
+
+def test_the_session_of_the_page_gives_what_it_shows(writer, log, tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    export(log, writer, tmp_path / "all", "parquet")
+    monkeypatch.chdir(tmp_path / "all")
+    asked = re.findall(r"```sql\n(.*?)```\n\n((?:\|[^\n]*\n)+)", PAGE.read_text("utf-8"), re.DOTALL)
+    assert len(asked) == 5
+    for question, shown in asked:
+        found = duckdb.sql(question)
+        lines = [found.columns, ["---"] * len(found.columns), *found.fetchall()]
+        assert shown.splitlines() == [f"| {' | '.join(map(str, line))} |" for line in lines]
+
+
+def test_the_page_names_all_tables_and_forms():
+    text = PAGE.read_text("utf-8")
+    assert {table.name for table in TABLES} <= set(re.findall(r"`([a-z]+)`", text))
+    assert set(FORMATS) <= set(re.findall(r"`([a-z]+)`", text))
