@@ -1,5 +1,6 @@
 """The auditor's papers: `kashi audit`, which writes from a log that it has verified."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import click
 
 from ledger.errors import LedgerError
 from meter.cli.auditor import EXIT_CODES
-from meter.cli.common import BEARER, NOT_CHECKED, OUT, complain, main, progress_bar
+from meter.cli.common import BEARER, FILE, NOT_CHECKED, OUT, complain, main, progress_bar
 
 if TYPE_CHECKING:  # slow to import, and needed only inside
     from meter.auditor.papers.log import VerifiedLog
@@ -49,10 +50,11 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
     """
     from meter.auditor.papers import export as exporting  # noqa: PLC0415 - slow to import
     from meter.auditor.papers.period import Period  # noqa: PLC0415
+    from meter.auditor.papers.target import check_target  # noqa: PLC0415
 
     with _told("write"):
         chosen = Period.parse(period) if period else Period()
-        exporting.check_target(target)
+        check_target(target)
     with (
         _verified(source, vkey, bearer) as log,
         _told("write"),
@@ -60,6 +62,75 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
     ):
         exporting.export(log, exporting.read_format(form), chosen, target, advance)
         click.echo(f"{target}: {log.origin}, {log.size} entries, root {log.root}")
+
+
+@audit.command()
+@click.argument("source")
+@_TARGET
+@_KEY
+@click.option("--size", default=60, show_default=True, type=click.IntRange(2, 100_000))
+@click.option(
+    "--method",
+    default="monetary-unit",
+    show_default=True,
+    type=click.Choice(["monetary-unit", "random", "stratified"]),
+)
+@_PERIOD
+@BEARER
+def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
+    source: str,
+    target: Path,
+    vkey: str,
+    size: int,
+    method: str,
+    period: str | None,
+    bearer: str | None,
+) -> None:
+    """Verify SOURCE, and draw a sample of its records into the new folder TARGET.
+
+    The root of the checkpoint decides which. Exit codes as of `kashi audit export`.
+    """
+    from meter.auditor.papers import sample as sampling  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers import sheet  # noqa: PLC0415
+    from meter.auditor.papers.period import Period  # noqa: PLC0415
+    from meter.auditor.papers.target import check_target  # noqa: PLC0415
+
+    with _told("write"):
+        chosen = Period.parse(period) if period else Period()
+        check_target(target)
+    with _verified(source, vkey, bearer) as log, _told("write"):
+        items = sampling.population(log.entries(), chosen)
+        found = sampling.draw(items, sampling.read_method(method), size, log.root)
+        sheet.write_sheet(log, found, chosen, target)
+        click.echo(f"{target}: {len(found.drawn)} of {found.items} records, root {log.root}")
+
+
+@audit.command()
+@click.argument("source")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_KEY
+@click.option(
+    "--sheet", "filled", type=FILE, help="The sheet that was filled in; else FOLDER/sample.xlsx."
+)
+@BEARER
+def project(source: str, folder: Path, vkey: str, filled: Path | None, bearer: str | None) -> None:
+    """Say what the audited values of a sample mean for all records, as JSON.
+
+    SOURCE is the log of which the sample in FOLDER was drawn; it is drawn again and compared.
+    """
+    from meter.auditor.papers import sample as sampling  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers import sheet  # noqa: PLC0415
+
+    with _told("read"):
+        asked = sheet.read_about(folder)
+    with _verified(source, vkey, bearer) as log, _told("project"):
+        asked.check(log)
+        items = sampling.population(log.entries(), asked.period)
+        drawn = sampling.draw(items, asked.method, asked.size, log.root)
+        audited = sheet.read_audited(filled or folder / "sample.xlsx", drawn)
+        found = sheet.projection_json(sampling.project(drawn, audited))
+        told = {**log.about(), "period": str(asked.period), **sheet.as_json(drawn), **found}
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
 
 
 @contextmanager

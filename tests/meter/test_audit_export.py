@@ -124,6 +124,19 @@ def test_the_records_add_up_to_the_costs_and_grants_of_their_contracts(writer, f
         assert total(own, "cost") == Decimal(due - fen).scaleb(-2)
 
 
+def test_what_a_record_was_granted_is_what_its_entry_moved(folder):
+    moved = dict.fromkeys(range(len(rows(folder, "entries"))), Decimal())
+    for each in rows(folder, "postings"):
+        fen = Decimal(each["amount"])
+        moved[int(each["entry"])] += fen * each["to_account"].startswith("accrued:")
+        moved[int(each["entry"])] -= fen * each["from_account"].startswith("accrued:")
+    records = [*rows(folder, "usage"), *rows(folder, "purchases"), *rows(folder, "changes")]
+    assert {int(each["entry"]): Decimal(each["granted"]) for each in records} == {
+        int(each["entry"]): moved[int(each["entry"])] for each in records
+    }
+    assert min(Decimal(each["granted"]) for each in records) < 0 < total(records, "granted")
+
+
 def test_each_column_is_described(folder):
     about = json.loads((folder / "about.json").read_text())
     for table in about["tables"]:
@@ -267,11 +280,16 @@ def test_another_program_finds_an_amount_that_was_changed_by_a_fen(writer, log, 
     book = book_of(folder)
     text = book.read_text()
     # Both sides of one transaction, so that it still balances.
-    amounts = re.findall(r"  (\d+\.\d\d) CNY\n", text)
-    amount = next(each for each in amounts if f"  -{each} CNY\n" in text)
-    more = f"{Decimal(amount) + Decimal('0.01')}"
-    changed = text.replace(f"  {amount} CNY\n", f"  {more} CNY\n", 1)
-    changed = changed.replace(f"  -{amount} CNY\n", f"  -{more} CNY\n", 1)
+    side = r"([ ]+\S+  )(-?[\d.]+) CNY\n"
+    two = re.compile(rf"(?m)^(\S+ \* .*\n){side}{side}(?![ ])")
+
+    def move(match: re.Match[str]) -> str:
+        head, one, first, other, second = match.groups()
+        assert Decimal(first) == -Decimal(second)
+        cent = Decimal("0.01")
+        return f"{head}{one}{Decimal(first) + cent} CNY\n{other}{Decimal(second) - cent} CNY\n"
+
+    changed = two.sub(move, text, count=1)
     assert changed != text
     book.write_text(changed)
     assert check(folder, form).returncode != 0
@@ -286,6 +304,15 @@ def test_another_program_finds_a_transaction_that_was_left_out(writer, log, tmp_
     assert changed != text
     book.write_text(changed)
     assert check(folder, form).returncode != 0
+
+
+def test_a_month_asserts_what_it_has_moved_alone(writer, log, tmp_path):
+    text = book_of(export(log, writer, tmp_path / "book", "beancount")).read_text()
+    asserted = re.findall(r"(?m)^\S+ balance (\S+)", text)
+    opened = re.findall(r"(?m)^\S+ open (\S+)", text)
+    months = set(re.findall(r"(?m)^(\S+) balance", text))
+    assert set(asserted) == set(opened)
+    assert len(asserted) < len(opened) * len(months) / 2
 
 
 def test_a_book_moves_what_the_ledger_moves(writer, log, tmp_path):

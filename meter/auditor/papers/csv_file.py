@@ -6,13 +6,13 @@ empty. Times are of Shanghai with their offset, money is yuan with two decimals.
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from ledger.files import open_private
-from meter.auditor.papers.tables import TABLES, Form, Row, Table, Value
+from meter.auditor.papers.tables import Form, Row, Table, Value
 from meter.values.units import format_hours, format_moment, format_money
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -28,10 +28,10 @@ _WRITERS: Final[dict[Form, Callable[[int], str]]] = {
 class CsvWriter:
     """A file for each table, also for those without a row."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tables: Iterable[Table]) -> None:
         self._files = ExitStack()
         self._writers: dict[str, Any] = {}
-        for table in TABLES:
+        for table in tables:
             raw = open_private(folder / f"{table.name}.csv", new=True)
             text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
             self._writers[table.name] = csv.writer(self._files.enter_context(text))

@@ -10,14 +10,10 @@ folder is whole or not there: it gets its name when all is written.
 """
 
 import json
-import shutil
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
 
-from ledger.errors import LedgerError
-from ledger.files import make_private, open_private
 from ledger.progress import Progress
 from meter.auditor.papers.accounts import Accounts
 from meter.auditor.papers.books import DIALECTS, write_books
@@ -25,15 +21,10 @@ from meter.auditor.papers.csv_file import CsvWriter
 from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.period import Period
 from meter.auditor.papers.tables import ACCOUNTS, TABLES, Row, Table, rows_of
+from meter.auditor.papers.target import new_folder, write_text
 
 Format = Literal["csv", "xlsx", "parquet", "beancount", "hledger", "ledger"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
-
-
-class BadTarget(LedgerError):  # noqa: N818 - the name says what is wrong
-    """A folder that an export cannot become."""
-
-    code = "bad_target"
 
 
 def read_format(text: str) -> Format:
@@ -58,24 +49,13 @@ def export(
     log: VerifiedLog, form: Format, period: Period, target: Path, progress: Progress
 ) -> None:
     """Write the export into a new folder. Raises `BadTarget` and `TooManyRows`."""
-    check_target(target)
-    draft = target.with_name(target.name + ".draft")
-    if draft.exists():
-        shutil.rmtree(draft)  # of an export that was interrupted
-    make_private(draft)
     about = json.dumps(_about(log, form, period), ensure_ascii=False, indent=2) + "\n"
-    if form in DIALECTS:
-        write_books(log, DIALECTS[form](), period, draft, progress)
-    else:
-        _write_tables(log, _WRITERS[form](draft, about), period, progress)
-    _write(draft / "about.json", about)
-    draft.rename(target)
-
-
-def check_target(target: Path) -> None:
-    """Raise `BadTarget` where something is there already."""
-    if target.exists():
-        raise BadTarget(f"{target} is there already")
+    with new_folder(target) as draft:
+        if form in DIALECTS:
+            write_books(log, DIALECTS[form](), period, draft, progress)
+        else:
+            _write_tables(log, _WRITERS[form](draft, about), period, progress)
+        write_text(draft / "about.json", about)
 
 
 def _write_tables(
@@ -99,14 +79,7 @@ def _write_tables(
 
 
 def _about(log: VerifiedLog, form: Format, period: Period) -> dict[str, Any]:
-    about: dict[str, Any] = {
-        "origin": log.origin,
-        "size": log.size,
-        "root": log.root,
-        "period": str(period),
-        "format": form,
-        "program": f"kashi {version('kashi')}",
-    }
+    about: dict[str, Any] = {**log.about(), "period": str(period), "format": form}
     if form not in DIALECTS:
         about["tables"] = [_columns(table) for table in TABLES]
     return about
@@ -119,19 +92,14 @@ def _columns(table: Table) -> dict[str, Any]:
     return {"name": table.name, "meaning": table.meaning, "columns": columns}
 
 
-def _write(path: Path, text: str) -> None:
-    with open_private(path, new=True) as file:
-        file.write(text.encode())
-
-
 def _csv(folder: Path, _about: str) -> TableWriter:
-    return CsvWriter(folder)
+    return CsvWriter(folder, TABLES)
 
 
 def _xlsx(folder: Path, about: str) -> TableWriter:
     from meter.auditor.papers.xlsx_file import XlsxWriter  # noqa: PLC0415 - needs kashi[audit]
 
-    return XlsxWriter(folder, about)
+    return XlsxWriter(folder / "ledger.xlsx", TABLES, about)
 
 
 def _parquet(folder: Path, about: str) -> TableWriter:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,6 +64,11 @@ class VerifiedLog:
     @property
     def root(self) -> str:
         return self.verdict.report.root.hex()
+
+    def about(self) -> dict[str, Any]:
+        """Return what each paper says of the log, and which program made it."""
+        program = f"kashi {version('kashi')}"
+        return {"origin": self.origin, "size": self.size, "root": self.root, "program": program}
 
     def entries(self) -> Iterator[KeptEntry]:
         """Yield all entries, in order."""

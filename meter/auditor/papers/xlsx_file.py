@@ -3,6 +3,7 @@
 The same rows give the same bytes: nothing in a workbook tells when it was made.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ import xlsxwriter  # type: ignore[import-untyped]
 
 from ledger.errors import LedgerError
 from ledger.files import open_private
-from meter.auditor.papers.tables import TABLES, Form, Row, Table, Value
+from meter.auditor.papers.tables import Form, Row, Table, Value
 from meter.values.units import SHANGHAI_OFFSET_SECONDS, hours_of
 
 _MAX_ROWS: Final = 1_048_575  # below the heading; a limit of the format
@@ -32,10 +33,9 @@ class TooManyRows(LedgerError):  # noqa: N818 - the name says what is wrong
 
 
 class XlsxWriter:
-    """One workbook, `ledger.xlsx`, written row by row."""
+    """One workbook, written row by row."""
 
-    def __init__(self, folder: Path, about: str) -> None:
-        path = folder / "ledger.xlsx"
+    def __init__(self, path: Path, tables: Iterable[Table], about: str) -> None:
         open_private(path, new=True).close()
         options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
         self._book = xlsxwriter.Workbook(str(path), options)
@@ -46,7 +46,7 @@ class XlsxWriter:
         sheet = self._book.add_worksheet("about")
         for number, line in enumerate(about.splitlines()):
             sheet.write_string(number, 0, line)
-        self._sheets = {table.name: self._sheet(table) for table in TABLES}
+        self._sheets = {table.name: self._sheet(table) for table in tables}
         self._rows = dict.fromkeys(self._sheets, 0)
 
     def row(self, table: Table, row: Row) -> None:
