@@ -15,6 +15,7 @@ import contextlib
 import errno
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -115,7 +116,10 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The code of this problem document."""
+        """The code of this problem document, or of the page of a problem."""
+        if self.headers["Content-Type"].startswith("text/html"):
+            (code,) = re.findall(r'<code id="problem">(\w+)</code>', self.body.decode())
+            return code
         assert self.headers["Content-Type"] == "application/problem+json", self.body
         return self.json["code"]
 
@@ -137,9 +141,11 @@ class Service:
     async def send(
         self, method: str, path: str, data: bytes | None = None, **headers: str
     ) -> Answer:
-        """Send a request; names of headers with `_` for `-`."""
+        """Send a request, and follow no redirect; names of headers with `_` for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        async with self.http.request(method, self.url + path, data=data, headers=named) as response:
+        async with self.http.request(
+            method, self.url + path, data=data, headers=named, allow_redirects=False
+        ) as response:
             return Answer(response.status, response.headers, await response.read())
 
     async def get(self, path: str, **headers: str) -> Answer:

@@ -74,7 +74,8 @@ LEDGER_SHELL = {
 READS_POLICIES = {"meter/values/policy.py": {"importlib.resources.files"}}
 DATABASE = {"meter/tables/*", "ledger/store.py"}
 HTTP = {
-    *("meter/console/app.py", "meter/console/page.py"),
+    *("meter/console/app.py", "meter/console/page.py", "meter/console/public.py"),
+    "meter/console/sign_in.py",
     *("meter/http/*", "meter/api/*", "meter/client.py", "meter/witness/server.py"),
     *("meter/auditor/fetch.py", "meter/exposition.py", "meter/publish/witnesses.py"),
     "meter/agent/collect/kubernetes.py",

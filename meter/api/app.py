@@ -1,11 +1,12 @@
 """The HTTP service: which URL leads where, and how errors look.
 
-Every error is `application/problem+json` (RFC 9457) with a code of `values.problems`. Handlers are
-in `post` (POST) and `get` (GET; each kind of user has a file of its own, `get_*`); `openapi` and
-`docs_page` describe them all.
+Every error is `application/problem+json` (RFC 9457) with a code of `values.problems`, of a page
+itself a page. Handlers are in `post` (POST) and `get` (GET; each kind of user has a file of its
+own, `get_*`); `openapi` and `docs_page` describe them all.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -35,11 +36,13 @@ from meter.api.context import CONTEXT, Context
 from meter.api.events import LAST_EVENT_ID
 from meter.api.get import METRICS_HEADERS
 from meter.api.post import IDEMPOTENCY_KEY
-from meter.api.routes import Route, serve
+from meter.api.routes import ENTRANCE, FAILURES, ROUTE, ROUTES_SERVED, Route, serve
 from meter.host import logs
 from meter.host.metrics import Metrics
+from meter.host.sign_in import Entrance, Failures
 from meter.host.turns import Share
 from meter.http.bodies import BODIES, Bodies
+from meter.http.forms import SEC_FETCH_SITE
 from meter.http.problems import problem_response
 from meter.values.problems import Problem
 from meter.wire.receipt import TIME
@@ -67,19 +70,29 @@ ROUTES: Final = (
 )
 
 _METRICS: Final = web.AppKey("metrics", Metrics)
-
 _log: Final = logs.logger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Of two such fields a proxy before us may read the one, and we the other.
 ONCE: Final = (
     *(hdrs.AUTHORIZATION, IDEMPOTENCY_KEY, hdrs.CONTENT_ENCODING, hdrs.CONTENT_TYPE),
-    *(hdrs.TRANSFER_ENCODING, LAST_EVENT_ID),
+    *(hdrs.TRANSFER_ENCODING, LAST_EVENT_ID, hdrs.COOKIE, hdrs.ORIGIN, SEC_FETCH_SITE),
 )
 _PLAIN: Final = {hdrs.CONTENT_ENCODING: "identity", hdrs.TRANSFER_ENCODING: "chunked"}
 _BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
-def make_app(context: Context, pages: Iterable[Route] = ()) -> web.Application:
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What people see beside the API: routes of pages and forms, and how they show a problem."""
+
+    routes: tuple[Route, ...]
+    show_problem: Callable[[web.Request, Problem], web.Response]
+
+
+_PAGES: Final = web.AppKey("pages", Pages)
+
+
+def make_app(context: Context, pages: Pages, entrance: Entrance) -> web.Application:
     """Build the application around one running intake, with pages beside the API."""
     app = web.Application(middlewares=[_problems])
     app[CONTEXT] = context
@@ -88,8 +101,11 @@ def make_app(context: Context, pages: Iterable[Route] = ()) -> web.Application:
     app[post.ENVELOPES] = Share(post.ENVELOPES_SHARE, post.ENVELOPES_CREDIT_SECONDS)
     app[proofs.PROVING] = proofs.Proving(context.metrics)
     app[get_public.PUBLIC] = get_public.PublicTotals()
-    app[openapi.ROUTES_SERVED] = ROUTES
-    app.add_routes(map(serve, (*ROUTES, *pages)))
+    app[ROUTES_SERVED] = ROUTES
+    app[ENTRANCE] = entrance
+    app[FAILURES] = Failures()
+    app[_PAGES] = pages
+    app.add_routes(map(serve, (*ROUTES, *pages.routes)))
     app.on_response_prepare.append(_tell_time)
     return app
 
@@ -117,7 +133,7 @@ def make_operator_app(metrics: Metrics) -> web.Application:
 
 @web.middleware
 async def _problems(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into a problem document."""
+    """Turn whatever a handler raises into a problem document, or the page of a problem."""
     logs.new_request()
     try:
         _check_head(request)
@@ -157,4 +173,6 @@ def _refusal(request: web.Request, problem: Problem, allow: str | None = None) -
         facts=problem.facts,
     )
     request.app[_METRICS].refused.labels(problem.code).inc()
+    if ROUTE in request and request[ROUTE].kind != "api":
+        return request.app[_PAGES].show_problem(request, problem)
     return problem_response(problem, allow)

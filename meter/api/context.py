@@ -1,4 +1,7 @@
-"""The parts that each handler works with, and the identity behind a request."""
+"""The parts that each handler works with, and who stands behind a request.
+
+The API takes bearer tokens only, pages and forms the cookie of a session only.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +16,13 @@ from meter.api.submit import Submissions
 from meter.host.clock import WatchedClock
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
+from meter.host.sign_in import COOKIE, Session
 from meter.host.tokens import Identity, parse_header
 from meter.host.turns import Turns
 from meter.host.watermark import Watermark
 from meter.tables import connections, tokens
 from meter.tables.registry import Registered, Registry
+from meter.tables.sign_ins import SignIns
 from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
 
@@ -37,6 +42,7 @@ class Context:
     clock: WatchedClock
     streams: Streams
     token_use: TokenUse
+    sign_ins: SignIns
     cursor_key: bytes
     turns: Turns = field(default_factory=Turns)
 
@@ -49,8 +55,14 @@ class Context:
         """Return who stands in an enterprise's place by the last commit; else itself."""
         return self.registry.now.state.last_successor(uscc)
 
+    def has_person(self, who: Identity) -> bool:
+        """Return whether the ledger knows who stands behind a token of the authority."""
+        people = self.registry.now.state.people
+        return who.role != "authority" or people.person_of(who.token_id) is not None
+
 
 CONTEXT: Final = web.AppKey("context", Context)
+PART: Final = "part"  # in a page's query: only this part of it
 
 
 async def authenticate(request: web.Request) -> Identity:
@@ -60,13 +72,15 @@ async def authenticate(request: web.Request) -> Identity:
     async with connections.reading(context.readers, snapshot=False) as connection:
         known = await tokens.token(connection, token_id)
     now = context.clock.counted()
-    if known is None or not known.admits(digest, now) or not _has_person(context, known.identity):
+    if known is None or not known.admits(digest, now) or not context.has_person(known.identity):
         raise Problem("unauthorized", "no such token, or it is no longer valid")
     context.token_use.note(token_id, now)
     return known.identity
 
 
-def _has_person(context: Context, who: Identity) -> bool:
-    """Return whether the ledger knows who stands behind a token of the authority."""
-    people = context.registry.now.state.people
-    return who.role != "authority" or people.person_of(who.token_id) is not None
+async def session_of(request: web.Request, *, is_used: bool) -> Session | None:
+    """Return the session of the request's cookie, while its person may be signed in."""
+    context = request.app[CONTEXT]
+    secret, now = request.cookies.get(COOKIE, ""), context.clock.counted()
+    session = await context.sign_ins.session(secret, now, is_used=is_used)
+    return session if session is not None and context.has_person(session.who) else None

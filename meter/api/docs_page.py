@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from meter.api.openapi import PROBLEM_TYPE, ROUTES_SERVED, describe
-from meter.api.routes import Ask, Route, with_etag
+from meter.api.openapi import PROBLEM_TYPE, describe
+from meter.api.routes import ROUTES_SERVED, Ask, Route, with_etag
 
 STYLE: Final = files("meter.api").joinpath("docs_page.css").read_text("utf-8")
 _STYLE_HASH: Final = base64.b64encode(sha256(STYLE.encode()).digest()).decode()

@@ -17,8 +17,7 @@ from msgspec import Meta, Struct
 
 from ledger import canon
 from ledger import store as ledger_store
-from meter.api.context import authenticate
-from meter.api.routes import Ask, Route
+from meter.api.routes import EVENTS, Ask, Route
 from meter.host.breath import Breath
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import CouponId, State
@@ -50,7 +49,7 @@ async def get_events(ask: Ask) -> web.StreamResponse:
     with context.streams.count_open(ask.who.token_id):
         response = web.StreamResponse(
             headers={
-                hdrs.CONTENT_TYPE: "text/event-stream",
+                hdrs.CONTENT_TYPE: EVENTS,
                 hdrs.CACHE_CONTROL: "no-store",
                 "X-Accel-Buffering": "no",  # nginx would hold events back
             }
@@ -92,7 +91,7 @@ async def _follow(ask: Ask, walk: Walk, response: web.StreamResponse) -> None:
     heartbeat_at = loop.time()
     while not committed.closed:
         if loop.time() >= heartbeat_at:
-            await authenticate(ask.request)  # it may have been revoked
+            await ask.check_still_admitted()
             await _write(ask.request, response, _place(walk.position))
             heartbeat_at = loop.time() + HEARTBEAT_SECONDS
         if walk.position.entry < committed.size:
@@ -165,7 +164,7 @@ ROUTES: Final = (
         "/v1/events",
         get_events,
         "Events of the token's subject, as they happen",
-        "text/event-stream",
+        EVENTS,
         roles=(*OFFICIALS, "enterprise", "provider"),
         query=EventsQuery,
         ends_with_succession=True,

@@ -828,6 +828,9 @@ REMEDIES: Final[dict[str, str]] = {
     "key_revoked": "Sign with another registered key. A batch that was taken before is still"
     " answered.",
     "forbidden": "Use a token of one of the roles that the operation names.",
+    "insecure": "Open the pages over HTTPS, under the URL that the operator has configured.",
+    "foreign_form": "Open the form again and send it from there: nothing was done.",
+    "sign_in_failed": "Begin again, or ask for a new link: each opens once, and for some time.",
     "provider_mismatch": "Sign with a key of the provider that the payload names.",
     "not_found": "Check the spelling. What belongs to another is not shown either.",
     "method_not_allowed": "Use a method that the `Allow` header names.",
@@ -837,6 +840,7 @@ REMEDIES: Final[dict[str, str]] = {
     "unsupported_encoding": "Send the body without `Content-Encoding`, and with no other"
     " `Transfer-Encoding` than `chunked`.",
     "expectation_failed": "Send the request without `Expect`, or with `Expect: 100-continue`.",
+    "too_many_sign_ins": "Wait for a minute.",
     "wrong_log": "Sign for the `log` that this service's checkpoint names.",
     "wrong_genesis": "The ledger of this name was made anew: compare `genesis` with entry 0, and"
     " ask the authority.",

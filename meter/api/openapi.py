@@ -16,7 +16,7 @@ from msgspec.structs import fields
 
 from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
 from meter.api.post import IDEMPOTENCY_KEY, REPLAYED, SIGNATURE
-from meter.api.routes import Ask, Route, with_etag
+from meter.api.routes import EVENTS, ROUTES_SERVED, Ask, Route, path_names, with_etag
 from meter.api.schemas import JsonSchema, Schemas
 from meter.rules.commands import Asked
 from meter.values.problems import CODES, Problem
@@ -25,12 +25,9 @@ from meter.wire.batch import Batch
 from meter.wire.dsse import Document
 from meter.wire.receipt import Receipt
 
-ROUTES_SERVED: Final = web.AppKey("routes", tuple[Route, ...])
-
 ETAG: Final = "ETag"
 RETRY_AFTER: Final = "Retry-After"
 WWW_AUTHENTICATE: Final = "WWW-Authenticate"
-EVENTS: Final = "text/event-stream"
 PROBLEM_TYPE: Final = "application/problem+json"
 VERSION: Final = "1"  # of the API, as in its URLs
 
@@ -210,11 +207,6 @@ def codes_of(route: Route) -> list[str]:
     if route.body is not None:
         codes += ["request_timeout", "too_large", "busy"]
     return list(dict.fromkeys(codes))
-
-
-def path_names(route: Route) -> list[str]:
-    """Return the names of a path's parameters, in order."""
-    return [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
 
 
 def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:

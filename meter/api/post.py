@@ -9,14 +9,16 @@ import asyncio
 import contextlib
 import re
 import time
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal, cast
 
+import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from meter.api.context import authenticate
 from meter.api.responses import MadeEntry
-from meter.api.routes import Ask, Handler, Route
+from meter.api.routes import Ask, Handler, Route, as_asked
 from meter.host import logs
 from meter.host.turns import NOBODY, Share
 from meter.host.watermark import Watermark
@@ -78,6 +80,7 @@ from meter.rules.commands import (
     VoidRecord,
     WithdrawCoupon,
 )
+from meter.rules.decide_command import CommandResponse
 from meter.rules.kinds.policies import POLICY
 from meter.rules.kinds.proposals import PROPOSAL, PROPOSAL_END
 from meter.rules.kinds.table import BY_COMMAND
@@ -176,9 +179,8 @@ def _handler_of(kind: type[Asked]) -> Handler:
     async def post_command(ask: Ask) -> web.Response:
         assert ask.who is not None, "commands are not public"
         key = _idempotency_key(ask.request, must_be_there=_moves_money(kind))
-        command = await _read_command(ask.request, kind)
-        _check_firm(ask, command)
-        answer = await ask.context.submissions.command(command, ask.who.token_id, key)
+        body = await ask.request.app[BODIES].read(ask.request, MAX_COMMAND_BYTES)
+        answer = await _give(ask, kind, body, key)
         return web.Response(
             body=answer.body,
             status=answer.status,
@@ -187,6 +189,27 @@ def _handler_of(kind: type[Asked]) -> Handler:
         )
 
     return post_command
+
+
+async def give(
+    ask: Ask, path: str, body: Mapping[str, Any], key: str, **names: str
+) -> CommandResponse:
+    """Give a command as whoever is signed in, as its POST to a path of the API would.
+
+    `path` is a route's, `names` are its parameters, `key` is the Idempotency-Key. Raises `Problem`
+    as the route does.
+    """
+    route = _BY_PATH[path]
+    ask = as_asked(ask, route, None, names)
+    kind = cast("type[Asked]", route.body)
+    return await _give(ask, kind, msgspec.json.encode(body), _checked_key(key))
+
+
+async def _give(ask: Ask, kind: type[Asked], body: bytes, key: str | None) -> CommandResponse:
+    assert ask.who is not None, "commands are not public"
+    command = _read_command(body, kind, ask.path_names())
+    _check_firm(ask, command)
+    return await ask.context.submissions.command(command, ask.who.token_id, key)
 
 
 def _check_firm(ask: Ask, command: Asked) -> None:
@@ -209,15 +232,18 @@ def _idempotency_key(request: web.Request, *, must_be_there: bool) -> str | None
         if must_be_there:
             raise Problem("idempotency_key_needed", "send a fresh key with each new command")
         return None
+    return _checked_key(key)
+
+
+def _checked_key(key: str) -> str:
     if not _KEY.fullmatch(key) or key.startswith("auto-"):
         raise Problem("malformed", f"{IDEMPOTENCY_KEY} is 1 to 128 visible ASCII, not 'auto-…'")
     return key
 
 
-async def _read_command(request: web.Request, kind: type[Asked]) -> Asked:
-    body = await request.app[BODIES].read(request, MAX_COMMAND_BYTES)
+def _read_command(body: bytes, kind: type[Asked], names: Mapping[str, str]) -> Asked:
     try:
-        command = decode_request(body or b"{}", kind, request.match_info)
+        command = decode_request(body or b"{}", kind, names)
     except ValueError as error:
         raise Problem("malformed", str(error)) from None
     if isinstance(command, ActivatePolicy) and command.content is UNSET:
@@ -367,3 +393,4 @@ ROUTES: Final = [
     *map(_command, COMMANDS),
     _CONFIRMATION,
 ]
+_BY_PATH: Final = {route.path: route for route in ROUTES}

@@ -1,14 +1,18 @@
 """A route, declared in one value: its URL, its users, its input and its output.
 
-The application, the check of roles, the OpenAPI document and the test that walks every route with
-every role are all made from these declarations, so none of them can forget one.
+A route of the `api` is for programs, which send a bearer token. A `page` is read by people, and a
+`form` sent by them; both know a person by the cookie of a session. The application, the check of
+roles, the OpenAPI document and the test that walks every route with every role are all made from
+these declarations, so none of them can forget one.
 """
 
 import asyncio
+import hmac
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final, Literal, assert_never
 
@@ -16,9 +20,11 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import Struct
 
-from meter.api.context import CONTEXT, Context, authenticate
+from meter.api.context import CONTEXT, PART, Context, authenticate, session_of
+from meter.host.sign_in import Act, Entrance, Failures, Session
 from meter.host.tokens import Identity
 from meter.http import connections
+from meter.http.forms import Form, check_origin, read_form
 from meter.tables.connections import Connection, reading
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS, Role
@@ -49,16 +55,33 @@ class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request, as a handler sees it; `who` is None on a public route."""
+    """One request, as a handler sees it; `who` is None on a public route.
+
+    A page's has its `session`, on a public one too where there is one, and a form's its fields.
+    """
 
     request: web.Request
     context: Context
     who: Identity | None
     query: Any
+    session: Session | None = None
+    form: Form = field(default_factory=dict)
+    names: Mapping[str, str] | None = None  # in place of the URL's, where a page asks the API
 
     def path(self, name: str) -> str:
         """Return a parameter of the URL's path."""
-        return self.request.match_info[name]
+        return self.path_names()[name]
+
+    def path_names(self) -> Mapping[str, str]:
+        """Return all parameters of the URL's path."""
+        return self.request.match_info if self.names is None else self.names
+
+    async def check_still_admitted(self) -> None:
+        """Raise `unauthorized` where the token or the session has ended since."""
+        if self.session is None:
+            await authenticate(self.request)
+        elif await session_of(self.request, is_used=False) is None:
+            raise Problem("unauthorized", "the session has ended")
 
     @asynccontextmanager
     async def reading(self, *, snapshot: bool = True) -> AsyncIterator[Connection]:
@@ -103,7 +126,7 @@ Handler = Callable[[Ask], Awaitable[Struct | web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A URL and its contract. `roles` is empty for a public route.
+    """A URL and its contract. `roles` is empty for a public route. A form has its page's URL.
 
     `response` is the type of a good response's JSON, or its media type as text; `body` the struct
     of the request's JSON, or a media type. `codes` are its own ones beside the general. With
@@ -124,18 +147,36 @@ class Route:
     takes_rest: bool = False
     ends_with_succession: bool = False
     is_large: bool = False
+    kind: Literal["api", "page", "form"] = "api"
+
+
+# Known of a request of a page or form, also to what shows its problem.
+ROUTE: Final = web.RequestKey("route", Route)
+SESSION: Final = web.RequestKey("session", Session)
+ROUTES_SERVED: Final = web.AppKey("routes", tuple[Route, ...])  # of the API
+EVENTS: Final = "text/event-stream"
+ENTRANCE: Final = web.AppKey("entrance", Entrance)
+FAILURES: Final = web.AppKey("failures", Failures)
+
+FORM_TOKEN: Final = "token"  # noqa: S105 - the field of a form that holds its session's token
+EXPORT: Final = ".csv"  # a list's path with this gives its rows
 
 
 def serve(route: Route) -> web.RouteDef:
     """Return aiohttp's route: it authenticates, checks role and subject, and reads the query."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        who = await authenticate(request) if route.roles else None
+        request[ROUTE] = route
+        session = None if route.kind == "api" else await _session(route, request)
+        who = await _who(route, request, session)
         if who is not None:
             _check_role(route, who)
-            _check_subject(route, request, who)
+            _check_subject(request.app[CONTEXT], route, request.match_info, who)
         _check_path(request)
-        ask = Ask(request, request.app[CONTEXT], who, _query(route, request))
+        form = await _form(request, session) if route.kind == "form" else {}
+        query = _query(route, request)
+        ask = Ask(request, request.app[CONTEXT], who, query, session, form)
+        await _note_act(route, ask)
         try:
             if not route.is_large:
                 return await _respond(route, ask)
@@ -148,6 +189,48 @@ def serve(route: Route) -> web.RouteDef:
     if route.method == "GET":
         return web.get(path, handle)  # and HEAD with it (RFC 9110 section 9.1)
     return web.post(path, handle)
+
+
+async def _session(route: Route, request: web.Request) -> Session | None:
+    """Return the session of a request; what a page fetches by itself is no use of it."""
+    is_used = PART not in request.query and route.response != EVENTS
+    session = await session_of(request, is_used=is_used)
+    if session is not None:
+        request[SESSION] = session
+    return session
+
+
+async def _who(route: Route, request: web.Request, session: Session | None) -> Identity | None:
+    """Return who asks, by the means of the route's kind. Raises `unauthorized`."""
+    if not route.roles:
+        return None
+    if route.kind == "api":
+        return await authenticate(request)
+    if session is None:
+        raise Problem("unauthorized", "nobody is signed in here, or no longer")
+    return session.who
+
+
+async def _form(request: web.Request, session: Session | None) -> Form:
+    """Return the fields of a form that one of our pages made for this session.
+
+    Raises `foreign_form`, and what reading raises.
+    """
+    check_origin(request, request.app[ENTRANCE].site)
+    form = dict(await read_form(request))
+    token = form.pop(FORM_TOKEN, "").encode()
+    if session is not None and not hmac.compare_digest(token, session.form_token.encode()):
+        raise Problem("foreign_form", "it was made for another session; open it again")
+    return form
+
+
+async def _note_act(route: Route, ask: Ask) -> None:
+    """Write down that somebody sends a form, or takes data away."""
+    what = "form" if route.kind == "form" else "export" if route.path.endswith(EXPORT) else ""
+    if what and ask.session is not None:
+        now = ask.context.clock.counted()
+        act = Act(now, ask.session.who.token_id, what, ask.request.path)
+        await ask.context.sign_ins.note(act)
 
 
 async def _respond(route: Route, ask: Ask) -> web.StreamResponse:
@@ -169,25 +252,59 @@ async def _send(request: web.Request, response: web.StreamResponse) -> web.Strea
     return response
 
 
+async def answer(ask: Ask, handler: Handler, query: Struct | None = None, **names: str) -> Any:
+    """Return what a route of the API answers to whoever is signed in, by the checks of that route.
+
+    `handler` is the route's, `names` are its path's parameters, in place of the page's own. Raises
+    `Problem` as the route does.
+    """
+    route = _by_handler(ask.request.app[ROUTES_SERVED])[handler]
+    asked = as_asked(ask, route, query, names)
+    try:
+        return await handler(asked)
+    except Problem as problem:
+        raise _hide_existence(problem, ask.who) from None
+
+
+def as_asked(ask: Ask, route: Route, query: Struct | None, names: Mapping[str, str]) -> Ask:
+    """Return a page's or form's request as one of a route of the API, once that lets it pass."""
+    names = {**ask.request.match_info, **names}
+    if route.roles:
+        assert ask.who is not None, "a public page asks only what is public"
+        _check_role(route, ask.who)
+        _check_subject(ask.context, route, names, ask.who)
+    names = {name: names[name] for name in path_names(route)}
+    return replace(ask, query=query or route.query(), names=names)
+
+
+@cache
+def _by_handler(routes: tuple[Route, ...]) -> dict[Handler, Route]:
+    return {route.handler: route for route in routes}
+
+
+def path_names(route: Route) -> list[str]:
+    """Return the names of a path's parameters, in order."""
+    return [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
+
+
 def _check_role(route: Route, who: Identity) -> None:
     if who.role not in route.roles:
         raise Problem("forbidden", f"this is for {', '.join(route.roles)}, not for {who.role}")
 
 
-def _check_subject(route: Route, request: web.Request, who: Identity) -> None:
+def _check_subject(context: Context, route: Route, names: Mapping[str, str], who: Identity) -> None:
     """Raise `not_found` for another's subject, whether it exists or not.
 
     A successor stands in the place of whom it succeeded, whose own tokens get `succeeded`.
     """
-    context = request.app[CONTEXT]
     if who.role == "enterprise" and not route.ends_with_succession:
         successor = context.last_successor(who.subject)
         if successor != who.subject:
             raise Problem("succeeded", f"by {successor}, whose token reads on")
     for name, role in OWNERS.items():
-        if who.role != role or name not in request.match_info:
+        if who.role != role or name not in names:
             continue
-        owner = request.match_info[name]
+        owner = names[name]
         if role == "enterprise":
             owner = context.last_successor(owner)
         if owner != who.subject:

@@ -236,27 +236,6 @@ def _shown(microseconds: int | None) -> str:
 
 @main.command()
 @DATA
-@click.option("--recover", "name", required=True, help="The id of a known or a new person.")
-@NOW
-@CLOCK_IS_RIGHT
-def person(data: Path, name: str, now: str | None, *, clock_is_right: bool) -> None:
-    """Give a person a token where too few can act; stop the service first.
-
-    The ledger gets an entry that every monitor is alarmed by.
-    """
-    from meter.service import persons, setup  # noqa: PLC0415
-
-    folder = DataFolder(data)
-
-    async def run() -> str:
-        clock = clock_of(setup.read_origin(folder), now, is_confirmed=clock_is_right)
-        return await persons.recover_person(folder, name, clock)
-
-    click.echo(f"{run_async(run)} is in {folder.token_of(name)}; every monitor raises an alarm")
-
-
-@main.command()
-@DATA
 @click.argument("out", type=click.Path(path_type=Path))
 def export(data: Path, out: Path) -> None:
     """Write the ledger into the folder OUT, for offline verification."""

@@ -4,21 +4,25 @@ Templates only format. What they show are answers of the API; no page computes m
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any, Final
+from urllib.parse import quote
 
 import jinja2
 from aiohttp import hdrs, web
+from msgspec import Struct
 
-from meter.api.routes import with_etag
+from meter.api.routes import ROUTE, SESSION, Ask, Handler, Route, with_etag
 from meter.console import formats, palette
 from meter.console.formats import Language
 from meter.console.words import words
+from meter.http.forms import TYPE
 from meter.http.problems import headers_of
 from meter.values.problems import Problem
+from meter.values.roles import Role
 
 SECURITY: Final[dict[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -37,6 +41,8 @@ _RANGE: Final = re.compile(
     r"(?P<language>[a-z]+)(?:-[a-z0-9-]+)?"
     r"(?:[ \t]*;[ \t]*q=(?P<weight>0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
+SEC_FETCH_MODE: Final = "Sec-Fetch-Mode"
+NAVIGATE: Final = "navigate"
 _TYPES: Final = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
 
 
@@ -64,18 +70,116 @@ _ENVIRONMENT: Final = jinja2.Environment(
 _ENVIRONMENT.filters |= {"money": formats.money, "number": formats.number}
 
 
-def show(
-    request: web.Request, template: str, language: Language, **values: Any
-) -> web.StreamResponse:
+class AnyQuery(Struct, frozen=True):
+    """Whatever stands after the question mark: links that are shared get something there."""
+
+
+Show = Callable[[Ask, Language], Awaitable[web.StreamResponse]]
+HTML: Final = "text/html"
+_OF_FORMS: Final = ("insecure", "foreign_form")
+
+
+def pages(
+    path: str, show: Show, roles: tuple[Role, ...] = (), query: type[Struct] = AnyQuery
+) -> list[Route]:
+    """Return the routes of a page, by its path below the language; nobody's role is everybody."""
+    return [
+        one_page(f"/{language}/{path}", _in(show, language), roles, query)
+        for language in formats.LANGUAGES
+    ]
+
+
+def one_page(
+    path: str, handler: Handler, roles: tuple[Role, ...] = (), query: type[Struct] = AnyQuery
+) -> Route:
+    """Return the route of a page that names no language."""
+    return Route("GET", path, handler, "A page", HTML, roles=roles, query=query, kind="page")
+
+
+def forms(
+    path: str, send: Show, roles: tuple[Role, ...] = (), codes: tuple[str, ...] = ()
+) -> list[Route]:
+    """Return the routes to which a page's form is sent, by their path below the language.
+
+    Every one of them was made by a page of ours, for the session of its `ask`.
+    """
+    return [
+        Route(
+            "POST",
+            f"/{language}/{path}",
+            _in(send, language),
+            "A form",
+            HTML,
+            roles=roles,
+            query=AnyQuery,
+            body=TYPE,
+            codes=(*_OF_FORMS, *codes),
+            kind="form",
+        )
+        for language in formats.LANGUAGES
+    ]
+
+
+def _in(show: Show, language: Language) -> Handler:
+    async def handle(ask: Ask) -> web.StreamResponse:
+        return await show(ask, language)
+
+    return handle
+
+
+def show(ask: Ask, template: str, language: Language, **values: Any) -> web.Response:
     """Return a page, or 304 where the browser has it."""
-    return with_etag(request, _render(template, language, **values), HEADERS)
+    return with_etag(ask.request, _render(ask.request, template, language, **values), HEADERS)
 
 
-def show_problem(problem: Problem, language: Language) -> web.Response:
-    """Return the page of a problem, with its status."""
-    body = _render("problem.html", language, problem=problem)
+def show_again(
+    ask: Ask, template: str, language: Language, status: int, **values: Any
+) -> web.Response:
+    """Return the page of a form that was not taken, with a status that says so."""
+    body = _render(ask.request, template, language, **values)
+    return web.Response(status=status, body=body, headers=HEADERS)
+
+
+def see_other(path: str) -> web.Response:
+    """Lead to a page of ours, after a form too (RFC 9110 section 15.4.4)."""
+    return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: path})
+
+
+def show_problem(request: web.Request, problem: Problem) -> web.Response:
+    """Return the page of a problem, with its status; nobody signed in is led to sign in.
+
+    What a script asks for gets 401 then, so that it can say so on the page that it is in.
+    """
+    language = language_of(request)
+    if problem.code == "unauthorized" and request.headers.get(SEC_FETCH_MODE, NAVIGATE) == NAVIGATE:
+        return see_other(f"/{language}/sign-in?next={_quoted(request)}")
+    roles = request[ROUTE].roles if problem.code == "forbidden" else ()
+    body = _render(
+        request,
+        "problem.html",
+        language,
+        problem=problem,
+        roles=roles,
+        # The same bytes wherever it is shown: what is another's is like what does not exist.
+        here=f"/{language}/",
+        other_path=f"/{_other(language)}/",
+    )
     headers = {**HEADERS, **headers_of(problem)}
     return web.Response(status=problem.status, body=body, headers=headers)
+
+
+def language_of(request: web.Request) -> Language:
+    """Return the language that a URL names, else the one that the browser prefers."""
+    named = request.path.split("/")[1]
+    for language in formats.LANGUAGES:
+        if language == named:
+            return language
+    return preferred(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
+
+
+def _quoted(request: web.Request) -> str:
+    """Return the page of a request as a value in another's query."""
+    return quote(request.rel_url.raw_path_qs, safe="/")
 
 
 def asset(name: str) -> web.Response:
@@ -99,14 +203,27 @@ def preferred(accept_language: str) -> Language:
     return best[1]
 
 
-def _render(template: str, language: Language, **values: Any) -> bytes:
-    others = [each for each in formats.LANGUAGES if each != language]
+def _render(request: web.Request, template: str, language: Language, **values: Any) -> bytes:
+    other = _other(language)
+    session = request.get(SESSION)
     page = _ENVIRONMENT.get_template(template).render(
         language=language,
-        other=others[0],
+        other=other,
+        person=None if session is None else session.person,
+        token="" if session is None else session.form_token,
         w=SimpleNamespace(**words(language)),  # a dict has attributes of its own
         style=_STYLE[0],
         icon=_ICON[0],
-        **values,
+        **{"here": _quoted(request), "other_path": _in_language(request, other), **values},
     )
     return page.encode()
+
+
+def _other(language: Language) -> Language:
+    return "en" if language == "zh" else "zh"
+
+
+def _in_language(request: web.Request, language: Language) -> str:
+    """Return the path of the same page in a language, with its query."""
+    first, _, rest = request.rel_url.raw_path_qs[1:].partition("/")
+    return f"/{language}/{rest if first in formats.LANGUAGES else ''}"

@@ -16,7 +16,7 @@ from meter.service.backup import back_up, in_a_thread, restore, take_log
 from meter.service.rebuild import rebuild
 from meter.service.recover import Recovered, publish_again, recover
 from meter.service.setup import SetupError, leave_owner, open_database, read_origin
-from meter.tables import connections, load, pages, tokens
+from meter.tables import connections, load, pages, sign_ins, tokens
 from meter.values.text import ALIKE
 
 TOKENS_AT_ONCE: Final = 1_000
@@ -32,19 +32,28 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
             "a provider's token needs its id, an enterprise's its USCC, the others none",
         )
     token = new_token(identity.token_id)
-    async with _service_connection(folder) as connection:
-        known = await tokens.spelled_alike(connection, identity.token_id)
-        if known == identity.token_id:
-            raise SetupError("exists", f"there is a token {known}")
-        if known is not None:
-            raise SetupError("looks_alike", f"token {known} {ALIKE}")
-        await _check_person(connection, identity)
+    async with service_connection(folder) as connection:
+        await check_unused(connection, identity.token_id)
+        await check_named(connection, identity)
         await tokens.add_token(connection, identity, token.digest, expires_at)
     return token.text
 
 
-async def _check_person(connection: connections.Connection, identity: Identity) -> None:
-    """Refuse a token of the authority that the ledger does not name, and any other that it does."""
+async def check_unused(connection: connections.Connection, name: str) -> None:
+    """Refuse the id of a token or of a person who signs in, and one that looks like it."""
+    for what, spelled_alike in (
+        ("token", tokens.spelled_alike),
+        ("person", sign_ins.spelled_alike),
+    ):
+        known = await spelled_alike(connection, name)
+        if known == name:
+            raise SetupError("exists", f"there is a {what} {known}")
+        if known is not None:
+            raise SetupError("looks_alike", f"{what} {known} {ALIKE}")
+
+
+async def check_named(connection: connections.Connection, identity: Identity) -> None:
+    """Refuse an id of the authority that the ledger does not name, and any other that it does."""
     people = await load.load_people(connection)
     name = identity.token_id
     if identity.role != "authority":
@@ -58,7 +67,7 @@ async def _check_person(connection: connections.Connection, identity: Identity) 
 async def list_tokens(folder: DataFolder) -> list[ListedToken]:
     """Return all tokens by id."""
     found: list[ListedToken] = []
-    async with _service_connection(folder) as connection:
+    async with service_connection(folder) as connection:
         page = await pages.tokens(connection, "", "", TOKENS_AT_ONCE)
         while page.items:
             found += page.items
@@ -69,13 +78,14 @@ async def list_tokens(folder: DataFolder) -> list[ListedToken]:
 
 async def revoke_token(folder: DataFolder, token_id: str) -> None:
     """Revoke a token, from the next request on. Raises `SetupError`."""
-    async with _service_connection(folder) as connection:
+    async with service_connection(folder) as connection:
         if not await tokens.revoke_token(connection, token_id):
             raise SetupError("no_token", f"there is no token {token_id} to revoke")
 
 
 @contextlib.asynccontextmanager
-async def _service_connection(folder: DataFolder) -> AsyncIterator[connections.Connection]:
+async def service_connection(folder: DataFolder) -> AsyncIterator[connections.Connection]:
+    """Connect to a ledger's database as its service, which may run."""
     async with open_database(folder, read_origin(folder), join=True) as database:
         connection = await connections.connect(database.address)
         try:

@@ -27,7 +27,7 @@ from meter.host.tokens import Identity, new_token
 from meter.publish.export import export
 from meter.publish.folder import LogMissing
 from meter.service.roll_forward import roll_forward
-from meter.tables import connections, load, tokens, write
+from meter.tables import connections, load, sign_ins, tokens, write
 from meter.tables.sessions import Address
 
 
@@ -71,6 +71,8 @@ async def recover(
         head = await ledger_store.head(connection)
         has_tokens = await tokens.has_tokens(connection)
         renewed = [] if has_tokens else await _renew_tokens(connection, folder)
+        # A backup's would be open again, those too that have ended since.
+        await sign_ins.end_sessions(connection, sign_ins.ALL, head.last_at)
     finally:
         await connection.close()
     return Recovered(before.size, head, renewed)

@@ -23,6 +23,7 @@ from meter.host.clock import SYSTEM_CLOCK, Clock, WatchedClock
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys, cursor_key
 from meter.host.metrics import Metrics
+from meter.host.sign_in import Entrance
 from meter.host.watermark import Watermark
 from meter.http.connections import listening
 from meter.intake import Intake
@@ -40,6 +41,7 @@ from meter.tables import connections, load
 from meter.tables.faults import DatabaseFault
 from meter.tables.registry import Registry
 from meter.tables.sessions import Address
+from meter.tables.sign_ins import SignIns
 from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
 
@@ -152,9 +154,11 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
                 clock=watched,
                 streams=Streams(metrics),
                 token_use=token_use,
+                sign_ins=SignIns(readers),
                 cursor_key=_cursor_key(folder),
             ),
-            console.ROUTES,
+            console.PAGES,
+            Entrance(),
         )
         url = await stack.enter_async_context(listening(app, endpoint.host, endpoint.port))
         metrics_url = ""

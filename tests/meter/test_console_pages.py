@@ -10,7 +10,6 @@ import pytest
 from meter.console import app, page
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import WORDS, words
-from meter.values.problems import Problem
 from tests.books import ALPHA, PROGRAMME, lifted, uscc_of
 from tests.services import (
     Clock,
@@ -165,23 +164,12 @@ async def test_the_start_leads_to_the_language_that_the_browser_prefers(service,
     headers = {"Authorization": ""} | ({} if accept is None else {"Accept-Language": accept})
     async with service.http.get(service.url, headers=headers, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (302, f"/{language}/")
-        assert answer.headers["Vary"] == "Accept-Language"
+        assert answer.headers["Vary"] == "Accept-Language, Cookie"
 
 
 async def test_what_is_in_no_language_is_no_page(service):
     for path in ("/fr/", "/zh", "/v1/", "/zh/nope"):
         assert (await service.get(path)).code == "not_found"
-
-
-async def test_a_problem_of_a_page_is_a_page():
-    async def refuse(_ask, _language):
-        raise Problem("busy", EVIL)
-
-    answer = await app._shown(refuse, "en")(None)
-    found = Elements(answer.body.decode())
-    assert (answer.status, answer.headers["Content-Security-Policy"]) == (503, POLICY)
-    assert {EVIL, "busy"} <= set(found.text)
-    assert answer.headers["Retry-After"] == "1"
 
 
 async def test_a_shared_link_may_have_something_after_it(service):

@@ -27,6 +27,7 @@ from meter.api import docs_page, examples, openapi
 from meter.api.app import ROUTES
 from meter.api.openapi import path_names
 from meter.api.routes import Route
+from meter.console import app as console
 from meter.rules.commands import Asked, EndProposal, MakeAward, RegisterKey
 from meter.values.problems import CODES
 from meter.values.strict import (
@@ -115,6 +116,7 @@ def test_the_same_routes_give_the_same_bytes():
 def test_every_problem_code_has_a_remedy_and_is_some_operations():
     assert set(examples.REMEDIES) == set(CODES)
     used = {code for route in ROUTES for code in openapi.codes_of(route)}
+    used |= {code for route in console.ROUTES for code in route.codes}
     assert set(CODES) - used == {"method_not_allowed"}  # it belongs to no operation
 
 

@@ -1,5 +1,8 @@
 """Access: every route, with every kind of token, for one's own data and for another's.
 
+Programs send a token, people the cookie of a session to pages and, with the form's own token, to
+forms: each route is asked in the way of its kind.
+
 The books hold two of everything, the left's and the right's; the left asks. The declarations of the
 routes drive the tests: a route with an unknown parameter fails until this file has a value of the
 left, one of the right, and one of nobody.
@@ -18,15 +21,18 @@ import pytest
 from msgspec import structs
 
 from meter.api.app import ROUTES
-from meter.api.openapi import path_names
-from meter.api.routes import NOT_YOURS, Route
+from meter.api.routes import NOT_YOURS, Route, path_names
+from meter.console import app as console
+from meter.console import page
 from meter.host.data_folder import DATABASE_VARIABLE
+from meter.host.sign_in import COOKIE
 from meter.host.tokens import Identity
 from meter.service import admin as running
 from meter.values.roles import OFFICIALS, Role
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, uscc_of, void
 from tests.described import Described
 from tests.papers import papers
+from tests.people import FORM, Visitor, sign_in
 from tests.services import (
     HOUR,
     Answer,
@@ -40,6 +46,7 @@ from tests.services import (
 )
 
 TOLD = Described(ROUTES)
+ALL = (*ROUTES, *console.ROUTES)
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ VALUES = {
     # Of the authority, whose tokens have no subject.
     "objection": lambda _: "999999",
     "id": lambda _: "nobody",
+    "asset": lambda side: "nothing.css" if side is NOBODY else next(iter(page.ASSETS)),
     "token": lambda _: "nobody-1",
     "proposal": lambda _: "999999",
     "tile": lambda side: f"{'999' if side is NOBODY else '000'}.p/{PUBLISHED.get('size', 1)}",
@@ -148,18 +156,46 @@ WRONG_TOKENS = [
 
 
 @dataclass(frozen=True)
+class Caller:
+    """Who asks: a header for the API, and a session for pages and forms."""
+
+    token: str | None
+    visitor: Visitor | None = None
+    cookie: str = ""
+
+    def headers(self, route: Route) -> dict[str, str]:
+        """Return what a client of the route's kind sends."""
+        if route.kind == "api":
+            return {} if self.token is None else {"Authorization": self.token}
+        cookie = self.visitor.headers["Cookie"] if self.visitor else f"{COOKIE}={self.cookie}"
+        fetched = {"Cookie": cookie, "Sec-Fetch-Mode": "cors"}
+        if route.kind == "form":
+            fetched |= {"Origin": "null", "Sec-Fetch-Site": "same-origin", "Content-Type": FORM}
+        return fetched
+
+    def body(self, route: Route, body: bytes) -> bytes:
+        """Return a body; that of a form holds the token of its session, as its page has it."""
+        if route.kind == "form":
+            return b"token=" + (self.visitor.token.encode() if self.visitor else b"")
+        return body
+
+
+@dataclass(frozen=True)
 class World:
-    """The running service, and a header for each token."""
+    """The running service, and who asks it, by name."""
 
     service: Service
-    tokens: dict[str, str]
+    callers: dict[str, Caller]
 
-    async def ask(self, route: Route, path: str, token: str | None, body: bytes = b"") -> Answer:
+    async def ask(self, route: Route, path: str, who: Caller, body: bytes = b"") -> Answer:
         """Send a request; of a stream of events return what comes at once."""
-        headers = {} if token is None else {"Authorization": token}
         url = self.service.url + path
         async with self.service.http.request(
-            route.method, url, data=body or None, headers=headers
+            route.method,
+            url,
+            data=who.body(route, body) or None,
+            headers=who.headers(route),
+            allow_redirects=False,
         ) as response:
             if response.headers["Content-Type"] != "text/event-stream":
                 return Answer(response.status, response.headers, await response.read())
@@ -183,13 +219,16 @@ async def world(
             await fill(service, side)
         await service.ask("/v1/tokens", id="authority", holder="authority")
         note_salts(await stored(database))
-        tokens = {
-            name: f"Bearer {await running.add_token(service.folder, identity)}"
+        callers = {
+            name: Caller(
+                f"Bearer {await running.add_token(service.folder, identity)}",
+                await sign_in(service, identity.role, identity.subject),
+            )
             for name, identity in identities().items()
         }
         PUBLISHED["size"] = await service.published()
         service.http.headers.clear()
-        yield World(service, tokens)
+        yield World(service, callers)
 
 
 def identities() -> dict[str, Identity]:
@@ -290,7 +329,10 @@ def filtered(route: Route, name: str, side: Side) -> str:
 
 
 def check(route: Route, answer: Answer) -> Answer:
-    """Check an answer against the description of the API."""
+    """Check an answer against the description of the API; pages are not in it."""
+    if route.kind != "api":
+        assert "json" not in answer.headers["Content-Type"]
+        return answer
     TOLD.check(route.method, route.path, answer.status, answer.headers, answer.body)
     return answer
 
@@ -303,11 +345,15 @@ def silent(answer: Answer, about: Side) -> None:
 
 
 def questions() -> list[Route]:
-    return [route for route in ROUTES if route.method == "GET" and route.roles]
+    return [route for route in ALL if route.method == "GET" and route.roles]
 
 
 def test_every_way_to_be_is_tried():
-    assert {route.method for route in ROUTES} == {"GET", "POST"}
+    for kind in ("api", "page", "form"):
+        own = [route for route in ALL if route.kind == kind]
+        methods = {"api": {"GET", "POST"}, "page": {"GET"}, "form": {"POST"}}[kind]
+        assert {route.method for route in own} == methods
+    assert {route.kind for route in ROUTES} == {"api"}
     assert {role for route in ROUTES for role in route.roles} == set(get_args(Role))
     assert len(questions()) >= 4
     for route in questions():
@@ -320,20 +366,30 @@ async def test_public_routes_are_open_to_anyone_and_all_others_to_nobody_without
 ):
     async with world(database, tmp_path, monkeypatch) as known:
         size = len(await stored(database))
-        secret = known.tokens["authority"].partition(".")[2]
-        wrong = [*WRONG_TOKENS, f"Bearer auditor.{secret}", known.tokens["authority"] + "x"]
-        for route in ROUTES:
+        own = known.callers["authority"]
+        secret = own.token.partition(".")[2]
+        tokens = [*WRONG_TOKENS, f"Bearer auditor.{secret}", own.token + "x"]
+        cookies = ["", "x", "é", secret, f"{own.visitor.secret}x", own.visitor.token]
+        nobody = [Caller(token) for token in tokens] + [Caller(None, None, c) for c in cookies]
+        for route in ALL:
             path = urls(route)
             if route.roles:
-                for token in wrong:
-                    answer = check(route, await known.ask(route, path, token, b"{}"))
+                for who in nobody:
+                    answer = check(route, await known.ask(route, path, who, b"{}"))
                     assert answer.code == "unauthorized", route.path
                     assert answer.headers["WWW-Authenticate"] == "Bearer"
                     silent(answer, LEFT)
                 continue
-            for token in (*WRONG_TOKENS, *known.tokens.values()):
-                answer = check(route, await known.ask(route, path, token))
-                assert answer.status == (400 if route.method == "POST" else 200), route.path
+            callers = () if route.kind == "form" else known.callers.values()
+            for who in (*nobody, *callers):
+                answer = check(route, await known.ask(route, path, who))
+                if route.kind == "form":  # nobody is signed in, or out
+                    assert answer.status in (303, 403, 429), route.path
+                    assert f"{COOKIE}=" + '""' in answer.headers.get("Set-Cookie", f'{COOKIE}=""')
+                elif route.kind == "page":
+                    assert answer.status in (200, 302, 303), route.path
+                else:
+                    assert answer.status == (400 if route.method == "POST" else 200), route.path
         assert len(await stored(database)) == size
 
 
@@ -342,7 +398,7 @@ async def test_a_role_that_a_route_does_not_list_is_refused_before_anything_is_r
 ):
     async with world(database, tmp_path, monkeypatch) as known:
         size = len(await stored(database))
-        for route in ROUTES:
+        for route in ALL:
             for name, identity in identities().items():
                 if not route.roles or identity.role in route.roles:
                     continue
@@ -351,22 +407,22 @@ async def test_a_role_that_a_route_does_not_list_is_refused_before_anything_is_r
                     path = urls(route, **dict.fromkeys(VALUES, side))
                     for body in (b"{}", b"\xff"):
                         answer = check(
-                            route, await known.ask(route, path, known.tokens[name], body)
+                            route, await known.ask(route, path, known.callers[name], body)
                         )
                         assert answer.code == "forbidden", (route.path, name)
                         seen.add(answer.body)
                 # It names its roles, and answers the same whether a thing exists or not.
                 assert len(seen) == 1
-                assert all(role in json.loads(answer.body)["detail"] for role in route.roles)
+                assert all(role in answer.body.decode() for role in route.roles)
         assert len(await stored(database)) == size
 
 
 async def test_the_roles_that_a_route_lists_get_their_own(database, tmp_path, monkeypatch):
     async with world(database, tmp_path, monkeypatch) as known:
-        for route in ROUTES:
+        for route in ALL:
             for role in route.roles:
                 answer = check(
-                    route, await known.ask(route, urls(route), known.tokens[role], b"nonsense")
+                    route, await known.ask(route, urls(route), known.callers[role], b"nonsense")
                 )
                 if route.method == "POST":
                     assert answer.status == 400, (route.path, role)
@@ -386,13 +442,15 @@ async def test_what_is_anothers_is_404_like_what_does_not_exist(database, tmp_pa
                     answers = [
                         check(
                             route,
-                            await known.ask(route, urls(route, **{name: side}), known.tokens[role]),
+                            await known.ask(
+                                route, urls(route, **{name: side}), known.callers[role]
+                            ),
                         )
                         for side in (RIGHT, NOBODY)
                     ]
                     assert [each.code for each in answers] == ["not_found"] * 2, route.path
                     assert len({each.body for each in answers}) == 1, route.path
-                    assert answers[0].json["detail"] == NOT_YOURS
+                    assert NOT_YOURS in answers[0].body.decode()
                     assert comparable(answers[0]) == comparable(answers[1])
 
 
@@ -406,7 +464,7 @@ async def test_an_etag_or_a_head_does_not_tell_what_is_anothers(database, tmp_pa
             for role in set(route.roles) - set(OFFICIALS):
                 for name in path_names(route):
                     path = urls(route, **{name: RIGHT})
-                    headers = {"Authorization": known.tokens[role], "If_None_Match": "*"}
+                    headers = known.callers[role].headers(route) | {"If_None_Match": "*"}
                     assert (await known.service.get(path, **headers)).status == 404
                     head = await known.service.send("HEAD", path, **headers)
                     assert head.status == 404
@@ -420,7 +478,9 @@ async def test_a_filter_that_names_anothers_finds_nothing(database, tmp_path, mo
                     answers = [
                         check(
                             route,
-                            await known.ask(route, filtered(route, name, side), known.tokens[role]),
+                            await known.ask(
+                                route, filtered(route, name, side), known.callers[role]
+                            ),
                         )
                         for side in (RIGHT, NOBODY)
                     ]
@@ -433,10 +493,10 @@ async def test_a_subject_that_has_nothing_sees_nothing(database, tmp_path, monke
     async with world(database, tmp_path, monkeypatch) as known:
         for route in questions():
             for role in set(route.roles) - set(OFFICIALS):
-                token = known.tokens[f"strange-{role}"]
+                who = known.callers[f"strange-{role}"]
                 for side in (LEFT, RIGHT, NOBODY):
                     path = urls(route, **dict.fromkeys(VALUES, side))
-                    answer = check(route, await known.ask(route, path, token))
+                    answer = check(route, await known.ask(route, path, who))
                     assert answer.status in (200, 404), (route.path, answer.body)
                     if path_names(route) and side is not NOBODY:
                         assert answer.code == "not_found", route.path
@@ -450,7 +510,7 @@ async def test_officials_are_told_what_does_not_exist(database, tmp_path, monkey
             for role in set(route.roles) & set(OFFICIALS):
                 for name in path_names(route):
                     path = urls(route, **{name: NOBODY})
-                    answer = check(route, await known.ask(route, path, known.tokens[role]))
+                    answer = check(route, await known.ask(route, path, known.callers[role]))
                     assert answer.status == 404, (route.path, answer.body)
 
 

@@ -1,9 +1,10 @@
 -- What the service keeps beside the ledger's entries.
 --
--- `batch` and `seq_conflict` are evidence: signed bytes as they came, append-only. `token` and
--- `request` belong to the service. All other tables are projections of the entries: the service
--- writes them in the transaction that appends the entries, loads its state from them, and
--- `kashi rebuild` makes them anew.
+-- `batch` and `seq_conflict` are evidence: signed bytes as they came, append-only. `token`,
+-- `request`, and what the pages need (`person`, `sign_in_link`, `session`, `act`) belong to the
+-- service. All other tables are projections of the entries: the service writes them in the
+-- transaction that appends the entries, loads its state from them, and `kashi rebuild` makes them
+-- anew.
 --
 -- Every text column has the collation "C", which no update of a C library changes: an index whose
 -- order has changed loses rows, and a record id that was lost could be paid twice.
@@ -295,6 +296,54 @@ CREATE TABLE meter.token (
     CHECK ((role IN ('provider', 'enterprise')) = (subject <> ''))
 );
 
+-- Who may sign in to the pages. Of the authority, `id` is one that an entry names as a token's; an
+-- id with a secret of its own in `token` is not here. Neither opens anything of the other's.
+CREATE TABLE meter.person (
+    id            text COLLATE "C" PRIMARY KEY, -- in entries as `by`
+    role          text COLLATE "C" NOT NULL
+        CHECK (role IN ('authority', 'auditor', 'provider', 'enterprise')),
+    subject       text COLLATE "C" NOT NULL,
+    name          text COLLATE "C" NOT NULL,
+    issuer        text COLLATE "C" NOT NULL DEFAULT '', -- where the person signs in, and as whom
+    subject_there text COLLATE "C" NOT NULL DEFAULT '',
+    ended_at      bigint,                        -- microseconds, by the service's clock
+    made_at       timestamptz NOT NULL DEFAULT now(),
+    CHECK ((role IN ('provider', 'enterprise')) = (subject <> '')),
+    CHECK ((issuer = '') = (subject_there = ''))
+);
+CREATE UNIQUE INDEX person_by_issuer ON meter.person (issuer, subject_there)
+    WHERE issuer <> '' AND ended_at IS NULL;
+
+-- Links that sign a person in once; only the sha256 of the secret is kept. Times in microseconds.
+CREATE TABLE meter.sign_in_link (
+    digest  bytea PRIMARY KEY CHECK (octet_length(digest) = 32),
+    person  text COLLATE "C" NOT NULL REFERENCES meter.person,
+    ends_at bigint NOT NULL,
+    used_at bigint
+);
+
+-- Browsers that are signed in, or were: the sha256 of what the cookie holds.
+CREATE TABLE meter.session (
+    digest   bytea PRIMARY KEY CHECK (octet_length(digest) = 32),
+    person   text COLLATE "C" NOT NULL REFERENCES meter.person,
+    began_at bigint NOT NULL,
+    used_at  bigint NOT NULL,        -- kept about once a minute
+    ended_at bigint
+);
+CREATE INDEX session_by_person ON meter.session (person) WHERE ended_at IS NULL;
+
+-- What people did on the pages, before it was done: append-only.
+CREATE TABLE meter.act (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at     bigint NOT NULL,          -- microseconds, by the service's clock
+    person text COLLATE "C" NOT NULL,
+    what   text COLLATE "C" NOT NULL CHECK (what IN ('sign_in', 'sign_out', 'form', 'export')),
+    path   text COLLATE "C" NOT NULL
+);
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.act
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE meter.act ENABLE ALWAYS TRIGGER append_only;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.batch
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.batch ENABLE ALWAYS TRIGGER append_only;
@@ -303,10 +352,14 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.seq_conf
 ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 
 GRANT USAGE ON SCHEMA meter TO :"service";
-GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token
-    TO :"service";
-GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq TO :"service"; -- for a backup
+GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token,
+    meter.person, meter.sign_in_link, meter.session, meter.act TO :"service";
+GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq, meter.act_number_seq
+    TO :"service"; -- for a backup
 GRANT UPDATE (revoked_at, used_at) ON meter.token TO :"service";
+GRANT UPDATE (issuer, subject_there, ended_at) ON meter.person TO :"service";
+GRANT UPDATE (used_at) ON meter.sign_in_link TO :"service";
+GRANT UPDATE (used_at, ended_at) ON meter.session TO :"service";
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.closed_proposal, meter.record,
     meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,

@@ -1,0 +1,42 @@
+"""The public page: what is set aside and issued, and how the ledger is verified."""
+
+from typing import Final
+
+from aiohttp import web
+
+from meter.api.get_provider import get_receipt_key
+from meter.api.get_public import get_public
+from meter.api.log import get_checkpoint
+from meter.api.routes import Ask
+from meter.console import page, view
+from meter.console.formats import Language, date
+from meter.values.problems import Problem
+
+
+async def show_public(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show what is set aside and issued, and how the ledger is verified."""
+    totals, receipt_key = await get_public(ask), await get_receipt_key(ask)
+    return page.show(
+        ask,
+        "public.html",
+        language,
+        programmes=view.programmes(totals, language),
+        before=date(totals.before, language),
+        ledger=await _ledger(ask),
+        keys=ask.context.registry.now.log_keys(),
+        receipt_key=receipt_key,
+        base=f"{ask.request.scheme}://{ask.request.host}",
+    )
+
+
+async def _ledger(ask: Ask) -> view.Ledger | None:
+    """Return the published ledger, or None before anything is published."""
+    try:
+        checkpoint = await get_checkpoint(ask)
+    except Problem:
+        return None
+    assert isinstance(checkpoint.body, bytes), "it was read from a file"
+    return view.ledger(checkpoint.body)
+
+
+ROUTES: Final = page.pages("", show_public)
