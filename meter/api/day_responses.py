@@ -10,7 +10,8 @@ class DayView(Struct, frozen=True, kw_only=True):
     """Usage of a Shanghai day under one contract, voided records left out.
 
     `cost` and `entitled` are by how much the day's usage makes the contract's totals grow, on top
-    of the days before it, by the terms of now. What is granted has no day.
+    of the days before it, by the terms of now. What is granted has no day. Of a week, which begins
+    on Monday, or a month, `date` is the first day that lies in the year.
     """
 
     date: str
@@ -104,10 +105,21 @@ class ForecastView(Struct, frozen=True, kw_only=True):
     as_of: AsOf
 
 
+class DayRange(Struct, frozen=True):
+    """Shanghai days, `first` and `last` included."""
+
+    first: str
+    last: str
+
+
 class DaysView(Struct, frozen=True, kw_only=True):
-    """The days of use of a year, by date and contract, and the total of each contract."""
+    """The days of use of a year, by date and contract, and the total of each contract.
+
+    The `incomplete` days may lack usage, for a batch of their provider's is missing.
+    """
 
     year: int
     days: list[DayView]
+    incomplete: list[DayRange]
     contracts: list[DaysTotal]
     as_of: AsOf

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from meter.api.day_responses import (
     CouponDay,
     CouponDays,
+    DayRange,
     DaysTotal,
     DaysView,
     DayView,
@@ -40,14 +41,15 @@ from meter.values.units import (
     write_hours,
     year_start,
 )
-from meter.views.days import DayOfUse, days_of_use
+from meter.views.days import DayOfUse, Period, added, days_of_use
 from meter.views.forecast import Coupon, forecast
 
 
 class DaysQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """A year of days, of one programme or contract, or of all."""
+    """A year of days, weeks or months, of one programme or contract, or of all."""
 
     year: Year
+    by: Period = "day"
     programme: ProgrammeName | UnsetType = UNSET
     contract: Id | UnsetType = UNSET
 
@@ -71,12 +73,19 @@ async def get_days(ask: Ask) -> DaysView:
         ]
         # The days before the year decide what is left for it.
         found = await _days(connection, known, contracts, day_of(year_start(query.year + 1)))
-    days = {name: [day for day in own if day.year == query.year] for name, own in found.items()}
+        providers = {each.registered.provider for each in contracts}
+        gaps = await pages.gap_days(connection, sorted(providers))
+    first = day_of(year_start(query.year))
+    days = {
+        name: list(added([day for day in own if day.year == query.year], query.by, first))
+        for name, own in found.items()
+    }
     held = [(name, day) for name, own in days.items() for day in own]
     held.sort(key=lambda found: found[1].day)  # contracts stay in the order of their entries
     return DaysView(
         year=query.year,
         days=[_day(name, day) for name, day in held],
+        incomplete=list(_incomplete(gaps, first, day_of(year_start(query.year + 1)) - 1)),
         contracts=[_total(name, own) for name, own in days.items() if own],
         as_of=as_of(head.size, head.last_at),
     )
@@ -182,6 +191,13 @@ def changed(days: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
         if day[1:] != before and (before or any(day[1:])):
             yield day
         before = day[1:]
+
+
+def _incomplete(gaps: Iterable[tuple[int, int]], first: int, last: int) -> Iterator[DayRange]:
+    """Yield the parts of gaps that lie between two days, these included."""
+    for begin, end in sorted(gaps):
+        if begin <= last and end >= first:
+            yield DayRange(_date(max(begin, first)), _date(min(end, last)))
 
 
 async def _days(

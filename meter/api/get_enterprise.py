@@ -200,7 +200,7 @@ async def get_records(ask: Ask) -> RecordPage:
             changes=query.status is UNSET,
             newest=False,
         )
-        lines = await _lines(page.items)
+        lines = await lines_of(page.items)
         listed = _added(parse_sums(sums, 4), [line.money for line in lines])
         total: RecordTotal | UnsetType = UNSET
         amended: RecordTotal | UnsetType = UNSET
@@ -240,7 +240,7 @@ async def _newest_records(ask: Ask) -> RecordPage:
             newest=True,
         )
     return RecordPage(
-        records=[line.view for line in await _lines(page.items)],
+        records=[line.view for line in await lines_of(page.items)],
         **page_fields(ask, head, page, lambda each: (each.entry,), (before,)),
     )
 
@@ -265,7 +265,7 @@ async def _chosen_records(ask: Ask) -> RecordPage:
             connection, chosen, after, query.limit, newest=newest
         )
     return RecordPage(
-        records=[line.view for line in await _lines(page.items)],
+        records=[line.view for line in await lines_of(page.items)],
         **page_end(ask, head, (end,), more=page.more),
     )
 
@@ -345,14 +345,14 @@ def _summary(known: Registered, contract: Contract, totals: Totals) -> ContractS
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """A line of the list of records, and what it adds to the total's figures, in fen."""
 
     view: RecordView
     money: tuple[int, int, int, int]
 
 
-async def _lines(found: list[HeldEntry]) -> list[_Line]:
+async def lines_of(found: list[HeldEntry]) -> list[Line]:
     """Decode entries that accepted or changed records, and let others be served meanwhile."""
     breath, lines = Breath(), []
     for each in found:
@@ -365,7 +365,7 @@ async def _lines(found: list[HeldEntry]) -> list[_Line]:
     return lines
 
 
-def _record(held: HeldEntry, accepted: AcceptedEntry) -> _Line:
+def _record(held: HeldEntry, accepted: AcceptedEntry) -> Line:
     view = RecordView(
         line="record" if isinstance(accepted, UsageAccepted) else "purchase",
         entry=held.entry,
@@ -379,7 +379,7 @@ def _record(held: HeldEntry, accepted: AcceptedEntry) -> _Line:
         **content_of(accepted),
         **_figures(accepted),
     )
-    return _Line(view, _money(accepted))
+    return Line(view, _money(accepted))
 
 
 def _evidence(accepted: AcceptedEntry) -> Iterator[RecordEvidence]:
@@ -399,7 +399,7 @@ def _evidence(accepted: AcceptedEntry) -> Iterator[RecordEvidence]:
         yield RecordEvidence(limit="provider", device_hours=format_hours(beyond))
 
 
-def _change(number: int, entry: RecordVoided | RecordReleased) -> _Line:
+def _change(number: int, entry: RecordVoided | RecordReleased) -> Line:
     view = RecordView(
         line=entry.kind,
         entry=number,
@@ -410,7 +410,7 @@ def _change(number: int, entry: RecordVoided | RecordReleased) -> _Line:
         device=entry.device,
         **_figures(entry),
     )
-    return _Line(view, _money(entry))
+    return Line(view, _money(entry))
 
 
 def _figures(entry: RecordEntry) -> dict[str, Any]:

@@ -70,15 +70,19 @@ def _name(known: Registered, who: Identity) -> str:
 
 def _own_programmes(known: Registered, who: Identity) -> set[str]:
     """Return the programmes under which a token's subject has something; of officials all."""
-    contracts = [each.agreed for each in known.contracts()]
     if who.role == "enterprise":
-        firm = known.state.firm_of(who.subject)
-        awards = (each.made for each in known.awards() if each.made.enterprise in firm)
-        own = {each.programme for each in contracts if each.enterprise in firm}
-        return own | {each.programme for each in awards}
+        return _programmes_of_firm(known, who.subject)
     if who.role == "provider":
+        contracts = (each.agreed for each in known.contracts())
         return {each.programme for each in contracts if each.provider == who.subject}
     return {each.policy.programme for each in known.policies()}
+
+
+def _programmes_of_firm(known: Registered, uscc: str) -> set[str]:
+    firm = known.state.firm_of(uscc)
+    awards = (each.made for each in known.awards() if each.made.enterprise in firm)
+    contracts = (each.agreed for each in known.contracts() if each.agreed.enterprise in firm)
+    return {each.programme for each in contracts} | {each.programme for each in awards}
 
 
 def _programmes(known: Registered, names: set[str]) -> Iterator[ProgrammeView]:
@@ -133,7 +137,7 @@ def _class(found: FundingClass) -> ClassView:
 
 
 async def get_enterprise(ask: Ask) -> EnterpriseDetail:
-    """An enterprise, and the providers of its contracts."""
+    """An enterprise, the providers of its contracts, and the programmes that it has a part in."""
     async with ask.reading() as connection:
         _, known = await ask.context.snapshot(connection)
     enterprise = known.enterprise(ask.path("uscc"))
@@ -144,6 +148,7 @@ async def get_enterprise(ask: Ask) -> EnterpriseDetail:
     return EnterpriseDetail(
         enterprise=enterprise_view(known, enterprise),
         providers=[Named(name, held.facts_at(known.size).name) for name, held in providers if held],
+        programmes=list(_programmes(known, _programmes_of_firm(known, ask.path("uscc")))),
     )
 
 
@@ -240,7 +245,7 @@ ROUTES: Final = [
         "GET",
         "/v1/enterprises/{uscc}",
         get_enterprise,
-        "An enterprise and the providers of its contracts",
+        "An enterprise, the providers of its contracts, and its programmes",
         EnterpriseDetail,
         roles=(*OFFICIALS, "enterprise"),
         codes=("unknown_enterprise",),

@@ -997,10 +997,11 @@ class Named(Struct, frozen=True):
 
 
 class EnterpriseDetail(Struct, frozen=True, kw_only=True):
-    """An enterprise, and the providers of its contracts."""
+    """An enterprise, the providers of its contracts, and the programmes that it has a part in."""
 
     enterprise: EnterpriseView
     providers: list[Named]
+    programmes: list[ProgrammeView]
 
 
 FoundKind = Literal[

@@ -67,6 +67,7 @@ class Ask:
     session: Session | None = None
     form: Form = field(default_factory=dict)
     names: Mapping[str, str] | None = None  # in place of the URL's, where a page asks the API
+    connection: Connection | None = None
 
     def path(self, name: str) -> str:
         """Return a parameter of the URL's path."""
@@ -89,9 +90,18 @@ class Ask:
 
         Raises `Problem` `busy` or `unavailable`.
         """
+        if self.connection is not None:
+            yield self.connection
+            return
         readers = self.context.readers
         async with self.turn(), reading(readers, snapshot=snapshot) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def at_once(self) -> AsyncIterator["Ask"]:
+        """Let handlers answer several queries from one snapshot, in one turn."""
+        async with self.reading() as connection:
+            yield replace(self, connection=connection)
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait for the token's turn."""

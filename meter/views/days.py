@@ -10,17 +10,21 @@ and has no day.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final, Literal
 
 from meter.rules.contract_terms import ContractTerms, Segment, eligible_usage
 from meter.rules.effects import worth_of
 from meter.rules.entries import NO_DEVICE
 from meter.rules.rating import cost, entitle
 from meter.rules.state import Contract, Meter
-from meter.values.units import day_start, year_of
+from meter.values.units import day_of, day_start, format_date, parse_date, year_of
 
 # Shanghai day since 1970-01-01, device kind; of its thousandths × seconds all, what fits, and what
 # is withheld.
 UsageLine = tuple[int, str, int, int, int]
+Period = Literal["day", "week", "month"]
+
+_THURSDAY: Final = 3  # 1970-01-01, counted from Monday
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,28 @@ def days_of_use(
         before = costs, entitled
         costs, entitled = cost(rated.used, rated.terms.denominator), _entitled(rated)
         yield DayOfUse(day, device_time, costs - before[0], entitled - before[1])
+
+
+def added(days: Iterable[DayOfUse], period: Period, first: int) -> Iterator[DayOfUse]:
+    """Yield the weeks or months of a contract's days, each by its first day from `first` on."""
+    if period == "day":
+        yield from days
+        return
+    for begin, held in groupby(days, key=lambda each: max(first, _first_day(each.day, period))):
+        own = list(held)
+        yield DayOfUse(
+            begin,
+            sum(each.device_time for each in own),
+            sum(each.cost for each in own),
+            sum(each.entitled for each in own),
+        )
+
+
+def _first_day(day: int, period: Period) -> int:
+    """Return the Monday of a day's week, or the first day of its month."""
+    if period == "week":
+        return day - (day + _THURSDAY) % 7
+    return day_of(parse_date(f"{format_date(day_start(day))[:7]}-01"))
 
 
 def _without_usage(contract: Contract, terms: ContractTerms | Contract) -> Contract:

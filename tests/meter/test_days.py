@@ -1,5 +1,6 @@
 """Days of use: they add up to their contract's totals, whatever changes them."""
 
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -186,3 +187,35 @@ async def test_a_question_changes_nothing(service, database):
     first = await days(service)
     assert await days(service) == first
     assert await projections(database) == before
+
+
+async def test_weeks_and_months_are_the_days_added_and_gaps_may_lack_usage(database, tmp_path):
+    async with serving(database, tmp_path, now="2025-03-20T12:00:00+08:00") as service:
+        await service.open_books()
+        times = {
+            day: (f"2025-{day}T08:00:00+08:00", f"2025-{day}T09:00:01+08:00")
+            for day in ("02-28", "03-01", "03-02", "03-03", "03-09", "03-10")
+        }
+        records = [record(day, "A", *held, 1_000) for day, held in times.items()]
+        await service.usage(records)
+        by_day = await days(service)
+        assert by_day["incomplete"] == []
+        for by, dates in (
+            ("week", ["2025-02-24", "2025-03-03", "2025-03-10"]),
+            ("month", ["2025-02-01", "2025-03-01"]),
+        ):
+            found = await days(service, query=f"&by={by}")
+            assert [each["date"] for each in found["days"]] == dates
+            for name in ("cost", "entitled", "milli_device_seconds"):
+                assert total(found, name) == total(by_day, name) > 0
+            own, line = found["contracts"][0], by_day["contracts"][0]
+            assert own["device_hours"] == line["device_hours"]
+            shown = sum(Decimal(each["device_hours"]) for each in found["days"])
+            assert shown + Decimal(own["rounding"]) == Decimal(own["device_hours"])
+        await service.usage(seq=3)
+        (gap,) = (await days(service))["incomplete"]
+        assert gap == {"first": "2025-03-20", "last": "2025-03-20"}
+
+
+def total(found, name):
+    return sum(Decimal(each[name]) for each in found["days"])

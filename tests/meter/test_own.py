@@ -97,6 +97,7 @@ async def test_an_enterprise_sees_itself_and_the_names_of_its_providers(service)
     assert answer["enterprise"]["name"] == "深圳某某科技有限公司"
     assert answer["enterprise"]["contracts"] == 1
     assert answer["providers"] == [{"id": "pcl", "name": "鹏城实验室"}]
+    assert answer["programmes"] == [ADAPTATION, TRAINING]
     other = await service.get(f"/v1/enterprises/{BETA}", Authorization=header)
     assert other.code == "not_found"
     assert (await service.get("/v1/enterprises/91440300708461136X")).code == "unknown_enterprise"

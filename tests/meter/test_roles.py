@@ -104,6 +104,7 @@ NOBODY = Side(uscc_of(77), "nobody", uscc_of(78), "niemand")
 SIDES = (LEFT, RIGHT)
 NO_DIGEST = "0" * 64
 DIGESTS: dict[Side, str] = {}  # known once a batch was posted
+LINES: dict[Side, str] = {}  # an accepted record of each side
 ENTRIES: dict[Side, str] = {}  # one of each side, that both of its parties may read
 SALTS: dict[Side, set[str]] = {}  # of the entries that concern a side
 SECRETS: dict[Side, set[str]] = {}  # the salts of its batches
@@ -123,6 +124,7 @@ VALUES = {
     "digest": lambda side: DIGESTS.get(side, NO_DIGEST),
     "batch": lambda side: DIGESTS.get(side, NO_DIGEST),
     "entry": lambda side: "999999" if side is NOBODY else ENTRIES.get(side, "0"),
+    "line": lambda side: LINES.get(side, "999999"),
     "level": lambda side: "9" if side is NOBODY else "0",
     "claim": lambda side: side.claim,
     "item": lambda side: side.contract,
@@ -148,7 +150,7 @@ HARMLESS = {
     "until",
     "since",
 }
-HARMLESS |= {"date", "order", "device", "role", "run", "state", "status", "wait"}
+HARMLESS |= {"by", "date", "order", "device", "role", "run", "state", "status", "wait"}
 
 WRONG_TOKENS = [
     *(None, "", "Bearer", "Bearer x.y", "Basic eDp5", "Bearer authority-1.x", "Bearer é.é"),
@@ -285,6 +287,7 @@ async def fill(service: Service, side: Side) -> None:
         assert answer.status == 200, answer.body
         if seq == 1:
             DIGESTS[side] = answer.json["batch"]
+            LINES[side] = str(answer.json["results"][0]["entry"])
     released = {"provider": side.provider, "id": f"{side.word}:2", "reason": f"by {side.word}"}
     await service.ask("/v1/records/release", **released)
     claim = {"id": side.claim, "item": side.contract, "year": 2025}

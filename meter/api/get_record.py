@@ -1,0 +1,117 @@
+"""GET: one line of an enterprise's records, with all operands of its figures."""
+
+from typing import Any, Final, Literal, get_args
+
+from msgspec import UNSET, Struct
+
+from ledger import canon
+from meter.api.get import entry_number
+from meter.api.get_enterprise import asked_contracts, lines_of
+from meter.api.responses import AsOf, PriceView, RecordStatus, RecordView, as_of, price_view
+from meter.api.routes import Ask, Route
+from meter.rules.contract_terms import ContractTerms
+from meter.rules.entries import UsageAccepted
+from meter.rules.kinds.table import read_entry
+from meter.rules.state import Contract
+from meter.tables import balances, pages
+from meter.tables.balances import ContractTotals
+from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
+from meter.values.units import format_hours, format_instant, format_money
+from meter.views.calculation import parts_of, ratios_of
+
+Limit = Literal["contract_amount", "combined_support", "coupon"]
+
+
+class CalculatedPart(Struct, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
+    """A time of a record with one price: device-hours × price = amount."""
+
+    starts: str
+    ends: str
+    device_hours: str
+    price: str | PriceView
+    amount: str
+
+
+class RecordDetail(Struct, frozen=True, kw_only=True):
+    """A record, void or release, and how the cost of a record came about, by the terms of then.
+
+    The amounts of the `parts` and `rounding` add up to the cost: it is by how much the contract's
+    total grew, which is cut to the fen once. `ratios` are the basis points of its eligible usage.
+    `reached` are the limits of its contract that leave no more by now.
+    """
+
+    record: RecordView
+    parts: list[CalculatedPart]
+    rounding: str
+    ratios: list[int]
+    reached: list[Limit]
+    as_of: AsOf
+
+
+async def get_record(ask: Ask) -> RecordDetail:
+    """One record, void or release, by the number of its entry."""
+    number = entry_number(ask.path("line"))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        own = {each.registered.id: each for each in asked_contracts(ask, known, UNSET)}
+        page = await pages.records(
+            connection, list(own), get_args(RecordStatus), number - 1, 1, changes=True, newest=False
+        )
+        if not page.items or page.items[0].entry != number:
+            raise Problem("not_found", f"entry {number} is no record of {ask.path('uscc')}")
+        (line,) = await lines_of(page.items)
+        contract = own[line.view.contract]
+        totals = await balances.contract_totals(connection, contract.registered.id)
+    entry = read_entry(canon.decode(page.items[0].data))
+    told: dict[str, Any] = {"parts": [], "rounding": format_money(0), "ratios": []}
+    if isinstance(entry, UsageAccepted):
+        told = _calculation(entry, known.state.terms_at(contract, number))
+    return RecordDetail(
+        record=line.view,
+        reached=_reached(contract, totals),
+        as_of=as_of(head.size, head.last_at),
+        **told,
+    )
+
+
+def _calculation(record: UsageAccepted, terms: ContractTerms | Contract) -> dict[str, Any]:
+    parts = parts_of(record, terms)
+    return {
+        "parts": [
+            CalculatedPart(
+                starts=format_instant(part.start),
+                ends=format_instant(part.end),
+                device_hours=format_hours(part.device_time),
+                price=price_view(part.price),
+                amount=format_money(part.amount),
+            )
+            for part in parts
+        ],
+        "rounding": format_money(record.cost - sum(part.amount for part in parts)),
+        "ratios": ratios_of(record, terms),
+    }
+
+
+def _reached(contract: Contract, totals: ContractTotals) -> list[Limit]:
+    """Return the limits that leave a contract no more, by now."""
+    entitled = sum(share["entitled"] for share in totals.years)
+    is_reached: dict[Limit, bool] = {
+        "contract_amount": totals.eligible >= contract.terms.numerator,
+        "combined_support": entitled >= contract.terms.support_limit,
+        "coupon": any(share["granted"] < share["entitled"] for share in totals.years),
+    }
+    return [limit for limit, reached in is_reached.items() if reached]
+
+
+ROUTES: Final = [
+    Route(
+        "GET",
+        "/v1/enterprises/{uscc}/records/{line}",
+        get_record,
+        "One record, void or release, and how its cost came about",
+        RecordDetail,
+        roles=(*OFFICIALS, "enterprise"),
+        codes=("unknown_enterprise", "not_found"),
+    ),
+]
