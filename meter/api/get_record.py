@@ -1,13 +1,14 @@
 """GET: one line of an enterprise's records, with all operands of its figures."""
 
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from ledger import canon
 from meter.api.get import entry_number
 from meter.api.get_enterprise import asked_contracts, lines_of
-from meter.api.responses import AsOf, PriceView, RecordStatus, RecordView, as_of, price_view
+from meter.api.record_responses import CalculatedPart, Limit, RecordDetail
+from meter.api.responses import RecordStatus, as_of, price_view
 from meter.api.routes import Ask, Route
 from meter.rules.contract_terms import ContractTerms
 from meter.rules.entries import UsageAccepted
@@ -19,34 +20,6 @@ from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.units import format_hours, format_instant, format_money
 from meter.views.calculation import parts_of, ratios_of
-
-Limit = Literal["contract_amount", "combined_support", "coupon"]
-
-
-class CalculatedPart(Struct, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):
-    """A time of a record with one price: device-hours × price = amount."""
-
-    starts: str
-    ends: str
-    device_hours: str
-    price: str | PriceView
-    amount: str
-
-
-class RecordDetail(Struct, frozen=True, kw_only=True):
-    """A record, void or release, and how the cost of a record came about, by the terms of then.
-
-    The amounts of the `parts` and `rounding` add up to the cost: it is by how much the contract's
-    total grew, which is cut to the fen once. `ratios` are the basis points of its eligible usage.
-    `reached` are the limits of its contract that leave no more by now.
-    """
-
-    record: RecordView
-    parts: list[CalculatedPart]
-    rounding: str
-    ratios: list[int]
-    reached: list[Limit]
-    as_of: AsOf
 
 
 async def get_record(ask: Ask) -> RecordDetail:

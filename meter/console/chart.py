@@ -9,7 +9,8 @@ Text and hatching lie outside of it at percentages, and stay as they are on a na
         <path class="mark mark-1" d="M1 400h8v600h-8z"/>      all bars of one series
       <text class="tick" x="0" y="12%">¥1M</text>
 
-A day without a figure is blank. Figures are integers, such as fen; how they are shown is told.
+A day without a figure is blank, and has no row. Figures are integers, such as fen; how they are
+shown is told.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What lies between two figures of each day, as a forecast's range does."""
+    """What lies between two lines, as a forecast's range does; each is straight between figures."""
 
     name: str
     low: Figures
@@ -143,13 +144,15 @@ def _line(figures: Figures, scale: Sequence[int]) -> str:
 
 def _bands(chart: Chart, scale: Sequence[int]) -> Iterator[str]:
     for band in chart.bands:
-        days = [
-            (place * DAY + DAY // 2, _y(low, scale), _y(high, scale))
-            for place, (low, high) in enumerate(zip(band.low, band.high, strict=True))
-            if low is not None and high is not None
-        ]
-        corners = [(x, high) for x, _, high in days] + [(x, low) for x, low, _ in days[::-1]]
-        points = " ".join(f"{x},{y}" for x, y in corners)
+        high, low = (
+            [
+                f"{place * DAY + DAY // 2},{_y(figure, scale)}"
+                for place, figure in enumerate(figures)
+                if figure is not None
+            ]
+            for figures in (band.high, band.low)
+        )
+        points = " ".join([*high, *low[::-1]])
         yield f'<polygon class="band" points="{points}"/>'
 
 
@@ -203,6 +206,8 @@ def _table(chart: Chart) -> Iterator[str]:
     yield from (f'<th scope="col">{escape(name)}</th>' for name, _ in columns)
     yield "</tr></thead><tbody>"
     for place, day in enumerate(chart.days):
+        if place not in chart.gaps and all(figures[place] is None for _, figures in columns):
+            continue
         note = f" ({gap})" if place in chart.gaps else ""
         yield f'<tr><th scope="row">{escape(day)}{note}</th>'
         for _, figures in columns:

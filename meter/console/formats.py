@@ -61,15 +61,28 @@ def percent(part: int, whole: int) -> str:
     return f"{tenths // 10}.{tenths % 10}%" if tenths else "<0.1%"
 
 
+def percent_of_bp(basis_points: int) -> str:
+    """`6000` -> `60%`."""
+    return f"{number(f'{basis_points // 100}.{basis_points % 100:02}')}%"
+
+
 def date(text: str, language: Language) -> str:
     """`2025-03-01` -> `2025年3月1日`, `1 March 2025`."""
-    match = _DATE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"not a date: {text!r:.40}")
-    year, month, day = map(int, match.groups())
+    year, month, day = _date(text)
     if language == "zh":
         return f"{year}年{month}月{day}日"
     return f"{day} {_MONTHS[month - 1]} {year}"
+
+
+def short_date(text: str, language: Language) -> str:
+    """`2025-03-01` -> `3月1日`, `1 Mar`: on an axis, and where the year stands beside it."""
+    _, month, day = _date(text)
+    return f"{month}月{day}日" if language == "zh" else f"{day} {_MONTHS[month - 1][:3]}"
+
+
+def minute(text: str) -> str:
+    """Return an instant of the API to the minute, in Beijing time: `2025-03-01 08:00`."""
+    return f"{datetime.fromisoformat(text).astimezone(BEIJING):%Y-%m-%d %H:%M}"
 
 
 def moment(text: str, language: Language) -> str:
@@ -77,6 +90,14 @@ def moment(text: str, language: Language) -> str:
     there = datetime.fromisoformat(text).astimezone(BEIJING)
     time = f"{date(there.date().isoformat(), language)} {there:%H:%M:%S}"
     return f"{time}（{_LABEL[language]}）" if language == "zh" else f"{time} ({_LABEL[language]})"
+
+
+def _date(text: str) -> tuple[int, int, int]:
+    match = _DATE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a date: {text!r:.40}")
+    year, month, day = map(int, match.groups())
+    return year, month, day
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from importlib.resources import files
-from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,11 +17,12 @@ from msgspec import Struct
 from meter.api.routes import ROUTE, SESSION, Ask, Handler, Route, with_etag
 from meter.console import formats, palette
 from meter.console.formats import Language
-from meter.console.words import words
+from meter.console.words import spoken
 from meter.http.forms import TYPE
 from meter.http.problems import headers_of
 from meter.values.problems import Problem
 from meter.values.roles import Role
+from meter.values.units import format_date, parse_date
 
 SECURITY: Final[dict[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -67,7 +67,33 @@ _ENVIRONMENT: Final = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"money": formats.money, "number": formats.number}
+
+
+@jinja2.pass_context
+def _date(context: jinja2.runtime.Context, text: str) -> str:
+    return formats.date(text, context["language"])
+
+
+@jinja2.pass_context
+def _day_before(context: jinja2.runtime.Context, text: str) -> str:
+    """Return the last day of a half-open period."""
+    return formats.date(format_date(parse_date(text) - 1), context["language"])
+
+
+@jinja2.pass_context
+def _moment(context: jinja2.runtime.Context, text: str) -> str:
+    return formats.moment(text, context["language"])
+
+
+_ENVIRONMENT.filters |= {
+    "money": formats.money,
+    "number": formats.number,
+    "minute": formats.minute,
+    "percent_of_bp": formats.percent_of_bp,
+    "date": _date,
+    "day_before": _day_before,
+    "moment": _moment,
+}
 
 
 class AnyQuery(Struct, frozen=True):
@@ -211,7 +237,7 @@ def _render(request: web.Request, template: str, language: Language, **values: A
         other=other,
         person=None if session is None else session.person,
         token="" if session is None else session.form_token,
-        w=SimpleNamespace(**words(language)),  # a dict has attributes of its own
+        w=spoken(language),
         style=_STYLE[0],
         icon=_ICON[0],
         **{"here": _quoted(request), "other_path": _in_language(request, other), **values},
@@ -224,6 +250,7 @@ def _other(language: Language) -> Language:
 
 
 def _in_language(request: web.Request, language: Language) -> str:
-    """Return the path of the same page in a language, with its query."""
-    first, _, rest = request.rel_url.raw_path_qs[1:].partition("/")
+    """Return the path of the same page in a language, with its query; a list begins anew."""
+    url = request.rel_url.without_query_params("after")  # a place belongs to one URL
+    first, _, rest = url.raw_path_qs[1:].partition("/")
     return f"/{language}/{rest if first in formats.LANGUAGES else ''}"

@@ -8,14 +8,19 @@ another dash and letter: nothing is told by colour alone.
 from collections.abc import Mapping
 from typing import Final
 
-SURFACES: Final = ("page", "panel", "row")
-TEXTS: Final = ("text", "quiet", "link", "error")
+SURFACES: Final = ("page", "panel", "row", "notice")
+TEXTS: Final = ("text", "quiet", "link", "error", "good", "warn")
 MARKS: Final = (*(f"mark-{place}" for place in range(1, 9)), "line", "hatch", "focus")
+FILLS: Final = ("left",)  # beside a mark, which says all
 
 LIGHT: Final[Mapping[str, str]] = {
     "page": "#f4f6f5",
     "panel": "#ffffff",
     "row": "#e9eeec",
+    "notice": "#fdf3e1",
+    "left": "#b9d8d2",
+    "good": "#0a6647",
+    "warn": "#8f4300",
     "text": "#16201d",
     "quiet": "#50605a",
     "link": "#0a6b5e",
@@ -36,6 +41,10 @@ DARK: Final[Mapping[str, str]] = {
     "page": "#101413",
     "panel": "#181e1c",
     "row": "#242c29",
+    "notice": "#33260f",
+    "left": "#255049",
+    "good": "#5fd3a0",
+    "warn": "#f2b15c",
     "text": "#e8ebef",
     "quiet": "#aab3bf",
     "link": "#45d0b9",

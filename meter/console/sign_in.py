@@ -21,7 +21,7 @@ from meter.values.units import format_moment
 EVERYBODY: Final[tuple[Role, ...]] = get_args(Role)
 # The page that each role begins with, below the language; `{}` is the subject.
 START: Final[dict[Role, str]] = {
-    "enterprise": "account",
+    "enterprise": "enterprises/{}",
     "provider": "account",
     "authority": "account",
     "auditor": "account",

@@ -55,10 +55,14 @@ def complaints_of(page: Page, host: str) -> list[str]:
         if urlsplit(request.url).netloc != host:
             found.append(f"asks {request.url}")
 
+    def fail(request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # a page that was left, or a file that is saved
+            found.append(f"failed: {request.url}")
+
     page.on("console", hear)
     page.on("pageerror", lambda error: found.append(f"exception: {error}"))
     page.on("request", see)
-    page.on("requestfailed", lambda request: found.append(f"failed: {request.url}"))
+    page.on("requestfailed", fail)
     return found
 
 

@@ -121,7 +121,7 @@ def test_the_contrast_is_that_of_wcag():
 
 @pytest.mark.parametrize("colours", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
 def test_text_and_marks_stand_out_on_every_surface(colours):
-    assert set(colours) == {*palette.SURFACES, *palette.TEXTS, *palette.MARKS}
+    assert set(colours) == {*palette.SURFACES, *palette.TEXTS, *palette.MARKS, *palette.FILLS}
     for surface in palette.SURFACES:
         for names, least in ((palette.TEXTS, 4.5), (palette.MARKS, 3.0)):
             for name in names:

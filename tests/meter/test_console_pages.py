@@ -4,6 +4,7 @@ import gzip
 import html
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.services import (
     serving,
 )
 
+CONSOLE = Path(app.__file__).parent
 FIRMS = [ALPHA, *(uscc_of(number) for number in (31, 32, 33, 34))]
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -225,10 +227,11 @@ def test_every_text_is_in_both_languages_and_used():
         page._ENVIRONMENT.loader.get_source(page._ENVIRONMENT, name)[0]
         for name in page._ENVIRONMENT.list_templates()
     )
-    used = set(re.findall(r"\bw\.([a-z_]+)", templates))
+    sources = "".join(each.read_text() for each in CONSOLE.glob("*.py"))
+    used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources))
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()
         assert text.en.strip()
-        assert re.findall(r"\{\w+\}", text.zh) == re.findall(r"\{\w+\}", text.en)
+        assert sorted(re.findall(r"\{\w+\}", text.zh)) == sorted(re.findall(r"\{\w+\}", text.en))
     assert PROGRAMME not in templates

@@ -1,0 +1,386 @@
+"""An enterprise's pages: what is left and until when, usage, records, contracts, what was refused.
+
+Each page asks the API's own handlers, all within one snapshot, so that its figures belong together.
+A section whose question fails says so, and leaves the others.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import urlencode
+
+from aiohttp import hdrs, web
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from meter.api.cursor import PageQuery
+from meter.api.get import BalanceQuery, get_balance, get_entry_bytes
+from meter.api.get_days import DaysQuery, MoneyQuery, get_coupon_days, get_days, get_forecast
+from meter.api.get_enterprise import (
+    ContractQuery,
+    RecordQuery,
+    get_enterprise_contracts,
+    get_records,
+    get_refused,
+)
+from meter.api.get_own import get_enterprise
+from meter.api.get_record import get_record
+from meter.api.responses import ContractSummary, EnterpriseDetail
+from meter.api.routes import Ask, Handler, answer
+from meter.console import enterprise_view as view
+from meter.console import page
+from meter.console.csv_file import csv_file
+from meter.console.formats import Language
+from meter.console.words import spoken
+from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
+from meter.values.strict import Year, convert_query
+from meter.values.units import MICROSECONDS, day_of
+
+NEWEST: Final = 8  # records on the first page
+LISTED: Final = 50  # lines of a list
+COUNTED: Final = 100  # refused records that are looked at for the notice
+MAX_CONTRACTS: Final = 1_000
+EXPORTED: Final = 1_000  # lines that are asked for at once
+MAX_EXPORTED: Final = 100_000
+ROLES: Final = (*OFFICIALS, "enterprise")
+
+Period = Literal["day", "week", "month"]
+Q = TypeVar("Q", bound=Struct)
+
+
+class CouponOf(Struct, frozen=True):
+    """The coupon that a page is about."""
+
+    programme: str | UnsetType = UNSET
+    year: Year | UnsetType = UNSET
+
+
+class UsageOf(Struct, frozen=True):
+    """Usage by day, week or month."""
+
+    by: Period = "day"
+
+
+class Subject:
+    """The enterprise of a page, the coupon that it is about, and its contracts."""
+
+    def __init__(self, ask: Ask, firm: EnterpriseDetail, contracts: list[ContractSummary]) -> None:
+        today = day_of(ask.context.clock.counted() // MICROSECONDS)
+        self.firm = firm
+        asked = _query(ask, CouponOf)
+        self.coupon = view.choose(firm.programmes, asked.programme, asked.year, today)
+        self.contracts = contracts
+        self.marks = view.marks_of(contracts)
+
+    @property
+    def own(self) -> list[ContractSummary]:
+        """The contracts of the coupon's programme."""
+        name = self.coupon.programme.programme if self.coupon else ""
+        return [each for each in self.contracts if each.programme == name]
+
+
+async def _subject(ask: Ask) -> Subject:
+    firm = await answer(ask, get_enterprise)
+    contracts = await answer(ask, get_enterprise_contracts, PageQuery(limit=MAX_CONTRACTS))
+    return Subject(ask, firm, contracts.contracts)
+
+
+async def _section(ask: Ask, handler: Handler, query: Struct) -> Any:
+    """Return an answer, or the problem that its section shows."""
+    try:
+        return await answer(ask, handler, query)
+    except Problem as problem:
+        return problem
+
+
+async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show what is left of a coupon, until when, and what needs attention."""
+    async with ask.at_once() as asked:
+        subject = await _subject(asked)
+        if subject.coupon is None:
+            return _show(ask, "enterprise_new.html", language, subject, "")
+        programme, year = subject.coupon.programme.programme, subject.coupon.year
+        money = MoneyQuery(programme=programme, year=year)
+        balance = await answer(asked, get_balance, BalanceQuery(programme=programme, year=year))
+        forecast = await _section(asked, get_forecast, money)
+        coupon_days = await _section(asked, get_coupon_days, money)
+        days = await _section(asked, get_days, DaysQuery(year=year, programme=programme))
+        newest = RecordQuery(order="newest", limit=NEWEST)
+        records = await _section(asked, get_records, newest)
+        refused = await _section(asked, get_refused, ContractQuery(limit=COUNTED))
+    w = spoken(language)
+    marks = {each.id: subject.marks[each.id] for each in subject.own}
+    told = forecast if not isinstance(forecast, Problem) else None
+    return _show(
+        ask,
+        "enterprise.html",
+        language,
+        subject,
+        "",
+        balance=balance,
+        left=view.share(balance.remaining, balance.issued, "left"),
+        pieces=view.bar(balance.issued, ("used", balance.granted)),
+        forecast=forecast,
+        until=None if told is None else view.until(told, language),
+        notices=view.notices(
+            balance, told, [] if isinstance(refused, Problem) else refused.refused, w
+        ),
+        burn_down=_first_problem(coupon_days, forecast)
+        or view.burn_down(coupon_days, forecast, w, language),
+        daily=_first_problem(days, forecast)
+        or view.daily(days, forecast.today, marks, w, language),
+        contracts=view.contract_lines(subject.firm, subject.contracts),
+        records=_first_problem(records) or view.record_lines(records.records, subject.marks),
+    )
+
+
+async def show_usage(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show usage by day, week or month, and contract."""
+    by = _query(ask, UsageOf).by
+    async with ask.at_once() as asked:
+        subject = await _subject(asked)
+        days = None
+        if subject.coupon is not None:
+            days = await answer(asked, get_days, _days_query(subject.coupon, by))
+    return _show(
+        ask,
+        "enterprise_usage.html",
+        language,
+        subject,
+        "usage",
+        days=days,
+        by=by,
+        periods=[] if days is None else list(view.periods(days.days)),
+    )
+
+
+async def export_usage(ask: Ask, language: Language) -> web.StreamResponse:
+    """Return the lines of usage as CSV."""
+    w = spoken(language)
+    subject = await _subject(ask)
+    if subject.coupon is None:
+        raise Problem("not_found", "there is no usage yet")
+    days = await answer(ask, get_days, _days_query(subject.coupon, _query(ask, UsageOf).by))
+    head = [w.date, w.contract, w.device_hours, w.cost, w.entitled]
+    rows = ([d.date, d.contract, d.device_hours, d.cost, d.entitled] for d in days.days)
+    return _csv(head, rows)
+
+
+def _days_query(coupon: view.Chosen, by: Period) -> DaysQuery:
+    return DaysQuery(year=coupon.year, programme=coupon.programme.programme, by=by)
+
+
+async def show_records(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show records, the newest first."""
+    query = _records_query(ask, LISTED)
+    async with ask.at_once() as asked:
+        subject = await _subject(asked)
+        records = await answer(asked, get_records, query)
+    return _show(
+        ask,
+        "enterprise_records.html",
+        language,
+        subject,
+        "records",
+        query=query,
+        page=records,
+        records=view.record_lines(records.records, subject.marks),
+        devices=sorted(set(_devices(records.records))),
+    )
+
+
+async def export_records(ask: Ask, language: Language) -> web.StreamResponse:
+    """Return records as CSV, with the filters of their page."""
+    w = spoken(language)
+    head = [
+        *(w.entry, w.line, w.record_id, w.contract, w.provider, w.device, w.devices_milli),
+        *(w.starts, w.ends, w.cost, w.entitled, w.granted, w.withheld, w.ineligible, w.status),
+    ]
+    rows = [
+        [
+            *(str(each.entry), each.line, each.id, each.contract, each.provider),
+            *(_text(each.device), _text(each.milli_devices)),
+            *(_text(each.starts), _text(each.ends), each.cost, each.entitled, each.granted),
+            *(each.withheld, each.ineligible, _text(each.status)),
+        ]
+        for each in await _everything(ask, get_records, "records", _records_query(ask, EXPORTED))
+    ]
+    return _csv(head, rows)
+
+
+def _records_query(ask: Ask, limit: int) -> RecordQuery:
+    return structs.replace(_query(ask, RecordQuery), order="newest", limit=limit)
+
+
+async def show_record(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show one record, how its cost came about, and how it is verified."""
+    async with ask.at_once() as asked:
+        subject = await _subject(asked)
+        detail = await answer(asked, get_record)
+    return _show(
+        ask,
+        "enterprise_record.html",
+        language,
+        subject,
+        "records",
+        detail=detail,
+        line=view.record_line(detail.record, subject.marks),
+        operands=view.operands(detail),
+    )
+
+
+async def get_entry(ask: Ask, _language: Language) -> web.StreamResponse:
+    """Return the bytes of an entry, to be verified."""
+    await answer(ask, get_enterprise)  # or the URL names nobody
+    found = await answer(ask, get_entry_bytes)
+    found.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{ask.path("entry")}.entry"'
+    assert isinstance(found, web.StreamResponse), "it answers bytes"
+    return found
+
+
+async def show_contracts(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show contracts with how much of each was used."""
+    async with ask.at_once() as asked:
+        subject = await _subject(asked)
+    lines = view.contract_lines(subject.firm, subject.contracts)
+    return _show(ask, "enterprise_contracts.html", language, subject, "contracts", contracts=lines)
+
+
+async def export_contracts(ask: Ask, language: Language) -> web.StreamResponse:
+    """Return contracts as CSV."""
+    w = spoken(language)
+    head = [
+        *(w.contract, w.programme, w.provider, w.amount_of_contract, w.starts, w.ends, w.cost),
+        *(w.entitled, w.granted, w.uncovered, w.withheld, w.ineligible),
+    ]
+    page_ = await answer(ask, get_enterprise_contracts, PageQuery(limit=MAX_CONTRACTS))
+    rows = (
+        [
+            *(each.id, each.programme, each.provider, each.amount, each.starts, each.ends),
+            *(each.cost, each.entitled, each.granted, each.uncovered, each.withheld),
+            each.ineligible,
+        ]
+        for each in page_.contracts
+    )
+    return _csv(head, rows)
+
+
+async def show_refused(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show what was refused, in conflict, or withheld in part."""
+    query = structs.replace(_query(ask, ContractQuery), limit=LISTED)
+    async with ask.at_once() as asked:
+        subject = await _subject(asked)
+        found = await answer(asked, get_refused, query)
+    return _show(
+        ask,
+        "enterprise_refused.html",
+        language,
+        subject,
+        "refused",
+        query=query,
+        page=found,
+        lines=view.refused_lines(found.refused, subject.marks),
+    )
+
+
+async def export_refused(ask: Ask, language: Language) -> web.StreamResponse:
+    """Return what was refused as CSV."""
+    w = spoken(language)
+    head = [
+        *(w.entry, w.record_id, w.contract, w.provider, w.device, w.starts, w.ends, w.status),
+        *(w.code, w.detail, w.withheld),
+    ]
+    query = structs.replace(_query(ask, ContractQuery), limit=EXPORTED)
+    rows = [
+        [
+            *(str(each.entry), each.id, each.contract, each.provider, each.device, each.starts),
+            *(each.ends, each.status, each.code, each.detail, each.withheld),
+        ]
+        for each in await _everything(ask, get_refused, "refused", query)
+    ]
+    return _csv(head, rows)
+
+
+async def _everything(ask: Ask, handler: Handler, name: str, query: Any) -> list[Any]:
+    """Return the lines of all pages of a list. Raises `too_large`."""
+    found: list[Any] = []
+    async with ask.at_once() as asked:
+        while True:
+            part = await answer(asked, handler, query)
+            found += getattr(part, name)
+            if not part.more:
+                return found
+            if len(found) >= MAX_EXPORTED:
+                raise Problem("too_large", f"more than {MAX_EXPORTED} lines: choose fewer days")
+            query = structs.replace(query, after=part.next)
+
+
+def _show(
+    ask: Ask, template: str, language: Language, subject: Subject, tab: str, **values: Any
+) -> web.Response:
+    """Return a page of an enterprise, with its name and tabs."""
+    base = f"/{language}/enterprises/{subject.firm.enterprise.uscc}"
+    return page.show(
+        ask,
+        template,
+        language,
+        firm=subject.firm.enterprise,
+        providers={each.id: each.name for each in subject.firm.providers},
+        all_contracts=subject.contracts,
+        coupon=subject.coupon,
+        base=base,
+        tab=tab,
+        here_query=_here_query(ask),
+        **values,
+    )
+
+
+def _query(ask: Ask, kind: type[Q]) -> Q:
+    """Return the part of a page's query that the API knows; a form leaves what is not asked empty.
+
+    Raises `malformed`.
+    """
+    names = {field.encode_name for field in structs.fields(kind)}
+    given = {name: text for name, text in ask.request.query.items() if text and name in names}
+    try:
+        return convert_query(given, kind)
+    except ValueError as error:
+        raise Problem("malformed", f"in the URL: {error}") from None
+
+
+def _here_query(ask: Ask) -> str:
+    """Return the filters of a page without its place, as the link to the next page begins."""
+    kept = [(name, value) for name, value in ask.request.query.items() if name != "after"]
+    return urlencode([*kept, ("", "")]).removesuffix("=")
+
+
+def _csv(head: list[str], rows: Iterable[list[str]]) -> web.Response:
+    headers = {**page.HEADERS, hdrs.CONTENT_TYPE: "text/csv; charset=utf-8"}
+    return web.Response(body=csv_file(head, rows), headers=headers)
+
+
+def _first_problem(*answers: Any) -> Problem | None:
+    return next((each for each in answers if isinstance(each, Problem)), None)
+
+
+def _devices(records: Iterable[Any]) -> Iterable[str]:
+    return (each.device for each in records if each.device is not UNSET)
+
+
+def _text(value: object) -> str:
+    return "" if value is UNSET else str(value)
+
+
+_BASE: Final = "enterprises/{uscc}"
+ROUTES: Final = (
+    *page.pages(_BASE, show_overview, ROLES),
+    *page.pages(f"{_BASE}/usage", show_usage, ROLES),
+    *page.pages(f"{_BASE}/usage.csv", export_usage, ROLES),
+    *page.pages(f"{_BASE}/records", show_records, ROLES),
+    *page.pages(f"{_BASE}/records.csv", export_records, ROLES),
+    *page.pages(f"{_BASE}/records/{{line}}", show_record, ROLES),
+    *page.pages(f"{_BASE}/entries/{{entry}}", get_entry, ROLES),
+    *page.pages(f"{_BASE}/contracts", show_contracts, ROLES),
+    *page.pages(f"{_BASE}/contracts.csv", export_contracts, ROLES),
+    *page.pages(f"{_BASE}/refused", show_refused, ROLES),
+    *page.pages(f"{_BASE}/refused.csv", export_refused, ROLES),
+)
