@@ -71,13 +71,17 @@ REMEDIES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The report on the ledger, what receipts prove against it, gaps and questions to ask about."""
+    """The report on the ledger, what receipts prove against it, gaps and questions to ask about.
+
+    `note` is the signed checkpoint that was judged.
+    """
 
     report: Report
     receipts: int
     receipt_findings: list[Finding]
     gaps: list[Gap]
     questions: list[Question]
+    note: bytes = b""
 
     @property
     def findings(self) -> list[Finding]:
@@ -259,7 +263,7 @@ def _verify_folder(
     findings = _receipt_findings(audit, stored) if report.ok else []
     # The audit of a bad ledger may have seen what was never signed.
     gaps, questions = (audit.gaps(), audit.questions()) if report.ok else ([], [])
-    return Verdict(report, len(stored), findings, gaps, questions)
+    return Verdict(report, len(stored), findings, gaps, questions, note)
 
 
 def judges_beside(cores: int) -> list[Callable[[], Judge]]:

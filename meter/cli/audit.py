@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Violation
 from meter.cli.auditor import EXIT_CODES
-from meter.cli.common import BEARER, FILE, NOT_CHECKED, OUT, complain, main, progress_bar
+from meter.cli.common import BEARER, FILE, NOT_CHECKED, OUT, VIOLATED, complain, main, progress_bar
+from meter.values.problems import Problem
+from meter.values.units import format_instant
 
 if TYPE_CHECKING:  # slow to import, and needed only inside
     from meter.auditor.papers.log import VerifiedLog
@@ -133,6 +136,92 @@ def project(source: str, folder: Path, vkey: str, filled: Path | None, bearer: s
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
 
 
+@audit.command()
+@click.argument("source")
+@_TARGET
+@_KEY
+@click.option("--key", "secret", required=True, type=FILE, help="Your Ed25519 key (PEM).")
+@click.option("--auditor", required=True, help="Who reports, as the report says it.")
+@click.option("--lang", "language", default="zh", type=click.Choice(["zh", "en"]))
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="RULE=NUMBER",
+    help="Another threshold of a rule of exceptions. May be repeated.",
+)
+@BEARER
+def report(  # noqa: PLR0913, PLR0917 - one argument for each option
+    source: str,
+    target: Path,
+    vkey: str,
+    secret: Path,
+    auditor: str,
+    language: str,
+    thresholds: tuple[str, ...],
+    bearer: str | None,
+) -> None:
+    """Verify SOURCE, and write a signed report into the new folder TARGET: JSON and PDF.
+
+    Exit codes as of `kashi audit export`. A key is made by
+    `openssl genpkey -algorithm ed25519 -out auditor.pem`, and its public half by
+    `openssl pkey -in auditor.pem -pubout -out auditor.pub`.
+    """
+    from meter.auditor.papers import report as reporting  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers.target import check_target  # noqa: PLC0415
+
+    with _told("write"):
+        key = reporting.read_key(secret)
+        made_at = format_instant(int(time.time()))
+        limits = _thresholds(thresholds)
+        spoken = reporting.read_language(language)
+        asked = reporting.Asked(auditor, made_at, spoken, limits)
+        check_target(target)
+    with _verified(source, vkey, bearer) as log, _told("write"):
+        payload = reporting.payload_of(log, asked)
+        reporting.write_report(payload, key, target)
+        click.echo(f"{target}: {log.size} entries, root {log.root}")
+
+
+@audit.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--auditor-key", required=True, type=FILE, help="The auditor's public key, a file (PEM)."
+)
+@click.option("--log", "source", help="The log that the report is of: a folder or a URL.")
+@click.option("--vkey", help="The log's public key, with --log.")
+@BEARER
+def check(
+    folder: Path, auditor_key: Path, source: str | None, vkey: str | None, bearer: str | None
+) -> None:
+    """Check the report in FOLDER: its signature, its PDF, and with --log what it says.
+
+    Exit code 0: good. 1: something was changed, or the log says otherwise. 2: not checked.
+    """
+    from meter.auditor.papers import report as reporting  # noqa: PLC0415 - slow to import
+
+    if (source is None) != (vkey is None):
+        raise click.UsageError("--log and --vkey come together")
+    with _told("check"):
+        payload = reporting.read_report(folder, reporting.read_public_key(auditor_key))
+    if source is not None and vkey is not None:
+        with _verified(source, vkey, bearer) as log, _told("check"):
+            reporting.compare(payload, log)
+    against = "" if source is None else ", and as the log says"
+    click.echo(f"good: {folder} is as it was signed{against}")
+
+
+def _thresholds(texts: tuple[str, ...]) -> dict[str, int]:
+    """Return thresholds by rule. Raises `ValueError`."""
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not value.isdecimal():
+            raise ValueError(f"not RULE=NUMBER: {text!r:.80}")
+        found[name] = int(value)
+    return found
+
+
 @contextmanager
 def _verified(source: str, vkey: str, bearer: str | None) -> Iterator["VerifiedLog"]:
     """Yield the log where it is good; say what is wrong, and exit, where it is not."""
@@ -158,6 +247,9 @@ def _told(work: str) -> Iterator[None]:
     """Say why a work could not be done, and exit: 1 would say that the log is violated."""
     try:
         yield
-    except (LedgerError, OSError, ValueError) as error:
+    except Violation as violation:
+        complain(f"VIOLATED: {violation}")
+        sys.exit(VIOLATED)
+    except (LedgerError, Problem, OSError, ValueError) as error:
         complain(f"could not {work}: {error}")
         sys.exit(NOT_CHECKED)

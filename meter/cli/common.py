@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # its module needs kashi[server]
 GOOD: Final = 0
 VIOLATED: Final = 1
 NOT_CHECKED: Final = 2
-_OF_AUDITS: Final = ("openpyxl", "pyarrow", "xlsxwriter")  # packages of kashi[audit]
+_OF_AUDITS: Final = ("openpyxl", "pyarrow", "reportlab", "xlsxwriter")  # packages of kashi[audit]
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 DATA = click.option(
     "--data",
