@@ -14,12 +14,12 @@ COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/
 COMMITTED = $(shell git log -1 --format=%ct)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test all vectors interop faults fuzz mutants bench check lock sbom wheel images clean
+.PHONY: help setup demo demo-web screenshots test all vectors interop faults fuzz mutants bench check lock sbom wheel images clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo
 	@echo 'With PYTHON=python3.12 a new $(VENV) is made by that Python (3.11 or newer);'
 	@echo '`make clean` first when there is one already.'
@@ -28,6 +28,9 @@ setup: $(INSTALLED) ## Make the virtual environment with the locked dependencies
 
 demo: $(INSTALLED) ## Run the whole story on a real database; TRACE=FILE replays a cluster trace
 	@$(BIN)/kashi demo $(if $(TRACE),--trace '$(TRACE)')
+
+demo-web: $(INSTALLED) ## Serve seven months for a browser, with a link for each role; PORT=8080
+	@$(BIN)/kashi demo --serve --port $(or $(PORT),8080)
 
 test: $(INSTALLED) ## Run the tests side by side, WORKERS=4 so many; ARGS='-k rating' only these, one by one
 	@$(BIN)/python -m pytest -n $(or $(WORKERS),$(if $(ARGS),0,auto)) $(ARGS)
@@ -42,6 +45,9 @@ faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundr
 
 fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=600 one, and for longer
 	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60)
+
+screenshots: $(INSTALLED) ## Write pictures of the pages into docs/screenshots/, with Chromium
+	@$(BIN)/python -m tests.browser.screenshots
 
 mutants: $(INSTALLED) ## Plant small faults in the code one by one; ARGS='--sample 100 --seed 1' only some
 	@$(BIN)/python -m tests.mutants $(ARGS)

@@ -326,10 +326,20 @@ def rebuild(data: Path) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep everything in this new folder.",
 )
-def demo(trace: Path | None, data: Path | None) -> None:
+@click.option("--serve", is_flag=True, help="Serve seven months for a browser, until Ctrl-C.")
+@click.option("--port", type=int, default=8080, show_default=True, help="With --serve: where.")
+def demo(trace: Path | None, data: Path | None, port: int, *, serve: bool) -> None:
     """Run the whole story: a service, a cluster that posts usage, an audit, a forgery found."""
-    from meter.demo import story  # noqa: PLC0415 - needs kashi[server]
+    from meter.demo import serving, story  # noqa: PLC0415 - needs kashi[server]
 
+    if serve and trace is not None:
+        raise click.UsageError("--serve has a season of its own, and takes no trace")
+    if serve and data is not None:
+        sys.exit(run_async(lambda: serving.serve_demo(data, port, OUT)))
+    if serve:
+        with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:
+            Path(folder).chmod(0o711)
+            sys.exit(run_async(lambda: serving.serve_demo(Path(folder), port, OUT)))
     if data is not None:
         sys.exit(run_async(lambda: story.demo(trace, data, OUT, kept=True)))
     with tempfile.TemporaryDirectory(prefix="kashi-demo-") as folder:

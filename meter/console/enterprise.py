@@ -37,7 +37,7 @@ from meter.values.units import MICROSECONDS, day_of
 
 NEWEST: Final = 8  # records on the first page
 LISTED: Final = 50  # lines of a list
-COUNTED: Final = 100  # refused records that are looked at for the notice
+COUNTED: Final = 1_000  # lines that are looked at for the notice about refused records
 MAX_CONTRACTS: Final = 1_000
 EXPORTED: Final = 1_000  # lines that are asked for at once
 MAX_EXPORTED: Final = 100_000
@@ -121,9 +121,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         pieces=view.bar(balance.issued, ("used", balance.granted)),
         forecast=forecast,
         until=None if told is None else view.until(told, language),
-        notices=view.notices(
-            balance, told, [] if isinstance(refused, Problem) else refused.refused, w
-        ),
+        notices=view.notices(balance, told, None if isinstance(refused, Problem) else refused, w),
         burn_down=_first_problem(coupon_days, forecast)
         or view.burn_down(coupon_days, forecast, w, language),
         daily=_first_problem(days, forecast)

@@ -17,6 +17,7 @@ from meter.api.responses import (
     Balance,
     ContractSummary,
     EnterpriseDetail,
+    NotCountedPage,
     NotCountedView,
     PriceView,
     ProgrammeView,
@@ -155,7 +156,7 @@ class Notice:
 def notices(
     balance: Balance,
     forecast: ForecastView | None,
-    refused: Sequence[NotCountedView],
+    refused: NotCountedPage | None,
     w: SimpleNamespace,
 ) -> list[Notice]:
     """Return what needs attention, the most urgent first."""
@@ -171,9 +172,11 @@ def notices(
     if _fen(balance.withheld):
         text = w.notice_withheld.format(money=formats.money(balance.withheld))
         found.append(Notice("ask", text, "records", "status=withheld"))
-    lost = sum(each.status in ("rejected", "conflict") for each in refused)
-    if lost:
-        found.append(Notice("lost", w.notice_refused.format(count=lost), "refused"))
+    if refused is not None:
+        lost = sum(each.status in ("rejected", "conflict") for each in refused.refused)
+        count = f"{lost}+" if refused.more else str(lost)
+        if lost:
+            found.append(Notice("lost", w.notice_refused.format(count=count), "refused"))
     if forecast is not None and forecast.status == "lasts" and _fen(forecast.unused):
         text = w.notice_unused.format(money=formats.money(forecast.unused))
         found.append(Notice("note", text, "usage"))

@@ -40,7 +40,8 @@ class Cast:
         return next(str(body["name"]) for body in self.enterprises if body["uscc"] == uscc)
 
 
-def _uscc(number: int) -> str:
+def uscc(number: int) -> str:
+    """Return a made-up code, the same for the same number."""
     body = f"91440300MA5K{number:05d}"
     return body + check_character(body)
 
@@ -48,7 +49,7 @@ def _uscc(number: int) -> str:
 def _provider(devices: Mapping[str, int]) -> Body:
     return {
         "id": PROVIDER,
-        "uscc": _uscc(1),
+        "uscc": uscc(1),
         "name": "鹏城云脑",
         "devices": devices,
         "enlisted": {"batch": "2025-1", "from": "2025-01-01", "until": "2027-01-01"},
@@ -91,8 +92,8 @@ def _coupon(uscc: str, year: int, amount: str = CAP) -> Body:
 # The simulated cluster: one enterprise with room enough, and a startup whose coupon will run out
 # under its second contract, when the first is done.
 
-STANDARD: Final = _uscc(11)
-STARTUP: Final = _uscc(12)
+STANDARD: Final = uscc(11)
+STARTUP: Final = uscc(12)
 STANDARD_CONTRACT: Final = "TC-2025-0001"
 FIRST_OF_STARTUP: Final = "TC-2025-0002"
 SECOND_OF_STARTUP: Final = "TC-2025-0003"
@@ -117,7 +118,7 @@ CLUSTER: Final = Cast(
 
 # A trace: its tasks under the contracts of four enterprises, by `TRACE_RULE`.
 
-SHORT: Final = _uscc(24)  # the one whose coupon of the first year will not be enough
+SHORT: Final = uscc(24)  # the one whose coupon of the first year will not be enough
 TRACE_YEARS: Final = (2025, 2026)
 TRACE_RULE: Final = Rule(
     contracts={
@@ -130,17 +131,17 @@ TRACE_RULE: Final = Rule(
 
 _AUTUMN: Final = _Season("2025-07-15", "2025-08-01", "2026-08-01")
 _TRACE_ENTERPRISES: Final = (
-    _enterprise(_uscc(21), "甲机器人公司", "2019-04-01"),
-    _enterprise(_uscc(22), "乙大学", "1983-09-27", "university"),
-    _enterprise(_uscc(23), "丙视觉公司", "2024-11-05"),
+    _enterprise(uscc(21), "甲机器人公司", "2019-04-01"),
+    _enterprise(uscc(22), "乙大学", "1983-09-27", "university"),
+    _enterprise(uscc(23), "丙视觉公司", "2024-11-05"),
     _enterprise(SHORT, "丁语音公司", "2025-02-20"),
 )
 TRACE_CONTRACTS: Final = tuple(
     _AUTUMN.contract(name, uscc, "20000000.00", PRICES)
     for name, uscc in (
-        ("TC-2025-0101", _uscc(21)),
-        ("TC-2025-0102", _uscc(22)),
-        ("TC-2025-0103", _uscc(23)),
+        ("TC-2025-0101", uscc(21)),
+        ("TC-2025-0102", uscc(22)),
+        ("TC-2025-0103", uscc(23)),
         ("TC-2025-0104", SHORT),
         ("TC-2025-0105", SHORT),
     )

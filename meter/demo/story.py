@@ -37,13 +37,14 @@ from meter.client import (
 )
 from meter.demo.books import FolderBooks
 from meter.demo.cast import CAP, KEYID, PROVIDER, Cast
+from meter.demo.clock import MovedClock
 from meter.demo.ending import Ending
 from meter.demo.forgery import flip_bit, grant_a_fen_more
 from meter.demo.payment import Payment, Persons
 from meter.demo.scenario import SEED, ClusterScenario, Scenario, TraceScenario
 from meter.demo.telling import Story, fen_of, money, money_text, plain_table, result_table
 from meter.demo.trace import TraceError
-from meter.host.clock import clock_by_hand, clock_from
+from meter.host.clock import clock_by_hand
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys
 from meter.host.postgres import PostgresError
@@ -60,7 +61,6 @@ from meter.values.units import (
     MICROSECONDS,
     add_months,
     format_date,
-    format_instant,
     parse_date,
 )
 from meter.wire.batch import Batch, Record
@@ -105,7 +105,7 @@ def _scenario(trace: Path | None) -> Scenario:
 async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
     if database_url() is not None:
         raise DemoError(f"{DATABASE_VARIABLE} is set; the demonstration keeps out of your database")
-    folder, clock, exported = DataFolder(path), _Clock(scenario.begins), path / "export"
+    folder, clock, exported = DataFolder(path), MovedClock(scenario.begins), path / "export"
     story.title(
         "Kashi (卡时): compute vouchers metered exactly, on a ledger that anyone can verify"
     )
@@ -150,29 +150,13 @@ def _token(folder: DataFolder, person: str) -> str:
 # The stage
 
 
-class _Clock:
-    """The ledger's clock: it runs by itself, and the story moves it forward."""
-
-    def __init__(self, start: int) -> None:
-        self.move_to(start)
-
-    def move_to(self, seconds: int) -> None:
-        self._clock = clock_from(seconds)
-
-    def __call__(self) -> int:
-        return self._clock.now()
-
-    def __str__(self) -> str:
-        return format_instant(self() // MICROSECONDS)
-
-
 @dataclass(slots=True)
 class _Stage:
     """What the steps share while the service runs, and what they find."""
 
     story: Story
     cast: Cast
-    clock: _Clock
+    clock: MovedClock
     http: Service  # of the authority's first person
     second: Service
     receipt_key: str
@@ -202,7 +186,7 @@ class _Stage:
 
 
 async def _set_stage(
-    story: Story, cast: Cast, clock: _Clock, http: Service, second: Service
+    story: Story, cast: Cast, clock: MovedClock, http: Service, second: Service
 ) -> _Stage:
     """Set the stage, with what entry 0 says to a provider that joins."""
     genesis = (await http.ask("/v1/entries/0"))["entry"]
