@@ -37,11 +37,12 @@ from meter.api.context import CONTEXT, Context
 from meter.api.events import LAST_EVENT_ID
 from meter.api.get import METRICS_HEADERS
 from meter.api.post import IDEMPOTENCY_KEY
-from meter.api.routes import ENTRANCE, FAILURES, ROUTE, ROUTES_SERVED, Route, serve
+from meter.api.routes import ENTRANCE, FAILURES, ISSUER, ROUTE, ROUTES_SERVED, Route, serve
 from meter.host import logs
 from meter.host.metrics import Metrics
 from meter.host.sign_in import Entrance, Failures
 from meter.host.turns import Share
+from meter.http import oidc
 from meter.http.bodies import BODIES, Bodies
 from meter.http.forms import SEC_FETCH_SITE
 from meter.http.problems import problem_response
@@ -94,7 +95,9 @@ class Pages:
 _PAGES: Final = web.AppKey("pages", Pages)
 
 
-def make_app(context: Context, pages: Pages, entrance: Entrance) -> web.Application:
+def make_app(
+    context: Context, pages: Pages, entrance: Entrance, issuer: oidc.Client | None = None
+) -> web.Application:
     """Build the application around one running intake, with pages beside the API."""
     app = web.Application(middlewares=[_problems])
     app[CONTEXT] = context
@@ -106,6 +109,8 @@ def make_app(context: Context, pages: Pages, entrance: Entrance) -> web.Applicat
     app[ROUTES_SERVED] = ROUTES
     app[ENTRANCE] = entrance
     app[FAILURES] = Failures()
+    if issuer is not None:
+        app[ISSUER] = issuer
     app[_PAGES] = pages
     app.add_routes(map(serve, (*ROUTES, *pages.routes)))
     app.on_response_prepare.append(_tell_time)

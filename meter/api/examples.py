@@ -845,6 +845,7 @@ REMEDIES: Final[dict[str, str]] = {
     "forbidden": "Use a token of one of the roles that the operation names.",
     "insecure": "Open the pages over HTTPS, under the URL that the operator has configured.",
     "foreign_form": "Open the form again and send it from there: nothing was done.",
+    "stranger": "Hand the issuer and `sub` of `detail` to the operator, who says whose they are.",
     "sign_in_failed": "Begin again, or ask for a new link: each opens once, and for some time.",
     "provider_mismatch": "Sign with a key of the provider that the payload names.",
     "not_found": "Check the spelling. What belongs to another is not shown either.",

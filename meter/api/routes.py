@@ -23,7 +23,7 @@ from msgspec import Struct
 from meter.api.context import CONTEXT, PART, Context, authenticate, session_of
 from meter.host.sign_in import Act, Entrance, Failures, Session
 from meter.host.tokens import Identity
-from meter.http import connections
+from meter.http import connections, oidc
 from meter.http.forms import Form, check_origin, read_form
 from meter.tables.connections import Connection, reading
 from meter.values.problems import Problem
@@ -167,6 +167,7 @@ ROUTES_SERVED: Final = web.AppKey("routes", tuple[Route, ...])  # of the API
 EVENTS: Final = "text/event-stream"
 ENTRANCE: Final = web.AppKey("entrance", Entrance)
 FAILURES: Final = web.AppKey("failures", Failures)
+ISSUER: Final = web.AppKey("issuer", oidc.Client)  # where there is one
 
 FORM_TOKEN: Final = "token"  # noqa: S105 - the field of a form that holds its session's token
 EXPORT: Final = ".csv"  # a list's path with this gives its rows

@@ -71,17 +71,18 @@ def add_person(data: Path, name: str, role: Role, subject: str, called: str) -> 
 @person.command("list")
 @DATA
 def list_persons(data: Path) -> None:
-    """Print everybody who may sign in, or could: id, role, subject, name, ended.
+    """Print everybody who may sign in, or could: id, role, subject, name, sub, ended.
 
     The columns are separated by tabs; what is not there is `-`.
     """
     from meter.service import sign_ins  # noqa: PLC0415
 
-    click.echo("id\trole\tsubject\tname\tended")
+    click.echo("id\trole\tsubject\tname\tsub\tended")
     for each in run_async(lambda: sign_ins.list_persons(DataFolder(data))):
         who = each.who
         ended = "-" if each.ended_at is None else _shown(each.ended_at)
-        click.echo("\t".join((who.token_id, who.role, who.subject or "-", each.name, ended)))
+        there = each.subject_there or "-"
+        click.echo("\t".join((who.token_id, who.role, who.subject or "-", each.name, there, ended)))
 
 
 @person.command("deactivate")
@@ -93,6 +94,17 @@ def end_person(data: Path, name: str, now: str | None) -> None:
     from meter.service import sign_ins  # noqa: PLC0415
 
     run_async(lambda: sign_ins.end_person(DataFolder(data), name, _instant(data, now)))
+
+
+@person.command("bind")
+@DATA
+@click.argument("name")
+@click.option("--sub", "subject", required=True, help="What the issuer calls the person.")
+def bind_person(data: Path, name: str, subject: str) -> None:
+    """Let the person NAME sign in at the issuer that DATA/sign-in.toml names, and by no link."""
+    from meter.service import sign_ins  # noqa: PLC0415
+
+    run_async(lambda: sign_ins.bind_person(DataFolder(data), name, subject))
 
 
 @person.command("link")

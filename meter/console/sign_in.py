@@ -4,20 +4,27 @@ A link is opened with GET, which changes nothing: programs that look at links be
 use it up. Its page has a form, and that signs in.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, get_args
+from urllib.parse import quote, unquote
 
 from aiohttp import hdrs, web
 
-from meter.api.routes import ENTRANCE, FAILURES, Ask
+from meter.api.routes import ENTRANCE, FAILURES, ISSUER, Ask
 from meter.console import page
 from meter.console.formats import Language, moment
-from meter.host.sign_in import COOKIE, local_page, new_secret
+from meter.host.sign_in import COOKIE, Person, is_secret, local_page, new_secret
 from meter.host.tokens import Identity
 from meter.http.forms import own_origin, sender_of
+from meter.http.oidc import Client
 from meter.values.problems import Problem
 from meter.values.roles import Role
 from meter.values.units import format_moment
 
+RETURN: Final = "/sign-in/return"
+AWAY_COOKIE: Final = "__Host-kashi-away"  # while somebody is at the issuer
+AWAY_SECONDS: Final = 600
 EVERYBODY: Final[tuple[Role, ...]] = get_args(Role)
 # The page that each role begins with, below the language; `{}` is the subject.
 START: Final[dict[Role, str]] = {
@@ -36,11 +43,54 @@ def start_of(who: Identity, language: Language) -> str:
 async def show_sign_in(ask: Ask, language: Language) -> web.StreamResponse:
     """Say how to sign in; lead on whoever is."""
     if ask.session is not None:
-        return _lead_on(ask, ask.session.who, language)
+        return page.see_other(_wanted(ask) or start_of(ask.session.who, language))
     own_origin(ask.request, ask.request.app[ENTRANCE].site)  # or nobody can sign in here
     return page.show(
-        ask, "sign_in.html", language, takes_links=ask.request.app[ENTRANCE].takes_links
+        ask,
+        "sign_in.html",
+        language,
+        takes_links=ask.request.app[ENTRANCE].takes_links,
+        has_issuer=ISSUER in ask.request.app,
+        next=quote(_wanted(ask) or ""),
     )
+
+
+async def start_at_issuer(ask: Ask, language: Language) -> web.StreamResponse:
+    """Lead to the issuer; the browser keeps the secret by which it is known when it returns."""
+    secret = new_secret()
+    url = await _issuer(ask).start(secret, _back(ask))
+    response = page.see_other(url)
+    wanted = _wanted(ask) or f"/{language}/sign-in"
+    _set(response, AWAY_COOKIE, f"{secret}.{quote(wanted, safe='')}", AWAY_SECONDS)
+    return response
+
+
+async def return_from_issuer(ask: Ask) -> web.StreamResponse:
+    """Sign in whom the issuer has signed in, in the browser that went there."""
+    now, secret = ask.context.clock.counted(), new_secret()
+    away, _, wanted = ask.request.cookies.get(AWAY_COOKIE, "").partition(".")
+    client = _issuer(ask)
+    with _counting_failures(ask, now):
+        if not is_secret(away):
+            raise Problem("sign_in_failed", "this browser began no sign-in, or long ago")
+        subject = await client.finish(away, _back(ask), ask.request.query, now)
+        issuer = client.issuer.url
+        person = await ask.context.sign_ins.sign_in_at_issuer(issuer, subject, secret, now)
+    path = local_page(unquote(wanted)) or start_of(person.who, page.language_of(ask.request))
+    response = await _begin(ask, person, secret, path)
+    _set(response, AWAY_COOKIE, "", seconds=0)
+    return response
+
+
+def _issuer(ask: Ask) -> Client:
+    if ISSUER not in ask.request.app:
+        raise Problem("not_found", "no issuer is configured")
+    return ask.request.app[ISSUER]
+
+
+def _back(ask: Ask) -> str:
+    """Return where the issuer leads to, as it is registered there."""
+    return own_origin(ask.request, ask.request.app[ENTRANCE].site) + RETURN
 
 
 async def show_link(ask: Ask, language: Language) -> web.StreamResponse:
@@ -52,26 +102,37 @@ async def show_link(ask: Ask, language: Language) -> web.StreamResponse:
 async def send_link(ask: Ask, language: Language) -> web.StreamResponse:
     """Sign in by a link; a session that the browser has ends."""
     now, secret = ask.context.clock.counted(), new_secret()
+    with _counting_failures(ask, now):
+        if not ask.request.app[ENTRANCE].takes_links:
+            raise Problem("sign_in_failed", "links are for the service's own machine")
+        code = ask.form.get("code", "")
+        person = await ask.context.sign_ins.sign_in_by_link(code, secret, now)
+    wanted = local_page(ask.form.get("next", ""))
+    return await _begin(ask, person, secret, wanted or start_of(person.who, language))
+
+
+@contextmanager
+def _counting_failures(ask: Ask, now: int) -> Iterator[None]:
+    """Count a sign-in that fails, by its sender's address. Raises `too_many_sign_ins`."""
     failures, address = ask.request.app[FAILURES], sender_of(ask.request)
     failures.check(address, now)
     try:
-        _check_takes_links(ask)
-        code = ask.form.get("code", "")
-        person = await ask.context.sign_ins.sign_in_by_link(code, secret, now)
+        yield
     except Problem as problem:
-        if problem.code == "sign_in_failed":
+        if problem.status == web.HTTPForbidden.status_code:
             failures.note(address, now)
         raise
+
+
+async def _begin(ask: Ask, person: Person, secret: str, path: str) -> web.Response:
+    """Lead on whoever has signed in, with the new cookie; the browser's old session ends."""
+    if not ask.context.has_person(person.who):
+        raise Problem("sign_in_failed", "an entry has ended the id under which this signs in")
     if ask.session is not None:
-        await ask.context.sign_ins.sign_out(ask.session, now)
-    response = _lead_on(ask, person.who, language)
-    response.set_cookie(COOKIE, secret, path="/", secure=True, httponly=True, samesite="Lax")
+        await ask.context.sign_ins.sign_out(ask.session, ask.context.clock.counted())
+    response = page.see_other(path)
+    _set(response, COOKIE, secret)
     return response
-
-
-def _check_takes_links(ask: Ask) -> None:
-    if not ask.request.app[ENTRANCE].takes_links:
-        raise Problem("sign_in_failed", "links are for the service's own machine")
 
 
 async def send_sign_out(ask: Ask, language: Language) -> web.StreamResponse:
@@ -79,7 +140,7 @@ async def send_sign_out(ask: Ask, language: Language) -> web.StreamResponse:
     if ask.session is not None:
         await ask.context.sign_ins.sign_out(ask.session, ask.context.clock.counted())
     response = page.see_other(f"/{language}/")
-    response.set_cookie(COOKIE, "", path="/", secure=True, httponly=True, samesite="Lax", max_age=0)
+    _set(response, COOKIE, "", seconds=0)
     return response
 
 
@@ -91,10 +152,16 @@ async def show_account(ask: Ask, language: Language) -> web.StreamResponse:
     return page.show(ask, "account.html", language, authority_person=person or "", until=until)
 
 
-def _lead_on(ask: Ask, who: Identity, language: Language) -> web.Response:
-    """Lead to where somebody wanted to go, else to the page with which the person begins."""
-    wanted = ask.form.get("next") or ask.request.query.get("next", "")
-    return page.see_other(local_page(wanted) or start_of(who, language))
+def _set(response: web.Response, name: str, value: str, seconds: int | None = None) -> None:
+    """Set a cookie, or take it away, with what its prefix asks for."""
+    response.set_cookie(
+        name, value, path="/", secure=True, httponly=True, samesite="Lax", max_age=seconds
+    )
+
+
+def _wanted(ask: Ask) -> str | None:
+    """Return the page that somebody wanted to see before signing in."""
+    return local_page(ask.request.query.get("next", ""))
 
 
 async def get_start(ask: Ask) -> web.StreamResponse:
@@ -109,6 +176,8 @@ async def get_start(ask: Ask) -> web.StreamResponse:
 ROUTES: Final = (
     page.one_page("/", get_start),
     *page.pages("sign-in", show_sign_in),
+    *page.pages("sign-in/issuer", start_at_issuer),
+    page.one_page(RETURN, return_from_issuer),
     *page.pages("sign-in/link", show_link),
     *page.forms("sign-in/link", send_link, codes=("sign_in_failed", "too_many_sign_ins")),
     *page.forms("sign-out", send_sign_out),

@@ -59,6 +59,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "部门和企业的页面需要登录。",
         "Pages of agencies, enterprises and providers need a sign-in.",
     ),
+    "issuer_link": Text("用统一身份认证登录", "Sign in with your organisation's account"),
     "link_text": Text(
         "请打开运营方发给您的登录链接。每个链接只能使用一次。",
         "Open the link that the operator gave you. Each link signs in once.",

@@ -24,8 +24,10 @@ from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys, cursor_key
 from meter.host.metrics import Metrics
 from meter.host.sign_in import Entrance
+from meter.host.sign_in_file import BadSignInFile, Issuer, read_sign_in
 from meter.host.watermark import Watermark
 from meter.http.connections import listening
+from meter.http.oidc import client_of
 from meter.intake import Intake
 from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.witnesses import Witnesses, read_policy
@@ -141,6 +143,8 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
         stack.push_async_callback(_cancel, publisher)
+        entrance, issuer = _read_entrance(folder)
+        client = None if issuer is None else await stack.enter_async_context(client_of(issuer))
         app = make_app(
             Context(
                 submissions=intake,
@@ -158,7 +162,8 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
                 cursor_key=_cursor_key(folder),
             ),
             console.PAGES,
-            Entrance(),
+            entrance,
+            client,
         )
         url = await stack.enter_async_context(listening(app, endpoint.host, endpoint.port))
         metrics_url = ""
@@ -263,6 +268,14 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
         time_limit_seconds=witnessing.seconds,
         publish_without_quorum=witnessing.without_quorum,
     )
+
+
+def _read_entrance(folder: DataFolder) -> tuple[Entrance, Issuer | None]:
+    """Return how people sign in. Raises `SetupError`."""
+    try:
+        return read_sign_in(folder.path)
+    except BadSignInFile as error:
+        raise SetupError("bad_sign_in", str(error)) from None
 
 
 def _cursor_key(folder: DataFolder) -> bytes:

@@ -9,6 +9,7 @@ from typing import Final
 
 from meter.host.data_folder import DataFolder
 from meter.host.sign_in import Act, Person, new_secret
+from meter.host.sign_in_file import FILE, BadSignInFile, read_sign_in
 from meter.host.tokens import TOKEN_ID, Identity, has_fitting_subject
 from meter.service.admin import check_named, check_unused, service_connection
 from meter.service.setup import SetupError
@@ -59,10 +60,31 @@ async def end_person(folder: DataFolder, name: str, now: int) -> None:
             raise SetupError("no_person", f"there is no person {name} to end")
 
 
+async def bind_person(folder: DataFolder, name: str, subject: str) -> None:
+    """Say as whom a person signs in at the configured issuer. Raises `SetupError`."""
+    try:
+        _, issuer = read_sign_in(folder.path)
+    except BadSignInFile as error:
+        raise SetupError("bad_sign_in", str(error)) from None
+    if issuer is None:
+        raise SetupError("no_issuer", f"{folder.path / FILE} names no issuer")
+    async with service_connection(folder) as connection:
+        await check_named(connection, (await _active(connection, name)).who)
+        known = await sign_ins.person_at(connection, issuer.url, subject)
+        if known is not None:
+            raise SetupError("exists", f"{known.who.token_id} signs in so")
+        if not await sign_ins.bind_person(connection, name, issuer.url, subject):
+            raise SetupError(
+                "exists", f"{name} signs in otherwise: end this person, and add another"
+            )
+
+
 async def make_link(folder: DataFolder, name: str, now: int, seconds: int = LINK_SECONDS) -> str:
     """Return the path of a page that signs a person in once. Raises `SetupError`."""
     async with service_connection(folder) as connection:
         person = await _active(connection, name)
+        if person.issuer:
+            raise SetupError("exists", f"{name} signs in at {person.issuer}")
         await check_named(connection, person.who)
         link = new_secret()
         await sign_ins.add_link(connection, link, name, now + seconds * MICROSECONDS)

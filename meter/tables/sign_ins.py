@@ -53,8 +53,17 @@ class SignIns:
         """Begin a session for the person of a link, which is used up. Raises `sign_in_failed`."""
         async with reading(self._readers, snapshot=False) as connection, connection.transaction():
             person = await _use(connection, link, now)
-            if person is None or person.ended_at is not None:
+            if person is None or person.ended_at is not None or person.issuer:
                 raise Problem("sign_in_failed", "the link was used, or is too old")
+            await _begin(connection, person, secret, now)
+            return person
+
+    async def sign_in_at_issuer(self, issuer: str, subject: str, secret: str, now: int) -> Person:
+        """Begin a session for whom an issuer has signed in. Raises `stranger`."""
+        async with reading(self._readers, snapshot=False) as connection, connection.transaction():
+            person = await person_at(connection, issuer, subject)
+            if person is None:
+                raise Problem("stranger", f"issuer {issuer}, sub {subject}")
             await _begin(connection, person, secret, now)
             return person
 
@@ -95,6 +104,18 @@ async def person_of(connection: Connection, name: str) -> Person | None:
     """Read a person."""
     row = await connection.fetchrow(_SQL["person"], name)
     return None if row is None else _person(row)
+
+
+async def person_at(connection: Connection, issuer: str, subject: str) -> Person | None:
+    """Read the person whom an issuer calls so."""
+    row = await connection.fetchrow(_SQL["person_at_issuer"], issuer, subject)
+    return None if row is None else _person(row)
+
+
+async def bind_person(connection: Connection, name: str, issuer: str, subject: str) -> bool:
+    """Say as whom a person signs in at an issuer; return whether there was one without that."""
+    done = await connection.execute(_SQL["bind_person"], name, issuer, subject)
+    return str(done) == "UPDATE 1"
 
 
 async def all_persons(connection: Connection) -> list[Person]:

@@ -23,6 +23,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "provider_mismatch": (403, "The key belongs to another provider"),
     "insecure": (403, "People sign in over HTTPS, or on the service's own machine"),
     "foreign_form": (403, "The form was not made for this session"),
+    "stranger": (403, "The issuer knows this person, and nobody here does"),
     "sign_in_failed": (403, "Nobody could be signed in"),
     "not_found": (404, "Nothing is known under this name"),
     "method_not_allowed": (405, "The resource does not support this method"),

@@ -328,6 +328,30 @@ async def test_people_sign_in_on_the_machine_itself_alone_without_https(service)
     assert (await open_link(service, path)).status == 303
 
 
+@pytest.mark.parametrize("links", [True, False])
+async def test_at_a_site_forms_come_from_there_and_links_sign_in_if_they_may(
+    database, tmp_path, links
+):
+    async with serving(database, tmp_path) as service:
+        file = service.folder.path / "sign-in.toml"
+    file.write_text(f'site = "https://kashi.example"\nlinks = {str(links).lower()}\n')
+    async with serving(database, tmp_path) as service:
+        path = await link(service, await add(service, "auditor"))
+        code = {"code": path.partition("=")[2]}
+        for origin in (service.url, "http://kashi.example", "https://kashi.example:8443"):
+            sent = await send_form(service, "/zh/sign-in/link", code, Origin=origin)
+            assert sent.code == "foreign_form"
+        sent = await send_form(service, "/zh/sign-in/link", code, Origin="https://kashi.example")
+        assert sent.status == (303 if links else 403)
+        assert links or sent.code == "sign_in_failed"
+        offered = await service.get("/en/sign-in", Authorization="", Host="kashi.example")
+        assert ("Each link signs in once" in offered.body.decode()) is links
+    file.write_text("x = 1")
+    with pytest.raises(SetupError, match="bad_sign_in"):
+        async with serving(database, tmp_path):
+            pass
+
+
 @pytest.mark.parametrize("path", ["/en/", "/zh/account", "/en/enterprises/A/records?from=1&x=%22"])
 def test_a_page_of_ours_may_come_after_signing_in(path):
     assert local_page(path) == path

@@ -11,6 +11,14 @@ ORDER BY (id = $1) DESC LIMIT 1;
 -- name: add_person
 INSERT INTO meter.person (id, role, subject, name) VALUES ($1, $2, $3, $4);
 
+-- name: person_at_issuer
+SELECT id, role, subject, name, issuer, subject_there, ended_at FROM meter.person
+WHERE issuer = $1 AND subject_there = $2 AND ended_at IS NULL;
+
+-- name: bind_person
+UPDATE meter.person SET issuer = $2, subject_there = $3
+WHERE id = $1 AND issuer = '' AND ended_at IS NULL;
+
 -- name: end_person
 UPDATE meter.person SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL;
 
