@@ -116,10 +116,14 @@ def pages(
 
 
 def one_page(
-    path: str, handler: Handler, roles: tuple[Role, ...] = (), query: type[Struct] = AnyQuery
+    path: str,
+    handler: Handler,
+    roles: tuple[Role, ...] = (),
+    query: type[Struct] = AnyQuery,
+    codes: tuple[str, ...] = (),
 ) -> Route:
     """Return the route of a page that names no language."""
-    return Route("GET", path, handler, "A page", HTML, roles=roles, query=query, kind="page")
+    return Route("GET", path, handler, "A page", HTML, roles, query, codes=codes, kind="page")
 
 
 def forms(
@@ -164,6 +168,16 @@ def show_again(
     """Return the page of a form that was not taken, with a status that says so."""
     body = _render(ask.request, template, language, **values)
     return web.Response(status=status, body=body, headers=HEADERS)
+
+
+def download(ask: Ask, name: str, data: bytes) -> web.Response:
+    """Return a list to be kept as a file."""
+    headers = {
+        **HEADERS,
+        hdrs.CONTENT_TYPE: "text/csv; charset=utf-8",
+        hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
+    }
+    return with_etag(ask.request, data, headers)
 
 
 def see_other(path: str) -> web.Response:

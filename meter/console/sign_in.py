@@ -25,6 +25,7 @@ from meter.values.units import format_moment
 RETURN: Final = "/sign-in/return"
 AWAY_COOKIE: Final = "__Host-kashi-away"  # while somebody is at the issuer
 AWAY_SECONDS: Final = 600
+_FAILURES: Final = ("sign_in_failed", "too_many_sign_ins")
 EVERYBODY: Final[tuple[Role, ...]] = get_args(Role)
 # The page that each role begins with, below the language; `{}` is the subject.
 START: Final[dict[Role, str]] = {
@@ -177,9 +178,9 @@ ROUTES: Final = (
     page.one_page("/", get_start),
     *page.pages("sign-in", show_sign_in),
     *page.pages("sign-in/issuer", start_at_issuer),
-    page.one_page(RETURN, return_from_issuer),
+    page.one_page(RETURN, return_from_issuer, codes=(*_FAILURES, "insecure", "stranger")),
     *page.pages("sign-in/link", show_link),
-    *page.forms("sign-in/link", send_link, codes=("sign_in_failed", "too_many_sign_ins")),
+    *page.forms("sign-in/link", send_link, codes=_FAILURES),
     *page.forms("sign-out", send_sign_out),
     *page.pages("account", show_account, roles=EVERYBODY),
 )

@@ -6,7 +6,7 @@ DIR/receipt.key      signs receipts (0600), base64 of the seed
 DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `host.keys`
 DIR/cursor.key       authenticates the cursors of pages (0600), base64 of 32 bytes; `serve` makes it
 DIR/<person>.token   a bearer token of a person of the authority (0600)
-DIR/sign-in.toml     how people sign in to the pages, if they do so elsewhere too: `host.sign_in_file`
+DIR/sign-in.toml     how people sign in to the pages, other than by links here: `host.sign_in_file`
 DIR/*.secret         secrets that it names (0600)
 DIR/origin           the ledger's name
 DIR/log/             the published log: see `ledger.publish`

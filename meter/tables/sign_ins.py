@@ -73,6 +73,27 @@ class SignIns:
             await connection.execute(_SQL["end_session"], session.digest, now)
             await _note(connection, Act(now, session.who.token_id, "sign_out", ""))
 
+    async def persons(self) -> list[Person]:
+        """Return everybody who may sign in, or could, by id."""
+        async with reading(self._readers, snapshot=False) as connection:
+            return await all_persons(connection)
+
+    async def person(self, name: str) -> Person | None:
+        """Return a person."""
+        async with reading(self._readers, snapshot=False) as connection:
+            return await person_of(connection, name)
+
+    async def open_sessions(self, name: str, now: int) -> int:
+        """Return how many sessions a person may have open; some may have been left for too long."""
+        oldest = now - MAX_SECONDS * MICROSECONDS
+        async with reading(self._readers, snapshot=False) as connection:
+            return int(await connection.fetchval(_SQL["open_sessions"], name, oldest))
+
+    async def end(self, name: str, now: int) -> None:
+        """End a person and all sessions."""
+        async with reading(self._readers, snapshot=False) as connection:
+            await end_person(connection, name, now)
+
     async def note(self, act: Act) -> None:
         """Write down what a person is about to do."""
         async with reading(self._readers, snapshot=False) as connection:

@@ -98,9 +98,9 @@ async def test_a_link_signs_its_person_in_once(service):
     assert visitor.secret.encode() not in rows[0]["digest"]
     assert (await open_link(service, path)).code == "sign_in_failed"
     start = await service.get("/", Accept_Language="en", **visitor.headers)
-    assert start.headers["Location"] == ACCOUNT
+    assert start.headers["Location"] == f"/en/enterprises/{ALPHA}"
     led = await service.get("/zh/sign-in", **visitor.headers)
-    assert led.headers["Location"] == "/zh/account"
+    assert led.headers["Location"] == f"/zh/enterprises/{ALPHA}"
 
 
 async def test_a_link_of_somebody_who_ended_or_that_is_old_signs_nobody_in(service):

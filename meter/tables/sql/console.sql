@@ -42,6 +42,10 @@ INSERT INTO meter.session (digest, person, began_at, used_at) VALUES ($1, $2, $3
 -- name: use_session
 UPDATE meter.session SET used_at = greatest(used_at, $2) WHERE digest = $1;
 
+-- name: open_sessions
+SELECT count(*) FROM meter.session
+WHERE person = $1 AND ended_at IS NULL AND began_at > $2;
+
 -- name: end_session
 UPDATE meter.session SET ended_at = $2 WHERE digest = $1 AND ended_at IS NULL;
 
