@@ -6,7 +6,7 @@ it over, and the first one notices at its next commit (`LostEpoch`).
 """
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Self
@@ -281,6 +281,19 @@ async def size_at(connection: asyncpg.Connection, instant: int) -> int:
         return (await head(connection)).size
     entries = decode_bundle(row["bundle"], row["count"])
     return int(row["first"]) + bisect_right(entries, instant, key=_at)
+
+
+async def sizes_before(connection: asyncpg.Connection, instants: Sequence[int]) -> list[int]:
+    """Return how many entries came before the first commit that ended at each instant or later.
+
+    Instants are in microseconds. Where each commit lies on one side of an instant, that is the
+    ledger's size at its beginning.
+    """
+    found = {
+        row["place"]: row["first"] for row in await connection.fetch(_SQL["sizes_before"], instants)
+    }
+    size = (await head(connection)).size
+    return [found.get(place, size) for place in range(1, len(instants) + 1)]
 
 
 def _at(entry: bytes) -> int:

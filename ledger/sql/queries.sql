@@ -118,6 +118,14 @@ ORDER BY first;
 SELECT first, count, bundle FROM ledger.segment
 WHERE last_at > $1 ORDER BY last_at, first LIMIT 1;
 
+-- name: sizes_before
+-- How many entries came before the first commit that ended at each instant or later.
+SELECT at.place, segment.first FROM unnest($1::bigint[]) WITH ORDINALITY AS at (instant, place)
+CROSS JOIN LATERAL (
+    SELECT first FROM ledger.segment WHERE last_at >= at.instant ORDER BY last_at, first LIMIT 1
+) AS segment
+ORDER BY at.place;
+
 -- name: segment_of
 -- The number of the first entry of the segment that holds an entry.
 SELECT first FROM ledger.segment WHERE first <= $1 ORDER BY first DESC LIMIT 1;

@@ -123,3 +123,17 @@ class DaysView(Struct, frozen=True, kw_only=True):
     incomplete: list[DayRange]
     contracts: list[DaysTotal]
     as_of: AsOf
+
+
+class GrowthDay(Struct, frozen=True):
+    """How many entries the ledger held at the end of a day."""
+
+    date: str
+    entries: int
+
+
+class GrowthView(Struct, frozen=True):
+    """The ledger's size by day, oldest first, up to the newest entry."""
+
+    days: list[GrowthDay]
+    as_of: AsOf

@@ -67,9 +67,9 @@ class BalanceQuery(Struct, frozen=True, forbid_unknown_fields=True):
 class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """A page of the entries after a number that match every filter.
 
-    `contract`, `award`, `project`, `provider` and `enterprise` find what concerns them; `record`
-    what accepted, released or voided records of this id; `batch` what the batch with this digest
-    made.
+    `contract`, `award`, `project`, `provider` and `enterprise` find what concerns them; `person`
+    what a person of the authority did; `record` what accepted, released or voided records of this
+    id; `batch` what the batch with this digest made.
     """
 
     after: Annotated[int, Meta(ge=-1, le=MAX_NUMBER)] = -1
@@ -78,6 +78,7 @@ class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
     contract: Id | UnsetType = UNSET
     award: Id | UnsetType = UNSET
     project: Id | UnsetType = UNSET
+    person: Id | UnsetType = UNSET
     record: VisibleAscii | UnsetType = UNSET
     provider: Id | UnsetType = UNSET
     batch: Sha256Hex | UnsetType = UNSET
@@ -263,6 +264,7 @@ def _subjects(query: EntriesQuery) -> list[str]:
         ("contract", query.contract),
         ("award", query.award),
         ("project", query.project),
+        ("person", query.person),
         ("enterprise", query.enterprise),
         ("provider", query.provider),
     ]

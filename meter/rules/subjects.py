@@ -5,6 +5,7 @@
     project:PJ-2025-0001              entries about a project, and its awards
     enterprise:91440300708461136T     the enterprise itself, its contracts, awards and coupons
     provider:pcl                      the provider itself, its keys, batches and contracts
+    person:alice                      what a person of the authority did
     kind:void                         entries of one kind
 
 An index names the *segments* that mention a subject. The reader of a segment calls `subjects_of`
@@ -13,7 +14,7 @@ for each of its entries, so the index may name too many segments, but never too 
 
 from collections.abc import Iterable, Iterator
 
-from meter.rules.entries import Entry
+from meter.rules.entries import AuthorityEntry, Entry, RecordVoided
 from meter.rules.kinds.kind import contract_subjects
 from meter.rules.kinds.table import BY_ENTRY
 from meter.rules.state import State
@@ -23,9 +24,16 @@ def subjects_of(state: State, entry: Entry) -> set[str]:
     """Return the subjects of an entry; `state` knows the contracts and keys that it names."""
     return {
         f"kind:{entry.kind}",
+        *subjects_of_person(entry),
         *BY_ENTRY[type(entry)].subjects(state, entry),
         *subjects_of_contracts(state, _moved_contracts(state, entry)),
     }
+
+
+def subjects_of_person(entry: Entry) -> Iterator[str]:
+    """Yield the person who made an entry, if one did."""
+    if isinstance(entry, AuthorityEntry | RecordVoided) and entry.person:
+        yield f"person:{entry.person}"
 
 
 def subjects_of_contracts(state: State, contracts: Iterable[str]) -> set[str]:

@@ -224,7 +224,7 @@ async def _create(
             data = encode(genesis)
             log.append(data, genesis.at, genesis.postings)
             await ledger_store.append(connection, head.epoch, log.take_group())
-            await write.add_registration(connection, 0, genesis.kind, data)
+            await write.add_genesis(connection, genesis, data)
             for token in made:
                 await tokens.add_token(connection, Identity(token.id, "authority"), token.digest)
     finally:

@@ -19,7 +19,7 @@ from meter.rules.state import (
     StoredBatch,
     Touched,
 )
-from meter.rules.subjects import subjects_of, subjects_of_contracts
+from meter.rules.subjects import subjects_of, subjects_of_contracts, subjects_of_person
 from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_date
 from meter.wire.batch import Batch, SignedBatch
 from meter.wire.receipt import Accepted, Conflict, Duplicate, RecordCode, Rejected, Result, VoidCode
@@ -165,7 +165,7 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
         case "void":
             written.voids.append((entry.provider, entry.id, number))
             _note_closed_proposal(written, number, entry)
-            written.subjects.add("kind:void")
+            written.subjects |= {"kind:void", *subjects_of_person(entry)}
             return
         case "batch":  # `note_batch` has what no entry holds
             written.numbers.append((entry.provider, entry.stream, entry.seq))

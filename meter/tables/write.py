@@ -12,6 +12,7 @@ from ledger import store as ledger_store
 from ledger.log import Group
 from ledger.queries import load, script
 from ledger.roles import Roles
+from meter.rules.entries import Genesis
 from meter.rules.state import (
     Award,
     Contract,
@@ -22,6 +23,7 @@ from meter.rules.state import (
     Touched,
     UsageDays,
 )
+from meter.rules.subjects import subjects_of
 from meter.tables.connections import Connection
 from meter.tables.rows import UsageDay, Written, _columns, note_group
 from meter.wire.batch import SignedBatch
@@ -105,10 +107,11 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _put_pools(connection, state, touched.pools)
 
 
-async def add_registration(connection: Connection, number: int, kind: str, data: bytes) -> None:
-    """Add the rows of a registering entry that is a group of its own and concerns nobody."""
-    await _copy(connection, "registration", [(number, kind, data)])
-    await _copy(connection, "segment_subject", [(f"kind:{kind}", number)])
+async def add_genesis(connection: Connection, genesis: Genesis, data: bytes) -> None:
+    """Add the rows of entry 0, a group of its own."""
+    await _copy(connection, "registration", [(0, genesis.kind, data)])
+    subjects = sorted(subjects_of(State(), genesis))
+    await _copy(connection, "segment_subject", [(subject, 0) for subject in subjects])
 
 
 async def _copy(

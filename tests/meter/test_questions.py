@@ -959,6 +959,7 @@ def concerns(entries, number, filters):
         "provider": computers,
         "record": {record_id},
         "batch": {payload},
+        "person": {fields.get("person")},
     }
     return all(value in known[name] for name, value in filters.items())
 
@@ -976,6 +977,9 @@ async def test_filters_find_exactly_the_entries_that_they_name(service):
     searches += [{"contract": name} for name in (*"ABCWF", "unknown")]
     searches += [{"provider": name} for name in ("pcl", "other", "unknown")]
     searches += [{"enterprise": name} for name in (ALPHA, BETA, uscc_of(77))]
+    person = json.loads(entries[0])["person"]
+    searches += [{"person": name} for name in (person, "nobody")]
+    searches += [{"kind": kind, "person": person} for kind in ("void", "batch", "contract")]
     searches += [{"record": each["id"]} for each in records[:3]] + [{"record": "none"}]
     searches += [{"batch": each.payload} for each in batches[:5]] + [{"batch": "0" * 64}]
     searches += [
