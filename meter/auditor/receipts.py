@@ -46,7 +46,7 @@ def verify(path: Path, known: Known, later: Path | None = None) -> Verdict:
 
 def read(path: Path) -> StoredReceipt:
     """Read a stored receipt. Raises `CannotCheck`."""
-    return stored_receipt.parse(_read_bytes(path, MAX_FILE_BYTES))
+    return stored_receipt.parse(read_bytes(path, MAX_FILE_BYTES))
 
 
 def keep(path: Path, envelope: bytes, answer: SignedReceipt) -> None:
@@ -136,12 +136,13 @@ def _raw_key(text: str | None) -> bytes | None:
 
 def _read_proof(path: Path) -> Proof:
     try:
-        return Proof.parse(_read_bytes(path, MAX_PROOF_BYTES))
+        return Proof.parse(read_bytes(path, MAX_PROOF_BYTES))
     except (BadProof, BadNote) as error:
         raise CannotCheck(f"{path} holds no proof: {error.detail}") from None
 
 
-def _read_bytes(path: Path, limit_bytes: int) -> bytes:
+def read_bytes(path: Path, limit_bytes: int) -> bytes:
+    """Return a file of at most so many bytes. Raises `CannotCheck`."""
     try:
         with path.open("rb") as file:
             data = file.read(limit_bytes + 1)

@@ -1,4 +1,4 @@
-"""The auditor's commands: `kashi verify`, `kashi monitor` and `kashi receipt`."""
+"""The auditor's commands: `kashi verify`, `kashi monitor`, `kashi entry` and `kashi receipt`."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from ledger.errors import LedgerError
+from ledger.errors import BadNote, BadProof, LedgerError, NotSigned
 from meter.cli.common import (
     BEARER,
     FILE,
@@ -260,6 +260,46 @@ def check_evidence(file: Path, vkeys: tuple[str, ...], *, as_json: bool) -> None
     else:
         click.echo(f"{found.conclusion}: {found.detail}")
     sys.exit(EXIT_CODES[found.conclusion])
+
+
+@main.group()
+def entry() -> None:
+    """For readers of one entry: verify it offline."""
+
+
+@entry.command("verify")
+@click.argument("file", type=FILE)
+@click.option("--entry", "data", type=FILE, help="The entry's bytes, where FILE is a proof alone.")
+@click.option(
+    "--vkey",
+    "vkeys",
+    multiple=True,
+    help="The log's public key: a file, or its text. Repeated, any one of them is enough.",
+)
+@POLICY
+def verify_entry(
+    file: Path, data: Path | None, vkeys: tuple[str, ...], *, policy: Path | None
+) -> None:
+    """Verify an entry file (.tlog-proof), with nothing but the file and a key.
+
+    Exit code 0: the log holds the entry. 1: violated. 2: no key that you name has signed, or it
+    could not be checked.
+    """
+    from meter.auditor import entry_check  # noqa: PLC0415
+
+    try:
+        proved = entry_check.check_file(file, data, vkeys, policy)
+    except (BadProof, BadNote) as error:
+        complain(str(error))
+        sys.exit(NOT_CHECKED if isinstance(error, NotSigned) else VIOLATED)
+    except (LedgerError, OSError) as error:
+        complain(f"could not check: {error}")
+        sys.exit(NOT_CHECKED)
+    checkpoint = proved.checkpoint
+    click.echo(
+        f"good: {checkpoint.origin} of {checkpoint.size} entries holds this one as number "
+        f"{proved.index}"
+    )
 
 
 @main.group()
