@@ -43,7 +43,11 @@ _RANGE: Final = re.compile(
 )
 SEC_FETCH_MODE: Final = "Sec-Fetch-Mode"
 NAVIGATE: Final = "navigate"
-_TYPES: Final = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+_TYPES: Final = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 
 
 def _asset(name: str, data: bytes) -> tuple[str, bytes]:
@@ -58,7 +62,8 @@ def _read(name: str) -> bytes:
 
 _STYLE: Final = _asset("console.css", palette.stylesheet().encode() + _read("console.css"))
 _ICON: Final = _asset("icon.svg", _read("icon.svg"))
-ASSETS: Final[Mapping[str, bytes]] = dict([_STYLE, _ICON])
+_VERIFIER: Final = _asset("verify.js", _read("verify.js"))
+ASSETS: Final[Mapping[str, bytes]] = dict([_STYLE, _ICON, _VERIFIER])
 
 _ENVIRONMENT: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("meter.console"),
@@ -254,6 +259,7 @@ def _render(request: web.Request, template: str, language: Language, **values: A
         w=spoken(language),
         style=_STYLE[0],
         icon=_ICON[0],
+        verifier=_VERIFIER[0],
         **{"here": _quoted(request), "other_path": _in_language(request, other), **values},
     )
     return page.encode()

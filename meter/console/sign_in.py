@@ -32,7 +32,7 @@ START: Final[dict[Role, str]] = {
     "enterprise": "enterprises/{}",
     "provider": "account",
     "authority": "account",
-    "auditor": "account",
+    "auditor": "log",
 }
 
 

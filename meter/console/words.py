@@ -51,6 +51,181 @@ WORDS: Final[Mapping[str, Text]] = {
         "Who holds an entry or a receipt proves it offline by the checkpoint, without a token. "
         "An auditor verifies all: that nothing was changed, dropped or slipped in, and every rule.",
     ),
+    "verify_title": Text("核验一条", "Verify one entry"),
+    "verify_here": Text("在浏览器中核验一条", "Verify one entry in the browser"),
+    "verify_about": Text(
+        "五步证明账本含有这一条目：检查点的签名、其条目数与根、条目的叶哈希、路径，以及由此得出的根。"
+        "文件不会离开浏览器。",
+        "Five steps prove that the ledger holds an entry: the checkpoint's signature, its size "
+        "and root, the entry's hash, the path, and the root that it leads to. "
+        "No file leaves the browser.",
+    ),
+    "verify_caution": Text(
+        "此页的脚本来自同一台服务器：服务器若作假，页面也可作假。离线核验不依赖它。",
+        "This page's script comes from the same server: if that lies, so may the page. "
+        "Offline verification needs nothing from it.",
+    ),
+    "verify_no_script": Text(
+        "此页需要脚本；没有脚本时，请用下面的命令离线核验。",
+        "This page needs script; without it, verify offline by the commands below.",
+    ),
+    "verify_keys": Text("账本公钥，每行一个", "The log's keys, one to a line"),
+    "verify_number": Text("条目编号", "Number of the entry"),
+    "verify_fetch": Text("取来并核验", "Fetch and verify"),
+    "verify_files": Text("或选择文件，也可拖入", "Or choose files, or drop them here"),
+    "verify_files_hint": Text(
+        "条目文件（.tlog-proof）、已保存的回执，或证明与条目两个文件。",
+        "An entry file (.tlog-proof), a stored receipt, or a proof and its entry.",
+    ),
+    "verify_signature": Text("检查点的签名", "The checkpoint's signature"),
+    "verify_signature_told": Text(
+        "账本以上列公钥之一签署了此检查点。", "The log has signed it with one of the keys above."
+    ),
+    "verify_checkpoint": Text("条目数与根", "Size and root"),
+    "verify_checkpoint_told": Text(
+        "检查点属于这一账本，且此条目在其中。",
+        "It is of this log, and of a size that has the entry.",
+    ),
+    "verify_leaf": Text("叶哈希", "The entry's hash"),
+    "verify_leaf_told": Text(
+        "SHA-256（字节 00 与条目）。", "SHA-256 of the byte 00 and the entry (RFC 9162)."
+    ),
+    "verify_path": Text("路径", "The path"),
+    "verify_path_told": Text(
+        "从叶到根，每级与一个兄弟哈希合并。", "From the leaf up, with one sibling at each level."
+    ),
+    "verify_root": Text("得出的根", "The root it leads to"),
+    "verify_root_told": Text("须与检查点的根相同。", "It has to be the checkpoint's."),
+    "verify_digests": Text("批次与回执", "Batch and receipt"),
+    "verify_digests_told": Text(
+        "条目记有两者的摘要。谁签署了它们，由命令核验。",
+        "The entry has the digests of both. Who signed them is checked by the command.",
+    ),
+    "verify_good": Text("成立：账本含有此条目。", "Good: the log holds this entry."),
+    "verify_bad": Text("不成立：见标出的步骤。", "Not proved: see the step that is marked."),
+    "verify_unchecked": Text(
+        "路径通向检查点的根，但此处未核验签名：请用下面的命令。",
+        "The path leads to the checkpoint's root, but its signature was not checked here: "
+        "use the command below.",
+    ),
+    "verify_unread": Text("无法核验。", "Nothing was verified."),
+    "is_good": Text("✓ 成立", "✓ good"),
+    "is_bad": Text("✗ 不成立", "✗ bad"),
+    "is_unchecked": Text("? 未核验", "? not checked"),
+    "is_computed": Text("＝ 已算出", "= computed"),
+    "verify_other_log": Text("检查点属于另一账本。", "The checkpoint is of another log."),
+    "verify_not_signed": Text(
+        "上列公钥均未签署此检查点。", "None of the keys above has signed this checkpoint."
+    ),
+    "verify_bad_signature": Text("签名与文本不符。", "The signature does not fit the text."),
+    "verify_not_checked_here": Text(
+        "此处未核验签名：浏览器没有 Ed25519。",
+        "Signature not checked here: no Ed25519 in this browser.",
+    ),
+    "verify_beyond_size": Text("检查点尚无此条目。", "The checkpoint is of before this entry."),
+    "verify_wrong_path": Text("路径的长度不对。", "The path has another length."),
+    "verify_no_path": Text("路径不成立。", "The path leads nowhere."),
+    "verify_other_root": Text(
+        "两者不同：条目、编号或路径被改动过。", "They differ: entry, number or path were changed."
+    ),
+    "verify_not_as_entered": Text(
+        "条目记有另外的摘要。", "The entry has other digests than this file."
+    ),
+    "verify_bad_file": Text("无法读懂此文件：", "A file cannot be read:"),
+    "verify_bad_key": Text("这不是账本公钥：", "This is no key of a log:"),
+    "verify_no_proof": Text(
+        "此回执没有证明：先用 kashi receipt prove。",
+        "This receipt has no proof: get one by kashi receipt prove.",
+    ),
+    "verify_needs_proof": Text(
+        "还需要证明：请一并选择，或填写编号。",
+        "Its proof is needed too: choose both, or give its number.",
+    ),
+    "verify_needs_entry": Text("还需要条目：请一并选择。", "Its entry is needed too: choose both."),
+    "verify_which_files": Text(
+        "请选择一份回执，或一个证明及其条目。", "Choose one receipt, or one proof and its entry."
+    ),
+    "verify_too_large": Text("文件过大。", "The file is too large."),
+    "verify_insecure": Text(
+        "浏览器仅在 HTTPS 页面上计算哈希：请用下面的命令。",
+        "The browser computes hashes on pages by HTTPS only: use the command below.",
+    ),
+    "verify_no_answer": Text("服务器没有应答：", "The server did not answer:"),
+    "verify_not_given": Text(
+        "服务器没有给出（是否已登录？）：", "The server did not give it (are you signed in?):"
+    ),
+    "verify_other_entry": Text("证明属于另一条目，不是", "The proof is of another entry than"),
+    "input_bytes": Text("条目字节数", "Bytes of the entry"),
+    "input_leaf": Text("叶哈希", "Leaf"),
+    "input_index": Text("条目编号", "Number"),
+    "input_path": Text("兄弟哈希，自下而上", "Siblings, from below"),
+    "input_computed": Text("算出的根", "Computed root"),
+    "input_signed": Text("所签文本", "Signed text"),
+    "input_signatures": Text("签名行", "Signature lines"),
+    "input_payload": Text("批次的摘要", "Digest of the batch"),
+    "input_envelope": Text("信封的摘要", "Digest of the envelope"),
+    "input_receipt": Text("回执的摘要", "Digest of the receipt"),
+    "verify_offline": Text("离线核验", "Verify offline"),
+    "verify_offline_text": Text(
+        "公钥应来自另一来源。以下命令只需文件与公钥。",
+        "Have the key from another source. These need nothing but the file and the key.",
+    ),
+    "log": Text("账本", "The log"),
+    "log_size": Text("已提交条目", "Committed entries"),
+    "log_newest": Text("最新条目的时间", "Newest entry"),
+    "log_published": Text("检查点条目数", "Entries of the checkpoint"),
+    "log_unverified": Text(
+        "此页显示检查点所称，未核验任何签名；联署时间由联署方自称。",
+        "The page shows what the checkpoint claims, and has verified no signature; "
+        "the times are those that cosigners state.",
+    ),
+    "log_offline": Text(
+        "下载并离线核验全部条目；已取得的文件留在文件夹 log 中。",
+        "Download all, and verify it offline; what was fetched stays in the folder log.",
+    ),
+    "cosigners": Text("联署方", "Cosigners"),
+    "no_cosigners": Text("没有联署。", "None has cosigned."),
+    "growth_title": Text("账本条目数（按日）", "Entries of the ledger by day"),
+    "search": Text("查找", "Search"),
+    "search_what": Text(
+        "编号、统一社会信用代码、摘要、条目编号或名称开头",
+        "An id, a USCC, a digest, a number, or the beginning of a name",
+    ),
+    "search_nothing": Text("没有找到。", "Nothing was found."),
+    "search_more": Text("还有更多：请多写几个字。", "There is more: write more of it."),
+    "entry_time": Text("时间", "Time"),
+    "entry_kind": Text("种类", "Kind"),
+    "entry_who": Text("何人", "By whom"),
+    "entry_by": Text("令牌或公钥", "By token or key"),
+    "entry_person": Text("人员", "Person"),
+    "entry_proposal": Text("提案", "Proposal"),
+    "entry_reason": Text("理由", "Reason"),
+    "entry_moves": Text("资金变动", "What it moved"),
+    "entry_no_moves": Text("此条目不涉及资金变动。", "This entry moved no money."),
+    "move_amount": Text("金额", "Amount"),
+    "move_source": Text("自", "From"),
+    "move_target": Text("至", "To"),
+    "entry_evidence": Text("证明", "Its proof"),
+    "proved_entry": Text("下载条目文件", "Download the entry file"),
+    "entry_content": Text("全部内容（金额单位为分）", "All of its content (amounts in fen)"),
+    "entries_newest": Text("最新条目", "Newest entries"),
+    "entries_found": Text("找到的条目", "Entries that were found"),
+    "entries_none": Text("没有这样的条目。", "There is no such entry."),
+    "filters_off": Text("显示最新条目", "Show the newest"),
+    "next_page": Text("下一页", "Next page"),
+    "acts_of_persons": Text("主管部门人员的操作", "What persons of the authority did"),
+    "person_ended": Text("已终止", "ended"),
+    "found_enterprise": Text("企业", "Enterprise"),
+    "found_provider": Text("服务机构", "Provider"),
+    "found_contract": Text("合同", "Contract"),
+    "found_award": Text("资助", "Award"),
+    "found_claim": Text("申领", "Claim"),
+    "found_key": Text("公钥", "Key"),
+    "found_project": Text("项目", "Project"),
+    "found_person": Text("人员", "Person"),
+    "found_batch": Text("批次", "Batch"),
+    "found_record": Text("记录", "Record"),
+    "found_kind": Text("种类", "Kind"),
     "checkpoint": Text("最新检查点", "Newest checkpoint"),
     "api": Text("接口说明", "The API"),
     "sign_in": Text("登录", "Sign in"),

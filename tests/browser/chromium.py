@@ -39,7 +39,7 @@ async def opened(
     assert answer is not None
     assert answer.status == 200, await answer.text()
     yield page
-    assert complaints == []
+    assert complaints == [], complaints
     await context.close()
 
 

@@ -136,7 +136,7 @@ async def test_every_link_of_the_page_leads_somewhere(service):
 
 
 async def test_assets_have_the_hash_of_their_content_and_stay(service):
-    assert len(page.ASSETS) == 2
+    assert len(page.ASSETS) == 3
     for name, data in page.ASSETS.items():
         answer = await service.get(f"/assets/{name}", Authorization="")
         assert (answer.status, answer.body) == (200, data)
