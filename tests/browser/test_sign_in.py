@@ -3,7 +3,9 @@
 import pytest
 
 from meter.console.formats import LANGUAGES
+from meter.console.sign_in import start_of
 from meter.console.words import words
+from meter.host.tokens import Identity
 from tests.books import ALPHA
 from tests.browser.chromium import check_access, is_wider_than_its_window, opened
 from tests.people import add, link
@@ -19,7 +21,9 @@ async def test_a_person_signs_in_by_a_link_and_out_again(database, tmp_path, chr
         async with opened(chromium, url, width=390) as page:
             await check_access(page)
             await page.get_by_role("button", name=w["link_button"]).click()
-            await page.wait_for_url(f"{service.url}/{language}/account")
+            who = Identity("zhao", "enterprise", ALPHA)
+            await page.wait_for_url(service.url + start_of(who, language))
+            await page.goto(f"{service.url}/{language}/account")
             assert await page.locator("dd").nth(2).inner_text() == ALPHA
             await check_access(page)
             assert not await is_wider_than_its_window(page)
