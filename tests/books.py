@@ -188,6 +188,25 @@ def void(id_: str, reason: str = "node failed, not charged") -> dict[str, Any]:
     return {"id": id_, "reason": reason}
 
 
+def line(contract: str, records: int, device_seconds: str, device: str = DEVICE) -> dict[str, Any]:
+    """Return a line of a summary as JSON."""
+    figures = {"records": records, "device_seconds": device_seconds}
+    return {"contract": contract, "device": device} | figures
+
+
+def runs(*counts: int) -> dict[str, Any]:
+    """Return what a scheduler knows: so many runs of each standing, of an hour each."""
+    names = ("reported", "refused", "quarantined", "doubtful", "ignored")
+    told = [*counts, *[0] * (len(names) - len(counts))]
+    parts = {name: {"runs": n, "seconds": n * HOUR} for name, n in zip(names, told, strict=True)}
+    return parts | {"total": {"runs": sum(told), "seconds": sum(told) * HOUR}}
+
+
+def summary(day: str, *lines: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary of a day as JSON."""
+    return {"day": day, "usage": list(lines), "scheduler": runs(len(lines))}
+
+
 def quarters(start: int, end: int, milli_devices: int) -> Iterator[tuple[int, int]]:
     """Yield the quarters of `[start, end)` (seconds), counted from 1970, with their device-time."""
     for quarter in range(start // 900, -(-end // 900)):
@@ -766,8 +785,11 @@ def _stream(body: dict[str, Any]) -> tuple[str, str]:
     return body["provider"], body["stream"]
 
 
-def usage_by_day(state: State) -> dict[tuple[str, int, str], list[int]]:
-    """Return device-time by contract, day and device kind: all, what fits, what is withheld."""
+def usage_by_day(state: State) -> dict[tuple[str, int, str, str], list[int]]:
+    """Return device-time by contract, day, device kind and stream, and the number of records.
+
+    It is all, what fits, and what is withheld.
+    """
     return {
         (contract, *day): times
         for contract, days in state.touched.usage.items()

@@ -19,7 +19,18 @@ from meter.rules import decide
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
 from meter.values.units import format_money, parse_instant
-from tests.books import ALPHA, BETA, DEVICE, lifted, purchase, record, uscc_of, void
+from tests.books import (
+    ALPHA,
+    BETA,
+    DEVICE,
+    lifted,
+    line,
+    purchase,
+    record,
+    summary,
+    uscc_of,
+    void,
+)
 from tests.writer import Writer
 
 NOW = "2027-01-01T12:00:00+08:00"
@@ -99,6 +110,11 @@ def _sell(writer: Writer, random: Random) -> None:
     writer.sell(*bought, voids=[void(_id(random))])
 
 
+def _sum_up(writer: Writer, random: Random) -> None:
+    day = random.choice(("2024-12-31", "2025-01-01", "2026-01-01"))
+    writer.post(summary=summary(day, line("A", random.randrange(1, 4), "3600.460")))
+
+
 def _id(random: Random) -> str:
     return f"r{random.randrange(30)}"
 
@@ -162,6 +178,7 @@ def _enlist(writer: Writer, random: Random) -> None:
 OPERATIONS: tuple[Callable[[Writer, Random], None], ...] = (
     *(_post, _post, _post, _post, _issue, _issue),
     *(_withdraw, _void, _release, _release, _freeze, _enlist, _fund, _amend, _amend, _sell, _sell),
+    _sum_up,
 )
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ PROJECTIONS = (
         "stream",
         "gap",
         "usage_day",
+        "summary",
         "segment_subject",
     ),
     *("device_time", "contract_total", "contract_segment", "contract_year", "contract_year_past"),

@@ -12,6 +12,7 @@ from ledger import canon
 from meter.api.cursor import PageQuery, page_fields, place
 from meter.api.post import SIGNATURE
 from meter.api.responses import (
+    DifferingLine,
     Gap,
     GapPage,
     ReceiptKeyView,
@@ -21,10 +22,12 @@ from meter.api.responses import (
     ReportedView,
     StreamPage,
     StreamView,
+    SummaryPage,
+    SummaryView,
     content_of,
 )
 from meter.api.routes import Ask, Handler, Route, with_etag
-from meter.rules.entries import AcceptedEntry, PurchaseAccepted, RecordVoided
+from meter.rules.entries import AcceptedEntry, DaySummarised, PurchaseAccepted, RecordVoided
 from meter.rules.kinds.table import read_entry
 from meter.tables import pages
 from meter.tables.registry import Registered
@@ -33,6 +36,7 @@ from meter.values.roles import OFFICIALS
 from meter.wire.advice import ADVICE
 from meter.wire.dsse import Document
 from meter.wire.receipt import PASSING_CODES, Receipt
+from meter.wire.summary import Runs, Scheduler
 
 
 class ReportedQuery(PageQuery, frozen=True):
@@ -99,6 +103,19 @@ async def get_stream(ask: Ask) -> GapPage:
     )
 
 
+async def get_summaries(ask: Ask) -> SummaryPage:
+    """The newest summary of each day of a provider's streams."""
+    after = place(ask, ("", -1))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        _check_provider(ask, known)
+        page = await pages.summaries(connection, ask.path("provider"), after, ask.query.limit)
+    return SummaryPage(
+        summaries=[_summary(each) for each in page.items],
+        **page_fields(ask, head, page, lambda each: (each.stream, each.day), after),
+    )
+
+
 async def get_rejected(ask: Ask) -> RejectedPage:
     """What was refused of a provider's batches, and what to do about it."""
     after = place(ask, (-1, -1, 0))
@@ -146,6 +163,25 @@ def _reported(held: pages.Reported) -> ReportedView:
         **_opaque(accepted),
         voided=UNSET if held.voided is None else held.voided,
         voided_by=UNSET if void is None else _side(void),
+    )
+
+
+def _summary(held: pages.Summary) -> SummaryView:
+    entry = read_entry(canon.decode(held.data))
+    assert isinstance(entry, DaySummarised), "meter.summary points at such entries"
+    return SummaryView(
+        entry=held.entry,
+        stream=entry.stream,
+        day=entry.day,
+        replaces=entry.replaces,
+        records=entry.records,
+        device_seconds=entry.device_seconds,
+        told_records=entry.told_records,
+        told_device_seconds=entry.told_device_seconds,
+        lines=entry.lines,
+        differing=entry.differing,
+        differs=[DifferingLine(*line) for line in entry.differs],
+        scheduler=Scheduler(**{name: Runs(*told) for name, told in entry.scheduler.items()}),
     )
 
 
@@ -211,6 +247,7 @@ ROUTES: Final = [
     ),
     _page_route("streams", get_streams, "A provider's streams", StreamPage),
     _page_route("streams/{stream}", get_stream, "A stream and its gaps", GapPage),
+    _page_route("summaries", get_summaries, "Days that were summed up", SummaryPage),
     _page_route("rejected", get_rejected, "Refusals, and what to do about them", RejectedPage),
     Route(
         "GET",

@@ -18,7 +18,7 @@ from meter.api.responses import QuestionPage, QuestionView, as_of
 from meter.api.routes import Ask, Route
 from meter.host.breath import Breath
 from meter.rules.capacity import QUARTERS_PER_DAY
-from meter.rules.entries import AcceptedEntry, RecordEntry, RecordVoided
+from meter.rules.entries import AcceptedEntry, DaySummarised, RecordEntry, RecordVoided
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import AcceptedRecord, DeviceTimeId, State
 from meter.tables import connections, load, pages
@@ -28,7 +28,9 @@ from meter.views.flags import Question, Questions
 
 _OF_RECORDS: Final = (
     *(b'"kind":"usage"', b'"kind":"purchase"', b'"kind":"void"', b'"kind":"release"'),
+    b'"kind":"summary"',
 )
+_Asking = RecordEntry | DaySummarised
 
 
 class QuestionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +48,9 @@ async def get_questions(ask: Ask) -> QuestionPage:
         head, known = await ask.context.snapshot(connection)
         found, reached = await _record_entries(connection, query, head.size)
         state = State(contracts=known.state.contracts, providers=known.state.providers)
+        # What is not read yet may hold the summaries that are missing.
+        is_all = reached >= head.size - 1
+        state.last_at = ask.context.clock.counted() if is_all else found[-1][1].at
         await _load_records(connection, state, found)
         questions = Questions(state)
         for number, entry in found:
@@ -57,9 +62,9 @@ async def get_questions(ask: Ask) -> QuestionPage:
 
 async def _record_entries(
     connection: connections.Connection, query: QuestionsQuery, size: int
-) -> tuple[list[tuple[int, RecordEntry]], int]:
+) -> tuple[list[tuple[int, _Asking]], int]:
     """Return the entries of records after a number, and the last entry that was searched."""
-    found: list[tuple[int, RecordEntry]] = []
+    found: list[tuple[int, _Asking]] = []
     breath, read = Breath(), 0
     async for number, data in _candidates(connection, query, size):
         await breath.take()
@@ -83,15 +88,15 @@ def _candidates(
     return ledger_store.entries(connection, query.after + 1, min(size, query.after + 1 + most))
 
 
-def _record_entry(data: bytes) -> RecordEntry | None:
+def _record_entry(data: bytes) -> _Asking | None:
     if not any(kind in data for kind in _OF_RECORDS):
         return None
     entry = read_entry(canon.decode(data))
-    return entry if isinstance(entry, RecordEntry) else None
+    return entry if isinstance(entry, _Asking) else None
 
 
 async def _load_records(
-    connection: connections.Connection, state: State, found: list[tuple[int, RecordEntry]]
+    connection: connections.Connection, state: State, found: list[tuple[int, _Asking]]
 ) -> None:
     """Let the state know each record that one of the entries voids."""
     for number, entry in found:

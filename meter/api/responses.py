@@ -24,6 +24,7 @@ from meter.values.units import (
 from meter.views.flags import QuestionKind
 from meter.wire.advice import Refusable
 from meter.wire.receipt import REASONS, Reason
+from meter.wire.summary import Scheduler
 
 
 class AsOf(Struct, frozen=True):
@@ -316,6 +317,43 @@ class GapPage(Page, frozen=True, kw_only=True):
     batches: int
     missing: int
     gaps: list[Gap]
+
+
+class DifferingLine(Struct, frozen=True):
+    """A contract and device kind of a day, by the ledger and as the provider told it."""
+
+    contract: str
+    device: str
+    records: int
+    device_seconds: str
+    told_records: int
+    told_device_seconds: str
+
+
+class SummaryView(Struct, frozen=True, kw_only=True):
+    """The newest summary of a stream's day: the ledger's figures of then, and what was told.
+
+    `differs` has the first of the lines in which the two differ. `replaces` is the entry before it.
+    """
+
+    entry: int
+    stream: str
+    day: str
+    replaces: int | UnsetType = UNSET
+    records: int
+    device_seconds: str
+    told_records: int
+    told_device_seconds: str
+    lines: int
+    differing: int
+    differs: list[DifferingLine]
+    scheduler: Scheduler
+
+
+class SummaryPage(Page, frozen=True, kw_only=True):
+    """The days of a provider's streams that were summed up."""
+
+    summaries: list[SummaryView]
 
 
 class RejectedView(Struct, frozen=True, kw_only=True, omit_defaults=True):

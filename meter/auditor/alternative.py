@@ -236,11 +236,11 @@ class _Alternative:
         if record is None:  # of a contract that was refused
             return
         if isinstance(entry, RecordVoided):
-            apply_usage_effect(self.state, void_effect(self.state, record))
+            apply_usage_effect(self.state, void_effect(self.state, record), record.stream)
             record.voided = number
         else:
             effect = release_effect(self.state, record)
-            apply_usage_effect(self.state, effect)
+            apply_usage_effect(self.state, effect, record.stream)
             note_release(record, number, effect)
 
     def _activate(self, entry: PolicyActivated) -> None:
@@ -267,7 +267,7 @@ class _Alternative:
         for name, days in self.state.touched.usage.items():
             if contracts[name].registered.programme != policy.programme:
                 continue
-            if any(day >= first and usage[0] for (day, _), usage in days.items()):
+            if any(day >= first and usage[0] for (day, _, _), usage in days.items()):
                 told = f"{policy.programme} {policy.version}: contract {name} has usage since then"
                 raise CannotCheck(told)
 

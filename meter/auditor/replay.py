@@ -188,6 +188,7 @@ _OF_NO_SIGNER = (
     | entries.AwardEntry
     | entries.ProjectEntry
     | entries.RecordEntry
+    | entries.DaySummarised
 )
 
 

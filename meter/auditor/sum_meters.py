@@ -2,7 +2,7 @@
 
 A part of `auditor.sums`; nothing of the core is used here. Capacity depends on the order of the
 entries: a quarter has in use what the records before left there. That takes 0.8 kB for each day,
-provider or limited contract, and kind of device.
+provider or limited contract, and kind of device, and what streams told of it another 0.4 kB.
 """
 
 from array import array
@@ -143,7 +143,7 @@ class _Day:
     """A day of a meter: its price, why usage counts for nothing, the limits, and the usage.
 
     `price` is for an hour, in 1/10000 yuan. `used` is the device-time of all unvoided records,
-    what of it fits, and what is withheld.
+    what of it fits, and what is withheld; `told` their number and device-time by stream.
     """
 
     price: int | Fraction
@@ -151,6 +151,7 @@ class _Day:
     is_enlisted: bool
     limits: list[Limit]
     used: list[int]
+    told: defaultdict[str, list[int]]
 
 
 @dataclass(slots=True)
@@ -158,7 +159,7 @@ class Meter:
     """One kind of device under a contract, and what is in use there and at the provider.
 
     `limited` is the entry since which the contract limits the device on some days, or None; records
-    of before are not counted as in use there. `used` is by day; `days` is a cache.
+    of before are not counted as in use there. `used` and `told` are by day; `days` is a cache.
     """
 
     index: int
@@ -169,6 +170,9 @@ class Meter:
     in_use: InUse
     in_use_at_provider: InUse
     used: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(_no_usage))
+    told: defaultdict[int, defaultdict[str, list[int]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(_no_records))
+    )
     days: dict[int, _Day] = field(default_factory=dict)
 
     def day(self, day: int) -> _Day:
@@ -188,7 +192,12 @@ class Meter:
             room = _ROOM_FOR_ALL if rented is None else rented * _FULL_QUARTER
             limits.append(("contract", room, self.in_use[day]))
         return _Day(
-            self.price_on(day), self.contract.reason(day), devices > 0, limits, self.used[day]
+            self.price_on(day),
+            self.contract.reason(day),
+            devices > 0,
+            limits,
+            self.used[day],
+            self.told[day],
         )
 
     def price_on(self, day: int) -> int | Fraction:
@@ -249,10 +258,13 @@ class Meter:
                 work["not_enlisted"] += (time - withheld - fits) * terms.price
         return work
 
-    def count(self, usage: Usage, sign: int) -> None:
-        """Count usage (1), or no longer (-1)."""
+    def count(self, usage: Usage, sign: int, stream: str) -> None:
+        """Count usage of a stream (1), or no longer (-1)."""
         for day, times in usage.items():
             terms = self.day(day)
+            told = terms.told[stream]
+            told[0] += sign
+            told[1] += sign * times[0]
             self.contract.work += sign * times[0] * terms.price
             for place, time in enumerate(times):
                 terms.used[place] += sign * time
@@ -273,6 +285,10 @@ def unused_day() -> "array[int]":
 
 def _no_usage() -> list[int]:
     return [0, 0, 0]
+
+
+def _no_records() -> list[int]:
+    return [0, 0]
 
 
 def added_by_day(parts: Time) -> Time:

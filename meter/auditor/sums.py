@@ -49,6 +49,7 @@ one does not, its code is that of the violation:
                      budget, or what is issued if more
     sum_enterprise   enterprise = −Σ due of its contracts
     sum_account      no other account holds anything
+    sum_summary      what a stream's records of a day came to when its provider summed it up
     sum_persons      who gave each command, and whether that was enough: `auditor.sum_persons`
     sum_claims, sum_papers, sum_invoice, sum_notice, sum_cash: `auditor.sum_claims`
     sum_firm         who stands in whose place: `auditor.sum_firms`; thresholds, caps and roles are
@@ -85,6 +86,7 @@ from meter.auditor.sum_rules import (
     years_of,
     yuan,
 )
+from meter.auditor.sum_summaries import Summaries
 from meter.auditor.sum_terms import Terms
 from meter.auditor.sum_totals import (
     Coupon,
@@ -106,7 +108,7 @@ _REQUEST: Final = b'"request":'
 # Entries of these kinds add to no sum but that of their postings. Any other kind is a violation, so
 # that a new one cannot pass unseen.
 _OF_NO_SUM: Final = {
-    *("batch", "key", "revocation", "freeze", "unfreeze", "late_window", "provider_amendment"),
+    *("key", "revocation", "freeze", "unfreeze", "late_window", "provider_amendment"),
     *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
     *("person", "person_end", "person_recovery", "token", "token_end"),
     *("proposal", "proposal_end"),
@@ -159,7 +161,10 @@ class Sums:
         self._persons = Persons()
         self._firms = Firms()
         self._claims = Claims(self._balances, self._firms)
+        self._summaries = Summaries()
         self._adders: dict[str, Callable[[int, dict[str, Any]], None]] = {
+            "batch": self._batch,
+            "summary": self._summary,
             "issue": self._issue,
             "allocation": self._allocation,
             "allotment": self._allotment,
@@ -265,6 +270,13 @@ class Sums:
         for source, target, fen in postings:
             balances[source] -= fen
             balances[target] += fen
+
+    def _batch(self, number: int, fields: dict[str, Any]) -> None:
+        self._records.batch(number, fields["stream"])
+
+    def _summary(self, number: int, fields: dict[str, Any]) -> None:
+        provider = self._providers[fields["provider"]]
+        self._summaries.entry(number, fields, provider, self._records)
 
     def _allocation(self, number: int, fields: dict[str, Any]) -> None:
         """Divide the pool, and expect an issue for each enterprise that gets anything."""

@@ -30,10 +30,11 @@ from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_
 from meter.rules.purchases import counts_by_days, purchase_effect, refuse_purchase
 from meter.rules.salts import salt_in_batch
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
+from meter.rules.summaries import Place, refuse_summary, summarise
 from meter.values.problems import Problem
 from meter.values.strict import plain
 from meter.values.text import ALIKE, folded
-from meter.values.units import MICROSECONDS, day_of, format_money
+from meter.values.units import MICROSECONDS, day_of, format_money, parse_date
 from meter.wire.batch import (
     MAX_AHEAD_SECONDS,
     MAX_RECORD_SECONDS,
@@ -57,6 +58,7 @@ from meter.wire.receipt import (
     Result,
     encode_receipt,
 )
+from meter.wire.summary import Summary, SummaryResult
 
 MAX_MILLI_DEVICES: Final = 10**9
 RECORDS_PER_STEP: Final = 25  # some hundred microseconds of deciding
@@ -79,10 +81,11 @@ class Decided(Struct, frozen=True):
 class _Context:
     """What the records of one batch share: `now` in microseconds, `number` and `salt` of its entry.
 
-    `judged` counts its voids, records and purchases, refused ones too.
+    `judged` counts its voids, records and purchases so far, refused ones too.
     """
 
     provider: str
+    stream: str
     by: str
     now: int
     number: int
@@ -127,12 +130,18 @@ class Decision:
         self._before = before
         self.result: Decided | StoredBatch | None = _answer_before(state, signed)
         self._context = _Context(
-            signed.batch.provider, signed.keyid, now, state.size, bytes.fromhex(salt)
+            signed.batch.provider,
+            signed.batch.stream,
+            signed.keyid,
+            now,
+            state.size,
+            bytes.fromhex(salt),
         )
         self._entries: list[Entry] = []
         self._voids: list[Result] = []
         self._records: list[Result] = []
         self._purchases: list[Result] = []
+        self._summary: SummaryResult | None = None
         if self.result is None:
             state.size += 1  # the batch's own entry; its content is known only at the end
 
@@ -157,6 +166,9 @@ class Decision:
             purchase = batch.purchases[purchases]
             self._purchases.append(_decide_purchase(state, purchase, context, self._entries))
             context.judged += 1
+        elif batch.summary is not UNSET and self._summary is None:
+            # Last, for it counts what the batch brought and took back.
+            self._summary = _decide_summary(state, batch.summary, context, self._entries)
         else:
             self.result = self._end()
 
@@ -175,6 +187,7 @@ class Decision:
                 entries=place,
                 voids=self._voids,
                 results=results,
+                summary=self._summary or UNSET,
             )
         )
         self._state.last_at = context.now
@@ -313,6 +326,28 @@ def _decide_purchase(
     return _accepted(purchase.id, accepted.entry, effect)
 
 
+def _decide_summary(
+    state: State, summary: Summary, context: _Context, entries: list[Entry]
+) -> SummaryResult:
+    refusal = refuse_summary(summary, context.now)
+    if refusal is not None:
+        return refusal
+    place = Place(
+        provider=context.provider,
+        stream=context.stream,
+        batch=context.number,
+        at=context.now,
+        by=context.by,
+        salt=context.next_salt(),
+    )
+    entry, result = summarise(state, summary, place)
+    entries.append(entry)
+    day = day_of(parse_date(summary.day))
+    state.summaries[context.provider, context.stream, day] = state.size
+    state.size += 1
+    return result
+
+
 def _known_purchase(known: AcceptedRecord, purchase: Purchase) -> Duplicate | Conflict:
     usage = known.usage
     if isinstance(usage, UsageAccepted):
@@ -408,7 +443,8 @@ def _rate(
         evidence=evidence_of(withheld) if withheld else UNSET,
         ineligible=effect.costs.ineligible or UNSET,
     )
-    return AcceptedRecord(state.size, usage, fits, withheld), effect
+    accepted = AcceptedRecord(state.size, usage, fits, withheld, stream=context.stream)
+    return accepted, effect
 
 
 def _rate_purchase(
@@ -434,7 +470,7 @@ def _rate_purchase(
         entitled=effect.entitled,
         ineligible=effect.costs.ineligible or UNSET,
     )
-    return AcceptedRecord(state.size, entry, measured.fits), effect
+    return AcceptedRecord(state.size, entry, measured.fits, stream=context.stream), effect
 
 
 def _accepted(record_id: str, number: int, effect: UsageEffect) -> Accepted:

@@ -283,8 +283,8 @@ def grant_postings(grants: Iterable[Grant]) -> list[Posting]:
     return postings
 
 
-def apply_usage_effect(state: State, effect: UsageEffect) -> None:
-    """Apply the effect of a record, its void or its release to the state."""
+def apply_usage_effect(state: State, effect: UsageEffect, stream: str) -> None:
+    """Apply the effect of a record, its void or its release; `stream` is the record's."""
     contract, worth = effect.contract, effect.worth
     name = contract.registered.id
     contract.used += worth.numerator
@@ -299,19 +299,19 @@ def apply_usage_effect(state: State, effect: UsageEffect) -> None:
     contract.entitlement = effect.entitlement
     state.touched.contracts.add(name)
     for day, time, fits, withheld in effect.days:
-        state.touched.add_usage(name, (day, effect.device), time, fits, withheld)
+        state.touched.add_usage(name, (day, effect.device, stream), time, fits, withheld)
     apply_grants(state, effect.grants)
 
 
 def accept(state: State, record: AcceptedRecord, effect: UsageEffect) -> None:
     """Apply an accepted record to the state; `admit` has counted its device-time already."""
-    apply_usage_effect(state, effect)
+    apply_usage_effect(state, effect, record.stream)
     state.records[record.usage.provider, record.usage.id] = record
 
 
 def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
     """Apply a void, the entry `number`, to the state."""
-    apply_usage_effect(state, effect)
+    apply_usage_effect(state, effect, record.stream)
     usage = record.usage
     if isinstance(usage, UsageAccepted):  # a purchase takes no device
         meter = meter_of(state, effect.contract, usage.device)
@@ -321,7 +321,7 @@ def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageE
 
 def apply_release(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:
     """Apply a release, the entry `number`, to the state."""
-    apply_usage_effect(state, effect)
+    apply_usage_effect(state, effect, record.stream)
     usage = record.usage
     assert isinstance(usage, UsageAccepted), "nothing of a purchase is withheld"
     work, meter = work_of(usage), meter_of(state, effect.contract, usage.device)

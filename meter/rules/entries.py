@@ -859,6 +859,32 @@ class PurchaseAccepted(Entry, frozen=True, kw_only=True):
         return parse_date(self.service_from), parse_date(self.service_until)
 
 
+class DaySummarised(Entry, frozen=True, kw_only=True):
+    """A provider's summary of a Shanghai day of one stream, beside the ledger's own figures.
+
+    `lines` counts the contracts and device kinds in either, `differing` those in which the two
+    differ; `differs` has the first of these: contract, device, then records and device-seconds by
+    the ledger, and as the provider told them. The sums are those of all lines. Device-seconds are
+    texts, for nothing bounds them. `scheduler` is told by the provider alone: runs and their
+    seconds. `replaces` is the newest entry about the same day before.
+    """
+
+    kind: Literal["summary"] = "summary"
+    batch: int
+    provider: str
+    stream: str
+    day: str
+    replaces: int | UnsetType = UNSET
+    records: int
+    device_seconds: str
+    told_records: int
+    told_device_seconds: str
+    lines: int
+    differing: int
+    differs: list[tuple[str, str, int, str, int, str]]
+    scheduler: dict[str, tuple[int, int]]
+
+
 class RecordReleased(AuthorityEntry, frozen=True, kw_only=True):
     """A release: the `withheld` part of a record fits from now on.
 
@@ -949,6 +975,7 @@ PartyEntry = (
 # Every struct of an entry; `rules/kinds/table.py` compares it with the kinds.
 AnyEntry = (
     LedgerEntry
+    | DaySummarised
     | PartyEntry
     | KeyRevoked
     | EnterpriseSucceeded

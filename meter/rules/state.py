@@ -48,6 +48,11 @@ RequestId = tuple[str, str]  # owner (`People.owner_of`), its idempotency key
 DeviceTimeId = tuple[Limit, str, str]  # "contract" or "provider", its id, device kind
 # By Shanghai day since 1970-01-01 and device kind: device-time in all, what fits, what is withheld.
 UsageDays = dict[tuple[int, str], list[int]]
+# The same by stream too, with the number of records beside it.
+StreamDays = dict[tuple[int, str, str], list[int]]
+DayOfStream = tuple[str, str, int]  # provider, stream, Shanghai day since 1970-01-01
+# What a stream's records of a day come to, by contract and device kind: records, device-time.
+Figures = dict[tuple[str, str], tuple[int, int]]
 
 MAX_HELD_STREAMS: Final = 20_000  # names that the service keeps in memory
 MAX_HELD_DAYS: Final = 20_000  # of device-time, 0.8 kB each, that the service keeps in memory
@@ -108,7 +113,7 @@ class Provider:
     """A provider and its enlistments by the name of their batch.
 
     `announced` lists them in the order of their entries, including those whose end was moved later;
-    `amended` are the provider's facts since some entries.
+    `amended` are the provider's facts since some entries; `contracts` the ids of its contracts.
     """
 
     entry: int
@@ -116,6 +121,7 @@ class Provider:
     amended: list[tuple[int, ProviderRegistered]] = field(default_factory=list)
     enlistments: dict[str, EnlistedBatch] = field(default_factory=dict)
     announced: list[tuple[str, EnlistedBatch]] = field(default_factory=list)
+    contracts: list[str] = field(default_factory=list)
 
     def facts_at(self, size: int) -> ProviderRegistered:
         """Return who it is by the first `size` entries."""
@@ -512,7 +518,7 @@ class AcceptedRecord(Struct):
     """An accepted record or purchase, and the numbers of the entries that voided or released it.
 
     `fits` is the enlisted part that has room, by day; `withheld` is the part that did not fit. A
-    purchase fits whole, and has numerators by day.
+    purchase fits whole, and has numerators by day. `stream` is that of its batch.
     """
 
     entry: int
@@ -521,6 +527,7 @@ class AcceptedRecord(Struct):
     withheld: list[Withheld] = []
     voided: int | None = None
     released: int | None = None
+    stream: str = ""
 
 
 class StoredBatch(Struct, frozen=True):
@@ -539,8 +546,9 @@ class Touched:
 
     `amended` has the shares of a contract by year after an entry that changed its terms, by its id
     and the size with that entry.
-    `usage` has, by contract, then Shanghai day and device kind, how much more device-time there is:
-    all, what fits, and what is withheld. In a replay, where nobody takes it, that is all there is.
+    `usage` has, by contract, then Shanghai day, device kind and stream, how much more device-time
+    there is: all, what fits, and what is withheld; and how many more records. In a replay, where
+    nobody takes it, that is all there is.
     """
 
     contracts: set[str] = field(default_factory=set)
@@ -549,22 +557,23 @@ class Touched:
     coupons: set[CouponId] = field(default_factory=set)
     pools: set[PoolId] = field(default_factory=set)
     days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
-    usage: dict[str, UsageDays] = field(default_factory=dict)
+    usage: dict[str, StreamDays] = field(default_factory=dict)
 
     def add_usage(
-        self, contract: str, day: tuple[int, str], time: int, fits: int, withheld: int
+        self, contract: str, day: tuple[int, str, str], time: int, fits: int, withheld: int
     ) -> None:
-        """Add device-time to a day of a contract; negative numbers take it off."""
+        """Add a record to a day of a contract; negative numbers take one off."""
         days = self.usage.get(contract)
         if days is None:
             days = self.usage[contract] = {}
         held = days.get(day)
         if held is None:
-            days[day] = [time, fits, withheld]
-        else:
-            held[0] += time
-            held[1] += fits
-            held[2] += withheld
+            held = days[day] = [0, 0, 0, 0]
+        held[0] += time
+        held[1] += fits
+        held[2] += withheld
+        if time:  # a release changes no time
+            held[3] += 1 if time > 0 else -1
 
     def update(self, other: "Touched") -> None:
         """Add what another group changed."""
@@ -575,8 +584,19 @@ class Touched:
         self.pools |= other.pools
         self.days |= other.days
         for contract, days in other.usage.items():
-            for day, (time, fits, withheld) in days.items():
-                self.add_usage(contract, day, time, fits, withheld)
+            held = self.usage.setdefault(contract, {})
+            for day, more in days.items():
+                before = held.get(day, [0] * len(more))
+                held[day] = [a + b for a, b in zip(before, more, strict=True)]
+
+
+def add_streams(days: UsageDays, more: StreamDays) -> None:
+    """Add what streams metered to days of all streams together."""
+    for (day, device, _), (time, fits, withheld, _) in more.items():
+        held = days.setdefault((day, device), [0, 0, 0])
+        held[0] += time
+        held[1] += fits
+        held[2] += withheld
 
 
 def _policy_in_force(policies: Sequence[Policy], instant: int) -> Policy | None:
@@ -592,7 +612,9 @@ def _policy_in_force(policies: Sequence[Policy], instant: int) -> Policy | None:
 class State:
     """The whole state. `size` is the number of entries, `last_at` the last entry's `at`.
 
-    `usage_days` holds, by contract, what was metered before `touched` began, where it was loaded.
+    `usage_days` holds, by contract, what was metered before `touched` began, where it was loaded;
+    `stream_days` likewise by stream and day. `summaries` has the newest entry about a stream's day,
+    and `stream` is that of the batch whose entries follow.
     `noted` and `noted_pools` have what the rows by day add up to: the issued and granted fen of
     coupons, the amounts of pools.
     `coupons` holds the issued fen of each coupon, `granted` the fen that its contracts were
@@ -633,6 +655,9 @@ class State:
     in_use: dict[DeviceTimeId, DeviceTime] = field(default_factory=dict)
     claims: ClaimBook = field(default_factory=ClaimBook)
     usage_days: dict[str, UsageDays] = field(default_factory=dict)
+    stream_days: dict[DayOfStream, Figures] = field(default_factory=dict)
+    summaries: dict[DayOfStream, int] = field(default_factory=dict)
+    stream: str = ""
     touched: Touched = field(default_factory=Touched)
     noted: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
     noted_pools: dict[PoolId, int] = field(default_factory=dict)
@@ -659,12 +684,23 @@ class State:
     def usage_of(self, contract: str) -> UsageDays:
         """Return what was metered under a contract by day; the service has loaded it."""
         found = {day: list(held) for day, held in self.usage_days.get(contract, {}).items()}
-        for day, more in self.touched.usage.get(contract, {}).items():
-            held = found.get(day)
-            found[day] = (
-                list(more) if held is None else [a + b for a, b in zip(held, more, strict=True)]
-            )
+        add_streams(found, self.touched.usage.get(contract, {}))
         return found
+
+    def figures_of(self, name: DayOfStream) -> Figures:
+        """Return what a stream's records of a day come to; the service has loaded it."""
+        provider, stream, day = name
+        found = dict(self.stream_days.get(name, {}))
+        for contract in self.providers[provider].contracts:
+            days = self.touched.usage.get(contract)
+            if days is None:
+                continue
+            for device in self.contracts[contract].agreed.prices:
+                more = days.get((day, device, stream))
+                if more is not None:
+                    records, time = found.get((contract, device), (0, 0))
+                    found[contract, device] = records + more[3], time + more[0]
+        return {line: figures for line, figures in sorted(found.items()) if figures[0]}
 
     def last_successor(self, uscc: str, size: int | None = None) -> str:
         """Return who stands in an enterprise's place, after `size` entries or all; else itself."""
@@ -757,6 +793,8 @@ class State:
         self.records.clear()
         self.batches.clear()
         self.usage_days.clear()
+        self.stream_days.clear()
+        self.summaries.clear()
         if len(self.streams) > MAX_HELD_STREAMS:
             self.streams.clear()
         if sum(len(count.days) for count in self.in_use.values()) > MAX_HELD_DAYS:

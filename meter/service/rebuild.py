@@ -17,7 +17,7 @@ from ledger.tlog import Frontier
 from meter.rules.entries import FLOORED_CLASSES, ContractAmended, RecordReleased, RecordVoided
 from meter.rules.evolve import evolve
 from meter.rules.kinds.table import read_entry
-from meter.rules.state import State, Touched
+from meter.rules.state import State, Touched, add_streams
 from meter.tables import connections, load, segments, write
 from meter.tables.rows import Written, note_group, note_refused, note_rows
 from meter.tables.sessions import Address
@@ -90,8 +90,7 @@ async def _load_usage(
 ) -> None:
     """Load a contract's usage by day: what is stored, and what waits to be."""
     await load.load_usage_days(connection, state, contract)
-    stored = Touched(usage={contract: state.usage_days[contract]})
-    stored.update(Touched(usage={contract: waiting.usage.get(contract, {})}))
+    add_streams(state.usage_days[contract], waiting.usage.get(contract, {}))
 
 
 async def _load_record(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import asyncpg
+from msgspec import UNSET
 
 from ledger import canon
 from ledger import store as ledger_store
@@ -25,6 +26,7 @@ from meter.rules.rating import entitle
 from meter.rules.state import (
     AcceptedRecord,
     BatchId,
+    DayOfStream,
     DeviceTimeId,
     RecordId,
     RequestId,
@@ -38,6 +40,7 @@ from meter.tables.rows import _columns
 from meter.tables.write import _SQL
 from meter.values.problems import Problem
 from meter.values.text import folded
+from meter.values.units import day_of, parse_date
 from meter.wire.batch import Batch
 from meter.wire.receipt import EntryRange
 
@@ -58,11 +61,15 @@ class Named:
     records: set[RecordId] = field(default_factory=set)
     requests: set[RequestId] = field(default_factory=set)
     amended: set[str] = field(default_factory=set)  # contracts whose terms change
+    days: set[DayOfStream] = field(default_factory=set)  # that are summed up
 
     def add_batch(self, batch: Batch) -> None:
         """Add what a signed batch names."""
         self.batches.add((batch.provider, batch.stream, batch.seq))
         self.records.update((batch.provider, item) for item in batch.item_ids)
+        if batch.summary is not UNSET:
+            day = day_of(parse_date(batch.summary.day))
+            self.days.add((batch.provider, batch.stream, day))
 
     def add_command(self, state: State, asked: Asked, by: str, request: str | None) -> None:
         """Add what a command names, also one that is proposed, and its idempotency key."""
@@ -139,6 +146,8 @@ async def load_named(
     await load_records(connection, state, named.records)
     for contract in named.amended:
         await load_usage_days(connection, state, contract)
+    for day in named.days:
+        await _load_stream_day(connection, state, day)
     if not named.requests:
         return {}
     rows = await connection.fetch(_SQL["known_requests"], *_columns(named.requests, 2))
@@ -186,7 +195,7 @@ def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> AcceptedRecord:
     usage = read_entry(canon.decode(entries[row["entry"]]))
     if isinstance(usage, PurchaseAccepted):
         fits = measured_purchase(usage, by_days=usage.by_days).fits
-        return AcceptedRecord(row["entry"], usage, fits, voided=row["voided"])
+        return AcceptedRecord(row["entry"], usage, fits, voided=row["voided"], stream=row["stream"])
     assert isinstance(usage, UsageAccepted), "meter.record points at accepted entries"
     fits = usage.fits
     if row["released"] is not None:
@@ -195,7 +204,8 @@ def _record(row: asyncpg.Record, entries: dict[int, bytes]) -> AcceptedRecord:
         fits = added([*fits, *release.withheld])
     columns = (row["quarters"], row["counts"], row["device_times"], row["limits"])
     withheld = [Withheld(*run) for run in zip(*columns, strict=True)]
-    return AcceptedRecord(row["entry"], usage, fits, withheld, row["voided"], row["released"])
+    entry, voided, released = row["entry"], row["voided"], row["released"]
+    return AcceptedRecord(entry, usage, fits, withheld, voided, released, row["stream"])
 
 
 async def load_usage_days(connection: Connection, state: State, contract: str) -> None:
@@ -204,6 +214,21 @@ async def load_usage_days(connection: Connection, state: State, contract: str) -
         (day, device): list(map(int, device_times))
         for day, device, *device_times in await connection.fetch(_SQL["usage_days"], contract)
     }
+
+
+async def _load_stream_day(connection: Connection, state: State, name: DayOfStream) -> None:
+    """Load what is stored of a stream's day, and the newest summary of it."""
+    provider, stream, day = name
+    if provider not in state.providers:  # the batch will be refused
+        return
+    contracts = state.providers[provider].contracts
+    rows = await connection.fetch(_SQL["stream_day"], contracts, day, stream)
+    state.stream_days[name] = {
+        (contract, device): (records, int(time)) for contract, device, records, time in rows
+    }
+    entry = await connection.fetchval(_SQL["known_summary"], *name)
+    if entry is not None:
+        state.summaries[name] = entry
 
 
 async def load_device_time(

@@ -126,6 +126,16 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """The newest entry about a Shanghai day (since 1970-01-01) of a stream."""
+
+    stream: str
+    day: int
+    entry: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ToReview:
     """A record of which a fen or more is withheld, to be reviewed; times in microseconds.
 
@@ -249,6 +259,16 @@ async def stream(connection: Connection, provider: str, name: str) -> Stream | N
     """Return one stream."""
     row = await connection.fetchrow(_SQL["stream"], provider, name)
     return None if row is None else Stream(*row)
+
+
+async def summaries(
+    connection: Connection, provider: str, after: tuple[str, int], limit: int
+) -> Page[Summary]:
+    """Return the newest summaries of a provider by stream and day."""
+    rows = await connection.fetch(_SQL["summaries"], provider, *after, limit + 1)
+    read = await ledger_store.entries_at(connection, (row["entry"] for row in rows))
+    found = [Summary(stream, day, entry, read[entry]) for stream, day, entry in rows]
+    return _page(found, limit)
 
 
 async def gaps(

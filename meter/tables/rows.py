@@ -14,6 +14,7 @@ from meter.rules.state import (
     AcceptedRecord,
     BatchId,
     CouponId,
+    DayOfStream,
     PoolId,
     State,
     StoredBatch,
@@ -53,6 +54,7 @@ class Written:
     pool_days: dict[tuple[PoolId, int], list[int]] = field(default_factory=dict)
     refused: list[tuple[Any, ...]] = field(default_factory=list)
     numbers: list[BatchId] = field(default_factory=list)
+    summaries: dict[DayOfStream, int] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)  # of the group's entries
     segment_subjects: list[tuple[str, int]] = field(default_factory=list)
 
@@ -171,6 +173,9 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
             written.numbers.append((entry.provider, entry.stream, entry.seq))
         case "release":
             written.releases.append((entry.provider, entry.id, number))
+        case "summary":
+            day = day_of(parse_date(entry.day))
+            written.summaries[entry.provider, entry.stream, day] = number
         case "totals":
             pass
         case "registration":

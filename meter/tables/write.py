@@ -20,8 +20,8 @@ from meter.rules.state import (
     DeviceTimeId,
     PoolId,
     State,
+    StreamDays,
     Touched,
-    UsageDays,
 )
 from meter.rules.subjects import subjects_of
 from meter.tables.connections import Connection
@@ -43,6 +43,7 @@ _PROJECTIONS: Final = (
     "stream",
     "gap",
     "usage_day",
+    "summary",
     "segment_subject",
     "device_time",
     "contract_total",
@@ -98,6 +99,9 @@ async def write(connection: Connection, state: State, touched: Touched, written:
         await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
     if written.numbers:
         await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
+    if written.summaries:
+        rows = [(*day, entry) for day, entry in written.summaries.items()]
+        await connection.execute(_SQL["put_summaries"], *_columns(rows, 4))
     await _put_device_time(connection, state, touched.days)
     emptied = touched.contracts if written.voids else {name for name, _ in touched.amended}
     if emptied:  # of some segments
@@ -133,7 +137,7 @@ async def _put_sums(
     contracts = [state.contracts[name] for name in sorted(touched.contracts)]
     awards = [state.awards[name] for name in sorted(touched.awards)]
     tables = (
-        (_usage_days(touched.usage, written.spans), 8),
+        (_usage_days(touched.usage, written.spans), 10),
         (_contract_totals(contracts), 7),
         (_contract_segments(contracts), 4),
         ([*_contract_years(contracts), *_award_years(awards)], 7),
@@ -189,12 +193,16 @@ def _award_years(awards: list[Award]) -> list[tuple[Any, ...]]:
 
 
 def _usage_days(
-    added: Mapping[str, UsageDays], spans: Mapping[UsageDay, tuple[int, int]]
+    added: Mapping[str, StreamDays], spans: Mapping[UsageDay, tuple[int, int]]
 ) -> list[tuple[Any, ...]]:
     return [
-        (contract, *day, *map(Decimal, device_times), *spans.get((contract, *day), (None, None)))
+        (
+            *(contract, day, device, stream),
+            *(*map(Decimal, device_times), records),
+            *spans.get((contract, day, device), (None, None)),
+        )
         for contract, days in added.items()
-        for day, device_times in days.items()
+        for (day, device, stream), (*device_times, records) in days.items()
     ]
 
 

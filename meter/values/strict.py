@@ -23,6 +23,7 @@ from meter.values.units import (
     format_money,
     format_price,
     parse_date,
+    parse_device_seconds,
     parse_instant,
     parse_moment,
     parse_money,
@@ -99,6 +100,10 @@ class Lines(str):
     __slots__ = ()
 
 
+class DeviceSeconds(int):
+    """Device-time: device-seconds with three decimals outside, thousandths × seconds inside."""
+
+
 class Instant(int):
     """An instant: text with an offset outside, seconds since 1970 UTC inside."""
 
@@ -173,6 +178,13 @@ SCHEMAS: Final[dict[type, dict[str, Any]]] = {
         r"(?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$",
         "description": "An instant with up to six decimals of a second, and `Z` or an offset.",
         "examples": ["2025-03-01T08:00:00.250000+08:00"],
+    },
+    DeviceSeconds: {
+        "type": "string",
+        "format": "device-seconds",
+        "pattern": r"^(?:0|[1-9][0-9]{0,17})\.[0-9]{3}$",
+        "description": "Device-seconds with exactly three decimals.",
+        "examples": ["691200.000"],
     },
     Number: {
         "type": "string",
@@ -349,6 +361,7 @@ _READERS: Final[dict[type, Callable[[str], object]]] = {
     Uscc: _uscc,
     Lines: Lines,
     Instant: _instant,
+    DeviceSeconds: lambda text: DeviceSeconds(parse_device_seconds(text)),
     Moment: lambda text: Moment(parse_moment(text)),
     Number: _number,
 }

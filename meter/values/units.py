@@ -5,6 +5,7 @@
     instant  whole seconds, UTC     "2025-03-01T08:00:00+08:00"   <-> 1740787200
     moment   microseconds, UTC      "2025-03-01T08:00:00.250000+08:00" <-> 1740787200250000
     hours    thousandths × seconds  "1.5000"                      <-  5400000
+    device-seconds  the same        "5400.000"                    <-> 5400000
     date     Asia/Shanghai          "2025-03-01"                  <-> its midnight, an instant
     year     calendar year there    2025                          <-> [midnight, midnight)
 
@@ -28,6 +29,7 @@ MAX_FEN: Final = 10**15  # ten trillion yuan: far above any pool, far below the 
 _MONEY = re.compile(r"(0|[1-9][0-9]{0,13})\.([0-9]{2})", re.ASCII)
 # Below 100,000 yuan, so that the dearest record's cost stays below the 2^53 of an entry.
 _PRICE = re.compile(r"(0|[1-9][0-9]{0,4})(?:\.([0-9]{1,4}))?", re.ASCII)
+_DEVICE_SECONDS = re.compile(r"(0|[1-9][0-9]{0,17})\.([0-9]{3})", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", re.ASCII)
 _INSTANT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})"
@@ -92,6 +94,19 @@ def write_hours(hours: int) -> str:
     """1/10000 of device-hours -> device-hours with four decimals."""
     whole, rest = divmod(hours, 10_000)
     return f"{whole}.{rest:04d}"
+
+
+def parse_device_seconds(text: str) -> int:
+    """Device-seconds with exactly three decimals -> thousandths × seconds."""
+    match = _DEVICE_SECONDS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not device-seconds with three decimals: {text!r:.80}")
+    return int(match[1]) * 1_000 + int(match[2])
+
+
+def format_device_seconds(device_time: int) -> str:
+    """Thousandths × seconds -> device-seconds with exactly three decimals."""
+    return f"{device_time // 1_000}.{device_time % 1_000:03d}"
 
 
 def parse_instant(text: str) -> int:

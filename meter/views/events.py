@@ -60,6 +60,7 @@ from meter.rules.entries import (
     CouponIssued,
     CouponsExpired,
     CouponWithdrawn,
+    DaySummarised,
     DebtRecovered,
     EnterpriseSucceeded,
     Entry,
@@ -130,7 +131,7 @@ if set(_CLAIM_EVENTS) != set(get_args(ClaimEntry)):
     raise TypeError("an entry of a claim has no event")
 # The fields that officials see of any entry that has them.
 _CONDENSED: Final = (
-    *("id", "provider", "stream", "seq", "keyid", "contract", "record", "claim", "item"),
+    *("id", "provider", "stream", "seq", "day", "keyid", "contract", "record", "claim", "item"),
     *("enterprise", "uscc", "programme", "version", "year", "award", "project"),
     *("holder", "token", "command", "proposal"),
 )
@@ -145,6 +146,7 @@ _OF_NO_COUPON = (
     | ContractUnfrozen
     | LateWindowOpened
     | BatchAccepted
+    | DaySummarised
     | AwardEntry
     | ProjectEntry
     | ClaimEntry
@@ -161,7 +163,9 @@ _OF_NO_PROVIDER = (
     | ProjectEntry
     | ClaimEntry
 )
-_OF_NO_ENTERPRISE = LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted | ProjectRegistered
+_OF_NO_ENTERPRISE = (
+    LedgerEntry | PartyEntry | KeyRevoked | BatchAccepted | DaySummarised | ProjectRegistered
+)
 _ProjectMoney = ProjectFunded | ProjectAudited
 _AboutContract = (
     RecordEntry
@@ -276,6 +280,16 @@ class BatchData(Data, frozen=True, kw_only=True):
     voids: int
     records: int
     purchases: int
+
+
+class SummaryData(Data, frozen=True, kw_only=True):
+    """A day of a stream was summed up: the ledger's figures, and in how many lines they differ."""
+
+    stream: str
+    day: str
+    records: int
+    device_seconds: str
+    differing: int
 
 
 class ContractData(Data, frozen=True, kw_only=True):
@@ -555,6 +569,8 @@ def _one_event(
 def _for_provider(entry: AnyEntry, common: _Common) -> Iterator[NamedData]:
     if isinstance(entry, BatchAccepted):
         yield _batch(entry, common)
+    elif isinstance(entry, DaySummarised):
+        yield _summary(entry, common)
     elif isinstance(entry, RecordVoided | RecordReleased):
         yield _record(entry, common)
     elif isinstance(entry, KeyRevoked):
@@ -581,6 +597,21 @@ def _batch(entry: BatchAccepted, common: _Common) -> NamedData:
             voids=entry.voids,
             records=entry.records,
             purchases=entry.purchases,
+        ),
+    )
+
+
+def _summary(entry: DaySummarised, common: _Common) -> NamedData:
+    return (
+        "day.summarised",
+        SummaryData(
+            entry=common.number,
+            time=common.time,
+            stream=entry.stream,
+            day=entry.day,
+            records=entry.records,
+            device_seconds=entry.device_seconds,
+            differing=entry.differing,
         ),
     )
 
@@ -905,7 +936,7 @@ def _provider_of(state: State, entry: AnyEntry) -> str:
     """Return the provider that sees an entry; of its own records it has receipts."""
     if isinstance(entry, KeyRevoked):
         return state.keys[entry.keyid].registered.provider
-    if isinstance(entry, ContractRegistered | BatchAccepted | RecordReleased):
+    if isinstance(entry, ContractRegistered | BatchAccepted | DaySummarised | RecordReleased):
         return entry.provider
     if isinstance(entry, RecordVoided):
         return entry.provider if entry.batch is UNSET else ""

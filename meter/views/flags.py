@@ -9,6 +9,8 @@ officials ask for them (`GET /v1/questions`):
     shared_run     one `run` under two contracts
     crowded        more devices at once than enlisted, in a quarter-hour whose device-time fits
     released       a withheld part counts now, beside what fitted before it
+    summary_differs  a provider's newest summary of a day has other figures than the ledger then
+    no_summary     a stream that sums its days up left one out, or not 36 hours after it ended
 
 Two records are of the same usage where both name one `run`; where one names none, if both are of
 one enterprise. So are two purchases of one amount and day. Questions of one kind about the same
@@ -23,7 +25,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Final, Literal, get_args
 
 from msgspec import UNSET, UnsetType
@@ -32,6 +34,7 @@ from meter.rules.capacity import QUARTER_SECONDS
 from meter.rules.entries import (
     NO_DEVICE,
     AcceptedEntry,
+    DaySummarised,
     Entry,
     PurchaseAccepted,
     RecordReleased,
@@ -40,9 +43,18 @@ from meter.rules.entries import (
 )
 from meter.rules.measure import work_of
 from meter.rules.state import State
-from meter.values.units import MICROSECONDS, day_of, day_start, year_of
+from meter.values.units import MICROSECONDS, day_of, day_start, parse_date, year_of
 
-QuestionKind = Literal["moved", "frozen_void", "repeated", "shared_run", "crowded", "released"]
+QuestionKind = Literal[
+    "moved",
+    "frozen_void",
+    "repeated",
+    "shared_run",
+    "crowded",
+    "released",
+    "summary_differs",
+    "no_summary",
+]
 QUESTION_KINDS: Final[tuple[QuestionKind, ...]] = get_args(QuestionKind)
 
 _MEANINGS: Final[dict[QuestionKind, str]] = {
@@ -52,11 +64,15 @@ _MEANINGS: Final[dict[QuestionKind, str]] = {
     "shared_run": "one run under two contracts",
     "crowded": "more devices at once than enlisted",
     "released": "a withheld part was let count",
+    "summary_differs": "a summary of a day has other figures than the ledger",
+    "no_summary": "a day without a summary",
 }
+SUMMARY_SECONDS: Final = 36 * 3_600  # after the end of a day, until its summary is missed
 MAX_ENTRIES_NAMED: Final = 20  # of one question: enough to begin with
 
 _Quarter = tuple[str, str, int]  # provider, device kind, quarter since 1970 UTC
 _Key = tuple[str | int, ...]
+_Days = dict[int, tuple[int, bool]]
 _Group = tuple[QuestionKind, str, tuple[str, ...]]  # kind, provider, contracts
 
 
@@ -64,7 +80,8 @@ _Group = tuple[QuestionKind, str, tuple[str, ...]]  # kind, provider, contracts
 class Question:
     """Something to explain: how often it was found, and the first entries that show it.
 
-    `contracts` is empty for `crowded`, where any may be concerned.
+    `contracts` is empty for `crowded`, where any may be concerned, and for summaries. Days without
+    one are counted; the entries are the summaries beside them.
     """
 
     kind: QuestionKind
@@ -90,7 +107,7 @@ class Questions:
     """The questions that a ledger's entries raise.
 
     `state` knows the contracts, the providers, each record that an entry voids and, when `found` is
-    called, the device-time in use of `quarters`.
+    called, the device-time in use of `quarters` and the instant until which nothing more came.
     """
 
     def __init__(self, state: State) -> None:
@@ -103,6 +120,8 @@ class Questions:
         self._parts: dict[_Quarter, array[int]] = {}
         self._changed: set[_Quarter] = set()
         self._crowds: dict[_Quarter, list[int]] = {}
+        # Of a provider's stream by day: the newest summary, and whether it differs.
+        self._summaries: defaultdict[tuple[str, str], _Days] = defaultdict(dict)
 
     def entry(self, number: int, entry: Entry) -> None:
         """Take an entry, in the order of the ledger; `state` may be ahead of it."""
@@ -116,6 +135,10 @@ class Questions:
                 self._void(number, entry)
             case RecordReleased():
                 self._ask("released", entry.provider, {entry.contract}, entry.record, number)
+            case DaySummarised():
+                day = day_of(parse_date(entry.day))
+                days = self._summaries[entry.provider, entry.stream]
+                days[day] = number, entry.differing > 0
             case _:
                 pass  # no other kind moves money of a record
 
@@ -129,14 +152,32 @@ class Questions:
         for quarter in self._changed:
             self._crowds[quarter] = self._crowd(quarter)
         self._changed.clear()
-        crowded: defaultdict[_Group, _Asked] = defaultdict(_Asked)
+        of_now: defaultdict[_Group, _Asked] = defaultdict(_Asked)
+        for (provider, _), days in sorted(self._summaries.items()):
+            self._look_at_days(of_now, provider, days)
         for (provider, _, _), crowd in sorted(self._crowds.items()):
             if crowd:
-                _add(crowded["crowded", provider, ()], crowd)
+                _add(of_now["crowded", provider, ()], crowd)
         return sorted(
             Question(*group, asked.count, tuple(asked.entries))
-            for group, asked in (self._asked | crowded).items()
+            for group, asked in (self._asked | of_now).items()
         )
+
+    def _look_at_days(
+        self,
+        asked: defaultdict[_Group, _Asked],
+        provider: str,
+        days: _Days,
+    ) -> None:
+        """Ask about the days of one stream: those that differ, and those that are left out."""
+        for day in sorted(days):
+            number, differs = days[day]
+            if differs:
+                _add(asked["summary_differs", provider, ()], [number])
+        due = day_of(self._state.last_at // MICROSECONDS - SUMMARY_SECONDS) - 1
+        for day, following in pairwise([*sorted(days), max(due, *days) + 1]):
+            if following > day + 1:
+                _add(asked["no_summary", provider, ()], [days[day][0]], following - day - 1)
 
     def _look_for_same(self, number: int, accepted: AcceptedEntry) -> None:
         span = _span(accepted)
@@ -237,8 +278,8 @@ class Questions:
         _add(self._asked[kind, provider, tuple(sorted(contracts))], entries)
 
 
-def _add(asked: _Asked, entries: Iterable[int]) -> None:
-    asked.count += 1
+def _add(asked: _Asked, entries: Iterable[int], count: int = 1) -> None:
+    asked.count += count
     if len(asked.entries) < MAX_ENTRIES_NAMED:
         asked.entries += [each for each in entries if each not in asked.entries]
 

@@ -45,7 +45,7 @@ TOLD: Final[Mapping[str, frozenset[Party]]] = {
     "project": _OFFICIALS,
     # providers
     **dict.fromkeys(("provider", "enlistment", "provider_amendment"), _PROVIDER),
-    **dict.fromkeys(("key", "revocation", "batch"), _PROVIDER),
+    **dict.fromkeys(("key", "revocation", "batch", "summary"), _PROVIDER),
     # enterprises and contracts
     **dict.fromkeys(("enterprise", "enterprise_amendment", "succession"), _FIRM),
     **dict.fromkeys(("freeze", "unfreeze", "late_window"), _BOTH),

@@ -11,6 +11,8 @@ A trading platform or vendor sends `purchases` beside its records, or instead of
      "purchases":[{"id":"order-7001","contract":"CC-2025-0001","amount":"333333.33",
        "delivered_on":"2025-03-01","service_from":"2025-03-01","service_until":"2026-03-01"}]
 
+One that has ended a Shanghai day may sum it up: `summary`, in `wire/summary.py`.
+
 `genesis` (hex sha256 of entry 0), `run`, `state` and `final` are optional, and so are the dates of
 a service, half-open. A payload of another form is refused whole. Values are judged record by record
 (`rules/decide.py`), so that one wrong record does not harm the others.
@@ -38,9 +40,10 @@ from meter.values.strict import (
 )
 from meter.values.units import DAY_SECONDS, parse_date
 from meter.wire.dsse import Envelope
+from meter.wire.summary import Summary, check_summary
 
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of the envelope: a whole batch is held in memory
-# Voids, records and purchases: bounds how long one batch holds up the others.
+# Voids, records, purchases, lines of a summary: bounds how long one batch holds up the others.
 MAX_BATCH_ITEMS: Final = 5_000
 # Counted before anything is decoded. Each item has one brace, a record at most 32 quotation marks;
 # the rest is for texts that hold some.
@@ -114,6 +117,7 @@ class Batch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     voids: list[Void] = []
     records: list[Record] = []
     purchases: list[Purchase] = []
+    summary: Summary | UnsetType = UNSET
 
     @property
     def item_ids(self) -> list[str]:
@@ -140,6 +144,8 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
     _check_bounds(envelope.payload)
     try:
         batch = _read(envelope.payload)
+        if batch.summary is not UNSET:
+            check_summary(batch.summary)
     except ValueError as error:
         raise Problem("bad_batch", str(error)) from None
     _check_size(batch)
@@ -154,8 +160,11 @@ def parse_batch(envelope: Envelope, data: bytes) -> SignedBatch:
 
 def _check_size(batch: Batch) -> None:
     """Raise `Problem` for a batch that would take too long to decide."""
-    if len(batch.voids) + len(batch.records) + len(batch.purchases) > MAX_BATCH_ITEMS:
-        raise Problem("too_large", f"more than {MAX_BATCH_ITEMS} records, purchases and voids")
+    lines = 0 if batch.summary is UNSET else len(batch.summary.usage)
+    items = len(batch.voids) + len(batch.records) + len(batch.purchases) + lines
+    if items > MAX_BATCH_ITEMS:
+        detail = f"more than {MAX_BATCH_ITEMS} records, purchases, voids and lines of a summary"
+        raise Problem("too_large", detail)
     spans = (record.end - record.start for record in batch.records)
     if sum(span for span in spans if 0 < span <= MAX_RECORD_SECONDS) > MAX_BATCH_SECONDS:
         raise Problem("too_large", f"its records last more than {MAX_BATCH_SECONDS} s together")

@@ -11,18 +11,21 @@
     {"id":"slurm:4211:0","status":"conflict","entry":42,"detail":"…"}
     {"id":"slurm:4212:0","status":"rejected","code":"unknown_contract","detail":"…"}
 
+A batch that sums a day up has an answer to that too: `summary`, in `wire/summary.py`.
+
 The figures are signed changes of the record's own contract. All are yuan text. What of the cost is
 neither withheld nor `ineligible` is eligible; `reasons` has the ineligible cost by reason.
 """
 
 from hashlib import sha256
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meter.values.strict import check_unique_keys, decode
 from meter.wire.batch import Batch
+from meter.wire.summary import SummaryResult, parse_summary_result
 
 # The header of each response with the ledger's time: microseconds since 1970 UTC, in digits.
 TIME: Final = "Kashi-Time"
@@ -135,6 +138,7 @@ class Receipt(Struct, frozen=True):
     entries: EntryRange
     voids: list[Result]
     results: list[Result]
+    summary: SummaryResult | UnsetType = UNSET
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
@@ -178,6 +182,8 @@ def receipt_for(payload: bytes, body: bytes) -> Receipt:
     if [result.id for result in receipt.voids + receipt.results] != batch.item_ids:
         detail = "not one result for each void, record and purchase, in their order"
         raise WrongReceipt("bad_receipt", detail)
+    if (receipt.summary is UNSET) != (batch.summary is UNSET):
+        raise WrongReceipt("bad_receipt", "not an answer to each summary, and to no other")
     return receipt
 
 
@@ -198,6 +204,7 @@ def parse_receipt(data: bytes) -> Receipt:
         entries=fields.entries,
         voids=[_parse_result(result) for result in fields.voids],
         results=[_parse_result(result) for result in fields.results],
+        summary=UNSET if fields.summary is UNSET else parse_summary_result(fields.summary),
     )
 
 
@@ -216,6 +223,7 @@ class _ReceiptFields(Struct, frozen=True):
     entries: EntryRange
     voids: list[_Fields]
     results: list[_Fields]
+    summary: dict[str, Any] | UnsetType = UNSET
 
 
 _RESULT_OF: Final[dict[str, type[Result]]] = {

@@ -28,8 +28,10 @@ from tests.books import (
     ORIGIN,
     PROGRAMME,
     lifted,
+    line,
     purchase,
     record,
+    summary,
     uscc_of,
     void,
 )
@@ -81,6 +83,8 @@ def story() -> Writer:
     writer.supplement("2025-02-01", amount="1100.00", ends="2027-02-01", prices={DEVICE: "4.40"})
     writer.correct("B", use="training", contract_no="B-1", max_devices={DEVICE: 80})
     writer.withdraw(2025, "1.00")
+    for count in (1, 2):
+        writer.post(summary=summary("2025-01-01", line("A", count, "1.000")))
     writer.enlist("2025-2", 1, "2025-01-01", "2026-01-01")
     _add_people(writer)
     take_every_step(writer, "A", 2025)

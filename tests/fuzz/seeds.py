@@ -28,9 +28,12 @@ from tests.books import (
     ORIGIN,
     PROGRAMME,
     SHIPPED,
+    line,
     public_text,
     purchase,
+    runs,
     signer,
+    summary,
     uscc_of,
     void,
 )
@@ -110,6 +113,9 @@ def _batch() -> Iterator[bytes]:
     bought = purchase("p1", "K", "20.00", "2025-03-01")
     yield _payload(purchases=[bought, bought | {"service_from": "2025-03-01"}])
     yield _payload(purchases=[bought | {"amount": 20}])
+    told = summary("2025-03-01", line("A", 1, "0.460"))
+    yield _payload(summary=told)
+    yield _payload(summary=told | {"scheduler": runs(2) | {"total": {"runs": 1, "seconds": 1}}})
     yield _payload().replace(b'"seq"', b'"seq": 1, "seq"')
 
 
@@ -125,6 +131,8 @@ def _signed() -> Iterator[bytes]:
     yield _payload(provider="other")
     dates = {"service_from": "2024-12-31", "service_until": "2025-01-02"}
     yield _payload(purchases=[purchase("p1", "A", "20.00", "2025-01-01", **dates)])
+    yield _payload([usage("n1")], summary=summary("2025-01-01", line("A", 1, "0.460")))
+    yield _payload(summary=summary("2025-12-31"))
 
 
 def _receipt() -> Iterator[bytes]:

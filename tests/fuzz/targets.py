@@ -103,7 +103,11 @@ def batch(data: bytes) -> bool:
         record |= {name: reading.instant(record[name]) for name in ("start", "end")}
     for bought in again["purchases"]:
         bought["amount"] = int(bought["amount"].replace(".", ""))
+    for told in again.get("summary", {"usage": []})["usage"]:
+        told["device_seconds"] = int(told["device_seconds"].replace(".", ""))
     plain = {name: [_given(each) for each in getattr(found, name)] for name in kinds}
+    if found.summary is not UNSET:
+        plain["summary"] = _deep(found.summary)
     # As texts: to Python 1, 1.0 and True are equal.
     assert _sorted_json(_given(found) | plain) == _sorted_json(again)
     return True
@@ -462,6 +466,15 @@ def _given(struct: Struct) -> dict[str, Any]:
 
 def _all(struct: Struct) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+def _deep(value: Any) -> Any:
+    """Return a struct of structs as plain values."""
+    if isinstance(value, list):
+        return [_deep(each) for each in value]
+    if isinstance(value, Struct):
+        return {name: _deep(each) for name, each in _given(value).items()}
+    return value
 
 
 def _sorted_json(value: Any) -> str:

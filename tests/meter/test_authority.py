@@ -27,12 +27,14 @@ from tests.books import (
     day_number,
     figures,
     lifted,
+    line,
     opened,
     policy_text,
     public_text,
     purchase,
     record,
     signer,
+    summary,
     uscc_of,
     void,
 )
@@ -874,6 +876,7 @@ def test_every_entry_survives_its_bytes():
     books.late_window("2025-01-01", "2025-01-08", "2026-01-01")
     divide(books)
     sell(books)
+    books.post(summary=summary("2025-02-01", line("A", 1, "1.000")))
     end_year(books, 2026)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {

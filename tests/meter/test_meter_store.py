@@ -26,7 +26,19 @@ from meter.service import rebuild as rebuild_module
 from meter.service.rebuild import rebuild
 from meter.tables import connections, load, write
 from meter.tables.load import Named
-from tests.books import ALPHA, BETA, DEVICE, day_number, figures, lifted, record, usage_by_day, void
+from tests.books import (
+    ALPHA,
+    BETA,
+    DEVICE,
+    day_number,
+    figures,
+    lifted,
+    line,
+    record,
+    summary,
+    usage_by_day,
+    void,
+)
 from tests.services import (
     HOUR,
     ORIGIN,
@@ -121,6 +133,8 @@ async def lived(database, tmp_path):
         for seq in range(900, 903):
             await service.usage([record(f"r{seq}", "A", *YEAR_EDGE, 777)], seq=seq)
         await service.usage([record("other", "A", *HOUR, 1)], seq=900)
+        for seq in (903, 904):
+            await service.usage(seq=seq, summary=summary("2025-12-31", line("A", 1, "1.000")))
         number = service.intake.watermark.size
         person = {"command": "person", "body": {"id": "li"}}
         for path, body in (("", person), (f"/{number}/confirm", {})):
@@ -318,6 +332,7 @@ DAMAGE = {
     "stream": "UPDATE meter.stream SET last = 1, batches = 7",
     "gap": "DELETE FROM meter.gap",
     "usage_day": "UPDATE meter.usage_day SET device_time = -1",
+    "summary": "UPDATE meter.summary SET entry = entry - 1",
     "segment_subject": "DELETE FROM meter.segment_subject WHERE subject LIKE '%A'",
     "device_time": "DELETE FROM meter.device_time",
     "contract_total": "UPDATE meter.contract_total SET used = used + 1",
@@ -359,11 +374,11 @@ async def test_the_days_of_usage_are_those_of_a_replay(database, tmp_path):
     for entry in await stored_entries(database):
         evolve(state, entry)
     rows = await ask(database, "SELECT * FROM meter.usage_day")
-    held = {tuple(row)[:3]: [*map(int, tuple(row)[3:6])] for row in rows}
+    held = {tuple(row)[:4]: [*map(int, tuple(row)[4:8])] for row in rows}
     assert held == usage_by_day(state)
     day = day_number("2025-02-27")
-    assert held["L", day, DEVICE] == [7_000 * 7_200, 6_000 * 7_200, 1_000 * 7_200]
-    assert held["L", day + 1, DEVICE] == [7_000 * 10_800, 6_000 * 10_800, 1_000 * 10_800]
+    assert held["L", day, DEVICE, "main"] == [7_000 * 7_200, 6_000 * 7_200, 1_000 * 7_200, 3]
+    assert held["L", day + 1, DEVICE, "main"] == [7_000 * 10_800, 6_000 * 10_800, 1_000 * 10_800, 3]
 
 
 async def test_a_service_goes_on_after_a_rebuild(database, tmp_path):

@@ -33,6 +33,7 @@ from meter.values.problems import CODES
 from meter.values.strict import (
     SCHEMAS,
     Date,
+    DeviceSeconds,
     Fen,
     Instant,
     Lines,
@@ -268,7 +269,7 @@ async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_pat
 # Types accept what their schemas describe
 
 
-KINDS = [Fen, Price, Date, Uscc, Lines, Instant, Moment, Number]
+KINDS = [Fen, Price, Date, Uscc, Lines, DeviceSeconds, Instant, Moment, Number]
 
 
 def takes(kind: type, text: Any) -> bool:

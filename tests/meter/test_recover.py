@@ -37,7 +37,18 @@ from meter.tables import connections
 from meter.tables.faults import DatabaseFault
 from meter.values.policy import shipped_text
 from meter.values.strict import decode
-from tests.books import ALPHA, BETA, DEVICE, lifted, purchase, record, uscc_of, void
+from tests.books import (
+    ALPHA,
+    BETA,
+    DEVICE,
+    lifted,
+    line,
+    purchase,
+    record,
+    summary,
+    uscc_of,
+    void,
+)
 from tests.conftest import server_folder
 from tests.papers import papers
 from tests.services import (
@@ -155,7 +166,8 @@ async def today(diary: Diary) -> None:
     await end_year(diary)
     await meet(diary)
     await rotate(diary)
-    await diary.usage([], seq=9, keyid="pcl-2")
+    last = summary("2025-12-31", line("A", 1, "90.000"))
+    await diary.usage([], seq=9, keyid="pcl-2", summary=last)
     await ask("/v1/keys/pcl-1/revoke", suspected_since="2026-01-01T00:00:00+08:00")
     await diary.usage([record("s2", "S", *HOUR, 1)], [void("s1")], seq=2, **szu)
 

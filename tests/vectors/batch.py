@@ -24,6 +24,19 @@ PURCHASE = {
     "delivered_on": "2025-03-01",
 }
 DATES = {"service_from": "2025-03-01", "service_until": "2026-03-01"}
+LINE = {"contract": "TC-2025-0001", "device": "ascend-910b", "records": 96}
+SUMMARY = {
+    "day": "2025-02-28",
+    "usage": [LINE | {"device_seconds": "5529600.460"}],
+    "scheduler": {
+        "reported": {"runs": 12, "seconds": 402_310},
+        "refused": {"runs": 0, "seconds": 0},
+        "quarantined": {"runs": 1, "seconds": 2},
+        "doubtful": {"runs": 0, "seconds": 0},
+        "ignored": {"runs": 3, "seconds": 811},
+        "total": {"runs": 16, "seconds": 403_123},
+    },
+}
 BOUGHT = {**PURCHASE, "amount": 333_333_33}
 # 2025-03-01 00:00 and 01:00 UTC.
 EIGHT, NINE = 1_740_787_200, 1_740_790_800
@@ -36,13 +49,15 @@ def vectors() -> Format:
         "batch",
         "The payload of a usage batch, which the signature of its envelope covers. A good one has"
         " `id` (the SHA-256 of these bytes, by which the batch is known) and `batch`, its fields;"
-        " instants are seconds since 1970 UTC, amounts fen, lists that are left out are empty. A"
+        " instants are seconds since 1970 UTC, amounts fen, device-seconds thousandths, lists that"
+        " are left out are empty. A"
         " batch of this form may still be refused, and so may each of its records and purchases, by"
         " what the ledger holds.",
         {},
         [
             *(*_good(), *_bad_json(), *_bad_texts(), *_bad_fields()),
-            *(*_bad_records(), *_bad_instants(), *_bad_purchases(), *_too_large()),
+            *(*_bad_records(), *_bad_instants(), *_bad_purchases()),
+            *(*_bad_summaries(), *_too_large()),
         ],
     )
 
@@ -120,6 +135,18 @@ def _good() -> list[Vector]:
             "two equal records: the second will be a duplicate",
             batch(RECORD, RECORD),
             [READ, READ],
+        ),
+        _batch(
+            "the summary of a day",
+            batch(summary=SUMMARY),
+            [],
+            summary=SUMMARY | {"usage": [LINE | {"device_seconds": 5_529_600_460}]},
+        ),
+        _batch(
+            "the summary of a day without usage",
+            batch(summary=SUMMARY | {"usage": []}),
+            [],
+            summary=SUMMARY | {"usage": []},
         ),
         _bought("a purchase, with a void", [PURCHASE], [BOUGHT], voids=(VOID,)),
         _bought("a purchase of a service", [PURCHASE | DATES], [BOUGHT | DATES]),
@@ -385,6 +412,31 @@ def _bad_purchases() -> list[Vector]:
         other("a delivery on a day that does not exist", day, delivered_on="2025-02-29"),
         other("a service without a first day, as null", day, service_from=None),
         _wrong("purchases that are null", batch(purchases=None), "what is empty is left out"),
+    ]
+
+
+def _bad_summaries() -> list[Vector]:
+    def other(name: str, why: str, **changes: Any) -> Vector:
+        return _wrong(name, batch(summary=SUMMARY | changes), why)
+
+    def line(name: str, why: str, **changes: Any) -> Vector:
+        return other(name, why, usage=[LINE | {"device_seconds": "1.000"} | changes])
+
+    def told(name: str, why: str, **changes: Any) -> Vector:
+        return other(name, why, scheduler=SUMMARY["scheduler"] | changes)
+
+    thousandths = "device-seconds are text with three decimals"
+    return [
+        other("a summary of a day that does not exist", "a day exists", day="2025-02-29"),
+        other("a summary with a comment", "there are no other fields", comment="x"),
+        other("two lines about the same", "they are one", usage=SUMMARY["usage"] * 2),
+        line("a line for a number", thousandths, device_seconds=1),
+        line("a line with two decimals", thousandths, device_seconds="1.00"),
+        line("a line below zero", thousandths, device_seconds="-1.000"),
+        line("a line of no records", "it is left out", records=0),
+        told("a total that is no sum", "it is", total={"runs": 15, "seconds": 403_123}),
+        told("a total of seconds that is no sum", "it is", total={"runs": 16, "seconds": 0}),
+        told("runs below none", "they are counted", refused={"runs": -1, "seconds": 0}),
     ]
 
 

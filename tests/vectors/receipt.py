@@ -64,6 +64,8 @@ RECEIPT = {
     "voids": [{"id": "slurm:4100:3"} | TAKEN_BACK],
     "results": RESULTS,
 }
+SUMMED = batch.batch(summary=batch.SUMMARY)
+FIGURES = {"status": "agreed", "entry": 41, "usage": batch.SUMMARY["usage"]}
 OLD, NEW = "receipt-1", "receipt-2"
 
 
@@ -98,10 +100,20 @@ def _good() -> list[Vector]:
         "voids": [],
         "results": [],
     }
+    differs = FIGURES | {"status": "differs", "usage": [], "replaces": 38}
+    early = {"status": "rejected", "code": "in_future", "detail": "2025-02-28 is not over"}
     both = f"{header(_body())}, {header(_body(), NEW, NEW_RECEIPTS)}"
     return [
         _receipt("every kind of result", RECEIPT),
         _receipt("an empty batch", nothing, payload=base64(empty)),
+        *(
+            _receipt(name, _summed(answer), payload=base64(SUMMED))
+            for name, answer in (
+                ("a summary that is agreed", FIGURES),
+                ("a summary that differs, and replaces another", differs),
+                ("a summary of a day that is not over", early),
+            )
+        ),
         _receipt("with spaces, as it was signed", RECEIPT, json.dumps(RECEIPT, indent=1).encode()),
         _receipt("two keys sign, and the older one is known", RECEIPT, header=both),
         _receipt(
@@ -116,6 +128,12 @@ def _good() -> list[Vector]:
             header=header(_body(), "x"),
         ),
     ]
+
+
+def _summed(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the receipt of a batch that sums a day up."""
+    empty = {"voids": [], "results": [], "entries": {"first": 40, "count": 2}}
+    return RECEIPT | {"batch": sha256(SUMMED).hexdigest(), "summary": answer} | empty
 
 
 def _receipt(
@@ -243,10 +261,31 @@ def _bad_receipts() -> list[Vector]:
         other("the void among the results", order, voids=[], results=[*RESULTS, *RECEIPT["voids"]]),
         other("results that are an object", "they are a list", results={}),
         other("a result that is a text", "it is an object", results=["accepted"]),
+        other("an answer to a summary that was not sent", "there was none", summary=FIGURES),
+        *(
+            bad(name, data, "bad_receipt", why, header=header(data), payload=base64(SUMMED))
+            for name, why, data in _bad_answers()
+        ),
         first("a status that nobody knows", "there are four", status="pending"),
         first("a status that is missing", "it says what the result holds", status=None),
         first("a cost as a number", kinds, cost=288),
         other("an accepted record without its cost", kinds, results=[left, *RESULTS[1:]]),
         first("an entry as text", "numbers are integers", entry="42"),
         first("a limit that nobody knows", "there are three", bound=["weather"]),
+    ]
+
+
+def _bad_answers() -> list[tuple[str, str, bytes]]:
+    """Return names, reasons and receipts of a summary."""
+    left = {name: value for name, value in _summed({}).items() if name != "summary"}
+    return [
+        ("no answer to the summary", "each has one", json.dumps(left).encode()),
+        *(
+            (name, why, _body(**_summed(FIGURES | changes)))
+            for name, why, changes in (
+                ("an answer of a status that nobody knows", "there are three", {"status": "x"}),
+                ("an answer without lines", "they are a list", {"usage": None}),
+                ("an answer without its entry", "an entry is a number", {"entry": None}),
+            )
+        ),
     ]

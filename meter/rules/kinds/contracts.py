@@ -190,6 +190,7 @@ def _apply_contract(state: State, number: int, entry: ContractRegistered) -> Non
     found = terms_of(entry, [], state.policies[entry.programme], other_funds=0)
     contract = Contract.of(number, entry, found)
     state.contracts[entry.id] = contract
+    state.providers[entry.provider].contracts.append(entry.id)
     note_spelling(state, "item", entry.id)
     name = entry.enterprise, entry.provider, folded(entry.contract_no)
     state.contract_nos[name] = entry.id

@@ -61,8 +61,8 @@ Holder = tuple[int, Entry]
 # What the tables keep of an entry:
 #   registration   the entry itself; the state is loaded from these
 #   totals         only the sums that it changes
-#   batch, usage, purchase, void, release   rows of their own
-Rows = Literal["registration", "totals", "batch", "usage", "purchase", "void", "release"]
+#   batch, usage, purchase, void, release, summary   rows of their own
+Rows = Literal["registration", "totals", "batch", "usage", "purchase", "void", "release", "summary"]
 
 
 def holds_nothing(_state: State, _command: Any) -> Holder | None:

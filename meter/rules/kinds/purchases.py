@@ -15,7 +15,7 @@ def _apply(state: State, number: int, entry: PurchaseAccepted) -> None:
     check_same(entry.by_days, counts_by_days(contract, entry))
     measured, effect = purchase_effect(state, contract, entry, by_days=entry.by_days)
     check_same(entry.postings, effect.postings())
-    accept(state, AcceptedRecord(number, entry, measured.fits), effect)
+    accept(state, AcceptedRecord(number, entry, measured.fits, stream=state.stream), effect)
 
 
 def _subjects(state: State, entry: PurchaseAccepted) -> Iterable[str]:

@@ -31,6 +31,7 @@ from meter.rules.kinds import (
     reviews,
     service_keys,
     successions,
+    summaries,
     usage,
 )
 from meter.rules.kinds.kind import Kind
@@ -95,6 +96,7 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     purchases.PURCHASE,
     usage.RELEASE,
     usage.VOID,
+    summaries.SUMMARY,
 )
 BY_NAME: Final[Mapping[str, Kind[Any, Any]]] = {kind.name: kind for kind in KINDS}
 BY_ENTRY: Final[Mapping[type[Entry], Kind[Any, Any]]] = {kind.entry: kind for kind in KINDS}

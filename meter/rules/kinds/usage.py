@@ -22,8 +22,9 @@ from meter.values.problems import Problem
 from meter.values.units import format_money
 
 
-def _apply_batch(_state: State, _number: int, _entry: BatchAccepted) -> None:
-    """Change nothing: the voids and records of the batch follow as entries of their own."""
+def _apply_batch(state: State, _number: int, entry: BatchAccepted) -> None:
+    """Note the stream: the voids and records of the batch follow as entries of their own."""
+    state.stream = entry.stream
 
 
 def _apply_usage(state: State, number: int, entry: UsageAccepted) -> None:
@@ -34,7 +35,8 @@ def _apply_usage(state: State, number: int, entry: UsageAccepted) -> None:
     check_same(entry.postings, effect.postings())
     check_same(entry.fits, measured.fits)
     check_same(entry.withheld or [], withheld_by_day(measured.withheld))
-    accept(state, AcceptedRecord(number, entry, measured.fits, measured.withheld), effect)
+    record = AcceptedRecord(number, entry, measured.fits, measured.withheld, stream=state.stream)
+    accept(state, record, effect)
 
 
 def _judge_void(state: State, command: VoidRecord, _stamp: Stamp) -> Judged:

@@ -16,6 +16,11 @@ WHERE provider = $1 AND stream > $2 ORDER BY stream LIMIT $3;
 -- name: stream
 SELECT stream, last, batches FROM meter.stream WHERE provider = $1 AND stream = $2;
 
+-- name: summaries
+-- The newest of each day, by stream.
+SELECT stream, day, entry FROM meter.summary
+WHERE provider = $1 AND (stream, day) > ($2, $3::bigint) ORDER BY stream, day LIMIT $4;
+
 -- name: gaps
 SELECT first, last FROM meter.gap
 WHERE provider = $1 AND stream = $2 AND first > $3 ORDER BY first LIMIT $4;
@@ -86,16 +91,17 @@ WHERE contract = ANY ($1::text[]) ORDER BY contract, year;
 -- The first days of each contract are enough: no later one can be among the first of all.
 SELECT held.day, held.device, sum(held.device_time) AS device_time
 FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
-    SELECT day, device, device_time FROM meter.usage_day
+    SELECT day, device, sum(device_time) AS device_time FROM meter.usage_day
     WHERE contract = own.contract AND day >= $2::bigint AND day < $3::bigint
-        AND (day, device) > ($4::bigint, $5) AND device_time <> 0
+        AND (day, device) > ($4::bigint, $5)
+    GROUP BY day, device HAVING sum(device_time) <> 0
     ORDER BY day, device LIMIT $6
 ) AS held
 GROUP BY held.day, held.device ORDER BY held.day, held.device LIMIT $6;
 
 -- name: usage_until
-SELECT day, device, device_time, fits, withheld FROM meter.usage_day
-WHERE contract = $1 AND day < $2::bigint ORDER BY day, device;
+SELECT day, device, sum(device_time), sum(fits), sum(withheld) FROM meter.usage_day
+WHERE contract = $1 AND day < $2::bigint GROUP BY day, device ORDER BY day, device;
 
 -- name: records
 -- Of some contracts, those of some statuses, and where $5 says so the entries that voided and

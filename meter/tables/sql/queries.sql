@@ -74,7 +74,9 @@ JOIN meter.stream AS held ON held.provider = asked.provider
     AND lower(rtrim(held.stream, '.') COLLATE "C") = asked.folded;
 
 -- name: known_records
-SELECT held.id, held.entry, held.voided, held.released,
+SELECT held.id, held.entry, held.voided, held.released, (
+        SELECT stream FROM meter.batch WHERE entry < held.entry ORDER BY entry DESC LIMIT 1
+    ) AS stream,
     coalesce(parts.quarters, '{}') AS quarters,
     coalesce(parts.counts, '{}') AS counts,
     coalesce(parts.device_times, '{}') AS device_times,
@@ -164,50 +166,64 @@ SELECT provider, stream, lower(numbers), upper(numbers) - 1 FROM gaps;
 -- One statement for all that usage changes: each one costs a group more than its rows do.
 WITH days AS (
     INSERT INTO meter.usage_day AS held
-        (contract, day, device, device_time, fits, withheld, first, last)
-    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::numeric[], $5::numeric[],
-        $6::numeric[], $7::bigint[], $8::bigint[])
-    ON CONFLICT (contract, day, device) DO UPDATE SET
+        (contract, day, device, stream, device_time, fits, withheld, records, first, last)
+    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::numeric[],
+        $6::numeric[], $7::numeric[], $8::bigint[], $9::bigint[], $10::bigint[])
+    ON CONFLICT (contract, day, device, stream) DO UPDATE SET
         device_time = held.device_time + EXCLUDED.device_time,
         fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld,
+        records = held.records + EXCLUDED.records,
         first = least(held.first, EXCLUDED.first), last = greatest(held.last, EXCLUDED.last)
 ), totals AS (
     INSERT INTO meter.contract_total
         (contract, used, related_party, use, outside_policy, outside_term, not_enlisted)
-    SELECT * FROM unnest($9::text[], $10::numeric[], $11::numeric[], $12::numeric[], $13::numeric[],
-        $14::numeric[], $15::numeric[])
+    SELECT * FROM unnest($11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::numeric[],
+        $16::numeric[], $17::numeric[])
     ON CONFLICT (contract) DO UPDATE SET
         used = EXCLUDED.used, related_party = EXCLUDED.related_party, use = EXCLUDED.use,
         outside_policy = EXCLUDED.outside_policy, outside_term = EXCLUDED.outside_term,
         not_enlisted = EXCLUDED.not_enlisted
 ), segments AS (
     INSERT INTO meter.contract_segment (contract, year, policy, eligible)
-    SELECT * FROM unnest($16::text[], $17::integer[], $18::text[], $19::numeric[])
+    SELECT * FROM unnest($18::text[], $19::integer[], $20::text[], $21::numeric[])
     ON CONFLICT (contract, year, policy) DO UPDATE SET eligible = EXCLUDED.eligible
 ), years AS (
     INSERT INTO meter.contract_year
         (contract, year, enterprise, programme, withheld, entitled, granted)
-    SELECT * FROM unnest($20::text[], $21::integer[], $22::text[], $23::text[], $24::numeric[],
-        $25::bigint[], $26::bigint[])
+    SELECT * FROM unnest($22::text[], $23::integer[], $24::text[], $25::text[], $26::numeric[],
+        $27::bigint[], $28::bigint[])
     ON CONFLICT (contract, year) DO UPDATE SET enterprise = EXCLUDED.enterprise,
         withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted
 ), coupon_days AS (
     INSERT INTO meter.coupon_day AS held (enterprise, programme, year, day, issued, granted)
-    SELECT * FROM unnest($27::text[], $28::text[], $29::integer[], $30::integer[], $31::bigint[],
-        $32::bigint[])
+    SELECT * FROM unnest($29::text[], $30::text[], $31::integer[], $32::integer[], $33::bigint[],
+        $34::bigint[])
     ON CONFLICT (enterprise, programme, year, day) DO UPDATE SET
         issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
 ), pool_days AS (
     INSERT INTO meter.pool_day AS held (programme, year, day, amount, issued, granted)
-    SELECT * FROM unnest($33::text[], $34::integer[], $35::integer[], $36::bigint[], $37::bigint[],
-        $38::bigint[])
+    SELECT * FROM unnest($35::text[], $36::integer[], $37::integer[], $38::bigint[], $39::bigint[],
+        $40::bigint[])
     ON CONFLICT (programme, year, day) DO UPDATE SET amount = held.amount + EXCLUDED.amount,
         issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
 )
 SELECT;
 
 -- name: usage_days
-SELECT day, device, device_time, fits, withheld FROM meter.usage_day WHERE contract = $1;
+SELECT day, device, sum(device_time), sum(fits), sum(withheld) FROM meter.usage_day
+WHERE contract = $1 GROUP BY day, device;
+
+-- name: stream_day
+SELECT contract, device, records, device_time FROM meter.usage_day
+WHERE contract = ANY ($1::text[]) AND day = $2 AND stream = $3 AND device <> '';
+
+-- name: known_summary
+SELECT entry FROM meter.summary WHERE provider = $1 AND stream = $2 AND day = $3;
+
+-- name: put_summaries
+INSERT INTO meter.summary (provider, stream, day, entry)
+SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[])
+ON CONFLICT (provider, stream, day) DO UPDATE SET entry = EXCLUDED.entry;
 
 -- name: clear_segments_of
 DELETE FROM meter.contract_segment WHERE contract = ANY ($1::text[]);
@@ -250,6 +266,9 @@ DELETE FROM meter.gap;
 
 -- name: clear_usage_day
 DELETE FROM meter.usage_day;
+
+-- name: clear_summary
+DELETE FROM meter.summary;
 
 -- name: clear_segment_subject
 DELETE FROM meter.segment_subject;

@@ -136,8 +136,9 @@ CREATE TABLE meter.gap (
     PRIMARY KEY (provider, stream, first)
 );
 
--- Device-time metered by Shanghai day, without what was voided: all of it, what is enlisted and has
--- room, and what is withheld; of purchases, numerators, without a device. `first` and `last` bound
+-- Device-time metered by Shanghai day and stream, without what was voided: all of it, what is enlisted
+-- and has room, and what is withheld; of purchases, numerators, without a device. A record counts on
+-- each day that it touches. `first` and `last` bound
 -- the entries of the records that begin on the day: those of the commits that have any. (It can have
 -- no CHECK against going below zero: a void's part alone is
 -- below it, and is checked before it is added.)
@@ -145,12 +146,23 @@ CREATE TABLE meter.usage_day (
     contract    text COLLATE "C" NOT NULL,
     day         integer NOT NULL,     -- since 1970-01-01
     device      text COLLATE "C" NOT NULL,
+    stream      text COLLATE "C" NOT NULL, -- of the contract's provider
     device_time numeric NOT NULL,     -- thousandths x seconds
     fits        numeric NOT NULL,
     withheld    numeric NOT NULL,
+    records     bigint NOT NULL,
     first       bigint,               -- none where all of it began on the day before
     last        bigint,
-    PRIMARY KEY (contract, day, device)
+    PRIMARY KEY (contract, day, device, stream)
+);
+
+-- The newest summary of a stream's day.
+CREATE TABLE meter.summary (
+    provider text COLLATE "C" NOT NULL,
+    stream   text COLLATE "C" NOT NULL,
+    day      integer NOT NULL,        -- since 1970-01-01
+    entry    bigint NOT NULL,
+    PRIMARY KEY (provider, stream, day)
 );
 
 -- The segments that concern a subject ('contract:A', 'enterprise:…', 'provider:pcl') or hold a kind
@@ -362,7 +374,7 @@ GRANT UPDATE (used_at) ON meter.sign_in_link TO :"service";
 GRANT UPDATE (used_at, ended_at) ON meter.session TO :"service";
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.closed_proposal, meter.record,
-    meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.segment_subject,
+    meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.summary, meter.segment_subject,
     meter.device_time, meter.contract_total, meter.contract_segment, meter.contract_year,
     meter.contract_year_past, meter.coupon, meter.coupon_past, meter.coupon_day, meter.pool_day,
     meter.pool TO :"service";
