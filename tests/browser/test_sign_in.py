@@ -16,6 +16,7 @@ from tests.services import serving
 async def test_a_person_signs_in_by_a_link_and_out_again(database, tmp_path, chromium, language):
     w = words(language)
     async with serving(database, tmp_path, now="2025-03-20T12:00:00+08:00") as service:
+        await service.open_books()
         path = await link(service, await add(service, "enterprise", ALPHA))
         url = service.url + path.replace("/zh/", f"/{language}/")
         async with opened(chromium, url, width=390) as page:
