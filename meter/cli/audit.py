@@ -184,31 +184,82 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 
 @audit.command()
+@click.argument("source")
+@_TARGET
+@_KEY
+@click.option("--enterprise", help="All that concerns a firm: its USCC.")
+@click.option("--item", help="A contract or an award: its id.")
+@click.option("--claim", help="A claim, with its contract or award: its id.")
+@BEARER
+def evidence(  # noqa: PLR0913, PLR0917 - one argument for each option
+    source: str,
+    target: Path,
+    vkey: str,
+    enterprise: str | None,
+    item: str | None,
+    claim: str | None,
+    bearer: str | None,
+) -> None:
+    """Verify SOURCE, and write what backs a firm, an item or a claim into the new folder TARGET.
+
+    It holds nothing of other firms, and is checked without the ledger. Exit codes as of
+    `kashi audit export`.
+    """
+    from meter.auditor.papers import evidence as packing  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers.target import check_target  # noqa: PLC0415
+
+    asked = {"enterprise": enterprise, "item": item, "claim": claim}
+    named = [(kind, name) for kind, name in asked.items() if name is not None]
+    if len(named) != 1:
+        raise click.UsageError("name one of --enterprise, --item and --claim")
+    with _told("write"):
+        check_target(target)
+    with _verified(source, vkey, bearer) as log, _told("write"):
+        subject = packing.subject_of(log.state, *named[0])
+        count = packing.write_package(log, subject, target)
+        click.echo(f"{target}: {count} of {log.size} entries, root {log.root}")
+
+
+@audit.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--auditor-key", required=True, type=FILE, help="The auditor's public key, a file (PEM)."
-)
-@click.option("--log", "source", help="The log that the report is of: a folder or a URL.")
-@click.option("--vkey", help="The log's public key, with --log.")
+@click.option("--vkey", help="The log's public key; an evidence package needs it, and --log.")
+@click.option("--auditor-key", type=FILE, help="Of a report: the auditor's public key (PEM).")
+@click.option("--log", "source", help="Compare with the log too: a folder or a URL.")
 @BEARER
 def check(
-    folder: Path, auditor_key: Path, source: str | None, vkey: str | None, bearer: str | None
+    folder: Path, vkey: str | None, auditor_key: Path | None, source: str | None, bearer: str | None
 ) -> None:
-    """Check the report in FOLDER: its signature, its PDF, and with --log what it says.
+    """Check a report or an evidence package in FOLDER, and with --log that it is the log's.
 
     Exit code 0: good. 1: something was changed, or the log says otherwise. 2: not checked.
     """
-    from meter.auditor.papers import report as reporting  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers import evidence as packing  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers import report as reporting  # noqa: PLC0415
+    from meter.auditor.verdict import read_key  # noqa: PLC0415
 
-    if (source is None) != (vkey is None):
-        raise click.UsageError("--log and --vkey come together")
+    if source is not None and vkey is None:
+        raise click.UsageError("--log needs --vkey")
+    is_report = (folder / reporting.JSON_NAME).exists()
+    payload = b""
+    if is_report and auditor_key is None:
+        raise click.UsageError("a report needs --auditor-key")
+    if not is_report and vkey is None:
+        raise click.UsageError("an evidence package needs --vkey")
     with _told("check"):
-        payload = reporting.read_report(folder, reporting.read_public_key(auditor_key))
+        if auditor_key is not None and is_report:
+            payload = reporting.read_report(folder, reporting.read_public_key(auditor_key))
+            said = f"good: {folder} is as it was signed"
+        elif vkey is not None:
+            count = packing.check_package(folder, read_key(vkey))
+            said = f"good: {folder}: {count} entries are in the log"
     if source is not None and vkey is not None:
         with _verified(source, vkey, bearer) as log, _told("check"):
-            reporting.compare(payload, log)
-    against = "" if source is None else ", and as the log says"
-    click.echo(f"good: {folder} is as it was signed{against}")
+            if is_report:
+                reporting.compare(payload, log)
+            else:
+                packing.compare(folder, log)
+        said += ", and it is as the log says"
+    click.echo(said)
 
 
 def _thresholds(texts: tuple[str, ...]) -> dict[str, int]:

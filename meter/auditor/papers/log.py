@@ -6,7 +6,7 @@ no line feed. So memory does not grow with the log.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from ledger.errors import LedgerError
 from ledger.files import open_private
 from ledger.progress import Progress
 from ledger.tlog import Tree
-from meter.auditor.replay import Audit
+from meter.auditor.replay import ATTACHMENTS, Audit
 from meter.auditor.verdict import Verdict, verify_source
 from meter.rules.entries import AnyEntry
 from meter.rules.kinds.table import read_entry
@@ -51,7 +51,10 @@ class VerifiedLog:
 
     verdict: Verdict
     state: State
+    tree: Tree
     kept: Path
+    envelopes: Path
+    places: Mapping[int, tuple[int, int]]  # of a batch's envelope: where it begins, and its length
 
     @property
     def origin(self) -> str:
@@ -70,6 +73,13 @@ class VerifiedLog:
         program = f"kashi {version('kashi')}"
         return {"origin": self.origin, "size": self.size, "root": self.root, "program": program}
 
+    def envelope(self, number: int) -> bytes:
+        """Return the envelope of a batch, by the number of its entry."""
+        start, length = self.places[number]
+        with self.envelopes.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
     def entries(self) -> Iterator[KeptEntry]:
         """Yield all entries, in order."""
         with self.kept.open("rb") as lines:
@@ -79,11 +89,13 @@ class VerifiedLog:
 
 
 class _KeepingAudit(Audit):
-    """An audit that writes down each entry that it has passed."""
+    """An audit that writes down each entry that it has passed, and each envelope."""
 
-    def __init__(self, kept: BinaryIO, **parts: bool) -> None:
+    def __init__(self, kept: BinaryIO, envelopes: BinaryIO, **parts: bool) -> None:
         super().__init__(**parts)
+        self.places: dict[int, tuple[int, int]] = {}
         self._kept = kept
+        self._envelopes = envelopes
 
     def entry(
         self,
@@ -95,6 +107,10 @@ class _KeepingAudit(Audit):
     ) -> None:
         super().entry(number, data, fields, attachments, tree)
         self._kept.write(data + b"\n")
+        if attachments:
+            envelope = attachments[ATTACHMENTS.index("envelope")]
+            self.places[number] = self._envelopes.tell(), len(envelope)
+            self._envelopes.write(envelope)
 
 
 @contextmanager
@@ -104,14 +120,18 @@ def verified(
     """Verify a folder or a URL, and yield the log. Raises `NotGood` and `CannotCheck`."""
     audits: list[_KeepingAudit] = []
     with tempfile.TemporaryDirectory(prefix="kashi-papers-") as folder:
-        path = Path(folder) / "entries"
-        with open_private(path, new=True) as kept:
+        paths = Path(folder) / "entries", Path(folder) / "envelopes"
+        with (
+            open_private(paths[0], new=True) as kept,
+            open_private(paths[1], new=True) as envelopes,
+        ):
 
             def make_audit(**parts: bool) -> Audit:
-                audits.append(_KeepingAudit(kept, **parts))
+                audits.append(_KeepingAudit(kept, envelopes, **parts))
                 return audits[0]
 
             verdict = verify_source(source, vkey, (), token, progress, make_audit=make_audit)
         if verdict.conclusion != "good":
             raise NotGood(verdict)
-        yield VerifiedLog(verdict, audits[0].state, path)
+        audit = audits[0]
+        yield VerifiedLog(verdict, audit.state, audit.tree, *paths, audit.places)
