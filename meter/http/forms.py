@@ -59,7 +59,11 @@ async def read_form(request: web.Request) -> Form:
     """Return the fields of a form. Raises `malformed`, and what reading a body raises."""
     if request.content_type != TYPE:
         raise Problem("malformed", f"a form is sent as {TYPE}")
-    body = await request.app[BODIES].read(request, MAX_FORM_BYTES)
+    return parse_form(await request.app[BODIES].read(request, MAX_FORM_BYTES))
+
+
+def parse_form(body: bytes) -> Form:
+    """Return the fields of a form's body. Raises `malformed`."""
     try:
         fields = parse_qsl(
             body.decode("ascii"),

@@ -47,7 +47,9 @@ from meter.api.routes import Ask
 from meter.auditor.replay import Audit
 from meter.auditor.sum_rules import read_rules
 from meter.demo import trace as traces
+from meter.host import sign_in
 from meter.host.tokens import parse_header
+from meter.http import forms
 from meter.rules.commands import ActivatePolicy, Propose, fields_of
 from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of, read_entry
@@ -412,6 +414,20 @@ def place(data: bytes) -> bool:
     return given is not None or found is not None
 
 
+def form(data: bytes) -> bool:
+    """A form is read as its fields, each once; a page that may come next is one of ours."""
+    found = attempt(lambda: forms.parse_form(data), "malformed")
+    if found is None:
+        return False
+    assert dict(URL.build(path="/", query=found).query) == found
+    for text in found.values():
+        if sign_in.local_page(text) is not None:
+            led = URL("https://own.example/zh/sign-in").join(URL(text))
+            assert (led.scheme, led.raw_host, led.port) == ("https", "own.example", 443)
+            assert led.raw_path.startswith("/")
+    return bool(found)
+
+
 def trace(data: bytes) -> bool:
     """A trace of a cluster is refused with its line, or counted by its plain columns."""
     text = data.decode("utf-8", "replace")
@@ -431,7 +447,7 @@ TARGETS: MappingProxyType[str, Target] = MappingProxyType(
         for target in (
             *(envelope, batch, signed, receipt, answer, header, command, canonical, entry),
             *(postings, note, checkpoint, key, policy, entries, attachments, tile, folder),
-            *(audit, unit, place, trace, cosigned, proof, request, quorum),
+            *(audit, unit, place, trace, cosigned, proof, request, quorum, form),
         )
     }
 )

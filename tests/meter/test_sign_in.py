@@ -14,6 +14,7 @@ from meter.console import app as console
 from meter.console import page
 from meter.host.sign_in import COOKIE, Failures, is_loopback, local_page
 from meter.service import sign_ins
+from meter.service.admin import recover_in
 from meter.service.setup import SetupError
 from meter.values.problems import Problem
 from tests.books import ALPHA, BETA, uscc_of
@@ -158,6 +159,18 @@ async def test_a_session_ends_by_signing_out_by_another_sign_in_and_with_its_per
     assert await is_in(service, clerk)
     await service.ask(f"/v1/tokens/{clerk.id}/end")
     assert not await is_in(service, clerk)
+
+
+async def test_a_recovery_ends_all_sessions(database, tmp_path):
+    """A backup's would be open again, those too that have ended since."""
+    async with serving(database, tmp_path) as service:
+        visitor = await sign_in(service, "auditor")
+        assert await is_in(service, visitor)
+        await service.published()
+    with environment(service):
+        await recover_in(service.folder, None)
+    async with serving(database, tmp_path) as service:
+        assert not await is_in(service, visitor)
 
 
 async def test_a_stream_of_a_page_ends_with_its_session(service, monkeypatch):
