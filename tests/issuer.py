@@ -101,15 +101,14 @@ class Issuer:
 
 
 @asynccontextmanager
-async def issuing() -> AsyncIterator[Issuer]:
-    """Run a provider on this machine."""
+async def issuing(name: str = "127.0.0.1") -> AsyncIterator[Issuer]:
+    """Run a provider on this machine, under a name of it."""
     issuer = Issuer()
     runner = web.AppRunner(issuer.app())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    host, port = runner.addresses[0][:2]
-    issuer.url = f"http://{host}:{port}/realm"
+    issuer.url = f"http://{name}:{runner.addresses[0][1]}/realm"
     try:
         yield issuer
     finally:

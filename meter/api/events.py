@@ -46,7 +46,7 @@ async def get_events(ask: Ask) -> web.StreamResponse:
     assert ask.who is not None, "events are not public"
     context = ask.context
     walk = Walk(Viewer(ask.who.role, ask.who.subject), _begin(ask))
-    with context.streams.count_open(ask.who.token_id):
+    with context.streams.count_open(ask.reader()):
         response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: EVENTS,

@@ -77,6 +77,13 @@ class Ask:
         """Return all parameters of the URL's path."""
         return self.request.match_info if self.names is None else self.names
 
+    def reader(self) -> str:
+        """Return who reads, for a count: a token, or a person in whatever browsers."""
+        assert self.who is not None, "nothing is counted of everybody"
+        if self.session is None:
+            return self.who.token_id
+        return self.context.registry.now.state.people.owner_of(self.who.token_id)
+
     async def check_still_admitted(self) -> None:
         """Raise `unauthorized` where the token or the session has ended since."""
         if self.session is None:

@@ -26,6 +26,7 @@ from meter.host.clock import Clock, LastEntry, doubt_at_start
 from meter.host.data_folder import DataFolder, database_url
 from meter.host.keys import Keys
 from meter.host.postgres import PostgresError
+from meter.host.sign_in_file import BadSignInFile, read_sign_in
 from meter.publish.witnesses import read_policy
 from meter.service.backup import DUMP, UNFINISHED
 from meter.service.setup import SetupError, last_entry, open_database, read_origin
@@ -69,6 +70,7 @@ async def examine(
     """Yield all findings about a ledger, its public `urls` and its folder of `backups`."""
     for each in _disks(folder):
         yield each
+    yield _entrance(folder)
     try:
         async with open_database(folder, read_origin(folder), join=True) as database:
             async for each in _database(database.address, clock):
@@ -106,6 +108,16 @@ def disk(path: Path, total: int, free: int) -> Finding:
     if free < total // LOW_FREE:
         return Finding(told, "disk_low", remedy, can_wait=True)
     return Finding(told)
+
+
+def _entrance(folder: DataFolder) -> Finding:
+    """Return where people sign in to the pages; a file that does not say it ends the next start."""
+    try:
+        entrance, issuer = read_sign_in(folder.path)
+    except BadSignInFile as error:
+        return Finding(str(error), "bad_sign_in", "mend the file, or move it away")
+    where = entrance.site or "this machine alone"
+    return Finding(f"people sign in at {where}, {'by links' if issuer is None else issuer.url}")
 
 
 # The database

@@ -5,10 +5,13 @@ import pytest
 from meter.console.formats import LANGUAGES
 from meter.console.sign_in import start_of
 from meter.console.words import words
+from meter.host.clock import SYSTEM_CLOCK
 from meter.host.tokens import Identity
+from meter.service.sign_ins import bind_person
 from tests.books import ALPHA
 from tests.browser.chromium import check_access, is_wider_than_its_window, opened
-from tests.people import add, link
+from tests.issuer import SECRET, issuing
+from tests.people import add, environment, link
 from tests.services import serving
 
 
@@ -39,3 +42,50 @@ async def test_a_person_signs_in_by_a_link_and_out_again(database, tmp_path, chr
             await page.goto(f"{service.url}/{language}/account?x=1")
             assert page.url.endswith(f"/{language}/sign-in?next=/{language}/account%3Fx%3D1")
             await check_access(page)
+
+
+async def test_a_person_signs_in_at_an_issuer_of_another_site(database, tmp_path, chromium):
+    """The way back is cross-site, and the browser sends the cookies all the same."""
+    async with issuing("localhost") as issuer:
+        async with serving(database, tmp_path, clock=SYSTEM_CLOCK) as service:
+            folder = service.folder.path
+        (folder / "s.secret").write_text(SECRET)
+        (folder / "sign-in.toml").write_text(
+            f'[issuer]\nurl = "{issuer.url}"\nclient_id = "kashi"\nsecret_file = "s.secret"\n'
+        )
+        async with serving(database, tmp_path, clock=SYSTEM_CLOCK) as service:
+            id_ = await add(service, "auditor", name="陈晨")
+            with environment(service):
+                await bind_person(service.folder, id_, issuer.subject)
+            url = f"{service.url}/zh/sign-in?next=/zh/account"
+            async with opened(chromium, url, width=390) as page:
+                await check_access(page)
+                # What the browser does between the sites is not the page's doing.
+                other = await page.context.new_page()
+                await other.goto(url)
+                await other.get_by_role("link", name=words("zh")["issuer_link"]).click()
+                await other.wait_for_url(f"{service.url}/zh/account")
+                assert await other.locator("dd").nth(0).inner_text() == "陈晨"
+                names = {cookie["name"] for cookie in await page.context.cookies()}
+                assert names == {"__Host-kashi"}
+
+
+async def test_an_official_ends_a_person_with_the_keyboard(database, tmp_path, chromium):
+    w = words("zh")
+    async with serving(database, tmp_path, now="2025-03-20T12:00:00+08:00") as service:
+        other = await add(service, "enterprise", ALPHA, "<李>")
+        path = await link(service, await add(service, "authority"))
+        async with opened(chromium, f"{service.url}{path}&next=/zh/people", width=390) as page:
+            await page.get_by_role("button", name=w["link_button"]).click()
+            await page.wait_for_url(f"{service.url}/zh/people")
+            await check_access(page)
+            assert not await is_wider_than_its_window(page)
+            await page.get_by_role("link", name=w["people_end"]).focus()
+            await page.keyboard.press("Enter")
+            await page.wait_for_url(f"{service.url}/zh/people/{other}/end")
+            assert "<李>" in await page.locator("dl").inner_text()
+            await check_access(page)
+            await page.get_by_role("button", name=w["people_end"], exact=True).focus()
+            await page.keyboard.press("Enter")
+            await page.wait_for_url(f"{service.url}/zh/people")
+            assert await page.get_by_role("link", name=w["people_end"]).count() == 0

@@ -146,6 +146,9 @@ async def test_a_clock_and_keys_that_stop_a_start_are_found_before(database, tmp
             assert "wrong_clock" in found
         service.folder.receipt_key.rename(tmp_path / "receipt.key")
         assert by_code(await looked(service, database))["wrong_keys"] is False
+        (service.folder.path / "sign-in.toml").write_text("site = 1")
+        assert by_code(await looked(service, database))["bad_sign_in"] is False
+        (service.folder.path / "sign-in.toml").unlink()
         gone = re.sub(r"/kashi_test_\w+", "/nowhere", database)
         assert by_code(await looked(service, gone)) == waiting("backups_unnamed") | {
             "no_database": False

@@ -188,6 +188,19 @@ async def test_a_stream_of_a_page_ends_with_its_session(service, monkeypatch):
     assert (fetched.status, fetched.code) == (401, "unauthorized")
 
 
+async def test_streams_are_counted_by_person_in_whatever_browsers(service, monkeypatch):
+    monkeypatch.setattr("meter.api.streams.MAX_STREAMS_PER_TOKEN", 1)
+    first, second = [await sign_in(service, "authority") for _ in range(2)]
+    firm = await sign_in(service, "enterprise", ALPHA)
+    url = f"{service.url}/events"
+    async with service.http.get(url, headers={"Cookie": first.headers["Cookie"]}) as stream:
+        assert stream.status == 200
+        busy = await service.get("/events", Sec_Fetch_Mode="cors", **second.headers)
+        assert (busy.status, busy.code) == (503, "busy")
+        async with service.http.get(url, headers={"Cookie": firm.headers["Cookie"]}) as other:
+            assert other.status == 200
+
+
 async def test_the_cookie_opens_pages_and_a_token_the_api(service):
     firm = await sign_in(service, "enterprise", ALPHA)
     token = await authorization(service, "firm", "enterprise", ALPHA)
