@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from aiohttp import hdrs, web
 from msgspec import UNSET, Struct, UnsetType, structs
 
+from meter.api.context import PART
 from meter.api.cursor import PageQuery
 from meter.api.get import BalanceQuery, get_balance, get_entry_bytes
 from meter.api.get_days import DaysQuery, MoneyQuery, get_coupon_days, get_days, get_forecast
@@ -41,6 +42,9 @@ COUNTED: Final = 1_000  # lines that are looked at for the notice about refused 
 MAX_CONTRACTS: Final = 1_000
 EXPORTED: Final = 1_000  # lines that are asked for at once
 MAX_EXPORTED: Final = 100_000
+# Of the stream of events: three heartbeats that did not come, and until the next try.
+SILENCE_SECONDS: Final = 45
+RETRY_SECONDS: Final = 30
 ROLES: Final = (*OFFICIALS, "enterprise")
 
 Period = Literal["day", "week", "month"]
@@ -328,6 +332,9 @@ def _show(
         base=base,
         tab=tab,
         here_query=_here_query(ask),
+        part=PART in ask.request.query,
+        silence=SILENCE_SECONDS,
+        retry=RETRY_SECONDS,
         **values,
     )
 
@@ -347,7 +354,9 @@ def _query(ask: Ask, kind: type[Q]) -> Q:
 
 def _here_query(ask: Ask) -> str:
     """Return the filters of a page without its place, as the link to the next page begins."""
-    kept = [(name, value) for name, value in ask.request.query.items() if name != "after"]
+    kept = [
+        (name, value) for name, value in ask.request.query.items() if name not in ("after", PART)
+    ]
     return urlencode([*kept, ("", "")]).removesuffix("=")
 
 

@@ -63,7 +63,8 @@ def _read(name: str) -> bytes:
 _STYLE: Final = _asset("console.css", palette.stylesheet().encode() + _read("console.css"))
 _ICON: Final = _asset("icon.svg", _read("icon.svg"))
 _VERIFIER: Final = _asset("verify.js", _read("verify.js"))
-ASSETS: Final[Mapping[str, bytes]] = dict([_STYLE, _ICON, _VERIFIER])
+_SCRIPT: Final = _asset("console.js", _read("console.js"))
+ASSETS: Final[Mapping[str, bytes]] = dict([_STYLE, _ICON, _VERIFIER, _SCRIPT])
 
 _ENVIRONMENT: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("meter.console"),
@@ -260,6 +261,7 @@ def _render(request: web.Request, template: str, language: Language, **values: A
         style=_STYLE[0],
         icon=_ICON[0],
         verifier=_VERIFIER[0],
+        script=_SCRIPT[0],
         **{"here": _quoted(request), "other_path": _in_language(request, other), **values},
     )
     return page.encode()

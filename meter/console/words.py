@@ -285,6 +285,11 @@ WORDS: Final[Mapping[str, Text]] = {
     "tab_refused": Text("未计入", "Not counted"),
     "balance_title": Text("余额", "Balance"),
     "as_of_time": Text("截至 {time}，共 {entries} 条", "As of {time}, {entries} entries"),
+    "live": Text("● 实时", "● Live"),
+    "live_lost": Text(
+        "○ 自 {time}（北京时间）起连接中断", "○ Connection lost since {time} Beijing time"
+    ),
+    "live_again": Text("○ 登录已失效，请重新登录", "○ Signed out: sign in again"),
     "beijing": Text("所有时间均为北京时间。", "All times are Beijing time."),
     "traceable": Text(
         "每个数字都来自账本条目，可独立核验。",

@@ -136,7 +136,7 @@ async def test_every_link_of_the_page_leads_somewhere(service):
 
 
 async def test_assets_have_the_hash_of_their_content_and_stay(service):
-    assert len(page.ASSETS) == 3
+    assert len(page.ASSETS) == 4
     for name, data in page.ASSETS.items():
         answer = await service.get(f"/assets/{name}", Authorization="")
         assert (answer.status, answer.body) == (200, data)
@@ -204,6 +204,12 @@ async def test_pages_and_style_are_small(service):
         assert len(gzip.compress(body)) <= 25_000
     (style,) = [data for name, data in page.ASSETS.items() if name.endswith(".css")]
     assert len(style) <= 16_384
+    (script,) = [
+        data
+        for name, data in page.ASSETS.items()
+        if name.startswith("console-") and name.endswith(".js")
+    ]
+    assert len(script) <= 12_288
     text = style.decode()
     assert "light-dark(" not in text
     assert not re.search(r"url\(|@import", text)

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from meter.api.day_responses import CouponDay, CouponDays, ForecastView
-from meter.console import enterprise, enterprise_view, formats
+from meter.console import enterprise, enterprise_view, formats, page
 from meter.console.csv_file import csv_file
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import spoken, words
@@ -241,6 +241,24 @@ async def test_pages_are_small(service):
         answer, _ = await shown(service, firm, BASE + tab)
         assert len(answer.body) <= 120_000
         assert len(gzip.compress(answer.body)) <= 25_000
+
+
+async def test_a_page_fetches_its_own_content_alone(service):
+    firm = await sign_in(service, "enterprise", ALPHA)
+    for path in (BASE, f"{BASE}/records?status=accepted"):
+        whole, found = await shown(service, firm, path)
+        part, again = await shown(service, firm, f"{path}{'&' if '?' in path else '?'}part=live")
+        scripts = [each for tag, each in found.found if tag == "script"]
+        (name,) = [each for each in page.ASSETS if re.fullmatch(r"console-.*\.js", each)]
+        assert scripts == [{"src": f"/assets/{name}", "defer": None}]
+        assert not [tag for tag, _ in again.found if tag in ("script", "nav", "header")]
+        parts = [
+            [each["data-part"] for _, each in held.found if "data-part" in each]
+            for held in (found, again)
+        ]
+        assert parts[0] == parts[1] != []
+        assert len(part.body) < len(whole.body)
+        assert b"part=live" not in part.body
 
 
 # Values
