@@ -3,16 +3,18 @@
 import ast
 import re
 import shutil
+from collections import Counter
 from datetime import date
 
 import pytest
 
 from tests.mutants import page, run
-from tests.mutants.judges import JUDGES, judges_of
+from tests.mutants.judges import JUDGES, is_pure, judges_of
 from tests.mutants.mutate import mutants
 from tests.mutants.page import NO_FAULTS, table
-from tests.mutants.results import Results, digest_of
+from tests.mutants.results import Result, Results, digest_of
 from tests.mutants.run import REPOSITORY, Judgement, JudgesError, copied
+from tests.mutants.sample import interval, order
 
 SOURCE = '''
 LIMIT: int = 7
@@ -120,46 +122,87 @@ def test_tests_find_a_fault_or_miss_it_and_the_source_is_right_afterwards():
         # Of the same size and maybe of the same second: its bytecode is not taken for the other's.
         found = copy.judge(LOG, wrong, LOG_TESTS)
         assert found.verdict == "found"
-        assert found.by in copy.seconds_of(LOG_TESTS)
+        assert found.by in copy.seconds
         assert (copy.root / LOG).read_text(encoding="utf-8") == source
-        assert copy.judge(LOG, source, LOG_TESTS, [found.by]) == Judgement("missed")
+        assert copy.judge(LOG, source, LOG_TESTS, {found.by: 1}) == Judgement("missed")
 
 
-def test_the_tests_that_are_named_begin():
+def test_the_tests_with_the_most_hope_begin():
     source = (REPOSITORY / LOG).read_text(encoding="utf-8")
     with copied() as copy:
-        begins, *_, ends = copy.seconds_of(LOG_TESTS)
-        for first, by in [([], begins), ([ends], ends)]:
-            found = copy.judge(LOG, source.replace("def append", "def add"), LOG_TESTS, first)
+        assert copy.judge(LOG, source, LOG_TESTS) == Judgement("missed")
+        begins, second, *_, ends = copy.seconds
+        for hopes, by in [
+            ({}, begins),
+            ({ends: 1}, ends),
+            ({begins: 0.01}, second),
+            ({second: 1, ends: 2}, ends),
+        ]:
+            found = copy.judge(LOG, source.replace("def append", "def add"), LOG_TESTS, hopes)
             assert found == Judgement("found", by)
 
 
 def test_a_fault_that_hangs_is_found_by_its_time(monkeypatch):
-    monkeypatch.setattr(run, "LEAST_SECONDS", 2)
+    monkeypatch.setattr(run, "LEAST_SECONDS", 0.2)
+    monkeypatch.setattr(run, "UNKNOWN_SECONDS", 0.5)
     source = (REPOSITORY / LOG).read_text(encoding="utf-8")
     while_imported = "import time\ntime.sleep(1_000)\n"
     in_a_test = source.replace("leaf = leaf_hash(data)", "while True: pass")
     with copied() as copy:
-        first, *_ = copy.seconds_of(LOG_TESTS)
         assert copy.judge(LOG, while_imported, LOG_TESTS) == Judgement("timeout")
-        assert copy.judge(LOG, in_a_test, LOG_TESTS) == Judgement("timeout", first)
+        hangs = copy.judge(LOG, in_a_test, LOG_TESTS)
+        assert hangs == Judgement("timeout", next(iter(copy.seconds)))
+
+
+def test_tests_that_need_a_database_judge_nothing_that_is_pure():
+    file, judges = "meter/rules/state.py", ["tests/meter/test_state.py"]
+    assert is_pure(file)
+    assert not is_pure("meter/rules/verified.py")
+    source = (REPOSITORY / file).read_text(encoding="utf-8")
+    with copied() as copy:
+        tests = copy.root / judges[0]
+        tests.write_text("def test_one(): pass\ndef test_two(database): pass\n", encoding="utf-8")
+        assert copy.judge(file, source, judges) == Judgement("missed")
+        assert list(copy.seconds) == [f"{judges[0]}::test_one"]
+
+
+def test_what_is_only_slow_is_no_fault(monkeypatch):
+    monkeypatch.setattr(run, "PATIENCE", 0)
+    source = (REPOSITORY / LOG).read_text(encoding="utf-8")
+    with copied() as copy:
+        assert copy.judge(LOG, source, LOG_TESTS) == Judgement("missed")
+
+
+def test_tests_that_cannot_be_run_judge_nothing():
+    with copied() as copy, pytest.raises(JudgesError, match="pytest ended with 4"):
+        copy.judge(LOG, "", ["tests/ledger/test_none.py"])
 
 
 def test_tests_that_fail_without_a_fault_judge_nothing():
-    with copied() as copy, pytest.raises(JudgesError, match=r"test_none\.py ends with 4"):
-        copy.judge(LOG, "", ["tests/ledger/test_none.py"])
+    source = (REPOSITORY / LOG).read_text(encoding="utf-8")
+    with copied() as copy:
+        bad = copy.root / LOG_TESTS[0]
+        for text, named in [
+            ("def test_bad():\n    assert False\n", "test_log.py::test_bad"),
+            ("raise ValueError\n", "test_log.py"),
+        ]:
+            bad.write_text(text, encoding="utf-8")
+            with pytest.raises(JudgesError, match=rf"{named} ends with [12]"):
+                copy.judge(LOG, source, LOG_TESTS)
 
 
 @pytest.fixture
 def tree(tmp_path):
     """A folder with a source and its tests."""
-    for name, text in {"a.py": "x = 1\n", "t.py": TESTS, "u.py": "def test_u(): pass\n"}.items():
+    for name, text in {"a.py": CODE, "t.py": TESTS, "u.py": "def test_u(): pass\n"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
 
 
+CODE = "import os\nx = 1\ndef f(): return 1\nclass A:\n    def b(self): return 2\n"
 TESTS = "y = 2\ndef test_one(): pass\ndef test_two(): pass\n"
 BOTH = ["t.py", "u.py"]
+NAME = "f: 1 -> 2 in def f(): return 1"
 
 
 def test_results_are_kept(tmp_path, tree):
@@ -183,37 +226,104 @@ def test_results_are_kept(tmp_path, tree):
         ("t.py", TESTS.replace("one(): pass", "one(): y"), set()),
         ("t.py", TESTS.replace("2", "3"), set()),
         ("u.py", "def test_v(): pass\n", {"found"}),
-        ("a.py", "x = 1  # One.\n", set()),
+        ("a.py", f"# One.\n{CODE}def g(): pass\n", {"found", "missed"}),
+        ("a.py", CODE.replace("return 2", "return 3"), {"found", "missed"}),
+        ("a.py", CODE.replace("return 1", "return 0"), set()),
     ],
 )
 def test_a_fault_stays_found_beside_other_tests_and_missed_while_none_changes(
     tree, file, text, holds
 ):
     by = {"found": "t.py::test_one", "missed": None}
-    before = {verdict: digest_of(tree, "a.py", BOTH, test) for verdict, test in by.items()}
+    before = {verdict: digest_of(tree, "a.py", NAME, BOTH, test) for verdict, test in by.items()}
     changed = tree.parent / f"{tree.name}-changed"
     shutil.copytree(tree, changed)
     (changed / file).write_text(text, encoding="utf-8")
-    after = {verdict: digest_of(changed, "a.py", BOTH, test) for verdict, test in by.items()}
+    after = {verdict: digest_of(changed, "a.py", NAME, BOTH, test) for verdict, test in by.items()}
     assert {verdict for verdict in by if before[verdict] == after[verdict]} == holds
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "holds"),
+    [
+        ("A.b: 2 -> 3", CODE.replace("return 2", "return 3"), False),
+        ("A.b: 2 -> 3", CODE.replace("return 1", "return 0"), True),
+        ("module: 1 -> 2 in x = 1", CODE.replace("return 1", "return 0"), False),
+        ("module: 1 -> 2 in x = 1", CODE.replace("import os", "import sys"), True),
+    ],
+)
+def test_a_fault_of_a_class_holds_for_that_class_and_one_of_a_constant_for_the_file(
+    tree, name, text, holds
+):
+    before = digest_of(tree, "a.py", name, BOTH, None)
+    changed = tree.parent / f"{tree.name}-changed"
+    shutil.copytree(tree, changed)
+    (changed / "a.py").write_text(text, encoding="utf-8")
+    assert (digest_of(changed, "a.py", name, BOTH, None) == before) is holds
+
+
+def test_a_fault_that_a_sample_drew_keeps_its_first_verdict(tree, tmp_path):
+    path = tmp_path / "results"
+    Results(path, tree).add("a.py", "f: one", BOTH, Judgement("found", "t.py::test_one"))
+    assert Results(path, tree).result("a.py", "f: one", BOTH).first is None
+    Results(path, tree).add("a.py", NAME, BOTH, Judgement("missed"), by_chance=True)
+    Results(path, tree).add("a.py", NAME, BOTH, Judgement("found", "t.py::test_one"))
+    result = Results(path, tree).result("a.py", NAME, BOTH)
+    assert (result.verdict, result.first) == ("found", "missed")
+
+
+def test_each_beginning_of_the_order_of_a_sample_has_an_equal_share_of_each_file():
+    names = {file: [f"{file}{number}" for number in range(20 * part)] for part, file in FILES}
+    every = order(names, seed=1)
+    assert sorted(every) == sorted((file, name) for file in names for name in names[file])
+    for tenth in range(1, 11):
+        beginning = Counter(file for file, _ in every[: 12 * tenth])
+        assert all(abs(beginning[file] - 2 * part * tenth) <= 2 for part, file in FILES)
+    assert every != order(names, seed=2)
+    assert [each for each in every if each[0] == "b"] != [("b", name) for name in names["b"]]
+    # What comes and goes in one file changes nothing of the others.
+    assert [each for each in order(names | {"a": []}, 1) if each[0] == "b"] == [
+        each for each in every if each[0] == "b"
+    ]
+
+
+FILES = [(1, "a"), (2, "b"), (3, "c")]
+
+
+@pytest.mark.parametrize(
+    ("found", "tried", "least", "most"),
+    [(10, 10, 0.7225, 1.0), (0, 10, 0.0, 0.2775), (81, 263, 0.2553, 0.3662)],
+)
+def test_the_interval_of_a_share_is_wilsons(found, tried, least, most):
+    assert interval(found, tried) == pytest.approx((least, most), abs=5e-5)
+
+
 def test_only_results_that_hold_are_kept(tree, tmp_path):
-    path, file = tmp_path / "r" / "mutants.jsonl", tree / "a.py"
+    path, changed = tmp_path / "r" / "mutants.jsonl", tree.parent / f"{tree.name}-changed"
     Results(path, tree).add("a.py", "f: old", BOTH, Judgement("missed"))
-    file.write_text(file.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    shutil.copytree(tree, changed)
+    (changed / "a.py").write_text(CODE.replace("return 1", "return 0"), encoding="utf-8")
     held = Judgement("found", "t.py::test_one")
-    Results(path, tree).add("a.py", "f: new", BOTH, held)
-    Results(path, tree).keep(("a.py", name, BOTH) for name in ("f: old", "f: new", "f: unjudged"))
-    assert Results(path, tree).judgement("a.py", "f: new", BOTH) == held
+    Results(path, changed).add("a.py", "f: new", BOTH, held)
+    names = ("f: old", "f: new", "f: unjudged")
+    Results(path, changed).keep(("a.py", name, BOTH) for name in names)
+    assert Results(path, changed).judgement("a.py", "f: new", BOTH) == held
     assert len(path.read_text(encoding="utf-8").splitlines()) == 1
+
+
+def told_of(**verdicts):
+    return {name: _result(name, *verdict.split()) for name, verdict in verdicts.items()}
+
+
+def _result(name, verdict, first=None):
+    return None if verdict == "-" else Result("", name, "", verdict, None, first)
 
 
 def test_the_table_counts_by_file_what_was_judged_and_names_what_was_not():
     told = {
-        "a.py": {"f": "found", "g": "missed", "h": "timeout", "i": "missed", "j": None},
-        "b.py": {"k": "found"},
-        "c.py": {"l": None},
+        "a.py": told_of(f="found", g="missed", h="timeout", i="missed", j="-"),
+        "b.py": told_of(k="found"),
+        "c.py": told_of(l="-"),
         "d.py": {},
     }
     no_faults = {"a.py": {"g": "Nobody sees it.", "f": "Somebody does."}}
@@ -227,6 +337,33 @@ def test_the_table_counts_by_file_what_was_judged_and_names_what_was_not():
         "| b.py | 1 | 1 | 1 | 0 | 0 | 0 | 100.0 % |",
         "| all | 7 | 5 | 2 | 1 | 1 | 1 | 75.0 % |",
     ]
+
+
+SHARES = "{:.1f} % (95 % interval by Wilson: {:.1f} % to {:.1f} %)"
+
+
+def test_the_estimate_takes_a_sample_as_the_tests_were_before_it_and_the_rest_as_it_is():
+    told = {
+        # Four of its five are of the sample; two of three faults were found at first, all are now.
+        "a.py": told_of(
+            f="found found", g="found missed", h="timeout timeout", i="missed missed", j="found"
+        )
+        | told_of(k="-", l="-", m="-", n="-"),
+        "b.py": told_of(o="found missed", p="found"),  # whole, so it needs no estimate
+    }
+    text = table(told, date(2025, 3, 1), {"a.py": {"i": "Nobody sees it."}})
+    least, most = interval(2, 3)
+    of_all = [100 * (6 + share * 3) / 9 for share in (2 / 3, least, most)]
+    assert text.splitlines()[1:4] == [
+        "A sample by chance of files that are not judged whole has 3 faults. Of these,",
+        "2 were found before anyone wrote a test for the others: "
+        + SHARES.format(200 / 3, 100 * least, 100 * most)
+        + ".",
+        "So of all faults, with those that nobody judged, "
+        + SHARES.format(*of_all)
+        + " are found.",
+    ]
+    assert of_all[0] == pytest.approx(800 / 9)
 
 
 def test_the_page_has_a_place_for_the_table(tmp_path, monkeypatch):

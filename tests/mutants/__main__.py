@@ -1,7 +1,7 @@
 """Plant the faults one at a time, show the progress, and print the table."""
 
-import random
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from tests.mutants.judges import JUDGES, judges_of
 from tests.mutants.mutate import Mutant, mutants
 from tests.mutants.results import Results
 from tests.mutants.run import REPOSITORY, Copy, Judgement, copied
+from tests.mutants.sample import order
 
 Planted = tuple[str, Mutant]  # a file and its mutant
 HOPE = 0.1  # what a test that has found nothing may find
@@ -46,11 +47,11 @@ def main(only: tuple[str, ...], sample: int | None, seed: int, write: bool, path
     console = Console(highlight=False, markup=False, soft_wrap=True)
     files = list(only or JUDGES)
     planted = [(file, mutant) for file in files for mutant in _mutants_of(file)]
-    if sample is not None and sample < len(planted):
-        planted = sorted(random.Random(seed).sample(planted, sample), key=lambda each: each[0])
+    if sample is not None:
+        planted = _by_chance(planted, seed)[:sample]
     with server() as database, copied(database) as copy:
         results = Results(path, copy.root)
-        missed = _missed(planted, copy, results, console)
+        missed = _missed(planted, copy, results, console, by_chance=sample is not None)
         console.print(_table(files, results))
     sys.exit(1 if missed else 0)
 
@@ -59,14 +60,25 @@ def _mutants_of(file: str) -> list[Mutant]:
     return mutants((REPOSITORY / file).read_text(encoding="utf-8"))
 
 
-def _missed(planted: list[Planted], copy: Copy, results: Results, console: Console) -> int:
+def _by_chance(planted: list[Planted], seed: int) -> list[Planted]:
+    by_name = {(file, mutant.name): (file, mutant) for file, mutant in planted}
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for file, mutant in planted:
+        names[file].append(mutant.name)
+    return [by_name[each] for each in order(names, seed)]
+
+
+def _missed(
+    planted: list[Planted], copy: Copy, results: Results, console: Console, *, by_chance: bool
+) -> int:
     """Judge what has no result yet, print what was missed, and count which of it are faults."""
     missed = 0
     with _bar(console) as bar:
         task = bar.add_task("", total=len(planted))
         for file, mutant in planted:
             bar.update(task, description=file, refresh=True)
-            if _judgement(file, mutant, copy, results).verdict == "missed":
+            judgement = _judgement(file, mutant, copy, results, by_chance=by_chance)
+            if judgement.verdict == "missed":
                 reason = page.NO_FAULTS.get(file, {}).get(mutant.name)
                 missed += reason is None
                 told = "missed" if reason is None else f"no fault: {reason}"
@@ -75,16 +87,19 @@ def _missed(planted: list[Planted], copy: Copy, results: Results, console: Conso
     return missed
 
 
-def _judgement(file: str, mutant: Mutant, copy: Copy, results: Results) -> Judgement:
+def _judgement(
+    file: str, mutant: Mutant, copy: Copy, results: Results, *, by_chance: bool
+) -> Judgement:
     """Return a judgement that is known, or judge: the tests begin that find most in their time."""
     tests = judges_of(file)
     known = results.judgement(file, mutant.name, tests)
     if known is not None:
         return known
-    seconds, finds = copy.seconds_of(tests), results.finds(file)
-    first = sorted(seconds, key=lambda test: (finds[test] + HOPE) / seconds[test], reverse=True)
-    judgement = copy.judge(file, mutant.source, tests, first)
-    results.add(file, mutant.name, tests, judgement)
+    finds = results.finds(file)
+    known = finds.keys() | copy.seconds.keys()
+    hopes = {test: (finds[test] + HOPE) / copy.seconds.get(test, 1.0) for test in known}
+    judgement = copy.judge(file, mutant.source, tests, hopes)
+    results.add(file, mutant.name, tests, judgement, by_chance=by_chance)
     return judgement
 
 
@@ -99,9 +114,8 @@ def _bar(console: Console) -> Iterator[Progress]:
 def _table(files: list[str], results: Results) -> str:
     told = {
         file: {
-            mutant.name: known and known.verdict
+            mutant.name: results.result(file, mutant.name, judges_of(file))
             for mutant in _mutants_of(file)
-            for known in [results.judgement(file, mutant.name, judges_of(file))]
         }
         for file in files
     }

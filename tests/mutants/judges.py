@@ -14,7 +14,12 @@ _RULES: Final = (
     "test_authority",
 )
 _KINDS: Final = ("test_authority", "test_strict", "test_decide")
-_SUMS: Final = ("test_sums", "test_sum_years")
+_CLAIMS: Final = ("test_claims", "test_claim_model", "test_award_claims", "test_paying_articles")
+_SUMS: Final = (
+    *("test_sums", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
+    *("test_budgets", "test_allocations", "test_periods", "test_policies", "test_contract_funds"),
+    *("test_take", "test_purchases", "test_successions"),
+)
 
 # By path below the repository; of tests/ledger/ for ledger/, else of tests/meter/, unless the name
 # of the folder stands before.
@@ -49,26 +54,29 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/commands.py": _KINDS,
     "meter/rules/contract_terms.py": ("test_amendments", "test_take", *_RULES),
     "meter/rules/decide.py": _RULES,
-    "meter/rules/decide_command.py": ("test_authority", "test_invariants"),
+    "meter/rules/decide_command.py": ("test_authority", "test_invariants", "test_proposals"),
     "meter/rules/effects.py": _RULES,
     "meter/rules/entries.py": (*_KINDS, "test_worked_examples"),
     "meter/rules/evolve.py": (*_RULES, "test_proposals"),
     "meter/rules/measure.py": ("test_measure", *_RULES),
     "meter/rules/rating.py": ("test_rating", "test_worked_examples"),
     "meter/rules/salts.py": ("test_decide",),
-    "meter/rules/state.py": _RULES,
+    "meter/rules/state.py": (*_RULES, "test_awards", "test_claims", "test_proposals"),
     "meter/rules/subjects.py": ("test_events",),
-    "meter/rules/terms_effect.py": ("test_amendments",),
+    "meter/rules/terms_effect.py": ("test_amendments", "test_additions", "test_contract_funds"),
     "meter/rules/verified.py": ("test_dsse", "test_http"),
     "meter/rules/kinds/amended_parties.py": ("test_amended_parties",),
     "meter/rules/kinds/amendments.py": ("test_amendments", "test_additions"),
-    "meter/rules/kinds/awards.py": ("test_awards", "test_budgets"),
+    "meter/rules/kinds/awards.py": ("test_awards", "test_budgets", "test_award_claims"),
     "meter/rules/kinds/budgets.py": ("test_budgets", "test_awards"),
     "meter/rules/kinds/allocations.py": ("test_allocations",),
     "meter/rules/kinds/periods.py": ("test_periods",),
     "meter/rules/kinds/pools.py": ("test_budgets", "test_awards", "test_policies"),
     "meter/rules/kinds/projects.py": ("test_awards", "test_award_claims"),
-    "meter/rules/kinds/contracts.py": _KINDS,
+    "meter/rules/kinds/contracts.py": (
+        *_KINDS,
+        *("test_contract_funds", "test_successions", "test_amendments"),
+    ),
     "meter/rules/kinds/coupons.py": (
         *_KINDS,
         *("test_effects", "test_worked_examples"),
@@ -104,25 +112,27 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/verdict.py": ("test_verification",),
     "meter/auditor/what_if.py": ("test_what_if",),
     "meter/auditor/sum_meters.py": _SUMS,
-    "meter/auditor/sum_records.py": (*_SUMS, "test_purchases"),
-    "meter/auditor/sum_rules.py": (*_SUMS, "test_take", "test_awards"),
-    "meter/auditor/sum_totals.py": (*_SUMS, "test_purchases"),
-    "meter/auditor/sum_claims.py": ("test_sum_claims", "test_claims", "test_claim_model"),
-    "meter/auditor/sum_terms.py": ("test_amendments", "test_additions"),
-    "meter/auditor/sum_firms.py": ("test_successions",),
+    "meter/auditor/sum_records.py": _SUMS,
+    "meter/auditor/sum_rules.py": _SUMS,
+    "meter/auditor/sum_totals.py": _SUMS,
+    "meter/auditor/sum_claims.py": ("test_sum_claims", *_CLAIMS),
+    "meter/auditor/sum_terms.py": (
+        *("test_amendments", "test_additions", "test_sum_years", "test_contract_funds"),
+    ),
+    "meter/auditor/sum_firms.py": ("test_successions", "test_sum_years"),
     "meter/auditor/sum_persons.py": ("test_persons", "test_proposals"),
-    "meter/rules/claim_book.py": ("test_claims", "test_claim_model"),
-    "meter/rules/items.py": ("test_claims", "test_claim_model"),
-    "meter/rules/payable.py": ("test_claims", "test_claim_model"),
+    "meter/rules/claim_book.py": _CLAIMS,
+    "meter/rules/items.py": _CLAIMS,
+    "meter/rules/payable.py": _CLAIMS,
     "meter/rules/people.py": ("test_persons", "test_proposals"),
     "meter/rules/two_persons.py": ("test_persons", "test_proposals", "test_authority"),
-    "meter/rules/kinds/claims.py": ("test_claims", "test_claim_model", "test_claims_http"),
-    "meter/rules/kinds/payments.py": ("test_claims", "test_claim_model"),
+    "meter/rules/kinds/claims.py": _CLAIMS,
+    "meter/rules/kinds/payments.py": _CLAIMS,
     "meter/rules/kinds/people.py": ("test_persons", "test_authority"),
     "meter/rules/kinds/policies.py": ("test_policies", "test_authority"),
     "meter/rules/kinds/proposals.py": ("test_proposals", "test_persons"),
-    "meter/rules/kinds/recoveries.py": ("test_claims", "test_claim_model"),
-    "meter/rules/kinds/reviews.py": ("test_claims", "test_claim_model"),
+    "meter/rules/kinds/recoveries.py": _CLAIMS,
+    "meter/rules/kinds/reviews.py": _CLAIMS,
 }
 
 
@@ -131,3 +141,15 @@ def judges_of(file: str) -> list[str]:
     folder = file.partition("/")[0]
     names = [name if "/" in name else f"{folder}/{name}" for name in dict.fromkeys(JUDGES[file])]
     return [f"tests/{name}.py" for name in names]
+
+
+# These are judged by what a service answers too.
+_SERVED: Final = (
+    *("meter/rules/verified.py", "meter/rules/subjects.py", "meter/rules/people.py"),
+    *("meter/rules/kinds/proposals.py", "meter/rules/kinds/service_keys.py"),
+)
+
+
+def is_pure(file: str) -> bool:
+    """Return whether no test that needs a database judges a file: others tell the same sooner."""
+    return file.startswith(("meter/rules/", "meter/auditor/sum")) and file not in _SERVED

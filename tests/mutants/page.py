@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.page import put
+from tests.mutants.results import Result
 from tests.mutants.run import REPOSITORY, Verdict
+from tests.mutants.sample import interval
 
 PAGE: Final = REPOSITORY / "docs" / "reliability.md"
 BEGIN: Final = "<!-- mutants: begin -->"
@@ -28,7 +30,7 @@ NO_FAULTS: Final[NoFaults] = tomllib.loads(
     Path(__file__).with_name("no_faults.toml").read_text(encoding="utf-8")
 )
 
-Told = Mapping[str, Verdict | None]  # by name of a mutant; None where it was not judged
+Told = Mapping[str, Result | None]  # by name of a mutant; None where it was not judged
 
 
 def write(text: str) -> None:
@@ -38,24 +40,40 @@ def write(text: str) -> None:
 
 
 def table(told: Mapping[str, Told], day: date, no_faults: NoFaults = NO_FAULTS) -> str:
-    """Return the figures by file as Markdown, below what was judged and what was not."""
+    """Return the figures by file as Markdown, below what was judged and what a sample says."""
     rows = {file: _figures(each, no_faults.get(file, {})) for file, each in told.items()}
     every = sum(rows.values(), Counter())
-    lines = [_sentences(every, rows, day), ""]
+    sample = sum(
+        (
+            _figures_at_first(each, no_faults.get(file, {}))
+            for file, each in told.items()
+            if rows[file]["judged"] < rows[file]["mutants"]
+        ),
+        Counter(),
+    )
+    lines = [_sentences(every, rows, day), *_estimate(every, sample), ""]
     lines += [f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
     lines += [_line(file, row) for file, row in rows.items() if row["judged"]]
     return "\n".join([*lines, _line("all", every)])
 
 
 def _figures(told: Told, no_faults: Mapping[str, str]) -> Counter[str]:
-    found = Counter(_figure(verdict, name in no_faults) for name, verdict in told.items())
+    found = Counter(
+        "not judged" if each is None else _figure(each.verdict, name in no_faults)
+        for name, each in told.items()
+    )
     return found + Counter({"mutants": len(told), "judged": len(told) - found["not judged"]})
 
 
-def _figure(verdict: Verdict | None, no_fault: bool) -> str:
+def _figures_at_first(told: Told, no_faults: Mapping[str, str]) -> Counter[str]:
+    """Return the figures of a sample, as they were before anyone wrote a test for it."""
+    return Counter(
+        _figure(each.first, name in no_faults) for name, each in told.items() if each and each.first
+    )
+
+
+def _figure(verdict: Verdict, no_fault: bool) -> str:
     match verdict:
-        case None:
-            return "not judged"
         case "timeout":
             return "by time"
         case "missed" if no_fault:
@@ -71,8 +89,34 @@ def _sentences(every: Counter[str], rows: Mapping[str, Counter[str]], day: date)
     return f"{text}\nNot run: {', '.join(left)}." if left else text
 
 
+def _estimate(every: Counter[str], sample: Counter[str]) -> list[str]:
+    """Return what a sample of the files that were not judged whole says of all faults."""
+    found, faults = _found_of_faults(sample)
+    if not faults:
+        return []
+    left = (every["mutants"] - every["judged"]) * faults / sample.total()
+    known_found, known = _found_of_faults(every)
+    shares = [found / faults, *interval(found, faults)]
+    of_sample = [100 * share for share in shares]
+    of_all = [100 * (known_found + share * left) / (known + left) for share in shares]
+    return [
+        f"A sample by chance of files that are not judged whole has {faults:,} faults. Of these,",
+        f"{found:,} were found before anyone wrote a test for the others: {_percents(of_sample)}.",
+        f"So of all faults, with those that nobody judged, {_percents(of_all)} are found.",
+    ]
+
+
+def _found_of_faults(row: Counter[str]) -> tuple[int, int]:
+    found = row["found"] + row["by time"]
+    return found, found + row["missed"]
+
+
+def _percents(shares: list[float]) -> str:
+    share, least, most = (f"{each:.1f} %" for each in shares)
+    return f"{share} (95 % interval by Wilson: {least} to {most})"
+
+
 def _line(name: str, row: Counter[str]) -> str:
-    seen = row["found"] + row["by time"]
-    faults = seen + row["missed"]
-    share = f"{100 * seen / faults:.1f} %" if faults else "-"
+    found, faults = _found_of_faults(row)
+    share = f"{100 * found / faults:.1f} %" if faults else "-"
     return f"| {' | '.join([name, *(f'{row[each]:,}' for each in FIGURES), share])} |"

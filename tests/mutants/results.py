@@ -1,7 +1,8 @@
 """The results of mutants, kept between runs; a result holds for the very text that gave it.
 
-A fault that was found stays found while its file and the test that found it are the same, whatever
-other tests come. One that was missed is judged again when any of its judges has changed.
+A fault that was found stays found while the function or class that it is in and the test that found
+it are the same, whatever other code and tests come. One that was missed is judged again when any of
+its judges has changed.
 """
 
 import ast
@@ -18,13 +19,18 @@ from tests.mutants.run import Judgement, Verdict
 
 @dataclass(frozen=True)
 class Result:
-    """The verdict on one mutant, the test that found it, and the digest of what it holds for."""
+    """The verdict on one mutant, the test that found it, and the digest of what it holds for.
+
+    `first` is the verdict that a mutant had when a sample first drew it, else None: before anyone
+    wrote a test for it.
+    """
 
     file: str
     name: str
     digest: str
     verdict: Verdict
     by: str | None
+    first: Verdict | None = None
 
     @property
     def judgement(self) -> Judgement:
@@ -44,13 +50,14 @@ class Results:
 
     def judgement(self, file: str, name: str, tests: Sequence[str]) -> Judgement | None:
         """Return the judgement on a mutant that holds today, if there is one."""
-        result = self._result(file, name, tests)
+        result = self.result(file, name, tests)
         return result and result.judgement
 
-    def _result(self, file: str, name: str, tests: Sequence[str]) -> Result | None:
+    def result(self, file: str, name: str, tests: Sequence[str]) -> Result | None:
+        """Return the result of a mutant that holds today, if there is one."""
         for result in reversed(self._results[file, name]):
             if self._is_there(result.by) and result.digest == digest_of(
-                self._root, file, tests, result.by
+                self._root, file, name, tests, result.by
             ):
                 return result
         return None
@@ -58,10 +65,23 @@ class Results:
     def _is_there(self, test: str | None) -> bool:
         return test is None or (self._root / test.partition("::")[0]).is_file()
 
-    def add(self, file: str, name: str, tests: Sequence[str], judgement: Judgement) -> None:
-        """Keep a judgement at once, so that a run that is stopped loses none."""
-        digest = digest_of(self._root, file, tests, judgement.by)
-        result = Result(file, name, digest, judgement.verdict, judgement.by)
+    def add(
+        self,
+        file: str,
+        name: str,
+        tests: Sequence[str],
+        judgement: Judgement,
+        *,
+        by_chance: bool = False,
+    ) -> None:
+        """Keep a judgement at once, so that a run that is stopped loses none.
+
+        `by_chance` says that a sample drew the mutant.
+        """
+        digest = digest_of(self._root, file, name, tests, judgement.by)
+        drawn = (each.first for each in self._results[file, name] if each.first)
+        first = next(drawn, judgement.verdict if by_chance else None)
+        result = Result(file, name, digest, judgement.verdict, judgement.by, first)
         self._keep(result)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as lines:
@@ -69,7 +89,7 @@ class Results:
 
     def keep(self, held: Iterable[tuple[str, str, Sequence[str]]]) -> None:
         """Write the file anew with the results that hold, from file, name and tests of mutants."""
-        results = (self._result(*each) for each in held)
+        results = (self.result(*each) for each in held)
         lines = [json.dumps(asdict(result)) for result in results if result]
         self._path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
@@ -82,11 +102,29 @@ class Results:
         self._results[result.file, result.name].append(result)
 
 
-def digest_of(root: Path, file: str, tests: Sequence[str], by: str | None) -> str:
-    """Return 16 digits of the SHA-256 of a file and the test that found a fault, or all tests."""
+def digest_of(root: Path, file: str, name: str, tests: Sequence[str], by: str | None) -> str:
+    """Return 16 digits of the SHA-256 of what a mutant is in, and of the test that found it.
+
+    Where none did, of all its tests.
+    """
     named = [by] if by else tests
-    texts = [(root / file).read_bytes(), *(_text_of_test(root, each).encode() for each in named)]
-    return sha256(b"".join(sha256(text).digest() for text in texts)).hexdigest()[:16]
+    texts = [_text_of_place(root, file, name), *(_text_of_test(root, each) for each in named)]
+    return sha256(b"".join(sha256(text.encode()).digest() for text in texts)).hexdigest()[:16]
+
+
+@cache
+def _statements(path: Path) -> list[ast.stmt]:
+    return ast.parse(path.read_text(encoding="utf-8")).body
+
+
+@cache
+def _text_of_place(root: Path, file: str, name: str) -> str:
+    """Return the function or class that a mutant is in, or the whole module without imports."""
+    place = name.partition(":")[0].partition(".")[0]
+    every = _statements(root / file)
+    named = [each for each in every if getattr(each, "name", None) == place]
+    kept = named or [each for each in every if not isinstance(each, ast.Import | ast.ImportFrom)]
+    return "\n".join(map(ast.dump, kept))
 
 
 @cache
@@ -96,12 +134,11 @@ def _text_of_test(root: Path, test: str) -> str:
     Its imports are left out, for other tests add theirs.
     """
     path, _, name = test.partition("::")
-    text = (root / path).read_text(encoding="utf-8")
+    every = _statements(root / path)
     if not name:
-        return text
+        return "\n".join(map(ast.dump, every))
     function = name.partition("[")[0].partition("::")[0]
-    kept = (each for each in ast.parse(text).body if _is_used_by(function, each))
-    return "\n".join(map(ast.dump, kept))
+    return "\n".join(ast.dump(each) for each in every if _is_used_by(function, each))
 
 
 def _is_used_by(test: str, statement: ast.stmt) -> bool:

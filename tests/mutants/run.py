@@ -14,24 +14,34 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Final, Literal
 
 import pytest
 from hypothesis import Phase, settings
 
+from tests.mutants.judges import is_pure
+
 REPOSITORY: Final = Path(__file__).parents[2]
 ROOMS: Final = ("ledger", "meter", "tests", "docs", "deploy")
 FILES: Final = ("pyproject.toml", "README.md", "Makefile", "CONTRIBUTING.md")
 DATABASE: Final = "KASHI_TEST_DATABASE_URL"
+TOLD: Final = "told"  # what pytest prints
+BEGUN: Final = "begun"  # when each test began
 
-# A mutant that makes a test hang is found by the time that it takes.
-PATIENCE: Final = 4  # times the time of the test without a fault
-LEAST_SECONDS: Final = 10
+# A mutant that makes a test hang is found by the time that it takes, twice.
+PATIENCE: Final = 4  # times the time of the test in another run
+LAST_PATIENCE: Final = 10  # times its time without the fault, measured at once
+LEAST_SECONDS: Final = 2.5
+UNKNOWN_SECONDS: Final = 5.0  # of a test that has not run yet, at most
+NO_HOPE: Final = 0.1  # of such a test, in a second
+LEAST_HOPE: Final = 0.001  # the same, where it takes long
+NO_HOPES: Final[Mapping[str, float]] = MappingProxyType({})
 LOOK_SECONDS: Final = 0.5
 # A loop without end must not fill the machine, nor outlive us.
 MOST_BYTES: Final = 3 << 30  # of address space
@@ -42,6 +52,7 @@ UNUSED: Final = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")
 
 FAILED: Final = 1  # pytest: some test failed
 UNCOLLECTED: Final = 2  # pytest: a module could not be imported
+UNRUN: Final = 5  # pytest: there was no test to run
 
 Verdict = Literal["found", "timeout", "missed"]
 
@@ -80,47 +91,64 @@ class Run:
 
     @property
     def seconds_by_test(self) -> dict[str, float]:
-        ends = [*self.began, (self.seconds, "")]
+        """How long each test took that passed."""
+        ends = [*self.began, (self.seconds, "")] if self.status == 0 else self.began
         return {test: end - begin for (begin, test), (end, _) in pairwise(ends)}
 
 
 class Copy:
-    """The copied tree; `database` is the DSN of a server for its tests, else they start theirs."""
+    """The copied tree; `database` is the DSN of a server for its tests, else they start theirs.
+
+    `seconds` holds how long each test took when it last ran to its end.
+    """
 
     def __init__(self, root: Path, database: str | None = None) -> None:
         self.root = root
+        self.seconds: dict[str, float] = {}
         self._database = database
-        self._without_fault: dict[str, Run] = {}
-
-    def without_fault(self, tests: str) -> Run:
-        """Run a file of tests on the sources as they are, once. Raises `JudgesError`."""
-        if tests not in self._without_fault:
-            run = self._run([tests])
-            if run.status != 0:
-                raise JudgesError(f"{tests} ends with {run.status}:\n{run.told}")
-            self._without_fault[tests] = run
-        return self._without_fault[tests]
-
-    def seconds_of(self, tests: Sequence[str]) -> dict[str, float]:
-        """Return how long each test of some files takes. Raises `JudgesError`."""
-        runs = [self.without_fault(each) for each in tests]
-        return {test: seconds for run in runs for test, seconds in run.seconds_by_test.items()}
+        self._passing: set[tuple[str, ...]] = set()
 
     def judge(
-        self, file: str, source: str, tests: Sequence[str], first: Sequence[str] = ()
+        self, file: str, source: str, tests: Sequence[str], hopes: Mapping[str, float] = NO_HOPES
     ) -> Judgement:
         """Return whether tests find that a file has another source. Raises `JudgesError`.
 
-        The tests that `first` names begin.
+        The tests with the most hope begin: what they are expected to find in a second.
         """
-        usual = self.seconds_of(tests)
+        order = _Order(dict(hopes), pure=is_pure(file))
+        run = self._run_with(file, source, tests, order, PATIENCE)
+        if run.status == 0:
+            return Judgement("missed")
+        if run.status is None:  # The machine may have been slow.
+            self._passing.discard(_found_by(run, tests))
+            self._check_passing(_found_by(run, tests))
+            run = self._run_with(file, source, tests, order, LAST_PATIENCE)
+        judgement = _judgement(run)
+        if judgement.verdict != "missed":
+            self._check_passing(_found_by(run, tests))
+        return judgement
+
+    def _check_passing(self, tests: tuple[str, ...]) -> None:
+        """Raise `JudgesError` where a test fails, or files of tests are not read, without a fault.
+
+        Each is asked once.
+        """
+        if tests not in self._passing:
+            files = [each.partition("::")[0] for each in tests]
+            run = self._run(files, _Order(dict.fromkeys(tests, 1.0), alone=True))
+            if run.status != (UNRUN if tests == tuple(files) else 0):
+                raise JudgesError(f"{', '.join(tests)} ends with {run.status}:\n{run.told}")
+            self._passing.add(tests)
+
+    def _run_with(
+        self, file: str, source: str, tests: Sequence[str], order: "_Order", patience: int
+    ) -> Run:
         right = (self.root / file).read_text(encoding="utf-8")
         self._put(file, source)
         try:
-            run = self._run(tests, first, usual)
+            return self._run(tests, order, patience)
         finally:
             self._put(file, right)
-        return _judgement(run)
 
     def _put(self, file: str, source: str) -> None:
         """Write a source with its bytecode, which holds for its very bytes.
@@ -132,31 +160,40 @@ class Copy:
         by_bytes = py_compile.PycInvalidationMode.CHECKED_HASH
         py_compile.compile(str(path), doraise=True, invalidation_mode=by_bytes)
 
-    def _run(
-        self,
-        tests: Sequence[str],
-        first: Sequence[str] = (),
-        usual: Mapping[str, float] | None = None,
-    ) -> Run:
-        """Run tests, none of them much longer than the seconds that are `usual`."""
-        told, begun = self.root / "told", self.root / "begun"
+    def _run(self, tests: Sequence[str], order: "_Order", patience: int | None = None) -> Run:
+        """Run tests, none of them longer than the usual time for `patience` times."""
+        told, begun = self.root / TOLD, self.root / BEGUN
         told.write_text("")
         begun.write_text("")
-        parts = (self.root, self._environment(), tests, _Order(tuple(first), begun), told)
+        parts = (self.root, self._environment(), tests, order)
         process = _FORKS.Process(target=_run_tests, args=parts)
         start = time.monotonic()
         process.start()
         try:
-            while process.exitcode is None and not _is_overdue(start, _began(begun), usual):
+            while process.exitcode is None and not self._is_overdue(start, _began(begun), patience):
                 process.join(LOOK_SECONDS)
         finally:
             status = process.exitcode
             if status is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # It has no group yet.
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
                 process.join()
         began = [(at - start, test) for at, test in _began(begun)]
         text = told.read_text(errors="replace")[-2_000:]
-        return Run(status, began, time.monotonic() - start, text)
+        run = Run(status, began, time.monotonic() - start, text)
+        self.seconds |= run.seconds_by_test
+        return run
+
+    def _is_overdue(
+        self, start: float, began: list[tuple[float, str]], patience: int | None
+    ) -> bool:
+        """Return whether the test that began last takes too long, or their import."""
+        if patience is None:
+            return False
+        since, test = began[-1] if began else (start, "")
+        usual = max(LEAST_SECONDS, self.seconds.get(test, UNKNOWN_SECONDS))
+        return time.monotonic() - since > patience * usual
 
     def _environment(self) -> dict[str, str]:
         """Return the environment in which the commands that tests start import the copy."""
@@ -165,19 +202,14 @@ class Copy:
 
 
 def _began(file: Path) -> list[tuple[float, str]]:
-    """Return when each test began, as `_Order` writes it."""
+    """Return when each test began, as `_Begun` writes it."""
     lines = (line.split(" ", 1) for line in file.read_text().splitlines())
     return [(float(at), test) for at, test in lines]
 
 
-def _is_overdue(
-    start: float, began: list[tuple[float, str]], usual: Mapping[str, float] | None
-) -> bool:
-    """Return whether the test that began last takes too long, or their import."""
-    if usual is None:
-        return False
-    since, test = began[-1] if began else (start, "")
-    return time.monotonic() - since > max(LEAST_SECONDS, PATIENCE * usual.get(test, 0))
+def _found_by(run: Run, tests: Sequence[str]) -> tuple[str, ...]:
+    """Return the test that ended a run, or all files where none of their tests has begun."""
+    return (run.began[-1][1],) if run.began else tuple(tests)
 
 
 def _judgement(run: Run) -> Judgement:
@@ -195,7 +227,7 @@ def _judgement(run: Run) -> Judgement:
 
 
 def _run_tests(
-    root: Path, environment: dict[str, str], tests: Sequence[str], order: "_Order", told: Path
+    root: Path, environment: dict[str, str], tests: Sequence[str], order: "_Order"
 ) -> None:
     """Run tests in this process, which ends with their status."""
     os.setsid()
@@ -203,7 +235,7 @@ def _run_tests(
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_SECONDS, MOST_CPU_SECONDS))
     os.chdir(root)
     os.environ.update(environment)
-    with told.open("wb") as output:
+    with (root / TOLD).open("wb") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
     _import_from(root)
@@ -213,7 +245,7 @@ def _run_tests(
     settings.register_profile("mutants", phases=phases, database=None, deadline=None)
     settings.load_profile("mutants")
     options = ["-x", "-q", *UNUSED, f"--basetemp={root}/tmp"]
-    status = pytest.main([*options, *tests], plugins=[order])
+    status = pytest.main([*options, *tests], plugins=[order, _Begun(root / BEGUN)])
     sys.stdout.flush()
     os._exit(status)
 
@@ -229,18 +261,41 @@ def _import_from(root: Path) -> None:
 
 @dataclass(frozen=True)
 class _Order:
-    """Lets some tests begin, and writes when each began."""
+    """Lets the tests begin that are hoped to find most, or runs none but those of a hope.
 
-    first: tuple[str, ...]
-    begun: Path
+    Where what is judged is `pure`, tests that need a database are left out: they take long.
+    """
+
+    hopes: Mapping[str, float]
+    alone: bool = False
+    pure: bool = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        places = {test: place for place, test in enumerate(self.first)}
-        items.sort(key=lambda item: places.get(item.nodeid, len(places)))
+        items.sort(key=lambda item: -self.hopes.get(item.nodeid, _hope_of(item)))
+        if self.alone:
+            items[:] = [item for item in items if item.nodeid in self.hopes]
+        if self.pure:
+            items[:] = [item for item in items if "database" not in _fixtures_of(item)]
+
+
+def _hope_of(item: pytest.Item) -> float:
+    """Return the hope of a test that nothing is known of."""
+    return LEAST_HOPE if item.get_closest_marker("long") else NO_HOPE
+
+
+def _fixtures_of(item: pytest.Item) -> Sequence[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else ()
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Writes when each test began."""
+
+    file: Path
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        with self.begun.open("a") as file:
+        with self.file.open("a") as file:
             file.write(f"{time.monotonic()} {nodeid}\n")
 
 
