@@ -325,9 +325,10 @@ def test_sums_that_no_entry_can_hold_are_refused():
     ]
     books.post(dense)
     before = figures(books.state)
-    refused("too_large", books.correct, prices={DEVICE: "99999.99"})
+    # 4,032,000,000 card-hours cost 2^53 fen at a price of 22,339.28…
+    refused("too_large", books.correct, prices={DEVICE: "22339.29"})
     assert figures(books.state) == before
-    books.correct(prices={DEVICE: "9999.99"})
+    books.correct(prices={DEVICE: "22339.28"})
 
 
 def test_at_most_64_contracts_of_a_firm_touch_one_year():

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from ledger import canon
 from ledger.cosign import Cosigner, add_cosignatures
+from ledger.errors import CannotCheck
 from ledger.note import Checkpoint, Signer, Verifier, claimed_checkpoint, sign
 from ledger.proof import Proof
 from ledger.proof import check as check_proof
@@ -39,7 +40,7 @@ from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
 from meter.service import admin as services
 from meter.wire import dsse, stored_receipt
-from meter.wire.stored_receipt import StoredReceipt
+from meter.wire.stored_receipt import BadReceiptFile, StoredReceipt
 from tests.books import log_signer, properties, public_text, record, signer, void
 from tests.meter.test_client import NO_PAUSE, usage
 from tests.services import (
@@ -817,6 +818,17 @@ async def test_the_command_keeps_proves_and_verifies_a_receipt(database, tmp_pat
         refused = await kashi("receipt", "verify", *words)
         assert refused.exit_code == 2, words
         assert refused.stderr.startswith("could not check: "), words
+
+
+def test_a_file_of_the_largest_size_is_read_and_no_larger_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(receipts, "MAX_FILE_BYTES", 100)
+    file = tmp_path / "kept.json"
+    file.write_bytes(b" " * 100)
+    with pytest.raises(BadReceiptFile):
+        receipts.read(file)
+    file.write_bytes(b" " * 101)
+    with pytest.raises(CannotCheck, match="has more than 100 bytes"):
+        receipts.read(file)
 
 
 async def test_years_later_and_after_a_rotation_the_old_file_is_still_proved(

@@ -112,6 +112,15 @@ def test_honest_books_pass():
     summed(told(books))
 
 
+def test_totals_are_compared_at_the_end():
+    sums = Sums()
+    for number, fields in enumerate(told(world())):
+        sums.entry(number, encode(fields))
+        assert sums.compared == 0
+    sums.finish()
+    assert sums.compared > 0
+
+
 def test_nothing_sums_up_to_nothing():
     summed([])
     summed(told(Books()))

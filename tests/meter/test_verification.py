@@ -109,6 +109,19 @@ def test_a_question_is_listed_with_its_entries_and_is_no_violation(site):
     assert json.loads(damaged.stdout)["questions"] == []
 
 
+# Findings
+
+
+def test_a_finding_is_told_with_its_entry_and_its_file(site):
+    (bundle,) = (site.folder / "tile/entries").rglob("*.p/*")
+    bundle.write_bytes(bundle.read_bytes()[:-1] + b"!")
+    damaged = json.loads(verify(site, "--json").stdout)["findings"]
+    name, last = bundle.relative_to(site.folder).as_posix(), site.size - 1
+    (finding,) = (each for each in damaged if (each["entry"], each["file"]) == (last, name))
+    line = f"VIOLATED: entry {last}, {name}: {finding['code']}: {finding['detail']}"
+    assert line in verify(site).output.splitlines()
+
+
 # Since an earlier state
 
 
