@@ -339,10 +339,7 @@ def test_the_table_counts_by_file_what_was_judged_and_names_what_was_not():
     ]
 
 
-SHARES = "{:.1f} % (95 % interval by Wilson: {:.1f} % to {:.1f} %)"
-
-
-def test_the_estimate_takes_a_sample_as_the_tests_were_before_it_and_the_rest_as_it_is():
+def test_the_estimate_takes_samples_as_the_tests_were_before_them_and_the_rest_as_it_is():
     told = {
         # Four of its five are of the sample; two of three faults were found at first, all are now.
         "a.py": told_of(
@@ -350,20 +347,25 @@ def test_the_estimate_takes_a_sample_as_the_tests_were_before_it_and_the_rest_as
         )
         | told_of(k="-", l="-", m="-", n="-"),
         "b.py": told_of(o="found missed", p="found"),  # whole, so it needs no estimate
+        "c.py": told_of(q="-"),  # not run, so nothing is said of it
+        "meter/rules/d.py": told_of(r="missed missed", s="found found", t="-"),
     }
     text = table(told, date(2025, 3, 1), {"a.py": {"i": "Nobody sees it."}})
-    least, most = interval(2, 3)
-    of_all = [100 * (6 + share * 3) / 9 for share in (2 / 3, least, most)]
-    assert text.splitlines()[1:4] == [
-        "A sample by chance of files that are not judged whole has 3 faults. Of these,",
-        "2 were found before anyone wrote a test for the others: "
-        + SHARES.format(200 / 3, 100 * least, 100 * most)
-        + ".",
-        "So of all faults, with those that nobody judged, "
-        + SHARES.format(*of_all)
-        + " are found.",
+    # Of 8 judged faults 7 are found; 1 of the first kind and 3 of the second are not judged.
+    bounds = zip(interval(1, 2), interval(2, 3), strict=True)
+    least, most = (100 * (7 + one + 3 * two) / 12 for one, two in bounds)
+    assert text.splitlines()[6:11] == [
+        "| faults | tried | found | share | 95 % interval (Wilson) |",
+        "|---|---:|---:|---:|---:|",
+        f"| rules and independent sums | 2 | 1 | {shares(1, 2)} |",
+        f"| log, intake and audit | 3 | 2 | {shares(2, 3)} |",
+        f"| all, judged or not | | | {100 * 9.5 / 12:.1f} % | {least:.1f} % to {most:.1f} % |",
     ]
-    assert of_all[0] == pytest.approx(800 / 9)
+
+
+def shares(found: int, faults: int) -> str:
+    least, most = interval(found, faults)
+    return f"{100 * found / faults:.1f} % | {100 * least:.1f} % to {100 * most:.1f} %"
 
 
 def test_the_page_has_a_place_for_the_table(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.page import put
+from tests.mutants.judges import is_pure
 from tests.mutants.results import Result
 from tests.mutants.run import REPOSITORY, Verdict
 from tests.mutants.sample import interval
@@ -24,6 +25,9 @@ BEGIN: Final = "<!-- mutants: begin -->"
 END: Final = "<!-- mutants: end -->"
 FIGURES: Final = ("mutants", "judged", "found", "by time", "no fault", "missed")
 HEAD: Final = ("file", *FIGURES, "found of faults")
+
+# Samples are drawn of files whose tests need no database, and of the others, which take longer.
+GROUPS: Final = {"rules and independent sums": True, "log, intake and audit": False}
 
 NoFaults = Mapping[str, Mapping[str, str]]  # a reason by file and name of a mutant
 NO_FAULTS: Final[NoFaults] = tomllib.loads(
@@ -43,15 +47,7 @@ def table(told: Mapping[str, Told], day: date, no_faults: NoFaults = NO_FAULTS) 
     """Return the figures by file as Markdown, below what was judged and what a sample says."""
     rows = {file: _figures(each, no_faults.get(file, {})) for file, each in told.items()}
     every = sum(rows.values(), Counter())
-    sample = sum(
-        (
-            _figures_at_first(each, no_faults.get(file, {}))
-            for file, each in told.items()
-            if rows[file]["judged"] < rows[file]["mutants"]
-        ),
-        Counter(),
-    )
-    lines = [_sentences(every, rows, day), *_estimate(every, sample), ""]
+    lines = [_sentences(every, rows, day), *_estimate(told, rows, no_faults), ""]
     lines += [f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
     lines += [_line(file, row) for file, row in rows.items() if row["judged"]]
     return "\n".join([*lines, _line("all", every)])
@@ -63,13 +59,6 @@ def _figures(told: Told, no_faults: Mapping[str, str]) -> Counter[str]:
         for name, each in told.items()
     )
     return found + Counter({"mutants": len(told), "judged": len(told) - found["not judged"]})
-
-
-def _figures_at_first(told: Told, no_faults: Mapping[str, str]) -> Counter[str]:
-    """Return the figures of a sample, as they were before anyone wrote a test for it."""
-    return Counter(
-        _figure(each.first, name in no_faults) for name, each in told.items() if each and each.first
-    )
 
 
 def _figure(verdict: Verdict, no_fault: bool) -> str:
@@ -89,21 +78,44 @@ def _sentences(every: Counter[str], rows: Mapping[str, Counter[str]], day: date)
     return f"{text}\nNot run: {', '.join(left)}." if left else text
 
 
-def _estimate(every: Counter[str], sample: Counter[str]) -> list[str]:
-    """Return what a sample of the files that were not judged whole says of all faults."""
-    found, faults = _found_of_faults(sample)
-    if not faults:
+def _estimate(
+    told: Mapping[str, Told], rows: Mapping[str, Counter[str]], no_faults: NoFaults
+) -> list[str]:
+    """Return what samples of the files that were not judged whole say of all faults."""
+    lines, known, left = [], Counter[str](), []
+    for title, pure in GROUPS.items():
+        files = [file for file, row in rows.items() if row["judged"] and is_pure(file) is pure]
+        part = [file for file in files if rows[file]["judged"] < rows[file]["mutants"]]
+        known += sum((rows[file] for file in files), Counter())
+        sample = sum((_at_first(told[file], no_faults.get(file, {})) for file in part), Counter())
+        found, faults = _found_of_faults(sample)
+        if faults:
+            shares = [found / faults, *interval(found, faults)]
+            unknown = sum(rows[file]["mutants"] - rows[file]["judged"] for file in part)
+            left.append((unknown * faults / sample.total(), shares))
+            lines.append(f"| {title} | {faults:,} | {found:,} | {_percents(shares)} |")
+    if not lines:
         return []
-    left = (every["mutants"] - every["judged"]) * faults / sample.total()
-    known_found, known = _found_of_faults(every)
-    shares = [found / faults, *interval(found, faults)]
-    of_sample = [100 * share for share in shares]
-    of_all = [100 * (known_found + share * left) / (known + left) for share in shares]
+    found, faults = _found_of_faults(known)
+    every = faults + sum(number for number, _ in left)
+    whole = [(found + sum(n * shares[each] for n, shares in left)) / every for each in range(3)]
     return [
-        f"A sample by chance of files that are not judged whole has {faults:,} faults. Of these,",
-        f"{found:,} were found before anyone wrote a test for the others: {_percents(of_sample)}.",
-        f"So of all faults, with those that nobody judged, {_percents(of_all)} are found.",
+        "",
+        "Samples by chance of the files judged in part, as the tests were when they met them, and",
+        "what follows for all faults of the files that were run:",
+        "",
+        "| faults | tried | found | share | 95 % interval (Wilson) |",
+        "|---|---:|---:|---:|---:|",
+        *lines,
+        f"| all, judged or not | | | {_percents(whole)} |",
     ]
+
+
+def _at_first(told: Told, no_faults: Mapping[str, str]) -> Counter[str]:
+    """Return the figures of a sample, as they were before anyone wrote a test for it."""
+    return Counter(
+        _figure(each.first, name in no_faults) for name, each in told.items() if each and each.first
+    )
 
 
 def _found_of_faults(row: Counter[str]) -> tuple[int, int]:
@@ -112,8 +124,8 @@ def _found_of_faults(row: Counter[str]) -> tuple[int, int]:
 
 
 def _percents(shares: list[float]) -> str:
-    share, least, most = (f"{each:.1f} %" for each in shares)
-    return f"{share} (95 % interval by Wilson: {least} to {most})"
+    share, least, most = (f"{100 * each:.1f} %" for each in shares)
+    return f"{share} | {least} to {most}"
 
 
 def _line(name: str, row: Counter[str]) -> str:
