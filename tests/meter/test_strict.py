@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from meter.rules import commands, entries
 from meter.rules.commands import IssueCoupon, RegisterKey, RegisterProvider
 from meter.rules.kinds.table import BY_COMMAND
 from meter.values.strict import (
@@ -234,3 +235,11 @@ def test_a_text_is_refused_just_where_it_holds_a_control_character(text, escaped
             decode(data, Thing)
     else:
         assert decode(data, Thing).name == text
+
+
+@pytest.mark.parametrize("module", [commands, entries])
+def test_no_part_of_a_command_or_an_entry_takes_a_field_that_it_does_not_know(module):
+    structs = [each for each in vars(module).values() if isinstance(each, type(Struct))]
+    parts = [each for each in structs if each.__module__ == module.__name__]
+    assert len(parts) > 20
+    assert [each for each in parts if not each.__struct_config__.forbid_unknown_fields] == []

@@ -189,6 +189,19 @@ def test_parts_of_an_invoice_above_its_amount_are_found():
     found(entries, "sum_invoice", "claimed for")
 
 
+def test_parts_of_two_claims_above_an_invoice_are_found():
+    desk = Desk(A="1000000.00")
+    desk.claimed("400000.00", invoices=[invoice(part="800000.00")])
+    rest = {"invoices": [invoice(part="200000.00")], "payments": [payment("P-2")]}
+    desk.enter("C2", **rest)
+    desk.check("C2")
+    desk.approve("100000.00", "C2")
+    entries = told(desk)
+    summed(entries)
+    of_kind(entries, "claim")["invoices"][0]["part"] += 1
+    found(entries, "sum_invoice", "100000001 fen", "claimed for")
+
+
 @pytest.mark.parametrize("party", ["seller", "buyer"])
 def test_an_invoice_between_others_is_found(party):
     entries = paid()
