@@ -13,6 +13,7 @@ from math import floor
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from ledger.canon import encode
@@ -21,6 +22,7 @@ from meter.auditor.sums import Sums
 from meter.rules import commands
 from meter.rules.evolve import evolve
 from meter.rules.state import State
+from meter.rules.subjects import subjects_of
 from meter.values.problems import Problem
 from tests.books import (
     ALPHA,
@@ -35,6 +37,7 @@ from tests.books import (
     record,
 )
 from tests.papers import papers
+from tests.summing import found, told
 
 OTHER = "h800"
 NOW = "2026-06-01T12:00:00+08:00"
@@ -140,6 +143,24 @@ def test_the_number_of_the_parties_is_corrected_and_stays_theirs_alone():
     books.contract("D", contract_no="3")
     checked(books)
     assert_replays(books)
+
+
+def test_the_sums_follow_the_number_of_the_parties():
+    books = ledger(contract_no="1")
+    books.correct("A", contract_no="2")
+    books.contract("B", contract_no="1")
+    checked(books)
+    entries = told(books)
+    entries[-1]["contract_no"] = "2"
+    found(entries, "sum_contract", "number 2 is that of two contracts")
+
+
+def test_an_amendment_says_nothing_of_what_it_leaves_as_it_is():
+    books = ledger(prices={DEVICE: "1.00"})
+    books.post([hours("r", "2025-02-01", 5)])
+    books.supplement("2025-01-01", prices={DEVICE: "2.00"})
+    entry = books.entries[-1]
+    assert (entry.cost, entry.withheld_cost, entry.ineligible) == (5_00, UNSET, UNSET)
 
 
 def test_other_public_money_and_an_amendment_come_to_the_same_in_any_order():
@@ -257,6 +278,16 @@ def test_a_contract_moves_to_another_enterprise_with_all_its_money():
     books.void("C")
     assert [books.granted(name) for name in "ABC"] == [100_00, 144_00, 0]
     assert_replays(books)
+
+
+def test_an_amendment_concerns_all_parties_that_a_contract_ever_had():
+    books = ledger()
+    books.enterprise(BETA)
+    books.correct(amount="900.00")
+    parties = {"kind:amendment", "contract:A", "provider:pcl", f"enterprise:{ALPHA}"}
+    assert subjects_of(books.state, books.entries[-1]) == parties
+    books.correct(enterprise=BETA)
+    assert subjects_of(books.state, books.entries[-1]) == parties | {f"enterprise:{BETA}"}
 
 
 def test_prices_per_month_stay_so():

@@ -125,6 +125,15 @@ def test_the_ceiling_of_a_project_counts_the_awards_of_all_programmes_and_years(
     check(books)
 
 
+def test_a_change_that_is_asked_again_is_the_last_of_its_amount():
+    books = audited()
+    books.award("A", "event", "700000.00", project="P", base="9000000.00")
+    for amount in ("600000.00", "500000.00", "400000.00"):
+        entry = books.change_award("A", amount)
+        assert entry == len(books.entries) - 1
+        assert books.change_award("A", amount) == entry
+
+
 def test_a_project_without_national_money_or_audit_has_no_ceiling():
     books = audited()
     books.fund("0.00", reference="国1号", level="national")

@@ -18,6 +18,7 @@ from meter.rules.two_persons import ALONE, PROPOSABLE, check_genesis, needs_two
 from meter.values.problems import Problem
 from meter.values.units import DAY_SECONDS, MICROSECONDS
 from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, Books, signer
+from tests.summing import found, summed, told
 from tests.writer import Writer, bent
 
 DAYS_30 = 30 * DAY_SECONDS * MICROSECONDS
@@ -403,6 +404,13 @@ def lenient(writer: Writer) -> Any:
     """Decide as if one person were enough."""
     genesis = replace(writer.state.genesis, one_person=True)
     return bent(writer.state, genesis=genesis)
+
+
+def test_the_sums_find_what_one_person_may_not_give():
+    entries = told(two())
+    summed(entries)
+    entries[0]["alone"].append("issue")
+    found(entries, "sum_persons", "one person may not issue")
 
 
 def test_an_unconfirmed_command_is_found():

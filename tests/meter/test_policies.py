@@ -19,7 +19,7 @@ from tests.books import (
 )
 from tests.meter.test_authority import refusal
 from tests.services import HOUR, contract_body, coupon_body, serving
-from tests.summing import summed, told
+from tests.summing import found, summed, told
 
 SOURCE = 'article = "(1)"\nstanding = "measures"\n'
 
@@ -122,6 +122,18 @@ def test_the_owner_of_a_programmes_pool_stays():
     ):
         assert refusal(books.activate, text).code == "pool_owner"
     books.activate(sharing(version="next", cap="1.00"))
+
+
+def test_the_sums_find_a_pool_that_gets_another_owner():
+    books = Books()
+    books.activate(lifted())
+    books.activate(lifted(programme="other"))
+    books.activate(sharing())
+    books.activate(sharing(version="next"))
+    entries = told(books)
+    summed(entries)
+    entries[-1]["content"] = sharing(version="next", owner="other")
+    found(entries, "sum_policy", "the pool of sharing has another owner")
 
 
 def test_a_shared_pool_has_the_years_of_its_owner():

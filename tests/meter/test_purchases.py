@@ -385,6 +385,8 @@ def test_a_contract_is_with_who_serves_its_programme_and_has_the_terms_of_its_me
     books.activate(lifted())
     books.provider()
     refused("not_served", books.shop, "D", PROGRAMME, "pcl")
+    books.activate(shipped_text("model-coupon", "2024-12"))
+    refused("not_served", books.shop, "D", "model-coupon", "szdex")
     refused("not_served", books.contract, "D", provider="szdex")
     assert refused("malformed", books.contract, "D", prices={}).facts["field"] == "prices"
     priced = {"prices": {"h800": "1.00"}}

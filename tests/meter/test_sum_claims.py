@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ledger.canon import decode, encode
-from meter.rules.kinds import amendments
+from meter.rules.kinds import amendments, claims
 from tests.books import BETA
 from tests.meter.test_amendments import refused
 from tests.meter.test_claims import Desk
-from tests.papers import DAY, NUMBER, invoice, payment
+from tests.papers import DAY, NUMBER, PATIENT, invoice, payment
 from tests.services import yuan
 from tests.summing import found, summed
 
@@ -249,6 +249,26 @@ def test_a_claim_outside_its_window_is_found():
     entries = paid()
     of_kind(entries, "claim")["year"] = 2024
     found(entries, "sum_claims", "a claim for 2024")
+
+
+def test_a_claim_in_the_seventh_month_after_its_year_is_found_where_the_policy_names_none(
+    monkeypatch,
+):
+    unsaid = PATIENT.replace("\nmonths = 6\n", "\n")
+    assert unsaid != PATIENT
+    desk = Desk(unsaid, A="1000000.00")
+    desk.books.at("2026-07-01T00:00:00+08:00")
+    monkeypatch.setattr(claims, "_check_window", lambda *_: None)
+    desk.enter()
+    found(told(desk), "sum_claims", "a claim for 2025 on 2026-07-01")
+
+
+def test_a_year_is_closed_beside_a_claim_of_the_next_one():
+    desk = Desk(A="1000000.00")
+    desk.books.at("2026-07-01T12:00:00+08:00")
+    desk.enter(year=2026)
+    desk.books.close(2025)
+    summed(told(desk))
 
 
 @pytest.mark.parametrize("papers", ["invoices", "payments", "delivery"])
