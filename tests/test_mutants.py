@@ -12,7 +12,7 @@ from tests.mutants import page, run
 from tests.mutants.judges import JUDGES, is_pure, judges_of
 from tests.mutants.mutate import mutants
 from tests.mutants.page import NO_FAULTS, table
-from tests.mutants.results import Result, Results, digest_of
+from tests.mutants.results import Results, Seen, digest_of
 from tests.mutants.run import REPOSITORY, Judgement, JudgesError, copied
 from tests.mutants.sample import interval, order
 
@@ -268,8 +268,12 @@ def test_a_fault_that_a_sample_drew_keeps_its_first_verdict(tree, tmp_path):
     assert Results(path, tree).result("a.py", "f: one", BOTH).first is None
     Results(path, tree).add("a.py", NAME, BOTH, Judgement("missed"), by_chance=True)
     Results(path, tree).add("a.py", NAME, BOTH, Judgement("found", "t.py::test_one"))
-    result = Results(path, tree).result("a.py", NAME, BOTH)
-    assert (result.verdict, result.first) == ("found", "missed")
+    assert Results(path, tree).seen("a.py", NAME, BOTH) == Seen("found", "missed")
+    # Also where none of its verdicts holds, and the others are dropped.
+    (tree / "t.py").rename(tree / "s.py")
+    Results(path, tree).keep(("a.py", name, ["s.py"]) for name in (NAME, "f: one"))
+    assert Results(path, tree).seen("a.py", NAME, ["s.py"]) == Seen(None, "missed")
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_each_beginning_of_the_order_of_a_sample_has_an_equal_share_of_each_file():
@@ -312,11 +316,11 @@ def test_only_results_that_hold_are_kept(tree, tmp_path):
 
 
 def told_of(**verdicts):
-    return {name: _result(name, *verdict.split()) for name, verdict in verdicts.items()}
+    return {name: _seen(*verdict.split()) for name, verdict in verdicts.items()}
 
 
-def _result(name, verdict, first=None):
-    return None if verdict == "-" else Result("", name, "", verdict, None, first)
+def _seen(verdict, first=None):
+    return Seen(None if verdict == "-" else verdict, first)
 
 
 def test_the_table_counts_by_file_what_was_judged_and_names_what_was_not():

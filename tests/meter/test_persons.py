@@ -413,6 +413,15 @@ def test_the_sums_find_what_one_person_may_not_give():
     found(entries, "sum_persons", "one person may not issue")
 
 
+def test_the_sums_find_a_proposal_that_another_person_ends():
+    writer = two()
+    writer.end_proposal(writer.propose("issue", "wang-1", **ISSUE), "wang-1")
+    entries = told(writer)
+    summed(entries)
+    entries[-1] |= {"by": "li-1", "person": "li"}
+    found(entries, "sum_persons", "wang made the proposal that it ends")
+
+
 def test_an_unconfirmed_command_is_found():
     writer = two()
     with lenient(writer):

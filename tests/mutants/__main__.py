@@ -114,7 +114,7 @@ def _bar(console: Console) -> Iterator[Progress]:
 def _table(files: list[str], results: Results) -> str:
     told = {
         file: {
-            mutant.name: results.result(file, mutant.name, judges_of(file))
+            mutant.name: results.seen(file, mutant.name, judges_of(file))
             for mutant in _mutants_of(file)
         }
         for file in files

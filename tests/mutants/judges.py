@@ -15,6 +15,7 @@ _RULES: Final = (
 )
 _KINDS: Final = ("test_authority", "test_strict", "test_decide")
 _CLAIMS: Final = ("test_claims", "test_claim_model", "test_award_claims", "test_paying_articles")
+_PAPERS: Final = ("test_audit_export", "test_audit_sample", "test_audit_report")
 _SUMS: Final = (
     *("test_sums", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
     *("test_budgets", "test_allocations", "test_periods", "test_policies", "test_contract_funds"),
@@ -107,6 +108,21 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/mirror.py": ("test_monitor",),
     "meter/auditor/monitor.py": ("test_monitor",),
     "meter/auditor/monitor_metrics.py": ("test_monitor",),
+    "meter/auditor/papers/accounts.py": ("test_audit_export",),
+    "meter/auditor/papers/books.py": ("test_audit_export",),
+    "meter/auditor/papers/csv_file.py": ("test_audit_export",),
+    "meter/auditor/papers/export.py": ("test_audit_export",),
+    "meter/auditor/papers/log.py": _PAPERS,
+    "meter/auditor/papers/parquet_file.py": ("test_audit_export",),
+    "meter/auditor/papers/period.py": _PAPERS,
+    "meter/auditor/papers/report.py": ("test_audit_report",),
+    "meter/auditor/papers/report_pdf.py": ("test_audit_report",),
+    "meter/auditor/papers/report_words.py": ("test_audit_report",),
+    "meter/auditor/papers/sample.py": ("test_audit_sample",),
+    "meter/auditor/papers/sheet.py": ("test_audit_sample",),
+    "meter/auditor/papers/tables.py": ("test_audit_export",),
+    "meter/auditor/papers/target.py": ("test_audit_export",),
+    "meter/auditor/papers/xlsx_file.py": ("test_audit_export",),
     "meter/auditor/receipt_check.py": ("test_receipts",),
     "meter/auditor/receipts.py": ("test_receipts",),
     "meter/auditor/replay.py": ("test_audit",),

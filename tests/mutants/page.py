@@ -16,7 +16,7 @@ from typing import Final
 
 from tests.faults.page import put
 from tests.mutants.judges import is_pure
-from tests.mutants.results import Result
+from tests.mutants.results import Seen
 from tests.mutants.run import REPOSITORY, Verdict
 from tests.mutants.sample import interval
 
@@ -34,7 +34,7 @@ NO_FAULTS: Final[NoFaults] = tomllib.loads(
     Path(__file__).with_name("no_faults.toml").read_text(encoding="utf-8")
 )
 
-Told = Mapping[str, Result | None]  # by name of a mutant; None where it was not judged
+Told = Mapping[str, Seen]  # by name of a mutant
 
 
 def write(text: str) -> None:
@@ -55,7 +55,7 @@ def table(told: Mapping[str, Told], day: date, no_faults: NoFaults = NO_FAULTS) 
 
 def _figures(told: Told, no_faults: Mapping[str, str]) -> Counter[str]:
     found = Counter(
-        "not judged" if each is None else _figure(each.verdict, name in no_faults)
+        _figure(each.verdict, name in no_faults) if each.verdict else "not judged"
         for name, each in told.items()
     )
     return found + Counter({"mutants": len(told), "judged": len(told) - found["not judged"]})
@@ -84,7 +84,7 @@ def _estimate(
     """Return what samples of the files that were not judged whole say of all faults."""
     lines, known, left = [], Counter[str](), []
     for title, pure in GROUPS.items():
-        files = [file for file, row in rows.items() if row["judged"] and is_pure(file) is pure]
+        files = [file for file in rows if _is_run(told[file]) and is_pure(file) is pure]
         part = [file for file in files if rows[file]["judged"] < rows[file]["mutants"]]
         known += sum((rows[file] for file in files), Counter())
         sample = sum((_at_first(told[file], no_faults.get(file, {})) for file in part), Counter())
@@ -111,10 +111,14 @@ def _estimate(
     ]
 
 
+def _is_run(told: Told) -> bool:
+    return any(each.verdict or each.first for each in told.values())
+
+
 def _at_first(told: Told, no_faults: Mapping[str, str]) -> Counter[str]:
     """Return the figures of a sample, as they were before anyone wrote a test for it."""
     return Counter(
-        _figure(each.first, name in no_faults) for name, each in told.items() if each and each.first
+        _figure(each.first, name in no_faults) for name, each in told.items() if each.first
     )
 
 

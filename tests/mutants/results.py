@@ -37,6 +37,14 @@ class Result:
         return Judgement(self.verdict, self.by)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The verdict on a mutant that holds today, and its first one in a sample, each if any."""
+
+    verdict: Verdict | None
+    first: Verdict | None = None
+
+
 class Results:
     """The results in a file, one to a line, about the tree below `root`."""
 
@@ -62,6 +70,15 @@ class Results:
                 return result
         return None
 
+    def seen(self, file: str, name: str, tests: Sequence[str]) -> "Seen":
+        """Return the verdict that holds today, and that of the sample, which stays."""
+        result = self.result(file, name, tests)
+        return Seen(result and result.verdict, self._first(file, name))
+
+    def _first(self, file: str, name: str) -> Verdict | None:
+        drawn = self._drawn(file, name)
+        return drawn and drawn.first
+
     def _is_there(self, test: str | None) -> bool:
         return test is None or (self._root / test.partition("::")[0]).is_file()
 
@@ -79,8 +96,7 @@ class Results:
         `by_chance` says that a sample drew the mutant.
         """
         digest = digest_of(self._root, file, name, tests, judgement.by)
-        drawn = (each.first for each in self._results[file, name] if each.first)
-        first = next(drawn, judgement.verdict if by_chance else None)
+        first = self._first(file, name) or (judgement.verdict if by_chance else None)
         result = Result(file, name, digest, judgement.verdict, judgement.by, first)
         self._keep(result)
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,10 +104,16 @@ class Results:
             lines.write(json.dumps(asdict(result)) + "\n")
 
     def keep(self, held: Iterable[tuple[str, str, Sequence[str]]]) -> None:
-        """Write the file anew with the results that hold, from file, name and tests of mutants."""
-        results = (self.result(*each) for each in held)
+        """Write the file anew with the results that hold, from file, name and tests of mutants.
+
+        What a sample drew stays, so that it says the same of the tests as it met them.
+        """
+        results = (self.result(*each) or self._drawn(*each[:2]) for each in held)
         lines = [json.dumps(asdict(result)) for result in results if result]
         self._path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def _drawn(self, file: str, name: str) -> Result | None:
+        return next((each for each in self._results[file, name] if each.first), None)
 
     def finds(self, file: str) -> Counter[str]:
         """Return how many faults of a file each test has found."""
