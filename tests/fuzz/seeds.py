@@ -9,6 +9,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,23 @@ from ledger.tiles import tiles_of
 from meter.api import cursor
 from meter.api.routes import Ask
 from meter.client import registration
+from meter.host.handover import (
+    Answer,
+    MetricsAsked,
+    MetricsTold,
+    MetricsWanted,
+    Moved,
+    Refused,
+    Stored,
+    batch_message,
+    command_message,
+    frame,
+)
+from meter.rules.commands import ConfirmProposal
+from meter.values.problems import Problem
+from meter.values.strict import Number, decode_request
 from meter.wire import dsse
+from meter.wire.batch import parse_batch
 from tests.books import (
     ALPHA,
     BETA,
@@ -161,6 +178,24 @@ def _header() -> Iterator[bytes]:
 def _command() -> Iterator[bytes]:
     for name in targets.COMMANDS:
         yield from (f"{name} {json.dumps(body)}".encode() for body in _BODIES[name])
+
+
+def _handover() -> Iterator[bytes]:
+    for payload in _batch():
+        sealed = dsse.Envelope(dsse.BATCH_TYPE, payload, "pcl-1", b"")
+        with suppress(Problem):
+            yield frame(batch_message(1, 2, parse_batch(sealed, payload)))
+    for name, kind in targets.COMMANDS.items():
+        for body in _BODIES[name]:
+            with suppress(ValueError):
+                asked = decode_request(json.dumps(body).encode(), kind, {})
+                yield frame(command_message(3, 4, asked, "li-1", None))
+    yield frame(command_message(5, 6, ConfirmProposal(proposal=Number(7)), "li-1", "key"))
+    yield frame(MetricsWanted(8, 9)) + frame(MetricsTold(b"# HELP"))
+    yield frame(Moved(9, 8, 6, ready=True)) + frame(MetricsAsked())
+    yield frame(Stored(1, 9, 3, "00", b"{}", "sig"))
+    yield frame(Answer(3, 201, b"{}", replayed=False)) + frame(Refused(5, "busy", "wait", {"a": 1}))
+    yield b"\xff\xff\xff\xff"
 
 
 def _canonical() -> Iterator[bytes]:

@@ -48,6 +48,24 @@ from meter.auditor.replay import Audit
 from meter.auditor.sum_rules import read_rules
 from meter.demo import trace as traces
 from meter.host import sign_in
+from meter.host.handover import (
+    Answer,
+    BadMessage,
+    BatchMessage,
+    CommandMessage,
+    Frames,
+    FromFront,
+    FromLeader,
+    Refused,
+    Stored,
+    batch_message,
+    command_message,
+    frame,
+    outcome_message,
+    outcome_of,
+    signed_batch,
+)
+from meter.host.handover import command_of as command_of_message
 from meter.host.tokens import parse_header
 from meter.http import forms
 from meter.rules.commands import ActivatePolicy, Propose, fields_of
@@ -170,6 +188,42 @@ def command(data: bytes) -> bool:
     if kind is ActivatePolicy and found.content is UNSET:
         return False  # the service fills in a file of its own
     return _goes_on(lambda writer: writer.do(found), *CODES)
+
+
+def handover(data: bytes) -> bool:
+    """Bytes between front and leader are refused, or messages that are written as they are read."""
+    read = [_said(side, data) for side in (FromFront, FromLeader)]
+    return any(read)
+
+
+def _said(side: Any, data: bytes) -> bool:
+    found = attempt(lambda: Frames(side).feed(data), BadMessage) or []
+    return [each for each in found if _is_meant(side, each)] != []
+
+
+def _is_meant(side: Any, message: Any) -> bool:
+    """Return whether a message holds what can be handed over; then it is written back the same."""
+    written = frame(message)
+    (again,) = Frames(side).feed(written)
+    assert frame(again) == written
+    match message:
+        case BatchMessage(number, deadline):
+            signed = attempt(lambda: signed_batch(message), BadMessage)
+            assert signed is None or frame(batch_message(number, deadline, signed)) == written
+            return signed is not None
+        case CommandMessage(number, deadline, by=by, request=request):
+            found = attempt(lambda: command_of_message(message), BadMessage)
+            if found is None:
+                return False
+            told = command_message(number, deadline, found, by, request)
+            assert command_of_message(told) == found
+        case Stored() | Answer() | Refused():
+            outcome = attempt(lambda: outcome_of(message), BadMessage)
+            if outcome is None:
+                return False
+            told = outcome_message(message.number, outcome)
+            assert frame(outcome_message(message.number, outcome_of(told))) == frame(told)
+    return True
 
 
 def canonical(data: bytes) -> bool:
@@ -445,7 +499,18 @@ TARGETS: MappingProxyType[str, Target] = MappingProxyType(
     {
         target.__name__: target
         for target in (
-            *(envelope, batch, signed, receipt, answer, header, command, canonical, entry),
+            *(
+                envelope,
+                batch,
+                signed,
+                receipt,
+                answer,
+                header,
+                command,
+                handover,
+                canonical,
+                entry,
+            ),
             *(postings, note, checkpoint, key, policy, entries, attachments, tile, folder),
             *(audit, unit, place, trace, cosigned, proof, request, quorum, form),
         )
