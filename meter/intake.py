@@ -96,6 +96,11 @@ class Intake:
         """Whether it can commit."""
         return self._loaded and self._clock.is_right
 
+    @property
+    def hears_first(self) -> bool:
+        """Whether this process knows of each commit before anybody is answered."""
+        return True
+
     async def batch(self, signed: SignedBatch) -> StoredBatch:
         """Return the receipt of a verified batch once it is durable. Raises `Problem`."""
         submission = BatchSubmission(signed, self._randomness())

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import itertools
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -46,6 +47,8 @@ from meter.rules.state import State
 from meter.service import running as service_running
 from meter.service import setup
 from meter.service.admin import add_token
+from meter.service.front import fronting
+from meter.service.leader import serving_fronts
 from meter.tables.sessions import Address
 from meter.values.roles import Role
 from meter.values.units import MICROSECONDS, format_money
@@ -63,6 +66,8 @@ from tests.books import (
 
 ORIGIN = "kashi.test/service"
 NOON = "2025-03-01T12:00:00+08:00"
+# With this set, all tests ask a front: `KASHI_TEST_FRONT=1 pytest tests/meter/test_http.py`.
+BY_FRONT = bool(os.environ.get("KASHI_TEST_FRONT"))
 HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
 PROJECTIONS = (
     *(
@@ -269,11 +274,13 @@ async def serving(  # noqa: PLR0913 - one argument for each thing that a test ch
     *,
     group_reads_log: bool = False,
     authority: setup.Authority = setup.TRIAL,
+    by_front: bool = BY_FRONT,
     **settings: Any,
 ) -> AsyncIterator[Service]:
     """Run a service on a database, making the ledger where there is none.
 
-    One person does all, and `Service` asks as the first one, unless `authority` says other.
+    One person does all, and `Service` asks as the first one, unless `authority` says other. With
+    `by_front` it asks a front, which runs in this process too.
     """
     clock = clock or Clock(now or NOON)
     data = DataFolder(folder / "kashi", group_reads_log)
@@ -287,6 +294,9 @@ async def serving(  # noqa: PLR0913 - one argument for each thing that a test ch
             running = await serve.enter_async_context(
                 service_running.running(data, clock=moved(clock), **settings)
             )
+            url = running.url
+            if by_front:
+                url = await serve.enter_async_context(front_of(running, data, moved(clock)))
         token = data.token_of(authority.persons[0]).read_text().strip()
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
@@ -295,9 +305,21 @@ async def serving(  # noqa: PLR0913 - one argument for each thing that a test ch
                 timeout=aiohttp.ClientTimeout(total=60),
             )
         )
-        yield Service(
-            data, database, running.url, clock, running.intake, running, http, serve.aclose
-        )
+        yield Service(data, database, url, clock, running.intake, running, http, serve.aclose)
+
+
+@asynccontextmanager
+async def front_of(
+    running: service_running.Running, folder: DataFolder, clock: host_clock.Clock
+) -> AsyncIterator[str]:
+    """Run a front of a service in this process; yield its URL."""
+    intake = running.intake
+    parts = (intake, intake.writer._registry, running.published, intake._metrics)
+    async with (
+        serving_fronts(folder, *parts),
+        fronting(folder, running.address, clock, "127.0.0.1", 0) as (url, _),
+    ):
+        yield url
 
 
 # Bodies of requests, with the names of the core

@@ -34,7 +34,7 @@ from meter.api import (
     post,
     proofs,
 )
-from meter.api.context import CONTEXT, Context
+from meter.api.context import CONTEXT, AllMetrics, Context
 from meter.api.events import LAST_EVENT_ID
 from meter.api.get import METRICS_HEADERS
 from meter.api.post import IDEMPOTENCY_KEY
@@ -128,11 +128,12 @@ async def _tell_time(request: web.Request, response: web.StreamResponse) -> None
         response.headers[TIME] = str(request.app[CONTEXT].clock.counted())
 
 
-def make_operator_app(metrics: Metrics) -> web.Application:
+def make_operator_app(metrics: Metrics, all_metrics: AllMetrics) -> web.Application:
     """Build what the operator's own listener serves: `/metrics`, with money, and nothing else."""
 
     async def get_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.text_with_money(), headers=METRICS_HEADERS)
+        body = await all_metrics() + metrics.money_text()
+        return web.Response(body=body, headers=METRICS_HEADERS)
 
     app = web.Application(middlewares=[_problems])
     app[_METRICS] = metrics

@@ -3,6 +3,7 @@
 The API takes bearer tokens only, pages and forms the cookie of a session only.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,6 @@ from ledger.store import Head
 from meter.api.streams import Streams
 from meter.api.submit import Submissions
 from meter.host.clock import WatchedClock
-from meter.host.keys import Keys
 from meter.host.metrics import Metrics
 from meter.host.sign_in import COOKIE, Session
 from meter.host.tokens import Identity, parse_header
@@ -26,17 +26,20 @@ from meter.tables.sign_ins import SignIns
 from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
 
+# Returns the metrics of all processes of a service, in the text format.
+AllMetrics = Callable[[], Awaitable[bytes]]
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One running service."""
+    """One running service, or a front of one."""
 
     submissions: Submissions
     registry: Registry
     readers: connections.Readers
     probe: connections.Probe
     metrics: Metrics
-    keys: Keys
+    all_metrics: AllMetrics
     log_folder: Path
     published: Watermark
     clock: WatchedClock
@@ -50,6 +53,12 @@ class Context:
         """Return the head that a connection's snapshot sees, and what is registered by then."""
         head = await ledger_store.head(connection)
         return head, await self.registry.at(connection, head.size)
+
+    async def catch_up(self) -> None:
+        """Know all that is committed by now, whoever was told of it. Raises `unavailable`."""
+        if not self.submissions.hears_first:
+            async with connections.reading(self.readers, snapshot=False) as connection:
+                await self.snapshot(connection)
 
     def last_successor(self, uscc: str) -> str:
         """Return who stands in an enterprise's place by the last commit; else itself."""
@@ -71,6 +80,8 @@ async def authenticate(request: web.Request) -> Identity:
     token_id, digest = parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
     async with connections.reading(context.readers, snapshot=False) as connection:
         known = await tokens.token(connection, token_id)
+        if not context.submissions.hears_first:
+            await context.snapshot(connection)
     now = context.clock.counted()
     if known is None or not known.admits(digest, now) or not context.has_person(known.identity):
         raise Problem("unauthorized", "no such token, or it is no longer valid")
@@ -83,4 +94,6 @@ async def session_of(request: web.Request, *, is_used: bool) -> Session | None:
     context = request.app[CONTEXT]
     secret, now = request.cookies.get(COOKIE, ""), context.clock.counted()
     session = await context.sign_ins.session(secret, now, is_used=is_used)
+    if session is not None:
+        await context.catch_up()
     return session if session is not None and context.has_person(session.who) else None

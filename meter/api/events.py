@@ -65,7 +65,7 @@ async def get_events(ask: Ask) -> web.StreamResponse:
 
 
 def _begin(ask: Ask) -> Position:
-    size = ask.context.submissions.watermark.size
+    size = ask.context.registry.now.size
     event_id = ask.request.headers.get(LAST_EVENT_ID, ask.query.after)
     if not event_id:
         return Position(size)

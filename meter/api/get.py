@@ -327,7 +327,7 @@ async def get_readiness(ask: Ask) -> Status:
 
 async def get_metrics(ask: Ask) -> web.Response:
     """Prometheus metrics, without those of money."""
-    return web.Response(body=ask.context.metrics.text(), headers=METRICS_HEADERS)
+    return web.Response(body=await ask.context.all_metrics(), headers=METRICS_HEADERS)
 
 
 def _share(share: dict[str, Any], withheld: int) -> dict[str, str]:

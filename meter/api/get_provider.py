@@ -146,6 +146,7 @@ async def get_reported(ask: Ask) -> ReportedPage:
 
 async def get_receipt_key(ask: Ask) -> ReceiptKeyView:
     """The newest key that signs receipts."""
+    await ask.context.catch_up()
     keyid, public_key = ask.context.registry.now.receipt_key()
     return ReceiptKeyView(keyid, "ed25519", public_key)
 

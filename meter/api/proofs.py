@@ -109,7 +109,9 @@ def _timed(prove: Callable[[], T]) -> tuple[T | Problem, float]:
 async def get_entry_proof(ask: Ask) -> web.Response:
     """The proof of an entry by the newest published checkpoint (C2SP tlog-proof)."""
     number = entry_number(ask.path("entry"))
-    committed = ask.context.submissions.watermark.size
+    if number >= ask.context.registry.now.size:
+        await ask.context.catch_up()
+    committed = ask.context.registry.now.size
     prove = partial(_prove_entry, ask.context.log_folder, number, committed)
     proof = await ask.request.app[PROVING].make(ask.who, prove)
     return web.Response(body=proof, headers=_HEADERS)
@@ -127,7 +129,7 @@ async def get_stored_receipt(ask: Ask) -> StoredReceipt:
         stored, numbers = await _load_stored(ask, connection)
         entries = await ledger_store.entries_at(connection, numbers)
     # The checkpoint may be newer than the rows that were read: the entries are the same.
-    committed = ask.context.submissions.watermark.size
+    committed = ask.context.registry.now.size
     prove = partial(_prove_receipt, ask.context.log_folder, stored, entries, committed)
     return await ask.request.app[PROVING].make(ask.who, prove)
 

@@ -1,6 +1,7 @@
 """The port to the sequencer: all that the API knows of a submission's way.
 
-`meter/intake.py` stands behind it where the sequencer runs in this process.
+`meter/intake.py` stands behind it where the sequencer runs in this process, and
+`meter/service/front.py` where another process leads.
 """
 
 from typing import Protocol
@@ -22,7 +23,12 @@ class Submissions(Protocol):
 
     @property
     def watermark(self) -> Watermark:
-        """The size up to which entries are durable."""
+        """The size up to which entries are durable, as far as this process has heard."""
+        ...
+
+    @property
+    def hears_first(self) -> bool:
+        """Return whether this process knows of each commit before anybody is answered."""
         ...
 
     async def batch(self, signed: SignedBatch) -> StoredBatch:

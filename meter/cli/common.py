@@ -89,13 +89,21 @@ def main() -> None:
 def clock_of(origin: str, now: str | None, *, is_confirmed: bool) -> "Clock":
     """Return the clock of the system, or a test's from an instant on."""
     from meter.host.clock import SYSTEM_CLOCK, clock_from  # noqa: PLC0415
+
+    given = test_clock_of(origin, now)
+    clock = SYSTEM_CLOCK if given is None else clock_from(*given)
+    return replace(clock, is_confirmed=is_confirmed)
+
+
+def test_clock_of(origin: str, now: str | None) -> tuple[int, int] | None:
+    """Return the instant that a test's clock begins from, and what the steady clock says."""
+    from meter.host.clock import SYSTEM_CLOCK  # noqa: PLC0415
     from meter.service import setup  # noqa: PLC0415
 
     if now is None:
-        return replace(SYSTEM_CLOCK, is_confirmed=is_confirmed)
+        return None
     setup.check_test_clock(origin)
-    clock = clock_from(checked(lambda: parse_instant(now)))
-    return replace(clock, is_confirmed=is_confirmed)
+    return checked(lambda: parse_instant(now)), SYSTEM_CLOCK.steady()
 
 
 def run_async(make: Callable[[], Awaitable[Any]]) -> Any:

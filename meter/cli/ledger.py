@@ -17,6 +17,7 @@ from meter.cli.common import (
     main,
     progress_bar,
     run_async,
+    test_clock_of,
 )
 from meter.host.data_folder import DataFolder
 from meter.host.tokens import Identity
@@ -131,6 +132,13 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     help="How long a start waits for a database that is away or takes no writes.",
 )
 @click.option(
+    "--fronts",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 64),
+    help="Let so many processes do HTTP and verify, and this one's leader decide and commit.",
+)
+@click.option(
     "--group-reads-log",
     is_flag=True,
     help="Let the group read DATA/log, for a web server; else only the owner can.",
@@ -147,6 +155,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
     metrics_host: str,
     metrics_port: int | None,
     group_reads_log: bool,
+    fronts: int,
     witness_seconds: float,
     without_quorum: bool,
     database_seconds: float,
@@ -154,17 +163,36 @@ def serve(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Run the service until it is interrupted."""
     from meter.host import logs  # noqa: PLC0415
+    from meter.service import processes, setup  # noqa: PLC0415
     from meter.service import running as service_running  # noqa: PLC0415
-    from meter.service import setup  # noqa: PLC0415
 
     folder = DataFolder(data, group_reads_log)
+    witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
+    own = None if metrics_port is None else service_running.Endpoint(metrics_host, metrics_port)
+
+    async def run_fronts() -> None:
+        origin = setup.read_origin(folder)
+        settings = processes.Settings(
+            data=str(data),
+            group_reads_log=group_reads_log,
+            host=host,
+            port=port,
+            own=own,
+            witnessing=witnessing,
+            test_clock=test_clock_of(origin, now),
+            clock_is_right=clock_is_right,
+            log_level=log_level.upper(),
+        )
+        async with processes.keeping(settings, fronts, database_seconds) as kept:
+            click.echo(f"{origin} listens on {kept.url}")
+            if kept.metrics_url:
+                click.echo(f"all metrics are at {kept.metrics_url}")
+            await kept.wait()
 
     async def run() -> None:
         origin = setup.read_origin(folder)
         clock = clock_of(origin, now, is_confirmed=clock_is_right)
-        witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
         endpoint = service_running.Endpoint(host, port)
-        own = None if metrics_port is None else service_running.Endpoint(metrics_host, metrics_port)
         async with service_running.running(
             folder, endpoint, clock, witnessing, own, database_seconds
         ) as running:
@@ -172,10 +200,28 @@ def serve(  # noqa: PLR0913 - one argument for each option
             click.echo(f"{origin} listens on {running.url}")
             if running.metrics_url:
                 click.echo(f"all metrics are at {running.metrics_url}")
-            await service_running.until_interrupted(running)
+            await service_running.until_interrupted(running.clock, running.ended)
 
     with logs.write_to(sys.stderr, log_level.upper()):
-        run_async(run)
+        try:
+            run_async(run_fronts if fronts else run)
+        except processes.Ended as ended:
+            sys.exit(ended.status)  # it has said why
+
+
+@main.command(hidden=True)
+@click.argument("role", type=click.Choice(["leader", "front"]))
+@click.argument("settings")
+def part(role: str, settings: str) -> None:
+    """Be one process of a service; `kashi serve --fronts` starts it."""
+    import msgspec  # noqa: PLC0415
+
+    from meter.host import logs  # noqa: PLC0415
+    from meter.service import processes  # noqa: PLC0415
+
+    given = msgspec.json.decode(settings, type=processes.Settings)
+    with logs.write_to(sys.stderr, given.log_level):
+        run_async(lambda: (processes.lead if role == "leader" else processes.front)(given))
 
 
 @main.group()

@@ -97,7 +97,7 @@ async def _serve(folder: DataFolder, port: int, story: Story) -> None:
         story.good("each link signs in once; a report follows every two seconds, until Ctrl-C")
         going_on = asyncio.create_task(stage.go_on())
         try:
-            await service_running.until_interrupted(running)
+            await service_running.until_interrupted(running.clock, running.ended)
         finally:
             going_on.cancel()
 

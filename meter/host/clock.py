@@ -51,9 +51,12 @@ def _system_steady() -> int:
 SYSTEM_CLOCK: Final = Clock(_system_now, _system_steady)
 
 
-def clock_from(start_seconds: int) -> Clock:
-    """Return a clock that runs on from an instant, for tests and demonstrations."""
-    began = _system_steady()
+def clock_from(start_seconds: int, began: int | None = None) -> Clock:
+    """Return a clock that runs on from an instant, for tests and demonstrations.
+
+    `began` is what the steady clock said then: now, unless several processes share the clock.
+    """
+    began = _system_steady() if began is None else began
     return Clock(lambda: start_seconds * MICROSECONDS + _system_steady() - began, _system_steady)
 
 

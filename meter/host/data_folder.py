@@ -12,6 +12,7 @@ DIR/origin           the ledger's name
 DIR/log/             the published log: see `ledger.publish`
 DIR/witnesses.policy the witnesses that it needs (`ledger.quorum`), if any
 DIR/postgres/        the embedded database, unless KASHI_DATABASE_URL names another
+DIR/leader.sock      where the fronts of `kashi serve --fronts` reach their leader (0600)
 DIR/postgres.dsn     where the running embedded database listens, for commands beside `serve`
 """
 
@@ -77,6 +78,10 @@ class DataFolder:
     @property
     def postgres_dsn(self) -> Path:
         return self.path / "postgres.dsn"
+
+    @property
+    def leader_socket(self) -> Path:
+        return self.path / "leader.sock"
 
     def make(self) -> None:
         """Make the folder, or close it to others. Raises `BadFolder`."""

@@ -159,9 +159,13 @@ class Metrics:
         """Return the public metrics in the text format."""
         return generate_latest(self.registry)
 
-    def text_with_money(self) -> bytes:
-        """Return all metrics in the text format."""
-        return self.text() + generate_latest(self.money)
+    async def public_text(self) -> bytes:
+        """Return the same, for a service of one process."""
+        return self.text()
+
+    def money_text(self) -> bytes:
+        """Return the metrics of money in the text format."""
+        return generate_latest(self.money)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(name, about, labels, registry=self.registry)

@@ -35,12 +35,17 @@ _log: Final = logs.logger(__name__)
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    """Serve an application; yield its URL, and at the end wait for open requests."""
+async def listening(
+    app: web.Application, host: str, port: int, *, shared: bool = False
+) -> AsyncIterator[str]:
+    """Serve an application; yield its URL, and at the end wait for open requests.
+
+    A `shared` port has several processes of ours behind it.
+    """
     # A handler is cancelled when its client has gone, and so its query is; what waits to be decided
     # is decided all the same.
     runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS, handler_cancellation=True)
-    async with listener(runner, host, port, MAX_CONNECTIONS, _connection) as url:
+    async with listener(runner, host, port, MAX_CONNECTIONS, _connection, shared=shared) as url:
         yield url
 
 

@@ -12,16 +12,19 @@ web_response.SERVER_SOFTWARE = "kashi"  # type: ignore[attr-defined]  # imported
 
 
 @asynccontextmanager
-async def listener(
+async def listener(  # noqa: PLR0913 - one argument for each choice
     runner: web.AppRunner,
     host: str,
     port: int,
     limit: int,
     connect: Callable[[web.Server], asyncio.Protocol],
+    *,
+    shared: bool = False,
 ) -> AsyncIterator[str]:
     """Serve an application; yield its URL. `port` 0 takes a free one.
 
-    `connect` makes each of at most `limit` connections. At the end, wait for open requests.
+    `connect` makes each of at most `limit` connections. At the end, wait for open requests. Of
+    several processes that listen on a `shared` port the kernel gives each connection to one.
     """
     await runner.setup()
     try:
@@ -31,7 +34,8 @@ async def listener(
         def accept() -> asyncio.Protocol:
             return _Full() if len(server.connections) >= limit else connect(server)
 
-        listening = await asyncio.get_running_loop().create_server(accept, host, port)
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(accept, host, port, reuse_port=shared or None)
         try:
             yield _url(listening)
         finally:

@@ -14,23 +14,19 @@ from typing import Any, Final
 from ledger import store as ledger_store
 from ledger.errors import BadPolicy
 from ledger.folder import FolderReader
-from meter.api.app import make_app, make_operator_app
-from meter.api.context import Context
-from meter.api.streams import Streams
-from meter.console import app as console
+from meter.api.app import make_operator_app
+from meter.api.context import AllMetrics
 from meter.host import logs
 from meter.host.clock import SYSTEM_CLOCK, Clock, WatchedClock
-from meter.host.data_folder import DataFolder
-from meter.host.keys import Keys, cursor_key
+from meter.host.data_folder import DataFolder, database_url
+from meter.host.keys import Keys
 from meter.host.metrics import Metrics
-from meter.host.sign_in import Entrance
-from meter.host.sign_in_file import BadSignInFile, Issuer, read_sign_in
 from meter.host.watermark import Watermark
 from meter.http.connections import listening
-from meter.http.oidc import client_of
 from meter.intake import Intake
 from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.witnesses import Witnesses, read_policy
+from meter.service.serving import Answering, answering
 from meter.service.setup import (
     Database,
     SetupError,
@@ -43,8 +39,6 @@ from meter.tables import connections, load
 from meter.tables.faults import DatabaseFault
 from meter.tables.registry import Registry
 from meter.tables.sessions import Address
-from meter.tables.sign_ins import SignIns
-from meter.tables.token_use import TokenUse
 from meter.values.problems import Problem
 
 Notices = dict[str, dict[str, str]]  # values by event
@@ -103,17 +97,51 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
     `ended` fails when the service must stop. A database that is away, or takes no writes, is waited
     for at most `patience_seconds`.
     """
-    origin = read_origin(folder)
-    keys = Keys(folder)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(folder, origin))
+        database = await stack.enter_async_context(open_database(folder, read_origin(folder)))
         address = database.address
-        await _wait_for_writes(address, patience_seconds)
-        vkeys, notices = await _look(database, keys, clock)
+        await wait_for_writes(address, patience_seconds)
+        lead = leading(folder, address, clock, witnessing, metrics)
+        leader = await stack.enter_async_context(lead)
+        intake, published = leader.intake, leader.published
+        readers = await connections.connect_readers(address)
+        stack.push_async_callback(readers.close)
+        public = metrics.public_text
+        parts = Answering(
+            *(folder, readers, intake, leader.registry, published, leader.clock),
+            *(metrics, public),
+        )
+        url = await stack.enter_async_context(answering(parts, endpoint.host, endpoint.port))
+        own_listener = listening_to_operator(metrics, public, own)
+        metrics_url = await stack.enter_async_context(own_listener)
+        ended = asyncio.create_task(first_end(leader.tasks, database))
+        stack.push_async_callback(_cancel, ended)
+        _log.info("started", url=url, size=intake.watermark.size)
+        yield Running(url, metrics_url, address, readers, leader.clock, intake, published, ended)
+        _log.info("stopping", size=intake.watermark.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """What decides, commits and publishes; the service must end when one of its `tasks` does."""
+
+    clock: WatchedClock
+    intake: Intake
+    registry: Registry
+    published: Watermark
+    tasks: "list[asyncio.Task[None]]"
+
+
+@contextlib.asynccontextmanager
+async def leading(
+    folder: DataFolder, address: Address, clock: Clock, witnessing: Witnessing, metrics: Metrics
+) -> AsyncIterator[Leading]:
+    """Take the ledger over, decide what is submitted, and publish it. Raises `SetupError`."""
+    keys, watched, registry = Keys(folder), WatchedClock(clock), Registry()
+    async with contextlib.AsyncExitStack() as stack:
+        vkeys, notices = await _look(address, keys, clock)
         witnesses = await stack.enter_async_context(_witnesses(folder, vkeys, witnessing))
-        watched = WatchedClock(clock)
-        registry = Registry()
         intake = Intake(
             lambda: connections.connect(address, writer=True),
             keys,
@@ -135,54 +163,27 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
         stack.push_async_callback(intake.stop)
         sequencer = asyncio.create_task(intake.run())
         stack.push_async_callback(_cancel, sequencer)
-        readers = await connections.connect_readers(address)
-        stack.push_async_callback(readers.close)
-        token_use = TokenUse(readers)
-        stack.push_async_callback(token_use.write)
-        stack.push_async_callback(_cancel, asyncio.create_task(token_use.run()))
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
         stack.push_async_callback(_cancel, publisher)
-        entrance, issuer = _read_entrance(folder)
-        client = None if issuer is None else await stack.enter_async_context(client_of(issuer))
-        app = make_app(
-            Context(
-                submissions=intake,
-                registry=registry,
-                readers=readers,
-                probe=connections.Probe(readers),
-                metrics=metrics,
-                keys=keys,
-                log_folder=folder.log,
-                published=publishing.published,
-                clock=watched,
-                streams=Streams(metrics),
-                token_use=token_use,
-                sign_ins=SignIns(readers),
-                cursor_key=_cursor_key(folder),
-            ),
-            console.PAGES,
-            entrance,
-            client,
-        )
-        url = await stack.enter_async_context(listening(app, endpoint.host, endpoint.port))
-        metrics_url = ""
-        if own is not None:
-            listener = listening(make_operator_app(metrics), own.host, own.port)
-            metrics_url = await stack.enter_async_context(listener) + "/metrics"
-        # Ends the open event streams, or the stop would wait for them.
-        stack.callback(intake.watermark.close)
-        ended = asyncio.create_task(_wait_for_first_end([sequencer, publisher], database))
-        stack.push_async_callback(_cancel, ended)
         for event, values in notices.items():
             _log.warning(event, **values)
-        _log.info("started", url=url, size=intake.watermark.size)
-        published = publishing.published
-        yield Running(url, metrics_url, address, readers, watched, intake, published, ended)
-        _log.info("stopping", size=intake.watermark.size)
+        yield Leading(watched, intake, registry, publishing.published, [sequencer, publisher])
 
 
-async def _wait_for_writes(address: Address, patience_seconds: float) -> None:
+@contextlib.asynccontextmanager
+async def listening_to_operator(
+    metrics: Metrics, all_metrics: AllMetrics, own: Endpoint | None
+) -> AsyncIterator[str]:
+    """Serve all metrics at an endpoint; yield their URL, empty where nobody asked for one."""
+    if own is None:
+        yield ""
+        return
+    async with listening(make_operator_app(metrics, all_metrics), own.host, own.port) as url:
+        yield url + "/metrics"
+
+
+async def wait_for_writes(address: Address, patience_seconds: float) -> None:
     """Wait for a database that fails over. Raises `DatabaseFault` where it takes too long."""
     deadline, told = time.monotonic() + patience_seconds, ""
     while True:
@@ -221,7 +222,7 @@ def settle_interpreter() -> None:
     sys.setswitchinterval(0.0005)
 
 
-async def _wait_for_first_end(tasks: "list[asyncio.Task[None]]", database: Database) -> None:
+async def first_end(tasks: "list[asyncio.Task[None]]", database: Database) -> None:
     """Raise what ended first: the sequencer, the publisher, or the embedded database under them."""
     lost: asyncio.Task[Any] = asyncio.create_task(database.wait_for_end())
     try:
@@ -232,8 +233,8 @@ async def _wait_for_first_end(tasks: "list[asyncio.Task[None]]", database: Datab
         lost.cancel()
 
 
-async def until_interrupted(service: Running) -> None:
-    """Wait for SIGINT or SIGTERM; raise what ended the service, should it end first.
+async def until_interrupted(clock: WatchedClock, ended: "asyncio.Task[None]") -> None:
+    """Wait for SIGINT or SIGTERM; raise what `ended` the service, should it end first.
 
     Meanwhile SIGUSR1 confirms the clock.
     """
@@ -241,12 +242,12 @@ async def until_interrupted(service: Running) -> None:
     interrupted = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted.set)
-    loop.add_signal_handler(signal.SIGUSR1, service.clock.confirm)
+    loop.add_signal_handler(signal.SIGUSR1, clock.confirm)
     waiting: asyncio.Task[Any] = asyncio.create_task(interrupted.wait())
-    await asyncio.wait([waiting, service.ended], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([waiting, ended], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    if service.ended.done():
-        await service.ended
+    if ended.done():
+        await ended
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:
@@ -270,31 +271,15 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
     )
 
 
-def _read_entrance(folder: DataFolder) -> tuple[Entrance, Issuer | None]:
-    """Return how people sign in. Raises `SetupError`."""
-    try:
-        return read_sign_in(folder.path)
-    except BadSignInFile as error:
-        raise SetupError("bad_sign_in", str(error)) from None
-
-
-def _cursor_key(folder: DataFolder) -> bytes:
-    """Return the key of the cursors. Raises `SetupError`."""
-    try:
-        return cursor_key(folder)
-    except Problem as problem:
-        raise SetupError("wrong_keys", problem.detail) from None
-
-
-async def _look(database: Database, keys: Keys, clock: Clock) -> tuple[list[str], Notices]:
+async def _look(address: Address, keys: Keys, clock: Clock) -> tuple[list[str], Notices]:
     """Return the vkeys of the log keys that sign now, and what is to be noted of the database.
 
     Raises `SetupError` where a private key is missing or the clock cannot be right, before the
     present writer is ended.
     """
-    connection = await connections.connect(database.address)
+    connection = await connections.connect(address)
     try:
-        notices = await _notices(connection, database)
+        notices = await _notices(connection, address)
         head = await ledger_store.head(connection)
         state = await load.load_service_keys(connection)
         await check_clock(connection, clock, await last_entry(connection))
@@ -310,7 +295,7 @@ async def _look(database: Database, keys: Keys, clock: Clock) -> tuple[list[str]
     return [signer.verifier.format() for signer in signers], notices
 
 
-async def _notices(connection: connections.Connection, database: Database) -> Notices:
+async def _notices(connection: connections.Connection, address: Address) -> Notices:
     """Return what harms nothing by itself, as events for the log.
 
     The database's own collation has changed, by which no column of ours is ordered; or the login
@@ -320,7 +305,7 @@ async def _notices(connection: connections.Connection, database: Database) -> No
     made_with, now = await ledger_store.collation_versions(connection)
     if made_with != now:
         notices["collation_changed"] = {"made_with": made_with, "now": now}
-    strength = await ledger_store.login_strength(connection, database.address.roles)
-    if strength and database.server is None:
+    strength = await ledger_store.login_strength(connection, address.roles)
+    if strength and database_url() is not None:
         notices["strong_login"] = {"strength": strength}
     return notices

@@ -216,6 +216,7 @@ class Registry:
     def __init__(self) -> None:
         self._state = State()
         self._size = 0
+        self.newest = -1  # the number of the last registration that is known here
 
     @property
     def now(self) -> Registered:
@@ -239,4 +240,5 @@ class Registry:
         for number, data in rows:
             if self._size <= number < size:
                 register(self._state, number, read_entry(canon.decode(data)))
+                self.newest = number
         self._size = max(self._size, size)

@@ -213,7 +213,9 @@ async def test_nothing_is_committed_while_the_clock_has_jumped(database, tmp_pat
 async def test_a_signal_confirms_the_clock(database, tmp_path):
     jumping = Jumping()
     async with serving(database, tmp_path, clock=jumping.clock) as service:
-        waiting = asyncio.create_task(service_running.until_interrupted(service.running))
+        running = service.running
+        ending = service_running.until_interrupted(running.clock, running.ended)
+        waiting = asyncio.create_task(ending)
         jumping.now -= DAY
         assert (await service.get("/readyz")).status == 503
         os.kill(os.getpid(), signal.SIGUSR1)
