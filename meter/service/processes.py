@@ -166,6 +166,8 @@ async def keeping(
         settings = msgspec.structs.replace(settings, port=port)
         kept = Kept(database)
         stack.push_async_callback(kept.stop)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, kept.pass_on, signal.SIGUSR1)
         metrics_url = (await kept.start("leader", settings)).url
         started = [kept.start("front", settings) for _ in range(fronts)]
         urls = [each.url for each in await asyncio.gather(*started)]
@@ -221,7 +223,6 @@ class Kept:
         interrupted = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, interrupted.set)
-        loop.add_signal_handler(signal.SIGUSR1, self._pass_on, signal.SIGUSR1)
         waiting = asyncio.create_task(interrupted.wait())
         await asyncio.wait([waiting, lost], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -236,7 +237,8 @@ class Kept:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _pass_on(self, number: signal.Signals) -> None:
+    def pass_on(self, number: signal.Signals) -> None:
+        """Send a signal to all processes."""
         for process in self._running.values():
             process.send_signal(number)
 
