@@ -13,6 +13,7 @@ from meter.console.formats import Language
 async def show_verify(ask: Ask, language: Language) -> web.StreamResponse:
     """Show the page; `?entry=` names an entry to begin with."""
     entry = ask.request.query.get("entry", "")
+    await ask.context.catch_up()
     return page.show(
         ask,
         "verify.html",

@@ -64,10 +64,11 @@ async def serving_fronts(
     folder: DataFolder, intake: Intake, registry: Registry, published: Watermark, metrics: Metrics
 ) -> AsyncIterator["Fronts"]:
     """Take fronts at the socket of a data folder."""
-    fronts = Fronts(intake, registry, published, metrics)
+    fronts, place = Fronts(intake, registry, published, metrics), folder.leader_socket
     server = await asyncio.get_running_loop().create_unix_server(
-        lambda: Connection(FromFront, fronts.meet), sock=_bound(folder.leader_socket)
+        lambda: Connection(FromFront, fronts.meet), sock=_bound(place)
     )
+    ours = place.stat().st_ino
     telling = asyncio.create_task(fronts.tell())
     try:
         yield fronts
@@ -75,6 +76,9 @@ async def serving_fronts(
         telling.cancel()
         server.close()
         fronts.end()
+        with contextlib.suppress(FileNotFoundError):
+            if place.stat().st_ino == ours:  # and not that of a leader that came after us
+                place.unlink()
 
 
 def _bound(path: Path) -> socket.socket:
