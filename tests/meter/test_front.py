@@ -89,8 +89,10 @@ def signed(service: Service, seq: int = 1):
 
 
 async def refusal(asked) -> str:
+    """Return the code of a refusal, which comes long before the deadline of a post."""
     with pytest.raises(Problem) as caught:
-        await asked
+        async with asyncio.timeout(20):
+            await asked
     return caught.value.code
 
 
