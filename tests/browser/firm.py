@@ -20,7 +20,7 @@ H800 = "h800"
 _PRICES = {DEVICE: "4.50", H800: "13.00"}
 
 
-async def open_firm(service: Service, *, days: int = 50) -> None:
+async def open_firm(service: Service, *, days: int = 50, issued: str = "500000.00") -> None:
     """Register it, and report usage of some days, a gap, and records of every fate."""
     await service.activate()
     devices = {DEVICE: 4_096, H800: 64}
@@ -34,7 +34,7 @@ async def open_firm(service: Service, *, days: int = 50) -> None:
     ):
         body = contract_body(name, amount=amount, prices=_PRICES, **terms)
         await service.ask("/v1/contracts", **body)
-    await service.issue(2025, "500000.00")
+    await service.issue(2025, issued)
     today, draw = day_of(parse_date(NOW[:10])), random.Random(1)
     for seq in range(1, days + 1):
         day = today - days + seq - 1

@@ -4,6 +4,7 @@ import csv
 import gzip
 import html
 import io
+import random
 import re
 
 import pytest
@@ -14,7 +15,7 @@ from meter.console.csv_file import csv_file
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import spoken, words
 from meter.values.problems import Problem
-from tests.books import ALPHA, BETA, PROGRAMME, record
+from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, void
 from tests.browser.firm import EVIL, NOW, hours, open_firm
 from tests.meter.test_console_pages import Elements
 from tests.people import sign_in
@@ -29,6 +30,14 @@ MONEY = re.compile(r"−?¥[0-9,]+\.[0-9]{2}")
 async def service(database, tmp_path):
     async with serving(database, tmp_path, now="2025-06-01T00:00:00+08:00") as service:
         await open_firm(service, days=16)
+        yield service
+
+
+@pytest.fixture
+async def short(database, tmp_path):
+    """The coupon is not enough, so what is granted differs from what is entitled."""
+    async with serving(database, tmp_path, now="2025-06-01T00:00:00+08:00") as service:
+        await open_firm(service, days=16, issued="20000.00")
         yield service
 
 
@@ -58,32 +67,89 @@ def money_in(found):
     return set(MONEY.findall("\n".join(found.text)))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-async def test_every_sum_of_a_page_is_one_that_the_api_answers_then(service, language):
-    firm = await sign_in(service, "enterprise", ALPHA)
-    coupon = f"programme={PROGRAMME}&year=2025"
-    told = {
-        "": [
-            *(f"{each}?{coupon}" for each in ("balance", "forecast", "coupon-days")),
-            *("contracts", "days?year=2025", "records?order=newest"),
-        ],
-        "/usage": ["days?year=2025"],
-        "/usage?by=month": ["days?year=2025&by=month"],
-        "/records": ["records?order=newest"],
-        "/contracts": ["contracts"],
-        "/refused": ["refused"],
-    }
-    for path, asked in told.items():
-        _, found = await shown(service, firm, f"/{language}/enterprises/{ALPHA}{path}")
+COUPON = f"programme={PROGRAMME}&year=2025"
+ASKED = {
+    "": [
+        *(f"{each}?{COUPON}" for each in ("balance", "forecast", "coupon-days")),
+        *("contracts", "days?year=2025", "records?order=newest"),
+    ],
+    "/usage": ["days?year=2025"],
+    "/usage?by=month": ["days?year=2025&by=month"],
+    "/records": ["records?order=newest"],
+    "/contracts": ["contracts"],
+    "/refused": ["refused"],
+}
+
+
+async def check_sums(service, firm, language):
+    """Check that a page has no sum but the API's, and these where their names stand."""
+    base, w = f"/{language}/enterprises/{ALPHA}", spoken(language)
+    for path, asked in ASKED.items():
+        _, found = await shown(service, firm, base + path)
         answered = set().union(*[sums(await api(service, each)) for each in asked])
         assert money_in(found) <= answered, (path, money_in(found) - answered)
         assert money_in(found)
-    balance = await api(service, f"balance?{coupon}")
-    _, found = await shown(service, firm, f"/{language}/enterprises/{ALPHA}")
-    assert {money(balance[each]) for each in ("remaining", "granted", "issued", "withheld")} <= set(
-        found.text
-    )
-    assert money_in(found) >= sums((await api(service, "contracts"))["contracts"][0]["granted"])
+    _, found = await shown(service, firm, base)
+    balance = await api(service, f"balance?{COUPON}")
+    for name in ("remaining", "granted", "issued", "uncovered", "withheld"):
+        assert has_run(found, [getattr(w, name), money(balance[name])]), name
+    for contract in (await api(service, "contracts"))["contracts"]:
+        run = [money(contract[name]) for name in ("amount", "granted", "uncovered", "withheld")]
+        assert has_run(found, run), contract
+    for line in (await api(service, "records?order=newest&limit=8"))["records"]:
+        assert has_run(found, [money(line["cost"]), money(line["granted"])]), line
+        assert f"#{line['entry']}" in found.text
+    for path in ("/usage", "/usage?by=week"):
+        _, found = await shown(service, firm, base + path)
+        days = await api(service, f"days?year=2025{path[6:].replace('?', '&')}")
+        for day in days["days"] + days["contracts"]:
+            hours_used = formats.number(day["device_hours"])
+            run = [day["contract"], hours_used, money(day["cost"]), money(day["entitled"])]
+            assert has_run(found, run), day
+
+
+def has_run(found, run):
+    """Return whether texts follow each other somewhere on a page."""
+    starts = (place for place, text in enumerate(found.text) if text == run[0])
+    return any(found.text[place : place + len(run)] == run for place in starts)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_every_sum_of_a_page_is_the_api_s_where_its_name_stands(short, language):
+    assert (await api(short, f"balance?{COUPON}"))["uncovered"] != "0.00"
+    await check_sums(short, await sign_in(short, "enterprise", ALPHA), language)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_the_sums_are_the_api_s_whatever_happened(service, seed):
+    """Records, voids, amendments, other public money, a release and a freeze in random order."""
+    firm, draw = await sign_in(service, "enterprise", ALPHA), random.Random(seed)
+    taken = []
+    for step in range(12):
+        contract = draw.choice(["TC-2025-0101", "TC-2025-0102", "TC-2025-0103"])
+        match draw.choice(["record", "record", "void", "amend", "fund", "freeze"]):
+            case "record":
+                day = f"2025-08-{draw.randint(1, 20):02}"
+                times = hours(day, *sorted(draw.sample(range(24), 2)))
+                cards = draw.randint(1, 200_000)
+                answer = await service.usage(
+                    [record(f"w{step}", contract, *times, cards)], seq=200 + step
+                )
+                taken += [r["id"] for r in answer.json["results"] if r["status"] == "accepted"]
+            case "void" if taken:
+                await service.usage([], [void(taken.pop())], seq=200 + step)
+            case "amend":
+                prices = {DEVICE: f"{draw.randint(300, 600) / 100:.2f}"}
+                terms = {"mode": "supplement", "signed_on": "2025-08-01", "document": "补充协议"}
+                terms |= {"effective": f"2025-08-{draw.randint(2, 20):02}", "reason": "价格调整"}
+                await service.ask(f"/v1/contracts/{contract}/amend", **terms, prices=prices)
+            case "fund":
+                await service.fund_contract(contract, f"{draw.randint(1, 90_000)}.00", f"{step}号")
+            case "freeze":
+                await service.ask(f"/v1/contracts/{contract}/freeze", reason="核查")
+                await service.ask(f"/v1/contracts/{contract}/unfreeze", reason="核查完毕")
+    await service.ask("/v1/records/release", provider="pcl", id="beyond", reason="核实")
+    await check_sums(service, firm, "zh")
 
 
 async def test_a_figure_follows_the_ledger(service):
