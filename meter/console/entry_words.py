@@ -62,6 +62,7 @@ KINDS: Final[Mapping[str, Text]] = {
     "batch": Text("批次", "Batch"),
     "usage": Text("用量记录", "Usage record"),
     "purchase": Text("采购记录", "Purchase"),
+    "summary": Text("日汇总", "Summary of a day"),
     "release": Text("暂扣放行", "Withheld record released"),
     "void": Text("记录作废", "Record voided"),
 }
