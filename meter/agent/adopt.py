@@ -21,6 +21,7 @@ from meter.agent.run import Agent
 from meter.agent.usage import Reading
 from meter.client import ClientError, Refused, Service
 from meter.values.strict import Instant, convert_texts
+from meter.values.units import day_of
 
 _PAGE: Final = 1_000
 _REVISION: Final = re.compile(r"[0-9]{1,9}")
@@ -98,6 +99,7 @@ async def adopt(agent: Agent, config: Config, now: int) -> Adopted:
             spool.set_fact("complete_at", str(since))
             spool.set_fact("map", "")  # whatever is missing is due
             spool.set_fact("cursor", "")
+            spool.sum_up_again(day_of(since - 1) + 1)  # the first day of which all runs are known
     return Adopted(len(ids), count, last_seq)
 
 

@@ -14,7 +14,10 @@ from typing import Final
 from meter.agent.collect import job_file, kubernetes, slurm
 from meter.agent.config import Config, FileSettings, KubernetesSettings, SlurmSettings
 from meter.agent.push import MAX_CLOCK_SECONDS
+from meter.agent.status import status_of
+from meter.agent.store import Spool
 from meter.client import ClientError, Refused, Service, load_key, sign_batch
+from meter.values.units import day_start, format_date
 from meter.wire.batch import Batch
 
 # Between two commands a job may begin or end, and sdiag counts jobs every 30 s.
@@ -48,8 +51,28 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
         case KubernetesSettings() as settings:
             async for finding in _kubernetes(settings):
                 yield finding
+    for finding in _summaries(config):
+        yield finding
     async for finding in _service(config):
         yield finding
+
+
+def _summaries(config: Config) -> Iterator[Finding]:
+    """Yield how the days stand that were summed up, where there is a spool with any."""
+    if not Path(config.spool).exists():
+        return
+    try:
+        with Spool.looking(Path(config.spool)) as spool:
+            status = status_of(spool)
+    except ClientError as error:
+        yield Finding(str(error), "see docs/agent.md about the spool")
+        return
+    for day, standing in status.disagreeing:
+        date = format_date(day_start(day))
+        told = f"the summary of {date}: {standing}"
+        yield Finding(told, f"kashi agent verify --day {date} shows the runs that differ")
+    if status.summaries and not status.disagreeing:
+        yield Finding(f"days that were summed up, and agree: {len(status.summaries)}")
 
 
 def _file(settings: FileSettings) -> Finding:

@@ -56,6 +56,16 @@ class AgentMetrics(Collector):
                 "When the last receipt came, in seconds since 1970; 0 for never",
                 status.receipt_at or 0,
             ),
+            (
+                "summed_up_seconds",
+                "The end of the last day that is summed up, in seconds since 1970, if one is",
+                status.summed_up_until,
+            ),
+            (
+                "disagreeing_summaries",
+                "Of the last 35 days that were summed up, those of which it has other figures",
+                len(status.disagreeing),
+            ),
         ):
             yield GaugeMetricFamily(f"kashi_agent_{name}", about, value=value)
         standing = {"open": status.open, "doubtful": status.doubtful}

@@ -29,7 +29,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Self
@@ -168,6 +168,10 @@ class Reporter:
                 self._put_new(part)
         return malformed.not_taken
 
+    def enqueue_summary(self, summary: Mapping[str, Any]) -> None:
+        """Put the summary of a day into a batch of its own, for the next `report`."""
+        self._put_new(_Part(summary=summary))
+
     async def prove(self) -> int:
         """Fetch and keep the proof of each batch that has a receipt and none; return how many.
 
@@ -236,7 +240,7 @@ class Reporter:
         stream = self._stream
         head = {"log": stream.log, "genesis": stream.genesis, "provider": stream.provider}
         body = {"stream": stream.name, "seq": seq, "voids": part.voids, "records": part.records}
-        body["purchases"] = part.purchases or None
+        body |= {"purchases": part.purchases or None, "summary": part.summary}
         known = {name: value for name, value in (head | body).items() if value is not None}
         return as_json(known)
 
@@ -286,6 +290,12 @@ class Reporter:
         or for an empty batch, so that the stream has no gap.
         """
         part = _Part.of(payload)
+        if part.summary is not None:
+            with self._outbox.change():
+                left = {"summary": part.summary}
+                self._set_aside(NotTaken(left, refused.code, refused.detail), report)
+                self._put(seq, replace(part, summary=None))
+            return [seq]
         if not part.size:
             raise refused
         if part.size == 1:
@@ -340,16 +350,18 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The voids, records and purchases of one batch, as JSON."""
+    """The voids, records and purchases of one batch, and the summary of a day, as JSON."""
 
     voids: list[_Fields] = field(default_factory=list)
     records: list[_Fields] = field(default_factory=list)
     purchases: list[_Fields] = field(default_factory=list)
+    summary: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, payload: bytes) -> Self:
         batch = json.loads(payload)
-        return cls(batch["voids"], batch["records"], batch.get("purchases", []))
+        bought = batch.get("purchases", [])
+        return cls(batch["voids"], batch["records"], bought, batch.get("summary"))
 
     @property
     def items(self) -> list[_Fields]:
@@ -373,7 +385,8 @@ class _Part:
         for items in (self.voids, self.records, self.purchases):
             parts.append(items[max(0, first) : max(0, stop)])
             first, stop = first - len(items), stop - len(items)
-        return _Part(*parts)
+        voids, records, purchases = parts
+        return _Part(voids, records, purchases)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from meter.agent.push import Report, Reporter
 from meter.agent.slice import Rhythm, Span
 from meter.agent.status import Status, status_of
 from meter.agent.store import Spool
+from meter.agent.summary import due_days, summary_of
 from meter.agent.usage import Reading, Run
 from meter.client import (
     ATTEMPTS,
@@ -38,7 +39,7 @@ from meter.client import (
     load_key,
     record_fields,
 )
-from meter.values.units import DAY_SECONDS
+from meter.values.units import DAY_SECONDS, day_of
 from meter.wire.batch import Record, Void
 
 # Rows change, and appear, long after the fact.
@@ -149,6 +150,7 @@ class Agent:
                 # Their voids are answered now.
                 self._judge_all(self.spool.unfinished(), outcome)
             await self._post(outcome)
+            await self._sum_up(outcome)
         except ClientError as error:
             if error.code == "spool":
                 raise
@@ -211,6 +213,17 @@ class Agent:
         """Post what is unsent, and add what comes of it to a round's report."""
         outcome.report = _both(outcome.report, await self._reporter.report())
 
+    async def _sum_up(self, outcome: Outcome) -> None:
+        """Sum up the days that are over, after all that was unsent was answered."""
+        if not outcome.reading.is_complete or outcome.has_more:
+            return
+        days = due_days(self.spool, outcome.reading.at)
+        if days:
+            with self.spool.change():
+                for day in days:
+                    self._reporter.enqueue_summary(summary_of(self.spool, day))
+            await self._post(outcome)
+
     def _take(self, outcome: Outcome) -> None:
         """Write down a reading and what follows from it, within one change."""
         reading, digest = outcome.reading, self._config.map_digest
@@ -226,6 +239,8 @@ class Agent:
         gone: set[str] = set()
         if reading.is_complete:
             self.spool.set_fact("complete_at", str(reading.at))
+            if self.spool.fact("first_day") is None:
+                self.spool.set_fact("first_day", str(day_of(reading.at)))
         ids = new.keys() | self.spool.unsettled()
         if reading.cursor is not None:
             self.spool.set_fact("cursor", reading.cursor)

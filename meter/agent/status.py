@@ -1,7 +1,7 @@
 """How the agent stands, from its spool: for people, for exit codes, for metrics.
 
 last complete reading 40 s ago  open 3  doubtful 0  quarantine 1 (acc-none: no_contract, 0.002 h)
-unsent 0  last receipt 41 s ago  waiting 0  refused 0  corrections waiting 0
+unsent 0  last receipt 41 s ago  waiting 0  refused 0  corrections waiting 0  2026-11-28 agreed
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from meter.agent.store import Held, Spool
+from meter.values.units import day_start, format_date
 
 GOOD: Final = 0
 TROUBLE: Final = 1
@@ -18,6 +19,11 @@ ATTENTION: Final = 3
 
 # A reading or a receipt that is older is trouble: a round should come every minute.
 MAX_SILENCE_SECONDS: Final = 900
+
+
+AGREED: Final = "agreed"
+# Of days: what is wrong in them can still be corrected by records and voids.
+SUMMARIES_SHOWN: Final = 35
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +41,25 @@ class Status:
     unsent_since: int | None
     receipt_at: int | None
     milli_device_seconds: dict[str, int]
+    summaries: tuple[tuple[int, str], ...]  # the newest day first, and how each stands
+
+    @property
+    def disagreeing(self) -> tuple[tuple[int, str], ...]:
+        """Return the days that were answered otherwise than by the same figures."""
+        return tuple(each for each in self.summaries if each[1] not in (AGREED, "sent"))
+
+    @property
+    def summed_up_until(self) -> int | None:
+        """Return the end of the newest day that was summed up and answered."""
+        answered = (day for day, standing in self.summaries if standing != "sent")
+        newest = next(answered, None)
+        return None if newest is None else day_start(newest + 1)
 
     @property
     def wants_attention(self) -> bool:
         """Return whether somebody has to do something."""
-        return bool(self.quarantined or self.questions or self.waiting or self.refused)
+        held = self.quarantined or self.questions or self.waiting or self.refused
+        return bool(held or self.disagreeing)
 
     def faults(self, now: int) -> list[str]:
         """Return what has been going wrong for a while."""
@@ -59,8 +79,15 @@ class Status:
         yield (
             f"unsent {self.unsent}  last receipt {_ago(self.receipt_at, now)}"
             f"  waiting {_codes(self.waiting)}  refused {_codes(self.refused)}"
-            f"  corrections waiting {_held(self.questions)}"
+            f"  corrections waiting {_held(self.questions)}{''.join(self._days())}"
         )
+
+    def _days(self) -> Iterator[str]:
+        """Yield the newest day that was summed up, and each that disagrees."""
+        for each in self.summaries:
+            if each is self.summaries[0] or each in self.disagreeing:
+                day, standing = each
+                yield f"  {format_date(day_start(day))} {standing}"
 
 
 def status_of(spool: Spool) -> Status:
@@ -79,6 +106,7 @@ def status_of(spool: Spool) -> Status:
         unsent_since=unsent_since,
         receipt_at=spool.last_receipt_at,
         milli_device_seconds=spool.milli_device_seconds(),
+        summaries=tuple(spool.summaries(SUMMARIES_SHOWN)),
     )
 
 

@@ -16,6 +16,8 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from ledger.files import lock, make_private, open_private
 from ledger.queries import load, script
 from meter.agent.plan import Known, Plan, Slice, SliceStanding, Trouble
@@ -23,6 +25,7 @@ from meter.agent.spool import NotTaken, Waiting, write_file
 from meter.agent.usage import FilePart, Run, Standing
 from meter.client import ClientError, Stream, VerifiedReceipt
 from meter.values.strict import decode
+from meter.values.units import day_of, parse_date
 from meter.wire.batch import Batch
 from meter.wire.receipt import PASSING_CODES, Accepted, Conflict, Duplicate, Rejected
 from meter.wire.stored_receipt import StoredReceipt
@@ -45,6 +48,17 @@ class Held:
     def name(self) -> str:
         """Return what a person approves: the run, and the trouble as it is told."""
         return f"{self.run}@{self.trouble.mark}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOfDay:
+    """A run within a day: the seconds of it that the run had, and how it stands."""
+
+    seconds: int
+    is_quarantined: bool
+    is_doubtful: bool
+    is_refused: bool
+    is_reported: bool
 
 
 class Spool:
@@ -165,8 +179,14 @@ class Spool:
 
     def put(self, seq: int, payload: bytes) -> None:
         with self.change():
-            self._do("put_batch", seq, payload, int(time.time()))
-            for record in json.loads(payload)["records"]:
+            now, batch = int(time.time()), json.loads(payload)
+            self._do("put_batch", seq, payload, now)
+            if "summary" in batch:
+                day = day_of(parse_date(batch["summary"]["day"]))
+                self._do("put_summary", day, seq, now)
+            else:  # one that was here is not taken by the service
+                self._do("answer_summary", "refused", seq)
+            for record in batch["records"]:
                 # What waited is on its way again: the ledger may hold it from now on.
                 self._do("send_again", record["id"])
 
@@ -177,6 +197,8 @@ class Spool:
         now = int(time.time())
         self._do("keep_receipt", receipt.body, receipt.signature, now, seq)
         batch = decode(self.payload(seq), Batch)
+        if receipt.receipt.summary is not UNSET:
+            self._do("answer_summary", receipt.receipt.summary.status, seq)
         for void, result in zip(batch.voids, receipt.receipt.voids, strict=True):
             match result:
                 # What the ledger does not hold counts no more than what was taken back.
@@ -325,6 +347,37 @@ class Spool:
         for each in slices:
             self._do("adopt_slice", *asdict(each).values())
         self._do("set_terms", json.dumps(terms), run)
+
+    # Summaries of days
+
+    def summed_up(self, before: int) -> dict[int, bool]:
+        """Return the days that are summed up, and whether they have to be again.
+
+        One that came too early has to, if it was made before an instant.
+        """
+        return {day: bool(is_due) for day, is_due in self._all("summed_up", before)}
+
+    def sum_up_again(self, first_day: int) -> None:
+        """Let all days from one on be summed up anew."""
+        self.set_fact("first_day", str(first_day))
+        self._do("stale_summaries")
+
+    def summaries(self, most: int) -> list[tuple[int, str]]:
+        """Return the newest days that are summed up, the last first, and how each stands."""
+        return self._all("summaries", most)
+
+    def usage_of_day(self, begin: int, end: int) -> list[tuple[str, str, int, int]]:
+        """Return contract, device, number and time of the slices that the ledger has of a day."""
+        return self._all("usage_of_day", begin, end)
+
+    def runs_of_day(self, begin: int, end: int) -> list[RunOfDay]:
+        rows = self._all("runs_of_day", begin, end)
+        return [RunOfDay(seconds, *map(bool, rest)) for seconds, *rest in rows]
+
+    def total_of_day(self, begin: int, end: int) -> tuple[int, int]:
+        """Return how many runs a day has, and their seconds within it."""
+        runs, seconds = self._one("total_of_day", begin, end)
+        return runs, seconds
 
     def approve(self, names: Sequence[str]) -> list[str]:
         """Let corrections be made, each `Held.name`; return why not.

@@ -297,12 +297,16 @@ RINGING = {
     "KashiAgentDoubtful": ['kashi_agent_runs{standing="doubtful"}', "2x90"],
     "KashiAgentCorrections": ['kashi_agent_corrections_waiting{reason="shrunk"}', "1x90"],
     "KashiAgentRefused": ['kashi_agent_refused_records{code="too_late"}', "1x90"],
+    "KashiAgentSummary": ["kashi_agent_disagreeing_summaries", "1x90"],
+    "KashiAgentNoSummary": ["kashi_agent_summed_up_seconds", "-129600x90"],
     "KashiAgentClock": ['kashi_agent_clock_ahead_seconds{of="service"}', "-61x90"],
 }
 WELL = {
     'up{job="kashi-agent"}': "1x90",
     "kashi_agent_complete_reading_seconds": "0+60x90",
     "kashi_agent_oldest_unsent_seconds": "0x90",
+    "kashi_agent_disagreeing_summaries": "0x90",
+    "kashi_agent_summed_up_seconds": "-118800x90",
     'kashi_agent_runs{standing="doubtful"}': "0x90",
     'kashi_agent_clock_ahead_seconds{of="service"}': "60x90",
 }

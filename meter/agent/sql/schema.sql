@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS slice (
     code TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX IF NOT EXISTS slice_of_run ON slice (run);
+CREATE INDEX IF NOT EXISTS slice_ended ON slice (until);
 CREATE INDEX IF NOT EXISTS slice_unsettled ON slice (standing) WHERE standing NOT IN ('held', 'void');
 
 -- A batch under its number: signed as these bytes, answered by this receipt.
@@ -63,6 +64,22 @@ CREATE TABLE IF NOT EXISTS batch (
 CREATE INDEX IF NOT EXISTS batch_received ON batch (received_at);
 CREATE INDEX IF NOT EXISTS batch_unsent ON batch (seq) WHERE receipt IS NULL;
 CREATE INDEX IF NOT EXISTS batch_unproved ON batch (seq) WHERE receipt IS NOT NULL AND proof IS NULL;
+
+-- The newest summary of a Shanghai day, counted from 1970-01-01: its batch, and the answer, if there
+-- is one. It is stale once a slice of the day is taken, or taken back: then another one is due.
+CREATE TABLE IF NOT EXISTS summary (
+    day INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    made_at INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'sent',
+    is_stale INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS slice_settled AFTER UPDATE OF standing ON slice
+WHEN old.standing <> new.standing AND 'held' IN (old.standing, new.standing)
+BEGIN
+    UPDATE summary SET is_stale = 1
+    WHERE day BETWEEN (new.start + 28800) / 86400 AND (new.until - 1 + 28800) / 86400;
+END;
 
 -- Records that were refused for a reason that passes.
 CREATE TABLE IF NOT EXISTS waiting (

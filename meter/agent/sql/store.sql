@@ -178,3 +178,39 @@ ON CONFLICT (source, number) DO UPDATE SET reason = excluded.reason, text = excl
 
 -- name: bad_lines
 SELECT number, reason, text FROM bad_line ORDER BY source, number
+
+-- name: summed_up
+-- Each day, and whether it is to be summed up again: one that was too early after a while.
+SELECT day, is_stale OR (status = 'rejected' AND made_at < ?) FROM summary
+
+-- name: put_summary
+INSERT INTO summary (day, seq, made_at) VALUES (?, ?, ?)
+ON CONFLICT (day) DO UPDATE SET seq = excluded.seq, made_at = excluded.made_at, status = 'sent',
+    is_stale = 0
+
+-- name: answer_summary
+UPDATE summary SET status = ? WHERE seq = ? AND status = 'sent'
+
+-- name: stale_summaries
+UPDATE summary SET is_stale = 1
+
+-- name: summaries
+SELECT day, status FROM summary ORDER BY day DESC LIMIT ?
+
+-- name: usage_of_day
+SELECT contract, device, count(*), sum(milli_devices * (min(until, ?2) - max(start, ?1)))
+FROM slice WHERE until > ?1 AND start < ?2 AND standing IN ('held', 'voiding')
+GROUP BY contract, device ORDER BY contract, device
+
+-- name: runs_of_day
+SELECT min(coalesce(run.until, ?2), ?2) - max(run.start, ?1), quarantine IS NOT NULL,
+    run.standing = 'doubtful',
+    EXISTS (SELECT 1 FROM slice WHERE slice.run = run.id AND slice.until > ?1
+        AND slice.start < ?2 AND slice.standing IN ('sent', 'waiting', 'refused')),
+    EXISTS (SELECT 1 FROM slice WHERE slice.run = run.id
+        AND slice.standing IN ('held', 'voiding'))
+FROM run WHERE start < ?2 AND (until IS NULL OR until > ?1)
+
+-- name: total_of_day
+SELECT count(*), coalesce(sum(min(coalesce(until, ?2), ?2) - max(start, ?1)), 0)
+FROM run WHERE start < ?2 AND (until IS NULL OR until > ?1)
