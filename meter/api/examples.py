@@ -713,6 +713,7 @@ MEANINGS: Final[dict[str, str]] = {
     "expires_at": "From when it opens nothing.",
     "used_at": "When it was last used, to about a minute.",
     "revoked_at": "When it was revoked.",
+    "signs_in": "True of an id under which somebody signs in to the pages, without a secret.",
     "SuspectView.seq": "The number of the batch in its stream.",
     "SuspectView.time": "When it was taken.",
     "counting": "How many of its records still count: they were accepted and are not voided.",

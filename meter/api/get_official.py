@@ -182,7 +182,7 @@ async def get_withheld(ask: Ask) -> WithheldPage:
 
 
 async def get_tokens(ask: Ask) -> TokenPage:
-    """Tokens that were made, also those that were revoked; their secrets nobody has."""
+    """Tokens that were made, and who signs in to the pages, also where that has ended."""
     query: TokensQuery = ask.query
     after = place(ask, ("",))
     role = "" if query.role is UNSET else query.role
@@ -305,6 +305,7 @@ def _token(known: Registered, token: ListedToken) -> TokenView:
         expires_at=_instant(token.expires_at),
         used_at=_instant(token.used_at),
         revoked_at=_instant(token.revoked_at),
+        signs_in=token.signs_in,
     )
 
 

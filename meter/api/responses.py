@@ -883,7 +883,9 @@ class WithheldPage(Page, frozen=True, kw_only=True):
 
 
 class TokenView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A bearer token, without its secret. `used_at` is kept about once a minute.
+    """A bearer token, without its secret, or the id under which somebody signs in to the pages.
+
+    `used_at` is kept about once a minute.
 
     `person` is whose it is, if it is the authority's and the ledger names it.
     """
@@ -896,6 +898,7 @@ class TokenView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: str = ""
     used_at: str = ""
     revoked_at: str = ""
+    signs_in: bool = False
 
 
 class TokenPage(Page, frozen=True, kw_only=True):

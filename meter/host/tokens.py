@@ -48,13 +48,17 @@ class KnownToken:
 
 @dataclass(frozen=True, slots=True)
 class ListedToken:
-    """What may be shown of a token; all times in microseconds, `used_at` to about a minute."""
+    """What may be shown of a token; all times in microseconds, `used_at` to about a minute.
+
+    Of somebody who `signs_in` to the pages, it is the id under which that is done.
+    """
 
     identity: Identity
     made_at: int
     expires_at: int | None
     used_at: int | None
     revoked_at: int | None
+    signs_in: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ async def list_tokens(folder: DataFolder) -> list[ListedToken]:
     async with service_connection(folder) as connection:
         page = await pages.tokens(connection, "", "", TOKENS_AT_ONCE)
         while page.items:
-            found += page.items
+            found += [each for each in page.items if not each.signs_in]
             last = page.items[-1].identity.token_id
             page = await pages.tokens(connection, "", last, TOKENS_AT_ONCE)
     return found

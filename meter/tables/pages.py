@@ -599,7 +599,7 @@ async def coupons(
 async def tokens(
     connection: Connection, role: Role | Literal[""], after: str, limit: int
 ) -> Page[ListedToken]:
-    """Return the tokens of a role by id, those after one; of all roles where it is empty."""
+    """Return tokens, and people who sign in, of a role or of all where it is empty, after an id."""
     rows = await connection.fetch(_SQL["tokens"], role, after, limit + 1)
     return _page([ListedToken(Identity(*row[:3]), *row[3:]) for row in rows], limit)
 

@@ -13,8 +13,11 @@ from meter.auditor.token_watch import TokenWatch
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
 from meter.service import admin
+from meter.service.admin import list_tokens
+from meter.service.sign_ins import end_person
 from meter.tables import token_use
 from tests.books import ALPHA
+from tests.people import environment, sign_in
 from tests.services import NOON, ORIGIN, Service, ask, serving
 
 PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
@@ -85,6 +88,22 @@ async def test_officials_see_every_token_and_no_secret(database, tmp_path):
         rest = await service.get(f"/v1/tokens?after={first.json['next']}")
         assert first.json["more"]
         assert first.json["tokens"] + rest.json["tokens"] == tokens
+
+
+async def test_ids_under_which_people_sign_in_are_in_the_list(database, tmp_path):
+    async with serving(database, tmp_path, NOON) as service:
+        visitor = await sign_in(service, "authority")
+        (own, other) = (await service.get("/v1/tokens?role=authority")).json["tokens"]
+        assert (own["id"], other["id"]) == ("authority-1", visitor.id)
+        assert "signs_in" not in own
+        assert (other["signs_in"], other["person"]) == (True, "authority")
+        assert other["used_at"] == NOON
+        with environment(service):
+            assert [each.identity.token_id for each in await list_tokens(service.folder)] == [
+                "authority-1"
+            ]
+            await end_person(service.folder, visitor.id, service.clock())
+        assert (await service.get("/v1/tokens")).json["tokens"][1]["revoked_at"] == NOON
 
 
 # Last used

@@ -294,10 +294,17 @@ WHERE id = $1 AND provider = ANY ($2::text[]);
 SELECT entry, entries FROM meter.batch WHERE payload = $1;
 
 -- name: tokens
--- All roles where `$1` is empty.
-SELECT id, role, subject, (extract(epoch FROM created_at) * 1000000)::bigint, expires_at, used_at,
-    (extract(epoch FROM revoked_at) * 1000000)::bigint
-FROM meter.token
+-- All roles where `$1` is empty; people who sign in too, who have an id of the same kind.
+SELECT id, role, subject, made_at, expires_at, used_at, revoked_at, signs_in FROM (
+    SELECT id, role, subject, (extract(epoch FROM created_at) * 1000000)::bigint AS made_at,
+        expires_at, used_at, (extract(epoch FROM revoked_at) * 1000000)::bigint AS revoked_at,
+        false AS signs_in
+    FROM meter.token
+    UNION ALL
+    SELECT id, role, subject, (extract(epoch FROM made_at) * 1000000)::bigint,
+        NULL, (SELECT max(used_at) FROM meter.session WHERE person = held.id), ended_at, true
+    FROM meter.person AS held
+) AS listed
 WHERE ($1 = '' OR role = $1) AND id > $2
 ORDER BY id LIMIT $3;
 

@@ -342,7 +342,7 @@ CREATE TABLE meter.session (
     used_at  bigint NOT NULL,        -- kept about once a minute
     ended_at bigint
 );
-CREATE INDEX session_by_person ON meter.session (person) WHERE ended_at IS NULL;
+CREATE INDEX session_by_person ON meter.session (person, used_at);
 
 -- What people did on the pages, before it was done: append-only.
 CREATE TABLE meter.act (
