@@ -785,11 +785,18 @@ def _stream(body: dict[str, Any]) -> tuple[str, str]:
     return body["provider"], body["stream"]
 
 
-def usage_by_day(state: State) -> dict[tuple[str, int, str, str], list[int]]:
-    """Return device-time by contract, day, device kind and stream, and the number of records.
+def usage_by_day(state: State) -> dict[tuple[str, int, str], list[int]]:
+    """Return device-time by contract, day and device kind: all, what fits, what is withheld."""
+    return {
+        (contract, *day): times
+        for contract in state.touched.usage
+        for day, times in state.usage_of(contract).items()
+        if any(times)
+    }
 
-    It is all, what fits, and what is withheld.
-    """
+
+def usage_by_stream(state: State) -> dict[tuple[str, int, str, str], list[int]]:
+    """Return the same by stream too, with the number of records."""
     return {
         (contract, *day): times
         for contract, days in state.touched.usage.items()

@@ -92,7 +92,7 @@ def test_the_page_adds_a_kind(copy):
     # The sums refuse what they do not know.
     tried = run(copy, "-c", TRY)
     assert "sum_kind" in tried.stderr
-    put(copy / "meter/auditor/sums.py", '"batch", "key",', '"remark", ')
+    put(copy / "meter/auditor/sums.py", '"key", "revocation",', '"remark", ')
     # Whom it is told to is said, or nothing starts.
     tried = run(copy, "-c", TRY)
     assert "TOLD and KINDS differ: {'remark'}" in tried.stderr

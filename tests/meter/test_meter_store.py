@@ -36,7 +36,7 @@ from tests.books import (
     line,
     record,
     summary,
-    usage_by_day,
+    usage_by_stream,
     void,
 )
 from tests.services import (
@@ -375,7 +375,7 @@ async def test_the_days_of_usage_are_those_of_a_replay(database, tmp_path):
         evolve(state, entry)
     rows = await ask(database, "SELECT * FROM meter.usage_day")
     held = {tuple(row)[:4]: [*map(int, tuple(row)[4:8])] for row in rows}
-    assert held == usage_by_day(state)
+    assert held == usage_by_stream(state)
     day = day_number("2025-02-27")
     assert held["L", day, DEVICE, "main"] == [7_000 * 7_200, 6_000 * 7_200, 1_000 * 7_200, 3]
     assert held["L", day + 1, DEVICE, "main"] == [7_000 * 10_800, 6_000 * 10_800, 1_000 * 10_800, 3]

@@ -93,7 +93,6 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/purchases.py": ("test_purchases",),
     "meter/rules/summaries.py": ("test_summaries",),
     "meter/rules/kinds/summaries.py": ("test_summaries",),
-    "meter/wire/summary.py": ("test_summaries",),
     "meter/auditor/sum_summaries.py": ("test_summaries",),
     "meter/rules/kinds/late_windows.py": ("test_late_windows",),
     "meter/rules/kinds/parties.py": (*_KINDS, "test_weak_keys"),
