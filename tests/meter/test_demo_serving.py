@@ -64,7 +64,7 @@ async def test_each_role_has_a_link_and_the_clusters_go_on_until_they_are_stoppe
             while len(seen) < 2:
                 answer = await http.get(page, headers={"Cookie": cookies[0]})
                 assert answer.status == 200
-                seen.add(re.search(r'class="large">([^<]+)<', await answer.text())[1])
+                seen.add(re.search(r'class="large"[^>]*>([^<]+)<', await answer.text())[1])
         refused = await http.get(f"{page}/refused", headers={"Cookie": cookies[0]})
         assert "报送太晚" in await refused.text()
     os.kill(os.getpid(), signal.SIGINT)
