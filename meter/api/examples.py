@@ -720,6 +720,8 @@ MEANINGS: Final[dict[str, str]] = {
     "left": f"What can still be issued. {_YUAN}.",
     "PoolView.amount": f"The money of the year. {_YUAN}.",
     "StreamView.last": "The highest number of the stream.",
+    "StreamView.time": "When the batch of that number was committed.",
+    "WithheldView.time": "When the record was committed.",
     "GapPage.last": "The highest number of the stream.",
     "Gap.first": "The first number that is missing.",
     "Gap.last": "The last number that is missing.",

@@ -176,7 +176,7 @@ async def get_withheld(ask: Ask) -> WithheldPage:
         size = await one_size(connection, head, size, ("kind:void", "kind:release"))
         page = await pages.to_review(connection, size, (after,), ask.query.limit)
     return WithheldPage(
-        withheld=[_withheld(each, known.state.contracts[each.contract]) for each in page.items],
+        withheld=[withheld_view(known, each) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
     )
 
@@ -269,9 +269,12 @@ def _suspect(found: Suspect) -> SuspectView:
     )
 
 
-def _withheld(found: ToReview, contract: Contract) -> WithheldView:
+def withheld_view(known: Registered, found: ToReview) -> WithheldView:
+    """Return a record that waits for a reviewer as it is shown."""
+    contract = known.state.contracts[found.contract]
     return WithheldView(
         entry=found.entry,
+        time=format_moment(found.at),
         id=found.id,
         provider=found.provider,
         enterprise=contract.agreed.enterprise,

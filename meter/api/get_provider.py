@@ -33,6 +33,7 @@ from meter.tables import pages
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
+from meter.values.units import format_moment
 from meter.wire.advice import ADVICE
 from meter.wire.dsse import Document
 from meter.wire.receipt import PASSING_CODES, Receipt
@@ -76,7 +77,7 @@ async def get_streams(ask: Ask) -> StreamPage:
         _check_provider(ask, known)
         page = await pages.streams(connection, ask.path("provider"), after, ask.query.limit)
     return StreamPage(
-        streams=[StreamView(each.name, *_counts(each)) for each in page.items],
+        streams=[_stream(each) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.name,), after),
     )
 
@@ -200,6 +201,11 @@ def _side(void: RecordVoided) -> Literal["provider", "authority"]:
 def _check_provider(ask: Ask, known: Registered) -> None:
     if known.provider(ask.path("provider")) is None:
         raise Problem("unknown_provider", f"no provider {ask.path('provider')}")
+
+
+def _stream(stream: pages.Stream) -> StreamView:
+    assert stream.last_at is not None, "its newest batch is committed"
+    return StreamView(stream.name, *_counts(stream), format_moment(stream.last_at))
 
 
 def _counts(stream: pages.Stream) -> tuple[int, int, int]:

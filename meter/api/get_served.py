@@ -1,13 +1,17 @@
-"""GET, for providers: their contracts, and what all of them cost. No other money is told."""
+"""GET, for providers: their contracts, what all of them cost, and what of it is withheld.
+
+No other money is told.
+"""
 
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 
-from meter.api.cursor import PageQuery, page_end, place
+from meter.api.cursor import PageQuery, page_end, page_fields, place
 from meter.api.get_enterprise import page_by_entry
+from meter.api.get_official import withheld_view
 from meter.api.one_size import BEGIN, one_size, parse_sums, sums_text
-from meter.api.responses import Page, costs_by_reason
+from meter.api.responses import Page, WithheldPage, costs_by_reason
 from meter.api.routes import Ask, Route
 from meter.rules.state import Contract
 from meter.tables import pages
@@ -86,6 +90,22 @@ async def get_served(ask: Ask) -> ServedPage:
     )
 
 
+async def get_own_withheld(ask: Ask) -> WithheldPage:
+    """A provider's records of which a fen or more is withheld, neither released nor voided."""
+    provider = ask.path("provider")
+    after, size = place(ask, (-1, BEGIN))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        if known.provider(provider) is None:
+            raise Problem("unknown_provider", f"no provider {provider}")
+        size = await one_size(connection, head, size, ("kind:void", "kind:release"))
+        page = await pages.to_review(connection, size, (after,), ask.query.limit, provider)
+    return WithheldPage(
+        withheld=[withheld_view(known, each) for each in page.items],
+        **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
+    )
+
+
 def _served(known: Registered, contract: Contract, totals: Totals) -> ServedContract:
     terms = known.terms(contract).agreed
     enterprise = known.enterprise(terms.enterprise)
@@ -114,6 +134,16 @@ ROUTES: Final = [
         get_served,
         "A provider's contracts, with what they cost",
         ServedPage,
+        roles=(*OFFICIALS, "provider"),
+        query=PageQuery,
+        codes=("unknown_provider", "moved"),
+    ),
+    Route(
+        "GET",
+        "/v1/providers/{provider}/withheld",
+        get_own_withheld,
+        "A provider's records that wait for a reviewer",
+        WithheldPage,
         roles=(*OFFICIALS, "provider"),
         query=PageQuery,
         codes=("unknown_provider", "moved"),

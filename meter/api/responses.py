@@ -288,12 +288,16 @@ class ReceiptKeyView(Struct, frozen=True):
 
 
 class StreamView(Struct, frozen=True):
-    """A provider's stream: its highest number, and how many numbers are there and missing."""
+    """A provider's stream: its highest number, and how many numbers are there and missing.
+
+    `time` is when the batch of the highest number was committed.
+    """
 
     stream: str
     last: int
     batches: int
     missing: int
+    time: str
 
 
 class StreamPage(Page, frozen=True, kw_only=True):
@@ -857,12 +861,13 @@ class EvidenceView(Struct, frozen=True, rename={"starts": "from", "ends": "until
 
 
 class WithheldView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "ends": "end"}):
-    """A record whose withheld part waits for a reviewer.
+    """A record whose withheld part waits for a reviewer; `time` is when it was committed.
 
     `device_hours` and `amount` are those of the withheld part, the latter at the contract's price.
     """
 
     entry: int
+    time: str
     id: str
     provider: str
     enterprise: str

@@ -30,7 +30,7 @@ EVERYBODY: Final[tuple[Role, ...]] = get_args(Role)
 # The page that each role begins with, below the language; `{}` is the subject.
 START: Final[dict[Role, str]] = {
     "enterprise": "enterprises/{}",
-    "provider": "account",
+    "provider": "providers/{}",
     "authority": "account",
     "auditor": "log",
 }

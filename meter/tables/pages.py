@@ -55,11 +55,15 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream's highest number, and how many numbers it has."""
+    """A stream's highest number, how many numbers it has, and when the highest came.
+
+    `last_at` is in microseconds; a stream that is asked for alone lacks it.
+    """
 
     name: str
     last: int
     batches: int
+    last_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +143,11 @@ class Summary:
 class ToReview:
     """A record of which a fen or more is withheld, to be reviewed; times in microseconds.
 
-    `cost`, in fen, is that of the withheld part.
+    `at` is when it was committed; `cost`, in fen, is that of the withheld part.
     """
 
     entry: int
+    at: int
     provider: str
     id: str
     contract: str
@@ -477,15 +482,18 @@ async def not_counted(
 
 
 async def to_review(
-    connection: Connection, size: int, after: tuple[int], limit: int
+    connection: Connection, size: int, after: tuple[int], limit: int, provider: str = ""
 ) -> Page[ToReview]:
     """Return the records that a reviewer looks at, oldest first, of entries up to a size.
+
+    They are of all providers, or of one.
 
     A fen or more is withheld of each, and it is neither released nor voided.
     """
     found: list[ToReview] = []
     runs_read = 0
-    async for row in connection.cursor(_SQL["to_review"], *after, size, limit + 1, prefetch=64):
+    query = (_SQL["to_review"], *after, size, limit + 1, provider)
+    async for row in connection.cursor(*query, prefetch=64):
         if len(found) == limit or runs_read >= MAX_RUNS_READ:
             return Page(found, more=True)
         found.append(_to_review(dict(row)))

@@ -23,7 +23,13 @@ from meter.rules.state import State
 from meter.tables import connections, tokens
 from meter.tables import pages as tables_pages
 from meter.values.problems import Problem
-from meter.values.units import format_hours, format_instant, format_money, parse_instant
+from meter.values.units import (
+    format_hours,
+    format_instant,
+    format_moment,
+    format_money,
+    parse_instant,
+)
 from meter.wire.advice import ADVICE
 from meter.wire.batch import MAX_SEQ
 from meter.wire.receipt import REASONS, RECORD_CODES, VOID_CODES
@@ -325,18 +331,21 @@ async def test_a_batch_that_is_not_taken_fills_no_number(service):
 
 @pytest.mark.usefixtures("past")
 async def test_streams_are_listed_with_their_counts(service):
-    batches = await told(service)
+    batches, entries = await told(service), await service.entries()
     for provider in ("pcl", "other"):
-        numbers = defaultdict(list)
+        numbers, ends = defaultdict(list), {}
         for batch in batches:
             if batch.provider == provider:
                 numbers[batch.stream].append(batch.seq)
+                own = batch.receipt["entries"]  # a commit of its own
+                ends[batch.stream, batch.seq] = entries[own["first"] + own["count"] - 1].at
         expected = [
             {
                 "stream": stream,
                 "last": max(seqs),
                 "batches": len(seqs),
                 "missing": sum(gap["last"] - gap["first"] + 1 for gap in gaps_of(seqs)),
+                "time": format_moment(ends[stream, max(seqs)]),
             }
             for stream, seqs in sorted(numbers.items())
         ]
@@ -882,6 +891,7 @@ async def test_the_queue_holds_what_was_withheld_until_it_is_released_or_voided(
     for each in queue:
         entry = entries[each["entry"]]
         assert (each["id"], each["enterprise"], each["contract"]) == (entry.id, ALPHA, "W")
+        assert each["time"] == format_moment(entries[-1].at)
         assert (micros(each["start"]), micros(each["end"])) == (entry.start, entry.end)
         assert [
             (item["limit"], micros(item["from"]), micros(item["until"]))
@@ -928,6 +938,11 @@ async def test_the_queue_is_what_the_entries_say_after_any_past(service):
     for limit in (1, 1_000):
         found = await everything(service, "/v1/withheld", "withheld", limit)
         assert [each["entry"] for each in found] == expected
+        for provider in ("pcl", "other"):
+            path = f"/v1/providers/{provider}/withheld"
+            own = [each for each in found if each["provider"] == provider]
+            assert await everything(service, path, "withheld", limit) == own
+    assert (await service.get("/v1/providers/none/withheld")).code == "unknown_provider"
 
 
 # The auditor's entries

@@ -10,8 +10,18 @@ UNION ALL
 SELECT provider, envelope FROM meter.seq_conflict WHERE payload = $1;
 
 -- name: streams
-SELECT stream, last, batches FROM meter.stream
-WHERE provider = $1 AND stream > $2 ORDER BY stream LIMIT $3;
+-- With when the batch of the highest number was committed.
+SELECT held.stream, held.last, held.batches, (
+    SELECT segment.last_at FROM ledger.segment WHERE segment.first <= batch.entry
+    ORDER BY segment.first DESC LIMIT 1
+) AS last_at
+FROM (
+    SELECT provider, stream, last, batches FROM meter.stream
+    WHERE provider = $1 AND stream > $2 ORDER BY stream LIMIT $3
+) AS held
+JOIN meter.batch ON (batch.provider, batch.stream, batch.seq)
+    = (held.provider, held.stream, held.last)
+ORDER BY held.stream;
 
 -- name: stream
 SELECT stream, last, batches FROM meter.stream WHERE provider = $1 AND stream = $2;
@@ -218,11 +228,15 @@ FROM unnest($1::text[], $2::text[]) AS own (contract, provider) CROSS JOIN LATER
 ORDER BY found.entry, found.place LIMIT $5;
 
 -- name: to_review
-SELECT held.entry, held.provider, held.id, held.contract, held.device, held.milli_devices,
-    held.starts, held.ends, held.cost, held.quarters, held.counts, held.device_times, held.limits
+-- Of all providers, or of one.
+SELECT held.entry, (
+        SELECT segment.last_at FROM ledger.segment WHERE segment.first <= held.entry
+        ORDER BY segment.first DESC LIMIT 1
+    ) AS at, held.provider, held.id, held.contract, held.device, held.milli_devices, held.starts,
+    held.ends, held.cost, held.quarters, held.counts, held.device_times, held.limits
 FROM meter.record JOIN meter.withheld AS held USING (provider, id)
 WHERE record.to_review AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
-    AND record.entry < $2
+    AND record.entry < $2 AND ($4 = '' OR record.provider = $4)
 ORDER BY record.entry LIMIT $3;
 
 -- name: pools
