@@ -10,7 +10,17 @@ from aiohttp import web
 from meter.api.app import Pages
 from meter.api.events import EventsQuery, get_events
 from meter.api.routes import EVENTS, Ask, Route
-from meter.console import enterprise, log, page, people, provider, public, sign_in, verify
+from meter.console import (
+    authority,
+    enterprise,
+    log,
+    page,
+    people,
+    provider,
+    public,
+    sign_in,
+    verify,
+)
 
 
 async def get_asset(ask: Ask) -> web.StreamResponse:
@@ -37,6 +47,7 @@ ROUTES: Final = (
     *verify.ROUTES,
     *log.ROUTES,
     *provider.ROUTES,
+    *authority.ROUTES,
     page.one_page("/assets/{asset}", get_asset),
     _STREAM,
 )

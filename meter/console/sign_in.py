@@ -31,7 +31,7 @@ EVERYBODY: Final[tuple[Role, ...]] = get_args(Role)
 START: Final[dict[Role, str]] = {
     "enterprise": "enterprises/{}",
     "provider": "providers/{}",
-    "authority": "account",
+    "authority": "authority",
     "auditor": "log",
 }
 

@@ -105,6 +105,8 @@ SIDES = (LEFT, RIGHT)
 NO_DIGEST = "0" * 64
 DIGESTS: dict[Side, str] = {}  # known once a batch was posted
 LINES: dict[Side, str] = {}  # an accepted record of each side
+WITHHELD: dict[Side, str] = {}  # one that waits for a reviewer
+PROPOSALS: dict[Side, str] = {}  # an open one about each side
 ENTRIES: dict[Side, str] = {}  # one of each side, that both of its parties may read
 SALTS: dict[Side, set[str]] = {}  # of the entries that concern a side
 SECRETS: dict[Side, set[str]] = {}  # the salts of its batches
@@ -135,7 +137,8 @@ VALUES = {
     "person": lambda side: "nobody" if side is NOBODY else PERSON.get("id", "somebody"),
     "asset": lambda side: "nothing.css" if side is NOBODY else next(iter(page.ASSETS)),
     "token": lambda _: "nobody-1",
-    "proposal": lambda _: "999999",
+    "proposal": lambda side: PROPOSALS.get(side, "999999"),
+    "withheld": lambda side: WITHHELD.get(side, "999999"),
     "tile": lambda side: f"{'999' if side is NOBODY else '000'}.p/{PUBLISHED.get('size', 1)}",
 }
 REQUIRED = {"programme": PROGRAMME, "year": "2025", "q": "links"}
@@ -280,6 +283,7 @@ async def fill(service: Service, side: Side) -> None:
                 record(f"{side.word}:2", side.contract, *HOUR, 1_000),
                 record(f"{side.word}:3", side.contract, *HOUR, 2_000),
                 record(f"{side.word}:4", "TC-unknown", *HOUR, 1_000),
+                record(f"{side.word}:5", side.contract, *HOUR, 1_000),
             ],
             [],
         ),
@@ -294,8 +298,11 @@ async def fill(service: Service, side: Side) -> None:
         if seq == 1:
             DIGESTS[side] = answer.json["batch"]
             LINES[side] = str(answer.json["results"][0]["entry"])
+            WITHHELD[side] = str(answer.json["results"][-1]["entry"])
     released = {"provider": side.provider, "id": f"{side.word}:2", "reason": f"by {side.word}"}
     await service.ask("/v1/records/release", **released)
+    proposed = {"command": "freeze", "body": {"contract": side.contract, "reason": side.word}}
+    PROPOSALS[side] = str((await service.ask("/v1/proposals", **proposed))["entry"])
     claim = {"id": side.claim, "item": side.contract, "year": 2025}
     await service.ask("/v1/claims", **claim, **side.papers())
 

@@ -1,0 +1,206 @@
+"""The authority's pages: what waits for it, a record under review, a proposal for another person.
+
+A form shows figures and is confirmed by what they were; then the command is given, or proposed
+where it needs two persons. It holds the idempotency key, so a double click books once.
+"""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from meter.api.cursor import PageQuery
+from meter.api.get_claims import ClaimsQuery, get_claims
+from meter.api.get_official import (
+    CouponsQuery,
+    get_coupons,
+    get_pools,
+    get_providers,
+    get_withheld,
+)
+from meter.api.get_people import ProposalsQuery, get_proposals
+from meter.api.get_provider import get_streams
+from meter.api.post import give
+from meter.api.responses import MadeEntry, ProposalView, WithheldView
+from meter.api.routes import Ask, answer
+from meter.console import authority_view as view
+from meter.console import form, page
+from meter.console.formats import Language
+from meter.host.sign_in import new_secret
+from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
+
+LISTED: Final = 10  # of each queue
+COUPONS: Final = 1_000  # that are compared
+PROVIDERS: Final = 100  # that are looked at, with as many streams each
+# By the button that is pressed: the path of its command, and the kind of its entry.
+ACTS: Final = {"release": "/v1/records/release", "void": "/v1/records/void"}
+OPEN_CLAIMS: Final = ("entered", "checked", "noticed")
+
+
+async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show what waits for the authority, and how its money stands."""
+    now = ask.context.clock.counted()
+    async with ask.at_once() as asked:
+        queue = await answer(asked, get_withheld, PageQuery(limit=LISTED))
+        open_ones = ProposalsQuery(status="open", limit=LISTED)
+        proposals = await answer(asked, get_proposals, open_ones)
+        claims = [
+            each
+            for state in OPEN_CLAIMS
+            for each in (
+                await answer(asked, get_claims, ClaimsQuery(state=state, limit=LISTED))
+            ).claims
+        ]
+        pools = await answer(asked, get_pools, PageQuery(limit=LISTED * 10))
+        coupons = await answer(asked, get_coupons, CouponsQuery(limit=COUPONS))
+        providers = await answer(asked, get_providers, PageQuery(limit=PROVIDERS))
+        streams = [
+            (await answer(asked, get_streams, PageQuery(limit=PROVIDERS), provider=each.id)).streams
+            for each in providers.providers
+        ]
+    return page.show(
+        ask,
+        "authority.html",
+        language,
+        queue=view.waiting(queue.withheld, now),
+        queue_more=queue.more,
+        proposals=proposals.proposals,
+        claims=claims,
+        pools=view.pool_lines(pools.pools),
+        coupons=view.scarcest(coupons.coupons, LISTED),
+        coupons_more=coupons.more,
+        troubled=view.troubled(zip(providers.providers, streams, strict=True), now),
+        as_of=queue.as_of,
+    )
+
+
+async def show_review(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show a record that waits for a reviewer, and what may be done with it."""
+    return page.show(ask, "review.html", language, **await _review(ask, form.Filled()))
+
+
+async def send_review(ask: Ask, language: Language) -> web.StreamResponse:
+    """Release a record's withheld part or void it, or propose that."""
+    try:
+        found = await _review(ask, form.Filled(ask.form))
+    except Problem as problem:
+        if problem.code != "not_found" or not ask.form.get("record"):
+            raise
+        # A second click, or somebody else's: what became of the record is in the log.
+        return page.see_other(f"/{language}/log?record={quote(ask.form['record'])}#entries")
+    if ask.form.get(form.SEAL) != found["seal"]:
+        return page.show_again(ask, "review.html", language, 409, **found | {"stale": True})
+    record: WithheldView = found["record"]
+    act = ask.form.get("act", "")
+    if act not in ACTS:
+        raise Problem("malformed", f"act is one of {', '.join(ACTS)}")
+    body = {"provider": record.provider, "id": record.id, "reason": ask.form.get("reason", "")}
+    try:
+        return page.see_other(f"/{language}/{await _given(ask, act, body)}")
+    except Problem as problem:
+        if problem.code != "malformed":
+            raise
+        filled = form.refused(ask.form, problem)
+        return page.show_again(
+            ask, "review.html", language, 400, **found | {"form": filled, "key": _key(ask)}
+        )
+
+
+async def _given(ask: Ask, act: str, body: dict[str, Any]) -> str:
+    """Give a command, or propose it where it needs two persons; returns the path of its entry."""
+    key = _key(ask)
+    try:
+        response = await give(ask, ACTS[act], body, key)
+    except Problem as problem:
+        if problem.code != "two_persons_needed":
+            raise
+        proposed = {"command": act, "body": body, "reason": body["reason"]}
+        response = await give(ask, "/v1/proposals", proposed, f"{key}-proposed")
+        return f"proposals/{_made(response.body).entry}"
+    return f"entries/{_made(response.body).entry}"
+
+
+def _made(body: bytes) -> MadeEntry:
+    return msgspec.json.decode(body, type=MadeEntry)
+
+
+def _key(ask: Ask) -> str:
+    return str(ask.form.get("key", ""))
+
+
+async def _review(ask: Ask, filled: form.Filled) -> dict[str, Any]:
+    """Return what the page of a record under review shows. Raises `not_found`."""
+    record = await _record(ask, ask.path("withheld"))
+    figures = (record.id, record.amount, record.device_hours)
+    return {
+        "record": record,
+        "form": filled,
+        "seal": form.seal(*figures),
+        "key": new_secret(),
+        "stale": False,
+    }
+
+
+async def _record(ask: Ask, number: str) -> WithheldView:
+    """Return a record of the queue by the number of its entry. Raises `not_found`."""
+    after = ""
+    while True:
+        queue = await answer(ask, get_withheld, PageQuery(after=after, limit=1_000))
+        for each in queue.withheld:
+            if str(each.entry) == number:
+                return each  # type: ignore[no-any-return]
+        if not queue.more:
+            raise Problem("not_found", f"no record of entry {number} waits for a reviewer")
+        after = queue.next
+
+
+async def show_proposal(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show what is proposed, by whom and why."""
+    return page.show(ask, "proposal.html", language, **await _proposed(ask))
+
+
+async def send_proposal(ask: Ask, language: Language) -> web.StreamResponse:
+    """Confirm a proposal as another person, or end one's own."""
+    found = await _proposed(ask)
+    if ask.form.get(form.SEAL) != found["seal"]:
+        return page.show_again(ask, "proposal.html", language, 409, **found)
+    act = {"confirm": "confirm", "end": "end"}.get(ask.form.get("act", ""))
+    if act is None:
+        raise Problem("malformed", "act is confirm or end")
+    response = await give(
+        ask, f"/v1/proposals/{{proposal}}/{act}", {}, _key(ask), proposal=ask.path("proposal")
+    )
+    return page.see_other(f"/{language}/entries/{_made(response.body).entry}")
+
+
+async def _proposed(ask: Ask) -> dict[str, Any]:
+    """Return what the page of a proposal shows. Raises `not_found`."""
+    found = await _proposal(ask)
+    sealed = form.seal(str(found.entry), found.command, found.person, found.reason)
+    return {"proposal": found, "seal": sealed, "key": new_secret()}
+
+
+async def _proposal(ask: Ask) -> ProposalView:
+    """Return a proposal by its number. Raises `not_found`."""
+    number, after = ask.path("proposal"), ""
+    while True:
+        found = await answer(ask, get_proposals, ProposalsQuery(after=after, limit=1_000))
+        for each in found.proposals:
+            if str(each.entry) == number:
+                return each  # type: ignore[no-any-return]
+        if not found.more:
+            raise Problem("not_found", f"no proposal {number}")
+        after = found.next
+
+
+_ACTS_OF: Final = ("authority",)
+_CODES: Final = ("same_person", "two_persons_needed", "proposal_closed")
+ROUTES: Final = (
+    *page.pages("authority", show_overview, OFFICIALS),
+    *page.pages("review/{withheld}", show_review, OFFICIALS),
+    *page.forms("review/{withheld}", send_review, _ACTS_OF),
+    *page.pages("proposals/{proposal}", show_proposal, OFFICIALS),
+    *page.forms("proposals/{proposal}", send_proposal, _ACTS_OF, codes=_CODES),
+)

@@ -1,0 +1,93 @@
+"""What the authority's first page shows: frozen values, made from answers of the API.
+
+Money is the API's text. Fen are read from it to order coupons and draw bars, and are never shown.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from meter.api.responses import CouponView, PoolView, ProviderView, StreamView, WithheldView
+from meter.console.enterprise_view import Share, share
+from meter.values.units import parse_moment, parse_money
+
+DAY_SECONDS: Final = 86_400
+SILENT_SECONDS: Final = DAY_SECONDS  # since the newest batch of a provider
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something in a queue, and for how many whole days it has waited."""
+
+    record: WithheldView
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLine:
+    """A pool, and how much of it is issued."""
+
+    pool: PoolView
+    issued: Share
+
+
+@dataclass(frozen=True, slots=True)
+class CouponLine:
+    """A coupon, and how much of it is left."""
+
+    coupon: CouponView
+    left: Share
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLine:
+    """A provider that is silent, or of which numbers are missing.
+
+    `last` is when its newest batch came, empty where there is none; `missing` counts numbers.
+    """
+
+    provider: ProviderView
+    last: str
+    missing: int
+    is_silent: bool
+
+
+def waiting(records: Iterable[WithheldView], now: int) -> list[Waiting]:
+    """Return how long records wait; `now` is in microseconds."""
+    return [
+        Waiting(each, (now - parse_moment(each.time)) // (DAY_SECONDS * 1_000_000))
+        for each in records
+    ]
+
+
+def pool_lines(pools: Iterable[PoolView]) -> list[PoolLine]:
+    """Return the pools with what is issued of them."""
+    return [PoolLine(each, share(each.issued, each.amount, "used")) for each in pools]
+
+
+def scarcest(coupons: Iterable[CouponView], most: int) -> list[CouponLine]:
+    """Return the coupons of which the smallest part is left, the larger one first of equal ones."""
+    held = [each for each in coupons if parse_money(each.issued) > 0]
+    held.sort(key=lambda each: (_left_bp(each), -parse_money(each.issued)))
+    return [CouponLine(each, share(each.remaining, each.issued, "left")) for each in held[:most]]
+
+
+def _left_bp(coupon: CouponView) -> int:
+    return parse_money(coupon.remaining) * 10_000 // parse_money(coupon.issued)
+
+
+def troubled(
+    providers: Iterable[tuple[ProviderView, Sequence[StreamView]]], now: int
+) -> list[ProviderLine]:
+    """Return providers without a batch for a day, or with missing numbers.
+
+    `now` is in microseconds.
+    """
+    found = [_provider_line(provider, streams, now) for provider, streams in providers]
+    return [each for each in found if each.is_silent or each.missing]
+
+
+def _provider_line(provider: ProviderView, streams: Sequence[StreamView], now: int) -> ProviderLine:
+    newest = max((each.time for each in streams), key=parse_moment, default="")
+    is_silent = not newest or now - parse_moment(newest) > SILENT_SECONDS * 1_000_000
+    return ProviderLine(provider, newest, sum(each.missing for each in streams), is_silent)
