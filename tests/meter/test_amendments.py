@@ -602,6 +602,15 @@ def test_the_sums_find_another_figure_in_an_amendment(field, value, code):
     unchecked(books, code)
 
 
+@pytest.mark.parametrize(("field", "value"), [("class", "startup"), ("policy", "another")])
+def test_the_sums_find_a_supplement_that_gives_a_class_or_a_policy(field, value):
+    books = ledger()
+    books.supplement("2025-03-01", amount="2000000.00")
+    entries = told(books)
+    entries[-1][field] = value
+    found(entries, "sum_class", "a supplement gives A a class")
+
+
 def test_the_sums_find_what_a_startup_no_more_adds():
     books = opened(lifted(), now=NOW)
     books.enterprise(BETA, founded_on="2025-01-01")

@@ -110,6 +110,17 @@ def test_only_the_part_of_a_freeze_since_the_records_end_counts():
     assert status(books, record("b", "A", *middle, 1_000)) == ["too_late"]
 
 
+def test_a_freeze_before_the_records_end_adds_not_a_microsecond():
+    books = ledger()
+    books.at("2025-03-03T00:00:00+08:00").freeze("A")
+    books.at("2025-03-13T00:00:00+08:00").unfreeze("A")
+    later = ("2025-03-12T23:00:00+08:00", "2025-03-13T00:00:00+08:00")
+    books.at("2025-04-17T00:00:00+08:00")
+    assert status(books, record("a", "A", *later, 1_000)) == ["accepted"]
+    books.now += 1
+    assert status(books, record("b", "A", *later, 1_000)) == ["too_late"]
+
+
 def test_in_a_freeze_a_record_is_refused_for_the_freeze():
     books = ledger()
     books.at("2025-03-03T00:00:00+08:00").freeze("A")

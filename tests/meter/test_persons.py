@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
+from meter.auditor.sum_persons import Persons
 from meter.auditor.sums import Sums
 from meter.client import registration
 from meter.rules import commands
@@ -507,3 +508,70 @@ def test_another_person_than_the_tokens_is_found():
     writer.tell = lambda _, entry: replace(entry, person="li")
     writer.freeze("A")
     assert "person is 'li', not 'wang'" in violation(writer)
+
+
+# The sums, without the rules
+
+
+def by_the_sums(entries: list[dict[str, Any]]) -> str:
+    """Return what the sums say of who gave which command; nothing where all is right."""
+    persons = Persons()
+    try:
+        for number, fields in enumerate(entries):
+            persons.entry(number, fields)
+    except Violation as violation:
+        return violation.detail
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "lie", "words"),
+    [
+        ("freeze", {"by": "li-1"}, "li-1 is no token of wang"),
+        ("freeze", {"by": "zhao-1", "person": "zhao"}, "zhao-1 is no token of zhao"),
+        ("freeze", {"proposal": 0}, "entry 0 is no open proposal"),
+        ("freeze", {"kind": "unfreeze"}, "a unfreeze by wang alone"),
+        ("issue", {"by": "wang-1", "person": "wang"}, "wang confirms a proposal of the same"),
+        ("issue", {"amount": 400_01}, "it is not what entry"),
+        ("issue", {"kind": "withdrawal"}, "it is not what entry"),
+        ("genesis", {"origin": "kashi.com", "one_person": True}, "kashi.com has one person and"),
+        ("genesis", {"origin": "kashi.test", "one_person": True}, "2 persons begin"),
+        ("genesis", {"persons": []}, "0 persons begin"),
+        ("genesis", {"persons": [{"id": "wang", "token": "wang-1"}]}, "1 persons begin"),
+        ("genesis", {"alone": ["freeze"]}, "a proposal by wang alone"),
+        ("genesis", {"contract_limit": 999_999_99}, "a contract by wang alone"),
+        ("genesis", {"contract_limit": 1_000_000_00}, ""),
+    ],
+)
+def test_the_sums_find_who_gives_what_is_not_theirs(kind, lie, words):
+    writer = two()
+    by_both(writer, "issue", **ISSUE)
+    writer.freeze("A")
+    entries = told(writer)
+    assert by_the_sums(entries) == ""
+    (entry,) = (each for each in entries if each["kind"] == kind)
+    entry |= lie
+    assert words in by_the_sums(entries)
+    assert bool(words) == bool(by_the_sums(entries))
+
+
+@pytest.mark.parametrize("late", [-1, 0])
+def test_the_sums_know_how_long_a_proposal_is_open(late):
+    writer = two()
+    number = writer.propose("issue", "wang-1", **ISSUE)
+    writer.confirm(number, "li-1")
+    entries = told(writer)
+    entries[-1]["at"] = entries[number]["at"] + DAYS_30 + late
+    words = "" if late < 0 else f"the proposal of entry {number} is too old"
+    assert by_the_sums(entries) == words
+
+
+def test_the_sums_count_the_persons_who_are_left():
+    writer = two()
+    registered = by_both(writer, "person", id="zhao")
+    ended = by_both(writer, "person_end", id="zhao")
+    entries = told(writer)
+    assert by_the_sums(entries) == ""
+    for number, name in ((registered, "wang"), (ended, "li")):
+        entries[number]["id"] = entries[entries[number]["proposal"]]["body"]["id"] = name
+    assert by_the_sums(entries) == "1 persons are left"

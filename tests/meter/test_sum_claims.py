@@ -263,6 +263,13 @@ def test_a_claim_in_the_seventh_month_after_its_year_is_found_where_the_policy_n
     found(told(desk), "sum_claims", "a claim for 2025 on 2026-07-01")
 
 
+def test_a_claim_for_a_year_may_come_on_its_first_day():
+    desk = Desk(A="1000000.00")
+    desk.books.at("2026-01-01T00:00:00+08:00")
+    desk.enter(year=2026)
+    summed(told(desk))
+
+
 def test_a_year_is_closed_beside_a_claim_of_the_next_one():
     desk = Desk(A="1000000.00")
     desk.books.at("2026-07-01T12:00:00+08:00")
