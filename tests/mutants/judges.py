@@ -95,7 +95,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/summaries.py": ("test_summaries",),
     "meter/auditor/sum_summaries.py": ("test_summaries",),
     "meter/rules/kinds/late_windows.py": ("test_late_windows",),
-    "meter/rules/kinds/parties.py": (*_KINDS, "test_weak_keys"),
+    "meter/rules/kinds/parties.py": (*_KINDS, "test_weak_keys", "test_keys"),
     "meter/rules/kinds/service_keys.py": (*_KINDS, "test_keys"),
     "meter/rules/kinds/table.py": _KINDS,
     "meter/rules/kinds/usage.py": (*_RULES, "test_strict"),
