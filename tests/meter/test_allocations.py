@@ -276,6 +276,14 @@ def test_an_issue_that_is_missing_of_another_sum_or_alone_is_found():
     found([*entries, entries[1]], "sum_allocation", "missing", entry=number + 3)
 
 
+def test_an_allocation_under_a_policy_that_divides_nothing_is_found():
+    books = three()
+    number = books.allocate(2025, *asking("70.00", "50.01", "30.02"))
+    entries = told(books)
+    entries[1]["content"] = entries[1]["content"].replace(SECTION, '[allocation]\nmode = "ordered"')
+    found(entries, "sum_allocation", "2025 is not proportional", entry=number)
+
+
 def test_what_two_codes_of_a_firm_ask_for_together_is_within_its_cap():
     books = three(cap="60.00")
     books.succeed(FIRMS[0], FIRMS[1])

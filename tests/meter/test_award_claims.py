@@ -6,7 +6,7 @@ import pytest
 
 from meter.rules import commands
 from meter.rules.entries import ClaimApproved
-from meter.rules.items import debt_of, known_item
+from meter.rules.items import debt_of, item_enterprise, item_programme, known_item
 from meter.service.rebuild import rebuild
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
@@ -14,6 +14,7 @@ from tests.books import (
     ALPHA,
     BETA,
     DEVICE,
+    PROGRAMME,
     PROVIDER_USCC,
     Books,
     lifted,
@@ -223,6 +224,16 @@ def stacked() -> Books:
     text = claimable("event", group='"application"', version='"2025-1"')
     books.activate(text)
     return books
+
+
+def test_an_item_is_that_of_whom_its_contract_or_award_names():
+    books = with_contract(awarding("event"))
+    books.award("W", "event", "100.00", project="P", base="4000000.00")
+    for name, programme in (("C", PROGRAMME), ("W", "event")):
+        assert item_enterprise(books.state, name) == ALPHA
+        assert item_programme(books.state, name) == programme
+    with pytest.raises(Problem, match="X"):
+        item_enterprise(books.state, "X")
 
 
 def test_one_programme_of_a_group_is_paid_for_a_project():
