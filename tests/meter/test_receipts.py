@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ledger import canon
 from ledger.cosign import Cosigner, add_cosignatures
-from ledger.errors import CannotCheck
+from ledger.errors import CannotCheck, WeakKey
 from ledger.note import Checkpoint, Signer, Verifier, claimed_checkpoint, sign
 from ledger.proof import Proof
 from ledger.proof import check as check_proof
@@ -818,6 +818,15 @@ async def test_the_command_keeps_proves_and_verifies_a_receipt(database, tmp_pat
         refused = await kashi("receipt", "verify", *words)
         assert refused.exit_code == 2, words
         assert refused.stderr.startswith("could not check: "), words
+
+
+@pytest.mark.parametrize("named", ["receipt_key", "provider_key"])
+def test_a_weak_key_that_a_caller_trusts_is_refused(ledger, numbers, tmp_path, named):
+    file = tmp_path / "kept.json"
+    file.write_bytes(kept(ledger, numbers[0]).format())
+    weak = base64.b64encode(curve.encode(curve.IDENTITY)).decode()
+    with pytest.raises(WeakKey):
+        receipts.verify(file, receipts.Known((LOG.format(),), **{named: weak}))
 
 
 def test_a_file_of_the_largest_size_is_read_and_no_larger_one(tmp_path, monkeypatch):

@@ -182,3 +182,20 @@ def test_what_is_durable_is_forgotten_and_what_the_next_batches_need_stays():
     state.streams["pcl", "one more"] = "one more"
     state.forget()
     assert not state.streams
+
+
+def test_a_day_of_a_contract_counts_records_without_releases_and_less_voids():
+    touched, day = Touched(), (20_000, "h800", "main")
+    for time, fits, withheld, sums in (
+        (10, 6, 4, [10, 6, 4, 1]),
+        (5, 5, 0, [15, 11, 4, 2]),
+        (0, 4, -4, [15, 15, 0, 2]),
+        (-5, -5, 0, [10, 10, 0, 1]),
+    ):
+        touched.add_usage("A", day, time, fits, withheld)
+        assert touched.usage == {"A": {day: sums}}
+    other = Touched()
+    other.add_usage("A", day, 1, 1, 0)
+    other.add_usage("B", day, 2, 1, 1)
+    touched.update(other)
+    assert touched.usage == {"A": {day: [11, 11, 0, 2]}, "B": {day: [2, 1, 1, 1]}}
