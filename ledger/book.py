@@ -56,11 +56,27 @@ class Book:
         self._balances.update(changed)
         self._touched.update(changed)
 
+    def post_sums(self, postings: Iterable[Any]) -> None:
+        """Apply the summed postings of several entries, all or none.
+
+        Raises what `post` raises, and `BadPosting` where an account both gives and takes: between
+        the entries it may have been lower than after them.
+        """
+        postings = list(postings)
+        self._check_one_way(postings)
+        self.post(postings)
+
     def take_touched(self) -> dict[str, int]:
         """Return the balances of the accounts that entries changed since the last call."""
         touched = {account: self.balance(account) for account in self._touched}
         self._touched.clear()
         return touched
+
+    @staticmethod
+    def _check_one_way(postings: list[Any]) -> None:
+        both = {each[0] for each in postings} & {each[1] for each in postings}
+        if both:
+            raise BadPosting(f"{min(both)!r:.200} both gives and takes in a sum")
 
     def _new_balances(self, postings: Iterable[object]) -> dict[str, int]:
         """Return the new balance of each account whose balance changes."""

@@ -5,7 +5,7 @@ or not at all. When that fails, discard this object and load another from the st
 cannot be taken back.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ledger.book import Book
@@ -69,6 +69,27 @@ class Log:
         self._leaf_hashes.append(leaf)
         self.last_at = at
         return self.size - 1
+
+    def extend(self, entries: Sequence[bytes], at: int, postings: Iterable[object]) -> int:
+        """Add entries of one instant and return the number of the first; all of them or none.
+
+        `postings` are the sums of theirs, in which no account both gives and takes: then a floor
+        that holds after the last entry holds after each. Raises what `append` raises.
+        """
+        longest = max(map(len, entries))
+        if longest > MAX_ENTRY_BYTES:
+            raise BadAppend(f"an entry of {longest} bytes is longer than {MAX_ENTRY_BYTES}")
+        if at < self.last_at:
+            raise BadAppend(f"the instant {at} is before {self.last_at}, that of the last entry")
+        self.book.post_sums(postings)
+        first = self.size
+        for data in entries:
+            leaf = leaf_hash(data)
+            self._frontier.append(leaf)
+            self._entries.append(data)
+            self._leaf_hashes.append(leaf)
+        self.last_at = at
+        return first
 
     def take_group(self) -> Group:
         """Return the entries since the last group, and begin a new one."""

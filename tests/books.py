@@ -252,6 +252,7 @@ class Books:
         self.state = State()
         self.entries: list[Entry] = []
         self.receipts: list[bytes] = []
+        self.by_groups = False  # whether plain records are judged together
         self.now = micros(now)
         key = public_text(signer("ledger"))
         vkey = log_signer("log").verifier.format()
@@ -569,7 +570,8 @@ class Books:
             raise Problem("bad_signature", envelope.keyid)
         signed = parse_batch(envelope, data)
         before = Before(self.state.size, base64.b64encode(bytes(32)).decode())
-        decided = decide(self.state, signed, self.now, before, salt_of(data))
+        salt = salt_of(data)
+        decided = decide(self.state, signed, self.now, before, salt, by_groups=self.by_groups)
         if not isinstance(decided, StoredBatch):
             self.entries += decided.entries
             batch = signed.batch

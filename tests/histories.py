@@ -55,9 +55,10 @@ def main() -> None:
     json.dump(told | {"compiled": is_compiled(decide)}, sys.stdout)
 
 
-def history(seed: int) -> Writer:
+def history(seed: int, *, by_groups: bool = False) -> Writer:
     """Write a ledger in which capacity and money run short, over three years."""
     random, writer = Random(seed), Writer(NOW)
+    writer.by_groups = by_groups
     writer.activate(lifted(pool="1000.00"))
     writer.provider(devices={DEVICE: 4})
     writer.enlist("more", {DEVICE: 9}, "2025-01-01", "2026-01-01")

@@ -39,6 +39,7 @@ from ledger.note import Checkpoint, Signer, Verifier, sign
 from ledger.tlog import Frontier, leaf_hash
 from meter.rules.decide import Decided, decide
 from meter.rules.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
+from meter.rules.plain import Run
 from meter.rules.state import StoredBatch, signing
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
@@ -90,7 +91,8 @@ class Writer(Books):
     def send(self, data: bytes) -> bytes:
         """Take an envelope, decide it, write the entries, and answer."""
         signed = parse_batch(dsse.parse(data, dsse.BATCH_TYPE), data)
-        decided = decide(self.state, signed, self.now, self._before or self._here(), salt_of(data))
+        before, salt = self._before or self._here(), salt_of(data)
+        decided = decide(self.state, signed, self.now, before, salt, by_groups=self.by_groups)
         if isinstance(decided, StoredBatch):
             self.receipts.append(decided.receipt)
             self.signatures.append(decided.signature)
@@ -103,11 +105,16 @@ class Writer(Books):
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
             decided.place, signed.payload_sha256, receipt, signature
         )
-        own, *others = decided.entries
+        own, *others = decided.parts
+        assert isinstance(own, Entry)
         self.entries += decided.entries
         self._write(own, self.tell_files([data, receipt, signature.encode()]))
-        for entry in others:
-            self._write(entry)
+        for part in others:
+            if isinstance(part, Run):  # of these, no lie is told
+                self.log.extend(part.entries, part.at, part.postings)
+                self.leaves += part.entries
+            else:
+                self._write(part)
         return receipt
 
     def write(self, told: Told, files: list[bytes] | None = None) -> int:

@@ -196,7 +196,8 @@ class Audit:
     """A replay of one ledger from its first entry. Methods raise `Violation`.
 
     Without `with_sums` or `with_signatures`, the caller runs `Totals` or `Signatures` over the same
-    entries. Without `with_questions`, a replay may begin from a loaded state.
+    entries. Without `with_questions`, a replay may begin from a loaded state. `by_groups` judges
+    plain records together, as the service does: an audit by the reference is the stronger one.
     """
 
     def __init__(
@@ -205,11 +206,13 @@ class Audit:
         with_sums: bool = True,
         with_signatures: bool = True,
         with_questions: bool = True,
+        by_groups: bool = False,
     ) -> None:
         self.state = State()
         self.sums = Sums() if with_sums else None
         self.tree = Tree()
         self._with_signatures = with_signatures
+        self._by_groups = by_groups
         self._signatures = 0
         # The entries that are still to come of the last batch, or follow from the last command.
         self._expected: deque[bytes] = deque()
@@ -407,12 +410,14 @@ class Audit:
         if self._with_signatures:
             _check_envelope_signature(self.state, opened)
         signed = parse_batch(opened, envelope)
-        decided = decide(self.state, signed, entry.at, before, entry.salt)
+        decided = decide(
+            self.state, signed, entry.at, before, entry.salt, by_groups=self._by_groups
+        )
         if not isinstance(decided, Decided):
             raise Violation("batch_twice", "the number of the stream was filled before")
         if receipt != decided.receipt:
             raise Violation("wrong_receipt", _first_difference(receipt, decided.receipt))
-        own, *others = map(spell, decided.entries)
+        own, *others = decided.spelled
         _compare(own, data)
         if self._with_signatures:
             self._signatures += 1 + _check_receipt_signature(self.state, number, receipt, signature)

@@ -47,6 +47,7 @@ from meter.demo.trace import TraceError
 from meter.host.clock import clock_by_hand
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder, database_url
 from meter.host.keys import Keys
+from meter.host.metrics import Metrics
 from meter.host.postgres import PostgresError
 from meter.host.tokens import Identity
 from meter.publish.export import export
@@ -125,6 +126,7 @@ async def _run_steps(scenario: Scenario, path: Path, story: Story) -> None:
         stage = await _set_stage(story, scenario.cast, clock, wang, li)
         await _register(stage, scenario)
         await _post_usage(stage, scenario)
+        _show_plain(stage, running.metrics)
         _show_shortfall(stage, scenario)
         await _void_one(stage, scenario)
         paid = await _pay_claim(stage, scenario.rules, folder, running.url)
@@ -308,6 +310,13 @@ def _accepted(result: Result) -> Accepted:
     if not isinstance(result, Accepted):
         raise DemoError(f"{result.id} was not accepted: {result}")
     return result
+
+
+def _show_plain(stage: _Stage, metrics: Metrics) -> None:
+    """Say how many records were judged by groups, as the metrics count them."""
+    plain = metrics.registry.get_sample_value("kashi_plain_records_total") or 0.0
+    share = plain / len(stage.accepted)
+    stage.story.good(f"{share:.1%} of them were judged by groups, the others one by one")
 
 
 def _show_shortfall(stage: _Stage, scenario: Scenario) -> None:

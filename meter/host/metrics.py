@@ -36,6 +36,7 @@ class Tally:
     """What a group adds once it is committed; `granted` and `returned` are fen by pool."""
 
     results: Sums[str] = field(default_factory=Sums)
+    plain: int = 0  # of the records, those that were judged by groups
     granted: Sums[PoolId] = field(default_factory=Sums)
     returned: Sums[PoolId] = field(default_factory=Sums)
 
@@ -63,6 +64,9 @@ class Metrics:
         self.money = CollectorRegistry()
         self.batches = self._counter("kashi_batches", "Signed batches by outcome", "outcome")
         self.records = self._counter("kashi_records", "Records and voids by result", "result")
+        self.plain_records = self._counter(
+            "kashi_plain_records", "Accepted records that were judged by groups"
+        )
         self.commands = self._counter("kashi_commands", "Authority commands by outcome", "outcome")
         self.refused = self._counter(
             "kashi_refused_requests", "Requests answered by a problem, by its code", "code"
@@ -134,6 +138,11 @@ class Metrics:
             registry=self.registry,
         )
 
+        # Looked up once: each batch counts in them.
+        self.verify_seconds = self.signature_seconds.labels("verify")
+        self.sign_seconds = self.signature_seconds.labels("sign")
+        self.good_batches = self.batches.labels("ok")
+
     def count_group(
         self, tally: Tally, submissions: int, size: int, pools: Mapping[PoolId, Pool]
     ) -> None:
@@ -141,6 +150,7 @@ class Metrics:
         self.group_submissions.observe(submissions)
         for result, count in tally.results.items():
             self.records.labels(result).inc(count)
+        self.plain_records.inc(tally.plain)
         for counter, sums in (
             *((self.granted_fen, tally.granted), (self.returned_fen, tally.returned)),
         ):

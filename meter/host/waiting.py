@@ -68,6 +68,9 @@ class Waiting:
         self.refuse_all(reason)
 
     def _count(self, submission: Submission, outcome: Outcome) -> None:
+        if isinstance(outcome, StoredBatch):
+            self._metrics.good_batches.inc()
+            return
         label = outcome.code if isinstance(outcome, Problem) else "ok"
         batch = isinstance(submission, BatchSubmission)
         (self._metrics.batches if batch else self._metrics.commands).labels(label).inc()

@@ -39,8 +39,11 @@ class Bodies:
 
     async def read(self, request: web.Request, limit_bytes: int) -> bytes:
         """Return a request's body. Raises `too_large`, `request_timeout` or `busy`."""
-        if (request.content_length or 0) > limit_bytes:
+        length = request.content_length
+        if length is not None and length > limit_bytes:
             raise _too_large(limit_bytes)
+        if length is not None and request.content.is_eof():  # it came with its head, as most do
+            return request.content.read_nowait()
         try:
             async with asyncio.timeout(BODY_SECONDS) as deadline:
                 return await self._collect(request, limit_bytes, deadline)

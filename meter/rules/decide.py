@@ -5,12 +5,12 @@ auditor runs it again. Nothing here reads a clock or does I/O. The state advance
 since each is judged on what the ones before it left; a commit that fails throws the state away.
 """
 
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, final
+from typing import Final, cast, final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Raw, Struct
 
+from ledger.canon import spell
 from meter.rules.effects import (
     UsageEffect,
     accept,
@@ -27,8 +27,9 @@ from meter.rules.entries import (
     UsageAccepted,
 )
 from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_day
+from meter.rules.plain import Plan, Run
 from meter.rules.purchases import counts_by_days, purchase_effect, refuse_purchase
-from meter.rules.salts import salt_in_batch
+from meter.rules.refusals import Context, refuse_record
 from meter.rules.state import AcceptedRecord, Contract, Key, State, StoredBatch
 from meter.rules.summaries import Place, refuse_summary, summarise
 from meter.values.problems import Problem
@@ -36,7 +37,6 @@ from meter.values.strict import plain
 from meter.values.text import ALIKE, folded
 from meter.values.units import MICROSECONDS, day_of, format_money, parse_date
 from meter.wire.batch import (
-    MAX_AHEAD_SECONDS,
     MAX_RECORD_SECONDS,
     Batch,
     Purchase,
@@ -53,62 +53,70 @@ from meter.wire.receipt import (
     Limit,
     Reason,
     Receipt,
-    RecordCode,
     Rejected,
     Result,
     encode_receipt,
 )
 from meter.wire.summary import Summary, SummaryResult
 
-MAX_MILLI_DEVICES: Final = 10**9
 RECORDS_PER_STEP: Final = 25  # some hundred microseconds of deciding
+PLAIN_PER_STEP: Final = 250  # of which the plain ones take as long
+PLANNED_FROM: Final = 2  # records: one alone has nothing to share
 _OTHER_KIND: Final = "entry {} is of another kind: usage or a purchase"
 _NO_REASONS: Final[dict[Reason, str]] = {}
 SECONDS_PER_STEP: Final = 31 * 86_400  # of all its records, each of which costs by quarter-hour
 
 
 class Decided(Struct, frozen=True):
-    """The batch's entries, its own first, where they are, and the exact bytes of the receipt."""
+    """The batch's entries, its own first, where they are, and the exact bytes of the receipt.
 
-    place: EntryRange
-    entries: list[Entry]
-    receipt: bytes
-    results: list[Result]
-
-
-@final
-@dataclass
-class _Context:
-    """What the records of one batch share: `now` in microseconds, `number` and `salt` of its entry.
-
-    `judged` counts its voids, records and purchases so far, refused ones too.
+    `parts` has the entries in their order, and those of plain records as runs of bytes. The result
+    of such a record, which was accepted, is bytes too.
     """
 
-    provider: str
-    stream: str
-    by: str
-    now: int
-    number: int
-    salt: bytes
-    judged: int = 0
+    place: EntryRange
+    parts: list[Entry | Run]
+    receipt: bytes
+    results: list[Result | Raw]
 
-    def next_salt(self) -> str:
-        """Return the salt of the entry of what is judged now."""
-        return salt_in_batch(self.salt, self.judged)
+    @property
+    def entries(self) -> list[Entry]:
+        """All entries, those of plain records read from their bytes."""
+        return [
+            entry
+            for part in self.parts
+            for entry in (part.read() if isinstance(part, Run) else [part])
+        ]
+
+    @property
+    def spelled(self) -> list[bytes]:
+        """The bytes of all entries, as they are made here."""
+        return [
+            data
+            for part in self.parts
+            for data in (part.entries if isinstance(part, Run) else [spell(part)])
+        ]
 
 
-def decide(
-    state: State, signed: SignedBatch, now: int, before: Before, salt: str
+def decide(  # noqa: PLR0913 - one argument for each thing that decides
+    state: State,
+    signed: SignedBatch,
+    now: int,
+    before: Before,
+    salt: str,
+    *,
+    by_groups: bool = False,
 ) -> Decided | StoredBatch:
     """Judge a batch at `now` (microseconds), in a group that builds on `before`.
 
-    `salt` is a new one for the batch's own entry.
+    `salt` is a new one for the batch's own entry. `by_groups` judges plain records together
+    (`plain.py`), with the same outcome.
 
     A batch that was answered before has its stored answer. Raises `Problem` where the batch as a
     whole cannot be taken: `bad_signature` (no such key), `provider_mismatch`, `wrong_log`,
     `wrong_genesis`, `looks_alike`, `seq_conflict`, `key_revoked`; then the state is unchanged.
     """
-    decision = Decision(state, signed, now, before, salt)
+    decision = Decision(state, signed, now, before, salt, by_groups=by_groups)
     while decision.result is None:
         decision.step()
     return decision.result
@@ -119,17 +127,24 @@ class Decision:
     """The deciding of one batch in steps, between which its driver can see to others.
 
     Making one checks the batch as a whole, and raises what `decide` raises. `result` is None until
-    the last step.
+    the last step. `by_groups` judges plain records together (`plain.py`), with the same outcome.
     """
 
-    def __init__(
-        self, state: State, signed: SignedBatch, now: int, before: Before, salt: str
+    def __init__(  # noqa: PLR0913 - one argument for each thing that decides
+        self,
+        state: State,
+        signed: SignedBatch,
+        now: int,
+        before: Before,
+        salt: str,
+        *,
+        by_groups: bool,
     ) -> None:
         self._state = state
         self._sent = signed
         self._before = before
         self.result: Decided | StoredBatch | None = _answer_before(state, signed)
-        self._context = _Context(
+        self._context = Context(
             signed.batch.provider,
             signed.batch.stream,
             signed.keyid,
@@ -137,9 +152,11 @@ class Decision:
             state.size,
             bytes.fromhex(salt),
         )
-        self._entries: list[Entry] = []
+        self._by_groups = by_groups
+        self._plan: Plan | None = None
+        self._parts: list[Entry | Run] = []
         self._voids: list[Result] = []
-        self._records: list[Result] = []
+        self._records: list[Result | Raw] = []
         self._purchases: list[Result] = []
         self._summary: SummaryResult | None = None
         if self.result is None:
@@ -151,31 +168,52 @@ class Decision:
         voids, records, purchases = len(self._voids), len(self._records), len(self._purchases)
         if voids < len(batch.voids):
             for void in batch.voids[voids : voids + RECORDS_PER_STEP]:
-                self._voids.append(_decide_void(state, void, context, self._entries))
+                self._voids.append(_decide_void(state, void, context, self._parts))
                 context.judged += 1
         elif records < len(batch.records):
-            seconds = 0
-            for record in batch.records[records : records + RECORDS_PER_STEP]:
-                self._records.append(_decide_record(state, record, context, self._entries))
-                context.judged += 1
-                seconds += max(0, min(record.end - record.start, MAX_RECORD_SECONDS))
-                if seconds >= SECONDS_PER_STEP:
-                    return
+            self._judge_records(records)
         elif purchases < len(batch.purchases):
             # One by one: a service of years counts on each of its days.
             purchase = batch.purchases[purchases]
-            self._purchases.append(_decide_purchase(state, purchase, context, self._entries))
+            self._purchases.append(_decide_purchase(state, purchase, context, self._parts))
             context.judged += 1
         elif batch.summary is not UNSET and self._summary is None:
             # Last, for it counts what the batch brought and took back.
-            self._summary = _decide_summary(state, batch.summary, context, self._entries)
+            self._summary = _decide_summary(state, batch.summary, context, self._parts)
         else:
             self.result = self._end()
 
+    def _judge_records(self, first: int) -> None:
+        """Judge the next records of a step, the plain ones by their plan."""
+        batch, state, context = self._sent.batch, self._state, self._context
+        if self._plan is None and self._by_groups and len(batch.records) >= PLANNED_FROM:
+            self._plan = Plan(state, batch.records, context)
+        plan, seconds, others = self._plan, 0, 0
+        for place in range(first, min(first + PLAIN_PER_STEP, len(batch.records))):
+            record = batch.records[place]
+            result = None if plan is None else plan.judge(place, record)
+            if result is None:
+                self._close_run()
+                self._records.append(_decide_record(state, record, context, self._parts))
+                seconds += max(0, min(record.end - record.start, MAX_RECORD_SECONDS))
+                others += 1
+            else:
+                self._records.append(result)
+            context.judged += 1
+            if seconds >= SECONDS_PER_STEP or others >= RECORDS_PER_STEP:
+                break
+        self._close_run()
+
+    def _close_run(self) -> None:
+        """Take the plain records since the last call, and bring the state up to date."""
+        run = None if self._plan is None else self._plan.close()
+        if run is not None:
+            self._parts.append(run)
+
     def _end(self) -> Decided:
         batch, context = self._sent.batch, self._context
-        results = self._records + self._purchases
-        place = EntryRange(context.number, 1 + len(self._entries))
+        results: list[Result | Raw] = [*self._records, *self._purchases]
+        place = EntryRange(context.number, self._state.size - context.number)
         receipt = encode_receipt(
             Receipt(
                 batch=self._sent.payload_sha256,
@@ -186,14 +224,14 @@ class Decision:
                 before=self._before,
                 entries=place,
                 voids=self._voids,
-                results=results,
+                results=cast("list[Result]", results),  # bytes are written as they are
                 summary=self._summary or UNSET,
             )
         )
         self._state.last_at = context.now
         self._state.streams[batch.provider, folded(batch.stream)] = batch.stream
         own = _batch_entry(self._sent, context, self._before, receipt)
-        return Decided(place, [own, *self._entries], receipt, self._voids + results)
+        return Decided(place, [own, *self._parts], receipt, [*self._voids, *results])
 
 
 def _answer_before(state: State, signed: SignedBatch) -> StoredBatch | None:
@@ -229,7 +267,7 @@ def _check_sender(state: State, signed: SignedBatch) -> Key:
 
 
 def _batch_entry(
-    signed: SignedBatch, context: _Context, before: Before, receipt: bytes
+    signed: SignedBatch, context: Context, before: Before, receipt: bytes
 ) -> BatchAccepted:
     batch: Batch = signed.batch
     return BatchAccepted(
@@ -250,15 +288,15 @@ def _batch_entry(
     )
 
 
-def _decide_void(state: State, void: Void, context: _Context, entries: list[Entry]) -> Result:
-    record = state.records.get((context.provider, void.id))
+def _decide_void(state: State, void: Void, context: Context, parts: list[Entry | Run]) -> Result:
+    record = state.record(context.provider, void.id)
     refusal = _void_refusal(state, void, record, context.now)
     if refusal is not None:
         return refusal
     assert record is not None
     effect = void_effect(state, record)
     number = state.size
-    entries.append(
+    parts.append(
         RecordVoided(
             at=context.now,
             by=context.by,
@@ -292,26 +330,28 @@ def _void_refusal(
     return None
 
 
-def _decide_record(state: State, record: Record, context: _Context, entries: list[Entry]) -> Result:
-    known = state.records.get((context.provider, record.id))
+def _decide_record(
+    state: State, record: Record, context: Context, parts: list[Entry | Run]
+) -> Result:
+    known = state.record(context.provider, record.id)
     if known is not None:
         return _duplicate_or_conflict(known, record)
     contract = state.contracts.get(record.contract)
-    refusal = _refusal(contract, record, context)
+    refusal = refuse_record(contract, record, context)
     if refusal is not None:
         return Rejected(record.id, "rejected", *refusal)
     assert contract is not None
     accepted, effect = _rate(state, contract, record, context)
-    entries.append(accepted.usage)
+    parts.append(accepted.usage)
     accept(state, accepted, effect)
     state.size += 1
     return _accepted(record.id, accepted.entry, effect)
 
 
 def _decide_purchase(
-    state: State, purchase: Purchase, context: _Context, entries: list[Entry]
+    state: State, purchase: Purchase, context: Context, parts: list[Entry | Run]
 ) -> Result:
-    known = state.records.get((context.provider, purchase.id))
+    known = state.record(context.provider, purchase.id)
     if known is not None:
         return _known_purchase(known, purchase)
     contract = state.contracts.get(purchase.contract)
@@ -320,14 +360,14 @@ def _decide_purchase(
         return Rejected(purchase.id, "rejected", *refusal)
     assert contract is not None
     accepted, effect = _rate_purchase(state, contract, purchase, context)
-    entries.append(accepted.usage)
+    parts.append(accepted.usage)
     accept(state, accepted, effect)
     state.size += 1
     return _accepted(purchase.id, accepted.entry, effect)
 
 
 def _decide_summary(
-    state: State, summary: Summary, context: _Context, entries: list[Entry]
+    state: State, summary: Summary, context: Context, parts: list[Entry | Run]
 ) -> SummaryResult:
     refusal = refuse_summary(summary, context.now)
     if refusal is not None:
@@ -341,7 +381,7 @@ def _decide_summary(
         salt=context.next_salt(),
     )
     entry, result = summarise(state, summary, place)
-    entries.append(entry)
+    parts.append(entry)
     day = day_of(parse_date(summary.day))
     state.summaries[context.provider, context.stream, day] = state.size
     state.size += 1
@@ -384,34 +424,8 @@ def _differences(usage: UsageAccepted, record: Record, names: tuple[str, ...]) -
     return [name for name in names if getattr(usage, name) != getattr(record, name)]
 
 
-def _refusal(  # noqa: PLR0911 - one rule after the other, in the order of the wire
-    contract: Contract | None, record: Record, context: _Context
-) -> tuple[RecordCode, str] | None:
-    """Return the code and detail of the first rule that the record breaks."""
-    if contract is None or contract.registered.provider != context.provider:
-        return "unknown_contract", f"{context.provider} has no contract {record.contract}"
-    terms = contract.agreed
-    if not contract.has_price(record.device, day_of(record.start)):
-        if contract.policy.meter == "purchase":
-            return "wrong_meter", f"{terms.id} takes purchases, not records of usage"
-        return "unknown_device", f"{terms.id} has no price for {record.device}"
-    if not 1 <= record.milli_devices <= MAX_MILLI_DEVICES:
-        return "bad_devices", f"milli_devices is not in 1 to {MAX_MILLI_DEVICES}"
-    if record.end <= record.start:
-        return "bad_interval", "end is not after start"
-    if record.end - record.start > MAX_RECORD_SECONDS:
-        return "too_long", f"longer than {MAX_RECORD_SECONDS} s: slice it"
-    if record.end * MICROSECONDS > context.now + MAX_AHEAD_SECONDS * MICROSECONDS:
-        return "in_future", f"ends more than {MAX_AHEAD_SECONDS} s ahead of this ledger's clock"
-    if contract.is_too_late(record.start, record.end, context.now):
-        return "too_late", f"more than {contract.policy.lateness_seconds} s after its end"
-    if contract.frozen:
-        return "contract_frozen", f"{terms.id} takes no new records"
-    return None
-
-
 def _rate(
-    state: State, contract: Contract, record: Record, context: _Context
+    state: State, contract: Contract, record: Record, context: Context
 ) -> tuple[AcceptedRecord, UsageEffect]:
     work = Work(record.device, record.milli_devices, record.start, record.end)
     meter = meter_of(state, contract, record.device)
@@ -448,7 +462,7 @@ def _rate(
 
 
 def _rate_purchase(
-    state: State, contract: Contract, purchase: Purchase, context: _Context
+    state: State, contract: Contract, purchase: Purchase, context: Context
 ) -> tuple[AcceptedRecord, UsageEffect]:
     by_days = counts_by_days(contract, purchase)
     measured, effect = purchase_effect(state, contract, purchase, by_days=by_days)

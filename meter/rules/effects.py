@@ -64,6 +64,11 @@ class Grant:
     year: int
     fen: int
 
+    def __init__(self, contract: Contract, year: int, fen: int) -> None:
+        self.contract = contract
+        self.year = year
+        self.fen = fen
+
 
 @final
 @dataclass
@@ -79,6 +84,18 @@ class Worth:
     withheld: Numerators
     ineligible: Numerators
 
+    def __init__(
+        self,
+        numerator: int,
+        eligible: Numerators,
+        withheld: Numerators,
+        ineligible: Numerators,
+    ) -> None:
+        self.numerator = numerator
+        self.eligible = eligible
+        self.withheld = withheld
+        self.ineligible = ineligible
+
 
 @final
 @dataclass
@@ -88,6 +105,11 @@ class Costs:
     all: int
     withheld: int
     ineligible: ReasonCost
+
+    def __init__(self, all_: int, withheld: int, ineligible: ReasonCost) -> None:
+        self.all = all_
+        self.withheld = withheld
+        self.ineligible = ineligible
 
 
 @final
@@ -106,6 +128,26 @@ class UsageEffect:
     entitlement: Entitlement
     entitled: Numerators
     grants: list[Grant]
+
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument for each field
+        self,
+        contract: Contract,
+        device: str,
+        days: list[DayUsage],
+        worth: Worth,
+        costs: Costs,
+        entitlement: Entitlement,
+        entitled: Numerators,
+        grants: list[Grant],
+    ) -> None:
+        self.contract = contract
+        self.device = device
+        self.days = days
+        self.worth = worth
+        self.costs = costs
+        self.entitlement = entitlement
+        self.entitled = entitled
+        self.grants = grants
 
     def granted(self) -> list[tuple[int, int]]:
         """Return the changes of the own contract's grants by year."""
@@ -230,7 +272,7 @@ def _usage_effect(  # noqa: PLR0913, PLR0917 - one argument for each part
     entitlement, entitled = contract.entitlement, []
     grants: list[Grant] = []
     if worth.eligible:
-        entitlement = entitle(_eligible_after(contract, worth.eligible), contract.terms)
+        entitlement = entitle(eligible_after(contract, worth.eligible), contract.terms)
         entitled = _entitled_changes(contract, entitlement)
         for year, _ in entitled:
             grants += changed_grants(state, contract, year, entitlement.by_year[year])
@@ -354,7 +396,7 @@ def _entitled_changes(contract: Contract, entitlement: Entitlement) -> list[tupl
     return changes
 
 
-def _eligible_after(contract: Contract, changes: Numerators) -> list[tuple[int, int, int]]:
+def eligible_after(contract: Contract, changes: Numerators) -> list[tuple[int, int, int]]:
     """Return year, ratio and numerator of the segments that have usage, or had it until now."""
     after = []
     for place, segment in enumerate(contract.segments):

@@ -67,6 +67,12 @@ class Work:
     start: int
     end: int
 
+    def __init__(self, device: str, milli_devices: int, start: int, end: int) -> None:
+        self.device = device
+        self.milli_devices = milli_devices
+        self.start = start
+        self.end = end
+
     @property
     def device_time(self) -> int:
         """Thousandths × seconds."""
@@ -84,6 +90,11 @@ class Measured:
     days: list[DayUsage]
     fits: DailyTime
     withheld: list[Withheld]
+
+    def __init__(self, days: list[DayUsage], fits: DailyTime, withheld: list[Withheld]) -> None:
+        self.days = days
+        self.fits = fits
+        self.withheld = withheld
 
 
 def work_of(usage: UsageAccepted) -> Work:

@@ -58,9 +58,20 @@ class Terms:
 class Entitlement:
     """What a contract is entitled to by year, in fen, and the limits that bound it."""
 
-    by_year: dict[int, int] = field(default_factory=dict)
-    amount_bound: bool = False
-    support_bound: bool = False
+    by_year: dict[int, int]
+    amount_bound: bool
+    support_bound: bool
+
+    def __init__(
+        self,
+        by_year: dict[int, int] | None = None,
+        *,
+        amount_bound: bool = False,
+        support_bound: bool = False,
+    ) -> None:
+        self.by_year = {} if by_year is None else by_year
+        self.amount_bound = amount_bound
+        self.support_bound = support_bound
 
 
 def cost(numerator: int, denominator: int = DENOMINATOR) -> int:

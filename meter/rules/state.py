@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
+import msgspec
 from msgspec import UNSET, Struct
 
 from meter.rules.capacity import DeviceTime, Limit, Room, Withheld
@@ -32,6 +33,7 @@ from meter.rules.entries import (
     PolicyActivated,
     ProjectRegistered,
     ProviderRegistered,
+    UsageAccepted,
 )
 from meter.rules.people import People
 from meter.rules.rating import Entitlement, Interval, Terms, union
@@ -563,6 +565,14 @@ class Touched:
         self, contract: str, day: tuple[int, str, str], time: int, fits: int, withheld: int
     ) -> None:
         """Add a record to a day of a contract; negative numbers take one off."""
+        count = 0 if time == 0 else 1 if time > 0 else -1  # a release changes no time
+        self.add_records(contract, day, count, (time, fits, withheld))
+
+    def add_records(
+        self, contract: str, day: tuple[int, str, str], count: int, times: tuple[int, int, int]
+    ) -> None:
+        """Add records with their device-time, as `add_usage` adds one."""
+        time, fits, withheld = times
         days = self.usage.get(contract)
         if days is None:
             days = self.usage[contract] = {}
@@ -572,8 +582,7 @@ class Touched:
         held[0] += time
         held[1] += fits
         held[2] += withheld
-        if time:  # a release changes no time
-            held[3] += 1 if time > 0 else -1
+        held[3] += count
 
     def update(self, other: "Touched") -> None:
         """Add what another group changed."""
@@ -612,6 +621,8 @@ def _policy_in_force(policies: Sequence[Policy], instant: int) -> Policy | None:
 class State:
     """The whole state. `size` is the number of entries, `last_at` the last entry's `at`.
 
+    `records` holds those that the present batches name, and `unread` those that are accepted whole
+    and still bytes: the number of the entry, itself, and its stream. `record` looks in both.
     `usage_days` holds, by contract, what was metered before `touched` began, where it was loaded;
     `stream_days` likewise by stream and day. `summaries` has the newest entry about a stream's day,
     and `stream` is that of the batch whose entries follow.
@@ -651,6 +662,7 @@ class State:
     pools: dict[PoolId, Pool] = field(default_factory=dict)
     closed: dict[tuple[str, int], int] = field(default_factory=dict)
     records: dict[RecordId, AcceptedRecord] = field(default_factory=dict)
+    unread: dict[RecordId, tuple[int, bytes, str]] = field(default_factory=dict)
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
     in_use: dict[DeviceTimeId, DeviceTime] = field(default_factory=dict)
     claims: ClaimBook = field(default_factory=ClaimBook)
@@ -661,6 +673,18 @@ class State:
     touched: Touched = field(default_factory=Touched)
     noted: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
     noted_pools: dict[PoolId, int] = field(default_factory=dict)
+
+    def record(self, provider: str, name: str) -> AcceptedRecord | None:
+        """Return an accepted record by its id, of those that are held."""
+        found = self.records.get((provider, name))
+        if found is None:
+            unread = self.unread.pop((provider, name), None)
+            if unread is not None:
+                number, data, stream = unread
+                usage = msgspec.json.decode(data, type=UsageAccepted)
+                found = AcceptedRecord(number, usage, usage.fits, stream=stream)
+                self.records[provider, name] = found
+        return found
 
     def contracts_of(self, enterprise: str, programme: str) -> list[Contract]:
         """Return the contracts that share the enterprise's coupons of a programme, oldest first."""
@@ -791,6 +815,7 @@ class State:
         likely to need them.
         """
         self.records.clear()
+        self.unread.clear()
         self.batches.clear()
         self.usage_days.clear()
         self.stream_days.clear()

@@ -62,6 +62,7 @@ class Running:
     address: Address
     readers: connections.Readers
     clock: WatchedClock
+    metrics: Metrics
     intake: Intake
     published: Watermark
     ended: "asyncio.Task[None]"
@@ -118,7 +119,9 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
         ended = asyncio.create_task(first_end(leader.tasks, database))
         stack.push_async_callback(_cancel, ended)
         _log.info("started", url=url, size=intake.watermark.size)
-        yield Running(url, metrics_url, address, readers, leader.clock, intake, published, ended)
+        yield Running(
+            url, metrics_url, address, readers, leader.clock, metrics, intake, published, ended
+        )
         _log.info("stopping", size=intake.watermark.size)
 
 

@@ -4,6 +4,8 @@ import base64
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec import Raw
+
 from ledger.log import Log
 from meter.host.metrics import Tally
 from meter.host.submission import BatchSubmission, Submission
@@ -11,6 +13,7 @@ from meter.rules.decide import Decided
 from meter.rules.decide_command import CommandResponse
 from meter.rules.entries import Entry
 from meter.rules.measure import days_of_batches
+from meter.rules.plain import Run
 from meter.rules.state import RequestId, State, StoredBatch
 from meter.tables import load, rows
 from meter.tables.connections import Connection
@@ -54,11 +57,19 @@ class Group:
         rows.note_rows(self.written, state, number, entry, data)
         self.tally.add(entry.postings)
 
+    def note_run(self, run: Run, first: int) -> None:
+        """Note the rows and the money of entries of plain records."""
+        rows.note_run(self.written, run, first)
+        self.tally.add(run.postings)
+        self.tally.plain += len(run.entries)
+
     def note_batch(self, signed: SignedBatch, stored: StoredBatch, decided: Decided) -> None:
         """Note a batch's own row and its results."""
         rows.note_batch(self.written, signed, stored, decided.results)
         self.batches[str(stored.entries.first)] = signed.payload_sha256
-        self.tally.results.update(result.status for result in decided.results)
+        self.tally.results.update(
+            "accepted" if isinstance(result, Raw) else result.status for result in decided.results
+        )
 
     def note_request(self, request: RequestId, answered: Answered) -> None:
         """Note the answer to a command under its idempotency key."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeVar, assert_never
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.structs import astuple
 
 from meter.rules.entries import ProposalEnded, UsageAccepted
 from meter.rules.kinds.table import BY_ENTRY
+from meter.rules.plain import Run
 from meter.rules.state import (
     AcceptedRecord,
     BatchId,
@@ -202,11 +203,21 @@ def _note_record(written: Written, state: State, number: int, usage: UsageAccept
         written.withheld.append(_withheld_row(state.records[name]))
 
 
+def note_run(written: Written, run: Run, first: int) -> None:
+    """Note the rows of plain records, the first of which is the entry `first`."""
+    rest = None, None, False, False
+    written.records += [
+        (run.provider, id_, number, *use, *rest)
+        for number, (id_, use) in enumerate(zip(run.ids, run.uses, strict=True), first)
+    ]
+    written.subjects.add("kind:usage")
+
+
 def note_batch(
     written: Written,
     signed: SignedBatch,
     stored: StoredBatch,
-    results: list[Result],
+    results: list[Result | Raw],
 ) -> None:
     """Note a batch's own row, and those of its refused records and voids."""
     batch = signed.batch
@@ -217,14 +228,14 @@ def note_batch(
     note_refused(written, batch, stored.entries.first, results)
 
 
-def note_refused(written: Written, batch: Batch, number: int, results: list[Result]) -> None:
+def note_refused(written: Written, batch: Batch, number: int, results: list[Result | Raw]) -> None:
     """Note the refused results of a batch, which are in the order of a receipt.
 
     `number` is that of the batch's entry.
     """
     for place, result in enumerate(results):
         match result:
-            case Accepted() | Duplicate():
+            case Raw() | Accepted() | Duplicate():
                 continue
             case Rejected():
                 code: RefusedCode = result.code

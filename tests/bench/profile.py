@@ -22,10 +22,11 @@ from meter.host.metrics import Tally
 from meter.rules.decide import Decided, decide
 from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.measure import Work, days_of, is_measurable
+from meter.rules.plain import Run
 from meter.rules.state import State, StoredBatch
 from meter.tables import connections, load, write
 from meter.tables.load import Named
-from meter.tables.rows import Written, note_batch, note_group, note_rows
+from meter.tables.rows import Written, note_batch, note_group, note_rows, note_run
 from meter.wire.batch import SignedBatch, parse_batch
 from meter.wire.dsse import BATCH_TYPE, Envelope, ReceiptSigner, is_signed_by, parse
 from meter.wire.receipt import Before
@@ -188,9 +189,12 @@ class Pipeline:
             await self._look_up(batches)
         with stages("decide"):
             before = Before(log.size, base64.b64encode(log.root()).decode())
-            decided = [decide(state, batch, self._now(), before, "00" * 16) for batch in batches]
-        with stages("encode entries"):
-            encoded = [[encode(entry) for entry in each.entries] for each in decided]
+            decided = [
+                decide(state, batch, self._now(), before, "00" * 16, by_groups=True)
+                for batch in batches
+            ]
+        with stages("encode other entries"):
+            encoded = [_encoded(each) for each in decided]
         first = log.size
         with stages("append: books and tree"):
             self._append(decided, encoded)
@@ -229,8 +233,11 @@ class Pipeline:
 
     def _append(self, decided: list[Decided], encoded: list[list[bytes]]) -> None:
         for each, datas in zip(decided, encoded, strict=True):
-            for entry, data in zip(each.entries, datas, strict=True):
-                self._log.append(data, entry.at, entry.postings)
+            for part, data in zip(each.parts, datas, strict=True):
+                if isinstance(part, Run):
+                    self._log.extend(part.entries, part.at, part.postings)
+                else:
+                    self._log.append(data, part.at, part.postings)
 
     def _rows(
         self,
@@ -246,11 +253,20 @@ class Pipeline:
         ):
             stored = StoredBatch(each.place, signed.payload_sha256, each.receipt, signature)
             note_batch(written, signed, stored, each.results)
-            for entry, data in zip(each.entries, datas, strict=True):
-                note_rows(written, self._state, number, entry, data)
-                tally.add(entry.postings)
-                number += 1
+            for part, data in zip(each.parts, datas, strict=True):
+                if isinstance(part, Run):
+                    note_run(written, part, number)
+                    number += len(part.entries)
+                else:
+                    note_rows(written, self._state, number, part, data)
+                    number += 1
+                tally.add(part.postings)
         return written
+
+
+def _encoded(decided: Decided) -> list[bytes]:
+    """Return the bytes of a batch's entries, and nothing for runs of plain records."""
+    return [b"" if isinstance(part, Run) else encode(part) for part in decided.parts]
 
 
 def _table(costs: list[Cost]) -> Table:

@@ -67,3 +67,32 @@ def test_a_group_of_nothing_says_where_the_log_stands():
 
 def test_an_entry_may_be_as_long_as_a_bundle_can_say():
     assert empty().append(b"x" * 65_535, 0, []) == 0
+
+
+def test_entries_are_added_together_as_they_are_one_by_one():
+    one, many = empty(), empty()
+    for data in (b"a", b"b", b"c"):
+        one.append(data, 5, [("x", "pool:a", 1)])
+    assert many.extend([b"a", b"b", b"c"], 5, [("x", "pool:a", 3)]) == 0
+    assert many.take_group() == one.take_group()
+    assert many.extend([b"d"], 5, []) == one.append(b"d", 5, []) == 3
+
+
+@pytest.mark.parametrize(
+    ("entries", "at", "postings", "error"),
+    [
+        ([b"d", b"x" * 65_536], 5, [], BadAppend),
+        ([b"d", b"e"], 4, [], BadAppend),
+        ([b"d", b"e"], 5, [("pool:a", "x", 4)], FloorBroken),
+        ([b"d", b"e"], 5, [("x", "y", 0)], BadPosting),
+        # Between the two, pool:a may have been below zero.
+        ([b"d", b"e"], 5, [("pool:a", "x", 4), ("y", "pool:a", 4)], BadPosting),
+    ],
+)
+def test_of_entries_that_are_refused_none_is_added(entries, at, postings, error):
+    log, same = empty(), empty()
+    for each in (log, same):
+        each.append(b"first", 5, [("x", "pool:a", 3)])
+    with pytest.raises(error):
+        log.extend(entries, at, postings)
+    assert log.take_group() == same.take_group()

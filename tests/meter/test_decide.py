@@ -935,7 +935,7 @@ def steps_of(records: list[dict[str, Any]]) -> int:
     data = dsse.seal(dsse.BATCH_TYPE, books.payload(records), "pcl-1", signer("pcl-1"))
     signed = parse_batch(dsse.parse(data, dsse.BATCH_TYPE), data)
     before = Before(books.state.size, base64.b64encode(bytes(32)).decode())
-    decision = Decision(books.state, signed, books.now, before, salt_of(data))
+    decision = Decision(books.state, signed, books.now, before, salt_of(data), by_groups=False)
     steps = 0
     while decision.result is None:
         decision.step()

@@ -83,6 +83,7 @@ def test_the_whole_story_comes_out(folder):
     assert "contract TC-2025-0002 of 乙大模型公司 over 600,000.00, startup" in text
     assert "cap_exceeded: 10000000.01 is above 10000000.00" in text
     assert "sent again, as after a lost answer: the same receipt" in text
+    check_that_most_records_were_plain(text)
     check_that_the_coupon_ran_out(text)
     check_that_the_void_gave_to_the_other_contract(text)
     check_the_payment(text)
@@ -92,6 +93,11 @@ def test_the_whole_story_comes_out(folder):
     assert "both sides agree in each figure" in text
     assert f"kashi verify {folder}/export --vkey {folder}/log.vkey" in text.replace("/ ", "/")
     check_what_is_left_behind(folder)
+
+
+def check_that_most_records_were_plain(text: str) -> None:
+    share = re.search(r"([\d.]+)% of them were judged by groups", text)
+    assert float(share[1]) >= 95, text
 
 
 def check_the_payment(text: str) -> None:
@@ -293,3 +299,10 @@ def test_a_database_of_ones_own_is_left_alone(folder, monkeypatch):
     code, text = told(None, folder)
     assert (code, f"{DATABASE_VARIABLE} is set" in text) == (1, True), text
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.long
+def test_of_a_real_cluster_nearly_all_is_judged_by_groups(folder, real_data):
+    code, text = told(real_data / "cluster-trace-gpu-2023-pods.csv", folder)
+    assert code == 0, text
+    check_that_most_records_were_plain(text)

@@ -397,8 +397,8 @@ async def test_a_batch_that_we_cannot_decide_hurts_no_other_in_its_group(
     class Faulty:
         """Decides a batch; the one that it hates makes it fail once the state has moved."""
 
-        def __init__(self, state, signed, now, before, salt):
-            self._decision = Decision(state, signed, now, before, salt)
+        def __init__(self, state, signed, *others, **more):
+            self._decision = Decision(state, signed, *others, **more)
             self._hated = signed.batch.stream == "poison"
             self.result = self._decision.result
 

@@ -60,6 +60,8 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/entries.py": (*_KINDS, "test_worked_examples"),
     "meter/rules/evolve.py": (*_RULES, "test_persons", "test_awards"),
     "meter/rules/measure.py": ("test_measure", *_RULES),
+    "meter/rules/plain.py": ("test_plain",),
+    "meter/rules/refusals.py": ("test_decide",),
     "meter/rules/rating.py": ("test_rating", "test_worked_examples"),
     "meter/rules/salts.py": ("test_decide",),
     "meter/rules/state.py": (*_RULES, "test_awards", "test_claims", "test_proposals"),

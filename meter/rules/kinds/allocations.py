@@ -16,7 +16,7 @@ from meter.rules.entries import CouponAllotted, Entry, PoolAllocated
 from meter.rules.kinds.coupons import ISSUE_CODES, check_mode, check_sum, issue_postings, year_rules
 from meter.rules.kinds.kind import Judged, Kind, Stamp
 from meter.rules.kinds.pools import check_pool
-from meter.rules.salts import salt_in_batch
+from meter.rules.salts import Salts
 from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.values.units import format_money
@@ -65,7 +65,7 @@ def _apply(_state: State, _number: int, _entry: PoolAllocated) -> None:
 
 def _following(state: State, number: int, entry: PoolAllocated) -> Iterator[Entry]:
     """Yield an issue for each request that is allotted anything; the state takes each in turn."""
-    secret = bytes.fromhex(entry.salt)
+    salts = Salts(bytes.fromhex(entry.salt))
     for place, ((enterprise, _), fen) in enumerate(
         zip(entry.requests, entry.allotted, strict=True)
     ):
@@ -75,7 +75,7 @@ def _following(state: State, number: int, entry: PoolAllocated) -> Iterator[Entr
                 at=entry.at,
                 by=entry.by,
                 postings=issue_postings(state, coupon, fen),
-                salt=salt_in_batch(secret, place),
+                salt=salts.of(place),
                 programme=entry.programme,
                 enterprise=enterprise,
                 year=entry.year,

@@ -71,7 +71,7 @@ def _apply_release(state: State, number: int, entry: RecordReleased) -> None:
 
 
 def _unvoided_record(state: State, command: VoidRecord | ReleaseRecord) -> AcceptedRecord:
-    record = state.records.get((command.provider, command.id))
+    record = state.record(command.provider, command.id)
     if record is None:
         raise Problem("unknown_record", f"no record {command.id} of {command.provider}")
     if record.voided is not None:
