@@ -215,34 +215,24 @@ async def check_root(connection: asyncpg.Connection, head: Head) -> None:
 
 async def append(connection: asyncpg.Connection, epoch: int, group: Group) -> None:
     """Append a group within the caller's transaction. Raises `LostEpoch`."""
-    moved = await connection.execute(
-        _SQL["move_head"], epoch, group.first, group.size, group.root, group.frontier, group.last_at
+    moved = await connection.fetchval(
+        _SQL["append"],
+        *(epoch, group.first, group.size, group.root, group.frontier, group.last_at),
+        *(group.count, encode_bundle(group.entries), group.leaf_hashes),
+        *_columns(group.balances),
     )
-    if moved != "UPDATE 1":
+    if not moved:
         raise LostEpoch(f"epoch {epoch} no longer ends at size {group.first}")
-    await connection.execute(
-        _SQL["append_segment"],
-        group.first,
-        group.count,
-        encode_bundle(group.entries),
-        group.leaf_hashes,
-        group.last_at,
-        group.root,
-    )
-    if group.balances:
-        await _put_balances(connection, group.balances)
 
 
 async def replace_balances(connection: asyncpg.Connection, balances: dict[str, int]) -> None:
     """Write all balances anew, within the caller's transaction."""
     await connection.execute(_SQL["clear_balances"])
-    await _put_balances(connection, balances)
+    await connection.execute(_SQL["put_balances"], *_columns(balances))
 
 
-async def _put_balances(connection: asyncpg.Connection, balances: dict[str, int]) -> None:
-    await connection.execute(
-        _SQL["put_balances"], list(balances), [Decimal(fen) for fen in balances.values()]
-    )
+def _columns(balances: dict[str, int]) -> tuple[list[str], list[Decimal]]:
+    return list(balances), [Decimal(fen) for fen in balances.values()]
 
 
 async def bundles(

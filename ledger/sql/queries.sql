@@ -87,13 +87,22 @@ UPDATE ledger.head SET epoch = epoch + 1 RETURNING epoch, size, root, frontier, 
 UPDATE ledger.head SET epoch = epoch + 1 WHERE epoch = $1
 RETURNING epoch, size, root, frontier, last_at;
 
--- name: move_head
-UPDATE ledger.head SET size = $3, root = $4, frontier = $5, last_at = $6
-WHERE epoch = $1 AND size = $2;
-
--- name: append_segment
-INSERT INTO ledger.segment (first, count, bundle, leaf_hashes, last_at, root)
-VALUES ($1, $2, $3, $4, $5, $6);
+-- name: append
+-- One statement for all: each one costs a group more than its rows do. Nothing is added where the
+-- head is another writer's by now.
+WITH moved AS (
+    UPDATE ledger.head SET size = $3, root = $4, frontier = $5, last_at = $6
+    WHERE epoch = $1 AND size = $2
+    RETURNING 1
+), segments AS (
+    INSERT INTO ledger.segment (first, count, bundle, leaf_hashes, last_at, root)
+    SELECT $2, $7::integer, $8::bytea, $9::bytea, $6, $4 FROM moved
+), balances AS (
+    INSERT INTO ledger.account (name, fen)
+    SELECT name, changed.fen FROM unnest($10::text[], $11::numeric[]) AS changed (name, fen), moved
+    ON CONFLICT (name) DO UPDATE SET fen = EXCLUDED.fen
+)
+SELECT count(*) FROM moved;
 
 -- name: put_balances
 INSERT INTO ledger.account (name, fen)

@@ -89,9 +89,6 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _copy(connection, "record", written.records, _RECORD)
     await _copy(connection, "withheld", written.withheld)
     await _copy(connection, "refused", written.refused)
-    await _copy(connection, "segment_subject", written.segment_subjects)
-    await _copy(connection, "contract_year_past", written.past_shares)
-    await _copy(connection, "coupon_past", written.past_coupons)
     await _copy(connection, "request", written.requests)
     if written.voids:
         await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
@@ -133,7 +130,7 @@ async def _copy(
 async def _put_sums(
     connection: Connection, state: State, touched: Touched, written: Written
 ) -> None:
-    """Write the sums of contracts, awards, coupons and pools, in all and by day."""
+    """Write the sums of contracts, awards, coupons and pools, in all, by day and by group."""
     contracts = [state.contracts[name] for name in sorted(touched.contracts)]
     awards = [state.awards[name] for name in sorted(touched.awards)]
     tables = (
@@ -143,6 +140,9 @@ async def _put_sums(
         ([*_contract_years(contracts), *_award_years(awards)], 7),
         ([(*key, day, *sums) for (key, day), sums in written.coupon_days.items()], 6),
         ([(*key, day, *sums) for (key, day), sums in written.pool_days.items()], 6),
+        (written.segment_subjects, 2),
+        (written.past_shares, 6),
+        (written.past_coupons, 5),
     )
     if any(rows for rows, _ in tables):
         columns = (column for rows, count in tables for column in _columns(rows, count))

@@ -163,7 +163,7 @@ INSERT INTO meter.gap (provider, stream, first, last)
 SELECT provider, stream, lower(numbers), upper(numbers) - 1 FROM gaps;
 
 -- name: put_sums
--- One statement for all that usage changes: each one costs a group more than its rows do.
+-- One statement for all that groups change: each one costs a group more than its rows do.
 WITH days AS (
     INSERT INTO meter.usage_day AS held
         (contract, day, device, stream, device_time, fits, withheld, records, first, last)
@@ -206,6 +206,16 @@ WITH days AS (
         $40::bigint[])
     ON CONFLICT (programme, year, day) DO UPDATE SET amount = held.amount + EXCLUDED.amount,
         issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
+), subjects AS (
+    INSERT INTO meter.segment_subject (subject, first)
+    SELECT * FROM unnest($41::text[], $42::bigint[])
+), years_past AS (
+    INSERT INTO meter.contract_year_past (contract, year, size, withheld, entitled, granted)
+    SELECT * FROM unnest($43::text[], $44::integer[], $45::bigint[], $46::numeric[], $47::bigint[],
+        $48::bigint[])
+), coupons_past AS (
+    INSERT INTO meter.coupon_past (enterprise, programme, year, size, issued)
+    SELECT * FROM unnest($49::text[], $50::text[], $51::integer[], $52::bigint[], $53::bigint[])
 )
 SELECT;
 
