@@ -163,8 +163,9 @@ async def end_person(connection: Connection, name: str, now: int) -> bool:
 
 
 async def end_sessions(connection: Connection, person: str, now: int) -> None:
-    """End the sessions of a person, or of `ALL`."""
-    await connection.execute(_SQL["end_sessions"], person, now)
+    """End the sessions of a person, or of `ALL`; where none is open, nothing is written."""
+    if await connection.fetchval(_SQL["has_sessions"], person):
+        await connection.execute(_SQL["end_sessions"], person, now)
 
 
 async def add_link(connection: Connection, link: str, person: str, ends_at: int) -> None:

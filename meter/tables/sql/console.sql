@@ -49,6 +49,12 @@ WHERE person = $1 AND ended_at IS NULL AND began_at > $2;
 -- name: end_session
 UPDATE meter.session SET ended_at = $2 WHERE digest = $1 AND ended_at IS NULL;
 
+-- name: has_sessions
+-- Of one person, or any where `$1` is empty.
+SELECT EXISTS (
+    SELECT FROM meter.session WHERE ($1 = '' OR person = $1) AND ended_at IS NULL
+);
+
 -- name: end_sessions
 -- Of one person, or all where `$1` is empty.
 UPDATE meter.session SET ended_at = $2 WHERE ($1 = '' OR person = $1) AND ended_at IS NULL;
