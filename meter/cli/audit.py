@@ -239,7 +239,7 @@ def check(
 
     if source is not None and vkey is None:
         raise click.UsageError("--log needs --vkey")
-    is_report = (folder / reporting.JSON_NAME).exists()
+    is_report = auditor_key is not None or (folder / reporting.JSON_NAME).exists()
     payload = b""
     if is_report and auditor_key is None:
         raise click.UsageError("a report needs --auditor-key")

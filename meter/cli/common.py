@@ -52,8 +52,8 @@ OUT = Console(emoji=False)  # "accrued:A:2025" is an account
 ERR = Console(stderr=True, emoji=False)
 
 
-class _Ended(BaseException):
-    """A signal ends the command."""
+class _Ended(KeyboardInterrupt):
+    """A signal ends the command; out of a callback, asyncio lets nothing else pass."""
 
     def __init__(self, number: int) -> None:
         self.number = signal.Signals(number)

@@ -492,7 +492,9 @@ async def to_review(
     """
     found: list[ToReview] = []
     runs_read = 0
-    query = (_SQL["to_review"], *after, size, limit + 1, provider)
+    query: tuple[Any, ...] = (_SQL["to_review"], *after, size, limit + 1)
+    if provider:
+        query = (_SQL["to_review_of"], *query[1:], provider)
     async for row in connection.cursor(*query, prefetch=64):
         if len(found) == limit or runs_read >= MAX_RUNS_READ:
             return Page(found, more=True)

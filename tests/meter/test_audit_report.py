@@ -135,7 +135,9 @@ def test_two_reports_differ_in_their_time_alone(log, writer, key, folder, tmp_pa
 def test_a_report_is_good_alone_and_against_its_log(writer, log, key, folder):
     assert good(checked(folder, key)) == f"good: {folder} is as it was signed\n"
     against = ("--log", log, "--vkey", writer.verifier.format())
-    assert good(checked(folder, key, *against)).endswith("as it was signed, and as the log says\n")
+    assert good(checked(folder, key, *against)).endswith(
+        "as it was signed, and it is as the log says\n"
+    )
 
 
 def test_thresholds_stand_in_the_report_and_are_checked(writer, log, key, tmp_path):
@@ -269,6 +271,6 @@ def test_a_bad_threshold_is_told(writer, log, key, tmp_path, text):
     assert untold(result).startswith("could not write: no")
 
 
-def test_a_log_and_its_key_come_together(log, folder, key):
+def test_a_log_needs_its_key(log, folder, key):
     result = checked(folder, key, "--log", log)
-    assert (result.exit_code, "come together" in result.stderr) == (2, True)
+    assert (result.exit_code, "--log needs --vkey" in result.stderr) == (2, True)

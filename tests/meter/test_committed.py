@@ -69,6 +69,7 @@ def paths(digests: list[str], size: int) -> list[str]:
         "keyid": ["pcl-1", "pcl-2"],
         "stream": ["main"],
         "entry": [0, size - 1, size, size + 1],
+        "line": [size - 1, size + 1],
         "digest": digests,
         "level": [0],
         "tile": [f"000.p/{size}", f"000.p/{size + 1}"],

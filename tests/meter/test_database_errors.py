@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from meter.cli import common
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.postgres import find_binaries, find_program
 from meter.tables import faults
@@ -365,6 +366,18 @@ def test_a_signal_ends_init_and_its_embedded_database(number):
         again = started(None, "init", "--data", data, "--origin", ORIGIN, "--one-person")
         output, errors = again.communicate(timeout=60)
         assert (again.returncode, errors) == (0, ""), output
+
+
+def test_a_signal_that_comes_within_a_callback_of_the_loop_ends_the_command_too():
+    def callback() -> None:
+        raise common._Ended(signal.SIGTERM)
+
+    async def wait() -> None:
+        asyncio.get_running_loop().call_soon(callback)
+        await asyncio.sleep(60)
+
+    with pytest.raises(common._Ended):
+        asyncio.run(wait())
 
 
 @pytest.mark.parametrize("number", SIGNALS)

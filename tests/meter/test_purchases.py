@@ -586,7 +586,7 @@ def test_an_audit_of_a_ledger_with_purchases_finds_nothing(tmp_path):
 
 def decided_with(decided: Any, **lies: Any) -> Any:
     own, entry = decided.entries
-    return replace(decided, entries=[own, type(entry)(**(asdict(entry) | lies))])
+    return replace(decided, parts=[own, type(entry)(**(asdict(entry) | lies))])
 
 
 def test_beta_may_buy_from_the_same_vendor():

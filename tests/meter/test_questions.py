@@ -45,6 +45,9 @@ from tests.books import (
     uscc_of,
     void,
 )
+from tests.books import (
+    summary as summary_of,
+)
 from tests.services import (
     Service,
     address_of,
@@ -1123,6 +1126,7 @@ PAGED = [
     "/v1/providers/pcl/records",
     "/v1/providers/pcl/streams/main",
     "/v1/providers/pcl/rejected",
+    "/v1/providers/pcl/summaries",
     f"/v1/enterprises/{ALPHA}/contracts",
     f"/v1/enterprises/{ALPHA}/usage",
     f"/v1/enterprises/{ALPHA}/records",
@@ -1152,9 +1156,17 @@ def test_every_list_is_paged_and_looked_at_here():
     assert paths - others == named
 
 
+async def fill(service) -> None:
+    """Give every list two lines."""
+    await service.usage([right(), right("x", "X"), right("w", "W", milli_devices=2_000)])
+    for seq, day in enumerate(("2025-02-01", "2025-02-02"), 1):
+        answer = await service.usage(stream="days", seq=seq, summary=summary_of(day))
+        assert answer.status == 200, answer.body
+
+
 @pytest.mark.parametrize("path", PAGED)
 async def test_a_cursor_is_good_for_its_question_alone_and_only_as_it_is(service, path):
-    await service.usage([right(), right("x", "X"), right("w", "W", milli_devices=2_000)])
+    await fill(service)
     cursor = (await service.get(f"{path}?limit=1")).json["next"]
     assert cursor.isascii()
     assert (await service.get(f"{path}?after={cursor}")).status == 200
@@ -1239,7 +1251,7 @@ async def place_of(service, path):
 
 @pytest.mark.parametrize("path", PAGED)
 async def test_a_cursor_may_carry_any_number_and_the_service_does_not_fail(service, path):
-    await service.usage([right(), right("x", "X"), right("w", "W", milli_devices=2_000)])
+    await fill(service)
     place = await place_of(service, path)
     for number in (0, -1, 2**31, -(2**31) - 1, 2**53 - 1, -(2**53) + 1):
         other = [number if isinstance(part, int) else part for part in place]

@@ -228,7 +228,6 @@ FROM unnest($1::text[], $2::text[]) AS own (contract, provider) CROSS JOIN LATER
 ORDER BY found.entry, found.place LIMIT $5;
 
 -- name: to_review
--- Of all providers, or of one.
 SELECT held.entry, (
         SELECT segment.last_at FROM ledger.segment WHERE segment.first <= held.entry
         ORDER BY segment.first DESC LIMIT 1
@@ -236,7 +235,19 @@ SELECT held.entry, (
     held.ends, held.cost, held.quarters, held.counts, held.device_times, held.limits
 FROM meter.record JOIN meter.withheld AS held USING (provider, id)
 WHERE record.to_review AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
-    AND record.entry < $2 AND ($4 = '' OR record.provider = $4)
+    AND record.entry < $2
+ORDER BY record.entry LIMIT $3;
+
+-- name: to_review_of
+-- Of one provider.
+SELECT held.entry, (
+        SELECT segment.last_at FROM ledger.segment WHERE segment.first <= held.entry
+        ORDER BY segment.first DESC LIMIT 1
+    ) AS at, held.provider, held.id, held.contract, held.device, held.milli_devices, held.starts,
+    held.ends, held.cost, held.quarters, held.counts, held.device_times, held.limits
+FROM meter.record JOIN meter.withheld AS held USING (provider, id)
+WHERE record.to_review AND record.voided IS NULL AND record.released IS NULL AND record.entry > $1
+    AND record.entry < $2 AND record.provider = $4
 ORDER BY record.entry LIMIT $3;
 
 -- name: pools

@@ -80,6 +80,8 @@ CREATE INDEX record_by_release ON meter.record (contract, released) WHERE releas
 -- What waits for a reviewer.
 CREATE INDEX record_to_review ON meter.record (entry)
     WHERE to_review AND voided IS NULL AND released IS NULL;
+CREATE INDEX record_to_review_of ON meter.record (provider, entry)
+    WHERE to_review AND voided IS NULL AND released IS NULL;
 
 -- The withheld part of a record: four columns of equal length, one place per run of quarter-hours.
 CREATE TABLE meter.withheld (
