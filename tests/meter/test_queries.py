@@ -14,9 +14,9 @@ from tests.books import ALPHA, record, void
 from tests.services import HOUR, contract_body, serving
 
 QUERIES = load("meter.tables", "pages.sql")
-# Tables of few rows, which are read whole: a row for each year of a programme, for each token, and
-# for each decision of two persons.
-SMALL = {"pool", "token", "closed_proposal"}
+# Tables of few rows, which are read whole: a row for each year of a programme, for each token and
+# person, and for each decision of two persons.
+SMALL = {"pool", "token", "person", "closed_proposal"}
 # Filters beside an index. A day on which all was taken back has no usage, a page begins among the
 # conflicts of one size, and a record that was asked for by its id may not be voided.
 # A segment that has changed something since then was found by its number.
