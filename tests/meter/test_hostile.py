@@ -420,10 +420,13 @@ async def test_60_bodies_that_never_end_take_bounded_memory_and_no_room_from_oth
         unfinished = head + bytes(MAX_BATCH_BYTES - 1)
         slow = await asyncio.gather(*(Raw.opened(service, unfinished) for _ in range(60)))
         # A large body of somebody else finds room, because the slowest of those were cut off.
-        # On a starved machine it may itself be the slowest, once.
+        # On a starved machine it may itself be the slowest, and is told to come again.
         large = sealed(RECORDS + b" " * SIGNED_BYTES)
-        codes = [(await service.post("/v1/usage", large, None)).code for _ in range(3)]
-        assert codes[-1] == "bad_batch", codes
+        answer = await service.post("/v1/usage", large, None)
+        for _ in range(9):
+            if answer.code == "busy":
+                answer = await service.post("/v1/usage", large, None)
+        assert answer.code == "bad_batch"
         assert (await service.usage(longest(MAX_BATCH_ITEMS))).status == 200
         assert here.peak_mib < MAX_MEMORY_MIB
         for each in slow:
