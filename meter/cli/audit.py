@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import convert
 
 from ledger.errors import LedgerError, Violation
 from meter.cli.auditor import EXIT_CODES
@@ -63,7 +64,7 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
         _told("write"),
         progress_bar("writing") as advance,
     ):
-        exporting.export(log, exporting.read_format(form), chosen, target, advance)
+        exporting.export(log, convert(form, exporting.Format), chosen, target, advance)
         click.echo(f"{target}: {log.origin}, {log.size} entries, root {log.root}")
 
 
@@ -103,7 +104,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
         check_target(target)
     with _verified(source, vkey, bearer) as log, _told("write"):
         items = sampling.population(log.entries(), chosen)
-        found = sampling.draw(items, sampling.read_method(method), size, log.root)
+        found = sampling.draw(items, convert(method, sampling.Method), size, log.root)
         sheet.write_sheet(log, found, chosen, target)
         click.echo(f"{target}: {len(found.drawn)} of {found.items} records, root {log.root}")
 
@@ -174,7 +175,7 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
         key = reporting.read_key(secret)
         made_at = format_instant(int(time.time()))
         limits = _thresholds(thresholds)
-        spoken = reporting.read_language(language)
+        spoken = convert(language, reporting.Language)
         asked = reporting.Asked(auditor, made_at, spoken, limits)
         check_target(target)
     with _verified(source, vkey, bearer) as log, _told("write"):

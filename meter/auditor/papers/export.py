@@ -27,14 +27,6 @@ Format = Literal["csv", "xlsx", "parquet", "beancount", "hledger", "ledger"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
-def read_format(text: str) -> Format:
-    """Return the format of a name. Raises `ValueError`."""
-    for form in FORMATS:
-        if form == text:
-            return form
-    raise ValueError(f"not a format: {text!r:.80}")
-
-
 class TableWriter(Protocol):
     """What writes rows of tables; rows of different tables come in any order."""
 

@@ -25,6 +25,7 @@ from typing import Any, Final, Literal, get_args
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from msgspec import convert
 
 from ledger import ed25519
 from ledger.errors import CannotCheck, Violation
@@ -161,18 +162,10 @@ def asked_by(payload: bytes) -> Asked:
     try:
         report = json.loads(payload)
         thresholds = {each["name"]: each["threshold"] for each in report["rules"] if each["unit"]}
-        asked = report["auditor"], report["made_at"], read_language(report["language"])
+        asked = report["auditor"], report["made_at"], convert(report["language"], Language)
         return Asked(*asked, thresholds)
     except (ValueError, KeyError, TypeError) as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
-
-
-def read_language(text: str) -> Language:
-    """Return the language of a name. Raises `ValueError`."""
-    for language in LANGUAGES:
-        if language == text:
-            return language
-    raise ValueError(f"not a language: {text!r:.80}")
 
 
 def compare(payload: bytes, log: VerifiedLog) -> None:

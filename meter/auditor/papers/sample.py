@@ -93,14 +93,6 @@ class Projection:
     upper: Decimal
 
 
-def read_method(text: str) -> Method:
-    """Return the method of a name. Raises `ValueError`."""
-    for method in METHODS:
-        if method == text:
-            return method
-    raise ValueError(f"not a method: {text!r:.80}")
-
-
 def population(entries: Iterable[KeptEntry], period: Period) -> list[Item]:
     """Return the records of a period that stand and are worth something, by entry."""
     items: dict[int, Item] = {}

@@ -13,13 +13,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, convert
 
 from ledger.errors import LedgerError
 from meter.auditor.papers.csv_file import CsvWriter
 from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.period import Period
-from meter.auditor.papers.sample import CERTAIN, Drawn, Method, Projection, Sample, read_method
+from meter.auditor.papers.sample import CERTAIN, Drawn, Method, Projection, Sample
 from meter.auditor.papers.tables import Column, Row, Table
 from meter.auditor.papers.target import new_folder, write_text
 from meter.rules.entries import UsageAccepted
@@ -80,7 +80,9 @@ def read_about(folder: Path) -> Asked:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         period = Period() if about["period"] == "all" else Period.parse(about["period"])
-        return Asked(str(about["root"]), period, read_method(about["method"]), int(about["asked"]))
+        return Asked(
+            str(about["root"]), period, convert(about["method"], Method), int(about["asked"])
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadSheet(f"{path} does not say how the sample was drawn: {error!r:.200}") from None
 
