@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -46,7 +46,6 @@ KEY_ID: Final = "auditor"  # the reader knows whose key it is
 JSON_NAME: Final = "report.json"
 PDF_NAME: Final = "report.pdf"
 Language = Literal["zh", "en"]
-LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 # Figures of a programme and year: the class of accounts, and whether it is held as a debt.
 FIGURES: Final[Mapping[str, tuple[str, bool]]] = {
     "budget": ("treasury", True),
