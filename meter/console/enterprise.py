@@ -164,7 +164,7 @@ async def export_usage(ask: Ask, language: Language) -> web.StreamResponse:
     days = await answer(ask, get_days, _days_query(subject.coupon, _query(ask, UsageOf).by))
     head = [w.date, w.contract, w.device_hours, w.cost, w.entitled]
     rows = ([d.date, d.contract, d.device_hours, d.cost, d.entitled] for d in days.days)
-    return _csv(head, rows)
+    return page.download(ask, "usage.csv", csv_file(head, rows))
 
 
 def _days_query(coupon: view.Chosen, by: Period) -> DaysQuery:
@@ -206,7 +206,7 @@ async def export_records(ask: Ask, language: Language) -> web.StreamResponse:
         ]
         for each in await _everything(ask, get_records, "records", _records_query(ask, EXPORTED))
     ]
-    return _csv(head, rows)
+    return page.download(ask, "records.csv", csv_file(head, rows))
 
 
 def _records_query(ask: Ask, limit: int) -> RecordQuery:
@@ -263,7 +263,7 @@ async def export_contracts(ask: Ask, language: Language) -> web.StreamResponse:
         ]
         for each in page_.contracts
     )
-    return _csv(head, rows)
+    return page.download(ask, "contracts.csv", csv_file(head, rows))
 
 
 async def show_refused(ask: Ask, language: Language) -> web.StreamResponse:
@@ -299,7 +299,7 @@ async def export_refused(ask: Ask, language: Language) -> web.StreamResponse:
         ]
         for each in await _everything(ask, get_refused, "refused", query)
     ]
-    return _csv(head, rows)
+    return page.download(ask, "refused.csv", csv_file(head, rows))
 
 
 async def _everything(ask: Ask, handler: Handler, name: str, query: Any) -> list[Any]:
@@ -358,11 +358,6 @@ def _here_query(ask: Ask) -> str:
         (name, value) for name, value in ask.request.query.items() if name not in ("after", PART)
     ]
     return urlencode([*kept, ("", "")]).removesuffix("=")
-
-
-def _csv(head: list[str], rows: Iterable[list[str]]) -> web.Response:
-    headers = {**page.HEADERS, hdrs.CONTENT_TYPE: "text/csv; charset=utf-8"}
-    return web.Response(body=csv_file(head, rows), headers=headers)
 
 
 def _first_problem(*answers: Any) -> Problem | None:
