@@ -248,6 +248,29 @@ def test_a_receipt_that_was_changed_is_found(shared, tmp_path):
     assert path.name in violated(checked(folder, writer))
 
 
+def test_a_proof_or_a_batch_of_an_older_checkpoint_is_found(tmp_path):
+    writer = Writer("2025-03-10T12:00:00+08:00")
+    writer.activate(lifted())
+    writer.provider(devices={DEVICE: 1_000})
+    writer.key()
+    writer.enterprise()
+    writer.contract("A")
+    folders = []
+    for number in range(2):
+        start = START + number * 3_600
+        writer.post([record(f"r{number}", "A", start, start + 3_600, 1_000)])
+        log = writer.export(tmp_path / f"log{number}")
+        folders.append(packed(log, writer, tmp_path / f"e{number}", "--enterprise", ALPHA))
+    old, new = folders
+    for pattern in ("entries/*.tlog-proof", "batches/*.json"):
+        name = next(old.glob(pattern)).relative_to(old)
+        kept = (new / name).read_bytes()
+        shutil.copy(old / name, new / name)
+        assert "another checkpoint" in violated(checked(new, writer))
+        (new / name).write_bytes(kept)
+    good(checked(new, writer))
+
+
 def test_a_package_under_another_key_is_found(folder):
     key = log_signer("other").verifier.format()
     violated(kashi("audit", "check", folder, "--vkey", key))
