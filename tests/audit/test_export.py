@@ -22,7 +22,6 @@ from meter.auditor.papers.period import Period
 from meter.auditor.papers.tables import TABLES
 from meter.values.units import format_moment, format_money, parse_instant
 from tests.commands import good, kashi
-from tests.meter import test_two_years
 from tests.writer import Writer
 
 PROGRAMS = {
@@ -33,16 +32,6 @@ PROGRAMS = {
 BOOKS = sorted(PROGRAMS)
 PAGE = Path(__file__).parents[2] / "docs/audit.md"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def writer() -> Writer:
-    return test_two_years.told()
-
-
-@pytest.fixture(scope="module")
-def log(writer, tmp_path_factory) -> Path:
-    return writer.export(tmp_path_factory.mktemp("log"))
 
 
 @pytest.fixture(scope="module")

@@ -19,20 +19,9 @@ from meter.views.exceptions.table import RULES
 from meter.wire import dsse
 from tests.commands import good, kashi
 from tests.histories import history
-from tests.meter import test_two_years
 from tests.writer import Writer
 
 AUDITOR = "审计局 张三 <script>&"
-
-
-@pytest.fixture(scope="module")
-def writer() -> Writer:
-    return test_two_years.told()
-
-
-@pytest.fixture(scope="module")
-def log(writer, tmp_path_factory) -> Path:
-    return writer.export(tmp_path_factory.mktemp("log"))
 
 
 @pytest.fixture(scope="module")

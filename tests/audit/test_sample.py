@@ -32,7 +32,6 @@ from meter.values.units import format_money, parse_instant
 from tests.books import DEVICE, lifted, record, void
 from tests.commands import good, kashi
 from tests.histories import history
-from tests.meter import test_two_years
 from tests.writer import Writer
 
 ROOT = "ab" * 32
@@ -234,16 +233,6 @@ def test_from_each_stratum_come_two_at_least():
 
 
 # The sheet
-
-
-@pytest.fixture(scope="module")
-def writer() -> Writer:
-    return test_two_years.told()
-
-
-@pytest.fixture(scope="module")
-def log(writer, tmp_path_factory) -> Path:
-    return writer.export(tmp_path_factory.mktemp("log"))
 
 
 def words_for(command: str, log: Path, writer: Writer, folder: Path) -> list[object]:

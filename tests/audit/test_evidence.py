@@ -22,16 +22,6 @@ START = parse_instant("2025-03-01T08:00:00+08:00")
 GAMMA = test_two_years.GAMMA
 
 
-@pytest.fixture(scope="module")
-def writer() -> Writer:
-    return test_two_years.told()
-
-
-@pytest.fixture(scope="module")
-def log(writer, tmp_path_factory) -> Path:
-    return writer.export(tmp_path_factory.mktemp("log"))
-
-
 def packed(log: Path, writer: Writer, target: Path, *subject: str) -> Path:
     key = writer.verifier.format()
     said = good(kashi("audit", "evidence", log, target, "--vkey", key, *subject))
