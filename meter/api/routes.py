@@ -284,6 +284,16 @@ async def answer(ask: Ask, handler: Handler, query: Struct | None = None, **name
         raise _hide_existence(problem, ask.who) from None
 
 
+async def answers(ask: Ask, handler: Handler, query: Struct) -> AsyncIterator[Any]:
+    """Yield what a list answers, page after page."""
+    while True:
+        found = await answer(ask, handler, query)
+        yield found
+        if not found.more:
+            return
+        query = msgspec.structs.replace(query, after=found.next)
+
+
 def as_asked(ask: Ask, route: Route, query: Struct | None, names: Mapping[str, str]) -> Ask:
     """Return a page's or form's request as one of a route of the API, once that lets it pass."""
     names = {**ask.request.match_info, **names}

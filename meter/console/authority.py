@@ -23,7 +23,7 @@ from meter.api.get_people import ProposalsQuery, get_proposals
 from meter.api.get_provider import get_streams
 from meter.api.post import give
 from meter.api.responses import MadeEntry, ProposalView, WithheldView
-from meter.api.routes import Ask, answer
+from meter.api.routes import Ask, answer, answers
 from meter.console import authority_view as view
 from meter.console import form, page
 from meter.console.formats import Language
@@ -145,15 +145,11 @@ async def _review(ask: Ask, filled: form.Filled) -> dict[str, Any]:
 
 async def _record(ask: Ask, number: str) -> WithheldView:
     """Return a record of the queue by the number of its entry. Raises `not_found`."""
-    after = ""
-    while True:
-        queue = await answer(ask, get_withheld, PageQuery(after=after, limit=1_000))
+    async for queue in answers(ask, get_withheld, PageQuery(limit=1_000)):
         for each in queue.withheld:
             if str(each.entry) == number:
                 return each  # type: ignore[no-any-return]
-        if not queue.more:
-            raise Problem("not_found", f"no record of entry {number} waits for a reviewer")
-        after = queue.next
+    raise Problem("not_found", f"no record of entry {number} waits for a reviewer")
 
 
 async def show_proposal(ask: Ask, language: Language) -> web.StreamResponse:
@@ -184,15 +180,12 @@ async def _proposed(ask: Ask) -> dict[str, Any]:
 
 async def _proposal(ask: Ask) -> ProposalView:
     """Return a proposal by its number. Raises `not_found`."""
-    number, after = ask.path("proposal"), ""
-    while True:
-        found = await answer(ask, get_proposals, ProposalsQuery(after=after, limit=1_000))
+    number = ask.path("proposal")
+    async for found in answers(ask, get_proposals, ProposalsQuery(limit=1_000)):
         for each in found.proposals:
             if str(each.entry) == number:
                 return each  # type: ignore[no-any-return]
-        if not found.more:
-            raise Problem("not_found", f"no proposal {number}")
-        after = found.next
+    raise Problem("not_found", f"no proposal {number}")
 
 
 _ACTS_OF: Final = ("authority",)

@@ -25,7 +25,7 @@ from meter.api.get_enterprise import (
 from meter.api.get_own import get_enterprise
 from meter.api.get_record import get_record
 from meter.api.responses import ContractSummary, EnterpriseDetail
-from meter.api.routes import Ask, Handler, answer
+from meter.api.routes import Ask, Handler, answer, answers
 from meter.console import enterprise_view as view
 from meter.console import page
 from meter.console.csv_file import csv_file
@@ -306,14 +306,11 @@ async def _everything(ask: Ask, handler: Handler, name: str, query: Any) -> list
     """Return the lines of all pages of a list. Raises `too_large`."""
     found: list[Any] = []
     async with ask.at_once() as asked:
-        while True:
-            part = await answer(asked, handler, query)
+        async for part in answers(asked, handler, query):
             found += getattr(part, name)
-            if not part.more:
-                return found
-            if len(found) >= MAX_EXPORTED:
+            if part.more and len(found) >= MAX_EXPORTED:
                 raise Problem("too_large", f"more than {MAX_EXPORTED} lines: choose fewer days")
-            query = structs.replace(query, after=part.next)
+    return found
 
 
 def _show(

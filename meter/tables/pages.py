@@ -486,9 +486,8 @@ async def to_review(
 ) -> Page[ToReview]:
     """Return the records that a reviewer looks at, oldest first, of entries up to a size.
 
-    They are of all providers, or of one.
-
-    A fen or more is withheld of each, and it is neither released nor voided.
+    They are of one provider, or of all. A fen or more is withheld of each, and it is neither
+    released nor voided.
     """
     found: list[ToReview] = []
     runs_read = 0
