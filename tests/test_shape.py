@@ -64,7 +64,7 @@ PURE_FILES = {
     *("meter/demo/__init__.py", "meter/demo/cast.py", "meter/demo/telling.py"),
     "meter/demo/trace.py",
     *("meter/console/formats.py", "meter/console/palette.py", "meter/console/chart.py"),
-    *("meter/console/enterprise_view.py", "meter/console/csv_file.py", "meter/console/words.py"),
+    *("meter/console/enterprise_view.py", "meter/console/csv_file.py", "meter/console/words/*"),
     *("meter/api/responses.py", "meter/api/day_responses.py", "meter/api/record_responses.py"),
     "meter/console/form.py",
     *("meter/console/entry_words.py", "meter/console/log_view.py"),

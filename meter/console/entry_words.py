@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from meter.console.words import Text
+from meter.console.words.text import Text
 
 KINDS: Final[Mapping[str, Text]] = {
     "genesis": Text("账本开立", "Beginning of the ledger"),

@@ -1,0 +1,54 @@
+"""What the authority's pages say."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from meter.console.words.text import Text
+
+WORDS: Final[Mapping[str, Text]] = {
+    "authority": Text("待办与资金", "What waits, and the money"),
+    "waits_days": Text("等待天数", "Days waited"),
+    "queue_more": Text("还有更多，最早的在前。", "There are more; the oldest stand first."),
+    "proposals": Text("等待另一人确认的提案", "Proposals that wait for another person"),
+    "no_proposals": Text("没有等待确认的提案。", "No proposal waits."),
+    "claims_open": Text("处理中的申领", "Claims in hand"),
+    "claim_asked": Text("申领金额", "Asked for"),
+    "claim_entered": Text("已提交", "entered"),
+    "claim_checked": Text("已初核", "checked"),
+    "claim_noticed": Text("公示中", "noticed"),
+    "no_claims_open": Text("没有处理中的申领。", "No claim is in hand."),
+    "pools": Text("资金池", "Pools"),
+    "issued_share": Text("已发放比例", "Share issued"),
+    "pool_left": Text("剩余", "Left"),
+    "no_pools": Text("尚无资金池：先激活政策。", "There is no pool: put a policy in force first."),
+    "coupons_scarce": Text("余额最少的券", "Coupons with the least left"),
+    "left_share": Text("剩余比例", "Share left"),
+    "coupons_more": Text("只比较了前 1,000 张券。", "Only the first 1,000 coupons were compared."),
+    "no_coupons": Text("尚未发放券。", "No coupon was issued yet."),
+    "troubled": Text("无声或缺号的算力提供方", "Providers that are silent or lack numbers"),
+    "silent": Text("超过一天无批次", "no batch for a day"),
+    "never_came": Text("从未报送", "never"),
+    "no_troubled": Text(
+        "所有提供方在一天内都有批次，且无缺号。",
+        "Each provider sent a batch within a day, and no number is missing.",
+    ),
+    "review": Text("审核记录", "Review the record"),
+    "review_says": Text(
+        "放行后，{amount} 的费用计入合同；作废后，整条记录撤回。须两人时，提交的是提案。",
+        "Released, a cost of {amount} counts for the contract; voided, all of the record is taken "
+        "back. Where it needs two persons, this makes a proposal.",
+    ),
+    "act_release": Text("放行", "Release"),
+    "act_void": Text("作废", "Void"),
+    "act_confirm": Text("确认", "Confirm"),
+    "act_end": Text("撤回提案", "End the proposal"),
+    "proposal_until": Text("有效至", "Until"),
+    "proposal_open": Text("待确认", "open"),
+    "proposal_confirmed": Text("已确认", "confirmed"),
+    "proposal_ended": Text("已撤回", "ended"),
+    "proposal_expired": Text("已过期", "expired"),
+    "proposal_says": Text(
+        "确认者须为另一人；按确认时的状态决定。",
+        "Another person confirms it, and it is decided on the state of then.",
+    ),
+}

@@ -1,0 +1,30 @@
+"""What all pages say."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from meter.console.words.text import Text
+
+WORDS: Final[Mapping[str, Text]] = {
+    "name": Text("卡时", "Kashi"),
+    "other_language": Text("English", "中文"),
+    "skip": Text("跳到正文", "Skip to the content"),
+    "checkpoint": Text("最新检查点", "Newest checkpoint"),
+    "api": Text("接口说明", "The API"),
+    "csv": Text("下载为表格（CSV）", "Download as a table (CSV)"),
+    "form_refused": Text("表单未被接受：", "The form was not taken:"),
+    "stale": Text(
+        "数据已变化，尚未执行任何操作。请按新的数据重新确认。",
+        "The figures have changed, and nothing was done. Confirm them as they are now.",
+    ),
+    "only_for": Text("此页仅供以下身份使用：", "This page is for:"),
+    "beijing": Text("所有时间均为北京时间。", "All times are Beijing time."),
+    "show": Text("显示", "Show"),
+    "see": Text("查看", "See"),
+    "all": Text("全部", "All"),
+    "download": Text("下载 CSV", "Download CSV"),
+    "section_failed": Text("这一部分暂时无法显示。", "This part cannot be shown now."),
+    "problem_title": Text("无法显示此页", "This page cannot be shown"),
+    "problem_code": Text("代码", "Code"),
+    "start": Text("回到首页", "To the start"),
+}

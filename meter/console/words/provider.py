@@ -1,0 +1,54 @@
+"""What a provider's pages say."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from meter.console.words.text import Text
+
+WORDS: Final[Mapping[str, Text]] = {
+    "tab_streams": Text("数据流", "Streams"),
+    "tab_rejected": Text("被拒收", "Refused"),
+    "stream": Text("数据流", "Stream"),
+    "last_number": Text("最后编号", "Last number"),
+    "last_came": Text("到达时间", "It came"),
+    "missing_numbers": Text("缺失编号", "Missing numbers"),
+    "none_missing": Text("无缺失", "none"),
+    "no_streams": Text(
+        "尚无批次。登记公钥后，由代理或自有程序报送第一个批次。",
+        "There is no batch yet. Once a key is registered, the agent or a program sends the first.",
+    ),
+    "provider_keys": Text("公钥", "Keys"),
+    "key_good": Text("有效", "in use"),
+    "key_revoked": Text("已吊销", "revoked"),
+    "no_keys": Text(
+        "尚未登记公钥：请主管部门登记。", "No key is registered: the authority registers one."
+    ),
+    "rotation": Text("更换公钥", "Change a key"),
+    "rotation_make": Text("在集群上生成新密钥：", "Make a new key at the cluster:"),
+    "rotation_register": Text(
+        "将输出的一行交主管部门登记；新公钥随即出现在此页。",
+        "Hand the line that it prints to the authority, which registers it; it then stands here.",
+    ),
+    "rotation_switch": Text(
+        "让所有发送程序改用新密钥。旧批次照常有效。",
+        "Let all senders use the new key. Older batches stay good.",
+    ),
+    "rotation_revoke": Text("请主管部门吊销旧公钥。", "Ask the authority to revoke the old one."),
+    "rotation_stolen": Text(
+        "密钥若可能被盗：先请主管部门吊销，并告知从何时起可疑。",
+        "If a key may be stolen, have it revoked first, and say since when it is suspected.",
+    ),
+    "enlistments": Text("入库", "Enlistments"),
+    "serves": Text("服务的项目：", "Serves:"),
+    "what_to_do": Text("如何处理", "What to do"),
+    "no_rejected": Text("没有被拒收的记录。", "Nothing was refused."),
+    "withheld_says": Text(
+        "超出一刻钟内容量的部分等待审核；审核方放行或作废。",
+        "What did not fit into a quarter-hour waits for a reviewer, who releases or voids it.",
+    ),
+    "full_quarters": Text("已满的时段（北京时间）", "When it was full (Beijing time)"),
+    "limit_contract": Text("合同租用", "rented"),
+    "limit_provider": Text("入库设备", "enlisted"),
+    "no_withheld": Text("没有待审核的记录。", "Nothing waits for a reviewer."),
+    "all_contracts": Text("全部合同", "All contracts"),
+}
