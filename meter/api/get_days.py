@@ -1,6 +1,5 @@
 """GET: a year by day."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Final
 
@@ -21,12 +20,9 @@ from meter.api.get import policy_of_coupon
 from meter.api.get_enterprise import asked_contracts
 from meter.api.responses import as_of
 from meter.api.routes import Ask, Route
-from meter.host.breath import Breath
 from meter.rules.commands import ProgrammeName
-from meter.rules.state import Contract
 from meter.tables import balances, pages
-from meter.tables.connections import Connection
-from meter.tables.registry import Registered
+from meter.tables.days import coupon_end, coupon_forecast, days_of_contracts
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Year
@@ -41,8 +37,8 @@ from meter.values.units import (
     write_hours,
     year_start,
 )
-from meter.views.days import DayOfUse, Period, added, days_of_use
-from meter.views.forecast import Coupon, forecast
+from meter.views.days import DayOfUse, Period, added
+from meter.views.forecast import Coupon
 
 
 class DaysQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +68,8 @@ async def get_days(ask: Ask) -> DaysView:
             if query.programme in (UNSET, each.registered.programme)
         ]
         # The days before the year decide what is left for it.
-        found = await _days(connection, known, contracts, day_of(year_start(query.year + 1)))
+        stop = day_of(year_start(query.year + 1))
+        found = await days_of_contracts(connection, known, contracts, stop)
         providers = {each.registered.provider for each in contracts}
         gaps = await pages.gap_days(connection, sorted(providers))
     first = day_of(year_start(query.year))
@@ -153,16 +150,11 @@ async def get_forecast(ask: Ask) -> ForecastView:
             for each in asked_contracts(ask, known, UNSET)
             if each.registered.programme == coupon[1]
         ]
-        providers = {each.registered.provider for each in contracts}
-        gaps = await pages.gap_days(connection, sorted(providers))
-        entitled = _entitled_by_day(await _days(connection, known, contracts, today + 1))
         balance = await balances.balance(connection, coupon)
-    held = Coupon(
-        remaining=balance.issued - sum(share["granted"] for share in balance.shares),
-        starts=day_of(year_start(coupon[2])),
-        ends=day_of(min(policy.valid_until, year_start(coupon[2] + 1))),
-    )
-    found = forecast(held, entitled, gaps, today)
+        remaining = balance.issued - sum(share["granted"] for share in balance.shares)
+        ends = coupon_end(policy, coupon[2])
+        held = Coupon(remaining, day_of(year_start(coupon[2])), ends)
+        found = await coupon_forecast(connection, known, contracts, held, today)
     return ForecastView(
         enterprise=coupon[0],
         programme=coupon[1],
@@ -198,29 +190,6 @@ def _incomplete(gaps: Iterable[tuple[int, int]], first: int, last: int) -> Itera
     for begin, end in sorted(gaps):
         if begin <= last and end >= first:
             yield DayRange(_date(max(begin, first)), _date(min(end, last)))
-
-
-async def _days(
-    connection: Connection, known: Registered, contracts: Iterable[Contract], stop: int
-) -> dict[str, list[DayOfUse]]:
-    """Return the days before one by contract."""
-    breath = Breath()
-    found: dict[str, list[DayOfUse]] = {}
-    for contract in contracts:
-        usage = [line async for line in pages.usage_until(connection, contract.registered.id, stop)]
-        own = found.setdefault(contract.registered.id, [])
-        for day in days_of_use(contract, known.terms(contract), usage):
-            await breath.take()
-            own.append(day)
-    return found
-
-
-def _entitled_by_day(days: dict[str, list[DayOfUse]]) -> dict[int, int]:
-    """Return what each day with usage was entitled to under all contracts together, fen."""
-    found: dict[int, int] = {}
-    for each in itertools.chain.from_iterable(days.values()):
-        found[each.day] = found.get(each.day, 0) + each.entitled
-    return found
 
 
 def _day(contract: str, day: DayOfUse) -> DayView:

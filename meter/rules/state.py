@@ -627,7 +627,8 @@ class State:
     `stream_days` likewise by stream and day. `summaries` has the newest entry about a stream's day,
     and `stream` is that of the batch whose entries follow.
     `noted` and `noted_pools` have what the rows by day add up to: the issued and granted fen of
-    coupons, the amounts of pools.
+    coupons, the amounts of pools; `noted_withheld` has the contracts of which a fen or more is
+    withheld.
     `coupons` holds the issued fen of each coupon, `granted` the fen that its contracts were
     granted. `contract_nos` has the ids of contracts by enterprise, provider and number. `log_keys`
     are the service's keys by vkey, `receipt_keys` those by keyid, both in the order of their
@@ -673,6 +674,7 @@ class State:
     touched: Touched = field(default_factory=Touched)
     noted: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
     noted_pools: dict[PoolId, int] = field(default_factory=dict)
+    noted_withheld: set[str] = field(default_factory=set)
 
     def record(self, provider: str, name: str) -> AcceptedRecord | None:
         """Return an accepted record by its id, of those that are held."""

@@ -12,9 +12,9 @@ A batch's entry names the size before its group, a command's does not: a command
 of batches becomes a group of its own.
 
 No folder holds these, and they stay lost: tokens, who signs in to the pages and what was done
-there, signed batches whose number was taken (`meter.seq_conflict`), and what was committed but not
-published, a quarter of a second at most. The receipts for that, which providers hold, prove the
-loss.
+there, who wants which alerts, signed batches whose number was taken (`meter.seq_conflict`), and
+what was committed but not published, a quarter of a second at most. The receipts for that, which
+providers hold, prove the loss.
 """
 
 from collections.abc import Iterator

@@ -25,6 +25,7 @@ from meter.host.watermark import Watermark
 from meter.http.connections import listening
 from meter.intake import Intake
 from meter.publish.folder import PATIENCE_SECONDS, Publishing
+from meter.publish.looker import Looker
 from meter.publish.witnesses import Witnesses, read_policy
 from meter.service.serving import Answering, answering
 from meter.service.setup import (
@@ -166,12 +167,17 @@ async def leading(
         stack.push_async_callback(intake.stop)
         sequencer = asyncio.create_task(intake.run())
         stack.push_async_callback(_cancel, sequencer)
+        readers = await connections.connect_readers(address)
+        stack.push_async_callback(readers.close)
+        looker = asyncio.create_task(Looker(readers, registry, watched).run())
+        stack.push_async_callback(_cancel, looker)
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
         stack.push_async_callback(_cancel, publisher)
+        tasks = [sequencer, publisher, looker]
         for event, values in notices.items():
             _log.warning(event, **values)
-        yield Leading(watched, intake, registry, publishing.published, [sequencer, publisher])
+        yield Leading(watched, intake, registry, publishing.published, tasks)
 
 
 @contextlib.asynccontextmanager

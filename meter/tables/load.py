@@ -41,6 +41,7 @@ from meter.tables.write import _SQL
 from meter.values.problems import Problem
 from meter.values.text import folded
 from meter.values.units import day_of, parse_date
+from meter.views.crossings import is_held_back
 from meter.wire.batch import Batch
 from meter.wire.receipt import EntryRange
 
@@ -107,6 +108,9 @@ async def load_state(connection: Connection, head: Head) -> State:
     state.take_touched()
     state.noted = {name: (fen, state.granted[name]) for name, fen in state.coupons.items()}
     state.noted_pools = {name: pool.amount for name, pool in state.pools.items()}
+    state.noted_withheld = {
+        name for name, contract in state.contracts.items() if is_held_back(contract)
+    }
     return state
 
 

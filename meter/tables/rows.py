@@ -23,6 +23,7 @@ from meter.rules.state import (
 )
 from meter.rules.subjects import subjects_of, subjects_of_contracts, subjects_of_person
 from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_date
+from meter.views.crossings import Crossing, awaited, held_back, is_held_back, levels_crossed
 from meter.wire.batch import Batch, SignedBatch
 from meter.wire.receipt import Accepted, Conflict, Duplicate, RecordCode, Rejected, Result, VoidCode
 
@@ -58,12 +59,14 @@ class Written:
     summaries: dict[DayOfStream, int] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)  # of the group's entries
     segment_subjects: list[tuple[str, int]] = field(default_factory=list)
+    crossings: list[Crossing] = field(default_factory=list)  # for the outbox
 
 
 def note_group(written: Written, state: State, touched: Touched, first: int) -> None:
     """Note the rows of a whole group: the totals after it, and its subjects."""
     _note_past(written, state, touched)
     _note_money(written, state, touched)
+    _note_withheld(written, state, touched)
     _note_spans(written)
     # `touched` has the contracts whose money changed; `note_rows` has noted the other subjects.
     written.subjects |= subjects_of_contracts(state, touched.contracts)
@@ -113,6 +116,7 @@ def _note_money(written: Written, state: State, touched: Touched) -> None:
         before = state.noted.get(coupon, (0, 0))
         if now != before:
             state.noted[coupon] = now
+            written.crossings += levels_crossed(state, coupon, before, now)
             issued, granted = now[0] - before[0], now[1] - before[1]
             _, programme, year = coupon
             pool = state.pool_id(programme, year)
@@ -124,6 +128,17 @@ def _note_money(written: Written, state: State, touched: Touched) -> None:
         state.noted_pools[pool] = amount
         if change:
             _add(written.pool_days, (pool, day), [change, 0, 0])
+
+
+def _note_withheld(written: Written, state: State, touched: Touched) -> None:
+    """Note the contracts that have something withheld, and had nothing."""
+    for name in sorted(touched.contracts):
+        contract = state.contracts[name]
+        if not is_held_back(contract):
+            state.noted_withheld.discard(name)
+        elif name not in state.noted_withheld:
+            state.noted_withheld.add(name)
+            written.crossings += held_back(state, contract)
 
 
 def _note_spans(written: Written) -> None:
@@ -181,6 +196,7 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
             pass
         case "registration":
             written.registrations.append((number, entry.kind, data))
+            written.crossings += awaited(number, entry)
         case unknown:
             assert_never(unknown)
     _note_closed_proposal(written, number, entry)

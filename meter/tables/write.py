@@ -24,8 +24,10 @@ from meter.rules.state import (
     Touched,
 )
 from meter.rules.subjects import subjects_of
+from meter.tables import outbox
 from meter.tables.connections import Connection
 from meter.tables.rows import UsageDay, Written, _columns, note_group
+from meter.views.crossings import gap_opened
 from meter.wire.batch import SignedBatch
 
 _SQL: Final = load("meter.tables")
@@ -73,16 +75,27 @@ async def drop(connection: Connection) -> None:
 async def commit(
     connection: Connection, epoch: int, group: Group, state: State, written: Written
 ) -> None:
-    """Append a group's entries and write its rows, all or nothing. Raises `LostEpoch`."""
+    """Append a group's entries and write its rows, all or nothing. Raises `LostEpoch`.
+
+    So it is with the alerts of what the group crosses; without a crossing there is no statement.
+    """
     touched = state.take_touched()
     note_group(written, state, touched, group.first)
     async with connection.transaction():
         await ledger_store.append(connection, epoch, group)
-        await write(connection, state, touched, written)
+        opened = await write(connection, state, touched, written)
+        gaps = (gap_opened(state, *stream) for stream in opened)
+        await outbox.put(connection, [*written.crossings, *gaps], state.last_at, state.size)
 
 
-async def write(connection: Connection, state: State, touched: Touched, written: Written) -> None:
-    """Write a group's rows and the totals that it touched, within the caller's transaction."""
+async def write(
+    connection: Connection, state: State, touched: Touched, written: Written
+) -> Sequence[tuple[str, str]]:
+    """Write a group's rows and the totals that it touched, within the caller's transaction.
+
+    Return the providers and streams that lack numbers, and lacked none.
+    """
+    opened: Sequence[tuple[str, str]] = ()
     await _copy(connection, "batch", written.batches)
     await _copy(connection, "registration", written.registrations)
     await _copy(connection, "closed_proposal", written.closed_proposals)
@@ -95,10 +108,11 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     if written.releases:
         await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
     if written.numbers:
-        await connection.execute(_SQL["put_streams"], *_columns(written.numbers, 3))
+        rows = await connection.fetch(_SQL["put_streams"], *_columns(written.numbers, 3))
+        opened = [(row["provider"], row["stream"]) for row in rows]
     if written.summaries:
-        rows = [(*day, entry) for day, entry in written.summaries.items()]
-        await connection.execute(_SQL["put_summaries"], *_columns(rows, 4))
+        newest = [(*day, entry) for day, entry in written.summaries.items()]
+        await connection.execute(_SQL["put_summaries"], *_columns(newest, 4))
     await _put_device_time(connection, state, touched.days)
     emptied = touched.contracts if written.voids else {name for name, _ in touched.amended}
     if emptied:  # of some segments
@@ -106,6 +120,7 @@ async def write(connection: Connection, state: State, touched: Touched, written:
     await _put_sums(connection, state, touched, written)
     await _put_coupons(connection, state, touched.coupons)
     await _put_pools(connection, state, touched.pools)
+    return opened
 
 
 async def add_genesis(connection: Connection, genesis: Genesis, data: bytes) -> None:

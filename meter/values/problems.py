@@ -119,6 +119,10 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "above_debt": (422, "The amount is above the debt"),
     "above_granted": (422, "The amount is above what was granted"),
     "above_invoice": (422, "The amount is above what is claimed for of the invoice"),
+    # alerts
+    "bad_target": (422, "Nothing can be sent to this address"),
+    "too_many_targets": (409, "Somebody has as many targets of alerts as there may be"),
+    "target_off": (409, "The target is off"),
     # the service
     "busy": (503, "Too much is asked at once; try again"),
     "not_published": (503, "The entry is committed but not published yet; try again"),

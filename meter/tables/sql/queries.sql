@@ -158,9 +158,15 @@ WITH new AS (
     SELECT provider, stream, unnest(range_agg(missing.numbers) - added.numbers) AS numbers
     FROM missing JOIN added USING (provider, stream)
     GROUP BY provider, stream, added.numbers
+), put AS (
+    INSERT INTO meter.gap (provider, stream, first, last)
+    SELECT provider, stream, lower(numbers), upper(numbers) - 1 FROM gaps
+    RETURNING provider, stream
 )
-INSERT INTO meter.gap (provider, stream, first, last)
-SELECT provider, stream, lower(numbers), upper(numbers) - 1 FROM gaps;
+-- Those that had no gap before this statement.
+SELECT DISTINCT provider, stream FROM put WHERE NOT EXISTS (
+    SELECT FROM meter.gap WHERE (provider, stream) = (put.provider, put.stream)
+) ORDER BY provider, stream;
 
 -- name: put_sums
 -- One statement for all that groups change: each one costs a group more than its rows do.

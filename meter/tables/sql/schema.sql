@@ -1,8 +1,8 @@
 -- What the service keeps beside the ledger's entries.
 --
 -- `batch` and `seq_conflict` are evidence: signed bytes as they came, append-only. `token`,
--- `request`, and what the pages need (`person`, `sign_in_link`, `session`, `act`) belong to the
--- service. All other tables are projections of the entries: the service writes them in the
+-- `request`, what the pages need (`person`, `sign_in_link`, `session`, `act`), and the alerts of
+-- people (`alert_…`) belong to the service. All other tables are projections of the entries: the service writes them in the
 -- transaction that appends the entries, loads its state from them, and `kashi rebuild` makes them
 -- anew.
 --
@@ -355,6 +355,59 @@ CREATE TABLE meter.act (
     path   text COLLATE "C" NOT NULL
 );
 
+-- Where somebody wants to be alerted, and of what. `owner` is a person's or a token's id, `audience`
+-- whom its role and subject make it: 'enterprise:…', 'provider:…' or 'official'. Times are in
+-- microseconds, by the service's clock.
+CREATE TABLE meter.alert_target (
+    id       text COLLATE "C" PRIMARY KEY,
+    owner    text COLLATE "C" NOT NULL,
+    role     text COLLATE "C" NOT NULL
+        CHECK (role IN ('authority', 'auditor', 'provider', 'enterprise')),
+    audience text COLLATE "C" NOT NULL,
+    means    text COLLATE "C" NOT NULL CHECK (means IN ('webhook', 'mail')),
+    address  text COLLATE "C" NOT NULL,
+    language text COLLATE "C" NOT NULL CHECK (language IN ('zh', 'en')),
+    kinds    text[] COLLATE "C" NOT NULL,
+    made_at  bigint NOT NULL,
+    off_at   bigint,                            -- nothing is sent from then on
+    off_why  text COLLATE "C" NOT NULL DEFAULT '' CHECK (off_why IN ('', 'person', 'failed', 'ended')),
+    CHECK ((off_at IS NULL) = (off_why = ''))
+);
+CREATE INDEX alert_target_by_owner ON meter.alert_target (owner, made_at);
+
+-- The outbox: one message to one target, put there in the transaction of the entries that it tells
+-- of. `id` follows from the crossing and the target, so the same is never put there twice.
+CREATE TABLE meter.alert (
+    id       text COLLATE "C" PRIMARY KEY,
+    target   text COLLATE "C" NOT NULL REFERENCES meter.alert_target,
+    kind     text COLLATE "C" NOT NULL,
+    body     bytea NOT NULL,
+    made_at  bigint NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,        -- since it was made, or is sent again
+    due_at   bigint,                            -- of the next attempt; none once it is settled
+    taken_at bigint                             -- by whom it is for
+);
+CREATE INDEX alert_due ON meter.alert (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX alert_by_target ON meter.alert (target, made_at);
+
+-- Each attempt to send, for its owner to look at.
+CREATE TABLE meter.alert_attempt (
+    alert    text COLLATE "C" NOT NULL REFERENCES meter.alert,
+    number   bigint GENERATED ALWAYS AS IDENTITY,
+    at       bigint NOT NULL,
+    is_taken boolean NOT NULL,
+    detail   text COLLATE "C" NOT NULL,
+    ms       integer NOT NULL,
+    PRIMARY KEY (alert, number)
+);
+
+-- What comes with time and stands since it was told: told again only once it stood no more.
+CREATE TABLE meter.alert_standing (
+    kind  text COLLATE "C" NOT NULL,
+    about text COLLATE "C" NOT NULL,
+    PRIMARY KEY (kind, about)
+);
+
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.act
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.act ENABLE ALWAYS TRIGGER append_only;
@@ -368,12 +421,16 @@ ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 GRANT USAGE ON SCHEMA meter TO :"service";
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token,
     meter.person, meter.sign_in_link, meter.session, meter.act TO :"service";
-GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq, meter.act_number_seq
-    TO :"service"; -- for a backup
+GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt TO :"service";
+GRANT SELECT, INSERT, DELETE ON meter.alert_standing TO :"service";
+GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq, meter.act_number_seq,
+    meter.alert_attempt_number_seq TO :"service"; -- for a backup
 GRANT UPDATE (revoked_at, used_at) ON meter.token TO :"service";
 GRANT UPDATE (issuer, subject_there, ended_at) ON meter.person TO :"service";
 GRANT UPDATE (used_at) ON meter.sign_in_link TO :"service";
 GRANT UPDATE (used_at, ended_at) ON meter.session TO :"service";
+GRANT UPDATE (language, kinds, off_at, off_why) ON meter.alert_target TO :"service";
+GRANT UPDATE (attempts, due_at, taken_at) ON meter.alert TO :"service";
 -- Projections may be emptied and made anew.
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.closed_proposal, meter.record,
     meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.summary, meter.segment_subject,
