@@ -21,6 +21,7 @@ from meter.host.tokens import Identity, parse_header
 from meter.host.turns import Turns
 from meter.host.watermark import Watermark
 from meter.tables import connections, tokens
+from meter.tables.days import DaysOfUse
 from meter.tables.registry import Registered, Registry
 from meter.tables.sign_ins import SignIns
 from meter.tables.token_use import TokenUse
@@ -48,6 +49,7 @@ class Context:
     sign_ins: SignIns
     cursor_key: bytes
     turns: Turns = field(default_factory=Turns)
+    days: DaysOfUse = field(default_factory=DaysOfUse)
 
     async def snapshot(self, connection: connections.Connection) -> tuple[Head, Registered]:
         """Return the head that a connection's snapshot sees, and what is registered by then."""

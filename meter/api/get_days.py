@@ -22,7 +22,7 @@ from meter.api.responses import as_of
 from meter.api.routes import Ask, Route
 from meter.rules.commands import ProgrammeName
 from meter.tables import balances, pages
-from meter.tables.days import coupon_end, coupon_forecast, days_of_contracts
+from meter.tables.days import coupon_end, coupon_forecast
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Year
@@ -68,8 +68,7 @@ async def get_days(ask: Ask) -> DaysView:
             if query.programme in (UNSET, each.registered.programme)
         ]
         # The days before the year decide what is left for it.
-        stop = day_of(year_start(query.year + 1))
-        found = await days_of_contracts(connection, known, contracts, stop)
+        found = await ask.context.days.of(connection, known, contracts)
         providers = {each.registered.provider for each in contracts}
         gaps = await pages.gap_days(connection, sorted(providers))
     first = day_of(year_start(query.year))
@@ -154,7 +153,8 @@ async def get_forecast(ask: Ask) -> ForecastView:
         remaining = balance.issued - sum(share["granted"] for share in balance.shares)
         ends = coupon_end(policy, coupon[2])
         held = Coupon(remaining, day_of(year_start(coupon[2])), ends)
-        found = await coupon_forecast(connection, known, contracts, held, today)
+        kept = ask.context.days
+        found = await coupon_forecast(connection, known, contracts, held, today, kept)
     return ForecastView(
         enterprise=coupon[0],
         programme=coupon[1],

@@ -38,7 +38,7 @@ from meter.values.units import MICROSECONDS, day_of
 
 NEWEST: Final = 8  # records on the first page
 LISTED: Final = 50  # lines of a list
-COUNTED: Final = 1_000  # lines that are looked at for the notice about refused records
+COUNTED: Final = 100  # lines that are looked at for the notice about refused records
 MAX_CONTRACTS: Final = 1_000
 EXPORTED: Final = 1_000  # lines that are asked for at once
 MAX_EXPORTED: Final = 100_000

@@ -1,8 +1,16 @@
-"""Days of use and forecasts, from committed rows."""
+"""Days of use of contracts, kept in memory for as long as nothing changes them, and forecasts.
+
+The days of a contract follow from its usage and its terms. Each group that touches either has a row
+in the index of segments, so the newest such row tells whether what is kept still holds. A policy
+that takes running contracts has no such row, and changes no day that has usage.
+"""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Final
 
+from ledger.queries import load
 from meter.host.breath import Breath
 from meter.rules.state import Contract
 from meter.tables import pages
@@ -10,37 +18,90 @@ from meter.tables.connections import Connection
 from meter.tables.registry import Registered
 from meter.values.policy import Policy
 from meter.values.units import day_of, year_start
-from meter.views.days import DayOfUse, days_of_use
+from meter.views.days import DayOfUse, UsageLine, days_of_use
 from meter.views.forecast import Coupon, Forecast, forecast
 
+_SQL: Final = load("meter.tables", "pages.sql")
+MAX_KEPT: Final = 100_000  # days, of all contracts together: some 12 MB
+_READ_AT_ONCE: Final = 1_000  # rows
 
-async def days_of_contracts(
-    connection: Connection, known: Registered, contracts: Iterable[Contract], stop: int
-) -> dict[str, list[DayOfUse]]:
-    """Return the days before one by contract."""
+
+class DaysOfUse:
+    """The days of those contracts that were asked for last."""
+
+    def __init__(self, max_kept: int = MAX_KEPT) -> None:
+        self._max_kept = max_kept
+        # By contract: the first entry of the newest segment that concerns it, and its days.
+        self._kept: OrderedDict[str, tuple[int, list[DayOfUse]]] = OrderedDict()
+        self._days = 0
+
+    async def of(
+        self, connection: Connection, known: Registered, contracts: Sequence[Contract]
+    ) -> dict[str, list[DayOfUse]]:
+        """Return all days of some contracts, as a connection's snapshot has them."""
+        names = [each.registered.id for each in contracts]
+        rows = await connection.fetch(_SQL["newest_segments"], names)
+        newest = {name: first for name, (first,) in zip(names, rows, strict=True)}
+        found = {name: self._held(name, first) for name, first in newest.items()}
+        missing = [each for each in contracts if found[each.registered.id] is None]
+        async for name, days in _computed(connection, known, missing):
+            self._keep(name, newest[name], days)
+            found[name] = days
+        return {name: found[name] or [] for name in names}
+
+    def _held(self, name: str, newest: int) -> list[DayOfUse] | None:
+        held, days = self._kept.get(name, (None, None))
+        if held != newest:
+            return None
+        self._kept.move_to_end(name)
+        return days
+
+    def _keep(self, name: str, newest: int, days: list[DayOfUse]) -> None:
+        _, before = self._kept.pop(name, (newest, []))
+        self._kept[name] = newest, days
+        self._days += len(days) - len(before)
+        while self._days > self._max_kept:
+            _, (_, oldest) = self._kept.popitem(last=False)
+            self._days -= len(oldest)
+
+
+async def _computed(
+    connection: Connection, known: Registered, contracts: Sequence[Contract]
+) -> AsyncIterator[tuple[str, list[DayOfUse]]]:
+    """Yield the days of each contract, from its usage and the terms of now."""
+    if not contracts:
+        return
+    usage: dict[str, list[UsageLine]] = {each.registered.id: [] for each in contracts}
     breath = Breath()
-    found: dict[str, list[DayOfUse]] = {}
-    for contract in contracts:
-        usage = [line async for line in pages.usage_until(connection, contract.registered.id, stop)]
-        own = found.setdefault(contract.registered.id, [])
-        for day in days_of_use(contract, known.terms(contract), usage):
+    query = _SQL["usage_of_contracts"]
+    async for row in connection.cursor(query, list(usage), prefetch=_READ_AT_ONCE):
+        await breath.take()
+        contract, day, device, time, fits, withheld = row
+        usage[contract].append((day, device, int(time), int(fits), int(withheld)))
+    for each in contracts:
+        own = []
+        for day in days_of_use(each, known.terms(each), usage[each.registered.id]):
             await breath.take()
             own.append(day)
-    return found
+        yield each.registered.id, own
 
 
-async def coupon_forecast(
+# Forecasts
+
+
+async def coupon_forecast(  # noqa: PLR0913 - where from, whose, and until when
     connection: Connection,
     known: Registered,
     contracts: Sequence[Contract],
     held: Coupon,
     today: int,
+    kept: DaysOfUse,
 ) -> Forecast:
     """Return how long a coupon lasts that pays for some contracts."""
     providers = {each.registered.provider for each in contracts}
     gaps = await pages.gap_days(connection, sorted(providers))
-    days = await days_of_contracts(connection, known, contracts, today + 1)
-    return forecast(held, _entitled_by_day(days), gaps, today)
+    days = await kept.of(connection, known, contracts)
+    return forecast(held, _entitled_by_day(days, today), gaps, today)
 
 
 def coupon_end(policy: Policy, year: int) -> int:
@@ -48,9 +109,10 @@ def coupon_end(policy: Policy, year: int) -> int:
     return day_of(min(policy.valid_until, year_start(year + 1)))
 
 
-def _entitled_by_day(days: Mapping[str, Iterable[DayOfUse]]) -> dict[int, int]:
-    """Return what each day with usage was entitled to under all contracts together, fen."""
+def _entitled_by_day(days: Mapping[str, Iterable[DayOfUse]], last: int) -> dict[int, int]:
+    """Return what days with usage were entitled to under all contracts together, fen."""
     found: dict[int, int] = {}
     for each in itertools.chain.from_iterable(days.values()):
-        found[each.day] = found.get(each.day, 0) + each.entitled
+        if each.day <= last:
+            found[each.day] = found.get(each.day, 0) + each.entitled
     return found

@@ -356,21 +356,6 @@ async def usage(
     return _page([UsageDay(day, device, int(total)) for day, device, total in rows], limit)
 
 
-async def usage_until(
-    connection: Connection, contract: str, stop: int
-) -> AsyncIterator[tuple[int, str, int, int, int]]:
-    """Yield a contract's device-time of the days before one, by day and kind.
-
-    Of each day and kind: all, what fits, and what is withheld.
-    """
-    breath = Breath()
-    async for row in connection.cursor(_SQL["usage_until"], contract, stop, prefetch=400):
-        await breath.take()
-        day, device, *device_times = row
-        time, fits, withheld = map(int, device_times)
-        yield day, device, time, fits, withheld
-
-
 async def records(  # noqa: PLR0913 - one argument for each filter
     connection: Connection,
     contracts: Sequence[str],

@@ -4,9 +4,13 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import asyncpg
 import pytest
 
+from ledger import store as ledger_store
 from meter.rules.state import Contract, State
+from meter.tables.days import DaysOfUse
+from meter.tables.registry import Registry
 from meter.values.units import day_of, day_start, format_date, parse_date
 from meter.views.days import days_of_use
 from tests import histories
@@ -219,3 +223,51 @@ async def test_weeks_and_months_are_the_days_added_and_gaps_may_lack_usage(datab
 
 def total(found, name):
     return sum(Decimal(each[name]) for each in found["days"])
+
+
+# What is kept
+
+
+async def kept(database, days, known, names=("A", "L")):
+    """Return the days of some contracts, as they were kept where nothing has changed."""
+    connection = await asyncpg.connect(database)
+    try:
+        async with connection.transaction():
+            head = await ledger_store.head(connection)
+            registered = await known.at(connection, head.size)
+            contracts = [registered.contract(name) for name in names]
+            return await days.of(connection, registered, contracts)
+    finally:
+        await connection.close()
+
+
+async def test_days_that_are_kept_are_those_that_would_be_computed(service, database):
+    held, known, seen = DaysOfUse(), Registry(), []
+    april = ("2025-04-09T23:00:00+08:00", "2025-04-10T01:00:00+08:00")
+    steps = (
+        lambda: service.usage([record("a", "A", *april, 1_000), record("l", "L", *april, 5_000)]),
+        lambda: service.usage([record("b", "A", *april, 64_000)], seq=2),
+        lambda: service.usage(voids=[void("b")], seq=3),
+        lambda: service.ask("/v1/records/release", provider="pcl", id="l", reason="seen"),
+        lambda: service.ask("/v1/contracts/A/amend", **SUPPLEMENT),
+        lambda: service.ask("/v1/contracts/A/amend", **CORRECTION),
+        lambda: service.usage([record("c", "A", *april, 1_000)], seq=4),
+    )
+    for step in steps:
+        await step()
+        found = await kept(database, held, known)
+        assert found == await kept(database, DaysOfUse(), known)
+        again = await kept(database, held, known)
+        assert all(again[name] is found[name] for name in found)  # nothing was computed twice
+        seen.append(found)
+    assert all(before != after for before, after in pairwise(seen))
+
+
+async def test_what_is_kept_is_bounded_and_the_oldest_goes_first(service, database):
+    await tell_a_story(service)
+    held, known = DaysOfUse(max_kept=3), Registry()
+    first = await kept(database, held, known, ["L"])
+    assert len(first["L"]) == 2
+    assert (await kept(database, held, known, ["L"]))["L"] is first["L"]
+    assert len((await kept(database, held, known, ["A"]))["A"]) > 1
+    assert (await kept(database, held, known, ["L"]))["L"] is not first["L"]

@@ -109,9 +109,14 @@ FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
 ) AS held
 GROUP BY held.day, held.device ORDER BY held.day, held.device LIMIT $6;
 
--- name: usage_until
-SELECT day, device, sum(device_time), sum(fits), sum(withheld) FROM meter.usage_day
-WHERE contract = $1 AND day < $2::bigint GROUP BY day, device ORDER BY day, device;
+-- name: usage_of_contracts
+SELECT contract, day, device, sum(device_time), sum(fits), sum(withheld) FROM meter.usage_day
+WHERE contract = ANY ($1::text[]) GROUP BY contract, day, device ORDER BY contract, day, device;
+
+-- name: newest_segments
+-- The last segment that concerns each contract, in the order of the contracts.
+SELECT (SELECT max(first) FROM meter.segment_subject WHERE subject = 'contract:' || own.contract)
+FROM unnest($1::text[]) WITH ORDINALITY AS own (contract, place) ORDER BY own.place;
 
 -- name: records
 -- Of some contracts, those of some statuses, and where $5 says so the entries that voided and
