@@ -29,6 +29,7 @@ from tests.bench import (
     ingest,
     latency,
     machine,
+    pages,
     profile,
     published,
     ratios,
@@ -48,6 +49,7 @@ MEASUREMENTS = {
     "latency": latency.run,
     "published": published.run,
     "beside": beside.run,
+    "pages": pages.run,
 }
 
 

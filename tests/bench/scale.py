@@ -28,6 +28,8 @@ class Scale:
     idle_seconds: float
     proofs: int
     read_records: int  # that a ledger has which is read
+    paged_entries: int  # of the ledger whose pages are shown
+    questions: int  # of each kind
 
 
 FULL = Scale(
@@ -52,6 +54,8 @@ FULL = Scale(
     idle_seconds=10.0,
     proofs=1_000,
     read_records=25_000,
+    paged_entries=1_000_000,
+    questions=200,
 )
 QUICK = Scale(
     rounds=1,
@@ -75,6 +79,8 @@ QUICK = Scale(
     idle_seconds=1.0,
     proofs=100,
     read_records=3_000,
+    paged_entries=40_000,
+    questions=50,
 )
 TINY = Scale(
     rounds=1,
@@ -98,4 +104,6 @@ TINY = Scale(
     idle_seconds=0.2,
     proofs=5,
     read_records=1_500,
+    paged_entries=20_000,
+    questions=3,
 )

@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -26,6 +27,9 @@ from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import Embedded
 from meter.values.units import parse_instant
 from tests.bench.workload import NOW, ORIGIN, commands
+
+# URLs and bodies of the authority's commands.
+Opening = Iterable[tuple[str, dict[str, Any]]]
 
 KASHI = Path(sys.executable).with_name("kashi")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -132,18 +136,21 @@ class Ledger:
     name: str
     dsn: str
     data: DataFolder
+    now: str = NOW
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.log = self.data.path.with_suffix(".log")
 
     @classmethod
-    async def make(cls, server: Server, name: str) -> "Ledger":
+    async def make(
+        cls, server: Server, name: str, opening: Opening | None = None, now: str = NOW
+    ) -> "Ledger":
         """Make a ledger and open its books through its own service."""
-        ledger = cls(name, await server.create(name), DataFolder(server.folder / name))
-        await ledger.kashi("init", "--origin", ORIGIN, "--one-person", "--now", NOW)
+        ledger = cls(name, await server.create(name), DataFolder(server.folder / name), now)
+        await ledger.kashi("init", "--origin", ORIGIN, "--one-person", "--now", now)
         async with ledger.serving() as running, aiohttp.ClientSession() as http:
-            for number, (path, body) in enumerate(commands()):
+            for number, (path, body) in enumerate(opening or commands()):
                 headers = running.authorization | {"Idempotency-Key": f"opening-{number}"}
                 data = json.dumps(body).encode()
                 async with http.post(running.url + path, data=data, headers=headers) as answer:
@@ -178,7 +185,7 @@ class Ledger:
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(KASHI, "serve", "--data", self.data.path),
-                *("--port", str(port), "--now", NOW, "--clock-is-right"),
+                *("--port", str(port), "--now", self.now, "--clock-is-right"),
                 env=self.environment,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -189,7 +196,7 @@ class Ledger:
         return Service(line.split()[-1], process, token)
 
     def clock(self) -> Clock:
-        return clock_from(parse_instant(NOW))
+        return clock_from(parse_instant(self.now))
 
 
 # Processes, read from /proc

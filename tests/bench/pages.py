@@ -1,0 +1,326 @@
+"""An enterprise's page against its balance, and posting while such pages are open.
+
+The ledger has ten contracts at each of fifty enterprises, and usage of each day of most of a year.
+The first page and the balance that stands on it are asked for in turn, on a connection each. Then
+batches of 500 records are posted, alone and while a hundred people have their page open.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from statistics import median
+from typing import Any
+
+from meter.client import registration
+from meter.values.units import DAY_SECONDS, MICROSECONDS, format_instant, parse_instant
+from tests.bench import living
+from tests.bench.load import Window, closed_loop, percentile
+from tests.bench.report import Bar, Say, Section, Table, ms, spread
+from tests.bench.scale import Scale
+from tests.bench.servers import Ledger, Server, Service
+from tests.bench.workload import (
+    HOUR_SECONDS,
+    ORIGIN,
+    PRICES,
+    PROVIDERS,
+    YEAR,
+    Envelope,
+    Stream,
+    contract_id,
+    coupon,
+    keyid_of,
+)
+from tests.books import PROGRAMME, signer, uscc_of
+
+FIRMS, CONTRACTS_OF_ONE = 50, 10
+CONTRACTS = FIRMS * CONTRACTS_OF_ONE
+BEGINS = parse_instant("2025-02-01T00:00:00+08:00")
+DAYS = 320
+STRETCH_DAYS = 20  # less than what is too late
+BATCH_RECORDS, CLIENTS = 500, 6
+LOOKERS = 100
+
+
+BAR_RATIO = 6.0
+BAR_SECONDS = 0.050
+BAR_RATE = 0.95
+
+
+class Supply:
+    """Batches of consecutive days for some clients, each with a stream of its own."""
+
+    def __init__(self, records_a_day: int) -> None:
+        self.waiting: list[deque[Envelope]] = [deque() for _ in range(CLIENTS)]
+        self._streams = [
+            Stream(PROVIDERS[number % len(PROVIDERS)], f"reporter-{number}")
+            for number in range(CLIENTS)
+        ]
+        self._a_day = records_a_day
+        self._chance = random.Random(1)
+
+    def sign(self, days: range) -> None:
+        """Sign the usage of some days."""
+        for place, (stream, waiting) in enumerate(zip(self._streams, self.waiting, strict=True)):
+            mine = [number for number in range(CONTRACTS) if number % len(PROVIDERS) == place % 3][
+                place // len(PROVIDERS) :: CLIENTS // len(PROVIDERS)
+            ]
+            texts = [text for day in days for text in self._records(mine, day)]
+            for first in range(0, len(texts), BATCH_RECORDS):
+                waiting.append(stream.seal_texts(texts[first : first + BATCH_RECORDS]))
+
+    def _records(self, contracts: list[int], day: int) -> Iterator[str]:
+        for number in contracts:
+            for hour in range(self._a_day):
+                start = BEGINS + day * DAY_SECONDS + hour * HOUR_SECONDS
+                yield json.dumps(
+                    {
+                        "id": f"slurm:{number}:{day}:{hour}",
+                        "contract": contract_id(number),
+                        "device": self._chance.choice(list(PRICES)),
+                        "milli_devices": self._chance.choice((1, 2, 4, 8)) * 1_000,
+                        "start": format_instant(start),
+                        "end": format_instant(start + HOUR_SECONDS),
+                    }
+                )
+
+    async def post(self, service: Service) -> Window:
+        """Post all that is signed."""
+        window = Window()
+        while any(self.waiting):
+            mine = [waiting for waiting in self.waiting if waiting]
+            window = await closed_loop(service, _Waiting(mine))
+        return window
+
+
+@dataclass
+class _Waiting:
+    waiting: list[deque[Envelope]]
+
+
+@dataclass
+class Findings:
+    """Times in seconds, rates in records a second."""
+
+    page: list[float] = field(default_factory=list)
+    balance: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
+    fetched: list[float] = field(default_factory=list)  # pages a second, beside
+
+
+def commands() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the authority's commands that open the books: URL and body."""
+    yield "/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}
+    for number, provider in enumerate(PROVIDERS):
+        yield "/v1/providers", _provider(number, provider)
+        keyid = keyid_of(provider)
+        body = registration(signer(keyid), ORIGIN, provider, keyid)
+        yield f"/v1/providers/{provider}/keys", body
+    for number in range(FIRMS):
+        yield "/v1/enterprises", _enterprise(number)
+    for number in range(CONTRACTS):
+        yield "/v1/contracts", _contract(number)
+    for number in range(FIRMS):  # whose contracts reach the threshold by now
+        yield "/v1/coupons", coupon(firm(number), "10000000.00")
+
+
+def firm(number: int) -> str:
+    return uscc_of(100 + number)
+
+
+def _provider(number: int, provider: str) -> dict[str, Any]:
+    return {
+        "id": provider,
+        "uscc": uscc_of(10 + number),
+        "name": f"算力服务商 {number + 1}",
+        "devices": dict.fromkeys(PRICES, 5_000_000),
+        "enlisted": {"batch": "2025-1", "from": "2025-01-01", "until": "2027-01-01"},
+    }
+
+
+def _enterprise(number: int) -> dict[str, Any]:
+    return {
+        "uscc": firm(number),
+        "name": f"深圳第{number + 1}智能科技有限公司",
+        "kind": "enterprise",
+        "founded_on": "2017-04-01",
+    }
+
+
+def _contract(number: int) -> dict[str, Any]:
+    return {
+        "id": contract_id(number),
+        "contract_no": f"HT-{number}",
+        "programme": PROGRAMME,
+        "enterprise": firm(number // CONTRACTS_OF_ONE),
+        "provider": PROVIDERS[number % len(PROVIDERS)],
+        "amount": "3000000.00",
+        "signed_on": "2025-01-15",
+        "from": "2025-02-01",
+        "until": "2026-02-01",
+        "use": "training",
+        "prices": PRICES,
+        "related_party": False,
+    }
+
+
+async def run(server: Server, scale: Scale, say: Say) -> Section:
+    days = min(DAYS, max(2 * STRETCH_DAYS, scale.paged_entries // CONTRACTS))
+    supply = Supply(max(1, round(scale.paged_entries / CONTRACTS / days)))
+    ledger = await Ledger.make(server, "pages", commands(), _after(STRETCH_DAYS))
+    found = Findings()
+    for first in range(0, days - STRETCH_DAYS, STRETCH_DAYS):
+        say(f"day {first} of {days}", 0.6 * first / days)
+        await _post(ledger, supply, range(first, first + STRETCH_DAYS))
+    last = range(days - STRETCH_DAYS, days)
+    ledger.now = _after(days)
+    supply.sign(last)
+    async with ledger.serving() as service:
+        say("the page and the balance", 0.6)
+        await _ask(ledger, service, found, scale)
+        rounds = 2 * scale.rounds
+        shares = [len(waiting) // rounds for waiting in supply.waiting]
+        for number in range(rounds):
+            say("posts beside open pages", 0.7 + 0.3 * number / rounds)
+            batches = [
+                deque(waiting.popleft() for _ in range(share))
+                for waiting, share in zip(supply.waiting, shares, strict=True)
+            ]
+            await _measure_posts(ledger, service, _Waiting(batches), found, bool(number % 2))
+    return Section("pages", _tables(found), _bars(found))
+
+
+def _instant(ledger: Ledger) -> int:
+    """Return when the ledger's clock begins, in microseconds."""
+    return parse_instant(ledger.now) * MICROSECONDS
+
+
+def _after(days: int) -> str:
+    return format_instant(BEGINS + days * DAY_SECONDS)
+
+
+async def _post(ledger: Ledger, supply: Supply, days: range) -> None:
+    """Post the usage of some days, on the last of them."""
+    supply.sign(days)
+    ledger.now = _after(days.stop)
+    async with ledger.serving() as service:
+        await supply.post(service)
+
+
+async def _ask(ledger: Ledger, service: Service, found: Findings, scale: Scale) -> None:
+    """Ask for page and balance in turn."""
+    os.environ |= {"KASHI_DATABASE_URL": ledger.dsn}
+    (looker,) = await living.sign_in(ledger.data, service.url, _instant(ledger), [firm(0)])
+    cookies = looker.http.cookie_jar.filter_cookies(service.url)
+    cookie = "; ".join(f"{name}={each.value}" for name, each in cookies.items())
+    await looker.http.close()
+    balance = f"/v1/enterprises/{firm(0)}/balance?programme={PROGRAMME}&year={YEAR}"
+    times = await asyncio.to_thread(
+        _alternate,
+        service,
+        ((looker.page, {"Cookie": cookie}), (balance, service.authorization)),
+        scale.questions,
+    )
+    found.page, found.balance = times
+
+
+def _alternate(
+    service: Service, questions: tuple[tuple[str, dict[str, str]], ...], count: int
+) -> list[list[float]]:
+    """Return the seconds to the first byte of each question's answers."""
+    times: list[list[float]] = [[] for _ in questions]
+    connections = [HTTPConnection(service.host, service.port) for _ in questions]
+    for number in range(-2, count):  # twice before the clock starts
+        for (path, headers), connection, own in zip(questions, connections, times, strict=True):
+            began = time.perf_counter()
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            seconds = time.perf_counter() - began
+            assert answer.status == 200, answer.read()
+            answer.read()
+            if number >= 0:
+                own.append(seconds)
+    return times
+
+
+async def _measure_posts(
+    ledger: Ledger, service: Service, batches: _Waiting, found: Findings, is_beside: bool
+) -> None:
+    if not is_beside:
+        found.alone.append((await closed_loop(service, batches)).rate)
+        return
+    async with _lookers(ledger, service) as fetched:
+        window = await closed_loop(service, batches)
+    found.beside.append(window.rate)
+    found.fetched.append(fetched[0] / window.seconds)
+
+
+@asynccontextmanager
+async def _lookers(ledger: Ledger, service: Service) -> AsyncIterator[list[int]]:
+    """Let a hundred people have their page open; the list has how many were fetched, at the end."""
+    fetched: list[int] = []
+    firms = [firm(number % FIRMS) for number in range(LOOKERS)]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.living"),
+        *(ledger.data.path, service.url, str(_instant(ledger)), *firms),
+        env=ledger.environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    line = await process.stdout.readline()
+    assert line == b"open\n", "the pages were not opened"
+    yield fetched
+    out, _ = await process.communicate()
+    assert process.returncode == 0, "a page was lost"
+    fetched.append(int(out))
+
+
+# As text
+
+
+def _tables(found: Findings) -> list[Table]:
+    asked = [
+        (name, f"{len(times):,}", ms(percentile(times, 0.5)), ms(percentile(times, 0.99)))
+        for name, times in (("the page", found.page), ("its balance", found.balance))
+    ]
+    posted = [
+        ("alone", spread(found.alone), ""),
+        (f"beside {LOOKERS} open pages", spread(found.beside), spread(found.fetched)),
+    ]
+    return [
+        Table(("first byte of", "answers", "p50 ms", "p99 ms"), asked),
+        Table((f"{BATCH_RECORDS} a batch, {CLIENTS} clients", "records/s", "pages/s"), posted),
+    ]
+
+
+def _bars(found: Findings) -> list[Bar]:
+    page, balance = median(found.page), median(found.balance)
+    rate = median(found.beside) / median(found.alone)
+    return [
+        Bar(
+            "an enterprise's page, first byte",
+            f"≤ {BAR_RATIO:.0f} × that of its balance",
+            f"{page / balance:.1f} ×",
+            page <= BAR_RATIO * balance,
+        ),
+        Bar(
+            "an enterprise's page, first byte",
+            f"≤ {ms(BAR_SECONDS)} ms",
+            f"{ms(page)} ms",
+            page <= BAR_SECONDS,
+        ),
+        Bar(
+            f"rate of posts beside {LOOKERS} open pages",
+            f"≥ {BAR_RATE} × that without",
+            f"{rate:.2f} ×",
+            rate >= BAR_RATE,
+        ),
+    ]
