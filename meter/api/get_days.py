@@ -22,7 +22,7 @@ from meter.api.responses import as_of
 from meter.api.routes import Ask, Route
 from meter.rules.commands import ProgrammeName
 from meter.tables import balances, pages
-from meter.tables.days import coupon_end, coupon_forecast
+from meter.tables.days import coupon_end
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Year
@@ -153,8 +153,7 @@ async def get_forecast(ask: Ask) -> ForecastView:
         remaining = balance.issued - sum(share["granted"] for share in balance.shares)
         ends = coupon_end(policy, coupon[2])
         held = Coupon(remaining, day_of(year_start(coupon[2])), ends)
-        kept = ask.context.days
-        found = await coupon_forecast(connection, known, contracts, held, today, kept)
+        found = await ask.context.days.forecast(connection, known, contracts, held, today)
     return ForecastView(
         enterprise=coupon[0],
         programme=coupon[1],

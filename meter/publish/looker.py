@@ -13,7 +13,7 @@ from meter.host import logs
 from meter.host.clock import WatchedClock
 from meter.rules.state import CouponId
 from meter.tables import alerts, connections, outbox
-from meter.tables.days import DaysOfUse, coupon_end, coupon_forecast
+from meter.tables.days import DaysOfUse, coupon_end
 from meter.tables.registry import Registered, Registry
 from meter.tables.write import _SQL
 from meter.values.problems import Problem
@@ -95,5 +95,5 @@ async def _coupon_now(
             each for each in known.contracts_of(firm) if each.registered.programme == programme
         ]
         held = Coupon(remaining, day_of(year_start(year)), ends)
-        end = (await coupon_forecast(connection, known, contracts, held, today, DaysOfUse(0))).end
+        end = (await DaysOfUse(0).forecast(connection, known, contracts, held, today)).end
     return CouponNow(coupon, *fen, ends, end)

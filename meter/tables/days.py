@@ -49,6 +49,20 @@ class DaysOfUse:
             found[name] = days
         return {name: found[name] or [] for name in names}
 
+    async def forecast(
+        self,
+        connection: Connection,
+        known: Registered,
+        contracts: Sequence[Contract],
+        held: Coupon,
+        today: int,
+    ) -> Forecast:
+        """Return how long a coupon lasts that pays for some contracts."""
+        providers = {each.registered.provider for each in contracts}
+        gaps = await pages.gap_days(connection, sorted(providers))
+        days = await self.of(connection, known, contracts)
+        return forecast(held, _entitled_by_day(days, today), gaps, today)
+
     def _held(self, name: str, newest: int) -> list[DayOfUse] | None:
         held, days = self._kept.get(name, (None, None))
         if held != newest:
@@ -84,24 +98,6 @@ async def _computed(
             await breath.take()
             own.append(day)
         yield each.registered.id, own
-
-
-# Forecasts
-
-
-async def coupon_forecast(  # noqa: PLR0913 - where from, whose, and until when
-    connection: Connection,
-    known: Registered,
-    contracts: Sequence[Contract],
-    held: Coupon,
-    today: int,
-    kept: DaysOfUse,
-) -> Forecast:
-    """Return how long a coupon lasts that pays for some contracts."""
-    providers = {each.registered.provider for each in contracts}
-    gaps = await pages.gap_days(connection, sorted(providers))
-    days = await kept.of(connection, known, contracts)
-    return forecast(held, _entitled_by_day(days, today), gaps, today)
 
 
 def coupon_end(policy: Policy, year: int) -> int:
