@@ -32,6 +32,7 @@ from meter.api import (
     log,
     openapi,
     post,
+    post_preview,
     proofs,
 )
 from meter.api.context import CONTEXT, AllMetrics, Context
@@ -52,6 +53,7 @@ from meter.wire.receipt import TIME
 
 ROUTES: Final = (
     *post.ROUTES,
+    *post_preview.ROUTES,
     *get.ROUTES,
     *get_public.ROUTES,
     *get_served.ROUTES,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
+from meter.api.preview_responses import PreviewCommand
 from meter.rules.commands import (
     ActivatePolicy,
     AddLogKey,
@@ -325,6 +326,10 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
         "public_key": "bWdzNLMuCp3SWSaE1UH3AyQYfTcGojvdMrp3L7PnWsc=",
     },
     RetireReceiptKey: {"keyid": "receipt-2", "reason": "the yearly rotation"},
+    PreviewCommand: {
+        "command": "freeze",
+        "body": {"contract": "TC-2025-0001", "reason": "usage was booked on another contract"},
+    },
 }
 
 # Parameters of paths: type, example, meaning.
@@ -703,12 +708,25 @@ MEANINGS: Final[dict[str, str]] = {
     "EnterpriseDetail.programmes": "The programmes of its contracts and awards.",
     "Named.id": "The id.",
     "EnterpriseDetail.enterprise": "The enterprise itself.",
+    "PreviewView.response": "What giving it would be answered, if nothing came before it.",
+    "PreviewView.exists": "Whether that entry exists already, and nothing would change.",
+    "PreviewView.persons": "How many persons the command needs.",
+    "figures": "What the command is about, before and after it.",
+    "FigureView.name": "Which figure: what of a pool, cap or need is left, and so on; `rented` is"
+    " what the threshold asks of contracts.",
+    "FigureView.of": "What it is of: a USCC, the id of a contract, pool or provider, or a device"
+    " kind.",
+    "FigureView.before": "As it is, or absent: yuan; of `devices` and `keys` how many, of `frozen`"
+    " 1 or 0.",
+    "FigureView.after": "As it would be, in the same way.",
     "found": "What was found: at most 20 things, exact ids first.",
     "FoundView.kind": "What it is.",
     "FoundView.id": "Its id; of an enterprise the USCC, of an entry the number.",
     "FoundView.name": "The name or title, where it has one; of a record its provider.",
     "SearchView.more": "Whether there is more than is shown: ask for a longer text.",
     "q": "An id, a USCC, a digest, an entry's number, or the beginning of a name.",
+    "PartiesQuery.q": "The beginning of an id, a USCC or a name, whatever the case.",
+    "ContractsQuery.q": "The beginning of an id or number, or of the enterprise's USCC or name.",
     "made_at": "When it was made.",
     "expires_at": "From when it opens nothing.",
     "used_at": "When it was last used, to about a minute.",

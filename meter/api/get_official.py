@@ -3,9 +3,9 @@
 Registrations are listed in the order of their entries, so new ones come last.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger import store as ledger_store
 from meter.api.cursor import PageQuery, page_end, page_fields, place
@@ -58,11 +58,24 @@ class CouponsQuery(PageQuery, frozen=True):
     year: Year | UnsetType = UNSET
 
 
+Sought = Annotated[str, Meta(max_length=200)]
+
+
+class PartiesQuery(PageQuery, frozen=True):
+    """A page of enterprises or providers: of those whose id, USCC or name begins so."""
+
+    q: Sought = ""
+
+
 class ContractsQuery(PageQuery, frozen=True):
-    """A page of contracts: of one enterprise, or with one provider."""
+    """A page of contracts: of one enterprise, with one provider, or whose id or number begins so.
+
+    A USCC, or the beginning of an enterprise's name, finds that enterprise's.
+    """
 
     enterprise: Uscc | UnsetType = UNSET
     provider: Id | UnsetType = UNSET
+    q: Sought = ""
 
 
 class TokensQuery(PageQuery, frozen=True):
@@ -111,11 +124,12 @@ async def get_coupons(ask: Ask) -> CouponPage:
 
 
 async def get_enterprises(ask: Ask) -> EnterprisePage:
-    """All enterprises."""
+    """All enterprises, or those that are sought."""
     after = place(ask, (-1,))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-    page = page_by_entry(known.enterprises(), after, ask.query.limit)
+    found = [each for each in known.enterprises() if _is_firm(known, each, ask.query.q)]
+    page = page_by_entry(found, after, ask.query.limit)
     return EnterprisePage(
         enterprises=[enterprise_view(known, each) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.entry,), after),
@@ -132,6 +146,7 @@ async def get_contracts(ask: Ask) -> ContractPage:
             for contract in known.contracts()
             if query.enterprise in (UNSET, contract.enterprise_at(known.size))
             and query.provider in (UNSET, contract.registered.provider)
+            and _is_contract(known, contract, query.q)
         ]
 
     if query.enterprise is not UNSET:
@@ -142,15 +157,38 @@ async def get_contracts(ask: Ask) -> ContractPage:
 
 
 async def get_providers(ask: Ask) -> ProviderPage:
-    """All providers with their enlistments and keys."""
+    """All providers with their enlistments and keys, or those that are sought."""
     after = place(ask, (-1,))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-    page = page_by_entry(known.providers(), after, ask.query.limit)
+    found = [each for each in known.providers() if _is_provider(known, each, ask.query.q)]
+    page = page_by_entry(found, after, ask.query.limit)
     return ProviderPage(
         providers=[provider_view(known, each) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.entry,), after),
     )
+
+
+def _is_firm(known: Registered, enterprise: Enterprise, sought: str) -> bool:
+    facts = enterprise.facts_at(known.size)
+    return _begins(sought, facts.uscc, facts.name)
+
+
+def _is_provider(known: Registered, provider: Provider, sought: str) -> bool:
+    facts = provider.facts_at(known.size)
+    return _begins(sought, facts.id, facts.uscc, facts.name)
+
+
+def _is_contract(known: Registered, contract: Contract, sought: str) -> bool:
+    firm = known.state.enterprises[contract.enterprise_at(known.size)]
+    own = (contract.registered.id, contract.agreed.contract_no)
+    return _begins(sought, *own) or _is_firm(known, firm, sought)
+
+
+def _begins(sought: str, *names: str) -> bool:
+    """Return whether a name begins so, whatever the case of its letters."""
+    begin = sought.strip().casefold()
+    return any(name.casefold().startswith(begin) for name in names)
 
 
 async def get_suspects(ask: Ask) -> SuspectPage:
@@ -339,7 +377,13 @@ ROUTES: Final = [
         CouponsQuery,
         codes=("moved",),
     ),
-    _route("enterprises", get_enterprises, "Enterprises that may be funded", EnterprisePage),
+    _route(
+        "enterprises",
+        get_enterprises,
+        "Enterprises that may be funded",
+        EnterprisePage,
+        PartiesQuery,
+    ),
     _route(
         "contracts",
         get_contracts,
@@ -348,7 +392,13 @@ ROUTES: Final = [
         ContractsQuery,
         codes=("moved",),
     ),
-    _route("providers", get_providers, "Providers, their enlistments and keys", ProviderPage),
+    _route(
+        "providers",
+        get_providers,
+        "Providers, their enlistments and keys",
+        ProviderPage,
+        PartiesQuery,
+    ),
     _route(
         "keys/{keyid}/suspects",
         get_suspects,

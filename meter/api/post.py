@@ -18,7 +18,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from meter.api.context import Context, authenticate
 from meter.api.responses import MadeEntry
-from meter.api.routes import Ask, Handler, Route, as_asked
+from meter.api.routes import Ask, Handler, Route, as_asked, path_names
 from meter.host import logs
 from meter.host.turns import NOBODY, Share
 from meter.host.watermark import Watermark
@@ -214,9 +214,19 @@ async def give(
     return await _give(ask, kind, msgspec.json.encode(body), _checked_key(key))
 
 
+async def give_kind(ask: Ask, name: str, body: Mapping[str, Any], key: str) -> CommandResponse:
+    """Give a command by its kind, with a body as a proposal has it. Raises `Problem`."""
+    command = PROPOSABLE[name].command
+    assert command is not None, "it can be proposed"
+    path, _ = COMMANDS[command]
+    named = {each: body[each] for each in path_names(_BY_PATH[path])}
+    rest = {each: value for each, value in body.items() if each not in named}
+    return await give(ask, path, rest, key, **named)
+
+
 async def _give(ask: Ask, kind: type[Asked], body: bytes, key: str | None) -> CommandResponse:
     assert ask.who is not None, "commands are not public"
-    command = _read_command(body, kind, ask.path_names())
+    command = read_command(body, kind, ask.path_names())
     _check_firm(ask, command)
     return await ask.context.submissions.command(command, ask.who.token_id, key)
 
@@ -250,7 +260,8 @@ def _checked_key(key: str) -> str:
     return key
 
 
-def _read_command(body: bytes, kind: type[Asked], names: Mapping[str, str]) -> Asked:
+def read_command(body: bytes, kind: type[Asked], names: Mapping[str, str]) -> Asked:
+    """Return the command of a request's body and URL. Raises `Problem` `malformed`."""
     try:
         command = decode_request(body or b"{}", kind, names)
     except ValueError as error:

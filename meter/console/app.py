@@ -11,6 +11,7 @@ from meter.api.app import Pages
 from meter.api.events import EventsQuery, get_events
 from meter.api.routes import EVENTS, Ask, Route
 from meter.console import (
+    acts,
     authority,
     enterprise,
     log,
@@ -18,6 +19,7 @@ from meter.console import (
     people,
     provider,
     public,
+    registers,
     sign_in,
     verify,
 )
@@ -48,6 +50,8 @@ ROUTES: Final = (
     *log.ROUTES,
     *provider.ROUTES,
     *authority.ROUTES,
+    *acts.ROUTES,
+    *registers.ROUTES,
     page.one_page("/assets/{asset}", get_asset),
     _STREAM,
 )

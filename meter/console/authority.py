@@ -14,6 +14,7 @@ from meter.api.cursor import PageQuery
 from meter.api.get_claims import ClaimsQuery, get_claims
 from meter.api.get_official import (
     CouponsQuery,
+    PartiesQuery,
     get_coupons,
     get_pools,
     get_providers,
@@ -22,11 +23,17 @@ from meter.api.get_official import (
 from meter.api.get_people import ProposalsQuery, get_proposals
 from meter.api.get_provider import get_streams
 from meter.api.post import give
+from meter.api.post_preview import previewed
+from meter.api.preview_responses import PreviewView
 from meter.api.responses import MadeEntry, ProposalView, WithheldView
 from meter.api.routes import Ask, answer, answers
+from meter.console import act_view, acts, form, page
 from meter.console import authority_view as view
-from meter.console import form, page
+from meter.console.act_forms import ACTS as ACT_FORMS
+from meter.console.act_forms import values_of
+from meter.console.entry_words import KINDS
 from meter.console.formats import Language
+from meter.console.words import spoken, words
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -55,7 +62,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         ]
         pools = await answer(asked, get_pools, PageQuery(limit=LISTED * 10))
         coupons = await answer(asked, get_coupons, CouponsQuery(limit=COUPONS))
-        providers = await answer(asked, get_providers, PageQuery(limit=PROVIDERS))
+        providers = await answer(asked, get_providers, PartiesQuery(limit=PROVIDERS))
         streams = [
             (await answer(asked, get_streams, PageQuery(limit=PROVIDERS), provider=each.id)).streams
             for each in providers.providers
@@ -67,6 +74,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         queue=view.waiting(queue.withheld, now),
         queue_more=queue.more,
         proposals=proposals.proposals,
+        kinds={name: getattr(text, language) for name, text in KINDS.items()},
         claims=claims,
         pools=view.pool_lines(pools.pools),
         coupons=view.scarcest(coupons.coupons, LISTED),
@@ -153,29 +161,61 @@ async def _record(ask: Ask, number: str) -> WithheldView:
 
 
 async def show_proposal(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show what is proposed, by whom and why."""
-    return page.show(ask, "proposal.html", language, **await _proposed(ask))
+    """Show what is proposed, by whom and why, and what it would change by now."""
+    return page.show(ask, "proposal.html", language, **await _proposed(ask, language))
 
 
 async def send_proposal(ask: Ask, language: Language) -> web.StreamResponse:
     """Confirm a proposal as another person, or end one's own."""
-    found = await _proposed(ask)
-    if ask.form.get(form.SEAL) != found["seal"]:
-        return page.show_again(ask, "proposal.html", language, 409, **found)
-    act = {"confirm": "confirm", "end": "end"}.get(ask.form.get("act", ""))
-    if act is None:
+    found = await _proposed(ask, language)
+    act = ask.form.get("act", "")
+    if act not in ("confirm", "end"):
         raise Problem("malformed", "act is confirm or end")
-    response = await give(
-        ask, f"/v1/proposals/{{proposal}}/{act}", {}, _key(ask), proposal=ask.path("proposal")
-    )
+    if ask.form.get(form.SEAL) != found["seal"]:
+        before = await acts.booked(ask)
+        if before is not None:  # by the first of two clicks
+            return page.see_other(f"/{language}/entries/{before}")
+        stale = found | {"stale": True}
+        return page.show_again(ask, "proposal.html", language, 409, **stale)
+    path, names = f"/v1/proposals/{{proposal}}/{act}", {"proposal": ask.path("proposal")}
+    try:
+        response = await give(ask, path, {}, _key(ask), **names)
+    except Problem as problem:
+        said = spoken(language)
+        fault = f"{getattr(said, f'refusal_{problem.code}', '')} {problem.detail}"
+        refused = found | {"fault": fault.strip(), "code": problem.code}
+        return page.show_again(ask, "proposal.html", language, problem.status, **refused)
     return page.see_other(f"/{language}/entries/{_made(response.body).entry}")
 
 
-async def _proposed(ask: Ask) -> dict[str, Any]:
+async def _proposed(ask: Ask, language: Language) -> dict[str, Any]:
     """Return what the page of a proposal shows. Raises `not_found`."""
-    found = await _proposal(ask)
-    sealed = form.seal(str(found.entry), found.command, found.person, found.reason)
-    return {"proposal": found, "seal": sealed, "key": new_secret()}
+    proposal, said = await _proposal(ask), words(language)
+    act = ACT_FORMS.get(proposal.command)
+    held = {} if act is None else values_of(act, proposal.body)
+    now: PreviewView | None = None
+    refusal: Problem | None = None
+    if proposal.status == "open":
+        try:
+            now = await previewed(ask, proposal.command, proposal.body)
+        except Problem as problem:
+            refusal = problem
+    names = {} if act is None else await acts.names(ask, act, proposal.body)
+    figures = "" if now is None else acts.seal_of(now, proposal.body)
+    return {
+        "proposal": proposal,
+        "title": getattr(KINDS[proposal.command], language),
+        "facts": [] if act is None else act_view.facts(act, held, names, said, language),
+        "act": act,
+        "now": now,
+        "figures": [] if now is None else act_view.figure_lines(now.figures, said),
+        "refusal": refusal,
+        "seal": form.seal(str(proposal.entry), proposal.status, figures),
+        "key": _key(ask) or new_secret(),
+        "stale": False,
+        "fault": "",
+        "code": "",
+    }
 
 
 async def _proposal(ask: Ask) -> ProposalView:

@@ -15,7 +15,7 @@ from meter.values.problems import Problem
 NO_FIELD: Final = ""  # what is wrong with the form as a whole
 SEAL: Final = "seal"  # the field that holds it
 _PLACES: Final = (
-    re.compile(r"(?P<why>.*) - at `\$\.(?P<name>\w+)[^`]*`", re.DOTALL),
+    re.compile(r"(?P<why>.*) - at `\$\.(?P<name>\w+(\.\w+)*)[^`]*`", re.DOTALL),
     re.compile(r"Object missing required field `(?P<name>\w+)`"),
 )
 

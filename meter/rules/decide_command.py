@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meter.rules.commands import Asked, Command, fields_of, same_but_for_reason
-from meter.rules.entries import Entry
+from meter.rules.entries import Entry, Posting
 from meter.rules.kinds.kind import Existing, Holder, Judged, Stamp
 from meter.rules.kinds.table import BY_COMMAND, BY_ENTRY, command_of
 from meter.rules.state import State
@@ -36,12 +36,19 @@ def decide_command(state: State, asked: Asked, stamp: Stamp) -> Entry | Existing
     command = command_asked_for(state, asked)
     person = acting_person(state, command, stamp)
     proposal = check_persons(state, asked, person, stamp)
-    judged = _judge(state, command, stamp)
+    judged = judge(state, command, stamp)
     if isinstance(judged, Existing):
         return judged
     extra, postings = judged
     if proposal is not None:
         extra = extra | {"proposal": proposal.entry}
+    return entry_of(command, stamp, person, extra, postings)
+
+
+def entry_of(
+    command: Command, stamp: Stamp, person: str, extra: dict[str, Any], postings: list[Posting]
+) -> Entry:
+    """Return the entry of a command that was judged."""
     entry: Entry = BY_COMMAND[type(command)].entry(
         **fields_of(command),
         **extra,
@@ -60,7 +67,8 @@ def entries_following(state: State, number: int, entry: Entry) -> Iterable[Entry
     return BY_ENTRY[type(entry)].following(state, number, entry)
 
 
-def _judge(state: State, command: Command, stamp: Stamp) -> Judged:
+def judge(state: State, command: Command, stamp: Stamp) -> Judged:
+    """Return what the kind of a command says of it, whoever gives it. Raises `Problem`."""
     kind = BY_COMMAND[type(command)]
     holder = kind.holder(state, command)
     if holder is not None:

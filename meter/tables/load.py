@@ -13,6 +13,7 @@ from msgspec import UNSET
 from ledger import canon
 from ledger import store as ledger_store
 from ledger.store import Head
+from meter.host.breath import Breath
 from meter.rules.capacity import Withheld
 from meter.rules.commands import Asked, Propose
 from meter.rules.contract_terms import eligible_usage
@@ -86,10 +87,15 @@ class Named:
                 self.amended.add(command.contract)  # type: ignore[attr-defined]
 
 
-async def load_state(connection: Connection, head: Head) -> State:
-    """Load the state as of `head`, without records and batches (see `load_named`)."""
+async def load_state(connection: Connection, head: Head, breath: Breath | None = None) -> State:
+    """Load the state as of `head`, without records and batches (see `load_named`).
+
+    With a breath, the process does other things meanwhile.
+    """
     state = State(size=head.size, last_at=head.last_at)
     for number, data in await connection.fetch(_SQL["registrations"]):
+        if breath is not None:
+            await breath.take()
         register(state, number, read_entry(canon.decode(data)))
     for proposal, closed in await connection.fetch(_SQL["closed_proposals"]):
         state.people.close(proposal, closed)

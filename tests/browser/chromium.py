@@ -4,11 +4,12 @@
         assert await page.title() == "..."
 
 A page that writes an error or a warning into its console (a violation of the policy of content is
-one), asks another host, or fails to load something, fails the test.
+one), asks another host, or fails to load something, fails the test. The console also names the
+status of a form that was refused: those that a test means are `refused`.
 """
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,11 +25,12 @@ OPTIONS = [
     "--disable-dev-shm-usage",
 ]
 HEIGHT = 900
+_REFUSED = "Failed to load resource: the server responded with a status of"
 
 
 @asynccontextmanager
 async def opened(
-    browser: Browser, url: str, *, width: int = 1280, **options: Any
+    browser: Browser, url: str, *, width: int = 1280, refused: Sequence[int] = (), **options: Any
 ) -> AsyncIterator[Page]:
     """Open a page in a context of its own, with Playwright's options, such as `color_scheme`."""
     options = {"viewport": {"width": width, "height": HEIGHT}} | options
@@ -39,7 +41,10 @@ async def opened(
     assert answer is not None
     assert answer.status == 200, await answer.text()
     yield page
-    assert complaints == [], complaints
+    meant = tuple(f"error: {_REFUSED} {status} " for status in refused)
+    found = [each for each in complaints if not each.startswith(meant)]
+    assert found == [], found
+    assert len(complaints) - len(found) == len(refused), complaints
     await context.close()
 
 

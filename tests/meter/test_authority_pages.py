@@ -158,12 +158,18 @@ def test_a_provider_is_silent_after_a_day_and_gappy_by_its_numbers():
     assert found() == [("", 0, True)]
 
 
-async def official(both, person):
-    """Sign a person of the authority in, under an id that both persons let the ledger name."""
+async def person_of(both, person):
+    """Let a person of the authority sign in, under an id that both let the ledger name."""
     service, id_ = both.service, f"{person}-web"
     await both.by_both("token", id=id_, holder=person)
     with people.environment(service):
         await sign_ins.add_person(service.folder, Identity(id_, "authority", ""), person)
+    return id_
+
+
+async def official(both, person):
+    """Sign a person of the authority in."""
+    service, id_ = both.service, await person_of(both, person)
     answer = await people.open_link(service, await people.link(service, id_))
     return people.Visitor(id_, people.secret_of(answer))
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from meter.console.formats import Language
 from meter.console.words import (
+    acts,
     authority,
     common,
     enterprise,
@@ -13,6 +14,7 @@ from meter.console.words import (
     people,
     provider,
     public,
+    registers,
     signing_in,
     verify,
 )
@@ -27,6 +29,8 @@ _TOPICS: Final = (
     log.WORDS,
     signing_in.WORDS,
     people.WORDS,
+    acts.WORDS,
+    registers.WORDS,
     enterprise.WORDS,
 )
 WORDS: Final[Mapping[str, Text]] = {name: text for topic in _TOPICS for name, text in topic.items()}

@@ -57,7 +57,7 @@ def check_sum(state: State, policy: Policy, coupon: CouponId, fen: int) -> None:
     if policy.cap is not None and of_firm > policy.cap:
         detail = f"{format_money(of_firm)} is above {format_money(policy.cap)}"
         raise Problem("cap_exceeded", detail)
-    need = _need(state, coupon)
+    need = need_of(state, coupon)
     if of_firm > need:
         detail = f"{format_money(of_firm)} is above {format_money(need)}, all that can be entitled"
         raise Problem("above_need", detail)
@@ -106,13 +106,13 @@ def check_fundable(state: State, policy: Policy, enterprise: str, year: int) -> 
     Of a firm its last successor applies: it is paid.
     """
     check_applicant(state, policy, state.enterprises[state.last_successor(enterprise)].facts)
-    rented = _rented_amount(state, policy.programme, enterprise, year)
+    rented = rented_amount(state, policy.programme, enterprise, year)
     if rented < policy.threshold:
         needed, found = format_money(policy.threshold), format_money(rented)
         raise Problem("below_threshold", f"{needed} needed, {found} found")
 
 
-def _rented_amount(state: State, programme: str, enterprise: str, year: int) -> int:
+def rented_amount(state: State, programme: str, enterprise: str, year: int) -> int:
     """Return the full amounts of the contracts whose usage of the year can be eligible, in fen."""
     return sum(
         contract.terms.amount
@@ -121,7 +121,7 @@ def _rented_amount(state: State, programme: str, enterprise: str, year: int) -> 
     )
 
 
-def _need(state: State, coupon: CouponId) -> int:
+def need_of(state: State, coupon: CouponId) -> int:
     """Return the most that a firm's contracts of a year could be entitled to, in fen."""
     enterprise, programme, year = coupon
     need = 0

@@ -1,0 +1,126 @@
+"""What is registered, as lists for officials: enterprises, contracts, providers, policies.
+
+A list is searched by the beginning of an id or a name, comes in pages, and is downloaded whole. The
+authority's acts are linked beside what they are about.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from aiohttp import web
+from msgspec import UNSET, Struct, structs
+
+from meter.api.cursor import PageQuery
+from meter.api.get_official import (
+    ContractsQuery,
+    PartiesQuery,
+    get_contracts,
+    get_enterprises,
+    get_providers,
+)
+from meter.api.get_own import get_policies
+from meter.api.responses import ContractPage, EnterprisePage, ProviderPage
+from meter.api.routes import Ask, Handler, Route, answer, answers
+from meter.console import page
+from meter.console.csv_file import csv_file
+from meter.console.formats import Language
+from meter.values.roles import OFFICIALS
+
+LISTED: Final = 50  # lines of a page
+EXPORTED: Final = 1_000  # lines that are asked for at once
+MAX_EXPORTED: Final = 100_000
+
+Row = Sequence[str]
+
+
+class PartiesShown(PartiesQuery, frozen=True, forbid_unknown_fields=False):
+    """Which enterprises or providers are shown."""
+
+    limit: int = LISTED
+
+
+class ContractsShown(ContractsQuery, frozen=True, forbid_unknown_fields=False):
+    """Which contracts are shown."""
+
+    limit: int = LISTED
+
+
+class PoliciesShown(PageQuery, frozen=True, forbid_unknown_fields=False):
+    """Which policies are shown."""
+
+    limit: int = LISTED
+
+
+def _shown(name: str, handler: Handler) -> page.Show:
+    async def show(ask: Ask, language: Language) -> web.StreamResponse:
+        found = await answer(ask, handler, ask.query)
+        q = getattr(ask.query, "q", "")
+        return page.show(ask, f"registers_{name}.html", language, page=found, q=q, list=name)
+
+    return show
+
+
+def _exported(
+    name: str, handler: Handler, head: Row, rows: Callable[[Any], Iterable[Row]]
+) -> page.Show:
+    async def export(ask: Ask, _language: Language) -> web.StreamResponse:
+        lines: list[Row] = []
+        query = structs.replace(ask.query, limit=EXPORTED)
+        async for found in answers(ask, handler, query):
+            lines += rows(found)
+            if len(lines) >= MAX_EXPORTED:
+                break
+        return page.download(ask, f"{name}.csv", csv_file(head, lines[:MAX_EXPORTED]))
+
+    return export
+
+
+def _enterprises(found: EnterprisePage) -> Iterable[Row]:
+    for each in found.enterprises:
+        successor = "" if each.successor is UNSET else each.successor
+        rest = (each.kind, each.founded_on, str(each.contracts), successor, str(each.entry))
+        yield (each.uscc, each.name, *rest)
+
+
+def _contracts(found: ContractPage) -> Iterable[Row]:
+    for each in found.contracts:
+        parties = (each.programme, each.enterprise, each.provider, each.ratio_class)
+        terms = (each.amount, each.starts, each.ends, "yes" if each.frozen else "no")
+        money = (each.cost, each.entitled, each.granted, each.uncovered, each.withheld)
+        yield (each.id, *parties, *terms, *money, each.ineligible, str(each.entry))
+
+
+def _providers(found: ProviderPage) -> Iterable[Row]:
+    for each in found.providers:
+        keys = " ".join(key.keyid for key in each.keys if not key.revoked)
+        batches = " ".join(held.batch for held in each.enlistments)
+        yield (each.id, each.uscc, each.name, batches, keys, str(each.entry))
+
+
+_CONTRACT_HEAD: Final = (
+    *("contract", "programme", "enterprise", "provider", "class", "amount", "from", "until"),
+    *("frozen", "cost", "entitled", "granted", "uncovered", "withheld", "ineligible", "entry"),
+)
+_FIRM_HEAD: Final = ("uscc", "name", "kind", "founded_on", "contracts", "successor", "entry")
+_PROVIDER_HEAD: Final = ("id", "uscc", "name", "enlistments", "keys", "entry")
+
+
+def _list(
+    name: str,
+    handler: Handler,
+    query: type[Struct],
+    head: Row,
+    rows: Callable[[Any], Iterable[Row]],
+) -> list[Route]:
+    return [
+        *page.pages(name, _shown(name, handler), OFFICIALS, query),
+        *page.pages(f"{name}.csv", _exported(name, handler, head, rows), OFFICIALS, query),
+    ]
+
+
+ROUTES: Final = (
+    *_list("enterprises", get_enterprises, PartiesShown, _FIRM_HEAD, _enterprises),
+    *_list("contracts", get_contracts, ContractsShown, _CONTRACT_HEAD, _contracts),
+    *_list("providers", get_providers, PartiesShown, _PROVIDER_HEAD, _providers),
+    *page.pages("policies", _shown("policies", get_policies), OFFICIALS, PoliciesShown),
+)
