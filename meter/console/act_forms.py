@@ -28,22 +28,27 @@ FieldKind = Literal[
     "devices",
     "requests",
     "names",
+    "file",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a form. `choices` are a choice's values; one that is not `needed` may be empty."""
+    """A field of a form. `choices` are a choice's values; one that is not `needed` may be empty.
+
+    It is called by its name, or by its `label`.
+    """
 
     name: str
     kind: FieldKind = "text"
     choices: tuple[str, ...] = ()
     needed: bool = True
+    label: str = ""
 
     @property
     def word(self) -> str:
         """The name of its label among the words."""
-        return f"field_{self.name.replace('.', '_')}"
+        return f"field_{self.label or self.name.replace('.', '_')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,10 @@ class Act:
 
 
 _PROGRAMME: Final = Field("programme", "programme")
+_OTHER_PROGRAMME: Final = Field("programme")  # one that may not be in force yet
+_RECORD: Final = Field("id", label="record")
+_PROJECT: Final = Field("project")
+_AWARD: Final = Field("award")
 _FIRM: Final = Field("enterprise", "uscc")
 _YEAR: Final = Field("year", "number")
 _AMOUNT: Final = Field("amount", "money")
@@ -93,6 +102,19 @@ GROUPS: Final[Mapping[str, tuple[Act, ...]]] = {
         Act("budget", (_PROGRAMME, _YEAR, _AMOUNT, _DOCUMENT, _REASON)),
         Act("expiry", (_PROGRAMME, _YEAR, _REASON)),
         Act("year_closing", (_PROGRAMME, _YEAR, _REASON)),
+        Act(
+            "policy",
+            (
+                _OTHER_PROGRAMME,
+                Field("version"),
+                Field("content", "file", needed=False),
+                _REASON,
+            ),
+        ),
+    ),
+    "records": (
+        Act("release", (_PROVIDER, _RECORD, _WHY)),
+        Act("void", (_PROVIDER, _RECORD, _WHY)),
     ),
     "parties": (
         Act(
@@ -114,6 +136,16 @@ GROUPS: Final[Mapping[str, tuple[Act, ...]]] = {
                 Field("founded_on", "date", needed=False),
                 _DOCUMENT,
                 _WHY,
+            ),
+        ),
+        Act(
+            "succession",
+            (
+                Field("uscc", "uscc"),
+                Field("successor", "uscc"),
+                Field("effective", "date"),
+                _DOCUMENT,
+                _REASON,
             ),
         ),
         Act(
@@ -197,6 +229,38 @@ GROUPS: Final[Mapping[str, tuple[Act, ...]]] = {
             ),
         ),
     ),
+    "awards": (
+        Act(
+            "project",
+            (
+                Field("id"),
+                Field("title"),
+                Field("audited_investment", "money", needed=False),
+                _REASON,
+            ),
+        ),
+        Act("project_audit", (_PROJECT, _AMOUNT, _DOCUMENT, _REASON)),
+        Act(
+            "project_funds",
+            (
+                _PROJECT,
+                Field("reference"),
+                Field("level", "choice", _LEVELS),
+                _AMOUNT,
+                _DOCUMENT,
+                _REASON,
+            ),
+        ),
+        Act(
+            "award",
+            (
+                *(Field("id"), _PROGRAMME, Field("class", needed=False), _FIRM),
+                *(Field("project", needed=False), _YEAR, Field("base", "money", needed=False)),
+                *(_AMOUNT, _DOCUMENT, _REASON),
+            ),
+        ),
+        Act("award_change", (_AWARD, _AMOUNT, _WHY)),
+    ),
 }
 ACTS: Final[Mapping[str, Act]] = {act.name: act for acts in GROUPS.values() for act in acts}
 
@@ -219,6 +283,13 @@ _FIELD_OF: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("exists_differently", "looks_alike"), ("id", "keyid", "uscc")),
     **dict.fromkeys(("not_found", "already_revoked"), ("keyid",)),
     "weak_key": ("public_key",),
+    "unknown_policy": ("version",),
+    **dict.fromkeys(("already_voided", "already_released", "nothing_withheld"), ("id",)),
+    "unknown_record": ("id",),
+    "unknown_award": ("award",),
+    "unknown_class": ("class",),
+    **dict.fromkeys(("audit_missing", "stacked"), ("project",)),
+    "project_ceiling": ("amount",),
     "bad_proof": ("proof",),
 }
 
@@ -252,6 +323,7 @@ def _value(kind: FieldKind, text: str) -> Any:
         "devices": lambda all_: _pairs(all_, _number),
         "requests": _requests,
         "names": str.split,
+        "file": lambda all_: "\n".join(all_.splitlines()) + "\n",
     }
     return reads.get(kind, str)(text)
 

@@ -1,11 +1,10 @@
 """The authority's pages: what waits for it, a record under review, a proposal for another person.
 
-A form shows figures and is confirmed by what they were; then the command is given, or proposed
-where it needs two persons. It holds the idempotency key, so a double click books once.
+A proposal shows who made it, why, and figures before and after it by now; it is confirmed by what
+they were. The authority's other acts are in `acts.py`.
 """
 
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -29,8 +28,7 @@ from meter.api.responses import MadeEntry, ProposalView, WithheldView
 from meter.api.routes import Ask, answer, answers
 from meter.console import act_view, acts, form, page
 from meter.console import authority_view as view
-from meter.console.act_forms import ACTS as ACT_FORMS
-from meter.console.act_forms import values_of
+from meter.console.act_forms import ACTS, values_of
 from meter.console.entry_words import KINDS
 from meter.console.formats import Language
 from meter.console.words import spoken, words
@@ -41,8 +39,6 @@ from meter.values.roles import OFFICIALS
 LISTED: Final = 10  # of each queue
 COUPONS: Final = 1_000  # that are compared
 PROVIDERS: Final = 100  # that are looked at, with as many streams each
-# By the button that is pressed: the path of its command, and the kind of its entry.
-ACTS: Final = {"release": "/v1/records/release", "void": "/v1/records/void"}
 OPEN_CLAIMS: Final = ("entered", "checked", "noticed")
 
 
@@ -85,49 +81,9 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
 
 
 async def show_review(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show a record that waits for a reviewer, and what may be done with it."""
-    return page.show(ask, "review.html", language, **await _review(ask, form.Filled()))
-
-
-async def send_review(ask: Ask, language: Language) -> web.StreamResponse:
-    """Release a record's withheld part or void it, or propose that."""
-    try:
-        found = await _review(ask, form.Filled(ask.form))
-    except Problem as problem:
-        if problem.code != "not_found" or not ask.form.get("record"):
-            raise
-        # A second click, or somebody else's: what became of the record is in the log.
-        return page.see_other(f"/{language}/log?record={quote(ask.form['record'])}#entries")
-    if ask.form.get(form.SEAL) != found["seal"]:
-        return page.show_again(ask, "review.html", language, 409, **found | {"stale": True})
-    record: WithheldView = found["record"]
-    act = ask.form.get("act", "")
-    if act not in ACTS:
-        raise Problem("malformed", f"act is one of {', '.join(ACTS)}")
-    body = {"provider": record.provider, "id": record.id, "reason": ask.form.get("reason", "")}
-    try:
-        return page.see_other(f"/{language}/{await _given(ask, act, body)}")
-    except Problem as problem:
-        if problem.code != "malformed":
-            raise
-        filled = form.refused(ask.form, problem)
-        return page.show_again(
-            ask, "review.html", language, 400, **found | {"form": filled, "key": _key(ask)}
-        )
-
-
-async def _given(ask: Ask, act: str, body: dict[str, Any]) -> str:
-    """Give a command, or propose it where it needs two persons; returns the path of its entry."""
-    key = _key(ask)
-    try:
-        response = await give(ask, ACTS[act], body, key)
-    except Problem as problem:
-        if problem.code != "two_persons_needed":
-            raise
-        proposed = {"command": act, "body": body, "reason": body["reason"]}
-        response = await give(ask, "/v1/proposals", proposed, f"{key}-proposed")
-        return f"proposals/{_made(response.body).entry}"
-    return f"entries/{_made(response.body).entry}"
+    """Show a record that waits for a reviewer; what is done with it is an act."""
+    record = await _record(ask, ask.path("withheld"))
+    return page.show(ask, "review.html", language, record=record)
 
 
 def _made(body: bytes) -> MadeEntry:
@@ -136,19 +92,6 @@ def _made(body: bytes) -> MadeEntry:
 
 def _key(ask: Ask) -> str:
     return str(ask.form.get("key", ""))
-
-
-async def _review(ask: Ask, filled: form.Filled) -> dict[str, Any]:
-    """Return what the page of a record under review shows. Raises `not_found`."""
-    record = await _record(ask, ask.path("withheld"))
-    figures = (record.id, record.amount, record.device_hours)
-    return {
-        "record": record,
-        "form": filled,
-        "seal": form.seal(*figures),
-        "key": new_secret(),
-        "stale": False,
-    }
 
 
 async def _record(ask: Ask, number: str) -> WithheldView:
@@ -191,7 +134,7 @@ async def send_proposal(ask: Ask, language: Language) -> web.StreamResponse:
 async def _proposed(ask: Ask, language: Language) -> dict[str, Any]:
     """Return what the page of a proposal shows. Raises `not_found`."""
     proposal, said = await _proposal(ask), words(language)
-    act = ACT_FORMS.get(proposal.command)
+    act = ACTS.get(proposal.command)
     held = {} if act is None else values_of(act, proposal.body)
     now: PreviewView | None = None
     refusal: Problem | None = None
@@ -233,7 +176,6 @@ _CODES: Final = ("same_person", "two_persons_needed", "proposal_closed")
 ROUTES: Final = (
     *page.pages("authority", show_overview, OFFICIALS),
     *page.pages("review/{withheld}", show_review, OFFICIALS),
-    *page.forms("review/{withheld}", send_review, _ACTS_OF),
     *page.pages("proposals/{proposal}", show_proposal, OFFICIALS),
     *page.forms("proposals/{proposal}", send_proposal, _ACTS_OF, codes=_CODES),
 )

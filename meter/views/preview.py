@@ -11,8 +11,10 @@ from typing import Any, Final, Literal
 from msgspec import UNSET
 
 from meter.rules.commands import (
+    ActivatePolicy,
     AllocatePool,
     AmendContract,
+    ChangeAward,
     CloseYear,
     Command,
     EnlistProvider,
@@ -20,6 +22,7 @@ from meter.rules.commands import (
     FreezeContract,
     FundContract,
     IssueCoupon,
+    MakeAward,
     RegisterContract,
     RegisterKey,
     RegisterProvider,
@@ -126,6 +129,18 @@ def _of_money(state: State, command: Command) -> Iterator[tuple[FigureId, int]]:
             for enterprise, _ in command.requests:
                 coupon = (enterprise, command.programme, command.year)
                 yield ("issued", enterprise, command.year), state.coupons.get(coupon, 0)
+        case MakeAward():
+            coupon = (command.enterprise, command.programme, command.year)
+            yield from _award(state, command.id, coupon)
+        case ChangeAward():
+            made = state.awards[command.award].made
+            of_year = (made.enterprise, made.programme, made.year)
+            yield from _award(state, command.award, of_year)
+        case ActivatePolicy():
+            for (owner, year), pool in state.pools.items():
+                if command.programme in pool.programmes:
+                    yield ("pool", owner, year), pool.amount
+                    yield ("pool_left", owner, year), pool.amount - pool.issued
         case ExpireCoupons() | CloseYear() | SetBudget():
             yield from _pool(state, command.programme, command.year)
         case _:
@@ -208,6 +223,17 @@ def _coupon(state: State, coupon: CouponId) -> Iterator[tuple[FigureId, int]]:
     yield ("granted", enterprise, year), granted
     yield ("remaining", enterprise, year), issued - granted
     yield ("uncovered", enterprise, year), entitled - granted
+
+
+def _award(state: State, name: str, coupon: CouponId) -> Iterator[tuple[FigureId, int]]:
+    """Yield the pool of an award, what its firm has of the year, and the award's own amount."""
+    enterprise, programme, year = coupon
+    yield from _pool(state, programme, year)
+    yield ("issued", enterprise, year), state.coupons.get(coupon, 0)
+    yield ("granted", enterprise, year), state.granted.get(coupon, 0)
+    award = state.awards.get(name)
+    if award is not None:
+        yield ("amount", name, 0), award.amount
 
 
 def _coupons_of(

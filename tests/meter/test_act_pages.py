@@ -10,8 +10,8 @@ import pytest
 from meter.console.act_forms import ACTS, body_of, values_of
 from meter.console.formats import money
 from meter.console.words import words
-from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record
-from tests.meter.test_authority_pages import official
+from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, uscc_of
+from tests.meter.test_authority_pages import fields_of, official
 from tests.meter.test_console_pages import EVIL, Elements
 from tests.meter.test_proposals import city
 from tests.people import sign_in
@@ -28,13 +28,6 @@ async def service(database, tmp_path):
         yield service
 
 
-def hidden(answer):
-    """Return the hidden fields of a page's own form."""
-    main = answer.body.decode().partition("<main")[2]
-    found = re.findall(r'type="hidden" name="([\w.]+)" value="([^"]*)"', main)
-    return {name: unescape(value) for name, value in found}
-
-
 def text_of(answer):
     return " ".join(Elements(answer.body.decode()).text)
 
@@ -43,7 +36,7 @@ async def confirmation(service, visitor, act, **values):
     """Fill an act's form in; return its confirmation, and the fields that this would send."""
     answer = await visitor.send(service, f"/en/acts/{act}", **values)
     assert answer.status == 200, answer.body
-    return answer, hidden(answer)
+    return answer, fields_of(answer)
 
 
 async def test_an_issue_is_confirmed_by_the_figures_of_the_api(service):
@@ -92,7 +85,7 @@ async def test_a_confirmation_whose_figures_have_changed_does_nothing(service):
     assert (stale.status, W["stale"] in text_of(stale)) == (409, True)
     assert {"¥107.00", "¥157.00"} <= set(Elements(stale.body.decode()).text)
     assert len(await service.entries()) == size
-    again = hidden(stale)
+    again = fields_of(stale)
     for other in ({"amount": "60.00"}, {"reason": "another"}):  # not what was shown
         assert (await clerk.send(service, "/en/acts/issue", **again | other)).status == 409
     assert (again["key"], again["seal"] == fields["seal"]) == (fields["key"], False)
@@ -163,7 +156,35 @@ def form_of(name, **changes):
     return values_of(ACTS["contract"], body)
 
 
+AWARD = {
+    "id": "AW",
+    "programme": "adaptation",
+    "enterprise": ALPHA,
+    "project": "P",
+    "year": "2025",
+    "base": "4000000.00",
+    "amount": "1.00",
+    "document": "评审",
+}
 FORMS = [
+    ("release", {"provider": "pcl", "id": "over", "reason": "seen"}),
+    ("void", {"provider": "pcl", "id": "r1", "reason": "found"}),
+    ("policy", {"programme": "adaptation", "version": "2024-12"}),
+    ("budget", {"programme": "adaptation", "year": "2025", "amount": "90.00", "document": "12号"}),
+    ("project", {"id": "P", "title": "适配", "audited_investment": "5000000.00"}),
+    ("project_audit", {"project": "P", "amount": "4000000.00", "document": "审计"}),
+    (
+        "project_funds",
+        {
+            "project": "P",
+            "reference": "7号",
+            "level": "district",
+            "amount": "0.50",
+            "document": "通知",
+        },
+    ),
+    ("award", AWARD),
+    ("award_change", {"award": "AW", "amount": "0.50", "reason": "review"}),
     ("withdrawal", ISSUE | {"amount": "1.00"}),
     ("budget", {"programme": PROGRAMME, "year": "2025", "amount": "9000.00", "document": "12号"}),
     ("enterprise", values_of(ACTS["enterprise"], enterprise_body(BETA) | {"kind": "enterprise"})),
@@ -175,7 +196,7 @@ FORMS = [
         "provider",
         {
             "id": "qcl",
-            "uscc": BETA,
+            "uscc": uscc_of(8),
             "name": "二",
             "devices": "h800 16\nascend-910b 8",
             "enlisted.batch": "1",
@@ -224,6 +245,16 @@ FORMS = [
             "document": "通知",
         },
     ),
+    (
+        "succession",
+        {
+            "uscc": ALPHA,
+            "successor": BETA,
+            "effective": "2025-02-01",
+            "document": "工商",
+            "reason": "merged",
+        },
+    ),
 ]
 
 
@@ -236,14 +267,16 @@ async def test_each_form_makes_its_entry(service, language):
         assert f'href="/{language}/acts/{act}"' in listed.body.decode()
         assert (await service.get(f"/{language}/acts/{act}", **clerk.headers)).status == 200
     used = set()
+    await service.ask("/v1/contracts", **contract_body("B", max_devices={DEVICE: 8}))
+    await service.usage([record("r1", "A", *HOUR, 64_000), record("over", "B", *HOUR, 16_000)])
     for act, given in FORMS:
         path = f"/{language}/acts/{act}"
         is_second = act == "contract" and "contract" in used
         values = given | ({"id": "D", "contract_no": "HT-D"} if is_second else {})
         used.add(act)
         shown = await clerk.send(service, path, **values)
-        fields = hidden(shown)
-        assert shown.status == 200, (act, shown.body.decode())
+        fields = fields_of(shown)
+        assert shown.status == 200, (act, text_of(shown))
         back = await clerk.send(service, path, **fields, act="change")
         assert back.status == 200
         for value in filter(None, values.values()):
@@ -313,7 +346,7 @@ async def test_two_persons_see_who_proposed_and_the_figures_of_now(database, tmp
         assert len(await service.entries()) == size + 1
         path = f"/en/proposals/{size}"
         own = await service.get(path, **wang.headers)
-        same = await wang.send(service, path, **hidden(own), act="confirm")
+        same = await wang.send(service, path, **fields_of(own), act="confirm")
         assert (same.status, same.code) == (403, "same_person")
         assert W["refusal_same_person"] in text_of(same)
         page = await service.get(path, **li.headers)
@@ -321,11 +354,11 @@ async def test_two_persons_see_who_proposed_and_the_figures_of_now(database, tmp
         assert {"wang", "decision 12", W["figure_issued"]} <= set(texts)
         await both.by_both("issue", **coupon_body(2025, "7.00"))
         size = len(await service.entries())
-        stale = await li.send(service, path, **hidden(page), act="confirm")
+        stale = await li.send(service, path, **fields_of(page), act="confirm")
         assert (stale.status, W["stale"] in text_of(stale)) == (409, True)
         assert len(await service.entries()) == size
         for _ in range(2):
-            done = await li.send(service, path, **hidden(stale), act="confirm")
+            done = await li.send(service, path, **fields_of(stale), act="confirm")
             assert (done.status, done.headers["Location"]) == (303, f"/en/entries/{size}")
         entries = await service.entries()
         assert len(entries) == size + 1
@@ -343,7 +376,7 @@ async def test_a_proposal_that_would_be_refused_now_says_so(database, tmp_path):
         assert "cap_exceeded" in text_of(page)
         size = len(await service.entries())
         path = f"/en/proposals/{number}"
-        refused = await li.send(service, path, **hidden(page), act="confirm")
+        refused = await li.send(service, path, **fields_of(page), act="confirm")
         assert (refused.status, refused.code) == (422, "cap_exceeded")
         assert len(await service.entries()) == size
 

@@ -10,6 +10,8 @@ _GROUPS: Final = {
     "acts_money": Text("券与资金", "Coupons and money"),
     "acts_parties": Text("企业与服务机构", "Enterprises and providers"),
     "acts_contracts": Text("合同", "Contracts"),
+    "acts_records": Text("用量记录", "Usage records"),
+    "acts_awards": Text("项目与资助", "Projects and awards"),
 }
 _ACTS: Final = {
     "act_issue": Text("发放券", "Issue a coupon"),
@@ -18,6 +20,15 @@ _ACTS: Final = {
     "act_budget": Text("设定年度预算", "Set a year's budget"),
     "act_expiry": Text("到期收回余额", "Return what coupons have left"),
     "act_year_closing": Text("年度关账", "Close a year"),
+    "act_policy": Text("激活政策", "Put a policy in force"),
+    "act_release": Text("放行", "Release"),
+    "act_void": Text("作废", "Void"),
+    "act_succession": Text("登记企业承继", "Let a successor take a firm's place"),
+    "act_project": Text("登记项目", "Register a project"),
+    "act_project_audit": Text("登记审定投资", "Set a project's audited investment"),
+    "act_project_funds": Text("登记项目的其他财政资金", "Set other public money of a project"),
+    "act_award": Text("核定资助", "Make an award"),
+    "act_award_change": Text("调整资助", "Change an award"),
     "act_enterprise": Text("登记企业", "Register an enterprise"),
     "act_enterprise_amendment": Text("变更企业信息", "Amend an enterprise"),
     "act_provider": Text("登记服务机构", "Register a provider"),
@@ -81,6 +92,17 @@ _FIELDS: Final = {
     "field_effective": Text("生效日", "Holds from"),
     "field_reference": Text("文号", "Reference"),
     "field_level": Text("资金级次", "Level"),
+    "field_version": Text("版本", "Version"),
+    "field_content": Text(
+        "政策文件全文，不填则用随附文件", "The policy file; without it, the shipped one"
+    ),
+    "field_record": Text("记录编号", "Id of the record"),
+    "field_successor": Text("承继方的统一社会信用代码", "USCC of the successor"),
+    "field_title": Text("名称", "Title"),
+    "field_audited_investment": Text("审定投资（元）", "Audited investment in yuan"),
+    "field_award": Text("资助编号", "Id of the award"),
+    "field_class": Text("类别", "Class"),
+    "field_base": Text("核定基数（元）", "Base in yuan"),
     "field_optional": Text("（可不填）", "(may be empty)"),
 }
 _CHOICES: Final = {
@@ -175,6 +197,7 @@ _FAULTS: Final = {
         "A kind and a number on each line, such as ascend-910b 128.",
     ),
     "fault_requests": Text("每行一个代码和金额。", "A USCC and an amount on each line."),
+    "fault_file": Text("含不可用的字符。", "It has characters that are not taken."),
     "fault_names": Text("各名称以空格分开。", "Names with spaces between them."),
 }
 _REFUSALS: Final = {
@@ -211,6 +234,16 @@ _REFUSALS: Final = {
     "refusal_not_found": Text("没有登记。", "It is not registered."),
     "refusal_not_served": Text("服务机构不服务该项目计划。", "The provider does not serve it."),
     "refusal_class_changed": Text("企业已不是初创企业。", "The firm is a startup no more."),
+    "refusal_unknown_policy": Text("没有这一版本的政策文件。", "No policy file of this version."),
+    "refusal_unknown_record": Text("没有这条已接受的记录。", "No accepted record of this id."),
+    "refusal_already_voided": Text("记录已作废。", "The record is voided already."),
+    "refusal_already_released": Text("记录已放行。", "The record is released already."),
+    "refusal_nothing_withheld": Text("记录没有待审核部分。", "No part of it is withheld."),
+    "refusal_unknown_award": Text("没有这项资助。", "No award of this id."),
+    "refusal_unknown_class": Text("政策没有这一类别。", "The policy has no such class."),
+    "refusal_audit_missing": Text("审定投资尚未登记。", "The audited investment is not known."),
+    "refusal_stacked": Text("同组的另一计划已资助该项目。", "Another programme funds the project."),
+    "refusal_project_ceiling": Text("超过审定投资。", "This is above the audited investment."),
     "refusal_same_person": Text(
         "提案人本人不得确认，须由另一人确认。",
         "You proposed it yourself; another person confirms it.",

@@ -34,12 +34,10 @@ WORDS: Final[Mapping[str, Text]] = {
     ),
     "review": Text("审核记录", "Review the record"),
     "review_says": Text(
-        "放行后，{amount} 的费用计入合同；作废后，整条记录撤回。须两人时，提交的是提案。",
+        "放行后，{amount} 的费用计入合同；作废后，整条记录撤回。下一步先核对金额。",
         "Released, a cost of {amount} counts for the contract; voided, all of the record is taken "
-        "back. Where it needs two persons, this makes a proposal.",
+        "back. The figures of either are shown first.",
     ),
-    "act_release": Text("放行", "Release"),
-    "act_void": Text("作废", "Void"),
     "act_confirm": Text("确认", "Confirm"),
     "act_end": Text("撤回提案", "End the proposal"),
     "proposal_until": Text("有效至", "Until"),
