@@ -288,7 +288,7 @@ _FIELD_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "unknown_record": ("id",),
     "unknown_award": ("award",),
     "unknown_class": ("class",),
-    **dict.fromkeys(("audit_missing", "stacked"), ("project",)),
+    "stacked": ("project",),
     "project_ceiling": ("amount",),
     "bad_proof": ("proof",),
 }

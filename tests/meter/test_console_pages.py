@@ -5,12 +5,16 @@ import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from meter.console import app, page
+from meter.console.act_forms import ACTS, GROUPS
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import WORDS, words
+from meter.rules.two_persons import PROPOSABLE
+from meter.views.preview import FigureName
 from tests.books import ALPHA, PROGRAMME, lifted, uscc_of
 from tests.services import (
     Clock,
@@ -228,13 +232,26 @@ async def test_a_ledger_that_nothing_was_issued_from_says_what_comes_next(databa
         assert words("zh")["not_published"] in found.text
 
 
+def named_by_acts() -> set[str]:
+    """Return the texts whose names are made of what acts, their fields and figures are called."""
+    fields = [field for act in ACTS.values() for field in act.fields]
+    named = {f"acts_{group}" for group in GROUPS} | {f"act_{act}" for act in ACTS}
+    named |= {field.word for field in fields} | {f"fault_{field.kind}" for field in fields}
+    named |= {f"choice_{value}" for field in fields for value in field.choices}
+    named |= {f"figure_{name}" for name in get_args(FigureName)}
+    named |= {"fault_needed", "made_policy", "made_class", "made_warnings"}
+    codes = {code for act in ACTS for code in PROPOSABLE[act].codes}
+    codes |= {"same_person", "not_its_maker"}
+    return named | {f"refusal_{code}" for code in codes} & set(WORDS)
+
+
 def test_every_text_is_in_both_languages_and_used():
     templates = "".join(
         page._ENVIRONMENT.loader.get_source(page._ENVIRONMENT, name)[0]
         for name in page._ENVIRONMENT.list_templates()
     )
     sources = "".join(each.read_text() for each in CONSOLE.glob("*.py"))
-    used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources))
+    used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources)) | named_by_acts()
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()

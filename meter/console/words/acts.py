@@ -241,7 +241,6 @@ _REFUSALS: Final = {
     "refusal_nothing_withheld": Text("记录没有待审核部分。", "No part of it is withheld."),
     "refusal_unknown_award": Text("没有这项资助。", "No award of this id."),
     "refusal_unknown_class": Text("政策没有这一类别。", "The policy has no such class."),
-    "refusal_audit_missing": Text("审定投资尚未登记。", "The audited investment is not known."),
     "refusal_stacked": Text("同组的另一计划已资助该项目。", "Another programme funds the project."),
     "refusal_project_ceiling": Text("超过审定投资。", "This is above the audited investment."),
     "refusal_same_person": Text(
