@@ -21,6 +21,7 @@ from meter.console import (
     public,
     registers,
     sign_in,
+    theme,
     verify,
 )
 
@@ -52,6 +53,7 @@ ROUTES: Final = (
     *authority.ROUTES,
     *acts.ROUTES,
     *registers.ROUTES,
+    *theme.ROUTES,
     page.one_page("/assets/{asset}", get_asset),
     _STREAM,
 )

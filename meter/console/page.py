@@ -41,6 +41,9 @@ _RANGE: Final = re.compile(
     r"(?P<language>[a-z]+)(?:-[a-z0-9-]+)?"
     r"(?:[ \t]*;[ \t]*q=(?P<weight>0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
+SYSTEM: Final = "system"
+THEMES: Final = (SYSTEM, "light", "dark")
+THEME_COOKIE: Final = "__Host-kashi-theme"
 SEC_FETCH_MODE: Final = "Sec-Fetch-Mode"
 NAVIGATE: Final = "navigate"
 _TYPES: Final = {
@@ -191,6 +194,13 @@ def see_other(path: str) -> web.Response:
     return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: path})
 
 
+def set_cookie(response: web.Response, name: str, value: str, seconds: int | None = None) -> None:
+    """Set a cookie whose name begins with `__Host-`, or take it away, with what that asks for."""
+    response.set_cookie(
+        name, value, path="/", secure=True, httponly=True, samesite="Lax", max_age=seconds
+    )
+
+
 def show_problem(request: web.Request, problem: Problem) -> web.Response:
     """Return the page of a problem, with its status; nobody signed in is led to sign in.
 
@@ -252,9 +262,12 @@ def preferred(accept_language: str) -> Language:
 def _render(request: web.Request, template: str, language: Language, **values: Any) -> bytes:
     other = _other(language)
     session = request.get(SESSION)
+    theme = request.cookies.get(THEME_COOKIE, SYSTEM)
     page = _ENVIRONMENT.get_template(template).render(
         language=language,
         other=other,
+        theme=theme if theme in THEMES else SYSTEM,
+        themes=THEMES,
         person=None if session is None else session.person,
         token="" if session is None else session.form_token,
         w=spoken(language),

@@ -62,7 +62,7 @@ async def start_at_issuer(ask: Ask, language: Language) -> web.StreamResponse:
     url = await _issuer(ask).start(secret, _back(ask))
     response = page.see_other(url)
     wanted = _wanted(ask) or f"/{language}/sign-in"
-    _set(response, AWAY_COOKIE, f"{secret}.{quote(wanted, safe='')}", AWAY_SECONDS)
+    page.set_cookie(response, AWAY_COOKIE, f"{secret}.{quote(wanted, safe='')}", AWAY_SECONDS)
     return response
 
 
@@ -79,7 +79,7 @@ async def return_from_issuer(ask: Ask) -> web.StreamResponse:
         person = await ask.context.sign_ins.sign_in_at_issuer(issuer, subject, secret, now)
     path = local_page(unquote(wanted)) or start_of(person.who, page.language_of(ask.request))
     response = await _begin(ask, person, secret, path)
-    _set(response, AWAY_COOKIE, "", seconds=0)
+    page.set_cookie(response, AWAY_COOKIE, "", seconds=0)
     return response
 
 
@@ -132,7 +132,7 @@ async def _begin(ask: Ask, person: Person, secret: str, path: str) -> web.Respon
     if ask.session is not None:
         await ask.context.sign_ins.sign_out(ask.session, ask.context.clock.counted())
     response = page.see_other(path)
-    _set(response, COOKIE, secret)
+    page.set_cookie(response, COOKIE, secret)
     return response
 
 
@@ -141,7 +141,7 @@ async def send_sign_out(ask: Ask, language: Language) -> web.StreamResponse:
     if ask.session is not None:
         await ask.context.sign_ins.sign_out(ask.session, ask.context.clock.counted())
     response = page.see_other(f"/{language}/")
-    _set(response, COOKIE, "", seconds=0)
+    page.set_cookie(response, COOKIE, "", seconds=0)
     return response
 
 
@@ -151,13 +151,6 @@ async def show_account(ask: Ask, language: Language) -> web.StreamResponse:
     person = ask.context.registry.now.state.people.person_of(ask.session.who.token_id)
     until = moment(format_moment(ask.session.ends_at), language)
     return page.show(ask, "account.html", language, authority_person=person or "", until=until)
-
-
-def _set(response: web.Response, name: str, value: str, seconds: int | None = None) -> None:
-    """Set a cookie, or take it away, with what its prefix asks for."""
-    response.set_cookie(
-        name, value, path="/", secure=True, httponly=True, samesite="Lax", max_age=seconds
-    )
 
 
 def _wanted(ask: Ask) -> str | None:

@@ -75,3 +75,23 @@ async def test_the_page_prints_on_a4_light_and_without_navigation(service, chrom
         colour = "getComputedStyle(document.body).backgroundColor"
         assert await page.evaluate(colour) == "rgb(255, 255, 255)"
         assert not await page.locator("nav").first.is_visible()
+
+
+async def test_the_switch_is_stronger_than_the_system_and_needs_no_script(service, chromium):
+    w = words("en")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    look = {"color_scheme": "light", "java_script_enabled": False}
+    async with opened(chromium, f"{service.url}/en/", **look) as page:
+        seen = []
+        for name in ("theme_dark", "theme_light", "theme_system"):
+            await page.get_by_role("button", name=w[name]).click()
+            pressed = page.locator('button[aria-pressed="true"]')
+            assert await pressed.inner_text() == w[name]
+            seen.append(await page.evaluate(colour))
+        assert seen == ["rgb(16, 20, 19)", "rgb(244, 246, 245)", "rgb(244, 246, 245)"]
+    async with opened(chromium, f"{service.url}/en/") as page:
+        await page.get_by_role("button", name=w["theme_dark"]).click()
+        await check_access(page)
+        await page.emulate_media(media="print")
+        assert await page.evaluate(colour) == "rgb(255, 255, 255)"
+        assert not await page.locator("footer").is_visible()
