@@ -24,12 +24,13 @@ from meter.api.get_enterprise import (
 )
 from meter.api.get_own import get_enterprise
 from meter.api.get_record import get_record
-from meter.api.responses import ContractSummary, EnterpriseDetail
+from meter.api.responses import ContractPage, ContractSummary, EnterpriseDetail
 from meter.api.routes import Ask, Handler, answer, answers
 from meter.console import enterprise_view as view
 from meter.console import page
 from meter.console.csv_file import csv_file
 from meter.console.formats import Language
+from meter.console.paper import paper, period_between, period_of_year
 from meter.console.words import spoken
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -67,13 +68,14 @@ class UsageOf(Struct, frozen=True):
 class Subject:
     """The enterprise of a page, the coupon that it is about, and its contracts."""
 
-    def __init__(self, ask: Ask, firm: EnterpriseDetail, contracts: list[ContractSummary]) -> None:
+    def __init__(self, ask: Ask, firm: EnterpriseDetail, page_: ContractPage) -> None:
         today = day_of(ask.context.clock.counted() // MICROSECONDS)
         self.firm = firm
         asked = _query(ask, CouponOf)
         self.coupon = view.choose(firm.programmes, asked.programme, asked.year, today)
-        self.contracts = contracts
-        self.marks = view.marks_of(contracts)
+        self.contracts: list[ContractSummary] = page_.contracts
+        self.marks = view.marks_of(self.contracts)
+        self.as_of = page_.as_of  # of all answers within one snapshot
 
     @property
     def own(self) -> list[ContractSummary]:
@@ -85,7 +87,7 @@ class Subject:
 async def _subject(ask: Ask) -> Subject:
     firm = await answer(ask, get_enterprise)
     contracts = await answer(ask, get_enterprise_contracts, PageQuery(limit=MAX_CONTRACTS))
-    return Subject(ask, firm, contracts.contracts)
+    return Subject(ask, firm, contracts)
 
 
 async def _section(ask: Ask, handler: Handler, query: Struct) -> Any:
@@ -101,7 +103,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
     async with ask.at_once() as asked:
         subject = await _subject(asked)
         if subject.coupon is None:
-            return _show(ask, "enterprise_new.html", language, subject, "")
+            return await _show(ask, "enterprise_new.html", language, subject, "")
         programme, year = subject.coupon.programme.programme, subject.coupon.year
         money = MoneyQuery(programme=programme, year=year)
         balance = await answer(asked, get_balance, BalanceQuery(programme=programme, year=year))
@@ -114,7 +116,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
     w = spoken(language)
     marks = {each.id: subject.marks[each.id] for each in subject.own}
     told = forecast if not isinstance(forecast, Problem) else None
-    return _show(
+    return await _show(
         ask,
         "enterprise.html",
         language,
@@ -143,7 +145,7 @@ async def show_usage(ask: Ask, language: Language) -> web.StreamResponse:
         days = None
         if subject.coupon is not None:
             days = await answer(asked, get_days, _days_query(subject.coupon, by))
-    return _show(
+    return await _show(
         ask,
         "enterprise_usage.html",
         language,
@@ -177,7 +179,7 @@ async def show_records(ask: Ask, language: Language) -> web.StreamResponse:
     async with ask.at_once() as asked:
         subject = await _subject(asked)
         records = await answer(asked, get_records, query)
-    return _show(
+    return await _show(
         ask,
         "enterprise_records.html",
         language,
@@ -218,7 +220,7 @@ async def show_record(ask: Ask, language: Language) -> web.StreamResponse:
     async with ask.at_once() as asked:
         subject = await _subject(asked)
         detail = await answer(asked, get_record)
-    return _show(
+    return await _show(
         ask,
         "enterprise_record.html",
         language,
@@ -244,7 +246,9 @@ async def show_contracts(ask: Ask, language: Language) -> web.StreamResponse:
     async with ask.at_once() as asked:
         subject = await _subject(asked)
     lines = view.contract_lines(subject.firm, subject.contracts)
-    return _show(ask, "enterprise_contracts.html", language, subject, "contracts", contracts=lines)
+    return await _show(
+        ask, "enterprise_contracts.html", language, subject, "contracts", contracts=lines
+    )
 
 
 async def export_contracts(ask: Ask, language: Language) -> web.StreamResponse:
@@ -272,7 +276,7 @@ async def show_refused(ask: Ask, language: Language) -> web.StreamResponse:
     async with ask.at_once() as asked:
         subject = await _subject(asked)
         found = await answer(asked, get_refused, query)
-    return _show(
+    return await _show(
         ask,
         "enterprise_refused.html",
         language,
@@ -313,11 +317,12 @@ async def _everything(ask: Ask, handler: Handler, name: str, query: Any) -> list
     return found
 
 
-def _show(
+async def _show(
     ask: Ask, template: str, language: Language, subject: Subject, tab: str, **values: Any
 ) -> web.Response:
     """Return a page of an enterprise, with its name and tabs."""
     base = f"/{language}/enterprises/{subject.firm.enterprise.uscc}"
+    period = _period(ask, subject, tab, language)
     return page.show(
         ask,
         template,
@@ -329,11 +334,21 @@ def _show(
         base=base,
         tab=tab,
         here_query=_here_query(ask),
+        paper=await paper(ask, period, subject.as_of),
         part=PART in ask.request.query,
         silence=SILENCE_SECONDS,
         retry=RETRY_SECONDS,
         **values,
     )
+
+
+def _period(ask: Ask, subject: Subject, tab: str, language: Language) -> str:
+    """Return the time that a tab is about: the coupon's year, the days asked for, or all."""
+    if tab in ("", "usage") and subject.coupon is not None:
+        return period_of_year(subject.coupon.year, language)
+    asked = ask.request.query if tab == "records" else {}
+    begin, end = asked.get("from", ""), asked.get("until", "")
+    return period_between(begin, end, spoken(language), language)
 
 
 def _query(ask: Ask, kind: type[Q]) -> Q:

@@ -15,6 +15,8 @@ from meter.api.routes import Ask, Handler, answer
 from meter.console import page
 from meter.console import provider_view as view
 from meter.console.formats import Language
+from meter.console.paper import paper
+from meter.console.words import spoken
 from meter.values.roles import OFFICIALS
 
 LISTED: Final = 50  # lines of a list
@@ -39,7 +41,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         }
     lines = [view.stream_line(each, gaps.get(each.stream)) for each in streams.streams]
     found = {"provider": provider, "page": streams, "lines": lines}
-    return _show(ask, "", language, found)
+    return await _show(ask, "", language, found)
 
 
 async def show_refused(ask: Ask, language: Language) -> web.StreamResponse:
@@ -62,14 +64,17 @@ async def _list(ask: Ask, tab: str, language: Language, handler: Handler) -> web
     async with ask.at_once() as asked:
         provider = await answer(asked, get_provider)
         found = await answer(asked, handler, _place(ask))
-    return _show(ask, tab, language, {"provider": provider, "page": found})
+    return await _show(ask, tab, language, {"provider": provider, "page": found})
 
 
-def _show(ask: Ask, tab: str, language: Language, found: dict[str, Any]) -> web.StreamResponse:
+async def _show(
+    ask: Ask, tab: str, language: Language, found: dict[str, Any]
+) -> web.StreamResponse:
     """Show the page of a tab, whose template has its name."""
     template = f"provider_{tab}.html" if tab else "provider.html"
     base = f"/{language}/providers/{ask.path('provider')}"
-    return page.show(ask, template, language, base=base, tab=tab, **found)
+    on_paper = await paper(ask, spoken(language).period_all, found["page"].as_of)
+    return page.show(ask, template, language, base=base, tab=tab, paper=on_paper, **found)
 
 
 def _place(ask: Ask) -> PageQuery:

@@ -6,11 +6,10 @@ from aiohttp import web
 
 from meter.api.get_provider import get_receipt_key
 from meter.api.get_public import get_public
-from meter.api.log import get_checkpoint
 from meter.api.routes import Ask
 from meter.console import page, view
 from meter.console.formats import Language, date
-from meter.values.problems import Problem
+from meter.console.paper import newest_checkpoint
 
 
 async def show_public(ask: Ask, language: Language) -> web.StreamResponse:
@@ -22,21 +21,11 @@ async def show_public(ask: Ask, language: Language) -> web.StreamResponse:
         language,
         programmes=view.programmes(totals, language),
         before=date(totals.before, language),
-        ledger=await _ledger(ask),
+        ledger=await newest_checkpoint(ask),
         keys=ask.context.registry.now.log_keys(),
         receipt_key=receipt_key,
         base=f"{ask.request.scheme}://{ask.request.host}",
     )
-
-
-async def _ledger(ask: Ask) -> view.Ledger | None:
-    """Return the published ledger, or None before anything is published."""
-    try:
-        checkpoint = await get_checkpoint(ask)
-    except Problem:
-        return None
-    assert isinstance(checkpoint.body, bytes), "it was read from a file"
-    return view.ledger(checkpoint.body)
 
 
 ROUTES: Final = page.pages("", show_public)

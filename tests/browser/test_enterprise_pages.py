@@ -98,11 +98,13 @@ async def test_the_page_prints_its_figures_on_a4(service, chromium, link):
     async with opened(chromium, await link(), color_scheme="dark") as page:
         await sign_in(page)
         await page.goto(f"{service.url}/zh/enterprises/{ALPHA}")
+        assert not await page.locator(".paper").is_visible()
         await page.emulate_media(media="print")
-        text = await page.locator("body").inner_text()
-        assert ALPHA in text
-        assert "截至" in text
-        for gone in ("nav", ".account", ".tools"):
+        for name in ("paper_name", "paper_uscc", "paper_period", "paper_as_of", "checkpoint"):
+            fact = page.locator(".paper dt", has_text=words("zh")[name])
+            assert await fact.is_visible(), name
+        assert ALPHA in await page.locator(".paper").inner_text()
+        for gone in ("nav", ".account", ".tools", ".live", "footer"):
             assert not await page.locator(gone).first.is_visible()
         colour = "getComputedStyle(document.body).backgroundColor"
         assert await page.evaluate(colour) == "rgb(255, 255, 255)"
