@@ -9,9 +9,12 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct
 
 from ledger import canon
+from ledger.canon import MAX_INTEGER
 from meter.api.cursor import PageQuery, page_fields, place
 from meter.api.post import SIGNATURE
 from meter.api.responses import (
+    BatchPage,
+    BatchView,
     DifferingLine,
     Gap,
     GapPage,
@@ -27,7 +30,13 @@ from meter.api.responses import (
     content_of,
 )
 from meter.api.routes import Ask, Handler, Route, with_etag
-from meter.rules.entries import AcceptedEntry, DaySummarised, PurchaseAccepted, RecordVoided
+from meter.rules.entries import (
+    AcceptedEntry,
+    BatchAccepted,
+    DaySummarised,
+    PurchaseAccepted,
+    RecordVoided,
+)
 from meter.rules.kinds.table import read_entry
 from meter.tables import pages
 from meter.tables.registry import Registered
@@ -101,6 +110,23 @@ async def get_stream(ask: Ask) -> GapPage:
         missing=missing,
         gaps=[Gap(*each) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each[1],), after),
+    )
+
+
+async def get_batches(ask: Ask) -> BatchPage:
+    """A stream's batches, the highest number first."""
+    provider, name = ask.path("provider"), ask.path("stream")
+    after = place(ask, (MAX_INTEGER,))
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        _check_provider(ask, known)
+        stream = await pages.stream(connection, provider, name)
+        page = await pages.batches(connection, provider, name, after, ask.query.limit)
+    if stream is None:
+        raise Problem("not_found", f"{provider} has no stream {name}")
+    return BatchPage(
+        batches=[_batch(each) for each in page.items],
+        **page_fields(ask, head, page, lambda each: (each.seq,), after),
     )
 
 
@@ -187,6 +213,20 @@ def _summary(held: pages.Summary) -> SummaryView:
     )
 
 
+def _batch(held: pages.Batch) -> BatchView:
+    entry = read_entry(canon.decode(held.data))
+    assert isinstance(entry, BatchAccepted), "meter.batch points at such entries"
+    return BatchView(
+        seq=held.seq,
+        entry=held.entry,
+        time=format_moment(entry.at),
+        batch=held.payload,
+        records=entry.records,
+        purchases=entry.purchases,
+        voids=entry.voids,
+    )
+
+
 def _opaque(accepted: AcceptedEntry) -> dict[str, Any]:
     """Return what a record told beside its usage, which decides nothing."""
     if isinstance(accepted, PurchaseAccepted):
@@ -254,6 +294,7 @@ ROUTES: Final = [
     ),
     _page_route("streams", get_streams, "A provider's streams", StreamPage),
     _page_route("streams/{stream}", get_stream, "A stream and its gaps", GapPage),
+    _page_route("streams/{stream}/batches", get_batches, "The batches of a stream", BatchPage),
     _page_route("summaries", get_summaries, "Days that were summed up", SummaryPage),
     _page_route("rejected", get_rejected, "Refusals, and what to do about them", RejectedPage),
     Route(

@@ -2,24 +2,26 @@
 
 from typing import Any, Final, get_args
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from ledger import canon
 from meter.api.get import entry_number
 from meter.api.get_enterprise import asked_contracts, lines_of
-from meter.api.record_responses import CalculatedPart, Limit, RecordDetail
+from meter.api.record_responses import CalculatedPart, Limit, RecordDetail, SignedView
 from meter.api.responses import RecordStatus, as_of, price_view
 from meter.api.routes import Ask, Route
 from meter.rules.contract_terms import ContractTerms
-from meter.rules.entries import UsageAccepted
+from meter.rules.entries import AnyEntry, UsageAccepted
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import Contract
 from meter.tables import balances, pages
 from meter.tables.balances import ContractTotals
+from meter.tables.connections import Connection
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.units import format_hours, format_instant, format_money
-from meter.views.calculation import parts_of, ratios_of
+from meter.views.calculation import parts_of, ratios_of, shortfall_of
+from meter.wire.dsse import BATCH_TYPE, parse, parse_signature_header
 
 
 async def get_record(ask: Ask) -> RecordDetail:
@@ -36,20 +38,37 @@ async def get_record(ask: Ask) -> RecordDetail:
         (line,) = await lines_of(page.items)
         contract = own[line.view.contract]
         totals = await balances.contract_totals(connection, contract.registered.id)
-    entry = read_entry(canon.decode(page.items[0].data))
+        entry = read_entry(canon.decode(page.items[0].data))
+        signed = await _signed(ask, connection, entry)
     told: dict[str, Any] = {"parts": [], "rounding": format_money(0), "ratios": []}
     if isinstance(entry, UsageAccepted):
         told = _calculation(entry, known.state.terms_at(contract, number))
     return RecordDetail(
         record=line.view,
         reached=_reached(contract, totals),
+        signed=signed,
         as_of=as_of(head.size, head.last_at),
         **told,
     )
 
 
+async def _signed(ask: Ask, connection: Connection, entry: AnyEntry) -> SignedView | UnsetType:
+    """Return who signed the batch that an entry came by, and its receipt."""
+    batch = getattr(entry, "batch", UNSET)
+    if batch is UNSET:
+        return UNSET
+    held = await pages.batch_of_entry(connection, batch)
+    is_official = ask.who is not None and ask.who.role in OFFICIALS
+    return SignedView(
+        entry=batch,
+        keyid=parse(held.envelope, BATCH_TYPE).keyid,
+        receipt_keyid=parse_signature_header(held.signature)[0][0],
+        batch=held.payload if is_official else UNSET,
+    )
+
+
 def _calculation(record: UsageAccepted, terms: ContractTerms | Contract) -> dict[str, Any]:
-    parts = parts_of(record, terms)
+    parts, ratios = parts_of(record, terms), ratios_of(record, terms)
     return {
         "parts": [
             CalculatedPart(
@@ -62,7 +81,22 @@ def _calculation(record: UsageAccepted, terms: ContractTerms | Contract) -> dict
             for part in parts
         ],
         "rounding": format_money(record.cost - sum(part.amount for part in parts)),
-        "ratios": ratios_of(record, terms),
+        "ratios": ratios,
+        **(_shortfall(record, ratios[0], terms) if len(ratios) == 1 else {}),
+    }
+
+
+def _shortfall(
+    record: UsageAccepted, ratio_bp: int, terms: ContractTerms | Contract
+) -> dict[str, Any]:
+    """Return by how much a record is entitled to less than its ratio gives, and why."""
+    found = shortfall_of(record, ratio_bp, terms)
+    if found is None:
+        return {}
+    return {
+        "share": format_money(found.share),
+        "short": format_money(found.short),
+        "short_by": "limit" if found.by_limit else "rounding",
     }
 
 

@@ -306,6 +306,24 @@ class StreamPage(Page, frozen=True, kw_only=True):
     streams: list[StreamView]
 
 
+class BatchView(Struct, frozen=True, kw_only=True):
+    """A batch that was judged: the hex sha256 of its payload, and how much it asked for."""
+
+    seq: int
+    entry: int
+    time: str
+    batch: str
+    records: int
+    purchases: int
+    voids: int
+
+
+class BatchPage(Page, frozen=True, kw_only=True):
+    """The batches of a stream, the highest number first."""
+
+    batches: list[BatchView]
+
+
 class Gap(Struct, frozen=True):
     """Numbers of a stream that no batch has, `first` and `last` included."""
 

@@ -284,10 +284,10 @@ async def answer(ask: Ask, handler: Handler, query: Struct | None = None, **name
         raise _hide_existence(problem, ask.who) from None
 
 
-async def answers(ask: Ask, handler: Handler, query: Struct) -> AsyncIterator[Any]:
+async def answers(ask: Ask, handler: Handler, query: Struct, **names: str) -> AsyncIterator[Any]:
     """Yield what a list answers, page after page."""
     while True:
-        found = await answer(ask, handler, query)
+        found = await answer(ask, handler, query, **names)
         yield found
         if not found.more:
             return

@@ -25,9 +25,9 @@ from meter.api.get_enterprise import (
 from meter.api.get_own import get_enterprise
 from meter.api.get_record import get_record
 from meter.api.responses import ContractPage, ContractSummary, EnterpriseDetail
-from meter.api.routes import Ask, Handler, answer, answers
+from meter.api.routes import Ask, Handler, answer
 from meter.console import enterprise_view as view
-from meter.console import page
+from meter.console import export, page
 from meter.console.csv_file import csv_file
 from meter.console.formats import Language
 from meter.console.paper import paper, period_between, period_of_year
@@ -41,8 +41,6 @@ NEWEST: Final = 8  # records on the first page
 LISTED: Final = 50  # lines of a list
 COUNTED: Final = 100  # lines that are looked at for the notice about refused records
 MAX_CONTRACTS: Final = 1_000
-EXPORTED: Final = 1_000  # lines that are asked for at once
-MAX_EXPORTED: Final = 100_000
 # Of the stream of events: three heartbeats that did not come, and until the next try.
 SILENCE_SECONDS: Final = 45
 RETRY_SECONDS: Final = 30
@@ -206,7 +204,9 @@ async def export_records(ask: Ask, language: Language) -> web.StreamResponse:
             *(_text(each.starts), _text(each.ends), each.cost, each.entitled, each.granted),
             *(each.withheld, each.ineligible, _text(each.status)),
         ]
-        for each in await _everything(ask, get_records, "records", _records_query(ask, EXPORTED))
+        for each in await export.everything(
+            ask, get_records, "records", _records_query(ask, export.EXPORTED)
+        )
     ]
     return page.download(ask, "records.csv", csv_file(head, rows))
 
@@ -295,26 +295,15 @@ async def export_refused(ask: Ask, language: Language) -> web.StreamResponse:
         *(w.entry, w.record_id, w.contract, w.provider, w.device, w.starts, w.ends, w.status),
         *(w.code, w.detail, w.withheld),
     ]
-    query = structs.replace(_query(ask, ContractQuery), limit=EXPORTED)
+    query = structs.replace(_query(ask, ContractQuery), limit=export.EXPORTED)
     rows = [
         [
             *(str(each.entry), each.id, each.contract, each.provider, each.device, each.starts),
             *(each.ends, each.status, each.code, each.detail, each.withheld),
         ]
-        for each in await _everything(ask, get_refused, "refused", query)
+        for each in await export.everything(ask, get_refused, "refused", query)
     ]
     return page.download(ask, "refused.csv", csv_file(head, rows))
-
-
-async def _everything(ask: Ask, handler: Handler, name: str, query: Any) -> list[Any]:
-    """Return the lines of all pages of a list. Raises `too_large`."""
-    found: list[Any] = []
-    async with ask.at_once() as asked:
-        async for part in answers(asked, handler, query):
-            found += getattr(part, name)
-            if part.more and len(found) >= MAX_EXPORTED:
-                raise Problem("too_large", f"more than {MAX_EXPORTED} lines: choose fewer days")
-    return found
 
 
 async def _show(

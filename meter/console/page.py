@@ -194,6 +194,11 @@ def see_other(path: str) -> web.Response:
     return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: path})
 
 
+def known_theme(name: str) -> str:
+    """Return a theme, the system's for what is none."""
+    return name if name in THEMES else SYSTEM
+
+
 def set_cookie(response: web.Response, name: str, value: str, seconds: int | None = None) -> None:
     """Set a cookie whose name begins with `__Host-`, or take it away, with what that asks for."""
     response.set_cookie(
@@ -262,11 +267,10 @@ def preferred(accept_language: str) -> Language:
 def _render(request: web.Request, template: str, language: Language, **values: Any) -> bytes:
     other = _other(language)
     session = request.get(SESSION)
-    theme = request.cookies.get(THEME_COOKIE, SYSTEM)
     page = _ENVIRONMENT.get_template(template).render(
         language=language,
         other=other,
-        theme=theme if theme in THEMES else SYSTEM,
+        theme=known_theme(request.cookies.get(THEME_COOKIE, "")),
         themes=THEMES,
         person=None if session is None else session.person,
         token="" if session is None else session.form_token,

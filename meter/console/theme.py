@@ -9,16 +9,16 @@ from meter.api.routes import Ask
 from meter.console import page
 from meter.console.formats import Language
 from meter.host.sign_in import local_page
-from meter.values.problems import Problem
 
 SECONDS: Final = 365 * 86_400
 
 
 async def send_theme(ask: Ask, language: Language) -> web.StreamResponse:
-    """Keep the choice, and lead back to the page on which it was made."""
-    chosen = ask.form.get("theme", "")
-    if chosen not in page.THEMES:
-        raise Problem("malformed", f"theme is one of {', '.join(page.THEMES)}")
+    """Keep the choice, and lead back to the page on which it was made.
+
+    What is no theme leaves it to the system.
+    """
+    chosen = page.known_theme(ask.form.get("theme", ""))
     back = local_page(unquote(ask.form.get("back", "")))
     response = page.see_other(back or f"/{language}/")
     seconds = 0 if chosen == page.SYSTEM else SECONDS

@@ -252,6 +252,41 @@ async def envelope(connection: Connection, payload: str) -> tuple[str, bytes] | 
     return None if row is None else (row["provider"], row["envelope"])
 
 
+class SignedBatch(NamedTuple):
+    """A batch: the hex sha256 of its payload, its envelope, and its receipt's signature."""
+
+    payload: str
+    envelope: bytes
+    signature: str
+
+
+async def batch_of_entry(connection: Connection, entry: int) -> SignedBatch:
+    """Return the batch whose entry has a number."""
+    row = await connection.fetchrow(_SQL["batch_of_entry"], entry)
+    assert row is not None, "an entry that came by a batch names its entry"
+    return SignedBatch(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch of a stream: its entry with that entry's bytes, and its payload's hex sha256."""
+
+    entry: int
+    seq: int
+    payload: str
+    data: bytes
+
+
+async def batches(
+    connection: Connection, provider: str, stream_name: str, before: tuple[int], limit: int
+) -> Page[Batch]:
+    """Return the batches of a stream below a number, the highest number first."""
+    rows = await connection.fetch(_SQL["batches"], provider, stream_name, *before, limit + 1)
+    read = await ledger_store.entries_at(connection, (row["entry"] for row in rows))
+    found = [Batch(entry, seq, payload, read[entry]) for entry, seq, payload in rows]
+    return _page(found, limit)
+
+
 async def streams(
     connection: Connection, provider: str, after: tuple[str], limit: int
 ) -> Page[Stream]:

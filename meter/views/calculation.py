@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from msgspec import UNSET
+
 from meter.rules.contract_terms import ContractTerms, step_of
 from meter.rules.entries import PriceFor, UsageAccepted
-from meter.rules.rating import overlap, parts_of_cost
+from meter.rules.rating import FULL_BP, YUAN, overlap, parts_of_cost
 from meter.rules.state import Contract
 from meter.values.units import MICROSECONDS, day_of, day_start
 
@@ -49,6 +51,34 @@ def ratios_of(record: UsageAccepted, terms: ContractTerms | Contract) -> list[in
     start, end = record.start // MICROSECONDS, record.end // MICROSECONDS
     held = (each for each in terms.segments if overlap([(each.start, each.end)], start, end))
     return list(dict.fromkeys(each.ratio_bp for each in held))
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What a ratio gives of a record's eligible cost, and how many fen less it is entitled to.
+
+    Fen that rounding moves between records may be negative here.
+    """
+
+    share: int
+    short: int
+    by_limit: bool
+
+
+def shortfall_of(
+    record: UsageAccepted, ratio_bp: int, terms: ContractTerms | Contract
+) -> Shortfall | None:
+    """Return by how much a record is entitled to less than its one ratio gives; None if it is not.
+
+    A contract's entitlement is cut once. So a record may lack a fen, where all is counted in yuan
+    less than two of them; a limit of the contract takes what is beyond.
+    """
+    withheld = 0 if record.withheld_cost is UNSET else record.withheld_cost
+    ineligible = 0 if record.ineligible is UNSET else sum(cost for _, cost in record.ineligible)
+    share = (record.cost - withheld - ineligible) * ratio_bp // FULL_BP
+    short = share - sum(fen for _, fen in record.entitled)
+    rounding = 2 * YUAN - 1 if terms.terms.in_yuan else 1
+    return Shortfall(share, short, short > rounding) if short else None
 
 
 def _times(

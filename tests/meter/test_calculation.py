@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from meter.views.calculation import parts_of
+from meter.views.calculation import parts_of, ratios_of, shortfall_of
 from tests import histories
 from tests.books import ALPHA, BETA, DEVICE, record, void
 from tests.meter.test_amendments import Plan
@@ -123,6 +123,72 @@ async def test_a_void_has_no_parts_and_what_is_no_line_of_the_firm_is_not_found(
         assert answer.code == "not_found"
     answer = await service.get(f"/v1/enterprises/{ALPHA}/records/x")
     assert answer.code == "malformed"
+
+
+async def test_what_a_limit_took_and_what_is_cut_is_told(service):
+    """Half of 0.09 yuan is 0.045: the second record has the fen that the first one lacks."""
+    second = ("2025-03-11T0{}:00:00+08:00", "2025-03-11T0{}:01:12+08:00")
+    entries = await post(
+        service,
+        *(record(f"r{n}", "A", *(each.format(n) for each in second), 1_000) for n in (1, 2)),
+    )
+    told = [await detail(service, entry) for entry in entries]
+    names = ("share", "short", "short_by")
+    assert [[each.get(name) for name in names] for each in told] == [
+        [None, None, None],
+        ["0.04", "-0.01", "rounding"],
+    ]
+    await service.ask("/v1/contracts", **contract_body("B", amount="108.00"))
+    day = ("2025-03-11T00:00:00+08:00", "2025-03-12T00:00:00+08:00")
+    (entry,) = await post(service, record("r3", "B", *day, 2_000), seq=2)
+    found = await detail(service, entry)
+    assert (found["record"]["cost"], found["record"]["entitled"]) == ("216.00", "54.00")
+    assert [found[name] for name in names] == ["108.00", "54.00", "limit"]
+
+
+async def test_who_signed_a_record_is_told_and_its_batch_to_officials(service):
+    day = ("2025-03-11T00:00:00+08:00", "2025-03-11T01:00:00+08:00")
+    batch = await service.usage([record("r1", "A", *day, 1_000)])
+    (result,) = batch.json["results"]
+    signed = (await detail(service, result["entry"]))["signed"]
+    key = (await service.get("/v1/receipt-key")).json["keyid"]
+    entry = result["entry"] - 1
+    assert signed == {
+        "entry": entry,
+        "keyid": "pcl-1",
+        "receipt_keyid": key,
+        "batch": batch.json["batch"],
+    }
+    firm = await authorization(service, "alpha", "enterprise", ALPHA)
+    path = f"/v1/enterprises/{ALPHA}/records/{result['entry']}"
+    told = (await service.get(path, Authorization=firm)).json["signed"]
+    assert told == {name: signed[name] for name in ("entry", "keyid", "receipt_keyid")}
+    body = {"provider": "pcl", "id": "r1", "reason": "no such job"}
+    void_entry = (await service.ask("/v1/records/void", **body))["entry"]
+    assert "signed" not in await detail(service, void_entry)
+
+
+def test_only_a_limit_makes_a_record_short_of_more_than_rounding():
+    """Where all records of a contract together reach none of its limits, none did."""
+    seen = {True: 0, False: 0}
+    for seed in range(40):
+        books = histories.history(seed)
+        usage = [(n, each) for n, each in enumerate(books.entries) if each.kind == "usage"]
+        for name, contract in books.state.contracts.items():
+            own = [(n, each) for n, each in usage if each.contract == name]
+            limits = [books.state.terms_at(contract, n).terms for n, _ in own]
+            used = sum(each.cost for _, each in own)
+            is_free = all(used < min(each.amount, each.support_limit) for each in limits)
+            for number, entry in own:
+                terms = books.state.terms_at(contract, number)
+                ratios = ratios_of(entry, terms)
+                found = shortfall_of(entry, ratios[0], terms) if len(ratios) == 1 else None
+                if found is None:
+                    continue
+                assert found.share - found.short == sum(fen for _, fen in entry.entitled)
+                assert not (is_free and found.by_limit), (seed, number)
+                seen[found.by_limit] += 1
+    assert min(seen.values()) > 5
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from meter.api.day_responses import CouponDay, CouponDays, ForecastView
-from meter.console import enterprise, enterprise_view, formats, page
+from meter.console import enterprise, enterprise_view, export, formats, page
 from meter.console.csv_file import csv_file
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import spoken, words
@@ -184,6 +184,38 @@ async def test_each_record_leads_to_its_calculation(service):
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{number}.entry"'
 
 
+async def test_a_record_s_page_says_who_signed_it_and_what_bound_it(short):
+    """An official is led to the batch's files; to a firm they are another's too."""
+    firm, auditor = await sign_in(short, "enterprise", ALPHA), await sign_in(short, "auditor")
+    w, lines = words("en"), (await api(short, "records?order=newest"))["records"]
+    bound = next(x for x in lines if x["line"] == "record" and x["granted"] != x["entitled"])
+    base = f"/en/enterprises/{ALPHA}/records"
+    _, found = await shown(short, firm, f"{base}/{bound['entry']}")
+    told = (await api(short, f"records/{bound['entry']}"))["signed"]
+    assert {told["keyid"], told["receipt_keyid"], w["envelope_whose"]} <= set(found.text)
+    assert {w["short_by_coupon"], w["limit_coupon"]} <= set(found.text)
+    assert not any("/batches/" in (each.get("href") or "") for _, each in found.found)
+    _, found = await shown(short, auditor, f"{base}/{bound['entry']}")
+    links = [each["href"] for _, each in found.found if "/batches/" in (each.get("href") or "")]
+    assert links == [f"/en/batches/{told['batch']}/{file}" for file in ("envelope", "receipt")]
+    for link in links:
+        assert (await short.get(link, **auditor.headers)).status == 200
+        assert (await short.get(link, **firm.headers)).status == 403
+    times = hours(NOW, 5, 6)
+    terms = contract_body("small", amount="10.00")
+    await short.ask("/v1/contracts", **terms)
+    answer = await short.usage([record("too-much", "small", *times, 4_000)], seq=120)
+    entry = answer.json["results"][0]["entry"]
+    _, found = await shown(short, firm, f"{base}/{entry}")
+    detail = await api(short, f"records/{entry}")
+    limit = w["short_by_limit"].format(share=money(detail["share"]), short=money(detail["short"]))
+    assert limit in found.text
+    await short.ask("/v1/records/void", provider="pcl", id="beyond", reason="核实")
+    void_line = (await api(short, "records?order=newest&limit=1"))["records"][0]
+    _, found = await shown(short, firm, f"{base}/{void_line['entry']}")
+    assert w["signed_by_authority"] in found.text
+
+
 async def test_a_list_goes_on_page_by_page_to_its_end(service, monkeypatch):
     monkeypatch.setattr(enterprise, "LISTED", 7)
     firm = await sign_in(service, "enterprise", ALPHA)
@@ -200,7 +232,7 @@ async def test_a_list_goes_on_page_by_page_to_its_end(service, monkeypatch):
 
 
 async def test_what_is_exported_are_the_api_s_lines(service, monkeypatch):
-    monkeypatch.setattr(enterprise, "EXPORTED", 5)
+    monkeypatch.setattr(export, "EXPORTED", 5)
     firm = await sign_in(service, "enterprise", ALPHA)
 
     async def rows(path):

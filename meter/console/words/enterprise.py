@@ -176,6 +176,33 @@ WORDS: Final[Mapping[str, Text]] = {
         "补贴比例 {ratios}：应补贴 {entitled}，其中已核定 {granted}",
         "Ratio {ratios}: entitled {entitled}, of which {granted} was granted",
     ),
+    "short_by_limit": Text(
+        "按比例应为 {share}，合同已达上限，因此少 {short}。",
+        "The ratio would give {share}; a limit of the contract took {short} of it.",
+    ),
+    "short_by_rounding": Text(
+        "单看本记录，按比例应为 {share}；合同一年的应补贴只取整一次，零头归入合同的其他记录。",
+        "The ratio would give {share} of this record alone. A contract's entitlement of a year is "
+        "cut once, so rests stand with other records of the contract.",
+    ),
+    "short_by_coupon": Text(
+        "入账时券的余额不足，未能全部核定。",
+        "The coupon had too little left when the record was booked.",
+    ),
+    "signed_by": Text("签名", "Signature"),
+    "signed_by_says": Text("{provider} 的公钥", "{provider}, by its key"),
+    "signed_envelope": Text("信封", "Envelope"),
+    "signed_batch": Text("随批次条目 #{entry} 到达", "It came in the batch of entry #{entry}."),
+    "envelope_whose": Text(
+        "信封里也有其他企业的记录，由提供方和主管部门保管。",
+        "It holds other firms' records too; its provider and officials have it.",
+    ),
+    "signed_receipt": Text("回执", "Receipt"),
+    "signed_receipt_says": Text("已发给提供方，签名公钥", "Given to the provider, signed by"),
+    "signed_by_authority": Text(
+        "此条目由主管部门作出，没有提供方的签名。",
+        "The authority made this entry: no provider signed it.",
+    ),
     "reached": Text("该合同目前已达到的上限：", "Limits that the contract has reached by now:"),
     "limit_contract_amount": Text("合同金额已用完", "the amount of the contract is used"),
     "limit_combined_support": Text("公共资金合计已达上限", "all public money for it together"),

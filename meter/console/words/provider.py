@@ -17,6 +17,24 @@ WORDS: Final[Mapping[str, Text]] = {
         "尚无批次。登记公钥后，由代理或自有程序报送第一个批次。",
         "There is no batch yet. Once a key is registered, the agent or a program sends the first.",
     ),
+    "tab_batches": Text("批次与回执", "Batches and receipts"),
+    "batches_say": Text(
+        "已证明的回执含批次、回执及二者在账本中的证明，可离线核验。",
+        "A proved receipt holds a batch, its receipt, and the proof of both, to verify offline.",
+    ),
+    "batch_number": Text("编号", "Number"),
+    "batch_holds": Text("内容", "Holds"),
+    "batch_counts": Text(
+        "记录 {records}，采购 {purchases}，作废 {voids}",
+        "records {records}, purchases {purchases}, voids {voids}",
+    ),
+    "batch_envelope": Text("信封", "envelope"),
+    "batch_receipt": Text("已证明的回执", "proved receipt"),
+    "batch_files": Text("文件", "Files"),
+    "no_batches": Text(
+        "此数据流没有批次。收到第一个批次后，可在此下载回执。",
+        "There is no batch of this stream. Once the first one came, its receipt is here.",
+    ),
     "provider_keys": Text("公钥", "Keys"),
     "key_good": Text("有效", "in use"),
     "key_revoked": Text("已吊销", "revoked"),
@@ -34,6 +52,10 @@ WORDS: Final[Mapping[str, Text]] = {
         "Let all senders use the new key. Older batches stay good.",
     ),
     "rotation_revoke": Text("请主管部门吊销旧公钥。", "Ask the authority to revoke the old one."),
+    "rotation_two": Text(
+        "现有多把有效公钥：确认新批次都由新密钥签署后，再吊销旧的。",
+        "Several keys are in use: revoke the older once every new batch is signed by the newest.",
+    ),
     "rotation_stolen": Text(
         "密钥若可能被盗：先请主管部门吊销，并告知从何时起可疑。",
         "If a key may be stolen, have it revoked first, and say since when it is suspected.",

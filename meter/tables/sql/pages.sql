@@ -9,6 +9,14 @@ SELECT provider, envelope FROM meter.batch WHERE payload = $1
 UNION ALL
 SELECT provider, envelope FROM meter.seq_conflict WHERE payload = $1;
 
+-- name: batch_of_entry
+SELECT payload, envelope, signature FROM meter.batch WHERE entry = $1;
+
+-- name: batches
+-- Of a stream, the highest number first; $3 is the number before which they begin.
+SELECT entry, seq, payload FROM meter.batch
+WHERE provider = $1 AND stream = $2 AND seq < $3 ORDER BY seq DESC LIMIT $4;
+
 -- name: streams
 -- With when the batch of the highest number was committed.
 SELECT held.stream, held.last, held.batches, (
