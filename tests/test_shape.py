@@ -86,6 +86,7 @@ HTTP = {
     *("meter/console/app.py", "meter/console/page.py", "meter/console/public.py"),
     *("meter/console/sign_in.py", "meter/console/enterprise.py"),
     "meter/console/people.py",
+    "meter/console/theme.py",
     *("meter/console/verify.py", "meter/console/log.py", "meter/console/provider.py"),
     *("meter/console/authority.py", "meter/console/acts.py", "meter/console/registers.py"),
     *("meter/http/*", "meter/api/*", "meter/client.py", "meter/witness/server.py"),
