@@ -2,11 +2,13 @@
 
 Functions use the caller's connection, and `append` the caller's transaction: what belongs to a
 group is committed with it or not at all. One writer holds the *epoch*. Another may take
-it over, and the first one notices at its next commit (`LostEpoch`).
+it over, and the first one notices at its next commit (`LostEpoch`). Writers that take turns hold a
+*lease* besides: it says who may take over, and never what may be committed.
 """
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Self
@@ -24,6 +26,8 @@ from ledger.roles import Roles
 from ledger.tlog import EMPTY_ROOT, Frontier, leaf_hash
 
 _SQL: Final = load("ledger")
+_WARNING: Final = "01000"
+_NO_LEASE: Final = "the lease has run out, or another has taken it"
 
 
 class LostEpoch(LedgerError):  # noqa: N818 - the name says what is wrong
@@ -42,6 +46,12 @@ class UnsafeServer(LedgerError):  # noqa: N818 - the name says what is wrong
     """A database server that may lose what it has confirmed."""
 
     code = "unsafe_server"
+
+
+class Unconfirmed(LedgerError):  # noqa: N818 - the name says what is wrong
+    """A commit that is done here and perhaps on no standby: the wait for one was cancelled."""
+
+    code = "unconfirmed"
 
 
 class MissingRoles(LedgerError):  # noqa: N818 - the name says what is wrong
@@ -70,6 +80,33 @@ class Head:
     def from_row(cls, row: asyncpg.Record | None) -> Self:
         assert row is not None, "the schema puts the one row there"
         return cls(*row)
+
+
+@contextmanager
+def confirmed(connection: asyncpg.Connection) -> Iterator[None]:
+    """Raise `Unconfirmed` where a commit within succeeds without the standbys that it waits for.
+
+    PostgreSQL then answers the COMMIT as ever, after a warning of class 01000 (manual, 27.2.8).
+    """
+    heard: list[str] = []
+
+    def hear(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        heard.append(message.sqlstate or "")
+
+    connection.add_log_listener(hear)
+    try:
+        yield
+    finally:
+        with suppress(asyncpg.InterfaceError):  # it is closed
+            connection.remove_log_listener(hear)
+    if _WARNING in heard:
+        raise Unconfirmed("the wait for a standby was cancelled: it may not have the commit")
+
+
+async def confirm(connection: asyncpg.Connection) -> None:
+    """Wait until all that was committed so far is confirmed. Raises `Unconfirmed`."""
+    with confirmed(connection):
+        await connection.execute(_SQL["confirm"])
 
 
 async def exists(connection: asyncpg.Connection) -> bool:
@@ -165,30 +202,100 @@ async def head(connection: asyncpg.Connection) -> Head:
     return Head.from_row(await connection.fetchrow(_SQL["head"]))
 
 
-async def take_over(connection: asyncpg.Connection, mine: int | None = None) -> Head:
+async def take_over(
+    connection: asyncpg.Connection, mine: int | None = None, holder: str = ""
+) -> Head:
     """Become the only writer. With `mine`, raises `LostEpoch` unless that is still the epoch.
 
-    The writer before is cut off from the database; its open commit is finished or undone.
+    A `holder` takes over under its lease, and raises `LostEpoch` where that has run out; others end
+    whatever lease there is. The writer before is cut off from the database; its open commit is
+    finished or undone.
     """
     if mine is not None:
         await check_epoch(connection, mine)
+    elif holder and not await connection.fetchval(_SQL["has_lease"], holder):
+        raise LostEpoch(_NO_LEASE)
     # The service's own role may not end anybody.
     await connection.execute(_SQL["as_login_role"])
     await connection.execute(_SQL["end_other_writers"])
     await connection.execute(_SQL["as_usual_role"])
-    if mine is None:
-        row = await connection.fetchrow(_SQL["take_over"])
-    else:
-        row = await connection.fetchrow(_SQL["take_over_from"], mine)
+    async with connection.transaction():
+        if mine is not None:
+            await connection.execute(_SQL["lock_any_lease"])
+            row = await connection.fetchrow(_SQL["take_over_from"], mine)
+        else:
+            await _turn_of(connection, holder)
+            row = await connection.fetchrow(_SQL["take_over"])
     if row is None:
         raise LostEpoch(f"epoch {mine} is over")
     return Head.from_row(row)
+
+
+async def _turn_of(connection: asyncpg.Connection, holder: str) -> None:
+    """Lock the lease for who holds it, or end it for who needs none. Raises `LostEpoch`."""
+    if not holder:
+        await connection.execute(_SQL["end_lease"])
+    elif not await connection.fetchval(_SQL["lock_lease"], holder):
+        raise LostEpoch(_NO_LEASE)
 
 
 async def check_epoch(connection: asyncpg.Connection, mine: int) -> None:
     """Raise `LostEpoch` where another writer has taken over."""
     if await connection.fetchval(_SQL["epoch"]) != mine:
         raise LostEpoch(f"epoch {mine} is over")
+
+
+async def take_lease(
+    connection: asyncpg.Connection, holder: str, address: str, seconds: float
+) -> bool:
+    """Take the lease where nobody else has it, and return whether it was taken."""
+    return bool(await connection.fetchval(_SQL["take_lease"], holder, address, seconds))
+
+
+async def renew_lease(
+    connection: asyncpg.Connection, holder: str, seconds: float, *, may_shorten: bool
+) -> None:
+    """Hold the lease for so long from now. Raises `LostEpoch` where another has taken it."""
+    if not await connection.fetchval(_SQL["renew_lease"], holder, seconds, may_shorten):
+        raise LostEpoch("another has taken the lease")
+
+
+async def release_lease(connection: asyncpg.Connection, holder: str) -> None:
+    """Give the lease back, if it is still the holder's."""
+    await connection.execute(_SQL["release_lease"], holder)
+
+
+async def lease_holder(connection: asyncpg.Connection) -> tuple[str, str] | None:
+    """Return who has the lease and its address; None while nobody has."""
+    row = await connection.fetchrow(_SQL["holder"])
+    return None if row is None else (row["holder"], row["address"])
+
+
+async def put_checkpoint(
+    connection: asyncpg.Connection, epoch: int, size: int, note: bytes
+) -> bytes:
+    """Store a signed checkpoint, and return the one that is stored of this size.
+
+    Raises `LostEpoch` where another writer has taken over.
+    """
+    stored: bytes | None = await connection.fetchval(_SQL["put_checkpoint"], epoch, size, note)
+    if stored is None:
+        raise LostEpoch(f"epoch {epoch} is over")
+    return stored
+
+
+async def show_checkpoint(
+    connection: asyncpg.Connection, epoch: int, size: int, note: bytes
+) -> None:
+    """Store what everybody shows from now on. Raises `LostEpoch`."""
+    if not await connection.fetchval(_SQL["show_checkpoint"], epoch, size, note):
+        raise LostEpoch(f"epoch {epoch} is over")
+
+
+async def shown_checkpoint(connection: asyncpg.Connection) -> bytes | None:
+    """Return the newest checkpoint that everybody shows, if there is one."""
+    note: bytes | None = await connection.fetchval(_SQL["shown_checkpoint"])
+    return note
 
 
 async def load_log(connection: asyncpg.Connection, head: Head, floors: tuple[str, ...]) -> Log:

@@ -63,7 +63,7 @@ _log: Final = logs.logger(__name__)
 class Intake:
     """The sequencer of one ledger. Owns the state, the log's head and the writing connection.
 
-    `randomness` returns fresh hex for salts.
+    `randomness` returns fresh hex for salts; `holder` is whose lease it begins under, if anybody's.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument for each part
@@ -74,8 +74,9 @@ class Intake:
         randomness: Callable[[], str],
         metrics: Metrics,
         registry: Registry,
+        holder: str = "",
     ) -> None:
-        self.writer = Writer(connect, metrics, registry)
+        self.writer = Writer(connect, metrics, registry, holder)
         self._keys = keys
         self._receipt_signers: list[ReceiptSigner] = []  # those that sign now
         self._clock = clock

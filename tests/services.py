@@ -482,7 +482,7 @@ def publishing_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def write(folder: Path, size: int, _: int) -> contextlib.nullcontext[FolderWriter]:
         return contextlib.nullcontext(FolderWriter(folder, resume=size))
 
-    monkeypatch.setattr("meter.publish.folder.FolderProcess", write)
+    monkeypatch.setattr("meter.publish.log_folder.FolderProcess", write)
 
 
 @contextlib.contextmanager

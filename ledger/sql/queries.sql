@@ -79,13 +79,80 @@ WHERE application_name = current_setting('application_name') AND application_nam
 -- name: as_usual_role
 RESET ROLE;
 
+-- name: end_lease
+-- For a writer that waits for no turn.
+UPDATE ledger.lease SET holder = '', address = '', expires = '-infinity';
+
+-- name: has_lease
+SELECT true FROM ledger.lease WHERE holder = $1 AND expires > clock_timestamp();
+
+-- name: lock_lease
+SELECT true FROM ledger.lease WHERE holder = $1 AND expires > clock_timestamp() FOR UPDATE;
+
+-- name: lock_any_lease
+SELECT true FROM ledger.lease FOR UPDATE;
+
 -- name: take_over
 -- Waits for the row lock of a commit that is still under way, then shuts its writer out.
-UPDATE ledger.head SET epoch = epoch + 1 RETURNING epoch, size, root, frontier, last_at;
+WITH head AS (
+    UPDATE ledger.head SET epoch = epoch + 1 RETURNING epoch, size, root, frontier, last_at
+)
+UPDATE ledger.lease SET epoch = head.epoch FROM head
+RETURNING head.epoch, size, root, frontier, last_at;
 
 -- name: take_over_from
-UPDATE ledger.head SET epoch = epoch + 1 WHERE epoch = $1
-RETURNING epoch, size, root, frontier, last_at;
+WITH head AS (
+    UPDATE ledger.head SET epoch = epoch + 1 WHERE epoch = $1
+    RETURNING epoch, size, root, frontier, last_at
+)
+UPDATE ledger.lease SET epoch = head.epoch FROM head
+RETURNING head.epoch, size, root, frontier, last_at;
+
+-- name: confirm
+-- Its commit waits for what comes before it in the log, wherever standbys are waited for.
+UPDATE ledger.lease SET epoch = epoch;
+
+-- name: take_lease
+-- Of two at once, the second one waits for the first one's row lock and finds the lease taken.
+UPDATE ledger.lease
+SET holder = $1, address = $2, expires = clock_timestamp() + make_interval(secs => $3)
+WHERE holder = $1 OR expires <= clock_timestamp()
+RETURNING true;
+
+-- name: renew_lease
+-- The first one may be longer than those after it, while a state is loaded.
+UPDATE ledger.lease
+SET expires = CASE WHEN $3 THEN clock_timestamp() + make_interval(secs => $2)
+    ELSE greatest(expires, clock_timestamp() + make_interval(secs => $2)) END
+WHERE holder = $1
+RETURNING true;
+
+-- name: release_lease
+UPDATE ledger.lease SET expires = '-infinity' WHERE holder = $1;
+
+-- name: holder
+-- Where the holder of the lease is reached, if it has not run out.
+SELECT holder, address FROM ledger.lease WHERE expires > clock_timestamp() AND address <> '';
+
+-- name: put_checkpoint
+-- Nothing is stored for an epoch that is over. One that is stored already stays as it is.
+WITH ours AS (SELECT epoch FROM ledger.lease WHERE epoch = $1 FOR SHARE)
+INSERT INTO ledger.checkpoint (size, epoch, note, is_shown)
+SELECT $2, epoch, $3, false FROM ours
+ON CONFLICT (size) DO UPDATE SET epoch = EXCLUDED.epoch
+RETURNING note;
+
+-- name: show_checkpoint
+WITH ours AS (SELECT epoch FROM ledger.lease WHERE epoch = $1 FOR SHARE), gone AS (
+    DELETE FROM ledger.checkpoint USING ours WHERE size < $2
+)
+INSERT INTO ledger.checkpoint (size, epoch, note, is_shown)
+SELECT $2, epoch, $3, true FROM ours
+ON CONFLICT (size) DO UPDATE SET epoch = EXCLUDED.epoch, note = EXCLUDED.note, is_shown = true
+RETURNING true;
+
+-- name: shown_checkpoint
+SELECT note FROM ledger.checkpoint WHERE is_shown ORDER BY size DESC LIMIT 1;
 
 -- name: append
 -- One statement for all: each one costs a group more than its rows do. Nothing is added where the

@@ -35,6 +35,25 @@ CREATE TABLE ledger.head (
     last_at  bigint NOT NULL
 );
 
+-- Who writes, and until when nobody else may begin to, by the database's clock. Its row is locked
+-- before the head's. A writer without a holder's name keeps nobody from taking over.
+CREATE TABLE ledger.lease (
+    one     boolean PRIMARY KEY DEFAULT true CHECK (one),
+    epoch   bigint NOT NULL, -- the head's, to be locked without holding up a commit
+    holder  text COLLATE "C" NOT NULL,
+    address text COLLATE "C" NOT NULL, -- HOST:PORT, where the holder is reached
+    expires timestamptz NOT NULL
+);
+
+-- Checkpoints that our keys have signed, each stored before anybody sees it; the newest one that is
+-- shown, and those that wait for witnesses.
+CREATE TABLE ledger.checkpoint (
+    size     bigint PRIMARY KEY CHECK (size > 0),
+    epoch    bigint NOT NULL, -- whose writer stored it
+    note     bytea NOT NULL,  -- with the signatures of witnesses, once it is shown
+    is_shown boolean NOT NULL
+);
+
 CREATE TABLE ledger.account (
     name text COLLATE "C" PRIMARY KEY, -- an order that no update of a C library changes
     fen  numeric NOT NULL
@@ -71,9 +90,12 @@ GRANT USAGE ON SCHEMA ledger TO :"service";
 GRANT SELECT, INSERT ON ledger.segment TO :"service";
 GRANT SELECT, UPDATE ON ledger.head TO :"service";
 GRANT SELECT, INSERT, UPDATE, DELETE ON ledger.account TO :"service";
+GRANT SELECT, UPDATE ON ledger.lease TO :"service";
+GRANT SELECT, INSERT, UPDATE, DELETE ON ledger.checkpoint TO :"service";
 
 -- sha256 of nothing is the root of the empty tree (RFC 9162 section 2.1.1).
 INSERT INTO ledger.head (epoch, size, root, frontier, last_at)
     VALUES (0, 0, sha256(''), '', 0);
+INSERT INTO ledger.lease (epoch, holder, address, expires) VALUES (0, '', '', '-infinity');
 
 RESET ROLE;

@@ -200,11 +200,11 @@ def fail(error: Exception) -> NoReturn:
     sys.exit(1)
 
 
-def host_and_port(listen: str) -> tuple[str, int]:
-    """Return where `--listen` says to listen."""
+def host_and_port(listen: str, option: str = "--listen") -> tuple[str, int]:
+    """Return where an option says to listen."""
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal():
-        raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint="--listen")
+        raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint=option)
     return host, int(port)
 
 

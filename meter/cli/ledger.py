@@ -14,6 +14,7 @@ from meter.cli.common import (
     OUT,
     checked,
     clock_of,
+    host_and_port,
     main,
     progress_bar,
     run_async,
@@ -139,6 +140,16 @@ def init(  # noqa: PLR0913, PLR0917 - one argument for each option
     help="Let so many processes do HTTP and verify, and this one's leader decide and commit.",
 )
 @click.option(
+    "--listen-leader",
+    default="",
+    help="HOST:PORT, where other machines reach this one while it leads; one leads at a time.",
+)
+@click.option(
+    "--never-leads",
+    is_flag=True,
+    help="Be only a front of a ledger whose leader is on another machine.",
+)
+@click.option(
     "--group-reads-log",
     is_flag=True,
     help="Let the group read DATA/log, for a web server; else only the owner can.",
@@ -156,6 +167,8 @@ def serve(  # noqa: PLR0913 - one argument for each option
     metrics_port: int | None,
     group_reads_log: bool,
     fronts: int,
+    listen_leader: str,
+    never_leads: bool,
     witness_seconds: float,
     without_quorum: bool,
     database_seconds: float,
@@ -169,6 +182,11 @@ def serve(  # noqa: PLR0913 - one argument for each option
     folder = DataFolder(data, group_reads_log)
     witnessing = service_running.Witnessing(witness_seconds, without_quorum=without_quorum)
     own = None if metrics_port is None else service_running.Endpoint(metrics_host, metrics_port)
+    if listen_leader and never_leads:
+        raise click.UsageError("--listen-leader is for an instance that may lead")
+    if listen_leader:
+        host_and_port(listen_leader, "--listen-leader")
+    in_cluster = never_leads or bool(listen_leader)
 
     async def run_fronts() -> None:
         origin = setup.read_origin(folder)
@@ -182,8 +200,9 @@ def serve(  # noqa: PLR0913 - one argument for each option
             test_clock=test_clock_of(origin, now),
             clock_is_right=clock_is_right,
             log_level=log_level.upper(),
+            cluster=processes.Cluster(leader_address=listen_leader) if in_cluster else None,
         )
-        async with processes.keeping(settings, fronts, database_seconds) as kept:
+        async with processes.keeping(settings, max(fronts, in_cluster), database_seconds) as kept:
             click.echo(f"{origin} listens on {kept.url}")
             if kept.metrics_url:
                 click.echo(f"all metrics are at {kept.metrics_url}")
@@ -204,7 +223,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
 
     with logs.write_to(sys.stderr, log_level.upper()):
         try:
-            run_async(run_fronts if fronts else run)
+            run_async(run_fronts if fronts or in_cluster else run)
         except processes.Ended as ended:
             sys.exit(ended.status)  # it has said why
 

@@ -5,7 +5,18 @@ is enough to verify, and for the provider's commands.
 """
 
 # Each of these files adds its commands.
-from meter.cli import agent, audit, auditor, doctor, ledger, person, provider, witness
+from meter.cli import agent, audit, auditor, cluster, doctor, ledger, person, provider, witness
 from meter.cli.common import main
 
-__all__ = ["agent", "audit", "auditor", "doctor", "ledger", "main", "person", "provider", "witness"]
+__all__ = [
+    "agent",
+    "audit",
+    "auditor",
+    "cluster",
+    "doctor",
+    "ledger",
+    "main",
+    "person",
+    "provider",
+    "witness",
+]

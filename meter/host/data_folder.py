@@ -13,6 +13,7 @@ DIR/log/             the published log: see `ledger.publish`
 DIR/witnesses.policy the witnesses that it needs (`ledger.quorum`), if any
 DIR/postgres/        the embedded database, unless KASHI_DATABASE_URL names another
 DIR/leader.sock      where the fronts of `kashi serve --fronts` reach their leader (0600)
+DIR/cluster.key, DIR/cluster.pem, DIR/cluster-ca.pem, DIR/cluster-ca.key  see `host.cluster`
 DIR/postgres.dsn     where the running embedded database listens, for commands beside `serve`
 """
 
@@ -82,6 +83,27 @@ class DataFolder:
     @property
     def leader_socket(self) -> Path:
         return self.path / "leader.sock"
+
+    @property
+    def cluster_key(self) -> Path:
+        return self.path / "cluster.key"
+
+    @property
+    def cluster_certificate(self) -> Path:
+        return self.path / "cluster.pem"
+
+    @property
+    def cluster_authority(self) -> Path:
+        return self.path / "cluster-ca.pem"
+
+    @property
+    def cluster_authority_key(self) -> Path:
+        return self.path / "cluster-ca.key"
+
+    @property
+    def signing_keys(self) -> list[Path]:
+        """The private keys that sign checkpoints and receipts."""
+        return sorted([*self.path.glob("log*.key"), *self.path.glob("receipt*.key")])
 
     def make(self) -> None:
         """Make the folder, or close it to others. Raises `BadFolder`."""

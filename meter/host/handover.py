@@ -1,19 +1,20 @@
-"""What the fronts of a service and its leader say to each other, over a socket of their own.
+"""What the fronts of a service and its leader say to each other, over a connection of their own.
 
 A front has verified an envelope and read its batch; the leader decides it and answers with the
 receipt. Each message is a frame: its length in four bytes, big-endian, then one array of
 MessagePack that begins with the name of the message. Here is the first one of a leader that can
 commit. Its ledger has 9 entries; 8 are published, and the last registration is entry 5:
 
-    00 00 00 0b  95 a5 6d 6f 76 65 64 09 08 06 c3
+    00 00 00 0c  96 a5 6d 6f 76 65 64 09 08 06 c3 00
 
 From a front: `batch`, `command`, `metrics`, `told`. From the leader: `stored`, `answer`, `refused`,
 `moved`, `asked`. An answer has the number of its question. What a batch holds comes as columns: one
 list for each field of its records, not one object for each record. The deadline of a question is an
-instant of the clock that all processes of a machine share (CLOCK_MONOTONIC, nanoseconds).
+instant of the leader's steady clock (CLOCK_MONOTONIC, nanoseconds), which all processes of a
+machine share; a front of another machine learns from `moved` what that clock says.
 
-Both sides belong to one service, on one machine and of one version: a message of another form is a
-fault, and ends the connection (`BadMessage`).
+Both sides belong to one service and are of one version: a message of another form is a fault, and
+ends the connection (`BadMessage`).
 """
 
 import asyncio
@@ -146,13 +147,15 @@ class Refused(_Message, frozen=True, tag="refused"):
 class Moved(_Message, frozen=True, tag="moved"):
     """How far the ledger is: durable, published, and up to its last registration.
 
-    `ready` where the leader can commit. It comes at each change, and as a beat between them.
+    `ready` where the leader can commit. `clock` is what the leader's steady clock says, 0 where the
+    front has the same. It comes at each change, and as a beat between them.
     """
 
     size: Count
     published: Count
     registered: Count
     ready: bool
+    clock: Count = 0
 
 
 class MetricsAsked(_Message, frozen=True, tag="asked"):

@@ -126,6 +126,11 @@ class Witnesses:
         self._signed_sizes: dict[str, int] = {}
         self._requests: dict[str, _Request] = {}  # the last one to each
 
+    @property
+    def are_asked(self) -> bool:
+        """Whether the policy has a witness that can be asked."""
+        return any(each.url for each in self._policy.witnesses)
+
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             # Cookies have no use here, and a decompressed body could have any size.

@@ -3,14 +3,16 @@
     async with serving_fronts(folder, intake, published, metrics) as fronts:
         ...
 
-A front is a process of the same service and the same account, and what it hands over counts as
-verified: only the folder's owner can reach the socket. The messages are in `host/handover.py`.
+What a front hands over counts as verified. So a front is a process of the same account, for only
+the folder's owner can reach the socket; or, with `serving_machines`, it has a certificate of the
+same cluster (`host/cluster.py`). The messages are in `host/handover.py`.
 """
 
 import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
@@ -42,6 +44,7 @@ from meter.tables.registry import Registry
 from meter.values.problems import Problem
 
 BEAT_SECONDS: Final = 1.0  # a front that hears nothing for some of these takes no posts
+HANDSHAKE_SECONDS: Final = 2.0
 METRICS_SECONDS: Final = 1.0  # for a front to tell its metrics; else its last ones count
 # Answers that a front does not take. One that hangs would have the leader swell.
 MAX_UNTAKEN_BYTES: Final = 64 * 1024 * 1024
@@ -69,16 +72,39 @@ async def serving_fronts(
         lambda: Connection(FromFront, fronts.meet), sock=_bound(place)
     )
     ours = place.stat().st_ino
+    try:
+        async with _served(fronts, server):
+            yield fronts
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            if place.stat().st_ino == ours:  # and not that of a leader that came after us
+                place.unlink()
+
+
+@contextlib.asynccontextmanager
+async def serving_machines(
+    fronts: "Fronts", bound: socket.socket, context: ssl.SSLContext
+) -> AsyncIterator[None]:
+    """Take fronts of all machines of a cluster at a bound socket, over TLS."""
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(FromFront, fronts.meet),
+        sock=bound,
+        ssl=context,
+        ssl_handshake_timeout=HANDSHAKE_SECONDS,
+    )
+    async with _served(fronts, server):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _served(fronts: "Fronts", server: asyncio.AbstractServer) -> AsyncIterator[None]:
     telling = asyncio.create_task(fronts.tell())
     try:
-        yield fronts
+        yield
     finally:
         telling.cancel()
         server.close()
         fronts.end()
-        with contextlib.suppress(FileNotFoundError):
-            if place.stat().st_ino == ours:  # and not that of a leader that came after us
-                place.unlink()
 
 
 def _bound(path: Path) -> socket.socket:
@@ -101,9 +127,16 @@ class Fronts:
     """The fronts that are connected, and what those that have gone had counted."""
 
     def __init__(
-        self, intake: Intake, registry: Registry, published: Watermark, metrics: Metrics
+        self,
+        intake: Intake,
+        registry: Registry,
+        published: Watermark,
+        metrics: Metrics,
+        *,
+        are_here: bool = True,
     ) -> None:
         self._intake = intake
+        self._are_here = are_here  # and have this machine's clock
         self._registry = registry
         self._published = published
         self._metrics = metrics
@@ -132,7 +165,8 @@ class Fronts:
 
     def _standing(self) -> Moved:
         size, published = self._intake.watermark.size, self._published.size
-        return Moved(size, published, self._registry.newest + 1, self._intake.ready)
+        clock = 0 if self._are_here else time.monotonic_ns()
+        return Moved(size, published, self._registry.newest + 1, self._intake.ready, clock)
 
     async def _change_from(self, told: Moved) -> None:
         """Wait until something is to be told, or a beat."""

@@ -20,9 +20,11 @@ import msgspec
 from msgspec import Struct
 
 from meter.host import logs
-from meter.host.clock import SYSTEM_CLOCK, Clock, clock_from
+from meter.host.clock import SYSTEM_CLOCK, Clock, WatchedClock, clock_from
+from meter.host.cluster import front_context
 from meter.host.data_folder import DataFolder
 from meter.host.metrics import Metrics
+from meter.service.cluster import Instance, check_cluster, end_task
 from meter.service.front import fronting
 from meter.service.leader import serving_fronts
 from meter.service.running import (
@@ -48,11 +50,17 @@ _COMMAND: Final = (sys.executable, "-c", "from meter.cli.main import main; main(
 _log: Final = logs.logger(__name__)
 
 
+class Cluster(Struct, frozen=True, kw_only=True):
+    """One instance of several: where it takes fronts as leader, empty if it never leads."""
+
+    leader_address: str
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """What each process of a service is started with.
 
     `test_clock` has the instant that a test's clock began from (seconds), and what the steady clock
-    said then (microseconds).
+    said then (microseconds). `cluster` is there where several machines serve one ledger.
     """
 
     data: str
@@ -64,6 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     test_clock: tuple[int, int] | None
     clock_is_right: bool
     log_level: str
+    cluster: Cluster | None = None
 
     @property
     def folder(self) -> DataFolder:
@@ -95,7 +104,31 @@ class Ended(Exception):  # noqa: N818 - the name says what happened
 
 
 async def lead(settings: Settings) -> None:
-    """Be the leader until interrupted."""
+    """Be the leader until interrupted, or of several instances one that may become it."""
+    if settings.cluster is None:
+        await _lead(settings)
+    else:
+        await _take_turns(settings, settings.cluster)
+
+
+async def _take_turns(settings: Settings, cluster: Cluster) -> None:
+    folder, metrics, watched = settings.folder, Metrics(), WatchedClock(settings.clock)
+    async with contextlib.AsyncExitStack() as stack:
+        opened = open_database(folder, read_origin(folder), join=True)
+        database = await stack.enter_async_context(opened)
+        instance = Instance(folder, database, settings.clock, settings.witnessing, metrics)
+        turns = asyncio.create_task(
+            instance.take_turns(cluster.leader_address)
+            if cluster.leader_address
+            else instance.copy_only()
+        )
+        stack.push_async_callback(end_task, turns)
+        own = listening_to_operator(metrics, instance.all_metrics, settings.own)
+        _say_ready(await stack.enter_async_context(own))
+        await until_interrupted(watched, turns)
+
+
+async def _lead(settings: Settings) -> None:
     folder, metrics = settings.folder, Metrics()
     async with contextlib.AsyncExitStack() as stack:
         opened = open_database(folder, read_origin(folder), join=True)
@@ -118,12 +151,11 @@ async def lead(settings: Settings) -> None:
 async def front(settings: Settings) -> None:
     """Be a front until interrupted."""
     folder = settings.folder
+    context = None if settings.cluster is None else front_context(folder)
+    place = settings.host, settings.port
     async with (
         open_database(folder, read_origin(folder), join=True) as database,
-        fronting(folder, database.address, settings.clock, settings.host, settings.port) as (
-            url,
-            clock,
-        ),
+        fronting(folder, database.address, settings.clock, *place, context) as (url, clock),
     ):
         never: asyncio.Task[None] = asyncio.create_task(_wait_for_ever())
         _say_ready(url)
@@ -158,6 +190,8 @@ async def keeping(
 ) -> AsyncIterator["Kept"]:
     """Run a leader and its fronts. Raises `Ended` where one has ended by itself."""
     folder = settings.folder
+    if settings.cluster is not None:
+        check_cluster(folder, may_lead=bool(settings.cluster.leader_address))
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(folder, read_origin(folder)))
         await wait_for_writes(database.address, patience_seconds)

@@ -25,7 +25,7 @@ from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys
 from meter.host.tokens import Identity, new_token
 from meter.publish.export import export
-from meter.publish.folder import LogMissing
+from meter.publish.log_folder import LogMissing
 from meter.service.roll_forward import roll_forward
 from meter.tables import connections, load, sign_ins, tokens, write
 from meter.tables.sessions import Address

@@ -138,13 +138,21 @@ class Leading:
 
 
 @contextlib.asynccontextmanager
-async def leading(
-    folder: DataFolder, address: Address, clock: Clock, witnessing: Witnessing, metrics: Metrics
+async def leading(  # noqa: PLR0913, PLR0917 - one argument for each part
+    folder: DataFolder,
+    address: Address,
+    clock: Clock,
+    witnessing: Witnessing,
+    metrics: Metrics,
+    holder: str = "",
 ) -> AsyncIterator[Leading]:
-    """Take the ledger over, decide what is submitted, and publish it. Raises `SetupError`."""
+    """Take the ledger over, decide what is submitted, and publish it. Raises `SetupError`.
+
+    `holder` is whose lease that is done under, empty where no turn is waited for.
+    """
     keys, watched, registry = Keys(folder), WatchedClock(clock), Registry()
     async with contextlib.AsyncExitStack() as stack:
-        vkeys, notices = await _look(address, keys, clock)
+        vkeys, notices = await look(address, keys, clock)
         witnesses = await stack.enter_async_context(_witnesses(folder, vkeys, witnessing))
         intake = Intake(
             lambda: connections.connect(address, writer=True),
@@ -153,6 +161,7 @@ async def leading(
             lambda: secrets.token_hex(16),
             metrics,
             registry,
+            holder,
         )
         publishing = Publishing(
             folder.log,
@@ -161,6 +170,7 @@ async def leading(
             intake.watermark,
             witnesses,
             metrics,
+            intake.writer.held_epoch,
         )
         await publishing.start()
         await intake.start()
@@ -280,7 +290,7 @@ def _witnesses(folder: DataFolder, vkeys: Collection[str], witnessing: Witnessin
     )
 
 
-async def _look(address: Address, keys: Keys, clock: Clock) -> tuple[list[str], Notices]:
+async def look(address: Address, keys: Keys, clock: Clock) -> tuple[list[str], Notices]:
     """Return the vkeys of the log keys that sign now, and what is to be noted of the database.
 
     Raises `SetupError` where a private key is missing or the clock cannot be right, before the

@@ -75,17 +75,19 @@ async def drop(connection: Connection) -> None:
 async def commit(
     connection: Connection, epoch: int, group: Group, state: State, written: Written
 ) -> None:
-    """Append a group's entries and write its rows, all or nothing. Raises `LostEpoch`.
+    """Append a group's entries and write its rows, all or nothing.
 
     So it is with the alerts of what the group crosses; without a crossing there is no statement.
+    Raises `LostEpoch`, and `Unconfirmed` where nobody knows whether it will stay.
     """
     touched = state.take_touched()
     note_group(written, state, touched, group.first)
-    async with connection.transaction():
-        await ledger_store.append(connection, epoch, group)
-        opened = await write(connection, state, touched, written)
-        gaps = (gap_opened(state, *stream) for stream in opened)
-        await outbox.put(connection, [*written.crossings, *gaps], state.last_at, state.size)
+    with ledger_store.confirmed(connection):
+        async with connection.transaction():
+            await ledger_store.append(connection, epoch, group)
+            opened = await write(connection, state, touched, written)
+            gaps = (gap_opened(state, *stream) for stream in opened)
+            await outbox.put(connection, [*written.crossings, *gaps], state.last_at, state.size)
 
 
 async def write(

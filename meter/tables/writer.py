@@ -36,15 +36,20 @@ class Loaded:
 
 
 class Writer:
-    """Takes a ledger over, and commits group by group until another writer takes it over."""
+    """Takes a ledger over, and commits group by group until another writer takes it over.
+
+    `holder` is whose lease it begins under, empty where it waits for no turn.
+    """
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[connections.Connection]],
         metrics: Metrics,
         registry: Registry,
+        holder: str = "",
     ) -> None:
         self._connect = connect
+        self._holder = holder
         self._metrics = metrics
         self._registry = registry
         self._confirmed = 0  # entries that were committed here
@@ -81,7 +86,7 @@ class Writer:
 
     async def commit(self, log: Log, state: State, group: Group) -> None:
         """Write a group whole, then the refused batches to be kept. Raises `LostEpoch`."""
-        entries, epoch = log.take_group(), self._epoch_held()
+        entries, epoch = log.take_group(), self.held_epoch()
         if entries.count:
             with self._metrics.commit_seconds.time():
                 await write.commit(self.connection, epoch, entries, state, group.written)
@@ -93,16 +98,18 @@ class Writer:
             await write.keep_seq_conflict(self.connection, signed)
 
     async def _load(self) -> Loaded:
-        head = await ledger_store.take_over(self.connection, self.epoch)
+        head = await ledger_store.take_over(self.connection, self.epoch, self._holder)
         if head.size < self._confirmed:
             detail = f"it holds {head.size} entries of {self._confirmed} that it confirmed"
             raise Inconsistent(f"the database has lost what was committed: {detail}")
         self.epoch = head.epoch
+        await ledger_store.confirm(self.connection)
         log = await ledger_store.load_log(self.connection, head, FLOORED_CLASSES)
         self._confirmed = head.size
         await self._registry.at(self.connection, head.size)
         return Loaded(log, await load.load_state(self.connection, head))
 
-    def _epoch_held(self) -> int:
+    def held_epoch(self) -> int:
+        """Return the epoch that it writes under."""
         assert self.epoch is not None, "start() took the ledger over"
         return self.epoch

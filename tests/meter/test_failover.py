@@ -34,7 +34,7 @@ class Pair:
         self.primary = primary
         self.standby = standby  # its DSN
         hosts = f"host={folder_of(primary.dsn)},{folder_of(standby)}&port=5432,5432"
-        query = f"{hosts}&target_session_attrs=read-write"
+        query = f"{hosts}&target_session_attrs=primary"
         self.address = urlsplit(primary.dsn)._replace(query=query).geturl()
 
     async def fail(self) -> None:

@@ -23,7 +23,7 @@ from meter.host.metrics import Metrics
 from meter.rules.state import StoredBatch
 from meter.rules.verified import verified
 from meter.service import front, leader
-from meter.service.front import Forwarding
+from meter.service.front import Forwarding, SocketWay
 from meter.service.leader import short_path
 from meter.tables import connections
 from meter.tables.registry import Registry
@@ -69,7 +69,7 @@ async def forwarding(database: str, folder: DataFolder):
             lambda: Connection(FromFront, peer.meet), name
         )
     readers = await connections.connect_readers(address_of(database))
-    port = Forwarding(folder, Registry(), readers, Metrics())
+    port = Forwarding(SocketWay(folder), Registry(), readers, Metrics())
     tasks = [asyncio.create_task(port.stay_connected()), asyncio.create_task(port.follow())]
 
     async def is_there() -> bool:

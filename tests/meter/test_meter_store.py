@@ -221,6 +221,8 @@ async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived
         "ledger.segment": "",
         "ledger.head": "U",
         "ledger.account": "UD",
+        "ledger.lease": "U",
+        "ledger.checkpoint": "UD",
         **dict.fromkeys(EVIDENCE, ""),
         "meter.request": "",
         "meter.token": "",

@@ -15,7 +15,7 @@ from ledger.verify import verify
 from meter.auditor.replay import Audit
 from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE
-from meter.publish.folder import LogMissing, _run_to_end
+from meter.publish.log_folder import LogMissing, run_to_end
 from meter.service.admin import publish_again_in
 from tests.books import record
 from tests.services import HOUR, ask, full_disk, publishing_here, serving, stored
@@ -152,7 +152,7 @@ async def test_a_publish_that_is_cancelled_is_waited_for():
         may_end.wait(10)
         written.append("whole")
 
-    publishing = asyncio.create_task(_run_to_end(write))
+    publishing = asyncio.create_task(run_to_end(write))
     await asyncio.to_thread(began.wait, 10)
     publishing.cancel()
     await asyncio.sleep(0.05)

@@ -26,7 +26,7 @@ from meter.auditor.replay import Audit
 from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
-from meter.publish.folder import LogMissing
+from meter.publish.log_folder import LogMissing
 from meter.rules.commands import IssueCoupon, RegisterContract
 from meter.rules.kinds.table import BY_NAME
 from meter.rules.verified import verified
