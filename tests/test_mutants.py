@@ -12,6 +12,7 @@ from tests.mutants import page, run
 from tests.mutants.judges import JUDGES, is_pure, judges_of
 from tests.mutants.mutate import mutants
 from tests.mutants.page import NO_FAULTS, table
+from tests.mutants.ready import Ready
 from tests.mutants.results import Results, Seen, digest_of
 from tests.mutants.run import REPOSITORY, Judgement, JudgesError, copied
 from tests.mutants.sample import interval, order
@@ -55,7 +56,7 @@ FAULTS = {
 
 def test_each_small_fault_is_planted_once_and_named():
     found = mutants(SOURCE)
-    assert {mutant.name: mutant.line for mutant in found} == FAULTS
+    assert {mutant.name: mutant.lines.start for mutant in found} == FAULTS
     assert len(found) == len(FAULTS)
     (left_out,) = (each.source for each in found if each.name.endswith("sort() -> pass"))
     assert left_out == SOURCE.replace("values.sort()", "pass")
@@ -68,6 +69,13 @@ def test_what_a_class_forbids_is_changed_and_not_how_it_is_made():
     ]
 
 
+def test_what_is_asserted_is_left_as_it_is():
+    names = [
+        each.name for each in mutants("assert a < 1\nfor b in zip(c, d[1], strict=True): pass\n")
+    ]
+    assert [name.partition(" in ")[0] for name in names] == ["module: 1 -> 2"]
+
+
 def test_equal_faults_of_one_line_are_numbered():
     names = [mutant.name for mutant in mutants("x = a < b, a < b\n")]
     name = "module: a < b -> a <= b in x = a < b, a < b"
@@ -78,6 +86,34 @@ def test_a_changed_part_keeps_its_place_between_its_neighbours():
     sources = {mutant.source for mutant in mutants("x = 2 * (a + 1)\né = 'é' in b\n")}
     assert "x = 2 * ((a - 1))\né = 'é' in b\n" in sources
     assert "x = 2 * (a + 1)\né = ('é' not in b)\n" in sources
+
+
+def test_a_mutant_names_the_lines_of_its_statement_before_the_body_and_leaves_all_others():
+    source = """
+if (
+    a
+    and b
+):
+    c.d(
+        1,
+    )
+match e:
+    case f if g > h:
+        i += j
+"""
+    found = mutants(source)
+    lines = [(each.name.split(" -> ")[0], each.lines.start, each.lines.stop) for each in found]
+    assert [each for each in lines if " in " not in each[0]] == [
+        ("module: a and b", 2, 6),
+        ("module: a and b", 2, 6),
+        ("module: a and b", 2, 6),
+        ("module: c.d( 1, )", 6, 9),
+        ("module: 1", 6, 9),
+        ("module: g > h", 10, 11),
+        ("module: i += j", 11, 12),
+    ]
+    for mutant in found:
+        assert mutant.source.count("\n") == source.count("\n"), mutant.name
 
 
 @pytest.mark.parametrize("file", ["ledger/canon.py", "meter/intake.py", "meter/rules/rating.py"])
@@ -191,6 +227,111 @@ def test_tests_that_fail_without_a_fault_judge_nothing():
                 copy.judge(LOG, source, LOG_TESTS)
 
 
+READY_CODE = """
+import functools
+
+def of_class(function):
+    return staticmethod(function)
+
+class A:
+    @of_class
+    def half(number):
+        return number // 2
+
+@functools.cache
+def both(one, two):
+    return (
+        one
+        + two
+    )
+
+def early():
+    return 5
+
+def unused():
+    return 6
+
+EARLY = early()
+"""
+READY_TESTS = """
+from functools import cache
+from ledger.log import A, both, unused
+
+@cache
+def three():
+    return both(1, 2)
+
+def test_half(): assert A.half(5) == 2
+def test_both(): assert three() == 3
+def test_again(): assert three() > 2
+def test_other(): pass
+"""
+
+
+@pytest.fixture
+def ready():
+    """A copy, and a process that has read the tests of a module of it."""
+    with copied() as copy:
+        (copy.root / LOG).write_text(READY_CODE, encoding="utf-8")
+        (copy.root / LOG_TESTS[0]).write_text(READY_TESTS, encoding="utf-8")
+        yield copy, Ready(copy, LOG_TESTS, pure=True)
+
+
+def test_a_process_that_has_read_the_tests_judges_by_those_that_run_the_line(ready):
+    copy, process = ready
+    told = {
+        mutant.name.partition(" in ")[0]: process.judge(LOG, mutant, LOG_TESTS, {})
+        for mutant in mutants(READY_CODE)
+    }
+    test = LOG_TESTS[0]
+    assert told == {
+        "A.half: number // 2 -> number * 2": Judgement("found", f"{test}::test_half"),
+        "A.half: 2 -> 3": Judgement("found", f"{test}::test_half"),
+        # Each test that runs the line is asked, also where another left its value in a cache.
+        "both: one + two -> one - two": Judgement("found", f"{test}::test_again"),
+        "early: 5 -> 6": Judgement("missed"),
+        "unused: 6 -> 7": Judgement("missed"),
+    }
+    assert set(copy.seconds) == {
+        f"{test}::test_{name}" for name in ("half", "both", "again", "other")
+    }
+    assert (copy.root / LOG).read_text(encoding="utf-8") == READY_CODE
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        (READY_CODE, ["early: 5 -> 6"]),
+        (READY_CODE.replace("one, two)", "one, two=2)"), ["early: 5 -> 6", "both: 2 -> 3"]),
+        (READY_CODE.replace("= early()", "= 1"), ["early: 5 -> 6", "module: 1 -> 2"]),
+    ],
+)
+def test_what_is_worked_out_at_import_is_judged_by_another_import(ready, monkeypatch, code, names):
+    copy, process = ready
+    sources = []
+    monkeypatch.setattr(copy, "judge", lambda *parts: sources.append(parts[1]))
+    (copy.root / LOG).write_text(code, encoding="utf-8")
+    found = mutants(code)
+    for mutant in found:
+        process.judge(LOG, mutant, LOG_TESTS, {})
+    assert {each.name.partition(" in ")[0] for each in found if each.source in sources} == {*names}
+
+
+def test_tests_that_cannot_be_read_or_fail_judge_nothing_at_once():
+    with copied() as copy:
+        bad = copy.root / LOG_TESTS[0]
+        for text, told in [
+            ("def test_bad():\n    assert False\n", "the tests end with 1"),
+            ("raise ValueError\n", "the tests end with 2"),
+        ]:
+            bad.write_text(text, encoding="utf-8")
+            with pytest.raises(JudgesError, match=told):
+                Ready(copy, LOG_TESTS, pure=False)
+        bad.unlink()
+        with pytest.raises(JudgesError, match="the tests cannot be read"):
+            Ready(copy, LOG_TESTS, pure=False)
+
+
 @pytest.fixture
 def tree(tmp_path):
     """A folder with a source and its tests."""
@@ -262,17 +403,24 @@ def test_a_fault_of_a_class_holds_for_that_class_and_one_of_a_constant_for_the_f
     assert (digest_of(changed, "a.py", name, BOTH, None) == before) is holds
 
 
-def test_a_fault_that_a_sample_drew_keeps_its_first_verdict(tree, tmp_path):
+def test_a_fault_that_the_newest_sample_drew_keeps_its_first_verdict(tree, tmp_path):
     path = tmp_path / "results"
     Results(path, tree).add("a.py", "f: one", BOTH, Judgement("found", "t.py::test_one"))
     assert Results(path, tree).result("a.py", "f: one", BOTH).first is None
-    Results(path, tree).add("a.py", NAME, BOTH, Judgement("missed"), by_chance=True)
+    Results(path, tree).add("a.py", NAME, BOTH, Judgement("missed"), seed=1)
     Results(path, tree).add("a.py", NAME, BOTH, Judgement("found", "t.py::test_one"))
     assert Results(path, tree).seen("a.py", NAME, BOTH) == Seen("found", "missed")
+    # Another sample says what it met, and what an older one met is told no more.
+    Results(path, tree).add("a.py", "f: two", BOTH, Judgement("missed"), seed=2)
+    Results(path, tree).add("a.py", "f: two", BOTH, Judgement("found", "t.py::test_one"), seed=2)
+    assert Results(path, tree).seen("a.py", "f: two", BOTH) == Seen("found", "missed")
+    assert Results(path, tree).seen("a.py", NAME, BOTH) == Seen("found")
+    Results(path, tree).add("a.py", NAME, BOTH, Judgement("found", "t.py::test_one"), seed=2)
+    assert Results(path, tree).seen("a.py", NAME, BOTH) == Seen("found", "found")
     # Also where none of its verdicts holds, and the others are dropped.
     (tree / "t.py").rename(tree / "s.py")
     Results(path, tree).keep(("a.py", name, ["s.py"]) for name in (NAME, "f: one"))
-    assert Results(path, tree).seen("a.py", NAME, ["s.py"]) == Seen(None, "missed")
+    assert Results(path, tree).seen("a.py", NAME, ["s.py"]) == Seen(None, "found")
     assert len(path.read_text(encoding="utf-8").splitlines()) == 1
 
 

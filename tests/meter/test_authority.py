@@ -64,16 +64,6 @@ def use(books: Books, id_: str, contract: str, milli_devices: int) -> None:
     assert result.status == "accepted"
 
 
-def test_what_moves_money_needs_a_key_and_what_names_a_record_has_it_loaded():
-    money = {command for command, kind in BY_COMMAND.items() if kind.moves_money}
-    records = {command for command, kind in BY_COMMAND.items() if kind.names_record}
-    named = {commands.VoidRecord, commands.ReleaseRecord}
-    assert money >= named | {commands.IssueCoupon, commands.WithdrawCoupon}
-    assert records >= named
-    harmless = {commands.RegisterKey, commands.FreezeContract, commands.ActivatePolicy}
-    assert not harmless & (money | records)
-
-
 # Repetitions
 
 

@@ -4,6 +4,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.conftest import server
 from tests.mutants import page
-from tests.mutants.judges import JUDGES, judges_of
+from tests.mutants.judges import JUDGES, is_pure, judges_of
 from tests.mutants.mutate import Mutant, mutants
+from tests.mutants.ready import Ready
 from tests.mutants.results import Results
-from tests.mutants.run import REPOSITORY, Copy, Judgement, copied
+from tests.mutants.run import REPOSITORY, UNKNOWN_SECONDS, Copy, Judgement, copied
 from tests.mutants.sample import order
 
 Planted = tuple[str, Mutant]  # a file and its mutant
@@ -27,7 +29,7 @@ COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(list(JUDGES)), help="May be repeated.")
 @click.option("--sample", type=click.IntRange(1), help="So many of all mutants, by chance.")
-@click.option("--seed", default=0, show_default=True, help="Of the chance.")
+@click.option("--seed", type=click.IntRange(1), default=1, help="A new sample has a higher one.")
 @click.option("--write", is_flag=True, help="Judge none; write what is known into the docs.")
 @click.option(
     "--results",
@@ -51,7 +53,8 @@ def main(only: tuple[str, ...], sample: int | None, seed: int, write: bool, path
         planted = _by_chance(planted, seed)[:sample]
     with server() as database, copied(database) as copy:
         results = Results(path, copy.root)
-        missed = _missed(planted, copy, results, console, by_chance=sample is not None)
+        judging = Judging(copy, results, files, None if sample is None else seed)
+        missed = _missed(planted, judging, console)
         console.print(_table(files, results))
     sys.exit(1 if missed else 0)
 
@@ -68,39 +71,56 @@ def _by_chance(planted: list[Planted], seed: int) -> list[Planted]:
     return [by_name[each] for each in order(names, seed)]
 
 
-def _missed(
-    planted: list[Planted], copy: Copy, results: Results, console: Console, *, by_chance: bool
-) -> int:
-    """Judge what has no result yet, print what was missed, and count which of it are faults."""
+@dataclass
+class Judging:
+    """Judges what has no result yet, and keeps each result."""
+
+    copy: Copy
+    results: Results
+    files: list[str]
+    seed: int | None  # of the sample that draws them
+    _ready: dict[bool, Ready] = field(default_factory=dict)  # by whether it is pure
+
+    def judgement(self, file: str, mutant: Mutant) -> Judgement:
+        """Return a judgement that is known, or judge: the tests that find most begin."""
+        tests = judges_of(file)
+        known = self.results.judgement(file, mutant.name, tests)
+        if known is not None:
+            return known
+        ready = self._ready_for(is_pure(file))
+        finds = self.results.finds(file)
+        every = finds.keys() | self.copy.seconds.keys()
+        hopes = {
+            test: (finds[test] + HOPE) / self.copy.seconds.get(test, UNKNOWN_SECONDS)
+            for test in every
+        }
+        judgement = ready.judge(file, mutant, tests, hopes)
+        self.results.add(file, mutant.name, tests, judgement, seed=self.seed)
+        return judgement
+
+    def _ready_for(self, pure: bool) -> Ready:
+        if pure not in self._ready:
+            files = [file for file in self.files if is_pure(file) is pure]
+            tests = sorted({test for file in files for test in judges_of(file)})
+            self._ready[pure] = Ready(self.copy, tests, pure=pure)
+        return self._ready[pure]
+
+
+def _missed(planted: list[Planted], judging: Judging, console: Console) -> int:
+    """Judge mutants, print what was missed, and count which of it are faults."""
     missed = 0
     with _bar(console) as bar:
         task = bar.add_task("", total=len(planted))
         for file, mutant in planted:
             bar.update(task, description=file, refresh=True)
-            judgement = _judgement(file, mutant, copy, results, by_chance=by_chance)
+            judgement = judging.judgement(file, mutant)
             if judgement.verdict == "missed":
                 reason = page.NO_FAULTS.get(file, {}).get(mutant.name)
                 missed += reason is None
                 told = "missed" if reason is None else f"no fault: {reason}"
-                console.print(f"{file}:{mutant.line}: {mutant.name}: {told}")
+                console.print(f"{file}:{mutant.lines.start}: {mutant.name}: {told}")
             bar.advance(task)
     return missed
-
-
-def _judgement(
-    file: str, mutant: Mutant, copy: Copy, results: Results, *, by_chance: bool
-) -> Judgement:
-    """Return a judgement that is known, or judge: the tests begin that find most in their time."""
-    tests = judges_of(file)
-    known = results.judgement(file, mutant.name, tests)
-    if known is not None:
-        return known
-    finds = results.finds(file)
-    known = finds.keys() | copy.seconds.keys()
-    hopes = {test: (finds[test] + HOPE) / copy.seconds.get(test, 1.0) for test in known}
-    judgement = copy.judge(file, mutant.source, tests, hopes)
-    results.add(file, mutant.name, tests, judgement, by_chance=by_chance)
-    return judgement
 
 
 @contextmanager

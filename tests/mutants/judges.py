@@ -52,12 +52,12 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/witnessing.py": ("test_witnessing",),
     "meter/intake.py": ("test_intake", "test_http"),
     "meter/rules/capacity.py": ("test_capacity", "test_worked_examples"),
-    "meter/rules/commands.py": _KINDS,
+    "meter/rules/commands.py": (*_KINDS, "test_kinds"),
     "meter/rules/contract_terms.py": ("test_amendments", "test_take", *_RULES),
     "meter/rules/decide.py": _RULES,
     "meter/rules/decide_command.py": ("test_authority", "test_invariants", "test_proposals"),
-    "meter/rules/effects.py": _RULES,
-    "meter/rules/entries.py": (*_KINDS, "test_worked_examples"),
+    "meter/rules/effects.py": (*_RULES, "test_touched"),
+    "meter/rules/entries.py": (*_KINDS, "test_worked_examples", "test_kinds"),
     "meter/rules/evolve.py": (*_RULES, "test_persons", "test_awards"),
     "meter/rules/measure.py": ("test_measure", *_RULES),
     "meter/rules/plain.py": ("test_plain",),
@@ -69,10 +69,15 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         "test_awards",
         "test_claims",
         "test_proposals",
-        "test_late_windows",
+        *("test_late_windows", "test_successions", "test_touched"),
     ),
     "meter/rules/subjects.py": ("test_events",),
-    "meter/rules/terms_effect.py": ("test_amendments", "test_additions", "test_contract_funds"),
+    "meter/rules/terms_effect.py": (
+        "test_amendments",
+        "test_additions",
+        "test_contract_funds",
+        "test_touched",
+    ),
     "meter/rules/verified.py": ("test_dsse", "test_http"),
     "meter/rules/kinds/amended_parties.py": ("test_amended_parties",),
     "meter/rules/kinds/amendments.py": ("test_amendments", "test_additions"),
@@ -164,10 +169,15 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+# Of each file of kinds, beside its own.
+_OF_KINDS: Final = ("test_kinds", "test_touched")
+
+
 def judges_of(file: str) -> list[str]:
     """Return the test files that judge a file, each once."""
     folder = file.partition("/")[0]
-    names = [name if "/" in name else f"{folder}/{name}" for name in dict.fromkeys(JUDGES[file])]
+    every = JUDGES[file] + (_OF_KINDS if file.startswith("meter/rules/kinds/") else ())
+    names = [name if "/" in name else f"{folder}/{name}" for name in dict.fromkeys(every)]
     return [f"tests/{name}.py" for name in names]
 
 

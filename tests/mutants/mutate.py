@@ -4,7 +4,7 @@ A comparison is off by one or turned round, a part of a condition is left out or
 a sign or a number changed, a statement that raises, calls or stores left out. Texts, annotations,
 assertions and logging stay as they are. One example:
 
-    Mutant("Frontier.root: size < 2 -> size <= 2 in if size < 2:", 57, "...")
+    Mutant("Frontier.root: size < 2 -> size <= 2 in if size < 2:", range(57, 58), "...")
 """
 
 import ast
@@ -40,13 +40,14 @@ _KEPT: Final = ("_log.", "assert_never(")  # statements that begin so
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault by name, its line, and the whole source with it.
+    """A fault by name, the lines of the statement it is in, and the whole source with it.
 
-    The name stays when code comes and goes around it.
+    The name stays when code comes and goes around it. The lines are those before a statement's
+    body; who runs one of them may run the fault. All other code stays on its lines.
     """
 
     name: str
-    line: int
+    lines: range
     source: str
 
 
@@ -55,41 +56,64 @@ def mutants(source: str) -> list[Mutant]:
     lines = source.splitlines(keepends=True)
     found: list[Mutant] = []
     names: Counter[str] = Counter()
-    for place, (begin, until), new in sorted(_changes(ast.parse(source), "module")):
+    changes = _changes(ast.parse(source), "module", range(1))
+    for place, (begin, until), new, within in sorted(changes, key=lambda each: each[:3]):
         start, end = _offset(lines, *begin), _offset(lines, *until)
         old, line = " ".join(source[start:end].split()), lines[begin[0] - 1].strip()
         name = f"{place}: {old} -> {new}" + (f" in {line}" if line != old else "")
         names[name] += 1
         number = f" ({names[name]})" if names[name] > 1 else ""
         # In parentheses, for what stands around it may bind closer.
-        text = new if new == _LEFT_OUT else f"({new})"
-        found.append(Mutant(name + number, begin[0], source[:start] + text + source[end:]))
+        ends = "\n" * (until[0] - begin[0])
+        text = f"{new}{ends}" if new == _LEFT_OUT else f"({new}{ends})"
+        found.append(Mutant(name + number, within, source[:start] + text + source[end:]))
     return found
 
 
 _Place = tuple[int, int]  # line from 1, and bytes of UTF-8 within it
-_Change = tuple[str, tuple[_Place, _Place], str]  # qualified name, what is replaced, by what
+# Qualified name, what is replaced, by what, and within which lines.
+_Change = tuple[str, tuple[_Place, _Place], str, range]
 
 
-def _changes(node: ast.AST, place: str) -> Iterator[_Change]:
-    """Yield the changes of a node and of all below it."""
+def _changes(node: ast.AST, place: str, within: range) -> Iterator[_Change]:
+    """Yield the changes of a node and of all below it, which is within these lines."""
+    within = _head(node) or within
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         place = f"{place}.{node.name}".removeprefix("module.")
     if isinstance(node, ast.expr):
         for new in _of_expression(node):
-            yield place, _span(node), ast.unparse(ast.fix_missing_locations(new))
+            yield place, _span(node), ast.unparse(ast.fix_missing_locations(new)), within
     elif isinstance(node, ast.stmt) and _can_be_left_out(node):
-        yield place, _span(node), _LEFT_OUT
+        yield place, _span(node), _LEFT_OUT, within
     elif isinstance(node, ast.If | ast.While):
-        yield place, _span(node.test), f"not ({ast.unparse(node.test)})"
+        yield place, _span(node.test), f"not ({ast.unparse(node.test)})", within
     for child in _parts(node):
-        yield from _changes(child, place)
+        yield from _changes(child, place, within)
+
+
+def _head(node: ast.AST) -> range | None:
+    """Return the lines of a statement or a case before its body, and None for other nodes."""
+    match node:
+        case ast.match_case(pattern=ast.pattern(lineno=first), body=[body, *_]):
+            return range(first, max(first + 1, body.lineno))
+        case ast.Match(lineno=first, cases=[case, *_]):
+            return range(first, max(first + 1, case.pattern.lineno))
+        case ast.stmt(lineno=first, body=[ast.stmt() as body, *_]):
+            return range(first, max(first + 1, body.lineno))
+        case ast.stmt(lineno=first, end_lineno=int(last)):
+            return range(first, last + 1)
+        case _:
+            return None
 
 
 def _parts(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes directly below a node that are changed."""
+    left = {"annotation", "returns", "decorator_list"}
+    match node:
+        case ast.Call(func=ast.Name("zip")):  # that it is strict is an assertion
+            left.add("keywords")
     for field, value in ast.iter_fields(node):
-        if field not in {"annotation", "returns", "decorator_list"}:
+        if field not in left:
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST) and not _is_left_as_it_is(child):
                     yield child

@@ -21,8 +21,8 @@ from tests.mutants.run import Judgement, Verdict
 class Result:
     """The verdict on one mutant, the test that found it, and the digest of what it holds for.
 
-    `first` is the verdict that a mutant had when a sample first drew it, else None: before anyone
-    wrote a test for it.
+    `first` is the verdict that a mutant had when the sample of `seed` drew it, else None: before
+    anyone wrote a test for it.
     """
 
     file: str
@@ -31,6 +31,7 @@ class Result:
     verdict: Verdict
     by: str | None
     first: Verdict | None = None
+    seed: int | None = None
 
     @property
     def judgement(self) -> Judgement:
@@ -39,7 +40,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Seen:
-    """The verdict on a mutant that holds today, and its first one in a sample, each if any."""
+    """The verdict on a mutant that holds today, and that of the newest sample, each if any."""
 
     verdict: Verdict | None
     first: Verdict | None = None
@@ -52,6 +53,7 @@ class Results:
         self._path = path
         self._root = root
         self._results: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
+        self._newest = 0  # seed of a sample
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for line in lines:
             self._keep(Result(**json.loads(line)))
@@ -71,13 +73,9 @@ class Results:
         return None
 
     def seen(self, file: str, name: str, tests: Sequence[str]) -> "Seen":
-        """Return the verdict that holds today, and that of the sample, which stays."""
-        result = self.result(file, name, tests)
-        return Seen(result and result.verdict, self._first(file, name))
-
-    def _first(self, file: str, name: str) -> Verdict | None:
-        drawn = self._drawn(file, name)
-        return drawn and drawn.first
+        """Return the verdict that holds today, and that of the newest sample, which stays."""
+        result, drawn = self.result(file, name, tests), self._drawn(file, name, self._newest)
+        return Seen(result and result.verdict, drawn and drawn.first)
 
     def _is_there(self, test: str | None) -> bool:
         return test is None or (self._root / test.partition("::")[0]).is_file()
@@ -89,15 +87,18 @@ class Results:
         tests: Sequence[str],
         judgement: Judgement,
         *,
-        by_chance: bool = False,
+        seed: int | None = None,
     ) -> None:
         """Keep a judgement at once, so that a run that is stopped loses none.
 
-        `by_chance` says that a sample drew the mutant.
+        `seed` is that of the sample that drew the mutant, if one did.
         """
         digest = digest_of(self._root, file, name, tests, judgement.by)
-        first = self._first(file, name) or (judgement.verdict if by_chance else None)
-        result = Result(file, name, digest, judgement.verdict, judgement.by, first)
+        drawn = self._drawn(file, name, self._newest if seed is None else seed)
+        first, drawn_by = (drawn.first, drawn.seed) if drawn else (None, None)
+        if seed is not None and drawn is None:
+            first, drawn_by = judgement.verdict, seed
+        result = Result(file, name, digest, judgement.verdict, judgement.by, first, drawn_by)
         self._keep(result)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as lines:
@@ -106,14 +107,14 @@ class Results:
     def keep(self, held: Iterable[tuple[str, str, Sequence[str]]]) -> None:
         """Write the file anew with the results that hold, from file, name and tests of mutants.
 
-        What a sample drew stays, so that it says the same of the tests as it met them.
+        What the newest sample drew stays, so that it says the same of the tests as it met them.
         """
-        results = (self.result(*each) or self._drawn(*each[:2]) for each in held)
+        results = (self.result(*each) or self._drawn(*each[:2], self._newest) for each in held)
         lines = [json.dumps(asdict(result)) for result in results if result]
         self._path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
-    def _drawn(self, file: str, name: str) -> Result | None:
-        return next((each for each in self._results[file, name] if each.first), None)
+    def _drawn(self, file: str, name: str, seed: int) -> Result | None:
+        return next((each for each in self._results[file, name] if each.seed == seed), None)
 
     def finds(self, file: str) -> Counter[str]:
         """Return how many faults of a file each test has found."""
@@ -122,6 +123,7 @@ class Results:
 
     def _keep(self, result: Result) -> None:
         self._results[result.file, result.name].append(result)
+        self._newest = max(self._newest, result.seed or 0)
 
 
 def digest_of(root: Path, file: str, name: str, tests: Sequence[str], by: str | None) -> str:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -56,8 +56,8 @@ UNRUN: Final = 5  # pytest: there was no test to run
 
 Verdict = Literal["found", "timeout", "missed"]
 
-_FORKS: Final = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
+FORKS: Final = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
     [
         *("pytest", "pytest_asyncio.plugin", "pytest_timeout", "xdist.plugin", "xdist.scheduler"),
         *("_hypothesis_pytestplugin", "hypothesis.stateful", "hypothesis.extra._patching"),
@@ -115,14 +115,20 @@ class Copy:
 
         The tests with the most hope begin: what they are expected to find in a second.
         """
-        order = _Order(dict(hopes), pure=is_pure(file))
-        run = self._run_with(file, source, tests, order, PATIENCE)
+        order = Order(dict(hopes), pure=is_pure(file))
+        return self.judged(
+            lambda patience: self._run_with(file, source, tests, order, patience), tests
+        )
+
+    def judged(self, run_with: Callable[[int], Run], tests: Sequence[str]) -> Judgement:
+        """Return what a run of tests with a fault comes to; one that takes long is run again."""
+        run = run_with(PATIENCE)
         if run.status == 0:
             return Judgement("missed")
         if run.status is None:  # The machine may have been slow.
             self._passing.discard(_found_by(run, tests))
             self._check_passing(_found_by(run, tests))
-            run = self._run_with(file, source, tests, order, LAST_PATIENCE)
+            run = run_with(LAST_PATIENCE)
         judgement = _judgement(run)
         if judgement.verdict != "missed":
             self._check_passing(_found_by(run, tests))
@@ -135,18 +141,24 @@ class Copy:
         """
         if tests not in self._passing:
             files = [each.partition("::")[0] for each in tests]
-            run = self._run(files, _Order(dict.fromkeys(tests, 1.0), alone=True))
+            run = self._run(files, Order(dict.fromkeys(tests, 1.0), alone=True))
             if run.status != (UNRUN if tests == tuple(files) else 0):
                 raise JudgesError(f"{', '.join(tests)} ends with {run.status}:\n{run.told}")
             self._passing.add(tests)
 
     def _run_with(
-        self, file: str, source: str, tests: Sequence[str], order: "_Order", patience: int
+        self, file: str, source: str, tests: Sequence[str], order: "Order", patience: int
     ) -> Run:
+        with self.planted(file, source):
+            return self._run(tests, order, patience)
+
+    @contextmanager
+    def planted(self, file: str, source: str) -> Iterator[None]:
+        """Let a file have another source for a while."""
         right = (self.root / file).read_text(encoding="utf-8")
         self._put(file, source)
         try:
-            return self._run(tests, order, patience)
+            yield
         finally:
             self._put(file, right)
 
@@ -160,30 +172,58 @@ class Copy:
         by_bytes = py_compile.PycInvalidationMode.CHECKED_HASH
         py_compile.compile(str(path), doraise=True, invalidation_mode=by_bytes)
 
-    def _run(self, tests: Sequence[str], order: "_Order", patience: int | None = None) -> Run:
+    def _run(self, tests: Sequence[str], order: "Order", patience: int | None = None) -> Run:
         """Run tests, none of them longer than the usual time for `patience` times."""
+        parts = (self.root, self.environment(), tests, [order, Begun(self.root / BEGUN)])
+        process = FORKS.Process(target=run_tests, args=parts)
+
+        def end_within(seconds: float) -> int | None:
+            process.join(seconds)
+            return process.exitcode
+
+        def start() -> int:
+            process.start()
+            return process.pid or 0
+
+        try:
+            return self.watched(start, end_within, patience)
+        finally:
+            process.kill()
+            process.join()
+
+    def watched(
+        self,
+        start: Callable[[], int],
+        end_within: Callable[[float], int | None],
+        patience: int | None,
+    ) -> Run:
+        """Watch a process that runs tests, and kill it where one takes too long.
+
+        `start` returns its number, and `end_within` its status, if it ends within some seconds.
+        """
         told, begun = self.root / TOLD, self.root / BEGUN
         told.write_text("")
         begun.write_text("")
-        parts = (self.root, self._environment(), tests, order)
-        process = _FORKS.Process(target=_run_tests, args=parts)
-        start = time.monotonic()
-        process.start()
+        began_at, status = time.monotonic(), None
+        number = start()
         try:
-            while process.exitcode is None and not self._is_overdue(start, _began(begun), patience):
-                process.join(LOOK_SECONDS)
+            while status is None and not self._is_overdue(began_at, _began(begun), patience):
+                status = end_within(LOOK_SECONDS)
         finally:
-            status = process.exitcode
             if status is None:
                 with suppress(ProcessLookupError):  # It has no group yet.
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.kill()
-                process.join()
-        began = [(at - start, test) for at, test in _began(begun)]
+                    os.killpg(number, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+        began = [(at - began_at, test) for at, test in _began(begun)]
         text = told.read_text(errors="replace")[-2_000:]
-        run = Run(status, began, time.monotonic() - start, text)
+        run = Run(status, began, time.monotonic() - began_at, text)
         self.seconds |= run.seconds_by_test
         return run
+
+    def note_passing(self, tests: Iterable[str]) -> None:
+        """Know that these tests pass without a fault."""
+        self._passing |= {(each,) for each in tests}
 
     def _is_overdue(
         self, start: float, began: list[tuple[float, str]], patience: int | None
@@ -195,7 +235,7 @@ class Copy:
         usual = max(LEAST_SECONDS, self.seconds.get(test, UNKNOWN_SECONDS))
         return time.monotonic() - since > patience * usual
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Return the environment in which the commands that tests start import the copy."""
         ours = {"PYTHONPATH": str(self.root), "KASHI_COMPILE": "no"}
         return ours if self._database is None else ours | {DATABASE: self._database}
@@ -226,16 +266,19 @@ def _judgement(run: Run) -> Judgement:
             raise JudgesError(f"pytest ended with {status}:\n{run.told}")
 
 
-def _run_tests(
-    root: Path, environment: dict[str, str], tests: Sequence[str], order: "_Order"
+def run_tests(
+    root: Path,
+    environment: Mapping[str, str],
+    tests: Sequence[str],
+    plugins: Sequence[object],
 ) -> None:
     """Run tests in this process, which ends with their status."""
     os.setsid()
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_SECONDS, MOST_CPU_SECONDS))
+    limit_cpu()
     os.chdir(root)
     os.environ.update(environment)
-    with (root / TOLD).open("wb") as output:
+    with (root / TOLD).open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
     _import_from(root)
@@ -245,9 +288,14 @@ def _run_tests(
     settings.register_profile("mutants", phases=phases, database=None, deadline=None)
     settings.load_profile("mutants")
     options = ["-x", "-q", *UNUSED, f"--basetemp={root}/tmp"]
-    status = pytest.main([*options, *tests], plugins=[order, _Begun(root / BEGUN)])
+    status = pytest.main([*options, *tests], plugins=[*plugins])
     sys.stdout.flush()
     os._exit(status)
+
+
+def limit_cpu(seconds: int = MOST_CPU_SECONDS) -> None:
+    """Let this process, or each that it forks, end when it has run so long."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
 
 
 def _import_from(root: Path) -> None:
@@ -260,7 +308,7 @@ def _import_from(root: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """Lets the tests begin that are hoped to find most, or runs none but those of a hope.
 
     Where what is judged is `pure`, tests that need a database are left out: they take long.
@@ -289,7 +337,7 @@ def _fixtures_of(item: pytest.Item) -> Sequence[str]:
 
 
 @dataclass(frozen=True)
-class _Begun:
+class Begun:
     """Writes when each test began."""
 
     file: Path

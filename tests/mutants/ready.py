@@ -1,0 +1,219 @@
+"""A process that has read all tests, and knows which of them run which line.
+
+It forks itself for each run. A fault within functions is planted in the fork (live.py), and judged
+by the tests that run its statement; where none does, it is missed at once. A fault of what is
+worked out while modules are imported is judged in a process that imports them anew (run.py).
+"""
+
+import gc
+import os
+import pickle
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import _lru_cache_wrapper
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import pytest
+from coverage import Coverage
+
+from tests.mutants.live import Fault, Key, faults, functions, plant
+from tests.mutants.mutate import Mutant
+from tests.mutants.run import (
+    BEGUN,
+    FORKS,
+    TOLD,
+    Begun,
+    Copy,
+    Judgement,
+    JudgesError,
+    Order,
+    Run,
+    limit_cpu,
+    run_tests,
+)
+
+OURS: Final = ("ledger", "meter")  # whose lines are looked at
+LINES: Final = "lines"  # which tests run which line
+MEASURE_CPU_SECONDS: Final = 3_600  # for all tests, with their lines
+
+_Cache: TypeAlias = "_lru_cache_wrapper[object]"
+_Line = tuple[str, int]  # a file below the repository, and a line of it
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A run of tests in a fork, in this order, with faults; without tests all, with their lines."""
+
+    tests: Sequence[str] = ()
+    faults: Sequence[Fault] = ()
+
+
+class Ready:
+    """A process with the tests of a copy, which judges one mutant after the other.
+
+    Where it is `pure`, tests that need a database are left out. Raises `JudgesError` where a test
+    fails without a fault.
+    """
+
+    def __init__(self, copy: Copy, tests: Sequence[str], *, pure: bool) -> None:
+        self._copy = copy
+        # What is in memory when the tests have been read, and which lines ran by then.
+        self._functions: frozenset[Key]
+        self._early: frozenset[_Line]
+        self._forks, theirs = FORKS.Pipe()
+        parts = (copy.root, copy.environment(), tests, theirs, pure)
+        (copy.root / TOLD).write_text("")
+        FORKS.Process(target=_prepare, args=parts, daemon=True).start()
+        theirs.close()
+        try:
+            self._functions, self._early = self._forks.recv()
+        except EOFError:
+            told = (copy.root / TOLD).read_text(errors="replace")[-2_000:]
+            raise JudgesError(f"the tests cannot be read:\n{told}") from None
+        run = self._run(_Asked(), None)
+        if run.status != 0:
+            raise JudgesError(f"the tests end with {run.status}:\n{run.told}")
+        copy.note_passing(copy.seconds)
+        lines = pickle.loads((copy.root / LINES).read_bytes())
+        self._tests: Mapping[_Line, frozenset[str]] = lines
+
+    def judge(
+        self, file: str, mutant: Mutant, tests: Sequence[str], hopes: Mapping[str, float]
+    ) -> Judgement:
+        """Return whether tests find a mutant of a file. Raises `JudgesError`."""
+        path = self._copy.root / file
+        every = faults(path.read_text(encoding="utf-8"), mutant.source, path)
+        if not every or not all(self._can_be_planted(file, each) for each in every):
+            return self._copy.judge(file, mutant.source, tests, hopes)
+        chosen = self._chosen(file, mutant.lines, tests)
+        if not chosen:
+            return Judgement("missed")
+        ordered = sorted(chosen, key=lambda test: (-hopes.get(test, 0.0), test))
+        asked = _Asked(ordered, every)
+        with self._copy.planted(file, mutant.source):  # for the commands that tests start
+            return self._copy.judged(lambda patience: self._run(asked, patience), ordered)
+
+    def _can_be_planted(self, file: str, fault: Fault) -> bool:
+        """Return whether a function is in memory, and has not run so far."""
+        ran = any((file, line) in self._early for line in fault.lines)
+        return bool(fault.lines) and not ran and fault.key in self._functions
+
+    def _chosen(self, file: str, lines: Iterable[int], tests: Sequence[str]) -> set[str]:
+        every = (self._tests.get((file, line), frozenset()) for line in lines)
+        return {test for some in every for test in some if test.partition("::")[0] in tests}
+
+    def _run(self, asked: _Asked, patience: int | None) -> Run:
+        def start() -> int:
+            self._forks.send(asked)
+            return self._forks.recv()
+
+        def end_within(seconds: float) -> int | None:
+            return self._forks.recv() if self._forks.poll(seconds) else None
+
+        run = self._copy.watched(start, end_within, patience)
+        if run.status is None:
+            self._forks.recv()
+        return run
+
+
+def _prepare(
+    root: Path, environment: Mapping[str, str], tests: Sequence[str], asked: Connection, pure: bool
+) -> None:
+    plugins = [Order({}, pure=pure), Begun(root / BEGUN), _Forks(root, asked)]
+    run_tests(root, environment, tests, plugins)
+
+
+class _Forks:
+    """Lets pytest read the tests once, and run them in a fork as often as it is asked."""
+
+    def __init__(self, root: Path, asked: Connection) -> None:
+        self._root = root
+        self._asked = asked
+        self._reading = _coverage(root)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_parse(self) -> None:
+        """Begin before any module of ours is imported."""
+        self._reading.start()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Return in each fork, where the tests run then, and never here."""
+        self._reading.stop()
+        found = functions(self._root)
+        caches = _caches()
+        items = {item.nodeid: item for item in session.items}
+        gc.freeze()  # what is in memory is no garbage, and is found no more
+        lines = frozenset(line for line, _ in _lines(self._reading, self._root))
+        self._asked.send((frozenset(found), lines))
+        for asked in _received(self._asked):
+            child = os.fork()
+            if child == 0:
+                os.setsid()
+                if asked.tests:
+                    limit_cpu()
+                    session.items[:] = [items[each] for each in asked.tests]
+                    plant(asked.faults, found)
+                else:
+                    limit_cpu(MEASURE_CPU_SECONDS)
+                    session.config.pluginmanager.register(_Measuring(self._root, caches))
+                return
+            self._asked.send(child)
+            _, status = os.waitpid(child, 0)
+            self._asked.send(os.waitstatus_to_exitcode(status))
+        os._exit(0)
+
+
+def _received(connection: Connection) -> Iterator[_Asked]:
+    """Yield what comes until the other end has gone."""
+    while True:
+        try:
+            yield connection.recv()
+        except EOFError:
+            return
+
+
+class _Measuring:
+    """Writes which tests run which line, each as if it were alone."""
+
+    def __init__(self, root: Path, caches: list[_Cache]) -> None:
+        self._root = root
+        self._caches = caches
+        self._coverage = _coverage(root)
+        self._coverage.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        # What is left in a cache would be run by the first test alone.
+        for each in self._caches:
+            each.cache_clear()
+        self._coverage.switch_context(nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        self._coverage.stop()
+        tests: defaultdict[_Line, set[str]] = defaultdict(set)
+        for line, by in _lines(self._coverage, self._root):
+            tests[line] |= by
+        (self._root / LINES).write_bytes(pickle.dumps(dict(tests)))
+
+
+def _caches() -> list[_Cache]:
+    """Return the functions in memory that are ours and keep what they return."""
+    found = (each for each in gc.get_objects() if isinstance(each, _lru_cache_wrapper))
+    return [each for each in found if each.__module__.partition(".")[0] in {*OURS, "tests"}]
+
+
+def _coverage(root: Path) -> Coverage:
+    include = [f"{root}/{room}/*" for room in OURS]
+    return Coverage(data_file=None, config_file=False, include=include, messages=False)
+
+
+def _lines(coverage: Coverage, root: Path) -> Iterator[tuple[_Line, set[str]]]:
+    """Yield the lines that were run, each with the names of the tests that ran it."""
+    data = coverage.get_data()
+    for path in data.measured_files():
+        file = Path(path).relative_to(root).as_posix()
+        for line, tests in data.contexts_by_lineno(path).items():
+            yield (file, line), {test for test in tests if test}
