@@ -13,6 +13,13 @@ import msgspec
 from aiohttp import web
 
 from meter.api.get import get_contract
+from meter.api.get_official import (
+    ContractsQuery,
+    PartiesQuery,
+    get_contracts,
+    get_enterprises,
+    get_providers,
+)
 from meter.api.get_own import get_enterprise, get_me, get_provider
 from meter.api.post import give, give_kind
 from meter.api.post_preview import answered, previewed
@@ -20,12 +27,13 @@ from meter.api.preview_responses import PreviewView
 from meter.api.responses import MadeEntry
 from meter.api.routes import Ask, answer
 from meter.console import act_view, form, page
-from meter.console.act_forms import ACTS, GROUPS, Act, body_of, refused
+from meter.console.act_forms import ACTS, GROUPS, Act, FieldKind, body_of, refused
 from meter.console.formats import Language
 from meter.console.words import words
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
 
+OFFERED: Final = 500  # enterprises, providers or contracts that a field offers
 CHANGE: Final = "change"  # the button of a confirmation that leads back to its form
 
 
@@ -113,7 +121,29 @@ async def _again(ask: Ask, language: Language, act: Act, filled: form.Filled) ->
 
 async def _form(ask: Ask, act: Act, filled: form.Filled) -> dict[str, Any]:
     """Return what the page of a form shows."""
-    return {"act": act, "form": filled, "programmes": (await answer(ask, get_me)).programmes}
+    async with ask.at_once() as asked:
+        programmes = (await answer(asked, get_me)).programmes
+        known = {each.kind: await _known(asked, each.kind) for each in act.fields}
+    return {
+        "act": act,
+        "form": filled,
+        "programmes": programmes,
+        "known": {kind: names for kind, names in known.items() if names},
+    }
+
+
+async def _known(ask: Ask, kind: FieldKind) -> list[tuple[str, str]]:
+    """Return ids and names from which a field may be filled in; only so many are told."""
+    if kind == "uscc":
+        firms = await answer(ask, get_enterprises, PartiesQuery(limit=OFFERED))
+        return [(each.uscc, each.name) for each in firms.enterprises]
+    if kind == "provider":
+        providers = await answer(ask, get_providers, PartiesQuery(limit=OFFERED))
+        return [(each.id, each.name) for each in providers.providers]
+    if kind == "contract":
+        contracts = await answer(ask, get_contracts, ContractsQuery(limit=OFFERED))
+        return [(each.id, each.enterprise) for each in contracts.contracts]
+    return []
 
 
 async def _confirmation(

@@ -4,12 +4,13 @@ A proposal shows who made it, why, and figures before and after it by now; it is
 they were. The authority's other acts are in `acts.py`.
 """
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
-from meter.api.cursor import PageQuery
+from meter.api.cursor import Limit, PageQuery
 from meter.api.get_claims import ClaimsQuery, get_claims
 from meter.api.get_official import (
     CouponsQuery,
@@ -24,7 +25,7 @@ from meter.api.get_provider import get_streams
 from meter.api.post import give
 from meter.api.post_preview import previewed
 from meter.api.preview_responses import PreviewView
-from meter.api.responses import MadeEntry, ProposalView, WithheldView
+from meter.api.responses import MadeEntry, ProposalStatus, ProposalView, WithheldView
 from meter.api.routes import Ask, answer, answers
 from meter.console import act_view, acts, form, page
 from meter.console import authority_view as view
@@ -37,9 +38,16 @@ from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 
 LISTED: Final = 10  # of each queue
+SHOWN: Final = 50  # of a list
 COUPONS: Final = 1_000  # that are compared
 PROVIDERS: Final = 100  # that are looked at, with as many streams each
 OPEN_CLAIMS: Final = ("entered", "checked", "noticed")
+
+
+class ProposalsShown(ProposalsQuery, frozen=True, forbid_unknown_fields=False):
+    """Which proposals are shown."""
+
+    limit: Limit = SHOWN
 
 
 async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
@@ -47,8 +55,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
     now = ask.context.clock.counted()
     async with ask.at_once() as asked:
         queue = await answer(asked, get_withheld, PageQuery(limit=LISTED))
-        open_ones = ProposalsQuery(status="open", limit=LISTED)
-        proposals = await answer(asked, get_proposals, open_ones)
+        proposals = await _open_proposals(asked)
         claims = [
             each
             for state in OPEN_CLAIMS
@@ -69,14 +76,45 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         language,
         queue=view.waiting(queue.withheld, now),
         queue_more=queue.more,
-        proposals=proposals.proposals,
-        kinds={name: getattr(text, language) for name, text in KINDS.items()},
+        proposals=proposals[:LISTED],
+        proposals_more=len(proposals) > LISTED,
+        kinds=_kinds(language),
         claims=claims,
         pools=view.pool_lines(pools.pools),
         coupons=view.scarcest(coupons.coupons, LISTED),
         coupons_more=coupons.more,
         troubled=view.troubled(zip(providers.providers, streams, strict=True), now),
         as_of=queue.as_of,
+    )
+
+
+async def _open_proposals(ask: Ask) -> list[ProposalView]:
+    """Return the proposals that wait, a few more than are listed; a page of them can be short."""
+    waiting: list[ProposalView] = []
+    async for found in answers(ask, get_proposals, ProposalsQuery(status="open")):
+        waiting += found.proposals
+        if len(waiting) > LISTED:
+            break
+    return waiting
+
+
+def _kinds(language: Language) -> dict[str, str]:
+    """Return what kinds of entries, and so their commands, are called."""
+    return {name: getattr(text, language) for name, text in KINDS.items()}
+
+
+async def show_proposals(ask: Ask, language: Language) -> web.StreamResponse:
+    """List the proposals, or those of a status."""
+    found = await answer(ask, get_proposals, ask.query)
+    status = "" if ask.query.status is UNSET else ask.query.status
+    return page.show(
+        ask,
+        "proposals.html",
+        language,
+        page=found,
+        status=status,
+        statuses=("", *get_args(ProposalStatus)),
+        kinds=_kinds(language),
     )
 
 
@@ -147,7 +185,7 @@ async def _proposed(ask: Ask, language: Language) -> dict[str, Any]:
     figures = "" if now is None else acts.seal_of(now, proposal.body)
     return {
         "proposal": proposal,
-        "title": getattr(KINDS[proposal.command], language),
+        "title": _kinds(language)[proposal.command],
         "facts": [] if act is None else act_view.facts(act, held, names, said, language),
         "act": act,
         "now": now,
@@ -176,6 +214,7 @@ _CODES: Final = ("same_person", "two_persons_needed", "proposal_closed")
 ROUTES: Final = (
     *page.pages("authority", show_overview, OFFICIALS),
     *page.pages("review/{withheld}", show_review, OFFICIALS),
+    *page.pages("proposals", show_proposals, OFFICIALS, ProposalsShown),
     *page.pages("proposals/{proposal}", show_proposal, OFFICIALS),
     *page.forms("proposals/{proposal}", send_proposal, _ACTS_OF, codes=_CODES),
 )

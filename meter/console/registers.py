@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 from msgspec import UNSET, Struct, structs
 
-from meter.api.cursor import PageQuery
+from meter.api.cursor import Limit, PageQuery
 from meter.api.get_official import (
     ContractsQuery,
     PartiesQuery,
@@ -36,19 +36,19 @@ Row = Sequence[str]
 class PartiesShown(PartiesQuery, frozen=True, forbid_unknown_fields=False):
     """Which enterprises or providers are shown."""
 
-    limit: int = LISTED
+    limit: Limit = LISTED
 
 
 class ContractsShown(ContractsQuery, frozen=True, forbid_unknown_fields=False):
     """Which contracts are shown."""
 
-    limit: int = LISTED
+    limit: Limit = LISTED
 
 
 class PoliciesShown(PageQuery, frozen=True, forbid_unknown_fields=False):
     """Which policies are shown."""
 
-    limit: int = LISTED
+    limit: Limit = LISTED
 
 
 def _shown(name: str, handler: Handler) -> page.Show:

@@ -43,6 +43,7 @@ async def test_an_issue_is_confirmed_by_the_figures_of_the_api(service):
     clerk = await sign_in(service, "authority")
     shown = await service.get(f"/en/acts/issue?enterprise={ALPHA}&year=2025", **clerk.headers)
     assert f'name="enterprise" value="{ALPHA}"' in shown.body.decode()
+    assert f'<option value="{ALPHA}">深圳某某科技有限公司</option>' in shown.body.decode()
     size = len(await service.entries())
     answer, fields = await confirmation(service, clerk, "issue", **ISSUE, reason=EVIL)
     assert len(await service.entries()) == size
@@ -352,6 +353,10 @@ async def test_two_persons_see_who_proposed_and_the_figures_of_now(database, tmp
         page = await service.get(path, **li.headers)
         texts = Elements(page.body.decode()).text
         assert {"wang", "decision 12", W["figure_issued"]} <= set(texts)
+        auditor = await sign_in(service, "auditor")
+        seen = await service.get(path, **auditor.headers)
+        assert W["figure_issued"] in text_of(seen)
+        assert W["act_confirm"] not in text_of(seen)
         await both.by_both("issue", **coupon_body(2025, "7.00"))
         size = len(await service.entries())
         stale = await li.send(service, path, **fields_of(page), act="confirm")
@@ -382,6 +387,30 @@ async def test_a_proposal_that_would_be_refused_now_says_so(database, tmp_path):
 
 
 # Lists
+
+
+async def test_proposals_are_listed_by_their_status(database, tmp_path):
+    async with city(database, tmp_path) as both:
+        service = both.service
+        await both.open_books()
+        open_one = await both.propose("freeze", contract="A", reason=EVIL)
+        li = await official(both, "li")
+        entries = await service.entries()
+        closed = [each.proposal for each in entries if getattr(each, "proposal", None)]
+        for status, wanted in (("open", [open_one]), ("ended", []), ("confirmed", closed)):
+            found = await service.get(f"/en/proposals?status={status}", **li.headers)
+            page = found.body.decode()
+            assert found.status == 200, page
+            numbers = re.findall(r'href="/en/proposals/(\d+)"', page)
+            assert [int(each) for each in numbers] == wanted
+            assert (W["no_proposals_of"] in page) == (not wanted)
+        page = await service.get("/zh/proposals?limit=2", **li.headers)
+        (rest,) = re.findall(r'href="([^"]*after=[^"]*)"', page.body.decode())
+        second = await service.get(unescape(rest), **li.headers)
+        assert f"/zh/proposals/{closed[2]}" in second.body.decode()
+        overview = Elements((await service.get("/en/authority", **li.headers)).body.decode())
+        assert any(each.get("href") == f"/en/proposals/{open_one}" for _, each in overview.found)
+        assert any(each.get("href") == "/en/proposals" for _, each in overview.found)
 
 
 async def test_lists_show_what_is_registered_find_it_and_are_downloaded(service):

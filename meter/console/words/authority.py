@@ -10,6 +10,8 @@ WORDS: Final[Mapping[str, Text]] = {
     "waits_days": Text("等待天数", "Days waited"),
     "queue_more": Text("还有更多，最早的在前。", "There are more; the oldest stand first."),
     "proposals": Text("等待另一人确认的提案", "Proposals that wait for another person"),
+    "proposals_all": Text("全部提案", "All proposals"),
+    "no_proposals_of": Text("没有这样的提案。", "There is no such proposal."),
     "no_proposals": Text("没有等待确认的提案。", "No proposal waits."),
     "claims_open": Text("处理中的申领", "Claims in hand"),
     "claim_asked": Text("申领金额", "Asked for"),
