@@ -5,12 +5,12 @@ import pytest
 from meter.console.act_forms import ACTS
 from meter.console.words import words
 from tests import people
-from tests.books import ALPHA, PROGRAMME, record
+from tests.books import ALPHA, DEVICE, PROGRAMME, PROVIDER_USCC, record
 from tests.browser.chromium import check_access, is_wider_than_its_window, opened
 from tests.browser.test_public_page import WIDTHS
 from tests.meter.test_authority_pages import person_of
 from tests.meter.test_proposals import city
-from tests.services import HOUR, coupon_body
+from tests.services import HOUR, coupon_body, key_body, serving
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def test_a_coupon_is_issued_by_two_persons(both, chromium, language):
         size = len(await both.service.entries())
         await start(page, both, language)
         proposals = page.locator("section", has=page.locator("#proposals"))
-        await proposals.get_by_role("link").click()
+        await proposals.locator("li").get_by_role("link").click()
         text = await page.locator("main").inner_text()
         assert "wang" in text
         assert "decision 12" in text
@@ -135,11 +135,77 @@ async def test_a_form_is_filled_in_by_keyboard_and_its_fault_is_focused(both, ch
     assert (await both.service.entries())[-1].kind == "freeze"
 
 
+ONBOARDING = {
+    "policy": {"programme": PROGRAMME, "version": "2024-12"},
+    "provider": {
+        "id": "pcl",
+        "uscc": PROVIDER_USCC,
+        "name": "鹏城",
+        "devices": f"{DEVICE} 128",
+        "enlisted.batch": "2025-1",
+        "enlisted.from": "2025-01-01",
+        "enlisted.until": "2026-01-01",
+    },
+    "key": {"provider": "pcl"},
+    "enterprise": {
+        "uscc": ALPHA,
+        "name": "甲公司",
+        "kind": "enterprise",
+        "founded_on": "2020-01-01",
+    },
+    "contract": {
+        "id": "A",
+        "contract_no": "HT-1",
+        "programme": PROGRAMME,
+        "enterprise": ALPHA,
+        "provider": "pcl",
+        "amount": "1000000.00",
+        "signed_on": "2025-01-01",
+        "from": "2025-01-01",
+        "until": "2026-01-01",
+        "use": "training",
+        "prices": f"{DEVICE} 4.50",
+        "related_party": "no",
+    },
+    "issue": {"programme": PROGRAMME, "enterprise": ALPHA, "year": "2025", "amount": "900.00"},
+}
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_a_programme_is_opened_by_forms_alone(database, tmp_path, chromium, language):
+    """From an empty ledger to a coupon, without a script, on a phone."""
+    w = words(language)
+    async with serving(database, tmp_path) as service:
+        clerk = service.url + await people.link(service, await people.add(service, "authority"))
+        options = {"java_script_enabled": False, "locale": language, "width": 390}
+        async with opened(chromium, clerk, **options) as page:
+            await page.locator("main button").click()
+            for act, values in ONBOARDING.items():
+                await page.goto(f"{service.url}/{language}/acts")
+                await page.get_by_role("link", name=w[f"act_{act}"], exact=True).click()
+                body = key_body("pcl-1") if act == "key" else {}
+                more = {name: body[name] for name in ("keyid", "public_key", "proof") if body}
+                for name, value in (values | more).items():
+                    field = page.locator(f'[name="{name}"]')
+                    if await field.evaluate("e => e.tagName") == "SELECT":
+                        await field.select_option(value)
+                    else:
+                        await field.fill(value)
+                await page.get_by_role("button", name=w["act_check"]).click()
+                await page.get_by_role("button", name=w["act_give"]).dblclick()
+                await page.wait_for_url("**/entries/*")
+            await page.goto(f"{service.url}/{language}/enterprises/{ALPHA}")
+            assert "¥900.00" in await page.locator("main").inner_text()
+        kinds = [entry.kind for entry in await service.entries()]
+        assert [kind for kind in kinds if kind in ONBOARDING] == list(ONBOARDING)
+
+
 @pytest.mark.parametrize(("language", "scheme"), [("zh", "light"), ("en", "dark")])
 async def test_each_page_is_for_everybody(both, chromium, language, scheme):
     w = words(language)
     number = await both.propose("issue", **coupon_body(2025, "7.00"))
     lists = ("enterprises", "contracts", "providers", "policies", "contracts?q=zzz")
+    others = ("proposals", "log", "people", "acts", f"proposals/{number}")
     forms = tuple(f"acts/{act}" for act in ACTS)
     async with opened(chromium, await link(both, "wang"), color_scheme=scheme) as page:
         await start(page, both, language)
@@ -150,7 +216,7 @@ async def test_each_page_is_for_everybody(both, chromium, language, scheme):
                 assert not await is_wider_than_its_window(page), (where, width)
             await check_access(page)
 
-        for path in (*lists, "acts", *forms, f"proposals/{number}"):
+        for path in (*lists, *others, *forms):
             await page.goto(f"{both.service.url}/{language}/{path}")
             await look(path)
         await page.goto(f"{both.service.url}/{language}/acts/freeze?contract=A")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.books import ALPHA, DEVICE, PROGRAMME, record
+from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record
+from tests.meter.test_allocations import proportional
 from tests.meter.test_proposals import city
 from tests.services import HOUR, contract_body, coupon_body, enterprise_body, projections, serving
 
@@ -84,6 +85,62 @@ async def test_what_is_foretold_is_what_then_happens(service, database, command,
     assert_told(found, 1, *await totals(service))
     assert found
     assert any(before != after for before, after in found.values())
+
+
+async def test_a_divided_pool_has_what_each_firm_gets(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books(proportional(pool="100.00"), issued=None)
+        await service.ask("/v1/enterprises", **enterprise_body(BETA))
+        await service.ask("/v1/contracts", **contract_body("B", enterprise=BETA))
+        requests = [[ALPHA, "90.00"], [BETA, "60.00"]]
+        body = {"programme": PROGRAMME, "year": 2025, "requests": requests}
+        answer = await preview(service, "allocation", **body)
+        assert figures(answer) == {
+            ("pool", PROGRAMME, 2025): ("100.00", "100.00"),
+            ("pool_left", PROGRAMME, 2025): ("100.00", "0.00"),
+            ("issued", ALPHA, 2025): ("0.00", "60.00"),
+            ("issued", BETA, 2025): ("0.00", "40.00"),
+        }
+        given = await service.post("/v1/allocations", body)
+        assert answer.json["response"] == given.json
+        pools, coupons, contracts = await totals(service)
+        assert_told(figures(answer), 1, pools, coupons, contracts)
+
+
+async def test_policies_budgets_and_awards_show_their_pool(service):
+    policy = {"programme": "adaptation", "version": "2024-12"}
+    found = figures(await preview(service, "policy", **policy))
+    assert found["pool", "adaptation", 2025] == (None, "0.00")
+    await service.ask("/v1/policies", **policy)
+    budget = {"programme": "adaptation", "year": 2025, "amount": "90.00", "document": "12号"}
+    found = figures(await preview(service, "budget", **budget))
+    assert found["pool_left", "adaptation", 2025] == ("0.00", "90.00")
+    await service.ask("/v1/budgets", **budget)
+    await service.ask("/v1/projects", id="P", title="适配")
+    award = {
+        "id": "AW",
+        "programme": "adaptation",
+        "enterprise": ALPHA,
+        "project": "P",
+        "year": 2025,
+        "base": "5000000.00",
+        "amount": "7.00",
+        "document": "评审",
+    }
+    answer = await preview(service, "award", **award)
+    assert answer.status == 200, answer.body
+    found = figures(answer)
+    await service.ask("/v1/awards", **award)
+    assert found["amount", "AW", 0] == (None, "7.00")
+    assert found["granted", ALPHA, 2025] == ("0.00", "7.00")
+    changed = {"award": "AW", "amount": "3.00", "reason": "review"}
+    assert figures(await preview(service, "award_change", **changed)) == {
+        ("pool", "adaptation", 2025): ("90.00", "90.00"),
+        ("pool_left", "adaptation", 2025): ("83.00", "87.00"),
+        ("issued", ALPHA, 2025): ("7.00", "3.00"),
+        ("granted", ALPHA, 2025): ("7.00", "3.00"),
+        ("amount", "AW", 0): ("7.00", "3.00"),
+    }
 
 
 async def totals(service):
