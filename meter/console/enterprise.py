@@ -18,9 +18,11 @@ from meter.api.get_days import DaysQuery, MoneyQuery, get_coupon_days, get_days,
 from meter.api.get_enterprise import (
     ContractQuery,
     RecordQuery,
+    UsageQuery,
     get_enterprise_contracts,
     get_records,
     get_refused,
+    get_usage,
 )
 from meter.api.get_own import get_enterprise
 from meter.api.get_record import get_record
@@ -34,8 +36,8 @@ from meter.console.paper import paper, period_between, period_of_year
 from meter.console.words import spoken
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
-from meter.values.strict import Year, convert_query
-from meter.values.units import MICROSECONDS, day_of
+from meter.values.strict import Date, Year, convert_query
+from meter.values.units import MICROSECONDS, day_of, format_date, year_start
 
 NEWEST: Final = 8  # records on the first page
 LISTED: Final = 50  # lines of a list
@@ -47,6 +49,8 @@ RETRY_SECONDS: Final = 30
 ROLES: Final = (*OFFICIALS, "enterprise")
 
 Period = Literal["day", "week", "month"]
+By = Literal["day", "week", "month", "device", "contract"]
+_PERIODS: Final[dict[By, Period]] = {"day": "day", "week": "week"}
 Q = TypeVar("Q", bound=Struct)
 
 
@@ -58,9 +62,9 @@ class CouponOf(Struct, frozen=True):
 
 
 class UsageOf(Struct, frozen=True):
-    """Usage by day, week or month."""
+    """Usage by day, week or month, or of a year by kind of device or by contract."""
 
-    by: Period = "day"
+    by: By = "day"
 
 
 class Subject:
@@ -136,12 +140,14 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
 
 
 async def show_usage(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show usage by day, week or month, and contract."""
+    """Show usage by day, week or month, and contract; or a year by device or contract."""
     by = _query(ask, UsageOf).by
+    days, devices = None, []
     async with ask.at_once() as asked:
         subject = await _subject(asked)
-        days = None
-        if subject.coupon is not None:
+        if subject.coupon is not None and by == "device":
+            devices = await _devices_of_year(asked, subject.coupon)
+        elif subject.coupon is not None:
             days = await answer(asked, get_days, _days_query(subject.coupon, by))
     return await _show(
         ask,
@@ -151,8 +157,19 @@ async def show_usage(ask: Ask, language: Language) -> web.StreamResponse:
         "usage",
         days=days,
         by=by,
+        devices=devices,
         periods=[] if days is None else list(view.periods(days.days)),
     )
+
+
+async def _devices_of_year(ask: Ask, coupon: view.Chosen) -> list[view.DeviceLine]:
+    query = UsageQuery(
+        limit=export.EXPORTED,
+        programme=coupon.programme.programme,
+        starts=Date(format_date(year_start(coupon.year))),
+        ends=Date(format_date(year_start(coupon.year + 1))),
+    )
+    return view.device_lines(await export.everything(ask, get_usage, "usage", query))
 
 
 async def export_usage(ask: Ask, language: Language) -> web.StreamResponse:
@@ -161,14 +178,25 @@ async def export_usage(ask: Ask, language: Language) -> web.StreamResponse:
     subject = await _subject(ask)
     if subject.coupon is None:
         raise Problem("not_found", "there is no usage yet")
-    days = await answer(ask, get_days, _days_query(subject.coupon, _query(ask, UsageOf).by))
+    by = _query(ask, UsageOf).by
+    if by == "device":
+        devices = await _devices_of_year(ask, subject.coupon)
+        lines = ([each.device, each.device_hours, str(each.days)] for each in devices)
+        head = [w.device, w.device_hours, w.days_used]
+        return page.download(ask, "usage.csv", csv_file(head, lines))
+    days = await answer(ask, get_days, _days_query(subject.coupon, by))
+    if by == "contract":
+        head = [w.contract, w.device_hours, w.cost, w.entitled]
+        rows = ([d.contract, d.device_hours, d.cost, d.entitled] for d in days.contracts)
+        return page.download(ask, "usage.csv", csv_file(head, rows))
     head = [w.date, w.contract, w.device_hours, w.cost, w.entitled]
     rows = ([d.date, d.contract, d.device_hours, d.cost, d.entitled] for d in days.days)
     return page.download(ask, "usage.csv", csv_file(head, rows))
 
 
-def _days_query(coupon: view.Chosen, by: Period) -> DaysQuery:
-    return DaysQuery(year=coupon.year, programme=coupon.programme.programme, by=by)
+def _days_query(coupon: view.Chosen, by: By) -> DaysQuery:
+    period = _PERIODS.get(by, "month")  # the year's total of a contract is that of any
+    return DaysQuery(year=coupon.year, programme=coupon.programme.programme, by=period)
 
 
 async def show_records(ask: Ask, language: Language) -> web.StreamResponse:

@@ -22,6 +22,7 @@ from meter.api.responses import (
     PriceView,
     ProgrammeView,
     RecordView,
+    UsageDay,
 )
 from meter.console import formats
 from meter.console.chart import Band, Chart, Series, draw
@@ -381,6 +382,24 @@ def periods(days: Sequence[DayView]) -> Iterator[Period]:
     """Yield the days of use, the newest first."""
     for date, held in groupby(reversed(days), key=lambda each: each.date):
         yield Period(date, list(held)[::-1])
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLine:
+    """A kind of device: its hours in a year, and on how many days it was used."""
+
+    device: str
+    device_hours: str
+    days: int
+
+
+def device_lines(usage: Iterable[UsageDay]) -> list[DeviceLine]:
+    """Return usage by day and device as one line for each kind, the most used first."""
+    held: dict[str, list[int]] = {}
+    for each in usage:
+        held.setdefault(each.device, []).append(int(each.milli_device_seconds))
+    order = sorted(held, key=lambda device: (-sum(held[device]), device))
+    return [DeviceLine(each, format_hours(sum(held[each])), len(held[each])) for each in order]
 
 
 def marks_of(contracts: Iterable[ContractSummary]) -> dict[str, int]:

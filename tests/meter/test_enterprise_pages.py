@@ -6,6 +6,7 @@ import html
 import io
 import random
 import re
+from decimal import Decimal
 
 import pytest
 
@@ -15,8 +16,9 @@ from meter.console.csv_file import csv_file
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import spoken, words
 from meter.values.problems import Problem
+from meter.values.units import format_hours
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, void
-from tests.browser.firm import EVIL, NOW, hours, open_firm
+from tests.browser.firm import EVIL, H800, NOW, hours, open_firm
 from tests.meter.test_console_pages import Elements
 from tests.people import sign_in
 from tests.services import contract_body, enterprise_body, serving
@@ -75,6 +77,7 @@ ASKED = {
     ],
     "/usage": ["days?year=2025"],
     "/usage?by=month": ["days?year=2025&by=month"],
+    "/usage?by=contract": ["days?year=2025"],
     "/records": ["records?order=newest"],
     "/contracts": ["contracts"],
     "/refused": ["refused"],
@@ -182,6 +185,35 @@ async def test_each_record_leads_to_its_calculation(service):
     answer = await service.get(entry, **firm.headers)
     assert answer.body == (await service.get(f"/v1/entries/{number}/bytes")).body
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{number}.entry"'
+
+
+async def test_usage_of_a_year_is_shown_by_device_and_by_contract(service):
+    firm, w = await sign_in(service, "enterprise", ALPHA), spoken("zh")
+    usage = (await api(service, "usage?from=2025-01-01&until=2026-01-01&limit=1000"))["usage"]
+    total = (await api(service, "usage?from=2025-01-01&until=2026-01-01&limit=1000"))["total"]
+    devices = {each["device"] for each in usage}
+    assert devices == {DEVICE, H800}
+    _, found = await shown(service, firm, f"{BASE}/usage?by=device")
+    for device in devices:
+        own = [int(each["milli_device_seconds"]) for each in usage if each["device"] == device]
+        used = formats.number(format_hours(sum(own)))
+        assert has_run(found, [device, used, str(len(own))])
+    answer = await service.get(f"{BASE}/usage.csv?by=device", **firm.headers)
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig"))))
+    assert sum(Decimal(each[w.device_hours]) for each in rows) == Decimal(total["device_hours"])
+    totals = (await api(service, "days?year=2025"))["contracts"]
+    assert len(totals) == 3
+    _, found = await shown(service, firm, f"{BASE}/usage?by=contract")
+    for each in totals:
+        used = formats.number(each["device_hours"])
+        assert has_run(
+            found, [each["contract"], used, money(each["cost"]), money(each["entitled"])]
+        )
+    answer = await service.get(f"{BASE}/usage.csv?by=contract", **firm.headers)
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig"))))
+    assert [(each[w.contract], each[w.cost]) for each in rows] == [
+        (each["contract"], each["cost"]) for each in totals
+    ]
 
 
 async def test_a_record_s_page_says_who_signed_it_and_what_bound_it(short):

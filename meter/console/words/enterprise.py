@@ -131,6 +131,13 @@ WORDS: Final[Mapping[str, Text]] = {
     "by_day": Text("按日", "By day"),
     "by_week": Text("按周", "By week"),
     "by_month": Text("按月", "By month"),
+    "by_device": Text("按设备", "By device"),
+    "by_contract": Text("按合同", "By contract"),
+    "days_used": Text("使用天数", "Days of use"),
+    "devices_say": Text(
+        "费用和补贴按合同取整，因此不分到设备种类。",
+        "Cost and subsidy are cut by contract, so they are not divided among kinds of devices.",
+    ),
     "usage_says": Text(
         "应补贴按今天的合同条款计算；核定属于合同和年度，不分到每一天。",
         "Entitled by the terms of today. Grants belong to a contract and year, and have no day.",
