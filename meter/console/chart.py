@@ -9,8 +9,9 @@ Text and hatching lie outside of it at percentages, and stay as they are on a na
         <path class="mark mark-1" d="M1 400h8v600h-8z"/>      all bars of one series
       <text class="tick" x="0" y="12%">¥1M</text>
 
-A day without a figure is blank, and has no row. Figures are integers, such as fen; how they are
-shown is told.
+A day without a figure is blank, and has no row. A row whose day does not follow that of the row
+before it says which one it is (`data-place`), for the script that reads the table. Figures are
+integers, such as fen; how they are shown is told.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +72,8 @@ class Chart:
 
 def draw(chart: Chart) -> str:
     """Return the chart, and its table under `details`."""
-    return f'<figure class="chart">{"".join(_svg(chart))}{"".join(_table(chart))}</figure>'
+    days = f'data-days="{len(chart.days)}"'
+    return f'<figure class="chart" {days}>{"".join(_svg(chart))}{"".join(_table(chart))}</figure>'
 
 
 def ticks(highest: int) -> list[int]:
@@ -205,11 +207,14 @@ def _table(chart: Chart) -> Iterator[str]:
     yield f'<details><summary>{heading}</summary><table><thead><tr><th scope="col">{date}</th>'
     yield from (f'<th scope="col">{escape(name)}</th>' for name, _ in columns)
     yield "</tr></thead><tbody>"
+    expected = 0
     for place, day in enumerate(chart.days):
         if place not in chart.gaps and all(figures[place] is None for _, figures in columns):
             continue
         note = f" ({gap})" if place in chart.gaps else ""
-        yield f'<tr><th scope="row">{escape(day)}{note}</th>'
+        jump = "" if place == expected else f' data-place="{place}"'
+        expected = place + 1
+        yield f'<tr{jump}><th scope="row">{escape(day)}{note}</th>'
         for _, figures in columns:
             figure = figures[place]
             yield f"<td>{'' if figure is None else escape(chart.shown(figure))}</td>"

@@ -219,6 +219,19 @@ def test_gaps_are_hatched_and_named_in_the_table():
     ]
 
 
+def test_a_row_says_its_day_where_that_does_not_follow():
+    line = Series("remaining", [None, 300, 150, None, None, 0, 1], 3, is_line=True)
+    days = [str(day) for day in range(7)]
+    figure = parse(replace(SVG, days=days, series=[line], gaps=frozenset({0, 3})))
+    assert figure.get("data-days") == "7"
+    rows = list(figure.iter("tr"))[1:]
+    assert [row[0].text.partition(" ")[0] for row in rows] == ["0", "1", "2", "3", "5", "6"]
+    assert [row.get("data-place") for row in rows] == [None, None, None, None, "5", None]
+    figure = parse(replace(SVG, days=days, series=[line], gaps=frozenset()))
+    places = [row.get("data-place") for row in list(figure.iter("tr"))[1:]]
+    assert places == ["1", None, "5", None]
+
+
 def test_a_line_is_broken_where_there_is_no_figure():
     line = Series("remaining", [300, 150, None, 0], 3, is_line=True)
     (path,) = found(parse(replace(SVG, series=[line])), "path", "line")
