@@ -105,6 +105,41 @@ class ForecastView(Struct, frozen=True, kw_only=True):
     as_of: AsOf
 
 
+class CouponEnd(Struct, frozen=True, kw_only=True):
+    """A coupon, and when nothing of it remains if grants go on as in the last 28 ledger days."""
+
+    enterprise: str
+    programme: str
+    remaining: str
+    end: str
+
+
+class PoolForecast(Struct, frozen=True, kw_only=True):
+    """How long a pool lasts if grants go on as in the last 28 ledger days, today left out.
+
+    `remaining` is its amount less what was granted, whether issued or not. In these `days` it
+    `granted` so much, on `used_days` of them. `earliest` and `latest` follow from the busiest and
+    the quietest week. An end that is missing lies beyond what can be foreseen. The pool pays for
+    use before `expires`; then `unused` stays. `coupons` are the ten that end soonest, before that.
+    """
+
+    programme: str
+    year: int
+    status: ForecastStatus
+    today: str
+    remaining: str
+    days: int
+    used_days: int
+    granted: str
+    end: str | UnsetType = UNSET
+    earliest: str | UnsetType = UNSET
+    latest: str | UnsetType = UNSET
+    expires: str
+    unused: str
+    coupons: list[CouponEnd]
+    as_of: AsOf
+
+
 class DayRange(Struct, frozen=True):
     """Shanghai days, `first` and `last` included."""
 

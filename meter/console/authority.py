@@ -11,7 +11,9 @@ from aiohttp import web
 from msgspec import UNSET
 
 from meter.api.cursor import Limit, PageQuery
+from meter.api.day_responses import PoolForecast
 from meter.api.get_claims import ClaimsQuery, get_claims
+from meter.api.get_days import MoneyQuery
 from meter.api.get_official import (
     CouponsQuery,
     PartiesQuery,
@@ -21,11 +23,12 @@ from meter.api.get_official import (
     get_withheld,
 )
 from meter.api.get_people import ProposalsQuery, get_proposals
+from meter.api.get_pool_forecast import get_pool_forecast
 from meter.api.get_provider import get_streams
 from meter.api.post import give
 from meter.api.post_preview import previewed
 from meter.api.preview_responses import PreviewView
-from meter.api.responses import MadeEntry, ProposalStatus, ProposalView, WithheldView
+from meter.api.responses import MadeEntry, PoolView, ProposalStatus, ProposalView, WithheldView
 from meter.api.routes import Ask, answer, answers
 from meter.console import act_view, acts, form, page
 from meter.console import authority_view as view
@@ -36,6 +39,7 @@ from meter.console.words import spoken, words
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
+from meter.values.units import MICROSECONDS, year_of
 
 LISTED: Final = 10  # of each queue
 SHOWN: Final = 50  # of a list
@@ -64,6 +68,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
             ).claims
         ]
         pools = await answer(asked, get_pools, PageQuery(limit=LISTED * 10))
+        forecasts = [await _forecast(asked, each, now) for each in pools.pools]
         coupons = await answer(asked, get_coupons, CouponsQuery(limit=COUPONS))
         providers = await answer(asked, get_providers, PartiesQuery(limit=PROVIDERS))
         streams = [
@@ -80,8 +85,10 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         proposals_more=len(proposals) > LISTED,
         kinds=_kinds(language),
         claims=claims,
-        pools=view.pool_lines(pools.pools),
+        pools=view.pool_lines(pools.pools, forecasts, language),
+        soonest=view.soonest(filter(None, forecasts), language, LISTED),
         coupons=view.scarcest(coupons.coupons, LISTED),
+        largest=view.largest(coupons.coupons, LISTED),
         coupons_more=coupons.more,
         troubled=view.troubled(zip(providers.providers, streams, strict=True), now),
         as_of=queue.as_of,
@@ -116,6 +123,16 @@ async def show_proposals(ask: Ask, language: Language) -> web.StreamResponse:
         statuses=("", *get_args(ProposalStatus)),
         kinds=_kinds(language),
     )
+
+
+async def _forecast(ask: Ask, pool: PoolView, now: int) -> PoolForecast | None:
+    """Return the forecast of a pool of this year."""
+    if pool.year != year_of(now // MICROSECONDS):
+        return None
+    found: PoolForecast = await answer(
+        ask, get_pool_forecast, MoneyQuery(programme=pool.programme, year=pool.year)
+    )
+    return found
 
 
 async def show_review(ask: Ask, language: Language) -> web.StreamResponse:

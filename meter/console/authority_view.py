@@ -7,8 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET
+
+from meter.api.day_responses import CouponEnd, PoolForecast
 from meter.api.responses import CouponView, PoolView, ProviderView, StreamView, WithheldView
+from meter.console import formats
 from meter.console.enterprise_view import Share, share
+from meter.console.formats import Language
 from meter.values.units import parse_moment, parse_money
 
 DAY_SECONDS: Final = 86_400
@@ -25,10 +30,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class PoolLine:
-    """A pool, and how much of it is issued."""
+    """A pool, how much of it is issued, and the day on which nothing of it remains, or why not.
+
+    Of another year than this one there is no forecast, and both are empty.
+    """
 
     pool: PoolView
     issued: Share
+    end: str
+    why_not: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +70,44 @@ def waiting(records: Iterable[WithheldView], now: int) -> list[Waiting]:
     ]
 
 
-def pool_lines(pools: Iterable[PoolView]) -> list[PoolLine]:
-    """Return the pools with what is issued of them."""
-    return [PoolLine(each, share(each.issued, each.amount, "used")) for each in pools]
+@dataclass(frozen=True, slots=True)
+class EndingLine:
+    """A coupon that ends before its expiry, and when; `year` is that of its pool."""
+
+    coupon: CouponEnd
+    year: int
+    end: str
+
+
+def pool_lines(
+    pools: Iterable[PoolView], forecasts: Iterable[PoolForecast | None], language: Language
+) -> list[PoolLine]:
+    """Return the pools with what is issued of them and how long they last."""
+    return [
+        PoolLine(each, share(each.issued, each.amount, "used"), *_end(forecast, language))
+        for each, forecast in zip(pools, forecasts, strict=True)
+    ]
+
+
+def _end(forecast: PoolForecast | None, language: Language) -> tuple[str, str]:
+    if forecast is None:
+        return "", ""
+    if forecast.end is not UNSET and forecast.end < forecast.expires:
+        return formats.date(forecast.end, language), ""
+    return "", forecast.status
+
+
+def soonest(forecasts: Iterable[PoolForecast], language: Language, most: int) -> list[EndingLine]:
+    """Return the coupons that end before their expiry, the soonest first."""
+    held = [(each.end, place.year, each) for place in forecasts for each in place.coupons]
+    held.sort(key=lambda each: (each[0], each[2].enterprise, each[2].programme))
+    return [EndingLine(each, year, formats.date(end, language)) for end, year, each in held[:most]]
+
+
+def largest(coupons: Iterable[CouponView], most: int) -> list[CouponLine]:
+    """Return the coupons of which most was issued."""
+    held = sorted(coupons, key=lambda each: -parse_money(each.issued))
+    return [CouponLine(each, share(each.remaining, each.issued, "left")) for each in held[:most]]
 
 
 def scarcest(coupons: Iterable[CouponView], most: int) -> list[CouponLine]:

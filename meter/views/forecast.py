@@ -59,7 +59,7 @@ def forecast(
         return Forecast("over", unused=coupon.remaining)
     if coupon.remaining == 0:
         return Forecast("used_up", days, used_days, rate)
-    if used_days < MIN_USED_DAYS or rate == 0:
+    if used_days < MIN_USED_DAYS or rate <= 0:
         return Forecast("not_enough", days, used_days, rate)
     begin = max(today, coupon.starts)
     return Forecast(
@@ -88,7 +88,7 @@ def complete_days(entitled: Mapping[int, int], gaps: Sequence[Days], today: int)
 
 def _end(coupon: Coupon, begin: int, entitled: int, days: int) -> int | None:
     """Return the day on which nothing remains, at so much in so many days; today counts whole."""
-    if entitled == 0:
+    if entitled <= 0:
         return None
     lasts = -(-coupon.remaining * days // entitled)
     return None if lasts > FURTHEST_DAYS else begin + lasts - 1

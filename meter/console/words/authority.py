@@ -23,6 +23,20 @@ WORDS: Final[Mapping[str, Text]] = {
     "issued_share": Text("已发放比例", "Share issued"),
     "pool_left": Text("剩余", "Left"),
     "no_pools": Text("尚无资金池：先激活政策。", "There is no pool: put a policy in force first."),
+    "pool_not_enough": Text("核定不足 14 天，暂不预测", "fewer than 14 days of grants"),
+    "pool_forecast_says": Text(
+        "预测按最近 28 个完整账本日的核定额，计至核定用尽之日。",
+        "The forecast goes by what the last 28 complete days of the ledger granted, until the "
+        "money of the year is granted.",
+    ),
+    "coupons_soonest": Text("最先用完的券", "Coupons that end first"),
+    "ends_on": Text("预计用完", "Ends on"),
+    "no_soonest": Text(
+        "照最近 28 天的速度，没有券会在到期前用完，或用量还不足以预测。",
+        "At the rate of the last 28 days no coupon ends before its expiry, or there is too little "
+        "usage to foresee that.",
+    ),
+    "coupons_largest": Text("最大的券", "The largest coupons"),
     "coupons_scarce": Text("余额最少的券", "Coupons with the least left"),
     "left_share": Text("剩余比例", "Share left"),
     "coupons_more": Text("只比较了前 1,000 张券。", "Only the first 1,000 coupons were compared."),
