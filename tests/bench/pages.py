@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -40,13 +40,12 @@ from tests.bench.workload import (
 )
 from tests.books import PROGRAMME, signer, uscc_of
 
-FIRMS, CONTRACTS_OF_ONE = 50, 10
-CONTRACTS = FIRMS * CONTRACTS_OF_ONE
+CONTRACTS_OF_ONE = 10
 BEGINS = parse_instant("2025-02-01T00:00:00+08:00")
 DAYS = 320
 STRETCH_DAYS = 20  # less than what is too late
-BATCH_RECORDS, CLIENTS = 500, 6
-LOOKERS = 100
+BATCH_RECORDS = 500
+CLIENTS = 6  # a multiple of the providers
 
 
 BAR_RATIO = 6.0
@@ -57,26 +56,26 @@ BAR_RATE = 0.95
 class Supply:
     """Batches of consecutive days for some clients, each with a stream of its own."""
 
-    def __init__(self, records_a_day: int) -> None:
+    def __init__(self, contracts: int, records_a_day: int) -> None:
         self.waiting: list[deque[Envelope]] = [deque() for _ in range(CLIENTS)]
         self._streams = [
             Stream(PROVIDERS[number % len(PROVIDERS)], f"reporter-{number}")
             for number in range(CLIENTS)
         ]
+        self._contracts = contracts
         self._a_day = records_a_day
         self._chance = random.Random(1)
 
-    def sign(self, days: range) -> None:
-        """Sign the usage of some days."""
+    def sign(self, days: range, parts: int = 1) -> None:
+        """Sign the usage of some days, as so many batches of a client at least."""
         for place, (stream, waiting) in enumerate(zip(self._streams, self.waiting, strict=True)):
-            mine = [number for number in range(CONTRACTS) if number % len(PROVIDERS) == place % 3][
-                place // len(PROVIDERS) :: CLIENTS // len(PROVIDERS)
-            ]
+            mine = range(place, self._contracts, CLIENTS)  # at the stream's provider
             texts = [text for day in days for text in self._records(mine, day)]
-            for first in range(0, len(texts), BATCH_RECORDS):
-                waiting.append(stream.seal_texts(texts[first : first + BATCH_RECORDS]))
+            size = min(BATCH_RECORDS, len(texts) // parts)
+            for first in range(0, len(texts), size):
+                waiting.append(stream.seal_texts(texts[first : first + size]))
 
-    def _records(self, contracts: list[int], day: int) -> Iterator[str]:
+    def _records(self, contracts: Sequence[int], day: int) -> Iterator[str]:
         for number in contracts:
             for hour in range(self._a_day):
                 start = BEGINS + day * DAY_SECONDS + hour * HOUR_SECONDS
@@ -116,19 +115,19 @@ class Findings:
     fetched: list[float] = field(default_factory=list)  # pages a second, beside
 
 
-def commands() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the authority's commands that open the books: URL and body."""
+def commands(firms: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the authority's commands that open the books of some enterprises: URL and body."""
     yield "/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}
     for number, provider in enumerate(PROVIDERS):
         yield "/v1/providers", _provider(number, provider)
         keyid = keyid_of(provider)
         body = registration(signer(keyid), ORIGIN, provider, keyid)
         yield f"/v1/providers/{provider}/keys", body
-    for number in range(FIRMS):
+    for number in range(firms):
         yield "/v1/enterprises", _enterprise(number)
-    for number in range(CONTRACTS):
+    for number in range(firms * CONTRACTS_OF_ONE):
         yield "/v1/contracts", _contract(number)
-    for number in range(FIRMS):  # whose contracts reach the threshold by now
+    for number in range(firms):  # whose contracts reach the threshold by now
         yield "/v1/coupons", coupon(firm(number), "10000000.00")
 
 
@@ -173,20 +172,21 @@ def _contract(number: int) -> dict[str, Any]:
 
 
 async def run(server: Server, scale: Scale, say: Say) -> Section:
-    days = min(DAYS, max(2 * STRETCH_DAYS, scale.paged_entries // CONTRACTS))
-    supply = Supply(max(1, round(scale.paged_entries / CONTRACTS / days)))
-    ledger = await Ledger.make(server, "pages", commands(), _after(STRETCH_DAYS))
+    contracts = scale.paged_firms * CONTRACTS_OF_ONE
+    days = min(DAYS, max(2 * STRETCH_DAYS, scale.paged_entries // contracts))
+    supply = Supply(contracts, max(1, round(scale.paged_entries / contracts / days)))
+    ledger = await Ledger.make(server, "pages", commands(scale.paged_firms), _after(STRETCH_DAYS))
     found = Findings()
     for first in range(0, days - STRETCH_DAYS, STRETCH_DAYS):
         say(f"day {first} of {days}", 0.6 * first / days)
         await _post(ledger, supply, range(first, first + STRETCH_DAYS))
     last = range(days - STRETCH_DAYS, days)
     ledger.now = _after(days)
-    supply.sign(last)
+    rounds = 2 * scale.rounds
+    supply.sign(last, rounds)
     async with ledger.serving() as service:
         say("the page and the balance", 0.6)
         await _ask(ledger, service, found, scale)
-        rounds = 2 * scale.rounds
         shares = [len(waiting) // rounds for waiting in supply.waiting]
         for number in range(rounds):
             say("posts beside open pages", 0.7 + 0.3 * number / rounds)
@@ -194,8 +194,10 @@ async def run(server: Server, scale: Scale, say: Say) -> Section:
                 deque(waiting.popleft() for _ in range(share))
                 for waiting, share in zip(supply.waiting, shares, strict=True)
             ]
-            await _measure_posts(ledger, service, _Waiting(batches), found, bool(number % 2))
-    return Section("pages", _tables(found), _bars(found))
+            lookers = scale.lookers if number % 2 else 0
+            firms = [firm(each % scale.paged_firms) for each in range(lookers)]
+            await _measure_posts(ledger, service, _Waiting(batches), found, firms)
+    return Section("pages", _tables(found, scale), _bars(found, scale))
 
 
 def _instant(ledger: Ledger) -> int:
@@ -252,22 +254,21 @@ def _alternate(
 
 
 async def _measure_posts(
-    ledger: Ledger, service: Service, batches: _Waiting, found: Findings, is_beside: bool
+    ledger: Ledger, service: Service, batches: _Waiting, found: Findings, firms: list[str]
 ) -> None:
-    if not is_beside:
+    if not firms:
         found.alone.append((await closed_loop(service, batches)).rate)
         return
-    async with _lookers(ledger, service) as fetched:
+    async with _lookers(ledger, service, firms) as fetched:
         window = await closed_loop(service, batches)
     found.beside.append(window.rate)
     found.fetched.append(fetched[0] / window.seconds)
 
 
 @asynccontextmanager
-async def _lookers(ledger: Ledger, service: Service) -> AsyncIterator[list[int]]:
-    """Let a hundred people have their page open; the list has how many were fetched, at the end."""
+async def _lookers(ledger: Ledger, service: Service, firms: list[str]) -> AsyncIterator[list[int]]:
+    """Let people have their pages open; the list has how many were fetched, at the end."""
     fetched: list[int] = []
-    firms = [firm(number % FIRMS) for number in range(LOOKERS)]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.living"),
         *(ledger.data.path, service.url, str(_instant(ledger)), *firms),
@@ -278,7 +279,7 @@ async def _lookers(ledger: Ledger, service: Service) -> AsyncIterator[list[int]]
     line = await process.stdout.readline()
     assert line == b"open\n", "the pages were not opened"
     yield fetched
-    out, _ = await process.communicate()
+    out, _ = await process.communicate(b"")  # ends its standard input
     assert process.returncode == 0, "a page was lost"
     fetched.append(int(out))
 
@@ -286,14 +287,14 @@ async def _lookers(ledger: Ledger, service: Service) -> AsyncIterator[list[int]]
 # As text
 
 
-def _tables(found: Findings) -> list[Table]:
+def _tables(found: Findings, scale: Scale) -> list[Table]:
     asked = [
         (name, f"{len(times):,}", ms(percentile(times, 0.5)), ms(percentile(times, 0.99)))
         for name, times in (("the page", found.page), ("its balance", found.balance))
     ]
     posted = [
         ("alone", spread(found.alone), ""),
-        (f"beside {LOOKERS} open pages", spread(found.beside), spread(found.fetched)),
+        (f"beside {scale.lookers} open pages", spread(found.beside), spread(found.fetched)),
     ]
     return [
         Table(("first byte of", "answers", "p50 ms", "p99 ms"), asked),
@@ -301,7 +302,7 @@ def _tables(found: Findings) -> list[Table]:
     ]
 
 
-def _bars(found: Findings) -> list[Bar]:
+def _bars(found: Findings, scale: Scale) -> list[Bar]:
     page, balance = median(found.page), median(found.balance)
     rate = median(found.beside) / median(found.alone)
     return [
@@ -318,7 +319,7 @@ def _bars(found: Findings) -> list[Bar]:
             page <= BAR_SECONDS,
         ),
         Bar(
-            f"rate of posts beside {LOOKERS} open pages",
+            f"rate of posts beside {scale.lookers} open pages",
             f"≥ {BAR_RATE} × that without",
             f"{rate:.2f} ×",
             rate >= BAR_RATE,

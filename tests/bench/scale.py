@@ -28,6 +28,8 @@ class Scale:
     idle_seconds: float
     proofs: int
     read_records: int  # that a ledger has which is read
+    paged_firms: int  # ten contracts each
+    lookers: int  # people with a page open
     paged_entries: int  # of the ledger whose pages are shown
     questions: int  # of each kind
 
@@ -54,6 +56,8 @@ FULL = Scale(
     idle_seconds=10.0,
     proofs=1_000,
     read_records=25_000,
+    paged_firms=50,
+    lookers=100,
     paged_entries=1_000_000,
     questions=200,
 )
@@ -79,6 +83,8 @@ QUICK = Scale(
     idle_seconds=1.0,
     proofs=100,
     read_records=3_000,
+    paged_firms=50,
+    lookers=100,
     paged_entries=40_000,
     questions=50,
 )
@@ -104,6 +110,8 @@ TINY = Scale(
     idle_seconds=0.2,
     proofs=5,
     read_records=1_500,
-    paged_entries=20_000,
+    paged_firms=3,
+    lookers=4,
+    paged_entries=1_200,
     questions=3,
 )
