@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from tests.mutants import page, run
+from tests.mutants import known, page, run
 from tests.mutants.judges import JUDGES, is_pure, judges_of
 from tests.mutants.mutate import mutants
 from tests.mutants.page import NO_FAULTS, table
@@ -269,8 +269,15 @@ def test_other(): pass
 
 
 @pytest.fixture
-def ready():
+def kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(known, "KEPT", tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+@pytest.fixture
+def ready(kept):
     """A copy, and a process that has read the tests of a module of it."""
+    assert not kept.exists()
     with copied() as copy:
         (copy.root / LOG).write_text(READY_CODE, encoding="utf-8")
         (copy.root / LOG_TESTS[0]).write_text(READY_TESTS, encoding="utf-8")
@@ -317,6 +324,46 @@ def test_what_is_worked_out_at_import_is_judged_by_another_import(ready, monkeyp
     assert {each.name.partition(" in ")[0] for each in found if each.source in sources} == {*names}
 
 
+def test_lines_are_known_until_the_tests_or_a_source_change(ready):
+    copy, _ = ready
+    tests = copy.root / LOG_TESTS[0]
+    for change in (lambda: None, lambda: (copy.root / "ledger/canon.py").write_text("")):
+        change()
+        known._digest.cache_clear()
+        copy.seconds.clear()
+        Ready(copy, LOG_TESTS, pure=True)
+        assert bool(copy.seconds) == (not (copy.root / "ledger/canon.py").read_text())
+    helper = copy.root / "tests" / "meter" / "helping.py"
+    helper.write_text("HELP = 1\n")
+    for text, is_known in [
+        (READY_TESTS + "import tests.meter.helping\n", False),
+        (READY_TESTS + "import tests.meter.helping\n", True),
+        (READY_TESTS, True),
+    ]:
+        tests.write_text(text)
+        known._digest.cache_clear()
+        assert (known.Known(copy.root).files_without(LOG_TESTS) == []) == is_known
+        known.Known(copy.root).add(LOG_TESTS, {})
+    tests.write_text(READY_TESTS + "import tests.meter.helping\n")
+    helper.write_text("HELP = 2\n")
+    known._digest.cache_clear()
+    assert known.Known(copy.root).files_without(LOG_TESTS) == LOG_TESTS
+
+
+@pytest.mark.usefixtures("kept")
+def test_tests_of_other_files_judge_what_the_named_ones_do_not_run():
+    other = "tests/ledger/test_canon.py"
+    with copied() as copy:
+        (copy.root / LOG).write_text(READY_CODE, encoding="utf-8")
+        (copy.root / LOG_TESTS[0]).write_text("def test_nothing(): pass\n", encoding="utf-8")
+        (copy.root / other).write_text(READY_TESTS, encoding="utf-8")
+        process = Ready(copy, [*LOG_TESTS, other], pure=True)
+        half, *_ = mutants(READY_CODE)
+        found = process.judge(LOG, half, LOG_TESTS, {})
+    assert found == Judgement("found", f"{other}::test_half")
+
+
+@pytest.mark.usefixtures("kept")
 def test_tests_that_cannot_be_read_or_fail_judge_nothing_at_once():
     with copied() as copy:
         bad = copy.root / LOG_TESTS[0]

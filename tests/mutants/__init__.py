@@ -9,6 +9,7 @@ mutate.py        the small changes of a source
 judges.py        which tests judge which file
 run.py           a copy of the tree, and the tests run in it
 ready.py         a process that has read the tests, knows which of them run which line, and forks
+known.py         which lines each test runs, kept
 live.py          a fault in functions that are already imported
 results.py       the results, kept so that a run can go on
 sample.py        the order that chance gives, and what a sample says of the rest

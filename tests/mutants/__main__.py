@@ -100,7 +100,12 @@ class Judging:
 
     def _ready_for(self, pure: bool) -> Ready:
         if pure not in self._ready:
-            files = [file for file in self.files if is_pure(file) is pure]
+            # What is pure has tests enough elsewhere too.
+            files = (
+                [file for file in JUDGES if is_pure(file)]
+                if pure
+                else [file for file in self.files if not is_pure(file)]
+            )
             tests = sorted({test for file in files for test in judges_of(file)})
             self._ready[pure] = Ready(self.copy, tests, pure=pure)
         return self._ready[pure]

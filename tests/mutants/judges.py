@@ -56,7 +56,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/contract_terms.py": ("test_amendments", "test_take", *_RULES),
     "meter/rules/decide.py": _RULES,
     "meter/rules/decide_command.py": ("test_authority", "test_invariants", "test_proposals"),
-    "meter/rules/effects.py": (*_RULES, "test_touched"),
+    "meter/rules/effects.py": (*_RULES, "test_every_entry"),
     "meter/rules/entries.py": (*_KINDS, "test_worked_examples", "test_kinds"),
     "meter/rules/evolve.py": (*_RULES, "test_persons", "test_awards"),
     "meter/rules/measure.py": ("test_measure", *_RULES),
@@ -69,14 +69,14 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         "test_awards",
         "test_claims",
         "test_proposals",
-        *("test_late_windows", "test_successions", "test_touched"),
+        *("test_late_windows", "test_successions", "test_every_entry"),
     ),
-    "meter/rules/subjects.py": ("test_events",),
+    "meter/rules/subjects.py": ("test_every_entry", "test_events"),
     "meter/rules/terms_effect.py": (
         "test_amendments",
         "test_additions",
         "test_contract_funds",
-        "test_touched",
+        "test_every_entry",
     ),
     "meter/rules/verified.py": ("test_dsse", "test_http"),
     "meter/rules/kinds/amended_parties.py": ("test_amended_parties",),
@@ -170,7 +170,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
 
 
 # Of each file of kinds, beside its own.
-_OF_KINDS: Final = ("test_kinds", "test_touched")
+_OF_KINDS: Final = ("test_kinds", "test_every_entry")
 
 
 def judges_of(file: str) -> list[str]:

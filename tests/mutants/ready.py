@@ -9,7 +9,7 @@ import gc
 import os
 import pickle
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper
 from multiprocessing.connection import Connection
@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import pytest
 from coverage import Coverage
 
+from tests.mutants.known import Known
 from tests.mutants.live import Fault, Key, faults, functions, plant
 from tests.mutants.mutate import Mutant
 from tests.mutants.run import (
@@ -45,10 +46,11 @@ _Line = tuple[str, int]  # a file below the repository, and a line of it
 
 @dataclass(frozen=True)
 class _Asked:
-    """A run of tests in a fork, in this order, with faults; without tests all, with their lines."""
+    """A run in a fork: of tests in this order, with faults, or of whole files, with their lines."""
 
     tests: Sequence[str] = ()
     faults: Sequence[Fault] = ()
+    files: frozenset[str] = frozenset()
 
 
 class Ready:
@@ -73,12 +75,10 @@ class Ready:
         except EOFError:
             told = (copy.root / TOLD).read_text(errors="replace")[-2_000:]
             raise JudgesError(f"the tests cannot be read:\n{told}") from None
-        run = self._run(_Asked(), None)
-        if run.status != 0:
-            raise JudgesError(f"the tests end with {run.status}:\n{run.told}")
-        copy.note_passing(copy.seconds)
-        lines = pickle.loads((copy.root / LINES).read_bytes())
-        self._tests: Mapping[_Line, frozenset[str]] = lines
+        known = Known(copy.root)
+        if unknown := known.files_without(tests):
+            self._measure(known, unknown)
+        self._tests = known.tests_by_line(tests)
 
     def judge(
         self, file: str, mutant: Mutant, tests: Sequence[str], hopes: Mapping[str, float]
@@ -88,7 +88,7 @@ class Ready:
         every = faults(path.read_text(encoding="utf-8"), mutant.source, path)
         if not every or not all(self._can_be_planted(file, each) for each in every):
             return self._copy.judge(file, mutant.source, tests, hopes)
-        chosen = self._chosen(file, mutant.lines, tests)
+        chosen = self._chosen(file, mutant.lines, tests)  # others only where none of these runs it
         if not chosen:
             return Judgement("missed")
         ordered = sorted(chosen, key=lambda test: (-hopes.get(test, 0.0), test))
@@ -103,7 +103,16 @@ class Ready:
 
     def _chosen(self, file: str, lines: Iterable[int], tests: Sequence[str]) -> set[str]:
         every = (self._tests.get((file, line), frozenset()) for line in lines)
-        return {test for some in every for test in some if test.partition("::")[0] in tests}
+        found = {test for some in every for test in some}
+        return {each for each in found if each.partition("::")[0] in tests} or found
+
+    def _measure(self, known: Known, files: Collection[str]) -> None:
+        """Run files of tests without a fault, and keep which lines each test runs."""
+        run = self._run(_Asked(files=frozenset(files)), None)
+        if run.status != 0:
+            raise JudgesError(f"the tests end with {run.status}:\n{run.told}")
+        self._copy.note_passing(self._copy.seconds)
+        known.add(files, pickle.loads((self._copy.root / LINES).read_bytes()))
 
     def _run(self, asked: _Asked, patience: int | None) -> Run:
         def start() -> int:
@@ -159,12 +168,19 @@ class _Forks:
                     plant(asked.faults, found)
                 else:
                     limit_cpu(MEASURE_CPU_SECONDS)
+                    session.items[:] = [
+                        each for each in items.values() if _file(each) in asked.files
+                    ]
                     session.config.pluginmanager.register(_Measuring(self._root, caches))
                 return
             self._asked.send(child)
             _, status = os.waitpid(child, 0)
             self._asked.send(os.waitstatus_to_exitcode(status))
         os._exit(0)
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def _received(connection: Connection) -> Iterator[_Asked]:
@@ -193,10 +209,11 @@ class _Measuring:
 
     def pytest_sessionfinish(self) -> None:
         self._coverage.stop()
-        tests: defaultdict[_Line, set[str]] = defaultdict(set)
-        for line, by in _lines(self._coverage, self._root):
-            tests[line] |= by
-        (self._root / LINES).write_bytes(pickle.dumps(dict(tests)))
+        lines: defaultdict[str, set[_Line]] = defaultdict(set)
+        for line, tests in _lines(self._coverage, self._root):
+            for test in tests:
+                lines[test].add(line)
+        (self._root / LINES).write_bytes(pickle.dumps(dict(lines)))
 
 
 def _caches() -> list[_Cache]:
