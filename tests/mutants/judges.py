@@ -19,7 +19,7 @@ _PAPERS: Final = ("audit/test_export", "audit/test_sample", "audit/test_report")
 _SUMS: Final = (
     *("test_sums", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
     *("test_budgets", "test_allocations", "test_periods", "test_policies", "test_contract_funds"),
-    *("test_take", "test_purchases", "test_successions"),
+    *("test_take", "test_purchases", "test_successions", "test_sum_bends"),
 )
 
 # By path below the repository; of tests/ledger/ for ledger/, else of tests/meter/, unless the name
@@ -106,7 +106,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/purchases.py": ("test_purchases",),
     "meter/rules/summaries.py": ("test_summaries",),
     "meter/rules/kinds/summaries.py": ("test_summaries",),
-    "meter/auditor/sum_summaries.py": ("test_summaries",),
+    "meter/auditor/sum_summaries.py": ("test_summaries", "test_sum_bends"),
     "meter/rules/kinds/late_windows.py": ("test_late_windows",),
     "meter/rules/kinds/parties.py": (*_KINDS, "test_weak_keys", "test_keys"),
     "meter/rules/kinds/service_keys.py": (*_KINDS, "test_keys"),
@@ -148,12 +148,13 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/sum_records.py": _SUMS,
     "meter/auditor/sum_rules.py": _SUMS,
     "meter/auditor/sum_totals.py": _SUMS,
-    "meter/auditor/sum_claims.py": ("test_sum_claims", *_CLAIMS),
+    "meter/auditor/sum_claims.py": ("test_sum_claims", "test_sum_bends", *_CLAIMS),
     "meter/auditor/sum_terms.py": (
         *("test_amendments", "test_additions", "test_sum_years", "test_contract_funds"),
+        "test_sum_bends",
     ),
-    "meter/auditor/sum_firms.py": ("test_successions", "test_sum_years"),
-    "meter/auditor/sum_persons.py": ("test_persons", "test_proposals"),
+    "meter/auditor/sum_firms.py": ("test_successions", "test_sum_years", "test_sum_bends"),
+    "meter/auditor/sum_persons.py": ("test_persons", "test_proposals", "test_sum_bends"),
     "meter/rules/claim_book.py": _CLAIMS,
     "meter/rules/items.py": _CLAIMS,
     "meter/rules/payable.py": _CLAIMS,

@@ -23,37 +23,52 @@ class Known:
     def __init__(self, root: Path) -> None:
         self._root = root
         every = sorted([*root.glob("ledger/**/*.py"), *root.glob("meter/**/*.py")])
-        self._sources = sha256(b"".join(_digest(path) for path in every)).digest()
+        self._sources = sha256(b"".join(digest_of(path) for path in every)).digest()
 
     def files_without(self, files: Iterable[str]) -> list[str]:
         """Return the files of tests whose lines are not known."""
         return [file for file in files if not self._path(file).exists()]
 
-    def add(self, files: Collection[str], lines: Mapping[str, set[Line]]) -> None:
-        """Keep the lines of the tests of these files."""
+    def add(
+        self,
+        files: Collection[str],
+        lines: Mapping[str, set[Line]],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Keep the lines of the tests of these files, which have passed, and their time."""
         KEPT.mkdir(parents=True, exist_ok=True)
         for file in files:
-            own = {test: found for test, found in lines.items() if test.partition("::")[0] == file}
-            self._path(file).write_bytes(pickle.dumps(own))
+            tests = [test for test in seconds if test.partition("::")[0] == file]
+            held = {test: (seconds[test], lines.get(test, set())) for test in tests}
+            self._path(file).write_bytes(pickle.dumps(held))
+
+    def seconds(self, files: Iterable[str]) -> dict[str, float]:
+        """Return how long each test of these files took."""
+        return {test: seconds for file in files for test, (seconds, _) in self._held(file)}
 
     def tests_by_line(self, files: Iterable[str]) -> dict[Line, set[str]]:
         """Return the tests of these files that run each line."""
         tests: defaultdict[Line, set[str]] = defaultdict(set)
         for file in files:
-            for test, lines in pickle.loads(self._path(file).read_bytes()).items():
+            for test, (_, lines) in self._held(file):
                 for line in lines:
                     tests[line].add(test)
         return dict(tests)
 
+    def _held(self, file: str) -> Iterable[tuple[str, tuple[float, set[Line]]]]:
+        held: dict[str, tuple[float, set[Line]]] = pickle.loads(self._path(file).read_bytes())
+        return held.items()
+
     def _path(self, file: str) -> Path:
         path = self._root / file
-        digests = sorted(_digest(each) for each in {path, *_imported(self._root, path)})
+        digests = sorted(digest_of(each) for each in {path, *_imported(self._root, path)})
         digest = sha256(b"".join([file.encode(), self._sources, *digests])).hexdigest()
         return KEPT / f"{digest[:32]}.lines"
 
 
 @cache
-def _digest(path: Path) -> bytes:
+def digest_of(path: Path) -> bytes:
+    """Return the SHA-256 of a file."""
     return sha256(path.read_bytes()).digest()
 
 

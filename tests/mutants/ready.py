@@ -78,6 +78,8 @@ class Ready:
         known = Known(copy.root)
         if unknown := known.files_without(tests):
             self._measure(known, unknown)
+        copy.seconds |= known.seconds(tests)
+        copy.note_passing(copy.seconds)
         self._tests = known.tests_by_line(tests)
 
     def judge(
@@ -93,8 +95,12 @@ class Ready:
             return Judgement("missed")
         ordered = sorted(chosen, key=lambda test: (-hopes.get(test, 0.0), test))
         asked = _Asked(ordered, every)
-        with self._copy.planted(file, mutant.source):  # for the commands that tests start
-            return self._copy.judged(lambda patience: self._run(asked, patience), ordered)
+
+        def run_with(patience: int) -> Run:
+            with self._copy.planted(file, mutant.source):  # for the commands that tests start
+                return self._run(asked, patience)
+
+        return self._copy.judged(run_with, ordered)
 
     def _can_be_planted(self, file: str, fault: Fault) -> bool:
         """Return whether a function is in memory, and has not run so far."""
@@ -111,8 +117,8 @@ class Ready:
         run = self._run(_Asked(files=frozenset(files)), None)
         if run.status != 0:
             raise JudgesError(f"the tests end with {run.status}:\n{run.told}")
-        self._copy.note_passing(self._copy.seconds)
-        known.add(files, pickle.loads((self._copy.root / LINES).read_bytes()))
+        lines = pickle.loads((self._copy.root / LINES).read_bytes())
+        known.add(files, lines, self._copy.seconds)
 
     def _run(self, asked: _Asked, patience: int | None) -> Run:
         def start() -> int:
