@@ -20,6 +20,7 @@ _SUMS: Final = (
     *("test_sums", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
     *("test_budgets", "test_allocations", "test_periods", "test_policies", "test_contract_funds"),
     *("test_take", "test_purchases", "test_successions", "test_sum_bends"),
+    "test_first_checks",
 )
 
 # By path below the repository; of tests/ledger/ for ledger/, else of tests/meter/, unless the name
@@ -52,11 +53,11 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/witnessing.py": ("test_witnessing",),
     "meter/intake.py": ("test_intake", "test_http"),
     "meter/rules/capacity.py": ("test_capacity", "test_worked_examples"),
-    "meter/rules/commands.py": (*_KINDS, "test_kinds"),
+    "meter/rules/commands.py": (*_KINDS, "test_kinds", "test_first_checks"),
     "meter/rules/contract_terms.py": ("test_amendments", "test_take", *_RULES),
     "meter/rules/decide.py": _RULES,
     "meter/rules/decide_command.py": ("test_authority", "test_invariants", "test_proposals"),
-    "meter/rules/effects.py": (*_RULES, "test_every_entry"),
+    "meter/rules/effects.py": (*_RULES, "test_every_entry", "test_first_checks"),
     "meter/rules/entries.py": (*_KINDS, "test_worked_examples", "test_kinds"),
     "meter/rules/evolve.py": (*_RULES, "test_persons", "test_awards"),
     "meter/rules/measure.py": ("test_measure", *_RULES),
@@ -154,10 +155,12 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         "test_sum_bends",
     ),
     "meter/auditor/sum_firms.py": ("test_successions", "test_sum_years", "test_sum_bends"),
-    "meter/auditor/sum_persons.py": ("test_persons", "test_proposals", "test_sum_bends"),
-    "meter/rules/claim_book.py": _CLAIMS,
-    "meter/rules/items.py": _CLAIMS,
-    "meter/rules/payable.py": _CLAIMS,
+    "meter/auditor/sum_persons.py": (
+        *("test_persons", "test_proposals", "test_sum_bends", "test_first_checks"),
+    ),
+    "meter/rules/claim_book.py": (*_CLAIMS, "test_every_entry"),
+    "meter/rules/items.py": (*_CLAIMS, "test_first_checks", "test_every_entry"),
+    "meter/rules/payable.py": ("test_first_checks", *_CLAIMS),
     "meter/rules/people.py": ("test_persons", "test_proposals"),
     "meter/rules/two_persons.py": ("test_persons", "test_proposals", "test_authority"),
     "meter/rules/kinds/claims.py": _CLAIMS,
@@ -171,7 +174,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
 
 
 # Of each file of kinds, beside its own.
-_OF_KINDS: Final = ("test_kinds", "test_every_entry")
+_OF_KINDS: Final = ("test_kinds", "test_every_entry", "test_first_checks")
 
 
 def judges_of(file: str) -> list[str]:

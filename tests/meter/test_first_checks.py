@@ -1,0 +1,204 @@
+"""Checks and figures that others hide: each case is refused, or found, by the one it is named for.
+
+Where several checks lead to one answer, a fault of the first shows only in what the others let
+pass.
+"""
+
+from hashlib import sha256
+
+import pytest
+
+from meter.rules import commands
+from meter.rules.commands import fingerprint_of
+from meter.rules.decide_command import response_to
+from meter.rules.kinds.periods import expired
+from meter.rules.payable import count_paper
+from tests.books import (
+    ALPHA,
+    BETA,
+    DEVICE,
+    PROGRAMME,
+    Books,
+    coupon_ids,
+    lifted,
+    line,
+    opened,
+    record,
+    summary,
+    without_sections,
+)
+from tests.fuzz.ledgers import story
+from tests.histories import CORPUS
+from tests.meter.test_authority import refusal
+from tests.meter.test_awards import granting
+from tests.meter.test_claims import PATIENT, Desk
+from tests.meter.test_periods import OVER, used
+from tests.papers import NUMBER, invoice
+from tests.summing import Sums, found, summed, told
+
+START, END = "2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00"
+
+
+def contracted(**changes) -> Books:
+    books = opened(lifted())
+    books.contract("A", **changes)
+    return books
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("name", ["effective", "signed_on"])
+def test_a_supplement_needs_both_of_its_days(name):
+    books = contracted()
+    body = {"contract": "A", "mode": "supplement", "document": "协议", "reason": "as signed"}
+    days = {"effective": "2025-02-01", "signed_on": "2025-01-01"}
+    body |= {"amount": "1.00"} | {day: value for day, value in days.items() if day != name}
+    problem = refusal(books.ask, commands.AmendContract, **body)
+    assert (problem.code, problem.detail) == ("malformed", f"a supplement needs {name}")
+
+
+def test_a_batch_is_spelled_as_it_was_at_first():
+    books = opened(lifted())
+    enlisted = {"batch": "Batch", "from": "2020-01-01", "until": "2030-01-01"}
+    books.provider("szu", uscc=BETA, enlisted=enlisted)
+    for name in ("BATCH", "Batch."):
+        problem = refusal(books.enlist, name, 1, "2025-01-01", "2026-01-01", provider="szu")
+        assert problem.code == "looks_alike"
+    books.enlist("other", 1, "2025-01-01", "2026-01-01", provider="szu")
+    assert refusal(books.enlist, "OTHER", 1, "2025-01-01", "2026-01-01", provider="szu").code == (
+        "looks_alike"
+    )
+
+
+def test_a_person_is_recovered_as_it_is_spelled():
+    books = opened(lifted())
+    assert refusal(books.recover_person, "OP", "new").code == "looks_alike"
+
+
+def test_a_programme_goes_on_to_fund_by_what_it_funded():
+    books = opened(lifted())
+    text = CORPUS.replace('"corpus-coupon"', f'"{PROGRAMME}"')
+    problem = refusal(books.activate, text)
+    assert problem.code == "wrong_meter"
+    assert problem.detail == f"{PROGRAMME} funds by device-time, and goes on so"
+
+
+def test_a_policy_without_claims_takes_none():
+    desk = Desk(without_sections(PATIENT, "claims"), A="1000000.00")
+    assert refusal(desk.books.ask, commands.EnterClaim, **body()).code == "no_claims"
+
+
+def body() -> dict:
+    return {"id": "C1", "item": "A", "year": 2025, "invoices": [], "payments": []}
+
+
+def test_an_enterprise_ends_its_claim_by_withdrawing_it_alone():
+    desk = Desk(A="1000000.00")
+    desk.enter()
+    for outcome in ("returned", "rejected"):
+        command = commands.EndClaim(claim="C1", outcome=outcome, reason="asked")
+        problem = refusal(desk.books.do, command, "of-a-firm")
+        assert problem.code == "forbidden"
+
+
+# What is answered
+
+
+def test_a_check_warns_of_an_invoice_that_another_open_claim_names():
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.enter("C1")
+    desk.enter("C2", item="B")
+    for claim, other in (("C1", "C2"), ("C2", "C1")):
+        warnings = [f"invoices: {NUMBER} stands in claim {other} too"]
+        assert checked(desk, claim) == {"warnings": warnings}
+    desk.end("returned", "C2")
+    desk.enter("C3", item="B", invoices=[invoice("9" * 20)])
+    assert checked(desk, "C3") == {}
+
+
+def checked(desk: Desk, claim: str) -> dict:
+    """Return what is answered to the check of a claim beside its entry's number."""
+    number = desk.check(claim)
+    response = response_to(desk.books.state, number, desk.books.entries[number])
+    assert response.pop("entry") == number
+    return response
+
+
+def test_a_fingerprint_is_that_of_the_command_with_the_fields_that_are_there():
+    for kind in (commands.FreezeContract, commands.UnfreezeContract):
+        text = f'["{kind.__name__},{{"contract":"A"}}]'.replace(",{", '",{', 1)
+        assert fingerprint_of(kind(contract="A")) == sha256(text.encode()).hexdigest()
+
+
+def test_an_expiry_names_the_coupons_that_it_empties():
+    books = used().at(OVER)
+    entry = books.entries[books.expire(2025)]
+    assert expired(entry) == [((ALPHA, PROGRAMME, 2025), 5_600)]
+
+
+def test_a_released_record_says_what_of_it_counts_for_nothing():
+    books = opened(lifted())
+    books.contract("A", use="inference", max_devices={DEVICE: 1})
+    books.post([record("r", "A", START, END, 3_000)])
+    (ineligible,) = books.entries[-1].ineligible
+    entry = books.entries[books.release("r")]
+    assert entry.ineligible == [(ineligible[0], 900)]
+    summed(told(books))
+
+
+@pytest.mark.parametrize(
+    ("parts", "taken_back", "counts"),
+    [([], 0, 0), ([5], 0, 5), ([5, 2], 3, 4), ([5], 5, 0), ([5], 6, 0), ([5], 4, 1)],
+)
+def test_a_paper_counts_its_parts_less_what_was_taken_back(parts, taken_back, counts):
+    assert count_paper(parts, taken_back) == counts
+
+
+# What the sums find
+
+
+def test_one_person_begins_a_ledger_of_a_trial_domain_alone():
+    entries = told(contracted())
+    for host in ("kashi.test", "test", "a.b.test:8443"):
+        entries[0]["origin"] = f"{host}/books"
+        summed(entries)
+    for host in ("kashi.test.cn", "test.cn", "a.b.test.city.cn:8443", "a.localhost.b"):
+        entries[0]["origin"] = f"{host}/books"
+        found(entries, "sum_persons", host, "is no trial")
+
+
+def test_an_award_by_another_policy_than_the_newest_is_found():
+    books = granting("adaptation")
+    books.award("A", "adaptation", "20.00", project="P", base="60.00")
+    entries = told(books)
+    summed(entries)
+    entries[-1]["policy"] = "older"
+    found(entries, "sum_policy", "older is not the newest policy")
+
+
+def test_records_that_are_found_at_a_glance_are_counted_once_in_a_summary():
+    books = contracted()
+    for id_ in "rs":
+        books.post([record(id_, "A", START, END, 1_000)])
+    books.at("2025-03-02T12:00:00+08:00")
+    for told_of, differing in ((2, 0), (1, 1), (3, 1)):
+        books.post(summary=summary("2025-03-01", line("A", told_of, "7200.000")))
+        (*_, entry) = (each for each in books.entries if each.kind == "summary")
+        assert (entry.told_records, entry.records, entry.differing) == (told_of, 2, differing)
+    summed(told(books))
+
+
+def test_all_that_was_compared_is_counted():
+    writer, sums = story(), Sums()
+    for number, data in enumerate(writer.leaves):
+        sums.entry(number, data)
+    sums.finish()
+    state = writer.state
+    awarded = {
+        (each.made.enterprise, each.made.programme, each.made.year)
+        for each in state.awards.values()
+    }
+    owing = {each.agreed.enterprise for each in state.contracts.values()}
+    coupons = coupon_ids(state) | awarded
+    assert sums.compared == sum(map(len, (state.contracts, coupons, state.pools, owing)))
