@@ -1,4 +1,4 @@
-"""Which lines each test runs, kept in build/ for the very sources and tests that showed it."""
+"""Which lines each test runs, kept in build/ for the sources that it runs and for its own text."""
 
 import pickle
 import re
@@ -15,6 +15,7 @@ KEPT: Final = REPOSITORY / "build" / "mutants"
 _IMPORTED: Final = re.compile(r"(?:from|import) tests([\w.]*)(?: import ([\w, ]+))?")
 
 Line = tuple[str, int]  # a file below the repository, and a line of it
+_Told = tuple[float, set[Line]]  # of a test: its seconds and its lines
 
 
 class Known:
@@ -22,12 +23,10 @@ class Known:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        every = sorted([*root.glob("ledger/**/*.py"), *root.glob("meter/**/*.py")])
-        self._sources = sha256(b"".join(digest_of(path) for path in every)).digest()
 
     def files_without(self, files: Iterable[str]) -> list[str]:
         """Return the files of tests whose lines are not known."""
-        return [file for file in files if not self._path(file).exists()]
+        return [file for file in files if self._held(file) is None]
 
     def add(
         self,
@@ -40,36 +39,46 @@ class Known:
         for file in files:
             tests = [test for test in seconds if test.partition("::")[0] == file]
             held = {test: (seconds[test], lines.get(test, set())) for test in tests}
-            self._path(file).write_bytes(pickle.dumps(held))
+            ran = {source for _, found in held.values() for source, _ in found}
+            sources = {source: digest_of(self._root / source) for source in ran}
+            self._path(file).write_bytes(pickle.dumps((sources, held)))
 
     def seconds(self, files: Iterable[str]) -> dict[str, float]:
         """Return how long each test of these files took."""
-        return {test: seconds for file in files for test, (seconds, _) in self._held(file)}
+        return {test: seconds for file in files for test, (seconds, _) in self._tests_of(file)}
 
     def tests_by_line(self, files: Iterable[str]) -> dict[Line, set[str]]:
         """Return the tests of these files that run each line."""
         tests: defaultdict[Line, set[str]] = defaultdict(set)
         for file in files:
-            for test, (_, lines) in self._held(file):
+            for test, (_, lines) in self._tests_of(file):
                 for line in lines:
                     tests[line].add(test)
         return dict(tests)
 
-    def _held(self, file: str) -> Iterable[tuple[str, tuple[float, set[Line]]]]:
-        held: dict[str, tuple[float, set[Line]]] = pickle.loads(self._path(file).read_bytes())
-        return held.items()
+    def _tests_of(self, file: str) -> Iterable[tuple[str, _Told]]:
+        return (self._held(file) or {}).items()
+
+    def _held(self, file: str) -> dict[str, _Told] | None:
+        """Return what was told of each test of a file, if that still holds."""
+        path = self._path(file)
+        if not path.exists():
+            return None
+        sources, held = pickle.loads(path.read_bytes())
+        same = all(digest_of(self._root / each) == digest for each, digest in sources.items())
+        return held if same else None
 
     def _path(self, file: str) -> Path:
         path = self._root / file
         digests = sorted(digest_of(each) for each in {path, *_imported(self._root, path)})
-        digest = sha256(b"".join([file.encode(), self._sources, *digests])).hexdigest()
+        digest = sha256(b"".join([file.encode(), *digests])).hexdigest()
         return KEPT / f"{digest[:32]}.lines"
 
 
 @cache
 def digest_of(path: Path) -> bytes:
-    """Return the SHA-256 of a file."""
-    return sha256(path.read_bytes()).digest()
+    """Return the SHA-256 of a file, of nothing where it is not there."""
+    return sha256(path.read_bytes() if path.exists() else b"").digest()
 
 
 def _imported(root: Path, path: Path) -> set[Path]:
