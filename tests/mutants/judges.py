@@ -123,7 +123,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/monitor.py": ("test_monitor",),
     "meter/auditor/monitor_metrics.py": ("test_monitor",),
     "meter/auditor/papers/accounts.py": ("audit/test_export",),
-    "meter/auditor/papers/books.py": ("audit/test_export",),
+    "meter/auditor/papers/books.py": ("audit/test_books", "audit/test_export"),
     "meter/auditor/papers/csv_file.py": ("audit/test_export",),
     "meter/auditor/papers/evidence.py": ("audit/test_evidence",),
     "meter/auditor/papers/export.py": ("audit/test_export",),
