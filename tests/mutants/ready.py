@@ -85,27 +85,36 @@ class Ready:
     def judge(
         self, file: str, mutant: Mutant, tests: Sequence[str], hopes: Mapping[str, float]
     ) -> Judgement:
-        """Return whether tests find a mutant of a file. Raises `JudgesError`."""
+        """Return whether tests find a mutant of a file. Raises `JudgesError`.
+
+        What a function gave while the tests were read is as it was. So where it ran by then and no
+        test finds the fault, the modules are imported anew.
+        """
         path = self._copy.root / file
         every = faults(path.read_text(encoding="utf-8"), mutant.source, path)
-        if not every or not all(self._can_be_planted(file, each) for each in every):
+        if not every or any(each.key not in self._functions for each in every):
             return self._copy.judge(file, mutant.source, tests, hopes)
         chosen = self._chosen(file, mutant.lines, tests)  # others only where none of these runs it
-        if not chosen:
-            return Judgement("missed")
-        ordered = sorted(chosen, key=lambda test: (-hopes.get(test, 0.0), test))
-        asked = _Asked(ordered, every)
+        judgement = Judgement("missed")
+        if chosen:
+            ordered = sorted(chosen, key=lambda test: (-hopes.get(test, 0.0), test))
+            judgement = self._judge(file, mutant.source, _Asked(ordered, every))
+        if judgement.verdict == "missed" and any(self._may_have_run(file, each) for each in every):
+            files = sorted({test.partition("::")[0] for test in chosen}) or tests
+            return self._copy.judge(file, mutant.source, files, hopes)
+        return judgement
 
+    def _judge(self, file: str, source: str, asked: _Asked) -> Judgement:
         def run_with(patience: int) -> Run:
-            with self._copy.planted(file, mutant.source):  # for the commands that tests start
+            with self._copy.planted(file, source):  # for the commands that tests start
                 return self._run(asked, patience)
 
-        return self._copy.judged(run_with, ordered)
+        return self._copy.judged(run_with, asked.tests)
 
-    def _can_be_planted(self, file: str, fault: Fault) -> bool:
-        """Return whether a function is in memory, and has not run so far."""
+    def _may_have_run(self, file: str, fault: Fault) -> bool:
+        """Return whether a function ran while the tests were read, or cannot be told apart."""
         ran = any((file, line) in self._early for line in fault.lines)
-        return bool(fault.lines) and not ran and fault.key in self._functions
+        return ran or not fault.lines
 
     def _chosen(self, file: str, lines: Iterable[int], tests: Sequence[str]) -> set[str]:
         every = (self._tests.get((file, line), frozenset()) for line in lines)
