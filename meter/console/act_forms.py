@@ -68,6 +68,7 @@ _PROGRAMME: Final = Field("programme", "programme")
 _OTHER_PROGRAMME: Final = Field("programme")  # one that may not be in force yet
 _RECORD: Final = Field("id", label="record")
 _PROJECT: Final = Field("project")
+_ITEM: Final = Field("item")
 _AWARD: Final = Field("award")
 _FIRM: Final = Field("enterprise", "uscc")
 _YEAR: Final = Field("year", "number")
@@ -229,6 +230,24 @@ GROUPS: Final[Mapping[str, tuple[Act, ...]]] = {
             ),
         ),
     ),
+    "claims": (
+        Act(
+            "recovery",
+            (
+                *(_ITEM, _YEAR, _AMOUNT, Field("bank_reference", needed=False)),
+                *(Field("claim", needed=False), _REASON),
+            ),
+        ),
+        Act(
+            "red_invoice",
+            (
+                *(Field("number"), Field("red_number"), Field("confirmation"), _YEAR, _AMOUNT),
+                *(Field("refunded", "money"), Field("issued_on", "date"), _REASON),
+            ),
+        ),
+        Act("forfeit", (_ITEM, _YEAR, _AMOUNT, _WHY)),
+        Act("payment_return", (Field("claim"), Field("returned_on", "date"), _WHY)),
+    ),
     "awards": (
         Act(
             "project",
@@ -270,7 +289,7 @@ _FIELD_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "role_conflict": ("enterprise", "uscc"),
     "below_threshold": ("enterprise",),
     "unknown_provider": ("provider",),
-    **dict.fromkeys(("unknown_contract", "already_frozen", "not_frozen"), ("contract", "follows")),
+    **dict.fromkeys(("unknown_contract", "already_frozen", "not_frozen"), ("contract", "item")),
     "unknown_programme": ("programme",),
     "wrong_meter": ("programme",),
     "wrong_allocation": ("programme",),
@@ -287,6 +306,10 @@ _FIELD_OF: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("already_voided", "already_released", "nothing_withheld"), ("id",)),
     "unknown_record": ("id",),
     "unknown_award": ("award",),
+    **dict.fromkeys(("above_debt", "above_granted", "above_payable", "above_invoice"), ("amount",)),
+    "unknown_invoice": ("number",),
+    **dict.fromkeys(("unknown_claim", "wrong_state"), ("claim",)),
+    "no_claims": ("item",),
     "unknown_class": ("class",),
     "stacked": ("project",),
     "project_ceiling": ("amount",),

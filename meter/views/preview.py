@@ -10,23 +10,32 @@ from typing import Any, Final, Literal
 
 from msgspec import UNSET
 
+from meter.rules.claim_book import ItemYear, invoice_name
 from meter.rules.commands import (
     ActivatePolicy,
     AllocatePool,
     AmendContract,
+    ApproveClaim,
     ChangeAward,
     CloseYear,
     Command,
     EnlistProvider,
+    EnterRedInvoice,
     ExpireCoupons,
+    ForfeitGrant,
     FreezeContract,
     FundContract,
     IssueCoupon,
     MakeAward,
+    OrderClaim,
+    PayClaim,
+    RecoverDebt,
     RegisterContract,
     RegisterKey,
     RegisterProvider,
     ReleaseRecord,
+    ReturnPayment,
+    RevokeClaim,
     RevokeKey,
     SetBudget,
     UnfreezeContract,
@@ -35,6 +44,7 @@ from meter.rules.commands import (
 )
 from meter.rules.decide_command import entries_following, entry_of, judge, response_to
 from meter.rules.evolve import evolve
+from meter.rules.items import debt_of, grounds_of, known_item
 from meter.rules.kinds.coupons import issued_to_firm, need_of, rented_amount
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.rating import cost
@@ -61,6 +71,12 @@ FigureName = Literal[
     "frozen",
     "devices",
     "keys",
+    "limit",
+    "forfeited",
+    "payable",
+    "paid",
+    "debt",
+    "cash",
 ]
 COUNTS: Final = ("frozen", "devices", "keys")
 # Name, what it is of (an id, or a device kind), and its year; 0 where it has none.
@@ -115,6 +131,7 @@ def _figures(state: State, command: Command) -> Iterator[tuple[FigureId, int]]:
     yield from _of_money(state, command)
     yield from _of_contracts(state, command)
     yield from _of_providers(state, command)
+    yield from _of_claims(state, command)
 
 
 def _of_money(state: State, command: Command) -> Iterator[tuple[FigureId, int]]:
@@ -189,6 +206,34 @@ def _of_providers(state: State, command: Command) -> Iterator[tuple[FigureId, in
             yield from _keys(state, state.keys[command.keyid].registered.provider)
         case _:
             pass
+
+
+def _of_claims(state: State, command: Command) -> Iterator[tuple[FigureId, int]]:
+    match command:
+        case ApproveClaim() | RevokeClaim() | OrderClaim() | PayClaim() | ReturnPayment():
+            claim = state.claims.claim(command.claim)
+            if claim is not None:
+                yield from _account(state, claim.item_year)
+                yield ("cash", command.claim, 0), claim.cash
+        case RecoverDebt() | ForfeitGrant():
+            yield from _account(state, (command.item, command.year))
+        case EnterRedInvoice():
+            bound = state.claims.bound_to(invoice_name(command.number))
+            for item in sorted({each.entered.item for each in bound}):
+                yield from _account(state, (item, command.year))
+        case _:
+            pass
+
+
+def _account(state: State, item_year: ItemYear) -> Iterator[tuple[FigureId, int]]:
+    """Yield what may be paid for an item and year, and is forfeited, payable, paid, owed."""
+    name, year = item_year
+    item, account = known_item(state, name), state.claims.account(item_year)
+    yield ("limit", name, year), grounds_of(state, item, year).limit
+    yield ("forfeited", name, year), account.forfeited
+    yield ("payable", name, year), account.payable
+    yield ("paid", name, year), account.paid
+    yield ("debt", name, year), debt_of(state, item, year)
 
 
 def _pool(state: State, programme: str, year: int) -> Iterator[tuple[FigureId, int]]:

@@ -7,9 +7,12 @@ from html import unescape
 
 import pytest
 
+from meter.api import examples, post
+from meter.api.routes import path_names
 from meter.console.act_forms import ACTS, body_of, values_of
 from meter.console.formats import money
 from meter.console.words import words
+from meter.rules.two_persons import PROPOSABLE
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, uscc_of
 from tests.meter.test_authority_pages import fields_of, official
 from tests.meter.test_console_pages import EVIL, Elements
@@ -316,6 +319,19 @@ async def test_what_exists_has_no_button(service):
     )
     assert W["act_exists"] in text_of(answer)
     assert W["act_give"] not in text_of(answer)
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_a_form_has_the_fields_of_its_documented_command(name):
+    """The example of the API, URL and all, goes through the form and comes out as it was."""
+    command = PROPOSABLE[name].command
+    (route,) = (each for each in post.ROUTES if each.body is command)
+    url = {each: examples.PATHS[each][1] for each in path_names(route)}
+    example = examples.BODIES[command] | url
+    held = values_of(ACTS[name], example)
+    assert body_of(ACTS[name], held) == (example, {})
+    fields = {field.name.partition(".")[0] for field in ACTS[name].fields} | {*ACTS[name].fixed}
+    assert fields == set(command.__struct_encode_fields__)
 
 
 def test_what_a_form_holds_and_a_body_are_inverse():

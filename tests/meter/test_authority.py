@@ -759,7 +759,8 @@ def test_a_release_is_possible_while_the_contract_is_frozen_and_after_the_key_wa
 # Entries
 
 
-def test_every_entry_of_the_authority_gives_its_command_back():
+def every_command() -> Books:
+    """Return books to which each command of the authority was given."""
     books = with_contract()
     books.issue(2025, "200.00", reason="round 1")
     use(books, "r", "A", 64_000)
@@ -786,6 +787,11 @@ def test_every_entry_of_the_authority_gives_its_command_back():
     books.late_window("2025-01-01", "2025-01-08", "2026-01-01")
     divide(books)
     end_year(books, 2026)
+    return books
+
+
+def test_every_entry_of_the_authority_gives_its_command_back():
+    books = every_command()
     kinds = set()
     for entry in books.entries[1:]:
         if isinstance(entry, UsageAccepted | entries.BatchAccepted | entries.CouponAllotted):

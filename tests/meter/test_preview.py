@@ -1,9 +1,18 @@
 """What a command would do: its answer and figures are those of then, and nothing changes."""
 
+import copy
+from collections import Counter
+
 import pytest
 
-from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record
+from meter.rules.commands import Command, EndProposal, Propose
+from meter.rules.kinds.kind import Stamp
+from meter.rules.kinds.table import BY_COMMAND
+from meter.rules.two_persons import PROPOSABLE
+from meter.views import preview as views
+from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, Books, balances, record
 from tests.meter.test_allocations import proportional
+from tests.meter.test_authority import every_command
 from tests.meter.test_proposals import city
 from tests.services import HOUR, contract_body, coupon_body, enterprise_body, projections, serving
 
@@ -210,6 +219,57 @@ async def test_what_exists_changes_nothing(service):
     assert answer.json["exists"] is True
     assert answer.json["response"] == {"entry": registered["entry"]}
     assert answer.json["figures"] == []
+
+
+def test_each_command_does_what_was_foretold(monkeypatch):
+    """Of every kind: the money of the figures is that of the accounts, before and after."""
+    give, seen = Books.do, Counter()
+
+    def foresee(books, command, by=None, request=None):
+        if not isinstance(command, Command) or not BY_COMMAND[type(command)].persons:
+            return give(books, command, by, request)
+        stamp = Stamp(books.now, by or books.entries[0].by, "k", "00", books.checkpoint())
+        told = views.preview(copy.deepcopy(books.state), command, stamp)
+        check_money(books, told, "before")
+        number = give(books, command, by, request)
+        assert told.response["entry"] == number
+        assert told.persons == 1
+        check_money(books, told, "after")
+        seen[type(command)] += sum(each.before != each.after for each in told.figures)
+        return number
+
+    monkeypatch.setattr(Books, "do", foresee)
+    every_command()
+    assert set(seen) == {kind.command for kind in PROPOSABLE.values()} | PROPOSALS
+    silent = {kind.__name__ for kind, changes in seen.items() if not changes}
+    assert silent == NO_FIGURES
+
+
+PROPOSALS = {Propose, EndProposal}
+NO_FIGURES = {
+    *("AddLogKey", "AddReceiptKey", "RetireLogKey", "RetireReceiptKey", "EndToken", "MakeToken"),
+    *("EndPerson", "RegisterPerson", "Propose", "EndProposal", "AmendEnterprise", "AmendProvider"),
+    *("RegisterEnterprise", "SucceedEnterprise", "RegisterProject", "AuditProject", "FundProject"),
+    *("OpenLateWindow", "CloseYear", "EnterClaim", "CheckClaim", "EndClaim", "NoticeClaim"),
+    *("EnterObjection", "ResolveObjection", "PayClaim", "ReturnPayment"),  # paid when ordered
+}
+
+
+def check_money(books, told, side):
+    """Compare figures with the accounts of plain books."""
+    (*_, accounts) = balances(books.entries)
+    by_item = {"payable": "payable:{}:{}", "paid": "paid:{}:{}", "cost": "due:{}"}
+    for each in told.figures:
+        name, of, year = each.id
+        fen = getattr(each, side)
+        if name in by_item:
+            account = by_item[name].format(of, year)
+            assert (fen or 0) == abs(accounts.get(account, 0)), (told, each)
+        if name == "pool_left" and fen is not None:
+            assert fen == accounts.get(f"pool:{of}:{year}", 0), each
+        if name == "remaining":
+            rests = {accounts.get(f"coupon:{each}:{year}:{of}", 0) for each in books.state.active}
+            assert fen in rests, told
 
 
 async def test_two_persons_are_needed_where_entry_0_says_so(database, tmp_path):
