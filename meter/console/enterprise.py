@@ -5,11 +5,11 @@ A section whose question fails says so, and leaves the others.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from meter.api.context import PART
 from meter.api.cursor import PageQuery
@@ -41,6 +41,8 @@ from meter.values.units import MICROSECONDS, day_of, format_date, year_start
 
 NEWEST: Final = 8  # records on the first page
 LISTED: Final = 50  # lines of a list
+USAGE_LINES: Final = 200  # of days, weeks and months with all their contracts
+CONTRACTS: Final = 12  # on the first page
 COUNTED: Final = 100  # lines that are looked at for the notice about refused records
 MAX_CONTRACTS: Final = 1_000
 # Of the stream of events: three heartbeats that did not come, and until the next try.
@@ -62,9 +64,19 @@ class CouponOf(Struct, frozen=True):
 
 
 class UsageOf(Struct, frozen=True):
-    """Usage by day, week or month, or of a year by kind of device or by contract."""
+    """Usage by day, week or month, or of a year by kind of device or by contract.
+
+    `before` is the day before which a long list goes on.
+    """
 
     by: By = "day"
+    before: Date | UnsetType = UNSET
+
+
+class ContractsOf(Struct, frozen=True):
+    """How many contracts stand on the pages before."""
+
+    skip: Annotated[int, Meta(ge=0, le=MAX_CONTRACTS)] = 0
 
 
 class Subject:
@@ -117,6 +129,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         refused = await _section(asked, get_refused, ContractQuery(limit=COUNTED))
     w = spoken(language)
     marks = {each.id: subject.marks[each.id] for each in subject.own}
+    contracts = view.contract_lines(subject.firm, subject.contracts)
     told = forecast if not isinstance(forecast, Problem) else None
     return await _show(
         ask,
@@ -134,15 +147,16 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         or view.burn_down(coupon_days, forecast, w, language),
         daily=_first_problem(days, forecast)
         or view.daily(days, forecast.today, marks, w, language),
-        contracts=view.contract_lines(subject.firm, subject.contracts),
+        contracts=view.most_used(contracts, CONTRACTS),
+        more_contracts=len(contracts) > CONTRACTS,
         records=_first_problem(records) or view.record_lines(records.records, subject.marks),
     )
 
 
 async def show_usage(ask: Ask, language: Language) -> web.StreamResponse:
     """Show usage by day, week or month, and contract; or a year by device or contract."""
-    by = _query(ask, UsageOf).by
-    days, devices = None, []
+    asked_for = _query(ask, UsageOf)
+    by, days, devices = asked_for.by, None, []
     async with ask.at_once() as asked:
         subject = await _subject(asked)
         if subject.coupon is not None and by == "device":
@@ -158,7 +172,7 @@ async def show_usage(ask: Ask, language: Language) -> web.StreamResponse:
         days=days,
         by=by,
         devices=devices,
-        periods=[] if days is None else list(view.periods(days.days)),
+        **view.some_periods(days, asked_for.before, USAGE_LINES),
     )
 
 
@@ -273,9 +287,17 @@ async def show_contracts(ask: Ask, language: Language) -> web.StreamResponse:
     """Show contracts with how much of each was used."""
     async with ask.at_once() as asked:
         subject = await _subject(asked)
-    lines = view.contract_lines(subject.firm, subject.contracts)
+    skip = _query(ask, ContractsOf).skip
+    lines = view.contract_lines(subject.firm, subject.contracts)[skip:]
+    next_ = skip + LISTED if len(lines) > LISTED else None
     return await _show(
-        ask, "enterprise_contracts.html", language, subject, "contracts", contracts=lines
+        ask,
+        "enterprise_contracts.html",
+        language,
+        subject,
+        "contracts",
+        contracts=lines[:LISTED],
+        next=next_,
     )
 
 

@@ -42,6 +42,7 @@ from meter.values.units import (
 )
 
 DAYS_SHOWN: Final = 42
+MOST_SERIES: Final = 8  # contracts of a chart, as there are colours
 ALERTS: Final = (80, 95)  # percent of what was issued
 SHAPES: Final[Mapping[str, str]] = {
     "accepted": "✓",
@@ -210,6 +211,17 @@ def contract_lines(
     ]
 
 
+def most_used(lines: Sequence[ContractLine], most: int) -> list[ContractLine]:
+    """Return the contracts of whose amount most is used, in their own order."""
+
+    def used(place: int) -> tuple[int, int]:
+        contract = lines[place].contract
+        return _fen(contract.cost) * 10_000 // max(1, _fen(contract.amount)), place
+
+    places = sorted(range(len(lines)), key=used)[-most:]
+    return [lines[place] for place in sorted(places)]
+
+
 @dataclass(frozen=True, slots=True)
 class RecordLine:
     """A line of the list of records; a purchase and a void have no device-hours."""
@@ -336,19 +348,29 @@ def burn_down(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Daily:
+    """A chart of days by contract, and the contracts in it; `is_part` where others are not."""
+
+    drawing: str
+    charted: list[tuple[str, int]]
+    is_part: bool
+
+
 def daily(
     days: DaysView,
     today: str,
     marks: Mapping[str, int],
     w: SimpleNamespace,
     language: Language,
-) -> str:
+) -> Daily:
     """Draw what each of the last days was entitled to, by contract."""
     last = day_of(parse_date(today))
     dates = [format_date(day_start(last - back)) for back in range(DAYS_SHOWN - 1, -1, -1)]
     held = {(each.contract, each.date): _fen(each.entitled) for each in days.days}
-    used = [name for name in marks if any((name, date) in held for date in dates)]
-    return draw(
+    shown, in_use = _most(held, dates), {name for name, date in held if date in dates}
+    used = [name for name in marks if name in shown]
+    drawing = draw(
         Chart(
             id="daily",
             title=w.daily.format(days=DAYS_SHOWN),
@@ -368,6 +390,16 @@ def daily(
             ),
         )
     )
+    return Daily(drawing, [(name, marks[name]) for name in used], len(used) < len(in_use))
+
+
+def _most(held: Mapping[tuple[str, str], int], dates: Sequence[str]) -> set[str]:
+    """Return the contracts that were entitled to most on some days, as many as colours."""
+    sums: dict[str, int] = {}
+    for (name, date), fen in held.items():
+        if date in dates:
+            sums[name] = sums.get(name, 0) + fen
+    return set(sorted(sums, key=lambda name: (-sums[name], name))[:MOST_SERIES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +414,25 @@ def periods(days: Sequence[DayView]) -> Iterator[Period]:
     """Yield the days of use, the newest first."""
     for date, held in groupby(reversed(days), key=lambda each: each.date):
         yield Period(date, list(held)[::-1])
+
+
+def some_periods(
+    days: DaysView | None, before: str | UnsetType, most: int
+) -> dict[str, list[Period] | str | None]:
+    """Return the newest whole `periods` before a date, and with which `older` ones begin.
+
+    They have at most so many lines together, or are one.
+    """
+    found: list[Period] = []
+    lines = 0
+    for period in periods(() if days is None else days.days):
+        if before is not UNSET and period.date >= before:
+            continue
+        if found and lines + len(period.lines) > most:
+            return {"periods": found, "older": found[-1].date}
+        found.append(period)
+        lines += len(period.lines)
+    return {"periods": found, "older": None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ async def show_batches(ask: Ask, language: Language) -> web.StreamResponse:
         if name:
             page_of = await answer(asked, get_batches, _place(ask), stream=name)
     found = {"provider": provider, "page": page_of, "streams": names, "stream": name}
+    found["asked"] = ask.query.stream  # a place belongs to one query
     return await _show(ask, "batches", language, found)
 
 

@@ -263,6 +263,34 @@ async def test_a_list_goes_on_page_by_page_to_its_end(service, monkeypatch):
     assert len(found) > 14
 
 
+async def test_days_and_contracts_go_on_page_by_page_and_a_chart_has_eight(service, monkeypatch):
+    monkeypatch.setattr(enterprise, "USAGE_LINES", 7)
+    firm, w = await sign_in(service, "enterprise", ALPHA), spoken("zh")
+    path, dates, count = f"{BASE}/usage?by=day", [], 0
+    while path:
+        _, found = await shown(service, firm, path)
+        dates += [text for text in found.text if re.fullmatch(r"2025年\d+月\d+日", text)]
+        links = [each["href"] for _, each in found.found if "before=" in (each.get("href") or "")]
+        path = next((x for x in links if "/sign-in" not in x and "/en/" not in x), "")
+        count += 1
+    held = dict.fromkeys(each["date"] for each in (await api(service, "days?year=2025"))["days"])
+    assert dates == [formats.date(each, "zh") for each in reversed(held)]
+    assert count > 3
+    monkeypatch.setattr(enterprise, "LISTED", 2)
+    monkeypatch.setattr(enterprise, "CONTRACTS", 2)
+    monkeypatch.setattr(enterprise_view, "MOST_SERIES", 2)
+    _, found = await shown(service, firm, f"{BASE}/contracts")
+    assert {"TC-2025-0101", "TC-2025-0102"} <= set(found.text)
+    assert "TC-2025-0103" not in found.text
+    _, found = await shown(service, firm, f"{BASE}/contracts?skip=2")
+    assert "TC-2025-0103" in found.text
+    assert "TC-2025-0101" not in found.text
+    _, found = await shown(service, firm, BASE)
+    assert {w.more_contracts, w.daily_most.format(count=2)} <= set(found.text)
+    answer = await service.get(f"{BASE}/contracts?skip=x", **firm.headers)
+    assert answer.code == "malformed"
+
+
 async def test_what_is_exported_are_the_api_s_lines(service, monkeypatch):
     monkeypatch.setattr(export, "EXPORTED", 5)
     firm = await sign_in(service, "enterprise", ALPHA)

@@ -13,7 +13,7 @@ from meter.tables import pages
 from tests.books import ALPHA, record, void
 from tests.services import HOUR, contract_body, serving
 
-QUERIES = load("meter.tables", "pages.sql")
+QUERIES = load("meter.tables", "pages.sql") | load("meter.tables", "pool_use.sql")
 # Tables of few rows, which are read whole: a row for each year of a programme, for each token and
 # person, and for each decision of two persons.
 SMALL = {"pool", "token", "person", "closed_proposal"}

@@ -131,6 +131,14 @@ WORDS: Final[Mapping[str, Text]] = {
     "by_day": Text("按日", "By day"),
     "by_week": Text("按周", "By week"),
     "by_month": Text("按月", "By month"),
+    "older_days": Text("更早的日期", "Earlier days"),
+    "more_contracts": Text(
+        "以上是用得最多的合同；查看全部合同", "These are the most used ones: see all contracts"
+    ),
+    "daily_most": Text(
+        "图中为应补贴最多的 {count} 个合同；全部见用量。",
+        "The chart has the {count} contracts entitled to most; all are under Usage.",
+    ),
     "by_device": Text("按设备", "By device"),
     "by_contract": Text("按合同", "By contract"),
     "days_used": Text("使用天数", "Days of use"),
