@@ -21,8 +21,10 @@ from meter.api import (
     get_enterprise,
     get_growth,
     get_history,
+    get_notices,
     get_official,
     get_own,
+    get_payable,
     get_people,
     get_pool_forecast,
     get_provider,
@@ -64,6 +66,8 @@ ROUTES: Final = (
     *get_days.ROUTES,
     *get_pool_forecast.ROUTES,
     *get_claims.ROUTES,
+    *get_payable.ROUTES,
+    *get_notices.ROUTES,
     *get_official.ROUTES,
     *get_own.ROUTES,
     *get_people.ROUTES,
@@ -112,6 +116,7 @@ def make_app(
     app[post.ENVELOPES] = Share(post.ENVELOPES_SHARE, post.ENVELOPES_CREDIT_SECONDS)
     app[proofs.PROVING] = proofs.Proving(context.metrics)
     app[get_public.PUBLIC] = get_public.PublicTotals()
+    app[get_notices.NOTICES] = get_notices.Notices()
     app[ROUTES_SERVED] = ROUTES
     app[ENTRANCE] = entrance
     app[FAILURES] = Failures()

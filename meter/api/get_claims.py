@@ -15,6 +15,7 @@ from meter.api.one_size import BEGIN, one_size
 from meter.api.responses import (
     AccountPage,
     AccountView,
+    BookedView,
     ClaimPage,
     ClaimSummary,
     ClaimView,
@@ -63,7 +64,7 @@ async def get_claims(ask: Ask) -> ClaimPage:
 
 async def get_own_claims(ask: Ask) -> ClaimPage:
     """A firm's claims in the order of their entries."""
-    return await _claim_page(ask, lambda known: _own_items(ask, known))
+    return await _claim_page(ask, lambda known: own_items(ask, known))
 
 
 async def _claim_page(ask: Ask, items: Callable[[Registered], list[Contract | Award]]) -> ClaimPage:
@@ -78,7 +79,7 @@ async def _claim_page(ask: Ask, items: Callable[[Registered], list[Contract | Aw
         if claim.entered.item in names
         and query.state in (UNSET, claim.state)
         and query.item in (UNSET, claim.entered.item)
-        and getattr(query, "enterprise", UNSET) in (UNSET, _firm_of(known, claim))
+        and getattr(query, "enterprise", UNSET) in (UNSET, firm_of(known, claim))
     ]
     page = page_by_entry(chosen, after, query.limit)
     return ClaimPage(
@@ -94,7 +95,7 @@ async def get_claim(ask: Ask) -> ClaimView:
     claim = known.claim(ask.path("claim"))
     if claim is None:
         raise Problem("unknown_claim", f"no claim {ask.path('claim')}")
-    ask.must_be_theirs(enterprise=_firm_of(known, claim))
+    ask.must_be_theirs(enterprise=firm_of(known, claim))
     assert ask.who is not None, "claims are not public"
     official = ask.who.role in OFFICIALS
     entered = claim.entered
@@ -130,7 +131,9 @@ async def get_claim(ask: Ask) -> ClaimView:
         delivery="" if entered.delivery is UNSET else entered.delivery,
         notice_from=_date(claim.notice[0]),
         notice_until=_date(claim.notice[1]),
+        url=claim.url,
         objections=[ObjectionView(*each) for each in claim.objections.items()],
+        booked=[BookedView(*each) for each in claim.booked.items()],
         shared_invoices=_shared(known, claim) if official else UNSET,
         maker=claim.maker if official else "",
         checker=claim.checker if official else "",
@@ -150,7 +153,7 @@ async def get_accounts(ask: Ask) -> AccountPage:
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         size = await one_size(connection, head, size, [f"enterprise:{ask.path('uscc')}"])
-        page = page_by_entry(_own_items(ask, known), (after,), ask.query.limit)
+        page = page_by_entry(own_items(ask, known), (after,), ask.query.limit)
         grants = await pages.grants(connection, [_name(each) for each in page.items])
     return AccountPage(
         accounts=[
@@ -162,7 +165,7 @@ async def get_accounts(ask: Ask) -> AccountPage:
     )
 
 
-def _own_items(ask: Ask, known: Registered) -> list[Contract | Award]:
+def own_items(ask: Ask, known: Registered) -> list[Contract | Award]:
     """Return contracts and awards of the URL's enterprise: the one that the query names, or all."""
     enterprise = known.enterprise(ask.path("uscc"))
     if enterprise is None:
@@ -218,7 +221,7 @@ def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
         "item": entered.item,
         "programme": _programme(known, entered.item),
         "year": entered.year,
-        "enterprise": _firm_of(known, claim),
+        "enterprise": firm_of(known, claim),
         "state": claim.state,
         "asked": "" if entered.amount is UNSET else format_money(entered.amount),
         "approved": format_money(claim.approved),
@@ -227,7 +230,7 @@ def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
     }
 
 
-def _firm_of(known: Registered, claim: Claim) -> str:
+def firm_of(known: Registered, claim: Claim) -> str:
     return known.state.owner_of(claim.entered.item, known.size)
 
 

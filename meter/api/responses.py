@@ -703,6 +703,13 @@ class ObjectionView(Struct, frozen=True):
     resolved: bool
 
 
+class BookedView(Struct, frozen=True):
+    """A payment by the bank that was entered, one that it sent back later too."""
+
+    bank_reference: str
+    paid_on: str
+
+
 class ClaimView(ClaimSummary, frozen=True, kw_only=True, omit_defaults=True):
     """A claim with its papers; the notice is a half-open period of Shanghai dates.
 
@@ -714,7 +721,9 @@ class ClaimView(ClaimSummary, frozen=True, kw_only=True, omit_defaults=True):
     delivery: str = ""
     notice_from: str = ""
     notice_until: str = ""
+    url: str = ""
     objections: list[ObjectionView]
+    booked: list[BookedView]
     shared_invoices: list[SharedInvoiceView] | UnsetType = UNSET
     maker: str = ""
     checker: str = ""

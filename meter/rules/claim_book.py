@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
 from meter.rules.entries import (
@@ -38,7 +38,8 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     `maker`, `checker` and `approver` are persons, or the firm's token. `approved` and `cash` are
     fen; the `payee` is a USCC; `disallowed` is fen by paper. `notice` is its begin and end in
-    microseconds. `objections` holds the numbers of those entries, each with whether it is resolved.
+    microseconds, read at `url`. `objections` holds the numbers of those entries, each with whether
+    it is resolved. `booked` has the date of each payment that was entered, by the bank's reference.
     """
 
     number: int
@@ -51,9 +52,11 @@ class Claim(Struct, frozen=True, kw_only=True):
     approved: int = 0
     disallowed: dict[str, int] = {}
     notice: tuple[int, int] = (0, 0)
+    url: str = ""
     objections: dict[int, bool] = {}
     cash: int = 0
     payee: str = ""
+    booked: dict[str, str] = {}
 
     @property
     def item_year(self) -> ItemYear:
@@ -209,6 +212,33 @@ class ClaimBook:
                 paid -= red.refunded
         invoiced = sum(count_paper(each, taken_back.get(name, 0)) for name, each in parts.items())
         return Counted(invoiced, max(0, paid))
+
+
+def draft_claim(  # noqa: PLR0913, PLR0917 - the fields that a claim's papers need
+    item: str,
+    year: int,
+    invoices: list[Invoice],
+    payments: list[Payment],
+    amount: int | UnsetType,
+    delivery: str | UnsetType,
+) -> Claim:
+    """Return a claim that nobody has entered, to see what its papers would count."""
+    entered = ClaimEntered(
+        at=0,
+        by="",
+        salt="",
+        postings=[],
+        request="",
+        person="",
+        id="",
+        item=item,
+        year=year,
+        amount=amount,
+        invoices=invoices,
+        payments=payments,
+        delivery=delivery,
+    )
+    return Claim(number=-1, entry=-1, entered=entered, maker="")
 
 
 def invoice_name(number: str) -> str:

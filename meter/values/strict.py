@@ -264,7 +264,7 @@ def convert_query(values: dict[str, str], kind: type[S]) -> S:
     for field in msgspec.structs.fields(kind):
         value, name = getattr(found, field.name), field.encode_name
         # Leniently, `1e1` and `010` would be numbers too.
-        if isinstance(value, int) and name in values and values[name] != str(value):
+        if type(value) is int and name in values and values[name] != str(value):
             raise ValueError(f"{name}: expected a whole number in digits")
     return found
 

@@ -6,7 +6,7 @@ from meter.rules.claim_book import Claim
 from meter.rules.commands import OrderClaim, PayClaim, ReturnPayment
 from meter.rules.entries import ClaimOrdered, ClaimPaid, PaymentReturned, Posting
 from meter.rules.items import Item, accounts_of_firm, debt_of, grounds_of, known_item
-from meter.rules.kinds.claims import CLAIM_CODES, claim_subjects, known_claim
+from meter.rules.kinds.claims import CLAIM_CODES, any_claim, claim_subjects, known_claim
 from meter.rules.kinds.kind import (
     NOTHING_MORE,
     Judged,
@@ -98,7 +98,9 @@ def _judge_payment(state: State, command: PayClaim, stamp: Stamp) -> Judged:
 
 
 def _apply_payment(state: State, number: int, entry: ClaimPaid) -> None:
-    state.claims.change(entry.claim, number, state="paid")
+    claim = any_claim(state, entry.claim)
+    booked = claim.booked | {entry.bank_reference: entry.paid_on}
+    state.claims.change(entry.claim, number, state="paid", booked=booked)
 
 
 def _judge_return(state: State, command: ReturnPayment, stamp: Stamp) -> Judged:

@@ -191,7 +191,7 @@ def _judge_notice(state: State, command: NoticeClaim, stamp: Stamp) -> Judged:
 
 def _apply_notice(state: State, number: int, entry: ClaimNoticed) -> None:
     notice = parse_date(entry.starts) * MICROSECONDS, parse_date(entry.ends) * MICROSECONDS
-    state.claims.change(entry.claim, number, state="noticed", notice=notice)
+    state.claims.change(entry.claim, number, state="noticed", notice=notice, url=entry.url)
 
 
 # Objections
