@@ -67,7 +67,8 @@ _STYLE: Final = _asset("console.css", palette.stylesheet().encode() + _read("con
 _ICON: Final = _asset("icon.svg", _read("icon.svg"))
 _VERIFIER: Final = _asset("verify.js", _read("verify.js"))
 _SCRIPT: Final = _asset("console.js", _read("console.js"))
-ASSETS: Final[Mapping[str, bytes]] = dict([_STYLE, _ICON, _VERIFIER, _SCRIPT])
+_CLAIM_SCRIPT: Final = _asset("claim.js", _read("claim.js"))
+ASSETS: Final[Mapping[str, bytes]] = dict([_STYLE, _ICON, _VERIFIER, _SCRIPT, _CLAIM_SCRIPT])
 
 _ENVIRONMENT: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("meter.console"),
@@ -279,6 +280,7 @@ def _render(request: web.Request, template: str, language: Language, **values: A
         icon=_ICON[0],
         verifier=_VERIFIER[0],
         script=_SCRIPT[0],
+        claim_script=_CLAIM_SCRIPT[0],
         **{"here": _quoted(request), "other_path": _in_language(request, other), **values},
     )
     return page.encode()

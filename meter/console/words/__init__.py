@@ -8,6 +8,7 @@ from meter.console.formats import Language
 from meter.console.words import (
     acts,
     authority,
+    claims,
     common,
     enterprise,
     log,
@@ -26,6 +27,7 @@ _TOPICS: Final = (
     verify.WORDS,
     provider.WORDS,
     authority.WORDS,
+    claims.WORDS,
     log.WORDS,
     signing_in.WORDS,
     people.WORDS,

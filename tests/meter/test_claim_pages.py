@@ -1,0 +1,190 @@
+"""The pages of claims over HTTP: a firm's draft and its claim, the review, and who may do what."""
+
+import re
+from html import unescape
+
+from meter.console.words import words
+from tests.books import ALPHA, BETA
+from tests.claiming import NOTICE_URL, again, claim, claiming, official
+from tests.meter.test_claims_http import PAPERS, service  # noqa: F401
+from tests.people import sign_in
+
+W = words("en")
+NEW = f"/en/enterprises/{ALPHA}/claims/new"
+EVIL = "<script>'x'</script>"
+
+
+def fields_of(answer):
+    """Return the fields of the form in the page's content, as a browser would send them."""
+    main = answer.body.decode().partition("<main")[2]
+    found = {}
+    for tag in re.findall(r"<input[^>]*>", main):
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        if "name" in attributes:
+            found[attributes["name"]] = unescape(attributes.get("value", ""))
+    return found
+
+
+def text_of(answer):
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", answer.body.decode())))
+
+
+def filled(base, **changes):
+    """Return a form with the papers that the shipped policy asks for."""
+    (invoice,), (payment,) = PAPERS["invoices"], PAPERS["payments"]
+    rows = {f"invoice-0-{name}": value for name, value in invoice.items()}
+    rows |= {f"payment-0-{name}": value for name, value in payment.items()}
+    return base | rows | {"id": "C1", "delivery": PAPERS["delivery"]} | changes
+
+
+async def enter(service, firm):  # noqa: F811
+    """Let a firm enter claim C1 by its pages."""
+    form = fields_of(await service.get(f"{NEW}?item=A&year=2025", **firm.headers))
+    asked = await firm.send(service, NEW, **filled(form), step="continue")
+    entered = await firm.send(service, NEW, **fields_of(asked), step="submit")
+    assert entered.status == 303, text_of(entered)
+
+
+async def test_a_firm_sees_the_limit_grow_and_enters_its_claim_once(service):  # noqa: F811
+    firm = await sign_in(service, "enterprise", ALPHA)
+    listed = await service.get(f"/en/enterprises/{ALPHA}/claims", **firm.headers)
+    assert f'href="{NEW}?item=A&amp;year=2025"' in listed.body.decode()
+    empty = await service.get(f"{NEW}?item=A&year=2025", **firm.headers)
+    assert empty.status == 200
+    base = fields_of(empty)
+    assert (base["invoice-0-seller"], base["invoice-0-buyer"]) == (
+        PAPERS["invoices"][0]["seller"],
+        ALPHA,
+    )
+    assert W["evidence_gap"].format(papers="the proof of delivery, invoices, payments") in text_of(
+        empty
+    )
+    grown = await firm.send(
+        service, NEW, **filled(base, step="recalculate", **{"payment-0-reference": ""})
+    )
+    assert grown.status == 200
+    assert "Invoiced (I) ¥1,000,000.00 50%" in text_of(grown)
+    assert W["rows_incomplete"].format(count=1) in text_of(grown)
+    whole = filled(base)
+    asked = await firm.send(service, NEW, **whole, step="continue")
+    assert asked.status == 200, text_of(asked)
+    assert "Can be approved ¥500,000.00" in text_of(asked)
+    confirmed = fields_of(asked)
+    size = len(await service.entries())
+    answers = [await firm.send(service, NEW, **confirmed | {"step": "submit"}) for _ in range(2)]
+    assert [each.headers.get("Location") for each in answers] == ["/en/claims/C1"] * 2
+    assert len(await service.entries()) == size + 1
+    own = await service.get("/en/claims/C1", **firm.headers)
+    assert f'href="/en/entries/{size}"' in own.body.decode()
+    assert 'href="/en/claims/C1/withdraw"' in own.body.decode()
+    assert "/claims/C1/check" not in own.body.decode()
+
+
+async def act(visitor, service, name, claim="C1", **given):  # noqa: F811
+    """Open an act's page, fill its form in, confirm it; returns the last answer."""
+    path = f"/en/claims/{claim}/{name}"
+    shown = await service.get(path, **visitor.headers)
+    assert shown.status == 200, text_of(shown)
+    fields = fields_of(shown) | given
+    if "seal" not in fields:
+        asked = await visitor.send(service, path, **fields, step="review")
+        assert asked.status == 200, text_of(asked)
+        fields = fields_of(asked)
+    return await visitor.send(service, path, **fields | given, step="confirm")
+
+
+async def test_two_persons_of_the_authority_bring_a_firm_s_claim_to_its_payment(database, tmp_path):
+    async with claiming(database, tmp_path) as both:
+        service = both.service
+        firm = await sign_in(service, "enterprise", ALPHA)
+        wang, li = await official(both, "wang"), await official(both, "li")
+        await enter(service, firm)
+        assert (await act(wang, service, "check", reason="seen")).status == 303
+        refused = await act(wang, service, "approve", amount="400000.00")
+        assert (refused.status, refused.code) == (403, "same_person")
+        path = "/en/claims/C1/approve"
+        form = fields_of(await service.get(path, **li.headers))
+        assert form["amount"] == "500000.00"
+        given = form | {"amount": "400000.00", "disallowed-0": "100000.00"}
+        asked = await li.send(service, path, **given, step="review")
+        assert "Approved ¥0.00 ¥400,000.00" in text_of(asked)
+        assert "Invoiced (I) ↧ binds ¥900,000.00 50% ¥450,000.00" in text_of(asked)
+        assert "Cash to pay ¥0.00 ¥400,000.00" in text_of(asked)
+        confirmed = fields_of(asked) | {"step": "confirm"}
+        size = len(await service.entries())
+        for _ in range(2):
+            done = await li.send(service, path, **confirmed)
+            assert done.headers.get("Location") == "/en/claims/C1", text_of(done)
+        assert len(await service.entries()) == size + 1
+        assert (await act(wang, service, "notice", url=NOTICE_URL)).status == 303
+        assert (await act(wang, service, "objection", sha256="ab" * 32)).status == 303
+        early = await act(wang, service, "order")
+        assert (early.status, early.code) == (409, "notice_running")
+        service.clock.advance(8 * 86_400)
+        wang, li, firm = [await again(service, each.id) for each in (wang, li, firm)]
+        entry = len(await service.entries()) - 1
+        page = await service.get("/en/claims/C1/resolve", **wang.headers)
+        assert f"<option>{entry}</option>" in page.body.decode()
+        resolved = {"objection": str(entry), "outcome": "dismissed", "reason": EVIL}
+        assert (await act(wang, service, "resolve", **resolved)).status == 303
+        assert (await act(li, service, "order")).code == "same_person"
+        assert (await act(wang, service, "order")).status == 303
+        paid = await act(wang, service, "payment", bank_reference="city-1")
+        assert paid.status == 303
+        for visitor, sees in ((wang, True), (firm, False)):
+            page = await service.get("/en/claims/C1", **visitor.headers)
+            assert EVIL.encode() not in page.body
+            assert EVIL in text_of(page)
+            assert ("wang" in text_of(page), " li " in text_of(page)) == (sees, sees)
+            assert "paid" in text_of(page)
+        assert [entry.kind for entry in await service.entries()][-8:] == [
+            *("claim", "claim_check", "approval", "notice", "objection", "resolution", "order"),
+            "payment",
+        ]
+        back = await act(wang, service, "payment-return", reason="a wrong account")
+        assert re.fullmatch(r"/en/proposals/[0-9]+", back.headers["Location"])
+
+
+async def test_a_confirmation_that_is_out_of_date_does_nothing_and_shows_the_figures_of_now(
+    database, tmp_path
+):
+    async with claiming(database, tmp_path) as both:
+        service = both.service
+        await claim(both)
+        li = await official(both, "li")
+        fields = fields_of(await service.get("/en/claims/C1/check", **li.headers))
+        await both.by_both("void", provider="pcl", id="r1", reason="never run")
+        size = len(await service.entries())
+        stale = await li.send(service, "/en/claims/C1/check", **fields, step="confirm")
+        assert stale.status == 409
+        assert W["stale"] in text_of(stale)
+        assert "Granted (G) ¥0.00" in text_of(stale)
+        assert len(await service.entries()) == size
+        again = fields_of(stale) | {"step": "confirm"}
+        assert (await li.send(service, "/en/claims/C1/check", **again)).status == 303
+        wrong = await service.get("/en/claims/C1/order", **li.headers)
+        assert W["act_impossible"].format(state="checked") in text_of(wrong)
+        late = await li.send(service, "/en/claims/C1/order", step="confirm")
+        assert late.status == 409
+
+
+async def test_what_is_wrong_with_a_claim_stands_at_its_field_with_all_that_was_filled_in(service):  # noqa: F811
+    firm = await sign_in(service, "enterprise", ALPHA)
+    base = fields_of(await service.get(f"{NEW}?item=A&year=2025", **firm.headers))
+    size = len(await service.entries())
+    bad = filled(base, **{"invoice-0-number": "12", "invoice-0-sha256": EVIL})
+    refused = await firm.send(service, NEW, **bad, step="continue")
+    assert (refused.status, refused.code) == (400, "malformed")
+    assert 'href="#field-invoice-0-number"' in refused.body.decode()
+    assert EVIL.encode() not in refused.body
+    assert fields_of(refused)["invoice-0-sha256"] == EVIL
+    other = filled(base, **{"invoice-0-seller": BETA})
+    asked = await firm.send(service, NEW, **other, step="continue")
+    refused = await firm.send(service, NEW, **fields_of(asked), step="submit")
+    assert (refused.status, refused.code) == (422, "invoice_party")
+    assert fields_of(refused)["invoice-0-seller"] == BETA
+    more = await firm.send(service, NEW, **filled(base), step="more-invoices")
+    assert "invoice-3-number" in fields_of(more)
+    nothing = await firm.send(service, NEW, item="Z", year="2025", step="recalculate")
+    assert "not_found" in text_of(nothing)
+    assert len(await service.entries()) == size
