@@ -519,6 +519,7 @@ MEANINGS: Final[dict[str, str]] = {
     "payable": f"Approved, not yet ordered. {_YUAN}.",
     "paid": f"Ordered, and not taken back. {_YUAN}.",
     "debt": f"What was paid beyond the limit. {_YUAN}.",
+    "newest": "The number of the entry that changed it last.",
     "booked": "The bank's payments that were entered, by its reference.",
     "PayableView.seller": "The USCC that sells; empty for an award, where any other may.",
     "PayableView.buyer": "The USCC of the firm, the last successor's.",

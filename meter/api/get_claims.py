@@ -218,6 +218,7 @@ def _summary(known: Registered, claim: Claim) -> dict[str, Any]:
     return {
         "id": entered.id,
         "entry": claim.entry,
+        "newest": claim.number,
         "item": entered.item,
         "programme": _programme(known, entered.item),
         "year": entered.year,

@@ -647,6 +647,7 @@ class ClaimSummary(Struct, frozen=True, kw_only=True):
 
     id: str
     entry: int
+    newest: int
     item: str
     programme: str
     year: int

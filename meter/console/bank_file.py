@@ -3,11 +3,12 @@ r"""The list for the bank, and its results: one CSV, which goes out and comes ba
     claim,payee,name,amount,order,result,bank_reference,date,reason
     CL-2025-0001,91440300708461136T,深圳某某科技有限公司,400000.00,41,,,,
 
-A line is one ordered claim: its id, whom to pay, that firm's name, yuan, the number of the order's
-entry. The bank, or whoever speaks with it, fills in the rest: `result` is `paid` or `returned`,
-`bank_reference` its own number of the payment, `date` that of the payment or its return, `reason`
-why it was returned. A line without a result is left for later. Columns may stand in any order, and
-further ones may be there. Spreadsheets may write `400000` and `2025/6/1`; both are read.
+A line is one ordered claim: its id, whom to pay, that firm's name, yuan, and the number of the
+entry that set them last. The bank, or whoever speaks with it, fills in the rest: `result` is
+`paid` or `returned`, `bank_reference` its own number of the payment, `date` that of the payment or
+its return, `reason` why it was returned. A line without a result is left for later. Columns may
+stand in any order, and further ones may be there. Spreadsheets may write `400000` and `2025/6/1`;
+both are read.
 """
 
 import csv
@@ -94,7 +95,9 @@ def read(text: str) -> tuple[list[Line], list[Fault]]:
     Raises `malformed` for a file that is no such list, `too_large` for one of too many lines.
     """
     try:
-        rows = list(csv.reader(StringIO(text.removeprefix("\ufeff"), newline=""), strict=True))
+        # A browser sends what a page shows with other ends of lines than the file had.
+        plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        rows = list(csv.reader(StringIO(plain, newline=""), strict=True))
     except csv.Error as error:
         raise Problem("malformed", f"the file is no CSV: {error}") from None
     head = [cell.strip() for cell in rows[0]] if rows else []

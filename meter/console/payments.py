@@ -15,7 +15,6 @@ from aiohttp import web
 from meter.api.cursor import PageQuery
 from meter.api.get_claims import ClaimsQuery, get_claim, get_claims
 from meter.api.get_official import get_enterprises
-from meter.api.get_payable import get_claim_steps
 from meter.api.post import give
 from meter.api.responses import ClaimSummary, ClaimView
 from meter.api.routes import Ask, answer, answers
@@ -56,7 +55,7 @@ async def send_results(ask: Ask, language: Language) -> web.StreamResponse:
     values = await _values(ask)
     if faults:
         return _again(ask, language, 422, values, sorted(faults, key=lambda each: each.number))
-    sealed = form.seal(*(f"{each.line.number} {each.plan}" for each in plans), text)
+    sealed = form.seal(*map(str, plans))
     if step != "book" or ask.form.get(form.SEAL) != sealed:
         shown = {"plans": plans, "seal": sealed, "text": text, "stale": step == "book"}
         status = 409 if step == "book" else 200
@@ -94,7 +93,7 @@ async def _due(ask: Ask) -> list[Due]:
         ]
         names = await _names(asked, {each.payee for each in ordered})
         return [
-            Due(each.id, each.payee, names[each.payee], each.cash, await _order(asked, each))
+            Due(each.id, each.payee, names[each.payee], each.cash, str(each.newest))
             for each in ordered
         ]
 
@@ -106,13 +105,6 @@ async def _names(ask: Ask, wanted: Iterable[str]) -> dict[str, str]:
         async for part in answers(ask, get_enterprises, PageQuery(limit=LISTED)):
             found |= {each.uscc: each.name for each in part.enterprises if each.uscc in found}
     return found
-
-
-async def _order(ask: Ask, claim: ClaimSummary) -> str:
-    """Return the number of the entry that ordered a claim, or sent it back last."""
-    steps = (await answer(ask, get_claim_steps, claim=claim.id)).steps
-    numbers = [each.entry for each in steps if each.kind in ("order", "payment_return")]
-    return str(numbers[-1])
 
 
 async def _checked(ask: Ask, line: Line) -> Planned | Fault:

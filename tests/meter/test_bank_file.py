@@ -23,6 +23,7 @@ def claim(state="ordered", booked=(), **changes):
     fields = {
         "id": "C1",
         "entry": 9,
+        "newest": 41,
         "item": "A",
         "programme": "p",
         "year": 2025,
@@ -144,6 +145,12 @@ def test_a_line_is_held_against_its_claim(line, held, found):
     done = plan(line, held, TODAY)
     assert (done.plan if isinstance(done, Planned) else done.code) == found
     assert isinstance(done, Planned) or done.number == 2
+
+
+def test_a_browser_s_ends_of_lines_change_nothing():
+    text = file(row(reason="a\r\nb"), row(claim="C2", bank_reference="city-2"))
+    others = [text.replace("\r\n", end) for end in ("\n", "\r", "\r\n")]
+    assert [read(each) for each in others] == [read(text)] * 3
 
 
 @given(st.lists(st.text(max_size=8), min_size=9, max_size=9), st.text(max_size=60))
