@@ -227,7 +227,7 @@ async def give_kind(ask: Ask, name: str, body: Mapping[str, Any], key: str) -> C
 def check_body(path: str, body: Mapping[str, Any], **names: str) -> None:
     """Raise `malformed` for a body that the POST to a path takes in no state of the ledger."""
     kind = cast("type[Asked]", _BY_PATH[path].body)
-    _read_command(msgspec.json.encode(body), kind, names)
+    read_command(msgspec.json.encode(body), kind, names)
 
 
 async def _give(ask: Ask, kind: type[Asked], body: bytes, key: str | None) -> CommandResponse:

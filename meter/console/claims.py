@@ -17,13 +17,14 @@ from meter.api.get_claims import ItemQuery, OwnClaimsQuery, get_accounts, get_ow
 from meter.api.get_own import get_enterprise
 from meter.api.get_payable import DraftQuery, get_draft
 from meter.api.post import check_body, give
-from meter.api.responses import EnterpriseView
+from meter.api.responses import AsOf, EnterpriseView
 from meter.api.routes import Ask, answer
 from meter.console import claims_view as view
 from meter.console import form, page
 from meter.console.csv_file import csv_file
 from meter.console.enterprise import RETRY_SECONDS, ROLES, SILENCE_SECONDS
 from meter.console.formats import Language
+from meter.console.paper import paper, period_between
 from meter.console.words import spoken
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
@@ -45,11 +46,12 @@ async def show_claims(ask: Ask, language: Language) -> web.StreamResponse:
         firm = (await answer(asked, get_enterprise)).enterprise
         accounts = await answer(asked, get_accounts, ItemQuery(limit=LISTED))
         claims = await answer(asked, get_own_claims, OwnClaimsQuery(limit=LISTED))
-    return _show(
+    return await _show(
         ask,
         "enterprise_claims.html",
         language,
         firm,
+        as_of=accounts.as_of,
         accounts=accounts.accounts,
         claims=claims.claims[::-1],
         more=claims.more or accounts.more,
@@ -82,7 +84,7 @@ async def show_new(ask: Ask, language: Language) -> web.StreamResponse:
         draft = await _draft(asked, values)
         count = len((await answer(asked, get_own_claims, OwnClaimsQuery(limit=LISTED))).claims)
     name = f"CL-{draft.firm.uscc[-6:]}-{values.get('year', '')}-{count + 1}"
-    return _show_form(ask, language, draft, form.Filled({"id": name, **values}))
+    return await _show_form(ask, language, draft, form.Filled({"id": name, **values}))
 
 
 async def show_payable(ask: Ask, language: Language) -> web.StreamResponse:
@@ -98,19 +100,19 @@ async def send_new(ask: Ask, language: Language) -> web.StreamResponse:
     async with ask.at_once() as asked:
         draft = await _draft(asked, values)
     if step in _FILLING:
-        return _show_form(ask, language, draft, form.Filled(values))
+        return await _show_form(ask, language, draft, form.Filled(values))
     body = view.claim_body(values)
     try:
         check_body(_ENTER, body)
         if draft.problem is not None:
             raise draft.problem
         if step != _SUBMIT or values.get(form.SEAL) != draft.seal:
-            return _show_confirmation(ask, language, draft)
+            return await _show_confirmation(ask, language, draft)
         await give(ask, _ENTER, body, values.get("key", ""))
     except Problem as problem:
         if problem.status not in AT_FORM:
             raise
-        return _show_form(ask, language, draft, view.refused(values, problem), problem)
+        return await _show_form(ask, language, draft, view.refused(values, problem), problem)
     return page.see_other(f"/{language}/claims/{body['id']}")
 
 
@@ -120,6 +122,7 @@ class Draft:
 
     firm: EnterpriseView
     values: Mapping[str, str]
+    as_of: AsOf
     payable: PayableView | None
     problem: Problem | None
 
@@ -140,20 +143,22 @@ class Draft:
 async def _draft(ask: Ask, values: Mapping[str, str]) -> Draft:
     """Return a claim as a form has it. Raises `not_found`, `unknown_enterprise`."""
     firm = (await answer(ask, get_enterprise)).enterprise
+    as_of = (await answer(ask, get_own_claims, OwnClaimsQuery(limit=1))).as_of
     asked = {name: values.get(name, "") for name in ("item", "year")}
     asked |= {kind.field: view.parts(values, kind) for kind in view.KINDS}
     more = {"amount": view.asked(values), "delivery": view.delivery(values)}
     asked |= {name: text for name, text in more.items() if text}
     try:
         query = convert_query(asked, DraftQuery)
-        return Draft(firm, values, await answer(ask, get_draft, query), None)
+        payable = await answer(ask, get_draft, query)
     except ValueError as error:
-        return Draft(firm, values, None, Problem("malformed", str(error)))
+        return Draft(firm, values, as_of, None, Problem("malformed", str(error)))
     except Problem as problem:
-        return Draft(firm, values, None, problem)
+        return Draft(firm, values, as_of, None, problem)
+    return Draft(firm, values, as_of, payable, None)
 
 
-def _show_form(
+async def _show_form(
     ask: Ask,
     language: Language,
     draft: Draft,
@@ -164,12 +169,13 @@ def _show_form(
     if ask.request.method == "POST" and not ask.form.get("step"):
         status = 409  # nothing was confirmed by it: it is out of date, and not wrong
     money = draft.payable
-    return _show(
+    return await _show(
         ask,
         "claim_new.html",
         language,
         draft.firm,
         status,
+        as_of=draft.as_of,
         form=filled,
         code="" if refusal is None else refusal.code,
         kinds=[(kind, view.rows_shown(filled.values, kind)) for kind in view.KINDS],
@@ -179,16 +185,17 @@ def _show_form(
     )
 
 
-def _show_confirmation(ask: Ask, language: Language, draft: Draft) -> web.Response:
+async def _show_confirmation(ask: Ask, language: Language, draft: Draft) -> web.Response:
     """Show what is to be confirmed: asked for, or again where the figures have changed."""
     is_stale = ask.form.get("step") != _CONTINUE
     left_out = ("step", "key", form.SEAL)
-    return _show(
+    return await _show(
         ask,
         "claim_confirm.html",
         language,
         draft.firm,
         409 if is_stale else 200,
+        as_of=draft.as_of,
         body=view.claim_body(draft.values),
         kept={name: text for name, text in ask.form.items() if name not in left_out and text},
         seal=draft.seal,
@@ -198,12 +205,14 @@ def _show_confirmation(ask: Ask, language: Language, draft: Draft) -> web.Respon
     )
 
 
-def _show(
+async def _show(  # noqa: PLR0913 - a page, and whose it is
     ask: Ask,
     template: str,
     language: Language,
     firm: EnterpriseView,
     status: int = 200,
+    *,
+    as_of: AsOf,
     **values: Any,
 ) -> web.Response:
     """Return a page below an enterprise's tabs."""
@@ -212,6 +221,7 @@ def _show(
         "base": _base(language, firm),
         "tab": "claims",
         "coupon": None,
+        "paper": await paper(ask, period_between("", "", spoken(language), language), as_of),
         "part": PART in ask.request.query,
         "silence": SILENCE_SECONDS,
         "retry": RETRY_SECONDS,

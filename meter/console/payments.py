@@ -12,9 +12,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from meter.api.cursor import PageQuery
 from meter.api.get_claims import ClaimsQuery, get_claim, get_claims
-from meter.api.get_official import get_enterprises
+from meter.api.get_official import PartiesQuery, get_enterprises
 from meter.api.post import give
 from meter.api.responses import ClaimSummary, ClaimView
 from meter.api.routes import Ask, answer, answers
@@ -102,7 +101,7 @@ async def _names(ask: Ask, wanted: Iterable[str]) -> dict[str, str]:
     """Return the names of enterprises."""
     found = dict.fromkeys(wanted, "")
     if found:
-        async for part in answers(ask, get_enterprises, PageQuery(limit=LISTED)):
+        async for part in answers(ask, get_enterprises, PartiesQuery(limit=LISTED)):
             found |= {each.uscc: each.name for each in part.enterprises if each.uscc in found}
     return found
 

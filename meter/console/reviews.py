@@ -16,6 +16,7 @@ from meter.api.claim_responses import ClaimStepsView, PayableView
 from meter.api.get_claims import ClaimsQuery, get_claim, get_claims
 from meter.api.get_payable import ReviewQuery, get_claim_payable, get_claim_steps
 from meter.api.post import check_body, give
+from meter.api.post_preview import answered
 from meter.api.responses import ClaimView
 from meter.api.routes import Ask, answer, answers
 from meter.console import claims_view as view
@@ -142,19 +143,23 @@ class ActPage:
                 if problem.code != "malformed":
                     raise
                 return self._again(ask, language, await _found(asked), problem)
-        if _is_done(ask, self.act, found[2]):
-            return page.see_other(f"/{language}/claims/{claim.id}")
         body, names = view.act_body(self.act, values, papers)
         names["claim"] = claim.id
         try:
             check_body(self.act.path, body, **names)
-            if values.get("step") != _CONFIRM or values.get(form.SEAL) != self._seal(found):
-                return self._confirmation(ask, language, found)
-            return page.see_other(f"/{language}/{await self._given(ask, claim, body, names)}")
+            if values.get("step") == _CONFIRM and values.get(form.SEAL) == self._seal(found):
+                return page.see_other(f"/{language}/{await self._given(ask, claim, body, names)}")
         except Problem as problem:
+            before = None if problem.code == "idempotency_conflict" else await _before(ask, found)
+            if before is not None:  # by the first of two clicks
+                return page.see_other(f"/{language}/{before}")
             if problem.status not in AT_FORM:
                 raise
             return self._again(ask, language, found, problem)
+        before = await _before(ask, found)
+        if before is not None:
+            return page.see_other(f"/{language}/{before}")
+        return self._confirmation(ask, language, found)
 
     async def _given(
         self, ask: Ask, claim: ClaimView, body: dict[str, Any], names: Mapping[str, str]
@@ -169,7 +174,7 @@ class ActPage:
             proposed = {"command": self.act.kind, "body": {**body, **names}}
             if "reason" in body:
                 proposed["reason"] = body["reason"]
-            response = await give(ask, "/v1/proposals", proposed, f"{key}-proposed")
+            response = await give(ask, "/v1/proposals", proposed, key)
             return f"proposals/{msgspec.json.decode(response.body)['entry']}"
         return f"claims/{claim.id}"
 
@@ -197,7 +202,7 @@ class ActPage:
     def _values(
         self, ask: Ask, language: Language, found: Found, filled: form.Filled, *, is_confirmed: bool
     ) -> dict[str, Any]:
-        claim, payable, steps = found
+        claim, payable, _ = found
         return _shown(ask, language, *found) | {
             "act": self.act,
             "form": filled,
@@ -205,7 +210,6 @@ class ActPage:
             "is_confirmed": is_confirmed or self.act.is_of_one_step,
             "seal": self._seal(found),
             "key": filled.value("key") or new_secret(),
-            "newest": steps.steps[-1].entry,
             "stale": False,
             "code": "",
             "changes": view.changes(self.act, claim, payable, filled.values),
@@ -214,9 +218,9 @@ class ActPage:
 
     def _seal(self, found: Found) -> str:
         """Return what stands for the figures that are confirmed."""
-        claim, payable, steps = found
+        claim, payable, _ = found
         figures = (payable.limit, payable.claimed_then, payable.can_be_approved, payable.cash)
-        return form.seal(self.act.name, claim.state, str(steps.steps[-1].entry), *figures)
+        return form.seal(self.act.name, claim.state, str(claim.newest), *figures)
 
 
 def _defaults(ask: Ask, payable: PayableView) -> dict[str, str]:
@@ -232,16 +236,14 @@ def _defaults(ask: Ask, payable: PayableView) -> dict[str, str]:
     }
 
 
-def _is_done(ask: Ask, act: view.Act, steps: ClaimStepsView) -> bool:
-    """Return whether this very act was the last with the claim, by who asks again."""
-    assert ask.who is not None, "claims are not public"
-    last, token = steps.steps[-1], ask.who.token_id
-    return (
-        ask.form.get("step") == _CONFIRM
-        and last.kind == act.kind
-        and ask.form.get("newest", "") != str(last.entry)
-        and last.person in ("", ask.context.registry.now.person_of_token(token) or token)
-    )
+async def _before(ask: Ask, found: Found) -> str | None:
+    """Return the path of what this very form has made before: a step, or a proposal."""
+    key, (claim, _, steps) = ask.form.get("key", ""), found
+    entry = await answered(ask, key) if key else None
+    if entry is None:
+        return None
+    is_step = any(each.entry == entry for each in steps.steps)
+    return f"claims/{claim.id}" if is_step else f"proposals/{entry}"
 
 
 def _review(act: view.Act, values: Mapping[str, str], papers: Sequence[view.Paper]) -> ReviewQuery:

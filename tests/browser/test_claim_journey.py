@@ -40,23 +40,23 @@ async def fill_papers(page, w):
         group = page.get_by_role("group", name=row.format(n=1))
         for name, value in fields.items():
             if name not in ("seller", "buyer"):  # the page has them
-                await group.get_by_label(w[f"field_{name}"], exact=True).fill(value)
+                await group.get_by_label(w[f"claim_field_{name}"], exact=True).fill(value)
     await page.get_by_label(w["claim_delivery"], exact=True).fill(PAPERS["delivery"])
 
 
 async def decide(page, w, act, **given):
     """Take a step with a claim from its page: open its form, fill it in, confirm the figures."""
-    await page.get_by_role("link", name=w[f"act_{act}"], exact=True).click()
+    await page.get_by_role("link", name=w[f"step_{act}"], exact=True).click()
     for name, value in given.items():
-        field = page.get_by_label(w[f"field_{name}"], exact=True)
+        field = page.get_by_label(w[f"claim_field_{name}"], exact=True)
         if await field.evaluate("e => e.tagName") == "SELECT":
             await field.select_option(value)
         else:
             await field.fill(value)
-    ask = page.get_by_role("button", name=w["act_review"], exact=True)
+    ask = page.get_by_role("button", name=w["step_review"], exact=True)
     if await ask.count():
         await ask.click()
-    await page.get_by_role("button", name=w["act_book"].format(act=w[f"act_{act}"])).dblclick()
+    await page.get_by_role("button", name=w["step_book"].format(act=w[f"step_{act}"])).dblclick()
 
 
 async def open_claim(page, w, name):

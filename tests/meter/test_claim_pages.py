@@ -158,12 +158,12 @@ async def test_a_confirmation_that_is_out_of_date_does_nothing_and_shows_the_fig
         stale = await li.send(service, "/en/claims/C1/check", **fields, step="confirm")
         assert stale.status == 409
         assert W["stale"] in text_of(stale)
-        assert "Granted (G) ¥0.00" in text_of(stale)
+        assert "Granted (G) ↧ binds ¥0.00" in text_of(stale)
         assert len(await service.entries()) == size
         again = fields_of(stale) | {"step": "confirm"}
         assert (await li.send(service, "/en/claims/C1/check", **again)).status == 303
         wrong = await service.get("/en/claims/C1/order", **li.headers)
-        assert W["act_impossible"].format(state="checked") in text_of(wrong)
+        assert W["step_impossible"].format(state="checked") in text_of(wrong)
         late = await li.send(service, "/en/claims/C1/order", step="confirm")
         assert late.status == 409
 

@@ -9,11 +9,13 @@ from typing import get_args
 
 import pytest
 
-from meter.console import app, page
+from meter.console import app, claims_view, page
 from meter.console.act_forms import ACTS, GROUPS
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import WORDS, words
+from meter.rules.claim_book import ClaimState
 from meter.rules.two_persons import PROPOSABLE
+from meter.values.policy_file import Evidence
 from meter.views.preview import FigureName
 from tests.books import ALPHA, PROGRAMME, lifted, uscc_of
 from tests.services import (
@@ -140,7 +142,7 @@ async def test_every_link_of_the_page_leads_somewhere(service):
 
 
 async def test_assets_have_the_hash_of_their_content_and_stay(service):
-    assert len(page.ASSETS) == 4
+    assert len(page.ASSETS) == 5
     for name, data in page.ASSETS.items():
         answer = await service.get(f"/assets/{name}", Authorization="")
         assert (answer.status, answer.body) == (200, data)
@@ -245,6 +247,20 @@ def named_by_acts() -> set[str]:
     return named | {f"refusal_{code}" for code in codes} & set(WORDS)
 
 
+def named_by_claims() -> set[str]:
+    """Return the texts whose names are made of what a claim's steps, papers and states are."""
+    fields = [field for act in claims_view.ACTS for field in act.fields]
+    named = {f"step_{act.name.replace('-', '_')}" for act in claims_view.ACTS}
+    named |= {f"claim_field_{field.name}" for field in fields}
+    named |= {f"outcome_{value}" for field in fields for value in field.choices}
+    named |= {f"state_{state}" for state in get_args(ClaimState)}
+    for kind in claims_view.KINDS:
+        named |= {kind.field, f"{kind.name}_row"}
+        named |= {f"claim_field_{name}" for name in kind.fields}
+    named |= {f"evidence_{each}" for each in get_args(Evidence)}
+    return named | {"claim_state", "claim_approved", "claim_cash", "approved_in_all"}
+
+
 def test_every_text_is_in_both_languages_and_used():
     templates = "".join(
         page._ENVIRONMENT.loader.get_source(page._ENVIRONMENT, name)[0]
@@ -252,6 +268,7 @@ def test_every_text_is_in_both_languages_and_used():
     )
     sources = "".join(each.read_text() for each in CONSOLE.glob("*.py"))
     used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources)) | named_by_acts()
+    used |= named_by_claims()
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()
