@@ -119,7 +119,7 @@ async def enter(page, w, *, script):
         await page.get_by_role("button", name=w["recalculate"]).last.click()
         assert "¥1,000,000.00" in await invoiced.inner_text()
     await page.get_by_role("button", name=w["continue"]).click()
-    name = await page.locator(".facts code").first.inner_text()
+    name = await page.locator(".panel .facts code").first.inner_text()
     await page.get_by_role("button", name=w["claim_submit"]).dblclick()
     await page.wait_for_url(f"**/claims/{name}")
     assert w["state_entered"] in await page.locator("h1").inner_text()
