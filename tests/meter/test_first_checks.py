@@ -131,6 +131,14 @@ def test_a_fingerprint_is_that_of_the_command_with_the_fields_that_are_there():
         assert fingerprint_of(kind(contract="A")) == sha256(text.encode()).hexdigest()
 
 
+def test_a_project_has_its_audited_investment_from_the_first():
+    books = granting("adaptation")
+    books.project("Q", audited_investment="90.00")
+    assert [books.state.projects[name].audited() for name in "PQ"] == [None, 9_000]
+    books.audit("80.00", "Q")
+    assert books.state.projects["Q"].audited() == 8_000
+
+
 def test_an_expiry_names_the_coupons_that_it_empties():
     books = used().at(OVER)
     entry = books.entries[books.expire(2025)]

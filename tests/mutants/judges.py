@@ -58,7 +58,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/decide.py": _RULES,
     "meter/rules/decide_command.py": ("test_authority", "test_invariants", "test_proposals"),
     "meter/rules/effects.py": (*_RULES, "test_every_entry", "test_first_checks"),
-    "meter/rules/entries.py": (*_KINDS, "test_worked_examples", "test_kinds"),
+    "meter/rules/entries.py": (*_KINDS, "test_worked_examples", "test_kinds", "test_purchases"),
     "meter/rules/evolve.py": (*_RULES, "test_persons", "test_awards"),
     "meter/rules/measure.py": ("test_measure", *_RULES),
     "meter/rules/plain.py": ("test_plain",),

@@ -38,6 +38,7 @@ from tests.mutants.run import (
 
 OURS: Final = ("ledger", "meter")  # whose lines are looked at
 LINES: Final = "lines"  # which tests run which line
+OTHERS: Final = 60  # tests of files that are not named as judges, at most
 MEASURE_CPU_SECONDS: Final = 3_600  # for all tests, with their lines
 
 _Cache: TypeAlias = "_lru_cache_wrapper[object]"
@@ -94,11 +95,10 @@ class Ready:
         every = faults(path.read_text(encoding="utf-8"), mutant.source, path)
         if not every or any(each.key not in self._functions for each in every):
             return self._copy.judge(file, mutant.source, tests, hopes)
-        chosen = self._chosen(file, mutant.lines, tests)  # others only where none of these runs it
+        chosen = self._chosen(file, mutant.lines, tests, hopes)
         judgement = Judgement("missed")
         if chosen:
-            ordered = sorted(chosen, key=lambda test: (-hopes.get(test, 0.0), test))
-            judgement = self._judge(file, mutant.source, _Asked(ordered, every))
+            judgement = self._judge(file, mutant.source, _Asked(chosen, every))
         if judgement.verdict == "missed" and any(self._may_have_run(file, each) for each in every):
             files = sorted({test.partition("::")[0] for test in chosen}) or tests
             return self._copy.judge(file, mutant.source, files, hopes)
@@ -116,10 +116,16 @@ class Ready:
         ran = any((file, line) in self._early for line in fault.lines)
         return ran or not fault.lines
 
-    def _chosen(self, file: str, lines: Iterable[int], tests: Sequence[str]) -> set[str]:
+    def _chosen(
+        self, file: str, lines: Iterable[int], tests: Sequence[str], hopes: Mapping[str, float]
+    ) -> list[str]:
+        """Return the tests that run a line, those with the most hope first."""
         every = (self._tests.get((file, line), frozenset()) for line in lines)
         found = {test for some in every for test in some}
-        return {each for each in found if each.partition("::")[0] in tests} or found
+        ordered = sorted(found, key=lambda test: (-hopes.get(test, 0.0), test))
+        others = [each for each in ordered if each.partition("::")[0] not in tests]
+        left = {*others[OTHERS:]}
+        return [each for each in ordered if each not in left]
 
     def _measure(self, known: Known, files: Collection[str]) -> None:
         """Run files of tests without a fault, and keep which lines each test runs."""
