@@ -33,7 +33,7 @@ from meter.console.words import words
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
 
-OFFERED: Final = 500  # enterprises, providers or contracts that a field offers
+OFFERED: Final = 200  # enterprises, providers or contracts that a field offers
 CHANGE: Final = "change"  # the button of a confirmation that leads back to its form
 
 

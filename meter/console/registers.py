@@ -27,6 +27,7 @@ from meter.console.formats import Language
 from meter.values.roles import OFFICIALS
 
 LISTED: Final = 50  # lines of a page
+POLICIES: Final = 5  # of a page: each with its file
 EXPORTED: Final = 1_000  # lines that are asked for at once
 MAX_EXPORTED: Final = 100_000
 
@@ -48,7 +49,7 @@ class ContractsShown(ContractsQuery, frozen=True, forbid_unknown_fields=False):
 class PoliciesShown(PageQuery, frozen=True, forbid_unknown_fields=False):
     """Which policies are shown."""
 
-    limit: Limit = LISTED
+    limit: Limit = POLICIES
 
 
 def _shown(name: str, handler: Handler) -> page.Show:
