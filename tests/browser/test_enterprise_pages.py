@@ -10,7 +10,7 @@ from tests.browser.firm import open_firm
 from tests.browser.test_public_page import WIDTHS
 from tests.services import serving
 
-TABS = ("", "/usage?by=month", "/records", "/contracts", "/refused")
+TABS = ("", "/usage?by=month", "/usage?by=device", "/records", "/contracts", "/refused")
 
 
 @pytest.fixture

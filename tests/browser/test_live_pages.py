@@ -1,6 +1,7 @@
 """Pages that are open follow the ledger: one stream for a browser, and only what changed is new."""
 
 import asyncio
+from urllib.parse import unquote
 
 import pytest
 
@@ -8,6 +9,7 @@ from meter.api import events
 from meter.console import enterprise
 from meter.console.formats import money
 from meter.console.words import words
+from meter.service import sign_ins
 from meter.service.running import Endpoint
 from tests import people
 from tests.books import ALPHA, PROGRAMME, record
@@ -115,6 +117,36 @@ async def test_a_lost_service_is_told_and_the_page_goes_on_when_it_is_back(
         remaining = await post(again, 91)
         await page.locator(".large", has_text=remaining).wait_for(timeout=10_000)
         await page.locator('[data-is="live"]').wait_for(timeout=10_000)
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "forged"])
+async def test_a_session_that_is_over_shows_nothing_new_and_asks_to_sign_in(service, context, how):
+    page = await opened(service, context)
+    before = await page.locator(".large").inner_text()
+    match how:
+        case "revoked":
+            await end_everybody(service)
+        case "expired":
+            service.clock.advance(13 * 3600)
+        case "forged":
+            (session,) = await page.context.cookies()
+            await page.context.add_cookies([session | {"value": "A" * 43}])
+            await page.reload()
+    if how != "forged":
+        await page.locator('[data-is="again"]').wait_for(timeout=10_000)
+        await service.usage([record("late", "TC-2025-0103", *hours(NOW, 0, 1), 8_000)], seq=95)
+        await asyncio.sleep(1.5)
+        assert await page.locator(".large").inner_text() == before
+        await page.reload()
+    assert await page.locator("h1").inner_text() == words("zh")["sign_in"]
+    assert f"next=/zh/enterprises/{ALPHA}" in unquote(page.url)
+
+
+async def end_everybody(service):
+    """End all who may sign in, as an operator does."""
+    with people.environment(service):
+        for person in await sign_ins.list_persons(service.folder):
+            await sign_ins.end_person(service.folder, person.who.token_id, service.clock())
 
 
 async def test_a_person_who_is_signed_out_is_told(service, context):

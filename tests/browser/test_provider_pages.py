@@ -35,6 +35,7 @@ async def test_a_provider_goes_through_all_tabs_without_a_script(
         await page.goto(f"{service.url}/{language}/providers/pcl")
         for tab, told in (
             ("tab_streams", "2–39999"),
+            ("tab_batches", "40000"),
             ("tab_rejected", "unknown_contract"),
             ("withheld", "¥36.00"),
             ("tab_contracts", "¥360.00"),
@@ -47,7 +48,7 @@ async def test_each_page_is_for_everybody(service, chromium):
     link = service.url + await people.link(service, await people.add(service, "provider", "pcl"))
     async with opened(chromium, link, color_scheme="dark") as page:
         await page.locator("main button").click()
-        for tab in ("", "/refused", "/withheld", "/contracts"):
+        for tab in ("", "/batches", "/refused", "/withheld", "/contracts"):
             await page.goto(f"{service.url}/zh/providers/pcl{tab}")
             for width in WIDTHS.values():
                 await page.set_viewport_size({"width": width, "height": 900})
