@@ -151,8 +151,41 @@ async def test_the_sums_are_the_api_s_whatever_happened(service, seed):
             case "freeze":
                 await service.ask(f"/v1/contracts/{contract}/freeze", reason="核查")
                 await service.ask(f"/v1/contracts/{contract}/unfreeze", reason="核查完毕")
+    await check_others(service)
     await service.ask("/v1/records/release", provider="pcl", id="beyond", reason="核实")
     await check_sums(service, firm, "zh")
+    await check_others(service)
+
+
+# By role and page: the API's routes that have its money.
+OTHERS = {
+    ("provider", "pcl"): {
+        "/en/providers/pcl/withheld": ["/v1/providers/pcl/withheld"],
+        "/en/providers/pcl/contracts": ["/v1/providers/pcl/contracts"],
+        "/en/providers/pcl/refused": ["/v1/providers/pcl/rejected"],
+    },
+    ("authority", ""): {
+        "/en/authority": [
+            *("/v1/withheld", "/v1/pools", "/v1/coupons", "/v1/claims"),
+            f"/v1/pool-forecast?{COUPON}",
+        ],
+    },
+    ("auditor", ""): {"/en/log": []},
+}
+
+
+async def check_others(service):
+    """Check that no page of the other roles has a sum but the API's."""
+    seen = set()
+    for (role, subject), paths in OTHERS.items():
+        visitor = await sign_in(service, role, subject)
+        for path, asked in paths.items():
+            _, found = await shown(service, visitor, path)
+            answers = [(await service.get(each)).json for each in asked]
+            answered = set().union(*map(sums, answers))
+            assert money_in(found) <= answered, (path, money_in(found) - answered)
+            seen |= money_in(found)
+    assert len(seen) > 5
 
 
 async def test_a_figure_follows_the_ledger(service):
