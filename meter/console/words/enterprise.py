@@ -161,7 +161,8 @@ WORDS: Final[Mapping[str, Text]] = {
         "Nothing is charged for a refused record; its provider can correct it and report it again.",
     ),
     "no_refused": Text(
-        "没有被拒收或待审核的记录。", "No record was refused, and none waits for review."
+        "没有被拒收或待审核的记录：报送的用量都已计入。",
+        "No record was refused, and none waits for review: all reported usage counts.",
     ),
     "code": Text("代码", "Code"),
     "detail": Text("说明", "Detail"),

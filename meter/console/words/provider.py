@@ -63,7 +63,11 @@ WORDS: Final[Mapping[str, Text]] = {
     "enlistments": Text("入库", "Enlistments"),
     "serves": Text("服务的项目：", "Serves:"),
     "what_to_do": Text("如何处理", "What to do"),
-    "no_rejected": Text("没有被拒收的记录。", "Nothing was refused."),
+    "no_rejected": Text(
+        "没有被拒收的记录：报送的都已接受。今后被拒收的会列在这里，并说明如何处理。",
+        "Nothing was refused: all that was reported was taken. A refusal stands here with what to "
+        "do about it.",
+    ),
     "withheld_says": Text(
         "超出一刻钟内容量的部分等待审核；审核方放行或作废。",
         "What did not fit into a quarter-hour waits for a reviewer, who releases or voids it.",
@@ -71,6 +75,9 @@ WORDS: Final[Mapping[str, Text]] = {
     "full_quarters": Text("已满的时段（北京时间）", "When it was full (Beijing time)"),
     "limit_contract": Text("合同租用", "rented"),
     "limit_provider": Text("入库设备", "enlisted"),
-    "no_withheld": Text("没有待审核的记录。", "Nothing waits for a reviewer."),
+    "no_withheld": Text(
+        "没有待审核的记录：所有用量都在容量之内，或已审核完毕。",
+        "Nothing waits for a reviewer: all usage fitted, or was looked at.",
+    ),
     "all_contracts": Text("全部合同", "All contracts"),
 }
