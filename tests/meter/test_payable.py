@@ -57,18 +57,27 @@ async def test_debts_are_shown_before_an_order_as_the_order_sets_them_off(servic
     service.clock.advance(8 * 86_400)
     await service.ask("/v1/claims/C1/order")
     await service.ask("/v1/claims/C1/payment", bank_reference="b-1", paid_on=TODAY)
+    await service.ask("/v1/claims/C1/payment-return", returned_on=TODAY, reason="closed")
+    await service.ask("/v1/claims/C1/payment", bank_reference="b-2", paid_on=TODAY)
+    claim = (await service.get("/v1/claims/C1")).json
+    assert claim["booked"] == [
+        {"bank_reference": reference, "paid_on": TODAY} for reference in ("b-1", "b-2")
+    ]
     await service.ask("/v1/items/A/forfeits", year=2025, amount="460000.00", reason="a breach")
     assert (await account(service))["debt"] == "60000.00"
     award = await service.get(f"/v1/enterprises/{ALPHA}/payable?item=A&year=2025")
     assert award.json["debts"] == [{"item": "A", "year": 2025, "debt": "60000.00"}]
     assert (award.json["debt"], award.json["cash"]) == ("60000.00", "0.00")
     steps = (await service.get("/v1/claims/C1/steps")).json["steps"]
+    assert claim["newest"] == steps[-1]["entry"]
     assert [(each["kind"], each["amount"]) for each in steps] == [
         ("claim", "100000.00"),
         ("claim_check", ""),
         ("approval", "100000.00"),
         ("notice", ""),
         ("order", "100000.00"),
+        ("payment", ""),
+        ("payment_return", "100000.00"),
         ("payment", ""),
     ]
     ours = await firm(service)
