@@ -16,6 +16,7 @@ from tests.browser.chromium import (
 )
 from tests.browser.test_public_page import WIDTHS
 from tests.claiming import NOTICE_URL, PAPERS, TODAY, claim, claiming, named
+from tests.services import authorization
 
 INVOICE, PAYMENT = PAPERS["invoices"][0], PAPERS["payments"][0]
 
@@ -198,3 +199,33 @@ async def test_a_file_is_hashed_in_the_browser_and_stays_there(database, tmp_pat
                 "w => !document.querySelector('[data-part=payable] .warn').innerText.includes(w)",
                 arg=gap,
             )
+
+
+async def test_an_objection_is_recorded_by_the_digest_of_its_file(database, tmp_path, chromium):
+    async with claiming(database, tmp_path) as both:
+        service = both.service
+        ours = await authorization(service, "firm-1", "enterprise", ALPHA)
+        body = {"id": "C1", "item": "A", "year": 2025, **PAPERS}
+        assert (await service.post("/v1/claims", body, Authorization=ours)).status == 201
+        await both.post("wang", "/v1/claims/C1/check")
+        await both.post("li", "/v1/claims/C1/approve", {"amount": "1.00"}, "approve")
+        notice = {"from": TODAY, "until": "2025-05-27", "url": NOTICE_URL}
+        await both.post("li", "/v1/claims/C1/notice", notice)
+        w = words("en")
+        link = service.url + await people.link(service, await named(both, "li"))
+        async with opened(chromium, link) as page:
+            await page.locator("main button").click()
+            await page.goto(f"{service.url}/en/claims/C1")
+            await page.get_by_role("link", name=w["step_objection"], exact=True).click()
+            file = {"name": "o.txt", "mimeType": "text/plain", "buffer": b"abc"}
+            await page.get_by_label(w["claim_field_file"]).set_input_files(files=[file])
+            await page.wait_for_function(
+                "() => document.querySelector('[name=sha256]').value.length === 64"
+            )
+            await page.get_by_role("button", name=w["step_review"], exact=True).click()
+            book = w["step_book"].format(act=w["step_objection"])
+            await page.get_by_role("button", name=book).dblclick()
+            await page.wait_for_url("**/claims/C1")
+        entry = (await service.entries())[-1]
+        assert (entry.kind, entry.person) == ("objection", "li")
+        assert entry.sha256.startswith("ba7816bf8f01cfea")

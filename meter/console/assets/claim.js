@@ -1,11 +1,13 @@
 // Shows what a new claim may be paid while it is filled in. The server computes it; without this
-// script, the button "recalculate" does the same. Files are hashed here, and stay in the browser.
+// script, the button "recalculate" does the same. Files are hashed here, and stay in the browser;
+// that of an objection too.
 const form = document.getElementById("claim");
 const MOST = 6000; // characters of a URL that any server takes
 
 let waiting = 0;
 let asked = 0;
 function ask() {
+  if (!form.dataset.figures) return;
   clearTimeout(waiting);
   waiting = setTimeout(fetchFigures, 250);
 }
