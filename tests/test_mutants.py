@@ -457,6 +457,13 @@ def test_a_fault_that_the_newest_sample_drew_keeps_its_first_verdict(tree, tmp_p
     Results(path, tree).add("a.py", "f: two", BOTH, Judgement("found", "t.py::test_one"), seed=2)
     assert Results(path, tree).seen("a.py", "f: two", BOTH) == Seen("found", "missed")
     assert Results(path, tree).seen("a.py", NAME, BOTH) == Seen("found")
+    # One of pure files replaces none of others.
+    pure = tree / "meter" / "rules" / "a.py"
+    pure.parent.mkdir(parents=True)
+    pure.write_text(CODE, encoding="utf-8")
+    Results(path, tree).add("meter/rules/a.py", "f: one", BOTH, Judgement("missed"), seed=3)
+    assert Results(path, tree).seen("a.py", "f: two", BOTH) == Seen("found", "missed")
+    assert Results(path, tree).seen("meter/rules/a.py", "f: one", BOTH) == Seen("missed", "missed")
     Results(path, tree).add("a.py", NAME, BOTH, Judgement("found", "t.py::test_one"), seed=2)
     assert Results(path, tree).seen("a.py", NAME, BOTH) == Seen("found", "found")
     # Also where none of its verdicts holds, and the others are dropped.

@@ -7,12 +7,15 @@ pass.
 from hashlib import sha256
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from meter.rules import commands
 from meter.rules.commands import fingerprint_of
 from meter.rules.decide_command import response_to
 from meter.rules.kinds.periods import expired
 from meter.rules.payable import count_paper
+from meter.values.units import parse_instant
 from tests.books import (
     ALPHA,
     BETA,
@@ -20,15 +23,18 @@ from tests.books import (
     PROGRAMME,
     Books,
     coupon_ids,
+    day_number,
     lifted,
     line,
+    micros,
     opened,
+    purchase,
     record,
     summary,
     without_sections,
 )
 from tests.fuzz.ledgers import story
-from tests.histories import CORPUS
+from tests.histories import CORPUS, history
 from tests.meter.test_authority import refusal
 from tests.meter.test_awards import granting
 from tests.meter.test_claims import PATIENT, Desk
@@ -131,6 +137,22 @@ def test_a_fingerprint_is_that_of_the_command_with_the_fields_that_are_there():
         assert fingerprint_of(kind(contract="A")) == sha256(text.encode()).hexdigest()
 
 
+def test_a_purchase_ages_from_the_end_of_its_day_and_serves_between_two_dates():
+    made = next(each for each in story().entries if each.kind == "purchase")
+    dates = {"service_from": "2025-02-01", "service_until": "2025-04-01"}
+    entry = replace(made, delivered_on="2025-03-01", by_days=True, **dates)
+    assert entry.end == micros("2025-03-02T00:00:00+08:00")
+    assert entry.service == (
+        parse_instant("2025-02-01T00:00:00+08:00"),
+        parse_instant("2025-04-01T00:00:00+08:00"),
+    )
+    assert entry.first_day == day_number("2025-02-01")
+    for changes in ({"service_from": UNSET}, {"service_until": UNSET}, dict.fromkeys(dates, UNSET)):
+        assert replace(entry, **changes).service is None
+        assert replace(entry, **changes).first_day == day_number("2025-03-01")
+    assert replace(entry, by_days=UNSET).first_day == day_number("2025-03-01")
+
+
 def test_a_project_has_its_audited_investment_from_the_first():
     books = granting("adaptation")
     books.project("Q", audited_investment="90.00")
@@ -195,6 +217,25 @@ def test_records_that_are_found_at_a_glance_are_counted_once_in_a_summary():
         (*_, entry) = (each for each in books.entries if each.kind == "summary")
         assert (entry.told_records, entry.records, entry.differing) == (told_of, 2, differing)
     summed(told(books))
+
+
+def test_a_summary_counts_the_usage_of_its_own_stream_and_no_purchase():
+    writer = history(0)
+    writer.at("2027-02-01T12:00:00+08:00")
+    start, end = "2027-01-31T08:00:00+08:00", "2027-01-31T09:00:00+08:00"
+    for contract, stream in (("A", "one"), ("B", "two"), ("A", "two")):
+        writer.post([record(f"{contract}-{stream}", contract, start, end, 1)], stream=stream)
+    writer.sell(purchase("last", "K", "1.00", "2027-01-31"))
+    hour = "3.600"
+    for stream, lines, more in (
+        ("one", [line("A", 1, hour)], {}),
+        ("two", [line("A", 1, hour), line("B", 1, hour)], {}),
+        ("main", [], {"provider": "szdex", "keyid": "szdex-1"}),
+    ):
+        writer.post(summary=summary("2027-01-31", *lines), stream=stream, **more)
+        (*_, entry) = (each for each in writer.entries if each.kind == "summary")
+        assert (entry.lines, entry.records, entry.differing) == (len(lines), len(lines), 0)
+    summed(told(writer))
 
 
 def test_all_that_was_compared_is_counted():

@@ -14,6 +14,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from tests.mutants.judges import is_pure
 from tests.mutants.run import Judgement, Verdict
 
 
@@ -53,7 +54,7 @@ class Results:
         self._path = path
         self._root = root
         self._results: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
-        self._newest = 0  # seed of a sample
+        self._newest: Counter[bool] = Counter()  # seed of a sample, of pure files and of others
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for line in lines:
             self._keep(Result(**json.loads(line)))
@@ -74,7 +75,7 @@ class Results:
 
     def seen(self, file: str, name: str, tests: Sequence[str]) -> "Seen":
         """Return the verdict that holds today, and that of the newest sample, which stays."""
-        result, drawn = self.result(file, name, tests), self._drawn(file, name, self._newest)
+        result, drawn = self.result(file, name, tests), self._drawn(file, name)
         return Seen(result and result.verdict, drawn and drawn.first)
 
     def _is_there(self, test: str | None) -> bool:
@@ -94,7 +95,7 @@ class Results:
         `seed` is that of the sample that drew the mutant, if one did.
         """
         digest = digest_of(self._root, file, name, tests, judgement.by)
-        drawn = self._drawn(file, name, self._newest if seed is None else seed)
+        drawn = self._drawn(file, name, seed)
         first, drawn_by = (drawn.first, drawn.seed) if drawn else (None, None)
         if seed is not None and drawn is None:
             first, drawn_by = judgement.verdict, seed
@@ -109,12 +110,14 @@ class Results:
 
         What the newest sample drew stays, so that it says the same of the tests as it met them.
         """
-        results = (self.result(*each) or self._drawn(*each[:2], self._newest) for each in held)
+        results = (self.result(*each) or self._drawn(*each[:2]) for each in held)
         lines = [json.dumps(asdict(result)) for result in results if result]
         self._path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
-    def _drawn(self, file: str, name: str, seed: int) -> Result | None:
-        return next((each for each in self._results[file, name] if each.seed == seed), None)
+    def _drawn(self, file: str, name: str, seed: int | None = None) -> Result | None:
+        """Return the first result of a mutant in a sample, by default the newest of its group."""
+        of = self._newest[is_pure(file)] if seed is None else seed
+        return next((each for each in self._results[file, name] if each.seed == of), None)
 
     def finds(self, file: str) -> Counter[str]:
         """Return how many faults of a file each test has found."""
@@ -123,7 +126,8 @@ class Results:
 
     def _keep(self, result: Result) -> None:
         self._results[result.file, result.name].append(result)
-        self._newest = max(self._newest, result.seed or 0)
+        group = is_pure(result.file)
+        self._newest[group] = max(self._newest[group], result.seed or 0)
 
 
 def digest_of(root: Path, file: str, name: str, tests: Sequence[str], by: str | None) -> str:
