@@ -24,7 +24,7 @@ from meter.api.context import CONTEXT, PART, Context, authenticate, session_of
 from meter.host.sign_in import Act, Entrance, Failures, Session
 from meter.host.tokens import Identity
 from meter.http import connections, oidc
-from meter.http.forms import Form, check_origin, read_form
+from meter.http.forms import WITH_FILES, Form, check_origin, read_form
 from meter.tables.connections import Connection, reading
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS, Role
@@ -191,7 +191,7 @@ def serve(route: Route) -> web.RouteDef:
             _check_role(route, who)
             _check_subject(request.app[CONTEXT], route, request.match_info, who)
         _check_path(request)
-        form = await _form(request, session) if route.kind == "form" else {}
+        form = await _form(route, request, session) if route.kind == "form" else {}
         query = _query(route, request)
         ask = Ask(request, request.app[CONTEXT], who, query, session, form)
         await _note_act(route, ask)
@@ -229,13 +229,13 @@ async def _who(route: Route, request: web.Request, session: Session | None) -> I
     return session.who
 
 
-async def _form(request: web.Request, session: Session | None) -> Form:
+async def _form(route: Route, request: web.Request, session: Session | None) -> Form:
     """Return the fields of a form that one of our pages made for this session.
 
     Raises `foreign_form`, and what reading raises.
     """
     check_origin(request, request.app[ENTRANCE].site)
-    form = dict(await read_form(request))
+    form = dict(await read_form(request, with_files=route.body == WITH_FILES))
     token = form.pop(FORM_TOKEN, "").encode()
     if session is not None and not hmac.compare_digest(token, session.form_token.encode()):
         raise Problem("foreign_form", "it was made for another session; open it again")

@@ -137,11 +137,17 @@ def one_page(
 
 
 def forms(
-    path: str, send: Show, roles: tuple[Role, ...] = (), codes: tuple[str, ...] = ()
+    path: str,
+    send: Show,
+    roles: tuple[Role, ...] = (),
+    codes: tuple[str, ...] = (),
+    *,
+    body: str = TYPE,
 ) -> list[Route]:
     """Return the routes to which a page's form is sent, by their path below the language.
 
-    Every one of them was made by a page of ours, for the session of its `ask`.
+    Every one of them was made by a page of ours, for the session of its `ask`. `body` is how it is
+    encoded, which says whether it may have files.
     """
     return [
         Route(
@@ -152,7 +158,7 @@ def forms(
             HTML,
             roles=roles,
             query=AnyQuery,
-            body=TYPE,
+            body=body,
             codes=(*_OF_FORMS, *codes),
             kind="form",
         )

@@ -20,6 +20,7 @@ from meter.api.routes import Ask, answer, answers
 from meter.console import form, page
 from meter.console.bank_file import Due, Fault, Line, Planned, plan, read, write
 from meter.console.formats import Language
+from meter.http.forms import WITH_FILES
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.units import MICROSECONDS, format_date
@@ -137,5 +138,5 @@ async def _booked(ask: Ask, planned: Planned) -> Planned:
 ROUTES: Final = (
     *page.pages("payments", show_payments, OFFICIALS),
     *page.pages("payments.csv", export_payments, OFFICIALS),
-    *page.forms("payments", send_results, ("authority",)),
+    *page.forms("payments", send_results, ("authority",), body=WITH_FILES),
 )

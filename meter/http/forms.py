@@ -58,10 +58,13 @@ def sender_of(request: web.Request) -> str:
     return request.headers.getall(FORWARDED_FOR, [peer])[-1].rpartition(",")[2].strip()
 
 
-async def read_form(request: web.Request) -> Form:
-    """Return the fields of a form. Raises `malformed`, and what reading a body raises."""
-    if request.content_type not in (TYPE, WITH_FILES):
-        raise Problem("malformed", f"a form is sent as {TYPE} or {WITH_FILES}")
+async def read_form(request: web.Request, *, with_files: bool = False) -> Form:
+    """Return the fields of a form. Raises `malformed`, and what reading a body raises.
+
+    Only who may send a file has one read: that takes longer than other forms of its size.
+    """
+    if request.content_type != TYPE and not (with_files and request.content_type == WITH_FILES):
+        raise Problem("malformed", f"a form is sent as {WITH_FILES if with_files else TYPE}")
     body = await request.app[BODIES].read(request, MAX_FORM_BYTES)
     if request.content_type == TYPE:
         return parse_form(body)

@@ -26,14 +26,14 @@ def upload(fields, data, name="file"):
     )
 
 
-async def send_file(visitor, service, data):
+async def send_file(visitor, service, data, path="/en/payments"):
     headers = visitor.headers | {
         "Origin": "null",
         "Sec_Fetch_Site": "same-origin",
         "Content_Type": f"multipart/form-data; boundary={BOUNDARY}",
     }
     body = upload({"token": visitor.token, "step": "check"}, data)
-    return await service.send("POST", "/en/payments", body, **headers)
+    return await service.send("POST", path, body, **headers)
 
 
 @pytest.fixture
@@ -133,6 +133,14 @@ async def test_an_auditor_reads_the_list_and_uploads_nothing(ordered):
     page = await service.get("/en/payments", **auditor.headers)
     assert (page.status, "multipart" in page.body.decode()) == (200, False)
     assert (await auditor.send(service, "/en/payments", step="check")).code == "forbidden"
+    assert (await send_file(auditor, service, b"x")).code == "forbidden"
+
+
+async def test_a_form_that_takes_no_file_is_sent_none(ordered):
+    both, wang, _ = ordered
+    for path in ("/en/sign-out", "/en/claims/C1/order"):
+        refused = await send_file(wang, both.service, b"x", path)
+        assert (refused.status, refused.code) == (400, "malformed"), path
 
 
 @pytest.mark.parametrize(
