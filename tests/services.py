@@ -17,7 +17,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -275,12 +275,13 @@ async def serving(  # noqa: PLR0913 - one argument for each thing that a test ch
     group_reads_log: bool = False,
     authority: setup.Authority = setup.TRIAL,
     by_front: bool = BY_FRONT,
+    files: Mapping[str, str] = {},
     **settings: Any,
 ) -> AsyncIterator[Service]:
     """Run a service on a database, making the ledger where there is none.
 
     One person does all, and `Service` asks as the first one, unless `authority` says other. With
-    `by_front` it asks a front, which runs in this process too.
+    `by_front` it asks a front, which runs in this process too. `files` are put into its folder.
     """
     clock = clock or Clock(now or NOON)
     data = DataFolder(folder / "kashi", group_reads_log)
@@ -289,6 +290,8 @@ async def serving(  # noqa: PLR0913 - one argument for each thing that a test ch
             environment.setenv(DATABASE_VARIABLE, database)
             if not data.path.exists():
                 await setup.initialise(data, ORIGIN, authority, moved(clock))
+            for name, text in files.items():
+                (data.path / name).write_text(text)
             serve = contextlib.AsyncExitStack()
             stack.push_async_callback(serve.aclose)
             running = await serve.enter_async_context(

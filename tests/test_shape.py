@@ -68,6 +68,7 @@ PURE_FILES = {
     *("meter/api/responses.py", "meter/api/day_responses.py", "meter/api/record_responses.py"),
     *("meter/console/form.py", "meter/console/claims_view.py", "meter/api/claim_responses.py"),
     "meter/console/bank_file.py",
+    "meter/api/alert_responses.py",
     *("meter/console/entry_words.py", "meter/console/log_view.py"),
     *("meter/console/provider_view.py", "meter/console/authority_view.py"),
     *("meter/console/act_forms.py", "meter/console/act_view.py"),
@@ -91,8 +92,10 @@ HTTP = {
     *("meter/console/payments.py", "meter/console/notices.py"),
     *("meter/console/verify.py", "meter/console/log.py", "meter/console/provider.py"),
     *("meter/console/authority.py", "meter/console/acts.py", "meter/console/registers.py"),
+    "meter/console/alerts.py",
     *("meter/http/*", "meter/api/*", "meter/client.py", "meter/witness/server.py"),
     *("meter/auditor/fetch.py", "meter/exposition.py", "meter/publish/witnesses.py"),
+    "meter/publish/webhooks.py",
     "meter/agent/collect/kubernetes.py",
 }
 

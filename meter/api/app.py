@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from meter.api import (
+    alerts,
     docs_page,
     events,
     get,
@@ -75,6 +76,7 @@ ROUTES: Final = (
     *get_growth.ROUTES,
     *get_history.ROUTES,
     *get_questions.ROUTES,
+    *alerts.ROUTES,
     *events.ROUTES,
     *proofs.ROUTES,
     *log.ROUTES,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import hdrs, web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import store as ledger_store
 from ledger.store import Head
@@ -21,6 +22,7 @@ from meter.host.tokens import Identity, parse_header
 from meter.host.turns import Turns
 from meter.host.watermark import Watermark
 from meter.tables import connections, tokens
+from meter.tables.alerts import AlertBook
 from meter.tables.days import DaysOfUse
 from meter.tables.registry import Registered, Registry
 from meter.tables.sign_ins import SignIns
@@ -48,6 +50,8 @@ class Context:
     token_use: TokenUse
     sign_ins: SignIns
     cursor_key: bytes
+    webhook_key: Ed25519PublicKey
+    alerts: AlertBook
     turns: Turns = field(default_factory=Turns)
     days: DaysOfUse = field(default_factory=DaysOfUse)
 

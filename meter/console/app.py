@@ -12,6 +12,7 @@ from meter.api.events import EventsQuery, get_events
 from meter.api.routes import EVENTS, Ask, Route
 from meter.console import (
     acts,
+    alerts,
     authority,
     claims,
     enterprise,
@@ -62,6 +63,7 @@ ROUTES: Final = (
     *reviews.ROUTES,
     *payments.ROUTES,
     *notices.ROUTES,
+    *alerts.ROUTES,
     page.one_page("/assets/{asset}", get_asset),
     _STREAM,
 )

@@ -5,9 +5,11 @@ DIR/log.vkey         its public half, for verifiers
 DIR/receipt.key      signs receipts (0600), base64 of the seed
 DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `host.keys`
 DIR/cursor.key       authenticates the cursors of pages (0600), base64 of 32 bytes; `serve` makes it
+DIR/webhook.key      signs webhooks (0600), base64 of the seed; `serve` makes it
 DIR/<person>.token   a bearer token of a person of the authority (0600)
 DIR/sign-in.toml     how people sign in to the pages, other than by links here: `host.sign_in_file`
-DIR/*.secret         secrets that it names (0600)
+DIR/alerts.toml      how alerts leave the service: `host.alerts_file`
+DIR/*.secret         secrets that these two name (0600)
 DIR/origin           the ledger's name
 DIR/log/             the published log: see `ledger.publish`
 DIR/witnesses.policy the witnesses that it needs (`ledger.quorum`), if any
@@ -55,6 +57,10 @@ class DataFolder:
     @property
     def cursor_key(self) -> Path:
         return self.path / "cursor.key"
+
+    @property
+    def webhook_key(self) -> Path:
+        return self.path / "webhook.key"
 
     def token_of(self, person: str) -> Path:
         """Return the file with a token of a person of the authority."""

@@ -130,6 +130,19 @@ def cursor_key(folder: DataFolder) -> bytes:
     return _parse_file(folder.cursor_key, _cursor_key)
 
 
+def webhook_key(folder: DataFolder) -> Ed25519PrivateKey:
+    """Return the key that signs webhooks; the first process of a data folder makes it.
+
+    Raises `Problem` `key_not_here` where its file is spoilt. Who removes it has a new one made,
+    which receivers have to fetch.
+    """
+    if not folder.webhook_key.exists():
+        text = base64.b64encode(secrets.token_bytes(32)).decode()
+        with suppress(FileExistsError):  # another process was faster
+            folder.write_secret(folder.webhook_key, text)
+    return _parse_file(folder.webhook_key, _receipt_key)
+
+
 def public_text(key: Ed25519PrivateKey) -> str:
     """Return the base64 of the public half, as entries name it."""
     return base64.b64encode(key.public_key().public_bytes_raw()).decode()

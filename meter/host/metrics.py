@@ -22,6 +22,7 @@ from prometheus_client import (
 
 from meter.rules.entries import Posting
 from meter.rules.state import Pool, PoolId
+from meter.values.units import MICROSECONDS
 
 _GROUP_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 _COMMIT_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -118,6 +119,13 @@ class Metrics:
             buckets=_COMMIT_BUCKETS,
             registry=self.registry,
         )
+        self.alerts = self._counter(
+            "kashi_alerts", "Attempts to send an alert, by outcome", "means", "outcome"
+        )
+        self.alerts_waiting = self._gauge("kashi_alerts_waiting", "Alerts in the outbox")
+        self.alerts_overdue = self._gauge(
+            "kashi_alerts_overdue_seconds", "How long the first alert in the outbox has been due"
+        )
         self.group_submissions = Histogram(
             "kashi_group_submissions",
             "Submissions decided and committed together",
@@ -157,6 +165,11 @@ class Metrics:
             for (programme, year), fen in sums.items():
                 counter.labels(programme, str(year)).inc(fen)
         self.set_ledger(size, pools)
+
+    def set_alerts(self, waiting: int, due: int | None, now: int) -> None:
+        """Set how many alerts wait, and when the first one is due; times in microseconds."""
+        self.alerts_waiting.set(waiting)
+        self.alerts_overdue.set(0 if due is None else max(0, now - due) / MICROSECONDS)
 
     def set_ledger(self, size: int, pools: Mapping[PoolId, Pool]) -> None:
         """Set the size of the ledger and the money of its pools."""

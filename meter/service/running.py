@@ -21,13 +21,17 @@ from meter.host.clock import SYSTEM_CLOCK, Clock, WatchedClock
 from meter.host.data_folder import DataFolder, database_url
 from meter.host.keys import Keys
 from meter.host.metrics import Metrics
+from meter.host.sign_in_file import BadSignInFile, read_sign_in
 from meter.host.watermark import Watermark
 from meter.http.connections import listening
 from meter.intake import Intake
+from meter.publish.alerts import Alerts
 from meter.publish.folder import PATIENCE_SECONDS, Publishing
 from meter.publish.looker import Looker
+from meter.publish.mail import Mail
+from meter.publish.webhooks import Webhooks
 from meter.publish.witnesses import Witnesses, read_policy
-from meter.service.serving import Answering, answering
+from meter.service.serving import Answering, answering, sending_of, webhook_key_of
 from meter.service.setup import (
     Database,
     SetupError,
@@ -179,15 +183,37 @@ async def leading(  # noqa: PLR0913, PLR0917 - one argument for each part
         stack.push_async_callback(_cancel, sequencer)
         readers = await connections.connect_readers(address)
         stack.push_async_callback(readers.close)
+        alerting = _alerting(folder, readers, registry, watched, metrics)
+        sender = await stack.enter_async_context(alerting)
+        sending = asyncio.create_task(sender.run())
+        stack.push_async_callback(_cancel, sending)
         looker = asyncio.create_task(Looker(readers, registry, watched).run())
         stack.push_async_callback(_cancel, looker)
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
         stack.push_async_callback(_cancel, publisher)
-        tasks = [sequencer, publisher, looker]
+        tasks = [sequencer, publisher, looker, sending]
         for event, values in notices.items():
             _log.warning(event, **values)
         yield Leading(watched, intake, registry, publishing.published, tasks)
+
+
+@contextlib.asynccontextmanager
+async def _alerting(
+    folder: DataFolder,
+    readers: connections.Readers,
+    registry: Registry,
+    clock: WatchedClock,
+    metrics: Metrics,
+) -> AsyncIterator[Alerts]:
+    """Yield what sends alerts. Raises `SetupError`."""
+    try:
+        sending, (entrance, _) = sending_of(folder), read_sign_in(folder.path)
+    except BadSignInFile as error:
+        raise SetupError("bad_sign_in", str(error)) from None
+    mail = None if sending.mail is None else Mail(sending.mail, sending.tls(), entrance.site)
+    async with Webhooks(sending, webhook_key_of(folder)) as webhooks:
+        yield Alerts(readers, registry, clock, webhooks, mail, metrics)
 
 
 @contextlib.asynccontextmanager

@@ -5,14 +5,17 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from meter.api.app import make_app
 from meter.api.context import AllMetrics, Context
 from meter.api.streams import Streams
 from meter.api.submit import Submissions
 from meter.console import app as console
+from meter.host.alerts_file import BadAlertsFile, Sending, read_sending
 from meter.host.clock import WatchedClock
 from meter.host.data_folder import DataFolder
-from meter.host.keys import cursor_key
+from meter.host.keys import cursor_key, webhook_key
 from meter.host.metrics import Metrics
 from meter.host.sign_in import Entrance
 from meter.host.sign_in_file import BadSignInFile, Issuer, read_sign_in
@@ -21,6 +24,7 @@ from meter.http.connections import listening
 from meter.http.oidc import client_of
 from meter.service.setup import SetupError
 from meter.tables import connections
+from meter.tables.alerts import AlertBook
 from meter.tables.registry import Registry
 from meter.tables.sign_ins import SignIns
 from meter.tables.token_use import TokenUse
@@ -70,6 +74,8 @@ async def answering(
                 token_use=token_use,
                 sign_ins=SignIns(parts.readers),
                 cursor_key=cursor_key_of(parts.folder),
+                webhook_key=webhook_key_of(parts.folder).public_key(),
+                alerts=AlertBook(parts.readers, sending_of(parts.folder)),
             ),
             console.PAGES,
             entrance,
@@ -87,6 +93,22 @@ def cursor_key_of(folder: DataFolder) -> bytes:
         return cursor_key(folder)
     except Problem as problem:
         raise SetupError("wrong_keys", problem.detail) from None
+
+
+def webhook_key_of(folder: DataFolder) -> Ed25519PrivateKey:
+    """Return the key that signs webhooks. Raises `SetupError`."""
+    try:
+        return webhook_key(folder)
+    except Problem as problem:
+        raise SetupError("wrong_keys", problem.detail) from None
+
+
+def sending_of(folder: DataFolder) -> Sending:
+    """Return how alerts leave the service. Raises `SetupError`."""
+    try:
+        return read_sending(folder.path)
+    except BadAlertsFile as error:
+        raise SetupError("bad_alerts", str(error)) from None
 
 
 def _read_entrance(folder: DataFolder) -> tuple[Entrance, Issuer | None]:

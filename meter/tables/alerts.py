@@ -5,19 +5,20 @@ All times are microseconds by the service's clock. What crosses puts messages th
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
 
 from ledger.queries import load
+from meter.host.alerts_file import Sending
+from meter.host.destinations import Choice, Language, Means, check_mail, check_url
 from meter.host.tokens import Identity
-from meter.tables.connections import Connection
+from meter.tables.connections import Connection, Readers, reading
 from meter.values.problems import Problem
 from meter.values.roles import Role
 from meter.views.crossings import KINDS, Kind, audience_of, message
 
-Means = Literal["webhook", "mail"]
-Language = Literal["zh", "en"]
 Why = Literal["", "person", "failed", "ended"]
 
 MAX_TARGETS: Final = 10  # of a person
@@ -81,21 +82,19 @@ class Delivery:
     taken_at: int | None
     attempts: tuple[Attempt, ...]
 
+    @property
+    def status(self) -> Literal["waiting", "taken", "given_up"]:
+        """Return what has come of it."""
+        if self.due_at is not None:
+            return "waiting"
+        return "given_up" if self.taken_at is None else "taken"
 
-def new_target(  # noqa: PLR0913 - one argument for each thing that a person chooses
-    who: Identity,
-    id_: str,
-    *,
-    means: Means,
-    address: str,
-    language: Language,
-    kinds: Collection[str],
-    now: int,
-) -> Target:
-    """Return a target of a token or person."""
-    audience = audience_of(who.role, who.subject)
-    chosen = chosen_of(who.role, kinds)
-    return Target(id_, who.token_id, who.role, audience, means, address, language, chosen, now)
+
+def new_target(who: Identity, id_: str, choice: Choice, address: str, now: int) -> Target:
+    """Return a target of a token or person. Raises `malformed`."""
+    kinds, audience = chosen_of(who.role, choice.kinds), audience_of(who.role, who.subject)
+    owner = (who.token_id, who.role, audience)
+    return Target(id_, *owner, choice.means, address, choice.language, kinds, now)
 
 
 def chosen_of(role: Role, kinds: Collection[str]) -> tuple[Kind, ...]:
@@ -110,10 +109,13 @@ def chosen_of(role: Role, kinds: Collection[str]) -> tuple[Kind, ...]:
 
 
 async def add_target(connection: Connection, target: Target) -> None:
-    """Keep a target. Raises `too_many_targets`."""
+    """Keep a target, once. Raises `too_many_targets`."""
     async with connection.transaction():
         await connection.execute(_SQL["lock_targets"], target.owner)
-        if len(await targets_of(connection, target.owner)) >= MAX_TARGETS:
+        held = [each.id for each in await targets_of(connection, target.owner)]
+        if target.id in held:
+            return
+        if len(held) >= MAX_TARGETS:
             raise Problem("too_many_targets", f"there are {MAX_TARGETS} already")
         await connection.execute(
             _SQL["add_target"],
@@ -191,6 +193,81 @@ async def deliveries(connection: Connection, owner: str) -> list[Delivery]:
     ]
 
 
+class AlertBook:
+    """The targets and messages of whoever asks, of one running service.
+
+    Each method raises `Problem` `unavailable`, and `not_found` for what is another's. `key` is any
+    text: what is asked for again with the same one is done once.
+    """
+
+    def __init__(self, readers: Readers, sending: Sending) -> None:
+        self._readers = readers
+        self._sending = sending
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether the operator has named a server of mail."""
+        return self._sending.mail is not None
+
+    async def targets(self, who: Identity) -> list[Target]:
+        """Return all targets, the oldest first."""
+        async with self._connection() as connection:
+            return await targets_of(connection, who.token_id)
+
+    async def add(self, who: Identity, choice: Choice, address: str, key: str, now: int) -> Target:
+        """Add a target. Raises `bad_target`, `malformed`, `too_many_targets`."""
+        if choice.means == "webhook":
+            check_url(address, self._sending.hosts)
+        elif not self.sends_mail:
+            raise Problem("bad_target", "the service sends no mail")
+        else:
+            check_mail(address)
+        target = new_target(who, f"tgt_{_name(who, key)}", choice, address, now)
+        async with self._connection() as connection:
+            await add_target(connection, target)
+        return target
+
+    async def change(self, who: Identity, id_: str, choice: Choice) -> None:
+        """Choose other kinds, or another language. Raises `malformed`."""
+        kinds = chosen_of(who.role, choice.kinds)
+        async with self._connection() as connection:
+            target = await target_of(connection, who.token_id, id_)
+            await change_target(connection, target, choice.language, kinds)
+
+    async def turn(self, who: Identity, id_: str, now: int, *, is_on: bool) -> None:
+        """Turn a target on or off."""
+        async with self._connection() as connection:
+            target = await target_of(connection, who.token_id, id_)
+            if is_on:
+                await turn_on(connection, target, now)
+            else:
+                await turn_off(connection, target, now, "person")
+
+    async def test(self, who: Identity, id_: str, key: str, now: int) -> None:
+        """Send a test to a target. Raises `target_off`."""
+        async with self._connection() as connection:
+            target = await target_of(connection, who.token_id, id_)
+            await put_test(connection, target, f"msg_{_name(who, key)}", now)
+
+    async def send_again(self, who: Identity, alert: str, now: int) -> None:
+        """Send a message again that was taken or given up."""
+        async with self._connection() as connection:
+            await send_again(connection, who.token_id, alert, now)
+
+    async def deliveries(self, who: Identity) -> list[Delivery]:
+        """Return the newest messages, the newest first."""
+        async with self._connection() as connection:
+            return await deliveries(connection, who.token_id)
+
+    def _connection(self) -> AbstractAsyncContextManager[Connection]:
+        return reading(self._readers, snapshot=False)
+
+
+def _name(who: Identity, key: str) -> str:
+    """Return what a key of somebody stands for."""
+    return sha256(f"{who.token_id} {key}".encode()).hexdigest()[:32]
+
+
 # For whoever sends
 
 
@@ -214,10 +291,10 @@ async def settle(connection: Connection, alert: str, attempt: Attempt, due_at: i
 
 
 async def waiting(connection: Connection) -> tuple[int, int | None]:
-    """Return how many messages wait, and when the oldest was made."""
+    """Return how many messages wait, and when the first of them is due."""
     row = await connection.fetchrow(_SQL["waiting"])
     assert row is not None, "a count has a row"
-    return row["count"], row["oldest"]
+    return row["count"], row["due"]
 
 
 async def newest_batches(connection: Connection) -> Mapping[str, int]:

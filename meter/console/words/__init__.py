@@ -7,6 +7,7 @@ from typing import Final
 from meter.console.formats import Language
 from meter.console.words import (
     acts,
+    alerts,
     authority,
     claims,
     common,
@@ -34,6 +35,7 @@ _TOPICS: Final = (
     acts.WORDS,
     registers.WORDS,
     enterprise.WORDS,
+    alerts.WORDS,
 )
 WORDS: Final[Mapping[str, Text]] = {name: text for topic in _TOPICS for name, text in topic.items()}
 if len(WORDS) != sum(map(len, _TOPICS)):

@@ -73,7 +73,8 @@ UPDATE meter.alert_target SET off_at = NULL, off_why = '' WHERE id = $1 AND off_
 UPDATE meter.alert SET due_at = $2, attempts = 0 WHERE target = $1 AND taken_at IS NULL;
 
 -- name: put_test
-INSERT INTO meter.alert (id, target, kind, body, made_at, due_at) VALUES ($1, $2, 'test', $3, $4, $4);
+INSERT INTO meter.alert (id, target, kind, body, made_at, due_at) VALUES ($1, $2, 'test', $3, $4, $4)
+ON CONFLICT (id) DO NOTHING;
 
 -- name: send_again
 UPDATE meter.alert SET due_at = $3, attempts = 0, taken_at = NULL
@@ -112,5 +113,5 @@ SELECT alert, at, is_taken, detail, ms FROM meter.alert_attempt
 WHERE alert = ANY ($1) ORDER BY alert, number;
 
 -- name: waiting
--- How many messages wait, and since when the oldest one does.
-SELECT count(*) AS count, min(made_at) AS oldest FROM meter.alert WHERE due_at IS NOT NULL;
+-- How many messages wait, and when the first of them is due.
+SELECT count(*) AS count, min(due_at) AS due FROM meter.alert WHERE due_at IS NOT NULL;

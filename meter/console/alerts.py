@@ -1,0 +1,135 @@
+"""Alerts: where they go and about what, chosen by each person for itself, and what was sent.
+
+A form holds a key, so that a double click adds one target, and sends one test.
+"""
+
+from typing import Any, Final, cast
+
+from aiohttp import web
+
+from meter.api.alert_responses import AlertsView, TargetView
+from meter.api.alerts import EVERYBODY, get_alerts
+from meter.api.routes import Ask, answer
+from meter.console import form, page
+from meter.console.form import Filled
+from meter.console.formats import Language
+from meter.console.sign_in import start_of
+from meter.console.words import spoken
+from meter.host.destinations import Choice, Means
+from meter.host.sign_in import new_secret
+from meter.host.tokens import Identity
+from meter.values.problems import Problem
+
+MEANS: Final[tuple[Means, ...]] = ("webhook", "mail")
+KIND: Final = "kind_"  # begins the field of a kind
+_CODES: Final = ("bad_target", "too_many_targets", "target_off", "not_found")
+
+
+async def show_alerts(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show one's targets, and the form of another one."""
+    found = await answer(ask, get_alerts)
+    return page.show(ask, "alerts.html", language, **_list(ask, language, found))
+
+
+async def send_target(ask: Ask, language: Language) -> web.StreamResponse:
+    """Add a target."""
+    found = await answer(ask, get_alerts)
+    try:
+        choice = _choice(ask, language, found, cast("Means", ask.form.get("means", "webhook")))
+        address, now = ask.form.get("address", "").strip(), ask.context.clock.counted()
+        await ask.context.alerts.add(_who(ask), choice, address, ask.form.get("key", ""), now)
+    except Problem as problem:
+        values = _list(ask, language, found) | {"form": _refused(ask, problem)}
+        return page.show_again(ask, "alerts.html", language, 400, **values)
+    return page.see_other(f"/{language}/alerts")
+
+
+async def show_target(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show a target, and what was sent to it."""
+    found = await answer(ask, get_alerts)
+    return page.show(ask, "alert_target.html", language, **_one(ask, language, found))
+
+
+async def send_act(ask: Ask, language: Language) -> web.StreamResponse:
+    """Change a target, turn it on or off, send a test, or a message again."""
+    found = await answer(ask, get_alerts)
+    target = _target(ask, found)
+    try:
+        await _act(ask, language, found, target)
+    except Problem as problem:
+        values = _one(ask, language, found) | {"form": _refused(ask, problem)}
+        return page.show_again(ask, "alert_target.html", language, 400, **values)
+    return page.see_other(f"/{language}/alerts/{target.id}")
+
+
+async def _act(ask: Ask, language: Language, found: AlertsView, target: TargetView) -> None:
+    book, who, now = ask.context.alerts, _who(ask), ask.context.clock.counted()
+    match ask.form.get("act"):
+        case "change":
+            await book.change(who, target.id, _choice(ask, language, found, target.means))
+        case "test":
+            await book.test(who, target.id, ask.form.get("key", ""), now)
+        case "on" | "off" as act:
+            await book.turn(who, target.id, now, is_on=act == "on")
+        case "again":
+            await book.send_again(who, ask.form.get("alert", ""), now)
+        case _:
+            raise Problem("malformed", "the form names no act")
+
+
+def _choice(ask: Ask, language: Language, found: AlertsView, means: Means) -> Choice:
+    """Return what a form chooses. Raises `malformed`."""
+    kinds = [kind for kind in found.kinds if KIND + kind in ask.form]
+    if not kinds:
+        raise Problem("malformed", spoken(language).alerts_choose)
+    if means not in MEANS:
+        raise Problem("malformed", "the form names no means")
+    return Choice(means, language, kinds)
+
+
+def _refused(ask: Ask, problem: Problem) -> Filled:
+    if problem.code == "bad_target":
+        return Filled(ask.form, {"address": problem.detail})
+    return form.refused(ask.form, problem)
+
+
+def _list(ask: Ask, language: Language, found: AlertsView) -> dict[str, Any]:
+    means = MEANS if ask.context.alerts.sends_mail else MEANS[:1]
+    return {"found": found, "means": means, "form": Filled(), **_common(ask, language)}
+
+
+def _one(ask: Ask, language: Language, found: AlertsView) -> dict[str, Any]:
+    target = _target(ask, found)
+    sent = [each for each in found.alerts if each.target == target.id]
+    return {
+        "found": found,
+        "target": target,
+        "sent": sent,
+        "form": Filled(),
+        **_common(ask, language),
+    }
+
+
+def _common(ask: Ask, language: Language) -> dict[str, Any]:
+    return {"key": new_secret(), "start": start_of(_who(ask), language)}
+
+
+def _target(ask: Ask, found: AlertsView) -> TargetView:
+    """Return the target of the URL. Raises `not_found`."""
+    for target in found.targets:
+        if target.id == ask.path("target"):
+            return target
+    raise Problem("not_found", "there is no such thing for this token")
+
+
+def _who(ask: Ask) -> Identity:
+    assert ask.who is not None, "the page is not public"
+    return ask.who
+
+
+ROUTES: Final = (
+    *page.pages("alerts", show_alerts, EVERYBODY),
+    *page.forms("alerts", send_target, EVERYBODY, _CODES),
+    *page.pages("alerts/{target}", show_target, EVERYBODY),
+    *page.forms("alerts/{target}", send_act, EVERYBODY, _CODES),
+)
