@@ -10,7 +10,7 @@ from meter.views.crossings import Kind
 class WebhookKeyView(Struct, frozen=True):
     """The key that signs webhooks: as Standard Webhooks writes it, and as PEM."""
 
-    public_key: str
+    whpk: str
     pem: str
 
 
@@ -57,9 +57,3 @@ class AlertsView(Struct, frozen=True, kw_only=True):
     kinds: list[Kind]
     targets: list[TargetView]
     alerts: list[AlertView]
-
-
-class SentView(Struct, frozen=True):
-    """The message that is sent now."""
-
-    alert: str

@@ -21,19 +21,37 @@ from meter.host.tokens import Identity
 from meter.values.problems import Problem
 
 MEANS: Final[tuple[Means, ...]] = ("webhook", "mail")
+TARGET: Final = "target"  # in the query, and in a form
 KIND: Final = "kind_"  # begins the field of a kind
 _CODES: Final = ("bad_target", "too_many_targets", "target_off", "not_found")
 
 
 async def show_alerts(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show one's targets, and the form of another one."""
+    """Show one's targets with the form of another one, or a target and what was sent to it."""
     found = await answer(ask, get_alerts)
-    return page.show(ask, "alerts.html", language, **_list(ask, language, found))
+    name = ask.request.query.get(TARGET, "")
+    if not name:
+        return page.show(ask, "alerts.html", language, **_list(ask, language, found))
+    values = _one(ask, language, found, _target(found, name))
+    return page.show(ask, "alert_target.html", language, **values)
 
 
-async def send_target(ask: Ask, language: Language) -> web.StreamResponse:
-    """Add a target."""
+async def send_alerts(ask: Ask, language: Language) -> web.StreamResponse:
+    """Add a target, or do something with the one that the form names."""
     found = await answer(ask, get_alerts)
+    name = ask.form.get(TARGET, "")
+    if not name:
+        return await _add(ask, language, found)
+    target = _target(found, name)
+    try:
+        await _act(ask, language, found, target)
+    except Problem as problem:
+        values = _one(ask, language, found, target) | {"form": _refused(ask, problem)}
+        return page.show_again(ask, "alert_target.html", language, 400, **values)
+    return page.see_other(f"/{language}/alerts?{TARGET}={target.id}")
+
+
+async def _add(ask: Ask, language: Language, found: AlertsView) -> web.StreamResponse:
     try:
         choice = _choice(ask, language, found, cast("Means", ask.form.get("means", "webhook")))
         address, now = ask.form.get("address", "").strip(), ask.context.clock.counted()
@@ -42,24 +60,6 @@ async def send_target(ask: Ask, language: Language) -> web.StreamResponse:
         values = _list(ask, language, found) | {"form": _refused(ask, problem)}
         return page.show_again(ask, "alerts.html", language, 400, **values)
     return page.see_other(f"/{language}/alerts")
-
-
-async def show_target(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show a target, and what was sent to it."""
-    found = await answer(ask, get_alerts)
-    return page.show(ask, "alert_target.html", language, **_one(ask, language, found))
-
-
-async def send_act(ask: Ask, language: Language) -> web.StreamResponse:
-    """Change a target, turn it on or off, send a test, or a message again."""
-    found = await answer(ask, get_alerts)
-    target = _target(ask, found)
-    try:
-        await _act(ask, language, found, target)
-    except Problem as problem:
-        values = _one(ask, language, found) | {"form": _refused(ask, problem)}
-        return page.show_again(ask, "alert_target.html", language, 400, **values)
-    return page.see_other(f"/{language}/alerts/{target.id}")
 
 
 async def _act(ask: Ask, language: Language, found: AlertsView, target: TargetView) -> None:
@@ -98,8 +98,7 @@ def _list(ask: Ask, language: Language, found: AlertsView) -> dict[str, Any]:
     return {"found": found, "means": means, "form": Filled(), **_common(ask, language)}
 
 
-def _one(ask: Ask, language: Language, found: AlertsView) -> dict[str, Any]:
-    target = _target(ask, found)
+def _one(ask: Ask, language: Language, found: AlertsView, target: TargetView) -> dict[str, Any]:
     sent = [each for each in found.alerts if each.target == target.id]
     return {
         "found": found,
@@ -114,10 +113,10 @@ def _common(ask: Ask, language: Language) -> dict[str, Any]:
     return {"key": new_secret(), "start": start_of(_who(ask), language)}
 
 
-def _target(ask: Ask, found: AlertsView) -> TargetView:
-    """Return the target of the URL. Raises `not_found`."""
+def _target(found: AlertsView, name: str) -> TargetView:
+    """Return one of the targets. Raises `not_found`."""
     for target in found.targets:
-        if target.id == ask.path("target"):
+        if target.id == name:
             return target
     raise Problem("not_found", "there is no such thing for this token")
 
@@ -129,7 +128,5 @@ def _who(ask: Ask) -> Identity:
 
 ROUTES: Final = (
     *page.pages("alerts", show_alerts, EVERYBODY),
-    *page.forms("alerts", send_target, EVERYBODY, _CODES),
-    *page.pages("alerts/{target}", show_target, EVERYBODY),
-    *page.forms("alerts/{target}", send_act, EVERYBODY, _CODES),
+    *page.forms("alerts", send_alerts, EVERYBODY, _CODES),
 )

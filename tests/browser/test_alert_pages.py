@@ -29,7 +29,7 @@ async def test_a_firm_adds_a_target_and_sends_a_test_with_the_keyboard(
             await page.get_by_role("link", name="https://hooks.example/a").click()
             assert await page.get_by_role("checkbox", checked=True).count() == 1
             await page.get_by_role("button", name=w["alerts_send_test"]).dblclick()
-            await page.wait_for_load_state()
+            await page.locator("tbody tr").first.wait_for()
             assert await page.locator("tbody tr").count() == 1
             target = page.url
         async with opened(chromium, service.url + await people.link(service, person)) as page:

@@ -57,8 +57,13 @@ async def add(service, person, url, **chosen):
     )
     assert again.status == 303
     html = await shown(service, person)
-    (path,) = re.findall(rf'href="(/zh/alerts/tgt_\w+)">{re.escape(url)}<', html)
+    (path,) = re.findall(rf'href="(/zh/alerts\?target=tgt_\w+)">{re.escape(url)}<', html)
     return path
+
+
+async def act_of(person, service, path, **filled):
+    """Send a form of a target's page."""
+    return await person.send(service, "/zh/alerts", target=path.partition("=")[2], **filled)
 
 
 async def settled(service, count):
@@ -83,7 +88,7 @@ async def test_a_person_adds_a_target_and_sees_what_was_sent_to_it(service, rece
     assert "券已用 80%" in html
     assert "已送达" in html
     assert "· 200 ·" in html
-    again = await firm.send(service, path, act="again", alert=fields(html)["alert"])
+    again = await act_of(firm, service, path, act="again", alert=fields(html)["alert"])
     assert again.status == 303
     await settled(service, 2)
     assert len({got.headers["webhook-id"] for got in receiver.got}) == 1
@@ -94,9 +99,9 @@ async def test_a_test_is_sent_once_for_a_double_click(service, receiver):
     path = await add(service, provider, receiver.url(), kind_silent="yes", kind_gap="yes")
     key = fields(await shown(service, provider, path))["key"]
     for _ in range(2):
-        assert (await provider.send(service, path, act="test", key=key)).status == 303
+        assert (await act_of(provider, service, path, act="test", key=key)).status == 303
     await settled(service, 1)
-    await provider.send(service, path, act="test", key="another")
+    await act_of(provider, service, path, act="test", key="another")
     await settled(service, 2)
     assert len(await ask(service.dsn, "SELECT FROM meter.alert")) == 2
     assert "测试" in await shown(service, provider, path)
@@ -105,18 +110,18 @@ async def test_a_test_is_sent_once_for_a_double_click(service, receiver):
 async def test_a_target_is_changed_and_turned_off_and_on(service, receiver):
     auditor = await sign_in(service, "auditor")
     path = await add(service, auditor, receiver.url())
-    changed = await auditor.send(service, path, act="change", kind_review="yes")
+    changed = await act_of(auditor, service, path, act="change", kind_review="yes")
     assert changed.status == 303
     html = await shown(service, auditor, path)
     assert re.findall(r'name="kind_(\w+)" value="yes" checked', html) == ["review"]
-    assert (await auditor.send(service, path, act="off")).status == 303
+    assert (await act_of(auditor, service, path, act="off")).status == 303
     assert "手动停用" in await shown(service, auditor)
-    off = await auditor.send(service, path, act="test", key="k")
+    off = await act_of(auditor, service, path, act="test", key="k")
     assert off.status == 400
     assert "turn the target on first" in off.body.decode()
-    assert (await auditor.send(service, path, act="on")).status == 303
+    assert (await act_of(auditor, service, path, act="on")).status == 303
     assert "启用中" in await shown(service, auditor, path)
-    assert (await auditor.send(service, path, act="burn")).status == 400
+    assert (await act_of(auditor, service, path, act="burn")).status == 400
 
 
 @pytest.mark.parametrize(
@@ -151,10 +156,10 @@ async def test_nobody_sees_or_changes_the_target_of_another(service, receiver):
     path = await add(service, own, receiver.url())
     for other in others:
         assert receiver.url() not in await shown(service, other)
-        missing = await shown(service, other, "/zh/alerts/tgt_none", 404)
+        missing = await shown(service, other, "/zh/alerts?target=tgt_none", 404)
         assert await shown(service, other, path, 404) == missing
         for act in ("change", "test", "off", "on", "again"):
-            answer = await other.send(service, path, act=act, kind_gap="yes", key="k")
+            answer = await act_of(other, service, path, act=act, kind_gap="yes", key="k")
             assert answer.status == 404
     (row,) = await ask(service.dsn, "SELECT off_at, kinds FROM meter.alert_target")
     assert (row["off_at"], row["kinds"]) == (None, ["used_80"])
@@ -172,7 +177,7 @@ async def test_an_address_stays_text(service):
 async def test_nothing_is_told_to_a_target_that_was_turned_off(service, receiver):
     firm = await sign_in(service, "enterprise", ALPHA)
     path = await add(service, firm, receiver.url())
-    await firm.send(service, path, act="off")
+    await act_of(firm, service, path, act="off")
     await service.usage([record("r1", "A", *HOUR, 64_000)])
     assert receiver.got == []
     assert await ask(service.dsn, "SELECT FROM meter.alert") == []

@@ -447,8 +447,8 @@ async def test_the_roles_that_a_route_lists_get_their_own(database, tmp_path, mo
                 answer = check(
                     route, await known.ask(route, urls(route), known.callers[role], b"nonsense")
                 )
-                if route.kind == "form":  # what it holds is not of now
-                    assert answer.status == 409, (route.path, role)
+                if route.kind == "form":  # what it holds is not of now, or nothing
+                    assert answer.status in (400, 409), (route.path, role)
                 elif route.method == "POST":
                     assert answer.status == 400, (route.path, role)
                 else:

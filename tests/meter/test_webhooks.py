@@ -99,7 +99,7 @@ async def test_a_message_is_signed_for_whoever_has_the_public_key(service, recei
     assert version == "v1a"
     signed = f"{row['id']}.{got.headers['webhook-timestamp']}.".encode() + got.body
     key = (await service.get("/v1/webhook-key", Authorization="")).json
-    prefix, _, raw = key["public_key"].partition("_")
+    prefix, _, raw = key["whpk"].partition("_")
     assert prefix == "whpk"
     public = Ed25519PublicKey.from_public_bytes(base64.b64decode(raw))
     public.verify(base64.b64decode(signature), signed)
