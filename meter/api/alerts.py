@@ -6,6 +6,7 @@ Targets and messages belong to one token or person. Nobody sees or changes anoth
 import base64
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import UNSET
 
@@ -27,10 +28,10 @@ EVERYBODY: Final[tuple[Role, ...]] = ("authority", "auditor", "provider", "enter
 
 async def get_webhook_key(ask: Ask) -> WebhookKeyView:
     """The key that signs webhooks."""
-    key = ask.context.webhook_key
+    raw = await ask.context.alerts.webhook_key()
+    key = Ed25519PublicKey.from_public_bytes(raw)
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    raw = base64.b64encode(key.public_bytes_raw()).decode()
-    return WebhookKeyView(f"whpk_{raw}", pem)
+    return WebhookKeyView(f"whpk_{base64.b64encode(raw).decode()}", pem)
 
 
 async def get_alerts(ask: Ask) -> AlertsView:

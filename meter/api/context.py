@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import hdrs, web
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import store as ledger_store
 from ledger.store import Head
@@ -50,7 +49,6 @@ class Context:
     token_use: TokenUse
     sign_ins: SignIns
     cursor_key: bytes
-    webhook_key: Ed25519PublicKey
     alerts: AlertBook
     turns: Turns = field(default_factory=Turns)
     days: DaysOfUse = field(default_factory=DaysOfUse)

@@ -5,7 +5,7 @@ DIR/log.vkey         its public half, for verifiers
 DIR/receipt.key      signs receipts (0600), base64 of the seed
 DIR/log-2.key, DIR/log-2.vkey, DIR/receipt-2.key, …  further ones: see `host.keys`
 DIR/cursor.key       authenticates the cursors of pages (0600), base64 of 32 bytes; `serve` makes it
-DIR/webhook.key      signs webhooks (0600), base64 of the seed; `serve` makes it
+DIR/webhook.key      signs webhooks (0600), base64 of the seed; a leader makes it
 DIR/<person>.token   a bearer token of a person of the authority (0600)
 DIR/sign-in.toml     how people sign in to the pages, other than by links here: `host.sign_in_file`
 DIR/alerts.toml      how alerts leave the service: `host.alerts_file`

@@ -131,14 +131,14 @@ def cursor_key(folder: DataFolder) -> bytes:
 
 
 def webhook_key(folder: DataFolder) -> Ed25519PrivateKey:
-    """Return the key that signs webhooks; the first process of a data folder makes it.
+    """Return the key that signs webhooks; the first leader of a data folder makes it.
 
     Raises `Problem` `key_not_here` where its file is spoilt. Who removes it has a new one made,
     which receivers have to fetch.
     """
     if not folder.webhook_key.exists():
         text = base64.b64encode(secrets.token_bytes(32)).decode()
-        with suppress(FileExistsError):  # another process was faster
+        with suppress(FileExistsError):  # another leader was faster
             folder.write_secret(folder.webhook_key, text)
     return _parse_file(folder.webhook_key, _receipt_key)
 

@@ -37,7 +37,7 @@ from meter.service.running import (
     until_interrupted,
     wait_for_writes,
 )
-from meter.service.serving import cursor_key_of, webhook_key_of
+from meter.service.serving import cursor_key_of
 from meter.service.setup import Database, open_database, read_origin
 
 Role = Literal["leader", "front"]
@@ -196,7 +196,6 @@ async def keeping(
         database = await stack.enter_async_context(open_database(folder, read_origin(folder)))
         await wait_for_writes(database.address, patience_seconds)
         cursor_key_of(folder)
-        webhook_key_of(folder)
         port = stack.enter_context(_held_port(settings.host, settings.port))
         settings = msgspec.structs.replace(settings, port=port)
         kept = Kept(database)

@@ -19,7 +19,7 @@ from meter.api.context import AllMetrics
 from meter.host import logs
 from meter.host.clock import SYSTEM_CLOCK, Clock, WatchedClock
 from meter.host.data_folder import DataFolder, database_url
-from meter.host.keys import Keys
+from meter.host.keys import Keys, webhook_key
 from meter.host.metrics import Metrics
 from meter.host.sign_in_file import BadSignInFile, read_sign_in
 from meter.host.watermark import Watermark
@@ -31,7 +31,7 @@ from meter.publish.looker import Looker
 from meter.publish.mail import Mail
 from meter.publish.webhooks import Webhooks
 from meter.publish.witnesses import Witnesses, read_policy
-from meter.service.serving import Answering, answering, sending_of, webhook_key_of
+from meter.service.serving import Answering, answering, sending_of
 from meter.service.setup import (
     Database,
     SetupError,
@@ -41,6 +41,7 @@ from meter.service.setup import (
     read_origin,
 )
 from meter.tables import connections, load
+from meter.tables.alerts import keep_webhook_key
 from meter.tables.faults import DatabaseFault
 from meter.tables.registry import Registry
 from meter.tables.sessions import Address
@@ -212,7 +213,12 @@ async def _alerting(
     except BadSignInFile as error:
         raise SetupError("bad_sign_in", str(error)) from None
     mail = None if sending.mail is None else Mail(sending.mail, sending.tls(), entrance.site)
-    async with Webhooks(sending, webhook_key_of(folder)) as webhooks:
+    try:
+        key = webhook_key(folder)
+        await keep_webhook_key(readers, key.public_key().public_bytes_raw())
+    except Problem as problem:
+        raise SetupError("wrong_keys", problem.detail) from None
+    async with Webhooks(sending, key) as webhooks:
         yield Alerts(readers, registry, clock, webhooks, mail, metrics)
 
 

@@ -5,8 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from meter.api.app import make_app
 from meter.api.context import AllMetrics, Context
 from meter.api.streams import Streams
@@ -15,7 +13,7 @@ from meter.console import app as console
 from meter.host.alerts_file import BadAlertsFile, Sending, read_sending
 from meter.host.clock import WatchedClock
 from meter.host.data_folder import DataFolder
-from meter.host.keys import cursor_key, webhook_key
+from meter.host.keys import cursor_key
 from meter.host.metrics import Metrics
 from meter.host.sign_in import Entrance
 from meter.host.sign_in_file import BadSignInFile, Issuer, read_sign_in
@@ -74,7 +72,6 @@ async def answering(
                 token_use=token_use,
                 sign_ins=SignIns(parts.readers),
                 cursor_key=cursor_key_of(parts.folder),
-                webhook_key=webhook_key_of(parts.folder).public_key(),
                 alerts=AlertBook(parts.readers, sending_of(parts.folder)),
             ),
             console.PAGES,
@@ -91,14 +88,6 @@ def cursor_key_of(folder: DataFolder) -> bytes:
     """Return the key of the cursors. Raises `SetupError`."""
     try:
         return cursor_key(folder)
-    except Problem as problem:
-        raise SetupError("wrong_keys", problem.detail) from None
-
-
-def webhook_key_of(folder: DataFolder) -> Ed25519PrivateKey:
-    """Return the key that signs webhooks. Raises `SetupError`."""
-    try:
-        return webhook_key(folder)
     except Problem as problem:
         raise SetupError("wrong_keys", problem.detail) from None
 

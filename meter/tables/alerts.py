@@ -4,6 +4,7 @@ All times are microseconds by the service's clock. What crosses puts messages th
 (`tables.outbox`); this is about what comes of them.
 """
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from meter.views.crossings import KINDS, Kind, audience_of, message
 Why = Literal["", "person", "failed", "ended"]
 
 MAX_TARGETS: Final = 10  # of a person
+KEY_SECONDS: Final = 10.0  # for which the public key is known
 MAX_SHOWN: Final = 200  # messages of a person, the newest ones
 
 _SQL: Final = load("meter.tables", "alerts.sql")
@@ -203,6 +205,19 @@ class AlertBook:
     def __init__(self, readers: Readers, sending: Sending) -> None:
         self._readers = readers
         self._sending = sending
+        self._key = b""
+        self._key_at = 0.0
+
+    async def webhook_key(self) -> bytes:
+        """Return the public key by which whoever leads signs webhooks; it is asked for often."""
+        now = time.monotonic()
+        if not self._key or now - self._key_at > KEY_SECONDS:
+            async with self._connection() as connection:
+                self._key = bytes(await connection.fetchval(_SQL["webhook_key"]) or b"")
+            self._key_at = now
+        if not self._key:
+            raise Problem("unavailable", "nobody has led this ledger yet")
+        return self._key
 
     @property
     def sends_mail(self) -> bool:
@@ -269,6 +284,12 @@ def _name(who: Identity, key: str) -> str:
 
 
 # For whoever sends
+
+
+async def keep_webhook_key(readers: Readers, public: bytes) -> None:
+    """Keep the public key of whoever sends. Raises `unavailable`."""
+    async with reading(readers, snapshot=False) as connection:
+        await connection.execute(_SQL["keep_webhook_key"], public)
 
 
 async def due(connection: Connection, now: int, busy: Collection[str], most: int) -> list[Due]:

@@ -115,3 +115,10 @@ WHERE alert = ANY ($1) ORDER BY alert, number;
 -- name: waiting
 -- How many messages wait, and when the first of them is due.
 SELECT count(*) AS count, min(due_at) AS due FROM meter.alert WHERE due_at IS NOT NULL;
+
+-- name: keep_webhook_key
+INSERT INTO meter.alert_key (public) VALUES ($1)
+ON CONFLICT (is_one) DO UPDATE SET public = EXCLUDED.public;
+
+-- name: webhook_key
+SELECT public FROM meter.alert_key;

@@ -408,6 +408,12 @@ CREATE TABLE meter.alert_standing (
     PRIMARY KEY (kind, about)
 );
 
+-- The public half of the key by which whoever leads signs webhooks.
+CREATE TABLE meter.alert_key (
+    is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
+    public bytea NOT NULL CHECK (octet_length(public) = 32)
+);
+
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.act
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.act ENABLE ALWAYS TRIGGER append_only;
@@ -421,7 +427,9 @@ ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 GRANT USAGE ON SCHEMA meter TO :"service";
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token,
     meter.person, meter.sign_in_link, meter.session, meter.act TO :"service";
-GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt TO :"service";
+GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt, meter.alert_key
+    TO :"service";
+GRANT UPDATE (public) ON meter.alert_key TO :"service";
 GRANT SELECT, INSERT, DELETE ON meter.alert_standing TO :"service";
 GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq, meter.act_number_seq,
     meter.alert_attempt_number_seq TO :"service"; -- for a backup
