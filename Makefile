@@ -14,7 +14,7 @@ COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/
 COMMITTED = $(shell git log -1 --format=%ct)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-web screenshots test all vectors interop faults fuzz mutants bench check lock sbom wheel images clean
+.PHONY: help setup demo demo-web screenshots test all vectors interop faults ha fuzz mutants bench check lock sbom wheel images clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
@@ -42,6 +42,9 @@ vectors: $(INSTALLED) ## Write the test vectors, for readers in other languages
 
 faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundreds of times
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+ha: $(INSTALLED) ## Break a cluster of etcd, Patroni and Kashi on loopback, twenty times in each way
+	@$(BIN)/python -m tests.ha $(or $(ARGS),--out build/ha.json --page)
 
 fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=600 one, and for longer
 	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60)

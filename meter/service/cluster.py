@@ -81,7 +81,7 @@ class Instance:
         folder is of another history.
         """
         context = leader_context(self._folder)
-        await look(self._database.address, Keys(self._folder), self._clock)
+        await self._look()
         while True:
             with _bound(address) as taking:
                 host = address.rpartition(":")[0]
@@ -92,6 +92,20 @@ class Instance:
                 except _PASSING as error:
                     _log.warning("turn_ended", holder=lease.holder, detail=str(error))
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _look(self) -> None:
+        """Raise `SetupError` where this instance could not lead; wait for a database that is away.
+
+        A process that was killed may begin again in the midst of a fail-over.
+        """
+        while True:
+            try:
+                await look(self._database.address, Keys(self._folder), self._clock)
+            except _PASSING as error:
+                _log.warning("database_awaited", detail=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def all_metrics(self) -> bytes:
         """Return the public metrics of the leader and all fronts. Raises `Problem`."""

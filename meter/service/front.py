@@ -265,8 +265,9 @@ class Forwarding:
         lost = asyncio.create_task(self._lost.wait())
         while not lost.done():
             await asyncio.wait([lost], timeout=LOOK_SECONDS)
-            if self._connection is not None and await self._is_to_be_left(leader):
-                self._connection.end()
+            connection = self._connection  # which may be lost while the database is asked
+            if connection is not None and await self._is_to_be_left(leader):
+                connection.end()
                 await lost
 
     async def _is_to_be_left(self, leader: str) -> bool:

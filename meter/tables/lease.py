@@ -7,7 +7,6 @@ leader that was stopped past its lease does no harm when it wakes.
 """
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -26,6 +25,8 @@ RENEW_SECONDS: Final = 1.0
 LOADING_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 0.25  # between looks at a lease that another has
 STATEMENT_SECONDS: Final = 1.0  # on a server that has gone silent
+RENEWAL_SECONDS: Final = 1.5  # for one attempt to renew, with a new connection if need be
+TAKING_SECONDS: Final = 30.0  # for one attempt to take, which may try several hosts
 
 _AWAY: Final = (*faults.DRIVER, OSError, LedgerError)
 
@@ -47,7 +48,7 @@ class Lease:
 
     async def take(self) -> None:
         """Wait until the lease is ours, for as long as it takes."""
-        while not await self._try(self._take):  # noqa: ASYNC110 - the database tells nobody
+        while not await self._try(self._take, TAKING_SECONDS):  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(LOOK_SECONDS)
         _log.info("lease_taken", holder=self.holder)
 
@@ -60,16 +61,21 @@ class Lease:
         renewed_at = time.monotonic()
         while True:
             began = time.monotonic()
-            if await self._try(lambda connection: self._renew(connection, is_loaded())):
+            if await self._try(
+                lambda connection: self._renew(connection, is_loaded()), RENEWAL_SECONDS
+            ):
                 renewed_at = began
-            elif time.monotonic() - renewed_at > LEASE_SECONDS:
+                await asyncio.sleep(RENEW_SECONDS)
+                continue
+            if time.monotonic() - renewed_at > LEASE_SECONDS:
                 raise LostEpoch("the lease could not be renewed")
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def release(self) -> None:
         """Give the lease back, so that nobody waits for its end."""
-        await self._try(self._release)
-        await self._close()
+        self._leave_connection()  # on which a renewal may have been cancelled
+        await self._try(self._release, RENEWAL_SECONDS)
+        self._leave_connection()
 
     async def _take(self, connection: Connection) -> bool:
         return await ledger_store.take_lease(connection, self.holder, self.address, LOADING_SECONDS)
@@ -84,21 +90,25 @@ class Lease:
         await ledger_store.release_lease(connection, self.holder)
         return True
 
-    async def _try(self, ask: Callable[[Connection], Awaitable[bool]]) -> bool:
+    async def _try(
+        self, ask: Callable[[Connection], Awaitable[bool]], limit_seconds: float
+    ) -> bool:
         """Ask the database, and return no where it is away. Raises `LostEpoch`."""
         try:
-            if self._connection is None:
-                self._connection = await self._connect()
-            return await ask(self._connection)
+            async with asyncio.timeout(limit_seconds):
+                if self._connection is None:
+                    self._connection = await self._connect()
+                return await ask(self._connection)
         except LostEpoch:
             raise
         except _AWAY as error:
-            _log.warning("lease_unknown", holder=self.holder, detail=str(error))
-            await self._close()
+            detail = f"{type(error).__name__} {error}".strip()
+            _log.warning("lease_unknown", holder=self.holder, detail=detail)
+            self._leave_connection()
             return False
 
-    async def _close(self) -> None:
+    def _leave_connection(self) -> None:
+        """End the connection without a word, which nobody may be there to hear."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(Exception):  # it is not used again
-                await connection.close(timeout=1)
+            connection.terminate()

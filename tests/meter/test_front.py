@@ -23,7 +23,7 @@ from meter.host.metrics import Metrics
 from meter.rules.state import StoredBatch
 from meter.rules.verified import verified
 from meter.service import front, leader
-from meter.service.front import Forwarding, SocketWay
+from meter.service.front import Forwarding, SocketWay, Way
 from meter.service.leader import short_path
 from meter.tables import connections
 from meter.tables.registry import Registry
@@ -61,7 +61,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def forwarding(database: str, folder: DataFolder):
+async def forwarding(database: str, folder: DataFolder, way: Way | None = None):
     """A front's port, before a leader that is the test's."""
     peer = Peer()
     with short_path(folder.leader_socket) as name:
@@ -69,7 +69,7 @@ async def forwarding(database: str, folder: DataFolder):
             lambda: Connection(FromFront, peer.meet), name
         )
     readers = await connections.connect_readers(address_of(database))
-    port = Forwarding(SocketWay(folder), Registry(), readers, Metrics())
+    port = Forwarding(way or SocketWay(folder), Registry(), readers, Metrics())
     tasks = [asyncio.create_task(port.stay_connected()), asyncio.create_task(port.follow())]
 
     async def is_there() -> bool:
@@ -269,3 +269,69 @@ def test_the_metrics_of_processes_add_up_and_counts_outlive_their_process():
     assert 'kashi_batches_total{outcome="ok"} 5.0' in left
     assert "kashi_event_streams 0.0" in left
     assert merged([b"", left.encode()]) == left.encode()
+
+
+class SlowWay(SocketWay):
+    """A way that is asked whom it leads to, and answers only when the test lets it."""
+
+    drops_silent = True
+
+    def __init__(self, folder: DataFolder) -> None:
+        super().__init__(folder)
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def leads_to(self, _leader: str) -> bool:
+        self.asked.set()
+        await self.may_answer.wait()
+        return False
+
+
+async def test_a_leader_that_is_lost_while_the_database_is_asked_for_it_is_found_again(
+    service, database
+):
+    way = SlowWay(service.folder)
+    async with forwarding(database, service.folder, way) as (port, peer):
+        await asyncio.wait_for(way.asked.wait(), 20)
+        first = peer.connection
+        first.end()
+
+        async def is_lost() -> bool:
+            return port._connection is None
+
+        await until(is_lost)
+        way.may_answer.set()
+
+        async def is_back() -> bool:
+            return port.ready and peer.connection is not first
+
+        await until(is_back)
+
+
+async def test_a_leader_of_another_machine_that_says_nothing_is_left(
+    service, database, monkeypatch
+):
+    monkeypatch.setattr(front, "SILENT_SECONDS", 0.3)
+    way = SlowWay(service.folder)
+    async with forwarding(database, service.folder, way) as (_, peer):
+        first = peer.connection  # which says one word, and no more
+
+        async def is_left() -> bool:
+            return peer.connection is not None and peer.connection is not first
+
+        await until(is_left)
+
+
+async def test_a_deadline_is_an_instant_of_the_leaders_clock(service, database):
+    async with forwarding(database, service.folder) as (port, peer):
+        ahead = 10**15
+        for late in (50, 0, 30):
+            peer.connection.say(
+                Moved(0, 0, 0, ready=True, clock=time.monotonic_ns() + ahead - late * 10**9)
+            )
+        await asyncio.sleep(0.1)
+        asking = asyncio.create_task(port.batch(signed(service)))
+        await peer.hears(1)
+        left = peer.heard_messages[0].deadline - time.monotonic_ns() - ahead
+        assert 0 < left / 1e9 <= front.DEADLINE_SECONDS
+        assert left / 1e9 > front.DEADLINE_SECONDS - 25
+        asking.cancel()

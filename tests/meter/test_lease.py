@@ -12,6 +12,7 @@ from ledger.store import LostEpoch
 from meter.tables import connections, lease
 from meter.tables.lease import Lease
 from tests.books import record
+from tests.clusters import checkpoint
 from tests.services import HOUR, address_of, ask, serving, until
 
 
@@ -91,20 +92,55 @@ async def test_whoever_is_late_can_neither_take_over_nor_store_a_checkpoint(data
         await asyncio.wait_for(late.keep(lambda: True), 10)
 
 
-async def test_a_service_that_was_shut_out_publishes_nothing_more(service, database):
-    published = service.running.published.size
-    async with writing(database) as connection:
-        await store.take_over(connection)
-        shown = await store.shown_checkpoint(connection)
-    # What was committed before is not shown by who was shut out after it.
-    body = {"programme": "training-coupon", "version": "2024-12"}
-    assert (await service.post("/v1/policies", body)).status == 503
-    service.intake.watermark.move(published + 1)
+async def test_a_service_that_was_shut_out_shows_nothing_of_what_it_has_signed(service, database):
+    before = checkpoint(service.folder)
+    async with writing(database) as other:
+        stored = await store.shown_checkpoint(other)
+        taking = other.transaction()
+        await taking.start()
+        await other.execute("SELECT FROM ledger.lease FOR UPDATE")
+        # Commits do not wait for that row, and checkpoints do.
+        assert (await service.usage([record("r1", "A", *HOUR, 1)])).status == 200
+        await until(partial(someone_waits, database))
+        assert checkpoint(service.folder) == before
+        await other.execute("UPDATE ledger.head SET epoch = epoch + 1")
+        await other.execute("UPDATE ledger.lease SET epoch = epoch + 1")
+        await taking.commit()
+        failed = "kashi_publish_failures_total 1.0"
+
+        async def is_refused() -> bool:
+            return failed in (await service.get("/metrics")).body.decode()
+
+        await until(is_refused)
+        assert await store.shown_checkpoint(other) == stored
+    assert checkpoint(service.folder) == before
+    assert (await service.usage([record("r2", "A", *HOUR, 1)], seq=2)).status == 503
     with pytest.raises(LostEpoch):
-        await asyncio.wait_for(service.running.ended, 10)
-    assert service.running.published.size == published
-    async with writing(database) as connection:
-        assert await store.shown_checkpoint(connection) == shown
+        await asyncio.wait_for(service.running.ended, 20)
+    assert checkpoint(service.folder) == before
+
+
+async def someone_waits(database: str) -> bool:
+    return bool(await ask(database, "SELECT FROM pg_locks WHERE NOT granted"))
+
+
+@pytest.mark.usefixtures("service")
+async def test_whoever_loses_the_lease_while_it_takes_over_does_not(database):
+    one = lease_of(database, "one:1")
+    await one.take()
+    async with writing(database) as mine, writing(database) as other:
+        before = await store.head(mine)
+        # Without a name it is no writer that the takeover would end.
+        await other.execute("SET application_name = ''")
+        taking = other.transaction()
+        await taking.start()
+        await other.execute("UPDATE ledger.lease SET holder = 'other'")
+        late = asyncio.create_task(store.take_over(mine, holder=one.holder))
+        await until(partial(someone_waits, database))
+        await taking.commit()
+        with pytest.raises(LostEpoch):
+            await late
+        assert await store.head(other) == before
 
 
 @pytest.mark.usefixtures("service")
@@ -116,11 +152,7 @@ async def test_what_waits_for_the_row_of_the_lease_is_refused_after_a_takeover(d
         await taking.start()
         await second.execute("SELECT FROM ledger.lease FOR UPDATE")
         showing = asyncio.create_task(store.show_checkpoint(first, head.epoch, head.size, note))
-
-        async def waits() -> bool:
-            return bool(await ask(database, "SELECT FROM pg_locks WHERE NOT granted"))
-
-        await until(waits)
+        await until(partial(someone_waits, database))
         await second.execute("UPDATE ledger.head SET epoch = epoch + 1")
         await second.execute("UPDATE ledger.lease SET epoch = epoch + 1")
         await taking.commit()
@@ -159,14 +191,15 @@ async def test_a_lease_is_kept_by_the_databases_clock_and_never_shortened_while_
 async def test_a_lease_that_cannot_be_renewed_ends_the_turn(database, monkeypatch):
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(lease, "RENEWAL_SECONDS", 0.2)
     one = lease_of(database, "one:1")
     await one.take()
 
-    async def refused():
-        raise ConnectionRefusedError
+    async def silent():  # as a database that has gone silent
+        await asyncio.Event().wait()
 
-    await one._close()
-    one._connect = refused
+    one._leave_connection()
+    one._connect = silent
     began = time.monotonic()
     with pytest.raises(LostEpoch, match="could not be renewed"):
         await asyncio.wait_for(one.keep(lambda: True), 30)

@@ -1,0 +1,1 @@
+"""The drill of several machines: real etcd, Patroni and Kashi on loopback, and faults."""
