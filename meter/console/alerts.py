@@ -81,7 +81,8 @@ def _choice(ask: Ask, language: Language, found: AlertsView, means: Means) -> Ch
     """Return what a form chooses. Raises `malformed`."""
     kinds = [kind for kind in found.kinds if KIND + kind in ask.form]
     if not kinds:
-        raise Problem("malformed", spoken(language).alerts_choose)
+        w = spoken(language)
+        raise Problem("malformed", w.alerts_choose)
     if means not in MEANS:
         raise Problem("malformed", "the form names no means")
     return Choice(means, language, kinds)

@@ -15,7 +15,9 @@ from meter.console.formats import LANGUAGES, money
 from meter.console.words import WORDS, words
 from meter.rules.claim_book import ClaimState
 from meter.rules.two_persons import PROPOSABLE
+from meter.tables.alerts import Why
 from meter.values.policy_file import Evidence
+from meter.views.crossings import Kind as CrossingKind
 from meter.views.preview import FigureName
 from tests.books import ALPHA, PROGRAMME, lifted, uscc_of
 from tests.services import (
@@ -261,6 +263,23 @@ def named_by_claims() -> set[str]:
     return named | {"claim_state", "claim_approved", "claim_cash", "approved_in_all"}
 
 
+def named_by_alerts() -> set[str]:
+    """Return the texts whose names are made of what an alert tells, how, and how it went."""
+    said = {
+        *get_args(CrossingKind),
+        "off",
+        "test",
+        "webhook",
+        "mail",
+        "waiting",
+        "taken",
+        "given_up",
+    }
+    return {f"alert_{each}" for each in said} | {
+        f"alerts_off_{why}" for why in get_args(Why) if why
+    }
+
+
 def test_every_text_is_in_both_languages_and_used():
     templates = "".join(
         page._ENVIRONMENT.loader.get_source(page._ENVIRONMENT, name)[0]
@@ -268,7 +287,7 @@ def test_every_text_is_in_both_languages_and_used():
     )
     sources = "".join(each.read_text() for each in CONSOLE.glob("*.py"))
     used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources)) | named_by_acts()
-    used |= named_by_claims()
+    used |= named_by_claims() | named_by_alerts()
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()

@@ -138,6 +138,7 @@ VALUES = {
     "id": lambda _: "nobody",
     "person": lambda side: "nobody" if side is NOBODY else PERSON.get("id", "somebody"),
     "asset": lambda side: "nothing.css" if side is NOBODY else next(iter(page.ASSETS)),
+    "act": lambda side: "nothing" if side is NOBODY else "freeze",
     "token": lambda _: "nobody-1",
     "proposal": lambda side: PROPOSALS.get(side, "999999"),
     "withheld": lambda side: WITHHELD.get(side, "999999"),
