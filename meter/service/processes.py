@@ -124,7 +124,7 @@ async def _take_turns(settings: Settings, cluster: Cluster) -> None:
         )
         stack.push_async_callback(end_task, turns)
         own = listening_to_operator(metrics, instance.all_metrics, settings.own)
-        _say_ready(await stack.enter_async_context(own))
+        _say_ready(await stack.enter_async_context(own), watched)
         await until_interrupted(watched, turns)
 
 
@@ -144,7 +144,7 @@ async def _lead(settings: Settings) -> None:
         )
         ended = asyncio.create_task(first_end(leader.tasks, database))
         stack.callback(ended.cancel)
-        _say_ready(url)
+        _say_ready(url, leader.clock)
         await until_interrupted(leader.clock, ended)
 
 
@@ -158,7 +158,7 @@ async def front(settings: Settings) -> None:
         fronting(folder, database.address, settings.clock, *place, context) as (url, clock),
     ):
         never: asyncio.Task[None] = asyncio.create_task(_wait_for_ever())
-        _say_ready(url)
+        _say_ready(url, clock)
         await until_interrupted(clock, never)
         never.cancel()
 
@@ -167,9 +167,10 @@ async def _wait_for_ever() -> None:
     await asyncio.Event().wait()
 
 
-def _say_ready(url: str) -> None:
-    """Tell the keeper, and end with it."""
+def _say_ready(url: str, clock: WatchedClock) -> None:
+    """Tell the keeper, and end with it. From now on it may pass on that the clock is right."""
     settle_interpreter()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, clock.confirm)
     sys.stdout.buffer.write(msgspec.json.encode(Ready(url)) + b"\n")
     sys.stdout.flush()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _end_at_the_end_of_input)
@@ -237,7 +238,7 @@ class Kept:
         self.metrics_url = ""
         self._database = database
         self._tasks: list[asyncio.Task[None]] = []
-        self._running: dict[asyncio.Task[None], asyncio.subprocess.Process] = {}
+        self._ready: dict[asyncio.Task[None], asyncio.subprocess.Process] = {}
 
     async def start(self, role: Role, settings: Settings) -> Ready:
         """Start a process and keep it; return what it says. Raises `Ended`."""
@@ -272,8 +273,8 @@ class Kept:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def pass_on(self, number: signal.Signals) -> None:
-        """Send a signal to all processes."""
-        for process in self._running.values():
+        """Send a signal to all processes that are ready: before, it would kill them."""
+        for process in self._ready.values():
             process.send_signal(number)
 
     async def _keep(self, role: Role, settings: Settings, ready: "asyncio.Future[Ready]") -> None:
@@ -288,24 +289,27 @@ class Kept:
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,  # an interrupt at the terminal is only for us
             )
-            self._running[task] = process
             try:
-                status = await _wait_for(process, ready)
+                await _hear_ready(process, ready)
+                self._ready[task] = process
+                status = await process.wait()
             except BaseException:
                 await _end(process)
                 raise
+            finally:
+                self._ready.pop(task, None)
             if status >= 0:
                 raise Ended(role, status)
             _log.error("process_killed", role=role, signal=signal.Signals(-status).name)
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _wait_for(process: asyncio.subprocess.Process, ready: "asyncio.Future[Ready]") -> int:
+async def _hear_ready(process: asyncio.subprocess.Process, ready: "asyncio.Future[Ready]") -> None:
+    """Wait until a process says that it is ready, or has ended."""
     assert process.stdout is not None, "it is a pipe"
     line = await process.stdout.readline()
     if line and not ready.done():
         ready.set_result(msgspec.json.decode(line, type=Ready))
-    return await process.wait()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
