@@ -18,10 +18,12 @@ from meter.api.get_official import (
     CouponsQuery,
     PartiesQuery,
     get_coupons,
+    get_enterprises,
     get_pools,
     get_providers,
     get_withheld,
 )
+from meter.api.get_own import get_me
 from meter.api.get_people import ProposalsQuery, get_proposals
 from meter.api.get_pool_forecast import get_pool_forecast
 from meter.api.get_provider import get_streams
@@ -70,6 +72,8 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         pools = await answer(asked, get_pools, PageQuery(limit=LISTED * 10))
         forecasts = [await _forecast(asked, each, now) for each in pools.pools]
         coupons = await answer(asked, get_coupons, CouponsQuery(limit=COUPONS))
+        firms = await answer(asked, get_enterprises, PartiesQuery(limit=COUPONS))
+        me = await answer(asked, get_me)
         providers = await answer(asked, get_providers, PartiesQuery(limit=PROVIDERS))
         streams = [
             (await answer(asked, get_streams, PageQuery(limit=PROVIDERS), provider=each.id)).streams
@@ -84,6 +88,9 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         proposals=proposals[:LISTED],
         proposals_more=len(proposals) > LISTED,
         kinds=_kinds(language),
+        firms={each.uscc: each.name for each in firms.enterprises},
+        centres={each.id: each.name for each in providers.providers},
+        titles=view.titles(me.programmes, language),
         claims=claims,
         pools=view.pool_lines(pools.pools, forecasts, language),
         soonest=view.soonest(filter(None, forecasts), language, LISTED),

@@ -10,7 +10,14 @@ from typing import Final
 from msgspec import UNSET
 
 from meter.api.day_responses import CouponEnd, PoolForecast
-from meter.api.responses import CouponView, PoolView, ProviderView, StreamView, WithheldView
+from meter.api.responses import (
+    CouponView,
+    PoolView,
+    ProgrammeView,
+    ProviderView,
+    StreamView,
+    WithheldView,
+)
 from meter.console import formats
 from meter.console.enterprise_view import Share, share
 from meter.console.formats import Language
@@ -60,6 +67,13 @@ class ProviderLine:
     last: str
     missing: int
     is_silent: bool
+
+
+def titles(programmes: Iterable[ProgrammeView], language: Language) -> dict[str, str]:
+    """Return what programmes are called."""
+    return {
+        each.programme: each.title if language == "zh" else each.title_en for each in programmes
+    }
 
 
 def waiting(records: Iterable[WithheldView], now: int) -> list[Waiting]:

@@ -67,8 +67,10 @@ async def test_the_authority_begins_with_what_waits_and_how_the_money_stands(ser
             found.text
         )
     (coupon,) = (await service.get("/v1/coupons")).json["coupons"]
-    assert {ALPHA, money(coupon["remaining"])} <= set(found.text)
+    name = (await service.get(f"/v1/enterprises/{ALPHA}")).json["enterprise"]["name"]
+    assert {ALPHA, name, money(coupon["remaining"])} <= set(found.text)
     text = " ".join(found.text)
+    assert "Training coupon 2025" in text
     assert all(W[name] in text for name in ("silent", "no_proposals", "no_claims_open"))
 
 
