@@ -66,6 +66,12 @@ class _Page:
         yield f'<p class="lead">{escape(info["summary"])}</p></header>'
         yield _prose(info["description"])
         yield '<p>The same for programs: <a href="/openapi.json">/openapi.json</a>.</p>'
+        sampled = " and ".join(
+            f'<a href="#{each["operationId"]}">{escape(each["summary"])}</a>'
+            for _, _, each in self.operations
+            if "x-codeSamples" in each
+        )
+        yield f"<p>In curl, Python and Go: {sampled}.</p>"
         yield from self._by_role()
         yield f'<section><h2 id="operations">Operations</h2>{_prose(_LEGEND)}'
         for method, path, operation in self.operations:
@@ -125,6 +131,9 @@ class _Page:
         if "requestBody" in operation:
             yield from self._body(operation["requestBody"])
         yield from self._responses(operation["responses"])
+        for sample in operation.get("x-codeSamples", ()):
+            yield f"<details open><summary>{escape(sample['lang'])}</summary>"
+            yield f"<pre>{escape(sample['source'])}</pre></details>"
         yield "</article>"
 
     def _body(self, body: _Json) -> Iterator[str]:

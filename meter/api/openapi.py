@@ -8,12 +8,14 @@ same routes give the same bytes.
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Final, get_args
+from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import hdrs, web
 from msgspec import Struct
 from msgspec.structs import fields
 
+from meter.api.code_samples import code_samples
 from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
 from meter.api.post import IDEMPOTENCY_KEY, REPLAYED, SIGNATURE
 from meter.api.routes import EVENTS, ROUTES_SERVED, Ask, Route, path_names, with_etag
@@ -210,15 +212,36 @@ def codes_of(route: Route) -> list[str]:
 
 
 def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
+    parameters = list(_parameters(route, schemas))
     return {
         "operationId": _operation_id(route),
         "summary": route.summary,
         "tags": list(users(route)),
         "security": [{"token": list(route.roles)}] if route.roles else [],
-        "parameters": list(_parameters(route, schemas)),
+        "parameters": parameters,
         **_request_body(route, schemas),
         "responses": dict(sorted(_responses(route, schemas))),
+        **_samples(route, parameters),
     }
+
+
+# A question and a command that stand for all.
+_SAMPLED: Final = (("GET", "/v1/enterprises/{uscc}/balance"), ("POST", "/v1/coupons"))
+
+
+def _samples(route: Route, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    if (route.method, route.path) not in _SAMPLED:
+        return {}
+    given = {
+        place: {each["name"]: str(each["example"]) for each in parameters if each["in"] == place}
+        for place in ("path", "query")
+    }
+    needed = {each["name"] for each in parameters if each["required"]}
+    query = urlencode({name: text for name, text in given["query"].items() if name in needed})
+    target = route.path.format(**given["path"]) + (f"?{query}" if query else "")
+    kind = route.body
+    body = BODIES[kind] if isinstance(kind, type) and issubclass(kind, Struct) else None
+    return {"x-codeSamples": code_samples(target, body)}
 
 
 def _operation_id(route: Route) -> str:
