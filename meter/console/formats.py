@@ -26,6 +26,12 @@ _SHORT: Final[dict[Language, tuple[tuple[int, str], ...]]] = {
     "en": ((10**9, "bn"), (10**6, "M"), (10**3, "k")),
 }
 _LABEL: Final[dict[Language, str]] = {"zh": "北京时间", "en": "Beijing time"}
+_UNITS_OF_TIME: Final[tuple[tuple[int, dict[Language, str]], ...]] = (
+    (86_400, {"zh": "天前", "en": "d ago"}),
+    (3_600, {"zh": "小时前", "en": "h ago"}),
+    (60, {"zh": "分钟前", "en": "min ago"}),
+    (1, {"zh": "秒前", "en": "s ago"}),
+)
 
 
 def money(yuan: str) -> str:
@@ -90,6 +96,13 @@ def moment(text: str, language: Language) -> str:
     there = datetime.fromisoformat(text).astimezone(BEIJING)
     time = f"{date(there.date().isoformat(), language)} {there:%H:%M:%S}"
     return f"{time}（{_LABEL[language]}）" if language == "zh" else f"{time} ({_LABEL[language]})"
+
+
+def age(seconds: int, language: Language) -> str:
+    """Return how long ago something was, in the largest unit of which one has passed: `3 min`."""
+    units = (each for each in _UNITS_OF_TIME if seconds >= each[0])
+    size, names = next(units, _UNITS_OF_TIME[-1])
+    return f"{max(0, seconds) // size:,} {names[language]}"
 
 
 def _date(text: str) -> tuple[int, int, int]:

@@ -17,10 +17,11 @@ from meter.api.proofs import get_entry_proof
 from meter.api.responses import EntryPage
 from meter.api.routes import Ask, answer
 from meter.console import log_view, page
-from meter.console.formats import Language, moment
+from meter.console.formats import Language, age, moment
 from meter.console.sign_in import EVERYBODY
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
+from meter.values.units import MICROSECONDS, parse_moment
 
 ENTRIES: Final = 20  # on a page
 
@@ -46,6 +47,7 @@ async def show_log(ask: Ask, language: Language) -> web.StreamResponse:
         language,
         published=await _published(ask, language),
         newest=moment(growth.as_of.time, language),
+        age=_age(ask, growth.as_of.time, language),
         size=growth.as_of.entries,
         chart=log_view.growth_chart(growth, language),
         q=query.q,
@@ -58,6 +60,11 @@ async def show_log(ask: Ask, language: Language) -> web.StreamResponse:
         keys=ask.context.registry.now.log_keys(),
         base=f"{ask.request.scheme}://{ask.request.host}",
     )
+
+
+def _age(ask: Ask, newest: str, language: Language) -> str:
+    """Return how old the newest entry is: a log that stands still ages."""
+    return age((ask.context.clock.counted() - parse_moment(newest)) // MICROSECONDS, language)
 
 
 def _filters(query: LogQuery) -> dict[str, str]:

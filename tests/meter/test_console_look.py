@@ -100,6 +100,20 @@ def test_times_are_beijings_and_say_so():
         formats.date("31.12.2025", "zh")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "zh", "en"),
+    [
+        (-1, "0 秒前", "0 s ago"),
+        (59, "59 秒前", "59 s ago"),
+        (60, "1 分钟前", "1 min ago"),
+        (7_199, "1 小时前", "1 h ago"),
+        (86_400_000, "1,000 天前", "1,000 d ago"),
+    ],
+)
+def test_an_age_is_in_the_largest_unit_that_has_passed(seconds, zh, en):
+    assert (formats.age(seconds, "zh"), formats.age(seconds, "en")) == (zh, en)
+
+
 # Colours
 
 

@@ -116,6 +116,8 @@ async def test_the_log_shows_the_checkpoint_as_it_claims(service):
     assert numbers[0] == claimed.size - 1
     start = await service.http.get(service.url, headers=auditor.headers, allow_redirects=False)
     assert start.headers["Location"].endswith("/log")
+    service.clock.advance(7_300)
+    assert "2 h ago" in (await shown(service, auditor, "/en/log")).text
 
 
 def test_cosigners_are_told_with_the_time_that_they_state():
