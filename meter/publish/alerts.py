@@ -51,6 +51,7 @@ class Alerts:
         self._mail = mail
         self._metrics = metrics
         self._sending: dict[str, asyncio.Task[None]] = {}  # by target
+        self._is_known = False  # the key that receivers ask for
 
     async def run(self) -> None:
         """Send what is due, until cancelled."""
@@ -69,6 +70,9 @@ class Alerts:
         room = AT_ONCE - len(self._sending)
         try:
             async with connections.reading(self._readers, snapshot=False) as connection:
+                if not self._is_known:
+                    await alerts.keep_webhook_key(connection, self._webhooks.public_key)
+                    self._is_known = True
                 now, busy = self._clock.counted(), list(self._sending)
                 found = await alerts.due(connection, now, busy, room) if room else []
                 self._metrics.set_alerts(*await alerts.waiting(connection), now)

@@ -96,6 +96,11 @@ class Webhooks:
         self._tls = sending.tls()
         self._checked = Checked(sending.hosts)
 
+    @property
+    def public_key(self) -> bytes:
+        """The 32 bytes by which a receiver checks what is sent."""
+        return self._key.public_key().public_bytes_raw()
+
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(

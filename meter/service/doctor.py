@@ -22,6 +22,7 @@ from ledger.folder import FolderReader
 from ledger.note import claimed_checkpoint
 from ledger.quorum import TrustPolicy
 from ledger.tiles import CHECKPOINT
+from meter.host.alerts_file import BadAlertsFile, read_sending
 from meter.host.clock import Clock, LastEntry, doubt_at_start
 from meter.host.data_folder import DataFolder, database_url
 from meter.host.keys import Keys
@@ -71,6 +72,7 @@ async def examine(
     for each in _disks(folder):
         yield each
     yield _entrance(folder)
+    yield _alerts(folder)
     try:
         async with open_database(folder, read_origin(folder), join=True) as database:
             async for each in _database(database.address, clock):
@@ -118,6 +120,16 @@ def _entrance(folder: DataFolder) -> Finding:
         return Finding(str(error), "bad_sign_in", "mend the file, or move it away")
     where = entrance.site or "this machine alone"
     return Finding(f"people sign in at {where}, {'by links' if issuer is None else issuer.url}")
+
+
+def _alerts(folder: DataFolder) -> Finding:
+    """Return how alerts leave; a file that does not say it ends the next start."""
+    try:
+        mail = read_sending(folder.path).mail
+    except BadAlertsFile as error:
+        return Finding(str(error), "bad_alerts", "mend the file, or move it away")
+    where = "no mail" if mail is None else f"mail by {mail.host}"
+    return Finding(f"alerts leave as webhooks, and {where}")
 
 
 # The database

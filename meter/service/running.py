@@ -41,7 +41,6 @@ from meter.service.setup import (
     read_origin,
 )
 from meter.tables import connections, load
-from meter.tables.alerts import keep_webhook_key
 from meter.tables.faults import DatabaseFault
 from meter.tables.registry import Registry
 from meter.tables.sessions import Address
@@ -215,7 +214,6 @@ async def _alerting(
     mail = None if sending.mail is None else Mail(sending.mail, sending.tls(), entrance.site)
     try:
         key = webhook_key(folder)
-        await keep_webhook_key(readers, key.public_key().public_bytes_raw())
     except Problem as problem:
         raise SetupError("wrong_keys", problem.detail) from None
     async with Webhooks(sending, key) as webhooks:

@@ -286,10 +286,9 @@ def _name(who: Identity, key: str) -> str:
 # For whoever sends
 
 
-async def keep_webhook_key(readers: Readers, public: bytes) -> None:
-    """Keep the public key of whoever sends. Raises `unavailable`."""
-    async with reading(readers, snapshot=False) as connection:
-        await connection.execute(_SQL["keep_webhook_key"], public)
+async def keep_webhook_key(connection: Connection, public: bytes) -> None:
+    """Keep the public key of whoever sends."""
+    await connection.execute(_SQL["keep_webhook_key"], public)
 
 
 async def due(connection: Connection, now: int, busy: Collection[str], most: int) -> list[Due]:

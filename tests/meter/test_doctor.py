@@ -149,6 +149,9 @@ async def test_a_clock_and_keys_that_stop_a_start_are_found_before(database, tmp
         (service.folder.path / "sign-in.toml").write_text("site = 1")
         assert by_code(await looked(service, database))["bad_sign_in"] is False
         (service.folder.path / "sign-in.toml").unlink()
+        (service.folder.path / "alerts.toml").write_text("mail = 1")
+        assert by_code(await looked(service, database))["bad_alerts"] is False
+        (service.folder.path / "alerts.toml").unlink()
         gone = re.sub(r"/kashi_test_\w+", "/nowhere", database)
         assert by_code(await looked(service, gone)) == waiting("backups_unnamed") | {
             "no_database": False

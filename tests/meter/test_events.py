@@ -605,9 +605,10 @@ async def test_nothing_is_told_before_it_is_committed(database, tmp_path, monkey
         write, held, may_end = tables_write.write, asyncio.Event(), asyncio.Event()
 
         async def slow(*arguments):
-            await write(*arguments)
+            opened = await write(*arguments)
             held.set()
             await may_end.wait()
+            return opened
 
         monkeypatch.setattr(tables_write, "write", slow)
         async with listening(service, alpha) as heard:
