@@ -7,10 +7,13 @@ returns when the program accepts the ledger, and raises `Refused` with its messa
 Where a program is missing, the test is skipped; in CI it fails.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -74,11 +77,33 @@ def run_go(scratch: Path, source: str, *words: object) -> str:
 
 def run_node(script: str, *words: object) -> str:
     """Run a script that uses Sigstore's packages; returns its output."""
-    need("node", shutil.which("node"))
-    need("@sigstore/verify", (INSTALLED / "node_modules/@sigstore/verify").is_dir())
-    return run(
-        "node", HERE / script, *words, environment={"NODE_PATH": str(INSTALLED / "node_modules")}
+    return run("node", HERE / script, *words, environment=node_environment("@sigstore/verify"))
+
+
+@asynccontextmanager
+async def node_running(package: str, script: str, *words: object) -> AsyncIterator[None]:
+    """Run a script that uses a package and serves from the line `ready` on, until we leave."""
+    environment = os.environ | node_environment(package)
+    arguments = [str(word) for word in (HERE / script, *words)]
+    process = await asyncio.create_subprocess_exec(
+        *("node", *arguments), env=environment, stdout=asyncio.subprocess.PIPE
     )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            while (line := await process.stdout.readline()) != b"ready\n":
+                assert line, "it has ended"
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def node_environment(package: str) -> dict[str, str]:
+    """Return where scripts find packages, of which they need one."""
+    need("node", shutil.which("node"))
+    need(package, (INSTALLED / "node_modules" / package).is_dir())
+    return {"NODE_PATH": str(INSTALLED / "node_modules")}
 
 
 def run_aics(module: str, *words: object) -> str:
