@@ -1,9 +1,10 @@
 """The JSON about alerts."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from meter.values.strict import Id
 from meter.views.crossings import Kind
 
 
@@ -12,6 +13,34 @@ class WebhookKeyView(Struct, frozen=True):
 
     whpk: str
     pem: str
+
+
+class AddTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place to which alerts of some kinds are to go."""
+
+    means: Literal["webhook", "mail"]
+    address: str
+    language: Literal["zh", "en"]
+    kinds: Annotated[list[Kind], Meta(min_length=1)]
+
+
+class TestTarget(Struct, frozen=True, forbid_unknown_fields=True):
+    """A test is to be sent to a target."""
+
+    target: Id
+
+
+class TurnTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A target is to be turned on or off."""
+
+    target: Id
+    on: bool
+
+
+class ReplayAlert(Struct, frozen=True, forbid_unknown_fields=True):
+    """A message is to be sent again."""
+
+    alert: Id
 
 
 class TargetView(Struct, frozen=True, kw_only=True):

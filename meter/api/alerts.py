@@ -1,27 +1,41 @@
 """Alerts of whoever asks: where they go, what was sent, and the key that signs webhooks.
 
-Targets and messages belong to one token or person. Nobody sees or changes another's.
+Targets and messages belong to one token or person. Nobody sees or changes another's. What is asked
+for again with one `Idempotency-Key` is done once; the response shows what it is by then.
 """
 
 import base64
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from meter.api.alert_responses import (
+    AddTarget,
     AlertsView,
     AlertView,
     AttemptView,
+    ReplayAlert,
     TargetView,
+    TestTarget,
+    TurnTarget,
     WebhookKeyView,
 )
+from meter.api.post import MAX_COMMAND_BYTES, idempotency_key
 from meter.api.routes import Ask, Route
+from meter.host.destinations import Choice
+from meter.host.sign_in import new_secret
+from meter.host.tokens import Identity
+from meter.http.bodies import BODIES
 from meter.tables.alerts import Delivery, Target
+from meter.values.problems import Problem
 from meter.values.roles import Role
+from meter.values.strict import decode_request
 from meter.values.units import format_moment
 from meter.views.crossings import KINDS
+
+B = TypeVar("B", bound=Struct)
 
 EVERYBODY: Final[tuple[Role, ...]] = ("authority", "auditor", "provider", "enterprise")
 
@@ -36,12 +50,54 @@ async def get_webhook_key(ask: Ask) -> WebhookKeyView:
 
 async def get_alerts(ask: Ask) -> AlertsView:
     """Where alerts of the token or person go, and the newest ones."""
-    assert ask.who is not None, "the route is not public"
+    who = _who(ask)
     return AlertsView(
-        kinds=list(KINDS[ask.who.role]),
-        targets=[_target(each) for each in await ask.context.alerts.targets(ask.who)],
-        alerts=[_alert(each) for each in await ask.context.alerts.deliveries(ask.who)],
+        kinds=list(KINDS[who.role]),
+        targets=[_target(each) for each in await ask.context.alerts.targets(who)],
+        alerts=[_alert(each) for each in await ask.context.alerts.deliveries(who)],
     )
+
+
+async def post_target(ask: Ask) -> TargetView:
+    """Add a target."""
+    body, key, now = await _asked(ask, AddTarget)
+    choice = Choice(body.means, body.language, body.kinds)
+    return _target(await ask.context.alerts.add(_who(ask), choice, body.address, key, now))
+
+
+async def post_test(ask: Ask) -> AlertView:
+    """Send a test to a target."""
+    body, key, now = await _asked(ask, TestTarget)
+    return _alert(await ask.context.alerts.test(_who(ask), body.target, key, now))
+
+
+async def post_turn(ask: Ask) -> TargetView:
+    """Turn a target on or off."""
+    body, key, now = await _asked(ask, TurnTarget)
+    book, who = ask.context.alerts, _who(ask)
+    return _target(await book.turn(who, body.target, key, now, is_on=body.on))
+
+
+async def post_replay(ask: Ask) -> AlertView:
+    """Send a message again."""
+    body, key, now = await _asked(ask, ReplayAlert)
+    return _alert(await ask.context.alerts.send_again(_who(ask), body.alert, key, now))
+
+
+async def _asked(ask: Ask, kind: type[B]) -> tuple[B, str, int]:
+    """Return what a request asks for, its key or a fresh one, and the time. Raises `malformed`."""
+    key = idempotency_key(ask.request) or new_secret()
+    data = await ask.request.app[BODIES].read(ask.request, MAX_COMMAND_BYTES)
+    try:
+        body = decode_request(data or b"{}", kind, ask.path_names())
+    except ValueError as error:
+        raise Problem("malformed", str(error)) from None
+    return body, key, ask.context.clock.counted()
+
+
+def _who(ask: Ask) -> Identity:
+    assert ask.who is not None, "the route is not public"
+    return ask.who
 
 
 def _target(target: Target) -> TargetView:
@@ -82,5 +138,45 @@ ROUTES: Final = [
         "One's own targets of alerts, and what was sent to them",
         AlertsView,
         roles=EVERYBODY,
+    ),
+    Route(
+        "POST",
+        "/v1/alerts/targets",
+        post_target,
+        "Add a target of alerts",
+        TargetView,
+        roles=EVERYBODY,
+        body=AddTarget,
+        codes=("idempotency_conflict", "bad_target", "too_many_targets"),
+    ),
+    Route(
+        "POST",
+        "/v1/alerts/targets/{target}/test",
+        post_test,
+        "Send a test to a target",
+        AlertView,
+        roles=EVERYBODY,
+        body=TestTarget,
+        codes=("idempotency_conflict", "target_off"),
+    ),
+    Route(
+        "POST",
+        "/v1/alerts/targets/{target}/turn",
+        post_turn,
+        "Turn a target on or off; on, it is sent what it has not taken",
+        TargetView,
+        roles=EVERYBODY,
+        body=TurnTarget,
+        codes=("idempotency_conflict",),
+    ),
+    Route(
+        "POST",
+        "/v1/alerts/{alert}/replay",
+        post_replay,
+        "Send a message again, under its id",
+        AlertView,
+        roles=EVERYBODY,
+        body=ReplayAlert,
+        codes=("idempotency_conflict", "target_off"),
     ),
 ]

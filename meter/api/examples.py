@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
+from meter.api.alert_responses import AddTarget, ReplayAlert, TestTarget, TurnTarget
 from meter.api.preview_responses import PreviewCommand
 from meter.rules.commands import (
     ActivatePolicy,
@@ -330,6 +331,15 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
         "command": "freeze",
         "body": {"contract": "TC-2025-0001", "reason": "usage was booked on another contract"},
     },
+    AddTarget: {
+        "means": "webhook",
+        "address": "https://hooks.example/alerts",
+        "language": "en",
+        "kinds": ["used_80", "expiry"],
+    },
+    TestTarget: {},
+    TurnTarget: {"on": True},
+    ReplayAlert: {},
 }
 
 # Parameters of paths: type, example, meaning.
@@ -347,6 +357,8 @@ PATHS: Final[dict[str, tuple[Any, str, str]]] = {
     "item": (Id, "TC-2025-0001", "The id of a contract or an award."),
     "objection": (Number, "30", "The number of the objection's entry."),
     "proposal": (Number, "1", "The number of the proposal's entry."),
+    "target": (Id, "tgt_5f0c1ab27d3e49668a90b1c2d3e4f506", "The target's id."),
+    "alert": (Id, "msg_9d8e7f60415243a4b5c6d7e8f9010203", "The message's id."),
     "stream": (Id, "cloudbrain-2", "One of the provider's streams of batches."),
     "digest": (
         Sha256Hex,
@@ -679,6 +691,8 @@ MEANINGS: Final[dict[str, str]] = {
     "alerts": "The newest messages, the newest first.",
     "AlertsView.kinds": "The kinds that the role may choose.",
     "TargetView.kinds": "What the target is told of.",
+    "AddTarget.kinds": "What the target is to be told of: kinds that the role may choose.",
+    "TurnTarget.on": "Whether anything is to be sent there.",
     "TargetView.id": "The target's id.",
     "means": "How alerts get there.",
     "address": "The URL, or the address of mail.",

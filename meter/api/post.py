@@ -187,7 +187,7 @@ def _handler_of(kind: type[Asked]) -> Handler:
 
     async def post_command(ask: Ask) -> web.Response:
         assert ask.who is not None, "commands are not public"
-        key = _idempotency_key(ask.request, must_be_there=_moves_money(kind))
+        key = idempotency_key(ask.request, must_be_there=_moves_money(kind))
         body = await ask.request.app[BODIES].read(ask.request, MAX_COMMAND_BYTES)
         answer = await _give(ask, kind, body, key)
         return web.Response(
@@ -251,7 +251,8 @@ def _moves_money(kind: type[Asked]) -> bool:
     return issubclass(kind, Command) and BY_COMMAND[kind].moves_money
 
 
-def _idempotency_key(request: web.Request, *, must_be_there: bool) -> str | None:
+def idempotency_key(request: web.Request, *, must_be_there: bool = False) -> str | None:
+    """Return the Idempotency-Key of a request. Raises `idempotency_key_needed`, `malformed`."""
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is None:
         if must_be_there:

@@ -23,7 +23,10 @@ from meter.values.problems import Problem
 MEANS: Final[tuple[Means, ...]] = ("webhook", "mail")
 TARGET: Final = "target"  # in the query, and in a form
 KIND: Final = "kind_"  # begins the field of a kind
-_CODES: Final = ("bad_target", "too_many_targets", "target_off", "not_found")
+_CODES: Final = (
+    *("bad_target", "too_many_targets", "target_off", "not_found"),
+    "idempotency_conflict",
+)
 
 
 async def show_alerts(ask: Ask, language: Language) -> web.StreamResponse:
@@ -55,7 +58,7 @@ async def _add(ask: Ask, language: Language, found: AlertsView) -> web.StreamRes
     try:
         choice = _choice(ask, language, found, cast("Means", ask.form.get("means", "webhook")))
         address, now = ask.form.get("address", "").strip(), ask.context.clock.counted()
-        await ask.context.alerts.add(_who(ask), choice, address, ask.form.get("key", ""), now)
+        await ask.context.alerts.add(_who(ask), choice, address, _key(ask), now)
     except Problem as problem:
         values = _list(ask, language, found) | {"form": _refused(ask, problem)}
         return page.show_again(ask, "alerts.html", language, 400, **values)
@@ -68,13 +71,19 @@ async def _act(ask: Ask, language: Language, found: AlertsView, target: TargetVi
         case "change":
             await book.change(who, target.id, _choice(ask, language, found, target.means))
         case "test":
-            await book.test(who, target.id, ask.form.get("key", ""), now)
+            await book.test(who, target.id, _key(ask), now)
         case "on" | "off" as act:
-            await book.turn(who, target.id, now, is_on=act == "on")
+            await book.turn(who, target.id, _key(ask), now, is_on=act == "on")
         case "again":
-            await book.send_again(who, ask.form.get("alert", ""), now)
+            await book.send_again(who, ask.form.get("alert", ""), _key(ask), now)
         case _:
             raise Problem("malformed", "the form names no act")
+
+
+def _key(ask: Ask) -> str:
+    """Return the key of the form, for what it does and to which message."""
+    key = ask.form.get("key") or new_secret()
+    return " ".join((ask.form.get("act", "add"), ask.form.get("alert", ""), key))
 
 
 def _choice(ask: Ask, language: Language, found: AlertsView, means: Means) -> Choice:

@@ -5,11 +5,13 @@ All times are microseconds by the service's clock. What crosses puts messages th
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
+
+import msgspec
 
 from ledger.queries import load
 from meter.host.alerts_file import Sending
@@ -111,13 +113,10 @@ def chosen_of(role: Role, kinds: Collection[str]) -> tuple[Kind, ...]:
 
 
 async def add_target(connection: Connection, target: Target) -> None:
-    """Keep a target, once. Raises `too_many_targets`."""
+    """Keep a target. Raises `too_many_targets`."""
     async with connection.transaction():
         await connection.execute(_SQL["lock_targets"], target.owner)
-        held = [each.id for each in await targets_of(connection, target.owner)]
-        if target.id in held:
-            return
-        if len(held) >= MAX_TARGETS:
+        if len(await targets_of(connection, target.owner)) >= MAX_TARGETS:
             raise Problem("too_many_targets", f"there are {MAX_TARGETS} already")
         await connection.execute(
             _SQL["add_target"],
@@ -148,10 +147,10 @@ async def change_target(
 
 
 async def turn_on(connection: Connection, target: Target, now: int) -> None:
-    """Send to a target again, first of all what it has not taken."""
+    """Send to a target again that is off, first of all what it has not taken."""
     async with connection.transaction():
-        await connection.execute(_SQL["turn_on"], target.id)
-        await connection.execute(_SQL["resume"], target.id, now)
+        if await connection.fetchval(_SQL["turn_on"], target.id) is not None:
+            await connection.execute(_SQL["resume"], target.id, now)
 
 
 async def turn_off(connection: Connection, target: Target, now: int, why: Why) -> None:
@@ -175,14 +174,44 @@ async def put_test(connection: Connection, target: Target, id_: str, now: int) -
 
 
 async def send_again(connection: Connection, owner: str, alert: str, now: int) -> None:
-    """Send an owner's message again, with the same id and body. Raises `not_found`."""
-    if await connection.fetchval(_SQL["send_again"], alert, owner, now) is None:
-        raise Problem("not_found", "no such message of yours is settled, to a target that is on")
+    """Send an owner's message again, with the same id and body, unless it waits anyway.
+
+    Raises `not_found`, `target_off`.
+    """
+    held = await delivery(connection, owner, alert)
+    if (await target_of(connection, owner, held.target)).off_at is not None:
+        raise Problem("target_off", "turn the target on first")
+    await connection.execute(_SQL["send_again"], alert, now)
+
+
+async def is_new(connection: Connection, name: str, asked: bytes, now: int) -> bool:
+    """Keep what is asked for under a name; return whether nothing was asked under it before.
+
+    It is kept with what the caller's transaction does. Raises `idempotency_conflict`.
+    """
+    if await connection.fetchval(_SQL["note_request"], name, asked, now) is not None:
+        return True
+    if await connection.fetchval(_SQL["request"], name) != asked:
+        raise Problem("idempotency_conflict", "another request about alerts used this key")
+    return False
 
 
 async def deliveries(connection: Connection, owner: str) -> list[Delivery]:
     """Return the newest messages of an owner, the newest first."""
-    rows = await connection.fetch(_SQL["deliveries"], owner, MAX_SHOWN)
+    return await _with_attempts(
+        connection, await connection.fetch(_SQL["deliveries"], owner, MAX_SHOWN)
+    )
+
+
+async def delivery(connection: Connection, owner: str, alert: str) -> Delivery:
+    """Return one of an owner's messages. Raises `not_found`."""
+    rows = await connection.fetch(_SQL["delivery"], owner, alert)
+    if not rows:
+        raise Problem("not_found", "there is no such message of yours")
+    return (await _with_attempts(connection, rows))[0]
+
+
+async def _with_attempts(connection: Connection, rows: Sequence[Any]) -> list[Delivery]:
     attempts: dict[str, list[Attempt]] = {row["id"]: [] for row in rows}
     for alert, *attempt in await connection.fetch(_SQL["attempts"], list(attempts)):
         attempts[alert].append(Attempt(*attempt))
@@ -199,7 +228,8 @@ class AlertBook:
     """The targets and messages of whoever asks, of one running service.
 
     Each method raises `Problem` `unavailable`, and `not_found` for what is another's. `key` is any
-    text: what is asked for again with the same one is done once.
+    text: what is asked for again with the same one is done once, and nothing else is
+    (`idempotency_conflict`); what was refused leaves it free.
     """
 
     def __init__(self, readers: Readers, sending: Sending) -> None:
@@ -238,9 +268,11 @@ class AlertBook:
         else:
             check_mail(address)
         target = new_target(who, f"tgt_{_name(who, key)}", choice, address, now)
-        async with self._connection() as connection:
-            await add_target(connection, target)
-        return target
+        asked = ("add", choice.means, address, choice.language, *target.kinds)
+        async with self._once(who, key, now, asked) as (connection, is_first):
+            if is_first:
+                await add_target(connection, target)
+            return await target_of(connection, who.token_id, target.id)
 
     async def change(self, who: Identity, id_: str, choice: Choice) -> None:
         """Choose other kinds, or another language. Raises `malformed`."""
@@ -249,30 +281,46 @@ class AlertBook:
             target = await target_of(connection, who.token_id, id_)
             await change_target(connection, target, choice.language, kinds)
 
-    async def turn(self, who: Identity, id_: str, now: int, *, is_on: bool) -> None:
+    async def turn(self, who: Identity, id_: str, key: str, now: int, *, is_on: bool) -> Target:
         """Turn a target on or off."""
-        async with self._connection() as connection:
+        asked = ("turn", id_, str(is_on))
+        async with self._once(who, key, now, asked) as (connection, is_first):
             target = await target_of(connection, who.token_id, id_)
-            if is_on:
+            if is_first and is_on:
                 await turn_on(connection, target, now)
-            else:
+            elif is_first:
                 await turn_off(connection, target, now, "person")
+            return await target_of(connection, who.token_id, id_)
 
-    async def test(self, who: Identity, id_: str, key: str, now: int) -> None:
+    async def test(self, who: Identity, id_: str, key: str, now: int) -> Delivery:
         """Send a test to a target. Raises `target_off`."""
-        async with self._connection() as connection:
-            target = await target_of(connection, who.token_id, id_)
-            await put_test(connection, target, f"msg_{_name(who, key)}", now)
+        message_id = f"msg_{_name(who, key)}"
+        async with self._once(who, key, now, ("test", id_)) as (connection, is_first):
+            if is_first:
+                target = await target_of(connection, who.token_id, id_)
+                await put_test(connection, target, message_id, now)
+            return await delivery(connection, who.token_id, message_id)
 
-    async def send_again(self, who: Identity, alert: str, now: int) -> None:
-        """Send a message again that was taken or given up."""
-        async with self._connection() as connection:
-            await send_again(connection, who.token_id, alert, now)
+    async def send_again(self, who: Identity, alert: str, key: str, now: int) -> Delivery:
+        """Send a message again that was taken or given up. Raises `target_off`."""
+        async with self._once(who, key, now, ("replay", alert)) as (connection, is_first):
+            if is_first:
+                await send_again(connection, who.token_id, alert, now)
+            return await delivery(connection, who.token_id, alert)
 
     async def deliveries(self, who: Identity) -> list[Delivery]:
         """Return the newest messages, the newest first."""
         async with self._connection() as connection:
             return await deliveries(connection, who.token_id)
+
+    @asynccontextmanager
+    async def _once(
+        self, who: Identity, key: str, now: int, asked: Sequence[str]
+    ) -> AsyncIterator[tuple[Connection, bool]]:
+        """Open a transaction; whether the key was free comes with it."""
+        digest = sha256(msgspec.json.encode(asked)).digest()
+        async with self._connection() as connection, connection.transaction():
+            yield connection, await is_new(connection, _name(who, key), digest, now)
 
     def _connection(self) -> AbstractAsyncContextManager[Connection]:
         return reading(self._readers, snapshot=False)

@@ -229,7 +229,7 @@ async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived
         **dict.fromkeys(("meter.person", "meter.sign_in_link", "meter.session", "meter.act"), ""),
         **dict.fromkeys((f"meter.{table}" for table in PROJECTIONS), "UD"),
         **dict.fromkeys(("meter.alert", "meter.alert_target", "meter.alert_attempt"), ""),
-        "meter.alert_key": "",
+        **dict.fromkeys(("meter.alert_key", "meter.alert_request"), ""),
         "meter.alert_standing": "D",
     }
     assert set(write._PROJECTIONS) == set(PROJECTIONS)

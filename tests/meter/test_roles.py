@@ -140,6 +140,8 @@ VALUES = {
     "asset": lambda side: "nothing.css" if side is NOBODY else next(iter(page.ASSETS)),
     "act": lambda side: "nothing" if side is NOBODY else "freeze",
     "token": lambda _: "nobody-1",
+    "target": lambda _: "tgt_0",
+    "alert": lambda _: "msg_0",
     "proposal": lambda side: PROPOSALS.get(side, "999999"),
     "withheld": lambda side: WITHHELD.get(side, "999999"),
     "tile": lambda side: f"{'999' if side is NOBODY else '000'}.p/{PUBLISHED.get('size', 1)}",

@@ -178,10 +178,10 @@ async def test_what_was_not_taken_is_sent_when_the_target_is_turned_on(service, 
     assert [each["status"] for each in shown["alerts"]] == ["given_up"]
     assert shown["alerts"][0]["attempts"][0]["detail"] == "410"
     book, who = book_of(service), identity(target)
-    await book.turn(who, target.id, clock(), is_on=True)
+    await book.turn(who, target.id, "on", clock(), is_on=True)
     await settled(service, 2)
     assert [taken for taken, _ in await attempts(service)] == [False, True]
-    await book.send_again(who, shown["alerts"][0]["id"], clock())
+    await book.send_again(who, shown["alerts"][0]["id"], "again", clock())
     await settled(service, 3)
     assert len({got.headers["webhook-id"] for got in receiver.got}) == 1
     assert len({got.body for got in receiver.got}) == 1
@@ -195,8 +195,8 @@ async def test_another_turns_nothing_on_and_sends_nothing_again(service, receive
     book = book_of(service)
     id_ = receiver.got[0].headers["webhook-id"]
     for act in (
-        book.send_again(identity(other), id_, clock()),
-        book.turn(identity(other), target.id, clock(), is_on=False),
+        book.send_again(identity(other), id_, "k", clock()),
+        book.turn(identity(other), target.id, "k", clock(), is_on=False),
         book.test(identity(other), target.id, "k", clock()),
     ):
         with pytest.raises(Problem, match="not_found"):

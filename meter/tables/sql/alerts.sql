@@ -34,6 +34,14 @@ CROSS JOIN LATERAL (
 ) AS segment
 GROUP BY held.provider;
 
+-- name: note_request
+INSERT INTO meter.alert_request (name, asked, made_at) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO NOTHING
+RETURNING name;
+
+-- name: request
+SELECT asked FROM meter.alert_request WHERE name = $1;
+
 -- name: add_target
 INSERT INTO meter.alert_target (id, owner, role, audience, means, address, language, kinds, made_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
@@ -66,7 +74,8 @@ WHERE lost.id = $1 AND target.off_at IS NULL
 ON CONFLICT (id) DO NOTHING;
 
 -- name: turn_on
-UPDATE meter.alert_target SET off_at = NULL, off_why = '' WHERE id = $1 AND off_at IS NOT NULL;
+UPDATE meter.alert_target SET off_at = NULL, off_why = '' WHERE id = $1 AND off_at IS NOT NULL
+RETURNING id;
 
 -- name: resume
 -- Whatever was not taken.
@@ -77,11 +86,9 @@ INSERT INTO meter.alert (id, target, kind, body, made_at, due_at) VALUES ($1, $2
 ON CONFLICT (id) DO NOTHING;
 
 -- name: send_again
-UPDATE meter.alert SET due_at = $3, attempts = 0, taken_at = NULL
+UPDATE meter.alert SET due_at = $2, attempts = 0, taken_at = NULL
 FROM meter.alert_target AS target
-WHERE alert.id = $1 AND target.id = alert.target AND target.owner = $2 AND target.off_at IS NULL
-    AND alert.due_at IS NULL
-RETURNING alert.id;
+WHERE alert.id = $1 AND target.id = alert.target AND target.off_at IS NULL AND alert.due_at IS NULL;
 
 -- name: due_alerts
 -- The oldest one of each target that is not at work; its owner may have ended since.
@@ -107,6 +114,11 @@ UPDATE meter.alert SET attempts = attempts + 1, due_at = $2, taken_at = $3 WHERE
 SELECT alert.id, alert.target, alert.kind, alert.body, alert.made_at, alert.due_at, alert.taken_at
 FROM meter.alert JOIN meter.alert_target AS target ON target.id = alert.target
 WHERE target.owner = $1 ORDER BY alert.made_at DESC, alert.id LIMIT $2;
+
+-- name: delivery
+SELECT alert.id, alert.target, alert.kind, alert.body, alert.made_at, alert.due_at, alert.taken_at
+FROM meter.alert JOIN meter.alert_target AS target ON target.id = alert.target
+WHERE target.owner = $1 AND alert.id = $2;
 
 -- name: attempts
 SELECT alert, at, is_taken, detail, ms FROM meter.alert_attempt

@@ -401,6 +401,14 @@ CREATE TABLE meter.alert_attempt (
     PRIMARY KEY (alert, number)
 );
 
+-- What an owner asked for under a key, which does nothing twice: `name` follows from both, `asked`
+-- is a sha256.
+CREATE TABLE meter.alert_request (
+    name    text COLLATE "C" PRIMARY KEY,
+    asked   bytea NOT NULL CHECK (octet_length(asked) = 32),
+    made_at bigint NOT NULL
+);
+
 -- What comes with time and stands since it was told: told again only once it stood no more.
 CREATE TABLE meter.alert_standing (
     kind  text COLLATE "C" NOT NULL,
@@ -427,8 +435,8 @@ ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 GRANT USAGE ON SCHEMA meter TO :"service";
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token,
     meter.person, meter.sign_in_link, meter.session, meter.act TO :"service";
-GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt, meter.alert_key
-    TO :"service";
+GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt, meter.alert_key,
+    meter.alert_request TO :"service";
 GRANT UPDATE (public) ON meter.alert_key TO :"service";
 GRANT SELECT, INSERT, DELETE ON meter.alert_standing TO :"service";
 GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq, meter.act_number_seq,
