@@ -2,6 +2,7 @@
 
 One service looks, its leader. What stands is kept in the database, so that nothing is told twice
 where another goes on. A look reads one snapshot, and a few statements for each coupon that may end.
+Then it removes messages that are old.
 """
 
 import asyncio
@@ -51,7 +52,10 @@ class Looker:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Look once, and put messages about what has crossed since. Raises `unavailable`."""
+        """Look once, put messages about what has crossed since, and forget old ones.
+
+        Raises `unavailable`.
+        """
         now = self._clock.counted()
         async with connections.reading(self._readers) as connection:
             head = await ledger_store.head(connection)
@@ -59,6 +63,7 @@ class Looker:
             standing = [each async for each in _standing(connection, known, now)]
         async with connections.reading(self._readers, snapshot=False) as connection:
             await outbox.put_standing(connection, standing, now, head.size)
+            await alerts.forget(connection, now)
 
 
 async def _standing(

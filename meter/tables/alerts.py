@@ -20,6 +20,7 @@ from meter.host.tokens import Identity
 from meter.tables.connections import Connection, Readers, reading
 from meter.values.problems import Problem
 from meter.values.roles import Role
+from meter.values.units import DAY_SECONDS, MICROSECONDS
 from meter.views.crossings import KINDS, Kind, audience_of, message
 
 Why = Literal["", "person", "failed", "ended"]
@@ -27,6 +28,8 @@ Why = Literal["", "person", "failed", "ended"]
 MAX_TARGETS: Final = 10  # of a person
 KEY_SECONDS: Final = 10.0  # for which the public key is known
 MAX_SHOWN: Final = 200  # messages of a person, the newest ones
+KEPT_DAYS: Final = 400  # a year, and what somebody needs to ask about its end
+FORGOTTEN_AT_ONCE: Final = 1_000  # rows, so that no statement is long
 
 _SQL: Final = load("meter.tables", "alerts.sql")
 
@@ -363,6 +366,18 @@ async def waiting(connection: Connection) -> tuple[int, int | None]:
     row = await connection.fetchrow(_SQL["waiting"])
     assert row is not None, "a count has a row"
     return row["count"], row["due"]
+
+
+async def forget(connection: Connection, now: int) -> None:
+    """Remove messages, with their attempts, and keys, once they are `KEPT_DAYS` old.
+
+    What waits is kept. Each step is a transaction of its own.
+    """
+    before = now - KEPT_DAYS * DAY_SECONDS * MICROSECONDS
+    for name in ("forget_alerts", "forget_requests"):
+        full = f"DELETE {FORGOTTEN_AT_ONCE}"
+        while await connection.execute(_SQL[name], before, FORGOTTEN_AT_ONCE) == full:
+            pass
 
 
 async def newest_batches(connection: Connection) -> Mapping[str, int]:

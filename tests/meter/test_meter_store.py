@@ -228,9 +228,8 @@ async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived
         "meter.token": "",
         **dict.fromkeys(("meter.person", "meter.sign_in_link", "meter.session", "meter.act"), ""),
         **dict.fromkeys((f"meter.{table}" for table in PROJECTIONS), "UD"),
-        **dict.fromkeys(("meter.alert", "meter.alert_target", "meter.alert_attempt"), ""),
-        **dict.fromkeys(("meter.alert_key", "meter.alert_request"), ""),
-        "meter.alert_standing": "D",
+        **dict.fromkeys((f"meter.alert_{table}" for table in ("target", "attempt", "key")), ""),
+        **dict.fromkeys(("meter.alert", "meter.alert_request", "meter.alert_standing"), "D"),
     }
     assert set(write._PROJECTIONS) == set(PROJECTIONS)
 

@@ -7,6 +7,7 @@ import pytest
 
 from meter.publish.looker import Looker
 from meter.service import rebuild
+from meter.tables import alerts
 from meter.values.problems import Problem
 from tests.alerts import told, wanting
 from tests.books import ALPHA, BETA, PROGRAMME, record, void
@@ -267,7 +268,50 @@ async def test_the_end_by_the_forecast_is_told(database, tmp_path, clock):
         assert rows == []
 
 
-async def test_the_service_cannot_take_an_alert_back(service):
+# A message with an attempt, and a key, made then; one may wait for ever.
+SENT = """
+WITH sent AS (
+    INSERT INTO meter.alert (id, target, kind, body, made_at, due_at)
+    VALUES ($1, $2, 'test', '', $3, CASE WHEN $4::boolean THEN 9e15 END) RETURNING id, made_at
+), attempted AS (
+    INSERT INTO meter.alert_attempt (alert, at, is_taken, detail, ms)
+    SELECT id, made_at, true, '200', 1 FROM sent
+)
+INSERT INTO meter.alert_request (name, asked, made_at) SELECT id, sha256(''), made_at FROM sent
+"""
+
+
+async def test_messages_are_forgotten_after_400_days_with_their_attempts_and_keys(
+    service, clock, monkeypatch
+):
+    monkeypatch.setattr(alerts, "FORGOTTEN_AT_ONCE", 2)  # so that there are several steps
+    auditor = await wanting(service, "auditor", kinds=["used_80"])
+    for n in range(5):
+        await ask(service.dsn, SENT, f"old-{n}", auditor.id, clock(), False)
+    await ask(service.dsn, SENT, "waits", auditor.id, clock(), True)
+    await ask(service.dsn, SENT, "young", auditor.id, clock() + 1_000_000, False)
+
+    async def left():
+        await looker_of(service).look()
+        found = []
+        for column in ("id FROM meter.alert", "alert FROM meter.alert_attempt"):
+            rows = await ask(service.dsn, f"SELECT {column}")
+            found.append({next(iter(row.values())) for row in rows})
+        keys = await ask(service.dsn, "SELECT name FROM meter.alert_request")
+        assert found[0] == found[1]
+        return found[0], {row["name"] for row in keys}
+
+    clock.advance(400 * 86_400 - 1)
+    assert [len(names) for names in await left()] == [7, 7]
+    clock.advance(1)
+    assert [len(names) for names in await left()] == [7, 7]  # 400 days, and not a second more
+    clock.advance(1)
+    assert await left() == ({"waits", "young"}, {"young"})
+    await ask(service.dsn, "UPDATE meter.alert SET due_at = NULL")
+    assert await left() == ({"young"}, {"young"})
+
+
+async def test_the_service_cannot_take_an_alert_back_that_waits(service):
     await wanting(service, "enterprise", ALPHA)
     await service.usage(hours("a", 1))
     connection = await asyncpg.connect(service.dsn)

@@ -23,6 +23,17 @@ INSERT INTO meter.alert_standing (kind, about) SELECT * FROM unnest($1::text[], 
 ON CONFLICT (kind, about) DO NOTHING
 RETURNING kind, about;
 
+-- name: forget_alerts
+-- With their attempts. Whoever has it sent again meanwhile keeps it.
+DELETE FROM meter.alert WHERE due_at IS NULL AND id IN (
+    SELECT id FROM meter.alert WHERE made_at < $1 AND due_at IS NULL ORDER BY made_at LIMIT $2
+);
+
+-- name: forget_requests
+DELETE FROM meter.alert_request WHERE name IN (
+    SELECT name FROM meter.alert_request WHERE made_at < $1 ORDER BY made_at LIMIT $2
+);
+
 -- name: newest_batches
 -- When the batch of the highest number of each stream was committed, of all streams the latest.
 SELECT held.provider, max(segment.last_at) AS at

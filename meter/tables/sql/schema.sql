@@ -389,10 +389,11 @@ CREATE TABLE meter.alert (
 );
 CREATE INDEX alert_due ON meter.alert (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX alert_by_target ON meter.alert (target, made_at);
+CREATE INDEX alert_by_age ON meter.alert (made_at);
 
 -- Each attempt to send, for its owner to look at.
 CREATE TABLE meter.alert_attempt (
-    alert    text COLLATE "C" NOT NULL REFERENCES meter.alert,
+    alert    text COLLATE "C" NOT NULL REFERENCES meter.alert ON DELETE CASCADE,
     number   bigint GENERATED ALWAYS AS IDENTITY,
     at       bigint NOT NULL,
     is_taken boolean NOT NULL,
@@ -408,6 +409,7 @@ CREATE TABLE meter.alert_request (
     asked   bytea NOT NULL CHECK (octet_length(asked) = 32),
     made_at bigint NOT NULL
 );
+CREATE INDEX alert_request_by_age ON meter.alert_request (made_at);
 
 -- What comes with time and stands since it was told: told again only once it stood no more.
 CREATE TABLE meter.alert_standing (
@@ -425,6 +427,9 @@ CREATE TABLE meter.alert_key (
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.act
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.act ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER waits BEFORE DELETE ON meter.alert
+    FOR EACH ROW WHEN (OLD.due_at IS NOT NULL) EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE meter.alert ENABLE ALWAYS TRIGGER waits;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.batch
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.batch ENABLE ALWAYS TRIGGER append_only;
@@ -439,6 +444,7 @@ GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt, me
     meter.alert_request TO :"service";
 GRANT UPDATE (public) ON meter.alert_key TO :"service";
 GRANT SELECT, INSERT, DELETE ON meter.alert_standing TO :"service";
+GRANT DELETE ON meter.alert, meter.alert_request TO :"service"; -- once they are old
 GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq, meter.act_number_seq,
     meter.alert_attempt_number_seq TO :"service"; -- for a backup
 GRANT UPDATE (revoked_at, used_at) ON meter.token TO :"service";
