@@ -7,6 +7,7 @@ from meter.console.words import words
 from tests import people
 from tests.books import ALPHA, DEVICE, PROGRAMME, PROVIDER_USCC, record
 from tests.browser.chromium import check_access, is_wider_than_its_window, opened
+from tests.browser.keyboard import check_tabs
 from tests.browser.test_public_page import WIDTHS
 from tests.meter.test_authority_pages import person_of
 from tests.meter.test_proposals import city
@@ -222,3 +223,4 @@ async def test_each_page_is_for_everybody(both, chromium, language, scheme):
         await page.goto(f"{both.service.url}/{language}/acts/freeze?contract=A")
         await page.get_by_role("button", name=w["act_check"]).click()
         await look("a confirmation")
+        await check_tabs(page)

@@ -66,9 +66,14 @@ async def fill(service, clock):
         await service.usage(records, seq=2 * place + 1)
 
 
-async def walk(service, visitor, start):
+def kind_of(link):
+    """Return a link without the numbers, the words of the ledger and the values that it holds."""
+    return re.sub(r"=[^&]*|[0-9A-Z]{18}|TC-[0-9]+|[0-9a-f]{64}|[0-9]+", "*", unquote(link))
+
+
+async def walk(service, visitor, start, kind_of=kind_of, of_a_kind=OF_A_KIND):
     """Yield each page that links lead to from one, with its bytes; a few of a kind."""
-    waiting, seen, kinds = [start], {start}, {}
+    waiting, seen, kinds = [start], {start}, {kind_of(start): 1}
     while waiting:
         path = waiting.pop(0)
         answer = await service.get(path, **visitor.headers)
@@ -82,9 +87,9 @@ async def walk(service, visitor, start):
             if not re.match(r"/(zh|en)/", link) or link in seen or ".csv" in link:
                 continue
             seen.add(link)
-            kind = re.sub(r"=[^&]*|[0-9A-Z]{18}|TC-[0-9]+|[0-9a-f]{64}|[0-9]+", "*", unquote(link))
+            kind = kind_of(link)
             kinds[kind] = kinds.get(kind, 0) + 1
-            if kinds[kind] <= OF_A_KIND:
+            if kinds[kind] <= of_a_kind:
                 waiting.append(link)
 
 
