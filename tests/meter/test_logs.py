@@ -95,7 +95,7 @@ async def test_a_failed_commit_and_its_recovery_are_told(database, tmp_path, log
     async def failing(*arguments):
         if failures:
             raise failures.pop()
-        await write(*arguments)
+        return await write(*arguments)
 
     async with serving(database, tmp_path) as service:
         await service.open_books()

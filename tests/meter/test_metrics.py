@@ -169,10 +169,10 @@ async def test_what_a_failed_commit_would_have_counted_is_counted_once(
 ):
     write, failures = tables_write.write, [OSError("no space"), OSError("no space")]
 
-    async def failing(*arguments) -> None:
+    async def failing(*arguments):
         if failures:
             raise failures.pop()
-        await write(*arguments)
+        return await write(*arguments)
 
     async with serving(database, tmp_path, **LISTENER) as service:
         await service.open_books()

@@ -1125,6 +1125,7 @@ PAGED = [
     "/v1/providers/pcl/streams",
     "/v1/providers/pcl/records",
     "/v1/providers/pcl/streams/main",
+    "/v1/providers/pcl/streams/main/batches",
     "/v1/providers/pcl/rejected",
     "/v1/providers/pcl/summaries",
     f"/v1/enterprises/{ALPHA}/contracts",
@@ -1159,6 +1160,7 @@ def test_every_list_is_paged_and_looked_at_here():
 async def fill(service) -> None:
     """Give every list two lines."""
     await service.usage([right(), right("x", "X"), right("w", "W", milli_devices=2_000)])
+    await service.usage(seq=2)
     for seq, day in enumerate(("2025-02-01", "2025-02-02"), 1):
         answer = await service.usage(stream="days", seq=seq, summary=summary_of(day))
         assert answer.status == 200, answer.body
