@@ -118,14 +118,14 @@ async def test_a_login_without_connections_left_is_503_and_never_a_fault_of_ours
 ):
     async with serving(database, tmp_path) as service:
         await service.open_books()
-    # Two are for the writer and the publisher.
+    # Two are for the writer and the publisher; the sender of alerts waits for one of its own.
     async with login(database, "CONNECTION LIMIT 2") as few, serving(few, tmp_path) as service:
         assert set(await answers(service, 60)) == {(503, "unavailable")}
         ready = await service.get("/readyz")
         assert (ready.status, ready.code) == (503, "unavailable")
         # Usage needs no further one.
         assert (await service.usage([record("r", "A", *HOUR, 1)])).status == 200
-        await ask(database, f"ALTER ROLE {name_of(few)} CONNECTION LIMIT 3")
+        await ask(database, f"ALTER ROLE {name_of(few)} CONNECTION LIMIT 4")
         # The server counts those that it is about to refuse, too.
         await until(is_ready(service))
         found = await answers(service, 60)

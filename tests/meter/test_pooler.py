@@ -192,7 +192,7 @@ def test_a_pooler_without_room_is_503_and_no_query_waits_for_ever(pooled, tmp_pa
             assert (await service.get("/readyz")).status == 200
 
     pooled.defaults()
-    # One for the writer, one for the publisher, two for queries, of which we would have eight.
+    # For the writer, the publisher, the sender of alerts, and two of the eight for queries.
     assert connections.MAX_READERS == 8
-    with pgbouncer(pooled, "session", OURS, size=4) as dsn:
+    with pgbouncer(pooled, "session", OURS, size=5) as dsn:
         asyncio.run(use(dsn))
