@@ -23,6 +23,7 @@ from meter.console import claims_view as view
 from meter.console import form, page
 from meter.console.csv_file import csv_file
 from meter.console.enterprise import RETRY_SECONDS, ROLES, SILENCE_SECONDS
+from meter.console.export import EXPORTED, everything
 from meter.console.formats import Language
 from meter.console.paper import paper, period_between
 from meter.console.words import spoken
@@ -65,14 +66,14 @@ async def export_claims(ask: Ask, language: Language) -> web.StreamResponse:
         *(w.claim, w.entry, w.claim_item, w.programme, w.year, w.claim_state, w.claim_asked),
         *(w.claim_approved, w.claim_cash, w.claim_payee),
     ]
-    found = await answer(ask, get_own_claims, OwnClaimsQuery(limit=LISTED))
+    claims = await everything(ask, get_own_claims, "claims", OwnClaimsQuery(limit=EXPORTED))
     rows = (
         [
             *(each.id, str(each.entry), each.item, each.programme, str(each.year)),
             *(getattr(w, f"state_{each.state}"), each.asked, each.approved, each.cash),
             each.payee,
         ]
-        for each in found.claims
+        for each in claims
     )
     return page.download(ask, "claims.csv", csv_file(head, rows))
 

@@ -4,7 +4,7 @@ A list is searched by the beginning of an id or a name, comes in pages, and is d
 authority's acts are linked beside what they are about.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -19,17 +19,16 @@ from meter.api.get_official import (
     get_providers,
 )
 from meter.api.get_own import get_policies
-from meter.api.responses import ContractPage, EnterprisePage, ProviderPage
-from meter.api.routes import Ask, Handler, Route, answer, answers
+from meter.api.responses import ContractSummary, EnterpriseView, ProviderView
+from meter.api.routes import Ask, Handler, Route, answer
 from meter.console import page
 from meter.console.csv_file import csv_file
+from meter.console.export import EXPORTED, everything
 from meter.console.formats import Language
 from meter.values.roles import OFFICIALS
 
 LISTED: Final = 50  # lines of a page
 POLICIES: Final = 5  # of a page: each with its file
-EXPORTED: Final = 1_000  # lines that are asked for at once
-MAX_EXPORTED: Final = 100_000
 
 Row = Sequence[str]
 
@@ -61,41 +60,32 @@ def _shown(name: str, handler: Handler) -> page.Show:
     return show
 
 
-def _exported(
-    name: str, handler: Handler, head: Row, rows: Callable[[Any], Iterable[Row]]
-) -> page.Show:
+def _exported(name: str, handler: Handler, head: Row, row: Callable[[Any], Row]) -> page.Show:
     async def export(ask: Ask, _language: Language) -> web.StreamResponse:
-        lines: list[Row] = []
         query = structs.replace(ask.query, limit=EXPORTED)
-        async for found in answers(ask, handler, query):
-            lines += rows(found)
-            if len(lines) >= MAX_EXPORTED:
-                break
-        return page.download(ask, f"{name}.csv", csv_file(head, lines[:MAX_EXPORTED]))
+        found = await everything(ask, handler, name, query)
+        return page.download(ask, f"{name}.csv", csv_file(head, map(row, found)))
 
     return export
 
 
-def _enterprises(found: EnterprisePage) -> Iterable[Row]:
-    for each in found.enterprises:
-        successor = "" if each.successor is UNSET else each.successor
-        rest = (each.kind, each.founded_on, str(each.contracts), successor, str(each.entry))
-        yield (each.uscc, each.name, *rest)
+def _enterprise(each: EnterpriseView) -> Row:
+    successor = "" if each.successor is UNSET else each.successor
+    rest = (each.kind, each.founded_on, str(each.contracts), successor, str(each.entry))
+    return (each.uscc, each.name, *rest)
 
 
-def _contracts(found: ContractPage) -> Iterable[Row]:
-    for each in found.contracts:
-        parties = (each.programme, each.enterprise, each.provider, each.ratio_class)
-        terms = (each.amount, each.starts, each.ends, "yes" if each.frozen else "no")
-        money = (each.cost, each.entitled, each.granted, each.uncovered, each.withheld)
-        yield (each.id, *parties, *terms, *money, each.ineligible, str(each.entry))
+def _contract(each: ContractSummary) -> Row:
+    parties = (each.programme, each.enterprise, each.provider, each.ratio_class)
+    terms = (each.amount, each.starts, each.ends, "yes" if each.frozen else "no")
+    money = (each.cost, each.entitled, each.granted, each.uncovered, each.withheld)
+    return (each.id, *parties, *terms, *money, each.ineligible, str(each.entry))
 
 
-def _providers(found: ProviderPage) -> Iterable[Row]:
-    for each in found.providers:
-        keys = " ".join(key.keyid for key in each.keys if not key.revoked)
-        batches = " ".join(held.batch for held in each.enlistments)
-        yield (each.id, each.uscc, each.name, batches, keys, str(each.entry))
+def _provider(each: ProviderView) -> Row:
+    keys = " ".join(key.keyid for key in each.keys if not key.revoked)
+    batches = " ".join(held.batch for held in each.enlistments)
+    return (each.id, each.uscc, each.name, batches, keys, str(each.entry))
 
 
 _CONTRACT_HEAD: Final = (
@@ -111,17 +101,17 @@ def _list(
     handler: Handler,
     query: type[Struct],
     head: Row,
-    rows: Callable[[Any], Iterable[Row]],
+    row: Callable[[Any], Row],
 ) -> list[Route]:
     return [
         *page.pages(name, _shown(name, handler), OFFICIALS, query),
-        *page.pages(f"{name}.csv", _exported(name, handler, head, rows), OFFICIALS, query),
+        *page.pages(f"{name}.csv", _exported(name, handler, head, row), OFFICIALS, query),
     ]
 
 
 ROUTES: Final = (
-    *_list("enterprises", get_enterprises, PartiesShown, _FIRM_HEAD, _enterprises),
-    *_list("contracts", get_contracts, ContractsShown, _CONTRACT_HEAD, _contracts),
-    *_list("providers", get_providers, PartiesShown, _PROVIDER_HEAD, _providers),
+    *_list("enterprises", get_enterprises, PartiesShown, _FIRM_HEAD, _enterprise),
+    *_list("contracts", get_contracts, ContractsShown, _CONTRACT_HEAD, _contract),
+    *_list("providers", get_providers, PartiesShown, _PROVIDER_HEAD, _provider),
     *page.pages("policies", _shown("policies", get_policies), OFFICIALS, PoliciesShown),
 )
