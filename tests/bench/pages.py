@@ -19,7 +19,6 @@ from http.client import HTTPConnection
 from statistics import median
 from typing import Any
 
-from meter.client import registration
 from meter.values.units import DAY_SECONDS, MICROSECONDS, format_instant, parse_instant
 from tests.bench import living
 from tests.bench.load import Window, closed_loop, percentile
@@ -28,7 +27,6 @@ from tests.bench.scale import Scale
 from tests.bench.servers import Ledger, Server, Service
 from tests.bench.workload import (
     HOUR_SECONDS,
-    ORIGIN,
     PRICES,
     PROVIDERS,
     YEAR,
@@ -36,9 +34,9 @@ from tests.bench.workload import (
     Stream,
     contract_id,
     coupon,
-    keyid_of,
+    rules_and_providers,
 )
-from tests.books import PROGRAMME, signer, uscc_of
+from tests.books import PROGRAMME, uscc_of
 
 CONTRACTS_OF_ONE = 10
 BEGINS = parse_instant("2025-02-01T00:00:00+08:00")
@@ -117,12 +115,7 @@ class Findings:
 
 def commands(firms: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the authority's commands that open the books of some enterprises: URL and body."""
-    yield "/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}
-    for number, provider in enumerate(PROVIDERS):
-        yield "/v1/providers", _provider(number, provider)
-        keyid = keyid_of(provider)
-        body = registration(signer(keyid), ORIGIN, provider, keyid)
-        yield f"/v1/providers/{provider}/keys", body
+    yield from rules_and_providers()
     for number in range(firms):
         yield "/v1/enterprises", _enterprise(number)
     for number in range(firms * CONTRACTS_OF_ONE):
@@ -133,16 +126,6 @@ def commands(firms: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def firm(number: int) -> str:
     return uscc_of(100 + number)
-
-
-def _provider(number: int, provider: str) -> dict[str, Any]:
-    return {
-        "id": provider,
-        "uscc": uscc_of(10 + number),
-        "name": f"算力服务商 {number + 1}",
-        "devices": dict.fromkeys(PRICES, 5_000_000),
-        "enlisted": {"batch": "2025-1", "from": "2025-01-01", "until": "2027-01-01"},
-    }
 
 
 def _enterprise(number: int) -> dict[str, Any]:

@@ -101,12 +101,7 @@ def enterprise_of(number: int) -> str:
 
 def commands() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the authority's commands that open the books: URL and body."""
-    yield "/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}
-    for number, provider in enumerate(PROVIDERS):
-        yield "/v1/providers", _provider(number, provider)
-        keyid = keyid_of(provider)
-        body = registration(signer(keyid), ORIGIN, provider, keyid)
-        yield f"/v1/providers/{provider}/keys", body
+    yield from rules_and_providers()
     for number in range(0, len(WEIGHTS), CONTRACTS_PER_ENTERPRISE):
         yield "/v1/enterprises", _enterprise(number)
     for number in range(len(WEIGHTS)):
@@ -115,6 +110,16 @@ def commands() -> Iterator[tuple[str, dict[str, Any]]]:
         yield "/v1/coupons", coupon(enterprise_of(number * CONTRACTS_PER_ENTERPRISE), amount)
     lasting = enterprise_of(len(WEIGHTS) - 1)
     yield "/v1/coupons", coupon(lasting, "10000000.00")
+
+
+def rules_and_providers() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the commands that any books begin with."""
+    yield "/v1/policies", {"programme": PROGRAMME, "version": "2024-12"}
+    for number, provider in enumerate(PROVIDERS):
+        yield "/v1/providers", _provider(number, provider)
+        keyid = keyid_of(provider)
+        body = registration(signer(keyid), ORIGIN, provider, keyid)
+        yield f"/v1/providers/{provider}/keys", body
 
 
 def keyid_of(provider: str) -> str:
