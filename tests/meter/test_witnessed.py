@@ -154,6 +154,15 @@ async def until_counted(service: Service, name: str, count: float = 1) -> None:
     pytest.fail(f"{name} does not rise")
 
 
+async def until_cosigned(city: City) -> int:
+    """Wait until both have cosigned what is shown; returns the number of its entries."""
+    for _ in range(1_000):
+        if city.cosigned() == {"w0", "w1"}:
+            return claimed_checkpoint(city.note).size
+        await asyncio.sleep(0.02)
+    pytest.fail("not cosigned")
+
+
 HELD = 'kashi_quorums_missed_total{outcome="held"}'
 
 
@@ -189,8 +198,8 @@ async def test_what_is_shown_has_the_cosignatures_of_the_quorum_and_verifies(cit
 async def test_while_a_needed_witness_is_away_the_checkpoint_before_stays(city):
     first, second = city.witnesses
     async with first.serving():
-        async with second.serving(), city.serving() as service:
-            shown = await service.published()
+        async with second.serving(), city.serving():
+            shown = await until_cosigned(city)
         before = city.note
         async with city.serving() as service:
             await use(service, 1)
@@ -228,8 +237,8 @@ async def test_the_folder_of_what_is_held_back_has_files_beyond_its_checkpoint_a
     city,
 ):
     first, second = city.witnesses
-    async with all_of(city.witnesses), city.serving() as service:
-        shown = await service.published()
+    async with all_of(city.witnesses), city.serving():
+        shown = await until_cosigned(city)
     async with first.serving(), city.serving() as service:
         await use(service, 1)
         await until_counted(service, HELD, 2)
