@@ -207,6 +207,27 @@ def test_overlapping_groups_share_their_room():
     assert judged_by_groups(hours(7, "D") + later, **limited) == 0
 
 
+def test_what_lacks_the_smallest_part_of_a_fen_entitles_to_no_fen():
+    # 36.59 % of 0.3263 yuan an hour, for 733 s of 5.759 devices: 14 fen less 1 of 3.6e12 parts.
+    assert 3_659 * 3_263 * 733 * 5_759 == 14 * 3_600_000_000_000 - 1
+    shards = [record(f"r{n}", "D", START, START + 733, 443) for n in range(13)]
+    more = record("more", "D", START, START + HOUR, 1)
+    for records, fen in ((shards, 13), ([*shards, more], 14)):
+        plain, reference = Writer(NOW), Writer(NOW)
+        plain.by_groups = True
+        counts = counted(plain)
+        for writer in (plain, reference):
+            writer.activate(lifted(standard=3_659))
+            writer.provider(devices={DEVICE: 60})
+            writer.key()
+            writer.enterprise()
+            writer.contract("D", prices={DEVICE: "0.3263"})
+            writer.post(records)
+            assert writer.state.contracts["D"].shares[2025].entitled == fen
+        check_twins(plain, reference)
+        assert sum(counts) >= 13
+
+
 def test_a_contract_without_room_leaves_the_others_plain():
     records = [each for pair in zip(hours(13, "D"), hours(13, "A"), strict=True) for each in pair]
     assert judged_by_groups(records, max_devices={DEVICE: 12}) == 13

@@ -34,6 +34,7 @@ from tests.books import (
     SHIPPED,
     Books,
     balances,
+    day_number,
     expected_balances,
     lifted,
     purchase,
@@ -283,7 +284,27 @@ def test_a_service_begins_within_the_days_of_a_term_of_its_delivery():
         return result
 
     assert all(isinstance(beginning(days), Accepted) for days in (-1_461, 1_461))
-    assert all(beginning(days).code == "bad_interval" for days in (-1_462, 1_462))
+    for days in (-1_462, 1_462):
+        refusal = beginning(days)
+        assert refusal.code == "bad_interval"
+        assert refusal.detail == "service_from is more than 1461 days from delivered_on"
+
+
+def test_a_service_of_more_than_four_years_is_refused_with_their_days():
+    books, begin = shop(BY_DAYS), date(2026, 5, 1)
+    for days, status in ((1_461, "accepted"), (1_462, "rejected")):
+        (result,) = books.sell(
+            service(f"s{days}", "1.00", str(begin), str(begin + timedelta(days)))
+        )
+        assert result.status == status
+    assert (result.code, result.detail) == ("too_long", "a service of more than 1461 days")
+
+
+def test_a_purchase_without_a_service_counts_on_its_day_also_where_services_count_by_days():
+    bought = Purchase("p", "C", 1, "2026-01-01")
+    for by_days in (False, True):
+        parts = measured_purchase(bought, by_days=by_days).days
+        assert parts == [(day_number("2026-01-01"), 360_000_000, 360_000_000, 0)]
 
 
 def test_a_frozen_contract_takes_no_purchase():
