@@ -329,6 +329,8 @@ def test_lines_are_known_until_a_test_or_a_source_changes(ready):
     again = run.Copy(copy.root)
     Ready(again, LOG_TESTS, pure=True)
     assert again.seconds == copy.seconds  # no test ran again
+    # With those that need a database they are others.
+    assert known.Known(copy.root, pure=False).files_without(LOG_TESTS) == LOG_TESTS
     tests, helper = copy.root / LOG_TESTS[0], copy.root / "tests" / "helping.py"
     helper.write_text("", encoding="utf-8")
     tests.write_text(f"import tests.helping\n{READY_TESTS}", encoding="utf-8")
@@ -342,7 +344,7 @@ def test_lines_are_known_until_a_test_or_a_source_changes(ready):
         for text, left in [(f"{before}#\n", unknown), (before, [])]:
             path.write_text(text, encoding="utf-8")
             known.digest_of.cache_clear()
-            assert known.Known(copy.root).files_without(LOG_TESTS) == left
+            assert known.Known(copy.root, pure=True).files_without(LOG_TESTS) == left
 
 
 @pytest.mark.usefixtures("kept")
@@ -363,8 +365,8 @@ def test_tests_that_cannot_be_read_or_fail_judge_nothing_at_once():
     with copied() as copy:
         bad = copy.root / LOG_TESTS[0]
         for text, told in [
-            ("def test_bad():\n    assert False\n", "the tests end with 1"),
-            ("raise ValueError\n", "the tests end with 2"),
+            ("def test_bad():\n    assert False\n", "test_log.py ends with 1"),
+            ("raise ValueError\n", "test_log.py ends with 2"),
         ]:
             bad.write_text(text, encoding="utf-8")
             with pytest.raises(JudgesError, match=told):

@@ -19,7 +19,7 @@ import pytest
 from meter.auditor.papers.books import Beancount
 from meter.auditor.papers.export import FORMATS
 from meter.auditor.papers.period import Period
-from meter.auditor.papers.tables import TABLES
+from meter.auditor.papers.tables import CLAIMS, TABLES
 from meter.values.units import format_moment, format_money, parse_instant
 from tests.commands import good, kashi
 from tests.writer import Writer
@@ -194,6 +194,22 @@ def test_a_period_begins_and_ends_at_midnight_of_shanghai(text, first, after):
     assert [at in period for at in (starts - 1, starts, ends - 1, ends)] == [0, 1, 1, 0]
     assert (period.is_before(starts - 1), period.is_after(ends)) == (True, True)
     assert str(period) == text
+
+
+def test_parquet_is_written_in_groups_of_rows(tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    module = pytest.importorskip("meter.auditor.papers.parquet_file")
+    monkeypatch.setattr(module, "_GROUP", 2)
+    for count, groups in ((3, [2, 1]), (4, [2, 2])):
+        folder = tmp_path / f"{count}"
+        folder.mkdir()
+        writer = module.ParquetWriter(folder, "about")
+        for number in range(count):
+            writer.row(CLAIMS, (number, 0, "order", "C1", 100))
+        writer.close()
+        held = parquet.ParquetFile(folder / "claims.parquet").metadata
+        sizes = [held.row_group(each).num_rows for each in range(held.num_row_groups)]
+        assert [each for each in sizes if each] == groups
 
 
 def test_parquet_has_the_same_rows_typed(writer, log, folder, tmp_path):

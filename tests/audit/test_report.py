@@ -12,8 +12,9 @@ from pathlib import Path
 import pypdf
 import pytest
 
+from ledger.errors import CannotCheck
 from meter.auditor.papers import report as reporting
-from meter.auditor.papers.report import FIGURES, REPORT_TYPE, read_key
+from meter.auditor.papers.report import FIGURES, REPORT_TYPE, asked_by, read_key
 from meter.auditor.papers.report_pdf import picture
 from meter.views.exceptions.table import RULES
 from meter.wire import dsse
@@ -263,3 +264,13 @@ def test_a_bad_threshold_is_told(writer, log, key, tmp_path, text):
 def test_a_log_needs_its_key(log, folder, key):
     result = checked(folder, key, "--log", log)
     assert (result.exit_code, "--log needs --vkey" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("missing", ["rules", "auditor", "made_at", "language"])
+def test_a_payload_that_is_no_report_cannot_be_made_again(folder, missing):
+    payload = payload_of(folder)
+    assert asked_by(json.dumps(payload).encode()).auditor == payload["auditor"]
+    del payload[missing]
+    for data in (json.dumps(payload).encode(), b"[]", b"no JSON"):
+        with pytest.raises(CannotCheck, match="the payload is no report"):
+            asked_by(data)

@@ -178,6 +178,32 @@ def test_the_interval_holds_the_error_about_as_often_as_it_says(method):
     assert abs(sum(estimates) / len(estimates) - true) < true * Decimal("0.1")
 
 
+def test_an_estimate_has_the_limits_that_are_worked_out_by_hand():
+    """4 of 10 with errors of 0, 0, 2, 2: 100 · (1 − 4/10) · (4/3) / 4 = 20; 1.96 · √20 = 877/100.
+
+    2 of 100 with 10, 30: 10,000 · (1 − 2/100) · 200 / 2 = 980,000. Of the certain one 7 are known.
+    """
+    drawn = [Drawn(item, 1) for item in items(*[500] * 4)]
+    sample = Sample("random", 4, 10, 5_000, 1_250, 1, [Stratum(1, 10, 5_000, 4)], drawn)
+    found = project(sample, [500, 500, 498, 498])
+    assert (found.errors, found.known, found.projected) == (2, 0, 10)
+    assert (found.lower, found.upper) == (1, 19)
+    large, *small = items(9_000, *[500] * 6)
+    strata = [Stratum(0, 1, 9_000, 1), Stratum(1, 10, 5_000, 4), Stratum(2, 100, 50_000, 2)]
+    places = [Drawn(large, 0), *(Drawn(item, 1 + (n > 3)) for n, item in enumerate(small))]
+    sample = Sample("stratified", 7, 111, 64_000, 9_000, 1, [*strata, Stratum(3, 0, 0, 0)], places)
+    found = project(sample, [8_993, 500, 500, 498, 498, 490, 470])
+    assert (found.errors, found.known, found.projected) == (5, 7, 7 + 10 + 2_000)
+    # 1.96 · √980,020 = 1,940.32
+    assert (found.lower, found.upper) == (2_017 - 1_940, 2_017 + 1_940)
+
+
+def test_one_value_of_a_stratum_is_its_estimate_without_a_margin():
+    one = Sample("random", 1, 3, 300, 300, 1, [Stratum(1, 3, 300, 1)], [Drawn(items(100)[0], 1)])
+    found = project(one, [90])
+    assert (found.projected, found.lower, found.upper) == (30, 30, 30)
+
+
 def _error(drawn: Drawn, wrong: set[int]) -> int:
     return drawn.item.value // 2 if drawn.item.number in wrong else 0
 
@@ -384,3 +410,18 @@ def test_money_is_shown_in_yuan(folder):
     values = [Decimal(row["book_value"]) for row in rows_of(folder / "sample.csv")]
     assert sum(values) <= Decimal(about["book_value"])
     assert format_money(int(Decimal(about["interval"]) * 100)) == about["interval"]
+
+
+@pytest.mark.parametrize(("first", "last"), [("1900", "9000"), ("1900-01", "9000-12")])
+def test_periods_are_of_the_years_1900_to_9000(first, last):
+    assert Period.parse(first).starts == "1900-01-01"
+    assert Period.parse(last).ends == "9001-01-01"
+    for text in ("1899", "9001", "1899-12", "9001-01"):
+        with pytest.raises(ValueError, match="not a year YYYY"):
+            Period.parse(text)
+
+
+def test_what_is_open_at_an_end_is_no_year_and_no_month():
+    assert [str(Period()), str(Period("2025-01-01")), str(Period(None, "2025-01-01"))] == (
+        ["all"] * 3
+    )

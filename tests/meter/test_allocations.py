@@ -253,6 +253,15 @@ def test_another_division_is_found():
     found([*entries[:number], other], "sum_allocation", "4667", entry=number)
 
 
+def test_a_firm_that_stands_in_an_allocation_twice_is_found():
+    books = three()
+    number = books.allocate(2025, *asking("70.00", "50.01", "30.02"))
+    entries = told(books)
+    requests = entries[number]["requests"]
+    requests[1][0] = requests[0][0]
+    found(entries, "sum_allocation", "are allotted, not", entry=number)
+
+
 def test_what_two_persons_allocate_is_what_was_proposed():
     books = Office("2025-03-01T12:00:00+08:00")
     books.activate(proportional(pool="100.00"))

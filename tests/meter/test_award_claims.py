@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from meter.rules import commands
 from meter.rules.entries import ClaimApproved
@@ -353,3 +354,24 @@ async def shown(service: Service, ours: dict[str, str]) -> dict[str, Any]:
     claim.pop("as_of")
     found_ = {"accounts": accounts.json["accounts"], "claims": claims.json["claims"]}
     return found_ | {"claim": claim}
+
+
+def test_what_is_approved_of_nothing_is_not_held_against_the_ceiling_of_a_project():
+    books = awarding("event")
+    books.award("W", "event", "2000000.00", project="P", base="4000000.00")
+    number = f"{len(books.entries):020d}"
+    enter(books, "C1", "W", "3000000.00")
+    approve(books, "C1", "1500000.00")
+    order(books, "C1")
+    red = {"number": number, "red_number": "7" * 20, "confirmation": "red-1", "year": 2025}
+    red |= {"amount": "1000000.00", "refunded": "0.00", "issued_on": day_of(books)}
+    books.ask(commands.EnterRedInvoice, **red)
+    assert debt(books, "W") == 50_000_000
+    books.fund("700000.00", level="national")
+    enter(books, "C2", "W", "400000.00")
+    assert refused(approve, books, "C2", "0.01") == "nothing_payable"
+    entry = approve(books, "C2", "0.00")
+    assert (entry.audited, entry.bound) == (UNSET, "invoiced")
+    order(books, "C2")
+    assert debt(books, "W") == 30_000_000
+    summed(told(books))

@@ -391,6 +391,7 @@ def test_an_operator_recovers_a_known_or_a_new_person_by_an_entry():
 def test_an_auditor_refuses_an_entry_0_that_lets_one_person_do_more(changes, code):
     genesis = Books(persons=("wang", "li")).entries[0]
     check_genesis(genesis)
+    check_genesis(replace(genesis, contract_limit=0))
     assert refusal(check_genesis, replace(genesis, **changes)) == code
 
 

@@ -1,5 +1,6 @@
 """Plain records are judged by groups: the same bytes and the same state as by the reference."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from meter.auditor.replay import Audit
 from meter.rules.capacity import DeviceTime
 from meter.rules.plain import Run
 from meter.rules.state import State
-from meter.values.units import DAY_SECONDS, parse_instant
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_instant
 from tests.books import BETA, DEVICE, HOUR, lifted, record, void
 from tests.histories import history
 from tests.writer import Writer
@@ -251,6 +252,34 @@ def test_what_is_durable_is_forgotten_also_before_anybody_read_it():
     assert len(writer.state.unread) == 3
     writer.state.forget()
     assert writer.state.record("pcl", "A:0") is None
+
+
+def test_a_run_tells_the_ids_and_uses_of_its_entries_and_the_sums_of_their_postings():
+    writer, told = opened(by_groups=True), 0
+
+    def look(decided):
+        nonlocal told
+        for run in decided.parts:
+            if isinstance(run, Run):
+                told += len(run.entries)
+                entries = run.read()
+                assert run.ids == [each.id for each in entries]
+                assert run.uses == [
+                    (each.contract, day_of(each.start // MICROSECONDS), each.device)
+                    for each in entries
+                ]
+                sums = Counter()
+                for each in entries:
+                    for source, target, fen in each.postings:
+                        sums[source, target] += fen
+                assert {(source, target): fen for source, target, fen in run.postings} == sums
+        return decided
+
+    writer.tell_batch = look
+    writer.post([*hours(3), *hours(3, "S")])
+    for batch in busy(Random(7)):
+        writer.post(batch)
+    assert told > 30
 
 
 def test_few_records_are_judged_one_by_one():

@@ -1,7 +1,7 @@
 """Findings of the independent sums that only one of their limits can make."""
 
 from tests.books import DEVICE, Books, lifted, opened, record
-from tests.meter.test_awards import POOL, shipped, with_class
+from tests.meter.test_awards import POOL, granting, shipped, with_class
 from tests.meter.test_policies import sharing
 from tests.summing import found, summed, told
 
@@ -50,3 +50,18 @@ def test_usage_before_the_first_day_of_a_price_is_found():
     supplement = next(each for each in entries if each["kind"] == "amendment")
     supplement["effective"] = "2025-02-02"
     found(entries, "sum_record", f"A has no price for {DEVICE} on a day of it")
+
+
+def test_an_award_whose_class_is_both_derived_and_named_or_neither_is_found():
+    books = granting("event", "platform")
+    books.award("A", "event", "5.00", project="P", base="100.00")
+    books.award("B", "platform", "5.00", project="P", base="100.00", named="new")
+    entries = told(books)
+    summed(entries)
+    derived, named = (each for each in entries if each["kind"] == "award")
+    derived["class"] = derived["derived"]
+    found(entries, "sum_class", "the class of award A")
+    del derived["class"]
+    summed(entries)
+    del named["class"]
+    found(entries, "sum_class", "the class of award B")

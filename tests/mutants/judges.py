@@ -20,7 +20,7 @@ _SUMS: Final = (
     *("test_sums", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
     *("test_budgets", "test_allocations", "test_periods", "test_policies", "test_contract_funds"),
     *("test_take", "test_purchases", "test_successions", "test_sum_bends"),
-    "test_first_checks",
+    *("test_sum_limits", "test_first_checks"),
 )
 
 # By path below the repository; of tests/ledger/ for ledger/, else of tests/meter/, unless the name
@@ -57,7 +57,10 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/contract_terms.py": ("test_amendments", "test_take", *_RULES),
     "meter/rules/decide.py": _RULES,
     "meter/rules/decide_command.py": ("test_authority", "test_invariants", "test_proposals"),
-    "meter/rules/effects.py": (*_RULES, "test_every_entry", "test_first_checks"),
+    "meter/rules/effects.py": (
+        *_RULES,
+        *("test_every_entry", "test_first_checks", "test_released"),
+    ),
     "meter/rules/entries.py": (
         *_KINDS,
         "test_worked_examples",
@@ -131,17 +134,17 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/papers/accounts.py": ("audit/test_export",),
     "meter/auditor/papers/books.py": ("audit/test_books", "audit/test_export"),
     "meter/auditor/papers/csv_file.py": ("audit/test_export",),
-    "meter/auditor/papers/evidence.py": ("audit/test_evidence",),
+    "meter/auditor/papers/evidence.py": ("audit/test_evidence", "audit/test_evidence_batches"),
     "meter/auditor/papers/export.py": ("audit/test_export",),
     "meter/auditor/papers/log.py": _PAPERS,
     "meter/auditor/papers/parquet_file.py": ("audit/test_export",),
     "meter/auditor/papers/period.py": _PAPERS,
     "meter/auditor/papers/report.py": ("audit/test_report",),
-    "meter/auditor/papers/report_pdf.py": ("audit/test_report",),
+    "meter/auditor/papers/report_pdf.py": ("audit/test_report", "audit/test_report_page"),
     "meter/auditor/papers/report_words.py": ("audit/test_report",),
     "meter/auditor/papers/sample.py": ("audit/test_sample",),
     "meter/auditor/papers/sheet.py": ("audit/test_sample",),
-    "meter/auditor/papers/tables.py": ("audit/test_export",),
+    "meter/auditor/papers/tables.py": ("audit/test_export", "audit/test_table_rows"),
     "meter/auditor/papers/target.py": ("audit/test_export",),
     "meter/auditor/papers/xlsx_file.py": ("audit/test_export",),
     "meter/auditor/receipt_check.py": ("test_receipts",),
@@ -169,13 +172,13 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/payable.py": ("test_first_checks", *_CLAIMS),
     "meter/rules/people.py": ("test_persons", "test_proposals"),
     "meter/rules/two_persons.py": ("test_persons", "test_proposals", "test_authority"),
-    "meter/rules/kinds/claims.py": _CLAIMS,
-    "meter/rules/kinds/payments.py": _CLAIMS,
+    "meter/rules/kinds/claims.py": (*_CLAIMS, "test_claim_states"),
+    "meter/rules/kinds/payments.py": (*_CLAIMS, "test_claim_states", "test_set_off"),
     "meter/rules/kinds/people.py": ("test_persons", "test_authority"),
     "meter/rules/kinds/policies.py": ("test_policies", "test_authority"),
     "meter/rules/kinds/proposals.py": ("test_proposals", "test_persons"),
     "meter/rules/kinds/recoveries.py": _CLAIMS,
-    "meter/rules/kinds/reviews.py": _CLAIMS,
+    "meter/rules/kinds/reviews.py": (*_CLAIMS, "test_claim_states"),
 }
 
 

@@ -19,10 +19,11 @@ _Told = tuple[float, set[Line]]  # of a test: its seconds and its lines
 
 
 class Known:
-    """The lines of tests of the tree below `root`."""
+    """The lines of tests of the tree below `root`; where it is `pure`, those without a database."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, pure: bool) -> None:
         self._root = root
+        self._pure = pure
 
     def files_without(self, files: Iterable[str]) -> list[str]:
         """Return the files of tests whose lines are not known."""
@@ -71,7 +72,8 @@ class Known:
     def _path(self, file: str) -> Path:
         path = self._root / file
         digests = sorted(digest_of(each) for each in {path, *_imported(self._root, path)})
-        digest = sha256(b"".join([file.encode(), *digests])).hexdigest()
+        served = b"" if self._pure else b" with a database"
+        digest = sha256(b"".join([file.encode(), served, *digests])).hexdigest()
         return KEPT / f"{digest[:32]}.lines"
 
 

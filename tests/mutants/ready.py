@@ -26,6 +26,7 @@ from tests.mutants.run import (
     BEGUN,
     FORKS,
     TOLD,
+    UNRUN,
     Begun,
     Copy,
     Judgement,
@@ -76,7 +77,7 @@ class Ready:
         except EOFError:
             told = (copy.root / TOLD).read_text(errors="replace")[-2_000:]
             raise JudgesError(f"the tests cannot be read:\n{told}") from None
-        known = Known(copy.root)
+        known = Known(copy.root, pure=pure)
         if unknown := known.files_without(tests):
             self._measure(known, unknown)
         copy.seconds |= known.seconds(tests)
@@ -128,12 +129,16 @@ class Ready:
         return [each for each in ordered if each not in left]
 
     def _measure(self, known: Known, files: Collection[str]) -> None:
-        """Run files of tests without a fault, and keep which lines each test runs."""
-        run = self._run(_Asked(files=frozenset(files)), None)
-        if run.status != 0:
-            raise JudgesError(f"the tests end with {run.status}:\n{run.told}")
-        lines = pickle.loads((self._copy.root / LINES).read_bytes())
-        known.add(files, lines, self._copy.seconds)
+        """Run files of tests without a fault, and keep which lines each test runs.
+
+        One file after the other, so that a run that is stopped keeps what it has measured.
+        """
+        for file in files:
+            run = self._run(_Asked(files=frozenset([file])), None)
+            if run.status not in {0, UNRUN}:
+                raise JudgesError(f"{file} ends with {run.status}:\n{run.told}")
+            lines = pickle.loads((self._copy.root / LINES).read_bytes())
+            known.add([file], lines, self._copy.seconds)
 
     def _run(self, asked: _Asked, patience: int | None) -> Run:
         def start() -> int:

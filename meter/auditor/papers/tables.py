@@ -214,7 +214,7 @@ def _entry_row(kept: KeptEntry) -> Row:
     if isinstance(entry, entries.AuthorityEntry):
         person, proposal, reason = entry.person, _known(entry.proposal), _known(entry.reason)
     elif isinstance(entry, entries.RecordVoided):
-        reason = entry.reason
+        person, proposal, reason = _known(entry.person), _known(entry.proposal), entry.reason
     leaf, text = leaf_hash(kept.data).hex(), kept.data.decode()
     return kept.number, entry.at, entry.kind, entry.by, person, proposal, reason, leaf, text
 

@@ -1,0 +1,63 @@
+"""How the pages of a report look: what is drawn where, held against `report_page.txt`.
+
+Where another look is meant, remove that file: the test that fails then writes it anew. Look at it.
+"""
+
+import io
+from pathlib import Path
+
+import pypdf
+
+from meter.auditor.papers.report import FIGURES
+from meter.auditor.papers.report_pdf import picture
+
+PAGE = Path(__file__).with_name("report_page.txt")
+PAYLOAD = {
+    "language": "en",
+    "auditor": "An auditor",
+    "made_at": "2026-01-01T00:00:00+08:00",
+    "log": {"origin": "kashi.test/books", "size": 12_345, "root": "ab" * 32, "program": "kashi 0"},
+    "signatures": [{"name": "kashi.test/books", "key_id": "01020304"}],
+    "checks": [{"check": "sums", "count": "1,000"}, {"check": "postings", "count": "20"}],
+    "totals": [
+        {"programme": "training-coupon", "year": year} | dict.fromkeys(FIGURES, figure)
+        for year, figure in ((2025, "12345.60"), (2026, "0.10"))
+    ],
+    "rules": [
+        {
+            "name": name,
+            "meaning": "What this rule looks for, in words that need two lines of their cell.",
+            "threshold": 3,
+            "unit": unit,
+            "source": "a standard",
+        }
+        for name, unit in (("late_void", "days"), ("two_persons", ""))
+    ],
+    "exceptions": [
+        {"rule": "late_void", "subject": f"record {number}", "detail": "late", "entries": [1, 2]}
+        for number in range(40)
+    ],
+    "questions": [
+        {
+            "question": "moved",
+            "provider": "pcl",
+            "contracts": ["A", "B"],
+            "count": 1,
+            "entries": [3],
+        }
+    ],
+    "gaps": [],
+    "notices": [],
+}
+
+
+def test_a_report_is_drawn_as_it_was_looked_at():
+    pages = pypdf.PdfReader(io.BytesIO(picture(PAYLOAD))).pages
+    drawn = "\n".join(
+        f"page {page.mediabox}\n{page.get_contents().get_data().decode('latin-1')}"
+        for page in pages
+    )
+    if not PAGE.exists():
+        PAGE.write_text(drawn, encoding="utf-8")
+        raise AssertionError(f"{PAGE.name} was written: look at it")
+    assert drawn == PAGE.read_text(encoding="utf-8")
