@@ -6,7 +6,7 @@ The API takes bearer tokens only, pages and forms the cookie of a session only.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 
@@ -15,6 +15,7 @@ from ledger.store import Head
 from meter.api.streams import Streams
 from meter.api.submit import Submissions
 from meter.host.clock import WatchedClock
+from meter.host.kept import Kept
 from meter.host.metrics import Metrics
 from meter.host.sign_in import COOKIE, Session
 from meter.host.tokens import Identity, parse_header
@@ -52,6 +53,7 @@ class Context:
     alerts: AlertBook
     turns: Turns = field(default_factory=Turns)
     days: DaysOfUse = field(default_factory=DaysOfUse)
+    kept: Kept[Any] = field(default_factory=Kept)  # what pages say
 
     async def snapshot(self, connection: connections.Connection) -> tuple[Head, Registered]:
         """Return the head that a connection's snapshot sees, and what is registered by then."""

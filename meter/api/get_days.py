@@ -1,6 +1,8 @@
 """GET: a year by day."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -25,7 +27,7 @@ from meter.tables import balances, pages
 from meter.tables.days import coupon_end
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
-from meter.values.strict import Id, Year
+from meter.values.strict import Date, Id, Year
 from meter.values.units import (
     MICROSECONDS,
     day_of,
@@ -34,17 +36,24 @@ from meter.values.units import (
     format_hours,
     format_money,
     hours_of,
+    parse_date,
     write_hours,
     year_start,
 )
 from meter.views.days import DayOfUse, Period, added
 from meter.views.forecast import Coupon
 
+_day_number: Final = attrgetter("day")
 
-class DaysQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """A year of days, weeks or months, of one programme or contract, or of all."""
+
+class DaysQuery(Struct, frozen=True, forbid_unknown_fields=True, rename={"starts": "from"}):
+    """A year of days, weeks or months, of one programme or contract, or of all.
+
+    They are those from a Shanghai date on, else from the year's first day.
+    """
 
     year: Year
+    starts: Date | UnsetType = UNSET
     by: Period = "day"
     programme: ProgrammeName | UnsetType = UNSET
     contract: Id | UnsetType = UNSET
@@ -60,6 +69,9 @@ class MoneyQuery(Struct, frozen=True, forbid_unknown_fields=True):
 async def get_days(ask: Ask) -> DaysView:
     """What each day of a year cost and was entitled to, by contract."""
     query: DaysQuery = ask.query
+    first, stop = day_of(year_start(query.year)), day_of(year_start(query.year + 1))
+    if query.starts is not UNSET:
+        first = max(first, day_of(parse_date(query.starts)))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
         contracts = [
@@ -71,9 +83,8 @@ async def get_days(ask: Ask) -> DaysView:
         found = await ask.context.days.of(connection, known, contracts)
         providers = {each.registered.provider for each in contracts}
         gaps = await pages.gap_days(connection, sorted(providers))
-    first = day_of(year_start(query.year))
     days = {
-        name: list(added([day for day in own if day.year == query.year], query.by, first))
+        name: list(added(_between(own, first, stop), query.by, first))
         for name, own in found.items()
     }
     held = [(name, day) for name, own in days.items() for day in own]
@@ -81,7 +92,7 @@ async def get_days(ask: Ask) -> DaysView:
     return DaysView(
         year=query.year,
         days=[_day(name, day) for name, day in held],
-        incomplete=list(_incomplete(gaps, first, day_of(year_start(query.year + 1)) - 1)),
+        incomplete=list(_incomplete(gaps, first, stop - 1)),
         contracts=[_total(name, own) for name, own in days.items() if own],
         as_of=as_of(head.size, head.last_at),
     )
@@ -182,6 +193,12 @@ def changed(days: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
         if day[1:] != before and (before or any(day[1:])):
             yield day
         before = day[1:]
+
+
+def _between(days: Sequence[DayOfUse], first: int, stop: int) -> Sequence[DayOfUse]:
+    """Return the days, which are in order, from `first` on and before `stop`."""
+    begin = bisect_left(days, first, key=_day_number)
+    return days[begin : bisect_left(days, stop, key=_day_number)]
 
 
 def _incomplete(gaps: Iterable[tuple[int, int]], first: int, last: int) -> Iterator[DayRange]:

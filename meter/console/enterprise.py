@@ -4,6 +4,7 @@ Each page asks the API's own handlers, all within one snapshot, so that its figu
 A section whose question fails says so, and leaves the others.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlencode
@@ -45,6 +46,7 @@ USAGE_LINES: Final = 200  # of days, weeks and months with all their contracts
 CONTRACTS: Final = 12  # on the first page
 COUNTED: Final = 100  # lines that are looked at for the notice about refused records
 MAX_CONTRACTS: Final = 1_000
+CONTRACT_BYTES: Final = 2_000  # of a contract's figures in memory
 # Of the stream of events: three heartbeats that did not come, and until the next try.
 SILENCE_SECONDS: Final = 45
 RETRY_SECONDS: Final = 30
@@ -83,10 +85,9 @@ class Subject:
     """The enterprise of a page, the coupon that it is about, and its contracts."""
 
     def __init__(self, ask: Ask, firm: EnterpriseDetail, page_: ContractPage) -> None:
-        today = day_of(ask.context.clock.counted() // MICROSECONDS)
         self.firm = firm
         asked = _query(ask, CouponOf)
-        self.coupon = view.choose(firm.programmes, asked.programme, asked.year, today)
+        self.coupon = view.choose(firm.programmes, asked.programme, asked.year, _today(ask))
         self.contracts: list[ContractSummary] = page_.contracts
         self.marks = view.marks_of(self.contracts)
         self.as_of = page_.as_of  # of all answers within one snapshot
@@ -96,6 +97,11 @@ class Subject:
         """The contracts of the coupon's programme."""
         name = self.coupon.programme.programme if self.coupon else ""
         return [each for each in self.contracts if each.programme == name]
+
+
+def _today(ask: Ask) -> int:
+    """Return the ledger's day."""
+    return day_of(ask.context.clock.counted() // MICROSECONDS)
 
 
 async def _subject(ask: Ask) -> Subject:
@@ -115,28 +121,59 @@ async def _section(ask: Ask, handler: Handler, query: Struct) -> Any:
 async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
     """Show what is left of a coupon, until when, and what needs attention."""
     async with ask.at_once() as asked:
-        subject = await _subject(asked)
-        if subject.coupon is None:
-            return await _show(ask, "enterprise_new.html", language, subject, "")
-        programme, year = subject.coupon.programme.programme, subject.coupon.year
-        money = MoneyQuery(programme=programme, year=year)
-        balance = await answer(asked, get_balance, BalanceQuery(programme=programme, year=year))
-        forecast = await _section(asked, get_forecast, money)
-        coupon_days = await _section(asked, get_coupon_days, money)
-        days = await _section(asked, get_days, DaysQuery(year=year, programme=programme))
-        newest = RecordQuery(order="newest", limit=NEWEST)
-        records = await _section(asked, get_records, newest)
-        refused = await _section(asked, get_refused, ContractQuery(limit=COUNTED))
+        subject, body = await _kept_overview(asked, language)
+    if subject.coupon is None:
+        return await _show(ask, "enterprise_new.html", language, subject, "")
+    as_of = subject.as_of
+    return await _show(ask, "enterprise.html", language, subject, "", as_of=as_of, body=body)
+
+
+async def _kept_overview(ask: Ask, language: Language) -> tuple[Subject, str]:
+    """Return the subject of the first page and what it says, made once for all who look.
+
+    It follows from the size of the ledger, the day, and what is asked for. A section that failed
+    may not fail again, so nothing with one is kept.
+    """
+    assert ask.connection is not None, "all answers are of one snapshot"
+    assert ask.who is not None, "a page is somebody's"
+    head, _ = await ask.context.snapshot(ask.connection)
+    asked = _query(ask, CouponOf)
+    key = (head.size, _today(ask), ask.who.role, ask.path("uscc"), asked, language)
+    kept = ask.context.kept
+    async with kept.alone(key):
+        found = kept.get(key)
+        if found is None:
+            subject = await _subject(ask)
+            body, is_whole = await _overview(ask, language, subject)
+            found = subject, body
+            if is_whole:
+                size_bytes = sys.getsizeof(body) + len(subject.contracts) * CONTRACT_BYTES
+                kept.keep(key, found, size_bytes)
+    return found
+
+
+async def _overview(ask: Ask, language: Language, subject: Subject) -> tuple[str, bool]:
+    """Return what the first page says, and whether no section of it failed."""
+    if subject.coupon is None:
+        return "", True
+    programme, year = subject.coupon.programme.programme, subject.coupon.year
+    money = MoneyQuery(programme=programme, year=year)
+    balance = await answer(ask, get_balance, BalanceQuery(programme=programme, year=year))
+    forecast = await _section(ask, get_forecast, money)
+    coupon_days = await _section(ask, get_coupon_days, money)
+    since = Date(view.first_day_shown(_today(ask)))
+    days = await _section(ask, get_days, DaysQuery(year=year, starts=since, programme=programme))
+    records = await _section(ask, get_records, RecordQuery(order="newest", limit=NEWEST))
+    refused = await _section(ask, get_refused, ContractQuery(limit=COUNTED))
     w = spoken(language)
     marks = {each.id: subject.marks[each.id] for each in subject.own}
     contracts = view.contract_lines(subject.firm, subject.contracts)
     told = forecast if not isinstance(forecast, Problem) else None
-    return await _show(
-        ask,
-        "enterprise.html",
+    body = page.piece(
+        "enterprise_overview.html",
         language,
-        subject,
-        "",
+        base=_base(subject, language),
+        coupon=subject.coupon,
         balance=balance,
         left=view.share(balance.remaining, balance.issued, "left"),
         pieces=view.bar(balance.issued, ("used", balance.granted)),
@@ -151,6 +188,7 @@ async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
         more_contracts=len(contracts) > CONTRACTS,
         records=_first_problem(records) or view.record_lines(records.records, subject.marks),
     )
+    return body, _first_problem(forecast, coupon_days, days, records, refused) is None
 
 
 async def show_usage(ask: Ask, language: Language) -> web.StreamResponse:
@@ -360,7 +398,6 @@ async def _show(
     ask: Ask, template: str, language: Language, subject: Subject, tab: str, **values: Any
 ) -> web.Response:
     """Return a page of an enterprise, with its name and tabs."""
-    base = f"/{language}/enterprises/{subject.firm.enterprise.uscc}"
     period = _period(ask, subject, tab, language)
     return page.show(
         ask,
@@ -370,7 +407,7 @@ async def _show(
         providers={each.id: each.name for each in subject.firm.providers},
         all_contracts=subject.contracts,
         coupon=subject.coupon,
-        base=base,
+        base=_base(subject, language),
         tab=tab,
         here_query=_here_query(ask),
         paper=await paper(ask, period, subject.as_of),
@@ -379,6 +416,11 @@ async def _show(
         retry=RETRY_SECONDS,
         **values,
     )
+
+
+def _base(subject: Subject, language: Language) -> str:
+    """Return the path of an enterprise's first page."""
+    return f"/{language}/enterprises/{subject.firm.enterprise.uscc}"
 
 
 def _period(ask: Ask, subject: Subject, tab: str, language: Language) -> str:

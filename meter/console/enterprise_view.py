@@ -348,6 +348,11 @@ def burn_down(
     )
 
 
+def first_day_shown(today: int) -> str:
+    """Return the first day of the chart of days."""
+    return format_date(day_start(today - DAYS_SHOWN + 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Daily:
     """A chart of days by contract, and the contracts in it; `is_part` where others are not."""

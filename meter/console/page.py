@@ -271,6 +271,12 @@ def preferred(accept_language: str) -> Language:
     return best[1]
 
 
+def piece(template: str, language: Language, **values: Any) -> str:
+    """Return a piece of a page, which follows from the values alone: neither who looks nor how."""
+    values = {"language": language, "w": spoken(language), **values}
+    return _ENVIRONMENT.get_template(template).render(values)
+
+
 def _render(request: web.Request, template: str, language: Language, **values: Any) -> bytes:
     other = _other(language)
     session = request.get(SESSION)

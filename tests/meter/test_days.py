@@ -216,9 +216,23 @@ async def test_weeks_and_months_are_the_days_added_and_gaps_may_lack_usage(datab
             assert own["device_hours"] == line["device_hours"]
             shown = sum(Decimal(each["device_hours"]) for each in found["days"])
             assert shown + Decimal(own["rounding"]) == Decimal(own["device_hours"])
+        await check_days_from(service, by_day)
         await service.usage(seq=3)
         (gap,) = (await days(service))["incomplete"]
         assert gap == {"first": "2025-03-20", "last": "2025-03-20"}
+
+
+async def check_days_from(service, by_day):
+    """The days from one on are lines of the whole year; a week begins with the first of them."""
+    found = await days(service, query="&from=2025-03-02")
+    assert found["days"] == [each for each in by_day["days"] if each["date"] >= "2025-03-02"]
+    assert len(found["days"]) == 4 < len(by_day["days"])
+    assert Decimal(found["contracts"][0]["cost"]) == total(found, "cost")
+    weeks = await days(service, query="&from=2025-03-02&by=week")
+    dates = ["2025-03-02", "2025-03-03", "2025-03-10"]
+    assert [each["date"] for each in weeks["days"]] == dates
+    assert await days(service, query="&from=2024-06-01") == by_day
+    assert (await days(service, query="&from=2026-01-01"))["days"] == []
 
 
 def total(found, name):
