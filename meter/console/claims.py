@@ -91,16 +91,16 @@ async def show_new(ask: Ask, language: Language) -> web.StreamResponse:
 async def show_payable(ask: Ask, language: Language) -> web.StreamResponse:
     """Show what the papers of a form would let be approved: a part of its page."""
     async with ask.at_once() as asked:
-        draft = await _draft(asked, ask.request.query)
+        draft = await _draft(asked, view.unfolded(ask.request.query))
     return page.show(ask, "claim_draft.html", language, **draft.figures())
 
 
 async def send_new(ask: Ask, language: Language) -> web.StreamResponse:
     """Show the form with new figures, show what is to be confirmed, or enter the claim."""
-    values, step = ask.form, ask.form.get("step", "")
+    values, step = view.unfolded(ask.form), ask.form.get("step", "")
     async with ask.at_once() as asked:
         draft = await _draft(asked, values)
-    if step in _FILLING:
+    if step in _FILLING or view.is_turn(step):
         return await _show_form(ask, language, draft, form.Filled(values))
     body = view.claim_body(values)
     try:
@@ -167,6 +167,7 @@ async def _show_form(
     refusal: Problem | None = None,
 ) -> web.Response:
     status = 200 if refusal is None else refusal.status
+    shown = [view.shown(filled.values, kind, filled.faults) for kind in view.KINDS]
     if ask.request.method == "POST" and not ask.form.get("step"):
         status = 409  # nothing was confirmed by it: it is out of date, and not wrong
     money = draft.payable
@@ -179,7 +180,8 @@ async def _show_form(
         as_of=draft.as_of,
         form=filled,
         code="" if refusal is None else refusal.code,
-        kinds=[(kind, view.rows_shown(filled.values, kind)) for kind in view.KINDS],
+        shown=shown,
+        folded=view.folded(filled.values, shown),
         most=view.MAX_PAPERS,
         defaults={} if money is None else {"seller": money.seller, "buyer": money.buyer},
         **draft.figures(),
@@ -189,7 +191,7 @@ async def _show_form(
 async def _show_confirmation(ask: Ask, language: Language, draft: Draft) -> web.Response:
     """Show what is to be confirmed: asked for, or again where the figures have changed."""
     is_stale = ask.form.get("step") != _CONTINUE
-    left_out = ("step", "key", form.SEAL)
+    left_out = {"step", "key", form.SEAL, *filter(view.is_of_row, draft.values)}
     return await _show(
         ask,
         "claim_confirm.html",
@@ -198,7 +200,8 @@ async def _show_confirmation(ask: Ask, language: Language, draft: Draft) -> web.
         409 if is_stale else 200,
         as_of=draft.as_of,
         body=view.claim_body(draft.values),
-        kept={name: text for name, text in ask.form.items() if name not in left_out and text},
+        kept={name: text for name, text in draft.values.items() if text and name not in left_out}
+        | view.folded(draft.values),
         seal=draft.seal,
         key=ask.form.get("key") or new_secret(),
         stale=is_stale,

@@ -1,7 +1,9 @@
 """What the pages of claims show and read: the rows of a form, a claim's acts, and the bank's lines.
 
 Rows of papers are numbered fields, `invoice-0-number`; one that is empty but for what the page
-fills in counts for nothing. Nothing is added up here: sums are answers of the API.
+fills in counts for nothing. A page shows some rows at a time: each other one is folded into one
+hidden field, `invoice-0`, with a tab between its cells. Nothing is added up here: sums are answers
+of the API.
 """
 
 import re
@@ -17,6 +19,7 @@ from meter.values.units import parse_money
 
 MAX_PAPERS: Final = 100  # of each kind, as a claim takes them
 STEP: Final = 3  # rows that a page adds at a time
+ROWS: Final = 20  # of a kind that a page shows at a time
 AMOUNT: Final = "amount"
 ZERO: Final = "0.00"
 
@@ -53,6 +56,31 @@ _FAULT: Final = re.compile(
 )
 
 
+_FOLDED: Final = re.compile(r"(?P<name>invoice|payment)-(?P<number>[0-9]{1,2})", re.ASCII)
+_FIELD: Final = re.compile(rf"{_FOLDED.pattern}-\w+", re.ASCII)
+_TURN: Final = re.compile(r"(?P<list>invoices|payments)-(?P<first>[0-9]{1,2})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The rows of a kind that a page shows: from the `first` on, of so many in all."""
+
+    kind: Kind
+    first: int
+    count: int
+
+    @property
+    def numbers(self) -> range:
+        """The rows that are shown."""
+        return range(self.first, min(self.first + ROWS, self.count))
+
+    @property
+    def turns(self) -> list[tuple[int, int]]:
+        """The first and the last row of each part, where there is more than one."""
+        firsts = range(0, self.count, ROWS) if self.count > ROWS else ()
+        return [(first, min(first + ROWS, self.count) - 1) for first in firsts]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row of a form: its number among all of its kind, and what stands in its fields."""
@@ -78,6 +106,63 @@ def rows_shown(values: Mapping[str, str], kind: Kind) -> int:
     ]
     count = max([*numbers, 0]) + 1
     return min(MAX_PAPERS, count + (STEP if values.get("step") == f"more-{kind.field}" else 0))
+
+
+def shown(values: Mapping[str, str], kind: Kind, faults: Iterable[str] = ()) -> Shown:
+    """Return which rows a page shows: those of a fault, of the button, or those of before."""
+    count, step = rows_shown(values, kind), values.get("step", "")
+    faulty = [
+        int(found["number"])
+        for found in map(_FIELD.fullmatch, faults)
+        if found is not None and found["name"] == kind.name
+    ]
+    turn = _TURN.fullmatch(step)
+    before = values.get(f"at-{kind.field}", "")
+    if faulty:
+        wanted = faulty[0]
+    elif turn is not None and turn["list"] == kind.field:
+        wanted = int(turn["first"])
+    elif step == f"more-{kind.field}":
+        wanted = count - 1
+    else:
+        wanted = int(before) if re.fullmatch(r"[0-9]{1,2}", before, re.ASCII) else 0
+    return Shown(kind, min(wanted, count - 1) // ROWS * ROWS, count)
+
+
+def is_turn(step: str) -> bool:
+    """Return whether a button shows other rows."""
+    return _TURN.fullmatch(step) is not None
+
+
+def folded(values: Mapping[str, str], parts: Iterable[Shown] = ()) -> dict[str, str]:
+    """Return a hidden field for each row that is on none of the parts shown."""
+    seen = {(each.kind.name, number) for each in parts for number in each.numbers}
+    found = {}
+    for kind in KINDS:
+        for number in range(rows_shown(values, kind)):
+            name = f"{kind.name}-{number}"
+            cells = [values.get(f"{name}-{field}", "") for field in kind.fields]
+            if any(cells) and (kind.name, number) not in seen:
+                found[name] = "\t".join(cells)
+    return found
+
+
+def unfolded(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields of a form with each row as fields of its own."""
+    found: dict[str, str] = {}
+    for name, text in values.items():
+        row, cells = _FOLDED.fullmatch(name), text.split("\t")
+        if row is None:
+            found[name] = " ".join(cells)
+            continue
+        kind = INVOICE if row["name"] == INVOICE.name else PAYMENT
+        found |= {f"{name}-{field}": cell for field, cell in zip(kind.fields, cells, strict=False)}
+    return found
+
+
+def is_of_row(name: str) -> bool:
+    """Return whether a field is one of a row."""
+    return _FIELD.fullmatch(name) is not None
 
 
 def rows(values: Mapping[str, str], kind: Kind) -> list[Row]:

@@ -1,5 +1,6 @@
 """The pages of claims over HTTP: a firm's draft and its claim, the review, and who may do what."""
 
+import gzip
 import re
 from html import unescape
 
@@ -7,6 +8,7 @@ from meter.console.words import words
 from tests.books import ALPHA, BETA
 from tests.claiming import NOTICE_URL, again, claim, claiming, official
 from tests.meter.test_claims_http import PAPERS, service  # noqa: F401
+from tests.meter.test_every_page import MAX_PACKED, MAX_PLAIN
 from tests.people import sign_in
 
 W = words("en")
@@ -23,6 +25,12 @@ def fields_of(answer):
         if "name" in attributes:
             found[attributes["name"]] = unescape(attributes.get("value", ""))
     return found
+
+
+def check_size(answer):
+    """Check that a page is as small as each page must be."""
+    assert len(answer.body) <= MAX_PLAIN
+    assert len(gzip.compress(answer.body)) <= MAX_PACKED
 
 
 def text_of(answer):
@@ -188,3 +196,60 @@ async def test_what_is_wrong_with_a_claim_stands_at_its_field_with_all_that_was_
     nothing = await firm.send(service, NEW, item="Z", year="2025", step="recalculate")
     assert "not_found" in text_of(nothing)
     assert len(await service.entries()) == size
+
+
+def many(base, count):
+    """Return a form with so many invoices and payments."""
+    (invoice,), (payment,) = PAPERS["invoices"], PAPERS["payments"]
+    found = base | {"id": "C1", "delivery": PAPERS["delivery"]}
+    for number in range(count):
+        paper = invoice | {"number": f"{number:020}", "sha256": f"{number:064x}"}
+        paid = payment | {"reference": f"FT2025-{number:08}"}
+        rows = (("invoice", paper), ("payment", paid))
+        own = {"amount": "10000.00", "part": "9999.99"}
+        found |= {
+            f"{kind}-{number}-{name}": own.get(name, text)
+            for kind, row in rows
+            for name, text in row.items()
+        }
+    return found
+
+
+async def test_a_claim_of_a_hundred_papers_of_each_kind_is_filled_in_by_small_pages(service):  # noqa: F811
+    firm = await sign_in(service, "enterprise", ALPHA)
+    base = fields_of(await service.get(f"{NEW}?item=A&year=2025", **firm.headers))
+    first = await firm.send(service, NEW, **many(base, 100), step="recalculate")
+    assert first.status == 200, text_of(first)
+    pages = [first]
+    for step in ("invoices-40", "payments-80", "more-payments"):
+        before = fields_of(pages[-1])
+        pages.append(await firm.send(service, NEW, **before | {"step": step}))
+    assert 'name="invoice-40-part" type="text" value="9999.99"' in pages[1].body.decode()
+    assert 'name="payment-99-part" type="text" value="9999.99"' in pages[2].body.decode()
+    assert 'value="more-payments"' not in pages[3].body.decode()
+    # A row that is folded away is counted, and one that is wrong is shown.
+    for answer in pages:
+        assert "Invoiced (I) ↧ binds ¥999,999.00" in text_of(answer)
+    wrong = fields_of(pages[3]) | {"invoice-40-issued_on": "soon"}
+    away = await firm.send(service, NEW, **wrong | {"step": "invoices-0"})
+    assert 'id="field-invoice-40-issued_on"' not in away.body.decode()
+    shown = await firm.send(service, NEW, **fields_of(away) | {"step": "continue"})
+    assert shown.status == 400
+    assert '<a href="#field-invoice-40-issued_on">' in shown.body.decode()
+    assert 'id="field-invoice-40-issued_on"' in shown.body.decode()
+    right = fields_of(shown) | {"invoice-40-issued_on": PAPERS["invoices"][0]["issued_on"]}
+    asked = await firm.send(service, NEW, **right | {"step": "continue"})
+    assert asked.status == 200, text_of(asked)
+    back = await firm.send(service, NEW, **fields_of(asked) | {"step": "change"})
+    entered = await firm.send(service, NEW, **fields_of(asked) | {"step": "submit"})
+    assert entered.status == 303, text_of(entered)
+    held = (await service.get("/v1/claims/C1")).json
+    assert [len(held[name]) for name in ("invoices", "payments")] == [100, 100]
+    assert held["invoices"][99]["number"] == f"{99:020}"
+    clerk = await sign_in(service, "authority")
+    others = [
+        await service.get(path, **clerk.headers)
+        for path in ("/en/claims/C1", "/en/claims/C1/check", "/en/claims/C1/approve")
+    ]
+    for answer in (*pages, shown, asked, back, *others):
+        check_size(answer)
