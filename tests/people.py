@@ -47,7 +47,7 @@ class Visitor:
 
     async def send(self, service: Service, path: str, **fields: str) -> Answer:
         """Send a form as the page that holds it does."""
-        return await send_form(service, path, {"token": self.token, **fields}, **self.headers)
+        return await send_form(service, path, {"session": self.token, **fields}, **self.headers)
 
 
 async def send_form(service: Service, path: str, fields: dict[str, str], **headers: str) -> Answer:

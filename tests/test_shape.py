@@ -89,6 +89,7 @@ HTTP = {
     *("meter/console/sign_in.py", "meter/console/enterprise.py"),
     "meter/console/theme.py",
     *("meter/console/people.py", "meter/console/claims.py", "meter/console/reviews.py"),
+    "meter/console/tokens.py",
     *("meter/console/payments.py", "meter/console/notices.py"),
     *("meter/console/verify.py", "meter/console/log.py", "meter/console/provider.py"),
     *("meter/console/authority.py", "meter/console/acts.py", "meter/console/registers.py"),

@@ -176,7 +176,7 @@ ENTRANCE: Final = web.AppKey("entrance", Entrance)
 FAILURES: Final = web.AppKey("failures", Failures)
 ISSUER: Final = web.AppKey("issuer", oidc.Client)  # where there is one
 
-FORM_TOKEN: Final = "token"  # noqa: S105 - the field of a form that holds its session's token
+FORM_TOKEN: Final = "session"  # noqa: S105 - the field of a form that holds its session's token
 EXPORT: Final = ".csv"  # a list's path with this gives its rows
 
 

@@ -248,6 +248,12 @@ GROUPS: Final[Mapping[str, tuple[Act, ...]]] = {
         Act("forfeit", (_ITEM, _YEAR, _AMOUNT, _WHY)),
         Act("payment_return", (Field("claim"), Field("returned_on", "date"), _WHY)),
     ),
+    "people": (
+        Act("person", (Field("id"), _REASON)),
+        Act("person_end", (Field("id"), _REASON)),
+        Act("token", (Field("id", label="token"), Field("holder"), _REASON)),
+        Act("token_end", (Field("token"), _REASON)),
+    ),
     "awards": (
         Act(
             "project",
@@ -306,6 +312,9 @@ _FIELD_OF: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("already_voided", "already_released", "nothing_withheld"), ("id",)),
     "unknown_record": ("id",),
     "unknown_award": ("award",),
+    "unknown_person": ("id", "holder"),
+    "unknown_token": ("token",),
+    **dict.fromkeys(("already_ended", "last_person"), ("id", "token")),
     **dict.fromkeys(("above_debt", "above_granted", "above_payable", "above_invoice"), ("amount",)),
     "unknown_invoice": ("number",),
     **dict.fromkeys(("unknown_claim", "wrong_state"), ("claim",)),

@@ -27,6 +27,7 @@ from meter.console import (
     reviews,
     sign_in,
     theme,
+    tokens,
     verify,
 )
 
@@ -52,6 +53,7 @@ ROUTES: Final = (
     *public.ROUTES,
     *enterprise.ROUTES,
     *people.ROUTES,
+    *tokens.ROUTES,
     *verify.ROUTES,
     *log.ROUTES,
     *provider.ROUTES,

@@ -186,6 +186,12 @@ def show_again(
     return web.Response(status=status, body=body, headers=HEADERS)
 
 
+def show_secret(ask: Ask, template: str, language: Language, **values: Any) -> web.Response:
+    """Return a page with what is shown this once, and kept by nobody on the way."""
+    headers = {**HEADERS, hdrs.CACHE_CONTROL: "no-store"}
+    return web.Response(body=_render(ask.request, template, language, **values), headers=headers)
+
+
 def download(ask: Ask, name: str, data: bytes) -> web.Response:
     """Return a list to be kept as a file."""
     headers = {

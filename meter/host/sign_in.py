@@ -32,9 +32,17 @@ IDLE_SECONDS: Final[dict[Role, int]] = {
     "provider": 8 * 3_600,
     "enterprise": 8 * 3_600,
 }
+LINK_SECONDS: Final = 3_600  # until a link that nobody opened is void
+MAX_NAME: Final = 200  # characters of what pages call a person
 MAX_FAILURES: Final = 10  # of sign-ins in a minute, of one address
 _FAILURE_SECONDS: Final = 60
 _MAX_ADDRESSES: Final = 10_000  # that are remembered, a few MB
+
+# What a person does on the pages; what an official lets in or out stands beside the form's line.
+DONE: Final = (
+    *("sign_in", "sign_out", "form", "export"),
+    *("person", "bind", "link", "end_sessions", "end", "token", "revoke"),
+)
 
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:]*))(?::[0-9]+)?")
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -90,7 +98,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What a person did on the pages: a sign-in, a form, an export; `at` in microseconds."""
+    """What of `DONE` a person did on the pages; `at` in microseconds.
+
+    Where an official lets somebody in or out, the path says whom, and as whom.
+    """
 
     at: int
     person: str

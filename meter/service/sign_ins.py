@@ -5,10 +5,9 @@ then either a token's or a person's: whoever holds the secret of a token has no 
 """
 
 import re
-from typing import Final
 
 from meter.host.data_folder import DataFolder
-from meter.host.sign_in import Act, Person, new_secret
+from meter.host.sign_in import LINK_SECONDS, MAX_NAME, Act, Person, new_secret
 from meter.host.sign_in_file import FILE, BadSignInFile, read_sign_in
 from meter.host.tokens import TOKEN_ID, Identity, has_fitting_subject
 from meter.service.admin import check_named, check_unused, service_connection
@@ -17,9 +16,6 @@ from meter.tables import sign_ins
 from meter.tables.connections import Connection
 from meter.values.text import VISIBLE, check_text
 from meter.values.units import MICROSECONDS
-
-MAX_NAME: Final = 200
-LINK_SECONDS: Final = 3_600  # until a link that nobody opened is void
 
 
 async def add_person(folder: DataFolder, who: Identity, name: str) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from asyncpg import UniqueViolationError
+
 from ledger.queries import load
 from meter.host.sign_in import (
     MAX_SECONDS,
@@ -14,7 +16,8 @@ from meter.host.sign_in import (
     has_ended,
     is_secret,
 )
-from meter.host.tokens import Identity
+from meter.host.tokens import Identity, KnownToken
+from meter.tables import tokens
 from meter.tables.connections import Connection, Readers, reading
 from meter.values.problems import Problem
 from meter.values.text import folded
@@ -83,16 +86,85 @@ class SignIns:
         async with reading(self._readers, snapshot=False) as connection:
             return await person_of(connection, name)
 
-    async def open_sessions(self, name: str, now: int) -> int:
-        """Return how many sessions a person may have open; some may have been left for too long."""
+    async def persons_after(self, name: str, limit: int) -> list[Person]:
+        """Return at most so many of the persons after an id, by id."""
+        async with reading(self._readers, snapshot=False) as connection:
+            rows = await connection.fetch(_SQL["persons_after"], name, limit)
+        return [_person(row) for row in rows]
+
+    async def open_sessions(self, names: Sequence[str], now: int) -> dict[str, int]:
+        """Return how many sessions persons may have open; some may have been left for too long."""
         oldest = now - MAX_SECONDS * MICROSECONDS
         async with reading(self._readers, snapshot=False) as connection:
-            return int(await connection.fetchval(_SQL["open_sessions"], name, oldest))
+            rows = await connection.fetch(_SQL["open_sessions"], names, oldest)
+        return dict.fromkeys(names, 0) | {row["person"]: row["count"] for row in rows}
 
-    async def end(self, name: str, now: int) -> None:
-        """End a person and all sessions."""
+    async def acts_of(self, name: str, limit: int) -> list[Act]:
+        """Return the newest acts of a person, the newest first."""
         async with reading(self._readers, snapshot=False) as connection:
-            await end_person(connection, name, now)
+            return [Act(*row) for row in await connection.fetch(_SQL["acts_of"], name, limit)]
+
+    async def add(self, who: Identity, name: str, by: Act) -> None:
+        """Let a person sign in. Raises `exists_differently` and `looks_alike`; twice is once."""
+        async with reading(self._readers, snapshot=False) as connection, connection.transaction():
+            if await person_of(connection, who.token_id) == Person(who, name):
+                return
+            await _note(connection, by)
+            await _check_unused(connection, who.token_id)
+            if not await add_person(connection, who, name):
+                raise Problem("exists_differently", f"there is a person {who.token_id}")
+
+    async def bind(self, name: str, issuer: str, subject: str, by: Act) -> None:
+        """Say as whom a person signs in at an issuer. Raises `exists_differently`."""
+        async with reading(self._readers, snapshot=False) as connection, connection.transaction():
+            await _note(connection, by)
+            try:
+                done = await bind_person(connection, name, issuer, subject)
+            except UniqueViolationError:
+                raise Problem("exists_differently", "somebody else signs in so") from None
+            if not done:
+                raise Problem("exists_differently", f"{name} signs in otherwise, or has ended")
+
+    async def link(self, name: str, link: str, ends_at: int, by: Act) -> None:
+        """Keep a link that signs a person in once, until an instant."""
+        async with reading(self._readers, snapshot=False) as connection, connection.transaction():
+            await _note(connection, by)
+            await add_link(connection, link, name, ends_at)
+
+    async def end_sessions(self, name: str, by: Act) -> None:
+        """End all sessions of a person."""
+        async with reading(self._readers, snapshot=False) as connection, connection.transaction():
+            await _note(connection, by)
+            await end_sessions(connection, name, by.at)
+
+    async def end(self, name: str, by: Act) -> None:
+        """End a person and all sessions."""
+        async with reading(self._readers, snapshot=False) as connection, connection.transaction():
+            await _note(connection, by)
+            await end_person(connection, name, by.at)
+
+    async def token(self, name: str) -> KnownToken | None:
+        """Return a token, as it is kept."""
+        async with reading(self._readers, snapshot=False) as connection:
+            return await tokens.token(connection, name)
+
+    async def add_token(
+        self, who: Identity, digest: bytes, expires_at: int | None, by: Act
+    ) -> None:
+        """Keep a token. Raises `exists_differently` and `looks_alike`."""
+        async with reading(self._readers, snapshot=False) as connection, connection.transaction():
+            await _note(connection, by)
+            await _check_unused(connection, who.token_id)
+            try:
+                await tokens.add_token(connection, who, digest, expires_at)
+            except UniqueViolationError:
+                raise Problem("exists_differently", f"there is a token {who.token_id}") from None
+
+    async def revoke_token(self, name: str, by: Act) -> None:
+        """Revoke a token, from the next request on."""
+        async with reading(self._readers, snapshot=False) as connection, connection.transaction():
+            await _note(connection, by)
+            await tokens.revoke_token(connection, name)
 
     async def note(self, act: Act) -> None:
         """Write down what a person is about to do."""
@@ -112,6 +184,15 @@ async def _begin(connection: Connection, person: Person, secret: str, now: int) 
     name = person.who.token_id
     await connection.execute(_SQL["begin_session"], digest_of(secret), name, now)
     await _note(connection, Act(now, name, "sign_in", ""))
+
+
+async def _check_unused(connection: Connection, name: str) -> None:
+    """Refuse the id of a token or of a person who signs in, and one that looks like it."""
+    for what, spelled in (("token", tokens.spelled_alike), ("person", spelled_alike)):
+        known = await spelled(connection, name)
+        if known is not None:
+            code = "exists_differently" if known == name else "looks_alike"
+            raise Problem(code, f"there is a {what} {known}")
 
 
 async def _note(connection: Connection, act: Act) -> None:
@@ -150,9 +231,10 @@ async def spelled_alike(connection: Connection, name: str) -> str | None:
     return None if found is None else str(found)
 
 
-async def add_person(connection: Connection, who: Identity, name: str) -> None:
-    """Keep a person."""
-    await connection.execute(_SQL["add_person"], who.token_id, who.role, who.subject, name)
+async def add_person(connection: Connection, who: Identity, name: str) -> bool:
+    """Keep a person; return whether the id was free."""
+    values = who.token_id, who.role, who.subject, name
+    return str(await connection.execute(_SQL["add_person"], *values)) == "INSERT 0 1"
 
 
 async def end_person(connection: Connection, name: str, now: int) -> bool:

@@ -80,7 +80,7 @@ async def test_an_official_ends_a_person_with_the_keyboard(database, tmp_path, c
             await page.wait_for_url(f"{service.url}/zh/people")
             await check_access(page)
             assert not await is_wider_than_its_window(page)
-            await page.get_by_role("link", name=w["people_end"]).focus()
+            await page.get_by_role("link", name=w["people_end"], exact=True).focus()
             await page.keyboard.press("Enter")
             await page.wait_for_url(f"{service.url}/zh/people/{other}/end")
             assert "<李>" in await page.locator("dl").inner_text()
@@ -88,4 +88,42 @@ async def test_an_official_ends_a_person_with_the_keyboard(database, tmp_path, c
             await page.get_by_role("button", name=w["people_end"], exact=True).focus()
             await page.keyboard.press("Enter")
             await page.wait_for_url(f"{service.url}/zh/people")
-            assert await page.get_by_role("link", name=w["people_end"]).count() == 0
+            assert await page.get_by_role("link", name=w["people_end"], exact=True).count() == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_person_is_added_by_a_page_and_signs_in(database, tmp_path, chromium, language):
+    """From the overview, by what the pages show, on a phone."""
+    w = words(language)
+    options = {"locale": language, "width": 390}
+    async with serving(database, tmp_path, now="2025-03-20T12:00:00+08:00") as service:
+        await service.open_books()
+        path = await link(service, await add(service, "authority"))
+        start = f"{service.url}{path}&next=/{language}/authority"
+        async with opened(chromium, start, refused=[400], **options) as page:
+            await page.locator("main button").click()
+            await page.get_by_role("link", name=w["people"], exact=True).click()
+            await page.get_by_label(w["account_name"], exact=True).fill("<李>")
+            await page.get_by_label(w["account_id"], exact=True).fill("li")
+            await page.get_by_label(w["account_role"]).select_option("enterprise")
+            await page.get_by_role("button", name=w["people_add"]).click()
+            assert w["fault_subject"] in await page.get_by_role("alert").inner_text()
+            await check_access(page)
+            await page.get_by_label(w["people_subject"]).fill(ALPHA)
+            await page.get_by_role("button", name=w["people_add"]).dblclick()
+            await page.wait_for_url(f"{service.url}/{language}/people/li")
+            await check_access(page)
+            assert not await is_wider_than_its_window(page)
+            await page.get_by_role("button", name=w["person_link"]).click()
+            await check_access(page)
+            assert not await is_wider_than_its_window(page)
+            shown = await page.locator("#made").inner_text()
+            tabs = page.get_by_role("navigation", name=w["people"])
+            await tabs.get_by_role("link", name=w["tokens"]).click()
+            await check_access(page)
+            assert not await is_wider_than_its_window(page)
+        async with opened(chromium, shown, **options) as page:
+            await page.get_by_role("button", name=w["link_button"]).click()
+            who = Identity("li", "enterprise", ALPHA)
+            await page.wait_for_url(service.url + start_of(who, language))
+            assert "<李>" in await page.locator(".account").inner_text()

@@ -341,7 +341,7 @@ def _place() -> Iterator[bytes]:
 
 
 def _form() -> Iterator[bytes]:
-    yield b"token=abc&id=P1&title=%E9%80%82%E9%85%8D+x&key="
+    yield b"session=abc&id=P1&title=%E9%80%82%E9%85%8D+x&key="
     yield b"next=%2Fen%2Faccount%3Fx%3D1&other=%2Fzh%2F..%2F%2Fevil.example&more=%2Fen%2F%5Cevil"
     yield from (b"a=1&a=2", b"a=%ff", b"\xff=1", b"a", b"=", b"&&")
 

@@ -86,7 +86,7 @@ async def test_an_official_ends_a_person_as_confirmed(database, tmp_path):
         assert words("en")["stale"] in stale.body.decode()
         people = (await service.get("/en/people.csv", **clerk.headers)).body.decode("utf-8-sig")
         rows = {row[0]: row for row in csv.reader(io.StringIO(people))}
-        assert rows[other.id] == [other.id, "enterprise", ALPHA, "'=陈,<b>", ""]
+        assert rows[other.id] == [other.id, "enterprise", ALPHA, "'=陈,<b>", "", "", "0", ""]
         (seal,) = {
             line.split('"')[5] for line in stale.body.decode().splitlines() if 'name="seal"' in line
         }

@@ -13,6 +13,7 @@ from meter.console import app, claims_view, page
 from meter.console.act_forms import ACTS, GROUPS
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import WORDS, words
+from meter.host.sign_in import DONE
 from meter.rules.claim_book import ClaimState
 from meter.rules.two_persons import PROPOSABLE
 from meter.tables.alerts import Why
@@ -280,6 +281,19 @@ def named_by_alerts() -> set[str]:
     }
 
 
+def named_by_people() -> set[str]:
+    """Return the texts whose names are made of what people did, and of what is wrong with one."""
+    fields = ("id", "called", "subject", "sub", "until")
+    return (
+        {f"done_{what}" for what in DONE}
+        | {f"fault_{field}" for field in fields}
+        | {
+            "person_not_so",
+            "refusal_bound",
+        }
+    )
+
+
 def test_every_text_is_in_both_languages_and_used():
     templates = "".join(
         page._ENVIRONMENT.loader.get_source(page._ENVIRONMENT, name)[0]
@@ -287,7 +301,7 @@ def test_every_text_is_in_both_languages_and_used():
     )
     sources = "".join(each.read_text() for each in CONSOLE.glob("*.py"))
     used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources)) | named_by_acts()
-    used |= named_by_claims() | named_by_alerts()
+    used |= named_by_claims() | named_by_alerts() | named_by_people()
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()

@@ -32,7 +32,7 @@ async def send_file(visitor, service, data, path="/en/payments"):
         "Sec_Fetch_Site": "same-origin",
         "Content_Type": f"multipart/form-data; boundary={BOUNDARY}",
     }
-    body = upload({"token": visitor.token, "step": "check"}, data)
+    body = upload({"session": visitor.token, "step": "check"}, data)
     return await service.send("POST", path, body, **headers)
 
 

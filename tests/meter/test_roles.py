@@ -139,7 +139,7 @@ VALUES = {
     "person": lambda side: "nobody" if side is NOBODY else PERSON.get("id", "somebody"),
     "asset": lambda side: "nothing.css" if side is NOBODY else next(iter(page.ASSETS)),
     "act": lambda side: "nothing" if side is NOBODY else "freeze",
-    "token": lambda _: "nobody-1",
+    "token": lambda side: "nobody-1" if side is NOBODY else "auditor",
     "target": lambda _: "tgt_0",
     "alert": lambda _: "msg_0",
     "proposal": lambda side: PROPOSALS.get(side, "999999"),
@@ -192,7 +192,7 @@ class Caller:
     def body(self, route: Route, body: bytes) -> bytes:
         """Return a body; that of a form holds the token of its session, as its page has it."""
         if route.kind == "form":
-            return b"token=" + (self.visitor.token.encode() if self.visitor else b"")
+            return b"session=" + (self.visitor.token.encode() if self.visitor else b"")
         return body
 
 

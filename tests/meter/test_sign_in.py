@@ -234,12 +234,12 @@ async def test_a_page_asks_the_api_as_whoever_is_signed_in(service):
 
 async def test_a_form_is_taken_from_a_page_of_its_own_session_alone(service):
     clerk, other = await sign_in(service, "authority"), await sign_in(service, "authority")
-    fields = {"id": "P1", "title": "适配", "key": "form-1", "token": clerk.token}
+    fields = {"id": "P1", "title": "适配", "key": "form-1", "session": clerk.token}
     size = len(await stored(service.dsn))
     foreign = [
-        ({"token": ""}, {}),
-        ({"token": other.token}, {}),
-        ({"token": clerk.secret}, {}),
+        ({"session": ""}, {}),
+        ({"session": other.token}, {}),
+        ({"session": clerk.secret}, {}),
         ({}, {"Sec_Fetch_Site": "cross-site"}),
         ({}, {"Sec_Fetch_Site": "same-site"}),
         ({}, {"Sec_Fetch_Site": "none"}),
@@ -268,7 +268,9 @@ async def test_a_form_is_taken_from_a_page_of_its_own_session_alone(service):
     led = await send_form(service, "/en/project", fields)
     assert led.headers["Location"] == "/en/sign-in?next=/en/project"
     firm = await sign_in(service, "enterprise", ALPHA)
-    assert (await firm.send(service, "/en/project", **fields | {"token": firm.token})).status == 403
+    assert (
+        await firm.send(service, "/en/project", **fields | {"session": firm.token})
+    ).status == 403
 
 
 async def test_a_form_gives_its_command_once_as_the_person(service):

@@ -30,7 +30,7 @@ async def root_of(service, path, cookie=""):
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_a_choice_is_kept_by_the_browser_and_leads_back(service, language):
     back = f"/{language}/?from=%E4%BD%A0"
-    fields = {"theme": "dark", "back": back.replace("%", "%25"), "token": ""}
+    fields = {"theme": "dark", "back": back.replace("%", "%25"), "session": ""}
     answer = await send_form(service, f"/{language}/theme", fields)
     assert (answer.status, answer.headers["Location"]) == (303, back)
     cookie, _, rest = answer.headers["Set-Cookie"].partition("; ")

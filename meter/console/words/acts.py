@@ -12,6 +12,7 @@ _GROUPS: Final = {
     "acts_contracts": Text("合同", "Contracts"),
     "acts_records": Text("用量记录", "Usage records"),
     "acts_claims": Text("退款与扣减", "Debts and forfeits"),
+    "acts_people": Text("人员与账号", "Persons and their ids"),
     "acts_awards": Text("项目与资助", "Projects and awards"),
 }
 _ACTS: Final = {
@@ -46,6 +47,10 @@ _ACTS: Final = {
     "act_freeze": Text("冻结合同", "Freeze a contract"),
     "act_unfreeze": Text("解冻合同", "Unfreeze a contract"),
     "act_late_window": Text("开放补报窗口", "Open a window for late records"),
+    "act_person": Text("登记主管部门人员", "Register a person of the authority"),
+    "act_person_end": Text("停用主管部门人员", "End a person of the authority"),
+    "act_token": Text("指定账号或令牌", "Name an id or a token"),
+    "act_token_end": Text("停用账号或令牌", "End an id or a token"),
     "act_contract_funds": Text("登记其他财政资金", "Set other public money"),
 }
 _FIELDS: Final = {
@@ -117,6 +122,8 @@ _FIELDS: Final = {
     "field_refunded": Text("已退还企业（元）", "Refunded to the firm, in yuan"),
     "field_issued_on": Text("开具日期", "Issued on"),
     "field_returned_on": Text("退回日期", "Came back on"),
+    "field_token": Text("账号或令牌编号", "Id that signs in, or of a token"),
+    "field_holder": Text("所属人员", "Person who holds it"),
     "field_optional": Text("（可不填）", "(may be empty)"),
 }
 _CHOICES: Final = {
@@ -259,6 +266,10 @@ _REFUSALS: Final = {
     "refusal_already_voided": Text("记录已作废。", "The record is voided already."),
     "refusal_already_released": Text("记录已放行。", "The record is released already."),
     "refusal_nothing_withheld": Text("记录没有待审核部分。", "No part of it is withheld."),
+    "refusal_unknown_person": Text("账本没有这名人员。", "The ledger names no such person."),
+    "refusal_unknown_token": Text("账本没有这个编号。", "The ledger names no such id."),
+    "refusal_already_ended": Text("已停用。", "It has ended already."),
+    "refusal_last_person": Text("剩余人员太少。", "Too few persons would be left."),
     "refusal_unknown_award": Text("没有这项资助。", "No award of this id."),
     "refusal_unknown_class": Text("政策没有这一类别。", "The policy has no such class."),
     "refusal_stacked": Text("同组的另一计划已资助该项目。", "Another programme funds the project."),

@@ -4,12 +4,17 @@ SELECT id, role, subject, name, issuer, subject_there, ended_at FROM meter.perso
 -- name: persons
 SELECT id, role, subject, name, issuer, subject_there, ended_at FROM meter.person ORDER BY id;
 
+-- name: persons_after
+SELECT id, role, subject, name, issuer, subject_there, ended_at FROM meter.person
+WHERE id > $1 ORDER BY id LIMIT $2;
+
 -- name: person_spelled_alike
 SELECT id FROM meter.person WHERE lower(rtrim(id, '.') COLLATE "C") = $2
 ORDER BY (id = $1) DESC LIMIT 1;
 
 -- name: add_person
-INSERT INTO meter.person (id, role, subject, name) VALUES ($1, $2, $3, $4);
+INSERT INTO meter.person (id, role, subject, name) VALUES ($1, $2, $3, $4)
+ON CONFLICT (id) DO NOTHING;
 
 -- name: person_at_issuer
 SELECT id, role, subject, name, issuer, subject_there, ended_at FROM meter.person
@@ -43,8 +48,8 @@ INSERT INTO meter.session (digest, person, began_at, used_at) VALUES ($1, $2, $3
 UPDATE meter.session SET used_at = greatest(used_at, $2) WHERE digest = $1;
 
 -- name: open_sessions
-SELECT count(*) FROM meter.session
-WHERE person = $1 AND ended_at IS NULL AND began_at > $2;
+SELECT person, count(*) FROM meter.session
+WHERE person = ANY ($1::text[]) AND ended_at IS NULL AND began_at > $2 GROUP BY person;
 
 -- name: end_session
 UPDATE meter.session SET ended_at = $2 WHERE digest = $1 AND ended_at IS NULL;
@@ -64,3 +69,7 @@ INSERT INTO meter.act (at, person, what, path) VALUES ($1, $2, $3, $4);
 
 -- name: acts
 SELECT at, person, what, path FROM meter.act ORDER BY number;
+
+-- name: acts_of
+-- The newest first.
+SELECT at, person, what, path FROM meter.act WHERE person = $1 ORDER BY number DESC LIMIT $2;

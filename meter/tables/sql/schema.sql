@@ -346,12 +346,14 @@ CREATE TABLE meter.session (
 );
 CREATE INDEX session_by_person ON meter.session (person, used_at);
 
--- What people did on the pages, before it was done: append-only.
+-- What people did on the pages, before it was done: append-only. Who let somebody in, or out, stands
+-- here with whom and as whom, beside the line of the form.
 CREATE TABLE meter.act (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at     bigint NOT NULL,          -- microseconds, by the service's clock
     person text COLLATE "C" NOT NULL,
-    what   text COLLATE "C" NOT NULL CHECK (what IN ('sign_in', 'sign_out', 'form', 'export')),
+    what   text COLLATE "C" NOT NULL CHECK (what IN ('sign_in', 'sign_out', 'form', 'export',
+        'person', 'bind', 'link', 'end_sessions', 'end', 'token', 'revoke')),
     path   text COLLATE "C" NOT NULL
 );
 
