@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final, Self
 
 import asyncpg
@@ -338,8 +337,8 @@ async def replace_balances(connection: asyncpg.Connection, balances: dict[str, i
     await connection.execute(_SQL["put_balances"], *_columns(balances))
 
 
-def _columns(balances: dict[str, int]) -> tuple[list[str], list[Decimal]]:
-    return list(balances), [Decimal(fen) for fen in balances.values()]
+def _columns(balances: dict[str, int]) -> tuple[list[str], list[str]]:
+    return list(balances), list(map(str, balances.values()))
 
 
 async def bundles(

@@ -166,14 +166,14 @@ WITH moved AS (
     SELECT $2, $7::integer, $8::bytea, $9::bytea, $6, $4 FROM moved
 ), balances AS (
     INSERT INTO ledger.account (name, fen)
-    SELECT name, changed.fen FROM unnest($10::text[], $11::numeric[]) AS changed (name, fen), moved
+    SELECT name, changed.fen FROM unnest($10::text[], $11::text[]::numeric[]) AS changed (name, fen), moved
     ON CONFLICT (name) DO UPDATE SET fen = EXCLUDED.fen
 )
 SELECT count(*) FROM moved;
 
 -- name: put_balances
 INSERT INTO ledger.account (name, fen)
-SELECT * FROM unnest($1::text[], $2::numeric[])
+SELECT * FROM unnest($1::text[], $2::text[]::numeric[])
 ON CONFLICT (name) DO UPDATE SET fen = EXCLUDED.fen;
 
 -- name: clear_balances

@@ -37,7 +37,7 @@ from meter.rules.state import (
 )
 from meter.rules.two_persons import command_asked_for, proposed_command
 from meter.tables.connections import Connection
-from meter.tables.rows import _columns
+from meter.tables.rows import QUARTERS, _columns
 from meter.tables.write import _SQL
 from meter.values.problems import Problem
 from meter.values.text import folded
@@ -254,4 +254,6 @@ async def load_device_time(
     for scope, subject, device, day, quarters in await connection.fetch(
         _SQL["device_time"], *columns
     ):
-        state.device_time((scope, subject, device)).days[day] = array("q", quarters)
+        state.device_time((scope, subject, device)).days[day] = array(
+            "q", QUARTERS.unpack(quarters)
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
+from struct import Struct
 from typing import Any, Final, Literal, TypeVar, assert_never
 
 from msgspec import UNSET, Raw
@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _ENTRY: Final = 2  # the places in a row of `Written.records`
 _USAGE_DAY: Final = slice(3, 6)
+QUARTERS: Final = Struct("<96q")  # of a row of device-time
 CONFLICT: Final = "conflict"  # stands for a code where a record's id holds another record
 UsageDay = tuple[str, int, str]  # contract, Shanghai day since 1970-01-01, device kind
 RefusedCode = RecordCode | VoidCode | Literal["conflict"]
@@ -82,7 +83,7 @@ def _note_past(written: Written, state: State, touched: Touched) -> None:
                 terms.id,
                 year,
                 state.size,
-                Decimal(share.withheld),
+                str(share.withheld),
                 share.entitled,
                 share.granted,
             )
@@ -90,15 +91,14 @@ def _note_past(written: Written, state: State, touched: Touched) -> None:
         )
     # After an amendment within the group, which no entry tells in full.
     written.past_shares += (
-        (name, year, size, Decimal(share.withheld), share.entitled, share.granted)
+        (name, year, size, str(share.withheld), share.entitled, share.granted)
         for (name, size), shares in touched.amended.items()
         if size < state.size
         for year, share in shares.items()
     )
     awards = [state.awards[name] for name in sorted(touched.awards)]
     written.past_shares += (
-        (each.made.id, each.made.year, state.size, Decimal(0), each.amount, each.amount)
-        for each in awards
+        (each.made.id, each.made.year, state.size, "0", each.amount, each.amount) for each in awards
     )
     written.past_coupons += (
         (*coupon, state.size, state.coupons[coupon]) for coupon in sorted(touched.coupons)

@@ -5,7 +5,6 @@ group's entries. The read-model rows *are* the state: `load_state` reads them, `
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Final
 
 from ledger import store as ledger_store
@@ -26,7 +25,7 @@ from meter.rules.state import (
 from meter.rules.subjects import subjects_of
 from meter.tables import outbox
 from meter.tables.connections import Connection
-from meter.tables.rows import UsageDay, Written, _columns, note_group
+from meter.tables.rows import QUARTERS, UsageDay, Written, _columns, note_group
 from meter.views.crossings import gap_opened
 from meter.wire.batch import SignedBatch
 
@@ -97,7 +96,6 @@ async def write(
 
     Return the providers and streams that lack numbers, and lacked none.
     """
-    opened: Sequence[tuple[str, str]] = ()
     await _copy(connection, "batch", written.batches)
     await _copy(connection, "registration", written.registrations)
     await _copy(connection, "closed_proposal", written.closed_proposals)
@@ -109,20 +107,15 @@ async def write(
         await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
     if written.releases:
         await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
-    if written.numbers:
-        rows = await connection.fetch(_SQL["put_streams"], *_columns(written.numbers, 3))
-        opened = [(row["provider"], row["stream"]) for row in rows]
     if written.summaries:
         newest = [(*day, entry) for day, entry in written.summaries.items()]
         await connection.execute(_SQL["put_summaries"], *_columns(newest, 4))
-    await _put_device_time(connection, state, touched.days)
     emptied = touched.contracts if written.voids else {name for name, _ in touched.amended}
     if emptied:  # of some segments
         await connection.execute(_SQL["clear_segments_of"], sorted(emptied))
-    await _put_sums(connection, state, touched, written)
     await _put_coupons(connection, state, touched.coupons)
     await _put_pools(connection, state, touched.pools)
-    return opened
+    return await _put_group(connection, state, touched, written)
 
 
 async def add_genesis(connection: Connection, genesis: Genesis, data: bytes) -> None:
@@ -144,10 +137,10 @@ async def _copy(
         )
 
 
-async def _put_sums(
+async def _put_group(
     connection: Connection, state: State, touched: Touched, written: Written
-) -> None:
-    """Write the sums of contracts, awards, coupons and pools, in all, by day and by group."""
+) -> Sequence[tuple[str, str]]:
+    """Write sums in all, by day and by group, and numbers of batches; return as `write` does."""
     contracts = [state.contracts[name] for name in sorted(touched.contracts)]
     awards = [state.awards[name] for name in sorted(touched.awards)]
     tables = (
@@ -160,22 +153,26 @@ async def _put_sums(
         (written.segment_subjects, 2),
         (written.past_shares, 6),
         (written.past_coupons, 5),
+        (written.numbers, 3),
+        (_device_times(state, touched.days), 5),
     )
-    if any(rows for rows, _ in tables):
-        columns = (column for rows, count in tables for column in _columns(rows, count))
-        await connection.execute(_SQL["put_sums"], *columns)
+    if not any(rows for rows, _ in tables):
+        return ()
+    columns = (column for rows, count in tables for column in _columns(rows, count))
+    rows = await connection.fetch(_SQL["put_group"], *columns)
+    return [(row["provider"], row["stream"]) for row in rows]
 
 
 def _contract_totals(contracts: list[Contract]) -> list[tuple[Any, ...]]:
     return [
-        (contract.registered.id, *map(Decimal, (contract.used, *contract.ineligible)))
+        (contract.registered.id, *map(str, (contract.used, *contract.ineligible)))
         for contract in contracts
     ]
 
 
 def _contract_segments(contracts: list[Contract]) -> list[tuple[Any, ...]]:
     return [
-        (contract.registered.id, segment.year, segment.policy, Decimal(segment.eligible))
+        (contract.registered.id, segment.year, segment.policy, str(segment.eligible))
         for contract in contracts
         for segment in contract.segments
         if segment.eligible
@@ -189,7 +186,7 @@ def _contract_years(contracts: list[Contract]) -> list[tuple[Any, ...]]:
             year,
             contract.agreed.enterprise,
             contract.registered.programme,
-            Decimal(share.withheld),
+            str(share.withheld),
             share.entitled,
             share.granted,
         )
@@ -203,7 +200,7 @@ def _award_years(awards: list[Award]) -> list[tuple[Any, ...]]:
     return [
         (
             *(award.made.id, award.made.year, award.made.enterprise, award.made.programme),
-            *(Decimal(0), award.amount, award.amount),
+            *("0", award.amount, award.amount),
         )
         for award in awards
     ]
@@ -215,7 +212,7 @@ def _usage_days(
     return [
         (
             *(contract, day, device, stream),
-            *(*map(Decimal, device_times), records),
+            *(*map(str, device_times), records),
             *spans.get((contract, day, device), (None, None)),
         )
         for contract, days in added.items()
@@ -223,12 +220,12 @@ def _usage_days(
     ]
 
 
-async def _put_device_time(
-    connection: Connection, state: State, touched: Iterable[tuple[DeviceTimeId, int]]
-) -> None:
-    rows = [(*name, day, list(state.in_use[name].days[day])) for name, day in touched]
-    if rows:
-        await connection.executemany(_SQL["put_device_time"], rows)
+def _device_times(
+    state: State, touched: Iterable[tuple[DeviceTimeId, int]]
+) -> list[tuple[Any, ...]]:
+    return [
+        (*name, day, QUARTERS.pack(*state.in_use[name].days[day])) for name, day in sorted(touched)
+    ]
 
 
 async def _put_coupons(connection: Connection, state: State, touched: Iterable[CouponId]) -> None:

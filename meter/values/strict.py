@@ -261,6 +261,8 @@ def convert_query(values: dict[str, str], kind: type[S]) -> S:
     """Return the struct `kind` from the parameters of a URL. Raises `ValueError`."""
     check_texts(values)
     found = msgspec.convert(values, kind, strict=False, dec_hook=_from_text)
+    if not values:  # as with most requests; to list a struct's fields takes a while
+        return found
     for field in msgspec.structs.fields(kind):
         value, name = getattr(found, field.name), field.encode_name
         # Leniently, `1e1` and `010` would be numbers too.

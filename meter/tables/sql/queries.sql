@@ -91,11 +91,6 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[])
     AS asked (scope, subject, device, day)
 JOIN meter.device_time AS held USING (scope, subject, device, day);
 
--- name: put_device_time
-INSERT INTO meter.device_time (scope, subject, device, day, quarters)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quarters;
-
 -- name: known_requests
 SELECT held.owner, held.key, held.fingerprint, held.entry, held.answer
 FROM unnest($1::text[], $2::text[]) AS asked (owner, key)
@@ -121,11 +116,69 @@ UPDATE meter.record AS held SET released = let.entry
 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS let (provider, id, entry)
 WHERE held.provider = let.provider AND held.id = let.id;
 
--- name: put_streams
--- Numbers that are new: each either raises its stream's last one, leaving a gap where some are left
--- out, or lies in a gap, which it cuts.
-WITH new AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (provider, stream, seq)
+-- name: put_group
+-- One statement for all that groups change: each one costs a group more than its rows do.
+-- Large integers come as texts, which are spelled much faster than numerics.
+-- Numbers of batches that are new either raise their stream's last one, leaving a gap where some
+-- are left out, or lie in a gap, which they cut.
+WITH days AS (
+    INSERT INTO meter.usage_day AS held
+        (contract, day, device, stream, device_time, fits, withheld, records, first, last)
+    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[]::numeric[],
+        $6::text[]::numeric[], $7::text[]::numeric[], $8::bigint[], $9::bigint[], $10::bigint[])
+    ON CONFLICT (contract, day, device, stream) DO UPDATE SET
+        device_time = held.device_time + EXCLUDED.device_time,
+        fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld,
+        records = held.records + EXCLUDED.records,
+        first = least(held.first, EXCLUDED.first), last = greatest(held.last, EXCLUDED.last)
+), totals AS (
+    INSERT INTO meter.contract_total
+        (contract, used, related_party, use, outside_policy, outside_term, not_enlisted)
+    SELECT * FROM unnest($11::text[], $12::text[]::numeric[], $13::text[]::numeric[], $14::text[]::numeric[], $15::text[]::numeric[],
+        $16::text[]::numeric[], $17::text[]::numeric[])
+    ON CONFLICT (contract) DO UPDATE SET
+        used = EXCLUDED.used, related_party = EXCLUDED.related_party, use = EXCLUDED.use,
+        outside_policy = EXCLUDED.outside_policy, outside_term = EXCLUDED.outside_term,
+        not_enlisted = EXCLUDED.not_enlisted
+), segments AS (
+    INSERT INTO meter.contract_segment (contract, year, policy, eligible)
+    SELECT * FROM unnest($18::text[], $19::integer[], $20::text[], $21::text[]::numeric[])
+    ON CONFLICT (contract, year, policy) DO UPDATE SET eligible = EXCLUDED.eligible
+), years AS (
+    INSERT INTO meter.contract_year
+        (contract, year, enterprise, programme, withheld, entitled, granted)
+    SELECT * FROM unnest($22::text[], $23::integer[], $24::text[], $25::text[], $26::text[]::numeric[],
+        $27::bigint[], $28::bigint[])
+    ON CONFLICT (contract, year) DO UPDATE SET enterprise = EXCLUDED.enterprise,
+        withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted
+), coupon_days AS (
+    INSERT INTO meter.coupon_day AS held (enterprise, programme, year, day, issued, granted)
+    SELECT * FROM unnest($29::text[], $30::text[], $31::integer[], $32::integer[], $33::bigint[],
+        $34::bigint[])
+    ON CONFLICT (enterprise, programme, year, day) DO UPDATE SET
+        issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
+), pool_days AS (
+    INSERT INTO meter.pool_day AS held (programme, year, day, amount, issued, granted)
+    SELECT * FROM unnest($35::text[], $36::integer[], $37::integer[], $38::bigint[], $39::bigint[],
+        $40::bigint[])
+    ON CONFLICT (programme, year, day) DO UPDATE SET amount = held.amount + EXCLUDED.amount,
+        issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
+), subjects AS (
+    INSERT INTO meter.segment_subject (subject, first)
+    SELECT * FROM unnest($41::text[], $42::bigint[])
+), years_past AS (
+    INSERT INTO meter.contract_year_past (contract, year, size, withheld, entitled, granted)
+    SELECT * FROM unnest($43::text[], $44::integer[], $45::bigint[], $46::text[]::numeric[], $47::bigint[],
+        $48::bigint[])
+), coupons_past AS (
+    INSERT INTO meter.coupon_past (enterprise, programme, year, size, issued)
+    SELECT * FROM unnest($49::text[], $50::text[], $51::integer[], $52::bigint[], $53::bigint[])
+), device_times AS (
+    INSERT INTO meter.device_time (scope, subject, device, day, quarters)
+    SELECT * FROM unnest($57::text[], $58::text[], $59::text[], $60::integer[], $61::bytea[])
+    ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quarters
+), new AS (
+    SELECT * FROM unnest($54::text[], $55::text[], $56::bigint[]) AS new (provider, stream, seq)
 ), added AS (
     SELECT provider, stream, max(seq) AS last, count(*) AS batches,
         range_agg(int8range(seq, seq, '[]')) AS numbers
@@ -167,63 +220,6 @@ WITH new AS (
 SELECT DISTINCT provider, stream FROM put WHERE NOT EXISTS (
     SELECT FROM meter.gap WHERE (provider, stream) = (put.provider, put.stream)
 ) ORDER BY provider, stream;
-
--- name: put_sums
--- One statement for all that groups change: each one costs a group more than its rows do.
-WITH days AS (
-    INSERT INTO meter.usage_day AS held
-        (contract, day, device, stream, device_time, fits, withheld, records, first, last)
-    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::numeric[],
-        $6::numeric[], $7::numeric[], $8::bigint[], $9::bigint[], $10::bigint[])
-    ON CONFLICT (contract, day, device, stream) DO UPDATE SET
-        device_time = held.device_time + EXCLUDED.device_time,
-        fits = held.fits + EXCLUDED.fits, withheld = held.withheld + EXCLUDED.withheld,
-        records = held.records + EXCLUDED.records,
-        first = least(held.first, EXCLUDED.first), last = greatest(held.last, EXCLUDED.last)
-), totals AS (
-    INSERT INTO meter.contract_total
-        (contract, used, related_party, use, outside_policy, outside_term, not_enlisted)
-    SELECT * FROM unnest($11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::numeric[],
-        $16::numeric[], $17::numeric[])
-    ON CONFLICT (contract) DO UPDATE SET
-        used = EXCLUDED.used, related_party = EXCLUDED.related_party, use = EXCLUDED.use,
-        outside_policy = EXCLUDED.outside_policy, outside_term = EXCLUDED.outside_term,
-        not_enlisted = EXCLUDED.not_enlisted
-), segments AS (
-    INSERT INTO meter.contract_segment (contract, year, policy, eligible)
-    SELECT * FROM unnest($18::text[], $19::integer[], $20::text[], $21::numeric[])
-    ON CONFLICT (contract, year, policy) DO UPDATE SET eligible = EXCLUDED.eligible
-), years AS (
-    INSERT INTO meter.contract_year
-        (contract, year, enterprise, programme, withheld, entitled, granted)
-    SELECT * FROM unnest($22::text[], $23::integer[], $24::text[], $25::text[], $26::numeric[],
-        $27::bigint[], $28::bigint[])
-    ON CONFLICT (contract, year) DO UPDATE SET enterprise = EXCLUDED.enterprise,
-        withheld = EXCLUDED.withheld, entitled = EXCLUDED.entitled, granted = EXCLUDED.granted
-), coupon_days AS (
-    INSERT INTO meter.coupon_day AS held (enterprise, programme, year, day, issued, granted)
-    SELECT * FROM unnest($29::text[], $30::text[], $31::integer[], $32::integer[], $33::bigint[],
-        $34::bigint[])
-    ON CONFLICT (enterprise, programme, year, day) DO UPDATE SET
-        issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
-), pool_days AS (
-    INSERT INTO meter.pool_day AS held (programme, year, day, amount, issued, granted)
-    SELECT * FROM unnest($35::text[], $36::integer[], $37::integer[], $38::bigint[], $39::bigint[],
-        $40::bigint[])
-    ON CONFLICT (programme, year, day) DO UPDATE SET amount = held.amount + EXCLUDED.amount,
-        issued = held.issued + EXCLUDED.issued, granted = held.granted + EXCLUDED.granted
-), subjects AS (
-    INSERT INTO meter.segment_subject (subject, first)
-    SELECT * FROM unnest($41::text[], $42::bigint[])
-), years_past AS (
-    INSERT INTO meter.contract_year_past (contract, year, size, withheld, entitled, granted)
-    SELECT * FROM unnest($43::text[], $44::integer[], $45::bigint[], $46::numeric[], $47::bigint[],
-        $48::bigint[])
-), coupons_past AS (
-    INSERT INTO meter.coupon_past (enterprise, programme, year, size, issued)
-    SELECT * FROM unnest($49::text[], $50::text[], $51::integer[], $52::bigint[], $53::bigint[])
-)
-SELECT;
 
 -- name: usage_days
 SELECT day, device, sum(device_time), sum(fits), sum(withheld) FROM meter.usage_day

@@ -181,7 +181,8 @@ CREATE TABLE meter.device_time (
     subject  text COLLATE "C" NOT NULL,
     device   text COLLATE "C" NOT NULL,
     day      integer NOT NULL,       -- since 1970 UTC
-    quarters bigint[] NOT NULL CHECK (cardinality(quarters) = 96),
+    -- 96 integers of 8 bytes, little-endian: the service alone reads them, and writes many.
+    quarters bytea NOT NULL CHECK (octet_length(quarters) = 768),
     PRIMARY KEY (scope, subject, device, day)
 );
 
