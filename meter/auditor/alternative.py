@@ -144,7 +144,7 @@ class Outcome:
 class Recorder(Audit):
     """An audit that keeps the entries."""
 
-    def __init__(self, **parts: bool) -> None:
+    def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         self.entries: list[AnyEntry] = []
 

@@ -25,6 +25,7 @@ from ledger.errors import BadNote, LedgerError, Violation
 from ledger.note import Checkpoint, Verifier, open_note, split_note
 from ledger.report import Check
 from ledger.tlog import Tree
+from meter.auditor.shares import REPLAYING, Shares
 from meter.auditor.sum_records import is_of_record
 from meter.auditor.sums import Sums
 from meter.rules import entries
@@ -112,13 +113,12 @@ class Totals:
 class Signatures:
     """The signatures of batches and receipts alone, as a replay that can run in another process.
 
-    Several can share the work: each checks one of `shares` batches.
+    Of several `processes` it is the one with a number, and checks what `Shares` gives it.
     """
 
-    def __init__(self, turn: int = 0, shares: int = 1) -> None:
-        self._turn = turn
-        self._shares = shares
-        self._batches = 0
+    def __init__(self, process: int = 0, processes: int = 1) -> None:
+        self._process = process
+        self._shares = Shares(processes)
         self._signatures = 0
         self._state = State()  # knows the keys alone
 
@@ -148,8 +148,7 @@ class Signatures:
 
     def _entry(self, number: int, entry: AnyEntry, attachments: list[bytes]) -> None:
         if isinstance(entry, BatchAccepted):
-            self._batches += 1
-            if self._batches % self._shares == self._turn:
+            if self._shares.checker(entry) == self._process:
                 envelope, receipt, signature = _files(entry, attachments)
                 _check_envelope_signature(self._state, parse(envelope, BATCH_TYPE))
                 signed = _check_receipt_signature(self._state, number, receipt, signature)
@@ -195,23 +194,25 @@ _OF_NO_SIGNER = (
 class Audit:
     """A replay of one ledger from its first entry. Methods raise `Violation`.
 
-    Without `with_sums` or `with_signatures`, the caller runs `Totals` or `Signatures` over the same
-    entries. Without `with_questions`, a replay may begin from a loaded state. `by_groups` judges
-    plain records together, as the service does: an audit by the reference is the stronger one.
+    Of several `processes` it is the first one, and checks its share of the signatures; the caller
+    runs `Signatures` for the others over the same entries, and `Totals` where it is not
+    `with_sums`. Without `with_questions`, a replay may begin from a loaded state. `by_groups`
+    judges plain records together, as the service does: an audit by the reference is the stronger
+    one.
     """
 
     def __init__(
         self,
         *,
         with_sums: bool = True,
-        with_signatures: bool = True,
+        processes: int = 1,
         with_questions: bool = True,
         by_groups: bool = False,
     ) -> None:
         self.state = State()
         self.sums = Sums() if with_sums else None
         self.tree = Tree()
-        self._with_signatures = with_signatures
+        self._shares = Shares(processes)
         self._by_groups = by_groups
         self._signatures = 0
         # The entries that are still to come of the last batch, or follow from the last command.
@@ -261,9 +262,9 @@ class Audit:
 
     @property
     def checks(self) -> Sequence[Check]:
-        """Count the totals and the signatures, unless other judges check them."""
+        """Count the totals, unless another judge compares them, and its share of the signatures."""
         sums = [Check("sums", self.sums.compared)] if self.sums is not None else []
-        return [*sums, Check("signatures", self._signatures)] if self._with_signatures else sums
+        return [*sums, Check("signatures", self._signatures)]
 
     def gaps(self) -> list[Gap]:
         """Return the numbers below each stream's last that no batch has filled."""
@@ -407,7 +408,8 @@ class Audit:
         self._before = entry.before
         before = _before(tree, entry.before)
         opened = parse(envelope, BATCH_TYPE)
-        if self._with_signatures:
+        is_checked_here = self._shares.checker(entry) == REPLAYING
+        if is_checked_here:
             _check_envelope_signature(self.state, opened)
         signed = parse_batch(opened, envelope)
         decided = decide(
@@ -419,7 +421,7 @@ class Audit:
             raise Violation("wrong_receipt", _first_difference(receipt, decided.receipt))
         own, *others = decided.spelled
         _compare(own, data)
-        if self._with_signatures:
+        if is_checked_here:
             self._signatures += 1 + _check_receipt_signature(self.state, number, receipt, signature)
         batch = signed.batch
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(

@@ -34,6 +34,7 @@ from ledger.verify import Judge, read_checkpoint, verify
 from meter.auditor.fetch import check_kept, fetch
 from meter.auditor.log_keys import key_findings, signing_key
 from meter.auditor.replay import Audit, Gap, Signatures, Totals
+from meter.auditor.shares import ADDING
 from meter.views.flags import Question
 from meter.wire import stored_receipt
 from meter.wire.stored_receipt import BadReceiptFile
@@ -241,7 +242,7 @@ def _verify_folder(
     verifier = asked.verifier
     cores = _cores()
     alone = cores == 1
-    audit = make_audit(with_sums=alone, with_signatures=alone)
+    audit = make_audit(with_sums=alone, processes=cores)
     note = read_checkpoint(folder)
     with no_collections():
         signer = signing_key(folder, note, verifier)
@@ -267,12 +268,12 @@ def _verify_folder(
 
 
 def judges_beside(cores: int) -> list[Callable[[], Judge]]:
-    """Return the judges that run beside an audit: the totals, and signatures in equal shares.
+    """Return the judges that run beside an audit, for one process less than there are cores.
 
-    With more than two cores, one is for the audit and one for the totals.
+    `ledger.verify` gives them out in turn, so the last one goes to the process of the totals.
     """
-    shares = max(1, cores - 2)
-    return [Totals, *(partial(Signatures, turn, shares) for turn in range(shares))]
+    turns = [*range(ADDING + 1, cores), ADDING]
+    return [Totals, *(partial(Signatures, turn, cores) for turn in turns)]
 
 
 def _cores() -> int:

@@ -25,7 +25,7 @@ def verify_and_record(
     """Return the verdict on a log, and the audit that led to it. Raises `CannotCheck`."""
     recorders: list[Recorder] = []
 
-    def record(**parts: bool) -> Recorder:
+    def record(**parts: Any) -> Recorder:
         recorders.append(Recorder(**parts))
         return recorders[0]
 

@@ -91,7 +91,7 @@ class VerifiedLog:
 class _KeepingAudit(Audit):
     """An audit that writes down each entry that it has passed, and each envelope."""
 
-    def __init__(self, kept: BinaryIO, envelopes: BinaryIO, **parts: bool) -> None:
+    def __init__(self, kept: BinaryIO, envelopes: BinaryIO, **parts: Any) -> None:
         super().__init__(**parts)
         self.places: dict[int, tuple[int, int]] = {}
         self._kept = kept
@@ -126,7 +126,7 @@ def verified(
             open_private(paths[1], new=True) as envelopes,
         ):
 
-            def make_audit(**parts: bool) -> Audit:
+            def make_audit(**parts: Any) -> Audit:
                 audits.append(_KeepingAudit(kept, envelopes, **parts))
                 return audits[0]
 

@@ -1,0 +1,37 @@
+"""The shares of several processes in an audit: who checks the signatures of a batch.
+
+With few records a batch, signatures are most of an audit's work; with many, its replay is. So the
+pair of a batch goes to the process that has the least work so far. Each process counts the work of
+all, from the batches alone, and so they agree without a word.
+"""
+
+from typing import Final
+
+from meter.rules.entries import BatchAccepted
+
+REPLAYING: Final = 0  # the process that decides again
+ADDING: Final = 1  # the one that proves the bytes, and keeps the books and the totals
+
+# Microseconds, as measured. Only their ratios matter, and no verdict depends on them.
+_REPLAYED_BATCH: Final = 100
+_REPLAYED_RECORD: Final = 33
+_ADDED_ENTRY: Final = 18
+_SIGNATURES: Final = 226  # of the envelope and of the receipt
+
+
+class Shares:
+    """The work of each process so far."""
+
+    def __init__(self, processes: int = 1) -> None:
+        self._work = [0] * max(processes, ADDING + 1)
+        self._processes = processes
+
+    def checker(self, batch: BatchAccepted) -> int:
+        """Return which process checks the signatures of the next batch."""
+        records = batch.voids + batch.records + batch.purchases
+        work = self._work
+        work[REPLAYING] += _REPLAYED_BATCH + _REPLAYED_RECORD * records
+        work[ADDING] += _ADDED_ENTRY * (1 + records)
+        chosen = min(range(self._processes), key=work.__getitem__)
+        work[chosen] += _SIGNATURES
+        return chosen
