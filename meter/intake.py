@@ -99,6 +99,11 @@ class Intake:
         return self._loaded and self._clock.is_right
 
     @property
+    def is_busy(self) -> bool:
+        """Whether submissions wait or are decided."""
+        return self.waiting.is_busy
+
+    @property
     def hears_first(self) -> bool:
         """Whether this process knows of each commit before anybody is answered."""
         return True

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from ledger import store as ledger_store
 from ledger.store import Head
+from meter.api.pulse import Pulse
 from meter.api.streams import Streams
 from meter.api.submit import Submissions
 from meter.host.clock import WatchedClock
@@ -19,7 +20,7 @@ from meter.host.kept import Kept
 from meter.host.metrics import Metrics
 from meter.host.sign_in import COOKIE, Session
 from meter.host.tokens import Identity, parse_header
-from meter.host.turns import Turns
+from meter.host.turns import Spare, Turns
 from meter.host.watermark import Watermark
 from meter.tables import connections, tokens
 from meter.tables.alerts import AlertBook
@@ -53,6 +54,8 @@ class Context:
     alerts: AlertBook
     turns: Turns = field(default_factory=Turns)
     days: DaysOfUse = field(default_factory=DaysOfUse)
+    spare: Spare = field(default_factory=Spare)
+    pulse: Pulse = field(default_factory=Pulse)
     kept: Kept[Any] = field(default_factory=Kept)  # what pages say
 
     async def snapshot(self, connection: connections.Connection) -> tuple[Head, Registered]:

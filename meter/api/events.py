@@ -33,6 +33,7 @@ WRITE_SECONDS: Final = 30.0  # for a reader to make room
 SEND_BUFFER_BYTES: Final = 64 * 1024  # what the kernel holds for a reader
 CHUNK_BYTES: Final = 64 * 1024  # of events, made before the reader has room for them
 MAX_BALANCES: Final = 1_000  # of coupons, that a stream remembers
+ENDS: Final = (ConnectionError, TimeoutError, Problem)  # of a stream
 
 
 class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,26 +46,33 @@ async def get_events(ask: Ask) -> web.StreamResponse:
     """Stream a subject's events until the reader leaves, its token ends, or the service stops."""
     assert ask.who is not None, "events are not public"
     context = ask.context
-    walk = Walk(Viewer(ask.who.role, ask.who.subject), _begin(ask))
+    walk = Walk(Viewer(ask.who.role, ask.who.subject), begin(ask))
     with context.streams.count_open(ask.reader()):
-        response = web.StreamResponse(
-            headers={
-                hdrs.CONTENT_TYPE: EVENTS,
-                hdrs.CACHE_CONTROL: "no-store",
-                "X-Accel-Buffering": "no",  # nginx would hold events back
-            }
-        )
-        await response.prepare(ask.request)
+        response = await open_stream(ask)
         if ask.request.method == hdrs.METH_HEAD:
             return response
-        _bound_buffer(ask.request)
         # After any end the reader comes again with the id that it saw last.
-        with contextlib.suppress(ConnectionError, TimeoutError, Problem):
+        with contextlib.suppress(*ENDS):
             await _follow(ask, walk, response)
     return response
 
 
-def _begin(ask: Ask) -> Position:
+async def open_stream(ask: Ask) -> web.StreamResponse:
+    """Begin a stream; of one that is not read, little waits in memory."""
+    response = web.StreamResponse(
+        headers={
+            hdrs.CONTENT_TYPE: EVENTS,
+            hdrs.CACHE_CONTROL: "no-store",
+            "X-Accel-Buffering": "no",  # nginx would hold events back
+        }
+    )
+    await response.prepare(ask.request)
+    _bound_buffer(ask.request)
+    return response
+
+
+def begin(ask: Ask) -> Position:
+    """Return where a stream begins. Raises `malformed`."""
     size = ask.context.registry.now.size
     event_id = ask.request.headers.get(LAST_EVENT_ID, ask.query.after)
     if not event_id:
@@ -92,7 +100,7 @@ async def _follow(ask: Ask, walk: Walk, response: web.StreamResponse) -> None:
     while not committed.closed:
         if loop.time() >= heartbeat_at:
             await ask.check_still_admitted()
-            await _write(ask.request, response, _place(walk.position))
+            await write(ask.request, response, _place(walk.position))
             heartbeat_at = loop.time() + HEARTBEAT_SECONDS
         if walk.position.entry < committed.size:
             await _write_page(ask, walk, response, committed.size)
@@ -121,9 +129,9 @@ async def _write_page(ask: Ask, walk: Walk, response: web.StreamResponse, size: 
         for event in walk.take(state, entry):
             waiting += event.encode()
         if len(waiting) >= CHUNK_BYTES:
-            await _write(ask.request, response, bytes(waiting))
+            await write(ask.request, response, bytes(waiting))
             waiting.clear()
-    await _write(ask.request, response, bytes(waiting))
+    await write(ask.request, response, bytes(waiting))
     if len(walk.balances) > MAX_BALANCES:
         walk.balances.clear()
 
@@ -145,8 +153,8 @@ async def _balances(
     return balances
 
 
-async def _write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
-    """Write to a reader that takes it; cut off one that does not."""
+async def write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Write to a reader that takes it; cut off one that does not. Raises one of `ENDS`."""
     if not data:
         return
     try:

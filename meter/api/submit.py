@@ -22,6 +22,11 @@ class Submissions(Protocol):
         ...
 
     @property
+    def is_busy(self) -> bool:
+        """Return whether submissions of this process wait or are decided."""
+        ...
+
+    @property
     def watermark(self) -> Watermark:
         """The size up to which entries are durable, as far as this process has heard."""
         ...

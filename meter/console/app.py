@@ -8,7 +8,8 @@ from typing import Final
 from aiohttp import web
 
 from meter.api.app import Pages
-from meter.api.events import EventsQuery, get_events
+from meter.api.changes import get_changes
+from meter.api.events import EventsQuery
 from meter.api.routes import EVENTS, Ask, Route
 from meter.console import (
     acts,
@@ -40,8 +41,8 @@ async def get_asset(ask: Ask) -> web.StreamResponse:
 _STREAM: Final = Route(
     "GET",
     "/events",
-    get_events,
-    "What changes, as it changes",
+    get_changes,
+    "That something changed, as it changes",
     EVENTS,
     roles=sign_in.EVERYBODY,
     query=EventsQuery,

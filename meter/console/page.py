@@ -14,6 +14,7 @@ import jinja2
 from aiohttp import hdrs, web
 from msgspec import Struct
 
+from meter.api.context import PART
 from meter.api.routes import ROUTE, SESSION, Ask, Handler, Route, with_etag
 from meter.console import formats, palette
 from meter.console.formats import Language
@@ -168,7 +169,11 @@ def forms(
 
 def _in(show: Show, language: Language) -> Handler:
     async def handle(ask: Ask) -> web.StreamResponse:
-        return await show(ask, language)
+        if PART not in ask.request.query:
+            return await show(ask, language)
+        # Nobody waits for what an open page fetches of itself; submissions are waited for.
+        async with ask.context.spare.turn(lambda: ask.context.submissions.is_busy):
+            return await show(ask, language)
 
     return handle
 

@@ -9,6 +9,7 @@ each second; beyond a credit its next read waits until the debt is paid. So whoe
 delays itself. Officials and all others have seats of their own, and neither has the last
 connection, which is left for looking up tokens.
 
+What pages fetch by themselves is `Spare`: while submissions are decided it has a share of the time.
 What is done for a sender that nobody knows has a `Share` of the time, and beyond it is `busy`.
 """
 
@@ -41,6 +42,10 @@ SUBJECT: Final = Bounds(seats=3, running=2, waiting=64, share=0.25, credit_secon
 # The seats, and one connection for looking up tokens, and for whether the database answers.
 CONNECTIONS: Final = OFFICIAL.seats + SUBJECT.seats + 1
 LARGE_RESPONSES: Final = 2  # of one token at a time: each may be of some 12 MB
+# Of what pages fetch by themselves, while submissions are decided.
+SPARE_SHARE: Final = 0.05
+SPARE_CREDIT_SECONDS: Final = 0.2
+SPARE_LOOK_SECONDS: Final = 0.05  # for whether that is over
 WAIT_SECONDS: Final = 10.0  # for a turn; then the client hears that it asks too much
 
 NOBODY: Final = ""  # the sender of what came without a token
@@ -149,6 +154,32 @@ async def _waiting() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise Problem("busy", f"no turn within {WAIT_SECONDS:g} s: ask for less") from None
+
+
+class Spare:
+    """Work that gives way: a piece at a time, and a share of the time while others are at work."""
+
+    def __init__(
+        self,
+        share: float = SPARE_SHARE,
+        credit_seconds: float = SPARE_CREDIT_SECONDS,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._debt = Debt(share, credit_seconds, clock)
+        self._place = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self, is_busy: Callable[[], bool]) -> AsyncIterator[None]:
+        """Wait for a turn: until the debt is paid, or others are not `busy` any more."""
+        async with self._place:
+            while is_busy() and (seconds := self._debt.seconds_to_pay()):  # noqa: ASYNC110 - of time
+                await asyncio.sleep(min(seconds, SPARE_LOOK_SECONDS))
+            began = self._clock()
+            try:
+                yield
+            finally:
+                self._debt.add(self._clock() - began)
 
 
 class Share:

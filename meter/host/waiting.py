@@ -31,6 +31,11 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any submission has no outcome yet."""
+        return bool(self._queue) or any(not each.outcome.done() for each in self._in_hand)
+
     def put(self, submission: Submission) -> None:
         """Add to the queue. Raises `Problem`: `busy` when full, `unavailable` when closed."""
         try:

@@ -164,6 +164,11 @@ class Forwarding:
         """Whether the leader can commit, as far as was heard."""
         return self._is_there() and self._standing.ready
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the leader has not answered all submissions of this front."""
+        return bool(self._questions)
+
     async def batch(self, signed: SignedBatch) -> StoredBatch:
         """Return the receipt of a verified batch once it is durable. Raises `Problem`."""
         number, deadline = next(self._numbers), self._deadline()

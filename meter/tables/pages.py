@@ -209,6 +209,12 @@ class Totals:
     granted: int = 0
 
 
+async def concerned(connection: Connection, subjects: Sequence[str], first: int) -> frozenset[str]:
+    """Return which subjects segments concern that begin with entry `first` or later."""
+    rows = await connection.fetch(_SQL["concerned"], subjects, first)
+    return frozenset(subject for (subject,) in rows)
+
+
 # Batches and streams
 
 

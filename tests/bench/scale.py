@@ -32,6 +32,7 @@ class Scale:
     lookers: int  # people with a page open
     paged_entries: int  # of the ledger whose pages are shown
     questions: int  # of each kind
+    paged_seconds: float  # of a window of posts beside pages
 
 
 FULL = Scale(
@@ -60,6 +61,7 @@ FULL = Scale(
     lookers=100,
     paged_entries=1_000_000,
     questions=200,
+    paged_seconds=10.0,
 )
 QUICK = Scale(
     rounds=1,
@@ -87,6 +89,7 @@ QUICK = Scale(
     lookers=100,
     paged_entries=40_000,
     questions=50,
+    paged_seconds=2.0,
 )
 TINY = Scale(
     rounds=1,
@@ -114,4 +117,5 @@ TINY = Scale(
     lookers=4,
     paged_entries=1_200,
     questions=3,
+    paged_seconds=0.2,
 )

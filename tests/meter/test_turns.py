@@ -7,7 +7,7 @@ import pytest
 
 from meter.host import turns
 from meter.host.tokens import Identity
-from meter.host.turns import NOBODY, Bounds, Debt, Share, Turns
+from meter.host.turns import NOBODY, Bounds, Debt, Share, Spare, Turns
 from meter.values.problems import Problem
 
 FIRM, OTHER = Identity("firm", "enterprise", "a"), Identity("other", "provider", "b")
@@ -212,3 +212,41 @@ def test_the_service_has_a_connection_for_each_seat_and_one_for_tokens():
     assert turns.OFFICIAL.seats + turns.SUBJECT.seats + 1 == turns.CONNECTIONS
     for bounds in (turns.OFFICIAL, turns.SUBJECT):
         assert bounds.running < bounds.seats  # one token never has all of its kind
+
+
+async def test_what_is_spare_waits_while_others_are_at_work(monkeypatch):
+    monkeypatch.setattr(turns, "SPARE_LOOK_SECONDS", 0.001)
+    clock, at_work, given = Clock(), [True], []
+    spare = Spare(share=0.5, credit_seconds=1.0, clock=clock)
+
+    async def take(seconds: float) -> None:
+        async with spare.turn(lambda: bool(at_work)):
+            given.append(seconds)
+            clock.now += seconds
+
+    await take(3.0)  # on credit
+    waits = [asyncio.create_task(take(1.5)), asyncio.create_task(take(0.5))]
+    await asyncio.sleep(0.02)
+    assert given == [3.0]  # 3 s of debt, less 1 s of credit, at half of the time
+    clock.now += 4.1
+    async with asyncio.timeout(10):
+        await waits[0]
+    await asyncio.sleep(0.02)
+    assert given == [3.0, 1.5]
+    at_work.clear()
+    async with asyncio.timeout(10):
+        await waits[1]
+    assert given == [3.0, 1.5, 0.5]
+
+
+async def test_what_is_spare_is_done_one_at_a_time():
+    spare, inside = Spare(), []
+
+    async def take() -> None:
+        async with spare.turn(lambda: False):
+            inside.append(1)
+            await asyncio.sleep(0)
+            assert len(inside) == 1
+            inside.pop()
+
+    await asyncio.gather(*(take() for _ in range(5)))

@@ -87,20 +87,25 @@ function show(what) {
   state.textContent = state.dataset[what].replace("{time}", time);
 }
 
-// Once a second at most.
-let waiting = false;
+// Once a second at most, and never while an answer is awaited.
+let isWanted = false;
+let isRefreshing = false;
 let refreshed = 0;
 async function refreshSoon() {
-  if (waiting) return;
-  waiting = true;
-  await pause(Math.max(0, refreshed + 1000 - Date.now()));
-  waiting = false;
-  refreshed = Date.now();
-  try {
-    await refresh();
-  } catch {
-    // The stream says what is wrong.
+  isWanted = true;
+  if (isRefreshing) return;
+  isRefreshing = true;
+  while (isWanted) {
+    await pause(Math.max(0, refreshed + 1000 - Date.now()));
+    isWanted = false;
+    refreshed = Date.now();
+    try {
+      await refresh();
+    } catch {
+      // The stream says what is wrong.
+    }
   }
+  isRefreshing = false;
 }
 
 async function refresh() {

@@ -126,6 +126,14 @@ WHERE contract = ANY ($1::text[]) GROUP BY contract, day, device ORDER BY contra
 SELECT (SELECT max(first) FROM meter.segment_subject WHERE subject = 'contract:' || own.contract)
 FROM unnest($1::text[]) WITH ORDINALITY AS own (contract, place) ORDER BY own.place;
 
+-- name: concerned
+-- Which of some subjects the segments from one on concern.
+SELECT subject FROM unnest($1::text[]) AS asked (subject)
+WHERE EXISTS (
+    SELECT FROM meter.segment_subject AS held
+    WHERE held.subject = asked.subject AND held.first >= $2
+);
+
 -- name: records
 -- Of some contracts, those of some statuses, and where $5 says so the entries that voided and
 -- released any: $4 of each kind are enough.
