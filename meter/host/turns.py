@@ -43,7 +43,8 @@ SUBJECT: Final = Bounds(seats=3, running=2, waiting=64, share=0.25, credit_secon
 CONNECTIONS: Final = OFFICIAL.seats + SUBJECT.seats + 1
 LARGE_RESPONSES: Final = 2  # of one token at a time: each may be of some 12 MB
 # Of what pages fetch by themselves, while submissions are decided.
-SPARE_SHARE: Final = 0.05
+SPARE_SHARE: Final = 0.1
+SPARE_PIECE_SECONDS: Final = 0.05  # that a piece counts for at most: the rest it waited itself
 SPARE_CREDIT_SECONDS: Final = 0.2
 SPARE_LOOK_SECONDS: Final = 0.05  # for whether that is over
 WAIT_SECONDS: Final = 10.0  # for a turn; then the client hears that it asks too much
@@ -179,7 +180,7 @@ class Spare:
             try:
                 yield
             finally:
-                self._debt.add(self._clock() - began)
+                self._debt.add(min(self._clock() - began, SPARE_PIECE_SECONDS))
 
 
 class Share:

@@ -322,7 +322,11 @@ def _tables(found: Findings, scale: Scale) -> list[Table]:
     ]
     posted = [
         ("alone", spread(found.alone), ""),
-        (f"beside {scale.lookers} open pages", spread(found.beside), spread(found.fetched)),
+        (
+            f"beside {scale.lookers} open pages",
+            spread(found.beside),
+            f"{median(found.fetched):.1f}",
+        ),
     ]
     return [
         Table(("first byte of", "answers", "p50 ms", "p99 ms"), asked),

@@ -216,6 +216,7 @@ def test_the_service_has_a_connection_for_each_seat_and_one_for_tokens():
 
 async def test_what_is_spare_waits_while_others_are_at_work(monkeypatch):
     monkeypatch.setattr(turns, "SPARE_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(turns, "SPARE_PIECE_SECONDS", 3.0)
     clock, at_work, given = Clock(), [True], []
     spare = Spare(share=0.5, credit_seconds=1.0, clock=clock)
 
@@ -224,19 +225,19 @@ async def test_what_is_spare_waits_while_others_are_at_work(monkeypatch):
             given.append(seconds)
             clock.now += seconds
 
-    await take(3.0)  # on credit
+    await take(9.0)  # on credit; it counts for 3 s
     waits = [asyncio.create_task(take(1.5)), asyncio.create_task(take(0.5))]
     await asyncio.sleep(0.02)
-    assert given == [3.0]  # 3 s of debt, less 1 s of credit, at half of the time
+    assert given == [9.0]  # 3 s of debt, less 1 s of credit, at half of the time
     clock.now += 4.1
     async with asyncio.timeout(10):
         await waits[0]
     await asyncio.sleep(0.02)
-    assert given == [3.0, 1.5]
+    assert given == [9.0, 1.5]
     at_work.clear()
     async with asyncio.timeout(10):
         await waits[1]
-    assert given == [3.0, 1.5, 0.5]
+    assert given == [9.0, 1.5, 0.5]
 
 
 async def test_what_is_spare_is_done_one_at_a_time():
