@@ -74,7 +74,8 @@ async def test_a_firm_hears_of_money_for_its_projects_also_of_those_that_are_new
     firm = await sign_in(service, "enterprise", ALPHA)
     async with stream_of(service, firm) as hear:
         await service.award("AW-1", "10.00", "PJ-1")
-        assert (await hear())[0] == await size_of(service) - 1
+        while (await hear())[0] < await size_of(service) - 1:
+            pass  # of the project, which it may hear of already
         funds = {"reference": "8号", "level": "district", "amount": "0.70", "document": "通知"}
         await service.ask("/v1/projects/PJ-1/funds", **funds)
         assert (await hear())[0] == await size_of(service) - 1
