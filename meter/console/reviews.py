@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from meter.api.claim_responses import ClaimStepsView, PayableView
 from meter.api.get_claims import ClaimsQuery, get_claim, get_claims
@@ -18,12 +18,13 @@ from meter.api.get_payable import ReviewQuery, get_claim_payable, get_claim_step
 from meter.api.post import check_body, give
 from meter.api.post_preview import answered
 from meter.api.responses import ClaimView
-from meter.api.routes import Ask, answer, answers
+from meter.api.routes import Ask, answer
 from meter.console import claims_view as view
 from meter.console import form, page
 from meter.console.claims import AT_FORM, LISTED
 from meter.console.csv_file import csv_file
 from meter.console.entry_words import KINDS
+from meter.console.export import EXPORTED, everything
 from meter.console.formats import Language
 from meter.console.words import spoken
 from meter.host.sign_in import new_secret
@@ -65,8 +66,9 @@ async def export_list(ask: Ask, language: Language) -> web.StreamResponse:
             *(str(each.year), getattr(w, f"state_{each.state}"), each.asked, each.approved),
             *(each.cash, each.payee),
         ]
-        async for found in answers(ask, get_claims, _list_query(ask))
-        for each in found.claims
+        for each in await everything(
+            ask, get_claims, "claims", structs.replace(_list_query(ask), limit=EXPORTED)
+        )
     ]
     return page.download(ask, "claims.csv", csv_file(head, rows))
 

@@ -1,6 +1,8 @@
 """The pages of claims over HTTP: a firm's draft and its claim, the review, and who may do what."""
 
+import csv
 import gzip
+import io
 import re
 from html import unescape
 
@@ -253,3 +255,30 @@ async def test_a_claim_of_a_hundred_papers_of_each_kind_is_filled_in_by_small_pa
     ]
     for answer in (*pages, shown, asked, back, *others):
         check_size(answer)
+
+
+async def test_claims_are_downloaded_beyond_one_page_in_order_and_with_their_states(
+    service,  # noqa: F811
+    monkeypatch,
+):
+    for number in range(5):
+        body = {"id": f"C{number}", "item": "A", "year": 2025, **PAPERS}
+        await service.ask("/v1/claims", **body)
+        if number < 4:
+            ended = {"outcome": "returned", "reason": EVIL}
+            await service.ask(f"/v1/claims/C{number}/end", **ended)
+    monkeypatch.setattr("meter.console.claims.EXPORTED", 2)
+    monkeypatch.setattr("meter.console.reviews.EXPORTED", 2)
+    firm, clerk = await sign_in(service, "enterprise", ALPHA), await sign_in(service, "authority")
+    for visitor, path in (
+        (firm, f"/en/enterprises/{ALPHA}/claims.csv"),
+        (clerk, "/en/claims.csv"),
+    ):
+        answer = await service.get(path, **visitor.headers)
+        text = answer.body.decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert [row[W["claim"]] for row in rows] == ["C0", "C1", "C2", "C3", "C4"]
+        states = [row[W["claim_state"]] for row in rows]
+        assert states == [W["state_ended"]] * 4 + [W["state_entered"]]
+    chosen = await service.get("/en/claims.csv?state=ended", **clerk.headers)
+    assert len(chosen.body.decode().splitlines()) == 5
