@@ -992,6 +992,7 @@ QUERIES: Final[dict[str, Any]] = {
     "state": "entered",
     "q": "鹏城",
     "item": "TC-2025-0001",
+    "bank_reference": "2025031000009",
     "device": "ascend-910b",
 }
 

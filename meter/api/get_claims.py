@@ -46,9 +46,10 @@ class OwnClaimsQuery(PageQuery, frozen=True):
 
 
 class ClaimsQuery(OwnClaimsQuery, frozen=True):
-    """A page of claims: of one firm too."""
+    """A page of claims: of one firm too, or that were paid under a reference of the bank."""
 
     enterprise: Uscc | UnsetType = UNSET
+    bank_reference: Id | UnsetType = UNSET
 
 
 class ItemQuery(PageQuery, frozen=True):
@@ -76,7 +77,8 @@ async def _claim_page(ask: Ask, items: Callable[[Registered], list[Contract | Aw
     chosen = [
         claim
         for claim in known.claims()
-        if claim.entered.item in names
+        if getattr(query, "bank_reference", UNSET) in (UNSET, *claim.booked)
+        and claim.entered.item in names
         and query.state in (UNSET, claim.state)
         and query.item in (UNSET, claim.entered.item)
         and getattr(query, "enterprise", UNSET) in (UNSET, firm_of(known, claim))

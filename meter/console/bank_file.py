@@ -73,11 +73,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A line, and what is done for it; `path` shows what became of it."""
+    """A line, and what is done for it; `path` shows what became of it.
+
+    `others` are claims that were paid under its reference before, which somebody should look at.
+    """
 
     line: Line
     plan: Plan
     path: str = ""
+    others: tuple[str, ...] = ()
     problem: Problem | None = None
 
 

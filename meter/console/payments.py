@@ -113,7 +113,12 @@ async def _checked(ask: Ask, line: Line) -> Planned | Fault:
         claim: ClaimView = await answer(ask, get_claim, claim=line.claim)
     except Problem as problem:
         return Fault(line.number, problem.code, problem.detail)
-    return plan(line, claim, format_date(ask.context.clock.counted() // MICROSECONDS))
+    found = plan(line, claim, format_date(ask.context.clock.counted() // MICROSECONDS))
+    if isinstance(found, Fault) or found.plan != "pay":
+        return found
+    query = ClaimsQuery(bank_reference=line.bank_reference)
+    others = (await answer(ask, get_claims, query)).claims
+    return replace(found, others=tuple(each.id for each in others))
 
 
 async def _booked(ask: Ask, planned: Planned) -> Planned:

@@ -36,9 +36,16 @@ def books() -> Books:
     return books
 
 
-def use(books: Books, id_: str, start: int = START, devices: int = 1, **more: object) -> int:
+def use(
+    books: Books,
+    id_: str,
+    start: int = START,
+    devices: int = 1,
+    contract: str = "A",
+    **more: object,
+) -> int:
     """Post an hour's record; returns its entry."""
-    (result,) = books.post([record(id_, "A", start, start + HOUR, devices * 1_000, **more)])
+    (result,) = books.post([record(id_, contract, start, start + HOUR, devices * 1_000, **more)])
     return result.entry
 
 
@@ -190,6 +197,33 @@ def test_an_invoice_on_two_claims_is_found_while_both_stand():
     assert found(books, "double_invoice") == [("C1, C2", f"invoice {number}", tuple(entries))]
     books.ask(commands.EndClaim, claim="C2", outcome="returned", reason="a mistake")
     assert found(books, "double_invoice") == []
+
+
+def test_one_reference_of_the_bank_for_two_claims_is_found_and_for_one_twice_is_not():
+    day = "2025-12-30"
+    books = opened(PATIENT, f"{day}T12:00:00+08:00")
+    paid = {}
+    for name in ("A", "B", "C"):
+        books.contract(name)
+        use(books, f"of-{name}", parse_instant(f"{day}T08:00:00+08:00"), contract=name)
+    books.issue(2025, "1000.00")
+    notice = {"starts": day, "ends": "2026-01-06", "url": "https://city.test/1"}
+    for number, name in enumerate(("A", "B", "C")):
+        body = {"id": name, "item": name, "year": 2025} | papers(f"{number:020}", name, day)
+        books.ask(commands.EnterClaim, **body)
+        books.ask(commands.CheckClaim, claim=name)
+        books.ask(commands.ApproveClaim, claim=name, amount="1.00")
+        books.ask(commands.NoticeClaim, claim=name, **notice)
+    books.at("2026-01-07T12:00:00+08:00")
+    for name, reference in (("A", "R"), ("B", "S"), ("C", "R")):
+        books.ask(commands.OrderClaim, claim=name)
+        body = {"bank_reference": reference, "paid_on": "2026-01-07"}
+        paid[name] = books.ask(commands.PayClaim, claim=name, **body)
+    back = {"returned_on": "2026-01-07", "reason": "a wrong account"}
+    books.ask(commands.ReturnPayment, claim="B", **back)
+    books.ask(commands.PayClaim, claim="B", bank_reference="S", paid_on="2026-01-07")
+    expected = [("A, C", "reference R", (paid["A"], paid["C"]))]
+    assert found(books, "double_reference") == expected
 
 
 # All rules

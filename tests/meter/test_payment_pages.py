@@ -7,7 +7,7 @@ from meter.http.forms import parse_files
 from meter.values.problems import Problem
 from tests.books import ALPHA
 from tests.claiming import NOTICE_URL, again, claiming, official
-from tests.meter.test_claim_pages import act, enter, fields_of, text_of
+from tests.meter.test_claim_pages import NEW, act, enter, fields_of, filled, text_of
 from tests.people import sign_in
 
 W = words("en")
@@ -124,6 +124,41 @@ async def test_the_bank_s_results_are_checked_whole_and_booked_once(ordered):
         )
         assert f'href="/en/proposals/{size + 1}"' in done.body.decode()
     assert len(await service.entries()) == size + 2
+
+
+async def test_a_reference_that_paid_another_claim_is_shown_before_it_is_booked(ordered):
+    both, wang, li = ordered
+    service = both.service
+    service.clock.advance(8 * 86_400)
+    wang = await again(service, wang.id)
+    assert (await act(wang, service, "order")).status == 303
+    paid = {"bank_reference": "city-7", "paid_on": "2025-05-28"}
+    assert (await both.post("wang", "/v1/claims/C1/payment", paid, "pay-C1")).status == 201
+    firm = await sign_in(service, "enterprise", ALPHA)
+    base = fields_of(await service.get(f"{NEW}?item=A&year=2025", **firm.headers))
+    other = {"invoice-0-number": "9" * 20, "payment-0-reference": "P-9"}
+    asked = await firm.send(service, NEW, **filled(base, id="C2", **other), step="continue")
+    entered = await firm.send(service, NEW, **fields_of(asked), step="submit")
+    assert entered.status == 303, text_of(entered)
+    li = await again(service, li.id)
+    assert (await act(wang, service, "check", "C2")).status == 303
+    assert (await act(li, service, "approve", "C2", amount="100000.00")).status == 303
+    assert (await act(wang, service, "notice", "C2", url=NOTICE_URL)).status == 303
+    service.clock.advance(8 * 86_400)
+    wang = await again(service, wang.id)
+    assert (await act(wang, service, "order", "C2")).status == 303
+    text = (await service.get("/en/payments.csv", **wang.headers)).body.decode("utf-8-sig")
+    for reference, is_told in (("city-8", False), ("city-7", True)):
+        data = text.replace(",,,,", f",paid,{reference},2025-06-05,")
+        asked = await send_file(wang, service, data.encode())
+        assert asked.status == 200, text_of(asked)
+        assert (f"{W['bank_other']} C1" in text_of(asked)) == is_told
+    done = await wang.send(
+        service, "/en/payments", file=data, seal=fields_of(asked)["seal"], step="book"
+    )
+    assert W["bank_done"] in text_of(done), text_of(done)
+    listed = (await service.get("/v1/claims?bank_reference=city-7")).json["claims"]
+    assert [each["id"] for each in listed] == ["C1", "C2"]
 
 
 async def test_an_auditor_reads_the_list_and_uploads_nothing(ordered):

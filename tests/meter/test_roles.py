@@ -161,7 +161,7 @@ HARMLESS = {
     "since",
 }
 HARMLESS |= {"by", "date", "order", "device", "role", "run", "state", "status", "wait"}
-HARMLESS |= {"person", "days", "q"}  # only officials ask by them
+HARMLESS |= {"person", "days", "q", "bank_reference"}  # only officials ask by them
 HARMLESS |= {"amount", "delivery", "invoices", "payments", "disallowed"}  # figures of papers
 
 AT_ISSUER = ("/sign-in/issuer", "/sign-in/return")  # which the service of these tests lacks

@@ -199,6 +199,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "bank_will_pay": Text("登记支付到账", "payment"),
     "bank_will_return": Text("提议登记支付退回", "proposal: payment returned"),
     "bank_known": Text("已登记，不再登记", "booked already, and not again"),
+    "bank_other": Text("此流水号已用于", "this reference paid already"),
     "bank_nothing": Text("无结果，不登记", "no result, nothing is booked"),
     "bank_bad": Text(
         "有错误的行，全部未登记：", "Lines are wrong, and nothing of the file is booked:"

@@ -11,6 +11,7 @@ from meter.rules.entries import AnyEntry
 from meter.rules.state import State
 from meter.views.exceptions.conflicts import Conflicts
 from meter.views.exceptions.double_invoices import DoubleInvoices
+from meter.views.exceptions.double_references import DoubleReferences
 from meter.views.exceptions.high_prices import HighPrices
 from meter.views.exceptions.key_changes import KeyChanges
 from meter.views.exceptions.late_voids import LateVoids
@@ -26,6 +27,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     *(Withheld, LateWindows, LateVoids, YearEdges, Conflicts),
     *(KeyChanges, TwoPersons),
     *(NearCap, ManyContracts, HighPrices, DoubleInvoices),
+    DoubleReferences,
 )
 BY_NAME: Final[Mapping[str, type[Rule]]] = {rule.name: rule for rule in RULES}
 
