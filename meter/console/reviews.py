@@ -21,7 +21,7 @@ from meter.api.responses import ClaimView
 from meter.api.routes import Ask, answer
 from meter.console import claims_view as view
 from meter.console import form, page
-from meter.console.claims import AT_FORM, LISTED
+from meter.console.claims import AT_FORM
 from meter.console.csv_file import csv_file
 from meter.console.entry_words import KINDS
 from meter.console.export import EXPORTED, everything
@@ -33,6 +33,7 @@ from meter.values.roles import OFFICIALS
 from meter.values.strict import Fen
 from meter.values.units import DAY_SECONDS, MICROSECONDS, format_date, parse_money
 
+LISTED: Final = 50  # claims of a page
 ROLES: Final = (*OFFICIALS, "enterprise")
 _CONFIRM: Final = "confirm"
 Found = tuple[ClaimView, PayableView, ClaimStepsView]
@@ -48,7 +49,7 @@ async def show_list(ask: Ask, language: Language) -> web.StreamResponse:
         language,
         claims=found.claims,
         state=ask.request.query.get("state", ""),
-        more=found.more,
+        next=found.next if found.more else "",
         as_of=found.as_of,
     )
 
@@ -74,9 +75,10 @@ async def export_list(ask: Ask, language: Language) -> web.StreamResponse:
 
 
 def _list_query(ask: Ask) -> ClaimsQuery:
-    state = ask.request.query.get("state", "")
+    given = {name: ask.request.query.get(name, "") for name in ("state", "after")}
+    asked = {name: text for name, text in given.items() if text}
     try:
-        return msgspec.convert({"limit": LISTED} | ({"state": state} if state else {}), ClaimsQuery)
+        return msgspec.convert({"limit": LISTED} | asked, ClaimsQuery)
     except msgspec.ValidationError as error:
         raise Problem("malformed", f"in the URL: {error}") from None
 

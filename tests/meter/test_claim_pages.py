@@ -280,5 +280,14 @@ async def test_claims_are_downloaded_beyond_one_page_in_order_and_with_their_sta
         assert [row[W["claim"]] for row in rows] == ["C0", "C1", "C2", "C3", "C4"]
         states = [row[W["claim_state"]] for row in rows]
         assert states == [W["state_ended"]] * 4 + [W["state_entered"]]
+    monkeypatch.setattr("meter.console.reviews.LISTED", 3)
+    path, seen = "/en/claims?state=ended", []
+    while path:
+        text = (await service.get(path, **clerk.headers)).body.decode()
+        seen += re.findall(r'href="/en/claims/(C\d)"', text)
+        path = unescape(
+            "".join(re.findall(r'href="([^"]*after=[^"]*)"', text.partition("<main")[2]))
+        )
+    assert seen == ["C0", "C1", "C2", "C3"]
     chosen = await service.get("/en/claims.csv?state=ended", **clerk.headers)
     assert len(chosen.body.decode().splitlines()) == 5
