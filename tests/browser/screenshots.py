@@ -1,6 +1,7 @@
-"""`make screenshots`: pictures of the pages of the demonstration, into docs/screenshots.
+"""`make screenshots`: pictures of every page of the demonstration, into docs/screenshots.
 
-Each page is taken in Chinese and light, at 1280 pixels; some in English and dark, or on a phone.
+Each page is taken in both languages, light and dark, at 1280 pixels, and light on a phone of 390. A
+picture has as many colours as a palette holds, which shows the same and is a third of the size.
 """
 
 import asyncio
@@ -8,12 +9,14 @@ import re
 import sys
 import tempfile
 from contextlib import suppress
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
+from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 from rich.console import Console
 
+from meter.console.formats import LANGUAGES
 from meter.demo import season
 from meter.demo.serving import PERSONS, serve_demo
 from meter.values.roles import Role
@@ -22,26 +25,57 @@ from tests.browser.chromium import OPTIONS, PROGRAM
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "docs/screenshots"
 LOOKS = {
-    "zh": {"language": "zh", "width": 1280, "scheme": "light"},
-    "en-dark": {"language": "en", "width": 1280, "scheme": "dark"},
-    "zh-390": {"language": "zh", "width": 390, "scheme": "light"},
+    f"{language}{name}": {"language": language, "width": width, "scheme": scheme}
+    for language in LANGUAGES
+    for name, width, scheme in (
+        ("", 1280, "light"),
+        ("-dark", 1280, "dark"),
+        ("-390", 390, "light"),
+    )
 }
-BASE = f"/enterprises/{season.MODELS}"
-# By name: whose page, the path below the language, and in which looks.
-PAGES: dict[str, tuple[Role, str, tuple[str, ...]]] = {
-    "public": ("enterprise", "/", ("zh",)),
-    "enterprise": ("enterprise", BASE, tuple(LOOKS)),
-    "enterprise-usage": ("enterprise", f"{BASE}/usage?by=month", ("zh",)),
-    "enterprise-records": ("enterprise", f"{BASE}/records", ("zh",)),
-    "enterprise-record": ("enterprise", f"{BASE}/records?status=withheld", ("zh", "en-dark")),
-    "enterprise-contracts": ("enterprise", f"{BASE}/contracts", ("zh",)),
-    "enterprise-refused": ("enterprise", f"{BASE}/refused", ("zh",)),
-    "provider": ("provider", "/providers/pcl", ("zh", "en-dark")),
-    "provider-batches": ("provider", "/providers/pcl/batches", ("zh", "zh-390")),
-    "provider-withheld": ("provider", "/providers/pcl/withheld", ("zh",)),
-    "log": ("auditor", "/log", ("zh", "en-dark")),
-    "authority": ("authority", "/authority", tuple(LOOKS)),
+TALLEST = 4_000  # pixels of a picture; a longer page goes on like that
+COLOURS = 64
+FIRM, CENTRE = f"/enterprises/{season.MODELS}", "/providers/pcl"
+FIRST = "tbody a"  # the first link of a list leads to the page
+# By name: whose page, the path below the language, and the link in it that leads on, if one does.
+PAGES: dict[str, tuple[Role, str, str]] = {
+    "public": ("enterprise", "/", ""),
+    "verify": ("enterprise", "/verify", ""),
+    "notices": ("enterprise", "/notices", ""),
+    "account": ("enterprise", "/account", ""),
+    "alerts": ("enterprise", "/alerts", ""),
+    "enterprise": ("enterprise", FIRM, ""),
+    "enterprise-usage": ("enterprise", f"{FIRM}/usage?by=month", ""),
+    "enterprise-records": ("enterprise", f"{FIRM}/records?limit=20", ""),
+    "enterprise-record": ("enterprise", f"{FIRM}/records?status=withheld", FIRST),
+    "enterprise-contracts": ("enterprise", f"{FIRM}/contracts", ""),
+    "enterprise-refused": ("enterprise", f"{FIRM}/refused", ""),
+    "enterprise-claims": ("enterprise", f"{FIRM}/claims", ""),
+    "enterprise-claim-new": ("enterprise", f"{FIRM}/claims", 'a[href*="/claims/new"]'),
+    "provider": ("provider", CENTRE, ""),
+    "provider-batches": ("provider", f"{CENTRE}/batches", ""),
+    "provider-refused": ("provider", f"{CENTRE}/refused", ""),
+    "provider-withheld": ("provider", f"{CENTRE}/withheld", ""),
+    "provider-contracts": ("provider", f"{CENTRE}/contracts", ""),
+    "log": ("auditor", "/log", ""),
+    "entry": ("auditor", "/log", 'a[href*="/entries/"]'),
+    "authority": ("authority", "/authority", ""),
+    "review": ("authority", "/authority", 'a[href*="/review/"]'),
+    "proposals": ("authority", "/proposals?status=confirmed", ""),
+    "proposal": ("authority", "/proposals?status=confirmed", 'main a[href*="/proposals/"]'),
+    "acts": ("authority", "/acts", ""),
+    "act": ("authority", f"/acts/issue?enterprise={season.MODELS}&year=2025", ""),
+    "enterprises": ("authority", "/enterprises", ""),
+    "contracts": ("authority", "/contracts", ""),
+    "providers": ("authority", "/providers", ""),
+    "policies": ("authority", "/policies", ""),
+    "claims": ("authority", "/claims", ""),
+    "payments": ("authority", "/payments", ""),
+    "people": ("authority", "/people", ""),
+    "person": ("authority", "/people", 'a[href*="/people/"]'),
+    "tokens": ("authority", "/tokens", ""),
 }
+OF_NOBODY = {"sign-in": "/sign-in", "sign-in-link": "/sign-in/link"}
 
 
 async def main(folder: Path) -> None:
@@ -59,6 +93,8 @@ async def main(folder: Path) -> None:
                 page = await _signed_in(browser, url + link)
                 await _take_all(page, url, role, folder)
                 await page.context.close()
+            page = await (await browser.new_context()).new_page()
+            await _take_all(page, url, None, folder)
             await browser.close()
         serving.cancel()
         with suppress(asyncio.CancelledError):
@@ -84,18 +120,25 @@ async def _signed_in(browser: Browser, link: str) -> Page:
     return page
 
 
-async def _take_all(page: Page, url: str, whose: Role, folder: Path) -> None:
+async def _take_all(page: Page, url: str, whose: Role | None, folder: Path) -> None:
+    """Take the pages of a role, or those that are shown to whoever is not signed in."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (role, path, looks) in PAGES.items():
-        for look in looks if role == whose else ():
-            asked = LOOKS[look]
+    own = {name: (path, link) for name, (role, path, link) in PAGES.items() if role == whose}
+    if whose is None:
+        own = {name: (path, "") for name, path in OF_NOBODY.items()}
+    for name, (path, link) in own.items():
+        for look, asked in LOOKS.items():
             await page.set_viewport_size({"width": asked["width"], "height": 900})
             await page.emulate_media(color_scheme=asked["scheme"])
             await page.goto(f"{url}/{asked['language']}{path}")
-            if name == "enterprise-record":
-                await page.locator("tbody a").first.click()
-                await page.locator(".sentence").first.wait_for()
-            await page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
+            if link:
+                led = await page.locator(link).first.get_attribute("href")
+                await page.goto(f"{url}{led}")
+            tall = await page.evaluate("() => document.documentElement.scrollHeight")
+            clip = {"x": 0, "y": 0, "width": asked["width"], "height": min(tall, TALLEST)}
+            data = await page.screenshot(full_page=True, clip=clip)
+            picture = Image.open(BytesIO(data)).convert("RGB").quantize(COLOURS, dither=0)
+            picture.save(folder / f"{name}-{look}.png", optimize=True)
 
 
 if __name__ == "__main__":
