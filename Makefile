@@ -43,7 +43,7 @@ vectors: $(INSTALLED) ## Write the test vectors, for readers in other languages
 faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundreds of times
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-ha: $(INSTALLED) ## Break a cluster of etcd, Patroni and Kashi on loopback, twenty times in each way
+ha: $(INTEROP) ## Break a cluster of etcd, Patroni and Kashi on loopback, twenty times in each way
 	@$(BIN)/python -m tests.ha $(or $(ARGS),--out build/ha.json --page)
 
 fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=600 one, and for longer
@@ -100,7 +100,7 @@ $(INSTALLED): requirements.lock pyproject.toml $(COMPILED) | $(BIN)/pip
 	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(INTEROP): $(wildcard tests/interop/*.json) tests/interop/requirements.txt tests/interop/install | $(INSTALLED)
+$(INTEROP): $(wildcard tests/interop/*.json tests/*/requirements.txt) tests/interop/install | $(INSTALLED)
 	@echo 'Installing programs by others into $(VENV)/interop'
 	@tests/interop/install
 	@touch $@

@@ -8,7 +8,7 @@ async with clustered(database, tmp_path) as cluster:
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.fronts import Fronted
 from tests.services import NOON, ORIGIN, Clock, ask, until
 
 HOST = "127.0.0.1"
+CONNECT_SECONDS = 1.0  # after which a client asks another machine
 
 
 @dataclass
@@ -64,6 +65,14 @@ class Cluster:
 
         await until(are_ready)
 
+    async def is_away(self, instance: Fronted) -> None:
+        """Wait until an instance takes no posts."""
+
+        async def is_unready() -> bool:
+            return (await instance.get("/readyz")).status == 503
+
+        await until(is_unready)
+
     async def in_step(self) -> int:
         """Wait until all folders show all entries under one checkpoint; verify them."""
         ((size,),) = await ask(self.database, "SELECT size FROM ledger.head")
@@ -93,19 +102,25 @@ def led(instance: Fronted) -> list[str]:
     return [each["holder"] for each in instance.logged() if each["event"] == "leading"]
 
 
-def make_machines(database: str, folder: Path, leading: int, others: int) -> list[DataFolder]:
-    """Make a ledger and the data folders of so many machines, some of which never lead."""
+def make_machines(
+    database: str, folder: Path, leading: int, others: int, hosts: Sequence[str] = ()
+) -> list[DataFolder]:
+    """Make a ledger and the data folders of so many machines, some of which never lead.
+
+    All are at one host, unless `hosts` names one for each.
+    """
+    names = hosts or [HOST] * (leading + others)
     first = DataFolder(folder / "m0")
     init = ("init", "--data", first.path, "--origin", ORIGIN, "--one-person", "--now", NOON)
     with elsewhere(database):
         good(kashi(*init))
-    cert = ("cluster", "cert", "--data", first.path, HOST)
-    good(kashi(*cert))
+    cert = ("cluster", "cert", "--data", first.path)
+    good(kashi(*cert, names[0]))
     machines = [first]
     for number in range(1, leading + others):
         out = folder / f"m{number}"
         words = ["--may-lead"] if number < leading else []
-        good(kashi(*cert, "--out", out, *words))
+        good(kashi(*cert, "--out", out, *words, names[number]))
         machines.append(DataFolder(out))
     return machines
 
@@ -128,13 +143,18 @@ async def clustered(
         await asyncio.gather(*(each.stop() for each in cluster.instances))
 
 
-async def started(database: str, data: DataFolder, token: str, *words: object) -> Fronted:
-    """Start an instance, and wait until it answers."""
+async def started(
+    database: str, data: DataFolder, token: str, *words: object, within: Sequence[str] = ()
+) -> Fronted:
+    """Start an instance, and wait until it answers; `within` is a command that runs a command."""
     log = data.path.with_suffix(".jsonl")
     serve = ("serve", "--data", data.path, "--port", 0, "--fronts", 1, "--now", NOON, *words)
     with log.open("ab") as errors:
         keeper = await asyncio.create_subprocess_exec(
-            *PROGRAM, *map(str, serve), stdout=-1, stderr=errors, env=environment(database)
+            *(*within, *PROGRAM, *map(str, serve)),
+            stdout=-1,
+            stderr=errors,
+            env=environment(database),
         )
     async with asyncio.timeout(60):
         line = (await keeper.stdout.readline()).decode()
@@ -142,7 +162,7 @@ async def started(database: str, data: DataFolder, token: str, *words: object) -
     http = aiohttp.ClientSession(
         headers={"Authorization": f"Bearer {token}"},
         connector=aiohttp.TCPConnector(limit=64, force_close=True),
-        timeout=aiohttp.ClientTimeout(total=60),
+        timeout=aiohttp.ClientTimeout(total=60, sock_connect=CONNECT_SECONDS),
     )
 
     async def stop() -> None:

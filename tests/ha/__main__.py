@@ -3,38 +3,42 @@
     make ha ARGS='--rounds 3 --fault leader --out /tmp/ha.json'
 
 Each round breaks one thing and mends it. Before the next one, every receipt of the round is asked
-for again, byte for byte, and the folders of all machines are compared; at the end they are verified
-by every rule. What is done is kept in `--out`, and a run that was interrupted goes on from there.
+for again, byte for byte. After each lap, one round of each fault, the folders of all machines are
+compared and verified by every rule. What is done is kept in `--out`, and a run that was
+interrupted goes on from there.
 """
 
 import argparse
 import asyncio
 import contextlib
-import json
+import itertools
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import aiohttp
 import asyncpg
+import msgspec
 
 from ledger.note import claimed_checkpoint
 from meter.service import setup
 from tests.books import lifted, record
-from tests.clusters import HOST, Cluster, checkpoint, led, make_machines, started
+from tests.clusters import Cluster, checkpoint, led, make_machines, started
 from tests.faults.page import PAGE, put
 from tests.faults.processes import until
-from tests.fronts import Fronted
 from tests.ha.line import Line
+from tests.ha.network import HOST, Network, missing_programs, own_network
 from tests.ha.stage import Database, programs, url_of
 from tests.services import HOUR, check_sums
 
+MACHINES = 2
 STREAMS = 4
 POST_SECONDS = 3.0  # after which a client asks another machine
 QUIET_SECONDS = 1.0  # of load before and after a fault
@@ -92,21 +96,27 @@ class Stage:
     database: Database
     cluster: Cluster
     lines: list[Line]
+    network: Network
 
-    async def leading(self) -> Fronted:
-        return await self.cluster.leading()
+    async def leading(self) -> int:
+        """The number of the machine that leads."""
+        return self.cluster.instances.index(await self.cluster.leading())
+
+    async def process(self) -> int:
+        """The leader's process."""
+        return (await self.cluster.leading()).leader
 
 
 # Faults: each is a context that lasts until the load goes on, and mends what it broke
 
 
 async def kill_leader(stage: Stage) -> None:
-    os.kill((await stage.leading()).leader, signal.SIGKILL)
+    os.kill(await stage.process(), signal.SIGKILL)
 
 
 async def stop_leader(stage: Stage) -> None:
     """Stop the leader past its lease, and let it wake among those who follow."""
-    pid, holder = (await stage.leading()).leader, await stage.cluster.holder()
+    pid, holder = await stage.process(), await stage.cluster.holder()
     os.kill(pid, signal.SIGSTOP)
     await stage.cluster.leading(after=holder)
     os.kill(pid, signal.SIGCONT)
@@ -133,14 +143,38 @@ async def kill_etcd(stage: Stage) -> None:
 
 async def cut_off(stage: Stage) -> None:
     """Cut the leader's machine off from the database, and mend that once another leads."""
-    holder, leading = await stage.cluster.holder(), await stage.leading()
-    line = stage.lines[stage.cluster.instances.index(leading)]
+    holder, line = await stage.cluster.holder(), stage.lines[await stage.leading()]
     line.cut()
     try:
         await stage.cluster.leading(after=holder)
         await asyncio.sleep(QUIET_SECONDS)
     finally:
         line.mend()
+
+
+async def part(stage: Stage) -> None:
+    """Part the leader from the other machine's fronts, both of which reach the database."""
+    holder, (other,) = await stage.cluster.holder(), await stage.cluster.following()
+    stage.network.part(is_parted=True)
+    try:
+        await stage.cluster.is_away(other)
+        await asyncio.sleep(AWAY_SECONDS / 4)
+        assert await stage.cluster.holder() == holder, "the leader has its lease all the while"
+    finally:
+        stage.network.part(is_parted=False)
+
+
+async def unplug(stage: Stage) -> None:
+    """Cut the leader's machine off from database, fronts and clients, until another leads."""
+    holder, number = await stage.cluster.holder(), await stage.leading()
+    stage.lines[number].cut()
+    stage.network.unplug(number)
+    try:
+        await stage.cluster.leading(after=holder)
+        await asyncio.sleep(QUIET_SECONDS)
+    finally:
+        stage.network.plug_in(number)
+        stage.lines[number].mend()
 
 
 async def switch_over(stage: Stage) -> None:
@@ -152,6 +186,8 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "leader": ("kill −9 of the leader", kill_leader),
     "stopped": ("SIGSTOP and SIGCONT of the leader", stop_leader),
     "cut": ("the leader's machine is cut off from the database", cut_off),
+    "parted": ("the leader is cut off from the other machine's fronts", part),
+    "unplugged": ("the leader's machine is cut off from everything", unplug),
     "etcd": ("kill −9 of etcd's leader", kill_etcd),
     "switch": ("a switch-over of the database by hand", switch_over),
     "database": ("kill −9 of the database's leader", kill_database),
@@ -159,11 +195,48 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 }
 
 
-async def one_round(stage: Stage, load: Load, fault: Fault) -> dict:
+class Round(msgspec.Struct):
+    """What came of breaking one thing once.
+
+    `gap` is the longest time without an answer, and `taking` the longest from a lease that was
+    taken to a leader that serves, both in seconds; `load` is the machine's.
+    """
+
+    acknowledged: int
+    lost: int
+    doubled: int
+    forks: int
+    gap: float
+    taking: float
+    load: float
+
+
+class Verified(msgspec.Struct):
+    """A ledger that was verified on each machine, and how often its leader changed."""
+
+    entries: int = 0
+    batches: int = 0
+    turns: int = 0
+
+
+class Done(msgspec.Struct):
+    """What is kept of all runs."""
+
+    rounds: dict[str, list[Round]] = {}
+    ledgers: list[Verified] = []
+
+    @property
+    def is_good(self) -> bool:
+        rounds = [each for held in self.rounds.values() for each in held]
+        return not any(each.lost or each.doubled or each.forks for each in rounds)
+
+
+async def one_round(stage: Stage, load: Load, fault: Fault) -> Round:
     """Break one thing under load; return the counts of this round."""
     load.receipts.clear()
     load.answered.clear()
     load.ended = False
+    began = datetime.now(UTC)
     clients = [asyncio.create_task(load.client(f"s{n}")) for n in range(STREAMS)]
     clients.append(asyncio.create_task(load.watch()))
     await asyncio.sleep(QUIET_SECONDS)
@@ -175,16 +248,31 @@ async def one_round(stage: Stage, load: Load, fault: Fault) -> dict:
     await asyncio.sleep(QUIET_SECONDS)
     load.ended = True
     await asyncio.gather(*clients)
-    gaps = [
-        later - earlier for earlier, later in zip(load.answered, load.answered[1:], strict=False)
-    ]
-    return {
-        "acknowledged": len(load.receipts),
-        "lost": await lost(load),
-        "doubled": await doubled(stage, load),
-        "forks": sum(len(roots) > 1 for roots in load.checkpoints.values()),
-        "gap": round(max(gaps), 1),
+    gaps = [later - earlier for earlier, later in itertools.pairwise(load.answered)]
+    return Round(
+        acknowledged=len(load.receipts),
+        lost=await lost(load),
+        doubled=await doubled(stage, load),
+        forks=sum(len(roots) > 1 for roots in load.checkpoints.values()),
+        gap=round(max(gaps), 1),
+        taking=round(max(taking_seconds(stage, began), default=0.0), 1),
+        load=round(os.getloadavg()[0], 1),
+    )
+
+
+def taking_seconds(stage: Stage, began: datetime) -> list[float]:
+    """Return how long each takeover since then took, from the lease to a leader that serves."""
+    logged = [each for instance in stage.cluster.instances for each in instance.logged()]
+    times = {
+        (each["event"], each["holder"]): datetime.fromisoformat(each["time"])
+        for each in logged
+        if each["event"] in {"lease_taken", "leading"}
     }
+    return [
+        (at - times["lease_taken", holder]).total_seconds()
+        for (event, holder), at in times.items()
+        if event == "leading" and at > began
+    ]
 
 
 async def lost(load: Load) -> int:
@@ -205,61 +293,93 @@ async def doubled(stage: Stage, load: Load) -> int:
     return sum(row["count"] > 1 for row in held if (row["stream"], row["seq"]) in load.receipts)
 
 
+async def verified(stage: Stage, load: Load) -> Verified:
+    """Verify the folders of all machines by every rule, and the sums of the database."""
+    size = await stage.cluster.in_step()
+    state = await check_sums(stage.database.url)
+    batches = sum(load.numbers.values())
+    assert len(state.records) == batches, "each client has a receipt of each batch, and of no more"
+    turns = sum(len(led(each)) for each in stage.cluster.instances)
+    return Verified(size, batches, turns)
+
+
 @contextlib.asynccontextmanager
-async def staged(folder: Path):
-    """Start everything on loopback, with the books open."""
+async def staged(folder: Path) -> AsyncIterator[Stage]:
+    """Start everything in this network, with the books open."""
     database = Database(folder)
-    lines = [Line(database.ports) for _ in range(2)]
-    cluster = Cluster([], database.url)
+    lines = [Line(HOST, database.ports) for _ in range(MACHINES)]
+    cluster, network = Cluster([], database.url), Network(MACHINES)
     try:
+        await network.start()
         await database.start()
         # A standby may not know the roles yet, which a session at it would be refused for.
         primary = url_of([database.ports[await database.leader()]])
-        machines = await asyncio.to_thread(make_machines, primary, folder, 2, 0)
+        hosts = network.hosts
+        machines = await asyncio.to_thread(make_machines, primary, folder, MACHINES, 0, hosts)
         token = machines[0].token_of(setup.ONE_PERSON).read_text().strip()
-        for line, data in zip(lines, machines, strict=True):
+        for n, (host, line, data) in enumerate(zip(hosts, lines, machines, strict=True)):
             await line.start()
-            words = ("--listen-leader", f"{HOST}:0")
-            cluster.instances.append(await started(url_of(line.ports), data, token, *words))
+            words = ("--host", host, "--listen-leader", f"{host}:0")
+            url, within = url_of(line.ports, HOST), network.within(n)
+            cluster.instances.append(await started(url, data, token, *words, within=within))
         await cluster.is_ready()
         await cluster.instances[0].open_books(lifted())
-        yield Stage(database, cluster, lines)
+        yield Stage(database, cluster, lines, network)
     finally:
         await asyncio.gather(*(each.stop() for each in cluster.instances), return_exceptions=True)
         for line in lines:
             line.stop()
         await database.stop()
+        network.stop()
 
 
-Done = dict[str, list[dict]]
+class Drill:
+    """So many rounds of each fault, less those that were done before."""
 
+    def __init__(self, names: list[str], rounds: int, out: Path | None) -> None:
+        self._names = names
+        self._rounds = rounds
+        self._out = out
+        is_kept = out is not None and out.exists()
+        self.done = msgspec.json.decode(out.read_bytes(), type=Done) if is_kept else Done()
+        for name in names:
+            self.done.rounds.setdefault(name, [])
 
-async def drill(names: list[str], rounds: int, out: Path | None) -> Done:
-    """Run what is missing of so many rounds of each fault; return the counts of all."""
-    done: Done = {}
-    if out is not None and out.exists():
-        done = json.loads(out.read_text())
-    with tempfile.TemporaryDirectory(prefix="kashi-ha-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        async with staged(folder) as stage:
-            load = Load(stage.cluster)
-            for fault in names:
-                held = done.setdefault(fault, [])
-                while len(held) < rounds:
-                    held.append(await one_round(stage, load, FAULTS[fault][1]))
-                    say(f"{FAULTS[fault][0]}, round {len(held)}: {held[-1]}")
-                    if out is not None:
-                        out.write_text(json.dumps(done, indent=1))
-            size = await stage.cluster.in_step()
-            await check_sums(stage.database.url)
-            turns = sum(len(led(each)) for each in stage.cluster.instances)
-            say(f"{size} entries, verified on each machine, after {turns} turns\n")
-    return done
+    async def run(self) -> None:
+        """Do what is missing, a round of each fault after another, and keep each at once."""
+        if not self._missing():
+            return
+        running = asyncio.current_task()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        with tempfile.TemporaryDirectory(prefix="kashi-ha-") as name:
+            folder = Path(name)
+            folder.chmod(0o711)
+            async with staged(folder) as stage:
+                load = Load(stage.cluster)
+                self.done.ledgers.append(Verified())
+                while missing := self._missing():
+                    for fault in missing:
+                        self._of(fault).append(await one_round(stage, load, FAULTS[fault][1]))
+                        self._tell(fault)
+                        self._keep()
+                    self.done.ledgers[-1] = await verified(stage, load)
+                    self._keep()
+                    say(f"verified on each machine: {self.done.ledgers[-1]}")
 
+    def _missing(self) -> list[str]:
+        return [name for name in self._names if len(self._of(name)) < self._rounds]
 
-def is_good(done: Done) -> bool:
-    return not any(r["lost"] or r["doubled"] or r["forks"] for held in done.values() for r in held)
+    def _of(self, fault: str) -> list[Round]:
+        return self.done.rounds[fault]
+
+    def _tell(self, fault: str) -> None:
+        count = sum(min(self._rounds, len(self._of(name))) for name in self._names)
+        how_far = f"{count} of {self._rounds * len(self._names)}"
+        say(f"{datetime.now(UTC):%H:%M:%S} {how_far}, {FAULTS[fault][0]}: {self._of(fault)[-1]}")
+
+    def _keep(self) -> None:
+        if self._out is not None:
+            self._out.write_bytes(msgspec.json.format(msgspec.json.encode(self.done), indent=1))
 
 
 def say(text: str) -> None:
@@ -268,17 +388,30 @@ def say(text: str) -> None:
 
 
 def table(done: Done) -> str:
-    lines = [
-        "| fault | times | acknowledged | lost | doubled | forks | longest gap, s |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for name, rounds in done.items():
-        if rounds:
-            sums = [sum(r[key] for r in rounds) for key in ("acknowledged", "lost", "doubled")]
-            worst = [max(r[key] for r in rounds) for key in ("forks", "gap")]
-            cells = [f"{each:,}" for each in (len(rounds), *sums, *worst)]
-            lines.append(f"| {' | '.join([FAULTS[name][0], *cells])} |")
-    return "\n".join(lines)
+    """Return what came of it, as Markdown."""
+    head = ("fault", "times", "acknowledged", "lost", "doubled", "forks")
+    head += ("longest gap, s", "median", "taking over, s", "load")
+    lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    for name in (each for each in FAULTS if done.rounds.get(each)):
+        rounds = done.rounds[name]
+        sums = [sum(getattr(r, key) for r in rounds) for key in ("acknowledged", "lost", "doubled")]
+        gaps = [r.gap for r in rounds]
+        middle = [median(getattr(r, key) for r in rounds) for key in ("taking", "load")]
+        counts = [f"{each:,}" for each in (len(rounds), *sums, max(r.forks for r in rounds))]
+        figures = [f"{each:.1f}" for each in (max(gaps), median(gaps), *middle)]
+        lines.append(f"| {' | '.join([FAULTS[name][0], *counts, *figures])} |")
+    return "\n".join([*lines, "", *map(_line, filter(_is_verified, done.ledgers))])
+
+
+def _is_verified(ledger: Verified) -> bool:
+    return ledger.batches > 0
+
+
+def _line(ledger: Verified) -> str:
+    return (
+        f"Verified on each machine by every rule, and equal to the receipts: {ledger.batches:,}"
+        f" batches in {ledger.entries:,} entries, over {ledger.turns} turns of leaders."
+    )
 
 
 def main() -> None:
@@ -288,20 +421,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keep what is done here, and go on from it")
     parser.add_argument("--page", action="store_true", help="write the table into its page")
     given = parser.parse_args()
-    missing = {"etcd", "patroni", "patronictl"} - programs().keys()
+    missing = [*missing_programs(), *({"etcd", "patroni", "patronictl"} - programs().keys())]
     if missing:
         sys.exit(f"{', '.join(sorted(missing))} not found: see docs/reliability.md")
-    names = given.fault or list(FAULTS)
+    own_network()
     if given.out is not None:
         given.out.parent.mkdir(exist_ok=True)
-    done = asyncio.run(drill(names, given.rounds, given.out))
-    say(table(done))
-    if given.page:
-        day = datetime.now(UTC).date().isoformat()
-        text = f"Made by `make ha` on {day}.\n\n{table(done)}"
-        shown = put(PAGE.read_text(), text, "<!-- ha: begin -->", "<!-- ha: end -->")
-        PAGE.write_text(shown)
-    sys.exit(0 if is_good(done) else 1)
+    drill = Drill(given.fault or list(FAULTS), given.rounds, given.out)
+    try:
+        asyncio.run(drill.run())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit("stopped; what is done is kept in --out")
+    finally:
+        say(table(drill.done))
+        if given.page:
+            write_page(drill.done)
+    sys.exit(0 if drill.done.is_good else 1)
+
+
+def write_page(done: Done) -> None:
+    """Write the table into docs/reliability.md."""
+    day = datetime.now(UTC).date().isoformat()
+    text = f"Made by `make ha` on {day}.\n\n{table(done)}"
+    PAGE.write_text(put(PAGE.read_text(), text, "<!-- ha: begin -->", "<!-- ha: end -->"))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ HOST = "127.0.0.1"
 
 
 class Line:
-    """Passes bytes to so many ports, from one port each; `is_cut` lets nothing through."""
+    """Passes bytes to so many ports here, from one port each at `host`; a cut lets none through."""
 
-    def __init__(self, targets: list[int]) -> None:
+    def __init__(self, host: str, targets: list[int]) -> None:
+        self._host = host
         self._targets = targets
         self._listeners: list[asyncio.Server] = []
         self._open = asyncio.Event()
@@ -24,7 +25,7 @@ class Line:
 
     async def start(self) -> None:
         for target in self._targets:
-            listener = await asyncio.start_server(self._serve_to(target), HOST, 0)
+            listener = await asyncio.start_server(self._serve_to(target), self._host, 0)
             self._listeners.append(listener)
             self.ports.append(listener.sockets[0].getsockname()[1])
 

@@ -1,7 +1,7 @@
 """What the drill runs: three nodes of etcd, three of Patroni with PostgreSQL, two of Kashi.
 
 The files of `deploy/ha/` are filled in for loopback, and nothing else is set. PostgreSQL is that of
-the wheel; etcd and Patroni must be installed (`programs` says where they are looked for).
+the wheel; etcd is Debian's (etcd-server), and Patroni is installed by `make interop`.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -23,20 +24,20 @@ from meter.host.postgres import find_binaries
 from tests.faults.processes import until
 
 FILES = Path(__file__).parents[2] / "deploy" / "ha"
+PATRONI = Path(sys.prefix) / "interop" / "patroni"  # by `tests/interop/install`
 HOST = "127.0.0.1"
 PASSWORD = secrets.token_hex(16)
+PATRONI_PATH = {"PYTHONPATH": str(PATRONI)}
 NODES = ("a", "b", "c")
 START_SECONDS = 120.0
 
 
 def programs() -> dict[str, str]:
-    """Return where etcd and Patroni are; KASHI_PATRONI names a folder with Patroni's programs."""
-    folder = os.environ.get("KASHI_PATRONI")
-    path = None if folder is None else folder
+    """Return where etcd and Patroni's programs are, those that are installed."""
     found = {
         "etcd": shutil.which("etcd"),
-        "patroni": shutil.which("patroni", path=path),
-        "patronictl": shutil.which("patronictl", path=path),
+        "patroni": shutil.which("patroni", path=PATRONI / "bin"),
+        "patronictl": shutil.which("patronictl", path=PATRONI / "bin"),
     }
     return {name: place for name, place in found.items() if place is not None}
 
@@ -51,9 +52,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def url_of(ports: list[int]) -> str:
+def url_of(ports: list[int], host: str = HOST) -> str:
     """Return the address of whichever node at these ports takes writes."""
-    hosts, numbers = ",".join([HOST] * len(ports)), ",".join(map(str, ports))
+    hosts, numbers = ",".join([host] * len(ports)), ",".join(map(str, ports))
     query = f"host={hosts}&port={numbers}&target_session_attrs=primary"
     return f"postgresql://postgres:{PASSWORD}@/postgres?{query}"
 
@@ -133,7 +134,8 @@ class Database:
         file.write_text(text)
         nobody = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
         words = [*(nobody if os.geteuid() == 0 else []), self._programs["patroni"], str(file)]
-        return Node(NODES[n], words, {}, self.folder / f"patroni-{NODES[n]}.log")
+        log = self.folder / f"patroni-{NODES[n]}.log"
+        return Node(NODES[n], words, PATRONI_PATH, log)
 
     async def start(self) -> None:
         for each in (*self.etcds, *self.patronis):
@@ -183,6 +185,7 @@ class Database:
         config = str(self.folder / f"patroni-{standby}.yml")
         process = await asyncio.create_subprocess_exec(
             *(self._programs["patronictl"], "-c", config, *words),
+            env=os.environ | PATRONI_PATH,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
