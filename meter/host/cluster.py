@@ -9,6 +9,7 @@ All are of Ed25519, and made by `kashi cluster cert`. A certificate says that a 
 service, and no more: whoever holds one may hand in what it says that it has verified.
 """
 
+import contextlib
 import datetime as dt
 import ipaddress
 import shutil
@@ -105,6 +106,46 @@ def front_context(folder: DataFolder) -> ssl.SSLContext:
     """Return what a front trusts a leader by, host included. Raises `BadCertificate`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _loaded(context, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whom a machine's certificate names, and when it or its authority's ends (seconds)."""
+
+    host: str
+    ends: int
+
+
+def examined(folder: DataFolder) -> Standing:
+    """Return how the certificate of a machine stands.
+
+    Raises `BadCertificate` where a machine of its cluster would not take it, as leader or as front.
+    """
+    server, client = leader_context(folder), front_context(folder)
+    files = (folder.cluster_certificate, folder.cluster_authority)
+    try:
+        own, authority = (x509.load_pem_x509_certificate(each.read_bytes()) for each in files)
+        names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        host = str(next(iter(names)).value)
+        _shake_hands(server, client, host)
+    except (ValueError, StopIteration, x509.ExtensionNotFound, ssl.SSLError) as error:
+        raise BadCertificate(f"no machine takes cluster.pem of {folder.path}: {error}") from None
+    ends = min(each.not_valid_after_utc for each in (own, authority))
+    return Standing(host, int(ends.timestamp()))
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> None:
+    """Let two contexts verify one another, without a network. Raises `SSLError`."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [
+        client.wrap_bio(to_client, to_server, server_hostname=host),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    while sides:
+        for side in list(sides):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+                sides.remove(side)
 
 
 def _loaded(context: ssl.SSLContext, folder: DataFolder) -> ssl.SSLContext:

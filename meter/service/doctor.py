@@ -24,6 +24,7 @@ from ledger.quorum import TrustPolicy
 from ledger.tiles import CHECKPOINT
 from meter.host.alerts_file import BadAlertsFile, read_sending
 from meter.host.clock import Clock, LastEntry, doubt_at_start
+from meter.host.cluster import BadCertificate, examined, front_context
 from meter.host.data_folder import DataFolder, database_url
 from meter.host.keys import Keys
 from meter.host.postgres import PostgresError
@@ -73,9 +74,11 @@ async def examine(
         yield each
     yield _entrance(folder)
     yield _alerts(folder)
+    for each in _cluster(folder):
+        yield each
     try:
         async with open_database(folder, read_origin(folder), join=True) as database:
-            async for each in _database(database.address, clock):
+            async for each in _database(folder, database.address, clock):
                 yield each
             async for each in _published_log(database.address, folder):
                 yield each
@@ -132,15 +135,35 @@ def _alerts(folder: DataFolder) -> Finding:
     return Finding(f"alerts leave as webhooks, and {where}")
 
 
+def _cluster(folder: DataFolder) -> Iterator[Finding]:
+    """Yield how this machine's certificate stands, where it is one of a cluster."""
+    if not any(each.exists() for each in (folder.cluster_certificate, folder.cluster_key)):
+        return
+    try:
+        found = examined(folder)
+    except BadCertificate as error:
+        remedy = "make another with kashi cluster cert, where cluster-ca.key is, and restart"
+        yield Finding(error.detail, "bad_certificate", remedy)
+        return
+    yield certificate_until(
+        f"this machine, {found.host} to its cluster,",
+        found.ends,
+        remedy="make another with kashi cluster cert, where cluster-ca.key is, and restart",
+    )
+
+
 # The database
 
 
-async def _database(address: Address, clock: Clock) -> AsyncIterator[Finding]:
+async def _database(folder: DataFolder, address: Address, clock: Clock) -> AsyncIterator[Finding]:
     async with _connected(address) as connection:
         yield _clock(clock, await last_entry(connection), await time_elsewhere(connection))
         await ledger_store.check_server(connection)
         for each in settings(await health.settings(connection)):
             yield each
+        holder = await ledger_store.lease_holder(connection)
+    if holder is not None and folder.cluster_certificate.exists():
+        yield await _leader(folder, holder[1])
     if database_url() is None:
         yield Finding("the embedded database has no standby: backups are its copies")
         return
@@ -148,6 +171,30 @@ async def _database(address: Address, clock: Clock) -> AsyncIterator[Finding]:
     async with _connected(address, owner=True) as connection:
         for each in replication(await health.replication(connection)):
             yield each
+
+
+async def _leader(folder: DataFolder, address: str) -> Finding:
+    """Return whether this machine and the one that leads take one another's certificates."""
+    host, _, port = address.rpartition(":")
+    remedy = "see that it runs, and that both have certificates of one kashi cluster cert"
+    try:
+        async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            reader, writer = await asyncio.open_connection(
+                host.strip("[]"), int(port), ssl=front_context(folder)
+            )
+            # A leader that refuses our certificate says so only now; another tells its beat.
+            is_taken = bool(await reader.read(1))
+            writer.transport.abort()
+    except BadCertificate as error:
+        return Finding(error.detail, "bad_certificate", remedy)
+    except ssl.SSLError as error:
+        return Finding(f"the leader at {address}: {error.reason}", "bad_certificate", remedy)
+    except (OSError, TimeoutError) as error:
+        told = f"the leader at {address} cannot be reached: {type(error).__name__}"
+        return Finding(told, "unreachable", "see whether it runs, and who is between")
+    if not is_taken:
+        return Finding(f"the leader at {address} takes no front of ours", "bad_certificate", remedy)
+    return Finding(f"this machine and the leader at {address} take one another's certificates")
 
 
 @contextlib.asynccontextmanager
@@ -340,12 +387,17 @@ async def _reached(url: str) -> Finding:
     return certificate_until(url, ssl.cert_time_to_seconds(str(certificate["notAfter"])))
 
 
-def certificate_until(url: str, end: int, now: float | None = None) -> Finding:
+def certificate_until(
+    whose: str,
+    end: int,
+    now: float | None = None,
+    remedy: str = "renew it, and see why nothing did",
+) -> Finding:
     """Return what it means that a certificate ends at an instant (seconds since 1970)."""
     days = int((end - (time.time() if now is None else now)) // DAY_SECONDS)
-    told = f"{url} has a certificate for {days} more days"
+    told = f"{whose} has a certificate for {days} more days"
     if days < MIN_CERTIFICATE_DAYS:
-        return Finding(told, "certificate_ends", "renew it, and see why nothing did", can_wait=True)
+        return Finding(told, "certificate_ends", remedy, can_wait=True)
     return Finding(told)
 
 

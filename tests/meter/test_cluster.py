@@ -3,12 +3,18 @@
 import asyncio
 import itertools
 import os
+import re
 import signal
+import time
 
 import pytest
 
+from meter.host.cluster import make_certificate
+from meter.host.data_folder import DataFolder
 from tests.books import lifted, record
-from tests.clusters import Cluster, clustered, led
+from tests.clusters import HOST, Cluster, clustered, led
+from tests.commands import elsewhere, kashi
+from tests.fronts import Fronted
 from tests.meter.test_fronts import Receipts, post_until_taken
 from tests.services import HOUR, check_sums, until
 
@@ -60,6 +66,49 @@ async def test_a_leader_that_was_stopped_and_wakes_can_commit_and_publish_nothin
         assert (await first.usage([record("r2", "A", *HOUR, 1)], seq=2)).status == 200
         await cluster.in_step()
     await check_sums(database)
+
+
+async def test_doctor_looks_at_the_certificates_of_a_cluster_from_both_sides(database, tmp_path):
+    async with clustered(database, tmp_path) as cluster:
+        leading = await cluster.leading()
+        await cluster.is_ready()
+        (other,) = await cluster.following()
+        address = (await cluster.holder()).partition("/")[0]
+        taken = f"this machine and the leader at {address} take one another's certificates"
+        assert [(f"{each}"[:5], taken in each) for each in await asked(other, "take one")] == [
+            ("good ", True)
+        ]
+        (named,) = await asked(other, "to its cluster")
+        assert re.match(rf"good   this machine, {HOST} to its cluster, has .* 7\d\d more", named)
+        # Its authority is another's, under the same name: neither side takes the other.
+        stranger = DataFolder(tmp_path / "stranger")
+        stranger.path.mkdir(mode=0o700)
+        make_certificate(stranger, stranger, HOST, int(time.time()))
+        files = ("cluster.key", "cluster.pem", "cluster-ca.pem")
+        ours = {name: (other.folder.path / name).read_bytes() for name in files}
+        for name in files:
+            (other.folder.path / name).write_bytes((stranger.path / name).read_bytes())
+        (refused,) = await asked(other, "bad_certificate")
+        said = f"WRONG  bad_certificate: the leader at {address}: CERTIFICATE_VERIFY_FAILED"
+        assert refused == said
+        # It trusts the leader, and the leader does not trust it.
+        (other.folder.path / "cluster-ca.pem").write_bytes(ours["cluster-ca.pem"])
+        spoilt, refused = await asked(other, "bad_certificate")
+        assert "no machine takes cluster.pem" in spoilt
+        assert f"the leader at {address}" in refused
+        for name in files:
+            (other.folder.path / name).write_bytes(ours[name])
+        os.kill(leading.leader, signal.SIGSTOP)
+        (silent,) = await asked(other, "leader at")
+        assert silent.startswith("WRONG  unreachable: ")
+        os.kill(leading.leader, signal.SIGCONT)
+
+
+async def asked(instance: Fronted, words: str) -> list[str]:
+    """What `kashi doctor` says of something, beside a running instance."""
+    with elsewhere(instance.dsn):
+        told = await asyncio.to_thread(kashi, "doctor", "--data", instance.folder.path)
+    return [line for line in told.stdout.splitlines() if words in line]
 
 
 @pytest.mark.long

@@ -7,7 +7,13 @@ import stat
 import pytest
 
 from meter.host import cluster
-from meter.host.cluster import BadCertificate, front_context, leader_context, make_certificate
+from meter.host.cluster import (
+    BadCertificate,
+    examined,
+    front_context,
+    leader_context,
+    make_certificate,
+)
 from meter.host.data_folder import DataFolder
 from tests.clusters import HOST, make_machines
 from tests.commands import code, elsewhere, good, kashi, told
@@ -159,3 +165,30 @@ def test_a_folder_that_is_there_is_not_written_over(database, tmp_path):
     good(kashi(*words))
     assert "File exists" in told(kashi(*words))
     assert "File exists" in told(kashi("cluster", "cert", "--data", one.path, HOST))
+
+
+def test_a_machine_s_own_certificate_is_examined_without_another(machines, tmp_path):
+    a, b, other = machines
+    now = int(cluster.dt.datetime.now(cluster.dt.UTC).timestamp())
+    found = [examined(each) for each in (a, b)]
+    assert [each.host for each in found] == [HOST, "localhost"]
+    assert all(abs(each.ends - now - cluster.MACHINE_DAYS * 86_400) < 60 for each in found)
+    b.cluster_authority.write_bytes(other.cluster_authority.read_bytes())
+    old = DataFolder(tmp_path / "old")
+    old.path.mkdir(mode=0o700)
+    make_certificate(old, old, HOST, now - (cluster.MACHINE_DAYS + 1) * 86_400)
+    for refused, why in ((b, "certificate signature failure"), (old, "certificate has expired")):
+        with pytest.raises(BadCertificate, match=why):
+            examined(refused)
+    a.cluster_key.write_bytes(other.cluster_key.read_bytes())
+    with pytest.raises(BadCertificate, match="missing or spoilt"):
+        examined(a)
+    # An authority that ends before its machine ends the certificate too.
+    late = DataFolder(tmp_path / "late")
+    late.path.mkdir(mode=0o700)
+    began = now - (cluster.AUTHORITY_DAYS - 5) * 86_400
+    make_certificate(late, late, HOST, began)
+    for file in (late.cluster_key, late.cluster_certificate):
+        file.unlink()
+    make_certificate(late, late, HOST, now)
+    assert abs(examined(late).ends - now - 5 * 86_400) < 60
