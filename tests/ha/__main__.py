@@ -33,8 +33,7 @@ from tests.books import lifted, record
 from tests.clusters import Cluster, checkpoint, led, make_machines, started
 from tests.faults.page import PAGE, put
 from tests.faults.processes import until
-from tests.ha.line import Line
-from tests.ha.network import HOST, Network, missing_programs, own_network
+from tests.ha.network import CLIENTS, DATABASE, Network, missing_programs, own_network
 from tests.ha.stage import Database, programs, url_of
 from tests.services import HOUR, check_sums
 
@@ -95,7 +94,6 @@ class Load:
 class Stage:
     database: Database
     cluster: Cluster
-    lines: list[Line]
     network: Network
 
     async def leading(self) -> int:
@@ -143,13 +141,28 @@ async def kill_etcd(stage: Stage) -> None:
 
 async def cut_off(stage: Stage) -> None:
     """Cut the leader's machine off from the database, and mend that once another leads."""
-    holder, line = await stage.cluster.holder(), stage.lines[await stage.leading()]
-    line.cut()
+    async with unplugged(stage, DATABASE):
+        await asyncio.sleep(QUIET_SECONDS)
+
+
+async def unplug(stage: Stage) -> None:
+    """Cut the leader's machine off from database, fronts and clients, until another leads."""
+    async with unplugged(stage, DATABASE, CLIENTS):
+        await asyncio.sleep(QUIET_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def unplugged(stage: Stage, *switches: str) -> AsyncIterator[None]:
+    """Unplug the leader's machine, and go on once another leads; plug it in again afterwards."""
+    holder, number = await stage.cluster.holder(), await stage.leading()
+    for switch in switches:
+        stage.network.unplug(switch, number)
     try:
         await stage.cluster.leading(after=holder)
-        await asyncio.sleep(QUIET_SECONDS)
+        yield
     finally:
-        line.mend()
+        for switch in switches:
+            stage.network.plug_in(switch, number)
 
 
 async def part(stage: Stage) -> None:
@@ -162,19 +175,6 @@ async def part(stage: Stage) -> None:
         assert await stage.cluster.holder() == holder, "the leader has its lease all the while"
     finally:
         stage.network.part(is_parted=False)
-
-
-async def unplug(stage: Stage) -> None:
-    """Cut the leader's machine off from database, fronts and clients, until another leads."""
-    holder, number = await stage.cluster.holder(), await stage.leading()
-    stage.lines[number].cut()
-    stage.network.unplug(number)
-    try:
-        await stage.cluster.leading(after=holder)
-        await asyncio.sleep(QUIET_SECONDS)
-    finally:
-        stage.network.plug_in(number)
-        stage.lines[number].mend()
 
 
 async def switch_over(stage: Stage) -> None:
@@ -236,6 +236,8 @@ async def one_round(stage: Stage, load: Load, fault: Fault) -> Round:
     load.receipts.clear()
     load.answered.clear()
     load.ended = False
+    await stage.cluster.is_ready()
+    load.answered.append(time.monotonic())  # from here on, silence is a gap
     began = datetime.now(UTC)
     clients = [asyncio.create_task(load.client(f"s{n}")) for n in range(STREAMS)]
     clients.append(asyncio.create_task(load.watch()))
@@ -306,29 +308,26 @@ async def verified(stage: Stage, load: Load) -> Verified:
 @contextlib.asynccontextmanager
 async def staged(folder: Path) -> AsyncIterator[Stage]:
     """Start everything in this network, with the books open."""
+    network = Network(MACHINES)
+    await network.start()
     database = Database(folder)
-    lines = [Line(HOST, database.ports) for _ in range(MACHINES)]
-    cluster, network = Cluster([], database.url), Network(MACHINES)
+    cluster = Cluster([], database.url)
     try:
-        await network.start()
         await database.start()
         # A standby may not know the roles yet, which a session at it would be refused for.
         primary = url_of([database.ports[await database.leader()]])
         hosts = network.hosts
         machines = await asyncio.to_thread(make_machines, primary, folder, MACHINES, 0, hosts)
         token = machines[0].token_of(setup.ONE_PERSON).read_text().strip()
-        for n, (host, line, data) in enumerate(zip(hosts, lines, machines, strict=True)):
-            await line.start()
-            words = ("--host", host, "--listen-leader", f"{host}:0")
-            url, within = url_of(line.ports, HOST), network.within(n)
-            cluster.instances.append(await started(url, data, token, *words, within=within))
+        for n, (host, data) in enumerate(zip(hosts, machines, strict=True)):
+            words, within = ("--host", host, "--listen-leader", f"{host}:0"), network.within(n)
+            instance = await started(database.url, data, token, *words, within=within)
+            cluster.instances.append(instance)
         await cluster.is_ready()
         await cluster.instances[0].open_books(lifted())
-        yield Stage(database, cluster, lines, network)
+        yield Stage(database, cluster, network)
     finally:
         await asyncio.gather(*(each.stop() for each in cluster.instances), return_exceptions=True)
-        for line in lines:
-            line.stop()
         await database.stop()
         network.stop()
 

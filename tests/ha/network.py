@@ -1,4 +1,4 @@
-"""The network of the drill: machines of Kashi, each with an address of its own, at one switch.
+"""The network of the drill: machines of Kashi at two switches, for clients and for the database.
 
 All of it is in a network namespace of the drill (`own_network`), and is gone with it. A machine is
 a namespace too. What is parted or unplugged goes dead without a word: no packet is refused.
@@ -13,8 +13,10 @@ from shutil import which
 from tests.faults.processes import until
 
 PROGRAMS = ("ip", "unshare", "nsenter", "setpriv")
-SWITCH = "kashi"
-HOST = "10.83.0.254"  # ours, beside the machines
+CLIENTS, DATABASE = "clients", "database"  # the switches
+NUMBERS = {CLIENTS: 0, DATABASE: 1}  # of their networks
+DATABASE_NETWORK = "10.83.1.0/24"
+DATABASE_HOST = "10.83.1.254"  # of all nodes of etcd and Patroni
 _MARK = "KASHI_HA_NETWORK"
 
 
@@ -37,25 +39,40 @@ def ip(*words: object) -> None:
 
 
 class Network:
-    """A switch with so many machines."""
+    """So many machines, each with a cable to either switch; clients and database are here."""
 
     def __init__(self, machines: int) -> None:
-        self.hosts = [f"10.83.0.{n + 1}" for n in range(machines)]
+        self.hosts = [f"10.83.{NUMBERS[CLIENTS]}.{n + 1}" for n in range(machines)]
         self._holders: list[subprocess.Popen[bytes]] = []
 
     async def start(self) -> None:
-        ip("link", "add", SWITCH, "type", "bridge")
-        ip("address", "add", f"{HOST}/24", "dev", SWITCH)
-        ip("link", "set", SWITCH, "up")
-        for n, host in enumerate(self.hosts):
-            holder = await self._namespace()
-            ip("link", "add", _port(n), "type", "veth", "peer", "name", "eth0", "netns", holder)
-            self.plug_in(n)
-            for words in (
-                ("address", "add", f"{host}/24", "dev", "eth0"),
-                ("link", "set", "eth0", "up"),
-                ("link", "set", "lo", "up"),
-            ):
+        for switch, number in NUMBERS.items():
+            ip("link", "add", switch, "type", "bridge")
+            ip("address", "add", f"10.83.{number}.254/24", "dev", switch)
+            ip("link", "set", switch, "up")
+        for n in range(len(self.hosts)):
+            await self._add_machine(n)
+
+    async def _add_machine(self, n: int) -> None:
+        holder = await self._namespace()
+        subprocess.run([*self.within(n), "ip", "link", "set", "lo", "up"], check=True)
+        for switch, number in NUMBERS.items():
+            end = f"eth{number}"
+            ip(
+                "link",
+                "add",
+                _port(switch, n),
+                "type",
+                "veth",
+                "peer",
+                "name",
+                end,
+                "netns",
+                holder,
+            )
+            self.plug_in(switch, n)
+            address = ("address", "add", f"10.83.{number}.{n + 1}/24", "dev", end)
+            for words in (address, ("link", "set", end, "up")):
                 subprocess.run([*self.within(n), "ip", *words], check=True)
 
     async def _namespace(self) -> int:
@@ -75,23 +92,24 @@ class Network:
         """Let no machine reach another, or let all do so again; each reaches us all the time."""
         for n in range(len(self.hosts)):
             state = "on" if is_parted else "off"
-            ip("link", "set", "dev", _port(n), "type", "bridge_slave", "isolated", state)
+            ip("link", "set", "dev", _port(CLIENTS, n), "type", "bridge_slave", "isolated", state)
 
-    def unplug(self, n: int) -> None:
-        """Let a machine reach nobody, and nobody reach it."""
-        ip("link", "set", _port(n), "nomaster")
+    def unplug(self, switch: str, n: int) -> None:
+        """Let a machine reach nobody at a switch, and nobody reach it."""
+        ip("link", "set", _port(switch, n), "nomaster")
 
-    def plug_in(self, n: int) -> None:
-        ip("link", "set", _port(n), "master", SWITCH)
-        ip("link", "set", _port(n), "up")
+    def plug_in(self, switch: str, n: int) -> None:
+        ip("link", "set", _port(switch, n), "master", switch)
+        ip("link", "set", _port(switch, n), "up")
 
     def stop(self) -> None:
         for each in self._holders:
             each.kill()
             each.wait()
-        ip("link", "delete", SWITCH)
+        for switch in NUMBERS:
+            ip("link", "delete", switch)
 
 
-def _port(n: int) -> str:
-    """The switch's end of a machine's cable."""
-    return f"port{n}"
+def _port(switch: str, n: int) -> str:
+    """A switch's end of a machine's cable."""
+    return f"{switch}{n}"

