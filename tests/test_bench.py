@@ -30,7 +30,7 @@ async def test_everything_is_measured_and_the_page_shows_it(tmp_path):
     sections = await bench.measure(list(bench.MEASUREMENTS), TINY, console)
     bench.keep(tmp_path, sections)
 
-    page = (tmp_path / "benchmarks.md").read_text()
+    page = "".join((tmp_path / name).read_text() for name in report.PAGES)
     assert "fsync = on, synchronous_commit = on" in page
     for section in sections:
         shown = between(page, section.name)
@@ -45,6 +45,7 @@ async def test_everything_is_measured_and_the_page_shows_it(tmp_path):
     assert {drawing(file) for file in tmp_path.glob("benchmarks/*.svg")} == {
         "Records a second, by size of batch",
         "Records a second, by size of the ledger",
+        "Records a second with fronts, by cores",
         "Latency against load",
         "Amendment, by days of usage",
         "Publish delay, by size of the ledger",

@@ -26,6 +26,7 @@ from tests.bench import (
     beside,
     curves,
     flat,
+    fronts,
     ingest,
     latency,
     machine,
@@ -42,6 +43,7 @@ from tests.bench.servers import postgres
 MEASUREMENTS = {
     "profile": profile.run,
     "ratios": ratios.run,
+    "fronts": fronts.run,
     "ingest": ingest.run,
     "audit": audit.run,
     "amending": amending.run,
@@ -60,7 +62,7 @@ MEASUREMENTS = {
 @click.option("--out", type=click.Path(path_type=Path), help="Whose benchmarks.md is written.")
 @click.option("--step", default="", help="Keep the profile under this name.")
 def main(names: tuple[str, ...], only: str, out: Path | None, step: str, *, quick: bool) -> None:
-    """Measure NAMES, or everything: profile, ratios, ingest, audit, amending, flat, latency, …"""
+    """Measure NAMES, or everything: profile, ratios, fronts, ingest, audit, flat, latency, …"""
     wanted = [*names, *filter(None, only.split(","))] or list(MEASUREMENTS)
     if unknown := set(wanted) - MEASUREMENTS.keys():
         raise click.UsageError(f"there is no {', '.join(sorted(unknown))}")

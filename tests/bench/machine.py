@@ -44,7 +44,10 @@ async def describe(server: Server) -> Section:
 def stamp() -> str:
     """Name the day, the commit and the machine of a measurement, in a line."""
     day = f"{datetime.now(UTC):%Y-%m-%d}"
-    return f"Measured on {day} at commit {_commit()}, {_processor()}, {os.cpu_count()} cores"
+    others = f"a load of {os.getloadavg()[0]:.1f} before"
+    return (
+        f"Measured on {day} at commit {_commit()}, {_processor()}, {os.cpu_count()} cores, {others}"
+    )
 
 
 def _processor() -> str:

@@ -1,8 +1,8 @@
 """The results of measurements as text: tables, bars that are met or missed, curves.
 
 Each run puts its sections into `benchmarks/results.json`, beside the last ones of other runs, and
-writes `benchmarks.md` anew from that file: it replaces the text between the markers, and keeps the
-prose around them.
+writes the pages anew from that file: it replaces the text between the markers, and keeps the prose
+around them.
 
     <!-- measured: ingest -->
     …
@@ -12,6 +12,7 @@ prose around them.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +21,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table as RichTable
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("benchmarks.md", "scaling.md")
 RESULTS = Path("benchmarks") / "results.json"
 BARS = "bars"  # the page's section that all others add to
 
@@ -123,24 +125,31 @@ def load(docs: Path) -> dict[str, Section]:
 
 
 def write(docs: Path, sections: dict[str, Section]) -> None:
-    """Keep the sections in `docs` and write the page from them."""
+    """Keep the sections in `docs` and write the pages from them."""
     results = docs / RESULTS
     results.parent.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(sections), indent=1).decode()
     results.write_text(text + "\n")
-    (docs / PAGE.name).write_text(fill(PAGE.read_text(), sections))
+    shown = fill([(DOCS / page).read_text() for page in PAGES], sections)
+    for page, filled in zip(PAGES, shown, strict=True):
+        (docs / page).write_text(filled)
 
 
-def fill(page: str, sections: dict[str, Section]) -> str:
-    """Put each section between its markers."""
+def fill(pages: list[str], sections: dict[str, Section]) -> list[str]:
+    """Put each section between its markers, which one of the pages has."""
     bars = [bar for section in sections.values() for bar in section.bars]
     texts = {name: _markdown(section) for name, section in sections.items()}
     texts[BARS] = _table_markdown(_bars(bars))
     for name, text in texts.items():
         marked = re.compile(rf"(<!-- measured: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
-        page, found = marked.subn(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", page)
-        assert found == 1, f"the page has no place for {name}"
-    return page
+        put = [marked.subn(partial(_between, text), page) for page in pages]
+        assert sum(found for _, found in put) == 1, f"the pages have no place for {name}"
+        pages = [page for page, _ in put]
+    return pages
+
+
+def _between(text: str, match: re.Match[str]) -> str:
+    return f"{match[1]}{text}\n{match[2]}"
 
 
 def _markdown(section: Section) -> str:

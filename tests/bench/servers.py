@@ -173,19 +173,20 @@ class Ledger:
         return out.decode()
 
     @asynccontextmanager
-    async def serving(self, port: int = 0) -> AsyncIterator[Service]:
-        running = await self.serve(port)
+    async def serving(self, port: int = 0, fronts: int = 0) -> AsyncIterator[Service]:
+        running = await self.serve(port, fronts)
         try:
             yield running
         finally:
             await running.stop()
 
-    async def serve(self, port: int = 0) -> Service:
+    async def serve(self, port: int = 0, fronts: int = 0) -> Service:
         """Start the service and wait until it listens; its log lies beside its data folder."""
+        as_many = ("--fronts", str(fronts)) if fronts else ()
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(KASHI, "serve", "--data", self.data.path),
-                *("--port", str(port), "--now", self.now, "--clock-is-right"),
+                *("--port", str(port), "--now", self.now, "--clock-is-right", *as_many),
                 env=self.environment,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -213,7 +214,11 @@ def family(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time that a process and its descendants took."""
-    return sum(map(_cpu_seconds, family(pid)))
+    return cpu_seconds_of(family(pid))
+
+
+def cpu_seconds_of(pids: Iterable[int]) -> float:
+    return sum(map(_cpu_seconds, pids))
 
 
 def _cpu_seconds(pid: int) -> float:
