@@ -15,7 +15,14 @@ from meter.wire.batch import Batch
 from tests.books import ORIGIN, record
 from tests.conftest import server_folder
 from tests.faults import page
-from tests.faults.catalogue import FAULTS, ON_ITS_OWN, Fault, cut_connection
+from tests.faults.catalogue import (
+    FAULTS,
+    FAULTS_OF_FRONTS,
+    ON_ITS_OWN,
+    WITH_FRONTS,
+    Fault,
+    cut_connection,
+)
 from tests.faults.checker import Export, Findings, Totals, check_export, judge
 from tests.faults.clients import Evidence, Kept
 from tests.faults.load import Command, Load, Post, taken
@@ -56,6 +63,15 @@ async def test_one_ledger_bears_all_faults_one_after_another(folder):
         assert list(await stage.check()) == []
     assert stage.evidence.unavailable + stage.evidence.unanswered > 0
     assert stage.evidence.count > 84 * len(TOGETHER)
+
+
+@pytest.mark.long
+async def test_one_ledger_of_a_service_with_fronts_bears_all_its_faults(folder):
+    async with staged(WITH_FRONTS, 0, folder) as stage:
+        for fault in FAULTS_OF_FRONTS:
+            await fault.perform(stage, 0)
+        assert list(await stage.check()) == []
+    assert stage.evidence.count > 84 * len(FAULTS_OF_FRONTS)
 
 
 @pytest.mark.long

@@ -10,29 +10,31 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.faults.catalogue import FAULTS, Fault
+from tests.faults.catalogue import FAULTS, FAULTS_OF_FRONTS, Fault
 from tests.faults.page import HEAD, PAGE, README, Row, put, rows_shown, table
 from tests.faults.processes import CannotInject
 from tests.faults.run import Outcome, run_fault
 
-NAMES = [fault.name for fault in FAULTS]
+NAMES = [fault.name for fault in (*FAULTS, *FAULTS_OF_FRONTS)]
 
 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(NAMES), help="May be repeated.")
 @click.option("--times", type=click.IntRange(1), help="How often, instead of as often as usual.")
 @click.option("--seed", default=0, show_default=True, help="Of the load and of the moments.")
-def main(only: tuple[str, ...], times: int | None, seed: int) -> None:
+@click.option("--fronts", is_flag=True, help="The faults of a service with fronts.")
+def main(only: tuple[str, ...], times: int | None, seed: int, *, fronts: bool) -> None:
     """Inject faults into a real service under load, and check what it confirmed.
 
     A run of all faults as often as usual writes the table into docs/reliability.md, and the rows
     that the README shows into the README. Exit code 1 where anything was lost, doubled or wrong.
     """
-    chosen = [fault for fault in FAULTS if fault.name in (only or NAMES)]
+    catalogue = FAULTS_OF_FRONTS if fronts else FAULTS
+    chosen = [fault for fault in catalogue if fault.name in (only or NAMES)]
     console = Console()
     rows = list(_rows(chosen, times, seed, console))
     console.print(_shown(rows))
-    if len(rows) == len(FAULTS) and times is None:
+    if not fronts and len(rows) == len(FAULTS) and times is None:
         _write(rows, datetime.now(UTC).date())
         console.print(f"written into {PAGE.name} and {README.name}")
     sys.exit(0 if all(row.good for row in rows) else 1)

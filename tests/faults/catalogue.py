@@ -66,6 +66,25 @@ async def kill_service(stage: Stage, _: int) -> None:
     await stage.round(lambda: _kill(stage.service))
 
 
+async def kill_front(stage: Stage, number: int) -> None:
+    await stage.round(lambda: _kill_part(stage.service, "front", number))
+
+
+async def kill_leader(stage: Stage, number: int) -> None:
+    await stage.round(lambda: _kill_part(stage.service, "leader", number))
+
+
+async def _kill_part(service: Service, role: str, number: int) -> None:
+    """Kill one process of a service with fronts, and wait until another has its place."""
+    before = service.parts(role)
+    killed = before[number % len(before)]
+    os.kill(killed, signal.SIGKILL)
+    await until(
+        lambda: killed not in service.parts(role) and len(service.parts(role)) == len(before),
+        f"another {role}",
+    )
+
+
 async def kill_postgres(stage: Stage, number: int) -> None:
     """Kill all processes of PostgreSQL at once; every other time the postmaster alone."""
 
@@ -345,4 +364,20 @@ FAULTS = (
     ),
     Fault("same-batch", f"the same batch from {SAME_AT_ONCE} clients at once", 20, same_batch),
     Fault("bad-clients", "slow, deaf, silent and half-closed clients", 10, bad_clients),
+)
+
+# Of a service with fronts, which the faults above know nothing of.
+WITH_FRONTS = Ground(fronts=2)
+FAULTS_OF_FRONTS = (
+    Fault("kill-front", "kill −9 of a front", 20, kill_front, WITH_FRONTS),
+    Fault("kill-leader", "kill −9 of the leader", 20, kill_leader, WITH_FRONTS),
+    Fault("kill-all", "kill −9 of the keeper, with which all end", 20, kill_service, WITH_FRONTS),
+    Fault("kill-postgres-of-fronts", "kill −9 of PostgreSQL", 20, kill_postgres, WITH_FRONTS),
+    Fault(
+        "kill-backend-of-fronts",
+        "kill −9 of the writer's PostgreSQL process",
+        20,
+        kill_backend,
+        WITH_FRONTS,
+    ),
 )

@@ -121,6 +121,11 @@ class Service:
     def runs(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    def parts(self, role: str) -> list[int]:
+        """Return the processes of a role, of a service with fronts."""
+        pids = children(self._process.pid) if self.runs else []
+        return [pid for pid in pids if f"\0part\0{role}\0" in _words(pid)]
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process, where there is one."""
         if self.runs:
@@ -247,6 +252,13 @@ def children(parent: int) -> list[int]:
             if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
                 found.append(int(path.parent.name))
     return found
+
+
+def _words(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 class SmallDisk:

@@ -57,6 +57,7 @@ class Ground:
     disk_bytes: int | None = None  # PostgreSQL's folder lies on a disk of this size
     fake_clock: bool = False  # the service lives by a clock that can be moved
     monotonic_too: bool = False
+    fronts: int = 0  # of each service; 0 is one process
 
 
 class Stage:
@@ -209,7 +210,8 @@ class Stage:
 
     async def _start_service(self, patience_seconds: float) -> None:
         log = self.folder / f"serve-{len(self.services)}.log"
-        service = Service(self.data.path, log, self._environment(), *self._clock_words())
+        words = (*self._clock_words(), *self._fronts_words())
+        service = Service(self.data.path, log, self._environment(), *words)
         self.services.append(service)
         self._stack.push_async_callback(service.abandon)
         await service.start(patience_seconds)
@@ -218,6 +220,9 @@ class Stage:
         # A restart begins at another time than the one before ended at, and that is meant.
         now = () if self.ground.fake_clock else ("--now", NOW)
         return (*now, "--clock-is-right")
+
+    def _fronts_words(self) -> tuple[str, ...]:
+        return ("--fronts", str(self.ground.fronts)) if self.ground.fronts else ()
 
     def _environment(self) -> dict[str, str]:
         clock = {} if self.clock is None else self.clock.environment
