@@ -43,7 +43,7 @@ vectors: $(INSTALLED) ## Write the test vectors, for readers in other languages
 faults: $(INSTALLED) ## Kill, cut, stop and fill what the service runs on, hundreds of times
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-ha: $(INTEROP) ## Break a cluster of etcd, Patroni and Kashi on loopback, twenty times in each way
+ha: $(INTEROP) ## Break a cluster of etcd, Patroni and Kashi, twenty times in each way; it goes on where it stopped
 	@$(BIN)/python -m tests.ha $(or $(ARGS),--out build/ha.json --page)
 
 fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=600 one, and for longer

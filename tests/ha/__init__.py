@@ -1,1 +1,1 @@
-"""The drill of several machines: real etcd, Patroni and Kashi on loopback, and faults."""
+"""The drill of several machines: real etcd, Patroni and Kashi, and faults."""
