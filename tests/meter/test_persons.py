@@ -537,6 +537,7 @@ def by_the_sums(entries: list[dict[str, Any]]) -> str:
         ("issue", {"kind": "withdrawal"}, "it is not what entry"),
         ("genesis", {"origin": "kashi.com", "one_person": True}, "kashi.com has one person and"),
         ("genesis", {"origin": "kashi.test", "one_person": True}, "2 persons begin"),
+        ("genesis", {"origin": "kashi.com"}, ""),
         ("genesis", {"persons": []}, "0 persons begin"),
         ("genesis", {"persons": [{"id": "wang", "token": "wang-1"}]}, "1 persons begin"),
         ("genesis", {"alone": ["freeze"]}, "a proposal by wang alone"),

@@ -229,6 +229,22 @@ def test_what_lacks_the_smallest_part_of_a_fen_entitles_to_no_fen():
         assert sum(counts) >= 13
 
 
+def test_overlapping_groups_share_what_earlier_batches_left():
+    for count, taken in ((6, 12), (7, 0)):
+        plain, reference = opened(by_groups=True), opened(by_groups=False)
+        counts = counted(plain)
+        for writer in (plain, reference):
+            writer.contract("D", amount="60000.00", max_devices={DEVICE: 14})
+            writer.post([record("before", "D", START, START + HOUR, 2_000)])
+            later = [
+                record(f"l{place}", "D", START + 900, START + HOUR + 900, 1_000)
+                for place in range(6)
+            ]
+            writer.post([*hours(count, "D"), *later])
+        check_twins(plain, reference)
+        assert counts == [0, taken]
+
+
 def test_a_contract_without_room_leaves_the_others_plain():
     records = [each for pair in zip(hours(13, "D"), hours(13, "A"), strict=True) for each in pair]
     assert judged_by_groups(records, max_devices={DEVICE: 12}) == 13

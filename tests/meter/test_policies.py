@@ -241,3 +241,10 @@ async def test_a_shared_pool_lists_the_coupons_of_all_its_programmes(database, t
             {"programme": "x", "version": "1", "content": with_section("[age]\nfrom = 6")},
         )
         assert (refused.code, refused.json["section"]) == ("bad_policy", "age")
+
+
+def test_a_version_of_a_policy_is_spelled_as_no_other_is():
+    books = opened(lifted(version="Next"))
+    for version in ("NEXT", "next", "Next."):
+        assert refusal(books.activate, lifted(version=version)).code == "looks_alike"
+    books.activate(lifted(version="next", programme="other"))

@@ -1,7 +1,12 @@
 """Findings of the independent sums that only one of their limits can make."""
 
+import re
+from datetime import date, timedelta
+
 from tests.books import DEVICE, Books, lifted, opened, record
+from tests.meter.test_authority import refusal
 from tests.meter.test_awards import POOL, granting, shipped, with_class
+from tests.meter.test_claims import PATIENT, Desk
 from tests.meter.test_policies import sharing
 from tests.summing import found, summed, told
 
@@ -65,3 +70,60 @@ def test_an_award_whose_class_is_both_derived_and_named_or_neither_is_found():
     summed(entries)
     del named["class"]
     found(entries, "sum_class", "the class of award B")
+
+
+def left_out(*figures: str) -> str:
+    """Return a policy without some figures of its claims, which have defaults."""
+    head, section = PATIENT.split("\n[claims]")
+    for name in figures:
+        section, found_ = re.subn(rf"\n{name} = .*", "", section, count=1)
+        assert found_ == 1
+    return f"{head}\n[claims]{section}"
+
+
+def test_a_year_without_a_figure_is_claimed_for_until_july():
+    books = opened(left_out("months"))
+    books.at("2026-06-30T23:59:59+08:00")
+    assert refusal(books.close, 2025).code == "year_open"
+    books.at("2026-07-01T00:00:00+08:00")
+    books.close(2025)
+    entries = told(books)
+    summed(entries)
+    entries[-1]["at"] -= 1
+    found(entries, "sum_year", "claims for training-coupon 2025 are open")
+
+
+def test_a_notice_without_a_figure_lasts_seven_days():
+    desk = Desk(left_out("notice_days", "months"), A="1000000.00")
+    desk.claimed("400000.00")
+    desk.pay()
+    entries = told(desk.books)
+    summed(entries)
+    notice = next(each for each in entries if each["kind"] == "notice")
+    until = date.fromisoformat(notice["until"]) - timedelta(1)
+    notice["until"] = until.isoformat()
+    found(entries, "sum_notice", "before the end of a notice")
+
+
+def test_an_award_on_the_day_on_which_its_age_ends_is_found():
+    books = Books("2025-03-31T23:59:59+08:00")
+    books.activate(shipped("returnee"))
+    books.enterprise(founded_on="2021-04-01")
+    books.budget(2025, POOL, programme="returnee")
+    books.award("A", "returnee", "1.00", named="third")
+    entries = told(books)
+    summed(entries)
+    entries[-1]["at"] += 1_000_000
+    found(entries, "sum_applicant", "has not the age")
+
+
+def test_a_firm_ends_its_claim_by_withdrawing_it_alone():
+    desk = Desk(A="1000000.00")
+    desk.enter()
+    desk.end("returned")
+    entries = told(desk.books)
+    entries[-1] |= {"by": "of-a-firm", "person": "", "outcome": "withdrawn"}
+    summed(entries)
+    for outcome in ("returned", "rejected"):
+        entries[-1]["outcome"] = outcome
+        found(entries, "sum_persons", "of-a-firm is no token of")

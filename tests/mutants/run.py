@@ -287,7 +287,7 @@ def run_tests(
     phases = (Phase.explicit, Phase.generate, Phase.target)
     settings.register_profile("mutants", phases=phases, database=None, deadline=None)
     settings.load_profile("mutants")
-    options = ["-x", "-q", *UNUSED, f"--basetemp={root}/tmp"]
+    options = ["-x", "-q", "--disable-warnings", *UNUSED, f"--basetemp={root}/tmp"]
     status = pytest.main([*options, *tests], plugins=[*plugins])
     sys.stdout.flush()
     os._exit(status)
