@@ -11,7 +11,7 @@ from ledger.bundle import Segment, encode_bundle
 from ledger.errors import BadFolder
 from ledger.files import lock
 from ledger.folder import FolderReader
-from ledger.folder_process import FolderProcess
+from ledger.folder_process import FolderProcess, _Server
 from ledger.note import Checkpoint, open_checkpoint, sign
 from ledger.publish import OtherRoot, Publisher
 from ledger.tiles import Tile
@@ -153,7 +153,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from ledger.files import lock
-from ledger.folder_process import FolderProcess
+from ledger.folder_process import FolderProcess, _Server
 folder = Path(sys.argv[1])
 writer = FolderProcess(folder, 0, lock(folder))
 writer.root()
@@ -173,3 +173,21 @@ def test_where_the_parent_is_killed_the_lock_stays_until_the_process_has_ended(t
     os.kill(child, signal.SIGTERM)
     os.kill(child, signal.SIGCONT)
     until(lambda: not is_locked(tmp_path))
+
+
+def test_the_process_answers_each_call_and_tells_each_error(tmp_path):
+    server, alone = _Server(tmp_path / "log", 0), exported(tmp_path / "alone", 5)
+    assert server.answer("root", ()) == root(0)
+    assert server.answer("extend_by", ([*segments(0, 2), *segments(2, 5)],)) is None
+    assert server.answer("root", ()) == root(5)
+    assert server.answer("settle", ()) is None
+    assert server.answer("show", (signed(5, root(5)),)) is None
+    written = FolderReader(tmp_path / "log")
+    assert written.files() == FolderReader(alone).files()
+    assert opened(written.checkpoint()).root == root(5)
+    assert _Server(tmp_path / "log", 5).answer("root", ()) == root(5)
+    missing = _Server(tmp_path / "log", 6).answer("root", ())
+    assert isinstance(missing, BadFolder)
+    assert "is missing" in missing.detail
+    (tmp_path / "file").touch()
+    assert isinstance(_Server(tmp_path / "file", 0).answer("root", ()), OSError)

@@ -6,14 +6,18 @@ What applies an entry looks at the state again, with the same error: so nothing 
 import json
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import asdict
 
 from meter.rules import commands
+from meter.rules.claim_book import draft_claim
 from meter.rules.decide_command import decide_command
+from meter.rules.entries import Invoice, Payment
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.values.problems import Problem
 from meter.values.strict import decode_request
 from tests.meter.test_claims import Desk
-from tests.papers import DAY, DIGEST, day_after, day_of
+from tests.papers import DAY, DIGEST, day_after, day_of, invoice, payment
 
 # By state: how it is reached, and what can be asked then.
 STATES = {
@@ -81,3 +85,16 @@ def test_a_claim_takes_the_steps_of_its_state_and_no_other(state):
     if state == "noticed":
         expected["order"] = "objection_open"
     assert asked(desk, objection) == expected
+
+
+def test_a_draft_is_of_no_entry_and_counts_its_papers():
+    kinds = ((commands.InvoiceBody, Invoice), (commands.PaymentBody, Payment))
+    bodies = [
+        decode_request(json.dumps(each).encode(), body, {})
+        for each, (body, _) in zip((invoice(), payment()), kinds, strict=True)
+    ]
+    made = [kind(**asdict(each)) for each, (_, kind) in zip(bodies, kinds, strict=True)]
+    claim = draft_claim("A", 2025, made[:1], made[1:], UNSET, UNSET)
+    assert (claim.number, claim.entry, claim.entered.at, claim.state) == (-1, -1, 0, "entered")
+    assert [paper for _, paper in claim.papers()] == made
+    assert (claim.approved, claim.cash, claim.notice) == (0, 0, (0, 0))

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from ledger.canon import decode, encode
+from ledger.errors import Violation
 from meter.rules.kinds import amendments, claims
 from tests.books import BETA
 from tests.meter.test_amendments import refused
 from tests.meter.test_claims import Desk
 from tests.papers import DAY, NUMBER, PATIENT, invoice, payment
 from tests.services import yuan
-from tests.summing import found, summed
+from tests.summing import Sums, found, summed
 
 Fields = dict[str, Any]
 
@@ -410,3 +411,16 @@ def test_a_recovery_out_of_cash_that_was_paid_is_found():
         del each["bank_reference"]
     tell(entries, recovery, claim="C1")
     found(entries, "sum_cash", "cash")
+
+
+def test_cash_that_nobody_is_paid_is_found_at_the_end():
+    for more in (-1, 1):
+        sums = Sums()
+        for number, fields in enumerate(paid()):
+            sums.entry(number, encode(fields))
+        sums._claims._by_bank += more
+        with pytest.raises(
+            Violation, match=f"{40_000_000 - more} fen of cash, 40000000 fen"
+        ) as bad:
+            sums.finish()
+        assert bad.value.code == "sum_cash"

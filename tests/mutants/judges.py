@@ -32,7 +32,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/cosign.py": ("test_cosign", "test_quorum"),
     "ledger/ed25519.py": ("test_ed25519",),
     "ledger/errors.py": ("test_book", "test_note", "test_verify"),
-    "ledger/files.py": ("test_folder", "test_publish"),
+    "ledger/files.py": ("test_files", "test_folder", "test_publish"),
     "ledger/folder.py": ("test_folder", "test_publish"),
     "ledger/folder_process.py": ("test_folder_process",),
     "ledger/following.py": ("test_following",),
@@ -167,7 +167,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/sum_persons.py": (
         *("test_persons", "test_proposals", "test_sum_bends", "test_first_checks"),
     ),
-    "meter/rules/claim_book.py": (*_CLAIMS, "test_every_entry"),
+    "meter/rules/claim_book.py": (*_CLAIMS, "test_every_entry", "test_claim_states"),
     "meter/rules/items.py": (*_CLAIMS, "test_first_checks", "test_every_entry"),
     "meter/rules/payable.py": ("test_first_checks", *_CLAIMS),
     "meter/rules/people.py": ("test_persons", "test_proposals"),
