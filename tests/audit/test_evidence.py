@@ -4,13 +4,16 @@ import base64
 import json
 import shutil
 import subprocess
+from dataclasses import astuple
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from ledger.proof import Proof
+from meter.auditor.papers.evidence import subject_of
 from meter.rules.entries import BatchAccepted
+from meter.rules.items import item_enterprise
 from meter.values.units import parse_instant
 from meter.wire.dsse import BATCH_TYPE, pae
 from tests.books import ALPHA, BETA, DEVICE, lifted, log_signer, record
@@ -93,6 +96,18 @@ def test_an_award_can_be_packed(log, writer, tmp_path):
     folder = packed(log, writer, tmp_path / "e", "--item", award)
     assert "award" in {writer.entries[number].kind for number in numbers(folder)}
     good(checked(folder, writer, "--log", log))
+
+
+def test_a_package_names_its_subject(writer):
+    state = writer.state
+    item = state.claims.claim("C-A").entered.item
+    firm = state.last_successor(item_enterprise(state, item))
+    found = [subject_of(state, *each) for each in (("claim", "C-A"), ("item", item))]
+    assert [astuple(each) for each in found] == [(firm, item, "C-A"), (firm, item, "")]
+    assert astuple(subject_of(state, "enterprise", firm)) == (firm, "", "")
+    for kind in ("claim", "item", "enterprise"):
+        with pytest.raises(ValueError, match=r"no .* 'nobody'"):
+            subject_of(state, kind, "nobody")
 
 
 @pytest.mark.parametrize("firm", [ALPHA, BETA, GAMMA])
@@ -296,3 +311,11 @@ def test_a_folder_that_is_no_package_is_told(writer, copy, data):
     (copy / "about.json").write_bytes(data)
     result = checked(copy, writer)
     assert (result.exit_code, "no evidence package" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["note.txt", "entries/999999.json", "other/one"])
+def test_a_file_that_the_log_does_not_give_is_found(writer, log, copy, name):
+    good(checked(copy, writer, "--log", log))
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).write_bytes(b"{}")
+    assert "wrong_package" in checked(copy, writer, "--log", log).stderr

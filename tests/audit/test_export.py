@@ -10,9 +10,11 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -252,6 +254,42 @@ def test_a_workbook_has_the_same_figures_and_always_the_same_bytes(writer, log, 
             assert {f"{cells[name]:.2f}" for name in money if expected[name]} == {
                 expected[name] for name in money if expected[name]
             }
+        for row, expected in zip(found, told, strict=True):
+            for column, cell in zip(table.columns, row, strict=True):
+                assert as_shown(cell) == as_read(column.form, expected[column.name])
+        sheet = book[table.name]
+        assert sheet.freeze_panes == "A2"
+        assert all(cell.font.bold for cell in sheet[1])
+        assert not any(cell.font.bold for row in sheet.iter_rows(2) for cell in row)
+        widths = [
+            round(each.width - 0.71)  # what the file adds for the edges of a cell
+            for each in sheet.column_dimensions.values()
+            for _ in range(each.min, each.max + 1)
+        ]
+        assert widths == [22 if each.form in {"text", "moment"} else 14 for each in table.columns]
+    # Texts stand in the rows, which are written one after the other.
+    assert "xl/sharedStrings.xml" not in zipfile.ZipFile(parts[0] / "ledger.xlsx").namelist()
+
+
+def as_shown(cell: Any) -> Any:
+    """Return what a cell holds: moments to the millisecond, numbers with four decimals."""
+    if isinstance(cell, datetime):
+        return round(cell.replace(tzinfo=UTC).timestamp(), 3)
+    return round(cell, 4) if isinstance(cell, float) else cell
+
+
+def as_read(form: str, text: str) -> Any:
+    """Return the same of a text of the CSV."""
+    if not text:
+        return None
+    match form:
+        case "moment":
+            local = datetime.fromisoformat(text).replace(tzinfo=UTC)
+            return round(local.timestamp(), 3)
+        case "text" | "date":
+            return text
+        case _:
+            return round(float(text), 4)
 
 
 def test_a_workbook_says_where_a_table_is_too_long(writer, log, tmp_path, monkeypatch):

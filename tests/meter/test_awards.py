@@ -134,6 +134,15 @@ def test_a_change_that_is_asked_again_is_the_last_of_its_amount():
         assert books.change_award("A", amount) == entry
 
 
+def test_a_project_that_others_overpaid_leaves_the_city_nothing():
+    books = granting("event")
+    books.fund("1.00", reference="国1号", level="national")
+    books.fund("5.00", reference="区1号")
+    books.audit("3.00")
+    problem = refusal(books.award, "A", "event", "0.01", project="P", base="10.00")
+    assert (problem.code, problem.detail[:13]) == ("project_ceiling", "0.00 are left")
+
+
 def test_a_project_without_national_money_or_audit_has_no_ceiling():
     books = audited()
     books.fund("0.00", reference="国1号", level="national")

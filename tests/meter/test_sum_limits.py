@@ -3,6 +3,7 @@
 import re
 from datetime import date, timedelta
 
+from meter.values.units import parse_instant
 from tests.books import DEVICE, Books, lifted, opened, record
 from tests.meter.test_authority import refusal
 from tests.meter.test_awards import POOL, granting, shipped, with_class
@@ -117,13 +118,30 @@ def test_an_award_on_the_day_on_which_its_age_ends_is_found():
     found(entries, "sum_applicant", "has not the age")
 
 
-def test_a_firm_ends_its_claim_by_withdrawing_it_alone():
+def test_a_firm_enters_its_claim_and_ends_it_by_withdrawing_it_alone():
     desk = Desk(A="1000000.00")
     desk.enter()
     desk.end("returned")
     entries = told(desk.books)
+    summed(entries)
+    (claim,) = (each for each in entries if each["kind"] == "claim")
+    claim |= {"by": "of-a-firm", "person": ""}
+    summed(entries)
     entries[-1] |= {"by": "of-a-firm", "person": "", "outcome": "withdrawn"}
     summed(entries)
     for outcome in ("returned", "rejected"):
         entries[-1]["outcome"] = outcome
         found(entries, "sum_persons", "of-a-firm is no token of")
+
+
+def test_what_lacks_the_smallest_part_of_a_fen_costs_no_fen_by_any_terms():
+    # 0.4297 an hour, for 479 s of 3.673 devices: 21 fen less 1 of 360,000,000 parts.
+    assert 4_297 * 479 * 3_673 == 21 * 360_000_000 - 1
+    books = opened(lifted())
+    books.contract("A", prices={DEVICE: "0.4297"})
+    start = parse_instant("2025-02-01T08:00:00+08:00")
+    (result,) = books.post([record("r", "A", start, start + 479, 3_673)])
+    assert result.cost == "0.20"
+    for terms in ({"related_party": True}, {"related_party": False}, {"use": "inference"}):
+        books.correct("A", **terms)
+        summed(told(books))

@@ -87,6 +87,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         "test_additions",
         "test_contract_funds",
         "test_every_entry",
+        "test_released",
     ),
     "meter/rules/verified.py": ("test_dsse", "test_http"),
     "meter/rules/kinds/amended_parties.py": ("test_amended_parties",),
