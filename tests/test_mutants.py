@@ -577,3 +577,19 @@ def test_the_page_has_a_place_for_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PAGE", copy)
     page.write("a table")
     assert f"{page.BEGIN}\na table\n{page.END}" in copy.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("kept")
+def test_tests_may_start_processes():
+    with copied() as copy:
+        text = (
+            "from multiprocessing import get_context\n\n\n"
+            "def test_process():\n"
+            "    process = get_context('fork').Process(target=int)\n"
+            "    process.start()\n"
+            "    process.join()\n"
+            "    assert process.exitcode == 0\n"
+        )
+        (copy.root / LOG_TESTS[0]).write_text(text, encoding="utf-8")
+        Ready(copy, LOG_TESTS, pure=True)
+        assert [*copy.seconds] == [f"{LOG_TESTS[0]}::test_process"]

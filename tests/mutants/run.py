@@ -274,6 +274,7 @@ def run_tests(
 ) -> None:
     """Run tests in this process, which ends with their status."""
     os.setsid()
+    multiprocessing.current_process().daemon = False  # some tests start processes
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     limit_cpu()
     os.chdir(root)
