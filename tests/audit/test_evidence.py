@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ledger.errors import Violation
 from ledger.proof import Proof
-from meter.auditor.papers.evidence import subject_of
+from meter.auditor.papers.evidence import compare, subject_of
+from meter.auditor.papers.log import verified
 from meter.rules.entries import BatchAccepted
 from meter.rules.items import item_enterprise
 from meter.values.units import parse_instant
@@ -315,7 +317,17 @@ def test_a_folder_that_is_no_package_is_told(writer, copy, data):
 
 @pytest.mark.parametrize("name", ["note.txt", "entries/999999.json", "other/one"])
 def test_a_file_that_the_log_does_not_give_is_found(writer, log, copy, name):
-    good(checked(copy, writer, "--log", log))
-    (copy / name).parent.mkdir(exist_ok=True)
-    (copy / name).write_bytes(b"{}")
-    assert "wrong_package" in checked(copy, writer, "--log", log).stderr
+    with verified(str(log), writer.verifier.format(), None, lambda *_: None) as held:
+        compare(copy, held)
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_bytes(b"{}")
+        with pytest.raises(Violation, match="there are files that the log does not give"):
+            compare(copy, held)
+    assert "about.json names" in violated(checked(copy, writer, "--log", log))
+
+
+def test_what_cannot_be_read_is_told_and_is_no_violation(writer, copy):
+    (copy / "checkpoint").unlink()
+    result = checked(copy, writer)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "checkpoint cannot be read" in result.stderr

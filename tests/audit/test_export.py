@@ -93,6 +93,16 @@ def test_each_entry_stands_in_the_table_with_its_exact_bytes(writer, folder):
     assert {each["person"] for each in found} == persons
 
 
+def test_the_tables_of_an_export_are_described_beside_them(folder):
+    about = json.loads((folder / "about.json").read_text())
+    assert [each["name"] for each in about["tables"]] == [table.name for table in TABLES]
+    for told, table in zip(about["tables"], TABLES, strict=True):
+        assert told["meaning"] == table.meaning
+        assert [tuple(each.values()) for each in told["columns"]] == [
+            (each.name, each.form, each.meaning) for each in table.columns
+        ]
+
+
 def test_the_accounts_hold_what_the_books_hold(writer, folder):
     found = {each["account"]: each for each in rows(folder, "accounts")}
     closing = {name: each["closing"] for name, each in found.items() if each["closing"] != "0.00"}

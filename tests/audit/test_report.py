@@ -274,3 +274,8 @@ def test_a_payload_that_is_no_report_cannot_be_made_again(folder, missing):
     for data in (json.dumps(payload).encode(), b"[]", b"no JSON"):
         with pytest.raises(CannotCheck, match="the payload is no report"):
             asked_by(data)
+
+
+def test_a_line_of_a_report_is_told_by_its_first_characters():
+    assert reporting._short(b"x" * 300) == "'" + "x" * 199
+    assert reporting._short(b"  short ") == "'short'"
