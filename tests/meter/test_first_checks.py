@@ -7,7 +7,7 @@ pass.
 from hashlib import sha256
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, ValidationError, convert
 from msgspec.structs import replace
 
 from meter.rules import commands
@@ -251,3 +251,11 @@ def test_all_that_was_compared_is_counted():
     owing = {each.agreed.enterprise for each in state.contracts.values()}
     coupons = coupon_ids(state) | awarded
     assert sums.compared == sum(map(len, (state.contracts, coupons, state.pools, owing)))
+
+
+def test_a_verifier_key_has_1_to_300_characters():
+    for text in ("v", "v" * 300):
+        assert convert(text, commands.Vkey) == text
+    for text in ("", "v" * 301):
+        with pytest.raises(ValidationError):
+            convert(text, commands.Vkey)
