@@ -171,7 +171,7 @@ async def part(stage: Stage) -> None:
     stage.network.part(is_parted=True)
     try:
         await stage.cluster.is_away(other)
-        await asyncio.sleep(AWAY_SECONDS / 4)
+        await asyncio.sleep(QUIET_SECONDS)
         assert await stage.cluster.holder() == holder, "the leader has its lease all the while"
     finally:
         stage.network.part(is_parted=False)
