@@ -57,6 +57,7 @@ class Pulse:
         if self._change.size == 0:  # looks begin where the first stream does
             size = committed.size
             self._change = Change(size, size, frozenset(), frozenset())
+            self._look_at = asyncio.get_running_loop().time() + PULSE_SECONDS
         while self._change.size <= seen and not committed.closed:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look(readers, committed))
