@@ -44,7 +44,10 @@ async def test_a_person_signs_in_by_a_link_and_out_again(database, tmp_path, chr
             await check_access(page)
 
 
-async def test_a_person_signs_in_at_an_issuer_of_another_site(database, tmp_path, chromium):
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_person_signs_in_at_an_issuer_of_another_site(
+    database, tmp_path, chromium, language
+):
     """The way back is cross-site, and the browser sends the cookies all the same."""
     async with issuing("localhost") as issuer:
         async with serving(database, tmp_path, clock=SYSTEM_CLOCK) as service:
@@ -57,14 +60,14 @@ async def test_a_person_signs_in_at_an_issuer_of_another_site(database, tmp_path
             id_ = await add(service, "auditor", name="陈晨")
             with environment(service):
                 await bind_person(service.folder, id_, issuer.subject)
-            url = f"{service.url}/zh/sign-in?next=/zh/account"
+            url = f"{service.url}/{language}/sign-in?next=/{language}/account"
             async with opened(chromium, url, width=390) as page:
                 await check_access(page)
                 # What the browser does between the sites is not the page's doing.
                 other = await page.context.new_page()
                 await other.goto(url)
-                await other.get_by_role("link", name=words("zh")["issuer_link"]).click()
-                await other.wait_for_url(f"{service.url}/zh/account")
+                await other.get_by_role("link", name=words(language)["issuer_link"]).click()
+                await other.wait_for_url(f"{service.url}/{language}/account")
                 assert await other.locator("dd").nth(0).inner_text() == "陈晨"
                 names = {cookie["name"] for cookie in await page.context.cookies()}
                 assert names == {"__Host-kashi"}

@@ -21,7 +21,7 @@ import pytest
 from msgspec import structs
 
 from meter.api.app import ROUTES
-from meter.api.routes import NOT_YOURS, Route, path_names
+from meter.api.routes import EVENTS, NOT_YOURS, Route, path_names
 from meter.console import app as console
 from meter.console import page
 from meter.console.page import THEME_COOKIE
@@ -530,6 +530,23 @@ async def test_a_subject_that_has_nothing_sees_nothing(database, tmp_path, monke
                         assert answer.code == "not_found", route.path
                     silent(answer, LEFT)
                     silent(answer, RIGHT)
+
+
+async def test_a_part_of_a_page_is_given_as_the_page_is(database, tmp_path, monkeypatch):
+    async with world(database, tmp_path, monkeypatch) as known:
+        pages = [route for route in questions() if route.kind == "page"]
+        for route in (each for each in pages if each.response != EVENTS):
+            callers = [each for each in identities().items() if each[1].role in route.roles]
+            for name, identity in callers:
+                who = known.callers[name]
+                for side in (LEFT, RIGHT, NOBODY):
+                    path = urls(route, **dict.fromkeys(VALUES, side))
+                    whole = await known.ask(route, path, who)
+                    live = f"{path}{'&' if '?' in path else '?'}part=live"
+                    part = check(route, await known.ask(route, live, who))
+                    assert part.status == whole.status, (live, name)
+                    if identity.role not in OFFICIALS:
+                        silent(part, RIGHT)
 
 
 async def test_officials_are_told_what_does_not_exist(database, tmp_path, monkeypatch):
