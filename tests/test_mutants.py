@@ -347,6 +347,36 @@ def test_lines_are_known_until_a_test_or_a_source_changes(ready):
             assert known.Known(copy.root, pure=True).files_without(LOG_TESTS) == left
 
 
+SHARED_CODE = "def size():\n    return 4\n"
+SHARED_TESTS = """
+import pytest
+from ledger.log import size
+
+@pytest.fixture(scope="module")
+def made(): return size()
+
+@pytest.fixture
+def twice(made): return made * 2
+
+def test_first(made): pass
+def test_second(twice): assert twice == 8
+def test_third(): pass
+"""
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_is_set_up_once_is_run_by_each_test_that_asks_for_it():
+    with copied() as copy:
+        (copy.root / LOG).write_text(SHARED_CODE, encoding="utf-8")
+        (copy.root / LOG_TESTS[0]).write_text(SHARED_TESTS, encoding="utf-8")
+        process = Ready(copy, LOG_TESTS, pure=True)
+        lines = known.Known(copy.root, pure=True).tests_by_line(LOG_TESTS)
+        told = [process.judge(LOG, each, LOG_TESTS, {}) for each in mutants(SHARED_CODE)]
+    test = LOG_TESTS[0]
+    assert lines[LOG, 2] == {f"{test}::test_first", f"{test}::test_second"}
+    assert told == [Judgement("found", f"{test}::test_second")]
+
+
 @pytest.mark.usefixtures("kept")
 def test_tests_of_other_files_judge_what_the_named_ones_do_not_run():
     other = "tests/ledger/test_canon.py"

@@ -9,7 +9,7 @@ import gc
 import os
 import pickle
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper
 from multiprocessing.connection import Connection
@@ -219,11 +219,16 @@ def _received(connection: Connection) -> Iterator[_Asked]:
 
 
 class _Measuring:
-    """Writes which tests run which line, each as if it were alone."""
+    """Writes which tests run which line, each as if it were alone.
+
+    What is set up once for several tests counts as run by each of those that ask for it.
+    """
 
     def __init__(self, root: Path, caches: list[_Cache]) -> None:
         self._root = root
         self._caches = caches
+        self._running = ""  # the test that runs, or is set up
+        self._shared: set[tuple[str, str]] = set()  # fixtures: below which node, and their names
         self._coverage = _coverage(root)
         self._coverage.start()
 
@@ -231,15 +236,44 @@ class _Measuring:
         # What is left in a cache would be run by the first test alone.
         for each in self._caches:
             each.cache_clear()
+        self._running = nodeid
         self._coverage.switch_context(nodeid)
 
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object]
+    ) -> Generator[None, object, object]:
+        if fixturedef.scope == "function":
+            return (yield)
+        shared = fixturedef.baseid, fixturedef.argname
+        self._shared.add(shared)
+        self._coverage.switch_context(_context(*shared))
+        try:
+            return (yield)
+        finally:
+            self._coverage.switch_context(self._running)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._coverage.stop()
         lines: defaultdict[str, set[_Line]] = defaultdict(set)
-        for line, tests in _lines(self._coverage, self._root):
-            for test in tests:
-                lines[test].add(line)
-        (self._root / LINES).write_bytes(pickle.dumps(dict(lines)))
+        for line, contexts in _lines(self._coverage, self._root):
+            for context in contexts:
+                lines[context].add(line)
+        own = {item.nodeid: lines[item.nodeid] for item in session.items}
+        for item in session.items:
+            for below, name in self._shared:
+                if item.nodeid.startswith(below) and name in _asked_for(item):
+                    own[item.nodeid] |= lines[_context(below, name)]
+        (self._root / LINES).write_bytes(pickle.dumps(own))
+
+
+def _context(below: str, name: str) -> str:
+    return f"{name} of {below}"
+
+
+def _asked_for(item: pytest.Item) -> Sequence[str]:
+    """Return the names of the fixtures that a test and its fixtures ask for."""
+    return item.fixturenames if isinstance(item, pytest.Function) else ()
 
 
 def _caches() -> list[_Cache]:
