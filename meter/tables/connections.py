@@ -111,7 +111,7 @@ async def reading(readers: Readers, *, snapshot: bool = True) -> AsyncIterator[C
                 return
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 yield connection
-    except (*faults.AWAY, UnsafeServer) as error:
+    except (*faults.AWAY, faults.DatabaseFault, UnsafeServer) as error:
         raise Problem("unavailable", "the database is away") from error
 
 

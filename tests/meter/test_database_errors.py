@@ -21,7 +21,9 @@ import pytest
 from meter.cli import common
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.postgres import find_binaries, find_program
-from meter.tables import faults
+from meter.tables import connections, faults
+from meter.tables.sessions import check_settings
+from meter.values.problems import Problem
 from tests.commands import (
     PROGRAM,
     code,
@@ -202,6 +204,19 @@ def test_every_error_that_the_driver_knows_has_a_code_and_a_sentence_of_one_line
         asyncpg.UniqueViolationError: "database_failed",
     }.items():
         assert faults.fault_of(kind("x")).code == expected
+
+
+async def test_a_connection_that_ends_while_its_settings_are_read_is_a_database_away(database):
+    async def end_and_check(session: asyncpg.Connection) -> None:
+        with contextlib.suppress(*faults.DRIVER):
+            await session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        await check_settings(session, {})
+
+    async with asyncpg.create_pool(database, min_size=0, max_size=1, init=end_and_check) as readers:
+        with pytest.raises(Problem) as refused:
+            async with connections.reading(readers):
+                pytest.fail("it was read")
+    assert refused.value.code == "unavailable"
 
 
 @pytest.mark.parametrize(
