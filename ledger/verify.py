@@ -305,7 +305,8 @@ def _judge(
     tree = Tree()
     judging = Judging(judges, tree, replay)
     judging.take(_read_entries(source, tree, advance), source.checkpoint.size)
-    checks = [check for judge in judges for check in judge.checks]
+    replay_last = sorted(judges, key=lambda judge: judge is replay)
+    checks = _summed(check for judge in replay_last for check in judge.checks)
     return _Judgement(judging.passed, judging.finding, tree, checks)
 
 

@@ -151,6 +151,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/receipt_check.py": ("test_receipts",),
     "meter/auditor/receipts.py": ("test_receipts",),
     "meter/auditor/replay.py": ("test_audit_bends", "test_audit"),
+    "meter/auditor/shares.py": ("test_shares",),
     "meter/auditor/sums.py": (*_SUMS, "test_amendments", "test_persons"),
     "meter/auditor/token_watch.py": ("test_tokens",),
     "meter/auditor/verdict.py": ("test_verification",),
