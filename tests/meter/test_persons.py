@@ -392,6 +392,7 @@ def test_an_auditor_refuses_an_entry_0_that_lets_one_person_do_more(changes, cod
     genesis = Books(persons=("wang", "li")).entries[0]
     check_genesis(genesis)
     check_genesis(replace(genesis, contract_limit=0))
+    check_genesis(replace(genesis, origin="kashi.gov.cn/x"))
     assert refusal(check_genesis, replace(genesis, **changes)) == code
 
 
