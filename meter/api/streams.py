@@ -5,13 +5,14 @@ for all of them. The memory that this takes is bounded, however slowly anyone re
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final
 
 from ledger import canon
 from ledger import store as ledger_store
+from meter.host.kept import Kept
 from meter.host.metrics import Metrics
 from meter.rules.entries import AnyEntry
 from meter.rules.kinds.table import read_entry
@@ -33,7 +34,7 @@ class Streams:
     def __init__(self, metrics: Metrics) -> None:
         metrics.event_streams.set_function(lambda: self.open)
         self._open: Counter[str] = Counter()
-        self._pages: OrderedDict[tuple[int, int], Page] = OrderedDict()
+        self._pages: Kept[Page] = Kept(MAX_PAGES)
         self._reading = asyncio.Lock()
 
     @property
@@ -62,19 +63,14 @@ class Streams:
         Whoever asks for a page that is not kept reads it in a turn of its own.
         """
         key = first, min(size, first - first % PAGE_ENTRIES + PAGE_ENTRIES)
-        if key not in self._pages:
+        found = self._pages.get(key)
+        if found is None:
             async with turn(), self._reading:
-                if key not in self._pages:  # another may have read it meanwhile
-                    self._pages[key] = await _read(readers, *key)
-                return self._keep(key)
-        return self._keep(key)
-
-    def _keep(self, key: tuple[int, int]) -> Page:
-        """Return a page, and keep it longer than those that were asked for before."""
-        self._pages.move_to_end(key)
-        while len(self._pages) > MAX_PAGES:
-            self._pages.popitem(last=False)
-        return self._pages[key]
+                found = self._pages.get(key)  # another may have read it meanwhile
+                if found is None:
+                    found = await _read(readers, *key)
+                    self._pages.keep(key, found, 1)
+        return found
 
 
 async def _read(readers: connections.Readers, first: int, stop: int) -> Page:

@@ -1,12 +1,12 @@
-"""What was made once and may be shown again: values by all that they follow from.
+"""What was made once and may be used again, within bounds.
 
     async with kept.alone(key):          # whoever wants the same waits for it
         found = kept.get(key)
         if found is None:
-            kept.keep(key, value, size_bytes)
+            kept.keep(key, value, size)
 
-Nothing is ever taken back: a key holds everything that decides the value. What was asked for
-longest ago is forgotten first.
+Nothing is taken back: key or value holds all that it follows from, so a reader sees whether it
+holds. What was asked for longest ago is forgotten first. Sizes are in the unit of the bound.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ V = TypeVar("V")
 
 
 class Kept(Generic[V]):
-    """Values by key, of at most so many bytes together."""
+    """Values by key, of at most so large a size together; by default in bytes."""
 
-    def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_size: int = MAX_KEPT_BYTES) -> None:
+        self._max_size = max_size
         self._held: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
-        self._bytes = 0
+        self._size = 0
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -45,11 +45,11 @@ class Kept(Generic[V]):
         self._held.move_to_end(key)
         return held[0]
 
-    def keep(self, key: Hashable, value: V, size_bytes: int) -> None:
+    def keep(self, key: Hashable, value: V, size: int) -> None:
         """Keep a value, and forget old ones that there is no room for."""
         _, before = self._held.pop(key, (None, 0))
-        self._held[key] = value, size_bytes
-        self._bytes += size_bytes - before
-        while self._bytes > self._max_bytes:
-            _, (_, size) = self._held.popitem(last=False)
-            self._bytes -= size
+        self._held[key] = value, size
+        self._size += size - before
+        while self._size > self._max_size:
+            _, (_, oldest) = self._held.popitem(last=False)
+            self._size -= oldest

@@ -6,12 +6,12 @@ that takes running contracts has no such row, and changes no day that has usage.
 """
 
 import itertools
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final
 
 from ledger.queries import load
 from meter.host.breath import Breath
+from meter.host.kept import Kept
 from meter.rules.state import Contract
 from meter.tables import pages
 from meter.tables.connections import Connection
@@ -30,10 +30,8 @@ class DaysOfUse:
     """The days of those contracts that were asked for last."""
 
     def __init__(self, max_kept: int = MAX_KEPT) -> None:
-        self._max_kept = max_kept
         # By contract: the first entry of the newest segment that concerns it, and its days.
-        self._kept: OrderedDict[str, tuple[int, list[DayOfUse]]] = OrderedDict()
-        self._days = 0
+        self._kept: Kept[tuple[int, list[DayOfUse]]] = Kept(max_kept)
 
     async def of(
         self, connection: Connection, known: Registered, contracts: Sequence[Contract]
@@ -45,7 +43,7 @@ class DaysOfUse:
         found = {name: self._held(name, first) for name, first in newest.items()}
         missing = [each for each in contracts if found[each.registered.id] is None]
         async for name, days in _computed(connection, known, missing):
-            self._keep(name, newest[name], days)
+            self._kept.keep(name, (newest[name], days), len(days))
             found[name] = days
         return {name: found[name] or [] for name in names}
 
@@ -64,19 +62,8 @@ class DaysOfUse:
         return forecast(held, _entitled_by_day(days, today), gaps, today)
 
     def _held(self, name: str, newest: int) -> list[DayOfUse] | None:
-        held, days = self._kept.get(name, (None, None))
-        if held != newest:
-            return None
-        self._kept.move_to_end(name)
-        return days
-
-    def _keep(self, name: str, newest: int, days: list[DayOfUse]) -> None:
-        _, before = self._kept.pop(name, (newest, []))
-        self._kept[name] = newest, days
-        self._days += len(days) - len(before)
-        while self._days > self._max_kept:
-            _, (_, oldest) = self._kept.popitem(last=False)
-            self._days -= len(oldest)
+        held, days = self._kept.get(name) or (None, None)
+        return days if held == newest else None
 
 
 async def _computed(

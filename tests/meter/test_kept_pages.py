@@ -137,7 +137,7 @@ async def test_a_failed_section_is_not_kept(looking, monkeypatch):
 
 
 async def test_what_was_asked_for_longest_ago_is_forgotten_first():
-    kept = Kept(max_bytes=10)
+    kept = Kept(max_size=10)
     kept.keep("a", 1, 4)
     kept.keep("b", 2, 4)
     assert kept.get("a") == 1
