@@ -314,10 +314,11 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
     cluster = Cluster([], database.url)
     try:
         await database.start()
-        # A standby may not know the roles yet, which a session at it would be refused for.
         primary = url_of([database.ports[await database.leader()]])
         hosts = network.hosts
         machines = await asyncio.to_thread(make_machines, primary, folder, MACHINES, 0, hosts)
+        # A standby that does not know the roles yet would refuse a session, which ends a start.
+        await database.has_replayed()
         token = machines[0].token_of(setup.ONE_PERSON).read_text().strip()
         for n, (host, data) in enumerate(zip(hosts, machines, strict=True)):
             # The ledger's day is not today, and the database is another host with a clock.

@@ -19,6 +19,7 @@ from pathlib import Path
 from string import Template
 
 import aiohttp
+import asyncpg
 
 from meter.host.postgres import find_binaries
 from tests.faults.processes import until
@@ -170,6 +171,18 @@ class Database:
                 }:
                     return
                 await asyncio.sleep(0.5)
+
+    async def has_replayed(self) -> None:
+        """Wait until both standbys show all that the leader has committed so far."""
+        connection = await asyncpg.connect(url_of([self.ports[await self.leader()]]))
+        level = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= $1::text::pg_lsn"
+        try:
+            written = await connection.fetchval("SELECT pg_current_wal_lsn()::text")
+            async with asyncio.timeout(START_SECONDS):
+                while await connection.fetchval(level, written) < len(NODES) - 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        finally:
+            await connection.close()
 
     def kill_database(self, n: int) -> None:
         """Kill Patroni and its PostgreSQL at once, as a machine that loses power."""
