@@ -40,7 +40,7 @@ def audit() -> None:
     "--format",
     "form",
     required=True,
-    type=click.Choice(["csv", "xlsx", "parquet", "beancount", "hledger", "ledger"]),
+    type=click.Choice(["csv", "xlsx", "parquet", "beancount", "hledger", "ledger", "audit-data"]),
     help="The form of the files.",
 )
 @_PERIOD

@@ -452,4 +452,4 @@ def test_the_session_of_the_page_gives_what_it_shows(writer, log, tmp_path, monk
 def test_the_page_names_all_tables_and_forms():
     text = PAGE.read_text("utf-8")
     assert {table.name for table in TABLES} <= set(re.findall(r"`([a-z]+)`", text))
-    assert set(FORMATS) <= set(re.findall(r"`([a-z]+)`", text))
+    assert set(FORMATS) <= set(re.findall(r"`([a-z-]+)`", text))

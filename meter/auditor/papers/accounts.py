@@ -1,11 +1,23 @@
-"""The balances of a period: what accounts held before, what came and went, what they hold then."""
+"""Accounts: of which nature each is, and what it held before a period, within and after it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from meter.auditor.papers.tables import Row
 from meter.rules.entries import Posting
+
+_NATURES: Final = {
+    **dict.fromkeys(("pool", "coupon", "accrued", "payable"), "Assets"),
+    **dict.fromkeys(("due", "paid"), "Expenses"),
+    **dict.fromkeys(("enterprise", "claims"), "Liabilities"),
+}
+
+
+def nature_of(account: str) -> str:
+    """Return the nature of an account by its class, as Beancount names the five."""
+    return _NATURES.get(account.partition(":")[0], "Equity")
 
 
 @dataclass(slots=True)

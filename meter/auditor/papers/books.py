@@ -23,6 +23,7 @@ from typing import Final
 
 from ledger.files import open_private
 from ledger.progress import Progress
+from meter.auditor.papers.accounts import nature_of
 from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.period import Period, date_of, first_of_next_month
 from meter.rules.entries import Posting
@@ -237,17 +238,10 @@ def _day_after(date: str) -> str:
     return str(calendar_date.fromisoformat(date) + timedelta(days=1))
 
 
-_ROOTS: Final = {
-    **dict.fromkeys(("pool", "coupon", "accrued", "payable"), "Assets"),
-    **dict.fromkeys(("due", "paid"), "Expenses"),
-    **dict.fromkeys(("enterprise", "claims"), "Liabilities"),
-}
-
-
 def _beancount_name(account: str) -> str:
     """Return an account as Beancount spells one: a root, then parts of letters and digits."""
     parts = [_beancount_part(part) for part in account.split(":")]
-    return ":".join([_ROOTS.get(account.partition(":")[0], "Equity"), *parts])
+    return ":".join([nature_of(account), *parts])
 
 
 def _beancount_part(part: str) -> str:

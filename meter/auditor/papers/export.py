@@ -4,6 +4,7 @@
     xlsx      one workbook, a sheet for each table, times of Beijing
     parquet   a typed file for each table; money is decimal(18, 2), times are of UTC
     beancount, hledger, ledger   plain-text books (`books.py`)
+    audit-data   a journal and balances after ISO 21378 (`audit_data.py`)
 
 `about.json` beside them names the log by origin, size and root, the period, and the columns. A
 folder is whole or not there: it gets its name when all is written.
@@ -16,6 +17,7 @@ from typing import Any, Final, Literal, Protocol, get_args
 
 from ledger.progress import Progress
 from meter.auditor.papers.accounts import Accounts
+from meter.auditor.papers.audit_data import AUDIT_TABLES, write_audit_data
 from meter.auditor.papers.books import DIALECTS, write_books
 from meter.auditor.papers.csv_file import CsvWriter
 from meter.auditor.papers.log import VerifiedLog
@@ -23,7 +25,7 @@ from meter.auditor.papers.period import Period
 from meter.auditor.papers.tables import ACCOUNTS, TABLES, Row, Table, rows_of
 from meter.auditor.papers.target import new_folder, write_text
 
-Format = Literal["csv", "xlsx", "parquet", "beancount", "hledger", "ledger"]
+Format = Literal["csv", "xlsx", "parquet", "beancount", "hledger", "ledger", "audit-data"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
@@ -45,6 +47,8 @@ def export(
     with new_folder(target) as draft:
         if form in DIALECTS:
             write_books(log, DIALECTS[form](), period, draft, progress)
+        elif form == "audit-data":
+            write_audit_data(log, period, draft, progress)
         else:
             _write_tables(log, _WRITERS[form](draft, about), period, progress)
         write_text(draft / "about.json", about)
@@ -73,7 +77,8 @@ def _write_tables(
 def _about(log: VerifiedLog, form: Format, period: Period) -> dict[str, Any]:
     about: dict[str, Any] = {**log.about(), "period": str(period), "format": form}
     if form not in DIALECTS:
-        about["tables"] = [_columns(table) for table in TABLES]
+        tables = AUDIT_TABLES if form == "audit-data" else TABLES
+        about["tables"] = [_columns(table) for table in tables]
     return about
 
 

@@ -202,7 +202,7 @@ def rows_of(kept: KeptEntry) -> Iterator[tuple[Table, Row]]:
     yield ENTRIES, _entry_row(kept)
     for line, (source, target, fen) in enumerate(entry.postings):
         yield POSTINGS, (kept.number, line, date_of(entry.at), source, target, fen)
-    found = _special_row(entry)
+    found = family_row(entry)
     if found is not None:
         table, row = found
         yield table, (kept.number, entry.at, *row)
@@ -210,16 +210,20 @@ def rows_of(kept: KeptEntry) -> Iterator[tuple[Table, Row]]:
 
 def _entry_row(kept: KeptEntry) -> Row:
     entry = kept.entry
-    person = proposal = reason = None
-    if isinstance(entry, entries.AuthorityEntry):
-        person, proposal, reason = entry.person, _known(entry.proposal), _known(entry.reason)
-    elif isinstance(entry, entries.RecordVoided):
-        person, proposal, reason = _known(entry.person), _known(entry.proposal), entry.reason
     leaf, text = leaf_hash(kept.data).hex(), kept.data.decode()
-    return kept.number, entry.at, entry.kind, entry.by, person, proposal, reason, leaf, text
+    return kept.number, entry.at, entry.kind, entry.by, *act_of(entry), leaf, text
 
 
-def _special_row(  # noqa: C901, PLR0911, PLR0912 - a line for each family
+def act_of(entry: AnyEntry) -> tuple[str | None, int | None, str | None]:
+    """Return the person, the proposal and the reason of an entry, as far as it has them."""
+    if isinstance(entry, entries.AuthorityEntry):
+        return entry.person, _known(entry.proposal), _known(entry.reason)
+    if isinstance(entry, entries.RecordVoided):
+        return _known(entry.person), _known(entry.proposal), entry.reason
+    return None, None, None
+
+
+def family_row(  # noqa: C901, PLR0911, PLR0912 - a line for each family
     entry: AnyEntry,
 ) -> tuple[Table, Row] | None:
     """Return the row of an entry in the table of its family, without number and time."""
