@@ -245,7 +245,8 @@ class Intake:
         stamp = Stamp(now, submission.by, request, submission.salt, checkpoint)
         entry = decide_command(self.state, asked, stamp)
         if isinstance(entry, Existing):
-            return CommandResponse(200, msgspec.json.encode({"entry": entry.entry}))
+            body = msgspec.json.encode({"entry": entry.entry})
+            return CommandResponse(200, body, replayed=False)
         self._keys.check_private_key(command)
         number = self._append(entry, group)
         evolve(self.state, entry)
@@ -253,7 +254,7 @@ class Intake:
         self._receipt_signers = self._keys.receipt_signers(self.state, self.state.size)
         body = msgspec.json.encode(response_to(self.state, number, entry))
         group.note_request((owner, request), Answered(fingerprint, number, body))
-        return CommandResponse(201, body)
+        return CommandResponse(201, body, replayed=False)
 
     async def _append_following(self, number: int, entry: Entry, group: Group) -> None:
         following = entries_following(self.state, number, entry)

@@ -129,11 +129,10 @@ def months_after(day: date, months: int) -> date:
 def class_on(enterprise: dict[str, Any], day: date, rules: Rules) -> str:
     """Return the derived class; a startup was founded less than the policy's months before."""
     standard = rules.classes["standard"]
-    if enterprise["applicant"] != "enterprise" or "startup" not in rules.classes:
-        return standard
     founded = date.fromisoformat(enterprise["founded_on"])
-    is_startup = day < months_after(founded, rules.startup_months)
-    return rules.classes["startup"] if is_startup else standard
+    is_young = day < months_after(founded, rules.startup_months)
+    is_startup = is_young and enterprise["applicant"] == "enterprise"
+    return rules.classes.get("startup", standard) if is_startup else standard
 
 
 def funds_use(rules: Rules, contract: dict[str, Any]) -> bool:

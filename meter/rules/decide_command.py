@@ -28,7 +28,7 @@ class CommandResponse:
 
     status: int
     body: bytes
-    replayed: bool = False
+    replayed: bool
 
 
 def decide_command(state: State, asked: Asked, stamp: Stamp) -> Entry | Existing:

@@ -95,14 +95,12 @@ def apply_terms(state: State, number: int, effect: TermsEffect) -> None:
     contract, after = effect.contract, effect.after
     apply_grants(state, effect.left)
     state.touched.coupons.update(each.contract.coupon_id(each.year) for each in effect.left)
-    granted = {year: share.granted for year, share in contract.shares.items()}
     take_terms(state, contract, after)
     contract.used, contract.ineligible = after.used, after.ineligible
     contract.entitlement = after.entitlement
     for year in contract.shares.keys() | after.shares.keys():
         share = contract.share(year)
         share.withheld, share.entitled = after.share(year).withheld, after.share(year).entitled
-        share.granted = granted.get(year, 0)
     grants = (
         Grant(contract, each.year, each.fen) if each.contract is after else each
         for each in effect.grants

@@ -245,7 +245,7 @@ class _Front:
         await self._told.wait()
 
     async def _all_metrics(self) -> CommandResponse:
-        return CommandResponse(200, await self._fronts.all_metrics())
+        return CommandResponse(200, await self._fronts.all_metrics(), replayed=False)
 
     def _begin(self, number: int, deadline: int, work: Coroutine[Any, Any, Outcome]) -> None:
         answer = asyncio.create_task(self._answer(number, deadline, work))

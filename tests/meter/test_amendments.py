@@ -273,6 +273,8 @@ def test_a_contract_moves_to_another_enterprise_with_all_its_money():
     assert [each.registered.id for each in books.state.contracts_of(BETA, "training-coupon")] == [
         *"AC"
     ]
+    assert [each.registered.id for each in books.state.enterprises[ALPHA].left] == ["A"]
+    assert books.state.enterprises[BETA].left == []
     [*_, account] = balances(books.entries)
     assert account[f"enterprise:{BETA}"] == -576_00
     books.void("C")

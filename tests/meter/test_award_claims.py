@@ -146,6 +146,35 @@ def test_an_award_without_a_ratio_is_paid_in_full():
     summed(told(books))
 
 
+@pytest.mark.parametrize(
+    ("item", "seller", "named"), [("W", ALPHA, "another"), ("C", SELLER, PROVIDER_USCC)]
+)
+def test_a_refused_invoice_says_between_whom_it_has_to_be(item, seller, named):
+    books = with_contract(awarding("open-source"))
+    books.award("W", "open-source", "1000.00")
+    with pytest.raises(Problem, match=f"is not from {named} to {ALPHA}$"):
+        enter(books, "C1", item, seller=seller)
+
+
+def test_cash_of_another_programme_that_pays_a_debt_is_found():
+    books = with_contract(awarding("open-source"))
+    books.award("W", "open-source", "1000.00")
+    for claim, item, seller in (("C1", "C", PROVIDER_USCC), ("C2", "W", SELLER)):
+        enter(books, claim, item, seller=seller)
+        approve(books, claim, "1000.00")
+        assert order(books, claim) == 100_000
+    lost = {"item": "C", "year": 2025, "amount": "400.00"}
+    books.ask(commands.ForfeitGrant, reason="a breach", **lost)
+    books.ask(commands.RecoverDebt, bank_reference="city-1", **lost)
+    entries = told(books)
+    summed(entries)
+    del entries[-1]["bank_reference"]
+    entries[-1]["claim"] = "C1"
+    summed(entries)
+    entries[-1]["claim"] = "C2"
+    found(entries, "sum_cash", "another firm's cash pays a debt")
+
+
 def test_an_award_has_its_one_year_and_no_seller_of_its_own_firm():
     books = awarding("open-source")
     books.award("W", "open-source", "1000.00")

@@ -266,6 +266,28 @@ def test_half_of_an_odd_fen_is_not_payable(paper):
     desk.approve("0.01")
 
 
+def test_a_last_fen_is_payable_and_then_nothing():
+    desk = checked()
+    desk.approve("499999.99")
+    desk.notice()
+    desk.books.at(desk.books.now + 8 * DAY)
+    desk.order()
+    for claim in ("C2", "C3"):
+        number = f"{claim[1]}" * 20
+        desk.enter(claim, invoices=[invoice(number)], payments=[payment(f"P-{claim}")])
+        desk.check(claim)
+        if claim == "C2":
+            problem = refusal(desk.approve, "0.02", claim)
+            assert (problem.code, problem.detail) == ("above_payable", "0.01 can be approved")
+            desk.approve("0.01", claim)
+            desk.notice(claim)
+            desk.books.at(desk.books.now + 8 * DAY)
+            desk.order(claim)
+    problem = refusal(desk.approve, "0.01", "C3")
+    assert problem.code == "nothing_payable"
+    assert problem.detail == "500000.00 of 500000.00 are approved already"
+
+
 def test_a_red_invoice_after_the_payment_leaves_a_debt():
     desk = Desk(A="1000000.00")
     desk.claimed(

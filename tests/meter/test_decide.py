@@ -44,6 +44,7 @@ from tests.books import (
     uscc_of,
     void,
 )
+from tests.summing import summed, told
 
 START = parse_instant("2025-03-01T08:00:00+08:00")
 END = START + HOUR
@@ -554,6 +555,24 @@ def test_usage_counts_from_the_first_second_of_the_validity_to_its_last(edge):
     books.post([record("across", "A", second - 60, second + 90, 1)])
     more = books.eligible("A", int(edge[:4])) - before
     assert more == (90 if inside > 0 else 60) * 45_000
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        ("2024-12-17T23:59:59+08:00", "outside_policy"),
+        ("2024-12-18T00:00:00+08:00", "outside_term"),
+        ("2026-12-17T23:59:59+08:00", "outside_term"),
+        ("2026-12-18T00:00:00+08:00", "outside_policy"),
+    ],
+)
+def test_usage_outside_the_term_is_outside_the_policy_only_beyond_its_validity(second, reason):
+    books = opened(lifted()).at("2027-01-01T00:00:00+08:00")
+    books.contract("A", starts="2025-01-01", ends="2026-01-01")
+    begin = parse_instant(second)
+    (result,) = books.post([record("r", "A", begin, begin + 1, 64_000)])
+    assert result.reasons == {reason: "0.08"}
+    summed(told(books))
 
 
 def test_usage_counts_from_the_first_second_of_term_and_enlistment_to_their_last():

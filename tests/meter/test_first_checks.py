@@ -77,6 +77,13 @@ def test_a_batch_is_spelled_as_it_was_at_first():
     )
 
 
+def test_a_provider_and_a_key_are_spelled_as_they_were_at_first():
+    books = opened(lifted())
+    for name in ("PCL", "pcl."):
+        assert refusal(books.provider, name, uscc=BETA).code == "looks_alike"
+        assert refusal(books.key, f"{name}-1".replace(".-1", "-1.")).code == "looks_alike"
+
+
 def test_a_person_is_recovered_as_it_is_spelled():
     books = opened(lifted())
     assert refusal(books.recover_person, "OP", "new").code == "looks_alike"

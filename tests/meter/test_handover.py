@@ -101,7 +101,7 @@ def test_every_command_that_is_handed_over_is_the_one_that_was_asked_for(name):
     "outcome",
     [
         StoredBatch(EntryRange(9, 3), "00", b"{}", "sig1=:AA==:"),
-        CommandResponse(201, b'{"entry":9}'),
+        CommandResponse(201, b'{"entry":9}', replayed=False),
         CommandResponse(201, b'{"entry":9}', replayed=True),
     ],
 )

@@ -7,7 +7,7 @@ from meter.rules import commands
 from meter.rules.effects import Diverged
 from meter.rules.evolve import evolve
 from meter.rules.kinds import periods
-from meter.rules.kinds.periods import free_rests
+from meter.rules.kinds.periods import expired, free_rests
 from meter.rules.state import State
 from tests.books import (
     ALPHA,
@@ -241,6 +241,16 @@ def test_many_coupons_expire_some_by_some(monkeypatch):
     assert sizes == [firms[:2], firms[2:4], firms[4:]]
     books.close(2025)
     check(books)
+
+
+def test_four_hundred_coupons_expire_at_once_and_one_more_does_not():
+    books = used().at(OVER)
+    for number in range(20, 420):
+        books.state.coupons[uscc_of(number), PROGRAMME, 2025] = 1
+    books.state.pools[PROGRAMME, 2025].issued += 400
+    emptied = [expired(books.entries[books.expire(2025)]) for _ in range(2)]
+    assert [len(coupons) for coupons in emptied] == [400, 1]
+    assert rest(books) == 0
 
 
 def test_the_largest_expiry_fits_into_an_entry():

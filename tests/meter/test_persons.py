@@ -558,6 +558,28 @@ def test_the_sums_find_who_gives_what_is_not_theirs(kind, lie, words):
     assert bool(words) == bool(by_the_sums(entries))
 
 
+VALUES = ("12", ["1", "2"], {"1": "1", "2": "2"}, 7)
+
+
+@pytest.mark.parametrize("proposed", VALUES)
+@pytest.mark.parametrize("stated", VALUES)
+def test_the_sums_find_a_value_of_another_type_than_proposed(proposed, stated):
+    entries = told(two())
+    (entry,) = (each for each in entries if each["kind"] == "provider")
+    entries[entry["proposal"]]["body"]["name"], entry["name"] = proposed, stated
+    words = "" if proposed == stated else f"it is not what entry {entry['proposal']} proposes"
+    assert by_the_sums(entries) == words
+
+
+def test_without_an_entry_0_nobody_gives_anything_alone():
+    writer = two()
+    writer.recover_person("zhao", "zhao-1")
+    entries = told(writer)
+    (contract,) = (each for each in entries if each["kind"] == "contract")
+    contract |= {"by": "zhao-1", "person": "zhao"}
+    assert by_the_sums([entries[-1], contract]) == "a contract by zhao alone"
+
+
 @pytest.mark.parametrize("late", [-1, 0])
 def test_the_sums_know_how_long_a_proposal_is_open(late):
     writer = two()

@@ -15,8 +15,8 @@ from meter.auditor.replay import Audit
 from meter.rules.capacity import DeviceTime
 from meter.rules.plain import Run
 from meter.rules.state import State
-from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_instant
-from tests.books import BETA, DEVICE, HOUR, lifted, record, void
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, format_money, parse_instant
+from tests.books import BETA, DEVICE, HOUR, lifted, record, uscc_of, void
 from tests.histories import history
 from tests.writer import Writer
 
@@ -26,6 +26,7 @@ START = parse_instant("2025-03-01T08:00:00+08:00")
 CACHES = {"meters", "accounts"}  # made when they are needed, and what is made tells nothing new
 UNUSED: tuple[Any, Any] = ({}, set())
 NOTES = ("RUNNING", 'it said "no"', "a\\b", "算力券", "é \U00020000")
+GAMMA = uscc_of(7)
 # All that an id may hold.
 SIGNS = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -188,6 +189,28 @@ def test_an_amount_that_is_just_reached_does_not_bind():
     # Twelve card-hours of 4.50 are 54.00 yuan.
     assert judged_by_groups(hours(12, "D"), amount="54.00") == 12
     assert judged_by_groups(hours(12, "D"), amount="53.99") == 0
+
+
+@pytest.mark.parametrize(
+    ("issued", "granted"),
+    [
+        ("0.01", [1, 0, 0]),
+        ("5.00", [225, 225, 50]),
+        ("4.50", [225, 225, 0]),
+        ("4.51", [225, 225, 1]),
+    ],
+)
+def test_a_coupon_runs_out_between_two_records_of_a_group(issued, granted):
+    plain, reference = opened(by_groups=True), opened(by_groups=False)
+    counts = counted(plain)
+    for writer in (plain, reference):
+        writer.enterprise(GAMMA)
+        writer.contract("D", enterprise=GAMMA)
+        writer.issue(2025, issued, GAMMA)
+        results = writer.post(hours(3, "D"))
+        assert [result.granted for result in results] == [format_money(fen) for fen in granted]
+    check_twins(plain, reference)
+    assert counts == [3]
 
 
 def test_devices_that_just_suffice_are_room_enough():

@@ -10,8 +10,9 @@ import pytest
 
 from ledger.canon import decode, encode
 from ledger.errors import Violation
+from meter.rules import commands
 from meter.rules.kinds import amendments, claims
-from tests.books import BETA
+from tests.books import BETA, micros
 from tests.meter.test_amendments import refused
 from tests.meter.test_claims import Desk
 from tests.papers import DAY, NUMBER, PATIENT, invoice, payment
@@ -325,6 +326,18 @@ def test_a_claim_by_a_token_of_the_authority_without_its_person_is_found():
     found(entries, "sum_persons", "maker-1")
 
 
+def test_a_claim_by_a_token_that_the_authority_has_ended_is_found():
+    desk = Desk(A="1000000.00")
+    desk.books.ask(commands.MakeToken, id="maker-2", holder="maker")
+    desk.books.ask(commands.EndToken, token="maker-2")
+    desk.enter()
+    entries = told(desk)
+    entries[-1].update(by="of-a-firm", person="")
+    summed(entries)
+    entries[-1]["by"] = "maker-2"
+    found(entries, "sum_persons", "maker-2 is no token of")
+
+
 def test_an_order_by_its_approver_is_found():
     entries = paid()
     of_kind(entries, "order").update(by="approver-1", person="approver")
@@ -334,6 +347,15 @@ def test_an_order_by_its_approver_is_found():
 def test_an_order_before_the_end_of_the_notice_is_found():
     entries = paid()
     of_kind(entries, "notice")["until"] = "2026-02-28"
+    found(entries, "sum_notice", "end of a notice")
+
+
+def test_a_notice_ends_with_its_last_day_in_shanghai():
+    entries = paid()
+    order, until = of_kind(entries, "order"), of_kind(entries, "notice")["until"]
+    order["at"] = micros(f"{until}T00:00:00+08:00")
+    summed(entries)
+    order["at"] -= 1
     found(entries, "sum_notice", "end of a notice")
 
 

@@ -3,13 +3,15 @@
 import re
 from datetime import date, timedelta
 
+import pytest
+
 from meter.values.units import parse_instant
 from tests.books import DEVICE, Books, lifted, opened, record
 from tests.meter.test_authority import refusal
 from tests.meter.test_awards import POOL, granting, shipped, with_class
 from tests.meter.test_claims import PATIENT, Desk
 from tests.meter.test_policies import sharing
-from tests.summing import found, summed, told
+from tests.summing import Fields, found, summed, told
 
 
 def test_other_public_money_is_left_out_of_the_cap_of_a_class():
@@ -29,6 +31,42 @@ def test_other_public_money_is_left_out_of_the_cap_of_a_class():
         if amount == "30.00":
             summed(told(books))
     found(books, "sum_award", "award A", "class", "3001", "3000")
+
+
+def one_more(entry: Fields) -> None:
+    """Let an entry, and each of its postings, give a fen more."""
+    entry["amount"] += 1
+    entry["postings"] = [[*names, fen + 1] for *names, fen in entry["postings"]]
+
+
+@pytest.mark.parametrize(
+    ("programme", "year", "most"),
+    [
+        ("open-source", 2026, "400000.00"),
+        ("hardware", 2025, "2400000.00"),
+        ("hardware", 2026, "3000000.00"),
+    ],
+)
+def test_awards_of_a_firm_share_the_cap_of_a_year_or_of_all_years(programme, year, most):
+    books = granting(programme)
+    books.award("A", programme, "600000.00")
+    books.award("B", programme, most, year=year)
+    entries = told(books)
+    summed(entries)
+    one_more(entries[-1])
+    found(entries, "sum_award", "award B", "the cap")
+
+
+def test_as_much_national_as_provincial_money_has_a_ceiling_too():
+    books = granting("event")
+    books.fund("10.00", reference="1", level="national")
+    books.fund("10.00", reference="2", level="provincial")
+    books.audit("100.00")
+    books.award("A", "event", "100.00", project="P", base="1000.00")
+    entries = told(books)
+    summed(entries)
+    one_more(entries[-1])
+    found(entries, "sum_project", "10001", "10000")
 
 
 def test_an_issue_out_of_a_pool_that_its_owner_has_not_in_that_year_is_found():
@@ -145,3 +183,41 @@ def test_what_lacks_the_smallest_part_of_a_fen_costs_no_fen_by_any_terms():
     for terms in ({"related_party": True}, {"related_party": False}, {"use": "inference"}):
         books.correct("A", **terms)
         summed(told(books))
+
+
+def with_a_record(start: str, end: str) -> list[Fields]:
+    """Return the entries of books with one card for a time, which is eligible and has room."""
+    books = opened(lifted())
+    books.contract("A")
+    books.post([record("r", "A", start, end, 1_000)])
+    entries = told(books)
+    summed(entries)
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("lie", "code"),
+    [
+        ({"withheld": [[20_120, 3_600_000]]}, "sum_withheld"),
+        ({"withheld_cost": 450}, "sum_withheld"),
+        ({"evidence": [["contract", 0, 900_000_000, 900_000]]}, "sum_evidence"),
+        ({"ineligible": [["use", 450]]}, "sum_ineligible"),
+    ],
+)
+def test_what_is_told_of_a_record_that_fits_whole_is_found(lie, code):
+    *entries, usage = with_a_record("2025-02-01T08:00:00+08:00", "2025-02-01T09:00:00+08:00")
+    found([*entries, usage | lie], code, "record r")
+
+
+@pytest.mark.parametrize("minutes", ["01", "15", "16"])
+def test_a_record_across_midnight_that_is_told_of_its_first_day_is_found(minutes):
+    end = f"2025-02-02T00:{minutes}:00+08:00"
+    *entries, usage = with_a_record("2025-02-01T23:45:00+08:00", end)
+    (day, time), (_, more) = usage["fits"]
+    assert more == int(minutes) * 60_000
+    found([*entries, usage | {"fits": [[day, time + more]]}], "sum_fits", "record r")
+
+
+def test_records_without_a_batch_add_up_for_the_audit_looks_for_their_batches():
+    entries = with_a_record("2025-02-01T08:00:00+08:00", "2025-02-01T09:00:00+08:00")
+    summed(each for each in entries if each["kind"] != "batch")

@@ -216,3 +216,22 @@ def test_a_year_of_two_ratios_can_need_what_the_higher_one_gives():
         books.issue(2025, "500000.01")
     books.issue(2025, "500000.00")
     checked(books)
+
+
+def test_a_year_has_the_highest_ratio_of_its_own_days():
+    books = ledger(claim_months=60)
+    books.activate(text(effective="2026-01-01"))
+    contract = books.state.contracts["A"]
+    assert {year: contract.ratio_of(year) for year in (2025, 2026)} == {2025: 5_000, 2026: 4_000}
+    for year, most, more in ((2025, "500000.00", "500000.01"), (2026, "400000.00", "400000.01")):
+        with pytest.raises(Problem, match="above_need"):
+            books.issue(year, more)
+        books.issue(year, most)
+    checked(books)
+    entries = told(books)
+    for year in (2025, 2026):
+        bent = [dict(each) for each in entries]
+        (issue,) = (each for each in bent if each["kind"] == "issue" and each["year"] == year)
+        issue["amount"] += 1
+        issue["postings"] = [[*names, fen + 1] for *names, fen in issue["postings"]]
+        found(bent, "sum_need")

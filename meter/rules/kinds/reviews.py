@@ -140,16 +140,16 @@ def _check_amount(state: State, claim: Claim, amount: int, grounds: Grounds, cla
     """Raise `Problem` for more than is open, or for nothing where the papers lower no debt."""
     left = grounds.limit - claimed
     asked = claim.entered.amount or left
-    if amount > 0 >= left:
-        limit, before = format_money(grounds.limit), format_money(claimed)
-        raise Problem("nothing_payable", f"{before} of {limit} are approved already")
-    if amount > max(0, min(left, asked)):
-        raise Problem("above_payable", f"{format_money(min(left, asked))} can be approved")
     if amount == 0:
         item, year = claim.item_year
         owed = debt_of(state, known_item(state, item), year)
         if debt(state.claims.account(claim.item_year).paid, grounds.limit) >= owed:
             raise Problem("nothing_payable", "the papers lower no debt")
+    elif left <= 0:
+        limit, before = format_money(grounds.limit), format_money(claimed)
+        raise Problem("nothing_payable", f"{before} of {limit} are approved already")
+    elif amount > min(left, asked):
+        raise Problem("above_payable", f"{format_money(min(left, asked))} can be approved")
 
 
 def _approval_postings(claim: Claim, fen: int) -> list[Posting]:
