@@ -11,7 +11,7 @@ The tree only grows, so a checkpoint that proves a part also proves that nothing
 Where an entry or a tile is wrong, or the checkpoint is of another branch, `Unproved` is raised and
 nothing changes: the next `advance` begins at the same place.
 
-Only tiles that are new since the last checkpoint are read (`tiles_between`). No root proves the
+Only tiles that are new since the last checkpoint are read (`level_tiles`). No root proves the
 files attached to an entry. The caller's `check_files` compares the two, so that a damaged file is
 not taken for a broken rule.
 """
@@ -24,7 +24,7 @@ from ledger.errors import BadFolder, LedgerError
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint
 from ledger.report import Finding
-from ledger.tiles import CHECKPOINT, Level, Tile, grown_tile, has_tile, height_of
+from ledger.tiles import CHECKPOINT, Tile, height_of, level_tiles
 from ledger.tlog import (
     HASH_BYTES,
     TILE_HEIGHT,
@@ -95,7 +95,7 @@ class Following:
     def _read_leaves(self, reader: FolderReader, size: int, progress: Advance) -> dict[Tile, bytes]:
         """Return the joined leaf hashes of each new tile; the first may begin with known ones."""
         leaves: dict[Tile, bytes] = {}
-        for tile in tiles_between(self.tree.size, size, "entries"):
+        for tile in level_tiles("entries", size, self.tree.size):
             leaves[tile] = self._read_tile(reader, tile)
             if not leaves[tile].startswith(self._known(tile)):
                 detail = "it has changed entries that were proved before"
@@ -128,7 +128,7 @@ class Following:
         """
         for level in range(height_of(size)):
             first = (self.tree.size >> TILE_HEIGHT * level) // TILE_WIDTH
-            for tile in tiles_between(self.tree.size, size, level):
+            for tile in level_tiles(level, size, self.tree.size):
                 start = (tile.index - first) * _TILE_BYTES
                 _check_tile(reader, tile, row[start : start + tile.width * HASH_BYTES])
             above, place = divmod(first, TILE_WIDTH)
@@ -163,15 +163,6 @@ def _entries_of(reader: FolderReader, tile: Tile, leaves: bytes) -> Iterator[Ent
     if b"".join(map(leaf_hash, entries)) != leaves:
         raise BadFolder(f"{tile.path} was changed while it was verified")
     return zip(entries, attachments_of(reader, tile), strict=False)
-
-
-def tiles_between(old: int, new: int, level: Level) -> Iterator[Tile]:
-    """Yield the tiles of a level that a log of `new` entries has, and one of `old` has not."""
-    height = TILE_HEIGHT * level if isinstance(level, int) else 0
-    for index in range((old >> height) // TILE_WIDTH, -(-(new >> height) // TILE_WIDTH)):
-        tile = grown_tile(new, Tile(level, index, 1))
-        if tile is not None and not has_tile(old, tile):
-            yield tile
 
 
 def _check_tile(reader: FolderReader, tile: Tile, hashes: bytes) -> None:

@@ -111,12 +111,16 @@ def tiles_of(size: int) -> Iterator[Tile]:
         yield from level_tiles(level, size)
 
 
-def level_tiles(level: Level, size: int) -> Iterator[Tile]:
-    """Yield the tiles of one level; only the last may be partial."""
-    full, rest = divmod(_places(level, size), TILE_WIDTH)
-    for index in range(full):
+def level_tiles(level: Level, size: int, old_size: int = 0) -> Iterator[Tile]:
+    """Yield the tiles of one level, without those that a log of the old size has.
+
+    Only the last may be partial.
+    """
+    held, places = _places(level, old_size), _places(level, size)
+    full, rest = divmod(places, TILE_WIDTH)
+    for index in range(held // TILE_WIDTH, full):
         yield Tile(level, index, TILE_WIDTH)
-    if rest:
+    if rest and held < places:
         yield Tile(level, full, rest)
 
 

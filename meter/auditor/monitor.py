@@ -36,7 +36,7 @@ from typing import Final, NamedTuple
 
 from ledger.errors import BadNote, CannotCheck, LedgerError, NotWitnessed
 from ledger.folder import FolderReader
-from ledger.following import Following, Unproved, tiles_between
+from ledger.following import Following, Unproved
 from ledger.note import Checkpoint, Verifier, claimed_checkpoint, open_note
 from ledger.quorum import TrustPolicy, open_trusted
 from ledger.report import Finding
@@ -490,7 +490,7 @@ async def _poll_for_ever(
 
 def _new_tiles(old_size: int, size: int) -> Iterator[Tile]:
     levels: tuple[Level, ...] = ("entries", "batches", *range(height_of(size)))
-    return chain.from_iterable(tiles_between(old_size, size, level) for level in levels)
+    return chain.from_iterable(level_tiles(level, size, old_size) for level in levels)
 
 
 def _read_tree(reader: FolderReader, size: int) -> Tree | None:

@@ -4,18 +4,17 @@ import pytest
 
 from ledger.errors import Violation
 from ledger.folder import FolderReader
-from ledger.following import Following, Unproved, tiles_between
+from ledger.following import Following, Unproved
 from ledger.note import Checkpoint, open_checkpoint
 from ledger.tiles import level_tiles, tiles_of
 from ledger.tlog import Tree, leaf_hash
 from tests.ledger.exported import LOG, ORIGIN, Hashes, entry_of, exported
 
-SIZES = [0, 1, 2, 255, 256, 257, 300, 511, 512, 600]
 
-
-def advance(following, folder):
+def advance(following, folder, *progress):
     reader = FolderReader(folder)
-    following.advance(reader, open_checkpoint(reader.checkpoint(), LOG.verifier))
+    checkpoint = open_checkpoint(reader.checkpoint(), LOG.verifier)
+    following.advance(reader, checkpoint, *progress)
 
 
 def follow(tmp_path, *sizes):
@@ -36,17 +35,7 @@ def only_new_tiles(folder, old_size, size):
 
 def all_between(old_size, size):
     levels = ["entries", "batches", *range(8)]
-    return [tile for level in levels for tile in tiles_between(old_size, size, level)]
-
-
-def test_the_tiles_between_two_sizes_are_those_that_only_the_second_has():
-    for old_size in SIZES:
-        for size in SIZES[SIZES.index(old_size) :]:
-            old = {*tiles_of(old_size), *level_tiles("batches", old_size)}
-            new = {*tiles_of(size), *level_tiles("batches", size)}
-            found = all_between(old_size, size)
-            assert set(found) == new - old
-            assert len(found) == len(set(found))
+    return [tile for level in levels for tile in level_tiles(level, size, old_size)]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -108,6 +97,14 @@ def test_every_byte_of_a_part_counts_and_a_bad_part_changes_nothing(tmp_path):
 def test_a_tile_of_which_one_entry_is_known_is_followed(tmp_path):
     following = follow(tmp_path, 1, 3, 257, 259)
     assert (following.tree.size, following.finding) == (259, None)
+
+
+def test_each_tile_is_told_when_it_is_read_and_when_it_is_judged(tmp_path):
+    following, told = Following(ORIGIN, Hashes()), []
+    for size, widths in ((300, [256, 44]), (513, [256, 1])):
+        advance(following, exported(tmp_path / f"{size}", size), told.append)
+        assert told == widths * 2
+        told.clear()
 
 
 @pytest.mark.parametrize("changed", [3, 249, 255])

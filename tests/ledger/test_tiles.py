@@ -1,4 +1,5 @@
 from contextlib import suppress
+from itertools import combinations_with_replacement
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from ledger.tiles import (
     grown_tile,
     has_tile,
     height_of,
+    level_tiles,
     parse_tile_path,
     root_over,
     tile_path,
@@ -35,6 +37,15 @@ def test_a_full_tile_is_hashed_up_and_an_empty_one_is_not_there():
         *("tile/0/000", "tile/0/001.p/1", "tile/1/000.p/1"),
     ]
     assert paths(65_536)[-2:] == ["tile/1/000", "tile/2/000.p/1"]
+
+
+def test_the_tiles_after_an_old_size_are_those_that_it_has_not():
+    sizes = [0, 1, 2, 255, 256, 257, 300, 511, 512, 600, 65_535, 65_536, 65_537, 131_072]
+    for old_size, size in combinations_with_replacement(sizes, 2):
+        for level in ("entries", "batches", *range(8)):
+            old, new = ([*level_tiles(level, each)] for each in (old_size, size))
+            expected = [tile for tile in new if tile not in old]
+            assert [*level_tiles(level, size, old_size)] == expected, (level, old_size, size)
 
 
 def test_numbers_stand_in_groups_of_three_digits():
