@@ -60,10 +60,20 @@ def test_a_file_of_the_mode_of_a_group_folder_is_none(tmp_path):
 
 def test_a_file_is_emptied_or_goes_on_or_may_not_be_there(tmp_path):
     path = tmp_path / "file"
-    for options, held in (({}, b"x"), ({}, b"x"), ({"append": True}, b"xx")):
+    for options, written, held in (
+        ({}, b"long", b"long"),
+        ({}, b"x", b"x"),
+        ({"append": True}, b"y", b"xy"),
+    ):
         with open_private(path, **options) as file:
-            file.write(b"x")
+            file.write(written)
         assert path.read_bytes() == held
+    # Two that append each write behind what the other wrote.
+    with open_private(path, append=True) as one, open_private(path, append=True) as other:
+        for file, written in ((one, b"1"), (other, b"2"), (one, b"3")):
+            file.write(written)
+            file.flush()
+    assert path.read_bytes() == b"xy123"
     with pytest.raises(FileExistsError):
         open_private(path, new=True)
     with open_private(tmp_path / "new", new=True) as file:

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 
@@ -116,6 +117,27 @@ def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
     assert "000.p/3" in refused(reader.entries, Tile("entries", 0, 3), error=MissingFile)
 
 
+def test_a_folder_that_goes_while_the_log_is_listed_is_left_out(tmp_path):
+    reader = FolderReader(exported(tmp_path / "out", 3))
+    gone = tmp_path / "out" / "gone.p"
+    gone.mkdir()
+    walk = reader._walk()
+    found = {next(walk)}  # the names of the log's own folder are known now
+    gone.rmdir()
+    assert found | {*walk} == reader.files()
+
+
+def test_a_folder_that_becomes_something_else_while_the_log_is_listed_is_told(tmp_path):
+    changed = exported(tmp_path / "out", 3) / "changed.p"
+    changed.mkdir()
+    walk = FolderReader(tmp_path / "out")._walk()
+    next(walk)
+    changed.rmdir()
+    changed.touch()
+    with pytest.raises(NotADirectoryError):
+        list(walk)
+
+
 def test_files_that_are_no_plain_files_are_not_read(tmp_path):
     out = exported(tmp_path / "out", 3)
     reader = FolderReader(out)
@@ -156,6 +178,33 @@ def test_a_tile_of_hashes_that_is_cut_is_refused(tmp_path):
     with (out / "tile/0/000.p/3").open("r+b") as file:
         file.truncate(95)
     assert "95 bytes" in refused(FolderReader(out).hashes, Tile(0, 0, 3))
+
+
+def test_of_a_full_tile_each_partial_one_is_read_to_its_width(tmp_path):
+    reader = FolderReader(exported(tmp_path / "out", 256), grows=True)
+    for width in range(1, 257):
+        tile = Tile("entries", 0, width)
+        assert reader.entries(tile) == [entry_of(number) for number in range(width)]
+        assert reader.attachments(tile.beside("batches")) == {
+            number: files_of(number) for number in range(width) if files_of(number)
+        }
+        hashes = b"".join(leaf_hash(entry_of(number)) for number in range(width))
+        assert reader.hashes(tile.beside(0)) == hashes
+
+
+@pytest.mark.parametrize("level", [0, "entries", "batches"])
+def test_a_tile_has_grown_into_a_wider_one_that_begins_with_it(tmp_path, level):
+    reader = FolderReader(exported(tmp_path / "out", 10))
+    tile, wider = Tile(level, 0, 9), Tile(level, 0, 10)
+    path, right = tmp_path / "out" / tile.path, exported(tmp_path / "before", 9) / tile.path
+    shutil.copy(right, path)
+    assert reader.has_grown(tile, wider)
+    path.write_bytes(bytes([right.read_bytes()[0] ^ 1]) + right.read_bytes()[1:])
+    assert not reader.has_grown(tile, wider)
+    # The wider one begins with these too, and they are not as wide as they say.
+    for data in (right.read_bytes()[:-1], (tmp_path / "out" / wider.path).read_bytes()):
+        path.write_bytes(data)
+        refused(reader.has_grown, tile, wider, error=(BadBundle, BadFolder))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x03\x00\x00\x00\x01x", b"\x00\x00\x00\x00\x02x"])

@@ -186,6 +186,24 @@ def test_partial_tiles_go_when_the_full_one_is_published(tmp_path):
     assert "tile/1/000.p/1" in contents(folder)
 
 
+def test_a_partial_tile_stays_while_the_full_one_is_not_beside_it(tmp_path):
+    folder = grown(tmp_path / "log", 250)
+    kept = {path: data for path, data in contents(folder).items() if path.endswith("000.p/250")}
+    grown(folder, 300)
+    for path, data in kept.items():
+        place = folder / path
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(data)
+        full = place.parent.with_suffix("")
+        full.rename(tmp_path / "elsewhere")
+        grown(folder, 300)
+        assert place.read_bytes() == data
+        (tmp_path / "elsewhere").rename(full)
+        grown(folder, 300)
+        assert not place.parent.exists()
+    assert len(kept) == 3
+
+
 def test_a_publish_of_a_few_entries_makes_eight_syncs(tmp_path, monkeypatch):
     roots, synced, fsync = Log(261), [], os.fsync
     with Publisher.open(tmp_path / "log", *by(LOG), roots) as publisher:

@@ -127,6 +127,17 @@ async def test_segments_are_read_whole_and_none_where_nothing_is_wanted(owner):
             assert decode_bundle(bundle, count) == [entry(start + n) for n in range(count)]
 
 
+async def test_the_segment_of_an_entry_begins_where_its_group_did(owner):
+    assert await store.segment_start(owner, 0) == 0
+    log, _ = await filled(owner)
+    starts = [0, *itertools.accumulate(SIZES)]
+    found = [await store.segment_start(owner, number) for number in range(log.size)]
+    assert found == [
+        start for start, count in zip(starts, SIZES, strict=False) for _ in range(count)
+    ]
+    assert await store.segment_start(owner, log.size + 7) == starts[-2]
+
+
 async def test_single_entries_are_found_in_any_order_and_those_beyond_the_end_left_out(owner):
     log, _ = await filled(owner)
     everything = {number: entry(number) for number in range(log.size)}
