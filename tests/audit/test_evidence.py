@@ -192,6 +192,20 @@ def test_the_same_log_and_subject_give_the_same_bytes(log, writer, folder, tmp_p
     ]
 
 
+def test_what_a_package_says_of_itself_has_one_spelling(log, writer, folder):
+    with verified(str(log), writer.verifier.format(), None, lambda *_: None) as held:
+        told = {
+            "kind": "kashi-evidence/v1",
+            **held.about(),
+            "subject": {"enterprise": ALPHA, "item": about(folder)["subject"]["item"]},
+            "shared_batches": about(folder)["shared_batches"],
+            "files": about(folder)["files"],
+        }
+    told["subject"]["claim"] = "C-A"
+    spelt = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+    assert (folder / "about.json").read_text() == spelt
+
+
 # What is found
 
 
@@ -313,6 +327,17 @@ def test_a_folder_that_is_no_package_is_told(writer, copy, data):
     (copy / "about.json").write_bytes(data)
     result = checked(copy, writer)
     assert (result.exit_code, "no evidence package" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "subject", [None, [], "C-A", {}, {"enterprise": ALPHA, "item": ""}, {"item": "", "claim": ""}]
+)
+def test_a_package_that_names_no_subject_is_told(log, writer, copy, subject):
+    told = about(copy)
+    told["subject"] = subject
+    (copy / "about.json").write_text(json.dumps(told))
+    result = checked(copy, writer, "--log", log)
+    assert (result.exit_code, "about.json names no subject" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["note.txt", "entries/999999.json", "other/one"])

@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from meter.auditor.papers import export as papers
 from meter.auditor.papers.books import Beancount
 from meter.auditor.papers.export import FORMATS
+from meter.auditor.papers.log import verified
 from meter.auditor.papers.period import Period
 from meter.auditor.papers.tables import CLAIMS, TABLES
 from meter.values.units import format_moment, format_money, parse_instant
@@ -251,6 +253,7 @@ def test_a_workbook_has_the_same_figures_and_always_the_same_bytes(writer, log, 
     one, two = ((part / "ledger.xlsx").read_bytes() for part in parts)
     assert one == two
     book = openpyxl.load_workbook(parts[0] / "ledger.xlsx")
+    assert book.properties.created.isoformat() == "2000-01-01T00:00:00"
     assert book.sheetnames == ["about", *(table.name for table in TABLES)]
     assert writer.log.root().hex() in "".join(row[0].value for row in book["about"].iter_rows())
     for table in TABLES:
@@ -388,6 +391,14 @@ def test_two_accounts_that_beancount_cannot_tell_apart_get_two_names():
         "Expenses:Due:A-b-2",
         "Expenses:Due:A-b-3",
     ]
+
+
+@pytest.mark.parametrize("form", ["csv", "hledger"])
+def test_each_entry_is_told_when_it_was_written(writer, log, tmp_path, form):
+    told = []
+    with verified(str(log), writer.verifier.format(), None, lambda *_: None) as held:
+        papers.export(held, form, Period(), tmp_path / form, lambda *each: told.append(each))
+    assert told == [(number, writer.log.size) for number in range(1, writer.log.size + 1)]
 
 
 # What may go wrong

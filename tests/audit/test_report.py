@@ -112,6 +112,18 @@ def test_the_picture_shows_what_was_signed(log, writer, key, tmp_path, language)
         assert re.sub(r"\s", "", text) in shown, text
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_each_rule_is_told_in_the_reports_language(log, writer, key, tmp_path, language):
+    report = payload_of(made(log, writer, key, tmp_path / "r", "--lang", language))
+    told = {each["name"]: (each["meaning"], each["source"]) for each in report["rules"]}
+    assert told == {
+        rule.name: {"zh": (rule.meaning_zh, rule.source_zh), "en": (rule.meaning, rule.source)}[
+            language
+        ]
+        for rule in RULES
+    }
+
+
 def test_one_payload_gives_one_picture(folder):
     report = payload_of(folder)
     assert picture(report) == picture(report) == (folder / "report.pdf").read_bytes()

@@ -76,6 +76,14 @@ def test_what_is_as_large_as_an_interval_is_drawn_whatever_the_seed(values, meth
         assert certain <= drawn
 
 
+def test_what_is_exactly_an_interval_is_certain_and_what_is_a_fen_less_is_not():
+    for method in ("monetary-unit", "stratified"):
+        sample = draw(items(100, 99, 100, 101), method, 4, ROOT)
+        assert sample.interval == 100
+        assert [each.item.number for each in sample.drawn if each.stratum == 0] == [10, 12, 13]
+        assert sum(each.items for each in sample.strata) == 4
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_root_decides_who_is_drawn(method):
     population = items(*sizes(1, 500))
@@ -402,6 +410,15 @@ def test_no_bytes_end_in_a_traceback(tmp_path, data, suffix):
     sheet = tmp_path / f"a.{suffix}"
     sheet.write_bytes(data)
     with pytest.raises(BadSheet):
+        read_audited(sheet, units(5))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+def test_bytes_that_are_no_sheet_are_told(tmp_path, suffix):
+    sheet = tmp_path / f"a.{suffix}"
+    sheet.write_bytes(b"\xff\xfe\x00")
+    said = {"csv": "is no CSV in UTF-8", "xlsx": "is no workbook with a sheet sample"}[suffix]
+    with pytest.raises(BadSheet, match=said):
         read_audited(sheet, units(5))
 
 

@@ -46,7 +46,10 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/report.py": ("test_verify",),
     "ledger/roles.py": ("test_store", "meter/test_database_roles"),
     "ledger/seen.py": ("meter/test_verification",),
-    "ledger/store.py": ("test_store", "meter/test_lease", "meter/test_database_roles"),
+    "ledger/store.py": (
+        "test_store",
+        *("meter/test_lease", "meter/test_database_roles", "meter/test_unconfirmed"),
+    ),
     "ledger/tiles.py": ("test_tiles", "test_folder"),
     "ledger/tlog.py": ("test_tlog", "test_proof"),
     "ledger/verify.py": ("test_verify", "test_following"),

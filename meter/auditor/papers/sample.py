@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from hashlib import sha256
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final, Literal, get_args
 
 from meter.auditor.papers.log import KeptEntry
@@ -171,9 +171,8 @@ def _of_units(sample: Sample, found: _Found) -> Projection:
     projected = known + sum(taintings, Decimal()) * interval
     over = sorted((each for each in taintings if each > 0), reverse=True)
     factors = [_factor(number) for number in range(len(over) + 1)]
-    allowance = sum(
-        ((factors[n + 1] - factors[n] - 1) * each for n, each in enumerate(over)), Decimal()
-    )
+    steps = (after - before - 1 for before, after in pairwise(factors))
+    allowance = sum((step * each for step, each in zip(steps, over, strict=True)), Decimal())
     upper = known + (factors[0] + sum(over, Decimal()) + allowance) * interval
     errors = sum(error != 0 for _, error in found)
     return Projection(errors, _whole(known), _whole(projected), None, _whole(upper))
