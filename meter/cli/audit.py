@@ -138,6 +138,39 @@ def project(source: str, folder: Path, vkey: str, filled: Path | None, bearer: s
 
 
 @audit.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.argument("source")
+@click.argument("target", type=click.Path(path_type=Path), required=False)
+@_KEY
+@click.option("--sizes", is_flag=True, help="A and B are sizes of the ledger, not periods.")
+@BEARER
+def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
+    first: str,
+    second: str,
+    source: str,
+    target: Path | None,
+    vkey: str,
+    sizes: bool,
+    bearer: str | None,
+) -> None:
+    """Verify SOURCE, and tell apart what two periods A and B moved, or what two sizes held.
+
+    A period is a year, 2025, or a month, 2025-03. With a new folder TARGET the comparison is
+    written as JSON and as a workbook too. Exit codes as of `kashi audit export`.
+    """
+    from meter.auditor.papers import compare as comparing  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers.target import check_target  # noqa: PLC0415
+
+    with _told("compare"):
+        sides = comparing.sides_of(first, second, are_sizes=sizes)
+        if target is not None:
+            check_target(target)
+    with _verified(source, vkey, bearer) as log, _told("compare"):
+        click.echo(comparing.text_of(comparing.compare(log, *sides, target), log))
+
+
+@audit.command()
 @click.argument("source")
 @_TARGET
 @_KEY

@@ -138,6 +138,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/papers/accounts.py": ("audit/test_export", "audit/test_audit_data"),
     "meter/auditor/papers/audit_data.py": ("audit/test_audit_data",),
     "meter/auditor/papers/books.py": ("audit/test_books", "audit/test_export"),
+    "meter/auditor/papers/compare.py": ("audit/test_compare",),
     "meter/auditor/papers/csv_file.py": ("audit/test_export",),
     "meter/auditor/papers/evidence.py": ("audit/test_evidence", "audit/test_evidence_batches"),
     "meter/auditor/papers/export.py": ("audit/test_export",),

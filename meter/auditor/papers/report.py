@@ -34,11 +34,11 @@ from ledger.note import split_note
 from meter.auditor.papers.accounts import Accounts
 from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.target import new_folder
-from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.values.units import format_money
 from meter.views.exceptions.rule import Rule
 from meter.views.exceptions.table import exceptions, rules_with
+from meter.views.movements import programme_of
 from meter.wire import dsse
 
 REPORT_TYPE: Final = "application/vnd.kashi.audit-report+json"
@@ -191,7 +191,7 @@ def totals(log: VerifiedLog) -> list[dict[str, Any]]:
         for figure, (account_class, is_debt) in FIGURES.items():
             if kind == account_class:
                 owner, year, *_ = rest.split(":")
-                programme = _programme_of(log.state, owner) if kind in _OF_ITEMS else owner
+                programme = programme_of(log.state, owner) if kind in _OF_ITEMS else owner
                 held[programme, year][figure] += -balance.closing if is_debt else balance.closing
     return [
         {"programme": programme, "year": int(year)}
@@ -209,13 +209,6 @@ def _rule(rule: Rule, language: Language) -> dict[str, Any]:
         "meaning": rule.meaning_zh if is_chinese else rule.meaning,
         "source": rule.source_zh if is_chinese else rule.source,
     }
-
-
-def _programme_of(state: State, item: str) -> str:
-    """Return the programme of a contract or an award."""
-    if item in state.awards:
-        return state.awards[item].made.programme
-    return state.contracts[item].registered.programme
 
 
 def _signatures(note: bytes) -> list[dict[str, str]]:

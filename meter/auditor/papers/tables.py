@@ -50,7 +50,8 @@ class Table:
     columns: tuple[Column, ...]
 
 
-def _table(name: str, meaning: str, *columns: tuple[str, Form, str]) -> Table:
+def table(name: str, meaning: str, *columns: tuple[str, Form, str]) -> Table:
+    """Return a table by its columns: name, form, meaning."""
     return Table(name, meaning, tuple(Column(*each) for each in columns))
 
 
@@ -58,7 +59,7 @@ _NUMBER: Final[tuple[str, Form, str]] = ("entry", "integer", "number of the entr
 _AT: Final[tuple[str, Form, str]] = ("at", "moment", "when the ledger took it")
 _CONTRACT: Final[tuple[str, Form, str]] = ("contract", "text", "id of the contract")
 
-ENTRIES: Final = _table(
+ENTRIES: Final = table(
     "entries",
     "every entry of the period, with its exact bytes",
     _NUMBER,
@@ -71,7 +72,7 @@ ENTRIES: Final = _table(
     ("leaf", "text", "hash of its leaf in the tree, hex (RFC 9162 section 2.1.1)"),
     ("json", "text", "its canonical JSON"),
 )
-POSTINGS: Final = _table(
+POSTINGS: Final = table(
     "postings",
     "every movement of money",
     _NUMBER,
@@ -81,7 +82,7 @@ POSTINGS: Final = _table(
     ("to_account", "text", "account that receives"),
     ("amount", "money", "yuan"),
 )
-ACCOUNTS: Final = _table(
+ACCOUNTS: Final = table(
     "accounts",
     "every account: what it held before, what came and went, what it held after the period",
     ("account", "text", "name of the account"),
@@ -91,7 +92,7 @@ ACCOUNTS: Final = _table(
     ("given", "money", "postings from it"),
     ("closing", "money", "balance after the period"),
 )
-PARTIES: Final = _table(
+PARTIES: Final = table(
     "parties",
     "enterprises and providers that were registered or changed",
     _NUMBER,
@@ -100,7 +101,7 @@ PARTIES: Final = _table(
     ("id", "text", "USCC of an enterprise, id of a provider"),
     ("name", "text", "name from then on"),
 )
-CONTRACTS: Final = _table(
+CONTRACTS: Final = table(
     "contracts",
     "contracts as they were registered; amendments are entries",
     _NUMBER,
@@ -118,7 +119,7 @@ CONTRACTS: Final = _table(
     ("policy", "text", "version of the policy"),
     ("class", "text", "class that sets its ratio"),
 )
-USAGE: Final = _table(
+USAGE: Final = table(
     "usage",
     "accepted records of usage",
     _NUMBER,
@@ -138,7 +139,7 @@ USAGE: Final = _table(
     ("entitled", "money", "what the contract is entitled to by it"),
     ("granted", "money", "what coupons granted by it"),
 )
-PURCHASES: Final = _table(
+PURCHASES: Final = table(
     "purchases",
     "accepted purchases",
     _NUMBER,
@@ -154,7 +155,7 @@ PURCHASES: Final = _table(
     ("entitled", "money", "what the contract is entitled to by it"),
     ("granted", "money", "what coupons granted by it"),
 )
-CHANGES: Final = _table(
+CHANGES: Final = table(
     "changes",
     "voids and releases of records: by how much figures change",
     _NUMBER,
@@ -170,7 +171,7 @@ CHANGES: Final = _table(
     ("entitled", "money", "change of what the contract is entitled to"),
     ("granted", "money", "change of what coupons granted"),
 )
-COUPONS: Final = _table(
+COUPONS: Final = table(
     "coupons",
     "issues, allotments, withdrawals and expiries of coupons",
     _NUMBER,
@@ -181,7 +182,7 @@ COUPONS: Final = _table(
     ("enterprise", "text", "USCC; none of an expiry, whose postings name the coupons"),
     ("amount", "money", "yuan that came to the coupon; negative where they went"),
 )
-CLAIMS: Final = _table(
+CLAIMS: Final = table(
     "claims",
     "the steps of claims that move money",
     _NUMBER,
