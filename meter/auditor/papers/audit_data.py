@@ -23,25 +23,19 @@ from meter.auditor.papers.accounts import nature_of
 from meter.auditor.papers.csv_file import CsvWriter
 from meter.auditor.papers.log import KeptEntry, VerifiedLog
 from meter.auditor.papers.period import Period, date_of, first_of_next_month
-from meter.auditor.papers.tables import PARTIES, Column, Form, Row, Table, act_of, family_row
+from meter.auditor.papers.tables import PARTIES, Form, Row, Table, act_of, family_row, table
 from meter.rules.entries import AnyEntry, Posting, RecordVoided
 from meter.rules.people import People
 from meter.values.units import format_moment
 
 _CURRENCY: Final = "CNY"  # ISO 4217
 _HHMMSS: Final = slice(11, 19)  # of an instant
-
-
-def _table(name: str, meaning: str, *columns: tuple[str, Form, str]) -> Table:
-    return Table(name, meaning, tuple(Column(*each) for each in columns))
-
-
 _YEAR: Final[tuple[str, Form, str]] = ("Fiscal_Year", "integer", "calendar year of Shanghai")
 _PERIOD: Final[tuple[str, Form, str]] = ("Accounting_Period", "text", "month YYYY-MM")
 _ACCOUNT: Final[tuple[str, Form, str]] = ("GL_Account_Number", "text", "name of the account")
 _IN: Final[tuple[str, Form, str]] = ("Functional_Currency_Code", "text", "CNY")
 
-DETAILS: Final = _table(
+DETAILS: Final = table(
     "GL_Details",
     "both sides of each movement of money",
     ("Journal_ID", "integer", "number of the entry, from 0"),
@@ -61,7 +55,7 @@ DETAILS: Final = _table(
     ("Created_Time", "text", "and the time of that day"),
     ("Approved_Person_ID", "text", "who confirmed what another proposed"),
 )
-BALANCES: Final = _table(
+BALANCES: Final = table(
     "GL_Accounts_Period_Balance",
     "accounts that hold something or moved, month by month",
     _YEAR,
@@ -73,7 +67,7 @@ BALANCES: Final = _table(
     ("Ending_Functional_Amount", "money", "what it held after the month"),
     _IN,
 )
-MONTHS: Final = _table(
+MONTHS: Final = table(
     "BAS_Accounting_Period",
     "the months of the journal, without a gap",
     _YEAR,
@@ -81,25 +75,25 @@ MONTHS: Final = _table(
     ("Period_Start_Date", "date", "first day"),
     ("Period_End_Date", "date", "first day after it"),
 )
-CHART: Final = _table(
+CHART: Final = table(
     "BAS_Chart_Of_Accounts",
     "every account that a row names",
     _ACCOUNT,
     ("Account_Type", "text", "Assets, Liabilities, Equity or Expenses"),
 )
-CUSTOMERS: Final = _table(
+CUSTOMERS: Final = table(
     "BAS_Customer",
     "enterprises",
     ("Customer_ID", "text", "USCC"),
     ("Customer_Name", "text", "its newest name"),
 )
-SUPPLIERS: Final = _table(
+SUPPLIERS: Final = table(
     "BAS_Supplier",
     "providers",
     ("Supplier_ID", "text", "id of the provider"),
     ("Supplier_Name", "text", "its newest name"),
 )
-USERS: Final = _table(
+USERS: Final = table(
     "BAS_User",
     "who created or approved a line",
     ("User_ID", "text", "a person of the authority, or a provider's key"),
@@ -151,7 +145,7 @@ class _Journal:
     def take_name(self, entry: AnyEntry) -> None:
         """Take the newest name of a party."""
         match family_row(entry):
-            case (table, (str(role), str(party), str(name))) if table is PARTIES:
+            case (family, (str(role), str(party), str(name))) if family is PARTIES:
                 self._names[role, party] = name
 
     def hold(self, postings: Iterable[Posting]) -> None:
