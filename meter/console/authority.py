@@ -23,7 +23,7 @@ from meter.api.get_official import (
     get_providers,
     get_withheld,
 )
-from meter.api.get_own import get_me
+from meter.api.get_own import get_enterprise, get_me, get_provider
 from meter.api.get_people import ProposalsQuery, get_proposals
 from meter.api.get_pool_forecast import get_pool_forecast
 from meter.api.get_provider import get_streams
@@ -144,8 +144,11 @@ async def _forecast(ask: Ask, pool: PoolView, now: int) -> PoolForecast | None:
 
 async def show_review(ask: Ask, language: Language) -> web.StreamResponse:
     """Show a record that waits for a reviewer; what is done with it is an act."""
-    record = await _record(ask, ask.path("withheld"))
-    return page.show(ask, "review.html", language, record=record)
+    async with ask.at_once() as asked:
+        record = await _record(asked, ask.path("withheld"))
+        centre = await answer(asked, get_provider, provider=record.provider)
+        firm = (await answer(asked, get_enterprise, uscc=record.enterprise)).enterprise
+    return page.show(ask, "review.html", language, record=record, centre=centre, firm=firm)
 
 
 def _made(body: bytes) -> MadeEntry:

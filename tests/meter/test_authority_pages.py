@@ -109,6 +109,9 @@ async def test_an_auditor_sees_a_record_and_can_do_nothing(service):
     number = (await service.get("/v1/withheld")).json["withheld"][1]["entry"]
     found = await shown(service, auditor, f"/zh/review/{number}")
     assert "<b>" in found.text
+    for kind, names in (("enterprises", ("uscc", "name")), ("providers", ("id", "name"))):
+        (party,) = (await service.get(f"/v1/{kind}")).json[kind]
+        assert {party[name] for name in names} <= set(found.text)
     assert words("zh")["act_release"] not in found.text
     sent = await auditor.send(service, "/zh/acts/release", provider="pcl", id="<b>", reason="x")
     assert sent.status == 403
