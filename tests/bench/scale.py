@@ -15,6 +15,8 @@ class Scale:
     clients: tuple[int, ...]
     audited_in_batches: int
     audited_singly: int
+    papered_entries: int  # of the shorter log of which papers are written
+    paper_rounds: int
     flat_small: int  # entries
     flat_large: int
     flat_window: int  # records
@@ -44,6 +46,8 @@ FULL = Scale(
     clients=(1, 8, 64),
     audited_in_batches=100_000,
     audited_singly=10_000,
+    papered_entries=10_000,
+    paper_rounds=2,
     flat_small=10_000,
     flat_large=1_000_000,
     flat_window=20_000,
@@ -72,6 +76,8 @@ QUICK = Scale(
     clients=(8, 64),
     audited_in_batches=4_000,
     audited_singly=500,
+    papered_entries=1_000,
+    paper_rounds=1,
     flat_small=2_000,
     flat_large=12_000,
     flat_window=2_000,
@@ -100,6 +106,8 @@ TINY = Scale(
     clients=(2,),
     audited_in_batches=200,
     audited_singly=20,
+    papered_entries=60,
+    paper_rounds=1,
     flat_small=200,
     flat_large=1_000,
     flat_window=200,
