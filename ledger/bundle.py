@@ -67,7 +67,10 @@ def decode_bundle(data: bytes, count: int) -> list[bytes]:
 
 
 def iter_bundle(data: bytes, count: int) -> Iterator[bytes]:
-    """Yield the entries up to the place where the framing breaks, then raise `BadBundle`."""
+    """Yield the entries up to the place where the framing breaks, then raise `BadBundle`.
+
+    Bytes after the last entry are its fault.
+    """
     size, end = len(data), 0
     for number in range(count):
         start = end + _ENTRY.size
@@ -76,9 +79,11 @@ def iter_bundle(data: bytes, count: int) -> Iterator[bytes]:
         end = start + int.from_bytes(data[end:start], "big")
         if end > size:
             raise CutBundle(f"the bundle ends within its entry {number}", number)
+        if number == count - 1 and end < size:
+            raise BadBundle(f"{size - end} bytes follow entry {number}", number)
         yield data[start:end]
     if end < size:
-        raise BadBundle(f"{size - end} bytes follow entry {count - 1}", max(count - 1, 0))
+        raise BadBundle(f"{size} bytes are of no entry", 0)
 
 
 def encode_attachments(attachments: Mapping[int, Sequence[bytes]]) -> bytes:

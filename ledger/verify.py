@@ -402,7 +402,6 @@ def _read_entries(source: _Source, tree: Tree, advance: Done) -> Iterator[Entry]
             entries.extend(reader.iter_entries(tile))
         except LedgerError as error:
             fault = error
-            del entries[tile.width - 1 :]  # bytes after the last one are its fault
         tree.extend(b"".join(map(leaf_hash, entries)))
         yield from zip(entries, attachments_of(reader, tile), strict=False)
         if fault:

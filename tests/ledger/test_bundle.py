@@ -74,8 +74,9 @@ def test_the_entry_at_which_the_framing_breaks_is_named(data, count, entry):
     assert refused(decode_bundle, bytes.fromhex(data), count) == entry
 
 
-def test_entries_before_the_break_are_given():
-    entries = iter_bundle(bytes.fromhex("0001610001620009"), 3)
+@pytest.mark.parametrize("rest", ["0009", "000163ff"])
+def test_entries_before_the_break_are_given(rest):
+    entries = iter_bundle(bytes.fromhex("000161000162" + rest), 3)
     assert [next(entries), next(entries)] == [b"a", b"b"]
     assert refused(next, entries) == 2
 
