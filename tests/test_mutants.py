@@ -202,6 +202,17 @@ def test_tests_that_need_a_database_judge_nothing_that_is_pure():
         assert list(copy.seconds) == [f"{judges[0]}::test_one"]
 
 
+def test_tests_that_take_long_judge_nothing():
+    source = (REPOSITORY / LOG).read_text(encoding="utf-8")
+    with copied() as copy:
+        (copy.root / LOG_TESTS[0]).write_text(
+            "import pytest\n@pytest.mark.long\ndef test_one(): assert 0\ndef test_two(): pass\n",
+            encoding="utf-8",
+        )
+        assert copy.judge(LOG, source, LOG_TESTS) == Judgement("missed")
+        assert list(copy.seconds) == [f"{LOG_TESTS[0]}::test_two"]
+
+
 def test_what_is_only_slow_is_no_fault(monkeypatch):
     monkeypatch.setattr(run, "PATIENCE", 0)
     source = (REPOSITORY / LOG).read_text(encoding="utf-8")
@@ -281,7 +292,7 @@ def ready(kept):
     with copied() as copy:
         (copy.root / LOG).write_text(READY_CODE, encoding="utf-8")
         (copy.root / LOG_TESTS[0]).write_text(READY_TESTS, encoding="utf-8")
-        yield copy, Ready(copy, LOG_TESTS, pure=True)
+        yield copy, Ready(copy, LOG_TESTS, [LOG], pure=True)
 
 
 def test_a_process_that_has_read_the_tests_judges_by_those_that_run_the_line(ready):
@@ -327,15 +338,15 @@ def test_what_is_worked_out_at_import_is_judged_by_another_import(ready, monkeyp
 def test_lines_are_known_until_a_test_or_a_source_changes(ready):
     copy, _ = ready
     again = run.Copy(copy.root)
-    Ready(again, LOG_TESTS, pure=True)
+    Ready(again, LOG_TESTS, [LOG], pure=True)
     assert again.seconds == copy.seconds  # no test ran again
     # With those that need a database they are others.
-    assert known.Known(copy.root, pure=False).files_without(LOG_TESTS) == LOG_TESTS
+    assert known.Known(copy.root, [LOG], pure=False).files_without(LOG_TESTS) == LOG_TESTS
     tests, helper = copy.root / LOG_TESTS[0], copy.root / "tests" / "helping.py"
     helper.write_text("", encoding="utf-8")
     tests.write_text(f"import tests.helping\n{READY_TESTS}", encoding="utf-8")
     known.digest_of.cache_clear()
-    Ready(copy, LOG_TESTS, pure=True)
+    Ready(copy, LOG_TESTS, [LOG], pure=True)
     for path, unknown in [
         *((tests, LOG_TESTS), (helper, LOG_TESTS), (copy.root / LOG, LOG_TESTS)),
         (copy.root / "ledger/canon.py", []),  # which no test here runs
@@ -344,7 +355,19 @@ def test_lines_are_known_until_a_test_or_a_source_changes(ready):
         for text, left in [(f"{before}#\n", unknown), (before, [])]:
             path.write_text(text, encoding="utf-8")
             known.digest_of.cache_clear()
-            assert known.Known(copy.root, pure=True).files_without(LOG_TESTS) == left
+            assert known.Known(copy.root, [LOG], pure=True).files_without(LOG_TESTS) == left
+
+
+def test_lines_hold_where_a_source_changes_that_is_not_judged_but_its_tests_may_fail(ready):
+    copy, _ = ready
+    log, other = copy.root / LOG, "ledger/canon.py"
+    for text, passing in ((f"{READY_CODE}#\n", False), (READY_CODE, True)):
+        log.write_text(text, encoding="utf-8")
+        known.digest_of.cache_clear()
+        here = known.Known(copy.root, [other], pure=True)
+        assert here.files_without(LOG_TESTS) == []
+        assert LOG in {file for file, _ in here.tests_by_line(LOG_TESTS)}
+        assert {*here.passing(LOG_TESTS)} == (copy.seconds.keys() if passing else set())
 
 
 SHARED_CODE = "def size():\n    return 4\n"
@@ -369,8 +392,8 @@ def test_what_is_set_up_once_is_run_by_each_test_that_asks_for_it():
     with copied() as copy:
         (copy.root / LOG).write_text(SHARED_CODE, encoding="utf-8")
         (copy.root / LOG_TESTS[0]).write_text(SHARED_TESTS, encoding="utf-8")
-        process = Ready(copy, LOG_TESTS, pure=True)
-        lines = known.Known(copy.root, pure=True).tests_by_line(LOG_TESTS)
+        process = Ready(copy, LOG_TESTS, [LOG], pure=True)
+        lines = known.Known(copy.root, [LOG], pure=True).tests_by_line(LOG_TESTS)
         told = [process.judge(LOG, each, LOG_TESTS, {}) for each in mutants(SHARED_CODE)]
     test = LOG_TESTS[0]
     assert lines[LOG, 2] == {f"{test}::test_first", f"{test}::test_second"}
@@ -384,7 +407,7 @@ def test_tests_of_other_files_judge_what_the_named_ones_do_not_run():
         (copy.root / LOG).write_text(READY_CODE, encoding="utf-8")
         (copy.root / LOG_TESTS[0]).write_text("def test_nothing(): pass\n", encoding="utf-8")
         (copy.root / other).write_text(READY_TESTS, encoding="utf-8")
-        process = Ready(copy, [*LOG_TESTS, other], pure=True)
+        process = Ready(copy, [*LOG_TESTS, other], [LOG], pure=True)
         half, *_ = mutants(READY_CODE)
         found = process.judge(LOG, half, LOG_TESTS, {})
     assert found == Judgement("found", f"{other}::test_half")
@@ -400,10 +423,10 @@ def test_tests_that_cannot_be_read_or_fail_judge_nothing_at_once():
         ]:
             bad.write_text(text, encoding="utf-8")
             with pytest.raises(JudgesError, match=told):
-                Ready(copy, LOG_TESTS, pure=False)
+                Ready(copy, LOG_TESTS, [LOG], pure=False)
         bad.unlink()
         with pytest.raises(JudgesError, match="the tests cannot be read"):
-            Ready(copy, LOG_TESTS, pure=False)
+            Ready(copy, LOG_TESTS, [LOG], pure=False)
 
 
 @pytest.fixture
@@ -621,5 +644,5 @@ def test_tests_may_start_processes():
             "    assert process.exitcode == 0\n"
         )
         (copy.root / LOG_TESTS[0]).write_text(text, encoding="utf-8")
-        Ready(copy, LOG_TESTS, pure=True)
+        Ready(copy, LOG_TESTS, [LOG], pure=True)
         assert [*copy.seconds] == [f"{LOG_TESTS[0]}::test_process"]

@@ -526,6 +526,7 @@ class Writing:
         return sign(Checkpoint(self.writer.signer.name, size, root).format(), self.writer.signer)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("records", [1, 500])
 def test_twenty_runs_beside_a_writer_are_twenty_good(tmp_path, records):
     sizes, moved = [], 0
@@ -545,6 +546,7 @@ def test_twenty_runs_beside_a_writer_are_twenty_good(tmp_path, records):
     assert moved > 0, "nobody wrote meanwhile"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("records", [1, 500])
 def test_a_slow_copy_of_a_growing_folder_accuses_nobody_and_more_copying_makes_it_good(
     tmp_path, records

@@ -107,7 +107,8 @@ class Judging:
                 else [file for file in self.files if not is_pure(file)]
             )
             tests = sorted({test for file in files for test in judges_of(file)})
-            self._ready[pure] = Ready(self.copy, tests, pure=pure)
+            judged = [file for file in self.files if is_pure(file) is pure]
+            self._ready[pure] = Ready(self.copy, tests, judged, pure=pure)
         return self._ready[pure]
 
 

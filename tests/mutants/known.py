@@ -19,10 +19,16 @@ _Told = tuple[float, set[Line]]  # of a test: its seconds and its lines
 
 
 class Known:
-    """The lines of tests of the tree below `root`; where it is `pure`, those without a database."""
+    """The lines that tests of the tree below `root` run of the sources that are judged.
 
-    def __init__(self, root: Path, *, pure: bool) -> None:
+    They hold while those sources and the test are the same, whatever else has changed: a test that
+    runs other lines since then is not asked, so a fault may count as missed, and never the other
+    way. Where it is `pure`, tests without a database alone.
+    """
+
+    def __init__(self, root: Path, judged: Iterable[str], *, pure: bool) -> None:
         self._root = root
+        self._judged = frozenset(judged)
         self._pure = pure
 
     def files_without(self, files: Iterable[str]) -> list[str]:
@@ -44,6 +50,10 @@ class Known:
             sources = {source: digest_of(self._root / source) for source in ran}
             self._path(file).write_bytes(pickle.dumps((sources, held)))
 
+    def passing(self, files: Iterable[str]) -> list[str]:
+        """Return the tests of these files that passed with all sources as they are."""
+        return [test for file in files if self._is_same(file) for test, _ in self._tests_of(file)]
+
     def seconds(self, files: Iterable[str]) -> dict[str, float]:
         """Return how long each test of these files took."""
         return {test: seconds for file in files for test, (seconds, _) in self._tests_of(file)}
@@ -62,12 +72,23 @@ class Known:
 
     def _held(self, file: str) -> dict[str, _Told] | None:
         """Return what was told of each test of a file, if that still holds."""
+        sources, held = self._kept(file)
+        return None if self._changed(sources) & self._judged else held
+
+    def _is_same(self, file: str) -> bool:
+        sources, held = self._kept(file)
+        return held is not None and not self._changed(sources)
+
+    def _kept(self, file: str) -> tuple[dict[str, bytes], dict[str, _Told] | None]:
+        """Return the sources that the tests of a file ran, each with its digest, and what they did.
+
+        It was kept for the very text of the tests.
+        """
         path = self._path(file)
-        if not path.exists():
-            return None
-        sources, held = pickle.loads(path.read_bytes())
-        same = all(digest_of(self._root / each) == digest for each, digest in sources.items())
-        return held if same else None
+        return pickle.loads(path.read_bytes()) if path.exists() else ({}, None)
+
+    def _changed(self, sources: Mapping[str, bytes]) -> set[str]:
+        return {each for each, digest in sources.items() if digest_of(self._root / each) != digest}
 
     def _path(self, file: str) -> Path:
         path = self._root / file

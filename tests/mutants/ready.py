@@ -56,13 +56,15 @@ class _Asked:
 
 
 class Ready:
-    """A process with the tests of a copy, which judges one mutant after the other.
+    """A process with the tests of a copy, which judges mutants of some files, one by one.
 
     Where it is `pure`, tests that need a database are left out. Raises `JudgesError` where a test
     fails without a fault.
     """
 
-    def __init__(self, copy: Copy, tests: Sequence[str], *, pure: bool) -> None:
+    def __init__(
+        self, copy: Copy, tests: Sequence[str], judged: Iterable[str], *, pure: bool
+    ) -> None:
         self._copy = copy
         # What is in memory when the tests have been read, and which lines ran by then.
         self._functions: frozenset[Key]
@@ -77,11 +79,11 @@ class Ready:
         except EOFError:
             told = (copy.root / TOLD).read_text(errors="replace")[-2_000:]
             raise JudgesError(f"the tests cannot be read:\n{told}") from None
-        known = Known(copy.root, pure=pure)
+        known = Known(copy.root, judged, pure=pure)
         if unknown := known.files_without(tests):
             self._measure(known, unknown)
         copy.seconds |= known.seconds(tests)
-        copy.note_passing(copy.seconds)
+        copy.note_passing(known.passing(tests))
         self._tests = known.tests_by_line(tests)
 
     def judge(

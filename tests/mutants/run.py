@@ -40,7 +40,6 @@ LAST_PATIENCE: Final = 10  # times its time without the fault, measured at once
 LEAST_SECONDS: Final = 2.5
 UNKNOWN_SECONDS: Final = 5.0  # of a test that has not run yet, at most
 NO_HOPE: Final = 0.1  # of such a test, in a second
-LEAST_HOPE: Final = 0.001  # the same, where it takes long
 NO_HOPES: Final[Mapping[str, float]] = MappingProxyType({})
 LOOK_SECONDS: Final = 0.5
 # A loop without end must not fill the machine, nor outlive us.
@@ -312,7 +311,8 @@ def _import_from(root: Path) -> None:
 class Order:
     """Lets the tests begin that are hoped to find most, or runs none but those of a hope.
 
-    Where what is judged is `pure`, tests that need a database are left out: they take long.
+    Tests that are marked `long` are left out, and where what is judged is `pure`, those that need a
+    database: they take longer than what they find is worth.
     """
 
     hopes: Mapping[str, float]
@@ -321,16 +321,12 @@ class Order:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: -self.hopes.get(item.nodeid, _hope_of(item)))
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        items.sort(key=lambda item: -self.hopes.get(item.nodeid, NO_HOPE))
         if self.alone:
             items[:] = [item for item in items if item.nodeid in self.hopes]
         if self.pure:
             items[:] = [item for item in items if "database" not in _fixtures_of(item)]
-
-
-def _hope_of(item: pytest.Item) -> float:
-    """Return the hope of a test that nothing is known of."""
-    return LEAST_HOPE if item.get_closest_marker("long") else NO_HOPE
 
 
 def _fixtures_of(item: pytest.Item) -> Sequence[str]:
