@@ -37,25 +37,28 @@ from meter.api import (
     openapi,
     post,
     post_preview,
+    post_usage,
     proofs,
 )
 from meter.api.context import CONTEXT, AllMetrics, Context
 from meter.api.events import LAST_EVENT_ID
 from meter.api.get import METRICS_HEADERS
 from meter.api.post import IDEMPOTENCY_KEY
+from meter.api.post_usage import POSTS, USAGE, Posts
 from meter.api.routes import ENTRANCE, FAILURES, ISSUER, ROUTE, ROUTES_SERVED, Route, serve
 from meter.host import logs
 from meter.host.metrics import Metrics
 from meter.host.sign_in import Entrance, Failures
-from meter.host.turns import Share
 from meter.http import oidc
 from meter.http.bodies import BODIES, Bodies
+from meter.http.connections import Handler
 from meter.http.forms import SEC_FETCH_SITE
 from meter.http.problems import problem_response
 from meter.values.problems import Problem
 from meter.wire.receipt import TIME
 
 ROUTES: Final = (
+    *post_usage.ROUTES,
     *post.ROUTES,
     *post_preview.ROUTES,
     *get.ROUTES,
@@ -86,7 +89,6 @@ ROUTES: Final = (
 
 _METRICS: Final = web.AppKey("metrics", Metrics)
 _log: Final = logs.logger(__name__)
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Of two such fields a proxy before us may read the one, and we the other.
 ONCE: Final = (
     *(hdrs.AUTHORIZATION, IDEMPOTENCY_KEY, hdrs.CONTENT_ENCODING, hdrs.CONTENT_TYPE),
@@ -115,7 +117,7 @@ def make_app(
     app[CONTEXT] = context
     app[_METRICS] = context.metrics
     app[BODIES] = Bodies()
-    app[post.ENVELOPES] = Share(post.ENVELOPES_SHARE, post.ENVELOPES_CREDIT_SECONDS)
+    app[POSTS] = Posts(context, app[BODIES])
     app[proofs.PROVING] = proofs.Proving(context.metrics)
     app[get_public.PUBLIC] = get_public.PublicTotals()
     app[get_notices.NOTICES] = get_notices.Notices()
@@ -139,6 +141,35 @@ async def _tell_time(request: web.Request, response: web.StreamResponse) -> None
         response.headers[TIME] = str(request.app[CONTEXT].clock.counted())
 
 
+def posts_first(app: web.Application) -> Callable[[Handler], Handler]:
+    """Return what puts posts of usage before all routing, with the same responses."""
+    clock, metrics, respond = app[CONTEXT].clock, app[_METRICS], app[POSTS].respond
+
+    async def post(request: web.Request) -> web.StreamResponse:
+        try:
+            _check_head(request)
+            response = await respond(request)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001 - no client sees a traceback
+            problem = _problem_of(error)
+            _note_refusal(metrics, request, problem, USAGE.path)
+            response = problem_response(problem)
+        response.headers[TIME] = str(clock.counted())
+        return response
+
+    def around(rest: Handler) -> Handler:
+        def handle(request: web.Request) -> Awaitable[web.StreamResponse]:
+            is_post = request.raw_path == USAGE.path and request.method == USAGE.method
+            return (
+                post(request) if is_post and hdrs.EXPECT not in request.headers else rest(request)
+            )
+
+        return handle
+
+    return around
+
+
 def make_operator_app(metrics: Metrics, all_metrics: AllMetrics) -> web.Application:
     """Build what the operator's own listener serves: `/metrics`, with money, and nothing else."""
 
@@ -153,14 +184,11 @@ def make_operator_app(metrics: Metrics, all_metrics: AllMetrics) -> web.Applicat
 
 
 @web.middleware
-async def _problems(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem document, or the page of a problem."""
-    logs.new_request()
     try:
         _check_head(request)
         return await handler(request)
-    except Problem as problem:
-        return _refusal(request, problem)
     except web.HTTPException as error:
         code = _BY_STATUS.get(error.status)
         if code is None:
@@ -168,32 +196,49 @@ async def _problems(request: web.Request, handler: _Handler) -> web.StreamRespon
         return _refusal(request, Problem(code, error.reason), error.headers.get(hdrs.ALLOW))
     except (ConnectionError, TimeoutError):
         raise
-    except Exception:  # noqa: BLE001 - no client sees a traceback
-        _log.exception("fault")
-        return _refusal(request, Problem("internal", "the fault was logged"))
+    except Exception as error:  # noqa: BLE001 - no client sees a traceback
+        return _refusal(request, _problem_of(error))
+
+
+def _problem_of(error: Exception) -> Problem:
+    """Return what a client may know of an error; what is no problem is logged."""
+    if isinstance(error, Problem):
+        return error
+    _log.error("fault", exc_info=error)
+    return Problem("internal", "the fault was logged")
 
 
 def _check_head(request: web.Request) -> None:
     """Refuse a field that stands twice, and encoded bodies, which could unfold to any size."""
-    for name in ONCE:
-        if len(request.headers.getall(name, ())) > 1:
-            raise Problem("malformed", f"{name} stands twice in the head")
+    headers = request.headers
+    if len(headers) > len(set(map(str.lower, headers))):  # as hardly any
+        for name in ONCE:
+            if len(headers.getall(name, ())) > 1:
+                raise Problem("malformed", f"{name} stands twice in the head")
     for name, plain in _PLAIN.items():
-        if request.headers.get(name, plain).lower() != plain:
+        if headers.get(name, plain).lower() != plain:
             raise Problem("unsupported_encoding", f"send the body as it is, without {name}")
 
 
 def _refusal(request: web.Request, problem: Problem, allow: str | None = None) -> web.Response:
     resource = request.match_info.route.resource
+    route = None if resource is None else resource.canonical  # never what stands in the URL
+    _note_refusal(request.app[_METRICS], request, problem, route)
+    if ROUTE in request and request[ROUTE].kind != "api":
+        return request.app[_PAGES].show_problem(request, problem)
+    return problem_response(problem, allow)
+
+
+def _note_refusal(
+    metrics: Metrics, request: web.Request, problem: Problem, route: str | None
+) -> None:
+    """Log and count a problem that answers a request."""
     _log.info(
         "refused",
         code=problem.code,
         status=problem.status,
         method=request.method,
-        route=None if resource is None else resource.canonical,  # never what stands in the URL
+        route=route,
         facts=problem.facts,
     )
-    request.app[_METRICS].refused.labels(problem.code).inc()
-    if ROUTE in request and request[ROUTE].kind != "api":
-        return request.app[_PAGES].show_problem(request, problem)
-    return problem_response(problem, allow)
+    metrics.refused.labels(problem.code).inc()

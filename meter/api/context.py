@@ -83,9 +83,8 @@ CONTEXT: Final = web.AppKey("context", Context)
 PART: Final = "part"  # in a page's query: only this part of it
 
 
-async def authenticate(request: web.Request) -> Identity:
+async def authenticate(context: Context, request: web.Request) -> Identity:
     """Return the identity of the request's token. Raises `unauthorized`."""
-    context = request.app[CONTEXT]
     token_id, digest = parse_header(request.headers.get(hdrs.AUTHORIZATION, ""))
     async with connections.reading(context.readers, snapshot=False) as connection:
         known = await tokens.token(connection, token_id)

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct
 from ledger import canon
 from ledger.canon import MAX_INTEGER
 from meter.api.cursor import PageQuery, page_fields, place
-from meter.api.post import SIGNATURE
+from meter.api.post_usage import SIGNATURE
 from meter.api.responses import (
     BatchPage,
     BatchView,

@@ -1,27 +1,20 @@
-"""POST: the provider's batches, and the authority's commands.
+"""POST: the authority's commands; the providers' batches are in `post_usage`.
 
 A command's fields stand in the body, or in the URL where the URL names the thing. Where money
 moves, `Idempotency-Key` is required; elsewhere it is welcome. What needs two persons is proposed by
 one, with all fields in the proposal's `body`, and confirmed by the other.
 """
 
-import asyncio
-import contextlib
 import re
-import time
 from collections.abc import Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, structs
 
-from meter.api.context import Context, authenticate
 from meter.api.responses import MadeEntry
 from meter.api.routes import Ask, Handler, Route, as_asked, path_names
-from meter.host import logs
-from meter.host.turns import NOBODY, Share
-from meter.host.watermark import Watermark
 from meter.http.bodies import BODIES
 from meter.rules.commands import (
     ActivatePolicy,
@@ -85,103 +78,14 @@ from meter.rules.kinds.policies import POLICY
 from meter.rules.kinds.proposals import PROPOSAL, PROPOSAL_END
 from meter.rules.kinds.table import BY_COMMAND
 from meter.rules.two_persons import PROPOSABLE, proposed_command
-from meter.rules.verified import verified
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
 from meter.values.strict import Lines, decode_request
-from meter.wire.batch import MAX_BATCH_BYTES, SignedBatch
-from meter.wire.dsse import Document
-from meter.wire.receipt import EntryRange, Receipt
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
-SIGNATURE: Final = "Kashi-Signature"
 MAX_COMMAND_BYTES: Final = 256 * 1024
-# Usually it takes a quarter of a second. Beyond this limit the disk is slow, and connections
-# scarce.
-PUBLISHED_SECONDS: Final = 10.0
-
-# An envelope is work before anybody knows whose it is. All that turn out to be no good may take so
-# much of the time: a tenth, and some of the largest before that.
-ENVELOPES: Final = web.AppKey("envelopes", Share)
-ENVELOPES_SHARE: Final = 0.1
-ENVELOPES_CREDIT_SECONDS: Final = 1.0
-
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
-
-
-class UsageQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the response waits for beside the commit."""
-
-    wait: Literal["published"] | UnsetType = UNSET
-
-
-async def post_usage(ask: Ask) -> web.Response:
-    """Take a signed batch; the response is its signed receipt, once the commit is durable."""
-    context = ask.context
-    await _payer(ask)  # before the body, which may be large
-    data = await ask.request.app[BODIES].read(ask.request, MAX_BATCH_BYTES)
-    signed = await _verify(ask, data, await _payer(ask))
-    logs.about_request(batch=signed.payload_sha256)
-    stored = await context.submissions.batch(signed)
-    if ask.query.wait == "published":
-        await _wait_until_published(context.published, stored.entries)
-    return web.Response(
-        body=stored.receipt,
-        content_type="application/json",
-        headers={SIGNATURE: stored.signature},
-    )
-
-
-async def _payer(ask: Ask) -> str:
-    """Return who pays if the envelope is no good: nobody while there is room, else the token.
-
-    Raises `Problem` `busy`.
-    """
-    share = ask.request.app[ENVELOPES]
-    if not share.is_used_up(NOBODY):
-        return NOBODY
-    with contextlib.suppress(Problem):
-        token_id = (await authenticate(ask.request)).token_id
-        if not share.is_used_up(token_id):
-            return token_id
-    raise Problem("busy", "too many envelopes are no good: send yours with a token, or later")
-
-
-async def _verify(ask: Ask, data: bytes, payer: str) -> SignedBatch:
-    """Return the batch of an envelope; one that is no good is charged to its payer."""
-    metrics, began = ask.context.metrics, time.thread_time()
-    try:
-        signed = verified(ask.context.registry.now.state.keys, data)
-    except Problem as problem:
-        seconds = time.thread_time() - began
-        metrics.verify_seconds.observe(seconds)
-        if problem.code == "bad_signature" and await _has_learnt_keys(ask.context):
-            return await _verify(ask, data, payer)
-        ask.request.app[ENVELOPES].charge(payer, seconds)
-        if payer == NOBODY:
-            metrics.anonymous_seconds.labels("envelope").inc(seconds)
-        metrics.batches.labels(problem.code).inc()
-        raise
-    metrics.verify_seconds.observe(time.thread_time() - began)
-    return signed
-
-
-async def _has_learnt_keys(context: Context) -> bool:
-    """Return whether keys are registered that were not known here; no key ever goes."""
-    before = len(context.registry.now.state.keys)
-    await context.catch_up()
-    return len(context.registry.now.state.keys) > before
-
-
-async def _wait_until_published(published: Watermark, entries: EntryRange) -> None:
-    """Wait until a checkpoint covers all entries of a batch. Raises `not_published`."""
-    last = entries.first + entries.count - 1
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PUBLISHED_SECONDS):
-            await published.beyond(last)
-    if published.size <= last:
-        raise Problem("not_published", f"the batch is committed up to entry {last}")
 
 
 def _handler_of(kind: type[Asked]) -> Handler:
@@ -398,27 +302,6 @@ _CONFIRMATION: Final = Route(
     ),
 )
 ROUTES: Final = [
-    Route(
-        "POST",
-        "/v1/usage",
-        post_usage,
-        "Post a signed batch of usage records; the receipt answers it",
-        Receipt,
-        query=UsageQuery,
-        body=Document,
-        codes=(
-            "bad_envelope",
-            "bad_batch",
-            "bad_signature",
-            "key_revoked",
-            "provider_mismatch",
-            "wrong_log",
-            "wrong_genesis",
-            "seq_conflict",
-            "looks_alike",
-            "not_published",
-        ),
-    ),
     *map(_command, COMMANDS),
     _CONFIRMATION,
 ]

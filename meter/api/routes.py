@@ -87,7 +87,7 @@ class Ask:
     async def check_still_admitted(self) -> None:
         """Raise `unauthorized` where the token or the session has ended since."""
         if self.session is None:
-            await authenticate(self.request)
+            await authenticate(self.context, self.request)
         elif await session_of(self.request, is_used=False) is None:
             raise Problem("unauthorized", "the session has ended")
 
@@ -223,7 +223,7 @@ async def _who(route: Route, request: web.Request, session: Session | None) -> I
     if not route.roles:
         return None
     if route.kind == "api":
-        return await authenticate(request)
+        return await authenticate(request.app[CONTEXT], request)
     if session is None:
         raise Problem("unauthorized", "nobody is signed in here, or no longer")
     return session.who

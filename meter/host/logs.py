@@ -67,13 +67,8 @@ def write_to(stream: TextIO, level: str = "INFO") -> Iterator[None]:
 
 
 def about_request(**values: str) -> None:
-    """Add values to all later log lines of this request."""
+    """Add values to all later log lines of this request, whose task has a context of its own."""
     structlog.contextvars.bind_contextvars(**values)
-
-
-def new_request() -> None:
-    """Forget the values of the request before; a connection serves many."""
-    structlog.contextvars.clear_contextvars()
 
 
 def _renderer(*, readable: bool) -> Processor:

@@ -5,9 +5,9 @@ The service keeps no more for a client than a head, the buffer of a body, and a 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, cast
 
 from aiohttp import web, web_protocol
 
@@ -32,28 +32,40 @@ DRAIN_SECONDS: Final = 10  # for open requests when the service stops
 web_protocol.MAX_MSG_QUEUE_SIZE = 2
 
 _log: Final = logs.logger(__name__)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
 async def listening(
-    app: web.Application, host: str, port: int, *, shared: bool = False
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    shared: bool = False,
+    around: Callable[[Handler], Handler] = lambda handle: handle,
 ) -> AsyncIterator[str]:
     """Serve an application; yield its URL, and at the end wait for open requests.
 
-    A `shared` port has several processes of ours behind it.
+    A `shared` port has several processes of ours behind it. What handles a request is what `around`
+    makes of the application's own handler.
     """
     # A handler is cancelled when its client has gone, and so its query is; what waits to be decided
     # is decided all the same.
     runner = web.AppRunner(app, shutdown_timeout=DRAIN_SECONDS, handler_cancellation=True)
-    async with listener(runner, host, port, MAX_CONNECTIONS, _connection, shared=shared) as url:
+
+    def connect(server: web.Server) -> _Connection:
+        return _connection(server, around)
+
+    async with listener(runner, host, port, MAX_CONNECTIONS, connect, shared=shared) as url:
         yield url
 
 
-def _connection(server: web.Server) -> "_Connection":
+def _connection(server: web.Server, around: Callable[[Handler], Handler]) -> "_Connection":
     return _Connection(
         server,
+        around,
         loop=asyncio.get_running_loop(),
-        access_log=None,  # type: ignore[arg-type]  # means none
+        access_log=None,  # means none
         # Compressed bodies are refused, so nothing may decompress them before that.
         auto_decompress=False,
         # From the last response, or from the start, to the end of a head.
@@ -67,18 +79,27 @@ def _connection(server: web.Server) -> "_Connection":
 class _Connection(web.RequestHandler):
     """A connection that cuts off a client that does not read, and refuses by problem documents."""
 
+    def __init__(
+        self, server: web.Server, around: Callable[[Handler], Handler], **settings: Any
+    ) -> None:
+        super().__init__(server, **settings)
+        # Made by the application, all requests are of its own class.
+        self._request_handler = cast("Any", around(cast("Handler", server.request_handler)))
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         if isinstance(resp, web.HTTPExpectationFailed):  # it comes before any handler of ours
             resp = self._refuse(Problem("expectation_failed", "send the request without Expect"))
+        late = asyncio.get_running_loop().call_later(RESPONSE_SECONDS, self._cut_off)
         try:
-            async with asyncio.timeout(RESPONSE_SECONDS):
-                return await super().finish_response(request, resp, start_time)
-        except TimeoutError:
-            if self.transport is not None:
-                self.transport.abort()
-            return resp, True
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            late.cancel()
+
+    def _cut_off(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
     def handle_error(
         self,

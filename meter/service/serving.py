@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from meter.api.app import make_app
+from meter.api.app import make_app, posts_first
 from meter.api.context import AllMetrics, Context
 from meter.api.streams import Streams
 from meter.api.submit import Submissions
@@ -78,7 +78,9 @@ async def answering(
             entrance,
             client,
         )
-        url = await stack.enter_async_context(listening(app, host, port, shared=shared))
+        url = await stack.enter_async_context(
+            listening(app, host, port, shared=shared, around=posts_first(app))
+        )
         # Ends the open event streams, or the stop would wait for them.
         stack.callback(parts.submissions.watermark.close)
         yield url

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from meter.api import post, proofs
+from meter.api import post_usage, proofs
 from meter.host import turns
 from meter.host.turns import OFFICIAL, SUBJECT
 from meter.wire import dsse
@@ -234,8 +234,8 @@ async def spent_on(service: Service, work: str) -> float:
 @pytest.fixture
 def no_credit(monkeypatch) -> None:
     """Let the first envelope and the first proof of nobody's use up the share for ever."""
-    monkeypatch.setattr(post, "ENVELOPES_SHARE", 1e-9)
-    monkeypatch.setattr(post, "ENVELOPES_CREDIT_SECONDS", 0.0)
+    monkeypatch.setattr(post_usage, "ENVELOPES_SHARE", 1e-9)
+    monkeypatch.setattr(post_usage, "ENVELOPES_CREDIT_SECONDS", 0.0)
     monkeypatch.setattr(proofs, "PUBLIC_SHARE", 1e-9)
     monkeypatch.setattr(proofs, "PUBLIC_CREDIT_SECONDS", 0.0)
 

@@ -29,8 +29,7 @@ from ledger.quorum import TrustPolicy
 from ledger.tlog import Tree, leaf_hash
 from meter import client
 from meter.agent.push import Reporter
-from meter.api import openapi
-from meter.api import post as api_post
+from meter.api import openapi, post_usage
 from meter.api.app import ROUTES
 from meter.auditor import receipt_check, receipts
 from meter.auditor.receipt_check import Trust, Verdict, policy_of
@@ -700,7 +699,7 @@ async def test_while_publishing_is_held_up_a_batch_is_committed_and_its_proof_co
 ):
     publishing_here(monkeypatch)
     monkeypatch.setattr("meter.publish.folder.RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(api_post, "PUBLISHED_SECONDS", 0.3)
+    monkeypatch.setattr(post_usage, "PUBLISHED_SECONDS", 0.3)
     async with serving(database, tmp_path) as service:
         await service.open_books()
         await service.published()
@@ -718,7 +717,7 @@ async def test_while_publishing_is_held_up_a_batch_is_committed_and_its_proof_co
                 answer = await service.get(path)
                 assert (answer.status, answer.code) == (503, "not_published")
             assert (await client.post(service.url, data)).body == committed.body
-        monkeypatch.setattr(api_post, "PUBLISHED_SECONDS", 10.0)
+        monkeypatch.setattr(post_usage, "PUBLISHED_SECONDS", 10.0)
         answer = await service.post("/v1/usage?wait=published", data, None)
         assert (answer.status, answer.body) == (200, committed.body)
         assert (await service.get(f"/v1/entries/{number}/proof")).status == 200
