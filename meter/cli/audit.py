@@ -174,6 +174,54 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
 @click.argument("source")
 @_TARGET
 @_KEY
+@click.option("--month", required=True, help="The month of booking, 2025-03.")
+@click.option("--contract", help="A contract or an award: its id.")
+@click.option("--firm", help="A firm: its USCC.")
+@click.option("--provider", help="A provider: its id.")
+@click.option("--format", "form", required=True, type=click.Choice(["json", "pdf", "xlsx"]))
+@click.option("--lang", "language", default="zh", type=click.Choice(["zh", "en"]), help="Of a PDF.")
+@BEARER
+def statement(  # noqa: PLR0913, PLR0917 - one argument for each option
+    source: str,
+    target: Path,
+    vkey: str,
+    month: str,
+    contract: str | None,
+    firm: str | None,
+    provider: str | None,
+    form: str,
+    language: str,
+    bearer: str | None,
+) -> None:
+    """Verify SOURCE, and write what a month booked for one party or contract into the file TARGET.
+
+    Each amount names its entries. Exit codes as of `kashi audit export`.
+    """
+    from meter.auditor.papers import statement as stating  # noqa: PLC0415 - slow to import
+    from meter.auditor.papers.statement_words import Language  # noqa: PLC0415
+    from meter.auditor.papers.target import check_target  # noqa: PLC0415
+    from meter.views.statement import Subject, SubjectKind  # noqa: PLC0415
+
+    asked = {"contract": contract, "firm": firm, "provider": provider}
+    named = [(kind, name) for kind, name in asked.items() if name is not None]
+    if len(named) != 1:
+        raise click.UsageError("name one of --contract, --firm and --provider")
+    subject = Subject(convert(named[0][0], SubjectKind), named[0][1])
+    with _told("write"):
+        period = stating.month_of(month)
+        check_target(target)
+    with _verified(source, vkey, bearer) as log, _told("write"):
+        paper = stating.paper_of(log, period, subject)
+        spoken = convert(language, Language)
+        stating.write_paper(paper, convert(form, stating.Form), spoken, target)
+        count = len({line.entry for line in paper.statement.lines})
+        click.echo(f"{target}: {count} of {log.size} entries, root {log.root}, hash {paper.hash}")
+
+
+@audit.command()
+@click.argument("source")
+@_TARGET
+@_KEY
 @click.option("--key", "secret", required=True, type=FILE, help="Your Ed25519 key (PEM).")
 @click.option("--auditor", required=True, help="Who reports, as the report says it.")
 @click.option("--lang", "language", default="zh", type=click.Choice(["zh", "en"]))
