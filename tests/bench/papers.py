@@ -8,11 +8,11 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from meter.auditor.papers.export import FORMATS
 from tests.bench.audit import BATCH_RECORDS, Case
 from tests.bench.report import Say, Section, Table
 from tests.bench.scale import Scale
@@ -40,13 +40,13 @@ class Log:
     key: Path
     costs: dict[str, Cost] = field(default_factory=dict)
 
-    def papers(self) -> dict[str, list[str]]:
+    def papers(self, forms: Sequence[str]) -> dict[str, list[str]]:
         """The commands by name; OUT stands for a new folder."""
         log, vkey = str(self.case.folder), ["--vkey", str(self.case.vkey)]
         signed = ["--key", str(self.key), "--auditor", "bench"]
         exports = {
             f"export, {form}": ["audit", "export", log, "OUT", *vkey, "--format", form]
-            for form in FORMATS
+            for form in forms
         }
         firm = ["--enterprise", enterprise_of(0)]
         return {
@@ -92,7 +92,7 @@ async def run(server: Server, scale: Scale, say: Say) -> Section:
         await log.case.fill(server)
     for number in range(scale.paper_rounds):
         for log in logs:
-            for name, words in log.papers().items():
+            for name, words in log.papers(scale.paper_forms).items():
                 say(f"{name}, {log.case.usage:,} entries", number / scale.paper_rounds)
                 await log.measure(name, words, number)
     return Section("papers", [_table(logs)])

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from meter.auditor.papers.export import FORMATS
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -17,6 +19,7 @@ class Scale:
     audited_singly: int
     papered_entries: int  # of the shorter log of which papers are written
     paper_rounds: int
+    paper_forms: tuple[str, ...]  # of exports
     flat_small: int  # entries
     flat_large: int
     flat_window: int  # records
@@ -48,6 +51,7 @@ FULL = Scale(
     audited_singly=10_000,
     papered_entries=10_000,
     paper_rounds=2,
+    paper_forms=FORMATS,
     flat_small=10_000,
     flat_large=1_000_000,
     flat_window=20_000,
@@ -78,6 +82,7 @@ QUICK = Scale(
     audited_singly=500,
     papered_entries=1_000,
     paper_rounds=1,
+    paper_forms=FORMATS,
     flat_small=2_000,
     flat_large=12_000,
     flat_window=2_000,
@@ -108,6 +113,7 @@ TINY = Scale(
     audited_singly=20,
     papered_entries=60,
     paper_rounds=1,
+    paper_forms=("csv",),
     flat_small=200,
     flat_large=1_000,
     flat_window=200,
