@@ -351,7 +351,10 @@ class Monitor:
         number = branch.number if branch else _next_number(self._branches)
         if number <= MAX_FORKS:
             grown = Branch(number, checkpoint)
-            if branch is not None and checkpoint.size < branch.checkpoint.size:
+            if branch is not None and (
+                checkpoint.size < branch.checkpoint.size
+                or (tree is None and checkpoint == branch.checkpoint)
+            ):
                 grown = branch  # its newest checkpoint stays
             self._keep_alarm(grown)
             if grown is not branch:

@@ -338,8 +338,8 @@ def show(verdict: Verdict, console: Console) -> None:
     for gap in verdict.gaps:
         console.print(
             f"gap: {gap.provider}, stream {gap.stream}: no batches {gap.first} to {gap.last}",
+            **_PLAIN,
             style="yellow",
-            soft_wrap=True,
         )
     for notice in report.notices:
         console.print(f"notice: {notice.code}: {notice.detail}", **_PLAIN, style="yellow")

@@ -1,0 +1,97 @@
+"""Branches that the monitor knows, what it keeps at once, and which files of evidence it reads."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.cosign import Cosigner, add_cosignatures
+from ledger.errors import CannotCheck
+from meter.auditor import evidence
+from tests.meter.test_monitor import Watch, grow
+from tests.sites import NOON, Site, published
+
+
+@pytest.fixture
+def site(tmp_path) -> Iterator[Site]:
+    with published(tmp_path / "www") as site:
+        yield site
+
+
+@pytest.fixture
+def watch(site, tmp_path) -> Iterator[Watch]:
+    watch = Watch(site, tmp_path / "data")
+    yield watch
+    watch.monitor.close()
+
+
+@pytest.mark.parametrize("later", [0, 1, 5])
+async def test_what_is_of_a_known_branch_is_no_damage_though_no_tile_of_it_is_served(
+    site, watch, later
+):
+    twin = site.writer.twin()
+    site.post(3)
+    site.publish()
+    await watch.poll()
+    grow(twin, 30)
+    before = twin.twin()
+    grow(twin, later)
+    site.publish(twin)
+    await watch.poll()
+    site.publish()  # the log shows its own history again
+    await watch.poll()
+    site.publish(before)
+    shutil.rmtree(site.folder / "tile")
+    # The same checkpoint under another note is not the one that was refused.
+    note = site.checkpoint
+    cosigned = Cosigner.from_seed("example.com/w", bytes(32)).cosign(
+        note.decode().partition("\n\n")[0] + "\n", NOON
+    )
+    (site.folder / "checkpoint").write_bytes(add_cosignatures(note, [cosigned]))
+    await watch.poll()
+    assert watch.alarms() == {"fork"}
+    assert watch.said("fork") == ["on"]
+    assert watch.said("damage") == []
+
+
+async def test_a_fork_is_kept_by_the_look_that_finds_it(site, watch):
+    twin = site.writer.twin()
+    site.post(3)
+    site.publish()
+    await watch.poll()
+    grow(twin, 30)
+    site.publish(twin)
+    await watch.poll()
+    watch.restart()
+    assert watch.alarms() == {"fork"}
+
+
+MONITORS = {"kind": "fork", "at": 1, "ours": "a", "theirs": "b", "root": "", "hashes": []}
+WITNESSES = {"kind": "fork", "at": 1, "signed": "", "offered": "b", "old": 1, "hashes": []}
+
+
+@pytest.fixture
+def files(site) -> list[dict]:
+    """The files of evidence of a monitor and of a witness."""
+    return [MONITORS, WITNESSES | {"signed": site.checkpoint.decode()}]
+
+
+def test_a_field_that_no_file_of_evidence_has_is_refused(files):
+    for fields in files:
+        evidence.read(json.dumps(fields).encode())
+        for wrong in (fields | {"more": 1}, dict(list(fields.items())[1:])):
+            with pytest.raises(CannotCheck, match="not a file of evidence"):
+                evidence.read(json.dumps(wrong).encode())
+
+
+def test_a_file_of_evidence_has_four_mebibytes_at_most(files, tmp_path):
+    path: Path = tmp_path / "evidence.json"
+    for fields in files:
+        data = json.dumps(fields).encode()
+        path.write_bytes(data.ljust(4_194_304))
+        assert evidence.read_file(path) == evidence.read(data)
+        path.write_bytes(data.ljust(4_194_305))
+        with pytest.raises(CannotCheck, match="has more than 4194304 bytes"):
+            evidence.read_file(path)
