@@ -50,7 +50,10 @@ async def get_questions(ask: Ask) -> QuestionPage:
         state = State(contracts=known.state.contracts, providers=known.state.providers)
         # What is not read yet may hold the summaries that are missing.
         is_all = reached >= head.size - 1
-        state.last_at = ask.context.clock.counted() if is_all else found[-1][1].at
+        if is_all:
+            state.last_at = ask.context.clock.counted()
+        elif found:  # what was searched may hold no record
+            state.last_at = found[-1][1].at
         await _load_records(connection, state, found)
         questions = Questions(state)
         for number, entry in found:

@@ -1,9 +1,10 @@
 """A large ledger against a small one: rates, memory and recovery.
 
 One ledger is filled from nothing. The rate is measured when it is small and when it is large, in
-windows of equally many records; on the large one, under full load, the balance question is asked
-on a connection of its own, bodies of the largest size are thrown at it, and service and database
-are killed. At last the ledger is exported and its read models are rebuilt.
+windows of equally many records, and the same questions are asked of both; on the large one, under
+full load, the balance question is asked on a connection of its own, bodies of the largest size are
+thrown at it, and service and database are killed. At last the ledger is exported and its read
+models are rebuilt.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from statistics import median
 import aiohttp
 
 from meter.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_ITEMS
+from tests.bench import questions
 from tests.bench.load import Feeds, Supply, Window, closed_loop, percentile
 from tests.bench.report import Bar, Curve, Line, Say, Section, Table, ms, spread
 from tests.bench.scale import Scale
@@ -59,6 +61,7 @@ class Findings:
     balances: dict[str, list[float]] = field(default_factory=dict)  # by load
     peaks: list[tuple[str, int]] = field(default_factory=list)  # bytes, after what
     restarts: dict[str, list[float]] = field(default_factory=dict)  # by what was killed
+    asked: list[questions.Found] = field(default_factory=list)  # small, large
     entries: int = 0
     works: dict[str, float] = field(default_factory=dict)  # entries a second, by command
 
@@ -121,8 +124,10 @@ async def run(server: Server, scale: Scale, say: Say) -> Section:
     growing.service = await growing.ledger.serve()
     try:
         await growing.grow(scale.flat_small)
+        await _ask_questions(growing)
         found.small = await growing.windows(f"{scale.flat_small:,}")
         await growing.grow(scale.flat_large)
+        await _ask_questions(growing)
         found.large = await growing.windows(f"{scale.flat_large:,}")
         found.peaks.append(("load", growing.service.peak_bytes()))
         await _ask_balances(growing)
@@ -133,6 +138,16 @@ async def run(server: Server, scale: Scale, say: Say) -> Section:
         await growing.service.stop()
     await _work(growing)
     return Section("flat", _tables(found, scale), _bars(found, scale), [_curve(found)])
+
+
+# All questions, while nothing is posted
+
+
+async def _ask_questions(growing: Growing) -> None:
+    entries = await growing.size()
+    growing.say(f"questions at {entries:,} entries", 0.7 * entries / growing.scale.flat_large)
+    times = max(1, growing.scale.questions // 10)
+    growing.found.asked.append(await questions.ask_all(growing.service, entries, times))
 
 
 # The balance question under full load
@@ -288,6 +303,7 @@ def _tables(found: Findings, scale: Scale) -> list[Table]:
     return [
         Table(("measured", "figure"), rates),
         Table(("load", "balance queries", "p50 ms", "p99 ms"), queries),
+        questions.table(*found.asked, (scale.flat_small, scale.flat_large)),
     ]
 
 

@@ -44,22 +44,23 @@ SELECT first, last FROM meter.gap
 WHERE provider = $1 AND stream = $2 AND first > $3 ORDER BY first LIMIT $4;
 
 -- name: gap_days
--- When the batches beside each gap of some providers were accepted.
+-- When the batches beside each gap of some providers were accepted: each is looked up, however many
+-- there are.
 SELECT (
-    SELECT segment.last_at FROM ledger.segment WHERE segment.first <= batch.entry
-    ORDER BY segment.first DESC LIMIT 1
+    SELECT last_at FROM ledger.segment WHERE segment.first <= (
+        SELECT entry FROM meter.batch
+        WHERE (provider, stream, seq) = (held.provider, held.stream, held.first - 1)
+    ) ORDER BY segment.first DESC LIMIT 1
 ) AS begins, (
-    SELECT segment.last_at FROM ledger.segment WHERE segment.first <= next.entry
-    ORDER BY segment.first DESC LIMIT 1
+    SELECT last_at FROM ledger.segment WHERE segment.first <= (
+        SELECT entry FROM meter.batch
+        WHERE (provider, stream, seq) = (held.provider, held.stream, held.last + 1)
+    ) ORDER BY segment.first DESC LIMIT 1
 ) AS ends
 FROM (
     SELECT provider, stream, first, last FROM meter.gap
     WHERE provider = ANY ($1::text[]) ORDER BY provider, stream, first LIMIT $2
-) AS held
-LEFT JOIN meter.batch ON (batch.provider, batch.stream, batch.seq)
-    = (held.provider, held.stream, held.first - 1)
-JOIN meter.batch AS next ON (next.provider, next.stream, next.seq)
-    = (held.provider, held.stream, held.last + 1);
+) AS held;
 
 -- name: rejected
 -- Refused results, and batches whose number was taken, in the order in which they came: those
