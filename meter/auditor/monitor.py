@@ -351,10 +351,7 @@ class Monitor:
         number = branch.number if branch else _next_number(self._branches)
         if number <= MAX_FORKS:
             grown = Branch(number, checkpoint)
-            if branch is not None and (
-                checkpoint.size < branch.checkpoint.size
-                or (tree is None and checkpoint == branch.checkpoint)
-            ):
+            if branch is not None and checkpoint.size <= branch.checkpoint.size:
                 grown = branch  # its newest checkpoint stays
             self._keep_alarm(grown)
             if grown is not branch:
