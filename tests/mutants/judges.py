@@ -159,7 +159,12 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/papers/xlsx_file.py": ("audit/test_export",),
     "meter/auditor/receipt_check.py": ("test_receipts",),
     "meter/auditor/receipts.py": ("test_verdicts_shown", "test_receipts"),
-    "meter/auditor/replay.py": ("test_audit_bends", "test_audit"),
+    "meter/auditor/replay.py": (
+        "test_signatures",
+        "test_audit_bends",
+        "test_audit",
+        "test_monitor",
+    ),
     "meter/auditor/shares.py": ("test_shares",),
     "meter/auditor/sums.py": (*_SUMS, "test_amendments", "test_persons"),
     "meter/auditor/token_watch.py": ("test_tokens",),
