@@ -23,6 +23,7 @@ from meter.host.tokens import Identity, parse_header
 from meter.host.turns import Spare, Turns
 from meter.host.watermark import Watermark
 from meter.tables import connections, tokens
+from meter.tables.access_log import AccessLog
 from meter.tables.alerts import AlertBook
 from meter.tables.days import DaysOfUse
 from meter.tables.registry import Registered, Registry
@@ -49,6 +50,7 @@ class Context:
     clock: WatchedClock
     streams: Streams
     token_use: TokenUse
+    access_log: AccessLog
     sign_ins: SignIns
     cursor_key: bytes
     alerts: AlertBook

@@ -100,5 +100,6 @@ ROUTES: Final = [
         roles=OFFICIALS,
         body=PreviewCommand,
         codes=tuple(_CODES),
+        changes_nothing=True,
     )
 ]

@@ -21,6 +21,7 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from meter.api.context import CONTEXT, PART, Context, authenticate, session_of
+from meter.api.subjects import subjects_of
 from meter.host.sign_in import Act, Entrance, Failures, Session
 from meter.host.tokens import Identity
 from meter.http import connections, oidc
@@ -29,6 +30,7 @@ from meter.tables.connections import Connection, reading
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS, Role
 from meter.values.strict import convert_query
+from meter.wire.access_log import Access, minute_of
 
 # The role that a parameter of the path belongs to: its tokens see only their own subject there.
 OWNERS: Final[dict[str, Role]] = {"uscc": "enterprise", "provider": "provider"}
@@ -149,7 +151,8 @@ class Route:
     of the request's JSON, or a media type. `codes` are its own ones beside the general. With
     `takes_rest`, the last parameter of the path takes all the rest of it, slashes too. One that
     `ends_with_succession` tells an enterprise itself nothing about the time after it. Of a token,
-    few responses that may be large (`is_large`) are in memory at a time.
+    few responses that may be large (`is_large`) are in memory at a time. A POST that
+    `changes_nothing` is a question like a GET.
     """
 
     method: Literal["GET", "POST"]
@@ -164,7 +167,13 @@ class Route:
     takes_rest: bool = False
     ends_with_succession: bool = False
     is_large: bool = False
+    changes_nothing: bool = False
     kind: Literal["api", "page", "form"] = "api"
+
+    @property
+    def is_question(self) -> bool:
+        """Return whether it tells somebody something that not everybody may know."""
+        return bool(self.roles) and (self.method == "GET" or self.changes_nothing)
 
 
 # Known of a request of a page or form, also to what shows its problem.
@@ -195,6 +204,8 @@ def serve(route: Route) -> web.RouteDef:
         query = _query(route, request)
         ask = Ask(request, request.app[CONTEXT], who, query, session, form)
         await _note_act(route, ask)
+        if route.is_question:
+            _note_question(route, ask)
         try:
             if not route.is_large:
                 return await _respond(route, ask)
@@ -249,6 +260,25 @@ async def _note_act(route: Route, ask: Ask) -> None:
         now = ask.context.clock.counted()
         act = Act(now, ask.session.who.token_id, what, ask.request.path)
         await ask.context.sign_ins.note(act)
+
+
+def _note_question(route: Route, ask: Ask) -> None:
+    """Count a question of somebody who may ask it, whatever the answer is."""
+    context, who = ask.context, ask.who
+    assert who is not None, "a public route is no question"
+    person = "" if ask.session is None else who.token_id
+    if who.role == "authority":
+        person = context.registry.now.state.people.person_of(who.token_id) or ""
+    context.access_log.note(
+        Access(
+            at=minute_of(context.clock.counted()),
+            token=who.token_id,
+            person=person,
+            role=who.role,
+            route=route.path,
+            subjects=subjects_of(ask.path_names(), ask.query, who),
+        )
+    )
 
 
 async def _respond(route: Route, ask: Ask) -> web.StreamResponse:

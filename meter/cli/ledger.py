@@ -299,6 +299,33 @@ def _shown(microseconds: int | None) -> str:
     return "-" if microseconds is None else format_instant(microseconds // MICROSECONDS)
 
 
+@main.group("access-log")
+def access_log() -> None:
+    """For the operator: who asked what, as auditors see it."""
+
+
+@access_log.command("prune")
+@DATA
+@click.option(
+    "--months",
+    default=6,
+    show_default=True,
+    type=click.IntRange(6, 1200),
+    help="How many months are kept, in whole days.",
+)
+@NOW
+def prune_access_log(data: Path, months: int, now: str | None) -> None:
+    """Delete old rows of the access log, as the owner of the database; the service may run."""
+    from meter.service import admin, setup  # noqa: PLC0415
+
+    async def run() -> int:
+        folder = DataFolder(data)
+        clock = clock_of(setup.read_origin(folder), now, is_confirmed=True)
+        return await admin.prune_access_log(folder, months, clock)
+
+    click.echo(f"{run_async(run)} rows deleted")
+
+
 @main.command()
 @DATA
 @click.argument("out", type=click.Path(path_type=Path))

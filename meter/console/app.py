@@ -12,6 +12,7 @@ from meter.api.changes import get_changes
 from meter.api.events import EventsQuery
 from meter.api.routes import EVENTS, Ask, Route
 from meter.console import (
+    access_log,
     acts,
     alerts,
     authority,
@@ -55,6 +56,7 @@ ROUTES: Final = (
     *enterprise.ROUTES,
     *people.ROUTES,
     *tokens.ROUTES,
+    *access_log.ROUTES,
     *verify.ROUTES,
     *log.ROUTES,
     *provider.ROUTES,

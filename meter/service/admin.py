@@ -8,6 +8,7 @@ from typing import Final
 
 from ledger.progress import Progress
 from ledger.store import Head
+from meter.host.clock import Clock
 from meter.host.data_folder import DataFolder
 from meter.host.keys import Keys, new_log_key, new_receipt_key
 from meter.host.tokens import TOKEN_ID, Identity, ListedToken, has_fitting_subject, new_token
@@ -16,8 +17,9 @@ from meter.service.backup import back_up, in_a_thread, restore, take_log
 from meter.service.rebuild import rebuild
 from meter.service.recover import Recovered, publish_again, recover
 from meter.service.setup import SetupError, leave_owner, open_database, read_origin
-from meter.tables import connections, load, pages, sign_ins, tokens
+from meter.tables import access_log, connections, load, pages, sign_ins, tokens
 from meter.values.text import ALIKE
+from meter.values.units import MICROSECONDS, add_months, day_of, format_date, parse_date
 
 TOKENS_AT_ONCE: Final = 1_000
 
@@ -81,6 +83,21 @@ async def revoke_token(folder: DataFolder, token_id: str) -> None:
     async with service_connection(folder) as connection:
         if not await tokens.revoke_token(connection, token_id):
             raise SetupError("no_token", f"there is no token {token_id} to revoke")
+
+
+async def prune_access_log(folder: DataFolder, months: int, clock: Clock) -> int:
+    """Delete what the access log holds of days before so many months; return how many rows.
+
+    The database itself keeps those of the last six months. Raises `SetupError`.
+    """
+    today = format_date(clock.now() // MICROSECONDS)
+    before = day_of(parse_date(add_months(today, -months)))
+    async with open_database(folder, read_origin(folder), join=True) as database:
+        connection = await connections.connect(database.address, owner=True)
+        try:
+            return await access_log.prune(connection, before)
+        finally:
+            await connection.close()
 
 
 @contextlib.asynccontextmanager

@@ -22,6 +22,7 @@ from meter.http.connections import listening
 from meter.http.oidc import client_of
 from meter.service.setup import SetupError
 from meter.tables import connections
+from meter.tables.access_log import AccessLog
 from meter.tables.alerts import AlertBook
 from meter.tables.registry import Registry
 from meter.tables.sign_ins import SignIns
@@ -55,6 +56,8 @@ async def answering(
         token_use = TokenUse(parts.readers)
         stack.push_async_callback(token_use.write)
         stack.callback(asyncio.create_task(token_use.run()).cancel)
+        access_log = AccessLog(parts.readers)
+        await stack.enter_async_context(access_log.writing())
         entrance, issuer = _read_entrance(parts.folder)
         client = None if issuer is None else await stack.enter_async_context(client_of(issuer))
         app = make_app(
@@ -70,6 +73,7 @@ async def answering(
                 clock=parts.clock,
                 streams=Streams(parts.metrics),
                 token_use=token_use,
+                access_log=access_log,
                 sign_ins=SignIns(parts.readers),
                 cursor_key=cursor_key_of(parts.folder),
                 alerts=AlertBook(parts.readers, sending_of(parts.folder)),

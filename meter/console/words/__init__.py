@@ -6,6 +6,7 @@ from typing import Final
 
 from meter.console.formats import Language
 from meter.console.words import (
+    access_log,
     acts,
     alerts,
     authority,
@@ -32,6 +33,7 @@ _TOPICS: Final = (
     log.WORDS,
     signing_in.WORDS,
     people.WORDS,
+    access_log.WORDS,
     acts.WORDS,
     registers.WORDS,
     enterprise.WORDS,

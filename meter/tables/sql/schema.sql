@@ -1,8 +1,8 @@
 -- What the service keeps beside the ledger's entries.
 --
 -- `batch` and `seq_conflict` are evidence: signed bytes as they came, append-only. `token`,
--- `request`, what the pages need (`person`, `sign_in_link`, `session`, `act`), and the alerts of
--- people (`alert_…`) belong to the service. All other tables are projections of the entries: the service writes them in the
+-- `request`, what the pages need (`person`, `sign_in_link`, `session`, `act`), who asked what (`access`),
+-- and the alerts of people (`alert_…`) belong to the service. All other tables are projections of the entries: the service writes them in the
 -- transaction that appends the entries, loads its state from them, and `kashi rebuild` makes them
 -- anew.
 --
@@ -358,6 +358,23 @@ CREATE TABLE meter.act (
     path   text COLLATE "C" NOT NULL
 );
 
+-- Who asked what, how often in a minute: append-only. The database keeps a row for six months, from the
+-- owner too; after that the owner may delete it, and the service never.
+CREATE TABLE meter.access (
+    number   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    day      integer NOT NULL,        -- since 1970-01-01, in Shanghai
+    at       bigint NOT NULL,         -- microseconds at which the minute begins, by the service's clock
+    token    text COLLATE "C" NOT NULL, -- the id of a token, or of who signed in
+    person   text COLLATE "C" NOT NULL, -- whose it is, empty for a program's
+    role     text COLLATE "C" NOT NULL
+        CHECK (role IN ('authority', 'auditor', 'provider', 'enterprise')),
+    route    text COLLATE "C" NOT NULL, -- as it is declared: '/v1/contracts/{contract}'
+    subjects text[] COLLATE "C" NOT NULL, -- 'enterprise:…', 'contract:A', …
+    count    bigint NOT NULL CHECK (count >= 1)
+);
+CREATE INDEX access_by_minute ON meter.access (at, number);
+CREATE INDEX access_by_day ON meter.access (day);
+
 -- Where somebody wants to be alerted, and of what. `owner` is a person's or a token's id, `audience`
 -- whom its role and subject make it: 'enterprise:…', 'provider:…' or 'official'. Times are in
 -- microseconds, by the service's clock.
@@ -430,6 +447,13 @@ CREATE TABLE meter.alert_key (
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.act
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.act ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON meter.access
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE meter.access ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER kept BEFORE DELETE ON meter.access FOR EACH ROW
+    WHEN (OLD.at >= extract(epoch FROM now() - interval '6 months') * 1000000)
+    EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE meter.access ENABLE ALWAYS TRIGGER kept;
 CREATE TRIGGER waits BEFORE DELETE ON meter.alert
     FOR EACH ROW WHEN (OLD.due_at IS NOT NULL) EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.alert ENABLE ALWAYS TRIGGER waits;
@@ -442,14 +466,14 @@ ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 
 GRANT USAGE ON SCHEMA meter TO :"service";
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token,
-    meter.person, meter.sign_in_link, meter.session, meter.act TO :"service";
+    meter.person, meter.sign_in_link, meter.session, meter.act, meter.access TO :"service";
 GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt, meter.alert_key,
     meter.alert_request TO :"service";
 GRANT UPDATE (public) ON meter.alert_key TO :"service";
 GRANT SELECT, INSERT, DELETE ON meter.alert_standing TO :"service";
 GRANT DELETE ON meter.alert, meter.alert_request TO :"service"; -- once they are old
 GRANT SELECT ON SEQUENCE meter.seq_conflict_number_seq, meter.act_number_seq,
-    meter.alert_attempt_number_seq TO :"service"; -- for a backup
+    meter.access_number_seq, meter.alert_attempt_number_seq TO :"service"; -- for a backup
 GRANT UPDATE (revoked_at, used_at) ON meter.token TO :"service";
 GRANT UPDATE (issuer, subject_there, ended_at) ON meter.person TO :"service";
 GRANT UPDATE (used_at) ON meter.sign_in_link TO :"service";

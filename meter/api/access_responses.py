@@ -1,0 +1,28 @@
+"""The access log as JSON."""
+
+from msgspec import Struct
+
+from meter.api.responses import Page
+from meter.values.roles import Role
+
+
+class AccessView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one reader asked in a minute by one route; `time` is when the minute began.
+
+    `token` is the id of a token, or under which somebody signed in to the pages. `person` is whose
+    it is, if not a program's.
+    """
+
+    time: str
+    token: str
+    person: str = ""
+    role: Role
+    route: str
+    subjects: list[str]
+    count: int
+
+
+class AccessPage(Page, frozen=True, kw_only=True):
+    """Rows of the access log, the oldest first."""
+
+    accesses: list[AccessView]

@@ -1,0 +1,97 @@
+"""GET /v1/access-log, for auditors: who asked what, and never what was answered.
+
+The authority, whose questions are in it, is not told.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, UnsetType
+
+from ledger import store as ledger_store
+from meter.api.access_responses import AccessPage, AccessView
+from meter.api.cursor import PageQuery, page_fields, place
+from meter.api.routes import Ask, Route
+from meter.tables.access_log import Place, Sought, accesses
+from meter.values.problems import Problem
+from meter.values.strict import Date, Id
+from meter.values.units import DAY_SECONDS, MICROSECONDS, format_instant, parse_date
+from meter.wire.access_log import Access
+
+MAX_DAYS: Final = 31  # that one question is about
+Named = Annotated[str, Meta(min_length=1, max_length=300)]
+
+
+class AccessQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "until"}):
+    """A page of the access log: of a half-open period of Shanghai dates, 31 days at most.
+
+    Without one it is of the last 31 days.
+    """
+
+    starts: Date | UnsetType = UNSET
+    ends: Date | UnsetType = UNSET
+    token: Id | UnsetType = UNSET
+    person: Id | UnsetType = UNSET
+    subject: Named | UnsetType = UNSET
+    route: Named | UnsetType = UNSET
+
+
+async def get_access_log(ask: Ask) -> AccessPage:
+    """Who asked what, in the order of the minutes."""
+    query: AccessQuery = ask.query
+    after = place(ask, (0, 0))
+    sought = _sought(query, ask.context.clock.counted())
+    async with ask.reading() as connection:
+        head = await ledger_store.head(connection)
+        page = await accesses(connection, sought, after, query.limit)
+    return AccessPage(
+        accesses=[_view(access) for _, access in page.items],
+        **page_fields(ask, head, page, _place, after),
+    )
+
+
+def _sought(query: AccessQuery, now: int) -> Sought:
+    """Return what a query asks for; one end of a period alone bounds 31 days."""
+    most = MAX_DAYS * DAY_SECONDS * MICROSECONDS
+    starts, ends = _instant(query.starts), _instant(query.ends)
+    if ends is None:
+        ends = now + 1 if starts is None else starts + most
+    if starts is None:
+        starts = ends - most
+    if not starts < ends <= starts + most:
+        raise Problem("bad_dates", f"choose a period of 1 to {MAX_DAYS} days")
+    names = (query.token, query.person, query.subject, query.route)
+    return Sought(starts, ends, *("" if each is UNSET else each for each in names))
+
+
+def _instant(date: str | UnsetType) -> int | None:
+    return None if date is UNSET else parse_date(date) * MICROSECONDS
+
+
+def _place(item: tuple[Place, Access]) -> Place:
+    return item[0]
+
+
+def _view(access: Access) -> AccessView:
+    return AccessView(
+        time=format_instant(access.at // MICROSECONDS),
+        token=access.token,
+        person=access.person,
+        role=access.role,
+        route=access.route,
+        subjects=list(access.subjects),
+        count=access.count,
+    )
+
+
+ROUTES: Final = [
+    Route(
+        "GET",
+        "/v1/access-log",
+        get_access_log,
+        "Who asked what, by minute",
+        AccessPage,
+        roles=("auditor",),
+        query=AccessQuery,
+        codes=("bad_dates",),
+    )
+]

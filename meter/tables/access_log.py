@@ -1,0 +1,133 @@
+"""Who asked what: counted by minute in memory, written about once a minute, and never changed.
+
+A question waits for nothing of this. A stop writes what was counted; a process that is killed loses
+what it counted since it wrote last, a minute's at most while the database takes it. Where nobody
+knows whether a commit succeeded, its rows are written again, and count twice.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from ledger.queries import load
+from meter.host import logs
+from meter.tables.connections import Connection, Readers, reading
+from meter.tables.pages import Page
+from meter.values.problems import Problem
+from meter.wire.access_log import Access, day_of_access
+
+PAUSE_SECONDS: Final = 60.0
+MAX_COUNTED: Final = 10_000  # rows in memory, a few MB; then they are written at once
+
+_SQL: Final = load("meter.tables", "access_log.sql")
+_log: Final = logs.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which rows are asked for: of some instants (microseconds); empty texts leave nothing out."""
+
+    starts: int
+    ends: int
+    token: str = ""
+    person: str = ""
+    subject: str = ""
+    route: str = ""
+
+
+class AccessLog:
+    """The questions that one process was asked since it wrote last."""
+
+    def __init__(self, connections: Readers) -> None:
+        self._connections = connections
+        self._counted: Counter[Access] = Counter()
+        self._due = asyncio.Event()
+        self._ends = False
+
+    def note(self, access: Access) -> None:
+        """Count a question."""
+        self._counted[access] += 1
+        if len(self._counted) >= MAX_COUNTED:
+            self._due.set()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Write minute by minute, and at the end what is left."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            self._ends = True
+            self._due.set()
+            await task
+            if self._counted:
+                _log.error("access_log_lost", rows=len(self._counted))
+
+    async def _run(self) -> None:
+        while not self._ends:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE_SECONDS):
+                    await self._due.wait()
+            self._due.clear()
+            await self._write()
+
+    async def _write(self) -> None:
+        """Write what was counted; what cannot be written waits for the next time."""
+        counted, self._counted = self._counted, Counter()
+        if not counted:
+            return
+        try:
+            async with reading(self._connections, snapshot=False) as connection:
+                await _add(connection, counted)
+        except (Problem, asyncpg.PostgresError) as error:
+            _log.warning("access_log_not_written", exc_info=error)
+            self._counted.update(counted)
+
+
+async def _add(connection: Connection, counted: Counter[Access]) -> None:
+    rows = [
+        (
+            day_of_access(each.at),
+            each.at,
+            each.token,
+            each.person,
+            each.role,
+            each.route,
+            " ".join(each.subjects),  # none holds a space
+            count,
+        )
+        for each, count in counted.items()
+    ]
+    await connection.execute(_SQL["add_accesses"], *map(list, zip(*rows, strict=True)))
+
+
+Place = tuple[int, int]  # `at` and number of a row
+
+
+async def accesses(
+    connection: Connection, sought: Sought, after: Place, limit: int
+) -> Page[tuple[Place, Access]]:
+    """Return rows after a place, in the order of their minutes."""
+    asked = (sought.starts, sought.ends, sought.token, sought.person, sought.subject, sought.route)
+    rows = await connection.fetch(_SQL["accesses"], *asked, *after, limit + 1)
+    found = [((row["at"], row["number"]), _access(row)) for row in rows[:limit]]
+    return Page(found, more=len(rows) > limit)
+
+
+async def prune(connection: Connection, day: int) -> int:
+    """Delete the rows of the days before one, as the owner; return how many there were.
+
+    Raises `asyncpg.PostgresError` where the database keeps them yet.
+    """
+    done = await connection.execute(_SQL["prune_accesses"], day)
+    return int(done.rpartition(" ")[2])
+
+
+def _access(row: asyncpg.Record) -> Access:
+    fields = {name: row[name] for name in Access.__struct_fields__}
+    return Access(**fields | {"subjects": tuple(row["subjects"])})

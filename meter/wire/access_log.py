@@ -1,0 +1,60 @@
+"""The access log's rows: who asked what, how often in a minute; never what was answered.
+
+A row is canonical JSON (RFC 8785), `at` the microseconds at which its minute begins:
+
+    {"at":1740801600000000,"count":2,"person":"wang","role":"authority",
+     "route":"/v1/enterprises/{uscc}/balance","subjects":["enterprise:91440300708461136T"],
+     "token":"wang-1"}
+
+A day of them has a digest: SHA-256 over its rows, each on one line, in the order of their bytes.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct, to_builtins
+
+from ledger.canon import encode
+from meter.values.roles import Role
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start
+
+MINUTE: Final = 60 * MICROSECONDS
+
+
+class Access(Struct, frozen=True, kw_only=True):
+    """What one reader asked in one minute, by one route, about the same subjects.
+
+    `token` is the id of a token, or under which somebody signed in to the pages. `person` is whose
+    it is, empty for a program's.
+    """
+
+    at: int
+    token: str
+    person: str
+    role: Role
+    route: str
+    subjects: tuple[str, ...]
+    count: int = 1
+
+
+def minute_of(now: int) -> int:
+    """Return when the minute of an instant began; both in microseconds."""
+    return now - now % MINUTE
+
+
+def day_of_access(at: int) -> int:
+    """Return the Shanghai day of a row, from its microseconds."""
+    return day_of(at // MICROSECONDS)
+
+
+def bounds_of_day(day: int) -> tuple[int, int]:
+    """Return when a Shanghai day begins and ends, in microseconds."""
+    begins = day_start(day)
+    return begins * MICROSECONDS, (begins + DAY_SECONDS) * MICROSECONDS
+
+
+def digest_of(rows: Iterable[Access]) -> str:
+    """Return the hex digest of a day's rows, in whatever order they come."""
+    lines = sorted(encode(to_builtins(row)) for row in rows)
+    return sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
