@@ -4,7 +4,8 @@
     DIR/new         tiles fetched for the next checkpoint, and not proved yet
     DIR/evidence    a file for each other branch and each rollback (`auditor.evidence`), and the
                     hashes of each branch in a folder
-    DIR/alarms.json the alarms that never go off
+    DIR/alarms.json the incidents: alarms that are on
+    DIR/acknowledged  what somebody said of them (`auditor.alarms`)
     DIR/tokens.json which tokens of the authority were told (`token_watch`)
 
 Only proved tiles enter the copy, so no other branch of the log can reach it. Tiles are durable

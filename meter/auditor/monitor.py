@@ -18,13 +18,15 @@ as the branch grows. Its hashes are kept, so its next checkpoint costs what is n
 root that it goes on from the one before.
 
 A disk that cannot be written is an alarm: what is not written then is written at a later look. The
-copy and the evidence are the only state: a restart replays the copy offline and goes on.
+copy, the evidence and the incidents are the only state: a restart replays the copy offline and goes
+on. Little free space is an alarm before that, so that somebody can make room.
 `auditor.alarms` lists the alarms, `auditor.mirror` the files of the folder.
 """
 
 import asyncio
 import contextlib
 import gc
+import shutil
 import signal
 import time
 from collections import Counter
@@ -61,10 +63,15 @@ DIAGNOSIS_SECONDS: Final = 600  # between two, while the damage stays: each fetc
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a gap may be open, and how long the log may not grow."""
+    """How long a gap may be open, how long the log may not grow, and what must stay free.
+
+    Less than `free_bytes` is an alarm, which goes off once a quarter more is free again: so it does
+    not flap about the limit.
+    """
 
     gap_seconds: int
     silence_seconds: int
+    free_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +98,22 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 class Monitor:
     """One log, followed into one folder. `clock` returns seconds since 1970."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each part
         self,
         folder: Path,
         trust: Trust,
         limits: Limits,
         say: Say,
         clock: Callable[[], int] = lambda: int(time.time()),
+        *,
+        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
     ) -> None:
-        """Open the folder, which `start` replays. Raises `CannotCheck`."""
+        """Open the folder, which `start` replays; `free` returns the bytes that are free there.
+
+        Raises `CannotCheck`.
+        """
         self._trust, self._limits, self._say, self._clock = trust, limits, say, clock
+        self._folder, self._free = folder, free
         self.mirror = Mirror(folder)
         self.alarms = Alarms(self.mirror.alarms, say, clock)
         self.polls: Counter[str] = Counter()
@@ -163,6 +176,10 @@ class Monitor:
             self.polled_at = self._clock()
             self.alarms.settle("disk", {})
         self._look_at_the_time()
+        self._look_at_the_disk()
+        with contextlib.suppress(OSError):  # told already, or by the next look
+            self.alarms.take_acknowledgements()
+            self.alarms.save()
 
     def _report_failure(self, detail: str) -> None:
         self.polls["failed"] += 1
@@ -442,6 +459,12 @@ class Monitor:
         oldest = self.audit.state.last_at + waited - self._limits.gap_seconds * MICROSECONDS
         gaps = [gap for gap in self.audit.gaps() if gap.since < oldest]
         self.alarms.settle("gap", {_key(gap): _describe(gap) for gap in gaps})
+
+    def _look_at_the_disk(self) -> None:
+        free, limit = self._free(self._folder), self._limits.free_bytes
+        enough = limit + limit // 4 if self.alarms.count("space") else limit
+        told = f"{free >> 20} MB are free, and {limit >> 20} MB should be"
+        self.alarms.settle("space", {"": told} if free < enough else {})
 
     def _go_on(self, _done: int) -> None:
         if self._stopped:

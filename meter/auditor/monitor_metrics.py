@@ -4,6 +4,7 @@ No label names anybody; the details of an alarm stand in the monitor's own lines
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -11,6 +12,8 @@ from prometheus_client.registry import Collector
 
 from meter.auditor.alarms import KINDS
 from meter.auditor.monitor import Monitor
+
+MAX_INCIDENTS: Final = 100  # of a monitor for which each stream has a gap
 
 
 class MonitorMetrics(Collector):
@@ -25,6 +28,7 @@ class MonitorMetrics(Collector):
         for kind in KINDS:
             alarms.add_metric([kind], monitor.alarms.count(kind))
         yield alarms
+        yield _incidents(monitor)
         polls = CounterMetricFamily("kashi_monitor_polls", "Polls of the log", labels=["outcome"])
         for outcome in ("answered", "failed"):
             polls.add_metric([outcome], monitor.polls[outcome])
@@ -40,3 +44,16 @@ class MonitorMetrics(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"kashi_monitor_{name}", about, value=value)
+
+
+def _incidents(monitor: Monitor) -> Metric:
+    """Return since when each incident is on, of the oldest ones."""
+    family = GaugeMetricFamily(
+        "kashi_monitor_incident_seconds",
+        "When an alarm went on, in seconds since 1970",
+        labels=["kind", "incident", "acknowledged"],
+    )
+    for each in monitor.alarms.incidents()[:MAX_INCIDENTS]:
+        acknowledged = "no" if each.acknowledged is None else "yes"
+        family.add_metric([each.alarm.kind, each.id, acknowledged], each.at)
+    return family

@@ -173,6 +173,13 @@ def monitor() -> None:
     type=click.IntRange(0),
     help="Alarm when there was no new checkpoint for longer.",
 )
+@click.option(
+    "--free-mb",
+    default=1024,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Alarm when less is free on the disk of --data.",
+)
 @click.option("--listen", metavar="HOST:PORT", help="Serve /metrics there (kashi[server]).")
 @click.option(
     "--service", help="Also tell of the authority's tokens at this service; needs --token."
@@ -187,6 +194,7 @@ def follow(  # noqa: PLR0913 - one argument for each option
     interval: float,
     gap_hours: int,
     silence_minutes: int,
+    free_mb: int,
     listen: str | None,
     service: str | None,
 ) -> None:
@@ -203,7 +211,7 @@ def follow(  # noqa: PLR0913 - one argument for each option
 
     async def run() -> None:
         trust = following.Trust(read_key(vkey), read_policy(policy) if policy else None)
-        limits = following.Limits(gap_hours * 3600, silence_minutes * 60)
+        limits = following.Limits(gap_hours * 3600, silence_minutes * 60, free_mb << 20)
         with contextlib.closing(following.Monitor(data, trust, limits, say)) as watching:
             tokens = None
             if service is not None:
@@ -229,6 +237,29 @@ async def _serve_metrics(
     async with serve_metrics(MonitorMetrics(watching), *host_and_port(listen)) as url:
         say({"event": "listening", "url": url})
         yield
+
+
+@monitor.command()
+@click.argument("incident")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The monitor's folder.",
+)
+@click.option("--reason", required=True, help="What is known of it, and what is done.")
+def acknowledge(incident: str, data: Path, reason: str) -> None:
+    """Say that somebody looks after INCIDENT, which a line of the monitor names; it stays on.
+
+    The monitor may run, and says so at its next look.
+    """
+    from meter.auditor import alarms  # noqa: PLC0415
+
+    try:
+        alarms.acknowledge(data, incident, reason, int(time.time()))
+    except (LedgerError, OSError) as error:
+        complain(str(error))
+        sys.exit(NOT_CHECKED)
 
 
 @monitor.command("evidence")

@@ -862,6 +862,12 @@ def test_the_command_follows_says_what_it_finds_and_shows_metrics(site, tmp_path
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     with running(*words) as process:
+        again = json.loads(process.stdout.readline())  # the incident of before
+        assert (again["alarm"], again["state"], again["incident"]) == (
+            "gap",
+            "on",
+            line["incident"],
+        )
         assert json.loads(process.stdout.readline())["size"] == site.size
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
