@@ -1,11 +1,15 @@
 """The auditor's commands: `kashi verify`, `kashi monitor`, `kashi entry` and `kashi receipt`."""
 
-import contextlib
 import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from pathlib import Path
 from typing import Any, Final
 
@@ -180,6 +184,20 @@ def monitor() -> None:
     type=click.IntRange(0),
     help="Alarm when less is free on the disk of --data.",
 )
+@click.option(
+    "--webhook",
+    "webhooks",
+    multiple=True,
+    metavar="URL",
+    help="Send alarms there, signed; may be repeated (kashi[server]).",
+)
+@click.option(
+    "--mail",
+    "addresses",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Send alarms there by DATA/alerts.toml; may be repeated (kashi[server]).",
+)
 @click.option("--listen", metavar="HOST:PORT", help="Serve /metrics there (kashi[server]).")
 @click.option(
     "--service", help="Also tell of the authority's tokens at this service; needs --token."
@@ -195,6 +213,8 @@ def follow(  # noqa: PLR0913 - one argument for each option
     gap_hours: int,
     silence_minutes: int,
     free_mb: int,
+    webhooks: tuple[str, ...],
+    addresses: tuple[str, ...],
     listen: str | None,
     service: str | None,
 ) -> None:
@@ -212,15 +232,34 @@ def follow(  # noqa: PLR0913 - one argument for each option
     async def run() -> None:
         trust = following.Trust(read_key(vkey), read_policy(policy) if policy else None)
         limits = following.Limits(gap_hours * 3600, silence_minutes * 60, free_mb << 20)
-        with contextlib.closing(following.Monitor(data, trust, limits, say)) as watching:
+        async with AsyncExitStack() as stack:
+            tell = await stack.enter_async_context(_sending(data, webhooks, addresses, say))
+            watching = following.Monitor(data, trust, limits, tell)
+            stack.callback(watching.close)
             tokens = None
             if service is not None:
                 told = watching.mirror.tokens
                 tokens = TokenWatch(service, bearer, told, say, lambda: int(time.time()))
-            async with _serve_metrics(watching, listen, say):
-                await following.run(watching, url, bearer, interval, tokens)
+            await stack.enter_async_context(_serve_metrics(watching, listen, say))
+            await following.run(watching, url, bearer, interval, tokens)
 
     run_async(run)
+
+
+def _sending(
+    data: Path,
+    webhooks: tuple[str, ...],
+    addresses: tuple[str, ...],
+    say: Callable[[dict[str, Any]], None],
+) -> AbstractAsyncContextManager[Callable[[dict[str, Any]], None]]:
+    """Return what says a monitor's lines, and sends those of alarms where somebody wants them."""
+    if not webhooks and not addresses:
+        return nullcontext(say)
+    from ledger.files import make_private  # noqa: PLC0415
+    from meter.service import monitor_notices  # noqa: PLC0415 - needs kashi[server]
+
+    make_private(data)
+    return monitor_notices.sending(data, webhooks, addresses, say)
 
 
 @asynccontextmanager

@@ -30,13 +30,25 @@ class Mail:
         self._tls = tls
         self._site = site
 
+    @property
+    def sender(self) -> str:
+        """The address from which letters come."""
+        return self._server.sender
+
     async def send(self, target: Target, due: Due) -> Outcome:
         """Hand a message over."""
-        server = self._server
         try:
             check_mail(target.address)
+        except Problem as problem:
+            return Outcome(is_taken=False, detail=problem.detail)
+        return await self.hand_over(letter(target, due, self.sender, self._site))
+
+    async def hand_over(self, message: EmailMessage) -> Outcome:
+        """Hand a letter over."""
+        server = self._server
+        try:
             await aiosmtplib.send(
-                letter(target, due, server.sender, self._site),
+                message,
                 hostname=server.host,
                 port=server.port,
                 use_tls=server.security == "tls",
@@ -49,8 +61,6 @@ class Mail:
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             told = one_line(f"{error}") or type(error).__name__
             return Outcome(is_taken=False, detail=told)
-        except Problem as problem:
-            return Outcome(is_taken=False, detail=problem.detail)
         return Outcome(is_taken=True, detail="handed over")
 
 
