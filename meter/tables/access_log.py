@@ -75,6 +75,7 @@ class AccessLog:
                     await self._due.wait()
             self._due.clear()
             await self._write()
+        await self._write()  # what was counted during the last one
 
     async def _write(self) -> None:
         """Write what was counted; what cannot be written waits for the next time."""

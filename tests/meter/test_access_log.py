@@ -9,6 +9,7 @@ from ledger.roles import Roles
 from meter.host import clock as host_clock
 from meter.service import admin
 from meter.tables import access_log
+from meter.tables.connections import connect_readers
 from meter.values.units import MICROSECONDS, parse_date
 from meter.wire.access_log import Access, digest_of
 from tests.books import ALPHA, BETA, record
@@ -16,6 +17,7 @@ from tests.people import environment, sign_in
 from tests.services import (
     ORIGIN,
     Clock,
+    address_of,
     ask,
     authorization,
     enterprise_body,
@@ -171,6 +173,34 @@ async def test_what_cannot_be_written_now_is_written_later(database, tmp_path):
         await ask(database, f"GRANT INSERT ON meter.access TO {role}")
         await until(lambda: written(database, 1))
     assert len(await rows(database)) == 1
+
+
+async def test_what_is_asked_while_rows_are_written_is_there_after_a_stop(database, tmp_path):
+    async with serving(database, tmp_path, NOON):
+        pass
+    readers = await connect_readers(address_of(database))
+    log = access_log.AccessLog(readers)
+    connection = await asyncpg.connect(database)
+    async with log.writing():
+        log.note(row("first"))
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE meter.access IN EXCLUSIVE MODE")
+            log._due.set()
+            await until(lambda: waits(database))
+            log.note(row("second"))
+            log._ends = True  # as where a stop begins now
+    await connection.close()
+    await readers.close()
+    assert [each[0] for each in await rows(database)] == ["first", "second"]
+
+
+def row(token):
+    return Access(at=0, token=token, person="", role="auditor", route="/v1/me", subjects=())
+
+
+async def waits(database):
+    (found,) = await ask(database, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return found["count"] > 0
 
 
 async def test_the_owner_alone_deletes_rows_and_none_of_the_last_six_months(database, tmp_path):
