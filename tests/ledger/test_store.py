@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -434,6 +435,17 @@ async def test_neither_role_can_log_in_and_the_service_owns_nothing(owner):
         "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname='ledger'"
     )
     assert [row["tableowner"] for row in owners] == [ROLES.owner]
+
+
+async def test_a_login_that_serves_beside_ours_is_made_a_member_of_the_services_role(owner):
+    login = f"serving_{uuid4().hex[:8]}"
+    await owner.execute(f"CREATE ROLE {login} LOGIN")
+    await store.make_roles(owner, ROLES, login)
+    memberships = (
+        "SELECT array_agg(rolname::text) FROM pg_roles WHERE pg_has_role($1, oid, 'MEMBER')"
+    )
+    assert {*await owner.fetchval(memberships, login)} == {login, ROLES.service}
+    await owner.execute(f"DROP ROLE {login}")
 
 
 async def test_the_services_role_cannot_switch_the_guards_off(owner):
