@@ -1399,7 +1399,7 @@ async def test_an_exception_of_ours_is_a_problem_without_a_traceback(
         raise KeyError("secret of the machine room")
 
     async with serving(database, tmp_path) as service:
-        monkeypatch.setattr("meter.api.post.verified", fail)
+        monkeypatch.setattr("meter.api.post_usage.verified", fail)
         answer = await service.post("/v1/usage", b"{}", None)
         problem(answer, "internal", 500)
         assert b"secret" not in answer.body
