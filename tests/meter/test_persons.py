@@ -571,6 +571,15 @@ def test_the_sums_find_a_value_of_another_type_than_proposed(proposed, stated):
     assert by_the_sums(entries) == words
 
 
+def test_the_sums_find_a_list_that_is_shorter_or_longer_than_proposed():
+    entries = told(two())
+    (entry,) = (each for each in entries if each["kind"] == "provider")
+    body = entries[entry["proposal"]]["body"]
+    for proposed, stated in ((["1", "2"], ["1"]), (["1"], ["1", "2"]), ([], ["1"]), (["1"], [])):
+        body["name"], entry["name"] = proposed, stated
+        assert "it is not what entry" in by_the_sums(entries)
+
+
 def test_without_an_entry_0_nobody_gives_anything_alone():
     writer = two()
     writer.recover_person("zhao", "zhao-1")

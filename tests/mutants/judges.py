@@ -182,7 +182,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/sum_firms.py": ("test_successions", "test_sum_years", "test_sum_bends"),
     "meter/auditor/sum_persons.py": (
         *("test_persons", "test_proposals", "test_sum_bends", "test_first_checks"),
-        "test_sum_limits",
+        *("test_sum_limits", "test_sum_claims"),
     ),
     "meter/rules/claim_book.py": (*_CLAIMS, "test_every_entry", "test_claim_states"),
     "meter/rules/items.py": (*_CLAIMS, "test_first_checks", "test_every_entry"),
