@@ -244,6 +244,22 @@ def test_without_national_or_provincial_money_a_project_has_no_ceiling():
     summed(told(books))
 
 
+@pytest.mark.parametrize("local", ["1.00", "1.50"])
+def test_of_a_project_that_is_paid_up_to_its_ceiling_or_beyond_no_fen_is_left(local):
+    books = awarding("event")
+    books.fund("1.00", level="national")
+    books.fund("1.00", reference="2号", level="district")
+    books.audit("200.00")
+    for item, claim in (("W", "C1"), ("X", "C2")):
+        books.award(item, "event", "99.00", project="P", base="4000000.00")
+        enter(books, claim, item)
+    approve(books, "C1", "99.00")
+    books.audit("100.00")
+    books.fund(local, reference="2号", level="district")
+    with pytest.raises(Problem, match=r"project_ceiling.* 0\.00 are left"):
+        approve(books, "C2", "0.01")
+
+
 def stacked() -> Books:
     """Return claims C1 and C2 of two programmes for P, which a later version puts in one group."""
     books = awarding("event", "software")

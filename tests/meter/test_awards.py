@@ -125,6 +125,21 @@ def test_the_ceiling_of_a_project_counts_the_awards_of_all_programmes_and_years(
     check(books)
 
 
+def test_what_is_awarded_is_issued_and_granted_at_once_and_so_is_its_change():
+    books = granting("event")
+    terms = {"project": "P", "base": "9000000.00"}
+    for act, fen in (
+        (lambda: books.award("A", "event", "700.00", **terms), 70_000),
+        (lambda: books.award("B", "event", "50.00", **terms), 75_000),
+        (lambda: books.change_award("A", "600.00"), 65_000),
+        (lambda: books.change_award("B", "0.00"), 60_000),
+    ):
+        act()
+        assert books.coupon(2025, programme="event") == (fen, fen, fen)
+        assert books.state.pools["event", 2025].issued == fen
+    check(books)
+
+
 def test_a_change_that_is_asked_again_is_the_last_of_its_amount():
     books = audited()
     books.award("A", "event", "700000.00", project="P", base="9000000.00")

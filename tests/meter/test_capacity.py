@@ -63,6 +63,17 @@ def hour(id_: str, cards: int = 8, contract: str = "A", start: int = EIGHT) -> d
     return record(id_, contract, start, start + HOUR, cards * 1000)
 
 
+def test_a_void_frees_the_providers_devices_also_of_a_record_before_the_contracts_limit():
+    books = opened()
+    books.post([hour("a")])
+    books.correct(max_devices={DEVICE: 8})
+    assert books.post([hour("b")])[0].withheld == "36.00"
+    books.void("b")
+    books.void("a")
+    assert books.post([hour("c")])[0].withheld == "0.00"
+    summed(books)
+
+
 def test_a_record_that_ends_at_midnight_of_shanghai_has_no_part_in_the_day_after():
     day = day_of(EIGHT)
     midnight = day_start(day + 1)

@@ -288,6 +288,19 @@ def test_a_last_fen_is_payable_and_then_nothing():
     assert problem.detail == "500000.00 of 500000.00 are approved already"
 
 
+def test_a_debt_of_one_fen_is_set_off_too():
+    desk = Desk(A="1000000.00", B="1000000.00")
+    desk.claimed("400000.00")
+    desk.pay()
+    desk.forfeit("100000.01")
+    assert desk.debt()[1] == 1
+    papers = {"invoices": [invoice("9" * 20)], "payments": [payment("P-2")]}
+    desk.claimed("100.00", "C2", item="B", **papers)
+    assert desk.claim("C2").cash == 9_999
+    assert desk.debt()[1] == 0
+    summed(desk.books)
+
+
 def test_a_red_invoice_after_the_payment_leaves_a_debt():
     desk = Desk(A="1000000.00")
     desk.claimed(

@@ -202,6 +202,18 @@ def test_totals_do_not_depend_on_the_order_of_records_and_funds(seed):
     assert all(each == outcomes[0] for each in outcomes)
 
 
+def test_funds_that_change_what_no_coupon_pays_touch_their_contract_too():
+    books = opened(lifted(), now="2026-03-01T12:00:00+08:00")
+    for name in ("A", "B"):
+        books.contract(name, amount="900.00", max_devices={})
+        used(books, name, 900)
+    before = books.share("A", 2025).entitled
+    books.state.take_touched()
+    books.fund_contract("A", "890.00")
+    assert books.share("A", 2025).entitled < before
+    assert books.state.touched.contracts == {"A"}
+
+
 def test_a_replay_of_the_entries_comes_to_the_same():
     books, replica = world(), State()
     books.fund_contract("A", "120.00")

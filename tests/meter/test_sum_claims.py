@@ -78,8 +78,8 @@ def test_honest_entries_pass():
         ("check", "is open"),
         ("approve", "is open"),
         ("notice", "is open"),
-        ("order", "10000 fen of 2025 are payable or paid"),
-        ("pay", "10000 fen of 2025 are payable or paid"),
+        ("order", "and 10000 fen of 2025 are payable or paid"),
+        ("pay", "and 10000 fen of 2025 are payable or paid"),
     ],
 )
 def test_a_contract_that_becomes_anothers_beside_its_claims_is_found(step, words, monkeypatch):
