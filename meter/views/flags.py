@@ -70,6 +70,8 @@ _MEANINGS: Final[dict[QuestionKind, str]] = {
 SUMMARY_SECONDS: Final = 36 * 3_600  # after the end of a day, until its summary is missed
 MAX_ENTRIES_NAMED: Final = 20  # of one question: enough to begin with
 
+_QUARTER: Final = QUARTER_SECONDS * MICROSECONDS
+
 _Quarter = tuple[str, str, int]  # provider, device kind, quarter since 1970 UTC
 _Key = tuple[str | int, ...]
 _Days = dict[int, tuple[int, bool]]
@@ -181,7 +183,8 @@ class Questions:
 
     def _look_for_same(self, number: int, accepted: AcceptedEntry) -> None:
         span = _span(accepted)
-        self._look_for_moved(number, accepted)
+        if self._voided:
+            self._look_for_moved(number, accepted)
         if span in self._spans:
             other, known = self._spans[span]
             if self._is_same(number, known, accepted):
@@ -196,9 +199,10 @@ class Questions:
             )
             if contract != usage.contract:
                 self._ask("shared_run", usage.provider, {contract, usage.contract}, first, number)
-        for quarter, part in self._ragged(number, usage):
-            self._parts.setdefault(quarter, array("q")).extend(part)
-            self._changed.add(quarter)
+        if usage.start % _QUARTER or usage.end % _QUARTER:  # the rest takes whole quarters only
+            for quarter, part in self._ragged(number, usage):
+                self._parts.setdefault(quarter, array("q")).extend(part)
+                self._changed.add(quarter)
 
     def _look_for_moved(self, number: int, accepted: AcceptedEntry) -> None:
         for key in _keys(accepted, accepted.batch):
