@@ -87,7 +87,7 @@ DATABASE = {"meter/tables/*", "ledger/store.py"}
 HTTP = {
     *("meter/console/app.py", "meter/console/page.py", "meter/console/public.py"),
     *("meter/console/sign_in.py", "meter/console/enterprise.py"),
-    "meter/console/theme.py",
+    *("meter/console/theme.py", "meter/console/statements.py"),
     *("meter/console/people.py", "meter/console/claims.py", "meter/console/reviews.py"),
     "meter/console/tokens.py",
     *("meter/console/payments.py", "meter/console/notices.py"),

@@ -74,6 +74,7 @@ from meter.wire.batch import Sha256Hex
 from meter.wire.dsse import BATCH_TYPE, Document
 
 EntryNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
+MonthName = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 
 _ENTERPRISE: Final = "91440300708461136T"
 _SUCCESSOR: Final = "91440300000000022N"
@@ -365,6 +366,7 @@ PATHS: Final[dict[str, tuple[Any, str, str]]] = {
         sha256(_PAYLOAD).hexdigest(),
         "Hex sha256 of the batch's payload; the receipt's `batch`.",
     ),
+    "month": (MonthName, "2025-03", "A month of Shanghai."),
     "entry": (EntryNumber, "0", "The number of the entry, from 0."),
     "line": (EntryNumber, "41", "The number of the entry of a record, void or release."),
     "level": (str, "0", "The level of a tile of hashes, 0 over the entries."),
@@ -877,6 +879,33 @@ MEANINGS: Final[dict[str, str]] = {
     "BatchView.voids": "How many records it takes back.",
     "BatchPage.batches": "The batches of the page.",
     "reached": "Which limits of its contract leave no more by now.",
+    "StatementView.statement": "The statement itself.",
+    "StatementView.hash": "Hex sha256 of the statement's canonical JSON (RFC 8785).",
+    "StatementView.root": "Hex root of the ledger's tree at this size.",
+    "Statement.v": "The version of this form.",
+    "Statement.month": "The Shanghai month in which the ledger took the entries.",
+    "Statement.subject": "Whose statement it is.",
+    "Statement.over": "Whether the ledger has an entry of a later month.",
+    "Statement.first": "The number of the ledger's first entry of the month.",
+    "Statement.last": "The number of its last one.",
+    "Statement.totals": "The sums of all amounts.",
+    "Statement.amounts": "What was booked, by contract and time of service.",
+    "Statement.lines": "What each entry booked, in order.",
+    "StatementSubject.kind": "A contract, a firm or a provider.",
+    "StatementSubject.id": "The id, or the USCC.",
+    "StatementSubject.name": "The name at the end of the month.",
+    "StatementFigures.claimed": f"What was approved, less what was taken back. {_YUAN}.",
+    "StatementFigures.paid": f"What was ordered, less what was taken back. {_YUAN}.",
+    "StatementAmount.contract": "A contract or an award; empty for an issue.",
+    "StatementAmount.entries": "The numbers of its entries, as runs with both ends.",
+    "StatementAmount.figures": "Signed changes.",
+    "StatementLine.figures": "Signed changes.",
+    "StatementLine.at": "When the ledger took the entry.",
+    "StatementLine.kind": "The kind of the entry.",
+    "StatementLine.id": "The record or claim that it is about; empty for neither.",
+    "StatementLine.contract": "A contract or an award; empty for an issue.",
+    "service": "The month of service, the first and last of several, or the year of a coupon.",
+    "correction": "Whether it concerns an earlier month, or changes what was booked.",
     "GrowthQuery.days": "How many days, the last of which is that of the newest entry.",
     "GrowthView.days": "Days in order, oldest first.",
     "GrowthDay.entries": "How many entries the ledger held at the end of the day.",
@@ -1043,6 +1072,7 @@ REMEDIES: Final[dict[str, str]] = {
     "wrong_genesis": "The ledger of this name was made anew: compare `genesis` with entry 0, and"
     " ask the authority.",
     "seq_conflict": "The number holds another batch: sign new records under the next free number.",
+    "too_many_entries": "Make it from the log: `kashi audit statement`.",
     "moved": "Begin again with the first page; a larger `limit`, or a filter, needs fewer pages.",
     "idempotency_key_needed": "Send `Idempotency-Key`, a fresh one with each new command, the same"
     " one with each repetition.",

@@ -26,7 +26,6 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ledger import canon
 from meter.rules.entries import (
-    AcceptedEntry,
     AnyEntry,
     ClaimStep,
     ContractAmended,
@@ -43,7 +42,7 @@ from meter.values.units import DAY_SECONDS, MICROSECONDS, format_date, format_mo
 from meter.views.movements import add_to, movements, provider_of
 
 SubjectKind = Literal["contract", "firm", "provider"]
-RecordOf = Callable[[int], AcceptedEntry]  # the entry of a record by its number
+RecordOf = Callable[[int], AnyEntry]  # the entry of a record by its number
 _OfContract = RecordEntry | ContractAmended | ContractFunded
 _CHANGES: Final = RecordVoided | RecordReleased | ContractAmended | ContractFunded
 _PROVIDER_FIGURES: Final = ("cost", "withheld", "ineligible")
@@ -62,7 +61,7 @@ class Subject(NamedTuple):
         return _PROVIDER_FIGURES if self.kind == "provider" else FIGURES
 
 
-class SubjectView(Struct, frozen=True):
+class StatementSubject(Struct, frozen=True):
     """Whose statement it is, with the name at the end of the month."""
 
     kind: SubjectKind
@@ -70,7 +69,7 @@ class SubjectView(Struct, frozen=True):
     name: str
 
 
-class Figures(Struct, frozen=True):
+class StatementFigures(Struct, frozen=True):
     """Changes in yuan: withheld and ineligible are parts of the cost."""
 
     cost: str
@@ -83,17 +82,17 @@ class Figures(Struct, frozen=True):
     paid: str | UnsetType = UNSET
 
 
-class Amount(Struct, frozen=True):
+class StatementAmount(Struct, frozen=True):
     """What was booked under one contract for one time of service, and by which entries."""
 
     contract: str
     service: str
     correction: bool
-    figures: Figures
+    figures: StatementFigures
     entries: list[tuple[int, int]]
 
 
-class Line(Struct, frozen=True):
+class StatementLine(Struct, frozen=True):
     """What one entry booked under one contract for one time of service."""
 
     entry: int
@@ -103,21 +102,21 @@ class Line(Struct, frozen=True):
     contract: str
     service: str
     correction: bool
-    figures: Figures
+    figures: StatementFigures
 
 
 class Statement(Struct, frozen=True):
     """The whole of it; `first` and `last` are the ledger's entries of the month, if it has any."""
 
     month: str
-    subject: SubjectView
+    subject: StatementSubject
     over: bool
     first: int | UnsetType
     last: int | UnsetType
-    totals: Figures
-    amounts: list[Amount]
-    lines: list[Line]
-    v: Literal[1] = 1
+    totals: StatementFigures
+    amounts: list[StatementAmount]
+    lines: list[StatementLine]
+    v: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ def statement(
     Entries that do not concern it may be among them. Raises `Problem` `unknown_contract`,
     `unknown_enterprise` and `unknown_provider`.
     """
-    view = SubjectView(*subject, name=_name(state, subject, month.stop))
+    view = StatementSubject(*subject, name=_name(state, subject, month.stop))
     lines = [
         line
         for number, entry in entries
@@ -165,11 +164,13 @@ def statement(
         last=month.stop - 1 if has_entries else UNSET,
         totals=_figures(subject, totals),
         amounts=[
-            Amount(*key, _figures(subject, held.fen), [(one, last) for one, last in held.entries])
+            StatementAmount(
+                *key, _figures(subject, held.fen), [(one, last) for one, last in held.entries]
+            )
             for key, held in sorted(amounts.items())
         ],
         lines=[
-            Line(
+            StatementLine(
                 line.entry,
                 format_moment(line.at),
                 line.kind,
@@ -318,5 +319,7 @@ def _name(state: State, subject: Subject, size: int) -> str:
     raise Problem(f"unknown_{called}", f"no {called} {name:.80}")
 
 
-def _figures(subject: Subject, fen: dict[str, int]) -> Figures:
-    return Figures(**{figure: format_money(fen.get(figure, 0)) for figure in subject.figures})
+def _figures(subject: Subject, fen: dict[str, int]) -> StatementFigures:
+    return StatementFigures(
+        **{figure: format_money(fen.get(figure, 0)) for figure in subject.figures}
+    )

@@ -21,13 +21,13 @@ from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.period import Period
 from meter.auditor.papers.statement_words import Language
 from meter.auditor.papers.tables import Row, Table, table
-from meter.rules.entries import AcceptedEntry, AnyEntry
+from meter.rules.entries import AnyEntry
 from meter.values.units import parse_moment
 from meter.views.statement import (
     FIGURES,
-    Figures,
     Month,
     Statement,
+    StatementFigures,
     Subject,
     digest,
     record_named,
@@ -87,7 +87,7 @@ def month_of(text: str) -> Period:
 def paper_of(log: VerifiedLog, period: Period, subject: Subject) -> Paper:
     """Return the statement of a month. Raises `Problem` for an unknown subject."""
     month, named = _survey(log, period)
-    records: dict[int, AcceptedEntry] = {}
+    records: dict[int, AnyEntry] = {}
     entries = _entries(log, month, named, records)
     made = statement(log.state, month, subject, entries, records.__getitem__)
     return Paper(log.about(), log.verdict.note.decode(), digest(made), made)
@@ -128,14 +128,13 @@ def _survey(log: VerifiedLog, period: Period) -> tuple[Month, set[int]]:
 
 
 def _entries(
-    log: VerifiedLog, month: Month, named: set[int], records: dict[int, AcceptedEntry]
+    log: VerifiedLog, month: Month, named: set[int], records: dict[int, AnyEntry]
 ) -> Iterator[tuple[int, AnyEntry]]:
     """Yield the entries of a month, and keep the records that they name, which come before them."""
     for kept in log.entries():
         if kept.number == month.stop:
             return
         if kept.number in named:
-            assert isinstance(kept.entry, AcceptedEntry), "an entry changes what is a record"
             records[kept.number] = kept.entry
         if kept.number >= month.first:
             yield kept.number, kept.entry
@@ -185,7 +184,7 @@ def _yes(*, is_it: bool) -> str:
     return "yes" if is_it else "no"
 
 
-def _fen(figures: Figures) -> Iterator[int | None]:
+def _fen(figures: StatementFigures) -> Iterator[int | None]:
     """Yield the figures in the order of `FIGURES`; None for those that a provider is not told."""
     for name in FIGURES:
         text = getattr(figures, name)

@@ -19,6 +19,7 @@ from meter.console.words import (
     public,
     registers,
     signing_in,
+    statements,
     verify,
 )
 from meter.console.words.text import Text
@@ -37,6 +38,7 @@ _TOPICS: Final = (
     acts.WORDS,
     registers.WORDS,
     enterprise.WORDS,
+    statements.WORDS,
     alerts.WORDS,
 )
 WORDS: Final[Mapping[str, Text]] = {name: text for topic in _TOPICS for name, text in topic.items()}

@@ -1,0 +1,110 @@
+"""GET, for enterprises and officials: a month's statement of a firm.
+
+It is the one of `kashi audit statement`, by the same view, from committed entries.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from ledger import canon
+from ledger import store as ledger_store
+from meter.api.responses import AsOf, as_of
+from meter.api.routes import Ask, Route
+from meter.rules.entries import AnyEntry
+from meter.rules.kinds.table import read_entry
+from meter.tables import pages
+from meter.tables.connections import Connection
+from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
+from meter.values.units import MICROSECONDS, add_months, parse_date
+from meter.views.statement import Month, Statement, Subject, digest, record_named, statement
+
+MAX_ENTRIES: Final = 20_000  # that are read; whoever needs more makes it from the log
+_MONTH: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
+
+
+class StatementView(Struct, frozen=True):
+    """A statement, its hash, and the root of the ledger from which it was made, both in hex."""
+
+    statement: Statement
+    hash: str
+    root: str
+    as_of: AsOf
+
+
+async def get_statement(ask: Ask) -> StatementView:
+    """What the entries of a month booked for a firm, each amount with its entries."""
+    uscc, name = ask.path("uscc"), ask.path("month")
+    days = _days(name)
+    async with ask.reading() as connection:
+        head, known = await ask.context.snapshot(connection)
+        if known.enterprise(uscc) is None:
+            raise Problem("unknown_enterprise", f"no enterprise {uscc}")
+        # All entries of a commit are of one Shanghai day.
+        first, stop = await ledger_store.sizes_before(connection, days)
+        month = Month(name, first, stop, over=stop < head.size)
+        booked = await _entries(connection, uscc, month)
+        records = await _records(connection, month, booked)
+    made = statement(known.state, month, Subject("firm", uscc), booked.items(), records.__getitem__)
+    end = as_of(head.size, head.last_at)
+    return StatementView(made, digest(made), head.root.hex(), end)
+
+
+def _days(month: str) -> tuple[int, int]:
+    """Return begin and end of a month in microseconds. Raises `malformed`."""
+    if not _MONTH.fullmatch(month):
+        raise Problem("malformed", f"not a month YYYY-MM: {month!r:.80}")
+    first = f"{month}-01"
+    try:
+        begins, ends = parse_date(first), parse_date(add_months(first, 1))
+    except ValueError as error:
+        raise Problem("malformed", str(error)) from None
+    return begins * MICROSECONDS, ends * MICROSECONDS
+
+
+async def _entries(connection: Connection, uscc: str, month: Month) -> dict[int, AnyEntry]:
+    """Return the month's entries of segments that concern a firm. Raises `too_many_entries`."""
+    found: dict[int, AnyEntry] = {}
+    about = pages.entries_about(connection, f"enterprise:{uscc}", month.first - 1, MAX_ENTRIES + 1)
+    async for number, data in about:
+        if number >= month.stop:
+            break
+        if len(found) == MAX_ENTRIES:
+            raise _too_many(month)
+        found[number] = read_entry(canon.decode(data))
+    return found
+
+
+async def _records(
+    connection: Connection, month: Month, booked: Mapping[int, AnyEntry]
+) -> dict[int, AnyEntry]:
+    """Return the records that entries change, by number. Raises `too_many_entries`."""
+    named = {number for number in map(record_named, booked.values()) if number is not None}
+    earlier = await ledger_store.entries_at(connection, named - booked.keys(), MAX_ENTRIES)
+    read = {number: read_entry(canon.decode(data)) for number, data in earlier.items()}
+    found = {**booked, **read}
+    if not named <= found.keys():
+        raise _too_many(month)
+    return {number: found[number] for number in named}
+
+
+def _too_many(month: Month) -> Problem:
+    detail = f"{month.name} has more than {MAX_ENTRIES} entries: make it from the log"
+    return Problem("too_many_entries", detail)
+
+
+ROUTES: Final = [
+    Route(
+        "GET",
+        "/v1/enterprises/{uscc}/statements/{month}",
+        get_statement,
+        "What a month booked for an enterprise",
+        StatementView,
+        roles=(*OFFICIALS, "enterprise"),
+        is_large=True,
+        codes=("unknown_enterprise", "too_many_entries"),
+    ),
+]
