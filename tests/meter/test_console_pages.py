@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from meter.console import app, claims_view, page
+from meter.console import access_log, app, claims_view, page
 from meter.console.act_forms import ACTS, GROUPS
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import WORDS, words
@@ -302,6 +302,7 @@ def test_every_text_is_in_both_languages_and_used():
     sources = "".join(each.read_text() for each in CONSOLE.glob("*.py"))
     used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources)) | named_by_acts()
     used |= named_by_claims() | named_by_alerts() | named_by_people()
+    used |= {f"access_{name}" for name in access_log.FILTERS}
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()
