@@ -4,6 +4,7 @@ Where several checks lead to one answer, a fault of the first shows only in what
 pass.
 """
 
+import json
 from hashlib import sha256
 
 import pytest
@@ -15,6 +16,7 @@ from meter.rules.commands import fingerprint_of
 from meter.rules.decide_command import response_to
 from meter.rules.kinds.periods import expired
 from meter.rules.payable import count_paper
+from meter.values.strict import decode
 from meter.values.units import parse_instant
 from tests.books import (
     ALPHA,
@@ -104,6 +106,17 @@ def test_a_policy_without_claims_takes_none():
 
 def body() -> dict:
     return {"id": "C1", "item": "A", "year": 2025, "invoices": [], "payments": []}
+
+
+def test_at_most_five_hundred_ask_for_a_part_of_a_pool():
+    body = {"programme": PROGRAMME, "year": 2025}
+    for count in (0, 1, 500, 501):
+        data = json.dumps(body | {"requests": [[ALPHA, "1.00"]] * count}).encode()
+        if count in {1, 500}:
+            assert len(decode(data, commands.AllocatePool).requests) == count
+        else:
+            with pytest.raises(ValueError, match="requests"):
+                decode(data, commands.AllocatePool)
 
 
 def test_an_enterprise_ends_its_claim_by_withdrawing_it_alone():

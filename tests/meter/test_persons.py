@@ -589,6 +589,31 @@ def test_without_an_entry_0_nobody_gives_anything_alone():
     assert by_the_sums([entries[-1], contract]) == "a contract by zhao alone"
 
 
+def test_the_sums_find_what_is_confirmed_of_one_whose_rights_have_ended():
+    writer = two()
+    by_both(writer, "person", id="zhao")
+    by_both(writer, "token", id="zhao-1", holder="zhao")
+    number = writer.propose("issue", "wang-1", **ISSUE)
+    confirmed = writer.confirm(number, "li-1")
+    writer.confirm(writer.propose("person_end", "li-1", id="wang"), "zhao-1")
+    entries = told(writer)
+    assert by_the_sums(entries) == ""
+    entries.append(entries[confirmed])
+    entries[confirmed] = {"kind": "batch"}  # what is named by number stays where it was
+    assert by_the_sums(entries) == f"entry {number} is no open proposal"
+
+
+def test_the_sums_find_what_is_given_with_a_token_that_has_ended():
+    writer = two()
+    by_both(writer, "token", id="wang-2", holder="wang")
+    writer.do(commands.EndToken(token="wang-2"))
+    writer.freeze("A")
+    entries = told(writer)
+    assert by_the_sums(entries) == ""
+    entries[-1]["by"] = "wang-2"
+    assert by_the_sums(entries) == "wang-2 is no token of wang"
+
+
 @pytest.mark.parametrize("late", [-1, 0])
 def test_the_sums_know_how_long_a_proposal_is_open(late):
     writer = two()
