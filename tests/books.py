@@ -477,6 +477,24 @@ class Books:
     def close(self, year: int, programme: str = PROGRAMME, **more: Any) -> int:
         return self.ask(commands.CloseYear, programme=programme, year=year, **more)
 
+    def close_month(self, month: str, waiver: str = "", **more: Any) -> int:
+        """Close a month of the ledger; a `waiver` is the person who answers for its gaps."""
+        if waiver:
+            more["waiver"] = {"person": waiver, "reason": "the stream was replaced"}
+        return self.ask(commands.CloseMonth, month=month, **more)
+
+    def confirm_month(self, month: str, enterprise: str = ALPHA) -> int:
+        return self.ask(commands.ConfirmMonth, month=month, enterprise=enterprise)
+
+    def dispute(self, id_: str, contract: str = "A", provider: str = "pcl", **more: Any) -> int:
+        """Dispute a record of a contract."""
+        body = {"contract": contract, "provider": provider, "id": id_, "reason": "it never ran"}
+        return self.ask(commands.DisputeRecord, **(body | more))
+
+    def dismiss(self, id_: str, provider: str = "pcl") -> int:
+        """Let a disputed record stand."""
+        return self.ask(commands.DismissDispute, provider=provider, id=id_, reason="it ran")
+
     def change_award(self, award: str, amount: str, reason: str = "found by the audit") -> int:
         return self.ask(commands.ChangeAward, award=award, amount=amount, reason=reason)
 

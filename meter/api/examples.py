@@ -25,8 +25,12 @@ from meter.rules.commands import (
     AuditProject,
     ChangeAward,
     CheckClaim,
+    CloseMonth,
     CloseYear,
+    ConfirmMonth,
     ConfirmProposal,
+    DismissDispute,
+    DisputeRecord,
     EndClaim,
     EndPerson,
     EndProposal,
@@ -69,7 +73,7 @@ from meter.rules.commands import (
     WithdrawCoupon,
 )
 from meter.rules.two_persons import PROPOSABLE
-from meter.values.strict import SCHEMAS, Fen, Id, Lines, Number, Uscc
+from meter.values.strict import SCHEMAS, Fen, Id, Lines, MonthText, Number, Uscc
 from meter.wire.batch import Sha256Hex
 from meter.wire.dsse import BATCH_TYPE, Document
 
@@ -293,6 +297,22 @@ BODIES: Final[dict[type[Struct], dict[str, Any]]] = {
     },
     ExpireCoupons: {"programme": "training-coupon", "year": 2025},
     CloseYear: {"programme": "training-coupon", "year": 2025},
+    CloseMonth: {
+        "month": "2025-02",
+        "waiver": {"person": "clerk-a", "reason": "the stream was replaced, nothing ran"},
+    },
+    ConfirmMonth: {"enterprise": _ENTERPRISE},
+    DisputeRecord: {
+        "contract": "TC-2025-0001",
+        "provider": "pcl",
+        "id": "slurm:4211:0",
+        "reason": "the job ran for half an hour only",
+    },
+    DismissDispute: {
+        "provider": "pcl",
+        "id": "slurm:4211:0",
+        "reason": "the scheduler's own log shows the whole hour",
+    },
     SucceedEnterprise: {
         "successor": _SUCCESSOR,
         "effective": "2025-02-28",
@@ -349,6 +369,7 @@ PATHS: Final[dict[str, tuple[Any, str, str]]] = {
     "enterprise": (Uscc, _ENTERPRISE, "The enterprise's Unified Social Credit Code."),
     "provider": (Id, "pcl", "The provider's id."),
     "contract": (Id, "TC-2025-0001", "The contract's id."),
+    "month": (MonthText, "2025-02", "A month of Shanghai, `YYYY-MM`."),
     "award": (Id, "AW-2025-0001", "The award's id."),
     "project": (Id, "PJ-2025-0001", "The project's id."),
     "keyid": (Id, _KEYID, "The name under which the key is registered."),
@@ -1156,6 +1177,16 @@ REMEDIES: Final[dict[str, str]] = {
     "objection_open": "Resolve the objection that `entry` names first.",
     "year_closed": "Nothing can be issued or claimed for the year any more.",
     "year_open": "Wait until the day that `detail` names.",
+    "answer_over": "Nothing can be confirmed or disputed any more: ask the authority.",
+    "month_confirmed": "Ask the authority: it can void a record at any age.",
+    "already_disputed": "Nothing is left to do: a record is disputed once.",
+    "unknown_dispute": "Check provider and id; `GET /v1/disputes` lists the disputes.",
+    "dispute_decided": "Nothing is left to do.",
+    "dispute_open": "Void the record that `detail` names, or dismiss the dispute.",
+    "unknown_month": "Check the month: `GET /v1/months` lists those of the ledger.",
+    "month_open": "Wait for its end and its closing, or close what `detail` names first.",
+    "gaps_open": "Let the provider send the numbers that `detail` names, empty batches at least; or"
+    " name in `waiver` who answers for it, and why.",
     "nothing_free": "Nothing is left to do.",
     "free_rest": "Let it expire first: `POST /v1/coupons/expire`.",
     "evidence_missing": "Add what `field` names.",

@@ -40,6 +40,7 @@ from meter.rules.effects import (
     accepted_effect,
     apply_usage_effect,
     note_release,
+    note_void,
     release_effect,
     void_effect,
 )
@@ -237,7 +238,7 @@ class _Alternative:
             return
         if isinstance(entry, RecordVoided):
             apply_usage_effect(self.state, void_effect(self.state, record), record.stream)
-            record.voided = number
+            note_void(self.state, record, number)
         else:
             effect = release_effect(self.state, record)
             apply_usage_effect(self.state, effect, record.stream)

@@ -167,6 +167,10 @@ _OF_NO_SIGNER = (
     entries.PolicyActivated
     | entries.BudgetSet
     | entries.YearClosed
+    | entries.MonthClosed
+    | entries.MonthListed
+    | entries.MonthConfirmed
+    | entries.DisputeEntry
     | entries.PoolAllocated
     | entries.ProviderRegistered
     | entries.ProviderEnlisted

@@ -45,6 +45,7 @@ _LONGEST_EVIDENCE: Final = 16  # runs; the last one takes the rest
 # Entry, thousandths, start, end and meter of a record, then what fits of it by day. Packed, for
 # there may be millions.
 _RECORD: Final = Struct("<qqqqi")
+_NUMBER: Final = Struct("<q")  # of the entry, with which each begins
 _OF_DAY: Final = Struct("<iq")
 _RECORD_OF_ONE_DAY: Final = Struct(_RECORD.format + _OF_DAY.format[1:])
 # As canonical JSON has it.
@@ -130,6 +131,11 @@ class Records:
 
     def _stream_of(self, record: int) -> str:
         return self._streams[bisect_right(self._batches, record) - 1]
+
+    def number_of(self, provider: str, name: str) -> int | None:
+        """Return the entry of a record or purchase that counts."""
+        packed = self._records[provider].get(name)
+        return None if packed is None else int(_NUMBER.unpack_from(packed)[0])
 
     def has_meter(self, contract: str, device: str) -> bool:
         """Return whether a device kind is counted under a contract."""

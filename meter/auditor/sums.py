@@ -52,6 +52,8 @@ one does not, its code is that of the violation:
     sum_summary      what a stream's records of a day came to when its provider summed it up
     sum_persons      who gave each command, and whether that was enough: `auditor.sum_persons`
     sum_claims, sum_papers, sum_invoice, sum_notice, sum_cash: `auditor.sum_claims`
+    sum_dispute      disputes of records, and months that firms confirm: `auditor.sum_disputes`
+    sum_month        what a month booked and its streams lacked: `auditor.sum_months`
     sum_firm         who stands in whose place: `auditor.sum_firms`; thresholds, caps and roles are
                      those of a firm, that is of a last successor and all that it succeeded
 
@@ -72,8 +74,10 @@ import msgspec
 from ledger.errors import Violation
 from meter.auditor.sum_claims import KINDS as _OF_CLAIMS
 from meter.auditor.sum_claims import Claims, Item, day_of, days_of
+from meter.auditor.sum_disputes import Disputes
 from meter.auditor.sum_firms import Firms
 from meter.auditor.sum_meters import Contract, Provider, Work, costs_of
+from meter.auditor.sum_months import Months
 from meter.auditor.sum_persons import Persons
 from meter.auditor.sum_records import Records, is_of_record, read_of_record
 from meter.auditor.sum_rules import (
@@ -162,6 +166,8 @@ class Sums:
         self._firms = Firms()
         self._claims = Claims(self._balances, self._firms)
         self._summaries = Summaries()
+        self._months = Months(self._balances, self._contracts)
+        self._disputes = Disputes(self._records, self._contracts, self._months, self._firms)
         self._adders: dict[str, Callable[[int, dict[str, Any]], None]] = {
             "batch": self._batch,
             "summary": self._summary,
@@ -171,6 +177,11 @@ class Sums:
             "withdrawal": self._withdrawal,
             "expiry": self._expiry,
             "year_closing": self._closing,
+            "month_closing": self._months.closing,
+            "month_list": self._months.listed,
+            "month_confirmation": self._disputes.confirmation,
+            "dispute": self._disputes.dispute,
+            "dispute_dismissal": self._disputes.dismissal,
             "policy": self._policy,
             "budget": self._budget,
             "award": self._award,
@@ -200,7 +211,9 @@ class Sums:
             return
         entry = read_of_record.decode(data)
         if entry.kind != "usage" and _REQUEST in data:  # by the authority
-            self._persons.entry(number, msgspec.json.decode(data))
+            fields = msgspec.json.decode(data)
+            self._months.begin(number, entry.kind, fields["at"])
+            self._persons.entry(number, fields)
         self._post(entry.postings)
         match entry.kind:
             case "usage":
@@ -209,15 +222,17 @@ class Sums:
                 self._records.purchase(number, entry)
             case "void":
                 self._records.void(number, entry)
+                self._disputes.void(entry.provider, entry.id)
             case "release":
                 self._records.release(number, entry)
             case unknown:
                 assert_never(unknown)
 
     def _other(self, number: int, fields: dict[str, Any]) -> None:
+        kind = fields["kind"]
+        self._months.begin(number, kind, fields["at"])
         self._persons.entry(number, fields)
         self._post(fields["postings"])
-        kind = fields["kind"]
         if self._allotments and kind != "allotment":
             raise Violation("sum_allocation", "issues of an allocation are missing", number)
         if kind in self._adders:
@@ -234,6 +249,7 @@ class Sums:
         if self._allotments:
             number = self._allotments[0][0]
             raise Violation("sum_allocation", "issues of an allocation are missing", number)
+        self._months.finish()
         accounts = dict(self._balances)
         entitled: defaultdict[Coupon, int] = defaultdict(int)
         granted: defaultdict[Coupon, int] = defaultdict(int)
@@ -273,6 +289,7 @@ class Sums:
 
     def _batch(self, number: int, fields: dict[str, Any]) -> None:
         self._records.batch(number, fields["stream"])
+        self._months.batch(fields)
 
     def _summary(self, number: int, fields: dict[str, Any]) -> None:
         provider = self._providers[fields["provider"]]
@@ -513,6 +530,7 @@ class Sums:
     def _check_approval(self, number: int, fields: dict[str, Any]) -> None:
         """Check who is paid by an approval, and the project that it is for."""
         item, year = self._claims.item_year_of(fields["claim"])
+        self._disputes.approval(number, item, year)
         held = self._awards.get(item) or self._contracts[item]
         programme, project = held.fields["programme"], held.fields.get("project")
         applicant = self._enterprises[self._firms.last(held.fields["enterprise"])]["applicant"]

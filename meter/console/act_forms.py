@@ -72,6 +72,7 @@ _ITEM: Final = Field("item")
 _AWARD: Final = Field("award")
 _FIRM: Final = Field("enterprise", "uscc")
 _YEAR: Final = Field("year", "number")
+_MONTH: Final = Field("month")
 _AMOUNT: Final = Field("amount", "money")
 _CONTRACT: Final = Field("contract", "contract")
 _PROVIDER: Final = Field("provider", "provider")
@@ -104,6 +105,16 @@ GROUPS: Final[Mapping[str, tuple[Act, ...]]] = {
         Act("expiry", (_PROGRAMME, _YEAR, _REASON)),
         Act("year_closing", (_PROGRAMME, _YEAR, _REASON)),
         Act(
+            "month_closing",
+            (
+                _MONTH,
+                Field("waiver.person", needed=False),
+                Field("waiver.reason", "long", needed=False),
+                _REASON,
+            ),
+        ),
+        Act("month_confirmation", (_MONTH, _FIRM, _REASON)),
+        Act(
             "policy",
             (
                 _OTHER_PROGRAMME,
@@ -116,6 +127,8 @@ GROUPS: Final[Mapping[str, tuple[Act, ...]]] = {
     "records": (
         Act("release", (_PROVIDER, _RECORD, _WHY)),
         Act("void", (_PROVIDER, _RECORD, _WHY)),
+        Act("dispute", (_CONTRACT, _PROVIDER, _RECORD, _WHY)),
+        Act("dispute_dismissal", (_PROVIDER, _RECORD, _WHY)),
     ),
     "parties": (
         Act(
@@ -311,8 +324,12 @@ _FIELD_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "unknown_policy": ("version",),
     **dict.fromkeys(("already_voided", "already_released", "nothing_withheld"), ("id",)),
     "unknown_record": ("id",),
+    **dict.fromkeys(("unknown_month", "month_open", "answer_over"), ("month", "id")),
+    **dict.fromkeys(("unknown_dispute", "dispute_decided", "already_disputed"), ("id",)),
+    "month_confirmed": ("id",),
+    "gaps_open": ("waiver.person",),
     "unknown_award": ("award",),
-    "unknown_person": ("id", "holder"),
+    "unknown_person": ("id", "holder", "waiver.person"),
     "unknown_token": ("token",),
     **dict.fromkeys(("already_ended", "last_person"), ("id", "token")),
     **dict.fromkeys(("above_debt", "above_granted", "above_payable", "above_invoice"), ("amount",)),

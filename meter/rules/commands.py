@@ -24,6 +24,7 @@ from meter.values.strict import (
     Id,
     Lines,
     Moment,
+    MonthText,
     Name,
     Note,
     Number,
@@ -384,6 +385,50 @@ class CloseYear(Command, frozen=True, kw_only=True):
     year: Year
 
 
+class WaiverBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who answers for closing a month with gaps, and why."""
+
+    person: Id
+    reason: Reason
+
+
+class CloseMonth(Command, frozen=True, kw_only=True):
+    """Close a month of the ledger: all before it are closed, and no stream lacks a number.
+
+    Where one does, a person of the authority answers for it with a waiver.
+    """
+
+    month: MonthText
+    waiver: WaiverBody | UnsetType = UNSET
+
+
+class ConfirmMonth(Command, frozen=True, kw_only=True):
+    """Agree with what the closed month named in the URL booked of an enterprise's contracts."""
+
+    month: MonthText
+    enterprise: Uscc
+
+
+class DisputeRecord(Command, frozen=True, kw_only=True):
+    """Dispute a record of a contract: nothing more is approved for its years until it is decided.
+
+    That is until 30 days after the closing of the month in which the record was booked.
+    """
+
+    contract: Id
+    provider: Id
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    reason: Reason
+
+
+class DismissDispute(Command, frozen=True, kw_only=True):
+    """Let the disputed record stand; a void of the record upholds the dispute instead."""
+
+    provider: Id
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    reason: Reason
+
+
 class InvoiceBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An invoice of a claim; `part` is what is claimed for of its `amount`."""
 
@@ -625,6 +670,7 @@ _IN_ENTRY: Final[dict[type[Struct], type[Struct]]] = {
     Enlisted: entries.Enlistment,
     InvoiceBody: entries.Invoice,
     PaymentBody: entries.Payment,
+    WaiverBody: entries.MonthWaiver,
 }
 
 

@@ -27,6 +27,7 @@ from meter.rules.entries import (
     UsageAccepted,
 )
 from meter.rules.measure import Work, admit, evidence_of, meter_of, withheld_by_day
+from meter.rules.months import turn_month
 from meter.rules.plain import Plan, Run
 from meter.rules.purchases import counts_by_days, purchase_effect, refuse_purchase
 from meter.rules.refusals import Context, refuse_record
@@ -160,6 +161,7 @@ class Decision:
         self._purchases: list[Result] = []
         self._summary: SummaryResult | None = None
         if self.result is None:
+            turn_month(state, now)
             state.size += 1  # the batch's own entry; its content is known only at the end
 
     def step(self) -> None:

@@ -358,7 +358,15 @@ def apply_void(state: State, record: AcceptedRecord, number: int, effect: UsageE
     if isinstance(usage, UsageAccepted):  # a purchase takes no device
         meter = meter_of(state, effect.contract, usage.device)
         free(meter, work_of(usage), still_withheld(record), record.entry)
+    note_void(state, record, number)
+
+
+def note_void(state: State, record: AcceptedRecord, number: int) -> None:
+    """Note in a record that the entry `number` took it back, which ends a dispute of it."""
     record.voided = number
+    dispute = state.disputes.get((record.usage.provider, record.usage.id))
+    if dispute is not None and dispute.ended is None:
+        dispute.ended = number
 
 
 def apply_release(state: State, record: AcceptedRecord, number: int, effect: UsageEffect) -> None:

@@ -561,6 +561,83 @@ class YearClosed(AuthorityEntry, frozen=True, kw_only=True):
     year: int
 
 
+class MonthWaiver(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who answers for closing a month whose streams lack numbers, and why; `person` is an id."""
+
+    person: str
+    reason: str
+
+
+class MonthClosed(AuthorityEntry, frozen=True, kw_only=True):
+    """The end of a month of the ledger: what its entries `[first, end)` booked, fen.
+
+    `items` contracts and awards changed, and streams lack numbers in `gaps` ranges. The `parts`
+    entries that follow name them.
+    """
+
+    kind: Literal["month_closing"] = "month_closing"
+    month: str
+    waiver: MonthWaiver | UnsetType = UNSET
+    first: int
+    end: int
+    booked_cost: int
+    booked_granted: int
+    items: int
+    gaps: int
+    parts: int
+
+
+class MonthListed(Entry, frozen=True, kw_only=True):
+    """What a month booked with one provider, and what its streams lacked when it was closed.
+
+    It follows from the closing, the entry of that number. `items` are contracts, each with the
+    growth of cost and grants; awards, of no provider, grow in grants alone.
+    `booked_cost` and `booked_granted` are their sums. A provider may need several such entries.
+    """
+
+    kind: Literal["month_list"] = "month_list"
+    closing: int
+    provider: str | UnsetType = UNSET
+    booked_cost: int
+    booked_granted: int
+    items: list[tuple[str, int, int]]
+    gaps: list[tuple[str, int, int]]
+
+
+class MonthConfirmed(AuthorityEntry, frozen=True, kw_only=True):
+    """A firm agrees with what a closed month booked of its contracts."""
+
+    kind: Literal["month_confirmation"] = "month_confirmation"
+    month: str
+    enterprise: str
+
+
+class RecordDisputed(AuthorityEntry, frozen=True, kw_only=True):
+    """A firm disputes a record of its contract, the entry `record`, which `month` has booked.
+
+    Until it is voided or the dispute is dismissed, no claim for the contract and one of the `years`
+    that the record touches is approved.
+    """
+
+    kind: Literal["dispute"] = "dispute"
+    contract: str
+    provider: str
+    id: str
+    record: int
+    month: str
+    years: list[int]
+
+
+class DisputeDismissed(AuthorityEntry, frozen=True, kw_only=True):
+    """The record of a dispute, the entry of that number, stands."""
+
+    kind: Literal["dispute_dismissal"] = "dispute_dismissal"
+    provider: str
+    id: str
+    contract: str
+    dispute: int
+
+
 class Invoice(Struct, frozen=True, forbid_unknown_fields=True):
     """An invoice that a claim rests on; `part` is the fen of it that are claimed for.
 
@@ -950,6 +1027,7 @@ ProjectEntry = ProjectRegistered | ProjectAudited | ProjectFunded
 ContractEntry = (
     ContractRegistered | ContractAmended | ContractFrozen | ContractUnfrozen | LateWindowOpened
 )
+DisputeEntry = RecordDisputed | DisputeDismissed
 ServiceKeyEntry = LogKeyAdded | LogKeyRetired | ReceiptKeyAdded | ReceiptKeyRetired
 PersonEntry = PersonRegistered | PersonEnded | PersonRecovered | TokenMade | TokenEnded
 ProposalEntry = ProposalMade | ProposalEnded
@@ -959,6 +1037,8 @@ LedgerEntry = (
     | PolicyActivated
     | BudgetSet
     | YearClosed
+    | MonthClosed
+    | MonthListed
     | PoolAllocated
     | ServiceKeyEntry
     | PersonEntry
@@ -980,6 +1060,8 @@ AnyEntry = (
     | KeyRevoked
     | EnterpriseSucceeded
     | ContractEntry
+    | DisputeEntry
+    | MonthConfirmed
     | ContractFunded
     | CouponEntry
     | CouponsExpired

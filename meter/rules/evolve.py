@@ -8,12 +8,14 @@ compare them with the entry's postings. Only an audit decides whether the entry 
 from meter.rules.effects import Diverged
 from meter.rules.entries import Entry
 from meter.rules.kinds.table import BY_ENTRY
+from meter.rules.months import turn_month
 from meter.rules.state import State
 
 
 def evolve(state: State, entry: Entry) -> None:
     """Apply the next entry, whose number is `state.size`. Raises `Diverged`."""
     number = state.size
+    turn_month(state, entry.at)
     BY_ENTRY[type(entry)].apply(state, number, entry)
     proposal: object = getattr(entry, "proposal", None)
     if isinstance(proposal, int):  # confirmed or ended

@@ -35,6 +35,7 @@ from meter.rules.entries import (
     ProviderRegistered,
     UsageAccepted,
 )
+from meter.rules.month_book import Dispute, Month, MonthBook, Numbers
 from meter.rules.people import People
 from meter.rules.rating import Entitlement, Interval, Terms, union
 from meter.values.policy import Policy
@@ -548,6 +549,7 @@ class Touched:
 
     `amended` has the shares of a contract by year after an entry that changed its terms, by its id
     and the size with that entry.
+    `months` has those that are over.
     `usage` has, by contract, then Shanghai day, device kind and stream, how much more device-time
     there is: all, what fits, and what is withheld; and how many more records. In a replay, where
     nobody takes it, that is all there is.
@@ -559,6 +561,7 @@ class Touched:
     coupons: set[CouponId] = field(default_factory=set)
     pools: set[PoolId] = field(default_factory=set)
     days: set[tuple[DeviceTimeId, int]] = field(default_factory=set)
+    months: dict[str, Month] = field(default_factory=dict)
     usage: dict[str, StreamDays] = field(default_factory=dict)
 
     def add_usage(
@@ -592,6 +595,7 @@ class Touched:
         self.coupons |= other.coupons
         self.pools |= other.pools
         self.days |= other.days
+        self.months |= other.months
         for contract, days in other.usage.items():
             held = self.usage.setdefault(contract, {})
             for day, more in days.items():
@@ -633,8 +637,9 @@ class State:
     granted. `contract_nos` has the ids of contracts by enterprise, provider and number. `log_keys`
     are the service's keys by vkey, `receipt_keys` those by keyid, both in the order of their
     entries. `spelled` holds each registered id by what it names and by `folded`, `streams` the name
-    of a stream by its provider and by `folded`. `closed` holds the entries that closed a year, by
-    programme and year.
+    of a stream by its provider and by `folded`. `numbers` has, by provider and stream, the numbers
+    of stored batches, where they were loaded. `closed` holds the entries that closed a year, by
+    programme and year. `disputes` are those of records.
     """
 
     size: int = 0
@@ -662,6 +667,9 @@ class State:
     granted: dict[CouponId, int] = field(default_factory=dict)
     pools: dict[PoolId, Pool] = field(default_factory=dict)
     closed: dict[tuple[str, int], int] = field(default_factory=dict)
+    months: MonthBook = field(default_factory=MonthBook)
+    numbers: dict[tuple[str, str], Numbers] = field(default_factory=dict)
+    disputes: dict[RecordId, Dispute] = field(default_factory=dict)
     records: dict[RecordId, AcceptedRecord] = field(default_factory=dict)
     unread: dict[RecordId, tuple[int, bytes, str]] = field(default_factory=dict)
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)
@@ -822,6 +830,7 @@ class State:
         self.usage_days.clear()
         self.stream_days.clear()
         self.summaries.clear()
+        self.numbers.clear()
         if len(self.streams) > MAX_HELD_STREAMS:
             self.streams.clear()
         if sum(len(count.days) for count in self.in_use.values()) > MAX_HELD_DAYS:

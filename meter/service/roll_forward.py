@@ -40,7 +40,13 @@ from ledger.verify import by_entry
 from meter.auditor.replay import Audit
 from meter.rules.commands import fingerprint_of
 from meter.rules.decide_command import response_to
-from meter.rules.entries import FLOORED_CLASSES, BatchAccepted, RecordReleased, RecordVoided
+from meter.rules.entries import (
+    FLOORED_CLASSES,
+    BatchAccepted,
+    RecordDisputed,
+    RecordReleased,
+    RecordVoided,
+)
 from meter.rules.kinds.table import BY_ENTRY, read_entry
 from meter.rules.measure import days_of_batch, days_of_record
 from meter.rules.state import State
@@ -194,10 +200,12 @@ def _named(state: State, submission: _Submission) -> Named:
     named, entry = Named(), submission.entry
     if submission.signed is not None:
         named.add_batch(submission.signed.batch)
-    elif isinstance(entry, RecordVoided | RecordReleased):
+    elif isinstance(entry, RecordVoided | RecordReleased | RecordDisputed):
         named.records.add((entry.provider, entry.id))
     elif BY_ENTRY[type(entry)].changes_terms:
         named.amended.add(entry.contract)
+    elif BY_ENTRY[type(entry)].names_numbers:
+        named.numbers = True
     if BY_ENTRY[type(entry)].command is not None and entry.request is not UNSET:
         named.requests.add((state.people.owner_of(entry.by), entry.request))
     return named

@@ -21,6 +21,7 @@ from meter.rules.entries import PurchaseAccepted, RecordReleased, UsageAccepted
 from meter.rules.evolve import register
 from meter.rules.kinds.table import BY_COMMAND, read_entry
 from meter.rules.measure import added
+from meter.rules.month_book import Month, Numbers
 from meter.rules.people import People
 from meter.rules.purchases import measured_purchase
 from meter.rules.rating import entitle
@@ -64,6 +65,7 @@ class Named:
     requests: set[RequestId] = field(default_factory=set)
     amended: set[str] = field(default_factory=set)  # contracts whose terms change
     days: set[DayOfStream] = field(default_factory=set)  # that are summed up
+    numbers: bool = False  # whether all streams' are needed
 
     def add_batch(self, batch: Batch) -> None:
         """Add what a signed batch names."""
@@ -81,6 +83,7 @@ class Named:
             command = command_asked_for(state, asked)
             if isinstance(command, Propose):  # it may be confirmed in the same group
                 command = proposed_command(command)
+            self.numbers |= BY_COMMAND[type(command)].names_numbers
             if BY_COMMAND[type(command)].names_record:
                 self.records.add((command.provider, command.id))  # type: ignore[attr-defined]
             if BY_COMMAND[type(command)].changes_terms:
@@ -111,6 +114,11 @@ async def load_state(connection: Connection, head: Head, breath: Breath | None =
         state.granted[enterprise, programme, year] = int(granted)
     for programme, year, issued in await connection.fetch(_SQL["pools"]):
         state.pools[programme, year].issued = issued
+    await _load_months(connection, state)
+    for provider, id_, voided in await connection.fetch(
+        _SQL["voided_records"], *_columns(state.disputes, 2)
+    ):
+        state.disputes[provider, id_].ended = voided
     state.take_touched()
     state.noted = {name: (fen, state.granted[name]) for name, fen in state.coupons.items()}
     state.noted_pools = {name: pool.amount for name, pool in state.pools.items()}
@@ -158,6 +166,8 @@ async def load_named(
         await load_usage_days(connection, state, contract)
     for day in named.days:
         await _load_stream_day(connection, state, day)
+    if named.numbers:
+        await _load_numbers(connection, state)
     if not named.requests:
         return {}
     rows = await connection.fetch(_SQL["known_requests"], *_columns(named.requests, 2))
@@ -239,6 +249,32 @@ async def _load_stream_day(connection: Connection, state: State, name: DayOfStre
     entry = await connection.fetchval(_SQL["known_summary"], *name)
     if entry is not None:
         state.summaries[name] = entry
+
+
+async def _load_numbers(connection: Connection, state: State) -> None:
+    """Load which numbers all streams have."""
+    state.numbers = {
+        (provider, stream): Numbers(last)
+        for provider, stream, last in await connection.fetch(_SQL["stream_numbers"])
+    }
+    for provider, stream, first, last in await connection.fetch(_SQL["missing_numbers"]):
+        state.numbers[provider, stream].gaps.append((first, last))
+
+
+async def _load_months(connection: Connection, state: State) -> None:
+    """Load what the months before the running one booked."""
+    book = state.months
+    for month, first, end in await connection.fetch(_SQL["ledger_months"]):
+        book.over[month] = Month(first, end, {})
+        book.first = end
+    for month, item, *booked in await connection.fetch(_SQL["month_bookings"]):
+        cost, granted = book.marks.get(item, (0, 0))
+        book.marks[item] = cost + booked[0], granted + booked[1]
+        book.over[month].booked[item] = booked[0], booked[1]
+    for month in book.closed:
+        book.over.pop(month, None)
+    if state.size:
+        book.begin(state.last_at, book.first, book.marks)
 
 
 async def load_device_time(

@@ -12,6 +12,7 @@ from ledger.log import Group
 from ledger.queries import load, script
 from ledger.roles import Roles
 from meter.rules.entries import Genesis
+from meter.rules.month_book import Month
 from meter.rules.state import (
     Award,
     Contract,
@@ -56,6 +57,8 @@ _PROJECTIONS: Final = (
     "coupon_day",
     "pool_day",
     "pool",
+    "ledger_month",
+    "month_booking",
 )
 
 
@@ -115,6 +118,7 @@ async def write(
         await connection.execute(_SQL["clear_segments_of"], sorted(emptied))
     await _put_coupons(connection, state, touched.coupons)
     await _put_pools(connection, state, touched.pools)
+    await _put_months(connection, touched.months)
     return await _put_group(connection, state, touched, written)
 
 
@@ -257,3 +261,15 @@ async def keep_seq_conflict(connection: Connection, signed: SignedBatch) -> None
     await connection.execute(
         _SQL["keep_seq_conflict"], signed.payload_sha256, *name, signed.envelope
     )
+
+
+async def _put_months(connection: Connection, months: Mapping[str, Month]) -> None:
+    """Write the months that are over since the last group."""
+    ended = [(name, month.first, month.end) for name, month in months.items()]
+    bookings = [
+        (name, item, *booked)
+        for name, month in months.items()
+        for item, booked in month.booked.items()
+    ]
+    await _copy(connection, "ledger_month", ended)
+    await _copy(connection, "month_booking", bookings)

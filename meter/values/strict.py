@@ -55,6 +55,7 @@ Reason = Annotated[
 ]
 Note = Annotated[str, Meta(min_length=1, max_length=128, pattern=VISIBLE, extra_json_schema=_SHOWN)]
 Year = Annotated[int, Meta(ge=1900, le=9998)]
+MonthText = Annotated[str, Meta(pattern=r"^(?:19|[2-9][0-9])[0-9]{2}-(?:0[1-9]|1[0-2])\Z")]
 # The JSON of another request, whose own type reads it later: until then its texts are unchecked.
 Body = Annotated[dict[str, Any], Meta(max_length=64)]
 

@@ -62,6 +62,8 @@ from meter.rules.entries import (
     CouponWithdrawn,
     DaySummarised,
     DebtRecovered,
+    DisputeDismissed,
+    DisputeEntry,
     EnterpriseSucceeded,
     Entry,
     GrantForfeited,
@@ -69,6 +71,7 @@ from meter.rules.entries import (
     KeyRevoked,
     LateWindowOpened,
     LedgerEntry,
+    MonthConfirmed,
     ObjectionEntered,
     ObjectionResolved,
     PartyEntry,
@@ -78,6 +81,7 @@ from meter.rules.entries import (
     ProjectFunded,
     ProjectRegistered,
     PurchaseAccepted,
+    RecordDisputed,
     RecordEntry,
     RecordReleased,
     RecordVoided,
@@ -109,6 +113,8 @@ _VERBS: Final[Mapping[type[Entry], str]] = {
     AwardChanged: "changed",
     ProjectFunded: "funded",
     ProjectAudited: "audited",
+    RecordDisputed: "disputed",
+    DisputeDismissed: "dispute_dismissed",
 }
 # The events of a claim, by its entries.
 _CLAIM_EVENTS: Final[Mapping[type[Entry], str]] = {
@@ -133,7 +139,7 @@ if set(_CLAIM_EVENTS) != set(get_args(ClaimEntry)):
 _CONDENSED: Final = (
     *("id", "provider", "stream", "seq", "day", "keyid", "contract", "record", "claim", "item"),
     *("enterprise", "uscc", "programme", "version", "year", "award", "project"),
-    *("holder", "token", "command", "proposal"),
+    *("holder", "token", "command", "proposal", "month", "closing"),
 )
 # Entries that change no coupon, and those that no provider or no enterprise sees.
 _OF_NO_COUPON = (
@@ -145,6 +151,8 @@ _OF_NO_COUPON = (
     | ContractFrozen
     | ContractUnfrozen
     | LateWindowOpened
+    | DisputeEntry
+    | MonthConfirmed
     | BatchAccepted
     | DaySummarised
     | AwardEntry
@@ -154,6 +162,7 @@ _OF_NO_COUPON = (
 _OF_NO_PROVIDER = (
     AcceptedEntry
     | ContractFunded
+    | MonthConfirmed
     | CouponEntry
     | CouponsExpired
     | EnterpriseSucceeded
@@ -174,6 +183,7 @@ _AboutContract = (
     | ContractUnfrozen
     | LateWindowOpened
     | ContractFunded
+    | DisputeEntry
 )
 
 
@@ -317,6 +327,21 @@ class LateWindowData(Data, frozen=True, kw_only=True, rename={"starts": "from", 
     ends: str
     open_until: str
     reason: str
+
+
+class DisputeData(Data, frozen=True, kw_only=True):
+    """A record was disputed, or it stands in spite of that; a void upholds a dispute."""
+
+    record: str
+    contract: str
+    provider: str
+    reason: str
+
+
+class MonthData(Data, frozen=True, kw_only=True):
+    """A firm agreed with what a closed month of the ledger had booked."""
+
+    month: str
 
 
 class ClaimData(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -536,6 +561,11 @@ def _for_enterprise(
         yield from _other_grants(state, entry, common, entry.contract)
     elif isinstance(entry, CouponsExpired):
         yield from _expiries(entry, common, changes)
+    elif isinstance(entry, DisputeEntry):
+        yield _dispute(entry, common)
+    elif isinstance(entry, MonthConfirmed):
+        data = MonthData(entry=common.number, time=common.time, month=entry.month)
+        yield "month.confirmed", data
     elif not isinstance(entry, _OF_NO_ENTERPRISE):
         yield _one_event(state, entry, common)
 
@@ -580,6 +610,8 @@ def _for_provider(entry: AnyEntry, common: _Common) -> Iterator[NamedData]:
         yield _amendment(entry, common, money=False)
     elif isinstance(entry, ContractEntry):
         yield _contract(entry, common)
+    elif isinstance(entry, DisputeEntry):
+        yield _dispute(entry, common)
     elif not isinstance(entry, _OF_NO_PROVIDER):
         assert_never(entry)
 
@@ -712,6 +744,18 @@ def _late_window(entry: LateWindowOpened, common: _Common) -> NamedData:
         reason=_reason(entry),
     )
     return "contract.late_window", data
+
+
+def _dispute(entry: DisputeEntry, common: _Common) -> NamedData:
+    data = DisputeData(
+        entry=common.number,
+        time=common.time,
+        record=entry.id,
+        contract=entry.contract,
+        provider=entry.provider,
+        reason=_reason(entry),
+    )
+    return f"record.{_VERBS[type(entry)]}", data
 
 
 def _changed_terms(entry: ContractFunded | ContractAmended, common: _Common) -> NamedData:
@@ -910,7 +954,7 @@ def enterprises_of(  # noqa: PLR0911 - one for each family of entries
 
     Of each, the last successor by then sees it.
     """
-    if isinstance(entry, CouponEntry | ContractRegistered):
+    if isinstance(entry, CouponEntry | ContractRegistered | MonthConfirmed):
         return {entry.enterprise}
     if isinstance(entry, CouponsExpired):
         return {enterprise for (enterprise, _, _), _ in expired(entry)}
@@ -936,7 +980,9 @@ def _provider_of(state: State, entry: AnyEntry) -> str:
     """Return the provider that sees an entry; of its own records it has receipts."""
     if isinstance(entry, KeyRevoked):
         return state.keys[entry.keyid].registered.provider
-    if isinstance(entry, ContractRegistered | BatchAccepted | DaySummarised | RecordReleased):
+    if isinstance(
+        entry, ContractRegistered | BatchAccepted | DaySummarised | RecordReleased | DisputeEntry
+    ):
         return entry.provider
     if isinstance(entry, RecordVoided):
         return entry.provider if entry.batch is UNSET else ""

@@ -42,13 +42,15 @@ TOLD: Final[Mapping[str, frozenset[Party]]] = {
     **dict.fromkeys(("receipt_key", "receipt_key_retirement"), _OFFICIALS),
     # programmes
     **dict.fromkeys(("policy", "budget", "allocation", "expiry", "year_closing"), _OFFICIALS),
-    "project": _OFFICIALS,
+    **dict.fromkeys(("project", "month_closing", "month_list"), _OFFICIALS),
     # providers
     **dict.fromkeys(("provider", "enlistment", "provider_amendment"), _PROVIDER),
     **dict.fromkeys(("key", "revocation", "batch", "summary"), _PROVIDER),
     # enterprises and contracts
     **dict.fromkeys(("enterprise", "enterprise_amendment", "succession"), _FIRM),
     **dict.fromkeys(("freeze", "unfreeze", "late_window"), _BOTH),
+    **dict.fromkeys(("dispute", "dispute_dismissal"), _BOTH),
+    "month_confirmation": _FIRM,
     **dict.fromkeys(("contract", "amendment", "contract_funds"), _FIRM),
     **dict.fromkeys(("usage", "purchase", "void", "release"), _FIRM),
     # money

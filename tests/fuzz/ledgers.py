@@ -86,6 +86,7 @@ def story() -> Writer:
     for count in (1, 2):
         writer.post(summary=summary("2025-01-01", line("A", count, "1.000")))
     writer.enlist("2025-2", 1, "2025-01-01", "2026-01-01")
+    _answer(writer)
     _add_people(writer)
     take_every_step(writer, "A", 2025)
     return writer
@@ -125,6 +126,15 @@ def _end_year(writer: Writer) -> None:
     writer.at("2025-03-01T12:00:00+08:00")
     writer.expire(2024, "brief")
     writer.close(2024, "brief")
+
+
+def _answer(writer: Writer) -> None:
+    """Close a month with a gap and confirm it; dispute a record, and let it stand."""
+    writer.post([], seq=2, stream="spare")
+    writer.close_month("2025-01", "op")
+    writer.confirm_month("2025-01")
+    writer.dispute("r2")
+    writer.dismiss("r2")
 
 
 def _add_people(writer: Writer) -> None:

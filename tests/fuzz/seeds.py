@@ -499,6 +499,16 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
         {"programme": PROGRAMME, "year": 2025},
     ],
     "CloseYear": [{"programme": "brief", "year": 2024}, {"programme": PROGRAMME, "year": 2025}],
+    "CloseMonth": [
+        {"month": "2025-03", "waiver": {"person": "op", "reason": "seen"}},
+        {"month": "2025-01"},
+    ],
+    "ConfirmMonth": [
+        {"month": "2025-01", "enterprise": BETA},
+        {"month": "2025-02", "enterprise": ALPHA},
+    ],
+    "DisputeRecord": [{"contract": "A", "provider": "pcl", "id": "r2", "reason": "never ran"}],
+    "DismissDispute": [{"provider": "pcl", "id": "r2", "reason": "it ran"}],
     "ReleaseRecord": [
         {"provider": "pcl", "id": "r2", "reason": "looked at"},
         {"provider": "pcl", "id": "r5", "reason": "again"},

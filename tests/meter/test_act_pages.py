@@ -12,11 +12,13 @@ from meter.api.routes import path_names
 from meter.console.act_forms import ACTS, body_of, values_of
 from meter.console.formats import money
 from meter.console.words import words
+from meter.rules.month_book import month_of
 from meter.rules.two_persons import PROPOSABLE
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, record, uscc_of
 from tests.meter.test_authority_pages import fields_of, official
 from tests.meter.test_console_pages import EVIL, Elements
 from tests.meter.test_proposals import city
+from tests.papers import DAY
 from tests.people import sign_in
 from tests.services import HOUR, contract_body, coupon_body, enterprise_body, key_body, serving
 
@@ -172,6 +174,8 @@ AWARD = {
 }
 FORMS = [
     ("release", {"provider": "pcl", "id": "over", "reason": "seen"}),
+    ("dispute", {"contract": "A", "provider": "pcl", "id": "r1", "reason": "asked by letter"}),
+    ("dispute_dismissal", {"provider": "pcl", "id": "r1", "reason": "it ran"}),
     ("void", {"provider": "pcl", "id": "r1", "reason": "found"}),
     ("policy", {"programme": "adaptation", "version": "2024-12"}),
     ("budget", {"programme": "adaptation", "year": "2025", "amount": "90.00", "document": "12号"}),
@@ -295,6 +299,29 @@ async def test_each_form_makes_its_entry(service, language):
         entry_of = (await service.get(f"/v1/entries/{size}")).json["entry"]
         for name in set(body) & {"contract", "enterprise", "uscc", "id", "reason", "document"}:
             assert entry_of[name] == body[name], (act, name)
+
+
+async def test_a_month_is_closed_with_a_waiver_and_confirmed_by_forms(service):
+    clerk, path = await sign_in(service, "authority"), "/en/acts/month_closing"
+    await service.usage([record("r1", "A", *HOUR, 64_000)], seq=2)
+    month, service.clock.now = month_of(service.clock.now), service.clock.now + 40 * DAY
+    gaps = await clerk.send(service, path, month=month)
+    assert gaps.status == 400
+    assert 'id="fault-waiver.person"' in gaps.body.decode()
+    waived = {"month": month, "waiver.person": "authority", "waiver.reason": "nothing ran"}
+    _, fields = await confirmation(service, clerk, "month_closing", **waived)
+    number = len(await service.entries())
+    done = await clerk.send(service, path, **fields)
+    assert done.headers["Location"] == f"/en/entries/{number}"
+    closed, listed = (await service.entries())[-2:]
+    assert (closed.kind, closed.waiver.reason, listed.closing) == (
+        *("month_closing", "nothing ran"),
+        number,
+    )
+    values = {"month": month, "enterprise": ALPHA}
+    _, fields = await confirmation(service, clerk, "month_confirmation", **values)
+    assert (await clerk.send(service, "/en/acts/month_confirmation", **fields)).status == 303
+    assert (await service.entries())[-1].kind == "month_confirmation"
 
 
 async def test_a_key_is_registered_with_its_proof(service):

@@ -330,6 +330,8 @@ def registered(state: State) -> dict[str, object]:
         },
         "awards": state.awards,
         "closed": state.closed,
+        "months": (state.months.closed, state.months.confirmed),
+        "disputes": state.disputes,
         "claims": state.claims,
     }
 
@@ -356,11 +358,11 @@ def test_what_is_no_registration_registers_nothing(kind):
 OF_CLAIMS = "claim claim_check approval"
 WHOM = {
     "": "genesis policy allocation year_closing budget person token proposal proposal_end"
-    " token_end person_end person_recovery",
+    " token_end person_end person_recovery month_closing month_list",
     "provider:pcl": "provider key revocation batch provider_amendment summary enlistment",
     "provider:szdex": "provider key batch",
     f"enterprise:{ALPHA}": "enterprise allotment issue enterprise_amendment withdrawal"
-    " red_invoice recovery forfeit",
+    " red_invoice recovery forfeit month_confirmation",
     f"enterprise:{BETA}": "enterprise allotment issue expiry",
     f"enterprise:{uscc_of(3)}": "enterprise",
     f"enterprise:{BETA} enterprise:{uscc_of(3)}": "succession",
@@ -368,7 +370,7 @@ WHOM = {
     f"contract:D2 enterprise:{BETA} provider:pcl": "contract",
     f"contract:E enterprise:{BETA} provider:pcl": "contract",
     f"contract:A enterprise:{ALPHA} provider:pcl": "contract usage void release late_window"
-    " amendment",
+    " amendment dispute dispute_dismissal",
     f"contract:B enterprise:{BETA} provider:pcl": "contract usage freeze unfreeze amendment",
     f"contract:B enterprise:{BETA}": "contract_funds",
     f"contract:K enterprise:{ALPHA} provider:szdex": "contract purchase void",

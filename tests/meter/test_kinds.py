@@ -31,7 +31,8 @@ def test_a_command_that_moves_money_needs_an_idempotency_key_and_no_other():
 
 
 def test_records_and_usage_are_loaded_for_the_commands_that_need_them():
-    assert named("names_record") == {"release", "void"}
+    assert named("names_record") == {"release", "void", "dispute"}
+    assert named("names_numbers") == {"month_closing"}
     assert named("changes_terms") == {"amendment"}
 
 
@@ -44,13 +45,15 @@ def test_two_persons_give_each_command_but_those_that_are_named():
 def test_the_tables_keep_an_entry_its_rows_or_its_sums():
     own = ("batch", "usage", "purchase", "release", "void", "summary")
     assert {rows: named("rows", rows) for rows in own} == {rows: {rows} for rows in own}
-    totals = {"issue", "allocation", "allotment", "withdrawal", "expiry"}
+    totals = {"issue", "allocation", "allotment", "withdrawal", "expiry", "month_list"}
     assert named("rows", "totals") == totals
     assert named("rows", "registration") == set(BY_NAME) - totals - {*own}
 
 
-def test_an_enterprise_gives_the_commands_of_its_claims_alone():
-    assert {kind.name for kind in KINDS if kind.firm} == {"claim", "claim_end"}
+def test_an_enterprise_gives_the_commands_of_its_claims_and_months_alone():
+    assert {kind.name for kind in KINDS if kind.firm} == {
+        *("claim", "claim_end", "dispute", "month_confirmation")
+    }
 
 
 def structs(module: ModuleType) -> list[type[msgspec.Struct]]:

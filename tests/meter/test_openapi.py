@@ -251,6 +251,8 @@ async def test_the_examples_sent_in_order_tell_the_whole_story(database, tmp_pat
         "RecoverDebt": "above_debt",
         "AllocatePool": "wrong_allocation",
         **dict.fromkeys(("ExpireCoupons", "CloseYear"), "year_open"),
+        "CloseMonth": "unknown_month",  # all is of one month
+        "ConfirmMonth": "month_open",
         # Their ids are not those of the example.
         **dict.fromkeys(("TestTarget", "TurnTarget", "ReplayAlert"), "not_found"),
     }

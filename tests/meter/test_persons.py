@@ -114,6 +114,7 @@ def test_one_person_gives_what_the_list_names_and_nothing_else():
         *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
         *("freeze", "unfreeze", "release", "void", "amendment", "late_window"),
         *("issue", "allocation", "withdrawal", "expiry", "year_closing"),
+        *("month_closing", "month_confirmation", "dispute", "dispute_dismissal"),
         *("person", "person_end", "token", "token_end"),
         *("approval", "claim", "claim_check", "claim_end", "claim_revocation", "notice"),
         *("objection", "order", "payment", "resolution"),

@@ -250,6 +250,7 @@ NO_FIGURES = {
     *("AddLogKey", "AddReceiptKey", "RetireLogKey", "RetireReceiptKey", "EndToken", "MakeToken"),
     *("EndPerson", "RegisterPerson", "Propose", "EndProposal", "AmendEnterprise", "AmendProvider"),
     *("RegisterEnterprise", "SucceedEnterprise", "RegisterProject", "AuditProject", "FundProject"),
+    *("CloseMonth", "ConfirmMonth", "DisputeRecord", "DismissDispute"),
     *("OpenLateWindow", "CloseYear", "EnterClaim", "CheckClaim", "EndClaim", "NoticeClaim"),
     *("EnterObjection", "ResolveObjection", "PayClaim", "ReturnPayment"),  # paid when ordered
 }

@@ -70,6 +70,7 @@ from tests.services import (
 
 NOW = "2026-01-10T12:00:00+08:00"
 YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
+DAY = 86_400_000_000  # microseconds
 SECOND_USCC = uscc_of(10)
 TOTALS_OF_GROUPS = ("meter.segment_subject", "meter.contract_year_past", "meter.coupon_past")
 
@@ -170,6 +171,20 @@ async def today(diary: Diary) -> None:
     await diary.usage([], seq=9, keyid="pcl-2", summary=last)
     await ask("/v1/keys/pcl-1/revoke", suspected_since="2026-01-01T00:00:00+08:00")
     await diary.usage([record("s2", "S", *HOUR, 1)], [void("s1")], seq=2, **szu)
+    await answer(diary)
+
+
+async def answer(diary: Diary) -> None:
+    """Close a month, confirm it, and dispute records: one stands, one is voided."""
+    diary.service.clock.now += 40 * DAY
+    waiver = {"person": "authority", "reason": "streams were replaced"}
+    await diary.ask("/v1/months/2026-01/close", waiver=waiver)
+    await diary.ask("/v1/months/2026-01/confirm", enterprise=BETA)
+    for contract, provider, id_ in (("A", "pcl", "a3"), ("S", "szu", "s2")):
+        record = {"provider": provider, "id": id_, "reason": "it never ran"}
+        await diary.ask("/v1/records/dispute", contract=contract, **record)
+    await diary.ask("/v1/records/void", **record)
+    await diary.ask("/v1/records/dispute/dismiss", **(record | {"provider": "pcl", "id": "a3"}))
 
 
 async def sell(diary: Diary) -> None:

@@ -22,6 +22,10 @@ _ACTS: Final = {
     "act_budget": Text("设定年度预算", "Set a year's budget"),
     "act_expiry": Text("到期收回余额", "Return what coupons have left"),
     "act_year_closing": Text("年度关账", "Close a year"),
+    "act_month_closing": Text("月结", "Close a month"),
+    "act_month_confirmation": Text("代企业确认月结", "Confirm a month for a firm"),
+    "act_dispute": Text("代企业提出用量异议", "Dispute a record for a firm"),
+    "act_dispute_dismissal": Text("驳回用量异议", "Dismiss a dispute"),
     "act_policy": Text("激活政策", "Put a policy in force"),
     "act_release": Text("放行", "Release"),
     "act_void": Text("作废", "Void"),
@@ -58,6 +62,11 @@ _FIELDS: Final = {
     "field_enterprise": Text("企业的统一社会信用代码", "USCC of the enterprise"),
     "field_uscc": Text("统一社会信用代码", "USCC"),
     "field_year": Text("年度", "Year"),
+    "field_month": Text("月份（如 2025-03）", "Month, such as 2025-03"),
+    "field_waiver_person": Text(
+        "有缺号时：承担责任的人员编号", "With gaps: id of the person who answers for it"
+    ),
+    "field_waiver_reason": Text("有缺号时：理由", "With gaps: why"),
     "field_amount": Text("金额（元）", "Amount in yuan"),
     "field_reason": Text("理由", "Reason"),
     "field_requests": Text("申请：每行一个代码和金额", "Requests: a USCC and yuan on each line"),

@@ -103,6 +103,7 @@ class Kind(Generic[E, C]):
     - `names_record`: the command names a record, which must be loaded before the command is judged.
     - `changes_terms`: the command changes the terms of its `contract`, whose usage must be loaded
       before the command is judged.
+    - `names_numbers`: the numbers of all streams must be loaded before the command is judged.
     - `moves_money`: the command needs an idempotency key.
     - `firm(state, command)` returns the USCC of the enterprise that may give the command too, with
       a token of its own; it raises `Problem`. None for a command of the authority alone.
@@ -123,6 +124,7 @@ class Kind(Generic[E, C]):
     codes: tuple[str, ...] = ()
     names_record: bool = False
     changes_terms: bool = False
+    names_numbers: bool = False
     moves_money: bool = False
     firm: Callable[[State, C], str] | None = None
     persons: Literal[0, 1, 2] = 2

@@ -26,6 +26,7 @@ from meter.rules.entries import (
 from meter.rules.items import Item, debt_of, grounds_of, known_item
 from meter.rules.kinds.claims import CLAIM_CODES, claim_subjects, known_claim
 from meter.rules.kinds.coupons import check_fundable
+from meter.rules.kinds.disputes import check_undisputed
 from meter.rules.kinds.kind import (
     NOTHING_MORE,
     Judged,
@@ -46,6 +47,7 @@ def _judge_approval(state: State, command: ApproveClaim, stamp: Stamp) -> Judged
     claim = known_claim(state, command.claim, "checked")
     check_another_person(state, stamp, claim.maker, claim.checker)
     item, year = known_item(state, claim.entered.item), claim.entered.year
+    check_undisputed(state, claim.entered.item, year)
     _check_fundable(state, item, year)
     _check_stacking(state, item)
     claim = replace(claim, disallowed=_disallowed(claim, command))
@@ -248,7 +250,7 @@ APPROVAL: Kind[ClaimApproved, ApproveClaim] = Kind(
     response=_approval_response,
     codes=(
         *CLAIM_CODES,
-        *("same_person", "not_applicant", "role_conflict", "below_threshold"),
+        *("same_person", "dispute_open", "not_applicant", "role_conflict", "below_threshold"),
         *("invoice_used", "reference_used", "stacked", "project_ceiling", "audit_missing"),
         *("nothing_payable", "above_payable"),
     ),

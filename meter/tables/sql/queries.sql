@@ -60,6 +60,18 @@ FROM meter.coupon AS held;
 -- name: pools
 SELECT programme, year, issued FROM meter.pool;
 
+-- name: ledger_months
+SELECT month, first, ends FROM meter.ledger_month ORDER BY month;
+
+-- name: month_bookings
+SELECT month, item, cost, granted FROM meter.month_booking ORDER BY month;
+
+-- name: stream_numbers
+SELECT provider, stream, last FROM meter.stream;
+
+-- name: missing_numbers
+SELECT provider, stream, first, last FROM meter.gap ORDER BY provider, stream, first;
+
 -- name: known_batches
 SELECT held.provider, held.stream, held.seq, held.entry, held.entries,
     held.payload, held.receipt, held.signature
@@ -84,6 +96,12 @@ SELECT held.id, held.entry, held.voided, held.released, (
 FROM meter.record AS held
 LEFT JOIN meter.withheld AS parts USING (provider, id)
 WHERE held.provider = $1 AND held.id = ANY ($2::text[]);
+
+-- name: voided_records
+SELECT held.provider, held.id, held.voided
+FROM unnest($1::text[], $2::text[]) AS asked (provider, id)
+JOIN meter.record AS held USING (provider, id)
+WHERE held.voided IS NOT NULL;
 
 -- name: device_time
 SELECT held.scope, held.subject, held.device, held.day, held.quarters
@@ -305,6 +323,12 @@ DELETE FROM meter.coupon_past;
 
 -- name: clear_coupon_day
 DELETE FROM meter.coupon_day;
+
+-- name: clear_ledger_month
+DELETE FROM meter.ledger_month;
+
+-- name: clear_month_booking
+DELETE FROM meter.month_booking;
 
 -- name: clear_pool_day
 DELETE FROM meter.pool_day;

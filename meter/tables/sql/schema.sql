@@ -273,6 +273,22 @@ CREATE TABLE meter.pool_day (
     PRIMARY KEY (programme, year, day)
 );
 
+-- Months of the ledger that are over: the entries of each lie between `first` and `ends`, half-open.
+CREATE TABLE meter.ledger_month (
+    month text COLLATE "C" PRIMARY KEY,
+    first bigint NOT NULL,
+    ends  bigint NOT NULL CHECK (first < ends)
+);
+
+-- What such a month booked by contract or award, fen: how much cost and grants grew.
+CREATE TABLE meter.month_booking (
+    month   text COLLATE "C" NOT NULL,
+    item    text COLLATE "C" NOT NULL,
+    cost    bigint NOT NULL,
+    granted bigint NOT NULL,
+    PRIMARY KEY (month, item)
+);
+
 -- The money of the programme that owns a pool, and of those that share it: `programmes` are both.
 CREATE TABLE meter.pool (
     programme  text COLLATE "C" NOT NULL,
@@ -485,6 +501,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.closed_proposa
     meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.summary, meter.segment_subject,
     meter.device_time, meter.contract_total, meter.contract_segment, meter.contract_year,
     meter.contract_year_past, meter.coupon, meter.coupon_past, meter.coupon_day, meter.pool_day,
-    meter.pool TO :"service";
+    meter.pool, meter.ledger_month, meter.month_booking TO :"service";
 
 RESET ROLE;
