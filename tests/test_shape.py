@@ -91,7 +91,7 @@ HTTP = {
     *("meter/console/theme.py", "meter/console/statements.py"),
     *("meter/console/people.py", "meter/console/claims.py", "meter/console/reviews.py"),
     "meter/console/tokens.py",
-    *("meter/console/payments.py", "meter/console/notices.py"),
+    *("meter/console/payments.py", "meter/console/notices.py", "meter/console/months.py"),
     *("meter/console/verify.py", "meter/console/log.py", "meter/console/provider.py"),
     *("meter/console/authority.py", "meter/console/acts.py", "meter/console/registers.py"),
     *("meter/console/alerts.py", "meter/console/access_log.py"),

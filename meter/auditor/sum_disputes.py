@@ -6,7 +6,7 @@ sum_dispute  a dispute is of a record that counts, once, and before thirty days 
              confirmed once it is closed, in that time, and without such a dispute
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 from ledger.errors import Violation
@@ -35,20 +35,26 @@ class Disputes:
     def dispute(self, number: int, fields: dict[str, Any]) -> None:
         """Take a dispute."""
         name = fields["provider"], fields["id"]
-        record = self._records.number_of(*name)
-        month = None if record is None else self._months.month_of(record)
-        if (record, month) != (fields["record"], fields["month"]) or name in self._made:
+        found = self._records.about(*name)
+        if found is None or name in self._made:
             raise Violation("sum_dispute", "no such record counts, or it was disputed", number)
+        record, contract, days = found
+        month = self._months.month_of(record)
+        stated = [fields[each] for each in ("record", "contract", "month")]
+        years = sorted({date.fromordinal(day).year for day in days}) or fields["years"]
+        if [record, contract, month, years] != [*stated, fields["years"]]:
+            raise Violation("sum_dispute", "record, contract, month or years are others", number)
         self._check_time(number, fields)
         owner = self._contracts[fields["contract"]].fields["enterprise"]
         if any((month, code) in self._confirmed for code in self._firms.members(owner)):
             raise Violation("sum_dispute", f"{month} is confirmed", number)
         self._made.add(name)
-        self._open[name] = fields
+        self._open[name] = fields | {"number": number}
 
     def dismissal(self, number: int, fields: dict[str, Any]) -> None:
         """Take the end of a dispute."""
-        if self._open.pop((fields["provider"], fields["id"]), None) is None:
+        held = self._open.pop((fields["provider"], fields["id"]), {})
+        if (held.get("number"), held.get("contract")) != (fields["dispute"], fields["contract"]):
             raise Violation("sum_dispute", "no such dispute is open", number)
 
     def void(self, provider: str, name: str) -> None:

@@ -25,6 +25,7 @@ _BY_ONE: Final = {
     *("claim", "claim_check", "claim_end", "approval", "notice", "objection", "resolution"),
     *("claim_revocation", "order", "payment"),
 }
+_BY_FIRMS: Final = ("claim", "dispute", "month_confirmation")
 # Of an entry and of a request one field has different names.
 _NAMES: Final = {"kind": "applicant"}
 # What a request may leave out; its entry then has nothing there.
@@ -34,6 +35,7 @@ _OPTIONAL: Final[dict[str, tuple[str, ...]]] = {
     "project": ("audited_investment",),
     "award": ("class", "project", "base"),
     "revocation": ("suspected_since",),
+    "month_closing": ("waiver",),
     "claim": ("amount", "invoices", "payments", "delivery"),
     "approval": ("disallowed",),
     "recovery": ("bank_reference", "claim"),
@@ -75,9 +77,9 @@ class Persons:
         self._apply(number, fields)
 
     def _is_by_firm(self, fields: dict[str, Any]) -> bool:
-        """Return whether a firm made or withdrew a claim of its own, with a token of its own."""
+        """Return whether a firm gave what a firm may give, with a token of its own."""
         kind = fields["kind"]
-        is_theirs = kind == "claim" or (kind == "claim_end" and fields["outcome"] == "withdrawn")
+        is_theirs = kind in _BY_FIRMS or (kind == "claim_end" and fields["outcome"] == "withdrawn")
         is_official = fields["by"] in self._holders or fields["by"] in self._ended
         return is_theirs and fields["person"] == "" and not is_official
 

@@ -45,7 +45,6 @@ _LONGEST_EVIDENCE: Final = 16  # runs; the last one takes the rest
 # Entry, thousandths, start, end and meter of a record, then what fits of it by day. Packed, for
 # there may be millions.
 _RECORD: Final = Struct("<qqqqi")
-_NUMBER: Final = Struct("<q")  # of the entry, with which each begins
 _OF_DAY: Final = Struct("<iq")
 _RECORD_OF_ONE_DAY: Final = Struct(_RECORD.format + _OF_DAY.format[1:])
 # As canonical JSON has it.
@@ -132,10 +131,16 @@ class Records:
     def _stream_of(self, record: int) -> str:
         return self._streams[bisect_right(self._batches, record) - 1]
 
-    def number_of(self, provider: str, name: str) -> int | None:
-        """Return the entry of a record or purchase that counts."""
+    def about(self, provider: str, name: str) -> tuple[int, str, range] | None:
+        """Return entry, contract and days of a record that counts; of a purchase no days."""
         packed = self._records[provider].get(name)
-        return None if packed is None else int(_NUMBER.unpack_from(packed)[0])
+        if packed is None:
+            return None
+        number, _, start, end, index = _RECORD.unpack_from(packed)
+        meter = self._meter_list[index]
+        first, last = ((each // QUARTER + QUARTERS_AHEAD) for each in (start, end - 1))
+        days = range(first // QUARTERS_PER_DAY + EPOCH, last // QUARTERS_PER_DAY + EPOCH + 1)
+        return number, meter.contract.fields["id"], days if meter.device else range(0)
 
     def has_meter(self, contract: str, device: str) -> bool:
         """Return whether a device kind is counted under a contract."""

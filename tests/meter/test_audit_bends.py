@@ -106,7 +106,8 @@ not_allowed/no_budget: award.year
 wrong_before wrong_receipt: batch.before
 good not_as_decided: amendment.prices.ascend-910b
 not_allowed/below_granted: withdrawal.year, proposal.body.year
-good malformed_entry: enlistment.devices.ascend-910b, claim.invoices.tax, red_invoice.refunded
+wrong_receipt malformed_entry: enlistment.devices.ascend-910b
+good malformed_entry: claim.invoices.tax, red_invoice.refunded
 not_allowed/unknown_proposal: withdrawal.proposal, proposal_end.proposal
 good not_allowed/malformed: claim.invoices.amount, claim.payments.amount
 not_allowed/malformed good: claim.invoices.part, claim.payments.part
@@ -115,6 +116,10 @@ not_allowed/unknown_objection: resolution.objection
 not_allowed/unknown_invoice: red_invoice.year
 not_allowed/above_debt: recovery.year
 not_allowed/above_granted: forfeit.year
+not_as_decided: month_closing.booked_cost, month_closing.booked_granted, month_closing.end
+not_as_decided: month_closing.first, month_closing.gaps, month_closing.items, month_closing.parts
+not_as_decided: month_list.booked_cost, month_list.booked_granted, month_list.closing
+not_as_decided: month_list.gaps, dispute.record, dispute.years, dispute_dismissal.dispute
 """
 NAMES = """
 not_allowed/unauthorized: genesis.person, genesis.persons.id
@@ -152,4 +157,10 @@ not_allowed/wrong_state: notice.claim, objection.claim, resolution.claim, order.
 not_allowed/wrong_state: payment_return.claim, recovery.claim
 not_allowed/above_debt: recovery.item
 not_allowed/above_granted: forfeit.item
+good: month_confirmation.enterprise
+not_as_decided: month_closing.person, month_list.provider, month_confirmation.person
+not_as_decided: dispute.person, dispute_dismissal.contract, dispute_dismissal.person
+not_allowed/unknown_person: month_closing.waiver.person
+not_allowed/unknown_record: dispute.contract, dispute.provider
+not_allowed/unknown_dispute: dispute_dismissal.provider
 """

@@ -2,6 +2,7 @@
 
 import pytest
 
+from meter.rules import commands
 from meter.rules.kinds.disputes import open_disputes
 from meter.values.problems import Problem
 from tests.books import ALPHA, BETA, Books, lifted, opened, purchase, record, void
@@ -10,6 +11,7 @@ from tests.meter.test_authority import refusal
 from tests.meter.test_claims import Desk
 from tests.meter.test_months import hour, used, written
 from tests.meter.test_purchases import shop
+from tests.papers import Office
 from tests.summing import found, summed, told
 
 DAY = 86_400_000_000  # microseconds
@@ -240,3 +242,28 @@ def test_an_audit_decides_disputes_again():
     writer.confirm_month("2025-03")
     report, _ = audited(writer)
     assert report.findings == []
+
+
+def test_a_firm_gives_both_with_a_token_that_is_no_official_s():
+    books = closed()
+    books.do(commands.ConfirmMonth(month="2025-02", enterprise=ALPHA), "firm")
+    reason = {"reason": "it never ran"}
+    command = commands.DisputeRecord(contract="A", provider="pcl", id="r1", **reason)
+    assert books.entries[books.do(command, "firm")].person == ""
+    check(books)
+    with pytest.raises(Problem, match="unauthorized"):
+        books.do(commands.DismissDispute(provider="pcl", id="r1", **reason), "firm")
+
+
+def test_two_persons_close_a_month_with_the_waiver_that_one_proposed():
+    books = Office("2025-03-10T12:00:00+08:00")
+    books.at("2025-04-01T00:00:00+08:00")
+    books.enterprise()
+    waiver = {"person": "payer", "reason": "the stream was replaced"}
+    number = books.ask(commands.CloseMonth, month="2025-03", waiver=waiver)
+    check(books)
+    lie = told(books)
+    lie[number]["waiver"]["person"] = "maker"
+    found(lie, "sum_persons")
+    del lie[number]["waiver"]
+    found(lie, "sum_persons")

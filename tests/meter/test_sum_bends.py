@@ -62,7 +62,7 @@ def by_name(every: list[Fields]) -> Iterator[Bent]:
 def by_entry(every: list[Fields]) -> Iterator[Bent]:
     for number, entry in enumerate(every):
         # What is named by number stays where it was.
-        spare = entry | {"kind": "batch"}
+        spare = {"seq": 1} | entry | {"kind": "batch"}
         yield f"{entry['kind']} left out", [*every[:number], spare, *every[number + 1 :]]
         if number:
             yield f"{entry['kind']} twice", [*every, entry | {"at": every[-1]["at"]}]
@@ -132,7 +132,7 @@ NUMBERS = """
 good: genesis.contract_limit, provider.devices.ascend-910b, contract.amount
 good: contract.max_devices.ascend-910b, contract.prices.ascend-910b, allocation.requests
 good: contract_funds.amount, project.audited_investment, project_funds.amount, project_audit.amount
-good: award.amount, award.base, batch.before, batch.purchases, batch.records, batch.seq, batch.voids
+good: award.amount, award.base, batch.before, batch.purchases, batch.records, batch.voids
 good: usage.batch, void.batch, purchase.batch, amendment.amount, amendment.max_devices.ascend-910b
 good: summary.batch, enlistment.devices.ascend-910b, claim.invoices.tax, claim.payments.amount
 good: claim.payments.part, approval.claimed, approval.disallowed, approval.forfeited
@@ -184,6 +184,10 @@ notice: resolution.objection
 cash: order.cash, payment_return.cash
 invoice: red_invoice.year
 papers: forfeit.year
+month: batch.seq, month_closing.booked_cost, month_closing.booked_granted, month_closing.end
+month: month_closing.first, month_closing.gaps, month_closing.items, month_closing.parts
+month: month_list.booked_cost, month_list.booked_granted, month_list.closing, month_list.gaps
+dispute: dispute.record, dispute.years, dispute_dismissal.dispute
 """
 NAMES = """
 persons: genesis.person, genesis.persons.id, policy.person, provider.person, key.person
@@ -198,7 +202,8 @@ persons: claim_end.person, claim_check.person, approval.person, claim_revocation
 persons: notice.person, objection.person, resolution.person, order.person, payment.person
 persons: payment_return.person, red_invoice.person, recovery.person, forfeit.person
 policy: policy.programme, issue.programme
-good: key.provider, contract_funds.contract, succession.successor, award.enterprise, batch.provider
+good: key.provider, contract_funds.contract, succession.successor, award.enterprise
+good: month_closing.waiver.person, month_confirmation.enterprise
 good: freeze.contract, unfreeze.contract, provider_amendment.provider, late_window.contract
 good: summary.differs, enlistment.provider
 class: enterprise.uscc, contract.enterprise, enterprise_amendment.uscc, amendment.contract
@@ -208,7 +213,7 @@ contract: contract.follows
 budget: budget.programme
 applicant: award.programme
 withheld: usage.contract
-record good: usage.provider
+record dispute: usage.provider
 record: void.contract, void.provider, release.contract, release.provider
 role: provider.serves
 good record: purchase.provider
@@ -222,6 +227,9 @@ claims: order.claim, payment.claim, payment_return.claim
 cash: order.payee, payment_return.payee, recovery.claim
 claims cash: recovery.item
 papers: forfeit.item
+month: batch.provider, month_list.provider
+dispute: dispute.contract, dispute.provider, dispute_dismissal.contract, dispute_dismissal.provider
+persons: month_closing.person, month_confirmation.person, dispute.person, dispute_dismissal.person
 """
 ENTRIES = """
 persons: genesis left out, withdrawal left out, proposal_end left out, proposal_end twice
@@ -250,4 +258,6 @@ good good claims: claim twice
 claims: claim_end twice, claim_check twice, approval twice, claim_revocation twice, notice twice
 claims: objection twice, resolution twice, order twice, payment_return twice
 invoice: red_invoice twice
+month: month_closing twice, month_list left out, month_list twice
+dispute: dispute twice, dispute_dismissal twice, month_confirmation twice
 """

@@ -14,6 +14,7 @@ from meter.console.words import (
     common,
     enterprise,
     log,
+    months,
     people,
     provider,
     public,
@@ -40,6 +41,7 @@ _TOPICS: Final = (
     enterprise.WORDS,
     statements.WORDS,
     alerts.WORDS,
+    months.WORDS,
 )
 WORDS: Final[Mapping[str, Text]] = {name: text for topic in _TOPICS for name, text in topic.items()}
 if len(WORDS) != sum(map(len, _TOPICS)):

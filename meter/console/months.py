@@ -1,0 +1,134 @@
+"""Pages of months: a firm confirms a closed one or disputes a record; officials see what waits.
+
+A form holds its idempotency key, so a double click does it once. What the authority does about a
+month or a dispute is one of its acts, to which the lists lead (`acts.py`).
+"""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from meter.api.context import PART
+from meter.api.cursor import PageQuery
+from meter.api.get_enterprise import get_enterprise_contracts
+from meter.api.get_months import (
+    MonthPage,
+    MonthSummary,
+    get_disputes,
+    get_month,
+    get_months,
+)
+from meter.api.get_own import get_enterprise
+from meter.api.post import give
+from meter.api.routes import Ask, answer
+from meter.console import form, page
+from meter.console.claims import AT_FORM
+from meter.console.enterprise import MAX_CONTRACTS, RETRY_SECONDS, SILENCE_SECONDS
+from meter.console.formats import Language
+from meter.console.paper import paper, period_between
+from meter.console.words import spoken
+from meter.host.sign_in import new_secret
+from meter.values.problems import Problem
+from meter.values.roles import OFFICIALS
+from meter.values.units import format_moment
+
+SHOWN: Final = 12  # months of a page, the newest
+LISTED: Final = 200  # disputes
+
+
+async def show_own(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show a firm's months and disputes, and the form of a dispute, filled in by a link's query."""
+    given = {name: ask.request.query.get(name, "") for name in ("contract", "id")}
+    return page.show(ask, "enterprise_months.html", language, **await _own(ask, language, given))
+
+
+async def send_own(ask: Ask, language: Language) -> web.StreamResponse:
+    """Confirm a month, or dispute a record."""
+    values = ask.form
+    try:
+        if values.get("step") == "confirm":
+            name, body = {"month": values.get("month", "")}, {"enterprise": ask.path("uscc")}
+            await give(ask, "/v1/months/{month}/confirm", body, values.get("key", ""), **name)
+        else:
+            await _dispute(ask)
+    except Problem as problem:
+        if problem.status not in AT_FORM:
+            raise
+        shown = await _own(ask, language, values, problem)
+        return page.show_again(ask, "enterprise_months.html", language, problem.status, **shown)
+    return page.see_other(f"/{language}/enterprises/{ask.path('uscc')}/months")
+
+
+async def _dispute(ask: Ask) -> None:
+    """Dispute the record of a form, with the provider of its contract. Raises `Problem`."""
+    body = {name: ask.form.get(name, "").strip() for name in ("contract", "id", "reason")}
+    contracts = await answer(ask, get_enterprise_contracts, PageQuery(limit=MAX_CONTRACTS))
+    providers = {each.id: each.provider for each in contracts.contracts}
+    body["provider"] = providers.get(body["contract"], "")
+    await give(ask, "/v1/records/dispute", body, ask.form.get("key", ""))
+
+
+async def _own(
+    ask: Ask, language: Language, given: Any, problem: Problem | None = None
+) -> dict[str, Any]:
+    """Return what a firm's page shows, with a form as it was sent."""
+    async with ask.at_once() as asked:
+        firm = (await answer(asked, get_enterprise)).enterprise
+        contracts = await answer(asked, get_enterprise_contracts, PageQuery(limit=MAX_CONTRACTS))
+        found = await answer(asked, get_months)
+        closed = [each.month for each in found.months if each.state == "closed"][:SHOWN]
+        one = PageQuery(limit=1)  # its sums are of all lines
+        months = [await answer(asked, get_month, one, month=name) for name in closed]
+        disputes = await answer(asked, get_disputes, PageQuery(limit=LISTED))
+    filled = form.Filled(given) if problem is None else form.refused(given, problem)
+    now = format_moment(ask.context.clock.counted())
+    return {
+        "firm": firm,
+        "base": f"/{language}/enterprises/{firm.uscc}",
+        "tab": "months",
+        "coupon": None,
+        "paper": await paper(ask, period_between("", "", spoken(language), language), found.as_of),
+        "part": PART in ask.request.query,
+        "silence": SILENCE_SECONDS,
+        "retry": RETRY_SECONDS,
+        "months": [(each, _may_answer(each, now)) for each in months],
+        "disputes": disputes.disputes[::-1],
+        "contracts": [each.id for each in contracts.contracts],
+        "form": filled,
+        "code": "" if problem is None else problem.code,
+        "key": new_secret(),
+    }
+
+
+def _may_answer(month: MonthPage, now: str) -> bool:
+    """Return whether a firm may still confirm a month, at an instant."""
+    return not month.confirmed and now < str(month.about.answer_until)
+
+
+async def show_all(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show officials the months, and the disputes with those that are open first."""
+    async with ask.at_once() as asked:
+        months = await answer(asked, get_months)
+        disputes = await answer(asked, get_disputes, PageQuery(limit=LISTED))
+    shown = sorted(disputes.disputes, key=lambda each: (each.state != "open", -each.entry))
+    return page.show(
+        ask,
+        "months.html",
+        language,
+        months=months.months[: SHOWN + 1],
+        oldest=_to_close(months.months),
+        disputes=shown,
+        as_of=months.as_of,
+    )
+
+
+def _to_close(months: list[MonthSummary]) -> str:
+    """Return the oldest month that is over and not closed, if there is one."""
+    return next((each.month for each in reversed(months) if each.state == "over"), "")
+
+
+ROUTES: Final = (
+    *page.pages("enterprises/{uscc}/months", show_own, ("enterprise",)),
+    *page.forms("enterprises/{uscc}/months", send_own, ("enterprise",)),
+    *page.pages("months", show_all, OFFICIALS),
+)
