@@ -88,13 +88,10 @@ class MonthPage(Page, frozen=True, kw_only=True):
 
 
 class CorrectionView(Struct, frozen=True, kw_only=True):
-    """An entry about a record of an earlier day: a late record, a void or a release.
-
-    It is booked in the month of the list, and `service_month` is that in which the record began.
-    """
+    """A void or release, booked in the month of the list; its record began in `service_month`."""
 
     entry: int
-    kind: Literal["record", "void", "release"]
+    kind: Literal["void", "release"]
     provider: str
     record: str
     service_month: str
@@ -102,7 +99,7 @@ class CorrectionView(Struct, frozen=True, kw_only=True):
 
 
 class CorrectionPage(Page, frozen=True, kw_only=True):
-    """What a month has booked of a contract's records of earlier months, and took back."""
+    """What a month has corrected of a contract's records."""
 
     month: str
     corrections: list[CorrectionView]
@@ -179,7 +176,7 @@ async def get_month(ask: Ask) -> MonthPage:
 
 
 async def get_corrections(ask: Ask) -> CorrectionPage:
-    """What a month has booked of a contract's earlier records, with voids and releases."""
+    """The voids and releases of a contract's records that a month has booked."""
     (after,) = place(ask, (-1,))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
@@ -338,7 +335,7 @@ ROUTES: Final = [
         "GET",
         "/v1/months/{month}/corrections",
         get_corrections,
-        "What a month has booked of a contract's earlier records",
+        "What a month has corrected of a contract's records",
         CorrectionPage,
         roles=_READERS,
         query=CorrectionsQuery,

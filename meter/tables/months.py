@@ -9,7 +9,6 @@ from meter.rules.state import RecordId
 from meter.tables.connections import Connection
 from meter.tables.pages import Page
 from meter.tables.rows import _columns
-from meter.values.units import day_of, parse_date
 
 _SQL: Final = load("meter.tables", "months.sql")
 
@@ -34,10 +33,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """An entry of a month about a record of another day of service, since 1970-01-01."""
+    """A void or release of a record that begins on a Shanghai day since 1970-01-01."""
 
     entry: int
-    kind: Literal["record", "void", "release"]
+    kind: Literal["void", "release"]
     record: RecordId
     day: int
 
@@ -64,9 +63,8 @@ async def total(connection: Connection, month: str, items: Sequence[str] | None)
 async def corrections(
     connection: Connection, month: PastMonth, contract: str, after: int, limit: int
 ) -> Page[Correction]:
-    """Return what a month booked of a contract's records of earlier months, voids and releases."""
-    begin = day_of(parse_date(f"{month.name}-01"))
-    place = contract, max(month.first, after + 1), month.end, begin, limit + 1
+    """Return voids and releases of a contract's records that a month has booked."""
+    place = contract, max(month.first, after + 1), month.end, limit + 1
     rows = await connection.fetch(_SQL["corrections"], *place)
     found = [
         Correction(row["entry"], row["kind"], (row["provider"], row["id"]), row["day"])

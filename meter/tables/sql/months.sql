@@ -12,19 +12,14 @@ FROM meter.month_booking
 WHERE month = $1 AND ($2::text[] IS NULL OR item = ANY ($2::text[]));
 
 -- name: corrections
--- Records by all their states, so that each part is a range of an index.
+-- Each part is a range of an index.
 SELECT entry, kind, provider, id, day FROM (
-    (SELECT entry, 'record' AS kind, provider, id, day FROM meter.record
-    WHERE contract = $1 AND status IN ('accepted', 'withheld', 'released', 'voided')
-        AND entry >= $2 AND entry < $3 AND day < $4
-    ORDER BY entry LIMIT $5)
-    UNION ALL
-    (SELECT voided, 'void', provider, id, day FROM meter.record
-    WHERE contract = $1 AND voided >= $2 AND voided < $3 ORDER BY voided LIMIT $5)
+    (SELECT voided AS entry, 'void' AS kind, provider, id, day FROM meter.record
+    WHERE contract = $1 AND voided >= $2 AND voided < $3 ORDER BY voided LIMIT $4)
     UNION ALL
     (SELECT released, 'release', provider, id, day FROM meter.record
-    WHERE contract = $1 AND released >= $2 AND released < $3 ORDER BY released LIMIT $5)
-) AS found ORDER BY entry LIMIT $5;
+    WHERE contract = $1 AND released >= $2 AND released < $3 ORDER BY released LIMIT $4)
+) AS found ORDER BY entry LIMIT $4;
 
 -- name: voids
 SELECT held.provider, held.id, held.voided
