@@ -25,9 +25,10 @@ BATCH_RECORDS = 12
 LIMIT = 5
 SLACK = 1.5  # of buffers: an index of more rows is deeper
 
-# Of what people decide, which usage makes no more of; of one batch; and the log's files.
+# Of what people decide, which usage makes no more of; of one batch; of a month that is over, whose
+# lines are those of contracts, and what it corrects a range of an index; and the log's files.
 OTHERS = {"claim", "award", "project", "proposal", "token", "id", "objection", "target", "alert"}
-OTHERS |= {"keyid", "digest", "tile"}
+OTHERS |= {"keyid", "digest", "tile", "month"}
 NAMES = {"uscc": ALPHA, "provider": "pcl", "contract": "A", "stream": "main", "entry": 9, "line": 9}
 ASKED = {"programme": PROGRAMME, "year": 2025, "limit": LIMIT, "item": "A", "q": "a", "days": 30}
 SIZE = "SIZE"  # one less than the ledger's when it is asked
