@@ -243,9 +243,9 @@ def _submissions(entries: Iterator[_Held]) -> Iterator[_Submission]:
 
 
 def _first_of(held: _Held) -> Any:
-    """Return the number of the batch or allocation that an entry belongs to, or its own."""
-    fields = held.fields
-    return fields.get("batch", fields.get("allocation", held.number))
+    """Return the number of the batch, allocation or closing that an entry follows, or its own."""
+    named = (held.fields.get(name) for name in ("batch", "allocation", "closing"))
+    return next((number for number in named if number is not None), held.number)
 
 
 def _read_batch(held: _Held) -> SignedBatch:
