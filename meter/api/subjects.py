@@ -20,6 +20,7 @@ _NAMED: Final = {
         for name in (
             *("enterprise", "provider", "contract", "award", "project", "item", "claim"),
             *("entry", "batch", "record", "run", "stream", "person", "token", "keyid", "proposal"),
+            "month",
         )
     },
 }
