@@ -787,6 +787,11 @@ def every_command() -> Books:
     books.late_window("2025-01-01", "2025-01-08", "2026-01-01")
     divide(books)
     end_year(books, 2026)
+    books.dispute("s", "B")
+    books.dismiss("s")
+    month = next(iter(books.state.months.over))
+    books.close_month(month, books.state.people.active()[0])
+    books.confirm_month(month)
     return books
 
 
