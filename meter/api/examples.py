@@ -78,7 +78,6 @@ from meter.wire.batch import Sha256Hex
 from meter.wire.dsse import BATCH_TYPE, Document
 
 EntryNumber = Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
-MonthName = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 
 _ENTERPRISE: Final = "91440300708461136T"
 _SUCCESSOR: Final = "91440300000000022N"
@@ -386,7 +385,6 @@ PATHS: Final[dict[str, tuple[Any, str, str]]] = {
         sha256(_PAYLOAD).hexdigest(),
         "Hex sha256 of the batch's payload; the receipt's `batch`.",
     ),
-    "month": (MonthName, "2025-03", "A month of Shanghai."),
     "entry": (EntryNumber, "0", "The number of the entry, from 0."),
     "line": (EntryNumber, "41", "The number of the entry of a record, void or release."),
     "level": (str, "0", "The level of a tile of hashes, 0 over the entries."),
