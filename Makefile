@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
+TRANSLATED := meter/locale/zh/LC_MESSAGES/kashi.mo
 INTEROP := $(VENV)/interop/.installed
 # What is compiled runs instead of its source, and so is made anew when that was changed.
 COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/p' pyproject.toml)
@@ -14,7 +15,7 @@ COMPILED := deploy/compiling.py $(shell sed -n 's/.*sources = \["\(.*\)"\].*/\1/
 COMMITTED = $(shell git log -1 --format=%ct)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-web screenshots test all vectors interop faults ha fuzz mutants bench check lock sbom wheel images clean
+.PHONY: help setup messages demo demo-web screenshots test all vectors interop faults ha fuzz mutants bench check lock sbom wheel images clean
 
 help: ## List these commands
 	@echo 'Kashi: compute vouchers metered exactly, on a ledger that anyone can verify offline'
@@ -24,7 +25,7 @@ help: ## List these commands
 	@echo 'With PYTHON=python3.12 a new $(VENV) is made by that Python (3.11 or newer);'
 	@echo '`make clean` first when there is one already.'
 
-setup: $(INSTALLED) ## Make the virtual environment with the locked dependencies
+setup: $(INSTALLED) $(TRANSLATED) ## Make the virtual environment with the locked dependencies
 
 demo: $(INSTALLED) ## Run the whole story on a real database; TRACE=FILE replays a cluster trace
 	@$(BIN)/kashi demo $(if $(TRACE),--trace '$(TRACE)')
@@ -32,7 +33,7 @@ demo: $(INSTALLED) ## Run the whole story on a real database; TRACE=FILE replays
 demo-web: $(INSTALLED) ## Serve seven months for a browser, with a link for each role; PORT=8080
 	@$(BIN)/kashi demo --serve --port $(or $(PORT),8080)
 
-test: $(INSTALLED) ## Run the tests side by side, WORKERS=4 so many; ARGS='-k rating' only these, one by one
+test: $(INSTALLED) $(TRANSLATED) ## Run the tests side by side, WORKERS=4 so many; ARGS='-k rating' only these, one by one
 	@$(BIN)/python -m pytest -n $(or $(WORKERS),$(if $(ARGS),0,auto)) $(ARGS)
 
 all: setup check interop test ## What CI runs, in its order
@@ -58,10 +59,14 @@ mutants: $(INSTALLED) ## Plant small faults in the code one by one; ARGS='--samp
 bench: $(INSTALLED) ## Measure speed for a quarter of an hour, into docs/benchmarks.md; ARGS='--quick' looks only
 	@$(BIN)/python -m tests.bench $(or $(ARGS),--out docs)
 
-check: $(INSTALLED) ## Lint, formatting and types
+check: $(INSTALLED) ## Lint, formatting, types and translations
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m deploy.catalogue check
+
+messages: $(INSTALLED) ## Bring the catalogue of translations up to date with the code
+	@$(BIN)/python -m deploy.catalogue update
 
 interop: $(INTEROP) ## Install the programs by others that read our formats
 
@@ -99,6 +104,9 @@ $(INSTALLED): requirements.lock pyproject.toml $(COMPILED) | $(BIN)/pip
 	@$(PIP) install --require-hashes --no-deps -r requirements.lock
 	@PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
+
+$(TRANSLATED): $(TRANSLATED:.mo=.po) | $(INSTALLED)
+	@$(BIN)/python -c 'from deploy.compiling import translate; translate()'
 
 $(INTEROP): $(wildcard tests/interop/*.json tests/*/requirements.txt) tests/interop/install | $(INSTALLED)
 	@echo 'Installing programs by others into $(VENV)/interop'

@@ -1,4 +1,6 @@
-"""Compile the rules when Kashi is installed: `pyproject.toml` lists the files for mypyc.
+"""Compile the rules and the translations when Kashi is installed.
+
+`pyproject.toml` lists the files for mypyc.
 
 The files stay Python that runs as it stands. Without a C compiler nothing is compiled, and
 everything works the same, only slower. With `KASHI_COMPILE=no` nothing is compiled; with
@@ -8,11 +10,17 @@ everything works the same, only slower. With `KASHI_COMPILE=no` nothing is compi
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
 from mypyc.build import mypycify
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.errors import BaseError, CCompilerError
 
+# What `kashi` says in Chinese, with the English that it stands for.
+CATALOGUE: Final = Path("meter/locale/zh/LC_MESSAGES/kashi.po")
 WANTED = os.environ.get("KASHI_COMPILE", "if possible")
 
 # mypy's settings of this project ask for more than compiling needs, so none are read. The types of
@@ -57,3 +65,19 @@ class Compile(build_ext):
             with suppress(FileNotFoundError):
                 Path(self.get_ext_fullpath(each.name)).unlink()
         self.extensions = []
+
+
+class Translate(build_py):
+    """Builds the Python files, with what `gettext` reads of the catalogue beside it."""
+
+    def run(self) -> None:
+        translate()
+        super().run()
+
+
+def translate() -> None:
+    """Write what `gettext` reads beside the catalogue, from the top folder: each time the same."""
+    with CATALOGUE.open("rb") as file:
+        catalogue = read_po(file, locale="zh")
+    with CATALOGUE.with_suffix(".mo").open("wb") as file:
+        write_mo(file, catalogue)

@@ -331,8 +331,8 @@ def _notices(files: set[str], size: int) -> Iterator[Finding]:
         elif grown is None or _held(grown, files) is None:
             foreign.append(path)
     if newer:
-        told = f"beyond the {size} of the checkpoint"
-        yield Finding("newer_files", f"not looked at, of entries {told}: {_names(newer)}")
+        detail = f"not looked at, of entries beyond the {size} of the checkpoint: {_names(newer)}"
+        yield Finding("newer_files", detail)
     if foreign:
         yield Finding("foreign_files", f"not looked at, of no log: {_names(foreign)}")
 

@@ -22,6 +22,11 @@ import meter
 from ledger import book
 from ledger.sources import is_compiled
 from meter.host.postgres import Embedded
+from meter.languages import language_of
+
+# What commands tell is compared in English, wherever the tests run.
+if language_of(os.environ) != "en":
+    os.environ["LC_ALL"] = "C.UTF-8"
 
 PREFIX = "kashi-test-"
 MEMORY = Path("/dev/shm")

@@ -9,19 +9,26 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
 LEDGER = REPOSITORY / "ledger/README.md"
-PAGES = [*sorted(DOCS.glob("*.md")), LEDGER]
+CHINESE = sorted((DOCS / "zh").glob("*.md"))
+PAGES = [*sorted(DOCS.glob("*.md")), *CHINESE, LEDGER]
 RECORDS = sorted((DOCS / "adr").glob("*.md"))
 OTHERS = [REPOSITORY / name for name in ("SECURITY.md", "tests/vectors/README.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_examples_of_a_page_give_what_it_shows(page):
-    result = doctest.testfile(str(page), module_relative=False)
+    result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert result.failed == 0
 
 
 def test_the_example_of_the_ledger_takes_twenty_lines():
     assert len(re.findall(r"^(>>>|\.\.\.) ", LEDGER.read_text(), re.MULTILINE)) <= 20
+
+
+def test_each_chinese_page_shows_an_example_and_the_pages_are_those_of_each_reader():
+    assert [page.stem for page in CHINESE] == ["auditors", "enterprises", "providers"]
+    for page in CHINESE:
+        assert ">>> " in page.read_text(encoding="utf-8"), page
 
 
 def test_pages_with_python_are_really_run():

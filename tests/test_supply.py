@@ -161,6 +161,7 @@ def test_a_wheel_is_built_twice_with_the_same_bytes(tmp_path):
     assert wheels[0].read_bytes() == wheels[1].read_bytes()
     packed = zipfile.ZipFile(wheels[0]).namelist()
     assert {"ledger/book.py", "meter/tables/sql/schema.sql"} <= set(packed)
+    assert "meter/locale/zh/LC_MESSAGES/kashi.mo" in packed
     assert "meter/stray.py" not in packed
     assert {each.partition("/")[0] for each in packed} == {
         "ledger",

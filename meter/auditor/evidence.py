@@ -124,11 +124,10 @@ def _conclude(
     if evidence.kind == "rollback":
         if forked:
             return Judgement("violated", "the evidence is false: the two are a fork, no rollback")
-        sizes = f"{larger.size} entries, and an older checkpoint of {smaller.size}"
         return Judgement(
             "not_checked",
-            f"{larger.origin} signed a checkpoint of {sizes}; which was shown last, only the"
-            " monitor says",
+            f"{larger.origin} signed a checkpoint of {larger.size} entries, and an older checkpoint"
+            f" of {smaller.size}; which was shown last, only the monitor says",
         )
     if not forked:
         return Judgement("violated", "the evidence is false: one checkpoint goes on from the other")

@@ -56,6 +56,7 @@ from meter.auditor.verdict import no_collections
 from meter.rules.state import signing
 from meter.values.foreign_text import one_line
 from meter.values.units import MICROSECONDS, format_instant
+from meter.values.worded import worded
 
 MAX_FORKS: Final = 10  # each takes 32 bytes an entry
 DIAGNOSIS_SECONDS: Final = 600  # between two, while the damage stays: each fetches all hashes
@@ -170,7 +171,7 @@ class Monitor:
             self._report_failure(error.detail)
         except OSError as error:  # of the disk; those of the network are `CannotCheck`
             self._report_failure(f"{error}")
-            self.alarms.settle("disk", {"": f"cannot write: {error}"})
+            self.alarms.settle("disk", {"": worded(f"cannot write: {error}")})
         else:
             self.polls["answered"] += 1
             self.polled_at = self._clock()
@@ -237,7 +238,7 @@ class Monitor:
             self.alarms.settle("rollback", {})
             return
         self._owes_evidence |= not self.alarms.count("rollback")
-        told = f"the log had {self.size} entries, and shows {checkpoint.size}"
+        told = worded(f"the log had {self.size} entries, and shows {checkpoint.size}")
         self.alarms.settle("rollback", {"": told})
         if self._owes_evidence and checkpoint.size > 0:
             name = f"rollback-{checkpoint.size}-{checkpoint.root.hex()[:16]}"
@@ -252,7 +253,7 @@ class Monitor:
             await self._advance(source, checkpoint)
         except Unproved as error:
             if not await self._diagnose(source, note, checkpoint):
-                told = f"size {checkpoint.size}: {error.detail}"
+                told = worded(f"size {checkpoint.size}: {error.detail}")
                 self.alarms.settle("damage", {"": told})
             return
         tiles = tuple(_new_tiles(old_size, checkpoint.size))
@@ -319,7 +320,7 @@ class Monitor:
     async def _keep_fork(self, source: Source, note: bytes, checkpoint: Checkpoint) -> None:
         """Keep the proof that a checkpoint, no larger than the copy, is of another branch."""
         if checkpoint.size == 0:
-            told = "the checkpoint of no entries has a root that no tree has"
+            told = worded("the checkpoint of no entries has a root that no tree has")
             self.alarms.settle("untrusted", {"": told})
             return
         try:
@@ -390,7 +391,8 @@ class Monitor:
 
     def _keep_alarm(self, branch: Branch) -> None:
         size = branch.checkpoint.size
-        told = f"the log signed another history, of {size} entries: evidence/{branch.name}.json"
+        file = f"evidence/{branch.name}.json"
+        told = worded(f"the log signed another history, of {size} entries: {file}")
         self.alarms.keep(Alarm("fork", branch.name, told))
 
     def _evidence(self, kind: Kind, theirs: bytes, larger: Tree) -> Evidence:
@@ -444,14 +446,19 @@ class Monitor:
                 self._keep_violation(finding)
 
     def _keep_violation(self, finding: Finding) -> None:
-        where = "the ledger" if finding.entry is None else f"entry {finding.entry}"
-        told = f"{where}: {finding.code}: {finding.detail}"
+        if finding.entry is None:
+            where = "the ledger"
+            told = worded(f"the ledger: {finding.code}: {finding.detail}")
+        else:
+            where = f"entry {finding.entry}"
+            told = worded(f"entry {finding.entry}: {finding.code}: {finding.detail}")
         self.alarms.keep(Alarm("violation", f"{where}: {finding.code}", told))
 
     def _look_at_the_time(self) -> None:
         now = self._clock()
         silent = now - self.grown_at > self._limits.silence_seconds
-        since = f"no new checkpoint since {format_instant(self.grown_at)}"
+        grown_at = format_instant(self.grown_at)
+        since = worded(f"no new checkpoint since {grown_at}")
         self.alarms.settle("silence", {"": since} if silent else {})
         # No instant of the log's clock is compared with one of ours: how long a gap was open when
         # the newest entry was made, by the log's, and how long that is ago, by ours.
@@ -463,7 +470,7 @@ class Monitor:
     def _look_at_the_disk(self) -> None:
         free, limit = self._free(self._folder), self._limits.free_bytes
         enough = limit + limit // 4 if self.alarms.count("space") else limit
-        told = f"{free >> 20} MB are free, and {limit >> 20} MB should be"
+        told = worded(f"{free >> 20} MB are free, and {limit >> 20} MB should be")
         self.alarms.settle("space", {"": told} if free < enough else {})
 
     def _go_on(self, _done: int) -> None:
@@ -548,6 +555,6 @@ def _key(gap: Gap) -> str:
 
 def _describe(gap: Gap) -> str:
     since = format_instant(gap.since // MICROSECONDS)
-    return (
+    return worded(
         f"{gap.provider}, stream {gap.stream}: no batches {gap.first} to {gap.last} since {since}"
     )

@@ -34,6 +34,7 @@ from meter.rules.entries import BatchAccepted, Entry, Genesis, KeyRegistered, Re
 from meter.rules.kinds.table import read_entry
 from meter.values.problems import Problem
 from meter.values.strict import decode
+from meter.values.worded import worded
 from meter.wire import dsse
 from meter.wire.batch import Batch
 from meter.wire.dsse import BATCH_TYPE, RECEIPT_TYPE, Envelope
@@ -42,9 +43,9 @@ from meter.wire.stored_receipt import ProvedEntry, ReceiptProof, StoredReceipt
 
 Outcome = Literal["good", "bad", "unchecked"]
 
-_NO_PROOF: Final = "the file holds no proof"
-_RECEIPT_SIGNATURE: Final = "receipt's signature"
-_PROVIDER_SIGNATURE: Final = "provider's signature"
+_NO_PROOF: Final = worded("the file holds no proof")
+_RECEIPT_SIGNATURE: Final = worded("receipt's signature")
+_PROVIDER_SIGNATURE: Final = worded("provider's signature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +129,14 @@ class _Checking:
     entries: dict[int, Entry] = field(default_factory=dict)  # those that a trusted tree holds
 
     def steps(self) -> Iterable[tuple[str, Callable[[], str]]]:
-        yield "receipt", self.check_answer
-        yield "checkpoint", self.check_checkpoint
+        yield worded("receipt"), self.check_answer
+        yield worded("checkpoint"), self.check_checkpoint
         for entry in self.proof().entries if self.stored.proof else ():
-            yield f"entry {entry.index}", partial(self.check_inclusion, entry)
+            yield worded(f"entry {entry.index}"), partial(self.check_inclusion, entry)
         if self.later is not None:
-            yield "later checkpoint", self.check_later
-        yield "batch", self.check_batch
-        yield "growth", self.check_growth
+            yield worded("later checkpoint"), self.check_later
+        yield worded("batch"), self.check_batch
+        yield worded("growth"), self.check_growth
         yield _RECEIPT_SIGNATURE, self.check_receipt_signature
         yield _PROVIDER_SIGNATURE, self.check_provider_signature
 
@@ -159,8 +160,10 @@ class _Checking:
             raise Violation(error.code, error.detail) from None
         except ValueError as error:
             raise Violation("bad_batch", str(error)) from None
-        place = f"{self.receipt.provider}, stream {self.receipt.stream}, number {self.receipt.seq}"
-        return f"answers the batch of {place}"
+        answer = self.receipt
+        return worded(
+            f"answers the batch of {answer.provider}, stream {answer.stream}, number {answer.seq}"
+        )
 
     def check_checkpoint(self) -> str:
         self.checkpoint, told = self.open_checkpoint(self.proof().checkpoint.encode())
@@ -173,7 +176,7 @@ class _Checking:
         proof.check_entry(entry.entry.encode(), self.checkpoint)
         read = _read(entry)
         self.entries[entry.index] = read
-        return f"is in the tree: {read.kind}"
+        return worded(f"is in the tree: {read.kind}")
 
     def check_later(self) -> str:
         assert self.later is not None, "it is a step only then"
@@ -186,7 +189,7 @@ class _Checking:
         older = self.checkpoint
         if older and older.size == checkpoint.size and older.root != checkpoint.root:
             raise Violation("forked", f"the log has signed two trees of {older.size} entries")
-        return f"holds the batch's entry: {told}"
+        return worded(f"holds the batch's entry: {told}")
 
     def check_batch(self) -> str:
         entry = self.entries.get(self.own_entry().index)
@@ -198,7 +201,7 @@ class _Checking:
         if other or not isinstance(entry, BatchAccepted):
             raise Violation("not_as_entered", f"the entry has another {', '.join(other)}")
         self.proved = True
-        return "the ledger holds this envelope and this receipt"
+        return worded("the ledger holds this envelope and this receipt")
 
     def check_growth(self) -> str:
         proof, before = self.proof(), self.answer().before
@@ -208,7 +211,7 @@ class _Checking:
         check_consistency(
             before.size, decode_base64(before.root), size, root, _hashes(proof.before)
         )
-        return f"its {before.size} entries grew to those of the checkpoint"
+        return worded(f"its {before.size} entries grew to those of the checkpoint")
 
     def check_receipt_signature(self) -> str:
         try:
@@ -218,20 +221,21 @@ class _Checking:
         named = dict(filter(None, map(_receipt_key_of, self.entries.values())))
         if named:
             self.check_all(signatures, named)
-            return f"by {', '.join(keyid for keyid, _ in signatures)}, which the ledger names"
+            signers = ", ".join(keyid for keyid, _ in signatures)
+            return worded(f"by {signers}, which the ledger names")
         if self.trust.receipt_key is None:
             raise _Unchecked("no proved entry names the key: name it with --receipt-key")
         if not any(self.has_signed(self.trust.receipt_key, each) for _, each in signatures):
             raise Violation("bad_receipt_signature", "the receipt key has not signed this")
-        return "by the receipt key that you name"
+        return worded("by the receipt key that you name")
 
     def check_provider_signature(self) -> str:
         if self.envelope is None:
             raise _Unchecked("the envelope cannot be read")
-        key, whose = self.provider_key(self.envelope.keyid)
+        key, told = self.provider_key(self.envelope.keyid)
         if not dsse.is_signed_by(key, BATCH_TYPE, self.envelope.payload, self.envelope.signature):
-            raise Violation("bad_signature", f"{whose} has not signed this")
-        return f"by {whose}"
+            raise Violation("bad_signature", f"no signature {told}")
+        return told
 
     # What they need
 
@@ -269,8 +273,12 @@ class _Checking:
         if checkpoint.origin != self.answer().log:
             detail = f"it is of {checkpoint.origin!r:.200}, the receipt of {self.answer().log!r}"
             raise Violation("other_log", detail)
-        by = f", cosigned by {', '.join(cosigners)}" if cosigners else ""
-        return checkpoint, f"signed by {checkpoint.origin} at {checkpoint.size} entries{by}"
+        origin, size = checkpoint.origin, checkpoint.size
+        if not cosigners:
+            return checkpoint, worded(f"signed by {origin} at {size} entries")
+        witnesses = ", ".join(cosigners)
+        told = worded(f"signed by {origin} at {size} entries, cosigned by {witnesses}")
+        return checkpoint, told
 
     def expected(self) -> Mapping[str, object]:
         """Return the fields that the batch's entry must have."""
@@ -306,10 +314,10 @@ class _Checking:
             if isinstance(entry, KeyRegistered) and entry.keyid == keyid:
                 if entry.provider != self.answer().provider:
                     raise Violation("provider_mismatch", f"key {keyid} is {entry.provider}'s")
-                return _key(entry.public_key), f"{keyid}, which the ledger names"
+                return _key(entry.public_key), worded(f"by {keyid}, which the ledger names")
         if self.trust.provider_key is None:
             raise _Unchecked("no proved entry names the key: name it with --provider-key")
-        return self.trust.provider_key, "the provider's key that you name"
+        return self.trust.provider_key, worded("by the provider's key that you name")
 
 
 def _hashes(texts: list[str]) -> tuple[bytes, ...]:

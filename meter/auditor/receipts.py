@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from rich.cells import set_cell_size
 from rich.console import Console
 
 from ledger import ed25519
@@ -17,15 +18,22 @@ from ledger.proof import MAX_PROOF_BYTES, Proof
 from meter.auditor.receipt_check import Trust, Verdict, check, policy_of
 from meter.auditor.verdict import read_key, read_policy, replace_file
 from meter.client import ClientError, Service, SignedReceipt
+from meter.languages import Speech
+from meter.values.worded import worded
 from meter.wire import dsse, stored_receipt
 from meter.wire.dsse import BATCH_TYPE
 from meter.wire.stored_receipt import MAX_FILE_BYTES, StoredReceipt
 
+_OUTCOMES: Final = {
+    "good": worded("good"),
+    "bad": worded("bad"),
+    "unchecked": worded("unchecked"),
+}
 _STYLES: Final = {"good": "green", "bad": "bold red", "unchecked": "yellow"}
 _CONCLUSIONS: Final = {
-    "good": "good: the log holds this batch and this answer to it, and both are signed",
-    "violated": "VIOLATED",
-    "not_checked": "NOT PROVED: nothing here shows that the log holds this batch",
+    "good": worded("good: the log holds this batch and this answer to it, and both are signed"),
+    "violated": worded("VIOLATED"),
+    "not_checked": worded("NOT PROVED: nothing here shows that the log holds this batch"),
 }
 
 
@@ -58,25 +66,30 @@ def keep(path: Path, envelope: bytes, answer: SignedReceipt) -> None:
         raise CannotCheck(f"{path} holds another receipt, and is not overwritten")
 
 
-def show(verdict: Verdict, console: Console) -> None:
+def show(verdict: Verdict, console: Console, speech: Speech) -> None:
     """Print each check on a line, then the conclusion."""
     for each in verdict.checks:
+        outcome = set_cell_size(speech.say(_OUTCOMES[each.outcome]), 9)
         code = f"{each.code}: " if each.code else ""
         console.print(
-            f"{each.outcome:<9}  {each.name}: {code}{each.detail}",
+            f"{outcome}  {speech.retell(each.name)}: {code}{speech.retell(each.detail)}",
             style=_STYLES[each.outcome],
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
-    console.print(_conclusion(verdict), style="bold", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        _conclusion(verdict, speech), style="bold", highlight=False, markup=False, soft_wrap=True
+    )
 
 
-def _conclusion(verdict: Verdict) -> str:
+def _conclusion(verdict: Verdict, speech: Speech) -> str:
     if verdict.conclusion == "not_checked" and verdict.proved:
-        unsigned = " and ".join(verdict.unsigned)
-        return f"NOT CHECKED: the log holds this batch, but nothing here shows the {unsigned}"
-    return _CONCLUSIONS[verdict.conclusion]
+        return speech.say(
+            "NOT CHECKED: the log holds this batch, but nothing here shows the {unsigned}",
+            unsigned=speech.say(" and ").join(map(speech.say, verdict.unsigned)),
+        )
+    return speech.say(_CONCLUSIONS[verdict.conclusion])
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:

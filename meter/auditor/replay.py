@@ -39,6 +39,7 @@ from meter.rules.kinds.table import read_entry
 from meter.rules.state import RequestId, State, StoredBatch, signing
 from meter.rules.two_persons import asked_by, check_genesis
 from meter.values.problems import Problem
+from meter.values.worded import worded
 from meter.views.decisions import Decision, decision_of
 from meter.views.flags import Question, Questions
 from meter.wire.batch import parse_batch
@@ -311,8 +312,10 @@ class Audit:
             raise newer
         held = self.state.batches.get((claim.provider, claim.stream, claim.seq))
         if held is None or held.receipt != receipt:
-            where = f"{claim.provider}, stream {claim.stream}, number {claim.seq}"
-            detail = f"the ledger does not hold the batch of {where}"
+            provider, stream, seq = claim.provider, claim.stream, claim.seq
+            detail = (
+                f"the ledger does not hold the batch of {provider}, stream {stream}, number {seq}"
+            )
             raise Violation("batch_left_out", _printable(detail))
 
     def _entry(
@@ -558,7 +561,7 @@ def _difference(name: str, stated: Any, ruled: Any) -> str:
         place, (stated, ruled) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
         name = f"{name}[{place}]"
     # By `repr`, for the same reason as in `_printable`; and texts may be long.
-    return f"{name} is {stated!r:.200}, not {ruled!r:.200}"
+    return worded(f"{name} is {stated!r:.200}, not {ruled!r:.200}")
 
 
 def _first_difference(receipt: bytes, ruled: bytes) -> str:
@@ -567,12 +570,12 @@ def _first_difference(receipt: bytes, ruled: bytes) -> str:
     try:
         theirs = msgspec.json.decode(receipt, type=_Results)
     except (ValueError, RecursionError):
-        return "it is not a receipt"
+        return worded("it is not a receipt")
     pairs = zip(ours.voids + ours.results, theirs.voids + theirs.results, strict=False)
     for mine, stated in pairs:
         if mine != stated:
-            return f"the receipt says {stated!r:.300}, the rules give {mine!r:.300}"
-    return "the receipt is not what the rules give"
+            return worded(f"the receipt says {stated!r:.300}, the rules give {mine!r:.300}")
+    return worded("the receipt is not what the rules give")
 
 
 def _printable(text: str) -> str:

@@ -20,6 +20,7 @@ from meter.auditor.alarms import Say
 from meter.auditor.verdict import replace_file
 from meter.client import ClientError, Service
 from meter.values.units import format_instant
+from meter.values.worded import worded
 
 PAGE: Final = 1_000
 
@@ -41,7 +42,7 @@ class TokenWatch:
         try:
             listed = {each["id"]: each for each in await self._ask()}
         except (ClientError, KeyError, TypeError) as error:
-            detail = f"tokens at {self._url}: {error}"
+            detail = worded(f"tokens at {self._url}: {error}")
             self._say({"event": "failed", "at": self._now(), "detail": detail})
             return
         for name, token in listed.items():
@@ -61,7 +62,7 @@ class TokenWatch:
         try:
             replace_file(self._path, msgspec.json.encode(self._told) + b"\n")
         except OSError as error:  # tried again at the next look
-            detail = f"cannot write {self._path}: {error}"
+            detail = worded(f"cannot write {self._path}: {error}")
             self._say({"event": "failed", "at": self._now(), "detail": detail})
             return
         self._kept = self._told

@@ -35,6 +35,8 @@ from meter.auditor.fetch import check_kept, fetch
 from meter.auditor.log_keys import key_findings, signing_key
 from meter.auditor.replay import Audit, Gap, Signatures, Totals
 from meter.auditor.shares import ADDING
+from meter.languages import Speech
+from meter.values.worded import worded
 from meter.views.flags import Question
 from meter.wire import stored_receipt
 from meter.wire.stored_receipt import BadReceiptFile
@@ -55,18 +57,18 @@ _NOTHING_MORE: Final = Wanted()
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 # What to do where something could not be checked, by the code of the finding.
-_COPY_AGAIN: Final = "copy all but the checkpoint into it once more, or fetch the log anew"
+_COPY_AGAIN: Final = worded("copy all but the checkpoint into it once more, or fetch the log anew")
 REMEDIES: Final[dict[str, str]] = {
     "missing_file": _COPY_AGAIN,
     "incomplete_file": _COPY_AGAIN,
     "missing_attachment": _COPY_AGAIN,
-    "bad_folder": "see to the file, or copy it again",
-    "changed": "verify it again, or a copy at which nobody writes",
-    "not_signed": "name a key in the policy that has signed",
-    "not_witnessed": "ask the log for a checkpoint that enough witnesses have cosigned",
-    "newer_receipt": "verify a newer checkpoint",
-    "bad_receipt_file": "take the answer as it came",
-    "receipt_not_signed": "take the answer and its header Kashi-Signature as they came",
+    "bad_folder": worded("see to the file, or copy it again"),
+    "changed": worded("verify it again, or a copy at which nobody writes"),
+    "not_signed": worded("name a key in the policy that has signed"),
+    "not_witnessed": worded("ask the log for a checkpoint that enough witnesses have cosigned"),
+    "newer_receipt": worded("verify a newer checkpoint"),
+    "bad_receipt_file": worded("take the answer as it came"),
+    "receipt_not_signed": worded("take the answer and its header Kashi-Signature as they came"),
 }
 
 
@@ -161,12 +163,12 @@ def read_key(vkey: str) -> Verifier:
     """Return the key of a text, or of the file that holds it. Raises `CannotCheck`."""
     if "+" in vkey and not Path(vkey).exists():
         return Verifier.parse(vkey)
-    return Verifier.parse(_read_text(Path(vkey), "the key").strip())
+    return Verifier.parse(_read_text(Path(vkey), worded("the key")).strip())
 
 
 def read_policy(path: Path) -> TrustPolicy:
     """Read a trust policy. Raises `CannotCheck`."""
-    return TrustPolicy.parse(_read_text(path, "the trust policy"))
+    return TrustPolicy.parse(_read_text(path, worded("the trust policy")))
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -195,7 +197,7 @@ def _read_text(path: Path, what: str) -> str:
 
 
 def _read_state(path: Path, verifier: Verifier) -> Checkpoint:
-    seen = Seen.parse(_read_text(path, "the state").encode())
+    seen = Seen.parse(_read_text(path, worded("the state")).encode())
     # The log may have another key by now, and still is the same log.
     if seen.checkpoint.origin != verifier.name:
         raise CannotCheck(f"{path} is the state of another log, {seen.checkpoint.origin!r:.200}")
@@ -324,35 +326,43 @@ def _read_receipt(path: Path) -> tuple[bytes, str]:
     return stored.receipt.encode(), stored.signature
 
 
-def show(verdict: Verdict, console: Console) -> None:
+def show(verdict: Verdict, console: Console, speech: Speech) -> None:
     """Print the verdict for a person."""
-    report = verdict.report
-    table = Table("check", "count", "seconds", title=f"{report.origin}, {report.size} entries")
+    report, say = verdict.report, speech.say
+    title = say("{origin}, {size} entries", origin=report.origin, size=report.size)
+    table = Table(say("check"), say("count"), say("seconds"), title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     for check in report.checks:
-        table.add_row(check.name, f"{check.count:,}", f"{check.nanoseconds / 10**9:.3f}")
+        seconds = f"{check.nanoseconds / 10**9:.3f}"
+        table.add_row(say(check.name), f"{check.count:,}", seconds)
     if verdict.receipts:
-        table.add_row("receipts", f"{verdict.receipts:,}")
+        table.add_row(say("receipts"), f"{verdict.receipts:,}")
     console.print(table)
     for gap in verdict.gaps:
         console.print(
-            f"gap: {gap.provider}, stream {gap.stream}: no batches {gap.first} to {gap.last}",
+            say("gap: {provider}, stream {stream}: no batches {first} to {last}", **asdict(gap)),
             **_PLAIN,
             style="yellow",
         )
     for notice in report.notices:
-        console.print(f"notice: {notice.code}: {notice.detail}", **_PLAIN, style="yellow")
+        told = speech.retell(notice.detail)
+        console.print(
+            say("notice: {code}: {told}", code=notice.code, told=told), **_PLAIN, style="yellow"
+        )
     for question in verdict.questions:
-        console.print(f"question: {question}", **_PLAIN, style="yellow")
+        told = speech.retell(str(question))
+        console.print(say("question: {told}", told=told), **_PLAIN, style="yellow")
     for finding in verdict.findings:
         console.print(
-            _describe(finding),
+            _describe(finding, speech),
             **_PLAIN,
             style="bold red" if finding.is_violation else "bold yellow",
         )
     if verdict.conclusion == "good":
-        console.print(f"good: root {report.root.hex()}", **_PLAIN, style="bold green")
+        console.print(
+            say("good: root {root}", root=report.root.hex()), **_PLAIN, style="bold green"
+        )
 
 
 def _fields(finding: Finding) -> dict[str, Any]:
@@ -365,13 +375,16 @@ def _fields(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _describe(finding: Finding) -> str:
+def _describe(finding: Finding, speech: Speech) -> str:
+    say = speech.say
     places = []
     if finding.entry is not None:
-        places.append(f"entry {finding.entry}")
+        places.append(say("entry {number}", number=finding.entry))
     if finding.file is not None:
         places.append(finding.file)
-    line = f"{', '.join(places) or 'the ledger'}: {finding.code}: {finding.detail}"
+    told = speech.retell(finding.detail)
+    line = f"{', '.join(places) or say('the ledger')}: {finding.code}: {told}"
     if finding.is_violation:
-        return f"VIOLATED: {line}"
-    return f"could not check: {line}: {REMEDIES[finding.code]}"
+        return say("VIOLATED: {line}", line=line)
+    remedy = say(REMEDIES[finding.code])
+    return say("could not check: {line}: {remedy}", line=line, remedy=remedy)

@@ -6,16 +6,31 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from msgspec import convert
 
 from ledger.errors import LedgerError, Violation
 from meter.cli.auditor import EXIT_CODES
-from meter.cli.common import BEARER, FILE, NOT_CHECKED, OUT, VIOLATED, complain, main, progress_bar
+from meter.cli.common import (
+    BEARER,
+    FILE,
+    LANGUAGE,
+    NOT_CHECKED,
+    OUT,
+    VIOLATED,
+    choose_language,
+    complain,
+    main,
+    progress_bar,
+    say,
+    speech,
+)
+from meter.languages import LANGUAGES, Language
 from meter.values.problems import Problem
 from meter.values.units import format_instant
+from meter.values.worded import worded
 
 if TYPE_CHECKING:  # slow to import, and needed only inside
     from meter.auditor.papers.log import VerifiedLog
@@ -25,6 +40,22 @@ _PERIOD = click.option(
     "--period", help="A year, 2025, or a month, 2025-03, by the ledger's dates; else all."
 )
 _TARGET = click.argument("target", type=click.Path(path_type=Path))
+
+
+_LANGUAGE_OF_PAPER = click.option(
+    "--lang",
+    "language",
+    type=click.Choice(LANGUAGES),
+    is_eager=True,
+    callback=choose_language,
+    help="The language of the paper, else Chinese; of messages too, else the locale's.",
+)
+# A work, and what is said where it cannot be done.
+_WRITE: Final = worded("could not write: {error}")
+_READ: Final = worded("could not read: {error}")
+_PROJECT: Final = worded("could not project: {error}")
+_COMPARE: Final = worded("could not compare: {error}")
+_CHECK: Final = worded("could not check: {error}")
 
 
 @main.group()
@@ -45,6 +76,7 @@ def audit() -> None:
 )
 @_PERIOD
 @BEARER
+@LANGUAGE
 def export(  # noqa: PLR0913, PLR0917 - one argument for each option
     source: str, target: Path, vkey: str, form: str, period: str | None, bearer: str | None
 ) -> None:
@@ -56,16 +88,22 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
     from meter.auditor.papers.period import Period  # noqa: PLC0415
     from meter.auditor.papers.target import check_target  # noqa: PLC0415
 
-    with _told("write"):
+    with _told(_WRITE):
         chosen = Period.parse(period) if period else Period()
         check_target(target)
     with (
         _verified(source, vkey, bearer) as log,
-        _told("write"),
-        progress_bar("writing") as advance,
+        _told(_WRITE),
+        progress_bar(say("writing")) as advance,
     ):
         exporting.export(log, convert(form, exporting.Format), chosen, target, advance)
-        click.echo(f"{target}: {log.origin}, {log.size} entries, root {log.root}")
+        told = say(
+            "{origin}, {size} entries, root {root}",
+            origin=log.origin,
+            size=log.size,
+            root=log.root,
+        )
+        click.echo(f"{target}: {told}")
 
 
 @audit.command()
@@ -81,6 +119,7 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
 )
 @_PERIOD
 @BEARER
+@LANGUAGE
 def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
     source: str,
     target: Path,
@@ -99,14 +138,20 @@ def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
     from meter.auditor.papers.period import Period  # noqa: PLC0415
     from meter.auditor.papers.target import check_target  # noqa: PLC0415
 
-    with _told("write"):
+    with _told(_WRITE):
         chosen = Period.parse(period) if period else Period()
         check_target(target)
-    with _verified(source, vkey, bearer) as log, _told("write"):
+    with _verified(source, vkey, bearer) as log, _told(_WRITE):
         items = sampling.population(log.entries(), chosen)
         found = sampling.draw(items, convert(method, sampling.Method), size, log.root)
         sheet.write_sheet(log, found, chosen, target)
-        click.echo(f"{target}: {len(found.drawn)} of {found.items} records, root {log.root}")
+        told = say(
+            "{drawn} of {items} records, root {root}",
+            drawn=len(found.drawn),
+            items=found.items,
+            root=log.root,
+        )
+        click.echo(f"{target}: {told}")
 
 
 @audit.command()
@@ -117,6 +162,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
     "--sheet", "filled", type=FILE, help="The sheet that was filled in; else FOLDER/sample.xlsx."
 )
 @BEARER
+@LANGUAGE
 def project(source: str, folder: Path, vkey: str, filled: Path | None, bearer: str | None) -> None:
     """Say what the audited values of a sample mean for all records, as JSON.
 
@@ -125,9 +171,9 @@ def project(source: str, folder: Path, vkey: str, filled: Path | None, bearer: s
     from meter.auditor.papers import sample as sampling  # noqa: PLC0415 - slow to import
     from meter.auditor.papers import sheet  # noqa: PLC0415
 
-    with _told("read"):
+    with _told(_READ):
         asked = sheet.read_about(folder)
-    with _verified(source, vkey, bearer) as log, _told("project"):
+    with _verified(source, vkey, bearer) as log, _told(_PROJECT):
         asked.check(log)
         items = sampling.population(log.entries(), asked.period)
         drawn = sampling.draw(items, asked.method, asked.size, log.root)
@@ -145,6 +191,7 @@ def project(source: str, folder: Path, vkey: str, filled: Path | None, bearer: s
 @_KEY
 @click.option("--sizes", is_flag=True, help="A and B are sizes of the ledger, not periods.")
 @BEARER
+@LANGUAGE
 def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     first: str,
     second: str,
@@ -162,12 +209,13 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     from meter.auditor.papers import compare as comparing  # noqa: PLC0415 - slow to import
     from meter.auditor.papers.target import check_target  # noqa: PLC0415
 
-    with _told("compare"):
+    with _told(_COMPARE):
         sides = comparing.sides_of(first, second, are_sizes=sizes)
         if target is not None:
             check_target(target)
-    with _verified(source, vkey, bearer) as log, _told("compare"):
-        click.echo(comparing.text_of(comparing.compare(log, *sides, target), log))
+    with _verified(source, vkey, bearer) as log, _told(_COMPARE):
+        found = comparing.compare(log, *sides, target)
+        click.echo(comparing.text_of(found, log, speech()))
 
 
 @audit.command()
@@ -179,7 +227,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
 @click.option("--firm", help="A firm: its USCC.")
 @click.option("--provider", help="A provider: its id.")
 @click.option("--format", "form", required=True, type=click.Choice(["json", "pdf", "xlsx"]))
-@click.option("--lang", "language", default="zh", type=click.Choice(["zh", "en"]), help="Of a PDF.")
+@_LANGUAGE_OF_PAPER
 @BEARER
 def statement(  # noqa: PLR0913, PLR0917 - one argument for each option
     source: str,
@@ -190,7 +238,7 @@ def statement(  # noqa: PLR0913, PLR0917 - one argument for each option
     firm: str | None,
     provider: str | None,
     form: str,
-    language: str,
+    language: Language | None,
     bearer: str | None,
 ) -> None:
     """Verify SOURCE, and write what a month booked for one party or contract into the file TARGET.
@@ -198,24 +246,28 @@ def statement(  # noqa: PLR0913, PLR0917 - one argument for each option
     Each amount names its entries. Exit codes as of `kashi audit export`.
     """
     from meter.auditor.papers import statement as stating  # noqa: PLC0415 - slow to import
-    from meter.auditor.papers.statement_words import Language  # noqa: PLC0415
     from meter.auditor.papers.target import check_target  # noqa: PLC0415
     from meter.views.statement import Subject, SubjectKind  # noqa: PLC0415
 
     asked = {"contract": contract, "firm": firm, "provider": provider}
     named = [(kind, name) for kind, name in asked.items() if name is not None]
     if len(named) != 1:
-        raise click.UsageError("name one of --contract, --firm and --provider")
+        raise click.UsageError(say("name one of --contract, --firm and --provider"))
     subject = Subject(convert(named[0][0], SubjectKind), named[0][1])
-    with _told("write"):
+    with _told(_WRITE):
         period = stating.month_of(month)
         check_target(target)
-    with _verified(source, vkey, bearer) as log, _told("write"):
+    with _verified(source, vkey, bearer) as log, _told(_WRITE):
         paper = stating.paper_of(log, period, subject)
-        spoken = convert(language, Language)
-        stating.write_paper(paper, convert(form, stating.Form), spoken, target)
-        count = len({line.entry for line in paper.statement.lines})
-        click.echo(f"{target}: {count} of {log.size} entries, root {log.root}, hash {paper.hash}")
+        stating.write_paper(paper, convert(form, stating.Form), language or "zh", target)
+        told = say(
+            "{count} of {size} entries, root {root}, hash {hash}",
+            count=len({line.entry for line in paper.statement.lines}),
+            size=log.size,
+            root=log.root,
+            hash=paper.hash,
+        )
+        click.echo(f"{target}: {told}")
 
 
 @audit.command()
@@ -224,7 +276,7 @@ def statement(  # noqa: PLR0913, PLR0917 - one argument for each option
 @_KEY
 @click.option("--key", "secret", required=True, type=FILE, help="Your Ed25519 key (PEM).")
 @click.option("--auditor", required=True, help="Who reports, as the report says it.")
-@click.option("--lang", "language", default="zh", type=click.Choice(["zh", "en"]))
+@_LANGUAGE_OF_PAPER
 @click.option(
     "--threshold",
     "thresholds",
@@ -239,7 +291,7 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
     vkey: str,
     secret: Path,
     auditor: str,
-    language: str,
+    language: Language | None,
     thresholds: tuple[str, ...],
     bearer: str | None,
 ) -> None:
@@ -252,17 +304,17 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
     from meter.auditor.papers import report as reporting  # noqa: PLC0415 - slow to import
     from meter.auditor.papers.target import check_target  # noqa: PLC0415
 
-    with _told("write"):
+    with _told(_WRITE):
         key = reporting.read_key(secret)
         made_at = format_instant(int(time.time()))
         limits = _thresholds(thresholds)
-        spoken = convert(language, reporting.Language)
-        asked = reporting.Asked(auditor, made_at, spoken, limits)
+        asked = reporting.Asked(auditor, made_at, language or "zh", limits)
         check_target(target)
-    with _verified(source, vkey, bearer) as log, _told("write"):
+    with _verified(source, vkey, bearer) as log, _told(_WRITE):
         payload = reporting.payload_of(log, asked)
         reporting.write_report(payload, key, target)
-        click.echo(f"{target}: {log.size} entries, root {log.root}")
+        told = say("{size} entries, root {root}", size=log.size, root=log.root)
+        click.echo(f"{target}: {told}")
 
 
 @audit.command()
@@ -273,6 +325,7 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
 @click.option("--item", help="A contract or an award: its id.")
 @click.option("--claim", help="A claim, with its contract or award: its id.")
 @BEARER
+@LANGUAGE
 def evidence(  # noqa: PLR0913, PLR0917 - one argument for each option
     source: str,
     target: Path,
@@ -293,13 +346,19 @@ def evidence(  # noqa: PLR0913, PLR0917 - one argument for each option
     asked = {"enterprise": enterprise, "item": item, "claim": claim}
     named = [(kind, name) for kind, name in asked.items() if name is not None]
     if len(named) != 1:
-        raise click.UsageError("name one of --enterprise, --item and --claim")
-    with _told("write"):
+        raise click.UsageError(say("name one of --enterprise, --item and --claim"))
+    with _told(_WRITE):
         check_target(target)
-    with _verified(source, vkey, bearer) as log, _told("write"):
+    with _verified(source, vkey, bearer) as log, _told(_WRITE):
         subject = packing.subject_of(log.state, *named[0])
         count = packing.write_package(log, subject, target)
-        click.echo(f"{target}: {count} of {log.size} entries, root {log.root}")
+        told = say(
+            "{count} of {size} entries, root {root}",
+            count=count,
+            size=log.size,
+            root=log.root,
+        )
+        click.echo(f"{target}: {told}")
 
 
 @audit.command()
@@ -308,6 +367,7 @@ def evidence(  # noqa: PLR0913, PLR0917 - one argument for each option
 @click.option("--auditor-key", type=FILE, help="Of a report: the auditor's public key (PEM).")
 @click.option("--log", "source", help="Compare with the log too: a folder or a URL.")
 @BEARER
+@LANGUAGE
 def check(
     folder: Path, vkey: str | None, auditor_key: Path | None, source: str | None, bearer: str | None
 ) -> None:
@@ -320,27 +380,27 @@ def check(
     from meter.auditor.verdict import read_key  # noqa: PLC0415
 
     if source is not None and vkey is None:
-        raise click.UsageError("--log needs --vkey")
+        raise click.UsageError(say("--log needs --vkey"))
     is_report = auditor_key is not None or (folder / reporting.JSON_NAME).exists()
     payload = b""
     if is_report and auditor_key is None:
-        raise click.UsageError("a report needs --auditor-key")
+        raise click.UsageError(say("a report needs --auditor-key"))
     if not is_report and vkey is None:
-        raise click.UsageError("an evidence package needs --vkey")
-    with _told("check"):
+        raise click.UsageError(say("an evidence package needs --vkey"))
+    with _told(_CHECK):
         if auditor_key is not None and is_report:
             payload = reporting.read_report(folder, reporting.read_public_key(auditor_key))
-            said = f"good: {folder} is as it was signed"
+            said = say("good: {folder} is as it was signed", folder=folder)
         elif vkey is not None:
             count = packing.check_package(folder, read_key(vkey))
-            said = f"good: {folder}: {count} entries are in the log"
+            said = say("good: {folder}: {count} entries are in the log", folder=folder, count=count)
     if source is not None and vkey is not None:
-        with _verified(source, vkey, bearer) as log, _told("check"):
+        with _verified(source, vkey, bearer) as log, _told(_CHECK):
             if is_report:
                 reporting.compare(payload, log)
             else:
                 packing.compare(folder, log)
-        said += ", and it is as the log says"
+        said += say(", and it is as the log says")
     click.echo(said)
 
 
@@ -350,7 +410,7 @@ def _thresholds(texts: tuple[str, ...]) -> dict[str, int]:
     for text in texts:
         name, _, value = text.partition("=")
         if not value.isdecimal():
-            raise ValueError(f"not RULE=NUMBER: {text!r:.80}")
+            raise ValueError(worded(f"not RULE=NUMBER: {text!r:.80}"))
         found[name] = int(value)
     return found
 
@@ -363,26 +423,26 @@ def _verified(source: str, vkey: str, bearer: str | None) -> Iterator["VerifiedL
 
     try:
         with (
-            progress_bar("verifying") as advance,
+            progress_bar(say("verifying")) as advance,
             verified(source, vkey, bearer, advance) as log,
         ):
             yield log
     except NotGood as found:
-        show(found.verdict, OUT)
+        show(found.verdict, OUT, speech())
         sys.exit(EXIT_CODES[found.verdict.conclusion])
     except (LedgerError, OSError) as error:
-        complain(f"could not check: {error}")
+        complain(say(_CHECK, error=error))
         sys.exit(NOT_CHECKED)
 
 
 @contextmanager
-def _told(work: str) -> Iterator[None]:
+def _told(failure: str) -> Iterator[None]:
     """Say why a work could not be done, and exit: 1 would say that the log is violated."""
     try:
         yield
     except Violation as violation:
-        complain(f"VIOLATED: {violation}")
+        complain(say("VIOLATED: {line}", line=speech().retell(str(violation))))
         sys.exit(VIOLATED)
     except (LedgerError, Problem, OSError, ValueError) as error:
-        complain(f"could not {work}: {error}")
+        complain(say(failure, error=error))
         sys.exit(NOT_CHECKED)

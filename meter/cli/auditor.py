@@ -20,6 +20,7 @@ from meter.cli.common import (
     BEARER,
     FILE,
     GOOD,
+    LANGUAGE,
     NOT_CHECKED,
     OUT,
     POLICY,
@@ -29,8 +30,16 @@ from meter.cli.common import (
     main,
     progress_bar,
     run_async,
+    say,
+    speech,
 )
+from meter.values.worded import worded
 
+_CONCLUSIONS: Final = {
+    "good": worded("good"),
+    "violated": worded("violated"),
+    "not_checked": worded("not_checked"),
+}
 EXIT_CODES: Final = {"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHECKED}
 
 
@@ -57,6 +66,7 @@ EXIT_CODES: Final = {"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHEC
     help="Keep fetched files here; they are not fetched again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@LANGUAGE
 def verify(  # noqa: PLR0913 - one argument for each option
     source: str,
     vkey: str,
@@ -80,15 +90,15 @@ def verify(  # noqa: PLR0913 - one argument for each option
 
     wanted = Wanted(policy, since, state, cache)
     try:
-        with progress_bar("verifying") as advance:
+        with progress_bar(say("verifying")) as advance:
             verdict = verify_source(source, vkey, receipts, bearer, advance, wanted=wanted)
     except (LedgerError, OSError) as error:
-        complain(f"could not check: {error}")
+        complain(say("could not check: {error}", error=error))
         sys.exit(NOT_CHECKED)
     if as_json:
         click.echo(json.dumps(verdict.as_json(), ensure_ascii=False, indent=2))
     else:
-        show(verdict, OUT)
+        show(verdict, OUT, speech())
     sys.exit(EXIT_CODES[verdict.conclusion])
 
 
@@ -118,15 +128,15 @@ def what_if_command(
 
     try:
         texts = what_if.read_policies(policies)
-        with progress_bar("verifying") as advance:
+        with progress_bar(say("verifying")) as advance:
             verdict, audit = what_if.verify_and_record(source, vkey, bearer, advance)
         if verdict.conclusion != "good":
-            show(verdict, OUT)
+            show(verdict, OUT, speech())
             sys.exit(EXIT_CODES[verdict.conclusion])
-        with progress_bar("comparing") as advance:
+        with progress_bar(say("comparing")) as advance:
             outcome = compare(audit, texts, advance)
     except (LedgerError, OSError) as error:
-        complain(f"could not check: {error}")
+        complain(say("could not check: {error}", error=error))
         sys.exit(NOT_CHECKED)
     if as_json:
         click.echo(json.dumps(what_if.as_json(verdict, outcome), ensure_ascii=False, indent=2))
@@ -202,6 +212,15 @@ def monitor() -> None:
 @click.option(
     "--service", help="Also tell of the authority's tokens at this service; needs --token."
 )
+@click.option(
+    "--format",
+    "form",
+    default="json",
+    show_default=True,
+    type=click.Choice(["json", "text"]),
+    help="Lines for programs, or for people.",
+)
+@LANGUAGE
 def follow(  # noqa: PLR0913 - one argument for each option
     url: str,
     vkey: str,
@@ -217,30 +236,35 @@ def follow(  # noqa: PLR0913 - one argument for each option
     addresses: tuple[str, ...],
     listen: str | None,
     service: str | None,
+    form: str,
 ) -> None:
     """Follow the log at URL, verify each new part with every rule, and raise alarms.
 
-    It prints what it finds as lines of JSON, until it is interrupted.
+    It prints what it finds as lines, until it is interrupted.
     """
     from meter.auditor import monitor as following  # noqa: PLC0415
+    from meter.auditor.monitor_lines import line_of  # noqa: PLC0415
     from meter.auditor.token_watch import TokenWatch  # noqa: PLC0415
     from meter.auditor.verdict import read_key, read_policy  # noqa: PLC0415
 
-    def say(line: dict[str, Any]) -> None:
-        click.echo(json.dumps(line, ensure_ascii=False))
+    spoken = speech()
+
+    def report(line: dict[str, Any]) -> None:
+        is_json = form == "json"
+        click.echo(json.dumps(line, ensure_ascii=False) if is_json else line_of(line, spoken))
 
     async def run() -> None:
         trust = following.Trust(read_key(vkey), read_policy(policy) if policy else None)
         limits = following.Limits(gap_hours * 3600, silence_minutes * 60, free_mb << 20)
         async with AsyncExitStack() as stack:
-            tell = await stack.enter_async_context(_sending(data, webhooks, addresses, say))
+            tell = await stack.enter_async_context(_sending(data, webhooks, addresses, report))
             watching = following.Monitor(data, trust, limits, tell)
             stack.callback(watching.close)
             tokens = None
             if service is not None:
                 told = watching.mirror.tokens
-                tokens = TokenWatch(service, bearer, told, say, lambda: int(time.time()))
-            await stack.enter_async_context(_serve_metrics(watching, listen, say))
+                tokens = TokenWatch(service, bearer, told, report, lambda: int(time.time()))
+            await stack.enter_async_context(_serve_metrics(watching, listen, report))
             await following.run(watching, url, bearer, interval, tokens)
 
     run_async(run)
@@ -264,7 +288,7 @@ def _sending(
 
 @asynccontextmanager
 async def _serve_metrics(
-    watching: Any, listen: str | None, say: Callable[[dict[str, Any]], None]
+    watching: Any, listen: str | None, report: Callable[[dict[str, Any]], None]
 ) -> AsyncIterator[None]:
     """Serve a monitor's metrics inside the `with`, if `listen` names an address."""
     if listen is None:
@@ -274,7 +298,7 @@ async def _serve_metrics(
     from meter.exposition import serve_metrics  # noqa: PLC0415 - the same
 
     async with serve_metrics(MonitorMetrics(watching), *host_and_port(listen)) as url:
-        say({"event": "listening", "url": url})
+        report({"event": "listening", "url": url})
         yield
 
 
@@ -311,6 +335,7 @@ def acknowledge(incident: str, data: Path, reason: str) -> None:
     help="A public key of the log: a file, or its text. Repeated for a log that changed its key.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the finding as JSON.")
+@LANGUAGE
 def check_evidence(file: Path, vkeys: tuple[str, ...], *, as_json: bool) -> None:
     """Check a file of evidence, of a monitor or of a witness, without the log.
 
@@ -323,12 +348,13 @@ def check_evidence(file: Path, vkeys: tuple[str, ...], *, as_json: bool) -> None
     try:
         found = evidence.check(evidence.read_file(file), [read_key(vkey) for vkey in vkeys])
     except (LedgerError, OSError) as error:
-        complain(f"could not check: {error}")
+        complain(say("could not check: {error}", error=error))
         sys.exit(NOT_CHECKED)
     if as_json:
         click.echo(json.dumps({"verdict": found.conclusion, "detail": found.detail}))
     else:
-        click.echo(f"{found.conclusion}: {found.detail}")
+        told = speech().retell(found.detail)
+        click.echo(f"{say(_CONCLUSIONS[found.conclusion])}: {told}")
     sys.exit(EXIT_CODES[found.conclusion])
 
 
@@ -347,6 +373,7 @@ def entry() -> None:
     help="The log's public key: a file, or its text. Repeated, any one of them is enough.",
 )
 @POLICY
+@LANGUAGE
 def verify_entry(
     file: Path, data: Path | None, vkeys: tuple[str, ...], *, policy: Path | None
 ) -> None:
@@ -363,12 +390,16 @@ def verify_entry(
         complain(str(error))
         sys.exit(NOT_CHECKED if isinstance(error, NotSigned) else VIOLATED)
     except (LedgerError, OSError) as error:
-        complain(f"could not check: {error}")
+        complain(say("could not check: {error}", error=error))
         sys.exit(NOT_CHECKED)
     checkpoint = proved.checkpoint
     click.echo(
-        f"good: {checkpoint.origin} of {checkpoint.size} entries holds this one as number "
-        f"{proved.index}"
+        say(
+            "good: {origin} of {size} entries holds this one as number {index}",
+            origin=checkpoint.origin,
+            size=checkpoint.size,
+            index=proved.index,
+        )
     )
 
 
@@ -390,6 +421,7 @@ def receipt() -> None:
 @click.option("--receipt-key", help="Base64, for a file in which no proved entry names it.")
 @click.option("--provider-key", help="Base64, for a file in which no proved entry names it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+@LANGUAGE
 def verify_receipt(  # noqa: PLR0913 - one argument for each option
     file: Path,
     vkeys: tuple[str, ...],
@@ -410,12 +442,12 @@ def verify_receipt(  # noqa: PLR0913 - one argument for each option
     try:
         verdict = receipts.verify(file, known, proof)
     except (LedgerError, OSError) as error:
-        complain(f"could not check: {error}")
+        complain(say("could not check: {error}", error=error))
         sys.exit(NOT_CHECKED)
     if as_json:
         click.echo(json.dumps(receipts.as_json(verdict), ensure_ascii=False, indent=2))
     else:
-        receipts.show(verdict, OUT)
+        receipts.show(verdict, OUT, speech())
     sys.exit(EXIT_CODES[verdict.conclusion])
 
 
@@ -423,9 +455,17 @@ def verify_receipt(  # noqa: PLR0913 - one argument for each option
 @BEARER
 @click.argument("url")
 @click.argument("file", type=FILE)
+@LANGUAGE
 def prove_receipt(bearer: str | None, url: str, file: Path) -> None:
     """Fetch a proof for a stored receipt from the service at URL, by its newest checkpoint."""
     from meter.auditor import receipts  # noqa: PLC0415
 
     checkpoint = run_async(lambda: receipts.prove(url, file, bearer))
-    click.echo(f"{file} is proved by {checkpoint.size} entries of {checkpoint.origin}")
+    click.echo(
+        say(
+            "{file} is proved by {size} entries of {origin}",
+            file=file,
+            size=checkpoint.size,
+            origin=checkpoint.origin,
+        )
+    )

@@ -1,6 +1,7 @@
 """What all commands share: the group, options, exit codes, and how a fault or progress is shown."""
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -8,17 +9,21 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ledger.errors import LedgerError
+from meter.languages import LANGUAGES, Language, Speech, language_of
 from meter.values.problems import Problem
 from meter.values.units import parse_instant
 
-if TYPE_CHECKING:  # its module needs kashi[server]
+if TYPE_CHECKING:
+    from io import TextIOWrapper
+
+    # Its module needs kashi[server].
     from meter.host.clock import Clock
 
 GOOD: Final = 0
@@ -47,6 +52,29 @@ BEARER = click.option(
 )
 POLICY = click.option(
     "--policy", type=FILE, help="A trust policy: whose cosignatures the checkpoint needs."
+)
+_SPEECH: Final = "kashi.speech"
+
+
+def choose_language(
+    context: click.Context, _: click.Parameter, named: Language | None
+) -> Language | None:
+    """Let this command speak the language of its option, else that of the locale."""
+    speech = Speech(named or language_of(os.environ))
+    context.meta[_SPEECH] = speech
+    if speech.language != "en":
+        # A terminal of another encoding shows less, and ends no command with an exit code.
+        cast("TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
+    return named
+
+
+LANGUAGE = click.option(
+    "--lang",
+    type=click.Choice(LANGUAGES),
+    is_eager=True,
+    expose_value=False,
+    callback=choose_language,
+    help="Speak Chinese or English; else as the locale has it. JSON stays as it is.",
 )
 OUT = Console(emoji=False)  # "accrued:A:2025" is an account
 ERR = Console(stderr=True, emoji=False)
@@ -195,8 +223,20 @@ def checked(call: Callable[[], Any]) -> Any:
         raise
 
 
+def speech() -> Speech:
+    """Return what speaks for this command: English where it has no option for a language."""
+    context = click.get_current_context(silent=True)
+    chosen = context.meta.get(_SPEECH) if context else None
+    return chosen or Speech("en")
+
+
+def say(text: str, **facts: object) -> str:
+    """Return a text in this command's language."""
+    return speech().say(text, **facts)
+
+
 def fail(error: Exception) -> NoReturn:
-    complain(f"kashi: {error}")
+    complain(f"kashi: {speech().retell(str(error))}")
     sys.exit(1)
 
 

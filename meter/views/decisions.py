@@ -30,6 +30,7 @@ from meter.rules.entries import (
 )
 from meter.rules.state import State
 from meter.values.units import format_money
+from meter.values.worded import worded
 
 LARGE_ISSUE: Final = 100_000_000  # fen: a tenth of what one enterprise may get in a year
 
@@ -44,37 +45,39 @@ class Decision:
 
     def __str__(self) -> str:
         """Return the decision in words."""
-        return f"{self.detail}: entry {self.entry}"
+        return worded(f"{self.detail}: entry {self.entry}")
 
 
 def decision_of(state: State, number: int, entry: Entry) -> Decision | None:
     """Return the decision that an entry is, if it is one; `state` knows its proposal."""
     if isinstance(entry, PersonRecovered):
-        detail = f"token {entry.token} was made offline for person {entry.id}"
+        detail = worded(f"token {entry.token} was made offline for person {entry.id}")
         return Decision(number, detail, is_alarming=True)
     what = _told(entry)
-    return None if what is None else Decision(number, f"{what}, {_by(state, entry)}")
+    return None if what is None else Decision(number, _with_persons(state, entry, what))
 
 
 def _told(entry: Entry) -> str | None:
     what: str | None
     match entry:
         case PolicyActivated():
-            what = f"policy {entry.programme} {entry.version}"
+            what = worded(f"policy {entry.programme} {entry.version}")
         case KeyRegistered():
-            what = f"key {entry.keyid} of provider {entry.provider}"
+            what = worded(f"key {entry.keyid} of provider {entry.provider}")
         case LogKeyAdded():
-            what = f"log key {entry.vkey}"
+            what = worded(f"log key {entry.vkey}")
         case ReceiptKeyAdded():
-            what = f"receipt key {entry.keyid}"
+            what = worded(f"receipt key {entry.keyid}")
         case PersonRegistered():
-            what = f"person {entry.id}"
+            what = worded(f"person {entry.id}")
         case TokenMade():
-            what = f"token {entry.id} of person {entry.holder}"
+            what = worded(f"token {entry.id} of person {entry.holder}")
         case LateWindowOpened():
-            what = f"late window of contract {entry.contract}, {entry.starts} until {entry.ends}"
+            what = worded(
+                f"late window of contract {entry.contract}, {entry.starts} until {entry.ends}"
+            )
         case RecordReleased():
-            what = f"release of record {entry.id} of {entry.provider}"
+            what = worded(f"release of record {entry.id} of {entry.provider}")
         case CouponIssued() | CouponAllotted() | AwardMade() | AwardChanged() if (
             entry.amount > LARGE_ISSUE
         ):
@@ -87,13 +90,16 @@ def _told(entry: Entry) -> str | None:
 def _large(entry: CouponIssued | CouponAllotted | AwardMade | AwardChanged) -> str:
     amount = format_money(entry.amount)
     if isinstance(entry, AwardChanged):
-        return f"award {entry.award}, now of {amount}"
-    what = f"award {entry.id}" if isinstance(entry, AwardMade) else "issue"
-    return f"{what} of {amount} to {entry.enterprise} for {entry.programme} {entry.year}"
+        return worded(f"award {entry.award}, now of {amount}")
+    firm, programme, year = entry.enterprise, entry.programme, entry.year
+    if isinstance(entry, AwardMade):
+        return worded(f"award {entry.id} of {amount} to {firm} for {programme} {year}")
+    return worded(f"issue of {amount} to {firm} for {programme} {year}")
 
 
-def _by(state: State, entry: Entry) -> str:
+def _with_persons(state: State, entry: Entry, decision: str) -> str:
     person, proposal = getattr(entry, "person", ""), getattr(entry, "proposal", UNSET)
     if proposal is UNSET:
-        return f"by {person}"
-    return f"by {person}, proposed by {state.people.proposals[proposal].made.person}"
+        return worded(f"{decision}, by {person}")
+    proposer = state.people.proposals[proposal].made.person
+    return worded(f"{decision}, by {person}, proposed by {proposer}")

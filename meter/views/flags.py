@@ -44,6 +44,7 @@ from meter.rules.entries import (
 from meter.rules.measure import work_of
 from meter.rules.state import State
 from meter.values.units import MICROSECONDS, day_of, day_start, parse_date, year_of
+from meter.values.worded import worded
 
 QuestionKind = Literal[
     "moved",
@@ -57,15 +58,15 @@ QuestionKind = Literal[
 ]
 QUESTION_KINDS: Final[tuple[QuestionKind, ...]] = get_args(QuestionKind)
 
-_MEANINGS: Final[dict[QuestionKind, str]] = {
-    "moved": "voided, and posted again under another contract or year",
-    "frozen_void": "voided while the contract was frozen",
-    "repeated": "the same devices for the same interval under two ids",
-    "shared_run": "one run under two contracts",
-    "crowded": "more devices at once than enlisted",
-    "released": "a withheld part was let count",
-    "summary_differs": "a summary of a day has other figures than the ledger",
-    "no_summary": "a day without a summary",
+MEANINGS: Final[dict[QuestionKind, str]] = {
+    "moved": worded("voided, and posted again under another contract or year"),
+    "frozen_void": worded("voided while the contract was frozen"),
+    "repeated": worded("the same devices for the same interval under two ids"),
+    "shared_run": worded("one run under two contracts"),
+    "crowded": worded("more devices at once than enlisted"),
+    "released": worded("a withheld part was let count"),
+    "summary_differs": worded("a summary of a day has other figures than the ledger"),
+    "no_summary": worded("a day without a summary"),
 }
 SUMMARY_SECONDS: Final = 36 * 3_600  # after the end of a day, until its summary is missed
 MAX_ENTRIES_NAMED: Final = 20  # of one question: enough to begin with
@@ -94,9 +95,13 @@ class Question:
 
     def __str__(self) -> str:
         """Return the question in words."""
-        where = f", contract {' and '.join(self.contracts)}" if self.contracts else ""
-        entries = ", ".join(map(str, self.entries))
-        return f"{_MEANINGS[self.kind]} ({self.kind}): {self.provider}{where}: entries {entries}"
+        meaning, entries = MEANINGS[self.kind], ", ".join(map(str, self.entries))
+        if not self.contracts:
+            return worded(f"{meaning} ({self.kind}): {self.provider}: entries {entries}")
+        contracts = " and ".join(self.contracts)
+        return worded(
+            f"{meaning} ({self.kind}): {self.provider}, contract {contracts}: entries {entries}"
+        )
 
 
 @dataclass(slots=True)

@@ -41,7 +41,9 @@ def openssl(*words: object) -> None:
 def made(log: Path, writer: Writer, key: Path, target: Path, *options: object) -> Path:
     words = ["audit", "report", log, target, "--vkey", writer.verifier.format(), "--key", key]
     said = good(kashi(*words, "--auditor", AUDITOR, *options))
-    assert said == f"{target}: {writer.log.size} entries, root {writer.log.root().hex()}\n"
+    size, root = writer.log.size, writer.log.root().hex()
+    told = f"{size} 条，根哈希 {root}" if "zh" in options else f"{size} entries, root {root}"
+    assert said == f"{target}: {told}\n"
     return target
 
 

@@ -41,7 +41,8 @@ def made(writer: Writer, log: Path, target: Path, *asked: str) -> Path:
     """Write a statement by the command line, which says of what."""
     said = good(kashi(*words_for(writer, log, target, *asked)))
     assert said.startswith(f"{target}: ")
-    assert f"root {writer.log.root().hex()}, hash " in said
+    root = writer.log.root().hex()
+    assert (f"根哈希 {root}，哈希 " if "zh" in asked else f"root {root}, hash ") in said
     return target
 
 

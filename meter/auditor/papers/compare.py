@@ -11,16 +11,20 @@ workbook has them one by one.
 
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+from rich.cells import cell_len
 
 from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.period import Period
 from meter.auditor.papers.tables import Row, table
 from meter.auditor.papers.target import new_folder, write_text
+from meter.languages import Speech
 from meter.values.units import format_money
+from meter.values.worded import worded
 from meter.views.movements import FIGURES, Figure, Movement, add_to, movements
 
 _DIFFERENCES: Final = table(
@@ -50,6 +54,19 @@ _MOVEMENTS: Final = table(
     ("amount", "money", "yuan"),
 )
 BY: Final = ("all", "programme", "firm", "contract", "provider")
+# What a line begins with: of which, and the figure.
+_WORDS: Final[Mapping[str, str]] = {
+    "all": worded("all"),
+    "programme": worded("programme"),
+    "firm": worded("firm"),
+    "contract": worded("contract"),
+    "provider": worded("provider"),
+    "cost": worded("cost"),
+    "issued": worded("issued"),
+    "granted": worded("granted"),
+    "claimed": worded("claimed"),
+    "paid": worded("paid"),
+}
 Key = tuple[str, str, Figure]  # one of `BY`, its name, the figure
 _SHOWN: Final = 4  # runs of entries on a line
 _RIGHT: Final = (3, 4, 5)
@@ -128,7 +145,7 @@ def sides_of(a: str, b: str, *, are_sizes: bool) -> tuple[Side, Side]:
         return Side(Period.parse(a)), Side(Period.parse(b))
     for text in (a, b):
         if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-            raise ValueError(f"not a size: {text!r:.80}")
+            raise ValueError(worded(f"not a size: {text!r:.80}"))
     return Side(int(a)), Side(int(b))
 
 
@@ -139,7 +156,8 @@ def compare(log: VerifiedLog, a: Side, b: Side, target: Path | None = None) -> C
     """
     for side in (a, b):
         if isinstance(side.asked, int) and not 1 <= side.asked <= log.size:
-            raise ValueError(f"the log has had 1 to {log.size} entries, never {side.asked}")
+            told = worded(f"the log has had 1 to {log.size} entries, never {side.asked}")
+            raise ValueError(told)
     found = Comparison(a, b)
     if target is None:
         deque(found.take(log), maxlen=0)  # its rows are for a workbook
@@ -184,40 +202,62 @@ def as_json(found: Comparison, log: VerifiedLog) -> dict[str, Any]:
     }
 
 
-def text_of(found: Comparison, log: VerifiedLog) -> str:
+def text_of(found: Comparison, log: VerifiedLog, speech: Speech) -> str:
     """Return what differs as lines for people, and how many figures do not."""
-    head = ("", "", "", str(found.a.asked), str(found.b.asked), "difference", "entries")
-    rows = [head, *(_texts(key, pair) for key, pair in found.sorted() if pair.a != pair.b)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    say = speech.say
+    asked = str(found.a.asked), str(found.b.asked)
+    head = ("", "", "", *asked, say("difference"), say("entries"))
+    rows = [head, *(_texts(key, pair, speech) for key, pair in found.sorted() if pair.a != pair.b)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     differing = len(rows) - 1
+    about = {"origin": log.origin, "size": log.size, "root": log.root}
     return "\n".join(
         [
-            f"{log.origin}, {log.size} entries, root {log.root}",
-            *(f"{side.asked}: {_ends(side)}" for side in (found.a, found.b)),
+            say("{origin}, {size} entries, root {root}", **about),
+            *(f"{side.asked}: {_ends(side, speech)}" for side in (found.a, found.b)),
             *(_line(row, widths) for row in rows),
-            f"{differing} figures differ, {len(found.pairs) - differing} are the same",
+            say(
+                "{differing} figures differ, {equal} are the same",
+                differing=differing,
+                equal=len(found.pairs) - differing,
+            ),
         ]
     )
 
 
-def _texts(key: Key, pair: Pair) -> tuple[str, ...]:
+def _texts(key: Key, pair: Pair, speech: Speech) -> tuple[str, ...]:
+    by, name, figure = key
     shown = [f"{one}" if one == last else f"{one}-{last}" for one, last in pair.entries[:_SHOWN]]
     more = ["…"] if len(pair.entries) > _SHOWN else []
     figures = (format_money(fen) for fen in (pair.a, pair.b, pair.b - pair.a))
-    return *key, *figures, " ".join(shown + more)
+    return (
+        speech.say(_WORDS[by]),
+        name,
+        speech.say(_WORDS[figure]),
+        *figures,
+        " ".join(shown + more),
+    )
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     """Return a row with its figures to the right."""
     cells = [
-        text.rjust(width) if place in _RIGHT else text.ljust(width)
+        _pad(text, width, is_right=place in _RIGHT)
         for place, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
 
 
-def _ends(side: Side) -> str:
-    return f"entries {side.first} to {side.last}" if side.count else "no entries"
+def _pad(text: str, width: int, *, is_right: bool) -> str:
+    """Return a text with spaces; a Chinese letter takes two places."""
+    spaces = " " * (width - cell_len(text))
+    return spaces + text if is_right else text + spaces
+
+
+def _ends(side: Side, speech: Speech) -> str:
+    if not side.count:
+        return speech.say("no entries")
+    return speech.say("entries {first} to {last}", first=side.first, last=side.last)
 
 
 def _names(moved: Movement) -> tuple[str, ...]:

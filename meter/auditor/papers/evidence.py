@@ -35,6 +35,7 @@ from meter.rules.entries import AnyEntry, BatchAccepted, ClaimEntered
 from meter.rules.state import State
 from meter.rules.subjects import subjects_of
 from meter.values.strict import decode
+from meter.values.worded import worded
 from meter.views.events import Viewer
 from meter.views.told import is_told
 from meter.wire import dsse, stored_receipt
@@ -103,20 +104,20 @@ def subject_of(state: State, kind: str, name: str) -> Subject:
     """Return a subject by its kind: `enterprise`, `item` or `claim`. Raises `ValueError`."""
     if kind == "enterprise":
         if name not in state.enterprises:
-            raise ValueError(f"no enterprise {name!r:.80}")
+            raise ValueError(worded(f"no enterprise {name!r:.80}"))
         return Subject(state.last_successor(name))
     item = name
     if kind == "claim":
         claim = state.claims.claim(name)
         if claim is None:
-            raise ValueError(f"no claim {name!r:.80}")
+            raise ValueError(worded(f"no claim {name!r:.80}"))
         item = claim.entered.item
     if item in state.awards:
         firm = state.awards[item].made.enterprise
     elif item in state.contracts:
         firm = state.contracts[item].agreed.enterprise
     else:
-        raise ValueError(f"no contract or award {item!r:.80}")
+        raise ValueError(worded(f"no contract or award {item!r:.80}"))
     return Subject(state.last_successor(firm), item, name if kind == "claim" else "")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from meter.values.units import MICROSECONDS, add_months, format_date, parse_date
+from meter.values.worded import worded
 
 _FORM: Final = re.compile(r"([0-9]{4})(?:-(0[1-9]|1[0-2]))?", re.ASCII)
 _FIRST_YEAR: Final = 1900
@@ -26,7 +27,7 @@ class Period:
         """Return the period of a year or of a month. Raises `ValueError`."""
         match = _FORM.fullmatch(text)
         if match is None or not _FIRST_YEAR <= int(match[1]) <= _LAST_YEAR:
-            raise ValueError(f"not a year YYYY nor a month YYYY-MM: {text!r:.80}")
+            raise ValueError(worded(f"not a year YYYY nor a month YYYY-MM: {text!r:.80}"))
         starts = f"{match[1]}-{match[2] or '01'}-01"
         return cls(starts, add_months(starts, 1 if match[2] else 12))
 

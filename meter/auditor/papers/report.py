@@ -36,6 +36,7 @@ from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.target import new_folder
 from meter.values.problems import Problem
 from meter.values.units import format_money
+from meter.values.worded import worded
 from meter.views.exceptions.rule import Rule
 from meter.views.exceptions.table import exceptions, rules_with
 from meter.views.movements import programme_of
@@ -74,9 +75,11 @@ def read_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError(f"{path} holds no PEM of an Ed25519 key without a password") from None
+        raise ValueError(
+            worded(f"{path} holds no PEM of an Ed25519 key without a password")
+        ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{path} holds a key that is not Ed25519")  # noqa: TRY004
+        raise ValueError(worded(f"{path} holds a key that is not Ed25519"))  # noqa: TRY004
     return key
 
 
@@ -85,9 +88,9 @@ def read_public_key(path: Path) -> bytes:
     try:
         key = load_pem_public_key(path.read_bytes())
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(f"{path} holds no PEM of a public key") from None
+        raise ValueError(worded(f"{path} holds no PEM of a public key")) from None
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"{path} holds a key that is not Ed25519")  # noqa: TRY004
+        raise ValueError(worded(f"{path} holds a key that is not Ed25519"))  # noqa: TRY004
     raw = key.public_bytes_raw()
     ed25519.check(raw)
     return raw

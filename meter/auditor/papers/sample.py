@@ -24,6 +24,7 @@ from typing import Final, Literal, get_args
 from meter.auditor.papers.log import KeptEntry
 from meter.auditor.papers.period import Period
 from meter.rules.entries import PurchaseAccepted, RecordReleased, RecordVoided, UsageAccepted
+from meter.values.worded import worded
 
 Method = Literal["monetary-unit", "random", "stratified"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
@@ -118,7 +119,7 @@ def draw(items: Sequence[Item], method: Method, size: int, root: str) -> Sample:
     Raises `ValueError` where there is nothing to choose from.
     """
     if not items:
-        raise ValueError("no record of the period is worth anything")
+        raise ValueError(worded("no record of the period is worth anything"))
     value = sum(item.value for item in items)
     interval = max(1, value // size)
     start = 1 + _seeded(root, method, "start") % interval
@@ -149,7 +150,9 @@ def project(sample: Sample, audited: Sequence[int]) -> Projection:
     Raises `ValueError` where they are not as many.
     """
     if len(audited) != len(sample.drawn):
-        raise ValueError(f"{len(sample.drawn)} values are needed, and {len(audited)} are there")
+        raise ValueError(
+            worded(f"{len(sample.drawn)} values are needed, and {len(audited)} are there")
+        )
     found = [
         (each, each.item.value - value) for each, value in zip(sample.drawn, audited, strict=True)
     ]

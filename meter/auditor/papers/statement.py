@@ -23,6 +23,7 @@ from meter.auditor.papers.statement_words import Language
 from meter.auditor.papers.tables import Row, Table, table
 from meter.rules.entries import AnyEntry
 from meter.values.units import parse_moment
+from meter.values.worded import worded
 from meter.views.statement import (
     FIGURES,
     Month,
@@ -80,7 +81,7 @@ def month_of(text: str) -> Period:
     """Return the period of a month `2025-03`. Raises `ValueError`."""
     period = Period.parse(text)
     if str(period) != text or "-" not in text:
-        raise ValueError(f"not a month YYYY-MM: {text!r:.80}")
+        raise ValueError(worded(f"not a month YYYY-MM: {text!r:.80}"))
     return period
 
 
