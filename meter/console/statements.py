@@ -17,6 +17,7 @@ from meter.api.routes import Ask, answer
 from meter.console import page
 from meter.console.csv_file import csv_file
 from meter.console.enterprise import RETRY_SECONDS, ROLES, SILENCE_SECONDS
+from meter.console.entry_words import KINDS
 from meter.console.formats import Language
 from meter.console.paper import paper, period_between
 from meter.console.words import spoken
@@ -42,12 +43,13 @@ async def show_statement(ask: Ask, language: Language) -> web.StreamResponse:
         language,
         firm=firm,
         base=f"/{language}/enterprises/{firm.uscc}",
-        tab="statements",
+        tab="contracts",
         coupon=None,
         made=made,
         found=found,
         names=_names(made.lines),
         words=_words(w),
+        kinds={name: getattr(text, language) for name, text in KINDS.items()},
         listed=LISTED,
         first=-1 if made.first is UNSET else made.first,
         last=made.last,
