@@ -105,14 +105,14 @@ class StatementLine(Struct, frozen=True):
     figures: StatementFigures
 
 
-class Statement(Struct, frozen=True):
+class Statement(Struct, frozen=True, kw_only=True):
     """The whole of it; `first` and `last` are the ledger's entries of the month, if it has any."""
 
     month: str
     subject: StatementSubject
     over: bool
-    first: int | UnsetType
-    last: int | UnsetType
+    first: int | UnsetType = UNSET
+    last: int | UnsetType = UNSET
     totals: StatementFigures
     amounts: list[StatementAmount]
     lines: list[StatementLine]
