@@ -1651,7 +1651,8 @@ def refused(
 def test_the_audit_feeds_the_sums_and_minds_them():
     writer = honest_history()
     audit = Audit()
-    audit.sums.entry(0, encode({"kind": "batch", "stream": "s", "postings": [["a", "b", 1]]}))
+    more = {"kind": "batch", "at": 0, "provider": "p", "stream": "s", "seq": 1}
+    audit.sums.entry(0, encode(more | {"postings": [["a", "b", 1]]}))
     report, _ = audited(writer, audit)
     (problem,) = report.findings
     assert (problem.code, problem.entry) == ("sum_account", None)

@@ -15,7 +15,7 @@ from meter.rules.measure import MAX_EVIDENCE
 from meter.values.policy import shipped_text
 from meter.values.problems import Problem
 from meter.values.strict import decode
-from meter.values.units import MICROSECONDS, parse_instant
+from meter.values.units import DAY_SECONDS, MICROSECONDS, parse_instant
 from meter.wire.receipt import REASONS
 from tests.books import (
     ALPHA,
@@ -853,6 +853,16 @@ def sell(books: Books) -> None:
     books.sell(purchase("k", "K", "10.00", "2025-01-01", **dates))
 
 
+def answer_month(books: Books, record: str) -> None:
+    """Dispute a record in vain, and close and confirm the first month, a month later."""
+    books.dispute(record)
+    books.dismiss(record)
+    books.now += 31 * DAY_SECONDS * MICROSECONDS
+    month = next(iter(books.state.months.over), books.state.months.running)
+    books.close_month(month, "op")
+    books.confirm_month(month)
+
+
 def test_every_entry_survives_its_bytes():
     books = with_contract()
     books.issue(2025, "200.00", reason="第一批")
@@ -879,6 +889,7 @@ def test_every_entry_survives_its_bytes():
     divide(books)
     sell(books)
     books.post(summary=summary("2025-02-01", line("A", 1, "1.000")))
+    answer_month(books, "c")
     end_year(books, 2026)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {
