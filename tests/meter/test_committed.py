@@ -63,6 +63,7 @@ def paths(digests: list[str], size: int) -> list[str]:
         "uscc": [ALPHA, BETA],
         "contract": ["A", "NEW"],
         "claim": ["C1", "NEW"],
+        "month": ["2025-02", "2025-03"],
         "award": ["NEW"],
         "project": ["P", "NEW"],
         "provider": ["pcl", "new"],
