@@ -379,6 +379,22 @@ async def size_at(connection: asyncpg.Connection, instant: int) -> int:
     return int(row["first"]) + bisect_right(entries, instant, key=_at)
 
 
+async def commit_before(connection: asyncpg.Connection, instant: int) -> tuple[int, int] | None:
+    """Return the size after the last commit that an instant includes whole, and when it ended.
+
+    Both instants are in microseconds. Before the first commit there is none.
+    """
+    row = await connection.fetchrow(_SQL["commit_before"], instant)
+    return None if row is None else (row["size"], row["last_at"])
+
+
+async def commit_within(connection: asyncpg.Connection, number: int) -> tuple[int, int]:
+    """Return the size after the commit that made an entry, and the instant of its last one."""
+    row = await connection.fetchrow(_SQL["commit_within"], number)
+    assert row is not None, "the caller has seen the entry"
+    return row["size"], row["last_at"]
+
+
 async def sizes_before(connection: asyncpg.Connection, instants: Sequence[int]) -> list[int]:
     """Return how many entries came before the first commit that ended at each instant or later.
 

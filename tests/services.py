@@ -83,7 +83,8 @@ PROJECTIONS = (
         "segment_subject",
     ),
     *("device_time", "contract_total", "contract_segment", "contract_year", "contract_year_past"),
-    *("coupon", "coupon_past", "coupon_day", "pool_day", "pool"),
+    "contract_total_past",
+    *("coupon", "coupon_past", "coupon_day", "pool_day", "pool", "pool_past"),
 )
 
 

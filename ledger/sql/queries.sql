@@ -206,6 +206,16 @@ ORDER BY at.place;
 -- The number of the first entry of the segment that holds an entry.
 SELECT first FROM ledger.segment WHERE first <= $1 ORDER BY first DESC LIMIT 1;
 
+-- name: commit_before
+-- The end of the last commit all of whose entries are of an instant or earlier.
+SELECT first + count AS size, last_at FROM ledger.segment
+WHERE last_at <= $1 ORDER BY last_at DESC, first DESC LIMIT 1;
+
+-- name: commit_within
+-- The end of the commit that made entry $1.
+SELECT first + count AS size, last_at FROM ledger.segment
+WHERE first <= $1 ORDER BY first DESC LIMIT 1;
+
 -- name: root_at
 -- The root of the first $1 entries, where a segment ends with the last of them.
 SELECT root FROM (

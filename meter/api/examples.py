@@ -398,6 +398,13 @@ _FROM_BASE64: Final = (
 )
 
 # By the field's name as JSON has it, or `Struct.field` where one name means two things.
+# The parameter of queries; responses have a field of the same name.
+_ASKED: Final = (
+    *("BalanceQuery.as_of", "AsOfQuery.as_of", "PastQuery.as_of", "CouponsQuery.as_of"),
+    *("ContractsQuery.as_of", "RecordQuery.as_of", "ReportedQuery.as_of"),
+    *("OwnClaimsQuery.as_of", "ClaimsQuery.as_of"),
+)
+
 MEANINGS: Final[dict[str, str]] = {
     # commands of the authority
     "reason": "Why, for the auditors who will read the entry.",
@@ -699,7 +706,7 @@ MEANINGS: Final[dict[str, str]] = {
     "cap": f"What one enterprise may get in the year, where there is a limit. {_YUAN}.",
     "contracts": "Each contract's share.",
     "as_of": "How much of the ledger this response includes.",
-    "BalanceQuery.as_of": "A past size of the ledger, or an instant; without it, now.",
+    **dict.fromkeys(_ASKED, "A past size of the ledger, or an instant; without it, now."),
     "AsOf.entries": "The number of entries that are included.",
     "time": "The instant of the last of them.",
     "policy": "The version of the policy that was in force.",
@@ -1022,12 +1029,15 @@ NARROWED: Final[dict[str, dict[str, Any]]] = {
     "first": _COUNT,
     "count": _COUNT,
     "entry": _COUNT,
-    "BalanceQuery.as_of": {
-        "anyOf": [
-            {"type": "string", "pattern": r"^(?:[1-9][0-9]{0,15})?$"},
-            {"type": "string", "format": "date-time"},
-        ],
-        "examples": ["2030-01-01T00:00:00+08:00"],
+    **{
+        name: {
+            "anyOf": [
+                {"type": "string", "pattern": r"^(?:[1-9][0-9]{0,15})?$"},
+                {"type": "string", "format": "date-time"},
+            ],
+            "examples": ["2030-01-01T00:00:00+08:00"],
+        }
+        for name in _ASKED
     },
     "AsOf.entries": _COUNT,
     "time": {"format": "date-time"},
@@ -1106,6 +1116,7 @@ REMEDIES: Final[dict[str, str]] = {
     "wrong_genesis": "The ledger of this name was made anew: compare `genesis` with entry 0, and"
     " ask the authority.",
     "seq_conflict": "The number holds another batch: sign new records under the next free number.",
+    "within_commit": "Ask for a size that a response has named, that of `detail`, or an instant.",
     "too_many_entries": "Make it from the log: `kashi audit statement`.",
     "moved": "Begin again with the first page; a larger `limit`, or a filter, needs fewer pages.",
     "idempotency_key_needed": "Send `Idempotency-Key`, a fresh one with each new command, the same"

@@ -17,6 +17,7 @@ from ledger import store as ledger_store
 from ledger.store import Head
 from ledger.tlog import leaf_hash
 from meter.api.cursor import Limit
+from meter.api.past import CODES, Asked, AsOfQuery, parse_instant, shown
 from meter.api.responses import (
     AwardShare,
     Balance,
@@ -43,7 +44,7 @@ from meter.values.policy import Policy
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id, Uscc, VisibleAscii, Year
-from meter.values.units import MICROSECONDS, day_of, format_money, parse_moment
+from meter.values.units import MICROSECONDS, day_of, format_money
 from meter.views.events import Viewer
 from meter.views.told import is_told
 from meter.wire.batch import Sha256Hex
@@ -61,7 +62,7 @@ class BalanceQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     programme: Annotated[str, Meta(max_length=64)]
     year: Year
-    as_of: Annotated[str, Meta(max_length=32)] = ""
+    as_of: Asked = ""
 
 
 class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,7 +149,7 @@ async def _size_at(connection: connections.Connection, head: Head, as_of: str) -
     if as_of.isascii() and as_of.isdigit():
         size = int(as_of)
     else:
-        size = await ledger_store.size_at(connection, _parse_moment(as_of))
+        size = await ledger_store.size_at(connection, parse_instant(as_of))
     if not 1 <= size <= head.size:
         raise Problem("malformed", f"as_of: the ledger has had 1 to {head.size} entries")
     return size
@@ -167,14 +168,17 @@ async def _past_balance(
 async def get_contract(ask: Ask) -> ContractView:
     """A contract's terms and what was metered and granted under it."""
     async with ask.reading() as connection:
-        _, known = await ask.context.snapshot(connection)
+        head, known, past, _ = await shown(ask, connection)
         contract = known.contract(ask.path("contract"))
         if contract is None:
             raise Problem("unknown_contract", f"no contract {ask.path('contract')}")
         held = known.terms(contract)
         terms = held.agreed
         ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
-        totals = await balances.contract_totals(connection, terms.id)
+        if past is None:
+            totals = await balances.contract_totals(connection, terms.id)
+        else:
+            totals = await balances.past_contract_totals(connection, terms.id, past, head.last_at)
     assert ask.who is not None, "contracts are not public"
     told = ask.who.role != "provider"
     today = step_of(held.steps, day_of(totals.last_at // MICROSECONDS))
@@ -349,13 +353,6 @@ def _entry(number: int, data: bytes) -> EntryView:
     return EntryView(number, leaf_hash(data).hex(), msgspec.Raw(data))
 
 
-def _parse_moment(text: str) -> int:
-    try:
-        return parse_moment(text.replace(" ", "+"))  # "+" in a URL stands for a space
-    except ValueError as error:
-        raise Problem("malformed", f"as_of: {error}") from None
-
-
 def entry_number(text: str) -> int:
     """Read the number of an entry in a URL. Raises `malformed`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
@@ -381,7 +378,8 @@ ROUTES: Final = [
         "A contract's terms, cost and grants",
         ContractView,
         roles=(*OFFICIALS, "enterprise", "provider"),
-        codes=("unknown_contract",),
+        query=AsOfQuery,
+        codes=("unknown_contract", *CODES),
     ),
     Route(
         "GET",

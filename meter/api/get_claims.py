@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from meter.api.cursor import PageQuery, page_fields, place
 from meter.api.get_enterprise import page_by_entry
 from meter.api.one_size import BEGIN, one_size
+from meter.api.past import CODES, AsOfQuery, PastQuery, shown
 from meter.api.responses import (
     AccountPage,
     AccountView,
@@ -38,7 +39,7 @@ from meter.values.strict import Id, Uscc
 from meter.values.units import MICROSECONDS, format_date, format_money
 
 
-class OwnClaimsQuery(PageQuery, frozen=True):
+class OwnClaimsQuery(PastQuery, frozen=True):
     """A page of claims: in one state, or for one item."""
 
     state: ClaimState | UnsetType = UNSET
@@ -70,9 +71,9 @@ async def get_own_claims(ask: Ask) -> ClaimPage:
 
 async def _claim_page(ask: Ask, items: Callable[[Registered], list[Contract | Award]]) -> ClaimPage:
     """Return a page of the claims for some items."""
-    after, query = place(ask, (-1,)), ask.query
+    (after, size), query = place(ask, (-1, BEGIN)), ask.query
     async with ask.reading() as connection:
-        head, known = await ask.context.snapshot(connection)
+        head, known, _, size = await shown(ask, connection, size)
     names = {_name(each) for each in items(known)}
     chosen = [
         claim
@@ -83,17 +84,17 @@ async def _claim_page(ask: Ask, items: Callable[[Registered], list[Contract | Aw
         and query.item in (UNSET, claim.entered.item)
         and getattr(query, "enterprise", UNSET) in (UNSET, firm_of(known, claim))
     ]
-    page = page_by_entry(chosen, after, query.limit)
+    page = page_by_entry(chosen, (after,), query.limit)
     return ClaimPage(
         claims=[ClaimSummary(**_summary(known, each)) for each in page.items],
-        **page_fields(ask, head, page, lambda each: (each.entry,), after),
+        **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
     )
 
 
 async def get_claim(ask: Ask) -> ClaimView:
     """A claim with its papers."""
     async with ask.reading() as connection:
-        head, known = await ask.context.snapshot(connection)
+        head, known, *_ = await shown(ask, connection)
     claim = known.claim(ask.path("claim"))
     if claim is None:
         raise Problem("unknown_claim", f"no claim {ask.path('claim')}")
@@ -262,6 +263,7 @@ ROUTES: Final = [
         ClaimPage,
         roles=OFFICIALS,
         query=ClaimsQuery,
+        codes=CODES,
     ),
     Route(
         "GET",
@@ -270,7 +272,8 @@ ROUTES: Final = [
         "A claim with its papers",
         ClaimView,
         roles=(*OFFICIALS, "enterprise"),
-        codes=("unknown_claim",),
+        query=AsOfQuery,
+        codes=("unknown_claim", *CODES),
     ),
     Route(
         "GET",
@@ -280,7 +283,7 @@ ROUTES: Final = [
         ClaimPage,
         roles=(*OFFICIALS, "enterprise"),
         query=OwnClaimsQuery,
-        codes=("unknown_enterprise", "unknown_contract"),
+        codes=("unknown_enterprise", "unknown_contract", *CODES),
     ),
     Route(
         "GET",

@@ -5,7 +5,7 @@ All of it is about the contracts of the enterprise in the URL; nobody else's are
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeVar, get_args
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -13,6 +13,7 @@ from ledger import canon
 from ledger.canon import MAX_INTEGER
 from meter.api.cursor import PageQuery, page_end, page_fields, place
 from meter.api.one_size import BEGIN, one_size, parse_sums, sums_text
+from meter.api.past import CODES, PastQuery, shown, shown_at_one_size
 from meter.api.responses import (
     ContractPage,
     ContractSummary,
@@ -20,7 +21,6 @@ from meter.api.responses import (
     NotCountedView,
     RecordEvidence,
     RecordPage,
-    RecordStatus,
     RecordTotal,
     RecordView,
     UsageDay,
@@ -63,7 +63,7 @@ from meter.values.units import (
     parse_date,
     write_hours,
 )
-from meter.views.past import granted_by
+from meter.views.past import STATUSES_SINCE, RecordStatus, granted_by
 
 _FIRST_DAY: Final = day_of(parse_date("1900-01-01"))
 _LAST_DAY: Final = day_of(parse_date("9899-12-31"))
@@ -89,7 +89,7 @@ class UsageQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "unti
     ends: Date | UnsetType = UNSET
 
 
-class RecordQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "until"}):
+class RecordQuery(PastQuery, frozen=True, rename={"starts": "from", "ends": "until"}):
     """A page of records: of one contract, status or device kind, or that begin on some days."""
 
     contract: Id | UnsetType = UNSET
@@ -105,9 +105,11 @@ class RecordQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "unt
         return any(each is not UNSET for each in (self.device, self.starts, self.ends))
 
     @property
-    def statuses(self) -> list[str]:
-        """Those that are asked for."""
-        return list(get_args(RecordStatus)) if self.status is UNSET else [self.status]
+    def statuses(self) -> list[RecordStatus]:
+        """Those that the records which are asked for can have now."""
+        if self.status is UNSET:
+            return list(STATUSES_SINCE)
+        return list(STATUSES_SINCE[self.status]) if self.as_of else [self.status]
 
 
 class ContractQuery(PageQuery, frozen=True):
@@ -131,10 +133,9 @@ async def contract_page(
     """
     after, size = place(ask, (-1, BEGIN))
     async with ask.reading() as connection:
-        head, known = await ask.context.snapshot(connection)
-        size = await one_size(connection, head, size, subjects)
+        head, known, past, size = await shown_at_one_size(ask, connection, size, subjects)
         page = page_by_entry(choose(known), (after,), ask.query.limit)
-        totals = await pages.totals(connection, page.items)
+        totals = await pages.totals(connection, page.items, past)
     return ContractPage(
         contracts=[_summary(known, each, totals[each.registered.id]) for each in page.items],
         **page_fields(ask, head, page, lambda each: (each.entry, size), (after, size)),
@@ -185,9 +186,9 @@ async def get_records(ask: Ask) -> RecordPage:
         return await _chosen_records(ask)
     if query.order == "newest":
         return await _newest_records(ask)
-    after, sums = place(ask, (-1, "0 0 0 0"))
+    after, size, sums = place(ask, (-1, BEGIN, "0 0 0 0"))
     async with ask.reading() as connection:
-        head, known = await ask.context.snapshot(connection)
+        head, known, past, size = await shown(ask, connection, size)
         contracts = {
             each.registered.id: each for each in asked_contracts(ask, known, query.contract)
         }
@@ -199,18 +200,19 @@ async def get_records(ask: Ask) -> RecordPage:
             query.limit,
             changes=query.status is UNSET,
             newest=False,
+            size=head.size,
         )
-        lines = await lines_of(page.items)
+        lines = await _asked_lines(query, page.items)
         listed = _added(parse_sums(sums, 4), [line.money for line in lines])
         total: RecordTotal | UnsetType = UNSET
         amended: RecordTotal | UnsetType = UNSET
         rounding: RecordTotal | UnsetType = UNSET
         if not page.more and query.status is UNSET:
-            whole = _total_of((await pages.totals(connection, contracts.values())).values())
+            whole = _total_of((await pages.totals(connection, contracts.values(), past)).values())
             changed = _amended(known, contracts.values())
             total, amended = _record_total(whole), _record_total(changed)
-            shown = _added(listed, [changed])
-            rounding = _record_total([a - b for a, b in zip(whole, shown, strict=True)])
+            known_lines = _added(listed, [changed])
+            rounding = _record_total([a - b for a, b in zip(whole, known_lines, strict=True)])
             listed = whole
     # At the end of what there is, all of the ledger was searched.
     end = page.items[-1].entry if page.more else max(after, head.size - 1)
@@ -219,16 +221,16 @@ async def get_records(ask: Ask) -> RecordPage:
         total=total,
         amended=amended,
         rounding=rounding,
-        **page_end(ask, head, (end, sums_text(listed)), more=page.more),
+        **page_end(ask, head, (end, size, sums_text(listed)), more=page.more),
     )
 
 
 async def _newest_records(ask: Ask) -> RecordPage:
     """Records, voids and releases from the newest entry on."""
     query: RecordQuery = ask.query
-    (before,) = place(ask, (MAX_INTEGER,))
+    before, size = place(ask, (MAX_INTEGER, BEGIN))
     async with ask.reading() as connection:
-        head, known = await ask.context.snapshot(connection)
+        head, known, _, size = await shown(ask, connection, size)
         contracts = [each.registered.id for each in asked_contracts(ask, known, query.contract)]
         page = await pages.records(
             connection,
@@ -238,10 +240,11 @@ async def _newest_records(ask: Ask) -> RecordPage:
             query.limit,
             changes=query.status is UNSET,
             newest=True,
+            size=head.size,
         )
     return RecordPage(
-        records=[line.view for line in await lines_of(page.items)],
-        **page_fields(ask, head, page, lambda each: (each.entry,), (before,)),
+        records=[line.view for line in await _asked_lines(query, page.items)],
+        **page_fields(ask, head, page, lambda each: (each.entry, size), (before, size)),
     )
 
 
@@ -249,9 +252,9 @@ async def _chosen_records(ask: Ask) -> RecordPage:
     """Records of some days of use or of a device kind."""
     query: RecordQuery = ask.query
     newest = query.order == "newest"
-    (after,) = place(ask, (MAX_INTEGER if newest else -1,))
+    after, size = place(ask, (MAX_INTEGER if newest else -1, BEGIN))
     async with ask.reading() as connection:
-        head, known = await ask.context.snapshot(connection)
+        head, known, _, size = await shown(ask, connection, size)
         contracts = asked_contracts(ask, known, query.contract)
         devices = {device for each in contracts for device in known.terms(each).agreed.prices}
         devices.add(NO_DEVICE)  # of purchases
@@ -262,11 +265,11 @@ async def _chosen_records(ask: Ask) -> RecordPage:
             sorted(devices) if query.device is UNSET else [query.device],
         )
         page, end = await pages.chosen_records(
-            connection, chosen, after, query.limit, newest=newest
+            connection, chosen, after, query.limit, newest=newest, size=head.size
         )
     return RecordPage(
-        records=[line.view for line in await lines_of(page.items)],
-        **page_end(ask, head, (end,), more=page.more),
+        records=[line.view for line in await _asked_lines(query, page.items)],
+        **page_end(ask, head, (end, size), more=page.more),
     )
 
 
@@ -350,6 +353,11 @@ class Line:
 
     view: RecordView
     money: tuple[int, int, int, int]
+
+
+async def _asked_lines(query: RecordQuery, found: list[HeldEntry]) -> list[Line]:
+    """Return the lines that a query asks for: a record can have had another status."""
+    return await lines_of([each for each in found if query.status in (UNSET, each.status)])
 
 
 async def lines_of(found: list[HeldEntry]) -> list[Line]:
@@ -485,7 +493,8 @@ def _route(
     response: type[Struct],
     query: type[PageQuery] = PageQuery,
 ) -> Route:
-    own = [] if query is PageQuery else ["unknown_contract"]
+    own = [] if query in (PageQuery, PastQuery) else ["unknown_contract"]
+    own += CODES if issubclass(query, PastQuery) else ()
     if response in (ContractPage, UsagePage):  # the others only grow: what they have shown stays
         own.append("moved")
     return Route(
@@ -501,7 +510,9 @@ def _route(
 
 
 ROUTES: Final = [
-    _route("contracts", get_enterprise_contracts, "An enterprise's contracts", ContractPage),
+    _route(
+        "contracts", get_enterprise_contracts, "An enterprise's contracts", ContractPage, PastQuery
+    ),
     _route("usage", get_usage, "Usage by day and device kind", UsagePage, UsageQuery),
     _route(
         "records",

@@ -7,10 +7,10 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ledger import store as ledger_store
 from meter.api.cursor import PageQuery, page_end, page_fields, place
 from meter.api.get_enterprise import contract_page, page_by_entry
 from meter.api.one_size import BEGIN, one_size
+from meter.api.past import CODES, PastQuery, shown_at_one_size
 from meter.api.responses import (
     ContractPage,
     CouponPage,
@@ -35,7 +35,7 @@ from meter.api.routes import Ask, Handler, Route
 from meter.host.tokens import ListedToken
 from meter.rules.commands import ProgrammeName
 from meter.rules.state import Contract, Enterprise, Provider
-from meter.tables import pages
+from meter.tables import balances, pages
 from meter.tables.pages import Suspect, ToReview
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
@@ -51,7 +51,7 @@ from meter.values.units import (
 )
 
 
-class CouponsQuery(PageQuery, frozen=True):
+class CouponsQuery(PastQuery, frozen=True):
     """A page of coupons: of one programme, or of one year."""
 
     programme: ProgrammeName | UnsetType = UNSET
@@ -67,7 +67,7 @@ class PartiesQuery(PageQuery, frozen=True):
     q: Sought = ""
 
 
-class ContractsQuery(PageQuery, frozen=True):
+class ContractsQuery(PastQuery, frozen=True):
     """A page of contracts: of one enterprise, with one provider, or whose id or number begins so.
 
     A USCC, or the beginning of an enterprise's name, finds that enterprise's.
@@ -88,10 +88,9 @@ async def get_pools(ask: Ask) -> PoolPage:
     """All pools."""
     programme, year, size = place(ask, ("", 0, BEGIN))
     async with ask.reading() as connection:
-        head = await ledger_store.head(connection)
-        size = await one_size(connection, head, size, ())
+        head, _, past, size = await shown_at_one_size(ask, connection, size, ())
         after = programme, year
-        page = await pages.pools(connection, after, ask.query.limit)
+        page = await pages.pools(connection, after, ask.query.limit, past)
     return PoolPage(
         pools=[_pool(each) for each in page.items],
         **page_fields(
@@ -108,11 +107,15 @@ async def get_coupons(ask: Ask) -> CouponPage:
     programme = "" if query.programme is UNSET else query.programme
     year = 0 if query.year is UNSET else query.year
     async with ask.reading() as connection:
-        head = await ledger_store.head(connection)
-        size = await one_size(connection, head, size, ())
+        head, known, past, size = await shown_at_one_size(ask, connection, size, ())
         page = await pages.coupons(connection, programme, year, after, query.limit)
+        coupons = page.items
+        if past is not None:
+            names = [(each.enterprise, each.programme, each.year) for each in coupons]
+            items = {name: balances.items_of(known.state, name, past) for name in names}
+            coupons = await pages.past_coupons(connection, items, past)
     return CouponPage(
-        coupons=[_coupon(each) for each in page.items],
+        coupons=[_coupon(each) for each in coupons],
         **page_fields(
             ask,
             head,
@@ -368,14 +371,21 @@ def _route(  # noqa: PLR0913 - one argument for each option
 
 
 ROUTES: Final = [
-    _route("pools", get_pools, "The money of each programme and year", PoolPage, codes=("moved",)),
+    _route(
+        "pools",
+        get_pools,
+        "The money of each programme and year",
+        PoolPage,
+        PastQuery,
+        codes=("moved", *CODES),
+    ),
     _route(
         "coupons",
         get_coupons,
         "Coupons and what they granted",
         CouponPage,
         CouponsQuery,
-        codes=("moved",),
+        codes=("moved", *CODES),
     ),
     _route(
         "enterprises",
@@ -390,7 +400,7 @@ ROUTES: Final = [
         "Contracts and their totals",
         ContractPage,
         ContractsQuery,
-        codes=("moved",),
+        codes=("moved", *CODES),
     ),
     _route(
         "providers",

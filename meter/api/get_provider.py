@@ -11,6 +11,8 @@ from msgspec import UNSET, Meta, Struct
 from ledger import canon
 from ledger.canon import MAX_INTEGER
 from meter.api.cursor import PageQuery, page_fields, place
+from meter.api.one_size import BEGIN
+from meter.api.past import CODES, PastQuery, shown
 from meter.api.post_usage import SIGNATURE
 from meter.api.responses import (
     BatchPage,
@@ -49,7 +51,7 @@ from meter.wire.receipt import PASSING_CODES, Receipt
 from meter.wire.summary import Runs, Scheduler
 
 
-class ReportedQuery(PageQuery, frozen=True):
+class ReportedQuery(PastQuery, frozen=True):
     """A page of records; `run` asks for those whose id is `<run>:` and more."""
 
     run: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{0,128}\Z")] = ""
@@ -158,16 +160,17 @@ async def get_rejected(ask: Ask) -> RejectedPage:
 
 async def get_reported(ask: Ask) -> ReportedPage:
     """A provider's accepted records by id, of one run if it is named: what a lost spool held."""
-    after = place(ask, ("",))
+    after, size = place(ask, ("", BEGIN))
     async with ask.reading() as connection:
-        head, known = await ask.context.snapshot(connection)
+        head, known, _, size = await shown(ask, connection, size)
         _check_provider(ask, known)
         page = await pages.reported(
-            connection, ask.path("provider"), ask.query.run, *after, ask.query.limit
+            connection, ask.path("provider"), ask.query.run, after, ask.query.limit
         )
+    found = (each.as_of(head.size) for each in page.items if each.entry < head.size)
     return ReportedPage(
-        records=[_reported(each) for each in page.items],
-        **page_fields(ask, head, page, lambda each: (each.id,), after),
+        records=[_reported(each) for each in found],
+        **page_fields(ask, head, page, lambda each: (each.id, size), (after, size)),
     )
 
 
@@ -305,7 +308,7 @@ ROUTES: Final = [
         ReportedPage,
         roles=(*OFFICIALS, "provider"),
         query=ReportedQuery,
-        codes=("unknown_provider",),
+        codes=("unknown_provider", *CODES),
     ),
     Route(
         "GET",

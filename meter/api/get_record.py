@@ -8,7 +8,7 @@ from ledger import canon
 from meter.api.get import entry_number
 from meter.api.get_enterprise import asked_contracts, lines_of
 from meter.api.record_responses import CalculatedPart, Limit, RecordDetail, SignedView
-from meter.api.responses import RecordStatus, as_of, price_view
+from meter.api.responses import as_of, price_view
 from meter.api.routes import Ask, Route
 from meter.rules.contract_terms import ContractTerms
 from meter.rules.entries import AnyEntry, UsageAccepted
@@ -21,6 +21,7 @@ from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.units import format_hours, format_instant, format_money
 from meter.views.calculation import parts_of, ratios_of, shortfall_of
+from meter.views.past import RecordStatus
 from meter.wire.dsse import BATCH_TYPE, parse, parse_signature_header
 
 
@@ -31,7 +32,14 @@ async def get_record(ask: Ask) -> RecordDetail:
         head, known = await ask.context.snapshot(connection)
         own = {each.registered.id: each for each in asked_contracts(ask, known, UNSET)}
         page = await pages.records(
-            connection, list(own), get_args(RecordStatus), number - 1, 1, changes=True, newest=False
+            connection,
+            list(own),
+            get_args(RecordStatus),
+            number - 1,
+            1,
+            changes=True,
+            newest=False,
+            size=head.size,
         )
         if not page.items or page.items[0].entry != number:
             raise Problem("not_found", f"entry {number} is no record of {ask.path('uscc')}")

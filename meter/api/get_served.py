@@ -11,6 +11,7 @@ from meter.api.cursor import PageQuery, page_end, page_fields, place
 from meter.api.get_enterprise import page_by_entry
 from meter.api.get_official import withheld_view
 from meter.api.one_size import BEGIN, one_size, parse_sums, sums_text
+from meter.api.past import CODES, PastQuery, shown_at_one_size
 from meter.api.responses import Page, WithheldPage, costs_by_reason
 from meter.api.routes import Ask, Route
 from meter.rules.state import Contract
@@ -65,13 +66,13 @@ async def get_served(ask: Ask) -> ServedPage:
     provider = ask.path("provider")
     after, size, sums = place(ask, (-1, BEGIN, "0 0 0 0"))
     async with ask.reading() as connection:
-        head, known = await ask.context.snapshot(connection)
+        subjects = [f"provider:{provider}"]
+        head, known, past, size = await shown_at_one_size(ask, connection, size, subjects)
         if known.provider(provider) is None:
             raise Problem("unknown_provider", f"no provider {provider}")
-        size = await one_size(connection, head, size, [f"provider:{provider}"])
         own = [each for each in known.contracts() if each.registered.provider == provider]
         page = page_by_entry(own, (after,), ask.query.limit)
-        totals = await pages.totals(connection, page.items)
+        totals = await pages.totals(connection, page.items, past)
     found = [(each, totals[each.registered.id]) for each in page.items]
     lines = [(1, each.cost, each.withheld, sum(each.ineligible)) for _, each in found]
     added = [sum(column) for column in zip(parse_sums(sums, 4), *lines, strict=True)]
@@ -135,8 +136,8 @@ ROUTES: Final = [
         "A provider's contracts, with what they cost",
         ServedPage,
         roles=(*OFFICIALS, "provider"),
-        query=PageQuery,
-        codes=("unknown_provider", "moved"),
+        query=PastQuery,
+        codes=("unknown_provider", "moved", *CODES),
     ),
     Route(
         "GET",

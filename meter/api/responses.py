@@ -22,6 +22,7 @@ from meter.values.units import (
     format_price,
 )
 from meter.views.flags import QuestionKind
+from meter.views.past import RecordStatus
 from meter.wire.advice import Refusable
 from meter.wire.receipt import REASONS, Reason
 from meter.wire.summary import Scheduler
@@ -30,7 +31,7 @@ from meter.wire.summary import Scheduler
 class AsOf(Struct, frozen=True):
     """How many entries a response includes, and the instant of the last of them.
 
-    Asked `as_of` either, a balance is the same.
+    What can be asked `as_of` is the same by either. A balance within a commit is so by the first.
     """
 
     entries: int
@@ -495,9 +496,6 @@ class UsagePage(Page, frozen=True, kw_only=True):
     usage: list[UsageDay]
     total: UsageTotal | UnsetType = UNSET
     rounding: str | UnsetType = UNSET
-
-
-RecordStatus = Literal["accepted", "withheld", "released", "voided"]
 
 
 class RecordEvidence(Struct, frozen=True, kw_only=True, rename={"starts": "from", "ends": "until"}):

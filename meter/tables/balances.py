@@ -1,7 +1,7 @@
 """Balances of coupons and totals of contracts, as of the last commit or an earlier size."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger import canon
@@ -10,6 +10,7 @@ from meter.host.breath import Breath
 from meter.rules.entries import ContractAmended
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import CouponId, State
+from meter.tables import pages
 from meter.tables.connections import Connection
 from meter.tables.write import _SQL
 from meter.views.past import PastBalance, PastShare, advance
@@ -53,7 +54,7 @@ async def past_balance(
     start = await ledger_store.segment_start(connection, size)
     issued = await connection.fetchval(_SQL["past_coupon"], *coupon, start)
     balance = PastBalance(issued or 0)
-    items, year = _items_of(state, coupon, size), coupon[2]
+    items, year = items_of(state, coupon, size), coupon[2]
     for item, *numbers in await connection.fetch(_SQL["past_shares"], items, year, start):
         balance.shares[item] = PastShare(*map(int, numbers))
     rows = await connection.fetch(_SQL["amended_shares"], items, year, start, size)
@@ -69,7 +70,7 @@ async def past_balance(
     return balance
 
 
-def _items_of(state: State, coupon: CouponId, size: int) -> list[str]:
+def items_of(state: State, coupon: CouponId, size: int) -> list[str]:
     """Return the contracts and awards that a coupon paid for when the ledger had some size."""
     uscc, programme, _ = coupon
     enterprise = state.enterprises[uscc]
@@ -86,6 +87,15 @@ def _items_of(state: State, coupon: CouponId, size: int) -> list[str]:
         if each.made.programme == programme and each.entry < size
     }
     return sorted(contracts | awards)
+
+
+async def past_contract_totals(
+    connection: Connection, contract: str, size: int, last_at: int
+) -> ContractTotals:
+    """Read a contract's totals as of the commit that ended at a size and an instant."""
+    held = (await pages.past_contracts(connection, [contract], size))[contract]
+    years = [{"year": year, **asdict(share)} for year, share in held.years.items()]
+    return ContractTotals(size, last_at, held.eligible, held.ineligible, years)
 
 
 async def contract_totals(connection: Connection, contract: str) -> ContractTotals:

@@ -8,9 +8,9 @@ next page begins. `tables/write.py` writes the tables.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,7 @@ from meter.rules.state import Contract, CouponId, Key, PoolId, RecordId
 from meter.tables.connections import Connection
 from meter.values.roles import Role
 from meter.values.units import MICROSECONDS, day_of
+from meter.views.past import PastShare, RecordStatus
 from meter.wire.advice import Refusable
 from meter.wire.batch import MAX_BATCH_ITEMS
 from meter.wire.receipt import REASONS
@@ -108,14 +109,28 @@ class NotCounted:
 class HeldEntry:
     """An entry that accepted, voided or released a record, by number and bytes.
 
-    Where it accepted one: the record's status, and the numbers of those that changed it.
+    Where it accepted one: whether a part was withheld, and the numbers of those that changed it.
     """
 
     entry: int
-    status: Any  # one of those that were asked for, or none
+    withheld: bool | None
     voided: int | None
     released: int | None
     data: bytes
+
+    @property
+    def status(self) -> RecordStatus:
+        """The status of the record that it accepted."""
+        if self.voided is not None:
+            return "voided"
+        if self.released is not None:
+            return "released"
+        return "withheld" if self.withheld else "accepted"
+
+    def as_of(self, size: int) -> Self:
+        """Return the same as it stood when the ledger had a size."""
+        voided, released = _before(self.voided, size), _before(self.released, size)
+        return replace(self, voided=voided, released=released)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,11 @@ class Reported:
     data: bytes
     voided: int | None
     void: bytes | None
+
+    def as_of(self, size: int) -> Self:
+        """Return the same as it stood when the ledger had a size."""
+        voided = _before(self.voided, size)
+        return replace(self, voided=voided, void=None if voided is None else self.void)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +203,7 @@ class Pool:
     programmes: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Coupon:
     """What one coupon holds, fen."""
 
@@ -207,6 +227,42 @@ class Totals:
     ineligible: list[int] = field(default_factory=lambda: [0] * len(REASONS))
     entitled: int = 0
     granted: int = 0
+
+    def add_costs(self, numerators: Iterable[int], denominator: int) -> None:
+        """Put the numerators in: what is eligible, what is withheld, what is ineligible."""
+        eligible, self.withheld, *self.ineligible = parts_of_cost(0, numerators, denominator)
+        self.cost = eligible + self.withheld + sum(self.ineligible)
+
+
+@dataclass(slots=True)
+class PastContract:
+    """A contract or award as it stood: its numerators, all and by reason, and its years.
+
+    `years` have the numerator that is withheld, and entitled and granted fen.
+    """
+
+    used: int = 0
+    ineligible: list[int] = field(default_factory=lambda: [0] * len(REASONS))
+    years: dict[int, PastShare] = field(default_factory=dict)
+
+    @property
+    def withheld(self) -> int:
+        """The numerator that is withheld."""
+        return sum(each.withheld for each in self.years.values())
+
+    @property
+    def eligible(self) -> int:
+        """The numerator that counts."""
+        return self.used - self.withheld - sum(self.ineligible)
+
+    def totals(self, denominator: int) -> Totals:
+        """Return its totals."""
+        found = Totals(
+            entitled=sum(each.entitled for each in self.years.values()),
+            granted=sum(each.granted for each in self.years.values()),
+        )
+        found.add_costs((self.eligible, self.withheld, *self.ineligible), denominator)
+        return found
 
 
 async def concerned(connection: Connection, subjects: Sequence[str], first: int) -> frozenset[str]:
@@ -366,19 +422,33 @@ async def has_changed(connection: Connection, subjects: Sequence[str], size: int
 # Contracts
 
 
-async def totals(connection: Connection, contracts: Iterable[Contract]) -> dict[str, Totals]:
-    """Return the totals of some contracts by their ids."""
-    denominators = {each.registered.id: each.terms.denominator for each in contracts}
-    found = {name: Totals() for name in denominators}
+async def totals(
+    connection: Connection, contracts: Iterable[Contract], past: int | None = None
+) -> dict[str, Totals]:
+    """Return the totals of some contracts by their ids, now or as of a size of the ledger."""
+    terms = {each.registered.id: each.terms for each in contracts}
+    found = {name: Totals() for name in terms}
+    if past is not None:
+        for name, held in (await past_contracts(connection, list(found), past)).items():
+            found[name] = held.totals(terms[name].denominator)
+        return found
     for name, *numerators in await connection.fetch(_SQL["totals"], list(found)):
-        held = found[name]
-        eligible, held.withheld, *held.ineligible = parts_of_cost(
-            0, map(int, numerators), denominators[name]
-        )
-        held.cost = eligible + held.withheld + sum(held.ineligible)
+        found[name].add_costs(map(int, numerators), terms[name].denominator)
     for name, entitled, granted in await connection.fetch(_SQL["years"], list(found)):
         found[name].entitled += entitled
         found[name].granted += granted
+    return found
+
+
+async def past_contracts(
+    connection: Connection, items: Sequence[str], size: int
+) -> dict[str, PastContract]:
+    """Return some contracts and awards as they stood after the commit that ended at a size."""
+    found = {name: PastContract() for name in items}
+    for name, used, *ineligible in await connection.fetch(_SQL["past_totals"], items, size):
+        found[name].used, found[name].ineligible = int(used), list(map(int, ineligible))
+    for name, year, *share in await connection.fetch(_SQL["past_years"], items, size):
+        found[name].years[year] = PastShare(*map(int, share))
     return found
 
 
@@ -406,16 +476,22 @@ async def records(  # noqa: PLR0913 - one argument for each filter
     *,
     changes: bool,
     newest: bool,
+    size: int,
 ) -> Page[HeldEntry]:
-    """Return the records of some contracts that have one of some statuses, by their entries.
+    """Return the records of some contracts that now have one of some statuses, by their entries.
 
-    They are those after an entry, or before it, `newest` first. With `changes`, also the entries
-    that voided and released any of them. A page ends early where its entries lie far apart.
+    They are those after an entry, or before it, `newest` first, as they stood when the ledger had a
+    size. With `changes`, also the entries that voided and released any of them. A page ends early
+    where its entries lie far apart.
     """
     limit = _fair(limit, len(contracts) * (len(statuses) + 2))
+    if newest:
+        place: tuple[Any, ...] = (min(after, size), limit + 1, changes)
+    else:
+        place = (after, limit + 1, changes, size)
     query = _SQL["newest_records" if newest else "records"]
-    rows = await connection.fetch(query, contracts, statuses, after, limit + 1, changes)
-    return await _held(connection, _page([dict(row) for row in rows], limit))
+    rows = await connection.fetch(query, contracts, statuses, *place)
+    return await _held(connection, _page([dict(row) for row in rows], limit), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,8 +504,8 @@ class Chosen:
     devices: Sequence[str]
 
 
-async def chosen_records(
-    connection: Connection, chosen: Chosen, after: int, limit: int, *, newest: bool
+async def chosen_records(  # noqa: PLR0913 - as for all records
+    connection: Connection, chosen: Chosen, after: int, limit: int, *, newest: bool, size: int
 ) -> tuple[Page[HeldEntry], int]:
     """Return the chosen records after an entry, or before it, `newest` first; and the end of these.
 
@@ -442,7 +518,7 @@ async def chosen_records(
     span = await connection.fetchrow(_SQL["span_of_days"], own[0], *days, chosen.devices)
     if span is None or span["first"] is None:
         return Page([], more=False), after
-    first, last = span["first"], span["last"]
+    first, last = span["first"], min(span["last"], size - 1)
     first, last = (first, min(last, after - 1)) if newest else (max(first, after + 1), last)
     prefix, most = "newest_" if newest else "", MAX_ROWS_READ // max(1, len(own[0]) * len(own[1]))
     end = await connection.fetchval(
@@ -453,16 +529,17 @@ async def chosen_records(
     rows = await connection.fetch(
         _SQL[f"{prefix}chosen_records"], *own, first, last, *days, chosen.devices, limit + 1
     )
-    page = await _held(connection, _page([dict(row) for row in rows], limit))
+    page = await _held(connection, _page([dict(row) for row in rows], limit), size)
     if page.more or end is None:
         return page, page.items[-1].entry if page.items else after
     return Page(page.items, more=True), end
 
 
-async def _held(connection: Connection, page: Page[dict[str, Any]]) -> Page[HeldEntry]:
+async def _held(connection: Connection, page: Page[dict[str, Any]], size: int) -> Page[HeldEntry]:
     numbers = [row["entry"] for row in page.items]
     entries = await ledger_store.entries_at(connection, numbers, MAX_ENTRIES_READ)
-    found = [HeldEntry(data=entries[row["entry"]], **row) for row in page.items[: len(entries)]]
+    rows = page.items[: len(entries)]
+    found = [HeldEntry(data=entries[row["entry"]], **row).as_of(size) for row in rows]
     return Page(found, more=page.more or len(found) < len(page.items))
 
 
@@ -594,9 +671,14 @@ class _Suspected(Struct):
 # Money
 
 
-async def pools(connection: Connection, after: tuple[str, int], limit: int) -> Page[Pool]:
-    """Return all pools by programme and year."""
-    rows = await connection.fetch(_SQL["pools"], *after, limit + 1)
+async def pools(
+    connection: Connection, after: tuple[str, int], limit: int, past: int | None = None
+) -> Page[Pool]:
+    """Return all pools by programme and year, now or as of a size of the ledger."""
+    if past is None:
+        rows = await connection.fetch(_SQL["pools"], *after, limit + 1)
+    else:
+        rows = await connection.fetch(_SQL["past_pools"], *after, limit + 1, past)
     return _page([Pool(**_whole(dict(row), "granted")) for row in rows], limit)
 
 
@@ -629,6 +711,27 @@ async def coupons(
     """Return coupons by enterprise, programme and year; an empty filter means all."""
     rows = await connection.fetch(_SQL["coupons"], programme, year, *after, limit + 1)
     return _page([Coupon(**_whole(dict(row), "entitled", "granted")) for row in rows], limit)
+
+
+async def past_coupons(
+    connection: Connection, items: Mapping[CouponId, Sequence[str]], size: int
+) -> list[Coupon]:
+    """Return those of some coupons that there were after the commit that ended at a size.
+
+    `items` are the contracts and awards for which each paid by then.
+    """
+    names = sorted(set(itertools.chain.from_iterable(items.values())))
+    held = await past_contracts(connection, names, size)
+    columns = [[coupon[place] for coupon in items] for place in range(3)]
+    found = []
+    for row in await connection.fetch(_SQL["past_coupons"], *columns, size):
+        coupon = Coupon(**row, entitled=0, granted=0)
+        for name in items[coupon.enterprise, coupon.programme, coupon.year]:
+            if share := held[name].years.get(coupon.year):
+                coupon.entitled += share.entitled
+                coupon.granted += share.granted
+        found.append(coupon)
+    return found
 
 
 async def tokens(
@@ -691,6 +794,11 @@ async def entries_of_record(
 def _own(row: dict[str, Any]) -> set[int]:
     """Return the entries that accepted a record and took it back."""
     return {row["entry"], row["voided"]} - {None}
+
+
+def _before(entry: int | None, size: int) -> int | None:
+    """Return an entry that a ledger of a size holds, or none."""
+    return entry if entry is not None and entry < size else None
 
 
 def _fair(limit: int, parts: int) -> int:

@@ -14,6 +14,7 @@ from meter.rules.plain import Run
 from meter.rules.state import (
     AcceptedRecord,
     BatchId,
+    Contract,
     CouponId,
     DayOfStream,
     PoolId,
@@ -53,6 +54,8 @@ class Written:
     requests: list[tuple[str, str, str, int, bytes]] = field(default_factory=list)
     past_shares: list[tuple[Any, ...]] = field(default_factory=list)
     past_coupons: list[tuple[Any, ...]] = field(default_factory=list)
+    past_totals: list[tuple[Any, ...]] = field(default_factory=list)
+    past_pools: list[tuple[Any, ...]] = field(default_factory=list)
     coupon_days: dict[tuple[CouponId, int], list[int]] = field(default_factory=dict)
     pool_days: dict[tuple[PoolId, int], list[int]] = field(default_factory=dict)
     refused: list[tuple[Any, ...]] = field(default_factory=list)
@@ -77,18 +80,13 @@ def note_group(written: Written, state: State, touched: Touched, first: int) -> 
 
 def _note_past(written: Written, state: State, touched: Touched) -> None:
     for name in sorted(touched.contracts):
-        terms = state.contracts[name].registered
+        contract = state.contracts[name]
         written.past_shares += (
-            (
-                terms.id,
-                year,
-                state.size,
-                str(share.withheld),
-                share.entitled,
-                share.granted,
-            )
-            for year, share in state.contracts[name].shares.items()
+            (name, year, state.size, str(share.withheld), share.entitled, share.granted)
+            for year, share in contract.shares.items()
         )
+        _, *numerators = contract_total(contract)
+        written.past_totals.append((name, state.size, *numerators))
     # After an amendment within the group, which no entry tells in full.
     written.past_shares += (
         (name, year, size, str(share.withheld), share.entitled, share.granted)
@@ -103,6 +101,16 @@ def _note_past(written: Written, state: State, touched: Touched) -> None:
     written.past_coupons += (
         (*coupon, state.size, state.coupons[coupon]) for coupon in sorted(touched.coupons)
     )
+    pools = ((name, state.pools[name]) for name in sorted(touched.pools))
+    written.past_pools += (
+        (*name, state.size, each.amount, each.issued, each.stated, each.budget, [*each.programmes])
+        for name, each in pools
+    )
+
+
+def contract_total(contract: Contract) -> tuple[str, ...]:
+    """Return a contract's id and its numerators: all, and those that count for nothing."""
+    return contract.registered.id, *map(str, (contract.used, *contract.ineligible))
 
 
 def _note_money(written: Written, state: State, touched: Touched) -> None:

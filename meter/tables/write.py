@@ -26,7 +26,7 @@ from meter.rules.state import (
 from meter.rules.subjects import subjects_of
 from meter.tables import outbox
 from meter.tables.connections import Connection
-from meter.tables.rows import QUARTERS, UsageDay, Written, _columns, note_group
+from meter.tables.rows import QUARTERS, UsageDay, Written, _columns, contract_total, note_group
 from meter.views.crossings import gap_opened
 from meter.wire.batch import SignedBatch
 
@@ -52,11 +52,13 @@ _PROJECTIONS: Final = (
     "contract_segment",
     "contract_year",
     "contract_year_past",
+    "contract_total_past",
     "coupon",
     "coupon_past",
     "coupon_day",
     "pool_day",
     "pool",
+    "pool_past",
     "ledger_month",
     "month_booking",
 )
@@ -106,6 +108,7 @@ async def write(
     await _copy(connection, "withheld", written.withheld)
     await _copy(connection, "refused", written.refused)
     await _copy(connection, "request", written.requests)
+    await _copy(connection, "pool_past", written.past_pools)
     if written.voids:
         await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
     if written.releases:
@@ -149,7 +152,7 @@ async def _put_group(
     awards = [state.awards[name] for name in sorted(touched.awards)]
     tables = (
         (_usage_days(touched.usage, written.spans), 10),
-        (_contract_totals(contracts), 7),
+        ([contract_total(each) for each in contracts], 7),
         (_contract_segments(contracts), 4),
         ([*_contract_years(contracts), *_award_years(awards)], 7),
         ([(*key, day, *sums) for (key, day), sums in written.coupon_days.items()], 6),
@@ -159,19 +162,13 @@ async def _put_group(
         (written.past_coupons, 5),
         (written.numbers, 3),
         (_device_times(state, touched.days), 5),
+        (written.past_totals, 8),
     )
     if not any(rows for rows, _ in tables):
         return ()
     columns = (column for rows, count in tables for column in _columns(rows, count))
     rows = await connection.fetch(_SQL["put_group"], *columns)
     return [(row["provider"], row["stream"]) for row in rows]
-
-
-def _contract_totals(contracts: list[Contract]) -> list[tuple[Any, ...]]:
-    return [
-        (contract.registered.id, *map(str, (contract.used, *contract.ineligible)))
-        for contract in contracts
-    ]
 
 
 def _contract_segments(contracts: list[Contract]) -> list[tuple[Any, ...]]:

@@ -38,6 +38,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "seq_conflict": (409, "This number of the stream holds another batch"),
     # lists
     "moved": (409, "The list has changed since its first page"),
+    "within_commit": (422, "The ledger was never answered about at this size"),
     "too_many_entries": (422, "More entries would have to be read than one response reads"),
     # the authority's commands
     "idempotency_key_needed": (400, "Where money moves, Idempotency-Key is required"),

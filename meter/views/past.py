@@ -1,4 +1,4 @@
-"""A coupon's balance at a past size of the ledger.
+"""A coupon's balance at a past size of the ledger, and what has become of records since.
 
 Totals are kept for the end of each group only, so a balance begins with them and applies the few
 entries after that. An entry's postings hold its grants and issues, its fields the entitlement and
@@ -6,7 +6,7 @@ the withheld time.
 """
 
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Final, Literal, assert_never
 
 from msgspec import UNSET
 
@@ -24,6 +24,15 @@ from meter.rules.entries import (
 )
 from meter.rules.state import CouponId, State
 from meter.values.units import day_start, year_of
+
+RecordStatus = Literal["accepted", "withheld", "released", "voided"]
+# Of a record that had a status, those that it can have now.
+STATUSES_SINCE: Final[dict[RecordStatus, tuple[RecordStatus, ...]]] = {
+    "accepted": ("accepted", "voided"),
+    "withheld": ("withheld", "released", "voided"),
+    "released": ("released", "voided"),
+    "voided": ("voided",),
+}
 
 
 @dataclass(slots=True)

@@ -344,6 +344,8 @@ DAMAGE = {
     "contract_segment": "UPDATE meter.contract_segment SET eligible = eligible + 1",
     "contract_year": "UPDATE meter.contract_year SET granted = 0",
     "contract_year_past": "UPDATE meter.contract_year_past SET size = size + 1000",
+    "contract_total_past": "UPDATE meter.contract_total_past SET used = used + 1",
+    "pool_past": "UPDATE meter.pool_past SET amount = amount + 1",
     "coupon": "DELETE FROM meter.coupon",
     "coupon_past": "DELETE FROM meter.coupon_past",
     "coupon_day": "UPDATE meter.coupon_day SET day = day + 1",

@@ -73,6 +73,7 @@ YEAR_EDGE = ("2025-12-31T23:30:00+08:00", "2026-01-01T00:30:00+08:00")
 DAY = 86_400_000_000  # microseconds
 SECOND_USCC = uscc_of(10)
 TOTALS_OF_GROUPS = ("meter.segment_subject", "meter.contract_year_past", "meter.coupon_past")
+TOTALS_OF_GROUPS += ("meter.contract_total_past", "meter.pool_past")
 
 
 ROUNDING = '\n[rounding]\nprorate = "days"\narticle = "none"\nstanding = "judgement"\n'

@@ -102,6 +102,54 @@ FROM meter.contract_total AS held WHERE contract = ANY ($1::text[]);
 -- name: years
 SELECT contract, entitled, granted FROM meter.contract_year WHERE contract = ANY ($1::text[]);
 
+-- name: past_totals
+-- How they stood when the ledger had a size.
+SELECT own.contract, past.used, related_party, use, outside_policy, outside_term, not_enlisted
+FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
+    SELECT * FROM meter.contract_total_past WHERE contract = own.contract AND size <= $2
+    ORDER BY size DESC LIMIT 1
+) AS past;
+
+-- name: past_years
+-- Of contracts and awards.
+SELECT held.contract, held.year, past.withheld, past.entitled, past.granted
+FROM meter.contract_year AS held CROSS JOIN LATERAL (
+    SELECT withheld, entitled, granted FROM meter.contract_year_past
+    WHERE contract = held.contract AND year = held.year AND size <= $2
+    ORDER BY size DESC LIMIT 1
+) AS past
+WHERE held.contract = ANY ($1::text[]) ORDER BY held.contract, held.year;
+
+-- name: past_coupons
+SELECT own.enterprise, own.programme, own.year, past.issued
+FROM unnest($1::text[], $2::text[], $3::integer[]) AS own (enterprise, programme, year)
+CROSS JOIN LATERAL (
+    SELECT issued FROM meter.coupon_past
+    WHERE enterprise = own.enterprise AND programme = own.programme AND year = own.year
+        AND size <= $4
+    ORDER BY size DESC LIMIT 1
+) AS past
+ORDER BY own.enterprise, own.programme, own.year;
+
+-- name: past_pools
+SELECT held.programme, held.year, past.amount, past.issued, past.stated, past.budget,
+    past.programmes, (
+        SELECT coalesce(sum(share.granted), 0)
+        FROM meter.contract_year AS item CROSS JOIN LATERAL (
+            SELECT granted FROM meter.contract_year_past
+            WHERE contract = item.contract AND year = item.year AND size <= $4
+            ORDER BY size DESC LIMIT 1
+        ) AS share
+        WHERE item.programme = ANY (past.programmes) AND item.year = held.year
+    ) AS granted
+FROM meter.pool AS held CROSS JOIN LATERAL (
+    SELECT amount, issued, stated, budget, programmes FROM meter.pool_past
+    WHERE programme = held.programme AND year = held.year AND size <= $4
+    ORDER BY size DESC LIMIT 1
+) AS past
+WHERE (held.programme, held.year) > ($1, $2::bigint)
+ORDER BY held.programme, held.year LIMIT $3;
+
 -- name: grants
 SELECT contract, year, granted FROM meter.contract_year
 WHERE contract = ANY ($1::text[]) ORDER BY contract, year;
@@ -137,19 +185,21 @@ WHERE EXISTS (
 
 -- name: records
 -- Of some contracts, those of some statuses, and where $5 says so the entries that voided and
--- released any: $4 of each kind are enough.
+-- released any, up to a size of the ledger: $4 of each kind are enough.
 SELECT held.* FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
     SELECT found.* FROM unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
-        SELECT entry, status, voided, released FROM meter.record
-        WHERE contract = own.contract AND status = asked.status AND entry > $3
+        SELECT entry, withheld, voided, released FROM meter.record
+        WHERE contract = own.contract AND status = asked.status AND entry > $3 AND entry < $6
         ORDER BY entry LIMIT $4
     ) AS found
     UNION ALL
     (SELECT voided, NULL, NULL, NULL FROM meter.record
-    WHERE $5::boolean AND contract = own.contract AND voided > $3 ORDER BY voided LIMIT $4)
+    WHERE $5::boolean AND contract = own.contract AND voided > $3 AND voided < $6
+    ORDER BY voided LIMIT $4)
     UNION ALL
     (SELECT released, NULL, NULL, NULL FROM meter.record
-    WHERE $5::boolean AND contract = own.contract AND released > $3 ORDER BY released LIMIT $4)
+    WHERE $5::boolean AND contract = own.contract AND released > $3 AND released < $6
+    ORDER BY released LIMIT $4)
 ) AS held
 ORDER BY held.entry LIMIT $4;
 
@@ -157,7 +207,7 @@ ORDER BY held.entry LIMIT $4;
 -- The same from the newest entry on, before $3.
 SELECT held.* FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
     SELECT found.* FROM unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
-        SELECT entry, status, voided, released FROM meter.record
+        SELECT entry, withheld, voided, released FROM meter.record
         WHERE contract = own.contract AND status = asked.status AND entry < $3
         ORDER BY entry DESC LIMIT $4
     ) AS found
@@ -190,7 +240,7 @@ CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
 -- Of the records from $3 to $4, those that begin on days in [$5, $6), of some device kinds.
 SELECT found.* FROM unnest($1::text[]) AS own (contract)
 CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
-    SELECT entry, status, voided, released FROM meter.record
+    SELECT entry, withheld, voided, released FROM meter.record
     WHERE contract = own.contract AND status = asked.status AND entry >= $3 AND entry <= $4
         AND day >= $5::bigint AND day < $6::bigint AND device = ANY ($7::text[])
     ORDER BY entry LIMIT $8
@@ -209,7 +259,7 @@ CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
 -- name: newest_chosen_records
 SELECT found.* FROM unnest($1::text[]) AS own (contract)
 CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
-    SELECT entry, status, voided, released FROM meter.record
+    SELECT entry, withheld, voided, released FROM meter.record
     WHERE contract = own.contract AND status = asked.status AND entry >= $3 AND entry <= $4
         AND day >= $5::bigint AND day < $6::bigint AND device = ANY ($7::text[])
     ORDER BY entry DESC LIMIT $8

@@ -195,6 +195,12 @@ WITH days AS (
     INSERT INTO meter.device_time (scope, subject, device, day, quarters)
     SELECT * FROM unnest($57::text[], $58::text[], $59::text[], $60::integer[], $61::bytea[])
     ON CONFLICT (scope, subject, device, day) DO UPDATE SET quarters = EXCLUDED.quarters
+), totals_past AS (
+    INSERT INTO meter.contract_total_past
+        (contract, size, used, related_party, use, outside_policy, outside_term, not_enlisted)
+    SELECT * FROM unnest($62::text[], $63::bigint[], $64::text[]::numeric[], $65::text[]::numeric[],
+        $66::text[]::numeric[], $67::text[]::numeric[], $68::text[]::numeric[],
+        $69::text[]::numeric[])
 ), new AS (
     SELECT * FROM unnest($54::text[], $55::text[], $56::bigint[]) AS new (provider, stream, seq)
 ), added AS (
@@ -317,6 +323,12 @@ DELETE FROM meter.contract_year;
 
 -- name: clear_contract_year_past
 DELETE FROM meter.contract_year_past;
+
+-- name: clear_contract_total_past
+DELETE FROM meter.contract_total_past;
+
+-- name: clear_pool_past
+DELETE FROM meter.pool_past;
 
 -- name: clear_coupon_past
 DELETE FROM meter.coupon_past;

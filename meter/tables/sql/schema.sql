@@ -230,7 +230,8 @@ CREATE TABLE meter.coupon (
 CREATE INDEX coupon_by_pool ON meter.coupon (programme, year, enterprise);
 
 -- How totals stood after each group that changed them: `size` is the ledger's, after the group.
--- A past balance is the newest row before it, and the entries since (see `meter/views/past.py`).
+-- A past balance is the newest row before it, and the entries since (see `meter/views/past.py`); what
+-- is told after a commit (`meter/api/past.py`) is the newest row up to its size.
 CREATE TABLE meter.contract_year_past (
     contract   text COLLATE "C" NOT NULL,
     year       integer NOT NULL,
@@ -248,6 +249,31 @@ CREATE TABLE meter.coupon_past (
     size       bigint NOT NULL,
     issued     bigint NOT NULL,
     PRIMARY KEY (enterprise, programme, year, size)
+);
+
+-- Likewise of contracts as a whole, as in `contract_total`, and of pools.
+CREATE TABLE meter.contract_total_past (
+    contract       text COLLATE "C" NOT NULL,
+    size           bigint NOT NULL,
+    used           numeric NOT NULL,
+    related_party  numeric NOT NULL,
+    use            numeric NOT NULL,
+    outside_policy numeric NOT NULL,
+    outside_term   numeric NOT NULL,
+    not_enlisted   numeric NOT NULL,
+    PRIMARY KEY (contract, size)
+);
+
+CREATE TABLE meter.pool_past (
+    programme  text COLLATE "C" NOT NULL,
+    year       integer NOT NULL,
+    size       bigint NOT NULL,
+    amount     bigint NOT NULL,
+    issued     bigint NOT NULL,
+    stated     bigint,
+    budget     bigint,
+    programmes text[] COLLATE "C" NOT NULL,
+    PRIMARY KEY (programme, year, size)
 );
 
 -- By how much a coupon changed on a Shanghai day of the ledger; a day on which nothing came of all
@@ -500,7 +526,7 @@ GRANT UPDATE (attempts, due_at, taken_at) ON meter.alert TO :"service";
 GRANT SELECT, INSERT, UPDATE, DELETE ON meter.registration, meter.closed_proposal, meter.record,
     meter.withheld, meter.refused, meter.stream, meter.gap, meter.usage_day, meter.summary, meter.segment_subject,
     meter.device_time, meter.contract_total, meter.contract_segment, meter.contract_year,
-    meter.contract_year_past, meter.coupon, meter.coupon_past, meter.coupon_day, meter.pool_day,
-    meter.pool, meter.ledger_month, meter.month_booking TO :"service";
+    meter.contract_year_past, meter.contract_total_past, meter.coupon, meter.coupon_past,
+    meter.coupon_day, meter.pool_day, meter.pool, meter.pool_past, meter.ledger_month, meter.month_booking TO :"service";
 
 RESET ROLE;
