@@ -85,6 +85,7 @@ PROJECTIONS = (
     *("device_time", "contract_total", "contract_segment", "contract_year", "contract_year_past"),
     "contract_total_past",
     *("coupon", "coupon_past", "coupon_day", "pool_day", "pool", "pool_past"),
+    *("ledger_month", "month_booking"),
 )
 
 

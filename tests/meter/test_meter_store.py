@@ -139,6 +139,8 @@ async def lived(database, tmp_path):
         person = {"command": "person", "body": {"id": "li"}}
         for path, body in (("", person), (f"/{number}/confirm", {})):
             assert (await service.post(f"/v1/proposals{path}", body, None)).status == 201
+        service.clock.advance(31 * 86_400)  # so that a month is over
+        await service.usage(seq=905)
         folder = service.folder
     return database, folder
 
@@ -352,6 +354,8 @@ DAMAGE = {
     "pool_day": "UPDATE meter.pool_day SET granted = granted + 1",
     "pool": "UPDATE meter.pool SET issued = 0, amount = 1",
     "account": "UPDATE ledger.account SET fen = fen + 100",
+    "ledger_month": "DELETE FROM meter.ledger_month",
+    "month_booking": "UPDATE meter.month_booking SET cost = cost + 1",
     "added": "INSERT INTO meter.coupon VALUES ('x', 'y', 2025, 5)",
 }
 
