@@ -151,6 +151,10 @@ def posts_first(app: web.Application) -> Callable[[Handler], Handler]:
     """Return what puts posts of usage before all routing, with the same responses."""
     clock, metrics, respond = app[CONTEXT].clock, app[_METRICS], app[POSTS].respond
 
+    def refused(request: web.Request, problem: Problem) -> web.Response:
+        _note_refusal(metrics, request, problem, USAGE.path)
+        return problem_response(problem)
+
     async def post(request: web.Request) -> web.StreamResponse:
         try:
             _check_head(request)
@@ -158,9 +162,8 @@ def posts_first(app: web.Application) -> Callable[[Handler], Handler]:
         except (ConnectionError, TimeoutError):
             raise
         except Exception as error:  # noqa: BLE001 - no client sees a traceback
-            problem = _problem_of(error)
-            _note_refusal(metrics, request, problem, USAGE.path)
-            response = problem_response(problem)
+            # Kept here under a name, it would keep this frame, and so the body until a collection.
+            response = refused(request, _problem_of(error))
         response.headers[TIME] = str(clock.counted())
         return response
 
