@@ -35,6 +35,7 @@ from meter.rules.decide import decide
 from meter.rules.decide_command import decide_command, entries_following
 from meter.rules.entries import FLOORED_CLASSES, Entry, FirstPerson, Genesis, ReceiptKey
 from meter.rules.evolve import evolve
+from meter.rules.kinds.access_digests import SERVICE
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.state import AcceptedRecord, Contract, DeviceTimeId, Share, State, StoredBatch
 from meter.rules.two_persons import ALONE
@@ -322,6 +323,10 @@ class Books:
     def recover_person(self, id_: str, token: str) -> int:
         """Do what an operator does offline."""
         return self.do(commands.RecoverPerson(id=id_, token=token), token)
+
+    def digest_accesses(self, day: str, rows: int = 2, sha256: str = "0d" * 32) -> int:
+        """Do what the service does by itself."""
+        return self.do(commands.DigestAccesses(day=day, rows=rows, sha256=sha256), SERVICE)
 
     def activate(self, text: str = SHIPPED, **more: Any) -> int:
         fields = {

@@ -53,7 +53,7 @@ COMPOSED = {"witness", "cli", "demo"}
 # The independent sums, which import nothing of `meter/` but one another.
 SUM_PARTS = (
     *("claims", "firms", "meters", "persons", "records", "rules", "summaries", "terms", "totals"),
-    *("disputes", "months"),
+    *("accesses", "disputes", "months"),
 )
 SUMS = {"meter/auditor/sums.py", *(f"meter/auditor/sum_{part}.py" for part in SUM_PARTS)}
 # Pure files do no I/O, read no clock and wait for nothing: the four lowest rooms, and these beside.

@@ -9,10 +9,12 @@ from meter.values.roles import Role
 class AccessView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one reader asked in a minute by one route; `time` is when the minute began.
 
+    `day` is the one whose digest it is in: of its minute, or a later one where it was written late.
     `token` is the id of a token, or under which somebody signed in to the pages. `person` is whose
     it is, if not a program's.
     """
 
+    day: str
     time: str
     token: str
     person: str = ""

@@ -807,6 +807,7 @@ MEANINGS: Final[dict[str, str]] = {
     "TokenView.id": "The token's id, which the entries name that were made with it.",
     "role": "For whom the token is.",
     "accesses": "The rows of the page.",
+    "AccessView.day": "The Shanghai day in whose digest the row is: of its minute, or later.",
     "AccessView.time": "When the minute began.",
     "AccessView.token": "The id of the token, or under which somebody signed in to the pages.",
     "AccessView.person": "Whose token it is, or who signed in.",

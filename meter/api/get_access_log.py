@@ -14,7 +14,14 @@ from meter.api.routes import Ask, Route
 from meter.tables.access_log import Place, Sought, accesses
 from meter.values.problems import Problem
 from meter.values.strict import Date, Id
-from meter.values.units import DAY_SECONDS, MICROSECONDS, format_instant, parse_date
+from meter.values.units import (
+    MICROSECONDS,
+    day_of,
+    day_start,
+    format_date,
+    format_instant,
+    parse_date,
+)
 from meter.wire.access_log import Access
 
 MAX_DAYS: Final = 31  # that one question is about
@@ -36,43 +43,43 @@ class AccessQuery(PageQuery, frozen=True, rename={"starts": "from", "ends": "unt
 
 
 async def get_access_log(ask: Ask) -> AccessPage:
-    """Who asked what, in the order of the minutes."""
+    """Who asked what, day by day, in the order of the minutes."""
     query: AccessQuery = ask.query
-    after = place(ask, (0, 0))
+    after = place(ask, (0, 0, 0))
     sought = _sought(query, ask.context.clock.counted())
     async with ask.reading() as connection:
         head = await ledger_store.head(connection)
         page = await accesses(connection, sought, after, query.limit)
     return AccessPage(
-        accesses=[_view(access) for _, access in page.items],
+        accesses=[_view(day, access) for (day, _, _), access in page.items],
         **page_fields(ask, head, page, _place, after),
     )
 
 
 def _sought(query: AccessQuery, now: int) -> Sought:
     """Return what a query asks for; one end of a period alone bounds 31 days."""
-    most = MAX_DAYS * DAY_SECONDS * MICROSECONDS
-    starts, ends = _instant(query.starts), _instant(query.ends)
+    starts, ends = _day(query.starts), _day(query.ends)
     if ends is None:
-        ends = now + 1 if starts is None else starts + most
+        ends = day_of(now // MICROSECONDS) + 1 if starts is None else starts + MAX_DAYS
     if starts is None:
-        starts = ends - most
-    if not starts < ends <= starts + most:
+        starts = ends - MAX_DAYS
+    if not starts < ends <= starts + MAX_DAYS:
         raise Problem("bad_dates", f"choose a period of 1 to {MAX_DAYS} days")
     names = (query.token, query.person, query.subject, query.route)
     return Sought(starts, ends, *("" if each is UNSET else each for each in names))
 
 
-def _instant(date: str | UnsetType) -> int | None:
-    return None if date is UNSET else parse_date(date) * MICROSECONDS
+def _day(date: str | UnsetType) -> int | None:
+    return None if date is UNSET else day_of(parse_date(date))
 
 
 def _place(item: tuple[Place, Access]) -> Place:
     return item[0]
 
 
-def _view(access: Access) -> AccessView:
+def _view(day: int, access: Access) -> AccessView:
     return AccessView(
+        day=format_date(day_start(day)),
         time=format_instant(access.at // MICROSECONDS),
         token=access.token,
         person=access.person,

@@ -167,6 +167,7 @@ _OF_SIGNERS = (
 _OF_NO_SIGNER = (
     entries.PolicyActivated
     | entries.BudgetSet
+    | entries.AccessDigested
     | entries.YearClosed
     | entries.MonthClosed
     | entries.MonthListed

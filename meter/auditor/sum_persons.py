@@ -6,6 +6,7 @@ Nothing of the core is used here, as in `auditor.sums`, whose code of violation 
                      gives what entry 0 lists, within what any ledger may list; all else was
                      proposed by another person, less than thirty days ago, as it is, and is neither
                      ended nor confirmed. Two persons remain, and a trial ledger has a trial's name.
+                     The service alone gives the digests of the access log, and nothing else.
 """
 
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ _BY_ONE: Final = {
     *("claim", "claim_check", "claim_end", "approval", "notice", "objection", "resolution"),
     *("claim_revocation", "order", "payment"),
 }
+_SERVICE: Final = "kashi:service"
+_DIGEST: Final = "access_digest"
 _BY_FIRMS: Final = ("claim", "dispute", "month_confirmation")
 # Of an entry and of a request one field has different names.
 _NAMES: Final = {"kind": "applicant"}
@@ -64,7 +67,7 @@ class Persons:
         elif kind == "person_recovery":
             self._persons.add(fields["id"])
             self._holders[fields["token"]] = fields["id"]
-        if self._is_by_firm(fields):
+        if self._is_by_service(number, fields) or self._is_by_firm(fields):
             return
         if self._holders.get(fields["by"]) != person or person not in self._persons:
             raise _wrong(number, f"{fields['by']} is no token of {person}")
@@ -75,6 +78,14 @@ class Persons:
         elif not self._may_alone(fields):
             raise _wrong(number, f"a {kind} by {person} alone")
         self._apply(number, fields)
+
+    def _is_by_service(self, number: int, fields: dict[str, Any]) -> bool:
+        """Return whether the service gave what nobody else gives, and gives nothing else."""
+        if fields["kind"] != _DIGEST and fields["by"] != _SERVICE:
+            return False
+        if (fields["kind"], fields["by"], fields["person"]) != (_DIGEST, _SERVICE, ""):
+            raise _wrong(number, f"a {fields['kind']} entry by {fields['by']}")
+        return True
 
     def _is_by_firm(self, fields: dict[str, Any]) -> bool:
         """Return whether a firm gave what a firm may give, with a token of its own."""

@@ -54,6 +54,7 @@ one does not, its code is that of the violation:
     sum_claims, sum_papers, sum_invoice, sum_notice, sum_cash: `auditor.sum_claims`
     sum_dispute      disputes of records, and months that firms confirm: `auditor.sum_disputes`
     sum_month        what a month booked and its streams lacked: `auditor.sum_months`
+    sum_access       days of the access log, each once and in order: `auditor.sum_accesses`
     sum_firm         who stands in whose place: `auditor.sum_firms`; thresholds, caps and roles are
                      those of a firm, that is of a last successor and all that it succeeded
 
@@ -72,6 +73,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from ledger.errors import Violation
+from meter.auditor.sum_accesses import Accesses
 from meter.auditor.sum_claims import KINDS as _OF_CLAIMS
 from meter.auditor.sum_claims import Claims, Item, day_of, days_of
 from meter.auditor.sum_disputes import Disputes
@@ -179,6 +181,7 @@ class Sums:
             "year_closing": self._closing,
             "month_closing": self._months.closing,
             "month_list": self._months.listed,
+            "access_digest": Accesses().digest,
             "month_confirmation": self._disputes.confirmation,
             "dispute": self._disputes.dispute,
             "dispute_dismissal": self._disputes.dismissal,

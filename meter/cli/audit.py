@@ -404,6 +404,33 @@ def check(
     click.echo(said)
 
 
+@audit.command("access-log")
+@click.argument("file", metavar="CSV", type=FILE)
+@click.argument("source", metavar="LOG")
+@_KEY
+@BEARER
+@LANGUAGE
+def access_log(file: Path, source: str, vkey: str, bearer: str | None) -> None:
+    """Verify LOG, a folder or a URL, and check days of the access log against it.
+
+    CSV is what the console gives for whole days, unfiltered. Exit code 0: each is as it was. 1: one
+    is not, or the log is violated. 2: not checked, as where a day has no digest yet.
+    """
+    from meter.auditor.papers import access_log as accesses  # noqa: PLC0415 - slow to import
+
+    with _told(_CHECK):
+        days = accesses.read_days(file.read_bytes())
+    with _verified(source, vkey, bearer) as log, _told(_CHECK):
+        for good in accesses.check(log, days):
+            told = say(
+                "good: {day}: {rows} rows, as entry {entry} says",
+                day=good.day,
+                rows=good.rows,
+                entry=good.entry,
+            )
+            click.echo(told)
+
+
 def _thresholds(texts: tuple[str, ...]) -> dict[str, int]:
     """Return thresholds by rule. Raises `ValueError`."""
     found = {}

@@ -315,7 +315,10 @@ def access_log() -> None:
 )
 @NOW
 def prune_access_log(data: Path, months: int, now: str | None) -> None:
-    """Delete old rows of the access log, as the owner of the database; the service may run."""
+    """Delete old rows of the access log, as the owner of the database; the service may run.
+
+    Days whose digest is not in the ledger stay.
+    """
     from meter.service import admin, setup  # noqa: PLC0415
 
     async def run() -> int:

@@ -25,7 +25,7 @@ FILTERS: Final = {  # by the name in the URL, the type of its field
     "subject": "text",
     "route": "text",
 }
-HEAD: Final = ("time", "token", "person", "role", "route", "subjects", "count")
+HEAD: Final = ("day", "time", "token", "person", "role", "route", "subjects", "count")
 _FIELDS: Final = {"from": "starts", "until": "ends"}
 
 

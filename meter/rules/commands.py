@@ -625,6 +625,14 @@ class RecoverPerson(Command, frozen=True, kw_only=True):
     token: Id
 
 
+class DigestAccesses(Command, frozen=True, kw_only=True):
+    """Put the digest of a day of the access log into the ledger; the service does, unasked."""
+
+    day: Date
+    rows: Annotated[int, Meta(ge=1, lt=2**53)]
+    sha256: Sha256Hex
+
+
 class Propose(Command, frozen=True, kw_only=True):
     """Propose a command that another person then confirms.
 

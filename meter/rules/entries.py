@@ -825,6 +825,19 @@ class GrantForfeited(AuthorityEntry, frozen=True, kw_only=True):
     amount: int
 
 
+class AccessDigested(AuthorityEntry, frozen=True, kw_only=True):
+    """The digest of a day of the access log, by the service itself: no person gives it.
+
+    `sha256` is the hex digest of the day's rows (`wire/access_log.py`), of which there are `rows`.
+    A day before it without such an entry has none.
+    """
+
+    kind: Literal["access_digest"] = "access_digest"
+    day: str
+    rows: int
+    sha256: str
+
+
 class BatchAccepted(Entry, frozen=True, kw_only=True):
     """A signed batch that was judged; the entries of what it asked for follow at once.
 
@@ -1040,6 +1053,7 @@ LedgerEntry = (
     | MonthClosed
     | MonthListed
     | PoolAllocated
+    | AccessDigested
     | ServiceKeyEntry
     | PersonEntry
     | ProposalEntry

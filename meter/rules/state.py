@@ -21,6 +21,7 @@ from meter.rules.claim_book import ClaimBook
 from meter.rules.contract_terms import ContractTerms, Segment, Step, Version, step_of, terms_of
 from meter.rules.entries import (
     AcceptedEntry,
+    AccessDigested,
     AwardMade,
     ContractAmended,
     ContractRegistered,
@@ -639,7 +640,8 @@ class State:
     entries. `spelled` holds each registered id by what it names and by `folded`, `streams` the name
     of a stream by its provider and by `folded`. `numbers` has, by provider and stream, the numbers
     of stored batches, where they were loaded. `closed` holds the entries that closed a year, by
-    programme and year. `disputes` are those of records.
+    programme and year. `disputes` are those of records. `access_digest` is the newest digest of the
+    access log, with its number.
     """
 
     size: int = 0
@@ -670,6 +672,7 @@ class State:
     months: MonthBook = field(default_factory=MonthBook)
     numbers: dict[tuple[str, str], Numbers] = field(default_factory=dict)
     disputes: dict[RecordId, Dispute] = field(default_factory=dict)
+    access_digest: tuple[int, AccessDigested] | None = None
     records: dict[RecordId, AcceptedRecord] = field(default_factory=dict)
     unread: dict[RecordId, tuple[int, bytes, str]] = field(default_factory=dict)
     batches: dict[BatchId, StoredBatch] = field(default_factory=dict)

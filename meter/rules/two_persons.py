@@ -3,7 +3,8 @@
 A person of the authority gives a command alone where entry 0 lists its kind in `alone`, a contract
 up to `contract_limit`, a project without its audited investment. Any other command is proposed by
 one person and confirmed by another, and decided on the state of then; its entry names the proposal.
-An operator's offline command needs nobody, which its entry shows. In a trial ledger (`one_person`)
+An operator's offline command needs nobody, which its entry shows;
+nor does what the service does by itself. In a trial ledger (`one_person`)
 one person does all.
 """
 
@@ -16,12 +17,14 @@ from meter.rules.commands import (
     Asked,
     Command,
     ConfirmProposal,
+    DigestAccesses,
     Propose,
     RecoverPerson,
     RegisterContract,
     RegisterProject,
 )
 from meter.rules.entries import Entry, Genesis, ProposalEnded, ProposalMade
+from meter.rules.kinds.access_digests import SERVICE
 from meter.rules.kinds.kind import Stamp, check_another_person
 from meter.rules.kinds.people import FEWEST_PERSONS
 from meter.rules.kinds.proposals import PROPOSAL, PROPOSAL_END, known_proposal, open_proposal
@@ -71,7 +74,14 @@ def proposed_command(proposal: Propose | ProposalMade) -> Command:
 
 
 def acting_person(state: State, command: Command, stamp: Stamp) -> str:
-    """Return the person of a command's token; none where a firm gives it. Raises `unauthorized`."""
+    """Return the person of a command's token; none where a firm or the service gives it.
+
+    Raises `unauthorized`.
+    """
+    if isinstance(command, DigestAccesses):
+        if stamp.by != SERVICE:
+            raise Problem("unauthorized", "the service alone makes it")
+        return ""
     if isinstance(command, RecoverPerson):
         if stamp.by != command.token:
             raise Problem("unauthorized", "its token is the one that it makes")

@@ -31,6 +31,7 @@ from meter.publish.looker import Looker
 from meter.publish.mail import Mail
 from meter.publish.webhooks import Webhooks
 from meter.publish.witnesses import Witnesses, read_policy
+from meter.service.access_digests import AccessDigests
 from meter.service.serving import Answering, answering, sending_of
 from meter.service.setup import (
     Database,
@@ -189,10 +190,12 @@ async def leading(  # noqa: PLR0913, PLR0917 - one argument for each part
         stack.push_async_callback(_cancel, sending)
         looker = asyncio.create_task(Looker(readers, registry, watched).run())
         stack.push_async_callback(_cancel, looker)
+        digesting = asyncio.create_task(AccessDigests(readers, intake, watched).run())
+        stack.push_async_callback(_cancel, digesting)
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
         stack.push_async_callback(_cancel, publisher)
-        tasks = [sequencer, publisher, looker, sending]
+        tasks = [sequencer, publisher, looker, sending, digesting]
         for event, values in notices.items():
             _log.warning(event, **values)
         yield Leading(watched, intake, registry, publishing.published, tasks)

@@ -3,6 +3,9 @@
 A question waits for nothing of this. A stop writes what was counted; a process that is killed loses
 what it counted since it wrote last, a minute's at most while the database takes it. Where nobody
 knows whether a commit succeeded, its rows are written again, and count twice.
+
+A day that is over is closed, and its rows are those of its digest for ever (`close_days`). A row
+that comes later belongs to the next day.
 """
 
 import asyncio
@@ -14,14 +17,20 @@ from typing import Final
 
 import asyncpg
 
+from ledger import canon
 from ledger.queries import load
 from meter.host import logs
+from meter.rules.entries import AccessDigested
+from meter.rules.kinds.table import read_entry
 from meter.tables.connections import Connection, Readers, reading
+from meter.tables.faults import told
 from meter.tables.pages import Page
 from meter.values.problems import Problem
+from meter.values.units import day_of, parse_date
 from meter.wire.access_log import Access, day_of_access
 
 PAUSE_SECONDS: Final = 60.0
+_PREFETCH: Final = 1_000  # rows of a day that are read at once
 MAX_COUNTED: Final = 10_000  # rows in memory, a few MB; then they are written at once
 
 _SQL: Final = load("meter.tables", "access_log.sql")
@@ -30,7 +39,7 @@ _log: Final = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """Which rows are asked for: of some instants (microseconds); empty texts leave nothing out."""
+    """Which rows are asked for: of days, half-open; empty texts leave nothing out."""
 
     starts: int
     ends: int
@@ -104,28 +113,64 @@ async def _add(connection: Connection, counted: Counter[Access]) -> None:
         )
         for each, count in counted.items()
     ]
-    await connection.execute(_SQL["add_accesses"], *map(list, zip(*rows, strict=True)))
+    async with connection.transaction(isolation="read_committed"):
+        await connection.execute(_SQL["lock_open_days"])
+        await connection.execute(_SQL["add_accesses"], *map(list, zip(*rows, strict=True)))
 
 
-Place = tuple[int, int]  # `at` and number of a row
+async def close_days(connection: Connection, last: int) -> None:
+    """Close the days until one: who adds rows has ended, or adds them to a later day.
+
+    Raises `DatabaseFault`.
+    """
+    with told():
+        async with connection.transaction(isolation="read_committed"):
+            await connection.execute(_SQL["lock_all_days"])
+            await connection.execute(_SQL["close_access_day"], last)
+
+
+async def closed_day(connection: Connection) -> tuple[int, list[Access]] | None:
+    """Return the first closed day that has rows and no digest, with its rows.
+
+    Raises `DatabaseFault`.
+    """
+    with told():
+        day = await connection.fetchval(_SQL["next_closed_day"], await _last_day(connection))
+        if day is None:
+            return None
+        rows = connection.cursor(_SQL["accesses_of_day"], day, prefetch=_PREFETCH)
+        return day, [_access(row) async for row in rows]
+
+
+async def _last_day(connection: Connection) -> int:
+    """Return the last day whose digest is an entry, -1 while there is none."""
+    data = await connection.fetchval(_SQL["newest_access_digest"])
+    if data is None:
+        return -1
+    entry = read_entry(canon.decode(data))
+    assert isinstance(entry, AccessDigested), "it is stored under its kind"
+    return day_of(parse_date(entry.day))
+
+
+Place = tuple[int, int, int]  # day, `at` and number of a row
 
 
 async def accesses(
     connection: Connection, sought: Sought, after: Place, limit: int
 ) -> Page[tuple[Place, Access]]:
-    """Return rows after a place, in the order of their minutes."""
+    """Return rows after a place, by day, in the order of their minutes."""
     asked = (sought.starts, sought.ends, sought.token, sought.person, sought.subject, sought.route)
     rows = await connection.fetch(_SQL["accesses"], *asked, *after, limit + 1)
-    found = [((row["at"], row["number"]), _access(row)) for row in rows[:limit]]
+    found = [((row["day"], row["at"], row["number"]), _access(row)) for row in rows[:limit]]
     return Page(found, more=len(rows) > limit)
 
 
 async def prune(connection: Connection, day: int) -> int:
     """Delete the rows of the days before one, as the owner; return how many there were.
 
-    Raises `asyncpg.PostgresError` where the database keeps them yet.
+    Days without a digest stay. Raises `asyncpg.PostgresError` where the database keeps them yet.
     """
-    done = await connection.execute(_SQL["prune_accesses"], day)
+    done = await connection.execute(_SQL["prune_accesses"], day, await _last_day(connection))
     return int(done.rpartition(" ")[2])
 
 

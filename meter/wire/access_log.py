@@ -6,7 +6,8 @@ A row is canonical JSON (RFC 8785), `at` the microseconds at which its minute be
      "route":"/v1/enterprises/{uscc}/balance","subjects":["enterprise:91440300708461136T"],
      "token":"wang-1"}
 
-A day of them has a digest: SHA-256 over its rows, each on one line, in the order of their bytes.
+A day of them has a digest: SHA-256 over its rows, each on one line, in the order of their bytes. A
+row that came after its day was closed belongs to the next one.
 """
 
 from collections.abc import Iterable

@@ -135,6 +135,7 @@ def _answer(writer: Writer) -> None:
     writer.confirm_month("2025-01")
     writer.dispute("r2")
     writer.dismiss("r2")
+    writer.digest_accesses("2025-01-15")
 
 
 def _add_people(writer: Writer) -> None:

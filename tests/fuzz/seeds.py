@@ -551,6 +551,11 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
     "MakeToken": [{"id": "op-2", "holder": "op"}, {"id": "li-1", "holder": "op"}],
     "EndToken": [{"token": "op-1"}, {"token": "zhao-1"}, {"token": "none"}],
     "RecoverPerson": [{"id": "chen", "token": "op-1"}],
+    "DigestAccesses": [
+        {"day": "2025-01-16", "rows": 1, "sha256": "0e" * 32},
+        {"day": "2025-01-15", "rows": 2, "sha256": "0d" * 32},
+        {"day": "2030-01-01", "rows": 1, "sha256": "0e" * 32},
+    ],
     "Propose": [
         {"command": "issue", "body": _COUPON},
         {"command": "release", "body": {"provider": "pcl", "id": "r2", "reason": "looked at"}},

@@ -12,6 +12,7 @@ from meter.tables import access_log
 from meter.tables.connections import connect_readers
 from meter.values.units import MICROSECONDS, parse_date
 from meter.wire.access_log import Access, digest_of
+from tests.accesses import digests
 from tests.books import ALPHA, BETA, record
 from tests.people import environment, sign_in
 from tests.services import (
@@ -128,6 +129,7 @@ async def test_auditors_alone_find_rows_by_each_filter(database, tmp_path):
         assert await found(rest) == [me]
         (shown,) = first.json["accesses"]
         assert shown == {
+            "day": "2025-03-02",
             "time": "2025-03-02T12:00:00+08:00",
             "token": "firm",
             "role": "enterprise",
@@ -150,7 +152,8 @@ async def test_auditors_alone_find_rows_by_each_filter(database, tmp_path):
             assert "authority-1" not in text
         file = await service.get("/en/access-log.csv?route=/v1/me", **visitor.headers)
         lines = file.body.decode("utf-8-sig").split("\r\n")
-        assert lines[1] == f"2025-03-02T12:00:00+08:00,firm,,enterprise,/v1/me,enterprise:{ALPHA},1"
+        row = f"2025-03-02T12:00:00+08:00,firm,,enterprise,/v1/me,enterprise:{ALPHA},1"
+        assert lines[1] == f"2025-03-02,{row}"
         wrong = await service.get("/en/access-log?token=a%20b", **visitor.headers)
         assert wrong.status == 400
         clerk = await sign_in(service, "authority")
@@ -212,8 +215,10 @@ async def test_the_owner_alone_deletes_rows_and_none_of_the_last_six_months(data
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
             await connection.execute(change)
     await connection.close()
-    async with serving(database, tmp_path, NOON) as service:
+    async with serving(database, tmp_path, clock=Clock("2025-03-02T00:10:00+08:00")) as service:
         with environment(service):
+            assert await admin.prune_access_log(service.folder, 6, standing("2025-09-02")) == 0
+            await digests(service).look()
             assert await admin.prune_access_log(service.folder, 6, standing("2025-09-01")) == 0
             assert await admin.prune_access_log(service.folder, 6, standing("2025-09-02")) == 1
     await ask(

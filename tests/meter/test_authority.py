@@ -890,6 +890,7 @@ def test_every_entry_survives_its_bytes():
     sell(books)
     books.post(summary=summary("2025-02-01", line("A", 1, "1.000")))
     answer_month(books, "c")
+    books.digest_accesses("2025-02-01")
     end_year(books, 2026)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {

@@ -229,6 +229,7 @@ async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived
         "meter.request": "",
         "meter.token": "",
         "meter.access": "",
+        "meter.closed_access_day": "",
         **dict.fromkeys(("meter.person", "meter.sign_in_link", "meter.session", "meter.act"), ""),
         **dict.fromkeys((f"meter.{table}" for table in PROJECTIONS), "UD"),
         **dict.fromkeys((f"meter.alert_{table}" for table in ("target", "attempt", "key")), ""),

@@ -27,7 +27,8 @@ from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
 from meter.publish.log_folder import LogMissing
-from meter.rules.commands import IssueCoupon, RegisterContract
+from meter.rules.commands import DigestAccesses, IssueCoupon, RegisterContract
+from meter.rules.kinds.access_digests import SERVICE
 from meter.rules.kinds.table import BY_NAME
 from meter.rules.verified import verified
 from meter.service.admin import new_key
@@ -186,6 +187,8 @@ async def answer(diary: Diary) -> None:
         await diary.ask("/v1/records/dispute", contract=contract, **record)
     await diary.ask("/v1/records/void", **record)
     await diary.ask("/v1/records/dispute/dismiss", **(record | {"provider": "pcl", "id": "a3"}))
+    digest = DigestAccesses(day="2026-01-31", rows=1, sha256="0d" * 32)
+    await diary.service.intake.command(digest, SERVICE, None)
 
 
 async def sell(diary: Diary) -> None:

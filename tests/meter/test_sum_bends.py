@@ -188,6 +188,7 @@ month: batch.seq, month_closing.booked_cost, month_closing.booked_granted, month
 month: month_closing.first, month_closing.gaps, month_closing.items, month_closing.parts
 month: month_list.booked_cost, month_list.booked_granted, month_list.closing, month_list.gaps
 dispute: dispute.record, dispute.years, dispute_dismissal.dispute
+good: access_digest.rows
 """
 NAMES = """
 persons: genesis.person, genesis.persons.id, policy.person, provider.person, key.person
@@ -233,7 +234,8 @@ persons: month_closing.person, month_confirmation.person, dispute.person, disput
 """
 ENTRIES = """
 persons: genesis left out, withdrawal left out, proposal_end left out, proposal_end twice
-persons: person_recovery left out
+persons: person_recovery left out, access_digest left out
+access: access_digest twice
 pool pool pool good pool: policy twice
 good: provider twice, key twice, revocation twice, enterprise twice, contract_funds twice
 good: project twice, project_funds twice, project_audit twice, batch left out, batch twice

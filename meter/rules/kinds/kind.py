@@ -108,7 +108,8 @@ class Kind(Generic[E, C]):
     - `firm(state, command)` returns the USCC of the enterprise that may give the command too, with
       a token of its own; it raises `Problem`. None for a command of the authority alone.
     - `persons`: how many persons of the authority give the command; none where an operator does,
-      offline. Entry 0 of a ledger lists the kinds that one person gives (`rules/two_persons.py`).
+      offline, or the service itself. Entry 0 of a ledger lists the kinds that one person gives
+      (`rules/two_persons.py`).
     """
 
     entry: type[E]

@@ -9,6 +9,7 @@ from msgspec import UNSET, to_builtins
 from meter.rules.commands import Command
 from meter.rules.entries import AnyEntry, Entry
 from meter.rules.kinds import (
+    access_digests,
     allocations,
     amended_parties,
     amendments,
@@ -84,6 +85,7 @@ KINDS: Final[tuple[Kind[Any, Any], ...]] = (
     months.CONFIRMATION,
     disputes.DISPUTE,
     disputes.DISMISSAL,
+    access_digests.DIGEST,
     claims.CLAIM,
     claims.CHECK,
     claims.END,

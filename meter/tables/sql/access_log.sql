@@ -1,18 +1,42 @@
 -- Who asked what: rows that the service adds, and that only the owner deletes once they are old.
+-- Who adds rows shares a lock, and who closes days waits for them: so a closed day gets no more rows.
+
+-- name: lock_open_days
+SELECT pg_advisory_xact_lock_shared(hashtextextended('meter.closed_access_day', 0));
+
+-- name: lock_all_days
+SELECT pg_advisory_xact_lock(hashtextextended('meter.closed_access_day', 0));
 
 -- name: add_accesses
+-- What comes late is counted into the first day that is open.
 INSERT INTO meter.access (day, at, token, person, role, route, subjects, count)
-SELECT day, at, token, person, role, route, string_to_array(subjects, ' '), count
+SELECT greatest(day, (SELECT max(closed.day) + 1 FROM meter.closed_access_day AS closed)),
+    at, token, person, role, route, string_to_array(subjects, ' '), count
 FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
     $8::bigint[]) AS added (day, at, token, person, role, route, subjects, count);
 
+-- name: close_access_day
+INSERT INTO meter.closed_access_day (day)
+SELECT $1 WHERE NOT EXISTS (SELECT FROM meter.closed_access_day WHERE day >= $1);
+
+-- name: next_closed_day
+SELECT min(day) FROM meter.access
+WHERE day > $1 AND day <= (SELECT max(day) FROM meter.closed_access_day);
+
+-- name: accesses_of_day
+SELECT at, token, person, role, route, subjects, count FROM meter.access WHERE day = $1;
+
+-- name: newest_access_digest
+SELECT data FROM meter.registration WHERE kind = 'access_digest' ORDER BY entry DESC LIMIT 1;
+
 -- name: accesses
-SELECT number, at, token, person, role, route, subjects, count
+SELECT day, number, at, token, person, role, route, subjects, count
 FROM meter.access
-WHERE at >= $1 AND at < $2 AND ($3 = '' OR token = $3) AND ($4 = '' OR person = $4)
-    AND ($5 = '' OR $5 = ANY (subjects)) AND ($6 = '' OR route = $6) AND (at, number) > ($7, $8)
-ORDER BY at, number
-LIMIT $9;
+WHERE day >= $1 AND day < $2 AND ($3 = '' OR token = $3) AND ($4 = '' OR person = $4)
+    AND ($5 = '' OR $5 = ANY (subjects)) AND ($6 = '' OR route = $6)
+    AND (day, at, number) > ($7, $8, $9)
+ORDER BY day, at, number
+LIMIT $10;
 
 -- name: prune_accesses
-DELETE FROM meter.access WHERE day < $1;
+DELETE FROM meter.access WHERE day < $1 AND day <= $2;

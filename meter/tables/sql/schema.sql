@@ -404,7 +404,7 @@ CREATE TABLE meter.act (
 -- owner too; after that the owner may delete it, and the service never.
 CREATE TABLE meter.access (
     number   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    day      integer NOT NULL,        -- since 1970-01-01, in Shanghai
+    day      integer NOT NULL,        -- in whose digest it is: since 1970-01-01, in Shanghai
     at       bigint NOT NULL,         -- microseconds at which the minute begins, by the service's clock
     token    text COLLATE "C" NOT NULL, -- the id of a token, or of who signed in
     person   text COLLATE "C" NOT NULL, -- whose it is, empty for a program's
@@ -414,8 +414,12 @@ CREATE TABLE meter.access (
     subjects text[] COLLATE "C" NOT NULL, -- 'enterprise:…', 'contract:A', …
     count    bigint NOT NULL CHECK (count >= 1)
 );
-CREATE INDEX access_by_minute ON meter.access (at, number);
-CREATE INDEX access_by_day ON meter.access (day);
+CREATE INDEX access_by_day ON meter.access (day, at, number);
+
+-- Days of the access log that are over: no row comes into one of them, nor into one before.
+CREATE TABLE meter.closed_access_day (
+    day integer PRIMARY KEY
+);
 
 -- Where somebody wants to be alerted, and of what. `owner` is a person's or a token's id, `audience`
 -- whom its role and subject make it: 'enterprise:…', 'provider:…' or 'official'. Times are in
@@ -492,6 +496,9 @@ ALTER TABLE meter.act ENABLE ALWAYS TRIGGER append_only;
 CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON meter.access
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.access ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.closed_access_day
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE meter.closed_access_day ENABLE ALWAYS TRIGGER append_only;
 CREATE TRIGGER kept BEFORE DELETE ON meter.access FOR EACH ROW
     WHEN (OLD.at >= extract(epoch FROM now() - interval '6 months') * 1000000)
     EXECUTE FUNCTION ledger.refuse_change();
@@ -508,7 +515,8 @@ ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 
 GRANT USAGE ON SCHEMA meter TO :"service";
 GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token,
-    meter.person, meter.sign_in_link, meter.session, meter.act, meter.access TO :"service";
+    meter.person, meter.sign_in_link, meter.session, meter.act, meter.access,
+    meter.closed_access_day TO :"service";
 GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt, meter.alert_key,
     meter.alert_request TO :"service";
 GRANT UPDATE (public) ON meter.alert_key TO :"service";
