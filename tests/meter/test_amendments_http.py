@@ -202,8 +202,8 @@ async def test_a_version_takes_a_contract_and_a_restart_knows_it(database, tmp_p
         changed = {
             name for name, rows in (await projections(database)).items() if rows != before[name]
         }
-        # Nothing of a contract: what is booked lies before.
-        assert changed == {"meter.registration", "meter.segment_subject"}
+        # Nothing of a contract: what is booked lies before. Its pool is noted as of the entry.
+        assert changed == {"meter.registration", "meter.segment_subject", "meter.pool_past"}
     async with serving(database, tmp_path, now=NOW) as service:
         await service.usage([record("b", "A", *MAY, 1_000)], seq=2)
         assert await sums(service) == ("900.00", "405.00")

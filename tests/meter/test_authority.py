@@ -792,6 +792,7 @@ def every_command() -> Books:
     month = next(iter(books.state.months.over))
     books.close_month(month, books.state.people.active()[0])
     books.confirm_month(month)
+    books.digest_accesses("2025-02-01")
     return books
 
 
