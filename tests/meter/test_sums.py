@@ -382,7 +382,7 @@ def test_the_sums_know_every_kind_of_entry(kind):
 
 def test_a_kind_that_no_sum_knows_is_found():
     entries = told(crowded())
-    gift = {"kind": "gift", "postings": []}
+    gift = {"kind": "gift", "at": 0, "postings": []}
     found([*entries, gift], "sum_kind", "gift", entry=len(entries))
 
 

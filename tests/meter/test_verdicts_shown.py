@@ -8,6 +8,7 @@ from meter.auditor import receipts
 from meter.auditor.receipt_check import Check
 from meter.auditor.receipt_check import Verdict as OfReceipt
 from meter.auditor.verdict import show, verify_source
+from meter.languages import Speech
 from tests.books import record
 from tests.sites import START
 from tests.writer import Writer
@@ -21,7 +22,7 @@ def lines_of(writer: Writer, tmp_path, width: int) -> list[str]:
     assert verdict.gaps
     assert verdict.questions
     console = Console(file=io.StringIO(), width=width)
-    show(verdict, console)
+    show(verdict, console, Speech("en"))
     return console.file.getvalue().splitlines()
 
 
