@@ -11,7 +11,6 @@ that no entry names. Such a batch is a gap in its stream, which `gaps` reports; 
 """
 
 import base64
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from meter.rules.evolve import evolve, register
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.kinds.service_keys import check_first_keys
 from meter.rules.kinds.table import read_entry
+from meter.rules.month_book import Numbers
 from meter.rules.state import RequestId, State, StoredBatch, signing
 from meter.rules.two_persons import asked_by, check_genesis
 from meter.values.problems import Problem
@@ -227,7 +227,7 @@ class Audit:
         self._batch_end = 0
         self._before = 0
         self._requests: set[RequestId] = set()
-        self._streams: dict[tuple[str, str], _Stream] = {}
+        self._streams: dict[tuple[str, str], Numbers] = {}
         self._questions = Questions(self.state) if with_questions else None
         self.decisions: list[Decision] = []  # those that somebody should look at
 
@@ -435,33 +435,13 @@ class Audit:
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
             decided.place, signed.payload_sha256, receipt, signature
         )
-        stream = self._streams.setdefault((batch.provider, batch.stream), _Stream())
+        stream = self._streams.setdefault((batch.provider, batch.stream), Numbers())
         stream.fill(batch.seq, entry.at)
         for place, made in enumerate(decided.entries, number):
             self._ask_about(place, made)
         self._expected.extend(others)
         self._made_by = number
         self._batch_end = number + len(decided.entries)
-
-
-class _Stream:
-    """The numbers that a stream misses: runs of first, last, and when they were found missing."""
-
-    def __init__(self) -> None:
-        self.last = 0
-        self.gaps: list[tuple[int, int, int]] = []
-
-    def fill(self, number: int, at: int) -> None:
-        """Fill a missing number, at an instant that is not before the last."""
-        if number > self.last:
-            if number > self.last + 1:
-                self.gaps.append((self.last + 1, number - 1, at))
-            self.last = number
-            return
-        place = bisect_right(self.gaps, number, key=lambda gap: gap[0]) - 1
-        first, last, since = self.gaps[place]
-        left, right = (first, number - 1, since), (number + 1, last, since)
-        self.gaps[place : place + 1] = [run for run in (left, right) if run[0] <= run[1]]
 
 
 # What the rules raise about an entry.

@@ -79,26 +79,30 @@ class Dispute:
 
 
 class Numbers:
-    """The numbers of a stream: the last one, and the ranges below it that are missing."""
+    """The numbers of a stream: the last one, and the ranges below it that are missing.
+
+    A range is its first and last number, and the instant (microseconds) at which it was found
+    missing, 0 where nobody asks for that.
+    """
 
     __slots__ = ("gaps", "last")
 
-    def __init__(self, last: int = 0, gaps: list[tuple[int, int]] | None = None) -> None:
+    def __init__(self, last: int = 0) -> None:
         self.last = last
-        self.gaps = [] if gaps is None else gaps
+        self.gaps: list[tuple[int, int, int]] = []
 
-    def fill(self, number: int) -> None:
-        """Take a number; one that is there already changes nothing."""
+    def fill(self, number: int, at: int = 0) -> None:
+        """Take a number at an instant; one that is there already changes nothing."""
         if number > self.last:
             if number > self.last + 1:
-                self.gaps.append((self.last + 1, number - 1))
+                self.gaps.append((self.last + 1, number - 1, at))
             self.last = number
             return
         place = bisect_right(self.gaps, number, key=lambda gap: gap[0]) - 1
         if place < 0 or self.gaps[place][1] < number:
             return
-        first, last = self.gaps[place]
-        parts = (first, number - 1), (number + 1, last)
+        first, last, since = self.gaps[place]
+        parts = (first, number - 1, since), (number + 1, last, since)
         self.gaps[place : place + 1] = [part for part in parts if part[0] <= part[1]]
 
 

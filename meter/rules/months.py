@@ -58,6 +58,6 @@ def missing_numbers(state: State) -> dict[str, list[Gap]]:
         found.setdefault((provider, stream), Numbers()).fill(number)
     gaps: defaultdict[str, list[Gap]] = defaultdict(list)
     for (provider, stream), numbers in sorted(found.items(), key=lambda held: held[0]):
-        for first, last in numbers.gaps:
+        for first, last, _ in numbers.gaps:
             gaps[provider].append((stream, first, last))
     return gaps

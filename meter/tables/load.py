@@ -258,7 +258,7 @@ async def _load_numbers(connection: Connection, state: State) -> None:
         for provider, stream, last in await connection.fetch(_SQL["stream_numbers"])
     }
     for provider, stream, first, last in await connection.fetch(_SQL["missing_numbers"]):
-        state.numbers[provider, stream].gaps.append((first, last))
+        state.numbers[provider, stream].gaps.append((first, last, 0))
 
 
 async def _load_months(connection: Connection, state: State) -> None:

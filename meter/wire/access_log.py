@@ -18,7 +18,7 @@ from msgspec import Struct, to_builtins
 
 from ledger.canon import encode
 from meter.values.roles import Role
-from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start
+from meter.values.units import MICROSECONDS, day_of
 
 MINUTE: Final = 60 * MICROSECONDS
 
@@ -47,12 +47,6 @@ def minute_of(now: int) -> int:
 def day_of_access(at: int) -> int:
     """Return the Shanghai day of a row, from its microseconds."""
     return day_of(at // MICROSECONDS)
-
-
-def bounds_of_day(day: int) -> tuple[int, int]:
-    """Return when a Shanghai day begins and ends, in microseconds."""
-    begins = day_start(day)
-    return begins * MICROSECONDS, (begins + DAY_SECONDS) * MICROSECONDS
 
 
 def digest_of(rows: Iterable[Access]) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -28,7 +27,7 @@ from meter.auditor.alarms import KINDS, MAX_KEPT, Alarm, Alarms
 from meter.auditor.fetch import Limits as Bounds
 from meter.auditor.fetch import open_source
 from meter.auditor.monitor import Interrupted, Limits, Monitor, Trust
-from meter.auditor.replay import Audit, _Stream
+from meter.auditor.replay import Audit
 from meter.cli.main import main
 from tests.books import ALPHA, PROGRAMME, record
 from tests.services import coupon_body
@@ -789,24 +788,6 @@ async def test_a_damaged_copy_or_one_of_another_log_or_in_use_is_refused(site, w
     watch.monitor = Monitor(watch.data, Trust(stranger.verifier), LIMITS, print)
     with pytest.raises(CannotCheck, match="another log"):
         watch.monitor.start()
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_stream_misses_the_numbers_that_did_not_come(seed):
-    choose = random.Random(seed)
-    numbers = choose.sample(range(1, 60), choose.randint(1, 50))
-    stream = _Stream()
-    for at, number in enumerate(numbers, 1):
-        stream.fill(number, at)
-        came = numbers[:at]
-        missing = set(range(1, max(came))) - set(came)
-        found = {n for first, last, _ in stream.gaps for n in range(first, last + 1)}
-        assert found == missing
-        for first, last, since in stream.gaps:
-            # As long as possible, and since the first later number came.
-            assert first - 1 in {0, *came}
-            assert numbers[since - 1] > last
-            assert all(number < first for number in numbers[: since - 1])
 
 
 def test_so_many_lasting_alarms_are_kept_and_no_more(tmp_path):

@@ -1,5 +1,6 @@
 """Months of the ledger: what each booked, its closing, and the lists that follow it."""
 
+import random
 from copy import deepcopy
 
 import pytest
@@ -248,8 +249,26 @@ def test_numbers_are_those_that_no_fill_took_in_any_order(taken):
     numbers = Numbers()
     for number in taken:
         numbers.fill(number)
-    left = {number for first, last in numbers.gaps for number in range(first, last + 1)}
+    left = {number for first, last, _ in numbers.gaps for number in range(first, last + 1)}
     assert numbers.last == max(taken, default=0)
     assert left == set(range(1, numbers.last + 1)) - set(taken)
     assert numbers.gaps == sorted(numbers.gaps)
     assert all(a[1] + 1 < b[0] for a, b in zip(numbers.gaps, numbers.gaps[1:], strict=False))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stream_misses_the_numbers_that_did_not_come(seed):
+    choose = random.Random(seed)
+    numbers = choose.sample(range(1, 60), choose.randint(1, 50))
+    stream = Numbers()
+    for at, number in enumerate(numbers, 1):
+        stream.fill(number, at)
+        came = numbers[:at]
+        missing = set(range(1, max(came))) - set(came)
+        found = {n for first, last, _ in stream.gaps for n in range(first, last + 1)}
+        assert found == missing
+        for first, last, since in stream.gaps:
+            # As long as possible, and since the first later number came.
+            assert first - 1 in {0, *came}
+            assert numbers[since - 1] > last
+            assert all(number < first for number in numbers[: since - 1])

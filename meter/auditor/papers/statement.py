@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from msgspec import UNSET, to_builtins
 from msgspec.json import encode
@@ -36,7 +36,6 @@ from meter.views.statement import (
 )
 
 Form = Literal["json", "pdf", "xlsx"]
-FORMS: Final[tuple[Form, ...]] = get_args(Form)
 _FIGURES: Final = tuple((name, "money", f"{name}, yuan") for name in FIGURES)
 TOTALS: Final = table(
     "totals",
