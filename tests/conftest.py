@@ -100,7 +100,7 @@ def postgres() -> Iterator[str]:
 def server() -> Iterator[str]:
     """Yield a superuser's DSN of a server, which stops afterwards."""
     # Its loop is its own and runs only here, for each test has a loop that ends with the test.
-    with server_folder() as folder, own_loop() as runner:
+    with memory_folder() as folder, own_loop() as runner:
         server = Embedded(folder)
         dsn = runner.run(server.start())
         # Its write-ahead log would fill the memory.
@@ -111,10 +111,10 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
-def server_folder() -> Iterator[Path]:
-    """Yield a folder for a server, in memory where there is room, for no test cuts its power.
+def memory_folder() -> Iterator[Path]:
+    """Yield a folder, in memory where there is room, for no test of it cuts the power.
 
-    Not in tmp_path, whose parents are closed to the account that may have to run the server.
+    Not in tmp_path, whose parents are closed to the account that may have to run a server.
     """
     in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
     place = MEMORY if in_memory else None

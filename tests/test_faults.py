@@ -13,7 +13,7 @@ import pytest
 from meter.values.units import parse_instant
 from meter.wire.batch import Batch
 from tests.books import ORIGIN, record
-from tests.conftest import server_folder
+from tests.conftest import memory_folder
 from tests.faults import page
 from tests.faults.catalogue import (
     FAULTS,
@@ -40,7 +40,7 @@ SHORT_TIMES = {"kill-embedded": 3, "disk-full": 1, "clock-jumps": 3, "all-clocks
 
 @pytest.fixture
 def folder():
-    with server_folder() as folder:
+    with memory_folder() as folder:
         yield folder
 
 

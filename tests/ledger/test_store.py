@@ -17,7 +17,7 @@ from ledger.store import Inconsistent, LostEpoch, UnsafeServer
 from ledger.tlog import Tree, leaf_hash
 from meter.host import postgres
 from meter.host.postgres import Embedded
-from tests.conftest import server_folder
+from tests.conftest import memory_folder
 
 FLOORS = ("pool",)
 ROLES = Roles.of("kashi.test/store")
@@ -507,7 +507,7 @@ async def test_ledgers_on_one_server_have_roles_of_their_own(owner, database):
 
 
 async def test_a_server_that_may_lose_commits_is_refused(monkeypatch):
-    with server_folder() as folder:
+    with memory_folder() as folder:
         for setting in ("fsync", "full_page_writes"):
             with monkeypatch.context() as changed:
                 changed.setitem(postgres.SETTINGS, setting, "off")

@@ -23,7 +23,7 @@ from meter.values.units import parse_instant
 from meter.wire.dsse import parse_signature_header
 from tests.books import ALPHA, PROGRAMME, record, void
 from tests.commands import PROGRAM, environment, good, kashi, only_line, told
-from tests.conftest import server_folder
+from tests.conftest import memory_folder
 from tests.services import (
     HOUR,
     ask,
@@ -557,7 +557,7 @@ def one_line(ended: subprocess.CompletedProcess) -> str:
 @pytest.fixture(scope="module")
 def home():
     """A ledger with an embedded database and a provider's key, made once."""
-    with server_folder() as folder:
+    with memory_folder() as folder:
         words = ("--data", folder / "data", "--origin", ORIGIN, "--one-person", "--now", NOON)
         made = run("init", *words)
         assert made.returncode == 0, made.stderr

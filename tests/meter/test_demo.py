@@ -17,7 +17,7 @@ from meter.demo import scenario, trace
 from meter.demo import story as demo
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.values.units import DAY_SECONDS
-from tests.conftest import server_folder
+from tests.conftest import memory_folder
 from tests.traces import trace as trace_text
 
 MONTH = 31 * DAY_SECONDS
@@ -55,7 +55,7 @@ STEPS = (
 @pytest.fixture
 def folder(monkeypatch):
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
-    with server_folder() as folder:
+    with memory_folder() as folder:
         yield folder
 
 

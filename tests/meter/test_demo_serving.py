@@ -15,7 +15,7 @@ from meter.cli.main import main
 from meter.demo import season, serving
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.values.units import DAY_SECONDS
-from tests.conftest import server_folder
+from tests.conftest import memory_folder
 from tests.people import FORM
 
 
@@ -24,7 +24,7 @@ def folder(monkeypatch):
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
     monkeypatch.setattr(season, "ENDS", season.BEGINS + 21 * DAY_SECONDS)
     monkeypatch.setattr(serving, "LIVE_SECONDS", 0.1)
-    with server_folder() as folder:
+    with memory_folder() as folder:
         yield folder
 
 

@@ -17,7 +17,7 @@ import uvloop
 
 from meter.host import postgres
 from meter.host.postgres import Binaries, Embedded, PostgresError, find_binaries, inspect_binaries
-from tests.conftest import server_folder
+from tests.conftest import memory_folder
 
 REPOSITORY = Path(__file__).parents[2]
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
@@ -63,14 +63,14 @@ def made(binaries):
         async with Embedded(folder, binaries):
             pass
 
-    with server_folder() as folder:
+    with memory_folder() as folder:
         asyncio.run(make(folder))
         yield folder / "data"
 
 
 @pytest.fixture
 def empty():
-    with server_folder() as folder:
+    with memory_folder() as folder:
         yield folder
 
 

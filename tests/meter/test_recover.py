@@ -50,7 +50,7 @@ from tests.books import (
     uscc_of,
     void,
 )
-from tests.conftest import server_folder
+from tests.conftest import memory_folder
 from tests.papers import papers
 from tests.services import (
     HOUR,
@@ -867,7 +867,7 @@ class Serving:
 
 
 def test_an_operator_drills_it_with_the_commands_of_the_documentation():
-    with server_folder() as home:
+    with memory_folder() as home:
         data, backup = home / "data", home / "backup"
         made = process("init", "--data", data, "--origin", "kashi.test/drill", "--one-person")
         assert made.returncode == 0, made.stderr
