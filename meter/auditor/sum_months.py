@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any, Final
 
 from ledger.errors import Violation
@@ -42,7 +41,7 @@ class Months:
         self._before: dict[str, int] = {}
         # Those that are over and not closed, the oldest first: entries, and what grew.
         self._over: dict[str, tuple[int, int, _Grown]] = {}
-        self._numbers: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+        self._streams: defaultdict[tuple[str, str], Stream] = defaultdict(Stream)
         self.closed: dict[str, int] = {}  # months, and when they were
         self._begins: list[tuple[int, str]] = []
         self._lists_left = 0
@@ -73,7 +72,7 @@ class Months:
 
     def batch(self, fields: dict[str, Any]) -> None:
         """Take the number of a batch."""
-        self._numbers[fields["provider"], fields["stream"]].add(fields["seq"])
+        self._streams[fields["provider"], fields["stream"]].take(fields["seq"])
 
     def closing(self, number: int, fields: dict[str, Any]) -> None:
         """Check the sums of a closing, and expect its lists."""
@@ -133,10 +132,29 @@ class Months:
         return "" if contract is None else contract.fields["provider"]
 
     def _missing(self) -> Iterator[tuple[str, str, int, int]]:
-        for (provider, stream), numbers in self._numbers.items():
-            for one, next_one in pairwise([0, *sorted(numbers)]):
-                if next_one > one + 1:
-                    yield provider, stream, one + 1, next_one - 1
+        for (provider, stream), numbers in self._streams.items():
+            yield from ((provider, stream, *each) for each in numbers.missing)
+
+
+class Stream:
+    """The numbers below a stream's largest that no batch has: disjoint ranges in order."""
+
+    def __init__(self) -> None:
+        self.missing: list[tuple[int, int]] = []  # both ends included
+        self._largest = 0
+
+    def take(self, seq: int) -> None:
+        """Take a number in any order, each of them once or more."""
+        if seq > self._largest:
+            if seq > self._largest + 1:
+                self.missing.append((self._largest + 1, seq - 1))
+            self._largest = seq
+            return
+        place = bisect_right(self.missing, seq, key=lambda each: each[0]) - 1
+        if place >= 0 and seq <= self.missing[place][1]:
+            first, last = self.missing[place]
+            parts = (first, seq - 1), (seq + 1, last)
+            self.missing[place : place + 1] = [each for each in parts if each[0] <= each[1]]
 
 
 def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> _Grown:

@@ -38,7 +38,7 @@ from meter.rules.state import (
 )
 from meter.rules.two_persons import command_asked_for, proposed_command
 from meter.tables.connections import Connection
-from meter.tables.rows import QUARTERS, _columns
+from meter.tables.rows import QUARTERS, columns_of
 from meter.tables.write import _SQL
 from meter.values.problems import Problem
 from meter.values.text import folded
@@ -116,7 +116,7 @@ async def load_state(connection: Connection, head: Head, breath: Breath | None =
         state.pools[programme, year].issued = issued
     await _load_months(connection, state)
     for provider, id_, voided in await connection.fetch(
-        _SQL["voided_records"], *_columns(state.disputes, 2)
+        _SQL["voided_records"], *columns_of(state.disputes, 2)
     ):
         state.disputes[provider, id_].ended = voided
     state.take_touched()
@@ -170,12 +170,12 @@ async def load_named(
         await _load_numbers(connection, state)
     if not named.requests:
         return {}
-    rows = await connection.fetch(_SQL["known_requests"], *_columns(named.requests, 2))
+    rows = await connection.fetch(_SQL["known_requests"], *columns_of(named.requests, 2))
     return {(owner, key): Answered(*rest) for owner, key, *rest in rows}
 
 
 async def _load_batches(connection: Connection, state: State, batches: Iterable[BatchId]) -> None:
-    columns = _columns(batches, 3)
+    columns = columns_of(batches, 3)
     for provider, stream, seq, first, count, *rest in await connection.fetch(
         _SQL["known_batches"], *columns
     ):
@@ -186,7 +186,7 @@ async def _load_streams(connection: Connection, state: State, batches: Iterable[
     """Put the spelling of the named streams into the state, of those that it does not hold."""
     missing = {(provider, folded(stream)) for provider, stream, _ in batches} - state.streams.keys()
     if missing:
-        rows = await connection.fetch(_SQL["known_streams"], *_columns(missing, 2))
+        rows = await connection.fetch(_SQL["known_streams"], *columns_of(missing, 2))
         state.streams.update({(provider, folded(stream)): stream for provider, stream in rows})
 
 
@@ -286,7 +286,7 @@ async def load_device_time(
         return
     for name, day in missing:
         state.device_time(name).day(day)
-    columns = _columns(((*name, day) for name, day in missing), 4)
+    columns = columns_of(((*name, day) for name, day in missing), 4)
     for scope, subject, device, day, quarters in await connection.fetch(
         _SQL["device_time"], *columns
     ):

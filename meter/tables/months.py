@@ -8,7 +8,7 @@ from ledger.queries import load
 from meter.rules.state import RecordId
 from meter.tables.connections import Connection
 from meter.tables.pages import Page
-from meter.tables.rows import _columns
+from meter.tables.rows import columns_of
 
 _SQL: Final = load("meter.tables", "months.sql")
 
@@ -75,5 +75,5 @@ async def corrections(
 
 async def voids(connection: Connection, records: Sequence[RecordId]) -> dict[RecordId, int]:
     """Return the entries that took some records back, by provider and id."""
-    rows = await connection.fetch(_SQL["voids"], *_columns(records, 2))
+    rows = await connection.fetch(_SQL["voids"], *columns_of(records, 2))
     return {(row["provider"], row["id"]): row["voided"] for row in rows}

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ledger.queries import load
 from meter.tables.connections import Connection
-from meter.tables.rows import _columns
+from meter.tables.rows import columns_of
 from meter.views.crossings import Crossing
 
 _SQL: Final = load("meter.tables", "alerts.sql")
@@ -26,7 +26,7 @@ async def put(connection: Connection, crossings: Sequence[Crossing], at: int, si
     """
     if crossings:
         rows = [row for each in crossings for row in _rows(each, at, size)]
-        await connection.execute(_SQL["put_alerts"], *_columns(rows, 4), at)
+        await connection.execute(_SQL["put_alerts"], *columns_of(rows, 4), at)
 
 
 def _rows(crossing: Crossing, at: int, size: int) -> Iterable[tuple[Any, ...]]:
@@ -39,7 +39,7 @@ async def put_standing(
 ) -> None:
     """Keep what stands, and put messages about what did not stand before, all or nothing."""
     async with connection.transaction():
-        rows = _columns([(each.kind, each.about) for each in standing], 2)
+        rows = columns_of([(each.kind, each.about) for each in standing], 2)
         await connection.execute(_SQL["end_standing"], *rows)
         begun = {tuple(row) for row in await connection.fetch(_SQL["begin_standing"], *rows)}
         crossed = [each for each in standing if (each.kind, each.about) in begun]

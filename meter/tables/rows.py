@@ -288,7 +288,7 @@ def _about(batch: Batch, place: int) -> tuple[Any, ...]:
 
 
 def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
-    runs = _columns(map(astuple, record.withheld), 4)
+    runs = columns_of(map(astuple, record.withheld), 4)
     usage = record.usage
     assert isinstance(usage, UsageAccepted), "nothing of a purchase is withheld"
     return (
@@ -305,7 +305,7 @@ def _withheld_row(record: AcceptedRecord) -> tuple[Any, ...]:
     )
 
 
-def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
+def columns_of(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
     """Return rows as the columns that `unnest` takes, empty ones for no rows."""
     columns = [list(column) for column in zip(*rows, strict=True)]
     return columns or [[] for _ in range(count)]

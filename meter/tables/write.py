@@ -26,7 +26,7 @@ from meter.rules.state import (
 from meter.rules.subjects import subjects_of
 from meter.tables import outbox
 from meter.tables.connections import Connection
-from meter.tables.rows import QUARTERS, UsageDay, Written, _columns, contract_total, note_group
+from meter.tables.rows import QUARTERS, UsageDay, Written, columns_of, contract_total, note_group
 from meter.views.crossings import gap_opened
 from meter.wire.batch import SignedBatch
 
@@ -110,12 +110,12 @@ async def write(
     await _copy(connection, "request", written.requests)
     await _copy(connection, "pool_past", written.past_pools)
     if written.voids:
-        await connection.execute(_SQL["void_records"], *_columns(written.voids, 3))
+        await connection.execute(_SQL["void_records"], *columns_of(written.voids, 3))
     if written.releases:
-        await connection.execute(_SQL["release_records"], *_columns(written.releases, 3))
+        await connection.execute(_SQL["release_records"], *columns_of(written.releases, 3))
     if written.summaries:
         newest = [(*day, entry) for day, entry in written.summaries.items()]
-        await connection.execute(_SQL["put_summaries"], *_columns(newest, 4))
+        await connection.execute(_SQL["put_summaries"], *columns_of(newest, 4))
     emptied = touched.contracts if written.voids else {name for name, _ in touched.amended}
     if emptied:  # of some segments
         await connection.execute(_SQL["clear_segments_of"], sorted(emptied))
@@ -166,7 +166,7 @@ async def _put_group(
     )
     if not any(rows for rows, _ in tables):
         return ()
-    columns = (column for rows, count in tables for column in _columns(rows, count))
+    columns = (column for rows, count in tables for column in columns_of(rows, count))
     rows = await connection.fetch(_SQL["put_group"], *columns)
     return [(row["provider"], row["stream"]) for row in rows]
 
@@ -232,7 +232,7 @@ def _device_times(
 async def _put_coupons(connection: Connection, state: State, touched: Iterable[CouponId]) -> None:
     rows = [(*coupon, state.coupons[coupon]) for coupon in touched]
     if rows:
-        await connection.execute(_SQL["put_coupons"], *_columns(rows, 4))
+        await connection.execute(_SQL["put_coupons"], *columns_of(rows, 4))
 
 
 async def _put_pools(connection: Connection, state: State, touched: Iterable[PoolId]) -> None:
@@ -242,7 +242,7 @@ async def _put_pools(connection: Connection, state: State, touched: Iterable[Poo
         for name, pool in pools
     ]
     if rows:
-        await connection.execute(_SQL["put_pools"], *_columns(rows, 7))
+        await connection.execute(_SQL["put_pools"], *columns_of(rows, 7))
 
 
 async def clear_projections(connection: Connection) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.canon import encode
+from meter.auditor.sum_months import Stream
 from meter.rules.entries import MonthClosed, MonthListed
 from meter.rules.kinds.months import MAX_LINES
 from meter.rules.month_book import Numbers
@@ -254,6 +255,16 @@ def test_numbers_are_those_that_no_fill_took_in_any_order(taken):
     assert left == set(range(1, numbers.last + 1)) - set(taken)
     assert numbers.gaps == sorted(numbers.gaps)
     assert all(a[1] + 1 < b[0] for a, b in zip(numbers.gaps, numbers.gaps[1:], strict=False))
+
+
+@properties
+@given(st.lists(st.integers(1, 30), max_size=40))
+def test_the_sums_miss_the_same_numbers(taken):
+    numbers, stream = Numbers(), Stream()
+    for number in taken:
+        numbers.fill(number)
+        stream.take(number)
+        assert stream.missing == [gap[:2] for gap in numbers.gaps]
 
 
 @pytest.mark.parametrize("seed", range(20))
