@@ -204,9 +204,9 @@ def _changed_entitlement(before: Contract, after: Entitlement) -> list[tuple[int
 
 
 def _left(state: State, contract: Contract) -> Iterator[Grant]:
-    """Yield the grants by rule R of the coupons that a contract leaves."""
+    """Yield the grants by rule R of the coupons that a contract leaves, by year."""
     siblings = state.contracts_of(contract.agreed.enterprise, contract.registered.programme)
-    for year, share in contract.shares.items():
+    for year, share in sorted(contract.shares.items(), key=lambda held: held[0]):
         shares = [
             (0, share.granted) if each is contract else each.entitled_and_granted(year)
             for each in siblings
@@ -215,10 +215,10 @@ def _left(state: State, contract: Contract) -> Iterator[Grant]:
 
 
 def _joined(state: State, after: Contract) -> Iterator[Grant]:
-    """Yield the grants by rule R of the coupons of a contract's new enterprise."""
+    """Yield the grants by rule R of the coupons of a contract's new enterprise, by year."""
     siblings = state.contracts_of(after.agreed.enterprise, after.registered.programme)
     together = sorted([*siblings, after], key=lambda each: each.entry)
-    for year in after.shares:
+    for year in sorted(after.shares):
         shares = [each.entitled_and_granted(year) for each in together]
         yield from rule_r(together, year, state.coupons.get(after.coupon_id(year), 0), shares)
 

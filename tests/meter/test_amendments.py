@@ -282,6 +282,25 @@ def test_a_contract_moves_to_another_enterprise_with_all_its_money():
     assert_replays(books)
 
 
+def test_the_money_of_a_contract_that_moves_is_posted_by_year_whatever_came_first():
+    posted = []
+    for days in (("2025-03-01", "2026-03-01"), ("2026-03-01", "2025-03-01")):
+        books = ledger(amount="1000.00")
+        books.enterprise(BETA)
+        books.contract("C", enterprise=BETA, amount="1000.00")
+        for year, enterprise in ((2025, ALPHA), (2026, ALPHA), (2025, BETA), (2026, BETA)):
+            books.issue(year, "50.00", enterprise)
+        for day in days:
+            books.post([hours(day, day, 32)])
+        books.correct("A", enterprise=BETA)
+        accounts = [(source, target) for source, target, _ in books.entries[-1].postings]
+        posted.append([each for each in accounts if "coupon" in "".join(each)])
+    assert posted[0] == posted[1]
+    assert [[name for name in each if ":A:" in name] for each in posted[0]] == [
+        *(["accrued:A:2025"], ["accrued:A:2026"], ["accrued:A:2025"], ["accrued:A:2026"])
+    ]
+
+
 def test_an_amendment_concerns_all_parties_that_a_contract_ever_had():
     books = ledger()
     books.enterprise(BETA)
