@@ -782,6 +782,7 @@ def _contract_figures(contract: Contract) -> Any:
         {
             year: (share.withheld, share.entitled, share.granted)
             for year, share in contract.shares.items()
+            if share != Share()
         },
         {year: fen for year, fen in entitlement.by_year.items() if fen},
         (entitlement.amount_bound, entitlement.support_bound),

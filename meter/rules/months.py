@@ -51,13 +51,18 @@ def _totals(state: State) -> dict[str, Booked]:
     return totals | {name: (0, award.amount) for name, award in state.awards.items()}
 
 
-def missing_numbers(state: State) -> dict[str, list[Gap]]:
-    """Return the ranges that streams lack, by provider, in order."""
+def numbers_of(state: State) -> dict[tuple[str, str], Numbers]:
+    """Return the numbers of all streams, by provider and stream; the service has loaded them."""
     found = deepcopy(state.numbers)
     for provider, stream, number in state.batches:
         found.setdefault((provider, stream), Numbers()).fill(number)
+    return found
+
+
+def missing_numbers(state: State) -> dict[str, list[Gap]]:
+    """Return the ranges that streams lack, by provider, in order."""
     gaps: defaultdict[str, list[Gap]] = defaultdict(list)
-    for (provider, stream), numbers in sorted(found.items(), key=lambda held: held[0]):
+    for (provider, stream), numbers in sorted(numbers_of(state).items(), key=lambda held: held[0]):
         for first, last, _ in numbers.gaps:
             gaps[provider].append((stream, first, last))
     return gaps

@@ -11,6 +11,7 @@ commit. A replay holds all. Everything else is small.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final, final
 
 import msgspec
@@ -626,6 +627,7 @@ def _policy_in_force(policies: Sequence[Policy], instant: int) -> Policy | None:
 class State:
     """The whole state. `size` is the number of entries, `last_at` the last entry's `at`.
 
+    `registered` is a digest of all registrations so far (`add_registration`).
     `records` holds those that the present batches name, and `unread` those that are accepted whole
     and still bytes: the number of the entry, itself, and its stream. `record` looks in both.
     `usage_days` holds, by contract, what was metered before `touched` began, where it was loaded;
@@ -646,6 +648,7 @@ class State:
 
     size: int = 0
     last_at: int = 0
+    registered: bytes = bytes(32)
     genesis: Genesis | None = None
     genesis_hash: str = ""
     policies: dict[str, dict[str, Policy]] = field(default_factory=dict)
@@ -686,6 +689,11 @@ class State:
     noted: dict[CouponId, tuple[int, int]] = field(default_factory=dict)
     noted_pools: dict[PoolId, int] = field(default_factory=dict)
     noted_withheld: set[str] = field(default_factory=set)
+
+    def add_registration(self, number: int, data: bytes) -> None:
+        """Take a registration, an entry's number and bytes, into the digest of all before it."""
+        place = number.to_bytes(8, "big")
+        self.registered = sha256(self.registered + place + data).digest()
 
     def record(self, provider: str, name: str) -> AcceptedRecord | None:
         """Return an accepted record by its id, of those that are held."""

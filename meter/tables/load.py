@@ -100,6 +100,7 @@ async def load_state(connection: Connection, head: Head, breath: Breath | None =
         if breath is not None:
             await breath.take()
         register(state, number, read_entry(canon.decode(data)))
+        state.add_registration(number, data)
     for proposal, closed in await connection.fetch(_SQL["closed_proposals"]):
         state.people.close(proposal, closed)
     for contract, used, *ineligible in await connection.fetch(_SQL["contract_totals"]):

@@ -74,6 +74,7 @@ from tests.meter.paper.values import (
     midnight,
     quarters,
 )
+from tests.snapshots import begun_again
 
 
 class BooksMachine(RuleBasedStateMachine):
@@ -505,6 +506,11 @@ class BooksMachine(RuleBasedStateMachine):
                     known = expected.get(key, [0, 0, 0])
                     expected[key] = [a + b for a, b in zip(known, times, strict=True)]
         assert usage_by_day(self.books.state) == expected
+
+    @rule()
+    def begin_again(self) -> None:
+        """Let the replay go on from a snapshot of itself."""
+        self.replica = begun_again(self.replica, self.books.entries)
 
     @invariant()
     def each_figure_is_the_models_and_a_replay_comes_to_the_same(self) -> None:
