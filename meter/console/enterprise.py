@@ -25,6 +25,7 @@ from meter.api.get_enterprise import (
     get_refused,
     get_usage,
 )
+from meter.api.get_months import get_month, get_months
 from meter.api.get_own import get_enterprise
 from meter.api.get_record import get_record
 from meter.api.responses import ContractPage, ContractSummary, EnterpriseDetail
@@ -38,7 +39,7 @@ from meter.console.words import spoken
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Date, Year, convert_query
-from meter.values.units import MICROSECONDS, day_of, format_date, year_start
+from meter.values.units import MICROSECONDS, day_of, format_date, format_moment, year_start
 
 NEWEST: Final = 8  # records on the first page
 LISTED: Final = 50  # lines of a list
@@ -165,6 +166,7 @@ async def _overview(ask: Ask, language: Language, subject: Subject) -> tuple[str
     days = await _section(ask, get_days, DaysQuery(year=year, starts=since, programme=programme))
     records = await _section(ask, get_records, RecordQuery(order="newest", limit=NEWEST))
     refused = await _section(ask, get_refused, ContractQuery(limit=COUNTED))
+    months = await _months_to_answer(ask)
     w = spoken(language)
     marks = {each.id: subject.marks[each.id] for each in subject.own}
     contracts = view.contract_lines(subject.firm, subject.contracts)
@@ -179,7 +181,13 @@ async def _overview(ask: Ask, language: Language, subject: Subject) -> tuple[str
         pieces=view.bar(balance.issued, ("used", balance.granted)),
         forecast=forecast,
         until=None if told is None else view.until(told, language),
-        notices=view.notices(balance, told, None if isinstance(refused, Problem) else refused, w),
+        notices=view.notices(
+            balance,
+            told,
+            None if isinstance(refused, Problem) else refused,
+            [] if isinstance(months, Problem) else months,
+            w,
+        ),
         burn_down=_first_problem(coupon_days, forecast)
         or view.burn_down(coupon_days, forecast, w, language),
         daily=_first_problem(days, forecast)
@@ -188,7 +196,29 @@ async def _overview(ask: Ask, language: Language, subject: Subject) -> tuple[str
         more_contracts=len(contracts) > CONTRACTS,
         records=_first_problem(records) or view.record_lines(records.records, subject.marks),
     )
-    return body, _first_problem(forecast, coupon_days, days, records, refused) is None
+    return body, _first_problem(forecast, coupon_days, days, records, refused, months) is None
+
+
+async def _months_to_answer(ask: Ask) -> list[tuple[str, str]] | Problem:
+    """Return the closed months that whoever asks may still confirm, and until when.
+
+    An official answers none. On the last day a page may tell of a month all day.
+    """
+    assert ask.who is not None, "a page is somebody's"
+    if ask.who.role != "enterprise":
+        return []
+    now, one = format_moment(ask.context.clock.counted()), PageQuery(limit=1)
+    try:
+        months = (await answer(ask, get_months)).months
+        closed = [each for each in months if each.state == "closed" and now < each.answer_until]
+        pages = [await answer(ask, get_month, one, month=each.month) for each in closed]
+    except Problem as problem:
+        return problem
+    return [
+        (each.about.month, each.about.answer_until)
+        for each in pages
+        if each.items and not each.confirmed
+    ]
 
 
 async def show_usage(ask: Ask, language: Language) -> web.StreamResponse:

@@ -159,9 +159,13 @@ def notices(
     balance: Balance,
     forecast: ForecastView | None,
     refused: NotCountedPage | None,
+    months: Iterable[tuple[str, str]],
     w: SimpleNamespace,
 ) -> list[Notice]:
-    """Return what needs attention, the most urgent first."""
+    """Return what needs attention, the most urgent first.
+
+    `months` are to be answered, each until an instant.
+    """
     used = _fen(balance.granted) * 100 // max(1, _fen(balance.issued))
     found = []
     if _fen(balance.uncovered):
@@ -174,6 +178,10 @@ def notices(
     if _fen(balance.withheld):
         text = w.notice_withheld.format(money=formats.money(balance.withheld))
         found.append(Notice("ask", text, "records", "status=withheld"))
+    found += [
+        Notice("ask", w.notice_month.format(month=month, until=formats.minute(until)), "months")
+        for month, until in months
+    ]
     if refused is not None:
         lost = sum(each.status in ("rejected", "conflict") for each in refused.refused)
         count = f"{lost}+" if refused.more else str(lost)

@@ -66,7 +66,7 @@ class MonthBook:
     def answer_until(self, month: str) -> int | None:
         """Return the instant at which a firm's time to answer ends; None while it is not closed."""
         held = self.closed.get(month)
-        return None if held is None else held[1].at + _ANSWER_MICROSECONDS
+        return None if held is None else answer_end(held[1].at)
 
 
 @dataclass
@@ -104,6 +104,11 @@ class Numbers:
         first, last, since = self.gaps[place]
         parts = (first, number - 1, since), (number + 1, last, since)
         self.gaps[place : place + 1] = [part for part in parts if part[0] <= part[1]]
+
+
+def answer_end(closed_at: int) -> int:
+    """Return when a firm's time to answer a month ends, from its closing; both in microseconds."""
+    return closed_at + _ANSWER_MICROSECONDS
 
 
 def month_of(at: int) -> str:

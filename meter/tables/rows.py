@@ -24,7 +24,14 @@ from meter.rules.state import (
 )
 from meter.rules.subjects import subjects_of, subjects_of_contracts, subjects_of_person
 from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_date
-from meter.views.crossings import Crossing, awaited, held_back, is_held_back, levels_crossed
+from meter.views.crossings import (
+    Crossing,
+    awaited,
+    held_back,
+    is_held_back,
+    levels_crossed,
+    month_closed,
+)
 from meter.wire.batch import Batch, SignedBatch
 from meter.wire.receipt import Accepted, Conflict, Duplicate, RecordCode, Rejected, Result, VoidCode
 
@@ -204,7 +211,7 @@ def note_rows(written: Written, state: State, number: int, entry: Any, data: byt
             pass
         case "registration":
             written.registrations.append((number, entry.kind, data))
-            written.crossings += awaited(number, entry)
+            written.crossings += (*awaited(number, entry), *month_closed(state, entry))
         case unknown:
             assert_never(unknown)
     _note_closed_proposal(written, number, entry)

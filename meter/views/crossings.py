@@ -3,6 +3,7 @@
     used_80, used_95, used_100   so many hundredths of a coupon are granted, and were not
     withheld    a contract has a fen or more that capacity holds back, and had none
     review      something waits for the authority: such a contract, a proposal, a claim
+    month_closed   firms may confirm a month of the ledger, or dispute its records
     gap         a stream lacks a number, and lacked none
     ends_soon   within 30 days a coupon is used up, as its forecast says, or expires
     expiry      a coupon has expired
@@ -20,7 +21,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from meter.rules.entries import ClaimEntered, Entry, ProposalMade
+from meter.rules.entries import ClaimEntered, Entry, MonthClosed, ProposalMade
+from meter.rules.month_book import answer_end
 from meter.rules.state import Contract, CouponId, State
 from meter.values.roles import Role
 from meter.values.units import (
@@ -44,6 +46,7 @@ Kind = Literal[
     "gap",
     "silent",
     "review",
+    "month_closed",
 ]
 
 LEVELS: Final[tuple[tuple[int, Kind], ...]] = ((80, "used_80"), (95, "used_95"), (100, "used_100"))
@@ -55,7 +58,7 @@ _OF_COUPONS: Final[tuple[Kind, ...]] = ("used_80", "used_95", "used_100", "ends_
 _OF_OFFICIALS: Final[tuple[Kind, ...]] = (*_OF_COUPONS, "gap", "silent", "review")
 # What the persons of a role may choose.
 KINDS: Final[Mapping[Role, tuple[Kind, ...]]] = {
-    "enterprise": (*_OF_COUPONS, "withheld", "gap"),
+    "enterprise": (*_OF_COUPONS, "withheld", "gap", "month_closed"),
     "provider": ("withheld", "gap", "silent"),
     "authority": _OF_OFFICIALS,
     "auditor": _OF_OFFICIALS,
@@ -138,6 +141,14 @@ def awaited(number: int, entry: Entry) -> Iterator[Crossing]:
     if isinstance(entry, ClaimEntered):
         data = {"what": "claim", "entry": number, "claim": entry.id}
         yield Crossing("review", f"entry {number}", (OFFICIAL,), data)
+
+
+def month_closed(state: State, entry: Entry) -> Iterator[Crossing]:
+    """Yield that a month was closed: the time of all firms to answer begins."""
+    if isinstance(entry, MonthClosed):
+        firms = {audience for uscc in state.enterprises for audience in _firm(state, uscc)}
+        data = {"month": entry.month, "answer_until": format_moment(answer_end(entry.at))}
+        yield Crossing("month_closed", entry.month, tuple(sorted(firms)), data)
 
 
 def gap_opened(state: State, provider: str, stream: str) -> Crossing:

@@ -9,7 +9,8 @@
     data: {"entry":41,…,"programme":"training-coupon","year":2025,"percent":80,…}
 
 An enterprise sees what happens to its records, contracts, coupons, awards and claims, to other
-public money for its contracts, and to the money of projects that it has an award for. Of an
+public money for its contracts, to the money of projects that it has an award for, and which month
+of the ledger was closed. Of an
 enterprise that was succeeded, its last successor sees what happens from then on. A provider sees
 its batches, and what others do to its records, keys and contracts. Officials see one condensed
 `entry` for each entry, and the thresholds. No event shows another subject's data. Where a record
@@ -71,6 +72,7 @@ from meter.rules.entries import (
     KeyRevoked,
     LateWindowOpened,
     LedgerEntry,
+    MonthClosed,
     MonthConfirmed,
     ObjectionEntered,
     ObjectionResolved,
@@ -89,6 +91,7 @@ from meter.rules.entries import (
     UsageAccepted,
 )
 from meter.rules.kinds.periods import expired
+from meter.rules.month_book import answer_end
 from meter.rules.state import CouponId, State
 from meter.values.roles import Role
 from meter.values.units import format_moment, format_money
@@ -338,10 +341,11 @@ class DisputeData(Data, frozen=True, kw_only=True):
     reason: str
 
 
-class MonthData(Data, frozen=True, kw_only=True):
-    """A firm agreed with what a closed month of the ledger had booked."""
+class MonthData(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """A month of the ledger was closed, for firms to answer before an instant; or one agreed."""
 
     month: str
+    answer_until: str = ""
 
 
 class ClaimData(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -563,9 +567,8 @@ def _for_enterprise(
         yield from _expiries(entry, common, changes)
     elif isinstance(entry, DisputeEntry):
         yield _dispute(entry, common)
-    elif isinstance(entry, MonthConfirmed):
-        data = MonthData(entry=common.number, time=common.time, month=entry.month)
-        yield "month.confirmed", data
+    elif isinstance(entry, MonthClosed | MonthConfirmed):
+        yield _month(entry, common)
     elif not isinstance(entry, _OF_NO_ENTERPRISE):
         yield _one_event(state, entry, common)
 
@@ -756,6 +759,17 @@ def _dispute(entry: DisputeEntry, common: _Common) -> NamedData:
         reason=_reason(entry),
     )
     return f"record.{_VERBS[type(entry)]}", data
+
+
+def _month(entry: MonthClosed | MonthConfirmed, common: _Common) -> NamedData:
+    is_closing = isinstance(entry, MonthClosed)
+    data = MonthData(
+        entry=common.number,
+        time=common.time,
+        month=entry.month,
+        answer_until=format_moment(answer_end(entry.at)) if is_closing else "",
+    )
+    return "month.closed" if is_closing else "month.confirmed", data
 
 
 def _changed_terms(entry: ContractFunded | ContractAmended, common: _Common) -> NamedData:
@@ -952,8 +966,10 @@ def enterprises_of(  # noqa: PLR0911 - one for each family of entries
 ) -> set[str]:
     """Return the enterprises that an entry is about: of a project's, those with an award by then.
 
-    Of each, the last successor by then sees it.
+    The closing of a month is about all by then. Of each, the last successor by then sees it.
     """
+    if isinstance(entry, MonthClosed):
+        return {code for code, firm in state.enterprises.items() if firm.entry < number}
     if isinstance(entry, CouponEntry | ContractRegistered | MonthConfirmed):
         return {entry.enterprise}
     if isinstance(entry, CouponsExpired):

@@ -107,4 +107,4 @@ def test_what_stands_of_a_coupon(today, granted, end, stands):
 
 def test_every_role_has_kinds_and_every_kind_a_role():
     assert set(KINDS) == {"enterprise", "provider", "authority", "auditor"}
-    assert len({kind for own in KINDS.values() for kind in own}) == 9
+    assert len({kind for own in KINDS.values() for kind in own}) == 10

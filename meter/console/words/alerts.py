@@ -30,6 +30,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "alert_gap": Text("上报缺少批次编号", "A stream lacks a number"),
     "alert_silent": Text("供应方一天没有上报", "A provider is silent for a day"),
     "alert_review": Text("有事项等待主管部门处理", "Something waits for the authority"),
+    "alert_month_closed": Text("账簿月已月结，待确认", "A month is closed, to be answered"),
     "alert_off": Text("一个地址已停用", "A target is off"),
     "alert_test": Text("测试", "Test"),
     "alerts_on": Text("启用中", "on"),

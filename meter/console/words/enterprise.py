@@ -68,6 +68,10 @@ WORDS: Final[Mapping[str, Text]] = {
         "费用 {money} 的用量超出容量，等待审核",
         "Usage of {money} exceeded capacity and waits for review",
     ),
+    "notice_month": Text(
+        "{month} 已月结，请在 {until} 前确认或提出异议",
+        "{month} is closed: confirm it, or dispute a record, before {until}",
+    ),
     "notice_refused": Text(
         "{count} 条记录被拒收，未产生费用",
         "Refused records: {count}; nothing was charged for them",
