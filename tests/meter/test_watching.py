@@ -16,9 +16,12 @@ import aiohttp
 import pytest
 import yaml
 
+from meter.auditor.alarms import KINDS
+from meter.auditor.monitor import Limits, Monitor, Trust
+from meter.auditor.monitor_metrics import MonitorMetrics
 from meter.host.metrics import Metrics
 from meter.service.running import Endpoint
-from tests.books import lifted
+from tests.books import lifted, log_signer
 from tests.services import coupon_body, serving, until
 from tests.test_readme import free_port
 
@@ -83,9 +86,39 @@ def test_an_alert_that_never_rings_or_always_does_is_noticed(tmp_path, expressio
     assert promtool("test", "rules", "alerts.test.yml", folder=tmp_path).returncode == 1
 
 
-def test_the_alerts_name_metrics_that_there_are():
-    named = set(re.findall(r"kashi_\w+", RULES.read_text(encoding="utf-8")))
-    assert named <= series().keys()
+def test_the_alerts_name_metrics_and_labels_that_there_are(tmp_path):
+    there = series() | monitor_series(tmp_path)
+    for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]:
+        for rule in group["rules"]:
+            named = set(re.findall(r"\bkashi_\w+", rule["expr"]))
+            assert named <= there.keys()
+            labels = set().union(*(there[name] for name in named))
+            asked = set(re.findall(r'(\w+)[!=]~?"', rule["expr"]))
+            asked |= set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+            for names in re.findall(r"(?:by|without) \(([^)]*)\)", rule["expr"]):
+                asked |= set(names.split(", "))
+            assert asked <= labels | OF_PROMETHEUS, rule["alert"]
+
+
+def monitor_series(folder: Path) -> dict[str, set[str]]:
+    """Return the same of a scrape of a monitor with an alarm."""
+    limits = Limits(gap_seconds=0, silence_seconds=0)
+    monitor = Monitor(folder, Trust(log_signer("log").verifier), limits, lambda _: None)
+    try:
+        monitor.alarms.settle("silence", {"": "nothing answers"})
+        found: dict[str, set[str]] = {}
+        for family in MonitorMetrics(monitor).collect():
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
+    finally:
+        monitor.close()
+    return found
+
+
+def test_the_alarms_of_a_monitor_that_alerts_name_are_kinds():
+    named = re.findall(r'kind!?="(\w+)"', RULES.read_text(encoding="utf-8"))
+    assert named
+    assert set(named) <= set(KINDS)
 
 
 # The dashboard
