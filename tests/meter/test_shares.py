@@ -8,7 +8,7 @@ from meter.auditor.shares import ADDING, REPLAYING, Shares
 from meter.rules.entries import BatchAccepted
 
 
-def batch(records: int) -> BatchAccepted:
+def batch(records: int, *, voids: int = 0, purchases: int = 0) -> BatchAccepted:
     return BatchAccepted(
         at=1,
         by="pcl-1",
@@ -21,9 +21,9 @@ def batch(records: int) -> BatchAccepted:
         envelope="",
         receipt="",
         before=0,
-        voids=0,
+        voids=voids,
         records=records,
-        purchases=0,
+        purchases=purchases,
     )
 
 
@@ -49,3 +49,16 @@ def test_where_batches_are_small_it_takes_a_share_of_them():
 def test_each_process_helps_with_the_signatures_of_single_records(processes):
     found = Counter(checkers(processes, *[batch(1)] * 1_000))
     assert set(range(2, processes)) <= set(found) <= set(range(processes))
+
+
+def test_voids_and_purchases_are_as_much_work_as_records():
+    found = checkers(3, *[batch(n % 90) for n in range(1_000)])
+    assert checkers(3, *[batch(0, voids=n % 90) for n in range(1_000)]) == found
+    assert checkers(3, *[batch(0, purchases=n % 90) for n in range(1_000)]) == found
+    mixed = [batch(n % 90, voids=n % 7, purchases=n % 5) for n in range(1_000)]
+    plain = [batch(n % 90 + n % 7 + n % 5) for n in range(1_000)]
+    assert checkers(3, *mixed) == checkers(3, *plain)
+
+
+def test_a_batch_goes_to_the_process_that_has_done_least():
+    assert checkers(3, *[batch(1)] * 4) == [2, 1, 2, 1]
