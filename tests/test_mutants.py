@@ -193,7 +193,7 @@ def test_a_fault_that_hangs_is_found_by_its_time(monkeypatch):
 def test_tests_that_need_a_database_judge_nothing_that_is_pure():
     file, judges = "meter/rules/state.py", ["tests/meter/test_state.py"]
     assert is_pure(file)
-    assert not is_pure("meter/rules/verified.py")
+    assert not is_pure("meter/intake.py")
     source = (REPOSITORY / file).read_text(encoding="utf-8")
     with copied() as copy:
         tests = copy.root / judges[0]

@@ -6,11 +6,13 @@ import contextlib
 import io
 import json
 import logging
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 
 from ledger import store as ledger_store
+from meter import intake
 from meter.host import logs
 from meter.tables import connections
 from meter.tables import write as tables_write
@@ -55,6 +57,21 @@ async def test_a_group_is_told_with_its_entries_and_batches(database, tmp_path, 
     assert group["time"].endswith("Z")
     assert sum(each["count"] for each in log.named("group")) == 8
     assert [each["size"] for each in log.named("started") + log.named("stopping")] == [1, 9]
+
+
+async def test_a_group_tells_how_long_it_took_and_one_without_entries_is_told_to_who_asks_for_all(
+    database, tmp_path, log, monkeypatch
+):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        times = iter([100.0, 112.34567])
+        clock = SimpleNamespace(perf_counter=lambda: next(times, 112.34567))
+        monkeypatch.setattr(intake, "time", clock)
+        for _ in range(2):
+            await service.usage(USAGE)
+    first, again = log.named("group")[-2:]
+    assert (first["count"], first["level"], first["ms"]) == (2, "info", 12_345.7)
+    assert (again["count"], again["level"], again["ms"]) == (0, "debug", 0.0)
 
 
 async def test_a_large_group_names_only_so_many_batches(database, tmp_path, log):

@@ -41,11 +41,11 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/proof.py": ("test_proof",),
     "ledger/prove.py": ("test_damage", "test_verify"),
     "ledger/publish.py": ("test_publish",),
-    "ledger/queries.py": ("test_store", "meter/test_queries"),
+    "ledger/queries.py": ("test_queries",),
     "ledger/quorum.py": ("test_quorum",),
     "ledger/report.py": ("test_verify",),
-    "ledger/roles.py": ("test_store", "meter/test_database_roles"),
-    "ledger/seen.py": ("meter/test_verification",),
+    "ledger/roles.py": ("test_roles",),
+    "ledger/seen.py": ("test_seen",),
     "ledger/store.py": (
         "test_store",
         *("meter/test_lease", "meter/test_database_roles", "meter/test_unconfirmed"),
@@ -54,7 +54,9 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/tlog.py": ("test_tlog", "test_proof"),
     "ledger/verify.py": ("test_damage", "test_verify", "test_following"),
     "ledger/witnessing.py": ("test_witnessing",),
-    "meter/intake.py": ("test_intake", "test_http"),
+    "meter/intake.py": (
+        *("test_intake", "test_pauses", "test_logs", "test_metrics", "test_clock", "test_http"),
+    ),
     "meter/rules/capacity.py": ("test_capacity", "test_worked_examples"),
     "meter/rules/commands.py": (*_KINDS, "test_kinds", "test_first_checks"),
     "meter/rules/contract_terms.py": ("test_amendments", "test_take", *_RULES),
@@ -84,7 +86,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         "test_proposals",
         *("test_late_windows", "test_successions", "test_every_entry", "test_take"),
     ),
-    "meter/rules/subjects.py": ("test_every_entry", "test_events"),
+    "meter/rules/subjects.py": ("test_every_entry",),
     "meter/rules/terms_effect.py": (
         "test_amendments",
         "test_additions",
@@ -92,7 +94,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         "test_every_entry",
         "test_released",
     ),
-    "meter/rules/verified.py": ("test_dsse", "test_http"),
+    "meter/rules/verified.py": ("test_verified", "test_dsse"),
     "meter/rules/kinds/amended_parties.py": ("test_amended_parties",),
     "meter/rules/kinds/amendments.py": ("test_amendments", "test_additions"),
     "meter/rules/kinds/awards.py": ("test_awards", "test_budgets", "test_award_claims"),
@@ -135,7 +137,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/service_keys.py": (*_KINDS, "test_keys"),
     "meter/rules/kinds/table.py": _KINDS,
     "meter/rules/kinds/usage.py": (*_RULES, "test_strict"),
-    "meter/auditor/alarms.py": ("test_monitor_upkeep", "test_monitor"),
+    "meter/auditor/alarms.py": ("test_alarms",),
     "meter/auditor/alternative.py": ("test_what_if_figures", "test_what_if"),
     "meter/auditor/entry_check.py": ("test_entry_check",),
     "meter/auditor/evidence.py": ("test_monitor_branches", "test_monitor"),
@@ -222,13 +224,6 @@ def judges_of(file: str) -> list[str]:
     return [f"tests/{name}.py" for name in names]
 
 
-# These are judged by what a service answers too.
-_SERVED: Final = (
-    *("meter/rules/verified.py", "meter/rules/subjects.py", "meter/rules/people.py"),
-    *("meter/rules/kinds/proposals.py", "meter/rules/kinds/service_keys.py"),
-)
-
-
 def is_pure(file: str) -> bool:
     """Return whether no test that needs a database judges a file: others tell the same sooner."""
-    return file.startswith(("meter/rules/", "meter/auditor/sum")) and file not in _SERVED
+    return file.startswith(("meter/rules/", "meter/auditor/sum"))
