@@ -47,6 +47,22 @@ def test_a_dispute_names_the_record_the_month_that_booked_it_and_its_years():
     check(books)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "years"),
+    [
+        ("2025-12-31T23:00:00+08:00", "2026-01-01T00:00:00+08:00", [2025]),
+        ("2025-12-31T23:00:00+08:00", "2026-01-01T00:00:01+08:00", [2025, 2026]),
+        ("2026-01-01T00:00:00+08:00", "2026-01-01T01:00:00+08:00", [2026]),
+    ],
+)
+def test_a_record_touches_the_year_of_its_last_second(start, end, years):
+    books = opened(lifted(), "2026-01-05T12:00:00+08:00")
+    books.contract("A", ends="2027-01-01")
+    books.post([record("r", "A", start, end, 64_000)])
+    assert books.entries[books.dispute("r")].years == years
+    check(books)
+
+
 def test_a_disputed_purchase_concerns_the_years_in_which_it_counts():
     books = shop()
     books.sell(purchase("p", "C", "100.00", "2026-05-20"))
@@ -229,6 +245,16 @@ def test_the_sums_find_disputes_and_confirmations_that_cannot_be():
         [*entries, entries[dispute] | {"id": "r2", "record": entries[dispute]["record"] + 4}],
         "sum_dispute",
     )
+
+
+def test_the_sums_find_a_confirmation_after_thirty_days():
+    books = closed()
+    books.confirm_month("2025-03")
+    entries = told(books)
+    at = next(each["at"] for each in entries if each.get("month") == "2025-03")
+    late = at + 30 * 86_400 * 1_000_000
+    summed([*entries[:-1], entries[-1] | {"at": late - 1}])
+    found([*entries[:-1], entries[-1] | {"at": late}], "sum_dispute", "too late for 2025-03")
 
 
 def test_an_audit_decides_disputes_again():

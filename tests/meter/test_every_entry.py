@@ -395,5 +395,20 @@ def test_each_entry_concerns_those_whom_it_names_and_nobody_else():
     assert found == {names: set(kinds.split()) for names, kinds in WHOM.items()}
 
 
+def test_what_moves_the_money_of_other_contracts_concerns_them_too():
+    books = opened(lifted())
+    for name in "AB":
+        books.contract(name)
+    books.post([record("A", "A", START, END, 64_000), record("B", "B", START, END, 64_000)])
+    issued = books.issue(2025, "200.00")
+    books.post(voids=[void("A")])
+    paid = {"accrued:A:2025", "accrued:B:2025"}
+    moved = [{each for *pair, _ in entry.postings for each in pair} for entry in books.entries]
+    assert [paid <= moved[issued], paid <= moved[-1]] == [True, True]
+    of_both = {"contract:A", "contract:B", f"enterprise:{ALPHA}", "provider:pcl"}
+    assert subjects_of(books.state, books.entries[issued]) == {"kind:issue", "person:op", *of_both}
+    assert subjects_of(books.state, books.entries[-1]) == {"kind:void", *of_both}
+
+
 def person_of(entry: Entry) -> str:
     return getattr(entry, "person", "") or ""

@@ -333,6 +333,8 @@ def test_a_key_is_named_once_and_for_one_use():
     number = writer.add_receipt_key()
     assert writer.add_receipt_key() == number
     assert writer.add_log_key() == writer.add_log_key()
+    for alike in ("Receipt-1", "Receipt-2"):
+        assert refusal(writer.add_receipt_key, alike).code == "looks_alike"
 
 
 def log_public(name: str) -> str:

@@ -1,12 +1,17 @@
 """The table of kinds: what a kind says of itself, and how strictly its struct is read."""
 
+from functools import reduce
+from importlib.util import module_from_spec, spec_from_file_location
+from operator import or_
 from types import ModuleType
+from typing import get_args
 
 import msgspec
 import pytest
 
 from meter.rules import commands, entries
-from meter.rules.kinds.table import BY_NAME, KINDS
+from meter.rules.kinds import service_keys, table
+from meter.rules.kinds.table import BY_NAME, KINDS, KindName
 from meter.wire import batch, stored_receipt, summary
 
 MOVES_MONEY = {
@@ -24,6 +29,27 @@ BY_ONE_PERSON = {
 
 def named(flag: str, value: object = True) -> set[str]:
     return {kind.name for kind in KINDS if getattr(kind, flag) == value}
+
+
+def test_the_names_of_kinds_are_a_type_that_is_read_strictly():
+    assert get_args(KindName) == tuple(BY_NAME)
+
+
+def test_a_table_that_is_not_of_each_entry_once_is_refused_when_it_is_read(monkeypatch):
+    def refusal(*left_out: type) -> str:
+        left = [each for each in get_args(entries.AnyEntry) if each not in left_out]
+        spec = spec_from_file_location("another_table", table.__file__)
+        another = module_from_spec(spec)
+        with monkeypatch.context() as patch:
+            patch.setattr(entries, "AnyEntry", reduce(or_, left))
+            with pytest.raises(TypeError) as error:
+                spec.loader.exec_module(another)
+        return str(error.value)
+
+    differ = "AnyEntry and KINDS differ: "
+    assert refusal(entries.LogKeyAdded) == f"{differ}{ {entries.LogKeyAdded} }"
+    monkeypatch.setattr(service_keys, "LOG_KEY", service_keys.GENESIS)  # which is there twice
+    assert refusal(entries.LogKeyAdded) == f"{differ}set()"
 
 
 def test_a_command_that_moves_money_needs_an_idempotency_key_and_no_other():

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from ledger.canon import encode
 from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit
@@ -13,11 +14,12 @@ from meter.auditor.sum_persons import Persons
 from meter.auditor.sums import Sums
 from meter.client import registration
 from meter.rules import commands
+from meter.rules.decide_command import response_to
 from meter.rules.entries import FirstPerson
 from meter.rules.kinds.table import BY_NAME
 from meter.rules.two_persons import ALONE, PROPOSABLE, check_genesis, needs_two
 from meter.values.problems import Problem
-from meter.values.units import DAY_SECONDS, MICROSECONDS
+from meter.values.units import DAY_SECONDS, MICROSECONDS, format_moment
 from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, Books, signer
 from tests.summing import found, summed, told
 from tests.writer import Writer, bent
@@ -293,6 +295,25 @@ def test_a_proposal_that_no_command_could_be_read_from_is_malformed(command, bod
     assert len(books.entries) == before
 
 
+def test_a_proposal_of_64_000_bytes_is_taken_and_none_that_is_longer():
+    books = two()
+    body = {"programme": PROGRAMME, "version": "new", "content": ""}
+    content = "x" * (64_000 - len(encode(body)))
+    assert refusal(books.propose, "policy", "wang-1", **body | {"content": f"{content}x"}) == (
+        "too_large"
+    )
+    number = books.propose("policy", "wang-1", **body | {"content": content})
+    assert len(encode(books.entries[number].body)) == 64_000
+
+
+def test_a_response_tells_until_when_a_proposal_can_be_confirmed():
+    books = two()
+    number = books.propose("issue", "wang-1", **ISSUE)
+    made = books.entries[number]
+    until = {"until": format_moment(made.at + DAYS_30)}
+    assert response_to(books.state, number, made) == {"entry": number, **until}
+
+
 def test_what_is_no_proposal_cannot_be_confirmed_or_ended():
     books = two()
     for number in (0, 10_000):
@@ -337,6 +358,16 @@ def test_an_id_that_has_ended_does_not_come_back_and_none_looks_like_another():
     assert refusal(books.token, "x", "nobody") == "unknown_person"
     assert refusal(books.ask, commands.EndPerson, id="nobody") == "unknown_person"
     assert refusal(books.ask, commands.EndToken, token="nobodys") == "unknown_token"
+
+
+def test_a_persons_tokens_are_those_that_have_not_ended_the_oldest_first():
+    books = two()
+    for number in (2, 3):
+        by_both(books, "token", id=f"wang-{number}", holder="wang")
+    books.ask(commands.EndToken, token="wang-2")
+    people = books.state.people
+    held = [people.tokens_of(name) for name in ("wang", "li", "nobody")]
+    assert held == [["wang-1", "wang-3"], ["li-1"], []]
 
 
 def test_a_token_that_no_entry_names_or_that_has_ended_gives_no_command():
