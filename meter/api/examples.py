@@ -507,6 +507,7 @@ MEANINGS: Final[dict[str, str]] = {
     "CorrectionPage.month": "The month that has booked them.",
     "corrections": "The entries of the page.",
     "service_month": "The month in which the record began.",
+    "booked_month": "The month of the ledger in which the entry was made.",
     "disputes": "The disputes of the page.",
     "DisputeView.month": "The month that has booked the record.",
     "DisputeView.decided": "The entry that voided the record, or dismissed the dispute.",

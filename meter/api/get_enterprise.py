@@ -43,6 +43,7 @@ from meter.rules.entries import (
     UsageAccepted,
 )
 from meter.rules.kinds.table import read_entry
+from meter.rules.month_book import month_of
 from meter.rules.state import Contract
 from meter.tables import pages
 from meter.tables.pages import HeldEntry, NotCounted, Totals
@@ -368,7 +369,7 @@ async def lines_of(found: list[HeldEntry]) -> list[Line]:
         entry = read_entry(canon.decode(each.data))
         assert isinstance(entry, RecordEntry), "meter.record points at such entries"
         lines.append(
-            _record(each, entry) if isinstance(entry, AcceptedEntry) else _change(each.entry, entry)
+            _record(each, entry) if isinstance(entry, AcceptedEntry) else _change(each, entry)
         )
     return lines
 
@@ -384,6 +385,7 @@ def _record(held: HeldEntry, accepted: AcceptedEntry) -> Line:
         voided=UNSET if held.voided is None else held.voided,
         released=UNSET if held.released is None else held.released,
         evidence=list(_evidence(accepted)),
+        **_months(held, accepted),
         **content_of(accepted),
         **_figures(accepted),
     )
@@ -407,15 +409,26 @@ def _evidence(accepted: AcceptedEntry) -> Iterator[RecordEvidence]:
         yield RecordEvidence(limit="provider", device_hours=format_hours(beyond))
 
 
-def _change(number: int, entry: RecordVoided | RecordReleased) -> Line:
+def _months(held: HeldEntry, entry: RecordEntry) -> dict[str, Any]:
+    """Return the month in which a record begins, and the one that has booked its entry."""
+    return {"service_month": month_of_day(held.day), "booked_month": month_of(entry.at)}
+
+
+def month_of_day(day: int) -> str:
+    """Return the month of a Shanghai day since 1970-01-01, such as "2025-03"."""
+    return format_date(day_start(day))[:7]
+
+
+def _change(held: HeldEntry, entry: RecordVoided | RecordReleased) -> Line:
     view = RecordView(
         line=entry.kind,
-        entry=number,
+        entry=held.entry,
         record=entry.record,
         id=entry.id,
         provider=entry.provider,
         contract=entry.contract,
         device=entry.device,
+        **_months(held, entry),
         **_figures(entry),
     )
     return Line(view, _money(entry))

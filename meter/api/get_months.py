@@ -4,27 +4,34 @@ A firm sees its own contracts and awards, a provider the cost of its contracts.
 """
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import canon
-from ledger import store as ledger_store
-from meter.api.cursor import PageQuery, page_fields, place
-from meter.api.get_enterprise import page_by_entry
+from meter.api.cursor import PageQuery, page_end, page_fields, place
+from meter.api.get_enterprise import month_of_day, page_by_entry
 from meter.api.responses import AsOf, Page, as_of
 from meter.api.routes import Ask, Route
-from meter.rules.entries import MonthClosed
+from meter.rules.entries import (
+    NO_DEVICE,
+    MonthClosed,
+    RecordEntry,
+    RecordReleased,
+    UsageAccepted,
+)
 from meter.rules.kinds.table import read_entry
 from meter.rules.month_book import Dispute, month_of
 from meter.rules.state import Contract, RecordId
 from meter.tables import months
 from meter.tables.connections import Connection
+from meter.tables.pages import Chosen
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Id
-from meter.values.units import day_start, format_date, format_moment, format_money
+from meter.values.units import day_of, format_moment, format_money, parse_date
+from meter.views.past import RecordStatus
 
 Decision = Literal["open", "upheld", "dismissed"]
 
@@ -88,10 +95,13 @@ class MonthPage(Page, frozen=True, kw_only=True):
 
 
 class CorrectionView(Struct, frozen=True, kw_only=True):
-    """A void or release, booked in the month of the list; its record began in `service_month`."""
+    """A void, a release or a late record, booked in the month of the list.
+
+    The record begins in `service_month`, of a late one an earlier month.
+    """
 
     entry: int
-    kind: Literal["void", "release"]
+    kind: Literal["record", "purchase", "void", "release"]
     provider: str
     record: str
     service_month: str
@@ -176,7 +186,7 @@ async def get_month(ask: Ask) -> MonthPage:
 
 
 async def get_corrections(ask: Ask) -> CorrectionPage:
-    """The voids and releases of a contract's records that a month has booked."""
+    """The voids, releases and late records of a contract that a month has booked."""
     (after,) = place(ask, (-1,))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
@@ -186,13 +196,17 @@ async def get_corrections(ask: Ask) -> CorrectionPage:
         enterprise = known.terms(contract).agreed.enterprise
         ask.must_be_theirs(enterprise=enterprise, provider=contract.registered.provider)
         past = await _past_month(ask, connection)
-        place_of = contract.registered.id, after, ask.query.limit
-        page = await months.corrections(connection, past, *place_of)
-        entries = await ledger_store.entries_at(connection, [each.entry for each in page.items])
+        earlier = Chosen(
+            [contract.registered.id],
+            get_args(RecordStatus),
+            range(day_of(parse_date(f"{past.name}-01"))),
+            [*known.terms(contract).agreed.prices, NO_DEVICE],
+        )
+        page, end = await months.corrections(connection, past, earlier, after, ask.query.limit)
     return CorrectionPage(
         month=past.name,
-        corrections=[_correction(each, entries[each.entry]) for each in page.items],
-        **page_fields(ask, head, page, lambda each: (each.entry,), (after,)),
+        corrections=[_correction(each) for each in page.items],
+        **page_end(ask, head, (end,), more=page.more),
     )
 
 
@@ -299,15 +313,16 @@ def _line(known: Registered, line: months.Line, *, money: bool) -> MonthLine:
     )
 
 
-def _correction(found: months.Correction, data: bytes) -> CorrectionView:
-    entry, (provider, record) = read_entry(canon.decode(data)), found.record
+def _correction(found: months.Correction) -> CorrectionView:
+    entry = read_entry(canon.decode(found.data))
+    assert isinstance(entry, RecordEntry), "meter.record points at such entries"
     return CorrectionView(
         entry=found.entry,
-        kind=found.kind,
-        provider=provider,
-        record=record,
-        service_month=format_date(day_start(found.day))[:7],
-        cost=format_money(getattr(entry, "cost", 0)),
+        kind="record" if isinstance(entry, UsageAccepted) else entry.kind,
+        provider=entry.provider,
+        record=entry.id,
+        service_month=month_of_day(found.day),
+        cost=format_money(0 if isinstance(entry, RecordReleased) else entry.cost),
     )
 
 

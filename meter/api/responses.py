@@ -517,7 +517,8 @@ class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "
     A record has a device, a purchase an amount and dates. Both have a status; `withheld` means that
     a part waits for a reviewer. `granted` is what the entry moved to the contract; later entries
     may have moved it on. `voided` and `released` are the numbers of the entries that did so. They
-    are lines themselves, and name the entry of the `record`.
+    are lines themselves, and name the entry of the `record`. What changes or comes late is booked
+    in a month after that of service, in which the record begins.
     """
 
     line: Literal["record", "purchase", "void", "release"]
@@ -534,6 +535,8 @@ class RecordView(Struct, frozen=True, kw_only=True, rename={"starts": "start", "
     delivered_on: str | UnsetType = UNSET
     service_from: str | UnsetType = UNSET
     service_until: str | UnsetType = UNSET
+    service_month: str
+    booked_month: str
     cost: str
     entitled: str
     granted: str

@@ -305,14 +305,16 @@ async def export_records(ask: Ask, language: Language) -> web.StreamResponse:
     w = spoken(language)
     head = [
         *(w.entry, w.line, w.record_id, w.contract, w.provider, w.device, w.devices_milli),
-        *(w.starts, w.ends, w.cost, w.entitled, w.granted, w.withheld, w.ineligible, w.status),
+        *(w.starts, w.ends, w.service_month, w.month_booked),
+        *(w.cost, w.entitled, w.granted, w.withheld, w.ineligible, w.status),
     ]
     rows = [
         [
             *(str(each.entry), each.line, each.id, each.contract, each.provider),
             *(_text(each.device), _text(each.milli_devices)),
-            *(_text(each.starts), _text(each.ends), each.cost, each.entitled, each.granted),
-            *(each.withheld, each.ineligible, _text(each.status)),
+            *(_text(each.starts), _text(each.ends), each.service_month, each.booked_month),
+            *(each.cost, each.entitled, each.granted, each.withheld, each.ineligible),
+            _text(each.status),
         ]
         for each in await export.everything(
             ask, get_records, "records", _records_query(ask, export.EXPORTED)

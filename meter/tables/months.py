@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from ledger import store as ledger_store
 from ledger.queries import load
 from meter.rules.state import RecordId
 from meter.tables.connections import Connection
-from meter.tables.pages import Page
+from meter.tables.pages import Chosen, Page, chosen_records
 from meter.tables.rows import columns_of
 
 _SQL: Final = load("meter.tables", "months.sql")
@@ -33,12 +34,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A void or release of a record that begins on a Shanghai day since 1970-01-01."""
+    """The entry of a void, a release or a late record, by number and bytes.
+
+    The record begins on a Shanghai day since 1970-01-01.
+    """
 
     entry: int
-    kind: Literal["void", "release"]
-    record: RecordId
     day: int
+    data: bytes
 
 
 async def past_months(connection: Connection) -> list[PastMonth]:
@@ -61,16 +64,28 @@ async def total(connection: Connection, month: str, items: Sequence[str] | None)
 
 
 async def corrections(
-    connection: Connection, month: PastMonth, contract: str, after: int, limit: int
-) -> Page[Correction]:
-    """Return voids and releases of a contract's records that a month has booked."""
-    place = contract, max(month.first, after + 1), month.end, limit + 1
-    rows = await connection.fetch(_SQL["corrections"], *place)
-    found = [
-        Correction(row["entry"], row["kind"], (row["provider"], row["id"]), row["day"])
-        for row in rows[:limit]
-    ]
-    return Page(found, more=len(rows) > limit)
+    connection: Connection, month: PastMonth, earlier: Chosen, after: int, limit: int
+) -> tuple[Page[Correction], int]:
+    """Return what a month has booked of the `earlier` records of one contract, and the end of it.
+
+    Also voids and releases of the contract's later records.
+    """
+    after, (contract,) = max(month.first - 1, after), earlier.contracts
+    rows = await connection.fetch(_SQL["changes"], contract, after, month.end, limit + 1)
+    late, end = await chosen_records(
+        connection, earlier, after, limit, newest=False, size=month.end
+    )
+    ends = [end] if late.more else []
+    if len(rows) > limit:
+        ends.append(rows[limit - 1]["entry"])
+    entries = await ledger_store.entries_at(connection, [row["entry"] for row in rows[:limit]])
+    changes = [Correction(**row, data=entries[row["entry"]]) for row in rows[:limit]]
+    lines = [*changes, *(Correction(each.entry, each.day, each.data) for each in late.items)]
+    last = min(ends, default=month.end - 1)
+    found = sorted((each for each in lines if each.entry <= last), key=lambda each: each.entry)
+    if len(found) > limit:
+        return Page(found[:limit], more=True), found[limit - 1].entry
+    return Page(found, more=bool(ends)), last
 
 
 async def voids(connection: Connection, records: Sequence[RecordId]) -> dict[RecordId, int]:

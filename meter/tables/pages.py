@@ -109,10 +109,12 @@ class NotCounted:
 class HeldEntry:
     """An entry that accepted, voided or released a record, by number and bytes.
 
-    Where it accepted one: whether a part was withheld, and the numbers of those that changed it.
+    The record begins on a Shanghai day since 1970-01-01. Where the entry accepted it: whether a
+    part was withheld, and the numbers of those that changed it.
     """
 
     entry: int
+    day: int
     withheld: bool | None
     voided: int | None
     released: int | None

@@ -26,6 +26,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "month_is_closed": Text("已月结", "Closed"),
     "month_gaps": Text("缺号段", "Gaps"),
     "month_booked": Text("入账月份", "Booked in"),
+    "booked_in": Text("{month} 入账", "booked in {month}"),
     "disputes": Text("用量异议", "Disputes"),
     "no_disputes": Text("没有用量异议。", "Nothing is disputed."),
     "dispute_new": Text("对记录提出异议", "Dispute a record"),

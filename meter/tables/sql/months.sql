@@ -11,14 +11,14 @@ SELECT coalesce(sum(cost), 0) AS cost, coalesce(sum(granted), 0) AS granted
 FROM meter.month_booking
 WHERE month = $1 AND ($2::text[] IS NULL OR item = ANY ($2::text[]));
 
--- name: corrections
+-- name: changes
 -- Each part is a range of an index.
-SELECT entry, kind, provider, id, day FROM (
-    (SELECT voided AS entry, 'void' AS kind, provider, id, day FROM meter.record
-    WHERE contract = $1 AND voided >= $2 AND voided < $3 ORDER BY voided LIMIT $4)
+SELECT entry, day FROM (
+    (SELECT voided AS entry, day FROM meter.record
+    WHERE contract = $1 AND voided > $2 AND voided < $3 ORDER BY voided LIMIT $4)
     UNION ALL
-    (SELECT released, 'release', provider, id, day FROM meter.record
-    WHERE contract = $1 AND released >= $2 AND released < $3 ORDER BY released LIMIT $4)
+    (SELECT released, day FROM meter.record
+    WHERE contract = $1 AND released > $2 AND released < $3 ORDER BY released LIMIT $4)
 ) AS found ORDER BY entry LIMIT $4;
 
 -- name: voids

@@ -188,16 +188,16 @@ WHERE EXISTS (
 -- released any, up to a size of the ledger: $4 of each kind are enough.
 SELECT held.* FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
     SELECT found.* FROM unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
-        SELECT entry, withheld, voided, released FROM meter.record
+        SELECT entry, day, withheld, voided, released FROM meter.record
         WHERE contract = own.contract AND status = asked.status AND entry > $3 AND entry < $6
         ORDER BY entry LIMIT $4
     ) AS found
     UNION ALL
-    (SELECT voided, NULL, NULL, NULL FROM meter.record
+    (SELECT voided, day, NULL, NULL, NULL FROM meter.record
     WHERE $5::boolean AND contract = own.contract AND voided > $3 AND voided < $6
     ORDER BY voided LIMIT $4)
     UNION ALL
-    (SELECT released, NULL, NULL, NULL FROM meter.record
+    (SELECT released, day, NULL, NULL, NULL FROM meter.record
     WHERE $5::boolean AND contract = own.contract AND released > $3 AND released < $6
     ORDER BY released LIMIT $4)
 ) AS held
@@ -207,15 +207,15 @@ ORDER BY held.entry LIMIT $4;
 -- The same from the newest entry on, before $3.
 SELECT held.* FROM unnest($1::text[]) AS own (contract) CROSS JOIN LATERAL (
     SELECT found.* FROM unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
-        SELECT entry, withheld, voided, released FROM meter.record
+        SELECT entry, day, withheld, voided, released FROM meter.record
         WHERE contract = own.contract AND status = asked.status AND entry < $3
         ORDER BY entry DESC LIMIT $4
     ) AS found
     UNION ALL
-    (SELECT voided, NULL, NULL, NULL FROM meter.record
+    (SELECT voided, day, NULL, NULL, NULL FROM meter.record
     WHERE $5::boolean AND contract = own.contract AND voided < $3 ORDER BY voided DESC LIMIT $4)
     UNION ALL
-    (SELECT released, NULL, NULL, NULL FROM meter.record
+    (SELECT released, day, NULL, NULL, NULL FROM meter.record
     WHERE $5::boolean AND contract = own.contract AND released < $3
     ORDER BY released DESC LIMIT $4)
 ) AS held
@@ -240,7 +240,7 @@ CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
 -- Of the records from $3 to $4, those that begin on days in [$5, $6), of some device kinds.
 SELECT found.* FROM unnest($1::text[]) AS own (contract)
 CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
-    SELECT entry, withheld, voided, released FROM meter.record
+    SELECT entry, day, withheld, voided, released FROM meter.record
     WHERE contract = own.contract AND status = asked.status AND entry >= $3 AND entry <= $4
         AND day >= $5::bigint AND day < $6::bigint AND device = ANY ($7::text[])
     ORDER BY entry LIMIT $8
@@ -259,7 +259,7 @@ CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
 -- name: newest_chosen_records
 SELECT found.* FROM unnest($1::text[]) AS own (contract)
 CROSS JOIN unnest($2::text[]) AS asked (status) CROSS JOIN LATERAL (
-    SELECT entry, withheld, voided, released FROM meter.record
+    SELECT entry, day, withheld, voided, released FROM meter.record
     WHERE contract = own.contract AND status = asked.status AND entry >= $3 AND entry <= $4
         AND day >= $5::bigint AND day < $6::bigint AND device = ANY ($7::text[])
     ORDER BY entry DESC LIMIT $8
