@@ -328,6 +328,10 @@ class Books:
         """Do what the service does by itself."""
         return self.do(commands.DigestAccesses(day=day, rows=rows, sha256=sha256), SERVICE)
 
+    def digest_state(self) -> int:
+        """Do what the service does by itself."""
+        return self.do(commands.DigestState(), SERVICE)
+
     def activate(self, text: str = SHIPPED, **more: Any) -> int:
         fields = {
             name: re.search(rf'^{name} = "(.*)"$', text, re.MULTILINE)[1]

@@ -43,6 +43,7 @@ from meter.intake import Intake
 from meter.rules.entries import Entry
 from meter.rules.evolve import evolve
 from meter.rules.kinds.table import read_entry
+from meter.rules.snapshot import files_of
 from meter.rules.state import State
 from meter.service import running as service_running
 from meter.service import setup
@@ -441,17 +442,18 @@ async def check_sums(dsn: str) -> State:
     for number, envelope, receipt, _ in kept:
         assert sha256(envelope).hexdigest() == entries[number].envelope
         assert sha256(receipt).hexdigest() == entries[number].receipt
-    _audit(await stored(dsn), {number: list(files) for number, *files in kept})
+    files = {number: [*files, signature.encode()] for number, *files, signature in kept}
+    for number, snapshot in await ask(dsn, "SELECT entry, snapshot FROM meter.state_snapshot"):
+        files[number] = files_of(snapshot)
+    _audit(await stored(dsn), files)
     return state
 
 
-def _audit(data: list[bytes], attached: dict[int, list[Any]]) -> None:
+def _audit(data: list[bytes], files: dict[int, list[bytes]]) -> None:
     """Decide everything again, as an auditor does. Raises `Violation`."""
     audit, tree = Audit(), Tree()
     for number, entry in enumerate(data):
-        envelope, receipt, signature = attached.get(number, (b"", b"", ""))
-        files = [envelope, receipt, signature.encode()] if number in attached else []
-        audit.entry(number, entry, json.loads(entry), files, tree)
+        audit.entry(number, entry, json.loads(entry), files.get(number, []), tree)
         tree.append(leaf_hash(entry))
     audit.finish()
 

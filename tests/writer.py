@@ -15,7 +15,7 @@ book, tree and checkpoint are consistent with it. There are four ways to lie:
     bent(thing, ...)    decide on a state that the entries do not lead to
     writer.tell         write something else in place of an entry, or nothing
     writer.tell_batch   write other entries of a batch, or another receipt (`with_receipt`)
-    writer.tell_files   put other files beside a batch
+    writer.tell_files   put other files beside a batch, or beside a digest of the state
 
 `writer.twin()` is a second writer that goes on from the same history.
 """
@@ -38,8 +38,9 @@ from ledger.log import Log
 from ledger.note import Checkpoint, Signer, Verifier, sign
 from ledger.tlog import Frontier, leaf_hash
 from meter.rules.decide import Decided, decide
-from meter.rules.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey
+from meter.rules.entries import FLOORED_CLASSES, Entry, Genesis, ReceiptKey, StateDigested
 from meter.rules.plain import Run
+from meter.rules.snapshot import files_of, write
 from meter.rules.state import StoredBatch, signing
 from meter.wire import dsse
 from meter.wire.batch import parse_batch
@@ -173,8 +174,11 @@ class Writer(Books):
             vkey = self.signer.verifier.format()
             changes = {"log_key": vkey, "receipt_key": key} | self._genesis
             entry = msgspec.structs.replace(entry, **changes)
+        files = (
+            self.tell_files(files_of(write(self.state))) if isinstance(entry, StateDigested) else []
+        )
         number = super()._append(entry)
-        self._write(entry)
+        self._write(entry, files)
         return number
 
     def _write(self, entry: Entry, files: list[bytes] | None = None) -> None:

@@ -1,6 +1,6 @@
 """The published log under /log/: the files of the folder, as any web server could serve them.
 
-The checkpoint and the hashes are public. Entry bundles and what lies beside the batches hold
+The checkpoint and the hashes are public. Entry bundles and what lies beside entries hold
 contracts and prices, and are for officials' tokens. A tile never changes, so it may be cached for
 ever; the checkpoint changes several times a second. A web server that serves the files itself asks
 here whose token may read entries (`deploy/nginx.conf`).
@@ -42,7 +42,7 @@ async def get_entry_bundle(ask: Ask) -> web.StreamResponse:
 
 
 async def get_attachments(ask: Ask) -> web.StreamResponse:
-    """Envelopes, receipts and signatures of the batches among the entries of a tile."""
+    """Envelopes, receipts and signatures of a tile's batches, and snapshots of the state."""
     return _tile(ask, f"batches/{ask.path('tile')}", public=False)
 
 

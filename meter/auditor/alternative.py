@@ -33,6 +33,7 @@ from meter.rules.commands import (
     MakeAward,
     RecoverDebt,
     WithdrawCoupon,
+    fields_of,
 )
 from meter.rules.decide_command import entries_following
 from meter.rules.effects import (
@@ -291,7 +292,9 @@ class _Alternative:
             sums = self._cut(number, command, entry, problem.code)
             if not sums:
                 return
-            command, entry = replace(command, **sums), replace(entry, **sums)
+            command = replace(command, **sums)
+            plain = fields_of(command)
+            entry = replace(entry, **{name: plain[name] for name in sums})
             judged = _judge(self.state, command, entry)
         self._apply(entry, judged)
 

@@ -36,6 +36,7 @@ from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.kinds.service_keys import check_first_keys
 from meter.rules.kinds.table import read_entry
 from meter.rules.month_book import Numbers
+from meter.rules.snapshot import digest_of, files_of
 from meter.rules.state import RequestId, State, StoredBatch, signing
 from meter.rules.two_persons import asked_by, check_genesis
 from meter.values.problems import Problem
@@ -55,7 +56,9 @@ from meter.wire.receipt import Before, parse_receipt
 
 ATTACHMENTS: Final = ("envelope", "receipt", "signature")
 
-_BATCH: Final = b'"kind":"batch"'  # as canonical JSON has it
+# As canonical JSON has them.
+_BATCH: Final = b'"kind":"batch"'
+_DIGEST: Final = b'"kind":"state_digest"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ _OF_NO_SIGNER = (
     entries.PolicyActivated
     | entries.BudgetSet
     | entries.AccessDigested
+    | entries.StateDigested
     | entries.YearClosed
     | entries.MonthClosed
     | entries.MonthListed
@@ -327,8 +331,8 @@ class Audit:
         attachments: list[bytes],
         tree: Tree,
     ) -> None:
-        if attachments and _BATCH not in data:
-            raise Violation("extra_attachment", "only batches have files beside them")
+        if attachments and _BATCH not in data and _DIGEST not in data:
+            raise Violation("extra_attachment", "only batches and digests have files beside them")
         if self._expected:
             _compare(self._expected.popleft(), data)
             return
@@ -338,6 +342,9 @@ class Audit:
             self._batch(number, entry, data, attachments, tree)
         elif isinstance(entry, entries.Genesis):
             self._genesis(number, entry)
+        elif isinstance(entry, entries.StateDigested):
+            self._command(number, entry, data, fields, tree)
+            check_snapshot(entry, attachments)
         else:
             self._command(number, entry, data, fields, tree)
 
@@ -459,11 +466,11 @@ def _violation(error: Exception) -> Violation:
 
 
 def check_files(data: bytes, attachments: list[bytes]) -> None:
-    """Raise `Violation` where a batch has other files beside it than its entry names.
+    """Raise `Violation` where an entry has other files beside it than it names.
 
     A signature needs the keys of the state, so the replay checks it, as it does a malformed entry.
     """
-    if _BATCH not in data:
+    if _BATCH not in data and _DIGEST not in data:
         return
     try:
         entry = read_entry(msgspec.json.decode(data))
@@ -471,6 +478,17 @@ def check_files(data: bytes, attachments: list[bytes]) -> None:
         return
     if isinstance(entry, BatchAccepted):
         _files(entry, attachments)
+    elif isinstance(entry, entries.StateDigested):
+        check_snapshot(entry, attachments)
+
+
+def check_snapshot(entry: entries.StateDigested, attachments: list[bytes]) -> None:
+    """Raise `Violation` where the files beside a digest are not those of its snapshot."""
+    if not attachments:
+        raise Violation("missing_attachment", "beside a digest lies the snapshot of the state")
+    snapshot = b"".join(attachments)
+    if digest_of(snapshot) != entry.sha256 or files_of(snapshot) != attachments:
+        raise Violation("wrong_snapshot", "the snapshot is not the one that the entry names")
 
 
 def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes, str]:

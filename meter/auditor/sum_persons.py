@@ -6,7 +6,8 @@ Nothing of the core is used here, as in `auditor.sums`, whose code of violation 
                      gives what entry 0 lists, within what any ledger may list; all else was
                      proposed by another person, less than thirty days ago, as it is, and is neither
                      ended nor confirmed. Two persons remain, and a trial ledger has a trial's name.
-                     The service alone gives the digests of the access log, and nothing else.
+                     The service alone gives the digests, of the access log and of the state, and
+                     nothing else.
 """
 
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ _BY_ONE: Final = {
     *("claim_revocation", "order", "payment"),
 }
 _SERVICE: Final = "kashi:service"
-_DIGEST: Final = "access_digest"
+_DIGESTS: Final = ("access_digest", "state_digest")
 _BY_FIRMS: Final = ("claim", "dispute", "month_confirmation")
 # Of an entry and of a request one field has different names.
 _NAMES: Final = {"kind": "applicant"}
@@ -81,9 +82,10 @@ class Persons:
 
     def _is_by_service(self, number: int, fields: dict[str, Any]) -> bool:
         """Return whether the service gave what nobody else gives, and gives nothing else."""
-        if fields["kind"] != _DIGEST and fields["by"] != _SERVICE:
+        is_digest = fields["kind"] in _DIGESTS
+        if not is_digest and fields["by"] != _SERVICE:
             return False
-        if (fields["kind"], fields["by"], fields["person"]) != (_DIGEST, _SERVICE, ""):
+        if not is_digest or (fields["by"], fields["person"]) != (_SERVICE, ""):
             raise _wrong(number, f"a {fields['kind']} entry by {fields['by']}")
         return True
 

@@ -117,7 +117,7 @@ _OF_NO_SUM: Final = {
     *("key", "revocation", "freeze", "unfreeze", "late_window", "provider_amendment"),
     *("log_key", "log_key_retirement", "receipt_key", "receipt_key_retirement"),
     *("person", "person_end", "person_recovery", "token", "token_end"),
-    *("proposal", "proposal_end"),
+    *("proposal", "proposal_end", "state_digest"),
 }
 
 _METERED: Final = ("device-time", "purchase")

@@ -51,6 +51,7 @@ KINDS: Final[Mapping[str, Text]] = {
     "dispute": Text("用量异议", "Record disputed"),
     "dispute_dismissal": Text("用量异议驳回", "Dispute dismissed"),
     "access_digest": Text("查阅记录摘要", "Digest of the access log"),
+    "state_digest": Text("账本状态摘要", "Digest of the ledger's state"),
     "claim": Text("申领提交", "Claim entered"),
     "claim_check": Text("申领初核", "Claim checked"),
     "claim_end": Text("申领结束", "Claim ended"),

@@ -633,6 +633,10 @@ class DigestAccesses(Command, frozen=True, kw_only=True):
     sha256: Sha256Hex
 
 
+class DigestState(Command, frozen=True, kw_only=True):
+    """Put the digest of the rules' state into the ledger; the service does, unasked."""
+
+
 class Propose(Command, frozen=True, kw_only=True):
     """Propose a command that another person then confirms.
 

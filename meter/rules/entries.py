@@ -838,6 +838,16 @@ class AccessDigested(AuthorityEntry, frozen=True, kw_only=True):
     sha256: str
 
 
+class StateDigested(AuthorityEntry, frozen=True, kw_only=True):
+    """The digest of the rules' state after all entries before it, by the service itself.
+
+    `sha256` is the hex digest of its snapshot (`rules/snapshot.py`), which lies beside the entry.
+    """
+
+    kind: Literal["state_digest"] = "state_digest"
+    sha256: str
+
+
 class BatchAccepted(Entry, frozen=True, kw_only=True):
     """A signed batch that was judged; the entries of what it asked for follow at once.
 
@@ -1054,6 +1064,7 @@ LedgerEntry = (
     | MonthListed
     | PoolAllocated
     | AccessDigested
+    | StateDigested
     | ServiceKeyEntry
     | PersonEntry
     | ProposalEntry

@@ -18,6 +18,7 @@ from meter.rules.commands import (
     Command,
     ConfirmProposal,
     DigestAccesses,
+    DigestState,
     Propose,
     RecoverPerson,
     RegisterContract,
@@ -78,7 +79,7 @@ def acting_person(state: State, command: Command, stamp: Stamp) -> str:
 
     Raises `unauthorized`.
     """
-    if isinstance(command, DigestAccesses):
+    if isinstance(command, DigestAccesses | DigestState):
         if stamp.by != SERVICE:
             raise Problem("unauthorized", "the service alone makes it")
         return ""

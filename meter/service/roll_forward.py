@@ -46,6 +46,7 @@ from meter.rules.entries import (
     RecordDisputed,
     RecordReleased,
     RecordVoided,
+    StateDigested,
 )
 from meter.rules.kinds.table import BY_ENTRY, read_entry
 from meter.rules.measure import days_of_batch, days_of_record
@@ -176,6 +177,8 @@ class _Writer:
         entry = read_entry(held.fields)
         self._log.append(held.data, entry.at, entry.postings)
         rows.note_rows(written, state, number, entry, held.data)
+        if isinstance(entry, StateDigested):
+            written.snapshots.append((number, b"".join(held.files)))
         if held.number != submission.first:
             return
         if submission.signed is not None:

@@ -41,6 +41,7 @@ from meter.service.setup import (
     open_database,
     read_origin,
 )
+from meter.service.state_digests import StateDigests
 from meter.tables import connections, load
 from meter.tables.faults import DatabaseFault
 from meter.tables.registry import Registry
@@ -192,10 +193,12 @@ async def leading(  # noqa: PLR0913, PLR0917 - one argument for each part
         stack.push_async_callback(_cancel, looker)
         digesting = asyncio.create_task(AccessDigests(readers, intake, watched).run())
         stack.push_async_callback(_cancel, digesting)
+        snapping = asyncio.create_task(StateDigests(readers, intake).run())
+        stack.push_async_callback(_cancel, snapping)
         publisher = asyncio.create_task(publishing.run())
         stack.push_async_callback(publishing.stop)
         stack.push_async_callback(_cancel, publisher)
-        tasks = [sequencer, publisher, looker, sending, digesting]
+        tasks = [sequencer, publisher, looker, sending, digesting, snapping]
         for event, values in notices.items():
             _log.warning(event, **values)
         yield Leading(watched, intake, registry, publishing.published, tasks)

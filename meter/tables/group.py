@@ -9,9 +9,10 @@ from msgspec import Raw
 from ledger.log import Log
 from meter.host.metrics import Tally
 from meter.host.submission import BatchSubmission, Submission
+from meter.rules import snapshot
 from meter.rules.decide import Decided
 from meter.rules.decide_command import CommandResponse
-from meter.rules.entries import Entry
+from meter.rules.entries import Entry, StateDigested
 from meter.rules.measure import days_of_batches
 from meter.rules.plain import Run
 from meter.rules.state import RequestId, State, StoredBatch
@@ -53,8 +54,10 @@ class Group:
         return min(now, self.latest)
 
     def note_entry(self, state: State, number: int, entry: Entry, data: bytes) -> None:
-        """Note the rows and the money of an entry."""
+        """Note the rows and the money of an entry; a command's is not in the state yet."""
         rows.note_rows(self.written, state, number, entry, data)
+        if isinstance(entry, StateDigested):
+            self.written.snapshots.append((number, snapshot.write(state)))
         self.tally.add(entry.postings)
 
     def note_run(self, run: Run, first: int) -> None:

@@ -38,6 +38,7 @@ from meter.rules.state import (
 )
 from meter.rules.two_persons import command_asked_for, proposed_command
 from meter.tables.connections import Connection
+from meter.tables.faults import told
 from meter.tables.rows import QUARTERS, columns_of
 from meter.tables.write import _SQL
 from meter.values.problems import Problem
@@ -154,6 +155,13 @@ async def load_people(connection: Connection) -> People:
     for number, data in await connection.fetch(_SQL["people_registrations"]):
         register(state, number, read_entry(canon.decode(data)))
     return state.people
+
+
+async def newest_state_digest(connection: Connection) -> int:
+    """Return the number of the newest digest of the state, or 0. Raises `DatabaseFault`."""
+    with told():
+        number: int = await connection.fetchval(_SQL["newest_state_digest"])
+    return number
 
 
 async def load_named(

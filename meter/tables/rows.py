@@ -51,6 +51,7 @@ class Written:
 
     batches: list[tuple[Any, ...]] = field(default_factory=list)
     registrations: list[tuple[int, str, bytes]] = field(default_factory=list)
+    snapshots: list[tuple[int, bytes]] = field(default_factory=list)
     closed_proposals: list[tuple[int, int, bool]] = field(default_factory=list)
     records: list[tuple[Any, ...]] = field(default_factory=list)
     spanned: int = 0  # of the records, those that are in `spans`

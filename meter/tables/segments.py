@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from ledger import store as ledger_store
 from ledger.bundle import Segment
+from meter.rules.snapshot import files_of
 from meter.tables.connections import Connection
 from meter.tables.write import _SQL
 
@@ -17,9 +18,35 @@ async def attachments(
         yield row["entry"], [row["envelope"], row["receipt"], signature]
 
 
+async def _snapshots(
+    connection: Connection, first: int, stop: int
+) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Yield the snapshot beside each digest of the state in `[first, stop)`, in order."""
+    async for entry, snapshot in connection.cursor(
+        _SQL["state_snapshots"], first, stop, prefetch=1
+    ):
+        yield entry, files_of(snapshot)
+
+
+async def _files(
+    connection: Connection, first: int, stop: int
+) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Yield all files beside the entries of `[first, stop)`, in order."""
+    snapshots = _snapshots(connection, first, stop)
+    following = await anext(snapshots, None)
+    async for entry, files in attachments(connection, first, stop):
+        while following is not None and following[0] < entry:
+            yield following
+            following = await anext(snapshots, None)
+        yield entry, files
+    while following is not None:
+        yield following
+        following = await anext(snapshots, None)
+
+
 async def with_attachments(connection: Connection, first: int, stop: int) -> AsyncIterator[Segment]:
     """Yield the segments of `[first, stop)`, both ends of segments, with the files beside them."""
-    attached = attachments(connection, first, stop)
+    attached = _files(connection, first, stop)
     following = await anext(attached, None)
     async for start, count, bundle in ledger_store.bundles(connection, first, stop):
         beside = []

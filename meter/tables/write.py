@@ -103,6 +103,7 @@ async def write(
     """
     await _copy(connection, "batch", written.batches)
     await _copy(connection, "registration", written.registrations)
+    await _copy(connection, "state_snapshot", written.snapshots)
     await _copy(connection, "closed_proposal", written.closed_proposals)
     await _copy(connection, "record", written.records, _RECORD)
     await _copy(connection, "withheld", written.withheld)

@@ -42,7 +42,8 @@ TOLD: Final[Mapping[str, frozenset[Party]]] = {
     **dict.fromkeys(("receipt_key", "receipt_key_retirement"), _OFFICIALS),
     # programmes
     **dict.fromkeys(("policy", "budget", "allocation", "expiry", "year_closing"), _OFFICIALS),
-    **dict.fromkeys(("project", "month_closing", "month_list", "access_digest"), _OFFICIALS),
+    **dict.fromkeys(("project", "month_closing", "month_list"), _OFFICIALS),
+    **dict.fromkeys(("access_digest", "state_digest"), _OFFICIALS),
     # providers
     **dict.fromkeys(("provider", "enlistment", "provider_amendment"), _PROVIDER),
     **dict.fromkeys(("key", "revocation", "batch", "summary"), _PROVIDER),

@@ -136,6 +136,7 @@ def _answer(writer: Writer) -> None:
     writer.dispute("r2")
     writer.dismiss("r2")
     writer.digest_accesses("2025-01-15")
+    writer.digest_state()
 
 
 def _add_people(writer: Writer) -> None:

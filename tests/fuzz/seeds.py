@@ -556,6 +556,7 @@ _BODIES: dict[str, list[dict[str, Any]]] = {
         {"day": "2025-01-15", "rows": 2, "sha256": "0d" * 32},
         {"day": "2030-01-01", "rows": 1, "sha256": "0e" * 32},
     ],
+    "DigestState": [{}],
     "Propose": [
         {"command": "issue", "body": _COUPON},
         {"command": "release", "body": {"provider": "pcl", "id": "r2", "reason": "looked at"}},

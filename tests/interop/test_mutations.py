@@ -402,7 +402,7 @@ FOUND = [
     Found(
         the_signature_of_another_receipt, "entry 7", "bad_receipt_signature", "did not sign this"
     ),
-    Found(a_file_beside_no_batch, "entry 0", "extra_attachment", "only batches have files"),
+    Found(a_file_beside_no_batch, "entry 0", "extra_attachment", "only batches and digests"),
     Found(the_signature_line_doubled, "checkpoint", "bad_note", "has signed twice"),
     Found(a_size_changed, "checkpoint", "bad_note", "does not fit the text"),
     Found(a_signed_size_with_a_leading_zero, "checkpoint", "bad_note", "'0300' is not a number"),

@@ -120,7 +120,7 @@ not_as_decided: month_closing.booked_cost, month_closing.booked_granted, month_c
 not_as_decided: month_closing.first, month_closing.gaps, month_closing.items, month_closing.parts
 not_as_decided: month_list.booked_cost, month_list.booked_granted, month_list.closing
 not_as_decided: month_list.gaps, dispute.record, dispute.years, dispute_dismissal.dispute
-good: access_digest.rows
+not_as_decided: access_digest.rows
 """
 NAMES = """
 not_allowed/unauthorized: genesis.person, genesis.persons.id

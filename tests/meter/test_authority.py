@@ -793,6 +793,7 @@ def every_command() -> Books:
     books.close_month(month, books.state.people.active()[0])
     books.confirm_month(month)
     books.digest_accesses("2025-02-01")
+    books.digest_state()
     return books
 
 
@@ -892,6 +893,7 @@ def test_every_entry_survives_its_bytes():
     books.post(summary=summary("2025-02-01", line("A", 1, "1.000")))
     answer_month(books, "c")
     books.digest_accesses("2025-02-01")
+    books.digest_state()
     end_year(books, 2026)
     kinds = {type(entry) for entry in books.entries}
     assert kinds == set(BY_ENTRY) - {

@@ -359,7 +359,7 @@ OF_CLAIMS = "claim claim_check approval"
 WHOM = {
     "": "genesis policy allocation year_closing budget person token proposal proposal_end"
     " token_end person_end person_recovery month_closing month_list"
-    " access_digest",
+    " access_digest state_digest",
     "provider:pcl": "provider key revocation batch provider_amendment summary enlistment",
     "provider:szdex": "provider key batch",
     f"enterprise:{ALPHA}": "enterprise allotment issue enterprise_amendment withdrawal"

@@ -58,12 +58,12 @@ def test_a_command_that_moves_money_needs_an_idempotency_key_and_no_other():
 
 def test_records_and_usage_are_loaded_for_the_commands_that_need_them():
     assert named("names_record") == {"release", "void", "dispute"}
-    assert named("names_numbers") == {"month_closing"}
+    assert named("names_numbers") == {"month_closing", "state_digest"}
     assert named("changes_terms") == {"amendment"}
 
 
 def test_two_persons_give_each_command_but_those_that_are_named():
-    assert named("persons", 0) == {"person_recovery", "access_digest"}
+    assert named("persons", 0) == {"person_recovery", "access_digest", "state_digest"}
     assert named("persons", 1) == BY_ONE_PERSON
     assert named("persons", 2) == set(BY_NAME) - BY_ONE_PERSON - named("persons", 0)
 

@@ -109,7 +109,7 @@ def test_one_person_gives_what_the_list_names_and_nothing_else():
         *("proposal", "proposal_end", "resolution", "revocation", "token_end"),
     ] == ALONE
     assert {name for name, kind in BY_NAME.items() if kind.command and kind.persons == 0} == {
-        *("person_recovery", "access_digest")
+        *("person_recovery", "access_digest", "state_digest")
     }
     assert set(PROPOSABLE) == {
         *("policy", "provider", "enlistment", "key", "revocation", "enterprise", "contract"),
@@ -277,6 +277,7 @@ def test_a_proposal_ends_with_its_maker():
         ("proposal_end", {"proposal": "1"}),
         ("person_recovery", {"id": "x", "token": "x-1"}),
         ("access_digest", {"day": "2025-01-01", "rows": 1, "sha256": "0d" * 32}),
+        ("state_digest", {}),
         ("batch", {}),
         ("issue", {}),
         ("issue", ISSUE | {"amount": 400}),

@@ -27,7 +27,7 @@ from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE, DataFolder
 from meter.host.postgres import PostgresError, find_program
 from meter.publish.log_folder import LogMissing
-from meter.rules.commands import DigestAccesses, IssueCoupon, RegisterContract
+from meter.rules.commands import DigestAccesses, DigestState, IssueCoupon, RegisterContract
 from meter.rules.kinds.access_digests import SERVICE
 from meter.rules.kinds.table import BY_NAME
 from meter.rules.verified import verified
@@ -189,6 +189,7 @@ async def answer(diary: Diary) -> None:
     await diary.ask("/v1/records/dispute/dismiss", **(record | {"provider": "pcl", "id": "a3"}))
     digest = DigestAccesses(day="2026-01-31", rows=1, sha256="0d" * 32)
     await diary.service.intake.command(digest, SERVICE, None)
+    await diary.service.intake.command(DigestState(), SERVICE, None)
 
 
 async def sell(diary: Diary) -> None:
@@ -363,6 +364,7 @@ async def rows(dsn: str) -> dict[str, Any]:
         "ledger.segment": "first",
         "meter.batch": "entry",
         "meter.request": "owner, key",
+        "meter.state_snapshot": "entry",
     }
     found: dict[str, Any] = {
         table: await ask(dsn, f"SELECT * FROM {table} ORDER BY {key}")

@@ -234,7 +234,7 @@ persons: month_closing.person, month_confirmation.person, dispute.person, disput
 """
 ENTRIES = """
 persons: genesis left out, withdrawal left out, proposal_end left out, proposal_end twice
-persons: person_recovery left out, access_digest left out
+persons: person_recovery left out, access_digest left out, state_digest left out
 access: access_digest twice
 pool pool pool good pool: policy twice
 good: provider twice, key twice, revocation twice, enterprise twice, contract_funds twice
@@ -242,7 +242,7 @@ good: project twice, project_funds twice, project_audit twice, batch left out, b
 good: freeze twice, unfreeze twice, enterprise_amendment twice, provider_amendment twice
 good: late_window twice, enlistment twice, person twice, token twice, proposal twice
 good: token_end twice, person_end twice, person_recovery twice, payment twice, recovery twice
-good: forfeit twice
+good: forfeit twice, state_digest twice
 contract contract contract contract cost applicant: contract twice
 allocation: allocation twice, allotment left out, allotment twice
 year need applicant: issue twice

@@ -125,6 +125,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/sum_summaries.py": ("test_summaries", "test_sum_bends"),
     "meter/rules/kinds/late_windows.py": ("test_late_windows",),
     "meter/rules/kinds/access_digests.py": ("test_access_digests",),
+    "meter/rules/kinds/state_digests.py": ("test_state_digests",),
     "meter/rules/kinds/months.py": ("test_months", "test_disputes"),
     "meter/rules/kinds/disputes.py": ("test_disputes",),
     "meter/rules/month_book.py": ("test_months", "test_disputes"),

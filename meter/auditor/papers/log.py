@@ -107,7 +107,7 @@ class _KeepingAudit(Audit):
     ) -> None:
         super().entry(number, data, fields, attachments, tree)
         self._kept.write(data + b"\n")
-        if attachments:
+        if len(attachments) == len(ATTACHMENTS):  # a batch's, not a snapshot
             envelope = attachments[ATTACHMENTS.index("envelope")]
             self.places[number] = self._envelopes.tell(), len(envelope)
             self._envelopes.write(envelope)

@@ -397,6 +397,13 @@ FROM ledger.head;
 SELECT entry, envelope, receipt, signature FROM meter.batch
 WHERE entry >= $1 AND entry < $2 ORDER BY entry;
 
+-- name: state_snapshots
+-- What lies beside the digests in [$1, $2).
+SELECT entry, snapshot FROM meter.state_snapshot WHERE entry >= $1 AND entry < $2 ORDER BY entry;
+
+-- name: newest_state_digest
+SELECT coalesce(max(entry), 0) FROM meter.registration WHERE kind = 'state_digest';
+
 -- name: token
 SELECT role, subject, secret, expires_at, revoked_at IS NOT NULL AS revoked
 FROM meter.token WHERE id = $1;

@@ -1,6 +1,7 @@
 -- What the service keeps beside the ledger's entries.
 --
--- `batch` and `seq_conflict` are evidence: signed bytes as they came, append-only. `token`,
+-- `batch` and `seq_conflict` are evidence: signed bytes as they came, append-only; `state_snapshot`
+-- is what was published beside entries, and append-only too. `token`,
 -- `request`, what the pages need (`person`, `sign_in_link`, `session`, `act`), who asked what (`access`),
 -- and the alerts of people (`alert_…`) belong to the service. All other tables are projections of the entries: the service writes them in the
 -- transaction that appends the entries, loads its state from them, and `kashi rebuild` makes them
@@ -27,6 +28,12 @@ CREATE TABLE meter.batch (
 CREATE UNIQUE INDEX batch_by_payload ON meter.batch (payload);
 ALTER TABLE meter.batch ALTER COLUMN envelope SET STORAGE EXTERNAL;
 ALTER TABLE meter.batch ALTER COLUMN receipt SET STORAGE EXTERNAL;
+
+-- What lies beside an entry `state_digest`, which names its digest.
+CREATE TABLE meter.state_snapshot (
+    entry    bigint PRIMARY KEY,
+    snapshot bytea NOT NULL
+);
 
 -- A signed batch whose number holds another batch: proof of what its provider did. `size` is the
 -- ledger's when it came, and `number` orders those of one size.
@@ -509,12 +516,15 @@ ALTER TABLE meter.alert ENABLE ALWAYS TRIGGER waits;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.batch
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.batch ENABLE ALWAYS TRIGGER append_only;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.state_snapshot
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+ALTER TABLE meter.state_snapshot ENABLE ALWAYS TRIGGER append_only;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.seq_conflict
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 
 GRANT USAGE ON SCHEMA meter TO :"service";
-GRANT SELECT, INSERT ON meter.batch, meter.seq_conflict, meter.request, meter.token,
+GRANT SELECT, INSERT ON meter.batch, meter.state_snapshot, meter.seq_conflict, meter.request, meter.token,
     meter.person, meter.sign_in_link, meter.session, meter.act, meter.access,
     meter.closed_access_day TO :"service";
 GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt, meter.alert_key,
