@@ -77,6 +77,20 @@ def story() -> Writer:
     return fuzzed.story().twin()
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("size", "last_at", "genesis_hash", "people", "disputes", "streams", "spelled"),
+        *("pools", "coupons", "closed", "claims", "awards", "contract_nos", "access_digest"),
+    ],
+)
+def test_a_state_of_a_snapshot_has_all_that_the_first_one_holds_for_good(part):
+    writer = story()
+    again = state_of(write(writer.state), registrations(writer.entries))
+    assert getattr(again, part)
+    assert getattr(again, part) == getattr(writer.state, part)
+
+
 def test_a_snapshot_is_of_the_entries_and_of_nothing_that_is_held_beside():
     books = story()
     snapshot = write(books.state)
