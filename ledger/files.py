@@ -1,8 +1,8 @@
 """The file operations for a folder that must be whole after any crash.
 
 There are few of them, because a test lets each one fail, before or after it took effect. Bytes that
-`append` wrote survive a power cut once it returns. A name that was made, changed or removed
-survives one after `sync_folder` of its folder.
+`append` wrote survive a power cut once it returns, those that `write` wrote after a `sync` of their
+file. A name that was made, changed or removed survives one after a sync of its folder.
 
 What is written may hold contracts and prices. So files and folders are the owner's alone, 0600 and
 0700, whatever the umask and whatever was there. A warning says that something was closed to others.
@@ -13,6 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,6 +24,8 @@ FOLDER_MODE: Final = 0o700
 GROUP_FILE_MODE: Final = 0o640
 GROUP_FOLDER_MODE: Final = 0o750
 _OTHERS: Final = 0o077
+# A file system makes what is synced meanwhile safe with the same write of its journal.
+_SYNCING: Final = ThreadPoolExecutor(8, "sync")
 
 _log: Final = logging.getLogger(__name__)
 
@@ -40,6 +43,15 @@ class Files:
             file.flush()
             os.fsync(file.fileno())
 
+    def write(self, path: Path, chunks: Iterable[bytes]) -> None:
+        """Write to the end of a file, which is made if it is missing; `sync` makes it safe."""
+        with open_private(path, append=True, mode=self.file_mode) as file:
+            file.writelines(chunks)
+
+    def sync(self, paths: Iterable[Path]) -> None:
+        """Sync files and folders all at once, in any order."""
+        list(_SYNCING.map(_sync, paths))
+
     def rename(self, old: Path, new: Path) -> None:
         """Rename a file; a file that has the new name is replaced."""
         old.replace(new)
@@ -56,11 +68,7 @@ class Files:
             path.unlink()
 
     def sync_folder(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(path)
 
 
 class GroupFiles(Files):
@@ -68,6 +76,14 @@ class GroupFiles(Files):
 
     file_mode = GROUP_FILE_MODE
     folder_mode = GROUP_FOLDER_MODE
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def files_of(folder: Path) -> Files:

@@ -42,7 +42,7 @@ _CHUNK_BYTES: Final = 1024 * 1024  # read at once of a file, which may be larger
 class FolderWriter:
     """Writes a log into a folder, from its first entry on or from where the folder ends.
 
-    Added entries become drafts, each synced; `settle` gives the drafts their names, and `show`
+    Added entries become drafts; `settle` makes them safe and gives them their names, and `show`
     replaces the checkpoint. After a method has raised, discard the writer: it no longer matches the
     folder.
     """
@@ -100,10 +100,10 @@ class FolderWriter:
         """Name all drafts and make them safe from a crash; the checkpoint stays the one before."""
         if self.size > self._settled:
             self._write_edge()
+        self._files.sync(map(self._draft, self._drafts))
         for tile in self._drafts:
             self._name(tile)
-        for folder in sorted(self._unsynced):
-            self._files.sync_folder(folder)
+        self._files.sync(self._unsynced)
         self._settled = self.size
         self._drafts.clear()
         self._unsynced.clear()
@@ -174,7 +174,7 @@ class FolderWriter:
         """
         draft = self._draft(Tile("batches", (self.size - 1) // TILE_WIDTH, TILE_WIDTH))
         before = _chunks(self._batches) if self._batches not in (None, draft) else ()
-        self._files.append(draft, chain(before, [bytes(self._attachments)]))
+        self._files.write(draft, chain(before, [bytes(self._attachments)]))
         self._attachments.clear()
         self._batches = draft
 
@@ -188,7 +188,7 @@ class FolderWriter:
 
     def _write(self, tile: Tile, data: bytes) -> None:
         if not has_tile(self._settled, tile):
-            self._files.append(self._draft(tile), [data])
+            self._files.write(self._draft(tile), [data])
             self._drafts.append(tile)
 
     def _name(self, tile: Tile) -> None:

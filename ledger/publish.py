@@ -3,9 +3,9 @@
 The folder alone is a full backup, attachments included. What a signed checkpoint covers stays for
 good, and a tile that has its name never changes. The steps of a publish are, in this order:
 
-    1  write each new tile as a draft, and sync it
+    1  write each new tile as a draft
     2  compare the root over all entries with the one that the caller expects
-    3  rename the drafts to their names, and sync each folder that has a new name
+    3  sync the drafts, rename them to their names, and sync each folder that has a new name
     4  sign the checkpoint
     5  write and sync its draft, rename it, sync the folder
     6  remove the partial tiles that have become full ones
@@ -21,7 +21,8 @@ checkpoint in the folder stays the one before, and the next `settle` goes on fro
 A publish syncs each new file once, each folder with a new name once, and twice for the checkpoint.
 A few entries take eight syncs: three files (entries, their hashes, their attachments), their three
 folders, and the checkpoint's two. After an `open`, the folders above those are synced once too, up
-to the log's own.
+to the log's own. The files are synced all at once, and so are the folders: a publish waits four
+times for the disk, however many entries it has.
 
 One process publishes to a folder; another is refused. This module reads no database, does not wait
 and knows no time.

@@ -496,9 +496,10 @@ def publishing_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let every write into a published folder fail."""
 
-    def append(*_: Any) -> None:
+    def write(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "no space left on the device")
 
     with monkeypatch.context() as full:
-        full.setattr(Files, "append", append)
+        full.setattr(Files, "append", write)
+        full.setattr(Files, "write", write)
         yield

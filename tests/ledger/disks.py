@@ -6,11 +6,14 @@
     disk.after_power_cut(tmp_path / "after", Random(0))
 
 The folder below `root` is what processes see; it stays when only the process ends. A power cut
-keeps what was synced, and any subset of the later changes of names: each folder is a dict of names,
-and a list of changes that wait for a sync. The disk may go on after it broke: set `stop`.
+keeps what was synced, any subset of the later changes of names, and of a file's later bytes all or
+half: each folder is a dict of names, and a list of changes that wait for a sync. What is synced at
+once is synced in some order, one after the other. The disk may go on after it broke: set `stop`.
 """
 
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,15 @@ from ledger.files import Files
 
 BEFORE, TORN, AFTER = "before", "torn", "after"
 
-# A name stands for the bytes of a file, or for a folder below.
+# A name stands for a file, or for a folder below.
 _FOLDER = object()
+_Names = dict[Path, dict[str, Any]]
+
+
+@dataclass
+class _File:
+    data: bytes
+    safe: int = 0  # bytes, from the first on
 
 
 class Broken(OSError):  # noqa: N818 - the name says what the disk is
@@ -34,23 +44,25 @@ class Disk(Files):
         root.mkdir(exist_ok=True)
         self.root, self.stop, self.mode = root, stop, mode
         self.operations: list[tuple[str, str]] = []
-        self._files: dict[Path, bytearray] = {}
+        self._files: dict[Path, _File] = {}
         self._safe: dict[Path, dict[str, Any]] = {}
         self._waiting: dict[Path, list[dict[str, Any]]] = {}
+        self._order = random.Random(0)
         self._read(root)
 
     def append(self, path, chunks):
         data = b"".join(chunks)
 
-        def write(part):
-            with path.open("ab") as file:
-                file.write(part)
-            if path not in self._files:
-                self._files[path] = bytearray()
-                self._change(path.parent, {path.name: self._files[path]})
-            self._files[path] += part
+        def append(part):
+            self._write(path, part)
+            self._make_safe(path)
 
-        self._do("append", path, lambda: write(data), lambda: write(data[: len(data) // 2]))
+        self._do("append", path, lambda: append(data), lambda: append(data[: len(data) // 2]))
+
+    def write(self, path, chunks):
+        data = b"".join(chunks)
+        half = data[: len(data) // 2]
+        self._do("write", path, lambda: self._write(path, data), lambda: self._write(path, half))
 
     def rename(self, old, new):
         def rename():
@@ -81,22 +93,37 @@ class Disk(Files):
 
         self._do("remove", path, remove)
 
-    def sync_folder(self, path):
-        def sync():
-            for change in self._waiting.pop(path, []):
-                self._safe[path] |= change
+    def sync(self, paths):
+        paths = sorted(paths)
+        for path in self._order.sample(paths, len(paths)):
+            self.sync_folder(path)
 
-        self._do("sync", path, sync)
+    def sync_folder(self, path):
+        self._do("sync", path, lambda: self._make_safe(path))
 
     def after_power_cut(self, out: Path, survives: Callable[[], bool]) -> Path:
-        """Make a folder that a power cut may leave; `survives` decides on each change."""
+        """Make a folder that a power cut may leave; `survives` decides on each change and file."""
         names = {folder: dict(held) for folder, held in self._safe.items()}
         for folder, changes in self._waiting.items():
             for change in changes:
                 if survives():
                     names[folder] |= change
-        self._write(self.root, out, names)
+        self._copy(self.root, out, names, survives)
         return out
+
+    def _write(self, path: Path, part: bytes) -> None:
+        with path.open("ab") as file:
+            file.write(part)
+        if path not in self._files:
+            self._files[path] = _File(b"")
+            self._change(path.parent, {path.name: self._files[path]})
+        self._files[path].data += part
+
+    def _make_safe(self, path: Path) -> None:
+        if path in self._files:
+            self._files[path].safe = len(self._files[path].data)
+        for change in self._waiting.pop(path, []):
+            self._safe[path] |= change
 
     def _do(
         self,
@@ -124,12 +151,20 @@ class Disk(Files):
                 held[each.name] = _FOLDER
                 self._read(each)
             else:
-                held[each.name] = self._files[each] = bytearray(each.read_bytes())
+                data = each.read_bytes()
+                held[each.name] = self._files[each] = _File(data, len(data))
 
-    def _write(self, folder: Path, out: Path, names: dict[Path, dict[str, Any]]) -> None:
+    def _copy(
+        self,
+        folder: Path,
+        out: Path,
+        names: dict[Path, dict[str, Any]],
+        survives: Callable[[], bool],
+    ) -> None:
         out.mkdir()
         for name, held in names[folder].items():
             if held is _FOLDER:
-                self._write(folder / name, out / name, names)
+                self._copy(folder / name, out / name, names, survives)
             elif held is not None:
-                (out / name).write_bytes(held)
+                kept = len(held.data) if survives() else (held.safe + len(held.data)) // 2
+                (out / name).write_bytes(held.data[:kept])

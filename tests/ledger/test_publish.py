@@ -13,7 +13,7 @@ import pytest
 from ledger.bundle import Segment, decode_attachments, encode_bundle
 from ledger.cosign import Cosigner, add_cosignatures
 from ledger.errors import BadBundle, BadFolder, BadNote
-from ledger.files import DISK
+from ledger.files import DISK, Files
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Signer, open_checkpoint, sign
 from ledger.publish import Ahead, InUse, OtherRoot, Publisher
@@ -204,12 +204,51 @@ def test_a_partial_tile_stays_while_the_full_one_is_not_beside_it(tmp_path):
     assert len(kept) == 3
 
 
-def test_a_publish_of_a_few_entries_makes_eight_syncs(tmp_path, monkeypatch):
-    roots, synced, fsync = Log(261), [], os.fsync
-    with Publisher.open(tmp_path / "log", *by(LOG), roots) as publisher:
-        publisher.publish(segments(0, 259), roots(259))
+class Waiting(Files):
+    """A disk that counts how often it is waited for; what is synced at once is one wait."""
+
+    waits = 0
+
+    def append(self, path, chunks):
+        self.waits += 1
+        super().append(path, chunks)
+
+    def sync(self, paths):
+        self.waits += 1
+        super().sync(paths)
+
+    def sync_folder(self, path):
+        self.waits += 1
+        super().sync_folder(path)
+
+
+@pytest.mark.parametrize(
+    ("size", "syncs"),
+    [
+        (261, 3 + 3 + 2),  # entries, their hashes, their attachments; the folders; the checkpoint
+        (1_000, 3 * 3 + 1 + 7 + 2),  # of three tiles; the level above has a wider one
+    ],
+)
+def test_a_publish_waits_four_times_for_the_disk_and_syncs_only_what_it_wrote(
+    tmp_path, monkeypatch, size, syncs
+):
+    disk, synced, fsync = Waiting(), [], os.fsync
+    with Publisher.open(tmp_path / "log", *by(LOG), Log(size), disk) as publisher:
+        publisher.publish(segments(0, 259), tree().root(259))
+        disk.waits = 0
         monkeypatch.setattr(os, "fsync", lambda number: synced.append(fsync(number)))
-        publisher.publish(segments(259, 261), roots(261))
+        publisher.publish(segments(259, size), tree().root(size))
+    assert (disk.waits, len(synced)) == (4, syncs)
+
+
+def test_attachments_are_synced_once_however_large(tmp_path, monkeypatch):
+    leaf, synced, fsync = leaf_hash(b"entry"), [], os.fsync
+    one, two = (Frontier.over(leaf * count).root() for count in (1, 2))
+    large = Segment(1, encode_bundle([b"entry"]), [(0, [bytes(1024 * 1024)] * 3)])
+    with Publisher.open(tmp_path / "log", *by(LOG), {1: one, 2: two}.get) as publisher:
+        publisher.publish([large], one)
+        monkeypatch.setattr(os, "fsync", lambda number: synced.append(fsync(number)))
+        publisher.publish([large], two)
     assert len(synced) == 8
 
 
