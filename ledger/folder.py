@@ -66,7 +66,7 @@ class FolderWriter:
         # The file with the attachments of the last tile, except those that wait in memory.
         self._batches = self._find_batches()
         self._attachments = bytearray()
-        self._drafts: list[Tile] = []
+        self._drafts: dict[Tile, Path] = {}
         self._outgrown: list[Path] = []
 
     def add(self, data: bytes, attachments: Sequence[bytes] = ()) -> None:
@@ -100,9 +100,9 @@ class FolderWriter:
         """Name all drafts and make them safe from a crash; the checkpoint stays the one before."""
         if self.size > self._settled:
             self._write_edge()
-        self._files.sync(map(self._draft, self._drafts))
-        for tile in self._drafts:
-            self._name(tile)
+        self._files.sync(self._drafts.values())
+        for tile, draft in self._drafts.items():
+            self._name(tile, draft)
         self._files.sync(self._unsynced)
         self._settled = self.size
         self._drafts.clear()
@@ -164,7 +164,7 @@ class FolderWriter:
         if self._attachments or self._batches not in (None, self._draft(batches)):
             self._write_attachments()
         if self._batches:
-            self._drafts.append(batches)
+            self._drafts[batches] = self._batches
             self._batches = None if batches.is_full else self._path(batches)
 
     def _write_attachments(self) -> None:
@@ -188,11 +188,11 @@ class FolderWriter:
 
     def _write(self, tile: Tile, data: bytes) -> None:
         if not has_tile(self._settled, tile):
-            self._files.write(self._draft(tile), [data])
-            self._drafts.append(tile)
+            draft = self._drafts[tile] = self._draft(tile)
+            self._files.write(draft, [data])
 
-    def _name(self, tile: Tile) -> None:
-        path, draft = self._path(tile), self._draft(tile)
+    def _name(self, tile: Tile, draft: Path) -> None:
+        path = self._path(tile)
         self._unsynced.add(self._enter(path.parent))
         # A crash leaves the same bytes. Others may have been read, under a checkpoint now lost.
         if path.exists() and not _has_same_bytes(path, draft):
