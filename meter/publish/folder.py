@@ -38,7 +38,7 @@ from meter.publish.log_folder import LogFolder, run_to_end
 from meter.publish.witnesses import Failure, Held, Published, Witnesses
 from meter.tables import connections
 
-RHYTHM_SECONDS: Final = 0.1
+RHYTHM_SECONDS: Final = 0.125  # which leaves as much to a publish that begins late
 RETRY_SECONDS: Final = 1.0  # after a fault of disk or database, or without a quorum
 MISSING_SECONDS: Final = 10.0  # until missing witnesses are asked again
 STOP_SECONDS: Final = 5.0  # for the last publish of a service that ends
