@@ -22,7 +22,7 @@ _SIGNATURES: Final = 226  # of the envelope and of the receipt
 class Shares:
     """The work of each process so far."""
 
-    def __init__(self, processes: int = 1) -> None:
+    def __init__(self, processes: int) -> None:
         self._work = [0] * max(processes, ADDING + 1)
         self._processes = processes
 
