@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pypdf
 
+from meter.auditor.papers.pdf import draw, table_of
 from meter.auditor.papers.report import FIGURES
 from meter.auditor.papers.report_pdf import picture
 
 PAGE = Path(__file__).with_name("report_page.txt")
+NAMES = {"title": "A table", "author": "kashi", "foot": "foot"}
 PAYLOAD = {
     "language": "en",
     "auditor": "An auditor",
@@ -61,3 +63,16 @@ def test_a_report_is_drawn_as_it_was_looked_at():
         PAGE.write_text(drawn, encoding="utf-8")
         raise AssertionError(f"{PAGE.name} was written: look at it")
     assert drawn == PAGE.read_text(encoding="utf-8")
+
+
+def test_each_cell_of_a_table_begins_at_the_top_of_its_row():
+    rows = [["short", "topmost " * 9], ["highest " * 9, "brief"]]
+    page = pypdf.PdfReader(io.BytesIO(draw([table_of(rows, [], [80, 80])], **NAMES))).pages[0]
+    tops: dict[str, float] = {}
+
+    def note(text: str, box: list[float], line: list[float], *_: object) -> None:
+        if text.strip():
+            tops.setdefault(text.split()[0], box[5] + line[5])
+
+    page.extract_text(visitor_text=note)
+    assert tops["short"] == tops["topmost"] > tops["highest"] == tops["brief"] > tops["foot"]

@@ -381,6 +381,13 @@ def test_a_value_that_was_not_filled_in_is_refused(folder, tmp_path, value, said
         read_audited(sheet, sample_of(folder))
 
 
+def test_an_entry_that_is_no_number_is_told_with_its_row(folder, tmp_path):
+    count = len(rows_of(folder / "sample.csv"))
+    sheet = filled(folder, tmp_path / "a.csv", ["1.00"] * count, entry="x")
+    with pytest.raises(BadSheet, match=re.escape("row 2: entry is no number: 'x'")):
+        read_audited(sheet, sample_of(folder))
+
+
 def test_a_sheet_that_lacks_a_record_is_refused(writer, log, folder, tmp_path):
     lines = (folder / "sample.csv").read_bytes().splitlines(keepends=True)
     (tmp_path / "a.csv").write_bytes(b"".join(lines[:-1]))

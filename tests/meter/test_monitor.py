@@ -95,6 +95,10 @@ async def test_a_log_that_grows_is_followed_and_judged_and_kept_whole(site, watc
         report = verify(watch.data / "log", site.writer.signer.verifier, Audit())
         assert report.ok, report.findings
         assert report.size == site.size
+        followed = [line for line in watch.lines if line.get("event") == "followed"]
+        root = claimed_checkpoint(site.checkpoint).root.hex()
+        told = {"size": site.size, "judged": site.size, "root": root}
+        assert {name: followed[-1].get(name) for name in told} == told
     assert watch.alarms() == set()
     assert site.size > 512
     # No more is kept than a log of that size has.

@@ -68,6 +68,20 @@ async def test_a_fork_is_kept_by_the_look_that_finds_it(site, watch):
     assert watch.alarms() == {"fork"}
 
 
+async def test_ten_branches_are_kept_and_no_more(site, watch):
+    twins = [site.writer.twin() for _ in range(11)]
+    site.post(3)
+    site.publish()
+    await watch.poll()
+    for number, twin in enumerate(twins):
+        twin.contract(f"other-{number}")
+        site.publish(twin)
+        await watch.poll()
+    names = [f"fork-{number}" for number in range(1, 11)]
+    assert list(watch.monitor.alarms.details("fork")) == names
+    assert {file.stem for file in (watch.data / "evidence").glob("fork-*.json")} == set(names)
+
+
 MONITORS = {"kind": "fork", "at": 1, "ours": "a", "theirs": "b", "root": "", "hashes": []}
 WITNESSES = {"kind": "fork", "at": 1, "signed": "", "offered": "b", "old": 1, "hashes": []}
 
