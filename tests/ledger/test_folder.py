@@ -173,6 +173,18 @@ def test_a_file_longer_than_it_may_be_is_not_read(tmp_path):
         assert str(2**40) in refused(read)
 
 
+def test_three_entries_of_the_largest_size_are_read_and_a_byte_more_is_not(tmp_path):
+    out, tile = exported(tmp_path / "out", 3), Tile("entries", 0, 3)
+    largest = bytes(65_535)
+    (out / tile.path).write_bytes((b"\xff\xff" + largest) * 3)
+    assert FolderReader(out).entries(tile) == [largest] * 3
+    with (out / tile.path).open("ab") as file:
+        file.write(b"x")
+    assert refused(FolderReader(out).entries, tile).endswith(
+        f"{tile.path} has 196612 bytes, at most 196611 are right"
+    )
+
+
 def test_a_tile_of_hashes_that_is_cut_is_refused(tmp_path):
     out = exported(tmp_path / "out", 3)
     with (out / "tile/0/000.p/3").open("r+b") as file:

@@ -150,6 +150,24 @@ async def test_single_entries_are_found_in_any_order_and_those_beyond_the_end_le
         assert await store.entries_at(owner, [number]) == {number: entry(number)}
 
 
+async def test_what_there_was_at_an_instant_is_known_by_entry_and_by_commit(owner):
+    assert await store.size_at(owner, 7) == 0
+    assert await store.commit_before(owner, 7) is None
+    log, epoch = await writer(owner)
+    for instants in ((2, 2, 5), (5,), (9, 10)):
+        for at in instants:
+            log.append(b'{"at":%d}' % at, at, ())
+        async with owner.transaction():
+            await store.append(owner, epoch, log.take_group())
+    sizes = [await store.size_at(owner, instant) for instant in range(12)]
+    assert sizes == [0, 0, 2, 2, 2, 4, 4, 4, 4, 5, 6, 6]
+    commits = [await store.commit_before(owner, instant) for instant in range(12)]
+    assert commits == [None] * 5 + [(4, 5)] * 5 + [(6, 10)] * 2
+    commits = [await store.commit_within(owner, number) for number in range(6)]
+    assert commits == [(3, 5)] * 3 + [(4, 5)] + [(6, 10)] * 2
+    assert await store.sizes_before(owner, [0, 5, 6, 10, 11]) == [0, 0, 4, 4, 6]
+
+
 async def test_a_group_that_is_rolled_back_leaves_nothing(owner):
     log, epoch = await filled(owner)
     before = await store.head(owner)
