@@ -13,8 +13,9 @@ from ledger.errors import CannotCheck, NoCheckpoint, OtherKey, Violation
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, Signer, open_checkpoint, sign
 from ledger.prove import MAX_FINDINGS
+from ledger.report import Check, Finding
 from ledger.tiles import level_tiles, tile_path
-from ledger.tlog import EMPTY_ROOT, leaf_hash
+from ledger.tlog import EMPTY_ROOT, Frontier, leaf_hash
 from ledger.verify import verify as verify_with
 from tests.ledger.exported import (
     LOG,
@@ -600,3 +601,37 @@ def test_a_page_in_place_of_a_checkpoint_is_no_checkpoint(tmp_path):
         (folder / "checkpoint").write_bytes(page)
         with pytest.raises(NoCheckpoint):
             verdict(folder)
+
+
+# Since an earlier checkpoint
+
+
+def since(size, root=None):
+    """Return the checkpoint of the first entries, or one of another root."""
+    hashes = map(leaf_hash, map(entry_of, range(size)))
+    return Checkpoint(ORIGIN, size, root or Frontier.over(b"".join(hashes)).root())
+
+
+@pytest.mark.parametrize("size", [0, 1, 256, 257, 512, 513])
+def test_a_log_has_grown_from_each_of_its_checkpoints_and_from_no_other(tmp_path, size):
+    out = exported(tmp_path / "out", 513)
+    report = verify(out, replay=Hashes(), since=since(size))
+    assert report.findings == []
+    assert Check("entries as seen before", size) in report.checks
+    report = verify(out, replay=Hashes(), since=since(size, bytes(32)))
+    detail = f"its first {size} entries are others than those it had then"
+    assert report.findings == [Finding("forked", detail, file="checkpoint")]
+    assert "entries as seen before" not in {check.name for check in report.checks}
+
+
+def test_a_log_of_fewer_entries_than_it_had_is_rolled_back(tmp_path):
+    report = verify(exported(tmp_path / "out", 5), replay=Hashes(), since=since(6))
+    detail = "the log had 6 entries, and now has 5"
+    assert report.findings == [Finding("rolled_back", detail, file="checkpoint")]
+
+
+def test_of_a_damaged_log_only_the_damage_is_told(tmp_path):
+    out = exported(tmp_path / "out", 5)
+    replace_entries(out, 5, {2: entry_of(3)})
+    report = verify(out, replay=Hashes(), since=since(4))
+    assert report.findings == verdict(out).findings != []

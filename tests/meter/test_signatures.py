@@ -6,7 +6,7 @@ from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
 from ledger.verify import Check
 from meter.auditor.replay import Audit, Signatures
-from tests.meter.test_audit import honest_history, usage, world
+from tests.meter.test_audit import audited, honest_history, usage, world
 from tests.writer import Writer
 
 
@@ -25,7 +25,10 @@ def test_each_batch_has_a_signature_and_its_receipt_as_many_as_keys_sign():
     batches = [number for number, each in enumerate(writer.entries) if each.kind == "batch"]
     signed = sum(writer.files[number][2].count(b"keyid=") for number in batches)
     assert len(batches) > 5
-    assert checked(writer).checks == [Check("signatures", len(batches) + signed)]
+    every = Check("signatures", len(batches) + signed)
+    assert checked(writer).checks == [every]
+    report, _ = audited(writer)
+    assert [each for each in report.checks if each.name == every.name] == [every]
 
 
 def test_a_signature_of_another_batch_is_found():
