@@ -144,7 +144,9 @@ def test_a_workbook_has_the_same_figures_and_what_makes_them_and_always_the_same
         good(kashi(*words_for(log, writer, "2025", "2026", tmp_path / name)))
     one, two = ((tmp_path / name / "comparison.xlsx").read_bytes() for name in ("one", "two"))
     assert one == two
-    found = json.loads((tmp_path / "one" / "comparison.json").read_text())
+    text = (tmp_path / "one" / "comparison.json").read_text()
+    found = json.loads(text)
+    assert text == json.dumps(found, ensure_ascii=False, indent=1) + "\n"
     book = openpyxl.load_workbook(tmp_path / "one" / "comparison.xlsx")
     _, *rows = book["differences"].values
     told = [(*row[:3], *(f"{value:.2f}" for value in row[3:6])) for row in rows]

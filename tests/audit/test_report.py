@@ -116,7 +116,10 @@ def test_the_picture_shows_what_was_signed(log, writer, key, tmp_path, language)
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_each_rule_is_told_in_the_reports_language(log, writer, key, tmp_path, language):
-    report = payload_of(made(log, writer, key, tmp_path / "r", "--lang", language))
+    folder = made(log, writer, key, tmp_path / "r", "--lang", language)
+    report = payload_of(folder)
+    as_written = dsse.parse((folder / "report.json").read_bytes(), REPORT_TYPE).payload
+    assert as_written.decode() == json.dumps(report, ensure_ascii=False, indent=1)
     told = {each["name"]: (each["meaning"], each["source"]) for each in report["rules"]}
     assert told == {
         rule.name: {"zh": (rule.meaning_zh, rule.source_zh), "en": (rule.meaning, rule.source)}[

@@ -72,7 +72,7 @@ def test_each_cell_of_a_table_begins_at_the_top_of_its_row():
 
     def note(text: str, box: list[float], line: list[float], *_: object) -> None:
         if text.strip():
-            tops.setdefault(text.split()[0], box[5] + line[5])
+            tops.setdefault(text.split(maxsplit=1)[0], box[5] + line[5])
 
     page.extract_text(visitor_text=note)
     assert tops["short"] == tops["topmost"] > tops["highest"] == tops["brief"] > tops["foot"]

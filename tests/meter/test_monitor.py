@@ -25,7 +25,7 @@ from ledger.verify import verify
 from meter.auditor import evidence
 from meter.auditor.alarms import KINDS, MAX_KEPT, Alarm, Alarms
 from meter.auditor.fetch import Limits as Bounds
-from meter.auditor.fetch import open_source
+from meter.auditor.fetch import fetch, open_source
 from meter.auditor.monitor import Interrupted, Limits, Monitor, Trust
 from meter.auditor.replay import Audit
 from meter.cli.main import main
@@ -164,6 +164,18 @@ async def test_each_decision_is_told_once_and_a_recovered_person_is_an_alarm_for
     assert detail == f"token zhao-1 was made offline for person zhao: entry {entry + 3}"
     watch.restart()
     assert watch.alarms() == {"recovered"}
+
+
+async def test_progress_counts_the_files_of_a_log_to_the_last(site, tmp_path):
+    site.post(90)
+    site.publish()
+    told: list[tuple[int, int]] = []
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    await fetch(site.url, site.writer.verifier, copy, None, lambda *each: told.append(each))
+    files = {file for file in copy.rglob("*") if file.is_file()} - {copy / "checkpoint"}
+    assert (copy / "tile/1").is_dir()
+    assert told == [(done, len(files)) for done in range(1, len(files) + 1)]
 
 
 async def test_only_what_is_new_is_fetched(site, watch):

@@ -100,6 +100,12 @@ def test_a_field_that_no_file_of_evidence_has_is_refused(files):
                 evidence.read(json.dumps(wrong).encode())
 
 
+def test_a_witness_that_found_no_proof_has_no_evidence_of_a_fork(files):
+    unproved = json.dumps(files[1] | {"kind": "unproved"}).encode()
+    with pytest.raises(CannotCheck, match="a witness found no proof between two checkpoints: ask"):
+        evidence.read(unproved)
+
+
 def test_a_file_of_evidence_has_four_mebibytes_at_most(files, tmp_path):
     path: Path = tmp_path / "evidence.json"
     for fields in files:
