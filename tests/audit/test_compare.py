@@ -148,6 +148,9 @@ def test_a_workbook_has_the_same_figures_and_what_makes_them_and_always_the_same
     found = json.loads(text)
     assert text == json.dumps(found, ensure_ascii=False, indent=1) + "\n"
     book = openpyxl.load_workbook(tmp_path / "one" / "comparison.xlsx")
+    asked = found["log"] | {side: found[side]["asked"] for side in "ab"}
+    about = [row[0] for row in book["about"].values]
+    assert about == json.dumps(asked, indent=2).splitlines()
     _, *rows = book["differences"].values
     told = [(*row[:3], *(f"{value:.2f}" for value in row[3:6])) for row in rows]
     assert told == [

@@ -328,6 +328,11 @@ def test_a_picture_has_the_words_and_amounts_of_the_json(
     used = [name for name in FIGURES if any(x["figures"][name] != "0.00" for x in own["lines"])]
     rows = [own["totals"], *(each["figures"] for each in (*own["amounts"], *own["lines"]))]
     assert shown == [row[name] for row in rows for name in used]
+    tokens = text.split()
+    money = [at for at, each in enumerate(tokens) if re.fullmatch(r"-?[0-9,]+\.[0-9]{2}", each)]
+    for row, each in enumerate(own["amounts"], 1):
+        count = sum(last - first + 1 for first, last in each["entries"])
+        assert tokens[money[(row + 1) * len(used) - 1] + 1] == str(count)
 
 
 def test_a_provider_is_told_costs_alone(writer, log, tmp_path):

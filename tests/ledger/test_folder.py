@@ -152,6 +152,14 @@ def test_files_that_are_no_plain_files_are_not_read(tmp_path):
     assert "plain" in refused(reader.checkpoint)
 
 
+def test_a_file_that_cannot_be_read_is_told_with_its_reason(tmp_path):
+    out = exported(tmp_path / "out", 3)
+    shutil.rmtree(out / "tile")
+    (out / "tile").touch()
+    told = "tile/0/000.p/3 cannot be read: Not a directory"
+    assert refused(FolderReader(out).hashes, Tile(0, 0, 3)).endswith(told)
+
+
 def test_links_are_listed_and_not_followed(tmp_path):
     out = exported(tmp_path / "out", 3)
     before = FolderReader(out).files()

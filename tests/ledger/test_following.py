@@ -2,10 +2,11 @@ import random
 
 import pytest
 
-from ledger.errors import Violation
+from ledger.errors import BadFolder, Violation
 from ledger.folder import FolderReader
 from ledger.following import Following, Unproved
 from ledger.note import Checkpoint, open_checkpoint
+from ledger.report import Finding
 from ledger.tiles import level_tiles, tiles_of
 from ledger.tlog import Tree, leaf_hash
 from tests.ledger.exported import LOG, ORIGIN, Hashes, entry_of, exported
@@ -159,3 +160,19 @@ def test_a_file_that_does_not_belong_to_its_entry_is_damage_and_not_a_wrong_entr
     path.write_bytes(honest)
     advance(following, folder)
     assert following.finding is None
+
+
+def test_entries_that_change_after_they_were_proved_are_told(tmp_path):
+    class Changing(FolderReader):
+        reads = 0
+
+        def entries(self, tile):
+            self.reads += 1
+            entries = super().entries(tile)
+            return entries if self.reads == 1 else [entry_of(9), *entries[1:]]
+
+    following, folder = Following(ORIGIN, Hashes()), exported(tmp_path / "out", 3)
+    checkpoint = open_checkpoint(FolderReader(folder).checkpoint(), LOG.verifier)
+    following.advance(Changing(folder), checkpoint)
+    told = "tile/entries/000.p/3 was changed while it was verified"
+    assert following.finding == Finding(BadFolder.code, told, 0)

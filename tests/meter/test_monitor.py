@@ -138,7 +138,10 @@ async def test_each_decision_is_told_once_and_a_recovered_person_is_an_alarm_for
     site.publish()
     await watch.poll()
     begun = len(told())
-    assert "key pcl-1 of provider pcl, by op: entry 3" in told()
+    assert told() == [
+        "policy training-coupon 2024-12, by op: entry 1",
+        "key pcl-1 of provider pcl, by op: entry 3",
+    ]
     writer = site.writer
     writer.contract("LARGE", amount="4000000.00")
     writer.person("li")

@@ -82,6 +82,22 @@ async def test_ten_branches_are_kept_and_no_more(site, watch):
     assert {file.stem for file in (watch.data / "evidence").glob("fork-*.json")} == set(names)
 
 
+async def test_a_branch_of_which_no_hash_is_served_is_taken_for_the_newest_known_one(site, watch):
+    one, other = site.writer.twin(), site.writer.twin()
+    site.post(3)
+    site.publish()
+    await watch.poll()
+    one.contract("one")
+    site.publish(one)
+    await watch.poll()
+    other.contract("other")
+    site.publish(other)
+    shutil.rmtree(site.folder / "tile")
+    await watch.poll()
+    assert list(watch.monitor.alarms.details("fork")) == ["fork-1"]
+    assert watch.said("fork") == ["on"]
+
+
 MONITORS = {"kind": "fork", "at": 1, "ours": "a", "theirs": "b", "root": "", "hashes": []}
 WITNESSES = {"kind": "fork", "at": 1, "signed": "", "offered": "b", "old": 1, "hashes": []}
 

@@ -31,7 +31,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/canon.py": ("test_canon",),
     "ledger/cosign.py": ("test_cosign", "test_quorum"),
     "ledger/ed25519.py": ("test_ed25519",),
-    "ledger/errors.py": ("test_book", "test_note", "test_verify"),
+    "ledger/errors.py": ("test_book", "test_note", "test_quorum", "test_verify"),
     "ledger/files.py": ("test_files", "test_folder", "test_publish"),
     "ledger/folder.py": ("test_folder", "test_publish"),
     "ledger/folder_process.py": ("test_folder_process",),
