@@ -149,17 +149,26 @@ def test_the_days_of_purchases_are_facts_and_other_files_rate_them(shop):
     }
 
 
+TAKING = CORPUS_FILE.replace('version = "2024-12"', 'version = "next"') + (
+    '\n[transition]\nrunning = "take"\neffective = "2026-09-01"\narticle = "none"\n'
+    'standing = "judgement"\n'
+)
+
+
 def test_no_file_takes_contracts_whose_services_are_booked_ahead(shop):
-    taking = CORPUS_FILE.replace('version = "2024-12"', 'version = "next"') + (
-        '\n[transition]\nrunning = "take"\neffective = "2026-09-01"\narticle = "none"\n'
-        'standing = "judgement"\n'
-    )
     shop.at("2026-10-01T12:00:00+08:00")
     shop.freeze("C")
     with pytest.raises(CannotCheck, match="unsupported_section"):
-        under(shop, BY_DAYS, taking)
+        under(shop, BY_DAYS, TAKING)
     with pytest.raises(CannotCheck, match="contract C has usage since then"):
-        under(shop, CORPUS_FILE, taking)
+        under(shop, CORPUS_FILE, TAKING)
+
+
+def test_a_service_that_was_taken_back_hinders_no_file(shop):
+    shop.sell(voids=[void("s")])
+    shop.at("2026-10-01T12:00:00+08:00")
+    shop.freeze("C")
+    assert under(shop, CORPUS_FILE, TAKING).cuts == []
 
 
 def test_funds_of_a_contract_are_facts_and_lower_what_other_files_give(writer):
