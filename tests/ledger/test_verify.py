@@ -325,6 +325,15 @@ def test_the_name_of_an_extra_file_can_be_shown(tmp_path):
     assert noticed(folder) == [("foreign_files", r"not looked at, of no log: '\x1b[2J', '\udcff'")]
 
 
+@pytest.mark.parametrize(("count", "told"), [(4, "3"), (5, "3, 4"), (6, "3, 4 and 1 more")])
+def test_five_extra_files_are_named_and_the_others_counted(tmp_path, count, told):
+    folder = exported(tmp_path / "out", 3)
+    for number in range(count):
+        (folder / f"{number}").touch()
+    told = f"not looked at, of no log: 0, 1, 2, {told}"
+    assert noticed(folder) == [("foreign_files", told)]
+
+
 def test_a_million_extra_files_are_one_notice(tmp_path):
     folder = exported(tmp_path / "out", 3)
     for number in range(150):

@@ -261,6 +261,14 @@ async def test_a_contract_and_its_first_batch_in_one_group_share_the_providers_d
     await check_sums(database)
 
 
+async def test_what_is_durable_and_can_be_loaded_again_is_not_held(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        await service.usage(one("a"))
+        state = service.intake.state
+        assert (state.records, state.batches, state.usage_days) == ({}, {}, {})
+
+
 async def test_no_answer_is_given_before_its_commit(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.open_books()
