@@ -341,6 +341,11 @@ def test_a_provider_is_told_costs_alone(writer, log, tmp_path):
     assert told["totals"] == {"cost": "368640.00", "withheld": "0.00", "ineligible": "0.00"}
     assert [line["entry"] for line in told["lines"]] == [81]
     assert of(writer, "2026-02", "provider", "pcl")["lines"] == []  # claims of its customers
+    awards = set(writer.state.awards)
+    assert awards
+    for month in months_of(writer):
+        named = {line["contract"] for line in of(writer, month, "provider", "pcl")["lines"]}
+        assert not awards & named
     book = tmp_path / "one.xlsx"
     made(writer, log, book, *asked[:-1], "xlsx")
     _, *totals = openpyxl.load_workbook(book)["totals"].values
