@@ -24,7 +24,17 @@ class AccessView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     count: int
 
 
+class DigestView(Struct, frozen=True, kw_only=True):
+    """The entry that holds the number of a day's rows, and their digest."""
+
+    day: str
+    entry: int
+    rows: int
+    sha256: str
+
+
 class AccessPage(Page, frozen=True, kw_only=True):
-    """Rows of the access log, the oldest first."""
+    """Rows of the access log, the oldest first; the digests of their days, as far as made."""
 
     accesses: list[AccessView]
+    digests: list[DigestView]

@@ -8,10 +8,10 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, UnsetType
 
 from ledger import store as ledger_store
-from meter.api.access_responses import AccessPage, AccessView
+from meter.api.access_responses import AccessPage, AccessView, DigestView
 from meter.api.cursor import PageQuery, page_fields, place
 from meter.api.routes import Ask, Route
-from meter.tables.access_log import Place, Sought, accesses
+from meter.tables.access_log import Place, Sought, accesses, digests
 from meter.values.problems import Problem
 from meter.values.strict import Date, Id
 from meter.values.units import (
@@ -50,8 +50,15 @@ async def get_access_log(ask: Ask) -> AccessPage:
     async with ask.reading() as connection:
         head = await ledger_store.head(connection)
         page = await accesses(connection, sought, after, query.limit)
+        days = {day for (day, _, _), _ in page.items}
+        made = await digests(connection, min(days), head.last_at) if days else {}
     return AccessPage(
         accesses=[_view(day, access) for (day, _, _), access in page.items],
+        digests=[
+            DigestView(day=entry.day, entry=number, rows=entry.rows, sha256=entry.sha256)
+            for day, (number, entry) in sorted(made.items())
+            if day in days
+        ],
         **page_fields(ask, head, page, _place, after),
     )
 

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -418,9 +418,12 @@ def access_log(file: Path, source: str, vkey: str, bearer: str | None) -> None:
     """
     from meter.auditor.papers import access_log as accesses  # noqa: PLC0415 - slow to import
 
-    with _told(_CHECK):
-        days = accesses.read_days(file.read_bytes())
-    with _verified(source, vkey, bearer) as log, _told(_CHECK):
+    with ExitStack() as held:
+        with _told(_CHECK):
+            lines = held.enter_context(file.open(encoding="utf-8-sig", newline=""))
+            days = accesses.read_days(lines)
+        log = held.enter_context(_verified(source, vkey, bearer))
+        held.enter_context(_told(_CHECK))
         for good in accesses.check(log, days):
             told = say(
                 "good: {day}: {rows} rows, as entry {entry} says",

@@ -1,5 +1,6 @@
 """The access log, for auditors: who asked what and when, searched, and downloaded as CSV."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -8,16 +9,18 @@ from aiohttp import web
 from meter.api.access_responses import AccessView
 from meter.api.cursor import Limit, PageQuery
 from meter.api.get_access_log import AccessQuery, get_access_log
-from meter.api.routes import Ask, answer
+from meter.api.routes import Ask, answer, answers
 from meter.console import page
-from meter.console.csv_file import csv_file
-from meter.console.export import EXPORTED, everything
+from meter.console.csv_file import csv_file, csv_lines
+from meter.console.export import EXPORTED
 from meter.console.formats import Language
 from meter.values.problems import Problem
 from meter.values.strict import convert_query
+from meter.values.units import DAY_SECONDS, format_date, parse_date
 
 LISTED: Final = 100  # rows of a page
 FILTERS: Final = {  # by the name in the URL, the type of its field
+    "day": "date",
     "from": "date",
     "until": "date",
     "token": "text",
@@ -35,6 +38,7 @@ class AccessShown(
     """What is searched for: as a form sends it, where a field may be empty."""
 
     limit: Limit = LISTED
+    day: str = ""
     starts: str = ""
     ends: str = ""
     token: str = ""
@@ -59,10 +63,20 @@ async def show_access_log(ask: Ask, language: Language) -> web.StreamResponse:
 
 
 async def export_access_log(ask: Ask, _language: Language) -> web.StreamResponse:
-    """Return the same rows as CSV."""
-    query = _query(_sought(ask.query), "", EXPORTED)
-    rows = [_row(each) for each in await everything(ask, get_access_log, "accesses", query)]
-    return page.download(ask, "access-log.csv", csv_file(HEAD, rows))
+    """Send the same rows as CSV."""
+    return await page.send_file(ask, "access-log.csv", _parts(ask))
+
+
+async def _parts(ask: Ask) -> AsyncIterator[bytes]:
+    """Yield a file page by page.
+
+    Each is read by itself, so that nobody who reads slowly holds a connection of the database: to
+    the access log, rows are only added.
+    """
+    query, begin = _query(_sought(ask.query), "", EXPORTED), csv_file(HEAD, [])
+    async for part in answers(ask, get_access_log, query):
+        yield begin + csv_lines(map(_row, part.accesses))
+        begin = b""
 
 
 def _sought(query: AccessShown) -> dict[str, str]:
@@ -72,9 +86,12 @@ def _sought(query: AccessShown) -> dict[str, str]:
 
 
 def _query(sought: dict[str, str], after: str, limit: int) -> AccessQuery:
-    """Return the API's query. Raises `malformed`."""
+    """Return the API's query, for the one day that is named if one is. Raises `malformed`."""
     texts = sought | {"after": after, "limit": str(limit)}
     try:
+        if "day" in texts:
+            day = texts.pop("day")
+            texts |= {"from": day, "until": format_date(parse_date(day) + DAY_SECONDS)}
         return convert_query(texts, AccessQuery)
     except ValueError as error:
         raise Problem("malformed", f"in the URL: {error}") from None

@@ -6,6 +6,7 @@ has an apostrophe before it. Money and other figures are as the API writes them.
 
 import csv
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import Final
@@ -16,10 +17,14 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 def csv_file(head: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     """Return a file of a head and rows."""
+    return BOM_UTF8 + csv_lines([head, *rows])
+
+
+def csv_lines(rows: Iterable[Sequence[str]]) -> bytes:
+    """Return lines of a file, which begins with a byte order mark and its head."""
     text = StringIO()
-    writer = csv.writer(text)
-    writer.writerows([_plain(cell) for cell in row] for row in [head, *rows])
-    return text.getvalue().encode("utf-8-sig")
+    csv.writer(text).writerows([_plain(cell) for cell in row] for row in rows)
+    return text.getvalue().encode()
 
 
 def _plain(cell: str) -> str:

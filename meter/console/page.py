@@ -4,7 +4,8 @@ Templates only format. What they show are answers of the API; no page computes m
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
@@ -15,6 +16,7 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from meter.api.context import PART
+from meter.api.events import ENDS, write
 from meter.api.routes import ROUTE, SESSION, Ask, Handler, Route, with_etag
 from meter.console import formats, palette
 from meter.console.formats import Language
@@ -199,12 +201,37 @@ def show_secret(ask: Ask, template: str, language: Language, **values: Any) -> w
 
 def download(ask: Ask, name: str, data: bytes) -> web.Response:
     """Return a list to be kept as a file."""
-    headers = {
+    return with_etag(ask.request, data, _headers_of_file(name))
+
+
+async def send_file(ask: Ask, name: str, parts: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Send a list to be kept as a file, part by part, however long it is.
+
+    One that cannot be read to its end is cut off, so that no part is taken for the whole. Raises
+    what the first part raises.
+    """
+    part = await anext(parts)
+    response = web.StreamResponse(headers=_headers_of_file(name))
+    await response.prepare(ask.request)
+    if ask.request.method == hdrs.METH_HEAD:
+        return response
+    with suppress(*ENDS):
+        await write(ask.request, response, part)
+        async for each in parts:
+            await write(ask.request, response, each)
+        await response.write_eof()
+        return response
+    if ask.request.transport is not None:
+        ask.request.transport.abort()
+    return response
+
+
+def _headers_of_file(name: str) -> dict[str, str]:
+    return {
         **HEADERS,
         hdrs.CONTENT_TYPE: "text/csv; charset=utf-8",
         hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
     }
-    return with_etag(ask.request, data, headers)
 
 
 def see_other(path: str) -> web.Response:

@@ -144,12 +144,28 @@ async def closed_day(connection: Connection) -> tuple[int, list[Access]] | None:
 
 async def _last_day(connection: Connection) -> int:
     """Return the last day whose digest is an entry, -1 while there is none."""
-    data = await connection.fetchval(_SQL["newest_access_digest"])
-    if data is None:
-        return -1
-    entry = read_entry(canon.decode(data))
-    assert isinstance(entry, AccessDigested), "it is stored under its kind"
-    return day_of(parse_date(entry.day))
+    return max(await _newest_digests(connection, 1), default=-1)
+
+
+async def digests(
+    connection: Connection, day: int, last_at: int
+) -> dict[int, tuple[int, AccessDigested]]:
+    """Return digests by day with the numbers of their entries, from a day on.
+
+    `last_at` is when the newest entry was made, in microseconds.
+    """
+    return await _newest_digests(connection, max(1, day_of_access(last_at) - day))
+
+
+async def _newest_digests(
+    connection: Connection, count: int
+) -> dict[int, tuple[int, AccessDigested]]:
+    found = {}
+    for number, data in await connection.fetch(_SQL["newest_access_digests"], count):
+        entry = read_entry(canon.decode(data))
+        assert isinstance(entry, AccessDigested), "it is stored under its kind"
+        found[day_of(parse_date(entry.day))] = number, entry
+    return found
 
 
 Place = tuple[int, int, int]  # day, `at` and number of a row

@@ -384,10 +384,18 @@ CHANGES = {
     "a row is left out": lambda lines: lines[1:],
     "a row is there twice": lambda lines: [lines[0], *lines],
     "a role is another": lambda lines: [lines[0].replace(",auditor,", ",authority,"), *lines[1:]],
-    "a row is of another day": lambda lines: [lines[0].replace(FIRST, THIRD, 1), *lines[1:]],
+    "a row is of another day": lambda lines: [
+        *lines[:29],
+        lines[29].replace(FIRST, THIRD, 1),
+        *lines[30:],
+    ],
     "a day is left out": lambda lines: lines[:30] + lines[42:],
-    "a day is made up": lambda lines: [*lines, lines[0].replace(FIRST, SECOND, 1)],
-    "a day before all is made up": lambda lines: [*lines, lines[0].replace(FIRST, BEFORE, 1)],
+    "a day is made up": lambda lines: [
+        *lines[:30],
+        lines[0].replace(FIRST, SECOND, 1),
+        *lines[30:],
+    ],
+    "a day before all is made up": lambda lines: [lines[0].replace(FIRST, BEFORE, 1), *lines],
 }
 
 
@@ -401,7 +409,11 @@ def test_rows_that_differ_from_the_digest_are_found(published):
 
 def test_rows_in_another_order_are_the_same(published):
     _, files = published
-    good(run(published, changed(files["good"], lambda lines: lines[::-1])))
+    turned = changed(files["good"], lambda lines: lines[29::-1] + lines[:29:-1])
+    result = run(published, turned)
+    assert (result.exit_code, result.stdout.count("good: ")) == (2, 1)
+    assert f"could not check: line 37: {THIRD} comes after {FOURTH}" in result.stderr
+    good(run(published, changed(files["good"], lambda ls: ls[29::-1] + ls[41:29:-1] + ls[42:])))
 
 
 def test_a_day_without_a_digest_is_not_checked(published):
@@ -412,11 +424,13 @@ def test_a_day_without_a_digest_is_not_checked(published):
 
 
 BAD = {
-    b"": "not a CSV file",
+    b"": "its first line must be day,time,",
+    b'"day': "not a CSV file",
     b"\xff": "not a CSV file",
     b"time,token\r\n": "its first line must be day,time,",
     b"HEAD": "it has no rows",
     b"HEAD2025-03-01,a\r\n": "line 2: 2 cells, not 8",
+    b'HEAD"2025': "not a CSV file",
     b"HEAD2025-03-01,x,t,,auditor,/v1/me,,1\r\n": "line 2: not an instant",
     b"HEAD2025-3-1,2025-03-01T12:00:00+08:00,t,,auditor,/v1/me,,1\r\n": "line 2: not a date",
     b"HEAD2025-03-01,2025-03-01T12:00:00+08:00,t,,nobody,/v1/me,,1\r\n": "line 2: Invalid",

@@ -4,15 +4,13 @@
     2025-03-01,2025-03-01T12:00:00+08:00,firm,,enterprise,/v1/me,enterprise:91440300708461136T,1
 
 The file is as the service gives it to auditors (`console/access_log.py`): whole days, with all
-their rows. Each day's rows must have the digest (`wire/access_log.py`) that the entry of the day
-names.
+their rows, one day after the other. Each day's rows must have the digest (`wire/access_log.py`)
+that the entry of the day names. One day is in memory at a time.
 """
 
 import csv
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import StringIO
 from typing import Final
 
 from msgspec import convert
@@ -25,7 +23,7 @@ from meter.values.worded import worded
 from meter.wire.access_log import Access, digest_of
 
 COLUMNS: Final = ("day", "time", "token", "person", "role", "route", "subjects", "count")
-Days = dict[str, list[Access]]
+Day = tuple[str, list[Access]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +35,43 @@ class GoodDay:
     entry: int
 
 
-def read_days(data: bytes) -> Days:
-    """Return the rows of a file by day. Raises `ValueError`."""
-    try:
-        head, *lines = csv.reader(StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-    except (ValueError, csv.Error) as error:
-        raise ValueError(worded(f"not a CSV file: {error}")) from None
-    if tuple(head) != COLUMNS:
+def read_days(lines: Iterable[str]) -> Iterator[Day]:
+    """Return the days of a file with their rows, one after the other. Raises `ValueError`.
+
+    The days that it yields are in order, else it raises `ValueError` too.
+    """
+    rows = _rows(lines)
+    head = next(rows, None)
+    if head is None or tuple(head) != COLUMNS:
         columns = ",".join(COLUMNS)
         raise ValueError(worded(f"its first line must be {columns}"))
-    days: Days = defaultdict(list)
-    for number, line in enumerate(lines, 2):
+    return _days(rows)
+
+
+def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines, strict=True)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(worded(f"not a CSV file: {error}")) from None
+
+
+def _days(rows: Iterator[list[str]]) -> Iterator[Day]:
+    day, held = "", list[Access]()
+    for number, row in enumerate(rows, 2):
         try:
-            day, access = _read(line)
+            of_day, access = _read(row)
         except ValueError as error:
             raise ValueError(worded(f"line {number}: {error}")) from None
-        days[day].append(access)
-    if not days:
+        if of_day < day:
+            raise ValueError(worded(f"line {number}: {of_day} comes after {day}"))
+        if of_day > day and held:
+            yield day, held
+            held = []
+        day = of_day
+        held.append(access)
+    if not held:
         raise ValueError(worded("it has no rows"))
-    return dict(days)
+    yield day, held
 
 
 def _read(line: list[str]) -> tuple[str, Access]:
@@ -72,29 +88,36 @@ def _read(line: list[str]) -> tuple[str, Access]:
     return day, convert({**cells, **more}, Access)
 
 
-def check(log: VerifiedLog, days: Days) -> Iterator[GoodDay]:
+def check(log: VerifiedLog, days: Iterator[Day]) -> Iterator[GoodDay]:
     """Yield the days that are as the log says, in order.
 
     Raises `Violation` for one that is not, also for one that is left out between two others, and
-    `ValueError` for one that has no digest yet.
+    `ValueError` for one that has no digest yet, and for what is no file.
     """
     digests = {
         kept.entry.day: (kept.number, kept.entry)
         for kept in log.entries()
         if isinstance(kept.entry, AccessDigested)
     }
-    newest, first, last = max(digests, default=""), min(days), max(days)
-    for day in sorted(days.keys() | {each for each in digests if first <= each <= last}):
+    newest, before = max(digests, default=""), ""
+    for day, rows in days:
         if day > newest:
             raise ValueError(worded(f"{day} has no digest in the log yet"))
-        rows = days.get(day, [])
-        count = len(rows)
+        for left_out in sorted(each for each in digests if "" < before < each < day):
+            _compare(left_out, [], digests[left_out])
         if day not in digests:
+            count = len(rows)
             detail = f"{day} has {count} rows, and had none when a later day was digested"
             raise Violation("access_log_changed", detail)
-        number, entry = digests[day]
-        stated = entry.rows
-        if (count, digest_of(rows)) != (stated, entry.sha256):
-            detail = f"{day} has {count} rows, which are not the {stated} of its digest"
-            raise Violation("access_log_changed", detail, number)
-        yield GoodDay(day, count, number)
+        yield _compare(day, rows, digests[day])
+        before = day
+
+
+def _compare(day: str, rows: list[Access], digest: tuple[int, AccessDigested]) -> GoodDay:
+    """Return a day whose rows are those of its digest. Raises `Violation`."""
+    (number, entry), count = digest, len(rows)
+    stated = entry.rows
+    if (count, digest_of(rows)) != (stated, entry.sha256):
+        detail = f"{day} has {count} rows, which are not the {stated} of its digest"
+        raise Violation("access_log_changed", detail, number)
+    return GoodDay(day, count, number)

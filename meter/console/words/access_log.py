@@ -17,6 +17,8 @@ WORDS: Final[Mapping[str, Text]] = {
         "Without dates, the last 31 days; at most 31 days at once.",
     ),
     "access_none": Text("没有符合的记录。", "Nobody asked anything of the kind."),
+    "access_day": Text("日", "Day"),
+    "access_digest": Text("当日摘要", "Digest of the day"),
     "access_from": Text("从（含）", "From"),
     "access_until": Text("至（不含）", "Until (not included)"),
     "access_time": Text("分钟", "Minute"),

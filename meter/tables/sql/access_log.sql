@@ -26,8 +26,8 @@ WHERE day > $1 AND day <= (SELECT max(day) FROM meter.closed_access_day);
 -- name: accesses_of_day
 SELECT at, token, person, role, route, subjects, count FROM meter.access WHERE day = $1;
 
--- name: newest_access_digest
-SELECT data FROM meter.registration WHERE kind = 'access_digest' ORDER BY entry DESC LIMIT 1;
+-- name: newest_access_digests
+SELECT entry, data FROM meter.registration WHERE kind = 'access_digest' ORDER BY entry DESC LIMIT $1;
 
 -- name: accesses
 SELECT day, number, at, token, person, role, route, subjects, count
