@@ -28,13 +28,15 @@ from meter.api.get_enterprise import (
 from meter.api.get_months import get_month, get_months
 from meter.api.get_own import get_enterprise
 from meter.api.get_record import get_record
-from meter.api.responses import ContractPage, ContractSummary, EnterpriseDetail
+from meter.api.past import Asked, PastQuery
+from meter.api.responses import AsOf, ContractPage, ContractSummary, EnterpriseDetail
 from meter.api.routes import Ask, Handler, answer
 from meter.console import enterprise_view as view
 from meter.console import export, page
 from meter.console.csv_file import csv_file
 from meter.console.formats import Language
 from meter.console.paper import paper, period_between, period_of_year
+from meter.console.past import read_as_of
 from meter.console.words import spoken
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -77,9 +79,10 @@ class UsageOf(Struct, frozen=True):
 
 
 class ContractsOf(Struct, frozen=True):
-    """How many contracts stand on the pages before."""
+    """How many contracts stand on the pages before, and as of when they are shown."""
 
     skip: Annotated[int, Meta(ge=0, le=MAX_CONTRACTS)] = 0
+    as_of: Asked = ""
 
 
 class Subject:
@@ -295,6 +298,7 @@ async def show_records(ask: Ask, language: Language) -> web.StreamResponse:
         "records",
         query=query,
         page=records,
+        past=records.as_of if query.as_of else None,
         records=view.record_lines(records.records, subject.marks),
         devices=sorted(set(_devices(records.records))),
     )
@@ -324,7 +328,8 @@ async def export_records(ask: Ask, language: Language) -> web.StreamResponse:
 
 
 def _records_query(ask: Ask, limit: int) -> RecordQuery:
-    return structs.replace(_query(ask, RecordQuery), order="newest", limit=limit)
+    asked = _query(ask, RecordQuery)
+    return structs.replace(asked, order="newest", limit=limit, as_of=read_as_of(asked.as_of))
 
 
 async def show_record(ask: Ask, language: Language) -> web.StreamResponse:
@@ -355,10 +360,13 @@ async def get_entry(ask: Ask, _language: Language) -> web.StreamResponse:
 
 async def show_contracts(ask: Ask, language: Language) -> web.StreamResponse:
     """Show contracts with how much of each was used."""
+    asked_for = _query(ask, ContractsOf)
     async with ask.at_once() as asked:
         subject = await _subject(asked)
-    skip = _query(ask, ContractsOf).skip
-    lines = view.contract_lines(subject.firm, subject.contracts)[skip:]
+        query = _past_contracts(asked_for)
+        shown = await answer(asked, get_enterprise_contracts, query) if query.as_of else subject
+    skip = asked_for.skip
+    lines = view.contract_lines(subject.firm, shown.contracts)[skip:]
     next_ = skip + LISTED if len(lines) > LISTED else None
     return await _show(
         ask,
@@ -367,8 +375,13 @@ async def show_contracts(ask: Ask, language: Language) -> web.StreamResponse:
         subject,
         "contracts",
         contracts=lines[:LISTED],
+        past=shown.as_of if query.as_of else None,
         next=next_,
     )
+
+
+def _past_contracts(asked_for: ContractsOf) -> PastQuery:
+    return PastQuery(limit=MAX_CONTRACTS, as_of=read_as_of(asked_for.as_of))
 
 
 async def export_contracts(ask: Ask, language: Language) -> web.StreamResponse:
@@ -378,7 +391,8 @@ async def export_contracts(ask: Ask, language: Language) -> web.StreamResponse:
         *(w.contract, w.programme, w.provider, w.amount_of_contract, w.starts, w.ends, w.cost),
         *(w.entitled, w.granted, w.uncovered, w.withheld, w.ineligible),
     ]
-    page_ = await answer(ask, get_enterprise_contracts, PageQuery(limit=MAX_CONTRACTS))
+    query = _past_contracts(_query(ask, ContractsOf))
+    page_ = await answer(ask, get_enterprise_contracts, query)
     rows = (
         [
             *(each.id, each.programme, each.provider, each.amount, each.starts, each.ends),
@@ -429,7 +443,8 @@ async def export_refused(ask: Ask, language: Language) -> web.StreamResponse:
 async def _show(
     ask: Ask, template: str, language: Language, subject: Subject, tab: str, **values: Any
 ) -> web.Response:
-    """Return a page of an enterprise, with its name and tabs."""
+    """Return a page of an enterprise, with its name and tabs; `past` is when it is as of."""
+    past: AsOf | None = values.setdefault("past", None)
     period = _period(ask, subject, tab, language)
     return page.show(
         ask,
@@ -442,7 +457,8 @@ async def _show(
         base=_base(subject, language),
         tab=tab,
         here_query=_here_query(ask),
-        paper=await paper(ask, period, subject.as_of),
+        asked_as_of=ask.request.query.get("as_of", ""),
+        paper=await paper(ask, period, past or subject.as_of),
         part=PART in ask.request.query,
         silence=SILENCE_SECONDS,
         retry=RETRY_SECONDS,

@@ -1,11 +1,13 @@
-"""What is registered, as lists for officials: enterprises, contracts, providers, policies.
+"""What is registered, as lists for officials: enterprises, contracts, providers, policies, money.
 
-A list is searched by the beginning of an id or a name, comes in pages, and is downloaded whole. The
-authority's acts are linked beside what they are about.
+A list is searched by the beginning of an id or a name, comes in pages, and is downloaded whole.
+Contracts, coupons and pools are shown as of a past instant or size too. The authority's acts are
+linked beside what they are about.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 from msgspec import UNSET, Struct, structs
@@ -13,18 +15,29 @@ from msgspec import UNSET, Struct, structs
 from meter.api.cursor import Limit, PageQuery
 from meter.api.get_official import (
     ContractsQuery,
+    CouponsQuery,
     PartiesQuery,
     get_contracts,
+    get_coupons,
     get_enterprises,
+    get_pools,
     get_providers,
 )
 from meter.api.get_own import get_policies
-from meter.api.responses import ContractSummary, EnterpriseView, ProviderView
+from meter.api.past import PastQuery
+from meter.api.responses import (
+    ContractSummary,
+    CouponView,
+    EnterpriseView,
+    PoolView,
+    ProviderView,
+)
 from meter.api.routes import Ask, Handler, Route, answer
 from meter.console import page
 from meter.console.csv_file import csv_file
 from meter.console.export import EXPORTED, everything
 from meter.console.formats import Language
+from meter.console.past import read_as_of
 from meter.values.roles import OFFICIALS
 
 LISTED: Final = 50  # lines of a page
@@ -45,6 +58,18 @@ class ContractsShown(ContractsQuery, frozen=True, forbid_unknown_fields=False):
     limit: Limit = LISTED
 
 
+class CouponsShown(CouponsQuery, frozen=True, forbid_unknown_fields=False):
+    """Which coupons are shown."""
+
+    limit: Limit = LISTED
+
+
+class PoolsShown(PastQuery, frozen=True, forbid_unknown_fields=False):
+    """Which pools are shown."""
+
+    limit: Limit = LISTED
+
+
 class PoliciesShown(PageQuery, frozen=True, forbid_unknown_fields=False):
     """Which policies are shown."""
 
@@ -53,16 +78,41 @@ class PoliciesShown(PageQuery, frozen=True, forbid_unknown_fields=False):
 
 def _shown(name: str, handler: Handler) -> page.Show:
     async def show(ask: Ask, language: Language) -> web.StreamResponse:
-        found = await answer(ask, handler, ask.query)
-        q = getattr(ask.query, "q", "")
-        return page.show(ask, f"registers_{name}.html", language, page=found, q=q, list=name)
+        found = await answer(ask, handler, _asked(ask))
+        return page.show(
+            ask,
+            f"registers_{name}.html",
+            language,
+            page=found,
+            q=getattr(ask.query, "q", ""),
+            asked=getattr(ask.query, "as_of", ""),
+            link=_link(ask),
+            is_of_parties=isinstance(ask.query, PartiesQuery | ContractsQuery),
+            has_past=isinstance(ask.query, PastQuery),
+            list=name,
+        )
 
     return show
 
 
+def _asked(ask: Ask) -> Any:
+    """Return the query of the API; a person names an instant in other ways."""
+    if not isinstance(ask.query, PastQuery):
+        return ask.query
+    return structs.replace(ask.query, as_of=read_as_of(ask.query.as_of))
+
+
+def _link(ask: Ask) -> str:
+    """Return what a list is asked for, as a part of a URL, without the place of its page."""
+    names = {field.encode_name for field in structs.fields(ask.query)}
+    kept = names - {"after", "limit"}
+    given = [(name, text) for name, text in ask.request.query.items() if name in kept and text]
+    return urlencode(given)
+
+
 def _exported(name: str, handler: Handler, head: Row, row: Callable[[Any], Row]) -> page.Show:
     async def export(ask: Ask, _language: Language) -> web.StreamResponse:
-        query = structs.replace(ask.query, limit=EXPORTED)
+        query = structs.replace(_asked(ask), limit=EXPORTED)
         found = await everything(ask, handler, name, query)
         return page.download(ask, f"{name}.csv", csv_file(head, map(row, found)))
 
@@ -82,6 +132,24 @@ def _contract(each: ContractSummary) -> Row:
     return (each.id, *parties, *terms, *money, each.ineligible, str(each.entry))
 
 
+def _coupon(each: CouponView) -> Row:
+    money = (each.issued, each.granted, each.remaining, each.entitled, each.uncovered)
+    return (each.enterprise, each.programme, str(each.year), *money)
+
+
+def _pool(each: PoolView) -> Row:
+    drawing = " ".join(each.programmes)
+    return (
+        each.programme,
+        str(each.year),
+        each.amount,
+        each.issued,
+        each.left,
+        each.granted,
+        drawing,
+    )
+
+
 def _provider(each: ProviderView) -> Row:
     keys = " ".join(key.keyid for key in each.keys if not key.revoked)
     batches = " ".join(held.batch for held in each.enlistments)
@@ -92,6 +160,11 @@ _CONTRACT_HEAD: Final = (
     *("contract", "programme", "enterprise", "provider", "class", "amount", "from", "until"),
     *("frozen", "cost", "entitled", "granted", "uncovered", "withheld", "ineligible", "entry"),
 )
+_COUPON_HEAD: Final = (
+    *("enterprise", "programme", "year", "issued", "granted", "remaining", "entitled"),
+    "uncovered",
+)
+_POOL_HEAD: Final = ("programme", "year", "amount", "issued", "left", "granted", "programmes")
 _FIRM_HEAD: Final = ("uscc", "name", "kind", "founded_on", "contracts", "successor", "entry")
 _PROVIDER_HEAD: Final = ("id", "uscc", "name", "enlistments", "keys", "entry")
 
@@ -113,5 +186,7 @@ ROUTES: Final = (
     *_list("enterprises", get_enterprises, PartiesShown, _FIRM_HEAD, _enterprise),
     *_list("contracts", get_contracts, ContractsShown, _CONTRACT_HEAD, _contract),
     *_list("providers", get_providers, PartiesShown, _PROVIDER_HEAD, _provider),
+    *_list("coupons", get_coupons, CouponsShown, _COUPON_HEAD, _coupon),
+    *_list("pools", get_pools, PoolsShown, _POOL_HEAD, _pool),
     *page.pages("policies", _shown("policies", get_policies), OFFICIALS, PoliciesShown),
 )

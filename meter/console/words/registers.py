@@ -12,6 +12,18 @@ WORDS: Final[Mapping[str, Text]] = {
     "registers_contracts": Text("合同", "Contracts"),
     "registers_providers": Text("服务机构", "Providers"),
     "registers_policies": Text("政策", "Policies"),
+    "pools_all": Text("全部资金池，可看过去某时", "All pools, also as of a past time"),
+    "coupons_all": Text("全部券，可看过去某时", "All coupons, also as of a past time"),
+    "registers_coupons": Text("券", "Coupons"),
+    "registers_pools": Text("资金池", "Pools"),
+    "as_of_field": Text(
+        "截至（北京日期或时间，或条数）", "As of (day or time in Beijing, or entries)"
+    ),
+    "as_of_past": Text(
+        "以下为截至 {time} 的数据（账本共 {entries} 条），不是现在的",
+        "As of {time}, when the ledger had {entries} entries; not as of now",
+    ),
+    "as_of_now": Text("看现在的", "Show it as of now"),
     "sought_party": Text("编号、代码或名称的开头", "How an id, a USCC or a name begins"),
     "sought_contract": Text(
         "合同编号、企业代码或企业名称的开头",

@@ -1,0 +1,123 @@
+"""Pages as of a past instant or size: they say so, and their links and files keep it."""
+
+import csv
+import io
+import re
+
+import pytest
+
+from meter.console.past import read_as_of
+from meter.console.words import words
+from tests.books import ALPHA, record
+from tests.meter.test_claim_pages import check_size, text_of
+from tests.people import sign_in
+from tests.services import contract_body, coupon_body, serving
+
+NOON = "2025-03-01T12:00:00+08:00"
+LATER = "2025-03-03T12:00:00+08:00"
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("", ""),
+        ("2025-03-31", "2025-03-31T23:59:59.999999+08:00"),
+        (" 2025-03-31 18:00 ", "2025-03-31T18:00:00+08:00"),
+        ("2025-03-31T18:00:09", "2025-03-31T18:00:09+08:00"),
+        ("2025-03-31T18:00:09Z", "2025-03-31T18:00:09Z"),
+        ("1,234", "1234"),
+        ("12", "12"),
+        ("12,34", "12,34"),
+        ("yesterday", "yesterday"),
+    ],
+)
+def test_a_person_names_an_instant_in_several_ways(typed, asked):
+    assert read_as_of(typed) == asked
+
+
+@pytest.fixture
+async def service(database, tmp_path):
+    """On 1 March A has a record; on 3 March a second one, the coupon is more, and B is there."""
+    async with serving(database, tmp_path, NOON) as service:
+        await service.open_books(issued="1000.00")
+        for seq, day in enumerate((1, 2), 1):
+            hours = f"2025-03-0{day}T08:00:00+08:00", f"2025-03-0{day}T09:00:00+08:00"
+            answer = await service.usage([record(f"r{seq}", "A", *hours, 64_000)], seq=seq)
+            assert answer.status == 200
+            service.clock.set(LATER)
+        await service.ask("/v1/contracts", **contract_body("B"))
+        await service.ask("/v1/coupons", **coupon_body(2025, "500.00"))
+        yield service
+
+
+LISTS = {  # by the path of a page: what it shows as of 1 March alone, and what now
+    "coupons": (["¥1,000.00", "¥144.00", "¥856.00"], ["¥1,500.00", "¥288.00"]),
+    "pools": (["¥1,000.00", "¥144.00"], ["¥1,500.00", "¥288.00"]),
+    "contracts": (["¥288.00", "¥144.00"], ["¥576.00", "B"]),
+    f"enterprises/{ALPHA}/contracts": (["¥144.00"], ["¥288.00", "B"]),
+    f"enterprises/{ALPHA}/records": (["r1"], ["r2"]),
+}
+
+
+def cells(answer) -> set[str]:
+    """Return the texts of a page's table, and the ids of records that it leads to."""
+    body = answer.body.decode()
+    (table,) = re.findall(r"<tbody>(.*?)</tbody>", body, re.DOTALL)
+    return set(re.sub(r"<[^>]*>", " ", table).split())
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_lists_are_shown_as_of_a_past_day_and_say_so(service, language):
+    said, entry = words(language), {}
+    clerk = await sign_in(service, "authority")
+    for number, each in enumerate(await service.entries()):
+        if each.kind == "usage":
+            entry[each.id] = f"#{number}"
+    for path, (then, now) in LISTS.items():
+        url = f"/{language}/{path}"
+        past = await service.get(f"{url}?as_of=2025-03-01", **clerk.headers)
+        check_size(past)
+        before = {entry.get(text, text) for text in then}
+        after = {entry.get(text, text) for text in now}
+        assert before <= cells(past), path
+        assert not after & cells(past), path
+        bar = said["as_of_past"].partition("{time}")[0].strip()
+        assert bar in text_of(past)
+        assert said["as_of_now"] in text_of(past)
+        assert 'name="as_of" size="20" maxlength="32" value="2025-03-01"' in past.body.decode()
+        shown = await service.get(url, **clerk.headers)
+        assert after <= cells(shown), path
+        assert said["as_of_now"] not in text_of(shown)
+        (file,) = re.findall(rf'href="(/{language}/{path}\.csv[^"]*)"', past.body.decode())
+        assert "as_of=2025-03-01" in file
+        rows = await service.get(file.replace("&amp;", "&"), **clerk.headers)
+        lines = list(csv.reader(io.StringIO(rows.body.decode("utf-8-sig"))))
+        (table,) = re.findall(r"<tbody>(.*?)</tbody>", past.body.decode(), re.DOTALL)
+        assert len(lines) == 1 + table.count("<tr")
+
+
+async def test_the_next_page_and_the_records_of_a_contract_keep_the_time(service):
+    clerk = await sign_in(service, "authority")
+    await service.ask("/v1/contracts", **contract_body("C"))
+    size = len(await service.entries())
+    await service.ask("/v1/contracts/A/freeze", reason="x")
+    page = await service.get(f"/en/contracts?limit=1&as_of={size:,}", **clerk.headers)
+    body = page.body.decode().replace("&amp;", "&")
+    assert f"records?contract=A&as_of={size}" in body
+    seen = ["A"]
+    while links := re.findall(r'href="(/en/contracts\?[^"]*after=[^"]*)"', body):
+        page = await service.get(f"{links[0]}&limit=1", **clerk.headers)
+        body = page.body.decode().replace("&amp;", "&")
+        assert f"{size} entries" in text_of(page)
+        seen += [name for name in ("A", "B", "C") if name in cells(page)]
+    assert seen == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize(
+    ("as_of", "code"),
+    [("yesterday", "malformed"), ("2024-01-01", "malformed"), ("999", "malformed")],
+)
+async def test_what_is_no_time_of_the_ledger_is_refused(service, as_of, code):
+    clerk = await sign_in(service, "authority")
+    refused = await service.get(f"/zh/pools?as_of={as_of}", **clerk.headers)
+    assert (refused.status, refused.code) == (400, code)
