@@ -7,7 +7,6 @@ flood of one sender delays another by a group, not by the whole flood.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from meter.values.problems import Problem
@@ -33,13 +32,12 @@ Q = TypeVar("Q", bound=Queued)
 
 
 class Queue(Generic[Q]):
-    """The waiting items; `watch` is called with their bytes at each change."""
+    """The waiting items, of `size_bytes` together."""
 
-    def __init__(self, max_bytes: int, watch: Callable[[int], None]) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._watch = watch
         self._lanes: OrderedDict[str, _Lane[Q]] = OrderedDict()  # by sender, next turn first
-        self._size_bytes = 0
+        self.size_bytes = 0
         self._filled = asyncio.Event()
         self._closed = ""
 
@@ -50,10 +48,10 @@ class Queue(Generic[Q]):
         """Add an item. Raises `Problem`: `busy` when full, `unavailable` when closed."""
         if self._closed:
             raise Problem("unavailable", self._closed)
-        if self._size_bytes + item.size_bytes > self._max_bytes:
-            raise Problem("busy", f"{self._size_bytes} bytes wait already")
+        if self.size_bytes + item.size_bytes > self._max_bytes:
+            raise Problem("busy", f"{self.size_bytes} bytes wait already")
         self._lanes.setdefault(item.sender, _Lane()).items.append(item)
-        self._count(item.size_bytes)
+        self.size_bytes += item.size_bytes
         self._filled.set()
 
     async def wait(self) -> None:
@@ -74,7 +72,7 @@ class Queue(Generic[Q]):
                 self._lanes.move_to_end(sender)
             else:  # its credit ends with it: an idle sender saves nothing up
                 del self._lanes[sender]
-        self._count(-size_bytes)
+        self.size_bytes -= size_bytes
         if not self._lanes:
             self._filled.clear()
         return taken
@@ -82,10 +80,6 @@ class Queue(Generic[Q]):
     def close(self, reason: str) -> None:
         """Refuse all later items."""
         self._closed = reason
-
-    def _count(self, change_bytes: int) -> None:
-        self._size_bytes += change_bytes
-        self._watch(self._size_bytes)
 
 
 class _Lane(Generic[Q]):

@@ -25,7 +25,8 @@ class Waiting:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._queue: Queue[Submission] = Queue(MAX_QUEUE_BYTES, metrics.queue_bytes.set)
+        self._queue: Queue[Submission] = Queue(MAX_QUEUE_BYTES)
+        metrics.queue_bytes.set_function(lambda: self._queue.size_bytes)
         self._in_hand: list[Submission] = []
 
     def __len__(self) -> int:

@@ -24,7 +24,7 @@ class Item:
 
 
 def queue_of(*items: Item, max_bytes: int = MAX_BYTES) -> Queue[Item]:
-    queue: Queue[Item] = Queue(max_bytes, lambda _: None)
+    queue: Queue[Item] = Queue(max_bytes)
     for item in items:
         queue.put(item)
     return queue
@@ -125,14 +125,15 @@ def test_a_closed_queue_gives_out_what_waits_and_takes_nothing():
     assert len(queue) == 0
 
 
-def test_its_bytes_are_told_at_each_change():
-    told = []
-    queue: Queue[Item] = Queue(1_000, told.append)
+def test_its_bytes_are_those_of_what_waits():
+    queue, sizes = queue_of(), []
     for item in flood("a", 3, 300):
         queue.put(item)
-    queue.take(500)
-    queue.take(500)
-    assert told == [300, 600, 900, 300, 0]
+        sizes.append(queue.size_bytes)
+    for _ in range(2):
+        queue.take(500)
+        sizes.append(queue.size_bytes)
+    assert sizes == [300, 600, 900, 300, 0]
 
 
 async def test_whoever_waits_wakes_when_something_comes_and_not_when_all_is_taken():
