@@ -36,6 +36,7 @@ from tests.bench import (
     published,
     ratios,
     report,
+    snapshots,
 )
 from tests.bench.report import Say, Section
 from tests.bench.scale import FULL, QUICK, Scale
@@ -49,6 +50,7 @@ MEASUREMENTS = {
     "audit": audit.run,
     "papers": papers.run,
     "amending": amending.run,
+    "snapshots": snapshots.run,
     "flat": flat.run,
     "latency": latency.run,
     "published": published.run,

@@ -38,6 +38,7 @@ class Scale:
     paged_entries: int  # of the ledger whose pages are shown
     questions: int  # of each kind
     paged_seconds: float  # of a window of posts beside pages
+    snapshot_contracts: tuple[int, ...]
 
 
 FULL = Scale(
@@ -70,6 +71,7 @@ FULL = Scale(
     paged_entries=1_000_000,
     questions=200,
     paged_seconds=10.0,
+    snapshot_contracts=(100, 1_000),
 )
 QUICK = Scale(
     rounds=1,
@@ -101,6 +103,7 @@ QUICK = Scale(
     paged_entries=40_000,
     questions=50,
     paged_seconds=2.0,
+    snapshot_contracts=(100, 1_000),
 )
 TINY = Scale(
     rounds=1,
@@ -132,4 +135,5 @@ TINY = Scale(
     paged_entries=1_200,
     questions=3,
     paged_seconds=0.2,
+    snapshot_contracts=(10,),
 )
