@@ -5,8 +5,9 @@
 
 An installation compiles the catalogue (`deploy/compiling.py`).
 
-A text is what stands in a call that `_CALLS` names: the first argument of `say`, the detail of an
-error. An f-string becomes a text with the facts in braces, named by the last word of each:
+A text is the title of a problem, or what stands in a call that `_CALLS` names: the first argument
+of `say`, the detail of an error. An f-string becomes a text with the facts in braces, named by the
+last word of each:
 
     Violation("time_went_back", f"at {entry.at}, after one at {self._last_at}")
     at {at}, after one at {last_at}
@@ -24,6 +25,7 @@ from babel.messages.pofile import read_po, write_po
 
 from deploy.compiling import CATALOGUE
 from meter.languages import TOLD
+from meter.values.problems import CODES
 
 _HEADER: Final = (
     "# What kashi tells a person, in English and in Chinese: `make messages`, CONTRIBUTING.md."
@@ -114,6 +116,8 @@ def texts() -> dict[str, list[str]]:
             files = found.setdefault(text, [])
             if name not in files:
                 files.append(name)
+    for _, title in CODES.values():
+        found.setdefault(title, []).append("meter/values/problems.py")
     return found
 
 

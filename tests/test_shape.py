@@ -42,7 +42,7 @@ ROOMS = {
     "intake": RULES_AND_BELOW | {"host", "tables"},
     "publish": TABLES_AND_BELOW,
     "api": TABLES_AND_BELOW | {"http"},
-    "console": VALUES | {"host", "http", "api"},
+    "console": VALUES | {"host", "http", "api", "languages"},
     "service": {
         *("values", "wire", "rules", "views", "client", "agent", "auditor", "host", "tables"),
         *("http", "intake", "publish", "api", "console"),

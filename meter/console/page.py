@@ -23,7 +23,8 @@ from meter.console.formats import Language
 from meter.console.words import spoken
 from meter.http.forms import TYPE
 from meter.http.problems import headers_of
-from meter.values.problems import Problem
+from meter.languages import Speech
+from meter.values.problems import CODES, Problem
 from meter.values.roles import Role
 from meter.values.units import format_date, parse_date
 
@@ -98,7 +99,14 @@ def _moment(context: jinja2.runtime.Context, text: str) -> str:
     return formats.moment(text, context["language"])
 
 
+@jinja2.pass_context
+def _meaning(context: jinja2.runtime.Context, code: str) -> str:
+    """Return what the code of a problem says."""
+    return Speech(context["language"]).say(CODES[code][1])
+
+
 _ENVIRONMENT.filters |= {
+    "meaning": _meaning,
     "money": formats.money,
     "number": formats.number,
     "minute": formats.minute,
