@@ -51,7 +51,7 @@ fuzz: $(INSTALLED) ## Fuzz every reader of hostile bytes; TARGET=note SECONDS=60
 	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(or $(SECONDS),60)
 
 screenshots: $(INSTALLED) ## Write pictures of the pages into docs/screenshots/, with Chromium
-	@$(BIN)/python -m tests.browser.screenshots
+	@$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 mutants: $(INSTALLED) ## Plant small faults in the code one by one; ARGS='--sample 100 --seed 1' only some
 	@$(BIN)/python -m tests.mutants $(ARGS)

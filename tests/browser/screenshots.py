@@ -2,12 +2,14 @@
 
 Each page is taken in both languages, light and dark, at 1280 pixels, and light on a phone of 390. A
 picture has as many colours as a palette holds, which shows the same and is a third of the size.
+`make screenshots ARGS='months pools'` takes the pages of these names alone.
 """
 
 import asyncio
 import re
 import sys
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -75,15 +77,18 @@ PAGES: dict[str, tuple[Role, str, str]] = {
     "claims": ("authority", "/claims", ""),
     "payments": ("authority", "/payments", ""),
     "months": ("authority", "/months", ""),
+    "coupons": ("authority", "/coupons?as_of=2025-06-30", ""),
+    "pools": ("authority", "/pools?as_of=2025-06-30", ""),
     "people": ("authority", "/people", ""),
     "person": ("authority", "/people", 'a[href*="/people/"]'),
     "tokens": ("authority", "/tokens", ""),
 }
+Pages = dict[str, tuple[str, str]]  # path and link by name
 OF_NOBODY = {"sign-in": "/sign-in", "sign-in-link": "/sign-in/link"}
 
 
-async def main(folder: Path) -> None:
-    """Serve the demonstration, and take each picture as a person of its role."""
+async def main(folder: Path, names: Collection[str]) -> None:
+    """Serve the demonstration, and take each picture, of some names, as a person of its role."""
     out = Console(file=StringIO(), width=200)
     with tempfile.TemporaryDirectory(prefix="kashi-demo-") as name:
         Path(name).chmod(0o711)
@@ -95,10 +100,12 @@ async def main(folder: Path) -> None:
             for role in dict.fromkeys(roles):
                 url, link = links[roles.index(role)]
                 page = await _signed_in(browser, url + link)
-                await _take_all(page, url, role, folder)
+                own = {name: held[1:] for name, held in PAGES.items() if held[0] == role}
+                await _take_all(page, url, _chosen(own, names), folder)
                 await page.context.close()
             page = await (await browser.new_context()).new_page()
-            await _take_all(page, url, None, folder)
+            public = {name: (path, "") for name, path in OF_NOBODY.items()}
+            await _take_all(page, url, _chosen(public, names), folder)
             await browser.close()
         serving.cancel()
         with suppress(asyncio.CancelledError):
@@ -124,20 +131,24 @@ async def _signed_in(browser: Browser, link: str) -> Page:
     return page
 
 
-async def _take_all(page: Page, url: str, whose: Role | None, folder: Path) -> None:
-    """Take the pages of a role, or those that are shown to whoever is not signed in."""
+def _chosen(own: Pages, names: Collection[str]) -> Pages:
+    """Return the pages of some names, or all."""
+    return {name: page for name, page in own.items() if not names or name in names}
+
+
+async def _take_all(page: Page, url: str, own: Pages, folder: Path) -> None:
+    """Take some pages of whoever is signed in."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = {name: (path, link) for name, (role, path, link) in PAGES.items() if role == whose}
-    if whose is None:
-        own = {name: (path, "") for name, path in OF_NOBODY.items()}
     for name, (path, link) in own.items():
         for look, asked in LOOKS.items():
             await page.set_viewport_size({"width": asked["width"], "height": 900})
             await page.emulate_media(color_scheme=asked["scheme"])
-            await page.goto(f"{url}/{asked['language']}{path}")
+            await _open(page, f"{url}/{asked['language']}{path}")
             if link:
-                led = await page.locator(link).first.get_attribute("href")
-                await page.goto(f"{url}{led}")
+                led = page.locator(link).first
+                if not await led.count():
+                    sys.exit(f"{name}: no link {link} at {page.url}: {await _told(page)}")
+                await _open(page, f"{url}{await led.get_attribute('href')}")
             tall = await page.evaluate("() => document.documentElement.scrollHeight")
             clip = {"x": 0, "y": 0, "width": asked["width"], "height": min(tall, TALLEST)}
             data = await page.screenshot(full_page=True, clip=clip)
@@ -145,5 +156,16 @@ async def _take_all(page: Page, url: str, whose: Role | None, folder: Path) -> N
             picture.save(folder / f"{name}-{look}.png", optimize=True)
 
 
+async def _open(page: Page, url: str) -> None:
+    """Open a page, or end with what it says instead."""
+    answer = await page.goto(url)
+    if answer is None or not answer.ok:
+        sys.exit(f"{url}: {await _told(page)}")
+
+
+async def _told(page: Page) -> str:
+    return (await page.locator("main").inner_text())[:500]
+
+
 if __name__ == "__main__":
-    asyncio.run(main(FOLDER))
+    asyncio.run(main(FOLDER, sys.argv[1:]))
