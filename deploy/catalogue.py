@@ -20,10 +20,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import click
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from deploy.compiling import CATALOGUE
+from meter.cli.audit import audit
+from meter.cli.auditor import entry, monitor, receipt, verify
+from meter.cli.help import paragraphs
 from meter.languages import TOLD
 from meter.values.problems import CODES
 
@@ -118,7 +122,21 @@ def texts() -> dict[str, list[str]]:
                 files.append(name)
     for _, title in CODES.values():
         found.setdefault(title, []).append("meter/values/problems.py")
+    for command in (verify, monitor, entry, receipt, audit):
+        for text in dict.fromkeys(_helps(command)):
+            if "meter/cli" not in (files := found.setdefault(text, [])):
+                files.append("meter/cli")
     return found
+
+
+def _helps(command: click.Command) -> Iterator[str]:
+    """Yield what the help of a command says, and of those in it."""
+    yield from paragraphs(command)
+    yield from (
+        each.help for each in command.params if isinstance(each, click.Option) and each.help
+    )
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from _helps(each)
 
 
 def texts_of(source: str) -> Iterator[str]:

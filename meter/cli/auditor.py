@@ -33,6 +33,7 @@ from meter.cli.common import (
     say,
     speech,
 )
+from meter.cli.help import Group
 from meter.values.worded import worded
 
 _CONCLUSIONS: Final = {
@@ -144,7 +145,7 @@ def what_if_command(
         what_if.show(verdict, outcome, OUT)
 
 
-class _Following(click.Group):
+class _Following(Group):
     """A group whose first word may be a URL, which is followed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

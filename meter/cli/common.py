@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ledger.errors import LedgerError
+from meter.cli.help import SPEECH, Group
 from meter.languages import LANGUAGES, Language, Speech, language_of
 from meter.values.problems import Problem
 from meter.values.units import parse_instant
@@ -53,7 +54,6 @@ BEARER = click.option(
 POLICY = click.option(
     "--policy", type=FILE, help="A trust policy: whose cosignatures the checkpoint needs."
 )
-_SPEECH: Final = "kashi.speech"
 
 
 def choose_language(
@@ -61,7 +61,7 @@ def choose_language(
 ) -> Language | None:
     """Let this command speak the language of its option, else that of the locale."""
     speech = Speech(named or language_of(os.environ))
-    context.meta[_SPEECH] = speech
+    context.meta[SPEECH] = speech
     if speech.language != "en":
         # A terminal of another encoding shows less, and ends no command with an exit code.
         cast("TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
@@ -87,7 +87,7 @@ class _Ended(KeyboardInterrupt):
         self.number = signal.Signals(number)
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """All commands: one that is ended by a signal, or lacks a package, says so in one line.
 
     A signal has an exit code of its own: 1 would say that something is violated.
@@ -226,7 +226,7 @@ def checked(call: Callable[[], Any]) -> Any:
 def speech() -> Speech:
     """Return what speaks for this command: English where it has no option for a language."""
     context = click.get_current_context(silent=True)
-    chosen = context.meta.get(_SPEECH) if context else None
+    chosen = context.meta.get(SPEECH) if context else None
     return chosen or Speech("en")
 
 
