@@ -13,6 +13,7 @@ from meter.api.cursor import PageQuery
 from meter.api.get_own import get_provider
 from meter.api.get_provider import get_batches, get_envelope, get_rejected, get_stream, get_streams
 from meter.api.get_served import get_own_withheld, get_served
+from meter.api.past import PastQuery
 from meter.api.proofs import get_stored_receipt
 from meter.api.routes import Ask, Handler, answer, with_etag
 from meter.console import export, page
@@ -20,6 +21,7 @@ from meter.console import provider_view as view
 from meter.console.csv_file import csv_file
 from meter.console.formats import Language
 from meter.console.paper import paper
+from meter.console.past import read_as_of
 from meter.console.words import spoken
 from meter.values.roles import OFFICIALS
 
@@ -38,6 +40,10 @@ class StreamOf(PageQuery, frozen=True, forbid_unknown_fields=False):
 
 class PlaceOf(PageQuery, frozen=True, forbid_unknown_fields=False):
     """Where a list goes on."""
+
+
+class ContractsOf(PastQuery, frozen=True, forbid_unknown_fields=False):
+    """Where the list of contracts goes on, and as of when it is."""
 
 
 async def show_overview(ask: Ask, language: Language) -> web.StreamResponse:
@@ -105,7 +111,7 @@ async def show_withheld(ask: Ask, language: Language) -> web.StreamResponse:
 
 
 async def show_contracts(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show contracts with what they cost."""
+    """Show contracts with what they cost, or did."""
     return await _list(ask, "contracts", language, get_served)
 
 
@@ -113,8 +119,9 @@ async def _list(ask: Ask, tab: str, language: Language, handler: Handler) -> web
     """Show one list of the API."""
     async with ask.at_once() as asked:
         provider = await answer(asked, get_provider)
-        found = await answer(asked, handler, _place(ask))
-    return await _show(ask, tab, language, {"provider": provider, "page": found})
+        page_ = await answer(asked, handler, _place(ask))
+    found = {"provider": provider, "page": page_, "asked_as_of": getattr(ask.query, "as_of", "")}
+    return await _show(ask, tab, language, found)
 
 
 async def _show(
@@ -128,8 +135,11 @@ async def _show(
     return page.show(ask, template, language, base=base, tab=tab, csv=csv, paper=on_paper, **found)
 
 
-def _place(ask: Ask) -> PageQuery:
-    return PageQuery(after=ask.query.after, limit=LISTED)
+def _place(ask: Ask, limit: int = LISTED) -> PageQuery:
+    after, as_of = ask.query.after, getattr(ask.query, "as_of", None)
+    if as_of is None:
+        return PageQuery(after=after, limit=limit)
+    return PastQuery(after=after, limit=limit, as_of=read_as_of(as_of))
 
 
 # Each list as a file: its handler, the name of its items, and their fields in the order of columns.
@@ -172,9 +182,8 @@ def _export(name: str) -> page.Show:
             if not first:
                 return page.download(ask, f"{name}.csv", csv_file(fields, []))
             names = {"stream": ask.query.stream or first[0].stream}
-        lines = await export.everything(
-            ask, handler, items, PageQuery(limit=export.EXPORTED), **names
-        )
+        query = _place(ask, export.EXPORTED)
+        lines = await export.everything(ask, handler, items, query, **names)
         rows = [[str(getattr(line, field)) for field in fields] for line in lines]
         return page.download(ask, f"{name}.csv", csv_file(fields, rows))
 
@@ -188,11 +197,12 @@ ROUTES: Final = (
     *(
         route
         for name in _LISTS
-        for route in page.pages(f"{_BASE}/{name}.csv", _export(name), ROLES, StreamOf)
+        for query in (ContractsOf if name == "contracts" else StreamOf,)
+        for route in page.pages(f"{_BASE}/{name}.csv", _export(name), ROLES, query)
     ),
     *page.pages("batches/{digest}/envelope", send_envelope, ROLES),
     *page.pages("batches/{digest}/receipt", send_receipt, ROLES),
     *page.pages(f"{_BASE}/refused", show_refused, ROLES, PlaceOf),
     *page.pages(f"{_BASE}/withheld", show_withheld, ROLES, PlaceOf),
-    *page.pages(f"{_BASE}/contracts", show_contracts, ROLES, PlaceOf),
+    *page.pages(f"{_BASE}/contracts", show_contracts, ROLES, ContractsOf),
 )

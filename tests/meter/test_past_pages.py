@@ -54,6 +54,7 @@ LISTS = {  # by the path of a page: what it shows as of 1 March alone, and what 
     "coupons": (["¥1,000.00", "¥144.00", "¥856.00"], ["¥1,500.00", "¥288.00"]),
     "pools": (["¥1,000.00", "¥144.00"], ["¥1,500.00", "¥288.00"]),
     "contracts": (["¥288.00", "¥144.00"], ["¥576.00", "B"]),
+    "providers/pcl/contracts": (["¥288.00"], ["¥576.00", "B"]),
     f"enterprises/{ALPHA}/contracts": (["¥144.00"], ["¥288.00", "B"]),
     f"enterprises/{ALPHA}/records": (["r1"], ["r2"]),
 }
