@@ -9,7 +9,9 @@ import pytest
 
 from ledger.cosign import Cosigner, add_cosignatures
 from ledger.errors import CannotCheck
+from ledger.note import Checkpoint, Signer, sign
 from meter.auditor import evidence
+from tests.books import ORIGIN
 from tests.meter.test_monitor import Watch, grow
 from tests.sites import NOON, Site, published
 
@@ -96,6 +98,18 @@ async def test_a_branch_of_which_no_hash_is_served_is_taken_for_the_newest_known
     await watch.poll()
     assert list(watch.monitor.alarms.details("fork")) == ["fork-1"]
     assert watch.said("fork") == ["on"]
+
+
+async def test_alarms_that_cannot_be_kept_are_an_alarm_of_the_disk_at_once(site, watch):
+    await watch.poll()
+    (watch.data / "alarms.json.tmp").mkdir()  # where the draft of the file must be
+    other = Signer.from_seed(ORIGIN, bytes(32))
+    (site.folder / "checkpoint").write_bytes(sign(Checkpoint(ORIGIN, 1, bytes(32)).format(), other))
+    await watch.poll()
+    assert watch.alarms() == {"untrusted", "disk"}
+    (watch.data / "alarms.json.tmp").rmdir()
+    await watch.poll()
+    assert watch.alarms() == {"untrusted"}
 
 
 MONITORS = {"kind": "fork", "at": 1, "ours": "a", "theirs": "b", "root": "", "hashes": []}
