@@ -14,7 +14,8 @@ import pytest
 
 from ledger.errors import CannotCheck
 from meter.auditor.papers import report as reporting
-from meter.auditor.papers.report import FIGURES, REPORT_TYPE, asked_by, read_key
+from meter.auditor.papers.log import verified
+from meter.auditor.papers.report import FIGURES, REPORT_TYPE, asked_by, read_key, totals
 from meter.auditor.papers.report_pdf import picture
 from meter.views.exceptions.table import RULES
 from meter.wire import dsse
@@ -102,6 +103,19 @@ def test_the_report_says_what_the_ledger_holds(writer, folder):
     assert {"late_void", "key_change", "two_persons"} <= {
         each["rule"] for each in report["exceptions"]
     }
+
+
+def test_what_was_issued_and_not_granted_is_left_of_the_coupon(tmp_path):
+    writer = Writer()
+    writer.activate()
+    writer.enterprise()
+    writer.provider()
+    writer.contract("A")
+    writer.issue(2025, "100.00")
+    export = str(writer.export(tmp_path))
+    with verified(export, writer.verifier.format(), None, lambda *_: None) as held:
+        found = [(each["not_granted"], each["granted"]) for each in totals(held)]
+    assert ("100.00", "0.00") in found
 
 
 def test_the_checkpoint_is_named_with_who_signed_it(writer, folder):
