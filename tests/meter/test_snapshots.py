@@ -173,6 +173,15 @@ def test_what_is_no_snapshot_is_refused(changes):
         state_of(bad, registrations(books.entries))
 
 
+def test_a_field_that_no_snapshot_has_is_refused():
+    books = story()
+    totals = decode(write(books.state))
+    first, *others = totals["contracts"]
+    for changes in ({"more": 1}, {"contracts": [first | {"more": 1}, *others]}):
+        with pytest.raises(BadSnapshot):
+            state_of(encode(totals | changes), registrations(books.entries))
+
+
 @pytest.mark.parametrize("change", [lambda data: data + b"\n", lambda data: data[:-1]])
 def test_a_snapshot_has_one_spelling(change):
     books = story()
