@@ -155,7 +155,9 @@ def sent(kind, language, data):
 def test_each_kind_has_words_in_both_languages_for_all_that_it_tells():
     facts = {
         **dict.fromkeys(("enterprise", "programme", "issued", "granted", "remaining"), "x"),
-        **dict.fromkeys(("last_day", "contract", "provider", "what", "address"), "y"),
+        **dict.fromkeys(
+            ("last_day", "contract", "provider", "what", "address", "month", "answer_until"), "y"
+        ),
         "year": 2025,
     }
     kinds = {kind for own in KINDS.values() for kind in own} | {"off", "test"}
