@@ -228,6 +228,7 @@ async def test_every_table_is_evidence_or_the_services_own_or_a_projection(lived
         "ledger.lease": "U",
         "ledger.checkpoint": "UD",
         **dict.fromkeys(EVIDENCE, ""),
+        "meter.state_snapshot": "",
         "meter.request": "",
         "meter.token": "",
         "meter.access": "",
