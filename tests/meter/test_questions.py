@@ -610,7 +610,7 @@ def expected_records(entries, contracts):
     return [
         expected_record(number, entry, ended.get(("void", number)), ended.get(("release", number)))
         if entry.kind == "usage"
-        else expected_change(number, entry)
+        else expected_change(number, entry, entries[entry.record])
         for number, entry in enumerate(entries)
         if entry.kind in ("usage", "void", "release") and entry.contract in contracts
     ]
@@ -646,7 +646,14 @@ def expected_evidence(entry):
     return told + ([{"limit": "provider", "device_hours": format_hours(rest)}] if rest else [])
 
 
-def expected_change(number, entry):
+def expected_months(entry, record):
+    return {
+        "service_month": format_instant(record.start // 10**6)[:7],
+        "booked_month": format_instant(entry.at // 10**6)[:7],
+    }
+
+
+def expected_change(number, entry, record):
     return {
         "line": entry.kind,
         "entry": number,
@@ -655,6 +662,7 @@ def expected_change(number, entry):
         "provider": entry.provider,
         "contract": entry.contract,
         "device": entry.device,
+        **expected_months(entry, record),
         **expected_figures(entry),
     }
 
@@ -672,6 +680,7 @@ def expected_record(number, entry, voided, released):
         "milli_devices": entry.milli_devices,
         "start": format_instant(entry.start // 10**6),
         "end": format_instant(entry.end // 10**6),
+        **expected_months(entry, entry),
         **expected_figures(entry),
         "status": "voided" if voided is not None else status,
         **({"voided": voided} if voided is not None else {}),
