@@ -1,10 +1,11 @@
-"""GET, for enterprises and officials: a month's statement of a firm.
+"""GET: a month's statement of a firm, a contract or a provider.
 
-It is the one of `kashi audit statement`, by the same view, from committed entries.
+A contract's provider is told its costs alone. Each is the one of `kashi audit statement`, by the
+same view, from committed entries.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from meter.rules.entries import AnyEntry
 from meter.rules.kinds.table import read_entry
 from meter.tables import pages
 from meter.tables.connections import Connection
+from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.units import MICROSECONDS, add_months, parse_date
@@ -37,18 +39,56 @@ class StatementView(Struct, frozen=True):
 
 async def get_statement(ask: Ask) -> StatementView:
     """What the entries of a month booked for a firm, each amount with its entries."""
-    uscc, name = ask.path("uscc"), ask.path("month")
+    return await _made(ask, _firm)
+
+
+async def get_contract_statement(ask: Ask) -> StatementView:
+    """What the entries of a month booked under a contract; its provider is told costs alone."""
+    return await _made(ask, _contract)
+
+
+async def get_provider_statement(ask: Ask) -> StatementView:
+    """What the entries of a month cost a provider's customers, each amount with its entries."""
+    return await _made(ask, _provider)
+
+
+def _firm(ask: Ask, known: Registered) -> Subject:
+    if known.enterprise(ask.path("uscc")) is None:
+        raise Problem("unknown_enterprise", f"no enterprise {ask.path('uscc')}")
+    return Subject("firm", ask.path("uscc"))
+
+
+def _contract(ask: Ask, known: Registered) -> Subject:
+    contract = known.contract(ask.path("contract"))
+    if contract is None:
+        raise Problem("unknown_contract", f"no contract {ask.path('contract')}")
+    terms = known.terms(contract).agreed
+    ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
+    assert ask.who is not None, "contracts are not public"
+    return Subject("contract", terms.id, costs_alone=ask.who.role == "provider")
+
+
+def _provider(ask: Ask, known: Registered) -> Subject:
+    if known.provider(ask.path("provider")) is None:
+        raise Problem("unknown_provider", f"no provider {ask.path('provider')}")
+    return Subject("provider", ask.path("provider"))
+
+
+async def _made(ask: Ask, subject_of: Callable[[Ask, Registered], Subject]) -> StatementView:
+    """Return the statement of the URL's month."""
+    name = ask.path("month")
     days = _days(name)
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-        if known.enterprise(uscc) is None:
-            raise Problem("unknown_enterprise", f"no enterprise {uscc}")
+        subject = subject_of(ask, known)
         # All entries of a commit are of one Shanghai day.
         first, stop = await ledger_store.sizes_before(connection, days)
         month = Month(name, first, stop, over=stop < head.size)
-        booked = await _entries(connection, uscc, month)
+        booked = await _entries(connection, subject, month)
+        booked |= await _of_claims(connection, known, subject, month, MAX_ENTRIES - len(booked))
         records = await _records(connection, month, booked)
-    made = statement(known.state, month, Subject("firm", uscc), booked.items(), records.__getitem__)
+    in_order = sorted(booked.items())
+    made = statement(known.state, month, subject, in_order, records.__getitem__)
     end = as_of(head.size, head.last_at)
     return StatementView(made, digest(made), head.root.hex(), end)
 
@@ -65,10 +105,11 @@ def _days(month: str) -> tuple[int, int]:
     return begins * MICROSECONDS, ends * MICROSECONDS
 
 
-async def _entries(connection: Connection, uscc: str, month: Month) -> dict[int, AnyEntry]:
-    """Return the month's entries of segments that concern a firm. Raises `too_many_entries`."""
+async def _entries(connection: Connection, subject: Subject, month: Month) -> dict[int, AnyEntry]:
+    """Return the month's entries of segments that concern it. Raises `too_many_entries`."""
     found: dict[int, AnyEntry] = {}
-    about = pages.entries_about(connection, f"enterprise:{uscc}", month.first - 1, MAX_ENTRIES + 1)
+    name = f"{'enterprise' if subject.kind == 'firm' else subject.kind}:{subject.id}"
+    about = pages.entries_about(connection, name, month.first - 1, MAX_ENTRIES + 1)
     async for number, data in about:
         if number >= month.stop:
             break
@@ -76,6 +117,28 @@ async def _entries(connection: Connection, uscc: str, month: Month) -> dict[int,
             raise _too_many(month)
         found[number] = read_entry(canon.decode(data))
     return found
+
+
+async def _of_claims(
+    connection: Connection, known: Registered, subject: Subject, month: Month, most: int
+) -> dict[int, AnyEntry]:
+    """Return the month's entries that moved a contract's claims. Raises `too_many_entries`.
+
+    They concern its firm, and not the contract, which its provider reads too.
+    """
+    if subject.kind != "contract" or subject.costs_alone:
+        return {}
+    book = known.state.claims
+    moved = {
+        account.number
+        for year in book.years_of(subject.id)
+        for account in book.accounts[subject.id, year]
+        if month.first <= account.number < month.stop
+    }
+    read = await ledger_store.entries_at(connection, moved, most)
+    if len(read) < len(moved):
+        raise _too_many(month)
+    return {number: read_entry(canon.decode(data)) for number, data in read.items()}
 
 
 async def _records(
@@ -106,5 +169,25 @@ ROUTES: Final = [
         roles=(*OFFICIALS, "enterprise"),
         is_large=True,
         codes=("unknown_enterprise", "too_many_entries"),
+    ),
+    Route(
+        "GET",
+        "/v1/contracts/{contract}/statements/{month}",
+        get_contract_statement,
+        "What a month booked under a contract",
+        StatementView,
+        roles=(*OFFICIALS, "enterprise", "provider"),
+        is_large=True,
+        codes=("unknown_contract", "too_many_entries"),
+    ),
+    Route(
+        "GET",
+        "/v1/providers/{provider}/statements/{month}",
+        get_provider_statement,
+        "What a month cost a provider's customers",
+        StatementView,
+        roles=(*OFFICIALS, "provider"),
+        is_large=True,
+        codes=("unknown_provider", "too_many_entries"),
     ),
 ]

@@ -226,6 +226,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
 @click.option("--contract", help="A contract or an award: its id.")
 @click.option("--firm", help="A firm: its USCC.")
 @click.option("--provider", help="A provider: its id.")
+@click.option("--costs-alone", is_flag=True, help="Tell costs alone, as a provider is told.")
 @click.option("--format", "form", required=True, type=click.Choice(["json", "pdf", "xlsx"]))
 @_LANGUAGE_OF_PAPER
 @BEARER
@@ -237,6 +238,7 @@ def statement(  # noqa: PLR0913, PLR0917 - one argument for each option
     contract: str | None,
     firm: str | None,
     provider: str | None,
+    costs_alone: bool,
     form: str,
     language: Language | None,
     bearer: str | None,
@@ -253,7 +255,7 @@ def statement(  # noqa: PLR0913, PLR0917 - one argument for each option
     named = [(kind, name) for kind, name in asked.items() if name is not None]
     if len(named) != 1:
         raise click.UsageError(say("name one of --contract, --firm and --provider"))
-    subject = Subject(convert(named[0][0], SubjectKind), named[0][1])
+    subject = Subject(convert(named[0][0], SubjectKind), named[0][1], costs_alone=costs_alone)
     with _told(_WRITE):
         period = stating.month_of(month)
         check_target(target)

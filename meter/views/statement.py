@@ -11,7 +11,8 @@ sums of both. A month that is over is over for ever: its statement is the same a
      "lines":[{"entry":12,"at":"2025-03-01T12:00:00+08:00","kind":"usage","id":"r1","contract":"A",
                "service":"2025-02","correction":true,"figures":{"cost":"288.00",…}}]}
 
-A provider's statement tells costs alone: grants are its customers' (`views/told.py`). `service` is
+What a provider reads, of itself or of a contract, tells costs alone: grants are its customers'
+(`views/told.py`). `service` is
 a month, the first and last month `2025-12/2026-01` of what lies in several, or the year of a coupon
 for what concerns no month; it is empty for a change of all that a contract has used.
 """
@@ -50,15 +51,20 @@ FIGURES: Final = (*_PROVIDER_FIGURES, "entitled", "issued", "granted", "claimed"
 
 
 class Subject(NamedTuple):
-    """Whose statement it is, by its id; a contract may be an award too."""
+    """Whose statement it is, by its id; a contract may be an award too.
+
+    `costs_alone` is for a provider that reads of a contract.
+    """
 
     kind: SubjectKind
     id: str
+    costs_alone: bool = False
 
     @property
     def figures(self) -> tuple[str, ...]:
         """The figures that its statement tells."""
-        return _PROVIDER_FIGURES if self.kind == "provider" else FIGURES
+        is_for_provider = self.costs_alone or self.kind == "provider"
+        return _PROVIDER_FIGURES if is_for_provider else FIGURES
 
 
 class StatementSubject(Struct, frozen=True):
@@ -141,7 +147,7 @@ def statement(
     Entries that do not concern it may be among them. Raises `Problem` `unknown_contract`,
     `unknown_enterprise` and `unknown_provider`.
     """
-    view = StatementSubject(*subject, name=_name(state, subject, month.stop))
+    view = StatementSubject(subject.kind, subject.id, _name(state, subject, month.stop))
     lines = [
         line
         for number, entry in entries
@@ -306,7 +312,7 @@ def _id(entry: AnyEntry, *, is_own: bool) -> str:
 
 def _name(state: State, subject: Subject, size: int) -> str:
     """Return the name of a subject, or the number of a contract. Raises `Problem`."""
-    kind, name = subject
+    kind, name, _ = subject
     if kind == "firm" and name in state.enterprises:
         return state.enterprises[name].facts_at(size).name
     if kind == "provider" and name in state.providers:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import asyncpg
 from msgspec import structs
 
+from meter.api import get_statement
 from meter.api.app import ROUTES
 from meter.api.routes import EVENTS, Route
 from meter.tables import connections, pages
@@ -45,6 +46,9 @@ MORE = [
     "/v1/questions?provider=pcl&after=20",
     *(f"/v1/entries?limit={LIMIT}&{what}" for what in ("contract=A", "kind=void", "provider=pcl")),
     f"/v1/entries?limit={LIMIT}&record=r3:1",
+    # Of the month before all of this, after which the ledger goes on.
+    *(f"/v1/{what}/statements/2025-02" for what in ("contracts/A", "providers/pcl")),
+    f"{OWN}/statements/2025-02",
 ]
 PAST = [
     *(f"/v1/{what}?limit={LIMIT}" for what in ("pools", "coupons", "contracts", "claims")),
@@ -151,6 +155,7 @@ async def test_no_question_reads_more_of_a_longer_ledger(database, tmp_path, mon
     monkeypatch.setattr(connections, "_Reader", Recording)
     for bound in BOUNDS:
         monkeypatch.setattr(pages, bound, FEW)
+    monkeypatch.setattr(get_statement, "MAX_ENTRIES", FEW)
     found: dict[str, list[tuple[Counter[str], int]]] = {path: [] for path in questions()}
     async with serving(database, tmp_path) as service:
         await service.open_books()
