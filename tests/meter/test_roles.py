@@ -11,6 +11,7 @@ left, one of the right, and one of nobody.
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -164,7 +165,7 @@ HARMLESS = {
 }
 HARMLESS |= {"by", "date", "order", "device", "role", "run", "state", "status", "wait"}
 HARMLESS |= {"person", "days", "q", "bank_reference"}  # only officials ask by them
-HARMLESS |= {"subject", "route"}  # only auditors ask by them
+HARMLESS |= {"subject", "route", "day"}  # only auditors ask by them
 HARMLESS |= {"amount", "delivery", "invoices", "payments", "disallowed"}  # figures of papers
 
 AT_ISSUER = ("/sign-in/issuer", "/sign-in/return")  # which the service of these tests lacks
@@ -366,7 +367,12 @@ def check(route: Route, answer: Answer) -> Answer:
 def silent(answer: Answer, about: Side) -> None:
     """Check that no answer names anything of the other side."""
     text = answer.body.decode("utf-8", "replace")
-    told = {name for name in about.names | SALTS[about] if name in text}
+    # As a word: a secret of a form may hold the letters of a short one.
+    told = {
+        name
+        for name in about.names | SALTS[about]
+        if re.search(f"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text)
+    }
     assert not told, f"{told} in {text}"
 
 
