@@ -1,5 +1,6 @@
 """Pages of months: a firm confirms a closed one or disputes a record; officials see what waits.
 
+A provider sees what closed ones cost its customers.
 A form holds its idempotency key, so a double click does it once. What the authority does about a
 month or a dispute is one of its acts, to which the lists lead (`acts.py`).
 """
@@ -18,7 +19,7 @@ from meter.api.get_months import (
     get_month,
     get_months,
 )
-from meter.api.get_own import get_enterprise
+from meter.api.get_own import get_enterprise, get_provider
 from meter.api.post import give
 from meter.api.routes import Ask, answer
 from meter.console import form, page
@@ -76,9 +77,7 @@ async def _own(
         firm = (await answer(asked, get_enterprise)).enterprise
         contracts = await answer(asked, get_enterprise_contracts, PageQuery(limit=MAX_CONTRACTS))
         found = await answer(asked, get_months)
-        closed = [each.month for each in found.months if each.state == "closed"][:SHOWN]
-        one = PageQuery(limit=1)  # its sums are of all lines
-        months = [await answer(asked, get_month, one, month=name) for name in closed]
+        months = await _closed(asked, found.months)
         disputes = await answer(asked, get_disputes, PageQuery(limit=LISTED))
     filled = form.Filled(given) if problem is None else form.refused(given, problem)
     now = format_moment(ask.context.clock.counted())
@@ -98,6 +97,32 @@ async def _own(
         "code": "" if problem is None else problem.code,
         "key": new_secret(),
     }
+
+
+async def _closed(ask: Ask, months: list[MonthSummary]) -> list[MonthPage]:
+    """Return the newest closed months with their sums, of what is shown to whom asks."""
+    closed = [each.month for each in months if each.state == "closed"][:SHOWN]
+    one = PageQuery(limit=1)  # its sums are of all lines
+    return [await answer(ask, get_month, one, month=name) for name in closed]
+
+
+async def show_served(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show a provider what its customers were charged by month."""
+    async with ask.at_once() as asked:
+        provider = await answer(asked, get_provider)
+        found = await answer(asked, get_months)
+        months = await _closed(asked, found.months)
+    return page.show(
+        ask,
+        "provider_months.html",
+        language,
+        provider=provider,
+        base=f"/{language}/providers/{provider.id}",
+        tab="months",
+        page=found,
+        months=months,
+        paper=await paper(ask, period_between("", "", spoken(language), language), found.as_of),
+    )
 
 
 def _may_answer(month: MonthPage, now: str) -> bool:
@@ -130,5 +155,6 @@ def _to_close(months: list[MonthSummary]) -> str:
 ROUTES: Final = (
     *page.pages("enterprises/{uscc}/months", show_own, ("enterprise",)),
     *page.forms("enterprises/{uscc}/months", send_own, ("enterprise",)),
+    *page.pages("providers/{provider}/months", show_served, ("provider",)),
     *page.pages("months", show_all, OFFICIALS),
 )

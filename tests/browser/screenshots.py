@@ -38,6 +38,7 @@ LOOKS = {
 TALLEST = 4_000  # pixels of a picture; a longer page goes on like that
 COLOURS = 64
 FIRM, CENTRE = f"/enterprises/{season.MODELS}", "/providers/pcl"
+LEASE = "/contracts/TC-2025-0101"
 FIRST = "tbody a"  # the first link of a list leads to the page
 # By name: whose page, the path below the language, and the link in it that leads on, if one does.
 PAGES: dict[str, tuple[Role, str, str]] = {
@@ -55,12 +56,16 @@ PAGES: dict[str, tuple[Role, str, str]] = {
     "enterprise-claims": ("enterprise", f"{FIRM}/claims", ""),
     "enterprise-months": ("enterprise", f"{FIRM}/months", ""),
     "enterprise-statement": ("enterprise", f"{FIRM}/statements?month=2025-08", ""),
+    "contract-statement": ("enterprise", f"{LEASE}/statements?month=2025-08", ""),
     "enterprise-claim-new": ("enterprise", f"{FIRM}/claims", 'a[href*="/claims/new"]'),
     "provider": ("provider", CENTRE, ""),
     "provider-batches": ("provider", f"{CENTRE}/batches", ""),
     "provider-refused": ("provider", f"{CENTRE}/refused", ""),
     "provider-withheld": ("provider", f"{CENTRE}/withheld", ""),
     "provider-contracts": ("provider", f"{CENTRE}/contracts", ""),
+    "provider-months": ("provider", f"{CENTRE}/months", ""),
+    "provider-statement": ("provider", f"{CENTRE}/statements?month=2025-08", ""),
+    "provider-contract-statement": ("provider", f"{LEASE}/statements?month=2025-08", ""),
     "log": ("auditor", "/log", ""),
     "access-log": ("auditor", "/access-log", ""),
     "entry": ("auditor", "/log", 'a[href*="/entries/"]'),

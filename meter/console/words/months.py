@@ -15,6 +15,11 @@ WORDS: Final[Mapping[str, Text]] = {
         "What was booked in the month, whatever the day of use. Confirm it in time, or dispute a"
         " record.",
     ),
+    "months_served": Text(
+        "费用为该月入账的变动，与用量发生日无关。",
+        "The cost that was booked in the month, whatever the day of use.",
+    ),
+    "month_closed_at": Text("月结时间", "Closed at"),
     "no_months": Text("尚无已月结的月份。", "No month is closed yet."),
     "month": Text("月份", "Month"),
     "month_until": Text("确认或异议期限", "To be answered before"),

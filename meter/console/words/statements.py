@@ -8,6 +8,9 @@ from meter.console.words.text import Text
 WORDS: Final[Mapping[str, Text]] = {
     "statements": Text("月度对账单", "Statements"),
     "statement_of": Text("{month} 对账单", "Statement of {month}"),
+    "statement_of_contract": Text(
+        "合同 {contract} {month} 对账单", "Statement of {month}, contract {contract}"
+    ),
     "statement_over": Text(
         "该月已结束，内容不再变化。", "The month is over: this changes no more."
     ),
@@ -16,8 +19,8 @@ WORDS: Final[Mapping[str, Text]] = {
     "statement_none": Text("该月没有条目。", "The month has no entries."),
     "statement_hash": Text("对账单哈希", "Hash of the statement"),
     "statement_how": Text(
-        "同一账本可用 kashi audit statement 重新生成，哈希一致。",
-        "kashi audit statement makes it again from the ledger, with the same hash.",
+        "同一账本可用下列命令重新生成，哈希一致：",
+        "This makes it again from the ledger, with the same hash:",
     ),
     "statement_amounts": Text("按合同与服务月份", "By contract and month of service"),
     "statement_lines": Text("逐条明细", "By entry"),
