@@ -17,7 +17,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "尚无批次。登记公钥后，由代理或自有程序报送第一个批次。",
         "There is no batch yet. Once a key is registered, the agent or a program sends the first.",
     ),
-    "tab_batches": Text("批次与回执", "Batches and receipts"),
+    "tab_batches": Text("批次与回执", "Batches"),
     "batches_say": Text(
         "已证明的回执含批次、回执及二者在账本中的证明，可离线核验。",
         "A proved receipt holds a batch, its receipt, and the proof of both, to verify offline.",

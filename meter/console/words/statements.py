@@ -23,6 +23,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "This makes it again from the ledger, with the same hash:",
     ),
     "statement_amounts": Text("按合同与服务月份", "By contract and month of service"),
+    "statement_services": Text("按服务月份", "By month of service"),
     "statement_lines": Text("逐条明细", "By entry"),
     "statement_more": Text(
         "仅列出前 {count} 条；全部见下载。",
