@@ -86,6 +86,8 @@ async def test_a_contracts_claims_stand_in_it_and_its_provider_sees_none(
     await service.ask("/v1/claims/C1/notice", **notice)
     service.clock.advance(8 * 86_400)
     await service.ask("/v1/claims/C1/order")
+    hour = "2025-05-28T08:00:00+08:00", "2025-05-28T09:00:00+08:00"
+    assert (await service.usage([record("r2", "A", *hour, 1_000)], seq=2)).status == 200
     service.clock.advance(8 * 86_400)
     paid = {"bank_reference": "city-1", "paid_on": day_after(TODAY, 16)}
     await service.ask("/v1/claims/C1/payment", **paid)
