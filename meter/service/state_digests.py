@@ -35,6 +35,8 @@ class StateDigests:
     async def run(self) -> None:
         """Put one digest after another, until cancelled or until nothing more is committed."""
         committed = self._intake.watermark
+        # A start may need all connections there are, and nothing is due before the next commit.
+        await committed.beyond(committed.size)
         while not committed.closed:
             try:
                 await committed.beyond(await self._last() + self._entries)

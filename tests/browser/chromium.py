@@ -8,6 +8,7 @@ one), asks another host, or fails to load something, fails the test. The console
 status of a form that was refused: those that a test means are `refused`.
 """
 
+import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 PROGRAM = shutil.which("chromium")
 # No sandbox, for CI runs as root; and a browser that speaks to nobody of its own accord.
@@ -46,6 +47,15 @@ async def opened(
     assert found == [], found
     assert len(complaints) - len(found) == len(refused), complaints
     await context.close()
+
+
+async def arrive(page: Page, address: str) -> None:
+    """Wait until a page's address ends so, whatever two clicks of a button began on the way.
+
+    The second click ends what the first one loads, which `Page.wait_for_url` takes for a fault.
+    """
+    await expect(page).to_have_url(re.compile(f"{address}$"), timeout=30_000)
+    await page.wait_for_load_state()
 
 
 def complaints_of(page: Page, host: str) -> list[str]:

@@ -6,7 +6,7 @@ from meter.console.act_forms import ACTS
 from meter.console.words import words
 from tests import people
 from tests.books import ALPHA, DEVICE, PROGRAMME, PROVIDER_USCC, record
-from tests.browser.chromium import check_access, is_wider_than_its_window, opened
+from tests.browser.chromium import arrive, check_access, is_wider_than_its_window, opened
 from tests.browser.keyboard import check_tabs
 from tests.browser.test_public_page import WIDTHS
 from tests.meter.test_authority_pages import person_of
@@ -65,7 +65,7 @@ async def test_a_coupon_is_issued_by_two_persons(both, chromium, language):
         assert await row(page, w, "figure_granted") == [f"{ALPHA} 2025", "¥0.00", "¥144.00"]
         assert w["act_two_persons"] in await page.locator("main").inner_text()
         await page.get_by_role("button", name=w["act_propose"]).dblclick()
-        await page.wait_for_url("**/proposals/*")
+        await arrive(page, "/proposals/[^/]+")
         assert len(await both.service.entries()) == size + 1
         await page.get_by_role("button", name=w["act_confirm"]).click()
         assert w["refusal_same_person"] in await page.get_by_role("alert").inner_text()
@@ -80,7 +80,7 @@ async def test_a_coupon_is_issued_by_two_persons(both, chromium, language):
         assert "decision 12" in text
         assert await row(page, w, "figure_remaining") == [f"{ALPHA} 2025", "¥0.00", "¥356.00"]
         await page.get_by_role("button", name=w["act_confirm"]).dblclick()
-        await page.wait_for_url("**/entries/*")
+        await arrive(page, "/entries/[^/]+")
         assert len(await both.service.entries()) == size + 1
         await page.goto(f"{both.service.url}/{language}/authority")
         await page.get_by_role("link", name="深圳某某科技有限公司").first.click()
@@ -194,7 +194,7 @@ async def test_a_programme_is_opened_by_forms_alone(database, tmp_path, chromium
                         await field.fill(value)
                 await page.get_by_role("button", name=w["act_check"]).click()
                 await page.get_by_role("button", name=w["act_give"]).dblclick()
-                await page.wait_for_url("**/entries/*")
+                await arrive(page, "/entries/[^/]+")
             await page.goto(f"{service.url}/{language}/enterprises/{ALPHA}")
             assert "¥900.00" in await page.locator("main").inner_text()
         kinds = [entry.kind for entry in await service.entries()]

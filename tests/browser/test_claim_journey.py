@@ -9,6 +9,7 @@ from meter.console.words import words
 from tests import people
 from tests.books import ALPHA
 from tests.browser.chromium import (
+    arrive,
     check_access,
     complaints_of,
     is_wider_than_its_window,
@@ -82,15 +83,15 @@ async def test_a_claim_is_entered_reviewed_and_paid_by_three_persons(
         async with visit(wang) as page:
             await page.get_by_role("link", name=name, exact=True).click()
             await decide(page, w, "check")
-            await page.wait_for_url(f"**/claims/{name}")
+            await arrive(page, f"/claims/{name}")
             await decide(page, w, "approve", amount="400000.00")
             assert "same_person" in await page.locator("#faults").inner_text()
         async with visit(li) as page:
             await open_claim(page, w, name)
             await decide(page, w, "approve", amount="400000.00")
-            await page.wait_for_url(f"**/claims/{name}")
+            await arrive(page, f"/claims/{name}")
             await decide(page, w, "notice", url=NOTICE_URL)
-            await page.wait_for_url(f"**/claims/{name}")
+            await arrive(page, f"/claims/{name}")
             assert w["state_noticed"] in await page.locator("h1").inner_text()
             await page.goto(f"{both.service.url}/{language}/notices")
             notice = page.get_by_role("link", name=w["notice_read"])
@@ -99,7 +100,7 @@ async def test_a_claim_is_entered_reviewed_and_paid_by_three_persons(
         async with visit(wang) as page:
             await open_claim(page, w, name)
             await decide(page, w, "order")
-            await page.wait_for_url(f"**/claims/{name}")
+            await arrive(page, f"/claims/{name}")
             await pay(page, w, name)
         kinds = [entry.kind for entry in await both.service.entries()]
         for kind in ("claim", "claim_check", "approval", "notice", "order", "payment"):
@@ -122,7 +123,7 @@ async def enter(page, w, *, script):
     await page.get_by_role("button", name=w["continue"]).click()
     name = await page.locator(".panel .facts code").first.inner_text()
     await page.get_by_role("button", name=w["claim_submit"]).dblclick()
-    await page.wait_for_url(f"**/claims/{name}")
+    await arrive(page, f"/claims/{name}")
     assert w["state_entered"] in await page.locator("h1").inner_text()
     return name
 
@@ -225,7 +226,7 @@ async def test_an_objection_is_recorded_by_the_digest_of_its_file(database, tmp_
             await page.get_by_role("button", name=w["step_review"], exact=True).click()
             book = w["step_book"].format(act=w["step_objection"])
             await page.get_by_role("button", name=book).dblclick()
-            await page.wait_for_url("**/claims/C1")
+            await arrive(page, "/claims/C1")
         entry = (await service.entries())[-1]
         assert (entry.kind, entry.person) == ("objection", "li")
         assert entry.sha256.startswith("ba7816bf8f01cfea")

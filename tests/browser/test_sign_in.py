@@ -9,7 +9,7 @@ from meter.host.clock import SYSTEM_CLOCK
 from meter.host.tokens import Identity
 from meter.service.sign_ins import bind_person
 from tests.books import ALPHA
-from tests.browser.chromium import check_access, is_wider_than_its_window, opened
+from tests.browser.chromium import arrive, check_access, is_wider_than_its_window, opened
 from tests.issuer import SECRET, issuing
 from tests.people import add, environment, link
 from tests.services import serving
@@ -114,7 +114,7 @@ async def test_a_person_is_added_by_a_page_and_signs_in(database, tmp_path, chro
             await check_access(page)
             await page.get_by_label(w["people_subject"]).fill(ALPHA)
             await page.get_by_role("button", name=w["people_add"]).dblclick()
-            await page.wait_for_url(f"{service.url}/{language}/people/li")
+            await arrive(page, f"{service.url}/{language}/people/li")
             await check_access(page)
             assert not await is_wider_than_its_window(page)
             await page.get_by_role("button", name=w["person_link"]).click()

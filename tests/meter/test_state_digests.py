@@ -215,9 +215,16 @@ async def test_a_service_puts_a_digest_every_so_many_entries(database, tmp_path)
         assert all(after - before > 12 for before, after in pairwise(numbers))
         # Another one goes on from the last.
         second = asyncio.create_task(digests(service, 12).run())
-        await asyncio.sleep(0.1)
-        assert await put(database) == numbers[1:]
+        for seq in range(16, 24):
+            await service.usage([record(f"r{seq}", "A", *HOUR, 1)], seq=seq)
+
+        async def goes_on() -> bool:
+            return len(await put(database)) == len(numbers)
+
+        await until(goes_on)
         second.cancel()
+        numbers = [0, *(await put(database))]
+        assert all(after - before > 12 for before, after in pairwise(numbers))
     await check_sums(database)
 
 
@@ -225,6 +232,8 @@ async def test_a_service_that_ends_puts_no_digest(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.open_books()
         running = asyncio.create_task(digests(service, 1_000).run())
+        await asyncio.sleep(0)
+        await service.usage([record("r", "A", *HOUR, 1)])
         await asyncio.sleep(0.1)  # it waits
     assert await put(database) == []
     running.cancel()
@@ -251,6 +260,8 @@ async def test_a_service_that_cannot_put_a_digest_tries_again(
 
         monkeypatch.setattr(refusing, "put", put_later)
         running = asyncio.create_task(refusing.run())
+        await asyncio.sleep(0)
+        await service.usage([record("r", "A", *HOUR, 1)])
 
         async def is_put() -> bool:
             return bool(await put(database))
