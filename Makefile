@@ -75,7 +75,7 @@ lock: | $(BIN)/pip ## Choose the dependencies anew; the file holds hashes and no
 	$(BIN)/python -c 'import tomllib; \
 	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	| $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-	  --generate-hashes --no-header --no-annotate --extra server --extra audit --extra dev \
+	  --generate-hashes --no-header --no-annotate --extra server --extra audit --extra dask --extra dev \
 	  --output-file requirements.lock pyproject.toml -
 
 sbom: $(INSTALLED) ## Write what the service is made of, as CycloneDX, into dist/sbom.json

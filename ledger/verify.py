@@ -16,8 +16,9 @@ stranger's, so nothing is said of their meaning.
 
 Other judges may sit beside the replay. On one core they judge one after the other. On several,
 other processes prove the bytes, check the rules of every ledger and run these judges, while this
-one replays. Each judges all entries, and the first wrong one that any of them finds is named. It is
-the same entry on any number of cores; only the words may differ where two judges refuse it.
+one replays; or workers elsewhere that read the same folder. Each judges all entries, and the first
+wrong one that any of them finds is named. It is the same entry on any number of cores; only the
+words may differ where two judges refuse it.
 
 Two more checks can be asked for: that enough witnesses have cosigned the checkpoint
 (`not_witnessed`), and that the log only grew since an earlier one (`rolled_back`, `forked`).
@@ -35,11 +36,12 @@ import gc
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -68,8 +70,7 @@ from ledger.tlog import HASH_BYTES, TILE_WIDTH, Frontier, Tree, leaf_hash
 
 __all__ = ["Check", "Finding", "Judge", "Replay", "Report", "Violation", "verify"]
 
-
-_ENOUGH_TO_SHARE: Final = 10_000  # entries: with fewer, starting processes costs more than it saves
+ENOUGH_TO_SHARE: Final = 10_000  # entries: with fewer, starting processes costs more than it saves
 
 
 class Judge(Protocol):
@@ -99,6 +100,7 @@ class Judge(Protocol):
         """Return the counts of what it checked itself."""
 
 
+@runtime_checkable
 class Replay(Judge, Protocol):
     """The rules of the ledger's subject."""
 
@@ -118,6 +120,7 @@ def verify(  # noqa: PLR0913 - independent options
     *,
     note: bytes = b"",
     cores: int = 1,
+    workers: Executor | None = None,
     policy: TrustPolicy | None = None,
     since: Checkpoint | None = None,
 ) -> Report:
@@ -126,6 +129,7 @@ def verify(  # noqa: PLR0913 - independent options
     `note` is its checkpoint, where the caller has read that.
 
     `beside` are makers of more judges; with several `cores`, other processes import them by name.
+    Those are processes of this machine, or `workers` that read the folder under the same path.
     `policy` names the cosignatures that are needed, and `since` is an earlier checkpoint from which
     the log must have grown.
     """
@@ -149,8 +153,11 @@ def verify(  # noqa: PLR0913 - independent options
     if policy is not None:
         steps.done(*_check_cosignatures(note, policy))
     source = _Source(reader, checkpoint)
-    if cores > 1 and checkpoint.size >= _ENOUGH_TO_SHARE:
-        proof, judged = _judge_on_several(source, replay, beside, cores, advance)
+    if cores > 1 and checkpoint.size >= ENOUGH_TO_SHARE:
+        count = min(cores - 1, max(1, len(beside)))
+        with _own_workers(count) if workers is None else nullcontext(workers) as pool:
+            shares = [beside[start::count] for start in range(count)]
+            proof, judged = _judge_on_several(source, replay, shares, pool, advance)
     else:
         proof, judged = _judge_on_one(source, replay, beside, advance)
     seen, other = _check_growth(since, checkpoint, proof) if since is not None else ([], [])
@@ -223,6 +230,7 @@ def _check_growth(
 
 # An entry and its attachments, which no root proves.
 Entry = tuple[bytes, list[bytes]]
+_E = TypeVar("_E")
 
 
 class _Source(NamedTuple):
@@ -264,31 +272,35 @@ def _judge_on_one(
     return proof, _limit_to_proved(judged, proof, checkpoint.size)
 
 
+def _own_workers(count: int) -> Executor:
+    """Return processes of this machine."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy what other threads hold
+    # A judge keeps all that it makes: a search for garbage would find none.
+    return ProcessPoolExecutor(count, context, initializer=gc.disable)
+
+
 def _judge_on_several(
     source: _Source,
     replay: Replay | None,
-    beside: Sequence[Callable[[], Judge]],
-    cores: int,
+    shares: Sequence[Sequence[Callable[[], Judge]]],
+    pool: Executor,
     advance: Done,
 ) -> tuple[Proof, _Judgement]:
-    """Do the same, with the replay in this process and the rest in as many as are of use."""
-    size = source.checkpoint.size
-    count = min(cores - 1, max(1, len(beside)))
-    first, *others = (beside[start::count] for start in range(count))
-    context = multiprocessing.get_context("spawn")  # a fork would copy what other threads hold
-    # A judge keeps all that it makes: a search for garbage would find none.
-    with ProcessPoolExecutor(count, context, initializer=gc.disable) as pool:
-        proving = pool.submit(_judge_on_one, source, None, first, _ignore_progress)
-        judging = [pool.submit(_judge_apart, source, group) for group in others]
-        here = _judge(source, [replay] if replay else [], replay, lambda done: advance(2 * done))
-        proof, by_the_books = proving.result()
-        found = [*(each.result() for each in judging), here]
-    proved = [_limit_to_proved(judged, proof, size) for judged in found]
-    return proof, _combine([by_the_books, *proved], size)
+    """Do the same, with the replay in this process and a share of the rest in each of the pool."""
+    first, *others = shares
+    proving = pool.submit(_judge_on_one, source, None, first, _ignore_progress)
+    judging = [pool.submit(_judge_apart, source, share) for share in others]
+    here = _judge(source, [replay] if replay else [], replay, lambda done: advance(2 * done))
+    proof, by_the_books = proving.result()
+    found = [*(each.result() for each in judging), here]
+    proved = [_limit_to_proved(judged, proof, source.checkpoint.size) for judged in found]
+    return proof, _combine([by_the_books, *proved], source.checkpoint.size)
 
 
 def _judge_apart(source: _Source, beside: Sequence[Callable[[], Judge]]) -> _Judgement:
-    return _judge(source, [make() for make in beside], None, _ignore_progress)
+    judges = [make() for make in beside]
+    replay = next((each for each in judges if isinstance(each, Replay)), None)
+    return _judge(source, judges, replay, _ignore_progress)
 
 
 def _ignore_progress(_: int) -> None:
@@ -415,6 +427,37 @@ def attachments_of(reader: FolderReader, tile: Tile) -> Iterator[list[bytes]]:
         yield from by_entry(reader.iter_attachments(tile.beside("batches")), tile.width)
     except MissingFile:  # raised before anything is yielded
         yield from repeat([], tile.width)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderEntries:
+    """The entries of a folder's first `size`, which can be read more than once, from any on."""
+
+    reader: FolderReader
+    size: int
+
+    def entries(self, first: int, end: int) -> Iterator[bytes]:
+        """Yield the entries from a number until another one. Raises `LedgerError`."""
+        for tile in self._tiles(first, end):
+            yield from _cut(self.reader.iter_entries(tile), tile, first, end)
+
+    def with_files(self, first: int, end: int) -> Iterator[Entry]:
+        """Yield the same, each with the files beside it."""
+        for tile in self._tiles(first, end):
+            held = zip(
+                self.reader.iter_entries(tile), attachments_of(self.reader, tile), strict=False
+            )
+            yield from _cut(held, tile, first, end)
+
+    def _tiles(self, first: int, end: int) -> Iterator[Tile]:
+        for tile in level_tiles("entries", self.size):
+            if first < tile.first + tile.width and tile.first < end:
+                yield tile
+
+
+def _cut(held: Iterable[_E], tile: Tile, first: int, end: int) -> Iterator[_E]:
+    """Yield what a tile holds from a number until another one."""
+    return islice(held, max(0, first - tile.first), max(0, end - tile.first))
 
 
 def by_entry(files: Iterator[tuple[int, bytes]], width: int) -> Iterator[list[bytes]]:

@@ -153,7 +153,7 @@ class Signatures:
     def _entry(self, number: int, entry: AnyEntry, attachments: list[bytes]) -> None:
         if isinstance(entry, BatchAccepted):
             if self._shares.checker(entry) == self._process:
-                envelope, receipt, signature = _files(entry, attachments)
+                envelope, receipt, signature = files_beside(entry, attachments)
                 _check_envelope_signature(self._state, parse(envelope, BATCH_TYPE))
                 signed = _check_receipt_signature(self._state, number, receipt, signature)
                 self._signatures += 1 + signed
@@ -275,6 +275,16 @@ class Audit:
         """Count the totals, unless another judge compares them, and its share of the signatures."""
         sums = [Check("sums", self.sums.compared)] if self.sums is not None else []
         return [*sums, Check("signatures", self._signatures)]
+
+    def begin_after(self, requests: set[RequestId], before: int, batch_end: int) -> None:
+        """Begin at an entry: the requests so far, the last batch's `before`, and where it ends."""
+        self._requests, self._before, self._batch_end = requests, before, batch_end
+
+    def note(self, number: int, entry: Entry) -> None:
+        """Take an entry that others decide into the gaps and the questions."""
+        if isinstance(entry, BatchAccepted):
+            self._fill(entry)
+        self._ask_about(number, entry)
 
     def gaps(self) -> list[Gap]:
         """Return the numbers below each stream's last that no batch has filled."""
@@ -416,7 +426,7 @@ class Audit:
         self, number: int, entry: BatchAccepted, data: bytes, attachments: list[bytes], tree: Tree
     ) -> None:
         """Open the batch's envelope, decide it again, compare entry and receipt."""
-        envelope, receipt, signature = _files(entry, attachments)
+        envelope, receipt, signature = files_beside(entry, attachments)
         # A batch belongs to the group of the last one, or to a group that began after that batch.
         if entry.before != self._before and not self._batch_end <= entry.before <= number:
             raise Violation("wrong_before", f"the group cannot build on size {entry.before}")
@@ -442,13 +452,16 @@ class Audit:
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
             decided.place, signed.payload_sha256, receipt, signature
         )
-        stream = self._streams.setdefault((batch.provider, batch.stream), Numbers())
-        stream.fill(batch.seq, entry.at)
+        self._fill(entry)
         for place, made in enumerate(decided.entries, number):
             self._ask_about(place, made)
         self._expected.extend(others)
         self._made_by = number
         self._batch_end = number + len(decided.entries)
+
+    def _fill(self, batch: BatchAccepted) -> None:
+        stream = self._streams.setdefault((batch.provider, batch.stream), Numbers())
+        stream.fill(batch.seq, batch.at)
 
 
 # What the rules raise about an entry.
@@ -477,7 +490,7 @@ def check_files(data: bytes, attachments: list[bytes]) -> None:
     except (Problem, ValueError, LookupError, ArithmeticError, LedgerError):
         return
     if isinstance(entry, BatchAccepted):
-        _files(entry, attachments)
+        files_beside(entry, attachments)
     elif isinstance(entry, entries.StateDigested):
         check_snapshot(entry, attachments)
 
@@ -491,7 +504,8 @@ def check_snapshot(entry: entries.StateDigested, attachments: list[bytes]) -> No
         raise Violation("wrong_snapshot", "the snapshot is not the one that the entry names")
 
 
-def _files(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes, str]:
+def files_beside(entry: BatchAccepted, attachments: list[bytes]) -> tuple[bytes, bytes, str]:
+    """Return envelope, receipt and signature of a batch. Raises `Violation` for others."""
     if len(attachments) < len(ATTACHMENTS):
         raise Violation("missing_attachment", f"beside a batch lie {', '.join(ATTACHMENTS)}")
     if len(attachments) > len(ATTACHMENTS):

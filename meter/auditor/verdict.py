@@ -1,6 +1,9 @@
 """The work of `kashi verify`: fetch where needed, verify with the audit's rules, check receipts
 against the ledger, and show the verdict.
 
+With `Workers` it audits by ranges (`auditor.ranges`) where the log has digests and they are enough.
+If that does not find all good, one audit of the whole gives the verdict, as it does without them.
+
 A service may be writing to the folder. The checkpoint that is read first decides.
 
 `Wanted` names the optional files: a trust policy, the state of an earlier run from which the log
@@ -12,7 +15,8 @@ import contextlib
 import gc
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,15 +28,16 @@ from rich.table import Table
 from ledger.errors import BadNote, CannotCheck, Violation
 from ledger.files import DISK, make_private
 from ledger.folder import DRAFT, FolderReader
-from ledger.note import Checkpoint, Verifier
+from ledger.note import Checkpoint, Verifier, open_checkpoint
 from ledger.progress import Progress
 from ledger.quorum import TrustPolicy
 from ledger.report import Conclusion, Finding, Report, conclude
 from ledger.seen import Seen
 from ledger.tiles import Tile, find_tile
-from ledger.verify import Judge, read_checkpoint, verify
+from ledger.verify import ENOUGH_TO_SHARE, FolderEntries, Judge, read_checkpoint, verify
 from meter.auditor.fetch import check_kept, fetch
 from meter.auditor.log_keys import key_findings, signing_key
+from meter.auditor.ranges import Range, Reading, digests_in, split
 from meter.auditor.replay import Audit, Gap, Signatures, Totals
 from meter.auditor.shares import ADDING
 from meter.languages import Speech
@@ -52,7 +57,21 @@ class Wanted:
     cache: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who audits by ranges: processes of this machine, by default one for each core, or of Dask.
+
+    `dask` is the address of a scheduler whose workers read the folder under the same path.
+    """
+
+    processes: int = 0
+    dask: str = ""
+
+
 _NOTHING_MORE: Final = Wanted()
+_LEAST_RANGES: Final = 2  # with fewer, an audit by ranges only reads more
+_DASK_SECONDS: Final = 10  # to connect to its scheduler
+_NOT_DECIDING: Final = 2  # processes: one reads, another proves the bytes and adds up
 # One line on a terminal of any width, without markup.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "soft_wrap": True}
 
@@ -135,8 +154,9 @@ def verify_source(  # noqa: PLR0913 - one argument for each thing that the calle
     *,
     wanted: Wanted = _NOTHING_MORE,
     make_audit: Callable[..., Audit] = Audit,
+    workers: Workers | None = None,
 ) -> Verdict:
-    """Verify a folder, or a URL that serves one, by an audit that is made here.
+    """Verify a folder, or a URL that serves one, by an audit that is made here, or by workers.
 
     Raises `CannotCheck`.
     """
@@ -145,6 +165,7 @@ def verify_source(  # noqa: PLR0913 - one argument for each thing that the calle
         verifier,
         policy=read_policy(wanted.policy) if wanted.policy else None,
         since=_read_state(wanted.since, verifier) if wanted.since else None,
+        workers=workers,
     )
     kept = _tiles_below(wanted.cache)
     with _folder_of(source, verifier, wanted.cache, token, progress) as folder:
@@ -182,11 +203,12 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a checkpoint must fulfil."""
+    """What a checkpoint must fulfil, and who audits by ranges."""
 
     verifier: Verifier
     policy: TrustPolicy | None
     since: Checkpoint | None
+    workers: Workers | None
 
 
 def _read_text(path: Path, what: str) -> str:
@@ -242,23 +264,39 @@ def _verify_folder(
     make_audit: Callable[..., Audit],
 ) -> Verdict:
     verifier = asked.verifier
-    cores = _cores()
-    alone = cores == 1
-    audit = make_audit(with_sums=alone, processes=cores)
     note = read_checkpoint(folder)
-    with no_collections():
-        signer = signing_key(folder, note, verifier)
-        report = verify(
+    signer = signing_key(folder, note, verifier)
+
+    def verified(
+        replay: Audit | Reading,
+        beside: Sequence[Callable[[], Judge]],
+        cores: int,
+        pool: Executor | None = None,
+    ) -> Report:
+        return verify(
             folder,
             signer,
-            audit,
+            replay,
             progress,
-            () if alone else judges_beside(cores),
+            beside,
             note=note,
             cores=cores,
+            workers=pool,
             policy=asked.policy,
             since=asked.since,
         )
+
+    with no_collections():
+        found = None
+        if asked.workers is not None:
+            found = _audit_by_ranges(asked.workers, _entries_of(folder, note, signer), verified)
+        if found is None:
+            cores = _cores()
+            alone = cores == 1
+            audit = make_audit(with_sums=alone, processes=cores)
+            report = verified(audit, () if alone else judges_beside(cores), cores)
+        else:
+            audit, report = found
     if report.ok:  # only an audit to the end knows the keys
         findings = key_findings(note, verifier, audit.state.log_keys, report.size)
         report = replace(report, findings=findings)
@@ -267,6 +305,53 @@ def _verify_folder(
     # The audit of a bad ledger may have seen what was never signed.
     gaps, questions = (audit.gaps(), audit.questions()) if report.ok else ([], [])
     return Verdict(report, len(stored), findings, gaps, questions, note)
+
+
+def _entries_of(folder: Path, note: bytes, signer: Verifier) -> FolderEntries:
+    """Return the entries of a folder that a signed checkpoint counts; none if it is not signed."""
+    try:
+        size = open_checkpoint(note, signer).size
+    except BadNote:
+        size = 0
+    return FolderEntries(FolderReader(folder, grows=True), size)
+
+
+def _audit_by_ranges(
+    workers: Workers, source: FolderEntries, verified: Callable[..., Report]
+) -> tuple[Audit, Report] | None:
+    """Return what an audit by ranges finds good: else one audit of the whole says what is wrong."""
+    if source.size < ENOUGH_TO_SHARE:
+        return None
+    with _pool_of(workers) as (count, pool):
+        deciding = count - _NOT_DECIDING
+        if deciding < _LEAST_RANGES:
+            return None
+        ranges = split(digests_in(source), source.size, deciding)
+        if len(ranges) < _LEAST_RANGES:
+            return None
+        reading = Reading(source)
+        judges = [Totals, *(partial(Range, source, *each) for each in ranges)]
+        report = verified(reading, judges, len(judges) + 1, pool)
+    return (reading.audit, report) if report.ok else None
+
+
+@contextlib.contextmanager
+def _pool_of(workers: Workers) -> Iterator[tuple[int, Executor | None]]:
+    """Yield how many processes there are with this one, and those of Dask. Raises `CannotCheck`."""
+    if not workers.dask:
+        yield workers.processes or _cores(), None
+        return
+    try:
+        from distributed import Client  # noqa: PLC0415 - needs kashi[dask]
+    except ImportError:
+        raise CannotCheck("Dask is not installed: pip install 'kashi[dask]'") from None
+    try:
+        client = Client(workers.dask, timeout=_DASK_SECONDS)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise CannotCheck(f"Dask at {workers.dask}: {error}") from None
+    with client:
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        yield count + 1, client.get_executor()  # type: ignore[no-untyped-call]
 
 
 def judges_beside(cores: int) -> list[Callable[[], Judge]]:

@@ -66,6 +66,19 @@ EXIT_CODES: Final = {"good": GOOD, "violated": VIOLATED, "not_checked": NOT_CHEC
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep fetched files here; they are not fetched again.",
 )
+@click.option(
+    "--processes",
+    default=0,
+    type=click.IntRange(min=0),
+    help="Audit a log that has digests of its state in so many processes; 0 for one on each core.",
+)
+@click.option(
+    "--dask",
+    default="",
+    metavar="ADDRESS",
+    help="Audit it on the workers of this Dask scheduler, which see SOURCE, a folder, under the"
+    " same path (kashi[dask]).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @LANGUAGE
 def verify(  # noqa: PLR0913 - one argument for each option
@@ -78,6 +91,8 @@ def verify(  # noqa: PLR0913 - one argument for each option
     since: Path | None,
     state: Path | None,
     cache: Path | None,
+    processes: int,
+    dask: str,
     as_json: bool,
 ) -> None:
     """Verify an exported folder (or a URL that serves one): bytes, tree, books and every rule.
@@ -87,12 +102,14 @@ def verify(  # noqa: PLR0913 - one argument for each option
     being written, or unreadable.
     """
     # Slow to import, and needed only here.
-    from meter.auditor.verdict import Wanted, show, verify_source  # noqa: PLC0415
+    from meter.auditor.verdict import Wanted, Workers, show, verify_source  # noqa: PLC0415
 
-    wanted = Wanted(policy, since, state, cache)
+    wanted, workers = Wanted(policy, since, state, cache), Workers(processes, dask)
     try:
         with progress_bar(say("verifying")) as advance:
-            verdict = verify_source(source, vkey, receipts, bearer, advance, wanted=wanted)
+            verdict = verify_source(
+                source, vkey, receipts, bearer, advance, wanted=wanted, workers=workers
+            )
     except (LedgerError, OSError) as error:
         complain(say("could not check: {error}", error=error))
         sys.exit(NOT_CHECKED)

@@ -449,7 +449,7 @@ def test_a_file_that_another_process_read_otherwise_is_found(tmp_path):
 def test_of_what_parallel_judges_find_the_first_entry_is_named_and_the_whole_last(
     tmp_path, monkeypatch, here, beside, first
 ):
-    monkeypatch.setattr(verify_module, "_ENOUGH_TO_SHARE", 0)
+    monkeypatch.setattr(verify_module, "ENOUGH_TO_SHARE", 0)
     folder = exported(tmp_path / "out", 5)
     makers = [partial(Refusing, number) for number in beside]
     report = verify(folder, replay=Refusing(here), beside=makers, cores=3)

@@ -1666,7 +1666,7 @@ def test_the_audit_feeds_the_sums_and_minds_them():
 
 def judged_by(cores: int, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Report:
     """Verify in this many processes, like `kashi verify`."""
-    monkeypatch.setattr(verify_module, "_ENOUGH_TO_SHARE", 0)
+    monkeypatch.setattr(verify_module, "ENOUGH_TO_SHARE", 0)
     audit = Audit(with_sums=False, processes=cores)
     with tempfile.TemporaryDirectory() as folder:
         writer.export(Path(folder))

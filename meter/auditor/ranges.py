@@ -1,0 +1,570 @@
+"""An audit by ranges: several workers decide parts of one log, each from a snapshot that it claims.
+
+A ledger names the digest of its rules' state every so many entries, and the snapshot lies beside
+that entry (`rules/snapshot.py`). A worker decides the range from one such entry to the next, both
+included. It begins from the snapshot beside the first, and must come to the digest in the last.
+
+    entries   0 ……… 100,000 ……… 200,000 ……… 240,000
+    worker 1  decides ──────┤
+    worker 2  reads         ├─ decides ─┤
+    worker 3  reads                     ├── decides
+
+Worker 1 begins from nothing, so what it passes is right, and so is the snapshot from which worker 2
+begins; and so on. If all pass, the log is decided as by one who begins at entry 0, whoever lied.
+If any does not, the caller has the whole decided by one: the verdict and the first wrong entry are
+those of the single run.
+
+What a snapshot does not have, a worker takes from the entries before its range, which others judge:
+it reads them once and decides none of them (`Past`).
+
+    registrations   all of them; their digest stands in the snapshot
+    records         those that a batch or a command of the range names
+    batches         those whose provider, stream and number a batch of the range has
+    requests        the idempotency keys that a command of the range has
+    device-time     that of the days on which the range's records count: each record before that
+                    touches one is counted again, and taken out again with its void
+    usage by day    that of contracts whose terms the range changes, and of days that it sums up
+    the last batch  where it ends, and on which size its group was built
+
+So it looks first at what its range names (`Names`). Quarter-hours are independent of one another,
+so the days that it has are whole, and the others are never asked about. Both looks are at the bytes
+that are proved. What it keeps grows with its range, with the registrations, and with the records
+that were ever voided or released.
+
+Questions, gaps and the batches of receipts need all entries: `Reading` sees to them in a process of
+its own, and decides none.
+"""
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ledger import canon
+from ledger.errors import LedgerError, Violation
+from ledger.report import Check
+from ledger.tlog import Tree, leaf_hash
+from meter.auditor.replay import Audit, check_snapshot, files_beside
+from meter.rules.entries import (
+    AnyEntry,
+    BatchAccepted,
+    DailyTime,
+    DaySummarised,
+    PurchaseAccepted,
+    RecordReleased,
+    RecordVoided,
+    StateDigested,
+    UsageAccepted,
+)
+from meter.rules.evolve import register
+from meter.rules.kinds.table import BY_ENTRY, read_entry
+from meter.rules.measure import (
+    added,
+    admit,
+    by_day,
+    free,
+    meter_of,
+    occupy,
+    still_withheld,
+    work_of,
+)
+from meter.rules.purchases import measured_purchase
+from meter.rules.snapshot import resume
+from meter.rules.state import (
+    AcceptedRecord,
+    BatchId,
+    DayOfStream,
+    RecordId,
+    RequestId,
+    State,
+    StoredBatch,
+    Touched,
+)
+from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_date
+from meter.wire.dsse import BATCH_TYPE, parse
+from meter.wire.receipt import EntryRange, parse_receipt
+
+# What reading an entry before a range takes, of what deciding one does; as measured.
+READING: Final = Fraction(1, 5)
+
+_Day = tuple[str, str, int]  # provider, device kind, UTC day since 1970
+
+# As canonical JSON has them.
+_USAGE: Final = b'"kind":"usage"'
+_VOID: Final = b'"kind":"void"'
+_RELEASE: Final = b'"kind":"release"'
+_DIGEST: Final = b'"kind":"state_digest"'
+_WITHHELD: Final = b'"withheld":['
+
+
+class Source(Protocol):
+    """The entries of a log, which can be read more than once. Methods raise `LedgerError`."""
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+
+    def entries(self, first: int, end: int) -> Iterable[bytes]:
+        """Yield the entries from a number until another one."""
+
+    def with_files(self, first: int, end: int) -> Iterable[tuple[bytes, list[bytes]]]:
+        """Yield the same, each with the files beside it."""
+
+
+class _Usage(msgspec.Struct, gc=False):
+    """What tells whether a usage entry matters to a range; `start` and `end` in microseconds."""
+
+    kind: Literal["usage"]
+    provider: str
+    id: str
+    contract: str
+    device: str
+    start: int
+    end: int
+
+
+class _Item(msgspec.Struct, gc=False):
+    """A void, record or purchase of a batch."""
+
+    id: str
+
+
+class _Summary(msgspec.Struct, gc=False):
+    day: str
+
+
+class _Batch(msgspec.Struct, gc=False):
+    """What a batch names; whoever decides it reads it strictly."""
+
+    provider: str
+    stream: str
+    seq: int
+    voids: list[_Item] = []
+    records: list[_Item] = []
+    purchases: list[_Item] = []
+    summary: _Summary | UnsetType = UNSET
+
+
+_usage: Final = msgspec.json.Decoder(_Usage)
+_batch: Final = msgspec.json.Decoder(_Batch)
+_whole_usage: Final = msgspec.json.Decoder(UsageAccepted)
+
+
+class _All:
+    """Contains everything."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+class Names:
+    """What the entries of a range name, and so what matters of the entries before them.
+
+    `undone` are the records that the range voids or releases, and `undone_before` those before it.
+    `days` are those of its usage entries. A record of which the ledger has none needs no days: if
+    the rules accept it, the receipt is another one, however much of it fits.
+    """
+
+    def __init__(self) -> None:
+        self.records: set[RecordId] = set()
+        self.undone: set[RecordId] = set()
+        self.undone_before: set[RecordId] = set()
+        self._batches: set[BatchId] = set()
+        self.batches: Container[BatchId] = self._batches
+        self.days: set[_Day] = set()
+        self.all_days = False
+        self.requests: set[str] = set()
+        self.amended: set[str] = set()
+        self.stream_days: set[DayOfStream] = set()
+        self._hashes = bytearray()
+
+    @classmethod
+    def of(cls, source: Source, first: int, end: int) -> "Names":
+        """Return what the entries of a range name."""
+        names, hashes = cls(), bytearray()
+        for data, files in source.with_files(first, end):
+            hashes += leaf_hash(data)
+            names._add(data, files)
+        names._look_back(source, first)
+        names._hashes += hashes
+        return names
+
+    @classmethod
+    def of_all(cls, source: Source) -> "Names":
+        """Return what matters to somebody who asks about all batches, days and undone records."""
+        names = cls()
+        names.batches, names.all_days = _All(), True
+        names._look_back(source, source.size)
+        return names
+
+    def check(self, tree: Tree) -> None:
+        """Raise `Violation` where other entries were looked at than stand in a tree."""
+        if not tree.leaf_hashes().startswith(self._hashes):
+            raise Violation("changed", "it was changed while it was verified")
+
+    def _look_back(self, source: Source, first: int) -> None:
+        """Find what was undone before the range, and the days of what it undoes.
+
+        What was withheld of a record stands in no entry whole: it follows from those days.
+        """
+        for data in source.entries(0, first):
+            self._hashes += leaf_hash(data)
+            if _USAGE in data:
+                if self.undone and _WITHHELD in data:
+                    usage = _usage.decode(data)
+                    if (usage.provider, usage.id) in self.undone:
+                        self.days.update(_days_of(usage))
+            elif _VOID in data or _RELEASE in data:
+                entry = _read(data)
+                if isinstance(entry, RecordVoided | RecordReleased):
+                    self.undone_before.add((entry.provider, entry.id))
+
+    def _add(self, data: bytes, files: list[bytes]) -> None:
+        if _USAGE in data:
+            self.days.update(_days_of(_usage.decode(data)))
+            return
+        entry = _read(data)
+        if isinstance(entry, BatchAccepted):
+            envelope, *_ = files_beside(entry, files)
+            self._add_batch(_batch.decode(parse(envelope, BATCH_TYPE).payload))
+        request = getattr(entry, "request", UNSET)
+        if request is not UNSET:
+            self.requests.add(request)
+        kind = BY_ENTRY[type(entry)]
+        if kind.names_record:
+            self.records.add((entry.provider, entry.id))  # type: ignore[union-attr, arg-type]
+        if kind.changes_terms:
+            self.amended.add(entry.contract)  # type: ignore[union-attr]
+        if isinstance(entry, RecordVoided | RecordReleased):
+            self.undone.add((entry.provider, entry.id))
+
+    def _add_batch(self, batch: _Batch) -> None:
+        provider = batch.provider
+        self._batches.add((provider, batch.stream, batch.seq))
+        for items in (batch.voids, batch.records, batch.purchases):
+            self.records.update((provider, item.id) for item in items)
+        if batch.summary is not UNSET:
+            day = day_of(parse_date(batch.summary.day))
+            self.stream_days.add((provider, batch.stream, day))
+
+
+class Past:
+    """The state that entries lead to, as far as it matters to `names`: read, and not decided.
+
+    It believes them. `state` has registrations, records, batches and device-time in use.
+    """
+
+    def __init__(self, state: State, names: Names) -> None:
+        self.state = state
+        self.requests: set[RequestId] = set()
+        self.names = names
+        self._last_batch: tuple[BatchAccepted, list[bytes]] | None = None
+        self._usage = Touched()
+        self._streams = {(provider, stream) for provider, stream, _ in names.stream_days}
+
+    def entry(self, number: int, data: bytes, files: list[bytes]) -> AnyEntry | None:
+        """Read the next entry; return it unless it is usage that does not matter."""
+        if _USAGE in data:
+            return self._read_usage(number, data)
+        entry = _read(data)
+        match entry:
+            case BatchAccepted():
+                self._note_batch(number, entry, files)
+            case PurchaseAccepted():
+                self._note_purchase(number, entry)
+            case RecordVoided() | RecordReleased():
+                self._note_request(entry)
+                self._undo(number, entry)
+            case DaySummarised():
+                self._note_summary(number, entry)
+            case _:
+                self._note_request(entry)
+                if BY_ENTRY[type(entry)].rows == "registration":
+                    register(self.state, number, entry)
+                    self.state.add_registration(number, data)
+        self.state.last_at = entry.at
+        return entry
+
+    def last_batch(self) -> tuple[int, int]:
+        """Return the size on which the group of the last batch was built, and the one after it."""
+        if self._last_batch is None:
+            return 0, 0
+        entry, files = self._last_batch
+        _, receipt, _ = files_beside(entry, files)
+        place = parse_receipt(receipt).entries
+        return entry.before, place.first + place.count
+
+    def resume(self, snapshot: bytes) -> None:
+        """Take the totals from a snapshot. Raises `BadSnapshot`."""
+        state = self.state
+        resume(state, snapshot)
+        state.touched.usage = self._usage.usage
+
+    def _note_request(self, entry: AnyEntry) -> None:
+        request = getattr(entry, "request", UNSET)
+        if request is not UNSET and request in self.names.requests:
+            self.requests.add((self.state.people.owner_of(entry.by), request))
+
+    def _note_batch(self, number: int, entry: BatchAccepted, files: list[bytes]) -> None:
+        self._last_batch = entry, files
+        self.state.stream = entry.stream
+        name = entry.provider, entry.stream, entry.seq
+        if name in self.names.batches:
+            _, receipt, signature = files_beside(entry, files)
+            place = EntryRange(number, 0)  # nobody asks how many entries follow
+            self.state.batches[name] = StoredBatch(place, entry.payload, receipt, signature)
+
+    def _note_summary(self, number: int, entry: DaySummarised) -> None:
+        name = entry.provider, entry.stream, day_of(parse_date(entry.day))
+        if name in self.names.stream_days:
+            self.state.summaries[name] = number
+
+    def _read_usage(self, number: int, data: bytes) -> UsageAccepted | None:
+        names = self.names
+        usage: _Usage | UsageAccepted
+        usage = (_whole_usage if names.all_days else _usage).decode(data)
+        counts = self._counts(usage)
+        if not (counts or self._matters(usage.provider, usage.id, usage.contract)):
+            if (usage.provider, self.state.stream) not in self._streams:
+                return None
+            first, last = (day_of(at // MICROSECONDS) for at in (usage.start, usage.end - 1))
+            stream = usage.provider, self.state.stream
+            if not any((*stream, day) in names.stream_days for day in range(first, last + 1)):
+                return None
+        entry = usage if isinstance(usage, UsageAccepted) else _whole_usage.decode(data)
+        self._accept(number, entry, entry.fits, self._admit(entry) if counts else [])
+        return entry
+
+    def _counts(self, usage: _Usage | UsageAccepted) -> bool:
+        names = self.names
+        return names.all_days or any(day in names.days for day in _days_of(usage))
+
+    def _matters(self, provider: str, name: str, contract: str) -> bool:
+        names, record = self.names, (provider, name)
+        return record in names.records or record in names.undone_before or contract in names.amended
+
+    def _admit(self, entry: UsageAccepted) -> Any:
+        """Count a record's device-time again; return what is withheld of it."""
+        meter = meter_of(self.state, self.state.contracts[entry.contract], entry.device)
+        if entry.withheld is not UNSET:
+            return admit(meter, work_of(entry)).withheld
+        occupy(meter, work_of(entry), [], meter.counted_since)
+        return []
+
+    def _note_purchase(self, number: int, entry: PurchaseAccepted) -> None:
+        of_stream = (entry.provider, self.state.stream) in self._streams
+        if of_stream or self._matters(entry.provider, entry.id, entry.contract):
+            fits = measured_purchase(entry, by_days=entry.by_days).fits
+            self._accept(number, entry, fits, [])
+
+    def _accept(
+        self,
+        number: int,
+        entry: UsageAccepted | PurchaseAccepted,
+        fits: DailyTime,
+        withheld: Any,
+    ) -> None:
+        record = AcceptedRecord(number, entry, fits, withheld, stream=self.state.stream)
+        self._add_usage(record, 1)
+        name = entry.provider, entry.id
+        if name in self.names.records or name in self.names.undone_before:
+            self.state.records[name] = record
+
+    def _undo(self, number: int, entry: RecordVoided | RecordReleased) -> None:
+        record = self.state.records[entry.provider, entry.id]
+        usage = record.usage
+        self._add_usage(record, -1)
+        if isinstance(usage, UsageAccepted) and self._counts(usage):
+            contract = self.state.contracts[usage.contract]
+            meter, work = meter_of(self.state, contract, usage.device), work_of(usage)
+            free(meter, work, still_withheld(record), record.entry)
+            if isinstance(entry, RecordReleased):
+                occupy(meter, work, [], record.entry)
+        if isinstance(entry, RecordVoided):
+            record.voided = number
+        else:
+            record.fits = added([*record.fits, *entry.withheld])
+            record.released = number
+            self._add_usage(record, 1)
+
+    def _add_usage(self, record: AcceptedRecord, sign: int) -> None:
+        """Add a record to its contract's usage by day, or take it off, by what its entries say."""
+        if not (self.names.amended or self.names.stream_days):
+            return
+        usage = record.usage
+        fits = dict(record.fits)
+        whole, withheld = fits, {}
+        if isinstance(usage, UsageAccepted):
+            whole = dict(by_day(work_of(usage)))
+            if usage.withheld is not UNSET and record.released is None:
+                withheld = dict(usage.withheld)
+        for day, time in whole.items():
+            self._usage.add_records(
+                usage.contract,
+                (day, usage.device, record.stream),
+                sign,
+                (sign * time, sign * fits.get(day, 0), sign * withheld.get(day, 0)),
+            )
+
+
+class Range:
+    """The judge of the entries from `first` until `end`, among all that it is shown.
+
+    It reads the entries before, and its own, a second time from `source`. Its first entry and its
+    last one are digests of the state, unless they are the first and the last of the log.
+    """
+
+    def __init__(self, source: Source, first: int, end: int) -> None:
+        self._first, self._end = first, end
+        self._audit = Audit(with_sums=False, with_questions=False)
+        self._source = source
+        self._past: Past | None = None
+
+    def foresees(self, _: bytes) -> bool:
+        """Return True: it decodes for itself what it decides."""
+        return True
+
+    def entry(
+        self,
+        number: int,
+        data: bytes,
+        fields: dict[str, Any] | None,
+        attachments: list[bytes],
+        tree: Tree,
+    ) -> None:
+        """Judge an entry of the range. Raises `Violation`, and where it cannot begin."""
+        if number >= self._end:
+            return
+        try:
+            if number < self._first:
+                self._before().entry(number, data, attachments)
+                return
+            if number == self._first and self._past is not None:
+                self._resume(self._past, data, attachments)
+            fields = None if self._audit.foresees(data) else canon.decode(data)
+            self._audit.entry(number, data, fields, attachments, tree)
+            if number == self._end - 1 and self._past is not None:
+                self._past.names.check(tree)
+        except Exception as error:  # noqa: BLE001 - what lies before it may be any lie
+            raise _doubt(error) from None
+
+    def finish(self) -> None:
+        """Judge the whole range."""
+        self._audit.finish()
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Count the signatures."""
+        return self._audit.checks
+
+    def _before(self) -> Past:
+        if self._past is None:
+            names = Names.of(self._source, self._first, self._end)
+            self._past = Past(self._audit.state, names)
+        return self._past
+
+    def _resume(self, past: Past, data: bytes, attachments: list[bytes]) -> None:
+        """Begin from the snapshot beside the first entry."""
+        entry = _read(data)
+        if not isinstance(entry, StateDigested):
+            raise Violation("not_as_decided", "a range begins at a digest")
+        check_snapshot(entry, attachments)
+        past.resume(b"".join(attachments))
+        self._audit.begin_after(past.requests, *past.last_batch())
+
+
+class Reading:
+    """What an audit by ranges leaves: keys, questions, gaps, and the batches that receipts prove.
+
+    It believes all entries; `audit` has decided none of them, and knows what they say.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.audit = Audit(with_sums=False)
+        self._source = source
+        self._past: Past | None = None
+
+    def foresees(self, _: bytes) -> bool:
+        """Return True: it decodes for itself what it needs."""
+        return True
+
+    def entry(
+        self,
+        number: int,
+        data: bytes,
+        fields: dict[str, Any] | None,  # noqa: ARG002
+        attachments: list[bytes],
+        tree: Tree,
+    ) -> None:
+        """Read the next entry."""
+        self.audit.tree = tree
+        try:
+            if self._past is None:
+                self._past = Past(self.audit.state, Names.of_all(self._source))
+            entry = self._past.entry(number, data, attachments)
+            if entry is not None:
+                self.audit.note(number, entry)
+        except Exception as error:  # noqa: BLE001 - so may all
+            raise _doubt(error) from None
+
+    def finish(self) -> None:
+        """Check that what it looked at first is what it read: others judge."""
+        if self._past is not None:
+            self._past.names.check(self.audit.tree)
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Count nothing."""
+        return ()
+
+
+def _doubt(error: Exception) -> LedgerError:
+    """Return whatever went wrong as a violation; who decides the whole says what is wrong."""
+    if isinstance(error, LedgerError):
+        return error
+    return Violation("malformed_entry", f"{type(error).__name__}: {error}")
+
+
+def digests_in(source: Source) -> list[int]:
+    """Return the numbers of the digests of a log, or none where it is damaged."""
+    try:
+        return [
+            number
+            for number, data in enumerate(source.entries(0, source.size))
+            if _DIGEST in data and isinstance(_read(data), StateDigested)
+        ]
+    except (LedgerError, LookupError, ValueError):
+        return []
+
+
+def split(digests: Sequence[int], size: int, workers: int) -> list[tuple[int, int]]:
+    """Return the ranges of workers, first entry and end: they share an entry at each border.
+
+    With n workers that take equal time, worker k + 1 begins at aₖ₊₁ = t + (1 - r)·aₖ, where r is
+    `READING`: it reads what lies before its range. Borders are the digests next to that.
+    """
+    borders = [0]
+    whole = 1 - (1 - READING) ** workers
+    for worker in range(1, workers):
+        ideal = size * (1 - (1 - READING) ** worker) // whole
+        nearest = min(digests, key=lambda digest: abs(digest - ideal), default=0)
+        if nearest > borders[-1]:
+            borders.append(nearest)
+    return [
+        (first, end + 1 if end < size else end)
+        for first, end in zip(borders, [*borders[1:], size], strict=True)
+    ]
+
+
+def _days_of(usage: _Usage | UsageAccepted) -> Iterator[_Day]:
+    for day in range(
+        usage.start // MICROSECONDS // DAY_SECONDS,
+        -(-usage.end // MICROSECONDS // DAY_SECONDS),
+    ):
+        yield usage.provider, usage.device, day
+
+
+def _read(data: bytes) -> AnyEntry:
+    return read_entry(msgspec.json.decode(data))
