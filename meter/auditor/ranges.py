@@ -31,12 +31,13 @@ so the days that it has are whole, and the others are never asked about. Both lo
 that are proved. What it keeps grows with its range, with the registrations, and with the records
 that were ever voided or released.
 
-Questions, gaps and the batches of receipts need all entries: `Reading` sees to them in a process of
-its own, and decides none.
+Questions, gaps and the batches of receipts need all entries: `Reading` sees to them in one process,
+and decides none of them.
 """
 
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Sequence
-from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -47,6 +48,14 @@ from ledger.errors import LedgerError, Violation
 from ledger.report import Check
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit, check_snapshot, files_beside
+from meter.auditor.shares import (
+    ADDED_ENTRY,
+    READ_BEFORE,
+    READ_ENTRY,
+    REPLAYED_BATCH,
+    REPLAYED_RECORD,
+    SIGNATURES,
+)
 from meter.rules.entries import (
     AnyEntry,
     BatchAccepted,
@@ -86,13 +95,11 @@ from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, parse_date
 from meter.wire.dsse import BATCH_TYPE, parse
 from meter.wire.receipt import EntryRange, parse_receipt
 
-# What reading an entry before a range takes, of what deciding one does; as measured.
-READING: Final = Fraction(1, 5)
-
 _Day = tuple[str, str, int]  # provider, device kind, UTC day since 1970
 
 # As canonical JSON has them.
 _USAGE: Final = b'"kind":"usage"'
+_BATCH: Final = b'"kind":"batch"'
 _VOID: Final = b'"kind":"void"'
 _RELEASE: Final = b'"kind":"release"'
 _DIGEST: Final = b'"kind":"state_digest"'
@@ -478,11 +485,13 @@ class Range:
 class Reading:
     """What an audit by ranges leaves: keys, questions, gaps, and the batches that receipts prove.
 
-    It believes all entries; `audit` has decided none of them, and knows what they say.
+    It believes all entries; `audit` has decided none of them, and knows what they say. A range may
+    be judged beside that.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, own: Range | None = None) -> None:
         self.audit = Audit(with_sums=False)
+        self._own = own
         self._source = source
         self._past: Past | None = None
 
@@ -494,12 +503,14 @@ class Reading:
         self,
         number: int,
         data: bytes,
-        fields: dict[str, Any] | None,  # noqa: ARG002
+        fields: dict[str, Any] | None,
         attachments: list[bytes],
         tree: Tree,
     ) -> None:
         """Read the next entry."""
         self.audit.tree = tree
+        if self._own is not None:
+            self._own.entry(number, data, fields, attachments, tree)
         try:
             if self._past is None:
                 self._past = Past(self.audit.state, Names.of_all(self._source))
@@ -510,14 +521,16 @@ class Reading:
             raise _doubt(error) from None
 
     def finish(self) -> None:
-        """Check that what it looked at first is what it read: others judge."""
+        """Check that what it looked at first is what it read, and judge its range."""
+        if self._own is not None:
+            self._own.finish()
         if self._past is not None:
             self._past.names.check(self.audit.tree)
 
     @property
     def checks(self) -> Sequence[Check]:
-        """Count nothing."""
-        return ()
+        """Count what its range does."""
+        return () if self._own is None else self._own.checks
 
 
 def _doubt(error: Exception) -> LedgerError:
@@ -527,34 +540,47 @@ def _doubt(error: Exception) -> LedgerError:
     return Violation("malformed_entry", f"{type(error).__name__}: {error}")
 
 
-def digests_in(source: Source) -> list[int]:
-    """Return the numbers of the digests of a log, or none where it is damaged."""
+def survey(source: Source) -> tuple[list[int], int]:
+    """Return the numbers of a log's digests, none where it is damaged, and its count of batches."""
+    digests, batches = [], 0
     try:
-        return [
-            number
-            for number, data in enumerate(source.entries(0, source.size))
-            if _DIGEST in data and isinstance(_read(data), StateDigested)
-        ]
+        for number, data in enumerate(source.entries(0, source.size)):
+            if _BATCH in data:
+                batches += 1
+            elif _DIGEST in data and isinstance(_read(data), StateDigested):
+                digests.append(number)
     except (LedgerError, LookupError, ValueError):
-        return []
+        return [], 0
+    return digests, batches
 
 
-def split(digests: Sequence[int], size: int, workers: int) -> list[tuple[int, int]]:
-    """Return the ranges of workers, first entry and end: they share an entry at each border.
+def split(
+    digests: Sequence[int], batches: int, size: int, processes: int
+) -> list[tuple[int, int] | None]:
+    """Return the ranges of processes, first entry and end: they share an entry at each border.
 
-    With n workers that take equal time, worker k + 1 begins at aₖ₊₁ = t + (1 - r)·aₖ, where r is
-    `READING`: it reads what lies before its range. Borders are the digests next to that.
+    The first process reads all as well, and the second one adds up; one that is busy with that has
+    no range. All take equal time, as far as digests are where that would need them.
     """
+    deciding = batches * (REPLAYED_BATCH + SIGNATURES) + (size - batches) * REPLAYED_RECORD
+    busy = [READ_ENTRY * size, ADDED_ENTRY * size, *(0 for _ in range(processes - 2))]
+
+    def ends(time: int) -> list[int]:
+        """Return where the ranges end if each process works for so many microseconds."""
+        places, place = [], 0
+        for other in busy:
+            place += max(0, (time - other - READ_BEFORE * place) * size // deciding)
+            places.append(place)
+        return places
+
+    time = bisect_left(range(deciding + sum(busy)), size, key=lambda each: ends(each)[-1])
     borders = [0]
-    whole = 1 - (1 - READING) ** workers
-    for worker in range(1, workers):
-        ideal = size * (1 - (1 - READING) ** worker) // whole
-        nearest = min(digests, key=lambda digest: abs(digest - ideal), default=0)
-        if nearest > borders[-1]:
-            borders.append(nearest)
+    for ideal in ends(time)[:-1]:
+        nearest = min((0, *digests), key=lambda digest: abs(digest - ideal))
+        borders.append(max(nearest, borders[-1]))
     return [
-        (first, end + 1 if end < size else end)
-        for first, end in zip(borders, [*borders[1:], size], strict=True)
+        (first, end if end == size else end + 1) if first < end else None
+        for first, end in pairwise([*borders, size])
     ]
 
 

@@ -1,4 +1,4 @@
-"""The shares of several processes in an audit: who checks the signatures of a batch.
+"""The shares of several processes in an audit that decides in one: who checks which signatures.
 
 With few records a batch, signatures are most of an audit's work; with many, its replay is. So the
 pair of a batch goes to the process that has the least work so far. Each process counts the work of
@@ -13,10 +13,12 @@ REPLAYING: Final = 0  # the process that decides again
 ADDING: Final = 1  # the one that proves the bytes, and keeps the books and the totals
 
 # Microseconds, as measured. Only their ratios matter, and no verdict depends on them.
-_REPLAYED_BATCH: Final = 100
-_REPLAYED_RECORD: Final = 33
-_ADDED_ENTRY: Final = 18
-_SIGNATURES: Final = 226  # of the envelope and of the receipt
+REPLAYED_BATCH: Final = 100
+REPLAYED_RECORD: Final = 33
+ADDED_ENTRY: Final = 18
+SIGNATURES: Final = 226  # of the envelope and of the receipt
+READ_ENTRY: Final = 15  # for questions and receipts
+READ_BEFORE: Final = 5  # an entry before a range
 
 
 class Shares:
@@ -30,8 +32,8 @@ class Shares:
         """Return which process checks the signatures of the next batch."""
         records = batch.voids + batch.records + batch.purchases
         work = self._work
-        work[REPLAYING] += _REPLAYED_BATCH + _REPLAYED_RECORD * records
-        work[ADDING] += _ADDED_ENTRY * (1 + records)
+        work[REPLAYING] += REPLAYED_BATCH + REPLAYED_RECORD * records
+        work[ADDING] += ADDED_ENTRY * (1 + records)
         chosen = min(range(self._processes), key=work.__getitem__)
-        work[chosen] += _SIGNATURES
+        work[chosen] += SIGNATURES
         return chosen

@@ -37,7 +37,7 @@ from ledger.tiles import Tile, find_tile
 from ledger.verify import ENOUGH_TO_SHARE, FolderEntries, Judge, read_checkpoint, verify
 from meter.auditor.fetch import check_kept, fetch
 from meter.auditor.log_keys import key_findings, signing_key
-from meter.auditor.ranges import Range, Reading, digests_in, split
+from meter.auditor.ranges import Range, Reading, split, survey
 from meter.auditor.replay import Audit, Gap, Signatures, Totals
 from meter.auditor.shares import ADDING
 from meter.languages import Speech
@@ -69,9 +69,9 @@ class Workers:
 
 
 _NOTHING_MORE: Final = Wanted()
-_LEAST_RANGES: Final = 2  # with fewer, an audit by ranges only reads more
 _DASK_SECONDS: Final = 10  # to connect to its scheduler
-_NOT_DECIDING: Final = 2  # processes: one reads, another proves the bytes and adds up
+_LEAST_RANGES: Final = 2
+_LEAST_PROCESSES: Final = 4  # with fewer, one that decides and others beside it are as fast
 # One line on a terminal of any width, without markup.
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "soft_wrap": True}
 
@@ -323,15 +323,17 @@ def _audit_by_ranges(
     if source.size < ENOUGH_TO_SHARE:
         return None
     with _pool_of(workers) as (count, pool):
-        deciding = count - _NOT_DECIDING
-        if deciding < _LEAST_RANGES:
+        if count < _LEAST_PROCESSES:
             return None
-        ranges = split(digests_in(source), source.size, deciding)
-        if len(ranges) < _LEAST_RANGES:
+        own, adding, *others = split(*survey(source), source.size, count)
+        apart = [each for each in (*others, adding) if each is not None]
+        if len(apart) + (own is not None) < _LEAST_RANGES:
             return None
-        reading = Reading(source)
-        judges = [Totals, *(partial(Range, source, *each) for each in ranges)]
-        report = verified(reading, judges, len(judges) + 1, pool)
+        reading = Reading(source, Range(source, *own) if own else None)
+        judges = [Totals, *(partial(Range, source, *each) for each in apart)]
+        # The last one goes to the process of the totals, where that has time for a range.
+        cores = len(judges) + (adding is None)
+        report = verified(reading, judges, cores, pool)
     return (reading.audit, report) if report.ok else None
 
 

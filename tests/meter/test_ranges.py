@@ -19,7 +19,7 @@ from ledger.report import Finding
 from ledger.tlog import Frontier, Tree, leaf_hash
 from ledger.verify import Judging
 from meter.auditor import verdict as verdict_module
-from meter.auditor.ranges import READING, Range, Reading, split
+from meter.auditor.ranges import Range, Reading, split
 from meter.auditor.replay import Audit
 from meter.auditor.verdict import Verdict, Workers, verify_source
 from meter.rules import commands
@@ -376,13 +376,14 @@ def asking() -> Writer:
     return writer
 
 
-def test_the_verdict_by_ranges_is_that_of_the_single_run(tmp_path, shared):
+@pytest.mark.parametrize("processes", [4, 6])
+def test_the_verdict_by_ranges_is_that_of_the_single_run(tmp_path, shared, processes):
     writer = asking()
     receipt = tmp_path / "receipt"
     receipt.write_bytes(writer.receipts[3])
     receipt.with_name("receipt.sig").write_text(writer.signatures[3])
     alone = verdict_of(writer, tmp_path / "log", None, receipt)
-    together = verdict_of(writer, tmp_path / "log", Workers(5), receipt)
+    together = verdict_of(writer, tmp_path / "log", Workers(processes), receipt)
     assert len(shared) == 1
     assert shared[0] is not None
     assert told(together) == told(alone)
@@ -414,18 +415,33 @@ def test_without_digests_or_processes_enough_one_decides_the_whole(tmp_path, sha
     assert shared == [None, None]
 
 
-def test_borders_are_the_digests_next_to_equal_work():
-    every, size = 10_000, 1_000_000
+@pytest.mark.parametrize("batches", [2_000, 500_000])
+@pytest.mark.parametrize("processes", [3, 4, 6, 8, 12])
+def test_borders_are_the_digests_next_to_equal_work(batches, processes):
+    every, size = 2_000, 1_000_000
     digests = list(range(every, size, every))
-    for workers in range(1, 9):
-        ranges = split(digests, size, workers)
-        assert [first for first, _ in ranges] == [0, *(end - 1 for _, end in ranges[:-1])]
-        assert ranges[-1][1] == size
-        work = [READING * first + end - first for first, end in ranges]
-        assert len(work) == workers
-        assert max(work) - min(work) < 2 * every
-    assert split([], size, 4) == [(0, size)]
-    assert split([900_000], size, 4) == [(0, 900_001), (900_000, size)]
+    ranges = split(digests, batches, size, processes)
+    held = [each for each in ranges if each is not None]
+    assert len(ranges) == processes
+    assert [first for first, _ in held] == [0, *(end - 1 for _, end in held[:-1])]
+    assert held[-1][1] == size
+    assert all(ranges[2:])
+    deciding = 33 + batches * (100 + 226 - 33) / size  # microseconds an entry, as `Shares` says
+    busy = [15 * size, 18 * size] + [0] * (processes - 2)
+    work = [
+        other + (5 * each[0] + deciding * (each[1] - each[0]) if each else 0)
+        for other, each in zip(busy, ranges, strict=True)
+    ]
+    longest = max(work[2:])
+    assert longest - min(work[2:]) < 2 * every * deciding
+    for each, time in zip(ranges[:2], work[:2], strict=True):
+        assert each is None or abs(time - longest) < 2 * every * deciding
+        assert each is not None or time > longest - 2 * every * deciding
+
+
+def test_there_are_no_more_ranges_than_digests_bound():
+    assert split([], 10, 100, 4) == [None, None, None, (0, 100)]
+    assert [each for each in split([90], 10, 100, 4) if each] == [(0, 91), (90, 100)]
 
 
 # Dask
