@@ -48,6 +48,7 @@ async def test_everything_is_measured_and_the_page_shows_it(tmp_path):
         "Records a second with fronts, by cores",
         "Latency against load",
         "Amendment, by days of usage",
+        "Gain of an audit by ranges, in the model",
         "Publish delay, by size of the ledger",
     }
 

@@ -35,7 +35,7 @@ Questions, gaps and the batches of receipts need all entries: `Reading` sees to 
 and decides none of them.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, Literal, Protocol
@@ -49,12 +49,13 @@ from ledger.report import Check
 from ledger.tlog import Tree, leaf_hash
 from meter.auditor.replay import Audit, check_snapshot, files_beside
 from meter.auditor.shares import (
-    ADDED_ENTRY,
+    DECIDED_RECORD,
+    PROVED_ENTRY,
     READ_BEFORE,
     READ_ENTRY,
     REPLAYED_BATCH,
-    REPLAYED_RECORD,
     SIGNATURES,
+    TOTALLED_ENTRY,
 )
 from meter.rules.entries import (
     AnyEntry,
@@ -96,6 +97,8 @@ from meter.wire.dsse import BATCH_TYPE, parse
 from meter.wire.receipt import EntryRange, parse_receipt
 
 _Day = tuple[str, str, int]  # provider, device kind, UTC day since 1970
+
+NO_RANGE: Final = (0, 0)
 
 # As canonical JSON has them.
 _USAGE: Final = b'"kind":"usage"'
@@ -554,33 +557,32 @@ def survey(source: Source) -> tuple[list[int], int]:
     return digests, batches
 
 
-def split(
-    digests: Sequence[int], batches: int, size: int, processes: int
-) -> list[tuple[int, int] | None]:
-    """Return the ranges of processes, first entry and end: they share an entry at each border.
+def split(digests: Sequence[int], batches: int, size: int, processes: int) -> list[tuple[int, int]]:
+    """Return the ranges of at least three processes, first entry and end.
 
-    The first process reads all as well, and the second one adds up; one that is busy with that has
-    no range. All take equal time, as far as digests are where that would need them.
+    The first process reads all as well, the second proves the bytes, the third adds up. The longest
+    takes as little time as borders at digests allow; one that is busy enough has an empty range.
+    Ranges share an entry at each border.
     """
-    deciding = batches * (REPLAYED_BATCH + SIGNATURES) + (size - batches) * REPLAYED_RECORD
-    busy = [READ_ENTRY * size, ADDED_ENTRY * size, *(0 for _ in range(processes - 2))]
+    deciding = batches * (REPLAYED_BATCH + SIGNATURES) + (size - batches) * DECIDED_RECORD
+    others = (READ_ENTRY, PROVED_ENTRY, TOTALLED_ENTRY)
+    busy = [*(each * size for each in others), *(0 for _ in range(processes - len(others)))]
+    ends = [0, *digests, size]
 
-    def ends(time: int) -> list[int]:
-        """Return where the ranges end if each process works for so many microseconds."""
-        places, place = [], 0
+    def reached(time: int) -> list[int]:
+        """Return the borders if each process may work for so many microseconds."""
+        places = [0]
         for other in busy:
-            place += max(0, (time - other - READ_BEFORE * place) * size // deciding)
-            places.append(place)
+            place = places[-1]
+            left = max(0, time - other - READ_BEFORE * place)
+            places.append(ends[bisect_right(ends, place + left * size // deciding) - 1])
         return places
 
-    time = bisect_left(range(deciding + sum(busy)), size, key=lambda each: ends(each)[-1])
-    borders = [0]
-    for ideal in ends(time)[:-1]:
-        nearest = min((0, *digests), key=lambda digest: abs(digest - ideal))
-        borders.append(max(nearest, borders[-1]))
+    enough = range(deciding + sum(busy) + 1)
+    borders = reached(bisect_left(enough, size, key=lambda time: reached(time)[-1]))
     return [
-        (first, end if end == size else end + 1) if first < end else None
-        for first, end in pairwise([*borders, size])
+        (first, end if end == size else end + 1) if first < end else NO_RANGE
+        for first, end in pairwise(borders)
     ]
 
 

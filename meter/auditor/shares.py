@@ -14,11 +14,15 @@ ADDING: Final = 1  # the one that proves the bytes, and keeps the books and the 
 
 # Microseconds, as measured. Only their ratios matter, and no verdict depends on them.
 REPLAYED_BATCH: Final = 100
-REPLAYED_RECORD: Final = 33
-ADDED_ENTRY: Final = 18
+_REPLAYED_RECORD: Final = 33
+_ADDED_ENTRY: Final = 18
 SIGNATURES: Final = 226  # of the envelope and of the receipt
-READ_ENTRY: Final = 15  # for questions and receipts
-READ_BEFORE: Final = 5  # an entry before a range
+# The same of an audit by ranges, an entry each.
+DECIDED_RECORD: Final = 23
+READ_ENTRY: Final = 14  # for questions and receipts
+PROVED_ENTRY: Final = 9  # with the books
+TOTALLED_ENTRY: Final = 11
+READ_BEFORE: Final = 5  # before a range
 
 
 class Shares:
@@ -32,8 +36,8 @@ class Shares:
         """Return which process checks the signatures of the next batch."""
         records = batch.voids + batch.records + batch.purchases
         work = self._work
-        work[REPLAYING] += REPLAYED_BATCH + REPLAYED_RECORD * records
-        work[ADDING] += ADDED_ENTRY * (1 + records)
+        work[REPLAYING] += REPLAYED_BATCH + _REPLAYED_RECORD * records
+        work[ADDING] += _ADDED_ENTRY * (1 + records)
         chosen = min(range(self._processes), key=work.__getitem__)
         work[chosen] += SIGNATURES
         return chosen

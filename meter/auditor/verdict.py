@@ -37,7 +37,7 @@ from ledger.tiles import Tile, find_tile
 from ledger.verify import ENOUGH_TO_SHARE, FolderEntries, Judge, read_checkpoint, verify
 from meter.auditor.fetch import check_kept, fetch
 from meter.auditor.log_keys import key_findings, signing_key
-from meter.auditor.ranges import Range, Reading, split, survey
+from meter.auditor.ranges import NO_RANGE, Range, Reading, split, survey
 from meter.auditor.replay import Audit, Gap, Signatures, Totals
 from meter.auditor.shares import ADDING
 from meter.languages import Speech
@@ -325,16 +325,24 @@ def _audit_by_ranges(
     with _pool_of(workers) as (count, pool):
         if count < _LEAST_PROCESSES:
             return None
-        own, adding, *others = split(*survey(source), source.size, count)
-        apart = [each for each in (*others, adding) if each is not None]
-        if len(apart) + (own is not None) < _LEAST_RANGES:
+        ranges = split(*survey(source), source.size, count)
+        if len(ranges) - ranges.count(NO_RANGE) < _LEAST_RANGES:
             return None
-        reading = Reading(source, Range(source, *own) if own else None)
-        judges = [Totals, *(partial(Range, source, *each) for each in apart)]
-        # The last one goes to the process of the totals, where that has time for a range.
-        cores = len(judges) + (adding is None)
-        report = verified(reading, judges, cores, pool)
+        reading = Reading(source, Range(source, *ranges[0]))
+        report = verified(reading, judges_by_ranges(source, ranges[1:]), count, pool)
     return (reading.audit, report) if report.ok else None
+
+
+def judges_by_ranges(
+    source: FolderEntries, ranges: Sequence[tuple[int, int]]
+) -> list[Callable[[], Judge]]:
+    """Return the judges of all processes but this one, each of which has a range.
+
+    `ledger.verify` gives them out in turn, and the first process proves the bytes; so the totals
+    and the range of the second one stand in the same place of two turns.
+    """
+    first, second, *others = (partial(Range, source, *each) for each in ranges)
+    return [first, Totals, *others, partial(Range, source, *NO_RANGE), second]
 
 
 @contextlib.contextmanager
