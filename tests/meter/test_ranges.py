@@ -1,5 +1,6 @@
 """Audits by ranges: what workers find that begin from snapshots is what the single run finds."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
@@ -9,6 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from distributed import LocalCluster
 
 from ledger import verify as verify_module
@@ -22,6 +24,8 @@ from meter.auditor import verdict as verdict_module
 from meter.auditor.ranges import NO_RANGE, Range, Reading, split
 from meter.auditor.replay import Audit
 from meter.auditor.verdict import Verdict, Workers, verify_source
+from meter.cli.common import GOOD, NOT_CHECKED
+from meter.cli.main import main
 from meter.rules import commands
 from meter.rules.entries import StateDigested
 from meter.rules.kinds.access_digests import SERVICE
@@ -30,7 +34,7 @@ from meter.values.problems import Problem
 from tests.books import DEVICE, line, record, summary, void
 from tests.fuzz import ledgers as fuzzed
 from tests.histories import OPERATIONS, history
-from tests.meter.test_audit import START, changed, usage, world
+from tests.meter.test_audit import START, changed, only, usage, world
 from tests.writer import Writer, bent
 
 
@@ -99,6 +103,26 @@ def test_who_reads_all_asks_and_misses_what_the_single_run_does(seed):
     assert reading.audit.gaps() == audit.gaps()
     for receipt, signature in zip(writer.receipts, writer.signatures, strict=True):
         reading.audit.check_receipt(receipt, signature, reading.audit.tree)
+
+
+def test_who_reads_all_judges_a_range_beside():
+    def reading(writer: Writer) -> Reading:
+        return Reading(Source(writer), Range(Source(writer), 0, len(writer.leaves)))
+
+    honest, audit = lived(), Audit(with_sums=False)
+    judge = reading(honest)
+    assert found_by(judge, honest) is None
+    assert found_by(audit, honest) is None
+    assert judge.checks == audit.checks
+    twice, short = lived(), lived()
+    with bent(twice.state, records={}, unread={}):
+        twice.post([usage("r1")])
+    short.tell = only("usage", lambda _: None)
+    short.post([usage("r3")])
+    for writer, code in ((twice, "wrong_receipt"), (short, "batch_incomplete")):
+        finding = found_by(reading(writer), writer)
+        assert finding == found_by(Audit(), writer)
+        assert finding.code == code
 
 
 def test_each_range_of_a_ledger_of_every_kind_is_good(monkeypatch):
@@ -480,3 +504,15 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(verdict_module, "_DASK_SECONDS", 0.5)
     with pytest.raises(CannotCheck, match="Dask at"):
         verdict_of(asking(), tmp_path / "log", Workers(dask="tcp://127.0.0.1:1"))
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_command_tells_what_to_install_for_dask(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    writer = asking()
+    words = ["verify", str(writer.export(tmp_path / "log")), "--vkey", writer.verifier.format()]
+    result = CliRunner().invoke(main, [*words, "--lang", "en", "--dask", "tcp://127.0.0.1:1"])
+    assert result.exit_code == NOT_CHECKED
+    assert "pip install 'kashi[dask]'" in result.output
+    result = CliRunner().invoke(main, [*words, "--lang", "en", "--processes", "4"])
+    assert result.exit_code == GOOD
