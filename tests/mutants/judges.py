@@ -179,6 +179,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         "test_audit",
         "test_monitor",
     ),
+    "meter/auditor/ranges.py": ("test_ranges",),
     "meter/auditor/shares.py": ("test_shares",),
     "meter/auditor/sums.py": (*_SUMS, "test_amendments", "test_persons"),
     "meter/auditor/token_watch.py": ("test_tokens",),
