@@ -524,8 +524,8 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON meter.seq_conf
 ALTER TABLE meter.seq_conflict ENABLE ALWAYS TRIGGER append_only;
 
 GRANT USAGE ON SCHEMA meter TO :"service";
-GRANT SELECT, INSERT ON meter.batch, meter.state_snapshot, meter.seq_conflict, meter.request, meter.token,
-    meter.person, meter.sign_in_link, meter.session, meter.act, meter.access,
+GRANT SELECT, INSERT ON meter.batch, meter.state_snapshot, meter.seq_conflict, meter.request,
+    meter.token, meter.person, meter.sign_in_link, meter.session, meter.act, meter.access,
     meter.closed_access_day TO :"service";
 GRANT SELECT, INSERT ON meter.alert_target, meter.alert, meter.alert_attempt, meter.alert_key,
     meter.alert_request TO :"service";
