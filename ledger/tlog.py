@@ -203,6 +203,11 @@ class Tree(Proving):
         """Return all leaf hashes, joined."""
         return bytes(self._levels[0]) if self._levels else b""
 
+    def leaf_digest(self, first: int, end: int) -> bytes:
+        """Return the SHA-256 of the joined leaf hashes from an entry until another one."""
+        row = memoryview(self._levels[0] if self._levels else b"")
+        return sha256(row[first * HASH_BYTES : end * HASH_BYTES]).digest()
+
     def _node(self, level: int, index: int) -> bytes:
         return bytes(self._levels[level][index * HASH_BYTES : (index + 1) * HASH_BYTES])
 

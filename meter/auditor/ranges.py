@@ -36,7 +36,8 @@ and decides none of them.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Final, Literal, Protocol
 
@@ -162,13 +163,6 @@ _batch: Final = msgspec.json.Decoder(_Batch)
 _whole_usage: Final = msgspec.json.Decoder(UsageAccepted)
 
 
-class _All:
-    """Contains everything."""
-
-    def __contains__(self, _: object) -> bool:
-        return True
-
-
 class Names:
     """What the entries of a range name, and so what matters of the entries before them.
 
@@ -181,46 +175,47 @@ class Names:
         self.records: set[RecordId] = set()
         self.undone: set[RecordId] = set()
         self.undone_before: set[RecordId] = set()
-        self._batches: set[BatchId] = set()
-        self.batches: Container[BatchId] = self._batches
+        self.batches: set[BatchId] = set()
         self.days: set[_Day] = set()
         self.all_days = False
         self.requests: set[str] = set()
         self.amended: set[str] = set()
         self.stream_days: set[DayOfStream] = set()
-        self._hashes = bytearray()
+        self._looked_at: list[tuple[int, int, bytes]] = []
 
     @classmethod
     def of(cls, source: Source, first: int, end: int) -> "Names":
         """Return what the entries of a range name."""
-        names, hashes = cls(), bytearray()
+        names, hashes = cls(), sha256()
         for data, files in source.with_files(first, end):
-            hashes += leaf_hash(data)
+            hashes.update(leaf_hash(data))
             names._add(data, files)
+        names._looked_at.append((first, end, hashes.digest()))
         names._look_back(source, first)
-        names._hashes += hashes
         return names
 
     @classmethod
     def of_all(cls, source: Source) -> "Names":
-        """Return what matters to somebody who asks about all batches, days and undone records."""
+        """Return what matters to somebody who asks about all days and undone records."""
         names = cls()
-        names.batches, names.all_days = _All(), True
+        names.all_days = True
         names._look_back(source, source.size)
         return names
 
     def check(self, tree: Tree) -> None:
         """Raise `Violation` where other entries were looked at than stand in a tree."""
-        if not tree.leaf_hashes().startswith(self._hashes):
-            raise Violation("changed", "it was changed while it was verified")
+        for first, end, digest in self._looked_at:
+            if tree.leaf_digest(first, end) != digest:
+                raise Violation("changed", "it was changed while it was verified")
 
     def _look_back(self, source: Source, first: int) -> None:
         """Find what was undone before the range, and the days of what it undoes.
 
         What was withheld of a record stands in no entry whole: it follows from those days.
         """
+        hashes = sha256()
         for data in source.entries(0, first):
-            self._hashes += leaf_hash(data)
+            hashes.update(leaf_hash(data))
             if _USAGE in data:
                 if self.undone and _WITHHELD in data:
                     usage = _usage.decode(data)
@@ -230,6 +225,7 @@ class Names:
                 entry = _read(data)
                 if isinstance(entry, RecordVoided | RecordReleased):
                     self.undone_before.add((entry.provider, entry.id))
+        self._looked_at.append((0, first, hashes.digest()))
 
     def _add(self, data: bytes, files: list[bytes]) -> None:
         if _USAGE in data:
@@ -252,7 +248,7 @@ class Names:
 
     def _add_batch(self, batch: _Batch) -> None:
         provider = batch.provider
-        self._batches.add((provider, batch.stream, batch.seq))
+        self.batches.add((provider, batch.stream, batch.seq))
         for items in (batch.voids, batch.records, batch.purchases):
             self.records.update((provider, item.id) for item in items)
         if batch.summary is not UNSET:

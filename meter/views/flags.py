@@ -26,7 +26,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
-from typing import Final, Literal, get_args
+from sys import intern
+from typing import Final, Literal, NamedTuple, get_args
 
 from msgspec import UNSET, UnsetType
 
@@ -104,6 +105,14 @@ class Question:
         )
 
 
+class _Sent(NamedTuple):
+    """What is kept of a record or purchase, for there may be millions."""
+
+    number: int
+    contract: str
+    run: str | UnsetType
+
+
 @dataclass(slots=True)
 class _Asked:
     count: int = 0
@@ -120,9 +129,9 @@ class Questions:
     def __init__(self, state: State) -> None:
         self._state = state
         self._asked: defaultdict[_Group, _Asked] = defaultdict(_Asked)
-        self._spans: dict[_Key, tuple[int, AcceptedEntry]] = {}
+        self._spans: dict[_Key, _Sent] = {}
         self._runs: dict[tuple[str, str], tuple[int, str]] = {}
-        self._voided: dict[_Key, tuple[int, int, AcceptedEntry]] = {}
+        self._voided: dict[_Key, tuple[_Sent, int, int]] = {}  # the void's number, the year
         # Of records that take a part of a quarter: number, from, until (seconds), thousandths.
         self._parts: dict[_Quarter, array[int]] = {}
         self._changed: set[_Quarter] = set()
@@ -187,20 +196,19 @@ class Questions:
                 _add(asked["no_summary", provider, ()], [days[day][0]], following - day - 1)
 
     def _look_for_same(self, number: int, accepted: AcceptedEntry) -> None:
-        span = _span(accepted)
+        span, sent = _span(accepted), _sent(number, accepted)
         if self._voided:
-            self._look_for_moved(number, accepted)
-        if span in self._spans:
-            other, known = self._spans[span]
-            if self._is_same(number, known, accepted):
-                contracts = {known.contract, accepted.contract}
-                self._ask("repeated", accepted.provider, contracts, other, number)
-        self._spans[span] = number, accepted
+            self._look_for_moved(sent, accepted)
+        known = self._spans.get(span)
+        if known is not None and self._is_same(known, sent):
+            contracts = {known.contract, sent.contract}
+            self._ask("repeated", accepted.provider, contracts, known.number, number)
+        self._spans[span] = sent
 
     def _usage(self, number: int, usage: UsageAccepted) -> None:
         if usage.run is not UNSET:
             first, contract = self._runs.setdefault(
-                (usage.provider, usage.run), (number, usage.contract)
+                (intern(usage.provider), intern(usage.run)), (number, intern(usage.contract))
             )
             if contract != usage.contract:
                 self._ask("shared_run", usage.provider, {contract, usage.contract}, first, number)
@@ -209,25 +217,25 @@ class Questions:
                 self._parts.setdefault(quarter, array("q")).extend(part)
                 self._changed.add(quarter)
 
-    def _look_for_moved(self, number: int, accepted: AcceptedEntry) -> None:
+    def _look_for_moved(self, sent: _Sent, accepted: AcceptedEntry) -> None:
         for key in _keys(accepted, accepted.batch):
             if key not in self._voided:
                 continue
-            record, void, gone = self._voided[key]
-            is_elsewhere = gone.contract != accepted.contract or _year(gone) != _year(accepted)
-            if is_elsewhere and self._is_same(number, gone, accepted):
-                contracts = {gone.contract, accepted.contract}
-                self._ask("moved", accepted.provider, contracts, record, void, number)
+            gone, void, year = self._voided[key]
+            is_elsewhere = gone.contract != sent.contract or year != _year(accepted)
+            if is_elsewhere and self._is_same(gone, sent):
+                contracts, entries = {gone.contract, sent.contract}, (gone.number, void)
+                self._ask("moved", accepted.provider, contracts, *entries, sent.number)
                 return
 
     def _void(self, number: int, void: RecordVoided) -> None:
         if self._state.contracts[void.contract].frozen_at(number):
             self._ask("frozen_void", void.provider, {void.contract}, void.record, number)
         usage = self._state.records[void.provider, void.id].usage
+        gone, span = _sent(void.record, usage), _span(usage)
         for key in _keys(usage, void.batch):
-            self._voided[key] = void.record, number, usage
-        span = _span(usage)
-        if span in self._spans and self._spans[span][0] == void.record:
+            self._voided[key] = gone, number, _year(usage)
+        if span in self._spans and self._spans[span].number == void.record:
             del self._spans[span]
         if isinstance(usage, PurchaseAccepted):
             return
@@ -236,14 +244,15 @@ class Questions:
                 self._parts[quarter] = _without(self._parts[quarter], part)
                 self._changed.add(quarter)
 
-    def _is_same(self, number: int, first: AcceptedEntry, second: AcceptedEntry) -> bool:
-        """Return whether two records are of the same usage, by what entry `number` could know."""
-        runs = [_run(first), _run(second)]
-        if UNSET not in runs:
-            return runs[0] == runs[1]
-        contracts = self._state.contracts
-        one, other = (contracts[each.contract].enterprise_at(number) for each in (first, second))
-        return one == other
+    def _is_same(self, first: _Sent, second: _Sent) -> bool:
+        """Return whether two records are of the same usage, by what the second's entry could know.
+
+        Nobody knew then who had a contract later.
+        """
+        if UNSET not in (first.run, second.run):
+            return first.run == second.run
+        one, other = (self._state.contracts[each.contract] for each in (first, second))
+        return one.enterprise_at(second.number) == other.enterprise_at(second.number)
 
     def _ragged(self, number: int, usage: UsageAccepted) -> Iterator[tuple[_Quarter, "array[int]"]]:
         """Yield the first and last quarter of a record, where it takes a part of them only.
@@ -293,12 +302,18 @@ def _add(asked: _Asked, entries: Iterable[int], count: int = 1) -> None:
         asked.entries += [each for each in entries if each not in asked.entries]
 
 
+def _sent(number: int, accepted: AcceptedEntry) -> _Sent:
+    run = _run(accepted)
+    return _Sent(number, intern(accepted.contract), run if run is UNSET else intern(run))
+
+
 def _span(accepted: AcceptedEntry) -> _Key:
+    provider = intern(accepted.provider)
     if isinstance(accepted, PurchaseAccepted):
         dates = accepted.delivered_on, *(accepted.service or ())
-        return accepted.provider, "purchase", accepted.amount, *dates
+        return provider, "purchase", accepted.amount, *dates
     usage = accepted
-    return usage.provider, usage.device, usage.milli_devices, usage.start, usage.end
+    return provider, intern(usage.device), usage.milli_devices, usage.start, usage.end
 
 
 def _keys(accepted: AcceptedEntry, batch: object) -> Iterator[_Key]:

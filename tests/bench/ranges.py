@@ -68,7 +68,7 @@ class Case:
             hours = [start + each // RECORDS_AN_HOUR * 3_600 for each in taken]
             writer.at(max(writer.now, (hours[-1] + 7_200) * MICROSECONDS))
             usage = [
-                record(f"r{each}", f"C{each % CONTRACTS}", hour, hour + 3_600, 8_000)
+                record(f"r{each}", f"C{each % CONTRACTS}", hour, hour + 3_600, 8_000 + each)
                 for each, hour in zip(taken, hours, strict=True)
             ]
             voids = [{"id": f"r{taken[0] - 50}", "reason": "it failed"}] if batch % 99 == 98 else []

@@ -1,5 +1,6 @@
 import random
 from functools import cache
+from hashlib import sha256
 
 import pytest
 from pymerkle import InmemoryTree
@@ -204,6 +205,8 @@ def test_a_tile_of_level_1_holds_the_roots_of_full_tiles_below():
 def test_a_tree_has_the_hashes_of_its_leaves_and_the_root_of_each_full_tile():
     assert Tree().leaf_hashes() == b""
     assert tree(3).leaf_hashes() == b"".join(leaves(3))
+    assert tree(5).leaf_digest(1, 4) == sha256(b"".join(leaves(5)[1:4])).digest()
+    assert Tree().leaf_digest(0, 0) == sha256(b"").digest()
     big = tree(70_000)
     assert big.tile_root(0, 1) == root_by_definition(leaves(512)[256:])
     assert big.tile_root(1, 0) == big.root(65_536)
