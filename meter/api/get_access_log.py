@@ -53,7 +53,7 @@ async def get_access_log(ask: Ask) -> AccessPage:
         days = {day for (day, _, _), _ in page.items}
         made = await digests(connection, min(days), head.last_at) if days else {}
     return AccessPage(
-        accesses=[_view(day, access) for (day, _, _), access in page.items],
+        accesses=[access_view(day, access) for (day, _, _), access in page.items],
         digests=[
             DigestView(day=entry.day, entry=number, rows=entry.rows, sha256=entry.sha256)
             for day, (number, entry) in sorted(made.items())
@@ -84,7 +84,8 @@ def _place(item: tuple[Place, Access]) -> Place:
     return item[0]
 
 
-def _view(day: int, access: Access) -> AccessView:
+def access_view(day: int, access: Access) -> AccessView:
+    """Return a row as the API answers it."""
     return AccessView(
         day=format_date(day_start(day)),
         time=format_instant(access.at // MICROSECONDS),

@@ -10,6 +10,7 @@ import click
 from meter.cli.common import (
     CLOCK_IS_RIGHT,
     DATA,
+    FILE,
     NOW,
     OUT,
     checked,
@@ -23,7 +24,14 @@ from meter.cli.common import (
 from meter.host.data_folder import DataFolder
 from meter.host.tokens import Identity
 from meter.values.roles import Role
-from meter.values.units import MICROSECONDS, format_instant, parse_instant, parse_money
+from meter.values.units import (
+    MICROSECONDS,
+    day_of,
+    format_instant,
+    parse_date,
+    parse_instant,
+    parse_money,
+)
 
 
 @main.command()
@@ -302,6 +310,42 @@ def _shown(microseconds: int | None) -> str:
 @main.group("access-log")
 def access_log() -> None:
     """For the operator: who asked what, as auditors see it."""
+
+
+@access_log.command("export")
+@DATA
+@click.argument("out", type=FILE)
+@click.option("--day", help="A Shanghai day, such as 2025-03-01.")
+@click.option("--from", "starts", help="The first day of several, instead of --day.")
+@click.option("--until", "ends", help="The day after the last of them.")
+def export_access_log(
+    data: Path, out: Path, day: str | None, starts: str | None, ends: str | None
+) -> None:
+    """Write whole days as CSV into the new file OUT, for `kashi audit access-log`.
+
+    It is the file that auditors download. The service may run.
+    """
+    from meter.service import access_export  # noqa: PLC0415
+
+    days = _days(day, starts, ends)
+    folder = DataFolder(data)
+    count = run_async(lambda: access_export.export_access_log(folder, days, out))
+    click.echo(f"{out} has {count} rows")
+
+
+def _days(day: str | None, starts: str | None, ends: str | None) -> range:
+    """Return the days since 1970-01-01 that options name, one or several."""
+    match day, starts, ends:
+        case str(one), None, None:
+            return range(_day(one), _day(one) + 1)
+        case None, str(first), str(end) if _day(first) < _day(end):
+            return range(_day(first), _day(end))
+    raise click.UsageError("name --day, or --from and a later --until")
+
+
+def _day(date: str) -> int:
+    day: int = checked(lambda: day_of(parse_date(date)))
+    return day
 
 
 @access_log.command("prune")

@@ -1,6 +1,9 @@
-"""The access log, for auditors: who asked what and when, searched, and downloaded as CSV."""
+"""The access log, for auditors: who asked what and when, searched, and downloaded as CSV.
 
-from collections.abc import AsyncIterator
+An operator has the same file without a service (`service/access_export.py`).
+"""
+
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -73,10 +76,20 @@ async def _parts(ask: Ask) -> AsyncIterator[bytes]:
     Each is read by itself, so that nobody who reads slowly holds a connection of the database: to
     the access log, rows are only added.
     """
-    query, begin = _query(_sought(ask.query), "", EXPORTED), csv_file(HEAD, [])
+    query, begin = _query(_sought(ask.query), "", EXPORTED), file_begin()
     async for part in answers(ask, get_access_log, query):
-        yield begin + csv_lines(map(_row, part.accesses))
+        yield begin + file_lines(part.accesses)
         begin = b""
+
+
+def file_begin() -> bytes:
+    """Return what a file begins with."""
+    return csv_file(HEAD, [])
+
+
+def file_lines(accesses: Iterable[AccessView]) -> bytes:
+    """Return lines of a file."""
+    return csv_lines(map(_row, accesses))
 
 
 def _sought(query: AccessShown) -> dict[str, str]:

@@ -10,7 +10,7 @@ that comes later belongs to the next day.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +30,7 @@ from meter.values.units import day_of, parse_date
 from meter.wire.access_log import Access, day_of_access
 
 PAUSE_SECONDS: Final = 60.0
-_PREFETCH: Final = 1_000  # rows of a day that are read at once
+_PREFETCH: Final = 1_000  # rows that are read at once
 MAX_COUNTED: Final = 10_000  # rows in memory, a few MB; then they are written at once
 
 _SQL: Final = load("meter.tables", "access_log.sql")
@@ -179,6 +179,20 @@ async def accesses(
     rows = await connection.fetch(_SQL["accesses"], *asked, *after, limit + 1)
     found = [((row["day"], row["at"], row["number"]), _access(row)) for row in rows[:limit]]
     return Page(found, more=len(rows) > limit)
+
+
+async def all_accesses(
+    connection: Connection, sought: Sought
+) -> AsyncGenerator[list[tuple[Place, Access]]]:
+    """Yield the rows that are asked for, part by part, all as they stand now."""
+    after: Place = (0, 0, 0)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        while True:
+            page = await accesses(connection, sought, after, _PREFETCH)
+            yield page.items
+            if not page.more:
+                return
+            after, _ = page.items[-1]
 
 
 async def prune(connection: Connection, day: int) -> int:

@@ -21,7 +21,7 @@ from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
 from meter.wire.access_log import Access, day_of_access, digest_of
 from tests.accesses import digests
-from tests.commands import good, kashi, told
+from tests.commands import code, elsewhere, good, kashi, told
 from tests.meter.test_access_log import written
 from tests.meter.test_persons import audit, refusal
 from tests.people import sign_in
@@ -373,6 +373,30 @@ def test_the_file_of_the_console_is_as_its_digests_say(published):
     chinese = good(run(published, files["good"], "--lang", "zh"))
     assert f"相符：{FIRST}：30 行" in chinese
     assert COLUMNS == HEAD
+
+
+def test_an_operator_writes_the_same_file_without_a_token(database, published):
+    data, files = published
+    out = data.parent / "rows.csv"
+    words = ("access-log", "export", "--data", data, out)
+    several = ("--from", FIRST, "--until", FIFTH)
+    with elsewhere(database):
+        assert good(kashi(*words, *several)) == f"{out} has 47 rows\n"
+        assert out.read_bytes() == files["good"]
+        assert out.stat().st_mode & 0o777 == 0o600
+        assert len(good(run(published, out.read_bytes())).splitlines()) == 3
+        assert code(told(kashi(*words, "--day", FIRST))) == "bad_target"
+        assert out.read_bytes() == files["good"]
+        out.unlink()
+        assert good(kashi(*words, "--day", THIRD)) == f"{out} has 12 rows\n"
+        assert good(run(published, out.read_bytes())).startswith(f"good: {THIRD}: 12")
+        out.unlink()
+        assert good(kashi(*words, "--day", SECOND)) == f"{out} has 0 rows\n"
+        out.unlink()
+        assert "not a date" in told(kashi(*words, "--day", "1 March"))
+        wrong = ((), ("--from", FIRST), ("--day", FIRST, *several), (*several[:3], FIRST))
+        assert {kashi(*words, *each).exit_code for each in wrong} == {2}
+        assert list(data.parent.glob("rows.csv*")) == []
 
 
 def changed(content: bytes, change) -> bytes:

@@ -1,16 +1,17 @@
-"""The folder that a paper becomes: closed to others, and whole or not there."""
+"""The folder or file that a paper becomes: closed to others, and whole or not there."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ledger.errors import LedgerError
 from ledger.files import make_private, open_private
 
 
 class BadTarget(LedgerError):  # noqa: N818 - the name says what is wrong
-    """A folder that a paper cannot become."""
+    """A name under which no paper can be written."""
 
     code = "bad_target"
 
@@ -30,6 +31,16 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(draft)  # an earlier command was interrupted
     make_private(draft)
     yield draft
+    draft.rename(target)
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[BinaryIO]:
+    """Yield a draft to be written, which gets its name in the same way. Raises `BadTarget`."""
+    check_target(target)
+    draft = target.with_name(target.name + ".draft")
+    with open_private(draft) as file:
+        yield file
     draft.rename(target)
 
 
