@@ -10,12 +10,14 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from meter.api.claim_responses import PayableView
 from meter.api.context import PART
 from meter.api.get_claims import ItemQuery, OwnClaimsQuery, get_accounts, get_own_claims
 from meter.api.get_own import get_enterprise
 from meter.api.get_payable import DraftQuery, get_draft
+from meter.api.past import Asked
 from meter.api.post import check_body, give
 from meter.api.responses import AsOf, EnterpriseView
 from meter.api.routes import Ask, answer
@@ -26,6 +28,7 @@ from meter.console.enterprise import RETRY_SECONDS, ROLES, SILENCE_SECONDS
 from meter.console.export import EXPORTED, everything
 from meter.console.formats import Language
 from meter.console.paper import paper, period_between
+from meter.console.past import read_as_of
 from meter.console.words import spoken
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
@@ -41,22 +44,34 @@ _SUBMIT: Final = "submit"
 AT_FORM: Final = (400, 403, 404, 409, 413, 422)
 
 
+class ClaimsOf(Struct, frozen=True):
+    """As of when claims are shown."""
+
+    as_of: Asked = ""
+
+
 async def show_claims(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show what may be claimed by item and year, and the claims that were made."""
+    """Show what may be claimed by item and year, and the claims that were made, or had been."""
     async with ask.at_once() as asked:
         firm = (await answer(asked, get_enterprise)).enterprise
         accounts = await answer(asked, get_accounts, ItemQuery(limit=LISTED))
-        claims = await answer(asked, get_own_claims, OwnClaimsQuery(limit=LISTED))
+        claims = await answer(asked, get_own_claims, _list_query(ask, LISTED))
     return await _show(
         ask,
         "enterprise_claims.html",
         language,
         firm,
-        as_of=accounts.as_of,
+        as_of=claims.as_of,
+        asked_as_of=ask.query.as_of,
+        past=claims.as_of if ask.query.as_of else None,
         accounts=accounts.accounts,
         claims=claims.claims[::-1],
         more=claims.more or accounts.more,
     )
+
+
+def _list_query(ask: Ask, limit: int) -> OwnClaimsQuery:
+    return OwnClaimsQuery(limit=limit, as_of=read_as_of(ask.query.as_of))
 
 
 async def export_claims(ask: Ask, language: Language) -> web.StreamResponse:
@@ -66,7 +81,7 @@ async def export_claims(ask: Ask, language: Language) -> web.StreamResponse:
         *(w.claim, w.entry, w.claim_item, w.programme, w.year, w.claim_state, w.claim_asked),
         *(w.claim_approved, w.claim_cash, w.claim_payee),
     ]
-    claims = await everything(ask, get_own_claims, "claims", OwnClaimsQuery(limit=EXPORTED))
+    claims = await everything(ask, get_own_claims, "claims", _list_query(ask, EXPORTED))
     rows = (
         [
             *(each.id, str(each.entry), each.item, each.programme, str(each.year)),
@@ -242,8 +257,8 @@ def _base(language: Language, firm: EnterpriseView) -> str:
 
 _BASE: Final = "enterprises/{uscc}/claims"
 ROUTES: Final = (
-    *page.pages(_BASE, show_claims, ROLES),
-    *page.pages(f"{_BASE}.csv", export_claims, ROLES),
+    *page.pages(_BASE, show_claims, ROLES, ClaimsOf),
+    *page.pages(f"{_BASE}.csv", export_claims, ROLES, ClaimsOf),
     *page.pages(f"{_BASE}/new", show_new, ROLES),
     *page.pages(f"{_BASE}/payable", show_payable, ROLES),
     *page.forms(f"{_BASE}/new", send_new, ("authority", "enterprise")),

@@ -26,6 +26,7 @@ from meter.console.csv_file import csv_file
 from meter.console.entry_words import KINDS
 from meter.console.export import EXPORTED, everything
 from meter.console.formats import Language
+from meter.console.past import read_as_of
 from meter.console.words import spoken
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
@@ -40,7 +41,7 @@ Found = tuple[ClaimView, PayableView, ClaimStepsView]
 
 
 async def show_list(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show claims in all their states, or in one."""
+    """Show claims in all their states or in one, now or in the past."""
     query = _list_query(ask)
     found = await answer(ask, get_claims, query)
     return page.show(
@@ -49,6 +50,7 @@ async def show_list(ask: Ask, language: Language) -> web.StreamResponse:
         language,
         claims=found.claims,
         state=ask.request.query.get("state", ""),
+        asked_as_of=ask.request.query.get("as_of", ""),
         next=found.next if found.more else "",
         as_of=found.as_of,
     )
@@ -75,8 +77,10 @@ async def export_list(ask: Ask, language: Language) -> web.StreamResponse:
 
 
 def _list_query(ask: Ask) -> ClaimsQuery:
-    given = {name: ask.request.query.get(name, "") for name in ("state", "after")}
+    given = {name: ask.request.query.get(name, "") for name in ("state", "after", "as_of")}
     asked = {name: text for name, text in given.items() if text}
+    if "as_of" in asked:
+        asked["as_of"] = read_as_of(asked["as_of"])
     try:
         return msgspec.convert({"limit": LISTED} | asked, ClaimsQuery)
     except msgspec.ValidationError as error:

@@ -6,10 +6,13 @@ import re
 
 import pytest
 
+from meter.console import reviews
 from meter.console.past import read_as_of
 from meter.console.words import words
 from tests.books import ALPHA, record
 from tests.meter.test_claim_pages import check_size, text_of
+from tests.meter.test_claims_http import PAPERS, TODAY
+from tests.meter.test_claims_http import service as claims_service  # noqa: F401
 from tests.people import sign_in
 from tests.services import contract_body, coupon_body, serving
 
@@ -114,11 +117,57 @@ async def test_the_next_page_and_the_records_of_a_contract_keep_the_time(service
     assert seen == ["A", "B", "C"]
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_claims_are_shown_in_their_states_of_a_past_day(claims_service, language):  # noqa: F811
+    service, w = claims_service, words(language)
+    claim = {"item": "A", "year": 2025, **PAPERS}
+    await service.ask("/v1/claims", id="C1", **claim)
+    service.clock.advance(2 * 86_400)
+    await service.ask("/v1/claims/C1/end", outcome="returned", reason="x")
+    await service.ask("/v1/claims", id="C2", **claim)
+    firm, clerk = await sign_in(service, "enterprise", ALPHA), await sign_in(service, "authority")
+    base = f"/{language}/enterprises/{ALPHA}/claims"
+    for visitor, path in ((firm, base), (clerk, base), (clerk, f"/{language}/claims")):
+        past = await service.get(f"{path}?as_of={TODAY}", **visitor.headers)
+        check_size(past)
+        assert w["as_of_past"].partition("{time}")[0].strip() in text_of(past)
+        assert {"C1", w["state_entered"]} <= cells(past)
+        assert not {"C2", w["state_ended"]} & cells(past)
+        (file,) = re.findall(rf'href="({path}\.csv[^"]*)"', past.body.decode())
+        rows = await service.get(file.replace("&amp;", "&"), **visitor.headers)
+        (line,) = csv.DictReader(io.StringIO(rows.body.decode("utf-8-sig")))
+        assert (line[w["claim"]], line[w["claim_state"]]) == ("C1", w["state_entered"])
+        text = text_of(await service.get(path, **visitor.headers))
+        assert "C2" in text
+        assert w["as_of_now"] not in text
+    ended = await service.get(f"/{language}/claims?state=ended&as_of={TODAY}", **clerk.headers)
+    assert w["no_claims_here"] in text_of(ended)
+    (now,) = re.findall(rf'href="([^"]*)">{w["as_of_now"]}<', ended.body.decode())
+    assert cells(await service.get(now, **clerk.headers)) >= {"C1", w["state_ended"]}
+
+
+async def test_the_next_page_of_claims_keeps_the_time(claims_service, monkeypatch):  # noqa: F811
+    service = claims_service
+    for number in range(3):
+        await service.ask("/v1/claims", id=f"C{number}", item="A", year=2025, **PAPERS)
+        if number < 2:
+            await service.ask(f"/v1/claims/C{number}/end", outcome="returned", reason="x")
+    size = len(await service.entries())
+    await service.ask("/v1/claims/C2/end", outcome="returned", reason="x")
+    monkeypatch.setattr(reviews, "LISTED", 2)
+    clerk = await sign_in(service, "authority")
+    page = await service.get(f"/en/claims?as_of={size}", **clerk.headers)
+    (link,) = re.findall(r'href="(/en/claims\?[^"]*after=[^"]*)"', page.body.decode())
+    rest = await service.get(link.replace("&amp;", "&"), **clerk.headers)
+    assert {"C2", words("en")["state_entered"]} <= cells(rest)
+
+
 @pytest.mark.parametrize(
     ("as_of", "code"),
     [("yesterday", "malformed"), ("2024-01-01", "malformed"), ("999", "malformed")],
 )
 async def test_what_is_no_time_of_the_ledger_is_refused(service, as_of, code):
     clerk = await sign_in(service, "authority")
-    refused = await service.get(f"/zh/pools?as_of={as_of}", **clerk.headers)
-    assert (refused.status, refused.code) == (400, code)
+    for path in ("pools", "claims", f"enterprises/{ALPHA}/claims"):
+        refused = await service.get(f"/zh/{path}?as_of={as_of}", **clerk.headers)
+        assert (refused.status, refused.code) == (400, code)
