@@ -1,4 +1,4 @@
-"""GET: a month's statement of a firm, a contract or a provider.
+"""GET: a month's statement of a firm, a contract, an award or a provider.
 
 A contract's provider is told its costs alone. Each is the one of `kashi audit statement`, by the
 same view, from committed entries.
@@ -6,7 +6,7 @@ same view, from committed entries.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec import Struct
 
@@ -47,6 +47,11 @@ async def get_contract_statement(ask: Ask) -> StatementView:
     return await _made(ask, _contract)
 
 
+async def get_award_statement(ask: Ask) -> StatementView:
+    """What the entries of a month booked for an award, each amount with its entries."""
+    return await _made(ask, _award)
+
+
 async def get_provider_statement(ask: Ask) -> StatementView:
     """What the entries of a month cost a provider's customers, each amount with its entries."""
     return await _made(ask, _provider)
@@ -68,6 +73,14 @@ def _contract(ask: Ask, known: Registered) -> Subject:
     return Subject("contract", terms.id, costs_alone=ask.who.role == "provider")
 
 
+def _award(ask: Ask, known: Registered) -> Subject:
+    award = known.award(ask.path("award"))
+    if award is None:
+        raise Problem("unknown_award", f"no award {ask.path('award')}")
+    ask.must_be_theirs(enterprise=award.made.enterprise)
+    return Subject("contract", award.made.id)
+
+
 def _provider(ask: Ask, known: Registered) -> Subject:
     if known.provider(ask.path("provider")) is None:
         raise Problem("unknown_provider", f"no provider {ask.path('provider')}")
@@ -84,7 +97,7 @@ async def _made(ask: Ask, subject_of: Callable[[Ask, Registered], Subject]) -> S
         # All entries of a commit are of one Shanghai day.
         first, stop = await ledger_store.sizes_before(connection, days)
         month = Month(name, first, stop, over=stop < head.size)
-        booked = await _entries(connection, subject, month)
+        booked = await _entries(connection, _read_for(known, subject), month)
         booked |= await _of_claims(connection, known, subject, month, MAX_ENTRIES - len(booked))
         records = await _records(connection, month, booked)
     in_order = sorted(booked.items())
@@ -105,10 +118,22 @@ def _days(month: str) -> tuple[int, int]:
     return begins * MICROSECONDS, ends * MICROSECONDS
 
 
-async def _entries(connection: Connection, subject: Subject, month: Month) -> dict[int, AnyEntry]:
-    """Return the month's entries of segments that concern it. Raises `too_many_entries`."""
+def _read_for(known: Registered, subject: Subject) -> str:
+    """Return what the entries that a statement reads are about, as `rules/subjects.py` has it."""
+    match subject.kind:
+        case "firm":
+            return f"enterprise:{subject.id}"
+        case "contract" if subject.id in known.state.awards:
+            return f"award:{subject.id}"
+        case "contract" | "provider":
+            return f"{subject.kind}:{subject.id}"
+        case unknown:
+            assert_never(unknown)
+
+
+async def _entries(connection: Connection, name: str, month: Month) -> dict[int, AnyEntry]:
+    """Return the month's entries about something. Raises `too_many_entries`."""
     found: dict[int, AnyEntry] = {}
-    name = f"{'enterprise' if subject.kind == 'firm' else subject.kind}:{subject.id}"
     about = pages.entries_about(connection, name, month.first - 1, MAX_ENTRIES + 1)
     async for number, data in about:
         if number >= month.stop:
@@ -122,7 +147,7 @@ async def _entries(connection: Connection, subject: Subject, month: Month) -> di
 async def _of_claims(
     connection: Connection, known: Registered, subject: Subject, month: Month, most: int
 ) -> dict[int, AnyEntry]:
-    """Return the month's entries that moved a contract's claims. Raises `too_many_entries`.
+    """Return the entries that moved claims for a contract or award. Raises `too_many_entries`.
 
     They concern its firm, and not the contract, which its provider reads too.
     """
@@ -179,6 +204,16 @@ ROUTES: Final = [
         roles=(*OFFICIALS, "enterprise", "provider"),
         is_large=True,
         codes=("unknown_contract", "too_many_entries"),
+    ),
+    Route(
+        "GET",
+        "/v1/awards/{award}/statements/{month}",
+        get_award_statement,
+        "What a month booked for an award",
+        StatementView,
+        roles=(*OFFICIALS, "enterprise"),
+        is_large=True,
+        codes=("unknown_award", "too_many_entries"),
     ),
     Route(
         "GET",

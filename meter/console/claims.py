@@ -29,6 +29,7 @@ from meter.console.export import EXPORTED, everything
 from meter.console.formats import Language
 from meter.console.paper import paper, period_between
 from meter.console.past import read_as_of
+from meter.console.statements import awards_of
 from meter.console.words import spoken
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
@@ -55,6 +56,7 @@ async def show_claims(ask: Ask, language: Language) -> web.StreamResponse:
     async with ask.at_once() as asked:
         firm = (await answer(asked, get_enterprise)).enterprise
         accounts = await answer(asked, get_accounts, ItemQuery(limit=LISTED))
+        awards = await awards_of(asked, firm.uscc)
         claims = await answer(asked, get_own_claims, _list_query(ask, LISTED))
     return await _show(
         ask,
@@ -65,6 +67,7 @@ async def show_claims(ask: Ask, language: Language) -> web.StreamResponse:
         asked_as_of=ask.query.as_of,
         past=claims.as_of if ask.query.as_of else None,
         accounts=accounts.accounts,
+        awards=awards,
         claims=claims.claims[::-1],
         more=claims.more or accounts.more,
     )

@@ -1,11 +1,12 @@
 """Pages of statements: what a month booked, each amount with its entries, and as a file.
 
-They are of a firm, a provider or a contract; a contract's has the layout of whom it is shown to.
+They are of a firm, a provider, a contract or an award; a contract's has the layout of whom it is
+shown to.
 
 The figures are the API's own answer. A page lists so many lines; the file has all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -13,15 +14,18 @@ from aiohttp import web
 from msgspec import UNSET
 
 from meter.api.context import PART
+from meter.api.cursor import PageQuery
 from meter.api.get import get_contract
+from meter.api.get_awards import get_award, get_enterprise_awards
 from meter.api.get_own import get_enterprise, get_provider
 from meter.api.get_statement import (
     StatementView,
+    get_award_statement,
     get_contract_statement,
     get_provider_statement,
     get_statement,
 )
-from meter.api.routes import Ask, Handler, answer
+from meter.api.routes import Ask, Handler, answer, answers
 from meter.console import page
 from meter.console.csv_file import csv_file
 from meter.console.enterprise import RETRY_SECONDS, SILENCE_SECONDS
@@ -33,6 +37,7 @@ from meter.values.roles import OFFICIALS, Role
 from meter.values.units import MICROSECONDS, add_months, format_date
 
 LISTED: Final = 60  # amounts, and entries
+LINKED: Final = 1_000  # awards that are asked for at once
 _FIGURES: Final = (
     *("cost", "withheld", "ineligible", "entitled", "issued", "granted", "claimed", "paid"),
 )
@@ -43,7 +48,8 @@ async def show_of_firm(ask: Ask, language: Language) -> web.StreamResponse:
     async with ask.at_once() as asked:
         found = await _statement(asked, get_statement)
         layout = await _layout_of_firm(asked, language, ask.path("uscc"))
-    return await _show(ask, language, found, layout)
+        awards = await awards_of(asked, ask.path("uscc"))
+    return await _show(ask, language, found, layout, awards)
 
 
 async def show_of_provider(ask: Ask, language: Language) -> web.StreamResponse:
@@ -65,6 +71,24 @@ async def show_of_contract(ask: Ask, language: Language) -> web.StreamResponse:
         else:
             layout = await _layout_of_firm(asked, language, contract.enterprise)
     return await _show(ask, language, found, layout)
+
+
+async def show_of_award(ask: Ask, language: Language) -> web.StreamResponse:
+    """Show what a month booked for an award, among its firm's pages."""
+    async with ask.at_once() as asked:
+        found = await _statement(asked, get_award_statement)
+        award = await answer(asked, get_award)
+        layout = await _layout_of_firm(asked, language, award.enterprise)
+    return await _show(ask, language, found, layout, {award.id})
+
+
+async def awards_of(ask: Ask, uscc: str) -> set[str]:
+    """Return the ids of a firm's awards, whose statements have another address than contracts'."""
+    return {
+        each.id
+        async for part in answers(ask, get_enterprise_awards, PageQuery(limit=LINKED), uscc=uscc)
+        for each in part.awards
+    }
 
 
 async def _layout_of_firm(ask: Ask, language: Language, uscc: str) -> dict[str, Any]:
@@ -94,9 +118,13 @@ async def _layout_of_provider(ask: Ask, language: Language, name: str) -> dict[s
 
 
 async def _show(
-    ask: Ask, language: Language, found: StatementView, layout: dict[str, Any]
+    ask: Ask,
+    language: Language,
+    found: StatementView,
+    layout: dict[str, Any],
+    awards: Collection[str] = (),
 ) -> web.StreamResponse:
-    """Show a statement."""
+    """Show a statement; `awards` are those of its items that are no contracts."""
     made, w = found.statement, spoken(language)
     first = f"{made.month}-01"
     days = first, add_months(first, 1)
@@ -109,6 +137,7 @@ async def _show(
         here=ask.request.path,
         made=made,
         page=found,
+        awards=awards,
         names=_names(made.lines),
         words=_words(w),
         kinds={name: getattr(text, language) for name, text in KINDS.items()},
@@ -190,6 +219,7 @@ _PAGES: Final[tuple[tuple[str, page.Show, Handler, tuple[Role, ...]], ...]] = (
         get_contract_statement,
         (*OFFICIALS, "enterprise", "provider"),
     ),
+    ("awards/{award}", show_of_award, get_award_statement, (*OFFICIALS, "enterprise")),
 )
 ROUTES: Final = tuple(
     route
