@@ -40,6 +40,7 @@ REPOSITORY: Final = Path(__file__).parents[1]
 _FILES: Final = (
     *("ledger/*.py", "meter/auditor/**/*.py", "meter/rules/**/*.py", "meter/views/**/*.py"),
     *("meter/wire/*.py", "meter/cli/common.py", "meter/cli/audit.py", "meter/cli/auditor.py"),
+    "meter/cli/help.py",
 )
 _OF_SERVICES: Final = {"ledger/publish.py", "ledger/store.py", "ledger/witnessing.py"}
 # A call, and which of its arguments is a text.

@@ -45,6 +45,20 @@ def test_each_text_of_a_help_is_told_in_chinese(path, command):
         assert "".join(text.split()) not in told
 
 
+def test_what_click_says_is_told_too():
+    told, plain = shown("audit", "sample", **CHINESE), shown("audit", "sample", LC_ALL="C")
+    for chinese, english in (
+        ("用法：", "Usage: "),
+        ("选项", "Options:"),
+        ("显示本帮助并退出。", "Show this message and exit."),
+        ("[必填]", "[required]"),
+        ("[默认：60；", "[default: 60; "),
+    ):
+        assert (chinese in told, english in told) == (True, False), english
+        assert (chinese in plain, english in plain) == (False, True)
+    assert "命令" in shown("audit", **CHINESE)
+
+
 def test_a_group_lists_its_commands_in_chinese():
     told = shown("audit", **CHINESE)
     assert re.search(r"sample +验证 SOURCE，抽取记录样本", told)
