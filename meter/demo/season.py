@@ -9,7 +9,7 @@ from typing import Final
 
 from meter.agent.simulate import Rental
 from meter.demo.cast import PRICES, PROGRAMME, Body, uscc
-from meter.values.units import DAY_SECONDS, parse_date
+from meter.values.units import DAY_SECONDS, add_months, format_date, parse_date
 
 BEGINS: Final = parse_date("2025-02-01")
 ENDS: Final = parse_date("2025-09-01")
@@ -17,6 +17,8 @@ ROBOTS: Final = uscc(11)
 MODELS: Final = uscc(12)
 UNIVERSITY: Final = uscc(13)
 YEAR: Final = 2025
+MONTHS: Final = 7
+CLOSING_DAYS: Final = 40  # after a month: by then nothing of it comes any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +114,12 @@ COUPONS: Final[Sequence[Body]] = tuple(
         (UNIVERSITY, "600000.00"),
     )
 )
+
+
+def closings() -> dict[int, str]:
+    """Return the months by the instants at which they are closed; the last lie after the season."""
+    ends = [add_months(format_date(BEGINS), count) for count in range(1, MONTHS + 1)]
+    return {
+        parse_date(end) + CLOSING_DAYS * DAY_SECONDS: format_date(parse_date(end) - 1)[:7]
+        for end in ends
+    }

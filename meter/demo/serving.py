@@ -1,6 +1,6 @@
 """`kashi demo --serve`: seven months of three enterprises and two providers, for a browser.
 
-    a new ledger -> rules, contracts, coupons -> seven months of signed usage
+    a new ledger -> rules, contracts, coupons -> seven months of signed usage, some of them closed
       -> a link for each role -> a report every two seconds, until Ctrl-C
 
 The service is a real one on a PostgreSQL of its own, and listens on this machine's loopback only.
@@ -31,6 +31,7 @@ from meter.host.postgres import PostgresError
 from meter.host.tokens import Identity
 from meter.service import running as service_running
 from meter.service import setup, sign_ins
+from meter.service.admin import add_token
 from meter.service.setup import SetupError
 from meter.values.problems import Problem
 from meter.values.roles import Role
@@ -44,6 +45,7 @@ REPORT_SECONDS: Final = 12 * 3_600
 LIVE_SECONDS: Final = 2
 LATE_DAYS: Final = 60
 GAP_DAYS: Final = 5  # before the end: a report that was lost
+ANSWER_DAYS: Final = 25  # after the closing of a month: then a firm confirms it
 LINK_SECONDS: Final = 24 * 3_600
 # Whose page each link opens, as (id, role, subject, name); the authority's are two.
 PERSONS: Final[tuple[tuple[str, Role, str, str], ...]] = (
@@ -53,6 +55,7 @@ PERSONS: Final[tuple[tuple[str, Role, str, str], ...]] = (
     ("wang-web", "authority", "", "王强"),
     ("li-web", "authority", "", "李静"),
 )
+FIRM: Final = Identity("models-books", "enterprise", season.MODELS)
 _FAULTS: Final = (ClientError, LedgerError, PostgresError, Problem, SetupError, OSError)
 
 
@@ -80,13 +83,15 @@ async def _serve(folder: DataFolder, port: int, story: Story) -> None:
         service_running.running(folder, endpoint, clock_by_hand(clock)) as running,
         Service(running.url, _token(folder, "wang")) as wang,
         Service(running.url, _token(folder, "li")) as li,
+        Service(running.url, await add_token(folder, FIRM)) as firm,
     ):
-        stage = await Stage.of(clock, wang, li)
+        stage = await Stage.of(clock, wang, li, firm)
         await stage.register()
         with story.bar("seven months of reports") as advance:
             reports = list(range(season.BEGINS, season.ENDS, REPORT_SECONDS))[1:]
             for done, moment in enumerate(reports, 1):
                 await stage.report(moment)
+                await stage.settle(moment)
                 advance(done, len(reports))
         await stage.report_late()
         for id_, role, subject, name in PERSONS:
@@ -108,17 +113,18 @@ def _token(folder: DataFolder, person: str) -> str:
 
 @dataclass(slots=True)
 class Stage:
-    """The authority's two persons, and the clusters of the providers."""
+    """The authority's two persons, an enterprise, and the clusters of the providers."""
 
     clock: MovedClock
     first: Service
     second: Service
+    firm: Service
     receipt_key: str
     clusters: list[Cluster]
     requests: "count[int]"
 
     @classmethod
-    async def of(cls, clock: MovedClock, first: Service, second: Service) -> "Stage":
+    async def of(cls, clock: MovedClock, first: Service, second: Service, firm: Service) -> "Stage":
         """Return the stage, with what entry 0 says to providers that join."""
         genesis = (await first.ask("/v1/entries/0"))["entry"]
         digest = sha256(canon.encode(genesis)).hexdigest()
@@ -135,7 +141,7 @@ class Stage:
             for seed, each in enumerate(season.PROVIDERS, 1)
         ]
         key = genesis["receipt_key"]["public_key"]
-        return cls(clock, first, second, key, clusters, count(1))
+        return cls(clock, first, second, firm, key, clusters, count(1))
 
     async def register(self) -> None:
         """Set the rules, and register who takes part."""
@@ -173,6 +179,17 @@ class Stage:
             if moment // DAY_SECONDS == season.ENDS // DAY_SECONDS - GAP_DAYS:
                 cluster.stream.last_seq += 1
             await self._post(cluster, cluster.report())
+
+    async def settle(self, moment: int) -> None:
+        """Close the month whose time it is, and let an enterprise confirm one closed before."""
+        closings = season.closings()
+        if moment in closings:
+            await self._decide("month_closing", {"month": closings[moment]})
+        before = moment - ANSWER_DAYS * DAY_SECONDS
+        if before in closings:
+            path = f"/v1/months/{closings[before]}/confirm"
+            request = f"demo-{next(self.requests)}"
+            await self.firm.command(path, {"enterprise": season.MODELS}, request)
 
     async def report_late(self) -> None:
         """Report something that is too old to be taken."""

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from meter.cli.main import main
+from meter.console.words import words
 from meter.demo import season, serving
 from meter.host.data_folder import DATABASE_VARIABLE
-from meter.values.units import DAY_SECONDS
+from meter.values.units import DAY_SECONDS, format_date, parse_date
 from tests.conftest import memory_folder
 from tests.people import FORM
 
@@ -69,6 +70,32 @@ async def test_each_role_has_a_link_and_the_clusters_go_on_until_they_are_stoppe
         assert "报送太晚" in await refused.text()
     os.kill(os.getpid(), signal.SIGINT)
     assert await asyncio.wait_for(served, 20) == 0
+
+
+async def test_months_are_closed_and_confirmed_in_their_time(folder, monkeypatch):
+    monkeypatch.setattr(season, "ENDS", season.BEGINS + 33 * DAY_SECONDS)
+    monkeypatch.setattr(season, "CLOSING_DAYS", 2)
+    for name in ("ANSWER_DAYS", "GAP_DAYS"):
+        monkeypatch.setattr(serving, name, 1)
+    out = StringIO()
+    served = asyncio.create_task(serving.serve_demo(folder, 0, Console(file=out, width=200)))
+    link = re.search(r"http://127\.0\.0\.1:\d+/zh/sign-in/link\S+", await told(out, served))[0]
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        headers = {"Cookie": await signed_in(http, link)}
+        page = f"{link.partition('/zh/')[0]}/zh/enterprises/{season.MODELS}/months"
+        text = await (await http.get(page, headers=headers)).text()
+    (row,) = re.findall(r"<tr>.*2025-02.*</tr>", text)
+    assert words("zh")["month_confirmed"] in row
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await asyncio.wait_for(served, 20) == 0
+
+
+def test_most_months_are_closed_within_the_season_and_the_last_of_these_may_be_confirmed():
+    days = {month: format_date(instant) for instant, month in season.closings().items()}
+    assert days["2025-02"] == "2025-04-10"
+    assert days["2025-06"] == "2025-08-10"
+    assert days["2025-07"] == "2025-09-10"  # after the season: somebody may close it by hand
+    assert parse_date(days["2025-06"]) + serving.ANSWER_DAYS * DAY_SECONDS > season.ENDS
 
 
 async def test_it_keeps_out_of_a_database_that_is_named(folder, monkeypatch):
