@@ -166,7 +166,10 @@ async def _past_balance(
 
 
 async def get_contract(ask: Ask) -> ContractView:
-    """A contract's terms and what was metered and granted under it."""
+    """A contract's terms and what was metered and granted under it.
+
+    Its provider is told no project, no earlier contract and no other public money.
+    """
     async with ask.reading() as connection:
         head, known, past, _ = await shown(ask, connection)
         contract = known.contract(ask.path("contract"))

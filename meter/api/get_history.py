@@ -1,6 +1,6 @@
 """GET: how a contract came about, from the entries that registered, amended, funded and froze it.
 
-Its provider sees no money but the cost.
+Its provider reads costs alone here (`views/told.py`).
 """
 
 from typing import Any, Final

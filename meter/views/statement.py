@@ -11,10 +11,9 @@ sums of both. A month that is over is over for ever: its statement is the same a
      "lines":[{"entry":12,"at":"2025-03-01T12:00:00+08:00","kind":"usage","id":"r1","contract":"A",
                "service":"2025-02","correction":true,"figures":{"cost":"288.00",…}}]}
 
-What a provider reads, of itself or of a contract, tells costs alone: grants are its customers'
-(`views/told.py`). `service` is a month, the first and last month `2025-12/2026-01` of what lies in
-several, or the year of a coupon for what concerns no month; it is empty for a change of all that a
-contract has used.
+What a provider reads, of itself or of a contract, tells costs alone (`views/told.py`). `service` is
+a month, the first and last month `2025-12/2026-01` of what lies in several, or the year of a coupon
+for what concerns no month; it is empty for a change of all that a contract has used.
 """
 
 from collections import defaultdict

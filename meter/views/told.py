@@ -6,8 +6,12 @@ another firm is refused whatever its kind is.
 
     enterprise   not batches, whose salt is a secret of the provider; nor what concerns several
                  firms or officials: proposals, allocations, expiries, budgets
-    provider     no money of a contract but its own cost: so no entry that grants, and no terms
-                 that name a project
+    provider     no entry that moves a contract's money, for it may name other contracts' grants
+                 and the coupon; and no terms that name a project
+
+What its own contract is entitled to and granted a provider is told elsewhere: by its receipts, by
+the events of what others do to its records, and with the contract. All else tells it costs alone:
+lists, months, statements, and the history of a contract.
 
 An entry of the authority names the token and the person by ids, which name nobody.
 """
