@@ -12,6 +12,7 @@ from meter.rules import commands
 from meter.rules.entries import CouponAllotted
 from meter.rules.kinds.allocations import allot
 from meter.rules.kinds.table import command_of
+from tests.auditing import audited
 from tests.books import (
     ALPHA,
     BETA,
@@ -27,7 +28,6 @@ from tests.books import (
     uscc_of,
     without_sections,
 )
-from tests.meter.test_audit import audited
 from tests.meter.test_authority import refusal
 from tests.meter.test_events import replay
 from tests.meter.test_policies import with_section

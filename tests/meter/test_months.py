@@ -13,9 +13,9 @@ from meter.auditor.sum_months import Stream
 from meter.rules.entries import MonthClosed, MonthListed
 from meter.rules.kinds.months import MAX_LINES
 from meter.rules.month_book import Numbers
+from tests.auditing import audited
+from tests.auditing import found as found_by_audit
 from tests.books import BETA, Books, lifted, opened, properties, record, void
-from tests.meter.test_audit import audited
-from tests.meter.test_audit import found as found_by_audit
 from tests.meter.test_authority import refusal
 from tests.meter.test_award_claims import claimable
 from tests.summing import found, summed, told

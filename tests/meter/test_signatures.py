@@ -6,7 +6,7 @@ from ledger.errors import Violation
 from ledger.tlog import Tree, leaf_hash
 from ledger.verify import Check
 from meter.auditor.replay import Audit, Signatures
-from tests.meter.test_audit import audited, honest_history, usage, world
+from tests.auditing import audited, honest_history, usage, world
 from tests.writer import Writer
 
 

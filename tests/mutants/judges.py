@@ -16,6 +16,10 @@ _RULES: Final = (
 _KINDS: Final = ("test_authority", "test_strict", "test_decide")
 _CLAIMS: Final = ("test_claims", "test_claim_model", "test_award_claims", "test_paying_articles")
 _PAPERS: Final = ("audit/test_export", "audit/test_sample", "audit/test_report")
+_AUDIT: Final = (
+    *("test_audit_amounts", "test_audit_batches", "test_audit_capacity", "test_audit_receipts"),
+    *("test_audit_commands", "test_audit", "test_audit_hostile", "test_audit_bytes"),
+)
 _SUMS: Final = (
     *("test_sums", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
     *("test_budgets", "test_allocations", "test_periods", "test_policies", "test_contract_funds"),
@@ -176,7 +180,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/replay.py": (
         "test_signatures",
         "test_audit_bends",
-        "test_audit",
+        *_AUDIT,
         "test_monitor",
     ),
     "meter/auditor/ranges.py": ("test_ranges",),
