@@ -59,7 +59,9 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/verify.py": ("test_damage", "test_verify", "test_following"),
     "ledger/witnessing.py": ("test_witnessing",),
     "meter/intake.py": (
-        *("test_intake", "test_pauses", "test_logs", "test_metrics", "test_clock", "test_http"),
+        *("test_intake", "test_pauses", "test_logs", "test_metrics", "test_clock"),
+        *("test_http", "test_commands_http", "test_idempotency", "test_batches_http"),
+        *("test_balances_http", "test_worked_examples_http"),
     ),
     "meter/rules/capacity.py": ("test_capacity", "test_worked_examples"),
     "meter/rules/commands.py": (*_KINDS, "test_kinds", "test_first_checks"),
