@@ -13,6 +13,7 @@ from meter.rules.entries import CouponAllotted
 from meter.rules.kinds.allocations import allot
 from meter.rules.kinds.table import command_of
 from tests.auditing import audited
+from tests.bending import bend_policy, found
 from tests.books import (
     ALPHA,
     BETA,
@@ -31,7 +32,6 @@ from tests.books import (
 from tests.meter.test_authority import refusal
 from tests.meter.test_events import replay
 from tests.meter.test_policies import with_section
-from tests.meter.test_sums import bend_policy, found
 from tests.papers import Office
 from tests.services import (
     HOUR,

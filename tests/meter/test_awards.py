@@ -12,6 +12,7 @@ from meter.rules.kinds.table import BY_NAME
 from meter.service.rebuild import rebuild
 from meter.values.units import format_money, parse_money
 from meter.views.decisions import decision_of
+from tests.bending import found
 from tests.books import (
     ALPHA,
     BETA,
@@ -26,7 +27,6 @@ from tests.books import (
 )
 from tests.fuzz.ledgers import audit
 from tests.meter.test_authority import field_of, refusal
-from tests.meter.test_sums import found
 from tests.services import Service, address_of, authorization, enterprise_body, serving
 from tests.summing import summed, told
 from tests.writer import Writer

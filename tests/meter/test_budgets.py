@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from tests.bending import found
 from tests.books import (
     ALPHA,
     PROGRAMME,
@@ -16,7 +17,6 @@ from tests.books import (
 )
 from tests.meter.test_authority import refusal
 from tests.meter.test_policies import sharing
-from tests.meter.test_sums import found
 from tests.services import serving
 from tests.summing import summed, told
 

@@ -9,6 +9,7 @@ from meter.rules.evolve import evolve
 from meter.rules.kinds import periods
 from meter.rules.kinds.periods import expired, free_rests
 from meter.rules.state import State
+from tests.bending import found
 from tests.books import (
     ALPHA,
     BETA,
@@ -26,7 +27,6 @@ from tests.books import (
 from tests.meter.test_authority import refusal
 from tests.meter.test_events import replay
 from tests.meter.test_policies import sharing
-from tests.meter.test_sums import found
 from tests.papers import papers
 from tests.services import (
     HOUR,

@@ -21,7 +21,8 @@ _AUDIT: Final = (
     *("test_audit_commands", "test_audit", "test_audit_hostile", "test_audit_bytes"),
 )
 _SUMS: Final = (
-    *("test_sums", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
+    *("test_sums", "test_sum_coupons", "test_sum_contracts", "test_sum_capacity"),
+    *("test_sum_glance", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
     *("test_budgets", "test_allocations", "test_periods", "test_policies", "test_contract_funds"),
     *("test_take", "test_purchases", "test_successions", "test_sum_bends"),
     *("test_sum_limits", "test_first_checks"),
