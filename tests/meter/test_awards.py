@@ -25,8 +25,8 @@ from tests.books import (
     uscc_of,
     without_sections,
 )
+from tests.commanding import field_of, refusal
 from tests.fuzz.ledgers import audit
-from tests.meter.test_authority import field_of, refusal
 from tests.services import Service, address_of, authorization, enterprise_body, serving
 from tests.summing import summed, told
 from tests.writer import Writer

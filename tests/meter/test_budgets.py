@@ -15,7 +15,7 @@ from tests.books import (
     opened,
     without_sections,
 )
-from tests.meter.test_authority import refusal
+from tests.commanding import refusal
 from tests.meter.test_policies import sharing
 from tests.services import serving
 from tests.summing import summed, told

@@ -7,7 +7,7 @@ from meter.rules.kinds.disputes import open_disputes
 from meter.values.problems import Problem
 from tests.auditing import audited
 from tests.books import ALPHA, BETA, Books, lifted, opened, purchase, record, void
-from tests.meter.test_authority import refusal
+from tests.commanding import refusal
 from tests.meter.test_claims import Desk
 from tests.meter.test_months import hour, used, written
 from tests.meter.test_purchases import shop

@@ -35,9 +35,9 @@ from tests.books import (
     summary,
     without_sections,
 )
+from tests.commanding import refusal
 from tests.fuzz.ledgers import story
 from tests.histories import CORPUS, history
-from tests.meter.test_authority import refusal
 from tests.meter.test_awards import granting
 from tests.meter.test_claims import PATIENT, Desk
 from tests.meter.test_periods import OVER, used

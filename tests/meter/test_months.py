@@ -16,7 +16,7 @@ from meter.rules.month_book import Numbers
 from tests.auditing import audited
 from tests.auditing import found as found_by_audit
 from tests.books import BETA, Books, lifted, opened, properties, record, void
-from tests.meter.test_authority import refusal
+from tests.commanding import refusal
 from tests.meter.test_award_claims import claimable
 from tests.summing import found, summed, told
 from tests.writer import Writer

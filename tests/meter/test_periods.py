@@ -24,7 +24,7 @@ from tests.books import (
     uscc_of,
     without_sections,
 )
-from tests.meter.test_authority import refusal
+from tests.commanding import refusal
 from tests.meter.test_events import replay
 from tests.meter.test_policies import sharing
 from tests.papers import papers

@@ -17,7 +17,7 @@ from tests.books import (
     record,
     without_sections,
 )
-from tests.meter.test_authority import refusal
+from tests.commanding import refusal
 from tests.services import HOUR, contract_body, coupon_body, serving
 from tests.summing import found, summed, told
 

@@ -11,8 +11,8 @@ from meter.rules.kinds.table import BY_COMMAND
 from meter.rules.two_persons import PROPOSABLE
 from meter.views import preview as views
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, Books, balances, record
+from tests.commanding import every_command
 from tests.meter.test_allocations import proportional
-from tests.meter.test_authority import every_command
 from tests.meter.test_proposals import city
 from tests.services import HOUR, contract_body, coupon_body, enterprise_body, projections, serving
 

@@ -7,7 +7,7 @@ import pytest
 
 from meter.values.units import parse_instant
 from tests.books import DEVICE, Books, lifted, opened, record
-from tests.meter.test_authority import refusal
+from tests.commanding import refusal
 from tests.meter.test_awards import POOL, granting, shipped, with_class
 from tests.meter.test_claims import PATIENT, Desk
 from tests.meter.test_policies import sharing

@@ -22,7 +22,7 @@ from meter.rules.verified import verified
 from meter.values.problems import Problem
 from meter.wire import dsse, possession, stored_receipt
 from tests.books import ORIGIN, Books, log_signer, public_text, record, signer
-from tests.meter.test_authority import refusal
+from tests.commanding import refusal
 from tests.services import HOUR, key_body, provider_body, serving
 from tests.services import ORIGIN as SERVED
 from tests.vectors import curve

@@ -5,15 +5,19 @@ A fault that none of them finds may still be found by another test.
 
 from typing import Final
 
+_AUTHORITY: Final = (
+    *("test_authority", "test_registers", "test_coupons", "test_command_bodies"),
+    "test_entry_bytes",
+)
 _RULES: Final = (
     "test_state",
     "test_effects",
     "test_worked_examples",
     "test_capacity",
     "test_decide",
-    "test_authority",
+    *_AUTHORITY,
 )
-_KINDS: Final = ("test_authority", "test_strict", "test_decide")
+_KINDS: Final = (*_AUTHORITY, "test_strict", "test_decide")
 _CLAIMS: Final = ("test_claims", "test_claim_model", "test_award_claims", "test_paying_articles")
 _PAPERS: Final = ("audit/test_export", "audit/test_sample", "audit/test_report")
 _AUDIT: Final = (
@@ -68,7 +72,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/commands.py": (*_KINDS, "test_kinds", "test_first_checks"),
     "meter/rules/contract_terms.py": ("test_amendments", "test_take", *_RULES),
     "meter/rules/decide.py": _RULES,
-    "meter/rules/decide_command.py": ("test_authority", "test_invariants", "test_proposals"),
+    "meter/rules/decide_command.py": (*_AUTHORITY, "test_invariants", "test_proposals"),
     "meter/rules/effects.py": (
         *_RULES,
         *("test_every_entry", "test_first_checks", "test_released"),
@@ -210,11 +214,11 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/items.py": (*_CLAIMS, "test_first_checks", "test_every_entry"),
     "meter/rules/payable.py": ("test_first_checks", *_CLAIMS),
     "meter/rules/people.py": ("test_persons", "test_proposals"),
-    "meter/rules/two_persons.py": ("test_persons", "test_proposals", "test_authority"),
+    "meter/rules/two_persons.py": ("test_persons", "test_proposals", *_AUTHORITY),
     "meter/rules/kinds/claims.py": (*_CLAIMS, "test_claim_states"),
     "meter/rules/kinds/payments.py": (*_CLAIMS, "test_claim_states", "test_set_off"),
-    "meter/rules/kinds/people.py": ("test_persons", "test_authority"),
-    "meter/rules/kinds/policies.py": ("test_policies", "test_authority"),
+    "meter/rules/kinds/people.py": ("test_persons", *_AUTHORITY),
+    "meter/rules/kinds/policies.py": ("test_policies", *_AUTHORITY),
     "meter/rules/kinds/proposals.py": ("test_proposals", "test_persons"),
     "meter/rules/kinds/recoveries.py": _CLAIMS,
     "meter/rules/kinds/reviews.py": (*_CLAIMS, "test_claim_states"),
