@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from click.testing import CliRunner, Result
 
 from ledger.note import claimed_checkpoint
@@ -10,15 +9,9 @@ from meter.auditor.alarms import KINDS
 from meter.auditor.monitor_lines import KIND_WORDS, line_of
 from meter.cli.main import main
 from meter.languages import Speech
-from tests.sites import Site, published
+from tests.sites import Site
 
 CHINESE = {"LC_ALL": "zh_CN.UTF-8"}
-
-
-@pytest.fixture
-def site(tmp_path):
-    with published(tmp_path / "www") as site:
-        yield site
 
 
 def verify(site: Site, *words: object, **environment: str) -> Result:

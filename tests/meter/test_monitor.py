@@ -8,10 +8,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -23,66 +21,18 @@ from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.quorum import TrustPolicy
 from ledger.verify import verify
 from meter.auditor import evidence
-from meter.auditor.alarms import KINDS, MAX_KEPT, Alarm, Alarms
+from meter.auditor.alarms import MAX_KEPT, Alarm, Alarms
 from meter.auditor.fetch import Limits as Bounds
 from meter.auditor.fetch import fetch, open_source
-from meter.auditor.monitor import Interrupted, Limits, Monitor, Trust
+from meter.auditor.monitor import Interrupted, Monitor, Trust
 from meter.auditor.replay import Audit
 from meter.cli.main import main
-from tests.books import ALPHA, PROGRAMME, record
+from tests.books import ALPHA, PROGRAMME
+from tests.commands import PROGRAM
+from tests.monitoring import DAY_SECONDS, LIMITS, Watch, grow
 from tests.services import coupon_body
-from tests.sites import NOON, START, Site, published
-from tests.writer import Writer, with_receipt
-
-PROGRAM = [sys.executable, "-c", "from meter.cli.main import main; main()"]
-DAY_SECONDS = 86_400
-LIMITS = Limits(gap_seconds=DAY_SECONDS, silence_seconds=3600)
-
-
-class Watch:
-    """A monitor of a site, with a clock that stands still until the test moves it."""
-
-    def __init__(self, site: Site, data: Path, policy: TrustPolicy | None = None) -> None:
-        self.site, self.data, self.policy = site, data, policy
-        self.trusted = site.writer.signer.verifier
-        self.now = NOON
-        self.lines: list[dict] = []
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin anew from the folder alone, which must be enough without the site."""
-        if hasattr(self, "monitor"):
-            self.monitor.close()
-        trust = Trust(self.trusted, self.policy)
-        self.monitor = Monitor(self.data, trust, LIMITS, self.lines.append, lambda: self.now)
-        self.monitor.start()
-
-    async def poll(self) -> None:
-        async with open_source(self.site.url, None) as source:
-            await self.monitor.poll(source)
-
-    def alarms(self) -> set[str]:
-        return {kind for kind in KINDS if self.monitor.alarms.count(kind)}
-
-    def said(self, kind: str) -> list[str]:
-        """Return when an alarm went on and off."""
-        return [line["state"] for line in self.lines if line.get("alarm") == kind]
-
-    def detail(self, kind: str) -> str:
-        return [line for line in self.lines if line.get("alarm") == kind][-1]["detail"]
-
-
-@pytest.fixture
-def site(tmp_path) -> Iterator[Site]:
-    with published(tmp_path / "www") as site:
-        yield site
-
-
-@pytest.fixture
-def watch(site, tmp_path) -> Iterator[Watch]:
-    watch = Watch(site, tmp_path / "data")
-    yield watch
-    watch.monitor.close()
+from tests.sites import NOON
+from tests.writer import with_receipt
 
 
 async def test_a_log_that_grows_is_followed_and_judged_and_kept_whole(site, watch):
@@ -347,13 +297,6 @@ async def test_a_fork_of_no_more_entries_is_proved_by_two_checkpoints(site, watc
     found = evidence.read_file(watch.data / "evidence/fork-1.json")
     assert (found.ours, found.theirs) == (ours, site.checkpoint.decode())
     assert holds(watch, "fork-1").conclusion == "good"
-
-
-def grow(writer: Writer, batches: int) -> None:
-    """Write batches that nobody else writes."""
-    for number in range(len(writer.leaves), len(writer.leaves) + batches):
-        one = record(f"t{number}", "A", START, START + 60, 1_000)
-        writer.post([one], seq=10_000 + len(writer.leaves))
 
 
 def holds(watch: Watch, name: str) -> evidence.Judgement:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,8 @@ from ledger.errors import CannotCheck
 from ledger.note import Checkpoint, Signer, sign
 from meter.auditor import evidence
 from tests.books import ORIGIN
-from tests.meter.test_monitor import Watch, grow
-from tests.sites import NOON, Site, published
-
-
-@pytest.fixture
-def site(tmp_path) -> Iterator[Site]:
-    with published(tmp_path / "www") as site:
-        yield site
-
-
-@pytest.fixture
-def watch(site, tmp_path) -> Iterator[Watch]:
-    watch = Watch(site, tmp_path / "data")
-    yield watch
-    watch.monitor.close()
+from tests.monitoring import grow
+from tests.sites import NOON
 
 
 @pytest.mark.parametrize("later", [0, 1, 5])

@@ -8,7 +8,6 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -25,14 +24,8 @@ from meter.auditor import fetch
 from meter.cli.main import main
 from tests.books import record
 from tests.conftest import memory_folder
-from tests.sites import NOON, START, Site, published, web_server
+from tests.sites import NOON, START, Site, web_server
 from tests.writer import Writer
-
-
-@pytest.fixture
-def site(tmp_path) -> Iterator[Site]:
-    with published(tmp_path / "www") as site:
-        yield site
 
 
 def verify(site: Site, *words: object, source: object = None) -> Result:
