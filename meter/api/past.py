@@ -57,7 +57,7 @@ async def shown(ask: Ask, connection: Connection, size: int = BEGIN) -> Shown:
     """
     head, known = await ask.context.snapshot(connection)
     # A page for people asks some lists by a query without it.
-    as_of: str = getattr(ask.query, "as_of", "")
+    as_of = ask.query.as_of if isinstance(ask.query, PastQuery | AsOfQuery) else ""
     if not as_of:
         return Shown(head, known, None, BEGIN)
     past, last_at = await _commit(connection, head, str(size) if size != BEGIN else as_of)
