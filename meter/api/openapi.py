@@ -16,9 +16,10 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from meter.api.code_samples import code_samples
-from meter.api.examples import BODIES, PATHS, QUERIES, REMEDIES
+from meter.api.examples import BODIES, PATHS, QUERIES
 from meter.api.post import IDEMPOTENCY_KEY, REPLAYED
 from meter.api.post_usage import SIGNATURE
+from meter.api.remedies import REMEDIES
 from meter.api.routes import EVENTS, ROUTES_SERVED, Ask, Route, path_names, with_etag
 from meter.api.schemas import JsonSchema, Schemas
 from meter.rules.commands import Asked

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType
 from msgspec.structs import FieldInfo, fields
 
-from meter.api.examples import MEANINGS, NARROWED
+from meter.api.meanings import MEANINGS, NARROWED
 from meter.values.strict import PLAIN_TEXT, SCHEMAS, Fen
 from meter.values.units import format_money
 

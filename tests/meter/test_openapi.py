@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from msgspec import Struct, structs
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from meter.api import docs_page, examples, openapi
+from meter.api import docs_page, examples, meanings, openapi, remedies
 from meter.api.app import ROUTES
 from meter.api.openapi import path_names
 from meter.api.routes import Route
@@ -115,7 +115,7 @@ def test_the_same_routes_give_the_same_bytes():
 
 
 def test_every_problem_code_has_a_remedy_and_is_some_operations():
-    assert set(examples.REMEDIES) == set(CODES)
+    assert set(remedies.REMEDIES) == set(CODES)
     used = {code for route in ROUTES for code in openapi.codes_of(route)}
     used |= {code for route in console.ROUTES for code in route.codes}
     assert set(CODES) - used == {"method_not_allowed"}  # it belongs to no operation
@@ -196,7 +196,7 @@ def test_what_words_say_is_said_of_something():
         for field in structs.fields(route.query)
         for name in (field.encode_name, f"{route.query.__name__}.{field.encode_name}")
     }
-    assert {*examples.MEANINGS, *examples.NARROWED} - fields - queries == set()
+    assert {*meanings.MEANINGS, *meanings.NARROWED} - fields - queries == set()
 
 
 def test_every_parameter_has_a_valid_example_and_a_meaning():
