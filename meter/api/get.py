@@ -138,6 +138,11 @@ def policy_of_coupon(known: Registered, coupon: CouponId) -> Policy:
     uscc, programme, year = coupon
     if known.enterprise(uscc) is None:
         raise Problem("unknown_enterprise", f"no enterprise {uscc}")
+    return policy_of_year(known, programme, year)
+
+
+def policy_of_year(known: Registered, programme: str, year: int) -> Policy:
+    """Return the policy of a programme that touches a year. Raises `Problem`."""
     policy = known.policy_of(programme, year)
     if policy is None:
         raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")

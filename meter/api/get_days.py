@@ -18,14 +18,13 @@ from meter.api.day_responses import (
     PoolDay,
     PoolDays,
 )
-from meter.api.get import policy_of_coupon
+from meter.api.get import policy_of_coupon, policy_of_year
 from meter.api.get_enterprise import asked_contracts
 from meter.api.responses import as_of
 from meter.api.routes import Ask, Route
 from meter.rules.commands import ProgrammeName
 from meter.tables import balances, pages
 from meter.tables.days import coupon_end
-from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.strict import Date, Id, Year
 from meter.values.units import (
@@ -127,9 +126,7 @@ async def get_pool_days(ask: Ask) -> PoolDays:
     programme, year = ask.query.programme, ask.query.year
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-        policy = known.policy_of(programme, year)
-        if policy is None:
-            raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")
+        policy = policy_of_year(known, programme, year)
         days = await pages.pool_days(connection, (policy.pool_owner, year))
     return PoolDays(
         programme=policy.pool_owner,

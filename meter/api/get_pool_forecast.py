@@ -6,6 +6,7 @@ It goes by what was granted, by ledger day: a day of the ledger that is over lac
 from typing import Final
 
 from meter.api.day_responses import CouponEnd, PoolForecast
+from meter.api.get import policy_of_year
 from meter.api.get_days import MoneyQuery
 from meter.api.responses import as_of
 from meter.api.routes import Ask, Route
@@ -14,7 +15,6 @@ from meter.tables.days import coupon_end
 from meter.tables.pool_use import CouponLeft
 from meter.tables.registry import Registered
 from meter.values.policy import Policy
-from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.units import (
     MICROSECONDS,
@@ -35,9 +35,7 @@ async def get_pool_forecast(ask: Ask) -> PoolForecast:
     today = day_of(ask.context.clock.counted() // MICROSECONDS)
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-        policy = known.policy_of(programme, year)
-        if policy is None:
-            raise Problem("unknown_programme", f"no policy of {programme!r} touches {year}")
+        policy = policy_of_year(known, programme, year)
         days = await pages.pool_days(connection, (policy.pool_owner, year))
         drawing = _drawing(known, policy.pool_owner, year)
         coupons = await pool_use.coupons_left(
