@@ -292,6 +292,23 @@ def test_a_proof_or_a_batch_of_an_older_checkpoint_is_found(tmp_path):
     good(checked(new, writer))
 
 
+def test_a_package_of_another_size_of_its_log_accuses_nobody(tmp_path):
+    writer = Writer("2025-03-10T12:00:00+08:00")
+    writer.enterprise()
+    logs, packages = [], []
+    for number in range(2):
+        logs.append(writer.export(tmp_path / f"log{number}"))
+        packages.append(
+            packed(logs[number], writer, tmp_path / f"e{number}", "--enterprise", ALPHA)
+        )
+        writer.enterprise(BETA)
+    for number in range(2):
+        good(checked(packages[number], writer, "--log", logs[number]))
+        result = checked(packages[number], writer, "--log", logs[1 - number])
+        said = f"made of {2 + number} entries, and this copy of the log has {3 - number}"
+        assert (result.exit_code, said in result.stderr) == (2, True)
+
+
 def test_a_package_under_another_key_is_found(folder):
     key = log_signer("other").verifier.format()
     violated(kashi("audit", "check", folder, "--vkey", key))

@@ -19,6 +19,7 @@ from meter.auditor.papers.report import FIGURES, REPORT_TYPE, asked_by, read_key
 from meter.auditor.papers.report_pdf import picture
 from meter.views.exceptions.table import RULES
 from meter.wire import dsse
+from tests.books import uscc_of
 from tests.commands import good, kashi
 from tests.histories import history
 from tests.writer import Writer
@@ -172,6 +173,14 @@ def test_a_report_is_good_alone_and_against_its_log(writer, log, key, folder):
     )
 
 
+def test_a_copy_with_other_files_gives_the_same_report(writer, log, key, folder, tmp_path):
+    copy = Path(shutil.copytree(log, tmp_path / "copy"))
+    (copy / "note.txt").write_text("x")
+    (copy / "tile/0/000.p/1").write_bytes((copy / "tile/0/000.p/198").read_bytes()[:32])
+    against = ("--log", copy, "--vkey", writer.verifier.format())
+    good(checked(folder, key, *against))
+
+
 def test_thresholds_stand_in_the_report_and_are_checked(writer, log, key, tmp_path):
     options = ("--threshold", "late_void=9999", "--threshold", "high_price=100")
     folder = made(log, writer, key, tmp_path / "r", *options)
@@ -255,10 +264,11 @@ def test_a_report_that_ends_otherwise_is_found(writer, log, key, folder, tmp_pat
         violated(checked(bad, key, *against), "wrong_report")
 
 
-def test_a_report_of_another_log_is_found(key, folder, tmp_path):
+def test_a_report_of_another_history_is_found(writer, log, key, tmp_path):
     other = history(3)
-    export = other.export(tmp_path)
-    against = ("--log", export, "--vkey", other.verifier.format())
+    assert other.log.size < writer.log.size
+    folder = made(other.export(tmp_path / "log"), other, key, tmp_path / "report")
+    against = ("--log", log, "--vkey", writer.verifier.format())
     assert "by the log" in violated(checked(folder, key, *against), "wrong_report")
 
 
@@ -268,6 +278,18 @@ def test_a_report_of_another_log_is_found(key, folder, tmp_path):
 def untold(result) -> str:
     assert (result.exit_code, result.stdout) == (2, "")
     return result.stderr
+
+
+def test_a_report_of_another_size_of_its_log_accuses_nobody(key, tmp_path):
+    writer = history(3)
+    short, size = writer.export(tmp_path / "short"), writer.log.size
+    writer.enterprise(uscc_of(7))
+    long, vkey = writer.export(tmp_path / "long"), writer.verifier.format()
+    for number, (of, other) in enumerate(((short, long), (long, short))):
+        words = ("audit", "report", of, tmp_path / str(number), "--vkey", vkey, "--key", key)
+        good(kashi(*words, "--auditor", AUDITOR))
+        said = untold(checked(tmp_path / str(number), key, "--log", other, "--vkey", vkey))
+        assert f"made of {size + number} entries" in said
 
 
 @pytest.mark.parametrize("name", ["report.json", "report.pdf"])

@@ -49,7 +49,6 @@ PAYLOAD = {
         }
     ],
     "gaps": [],
-    "notices": [],
 }
 
 

@@ -13,6 +13,7 @@ and a batch is there where all that it asks for is the firm's. Other batches are
 `about.json` by number. The same log and subject give the same bytes.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from msgspec import UNSET
 
 from ledger.errors import BadNote, BadProof, CannotCheck, Violation
 from ledger.files import make_private, open_private
-from ledger.note import Verifier
+from ledger.note import Verifier, claimed_checkpoint
 from ledger.proof import Proof, check
 from meter.auditor.papers.log import KeptEntry, VerifiedLog
 from meter.auditor.papers.target import new_folder
@@ -155,7 +156,9 @@ def check_package(folder: Path, verifier: Verifier) -> int:
 
 
 def compare(folder: Path, log: VerifiedLog) -> None:
-    """Raise `Violation` `wrong_package` where a log gives another folder."""
+    """Raise `Violation` `wrong_package` where a log gives another folder, and `CannotCheck`."""
+    with contextlib.suppress(BadNote):  # what is no checkpoint is not what the log gives
+        log.check_comparable(claimed_checkpoint(_read(folder, "checkpoint")))
     told = read_about(folder)["subject"]
     try:
         subject = Subject(told["enterprise"], told["item"], told["claim"])

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from ledger.errors import LedgerError
+from ledger.errors import CannotCheck, LedgerError
 from ledger.files import open_private
+from ledger.note import Checkpoint
 from ledger.progress import Progress
 from ledger.tlog import Tree
 from meter.auditor.replay import ATTACHMENTS, Audit
@@ -24,6 +25,8 @@ from meter.auditor.verdict import Verdict, verify_source
 from meter.rules.entries import AnyEntry
 from meter.rules.kinds.table import read_entry
 from meter.rules.state import State
+
+PROGRAM: Final = f"kashi {version('kashi')}"
 
 
 class NotGood(LedgerError):  # noqa: N818 - the name says what is wrong
@@ -70,8 +73,20 @@ class VerifiedLog:
 
     def about(self) -> dict[str, Any]:
         """Return what each paper says of the log, and which program made it."""
-        program = f"kashi {version('kashi')}"
-        return {"origin": self.origin, "size": self.size, "root": self.root, "program": program}
+        return {"origin": self.origin, "size": self.size, "root": self.root, "program": PROGRAM}
+
+    def check_comparable(self, made_of: Checkpoint) -> None:
+        """Raise `CannotCheck` where a paper is of this very log, with fewer or more entries.
+
+        That a log has grown accuses nobody. A log of another history is left to the comparison.
+        """
+        size, here = made_of.size, self.size
+        is_shorter = size < here and self.tree.root(size) == made_of.root
+        if is_shorter or (size > here and made_of.origin == self.origin):
+            raise CannotCheck(
+                f"it was made of {size} entries, and this copy of the log has {here}:"
+                " compare it with the copy that it was made of"
+            )
 
     def envelope(self, number: int) -> bytes:
         """Return the envelope of a batch, by the number of its entry."""

@@ -48,7 +48,6 @@ def _story(report: dict[str, Any], words: dict[str, str]) -> Iterator[Flowable]:
     asked = ("question", "provider", "contracts", "count", "entries")
     yield from _section(words, "questions", asked, questions)
     yield from _section(words, "gaps", ("provider", "stream", "first", "last"), report["gaps"])
-    yield from _section(words, "notices", ("notice", "detail"), report["notices"])
 
 
 def _total(total: dict[str, Any]) -> dict[str, str]:

@@ -22,7 +22,6 @@ class Words(TypedDict):
     exceptions: str
     questions: str
     gaps: str
-    notices: str
     name: str
     key_id: str
     check: str
@@ -49,7 +48,6 @@ class Words(TypedDict):
     stream: str
     first: str
     last: str
-    notice: str
 
 
 _ZH: Final[Words] = {
@@ -69,7 +67,6 @@ _ZH: Final[Words] = {
     "exceptions": "例外事项",
     "questions": "待说明事项",
     "gaps": "缺失批次",
-    "notices": "提示",
     "name": "名称",
     "key_id": "密钥编号",
     "check": "项目",
@@ -96,7 +93,6 @@ _ZH: Final[Words] = {
     "stream": "流",
     "first": "起",
     "last": "止",
-    "notice": "提示",
 }
 _EN: Final[Words] = {
     "title": "Audit report on a ledger",
@@ -115,7 +111,6 @@ _EN: Final[Words] = {
     "exceptions": "Exceptions",
     "questions": "Questions",
     "gaps": "Missing batches",
-    "notices": "Notices",
     "name": "name",
     "key_id": "key id",
     "check": "check",
@@ -142,6 +137,5 @@ _EN: Final[Words] = {
     "stream": "stream",
     "first": "first",
     "last": "last",
-    "notice": "notice",
 }
 WORDS: Final[dict[Literal["zh", "en"], Words]] = {"zh": _ZH, "en": _EN}
