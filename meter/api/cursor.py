@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from ledger.canon import MAX_INTEGER
 from ledger.store import Head
+from meter.api.context import PART
 from meter.api.responses import as_of
 from meter.api.routes import Ask
 from meter.tables.pages import Page
@@ -41,6 +42,10 @@ class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     after: Cursor = ""
     limit: Limit = 100
+
+
+# What says how much of a query's response is asked for, and not what the query is.
+_OF_ANY_PAGE: Final = {*PageQuery.__struct_fields__, PART}
 
 
 def place(ask: Ask, start: Place) -> Place:
@@ -92,9 +97,7 @@ def _is_comparable(part: int | str) -> bool:
 
 def _tag(ask: Ask, data: bytes) -> bytes:
     filters = sorted(
-        (name, value)
-        for name, value in ask.request.query.items()
-        if name not in PageQuery.__struct_fields__
+        (name, value) for name, value in ask.request.query.items() if name not in _OF_ANY_PAGE
     )
     query: list[Any] = [ask.request.path, filters]
     text = msgspec.json.encode(query) + data

@@ -1,5 +1,8 @@
 """What an enterprise's first page says is made once, and anew after whatever could change it."""
 
+import re
+from html import unescape
+
 import pytest
 
 from meter.console import enterprise
@@ -13,6 +16,7 @@ from tests.people import sign_in
 from tests.services import contract_body, enterprise_body, serving
 
 PATH = f"/en/enterprises/{ALPHA}"
+FILTER = "contract=TC-2025-0101"
 
 
 @pytest.fixture
@@ -58,6 +62,18 @@ async def test_a_page_that_nothing_changed_is_not_made_again(looking):
     part, made = await looking.look(f"{PATH}?part=live")
     assert made == 0
     assert part.partition("<section")[2].partition("</main>")[0][:5_000] in first
+
+
+async def test_a_part_of_a_list_that_is_fetched_anew_leads_on_like_the_whole(service, monkeypatch):
+    monkeypatch.setattr(enterprise, "LISTED", 7)
+    visitor = await sign_in(service, "enterprise", ALPHA)
+    whole, part = [
+        unescape(re.search(r'href="([^"]*[?;]after=[^"]*)"', answer.body.decode())[1])
+        for query in ("", "&part=live")
+        for answer in [await service.get(f"{PATH}/records?{FILTER}{query}", **visitor.headers)]
+    ]
+    assert part == whole
+    assert (await service.get(whole, **visitor.headers)).status == 200
 
 
 async def test_whatever_is_committed_makes_a_page_anew(looking, service):
