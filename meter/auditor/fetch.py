@@ -39,6 +39,7 @@ CHECKPOINT_SECONDS: Final = 20.0  # for a checkpoint, from the request to its la
 TIMEOUT_SECONDS: Final = 600.0  # for any other file
 STALL_SECONDS: Final = 30.0  # without a byte of it
 
+_REFUSED: Final = (401, 403)  # there is no token, or one that may not read entries
 _CHUNK_BYTES: Final = 1024 * 1024
 
 
@@ -120,7 +121,9 @@ class Source:
         ):
             data += chunk
         if not data:
-            raise CannotCheck(f"there is no checkpoint at {self._base}")
+            raise CannotCheck(
+                f"there is no checkpoint at {self._base}: a service has its log at /log"
+            )
         return bytes(data)
 
     async def fetch(self, tiles: Iterable[Tile], folder: Path, progress: Done) -> None:
@@ -181,6 +184,10 @@ class Source:
             async with self._session.get(url, timeout=self._limits.of(limit_seconds)) as response:
                 if response.status == 404:
                     return
+                if response.status in _REFUSED:
+                    raise CannotCheck(
+                        f"{url} wants a token of an auditor or of the authority: add --token"
+                    )
                 response.raise_for_status()
                 if response.content_type == "text/html":
                     raise CannotCheck(f"{url} is a web page: does this network ask for a sign-in?")

@@ -15,9 +15,10 @@ from ledger.verify import verify
 from meter.auditor.replay import Audit
 from meter.cli.main import main
 from meter.host.data_folder import DATABASE_VARIABLE
+from meter.host.tokens import Identity
 from meter.publish.log_folder import LogMissing, run_to_end
-from meter.service.admin import publish_again_in
-from tests.books import record
+from meter.service.admin import add_token, publish_again_in
+from tests.books import ALPHA, record
 from tests.services import HOUR, ask, full_disk, publishing_here, serving, stored
 
 
@@ -71,7 +72,7 @@ async def test_the_files_are_served_as_what_they_are_and_to_whom_they_are_for(da
             assert (answer.status, answer.code) == (404, "not_found"), path
 
 
-async def test_an_auditor_verifies_the_running_service_by_its_url(database, tmp_path):
+async def test_an_auditor_verifies_the_running_service_by_its_url(database, tmp_path, monkeypatch):
     async with serving(database, tmp_path) as service:
         await service.open_books()
         await service.usage([record("r", "A", *HOUR, 1_000)])
@@ -80,6 +81,18 @@ async def test_an_auditor_verifies_the_running_service_by_its_url(database, tmp_
         words = ["verify", f"{service.url}/log", "--vkey", str(service.folder.log_vkey)]
         result = await asyncio.to_thread(CliRunner().invoke, main, [*words, "--token", token])
         assert result.exit_code == 0, result.output
+        monkeypatch.setenv(DATABASE_VARIABLE, service.dsn)
+        other = await add_token(service.folder, Identity("firm", "enterprise", ALPHA))
+        for refused in ([], ["--token", other]):
+            result = await asyncio.to_thread(CliRunner().invoke, main, [*words, *refused])
+            assert (result.exit_code, "add --token" in result.stderr) == (2, True)
+
+
+async def test_an_auditor_who_names_the_service_is_led_to_its_log(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        words = ["verify", service.url, "--vkey", str(service.folder.log_vkey)]
+        result = await asyncio.to_thread(CliRunner().invoke, main, words)
+        assert (result.exit_code, "has its log at /log" in result.stderr) == (2, True)
 
 
 async def test_without_a_folder_nothing_begins(database, tmp_path):
