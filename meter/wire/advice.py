@@ -17,8 +17,8 @@ ADVICE: Final[dict[tuple[Refusable, str], str]] = {
     ("record", "too_long"): "Slice the record into parts of at most 31 days, each with its own id.",
     ("record", "in_future"): "Set your clock, or send the record again under the same id once its"
     " end has passed.",
-    ("record", "too_late"): "Nothing more can be sent for this usage; post records within days of"
-    " their end.",
+    ("record", "too_late"): "Ask the authority, which can open a late window; post records within"
+    " the policy's days of their end.",
     ("record", "contract_frozen"): "Ask the authority why the contract is frozen; once it is not,"
     " send the record again under the same id.",
     ("record", "conflict"): "Find out which record is right: void the accepted one and send the"
@@ -35,7 +35,7 @@ ADVICE: Final[dict[tuple[Refusable, str], str]] = {
     ("purchase", "in_future"): "Send the purchase again under the same id once the day of its"
     " delivery has begun.",
     ("purchase", "too_late"): "Ask the authority, which can open a late window; post purchases"
-    " within days of their delivery.",
+    " within the policy's days of their delivery.",
     ("purchase", "contract_frozen"): "Ask the authority why the contract is frozen; once it is not,"
     " send the purchase again under the same id.",
     ("purchase", "second_purchase"): "Void the contract's purchase first if it is wrong: under this"

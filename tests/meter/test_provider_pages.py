@@ -65,7 +65,9 @@ async def test_a_provider_sees_streams_refusals_what_is_withheld_and_contracts(s
 
     found = await shown(service, visitor, f"{base}/refused")
     (refused,) = (await service.get("/v1/providers/pcl/rejected")).json["rejected"]
-    assert {"unknown_contract", refused["advice"], "r3"} <= set(found.text)
+    advice = w["advice_record_unknown_contract"]
+    assert (advice == refused["advice"]) == (language == "en")
+    assert {"unknown_contract", advice, "r3"} <= set(found.text)
 
     found = await shown(service, visitor, f"{base}/withheld")
     (held,) = (await service.get("/v1/providers/pcl/withheld")).json["withheld"]

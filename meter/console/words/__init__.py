@@ -8,6 +8,7 @@ from meter.console.formats import Language
 from meter.console.words import (
     access_log,
     acts,
+    advice,
     alerts,
     authority,
     claims,
@@ -30,6 +31,7 @@ _TOPICS: Final = (
     public.WORDS,
     verify.WORDS,
     provider.WORDS,
+    advice.WORDS,
     authority.WORDS,
     claims.WORDS,
     log.WORDS,
