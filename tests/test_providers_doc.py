@@ -62,6 +62,7 @@ async def providing(database: str, folder: Path):
             "LOG": ORIGIN,
             "GENESIS": service.intake.state.genesis_hash,
             "RECEIPT_KEY": base64.b64encode(receipt_key(service)).decode(),
+            "TOKEN": service.http.headers["Authorization"].removeprefix("Bearer "),
             "GO111MODULE": "off",
             "GOCACHE": str(GO_CACHE),
         }
@@ -94,6 +95,14 @@ async def metered(service) -> list[str]:
 def accepted(receipt: Path) -> list[str]:
     results = parse_receipt(receipt.read_bytes()).results
     return [result.granted for result in results if isinstance(result, Accepted)]
+
+
+async def test_the_authority_is_told_what_it_gives_a_provider(database, tmp_path):
+    needs("curl")
+    async with providing(database, tmp_path) as (service, _, run, _):
+        told = (await run("bash", "-eo", "pipefail", "-c", block("sh authority"))).splitlines()
+        key = base64.b64encode(receipt_key(service)).decode()
+        assert told == [service.intake.state.genesis_hash, key]
 
 
 async def test_the_python_program_reports_usage(database, tmp_path):
