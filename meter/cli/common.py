@@ -236,8 +236,18 @@ def say(text: str, **facts: object) -> str:
 
 
 def fail(error: Exception) -> NoReturn:
-    complain(f"kashi: {speech().retell(str(error))}")
+    complain(f"kashi: {speech().retell(_line_of(error))}")
     sys.exit(1)
+
+
+def _line_of(error: Exception) -> str:
+    """Return an error as its code and a sentence; Python's and the system's have no code."""
+    if hasattr(error, "code"):
+        return str(error)
+    if isinstance(error, OSError):
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"system_failed: {where}{error.strerror or error}"
+    return f"malformed: {error}"
 
 
 def host_and_port(listen: str, option: str = "--listen") -> tuple[str, int]:

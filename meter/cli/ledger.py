@@ -295,9 +295,10 @@ def list_tokens(data: Path) -> None:
     """
     from meter.service import admin  # noqa: PLC0415
 
+    listed = run_async(lambda: admin.list_tokens(DataFolder(data)))
     columns = ("id", "role", "subject", "made", "expires", "last used", "revoked")
     click.echo("\t".join(columns))
-    for each in run_async(lambda: admin.list_tokens(DataFolder(data))):
+    for each in listed:
         who = each.identity
         times = (each.made_at, each.expires_at, each.used_at, each.revoked_at)
         click.echo("\t".join((who.token_id, who.role, who.subject or "-", *map(_shown, times))))

@@ -77,8 +77,9 @@ def list_persons(data: Path) -> None:
     """
     from meter.service import sign_ins  # noqa: PLC0415
 
+    listed = run_async(lambda: sign_ins.list_persons(DataFolder(data)))
     click.echo("id\trole\tsubject\tname\tsub\tended")
-    for each in run_async(lambda: sign_ins.list_persons(DataFolder(data))):
+    for each in listed:
         who = each.who
         ended = "-" if each.ended_at is None else _shown(each.ended_at)
         there = each.subject_there or "-"

@@ -31,7 +31,8 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
     if not has_fitting_subject(identity):
         raise SetupError(
             "bad_subject",
-            "a provider's token needs its id, an enterprise's its USCC, the others none",
+            f"{identity.subject!r} does not fit: a provider's token needs its id,"
+            " an enterprise's its USCC, the others none",
         )
     token = new_token(identity.token_id)
     async with service_connection(folder) as connection:

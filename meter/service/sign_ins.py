@@ -25,7 +25,8 @@ async def add_person(folder: DataFolder, who: Identity, name: str) -> None:
     if not has_fitting_subject(who):
         raise SetupError(
             "bad_subject",
-            "a provider's person needs its id, an enterprise's its USCC, the others none",
+            f"{who.subject!r} does not fit: a provider's person needs its id,"
+            " an enterprise's its USCC, the others none",
         )
     _check_shown(name)
     async with service_connection(folder) as connection:

@@ -157,7 +157,7 @@ async def test_a_replay_finds_what_slurm_learnt_long_afterwards(database, tmp_pa
         assert await metered(service) == {}
         status, _, complaint = await kashi(tmp_path, "replay", "--from", "2025-02-18T00:00+08:00")
         assert status == 1
-        assert complaint.startswith("kashi: not an instant")
+        assert complaint.startswith("kashi: malformed: not an instant")
         assert (await kashi(tmp_path, "replay", "--from", "2025-02-18T00:00:00+08:00"))[0] == 0
         assert (await kashi(tmp_path, "replay", "--from", "2025-02-19T00:00:00+08:00"))[0] == 0
         status, _, _ = await kashi(tmp_path, "once")

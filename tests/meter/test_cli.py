@@ -74,6 +74,21 @@ def test_init_refuses_a_folder_that_holds_something(data):
     assert [path.name for path in data.iterdir()] == ["mine"]
 
 
+def test_what_python_and_the_system_say_has_a_code_too(data, tmp_path):
+    words = ("init", "--data", data, "--origin", ORIGIN, "--one-person")
+    said = told(kashi(*words, "--contract-limit", "500.5"))
+    assert said == "kashi: malformed: not an amount in yuan with two decimals: '500.5'\n"
+    key = tmp_path / "pcl.key"
+    make = ("provider", "keygen", "--log", ORIGIN, "--provider", "pcl", "--keyid", "k", key)
+    good(kashi(*make))
+    assert told(kashi(*make)) == f"kashi: system_failed: {key}: File exists\n"
+
+
+def test_a_list_that_cannot_be_made_is_no_empty_one(tmp_path):
+    for of in ("token", "person"):
+        assert "no_ledger" in told(kashi(of, "list", "--data", tmp_path / "none"))
+
+
 def test_init_refuses_a_second_ledger_in_one_database(data, tmp_path):
     good(init(data))
     again = kashi("init", "--data", tmp_path / "b", "--origin", ORIGIN, "--one-person")
