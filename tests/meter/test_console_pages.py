@@ -20,6 +20,7 @@ from meter.tables.alerts import Why
 from meter.values.policy_file import Evidence
 from meter.views.crossings import Kind as CrossingKind
 from meter.views.preview import FigureName
+from meter.wire.advice import ADVICE
 from tests.books import ALPHA, PROGRAMME, lifted, uscc_of
 from tests.services import (
     Clock,
@@ -31,6 +32,7 @@ from tests.services import (
 )
 
 CONSOLE = Path(app.__file__).parent
+GLOSSARY = Path(__file__).parents[2] / "docs/glossary.md"
 FIRMS = [ALPHA, *(uscc_of(number) for number in (31, 32, 33, 34))]
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -294,6 +296,24 @@ def named_by_people() -> set[str]:
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "term"),
+    [
+        ("providers?", "供应方"),
+        ("streams?", "上报流"),
+        ("granted", "核给"),
+        ("entitled", "应享补贴"),
+        ("voided", "撤销"),
+        ("released", "解除暂扣"),
+    ],
+)
+def test_chinese_pages_call_things_as_the_glossary_does(word, term):
+    assert term in GLOSSARY.read_text("utf-8")
+    told = [text for text in WORDS.values() if re.search(rf"(?<!\{{)\b{word}\b", text.en)]
+    assert told
+    assert [text for text in told if term not in text.zh] == []
+
+
 def test_every_text_is_in_both_languages_and_used():
     templates = "".join(
         page._ENVIRONMENT.loader.get_source(page._ENVIRONMENT, name)[0]
@@ -303,6 +323,7 @@ def test_every_text_is_in_both_languages_and_used():
     used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources)) | named_by_acts()
     used |= named_by_claims() | named_by_alerts() | named_by_people()
     used |= {f"access_{name}" for name in access_log.FILTERS}
+    used |= {f"advice_{what}_{code}" for what, code in ADVICE}
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()

@@ -27,7 +27,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "alert_ends_soon": Text("券将在 30 天内用完或到期", "A coupon ends within 30 days"),
     "alert_expiry": Text("券已到期", "A coupon has expired"),
     "alert_withheld": Text("合同开始有待复核的用量", "Usage of a contract is held back"),
-    "alert_gap": Text("上报缺少批次编号", "A stream lacks a number"),
+    "alert_gap": Text("上报流缺号", "A stream lacks a number"),
     "alert_silent": Text("供应方一天没有上报", "A provider is silent for a day"),
     "alert_review": Text("有事项等待主管部门处理", "Something waits for the authority"),
     "alert_month_closed": Text("账簿月已月结，待确认", "A month is closed, to be answered"),

@@ -31,7 +31,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "no_claims_here": Text("没有这种状态的核销申请。", "No claim is in this state."),
     "claimable": Text("可核销的合同与资助", "What can be claimed"),
     "no_accounts": Text(
-        "还没有已核补的合同或资助，用量入账后即可核销。",
+        "还没有已核给的合同或资助，用量入账后即可核销。",
         "No contract or award was granted anything yet; once usage is booked, it can be claimed.",
     ),
     "claim_new": Text("新的核销申请", "New claim"),
@@ -42,7 +42,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "account_debt": Text("欠款", "Debt"),
     # the operands
     "operands": Text("可付金额如何得出", "What may be paid, and why"),
-    "op_granted": Text("已核补（G）", "Granted (G)"),
+    "op_granted": Text("已核给（G）", "Granted (G)"),
     "op_forfeited": Text("其中取消（F）", "Forfeited of it (F)"),
     "op_invoiced": Text("发票（I）", "Invoiced (I)"),
     "op_paid": Text("企业付款（P）", "Paid by the enterprise (P)"),
@@ -90,7 +90,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "claim_field_buyer": Text("购买方代码", "Buyer’s USCC"),
     "claim_field_amount": Text("金额（元）", "Amount (yuan)"),
     "claim_field_tax": Text("其中税额（元）", "Tax in it (yuan)"),
-    "claim_field_part": Text("本次申领的部分（元）", "Part claimed for (yuan)"),
+    "claim_field_part": Text("本次核销的部分（元）", "Part claimed for (yuan)"),
     "claim_field_sha256": Text("文件的 SHA-256", "SHA-256 of the document"),
     "claim_field_file": Text(
         "由文件计算 SHA-256（文件不上传）", "SHA-256 of a file, which stays in the browser"
@@ -116,7 +116,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "papers": Text("凭证", "Papers"),
     "paper": Text("凭证", "Paper"),
     "paper_date": Text("日期", "Date"),
-    "paper_part": Text("申领部分", "Part"),
+    "paper_part": Text("核销部分", "Part"),
     "paper_disallowed": Text("不予认可", "Disallowed"),
     "shared_invoices": Text(
         "发票 {number} 也在申请 {claim} 中。", "Invoice {number} stands in claim {claim} too."

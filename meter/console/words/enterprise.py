@@ -30,7 +30,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "remaining": Text("剩余额度", "Remaining"),
     "share_left": Text("占已发放 {money} 的 {share}", "{share} of the {money} issued"),
     "forecast_mean": Text(
-        "近 {days} 个完整日应补贴共 {money}，照此可用至",
+        "近 {days} 个完整日应享补贴共 {money}，照此可用至",
         "The last {days} complete days were entitled to {money}. At that rate it lasts until",
     ),
     "lasts_until": Text("{date}", "{date}"),
@@ -47,9 +47,9 @@ WORDS: Final[Mapping[str, Text]] = {
         "有效期至 {date}，到期未用部分收回", "Valid until {date}; what is left goes back"
     ),
     "bar_says": Text(
-        "已核定 {granted}，剩余 {remaining}", "Granted {granted}, remaining {remaining}"
+        "已核给 {granted}，剩余 {remaining}", "Granted {granted}, remaining {remaining}"
     ),
-    "granted": Text("已核定", "Granted"),
+    "granted": Text("已核给", "Granted"),
     "granted_note": Text("按用量计入的补贴", "for usage that counted"),
     "granted_as_booked": Text("入账时", "as booked"),
     "remaining_note": Text("可用于新用量", "for new usage"),
@@ -61,7 +61,8 @@ WORDS: Final[Mapping[str, Text]] = {
     "ineligible": Text("不予补贴", "Not eligible"),
     "attention": Text("需要关注", "Needs attention"),
     "notice_uncovered": Text(
-        "额度不足：{money} 的应补贴未能覆盖", "The coupon did not cover {money} of entitled subsidy"
+        "额度不足：{money} 的应享补贴未能覆盖",
+        "The coupon did not cover {money} of entitled subsidy",
     ),
     "notice_used": Text("已用完 {level}% 的额度", "{level}% of the coupon is used"),
     "notice_withheld": Text(
@@ -87,7 +88,7 @@ WORDS: Final[Mapping[str, Text]] = {
     ),
     "forecast": Text("预测", "Forecast"),
     "alert": Text("已用 {level}%", "{level}% used"),
-    "daily": Text("每日应补贴（近 {days} 天）", "Entitled per day, last {days} days"),
+    "daily": Text("每日应享补贴（近 {days} 天）", "Entitled per day, last {days} days"),
     "daily_says": Text("按合同堆叠", "By contract, on each other"),
     "date": Text("日期", "Date"),
     "show_table": Text("查看数据表", "Show the figures"),
@@ -98,7 +99,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "There are no contracts. They are listed once the authority has registered them.",
     ),
     "contract": Text("合同", "Contract"),
-    "provider": Text("算力提供方", "Provider"),
+    "provider": Text("供应方", "Provider"),
     "used_of_contract": Text("合同用量", "Used of the contract"),
     "amount_of_contract": Text("合同金额", "Amount"),
     "last_day": Text("最后一天", "Last day"),
@@ -106,7 +107,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "newest_records": Text("最新记录", "Newest records"),
     "all_records": Text("全部记录", "All records"),
     "no_records": Text(
-        "没有这样的记录。提供方报送的用量被接受后会列在这里。",
+        "没有这样的记录。供应方报送的用量被接受后会列在这里。",
         "There are no such records. Usage is listed here once it was reported and accepted.",
     ),
     "starts": Text("开始", "Start"),
@@ -115,19 +116,19 @@ WORDS: Final[Mapping[str, Text]] = {
     "devices_milli": Text("设备数（千分之一）", "Thousandths of devices"),
     "device_hours": Text("卡时", "Device-hours"),
     "cost": Text("费用", "Cost"),
-    "entitled": Text("应补贴", "Entitled"),
+    "entitled": Text("应享补贴", "Entitled"),
     "status": Text("状态", "Status"),
     "entry": Text("条目", "Entry"),
     "line": Text("类型", "Line"),
     "record_id": Text("记录编号", "Record"),
     "status_accepted": Text("已计入", "counted"),
     "status_withheld": Text("部分待审", "part under review"),
-    "status_released": Text("审核通过", "released"),
-    "status_voided": Text("已作废", "voided"),
+    "status_released": Text("已解除暂扣", "released"),
+    "status_voided": Text("已撤销", "voided"),
     "status_rejected": Text("被拒收", "refused"),
     "status_conflict": Text("编号冲突", "conflict"),
-    "line_void": Text("作废", "void"),
-    "line_release": Text("放行", "release"),
+    "line_void": Text("撤销", "void"),
+    "line_release": Text("解除暂扣", "release"),
     "from_day": Text("起始日", "From"),
     "until_day": Text("截止日（不含）", "Until, without it"),
     "older": Text("更早的记录", "Older records"),
@@ -140,7 +141,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "以上是用得最多的合同；查看全部合同", "These are the most used ones: see all contracts"
     ),
     "daily_most": Text(
-        "图中为应补贴最多的 {count} 个合同；全部见用量。",
+        "图中为应享补贴最多的 {count} 个合同；全部见用量。",
         "The chart has the {count} contracts entitled to most; all are under Usage.",
     ),
     "by_device": Text("按设备", "By device"),
@@ -151,17 +152,17 @@ WORDS: Final[Mapping[str, Text]] = {
         "Cost and subsidy are cut by contract, so they are not divided among kinds of devices.",
     ),
     "usage_says": Text(
-        "应补贴按今天的合同条款计算；核定属于合同和年度，不分到每一天。",
+        "应享补贴按今天的合同条款计算；核给属于合同和年度，不分到每一天。",
         "Entitled by the terms of today. Grants belong to a contract and year, and have no day.",
     ),
     "no_usage": Text(
-        "这一年还没有用量。提供方报送并被接受的用量会按日列在这里。",
+        "这一年还没有用量。供应方报送并被接受的用量会按日列在这里。",
         "There is no usage in this year. It is listed by day once it was reported and accepted.",
     ),
     "total": Text("合计", "Total"),
     "reason": Text("原因", "Reason"),
     "refused_says": Text(
-        "被拒收的记录不产生费用，提供方可以改正后重新报送。",
+        "被拒收的记录不产生费用，供应方可以改正后重新报送。",
         "Nothing is charged for a refused record; its provider can correct it and report it again.",
     ),
     "no_refused": Text(
@@ -193,7 +194,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "A contract's total is cut once: {money} more comes from the rests of earlier records.",
     ),
     "ratio_sentence": Text(
-        "补贴比例 {ratios}：应补贴 {entitled}，其中已核定 {granted}",
+        "补贴比例 {ratios}：应享补贴 {entitled}，其中已核给 {granted}",
         "Ratio {ratios}: entitled {entitled}, of which {granted} was granted",
     ),
     "short_by_limit": Text(
@@ -201,12 +202,12 @@ WORDS: Final[Mapping[str, Text]] = {
         "The ratio would give {share}; a limit of the contract took {short} of it.",
     ),
     "short_by_rounding": Text(
-        "单看本记录，按比例应为 {share}；合同一年的应补贴只取整一次，零头归入合同的其他记录。",
+        "单看本记录，按比例应为 {share}；合同一年的应享补贴只取整一次，零头归入合同的其他记录。",
         "The ratio would give {share} of this record alone. A contract's entitlement of a year is "
         "cut once, so rests stand with other records of the contract.",
     ),
     "short_by_coupon": Text(
-        "入账时券的余额不足，未能全部核定。",
+        "入账时券的余额不足，未能全部核给。",
         "The coupon had too little left when the record was booked.",
     ),
     "signed_by": Text("签名", "Signature"),
@@ -214,13 +215,13 @@ WORDS: Final[Mapping[str, Text]] = {
     "signed_envelope": Text("信封", "Envelope"),
     "signed_batch": Text("随批次条目 #{entry} 到达", "It came in the batch of entry #{entry}."),
     "envelope_whose": Text(
-        "信封里也有其他企业的记录，由提供方和主管部门保管。",
+        "信封里也有其他企业的记录，由供应方和主管部门保管。",
         "It holds other firms' records too; its provider and officials have it.",
     ),
     "signed_receipt": Text("回执", "Receipt"),
-    "signed_receipt_says": Text("已发给提供方，签名公钥", "Given to the provider, signed by"),
+    "signed_receipt_says": Text("已发给供应方，签名公钥", "Given to the provider, signed by"),
     "signed_by_authority": Text(
-        "此条目由主管部门作出，没有提供方的签名。",
+        "此条目由主管部门作出，没有供应方的签名。",
         "The authority made this entry: no provider signed it.",
     ),
     "reached": Text("该合同目前已达到的上限：", "Limits that the contract has reached by now:"),
@@ -233,7 +234,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "{starts} to {ends}, beyond the devices rented: {hours} device-hours",
     ),
     "evidence_provider": Text(
-        "超出提供方入库的设备：{hours} 卡时",
+        "超出供应方入库的设备：{hours} 卡时",
         "beyond the devices that the provider has enlisted: {hours} device-hours",
     ),
     "reason_related_party": Text("关联方", "related parties"),

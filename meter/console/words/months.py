@@ -36,12 +36,12 @@ WORDS: Final[Mapping[str, Text]] = {
     "no_disputes": Text("没有用量异议。", "Nothing is disputed."),
     "dispute_new": Text("对记录提出异议", "Dispute a record"),
     "dispute_text": Text(
-        "处理完毕前，该合同相关年度的申领不予核准。每条记录只能提出一次。",
+        "处理完毕前，该合同相关年度的核销申请不予核准。每条记录只能提出一次。",
         "Until it is decided, no claim for the contract and year is approved. A record is disputed"
         " once.",
     ),
     "dispute_send": Text("提出异议", "Dispute it"),
     "dispute_open": Text("待处理", "Open"),
-    "dispute_upheld": Text("成立，记录已作废", "Upheld: voided"),
+    "dispute_upheld": Text("成立，记录已撤销", "Upheld: voided"),
     "dispute_dismissed": Text("已驳回", "Dismissed"),
 }

@@ -26,7 +26,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "way_issuer": Text("统一身份认证", "at the issuer"),
     "way_link": Text("链接", "by a link"),
     "people_subject": Text(
-        "所属单位：企业的统一社会信用代码，或算力提供方编号；审计方不填",
+        "所属单位：企业的统一社会信用代码，或供应方编号；审计方不填",
         "Subject: an enterprise's USCC or a provider's id; none for an auditor",
     ),
     "people_add": Text("添加人员", "Add a person"),
@@ -107,7 +107,7 @@ WORDS: Final[Mapping[str, Text]] = {
     ),
     "fault_called": Text("写 1 至 200 个可见字符。", "Write 1 to 200 characters that show."),
     "fault_subject": Text(
-        "企业写统一社会信用代码，算力提供方写编号，审计方不填。",
+        "企业写统一社会信用代码，供应方写编号，审计方不填。",
         "An enterprise's USCC, a provider's id, none for an auditor.",
     ),
     "fault_sub": Text(

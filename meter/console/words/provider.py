@@ -6,13 +6,13 @@ from typing import Final
 from meter.console.words.text import Text
 
 WORDS: Final[Mapping[str, Text]] = {
-    "tab_streams": Text("数据流", "Streams"),
+    "tab_streams": Text("上报流", "Streams"),
     "tab_rejected": Text("被拒收", "Refused"),
-    "stream": Text("数据流", "Stream"),
+    "stream": Text("上报流", "Stream"),
     "last_number": Text("最后编号", "Last number"),
     "last_came": Text("到达时间", "It came"),
-    "missing_numbers": Text("缺失编号", "Missing numbers"),
-    "none_missing": Text("无缺失", "none"),
+    "missing_numbers": Text("缺号", "Missing numbers"),
+    "none_missing": Text("无缺号", "none"),
     "no_streams": Text(
         "尚无批次。登记公钥后，由代理或自有程序报送第一个批次。",
         "There is no batch yet. Once a key is registered, the agent or a program sends the first.",
@@ -25,14 +25,14 @@ WORDS: Final[Mapping[str, Text]] = {
     "batch_number": Text("编号", "Number"),
     "batch_holds": Text("内容", "Holds"),
     "batch_counts": Text(
-        "记录 {records}，采购 {purchases}，作废 {voids}",
+        "记录 {records}，采购 {purchases}，撤销 {voids}",
         "records {records}, purchases {purchases}, voids {voids}",
     ),
     "batch_envelope": Text("信封", "envelope"),
     "batch_receipt": Text("已证明的回执", "proved receipt"),
     "batch_files": Text("文件", "Files"),
     "no_batches": Text(
-        "此数据流没有批次。收到第一个批次后，可在此下载回执。",
+        "此上报流没有批次。收到第一个批次后，可在此下载回执。",
         "There is no batch of this stream. Once the first one came, its receipt is here.",
     ),
     "provider_keys": Text("公钥", "Keys"),
@@ -69,7 +69,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "do about it.",
     ),
     "withheld_says": Text(
-        "超出一刻钟内容量的部分等待审核；审核方放行或作废。",
+        "超出一刻钟内容量的部分等待审核；审核方解除暂扣或撤销。",
         "What did not fit into a quarter-hour waits for a reviewer, who releases or voids it.",
     ),
     "full_quarters": Text("已满的时段（北京时间）", "When it was full (Beijing time)"),

@@ -10,7 +10,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "tab_authority": Text("待办", "To do"),
     "registers_enterprises": Text("企业", "Enterprises"),
     "registers_contracts": Text("合同", "Contracts"),
-    "registers_providers": Text("服务机构", "Providers"),
+    "registers_providers": Text("供应方", "Providers"),
     "registers_policies": Text("政策", "Policies"),
     "pools_all": Text("全部资金池，可看过去某时", "All pools, also as of a past time"),
     "coupons_all": Text("全部券，可看过去某时", "All coupons, also as of a past time"),

@@ -9,7 +9,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "sign_in": Text("登录", "Sign in"),
     "sign_out": Text("退出登录", "Sign out"),
     "sign_in_text": Text(
-        "部门和企业的页面需要登录。",
+        "部门、企业和供应方的页面需要登录。",
         "Pages of agencies, enterprises and providers need a sign-in.",
     ),
     "issuer_link": Text("用统一身份认证登录", "Sign in with your organisation's account"),
@@ -27,6 +27,6 @@ WORDS: Final[Mapping[str, Text]] = {
     "account_until": Text("登录最迟有效至", "Signed in until, at most"),
     "role_authority": Text("主管部门", "Authority"),
     "role_auditor": Text("审计方", "Auditor"),
-    "role_provider": Text("算力提供方", "Provider"),
+    "role_provider": Text("供应方", "Provider"),
     "role_enterprise": Text("企业", "Enterprise"),
 }

@@ -13,7 +13,7 @@ class NearCap(Rule):
 
     name = "near_cap"
     meaning = "granted in a year, nearly the cap"
-    meaning_zh = "年度核定金额接近上限"
+    meaning_zh = "年度核给金额接近上限"
     source = "policy, section [cap]; the share is a judgement"
     source_zh = "政策 [cap] 一节；比例为本项目判断"
     unit = "percent"
