@@ -262,8 +262,10 @@ def _entry_findings(levels: list[list[_Sides]], truth: _Truth) -> Iterator[Findi
         if sides.bundle_fault and not differs:
             yield Finding(sides.bundle_fault.code, sides.bundle_fault.detail, entry, path)
         elif same < tile.width:
-            held_by = "the signed root" if truth.get(tile) else "its tile"
-            yield Finding("bad_entry", f"{held_by} holds another entry {entry}", entry, path)
+            detail = f"its tile holds another entry {entry}"
+            if truth.get(tile):
+                detail = f"the signed root holds another entry {entry}"
+            yield Finding("bad_entry", detail, entry, path)
         elif truth.get(tile, right) is None:
             detail = f"the signed root holds others than these {tile.width} entries"
             yield Finding("bad_entry", detail, tile.first, path)

@@ -339,6 +339,12 @@ def test_one_subject_is_named(log, writer, tmp_path, subject):
     assert "name one of" in result.stderr
 
 
+def test_a_package_of_another_version_is_left_to_that(log, writer, copy):
+    (copy / "about.json").write_text(json.dumps(about(copy) | {"program": "k 9"}))
+    result = checked(copy, writer, "--log", log)
+    assert (result.exit_code, "k 9 made it" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"kind":"kashi-evidence/v1","files":[1]}'])
 def test_a_folder_that_is_no_package_is_told(writer, copy, data):
     (copy / "about.json").write_bytes(data)

@@ -307,6 +307,12 @@ def test_what_was_signed_and_is_no_report_is_told(key, tmp_path, payload):
     assert "the payload is no report" in untold(checked(tmp_path, key))
 
 
+def test_a_report_of_another_version_is_left_to_that(key, folder, tmp_path):
+    told = {"program": "k 9"}
+    other = resigned(folder, tmp_path / "r", key, lambda report: report["log"].update(told))
+    assert "k 9 made it, and this is kashi " in untold(checked(other, key))
+
+
 def test_a_key_that_is_none_is_told(writer, log, folder, tmp_path):
     (tmp_path / "key.pem").write_text("no")
     (tmp_path / "key.pub").write_text("no")

@@ -28,7 +28,7 @@ from ledger.errors import BadNote, BadProof, CannotCheck, Violation
 from ledger.files import make_private, open_private
 from ledger.note import Verifier, claimed_checkpoint
 from ledger.proof import Proof, check
-from meter.auditor.papers.log import KeptEntry, VerifiedLog
+from meter.auditor.papers.log import KeptEntry, VerifiedLog, check_version
 from meter.auditor.papers.target import new_folder
 from meter.auditor.receipt_check import Trust, policy_of
 from meter.auditor.receipt_check import check as check_receipt
@@ -61,7 +61,7 @@ _README: Final = """# Evidence from a ledger · 账本证据包
 whoever made this folder could have made a key.
 
 `entries/` 为条目原始字节及其在已签名哈希树中的证明；
-`batches/` 为服务商签名的批次与回执。账本公钥须另行取得。
+`batches/` 为供应方签名的批次与回执。账本公钥须另行取得。
 
 Check all of it · 全部核验:
 
@@ -159,7 +159,9 @@ def compare(folder: Path, log: VerifiedLog) -> None:
     """Raise `Violation` `wrong_package` where a log gives another folder, and `CannotCheck`."""
     with contextlib.suppress(BadNote):  # what is no checkpoint is not what the log gives
         log.check_comparable(claimed_checkpoint(_read(folder, "checkpoint")))
-    told = read_about(folder)["subject"]
+    about = read_about(folder)
+    check_version(about.get("program"))
+    told = about["subject"]
     try:
         subject = Subject(told["enterprise"], told["item"], told["claim"])
         made = dict(_files(log, subject))

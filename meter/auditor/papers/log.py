@@ -39,6 +39,13 @@ class NotGood(LedgerError):  # noqa: N818 - the name says what is wrong
         self.verdict = verdict
 
 
+def check_version(program: object) -> None:
+    """Raise `CannotCheck` for a paper of another version, which may draw the same otherwise."""
+    here = PROGRAM
+    if program != here:
+        raise CannotCheck(f"{program} made it, and this is {here}: check it by that version")
+
+
 @dataclass(frozen=True, slots=True)
 class KeptEntry:
     """An entry, its number and its exact bytes."""

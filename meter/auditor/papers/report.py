@@ -35,7 +35,7 @@ from ledger.errors import BadNote, CannotCheck, Violation
 from ledger.files import open_private
 from ledger.note import Checkpoint, split_note
 from meter.auditor.papers.accounts import Accounts
-from meter.auditor.papers.log import VerifiedLog
+from meter.auditor.papers.log import VerifiedLog, check_version
 from meter.auditor.papers.target import new_folder
 from meter.values.problems import Problem
 from meter.values.units import format_money
@@ -152,6 +152,7 @@ def read_report(folder: Path, public_key: bytes) -> bytes:
         raise CannotCheck(f"{folder} holds no report: {error}") from None
     if not dsse.is_signed_by(public_key, REPORT_TYPE, envelope.payload, envelope.signature):
         raise Violation("wrong_signature", f"{JSON_NAME} was not signed by this key as it is")
+    check_version(_log_of(envelope.payload).get("program"))
     if _drawn(envelope.payload) != shown:
         raise Violation("wrong_picture", f"{PDF_NAME} does not show what was signed")
     return envelope.payload
@@ -178,10 +179,18 @@ def asked_by(payload: bytes) -> Asked:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 
-def _made_of(payload: bytes) -> Checkpoint:
-    """Return of which log a report was made. Raises `CannotCheck`."""
+def _log_of(payload: bytes) -> dict[str, Any]:
+    """Return what a report says of its log. Raises `CannotCheck`."""
     try:
-        told = json.loads(payload)["log"]
+        return convert(json.loads(payload)["log"], dict[str, Any])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
+
+
+def _checkpoint_of(payload: bytes) -> Checkpoint:
+    """Return of which log a report was made. Raises `CannotCheck`."""
+    told = _log_of(payload)
+    try:
         return Checkpoint(str(told["origin"]), int(told["size"]), bytes.fromhex(told["root"]))
     except (ValueError, KeyError, TypeError, BadNote) as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
@@ -189,7 +198,7 @@ def _made_of(payload: bytes) -> Checkpoint:
 
 def compare(payload: bytes, log: VerifiedLog) -> None:
     """Raise `Violation` `wrong_report` where a log gives another report, and `CannotCheck`."""
-    log.check_comparable(_made_of(payload))
+    log.check_comparable(_checkpoint_of(payload))
     made = payload_of(log, asked_by(payload))
     if payload == made:
         return
