@@ -1,7 +1,9 @@
 """The pages of the log over HTTP: the checkpoint, the search, and entries in words."""
 
+import asyncio
 import json
 import re
+import shlex
 
 import pytest
 
@@ -16,6 +18,7 @@ from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.kinds.table import BY_NAME
 from meter.values.units import format_money
 from tests.books import ALPHA, BETA, record
+from tests.commands import good, kashi
 from tests.meter.test_console_pages import EVIL, Elements
 from tests.people import sign_in
 from tests.services import HOUR, enterprise_body, serving
@@ -37,6 +40,17 @@ async def shown(service, visitor, path):
     answer = await service.get(path, **visitor.headers)
     assert answer.status == 200, answer.body
     return Elements(answer.body.decode())
+
+
+async def test_the_command_below_the_log_downloads_and_verifies_it(service, tmp_path, monkeypatch):
+    found = await shown(service, await sign_in(service, "auditor"), "/en/log")
+    command = next(text for text in found.text if text.startswith("kashi verify"))
+    token = service.http.headers["Authorization"].removeprefix("Bearer ")
+    _, *typed = shlex.split(command.replace("…", token))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert "good: root" in good(await asyncio.to_thread(kashi, *typed))
+    assert (tmp_path / "here/log/checkpoint").exists()
 
 
 def test_every_kind_of_entry_and_account_has_a_name():
