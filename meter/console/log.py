@@ -58,7 +58,7 @@ async def show_log(ask: Ask, language: Language) -> web.StreamResponse:
         next=entries.next if entries.more else None,
         persons=persons.persons,
         keys=ask.context.registry.now.log_keys(),
-        base=f"{ask.request.scheme}://{ask.request.host}",
+        base=page.site_of(ask),
     )
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from meter.api.context import PART
 from meter.api.events import ENDS, write
-from meter.api.routes import ROUTE, SESSION, Ask, Handler, Route, with_etag
+from meter.api.routes import ENTRANCE, ROUTE, SESSION, Ask, Handler, Route, with_etag
 from meter.console import formats, palette
 from meter.console.formats import Language
 from meter.console.words import spoken
@@ -186,6 +186,11 @@ def _in(show: Show, language: Language) -> Handler:
             return await show(ask, language)
 
     return handle
+
+
+def site_of(ask: Ask) -> str:
+    """Return where others reach the service: the configured `site`, else as this request came."""
+    return ask.request.app[ENTRANCE].site or f"{ask.request.scheme}://{ask.request.host}"
 
 
 def show(ask: Ask, template: str, language: Language, **values: Any) -> web.Response:

@@ -24,7 +24,7 @@ async def show_public(ask: Ask, language: Language) -> web.StreamResponse:
         ledger=await newest_checkpoint(ask),
         keys=ask.context.registry.now.log_keys(),
         receipt_key=receipt_key,
-        base=f"{ask.request.scheme}://{ask.request.host}",
+        base=page.site_of(ask),
     )
 
 

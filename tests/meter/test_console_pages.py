@@ -15,6 +15,7 @@ from meter.console import access_log, app, claims_view, page
 from meter.console.act_forms import ACTS, GROUPS
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import WORDS, words
+from meter.console.words.advice import ADVICE_ZH
 from meter.host.sign_in import DONE
 from meter.rules.claim_book import ClaimState
 from meter.rules.two_persons import PROPOSABLE
@@ -320,6 +321,11 @@ def test_chinese_pages_call_things_as_the_glossary_does(word, term):
     assert [text for text in told if term not in text.zh] == []
 
 
+def test_all_advice_is_there_in_chinese():
+    assert set(ADVICE_ZH) == set(ADVICE)
+    assert all(text.endswith("。") for text in ADVICE_ZH.values())
+
+
 def test_every_text_is_in_both_languages_and_used():
     templates = "".join(
         page._ENVIRONMENT.loader.get_source(page._ENVIRONMENT, name)[0]
@@ -329,10 +335,17 @@ def test_every_text_is_in_both_languages_and_used():
     used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources)) | named_by_acts()
     used |= named_by_claims() | named_by_alerts() | named_by_people()
     used |= {f"access_{name}" for name in access_log.FILTERS}
-    used |= {f"advice_{what}_{code}" for what, code in ADVICE}
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()
         assert text.en.strip()
         assert sorted(re.findall(r"\{\w+\}", text.zh)) == sorted(re.findall(r"\{\w+\}", text.en))
     assert PROGRAMME not in templates
+
+
+async def test_behind_a_web_server_the_command_names_the_site(database, tmp_path):
+    files = {"sign-in.toml": 'site = "https://kashi.test"\nlinks = true\n'}
+    async with serving(database, tmp_path, files=files) as service:
+        await service.published()
+        _, found = await shown(service, "/en/")
+    assert any(text.startswith("kashi verify https://kashi.test/log --") for text in found.text)
