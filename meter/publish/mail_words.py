@@ -9,7 +9,7 @@ Texts = Mapping[tuple[str, Language], str]
 
 _COUPON_ZH: Final = "{enterprise} 的 {year} 年券（{programme}）"
 _COUPON_EN: Final = "The coupon of {enterprise} for {year} ({programme})"
-_REST_ZH: Final = "已拨付 ¥{granted}，共 ¥{issued}，余额 ¥{remaining}。"
+_REST_ZH: Final = "已核给 ¥{granted}，共 ¥{issued}，余额 ¥{remaining}。"
 _REST_EN: Final = "¥{granted} of ¥{issued} are granted, ¥{remaining} are left."
 
 SUBJECT: Final[Texts] = {

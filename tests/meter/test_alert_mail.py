@@ -102,7 +102,7 @@ async def test_a_letter_says_what_has_crossed_and_is_sent_again(database, tmp_pa
     assert found["Message-ID"] == f"<{row['id']}@log.test>"
     text = found.get_content()
     assert f"{ALPHA} 的 2025 年券" in text
-    assert "已拨付 ¥144.00，共 ¥180.00，余额 ¥36.00" in text
+    assert "已核给 ¥144.00，共 ¥180.00，余额 ¥36.00" in text
     assert "https://kashi.test/zh/alerts" in text
 
 
