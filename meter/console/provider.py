@@ -23,6 +23,7 @@ from meter.console.formats import Language
 from meter.console.paper import paper
 from meter.console.past import read_as_of
 from meter.console.words import spoken
+from meter.console.words.advice import ADVICE_ZH
 from meter.values.roles import OFFICIALS
 
 LISTED: Final = 50  # lines of a list
@@ -132,7 +133,8 @@ async def _show(
     csv = tab or "streams"
     base = f"/{language}/providers/{ask.path('provider')}"
     on_paper = await paper(ask, spoken(language).period_all, found["page"].as_of)
-    return page.show(ask, template, language, base=base, tab=tab, csv=csv, paper=on_paper, **found)
+    named = {"base": base, "tab": tab, "csv": csv, "paper": on_paper, "advice_zh": ADVICE_ZH}
+    return page.show(ask, template, language, **named, **found)
 
 
 def _place(ask: Ask, limit: int = LISTED) -> PageQuery:

@@ -11,6 +11,7 @@ from meter.auditor.receipt_check import Trust, policy_of
 from meter.console import export
 from meter.console.formats import LANGUAGES, money, number
 from meter.console.words import words
+from meter.console.words.advice import ADVICE_ZH
 from meter.wire import stored_receipt
 from tests.books import BETA, record, uscc_of
 from tests.meter.test_console_pages import EVIL, Elements
@@ -65,8 +66,8 @@ async def test_a_provider_sees_streams_refusals_what_is_withheld_and_contracts(s
 
     found = await shown(service, visitor, f"{base}/refused")
     (refused,) = (await service.get("/v1/providers/pcl/rejected")).json["rejected"]
-    advice = w["advice_record_unknown_contract"]
-    assert (advice == refused["advice"]) == (language == "en")
+    of_code = {"zh": ADVICE_ZH["record", "unknown_contract"], "en": refused["advice"]}
+    advice = of_code[language]
     assert {"unknown_contract", advice, "r3"} <= set(found.text)
 
     found = await shown(service, visitor, f"{base}/withheld")

@@ -8,7 +8,6 @@ from meter.console.formats import Language
 from meter.console.words import (
     access_log,
     acts,
-    advice,
     alerts,
     authority,
     claims,
@@ -31,7 +30,6 @@ _TOPICS: Final = (
     public.WORDS,
     verify.WORDS,
     provider.WORDS,
-    advice.WORDS,
     authority.WORDS,
     claims.WORDS,
     log.WORDS,

@@ -1,12 +1,10 @@
-"""What a provider does about each refusal, in Chinese; the API's own sentence is the English."""
+"""What a provider does about each refusal, in Chinese; the English is the API's own sentence."""
 
 from collections.abc import Mapping
 from typing import Final
 
-from meter.console.words.text import Text
-from meter.wire.advice import ADVICE, Refusable
-
-_ZH: Final[Mapping[tuple[Refusable, str], str]] = {
+# By what was refused, and the code.
+ADVICE_ZH: Final[Mapping[tuple[str, str], str]] = {
     ("record", "unknown_contract"): (
         "更正合同编号，或请主管部门登记该合同，然后以同一编号重新上报。"
     ),
@@ -48,8 +46,4 @@ _ZH: Final[Mapping[tuple[Refusable, str], str]] = {
     ("batch", "seq_conflict"): (
         "查明为何同一批次编号签了两次，然后以该上报流的新批次编号上报本批内容。"
     ),
-}
-WORDS: Final[Mapping[str, Text]] = {
-    f"advice_{what}_{code}": Text(_ZH[what, code], advice)
-    for (what, code), advice in ADVICE.items()
 }
