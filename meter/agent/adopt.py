@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from meter.agent.config import Config
 from meter.agent.plan import MAX_AGE_SECONDS, Slice
-from meter.agent.run import Agent
+from meter.agent.run import Agent, check_token
 from meter.agent.usage import Reading
 from meter.client import ClientError, Refused, Service
 from meter.values.strict import Instant, convert_texts
@@ -108,8 +108,7 @@ async def read_all(agent: Agent, config: Config, since: int) -> Reading:
 
     Raises `ClientError`: `no_token`, and `incomplete` where the scheduler does not tell all.
     """
-    if config.token is None:
-        raise ClientError("no_token", "the service tells records to a token of the provider only")
+    check_token(config)
     reading = await agent.read(since)
     if not reading.is_complete:
         raise ClientError("incomplete", "; ".join(reading.faults))

@@ -160,6 +160,7 @@ class Agent:
 
     async def prove(self) -> None:
         """Fetch and keep the proofs that the spool lacks. Raises `ClientError`."""
+        check_token(self._config)
         await self._reporter.prove()
 
     async def read(self, since: int) -> Reading:
@@ -338,6 +339,13 @@ def lines_of(outcome: Outcome) -> list[dict[str, object]]:
     lines += ({"void": each.id, "reason": each.reason} for each in outcome.voids)
     lines += (record_fields(each) for each in outcome.records)
     return lines
+
+
+def check_token(config: Config) -> None:
+    """Raise `ClientError` `no_token` where the agent's file names none."""
+    if config.token is None:
+        detail = "the service tells this to the provider's token alone: name its file in [service]"
+        raise ClientError("no_token", detail)
 
 
 def _told(error: ClientError) -> str:

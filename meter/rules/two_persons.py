@@ -70,7 +70,7 @@ def proposed_command(proposal: Propose | ProposalMade) -> Command:
     try:
         command: Command = decode(msgspec.json.encode(proposal.body), kind.command)
     except (ValueError, RecursionError) as error:
-        raise Problem("malformed", f"the body of a {proposal.command}: {error}") from None
+        raise Problem("malformed", f"the body of {proposal.command}: {error}") from None
     return command
 
 

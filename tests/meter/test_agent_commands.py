@@ -164,6 +164,16 @@ async def test_a_replay_finds_what_slurm_learnt_long_afterwards(database, tmp_pa
         assert await metered(service) == {f"slurm:c1:1:{T0 - 900_000}": 50_000}
 
 
+async def test_receipts_without_a_token_say_where_it_is_named(database, tmp_path, commands):
+    async with clustered(database, tmp_path):
+        says(commands, int(time.time()))
+        await kashi(tmp_path, "once")
+        status, _, complaint = await kashi(tmp_path, "receipts", tmp_path / "receipts")
+        assert status == 1
+        assert complaint.startswith("kashi: no_token: ")
+        assert complaint.endswith("name its file in [service]\n")
+
+
 async def test_status_is_read_from_the_spool_and_tells_what_is_old(database, tmp_path, commands):
     async with clustered(database, tmp_path):
         status, _, complaint = await kashi(tmp_path, "status")
