@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ledger.errors import LedgerError
 from meter.cli.help import SPEECH, Group
+from meter.host.data_folder import DataFolder
 from meter.languages import LANGUAGES, Language, Speech, language_of
 from meter.values.problems import Problem
 from meter.values.units import parse_instant
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     # Its module needs kashi[server].
     from meter.host.clock import Clock
+    from meter.host.tokens import Identity
 
 GOOD: Final = 0
 VIOLATED: Final = 1
@@ -256,6 +258,17 @@ def host_and_port(listen: str, option: str = "--listen") -> tuple[str, int]:
     if not host or not port.isdecimal():
         raise click.BadParameter(f"{listen!r} is not HOST:PORT", param_hint=option)
     return host, int(port)
+
+
+def warn_of_stranger(data: Path, who: "Identity") -> None:
+    """Say so where an identity is bound to a party that nobody has registered."""
+    from meter.service import admin  # noqa: PLC0415 - needs kashi[server]
+
+    if not run_async(lambda: admin.is_for_registered(DataFolder(data), who)):
+        complain(
+            f"kashi: unknown_{who.role}: the ledger has no {who.role} {who.subject} yet:"
+            f" until it has, {who.token_id} reads nothing"
+        )
 
 
 def complain(line: str) -> None:

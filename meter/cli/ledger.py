@@ -20,6 +20,7 @@ from meter.cli.common import (
     progress_bar,
     run_async,
     test_clock_of,
+    warn_of_stranger,
 )
 from meter.host.data_folder import DataFolder
 from meter.host.tokens import Identity
@@ -274,6 +275,7 @@ def add_token(data: Path, name: str, role: Role, subject: str, expires: str | No
     until = None if expires is None else checked(lambda: parse_instant(expires)) * MICROSECONDS
     identity = Identity(name, role, subject)
     click.echo(run_async(lambda: admin.add_token(DataFolder(data), identity, until)))
+    warn_of_stranger(data, identity)
 
 
 @token.command("revoke")

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from meter.cli.common import CLOCK_IS_RIGHT, DATA, NOW, checked, clock_of, main, run_async
+from meter.cli.common import (
+    CLOCK_IS_RIGHT,
+    DATA,
+    NOW,
+    checked,
+    clock_of,
+    main,
+    run_async,
+    warn_of_stranger,
+)
 from meter.host.data_folder import DataFolder
 from meter.host.tokens import Identity
 from meter.values.roles import Role
@@ -66,6 +75,7 @@ def add_person(data: Path, name: str, role: Role, subject: str, called: str) -> 
 
     who = Identity(name, role, subject)
     run_async(lambda: sign_ins.add_person(DataFolder(data), who, called))
+    warn_of_stranger(data, who)
 
 
 @person.command("list")

@@ -42,6 +42,12 @@ async def add_token(folder: DataFolder, identity: Identity, expires_at: int | No
     return token.text
 
 
+async def is_for_registered(folder: DataFolder, identity: Identity) -> bool:
+    """Return whether the ledger has the provider or enterprise that an identity is bound to."""
+    async with service_connection(folder) as connection:
+        return await tokens.is_for_registered(connection, identity)
+
+
 async def check_unused(connection: connections.Connection, name: str) -> None:
     """Refuse the id of a token or of a person who signs in, and one that looks like it."""
     for what, spelled_alike in (

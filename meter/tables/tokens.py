@@ -23,6 +23,13 @@ async def spelled_alike(connection: Connection, token_id: str) -> str | None:
     return None if found is None else str(found)
 
 
+async def is_for_registered(connection: Connection, identity: Identity) -> bool:
+    """Return whether the ledger has the provider or enterprise that an identity is bound to."""
+    if identity.subject == "":
+        return True
+    return bool(await connection.fetchval(_SQL["is_registered"], identity.role, identity.subject))
+
+
 async def has_tokens(connection: Connection) -> bool:
     """Return whether a token was ever made."""
     return bool(await connection.fetchval(_SQL["has_tokens"]))

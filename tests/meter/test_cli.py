@@ -221,6 +221,18 @@ def test_a_token_is_revoked_once_and_nonsense_makes_none(data, database):
     assert left["count"] == 2
 
 
+def test_a_token_for_a_party_that_nobody_registered_is_made_and_told_of(data):
+    good(init(data, "--now", NOON))
+    for role, subject in (("provider", "plc"), ("enterprise", ALPHA)):
+        words = ("token", "add", "--data", data, f"for-{role}", "--role", role)
+        result = kashi(*words, "--subject", subject)
+        assert good(result).startswith(f"for-{role}.")
+        assert result.stderr.startswith(
+            f"kashi: unknown_{role}: the ledger has no {role} {subject}"
+        )
+    assert kashi("token", "add", "--data", data, "a", "--role", "auditor").stderr == ""
+
+
 def test_token_list_shows_every_token_and_no_secret(data, database):
     good(init(data, "--now", NOON))
     words = ("token", "add", "--data", data)

@@ -420,6 +420,14 @@ WHERE held.id = used.id;
 SELECT id FROM meter.token WHERE lower(rtrim(id, '.') COLLATE "C") = $2
 ORDER BY (id = $1) DESC LIMIT 1;
 
+-- name: is_registered
+SELECT EXISTS (
+    SELECT FROM meter.registration
+    WHERE kind = $1 AND $2 IN (
+        convert_from(data, 'UTF8')::json ->> 'id', convert_from(data, 'UTF8')::json ->> 'uscc'
+    )
+);
+
 -- name: has_tokens
 SELECT EXISTS (SELECT FROM meter.token);
 
