@@ -75,3 +75,14 @@ def test_each_cell_of_a_table_begins_at_the_top_of_its_row():
 
     page.extract_text(visitor_text=note)
     assert tops["short"] == tops["topmost"] > tops["highest"] == tops["brief"] > tops["foot"]
+
+
+def test_a_report_of_one_total_is_drawn_and_one_of_none_says_so():
+    def words(count: int) -> list[str]:
+        data = picture(PAYLOAD | {"totals": PAYLOAD["totals"][:count]})
+        pages = pypdf.PdfReader(io.BytesIO(data)).pages
+        return "\n".join(page.extract_text() for page in pages).split()
+
+    two, one, none = map(words, (2, 1, 0))
+    assert ["12,345.60" in each for each in (two, one, none)] == [True, True, False]
+    assert [each.count("None") for each in (two, one, none)] == [2, 2, 3]

@@ -108,3 +108,10 @@ def test_each_kind_of_alarm_has_its_word_and_each_state_its_own_line():
     ]
     told = f"静默 (silence)：自 {at} 起没有新检查点"
     assert lines == [f"{at} 警报 {told}", f"{at} 已确认 {told}：停机", f"{at} 解除 {told}"]
+    line = line_of(alarm | {"state": "on"}, Speech("en"))
+    assert line == f"{at} ALARM silence: no new checkpoint since {at}"
+
+
+def test_a_monitor_has_a_line_for_each_of_its_reports_and_for_nothing_else():
+    with pytest.raises(ValueError, match="no report of a monitor"):
+        line_of({"event": "unknown", "at": "now"}, Speech("en"))

@@ -12,7 +12,7 @@ from meter.auditor import alarms as alarm_book
 from meter.auditor.alarms import Alarm, Alarms, acknowledge, read_incidents
 from meter.auditor.fetch import open_source
 from meter.auditor.monitor import Limits, Monitor, Trust
-from meter.auditor.monitor_metrics import MAX_INCIDENTS, MonitorMetrics
+from meter.auditor.monitor_metrics import MonitorMetrics
 from meter.cli.main import main
 from tests.sites import NOON, published
 
@@ -53,11 +53,11 @@ class Watch:
         (found,) = [each for each in self.monitor.alarms.incidents() if each.alarm.kind == kind]
         return found
 
-    def metrics(self):
+    def metrics(self, name="incident_seconds"):
         registry = CollectorRegistry()
         registry.register(MonitorMetrics(self.monitor))
         lines = generate_latest(registry).decode().splitlines()
-        return [line for line in lines if line.startswith("kashi_monitor_incident_seconds{")]
+        return [line for line in lines if line.startswith(f"kashi_monitor_{name}{{")]
 
 
 @pytest.fixture
@@ -168,14 +168,27 @@ async def test_a_disk_that_fills_is_an_alarm_before_writing_fails_and_does_not_f
 
 
 async def test_metrics_name_the_oldest_incidents_and_no_more(watch):
-    for number in range(MAX_INCIDENTS + 1):
+    for number in range(101):
         watch.now += 1
         watch.monitor.alarms.settle(
             "gap", watch.monitor.alarms.details("gap") | {str(number): "told"}
         )
-    assert len(watch.metrics()) == MAX_INCIDENTS
+    assert len(watch.metrics()) == 100
     first = watch.monitor.alarms.incidents()[0].id
     assert any(first in line for line in watch.metrics())
+
+
+async def test_metrics_count_alarms_that_are_on_and_polls(watch):
+    await watch.poll()
+    watch.now += 3601
+    for _ in range(2):
+        await watch.poll(NOBODY)
+    on = [line for line in watch.metrics("alarms") if line.endswith(" 1.0")]
+    assert on == ['kashi_monitor_alarms{kind="silence"} 1.0']
+    assert watch.metrics("polls_total") == [
+        'kashi_monitor_polls_total{outcome="answered"} 1.0',
+        'kashi_monitor_polls_total{outcome="failed"} 2.0',
+    ]
 
 
 def test_the_same_fault_twice_has_two_incidents(tmp_path):
