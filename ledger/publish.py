@@ -245,7 +245,7 @@ def _tidy(folder: Path, size: int, files: Files) -> None:
                 files.remove(here / each)
         for each in folders:
             full = each.removesuffix(".p")
-            if each != full and full in names and _covers(size, (here / full).relative_to(folder)):
+            if full in names and _covers(size, (here / full).relative_to(folder)):
                 remove_partial(here / each, files)
 
 

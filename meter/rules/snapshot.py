@@ -165,7 +165,7 @@ def _contracts(state: State) -> Iterator[_ContractTotals]:
             for year, share in sorted(contract.shares.items(), key=lambda held: held[0])
             if share != _NO_SHARE
         ]
-        if contract.used or shares:
+        if contract.used:
             yield _ContractTotals(
                 id=name,
                 used=str(contract.used),

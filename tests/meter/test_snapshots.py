@@ -8,11 +8,12 @@ from msgspec import UNSET
 from ledger.canon import decode, encode
 from meter.rules.evolve import evolve, state_of
 from meter.rules.snapshot import BadSnapshot, write
-from meter.rules.state import State
+from meter.rules.state import State, Touched
 from meter.values.problems import Problem
 from tests.books import Books, figures
 from tests.fuzz import ledgers as fuzzed
 from tests.histories import OPERATIONS, history
+from tests.meter.test_audit import usage, world
 from tests.meter.test_every_entry import HISTORIES
 from tests.snapshots import begun_again, registrations
 from tests.writer import Writer, bent
@@ -89,6 +90,23 @@ def test_a_state_of_a_snapshot_has_all_that_the_first_one_holds_for_good(part):
     again = state_of(write(writer.state), registrations(writer.entries))
     assert getattr(again, part)
     assert getattr(again, part) == getattr(writer.state, part)
+
+
+def test_a_state_of_a_snapshot_has_changed_nothing_since():
+    writer = story()
+    assert state_of(write(writer.state), registrations(writer.entries)).touched == Touched()
+
+
+def test_a_snapshot_says_what_each_month_booked_and_what_was_before_the_running_one():
+    writer = world("2025-03-01T12:00:00+08:00")
+    writer.post([usage("r1", "A")])
+    size = len(writer.leaves)
+    writer.at("2025-04-01T12:00:00+08:00")
+    writer.post([usage("r2", "B")])
+    totals = decode(write(writer.state))
+    booked = [["A", 7_200, 3_600]]  # of the other contract, nothing
+    assert totals["months"] == [["2025-03", 0, size, booked]]
+    assert totals["running"] == ["2025-04", size, booked]
 
 
 def test_a_snapshot_is_of_the_entries_and_of_nothing_that_is_held_beside():
