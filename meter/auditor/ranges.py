@@ -310,7 +310,7 @@ class Past:
 
     def _note_request(self, entry: AnyEntry) -> None:
         request = getattr(entry, "request", UNSET)
-        if request is not UNSET and request in self.names.requests:
+        if request in self.names.requests:
             self.requests.add((self.state.people.owner_of(entry.by), request))
 
     def _note_batch(self, number: int, entry: BatchAccepted, files: list[bytes]) -> None:
@@ -360,8 +360,7 @@ class Past:
         return []
 
     def _note_purchase(self, number: int, entry: PurchaseAccepted) -> None:
-        of_stream = (entry.provider, self.state.stream) in self._streams
-        if of_stream or self._matters(entry.provider, entry.id, entry.contract):
+        if self._matters(entry.provider, entry.id, entry.contract):
             fits = measured_purchase(entry, by_days=entry.by_days).fits
             self._accept(number, entry, fits, [])
 
