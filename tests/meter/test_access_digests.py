@@ -440,6 +440,15 @@ def test_rows_in_another_order_are_the_same(published):
     good(run(published, changed(files["good"], lambda ls: ls[29::-1] + ls[41:29:-1] + ls[42:])))
 
 
+def test_a_file_may_begin_with_any_day(published):
+    _, files = published
+    lines = good(run(published, changed(files["good"], lambda lines: lines[30:]))).splitlines()
+    assert [line.partition(" rows")[0] for line in lines] == [
+        f"good: {THIRD}: 12",
+        f"good: {FOURTH}: 5",
+    ]
+
+
 def test_a_day_without_a_digest_is_not_checked(published):
     _, files = published
     result = run(published, files["more"])
@@ -459,6 +468,7 @@ BAD = {
     b"HEAD2025-3-1,2025-03-01T12:00:00+08:00,t,,auditor,/v1/me,,1\r\n": "line 2: not a date",
     b"HEAD2025-03-01,2025-03-01T12:00:00+08:00,t,,nobody,/v1/me,,1\r\n": "line 2: Invalid",
     b"HEAD2025-03-01,2025-03-01T12:00:00+08:00,t,,auditor,/v1/me,,-1\r\n": "line 2: not a count",
+    b"HEAD2025-03-01,2025-03-01T12:00:00+08:00,t,,auditor,,,\xd9\xa1\r\n": "line 2: not a count",
 }
 
 
