@@ -31,10 +31,10 @@ from meter.rules.entries import StateDigested
 from meter.rules.kinds.access_digests import SERVICE
 from meter.rules.kinds.table import BY_NAME
 from meter.values.problems import Problem
+from tests.auditing import START, changed, only, usage, world
 from tests.books import DEVICE, line, record, summary, void
 from tests.fuzz import ledgers as fuzzed
 from tests.histories import OPERATIONS, history
-from tests.meter.test_audit import START, changed, only, usage, world
 from tests.writer import Writer, bent
 
 

@@ -10,10 +10,10 @@ from meter.rules.evolve import evolve, state_of
 from meter.rules.snapshot import BadSnapshot, write
 from meter.rules.state import State, Touched
 from meter.values.problems import Problem
+from tests.auditing import usage, world
 from tests.books import Books, figures
 from tests.fuzz import ledgers as fuzzed
 from tests.histories import OPERATIONS, history
-from tests.meter.test_audit import usage, world
 from tests.meter.test_every_entry import HISTORIES
 from tests.snapshots import begun_again, registrations
 from tests.writer import Writer, bent
