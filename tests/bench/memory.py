@@ -73,7 +73,7 @@ def parts_of(case: Case, span: int) -> tuple[dict[str, Callable[[], object]], in
 def bytes_of(part: Callable[[], object]) -> int:
     """Return the memory of a part in a process of its own."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # modules are loaded once, before anything is counted
+    context.set_forkserver_preload([__name__])  # loaded before anything is counted
     with ProcessPoolExecutor(1, context, initializer=gc.disable) as pool:
         return pool.submit(_held_by, part).result()
 
