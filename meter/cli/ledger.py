@@ -498,10 +498,10 @@ def key() -> None:
 @DATA
 @click.argument("kind", type=click.Choice(["receipt", "log"]))
 def new_key(data: Path, kind: str) -> None:
-    """Write a new private key (0600) beside the present one; print what the authority posts."""
+    """Write a new private key (0600) beside the present one; print what is proposed."""
     from meter.service import admin  # noqa: PLC0415
 
     folder = DataFolder(data)
-    path, body = checked(lambda: admin.new_key(folder, kind))
-    click.echo(f"for POST {path}:", err=True)
+    body = checked(lambda: admin.new_key(folder, kind))
+    click.echo(f"two persons propose and confirm {kind}_key at /v1/proposals:", err=True)
     click.echo(json.dumps(body))

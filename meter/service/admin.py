@@ -118,13 +118,13 @@ async def service_connection(folder: DataFolder) -> AsyncIterator[connections.Co
             await connection.close()
 
 
-def new_key(folder: DataFolder, kind: str) -> tuple[str, dict[str, str]]:
-    """Make a key, "log" or "receipt"; return the URL and body of the command to add it."""
+def new_key(folder: DataFolder, kind: str) -> dict[str, str]:
+    """Make a key, "log" or "receipt"; return the body of the command to add it."""
     origin = read_origin(folder)
     if kind == "log":
-        return "/v1/log-keys", {"vkey": new_log_key(folder, origin)}
+        return {"vkey": new_log_key(folder, origin)}
     file, public = new_receipt_key(folder)
-    return "/v1/receipt-keys", {"keyid": file.stem, "algorithm": "ed25519", "public_key": public}
+    return {"keyid": file.stem, "algorithm": "ed25519", "public_key": public}
 
 
 async def export_to(folder: DataFolder, out: Path, progress: Progress | None = None) -> Head:

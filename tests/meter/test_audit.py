@@ -24,7 +24,6 @@ from meter.wire import dsse
 from meter.wire.receipt import Before
 from tests.auditing import (
     END_OF_2026,
-    START,  # noqa: F401, for test_ranges
     audited,
     changed,
     found,

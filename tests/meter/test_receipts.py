@@ -858,7 +858,7 @@ async def test_years_later_and_after_a_rotation_the_old_file_is_still_proved(
         first = second = vkey_of(service)
     async with serving(database, tmp_path, "2027-06-01T12:00:00+08:00") as service:
         for path, kind in (("/v1/log-keys", "log"), ("/v1/receipt-keys", "receipt")):
-            body = services.new_key(service.folder, kind)[1]
+            body = services.new_key(service.folder, kind)
             assert (await service.post(path, body, f"add-{kind}")).status == 201
             second = body.get("vkey", second)
         await service.usage([], seq=2)

@@ -306,8 +306,7 @@ async def end_year(diary: Diary) -> None:
 async def rotate(diary: Diary) -> None:
     """Change the service's own keys, with a batch in the overlap."""
     for kind in ("receipt", "log"):
-        path, body = new_key(diary.service.folder, kind)
-        await diary.ask(path, **body)
+        await diary.ask(f"/v1/{kind}-keys", **new_key(diary.service.folder, kind))
     await diary.usage([record("a5", "A", *HOUR, 10)], seq=10)
     await diary.ask("/v1/receipt-keys/retire", keyid="receipt-1")
     vkey = diary.service.folder.log_vkey.read_text().strip()

@@ -28,6 +28,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "There is no claim yet. Choose an item and year above to begin one.",
     ),
     "no_claims_then": Text("那时还没有核销申请。", "There was no claim then."),
+    "no_claims_yet": Text("还没有核销申请。", "There is no claim yet."),
     "no_claims_here": Text("没有这种状态的核销申请。", "No claim is in this state."),
     "claimable": Text("可核销的合同与资助", "What can be claimed"),
     "no_accounts": Text(
