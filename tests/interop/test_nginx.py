@@ -232,10 +232,9 @@ async def test_an_auditor_verifies_the_log_that_nginx_serves_and_nobody_else_can
     result = await verify(front, "auditor")
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{front.size} entries" in result.stdout
-    for role, status in ((None, "401"), ("provider", "403")):
+    for role in (None, "provider"):
         result = await verify(front, role)
-        assert result.returncode == 2
-        assert status in result.stdout + result.stderr
+        assert (result.returncode, "wants a token of an auditor" in result.stderr) == (2, True)
 
 
 # These may differ: one rounds a file's time up, the other down, and each makes its own names.
