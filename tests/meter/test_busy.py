@@ -159,6 +159,7 @@ async def test_a_batch_whose_client_has_gone_is_committed_all_the_same(database,
     async with serving(database, tmp_path) as service:
         await service.open_books()
         batch = service.envelope([record("r", "A", *HOUR, 1_000)])
+        await service.published()  # who publishes reads that table too
         async with locked(service, "meter.batch"):
             gone = asyncio.create_task(insist(service, batch))
             await until_stuck(database, 1)
