@@ -19,6 +19,7 @@ from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Table, Ta
 
 _FONT: Final = "STSong-Light"
 _MARGIN: Final = 18 * mm
+pdfmetrics.registerFont(UnicodeCIDFont(_FONT))  # a paragraph measures its text when it is made
 TEXT: Final = ParagraphStyle("text", fontName=_FONT, fontSize=9, leading=13, wordWrap="CJK")
 _CELL: Final = ParagraphStyle("cell", parent=TEXT, fontSize=7.5, leading=10)
 _RIGHT: Final = ParagraphStyle("right", parent=_CELL, alignment=2)
@@ -39,7 +40,6 @@ def draw(
     story: Iterable[Flowable], *, title: str, author: str, foot: str, size: tuple[float, float] = A4
 ) -> bytes:
     """Return the PDF of a story; each page has the foot and its number."""
-    pdfmetrics.registerFont(UnicodeCIDFont(_FONT))
     file = io.BytesIO()
     document = SimpleDocTemplate(
         file,
