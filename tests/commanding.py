@@ -70,12 +70,7 @@ def every_command() -> Books:
     rotate_keys(books)
     meet_people(books)
     award(books)
-    books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
-    books.correct("B", use="other", related_party=True, starts="2024-12-02")
-    books.amend_enterprise(name="另一名")
-    books.amend_provider("另一名")
-    books.late_window("2025-01-01", "2025-01-08", "2026-01-01")
-    divide(books)
+    amend(books)
     end_year(books, 2026)
     books.dispute("s", "B")
     books.dismiss("s")
@@ -85,6 +80,16 @@ def every_command() -> Books:
     books.digest_accesses("2025-02-01")
     books.digest_state()
     return books
+
+
+def amend(books):
+    """Change contracts and parties, let late records in, and divide a pool."""
+    books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
+    books.correct("B", use="other", related_party=True, starts="2024-12-02")
+    books.amend_enterprise(name="另一名")
+    books.amend_provider("另一名")
+    books.late_window("2025-01-01", "2025-01-08", "2026-01-01")
+    divide(books)
 
 
 def meet_people(books):

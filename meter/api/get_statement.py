@@ -97,7 +97,7 @@ async def _made(ask: Ask, subject_of: Callable[[Ask, Registered], Subject]) -> S
         # All entries of a commit are of one Shanghai day.
         first, stop = await ledger_store.sizes_before(connection, days)
         month = Month(name, first, stop, over=stop < head.size)
-        booked = await _entries(connection, _read_for(known, subject), month)
+        booked = await _entries(connection, _name_of(known, subject), month)
         booked |= await _of_claims(connection, known, subject, month, MAX_ENTRIES - len(booked))
         records = await _records(connection, month, booked)
     in_order = sorted(booked.items())
@@ -118,8 +118,8 @@ def _days(month: str) -> tuple[int, int]:
     return begins * MICROSECONDS, ends * MICROSECONDS
 
 
-def _read_for(known: Registered, subject: Subject) -> str:
-    """Return what the entries that a statement reads are about, as `rules/subjects.py` has it."""
+def _name_of(known: Registered, subject: Subject) -> str:
+    """Return a subject's name among those of entries (`rules/subjects.py`)."""
     match subject.kind:
         case "firm":
             return f"enterprise:{subject.id}"

@@ -284,7 +284,7 @@ class Audit:
     def note(self, number: int, entry: Entry) -> None:
         """Take an entry that others decide into the gaps and the questions."""
         if isinstance(entry, BatchAccepted):
-            self._fill(entry)
+            self._note_batch(entry)
         self._ask_about(number, entry)
 
     def gaps(self) -> list[Gap]:
@@ -453,14 +453,14 @@ class Audit:
         self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
             decided.place, signed.payload_sha256, receipt, signature
         )
-        self._fill(entry)
+        self._note_batch(entry)
         for place, made in enumerate(decided.entries, number):
             self._ask_about(place, made)
         self._expected.extend(others)
         self._made_by = number
         self._batch_end = number + len(decided.entries)
 
-    def _fill(self, batch: BatchAccepted) -> None:
+    def _note_batch(self, batch: BatchAccepted) -> None:
         stream = self._streams.setdefault((batch.provider, batch.stream), Numbers())
         stream.fill(batch.seq, batch.at)
         self._receipts[batch.provider, batch.stream, batch.seq] = batch.receipt

@@ -82,7 +82,8 @@ class Group(click.Group):
 
 def _in_language(command: Any, context: click.Context, formatter: click.HelpFormatter) -> Any:
     """Return a command with its help in the language of its context, as far as it is translated."""
-    found, speech = told(command, _speech(context)), _speech(context)
+    speech = _speech(context)
+    found = told(command, speech)
     if isinstance(formatter, _Formatter) and paragraphs(found) != paragraphs(command):
         formatter.speech = speech
     return found

@@ -55,9 +55,8 @@ async def show_claims(ask: Ask, language: Language) -> web.StreamResponse:
     """Show what may be claimed by item and year, and the claims that were made, or had been."""
     async with ask.at_once() as asked:
         firm = (await answer(asked, get_enterprise)).enterprise
-        accounts = await answer(asked, get_accounts, ItemQuery(limit=LISTED))
-        awards = await awards_of(asked, firm.uscc)
         claims = await answer(asked, get_own_claims, _list_query(ask, LISTED))
+        shown: dict[str, Any] = {} if ask.query.as_of else await _claimable(asked, firm.uscc)
     return await _show(
         ask,
         "enterprise_claims.html",
@@ -66,11 +65,17 @@ async def show_claims(ask: Ask, language: Language) -> web.StreamResponse:
         as_of=claims.as_of,
         asked_as_of=ask.query.as_of,
         past=claims.as_of if ask.query.as_of else None,
-        accounts=accounts.accounts,
-        awards=awards,
         claims=claims.claims[::-1],
-        more=claims.more or accounts.more,
+        more=claims.more,
+        **shown,
     )
+
+
+async def _claimable(ask: Ask, uscc: str) -> dict[str, Any]:
+    """Return what may be claimed now, which nobody answers as of the past."""
+    found = await answer(ask, get_accounts, ItemQuery(limit=LISTED))
+    awards = await awards_of(ask, uscc)
+    return {"accounts": found.accounts, "more_accounts": found.more, "awards": awards}
 
 
 def _list_query(ask: Ask, limit: int) -> OwnClaimsQuery:

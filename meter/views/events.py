@@ -13,8 +13,8 @@ public money for its contracts, to the money of projects that it has an award fo
 of the ledger was closed. Of an enterprise that was succeeded, its last successor sees what happens
 from then on. A provider sees its batches, and what others do to its records, keys and contracts.
 Officials see one condensed `entry` for each entry, and the thresholds. No event shows another
-subject's data. Where a record
-moves money of further contracts, their enterprise sees it and the provider does not.
+subject's data. Where a record moves money of further contracts, their enterprise sees it and the
+provider does not.
 
 The id is the entry's number. Where an entry makes several events, all but the last have a suffix,
 so the bare number means that the whole entry was seen. Events and ids depend on the entries alone,

@@ -28,9 +28,9 @@ from tests.books import (
 )
 from tests.commanding import (
     HOUR,
+    amend,
     answer_month,
     award,
-    divide,
     every_command,
     meet_people,
     refusal,
@@ -74,12 +74,7 @@ def test_every_entry_survives_its_bytes():
     use(books, "c", "A", 64_000)
     take_every_step(books, "A", 2025)
     award(books)
-    books.supplement("2025-02-01", prices={DEVICE: "4.00"}, max_devices={DEVICE: 64})
-    books.correct("B", use="other", related_party=True, starts="2024-12-02")
-    books.amend_enterprise(name="另一名")
-    books.amend_provider("另一名")
-    books.late_window("2025-01-01", "2025-01-08", "2026-01-01")
-    divide(books)
+    amend(books)
     sell(books)
     books.post(summary=summary("2025-02-01", line("A", 1, "1.000")))
     answer_month(books, "c")
