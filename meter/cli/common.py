@@ -243,7 +243,7 @@ def fail(error: Exception) -> NoReturn:
 
 
 def _line_of(error: Exception) -> str:
-    """Return an error as its code and a sentence; Python's and the system's have no code."""
+    """Return an error as a code and a sentence; here Python's and the system's get a code."""
     if hasattr(error, "code"):
         return str(error)
     if isinstance(error, OSError):

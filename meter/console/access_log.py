@@ -83,12 +83,12 @@ async def _parts(ask: Ask) -> AsyncIterator[bytes]:
 
 
 def file_begin() -> bytes:
-    """Return what a file begins with."""
+    """Return the head of a file, with its byte order mark."""
     return csv_file(HEAD, [])
 
 
 def file_lines(accesses: Iterable[AccessView]) -> bytes:
-    """Return lines of a file."""
+    """Return the lines of some accesses in a file."""
     return csv_lines(map(_row, accesses))
 
 

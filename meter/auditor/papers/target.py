@@ -36,7 +36,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(target: Path) -> Iterator[BinaryIO]:
-    """Yield a draft to be written, which gets its name in the same way. Raises `BadTarget`."""
+    """Yield a draft of a file, which gets its name when it is whole. Raises `BadTarget`."""
     check_target(target)
     draft = target.with_name(target.name + ".draft")
     with open_private(draft) as file:
