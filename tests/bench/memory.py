@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from ledger import verify as verifying
 from ledger.folder import FolderReader
@@ -72,10 +73,23 @@ def parts_of(case: Case, span: int) -> tuple[dict[str, Callable[[], object]], in
 
 def bytes_of(part: Callable[[], object]) -> int:
     """Return the memory of a part in a process of its own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # loaded before anything is counted
+    return _in_process("spawn", _bytes_in_fork, part)
+
+
+def _bytes_in_fork(part: Callable[[], object]) -> int:
+    # What was loaded here is there before anything is counted.
+    return _in_process("fork", _held_by, part)
+
+
+def _in_process(
+    method: Literal["spawn", "fork"],
+    ask: Callable[[Callable[[], object]], int],
+    part: Callable[[], object],
+) -> int:
+    """Return what a question about a part is answered by a process that begins for it."""
+    context = multiprocessing.get_context(method)
     with ProcessPoolExecutor(1, context, initializer=gc.disable) as pool:
-        return pool.submit(_held_by, part).result()
+        return pool.submit(ask, part).result()
 
 
 def _held_by(part: Callable[[], object]) -> int:

@@ -55,6 +55,7 @@ UNRUN: Final = 5  # pytest: there was no test to run
 
 Verdict = Literal["found", "timeout", "missed"]
 
+# A process has one such server, whoever asks for it: nobody else among the tests does.
 FORKS: Final = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
