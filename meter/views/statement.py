@@ -1,9 +1,10 @@
 """A statement: what the entries of one month booked for a contract, a firm or a provider.
 
 An entry is booked in the Shanghai month of its `at`, whatever month its usage is of; what it books
-of an earlier month, or changes of what was booked, is a correction that lands in the open month and
-names its month of service. Each line is an entry; each amount names its entries; the totals are the
-sums of both. A month that is over is over for ever: its statement is the same at every later size.
+of service that began in an earlier month, or changes of what was booked, is a correction that lands
+in the open month and names its month of service. Each line is an entry; each amount names its
+entries; the totals are the sums of both. A month that is over is over for ever: its statement is
+the same at every later size.
 
     {"v":1,"month":"2025-03","subject":{"kind":"firm","id":"9144…","name":"甲机器人"},"over":true,
      "first":10,"last":40,"totals":{"cost":"288.00",…},
@@ -245,7 +246,7 @@ def _lines(
             _id(entry, is_own=contract == own),
             contract,
             time,
-            isinstance(entry, _CHANGES) or (contract == own and "" < service[-7:] < month),
+            isinstance(entry, _CHANGES) or (contract == own and "" < service[:7] < month),
             fen_by_figure,
         )
 

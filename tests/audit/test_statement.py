@@ -206,7 +206,7 @@ def test_a_correction_lands_in_the_open_month_and_names_its_month_of_service(cor
     assert (line["kind"], line["id"]) == ("void", "a-11")
 
 
-def test_what_is_booked_in_the_month_of_its_service_is_no_correction():
+def test_what_begins_in_the_month_that_books_it_is_no_correction():
     books = opened(lifted(), now="2025-03-02T12:00:00+08:00")
     books.contract("A", amount="1000.00")
     books.issue(2025, "10.00")
@@ -216,7 +216,7 @@ def test_what_is_booked_in_the_month_of_its_service_is_no_correction():
     assert {each["id"]: (each["service"], each["correction"]) for each in lines} == {
         "": ("2025", False),  # the issue
         "feb": ("2025-02", True),
-        "both": ("2025-02/2025-03", False),
+        "both": ("2025-02/2025-03", True),
         "march": ("2025-03", False),
     }
 

@@ -121,7 +121,7 @@ async def test_a_statement_names_the_months_of_purchases_and_marks_the_late_ones
         ] == [
             ("late", "2026-02", True, "365.00"),
             ("new", "2026-03", False, "20.00"),
-            ("year", "2025-12/2026-11", False, "730.00"),
+            ("year", "2025-12/2026-11", True, "730.00"),
             ("soon", "2026-04", False, "60.00"),
             ("first", "2026-02", True, "-10.00"),
             ("new", "2026-03", True, "-20.00"),

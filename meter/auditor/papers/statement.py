@@ -48,7 +48,7 @@ AMOUNTS: Final = table(
     "what was booked under a contract for a time of service",
     ("contract", "text", "id of the contract or award; none of an issue"),
     ("service", "text", "month or months of service; or the year of the coupon"),
-    ("correction", "text", "yes, where it changes or adds to what an earlier month booked"),
+    ("correction", "text", "yes, where it began in an earlier month or changes what was booked"),
     *_FIGURES,
     ("entries", "integer", "how many entries; they are the lines of the same three columns"),
 )
@@ -61,7 +61,7 @@ LINES: Final = table(
     ("id", "text", "id of the record or claim"),
     ("contract", "text", "id of the contract or award; none of an issue"),
     ("service", "text", "month or months of service; or the year of the coupon"),
-    ("correction", "text", "yes, where it changes or adds to what an earlier month booked"),
+    ("correction", "text", "yes, where it began in an earlier month or changes what was booked"),
     *_FIGURES,
 )
 
