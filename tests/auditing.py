@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ledger.folder import FolderReader
 from ledger.report import Report
 from ledger.tlog import Tree, leaf_hash
 from ledger.verify import verify
@@ -62,10 +63,10 @@ def usage(id_: str = "r", contract: str = "A", hours: int = 1, **changes: Any) -
 
 
 def audited(writer: Writer, audit: Audit | None = None) -> tuple[Report, Audit]:
-    """Export and verify."""
-    audit = audit or Audit()
+    """Export and verify, as an auditor on one core does."""
     with tempfile.TemporaryDirectory() as folder:
         writer.export(Path(folder))
+        audit = audit or Audit(read=FolderReader(Path(folder)).entries)
         return verify(Path(folder), writer.verifier, audit), audit
 
 

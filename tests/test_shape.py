@@ -60,7 +60,7 @@ SUMS = {"meter/auditor/sums.py", *(f"meter/auditor/sum_{part}.py" for part in SU
 PURE_ROOMS = {"meter/values/*", "meter/wire/*", "meter/rules/*", "meter/views/*"}
 PURE_FILES = {
     *("meter/auditor/replay.py", "meter/auditor/shares.py", "meter/auditor/receipt_check.py"),
-    "meter/auditor/ranges.py",
+    *("meter/auditor/ranges.py", "meter/auditor/accepted.py"),
     *SUMS,
     *("meter/agent/slice.py", "meter/agent/devices.py"),
     *("meter/agent/usage.py", "meter/agent/collect/columns.py"),

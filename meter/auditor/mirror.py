@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.errors import CannotCheck
+from ledger.errors import CannotCheck, MissingFile
 from ledger.files import DISK, make_private
 from ledger.folder import FolderReader
 from ledger.note import Checkpoint, claimed_checkpoint
@@ -60,6 +60,13 @@ class Mirror:
         """Return the checkpoint of the copy, empty if there is none yet."""
         path = self.log / CHECKPOINT
         return FolderReader(self.log).checkpoint() if path.exists() else b""
+
+    def entries(self, tile: Tile) -> list[bytes]:
+        """Return the entries of a tile: of a new one, else of the copy's. Raises `LedgerError`."""
+        try:
+            return FolderReader(self.new).entries(tile)
+        except MissingFile:
+            return FolderReader(self.log).entries(tile)
 
     def grown_at(self) -> int | None:
         """Return when that checkpoint came, in seconds since 1970."""

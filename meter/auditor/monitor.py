@@ -120,7 +120,7 @@ class Monitor:
         self.polls: Counter[str] = Counter()
         self.polled_at = 0
         self.grown_at = self.mirror.grown_at() or clock()
-        self.audit = Audit()
+        self.audit = Audit(read=self.mirror.entries)
         self.following = Following(trust.verifier.name, self.audit, check_files)
         self._note = b""
         self._refused = b""

@@ -70,7 +70,7 @@ from meter.rules.entries import (
     UsageAccepted,
 )
 from meter.rules.evolve import register
-from meter.rules.kinds.table import BY_ENTRY, read_entry
+from meter.rules.kinds.table import BY_ENTRY, read_entry, record_of_command
 from meter.rules.measure import (
     added,
     admit,
@@ -238,10 +238,10 @@ class Names:
         request = getattr(entry, "request", UNSET)
         if request is not UNSET:
             self.requests.add(request)
-        kind = BY_ENTRY[type(entry)]
-        if kind.names_record:
-            self.records.add((entry.provider, entry.id))  # type: ignore[union-attr, arg-type]
-        if kind.changes_terms:
+        record = record_of_command(entry)
+        if record is not None:
+            self.records.add(record)
+        if BY_ENTRY[type(entry)].changes_terms:
             self.amended.add(entry.contract)  # type: ignore[union-attr]
         if isinstance(entry, RecordVoided | RecordReleased):
             self.undone.add((entry.provider, entry.id))

@@ -11,8 +11,10 @@ that no entry names. Such a batch is a gap in its stream, which `gaps` reports; 
 """
 
 import base64
+import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, assert_never
@@ -24,6 +26,7 @@ from ledger.errors import BadNote, LedgerError, Violation
 from ledger.note import Checkpoint, Verifier, open_note, split_note
 from ledger.report import Check
 from ledger.tlog import Tree
+from meter.auditor.accepted import Accepted, ReadTile
 from meter.auditor.shares import REPLAYING, Shares
 from meter.auditor.sum_records import is_of_record
 from meter.auditor.sums import Sums
@@ -34,10 +37,10 @@ from meter.rules.entries import AnyEntry, BatchAccepted, Entry
 from meter.rules.evolve import evolve, register
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.rules.kinds.service_keys import check_first_keys
-from meter.rules.kinds.table import read_entry
+from meter.rules.kinds.table import read_entry, record_of_command
 from meter.rules.month_book import Numbers
 from meter.rules.snapshot import digest_of, files_of
-from meter.rules.state import BatchId, RequestId, State, StoredBatch, signing
+from meter.rules.state import BatchId, RecordId, RequestId, State, StoredBatch, signing
 from meter.rules.two_persons import asked_by, check_genesis
 from meter.values.problems import Problem
 from meter.values.worded import worded
@@ -208,7 +211,7 @@ class Audit:
     runs `Signatures` for the others over the same entries, and `Totals` where it is not
     `with_sums`. Without `with_questions`, a replay may begin from a loaded state. `by_groups`
     judges plain records together, as the service does: an audit by the reference is the stronger
-    one.
+    one. Where it can `read` the log again, it keeps where records stand, and no receipts.
     """
 
     def __init__(
@@ -218,12 +221,14 @@ class Audit:
         processes: int = 1,
         with_questions: bool = True,
         by_groups: bool = False,
+        read: ReadTile | None = None,
     ) -> None:
         self.state = State()
         self.sums = Sums() if with_sums else None
         self.tree = Tree()
         self._shares = Shares(processes)
         self._by_groups = by_groups
+        self._accepted = None if read is None else Accepted(read)
         self._signatures = 0
         # The entries that are still to come of the last batch, or follow from the last command.
         self._expected: deque[bytes] = deque()
@@ -232,7 +237,7 @@ class Audit:
         self._before = 0
         self._requests: set[RequestId] = set()
         self._streams: dict[tuple[str, str], Numbers] = {}
-        self._receipts: dict[BatchId, str] = {}  # their SHA-256
+        self._receipts: dict[BatchId, bytes] = {}  # their SHA-256
         self._questions = Questions(self.state) if with_questions else None
         self.decisions: list[Decision] = []  # those that somebody should look at
 
@@ -327,7 +332,7 @@ class Audit:
         if first >= tree.size:
             raise newer
         held = self._receipts.get((claim.provider, claim.stream, claim.seq))
-        if held != sha256(receipt).hexdigest():
+        if held != sha256(receipt).digest():
             provider, stream, seq = claim.provider, claim.stream, claim.seq
             detail = (
                 f"the ledger does not hold the batch of {provider}, stream {stream}, number {seq}"
@@ -387,18 +392,26 @@ class Audit:
             checkpoint = entry.checkpoint
             self._check_last_checkpoint(number, checkpoint, tree)
         stamp = Stamp(entry.at, entry.by, request, entry.salt, checkpoint)
-        decided = decide_command(self.state, asked_by(entry), stamp)
-        if isinstance(decided, Existing):
-            raise Violation("repeated", f"entry {decided.entry} says the same")
-        _compare(spell(decided), data)
-        evolve(self.state, entry)
-        self._look_at(number, entry)
+        named = record_of_command(entry)
+        with self._holding([] if named is None else [named], tree):
+            decided = decide_command(self.state, asked_by(entry), stamp)
+            if isinstance(decided, Existing):
+                raise Violation("repeated", f"entry {decided.entry} says the same")
+            _compare(spell(decided), data)
+            evolve(self.state, entry)
+            self._look_at(number, entry)
         following = entries_following(self.state, number, entry)
         for place, made in enumerate(following, number + 1):
             evolve(self.state, made)
             self._look_at(place, made)
             self._expected.append(spell(made))
         self._made_by = number
+
+    def _holding(self, names: Iterable[RecordId], tree: Tree) -> AbstractContextManager[None]:
+        """Hold the records of these names in the state for a while, and all that are accepted."""
+        if self._accepted is None:
+            return nullcontext()  # the state has all
+        return self._accepted.held(self.state, tree, names)
 
     def _look_at(self, number: int, entry: Entry) -> None:
         self._ask_about(number, entry)
@@ -438,32 +451,35 @@ class Audit:
         if is_checked_here:
             _check_envelope_signature(self.state, opened)
         signed = parse_batch(opened, envelope)
-        decided = decide(
-            self.state, signed, entry.at, before, entry.salt, by_groups=self._by_groups
-        )
-        if not isinstance(decided, Decided):
-            raise Violation("batch_twice", "the number of the stream was filled before")
+        with self._holding(((entry.provider, each) for each in signed.batch.item_ids), tree):
+            decided = decide(
+                self.state, signed, entry.at, before, entry.salt, by_groups=self._by_groups
+            )
+            if not isinstance(decided, Decided):
+                raise Violation("batch_twice", "the number of the stream was filled before")
+            for place, made in enumerate(decided.entries, number):
+                self._ask_about(place, made)
         if receipt != decided.receipt:
             raise Violation("wrong_receipt", _first_difference(receipt, decided.receipt))
         own, *others = decided.spelled
         _compare(own, data)
         if is_checked_here:
             self._signatures += 1 + _check_receipt_signature(self.state, number, receipt, signature)
-        batch = signed.batch
-        self.state.batches[batch.provider, batch.stream, batch.seq] = StoredBatch(
-            decided.place, signed.payload_sha256, receipt, signature
-        )
-        self._note_batch(entry)
-        for place, made in enumerate(decided.entries, number):
-            self._ask_about(place, made)
+        # Whoever keeps no records asks for no receipt either.
+        told = (receipt, signature) if self._accepted is None else (b"", "")
+        stored = StoredBatch(decided.place, signed.payload_sha256, *told)
+        self.state.batches[self._note_batch(entry)] = stored
         self._expected.extend(others)
         self._made_by = number
         self._batch_end = number + len(decided.entries)
 
-    def _note_batch(self, batch: BatchAccepted) -> None:
-        stream = self._streams.setdefault((batch.provider, batch.stream), Numbers())
-        stream.fill(batch.seq, batch.at)
-        self._receipts[batch.provider, batch.stream, batch.seq] = batch.receipt
+    def _note_batch(self, batch: BatchAccepted) -> BatchId:
+        """Note the number of a batch and its receipt; return its name."""
+        stream = sys.intern(batch.provider), sys.intern(batch.stream)
+        self._streams.setdefault(stream, Numbers()).fill(batch.seq, batch.at)
+        name = *stream, batch.seq
+        self._receipts[name] = bytes.fromhex(batch.receipt)
+        return name
 
 
 # What the rules raise about an entry.

@@ -153,11 +153,12 @@ def verify_source(  # noqa: PLR0913 - one argument for each thing that the calle
     progress: Progress,
     *,
     wanted: Wanted = _NOTHING_MORE,
-    make_audit: Callable[..., Audit] = Audit,
+    make_audit: Callable[..., Audit] | None = None,
     workers: Workers | None = None,
 ) -> Verdict:
     """Verify a folder, or a URL that serves one, by an audit that is made here, or by workers.
 
+    An audit that the caller makes may keep all records, for those who ask for them afterwards.
     Raises `CannotCheck`.
     """
     verifier = read_key(vkey)
@@ -261,7 +262,7 @@ def _verify_folder(
     asked: _Asked,
     receipts: Iterable[Path],
     progress: Progress,
-    make_audit: Callable[..., Audit],
+    make_audit: Callable[..., Audit] | None,
 ) -> Verdict:
     verifier = asked.verifier
     note = read_checkpoint(folder)
@@ -293,7 +294,8 @@ def _verify_folder(
         if found is None:
             cores = _cores()
             alone = cores == 1
-            audit = make_audit(with_sums=alone, processes=cores)
+            make = make_audit or partial(Audit, read=FolderReader(folder, grows=True).entries)
+            audit = make(with_sums=alone, processes=cores)
             report = verified(audit, () if alone else judges_beside(cores), cores)
         else:
             audit, report = found

@@ -108,4 +108,4 @@ def _most_resident() -> int:
 
 
 def _alone(source: verifying._Source) -> object:
-    return verifying._judge_on_one(source, Audit(), (), nobody)
+    return verifying._judge_on_one(source, Audit(read=source.reader.entries), (), nobody)

@@ -84,11 +84,12 @@ class Case:
         checkpoint = open_checkpoint(reader.checkpoint(), self.verifier)
         source = verifying._Source(reader, checkpoint)
         entries = FolderEntries(reader, checkpoint.size)
-        self.alone.append(seconds(partial(verifying._judge_on_one, source, Audit(), (), nobody)))
+        audit = Audit(read=reader.entries)
+        self.alone.append(seconds(partial(verifying._judge_on_one, source, audit, (), nobody)))
         for processes, how in PROCESSES:
             if how == SHARED:
                 here, beside = (
-                    partial(Audit, with_sums=False, processes=processes),
+                    partial(Audit, with_sums=False, processes=processes, read=reader.entries),
                     judges_beside(processes),
                 )
             else:

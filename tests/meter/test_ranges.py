@@ -17,9 +17,7 @@ from ledger import verify as verify_module
 from ledger.book import Book
 from ledger.errors import CannotCheck
 from ledger.log import Log
-from ledger.report import Finding
-from ledger.tlog import Frontier, Tree, leaf_hash
-from ledger.verify import Judging
+from ledger.tlog import Frontier, leaf_hash
 from meter.auditor import verdict as verdict_module
 from meter.auditor.ranges import NO_RANGE, Range, Reading, split, survey
 from meter.auditor.replay import Audit
@@ -34,49 +32,8 @@ from meter.values.problems import Problem
 from tests.auditing import START, changed, only, usage, world
 from tests.books import DEVICE, line, record, summary, void
 from tests.fuzz import ledgers as fuzzed
-from tests.histories import OPERATIONS, history
+from tests.judging import Source, changed_in, digested, found_by, lie_at
 from tests.writer import Writer, bent
-
-
-def digested(seed: int, steps: int = 30, every: int = 3) -> Writer:
-    """Return a ledger of a random history, with a digest every few steps."""
-    writer, random = history(seed, by_groups=bool(seed % 2)), Random(seed)
-    for place in range(steps):
-        if place % every == 0:
-            writer.digest_state()
-        try:
-            random.choice(OPERATIONS)(writer, random)
-        except Problem:
-            continue
-    return writer
-
-
-class Source:
-    """The entries of a writer, as a worker reads them."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self.size = len(writer.leaves)
-
-    def entries(self, first: int, end: int) -> list[bytes]:
-        return self._writer.leaves[first:end]
-
-    def with_files(self, first: int, end: int) -> Iterator[tuple[bytes, list[bytes]]]:
-        for number in range(first, min(end, self.size)):
-            yield self._writer.leaves[number], self._writer.files.get(number, [])
-
-
-def found_by(judge, writer: Writer) -> Finding | None:
-    tree, size = Tree(), len(writer.leaves)
-
-    def shown() -> Iterator[tuple[bytes, list[bytes]]]:
-        for data, files in Source(writer).with_files(0, size):
-            tree.append(leaf_hash(data))
-            yield data, files
-
-    judging = Judging([judge], tree, judge)
-    judging.take(shown(), size)
-    return judging.finding
 
 
 def digests_of(writer: Writer) -> list[int]:
@@ -275,25 +232,6 @@ def good(writer: Writer) -> bool:
     """Return whether all ranges are good, which share an entry at each border."""
     ranges = all_ranges(writer)
     return all(found_by(Range(Source(writer), *each), writer) is None for each in ranges)
-
-
-def lie_at(writer: Writer, random: Random) -> None:
-    """Change a figure or a letter of an entry, or of a file beside it."""
-    number = random.randrange(len(writer.leaves))
-    files = writer.files[number] = list(writer.files.get(number, []))
-    if files and random.random() < 0.5:
-        place = random.randrange(len(files))
-        files[place] = changed_in(files[place], random)
-    else:
-        writer.leaves[number] = changed_in(writer.leaves[number], random)
-
-
-def changed_in(data: bytes, random: Random) -> bytes:
-    """Return a text with another digit or letter somewhere."""
-    places = [place for place, byte in enumerate(data) if chr(byte).isalnum()]
-    place = random.choice(places)
-    other = b"8" if data[place : place + 1] != b"8" else b"7"
-    return data[:place] + other + data[place + 1 :]
 
 
 @pytest.mark.parametrize("seed", range(6))

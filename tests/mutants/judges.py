@@ -190,6 +190,7 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         *_AUDIT,
         "test_monitor",
     ),
+    "meter/auditor/accepted.py": ("test_accepted",),
     "meter/auditor/ranges.py": ("test_ranges",),
     "meter/auditor/shares.py": ("test_shares",),
     "meter/auditor/sums.py": (*_SUMS, "test_amendments", "test_persons"),

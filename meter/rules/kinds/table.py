@@ -39,6 +39,7 @@ from meter.rules.kinds import (
     usage,
 )
 from meter.rules.kinds.kind import Kind
+from meter.rules.state import RecordId
 from meter.values.strict import convert_plain
 
 KINDS: Final[tuple[Kind[Any, Any], ...]] = (
@@ -124,6 +125,13 @@ else:
 _in_union: Final = set(get_args(AnyEntry))
 if _in_union != set(BY_ENTRY) or len(BY_NAME) != len(KINDS):
     raise TypeError(f"AnyEntry and KINDS differ: {_in_union ^ set(BY_ENTRY)}")
+
+
+def record_of_command(entry: Entry) -> RecordId | None:
+    """Return the record that the command behind an entry names, if it names one."""
+    if not BY_ENTRY[type(entry)].names_record:
+        return None
+    return entry.provider, entry.id  # type: ignore[attr-defined]
 
 
 def read_entry(fields: dict[str, Any]) -> AnyEntry:
