@@ -41,7 +41,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -54,6 +54,7 @@ from ledger.errors import (
     LedgerError,
     MissingFile,
     NoCheckpoint,
+    NotCanonical,
     NotSigned,
     NotWitnessed,
     OtherKey,
@@ -89,7 +90,8 @@ class Judge(Protocol):
     ) -> None:
         """Judge one entry; `tree` holds all entries before it, and perhaps some after.
 
-        `fields` are decoded from the canonical `data`, or None where the replay foresaw it.
+        `fields` are decoded from the canonical `data`, or None where a replay, here or in another
+        process, foresaw it or decodes it.
         """
 
     def finish(self) -> None:
@@ -100,7 +102,6 @@ class Judge(Protocol):
         """Return the counts of what it checked itself."""
 
 
-@runtime_checkable
 class Replay(Judge, Protocol):
     """The rules of the ledger's subject."""
 
@@ -262,12 +263,17 @@ def _judge_on_one(
     replay: Replay | None,
     beside: Sequence[Callable[[], Judge]],
     advance: Done,
+    *,
+    is_replayed: bool = False,
 ) -> tuple[Proof, _Judgement]:
-    """Judge by the books, the replay and the judges beside it, and prove what was read."""
+    """Judge by the books, the replay and the judges beside it, and prove what was read.
+
+    What `is_replayed` elsewhere is not decoded here.
+    """
     reader, checkpoint = source
     books = Books(checkpoint.origin)
     judges = [books, *([replay] if replay else []), *(make() for make in beside)]
-    judged = _judge(source, judges, replay, advance)
+    judged = _judge(source, judges, replay, advance, is_replayed=is_replayed)
     proof = prove(reader, checkpoint.size, checkpoint.root, judged.tree, advance)
     return proof, _limit_to_proved(judged, proof, checkpoint.size)
 
@@ -288,8 +294,13 @@ def _judge_on_several(
 ) -> tuple[Proof, _Judgement]:
     """Do the same, with the replay in this process and a share of the rest in each of the pool."""
     first, *others = shares
-    proving = pool.submit(_judge_on_one, source, None, first, _ignore_progress)
-    judging = [pool.submit(_judge_apart, source, share) for share in others]
+    is_replayed = replay is not None
+    proving = pool.submit(
+        _judge_on_one, source, None, first, _ignore_progress, is_replayed=is_replayed
+    )
+    judging = [
+        pool.submit(_judge_apart, source, share, is_replayed=is_replayed) for share in others
+    ]
     here = _judge(source, [replay] if replay else [], replay, lambda done: advance(2 * done))
     proof, by_the_books = proving.result()
     found = [*(each.result() for each in judging), here]
@@ -297,10 +308,11 @@ def _judge_on_several(
     return proof, _combine([by_the_books, *proved], source.checkpoint.size)
 
 
-def _judge_apart(source: _Source, beside: Sequence[Callable[[], Judge]]) -> _Judgement:
+def _judge_apart(
+    source: _Source, beside: Sequence[Callable[[], Judge]], *, is_replayed: bool
+) -> _Judgement:
     judges = [make() for make in beside]
-    replay = next((each for each in judges if isinstance(each, Replay)), None)
-    return _judge(source, judges, replay, _ignore_progress)
+    return _judge(source, judges, None, _ignore_progress, is_replayed=is_replayed)
 
 
 def _ignore_progress(_: int) -> None:
@@ -312,10 +324,12 @@ def _judge(
     judges: Sequence[Judge],
     replay: Replay | None,
     advance: Done,
+    *,
+    is_replayed: bool = False,
 ) -> _Judgement:
     """Judge the entries that the folder holds, proved or not."""
     tree = Tree()
-    judging = Judging(judges, tree, replay)
+    judging = Judging(judges, tree, replay, is_replayed=is_replayed)
     judging.take(_read_entries(source, tree, advance), source.checkpoint.size)
     replay_last = sorted(judges, key=lambda judge: judge is replay)
     checks = _summed(check for judge in replay_last for check in judge.checks)
@@ -348,7 +362,11 @@ def _combine(judged: Sequence[_Judgement], size: int) -> _Judgement:
     """Return what all let pass, and the first finding; one of the whole log comes last."""
     findings = sorted(
         filter(None, (each.finding for each in judged)),
-        key=lambda finding: size if finding.entry is None else finding.entry,
+        # On one core, an entry is decoded before it is judged.
+        key=lambda finding: (
+            size if finding.entry is None else finding.entry,
+            finding.code != NotCanonical.code,
+        ),
     )
     size = min(each.size for each in judged)
     checks = _summed(check for each in judged for check in each.checks)
@@ -367,15 +385,23 @@ class Judging:
     """Shows entries to judges one by one, until one refuses.
 
     `passed` counts the entries that passed, and `finding` is that of the next one or of the whole.
-    An entry that `replay`, one of the judges, foresaw is not decoded. The caller grows the `tree`.
+    An entry that `replay`, one of the judges, foresaw is not decoded, nor is any that `is_replayed`
+    elsewhere. The caller grows the `tree`.
     """
 
-    def __init__(self, judges: Sequence[Judge], tree: Tree, replay: Replay | None = None) -> None:
+    def __init__(
+        self,
+        judges: Sequence[Judge],
+        tree: Tree,
+        replay: Replay | None = None,
+        *,
+        is_replayed: bool = False,
+    ) -> None:
         self.passed = 0
         self.finding: Finding | None = None
         self._judges = judges
         self._tree = tree
-        self._foresees = replay.foresees if replay else _foresee_nothing
+        self._foresees = replay.foresees if replay else lambda _: is_replayed
 
     def take(self, entries: Iterable[Entry], size: int) -> None:
         """Judge the next entries, and after `size` entries in all the whole log."""
@@ -398,10 +424,6 @@ class Judging:
         if self.passed == size:
             for judge in self._judges:
                 judge.finish()
-
-
-def _foresee_nothing(_: bytes) -> bool:
-    return False
 
 
 def _read_entries(source: _Source, tree: Tree, advance: Done) -> Iterator[Entry]:
@@ -540,3 +562,5 @@ def _read(data: bytes, decoder: "msgspec.json.Decoder[_F]") -> _F:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
         raise Violation("bad_fields", str(error)) from error
+    except (ValueError, RecursionError) as error:  # of what nobody has decoded before
+        raise NotCanonical(str(error)) from error

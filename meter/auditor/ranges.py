@@ -36,7 +36,7 @@ and decides none of them.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Final, Literal, Protocol
@@ -48,9 +48,10 @@ from ledger import canon
 from ledger.errors import LedgerError, Violation
 from ledger.report import Check
 from ledger.tlog import Tree, leaf_hash
-from meter.auditor.replay import Audit, check_snapshot, files_beside
+from meter.auditor.replay import BROKEN_RULES, Audit, check_snapshot, files_beside
 from meter.auditor.shares import (
     DECIDED_RECORD,
+    NAMED_ENTRY,
     PROVED_ENTRY,
     READ_BEFORE,
     READ_ENTRY,
@@ -100,6 +101,8 @@ from meter.wire.receipt import EntryRange, parse_receipt
 _Day = tuple[str, str, int]  # provider, device kind, UTC day since 1970
 
 NO_RANGE: Final = (0, 0)
+
+_DAY: Final = DAY_SECONDS * MICROSECONDS
 
 # As canonical JSON has them.
 _USAGE: Final = b'"kind":"usage"'
@@ -345,7 +348,7 @@ class Past:
 
     def _counts(self, usage: _Usage | UsageAccepted) -> bool:
         names = self.names
-        return names.all_days or any(day in names.days for day in _days_of(usage))
+        return names.all_days or not names.days.isdisjoint(_days_of(usage))
 
     def _matters(self, provider: str, name: str, contract: str) -> bool:
         names, record = self.names, (provider, name)
@@ -547,7 +550,7 @@ def survey(source: Source) -> tuple[list[int], int]:
                 batches += 1
             elif _DIGEST in data and isinstance(_read(data), StateDigested):
                 digests.append(number)
-    except (LedgerError, LookupError, ValueError):
+    except BROKEN_RULES:
         return [], 0
     return digests, batches
 
@@ -560,6 +563,7 @@ def split(digests: Sequence[int], batches: int, size: int, processes: int) -> li
     Ranges share an entry at each border.
     """
     deciding = batches * (REPLAYED_BATCH + SIGNATURES) + (size - batches) * DECIDED_RECORD
+    looking = size * NAMED_ENTRY
     others = (READ_ENTRY, PROVED_ENTRY, TOTALLED_ENTRY)
     busy = [*(each * size for each in others), *(0 for _ in range(processes - len(others)))]
     ends = [0, *digests, size]
@@ -570,10 +574,11 @@ def split(digests: Sequence[int], batches: int, size: int, processes: int) -> li
         for other in busy:
             place = places[-1]
             left = max(0, time - other - READ_BEFORE * place)
-            places.append(ends[bisect_right(ends, place + left * size // deciding) - 1])
+            work = deciding + looking if place else deciding
+            places.append(ends[bisect_right(ends, place + left * size // work) - 1])
         return places
 
-    enough = range(deciding + sum(busy) + 1)
+    enough = range(deciding + looking + sum(busy) + 1)
     borders = reached(bisect_left(enough, size, key=lambda time: reached(time)[-1]))
     return [
         (first, end if end == size else end + 1) if first < end else NO_RANGE
@@ -581,12 +586,12 @@ def split(digests: Sequence[int], batches: int, size: int, processes: int) -> li
     ]
 
 
-def _days_of(usage: _Usage | UsageAccepted) -> Iterator[_Day]:
-    for day in range(
-        usage.start // MICROSECONDS // DAY_SECONDS,
-        -(-usage.end // MICROSECONDS // DAY_SECONDS),
-    ):
-        yield usage.provider, usage.device, day
+def _days_of(usage: _Usage | UsageAccepted) -> list[_Day]:
+    provider, device = usage.provider, usage.device
+    first, last = usage.start // _DAY, (usage.end - 1) // _DAY
+    if first == last:  # as nearly all are
+        return [(provider, device, first)]
+    return [(provider, device, day) for day in range(first, last + 1)]
 
 
 def _read(data: bytes) -> AnyEntry:

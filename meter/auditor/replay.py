@@ -104,7 +104,7 @@ class Totals:
             if not is_of_record(data):
                 read_entry(msgspec.json.decode(data))
             self._sums.entry(number, data)
-        except _BROKEN_RULES as error:
+        except BROKEN_RULES as error:
             raise _violation(error) from None
 
     def finish(self) -> None:
@@ -142,7 +142,7 @@ class Signatures:
             return
         try:
             self._entry(number, read_entry(msgspec.json.decode(data)), attachments)
-        except _BROKEN_RULES as error:
+        except BROKEN_RULES as error:
             raise _violation(error) from None
 
     def finish(self) -> None:
@@ -262,7 +262,7 @@ class Audit:
                 self._entry(number, data, fields, attachments, tree)
             if self.sums is not None:
                 self.sums.entry(number, data)
-        except _BROKEN_RULES as error:
+        except BROKEN_RULES as error:
             raise _violation(error) from None
 
     def finish(self) -> None:
@@ -482,8 +482,11 @@ class Audit:
         return name
 
 
-# What the rules raise about an entry.
-_BROKEN_RULES: Final = (Problem, ValueError, LookupError, ArithmeticError, LedgerError)
+# What the rules raise about an entry, and what reads it before anybody has decoded it.
+BROKEN_RULES: Final = (
+    *(Problem, ValueError, LookupError, ArithmeticError, LedgerError),
+    RecursionError,
+)
 
 
 def _violation(error: Exception) -> Violation:
@@ -505,7 +508,7 @@ def check_files(data: bytes, attachments: list[bytes]) -> None:
         return
     try:
         entry = read_entry(msgspec.json.decode(data))
-    except (Problem, ValueError, LookupError, ArithmeticError, LedgerError):
+    except BROKEN_RULES:
         return
     if isinstance(entry, BatchAccepted):
         files_beside(entry, attachments)

@@ -17,12 +17,13 @@ REPLAYED_BATCH: Final = 100
 _REPLAYED_RECORD: Final = 33
 _ADDED_ENTRY: Final = 18
 SIGNATURES: Final = 226  # of the envelope and of the receipt
-# The same of an audit by ranges, an entry each.
-DECIDED_RECORD: Final = 23
-READ_ENTRY: Final = 14  # for questions and receipts
-PROVED_ENTRY: Final = 9  # with the books
-TOTALLED_ENTRY: Final = 11
+# The same of an audit by ranges, an entry each, beside the reading that each process does.
+DECIDED_RECORD: Final = 27
+READ_ENTRY: Final = 9  # for questions and receipts
+PROVED_ENTRY: Final = 4  # with the books
+TOTALLED_ENTRY: Final = 7
 READ_BEFORE: Final = 5  # before a range
+NAMED_ENTRY: Final = 6  # of a range, in its first look
 
 
 class Shares:

@@ -60,14 +60,16 @@ def parts_of(case: Case, span: int) -> tuple[dict[str, Callable[[], object]], in
     entries = FolderEntries(reader, size)
     first = max((each for each in survey(entries)[0] if each <= size - span), default=0)
     ranged = partial(Range, entries, first, size)
+
+    def apart(judge: Callable[[], verifying.Judge]) -> Callable[[], object]:
+        return partial(verifying._judge_apart, source, [judge], is_replayed=True)
+
     return {
         "all in one process": partial(_alone, source),
         "the bytes and the books": partial(verifying._judge_on_one, source, None, (), nobody),
-        "the sums": partial(verifying._judge_apart, source, [Totals]),
-        "questions and receipts": partial(
-            verifying._judge_apart, source, [partial(Reading, entries)]
-        ),
-        "the last range, of one length": partial(verifying._judge_apart, source, [ranged]),
+        "the sums": apart(Totals),
+        "questions and receipts": apart(partial(Reading, entries)),
+        "the last range, of one length": apart(ranged),
     }, size
 
 

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from ledger import verify as verifying
 from ledger.folder import FolderReader
 from ledger.note import Verifier, open_checkpoint
-from ledger.verify import FolderEntries
+from ledger.verify import FolderEntries, Replay
 from meter.auditor.ranges import Range, Reading, split, survey
 from meter.auditor.replay import Audit
 from meter.auditor.verdict import judges_beside, judges_by_ranges, no_collections
@@ -100,8 +100,12 @@ class Case:
                 )
             proving, *others = (beside[start :: processes - 1] for start in range(processes - 1))
             works = [
-                partial(verifying._judge_on_one, source, None, proving, nobody),
-                *(partial(verifying._judge_apart, source, each) for each in ([here], *others)),
+                partial(verifying._judge_on_one, source, None, proving, nobody, is_replayed=True),
+                partial(replayed, source, here),
+                *(
+                    partial(verifying._judge_apart, source, each, is_replayed=True)
+                    for each in others
+                ),
             ]
             looking = 0.0 if how == SHARED else seconds(partial(survey, entries))
             self.longest[processes, how].append(looking + max(map(seconds, works)))
@@ -119,6 +123,12 @@ def seconds(work: Callable[[], object]) -> float:
     judged = done[1] if isinstance(done, tuple) else done
     assert getattr(judged, "finding", None) is None
     return taken
+
+
+def replayed(source: verifying._Source, make: Callable[[], Replay]) -> object:
+    """Do the part of the process that verifies."""
+    replay = make()
+    return verifying._judge(source, [replay], replay, nobody)
 
 
 def nobody(_done: int) -> None:

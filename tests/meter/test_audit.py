@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger import verify as verify_module
+from ledger.book import Book
 from ledger.canon import encode
 from ledger.errors import Violation
+from ledger.log import Log
 from ledger.report import Report
+from ledger.tlog import Frontier, leaf_hash
 from ledger.verify import verify
 from meter.auditor.replay import Audit, Gap
 from meter.auditor.verdict import judges_beside
@@ -313,3 +316,30 @@ def send_signed(writer: Writer, wrong: str | None) -> int:
     payload = writer.payload([usage(f"r{number}")])
     writer.send(dsse.seal(dsse.BATCH_TYPE, payload, "pcl-1", sender))
     return number
+
+
+NOT_CANONICAL = {
+    "a space": lambda leaf: leaf.replace(b":", b": ", 1),
+    "a null": lambda leaf: leaf.replace(b'"v":1', b'"v":null'),
+    "a fraction": lambda leaf: leaf.replace(b'"v":1', b'"v":1.0'),
+    "a key twice": lambda leaf: leaf.replace(b'"v":1', b'"v":1,"v":1'),
+    "no JSON": lambda leaf: leaf[:-1],
+    "no UTF-8": lambda leaf: leaf.replace(b'"by":"', b'"by":"\xff'),
+    "too deep": lambda leaf: leaf[:-1] + b',"z":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("cores", [2, 4])
+@pytest.mark.parametrize("name", NOT_CANONICAL)
+@pytest.mark.parametrize("kind", ["usage", "freeze", "batch"])
+def test_several_processes_find_what_is_no_canonical_json_as_one_does(
+    monkeypatch, cores, name, kind
+):
+    writer = honest_history()
+    number = next(n for n, each in enumerate(writer.entries) if each.kind == kind)
+    writer.leaves[number] = NOT_CANONICAL[name](writer.leaves[number])
+    writer.log = Log(Frontier.over(b"".join(map(leaf_hash, writer.leaves))), Book(()), 0)
+    (alone,) = audited(writer)[0].findings
+    (together,) = judged_by(cores, writer, monkeypatch).findings
+    assert (alone.code, alone.entry) == ("not_canonical", number)
+    assert (together.code, together.entry) == (alone.code, alone.entry)

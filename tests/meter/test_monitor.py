@@ -14,11 +14,14 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
+from ledger.book import Book
 from ledger.cosign import Cosigner, add_cosignatures
 from ledger.errors import CannotCheck
 from ledger.files import DISK
+from ledger.log import Log
 from ledger.note import Checkpoint, Signer, claimed_checkpoint, sign
 from ledger.quorum import TrustPolicy
+from ledger.tlog import Frontier, leaf_hash
 from ledger.verify import verify
 from meter.auditor import evidence
 from meter.auditor.alarms import MAX_KEPT, Alarm, Alarms
@@ -507,6 +510,18 @@ async def test_an_entry_that_breaks_a_rule_is_a_violation_for_ever(site, watch):
     (watch.data / "alarms.json").unlink()
     watch.restart()
     assert watch.alarms() == {"violation"}
+
+
+@pytest.mark.parametrize("kind", ["batch", "state_digest", "other"])
+async def test_an_entry_too_deep_to_be_read_is_a_violation(site, watch, kind):
+    deep = b"[" * 20_000 + b"]" * 20_000
+    wrong = site.size
+    site.writer.leaves.append(b'{"kind":"%s","z":%s}' % (kind.encode(), deep))
+    site.writer.log = Log(Frontier.over(b"".join(map(leaf_hash, site.writer.leaves))), Book(()), 0)
+    site.publish()
+    await watch.poll()
+    assert watch.alarms() == {"violation"}
+    assert watch.detail("violation").startswith(f"entry {wrong}: not_canonical")
 
 
 @pytest.mark.parametrize("name", ["tile/0/001.p/*", "tile/entries/001.p/*", "tile/1/000.p/*"])
