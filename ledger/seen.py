@@ -37,7 +37,7 @@ class Seen:
             fields = msgspec.json.decode(data, type=_Fields)
             root = b64decode(fields.root, validate=True)
             return cls(Checkpoint(fields.origin, fields.size, root), fields.vkey)
-        except (ValueError, BadNote) as error:
+        except (ValueError, RecursionError, BadNote) as error:
             raise CannotCheck(f"this is not the state of a verification: {error}") from error
 
 

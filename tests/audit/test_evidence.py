@@ -345,7 +345,9 @@ def test_a_package_of_another_version_is_left_to_that(log, writer, copy):
     assert (result.exit_code, "k 9 made it" in result.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"kind":"kashi-evidence/v1","files":[1]}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b"[" * 100_000, b'{"kind":"kashi-evidence/v1","files":[1]}']
+)
 def test_a_folder_that_is_no_package_is_told(writer, copy, data):
     (copy / "about.json").write_bytes(data)
     result = checked(copy, writer)

@@ -402,7 +402,9 @@ def test_a_sample_of_another_log_is_refused(writer, folder, tmp_path):
     assert f"the sample is of the root {writer.log.root().hex()}" in told
 
 
-@pytest.mark.parametrize("about", [b"", b"{}", b"[]", b'{"root":1,"period":"x","method":"y"}'])
+@pytest.mark.parametrize(
+    "about", [b"", b"{}", b"[]", b'{"root":1,"period":"x","method":"y"}', b"[" * 100_000]
+)
 def test_a_folder_that_is_no_sample_is_told(writer, log, folder, tmp_path, about):
     bad = Path(shutil.copytree(folder, tmp_path / "bad"))
     (bad / "about.json").write_bytes(about)

@@ -22,6 +22,7 @@ def test_the_worked_example_is_written_and_read_back():
     [
         b"",
         b"[]",
+        b'{"origin":' + b"[" * 100_000,
         b"<html>sign in</html>",
         FILE[:-3],
         FILE.replace(b'"size":3', b'"size":"3"'),

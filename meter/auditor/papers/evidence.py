@@ -181,7 +181,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         about: dict[str, Any] = json.loads(_read(folder, "about.json"))
         if about["kind"] != _KIND or not all(isinstance(each, str) for each in about["files"]):
             raise ValueError("another kind of folder")  # noqa: TRY301
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CannotCheck(f"{folder} is no evidence package: {error!r:.200}") from None
     return about
 

@@ -164,7 +164,7 @@ def _drawn(payload: bytes) -> bytes:
 
     try:
         return picture(json.loads(payload))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 
@@ -175,7 +175,7 @@ def asked_by(payload: bytes) -> Asked:
         thresholds = {each["name"]: each["threshold"] for each in report["rules"] if each["unit"]}
         asked = report["auditor"], report["made_at"], convert(report["language"], Language)
         return Asked(*asked, thresholds)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 
@@ -183,7 +183,7 @@ def _log_of(payload: bytes) -> dict[str, Any]:
     """Return what a report says of its log. Raises `CannotCheck`."""
     try:
         return convert(json.loads(payload)["log"], dict[str, Any])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 

@@ -83,7 +83,7 @@ def read_about(folder: Path) -> Asked:
         return Asked(
             str(about["root"]), period, convert(about["method"], Method), int(about["asked"])
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadSheet(f"{path} does not say how the sample was drawn: {error!r:.200}") from None
 
 
