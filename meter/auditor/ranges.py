@@ -35,6 +35,7 @@ Questions, gaps and the batches of receipts need all entries: `Reading` sees to 
 and decides none of them.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
@@ -417,82 +418,15 @@ class Past:
             )
 
 
-class Range:
-    """The judge of the entries from `first` until `end`, among all that it is shown.
+class _Reader(ABC):
+    """A judge that decodes for itself, and reads a log a second time from `source`.
 
-    It reads the entries before, and its own, a second time from `source`. Its first entry and its
-    last one are digests of the state, unless they are the first and the last of the log.
+    Whatever goes wrong is a `LedgerError`: what lies before a range may be any lie, and who decides
+    the whole says what is wrong.
     """
 
-    def __init__(self, source: Source, first: int, end: int) -> None:
-        self._first, self._end = first, end
-        self._audit = Audit(with_sums=False, with_questions=False)
-        self._source = source
-        self._past: Past | None = None
-
-    def foresees(self, _: bytes) -> bool:
-        """Return True: it decodes for itself what it decides."""
-        return True
-
-    def entry(
-        self,
-        number: int,
-        data: bytes,
-        fields: dict[str, Any] | None,
-        attachments: list[bytes],
-        tree: Tree,
-    ) -> None:
-        """Judge an entry of the range. Raises `Violation`, and where it cannot begin."""
-        if number >= self._end:
-            return
-        try:
-            if number < self._first:
-                self._before().entry(number, data, attachments)
-                return
-            if number == self._first and self._past is not None:
-                self._resume(self._past, data, attachments)
-            fields = None if self._audit.foresees(data) else canon.decode(data)
-            self._audit.entry(number, data, fields, attachments, tree)
-            if number == self._end - 1 and self._past is not None:
-                self._past.names.check(tree)
-        except Exception as error:  # noqa: BLE001 - what lies before it may be any lie
-            raise _doubt(error) from None
-
-    def finish(self) -> None:
-        """Judge the whole range."""
-        self._audit.finish()
-
-    @property
-    def checks(self) -> Sequence[Check]:
-        """Count the signatures."""
-        return self._audit.checks
-
-    def _before(self) -> Past:
-        if self._past is None:
-            names = Names.of(self._source, self._first, self._end)
-            self._past = Past(self._audit.state, names)
-        return self._past
-
-    def _resume(self, past: Past, data: bytes, attachments: list[bytes]) -> None:
-        """Begin from the snapshot beside the first entry."""
-        entry = _read(data)
-        if not isinstance(entry, StateDigested):
-            raise Violation("not_as_decided", "a range begins at a digest")
-        check_snapshot(entry, attachments)
-        past.resume(b"".join(attachments))
-        self._audit.begin_after(past.requests, *past.last_batch())
-
-
-class Reading:
-    """What an audit by ranges leaves: keys, questions, gaps, and the batches that receipts prove.
-
-    It believes all entries; `audit` has decided none of them, and knows what they say. A range may
-    be judged beside that.
-    """
-
-    def __init__(self, source: Source, own: Range | None = None) -> None:
-        self.audit = Audit(with_sums=False)
-        self._own = own
+    def __init__(self, source: Source, audit: Audit) -> None:
+        self.audit = audit
         self._source = source
         self._past: Past | None = None
 
@@ -504,22 +438,82 @@ class Reading:
         self,
         number: int,
         data: bytes,
-        fields: dict[str, Any] | None,
+        _: dict[str, Any] | None,
         attachments: list[bytes],
         tree: Tree,
     ) -> None:
-        """Read the next entry."""
-        self.audit.tree = tree
-        if self._own is not None:
-            self._own.entry(number, data, fields, attachments, tree)
+        """Take in the next entry. Raises `LedgerError`."""
         try:
-            if self._past is None:
-                self._past = Past(self.audit.state, Names.of_all(self._source))
-            entry = self._past.entry(number, data, attachments)
-            if entry is not None:
-                self.audit.note(number, entry)
-        except Exception as error:  # noqa: BLE001 - so may all
-            raise _doubt(error) from None
+            self._take(number, data, attachments, tree)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see above
+            raise Violation("malformed_entry", f"{type(error).__name__}: {error}") from None
+
+    @abstractmethod
+    def _take(self, number: int, data: bytes, attachments: list[bytes], tree: Tree) -> None:
+        """Read or judge the next entry."""
+
+
+class Range(_Reader):
+    """The judge of the entries from `first` until `end`, among all that it is shown.
+
+    It reads the entries before, and its own, a second time from `source`. Its first entry and its
+    last one are digests of the state, unless they are the first and the last of the log.
+    """
+
+    def __init__(self, source: Source, first: int, end: int) -> None:
+        super().__init__(source, Audit(with_sums=False, with_questions=False))
+        self._first, self._end = first, end
+
+    def finish(self) -> None:
+        """Judge the whole range."""
+        self.audit.finish()
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Count the signatures."""
+        return self.audit.checks
+
+    def _take(self, number: int, data: bytes, attachments: list[bytes], tree: Tree) -> None:
+        if number >= self._end:
+            return
+        if number < self._first:
+            self._before().entry(number, data, attachments)
+            return
+        if number == self._first and self._past is not None:
+            self._resume(self._past, data, attachments)
+        fields = None if self.audit.foresees(data) else canon.decode(data)
+        self.audit.entry(number, data, fields, attachments, tree)
+        if number == self._end - 1 and self._past is not None:
+            self._past.names.check(tree)
+
+    def _before(self) -> Past:
+        if self._past is None:
+            names = Names.of(self._source, self._first, self._end)
+            self._past = Past(self.audit.state, names)
+        return self._past
+
+    def _resume(self, past: Past, data: bytes, attachments: list[bytes]) -> None:
+        """Begin from the snapshot beside the first entry."""
+        entry = _read(data)
+        if not isinstance(entry, StateDigested):
+            raise Violation("not_as_decided", "a range begins at a digest")
+        check_snapshot(entry, attachments)
+        past.resume(b"".join(attachments))
+        self.audit.begin_after(past.requests, *past.last_batch())
+
+
+class Reading(_Reader):
+    """What an audit by ranges leaves: keys, questions, gaps, and the batches that receipts prove.
+
+    It believes all entries; `audit` has decided none of them, and knows what they say. A range may
+    be judged beside that.
+    """
+
+    def __init__(self, source: Source, own: Range | None = None) -> None:
+        super().__init__(source, Audit(with_sums=False))
+        self._own = own
 
     def finish(self) -> None:
         """Check that what it looked at first is what it read, and judge its range."""
@@ -533,12 +527,15 @@ class Reading:
         """Count what its range does."""
         return () if self._own is None else self._own.checks
 
-
-def _doubt(error: Exception) -> LedgerError:
-    """Return whatever went wrong as a violation; who decides the whole says what is wrong."""
-    if isinstance(error, LedgerError):
-        return error
-    return Violation("malformed_entry", f"{type(error).__name__}: {error}")
+    def _take(self, number: int, data: bytes, attachments: list[bytes], tree: Tree) -> None:
+        self.audit.tree = tree
+        if self._own is not None:
+            self._own.entry(number, data, None, attachments, tree)
+        if self._past is None:
+            self._past = Past(self.audit.state, Names.of_all(self._source))
+        entry = self._past.entry(number, data, attachments)
+        if entry is not None:
+            self.audit.note(number, entry)
 
 
 def survey(source: Source) -> tuple[list[int], int]:
